@@ -1,0 +1,22 @@
+"""optrun: optimizer experiments from one YAML file.
+
+    run = optrun.run("configs/digits_mlp.yaml", overrides=["optimizer.lr=1e-2"])
+    run.curves["loss"], run.summary["test_accuracy"]
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from optrun.api import Run, load_run, resume, run
+
+__version__ = "0.1.0"
+__all__ = ["Run", "load_run", "resume", "run"]
+
+
+def __getattr__(name: str) -> Any:
+    # Loaded at the first use: `optrun --help` needs no NumPy.
+    if name in __all__:
+        from optrun import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module 'optrun' has no attribute {name!r}")

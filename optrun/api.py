@@ -1,0 +1,149 @@
+"""The Python API: run a config, resume a run, read a run."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from optrun.arrays import Array
+from optrun.config import RunConfig, from_mapping, load
+from optrun.errors import OptrunError, RunFailedError, StoreError
+from optrun.store import RunRecord, RunState, Status, Store, write_csv
+from optrun.training import Memory, Pack, Progress, Trainer
+from optrun.training.interrupt import Interruption, interruptible
+
+RUNS = Path("runs")
+
+
+class Results(Protocol):
+    """What a run is read from: a store, or memory."""
+
+    def run(self, run: int) -> RunRecord:
+        """Return a run's config, seed and state."""
+        ...
+
+    def curves(self, run: int) -> dict[str, Array]:
+        """Return a run's curves."""
+        ...
+
+    def evaluations(self, run: int) -> dict[str, Array]:
+        """Return a run's evaluations."""
+        ...
+
+    def params(self, run: int) -> dict[str, Array]:
+        """Return a run's final parameters."""
+        ...
+
+
+class Run:
+    """A finished or interrupted run: its curves, evaluations, final parameters and summary."""
+
+    def __init__(
+        self, results: Results, *, path: Path | None = None, run: int = 0, signal: int | None = None
+    ) -> None:
+        record = results.run(run)
+        self.path = path
+        """Its directory, where it is saved."""
+        self.signal = signal
+        """The signal that interrupted it."""
+        self.config: Mapping[str, Any] = record.config
+        """The complete config, as plain values."""
+        self.status: Status = record.status
+        """Why it ended."""
+        self.reason = record.reason
+        self.steps = record.steps
+        """Updates made."""
+        self.summary: Mapping[str, float | None] = record.summary
+        """`final_loss` and every final evaluation; None where it is not finite."""
+        self.curves: Mapping[str, Array] = results.curves(run)
+        """`step`, `loss`, `lr` and other metrics, one entry per recorded step."""
+        self.evaluations: Mapping[str, Array] = results.evaluations(run)
+        """`step` and every evaluation, at steps of their own."""
+        self.params: Mapping[str, Array] = results.params(run)
+        """The final parameters, by name; none before the run has ended."""
+
+    def __repr__(self) -> str:
+        place = f" {self.path}" if self.path else ""
+        return f"<Run{place} {self.status}: {self.steps} steps, final_loss={self.summary.get('final_loss')}>"
+
+
+def run(
+    config: RunConfig | Mapping[str, Any] | str | Path,
+    *,
+    overrides: Sequence[str] = (),
+    save: bool = True,
+    directory: str | Path | None = None,
+    observe: Callable[[Progress], None] | None = None,
+) -> Run:
+    """Run a config, a mapping or a YAML file, and return its results.
+
+    They are stored under `runs/`, or in ``directory``, unless ``save`` is false. ``observe`` is called a few
+    times a second. The first Ctrl-C or SIGTERM leaves an interrupted run, with which `resume` goes on.
+
+    Raises ConfigError, StoreError, MissingExtraError, or RunFailedError where the problem, the optimizer or the
+    scheduler raises.
+    """
+    chosen = _config(config, overrides)
+    pack = Pack([chosen])
+    with interruptible() as interruption:
+        if not save:
+            memory = Memory([chosen])
+            return _trained(memory, Trainer(pack, memory, observe=observe, interrupted=interruption), interruption)
+        with Store.create(
+            RUNS,
+            chosen.name,
+            directory=Path(directory) if directory is not None else None,
+            config_yaml=chosen.to_yaml(),
+            runs=[(chosen.to_dict(), chosen.seed)],
+        ) as store:
+            return _trained(store, Trainer(pack, store, observe=observe, interrupted=interruption), interruption)
+
+
+def resume(path: str | Path, *, observe: Callable[[Progress], None] | None = None) -> Run:
+    """Go on with an interrupted or killed run from its last checkpoint, or from its start if it has none.
+
+    Raises StoreError where the run has ended, is being written by another process, or is damaged.
+    """
+    with interruptible() as interruption, Store.open(Path(path), write=True) as store:
+        record = store.run(0)
+        if record.status.final:
+            raise StoreError(f"{path}: the run has ended ({record.status}): there is nothing to resume")
+        trainer = Trainer(
+            Pack([from_mapping(record.config)]), store, observe=observe, interrupted=interruption
+        )
+        checkpoint = store.checkpoint()
+        if checkpoint is not None:
+            trainer.resume(checkpoint)
+        return _trained(store, trainer, interruption)
+
+
+def load_run(path: str | Path) -> Run:
+    """Read a run directory, also while the run is going on; StoreError where it is damaged."""
+    with Store.open(Path(path)) as store:
+        return Run(store, path=store.path)
+
+
+def _config(config: RunConfig | Mapping[str, Any] | str | Path, overrides: Sequence[str]) -> RunConfig:
+    if isinstance(config, RunConfig):
+        return from_mapping(config.to_dict(), overrides) if overrides else config
+    if isinstance(config, Mapping):
+        return from_mapping(config, overrides)
+    return load(config, overrides)
+
+
+def _trained(results: Store | Memory, trainer: Trainer, interruption: Interruption) -> Run:
+    began = time.monotonic()
+    try:
+        trainer.run()
+    except (OptrunError, MemoryError, KeyboardInterrupt):
+        raise
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        results.commit(states={0: RunState(status=Status.FAILED, reason=reason)})
+        raise RunFailedError(reason) from error
+    path = None
+    if isinstance(results, Store):
+        path = results.path
+        results.log("left", seconds=time.monotonic() - began)
+        write_csv(results)
+    return Run(results, path=path, signal=interruption.signal)

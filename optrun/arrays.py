@@ -1,0 +1,185 @@
+"""NumPy or CuPy: allocation, transfer, seeded streams, and sums that no memory layout changes.
+
+Every array has a leading lane axis: a run is a lane, and no operation mixes two lanes.
+"""
+
+import math
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from optrun.errors import MissingExtraError
+
+Array: TypeAlias = NDArray[Any]  # CuPy's arrays answer to the same interface
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """Where the arrays of a pack live, and in which precision."""
+
+    backend: str = "numpy"
+    dtype: str = "float32"
+
+    @cached_property
+    def xp(self) -> Any:
+        """The module whose functions make and combine the arrays: numpy or cupy."""
+        return _cupy() if self.backend == "cupy" else np
+
+    def zeros(self, lanes: int, size: int, *, lane_fast: bool = False) -> Array:
+        """Return zeros `[lanes, size]`; with `lane_fast`, neighbours in memory are the lanes of one element."""
+        array: Array = self.xp.zeros((lanes, size), self.dtype, order="F" if lane_fast else "C")
+        return array
+
+    def empty(self, shape: tuple[int, ...]) -> Array:
+        """Return an uninitialised array of this dtype."""
+        array: Array = self.xp.empty(shape, self.dtype)
+        return array
+
+    def array(self, values: Any) -> Array:
+        """Return host values as an array of this dtype where the pack lives."""
+        array: Array = self.xp.asarray(values, self.dtype)
+        return array
+
+    def take(self, rows: Array, index: Array, out: Array) -> Array:
+        """Write ``rows[index]`` into ``out``; the indices are not checked."""
+        if self.xp is np:
+            # NumPy buffers ``out``, and with it allocates, where it has to check the indices.
+            return np.take(rows, index, axis=0, out=out, mode="clip")
+        taken: Array = self.xp.take(rows, index, axis=0, out=out)
+        return taken
+
+    def to_host(self, array: Array) -> Array:
+        """Return the values as a NumPy array, copied only where they live on a device."""
+        return array if self.xp is np else self.xp.asnumpy(array)
+
+
+def _cupy() -> Any:
+    try:
+        import cupy
+    except ImportError as error:
+        raise MissingExtraError("the cupy backend needs CuPy: python -m pip install 'optrun[gpu]'") from error
+    try:
+        devices = cupy.cuda.runtime.getDeviceCount()
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        raise MissingExtraError(f"CuPy finds no CUDA device: {error}") from error
+    if not devices:
+        raise MissingExtraError("CuPy finds no CUDA device")
+    return cupy
+
+
+class Parameters(Mapping[str, Array]):
+    """Named tensors of every lane, kept in one flat buffer beside their gradients.
+
+    ``data`` and ``grad`` are ``[B, P]`` for B lanes of P elements; ``parameters["w"]`` is a view
+    ``[B, *shape]`` of the one and ``parameters.grads["w"]`` of the other. The order of ``shapes`` is the
+    order in memory.
+    """
+
+    def __init__(
+        self,
+        shapes: Mapping[str, tuple[int, ...]],
+        *,
+        lanes: int = 1,
+        arrays: Arrays | None = None,
+        lane_fast: bool = False,
+    ) -> None:
+        self.arrays = arrays or Arrays()
+        self.shapes = dict(shapes)
+        self.lanes = lanes
+        self.lane_fast = lane_fast
+        self.slices: dict[str, slice] = {}
+        size = 0
+        for name, shape in self.shapes.items():
+            self.slices[name] = slice(size, size + math.prod(shape))
+            size = self.slices[name].stop
+        self.size = size
+        self.data = self.zeros()
+        self.grad = self.zeros()
+        self._views = self.split(self.data)
+        self.grads: Mapping[str, Array] = self.split(self.grad)
+
+    @classmethod
+    def of(cls, tensors: Mapping[str, Any], *, arrays: Arrays | None = None) -> "Parameters":
+        """Return the parameters of one lane with these values."""
+        values = {name: np.asarray(tensor, np.float64) for name, tensor in tensors.items()}
+        parameters = cls({name: value.shape for name, value in values.items()}, arrays=arrays)
+        parameters.set_lane(0, values)
+        return parameters
+
+    def zeros(self) -> Array:
+        """Return zeros in the shape and layout of ``data``."""
+        return self.arrays.zeros(self.lanes, self.size, lane_fast=self.lane_fast)
+
+    def split(self, flat: Array) -> dict[str, Array]:
+        """Return the views ``[B, *shape]``, by name, of a buffer laid out like ``data``."""
+        return {
+            name: flat[:, self.slices[name]].reshape(self.lanes, *shape)
+            for name, shape in self.shapes.items()
+        }
+
+    def copy(self) -> "Parameters":
+        """Return parameters with the same layout and values."""
+        copied = Parameters(self.shapes, lanes=self.lanes, arrays=self.arrays, lane_fast=self.lane_fast)
+        copied.data[:] = self.data
+        return copied
+
+    def set_lane(self, lane: int, values: Mapping[str, Array]) -> None:
+        """Copy one lane's host values in, rounded to the dtype."""
+        for name, view in self._views.items():
+            view[lane] = self.arrays.array(values[name])
+
+    def __getitem__(self, name: str) -> Array:
+        return self._views[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._views)
+
+    def __len__(self) -> int:
+        return len(self._views)
+
+
+def lane_sum(terms: Array) -> Array:
+    """Return the sum ``[B]`` of each lane's terms ``[B, n]``, which it overwrites.
+
+    The terms are added by halves, elementwise, so the order of the additions, and with it every bit of
+    the sum, is the same in any memory layout and for any number of lanes.
+    """
+    n = terms.shape[1]
+    while n > 1:
+        half = n // 2
+        terms[:, :half] += terms[:, n - half : n]
+        n -= half
+    return terms[:, 0]
+
+
+def power(base: Any, exponent: Any) -> Array:
+    """Return `base ** exponent` in float64 with bits that do not depend on how many values are asked for.
+
+    NumPy multiplies instead where one exponent of 2 serves a whole loop, so every base gets its own.
+    """
+    bases, exponents = np.broadcast_arrays(np.asarray(base, np.float64), np.asarray(exponent, np.float64))
+    padded: Array = np.power(np.append(bases, 1.0), np.append(exponents, 1.0))
+    return padded[:-1].reshape(bases.shape)
+
+
+def stream(seed: int, purpose: str, *index: int) -> np.random.Generator:
+    """Return the generator of one purpose of one seed, e.g. of epoch 3's batch order.
+
+    What is drawn depends on the arguments alone, so nothing about it has to be stored to resume a run.
+    """
+    key = (zlib.crc32(purpose.encode()), *index)
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=key)))
+
+
+def one_blas_thread() -> AbstractContextManager[Any]:
+    """Keep BLAS on one thread: with another number of threads the same product has other bits."""
+    from threadpoolctl import threadpool_limits
+
+    limits: AbstractContextManager[Any] = threadpool_limits(limits=1, user_api="blas")
+    return limits

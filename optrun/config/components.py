@@ -1,0 +1,113 @@
+"""The parts of a run that have a name in a registry: problem, optimizer, scheduler."""
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, model_serializer
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
+
+from optrun.config.explain import MISSING, failure, shown, unknown_key
+from optrun.config.schema import GROUPS, options_model
+from optrun.config.tree import Path
+from optrun.errors import ConfigError, UnknownNameError, did_you_mean, fold
+from optrun.registry import Registry
+
+
+class Component(BaseModel):
+    """A registered class, by its canonical name, with every one of its options.
+
+    In a config and in a dump the options stand beside the name. An option that is itself a component (the
+    schedulers of a SequentialLR) is one here too.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    options: dict[str, Any]
+
+    @model_serializer
+    def _flat(self) -> dict[str, Any]:
+        return {"name": self.name, **self.options}
+
+
+class ParamGroup(BaseModel):
+    """Parameters, chosen by globs on their names, and the hyperparameters in which they differ."""
+
+    model_config = ConfigDict(frozen=True)
+
+    params: list[str]
+    options: dict[str, Any]
+
+    @model_serializer
+    def _flat(self) -> dict[str, Any]:
+        return {"params": self.params, **self.options}
+
+
+class OptimizerComponent(Component):
+    """An optimizer with its parameter groups; parameters that no glob matches have the options as they are."""
+
+    param_groups: list[ParamGroup] = []
+
+    @model_serializer
+    def _flat(self) -> dict[str, Any]:
+        groups = {GROUPS: self.param_groups} if self.param_groups else {}
+        return {"name": self.name, **self.options, **groups}
+
+
+@dataclass(frozen=True)
+class Named:
+    """Says of an annotation that its value is one of a registry's classes with its options."""
+
+    registry: Registry[Any]
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(self.validated)
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        name = {"type": "string", "enum": list(self.registry)}
+        return {"anyOf": [name, {"type": "object", "properties": {"name": name}, "required": ["name"]}]}
+
+    def validated(self, value: Any) -> Component:
+        """Return the component that a name, or a mapping with a name, stands for."""
+        value = value.model_dump() if isinstance(value, Component) else value
+        value = {"name": value} if isinstance(value, str) else value
+        if not isinstance(value, dict):
+            kind = self.registry.kind
+            raise ConfigError(f"must be the name of a {kind}, or a mapping with 'name' (got {shown(value)})")
+        cls, name = self._found(value)
+        given = {key: each for key, each in value.items() if key != "name"}
+        model = options_model(cls, Annotated[Component, self], groups=self.registry.kind == "optimizer")
+        options = model.model_validate(given).every()
+        groups = [group.given() for group in options.pop(GROUPS, None) or []]
+        self._check(cls, options)
+        for i, group in enumerate(groups):
+            self._check(cls, options | group, (GROUPS, i))
+        if self.registry.kind != "optimizer":
+            return Component(name=name, options=options)
+        parameters = [ParamGroup(params=group.pop("params"), options=group) for group in groups]
+        return OptimizerComponent(name=name, options=options, param_groups=parameters)
+
+    def _found(self, value: dict[str, Any]) -> tuple[Any, str]:
+        if "name" not in value:
+            typos = [((key,), unknown_key(["name"])) for key in value if did_you_mean(key, ["name"])]
+            raise failure(*typos, (("name",), MISSING))
+        if not isinstance(value["name"], str):
+            raise failure(
+                (("name",), f"must be the name of a {self.registry.kind} (got {shown(value['name'])})")
+            )
+        try:
+            cls = self.registry.find(value["name"])
+        except UnknownNameError as error:
+            raise failure((("name",), str(error))) from None
+        return cls, next(name for name in self.registry if fold(name) == fold(value["name"]))
+
+    def _check(self, cls: type[Any], options: dict[str, Any], path: Path = ()) -> None:
+        check = getattr(cls, "validate_options", None)
+        try:
+            if check is not None:
+                check({name: value for name, value in options.items() if name != "params"})
+        except ConfigError as error:
+            raise failure(((*path, error.field) if error.field else path, str(error))) from None

@@ -1,0 +1,49 @@
+"""What is wrong with a config: every issue of it at once, each with its place."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from optrun.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where something is written: in a file (line and column, from 1) or in an override or mapping (neither)."""
+
+    source: str
+    line: int | None = None
+    column: int | None = None
+
+    def __str__(self) -> str:
+        return self.source if self.line is None else f"{self.source}:{self.line}:{self.column}"
+
+
+@dataclass(frozen=True, slots=True)
+class Issue:
+    """One thing to mend, with its place and its path in the config, such as ``scheduler.milestones.1``."""
+
+    file: str
+    line: int | None
+    column: int | None
+    path: str
+    message: str
+
+    @classmethod
+    def at(cls, place: Place, path: Sequence[str | int], message: str) -> "Issue":
+        """Return the issue at a place."""
+        return cls(place.source, place.line, place.column, ".".join(map(str, path)), message)
+
+    def __str__(self) -> str:
+        place = Place(self.file, self.line, self.column)
+        return ": ".join(part for part in (str(place), self.path, self.message) if part)
+
+
+class ConfigErrors(ConfigError):
+    """Everything that is wrong with a config, one line per issue."""
+
+    def __init__(self, issues: Sequence[Issue]) -> None:
+        super().__init__("\n".join(map(str, issues)), field=issues[0].path)
+        self.issues = list(issues)
+
+    def __reduce__(self) -> tuple[type["ConfigErrors"], tuple[list[Issue]]]:
+        return ConfigErrors, (self.issues,)

@@ -1,0 +1,88 @@
+"""Overrides: `key.path=value`, with values by the rules of the file."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from optrun.config.errors import ConfigErrors, Issue, Place
+from optrun.config.explain import shown
+from optrun.config.reader import read
+from optrun.config.tree import Node
+
+_NAMED = ("problem", "optimizer", "scheduler")
+
+
+def override(root: Node, overrides: Sequence[str]) -> tuple[Node, list[Issue]]:
+    """Return the config with each `key.path=value` applied, in their order, and what is wrong with the others."""
+    issues: list[Issue] = []
+    for text in overrides:
+        try:
+            root = _applied(root, text)
+        except ConfigErrors as errors:
+            issues += errors.issues
+    return root, issues
+
+
+def _applied(root: Node, text: str) -> Node:
+    place = Place(f"override {text[:80]!r}")
+    path, equals, value = text.partition("=")
+    steps = path.strip().split(".")
+    if not equals or not all(steps) or not path.isprintable():
+        raise _wrong(place, "", "an override is written key.path=value, such as optimizer.lr=1e-3")
+    if not value.strip():
+        raise _wrong(
+            place, path, f"no value after '='; {path}=null turns it off, {path}='\"\"' is an empty string"
+        )
+    return _set(root, steps, _value(value, place, path), place, path)
+
+
+def _value(text: str, place: Place, path: str) -> Node:
+    try:
+        document = read(text, place.source)
+    except ConfigErrors as errors:
+        raise _wrong(place, path, errors.issues[0].message) from None
+    if document.issues:
+        raise _wrong(place, path, document.issues[0].message)
+    value = document.root.plain()
+    if isinstance(value, str) and "," in value and text.strip()[0] not in "'\"":
+        raise _wrong(
+            place, path, f"a list is written '{path}=[{value}]'; text with a comma needs quotes of its own"
+        )
+    return replace(Node.of(value, place), key=place)
+
+
+def _set(node: Node, steps: Sequence[str], value: Node, place: Place, path: str) -> Node:
+    """Return the node with the value at the end of the steps; what is shared by aliases stays as it is."""
+    if not steps:
+        return replace(value, key=place)
+    step, *rest = steps
+    if isinstance(node.value, list):
+        return _set_item(node, node.value, step, rest, value, place, path)
+    if isinstance(node.value, dict):
+        children = node.value
+    elif node.value is None and not step.isdecimal():
+        children = {}
+    elif (
+        isinstance(node.value, str)
+        and len(path.split(".")) - len(steps) == 1
+        and path.split(".")[0] in _NAMED
+    ):
+        children = {"name": replace(node, key=node.place)}
+    else:
+        here = ".".join(path.split(".")[: -len(steps)])
+        raise _wrong(place, path, f"{here} is {shown(node.value)}, which has no {step!r}")
+    child = children.get(step, Node(None, place, place))
+    return Node.mapping({**children, step: _set(child, rest, value, place, path)}, node.place, node.key)
+
+
+def _set_item(
+    node: Node, items: list[Node], step: str, rest: Sequence[str], value: Node, place: Place, path: str
+) -> Node:
+    if not step.isdecimal() or int(step) >= len(items):
+        raise _wrong(place, path, f"{step!r} is no place in a list of {len(items)}: they count from 0")
+    changed = list(items)
+    changed[int(step)] = _set(items[int(step)], rest, value, place, path)
+    return Node.sequence(changed, node.place, node.key)
+
+
+def _wrong(place: Place, path: str, message: str) -> ConfigErrors:
+    return ConfigErrors([Issue.at(place, [path] if path else [], message)])

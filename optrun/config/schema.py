@@ -1,0 +1,230 @@
+"""A registered class's signature as a pydantic model."""
+
+from collections.abc import Mapping, Sequence
+from functools import cache, reduce
+from operator import or_
+from types import NoneType, UnionType
+from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin
+
+from annotated_types import MinLen
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    ModelWrapValidatorHandler,
+    Tag,
+    ValidationError,
+    create_model,
+    model_validator,
+)
+
+from optrun.config.durations import Duration
+from optrun.config.explain import UNION, explained, failure
+from optrun.config.tree import Path
+from optrun.registry import Option
+
+GROUPS = "param_groups"
+MAX_EXACT = 2**53
+
+_KINDS = {bool: "bool", float: "number", int: "number", str: "string", list: "list", NoneType: "null"}
+_WORDS = {
+    bool: "true or false",
+    float: "a number",
+    int: "an integer",
+    str: "a string",
+    Duration: "a duration such as 30s",
+    list: "a list",
+    NoneType: "null",
+}
+_TAGS: frozenset[str | int] = frozenset(f"<{kind}>" for kind in (*_KINDS.values(), "mapping"))
+
+
+def _integral(value: Any) -> Any:
+    exact = isinstance(value, float) and value.is_integer() and abs(value) <= MAX_EXACT
+    return int(value) if exact else value
+
+
+INTEGRAL = BeforeValidator(_integral)
+"""Beside `int`: an integer may be written `5e2`."""
+
+
+class Model(BaseModel):
+    """A strict mapping whose errors are in words."""
+
+    model_config = ConfigDict(
+        strict=True,
+        extra="forbid",
+        frozen=True,
+        allow_inf_nan=False,
+        validate_default=True,
+        protected_namespaces=(),
+    )
+
+    @classmethod
+    def known_keys(cls) -> list[str]:
+        """Return the keys that are known."""
+        return [field.alias or name for name, field in cls.model_fields.items()]
+
+    @classmethod
+    def prepared(cls, data: dict[str, Any]) -> tuple[dict[str, Any], Mapping[str | int, Path]]:
+        """Return the keys as the model has them, and where each that had another name was found."""
+        return data, {}
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _explained(cls, data: Any, handler: ModelWrapValidatorHandler["Model"]) -> "Model":
+        moved: Mapping[str | int, Path] = {}
+        if isinstance(data, dict):
+            data, moved = cls.prepared(data)
+        try:
+            return handler(data)
+        except ValidationError as error:
+            raise explained(error, cls.known_keys(), moved, _TAGS) from None
+
+
+class Options(Model):
+    """The options of a registered class."""
+
+    tuples: ClassVar[Mapping[str, Sequence[str]]] = {}
+
+    @classmethod
+    def known_keys(cls) -> list[str]:
+        """Return the options' names, and torch's names for several of them at once."""
+        return [*super().known_keys(), *cls.tuples]
+
+    @classmethod
+    def prepared(cls, data: dict[str, Any]) -> tuple[dict[str, Any], Mapping[str | int, Path]]:
+        """Return the options with each tuple (`betas`) split into its parts."""
+        moved: dict[str | int, Path] = {}
+        for joint, parts in cls.tuples.items():
+            if joint not in data:
+                continue
+            data = dict(data)
+            values = data.pop(joint)
+            if both := [part for part in parts if part in data]:
+                raise failure(((joint,), f"{joint} and {both[0]} are both set: choose one"))
+            if not isinstance(values, list) or len(values) != len(parts):
+                raise failure(((joint,), f"must be a list of {len(parts)}: [{', '.join(parts)}]"))
+            data.update(zip(parts, values, strict=True))
+            moved.update({part: (joint, i) for i, part in enumerate(parts)})
+        return data, moved
+
+    def given(self) -> dict[str, Any]:
+        """Return what was set, by name."""
+        fields = type(self).model_fields
+        return {
+            fields[name].alias or name: getattr(self, name)
+            for name in fields
+            if name in self.model_fields_set
+        }
+
+    def every(self) -> dict[str, Any]:
+        """Return all options, by name."""
+        return {field.alias or name: getattr(self, name) for name, field in type(self).model_fields.items()}
+
+
+class NamedOptions(Options):
+    """The options of a registered class beside its name, which is read before."""
+
+    @classmethod
+    def known_keys(cls) -> list[str]:
+        """Return the options' names after `name`."""
+        return ["name", *super().known_keys()]
+
+
+@cache
+def options_model(cls: Any, nested: Any, *, groups: bool = False) -> type[Options]:
+    """Return the model of a class's options, with parameter groups where it has them.
+
+    `nested` stands where the options mention a base of the class.
+    """
+    fields: dict[str, Any] = {
+        _field(name): (_type(option.annotation, cls, nested), _default(option))
+        for name, option in cls.options().items()
+    }
+    if groups:
+        fields[_field(GROUPS)] = (list[group_model(cls, nested)] | None, Field(None, alias=GROUPS))  # type: ignore[misc]
+    return _model(NamedOptions, cls, cls.__name__, fields)
+
+
+@cache
+def group_model(cls: Any, nested: Any) -> type[Options]:
+    """Return the model of a parameter group: the parameters it is for, and any of the class's options."""
+    fields: dict[str, Any] = {
+        _field(name): (_type(option.annotation, cls, nested), Field(None, alias=name, validate_default=False))
+        for name, option in cls.options().items()
+    }
+    glob = Annotated[str, MinLen(1)]
+    globs = Annotated[list[glob], MinLen(1), BeforeValidator(_listed)]
+    return _model(Options, cls, f"{cls.__name__}Group", {"params": (globs, ...), **fields})
+
+
+def _model(base: type[Options], cls: type[Any], name: str, fields: dict[str, Any]) -> type[Options]:
+    model = create_model(name, __base__=base, **fields)
+    model.tuples = getattr(cls, "tuples", {})
+    return model
+
+
+def _field(name: str) -> str:
+    # A plug-in may call an option `copy` or `json`, which a pydantic field cannot be called.
+    return f"{name}_"
+
+
+def _default(option: Option) -> Any:
+    if option.required:
+        return Field(alias=option.name, description=option.help or None)
+    default = list(option.default) if isinstance(option.default, tuple) else option.default
+    return Field(default, alias=option.name, description=option.help or None)
+
+
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+def _type(annotation: Any, cls: type[Any], nested: Any) -> Any:
+    origin, args = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        # The bounds belong to the integer itself, so the conversion has to come after them.
+        bounded = (int, *args[1:], INTEGRAL) if args[0] is int else (_type(args[0], cls, nested), *args[1:])
+        return Annotated[bounded]
+    if origin in (Union, UnionType):
+        return union([_type(arg, cls, nested) for arg in args])
+    if origin is list:
+        return list[_type(args[0], cls, nested)]  # type: ignore[misc]
+    if annotation is int:
+        return Annotated[int, INTEGRAL]
+    if isinstance(annotation, type) and annotation is not object and issubclass(cls, annotation):
+        return nested
+    return annotation
+
+
+def union(members: list[Any]) -> Any:
+    """Return the union of these types, decided by the kind of a value so that only one member is tried."""
+    if len(members) == 2 and NoneType in members:
+        return reduce(or_, members)
+    tagged = [Annotated[member, Tag(f"<{_kind_of_type(member)}>")] for member in members]
+    words = [_WORDS.get(_bare(member), "another") for member in members]
+    chosen = Discriminator(
+        lambda value: f"<{_kind(value)}>",
+        custom_error_type=UNION,
+        custom_error_message=f"must be {' or '.join(words)}",
+    )
+    return Annotated[reduce(or_, tagged), chosen]
+
+
+def _bare(annotation: Any) -> Any:
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        return _bare(get_args(annotation)[0])
+    return type(get_args(annotation)[0]) if origin is Literal else origin or annotation
+
+
+def _kind_of_type(member: Any) -> str:
+    bare = _bare(member)
+    return next((kind for of, kind in _KINDS.items() if issubclass(bare, of)), "mapping")
+
+
+def _kind(value: Any) -> str:
+    return _kind_of_type(type(value))

@@ -1,0 +1,95 @@
+"""A config as a tree of values that know where they were written."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from optrun.config.errors import ConfigErrors, Issue, Place
+from optrun.config.scalars import Scalar
+
+MAX_DEPTH = 32
+MAX_NODES = 10_000
+
+Path = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A scalar, a list of nodes or a mapping of nodes; `size` counts it and all below, aliases expanded."""
+
+    value: "Scalar | list[Node] | dict[str, Node]"
+    place: Place
+    key: Place | None = None
+    """Where its key is, for a value of a mapping."""
+
+    size: int = 1
+
+    @classmethod
+    def of(cls, data: Any, place: Place, path: Path = ()) -> "Node":
+        """Return plain data as a tree whose nodes all have one place.
+
+        Raises ConfigErrors for what a config cannot hold.
+        """
+        problem = _unusable(data) if len(path) <= MAX_DEPTH else f"nested deeper than {MAX_DEPTH} levels"
+        if problem:
+            raise ConfigErrors([Issue.at(place, path, problem)])
+        if isinstance(data, Mapping):
+            pairs = {key: cls.of(value, place, (*path, key)) for key, value in data.items()}
+            return cls.mapping({key: replace(node, key=place) for key, node in pairs.items()}, place)
+        if isinstance(data, (list, tuple)):
+            return cls.sequence([cls.of(value, place, (*path, i)) for i, value in enumerate(data)], place)
+        return cls(data, place)
+
+    @classmethod
+    def mapping(cls, children: "dict[str, Node]", place: Place, key: Place | None = None) -> "Node":
+        """Return the node of a mapping."""
+        return cls(children, place, key, 1 + sum(child.size for child in children.values()))
+
+    @classmethod
+    def sequence(cls, children: "list[Node]", place: Place, key: Place | None = None) -> "Node":
+        """Return the node of a list."""
+        return cls(children, place, key, 1 + sum(child.size for child in children))
+
+    def plain(self) -> Any:
+        """Return the values without their places."""
+        if isinstance(self.value, dict):
+            return {key: child.plain() for key, child in self.value.items()}
+        if isinstance(self.value, list):
+            return [child.plain() for child in self.value]
+        return self.value
+
+    def child(self, step: str | int) -> "Node | None":
+        """Return the value under a key or an index, or None."""
+        if isinstance(self.value, dict):
+            return self.value.get(str(step))
+        if isinstance(self.value, list) and isinstance(step, int) and step < len(self.value):
+            return self.value[step]
+        return None
+
+    def along(self, path: Sequence[str | int]) -> "Iterator[Node]":
+        """Iterate over the nodes on the way down a path, as far as it exists."""
+        node: Node | None = self
+        yield self
+        for step in path:
+            node = node.child(step) if node else None
+            if node is None:
+                return
+            yield node
+
+
+def _unusable(data: Any) -> str:
+    if isinstance(data, Mapping):
+        return next((problem for key in data if (problem := _unusable_key(key))), "")
+    if isinstance(data, str) and not _is_unicode(data):
+        return f"{data!r} is not valid Unicode"
+    if data is None or isinstance(data, (bool, int, float, str, list, tuple)):
+        return ""
+    return f"a config holds plain values, not {type(data).__name__}"
+
+
+def _unusable_key(key: Any) -> str:
+    return "" if isinstance(key, str) and _is_unicode(key) else f"a key must be a string (got {key!r})"
+
+
+def _is_unicode(text: str) -> bool:
+    return not any("\ud800" <= char <= "\udfff" for char in text)

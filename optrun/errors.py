@@ -1,0 +1,71 @@
+"""The exceptions that optrun raises on purpose; each is also the built-in that a Python user would expect.
+
+OptrunError
+├── ConfigError (ValueError)             a config, an override or a hyperparameter that cannot be used
+│   └── UnknownNameError (LookupError)   a name that nothing is registered under
+├── StateError (ValueError)              a state_dict or a checkpoint that does not fit
+├── StoreError (OSError)                 a run directory that cannot be created, read or trusted
+├── RunFailedError (RuntimeError)        a run ended by an exception of a problem, an optimizer or a scheduler
+├── MissingExtraError (ImportError)      an optional dependency that is not installed
+└── PluginError (ImportError)            a plugin that cannot be imported
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class OptrunError(Exception):
+    """Base of every error that optrun raises on purpose."""
+
+
+class ConfigError(OptrunError, ValueError):
+    """A config, an override or a hyperparameter that cannot be used; ``field`` is the option to blame."""
+
+    def __init__(self, message: str, *, field: str = "") -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class UnknownNameError(ConfigError, LookupError):
+    """A name that nothing is registered under."""
+
+
+class StateError(OptrunError, ValueError):
+    """A state_dict or a checkpoint that does not fit what it is loaded into."""
+
+
+class StoreError(OptrunError, OSError):
+    """A run directory that cannot be created, read or trusted."""
+
+
+class RunFailedError(OptrunError, RuntimeError):
+    """A run that its problem, optimizer or scheduler ended by an exception, which is the cause of this one."""
+
+
+class MissingExtraError(OptrunError, ImportError):
+    """An optional dependency that is not installed; the message is the command that installs it."""
+
+
+class PluginError(OptrunError, ImportError):
+    """A plugin that cannot be imported."""
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return ``" Did you mean 'x'?"`` for the nearest known word, or nothing where none is near."""
+    near = nearest(word, known)
+    return "" if near is None else f" Did you mean {near!r}?"
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """Return the known word that someone who wrote this one most likely meant, or None where none is near."""
+    by_fold = {fold(name): name for name in known}
+    folded = fold(word)[:100]
+    # Swapped letters are the commonest slip, and the one that difflib rates lowest in short words.
+    swapped = [name for name in by_fold if sorted(name) == sorted(folded)]
+    matches = swapped or get_close_matches(folded, by_fold, n=1, cutoff=0.6)
+    return by_fold[matches[0]] if matches else None
+
+
+def fold(name: str) -> str:
+    """Return the form in which names are compared: without case, underscores and hyphens."""
+    return name.replace("_", "").replace("-", "").lower()

@@ -1,0 +1,79 @@
+"""Hyperparameters: values checked against the signature that declares them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from optrun.arrays import Array
+from optrun.errors import ConfigError, did_you_mean
+from optrun.registry import Option
+
+Value = float | bool | int | str | Array | None
+
+
+def checked(option: Option, value: Any, lanes: int, owner: str) -> Any:
+    """Return a hyperparameter in the form in which it is kept: a float, or float64 `[B]`, one per lane.
+
+    Raises ConfigError where it has another type or lies out of bounds.
+    """
+    if not option.is_float:
+        return _checked_flag(option, value, owner)
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        array = np.asarray(None)
+    if array.dtype.kind not in "iuf" or array.shape not in ((), (1,), (lanes,)):
+        per_lane = f" or {lanes} of them, one per lane" if lanes > 1 else ""
+        raise ConfigError(
+            f"{owner}: {option.name} must be a number{per_lane} (got {value!r})", field=option.name
+        )
+    numbers = array.astype(np.float64)
+    if not np.isfinite(numbers).all():
+        raise ConfigError(f"{owner}: {option.name} must be finite (got {value!r})", field=option.name)
+    for bound in option.bounds:
+        holds = bound.holds(numbers)
+        if not np.all(holds):
+            worst = numbers if not numbers.ndim else numbers[~holds][0]
+            raise ConfigError(f"{owner}: {option.name} must be {bound} (got {worst})", field=option.name)
+    return float(numbers.flat[0]) if numbers.size == 1 else numbers
+
+
+def _checked_flag(option: Option, value: Any, owner: str) -> Any:
+    try:
+        return TypeAdapter(
+            option.annotation, config=ConfigDict(arbitrary_types_allowed=True)
+        ).validate_python(value, strict=True)
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"]
+        raise ConfigError(f"{owner}: {option.name}: {reason} (got {value!r})", field=option.name) from None
+
+
+def spelled_out(
+    values: Mapping[str, Any], tuples: Mapping[str, tuple[str, ...]], owner: str
+) -> dict[str, Any]:
+    """Return the values with torch's tuples, such as ``betas``, as one hyperparameter each."""
+    result: dict[str, Any] = {}
+    for name, value in values.items():
+        parts = tuples.get(name)
+        if parts is None:
+            result[name] = value
+            continue
+        if not isinstance(value, Sequence) or len(value) != len(parts):
+            raise ConfigError(f"{owner}: {name} must be {len(parts)} numbers (got {value!r})", field=name)
+        for part, number in zip(parts, value, strict=True):
+            if part in values:
+                raise ConfigError(f"{owner}: {name} and {part} say the same thing twice", field=part)
+            result[part] = number
+    return result
+
+
+def option_named(
+    name: str, options: Mapping[str, Option], tuples: Mapping[str, tuple[str, ...]], owner: str
+) -> Option:
+    """Return the option of this name, or raise ConfigError with the nearest one."""
+    if name not in options:
+        hint = did_you_mean(name, [*options, *tuples])
+        raise ConfigError(f"{owner}: unknown hyperparameter {name!r}.{hint}", field=name)
+    return options[name]

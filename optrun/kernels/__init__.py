@@ -1,0 +1,22 @@
+"""Update rules as traced programs, and the engines that run them."""
+
+from typing import TYPE_CHECKING
+
+from optrun.errors import ConfigError
+
+if TYPE_CHECKING:
+    from optrun.kernels.stepper import Engine
+
+ENGINES = ("auto", "numpy")
+"""Names that a config's `engine` may take; `auto` is the fastest one at hand."""
+
+
+def engine_named(name: str, backend: str = "numpy") -> "Engine":
+    """Return the engine of this name for arrays of this backend; ConfigError where there is none."""
+    from optrun.kernels.numpy_engine import NumpyEngine
+
+    if name not in ENGINES:
+        raise ConfigError(f"unknown engine {name!r}: there are {', '.join(ENGINES)}", field="engine")
+    if backend != "numpy":
+        raise ConfigError(f"no engine runs on the {backend} backend", field="backend")
+    return NumpyEngine()

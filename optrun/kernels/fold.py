@@ -1,0 +1,94 @@
+"""Folding: what is known about the coefficients of a pack shortens the program without changing a bit.
+
+One law makes it safe: **a term whose coefficient is zero is absent**. `a + c·x` is `a` in a lane where c = 0.
+Where c = 0 in every lane the term is dropped; where c = 0 in some lanes the sum is made and those lanes keep
+`a`. So a lane's bits do not depend on the other lanes of its pack.
+"""
+
+from collections.abc import Mapping, Set
+from enum import IntEnum
+
+from optrun.kernels.trace import Node, Program, in_order, node
+
+
+class Known(IntEnum):
+    """What is known about one coefficient in all lanes; a condition is ONE where true and ZERO where false."""
+
+    NOTHING = 0
+    ZERO = 1
+    ONE = 2
+    SOME_ZERO = 3
+
+
+def fold(program: Program, known: Mapping[Node, Known], live: Set[str]) -> dict[str, Node]:
+    """Return the outputs of the live variables, without the operations that `known` makes needless."""
+    rebuilt: dict[Node, Node] = {}
+    outputs = {name: value for name, value in program.outputs.items() if name in live}
+    for value in in_order(outputs):
+        args = tuple(rebuilt.get(arg, arg) for arg in value.args)
+        rebuilt[value] = _simplify(value, args, known)
+    return {name: rebuilt.get(value, value) for name, value in outputs.items()}
+
+
+def live_variables(program: Program, known: Mapping[Node, Known]) -> frozenset[str]:
+    """Return the variables that the parameters depend on, now or in a later step.
+
+    ``known`` must hold for all steps. State that is not live is neither computed nor allocated: the momentum
+    buffer of plain SGD, say.
+    """
+    outputs = fold(program, known, program.outputs.keys())
+    live: set[str] = set()
+    found = {"p"}
+    while found:
+        live |= found
+        read = {
+            value.name for value in in_order({name: outputs[name] for name in found}) if value.op == "input"
+        }
+        found = read - live - {"g"}
+    return frozenset(live)
+
+
+def _simplify(value: Node, args: tuple[Node, ...], known: Mapping[Node, Known]) -> Node:
+    """Return the shortest equal of an operation on already simplified arguments."""
+    if value.op == "input":
+        return value
+    if value.op == "where":
+        condition, if_true, if_false = args
+        fixed = {Known.ONE: if_true, Known.ZERO: if_false}.get(known.get(condition, Known.NOTHING))
+        return fixed or node("where", *args, is_array=True)
+    if value.op == "mul":
+        for one, other in (args, args[::-1]):
+            if known.get(one) is Known.ONE:
+                return other
+    if value.op in ("add", "sub"):
+        return _sum(value.op, args[0], args[1], known)
+    return node(value.op, *args, is_array=True)
+
+
+def _sum(op: str, left: Node, right: Node, known: Mapping[Node, Known]) -> Node:
+    without_left = right if op == "add" else node("neg", right, is_array=True)
+    left_factor, right_factor = _factor(left), _factor(right)
+    if known.get(right_factor) is Known.ZERO:
+        return left
+    if known.get(left_factor) is Known.ZERO:
+        return without_left
+    total = node(op, left, right, is_array=True)
+    if known.get(left_factor) is Known.SOME_ZERO:
+        total = node("where", _is_nonzero(left_factor), total, without_left, is_array=True)
+    if known.get(right_factor) is Known.SOME_ZERO:
+        total = node("where", _is_nonzero(right_factor), total, left, is_array=True)
+    return total
+
+
+def _factor(term: Node) -> Node:
+    """Return c of a term c·x, and the term itself where it has no such form."""
+    if term.op == "mul":
+        for arg in term.args:
+            if not arg.is_array:
+                return arg
+    return term
+
+
+def _is_nonzero(coefficient: Node) -> Node:
+    # Compared as an array, after the cast: what underflows in the parameters' dtype is zero there.
+    return node("nonzero", coefficient, is_array=True)

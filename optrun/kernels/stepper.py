@@ -1,0 +1,154 @@
+"""Steps of one program over one set of hyperparameters: coefficient tables ahead, a bound kernel per step."""
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
+from typing import Protocol
+
+import numpy as np
+
+from optrun.arrays import Array
+from optrun.kernels.fold import Known, fold, live_variables
+from optrun.kernels.lower import Listing, lower
+from optrun.kernels.trace import Node, Program, depends_on, evaluate
+
+
+class Engine(Protocol):
+    """What runs a listing: NumPy here; others plug in beside it."""
+
+    def bind(
+        self, listing: Listing, buffers: Mapping[str, Array], coefficients: Sequence[Array]
+    ) -> Callable[[], None]:
+        """Return the function that runs the listing once on these buffers `[B, n]`."""
+        ...
+
+
+class Stepper:
+    """Runs a program step after step on the slices of a group.
+
+    ``buffer(name)`` gives the flat buffer `[B, P]` of a variable or of `g`; it is asked for a state only when
+    that state is needed for the first time.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        engine: Engine,
+        buffer: Callable[[str], Array],
+        slices: Sequence[slice],
+    ) -> None:
+        self.program = program
+        self.live: frozenset[str] = frozenset({"p"})
+        self._engine = engine
+        self._buffer = buffer
+        self._slices = slices
+        parameters = buffer("p")
+        self._lanes = parameters.shape[0]
+        self._dtype = parameters.dtype
+        self._shared = np.zeros(len(program.coefficients), self._dtype)
+        self._per_lane: dict[int, Array] = {}
+        self._kernels: dict[tuple[object, ...], Callable[[], None]] = {}
+        self._row_kernels: list[Callable[[], None]] = []
+        self._shared_rows = self._shared[None]
+        self._lane_rows: list[tuple[Array, Array]] = []
+
+    def prepare(self, first: int, steps: int, values: Mapping[str, Array], scheduled: frozenset[str]) -> None:
+        """Evaluate the coefficients of the steps first … first + steps - 1 at once.
+
+        Every hyperparameter is given as `[steps or 1, B or 1]`; ``scheduled`` names those that vary with the step.
+        """
+        t = np.arange(first, first + steps, dtype=np.float64)[:, None]
+        with np.errstate(all="ignore"):
+            memo: dict[Node, Array] = {}
+            table = [
+                self._cast(evaluate(coefficient, t, values, memo))
+                for coefficient in self.program.coefficients
+            ]
+        known = np.empty((steps, len(table)), np.int8)
+        is_per_lane = tuple(column.shape[1] > 1 for column in table)
+        shared = [index for index, per_lane in enumerate(is_per_lane) if not per_lane]
+        self._shared_rows = np.zeros((steps, len(table)), self._dtype)
+        for index in shared:
+            self._shared_rows[:, index] = table[index][:, 0]
+        known[:, shared] = _known_numbers(self._shared_rows[:, shared])
+        self._lane_rows = []
+        for index in set(range(len(table))) - set(shared):
+            known[:, index] = _known_in_lanes(table[index])
+            rows = np.broadcast_to(table[index], (steps, self._lanes))[:, :, None]
+            self._lane_rows.append((self._lane_buffer(index, table[index].dtype), rows))
+        self._set_live(known[0], scheduled)
+        self._row_kernels = self._kernels_of(is_per_lane, known)
+
+    def run(self, row: int) -> None:
+        """Do the step of this row of the prepared table."""
+        np.copyto(self._shared, self._shared_rows[row])
+        for buffer, rows in self._lane_rows:
+            np.copyto(buffer, rows[row])
+        self._row_kernels[row]()
+
+    def _cast(self, column: Array) -> Array:
+        return column if column.dtype == bool else column.astype(self._dtype)
+
+    def _lane_buffer(self, index: int, dtype: object) -> Array:
+        if index not in self._per_lane:
+            self._per_lane[index] = np.empty((self._lanes, 1), dtype)  # type: ignore[call-overload]
+        return self._per_lane[index]
+
+    def _set_live(self, known: Array, scheduled: frozenset[str]) -> None:
+        """Let state come alive that the hyperparameters ask for; what has come alive stays so."""
+        constant = {
+            coefficient: Known(code)
+            for coefficient, code in zip(self.program.coefficients, known, strict=True)
+            if not depends_on(coefficient, scheduled)
+        }
+        self.live |= live_variables(self.program, constant)
+
+    def _kernels_of(self, is_per_lane: tuple[bool, ...], known: Array) -> list[Callable[[], None]]:
+        """Return the kernel of every row; rows of which the same is known share one."""
+        changes = np.flatnonzero((known[1:] != known[:-1]).any(axis=1)) + 1
+        kernels: list[Callable[[], None]] = []
+        for start, stop in pairwise([0, *changes.tolist(), len(known)]):
+            key = (is_per_lane, known[start].tobytes(), self.live)
+            if key not in self._kernels:
+                self._kernels[key] = self._bind(is_per_lane, known[start])
+            kernels += [self._kernels[key]] * (stop - start)
+        return kernels
+
+    def _bind(self, is_per_lane: tuple[bool, ...], known: Array) -> Callable[[], None]:
+        facts = dict(zip(self.program.coefficients, map(Known, known), strict=True))
+        listing = lower(fold(self.program, facts, self.live), self.program.coefficients)
+        coefficients = [
+            self._per_lane[index] if per_lane else self._shared[index : index + 1].reshape(())
+            for index, per_lane in enumerate(is_per_lane)
+        ]
+        kernels = [
+            self._engine.bind(
+                listing,
+                {name: self._buffer(name)[:, part] for name in ("p", *listing.variables())},
+                coefficients,
+            )
+            for part in self._slices
+        ]
+        if len(kernels) == 1:
+            return kernels[0]
+
+        def run() -> None:
+            for kernel in kernels:
+                kernel()
+
+        return run
+
+
+def _known_numbers(shared: Array) -> Array:
+    """Return what is known of coefficients `[T, K]` that are the same in all lanes; true counts as 1."""
+    return np.where(shared == 0, Known.ZERO, np.where(shared == 1, Known.ONE, Known.NOTHING))
+
+
+def _known_in_lanes(column: Array) -> Array:
+    """Return what is known of a coefficient `[T or 1, B]` at each step."""
+    if column.dtype == bool:
+        some = np.where(column.any(axis=1), Known.NOTHING, Known.ZERO)
+        return np.where(column.all(axis=1), Known.ONE, some)
+    zero = column == 0
+    some = np.where(zero.any(axis=1), Known.SOME_ZERO, Known.NOTHING)
+    one = np.where((column == 1).all(axis=1), Known.ONE, some)
+    return np.where(zero.all(axis=1), Known.ZERO, one)

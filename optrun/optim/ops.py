@@ -1,0 +1,54 @@
+"""The words of update rules, for symbols and for arrays alike."""
+
+from typing import Any
+
+import numpy as np
+
+from optrun.kernels.trace import Symbol, apply
+
+
+def _word(op: str, function: Any, *operands: Any) -> Any:
+    if any(isinstance(operand, Symbol) for operand in operands):
+        return apply(op, *operands)
+    return function(*operands)
+
+
+def sqrt(x: Any) -> Any:
+    """√x."""
+    return _word("sqrt", np.sqrt, x)
+
+
+def abs(x: Any) -> Any:
+    """|x|."""
+    return _word("abs", np.absolute, x)
+
+
+def sign(x: Any) -> Any:
+    """-1, 0 or 1."""
+    return _word("sign", np.sign, x)
+
+
+def maximum(x: Any, y: Any) -> Any:
+    """The larger of the two, elementwise; NaN where either is."""
+    return _word("max", np.maximum, x, y)
+
+
+def minimum(x: Any, y: Any) -> Any:
+    """The smaller of the two, elementwise; NaN where either is."""
+    return _word("min", np.minimum, x, y)
+
+
+def where(condition: Any, x: Any, y: Any) -> Any:
+    """X where the condition holds, y elsewhere."""
+    return _word("where", np.where, condition, x, y)
+
+
+def debias(beta: Any, t: Any) -> Any:
+    """1 - βᵗ, the weight that an average started at zero has gathered after t steps."""
+    return 1 - beta**t
+
+
+def lerp(start: Any, end: Any, weight: Any) -> Any:
+    """Start + weight · (end - start), from the end that is nearer, so that weight 1 gives `end` itself."""
+    difference = end - start
+    return where(weight < 0.5, start + weight * difference, end - (1 - weight) * difference)

@@ -1,0 +1,81 @@
+"""Groups of parameters with hyperparameters of their own."""
+
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
+from fnmatch import fnmatchcase
+from typing import Any
+
+from optrun.errors import ConfigError
+from optrun.hyperparameters import Value, checked, option_named, spelled_out
+from optrun.registry import Option
+
+
+def matching(patterns: str | Sequence[str], names: Iterable[str]) -> list[str]:
+    """Return the names that one of the globs matches."""
+    globs = [patterns] if isinstance(patterns, str) else patterns
+    return [name for name in names if any(fnmatchcase(name, glob) for glob in globs)]
+
+
+class ParamGroup(MutableMapping[str, Any]):
+    """Parameters that share hyperparameters, as torch's ``param_groups`` entries: checked at every assignment.
+
+    Keys are the rule's hyperparameters, ``params`` (the parameters' names) and, once a scheduler is bound,
+    ``initial_lr``. A hyperparameter is a float, or an array `[B]` with one value per lane.
+    """
+
+    def __init__(
+        self,
+        owner: str,
+        options: Mapping[str, Option],
+        tuples: Mapping[str, tuple[str, ...]],
+        lanes: int,
+        names: Sequence[str],
+        values: Mapping[str, Any],
+    ) -> None:
+        self._owner = owner
+        self._options = options
+        self._tuples = tuples
+        self._lanes = lanes
+        self._values: dict[str, Any] = {"params": list(names)}
+        self.version = 0
+        """How often a hyperparameter was assigned."""
+        self.forecasts: dict[str, tuple[Sequence[Value], int]] = {}
+        """The coming values of scheduled hyperparameters, and the index of the current one."""
+        for name, value in spelled_out(values, tuples, owner).items():
+            self[name] = value
+
+    def __getitem__(self, name: str) -> Any:
+        return self._values[name]
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        if name in self._tuples:
+            for part, number in spelled_out({name: value}, self._tuples, self._owner).items():
+                self[part] = number
+            return
+        if name == "params":
+            raise ConfigError(f"{self._owner}: the parameters of a group cannot be changed", field=name)
+        option = option_named(
+            "lr" if name == "initial_lr" else name, self._options, self._tuples, self._owner
+        )
+        self._values[name] = checked(option, value, self._lanes, self._owner)
+        self.forecasts.pop(name, None)
+        self.version += 1
+
+    def __delitem__(self, name: str) -> None:
+        raise ConfigError(f"{self._owner}: a hyperparameter cannot be deleted", field=name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __repr__(self) -> str:
+        return repr(self._values)
+
+    def follow(self, name: str, values: Sequence[Value], index: int) -> None:
+        """Set a scheduled hyperparameter to ``values[index]``, which the following values will replace.
+
+        Known in advance, the coefficients of many steps are evaluated at once.
+        """
+        self._values[name] = values[index]
+        self.forecasts[name] = (values, index)

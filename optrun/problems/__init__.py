@@ -1,0 +1,20 @@
+"""Problems: losses and hand-written gradients over lanes."""
+
+from optrun.problems.functions import Beale, Himmelblau, Rosenbrock
+from optrun.problems.networks import MLP
+from optrun.problems.problem import Batches, Problem
+from optrun.problems.quadratics import Quadratic
+from optrun.problems.regression import LinearRegression, LogisticRegression, SoftmaxRegression
+
+__all__ = [
+    "MLP",
+    "Batches",
+    "Beale",
+    "Himmelblau",
+    "LinearRegression",
+    "LogisticRegression",
+    "Problem",
+    "Quadratic",
+    "Rosenbrock",
+    "SoftmaxRegression",
+]

@@ -1,0 +1,177 @@
+"""Data sets by name or path, their split, and their scaling."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from pydantic import ValidationError, validate_call
+
+from optrun.arrays import Array, stream
+from optrun.errors import ConfigError, did_you_mean, fold
+from optrun.problems.data import synthetic
+from optrun.problems.data.files import read
+from optrun.registry import PathOrName, options_of
+
+DataSource = Annotated[
+    str,
+    PathOrName(),
+    "a shipped data set, a generator such as blobs(samples=200), or the path of a CSV, NPZ or IDX file",
+]
+
+SHIPPED = {
+    "breast_cancer": "569 samples × 30 features, 2 classes (benign, malignant); UCI, CC BY 4.0",
+    "diabetes": "442 samples × 10 features, real target (disease progression, 25…346); Efron et al. 2004",
+    "digits": "1,797 samples × 64 pixels in [0, 1], 10 classes; UCI, CC BY 4.0",
+    "iris": "150 samples × 4 features, 3 classes; Fisher 1936, UCI, CC BY 4.0",
+    "wine": "178 samples × 13 features, 3 classes; UCI, CC BY 4.0",
+}
+
+GENERATORS: dict[str, Callable[..., tuple[Array, Array]]] = {
+    "blobs": synthetic.blobs,
+    "linear": synthetic.linear,
+    "spirals": synthetic.spirals,
+}
+
+DATASETS = SHIPPED | {name: inspect.getdoc(make) or "" for name, make in GENERATORS.items()}
+"""Name → one line on what it holds."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Samples: features ``[N, d]`` in float64; targets ``[N]``, real, whole numbers or names."""
+
+    name: str
+    features: Array
+    targets: Array
+
+    @property
+    def categorical(self) -> bool:
+        """Whether the targets are names or whole numbers, which can be classes."""
+        return self.targets.dtype.kind in "iuU"
+
+    def classes(self) -> tuple[Array, Array]:
+        """Return the sorted classes and the position ``[N]`` of each sample's among them.
+
+        Raises ConfigError where the targets are real.
+        """
+        if not self.categorical:
+            raise ConfigError(f"data: the targets of {self.name!r} are real numbers, not classes")
+        classes, codes = np.unique(self.targets, return_inverse=True)
+        if len(classes) < 2:
+            raise ConfigError(f"data: {self.name!r} has one class only, {classes[0]!r}")
+        return classes, codes
+
+    def values(self) -> Array:
+        """Return the targets ``[N]`` as real numbers, or raise ConfigError where they are names."""
+        if self.targets.dtype.kind == "U":
+            raise ConfigError(f"data: the targets of {self.name!r} are class names, not numbers")
+        return self.targets.astype(np.float64)
+
+
+def load(source: str, target: str | int | None = None) -> Dataset:
+    """Return the data set of this name or path; ``target`` is the target column of a CSV file.
+
+    Raises ConfigError where there is none, or where it cannot be read.
+    """
+    if PathOrName.is_path(source):
+        path = Path(source)
+        try:
+            stat = path.stat()
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"data: {source!r} cannot be read: {_reason(error)}") from None
+        return _load(source, path, target, stat.st_mtime_ns, stat.st_size)
+    if target is not None:
+        raise ConfigError(f"target: only a CSV file has columns to choose from, not {source!r}")
+    name, _, arguments = source.partition("(")
+    shipped = {fold(known): known for known in SHIPPED}
+    if fold(name) in shipped and not arguments:
+        known = shipped[fold(name)]
+        return _load(known, Path(__file__).with_name(f"{known}.npz"), None, 0, 0)
+    if fold(name) in GENERATORS:
+        return _generate(source, fold(name), arguments.removesuffix(")"))
+    raise ConfigError(
+        f"data: unknown data set {source!r}.{did_you_mean(name, DATASETS)}"
+        f" Known are {', '.join(DATASETS)}; a path has a suffix or a slash, as ./{name}"
+    )
+
+
+def _reason(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+
+
+# A sweep builds the same problem for every pack: the file is read again only when it has changed.
+@lru_cache(maxsize=4)
+def _load(name: str, path: Path, target: str | int | None, modified: int, size: int) -> Dataset:
+    try:
+        features, targets = read(path, target)
+    except (OSError, EOFError) as error:
+        raise ConfigError(f"data: {name!r} cannot be read: {_reason(error)}") from None
+    return _checked(name, features, targets)
+
+
+def _checked(name: str, features: Array, targets: Array) -> Dataset:
+    """Return a read-only data set, or raise ConfigError where it is empty or not finite."""
+    if len(features) < 2 or not features.shape[1]:
+        raise ConfigError(f"data: {name!r} has {len(features)} samples of {features.shape[1]} features")
+    bad = np.argwhere(~np.isfinite(features))
+    if len(bad):
+        raise ConfigError(f"data: {name!r}: feature {bad[0][1]} of sample {bad[0][0]} is not finite")
+    if targets.dtype.kind == "f" and not np.isfinite(targets).all():
+        raise ConfigError(f"data: {name!r}: target {np.flatnonzero(~np.isfinite(targets))[0]} is not finite")
+    for array in (features, targets):
+        array.flags.writeable = False
+    return Dataset(name, features, targets)
+
+
+@lru_cache(maxsize=4)
+def _generate(source: str, name: str, arguments: str) -> Dataset:
+    make = GENERATORS[name]
+    pairs = [pair.partition("=") for pair in arguments.split(",") if pair.strip()]
+    options = {key.strip(): value.strip() for key, _, value in pairs}
+    known = options_of(make)
+    for key, equals, _ in pairs:
+        if not equals or len(options) < len(pairs):
+            raise ConfigError(f"data: {source!r}: arguments are written once each, as {name}(samples=200)")
+        if key.strip() not in known:
+            hint = did_you_mean(key.strip(), known) or f" Known are {', '.join(known)}."
+            raise ConfigError(f"data: {name} has no argument {key.strip()!r}.{hint}")
+    try:
+        features, targets = validate_call(make)(**options)
+    except ValidationError as error:
+        first = error.errors()[0]
+        message = first["msg"][0].lower() + first["msg"][1:]
+        raise ConfigError(f"data: {name}: {first['loc'][0]}: {message}, not {first['input']!r}") from None
+    return _checked(source, features, targets)
+
+
+def split(labels: Array | None, samples: int, fraction: float, seed: int) -> tuple[Array, Array]:
+    """Return the indices of the training and of the test samples, each in ascending order.
+
+    ``fraction`` of the samples, and of each class where ``labels [N]`` gives classes, is for testing; it
+    depends on ``seed`` alone. The last sample of a class is never taken from the training part.
+
+    Raises ConfigError where a fraction above 0 leaves the test part empty.
+    """
+    order = stream(seed, "split").permutation(samples)
+    groups = [order] if labels is None else [order[labels[order] == c] for c in np.unique(labels)]
+    counts = [min(round(fraction * len(group)), len(group) - 1) for group in groups]
+    test = np.sort(np.concatenate([group[:count] for group, count in zip(groups, counts, strict=True)]))
+    if fraction > 0 and not len(test):
+        raise ConfigError(f"test_fraction: {fraction:g} of {samples} samples is no sample")
+    return np.setdiff1d(order, test), test
+
+
+def standardized(values: Array, train: Array) -> Array:
+    """Return each column less its mean, over its standard deviation, both taken from ``train``.
+
+    (x - mean) / std        with std = 1 for a column that is constant in ``train``
+    """
+    scale = train.std(axis=0)
+    scaled: Array = (values - train.mean(axis=0)) / np.where(scale > 0, scale, 1.0)
+    return scaled

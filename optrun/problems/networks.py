@@ -1,0 +1,68 @@
+"""Multilayer perceptrons."""
+
+from typing import Annotated, Any, Literal
+
+import numpy as np
+
+from optrun.arrays import Array, Arrays, stream
+from optrun.problems.data import Dataset, DataSource
+from optrun.problems.layers import ACTIVATIONS, Layers
+from optrun.problems.losses import CrossEntropy, Loss, MeanSquaredError
+from optrun.problems.supervised import Supervised
+from optrun.registry import PositiveInt
+
+
+class MLP(Supervised):
+    """A multilayer perceptron, with "layer1.weight" ``[in, out]``, "layer1.bias" ``[out]``, "layer2.weight", …
+
+    Each weight and bias starts at U(-1/√in, 1/√in), as those of ``torch.nn.Linear`` do; ``gelu`` is its tanh
+    form, torch's ``approximate="tanh"``.
+    """
+
+    def __init__(
+        self,
+        arrays: Arrays,
+        *,
+        data: DataSource = "digits",
+        hidden: Annotated[list[PositiveInt], "widths of the hidden layers"] = [64, 64],  # noqa: B006
+        activation: Literal["relu", "tanh", "gelu"] = "relu",
+        loss: Annotated[
+            Literal["auto", "cross_entropy", "mse"],
+            "auto: cross_entropy where targets are names or whole numbers, mse where they are real",
+        ] = "auto",
+        **options: Any,
+    ) -> None:
+        self.hidden = hidden
+        self.activation = activation
+        self._loss_name = loss
+        super().__init__(arrays, data=data, **options)
+
+    def _loss_and_targets(self, dataset: Dataset) -> tuple[Loss, Array]:
+        name = self._loss_name
+        if name == "auto":
+            name = "cross_entropy" if dataset.categorical else "mse"
+        if name == "mse":
+            return MeanSquaredError(self.arrays, self.scratch), dataset.values()
+        classes, codes = dataset.classes()
+        return CrossEntropy(self.arrays, self.scratch, len(classes)), codes
+
+    def _layers(self, features: int, bias: bool) -> Layers:
+        widths = [features, *self.hidden, self.loss.outputs]
+        return Layers(
+            self.arrays,
+            self.scratch,
+            widths,
+            prefixes=[f"layer{layer}." for layer in range(1, len(widths))],
+            bias=bias,
+            activation=ACTIVATIONS[self.activation],
+        )
+
+    def initial(self, seed: int) -> dict[str, Array]:
+        draws = stream(seed, "initialisation")
+        values: dict[str, Array] = {}
+        bound = np.inf
+        for name, shape in self.shapes.items():
+            if name.endswith("weight"):
+                bound = 1 / np.sqrt(shape[0])
+            values[name] = draws.uniform(-bound, bound, shape)
+        return values

@@ -1,0 +1,127 @@
+"""The contract of a problem: loss and gradient of every lane, written by hand."""
+
+import inspect
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+from pydantic import TypeAdapter, ValidationError
+
+from optrun.arrays import Array, Arrays
+from optrun.errors import ConfigError, did_you_mean
+from optrun.registry import Option, options_of, problems
+
+
+class Problem(ABC):
+    """A function of named parameters whose loss and gradient are computed for all lanes at once.
+
+    A subclass names its options as the keyword-only arguments of ``__init__`` and is registered under its
+    class name in snake case. An ``__init__`` that ends in ``**options`` adds to those of the class above it.
+    Lanes share the problem and its options; what differs between them is the seed.
+
+    Shapes: B lanes; parameters ``[B, *shape]``; a loss ``[B]``.
+
+    Raises ConfigError, naming the option, where one is unknown, of another type or out of bounds.
+    """
+
+    lane_fast: bool = False
+    """Whether the operations are elementwise along the lanes, so that they may lie side by side in memory."""
+
+    steps_per_epoch: int = 1
+    """Batches in one pass over the data; 1 where there is no data."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if not cls.__name__.startswith("_") and ABC not in cls.__bases__:
+            problems.add(cls, re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower())
+
+    def __new__(cls, *_: Any, **options: Any) -> Self:
+        """Check the options before a subclass's ``__init__`` sees them."""
+        known = cls.options()
+        for name, value in options.items():
+            if name == "arrays":
+                continue
+            if name not in known:
+                raise ConfigError(f"{cls.__name__} has no option {name!r}.{did_you_mean(name, known)}")
+            _check(known[name], value)
+        return super().__new__(cls)
+
+    @classmethod
+    def options(cls) -> dict[str, Option]:
+        """Return the problem's options, by name."""
+        found: dict[str, Option] = {}
+        for base in cls.__mro__:
+            if "__init__" not in vars(base):
+                continue
+            init = vars(base)["__init__"]
+            found |= {name: option for name, option in options_of(init).items() if name not in found}
+            parameters = inspect.signature(init).parameters.values()
+            if all(parameter.kind is not parameter.VAR_KEYWORD for parameter in parameters):
+                break
+        return found
+
+    def __init__(self, arrays: Arrays) -> None:
+        self.arrays = arrays
+        self._scratch: dict[tuple[str, tuple[int, ...]], Array] = {}
+
+    @property
+    @abstractmethod
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The parameters' names and shapes, in their order."""
+
+    @property
+    def minimum(self) -> float | None:
+        """The lowest value of the full objective, where it is known."""
+        return None
+
+    @property
+    def minimizers(self) -> Sequence[Mapping[str, Array]]:
+        """Points (name → ``[*shape]``) where the full objective is lowest, where they are known."""
+        return ()
+
+    @abstractmethod
+    def initial(self, seed: int) -> dict[str, Array]:
+        """Return the parameters (float64, on the host) at which the run of this seed starts."""
+
+    def batches(self, seeds: Sequence[int]) -> "Batches":
+        """Return what each step draws: one seed per lane."""
+        return Batches()
+
+    @abstractmethod
+    def loss_and_grad(self, params: Mapping[str, Array], grads: Mapping[str, Array], batch: Any) -> Array:
+        """Return the loss ``[B]`` on a batch, and write its gradient into ``grads``.
+
+        The returned array may be overwritten by the next call. Values may overflow where a run diverges;
+        the caller decides, by ``numpy.errstate``, whether that is worth a warning.
+        """
+
+    @abstractmethod
+    def evaluate(self, params: Mapping[str, Array]) -> dict[str, Array]:
+        """Return full-data metrics by name, each ``[B]`` on the host; ``loss`` is the full objective."""
+
+    def scratch(self, name: str, *shape: int) -> Array:
+        """Return the array of this name and shape, allocated at its first use: a step allocates nothing."""
+        key = (name, shape)
+        if key not in self._scratch:
+            self._scratch[key] = self.arrays.empty(shape)
+        return self._scratch[key]
+
+
+class Batches:
+    """What step t draws: nothing, for a problem without data or noise.
+
+    ``batches[t]`` is a pure function of the seeds and of t, so that a run can be resumed at any step.
+    """
+
+    def __getitem__(self, t: int) -> Any:
+        return None
+
+
+def _check(option: Option, value: Any) -> None:
+    try:
+        TypeAdapter(option.annotation).validate_python(value, strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in (option.name, *first["loc"]))
+        raise ConfigError(f"{field}: {first['msg'][0].lower()}{first['msg'][1:]}, not {value!r}") from None

@@ -1,0 +1,100 @@
+"""Quadratics of a chosen condition number, with a known minimizer."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import numpy as np
+from annotated_types import Ge
+
+from optrun.arrays import Array, Arrays, lane_sum, one_blas_thread, stream
+from optrun.errors import ConfigError
+from optrun.problems.vectors import VectorProblem
+from optrun.registry import PositiveInt
+
+
+class Quadratic(VectorProblem):
+    """A convex quadratic whose Hessian has the eigenvalues 1 … condition, evenly spaced on a log scale.
+
+        f(x) = ½ (x - x*)ᵀ H (x - x*)        H = Q diag(λ) Qᵀ
+
+    Q is a random rotation with ``rotation``, else the identity. Q and x* ~ N(0, I) depend on
+    ``problem_seed`` alone: every run sees the same function. Starts at the origin.
+
+    Raises ConfigError for a condition number above 1 in one dimension.
+    """
+
+    def __init__(
+        self,
+        arrays: Arrays,
+        *,
+        dim: PositiveInt = 10,
+        condition: Annotated[float, Ge(1), "largest over smallest eigenvalue of the Hessian"] = 100.0,
+        rotation: Annotated[
+            bool, "whether the axes of the level sets are turned by a random rotation"
+        ] = False,
+        problem_seed: Annotated[int, Ge(0), "the instance: its minimizer and its rotation"] = 0,
+        **options: Any,
+    ) -> None:
+        if dim == 1 and condition > 1:
+            raise ConfigError(
+                f"condition: one dimension has one eigenvalue, so it must be 1, not {condition:g}"
+            )
+        if not np.isfinite(condition):
+            raise ConfigError(f"condition: a finite number expected, not {condition}")
+        self._dim = dim
+        super().__init__(arrays, **options)
+        draws = stream(problem_seed, "quadratic")
+        self._minimizer = draws.standard_normal(dim)
+        spectrum = np.geomspace(1.0, condition, dim)
+        self._center = arrays.array(self._minimizer[:, None])
+        self._spectrum = arrays.array(spectrum[:, None])
+        self._half = arrays.array(0.5)
+        self._hessian: Array | None = None
+        if rotation:
+            # A product with H is taken lane by lane, so a lane's elements have to be neighbours in memory.
+            self.lane_fast = False
+            with one_blas_thread():
+                q = _rotation(draws, dim)
+                self._hessian = arrays.array((q * spectrum) @ q.T)
+
+    @property
+    def dim(self) -> int:
+        return self._dim
+
+    def _usual_start(self) -> Array:
+        return np.zeros(self.dim)
+
+    def _minimizers(self) -> Sequence[Sequence[float]]:
+        return [self._minimizer.tolist()]
+
+    def _workspace(self, lanes: int) -> tuple[Array, ...]:
+        if self._hessian is None:
+            return tuple(self.scratch("rows", 3, self.dim, lanes))
+        error, product, terms = self.scratch("lanes", 3, lanes, self.dim)
+        return error.T, product.T, terms.T
+
+    def _compute(self, x: Array, grad: Array, *workspace: Array) -> Array:
+        xp = self.arrays.xp
+        error, product, terms = workspace
+        xp.subtract(x, self._center, out=error)
+        if self._hessian is None:
+            xp.multiply(error, self._spectrum, out=product)
+        else:
+            xp.matmul(self._hessian, error.T[:, :, None], out=product.T[:, :, None])
+        grad[...] = product
+        xp.multiply(error, product, out=terms)
+        loss: Array = xp.multiply(lane_sum(terms.T), self._half, out=error[0])
+        return loss
+
+
+def _rotation(draws: np.random.Generator, dim: int) -> Array:
+    """Return a rotation drawn uniformly: the Q of a Gaussian matrix, with R's diagonal made positive.
+
+    F. Mezzadri (2007), How to generate random matrices from the classical compact groups,
+    arXiv:math-ph/0609050.
+    """
+    q, r = np.linalg.qr(draws.standard_normal((dim, dim)))
+    q *= np.sign(np.diag(r))
+    if np.linalg.det(q) < 0:
+        q[:, 0] *= -1
+    return q

@@ -1,0 +1,142 @@
+"""Linear, logistic and softmax regression: convex problems on data."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from optrun.arrays import Array, Arrays, one_blas_thread
+from optrun.errors import ConfigError
+from optrun.problems.data import Dataset, DataSource
+from optrun.problems.layers import Layers, relu
+from optrun.problems.losses import BinaryCrossEntropy, CrossEntropy, Loss, MeanSquaredError
+from optrun.problems.supervised import Supervised
+
+
+class Regression(Supervised, ABC):
+    """One dense layer, "weight" ``[d, outputs]`` and "bias" ``[outputs]``, that starts at zero."""
+
+    def _layers(self, features: int, bias: bool) -> Layers:
+        return Layers(
+            self.arrays,
+            self.scratch,
+            [features, self.loss.outputs],
+            prefixes=[""],
+            bias=bias,
+            activation=relu,
+        )
+
+    def initial(self, seed: int) -> dict[str, Array]:
+        return {name: np.zeros(shape) for name, shape in self.shapes.items()}
+
+
+class SolvedRegression(Regression, ABC):
+    """A regression of one output whose minimizer can be computed, in float64."""
+
+    @abstractmethod
+    def _solve(self, x: Array, y: Array, penalties: Array) -> tuple[Array, float] | None:
+        """Return where ``loss(x θ, y) + ½ Σ penalties θ²`` is lowest, and how low, if that is known."""
+
+    @cached_property
+    def _solution(self) -> tuple[Array, float] | None:
+        x, y = (self.arrays.to_host(array).astype(np.float64) for array in self.parts["train"])
+        penalties = np.full(x.shape[1], self.l2)
+        if self.layers.biases:
+            x = np.column_stack([x, np.ones(len(x))])
+            penalties = np.append(penalties, 0.0)
+        with one_blas_thread():
+            return self._solve(x, y, penalties)
+
+    @property
+    def minimum(self) -> float | None:
+        return None if self._solution is None else self._solution[1]
+
+    @property
+    def minimizers(self) -> Sequence[Mapping[str, Array]]:
+        if self._solution is None:
+            return ()
+        size = self.layers.widths[0]
+        values = {"weight": self._solution[0][:size, None], "bias": self._solution[0][size:]}
+        return [{name: values[name] for name in self.shapes}]
+
+
+class LinearRegression(SolvedRegression):
+    """Least squares, with a ridge penalty where l2 > 0.
+
+    f(w, b) = 1/n Σᵢ (wᵀxᵢ + b - yᵢ)² + l2/2 ‖w‖²
+    """
+
+    def __init__(self, arrays: Arrays, *, data: DataSource = "diabetes", **options: Any) -> None:
+        super().__init__(arrays, data=data, **options)
+
+    def _loss_and_targets(self, dataset: Dataset) -> tuple[Loss, Array]:
+        return MeanSquaredError(self.arrays, self.scratch), dataset.values()
+
+    def _solve(self, x: Array, y: Array, penalties: Array) -> tuple[Array, float]:
+        # The penalty is that of further samples, of target 0.
+        x = np.concatenate([x / np.sqrt(len(x)), np.diag(np.sqrt(penalties / 2))])
+        y = np.concatenate([y / np.sqrt(len(y)), np.zeros(len(penalties))])
+        theta = np.linalg.lstsq(x, y)[0]
+        return theta, float(np.sum((x @ theta - y) ** 2))
+
+
+class LogisticRegression(SolvedRegression):
+    """Binary logistic regression; the second class in sorted order is y = 1.
+
+        f(w, b) = 1/n Σᵢ log(1 + exp(zᵢ)) - yᵢ zᵢ + l2/2 ‖w‖²        zᵢ = wᵀxᵢ + b
+
+    The minimum is known for l2 > 0: without a penalty there may be none.
+    """
+
+    def __init__(self, arrays: Arrays, *, data: DataSource = "breast_cancer", **options: Any) -> None:
+        super().__init__(arrays, data=data, **options)
+
+    def _loss_and_targets(self, dataset: Dataset) -> tuple[Loss, Array]:
+        classes, codes = dataset.classes()
+        if len(classes) != 2:
+            raise ConfigError(
+                f"data: {dataset.name!r} has {len(classes)} classes, logistic_regression needs 2:"
+                " softmax_regression takes more"
+            )
+        return BinaryCrossEntropy(self.arrays, self.scratch), codes
+
+    def _solve(self, x: Array, y: Array, penalties: Array) -> tuple[Array, float] | None:
+        return _newton(x, y, penalties) if self.l2 > 0 else None
+
+
+class SoftmaxRegression(Regression):
+    """Multinomial logistic regression.
+
+    f(W, b) = 1/n Σᵢ log Σⱼ exp(zᵢⱼ) - zᵢ,yᵢ + l2/2 ‖W‖²        zᵢ = Wᵀxᵢ + b
+    """
+
+    def __init__(self, arrays: Arrays, *, data: DataSource = "digits", **options: Any) -> None:
+        super().__init__(arrays, data=data, **options)
+
+    def _loss_and_targets(self, dataset: Dataset) -> tuple[Loss, Array]:
+        classes, codes = dataset.classes()
+        return CrossEntropy(self.arrays, self.scratch, len(classes)), codes
+
+
+def _newton(x: Array, y: Array, penalties: Array) -> tuple[Array, float]:
+    """Return the minimizer of the penalized logistic loss and its value, by Newton's method with halved steps."""
+    theta = np.zeros(x.shape[1])
+    value = _logistic(x, y, penalties, theta)
+    for _ in range(100):
+        p = 1 / (1 + np.exp(-np.clip(x @ theta, -500, 500)))
+        gradient = x.T @ (p - y) / len(y) + penalties * theta
+        if np.abs(gradient).max() < 1e-13:
+            break
+        hessian = (x.T * (p * (1 - p) / len(y))) @ x + np.diag(penalties)
+        step, scale = np.linalg.solve(hessian, gradient), 1.0
+        while (trial := _logistic(x, y, penalties, theta - scale * step)) > value and scale > 1e-10:
+            scale /= 2
+        theta, value = theta - scale * step, trial
+    return theta, value
+
+
+def _logistic(x: Array, y: Array, penalties: Array, theta: Array) -> float:
+    z = x @ theta
+    return float(np.mean(np.logaddexp(0, z) - y * z) + 0.5 * np.sum(penalties * theta**2))

@@ -1,0 +1,206 @@
+"""Names of optimizers, schedulers and problems; signatures read as hyperparameters with types and bounds.
+
+A class enters its registry when it is defined. What its signature says after ``*`` is all there is to know
+about its options: the config schema, the command-line help and the tests are derived from it.
+"""
+
+import importlib
+import importlib.util
+import inspect
+import re
+import operator
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Annotated, Any, Generic, TypeVar, get_args, get_origin, get_type_hints
+
+from annotated_types import Ge, Gt, Le, Lt
+
+from optrun.errors import ConfigError, PluginError, UnknownNameError, did_you_mean, fold
+
+T = TypeVar("T")
+
+NonNegative = Annotated[float, Ge(0)]
+Positive = Annotated[float, Gt(0)]
+Decay = Annotated[float, Ge(0), Lt(1)]
+PositiveInt = Annotated[int, Ge(1)]
+
+REQUIRED: Any = inspect.Parameter.empty
+
+
+@dataclass(frozen=True)
+class PathOrName:
+    """Marks, in an annotation, an option that is a name or a path; who reads the config resolves the path."""
+
+    @staticmethod
+    def is_path(value: str) -> bool:
+        """Whether it is a path: not a bare word, such as ``digits``, nor a call, such as ``blobs(…)``."""
+        return re.fullmatch(r"[\w-]+(\(.*\))?", value) is None
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A bound of a number: `≥ 0`, say."""
+
+    sign: str
+    limit: Any
+    compare: Callable[[Any, Any], Any]
+
+    def __str__(self) -> str:
+        return f"{self.sign} {self.limit}"
+
+    def holds(self, values: Any) -> Any:
+        """Return whether a number, or each of an array, lies within."""
+        return self.compare(values, self.limit)
+
+
+@dataclass(frozen=True)
+class Option:
+    """One keyword of a registered class: a hyperparameter of a rule, an option of a problem."""
+
+    name: str
+    annotation: Any
+    default: Any
+
+    @property
+    def required(self) -> bool:
+        """Whether it has no default."""
+        return self.default is REQUIRED
+
+    @property
+    def type(self) -> Any:
+        """The annotation without its bounds."""
+        return get_args(self.annotation)[0] if get_origin(self.annotation) is Annotated else self.annotation
+
+    @property
+    def is_float(self) -> bool:
+        """Whether it is a float, which may differ from lane to lane; any other type is one for the pack."""
+        return self.type is float
+
+    @property
+    def bounds(self) -> list[Bound]:
+        """The bounds, in the order in which the annotation lists them."""
+        return [_bound(extra) for extra in self._extras if isinstance(extra, (Ge, Gt, Le, Lt))]
+
+    @property
+    def help(self) -> str:
+        """What the annotation says in words."""
+        return " ".join(extra for extra in self._extras if isinstance(extra, str))
+
+    @property
+    def _extras(self) -> tuple[Any, ...]:
+        return get_args(self.annotation)[1:] if get_origin(self.annotation) is Annotated else ()
+
+
+def _bound(extra: Ge | Gt | Le | Lt) -> Bound:
+    match extra:
+        case Ge():
+            return Bound("≥", extra.ge, operator.ge)
+        case Gt():
+            return Bound(">", extra.gt, operator.gt)
+        case Le():
+            return Bound("≤", extra.le, operator.le)
+        case Lt():
+            return Bound("<", extra.lt, operator.lt)
+
+
+@cache
+def options_of(function: Callable[..., Any]) -> dict[str, Option]:
+    """Return the keyword-only arguments of a function, by name."""
+    hints = get_type_hints(function, include_extras=True)
+    return {
+        name: Option(name, hints.get(name, Any), parameter.default)
+        for name, parameter in inspect.signature(function).parameters.items()
+        if parameter.kind is parameter.KEYWORD_ONLY
+    }
+
+
+class Registry(Generic[T]):
+    """Classes of one kind by name; case, underscores and hyphens do not matter when one is looked up."""
+
+    def __init__(self, kind: str, package: str) -> None:
+        self.kind = kind
+        self._package = package
+        self._classes: dict[str, type[T]] = {}
+        self._names: dict[str, str] = {}
+
+    def add(self, cls: type[T], name: str) -> None:
+        """Register a class under a name.
+
+        Raises ConfigError where another class has the name.
+        """
+        known = self._classes.get(fold(name), cls)
+        if (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
+            raise ConfigError(
+                f"{self.kind} {name!r} of {cls.__module__} is already registered by {known.__module__}"
+            )
+        self._classes[fold(name)] = cls
+        self._names[fold(name)] = name
+
+    def find(self, name: str) -> type[T]:
+        """Return the class of this name, or raise UnknownNameError with the nearest one."""
+        self._load()
+        try:
+            return self._classes[fold(name)]
+        except KeyError:
+            raise UnknownNameError(f"unknown {self.kind} {name!r}.{did_you_mean(name, self)}") from None
+
+    def __contains__(self, name: str) -> bool:
+        self._load()
+        return fold(name) in self._classes
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the names, sorted."""
+        self._load()
+        return iter(sorted(self._names.values(), key=str.lower))
+
+    def __len__(self) -> int:
+        self._load()
+        return len(self._classes)
+
+    def _load(self) -> None:
+        importlib.import_module(self._package)
+        _load_entry_points()
+
+
+optimizers: Registry[Any] = Registry("optimizer", "optrun.optim")
+schedulers: Registry[Any] = Registry("scheduler", "optrun.schedulers")
+problems: Registry[Any] = Registry("problem", "optrun.problems")
+
+
+def load_plugin(target: str) -> None:
+    """Import a user's problems, optimizers and schedulers from a file (`my.py`) or a module (`my.package`).
+
+    Raises PluginError where it cannot be imported, with the reason.
+    """
+    path = Path(target)
+    try:
+        if path.suffix == ".py":
+            _import_file(path.resolve(strict=True))
+        else:
+            importlib.import_module(target)
+    except Exception as error:
+        raise PluginError(f"plugin {target!r}: {type(error).__name__}: {error}") from error
+
+
+def _import_file(path: Path) -> None:
+    name = f"optrun_plugin_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+
+
+@cache
+def _load_entry_points() -> None:
+    for entry_point in entry_points(group="optrun.plugins"):
+        try:
+            entry_point.load()
+        except Exception as error:
+            raise PluginError(
+                f"plugin {entry_point.name!r} ({entry_point.value}): {type(error).__name__}: {error}"
+            ) from error

@@ -1,0 +1,153 @@
+"""The LRScheduler contract on top of schedules that are functions of time.
+
+A schedule is a class with one static method, whose signature is the schema::
+
+    class ExponentialLR(LRScheduler):
+        @staticmethod
+        def value(t, base, /, *, gamma: NonNegative):
+            return base * power(gamma, t)
+
+``t`` counts from 0 and is `[T, 1]`, ``base`` is the group's initial rate, `[1]` or `[B]`, and so is every float
+option; the result is `[T, 1]` or `[T, B]`. The rate at a step never depends on how the step was reached.
+"""
+
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+
+from optrun.arrays import Array
+from optrun.errors import ConfigError, StateError
+from optrun.hyperparameters import checked, option_named
+from optrun.registry import Option, options_of, schedulers
+
+CHUNK = 256
+
+
+class Group(Protocol):
+    """What a scheduler needs of a parameter group."""
+
+    forecasts: MutableMapping[str, Any]
+
+    def __getitem__(self, name: str, /) -> Any: ...
+
+    def setdefault(self, name: str, value: Any, /) -> Any:
+        """Return the value of a key, set first where it is missing."""
+
+    def follow(self, name: str, values: Sequence[Any], index: int) -> None:
+        """Set a hyperparameter to one of the values, which the following ones will replace."""
+
+
+class HasGroups(Protocol):
+    """What a scheduler needs of an optimizer."""
+
+    @property
+    def param_groups(self) -> Sequence[Group]:
+        """The groups, in order."""
+        ...
+
+
+class LRScheduler:
+    """Sets the rate of every group of an optimizer to a function of the number of steps taken.
+
+    Without an optimizer it is the function alone, to be a part of another one.
+
+    Raises ConfigError for options that are unknown or out of range, and where the optimizer has a scheduler.
+    """
+
+    value: ClassVar[Callable[..., Any]]
+    """Returns the rates at the steps t for the initial rates; a static method of every schedule."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        schedulers.add(cls, cls.__name__)
+
+    @classmethod
+    def options(cls) -> dict[str, Option]:
+        """Return the options, by name."""
+        return options_of(cls.value)
+
+    @classmethod
+    def validate_options(cls, options: Mapping[str, Any]) -> None:
+        """Raise ConfigError for values that are impossible together."""
+
+    def __init__(self, optimizer: HasGroups | None = None, **options: Any) -> None:
+        self.optimizer = optimizer
+        self.last_epoch = 0
+        self._options = self._checked(options)
+        self._first = 0
+        self._rates: list[Sequence[Any]] = []
+        if optimizer is not None:
+            if any("lr" in group.forecasts for group in optimizer.param_groups):
+                raise ConfigError(
+                    f"{type(self).__name__}: the optimizer has a scheduler already; combine them in a SequentialLR"
+                )
+            self._apply()
+
+    def at(self, t: Any, base: Any) -> Array:
+        """Return the rates `[T, 1 or B]` at the steps ``t`` `[T]` for an initial rate, a number or `[B]`."""
+        steps = np.asarray(t, np.float64).reshape(-1, 1)
+        rates = self.value(steps, np.atleast_1d(np.asarray(base, np.float64)), **self._options)
+        return np.broadcast_to(rates, (len(steps), np.shape(rates)[-1]))
+
+    def step(self) -> None:
+        """Go one step on: set the rates that the optimizer's next step uses."""
+        self.last_epoch += 1
+        self._apply()
+
+    def get_last_lr(self) -> list[Any]:
+        """Return the current rate of each group: a float, or `[B]` where it differs between lanes."""
+        assert self.optimizer is not None
+        return [group["lr"] for group in self.optimizer.param_groups]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that is not a function of the options: the number of steps taken."""
+        return {"scheduler": type(self).__name__, "last_epoch": self.last_epoch}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Go to the step of a state, and set the rates of the optimizer that belong to it.
+
+        Raises StateError for the state of another scheduler.
+        """
+        if state_dict.get("scheduler") != type(self).__name__:
+            raise StateError(
+                f"this is the state of {state_dict.get('scheduler')}, not of {type(self).__name__}"
+            )
+        self.last_epoch = int(state_dict["last_epoch"])
+        self._rates = []
+        self._apply()
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}({', '.join(f'{name}={value}' for name, value in self._options.items())})"
+        )
+
+    def _checked(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        owner, known = type(self).__name__, self.options()
+        options = {name: option.default for name, option in known.items() if not option.required} | dict(
+            given
+        )
+        missing = [name for name in known if name not in options]
+        if missing:
+            raise ConfigError(f"{owner}: {missing[0]} is required", field=missing[0])
+        for name, value in options.items():
+            options[name] = checked(option_named(name, known, {}, owner), value, np.size(value), owner)
+        self.validate_options(options)
+        return options
+
+    def _apply(self) -> None:
+        assert self.optimizer is not None
+        groups = self.optimizer.param_groups
+        row = self.last_epoch - self._first
+        if len(self._rates) != len(groups) or not 0 <= row < CHUNK:
+            self._first, row = self.last_epoch, 0
+            steps = np.arange(self._first, self._first + CHUNK)
+            self._rates = [
+                _rows(self.at(steps, group.setdefault("initial_lr", group["lr"]))) for group in groups
+            ]
+        for group, rates in zip(groups, self._rates, strict=True):
+            group.follow("lr", rates, row)
+
+
+def _rows(rates: Array) -> list[Any]:
+    return rates[:, 0].tolist() if rates.shape[1] == 1 else list(rates)

@@ -1,0 +1,66 @@
+"""Who wrote when and where: kept apart from the results, which must not depend on it."""
+
+import os
+import platform
+import sqlite3
+import sys
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+from optrun.store import blobs, schema
+from optrun.store.fingerprint import environment
+from optrun.store.records import Event
+
+NO_RUN = -1
+
+
+def begin(db: sqlite3.Connection, kind: str) -> int:
+    """Note that this process begins to write, and return the number of this attempt, from 0."""
+    attempt: int = db.execute("SELECT count(*) FROM environments").fetchone()[0]
+    schema.insert(db, "environments", [(attempt, blobs.dumps(environment(), "the environment"))])
+    write_events(db, [event(kind, attempt, host=platform.node(), pid=os.getpid(), argv=sys.argv)])
+    return attempt
+
+
+def event(kind: str, attempt: int, run: int | None = None, **details: Any) -> Event:
+    """Return an event of this moment."""
+    time = datetime.now(UTC).isoformat(timespec="milliseconds")
+    return Event(kind=kind, time=time, attempt=attempt, run=run, details=details)
+
+
+def write_events(db: sqlite3.Connection, events: Iterable[Event]) -> None:
+    """Append events."""
+    first = db.execute("SELECT count(*) FROM events").fetchone()[0]
+    rows = [
+        (
+            number,
+            event.time,
+            event.attempt,
+            event.kind,
+            NO_RUN if event.run is None else event.run,
+            blobs.dumps(dict(event.details), f"event {event.kind!r}"),
+        )
+        for number, event in enumerate(events, first)
+    ]
+    schema.insert(db, "events", rows)
+
+
+def read_events(db: sqlite3.Connection) -> list[Event]:
+    """Return the events, the first one first."""
+    return [
+        Event(
+            kind=kind,
+            time=time,
+            attempt=attempt,
+            run=None if run == NO_RUN else run,
+            details=blobs.loads(text, f"event {number}"),
+        )
+        for number, time, attempt, kind, run, text in schema.select(db, "events")
+    ]
+
+
+def read_environments(db: sqlite3.Connection) -> list[dict[str, Any]]:
+    """Return the fingerprint of each attempt, the first one first."""
+    rows = schema.select(db, "environments")
+    return [blobs.loads(text, f"environment {attempt}") for attempt, text in rows]

@@ -1,0 +1,169 @@
+"""Arrays as npy and npz blobs, documents as JSON: written canonically, read without trusting a byte.
+
+The same arrays always give the same blob, and a blob never makes the reader allocate more than its own size.
+"""
+
+import json
+import math
+import re
+import zipfile
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from io import BytesIO
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from optrun.arrays import Array
+from optrun.errors import StoreError
+
+KINDS = "biuf"
+MAX_ITEMSIZE = 8  # a long double has other bits on other machines
+
+# Exactly the header that `encode` writes. NumPy's own reader parses the text as Python, warns, and allocates
+# what the shape asks for before it looks at the data.
+_HEADER = re.compile(
+    rb"\x93NUMPY\x01\x00..\{'descr': '([<|][biuf][1248])', 'fortran_order': False, "
+    rb"'shape': \(((?:[0-9]{1,18}, ?)*(?:[0-9]{1,18})?)\), \} *\n",
+    re.DOTALL,
+)
+
+
+def encode(array: Any) -> bytes:
+    """Return an array of numbers or booleans as an npy blob, in C order and little-endian.
+
+    Raises StoreError where the elements are of another type.
+    """
+    values = canonical(array)
+    return _header(values.dtype.str, values.shape) + values.tobytes()
+
+
+def decode(blob: bytes, what: str) -> Array:
+    """Return the array of an npy blob.
+
+    Raises StoreError, which begins with ``what``, where the blob is not one that `encode` writes.
+    """
+    header = _HEADER.match(blob)
+    if header is None:
+        raise StoreError(f"{what} is not an array of numbers in npy format")
+    dtype = _dtype(header[1].decode(), what)
+    shape = tuple(int(length) for length in header[2].replace(b",", b" ").split())
+    if math.prod(shape) * dtype.itemsize != len(blob) - header.end():
+        raise StoreError(f"{what} declares another number of bytes than it holds")
+    try:
+        return np.ndarray(shape, dtype, blob, header.end()).copy()
+    except ValueError as error:  # too many dimensions, or an empty one beside one too large
+        raise StoreError(f"{what} declares an impossible shape: {error}") from error
+
+
+def write_npz(stream: BinaryIO, arrays: Mapping[str, Any]) -> None:
+    """Write arrays as an uncompressed npz archive; any name will do, unlike with `numpy.savez`.
+
+    Raises StoreError where an array holds anything but numbers or booleans.
+    """
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
+        for name, array in arrays.items():
+            values = canonical(array)
+            # A ZipInfo made by hand carries no clock and no permissions.
+            with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
+                member.write(_header(values.dtype.str, values.shape))
+                member.write(values.reshape(-1).view(np.uint8).data)
+
+
+def encode_npz(arrays: Mapping[str, Any]) -> bytes:
+    """Return arrays as an uncompressed npz blob."""
+    stream = BytesIO()
+    write_npz(stream, arrays)
+    return stream.getvalue()
+
+
+def decode_npz(blob: bytes, what: str) -> dict[str, Array]:
+    """Return the arrays of an npz blob, by name.
+
+    Raises StoreError, which begins with ``what``, where the archive is damaged, compressed, larger inside
+    than outside, or holds anything but arrays of numbers.
+    """
+    try:
+        with zipfile.ZipFile(BytesIO(blob)) as archive:
+            _check_members(archive.infolist(), len(blob), what)
+            return {
+                info.filename.removesuffix(".npy"): decode(archive.read(info), f"{what}: {info.filename!r}")
+                for info in archive.infolist()
+            }
+    except StoreError:
+        raise
+    except Exception as error:  # zipfile meets damage with a dozen exceptions, few of them documented
+        raise StoreError(f"{what} is not a readable npz archive: {error}") from error
+
+
+def dumps(value: Any, what: str) -> str:
+    """Return a value as strict JSON.
+
+    Raises StoreError, which begins with ``what``, where JSON cannot say it: NaN, infinity, other types.
+    """
+    try:
+        return json.dumps(value, allow_nan=False, separators=(",", ":"))
+    except (ValueError, TypeError, RecursionError) as error:
+        raise StoreError(f"{what} cannot be written as JSON: {error}") from error
+
+
+def loads(text: str, what: str) -> dict[str, Any]:
+    """Return the object of a strict JSON text.
+
+    Raises StoreError, which begins with ``what``, where the text is anything else.
+    """
+    try:
+        value = json.loads(text, parse_constant=_finite, parse_float=_finite)
+    except (ValueError, RecursionError) as error:
+        raise StoreError(f"{what} is not strict JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise StoreError(f"{what} is not a JSON object")
+    return value
+
+
+def canonical(array: Any) -> Array:
+    """Return an array in the one form that is stored: numbers or booleans, C order, little-endian.
+
+    Raises StoreError where the elements are of another type.
+    """
+    values = np.asarray(array, order="C")
+    if values.dtype.kind not in KINDS or values.dtype.itemsize > MAX_ITEMSIZE:
+        raise StoreError(
+            f"an array of {values.dtype} cannot be stored: only integers, floats and booleans can"
+        )
+    return values.astype(values.dtype.newbyteorder("<"), copy=False)
+
+
+@lru_cache(1024)
+def _header(descr: str, shape: tuple[int, ...]) -> bytes:
+    stream = BytesIO()
+    np.lib.format.write_array_header_1_0(stream, {"descr": descr, "fortran_order": False, "shape": shape})
+    return stream.getvalue()
+
+
+def _dtype(descr: str, what: str) -> np.dtype[Any]:
+    try:
+        return np.dtype(descr)
+    except TypeError as error:
+        raise StoreError(f"{what} declares an unknown dtype {descr!r}") from error
+
+
+def _check_members(members: Iterable[zipfile.ZipInfo], size: int, what: str) -> None:
+    names: set[str] = set()
+    total = 0
+    for info in members:
+        total += info.file_size
+        if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size:
+            raise StoreError(f"{what}: {info.filename!r} is compressed; only stored members are read")
+        if total > size:
+            raise StoreError(f"{what}: {info.filename!r} declares more bytes than the archive has")
+        if not info.filename.endswith(".npy") or info.filename in names:
+            raise StoreError(f"{what}: {info.filename!r} is not an array, or is there twice")
+        names.add(info.filename)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is not a finite number")
+    return number

@@ -1,0 +1,102 @@
+"""Curves in segments: a commit appends one in time proportional to it; a run that ends has a single one."""
+
+import sqlite3
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from optrun.arrays import Array
+from optrun.errors import StoreError
+from optrun.store import blobs, schema
+
+CURVE, EVALUATION = "curve", "evaluation"
+STEP = "step"
+
+
+def append(db: sqlite3.Connection, run: int, kind: str, columns: Mapping[str, Any]) -> None:
+    """Append a segment, columns ``[n]`` of which one is ``step``, to the curves of a run.
+
+    Raises StoreError where it does not continue them: other columns, or a step that is not after the last.
+    """
+    what = f"{kind} of run {run}"
+    arrays = _columns(columns, what)
+    if not arrays[STEP].size:
+        return
+    first, last = int(arrays[STEP][0]), int(arrays[STEP][-1])
+    previous = db.execute(
+        "SELECT name, last FROM curves WHERE run = ?1 AND kind = ?2 AND first ="
+        " (SELECT max(first) FROM curves WHERE run = ?1 AND kind = ?2) ORDER BY position",
+        (run, kind),
+    ).fetchall()
+    if previous and [name for name, _ in previous] != list(arrays):
+        raise StoreError(f"{what} has the columns {', '.join(arrays)}, and had others before")
+    if previous and previous[0][1] >= first:
+        raise StoreError(f"{what} goes on at step {first}, but is stored up to step {previous[0][1]} already")
+    schema.insert(
+        db,
+        "curves",
+        [
+            (run, kind, first, position, last, name, blobs.encode(values))
+            for position, (name, values) in enumerate(arrays.items())
+        ],
+    )
+
+
+def join(db: sqlite3.Connection, run: int, kind: str) -> dict[str, Array]:
+    """Return the curves of a run, each ``[n]``, in the order in which they were recorded.
+
+    Raises StoreError where a segment is damaged or the segments do not make curves of one length.
+    """
+    what = f"{kind} of run {run}"
+    parts: dict[str, list[Array]] = {}
+    for *_, name, blob in schema.select(db, "curves", "run = ? AND kind = ?", (run, kind)):
+        values = blobs.decode(blob, f"{what}: {name!r}")
+        if values.ndim != 1 or values.dtype != _dtype(name):
+            raise StoreError(
+                f"{what}: {name!r} is {values.dtype} {list(values.shape)}, not {_dtype(name)} [n]"
+            )
+        parts.setdefault(name, []).append(values)
+    if not parts:
+        return {}
+    lengths = [[values.size for values in segments] for segments in parts.values()]
+    if STEP not in parts or any(one != other for one, other in pairwise(lengths)):
+        raise StoreError(f"{what} is damaged: its columns have different lengths")
+    arrays = {name: np.concatenate(segments) for name, segments in parts.items()}
+    if not _increasing(arrays[STEP]):
+        raise StoreError(f"{what} is damaged: its steps do not increase")
+    return arrays
+
+
+def merge(db: sqlite3.Connection, run: int) -> None:
+    """Make one segment of each of a run's curves, so that nothing tells in how many it was written."""
+    for kind in (CURVE, EVALUATION):
+        where = "FROM curves WHERE run = ? AND kind = ?"
+        segments = db.execute(f"SELECT count(DISTINCT first) {where}", (run, kind)).fetchone()[0]
+        if segments > 1:
+            arrays = join(db, run, kind)
+            db.execute(f"DELETE {where}", (run, kind))
+            append(db, run, kind, arrays)
+
+
+def _columns(columns: Mapping[str, Any], what: str) -> dict[str, Array]:
+    steps = np.asarray(columns.get(STEP))
+    whole = steps.dtype.kind in "iu" or steps.size == 0
+    if not whole or steps.ndim != 1 or not _increasing(steps):
+        raise StoreError(f"{what} needs a column 'step' of increasing integers")
+    arrays: dict[str, Array] = {name: np.asarray(values, _dtype(name)) for name, values in columns.items()}
+    for name, values in arrays.items():
+        if values.shape != steps.shape:
+            raise StoreError(
+                f"{what}: {name!r} has the shape {list(values.shape)}, 'step' {list(steps.shape)}"
+            )
+    return arrays
+
+
+def _dtype(name: str) -> np.dtype[Any]:
+    return np.dtype(np.int64 if name == STEP else np.float64)
+
+
+def _increasing(steps: Array) -> bool:
+    return bool((steps[1:] > steps[:-1]).all())

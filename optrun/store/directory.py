@@ -1,0 +1,135 @@
+"""Run directories: made whole or not at all, written by one process at a time, synchronised with the disk."""
+
+import errno
+import os
+import re
+import secrets
+import shutil
+import sys
+import unicodedata
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO
+
+from optrun.errors import StoreError
+
+ATTEMPTS = 100
+TAKEN = "exists already and is not an empty directory: name another, or remove it"
+
+
+def new_id(name: str) -> str:
+    """Return `<UTC yyyymmdd-hhmmss>-<slug of the name>-<4 hex>`."""
+    ascii_name = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
+    slug = re.sub(r"[^a-z0-9]+", "-", ascii_name)[:40].strip("-") or "run"
+    return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{slug}-{secrets.token_hex(2)}"
+
+
+def create_directory(parent: Path, name: str, directory: Path | None, fill: Callable[[Path], None]) -> Path:
+    """Create a run directory and return its path: ``directory``, or a new id in ``parent``.
+
+    ``fill`` writes the content under a hidden name, which is then renamed: whoever is killed on the way
+    leaves no run directory. Raises StoreError where ``directory`` holds something already.
+    """
+    if directory is None:
+        _make_parent(parent)
+    else:
+        _check_free(directory)
+        parent = directory.absolute().parent
+        parent.mkdir(parents=True, exist_ok=True)
+    with _staging(parent) as staging:
+        fill(staging)
+        for file in staging.iterdir():
+            sync(file)
+        sync(staging)
+        names = [directory] if directory else (parent / new_id(name) for _ in range(ATTEMPTS))
+        path = next((path for path in names if _renamed(staging, path)), None)
+        if path is None:
+            raise StoreError(TAKEN if directory else "no name is left for another run in this second")
+    sync(parent)
+    return path
+
+
+def lock(directory: Path) -> int | None:
+    """Take the writer's lock of a run directory; it ends with the returned descriptor, or its process.
+
+    Raises StoreError where another process holds it.
+    """
+    if sys.platform == "win32":
+        return None
+    import fcntl
+
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise StoreError("the run is being written by another process") from None
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def replace_file(path: Path, write: Callable[[BinaryIO], None]) -> None:
+    """Write a file, or leave the one of that name as it was."""
+    staging = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        with staging.open("xb") as stream:
+            write(stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        staging.replace(path)
+    except BaseException:
+        staging.unlink(missing_ok=True)
+        raise
+    sync(path.parent)
+
+
+def sync(path: Path) -> None:
+    """Wait until a file, or a directory's list of names, is on the disk."""
+    if sys.platform == "win32":
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _make_parent(parent: Path) -> None:
+    if parent.is_dir():
+        return
+    parent.mkdir(parents=True, exist_ok=True)
+    (parent / ".gitignore").write_text("*\n", encoding="utf-8")
+
+
+def _check_free(directory: Path) -> None:
+    if not os.path.lexists(directory):
+        return
+    if directory.is_symlink() or not directory.is_dir() or any(directory.iterdir()):
+        raise StoreError(TAKEN)
+    if directory.samefile(os.curdir):
+        raise StoreError("a run cannot take the place of the current directory: name a new one inside it")
+
+
+@contextmanager
+def _staging(parent: Path) -> Iterator[Path]:
+    staging = parent / f".new-{secrets.token_hex(8)}"
+    staging.mkdir()
+    try:
+        yield staging
+    except BaseException:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise
+
+
+def _renamed(staging: Path, path: Path) -> bool:
+    try:
+        staging.rename(path)
+    except OSError as error:
+        if error.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
+            return False
+        raise
+    return True

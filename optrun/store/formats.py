@@ -1,0 +1,99 @@
+"""Results in the formats of others: CSV, NPZ and JSON."""
+
+import csv
+import json
+from collections.abc import Callable, Iterator, Mapping
+from io import StringIO
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from optrun.arrays import Array
+from optrun.errors import UnknownNameError, did_you_mean
+from optrun.store.blobs import write_npz
+from optrun.store.directory import replace_file
+from optrun.store.schema import store_errors
+from optrun.store.store import Store
+
+METRICS = "metrics.csv"
+FIRST_COLUMNS = ("step", "loss", "lr")
+ROWS = 1 << 16
+
+
+def export(store: Store, run: int, format: str, stream: BinaryIO) -> None:
+    """Write one run to a stream.
+
+        csv   the curves: columns step, loss, lr, then the other metrics as they were recorded
+        npz   the curves by name, the evaluations as eval/…, the final parameters as params/…
+        json  one object: run, seed, config, status, reason, steps, summary, curves, evaluations; NaN is null
+
+    Raises UnknownNameError for another format, StoreError where the run is missing or damaged.
+    """
+    if format not in FORMATS:
+        raise UnknownNameError(f"unknown export format {format!r}.{did_you_mean(format, FORMATS)}")
+    FORMATS[format](store, run, stream)
+
+
+def write_csv(store: Store, run: int = 0) -> None:
+    """Write or replace the run directory's metrics.csv, whole or not at all."""
+    lines = _csv(store.curves(run))
+    with store_errors(store.path):
+        replace_file(store.path / METRICS, lambda stream: stream.writelines(lines))
+
+
+def _write_csv(store: Store, run: int, stream: BinaryIO) -> None:
+    stream.writelines(_csv(store.curves(run)))
+
+
+def _csv(curves: Mapping[str, Array]) -> Iterator[bytes]:
+    names = sorted(curves, key=lambda name: (*FIRST_COLUMNS, name).index(name))
+    header = StringIO()
+    csv.writer(header, lineterminator="\n").writerow([_inert(name) for name in names])
+    yield header.getvalue().encode()
+    for start in range(0, len(curves.get("step", ())), ROWS):
+        # repr is the shortest text that reads back as the same float.
+        columns = [map(repr, curves[name][start : start + ROWS].tolist()) for name in names]
+        yield "".join(f"{','.join(row)}\n" for row in zip(*columns, strict=True)).encode()
+
+
+def _write_npz(store: Store, run: int, stream: BinaryIO) -> None:
+    evaluations = {f"eval/{name}": values for name, values in store.evaluations(run).items()}
+    params = {f"params/{name}": values for name, values in store.params(run).items()}
+    write_npz(stream, store.curves(run) | evaluations | params)
+
+
+def _write_json(store: Store, run: int, stream: BinaryIO) -> None:
+    record = store.run(run)
+    document = {
+        "run": run,
+        "seed": record.seed,
+        "config": record.config,
+        "status": record.status,
+        "reason": record.reason,
+        "steps": record.steps,
+        "summary": record.summary,
+        "curves": dict(_lists(store.curves(run))),
+        "evaluations": dict(_lists(store.evaluations(run))),
+    }
+    stream.write(json.dumps(document, allow_nan=False).encode())
+    stream.write(b"\n")
+
+
+def _lists(curves: dict[str, Array]) -> Iterator[tuple[str, list[Any]]]:
+    for name, values in curves.items():
+        numbers: list[Any] = values.tolist()
+        for index in np.flatnonzero(~np.isfinite(values)):
+            numbers[index] = None
+        yield name, numbers
+
+
+def _inert(name: str) -> str:
+    """Return a heading that no spreadsheet takes for a formula."""
+    return f"'{name}" if name.startswith(("=", "+", "-", "@", "\t", "\r")) else name
+
+
+FORMATS: dict[str, Callable[[Store, int, BinaryIO], None]] = {
+    "csv": _write_csv,
+    "npz": _write_npz,
+    "json": _write_json,
+}

@@ -1,0 +1,64 @@
+"""What a store is told and what it tells: the state of a run, its record, a checkpoint, an event."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from optrun.arrays import Array
+
+
+class Status(StrEnum):
+    """How far a run has come, or why it ended."""
+
+    RUNNING = "running"
+    COMPLETED = "completed"
+    TARGET_REACHED = "target_reached"
+    EARLY_STOPPED = "early_stopped"
+    TIMED_OUT = "timed_out"
+    DIVERGED = "diverged"
+    INTERRUPTED = "interrupted"
+    FAILED = "failed"
+
+    @property
+    def final(self) -> bool:
+        """Whether the run has ended; an interrupted one waits to be resumed."""
+        return self not in (Status.RUNNING, Status.INTERRUPTED)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunState:
+    """Where a run stands: updates made, and a flat summary in which None stands for NaN or infinity."""
+
+    status: Status
+    reason: str = ""
+    steps: int = 0
+    summary: Mapping[str, float | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecord(RunState):
+    """A run as it is stored: what it was asked to do, and its state."""
+
+    run: int
+    seed: int
+    config: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a pack needs to go on: arrays by name, and a JSON object for everything else."""
+
+    arrays: Mapping[str, Array]
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """Something that happened at a time: no part of the results."""
+
+    kind: str
+    time: str
+    attempt: int
+    run: int | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)

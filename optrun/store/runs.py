@@ -1,0 +1,66 @@
+"""The runs of an experiment: what each was asked to do, which never changes, and its state, which does."""
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
+from math import isfinite
+from typing import Any
+
+from optrun.errors import StoreError
+from optrun.store import blobs, schema
+from optrun.store.records import RunRecord, RunState, Status
+
+
+def insert_runs(db: sqlite3.Connection, runs: Iterable[tuple[Mapping[str, Any], int]]) -> None:
+    """Write the runs, pairs of config and seed, in their order."""
+    rows = [
+        (run, seed, blobs.dumps(dict(config), f"config of run {run}"))
+        for run, (config, seed) in enumerate(runs)
+    ]
+    schema.insert(db, "runs", rows)
+    write_states(db, {run: RunState(status=Status.RUNNING) for run, _, _ in rows})
+
+
+def write_states(db: sqlite3.Connection, states: Mapping[int, RunState]) -> None:
+    """Replace the states of these runs."""
+    schema.insert(db, "states", (_row(run, state) for run, state in states.items()))
+
+
+def read_runs(db: sqlite3.Connection, where: str = "true", *values: int) -> Iterator[RunRecord]:
+    """Iterate over the runs, with their states.
+
+    Raises StoreError where one is damaged or has no state.
+    """
+    states = {row[0]: row[1:] for row in schema.select(db, "states", where, values)}
+    for run, seed, config in schema.select(db, "runs", where, values):
+        if run not in states:
+            raise StoreError(f"run {run} has no state")
+        yield _record(run, seed, config, *states[run])
+
+
+def _row(run: int, state: RunState) -> tuple[Any, ...]:
+    summary = {
+        name: None if value is None or not isfinite(value) else float(value)
+        for name, value in state.summary.items()
+    }
+    # The text of an exception may hold bytes of a file name that are no text.
+    reason = state.reason.encode(errors="backslashreplace").decode()
+    return run, str(state.status), reason, state.steps, blobs.dumps(summary, f"summary of run {run}")
+
+
+def _record(
+    run: int, seed: int, config: str, status: str, reason: str, steps: int, summary: str
+) -> RunRecord:
+    values = blobs.loads(summary, f"summary of run {run}")
+    if not all(value is None or type(value) in (int, float) for value in values.values()):
+        raise StoreError(f"summary of run {run} holds something else than numbers")
+    if status not in list(Status):
+        raise StoreError(f"run {run} has the unknown status {status!r}")
+    return RunRecord(
+        run=run,
+        seed=seed,
+        config=blobs.loads(config, f"config of run {run}"),
+        status=Status(status),
+        reason=reason,
+        steps=steps,
+        summary=values,
+    )

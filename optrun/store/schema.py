@@ -1,0 +1,236 @@
+"""The tables of a results file, and how a file is opened without trusting it.
+
+Every row begins with a CRC-32 of its other cells, so that damage which SQLite cannot see is noticed when the
+row is read. The blob comes last in its row: SQLite then reads the cells before it without touching its pages.
+"""
+
+import operator
+import os
+import sqlite3
+import stat
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from optrun.errors import StoreError
+
+FORMAT_VERSION = 1
+APPLICATION_ID = 0x6F70_7472  # "optr"
+RESULTS = "results.sqlite"
+
+# The results proper: what two executions of one config must agree on to the last byte.
+RESULT_TABLES = {
+    "runs": "run INTEGER PRIMARY KEY, seed INTEGER NOT NULL, config TEXT NOT NULL",
+    "states": """run INTEGER PRIMARY KEY, status TEXT NOT NULL, reason TEXT NOT NULL, steps INTEGER NOT NULL,
+        summary TEXT NOT NULL""",
+    # One row is one segment of one curve; `first` and `last` are the segment's first and last step.
+    "curves": """run INTEGER NOT NULL, kind TEXT NOT NULL, first INTEGER NOT NULL, position INTEGER NOT NULL,
+        last INTEGER NOT NULL, name TEXT NOT NULL, "values" BLOB NOT NULL,
+        PRIMARY KEY (run, kind, first, position)""",
+    "params": "run INTEGER PRIMARY KEY, arrays BLOB NOT NULL",
+}
+# What depends on how, when and where the runs were executed.
+OTHER_TABLES = {
+    "checkpoints": "pack INTEGER PRIMARY KEY, meta TEXT NOT NULL, arrays BLOB NOT NULL",
+    "environments": "attempt INTEGER PRIMARY KEY, fingerprint TEXT NOT NULL",
+    "events": """event INTEGER PRIMARY KEY, time TEXT NOT NULL, attempt INTEGER NOT NULL, kind TEXT NOT NULL,
+        run INTEGER NOT NULL, details TEXT NOT NULL""",
+}
+TABLES = RESULT_TABLES | OTHER_TABLES
+# SQLite keeps the text of each statement, and files are known by it: the line breaks above are no part of it.
+DDL = [
+    f"CREATE TABLE {name} (crc INTEGER NOT NULL, {' '.join(columns.split())})"
+    for name, columns in TABLES.items()
+]
+
+_PLAIN: dict[type, Callable[[Any], Any]] = {int: operator.index, str: str, bytes: bytes}
+_SUPER_JOURNAL = bytes.fromhex("d9d505f920a163d7")
+
+
+@contextmanager
+def store_errors(directory: Path) -> Iterator[None]:
+    """Turn what is raised inside into a StoreError of one line that begins with the directory."""
+    try:
+        yield
+    except StoreError as error:
+        raise StoreError(f"{directory}: {error}") from error.__cause__
+    except (
+        sqlite3.Error,
+        UnicodeDecodeError,
+    ) as error:  # SQLite quotes what is damaged, text or not
+        if not os.path.exists(directory):
+            raise StoreError(f"{directory}: the run directory has been removed or renamed") from error
+        text = "".join(character if character.isprintable() else "?" for character in str(error))
+        raise StoreError(f"{directory}: {RESULTS}: {text}") from error
+    except OSError as error:
+        raise StoreError(f"{error.filename or directory}: {error.strerror or error}") from error
+    except OverflowError as error:
+        raise StoreError(f"{directory}: {error}") from error
+
+
+def initialise(path: Path) -> sqlite3.Connection:
+    """Create a results file without rows and return its connection.
+
+    Nothing is synchronised: until the directory has its final name, the file does not count.
+    """
+    connection = _connect(path, "rwc")
+    connection.execute("PRAGMA synchronous = OFF")
+    connection.execute("PRAGMA journal_mode = MEMORY")
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
+    connection.execute("BEGIN")
+    for statement in DDL:
+        connection.execute(statement)
+    return connection
+
+
+def connect(directory: Path, *, write: bool) -> sqlite3.Connection:
+    """Open the results file of a run directory; rows are verified as they are read, all else here.
+
+    Raises StoreError where it is missing, damaged, of a newer format, or not one that optrun wrote.
+    """
+    path = directory / RESULTS
+    _check_files(path)
+    connection = _connect(path, "rw" if write else "ro")
+    try:
+        try:
+            _pragma(connection, "schema_version")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_READONLY_ROLLBACK:
+                raise
+            _roll_back(path)
+        _check_content(connection)
+        connection.execute("PRAGMA synchronous = FULL")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def insert(connection: sqlite3.Connection, table: str, rows: Iterable[tuple[Any, ...]]) -> None:
+    """Write rows, each with its checksum; a row of the same primary key is replaced."""
+    types = _reference()[1][table]
+    marks = ", ".join("?" * (1 + len(types)))
+    # SQLite would take a NumPy integer for a blob.
+    plain = (tuple(_PLAIN[kind](cell) for cell, kind in zip(row, types, strict=True)) for row in rows)
+    connection.executemany(
+        f"INSERT OR REPLACE INTO {table} VALUES ({marks})", ((_checksum(row), *row) for row in plain)
+    )
+
+
+def select(
+    connection: sqlite3.Connection, table: str, where: str = "true", values: tuple[Any, ...] = ()
+) -> Iterator[tuple[Any, ...]]:
+    """Iterate over rows in the order of their primary key.
+
+    Raises StoreError where a row is damaged or its cells are of another type.
+    """
+    types = _reference()[1][table]
+    order = "run, kind, first, position" if table == "curves" else "rowid"
+    for crc, *cells in connection.execute(f"SELECT * FROM {table} WHERE {where} ORDER BY {order}", values):
+        row = tuple(cells)
+        if not all(isinstance(cell, kind) for cell, kind in zip(row, types, strict=True)):
+            raise StoreError(f"a row of the table {table} has cells of the wrong type")
+        if crc != _checksum(row):
+            raise StoreError(f"a row of the table {table} is damaged: its checksum does not match")
+        yield row
+
+
+def canonical_bytes(row: tuple[Any, ...]) -> Iterator[bytes]:
+    """Iterate over a form of a row in which no two different rows of a table are alike."""
+    yield ascii([len(cell) if isinstance(cell, bytes) else cell for cell in row]).encode()
+    yield from (cell for cell in row if isinstance(cell, bytes))
+
+
+def _connect(path: Path, mode: str) -> sqlite3.Connection:
+    uri = f"{path.absolute().as_uri()}?mode={mode}"
+    connection = sqlite3.connect(uri, uri=True, timeout=30, isolation_level="IMMEDIATE")
+    connection.execute("PRAGMA trusted_schema = OFF")
+    connection.execute("PRAGMA cell_size_check = ON")
+    return connection
+
+
+def _check_files(path: Path) -> None:
+    for file in (path, journal := path.with_name(f"{RESULTS}-journal")):
+        if os.path.lexists(file) and not stat.S_ISREG(file.lstat().st_mode):
+            raise StoreError(f"{file.name} is not a regular file")
+    if not path.exists():
+        raise StoreError(f"not a run directory, for it has no {RESULTS}")
+    if os.path.lexists(path.with_name(f"{RESULTS}-wal")):
+        raise StoreError(f"{RESULTS}-wal is not a file that optrun writes")
+    _check_journal(journal)
+
+
+def _check_journal(journal: Path) -> None:
+    """Refuse a journal that names a super-journal: SQLite would delete the file of that name, anywhere."""
+    try:
+        with journal.open("rb") as stream:
+            stream.seek(-min(len(_SUPER_JOURNAL), journal.stat().st_size), 2)
+            if stream.read() == _SUPER_JOURNAL:
+                raise StoreError(f"{journal.name} names other files, which optrun never writes")
+    except FileNotFoundError:
+        return
+
+
+def _check_content(connection: sqlite3.Connection) -> None:
+    if _pragma(connection, "application_id") != APPLICATION_ID:
+        raise StoreError(f"{RESULTS} is not a results file of optrun")
+    version = _pragma(connection, "user_version")
+    if version > FORMAT_VERSION:
+        raise StoreError(
+            f"{RESULTS} has format version {version}, and this optrun reads up to {FORMAT_VERSION}: "
+            "update optrun"
+        )
+    if version < 1 or _pragma(connection, "journal_mode") != "delete":
+        raise StoreError(f"{RESULTS} is damaged: optrun writes another header")
+    if _schema(connection) != _reference()[0]:
+        raise StoreError(f"{RESULTS} has other tables than optrun writes")
+    finding = _pragma(connection, "integrity_check(1)")
+    if finding != "ok":
+        raise StoreError(f"{RESULTS} is damaged: {finding.splitlines()[-1]}")
+
+
+def _roll_back(path: Path) -> None:
+    """Undo the last write of a process that died in it; a read-only connection cannot."""
+    try:
+        with closing(_connect(path, "rw")) as connection:
+            _pragma(connection, "schema_version")
+    except sqlite3.Error as error:
+        raise StoreError(
+            f"{RESULTS}: the last write was cut short and cannot be undone here ({error}): "
+            "copy the run directory to where it can be written"
+        ) from error
+
+
+def _pragma(connection: sqlite3.Connection, name: str) -> Any:
+    return connection.execute(f"PRAGMA {name}").fetchone()[0]
+
+
+def _schema(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
+    return connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY name").fetchall()
+
+
+@cache
+def _reference() -> tuple[list[tuple[Any, ...]], dict[str, tuple[type, ...]]]:
+    """What SQLite makes of the DDL: the schema, and by table the types of the cells after the checksum."""
+    python = {"INTEGER": int, "TEXT": str, "BLOB": bytes}
+    with closing(sqlite3.connect(":memory:")) as connection:
+        for statement in DDL:
+            connection.execute(statement)
+        types = {
+            table: tuple(python[column[2]] for column in connection.execute(f"PRAGMA table_info({table})"))[
+                1:
+            ]
+            for table in TABLES
+        }
+        return _schema(connection), types
+
+
+def _checksum(row: tuple[Any, ...]) -> int:
+    crc = 0
+    for part in canonical_bytes(row):
+        crc = zlib.crc32(part, crc)
+    return crc

@@ -1,0 +1,229 @@
+"""The store of one experiment: many runs, their curves, checkpoints and parameters in one SQLite file."""
+
+import hashlib
+import os
+from collections.abc import Iterable, Mapping
+from contextlib import closing
+from operator import index
+from pathlib import Path
+from types import MappingProxyType, TracebackType
+from typing import Any, Self
+
+from optrun.arrays import Array
+from optrun.errors import StoreError
+from optrun.store import attempts, blobs, schema
+from optrun.store.curves import CURVE, EVALUATION, append, join, merge
+from optrun.store.directory import create_directory, lock
+from optrun.store.records import Checkpoint, Event, RunRecord, RunState, Status
+from optrun.store.runs import insert_runs, read_runs, write_states
+
+NONE: Mapping[Any, Any] = MappingProxyType({})
+
+
+class Store:
+    """A run directory, open for reading or, by one process at a time, for writing.
+
+    Runs are numbered from 0. A curve is a column ``[n]`` beside the column ``step``; what is committed
+    together is read together, or not at all.
+    """
+
+    def __init__(self, path: Path, *, write: bool) -> None:
+        self.path = path
+        self._pending: list[Event] = []
+        self._lock = lock(path) if write else None
+        self._write = write
+        self._attempt = 0
+        try:
+            self._db = schema.connect(path, write=write)
+            self.size: int = self._db.execute("SELECT count(*) FROM runs").fetchone()[0]
+        except BaseException:
+            self._unlock()
+            raise
+
+    @classmethod
+    def create(
+        cls,
+        parent: Path,
+        name: str,
+        *,
+        directory: Path | None = None,
+        config_yaml: str,
+        runs: Iterable[tuple[Mapping[str, Any], int]],
+    ) -> Self:
+        """Create the directory of an experiment and open it for writing.
+
+        It is `parent/<UTC time>-<name>-<4 hex>`, or ``directory``, which must not exist or be empty.
+        ``runs`` are pairs of a config (a JSON object) and a seed. Raises StoreError where it cannot be created.
+        """
+
+        def fill(staging: Path) -> None:
+            (staging / "config.yaml").write_text(config_yaml, encoding="utf-8")
+            with closing(schema.initialise(staging / schema.RESULTS)) as db, db:
+                insert_runs(db, runs)
+                attempts.begin(db, "created")
+
+        with schema.store_errors(directory or parent):
+            return cls(create_directory(parent, name, directory, fill), write=True)
+
+    @classmethod
+    def open(cls, path: Path, *, write: bool = False) -> Self:
+        """Open a run directory; for writing, every row of it is verified first.
+
+        Raises StoreError where it is missing, damaged, of a newer format, not one that optrun wrote, or being
+        written by another process.
+        """
+        with schema.store_errors(path):
+            store = cls(path, write=write)
+            if write:
+                try:
+                    store._begin_attempt()
+                except BaseException:
+                    store.close()
+                    raise
+            return store
+
+    def commit(
+        self,
+        *,
+        curves: Mapping[int, Mapping[str, Array]] = NONE,
+        evaluations: Mapping[int, Mapping[str, Array]] = NONE,
+        states: Mapping[int, RunState] = NONE,
+        params: Mapping[int, Mapping[str, Array]] = NONE,
+        checkpoints: Mapping[int, Checkpoint | None] = NONE,
+    ) -> None:
+        """Write, in one durable transaction, what was recorded since the last one.
+
+        ``curves`` and ``evaluations`` append a segment to each run's columns ``[n]``: ``step`` (integers) and
+        any metrics (floats). A final state merges the run's segments, so that nothing tells how often it was
+        committed. ``params`` are a run's final parameters. A pack's checkpoint replaces its older one; None
+        drops it.
+
+        Raises StoreError, and changes nothing, where a segment does not continue its curve or the disk
+        refuses.
+        """
+        with schema.store_errors(self.path):
+            if not self._write:
+                raise StoreError("opened for reading only")
+            for run in {*curves, *evaluations, *states, *params}:
+                self._check(run)
+            with self._db:
+                for pack, checkpoint in checkpoints.items():
+                    self._put_checkpoint(pack, checkpoint)
+                for kind, segments in ((CURVE, curves), (EVALUATION, evaluations)):
+                    for run, columns in segments.items():
+                        append(self._db, index(run), kind, columns)
+                finals = ((run, blobs.encode_npz(arrays)) for run, arrays in params.items())
+                schema.insert(self._db, "params", finals)
+                write_states(self._db, states)
+                for run, state in states.items():
+                    if state.status.final:
+                        merge(self._db, index(run))
+                ends = (
+                    attempts.event(state.status, self._attempt, run)
+                    for run, state in states.items()
+                    if state.status is not Status.RUNNING
+                )
+                attempts.write_events(self._db, [*self._pending, *ends])
+            self._pending.clear()
+
+    def log(self, kind: str, run: int | None = None, **details: Any) -> None:
+        """Note an event, such as how long something took, for the next commit or the closing to write."""
+        self._pending.append(attempts.event(kind, self._attempt, run, **details))
+
+    def runs(self) -> list[RunRecord]:
+        """Return every run's config, seed and state."""
+        with schema.store_errors(self.path):
+            return list(read_runs(self._db))
+
+    def run(self, run: int) -> RunRecord:
+        """Return one run's config, seed and state; StoreError where there is no such run."""
+        with schema.store_errors(self.path):
+            return next(read_runs(self._db, "run = ?", self._check(run)))
+
+    def curves(self, run: int = 0) -> dict[str, Array]:
+        """Return a run's curves, each ``[n]``: ``step`` (int64) and the metrics (float64), as recorded."""
+        with schema.store_errors(self.path):
+            return join(self._db, self._check(run), CURVE)
+
+    def evaluations(self, run: int = 0) -> dict[str, Array]:
+        """Return a run's evaluations in the form of `curves`, at steps of their own."""
+        with schema.store_errors(self.path):
+            return join(self._db, self._check(run), EVALUATION)
+
+    def params(self, run: int = 0) -> dict[str, Array]:
+        """Return a run's final parameters by name; nothing before it has ended."""
+        with schema.store_errors(self.path):
+            for _, blob in schema.select(self._db, "params", "run = ?", (self._check(run),)):
+                return blobs.decode_npz(blob, f"parameters of run {run}")
+            return {}
+
+    def checkpoint(self, pack: int = 0) -> Checkpoint | None:
+        """Return a pack's latest checkpoint, or None where it has none."""
+        with schema.store_errors(self.path):
+            for _, meta, blob in schema.select(self._db, "checkpoints", "pack = ?", (index(pack),)):
+                what = f"checkpoint of pack {pack}"
+                return Checkpoint(blobs.decode_npz(blob, what), blobs.loads(meta, what))
+            return None
+
+    def environments(self) -> list[dict[str, Any]]:
+        """Return where it was executed: one fingerprint for each process that wrote, the first one first."""
+        with schema.store_errors(self.path):
+            return attempts.read_environments(self._db)
+
+    def events(self) -> list[Event]:
+        """Return what happened when, in the order in which it was written."""
+        with schema.store_errors(self.path):
+            return attempts.read_events(self._db)
+
+    def results_digest(self) -> str:
+        """Return the SHA-256 of all results: equal for runs that ended alike, however they were executed.
+
+        Times, machines and checkpoints do not count.
+        """
+        digest = hashlib.sha256()
+        with schema.store_errors(self.path):
+            for table in schema.RESULT_TABLES:
+                for row in schema.select(self._db, table):
+                    for part in schema.canonical_bytes((table, *row)):
+                        digest.update(part)
+        return digest.hexdigest()
+
+    def close(self) -> None:
+        """Write pending events, close the file and let others write."""
+        try:
+            if self._pending:
+                self.commit()
+        finally:
+            self._db.close()
+            self._unlock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _begin_attempt(self) -> None:
+        for table in schema.TABLES:
+            for _ in schema.select(self._db, table):
+                pass
+        with self._db:
+            self._attempt = attempts.begin(self._db, "resumed")
+
+    def _put_checkpoint(self, pack: int, checkpoint: Checkpoint | None) -> None:
+        self._db.execute("DELETE FROM checkpoints WHERE pack = ?", (index(pack),))
+        if checkpoint is not None:
+            meta = blobs.dumps(dict(checkpoint.meta), f"checkpoint of pack {pack}")
+            schema.insert(self._db, "checkpoints", [(pack, meta, blobs.encode_npz(checkpoint.arrays))])
+
+    def _check(self, run: int) -> int:
+        if not 0 <= run < self.size:
+            raise StoreError(f"there is no run {run}: the runs are 0 … {self.size - 1}")
+        return index(run)
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None

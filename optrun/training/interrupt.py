@@ -1,0 +1,45 @@
+"""Ctrl-C and SIGTERM: the first one asks a run to stop at its next step, a second one ends the process."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+
+class Interruption:
+    """Remembers the first signal; called, it says whether there was one."""
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+
+    def __call__(self) -> bool:
+        return self.signal is not None
+
+    @property
+    def exit_code(self) -> int:
+        """The shell's code for a process that this signal ended: 130 or 143."""
+        return 128 + (self.signal or 0)
+
+
+@contextmanager
+def interruptible() -> Iterator[Interruption]:
+    """Catch SIGINT and SIGTERM within the block; elsewhere than in the main thread nothing is caught."""
+    interruption = Interruption()
+    if threading.current_thread() is not threading.main_thread():
+        yield interruption
+        return
+
+    def note(number: int, frame: FrameType | None) -> None:
+        interruption.signal = number
+        for caught in previous:
+            signal.signal(caught, signal.SIG_DFL)
+
+    previous = {caught: signal.getsignal(caught) for caught in (signal.SIGINT, signal.SIGTERM)}
+    for caught in previous:
+        signal.signal(caught, note)
+    try:
+        yield interruption
+    finally:
+        for caught, handler in previous.items():
+            signal.signal(caught, handler)

@@ -1,0 +1,61 @@
+"""Results kept in memory, for runs that are not saved."""
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from optrun.arrays import Array
+from optrun.config import RunConfig
+from optrun.store import Checkpoint, RunRecord, RunState, Status
+
+NONE: Mapping[Any, Any] = MappingProxyType({})
+
+
+class Memory:
+    """Takes what a store takes and tells what a store tells; its runs cannot be resumed."""
+
+    def __init__(self, configs: Sequence[RunConfig]) -> None:
+        self._configs = configs
+        self._states = [RunState(status=Status.RUNNING) for _ in configs]
+        self._segments: dict[tuple[str, int], list[Mapping[str, Array]]] = {}
+        self._params: dict[int, Mapping[str, Array]] = {}
+
+    def commit(
+        self,
+        *,
+        curves: Mapping[int, Mapping[str, Array]] = NONE,
+        evaluations: Mapping[int, Mapping[str, Array]] = NONE,
+        states: Mapping[int, RunState] = NONE,
+        params: Mapping[int, Mapping[str, Array]] = NONE,
+        checkpoints: Mapping[int, Checkpoint | None] = NONE,
+    ) -> None:
+        """Keep what was recorded since the last commit."""
+        for kind, segments in (("curve", curves), ("evaluation", evaluations)):
+            for run, columns in segments.items():
+                self._segments.setdefault((kind, run), []).append(columns)
+        for run, state in states.items():
+            self._states[run] = state
+        self._params.update(params)
+
+    def run(self, run: int) -> RunRecord:
+        """Return a run's config, seed and state."""
+        config, state = self._configs[run], self._states[run]
+        return RunRecord(run=run, seed=config.seed, config=config.to_dict(), **vars(state))
+
+    def curves(self, run: int = 0) -> dict[str, Array]:
+        """Return a run's curves, each ``[n]``."""
+        return self._joined("curve", run)
+
+    def evaluations(self, run: int = 0) -> dict[str, Array]:
+        """Return a run's evaluations in the form of `curves`."""
+        return self._joined("evaluation", run)
+
+    def params(self, run: int = 0) -> dict[str, Array]:
+        """Return a run's final parameters by name."""
+        return dict(self._params.get(run, {}))
+
+    def _joined(self, kind: str, run: int) -> dict[str, Any]:
+        segments = self._segments.get((kind, run), [])
+        return {name: np.concatenate([segment[name] for segment in segments]) for name in (segments or [{}])[0]}

@@ -1,0 +1,119 @@
+"""A pack: configs that differ in floats and seeds alone, built into one array program with a lane for each."""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from optrun.arrays import Array, Arrays, Parameters
+from optrun.config import RunConfig
+from optrun.kernels import engine_named
+from optrun.optim import Optimizer
+from optrun.optim.param_group import matching
+from optrun.registry import optimizers, problems
+from optrun.schedulers import LRScheduler
+from optrun.training.stacking import built, stacked
+
+
+class Pack:
+    """Everything a step needs, for the lanes of all configs at once.
+
+    Floats of the optimizer and the scheduler, and the seed, may differ between the configs. Raises ConfigError
+    where anything else does, and where the options make no problem, optimizer or scheduler.
+    """
+
+    def __init__(self, configs: Sequence[RunConfig]) -> None:
+        config = configs[0]
+        self.configs = configs
+        self.arrays = Arrays(config.backend, config.dtype)
+        self.problem = problems.find(config.problem.name)(
+            self.arrays, **stacked([each.problem.options for each in configs])
+        )
+        seeds = [each.seed for each in configs]
+        self.steps = config.steps or (config.epochs or 0) * self.problem.steps_per_epoch
+        self.params = self._parameters(seeds)
+        self.batches = self.problem.batches(seeds)
+        self.optimizer = self._optimizer()
+        self.scheduler = self._scheduler()
+
+    @property
+    def lanes(self) -> int:
+        """The number of runs."""
+        return len(self.configs)
+
+    def iterate(self, start: int) -> Iterator[tuple[int, Array]]:
+        """Yield each step from ``start`` and its loss `[B]`; the update is made when the next step is asked for."""
+        problem, params, grads = self.problem, self.params, self.params.grads
+        optimizer, scheduler, batches = self.optimizer, self.scheduler, self.batches
+        for t in range(start, self.steps):
+            yield t, problem.loss_and_grad(params, grads, batches[t])
+            optimizer.step()
+            if scheduler is not None:
+                scheduler.step()
+
+    def state(self) -> tuple[dict[str, Array], dict[str, Any]]:
+        """Return what resuming needs: arrays by name, and a JSON object."""
+        optimizer = self.optimizer.state_dict()
+        arrays = {f"params/{name}": self.arrays.to_host(value) for name, value in self.params.items()}
+        steps: dict[str, int] = {}
+        for parameter, entry in optimizer["state"].items():
+            steps[parameter] = entry.pop("step")
+            arrays |= {f"state/{name}/{parameter}": self.arrays.to_host(value) for name, value in entry.items()}
+        scheduler = self.scheduler.state_dict() if self.scheduler is not None else None
+        return arrays, {"optimizer": optimizer["optimizer"], "steps": steps, "scheduler": scheduler}
+
+    def load_state(self, arrays: Mapping[str, Array], meta: Mapping[str, Any]) -> None:
+        """Copy in what `state` returned; StateError where it does not fit."""
+        state: dict[str, dict[str, Any]] = {name: {"step": step} for name, step in meta["steps"].items()}
+        for key, value in arrays.items():
+            kind, _, rest = key.partition("/")
+            if kind == "params":
+                self.params[rest][:] = self.arrays.array(value)
+            else:
+                name, _, parameter = rest.partition("/")
+                state[parameter][name] = value
+        groups = [dict(group) for group in self.optimizer.param_groups]
+        self.optimizer.load_state_dict(
+            {"optimizer": meta["optimizer"], "state": state, "param_groups": groups}
+        )
+        if self.scheduler is not None:
+            self.scheduler.load_state_dict(meta["scheduler"])
+
+    def _parameters(self, seeds: Sequence[int]) -> Parameters:
+        shapes = self.problem.shapes
+        size = sum(math.prod(shape) for shape in shapes.values())
+        # A group's parameters lie side by side, so that it is one slice; the lanes of one element do where
+        # there are more lanes than elements.
+        order = [name for group in self._groups(shapes) for name in matching(group["params"], shapes)]
+        params = Parameters(
+            {name: shapes[name] for name in dict.fromkeys([*order, *shapes])},
+            lanes=len(seeds),
+            arrays=self.arrays,
+            lane_fast=self.problem.lane_fast and len(seeds) > size,
+        )
+        for lane, seed in enumerate(seeds):
+            params.set_lane(lane, self.problem.initial(seed))
+        return params
+
+    def _groups(self, names: Iterable[str]) -> list[dict[str, Any]]:
+        """Return the parameter groups, those with the options as they are first: `lr` is their rate."""
+        groups: list[dict[str, Any]] = [
+            {"params": group.params}
+            | stacked([each.optimizer.param_groups[index].options for each in self.configs])
+            for index, group in enumerate(self.configs[0].optimizer.param_groups)
+        ]
+        chosen = {name for group in groups for name in matching(group["params"], names)}
+        rest = [name for name in names if name not in chosen]
+        return [{"params": rest}, *groups] if rest else groups
+
+    def _optimizer(self) -> Optimizer:
+        config = self.configs[0]
+        rule: type[Optimizer] = optimizers.find(config.optimizer.name)
+        options = stacked([each.optimizer.options for each in self.configs])
+        engine = engine_named(config.engine, config.backend)
+        return rule(self.params, self._groups(self.params), engine=engine, **options)
+
+    def _scheduler(self) -> LRScheduler | None:
+        chosen = [each.scheduler for each in self.configs]
+        if chosen[0] is None:
+            return None
+        return built(stacked(chosen), self.optimizer)

@@ -1,0 +1,47 @@
+"""Stacking: the floats in which configs differ become arrays with one value per lane."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from optrun.config.components import Component
+from optrun.errors import ConfigError
+from optrun.registry import schedulers
+from optrun.schedulers import LRScheduler
+from optrun.schedulers.scheduler import HasGroups
+
+
+def stacked(values: Sequence[Any]) -> Any:
+    """Return one value for all lanes; where floats differ, an array `[B]` of them.
+
+    Mappings, lists and components are stacked part by part. Raises ConfigError where anything but floats
+    differs.
+    """
+    first = values[0]
+    if isinstance(first, Component) and all(
+        isinstance(value, Component) and value.name == first.name for value in values
+    ):
+        return Component(name=first.name, options=stacked([value.options for value in values]))
+    if isinstance(first, dict) and all(value.keys() == first.keys() for value in values):
+        return {key: stacked([value[key] for value in values]) for key in first}
+    if isinstance(first, list) and all(len(value) == len(first) for value in values):
+        return [stacked(column) for column in zip(*values, strict=True)]
+    if all(value == first for value in values):
+        return first
+    if all(isinstance(value, float) for value in values):
+        return np.array(values)
+    raise ConfigError(f"runs of one pack may differ in numbers alone, not {first!r} and others")
+
+
+def built(chosen: Component, optimizer: HasGroups | None = None) -> LRScheduler:
+    """Return the scheduler of a component and, within it, those of its components."""
+    options = {name: _built_within(value) for name, value in chosen.options.items()}
+    scheduler: LRScheduler = schedulers.find(chosen.name)(optimizer, **options)
+    return scheduler
+
+
+def _built_within(value: Any) -> Any:
+    if isinstance(value, Component):
+        return built(value)
+    return [_built_within(each) for each in value] if isinstance(value, list) else value

@@ -1,0 +1,58 @@
+"""When a lane ends before its last step."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from optrun.arrays import Array
+from optrun.config.models import Stop
+from optrun.store import Status
+
+
+class Stopping:
+    """Watches the losses `[B]` of all lanes for what ends one of them."""
+
+    def __init__(self, stop: Stop, lanes: int) -> None:
+        self._stop = stop
+        self._limit = np.finfo(np.float64).max if stop.divergence is None else stop.divergence
+        self._target = -np.inf if stop.target is None else stop.target
+        self._best = np.full(lanes, np.inf)
+        self._best_at = np.zeros(lanes, np.int64)
+        self.alive = np.ones(lanes, bool)
+        self._magnitude = np.empty(lanes)
+        self._bounded = np.empty(lanes, bool)
+        self._above = np.empty(lanes, bool)
+
+    def check(self, t: int, loss: Array) -> Iterator[tuple[int, Status, str]]:
+        """Yield the lanes that end at step t: each with its status and the reason."""
+        np.absolute(loss, out=self._magnitude)
+        np.less_equal(self._magnitude, self._limit, out=self._bounded)
+        if not self._bounded.all():
+            for lane in np.flatnonzero(~self._bounded & self.alive):
+                yield int(lane), Status.DIVERGED, f"loss is {loss[lane]:g} at step {t}"
+        if self._stop.target is not None:
+            np.greater(loss, self._target, out=self._above)
+            for lane in np.flatnonzero(~self._above & self._bounded & self.alive):
+                yield int(lane), Status.TARGET_REACHED, f"loss is {loss[lane]:g} at step {t}"
+        if self._stop.patience is not None:
+            better = loss < self._best
+            self._best[better] = loss[better]
+            self._best_at[better] = t
+            for lane in np.flatnonzero((t - self._best_at >= self._stop.patience) & self.alive):
+                best = f"{self._best[lane]:g} at step {self._best_at[lane]}"
+                yield int(lane), Status.EARLY_STOPPED, f"no loss below {best} for {self._stop.patience} steps"
+
+    def end(self, lane: int) -> None:
+        """Watch a lane no longer."""
+        self.alive[lane] = False
+
+    def state(self) -> dict[str, Any]:
+        """Return what resuming needs, as JSON values."""
+        best = [None if np.isinf(value) else float(value) for value in self._best]
+        return {"best": best, "best_at": self._best_at.tolist()}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state."""
+        self._best[:] = [np.inf if value is None else value for value in state["best"]]
+        self._best_at[:] = state["best_at"]

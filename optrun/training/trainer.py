@@ -1,0 +1,205 @@
+"""The trainer: consumes the steps of a pack, records and stops them, and commits what resuming needs."""
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from optrun.arrays import Array, one_blas_thread
+from optrun.store import Checkpoint, RunState, Status
+from optrun.training.pack import Pack
+from optrun.training.recorder import Recorder
+from optrun.training.stopping import Stopping
+
+REPORT_SECONDS = 0.1
+
+
+class Sink(Protocol):
+    """Where results go: a store, or memory."""
+
+    def commit(
+        self,
+        *,
+        curves: Mapping[int, Mapping[str, Array]],
+        evaluations: Mapping[int, Mapping[str, Array]],
+        states: Mapping[int, RunState],
+        params: Mapping[int, Mapping[str, Array]],
+        checkpoints: Mapping[int, Checkpoint | None],
+    ) -> None:
+        """Keep, all or nothing, what was recorded since the last commit."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a pack is; the loss and the rate are those of the first lane."""
+
+    step: int
+    steps: int
+    loss: float
+    lr: float
+    alive: int
+
+
+class Trainer:
+    """Runs a pack to its end and commits its results to a sink.
+
+    A checkpoint holds the state before a step, and is committed together with the rows of all steps before it.
+    ``interrupted`` is asked at every step; where it says yes, the pack is checkpointed and left.
+    """
+
+    def __init__(
+        self,
+        pack: Pack,
+        sink: Sink,
+        *,
+        observe: Callable[[Progress], None] | None = None,
+        interrupted: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self.pack = pack
+        config = pack.configs[0]
+        self._sink = sink
+        self._observe = observe
+        self._interrupted = interrupted
+        self._recorder = Recorder(pack)
+        self._stopping = Stopping(config.stop, pack.lanes)
+        self._evaluate_every = config.evaluate.every
+        self._evaluations: list[tuple[int, dict[str, Array]]] = []
+        every = config.checkpoint.every
+        self._checkpoint_steps = every if isinstance(every, int) else None
+        self._checkpoint_seconds = math.inf if every is None or isinstance(every, int) else every.seconds
+        self._time_limit = math.inf if config.stop.time is None else config.stop.time.seconds
+        self._start = 0
+        self._spent = 0.0
+        self._ends: dict[int, _End] = {}
+        self._final = pack.params
+
+    def resume(self, checkpoint: Checkpoint) -> None:
+        """Go on from a checkpoint of the same config, a pack of one lane; StateError where it does not fit."""
+        meta = checkpoint.meta
+        self.pack.load_state(checkpoint.arrays, meta["pack"])
+        self._stopping.load_state(meta["stopping"])
+        self._start, self._spent = meta["step"], meta["seconds"]
+
+    def run(self) -> None:
+        """Run every lane to its end, or all of them until an interruption."""
+        with one_blas_thread(), np.errstate(all="ignore"):
+            if self._take_steps():
+                self._finish()
+
+    def _take_steps(self) -> bool:
+        """Take the steps; return whether all lanes have come to their end."""
+        began = last_checkpoint = time.monotonic()
+        next_report = began
+        for t, device_loss in self.pack.iterate(self._start):
+            loss = self.pack.arrays.to_host(device_loss)
+            now = time.monotonic()
+            seconds = self._spent + now - began
+            if self._interrupted():
+                self._commit(t, seconds, Status.INTERRUPTED)
+                return False
+            if self._is_checkpoint_due(t, now - last_checkpoint):
+                self._commit(t, seconds, Status.RUNNING)
+                last_checkpoint = now
+            if t % self._recorder.every == 0:
+                self._recorder.record(t, loss)
+            if self._evaluate_every and t % self._evaluate_every == 0:
+                self._evaluations.append((t, self.pack.problem.evaluate(self.pack.params)))
+            for lane, status, reason in self._stopping.check(t, loss):
+                self._end(lane, t, status, reason)
+            if seconds > self._time_limit:
+                for lane in self._living():
+                    self._end(lane, t, Status.TIMED_OUT, f"out of time at step {t}")
+            if self._observe and now >= next_report:
+                self._report(t, loss)
+                next_report = now + REPORT_SECONDS
+            if not self._stopping.alive.any():
+                break
+        return True
+
+    def _is_checkpoint_due(self, t: int, seconds: float) -> bool:
+        by_steps = self._checkpoint_steps is not None and t % self._checkpoint_steps == 0 and t > self._start
+        return by_steps or seconds >= self._checkpoint_seconds or self._recorder.full
+
+    def _living(self) -> list[int]:
+        return [int(lane) for lane in np.flatnonzero(self._stopping.alive)]
+
+    def _end(self, lane: int, t: int, status: Status, reason: str) -> None:
+        self._ends[lane] = _End(t, status, reason)
+        self._recorder.end(lane)
+        self._stopping.end(lane)
+        if self._stopping.alive.any():
+            if self._final is self.pack.params:
+                self._final = self.pack.params.copy()
+            self._final.data[lane] = self.pack.params.data[lane]
+
+    def _commit(self, t: int, seconds: float, status: Status) -> None:
+        arrays, meta = self.pack.state()
+        stopping = self._stopping.state()
+        checkpoint = Checkpoint(arrays, {"step": t, "seconds": seconds, "pack": meta, "stopping": stopping})
+        self._sink.commit(
+            curves=self._recorder.take(),
+            evaluations=self._taken_evaluations(),
+            states={lane: RunState(status=status, steps=t) for lane in self._living()},
+            params={},
+            checkpoints={0: checkpoint},
+        )
+
+    def _finish(self) -> None:
+        for lane in self._living():
+            self._final.data[lane] = self.pack.params.data[lane]
+            self._ends[lane] = _End(self.pack.steps, Status.COMPLETED, "")
+        metrics = self.pack.problem.evaluate(self._final)
+        states = {lane: self._state(lane, end, metrics) for lane, end in sorted(self._ends.items())}
+        self._sink.commit(
+            curves=self._recorder.take(),
+            evaluations=self._taken_evaluations(metrics),
+            states=states,
+            params={
+                lane: {name: self.pack.arrays.to_host(value)[lane] for name, value in self._final.items()}
+                for lane in states
+            },
+            checkpoints={0: None},
+        )
+
+    def _state(self, lane: int, end: "_End", metrics: Mapping[str, Array]) -> RunState:
+        loss = float(metrics["loss"][lane])
+        status, reason = end.status, end.reason
+        target = self.pack.configs[lane].stop.target
+        if status is Status.COMPLETED and not math.isfinite(loss):
+            status, reason = Status.DIVERGED, f"loss is {loss:g} after step {end.step - 1}"
+        elif status is Status.COMPLETED and target is not None and loss <= target:
+            status, reason = Status.TARGET_REACHED, f"loss is {loss:g} after the last step"
+        final = {("final_loss" if name == "loss" else name): float(of[lane]) for name, of in metrics.items()}
+        summary = {name: value if math.isfinite(value) else None for name, value in final.items()}
+        return RunState(status=status, reason=reason, steps=end.step, summary=summary)
+
+    def _taken_evaluations(
+        self, final: Mapping[str, Array] | None = None
+    ) -> dict[int, dict[str, Array]]:
+        """Return each lane's evaluations since the last time, up to its end, and forget them."""
+        taken: dict[int, dict[str, Array]] = {}
+        for lane in range(self.pack.lanes):
+            end = self._ends.get(lane)
+            rows = [(t, of) for t, of in self._evaluations if end is None or t <= end.step]
+            if final is not None and end is not None and (not rows or rows[-1][0] != end.step):
+                rows.append((end.step, final))
+            if rows:
+                columns = {name: np.array([of[name][lane] for _, of in rows], np.float64) for name in rows[0][1]}
+                taken[lane] = {"step": np.array([t for t, _ in rows], np.int64), **columns}
+        self._evaluations.clear()
+        return taken
+
+    def _report(self, t: int, loss: Array) -> None:
+        assert self._observe is not None
+        lr = float(np.ravel(self.pack.optimizer.param_groups[0]["lr"])[0])
+        self._observe(Progress(t, self.pack.steps, float(loss[0]), lr, int(self._stopping.alive.sum())))
+
+
+@dataclass(frozen=True)
+class _End:
+    step: int
+    status: Status
+    reason: str

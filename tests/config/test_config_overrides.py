@@ -1,0 +1,124 @@
+"""Overrides: key.path=value, by the rules of the file."""
+
+from typing import Any
+
+import pytest
+
+from optrun.config import ConfigErrors, parse
+
+pytestmark = pytest.mark.usefixtures("fakes")
+
+TEXT = """\
+problem: {name: net, data: digits, hidden: [64, 32]}
+optimizer: {name: Adam, lr: 1e-3, betas: [0.9, 0.99], param_groups: [{params: "*.bias", lr: 1}]}
+scheduler: {name: SequentialLR, schedulers: [{name: StepLR, step_size: 3}], milestones: [2, 4]}
+steps: 10
+"""
+
+
+@pytest.mark.parametrize(
+    ("override", "path", "value"),
+    [
+        ("optimizer.lr=1e-2", "optimizer.lr", 0.01),
+        ("optimizer.lr=1", "optimizer.lr", 1.0),
+        ("optimizer.betas.1=0.5", "optimizer.beta2", 0.5),
+        ("optimizer.betas=[0, 0.5]", "optimizer.beta2", 0.5),
+        ("optimizer.param_groups.0.lr=1e-2", "optimizer.param_groups.0.lr", 0.01),
+        ("optimizer.param_groups=null", "optimizer", {}),
+        ("problem.hidden=[8,8]", "problem.hidden", [8, 8]),
+        ("problem.hidden.1=80", "problem.hidden", [64, 80]),
+        ("problem.copy='a,b'", "problem.copy", "a,b"),
+        ('problem.copy=""', "problem.copy", ""),
+        ("problem.copy=a=b", "problem.copy", "a=b"),
+        ("problem.copy=no", "problem.copy", "no"),
+        ("problem={name: bowl, dim: 3}", "problem.dim", 3),
+        ("problem=bowl", "problem.dim", 2),
+        ("scheduler.milestones.1=80", "scheduler.milestones", [2, 80]),
+        ("scheduler.schedulers.0.step_size=5", "scheduler.schedulers.0.step_size", 5),
+        ("record.metrics=[grad_norm]", "record.metrics", ["loss", "lr", "grad_norm"]),
+        ("stop.time=10m", "stop.time", "10m"),
+        (" seed = 3 ", "seed", 3),
+        ("steps=5e2", "steps", 500),
+        ("name=other", "name", "other"),
+    ],
+)
+def test_an_override_sets_a_value(override: str, path: str, value: Any) -> None:
+    found: Any = parse(TEXT, overrides=[override]).to_dict()
+    for step in path.split("."):
+        found = found[int(step)] if isinstance(found, list) else found[step]
+    if path == "optimizer":
+        assert "param_groups" not in found
+    else:
+        assert found == value
+        assert type(found) is type(value)
+
+
+def test_overrides_apply_in_their_order() -> None:
+    config = parse(TEXT, overrides=["seed=1", "seed=2", "scheduler=null", "optimizer=SGD", "optimizer.lr=3"])
+    assert config.seed == 2
+    assert config.scheduler is None
+    assert (config.optimizer.name, config.optimizer.options["lr"]) == ("SGD", 3.0)
+    assert parse(TEXT, overrides=["steps=null", "epochs=2"]).epochs == 2
+    assert parse(TEXT, overrides=["scheduler=null", "scheduler.name=RangeLR", "scheduler.base=1"]).scheduler
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("optimizer.lrr=1", "optimizer.lrr: unknown key. Did you mean 'lr'?"),
+        ("optimzer.lr=1", "optimzer: unknown key. Did you mean 'optimizer'?"),
+        ("lr=1", "lr: unknown key. Did you mean 'optimizer.lr'?"),
+        ("optimizer.lr=-1", "optimizer.lr: must be ≥ 0 (got -1)"),
+        ("optimizer.lr='1'", "optimizer.lr: must be a number (got '1'); '1' is a string here: remove the quotes"),
+        ("optimizer.name=Adm", "optimizer.name: unknown optimizer 'Adm'. Did you mean 'Adam'?"),
+        ("epochs=3", "epochs: steps and epochs are both set: turn one off (epochs=null)"),
+        ("optimizer.lr=", "optimizer.lr: no value after '='; optimizer.lr=null turns it off, "
+                          "optimizer.lr='\"\"' is an empty string"),
+        ("optimizer.lr", "an override is written key.path=value, such as optimizer.lr=1e-3"),
+        ("=1", "an override is written key.path=value, such as optimizer.lr=1e-3"),
+        ("optimizer..lr=1", "an override is written key.path=value, such as optimizer.lr=1e-3"),
+        ("a\udcffb=1", "an override is written key.path=value, such as optimizer.lr=1e-3"),
+        ("problem.hidden=1,2", "problem.hidden: a list is written 'problem.hidden=[1,2]'; "
+                               "text with a comma needs quotes of its own"),
+        ("problem.hidden=[1,2", "problem.hidden: a comma or ']' is missing"),
+        ("problem.hidden=[1]]", "problem.hidden: nothing may follow the config here"),
+        ("problem.hidden=[1e999]", "problem.hidden: the number 1e999 is too large for a float"),
+        ("problem.hidden.2=1", "problem.hidden.2: '2' is no place in a list of 2: they count from 0"),
+        ("problem.hidden.x=1", "problem.hidden.x: 'x' is no place in a list of 2: they count from 0"),
+        ("problem.hidden.-1=1", "problem.hidden.-1: '-1' is no place in a list of 2: they count from 0"),
+        ("steps.a=1", "steps.a: steps is 10, which has no 'a'"),
+        ("problem.copy=!!python/name:os.system", "problem.copy: the tag !!python/name:os.system means nothing"
+                                                 " in a config: remove it"),
+        ("problem.copy=\udcff", "problem.copy: the character U+DCFF is not allowed in YAML: is this a text file?"),
+    ],
+)  # fmt: skip
+def test_an_override_that_cannot_be_is_named(override: str, message: str) -> None:
+    with pytest.raises(ConfigErrors) as caught:
+        parse(TEXT, "f.yaml", [override])
+    assert str(caught.value) == f"override {override!r}: {message}"
+
+
+def test_a_name_keeps_the_other_keys_which_may_be_refused() -> None:
+    with pytest.raises(ConfigErrors) as caught:
+        parse(TEXT, "f.yaml", ["optimizer.name=SGD"])
+    (issue,) = caught.value.issues
+    assert (issue.line, issue.column, issue.path) == (2, 35, "optimizer.betas")
+
+
+def test_the_issues_of_a_file_and_of_its_overrides_come_together() -> None:
+    with pytest.raises(ConfigErrors) as caught:
+        parse(TEXT + "sed: 1\nsteps: 2\n", "f.yaml", ["optimizer.lrr=1", "x", "seed=a"])
+    assert str(caught.value).splitlines() == [
+        "f.yaml:5:1: sed: unknown key. Did you mean 'seed'?",
+        "f.yaml:6:1: steps: duplicate key (first at line 4)",
+        "override 'x': an override is written key.path=value, such as optimizer.lr=1e-3",
+        "override 'optimizer.lrr=1': optimizer.lrr: unknown key. Did you mean 'lr'?",
+        "override 'seed=a': seed: must be an integer (got 'a')",
+    ]
+
+
+def test_an_override_of_a_shared_value_changes_one_place() -> None:
+    text = "problem: {name: net, data: d, hidden: &h [3, 4]}\noptimizer: SGD\nsteps: 1\n"
+    text += "scheduler: {name: RangeLR, base: *h}\n"
+    config = parse(text, overrides=["scheduler.base.0=9"])
+    assert config.problem.options["hidden"] == [3, 4]

@@ -1,0 +1,59 @@
+"""What the tests of problems share: small variants of every registered problem, and packs of random lanes."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from optrun.arrays import Arrays, Parameters
+from optrun.problems import Problem
+from optrun.registry import problems
+
+SMALL = {
+    "mlp": {"data": "iris", "hidden": [5]},
+    "softmax_regression": {"data": "iris"},
+    "quadratic": {"dim": 4},
+}
+VARIANTS: dict[str, list[dict[str, Any]]] = {
+    "rosenbrock": [{"dim": 5}, {"noise": 0.3}, {"dim": 3, "start": [1.0, 2.0, 3.0]}],
+    "beale": [{"noise": 0.1}],
+    "himmelblau": [{"noise": 0.1}],
+    "quadratic": [{"rotation": True}, {"dim": 1, "condition": 1.0}, {"rotation": True, "noise": 1.0, "dim": 17}],
+    "linear_regression": [{"l2": 0.1, "batch_size": 32}, {"bias": False, "standardize": False}],
+    "logistic_regression": [{"l2": 0.1, "batch_size": 100}, {"bias": False, "l2": 0.01}],
+    "softmax_regression": [{"l2": 0.1, "batch_size": 17}, {"bias": False}],
+    "mlp": [
+        {"activation": "tanh", "l2": 0.1},
+        {"activation": "gelu", "hidden": [4, 3], "batch_size": 17},
+        {"data": "diabetes", "batch_size": 32, "bias": False},
+        {"data": "iris", "loss": "cross_entropy", "batch_size": 119},  # the last batch is a single sample
+        {"data": "spirals(samples=50)", "hidden": [], "test_fraction": 0},
+    ],
+}
+CASES = [
+    (name, SMALL.get(name, {}) | variant) for name in problems for variant in [{}, *VARIANTS.get(name, [])]
+]
+
+
+def case_id(case: tuple[str, dict[str, Any]]) -> str:
+    return "-".join([case[0], *(f"{key}={value}" for key, value in case[1].items())])
+
+
+def build(case: tuple[str, dict[str, Any]], dtype: str = "float64") -> Problem:
+    name, options = case
+    problem: Problem = problems.find(name)(Arrays(dtype=dtype), **options)
+    return problem
+
+
+def point(problem: Problem, seed: int) -> dict[str, Any]:
+    """A random point, not far from where the seed starts."""
+    draws = np.random.default_rng(seed)
+    return {k: v + 0.3 * draws.standard_normal(v.shape) for k, v in problem.initial(seed).items()}
+
+
+def pack(problem: Problem, seeds: Sequence[int], *, lane_fast: bool | None = None) -> Parameters:
+    fast = problem.lane_fast if lane_fast is None else lane_fast
+    params = Parameters(problem.shapes, lanes=len(seeds), arrays=problem.arrays, lane_fast=fast)
+    for lane, seed in enumerate(seeds):
+        params.set_lane(lane, point(problem, seed))
+    return params

@@ -1,0 +1,288 @@
+"""What goes into a store comes out of it, to the bit, and nothing else does."""
+
+import json
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import columns, new_store
+
+from optrun.errors import StoreError
+from optrun.store import Checkpoint, RunState, Status, Store, environment
+
+INT64 = np.iinfo(np.int64)
+FLOATS = [np.nan, -np.nan, np.inf, -np.inf, -0.0, 0.0, 5e-324, 1.7976931348623157e308, 0.1]
+DTYPES = ["?", "i1", "u1", "i2", "i4", "i8", "u8", "f2", "f4", "f8"]
+
+
+def same_bits(one: Any, other: Any) -> bool:
+    one, other = np.asarray(one), np.asarray(other)
+    return (one.dtype, one.shape, one.tobytes()) == (other.dtype, other.shape, other.tobytes())
+
+
+def test_curves_keep_every_bit(store: Store) -> None:
+    steps = np.array([INT64.min, -1, 0, 1, 2, 3, 4, 5, INT64.max])
+    given = {"step": steps, "loss": np.array(FLOATS), "lr": np.array(FLOATS[::-1])}
+    store.commit(curves={1: given}, evaluations={2: given})
+    with Store.open(store.path) as reader:
+        for read in (reader.curves(1), reader.evaluations(2)):
+            assert list(read) == ["step", "loss", "lr"]
+            assert all(same_bits(read[name], given[name]) for name in given)
+        assert reader.curves(0) == reader.curves(2) == reader.evaluations(1) == {}
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(), (0,), (0, 3), (5,), (2, 3), (1, 1, 1, 4)])
+def test_arrays_keep_dtype_shape_and_bits(store: Store, dtype: str, shape: tuple[int, ...]) -> None:
+    bits = np.random.default_rng(0).integers(0, 2, (*shape, 8), np.uint8)
+    array = np.packbits(bits, axis=-1)[..., 0].astype(dtype)
+    names = ["w", "file", "layer1/weight", "../../θ.npy", "arr_0", ""]
+    store.commit(params={0: dict.fromkeys(names, array)}, checkpoints={3: Checkpoint({"m": array})})
+    assert list(store.params(0)) == names
+    assert all(same_bits(value, array) for value in store.params(0).values())
+    checkpoint = store.checkpoint(3)
+    assert checkpoint is not None
+    assert same_bits(checkpoint.arrays["m"], array)
+
+
+def test_memory_order_and_byte_order_do_not_show(store: Store) -> None:
+    array = np.arange(6.0).reshape(2, 3)
+    variants = [
+        array,
+        np.asfortranarray(array),
+        array.astype(">f8"),
+        np.arange(12.0).reshape(2, 6)[:, ::2] / 2,
+    ]
+    digests = set()
+    for variant in variants:
+        store.commit(params={0: {"w": variant}})
+        digests.add(store.results_digest())
+        assert same_bits(store.params(0)["w"], array)
+    assert len(digests) == 1
+
+
+def test_what_is_read_can_be_written_to(store: Store) -> None:
+    store.commit(curves={0: columns(0, 3)}, params={0: {"w": np.zeros(2)}})
+    store.curves(0)["loss"][0] = 7
+    store.params(0)["w"][0] = 7
+    assert store.curves(0)["loss"][0] == 1
+    assert store.params(0)["w"][0] == 0
+
+
+def test_segments_are_joined(store: Store) -> None:
+    for first in range(0, 50, 7):
+        store.commit(curves={0: columns(first, min(first + 7, 50)), 1: columns(first, first)})
+    assert all(same_bits(store.curves(0)[name], values) for name, values in columns(0, 50).items())
+    assert store.curves(1) == {}
+
+
+def test_records(store: Store) -> None:
+    summary = {"final_loss": np.float32(0.5), "best": float("nan"), "worst": float("inf"), "none": None}
+    state = RunState(
+        status=Status.DIVERGED, reason="loss is nan at step 37 \udcff", steps=37, summary=summary
+    )
+    store.commit(states={1: state})
+    assert [record.run for record in store.runs()] == [record.seed for record in store.runs()] == [0, 1, 2]
+    record = store.run(1)
+    assert record == store.runs()[1]
+    assert record.config == {"optimizer": {"name": "Adam", "lr": 1e-3}}
+    assert (record.status, record.steps) == (Status.DIVERGED, 37)
+    assert record.reason == "loss is nan at step 37 \\udcff"
+    assert record.summary == {"final_loss": 0.5, "best": None, "worst": None, "none": None}
+    assert store.run(0).status is Status.RUNNING
+
+
+def test_a_checkpoint_is_replaced_and_dropped(store: Store) -> None:
+    assert store.checkpoint(0) is None
+    for step in (1, 2):
+        store.commit(checkpoints={0: Checkpoint({"p": np.full(3, step)}, {"step": step, "rng": [2**70]})})
+    checkpoint = store.checkpoint(0)
+    assert checkpoint is not None
+    assert checkpoint.meta == {"step": 2, "rng": [2**70]}
+    assert checkpoint.arrays["p"].tolist() == [2, 2, 2]
+    store.commit(checkpoints={0: None})
+    assert store.checkpoint(0) is None
+
+
+def test_numpy_integers_are_integers(store: Store) -> None:
+    one = np.int64(1)
+    store.commit(
+        curves={one: columns(0, 3)},  # type: ignore[dict-item]
+        states={one: RunState(status=Status.COMPLETED, steps=one)},  # type: ignore[arg-type, dict-item]
+        checkpoints={one: Checkpoint({"p": np.zeros(1)})},  # type: ignore[dict-item]
+    )
+    store.commit(curves={1: columns(3, 5)})
+    assert store.curves(one)["step"].tolist() == [0, 1, 2, 3, 4]  # type: ignore[arg-type]
+    assert store.run(1).steps == 1
+    assert store.checkpoint(one) is not None  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("commit", "message"),
+    [
+        ({"curves": {0: columns(5, 9)}}, "goes on at step 5, but is stored up to step 9"),
+        ({"curves": {0: columns(9, 12)}}, "goes on at step 9"),
+        ({"curves": {0: {"step": [10], "loss": [1.0]}}}, "columns step, loss"),
+        ({"curves": {1: {"loss": [1.0]}}}, "'step'"),
+        ({"curves": {1: {"step": [0.5], "loss": [1.0]}}}, "increasing integers"),
+        ({"curves": {1: {"step": [1, 1], "loss": [1.0, 2.0]}}}, "increasing integers"),
+        ({"curves": {1: {"step": [1, 2], "loss": [1.0]}}}, "'loss' has the shape [1]"),
+        ({"curves": {1: {"step": [1, 2], "loss": np.ones((2, 1))}}}, "'loss' has the shape [2, 1]"),
+        ({"curves": {3: columns(0, 1)}}, "no run 3: the runs are 0 … 2"),
+        ({"states": {-1: RunState(status=Status.RUNNING)}}, "no run -1"),
+        ({"params": {0: {"w": np.array([object()])}}}, "object"),
+        ({"params": {0: {"w": np.array(["text"])}}}, "<U4"),
+        ({"params": {0: {"w": np.zeros(2, np.longdouble)}}}, "longdouble|float128"),
+        ({"checkpoints": {0: Checkpoint({}, {"x": float("nan")})}}, "JSON"),
+        ({"checkpoints": {0: Checkpoint({}, {"x": object()})}}, "JSON"),
+    ],
+)
+def test_a_bad_commit_changes_nothing(store: Store, commit: dict[str, Any], message: str) -> None:
+    store.commit(curves={0: columns(0, 10)}, checkpoints={0: Checkpoint({}, {"good": 1})})
+    before = store.results_digest(), store.checkpoint(0), store.events()
+    good = {"evaluations": {0: {"step": [0], "loss": [1.0]}}, "states": {0: RunState(status=Status.FAILED)}}
+    with pytest.raises(StoreError) as caught:
+        store.commit(**{"curves": {2: columns(0, 3)}, **good, **commit})
+    assert any(part in str(caught.value) for part in message.split("|"))
+    assert str(caught.value).startswith(str(store.path))
+    assert before == (store.results_digest(), store.checkpoint(0), store.events())
+
+
+def history(parent: Path, cuts: list[int], *, resume: bool) -> str:
+    """Record 100 steps of two runs, committed at the cuts, and return the digest."""
+    store = new_store(parent, runs=2)
+    for first, last in zip([0, *cuts], [*cuts, 100], strict=True):
+        final = last == 100
+        state = RunState(status=Status.COMPLETED if final else Status.INTERRUPTED, steps=last)
+        store.log("timing", seconds=float(last))
+        store.commit(
+            curves={0: columns(first, last), 1: columns(first, last)},
+            evaluations={0: {"step": range(first, last, 10), "loss": np.zeros(len(range(first, last, 10)))}},
+            states={0: state, 1: state},
+            params={0: {"w": np.ones(3)}} if final else {},
+            checkpoints={0: None if final else Checkpoint({"w": np.full(3, last)}, {"step": last})},
+        )
+        if resume and not final:
+            store.close()
+            store = Store.open(store.path, write=True)
+    with store:
+        return store.results_digest()
+
+
+def test_the_digest_does_not_tell_how_a_run_was_executed(tmp_path: Path) -> None:
+    digests = {
+        history(tmp_path / str(index), cuts, resume=resume)
+        for index, (cuts, resume) in enumerate(
+            [([], False), ([10, 20, 50, 90], False), ([10, 20, 50, 90], True), ([30], True), ([50, 50], True)]
+        )
+    }
+    assert len(digests) == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"curves": {0: {"step": [100], **{name: [0.0] for name in ("loss", "lr", "grad_norm")}}}},
+        {"curves": {1: {"step": [0], "loss": [0.0]}}},
+        {"evaluations": {0: {"step": [0], "loss": [0.0]}}},
+        {"states": {0: RunState(status=Status.RUNNING, steps=1)}},
+        {"states": {0: RunState(status=Status.RUNNING, summary={"loss": 0.5})}},
+        {"params": {0: {"w": np.zeros(1)}}},
+        {"params": {0: {"v": np.zeros(1)}}},
+    ],
+)
+def test_the_digest_tells_every_result(store: Store, change: dict[str, Any]) -> None:
+    store.commit(curves={0: columns(0, 10)})
+    before = store.results_digest()
+    store.commit(checkpoints={0: Checkpoint({})})
+    assert store.results_digest() == before
+    store.commit(**change)
+    assert store.results_digest() != before
+
+
+def test_events_and_environments(store: Store) -> None:
+    store.log("timing", run=2, seconds=1.5)
+    store.commit(states={0: RunState(status=Status.COMPLETED), 1: RunState(status=Status.RUNNING)})
+    store.log("last words")
+    store.close()
+    with Store.open(store.path, write=True) as again:
+        events = [(event.kind, event.run, event.attempt) for event in again.events()]
+        assert events == [
+            ("created", None, 0),
+            ("timing", 2, 0),
+            ("completed", 0, 0),
+            ("last words", None, 0),
+            ("resumed", None, 1),
+        ]
+        assert again.events()[1].details == {"seconds": 1.5}
+        assert {"host", "pid", "argv"} == set(again.events()[0].details)
+        first, second = again.environments()
+        assert first["numpy"] == second["numpy"] == np.__version__
+
+
+def test_reading_does_not_write(finished: Path) -> None:
+    before = (finished / "results.sqlite").read_bytes()
+    with Store.open(finished) as reader:
+        reader.results_digest()
+        with pytest.raises(StoreError, match="opened for reading only"):
+            reader.commit(curves={0: columns(100, 101)})
+    assert (finished / "results.sqlite").read_bytes() == before
+    assert sorted(path.name for path in finished.iterdir()) == ["config.yaml", "results.sqlite"]
+
+
+def test_a_run_that_has_ended_is_one_segment(store: Store) -> None:
+    for first in range(0, 30, 10):
+        store.commit(curves={0: columns(first, first + 10), 1: columns(first, first + 10)})
+    store.commit(states={0: RunState(status=Status.EARLY_STOPPED, steps=30)})
+    with sqlite3.connect(store.path / "results.sqlite") as db:
+        counts = db.execute("SELECT run, count(*) FROM curves GROUP BY run ORDER BY run").fetchall()
+    db.close()
+    assert counts == [(0, 4), (1, 12)]
+
+
+def test_many_runs_in_one_commit(tmp_path: Path) -> None:
+    with new_store(tmp_path, runs=500) as store:
+        store.commit(
+            curves={run: columns(0, run % 3) for run in range(500)},
+            states={run: RunState(status=Status.COMPLETED, steps=run) for run in range(500)},
+        )
+        assert [record.steps for record in store.runs()] == list(range(500))
+        assert store.curves(499)["loss"].tolist() == [1.0]
+
+
+def test_seeds_are_64_bit(tmp_path: Path) -> None:
+    with Store.create(tmp_path, "x", config_yaml="", runs=[({}, 2**63 - 1)]) as store:
+        assert store.run(0).seed == 2**63 - 1
+    with pytest.raises(StoreError, match="too large"):
+        Store.create(tmp_path, "x", config_yaml="", runs=[({}, 2**63)])
+
+
+def test_the_environment_is_json() -> None:
+    found = environment()
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    assert set(found) == {"optrun", "python", "numpy", "platform", "cpu", "simd", "blas", "git"}
+    assert found["blas"]
+
+
+@pytest.mark.parametrize(
+    ("script", "expected"),
+    [
+        ("echo abc", {"sha": "abc", "dirty": True}),
+        ("exit 1", {"sha": None, "dirty": None}),
+        ("exec sleep 600", {"sha": None, "dirty": None}),
+        (None, None),
+    ],
+)
+def test_git_may_do_anything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str | None, expected: object
+) -> None:
+    (tmp_path / ".git").mkdir()
+    if script:
+        (tmp_path / "git").write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / "git").chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin" if script else str(tmp_path))
+    monkeypatch.setattr("optrun.store.fingerprint.GIT_SECONDS", 0.2 if script == "exec sleep 600" else 30)
+    assert environment()["git"] == expected

@@ -1,0 +1,116 @@
+"""Whatever moment a process is killed at, what it had committed is there whole, and nothing else is."""
+
+import random
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import columns, new_store
+
+from optrun.errors import StoreError
+from optrun.store import Store, schema
+
+ROWS = 7  # of a commit
+KILLS = 8
+
+WRITER = f"""
+import sys
+from pathlib import Path
+import numpy as np
+from optrun.store import Checkpoint, RunState, Status, Store
+
+store = Store.open(Path(sys.argv[1]), write=True)
+checkpoint = store.checkpoint(0)
+first = 0 if checkpoint is None else checkpoint.meta["step"]
+while True:
+    steps = np.arange(first, first + {ROWS})
+    first += {ROWS}
+    store.commit(
+        curves={{0: {{"step": steps, "loss": np.sqrt(steps)}}}},
+        evaluations={{0: {{"step": [first], "accuracy": [1 / first]}}}},
+        states={{0: RunState(status=Status.RUNNING, steps=first)}},
+        checkpoints={{0: Checkpoint({{"p": np.full(5000, first)}}, {{"step": first}})}},
+    )
+    print(first, flush=True)
+"""
+
+
+def check(path: Path, at_least: int) -> int:
+    """Check that a store holds whole commits, the acknowledged ones among them, and return the steps."""
+    with Store.open(path) as store:
+        curves, evaluations = store.curves(0), store.evaluations(0)
+        checkpoint = store.checkpoint(0)
+        assert checkpoint is not None
+        done: int = checkpoint.meta["step"]
+        assert done % ROWS == 0
+        assert done >= at_least
+        assert store.run(0).steps == done
+        assert np.array_equal(curves["step"], np.arange(done))
+        assert np.array_equal(curves["loss"], np.sqrt(np.arange(done)))
+        assert np.array_equal(evaluations["step"], np.arange(ROWS, done + 1, ROWS))
+        assert (checkpoint.arrays["p"] == done).all()
+        return done
+
+
+def test_killed_at_any_moment(tmp_path: Path) -> None:
+    path = new_store(tmp_path, directory=tmp_path / "run")
+    path.close()
+    chance = random.Random(0)
+    done = 0
+    for _ in range(KILLS):
+        process = subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(path.path)], stdout=subprocess.PIPE, text=True
+        )
+        assert process.stdout is not None
+        for _ in range(chance.randint(1, 60)):
+            acknowledged = int(process.stdout.readline())
+        for _ in range(chance.randint(0, 30_000)):  # a moment of its own between two commits
+            pass
+        process.send_signal(signal.SIGKILL)
+        output, _ = process.communicate()
+        assert process.returncode == -signal.SIGKILL
+        acknowledged = max([acknowledged, *map(int, output.splitlines()[:-1])])
+        assert acknowledged > done
+        done = check(path.path, acknowledged)
+    with Store.open(path.path) as store:
+        assert [event.kind for event in store.events()] == ["created"] + ["resumed"] * KILLS
+
+
+@pytest.fixture
+def torn(tmp_path: Path) -> Path:
+    """A run directory as it is found after a kill in the middle of a write: half a commit and a journal."""
+    with new_store(tmp_path, directory=tmp_path / "whole") as store:
+        store.commit(curves={0: columns(0, 2000)})
+        store._db.execute("PRAGMA cache_size = 2")  # so that the pages reach the disk before the commit
+        store._db.execute('UPDATE curves SET "values" = zeroblob(length("values"))')
+        shutil.copytree(store.path, tmp_path / "torn")
+        store._db.rollback()
+    assert (tmp_path / "torn" / "results.sqlite-journal").stat().st_size > 0
+    return tmp_path / "torn"
+
+
+@pytest.mark.parametrize("write", [False, True])
+def test_half_a_commit_is_undone(torn: Path, write: bool) -> None:
+    assert bytes(4096) in (torn / "results.sqlite").read_bytes()
+    with Store.open(torn, write=write) as store:
+        assert np.array_equal(store.curves(0)["loss"], columns(0, 2000)["loss"])
+    assert not (torn / "results.sqlite-journal").exists()
+
+
+def test_half_a_commit_where_nothing_can_be_undone(torn: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    connect = schema._connect
+    monkeypatch.setattr(schema, "_connect", lambda path, mode: connect(path, "ro"))
+    with pytest.raises(StoreError, match="copy the run directory"):
+        Store.open(torn)
+
+
+def test_a_journal_that_names_another_file_is_refused(torn: Path) -> None:
+    with (torn / "results.sqlite-journal").open("ab") as journal:
+        journal.write(bytes.fromhex("d9d505f920a163d7"))
+    for write in (False, True):
+        with pytest.raises(StoreError, match="names other files"):
+            Store.open(torn, write=write)

@@ -1,0 +1,371 @@
+"""A damaged or hostile run directory: StoreError or the right data, never anything else."""
+
+import os
+import random
+import shutil
+import sqlite3
+import struct
+import warnings
+import zipfile
+import zlib
+from collections.abc import Callable
+from contextlib import closing, suppress
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import new_store
+
+from optrun.errors import StoreError
+from optrun.store import Store, blobs, schema
+
+FLIPS = 400
+
+
+def everything(path: Path, *, write: bool = False) -> str:
+    """Read all there is and return it as text."""
+    with Store.open(path, write=write) as store:
+        runs = range(len(store.runs()))
+        parts: list[Any] = [store.runs(), store.environments(), store.events(), store.results_digest()]
+        for run in runs:
+            parts += [store.run(run), store.curves(run), store.evaluations(run), store.params(run)]
+        for pack in runs:
+            checkpoint = store.checkpoint(pack)
+            parts.append(checkpoint and (dict(checkpoint.arrays), checkpoint.meta))
+        with np.printoptions(threshold=10**6):
+            return repr(parts)
+
+
+def refusal(read: Callable[[Path], str], path: Path, expected: str) -> str:
+    """Return the message of the StoreError, or nothing where the right data was read."""
+    try:
+        found = read(path)
+    except StoreError as error:
+        return str(error)
+    assert found == expected
+    return ""
+
+
+def test_flipped_bytes(finished: Path) -> None:
+    file, expected = finished / "results.sqlite", everything(finished)
+    original = file.read_bytes()
+    chance = random.Random(1)
+    noticed = 0
+    places = [*range(0, 100, 3), *(chance.randrange(len(original)) for _ in range(FLIPS))]
+    for place in places:
+        damaged = bytearray(original)
+        damaged[place] ^= chance.randint(1, 255)
+        file.write_bytes(damaged)
+        message = refusal(everything, finished, expected)
+        noticed += bool(message)
+        assert message.isprintable()
+    assert noticed > FLIPS / 10
+
+
+def test_truncated_files(finished: Path) -> None:
+    file, expected = finished / "results.sqlite", everything(finished)
+    original = file.read_bytes()
+    for length in [0, 1, 16, 99, 100, *range(512, len(original), 1536), len(original) - 1]:
+        file.write_bytes(original[:length])
+        with pytest.raises(StoreError):
+            everything(finished)
+    file.write_bytes(original + bytes(4096))
+    assert everything(finished) == expected
+
+
+def fifo(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def elsewhere(path: Path) -> None:
+    shutil.copy(path.parent / "copy", path.parent / "elsewhere")
+    path.symlink_to(path.parent / "elsewhere")
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda path: None, "not a run directory, for it has no results.sqlite"),
+        (Path.mkdir, "not a regular file"),
+        (fifo, "not a regular file"),
+        (elsewhere, "not a regular file"),
+        (lambda path: path.symlink_to("nowhere"), "not a regular file"),
+        (lambda path: path.symlink_to("/dev/zero"), "not a regular file"),
+        (lambda path: path.touch(), "not a results file of optrun"),
+        (lambda path: path.write_bytes(b"PK\3\4" * 5000), "not a database"),
+        (lambda path: path.write_bytes(b"SQLite format 3\0" * 5000), "results.sqlite"),
+    ],
+)
+@pytest.mark.parametrize("write", [False, True])
+def test_another_thing_in_the_place_of_the_file(
+    finished: Path, make: Callable[[Path], object], message: str, write: bool
+) -> None:
+    file = finished / "results.sqlite"
+    file.rename(finished / "copy")
+    make(file)
+    with pytest.raises(StoreError, match=message):
+        Store.open(finished, write=write)
+
+
+@pytest.mark.parametrize("suffix", ["-journal", "-wal"])
+def test_another_thing_in_the_place_of_a_companion(finished: Path, suffix: str) -> None:
+    os.mkfifo(finished / f"results.sqlite{suffix}")
+    with pytest.raises(StoreError, match=suffix):
+        Store.open(finished)
+
+
+def test_no_directory(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for name in ("none", "file"):
+        for write in (False, True):
+            with pytest.raises(StoreError, match=name):
+                Store.open(tmp_path / name, write=write)
+
+
+def execute(path: Path, *statements: str) -> None:
+    with closing(sqlite3.connect(path / "results.sqlite", isolation_level=None)) as db:
+        for statement in statements:
+            db.execute(statement)
+
+
+@pytest.mark.parametrize(
+    ("statement", "message"),
+    [
+        ("PRAGMA user_version = 2", "has format version 2, and this optrun reads up to 1"),
+        ("PRAGMA user_version = 0", "damaged"),
+        ("PRAGMA user_version = -1", "damaged"),
+        ("PRAGMA application_id = 0", "not a results file of optrun"),
+        ("PRAGMA journal_mode = WAL", "results.sqlite"),
+        ("DROP TABLE curves", "other tables"),
+        ("ALTER TABLE runs ADD COLUMN more TEXT", "other tables"),
+        ("CREATE TABLE more (x)", "other tables"),
+        ("CREATE INDEX more ON runs (seed)", "other tables"),
+        ("CREATE VIEW more AS SELECT * FROM runs", "other tables"),
+        ("CREATE TRIGGER more AFTER INSERT ON runs BEGIN DELETE FROM runs; END", "other tables"),
+        ("CREATE VIRTUAL TABLE more USING fts5(x)", "other tables"),
+        ("UPDATE runs SET seed = seed + 1", "checksum"),
+        ("UPDATE runs SET seed = 'one'", "wrong type"),
+        ("UPDATE states SET status = 'completed!'", "checksum"),
+        ("UPDATE params SET arrays = 'text'", "wrong type"),
+        ("DELETE FROM states", "has no state"),
+    ],
+)
+def test_changed_files(finished: Path, statement: str, message: str) -> None:
+    execute(finished, statement)
+    with pytest.raises(StoreError, match=message):
+        everything(finished)
+
+
+def test_resuming_reads_every_row_first(finished: Path) -> None:
+    execute(finished, "UPDATE curves SET last = 7 WHERE run = 1")
+    with pytest.raises(StoreError, match="checksum"):
+        Store.open(finished, write=True)
+
+
+def forge(path: Path, table: str, *rows: tuple[Any, ...]) -> None:
+    """Replace a table's rows by rows whose checksums are right."""
+    with closing(sqlite3.connect(path / "results.sqlite")) as db, db:
+        db.execute(f"DELETE FROM {table}")
+        schema.insert(db, table, rows)
+
+
+def npy(descr: str, shape: str, data: bytes = b"", version: bytes = b"\1\0") -> bytes:
+    header = f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}, }}".ljust(117).encode() + b"\n"
+    return b"\x93NUMPY" + version + struct.pack("<H", len(header)) + header + data
+
+
+def saved(array: Any, **options: Any) -> bytes:
+    stream = BytesIO()
+    np.save(stream, array, **options)
+    return stream.getvalue()
+
+
+FOUR = np.arange(4.0).tobytes()
+BAD_ARRAYS = {
+    "empty": b"",
+    "garbage": b"garbage",
+    "no data": npy("'<f8'", "(4,)"),
+    "too little": npy("'<f8'", "(4,)", FOUR[:-1]),
+    "too much": npy("'<f8'", "(4,)", FOUR + b"\0"),
+    "a bomb": npy("'<f8'", "(2305843009213693951,)", FOUR),
+    "an overflow": npy("'<f8'", "(4611686018427387905, 4)", FOUR),
+    "an empty bomb": npy("'<f8'", "(0, 999999999999999999, 999999999999999999)"),
+    "a hundred dimensions": npy("'<f8'", "(" + "1, " * 100 + ")", FOUR[:8]),
+    "negative": npy("'<f8'", "(-4,)", FOUR),
+    "a long integer": npy("'<f8'", "(4L,)", FOUR),
+    "an expression": npy("'<f8'", "(2*2,)", FOUR),
+    "deep": npy("'<f8'", "(" * 3000 + ")" * 3000, FOUR),
+    "a pickle": saved(np.array([{"x": 1}]), allow_pickle=True),
+    "an object dtype": npy("'|O'", "(4,)", FOUR),
+    "a structure": saved(np.zeros(2, [("x", "f8")])),
+    "text": saved(np.array(["text"])),
+    "complex": saved(np.zeros(2, complex)),
+    "big-endian": saved(np.zeros(2, ">f8")),
+    "a boolean of eight bytes": npy("'<b8'", "(4,)", FOUR),
+    "an unknown dtype": npy("'<f1'", "(32,)", FOUR),
+    "version 3": npy("'<f8'", "(4,)", FOUR, b"\3\0"),
+    "an npz": blobs.encode_npz({"x": np.zeros(3)}),
+}
+
+
+@pytest.mark.parametrize("name", BAD_ARRAYS)
+def test_bad_arrays(finished: Path, name: str) -> None:
+    forge(finished, "curves", (0, "curve", 0, 0, 3, "loss", BAD_ARRAYS[name]))
+    forge(finished, "params", (0, zipped({"w.npy": BAD_ARRAYS[name]})))
+    with Store.open(finished) as store:
+        with pytest.raises(StoreError, match="curve of run 0: 'loss'"):
+            store.curves(0)
+        with pytest.raises(StoreError, match=r"parameters of run 0: 'w\.npy'"):
+            store.params(0)
+
+
+def zipped(members: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> bytes:
+    stream = BytesIO()
+    with zipfile.ZipFile(stream, "w", compression) as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    return stream.getvalue()
+
+
+def repeated() -> bytes:
+    stream = BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for _ in range(2):
+            archive.writestr("w.npy", saved(np.zeros(3)))
+    return stream.getvalue()
+
+
+def overlapping() -> bytes:
+    """Many entries of the directory that all name the same stored bytes."""
+    data = bytearray(zipped({"w.npy": saved(np.zeros(1000))}))
+    start = data.rindex(b"PK\1\2")
+    end = data.rindex(b"PK\5\6")
+    entries = b"".join(
+        bytes(data[start:end]).replace(b"w.npy", f"{index}.npy".encode()) for index in range(9)
+    )
+    tail = bytearray(data[end:])
+    tail[8:16] = struct.pack("<HHI", 9, 9, len(entries))
+    return bytes(data[:start]) + entries + bytes(tail)
+
+
+GOOD = saved(np.arange(4.0))
+BAD_ARCHIVES = {
+    "empty": b"",
+    "garbage": b"garbage" * 100,
+    "an npy": GOOD,
+    "compressed": zipped({"w.npy": GOOD}, zipfile.ZIP_DEFLATED),
+    "a bomb": zipped({"w.npy": saved(np.zeros(10**6))}, zipfile.ZIP_DEFLATED),
+    "encrypted": zipped({"w.npy": GOOD}).replace(b"PK\1\2\x14\x03\x14\0\0\0", b"PK\1\2\x14\x03\x14\0\1\0"),
+    "another file": zipped({"w.npy": GOOD, "readme.txt": b"x"}),
+    "repeated": repeated(),
+    "overlapping": overlapping(),
+    "truncated": zipped({"w.npy": GOOD})[:-9],
+    "damaged": zipped({"w.npy": GOOD}).replace(np.float64(3).tobytes(), np.float64(4).tobytes()),
+}
+
+
+@pytest.mark.parametrize("name", BAD_ARCHIVES)
+def test_bad_archives(finished: Path, name: str) -> None:
+    forge(finished, "params", (0, BAD_ARCHIVES[name]))
+    forge(finished, "checkpoints", (0, "{}", BAD_ARCHIVES[name]))
+    with Store.open(finished) as store:
+        with pytest.raises(StoreError, match="parameters of run 0"):
+            store.params(0)
+        with pytest.raises(StoreError, match="checkpoint of pack 0"):
+            store.checkpoint(0)
+
+
+def test_fuzzed_archives() -> None:
+    arrays = {"weight": np.arange(6.0).reshape(2, 3), "bias": np.zeros(3, np.float32)}
+    original = blobs.encode_npz(arrays)
+    chance = random.Random(2)
+    accepted = 0
+    for _ in range(3000):
+        damaged = bytearray(original)
+        for _ in range(chance.randint(1, 3)):
+            damaged[chance.randrange(len(damaged))] = chance.choice([0, 1, 255, chance.randrange(256)])
+        with suppress(StoreError):
+            read = blobs.decode_npz(bytes(damaged[: chance.choice([None, None, -3, 100])]), "it")
+            assert sum(array.nbytes for array in read.values()) <= len(original)
+            accepted += 1
+    assert 0 < accepted < 2000
+
+
+BAD_JSON = [
+    "",
+    "{",
+    "[]",
+    "1",
+    '"text"',
+    '{"x": NaN}',
+    '{"x": -Infinity}',
+    '{"x": 1e999}',
+    '{"x": ' + "9" * 5000 + "}",
+    '{"x": ' + "[" * 100_000 + "}",
+]
+
+
+@pytest.mark.parametrize("text", BAD_JSON, ids=range(len(BAD_JSON)))
+def test_bad_json(finished: Path, text: str) -> None:
+    archive = blobs.encode_npz({})
+    for table, row, message in [
+        ("runs", (0, 0, text), "config of run 0"),
+        ("states", (0, "running", "", 0, text), "summary of run 0"),
+        ("checkpoints", (0, text, archive), "checkpoint of pack 0"),
+        ("environments", (0, text), "environment 0"),
+        ("events", (0, "", 0, "", -1, text), "event 0"),
+    ]:
+        shutil.copytree(finished, finished.parent / table)
+        forge(finished.parent / table, table, row)
+        with pytest.raises(StoreError, match=message):
+            everything(finished.parent / table)
+
+
+def curve(name: str, values: Any, position: int = 0, first: int = 0) -> tuple[Any, ...]:
+    return 0, "curve", first, position, 9, name, saved(np.asarray(values))
+
+
+@pytest.mark.parametrize(
+    ("table", "rows", "message"),
+    [
+        ("states", [(0, "won", "", 0, "{}"), (1, "running", "", 0, "{}")], "unknown status 'won'"),
+        ("states", [(0, "running", "", 0, '{"x": "y"}')], "something else than numbers"),
+        ("states", [(0, "running", "", 0, '{"x": true}')], "something else than numbers"),
+        ("curves", [curve("step", [1.0, 2.0])], "'step' is float64"),
+        ("curves", [curve("loss", [1, 2])], "'loss' is int64"),
+        ("curves", [curve("loss", [[1.0, 2.0]])], r"float64 \[1, 2\]"),
+        ("curves", [curve("loss", [1.0, 2.0])], "different lengths"),
+        ("curves", [curve("step", [1, 2]), curve("loss", [1.0], 1)], "different lengths"),
+        ("curves", [curve("step", [2, 1])], "do not increase"),
+        ("curves", [curve("step", [1, 2]), curve("step", [2, 3], 0, 2)], "do not increase"),
+    ],
+)
+def test_rows_that_make_no_sense(finished: Path, table: str, rows: Any, message: str) -> None:
+    forge(finished, table, *rows)
+    with pytest.raises(StoreError, match=message):
+        everything(finished)
+
+
+def test_text_that_is_no_text(finished: Path) -> None:
+    execute(finished, "UPDATE states SET reason = CAST(x'ff' AS TEXT)")
+    with pytest.raises(StoreError, match="UTF-8"):
+        everything(finished)
+
+
+def test_the_format_is_the_one_that_was_released(tmp_path: Path) -> None:
+    """Files lie on people's disks: a change of the tables or of a blob needs another format version."""
+    with new_store(tmp_path) as store:
+        tables = store._db.execute("SELECT group_concat(sql) FROM sqlite_master").fetchone()[0]
+    fixed = [
+        tables.encode(),
+        blobs.encode(np.arange(3.0)),
+        blobs.encode_npz({"w": np.arange(3)}),
+        b"".join(schema.canonical_bytes((1, "ü\n", b"x"))),
+    ]
+    assert (schema.FORMAT_VERSION, [zlib.crc32(part) for part in fixed]) == (
+        1,
+        [3213241302, 736174372, 2113078436, 1880415754],
+    )
