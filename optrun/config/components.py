@@ -75,8 +75,7 @@ class Named:
         value = value.model_dump() if isinstance(value, Component) else value
         value = {"name": value} if isinstance(value, str) else value
         if not isinstance(value, dict):
-            kind = self.registry.kind
-            raise ConfigError(f"must be the name of a {kind}, or a mapping with 'name' (got {shown(value)})")
+            raise ConfigError(f"must be {self._a_name}, or a mapping with 'name' (got {shown(value)})")
         cls, name = self._found(value)
         given = {key: each for key, each in value.items() if key != "name"}
         model = options_model(cls, Annotated[Component, self], groups=self.registry.kind == "optimizer")
@@ -90,14 +89,17 @@ class Named:
         parameters = [ParamGroup(params=group.pop("params"), options=group) for group in groups]
         return OptimizerComponent(name=name, options=options, param_groups=parameters)
 
+    @property
+    def _a_name(self) -> str:
+        article = "an" if self.registry.kind[0] in "aeiou" else "a"
+        return f"the name of {article} {self.registry.kind}"
+
     def _found(self, value: dict[str, Any]) -> tuple[Any, str]:
         if "name" not in value:
             typos = [((key,), unknown_key(["name"])) for key in value if did_you_mean(key, ["name"])]
             raise failure(*typos, (("name",), MISSING))
         if not isinstance(value["name"], str):
-            raise failure(
-                (("name",), f"must be the name of a {self.registry.kind} (got {shown(value['name'])})")
-            )
+            raise failure((("name",), f"must be {self._a_name} (got {shown(value['name'])})"))
         try:
             cls = self.registry.find(value["name"])
         except UnknownNameError as error:

@@ -1,6 +1,7 @@
 """Pydantic's errors in words that someone can act on."""
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any
 
@@ -9,7 +10,7 @@ from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from optrun.config.scalars import hint
 from optrun.config.tree import Path
-from optrun.errors import did_you_mean
+from optrun.errors import nearest
 
 UNKNOWN_KEY = "unknown_key"
 UNION = "union"
@@ -71,7 +72,7 @@ def message(error: ErrorDetails) -> str:
     if kind in _MUST:
         return _wrong_type(kind, value)
     if kind == "literal_error":
-        return f"must be {context['expected']} (got {shown(value)}).{_nearest(value, context['expected'])}"
+        return not_one_of([word.strip("'") for word in re.split(", | or ", context["expected"])], value)
     if kind == "too_short":
         return f"must have at least {_items(context['min_length'])} (got {context['actual_length']})"
     if kind == "string_too_short":
@@ -79,6 +80,13 @@ def message(error: ErrorDetails) -> str:
     if kind == "value_error":
         return str(context["error"])
     return error["msg"]
+
+
+def not_one_of(words: Sequence[str], value: Any) -> str:
+    """Return what is wrong with a value that is none of these words."""
+    near = nearest(value, words) if isinstance(value, str) else None
+    hint = "" if near is None else f". Did you mean {near!r}?"
+    return f"must be {' or '.join(map(repr, words))} (got {shown(value)}){hint}"
 
 
 def shown(value: Any) -> str:
@@ -123,11 +131,6 @@ def _said(text: str) -> PydanticCustomError:
 def _error(details: Iterable[tuple[Path, PydanticCustomError, Any]]) -> ValidationError:
     lines = [InitErrorDetails(type=kind, loc=loc, input=value) for loc, kind, value in details]
     return ValidationError.from_exception_data("config", lines)
-
-
-def _nearest(value: Any, expected: str) -> str:
-    words = [word.strip("'") for word in expected.replace(" or ", ", ").split(", ")]
-    return did_you_mean(value, words) if isinstance(value, str) else ""
 
 
 def _bound(value: float) -> str:

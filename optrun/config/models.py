@@ -17,10 +17,10 @@ from pydantic import (
 from optrun import registry
 from optrun.config.components import Component, Named, OptimizerComponent
 from optrun.config.durations import Duration
-from optrun.config.explain import failure
+from optrun.config.explain import failure, not_one_of
 from optrun.config.schema import INTEGRAL, Model, union
 from optrun.config.writer import to_yaml
-from optrun.errors import ConfigError, did_you_mean
+from optrun.errors import ConfigError
 
 METRICS = ("loss", "lr", "grad_norm", "update_norm", "param_norm")
 
@@ -50,7 +50,9 @@ class Record(_Section):
     """Which metrics are recorded (the loss and the lr always are), and at which steps."""
 
     every: Count = 1
-    metrics: Annotated[list[Metric], AfterValidator(_always_recorded)] = Field(default=[], validate_default=True)
+    metrics: Annotated[list[Metric], AfterValidator(_always_recorded)] = Field(
+        default=[], validate_default=True
+    )
 
 
 class Evaluate(_Section):
@@ -78,8 +80,7 @@ def _known_engine(name: str) -> str:
     from optrun.kernels import ENGINES
 
     if name not in ENGINES:
-        known = " or ".join(map(repr, ENGINES))
-        raise ConfigError(f"must be {known} (got {name!r}).{did_you_mean(name, ENGINES)}")
+        raise ConfigError(not_one_of(ENGINES, name))
     return name
 
 

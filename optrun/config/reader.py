@@ -27,6 +27,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "float": (int, float),
 }
 _UNREADABLE = re.compile(r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_LINE_BREAK = re.compile(r"\r\n|[\n\r\x85\u2028\u2029]")
 _IN_WORDS = {
     "mapping values are not allowed in this context": "a second ': ' on a line, or a key that is indented "
     "differently from the keys above it; text that contains ': ' needs quotes",
@@ -34,6 +35,7 @@ _IN_WORDS = {
     "did not find expected ',' or ']'": "a comma or ']' is missing",
     "did not find expected ',' or '}'": "a comma or '}' is missing",
     "did not find expected '-' indicator": "a list item that starts with '- ' is expected here",
+    "did not find expected node content": "a value is expected here",
     "did not find expected key": "a key is expected here; is the indentation that of the keys above?",
     "could not find expected ':'": "a key without ': ' after it",
     "found unexpected end of stream": "a quote is not closed",
@@ -128,7 +130,7 @@ class _Reader:
 
     def _begin(self, event: Any, place: Place) -> None:
         if len(self.open) == MAX_DEPTH:
-            self._stop(place, f"nested deeper than {MAX_DEPTH} levels")
+            self._stop(place, f"nested deeper than {MAX_DEPTH} levels", path=())
         is_mapping = isinstance(event, yaml.MappingStartEvent)
         expected = _CORE + ("map" if is_mapping else "seq")
         if event.tag not in (None, expected):
@@ -241,4 +243,5 @@ def _bad_tag(tag: str) -> str:
 
 
 def _place_of(source: str, before: str) -> Place:
-    return Place(source, before.count("\n") + 1, len(before) - before.rfind("\n"))
+    lines = _LINE_BREAK.split(before)
+    return Place(source, len(lines), len(lines[-1]) + 1)

@@ -19,7 +19,6 @@ _UFUNCS = {
     "sub": "subtract",
     "mul": "multiply",
     "div": "divide",
-    "neg": "negative",
     "sqrt": "sqrt",
     "abs": "absolute",
     "sign": "sign",
@@ -126,6 +125,9 @@ def _emit(instruction: Instruction) -> list[str]:
         condition, if_true, if_false = operands
         fill = [] if target == if_false else [f"copyto({target}, {if_false})"]
         return [*fill, f"copyto({target}, {if_true}, where={condition})"]
+    if instruction.op == "neg":
+        # NumPy 2.4 negates wrongly where the input lies four floats or eight doubles apart.
+        return [f"multiply({operands[0]}, -1, out={target})"]
     if instruction.op == "nonzero":
-        return [f"not_equal({operands[0]}, 0, {target})"]
-    return [f"{_UFUNCS[instruction.op]}({', '.join(operands)}, {target})"]
+        return [f"not_equal({operands[0]}, 0, out={target})"]
+    return [f"{_UFUNCS[instruction.op]}({', '.join(operands)}, out={target})"]

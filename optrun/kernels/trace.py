@@ -251,7 +251,7 @@ _FUNCTIONS: dict[str, Callable[..., Array]] = {
     "sub": np.subtract,
     "mul": np.multiply,
     "div": np.divide,
-    "neg": np.negative,
+    "neg": lambda x: np.multiply(x, -1.0),
     "pow": power,
     "sqrt": np.sqrt,
     "abs": np.absolute,

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from optrun.arrays import Array, Arrays
 from optrun.errors import ConfigError, did_you_mean
@@ -22,7 +22,7 @@ class Problem(ABC):
 
     Shapes: B lanes; parameters ``[B, *shape]``; a loss ``[B]``.
 
-    Raises ConfigError, naming the option, where one is unknown, of another type or out of bounds.
+    Raises ConfigError, naming the option, where one is unknown, of another type, out of bounds or not finite.
     """
 
     lane_fast: bool = False
@@ -119,8 +119,9 @@ class Batches:
 
 
 def _check(option: Option, value: Any) -> None:
+    adapter = TypeAdapter(option.annotation, config=ConfigDict(allow_inf_nan=False))
     try:
-        TypeAdapter(option.annotation).validate_python(value, strict=True)
+        adapter.validate_python(value, strict=True)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in (option.name, *first["loc"]))

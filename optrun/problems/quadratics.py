@@ -39,8 +39,6 @@ class Quadratic(VectorProblem):
             raise ConfigError(
                 f"condition: one dimension has one eigenvalue, so it must be 1, not {condition:g}"
             )
-        if not np.isfinite(condition):
-            raise ConfigError(f"condition: a finite number expected, not {condition}")
         self._dim = dim
         super().__init__(arrays, **options)
         draws = stream(problem_seed, "quadratic")
@@ -78,12 +76,15 @@ class Quadratic(VectorProblem):
         error, product, terms = workspace
         xp.subtract(x, self._center, out=error)
         if self._hessian is None:
-            xp.multiply(error, self._spectrum, out=product)
+            xp.multiply(error, self._spectrum, out=grad)
+            xp.multiply(error, grad, out=terms)
+            total = lane_sum(terms.T)
         else:
             xp.matmul(self._hessian, error.T[:, :, None], out=product.T[:, :, None])
-        grad[...] = product
-        xp.multiply(error, product, out=terms)
-        loss: Array = xp.multiply(lane_sum(terms.T), self._half, out=error[0])
+            grad[...] = product
+            xp.multiply(error, product, out=terms)
+            total = xp.sum(terms.T, axis=1, out=product[0])
+        loss: Array = xp.multiply(total, self._half, out=error[0])
         return loss
 
 

@@ -18,7 +18,7 @@ Noise = Annotated[NonNegative, "standard deviation of Gaussian noise added to th
 class VectorProblem(Problem, ABC):
     """A function of one vector "x" ``[dim]``, computed along the lanes: x is seen as ``[dim, B]``.
 
-    Raises ConfigError where ``start`` has not ``dim`` finite numbers.
+    Raises ConfigError where ``start`` has not ``dim`` numbers.
     """
 
     lane_fast = True
@@ -30,8 +30,6 @@ class VectorProblem(Problem, ABC):
         self.noise = noise
         if self.start.shape != (self.dim,):
             raise ConfigError(f"start: {self.dim} numbers expected, one per dimension, not {len(self.start)}")
-        if not np.isfinite(self.start).all():
-            raise ConfigError(f"start: finite numbers expected, not {start}")
 
     @property
     def dim(self) -> int:
@@ -99,7 +97,9 @@ class GradientNoise(Batches):
 
     def __init__(self, arrays: Arrays, seeds: Sequence[int], dim: int, scale: float) -> None:
         self.arrays = arrays
-        self.seeds = list(seeds)
+        self.seeds = list(dict.fromkeys(seeds))
+        position = {seed: i for i, seed in enumerate(self.seeds)}
+        self.lanes = [position[seed] for seed in seeds]
         self.dim = dim
         self.scale = scale
         self._block = -1
@@ -115,10 +115,5 @@ class GradientNoise(Batches):
 
     def _draw(self, block: int) -> Array:
         shape = (self.BLOCK, self.dim)
-        draws = {
-            seed: stream(seed, "gradient noise", block).standard_normal(shape) for seed in set(self.seeds)
-        }
-        lanes = np.empty((*shape, len(self.seeds)))
-        for lane, seed in enumerate(self.seeds):
-            lanes[:, :, lane] = draws[seed]
-        return self.arrays.array(self.scale * lanes)
+        draws = [stream(seed, "gradient noise", block).standard_normal(shape) for seed in self.seeds]
+        return self.arrays.array(self.scale * np.stack(draws, axis=-1)[:, :, self.lanes])

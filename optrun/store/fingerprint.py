@@ -67,11 +67,11 @@ def _blas() -> list[dict[str, Any]]:
 
 def _start_git() -> list[subprocess.Popen[bytes]]:
     """Ask git for the revision and for changes at once, so that a large tree costs only the second answer."""
-    if not any((folder / ".git").exists() for folder in (Path.cwd(), *Path.cwd().parents)):
-        return []
     # A repository may name a program for git to run (fsmonitor), and a status may rewrite the index.
     git = ["git", "-c", "core.fsmonitor=false", "--no-optional-locks"]
     try:
+        if not any((folder / ".git").exists() for folder in (Path.cwd(), *Path.cwd().parents)):
+            return []
         return [
             subprocess.Popen(
                 [*git, *words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL

@@ -12,7 +12,7 @@ from optrun.arrays import Array
 from optrun.errors import UnknownNameError, did_you_mean
 from optrun.store.blobs import write_npz
 from optrun.store.directory import replace_file
-from optrun.store.schema import store_errors
+from optrun.store.schema import printable, store_errors
 from optrun.store.store import Store
 
 METRICS = "metrics.csv"
@@ -88,8 +88,8 @@ def _lists(curves: dict[str, Array]) -> Iterator[tuple[str, list[Any]]]:
 
 
 def _inert(name: str) -> str:
-    """Return a heading that no spreadsheet takes for a formula."""
-    return f"'{name}" if name.startswith(("=", "+", "-", "@", "\t", "\r")) else name
+    """Return a heading of one line that no spreadsheet takes for a formula."""
+    return printable(f"'{name}" if name.startswith(("=", "+", "-", "@")) else name)
 
 
 FORMATS: dict[str, Callable[[Store, int, BinaryIO], None]] = {

@@ -1,7 +1,7 @@
 """The runs of an experiment: what each was asked to do, which never changes, and its state, which does."""
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from math import isfinite
 from typing import Any
 
@@ -25,16 +25,17 @@ def write_states(db: sqlite3.Connection, states: Mapping[int, RunState]) -> None
     schema.insert(db, "states", (_row(run, state) for run, state in states.items()))
 
 
-def read_runs(db: sqlite3.Connection, where: str = "true", *values: int) -> Iterator[RunRecord]:
-    """Iterate over the runs, with their states.
+def read_runs(db: sqlite3.Connection, where: str = "true", *values: int) -> list[RunRecord]:
+    """Return the runs, with their states.
 
     Raises StoreError where one is damaged or has no state.
     """
     states = {row[0]: row[1:] for row in schema.select(db, "states", where, values)}
-    for run, seed, config in schema.select(db, "runs", where, values):
-        if run not in states:
-            raise StoreError(f"run {run} has no state")
-        yield _record(run, seed, config, *states[run])
+    rows = schema.select(db, "runs", where, values)
+    missing = [run for run, _, _ in rows if run not in states]
+    if missing:
+        raise StoreError(f"run {missing[0]} has no state")
+    return [_record(run, seed, config, *states[run]) for run, seed, config in rows]
 
 
 def _row(run: int, state: RunState) -> tuple[Any, ...]:

@@ -10,7 +10,7 @@ import sqlite3
 import stat
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -57,18 +57,20 @@ def store_errors(directory: Path) -> Iterator[None]:
         yield
     except StoreError as error:
         raise StoreError(f"{directory}: {error}") from error.__cause__
-    except (
-        sqlite3.Error,
-        UnicodeDecodeError,
-    ) as error:  # SQLite quotes what is damaged, text or not
+    # SQLite quotes what is damaged in its messages, and not all of it decodes.
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         if not os.path.exists(directory):
             raise StoreError(f"{directory}: the run directory has been removed or renamed") from error
-        text = "".join(character if character.isprintable() else "?" for character in str(error))
-        raise StoreError(f"{directory}: {RESULTS}: {text}") from error
+        raise StoreError(f"{directory}: {RESULTS}: {printable(str(error))}") from error
     except OSError as error:
         raise StoreError(f"{error.filename or directory}: {error.strerror or error}") from error
     except OverflowError as error:
         raise StoreError(f"{directory}: {error}") from error
+
+
+def printable(text: str) -> str:
+    """Return a text of one line that no terminal takes for a command."""
+    return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def initialise(path: Path) -> sqlite3.Connection:
@@ -123,8 +125,15 @@ def insert(connection: sqlite3.Connection, table: str, rows: Iterable[tuple[Any,
 
 def select(
     connection: sqlite3.Connection, table: str, where: str = "true", values: tuple[Any, ...] = ()
+) -> list[tuple[Any, ...]]:
+    """Return rows in the order of their primary key; raises StoreError as `scan` does."""
+    return list(scan(connection, table, where, values))
+
+
+def scan(
+    connection: sqlite3.Connection, table: str, where: str = "true", values: tuple[Any, ...] = ()
 ) -> Iterator[tuple[Any, ...]]:
-    """Iterate over rows in the order of their primary key.
+    """Iterate over rows in the order of their primary key; no other process writes until it is through.
 
     Raises StoreError where a row is damaged or its cells are of another type.
     """
@@ -155,8 +164,9 @@ def _connect(path: Path, mode: str) -> sqlite3.Connection:
 
 def _check_files(path: Path) -> None:
     for file in (path, journal := path.with_name(f"{RESULTS}-journal")):
-        if os.path.lexists(file) and not stat.S_ISREG(file.lstat().st_mode):
-            raise StoreError(f"{file.name} is not a regular file")
+        with suppress(FileNotFoundError):  # a writer's journal comes and goes
+            if not stat.S_ISREG(file.lstat().st_mode):
+                raise StoreError(f"{file.name} is not a regular file")
     if not path.exists():
         raise StoreError(f"not a run directory, for it has no {RESULTS}")
     if os.path.lexists(path.with_name(f"{RESULTS}-wal")):
@@ -166,13 +176,11 @@ def _check_files(path: Path) -> None:
 
 def _check_journal(journal: Path) -> None:
     """Refuse a journal that names a super-journal: SQLite would delete the file of that name, anywhere."""
-    try:
-        with journal.open("rb") as stream:
-            stream.seek(-min(len(_SUPER_JOURNAL), journal.stat().st_size), 2)
-            if stream.read() == _SUPER_JOURNAL:
-                raise StoreError(f"{journal.name} names other files, which optrun never writes")
-    except FileNotFoundError:
-        return
+    with suppress(FileNotFoundError), journal.open("rb") as stream:
+        size = os.fstat(stream.fileno()).st_size
+        stream.seek(max(0, size - len(_SUPER_JOURNAL)))
+        if stream.read() == _SUPER_JOURNAL:
+            raise StoreError(f"{journal.name} names other files, which optrun never writes")
 
 
 def _check_content(connection: sqlite3.Connection) -> None:
@@ -220,12 +228,10 @@ def _reference() -> tuple[list[tuple[Any, ...]], dict[str, tuple[type, ...]]]:
     with closing(sqlite3.connect(":memory:")) as connection:
         for statement in DDL:
             connection.execute(statement)
-        types = {
-            table: tuple(python[column[2]] for column in connection.execute(f"PRAGMA table_info({table})"))[
-                1:
-            ]
-            for table in TABLES
-        }
+        types = {}
+        for table in TABLES:
+            columns = connection.execute(f"PRAGMA table_info({table})").fetchall()
+            types[table] = tuple(python[column[2]] for column in columns[1:])
         return _schema(connection), types
 
 

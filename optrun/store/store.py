@@ -23,8 +23,8 @@ NONE: Mapping[Any, Any] = MappingProxyType({})
 class Store:
     """A run directory, open for reading or, by one process at a time, for writing.
 
-    Runs are numbered from 0. A curve is a column ``[n]`` beside the column ``step``; what is committed
-    together is read together, or not at all.
+    Runs are numbered from 0 to ``size`` - 1. A curve is a column ``[n]`` beside the column ``step``; what is
+    committed together is read together, or not at all.
     """
 
     def __init__(self, path: Path, *, write: bool) -> None:
@@ -57,7 +57,7 @@ class Store:
         """
 
         def fill(staging: Path) -> None:
-            (staging / "config.yaml").write_text(config_yaml, encoding="utf-8")
+            (staging / "config.yaml").write_bytes(config_yaml.encode())
             with closing(schema.initialise(staging / schema.RESULTS)) as db, db:
                 insert_runs(db, runs)
                 attempts.begin(db, "created")
@@ -133,12 +133,12 @@ class Store:
     def runs(self) -> list[RunRecord]:
         """Return every run's config, seed and state."""
         with schema.store_errors(self.path):
-            return list(read_runs(self._db))
+            return read_runs(self._db)
 
     def run(self, run: int) -> RunRecord:
         """Return one run's config, seed and state; StoreError where there is no such run."""
         with schema.store_errors(self.path):
-            return next(read_runs(self._db, "run = ?", self._check(run)))
+            return read_runs(self._db, "run = ?", self._check(run))[0]
 
     def curves(self, run: int = 0) -> dict[str, Array]:
         """Return a run's curves, each ``[n]``: ``step`` (int64) and the metrics (float64), as recorded."""
@@ -183,7 +183,7 @@ class Store:
         digest = hashlib.sha256()
         with schema.store_errors(self.path):
             for table in schema.RESULT_TABLES:
-                for row in schema.select(self._db, table):
+                for row in schema.scan(self._db, table):
                     for part in schema.canonical_bytes((table, *row)):
                         digest.update(part)
         return digest.hexdigest()
@@ -207,7 +207,7 @@ class Store:
 
     def _begin_attempt(self) -> None:
         for table in schema.TABLES:
-            for _ in schema.select(self._db, table):
+            for _ in schema.scan(self._db, table):
                 pass
         with self._db:
             self._attempt = attempts.begin(self._db, "resumed")

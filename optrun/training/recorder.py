@@ -86,7 +86,9 @@ class Recorder:
     def _record_update(self, _: object) -> None:
         if self._awaits_update:
             self._before -= self._pack.params.data
-            self._columns["update_norm"][self._used - 1] = self._norm(self._before)
+            row = self._columns["update_norm"][self._used - 1]
+            row[:] = self._norm(self._before)
+            row[list(self._ended)] = np.nan
             self._awaits_update = False
 
 

@@ -1,21 +1,26 @@
 """Laws that every registered problem keeps."""
 
+import math
 import tracemalloc
 
 import numpy as np
 import pytest
-from problem_cases import CASES, build, case_id, pack, point
 
 from optrun.arrays import Parameters, one_blas_thread
 from optrun.errors import ConfigError
 from optrun.problems.supervised import Supervised
 from optrun.registry import problems
+from tests.problems.cases import CASES, build, case_id, pack
 
 each_case = pytest.mark.parametrize("case", CASES, ids=case_id)
+each_fast_case = pytest.mark.parametrize("case", [c for c in CASES if build(c).lane_fast], ids=case_id)
+each_solved_case = pytest.mark.parametrize(
+    "case", [c for c in CASES if build(c).minimum is not None], ids=case_id
+)
 each_dtype = pytest.mark.parametrize("dtype", ["float32", "float64"])
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def _one_thread():
     with one_blas_thread():
         yield
@@ -78,12 +83,10 @@ def test_a_diverged_lane_leaves_its_neighbours_alone(case, dtype, value):
 
 
 @each_dtype
-@each_case
+@each_fast_case
 def test_bits_do_not_depend_on_the_memory_layout(case, dtype):
     problem = build(case, dtype)
     seeds = [1, 2, 3, 4, 5]
-    if not problem.lane_fast:
-        pytest.skip("its lanes are contiguous")
     fast, slow = (step(problem, pack(problem, seeds, lane_fast=fast), seeds, 2) for fast in (True, False))
     assert fast == slow
 
@@ -106,12 +109,10 @@ def test_the_gradient_is_that_of_the_loss(case):
     np.testing.assert_allclose(params.grad[0] / scale, differences / scale, atol=1e-6)
 
 
-@each_case
+@each_solved_case
 def test_minimizers_are_minimizers(case):
     problem = build(case)
-    if problem.minimum is None:
-        assert not problem.minimizers
-        pytest.skip("none is known")
+    assert problem.minimizers
     for minimizer in problem.minimizers:
         params = Parameters(problem.shapes, arrays=problem.arrays)
         params.set_lane(0, minimizer)
@@ -152,8 +153,9 @@ def test_evaluation_changes_neither_parameters_nor_gradients(case):
 @each_case
 def test_a_step_allocates_nothing(case):
     problem = build(case)
-    lanes = 1_000 if isinstance(problem, Supervised) else 100_000
-    seeds = [1, 2] * (lanes // 2)
+    size = sum(math.prod(shape) for shape in problem.shapes.values())
+    lanes = 1_000 if isinstance(problem, Supervised) else 100_000 // size
+    seeds = [lane % 2 for lane in range(lanes)]
     params = Parameters(problem.shapes, lanes=lanes, arrays=problem.arrays, lane_fast=problem.lane_fast)
     batch = problem.batches(seeds)[0]
     problem.loss_and_grad(params, params.grads, batch)
@@ -164,7 +166,7 @@ def test_a_step_allocates_nothing(case):
     finally:
         tracemalloc.stop()
     # NumPy's ufuncs work through buffers of 8,192 elements; an array of the pack is larger.
-    assert peak < 3 * 8_192 * 8
+    assert peak < 4 * 8_192 * 8
 
 
 @each_case
@@ -201,13 +203,17 @@ def test_an_unknown_option_is_refused(name):
         ("rosenbrock", {"dim": 1}, "dim: input should be greater than or equal to 2, not 1"),
         ("rosenbrock", {"dim": 2.5}, "dim: input should be a valid integer"),
         ("rosenbrock", {"dim": 3, "start": [1.0, 2.0]}, "start: 3 numbers expected.* not 2"),
-        ("beale", {"start": [1.0, float("nan")]}, "start: finite numbers expected"),
+        (
+            "beale",
+            {"start": [1.0, float("nan")]},
+            r"start\.1: input should be a finite number, not \[1.0, nan\]",
+        ),
         ("beale", {"start": ["a", 1.0]}, r"start\.0: input should be a valid number"),
         ("beale", {"nois": 1.0}, "Did you mean 'noise'"),
         ("beale", {"noise": -1.0}, "noise: .*greater than or equal to 0"),
-        ("beale", {"noise": float("inf")}, "noise: a finite number"),
+        ("beale", {"noise": float("inf")}, "noise: input should be a finite number"),
         ("quadratic", {"condition": 0.5}, "condition: .*greater than or equal to 1"),
-        ("quadratic", {"condition": float("inf")}, "condition: a finite number"),
+        ("quadratic", {"condition": float("inf")}, "condition: input should be a finite number"),
         ("quadratic", {"dim": 1}, "condition: one dimension"),
         ("quadratic", {"problem_seed": -1}, "problem_seed"),
         ("mlp", {"activation": "rel"}, "activation: .*'relu', 'tanh' or 'gelu'"),
@@ -221,7 +227,7 @@ def test_an_unknown_option_is_refused(name):
         ("softmax_regression", {"batch_size": 0}, "batch_size: .*greater than or equal to 1"),
         ("softmax_regression", {"test_fraction": 1.0}, "test_fraction: .*less than 1"),
         ("softmax_regression", {"test_fraction": 1e-6}, "test_fraction: .*no sample"),
-        ("softmax_regression", {"l2": float("inf")}, "l2: a finite number"),
+        ("softmax_regression", {"l2": float("inf")}, "l2: input should be a finite number"),
     ],
 )
 def test_unusable_options_are_refused_by_name(name, options, message):

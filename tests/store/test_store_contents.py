@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import columns, new_store
 
 from optrun.errors import StoreError
 from optrun.store import Checkpoint, RunState, Status, Store, environment
+from tests.store.samples import columns, new_store
 
 INT64 = np.iinfo(np.int64)
 FLOATS = [np.nan, -np.nan, np.inf, -np.inf, -0.0, 0.0, 5e-324, 1.7976931348623157e308, 0.1]
@@ -264,6 +264,13 @@ def test_the_environment_is_json() -> None:
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     assert set(found) == {"optrun", "python", "numpy", "platform", "cpu", "simd", "blas", "git"}
     assert found["blas"]
+
+
+def test_the_environment_of_a_directory_that_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert environment()["git"] is None
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import columns, new_store
 
 from optrun.errors import StoreError
 from optrun.store import Store, schema
+from tests.store.samples import columns, new_store
 
 ROWS = 7  # of a commit
 KILLS = 8
@@ -26,7 +26,7 @@ from optrun.store import Checkpoint, RunState, Status, Store
 store = Store.open(Path(sys.argv[1]), write=True)
 checkpoint = store.checkpoint(0)
 first = 0 if checkpoint is None else checkpoint.meta["step"]
-while True:
+while len(sys.argv) < 3 or sys.stdin.readline():
     steps = np.arange(first, first + {ROWS})
     first += {ROWS}
     store.commit(
@@ -37,6 +37,11 @@ while True:
     )
     print(first, flush=True)
 """
+
+
+def start(*arguments: object) -> subprocess.Popen[str]:
+    words = [sys.executable, "-c", WRITER, *map(str, arguments)]
+    return subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
 def check(path: Path, at_least: int) -> int:
@@ -57,16 +62,14 @@ def check(path: Path, at_least: int) -> int:
 
 
 def test_killed_at_any_moment(tmp_path: Path) -> None:
-    path = new_store(tmp_path, directory=tmp_path / "run")
-    path.close()
+    store = new_store(tmp_path, directory=tmp_path / "run")
+    store.close()
     chance = random.Random(0)
     done = 0
     for _ in range(KILLS):
-        process = subprocess.Popen(
-            [sys.executable, "-c", WRITER, str(path.path)], stdout=subprocess.PIPE, text=True
-        )
+        process = start(store.path)
         assert process.stdout is not None
-        for _ in range(chance.randint(1, 60)):
+        for _ in range(chance.randint(1, 30)):
             acknowledged = int(process.stdout.readline())
         for _ in range(chance.randint(0, 30_000)):  # a moment of its own between two commits
             pass
@@ -75,9 +78,27 @@ def test_killed_at_any_moment(tmp_path: Path) -> None:
         assert process.returncode == -signal.SIGKILL
         acknowledged = max([acknowledged, *map(int, output.splitlines()[:-1])])
         assert acknowledged > done
-        done = check(path.path, acknowledged)
-    with Store.open(path.path) as store:
-        assert [event.kind for event in store.events()] == ["created"] + ["resumed"] * KILLS
+        done = check(store.path, acknowledged)
+    with Store.open(store.path) as reader:
+        assert [event.kind for event in reader.events()] == ["created"] + ["resumed"] * KILLS
+
+
+def test_readers_beside_a_writer(tmp_path: Path) -> None:
+    store = new_store(tmp_path, directory=tmp_path / "run")
+    store.close()
+    process = start(store.path, "asked")
+    assert process.stdin is not None
+    assert process.stdout is not None
+    for _ in range(20):
+        process.stdin.write("\n" * 5)
+        process.stdin.flush()
+        acknowledged = int(process.stdout.readline())
+        with Store.open(store.path) as reader:
+            steps = reader.curves(0)["step"]
+            assert steps.size >= acknowledged
+            assert np.array_equal(steps, np.arange(steps.size))
+    process.kill()
+    process.communicate()
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from conftest import columns, new_store
 
 from optrun.errors import StoreError
 from optrun.store import RunState, Status, Store, directory, write_csv
+from tests.store.samples import columns, new_store
 
 NOBODY = 65534
 

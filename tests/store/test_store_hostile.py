@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import new_store
 
 from optrun.errors import StoreError
 from optrun.store import Store, blobs, schema
+from tests.store.samples import new_store
 
 FLIPS = 400
 
@@ -294,6 +294,7 @@ def test_fuzzed_archives() -> None:
     assert 0 < accepted < 2000
 
 
+RUNNING = (1, "running", "", 0, "{}")
 BAD_JSON = [
     "",
     "{",
@@ -311,15 +312,15 @@ BAD_JSON = [
 @pytest.mark.parametrize("text", BAD_JSON, ids=range(len(BAD_JSON)))
 def test_bad_json(finished: Path, text: str) -> None:
     archive = blobs.encode_npz({})
-    for table, row, message in [
-        ("runs", (0, 0, text), "config of run 0"),
-        ("states", (0, "running", "", 0, text), "summary of run 0"),
-        ("checkpoints", (0, text, archive), "checkpoint of pack 0"),
-        ("environments", (0, text), "environment 0"),
-        ("events", (0, "", 0, "", -1, text), "event 0"),
+    for table, rows, message in [
+        ("runs", [(0, 0, text)], "config of run 0"),
+        ("states", [(0, "running", "", 0, text), RUNNING], "summary of run 0"),
+        ("checkpoints", [(0, text, archive)], "checkpoint of pack 0"),
+        ("environments", [(0, text)], "environment 0"),
+        ("events", [(0, "", 0, "", -1, text)], "event 0"),
     ]:
         shutil.copytree(finished, finished.parent / table)
-        forge(finished.parent / table, table, row)
+        forge(finished.parent / table, table, *rows)
         with pytest.raises(StoreError, match=message):
             everything(finished.parent / table)
 
@@ -331,9 +332,9 @@ def curve(name: str, values: Any, position: int = 0, first: int = 0) -> tuple[An
 @pytest.mark.parametrize(
     ("table", "rows", "message"),
     [
-        ("states", [(0, "won", "", 0, "{}"), (1, "running", "", 0, "{}")], "unknown status 'won'"),
-        ("states", [(0, "running", "", 0, '{"x": "y"}')], "something else than numbers"),
-        ("states", [(0, "running", "", 0, '{"x": true}')], "something else than numbers"),
+        ("states", [(0, "won", "", 0, "{}"), RUNNING], "unknown status 'won'"),
+        ("states", [(0, "running", "", 0, '{"x": "y"}'), RUNNING], "something else than numbers"),
+        ("states", [(0, "running", "", 0, '{"x": true}'), RUNNING], "something else than numbers"),
         ("curves", [curve("step", [1.0, 2.0])], "'step' is float64"),
         ("curves", [curve("loss", [1, 2])], "'loss' is int64"),
         ("curves", [curve("loss", [[1.0, 2.0]])], r"float64 \[1, 2\]"),

@@ -142,7 +142,7 @@ def _generate(source: str, name: str, arguments: str) -> Dataset:
             hint = did_you_mean(key.strip(), known) or f" Known are {', '.join(known)}."
             raise ConfigError(f"data: {name} has no argument {key.strip()!r}.{hint}")
     try:
-        features, targets = validate_call(make)(**options)
+        features, targets = validate_call(config={"allow_inf_nan": False})(make)(**options)
     except ValidationError as error:
         first = error.errors()[0]
         message = first["msg"][0].lower() + first["msg"][1:]

@@ -18,7 +18,11 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "rosenbrock": [{"dim": 5}, {"noise": 0.3}, {"dim": 3, "start": [1.0, 2.0, 3.0]}],
     "beale": [{"noise": 0.1}],
     "himmelblau": [{"noise": 0.1}],
-    "quadratic": [{"rotation": True}, {"dim": 1, "condition": 1.0}, {"rotation": True, "noise": 1.0, "dim": 17}],
+    "quadratic": [
+        {"rotation": True},
+        {"dim": 1, "condition": 1.0},
+        {"rotation": True, "noise": 1.0, "dim": 17},
+    ],
     "linear_regression": [{"l2": 0.1, "batch_size": 32}, {"bias": False, "standardize": False}],
     "logistic_regression": [{"l2": 0.1, "batch_size": 100}, {"bias": False, "l2": 0.01}],
     "softmax_regression": [{"l2": 0.1, "batch_size": 17}, {"bias": False}],

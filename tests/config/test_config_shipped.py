@@ -1,0 +1,65 @@
+"""The shipped configs and classes, and what reading them costs."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from optrun import registry
+from optrun.config import ConfigErrors, from_mapping, load, parse
+
+CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
+SECTIONS = {
+    "problem": registry.problems,
+    "optimizer": registry.optimizers,
+    "scheduler": registry.schedulers,
+}
+CLASSES = [(section, name) for section, classes in SECTIONS.items() for name in classes]
+SMALL: dict[str, Any] = {"problem": "rosenbrock", "optimizer": "SGD", "steps": 1}
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_a_shipped_config_is_valid_and_reads_back(path: Path) -> None:
+    config = load(path)
+    assert parse(config.to_yaml()) == config
+
+
+@pytest.mark.parametrize(("section", "name"), CLASSES)
+def test_every_registered_class_can_be_said(section: str, name: str) -> None:
+    options = SECTIONS[section].find(name).options()
+    required = [option.name for option in options.values() if option.required]
+    if required:
+        with pytest.raises(ConfigErrors) as caught:
+            from_mapping({**SMALL, section: name})
+        assert [issue.path for issue in caught.value.issues] == [f"{section}.{option}" for option in required]
+        assert {issue.message for issue in caught.value.issues} == {"missing"}
+        return
+    config = from_mapping({**SMALL, section: name.lower()})
+    component = getattr(config, section)
+    assert component.name == name
+    assert list(component.options) == list(options)
+    assert json.loads(json.dumps(config.to_dict(), allow_nan=False)) == config.to_dict()
+    assert parse(config.to_yaml()) == config
+
+
+@pytest.mark.parametrize(("section", "name"), CLASSES)
+def test_every_float_refuses_what_is_no_finite_number(section: str, name: str) -> None:
+    options = SECTIONS[section].find(name).options()
+    for option in (option for option in options.values() if option.is_float):
+        for bad in (True, "1", float("nan"), float("inf"), [1.0], None):
+            with pytest.raises(ConfigErrors) as caught:
+                from_mapping({**SMALL, section: {"name": name, option.name: bad}})
+            assert any(issue.path == f"{section}.{option.name}" for issue in caught.value.issues)
+
+
+def test_importing_it_imports_no_optimizers_schedulers_or_problems() -> None:
+    code = (
+        "import sys, optrun.config\n"
+        "heavy = ('numpy', 'optrun.optim', 'optrun.schedulers', 'optrun.problems', 'optrun.kernels')\n"
+        "print([name for name in heavy if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

@@ -1,0 +1,83 @@
+"""The advice on a misspelt key or name is the right one, over everything that a config can say."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from optrun import registry
+from optrun.config import METRICS, ConfigErrors, Record, RunConfig, Stop, from_mapping
+from optrun.errors import fold
+
+REGISTRIES = {
+    "problem": registry.problems,
+    "optimizer": registry.optimizers,
+    "scheduler": registry.schedulers,
+}
+SMALL: dict[str, Any] = {"problem": "rosenbrock", "optimizer": "SGD", "steps": 1}
+
+
+def slips(word: str) -> Iterator[str]:
+    """Return the word with one letter dropped, doubled or swapped."""
+    for i, letter in enumerate(word):
+        yield word[:i] + word[i + 1 :]
+        yield word[:i] + letter + word[i:]
+        yield word[:i] + word[i + 1 : i + 2] + letter + word[i + 2 :]
+
+
+def cases() -> Iterator[tuple[dict[str, Any], str, list[str]]]:
+    """Yield configs with ▸ where a word belongs, the place of the word, and the words that could stand there."""
+    yield {**SMALL, "▸": 1}, "", list(RunConfig.model_fields)
+    yield {**SMALL, "record": {"▸": 1}}, "record", list(Record.model_fields)
+    yield {**SMALL, "stop": {"▸": 1}}, "stop", list(Stop.model_fields)
+    yield {**SMALL, "record": {"metrics": ["▸"]}}, "record.metrics.0", list(METRICS)
+    yield {**SMALL, "dtype": "▸"}, "dtype", ["float32", "float64"]
+    for section, classes in REGISTRIES.items():
+        yield {**SMALL, section: "▸"}, f"{section}.name", list(classes)
+        for name in classes:
+            cls = classes.find(name)
+            keys = ["name", *cls.options(), *getattr(cls, "tuples", {})]
+            yield {**SMALL, section: {"name": name, "▸": 1}}, section, keys
+
+
+def test_at_least_95_in_100_slips_are_understood() -> None:
+    right, wrong = 0, []
+    for config, place, words in cases():
+        for word in words:
+            for slip in {slip for slip in slips(word) if slip and fold(slip) not in map(fold, words)}:
+                if f"Did you mean {word!r}?" in _advice(config, place, slip):
+                    right += 1
+                else:
+                    wrong.append((slip, word))
+    assert right > 2000
+    assert right / (right + len(wrong)) >= 0.95, wrong
+
+
+@pytest.mark.parametrize(
+    ("given", "advice"),
+    [
+        ({"weight_decay": 1}, "weight_decay: unknown key. Did you mean 'optimizer.weight_decay'?"),
+        ({"LR": 1}, "LR: unknown key. Did you mean 'optimizer.lr'?"),
+        ({"stop": {"metrics": ["lr"]}}, "stop.metrics: unknown key. Did you mean 'record.metrics'?"),
+        ({"every": 1}, "every: unknown key. Known here: name, problem, "),  # it belongs to three sections
+    ],
+)
+def test_a_key_is_sent_to_the_one_place_where_it_belongs(given: dict[str, Any], advice: str) -> None:
+    with pytest.raises(ConfigErrors) as caught:
+        from_mapping({**SMALL, **given})
+    assert advice in str(caught.value)
+
+
+def _advice(config: dict[str, Any], place: str, slip: str) -> str:
+    with pytest.raises(ConfigErrors) as caught:
+        from_mapping(_filled(config, slip))
+    path = place if "." in place or place == "dtype" else f"{place}.{slip}".lstrip(".")
+    return next(issue.message for issue in caught.value.issues if issue.path == path)
+
+
+def _filled(value: Any, slip: str) -> Any:
+    if isinstance(value, dict):
+        return {slip if key == "▸" else key: _filled(each, slip) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_filled(each, slip) for each in value]
+    return slip if value == "▸" else value

@@ -1,0 +1,1 @@
+"""What the parity tests compare with: torch, live or recorded."""

@@ -1,0 +1,84 @@
+"""A user's own problem, from a file."""
+
+import numpy as np
+import pytest
+
+from optrun.arrays import Arrays, Parameters
+from optrun.errors import ConfigError, UnknownNameError
+from optrun.registry import load_plugin, problems
+
+PLUGIN = '''
+from typing import Annotated, Any
+
+from annotated_types import Gt
+
+from optrun.problems.functions import Rosenbrock
+from optrun.problems import Problem
+
+
+class TiltedBowl(Problem):
+    """f(x) = a x² + tilt x"""
+
+    def __init__(self, arrays, *, a: Annotated[float, Gt(0)] = 1.0, tilt: float):
+        super().__init__(arrays)
+        self.a, self.tilt = a, tilt
+
+    @property
+    def shapes(self):
+        return {"x": (1,)}
+
+    def initial(self, seed):
+        return {"x": [1.0]}
+
+    def loss_and_grad(self, params, grads, batch):
+        x = params["x"]
+        grads["x"][...] = 2 * self.a * x + self.tilt
+        return (self.a * x * x + self.tilt * x)[:, 0]
+
+    def evaluate(self, params):
+        return {"loss": self.loss_and_grad(params, {"x": self.scratch("g", *params["x"].shape)}, None)}
+
+
+class Shifted(Rosenbrock):
+    def __init__(self, arrays, *, shift: float = 0.0, dim: int = 3, **options: Any):
+        super().__init__(arrays, dim=dim, **options)
+        self.shift = shift
+'''
+
+
+@pytest.fixture
+def _plugin(tmp_path, monkeypatch):
+    for name in ("_classes", "_names"):
+        monkeypatch.setattr(problems, name, dict(getattr(problems, name)))
+    (tmp_path / "bowls.py").write_text(PLUGIN)
+    load_plugin(str(tmp_path / "bowls.py"))
+
+
+@pytest.mark.usefixtures("_plugin")
+def test_a_problem_of_a_plugin_is_found_and_runs():
+    assert {"tilted_bowl", "shifted"} < set(problems)
+    problem = problems.find("TiltedBowl")(Arrays(dtype="float64"), tilt=3.0)
+    params = Parameters(problem.shapes, arrays=problem.arrays)
+    params.set_lane(0, problem.initial(0))
+    assert problem.loss_and_grad(params, params.grads, problem.batches([0])[0]) == 4.0
+    assert params.grads["x"] == 5.0
+    assert problem.minimum is None
+    assert problem.steps_per_epoch == 1
+
+
+@pytest.mark.usefixtures("_plugin")
+def test_the_options_of_a_plugin_are_checked_and_inherited():
+    bowl, shifted = problems.find("tilted_bowl"), problems.find("shifted")
+    assert [(o.name, o.required) for o in bowl.options().values()] == [("a", False), ("tilt", True)]
+    assert list(shifted.options()) == ["shift", "dim", "start", "noise"]
+    assert shifted.options()["dim"].default == 3
+    assert np.shape(shifted(Arrays(), noise=0.5).initial(0)["x"]) == (3,)
+    with pytest.raises(ConfigError, match="a: input should be greater than 0, not -1"):
+        bowl(Arrays(), a=-1.0, tilt=0.0)
+    with pytest.raises(ConfigError, match="TiltedBowl has no option 'noise'"):
+        bowl(Arrays(), noise=1.0, tilt=0.0)
+
+
+def test_an_unknown_problem_is_refused_with_the_nearest():
+    with pytest.raises(UnknownNameError, match=r"unknown problem 'rosenbrok'\. Did you mean 'rosenbrock'"):
+        problems.find("rosenbrok")

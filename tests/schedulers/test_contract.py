@@ -1,0 +1,134 @@
+"""What every schedule promises: a function of time, for any lane, chunk and history."""
+
+import numpy as np
+import pytest
+
+from optrun.arrays import Parameters
+from optrun.errors import ConfigError, StateError
+from optrun.optim import SGD
+from optrun.registry import options_of, schedulers
+from optrun.schedulers import ConstantLR, LinearLR, SequentialLR, StepLR
+from tests.oracles.schedules import SCHEDULES, _built, label
+
+ALL = pytest.mark.parametrize("spec", SCHEDULES, ids=[label(spec) for spec in SCHEDULES])
+
+
+def optimizer(lr=0.1, lanes=1):
+    return SGD(Parameters({"x": (1,)}, lanes=lanes), lr=lr)
+
+
+def test_every_registered_schedule_is_tested():
+    assert {name for name, _ in SCHEDULES} >= {
+        name for name in schedulers if schedulers.find(name).__module__.startswith("optrun.")
+    }
+
+
+@ALL
+def test_a_table_has_the_bits_of_its_single_steps(spec):
+    schedule = _built(spec)
+    table = schedule.at(np.arange(700), 0.3)
+    single = [schedule.at([t], 0.3)[0] for t in range(700)]
+    assert table.tobytes() == np.array(single).tobytes()
+
+
+@ALL
+def test_a_lane_has_the_bits_of_its_solo_schedule(spec, rng):
+    schedule, bases = _built(spec), rng.uniform(0.01, 1, 37)
+    together = schedule.at(np.arange(300), bases)
+    for lane in (0, 17, 36):
+        assert together[:, lane].tobytes() == schedule.at(np.arange(300), bases[lane])[:, 0].tobytes()
+
+
+@ALL
+def test_a_loaded_state_goes_on_with_the_same_rates(spec):
+    first, second = optimizer(), optimizer()
+    one, other = _built(spec, first), _built(spec, second)
+    for _ in range(75):
+        first.step()
+        one.step()
+    other.load_state_dict(one.state_dict())
+    for _ in range(300):
+        assert one.get_last_lr() == other.get_last_lr()
+        for each in (first, second):
+            each.step()
+        one.step()
+        other.step()
+
+
+@ALL
+def test_stepping_per_epoch_uses_the_rate_of_the_epoch(spec):
+    stepped, constant = optimizer(), optimizer()
+    scheduler = _built(spec, stepped)
+    for epoch in range(12):
+        for _ in range(3):
+            for each in (stepped, constant):
+                each.params.grad[:] = 1
+            constant.param_groups[0]["lr"] = float(_built(spec).at([epoch], 0.1)[0, 0])
+            stepped.step()
+            constant.step()
+            assert stepped.params.data.tobytes() == constant.params.data.tobytes()
+        scheduler.step()
+
+
+@pytest.mark.parametrize("name", list(schedulers))
+def test_options_out_of_bounds_are_refused_by_name(name):
+    cls = schedulers.find(name)
+    valid = next((options for each, options in SCHEDULES if each == name), None)
+    if valid is None:
+        pytest.skip(f"{name} has no entry in SCHEDULES")
+    for option in options_of(cls.value).values():
+        for bound in option.bounds:
+            beyond = {"≥": bound.limit - 1, ">": bound.limit, "≤": bound.limit + 1, "<": bound.limit}[bound.sign]
+            with pytest.raises(ConfigError, match=option.name) as error:
+                cls(**{**valid, option.name: option.type(beyond)})
+            assert error.value.field == option.name
+
+
+def test_unknown_and_missing_options_are_named():
+    with pytest.raises(ConfigError, match="unknown hyperparameter 'gama'. Did you mean 'gamma'"):
+        StepLR(step_size=3, gama=0.1)
+    with pytest.raises(ConfigError, match="step_size is required"):
+        StepLR()
+
+
+def test_warm_up_may_start_at_zero_and_take_no_time():
+    assert LinearLR(start_factor=0.0, total_iters=4).at(range(6), 1.0)[:, 0].tolist() == [0, 0.25, 0.5, 0.75, 1, 1]
+    assert LinearLR(start_factor=0.5, total_iters=0).at([0, 1], 1.0)[:, 0].tolist() == [1, 1]
+    assert ConstantLR(factor=0.5, total_iters=0).at([0, 1], 1.0)[:, 0].tolist() == [1, 1]
+
+
+def test_a_sequence_within_a_sequence_counts_from_its_own_start():
+    inner = SequentialLR(schedulers=[ConstantLR(factor=0.5, total_iters=9), StepLR(step_size=2)], milestones=[3])
+    outer = SequentialLR(schedulers=[ConstantLR(factor=0.25, total_iters=9), inner], milestones=[2])
+    assert outer.at(range(9), 1.0)[:, 0] == pytest.approx([0.25, 0.25, 0.5, 0.5, 0.5, 1, 1, 0.1, 0.1])
+
+
+@pytest.mark.parametrize("milestones", [[], [5], [5, 5], [6, 5], [0, 5]])
+def test_milestones_must_separate_the_schedulers(milestones):
+    with pytest.raises(ConfigError) as error:
+        SequentialLR(schedulers=[ConstantLR(), ConstantLR(), ConstantLR()], milestones=milestones)
+    assert error.value.field == "milestones"
+
+
+def test_a_second_scheduler_is_refused():
+    stepped = optimizer()
+    ConstantLR(stepped)
+    with pytest.raises(ConfigError, match="has a scheduler already"):
+        StepLR(stepped, step_size=3)
+
+
+def test_the_state_of_another_scheduler_is_refused():
+    with pytest.raises(StateError, match="StepLR, not of ConstantLR"):
+        ConstantLR(optimizer()).load_state_dict(StepLR(optimizer(), step_size=3).state_dict())
+
+
+def test_a_group_added_later_follows_from_its_own_rate():
+    params = Parameters({"x": (1,), "y": (2,)})
+    stepped = SGD(params, [{"params": "x"}], lr=0.1)
+    scheduler = StepLR(stepped, step_size=2, gamma=0.5)
+    stepped.step()
+    scheduler.step()
+    stepped.add_param_group({"params": "y", "lr": 8.0})
+    stepped.step()
+    scheduler.step()
+    assert scheduler.get_last_lr() == [0.05, 4.0]

@@ -1,0 +1,136 @@
+"""A lane of a pack is its solo run, to the bit: every problem × every optimizer."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from optrun.config import from_mapping
+from optrun.errors import ConfigError
+from optrun.registry import optimizers, problems
+from optrun.training import Memory, Pack, Trainer
+
+SMALL = {
+    "mlp": {"data": "iris", "hidden": [5], "batch_size": 16},
+    "linear_regression": {"data": "diabetes", "batch_size": 32},
+    "logistic_regression": {"data": "breast_cancer", "batch_size": 32},
+    "softmax_regression": {"data": "wine", "batch_size": 32},
+    "quadratic": {"dim": 5, "noise": 0.1},
+}
+WIDTHS = (2, 3, 8, 31, 257)
+
+
+def configs(problem, optimizer, lanes, dtype="float64", steps=6, **more):
+    """Configs that differ in seed, rate and decay."""
+    return [
+        from_mapping(
+            {
+                "problem": {"name": problem, **SMALL.get(problem, {"noise": 0.1})},
+                "optimizer": {
+                    "name": optimizer,
+                    "lr": 1e-3 * (1 + lane % 5),
+                    "weight_decay": 0.01 * (lane % 3),
+                },
+                "scheduler": {"name": "ExponentialLR", "gamma": 0.9 - 0.01 * (lane % 4)},
+                "steps": steps,
+                "seed": lane % 7,
+                "dtype": dtype,
+                "record": {"metrics": ["grad_norm", "update_norm", "param_norm"]},
+                "evaluate": {"every": 2},
+                **more,
+            }
+        )
+        for lane in range(lanes)
+    ]
+
+
+def results(chosen):
+    """Return everything that is stored of each run of a pack, as bytes."""
+    memory = Memory(chosen)
+    Trainer(Pack(chosen), memory).run()
+    return [
+        {
+            "state": vars(memory.run(run)) | {"run": 0},
+            **{
+                f"{kind}/{name}": np.ascontiguousarray(values).tobytes()
+                for kind, of in (
+                    ("curves", memory.curves(run)),
+                    ("evaluations", memory.evaluations(run)),
+                    ("params", memory.params(run)),
+                )
+                for name, values in of.items()
+            },
+        }
+        for run in range(len(chosen))
+    ]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("problem", "optimizer"), list(itertools.product(problems, optimizers)))
+def test_a_lane_is_its_solo_run(problem, optimizer, dtype):
+    lanes = 9
+    together = results(configs(problem, optimizer, lanes, dtype))
+    for lane in (0, 4, 8):
+        assert results(configs(problem, optimizer, lanes, dtype)[lane : lane + 1])[0] == together[lane]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("problem", list(problems))
+def test_the_width_of_a_pack_and_the_place_in_it_change_no_bit(problem, dtype):
+    alone = results(configs(problem, "Adam", 1, dtype))[0]
+    for width in WIDTHS:
+        chosen = configs(problem, "Adam", width, dtype)
+        for place in {0, width // 2, width - 1}:
+            moved = [*chosen[1:]]
+            moved.insert(place, chosen[0])
+            assert results(moved)[place] == alone, (width, place)
+
+
+@pytest.mark.parametrize("problem", ["rosenbrock", "mlp"])
+def test_a_lane_that_diverges_leaves_the_others_alone(problem):
+    calm = configs(problem, "SGD", 3, steps=40)
+    wild = from_mapping(calm[0].to_dict(), ["optimizer.lr=1e30"])
+    together = results([calm[0], wild, calm[2]])
+    assert together[1]["state"]["status"] == "diverged"
+    assert together[1]["state"]["reason"].startswith("loss is ")
+    assert together[1] == results([wild])[0]
+    assert [together[0], together[2]] == [results([calm[0]])[0], results([calm[2]])[0]]
+
+
+def test_lanes_end_each_at_its_own_step():
+    chosen = configs("rosenbrock", "Adam", 5, steps=60, stop={"target": 20.0})
+    together = results(chosen)
+    assert {each["state"]["status"] for each in together} >= {"target_reached"}
+    assert len({each["state"]["steps"] for each in together}) > 2
+    assert together == [results([each])[0] for each in chosen]
+
+
+def test_what_is_no_float_must_be_the_same_in_a_pack():
+    first = from_mapping({"problem": "rosenbrock", "optimizer": "SGD", "steps": 3})
+    with pytest.raises(ConfigError, match="differ in numbers alone"):
+        Pack([first, from_mapping(first.to_dict(), ["optimizer.maximize=true"])])
+
+
+def test_a_groups_parameters_lie_side_by_side():
+    pack = Pack(
+        [
+            from_mapping(
+                {
+                    "problem": SMALL["mlp"] | {"name": "mlp"},
+                    "optimizer": {
+                        "name": "SGD",
+                        "lr": 0.1,
+                        "param_groups": [{"params": "*bias", "lr": 0.2}],
+                    },
+                    "steps": 2,
+                }
+            )
+        ]
+    )
+    groups = [group["params"] for group in pack.optimizer.param_groups]
+    assert groups == [
+        [name for name in pack.problem.shapes if not name.endswith("bias")],
+        [name for name in pack.problem.shapes if name.endswith("bias")],
+    ]
+    assert list(pack.params) == [*groups[0], *groups[1]]
+    assert [group["lr"] for group in pack.optimizer.param_groups] == [0.1, 0.2]
