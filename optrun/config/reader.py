@@ -153,6 +153,8 @@ class _Reader:
         except ConfigError as error:
             self._issue(place, str(error))
             value = None if not is_key else event.value
+        if "\0" in event.value:
+            self._issue(place, "no text holds the character U+0000")
         if is_key and event.value == "<<" and event.implicit[0]:
             self._issue(place, "merge keys (<<) are not part of YAML 1.2: write the keys out", "<<")
         elif is_key and not isinstance(value, str):

@@ -80,16 +80,16 @@ class Node:
 def _unusable(data: Any) -> str:
     if isinstance(data, Mapping):
         return next((problem for key in data if (problem := _unusable_key(key))), "")
-    if isinstance(data, str) and not _is_unicode(data):
-        return f"{data!r} is not valid Unicode"
+    if isinstance(data, str) and not _is_text(data):
+        return f"{data!r} holds a character that no text has"
     if data is None or isinstance(data, (bool, int, float, str, list, tuple)):
         return ""
     return f"a config holds plain values, not {type(data).__name__}"
 
 
 def _unusable_key(key: Any) -> str:
-    return "" if isinstance(key, str) and _is_unicode(key) else f"a key must be a string (got {key!r})"
+    return "" if isinstance(key, str) and _is_text(key) else f"a key must be a string (got {key!r})"
 
 
-def _is_unicode(text: str) -> bool:
-    return not any("\ud800" <= char <= "\udfff" for char in text)
+def _is_text(text: str) -> bool:
+    return not any(char == "\0" or "\ud800" <= char <= "\udfff" for char in text)

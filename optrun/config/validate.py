@@ -116,7 +116,7 @@ def _resolve_paths(data: dict[str, Any], root: Node, folder: FilePath) -> None:
         if isinstance(value, str) and _mentions_path(option.annotation) and PathOrName.is_path(value):
             *_, node = root.along(("problem", name))
             base = folder if node.place.line is not None else FilePath()
-            problem[name] = os.path.abspath(base / FilePath(value).expanduser())
+            problem[name] = os.path.abspath(base / os.path.expanduser(value))
 
 
 def _mentions_path(annotation: Any) -> bool:

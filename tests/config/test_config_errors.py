@@ -272,7 +272,7 @@ def test_plain_values_have_paths_alone() -> None:
     for bad, message in (
         ({"a": {1: 2}}, "<config>: a: a key must be a string (got 1)"),
         ({"a": [{2, 3}]}, "<config>: a.0: a config holds plain values, not set"),
-        ({"a": "\ud800"}, "<config>: a: '\\ud800' is not valid Unicode"),
+        ({"a": "\ud800"}, "<config>: a: '\\ud800' holds a character that no text has"),
         ({"a\ud800": 1}, "<config>: a key must be a string (got 'a\\ud800')"),
         (looped, "nested deeper than 32 levels"),
     ):

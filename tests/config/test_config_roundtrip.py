@@ -19,11 +19,10 @@ rates = st.floats(min_value=0, allow_infinity=False)
 decays = st.floats(min_value=0, max_value=1, exclude_max=True)
 counts = st.integers(1, 2**60)
 durations = st.builds("{}{}".format, st.integers(1, 999), st.sampled_from(["ms", "s", "m", "h"]))
-unicode = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 awkward = st.sampled_from(
     ["1e-3", "no", "null", "~", "", "0x1F", ".5", "- a", "a: b", "#", "'", "a\n b", "<<", "*"]
 )
-texts = unicode | awkward
+texts = st.text(max_size=20) | awkward
 
 
 def some(**values: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
@@ -94,9 +93,7 @@ scalars = st.none() | st.booleans() | st.integers(-(10**20), 10**20) | reals | t
 @settings(max_examples=150, deadline=None)
 @given(
     st.dictionaries(
-        unicode,
-        st.recursive(scalars, lambda inner: st.lists(inner) | st.dictionaries(unicode, inner)),
-        min_size=1,
+        st.sampled_from("abc"), scalars | st.lists(scalars | st.lists(scalars, max_size=3)), min_size=1
     )
 )
 def test_any_plain_values_survive(data: dict[str, Any]) -> None:

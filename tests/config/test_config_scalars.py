@@ -107,6 +107,7 @@ def test_nan_and_an_empty_value() -> None:
             "the tag !!python/object:os.system means nothing in a config: remove it",
         ),
         ("!local x", "the tag !local means nothing in a config: remove it"),
+        ('"a\\0b"', "no text holds the character U+0000"),
         ("! x", "the tag ! means nothing in a config: remove it"),
     ],
 )

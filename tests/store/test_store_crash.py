@@ -15,7 +15,7 @@ from optrun.store import Store, schema
 from tests.store.samples import columns, new_store
 
 ROWS = 7  # of a commit
-KILLS = 8
+KILLS = 6
 
 WRITER = f"""
 import sys

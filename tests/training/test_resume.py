@@ -1,0 +1,151 @@
+"""A run that was interrupted or killed and resumed ends with the bytes of one that was not."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import optrun
+from optrun.config import from_mapping
+from optrun.errors import StoreError
+from optrun.registry import optimizers
+from optrun.store import Status, Store
+from optrun.training import Pack, Trainer
+
+KILLS = int(os.environ.get("OPTRUN_TESTS_KILLS", "4"))
+
+STEPS = 60
+
+
+def config(optimizer="Adam", **more):
+    return from_mapping(
+        {
+            "name": "resumed",
+            "problem": {"name": "mlp", "data": "iris", "hidden": [4], "batch_size": 32},
+            "optimizer": {"name": optimizer, "lr": 0.01, "param_groups": [{"params": "*bias", "lr": 0.02}]},
+            "scheduler": {"name": "CosineAnnealingLR", "T_max": STEPS},
+            "steps": STEPS,
+            "record": {"every": 2, "metrics": ["grad_norm", "update_norm"]},
+            "evaluate": {"every": 7},
+            "stop": {"patience": 1000},
+            **more,
+        }
+    )
+
+
+def create(chosen, directory):
+    return Store.create(
+        Path(), "x", directory=directory, config_yaml=chosen.to_yaml(), runs=[(chosen.to_dict(), chosen.seed)]
+    )
+
+
+def digest(directory):
+    with Store.open(directory) as store:
+        return store.results_digest()
+
+
+@pytest.mark.parametrize("optimizer", list(optimizers))
+@pytest.mark.parametrize("checkpoint", ["1h", 5])
+def test_interrupted_at_any_step_and_resumed_is_uninterrupted(optimizer, checkpoint, tmp_path):
+    chosen = config(optimizer, checkpoint={"every": checkpoint})
+    whole = optrun.run(chosen, directory=tmp_path / "whole")
+    assert whole.status is Status.COMPLETED
+    for stop in (0, 1, 13, 14, 35, STEPS - 1):
+        directory = tmp_path / f"stop-{stop}"
+        calls = iter(range(STEPS))
+        with create(chosen, directory) as store:
+            Trainer(Pack([chosen]), store, interrupted=lambda: next(calls) == stop).run()  # noqa: B023
+        assert (optrun.load_run(directory).status, optrun.load_run(directory).steps) == (Status.INTERRUPTED, stop)
+        resumed = optrun.resume(directory)
+        assert digest(directory) == digest(tmp_path / "whole")
+        assert (directory / "metrics.csv").read_bytes() == (tmp_path / "whole" / "metrics.csv").read_bytes()
+        assert resumed.curves["step"].tolist() == list(range(0, STEPS, 2))
+
+
+def test_killed_before_the_first_checkpoint_starts_anew(tmp_path):
+    chosen = config()
+    create(chosen, tmp_path / "killed").close()
+    optrun.resume(tmp_path / "killed")
+    optrun.run(chosen, directory=tmp_path / "whole")
+    assert digest(tmp_path / "killed") == digest(tmp_path / "whole")
+
+
+def test_patience_counts_across_an_interruption(tmp_path):
+    chosen = from_mapping(
+        {
+            "problem": "rosenbrock",
+            "optimizer": {"name": "SGD", "lr": 0.0},
+            "steps": 100,
+            "stop": {"patience": 20},
+        }
+    )
+    whole = optrun.run(chosen, directory=tmp_path / "whole")
+    assert (whole.status, whole.steps) == (Status.EARLY_STOPPED, 20)
+    calls = iter(range(100))
+    with create(chosen, tmp_path / "stopped") as store:
+        Trainer(Pack([chosen]), store, interrupted=lambda: next(calls) == 15).run()
+    assert optrun.resume(tmp_path / "stopped").steps == 20
+    assert digest(tmp_path / "stopped") == digest(tmp_path / "whole")
+
+
+def test_a_run_that_has_ended_is_not_resumed(tmp_path):
+    optrun.run(config(), directory=tmp_path / "run")
+    with pytest.raises(StoreError, match=r"has ended \(completed\): there is nothing to resume"):
+        optrun.resume(tmp_path / "run")
+
+
+def test_killed_at_random_instants_and_resumed_is_uninterrupted(tmp_path):
+    """SIGKILL at any moment, from the start of Python to the end of the run."""
+    chosen = config(steps=6000, checkpoint={"every": 97})
+    file = tmp_path / "killed.yaml"
+    file.write_text(chosen.to_yaml())
+
+    def command(*arguments):
+        return [sys.executable, "-m", "optrun", *map(str, arguments)]
+
+    began = time.monotonic()
+    subprocess.run(command("run", file, "-q", "-o", tmp_path / "whole"), check=True, capture_output=True)
+    seconds = time.monotonic() - began
+    draws = random.Random(0)
+    for trial in range(KILLS):
+        directory = tmp_path / f"trial-{trial}"
+        for attempt in range(3):
+            verb = ["resume", directory] if directory.exists() else ["run", file, "-o", directory]
+            process = subprocess.Popen(command(*verb, "-q"), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+            try:
+                process.communicate(timeout=draws.uniform(0, seconds) if attempt < 2 else None)
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGKILL)
+                process.communicate()
+            else:
+                break
+        assert digest(directory) == digest(tmp_path / "whole"), trial
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_checkpoints_and_names_the_resume_command(number, code, tmp_path):
+    chosen = config(steps=10**7)
+    (tmp_path / "long.yaml").write_text(chosen.to_yaml())
+    process = subprocess.Popen(
+        [sys.executable, "-m", "optrun", "run", "long.yaml", "-o", "runs/long"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    process.stderr.readline()  # the first line of progress: it runs
+    process.send_signal(number)
+    out, errors = process.communicate()
+    assert process.returncode == code
+    assert "optrun resume runs/long" in errors
+    run = optrun.load_run(tmp_path / "runs" / "long")
+    assert run.status is Status.INTERRUPTED
+    assert "interrupted after" in out
+    np.testing.assert_array_equal(run.curves["step"], np.arange(0, run.steps, 2))
