@@ -1,7 +1,7 @@
 """optrun: optimizer experiments from one YAML file.
 
-    run = optrun.run("configs/digits_mlp.yaml", overrides=["optimizer.lr=1e-2"])
-    run.curves["loss"], run.summary["test_accuracy"]
+run = optrun.run("configs/digits_mlp.yaml", overrides=["optimizer.lr=1e-2"])
+run.curves["loss"], run.summary["test_accuracy"]
 """
 
 from typing import TYPE_CHECKING, Any

@@ -88,7 +88,9 @@ def run(
     with interruptible() as interruption:
         if not save:
             memory = Memory([chosen])
-            return _trained(memory, Trainer(pack, memory, observe=observe, interrupted=interruption), interruption)
+            return _trained(
+                memory, Trainer(pack, memory, observe=observe, interrupted=interruption), interruption
+            )
         with Store.create(
             RUNS,
             chosen.name,
@@ -96,7 +98,9 @@ def run(
             config_yaml=chosen.to_yaml(),
             runs=[(chosen.to_dict(), chosen.seed)],
         ) as store:
-            return _trained(store, Trainer(pack, store, observe=observe, interrupted=interruption), interruption)
+            return _trained(
+                store, Trainer(pack, store, observe=observe, interrupted=interruption), interruption
+            )
 
 
 def resume(path: str | Path, *, observe: Callable[[Progress], None] | None = None) -> Run:

@@ -7,8 +7,8 @@ about its options: the config schema, the command-line help and the tests are de
 import importlib
 import importlib.util
 import inspect
-import re
 import operator
+import re
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

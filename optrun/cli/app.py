@@ -26,7 +26,9 @@ Overrides = Annotated[
 ]
 Plugins = Annotated[
     list[str] | None,
-    typer.Option("--plugin", metavar="FILE_OR_MODULE", help="Python code that registers problems, optimizers, …"),
+    typer.Option(
+        "--plugin", metavar="FILE_OR_MODULE", help="Python code that registers problems, optimizers, …"
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the run directory alone, and no progress.")]
@@ -50,7 +52,8 @@ def run(
     config: Annotated[Path, typer.Argument(metavar="CONFIG", help="A YAML file.")],
     overrides: Overrides = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="RUN_DIR", help="Write the run here, not under runs/.")
+        Path | None,
+        typer.Option("--output", "-o", metavar="RUN_DIR", help="Write the run here, not under runs/."),
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="The same as seed=N.")] = None,
     save: Annotated[bool, typer.Option("--save/--no-save", help="Write a run directory.")] = True,
@@ -74,7 +77,9 @@ def run(
 
 
 @app.command()
-def resume(run_directory: RunDirectory, json: Json = False, quiet: Quiet = False, plugin: Plugins = None) -> None:
+def resume(
+    run_directory: RunDirectory, json: Json = False, quiet: Quiet = False, plugin: Plugins = None
+) -> None:
     """Go on with an interrupted or killed run, as if nothing had happened.
 
     Example: optrun resume runs/20261122-141503-digits-mlp-3f2a
@@ -113,7 +118,8 @@ def validate(
 @app.command("list")
 def list_names(
     kind: Annotated[
-        str | None, typer.Argument(metavar="[optimizers|schedulers|problems|datasets]", help="What to list; all of it.")
+        str | None,
+        typer.Argument(metavar="[optimizers|schedulers|problems|datasets]", help="What to list; all of it."),
     ] = None,
     json: Json = False,
     plugin: Plugins = None,
@@ -146,17 +152,22 @@ def export(
 ) -> None:
     """Write the curves of a run as CSV, NPZ or JSON."""
     from optrun.errors import ConfigError, did_you_mean
-    from optrun.store import FORMATS, Store, export, replace_file
+    from optrun.store import FORMATS, Store
+    from optrun.store import export as write
+    from optrun.store.directory import replace_file
 
     if format not in FORMATS:
         raise ConfigError(f"unknown format {format!r}: {', '.join(FORMATS)}.{did_you_mean(format, FORMATS)}")
     with Store.open(run_directory) as store:
         if output != "-":
-            replace_file(Path(output), lambda stream: export(store, 0, format, stream))
+            try:
+                replace_file(Path(output), lambda stream: write(store, 0, format, stream))
+            except OSError as error:
+                raise ConfigError(f"{output}: {(error.strerror or str(error)).lower()}") from error
         elif format == "npz" and sys.stdout.isatty():
             raise ConfigError("npz is binary: name a file with -o")
         else:
-            export(store, 0, format, sys.stdout.buffer)
+            write(store, 0, format, sys.stdout.buffer)
 
 
 def _load_plugins(targets: list[str] | None) -> None:

@@ -7,7 +7,11 @@ from typing import Any, get_args, get_origin
 from optrun.errors import UnknownNameError, did_you_mean
 from optrun.registry import Option, Registry, optimizers, problems, schedulers
 
-REGISTRIES: dict[str, Registry[Any]] = {"optimizers": optimizers, "schedulers": schedulers, "problems": problems}
+REGISTRIES: dict[str, Registry[Any]] = {
+    "optimizers": optimizers,
+    "schedulers": schedulers,
+    "problems": problems,
+}
 
 
 def print_list(kind: str | None, *, json: bool) -> None:
@@ -20,7 +24,9 @@ def print_list(kind: str | None, *, json: bool) -> None:
     }
     tables["datasets"] = dict(DATASETS)
     if kind is not None and kind not in tables:
-        raise UnknownNameError(f"there are no {kind!r}: list {', '.join(tables)}.{did_you_mean(kind, tables)}")
+        raise UnknownNameError(
+            f"there are no {kind!r}: list {', '.join(tables)}.{did_you_mean(kind, tables)}"
+        )
     chosen = {kind: tables[kind]} if kind else tables
     if json:
         print(json_module.dumps(chosen, ensure_ascii=False))
@@ -52,7 +58,9 @@ def print_description(name: str, *, json: bool) -> None:
     width = max((len(option.name) for option in options), default=0)
     for option in options:
         default = "required" if option.required else f"default {_yaml(option.default)}"
-        print(f"  {option.name:<{width}}  {_type(option)}, {default}{'. ' if option.help else ''}{option.help}")
+        print(
+            f"  {option.name:<{width}}  {_type(option)}, {default}{'. ' if option.help else ''}{option.help}"
+        )
     print(f"\n{registry.kind}:\n  name: {official}")
     for option in options:
         print(f"  {option.name}: {'…' if option.required else _yaml(option.default)}")
@@ -70,7 +78,11 @@ def _type_name(annotation: Any) -> str:
     if isinstance(annotation, type) and get_origin(annotation) is None:
         return annotation.__name__
     words = [_type_name(each) if isinstance(each, type) else str(each) for each in get_args(annotation)]
-    return f"list of {words[0]}" if get_origin(annotation) is list else " | ".join(words).replace("NoneType", "null")
+    return (
+        f"list of {words[0]}"
+        if get_origin(annotation) is list
+        else " | ".join(words).replace("NoneType", "null")
+    )
 
 
 def _yaml(value: Any) -> str:

@@ -47,6 +47,9 @@ def exit_code_of(command: Callable[[], Any]) -> int:
         # Python flushes stdout once more at exit, which would complain again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except OSError as error:
+        _print(f"{error.filename or 'error'}: {error.strerror or error}")
+        return 1
     return 0
 
 

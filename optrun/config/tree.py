@@ -1,7 +1,8 @@
 """A config as a tree of values that know where they were written."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from optrun.config.errors import ConfigErrors, Issue, Place
@@ -11,6 +12,8 @@ MAX_DEPTH = 32
 MAX_NODES = 10_000
 
 Path = tuple[str | int, ...]
+
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +28,7 @@ class Node:
     size: int = 1
 
     @classmethod
-    def of(cls, data: Any, place: Place, path: Path = ()) -> "Node":
+    def of(cls, data: Any, place: Place, path: Path = (), key: Place | None = None) -> "Node":
         """Return plain data as a tree whose nodes all have one place.
 
         Raises ConfigErrors for what a config cannot hold.
@@ -34,11 +37,13 @@ class Node:
         if problem:
             raise ConfigErrors([Issue.at(place, path, problem)])
         if isinstance(data, Mapping):
-            pairs = {key: cls.of(value, place, (*path, key)) for key, value in data.items()}
-            return cls.mapping({key: replace(node, key=place) for key, node in pairs.items()}, place)
+            children = {name: cls.of(value, place, (*path, name), place) for name, value in data.items()}
+            return cls.mapping(children, place, key)
         if isinstance(data, (list, tuple)):
-            return cls.sequence([cls.of(value, place, (*path, i)) for i, value in enumerate(data)], place)
-        return cls(data, place)
+            return cls.sequence(
+                [cls.of(value, place, (*path, i)) for i, value in enumerate(data)], place, key
+            )
+        return cls(data, place, key)
 
     @classmethod
     def mapping(cls, children: "dict[str, Node]", place: Place, key: Place | None = None) -> "Node":
@@ -92,4 +97,4 @@ def _unusable_key(key: Any) -> str:
 
 
 def _is_text(text: str) -> bool:
-    return not any(char == "\0" or "\ud800" <= char <= "\udfff" for char in text)
+    return not _NO_TEXT.search(text)

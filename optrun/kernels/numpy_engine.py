@@ -12,7 +12,7 @@ import numpy as np
 from optrun.arrays import Array
 from optrun.kernels.lower import Instruction, Listing
 
-TILE_BYTES = 1 << 16
+TILE_BYTES = 1 << 17
 
 _UFUNCS = {
     "add": "add",

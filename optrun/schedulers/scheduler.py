@@ -11,7 +11,7 @@ A schedule is a class with one static method, whose signature is the schema::
 option; the result is `[T, 1]` or `[T, B]`. The rate at a step never depends on how the step was reached.
 """
 
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -27,11 +27,14 @@ CHUNK = 256
 class Group(Protocol):
     """What a scheduler needs of a parameter group."""
 
-    forecasts: MutableMapping[str, Any]
+    @property
+    def forecasts(self) -> Mapping[str, Any]:
+        """What follows a schedule already, by name."""
+        ...
 
     def __getitem__(self, name: str, /) -> Any: ...
 
-    def setdefault(self, name: str, value: Any, /) -> Any:
+    def setdefault(self, key: str, default: Any, /) -> Any:
         """Return the value of a key, set first where it is missing."""
 
     def follow(self, name: str, values: Sequence[Any], index: int) -> None:

@@ -122,11 +122,11 @@ def loads(text: str, what: str) -> dict[str, Any]:
 
 
 def canonical(array: Any) -> Array:
-    """Return an array in the one form that is stored: numbers or booleans, C order, little-endian.
+    """Return an array as one that may be stored: numbers or booleans, little-endian.
 
     Raises StoreError where the elements are of another type.
     """
-    values = np.asarray(array, order="C")
+    values = np.asarray(array)
     if values.dtype.kind not in KINDS or values.dtype.itemsize > MAX_ITEMSIZE:
         raise StoreError(
             f"an array of {values.dtype} cannot be stored: only integers, floats and booleans can"

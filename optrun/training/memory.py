@@ -58,4 +58,6 @@ class Memory:
 
     def _joined(self, kind: str, run: int) -> dict[str, Any]:
         segments = self._segments.get((kind, run), [])
-        return {name: np.concatenate([segment[name] for segment in segments]) for name in (segments or [{}])[0]}
+        return {
+            name: np.concatenate([segment[name] for segment in segments]) for name in (segments or [{}])[0]
+        }

@@ -57,7 +57,9 @@ class Pack:
         steps: dict[str, int] = {}
         for parameter, entry in optimizer["state"].items():
             steps[parameter] = entry.pop("step")
-            arrays |= {f"state/{name}/{parameter}": self.arrays.to_host(value) for name, value in entry.items()}
+            arrays |= {
+                f"state/{name}/{parameter}": self.arrays.to_host(value) for name, value in entry.items()
+            }
         scheduler = self.scheduler.state_dict() if self.scheduler is not None else None
         return arrays, {"optimizer": optimizer["optimizer"], "steps": steps, "scheduler": scheduler}
 

@@ -1,6 +1,6 @@
 """The recorder: rows of metrics, kept until they are committed."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import numpy as np
 

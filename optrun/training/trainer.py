@@ -176,18 +176,20 @@ class Trainer:
         summary = {name: value if math.isfinite(value) else None for name, value in final.items()}
         return RunState(status=status, reason=reason, steps=end.step, summary=summary)
 
-    def _taken_evaluations(
-        self, final: Mapping[str, Array] | None = None
-    ) -> dict[int, dict[str, Array]]:
+    def _taken_evaluations(self, final: Mapping[str, Array] | None = None) -> dict[int, dict[str, Array]]:
         """Return each lane's evaluations since the last time, up to its end, and forget them."""
         taken: dict[int, dict[str, Array]] = {}
         for lane in range(self.pack.lanes):
             end = self._ends.get(lane)
-            rows = [(t, of) for t, of in self._evaluations if end is None or t <= end.step]
+            rows: list[tuple[int, Mapping[str, Array]]] = [
+                (t, of) for t, of in self._evaluations if end is None or t <= end.step
+            ]
             if final is not None and end is not None and (not rows or rows[-1][0] != end.step):
                 rows.append((end.step, final))
             if rows:
-                columns = {name: np.array([of[name][lane] for _, of in rows], np.float64) for name in rows[0][1]}
+                columns = {
+                    name: np.array([of[name][lane] for _, of in rows], np.float64) for name in rows[0][1]
+                }
                 taken[lane] = {"step": np.array([t for t, _ in rows], np.int64), **columns}
         self._evaluations.clear()
         return taken

@@ -133,7 +133,7 @@ def test_a_path_is_relative_to_the_file_and_in_an_override_to_the_working_direct
     assert data("digits") == "digits"
     assert data("mine.csv") == str(tmp_path / "sub" / "mine.csv")
     assert data("../mine.csv") == str(tmp_path / "mine.csv")
-    assert data("~nobody/mine.csv") == str(tmp_path / "sub" / "~nobody" / "mine.csv")
+    assert data("~no-such-user/mine.csv") == str(tmp_path / "sub" / "~no-such-user" / "mine.csv")
     assert data("/a/mine.csv") == "/a/mine.csv"
     assert data("digits", "problem.data=mine.csv") == str(tmp_path / "mine.csv")
     config = load(file, ["problem.data=mine.csv"])

@@ -62,7 +62,9 @@ def per_lane(rule, options, lanes, rng):
         values[name] = np.full(lanes, centre) * rng.uniform(0.8, 1.0, lanes)
         zeros = np.where(np.arange(lanes) % 3 == 1, 0.0, values[name])
         try:
-            rule.validate_options({**{n: o.default for n, o in rule.options().items()}, **options, name: zeros})
+            rule.validate_options(
+                {**{n: o.default for n, o in rule.options().items()}, **options, name: zeros}
+            )
         except ConfigError:
             continue
         if all(bound.holds(zeros).all() for bound in option.bounds):
@@ -114,7 +116,8 @@ def test_groups_have_the_bits_of_optimizers_of_their_own(rule, options, rng):
         stepped(optimizer, grads)
         for lr, letter in ((0.03, "a"), (0.5, "b")):
             alone = Parameters(
-                {name: shape for name, shape in SHAPES.items() if name[0] == letter}, arrays=Arrays(dtype="float64")
+                {name: shape for name, shape in SHAPES.items() if name[0] == letter},
+                arrays=Arrays(dtype="float64"),
             )
             for name in alone:
                 alone[name][:] = start[:, whole[name]].reshape(alone[name].shape)
@@ -140,7 +143,7 @@ def test_a_loaded_state_goes_on_as_if_nothing_had_happened(rule, options, dtype,
         before = stepped(rule(first, **options), grads[:stop])
         second = parameters(rng, dtype=dtype)
         second.data[:] = first.data
-        after = rule(second, **{"lr": 0.9})
+        after = rule(second, lr=0.9)
         after.load_state_dict(before.state_dict())
         assert bits(stepped(after, grads[stop:])) == bits(whole)
 
@@ -171,7 +174,9 @@ def test_maximize_descends_the_negated_gradient(rule, rng):
 def test_every_hyperparameter_out_of_bounds_is_refused_wherever_it_comes_from(rule, rng):
     for option in rule.options().values():
         for bound in option.bounds:
-            beyond = {"≥": bound.limit - 1, ">": bound.limit, "≤": bound.limit + 1, "<": bound.limit}[bound.sign]
+            beyond = {"≥": bound.limit - 1, ">": bound.limit, "≤": bound.limit + 1, "<": bound.limit}[
+                bound.sign
+            ]
             optimizer = rule(parameters(rng, lanes=2))
             for refused in (
                 lambda value: rule(parameters(rng, lanes=2), **{option.name: value}),  # noqa: B023
@@ -194,7 +199,9 @@ def test_a_rate_that_is_no_number_is_refused(rule, value, rng):
 
 @EVERY_RULE
 def test_an_unknown_hyperparameter_is_refused_with_the_nearest_one(rule, rng):
-    with pytest.raises(ConfigError, match="unknown hyperparameter 'weight_decy'. Did you mean 'weight_decay'"):
+    with pytest.raises(
+        ConfigError, match="unknown hyperparameter 'weight_decy'. Did you mean 'weight_decay'"
+    ):
         rule(parameters(rng), weight_decy=0.1)
     with pytest.raises(ConfigError, match="unknown hyperparameter 'lrr'"):
         rule(parameters(rng), [{"params": "*", "lrr": 0.1}])
@@ -337,7 +344,9 @@ def test_a_hyperparameter_may_change_between_steps(rng):
 def test_a_rule_of_ones_own_is_registered_and_needs_no_more_than_its_update(rng):
     class Heavy(Optimizer):
         @staticmethod
-        def update(p, g, t, /, velocity, *, lr: NonNegative = 0.1, friction: NonNegative = 0.5, signed: bool = False):
+        def update(
+            p, g, t, /, velocity, *, lr: NonNegative = 0.1, friction: NonNegative = 0.5, signed: bool = False
+        ):
             velocity[:] = (1 - friction) * velocity + where(t > 2, 2.0 * g, g)
             p -= lr * velocity
 

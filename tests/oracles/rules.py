@@ -43,7 +43,10 @@ def variants(rule: type[Optimizer]) -> Iterator[dict[str, Any]]:
         for name, option in options.items()
         if option.is_float and name != "lr"
     }
-    flags: list[dict[str, Any]] = [{}, *({name: True} for name, option in options.items() if option.type is bool)]
+    flags: list[dict[str, Any]] = [
+        {},
+        *({name: True} for name, option in options.items() if option.type is bool),
+    ]
     floats: list[dict[str, Any]] = [{}, *({name: value} for name, value in moved.items()), moved]
     for flag in flags:
         for chosen in floats:

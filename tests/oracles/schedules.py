@@ -70,7 +70,9 @@ def torch_rates(spec: Spec) -> Array:
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=BASE)
 
     def built(name: str, options: dict[str, Any]) -> Any:
-        members = {key: [built(*each) for each in value] for key, value in options.items() if key == "schedulers"}
+        members = {
+            key: [built(*each) for each in value] for key, value in options.items() if key == "schedulers"
+        }
         return getattr(torch.optim.lr_scheduler, name)(optimizer, **{**options, **members})
 
     scheduler = built(*spec)
@@ -89,4 +91,6 @@ def _built(spec: Spec, optimizer: Any = None) -> Any:
 
 
 def _shown(value: Any) -> str:
-    return f"[{', '.join(map(label, value))}]" if value and isinstance(value, list) and isinstance(value[0], tuple) else str(value)
+    if isinstance(value, list) and isinstance(value[0], tuple):
+        return f"[{', '.join(map(label, value))}]"
+    return str(value)

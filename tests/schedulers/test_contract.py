@@ -78,7 +78,9 @@ def test_options_out_of_bounds_are_refused_by_name(name):
         pytest.skip(f"{name} has no entry in SCHEDULES")
     for option in options_of(cls.value).values():
         for bound in option.bounds:
-            beyond = {"≥": bound.limit - 1, ">": bound.limit, "≤": bound.limit + 1, "<": bound.limit}[bound.sign]
+            beyond = {"≥": bound.limit - 1, ">": bound.limit, "≤": bound.limit + 1, "<": bound.limit}[
+                bound.sign
+            ]
             with pytest.raises(ConfigError, match=option.name) as error:
                 cls(**{**valid, option.name: option.type(beyond)})
             assert error.value.field == option.name
@@ -92,13 +94,22 @@ def test_unknown_and_missing_options_are_named():
 
 
 def test_warm_up_may_start_at_zero_and_take_no_time():
-    assert LinearLR(start_factor=0.0, total_iters=4).at(range(6), 1.0)[:, 0].tolist() == [0, 0.25, 0.5, 0.75, 1, 1]
+    assert LinearLR(start_factor=0.0, total_iters=4).at(range(6), 1.0)[:, 0].tolist() == [
+        0,
+        0.25,
+        0.5,
+        0.75,
+        1,
+        1,
+    ]
     assert LinearLR(start_factor=0.5, total_iters=0).at([0, 1], 1.0)[:, 0].tolist() == [1, 1]
     assert ConstantLR(factor=0.5, total_iters=0).at([0, 1], 1.0)[:, 0].tolist() == [1, 1]
 
 
 def test_a_sequence_within_a_sequence_counts_from_its_own_start():
-    inner = SequentialLR(schedulers=[ConstantLR(factor=0.5, total_iters=9), StepLR(step_size=2)], milestones=[3])
+    inner = SequentialLR(
+        schedulers=[ConstantLR(factor=0.5, total_iters=9), StepLR(step_size=2)], milestones=[3]
+    )
     outer = SequentialLR(schedulers=[ConstantLR(factor=0.25, total_iters=9), inner], milestones=[2])
     assert outer.at(range(9), 1.0)[:, 0] == pytest.approx([0.25, 0.25, 0.5, 0.5, 0.5, 1, 1, 0.1, 0.1])
 

@@ -64,6 +64,18 @@ def test_flipped_bytes(finished: Path) -> None:
     assert noticed > FLIPS / 10
 
 
+def test_rows_that_a_page_no_longer_counts(finished: Path) -> None:
+    file, expected = finished / "results.sqlite", everything(finished)
+    original = file.read_bytes()
+    shortened = [page for page in range(4096, len(original), 4096) if original[page] in b"\2\5\x0a\x0d"]
+    assert len(shortened) > 5
+    for page in shortened:
+        damaged = bytearray(original)
+        damaged[page + 4] = max(0, damaged[page + 4] - 1)
+        file.write_bytes(damaged)
+        assert refusal(everything, finished, expected) or damaged == original
+
+
 def test_truncated_files(finished: Path) -> None:
     file, expected = finished / "results.sqlite", everything(finished)
     original = file.read_bytes()
@@ -238,17 +250,19 @@ def repeated() -> bytes:
     return stream.getvalue()
 
 
-def overlapping() -> bytes:
-    """Many entries of the directory that all name the same stored bytes."""
-    data = bytearray(zipped({"w.npy": saved(np.zeros(1000))}))
-    start = data.rindex(b"PK\1\2")
-    end = data.rindex(b"PK\5\6")
-    entries = b"".join(
-        bytes(data[start:end]).replace(b"w.npy", f"{index}.npy".encode()) for index in range(9)
+def nested() -> bytes:
+    """An array whose bytes are another member: every level would be read, and allocated, again."""
+    inner = zipped({"b.npy": saved(np.zeros(1000))})
+    member, entry = (
+        inner[: (start := inner.index(b"PK\1\2"))],
+        bytearray(inner[start : inner.rindex(b"PK\5\6")]),
     )
-    tail = bytearray(data[end:])
-    tail[8:16] = struct.pack("<HHI", 9, 9, len(entries))
-    return bytes(data[:start]) + entries + bytes(tail)
+    outer = zipped({"a.npy": saved(np.frombuffer(member, np.uint8))})
+    entry[42:46] = struct.pack("<I", outer.index(member))
+    end = outer.rindex(b"PK\5\6")
+    tail = bytearray(outer[end:])
+    tail[8:16] = struct.pack("<HHI", 2, 2, len(entry) * 2)
+    return outer[:end] + bytes(entry + tail)
 
 
 GOOD = saved(np.arange(4.0))
@@ -261,7 +275,7 @@ BAD_ARCHIVES = {
     "encrypted": zipped({"w.npy": GOOD}).replace(b"PK\1\2\x14\x03\x14\0\0\0", b"PK\1\2\x14\x03\x14\0\1\0"),
     "another file": zipped({"w.npy": GOOD, "readme.txt": b"x"}),
     "repeated": repeated(),
-    "overlapping": overlapping(),
+    "nested": nested(),
     "truncated": zipped({"w.npy": GOOD})[:-9],
     "damaged": zipped({"w.npy": GOOD}).replace(np.float64(3).tobytes(), np.float64(4).tobytes()),
 }

@@ -61,7 +61,10 @@ def test_interrupted_at_any_step_and_resumed_is_uninterrupted(optimizer, checkpo
         calls = iter(range(STEPS))
         with create(chosen, directory) as store:
             Trainer(Pack([chosen]), store, interrupted=lambda: next(calls) == stop).run()  # noqa: B023
-        assert (optrun.load_run(directory).status, optrun.load_run(directory).steps) == (Status.INTERRUPTED, stop)
+        assert (optrun.load_run(directory).status, optrun.load_run(directory).steps) == (
+            Status.INTERRUPTED,
+            stop,
+        )
         resumed = optrun.resume(directory)
         assert digest(directory) == digest(tmp_path / "whole")
         assert (directory / "metrics.csv").read_bytes() == (tmp_path / "whole" / "metrics.csv").read_bytes()
@@ -117,7 +120,9 @@ def test_killed_at_random_instants_and_resumed_is_uninterrupted(tmp_path):
         directory = tmp_path / f"trial-{trial}"
         for attempt in range(3):
             verb = ["resume", directory] if directory.exists() else ["run", file, "-o", directory]
-            process = subprocess.Popen(command(*verb, "-q"), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+            process = subprocess.Popen(
+                command(*verb, "-q"), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+            )
             try:
                 process.communicate(timeout=draws.uniform(0, seconds) if attempt < 2 else None)
             except subprocess.TimeoutExpired:

@@ -1,0 +1,250 @@
+"""The command line, as a user meets it: output, errors, exit codes."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import optrun
+
+CONFIG = """\
+name: small
+problem: {name: softmax_regression, data: iris, batch_size: 32}
+optimizer: {name: Adam, lr: 1e-2}
+scheduler: {name: CosineAnnealingLR, T_max: 40}
+steps: 40
+evaluate: {every: 10}
+"""
+
+
+@pytest.fixture
+def config(tmp_path):
+    (tmp_path / "small.yaml").write_text(CONFIG)
+    return "small.yaml"
+
+
+FORCED = ("FORCE_COLOR", "PY_COLORS", "GITHUB_ACTIONS")
+
+
+def call(*arguments, **environment):
+    clean = {
+        key: value
+        for key, value in os.environ.items()
+        if key not in ("FORCE_COLOR", "PY_COLORS", "GITHUB_ACTIONS")
+    }
+    return subprocess.run(
+        [sys.executable, "-m", "optrun", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env={**clean, "TERMINAL_WIDTH": "100", **environment},
+    )
+
+
+def test_run_ends_with_the_result_the_directory_and_what_to_type_next(config):
+    done = call("run", config)
+    assert done.returncode == 0
+    lines = done.stdout.splitlines()
+    assert lines[0] == "small: completed after 40 steps"
+    assert any(line.split()[0] == "test_accuracy" for line in lines)
+    assert lines[-1].startswith("runs/")
+    assert Path(lines[-1]).is_dir()
+    assert done.stderr.splitlines()[-1].startswith("next: optrun ")
+    assert "\x1b" not in done.stdout + done.stderr
+    next_command = done.stderr.splitlines()[-1].removeprefix("next: optrun ").split()
+    assert call(*next_command).returncode == 0
+    assert Path("curves.csv").read_text().startswith("step,loss,lr\n0,")
+
+
+def test_quiet_prints_the_directory_alone(config):
+    done = call("run", config, "-q", "-o", "here/it/is")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "here/it/is\n", "")
+    again = call("run", config, "-q", "-o", "here/it/is")
+    assert again.returncode == 2
+    assert "exists already" in again.stderr
+    assert "Traceback" not in again.stderr
+
+
+def test_json_is_one_object_with_flat_keys(config):
+    done = call("run", config, "--json", "--seed", "3")
+    result = json.loads(done.stdout)
+    assert {"run", "status", "steps", "final_loss", "test_accuracy", "train_loss"} <= result.keys()
+    assert (result["status"], result["steps"]) == ("completed", 40)
+    assert "seed: 3" in (Path(result["run"]) / "config.yaml").read_text()
+
+
+def test_no_save_leaves_nothing_behind(config):
+    done = call("run", config, "--no-save", "--json")
+    assert json.loads(done.stdout)["run"] is None
+    assert not Path("runs").exists()
+
+
+def test_a_stored_config_runs_to_the_same_bytes(config):
+    first = call("run", config, "-q", "-o", "first", "optimizer.lr=3e-2", "seed=5")
+    assert first.returncode == 0
+    assert call("run", "first/config.yaml", "-q", "-o", "second").returncode == 0
+    assert Path("first/metrics.csv").read_bytes() == Path("second/metrics.csv").read_bytes()
+
+
+def test_divergence_is_exit_1_and_names_the_step(config):
+    done = call("run", config, "problem=rosenbrock", "optimizer=SGD", "optimizer.lr=1", "--json")
+    assert done.returncode == 1
+    result = json.loads(done.stdout)
+    assert result["status"] == "diverged"
+    assert f"at step {result['steps']}" in result["reason"]
+    assert result["final_loss"] is None
+    assert optrun.load_run(result["run"]).curves["step"][-1] == result["steps"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "missing.yaml"], "missing.yaml"),
+        (["run", "smal.yaml"], "Did you mean 'small.yaml'"),
+        (["run", "small.yaml", "optimizer.lrr=1"], "optimizer.lrr: unknown key. Did you mean 'lr'"),
+        (["run", "small.yaml", "optimizer.name=Adm"], "unknown optimizer 'Adm'. Did you mean 'Adam'"),
+        (["run", "small.yaml", "optimizer.lr=-1"], "optimizer.lr: must be ≥ 0 (got -1"),
+        (["run", "small.yaml", "problem.data=iriss"], "Did you mean 'iris'"),
+        (["run", "small.yaml", "problem.data=missing.csv"], "missing.csv"),
+        (["run", "small.yaml", 'optimizer.param_groups=[{params: "*.bais", lr: 1}]'], "no parameter matches"),
+        (["resume", "nowhere"], "nowhere"),
+        (["export", "nowhere"], "nowhere"),
+        (["export", "nowhere", "--format", "cvs"], "Did you mean 'csv'"),
+        (["show", "Adm"], "Did you mean 'Adam'"),
+        (["list", "optimizer"], "Did you mean 'optimizers'"),
+        (["run", "small.yaml", "--plugin", "missing.py"], "plugin 'missing.py'"),
+        (["rnu", "small.yaml"], "run"),
+        (["run", "small.yaml", "--sed", "3"], "--seed"),
+    ],
+)
+def test_a_mistake_is_exit_2_one_clear_message_and_nothing_left(config, arguments, message):
+    done = call(*arguments)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not done.stdout
+    assert not Path("runs").exists()
+
+
+def test_debug_shows_the_traceback(config):
+    assert "Traceback" in call("--debug", "run", config, "optimizer.lr=-1").stderr
+
+
+def test_a_missing_backend_is_exit_3_with_the_command_to_install_it(config):
+    pytest.importorskip("numpy")
+    try:
+        import cupy  # noqa: F401
+    except ImportError:
+        done = call("run", config, "backend=cupy")
+        assert done.returncode == 3
+        assert "pip install 'optrun[gpu]'" in done.stderr
+    else:
+        pytest.skip("CuPy is installed")
+
+
+def test_validate_names_every_mistake_of_every_file(config, tmp_path):
+    (tmp_path / "bad.yaml").write_text("problem: rosenbrok\noptimizer: {name: SGD, lr: yes}\nsteps: 0\n")
+    done = call("validate", config, "bad.yaml")
+    assert done.returncode == 2
+    assert done.stdout == "small.yaml: ok\n"
+    assert [line.split(": ")[0] for line in done.stderr.splitlines()] == [
+        "bad.yaml:1:10",
+        "bad.yaml:2:28",
+        "bad.yaml:3:8",
+    ]
+    assert call("validate", config).returncode == 0
+
+
+def test_list_and_show_tell_what_is_registered():
+    listed = json.loads(call("list", "--json").stdout)
+    assert {"optimizers", "schedulers", "problems", "datasets"} == listed.keys()
+    for kind in ("optimizers", "schedulers", "problems"):
+        for name, sentence in listed[kind].items():
+            assert sentence, name
+            shown = call("show", name)
+            assert shown.returncode == 0
+            assert f"name: {name}" in shown.stdout
+    assert call("list", "optimizers").stdout.splitlines()[0] == "optimizers"
+    assert "lr" in json.loads(call("show", "adam", "--json").stdout)["options"]
+
+
+def test_what_show_prints_is_a_config(tmp_path):
+    stub = call("show", "Adam").stdout.split("\n\noptimizer:\n")[1]
+    (tmp_path / "stub.yaml").write_text(f"problem: rosenbrock\nsteps: 2\noptimizer:\n{stub}")
+    assert call("validate", "stub.yaml").returncode == 0
+
+
+def test_export_forms_agree(config):
+    directory = call("run", config, "-q").stdout.strip()
+    run = optrun.load_run(directory)
+    rows = list(csv.DictReader(call("export", directory).stdout.splitlines()))
+    assert list(rows[0])[:3] == ["step", "loss", "lr"]
+    np.testing.assert_array_equal([float(row["loss"]) for row in rows], run.curves["loss"])
+    assert call("export", directory, "--format", "npz", "-o", "curves.npz").returncode == 0
+    with np.load("curves.npz") as exported:
+        np.testing.assert_array_equal(exported["lr"], run.curves["lr"])
+    exported = json.loads(call("export", directory, "--format", "json").stdout)
+    assert exported["status"] == "completed"
+
+
+PLUGIN = '''
+from optrun.optim import Optimizer
+from optrun.problems import Problem
+from optrun.registry import NonNegative
+
+class Signum(Optimizer):
+    """Sign descent."""
+    @staticmethod
+    def update(p, g, t, /, *, lr: NonNegative = 1e-2):
+        from optrun.optim.ops import sign
+        p -= lr * sign(g)
+'''
+
+
+def test_a_plugin_of_ones_own_is_used_and_needed_to_resume(config, tmp_path):
+    (tmp_path / "mine.py").write_text(PLUGIN)
+    done = call("run", config, "optimizer=signum", "--plugin", "mine.py")
+    assert done.returncode == 0
+    assert call("run", config, "optimizer=signum").returncode == 2
+    assert "Sign descent." in call("show", "Signum", "--plugin", "mine.py").stdout
+    (tmp_path / "broken.py").write_text("1 / 0")
+    broken = call("run", config, "--plugin", "broken.py")
+    assert broken.returncode == 2
+    assert "plugin 'broken.py': ZeroDivisionError" in broken.stderr
+
+
+def test_a_failing_plugin_ends_the_run_as_failed(config, tmp_path):
+    (tmp_path / "mine.py").write_text(
+        PLUGIN
+        + '''
+from optrun.problems.functions import Beale
+
+class Faulty(Beale):
+    """Raises at its third step."""
+    calls = 0
+    def loss_and_grad(self, params, grads, batch):
+        self.calls += 1
+        if self.calls == 3:
+            raise RuntimeError("the third call")
+        return super().loss_and_grad(params, grads, batch)
+'''
+    )
+    done = call("run", config, "problem=faulty", "--plugin", "mine.py", "-o", "failed")
+    assert done.returncode == 1
+    assert "RuntimeError: the third call" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert optrun.load_run("failed").status == "failed"
+
+
+def test_a_closed_pipe_ends_quietly(config):
+    directory = call("run", config, "-q", "steps=20000", "problem=rosenbrock").stdout.strip()
+    done = subprocess.run(
+        f"{sys.executable} -m optrun export {directory} | head -1", shell=True, capture_output=True, text=True
+    )
+    assert done.stdout.startswith("step,loss,lr")
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr

@@ -1,0 +1,99 @@
+"""The house: imports go down only, and only the rooms that may know a library know it."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import optrun
+
+PACKAGE = Path(optrun.__file__).parent
+FLOORS = [
+    "cli",
+    "api",
+    "analysis",
+    "sweep",
+    "training",
+    "store",
+    "config",
+    "problems",
+    "schedulers",
+    "optim",
+    "kernels",
+    "hyperparameters",
+    "arrays",
+    "registry",
+    "errors",
+]
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def imports(file):
+    """Yield every module that a file imports, at its top or inside a function."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module or ""
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def room(file):
+    return file.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
+def test_imports_go_down_only(file):
+    if room(file).startswith("__"):
+        return
+    floor = FLOORS.index(room(file))
+    for module in imports(file):
+        parts = module.split(".")
+        if parts[0] == "optrun" and len(parts) > 1 and parts[1] in FLOORS:
+            assert FLOORS.index(parts[1]) >= floor, f"{room(file)} imports {module}"
+
+
+@pytest.mark.parametrize("room_name", ["optim", "schedulers", "problems"])
+def test_optimizers_schedulers_and_problems_do_not_know_each_other(room_name):
+    others = {"optim", "schedulers", "problems"} - {room_name}
+    for file in FILES:
+        if room(file) == room_name:
+            assert (
+                not {module.split(".")[1] for module in imports(file) if module.startswith("optrun.")}
+                & others
+            )
+
+
+def test_only_arrays_and_kernels_know_the_devices():
+    for file in FILES:
+        known = {module.split(".")[0] for module in imports(file)} & {"cupy", "numba"}
+        assert not known or room(file) in ("arrays", "kernels"), file
+
+
+def test_only_cli_and_analysis_print():
+    for file in FILES:
+        if room(file) in ("cli", "analysis"):
+            continue
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            assert not (isinstance(node, ast.Name) and node.id == "print"), file
+
+
+def test_nothing_is_pickled_and_only_the_numpy_engine_compiles():
+    for file in FILES:
+        assert not {"pickle", "shelve", "marshal"} & {module.split(".")[0] for module in imports(file)}, file
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Name) and node.id in ("exec", "eval"):
+                assert file.name == "numpy_engine.py", file
+
+
+@pytest.mark.parametrize("command", [["--help"], ["--version"], ["run", "--help"]])
+def test_help_imports_neither_numpy_nor_pydantic_models(command):
+    code = (
+        "import sys; from optrun.cli.app import app\n"
+        "try: app()\n"
+        "except SystemExit: pass\n"
+        "assert not {'numpy', 'optrun.config', 'optrun.optim', 'yaml'} & set(sys.modules), 'too much is imported'"
+    )
+    subprocess.run([sys.executable, "-c", code, *command], check=True, stdout=subprocess.DEVNULL)
