@@ -4,7 +4,7 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, Gt, MinLen
+from annotated_types import Ge, Gt, Lt, MinLen
 from pydantic import (
     AfterValidator,
     BeforeValidator,
@@ -101,7 +101,7 @@ class RunConfig(_Section):
     scheduler: Annotated[Component, Named(registry.schedulers)] | None = None
     steps: Count | None = None
     epochs: Count | None = None
-    seed: Annotated[int, Ge(0), INTEGRAL] = 0
+    seed: Annotated[int, Ge(0), Lt(2**63), INTEGRAL] = 0
     dtype: Literal["float32", "float64"] = "float32"
     backend: Literal["numpy", "cupy"] = "numpy"
     engine: Annotated[str, AfterValidator(_known_engine)] = "auto"

@@ -1,14 +1,13 @@
 """Overrides: `key.path=value`, with values by the rules of the file."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from optrun.config.errors import ConfigErrors, Issue, Place
 from optrun.config.explain import shown
 from optrun.config.reader import read
 from optrun.config.tree import Node
 
-_NAMED = ("problem", "optimizer", "scheduler")
+_NAMED = (["problem"], ["optimizer"], ["scheduler"])
 
 
 def override(root: Node, overrides: Sequence[str]) -> tuple[Node, list[Issue]]:
@@ -47,13 +46,13 @@ def _value(text: str, place: Place, path: str) -> Node:
         raise _wrong(
             place, path, f"a list is written '{path}=[{value}]'; text with a comma needs quotes of its own"
         )
-    return replace(Node.of(value, place), key=place)
+    return Node.of(value, place, key=place)
 
 
 def _set(node: Node, steps: Sequence[str], value: Node, place: Place, path: str) -> Node:
     """Return the node with the value at the end of the steps; what is shared by aliases stays as it is."""
     if not steps:
-        return replace(value, key=place)
+        return value
     step, *rest = steps
     if isinstance(node.value, list):
         return _set_item(node, node.value, step, rest, value, place, path)
@@ -61,12 +60,8 @@ def _set(node: Node, steps: Sequence[str], value: Node, place: Place, path: str)
         children = node.value
     elif node.value is None and not step.isdecimal():
         children = {}
-    elif (
-        isinstance(node.value, str)
-        and len(path.split(".")) - len(steps) == 1
-        and path.split(".")[0] in _NAMED
-    ):
-        children = {"name": replace(node, key=node.place)}
+    elif isinstance(node.value, str) and path.split(".")[: -len(steps)] in _NAMED:
+        children = {"name": node}
     else:
         here = ".".join(path.split(".")[: -len(steps)])
         raise _wrong(place, path, f"{here} is {shown(node.value)}, which has no {step!r}")

@@ -1,5 +1,6 @@
 """What a config may say, and what comes of it."""
 
+import hashlib
 import json
 import pickle
 from pathlib import Path
@@ -153,7 +154,7 @@ def test_the_digest_is_that_of_the_values() -> None:
     assert config.digest == parse("steps: 1e1\nname: small\noptimizer: sgd\nproblem: {name: Bowl}\n").digest
     assert config.digest != parse(SMALL, "small.yaml", ["seed=1"]).digest
     canonical = json.dumps(config.to_dict(), sort_keys=True, separators=(",", ":"))
-    assert config.digest == __import__("hashlib").sha256(canonical.encode()).hexdigest()
+    assert config.digest == hashlib.sha256(canonical.encode()).hexdigest()
 
 
 def test_configs_and_errors_travel_between_processes() -> None:

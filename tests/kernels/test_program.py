@@ -1,0 +1,144 @@
+"""Programs: traced, folded and lowered, they compute what the rule says when NumPy runs it directly."""
+
+import numpy as np
+import pytest
+
+from optrun.kernels.fold import Known, fold, live_variables
+from optrun.kernels.lower import lower
+from optrun.kernels.numpy_engine import NumpyEngine
+from optrun.kernels.trace import coefficients_of, trace
+from optrun.optim import ops
+
+OLD = {
+    "p": [1.5, -2.0, 0.0, 4.0],
+    "g": [0.5, 0.25, -3.0, -0.0],
+    "a": [1.0, 2.0, -1.0, 0.5],
+    "b": [0.1, 0.2, 0.3, -4.0],
+}
+
+
+def reads_after_write(p, g, t, /, a, b, *, h):
+    b[:] = a
+    a += g
+    p -= h * a + b
+
+
+def chain(p, g, t, /, a, b, *, h):
+    a[:] = ops.where(g * b > 0, h * a, ops.where(g * b < 0, a / h, a))
+    b[:] = ops.sign(g) * ops.minimum(ops.abs(g), 1.0)
+    p *= 1 - h * 0.1
+    p -= a * b
+
+
+def shared_value(p, g, t, /, a, b, *, h):
+    a[:] = h * g + a
+    b[:] = a
+    p[:] = ops.maximum(p - a, -1.0)
+
+
+def swap_into(p, g, t, /, a, b, *, h):
+    old = a * 1.0
+    a[:] = ops.where(t > 1, a, g)
+    b /= 2.0
+    p += old - ops.sqrt(a * a)
+
+
+def constant(p, g, t, /, a, b, *, h):
+    a[:] = 3.0
+    b[:] = h
+    p -= a * g
+
+
+RULES = [reads_after_write, chain, shared_value, swap_into, constant]
+
+
+def directly(rule, h, t):
+    values = {name: np.array(value) for name, value in OLD.items()}
+    rule(values["p"], values["g"], t, values["a"], values["b"], h=h)
+    return {name: values[name] for name in ("p", "a", "b")}
+
+
+def by_engine(rule, h, t, known=None):
+    program = trace(rule, ("a", "b"), ("h",), {})
+    outputs = fold(program, known or {}, program.outputs.keys())
+    coefficients = coefficients_of(program.outputs)
+    from optrun.kernels.trace import evaluate
+
+    values = {"h": np.full((1, 1), h)}
+    numbers = [evaluate(each, np.full((1, 1), float(t)), values, {}) for each in coefficients]
+    buffers = {name: np.array([value]) for name, value in OLD.items()}
+    bound = NumpyEngine(16).bind(
+        lower(outputs, coefficients), buffers, [number.reshape(()) for number in numbers]
+    )
+    bound()
+    assert buffers["g"].tolist() == [OLD["g"]]
+    return {name: buffers[name][0] for name in ("p", "a", "b")}
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("h", [0.5, 1.0, 2.0])
+@pytest.mark.parametrize("t", [1, 2])
+def test_the_engine_computes_what_numpy_does(rule, h, t):
+    expected, found = directly(rule, h, t), by_engine(rule, h, t)
+    for name in expected:
+        np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
+
+
+def test_a_term_whose_coefficient_is_zero_is_absent():
+    def rule(p, g, t, /, a, *, h):
+        p += h * a
+
+    program = trace(rule, ("a",), ("h",), {})
+    (coefficient,) = program.coefficients
+    assert fold(program, {coefficient: Known.ZERO}, {"p"})["p"].op == "input"
+    assert fold(program, {coefficient: Known.ONE}, {"p"})["p"].op == "add"
+    assert fold(program, {coefficient: Known.SOME_ZERO}, {"p"})["p"].op == "where"
+    assert live_variables(program, {coefficient: Known.ZERO}) == {"p"}
+    assert live_variables(program, {coefficient: Known.SOME_ZERO}) == {"p", "a"}
+
+
+def test_equal_expressions_are_computed_once():
+    def rule(p, g, t, /, a, *, h):
+        a += h * (g * g)
+        p -= h * (g * g)
+
+    program = trace(rule, ("a",), ("h",), {})
+    listing = lower(program.outputs, program.coefficients)
+    assert sorted(instruction.op for instruction in listing.instructions) == ["add", "mul", "mul", "sub"]
+
+
+def test_a_step_allocates_no_arrays():
+    import tracemalloc
+
+    from optrun.arrays import Arrays, Parameters
+    from optrun.optim import Adam
+
+    params = Parameters({"x": (100_000,)}, arrays=Arrays(dtype="float64"))
+    params.grad[:] = 1.0
+    optimizer = Adam(params)
+    optimizer.step()
+    tracemalloc.start()
+    for _ in range(20):
+        optimizer.step()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 100_000
+
+
+def test_a_rule_says_what_it_may_not_do():
+    def power_of_array(p, g, t, /):
+        p -= g**2
+
+    def slice_of_array(p, g, t, /):
+        p[1:] = g
+
+    def text(p, g, t, /):
+        p -= "x" * g
+
+    for rule, message in [
+        (power_of_array, "not arrays"),
+        (slice_of_array, "whole arrays"),
+        (text, "not str"),
+    ]:
+        with pytest.raises(TypeError, match=message):
+            trace(rule, (), (), {})

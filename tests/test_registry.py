@@ -1,0 +1,85 @@
+"""Names, signatures and plugins."""
+
+from importlib.metadata import EntryPoint
+from typing import Annotated, Literal
+
+import pytest
+from annotated_types import Ge, Lt
+
+from optrun import registry
+from optrun.errors import ConfigError, PluginError, UnknownNameError
+from optrun.registry import Registry, options_of
+
+
+@pytest.fixture
+def names():
+    found = Registry("thing", "optrun.errors")
+    found.add(type("BigThing", (), {}), "BigThing")
+    found.add(type("Other", (), {}), "Other")
+    return found
+
+
+def test_names_are_found_without_regard_to_case_and_underscores(names):
+    for spelling in ("BigThing", "bigthing", "BIG_THING", "big-thing"):
+        assert names.find(spelling).__name__ == "BigThing"
+        assert spelling in names
+    assert list(names) == ["BigThing", "Other"]
+    with pytest.raises(UnknownNameError, match="unknown thing 'bigting'. Did you mean 'BigThing'"):
+        names.find("bigting")
+
+
+def test_a_name_is_taken_once(names):
+    class Impostor:
+        pass
+
+    with pytest.raises(ConfigError, match="already registered"):
+        names.add(Impostor, "bigthing")
+    assert names.find("BigThing").__name__ == "BigThing"
+
+
+def test_a_signature_is_read_as_options():
+    def function(
+        a,
+        /,
+        b,
+        *,
+        rate: Annotated[float, Ge(0), Lt(1), "how fast"] = 0.5,
+        count: int,
+        kind: Literal["x", "y"] = "x",
+    ) -> None: ...
+
+    rate, count, kind = options_of(function).values()
+    assert [str(bound) for bound in rate.bounds] == ["≥ 0", "< 1"]
+    assert (rate.help, rate.is_float, rate.required, rate.default) == ("how fast", True, False, 0.5)
+    assert (count.type, count.is_float, count.required) == (int, False, True)
+    assert kind.default == "x"
+
+
+def test_an_installed_package_registers_by_its_entry_point(monkeypatch, tmp_path):
+    (tmp_path / "their_rules.py").write_text(
+        "from optrun.optim import Optimizer\n"
+        "class Theirs(Optimizer):\n"
+        "    @staticmethod\n"
+        "    def update(p, g, t, /, *, lr: float = 0.1): p -= lr * g\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    entry_point = EntryPoint("theirs", "their_rules", "optrun.plugins")
+    monkeypatch.setattr(registry, "entry_points", lambda group: [entry_point])
+    registry._load_entry_points.cache_clear()
+    try:
+        assert "theirs" in registry.optimizers
+    finally:
+        registry.optimizers._classes.pop("theirs", None)
+        registry.optimizers._names.pop("theirs", None)
+
+
+def test_a_broken_entry_point_is_named(monkeypatch):
+    monkeypatch.setattr(
+        registry, "entry_points", lambda group: [EntryPoint("bad", "no_such_module", "optrun.plugins")]
+    )
+    registry._load_entry_points.cache_clear()
+    try:
+        with pytest.raises(PluginError, match="plugin 'bad' .no_such_module.: ModuleNotFoundError"):
+            registry.optimizers.find("Adam")
+    finally:
+        registry._load_entry_points.cache_clear()
