@@ -158,6 +158,11 @@ def lane_sum(terms: Array) -> Array:
     return terms[:, 0]
 
 
+def steps_ahead(lanes: int) -> int:
+    """Return for how many steps a table with a value per lane is evaluated at once: what the cache holds."""
+    return max(8, min(256, 2**18 // lanes))
+
+
 def power(base: Any, exponent: Any) -> Array:
     """Return `base ** exponent` in float64 with bits that do not depend on how many values are asked for.
 

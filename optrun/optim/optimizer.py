@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from optrun.arrays import Array, Parameters
+from optrun.arrays import Array, Parameters, steps_ahead
 from optrun.errors import ConfigError, StateError, did_you_mean
 from optrun.hyperparameters import spelled_out
 from optrun.kernels.numpy_engine import NumpyEngine
@@ -251,7 +251,7 @@ class _GroupUpdate:
         self.group = group
         self._optimizer = optimizer
         self._slices = _joined([optimizer.params.slices[name] for name in group["params"]])
-        self._chunk = max(8, min(256, 2**18 // optimizer.params.lanes))
+        self._chunk = steps_ahead(optimizer.params.lanes)
         self._holds = False
         self.stepper = self._make_stepper()
         self.restart(0)

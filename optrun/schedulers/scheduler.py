@@ -16,12 +16,10 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-from optrun.arrays import Array
+from optrun.arrays import Array, steps_ahead
 from optrun.errors import ConfigError, StateError
 from optrun.hyperparameters import checked, option_named
 from optrun.registry import Option, options_of, schedulers
-
-CHUNK = 256
 
 
 class Group(Protocol):
@@ -142,12 +140,12 @@ class LRScheduler:
         assert self.optimizer is not None
         groups = self.optimizer.param_groups
         row = self.last_epoch - self._first
-        if len(self._rates) != len(groups) or not 0 <= row < CHUNK:
+        if len(self._rates) != len(groups) or not 0 <= row < len(self._rates[0]):
             self._first, row = self.last_epoch, 0
-            steps = np.arange(self._first, self._first + CHUNK)
-            self._rates = [
-                _rows(self.at(steps, group.setdefault("initial_lr", group["lr"]))) for group in groups
-            ]
+            bases = [group.setdefault("initial_lr", group["lr"]) for group in groups]
+            rows = steps_ahead(max(self.at(0, base).size for base in bases))
+            steps = np.arange(self._first, self._first + rows)
+            self._rates = [_rows(self.at(steps, base)) for base in bases]
         for group, rates in zip(groups, self._rates, strict=True):
             group.follow("lr", rates, row)
 

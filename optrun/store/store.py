@@ -27,6 +27,9 @@ class Store:
     committed together is read together, or not at all.
     """
 
+    resumable = True
+    """Whether a checkpoint that was committed can be read back."""
+
     def __init__(self, path: Path, *, write: bool) -> None:
         self.path = path
         self._pending: list[Event] = []

@@ -16,6 +16,8 @@ NONE: Mapping[Any, Any] = MappingProxyType({})
 class Memory:
     """Takes what a store takes and tells what a store tells; its runs cannot be resumed."""
 
+    resumable = False
+
     def __init__(self, configs: Sequence[RunConfig]) -> None:
         self._configs = configs
         self._states = [RunState(status=Status.RUNNING) for _ in configs]

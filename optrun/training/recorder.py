@@ -59,14 +59,18 @@ class Recorder:
 
     def take(self) -> dict[int, Mapping[str, Array]]:
         """Return the segment of each lane since the last time, and forget it."""
-        steps = self._steps[: self._used].copy()
-        columns = {name: values[: self._used].T.copy() for name, values in self._columns.items()}
+        steps, columns = self._steps, self._columns
         segments: dict[int, Mapping[str, Array]] = {}
         for lane in range(self._pack.lanes):
             used = self._ended.get(lane, self._used)
             if used:
-                own = {name: values[lane, :used] for name, values in columns.items()}
+                own = {name: values[:used, lane] for name, values in columns.items()}
                 segments[lane] = {"step": steps[:used], **own}
+        # The segments are views: the next rows go elsewhere.
+        self._steps, self._columns = (
+            np.empty_like(steps),
+            {name: np.empty_like(of) for name, of in columns.items()},
+        )
         self._used = 0
         self._ended = dict.fromkeys(self._ended, 0)
         return segments

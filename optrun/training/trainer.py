@@ -20,6 +20,11 @@ REPORT_SECONDS = 0.1
 class Sink(Protocol):
     """Where results go: a store, or memory."""
 
+    @property
+    def resumable(self) -> bool:
+        """Whether a checkpoint that was committed can be read back."""
+        ...
+
     def commit(
         self,
         *,
@@ -136,16 +141,18 @@ class Trainer:
             self._final.data[lane] = self.pack.params.data[lane]
 
     def _commit(self, t: int, seconds: float, status: Status) -> None:
-        arrays, meta = self.pack.state()
-        stopping = self._stopping.state()
-        checkpoint = Checkpoint(arrays, {"step": t, "seconds": seconds, "pack": meta, "stopping": stopping})
         self._sink.commit(
             curves=self._recorder.take(),
             evaluations=self._taken_evaluations(),
             states={lane: RunState(status=status, steps=t) for lane in self._living()},
             params={},
-            checkpoints={0: checkpoint},
+            checkpoints={0: self._checkpoint(t, seconds)} if self._sink.resumable else {},
         )
+
+    def _checkpoint(self, t: int, seconds: float) -> Checkpoint:
+        arrays, meta = self.pack.state()
+        stopping = self._stopping.state()
+        return Checkpoint(arrays, {"step": t, "seconds": seconds, "pack": meta, "stopping": stopping})
 
     def _finish(self) -> None:
         for lane in self._living():
@@ -179,6 +186,8 @@ class Trainer:
     def _taken_evaluations(self, final: Mapping[str, Array] | None = None) -> dict[int, dict[str, Array]]:
         """Return each lane's evaluations since the last time, up to its end, and forget them."""
         taken: dict[int, dict[str, Array]] = {}
+        if final is None and not self._evaluations:
+            return taken
         for lane in range(self.pack.lanes):
             end = self._ends.get(lane)
             rows: list[tuple[int, Mapping[str, Array]]] = [
