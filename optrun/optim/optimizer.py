@@ -20,12 +20,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from optrun.arrays import Array, Parameters, steps_ahead
+from optrun.arrays import Array, Parameters
 from optrun.errors import ConfigError, StateError, did_you_mean
 from optrun.hyperparameters import spelled_out
 from optrun.kernels.numpy_engine import NumpyEngine
-from optrun.kernels.stepper import Engine, Stepper
+from optrun.kernels.stepper import Engine
 from optrun.kernels.trace import Program, trace
+from optrun.optim.group_update import GroupUpdate
 from optrun.optim.param_group import ParamGroup, matching
 from optrun.registry import Option, optimizers, options_of
 
@@ -90,7 +91,7 @@ class Optimizer:
         self.param_groups: list[ParamGroup] = []
         self._engine = engine or NumpyEngine()
         self._buffers: dict[str, Array] = {"p": params.data, "g": params.grad}
-        self._updates: list[_GroupUpdate] = []
+        self._updates: list[GroupUpdate] = []
         self._pre_hooks: dict[int, Hook] = {}
         self._post_hooks: dict[int, Hook] = {}
         own = {name: option.default for name, option in self.options().items() if not option.required}
@@ -113,7 +114,7 @@ class Optimizer:
         names = self._names(group["params"])
         added = self._group(names, {**self.defaults, **values})
         self.param_groups.append(added)
-        self._updates.append(_GroupUpdate(self, added))
+        self._updates.append(GroupUpdate(type(self), added, self._engine, self.params, self._buffer))
 
     def zero_grad(self) -> None:
         """Set the gradients to zero."""
@@ -242,80 +243,6 @@ class HookHandle:
     def remove(self) -> None:
         """Unregister the hook."""
         self._hooks.pop(id(self), None)
-
-
-class _GroupUpdate:
-    """The steps of one group: holds the coefficients of the coming steps while they stay true."""
-
-    def __init__(self, optimizer: Optimizer, group: ParamGroup) -> None:
-        self.group = group
-        self._optimizer = optimizer
-        self._slices = _joined([optimizer.params.slices[name] for name in group["params"]])
-        self._chunk = steps_ahead(optimizer.params.lanes)
-        self._holds = False
-        self.stepper = self._make_stepper()
-        self.restart(0)
-
-    def restart(self, t: int) -> None:
-        """Set the number of steps done."""
-        self.t = t
-        self._row = self._rows = 0
-
-    def __call__(self) -> None:
-        self.t += 1
-        self._row += 1
-        if self._row >= self._rows or self._version != self.group.version or not self._as_expected():
-            self._prepare()
-        self.stepper.run(self._row)
-
-    def _as_expected(self) -> bool:
-        for name, expected in self._expected.items():
-            value = self.group[name]
-            if value is not expected[self._row]:
-                # Somebody steps the scheduler at another pace than the optimizer, per epoch say.
-                self._holds = value is expected[self._row - 1]
-                return False
-        return True
-
-    def _prepare(self) -> None:
-        flags = self._flags()
-        if flags != self._traced_flags:
-            self.stepper = self._make_stepper()
-        self._version = self.group.version
-        self._expected = {name: self._forecast(*forecast) for name, forecast in self.group.forecasts.items()}
-        self._row, self._rows = 0, min([self._chunk, *map(len, self._expected.values())])
-        names = [name for name, option in self._optimizer.options().items() if option.is_float]
-        values = {name: _column(self._expected.get(name, [self.group[name]])[: self._rows]) for name in names}
-        self.stepper.prepare(self.t, self._rows, values, frozenset(self._expected))
-
-    def _forecast(self, values: Sequence[Any], index: int) -> Sequence[Any]:
-        return [values[index]] * self._chunk if self._holds else values[index : index + self._chunk]
-
-    def _flags(self) -> tuple[tuple[str, Any], ...]:
-        options = self._optimizer.options()
-        return tuple((name, self.group[name]) for name, option in options.items() if not option.is_float)
-
-    def _make_stepper(self) -> Stepper:
-        self._traced_flags = self._flags()
-        program = type(self._optimizer).program(self._traced_flags)
-        return Stepper(program, self._optimizer._engine, self._optimizer._buffer, self._slices)
-
-
-def _column(values: Sequence[Any]) -> Array:
-    """Return the values of T steps, each a float or `[B]`, as `[T, 1]` or `[T, B]`."""
-    rows: Array = np.array(values, np.float64).reshape(len(values), -1)
-    return rows[:, :1] if (rows == rows[:, :1]).all() else rows
-
-
-def _joined(slices: Sequence[slice]) -> list[slice]:
-    """Return the slices with neighbours joined: one, where the layout puts a group side by side."""
-    joined: list[slice] = []
-    for part in sorted(slices, key=lambda part: part.start):
-        if joined and joined[-1].stop == part.start:
-            joined[-1] = slice(joined[-1].start, part.stop)
-        else:
-            joined.append(part)
-    return joined
 
 
 def _copy(value: Any) -> Any:

@@ -390,3 +390,10 @@ def test_lanes_of_many_widths_have_their_solo_bits(rng):
             solo.data[:] = start[lane]
             stepped(Adam(solo, lr=lr[lane]), grads[:, lane])
             assert solo.data.tobytes() == params.data[lane].tobytes()
+
+
+def test_an_impossible_combination_set_later_is_refused_at_the_next_step(rng):
+    optimizer = stepped(SGD(parameters(rng), momentum=0.9, nesterov=True), gradients(rng, steps=1))
+    optimizer.param_groups[0]["momentum"] = 0.0
+    with pytest.raises(ConfigError, match="nesterov needs momentum"):
+        optimizer.step()
