@@ -7,8 +7,8 @@ from typing import Any, Protocol
 
 from optrun.arrays import Array
 from optrun.config import RunConfig, from_mapping, load
-from optrun.errors import OptrunError, RunFailedError, StoreError
-from optrun.store import RunRecord, RunState, Status, Store, write_csv
+from optrun.errors import ConfigError, RunFailedError, StoreError
+from optrun.store import RunRecord, Status, Store, write_csv
 from optrun.training import Memory, Pack, Progress, Trainer
 from optrun.training.interrupt import Interruption, interruptible
 
@@ -83,6 +83,8 @@ def run(
     Raises ConfigError, StoreError, MissingExtraError, or RunFailedError where the problem, the optimizer or the
     scheduler raises.
     """
+    if not save and directory is not None:
+        raise ConfigError("a run that is not saved has no directory", field="directory")
     chosen = _config(config, overrides)
     pack = Pack([chosen])
     with interruptible() as interruption:
@@ -106,12 +108,14 @@ def run(
 def resume(path: str | Path, *, observe: Callable[[Progress], None] | None = None) -> Run:
     """Go on with an interrupted or killed run from its last checkpoint, or from its start if it has none.
 
-    Raises StoreError where the run has ended, is being written by another process, or is damaged.
+    A run that has ended is returned as it is. Raises StoreError or StateError where it is being written by another
+    process or damaged.
     """
     with interruptible() as interruption, Store.open(Path(path), write=True) as store:
         record = store.run(0)
         if record.status.final:
-            raise StoreError(f"{path}: the run has ended ({record.status}): there is nothing to resume")
+            write_csv(store)  # a kill may have come before it was written
+            return Run(store, path=store.path)
         trainer = Trainer(
             Pack([from_mapping(record.config)]), store, observe=observe, interrupted=interruption
         )
@@ -128,6 +132,8 @@ def load_run(path: str | Path) -> Run:
 
 
 def _config(config: RunConfig | Mapping[str, Any] | str | Path, overrides: Sequence[str]) -> RunConfig:
+    if isinstance(overrides, str):
+        raise ConfigError(f"overrides are a list of strings: [{overrides!r}]", field="overrides")
     if isinstance(config, RunConfig):
         return from_mapping(config.to_dict(), overrides) if overrides else config
     if isinstance(config, Mapping):
@@ -139,15 +145,18 @@ def _trained(results: Store | Memory, trainer: Trainer, interruption: Interrupti
     began = time.monotonic()
     try:
         trainer.run()
-    except (OptrunError, MemoryError, KeyboardInterrupt):
+    except StoreError as error:
+        raise RunFailedError(str(error)) from error
+    except RunFailedError:
+        _left(results, began)
         raise
-    except Exception as error:
-        reason = f"{type(error).__name__}: {error}"
-        results.commit(states={0: RunState(status=Status.FAILED, reason=reason)})
-        raise RunFailedError(reason) from error
-    path = None
-    if isinstance(results, Store):
-        path = results.path
-        results.log("left", seconds=time.monotonic() - began)
-        write_csv(results)
-    return Run(results, path=path, signal=interruption.signal)
+    return Run(results, path=_left(results, began), signal=interruption.signal)
+
+
+def _left(results: Store | Memory, began: float) -> Path | None:
+    """Write what a run leaves behind beside its results, and return its directory."""
+    if isinstance(results, Memory):
+        return None
+    results.log("left", seconds=time.monotonic() - began)
+    write_csv(results)
+    return results.path

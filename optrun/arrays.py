@@ -4,6 +4,7 @@ Every array has a leading lane axis: a run is a lane, and no operation mixes two
 """
 
 import math
+import threading
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -182,9 +183,29 @@ def stream(seed: int, purpose: str, *index: int) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=key)))
 
 
-def one_blas_thread() -> AbstractContextManager[Any]:
-    """Keep BLAS on one thread: with another number of threads the same product has other bits."""
-    from threadpoolctl import threadpool_limits
+class _OneBlasThread:
+    """Keeps BLAS on one thread while any thread of this process is within the block."""
 
-    limits: AbstractContextManager[Any] = threadpool_limits(limits=1, user_api="blas")
-    return limits
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._within = 0
+        self._limits: AbstractContextManager[Any] | None = None
+
+    def __enter__(self) -> None:
+        from threadpoolctl import threadpool_limits
+
+        with self._lock:
+            self._within += 1
+            if self._limits is None:
+                self._limits = threadpool_limits(limits=1, user_api="blas")
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._within -= 1
+            if self._within == 0 and self._limits is not None:
+                self._limits.__exit__(None, None, None)
+                self._limits = None
+
+
+one_blas_thread = _OneBlasThread()
+"""Within ``with one_blas_thread:`` a product has the same bits on any machine size: threads change them."""

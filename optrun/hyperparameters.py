@@ -14,7 +14,7 @@ Value = float | bool | int | str | Array | None
 
 
 def checked(option: Option, value: Any, lanes: int, owner: str) -> Any:
-    """Return a hyperparameter in the form in which it is kept: a float, or float64 `[B]`, one per lane.
+    """Return a hyperparameter in the form in which it is kept: a float, or read-only float64 `[B]`, one per lane.
 
     Raises ConfigError where it has another type or lies out of bounds.
     """
@@ -29,15 +29,18 @@ def checked(option: Option, value: Any, lanes: int, owner: str) -> Any:
         raise ConfigError(
             f"{owner}: {option.name} must be a number{per_lane} (got {value!r})", field=option.name
         )
-    numbers = array.astype(np.float64)
+    numbers = np.asarray(array.astype(np.float64) + 0.0)  # no -0.0, which would be equal to 0.0
     if not np.isfinite(numbers).all():
         raise ConfigError(f"{owner}: {option.name} must be finite (got {value!r})", field=option.name)
     for bound in option.bounds:
-        holds = bound.holds(numbers)
+        holds = np.asarray(bound.holds(numbers))
         if not np.all(holds):
             worst = numbers if not numbers.ndim else numbers[~holds][0]
             raise ConfigError(f"{owner}: {option.name} must be {bound} (got {worst})", field=option.name)
-    return float(numbers.flat[0]) if numbers.size == 1 else numbers
+    if numbers.size == 1:
+        return float(numbers.flat[0])
+    numbers.setflags(write=False)
+    return numbers
 
 
 def _checked_flag(option: Option, value: Any, owner: str) -> Any:

@@ -10,6 +10,7 @@ import inspect
 import operator
 import re
 import sys
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -187,7 +188,7 @@ def load_plugin(target: str) -> None:
 
 
 def _import_file(path: Path) -> None:
-    name = f"optrun_plugin_{path.stem}"
+    name = f"optrun_plugin_{path.stem}_{zlib.crc32(str(path).encode()):08x}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None

@@ -61,23 +61,23 @@ def _simplify(value: Node, args: tuple[Node, ...], known: Mapping[Node, Known]) 
             if known.get(one) is Known.ONE:
                 return other
     if value.op in ("add", "sub"):
-        return _sum(value.op, args[0], args[1], known)
+        # The factors are those of the rule as it was written: which ones a simplified argument still shows
+        # depends on what all lanes share.
+        return _sum(value.op, args, tuple(_factor(arg) for arg in value.args), known)
     return node(value.op, *args, is_array=True)
 
 
-def _sum(op: str, left: Node, right: Node, known: Mapping[Node, Known]) -> Node:
+def _sum(op: str, terms: tuple[Node, ...], factors: tuple[Node, ...], known: Mapping[Node, Known]) -> Node:
+    """Return left ± right; left where the right term is absent, else ± right where the left one is."""
+    left, right = terms
     without_left = right if op == "add" else node("neg", right, is_array=True)
-    left_factor, right_factor = _factor(left), _factor(right)
-    if known.get(right_factor) is Known.ZERO:
-        return left
-    if known.get(left_factor) is Known.ZERO:
-        return without_left
-    total = node(op, left, right, is_array=True)
-    if known.get(left_factor) is Known.SOME_ZERO:
-        total = node("where", _is_nonzero(left_factor), total, without_left, is_array=True)
-    if known.get(right_factor) is Known.SOME_ZERO:
-        total = node("where", _is_nonzero(right_factor), total, left, is_array=True)
-    return total
+    left_known, right_known = (known.get(factor) for factor in factors)
+    total = without_left if left_known is Known.ZERO else node(op, left, right, is_array=True)
+    if left_known is Known.SOME_ZERO:
+        total = node("where", _is_nonzero(factors[0]), total, without_left, is_array=True)
+    if right_known is Known.SOME_ZERO:
+        total = node("where", _is_nonzero(factors[1]), total, left, is_array=True)
+    return left if right_known is Known.ZERO else total
 
 
 def _factor(term: Node) -> Node:

@@ -98,7 +98,7 @@ def _tiles(buffer: Array, tile_bytes: int) -> list[tuple[slice, slice]]:
     return [
         (slice(lane, min(lane + height, lanes)), slice(column, min(column + width, size)))
         for lane in range(0, lanes, height)
-        for column in range(0, size, width)
+        for column in range(0, size, max(1, width))
     ]
 
 

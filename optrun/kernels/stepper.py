@@ -56,13 +56,7 @@ class Stepper:
 
         Every hyperparameter is given as `[steps or 1, B or 1]`; ``scheduled`` names those that vary with the step.
         """
-        t = np.arange(first, first + steps, dtype=np.float64)[:, None]
-        with np.errstate(all="ignore"):
-            memo: dict[Node, Array] = {}
-            table = [
-                self._cast(evaluate(coefficient, t, values, memo))
-                for coefficient in self.program.coefficients
-            ]
+        table = self._table(np.arange(first, first + steps, dtype=np.float64)[:, None], values)
         known = np.empty((steps, len(table)), np.int8)
         is_per_lane = tuple(column.shape[1] > 1 for column in table)
         shared = [index for index, per_lane in enumerate(is_per_lane) if not per_lane]
@@ -72,10 +66,11 @@ class Stepper:
         known[:, shared] = _known_numbers(self._shared_rows[:, shared])
         self._lane_rows = []
         for index in set(range(len(table))) - set(shared):
-            known[:, index] = _known_in_lanes(table[index])
+            known[:, index] = _known(table[index])
             rows = np.broadcast_to(table[index], (steps, self._lanes))[:, :, None]
             self._lane_rows.append((self._lane_buffer(index, table[index].dtype), rows))
-        self._set_live(known[0], scheduled)
+        # What has come alive stays so: a buffer that is there goes on being filled.
+        self.live |= self.needs({name: rows[:1] for name, rows in values.items()}, scheduled)
         self._row_kernels = self._kernels_of(is_per_lane, known)
 
     def run(self, row: int) -> None:
@@ -85,22 +80,27 @@ class Stepper:
             np.copyto(buffer, rows[row])
         self._row_kernels[row]()
 
-    def _cast(self, column: Array) -> Array:
-        return column if column.dtype == bool else column.astype(self._dtype)
+    def needs(self, values: Mapping[str, Array], scheduled: frozenset[str]) -> frozenset[str]:
+        """Return the variables that steps with these hyperparameters, each `[1, B or 1]`, ask for."""
+        table = self._table(np.ones((1, 1)), values)
+        constant = {
+            coefficient: Known(int(_known(column)[0]))
+            for coefficient, column in zip(self.program.coefficients, table, strict=True)
+            if not depends_on(coefficient, scheduled)
+        }
+        return live_variables(self.program, constant)
+
+    def _table(self, t: Array, values: Mapping[str, Array]) -> list[Array]:
+        """Return every coefficient at the steps t, in the dtype in which it meets the arrays."""
+        memo: dict[Node, Array] = {}
+        with np.errstate(all="ignore"):
+            columns = [evaluate(coefficient, t, values, memo) for coefficient in self.program.coefficients]
+            return [column if column.dtype == bool else column.astype(self._dtype) for column in columns]
 
     def _lane_buffer(self, index: int, dtype: object) -> Array:
         if index not in self._per_lane:
             self._per_lane[index] = np.empty((self._lanes, 1), dtype)  # type: ignore[call-overload]
         return self._per_lane[index]
-
-    def _set_live(self, known: Array, scheduled: frozenset[str]) -> None:
-        """Let state come alive that the hyperparameters ask for; what has come alive stays so."""
-        constant = {
-            coefficient: Known(code)
-            for coefficient, code in zip(self.program.coefficients, known, strict=True)
-            if not depends_on(coefficient, scheduled)
-        }
-        self.live |= live_variables(self.program, constant)
 
     def _kernels_of(self, is_per_lane: tuple[bool, ...], known: Array) -> list[Callable[[], None]]:
         """Return the kernel of every row; rows of which the same is known share one."""
@@ -143,8 +143,8 @@ def _known_numbers(shared: Array) -> Array:
     return np.where(shared == 0, Known.ZERO, np.where(shared == 1, Known.ONE, Known.NOTHING))
 
 
-def _known_in_lanes(column: Array) -> Array:
-    """Return what is known of a coefficient `[T or 1, B]` at each step."""
+def _known(column: Array) -> Array:
+    """Return what is known of a coefficient `[T or 1, B or 1]` at each step."""
     if column.dtype == bool:
         some = np.where(column.any(axis=1), Known.NOTHING, Known.ZERO)
         return np.where(column.all(axis=1), Known.ONE, some)

@@ -143,7 +143,8 @@ def as_node(value: object) -> Node:
     if isinstance(value, Symbol):
         return value.node
     if isinstance(value, (int, float)):
-        return node("const", value=float(value))
+        # Named by its bits: 0.0 and -0.0 are equal, but not the same constant.
+        return node("const", name=float(value).hex(), value=float(value))
     raise TypeError(f"a rule combines symbols and numbers, not {type(value).__name__}")
 
 

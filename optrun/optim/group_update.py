@@ -30,13 +30,19 @@ class GroupUpdate:
         self._holds = False
         self._version = group.version
         self._expected: dict[str, Sequence[Any]] = {}
-        self.stepper = self._make_stepper()
-        self.restart(0)
-
-    def restart(self, t: int) -> None:
-        """Set the number of steps done."""
-        self.t = t
+        self.t = 0
         self._row = self._rows = 0
+        self.stepper = self._make_stepper()
+
+    def restart(self, t: int, states: frozenset[str]) -> None:
+        """Go on after t steps that have left state of these names."""
+        self.t = t
+        self.stepper.live = states | {"p"}
+
+    def needed_states(self) -> frozenset[str]:
+        """Return the names of the state that the hyperparameters ask for."""
+        values = {name: _column([self.group[name]]) for name in self._floats()}
+        return self.stepper.needs(values, frozenset(self.group.forecasts)) - {"p"}
 
     def __call__(self) -> None:
         self.t += 1
@@ -55,20 +61,24 @@ class GroupUpdate:
         return True
 
     def _prepare(self) -> None:
-        flags = self._flags()
-        if flags != self._traced_flags:
-            self.stepper = self._make_stepper()
         if self._version != self.group.version:
             self._rule.validate_options(self.group)
+            if self._flags() != self._traced_flags:
+                self.stepper = self._make_stepper()
         self._version = self.group.version
         self._expected = {name: self._forecast(*forecast) for name, forecast in self.group.forecasts.items()}
         self._row, self._rows = 0, min([self._chunk, *map(len, self._expected.values())])
-        names = [name for name, option in self._rule.options().items() if option.is_float]
-        values = {name: _column(self._expected.get(name, [self.group[name]])[: self._rows]) for name in names}
+        values = {
+            name: _column(self._expected.get(name, [self.group[name]])[: self._rows])
+            for name in self._floats()
+        }
         self.stepper.prepare(self.t, self._rows, values, frozenset(self._expected))
 
     def _forecast(self, values: Sequence[Any], index: int) -> Sequence[Any]:
         return [values[index]] * self._chunk if self._holds else values[index : index + self._chunk]
+
+    def _floats(self) -> list[str]:
+        return [name for name, option in self._rule.options().items() if option.is_float]
 
     def _flags(self) -> tuple[tuple[str, Any], ...]:
         options = self._rule.options()

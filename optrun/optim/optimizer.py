@@ -51,7 +51,8 @@ class Optimizer:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        optimizers.add(cls, cls.__name__)
+        if hasattr(cls, "update") and not cls.__name__.startswith("_"):
+            optimizers.add(cls, cls.__name__)
 
     @classmethod
     def options(cls) -> dict[str, Option]:
@@ -92,14 +93,18 @@ class Optimizer:
         self._engine = engine or NumpyEngine()
         self._buffers: dict[str, Array] = {"p": params.data, "g": params.grad}
         self._updates: list[GroupUpdate] = []
-        self._pre_hooks: dict[int, Hook] = {}
-        self._post_hooks: dict[int, Hook] = {}
+        self._pre_hooks: dict[HookHandle, Hook] = {}
+        self._post_hooks: dict[HookHandle, Hook] = {}
+        self.scheduler: object | None = None
+        """The scheduler that is bound to the optimizer, if one is."""
         own = {name: option.default for name, option in self.options().items() if not option.required}
         given = spelled_out(defaults, self.tuples, type(self).__name__)
         self.defaults = {
             name: value for name, value in self._group([], {**own, **given}).items() if name != "params"
         }
-        for group in groups if groups is not None else [{"params": "*"}]:
+        if groups is not None and not groups:
+            raise ConfigError(f"{type(self).__name__}: the list of groups is empty", field="params")
+        for group in groups or [{"params": "*"}]:
             self.add_param_group(group)
 
     def add_param_group(self, group: Mapping[str, Any]) -> None:
@@ -114,7 +119,7 @@ class Optimizer:
         names = self._names(group["params"])
         added = self._group(names, {**self.defaults, **values})
         self.param_groups.append(added)
-        self._updates.append(GroupUpdate(type(self), added, self._engine, self.params, self._buffer))
+        self._updates.append(self._update_of(added))
 
     def zero_grad(self) -> None:
         """Set the gradients to zero."""
@@ -122,21 +127,23 @@ class Optimizer:
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update the parameters once; a closure is called first to compute the gradients, and its loss returned."""
+        args: tuple[Any, ...] = () if closure is None else (closure,)
+        kwargs: dict[str, Any] = {}
         for hook in tuple(self._pre_hooks.values()):
-            hook(self)
-        loss = closure() if closure is not None else None
-        for update in self._updates:
-            update()
+            replaced = hook(self, args, kwargs)
+            if replaced is not None:
+                args, kwargs = replaced
+        loss = self._step(*args, **kwargs)
         for hook in tuple(self._post_hooks.values()):
-            hook(self)
+            hook(self, args, kwargs)
         return loss
 
     def register_step_pre_hook(self, hook: Hook) -> "HookHandle":
-        """Call ``hook(optimizer)`` before every step."""
+        """Call ``hook(optimizer, args, kwargs)`` before every step; it may return other args and kwargs."""
         return HookHandle(self._pre_hooks, hook)
 
     def register_step_post_hook(self, hook: Hook) -> "HookHandle":
-        """Call ``hook(optimizer)`` after every step."""
+        """Call ``hook(optimizer, args, kwargs)`` after every step."""
         return HookHandle(self._post_hooks, hook)
 
     @property
@@ -169,13 +176,16 @@ class Optimizer:
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Copy in what `state_dict` returned.
 
-        Raises StateError, and changes nothing, where the rule, a name, a group or a shape differs.
+        Raises StateError, and changes nothing, where the rule, a name, a group, a shape or a hyperparameter does not
+        fit, or state is missing.
         """
         groups, state = self._verified(state_dict)
-        for update, group in zip(self._updates, groups, strict=True):
-            update.group.update({name: value for name, value in group.items() if name != "params"})
-            entries = [state[name] for name in group["params"] if name in state]
-            update.restart(entries[0]["step"] if entries else 0)
+        starts = [self._verified_state(self._update_of(group), state) for group in groups]
+        for update, group, start in zip(self._updates, groups, starts, strict=True):
+            update.group.assign(group)
+            update.restart(*start)
+        for buffer in (self._buffers[name] for name in self.states() if name in self._buffers):
+            buffer[:] = 0
         for parameter, entry in state.items():
             for name in entry.keys() - {"step"}:
                 self.params.split(self._buffer(name))[parameter][:] = self.params.arrays.array(entry[name])
@@ -183,27 +193,58 @@ class Optimizer:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(map(repr, self.param_groups))})"
 
-    def _verified(
-        self, state_dict: Mapping[str, Any]
-    ) -> tuple[Sequence[Mapping[str, Any]], Mapping[str, Any]]:
-        rule, own = state_dict.get("optimizer"), type(self).__name__
-        if rule != own:
-            raise StateError(f"this is the state of {rule}, not of {own}")
-        groups, state = state_dict["param_groups"], state_dict["state"]
-        loaded = [list(group["params"]) for group in groups]
-        if loaded != [group["params"] for group in self.param_groups]:
-            raise StateError(
-                f"{own}: the state's groups are {loaded}, not {[g['params'] for g in self.param_groups]}"
-            )
-        for parameter, entry in state.items():
+    def _step(self, closure: Callable[[], Any] | None = None) -> Any:
+        loss = closure() if closure is not None else None
+        for update in self._updates:
+            update()
+        return loss
+
+    def _verified(self, state_dict: Mapping[str, Any]) -> tuple[list[ParamGroup], Mapping[str, Any]]:
+        """Return the groups and the state of a state_dict, both of which fit this optimizer's parameters."""
+        own = type(self).__name__
+        if state_dict.get("optimizer") != own:
+            raise StateError(f"this is the state of {state_dict.get('optimizer')}, not of {own}")
+        try:
+            given = [dict(group) for group in state_dict["param_groups"]]
+            names = [list(group.pop("params")) for group in given]
+            state = dict(state_dict["state"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise StateError(f"{own}: this is no state_dict: {error!r}") from None
+        expected = [group["params"] for group in self.param_groups]
+        if names != expected:
+            raise StateError(f"{own}: the state's groups are {names}, not {expected}")
+        try:
+            groups = [self._group(*group) for group in zip(names, given, strict=True)]
+        except ConfigError as error:
+            raise StateError(str(error)) from error
+        unknown = [parameter for parameter in state if not any(parameter in group for group in names)]
+        if unknown:
+            raise StateError(f"{own}: there is no parameter {unknown[0]!r}")
+        return groups, state
+
+    def _verified_state(self, update: GroupUpdate, state: Mapping[str, Any]) -> tuple[int, frozenset[str]]:
+        """Return the step count of a group and the names of its buffers, which every parameter of it has."""
+        own, members = type(self).__name__, [name for name in update.group["params"] if name in state]
+        if not members:
+            return 0, frozenset()
+        names, steps = frozenset(state[members[0]]) - {"step"}, state[members[0]].get("step")
+        if type(steps) is not int or steps < 0:
+            raise StateError(f"{own}: step of {members[0]} is {steps!r}, not a count")
+        for name in sorted((names - {*self.states()}) | (update.needed_states() - names)):
+            is_missing = "is missing" if name in self.states() else "is unknown"
+            raise StateError(f"{own}: the state {name!r} of {members[0]} {is_missing}")
+        for parameter in update.group["params"]:
+            entry = state.get(parameter, {})
+            if entry.get("step") != steps or frozenset(entry) != names | {"step"}:
+                raise StateError(f"{own}: {parameter} has another state than {members[0]}")
             shape = (self.params.lanes, *self.params.shapes[parameter])
-            unknown = entry.keys() - {"step", *self.states()}
-            if unknown:
-                raise StateError(f"{own}: {parameter} has an unknown state {sorted(unknown)[0]!r}")
-            for name in entry.keys() - {"step"}:
+            for name in names:
                 if np.shape(entry[name]) != shape:
                     raise StateError(f"{own}: {name} of {parameter} is {np.shape(entry[name])}, not {shape}")
-        return groups, state
+        return steps, names
+
+    def _update_of(self, group: ParamGroup) -> GroupUpdate:
+        return GroupUpdate(type(self), group, self._engine, self.params, self._buffer)
 
     def _group(self, names: Sequence[str], values: Mapping[str, Any]) -> ParamGroup:
         group = ParamGroup(type(self).__name__, self.options(), self.tuples, self.params.lanes, names, values)
@@ -236,13 +277,13 @@ class Optimizer:
 class HookHandle:
     """A registered hook, which `remove` unregisters."""
 
-    def __init__(self, hooks: dict[int, Hook], hook: Hook) -> None:
+    def __init__(self, hooks: "dict[HookHandle, Hook]", hook: Hook) -> None:
         self._hooks = hooks
-        hooks[id(self)] = hook
+        hooks[self] = hook
 
     def remove(self) -> None:
         """Unregister the hook."""
-        self._hooks.pop(id(self), None)
+        self._hooks.pop(self, None)
 
 
 def _copy(value: Any) -> Any:

@@ -34,10 +34,10 @@ class ParamGroup(MutableMapping[str, Any]):
         self._owner = owner
         self._options = options
         self._tuples = tuples
-        self._lanes = lanes
+        self.lanes = lanes
         self._values: dict[str, Any] = {"params": list(names)}
         self.version = 0
-        """How often a hyperparameter was assigned."""
+        """How often a hyperparameter was assigned, or began to follow a schedule."""
         self.forecasts: dict[str, tuple[Sequence[Value], int]] = {}
         """The coming values of scheduled hyperparameters, and the index of the current one."""
         for name, value in spelled_out(values, tuples, owner).items():
@@ -56,7 +56,7 @@ class ParamGroup(MutableMapping[str, Any]):
         option = option_named(
             "lr" if name == "initial_lr" else name, self._options, self._tuples, self._owner
         )
-        self._values[name] = checked(option, value, self._lanes, self._owner)
+        self._values[name] = checked(option, value, self.lanes, self._owner)
         self.forecasts.pop(name, None)
         self.version += 1
 
@@ -72,10 +72,18 @@ class ParamGroup(MutableMapping[str, Any]):
     def __repr__(self) -> str:
         return repr(self._values)
 
+    def assign(self, other: "ParamGroup") -> None:
+        """Take over all values of another group of the same rule."""
+        self._values = dict(other)
+        self.forecasts.clear()
+        self.version += 1
+
     def follow(self, name: str, values: Sequence[Value], index: int) -> None:
         """Set a scheduled hyperparameter to ``values[index]``, which the following values will replace.
 
         Known in advance, the coefficients of many steps are evaluated at once.
         """
+        if name not in self.forecasts:
+            self.version += 1
         self._values[name] = values[index]
         self.forecasts[name] = (values, index)

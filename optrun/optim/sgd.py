@@ -37,8 +37,9 @@ class SGD(Optimizer):
         nesterov: bool = False,
     ) -> None:
         g = g + weight_decay * p
-        momentum_buffer[:] = where(t == 1, g, momentum * momentum_buffer + (1 - dampening) * g)
-        step = g + momentum * momentum_buffer if nesterov else momentum_buffer
+        moved = where(t == 1, g, momentum * momentum_buffer + (1 - dampening) * g)
+        momentum_buffer[:] = where(momentum > 0, moved, 0.0)
+        step = g + momentum * moved if nesterov else moved
         p -= lr * where(momentum > 0, step, g)
 
     @classmethod

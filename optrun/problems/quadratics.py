@@ -51,7 +51,7 @@ class Quadratic(VectorProblem):
         if rotation:
             # A product with H is taken lane by lane, so a lane's elements have to be neighbours in memory.
             self.lane_fast = False
-            with one_blas_thread():
+            with one_blas_thread:
                 q = _rotation(draws, dim)
                 self._hessian = arrays.array((q * spectrum) @ q.T)
 

@@ -46,7 +46,7 @@ class SolvedRegression(Regression, ABC):
         if self.layers.biases:
             x = np.column_stack([x, np.ones(len(x))])
             penalties = np.append(penalties, 0.0)
-        with one_blas_thread():
+        with one_blas_thread:
             return self._solve(x, y, penalties)
 
     @property

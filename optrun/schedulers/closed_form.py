@@ -17,6 +17,8 @@ class ConstantLR(LRScheduler):
     """A fraction of the rate until a step, all of it from then on.
 
     η(t) = f · η₀ for t < total_iters,  η₀ from then on;  f is factor
+
+    With total_iters = 0 it is η₀ throughout, where torch stays at f · η₀.
     """
 
     @staticmethod
@@ -28,6 +30,8 @@ class LinearLR(LRScheduler):
     """A straight line between two fractions of the rate; a start of 0 is allowed.
 
     η(t) = η₀ · (a + (b - a) · min(t / total_iters, 1));  a is start_factor, b end_factor
+
+    With total_iters = 0 it is b · η₀ throughout, where torch stays at a · η₀.
     """
 
     @staticmethod

@@ -26,8 +26,8 @@ class Group(Protocol):
     """What a scheduler needs of a parameter group."""
 
     @property
-    def forecasts(self) -> Mapping[str, Any]:
-        """What follows a schedule already, by name."""
+    def lanes(self) -> int:
+        """The number of lanes."""
         ...
 
     def __getitem__(self, name: str, /) -> Any: ...
@@ -42,6 +42,8 @@ class Group(Protocol):
 class HasGroups(Protocol):
     """What a scheduler needs of an optimizer."""
 
+    scheduler: object | None
+
     @property
     def param_groups(self) -> Sequence[Group]:
         """The groups, in order."""
@@ -53,7 +55,8 @@ class LRScheduler:
 
     Without an optimizer it is the function alone, to be a part of another one.
 
-    Raises ConfigError for options that are unknown or out of range, and where the optimizer has a scheduler.
+    Raises ConfigError for options that are unknown or out of range, for rates below zero, and where the optimizer
+    has a scheduler.
     """
 
     value: ClassVar[Callable[..., Any]]
@@ -61,7 +64,8 @@ class LRScheduler:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        schedulers.add(cls, cls.__name__)
+        if hasattr(cls, "value") and not cls.__name__.startswith("_"):
+            schedulers.add(cls, cls.__name__)
 
     @classmethod
     def options(cls) -> dict[str, Option]:
@@ -79,11 +83,12 @@ class LRScheduler:
         self._first = 0
         self._rates: list[Sequence[Any]] = []
         if optimizer is not None:
-            if any("lr" in group.forecasts for group in optimizer.param_groups):
+            if optimizer.scheduler is not None:
                 raise ConfigError(
                     f"{type(self).__name__}: the optimizer has a scheduler already; combine them in a SequentialLR"
                 )
             self._apply()
+            optimizer.scheduler = self
 
     def at(self, t: Any, base: Any) -> Array:
         """Return the rates `[T, 1 or B]` at the steps ``t`` `[T]` for an initial rate, a number or `[B]`."""
@@ -98,8 +103,7 @@ class LRScheduler:
 
     def get_last_lr(self) -> list[Any]:
         """Return the current rate of each group: a float, or `[B]` where it differs between lanes."""
-        assert self.optimizer is not None
-        return [group["lr"] for group in self.optimizer.param_groups]
+        return [group["lr"] for group in self._bound().param_groups]
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that is not a function of the options: the number of steps taken."""
@@ -137,18 +141,32 @@ class LRScheduler:
         return options
 
     def _apply(self) -> None:
-        assert self.optimizer is not None
-        groups = self.optimizer.param_groups
+        groups = self._bound().param_groups
         row = self.last_epoch - self._first
         if len(self._rates) != len(groups) or not 0 <= row < len(self._rates[0]):
             self._first, row = self.last_epoch, 0
             bases = [group.setdefault("initial_lr", group["lr"]) for group in groups]
-            rows = steps_ahead(max(self.at(0, base).size for base in bases))
-            steps = np.arange(self._first, self._first + rows)
-            self._rates = [_rows(self.at(steps, base)) for base in bases]
+            steps = np.arange(self._first, self._first + steps_ahead(groups[0].lanes))
+            self._rates = [self._rows(steps, base, groups[0].lanes) for base in bases]
         for group, rates in zip(groups, self._rates, strict=True):
             group.follow("lr", rates, row)
 
+    def _rows(self, steps: Array, base: Any, lanes: int) -> list[Any]:
+        """Return the rate of each step: a float, or `[B]` where it differs between lanes."""
+        rates = self.at(steps, base)
+        if rates.shape[1] not in (1, lanes):
+            raise ConfigError(
+                f"{type(self).__name__}: its options are for {rates.shape[1]} lanes, not {lanes}"
+            )
+        wrong = ~(np.isfinite(rates) & (rates >= 0)).all(axis=1)
+        if wrong.any():
+            t, rate = steps[wrong][0], rates[wrong][0].min()
+            raise ConfigError(
+                f"{type(self).__name__}: lr must be ≥ 0 and finite (got {rate} at step {t})", field="lr"
+            )
+        return rates[:, 0].tolist() if rates.shape[1] == 1 else list(rates)
 
-def _rows(rates: Array) -> list[Any]:
-    return rates[:, 0].tolist() if rates.shape[1] == 1 else list(rates)
+    def _bound(self) -> HasGroups:
+        if self.optimizer is None:
+            raise ConfigError(f"{type(self).__name__}: it is bound to no optimizer")
+        return self.optimizer

@@ -16,11 +16,6 @@ class Interruption:
     def __call__(self) -> bool:
         return self.signal is not None
 
-    @property
-    def exit_code(self) -> int:
-        """The shell's code for a process that this signal ended: 130 or 143."""
-        return 128 + (self.signal or 0)
-
 
 @contextmanager
 def interruptible() -> Iterator[Interruption]:
@@ -35,7 +30,11 @@ def interruptible() -> Iterator[Interruption]:
         for caught in previous:
             signal.signal(caught, signal.SIG_DFL)
 
-    previous = {caught: signal.getsignal(caught) for caught in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {caught: signal.getsignal(caught) for caught in (signal.SIGINT, signal.SIGTERM)}
+    # Whoever started the process may have decided that a signal is ignored.
+    previous = {
+        caught: handler for caught, handler in handlers.items() if handler not in (signal.SIG_IGN, None)
+    }
     for caught in previous:
         signal.signal(caught, note)
     try:

@@ -4,14 +4,25 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from pydantic import BaseModel
+
 from optrun.arrays import Array, Arrays, Parameters
 from optrun.config import RunConfig
+from optrun.errors import ConfigError, StateError
 from optrun.kernels import engine_named
 from optrun.optim import Optimizer
 from optrun.optim.param_group import matching
 from optrun.registry import optimizers, problems
 from optrun.schedulers import LRScheduler
 from optrun.training.stacking import built, stacked
+
+
+class PackState(BaseModel):
+    """What resuming a pack needs beside arrays."""
+
+    optimizer: str
+    steps: dict[str, int]
+    scheduler: dict[str, Any] | None
 
 
 class Pack:
@@ -23,11 +34,10 @@ class Pack:
 
     def __init__(self, configs: Sequence[RunConfig]) -> None:
         config = configs[0]
+        _check_same(configs)
         self.configs = configs
         self.arrays = Arrays(config.backend, config.dtype)
-        self.problem = problems.find(config.problem.name)(
-            self.arrays, **stacked([each.problem.options for each in configs])
-        )
+        self.problem = problems.find(config.problem.name)(self.arrays, **config.problem.options)
         seeds = [each.seed for each in configs]
         self.steps = config.steps or (config.epochs or 0) * self.problem.steps_per_epoch
         self.params = self._parameters(seeds)
@@ -50,8 +60,8 @@ class Pack:
             if scheduler is not None:
                 scheduler.step()
 
-    def state(self) -> tuple[dict[str, Array], dict[str, Any]]:
-        """Return what resuming needs: arrays by name, and a JSON object."""
+    def state(self) -> tuple[dict[str, Array], "PackState"]:
+        """Return what resuming needs: arrays by name, and the rest."""
         optimizer = self.optimizer.state_dict()
         arrays = {f"params/{name}": self.arrays.to_host(value) for name, value in self.params.items()}
         steps: dict[str, int] = {}
@@ -61,24 +71,34 @@ class Pack:
                 f"state/{name}/{parameter}": self.arrays.to_host(value) for name, value in entry.items()
             }
         scheduler = self.scheduler.state_dict() if self.scheduler is not None else None
-        return arrays, {"optimizer": optimizer["optimizer"], "steps": steps, "scheduler": scheduler}
+        return arrays, PackState(optimizer=optimizer["optimizer"], steps=steps, scheduler=scheduler)
 
-    def load_state(self, arrays: Mapping[str, Array], meta: Mapping[str, Any]) -> None:
+    def load_state(self, arrays: Mapping[str, Array], state: "PackState") -> None:
         """Copy in what `state` returned; StateError where it does not fit."""
-        state: dict[str, dict[str, Any]] = {name: {"step": step} for name, step in meta["steps"].items()}
+        entries: dict[str, dict[str, Any]] = {name: {"step": step} for name, step in state.steps.items()}
+        values: dict[str, Array] = {}
         for key, value in arrays.items():
             kind, _, rest = key.partition("/")
+            name, _, parameter = rest.partition("/")
             if kind == "params":
-                self.params[rest][:] = self.arrays.array(value)
+                values[rest] = value
+            elif parameter in entries:
+                entries[parameter][name] = value
             else:
-                name, _, parameter = rest.partition("/")
-                state[parameter][name] = value
+                raise StateError(f"the checkpoint holds an unknown array {key!r}")
+        expected = {name: view.shape for name, view in self.params.items()}
+        if {name: value.shape for name, value in values.items()} != expected:
+            raise StateError("the checkpoint's parameters have other names or shapes")
+        if (state.scheduler is None) != (self.scheduler is None):
+            raise StateError("the checkpoint has a scheduler where the config has none, or the reverse")
         groups = [dict(group) for group in self.optimizer.param_groups]
         self.optimizer.load_state_dict(
-            {"optimizer": meta["optimizer"], "state": state, "param_groups": groups}
+            {"optimizer": state.optimizer, "state": entries, "param_groups": groups}
         )
-        if self.scheduler is not None:
-            self.scheduler.load_state_dict(meta["scheduler"])
+        for name, value in values.items():
+            self.params[name][:] = self.arrays.array(value)
+        if self.scheduler is not None and state.scheduler is not None:
+            self.scheduler.load_state_dict(state.scheduler)
 
     def _parameters(self, seeds: Sequence[int]) -> Parameters:
         shapes = self.problem.shapes
@@ -115,7 +135,29 @@ class Pack:
         return rule(self.params, self._groups(self.params), engine=engine, **options)
 
     def _scheduler(self) -> LRScheduler | None:
-        chosen = [each.scheduler for each in self.configs]
-        if chosen[0] is None:
-            return None
-        return built(stacked(chosen), self.optimizer)
+        chosen = stacked([each.scheduler for each in self.configs])
+        return built(chosen, self.optimizer) if chosen is not None else None
+
+
+def _check_same(configs: Sequence[RunConfig]) -> None:
+    """Raise ConfigError where configs differ in what is one for all lanes of a pack."""
+    first = configs[0]
+    for part in (
+        "problem",
+        "steps",
+        "epochs",
+        "dtype",
+        "backend",
+        "engine",
+        "record",
+        "evaluate",
+        "checkpoint",
+        "stop",
+    ):
+        if any(getattr(config, part) != getattr(first, part) for config in configs):
+            raise ConfigError(f"the runs of a pack differ in {part}", field=part)
+    for config in configs:
+        if [group.params for group in config.optimizer.param_groups] != [
+            group.params for group in first.optimizer.param_groups
+        ] or config.optimizer.name != first.optimizer.name:
+            raise ConfigError("the runs of a pack differ in the optimizer or its groups", field="optimizer")

@@ -60,12 +60,7 @@ class Recorder:
     def take(self) -> dict[int, Mapping[str, Array]]:
         """Return the segment of each lane since the last time, and forget it."""
         steps, columns = self._steps, self._columns
-        segments: dict[int, Mapping[str, Array]] = {}
-        for lane in range(self._pack.lanes):
-            used = self._ended.get(lane, self._used)
-            if used:
-                own = {name: values[:used, lane] for name, values in columns.items()}
-                segments[lane] = {"step": steps[:used], **own}
+        segments = {lane: self.rows(lane) for lane in range(self._pack.lanes) if self._rows_of(lane)}
         # The segments are views: the next rows go elsewhere.
         self._steps, self._columns = (
             np.empty_like(steps),
@@ -75,19 +70,31 @@ class Recorder:
         self._ended = dict.fromkeys(self._ended, 0)
         return segments
 
+    def rows(self, lane: int) -> Mapping[str, Array]:
+        """Return a lane's rows since the last `take`, as views."""
+        used = self._rows_of(lane)
+        return {
+            "step": self._steps[:used],
+            **{name: values[:used, lane] for name, values in self._columns.items()},
+        }
+
+    def _rows_of(self, lane: int) -> int:
+        return self._ended.get(lane, self._used)
+
     def _norm_of(self, name: str) -> Callable[[], Array]:
         params = self._pack.params
         source = params.grad if name == "grad_norm" else params.data
         return lambda: self._norm(source)
 
     def _norm(self, values: Array) -> Array:
-        return self._pack.arrays.to_host(np.sqrt(lane_sum(values * values)))
+        wide = values.astype(np.float64)
+        return self._pack.arrays.to_host(np.sqrt(lane_sum(wide * wide)))
 
-    def _remember(self, _: object) -> None:
+    def _remember(self, *_: object) -> None:
         if self._awaits_update:
             self._before[:] = self._pack.params.data
 
-    def _record_update(self, _: object) -> None:
+    def _record_update(self, *_: object) -> None:
         if self._awaits_update:
             self._before -= self._pack.params.data
             row = self._columns["update_norm"][self._used - 1]

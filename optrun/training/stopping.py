@@ -1,13 +1,20 @@
 """When a lane ends before its last step."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
+from pydantic import BaseModel
 
 from optrun.arrays import Array
 from optrun.config.models import Stop
 from optrun.store import Status
+
+
+class StoppingState(BaseModel):
+    """The lowest loss of each lane, None before there is one, and its step."""
+
+    best: list[float | None]
+    best_at: list[int]
 
 
 class Stopping:
@@ -47,12 +54,12 @@ class Stopping:
         """Watch a lane no longer."""
         self.alive[lane] = False
 
-    def state(self) -> dict[str, Any]:
-        """Return what resuming needs, as JSON values."""
+    def state(self) -> StoppingState:
+        """Return what resuming needs."""
         best = [None if np.isinf(value) else float(value) for value in self._best]
-        return {"best": best, "best_at": self._best_at.tolist()}
+        return StoppingState(best=best, best_at=self._best_at.tolist())
 
-    def load_state(self, state: Mapping[str, Any]) -> None:
+    def load_state(self, state: StoppingState) -> None:
         """Go on from a state."""
-        self._best[:] = [np.inf if value is None else value for value in state["best"]]
-        self._best_at[:] = state["best_at"]
+        self._best[:] = [np.inf if value is None else value for value in state.best]
+        self._best_at[:] = state.best_at

@@ -4,15 +4,18 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, NonNegativeFloat, NonNegativeInt, ValidationError
 
 from optrun.arrays import Array, one_blas_thread
+from optrun.errors import OptrunError, RunFailedError, StateError
 from optrun.store import Checkpoint, RunState, Status
-from optrun.training.pack import Pack
+from optrun.training.pack import Pack, PackState
 from optrun.training.recorder import Recorder
-from optrun.training.stopping import Stopping
+from optrun.training.stopping import Stopping, StoppingState
 
 REPORT_SECONDS = 0.1
 
@@ -39,13 +42,22 @@ class Sink(Protocol):
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a pack is; the loss and the rate are those of the first lane."""
+    """How far a pack is; the loss, the rate, the evaluation and the rows are those of the first lane."""
 
     step: int
     steps: int
     loss: float
     lr: float
     alive: int
+    seconds: float
+    """Time spent, before an interruption too."""
+    evaluation: tuple[int, Mapping[str, float]] | None
+    """The last one and its step."""
+    rows: Callable[[], Mapping[str, Array]]
+    """Returns the columns ``[n]`` recorded since the last commit, as views that the next step may change.
+
+    There is a call before every commit, so that one who looks at every call misses none.
+    """
 
 
 class Trainer:
@@ -72,33 +84,54 @@ class Trainer:
         self._stopping = Stopping(config.stop, pack.lanes)
         self._evaluate_every = config.evaluate.every
         self._evaluations: list[tuple[int, dict[str, Array]]] = []
+        self._last_evaluation: tuple[int, dict[str, Array]] | None = None
         every = config.checkpoint.every
         self._checkpoint_steps = every if isinstance(every, int) else None
         self._checkpoint_seconds = math.inf if every is None or isinstance(every, int) else every.seconds
         self._time_limit = math.inf if config.stop.time is None else config.stop.time.seconds
-        self._start = 0
+        self._start = self._step = 0
         self._spent = 0.0
         self._ends: dict[int, _End] = {}
         self._final = pack.params
 
     def resume(self, checkpoint: Checkpoint) -> None:
         """Go on from a checkpoint of the same config, a pack of one lane; StateError where it does not fit."""
-        meta = checkpoint.meta
-        self.pack.load_state(checkpoint.arrays, meta["pack"])
-        self._stopping.load_state(meta["stopping"])
-        self._start, self._spent = meta["step"], meta["seconds"]
+        try:
+            meta = _Meta.model_validate(checkpoint.meta)
+        except ValidationError as error:
+            raise StateError(f"the checkpoint is damaged: {error.errors()[0]['msg']}") from None
+        lanes, steps = self.pack.lanes, self.pack.steps
+        if not (meta.step < steps and len(meta.stopping.best) == len(meta.stopping.best_at) == lanes):
+            raise StateError(
+                f"the checkpoint at step {meta.step} is not one of {lanes} lanes and {steps} steps"
+            )
+        self.pack.load_state(checkpoint.arrays, meta.pack)
+        self._stopping.load_state(meta.stopping)
+        self._start, self._spent = meta.step, meta.seconds
 
     def run(self) -> None:
-        """Run every lane to its end, or all of them until an interruption."""
-        with one_blas_thread(), np.errstate(all="ignore"):
-            if self._take_steps():
-                self._finish()
+        """Run every lane to its end, or all of them until an interruption.
+
+        Raises RunFailedError, after what was recorded is committed, where a problem, an optimizer or a scheduler
+        raises.
+        """
+        with one_blas_thread, np.errstate(all="ignore"):
+            try:
+                if self._take_steps():
+                    self._finish()
+            except (OSError, OptrunError):
+                raise
+            except Exception as error:
+                reason = f"{type(error).__name__}: {error} (after step {self._step})"
+                self._fail(reason)
+                raise RunFailedError(reason) from error
 
     def _take_steps(self) -> bool:
         """Take the steps; return whether all lanes have come to their end."""
         began = last_checkpoint = time.monotonic()
         next_report = began
         for t, device_loss in self.pack.iterate(self._start):
+            self._step = t
             loss = self.pack.arrays.to_host(device_loss)
             now = time.monotonic()
             seconds = self._spent + now - began
@@ -106,19 +139,21 @@ class Trainer:
                 self._commit(t, seconds, Status.INTERRUPTED)
                 return False
             if self._is_checkpoint_due(t, now - last_checkpoint):
+                self._report(t, loss, seconds)
                 self._commit(t, seconds, Status.RUNNING)
                 last_checkpoint = now
             if t % self._recorder.every == 0:
                 self._recorder.record(t, loss)
             if self._evaluate_every and t % self._evaluate_every == 0:
-                self._evaluations.append((t, self.pack.problem.evaluate(self.pack.params)))
+                self._last_evaluation = t, self.pack.problem.evaluate(self.pack.params)
+                self._evaluations.append(self._last_evaluation)
             for lane, status, reason in self._stopping.check(t, loss):
                 self._end(lane, t, status, reason)
             if seconds > self._time_limit:
                 for lane in self._living():
                     self._end(lane, t, Status.TIMED_OUT, f"out of time at step {t}")
-            if self._observe and now >= next_report:
-                self._report(t, loss)
+            if now >= next_report:
+                self._report(t, loss, seconds)
                 next_report = now + REPORT_SECONDS
             if not self._stopping.alive.any():
                 break
@@ -150,9 +185,9 @@ class Trainer:
         )
 
     def _checkpoint(self, t: int, seconds: float) -> Checkpoint:
-        arrays, meta = self.pack.state()
-        stopping = self._stopping.state()
-        return Checkpoint(arrays, {"step": t, "seconds": seconds, "pack": meta, "stopping": stopping})
+        arrays, pack = self.pack.state()
+        meta = _Meta(step=t, seconds=seconds, pack=pack, stopping=self._stopping.state())
+        return Checkpoint(arrays, meta.model_dump())
 
     def _finish(self) -> None:
         for lane in self._living():
@@ -168,6 +203,20 @@ class Trainer:
                 lane: {name: self.pack.arrays.to_host(value)[lane] for name, value in self._final.items()}
                 for lane in states
             },
+            checkpoints={0: None},
+        )
+
+    def _fail(self, reason: str) -> None:
+        for lane in self._living():
+            self._end(lane, self._step, Status.FAILED, reason)
+        self._sink.commit(
+            curves=self._recorder.take(),
+            evaluations=self._taken_evaluations(),
+            states={
+                lane: RunState(status=end.status, reason=end.reason, steps=end.step)
+                for lane, end in self._ends.items()
+            },
+            params={},
             checkpoints={0: None},
         )
 
@@ -193,7 +242,7 @@ class Trainer:
             rows: list[tuple[int, Mapping[str, Array]]] = [
                 (t, of) for t, of in self._evaluations if end is None or t <= end.step
             ]
-            if final is not None and end is not None and (not rows or rows[-1][0] != end.step):
+            if final is not None and end is not None and not self._was_evaluated_at(end.step):
                 rows.append((end.step, final))
             if rows:
                 columns = {
@@ -203,10 +252,33 @@ class Trainer:
         self._evaluations.clear()
         return taken
 
-    def _report(self, t: int, loss: Array) -> None:
-        assert self._observe is not None
+    def _was_evaluated_at(self, step: int) -> bool:
+        return (
+            bool(self._evaluate_every) and step < self.pack.steps and step % (self._evaluate_every or 1) == 0
+        )
+
+    def _report(self, t: int, loss: Array, seconds: float) -> None:
+        if self._observe is None:
+            return
         lr = float(np.ravel(self.pack.optimizer.param_groups[0]["lr"])[0])
-        self._observe(Progress(t, self.pack.steps, float(loss[0]), lr, int(self._stopping.alive.sum())))
+        alive = int(self._stopping.alive.sum())
+        evaluation = None
+        if self._last_evaluation is not None:
+            at, metrics = self._last_evaluation
+            evaluation = at, {name: float(of[0]) for name, of in metrics.items()}
+        rows = partial(self._recorder.rows, 0)
+        self._observe(Progress(t, self.pack.steps, float(loss[0]), lr, alive, seconds, evaluation, rows))
+
+
+class _Meta(BaseModel):
+    """What a checkpoint holds beside arrays."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+
+    step: NonNegativeInt
+    seconds: NonNegativeFloat
+    pack: PackState
+    stopping: StoppingState
 
 
 @dataclass(frozen=True)

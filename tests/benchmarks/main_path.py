@@ -176,7 +176,7 @@ def main() -> None:
     memory()
     digits()
     accuracy()
-    with one_blas_thread():
+    with one_blas_thread:
         one_lane()
         many_lanes()
 

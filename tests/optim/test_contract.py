@@ -8,6 +8,8 @@ import pytest
 from optrun.arrays import Arrays, Parameters
 from optrun.errors import ConfigError, StateError
 from optrun.kernels.numpy_engine import NumpyEngine
+from optrun.kernels.stepper import Stepper
+from optrun.kernels.trace import trace
 from optrun.optim import SGD, Adam, AdamW, Optimizer
 from optrun.optim.ops import where
 from optrun.registry import NonNegative, optimizers
@@ -53,14 +55,14 @@ def bits(optimizer):
 
 
 def per_lane(rule, options, lanes, rng):
-    """Return hyperparameters that differ between lanes; in every third lane those are zero that may be."""
+    """Return hyperparameters that differ between lanes; each that may be zero is so in lanes of its own."""
     values = {}
     for name, option in rule.options().items():
         if not option.is_float:
             continue
         centre = options.get(name, option.default)
         values[name] = np.full(lanes, centre) * rng.uniform(0.8, 1.0, lanes)
-        zeros = np.where(np.arange(lanes) % 3 == 1, 0.0, values[name])
+        zeros = np.where(rng.random(lanes) < 0.4, 0.0, values[name])
         try:
             rule.validate_options(
                 {**{n: o.default for n, o in rule.options().items()}, **options, name: zeros}
@@ -76,9 +78,11 @@ def per_lane(rule, options, lanes, rng):
 @EVERY_DTYPE
 @pytest.mark.parametrize("lane_fast", [False, True])
 def test_a_lane_has_the_bits_of_its_solo_run(rule, options, dtype, lane_fast, rng):
-    lanes = 7
+    lanes = 17
     values = per_lane(rule, options, lanes, rng)
     params, grads = parameters(rng, lanes, dtype, lane_fast), gradients(rng, lanes)
+    params.data[:, ::7] = np.array([np.inf, -0.0, 0.0])[rng.integers(0, 3, params.data[:, ::7].shape)]
+    grads[3, :, 1::7] = -np.inf
     grads[5:, 3] = np.nan
     start = params.data.copy()
     together = stepped(rule(params, **{**options, **values}), grads)
@@ -88,6 +92,68 @@ def test_a_lane_has_the_bits_of_its_solo_run(rule, options, dtype, lane_fast, rn
         own = {name: value[lane] for name, value in values.items()}
         stepped(rule(solo, **{**options, **own}), grads[:, lane])
         assert solo.data.tobytes() == np.ascontiguousarray(together.params.data[lane]).tobytes(), lane
+
+
+def random_rule(draw):
+    """Return the update of a rule made of random sums of terms, whose coefficients h0 … h3 may be zero."""
+
+    def term(leaf, depth):
+        if depth == 0 or draw.random() < 0.2:
+            return leaf()
+        left, right = term(leaf, depth - 1), term(leaf, depth - 1)
+        kind = draw.integers(0, 5)
+        return left + right if kind < 2 else left - right if kind < 4 else leaf.coefficient() * (left + right)
+
+    class Leaf:
+        def __init__(self, arrays, coefficients):
+            self.arrays, self.coefficients = arrays, coefficients
+
+        def coefficient(self):
+            return self.coefficients[draw.integers(0, len(self.coefficients))]
+
+        def __call__(self):
+            array = self.arrays[draw.integers(0, len(self.arrays))]
+            return self.coefficient() * array if draw.random() < 0.7 else array * 1.5
+
+    def update(p, g, t, /, a, *, h0, h1, h2, h3):
+        leaf = Leaf((p, g, a), (h0, h1, h2, h3))
+        a[:] = term(leaf, 3)
+        p[:] = term(leaf, 3)
+
+    return update
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_a_lane_of_any_rule_has_its_solo_bits(seed):
+    """The law of absent terms on random rules: zeros in some lanes, infinities and signed zeros in the arrays."""
+    rng, lanes, names = np.random.default_rng(seed), 9, ("h0", "h1", "h2", "h3")
+    program = trace(random_rule(np.random.default_rng(seed)), ("a",), names, {})
+    values = {name: rng.choice([0.0, 0.0, 1.0, 0.5, -2.0], lanes) for name in names}
+    if seed % 3 == 0:
+        values["h0"][:] = 0.0
+    start = {name: rng.choice([0.0, -0.0, 1.0, -3.0, np.inf, 0.25], (lanes, 6)) for name in ("p", "g", "a")}
+
+    def run(lane):
+        buffers = {name: np.ascontiguousarray(value[lane]) for name, value in start.items()}
+        stepper = Stepper(program, NumpyEngine(), buffers.__getitem__, [slice(0, 6)])
+        columns = {name: value[None, lane] for name, value in values.items()}
+        stepper.prepare(
+            1,
+            1,
+            {name: each[:, :1] if (each == each[0, 0]).all() else each for name, each in columns.items()},
+            frozenset(),
+        )
+        with np.errstate(all="ignore"):
+            stepper.run(0)
+        return {name: buffers[name] for name in ("p", "a") if name in stepper.live}
+
+    together = run(slice(None))
+    for lane in range(lanes):
+        solo = run(slice(lane, lane + 1))
+        for name, value in solo.items():
+            expected, found = value[0], together[name][lane]
+            same = (expected.view(np.int64) == found.view(np.int64)) | (np.isnan(expected) & np.isnan(found))
+            assert same.all(), (lane, name, expected, found)
 
 
 @EVERY_VARIANT
@@ -238,15 +304,23 @@ def test_the_gradient_is_only_read(rule, rng):
 def test_hooks_are_called_around_the_step_until_removed(rng):
     called = []
     optimizer = SGD(parameters(rng))
-    before = optimizer.register_step_pre_hook(lambda each: called.append(("before", each)))
-    after = optimizer.register_step_post_hook(lambda each: called.append(("after", each)))
+    before = optimizer.register_step_pre_hook(lambda *given: called.append(("before", *given)))
+    optimizer.register_step_post_hook(lambda *given: called.append("unnamed"))
+    after = optimizer.register_step_post_hook(lambda *given: called.append(("after", *given)))
     optimizer.step()
     before.remove()
     before.remove()
     optimizer.step()
     after.remove()
     optimizer.step()
-    assert called == [("before", optimizer), ("after", optimizer), ("after", optimizer)]
+    afterwards = ["unnamed", ("after", optimizer, (), {})]
+    assert called == [("before", optimizer, (), {}), *afterwards, *afterwards, "unnamed"]
+
+
+def test_a_pre_hook_may_replace_the_arguments(rng):
+    optimizer = SGD(parameters(rng))
+    optimizer.register_step_pre_hook(lambda each, args, kwargs: ((lambda: 7.0,), kwargs))
+    assert optimizer.step(lambda: 1.0) == 7.0
 
 
 def test_the_state_of_another_optimizer_is_refused_and_nothing_changed(rng):
@@ -261,11 +335,89 @@ def test_the_state_of_another_optimizer_is_refused_and_nothing_changed(rng):
     renamed = Parameters({f"x{name}": shape for name, shape in SHAPES.items()})
     with pytest.raises(StateError, match="groups"):
         sgd.load_state_dict(SGD(renamed).state_dict())
-    forged = sgd.state_dict()
-    forged["state"]["b.bias"]["exp_avg"] = np.zeros((1, 2))
-    with pytest.raises(StateError, match="b.bias has an unknown state 'exp_avg'"):
-        sgd.load_state_dict(forged)
     assert bits(sgd) == before
+
+
+def forge_extra(saved):
+    saved["state"]["b.bias"]["exp_avg_sq"] = np.zeros((1, 2))
+    saved["state"]["b.bias"]["zz"] = np.zeros((1, 2))
+
+
+def forge_missing(saved):
+    for entry in saved["state"].values():
+        del entry["exp_avg"]
+
+
+def forge_parameter(saved):
+    saved["state"]["zz"] = saved["state"]["b.bias"]
+
+
+def forge_dropped(saved):
+    del saved["state"]["b.bias"]
+
+
+def forge_step(saved):
+    saved["state"]["b.bias"]["step"] = 3
+
+
+def forge_text(saved):
+    for entry in saved["state"].values():
+        entry["step"] = "3"
+
+
+def forge_rate(saved):
+    saved["param_groups"][-1]["lr"] = -1.0
+
+
+def forge_groups(saved):
+    del saved["param_groups"]
+
+
+@pytest.mark.parametrize(
+    "forge",
+    [
+        forge_extra,
+        forge_missing,
+        forge_parameter,
+        forge_dropped,
+        forge_step,
+        forge_text,
+        forge_rate,
+        forge_groups,
+    ],
+)
+def test_a_forged_state_is_refused_and_nothing_changed(forge, rng):
+    groups = [{"params": "a.*", "lr": 0.5}, {"params": "b.*"}]
+    saved = stepped(Adam(parameters(rng), groups), gradients(rng)).state_dict()
+    forge(saved)
+    adam = stepped(Adam(parameters(rng), groups, lr=0.3), gradients(rng, steps=2))
+    before, rates = bits(adam), [group["lr"] for group in adam.param_groups]
+    with pytest.raises(StateError):
+        adam.load_state_dict(saved)
+    assert bits(adam) == before
+    assert [group["lr"] for group in adam.param_groups] == rates
+
+
+@EVERY_VARIANT
+def test_a_loaded_state_is_saved_again_as_it_was(rule, options, rng):
+    first = stepped(rule(parameters(rng), **options), gradients(rng))
+    second = rule(parameters(rng))
+    second.load_state_dict(first.state_dict())
+    again = second.state_dict()
+    for parameter, entry in first.state_dict()["state"].items():
+        assert entry.keys() == again["state"][parameter].keys()
+        for name, value in entry.items():
+            np.testing.assert_array_equal(value, again["state"][parameter][name])
+
+
+@EVERY_RULE
+def test_a_fresh_state_makes_an_optimizer_fresh(rule, rng):
+    fresh = rule(parameters(rng))
+    used = stepped(rule(parameters(rng)), gradients(rng))
+    used.load_state_dict(fresh.state_dict())
+    used.params.data[:] = fresh.params.data
+    grads = gradients(rng)
+    assert bits(stepped(used, grads)) == bits(stepped(fresh, grads))
 
 
 def test_only_state_that_the_hyperparameters_ask_for_is_kept(rng):
@@ -397,3 +549,50 @@ def test_an_impossible_combination_set_later_is_refused_at_the_next_step(rng):
     optimizer.param_groups[0]["momentum"] = 0.0
     with pytest.raises(ConfigError, match="nesterov needs momentum"):
         optimizer.step()
+
+
+def test_momentum_turned_on_later_starts_from_nothing_in_every_lane(rng):
+    grads = gradients(rng, lanes=2)
+    params, start = parameters(rng, lanes=2), None
+    start = params.data.copy()
+
+    def run(params, momentum, later, grads):
+        optimizer = stepped(SGD(params, momentum=momentum), grads[:5])
+        optimizer.param_groups[0]["momentum"] = later
+        return stepped(optimizer, grads[5:])
+
+    together = run(params, np.array([0.0, 0.9]), np.array([0.9, 0.9]), grads)
+    for lane, momentum in enumerate((0.0, 0.9)):
+        solo = parameters(rng)
+        solo.data[:] = start[lane]
+        run(solo, momentum, 0.9, grads[:, lane])
+        assert solo.data.tobytes() == together.params.data[lane].tobytes()
+
+
+def test_a_rate_per_lane_is_replaced_not_written_into(rng):
+    optimizer = SGD(parameters(rng, lanes=2), lr=np.array([0.1, 0.2]))
+    with pytest.raises(ValueError, match="read-only"):
+        optimizer.param_groups[0]["lr"][:] = -5
+
+
+def test_an_empty_list_of_groups_is_refused(rng):
+    with pytest.raises(ConfigError, match="empty"):
+        SGD(parameters(rng), [])
+
+
+def test_parameters_without_elements_are_left_alone(rng):
+    params = Parameters({"none": (0,), "some": (2,)}, arrays=Arrays(dtype="float64"))
+    params.grad[:] = 1.0
+    SGD(params, [{"params": "none"}, {"params": "some"}], lr=0.5).step()
+    assert params["some"].tolist() == [[-0.5, -0.5]]
+
+
+def test_a_base_class_of_ones_own_is_no_optimizer():
+    class _Base(Optimizer):
+        pass
+
+    class Shared(Optimizer):
+        pass
+
+    assert "_Base" not in optimizers
+    assert "Shared" not in optimizers

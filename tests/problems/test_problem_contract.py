@@ -22,7 +22,7 @@ each_dtype = pytest.mark.parametrize("dtype", ["float32", "float64"])
 
 @pytest.fixture(autouse=True, scope="module")
 def _one_thread():
-    with one_blas_thread():
+    with one_blas_thread:
         yield
 
 

@@ -101,7 +101,7 @@ def test_a_network_learns_the_digits():
     for lane, seed in enumerate(seeds):
         params.set_lane(lane, problem.initial(seed))
     batches, mean, square = problem.batches(seeds), params.zeros(), params.zeros()
-    with one_blas_thread():
+    with one_blas_thread:
         for t in range(500):
             problem.loss_and_grad(params, params.grads, batches[t])
             mean += 0.1 * (params.grad - mean)

@@ -3,18 +3,20 @@
 import numpy as np
 import pytest
 
-from optrun.arrays import Parameters
+from optrun.arrays import Arrays, Parameters
 from optrun.errors import ConfigError, StateError
 from optrun.optim import SGD
 from optrun.registry import options_of, schedulers
-from optrun.schedulers import ConstantLR, LinearLR, SequentialLR, StepLR
-from tests.oracles.schedules import SCHEDULES, _built, label
+from optrun.schedulers import ConstantLR, LinearLR, LRScheduler, SequentialLR, StepLR
+from tests.oracles.record import recorded
+from tests.oracles.schedules import BASE, SCHEDULES, _built, label
 
 ALL = pytest.mark.parametrize("spec", SCHEDULES, ids=[label(spec) for spec in SCHEDULES])
 
 
 def optimizer(lr=0.1, lanes=1):
-    return SGD(Parameters({"x": (1,)}, lanes=lanes), lr=lr)
+    params = Parameters({"x": (1,)}, lanes=lanes, arrays=Arrays(dtype="float64"))
+    return SGD(params, lr=lr)
 
 
 def test_every_registered_schedule_is_tested():
@@ -39,35 +41,86 @@ def test_a_lane_has_the_bits_of_its_solo_schedule(spec, rng):
         assert together[:, lane].tobytes() == schedule.at(np.arange(300), bases[lane])[:, 0].tobytes()
 
 
+def applied(stepped):
+    """Return the rate that the optimizer's next step really uses: SGD's step for a gradient of 1."""
+    before = stepped.params.data.copy()
+    stepped.params.grad[:] = 1
+    stepped.step()
+    return float((before - stepped.params.data)[0, 0])
+
+
+@ALL
+def test_the_rate_of_the_formula_is_applied_at_every_step(spec):
+    stepped, expected = optimizer(), recorded()[label(spec)] / BASE * 0.1
+    scheduler = _built(spec, stepped)
+    if spec[1].get("eta_min"):
+        pytest.skip("eta_min does not scale with the base rate")
+    for rate in expected:
+        assert applied(stepped) == pytest.approx(rate, rel=1e-9, abs=1e-15)
+        scheduler.step()
+
+
 @ALL
 def test_a_loaded_state_goes_on_with_the_same_rates(spec):
     first, second = optimizer(), optimizer()
     one, other = _built(spec, first), _built(spec, second)
     for _ in range(75):
-        first.step()
+        applied(first)
         one.step()
     other.load_state_dict(one.state_dict())
+    second.load_state_dict(first.state_dict())
+    second.params.data[:] = first.params.data
     for _ in range(300):
         assert one.get_last_lr() == other.get_last_lr()
-        for each in (first, second):
-            each.step()
+        assert applied(first) == applied(second)
         one.step()
         other.step()
 
 
-@ALL
-def test_stepping_per_epoch_uses_the_rate_of_the_epoch(spec):
-    stepped, constant = optimizer(), optimizer()
-    scheduler = _built(spec, stepped)
+def test_a_rate_set_by_hand_counts_until_the_scheduler_steps():
+    stepped = optimizer(lr=1.0)
+    scheduler = StepLR(stepped, step_size=1, gamma=0.5)
+    assert applied(stepped) == 1.0
+    scheduler.step()
+    stepped.param_groups[0]["lr"] = 0.375
+    assert applied(stepped) == 0.375
+    scheduler.step()
+    assert applied(stepped) == 0.25
+    scheduler.step()
+    assert applied(stepped) == 0.125
+
+
+@pytest.mark.parametrize("pace", [2, 3, 7])
+def test_a_scheduler_stepped_now_and_then_keeps_its_rate_in_between(pace):
+    stepped = optimizer(lr=1.0)
+    scheduler = StepLR(stepped, step_size=1, gamma=0.5)
     for epoch in range(12):
-        for _ in range(3):
-            for each in (stepped, constant):
-                each.params.grad[:] = 1
-            constant.param_groups[0]["lr"] = float(_built(spec).at([epoch], 0.1)[0, 0])
-            stepped.step()
-            constant.step()
-            assert stepped.params.data.tobytes() == constant.params.data.tobytes()
+        for _ in range(pace):
+            assert applied(stepped) == pytest.approx(0.5**epoch, rel=1e-9, abs=1e-12)
         scheduler.step()
+
+
+def test_options_for_another_number_of_lanes_are_refused():
+    with pytest.raises(ConfigError, match="for 3 lanes, not 2"):
+        StepLR(optimizer(lanes=2), step_size=2, gamma=np.array([0.1, 0.2, 0.3]))
+
+
+def test_a_schedule_below_zero_is_refused_with_its_step():
+    class Falling(LRScheduler):
+        @staticmethod
+        def value(t, base, /):
+            return base * (1 - t / 4)
+
+    try:
+        with pytest.raises(ConfigError, match=r"lr must be ≥ 0 and finite \(got -0.025 at step 5\)"):
+            Falling(optimizer())
+    finally:
+        del schedulers._classes["falling"], schedulers._names["falling"]
+
+
+def test_an_unbound_schedule_says_so():
+    with pytest.raises(ConfigError, match="bound to no optimizer"):
+        StepLR(step_size=3).step()
 
 
 @pytest.mark.parametrize("name", list(schedulers))
@@ -124,6 +177,7 @@ def test_milestones_must_separate_the_schedulers(milestones):
 def test_a_second_scheduler_is_refused():
     stepped = optimizer()
     ConstantLR(stepped)
+    stepped.param_groups[0]["lr"] = 0.2
     with pytest.raises(ConfigError, match="has a scheduler already"):
         StepLR(stepped, step_size=3)
 

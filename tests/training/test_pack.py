@@ -105,10 +105,47 @@ def test_lanes_end_each_at_its_own_step():
     assert together == [results([each])[0] for each in chosen]
 
 
-def test_what_is_no_float_must_be_the_same_in_a_pack():
+@pytest.mark.parametrize(
+    "override",
+    [
+        "optimizer.maximize=true",
+        "optimizer=Adam",
+        "problem=beale",
+        "steps=4",
+        "dtype=float64",
+        "stop={target: 1}",
+        "scheduler={name: ConstantLR}",
+        "optimizer.param_groups=[{params: x, lr: 1}]",
+        "record.every=2",
+    ],
+)
+def test_what_is_no_float_must_be_the_same_in_a_pack(override):
     first = from_mapping({"problem": "rosenbrock", "optimizer": "SGD", "steps": 3})
-    with pytest.raises(ConfigError, match="differ in numbers alone"):
-        Pack([first, from_mapping(first.to_dict(), ["optimizer.maximize=true"])])
+    with pytest.raises(ConfigError):
+        Pack([first, from_mapping(first.to_dict(), [override])])
+
+
+@pytest.mark.parametrize("every", [1, 2, 3])
+@pytest.mark.parametrize("checkpoint", [1, 4])
+def test_a_lane_that_ends_where_it_is_evaluated_is_evaluated_once(every, checkpoint, monkeypatch):
+    chosen = configs(
+        "rosenbrock",
+        "Adam",
+        5,
+        steps=60,
+        stop={"target": 20.0},
+        evaluate={"every": every},
+        checkpoint={"every": checkpoint},
+    )
+    monkeypatch.setattr(Memory, "resumable", True)
+    together = results(chosen)
+    assert together == [results([each])[0] for each in chosen]
+    memory = Memory(chosen)
+    Trainer(Pack(chosen), memory).run()
+    for lane in range(5):
+        steps = memory.evaluations(lane)["step"]
+        assert (np.diff(steps) > 0).all()
+        assert steps[-1] == memory.run(lane).steps
 
 
 def test_a_groups_parameters_lie_side_by_side():

@@ -13,9 +13,9 @@ import pytest
 
 import optrun
 from optrun.config import from_mapping
-from optrun.errors import StoreError
+from optrun.errors import RunFailedError, StateError
 from optrun.registry import optimizers
-from optrun.store import Status, Store
+from optrun.store import Checkpoint, Status, Store
 from optrun.training import Pack, Trainer
 
 KILLS = int(os.environ.get("OPTRUN_TESTS_KILLS", "4"))
@@ -97,10 +97,90 @@ def test_patience_counts_across_an_interruption(tmp_path):
     assert digest(tmp_path / "stopped") == digest(tmp_path / "whole")
 
 
-def test_a_run_that_has_ended_is_not_resumed(tmp_path):
+def test_a_run_that_has_ended_is_returned_as_it_is(tmp_path):
     optrun.run(config(), directory=tmp_path / "run")
-    with pytest.raises(StoreError, match=r"has ended \(completed\): there is nothing to resume"):
-        optrun.resume(tmp_path / "run")
+    before = digest(tmp_path / "run")
+    (tmp_path / "run" / "metrics.csv").unlink()  # as after a kill before it was written
+    assert optrun.resume(tmp_path / "run").status is Status.COMPLETED
+    assert digest(tmp_path / "run") == before
+    assert (tmp_path / "run" / "metrics.csv").exists()
+
+
+@pytest.mark.parametrize("optimizer", list(optimizers))
+def test_interrupted_again_before_the_first_step_loses_nothing(optimizer, tmp_path):
+    chosen = config(optimizer)
+    optrun.run(chosen, directory=tmp_path / "whole")
+    calls = iter(range(STEPS))
+    with create(chosen, tmp_path / "run") as store:
+        Trainer(Pack([chosen]), store, interrupted=lambda: next(calls) == 20).run()
+    for _ in range(3):
+        with Store.open(tmp_path / "run", write=True) as store:
+            trainer = Trainer(Pack([chosen]), store, interrupted=lambda: True)
+            trainer.resume(store.checkpoint())
+            trainer.run()
+    optrun.resume(tmp_path / "run")
+    assert digest(tmp_path / "run") == digest(tmp_path / "whole")
+
+
+def spoiled(checkpoint, **changes):
+    arrays, meta = dict(checkpoint.arrays), {**checkpoint.meta}
+    for name, value in changes.items():
+        if name == "drop":
+            arrays.pop(value)
+        elif name == "array":
+            arrays.update(value)
+        else:
+            meta[name] = value
+    return Checkpoint(arrays, meta)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"step": 10**6},
+        {"step": -1},
+        {"step": "3"},
+        {"seconds": None},
+        {"pack": {}},
+        {"pack": {"optimizer": "SGD", "steps": {}, "scheduler": None}},
+        {"stopping": {"best": [], "best_at": []}},
+        {"more": 1},
+        {"drop": "params/layer1.bias"},
+        {"drop": "state/exp_avg/layer1.bias"},
+        {"array": {"params/zz": np.zeros(1)}},
+        {"array": {"params/layer1.bias": np.zeros((1, 1))}},
+        {"array": {"state/exp_avg/layer1.bias": np.zeros((1, 1))}},
+        {"array": {"state/zz/layer1.bias": np.zeros((1, 4))}},
+        {"array": {"zz": np.zeros(1)}},
+    ],
+    ids=str,
+)
+def test_a_damaged_checkpoint_is_refused(changes, tmp_path):
+    chosen = config()
+    calls = iter(range(STEPS))
+    with create(chosen, tmp_path / "run") as store:
+        Trainer(Pack([chosen]), store, interrupted=lambda: next(calls) == 20).run()
+        with pytest.raises(StateError):
+            Trainer(Pack([chosen]), store).resume(spoiled(store.checkpoint(), **changes))
+
+
+def test_a_failed_run_keeps_its_rows_and_names_the_step(tmp_path, monkeypatch):
+    from optrun.problems.functions import Beale
+
+    steps = iter(range(100))
+
+    def failing(self, params, grads, batch):
+        if next(steps) == 30:
+            raise RuntimeError("a fault")
+        return loss_and_grad(self, params, grads, batch)
+
+    loss_and_grad = Beale.loss_and_grad
+    monkeypatch.setattr(Beale, "loss_and_grad", failing)
+    with pytest.raises(RunFailedError, match=r"RuntimeError: a fault \(after step 29\)"):
+        optrun.run({"problem": "beale", "optimizer": "SGD", "steps": 50}, directory=tmp_path / "run")
+    run = optrun.load_run(tmp_path / "run")
+    assert (run.status, run.curves["step"].tolist()) == (Status.FAILED, list(range(30)))
+    assert len((tmp_path / "run" / "metrics.csv").read_text().splitlines()) == 31
 
 
 def test_killed_at_random_instants_and_resumed_is_uninterrupted(tmp_path):
