@@ -64,7 +64,7 @@ def _cupy() -> Any:
     try:
         import cupy
     except ImportError as error:
-        raise MissingExtraError("the cupy backend needs CuPy: python -m pip install 'optrun[gpu]'") from error
+        raise MissingExtraError("the cupy backend needs CuPy: python -m pip install cupy-cuda12x") from error
     try:
         devices = cupy.cuda.runtime.getDeviceCount()
     except cupy.cuda.runtime.CUDARuntimeError as error:

@@ -10,8 +10,10 @@ import inspect
 import operator
 import re
 import sys
+import traceback
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
@@ -20,7 +22,7 @@ from typing import Annotated, Any, Generic, TypeVar, get_args, get_origin, get_t
 
 from annotated_types import Ge, Gt, Le, Lt
 
-from optrun.errors import ConfigError, PluginError, UnknownNameError, did_you_mean, fold
+from optrun.errors import ConfigError, OptrunError, PluginError, UnknownNameError, did_you_mean, fold
 
 T = TypeVar("T")
 
@@ -147,7 +149,8 @@ class Registry(Generic[T]):
         try:
             return self._classes[fold(name)]
         except KeyError:
-            raise UnknownNameError(f"unknown {self.kind} {name!r}.{did_you_mean(name, self)}") from None
+            hint = did_you_mean(name, self) or f" There are: {', '.join(self)}."
+            raise UnknownNameError(f"unknown {self.kind} {name!r}.{hint}") from None
 
     def __contains__(self, name: str) -> bool:
         self._load()
@@ -185,6 +188,19 @@ def load_plugin(target: str) -> None:
             importlib.import_module(target)
     except Exception as error:
         raise PluginError(f"plugin {target!r}: {type(error).__name__}: {error}") from error
+
+
+@contextmanager
+def blamed(name: str) -> Iterator[None]:
+    """Turn what the code of a registered class raises into a PluginError with its name and place."""
+    try:
+        yield
+    except (OptrunError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        *_, last = traceback.extract_tb(error.__traceback__)
+        place = f"{last.filename}:{last.lineno}"
+        raise PluginError(f"{name}: {type(error).__name__}: {error} ({place})") from error
 
 
 def _import_file(path: Path) -> None:

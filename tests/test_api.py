@@ -8,6 +8,9 @@ import pytest
 
 import optrun
 from optrun import errors
+from optrun.config import from_mapping
+from optrun.store import Store
+from optrun.training import Pack, Trainer
 
 CONFIG = {"problem": "beale", "optimizer": {"name": "Adam", "lr": 0.01}, "steps": 30}
 
@@ -64,3 +67,36 @@ def test_every_error_is_in_the_tree():
     for name, value in vars(errors).items():
         if isinstance(value, type) and issubclass(value, errors.OptrunError):
             assert name in tree
+
+
+def test_an_onlooker_that_fails_costs_no_run(tmp_path):
+    def fail(progress):
+        if progress.step > 0:
+            raise BrokenPipeError("gone")
+
+    config = {**CONFIG, "steps": 200_000, "checkpoint": {"every": "1ms"}}
+    with pytest.raises(BrokenPipeError):
+        optrun.run(config, observe=fail, directory="run")
+    assert optrun.load_run("run").status == "interrupted"
+
+
+def test_a_run_is_not_resumed_on_other_data(tmp_path):
+    rows = [f"{x},{x * 2 + 1}" for x in range(20)]
+    (tmp_path / "data.csv").write_text("\n".join(["x,y", *rows]))
+    problem = {"name": "linear_regression", "data": str(tmp_path / "data.csv")}
+    chosen = from_mapping({**CONFIG, "problem": problem})
+    with Store.create(
+        tmp_path, "x", directory=tmp_path / "run", config_yaml="", runs=[(chosen.to_dict(), 0)]
+    ) as store:
+        calls = iter(range(30))
+        Trainer(Pack([chosen]), store, interrupted=lambda: next(calls) == 3).run()
+    (tmp_path / "data.csv").write_text("\n".join(["x,y", *rows]).replace("7,15", "7,16"))
+    with pytest.raises(errors.StateError, match="data have changed"):
+        optrun.resume(tmp_path / "run")
+
+
+def test_overrides_are_a_list():
+    with pytest.raises(errors.ConfigError, match="list of strings"):
+        optrun.run(CONFIG, overrides="seed=1")
+    with pytest.raises(errors.ConfigError, match="has no directory"):
+        optrun.run(CONFIG, save=False, directory="x")

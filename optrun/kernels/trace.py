@@ -169,7 +169,7 @@ class Program:
 
 
 def trace(
-    update: Callable[..., None],
+    update: Callable[..., object],
     states: tuple[str, ...],
     hyperparameters: tuple[str, ...],
     flags: Mapping[str, Any],
@@ -184,7 +184,7 @@ def trace(
     variables = {name: Variable(node("input", name=name, is_array=True)) for name in ("p", *states)}
     gradient = Symbol(node("input", name="g", is_array=True))
     symbols = {name: Symbol(node("hyperparameter", name=name)) for name in hyperparameters}
-    update(
+    returned = update(
         variables["p"],
         -gradient if maximize else gradient,
         Symbol(node("t")),
@@ -192,7 +192,18 @@ def trace(
         **symbols,
         **flags,
     )
+    if returned is not None:
+        raise TypeError(
+            "update returns a value: it assigns in place, p -= … or p[:] = …, and returns nothing"
+        )
     outputs = {name: variable.node for name, variable in variables.items()}
+    untouched = [name for name, value in outputs.items() if value.op == "input" and value.name == name]
+    assigned = {name: value for name, value in outputs.items() if name not in untouched}
+    read = {value.name for value in in_order(assigned) if value.op == "input"}
+    for name in untouched:
+        if name != "p" and name not in read:
+            continue  # state that a flag turns off
+        raise TypeError(f"update never assigns {name} in place: write {name} -= … or {name}[:] = …")
     return Program(outputs, tuple(coefficients_of(outputs)))
 
 

@@ -28,7 +28,7 @@ from optrun.kernels.stepper import Engine
 from optrun.kernels.trace import Program, trace
 from optrun.optim.group_update import GroupUpdate
 from optrun.optim.param_group import ParamGroup, matching
-from optrun.registry import Option, optimizers, options_of
+from optrun.registry import Option, blamed, optimizers, options_of
 
 Hook = Callable[..., Any]
 
@@ -52,6 +52,7 @@ class Optimizer:
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if hasattr(cls, "update") and not cls.__name__.startswith("_"):
+            _check_signature(cls)
             optimizers.add(cls, cls.__name__)
 
     @classmethod
@@ -78,7 +79,8 @@ class Optimizer:
         others = dict(flags)
         maximize = others.pop("maximize")
         floats = tuple(name for name, option in cls.options().items() if option.is_float)
-        return trace(cls.update, cls.states(), floats, others, maximize=maximize)
+        with blamed(cls.__name__):
+            return trace(cls.update, cls.states(), floats, others, maximize=maximize)
 
     def __init__(
         self,
@@ -88,6 +90,11 @@ class Optimizer:
         engine: Engine | None = None,
         **defaults: Any,
     ) -> None:
+        if not isinstance(params, Parameters):
+            raise ConfigError(
+                f"{type(self).__name__}: parameters are a Parameters, for one lane Parameters.of({{name: array}})",
+                field="params",
+            )
         self.params = params
         self.param_groups: list[ParamGroup] = []
         self._engine = engine or NumpyEngine()
@@ -284,6 +291,15 @@ class HookHandle:
     def remove(self) -> None:
         """Unregister the hook."""
         self._hooks.pop(self, None)
+
+
+def _check_signature(rule: type[Optimizer]) -> None:
+    parameters = list(inspect.signature(rule.update).parameters.values())
+    first = [parameter.name for parameter in parameters if parameter.kind is parameter.POSITIONAL_ONLY]
+    if len(first) != 3:
+        raise TypeError(f"{rule.__name__}.update takes p, g, t before a slash: update(p, g, t, /, …)")
+    if "lr" not in options_of(rule.update):
+        raise TypeError(f"{rule.__name__}.update needs a hyperparameter lr after a star: update(…, *, lr: …)")
 
 
 def _copy(value: Any) -> Any:

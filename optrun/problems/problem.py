@@ -71,6 +71,11 @@ class Problem(ABC):
         """The parameters' names and shapes, in their order."""
 
     @property
+    def fingerprint(self) -> str:
+        """A hash of the data that is no part of the config: a run is not resumed on other data."""
+        return ""
+
+    @property
     def minimum(self) -> float | None:
         """The lowest value of the full objective, where it is known."""
         return None

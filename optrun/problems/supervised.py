@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from typing import Annotated, Any
 
 import numpy as np
@@ -76,6 +77,14 @@ class Supervised(Problem, ABC):
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         return self.layers.shapes
+
+    @property
+    def fingerprint(self) -> str:
+        digest = sha256()
+        for part in self.parts.values():
+            for values in part:
+                digest.update(np.ascontiguousarray(self.arrays.to_host(values)).tobytes())
+        return digest.hexdigest()
 
     def batches(self, seeds: Sequence[int]) -> Batches:
         if self.batch_size is None:

@@ -76,16 +76,20 @@ class LRScheduler:
     def validate_options(cls, options: Mapping[str, Any]) -> None:
         """Raise ConfigError for values that are impossible together."""
 
-    def __init__(self, optimizer: HasGroups | None = None, **options: Any) -> None:
+    def __init__(self, optimizer: HasGroups | None = None, *args: Any, **options: Any) -> None:
         self.optimizer = optimizer
         self.last_epoch = 0
-        self._options = self._checked(options)
+        names = list(self.options())
+        if len(args) > len(names):
+            raise ConfigError(f"{type(self).__name__}: at most {len(names)} options, {', '.join(names)}")
+        self._options = self._checked({**dict(zip(names, args, strict=False)), **options})
         self._first = 0
         self._rates: list[Sequence[Any]] = []
         if optimizer is not None:
             if optimizer.scheduler is not None:
                 raise ConfigError(
-                    f"{type(self).__name__}: the optimizer has a scheduler already; combine them in a SequentialLR"
+                    f"{type(self).__name__}: the optimizer has a scheduler already; combine them in a "
+                    "SequentialLR, whose parts are made without the optimizer"
                 )
             self._apply()
             optimizer.scheduler = self

@@ -27,8 +27,8 @@ def interruptible() -> Iterator[Interruption]:
 
     def note(number: int, frame: FrameType | None) -> None:
         interruption.signal = number
-        for caught in previous:
-            signal.signal(caught, signal.SIG_DFL)
+        for caught, handler in previous.items():
+            signal.signal(caught, handler)
 
     handlers = {caught: signal.getsignal(caught) for caught in (signal.SIGINT, signal.SIGTERM)}
     # Whoever started the process may have decided that a signal is ignored.

@@ -12,7 +12,8 @@ from optrun.errors import ConfigError, StateError
 from optrun.kernels import engine_named
 from optrun.optim import Optimizer
 from optrun.optim.param_group import matching
-from optrun.registry import optimizers, problems
+from optrun.problems import Problem
+from optrun.registry import blamed, optimizers, problems
 from optrun.schedulers import LRScheduler
 from optrun.training.stacking import built, stacked
 
@@ -20,6 +21,7 @@ from optrun.training.stacking import built, stacked
 class PackState(BaseModel):
     """What resuming a pack needs beside arrays."""
 
+    problem: str
     optimizer: str
     steps: dict[str, int]
     scheduler: dict[str, Any] | None
@@ -37,13 +39,16 @@ class Pack:
         _check_same(configs)
         self.configs = configs
         self.arrays = Arrays(config.backend, config.dtype)
-        self.problem = problems.find(config.problem.name)(self.arrays, **config.problem.options)
         seeds = [each.seed for each in configs]
-        self.steps = config.steps or (config.epochs or 0) * self.problem.steps_per_epoch
-        self.params = self._parameters(seeds)
-        self.batches = self.problem.batches(seeds)
-        self.optimizer = self._optimizer()
-        self.scheduler = self._scheduler()
+        with blamed(config.problem.name):
+            self.problem: Problem = problems.find(config.problem.name)(self.arrays, **config.problem.options)
+            self.steps = config.steps or (config.epochs or 0) * self.problem.steps_per_epoch
+            self.params = self._parameters(seeds)
+            self.batches = self.problem.batches(seeds)
+        with blamed(config.optimizer.name):
+            self.optimizer = self._optimizer()
+        with blamed(config.scheduler.name if config.scheduler else ""):
+            self.scheduler = self._scheduler()
 
     @property
     def lanes(self) -> int:
@@ -71,10 +76,19 @@ class Pack:
                 f"state/{name}/{parameter}": self.arrays.to_host(value) for name, value in entry.items()
             }
         scheduler = self.scheduler.state_dict() if self.scheduler is not None else None
-        return arrays, PackState(optimizer=optimizer["optimizer"], steps=steps, scheduler=scheduler)
+        return arrays, PackState(
+            problem=self.problem.fingerprint,
+            optimizer=optimizer["optimizer"],
+            steps=steps,
+            scheduler=scheduler,
+        )
 
     def load_state(self, arrays: Mapping[str, Array], state: "PackState") -> None:
         """Copy in what `state` returned; StateError where it does not fit."""
+        if state.problem != self.problem.fingerprint:
+            raise StateError(
+                "the data have changed since the run began: bring the old ones back, or run anew"
+            )
         entries: dict[str, dict[str, Any]] = {name: {"step": step} for name, step in state.steps.items()}
         values: dict[str, Array] = {}
         for key, value in arrays.items():

@@ -79,6 +79,7 @@ class Trainer:
         config = pack.configs[0]
         self._sink = sink
         self._observe = observe
+        self._onlooker_error: Exception | None = None
         self._interrupted = interrupted
         self._recorder = Recorder(pack)
         self._stopping = Stopping(config.stop, pack.lanes)
@@ -125,6 +126,8 @@ class Trainer:
                 reason = f"{type(error).__name__}: {error} (after step {self._step})"
                 self._fail(reason)
                 raise RunFailedError(reason) from error
+        if self._onlooker_error is not None:
+            raise self._onlooker_error
 
     def _take_steps(self) -> bool:
         """Take the steps; return whether all lanes have come to their end."""
@@ -135,7 +138,7 @@ class Trainer:
             loss = self.pack.arrays.to_host(device_loss)
             now = time.monotonic()
             seconds = self._spent + now - began
-            if self._interrupted():
+            if self._interrupted() or self._onlooker_error is not None:
                 self._commit(t, seconds, Status.INTERRUPTED)
                 return False
             if self._is_checkpoint_due(t, now - last_checkpoint):
@@ -267,7 +270,12 @@ class Trainer:
             at, metrics = self._last_evaluation
             evaluation = at, {name: float(of[0]) for name, of in metrics.items()}
         rows = partial(self._recorder.rows, 0)
-        self._observe(Progress(t, self.pack.steps, float(loss[0]), lr, alive, seconds, evaluation, rows))
+        progress = Progress(t, self.pack.steps, float(loss[0]), lr, alive, seconds, evaluation, rows)
+        try:
+            self._observe(progress)
+        except Exception as error:
+            # Whoever looks on must not cost the run: it is checkpointed at the next step, then the error goes on.
+            self._observe, self._onlooker_error = None, error
 
 
 class _Meta(BaseModel):

@@ -3,6 +3,7 @@
 Needs torch for the peers.
 """
 
+import importlib.util
 import resource
 import statistics
 import subprocess
@@ -173,6 +174,8 @@ def memory() -> None:
 
 def main() -> None:
     """Print every figure."""
+    if importlib.util.find_spec("torch") is None:
+        sys.exit("the peers of the benchmark need torch: python -m pip install torch")
     memory()
     digits()
     accuracy()

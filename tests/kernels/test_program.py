@@ -87,9 +87,10 @@ def test_the_engine_computes_what_numpy_does(rule, h, t):
 def test_a_term_whose_coefficient_is_zero_is_absent():
     def rule(p, g, t, /, a, *, h):
         p += h * a
+        a *= 2.0
 
     program = trace(rule, ("a",), ("h",), {})
-    (coefficient,) = program.coefficients
+    coefficient = next(each for each in program.coefficients if each.op == "hyperparameter")
     assert fold(program, {coefficient: Known.ZERO}, {"p"})["p"].op == "input"
     assert fold(program, {coefficient: Known.ONE}, {"p"})["p"].op == "add"
     assert fold(program, {coefficient: Known.SOME_ZERO}, {"p"})["p"].op == "where"
@@ -135,10 +136,32 @@ def test_a_rule_says_what_it_may_not_do():
     def text(p, g, t, /):
         p -= "x" * g
 
+    def nothing(p, g, t, /):
+        p = p - g
+
+    def returning(p, g, t, /):
+        p -= g
+        return p
+
     for rule, message in [
         (power_of_array, "not arrays"),
         (slice_of_array, "whole arrays"),
         (text, "not str"),
+        (nothing, "never assigns p"),
+        (returning, "returns a value"),
     ]:
         with pytest.raises(TypeError, match=message):
             trace(rule, (), (), {})
+
+
+def test_state_that_is_read_is_assigned():
+    def forgotten(p, g, t, /, a):
+        a = 0.9 * a + g
+        p -= a
+
+    def unused(p, g, t, /, a):
+        p -= g
+
+    with pytest.raises(TypeError, match="never assigns a in place"):
+        trace(forgotten, ("a",), (), {})
+    assert trace(unused, ("a",), (), {}).outputs["a"].op == "input"

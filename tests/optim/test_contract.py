@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from optrun.arrays import Arrays, Parameters
-from optrun.errors import ConfigError, StateError
+from optrun.errors import ConfigError, PluginError, StateError
 from optrun.kernels.numpy_engine import NumpyEngine
 from optrun.kernels.stepper import Stepper
 from optrun.kernels.trace import trace
@@ -524,7 +524,7 @@ def test_a_rule_cannot_branch_on_what_differs_between_lanes(rng):
                 p -= g
 
     try:
-        with pytest.raises(TypeError, match=r"use where\(\.\.\.\)"):
+        with pytest.raises(PluginError, match=r"Branching: TypeError: .* use where\(\.\.\.\) \(.*\.py:\d+\)"):
             Branching(parameters(rng)).step()
     finally:
         del optimizers._classes["branching"], optimizers._names["branching"]
@@ -596,3 +596,12 @@ def test_a_base_class_of_ones_own_is_no_optimizer():
 
     assert "_Base" not in optimizers
     assert "Shared" not in optimizers
+
+
+def test_a_signature_that_is_none_of_a_rule_is_refused_where_it_is_written():
+    with pytest.raises(TypeError, match="p, g, t before a slash"):
+        type("NoSlash", (Optimizer,), {"update": staticmethod(lambda p, g, t, *, lr=0.1: None)})
+    with pytest.raises(TypeError, match="needs a hyperparameter lr"):
+        type("NoRate", (Optimizer,), {"update": staticmethod(lambda p, g, t, /: None)})
+    with pytest.raises(ConfigError, match=r"Parameters\.of"):
+        SGD([np.zeros(3)])

@@ -197,3 +197,9 @@ def test_a_group_added_later_follows_from_its_own_rate():
     stepped.step()
     scheduler.step()
     assert scheduler.get_last_lr() == [0.05, 4.0]
+
+
+def test_options_may_be_given_by_position_as_in_torch():
+    assert StepLR(optimizer(), 2, 0.5).at(range(5), 1.0)[:, 0].tolist() == [1, 1, 0.5, 0.5, 0.25]
+    with pytest.raises(ConfigError, match="at most 2 options"):
+        StepLR(None, 2, 0.5, 7)
