@@ -7,7 +7,7 @@ OptrunError
 ├── StoreError (OSError)                 a run directory that cannot be created, read or trusted
 ├── RunFailedError (RuntimeError)        a run ended by an exception of a problem, an optimizer or a scheduler
 ├── MissingExtraError (ImportError)      an optional dependency that is not installed
-└── PluginError (ImportError)            a plugin that cannot be imported
+└── PluginError (ImportError)            a plugin that cannot be imported or used
 """
 
 from collections.abc import Iterable
@@ -47,7 +47,7 @@ class MissingExtraError(OptrunError, ImportError):
 
 
 class PluginError(OptrunError, ImportError):
-    """A plugin that cannot be imported."""
+    """A plugin that cannot be imported, or whose classes are not what they are registered as."""
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
@@ -56,13 +56,13 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return "" if near is None else f" Did you mean {near!r}?"
 
 
-def nearest(word: str, known: Iterable[str]) -> str | None:
+def nearest(word: str, known: Iterable[str], *, cutoff: float = 0.6) -> str | None:
     """Return the known word that someone who wrote this one most likely meant, or None where none is near."""
     by_fold = {fold(name): name for name in known}
     folded = fold(word)[:100]
     # Swapped letters are the commonest slip, and the one that difflib rates lowest in short words.
     swapped = [name for name in by_fold if sorted(name) == sorted(folded)]
-    matches = swapped or get_close_matches(folded, by_fold, n=1, cutoff=0.6)
+    matches = swapped or get_close_matches(folded, by_fold, n=1, cutoff=cutoff)
     return by_fold[matches[0]] if matches else None
 
 

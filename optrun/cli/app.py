@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from optrun import __version__
-from optrun.cli import configure, execute, inspect, names
+from optrun.cli import configure, execute, inspect, maintain, names
 from optrun.cli.exits import exit_code_of, reported
 
 app = typer.Typer(
@@ -20,13 +20,23 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-RUN, CONFIGS, RUNS = "Run", "Configs and names", "Finished runs"
+RUN, CONFIGS, RUNS = "Run", "Configs and names", "Look at runs"
 app.command(rich_help_panel=RUN)(execute.run)
 app.command(rich_help_panel=RUN)(execute.resume)
+app.command(rich_help_panel=CONFIGS)(configure.init)
 app.command(rich_help_panel=CONFIGS)(configure.validate)
+app.command(rich_help_panel=CONFIGS)(configure.config)
+app.command(rich_help_panel=CONFIGS)(configure.schema)
 app.command("list", rich_help_panel=CONFIGS)(names.list_names)
 app.command(rich_help_panel=CONFIGS)(names.show)
+app.command(rich_help_panel=RUNS)(inspect.ls)
+app.command(rich_help_panel=RUNS)(inspect.curves)
+app.command(rich_help_panel=RUNS)(inspect.plot)
+app.command(rich_help_panel=RUNS)(inspect.diff)
+app.command(rich_help_panel=RUNS)(inspect.watch)
 app.command(rich_help_panel=RUNS)(inspect.export)
+app.command(rich_help_panel=RUNS)(maintain.clean)
+app.command(rich_help_panel=CONFIGS)(maintain.doctor)
 
 
 def _print_version(wanted: bool) -> None:

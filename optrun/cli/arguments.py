@@ -1,13 +1,31 @@
 """Arguments and options that several commands share."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from optrun.cli import completion
+
+
+class Show(StrEnum):
+    """How the progress of a run is shown."""
+
+    AUTO = "auto"
+    LIVE = "live"
+    BAR = "bar"
+    PLAIN = "plain"
+    OFF = "off"
+
+
 Overrides = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[KEY=VALUE]…", help="Values that replace the file's, e.g. optimizer.lr=1e-2."),
+    typer.Argument(
+        metavar="KEY=VALUE",
+        help="Values that replace the file's, e.g. optimizer.lr=1e-2.",
+        autocompletion=completion.overrides,
+    ),
 ]
 Plugins = Annotated[
     list[str] | None,
@@ -17,8 +35,33 @@ Plugins = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the run directory alone, and no progress.")]
-Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="A YAML file.")]
-RunDirectory = Annotated[Path, typer.Argument(metavar="RUN_DIR", help="A directory that `optrun run` wrote.")]
+ShowOption = Annotated[
+    Show,
+    typer.Option(
+        "--progress", help="live: curves and figures; auto: what fits the terminal, plain lines elsewhere."
+    ),
+]
+Junit = Annotated[
+    Path | None, typer.Option("--junit", metavar="FILE", help="Write the outcome as JUnit XML for CI.")
+]
+Config = Annotated[
+    Path, typer.Argument(metavar="CONFIG", help="A YAML file.", autocompletion=completion.configs)
+]
+Configs = Annotated[
+    list[Path], typer.Argument(metavar="FILE…", help="YAML files.", autocompletion=completion.configs)
+]
+RunDirectory = Annotated[
+    Path,
+    typer.Argument(
+        metavar="RUN",
+        help="A run: its directory, its id or the beginning of it, or: latest.",
+        autocompletion=completion.runs,
+    ),
+]
+Runs = Annotated[
+    list[str],
+    typer.Argument(metavar="RUN…", help="One run or several.", autocompletion=completion.runs),
+]
 
 
 def load_plugins(targets: list[str] | None) -> None:

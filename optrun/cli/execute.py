@@ -1,11 +1,27 @@
 """The commands that run: `run`, `resume`."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from optrun.cli.arguments import Config, Json, Overrides, Plugins, Quiet, RunDirectory, load_plugins
+from optrun.cli.arguments import (
+    Config,
+    Json,
+    Junit,
+    Overrides,
+    Plugins,
+    Quiet,
+    RunDirectory,
+    Show,
+    ShowOption,
+    load_plugins,
+)
+
+if TYPE_CHECKING:
+    from optrun.api import Run
+    from optrun.config import Issue, Place, RunConfig
 
 
 def run(
@@ -17,6 +33,14 @@ def run(
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="The same as seed=N.")] = None,
     save: Annotated[bool, typer.Option("--save/--no-save", help="Write a run directory.")] = True,
+    smoke: Annotated[
+        bool, typer.Option("--smoke", help="Cut the run to a second or two and keep its shape.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", "-n", help="Say what would happen, and how long it takes.")
+    ] = False,
+    show: ShowOption = Show.AUTO,
+    junit: Junit = None,
     json: Json = False,
     quiet: Quiet = False,
     plugin: Plugins = None,
@@ -27,18 +51,32 @@ def run(
     """
     load_plugins(plugin)
     from optrun import api
-    from optrun.cli.outcome import print_outcome
+    from optrun.cli.ci import reporting
+    from optrun.cli.outcome import note_outcome, print_outcome
     from optrun.cli.progress import progress
-    from optrun.config import load
+    from optrun.config import resolve
 
-    chosen = load(config, [*(overrides or []), *([f"seed={seed}"] if seed is not None else [])])
-    with progress(chosen.name, quiet=quiet or json) as observe:
-        result = api.run(chosen, save=save, directory=output, observe=observe)
-    raise typer.Exit(print_outcome(result, json=json, quiet=quiet))
+    given = [*(overrides or []), *([f"seed={seed}"] if seed is not None else [])]
+    with reporting("run", junit) as report, report.case(" ".join([str(config), *given]), "run") as case:
+        resolved = resolve(config, given)
+        chosen = _smoke(resolved.config, quiet=quiet or json) if smoke else resolved.config
+        if dry_run:
+            _print_plan(chosen, output, save=save, json=json)
+            return
+        with progress(chosen, show, quiet=quiet or json) as observe:
+            result = api.run(chosen, save=save, directory=output, observe=observe)
+        misses = _misses(result, chosen, resolved.place)
+        note_outcome(case, result, misses)
+        report.issues += misses
+    raise typer.Exit(print_outcome(result, misses, json=json, quiet=quiet))
 
 
 def resume(
-    run_directory: RunDirectory, json: Json = False, quiet: Quiet = False, plugin: Plugins = None
+    run_directory: RunDirectory,
+    show: ShowOption = Show.AUTO,
+    json: Json = False,
+    quiet: Quiet = False,
+    plugin: Plugins = None,
 ) -> None:
     """Go on with an interrupted or killed run, as if nothing had happened.
 
@@ -46,9 +84,47 @@ def resume(
     """
     load_plugins(plugin)
     from optrun import api
-    from optrun.cli.outcome import print_outcome
+    from optrun.analysis.find import find_run
+    from optrun.cli.ci import reporting
+    from optrun.cli.outcome import note_outcome, print_outcome
     from optrun.cli.progress import progress
+    from optrun.config import Place, from_mapping
 
-    with progress(run_directory.name, quiet=quiet or json) as observe:
-        result = api.resume(run_directory, observe=observe)
-    raise typer.Exit(print_outcome(result, json=json, quiet=quiet))
+    path = find_run(run_directory)
+    with reporting("resume") as report, report.case(str(path), "resume") as case:
+        before = api.load_run(path)
+        config = from_mapping(before.config)
+        with progress(config, show, quiet=quiet or json, history=before.curves) as observe:
+            result = api.resume(path, observe=observe)
+        misses = _misses(result, config, lambda _: Place(str(path / "config.yaml")))
+        note_outcome(case, result, misses)
+        report.issues += misses
+    raise typer.Exit(print_outcome(result, misses, json=json, quiet=quiet))
+
+
+def _misses(
+    run: "Run", config: "RunConfig", place: "Callable[[tuple[str | int, ...]], Place | None]"
+) -> "list[Issue]":
+    """Return what a run was expected to reach and did not, each at its place."""
+    from optrun.config import Issue, Place, unmet
+
+    missed = unmet(config.expect, run.summary) if run.status.final else []
+    return [Issue.at(place(miss.path) or Place("expect"), miss.path[:2], miss.reason) for miss in missed]
+
+
+def _smoke(config: "RunConfig", *, quiet: bool) -> "RunConfig":
+    from optrun.config.smoke import smoke
+    from optrun.training import Pack
+
+    shortened, changes = smoke(config, Pack([config]).steps)
+    if not quiet:
+        typer.echo(f"smoke: {'; '.join(changes)}", err=True)
+    return shortened
+
+
+def _print_plan(config: "RunConfig", output: Path | None, *, save: bool, json: bool) -> None:
+    from optrun.cli.preview import destination, print_plan
+    from optrun.training import estimate
+
+    where = destination(config, output, save=save)
+    print_plan(config, estimate(config), where, json=json)

@@ -1,15 +1,19 @@
 """How a command ends: one clear line on stderr, and an exit code that says what kind of end it was."""
 
+import errno
 import os
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TextIO
 
 import typer
 
-from optrun.errors import MissingExtraError, OptrunError, RunFailedError
+from optrun.errors import MissingExtraError, OptrunError, RunFailedError, StoreError
+
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
 
 
 @dataclass
@@ -25,35 +29,76 @@ reported = Reported()
 def exit_code_of(command: Callable[[], Any]) -> int:
     """Run a command and return its exit code.
 
-    0 ok, 1 a run failed or diverged, 2 usage or config, 3 a missing extra, 130 and 143 interrupted, 141 a closed pipe.
+    0 ok, 1 a run, the machine or optrun itself failed, 2 usage or config, 3 a missing extra, 4 an expectation missed,
+    130 and 143 interrupted, 141 a closed pipe.
     """
+    if "GITHUB_ACTIONS" in os.environ and not {"FORCE_COLOR", "PY_COLORS"} & os.environ.keys():
+        # Typer takes it for a terminal with colours, also where the output goes into a pipe.
+        os.environ.setdefault("_TYPER_FORCE_DISABLE_TERMINAL", "1")
+    try:
+        code = _code_of(command)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        code = 141
+    except OSError as error:
+        _print(f"{error.filename or 'output'}: {(error.strerror or str(error)).lower()}")
+        code = 1
+    if code in (1, 141):
+        _abandon(sys.stdout)
+    return code
+
+
+def _code_of(command: Callable[[], Any]) -> int:
     try:
         command()
-        sys.stdout.flush()
     except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):
+            return 141
         return end.code if isinstance(end.code, int) else 1
     except typer.Exit as end:
         return end.exit_code
     except OptrunError as error:
         _print(f"{error}")
-        return 3 if isinstance(error, MissingExtraError) else 1 if isinstance(error, RunFailedError) else 2
+        return 3 if isinstance(error, MissingExtraError) else 1 if _is_of_the_machine(error) else 2
     except KeyboardInterrupt:
         _print("interrupted")
         return 130
     except MemoryError:
         _print("out of memory")
         return 1
-    except BrokenPipeError:
-        # Python flushes stdout once more at exit, which would complain again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
-    except OSError as error:
-        _print(f"{error.filename or 'error'}: {error.strerror or error}")
+    except OSError:
+        raise
+    except Exception as error:
+        _print(
+            f"this is a bug in optrun: {type(error).__name__}: {error} (optrun --debug … shows the traceback)"
+        )
         return 1
     return 0
+
+
+def _is_of_the_machine(error: OptrunError) -> bool:
+    """Return whether an error is nothing that the user wrote: a run that failed, a disk that is full."""
+    import sqlite3
+
+    cause = error.__cause__
+    if isinstance(cause, sqlite3.Error):
+        return cause.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
+    if isinstance(error, StoreError):
+        return isinstance(cause, OSError) and cause.errno in _DISK
+    return isinstance(error, RunFailedError)
+
+
+def _abandon(stream: TextIO) -> None:
+    """Let go of a stream that cannot be written: Python would flush it once more at exit, and complain."""
+    try:
+        stream.flush()
+    except OSError:
+        with suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _print(message: str) -> None:
     if reported.debug:
         traceback.print_exc()
-    print(message, file=sys.stderr)
+    with suppress(OSError):
+        print(message, file=sys.stderr)

@@ -1,4 +1,4 @@
-"""The commands that read runs: `export`."""
+"""The commands that look at runs: `ls`, `curves`, `plot`, `diff`, `export`."""
 
 import sys
 from pathlib import Path
@@ -6,15 +6,138 @@ from typing import Annotated
 
 import typer
 
-from optrun.cli.arguments import RunDirectory
+from optrun.cli import completion
+from optrun.cli.arguments import Json, Plugins, RunDirectory, load_plugins
+
+Folder = Annotated[Path, typer.Argument(metavar="[DIR]", help="The directory of the runs.")]
+Metric = Annotated[str, typer.Option("--metric", "-m", help="The curve: loss, lr, grad_norm, …")]
+Log = Annotated[
+    bool | None,
+    typer.Option("--log/--linear", help="The axis; by default logarithmic where that shows more."),
+]
+
+
+def ls(
+    directory: Folder = Path("runs"),
+    status: Annotated[
+        list[str] | None, typer.Option("--status", "-s", help="Only runs of this status; repeatable.")
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=0, help="How many at most; 0 is all.")] = 20,
+    json: Json = False,
+) -> None:
+    """List the runs in a directory, newest first.
+
+    A run that is `killed` lost its process; `optrun resume` goes on with it.
+
+    Example: optrun ls --status diverged
+    """
+    from optrun.cli.listing import print_runs
+
+    print_runs(directory, tuple(status or ()), limit, json=json)
+
+
+def curves(
+    runs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="RUN…",
+            help="Runs; with --schedule a config and KEY=VALUE overrides.",
+            autocompletion=completion.runs,
+        ),
+    ] = None,
+    metric: Metric = "loss",
+    log: Log = None,
+    evaluations: Annotated[
+        bool, typer.Option("--evaluations", "-e", help="Draw the evaluations of the metric as well.")
+    ] = False,
+    schedule: Annotated[
+        bool, typer.Option("--schedule", help="Draw the lr of a config before anything runs.")
+    ] = False,
+    width: Annotated[int | None, typer.Option(min=24, max=1000, help="Columns.")] = None,
+    height: Annotated[int | None, typer.Option(min=5, max=200, help="Lines of the larger picture.")] = None,
+    plugin: Plugins = None,
+) -> None:
+    """Draw loss and lr of runs in the terminal, several in one picture.
+
+    Examples: optrun curves latest; optrun curves --schedule configs/digits_mlp.yaml steps=1000
+    """
+    load_plugins(plugin)
+    from optrun.cli.drawing import print_curves, print_schedule
+    from optrun.errors import ConfigError
+
+    if not runs:
+        raise ConfigError(
+            "name a config: optrun curves --schedule CONFIG" if schedule else "name a run, or: latest"
+        )
+    if schedule:
+        print_schedule(Path(runs[0]), runs[1:], log, width, height)
+    else:
+        print_curves(runs, metric, log, width, height, evaluations=evaluations)
+
+
+def plot(
+    runs: Annotated[
+        list[str], typer.Argument(metavar="RUN…", help="One run or several.", autocompletion=completion.runs)
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="A file that ends in .png, .svg or .pdf.")
+    ],
+    metric: Metric = "loss",
+    log: Log = None,
+) -> None:
+    """Draw loss and lr of runs into a PNG, SVG or PDF file; needs the extra `plots`.
+
+    Example: optrun plot latest -o curves.png
+    """
+    from optrun.analysis.figure import format_of, save_figure
+    from optrun.cli.drawing import loaded
+    from optrun.errors import ConfigError
+    from optrun.store.directory import replace_file
+
+    format = format_of(output)
+    drawn = loaded(runs, metric)
+    try:
+        replace_file(output, lambda stream: save_figure(drawn, stream, format, metric=metric, log=log))
+    except OSError as error:
+        raise ConfigError(f"{output}: {(error.strerror or str(error)).lower()}") from error
+    print(output)
+
+
+def diff(
+    a: RunDirectory,
+    b: RunDirectory,
+    json: Json = False,
+    exit_code: Annotated[
+        bool,
+        typer.Option("--exit-code", help="End with 1 where configs or results differ; with 0 otherwise."),
+    ] = False,
+) -> None:
+    """Show how two runs differ: config, environment, summary, and where their curves part, to the last bit.
+
+    Example: optrun diff runs/20261122-141503 latest
+    """
+    from optrun.cli.listing import print_difference
+
+    identical = print_difference(a, b, json=json)
+    if exit_code and not identical:
+        raise typer.Exit(1)
 
 
 def export(
     run_directory: RunDirectory,
-    format: Annotated[str, typer.Option("--format", "-f", metavar="csv|npz|json", help="The form.")] = "csv",
+    format: Annotated[
+        str,
+        typer.Option(
+            "--format", "-f", metavar="csv|npz|json", help="The form.", autocompletion=completion.formats
+        ),
+    ] = "csv",
     output: Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="A file; - is stdout.")] = "-",
 ) -> None:
-    """Write the curves of a run as CSV, NPZ or JSON."""
+    """Write the curves of a run as CSV, NPZ or JSON.
+
+    Example: optrun export latest --format csv -o curves.csv
+    """
+    from optrun.analysis.find import find_run
     from optrun.errors import ConfigError, did_you_mean
     from optrun.store import FORMATS, Store
     from optrun.store import export as write
@@ -22,7 +145,7 @@ def export(
 
     if format not in FORMATS:
         raise ConfigError(f"unknown format {format!r}: {', '.join(FORMATS)}.{did_you_mean(format, FORMATS)}")
-    with Store.open(run_directory) as store:
+    with Store.open(find_run(run_directory)) as store:
         if output != "-":
             try:
                 replace_file(Path(output), lambda stream: write(store, 0, format, stream))
@@ -32,3 +155,23 @@ def export(
             raise ConfigError("npz is binary: name a file with -o")
         else:
             write(store, 0, format, sys.stdout.buffer)
+
+
+def watch(run: RunDirectory) -> None:
+    """Follow a run from another terminal until it ends, as of its last checkpoint.
+
+    Ctrl-C leaves; the run goes on. It ends with 1 where the run failed, diverged or was killed.
+
+    Example: optrun watch latest
+    """
+    from optrun.analysis.find import find_run
+    from optrun.cli.look import quoted
+    from optrun.cli.watching import watch_run
+
+    path = find_run(run)
+    try:
+        code = watch_run(path)
+    except KeyboardInterrupt:
+        print(f"left; to follow it again: optrun watch {quoted(path)}", file=sys.stderr)
+        code = 130
+    raise typer.Exit(code)

@@ -1,21 +1,29 @@
-"""The commands about names: `list`, `show`."""
+"""The commands about names, and `show`, which tells what a name or a run is."""
 
 from typing import Annotated
 
 import typer
 
+from optrun.cli import completion
 from optrun.cli.arguments import Json, Plugins, load_plugins
 
 
 def list_names(
     kind: Annotated[
         str | None,
-        typer.Argument(metavar="[optimizers|schedulers|problems|datasets]", help="What to list; all of it."),
+        typer.Argument(
+            metavar="[KIND]",
+            help="One of optimizers, schedulers, problems, datasets, metrics; all of them.",
+            autocompletion=completion.kinds,
+        ),
     ] = None,
     json: Json = False,
     plugin: Plugins = None,
 ) -> None:
-    """List the names that a config may use."""
+    """List the names that a config may use.
+
+    Example: optrun list optimizers
+    """
     load_plugins(plugin)
     from optrun.cli.describe import print_list
 
@@ -23,12 +31,36 @@ def list_names(
 
 
 def show(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="An optimizer, a scheduler or a problem.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME|RUN",
+            help="An optimizer, scheduler, problem, data set or metric; a run.",
+            autocompletion=completion.names,
+        ),
+    ],
     json: Json = False,
     plugin: Plugins = None,
 ) -> None:
-    """Show what a name stands for: its maths, its options with bounds and defaults, and YAML to paste."""
-    load_plugins(plugin)
-    from optrun.cli.describe import print_description
+    """Show what a name stands for, with YAML to paste, or what a run was and how it ended.
 
-    print_description(name, json=json)
+    A run is a directory, an id below runs/, the beginning of one, or `latest`.
+
+    Examples: optrun show Adam; optrun show latest
+    """
+    load_plugins(plugin)
+    from optrun.analysis.find import known_run, matching_runs, run_directories
+    from optrun.cli.describe import is_name, names, print_description
+    from optrun.cli.overview import print_run
+    from optrun.errors import UnknownNameError, did_you_mean
+
+    run = known_run(name)
+    if run is None and is_name(name):
+        print_description(name, json=json)
+        return
+    matches = [run] if run is not None else matching_runs(name)
+    if len(matches) != 1:
+        known = [*names(), *(each.name for each in run_directories()[:1000])]
+        several = f": {len(matches)} runs begin so, e.g. {matches[0].name}" if matches else ""
+        raise UnknownNameError(f"no name and no run is called {name!r}{several}.{did_you_mean(name, known)}")
+    print_run(matches[0], json=json)

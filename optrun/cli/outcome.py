@@ -3,12 +3,28 @@
 import json as json_module
 import shlex
 import sys
+from collections.abc import Sequence
 
 from optrun.api import Run
+from optrun.cli.junit import Case
+from optrun.config import Issue
 from optrun.store import Status
 
 
-def print_outcome(run: Run, *, json: bool, quiet: bool) -> int:
+def note_outcome(case: Case, run: Run, misses: Sequence[Issue]) -> None:
+    """Note for a CI server how a run ended and which expectations it missed."""
+    case.outcome = str(run.status)
+    case.figures = {"steps": str(run.steps)} | {name: _shown(value) for name, value in run.summary.items()}
+    if run.status is Status.INTERRUPTED:
+        case.problem, case.messages = "error", [f"interrupted at step {run.steps}"]
+    elif run.status is Status.DIVERGED:
+        case.problem, case.messages = "failure", [run.reason]
+    elif misses:
+        case.problem, case.outcome = "failure", "expectation missed"
+    case.messages += map(str, misses)
+
+
+def print_outcome(run: Run, misses: Sequence[Issue], *, json: bool, quiet: bool) -> int:
     """Print how a run ended, what came of it and what to type next; return the exit code."""
     if json:
         print(
@@ -19,6 +35,7 @@ def print_outcome(run: Run, *, json: bool, quiet: bool) -> int:
                     "reason": run.reason,
                     "steps": run.steps,
                     **run.summary,
+                    **({"expect": [*map(str, misses)] or "met"} if run.config.get("expect") else {}),
                 },
                 allow_nan=False,
             )
@@ -27,11 +44,15 @@ def print_outcome(run: Run, *, json: bool, quiet: bool) -> int:
         print(run.path or "")
     else:
         _print_summary(run)
+    for miss in misses:
+        print(miss, file=sys.stderr)
     if run.status is Status.INTERRUPTED:
         where = f": optrun resume {shlex.quote(str(run.path))}" if run.path else ", and was not saved"
         print(f"interrupted at step {run.steps}{where}", file=sys.stderr)
         return 128 + (run.signal or 2)
-    return 1 if run.status in (Status.DIVERGED, Status.FAILED) else 0
+    if run.status in (Status.DIVERGED, Status.FAILED):
+        return 1
+    return 4 if misses else 0
 
 
 def _print_summary(run: Run) -> None:
@@ -39,9 +60,13 @@ def _print_summary(run: Run) -> None:
     print(f"{run.config['name']}: {run.status} after {run.steps} steps{reason}")
     width = max(map(len, run.summary), default=0)
     for name, value in run.summary.items():
-        print(f"  {name:<{width}}  {'not finite' if value is None else format(value, '.6g')}")
+        print(f"  {name:<{width}}  {_shown(value)}")
     if run.path:
         print(run.path)
         if run.status is not Status.INTERRUPTED:
             path = shlex.quote(str(run.path))
-            print(f"next: optrun export {path} --format csv -o curves.csv", file=sys.stderr)
+            print(f"next: optrun curves {path}\n      optrun export {path} -o curves.csv", file=sys.stderr)
+
+
+def _shown(value: float | None) -> str:
+    return "not finite" if value is None else f"{value:.6g}"

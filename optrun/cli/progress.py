@@ -1,44 +1,75 @@
-"""Progress of a run on stderr: a bar on a terminal, now and then a plain line elsewhere."""
+"""Progress of a run on stderr: a panel or a bar on a terminal, now and then a plain line elsewhere."""
 
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
+from optrun.arrays import Array
+from optrun.cli.arguments import Show
+from optrun.cli.pace import Pace
+from optrun.config import RunConfig
+from optrun.errors import ConfigError
 from optrun.training import Progress
 
 LINE_SECONDS = 10.0
+SMALLEST = (60, 15)
+"""The columns and lines below which there is no room for a panel."""
+
+Observer = Callable[[Progress], None]
 
 
-@contextmanager
-def progress(name: str, *, quiet: bool) -> Iterator[Callable[[Progress], None] | None]:
-    """Give the function that shows how far a run is, or None where nothing is to be shown."""
+def progress(
+    config: RunConfig, show: Show, *, quiet: bool, history: Mapping[str, Array] | None = None
+) -> AbstractContextManager[Observer | None]:
+    """Give the function that shows how far a run is, or None where nothing is to be shown.
+
+    ``history`` are the curves of a run that goes on. Raises ConfigError for a panel or a bar without a terminal.
+    """
+    if show in (Show.LIVE, Show.BAR) and not _is_terminal():
+        raise ConfigError(f"--progress {show} needs a terminal on stderr, one that can move its cursor")
+    match _automatic(quiet) if show is Show.AUTO else show:
+        case Show.LIVE:
+            from rich.console import Console
+
+            from optrun.cli.panel import panel
+
+            return panel(config, Console(stderr=True), history)
+        case Show.BAR:
+            return _bar(config.name)
+        case Show.PLAIN:
+            return nullcontext(_Lines())
+        case _:
+            return nullcontext(None)
+
+
+def _is_terminal() -> bool:
+    return sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+
+
+def _automatic(quiet: bool) -> Show:
     if quiet:
-        yield None
-    elif sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
-        with _bar(name) as observe:
-            yield observe
-    else:
-        yield _Lines()
+        return Show.OFF
+    if not _is_terminal() or os.environ.get("CI"):
+        return Show.PLAIN
+    columns, lines = os.get_terminal_size(sys.stderr.fileno())
+    return Show.LIVE if columns >= SMALLEST[0] and lines >= SMALLEST[1] else Show.BAR
 
 
 class _Lines:
-    """A line at the first tenth of the steps that is reached, and then each tenth or every ten seconds."""
+    """A line for each tenth of the steps, or every ten seconds; the first as soon as there is a rate."""
 
     def __init__(self) -> None:
-        self._began = time.monotonic()
-        self._first: int | None = None
+        self._pace = Pace()
         self._next_step = 0.0
-        self._next_time = self._began
+        self._next_time = 0.0
 
     def __call__(self, now: Progress) -> None:
-        if self._first is None:
-            self._first = now.step
-        seconds = time.monotonic()
-        if now.step < self._next_step and seconds < self._next_time:
+        self._pace.note(now.step)
+        seconds, rate = time.monotonic(), self._pace.rate
+        if rate is None or (now.step < self._next_step and seconds < self._next_time):
             return
-        rate = (now.step - self._first) / max(seconds - self._began, 1e-9)
         print(
             f"step {now.step}/{now.steps}  loss {now.loss:.4g}  lr {now.lr:.4g}  {rate:,.0f} steps/s",
             file=sys.stderr,
@@ -48,7 +79,7 @@ class _Lines:
 
 
 @contextmanager
-def _bar(name: str) -> Iterator[Callable[[Progress], None]]:
+def _bar(name: str) -> Iterator[Observer]:
     from rich.console import Console
     from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
@@ -56,23 +87,17 @@ def _bar(name: str) -> Iterator[Callable[[Progress], None]]:
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=None),
-        TextColumn("{task.completed}/{task.total}"),
-        TextColumn("loss {task.fields[loss]:.4g}  lr {task.fields[lr]:.3g}"),
-        TextColumn("{task.fields[rate]:,.0f} steps/s"),
+        TextColumn("{task.percentage:.0f} %"),
+        TextColumn("loss {task.fields[loss]:.4g}"),
         TimeRemainingColumn(),
     )
-    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(name[:24], total=None, visible=False, loss=0.0, lr=0.0, rate=0.0)
-        first: tuple[int, float] | None = None
+    console = Console(stderr=True)
+    with Bar(*columns, console=console, transient=True, refresh_per_second=4) as bar:
+        # A cursor that is not hidden need not be shown again after a kill.
+        console.show_cursor(True)
+        task = bar.add_task(name[:24], total=None, visible=False, loss=0.0)
 
         def observe(now: Progress) -> None:
-            nonlocal first
-            seconds = time.monotonic()
-            if first is None:
-                first = (now.step, seconds)
-            rate = (now.step - first[0]) / max(seconds - first[1], 1e-9)
-            bar.update(
-                task, completed=now.step, total=now.steps, visible=True, loss=now.loss, lr=now.lr, rate=rate
-            )
+            bar.update(task, completed=now.step, total=now.steps, visible=True, loss=now.loss)
 
         yield observe

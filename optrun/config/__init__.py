@@ -1,4 +1,4 @@
-"""YAML with positions → pydantic models → errors people can act on; overrides."""
+"""YAML with positions → pydantic models → errors people can act on; `extends` and overrides."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,15 +7,15 @@ from typing import Any
 from optrun.config.components import Component, OptimizerComponent, ParamGroup
 from optrun.config.durations import Duration
 from optrun.config.errors import ConfigErrors, Issue, Place
+from optrun.config.expect import Bounds, Unmet, unmet
 from optrun.config.models import METRICS, Checkpoint, Evaluate, Record, RunConfig, Stop
-from optrun.config.overrides import override
-from optrun.config.reader import MAX_BYTES, Document, decode, read
+from optrun.config.reader import Document, read
+from optrun.config.resolve import Origin, Resolved, resolve, resolved
 from optrun.config.tree import Node
-from optrun.config.validate import validate
-from optrun.errors import nearest
 
 __all__ = [
     "METRICS",
+    "Bounds",
     "Checkpoint",
     "Component",
     "ConfigErrors",
@@ -23,13 +23,19 @@ __all__ = [
     "Evaluate",
     "Issue",
     "OptimizerComponent",
+    "Origin",
     "ParamGroup",
+    "Place",
     "Record",
+    "Resolved",
     "RunConfig",
     "Stop",
+    "Unmet",
     "from_mapping",
     "load",
     "parse",
+    "resolve",
+    "unmet",
 ]
 
 _NOWHERE = "<config>"
@@ -38,15 +44,9 @@ _NOWHERE = "<config>"
 def load(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
     """Return the config in a YAML file, with overrides such as ``optimizer.lr=1e-3`` applied.
 
-    Raises ConfigErrors with every issue of the file and its place.
+    Raises ConfigErrors with every issue of the file, and of those it extends, and its place.
     """
-    path = Path(path)
-    try:
-        with path.open("rb") as file:
-            raw = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise ConfigErrors([Issue.at(Place(str(path)), (), _unreadable(path, error))]) from None
-    return parse(decode(raw, str(path)), str(path), overrides)
+    return resolve(path, overrides).config
 
 
 def parse(text: str, source: str = _NOWHERE, overrides: Sequence[str] = ()) -> RunConfig:
@@ -54,7 +54,7 @@ def parse(text: str, source: str = _NOWHERE, overrides: Sequence[str] = ()) -> R
 
     Raises ConfigErrors with every issue of the text and its place.
     """
-    return _config(read(text, source), source, overrides)
+    return resolved(read(text, source), overrides).config
 
 
 def from_mapping(data: Mapping[str, Any], overrides: Sequence[str] = ()) -> RunConfig:
@@ -62,17 +62,4 @@ def from_mapping(data: Mapping[str, Any], overrides: Sequence[str] = ()) -> RunC
 
     Raises ConfigErrors with every issue of the values and its path.
     """
-    return _config(Document(Node.of(data, Place(_NOWHERE)), [], set()), _NOWHERE, overrides)
-
-
-def _config(document: Document, source: str, overrides: Sequence[str]) -> RunConfig:
-    root, issues = override(document.root, overrides)
-    name, folder = ("run", Path()) if source.startswith("<") else (Path(source).stem, Path(source).parent)
-    return validate(Document(root, [*document.issues, *issues], document.spoiled), name, folder)
-
-
-def _unreadable(path: Path, error: OSError) -> str:
-    reason = (error.strerror or str(error)).lower()
-    beside = [str(other) for other in path.parent.glob("*.y*ml")] if path.parent.is_dir() else []
-    near = nearest(str(path), beside) if isinstance(error, FileNotFoundError) else None
-    return reason if near is None else f"{reason}. Did you mean {near!r}?"
+    return resolved(Document(Node.of(data, Place(_NOWHERE)), [], set()), overrides).config

@@ -7,11 +7,22 @@ from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaH
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
+from optrun import registry
 from optrun.config.explain import MISSING, failure, shown, unknown_key
 from optrun.config.schema import GROUPS, options_model
 from optrun.config.tree import Path
 from optrun.errors import ConfigError, UnknownNameError, did_you_mean, fold
 from optrun.registry import Registry
+
+REGISTRIES: dict[str, Registry[Any]] = {
+    "problem": registry.problems,
+    "optimizer": registry.optimizers,
+    "scheduler": registry.schedulers,
+}
+"""The sections of a config that name a registered class."""
+
+NESTED = "x-optrun-component"
+"""In a JSON schema from pydantic, what stands for a component of a kind."""
 
 
 class Component(BaseModel):
@@ -67,8 +78,8 @@ class Named:
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
-        name = {"type": "string", "enum": list(self.registry)}
-        return {"anyOf": [name, {"type": "object", "properties": {"name": name}, "required": ["name"]}]}
+        # Its definition is no model's, and pydantic knows no references but its own.
+        return {NESTED: self.registry.kind}
 
     def validated(self, value: Any) -> Component:
         """Return the component that a name, or a mapping with a name, stands for."""

@@ -38,6 +38,17 @@ class Issue:
         return ": ".join(part for part in (str(place), self.path, self.message) if part)
 
 
+def in_order(issues: Sequence[Issue], first: str) -> list[Issue]:
+    """Return the issues as they stand: file by file, `first` before the others, and overrides at the end."""
+    return sorted(
+        issues,
+        key=lambda issue: (
+            issue.line is None,
+            issue.line is not None and (issue.file != first, issue.file, issue.line, issue.column or 0),
+        ),
+    )
+
+
 class ConfigErrors(ConfigError):
     """Everything that is wrong with a config, one line per issue."""
 

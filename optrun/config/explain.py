@@ -22,6 +22,7 @@ _MUST: dict[str, tuple[str, type]] = {
     "string_type": ("must be a string", str),
     "list_type": ("must be a list", list),
     "model_type": ("must be a mapping", dict),
+    "dict_type": ("must be a mapping", dict),
     "finite_number": ("must be finite", float),
 }
 _BOUNDS = {
@@ -57,7 +58,7 @@ def explained(
     for each in error.errors(include_url=False):
         loc = tuple(step for step in each["loc"] if step not in tags)
         loc = (*moved[loc[0]], *loc[1:]) if loc and loc[0] in moved else loc
-        details.append((loc, _in_words(each, known), each["input"]))
+        details.append((loc, in_words(each, known), each["input"]))
     return _error(details)
 
 
@@ -116,7 +117,8 @@ def _wrong_type(kind: str, value: Any) -> str:
     return text
 
 
-def _in_words(error: ErrorDetails, known: Sequence[str]) -> PydanticCustomError:
+def in_words(error: ErrorDetails, known: Sequence[str]) -> PydanticCustomError:
+    """Return one of pydantic's errors in words; `known` are the keys of its mapping."""
     if error["type"] == "extra_forbidden":
         return unknown_key(known)
     if error["type"] == UNKNOWN_KEY:

@@ -9,16 +9,15 @@ from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
-    SerializerFunctionWrapHandler,
-    model_serializer,
     model_validator,
 )
 
 from optrun import registry
 from optrun.config.components import Component, Named, OptimizerComponent
 from optrun.config.durations import Duration
+from optrun.config.expect import Expectations
 from optrun.config.explain import failure, not_one_of
-from optrun.config.schema import INTEGRAL, Model, union
+from optrun.config.schema import INTEGRAL, Section, union
 from optrun.config.writer import to_yaml
 from optrun.errors import ConfigError
 
@@ -28,52 +27,41 @@ Metric = Literal["loss", "lr", "grad_norm", "update_norm", "param_norm"]
 Count = Annotated[int, Ge(1), INTEGRAL]
 
 
-class _Section(Model):
-    """A part of the config; what is off is left out of its dump."""
-
-    @model_serializer(mode="wrap")
-    def _what_is_on(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        defaults = {name: field.default for name, field in type(self).model_fields.items()}
-        dumped: dict[str, Any] = handler(self)
-        return {
-            key: value
-            for key, value in dumped.items()
-            if value != {} and not (value is None and defaults[key] is None)
-        }
-
-
 def _always_recorded(metrics: list[str]) -> list[str]:
     return [metric for metric in METRICS if metric in ("loss", "lr", *metrics)]
 
 
-class Record(_Section):
+class Record(Section):
     """Which metrics are recorded (the loss and the lr always are), and at which steps."""
 
-    every: Count = 1
-    metrics: Annotated[list[Metric], AfterValidator(_always_recorded)] = Field(
+    every: Annotated[Count, "steps from one row to the next"] = 1
+    metrics: Annotated[list[Metric], AfterValidator(_always_recorded), "besides loss and lr"] = Field(
         default=[], validate_default=True
     )
 
 
-class Evaluate(_Section):
+class Evaluate(Section):
     """How often the full objective is evaluated, in steps; by default at the end alone."""
 
-    every: Count | None = None
+    every: Annotated[Count | None, "steps from one evaluation to the next"] = None
 
 
-class Checkpoint(_Section):
+class Checkpoint(Section):
     """How often a checkpoint is committed: in steps or in time; None is never."""
 
-    every: union([Count, Duration, type(None)]) = Duration("30s")  # type: ignore[valid-type]
+    every: Annotated[
+        union([Count, Duration, type(None)]),  # type: ignore[valid-type]
+        "steps, or time such as 30s, from one checkpoint to the next",
+    ] = Duration("30s")
 
 
-class Stop(_Section):
+class Stop(Section):
     """What ends a run early: a loss reached or exceeded, steps without improvement, a span of time."""
 
-    target: float | None = None
-    divergence: Annotated[float, Gt(0)] | None = None
-    patience: Count | None = None
-    time: Duration | None = None
+    target: Annotated[float | None, "a loss that is low enough"] = None
+    divergence: Annotated[Annotated[float, Gt(0)] | None, "a loss that is too high"] = None
+    patience: Annotated[Count | None, "steps without a new lowest loss"] = None
+    time: Annotated[Duration | None, "such as 10m"] = None
 
 
 def _known_engine(name: str) -> str:
@@ -84,31 +72,44 @@ def _known_engine(name: str) -> str:
     return name
 
 
-def _off(**values: Any) -> BeforeValidator:
-    return BeforeValidator(lambda value: values if value is None else value)
+def _off(model: type[Section], **values: Any) -> BeforeValidator:
+    def validator(value: Any) -> Any:
+        return values if value is None else value
+
+    return BeforeValidator(validator, json_schema_input_type=model | None)
 
 
-class RunConfig(_Section):
+class RunConfig(Section):
     """Everything that decides what a run computes, complete: what was not given has its default.
 
     `problem`, `optimizer` and `scheduler` have a `name` to look up in the registry and `options` to call the
     class with. Exactly one of `steps` and `epochs` is set.
     """
 
-    name: Annotated[str, MinLen(1)]
-    problem: Annotated[Component, Named(registry.problems)]
-    optimizer: Annotated[OptimizerComponent, Named(registry.optimizers)]
-    scheduler: Annotated[Component, Named(registry.schedulers)] | None = None
-    steps: Count | None = None
-    epochs: Count | None = None
-    seed: Annotated[int, Ge(0), Lt(2**63), INTEGRAL] = 0
-    dtype: Literal["float32", "float64"] = "float32"
-    backend: Literal["numpy", "cupy"] = "numpy"
-    engine: Annotated[str, AfterValidator(_known_engine)] = "auto"
-    record: Record = Record()
-    evaluate: Annotated[Evaluate, _off()] = Evaluate()
-    checkpoint: Annotated[Checkpoint, _off(every=None)] = Checkpoint()
-    stop: Annotated[Stop, _off()] = Stop()
+    name: Annotated[str, MinLen(1), "of the run and its directory; by default the file's"]
+    problem: Annotated[Component, Named(registry.problems), "what is minimised, by its name or with options"]
+    optimizer: Annotated[OptimizerComponent, Named(registry.optimizers), "by its name or with options"]
+    scheduler: Annotated[
+        Annotated[Component, Named(registry.schedulers)] | None, "of the learning rate; constant without one"
+    ] = None
+    steps: Annotated[Count | None, "updates; or give epochs"] = None
+    epochs: Annotated[Count | None, "passes over the training data; or give steps"] = None
+    seed: Annotated[int, Ge(0), Lt(2**63), INTEGRAL, "of everything that is drawn"] = 0
+    dtype: Annotated[Literal["float32", "float64"], "of parameters, gradients and state"] = "float32"
+    backend: Annotated[Literal["numpy", "cupy"], "CPU or GPU"] = "numpy"
+    engine: Annotated[str, AfterValidator(_known_engine), "what executes the optimizer's rule"] = "auto"
+    record: Annotated[Record, "which curves, and how often"] = Record()
+    evaluate: Annotated[Evaluate, _off(Evaluate), "how often all data are evaluated"] = Evaluate()
+    checkpoint: Annotated[Checkpoint, _off(Checkpoint, every=None), "how often; null is never"] = Checkpoint()
+    stop: Annotated[Stop, _off(Stop), "what ends the run early"] = Stop()
+    expect: Annotated[Expectations, "bounds of final figures; exit code 4 where one is missed"] = Field(
+        default={}
+    )
+
+    @classmethod
+    def known_keys(cls) -> list[str]:
+        """Return the keys that a file may have; what it `extends` is merged before there is a config."""
+        return [*super().known_keys(), "extends"]
 
     @model_validator(mode="after")
     def _steps_or_epochs(self) -> "RunConfig":

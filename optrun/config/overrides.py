@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from optrun.config.errors import ConfigErrors, Issue, Place
 from optrun.config.explain import shown
+from optrun.config.extends import EXTENDS
 from optrun.config.reader import read
 from optrun.config.tree import Node
 
@@ -27,6 +28,8 @@ def _applied(root: Node, text: str) -> Node:
     steps = path.strip().split(".")
     if not equals or not all(steps) or not path.isprintable():
         raise _wrong(place, "", "an override is written key.path=value, such as optimizer.lr=1e-3")
+    if steps[0] == EXTENDS:
+        raise _wrong(place, path, "a file extends others, an override cannot: write it into the file")
     if not value.strip():
         raise _wrong(
             place, path, f"no value after '='; {path}=null turns it off, {path}='\"\"' is an empty string"

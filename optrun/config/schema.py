@@ -14,9 +14,11 @@ from pydantic import (
     Discriminator,
     Field,
     ModelWrapValidatorHandler,
+    SerializerFunctionWrapHandler,
     Tag,
     ValidationError,
     create_model,
+    model_serializer,
     model_validator,
 )
 
@@ -38,7 +40,8 @@ _WORDS = {
     list: "a list",
     NoneType: "null",
 }
-_TAGS: frozenset[str | int] = frozenset(f"<{kind}>" for kind in (*_KINDS.values(), "mapping"))
+# No key holds U+0000, so that no tag is taken for one.
+_TAGS: frozenset[str | int] = frozenset(f"\0{kind}" for kind in (*_KINDS.values(), "mapping"))
 
 
 def _integral(value: Any) -> Any:
@@ -82,6 +85,20 @@ class Model(BaseModel):
             return handler(data)
         except ValidationError as error:
             raise explained(error, cls.known_keys(), moved, _TAGS) from None
+
+
+class Section(Model):
+    """A part of the config; what is off is left out of its dump."""
+
+    @model_serializer(mode="wrap")
+    def _what_is_on(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        defaults = {name: field.default for name, field in type(self).model_fields.items()}
+        dumped: dict[str, Any] = handler(self)
+        return {
+            key: value
+            for key, value in dumped.items()
+            if value != {} and not (value is None and defaults[key] is None)
+        }
 
 
 class Options(Model):
@@ -157,7 +174,11 @@ def group_model(cls: Any, nested: Any) -> type[Options]:
         for name, option in cls.options().items()
     }
     glob = Annotated[str, MinLen(1)]
-    globs = Annotated[list[glob], MinLen(1), BeforeValidator(_listed)]
+    globs = Annotated[
+        list[glob],
+        MinLen(1),
+        BeforeValidator(_listed, json_schema_input_type=glob | Annotated[list[glob], MinLen(1)]),
+    ]
     return _model(Options, cls, f"{cls.__name__}Group", {"params": (globs, ...), **fields})
 
 
@@ -204,10 +225,10 @@ def union(members: list[Any]) -> Any:
     """Return the union of these types, decided by the kind of a value so that only one member is tried."""
     if len(members) == 2 and NoneType in members:
         return reduce(or_, members)
-    tagged = [Annotated[member, Tag(f"<{_kind_of_type(member)}>")] for member in members]
+    tagged = [Annotated[member, Tag(f"\0{_kind_of_type(member)}")] for member in members]
     words = [_WORDS.get(_bare(member), "another") for member in members]
     chosen = Discriminator(
-        lambda value: f"<{_kind(value)}>",
+        lambda value: f"\0{_kind(value)}",
         custom_error_type=UNION,
         custom_error_message=f"must be {' or '.join(words)}",
     )

@@ -9,27 +9,21 @@ from typing import Any, get_args
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from optrun import registry
-from optrun.config.errors import ConfigErrors, Issue
+from optrun.config.components import REGISTRIES
+from optrun.config.errors import ConfigErrors, Issue, in_order
 from optrun.config.explain import MISSING, UNKNOWN_KEY, message
 from optrun.config.models import RunConfig
 from optrun.config.reader import Document
 from optrun.config.schema import Model
 from optrun.config.tree import Node, Path
 from optrun.errors import fold, nearest
-from optrun.registry import PathOrName, Registry
-
-_REGISTRIES: dict[str, Registry[Any]] = {
-    "problem": registry.problems,
-    "optimizer": registry.optimizers,
-    "scheduler": registry.schedulers,
-}
+from optrun.registry import PathOrName
 
 
-def validate(document: Document, name: str, folder: FilePath) -> RunConfig:
+def validate(document: Document, name: str) -> RunConfig:
     """Return the config of a document; `name` is the run's where it gives none.
 
-    Paths in a file are relative to `folder`, its own; those of overrides to the working directory.
+    Paths are relative to the file that holds them; those of overrides to the working directory.
     Raises ConfigErrors.
     """
     root = document.root
@@ -39,7 +33,7 @@ def validate(document: Document, name: str, folder: FilePath) -> RunConfig:
     data = root.plain()
     if data.get("name") is None:
         data["name"] = name
-    _resolve_paths(data, root, folder)
+    _resolve_paths(data, root)
     try:
         config = RunConfig.model_validate(data)
     except ValidationError as error:
@@ -64,7 +58,7 @@ def _issues(errors: list[ErrorDetails], document: Document, data: Mapping[str, A
             suggested.add(meant)
             text += advice
         issues.append(_issue(document.root, path, text, at_key=error["type"] == UNKNOWN_KEY))
-    return sorted(issues, key=lambda issue: (issue.line is None, issue.line or 0, issue.column or 0))
+    return in_order(issues, document.root.place.source)
 
 
 def _issue(root: Node, path: Path, text: str, *, at_key: bool) -> Issue:
@@ -87,12 +81,13 @@ def _meant(path: Path, known: list[str], homes: Mapping[str, list[str]]) -> tupl
 def _homes(data: Mapping[str, Any]) -> Mapping[str, list[str]]:
     """Return where in this config each key may stand, by its folded name."""
     homes: defaultdict[str, list[str]] = defaultdict(list)
-    for section, info in RunConfig.model_fields.items():
+    for section in RunConfig.known_keys():
         homes[fold(section)].append(section)
+    for section, info in RunConfig.model_fields.items():
         if isinstance(info.annotation, type) and issubclass(info.annotation, Model):
             for key in info.annotation.known_keys():
                 homes[fold(key)].append(f"{section}.{key}")
-    for section in _REGISTRIES:
+    for section in REGISTRIES:
         if cls := _class_of(section, data):
             for key in (*cls.options(), *getattr(cls, "tuples", {})):
                 homes[fold(key)].append(f"{section}.{key}")
@@ -102,11 +97,11 @@ def _homes(data: Mapping[str, Any]) -> Mapping[str, list[str]]:
 def _class_of(section: str, data: Mapping[str, Any]) -> type[Any] | None:
     given = data.get(section)
     name = given.get("name") if isinstance(given, dict) else given
-    known = _REGISTRIES[section]
+    known = REGISTRIES[section]
     return known.find(name) if isinstance(name, str) and name in known else None
 
 
-def _resolve_paths(data: dict[str, Any], root: Node, folder: FilePath) -> None:
+def _resolve_paths(data: dict[str, Any], root: Node) -> None:
     problem = data.get("problem")
     cls = _class_of("problem", data)
     if cls is None or not isinstance(problem, dict):
@@ -115,7 +110,7 @@ def _resolve_paths(data: dict[str, Any], root: Node, folder: FilePath) -> None:
         value = problem.get(name)
         if isinstance(value, str) and _mentions_path(option.annotation) and PathOrName.is_path(value):
             *_, node = root.along(("problem", name))
-            base = folder if node.place.line is not None else FilePath()
+            base = FilePath(node.place.source).parent if node.place.line is not None else FilePath()
             problem[name] = os.path.abspath(base / os.path.expanduser(value))
 
 

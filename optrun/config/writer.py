@@ -49,6 +49,12 @@ _Dumper.add_multi_representer(str, _str)
 _Dumper.add_representer(_Inline, _inline)
 
 
+def inline(value: Any) -> str:
+    """Return a plain value as YAML in one line."""
+    text = yaml.dump(value, Dumper=_Dumper, default_flow_style=True, allow_unicode=True, width=float("inf"))
+    return text.removesuffix("\n").removesuffix("\n...")
+
+
 def to_yaml(data: dict[str, Any]) -> str:
     """Return a mapping of plain values as YAML, its keys in their order."""
     return yaml.dump(

@@ -21,13 +21,13 @@ from typing import Any, ClassVar
 import numpy as np
 
 from optrun.arrays import Array, Parameters
-from optrun.errors import ConfigError, StateError, did_you_mean
+from optrun.errors import ConfigError, StateError
 from optrun.hyperparameters import spelled_out
 from optrun.kernels.numpy_engine import NumpyEngine
 from optrun.kernels.stepper import Engine
 from optrun.kernels.trace import Program, trace
 from optrun.optim.group_update import GroupUpdate
-from optrun.optim.param_group import ParamGroup, matching
+from optrun.optim.param_group import ParamGroup, selected
 from optrun.registry import Option, blamed, optimizers, options_of
 
 Hook = Callable[..., Any]
@@ -262,13 +262,7 @@ class Optimizer:
         return group
 
     def _names(self, patterns: str | Sequence[str]) -> list[str]:
-        matched = matching(patterns, self.params)
-        for pattern in [patterns] if isinstance(patterns, str) else patterns:
-            if not matching(pattern, self.params):
-                hint = did_you_mean(pattern, self.params) or f" There are: {', '.join(self.params)}."
-                raise ConfigError(
-                    f"{type(self).__name__}: no parameter matches {pattern!r}.{hint}", field="params"
-                )
+        matched = selected(patterns, self.params, type(self).__name__)
         for group in self.param_groups:
             for name in group["params"]:
                 if name in matched:

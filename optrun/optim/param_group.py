@@ -1,10 +1,10 @@
 """Groups of parameters with hyperparameters of their own."""
 
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
-from optrun.errors import ConfigError
+from optrun.errors import ConfigError, did_you_mean
 from optrun.hyperparameters import Value, checked, option_named, spelled_out
 from optrun.registry import Option
 
@@ -13,6 +13,15 @@ def matching(patterns: str | Sequence[str], names: Iterable[str]) -> list[str]:
     """Return the names that one of the globs matches."""
     globs = [patterns] if isinstance(patterns, str) else patterns
     return [name for name in names if any(fnmatchcase(name, glob) for glob in globs)]
+
+
+def selected(patterns: str | Sequence[str], names: Collection[str], owner: str) -> list[str]:
+    """Return the names that one of the globs matches; ConfigError for a glob that matches none."""
+    for pattern in [patterns] if isinstance(patterns, str) else patterns:
+        if not matching(pattern, names):
+            hint = did_you_mean(pattern, names) or f" There are: {', '.join(names)}."
+            raise ConfigError(f"{owner}: no parameter matches {pattern!r}.{hint}", field="params")
+    return matching(patterns, names)
 
 
 class ParamGroup(MutableMapping[str, Any]):

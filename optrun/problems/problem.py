@@ -43,7 +43,9 @@ class Problem(ABC):
             if name == "arrays":
                 continue
             if name not in known:
-                raise ConfigError(f"{cls.__name__} has no option {name!r}.{did_you_mean(name, known)}")
+                raise ConfigError(
+                    f"{cls.__name__} has no option {name!r}.{did_you_mean(name, known)}", field=name
+                )
             _check(known[name], value)
         return super().__new__(cls)
 
@@ -130,4 +132,6 @@ def _check(option: Option, value: Any) -> None:
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in (option.name, *first["loc"]))
-        raise ConfigError(f"{field}: {first['msg'][0].lower()}{first['msg'][1:]}, not {value!r}") from None
+        raise ConfigError(
+            f"{field}: {first['msg'][0].lower()}{first['msg'][1:]}, not {value!r}", field=field
+        ) from None

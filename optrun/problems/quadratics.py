@@ -37,7 +37,8 @@ class Quadratic(VectorProblem):
     ) -> None:
         if dim == 1 and condition > 1:
             raise ConfigError(
-                f"condition: one dimension has one eigenvalue, so it must be 1, not {condition:g}"
+                f"condition: one dimension has one eigenvalue, so it must be 1, not {condition:g}",
+                field="condition",
             )
         self._dim = dim
         super().__init__(arrays, **options)

@@ -98,7 +98,8 @@ class LogisticRegression(SolvedRegression):
         if len(classes) != 2:
             raise ConfigError(
                 f"data: {dataset.name!r} has {len(classes)} classes, logistic_regression needs 2:"
-                " softmax_regression takes more"
+                " softmax_regression takes more",
+                field="data",
             )
         return BinaryCrossEntropy(self.arrays, self.scratch), codes
 

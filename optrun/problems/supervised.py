@@ -52,7 +52,10 @@ class Supervised(Problem, ABC):
         classes = isinstance(self.loss, ClassLoss)
         train, test = split(targets if classes else None, len(targets), test_fraction, split_seed)
         if batch_size is not None and batch_size > len(train):
-            raise ConfigError(f"batch_size: {batch_size:,} is more than the {len(train):,} training samples")
+            raise ConfigError(
+                f"batch_size: {batch_size:,} is more than the {len(train):,} training samples",
+                field="batch_size",
+            )
         features = dataset.features
         if standardize:
             features = standardized(features, features[train])

@@ -29,7 +29,9 @@ class VectorProblem(Problem, ABC):
         self.start = self._usual_start() if start is None else np.array(start, np.float64)
         self.noise = noise
         if self.start.shape != (self.dim,):
-            raise ConfigError(f"start: {self.dim} numbers expected, one per dimension, not {len(self.start)}")
+            raise ConfigError(
+                f"start: {self.dim} numbers expected, one per dimension, not {len(self.start)}", field="start"
+            )
 
     @property
     def dim(self) -> int:

@@ -1,5 +1,6 @@
 """The store: the only place that writes results."""
 
+from optrun.store.directory import check_free, slug
 from optrun.store.fingerprint import environment
 from optrun.store.formats import FORMATS, export, write_csv
 from optrun.store.records import Checkpoint, Event, RunRecord, RunState, Status
@@ -13,7 +14,9 @@ __all__ = [
     "RunState",
     "Status",
     "Store",
+    "check_free",
     "environment",
     "export",
+    "slug",
     "write_csv",
 ]

@@ -21,9 +21,13 @@ TAKEN = "exists already and is not an empty directory: name another, or remove i
 
 def new_id(name: str) -> str:
     """Return `<UTC yyyymmdd-hhmmss>-<slug of the name>-<4 hex>`."""
+    return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{slug(name)}-{secrets.token_hex(2)}"
+
+
+def slug(name: str) -> str:
+    """Return the part of a run directory's name that tells of its config's."""
     ascii_name = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
-    slug = re.sub(r"[^a-z0-9]+", "-", ascii_name)[:40].strip("-") or "run"
-    return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{slug}-{secrets.token_hex(2)}"
+    return re.sub(r"[^a-z0-9]+", "-", ascii_name)[:40].strip("-") or "run"
 
 
 def create_directory(parent: Path, name: str, directory: Path | None, fill: Callable[[Path], None]) -> Path:
@@ -35,7 +39,7 @@ def create_directory(parent: Path, name: str, directory: Path | None, fill: Call
     if directory is None:
         _make_parent(parent)
     else:
-        _check_free(directory)
+        check_free(directory)
         parent = directory.absolute().parent
         parent.mkdir(parents=True, exist_ok=True)
     with _staging(parent) as staging:
@@ -72,6 +76,40 @@ def lock(directory: Path) -> int | None:
     return descriptor
 
 
+def is_being_written(directory: Path) -> bool:
+    """Whether a process holds the writer's lock of a run directory; true where locks cannot be asked about."""
+    if sys.platform == "win32":
+        return True
+    import fcntl
+
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        # Shared, so that two who look at once do not take each other for the writer.
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def remove_directory(directory: Path) -> None:
+    """Remove a run directory, which disappears at once and as a whole; symbolic links in it are not followed.
+
+    Raises StoreError where it is being written, or is itself a symbolic link.
+    """
+    if directory.is_symlink():
+        raise StoreError("a symbolic link is not removed, nor what it points to")
+    held = lock(directory)
+    try:
+        doomed = directory.with_name(f".gone-{secrets.token_hex(8)}")
+        directory.rename(doomed)
+        shutil.rmtree(doomed)
+    finally:
+        if held is not None:
+            os.close(held)
+
+
 def replace_file(path: Path, write: Callable[[BinaryIO], None]) -> None:
     """Write a file, or leave the one of that name as it was."""
     staging = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
@@ -105,7 +143,8 @@ def _make_parent(parent: Path) -> None:
     (parent / ".gitignore").write_text("*\n", encoding="utf-8")
 
 
-def _check_free(directory: Path) -> None:
+def check_free(directory: Path) -> None:
+    """Raise StoreError where a run directory cannot be made: the place is taken, or the current directory."""
     if not os.path.lexists(directory):
         return
     if directory.is_symlink() or not directory.is_dir() or any(directory.iterdir()):

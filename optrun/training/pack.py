@@ -1,7 +1,8 @@
 """A pack: configs that differ in floats and seeds alone, built into one array program with a lane for each."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from pydantic import BaseModel
@@ -11,7 +12,7 @@ from optrun.config import RunConfig
 from optrun.errors import ConfigError, StateError
 from optrun.kernels import engine_named
 from optrun.optim import Optimizer
-from optrun.optim.param_group import matching
+from optrun.optim.param_group import matching, selected
 from optrun.problems import Problem
 from optrun.registry import blamed, optimizers, problems
 from optrun.schedulers import LRScheduler
@@ -40,14 +41,18 @@ class Pack:
         self.configs = configs
         self.arrays = Arrays(config.backend, config.dtype)
         seeds = [each.seed for each in configs]
-        with blamed(config.problem.name):
+        with _section("problem", config.problem.name):
             self.problem: Problem = problems.find(config.problem.name)(self.arrays, **config.problem.options)
             self.steps = config.steps or (config.epochs or 0) * self.problem.steps_per_epoch
-            self.params = self._parameters(seeds)
             self.batches = self.problem.batches(seeds)
-        with blamed(config.optimizer.name):
-            self.optimizer = self._optimizer()
-        with blamed(config.scheduler.name if config.scheduler else ""):
+            shapes = self.problem.shapes
+        with _section("optimizer", config.optimizer.name):
+            groups = self._groups(shapes)
+        with _section("problem", config.problem.name):
+            self.params = self._parameters(seeds, shapes, groups)
+        with _section("optimizer", config.optimizer.name):
+            self.optimizer = self._optimizer(groups)
+        with _section("scheduler", config.scheduler.name if config.scheduler else ""):
             self.scheduler = self._scheduler()
 
     @property
@@ -114,12 +119,13 @@ class Pack:
         if self.scheduler is not None and state.scheduler is not None:
             self.scheduler.load_state_dict(state.scheduler)
 
-    def _parameters(self, seeds: Sequence[int]) -> Parameters:
-        shapes = self.problem.shapes
+    def _parameters(
+        self, seeds: Sequence[int], shapes: Mapping[str, tuple[int, ...]], groups: Sequence[Mapping[str, Any]]
+    ) -> Parameters:
         size = sum(math.prod(shape) for shape in shapes.values())
         # A group's parameters lie side by side, so that it is one slice; the lanes of one element do where
         # there are more lanes than elements.
-        order = [name for group in self._groups(shapes) for name in matching(group["params"], shapes)]
+        order = [name for group in groups for name in matching(group["params"], shapes)]
         params = Parameters(
             {name: shapes[name] for name in dict.fromkeys([*order, *shapes])},
             lanes=len(seeds),
@@ -130,23 +136,28 @@ class Pack:
             params.set_lane(lane, self.problem.initial(seed))
         return params
 
-    def _groups(self, names: Iterable[str]) -> list[dict[str, Any]]:
+    def _groups(self, names: Collection[str]) -> list[dict[str, Any]]:
         """Return the parameter groups, those with the options as they are first: `lr` is their rate."""
         groups: list[dict[str, Any]] = [
             {"params": group.params}
             | stacked([each.optimizer.param_groups[index].options for each in self.configs])
             for index, group in enumerate(self.configs[0].optimizer.param_groups)
         ]
-        chosen = {name for group in groups for name in matching(group["params"], names)}
+        chosen: set[str] = set()
+        for index, group in enumerate(groups):
+            try:
+                chosen.update(selected(group["params"], names, self.configs[0].optimizer.name))
+            except ConfigError as error:
+                raise ConfigError(str(error), field=f"param_groups.{index}.params") from error
         rest = [name for name in names if name not in chosen]
         return [{"params": rest}, *groups] if rest else groups
 
-    def _optimizer(self) -> Optimizer:
+    def _optimizer(self, groups: Sequence[Mapping[str, Any]]) -> Optimizer:
         config = self.configs[0]
         rule: type[Optimizer] = optimizers.find(config.optimizer.name)
         options = stacked([each.optimizer.options for each in self.configs])
         engine = engine_named(config.engine, config.backend)
-        return rule(self.params, self._groups(self.params), engine=engine, **options)
+        return rule(self.params, groups, engine=engine, **options)
 
     def _scheduler(self) -> LRScheduler | None:
         chosen = stacked([each.scheduler for each in self.configs])
@@ -175,3 +186,13 @@ def _check_same(configs: Sequence[RunConfig]) -> None:
             group.params for group in first.optimizer.param_groups
         ] or config.optimizer.name != first.optimizer.name:
             raise ConfigError("the runs of a pack differ in the optimizer or its groups", field="optimizer")
+
+
+@contextmanager
+def _section(section: str, name: str) -> Iterator[None]:
+    """Name the part of the config to which an error belongs."""
+    try:
+        with blamed(name):
+            yield
+    except ConfigError as error:
+        raise ConfigError(str(error), field=f"{section}.{error.field}".rstrip(".")) from error

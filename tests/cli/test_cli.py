@@ -1,16 +1,22 @@
 """The command line, as a user meets it: output, errors, exit codes."""
 
+import contextlib
 import csv
+import io
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 import optrun
+from optrun.cli.app import app
+from optrun.cli.exits import exit_code_of, reported
 
 CONFIG = """\
 name: small
@@ -32,16 +38,31 @@ FORCED = ("FORCE_COLOR", "PY_COLORS", "GITHUB_ACTIONS")
 
 
 def call(*arguments, **environment):
-    clean = {
-        key: value
-        for key, value in os.environ.items()
-        if key not in ("FORCE_COLOR", "PY_COLORS", "GITHUB_ACTIONS")
-    }
+    """Run the command line: in a process of its own where it leaves traces, such as a plugin's, and here otherwise."""
+    if environment or "--plugin" in arguments:
+        return process(*arguments, **environment)
+    out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2))
+    with (
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        for name in FORCED:
+            patch.delenv(name, raising=False)
+        code = exit_code_of(lambda: app(list(map(str, arguments)), prog_name="optrun"))
+        err.flush()
+    return subprocess.CompletedProcess(
+        arguments, code, *(stream.buffer.getvalue().decode() for stream in (out, err))
+    )
+
+
+def process(*arguments, **environment):
+    clean = {key: value for key, value in os.environ.items() if key not in FORCED}
     return subprocess.run(
         [sys.executable, "-m", "optrun", *map(str, arguments)],
         capture_output=True,
         text=True,
-        env={**clean, "TERMINAL_WIDTH": "100", **environment},
+        env=clean | {"TERMINAL_WIDTH": "100"} | environment,
     )
 
 
@@ -53,10 +74,11 @@ def test_run_ends_with_the_result_the_directory_and_what_to_type_next(config):
     assert any(line.split()[0] == "test_accuracy" for line in lines)
     assert lines[-1].startswith("runs/")
     assert Path(lines[-1]).is_dir()
-    assert done.stderr.splitlines()[-1].startswith("next: optrun ")
     assert "\x1b" not in done.stdout + done.stderr
-    next_command = done.stderr.splitlines()[-1].removeprefix("next: optrun ").split()
-    assert call(*next_command).returncode == 0
+    after = done.stderr[done.stderr.index("next: ") :].splitlines()
+    assert [line[6:].split()[:2] for line in after] == [["optrun", "curves"], ["optrun", "export"]]
+    for line in after:
+        assert call(*line[6:].split()[1:]).returncode == 0
     assert Path("curves.csv").read_text().startswith("step,loss,lr\n0,")
 
 
@@ -141,7 +163,7 @@ def test_a_missing_backend_is_exit_3_with_the_command_to_install_it(config):
     except ImportError:
         done = call("run", config, "backend=cupy")
         assert done.returncode == 3
-        assert "pip install 'optrun[gpu]'" in done.stderr
+        assert "pip install cupy-cuda12x" in done.stderr
     else:
         pytest.skip("CuPy is installed")
 
@@ -161,12 +183,12 @@ def test_validate_names_every_mistake_of_every_file(config, tmp_path):
 
 def test_list_and_show_tell_what_is_registered():
     listed = json.loads(call("list", "--json").stdout)
-    assert {"optimizers", "schedulers", "problems", "datasets"} == listed.keys()
+    assert {"optimizers", "schedulers", "problems", "datasets", "metrics"} == listed.keys()
     for kind in ("optimizers", "schedulers", "problems"):
         for name, sentence in listed[kind].items():
             assert sentence, name
-            shown = call("show", name)
-            assert shown.returncode == 0
+            shown = CliRunner().invoke(app, ["show", name])
+            assert shown.exit_code == 0
             assert f"name: {name}" in shown.stdout
     assert call("list", "optimizers").stdout.splitlines()[0] == "optimizers"
     assert "lr" in json.loads(call("show", "adam", "--json").stdout)["options"]
@@ -240,11 +262,107 @@ class Faulty(Beale):
     assert optrun.load_run("failed").status == "failed"
 
 
-def test_a_closed_pipe_ends_quietly(config):
+def shell(line):
+    # Unbuffered, Python would meet the error at the first print, and not again at its exit.
+    buffered = {key: value for key, value in os.environ.items() if key not in (*FORCED, "PYTHONUNBUFFERED")}
+    return subprocess.run(["bash", "-c", line], capture_output=True, text=True, env=buffered)
+
+
+@pytest.mark.parametrize("arguments", ["export {run}", "list", "--help", "show Adam"])
+def test_a_closed_pipe_ends_quietly(config, arguments):
     directory = call("run", config, "-q", "steps=20000", "problem=rosenbrock").stdout.strip()
-    done = subprocess.run(
-        f"{sys.executable} -m optrun export {directory} | head -1", shell=True, capture_output=True, text=True
-    )
-    assert done.stdout.startswith("step,loss,lr")
+    command = f"{sys.executable} -m optrun {arguments.format(run=directory)}"
+    done = shell(f"{command} | true; exit ${{PIPESTATUS[0]}}")
+    assert done.returncode == 141
+    assert not done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize(
+    "arguments", ["run small.yaml", "run small.yaml --json", "list", "validate small.yaml"]
+)
+def test_a_full_disk_behind_stdout_is_one_line_and_exit_1(config, arguments):
+    done = shell(f"{sys.executable} -m optrun {arguments} > /dev/full")
+    assert done.returncode == 1
+    assert "no space left on device" in done.stderr
     assert "Traceback" not in done.stderr
     assert "Exception ignored" not in done.stderr
+
+
+@pytest.mark.parametrize("kib", [24, 60])  # too little to begin with, and too little to end with
+def test_a_full_disk_under_the_run_is_one_line_and_exit_1(config, kib):
+    done = shell(
+        f"ulimit -f {kib}; {sys.executable} -m optrun run {config} -q steps=20000 checkpoint.every=1000"
+    )
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert re.match(r"runs\S*: results.sqlite: ", done.stderr)
+
+
+def test_a_bug_is_one_line_that_says_so_and_exit_1(capsys):
+    def buggy():
+        raise ZeroDivisionError("division by zero")
+
+    assert exit_code_of(buggy) == 1
+    line = "this is a bug in optrun: ZeroDivisionError: division by zero"
+    assert capsys.readouterr().err.startswith(line)
+    reported.debug = True
+    try:
+        assert exit_code_of(buggy) == 1
+    finally:
+        reported.debug = False
+    assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [[], ["run"], ["resume"], ["validate"], ["list"], ["show"], ["export"]])
+def test_every_help_has_an_example_and_fits_80_columns(arguments):
+    short, long = (CliRunner().invoke(app, [*arguments, option]) for option in ("-h", "--help"))
+    assert short.exit_code == 0
+    assert short.stdout == long.stdout
+    assert max(map(len, short.stdout.splitlines())) <= 80
+    assert "optrun " in short.stdout
+    assert not arguments or "Example" in short.stdout
+
+
+def completions(shell_name, *words):
+    """Return what a shell offers for the last word; bash cuts words at their `=`."""
+    variables = {
+        "bash": {"COMP_WORDS": " ".join(words), "COMP_CWORD": str(len(words) - 1)},
+        "zsh": {"_TYPER_COMPLETE_ARGS": " ".join(words)},
+    }[shell_name]
+    done = CliRunner().invoke(
+        app, prog_name="optrun", env=variables | {"_OPTRUN_COMPLETE": f"complete_{shell_name}"}
+    )
+    assert not done.stderr
+    return done.stdout.split() if shell_name == "bash" else re.findall(r'"([^"]*)"', done.stdout)
+
+
+@pytest.mark.parametrize(
+    ("shell_name", "words", "offered"),
+    [
+        ("bash", "optrun run sm", "small.yaml"),
+        ("zsh", "optrun run small.yaml optimizer.na", "optimizer.name="),
+        ("zsh", "optrun run small.yaml scheduler.T", "scheduler.T_max="),
+        ("zsh", "optrun run small.yaml optimizer.name=Ad", "optimizer.name=AdamW"),
+        ("zsh", "optrun run small.yaml seed=1 problem.data=ir", "problem.data=iris"),
+        ("bash", "optrun run small.yaml optimizer.be", "optimizer.beta2="),
+        ("bash", "optrun run small.yaml optimizer.name =", "Adam"),
+        ("bash", "optrun run small.yaml optimizer.name = Ad", "AdamW"),
+        ("bash", "optrun run small.yaml seed = 1 dtype = float", "float64"),
+        ("bash", "optrun run small.yaml --progress li", "live"),
+        ("bash", "optrun resume la", "latest"),
+        ("bash", "optrun resume runs/", "runs/mine"),
+        ("zsh", "optrun export runs/", "runs/mine"),
+        ("bash", "optrun validate sm", "small.yaml"),
+    ],
+)
+def test_the_shell_completes(config, shell_name, words, offered):
+    if "runs" in words:
+        optrun.run(config, directory="runs/mine", overrides=["steps=1"])
+    assert offered in completions(shell_name, *words.split(" "))
+
+
+def test_a_mistake_on_the_line_completes_what_it_can(tmp_path):
+    (tmp_path / "bad.yaml").write_text("optimizer: [")
+    assert "optimizer.name=" in completions("zsh", "optrun", "run", "bad.yaml", "optimizer.")
+    assert "optimizer.name=" in completions("zsh", "optrun", "run", "missing.yaml", "optimizer.")

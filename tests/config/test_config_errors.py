@@ -12,7 +12,7 @@ pytestmark = pytest.mark.usefixtures("fakes")
 METRICS = "'loss' or 'lr' or 'grad_norm' or 'update_norm' or 'param_norm'"
 KNOWN = (
     "Known here: name, problem, optimizer, scheduler, steps, epochs, seed, dtype, backend, engine, record, "
-    "evaluate, checkpoint, stop"
+    "evaluate, checkpoint, stop, expect, extends"
 )
 
 # Each issue's place is marked with ▸ in the text, in the order of the issues.

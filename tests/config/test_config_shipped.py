@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+import optrun
 from optrun import registry
-from optrun.config import ConfigErrors, from_mapping, load, parse
+from optrun.config import ConfigErrors, from_mapping, load, parse, unmet
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
 SECTIONS = {
@@ -25,6 +26,16 @@ SMALL: dict[str, Any] = {"problem": "rosenbrock", "optimizer": "SGD", "steps": 1
 def test_a_shipped_config_is_valid_and_reads_back(path: Path) -> None:
     config = load(path)
     assert parse(config.to_yaml()) == config
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_a_shipped_config_says_its_idea_and_runs_to_what_it_expects(path: Path) -> None:
+    assert path.read_text().startswith("# ")
+    config = load(path)
+    run = optrun.run(config, save=False)
+    assert run.status in ("completed", "target_reached")
+    assert not unmet(config.expect, run.summary)
+    assert run.summary["final_loss"] < run.curves["loss"][0] / 2
 
 
 @pytest.mark.parametrize(("section", "name"), CLASSES)

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from optrun import registry
-from optrun.config import METRICS, ConfigErrors, Record, RunConfig, Stop, from_mapping
+from optrun.config import METRICS, Bounds, ConfigErrors, Record, RunConfig, Stop, from_mapping
+from optrun.config.expect import FIGURES
 from optrun.errors import fold
 
 REGISTRIES = {
@@ -27,7 +28,9 @@ def slips(word: str) -> Iterator[str]:
 
 def cases() -> Iterator[tuple[dict[str, Any], str, list[str]]]:
     """Yield configs with ▸ where a word belongs, the place of the word, and the words that could stand there."""
-    yield {**SMALL, "▸": 1}, "", list(RunConfig.model_fields)
+    yield {**SMALL, "▸": 1}, "", RunConfig.known_keys()
+    yield {**SMALL, "expect": {"▸": {"max": 1}}}, "expect", list(FIGURES)
+    yield {**SMALL, "expect": {"x": {"▸": 1}}}, "expect.x", list(Bounds.model_fields)
     yield {**SMALL, "record": {"▸": 1}}, "record", list(Record.model_fields)
     yield {**SMALL, "stop": {"▸": 1}}, "stop", list(Stop.model_fields)
     yield {**SMALL, "record": {"metrics": ["▸"]}}, "record.metrics.0", list(METRICS)
@@ -71,7 +74,7 @@ def test_a_key_is_sent_to_the_one_place_where_it_belongs(given: dict[str, Any], 
 def _advice(config: dict[str, Any], place: str, slip: str) -> str:
     with pytest.raises(ConfigErrors) as caught:
         from_mapping(_filled(config, slip))
-    path = place if "." in place or place == "dtype" else f"{place}.{slip}".lstrip(".")
+    path = place if place.endswith((".name", ".0")) or place == "dtype" else f"{place}.{slip}".lstrip(".")
     return next(issue.message for issue in caught.value.issues if issue.path == path)
 
 

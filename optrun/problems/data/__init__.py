@@ -61,16 +61,20 @@ class Dataset:
         Raises ConfigError where the targets are real.
         """
         if not self.categorical:
-            raise ConfigError(f"data: the targets of {self.name!r} are real numbers, not classes")
+            raise ConfigError(
+                f"data: the targets of {self.name!r} are real numbers, not classes", field="data"
+            )
         classes, codes = np.unique(self.targets, return_inverse=True)
         if len(classes) < 2:
-            raise ConfigError(f"data: {self.name!r} has one class only, {classes[0]!r}")
+            raise ConfigError(f"data: {self.name!r} has one class only, {classes[0]!r}", field="data")
         return classes, codes
 
     def values(self) -> Array:
         """Return the targets ``[N]`` as real numbers, or raise ConfigError where they are names."""
         if self.targets.dtype.kind == "U":
-            raise ConfigError(f"data: the targets of {self.name!r} are class names, not numbers")
+            raise ConfigError(
+                f"data: the targets of {self.name!r} are class names, not numbers", field="data"
+            )
         return self.targets.astype(np.float64)
 
 
@@ -84,10 +88,12 @@ def load(source: str, target: str | int | None = None) -> Dataset:
         try:
             stat = path.stat()
         except (OSError, ValueError) as error:
-            raise ConfigError(f"data: {source!r} cannot be read: {_reason(error)}") from None
+            raise ConfigError(f"data: {source!r} cannot be read: {_reason(error)}", field="data") from None
         return _load(source, path, target, stat.st_mtime_ns, stat.st_size)
     if target is not None:
-        raise ConfigError(f"target: only a CSV file has columns to choose from, not {source!r}")
+        raise ConfigError(
+            f"target: only a CSV file has columns to choose from, not {source!r}", field="target"
+        )
     name, _, arguments = source.partition("(")
     shipped = {fold(known): known for known in SHIPPED}
     if fold(name) in shipped and not arguments:
@@ -97,7 +103,8 @@ def load(source: str, target: str | int | None = None) -> Dataset:
         return _generate(source, fold(name), arguments.removesuffix(")"))
     raise ConfigError(
         f"data: unknown data set {source!r}.{did_you_mean(name, DATASETS)}"
-        f" Known are {', '.join(DATASETS)}; a path has a suffix or a slash, as ./{name}"
+        f" Known are {', '.join(DATASETS)}; a path has a suffix or a slash, as ./{name}",
+        field="data",
     )
 
 
@@ -111,19 +118,25 @@ def _load(name: str, path: Path, target: str | int | None, modified: int, size: 
     try:
         features, targets = read(path, target)
     except (OSError, EOFError) as error:
-        raise ConfigError(f"data: {name!r} cannot be read: {_reason(error)}") from None
+        raise ConfigError(f"data: {name!r} cannot be read: {_reason(error)}", field="data") from None
     return _checked(name, features, targets)
 
 
 def _checked(name: str, features: Array, targets: Array) -> Dataset:
     """Return a read-only data set, or raise ConfigError where it is empty or not finite."""
     if len(features) < 2 or not features.shape[1]:
-        raise ConfigError(f"data: {name!r} has {len(features)} samples of {features.shape[1]} features")
+        raise ConfigError(
+            f"data: {name!r} has {len(features)} samples of {features.shape[1]} features", field="data"
+        )
     bad = np.argwhere(~np.isfinite(features))
     if len(bad):
-        raise ConfigError(f"data: {name!r}: feature {bad[0][1]} of sample {bad[0][0]} is not finite")
+        raise ConfigError(
+            f"data: {name!r}: feature {bad[0][1]} of sample {bad[0][0]} is not finite", field="data"
+        )
     if targets.dtype.kind == "f" and not np.isfinite(targets).all():
-        raise ConfigError(f"data: {name!r}: target {np.flatnonzero(~np.isfinite(targets))[0]} is not finite")
+        raise ConfigError(
+            f"data: {name!r}: target {np.flatnonzero(~np.isfinite(targets))[0]} is not finite", field="data"
+        )
     for array in (features, targets):
         array.flags.writeable = False
     return Dataset(name, features, targets)
@@ -137,16 +150,20 @@ def _generate(source: str, name: str, arguments: str) -> Dataset:
     known = options_of(make)
     for key, equals, _ in pairs:
         if not equals or len(options) < len(pairs):
-            raise ConfigError(f"data: {source!r}: arguments are written once each, as {name}(samples=200)")
+            raise ConfigError(
+                f"data: {source!r}: arguments are written once each, as {name}(samples=200)", field="data"
+            )
         if key.strip() not in known:
             hint = did_you_mean(key.strip(), known) or f" Known are {', '.join(known)}."
-            raise ConfigError(f"data: {name} has no argument {key.strip()!r}.{hint}")
+            raise ConfigError(f"data: {name} has no argument {key.strip()!r}.{hint}", field="data")
     try:
         features, targets = validate_call(config={"allow_inf_nan": False})(make)(**options)
     except ValidationError as error:
         first = error.errors()[0]
         message = first["msg"][0].lower() + first["msg"][1:]
-        raise ConfigError(f"data: {name}: {first['loc'][0]}: {message}, not {first['input']!r}") from None
+        raise ConfigError(
+            f"data: {name}: {first['loc'][0]}: {message}, not {first['input']!r}", field="data"
+        ) from None
     return _checked(source, features, targets)
 
 
@@ -163,7 +180,9 @@ def split(labels: Array | None, samples: int, fraction: float, seed: int) -> tup
     counts = [min(round(fraction * len(group)), len(group) - 1) for group in groups]
     test = np.sort(np.concatenate([group[:count] for group, count in zip(groups, counts, strict=True)]))
     if fraction > 0 and not len(test):
-        raise ConfigError(f"test_fraction: {fraction:g} of {samples} samples is no sample")
+        raise ConfigError(
+            f"test_fraction: {fraction:g} of {samples} samples is no sample", field="test_fraction"
+        )
     return np.setdiff1d(order, test), test
 
 

@@ -33,7 +33,9 @@ def read(path: Path, target: str | int | None) -> tuple[Array, Array]:
     if path.suffix in (".csv", ".tsv"):
         return read_csv(path, target)
     if target is not None:
-        raise ConfigError(f"target: only a CSV file has columns to choose from, not {path.name!r}")
+        raise ConfigError(
+            f"target: only a CSV file has columns to choose from, not {path.name!r}", field="target"
+        )
     if path.suffix == ".npz":
         return read_npz(path)
     if "idx" in path.name:
@@ -92,11 +94,15 @@ def _target_column(path: Path, header: list[str] | None, width: int, target: str
         names = [name.strip() for name in header or ()]
         if names.count(target) != 1:
             known = f"its columns are {', '.join(names)}" if names else "it has no header; give an index"
-            raise ConfigError(f"target: no single column {target!r} in {path.name!r}: {known}")
+            raise ConfigError(
+                f"target: no single column {target!r} in {path.name!r}: {known}", field="target"
+            )
         return names.index(target)
     index = -1 if target is None else target
     if not -width <= index < width:
-        raise ConfigError(f"target: {path.name!r} has {width} columns, so none has the index {index}")
+        raise ConfigError(
+            f"target: {path.name!r} has {width} columns, so none has the index {index}", field="target"
+        )
     return index % width
 
 
@@ -227,4 +233,4 @@ def _bytes(path: Path) -> bytes:
 
 def _error(path: Path, message: str, line: int | None = None) -> ConfigError:
     where = f"{str(path)!r}, line {line}" if line else repr(str(path))
-    return ConfigError(f"data: {where}: {message}")
+    return ConfigError(f"data: {where}: {message}", field="data")

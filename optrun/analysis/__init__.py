@@ -1,0 +1,1 @@
+"""Looking at runs: summaries, comparisons and pictures, made from stores that are only read."""

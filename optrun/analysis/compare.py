@@ -1,0 +1,161 @@
+"""What two runs have in common and where they part: config, environment, summary, curves, parameters."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from optrun.arrays import Array
+from optrun.store import Store
+
+Pair = tuple[Any, Any]
+ABSENT = "absent"
+
+
+@dataclass(frozen=True)
+class CurveDifference:
+    """Where two curves of one name part: the first step whose bits differ, both values there, the greatest gap.
+
+    ``step`` is None where the values agree on all common steps; ``only`` counts the steps that one has alone.
+    """
+
+    name: str
+    step: int | None
+    values: tuple[float, float] | None
+    greatest: float
+    only: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The differences of two runs, by dotted key or by name."""
+
+    config: dict[str, Pair]
+    environment: dict[str, Pair]
+    summary: dict[str, Pair]
+    curves: list[CurveDifference]
+    params: dict[str, float | None]
+
+    @property
+    def same_results(self) -> bool:
+        """Whether summaries, curves and parameters agree to the last bit."""
+        return not (self.summary or self.curves or self.params)
+
+    @property
+    def identical(self) -> bool:
+        """Whether the configs agree as well; where it was executed does not count."""
+        return self.same_results and not self.config
+
+
+def compare(a: Store, b: Store) -> Comparison:
+    """Return how two runs differ; StoreError where one is damaged."""
+    one, other = a.run(0), b.run(0)
+    outcomes = [
+        {"status": str(each.status), "reason": each.reason, "steps": each.steps, **each.summary}
+        for each in (one, other)
+    ]
+    environments = [(each.environments() or [{}])[-1] for each in (a, b)]
+    return Comparison(
+        config=different(flat(one.config), flat(other.config)),
+        environment=different(flat(environments[0]), flat(environments[1])),
+        summary=different(outcomes[0], outcomes[1]),
+        curves=[
+            *_curves(a.curves(), b.curves(), ""),
+            *_curves(a.evaluations(), b.evaluations(), "evaluation "),
+        ],
+        params=_params(a.params(), b.params()),
+    )
+
+
+def flat(value: Any, path: str = "") -> dict[str, Any]:
+    """Return nested mappings and lists as one mapping with dotted keys; lists of plain values stay whole."""
+    if isinstance(value, Mapping):
+        items = value.items()
+    elif isinstance(value, list) and any(isinstance(item, (dict, list)) for item in value):
+        items = {str(index): item for index, item in enumerate(value)}.items()
+    else:
+        return {path: value}
+    return {
+        dotted: leaf
+        for key, inner in items
+        for dotted, leaf in flat(inner, f"{path}.{key}" if path else str(key)).items()
+    }
+
+
+def different(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, Pair]:
+    """Return the pairs of values that differ, by key; what one lacks is ABSENT."""
+    keys = dict.fromkeys([*a, *b])
+    return {
+        key: (a.get(key, ABSENT), b.get(key, ABSENT))
+        for key in keys
+        if a.get(key, ABSENT) != b.get(key, ABSENT)
+    }
+
+
+def distinctions(configs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return what tells each of several configs apart, such as ``lr=0.01``; the name where nothing does."""
+    flats = [flat(config) for config in configs]
+    keys = dict.fromkeys(key for each in flats for key in each)
+    telling = [
+        key
+        for key in keys
+        if key != "name" and any(each.get(key, ABSENT) != flats[0].get(key, ABSENT) for each in flats)
+    ]
+    return [_distinction(each, telling) or str(each.get("name", "run")) for each in flats]
+
+
+def _distinction(config: Mapping[str, Any], telling: Sequence[str]) -> str:
+    words = []
+    for key in telling:
+        parent, _, last = key.rpartition(".")
+        value = config.get(key, ABSENT)
+        if value is ABSENT:
+            continue
+        named = last == "name" and parent in ("optimizer", "problem", "scheduler")
+        words.append(str(value) if named else f"{last}={_brief(value)}")
+    return ", ".join(words)
+
+
+def _brief(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _curves(a: Mapping[str, Array], b: Mapping[str, Array], prefix: str) -> list[CurveDifference]:
+    steps_a, steps_b = (each.get("step", np.zeros(0, np.int64)) for each in (a, b))
+    _, rows_a, rows_b = np.intersect1d(steps_a, steps_b, assume_unique=True, return_indices=True)
+    found = []
+    for name in dict.fromkeys([*a, *b]):
+        if name == "step":
+            continue
+        if name not in a or name not in b:
+            only = (len(a.get(name, ())), len(b.get(name, ())))
+            found.append(CurveDifference(prefix + name, None, None, 0.0, only))
+            continue
+        own, others = a[name][rows_a], b[name][rows_b]
+        apart = np.flatnonzero(own.view(np.int64) != others.view(np.int64))
+        only = (len(steps_a) - len(rows_a), len(steps_b) - len(rows_b))
+        if apart.size:
+            first = apart[0]
+            with np.errstate(invalid="ignore", over="ignore"):
+                greatest = float(
+                    np.max(np.nan_to_num(np.abs(own - others), nan=np.inf, posinf=np.inf)[apart])
+                )
+            values = (float(own[first]), float(others[first]))
+            found.append(CurveDifference(prefix + name, int(steps_a[rows_a[first]]), values, greatest, only))
+        elif any(only):
+            found.append(CurveDifference(prefix + name, None, None, 0.0, only))
+    return found
+
+
+def _params(a: Mapping[str, Array], b: Mapping[str, Array]) -> dict[str, float | None]:
+    """Return the greatest gap of each parameter that differs; None where one has it alone, or in another shape."""
+    gaps: dict[str, float | None] = {}
+    for name in dict.fromkeys([*a, *b]):
+        one, other = a.get(name), b.get(name)
+        if one is None or other is None or one.shape != other.shape or one.dtype != other.dtype:
+            gaps[name] = None
+        elif one.tobytes() != other.tobytes():
+            with np.errstate(invalid="ignore", over="ignore"):
+                gaps[name] = float(np.max(np.abs(one.astype(np.float64) - other)))
+    return gaps

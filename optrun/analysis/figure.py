@@ -1,0 +1,107 @@
+"""Runs as a figure: loss and learning rate, several runs in one picture."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import cycle
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from optrun.analysis.ticks import log_shows_more, rates_help
+from optrun.arrays import Array
+from optrun.errors import ConfigError, MissingExtraError, did_you_mean
+from optrun.store.schema import printable
+
+FORMATS = ("png", "svg", "pdf")
+# Okabe & Ito (2008): told apart by colour-blind readers too.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+STYLE = {
+    "font.size": 11,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.25,
+    "lines.linewidth": 1.6,
+    "legend.frameon": False,
+    "svg.hashsalt": "optrun",  # ids in SVG are random otherwise
+    "svg.fonttype": "none",
+}
+# A file that depends on the runs alone carries no date.
+METADATA: dict[str, dict[str, Any]] = {
+    "png": {"Software": None},
+    "svg": {"Date": None},
+    "pdf": {"CreationDate": None, "Producer": None, "Creator": None},
+}
+
+
+@dataclass(frozen=True)
+class Curves:
+    """What is drawn of a run: its label, its curves and its evaluations."""
+
+    label: str
+    curves: Mapping[str, Array]
+    evaluations: Mapping[str, Array]
+
+
+def format_of(path: Path) -> str:
+    """Return the format that a file name asks for; ConfigError for another one."""
+    suffix = path.suffix.removeprefix(".").lower()
+    if suffix not in FORMATS:
+        raise ConfigError(f"{path}: a picture ends in .{', .'.join(FORMATS)}.{did_you_mean(suffix, FORMATS)}")
+    return suffix
+
+
+def save_figure(
+    runs: Sequence[Curves], stream: BinaryIO, format: str, *, metric: str = "loss", log: bool | None = None
+) -> None:
+    """Draw a metric and the rate of runs, and write the picture; evaluations are dashed.
+
+    The same runs make the same bytes. Raises MissingExtraError without Matplotlib.
+    """
+    try:
+        import matplotlib as mpl
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingExtraError("pictures need Matplotlib: python -m pip install 'optrun[plots]'") from error
+    settings: Any = {**mpl.rcParamsDefault, **STYLE}
+    with mpl.rc_context(settings):
+        figure = Figure(figsize=(8, 6), layout="constrained", dpi=150)
+        upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
+        for run, colour in zip(runs, cycle(COLOURS), strict=False):
+            label = _inert(run.label)
+            upper.plot(run.curves["step"], run.curves[metric], color=colour, label=label, alpha=0.9)
+            for name in evaluations_of(metric, run.evaluations):
+                upper.plot(
+                    run.evaluations["step"],
+                    run.evaluations[name],
+                    color=colour,
+                    linestyle="--",
+                    marker="o",
+                    markersize=3,
+                    label=f"{label}, {name}",
+                )
+            lower.plot(run.curves["step"], run.curves["lr"], color=colour)
+        if log or (log is None and log_shows_more([run.curves[metric] for run in runs])):
+            upper.set_yscale("log")
+        if rates_help(np.concatenate([run.curves["lr"] for run in runs])):
+            lower.set_yscale("log")
+        upper.set_ylabel(metric)
+        lower.set_ylabel("learning rate")
+        lower.set_xlabel("step")
+        lower.margins(x=0.01)
+        if len(runs) > 1 or len(upper.lines) > 1:
+            figure.legend(*upper.get_legend_handles_labels(), loc="outside upper left", ncols=2)
+        else:
+            upper.set_title(_inert(runs[0].label), loc="left")
+        figure.savefig(stream, format=format, metadata=METADATA[format])
+
+
+def evaluations_of(metric: str, evaluations: Mapping[str, Array]) -> list[str]:
+    """Return the evaluations that are drawn beside a metric: the losses on held-out data beside the loss."""
+    return [name for name in ("test_loss",) if metric == "loss" and name in evaluations]
+
+
+def _inert(label: str) -> str:
+    """Return a label that Matplotlib neither reads as a formula nor hides."""
+    return printable(label).replace("$", r"\$").lstrip("_") or "run"

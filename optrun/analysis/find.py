@@ -1,0 +1,92 @@
+"""Which run directory is meant: by its path, its id, the beginning of its id, or as the latest."""
+
+import os
+from pathlib import Path
+
+from optrun.errors import StoreError, did_you_mean
+
+RUNS = Path("runs")
+LATEST = "latest"
+RESULTS, CONFIG = "results.sqlite", "config.yaml"
+
+
+def run_directories(root: Path = RUNS) -> list[Path]:
+    """Return the run directories in a directory, whole or broken, the one created last first."""
+    found = []
+    try:
+        entries = list(os.scandir(root))
+    except OSError:
+        return []
+    for entry in entries:
+        if not entry.name.startswith(".") and entry.is_dir():
+            created = _created(Path(entry.path))
+            if created is not None:
+                found.append((created, entry.name))
+    return [root / name for _, name in sorted(found, reverse=True)]
+
+
+def find_run(text: str | Path, root: Path = RUNS) -> Path:
+    """Return the run directory that a path, an id in ``root``, the beginning of one, or ``latest`` names.
+
+    Raises StoreError where there is none, with the nearest id, and where there are several.
+    """
+    path = known_run(text, root)
+    return path if path is not None else _by_prefix(str(text), root)
+
+
+def known_run(text: str | Path, root: Path = RUNS) -> Path | None:
+    """Return the run directory that a path, a whole id in ``root``, or ``latest`` names; None for anything else.
+
+    A path that is not a run directory is returned as well: who opens it says what is wrong.
+    """
+    path = Path(text)
+    if _created(path) is not None:
+        return path
+    if str(text) == LATEST:
+        runs = run_directories(root)
+        if not runs:
+            raise StoreError(f"{root}: there are no runs yet")
+        return runs[0]
+    if path.name == str(text) and _created(root / path) is not None:
+        return root / path
+    return path if path.name != str(text) and path.is_dir() else None
+
+
+def matching_runs(text: str | Path, root: Path = RUNS) -> list[Path]:
+    """Return the run directories whose ids begin with a text, or with the last part of a path."""
+    path = Path(text)
+    return [
+        run for run in run_directories(_folder(path, root)) if path.name and run.name.startswith(path.name)
+    ]
+
+
+def _by_prefix(text: str, root: Path) -> Path:
+    matches = matching_runs(text, root)
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        names = [run.name for run in matches[:3]]
+        raise StoreError(
+            f"{text!r} begins {len(matches)} runs: {', '.join(names)}{', …' * (len(matches) > 3)}"
+        )
+    folder = _folder(Path(text), root)
+    known = [run.name for run in run_directories(folder)[:1000]]
+    hint = did_you_mean(Path(text).name, [*known, LATEST]) or f" `optrun ls` lists those in {folder}"
+    raise StoreError(f"{text}: no such run.{hint}")
+
+
+def _folder(path: Path, root: Path) -> Path:
+    return path.parent if path.name != str(path) else root
+
+
+def _created(directory: Path) -> int | None:
+    """When a run directory was made, in nanoseconds; None for what is not one.
+
+    Its config is written once, at its creation; what is named by hand has no time in its name.
+    """
+    for name in (CONFIG, RESULTS):
+        try:
+            return (directory / name).stat().st_mtime_ns
+        except OSError:
+            continue
+    return None

@@ -1,0 +1,91 @@
+"""What a run directory is, in one line: its state, what it ran, and what came of it."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from optrun.analysis.find import run_directories
+from optrun.errors import StoreError
+from optrun.store import RunRecord, Status, Store
+from optrun.store.directory import is_being_written
+from optrun.store.schema import printable
+
+KILLED, BROKEN = "killed", "broken"
+STATES = (*map(str, Status), KILLED, BROKEN)
+RESUMABLE = (str(Status.INTERRUPTED), KILLED)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One run directory; ``status`` is one of STATES, and nothing else is known of a broken one but the reason."""
+
+    path: Path
+    status: str
+    reason: str = ""
+    name: str = ""
+    problem: str = ""
+    optimizer: str = ""
+    steps: int = 0
+    final_loss: float | None = None
+    created: datetime | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as JSON."""
+        created = self.created.isoformat(timespec="seconds") if self.created else None
+        return {**asdict(self), "path": str(self.path), "created": created}
+
+
+def summaries(root: Path, statuses: tuple[str, ...] = ()) -> Iterator[Summary]:
+    """Yield the runs in a directory, the newest first, of these statuses or of all; each is read when asked for."""
+    for path in run_directories(root):
+        summary = summary_of(path)
+        if not statuses or summary.status in statuses:
+            yield summary
+
+
+def summary_of(path: Path) -> Summary:
+    """Return the summary of a run directory, whatever its condition."""
+    try:
+        with Store.open(path) as store:
+            record = store.run(0)
+            events = store.events()
+            status, record = state_of(store, record)
+    except StoreError as error:
+        return Summary(path, BROKEN, printable(str(error).removeprefix(f"{path}: ")))
+    return Summary(
+        path,
+        status,
+        printable(record.reason),
+        printable(str(record.config.get("name", ""))),
+        name_in(record.config, "problem"),
+        name_in(record.config, "optimizer"),
+        record.steps,
+        record.summary.get("final_loss"),
+        moment(events[0].time) if events else None,
+    )
+
+
+def state_of(store: Store, record: RunRecord) -> tuple[str, RunRecord]:
+    """Return the status of a run, ``killed`` where it should be running and nobody writes it, and its record."""
+    if record.status is not Status.RUNNING or is_being_written(store.path):
+        return str(record.status), record
+    # It may have ended between the two looks.
+    record = store.run(record.run)
+    return (KILLED if record.status is Status.RUNNING else str(record.status)), record
+
+
+def moment(text: str) -> datetime | None:
+    """Return the time that an event notes; None where the text is none."""
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def name_in(config: Mapping[str, Any], part: str) -> str:
+    """Return the name of a part of a stored config, such as its optimizer."""
+    chosen = config.get(part)
+    return printable(str(chosen.get("name", ""))) if isinstance(chosen, dict) else ""

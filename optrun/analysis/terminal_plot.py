@@ -1,0 +1,223 @@
+"""Curves as text: braille dots in a frame, for any terminal and for pipes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import numpy as np
+
+from optrun.analysis.ticks import Axis, axis_of, helps, labels, log_shows_more
+from optrun.arrays import Array
+
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+NOBODY = -1
+# Braille numbers its eight dots by column, but for the lowest row, which came later.
+DOTS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]], np.uint8)
+BLOCKS = "▁▂▃▄▅▆▇█"
+SMALLEST = (24, 5)
+
+
+@dataclass(frozen=True)
+class Series:
+    """A curve: what it is called, and values `y` at the steps `x`, increasing integers; both `[n]`."""
+
+    label: str
+    x: Array
+    y: Array
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """Lines of text, and whose each character is: the index of a series, or NOBODY."""
+
+    lines: list[str]
+    owners: list[list[int]]
+
+    def spans(self, line: int) -> list[tuple[str, int]]:
+        """Return a line in pieces `(text, owner)`, to be coloured."""
+        pairs = zip(self.lines[line], self.owners[line], strict=True)
+        return [
+            ("".join(character for character, _ in piece), owner)
+            for owner, piece in groupby(pairs, key=lambda pair: pair[1])
+        ]
+
+
+def draw(
+    series: Sequence[Series], *, width: int, height: int, log: bool | None = None, title: str = ""
+) -> list[str]:
+    """Return curves drawn in `height` lines of `width` characters at most; several carry letters.
+
+    Every column shows the least and the greatest value within it, so a spike of one step is seen. Values that
+    are not finite, or not positive on a log axis, are gaps. ``log`` None chooses a log axis where values are
+    positive, but for a few zeros, and span more than two decades. Less than 24 × 5 characters are taken as 24 × 5.
+    """
+    return drawing(series, width=width, height=height, log=log, title=title).lines
+
+
+def drawing(
+    series: Sequence[Series], *, width: int, height: int, log: bool | None = None, title: str = ""
+) -> Drawing:
+    """Return what `draw` does, with the owner of every character."""
+    width, height = max(width, SMALLEST[0]), max(height, SMALLEST[1])
+    chosen, y_axis, x_axis = _axes(series, log)
+    canvas = _Canvas()
+    if title:
+        heading = f"{title} (log)" if y_axis.log else title
+        canvas.add(heading[:width])
+    legend = _legend(series, width, height // 3)
+    rows = height - len(canvas.lines) - len(legend) - 2
+    some = any(np.isfinite(y).any() for _, y in chosen)
+    ticks = y_axis.ticks(max(2, rows // 3)) if some else []
+    names = labels(ticks)
+    margin = max((len(name) for name in names), default=0) + 1
+    columns = width - margin - 1
+    places = (rows - 1 - np.rint(y_axis.place(np.array(ticks)) * (rows - 1))).astype(int).tolist()
+    at_row = dict(zip(places, names, strict=True))
+    characters, owners = _plot(chosen, x_axis, y_axis, rows, columns)
+    if not some:
+        characters[rows // 2] = "no finite values".center(columns)
+    for row in range(rows):
+        edge = f"{at_row[row]:>{margin - 1}} ┤" if row in at_row else " " * margin + "│"
+        canvas.add(edge + characters[row], [NOBODY] * len(edge) + owners[row])
+    for line in _x_scale(x_axis, margin, columns):
+        canvas.add(line)
+    for line, owner in legend:
+        canvas.add(line, owner)
+    return Drawing(canvas.lines, canvas.owners)
+
+
+def sparkline(values: Array, width: int) -> str:
+    """Return a curve in one line of at most `width` block characters, on a log scale where that helps."""
+    finite = values[np.isfinite(values)]
+    if not finite.size:
+        return ""
+    parts = np.array_split(finite, min(width, finite.size))
+    means = np.array([part.mean() for part in parts])
+    axis = axis_of(means.min(), means.max(), helps(means.min(), means.max()))
+    return "".join(BLOCKS[level] for level in np.rint(axis.place(means) * (len(BLOCKS) - 1)).astype(int))
+
+
+class _Canvas:
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.owners: list[list[int]] = []
+
+    def add(self, line: str, owners: list[int] | None = None) -> None:
+        self.lines.append(line)
+        self.owners.append(owners or [NOBODY] * len(line))
+
+
+def _axes(series: Sequence[Series], log: bool | None) -> tuple[list[tuple[Array, Array]], Axis, Axis]:
+    """Return the curves with NaN in every gap, and the axes that hold them."""
+    curves = [(each.x, _finite(each.y)) for each in series]
+    low, high = _range([y for _, y in curves])
+    if log is None:
+        log = helps(low, high) or (low == 0 and log_shows_more([y for _, y in curves]))
+    if log and not low > 0:
+        curves = [(x, np.where(y > 0, y, np.nan)) for x, y in curves]
+        low, high = _range([y for _, y in curves])
+        log = low > 0
+    x_low, x_high = _range([x[[0, -1]] for x, _ in curves if x.size])
+    return curves, axis_of(low, high, log), Axis(x_low, x_high if x_high > x_low else x_low + 1, whole=True)
+
+
+def _finite(values: Array) -> Array:
+    y = np.asarray(values, np.float64)
+    finite = np.isfinite(y)
+    return y if finite.all() else np.where(finite, y, np.nan)
+
+
+def _range(arrays: Sequence[Array]) -> tuple[float, float]:
+    ends = [(np.fmin.reduce(array), np.fmax.reduce(array)) for array in arrays if array.size]
+    known = [(float(low), float(high)) for low, high in ends if low <= high]
+    return (min(low for low, _ in known), max(high for _, high in known)) if known else (0.0, 0.0)
+
+
+def _plot(
+    curves: Sequence[tuple[Array, Array]], x_axis: Axis, y_axis: Axis, rows: int, columns: int
+) -> tuple[list[str], list[list[int]]]:
+    dots = np.zeros((rows, columns), np.uint8)
+    owners = np.full((rows, columns), NOBODY)
+    heights = np.arange(4 * rows - 1, -1, -1)[:, None]
+    traces = []
+    for index, (x, y) in enumerate(curves):
+        low, high = _trace(x, y, x_axis, y_axis, 2 * columns, 4 * rows)
+        filled = ((heights >= low) & (heights <= high)).reshape(rows, 4, columns, 2)
+        own = (filled * DOTS[:, None, :]).sum((1, 3), dtype=np.uint8)
+        dots |= own
+        owners[own > 0] = index
+        traces.append(own > 0)
+    characters = np.where(dots > 0, dots.astype(np.uint32) + 0x2800, ord(" "))
+    if len(traces) > 1:
+        _mark(traces, characters, owners)
+    return ["".join(map(chr, row)) for row in characters.tolist()], owners.tolist()
+
+
+def _trace(x: Array, y: Array, x_axis: Axis, y_axis: Axis, columns: int, rows: int) -> tuple[Array, Array]:
+    """Return the lowest and the highest dot `[columns]` of a curve in each column; none where low > high."""
+    low, high = np.full(columns, np.nan), np.full(columns, np.nan)
+    # Steps are compared as the integers they are: a copy of all of them as floats costs more than the rest.
+    edges = np.ceil(np.linspace(x_axis.low, x_axis.high, columns + 1)).astype(np.int64)
+    starts = np.searchsorted(x, edges)
+    starts[-1] = x.size
+    used = np.flatnonzero(starts[1:] > starts[:-1])
+    if used.size:
+        first = starts[used]
+        scale = rows - 1
+        low[used] = y_axis.place(np.fmin.reduceat(y, first)) * scale
+        high[used] = y_axis.place(np.fmax.reduceat(y, first)) * scale
+        # Columns between two points are on the line between them; a gap at either end makes it one of NaN.
+        middle = (low[used] + high[used]) / 2
+        between = np.setdiff1d(np.arange(used[0], used[-1]), used, assume_unique=True)
+        low[between] = high[between] = np.interp(between, used, middle)
+    # Neighbours meet: a column goes down, or up, to where the one before it ends.
+    low[1:] = np.where(low[1:] > high[:-1] + 1, high[:-1] + 1, low[1:])
+    high[1:] = np.where(high[1:] < low[:-1] - 1, low[:-1] - 1, high[1:])
+    empty = np.isnan(low)
+    return (
+        np.where(empty, rows, np.rint(np.where(empty, 0, low))),
+        np.where(empty, -1, np.rint(np.where(empty, 0, high))),
+    )
+
+
+def _mark(traces: Sequence[Array], characters: Array, owners: Array) -> None:
+    """Put letters on the curves, so that they are told apart without colours."""
+    every = max(16, 2 * len(traces))
+    for index, trace in enumerate(traces):
+        used = np.flatnonzero(trace.any(0))
+        for column in used[::-1][min(2 * index, max(used.size - 1, 0)) :: every].tolist():
+            cells = np.flatnonzero(trace[:, column])
+            row = cells[cells.size // 2]
+            characters[row, column] = ord(_letter(index))
+            owners[row, column] = index
+
+
+def _x_scale(axis: Axis, margin: int, columns: int) -> list[str]:
+    ticks = axis.ticks(max(2, columns // 14))
+    line, text = ["─"] * columns, [" "] * (margin + 1 + columns)
+    for tick, name in zip(ticks, labels(ticks), strict=True):
+        column = round(float(axis.place(np.array(tick))) * (columns - 1))
+        line[column] = "┬"
+        start = min(margin + 1 + column - len(name) // 2, len(text) - len(name))
+        text[start : start + len(name)] = name
+    return [" " * margin + "└" + "".join(line), "".join(text).rstrip()]
+
+
+def _legend(series: Sequence[Series], width: int, most: int) -> list[tuple[str, list[int]]]:
+    if len(series) < 2:
+        return []
+    lines: list[tuple[str, list[int]]] = []
+    for index, each in enumerate(series):
+        entry = f"{_letter(index)} {each.label}"[: width - 3]
+        if lines and len(lines[-1][0]) + 3 + len(entry) <= width:
+            text, owners = lines[-1]
+            lines[-1] = (f"{text}   {entry}", [*owners, *[NOBODY] * 3, *[index] * len(entry)])
+        else:
+            lines.append((entry, [index] * len(entry)))
+    if len(lines) > most:
+        lines = [*lines[: most - 1], ("… and more", [NOBODY] * len("… and more"))]
+    return lines
+
+
+def _letter(index: int) -> str:
+    return LETTERS[index % len(LETTERS)]

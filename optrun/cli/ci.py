@@ -1,0 +1,61 @@
+"""What `run`, `resume` and `validate` tell a CI server: JUnit's XML, GitHub's annotations and job summary."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from optrun.cli import github, junit
+from optrun.cli.junit import Case
+from optrun.config.errors import ConfigErrors, Issue
+from optrun.errors import ConfigError, OptrunError
+
+
+class Report:
+    """Collects how each case went."""
+
+    def __init__(self) -> None:
+        self.cases: list[Case] = []
+        self.issues: list[Issue] = []
+
+    @contextmanager
+    def case(self, name: str, group: str) -> Iterator[Case]:
+        """Time a case; an error that ends it is noted and goes on its way."""
+        case = Case(name, group)
+        self.cases.append(case)
+        began = time.monotonic()
+        try:
+            yield case
+        except BaseException as error:
+            self._note(case, error)
+            raise
+        finally:
+            case.seconds = time.monotonic() - began
+
+    def _note(self, case: Case, error: BaseException) -> None:
+        case.problem = "error"
+        case.outcome = "config" if isinstance(error, ConfigError) else "failed"
+        case.messages = (str(error) or type(error).__name__).splitlines()
+        if isinstance(error, ConfigErrors):
+            self.issues += error.issues
+        elif isinstance(error, OptrunError):
+            self.issues.append(Issue(case.name, None, None, "", str(error)))
+
+
+@contextmanager
+def reporting(command: str, junit_file: Path | None = None) -> Iterator[Report]:
+    """Give the report of a command, and hand it over at the end, however that comes.
+
+    Raises ConfigError, at once, for a file that cannot be written.
+    """
+    if junit_file:
+        junit.check_writable(junit_file)
+    report = Report()
+    try:
+        yield report
+    finally:
+        if junit_file:
+            junit.write(junit_file, f"optrun {command}", report.cases)
+        if github.is_here():
+            github.annotate(report.issues)
+            github.summarise(f"optrun {command}", report.cases)

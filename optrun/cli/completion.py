@@ -1,0 +1,117 @@
+"""What the shell offers on Tab; everything is imported then, and a mistake on the line offers nothing."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+import typer
+
+if TYPE_CHECKING:
+    from optrun.registry import Registry
+
+_OWN = ("name", "options")
+LISTS = ("optimizers", "schedulers", "problems", "datasets", "metrics")
+
+
+def configs(incomplete: str) -> list[str]:
+    """Return YAML files, and directories on the way to them."""
+    folder = incomplete[: incomplete.rfind("/") + 1]
+    found = []
+    with suppress(OSError):
+        for path in sorted(Path(folder or ".").iterdir()):
+            if path.name.startswith(".") and not incomplete.removeprefix(folder).startswith("."):
+                continue
+            if path.is_dir():
+                found.append(f"{folder}{path.name}/")
+            elif path.suffix in (".yaml", ".yml"):
+                found.append(f"{folder}{path.name}")
+    return [name for name in found if name.startswith(incomplete)]
+
+
+def runs(incomplete: str) -> list[str]:
+    """Return run directories, the latest first."""
+    from optrun.analysis.find import LATEST, run_directories
+
+    folder = incomplete[: incomplete.rfind("/") + 1]
+    directories = [str(path) for path in run_directories(Path(folder or "runs"))]
+    return [name for name in [*directories, LATEST] if name.startswith(incomplete)]
+
+
+def kinds(incomplete: str) -> list[str]:
+    """Return what `list` lists."""
+    return [kind for kind in LISTS if kind.startswith(incomplete)]
+
+
+def names(incomplete: str) -> list[str]:
+    """Return what `show` shows: registered names, and runs."""
+    registered = [name for registry in _registries().values() for name in registry]
+    return [*(name for name in registered if name.startswith(incomplete)), *runs(incomplete)]
+
+
+def formats(incomplete: str) -> list[str]:
+    """Return the formats of `export`."""
+    from optrun.store import FORMATS
+
+    return [name for name in FORMATS if name.startswith(incomplete)]
+
+
+def overrides(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Return `key.path=` for a key that is being typed, and the values it can have after its `=`."""
+    before = [str(word) for word in ctx.params.get("overrides") or ()]
+    # zsh and fish hand over `key=val`; bash cuts it into `key`, `=` and `val`, of which the last two may be missing.
+    if before[-1:] == ["="]:
+        return [value for value in _values("".join(before[-2:-1])) if value.startswith(incomplete)]
+    if before and not incomplete and "=" not in before[-1] and before[-2:-1] != ["="]:
+        return list(_values(before[-1]))
+    key, equals, _ = incomplete.partition("=")
+    offered = (f"{key}={value}" for value in _values(key)) if equals else _keys(ctx.params.get("config"))
+    return [word for word in offered if word.startswith(incomplete)]
+
+
+def _registries() -> "dict[str, Registry[Any]]":
+    from optrun import optim, problems, registry, schedulers  # noqa: F401
+
+    return {
+        "problem": registry.problems,
+        "optimizer": registry.optimizers,
+        "scheduler": registry.schedulers,
+    }
+
+
+def _keys(config: Path | None) -> Iterator[str]:
+    """Yield the paths that a config can have, with the options of the classes that this one names."""
+    from pydantic import BaseModel
+
+    from optrun.config import RunConfig, load
+    from optrun.errors import OptrunError
+
+    chosen = None
+    with suppress(OptrunError):
+        chosen = load(config) if config else None
+    for name, field in RunConfig.model_fields.items():
+        yield f"{name}="
+        annotation = field.annotation
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            yield from (f"{name}.{key}=" for key in annotation.model_fields if key not in _OWN)
+        if name in _registries():
+            yield f"{name}.name="
+            component = getattr(chosen, name, None)
+            yield from (f"{name}.{option}=" for option in (component.options if component else ()))
+
+
+def _values(key: str) -> Iterable[str]:
+    """Return the words that a key can be set to."""
+    from optrun.config import RunConfig
+    from optrun.kernels import ENGINES
+    from optrun.problems.data import DATASETS
+
+    kind = key.removesuffix(".name")
+    if kind in _registries():
+        return list(_registries()[kind])
+    if key == "problem.data":
+        return list(DATASETS)
+    if key == "engine":
+        return list(ENGINES)
+    field = RunConfig.model_fields.get(key)
+    return [value for value in get_args(field.annotation) if isinstance(value, str)] if field else []

@@ -1,0 +1,104 @@
+"""What `curves` draws, and how runs are loaded to be drawn."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from rich.text import Text
+
+from optrun.analysis.compare import distinctions
+from optrun.analysis.figure import Curves, evaluations_of
+from optrun.analysis.find import find_run
+from optrun.analysis.schedule import rates
+from optrun.analysis.terminal_plot import Series, drawing
+from optrun.analysis.ticks import rates_help
+from optrun.arrays import Array
+from optrun.cli.look import WIDTH, console, drawn, emit, quoted, suggest
+from optrun.config import load
+from optrun.errors import ConfigError, did_you_mean
+from optrun.store import Store
+from optrun.store.schema import printable
+
+HEIGHT, LR_HEIGHT = 16, 8
+
+
+def print_curves(
+    runs: Sequence[str],
+    metric: str,
+    log: bool | None,
+    width: int | None,
+    height: int | None,
+    *,
+    evaluations: bool,
+) -> None:
+    """Draw a metric of runs and, below it, their rates; ConfigError where a run does not have it."""
+    chosen = loaded(runs, metric)
+    series = [Series(run.label, run.curves["step"], run.curves[metric]) for run in chosen]
+    if evaluations:
+        series += [
+            Series(f"{run.label}, {name}", run.evaluations["step"], run.evaluations[name])
+            for run in chosen
+            for name in evaluations_of(metric, run.evaluations)
+        ]
+    _print(series, metric, log, width, height or HEIGHT)
+    if metric != "lr":
+        rates_of = [Series(run.label, run.curves["step"], run.curves["lr"]) for run in chosen]
+        _print(rates_of, "lr", _log_rates(rates_of), width, min(height or LR_HEIGHT, LR_HEIGHT))
+    suggest(f"plot {' '.join(map(quoted, runs))} -o curves.png")
+
+
+def print_schedule(
+    config: Path, overrides: Sequence[str], log: bool | None, width: int | None, height: int | None
+) -> None:
+    """Draw the rate of every parameter group of a config at every step."""
+    table = rates(load(config, overrides))
+    step = table.pop("step")
+    distinct: dict[bytes, Series] = {}
+    for name, values in table.items():
+        same = distinct.get(values.tobytes())
+        distinct[values.tobytes()] = Series(f"{same.label}, {name}" if same else name, step, values)
+    series = list(distinct.values())
+    _print(series, "lr", _log_rates(series) if log is None else log, width, height or HEIGHT)
+    suggest(f"run {' '.join([quoted(config), *map(quoted, overrides)])}")
+
+
+def loaded(runs: Sequence[str], metric: str) -> list[Curves]:
+    """Return runs to be drawn, labelled by what differs between their configs.
+
+    Raises StoreError for a run that is missing or damaged, ConfigError where one has no such curve.
+    """
+    found: list[tuple[dict[str, Array], dict[str, Array]]] = []
+    configs = []
+    for text in runs:
+        path = find_run(text)
+        with Store.open(path) as store:
+            curves = store.curves()
+            configs.append(store.run(0).config)
+            found.append((curves, store.evaluations()))
+        if not curves:
+            raise ConfigError(f"{path}: no curves yet: rows are stored with each checkpoint and at the end")
+        if metric not in curves or metric == "step":
+            known = [name for name in curves if name != "step"]
+            hint = did_you_mean(metric, known) or " `record: {metrics: […]}` chooses what is recorded"
+            raise ConfigError(f"{path}: no curve {metric!r}; it has {', '.join(known)}.{hint}")
+    labels = [printable(label) for label in distinctions(configs)]
+    if len(set(labels)) < len(labels):
+        labels = [
+            f"{label}, {printable(find_run(run).name)}" for label, run in zip(labels, runs, strict=True)
+        ]
+    return [
+        Curves(label, curves, evaluations) for label, (curves, evaluations) in zip(labels, found, strict=True)
+    ]
+
+
+def _log_rates(series: Sequence[Series]) -> bool:
+    return rates_help(np.concatenate([each.y for each in series]))
+
+
+def _print(series: list[Series], title: str, log: bool | None, width: int | None, height: int) -> None:
+    if width is None:
+        out = console()
+        width = out.width if out.is_terminal else WIDTH
+    heading = f"{title}  {series[0].label}" if len(series) == 1 and series[0].label != title else title
+    emit(drawn(drawing(series, width=width, height=height, log=log, title=heading)))
+    emit(Text())

@@ -1,0 +1,71 @@
+"""JUnit's XML, which every CI server reads."""
+
+import re
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from optrun.errors import ConfigError
+
+_NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+@dataclass
+class Case:
+    """What was run or checked, and how it went."""
+
+    name: str
+    group: str
+    outcome: str = "ok"
+    """In a word; beside a problem, its kind."""
+
+    problem: Literal["failure", "error"] | None = None
+    """Whether the result is bad, or there is none."""
+
+    messages: list[str] = field(default_factory=list)
+    figures: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+def check_writable(path: Path) -> None:
+    """Make the file's directory; ConfigError where the file could not be written at the end."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.open("ab").close()
+    except OSError as error:
+        raise ConfigError(f"--junit: {path}: {(error.strerror or str(error)).lower()}") from error
+
+
+def write(path: Path, suite: str, cases: Sequence[Case]) -> None:
+    """Write one test suite with a test case for each case."""
+    counts = {
+        "tests": str(len(cases)),
+        "failures": str(sum(case.problem == "failure" for case in cases)),
+        "errors": str(sum(case.problem == "error" for case in cases)),
+        "skipped": "0",
+        "time": f"{sum(case.seconds for case in cases):.3f}",
+    }
+    root = ElementTree.Element("testsuites", counts)
+    element = ElementTree.SubElement(root, "testsuite", {"name": suite, **counts})
+    for case in cases:
+        _add(element, case)
+    ElementTree.indent(root)
+    path.write_bytes(ElementTree.tostring(root, encoding="utf-8", xml_declaration=True) + b"\n")
+
+
+def _add(suite: ElementTree.Element, case: Case) -> None:
+    names = {"classname": _text(case.group), "name": _text(case.name), "time": f"{case.seconds:.3f}"}
+    element = ElementTree.SubElement(suite, "testcase", names)
+    if case.problem:
+        first = case.messages[0] if case.messages else case.outcome
+        about = {"type": case.outcome, "message": _text(first)}
+        ElementTree.SubElement(element, case.problem, about).text = _text("\n".join(case.messages))
+    if case.figures:
+        lines = (f"{name} {value}" for name, value in case.figures.items())
+        ElementTree.SubElement(element, "system-out").text = _text("\n".join(lines))
+
+
+def _text(text: str) -> str:
+    return _NO_XML.sub("?", text)

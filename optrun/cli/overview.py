@@ -1,0 +1,130 @@
+"""What `show` prints of a run: how it ended, what it was, where it ran, what to type next."""
+
+import json as json_module
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.text import Text
+
+from optrun.analysis.summaries import KILLED, RESUMABLE, moment, state_of
+from optrun.analysis.terminal_plot import sparkline
+from optrun.arrays import Array
+from optrun.cli.look import emit, number, quoted, span, status_text, suggest, table
+from optrun.config.writer import to_yaml
+from optrun.store import Event, RunRecord, Store
+from optrun.store.schema import printable
+
+SPARKS = 40
+
+
+def print_run(path: Path, *, json: bool) -> None:
+    """Print everything about a run but its rows; StoreError where it is damaged."""
+    with Store.open(path) as store:
+        status, record = state_of(store, store.run(0))
+        curves, events, environments = store.curves(), store.events(), store.environments()
+    if json:
+        document = {
+            "run": str(path),
+            "status": status,
+            "reason": record.reason,
+            "steps": record.steps,
+            "summary": record.summary,
+            "config": record.config,
+            "environments": environments,
+            "events": [
+                {"time": each.time, "kind": each.kind, "attempt": each.attempt, **each.details}
+                for each in events
+            ],
+            "curves": list(curves),
+        }
+        print(json_module.dumps(document, ensure_ascii=False, allow_nan=False))
+        return
+    print_outcome(path, status, record)
+    _print_curve(curves)
+    _heading("config")
+    emit(Text(_indented(to_yaml(record.config))))
+    _heading("environment")
+    emit(Text(_indented(_environment(environments[-1] if environments else {}))))
+    _heading("events")
+    _print_events(events)
+    _heading("files")
+    for file in sorted(path.iterdir()):
+        emit(Text(f"  {file.lstat().st_size:>11,} B  {printable(file.name)}"))
+    suggest_for(path, status)
+
+
+def print_outcome(path: Path, status: str, record: RunRecord) -> None:
+    """Print how a run ended, or how far it is, and its summary."""
+    reason = ": " + (record.reason or "its process is gone") if record.reason or status == KILLED else ""
+    head = Text.assemble((printable(str(record.config.get("name", path.name))), "bold"), ": ")
+    taken = f"{record.steps:,} step{'s' * (record.steps != 1)}"
+    step = f" after {taken}" if record.status.final else f" at step {record.steps:,}"
+    emit(head + status_text(status) + Text(f"{step}{printable(reason)}"))
+    emit(Text(printable(str(path)), "dim"))
+    width = max(map(len, record.summary), default=0)
+    for name, value in record.summary.items():
+        emit(Text(f"  {printable(name):<{width}}  {number(value)}"))
+
+
+def suggest_for(path: Path, status: str) -> None:
+    """Say what may be typed next about a run of this status."""
+    run = quoted(path)
+    if status == "running":
+        suggest(f"watch {run}")
+    elif status in RESUMABLE:
+        suggest(f"resume {run}")
+    else:
+        suggest(f"curves {run}", f"export {run} --format csv -o curves.csv")
+
+
+def _heading(title: str) -> None:
+    emit(Text(f"\n{title}", "bold"))
+
+
+def _print_curve(curves: Mapping[str, Array]) -> None:
+    if not curves:
+        return
+    loss = curves["loss"]
+    ends = f"{loss[0]:.4g} → {loss[-1]:.4g}"
+    emit(
+        Text.assemble(
+            "\nloss  ",
+            (sparkline(loss, SPARKS), "cyan"),
+            f"  {ends}, {len(loss):,} row{'s' * (len(loss) != 1)}",
+        )
+    )
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"  {line}" for line in text.rstrip().splitlines())
+
+
+def _environment(found: Mapping[str, Any]) -> str:
+    versions = ", ".join(f"{name} {found.get(name)}" for name in ("optrun", "python", "numpy"))
+    blas = ", ".join(
+        " ".join(str(value) for value in library.values() if value)
+        for library in found.get("blas") or []
+        if isinstance(library, dict)
+    )
+    git = found.get("git")
+    revision = f"git {str(git.get('sha'))[:12]}{' with changes' if git.get('dirty') else ''}" if git else ""
+    lines = [versions, f"{found.get('cpu')}, {found.get('platform')}", blas, revision]
+    return "\n".join(printable(line) for line in lines if line)
+
+
+def _print_events(events: list[Event]) -> None:
+    made = table("", "", "", "")
+    for event in events:
+        time = moment(event.time)
+        when = f"{time:%Y-%m-%d %H:%M:%S}" if time else "?"
+        made.add_row("", when, Text(printable(event.kind)), Text(_details(event)))
+    emit(made)
+
+
+def _details(event: Event) -> str:
+    seconds = event.details.get("seconds")
+    if isinstance(seconds, (int, float)):
+        return f"after {seconds:.2f} s" if seconds < 60 else f"after {span(seconds)}"
+    host, pid = event.details.get("host"), event.details.get("pid")
+    return printable(f"on {host}, process {pid}") if host else ""

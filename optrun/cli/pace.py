@@ -1,0 +1,33 @@
+"""How fast a run goes, and how long that takes."""
+
+import time
+from collections import deque
+
+WINDOW_SECONDS = 3.0
+
+
+class Pace:
+    """Steps per second over the last few seconds."""
+
+    def __init__(self) -> None:
+        self._marks: deque[tuple[float, int]] = deque()
+
+    def note(self, step: int) -> None:
+        """Take down that a step has been reached."""
+        now = time.monotonic()
+        while len(self._marks) > 1 and self._marks[1][0] < now - WINDOW_SECONDS:
+            self._marks.popleft()
+        self._marks.append((now, step))
+
+    @property
+    def rate(self) -> float | None:
+        """Steps per second, or None before there are two marks."""
+        (began, first), (ended, last) = self._marks[0], self._marks[-1]
+        return (last - first) / (ended - began) if ended > began else None
+
+
+def clock(seconds: float) -> str:
+    """Return a span of time as m:ss or h:mm:ss."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

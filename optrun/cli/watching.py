@@ -1,0 +1,163 @@
+"""What `watch` shows: a run that another process writes, as of its last checkpoint."""
+
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+
+from rich.console import Group
+from rich.live import Live
+from rich.text import Text
+
+from optrun.analysis.summaries import state_of
+from optrun.analysis.terminal_plot import Series, drawing
+from optrun.arrays import Array
+from optrun.cli.look import console, drawn, number, span, status_text
+from optrun.cli.overview import print_outcome, suggest_for
+from optrun.store import RunRecord, Status, Store
+from optrun.store.directory import is_being_written
+from optrun.store.schema import RESULTS, printable
+
+POLL_SECONDS = 0.25
+MOST_LINES = 30
+BAR = 24
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A run as of its last commit."""
+
+    status: str
+    record: RunRecord
+    curves: dict[str, Array]
+    committed: datetime
+
+
+def watch_run(path: Path) -> int:
+    """Follow a run until it ends and print how; return the exit code that `run` would give."""
+    with _terminated_in_order(), _view(path) as show:
+        for snapshot in follow(path):
+            show(snapshot)
+    print_outcome(path, snapshot.status, snapshot.record)
+    suggest_for(path, snapshot.status)
+    return 1 if snapshot.status in ("diverged", "failed", "killed") else 0
+
+
+def follow(path: Path, wait: Callable[[float], None] = time.sleep) -> Iterator[Snapshot]:
+    """Yield a run a few times a second until it is no longer running.
+
+    The store is opened only after a commit, so that its writer is never waited upon; in between only the
+    writer's lock is looked at.
+    """
+    seen = _stamp(path)
+    snapshot = _snapshot(path)
+    yield snapshot
+    while snapshot.status == Status.RUNNING:
+        wait(POLL_SECONDS)
+        stamp = _stamp(path)
+        if stamp != seen or not is_being_written(path):
+            seen, snapshot = stamp, _snapshot(path)
+        yield snapshot
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    stat = (path / RESULTS).stat()
+    return stat.st_mtime_ns, stat.st_size
+
+
+def _snapshot(path: Path) -> Snapshot:
+    committed = datetime.fromtimestamp((path / RESULTS).stat().st_mtime, UTC)
+    with Store.open(path) as store:
+        status, record = state_of(store, store.run(0))
+        return Snapshot(status, record, store.curves(), committed)
+
+
+@contextmanager
+def _view(path: Path) -> Iterator[Callable[[Snapshot], None]]:
+    out = console()
+    if not out.is_terminal or out.is_dumb_terminal:
+        yield _Lines()
+        return
+    with Live(console=out, screen=True, auto_refresh=False) as live:
+        yield lambda snapshot: live.update(_frame(path, snapshot, *out.size), refresh=True)
+
+
+class _Lines:
+    """A plain line for each commit."""
+
+    def __init__(self) -> None:
+        self._last: int | None = None
+
+    def __call__(self, snapshot: Snapshot) -> None:
+        steps = snapshot.record.steps
+        if steps == self._last or snapshot.status != Status.RUNNING:
+            return
+        self._last = steps
+        print(_progress(snapshot) + _values(snapshot), flush=True)
+
+
+def _frame(path: Path, snapshot: Snapshot, width: int, height: int) -> Group:
+    name = printable(str(snapshot.record.config.get("name", "")))
+    ago = span((datetime.now(UTC) - snapshot.committed).total_seconds())
+    head = Text.assemble((name, "bold"), "  ", status_text(snapshot.status), f"  {printable(str(path))}")
+    position = Text(_bar(snapshot) + _progress(snapshot) + _values(snapshot))
+    freshness = Text(f"as of the last checkpoint, {ago} ago; Ctrl-C leaves, and the run goes on", "dim")
+    lines: list[Text] = [head, position, Text()]
+    room = min(height, MOST_LINES) - len(lines) - 3
+    if snapshot.curves:
+        loss = max(5, room * 2 // 3)
+        for metric, rows in (("loss", loss), ("lr", room - loss)):
+            if rows >= 5:
+                series = [Series(metric, snapshot.curves["step"], snapshot.curves[metric])]
+                lines.append(drawn(drawing(series, width=width, height=rows, title=metric)))
+    else:
+        lines.append(Text("no rows yet: they are stored with the first checkpoint"))
+    lines += [Text(), freshness]
+    for line in lines:
+        line.no_wrap, line.overflow = True, "ellipsis"
+    return Group(*lines)
+
+
+def _total(snapshot: Snapshot) -> int | None:
+    steps = snapshot.record.config.get("steps")
+    return steps if type(steps) is int and steps > 0 else None
+
+
+def _bar(snapshot: Snapshot) -> str:
+    total = _total(snapshot)
+    if total is None:
+        return ""
+    done = min(BAR, BAR * snapshot.record.steps // total)
+    return f"{'━' * done}{'─' * (BAR - done)} "
+
+
+def _progress(snapshot: Snapshot) -> str:
+    total = _total(snapshot)
+    return f"step {snapshot.record.steps:,}" + (f" of {total:,}" if total else "")
+
+
+def _values(snapshot: Snapshot) -> str:
+    if not snapshot.curves:
+        return ""
+    return (
+        f"  loss {number(float(snapshot.curves['loss'][-1]))}  lr {number(float(snapshot.curves['lr'][-1]))}"
+    )
+
+
+@contextmanager
+def _terminated_in_order() -> Iterator[None]:
+    """Let SIGTERM unwind the stack, so that the terminal is put back as it was."""
+
+    def leave(number: int, _: FrameType | None) -> None:
+        sys.exit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,113 @@
+"""A config with everything that it extends, its overrides and its defaults, and where each value comes from."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path as FilePath
+from typing import Any
+
+from optrun.config.components import REGISTRIES
+from optrun.config.errors import ConfigErrors, Issue, Place
+from optrun.config.extends import extended
+from optrun.config.files import read_file, unreadable
+from optrun.config.models import RunConfig
+from optrun.config.overrides import override
+from optrun.config.reader import Document
+from optrun.config.tree import Node, Path
+from optrun.config.validate import validate
+from optrun.errors import ConfigError
+from optrun.registry import Registry
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a value of a config was set."""
+
+    path: Path
+    value: Any
+    place: Place | None
+    """In a file or an override; None for a default."""
+
+    def __str__(self) -> str:
+        return "default" if self.place is None else str(self.place)
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A config and the values that it was made of."""
+
+    config: RunConfig
+    root: Node
+
+    @cached_property
+    def origins(self) -> list[Origin]:
+        """Every value of the complete config, in its order, with where it was set."""
+        return list(_origins((), self.config.to_dict(), self.root, None, None))
+
+    def place(self, path: Path) -> Place | None:
+        """Return where the value at a path was set, or None for a default."""
+        return next((origin.place for origin in self.origins if origin.path == path), None)
+
+    def located(self, error: ConfigError) -> ConfigErrors:
+        """Return an error that names a part of the config in its ``field`` with the place of that part."""
+        path = tuple(int(part) if part.isdigit() else part for part in error.field.split("."))
+        node = self.root
+        for part in path:
+            child = _source(node, part, None) if isinstance(part, str) else node.child(part)
+            if child is None:
+                break
+            node = child
+        message = str(error).removeprefix(f"{path[-1]}: ")
+        return ConfigErrors([Issue.at(node.place, path if error.field else (), message)])
+
+
+def resolve(path: str | FilePath, overrides: Sequence[str] = ()) -> Resolved:
+    """Return the config in a YAML file, with overrides such as ``optimizer.lr=1e-3`` applied, and its origins.
+
+    Raises ConfigErrors with every issue of the file, and of those it extends, and its place.
+    """
+    path = FilePath(path)
+    try:
+        document = read_file(path)
+    except OSError as error:
+        raise ConfigErrors([Issue.at(Place(str(path)), (), unreadable(path, error))]) from None
+    return resolved(document, overrides)
+
+
+def resolved(document: Document, overrides: Sequence[str]) -> Resolved:
+    """Return the config that a document and overrides make, and its origins."""
+    source = document.root.place.source
+    document = extended(document)
+    root, issues = override(document.root, overrides)
+    name = "run" if source.startswith("<") else FilePath(source).stem
+    config = validate(Document(root, [*document.issues, *issues], document.spoiled), name)
+    return Resolved(config, root)
+
+
+def _origins(
+    path: Path, value: Any, node: Node | None, registry: Registry[Any] | None, cls: type[Any] | None
+) -> Iterator[Origin]:
+    if isinstance(value, dict):
+        cls = registry.find(value["name"]) if registry and "name" in value else cls
+        for key, child in value.items():
+            below = registry or (None if path else REGISTRIES.get(key))
+            yield from _origins((*path, key), child, _source(node, key, cls), below, cls)
+    elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
+        for i, item in enumerate(value):
+            yield from _origins((*path, i), item, node.child(i) if node else None, registry, cls)
+    else:
+        yield Origin(path, value, node.place if node else None)
+
+
+def _source(node: Node | None, key: str, cls: type[Any] | None) -> Node | None:
+    """Return what was written for a key, which may be a bare name or a part of one of torch's tuples."""
+    if node is None:
+        return None
+    if found := node.child(key):
+        return found
+    if isinstance(node.value, str):
+        return node if key == "name" else None
+    for joint, parts in getattr(cls, "tuples", {}).items():
+        if key in parts and (values := node.child(joint)):
+            return values.child(parts.index(key))
+    return None

@@ -1,0 +1,61 @@
+"""Pictures in files."""
+
+import builtins
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from optrun.analysis.figure import FORMATS, Curves, format_of, save_figure
+from optrun.errors import ConfigError, MissingExtraError
+
+STEPS = np.arange(50)
+RUNS = [
+    Curves("lr=0.1", {"step": STEPS, "loss": 0.8**STEPS, "lr": np.full(50, 0.1)}, {}),
+    Curves(
+        "_$x^{\x1b$",
+        {"step": STEPS, "loss": np.where(STEPS == 7, np.nan, 1.0), "lr": np.full(50, 0.2)},
+        {"step": STEPS[::10], "test_loss": np.ones(5)},
+    ),
+]
+
+
+def picture(format, **options):
+    stream = BytesIO()
+    save_figure(RUNS, stream, format, **options)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(("format", "magic"), [("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")])
+def test_the_same_runs_make_the_same_bytes(format, magic):
+    pytest.importorskip("matplotlib")
+    assert picture(format).startswith(magic)
+    assert picture(format) == picture(format)
+
+
+def test_a_picture_names_its_runs_and_its_axes():
+    pytest.importorskip("matplotlib")
+    svg = picture("svg").decode()
+    for text in ("lr=0.1", "test_loss", "learning rate", "step", "loss"):
+        assert text in svg
+    assert picture("svg", log=False).decode() != svg
+
+
+def test_without_matplotlib_the_error_is_the_command_that_installs_it(monkeypatch):
+    real = builtins.__import__
+
+    def missing(name, *rest):
+        if name.startswith("matplotlib"):
+            raise ImportError(name)
+        return real(name, *rest)
+
+    monkeypatch.setattr(builtins, "__import__", missing)
+    with pytest.raises(MissingExtraError, match=r"pip install 'optrun\[plots\]'"):
+        picture("png")
+
+
+def test_the_format_is_that_of_the_name():
+    assert [format_of(Path(f"a.{name.upper()}")) for name in FORMATS] == list(FORMATS)
+    with pytest.raises(ConfigError, match="Did you mean 'png'"):
+        format_of(Path("a.pgn"))

@@ -1,0 +1,148 @@
+"""`run --smoke` and `run --dry-run`: a config cut short, and what would happen."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import optrun
+from optrun.config import Duration, from_mapping, load
+from optrun.config.smoke import SMOKE_STEPS, smoke
+from optrun.registry import schedulers
+from optrun.training import Pack
+from tests.cli.test_cli import CONFIG, call
+
+CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
+BASE = {"problem": "rosenbrock", "optimizer": "Adam", "steps": 20_000}
+SHAPED = BASE | {
+    "name": "shaped",
+    "scheduler": {
+        "name": "SequentialLR",
+        "milestones": [10, 20, 10_000],
+        "schedulers": [
+            {"name": "LinearLR", "start_factor": 0.0, "total_iters": 10},
+            {"name": "ConstantLR", "total_iters": 4},
+            {"name": "CosineAnnealingLR", "T_max": 9_980},
+            {"name": "StepLR", "step_size": 2_000, "gamma": 0.5},
+        ],
+    },
+    "evaluate": {"every": 1_000},
+    "record": {"every": 10, "metrics": ["grad_norm"]},
+    "checkpoint": {"every": 5_000},
+    "stop": {"patience": 400, "target": 1e-3, "time": "1h"},
+    "expect": {"final_loss": {"max": 1.0}},
+}
+
+
+def test_smoke_cuts_all_that_counts_steps_alike_and_nothing_else():
+    config = from_mapping(SHAPED)
+    short, changes = smoke(config, 20_000)
+    assert (short.steps, short.epochs, short.name) == (100, None, "shaped-smoke")
+    assert short.scheduler.options["milestones"] == [1, 2, 50]
+    linear, constant, cosine, step = short.scheduler.options["schedulers"]
+    assert (linear.options["total_iters"], constant.options["total_iters"]) == (1, 1)
+    assert (cosine.options["T_max"], step.options) == (50, {"step_size": 10, "gamma": 0.5})
+    assert (short.evaluate.every, short.record.every, short.checkpoint.every) == (5, 1, 25)
+    assert (short.stop.patience, short.stop.target, short.stop.time) == (2, 1e-3, Duration("2s"))
+    assert (short.optimizer, short.problem, short.seed) == (config.optimizer, config.problem, config.seed)
+    assert short.record.metrics == config.record.metrics
+    assert not short.expect
+    assert "100 steps in place of 20,000" in changes
+    assert config == from_mapping(SHAPED)  # a pure function
+    assert from_mapping(short.to_dict()) == short  # and its result a config
+
+
+def test_smoke_turns_epochs_into_steps():
+    config = from_mapping({"problem": "rosenbrock", "optimizer": "Adam", "epochs": 5_000})
+    short, _ = smoke(config, 5_000)
+    assert (short.steps, short.epochs) == (100, None)
+    assert from_mapping(short.to_dict()) == short
+
+
+def test_smoke_leaves_a_short_config_as_it_is():
+    config = from_mapping(BASE | {"steps": 40, "scheduler": {"name": "StepLR", "step_size": 7}})
+    short, _ = smoke(config, 40)
+    assert (short.steps, short.scheduler) == (40, config.scheduler)
+
+
+def _stub(name):
+    options = {"T_max": 5_000, "step_size": 5_000, "gamma": 0.9, "milestones": [5_000, 9_000], "T_0": 5_000}
+    options |= {"total_steps": 20_000, "max_lr": 0.1, "base_lr": 0.01, "factors": [1.0, 0.5]}
+    cls = schedulers.find(name)
+    required = [option.name for option in cls.options().values() if option.required]
+    if not set(required) <= options.keys():
+        pytest.skip(f"{name} needs {required}")
+    return {"name": name} | {option: options[option] for option in required}
+
+
+@pytest.mark.parametrize("name", list(schedulers))
+def test_a_schedule_cut_short_is_a_config(name):
+    config = from_mapping(BASE | {"scheduler": _stub(name)})
+    short, _ = smoke(config, 20_000)
+    assert from_mapping(short.to_dict()) == short
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
+def test_every_shipped_config_smokes(config):
+    whole = load(config)
+    short, _ = smoke(whole, Pack([whole]).steps)
+    run = optrun.run(short, save=False)
+    assert run.steps <= SMOKE_STEPS
+    assert run.status in ("completed", "target_reached", "early_stopped", "timed_out")
+
+
+def test_smoke_counts_epochs_and_says_what_it_did(tmp_path):
+    (tmp_path / "small.yaml").write_text(CONFIG.replace("steps: 40", "epochs: 100"))
+    done = call("run", "small.yaml", "--smoke")
+    assert done.returncode == 0
+    assert re.search(
+        r"smoke: 100 steps in place of \d+; what counts steps is cut alike; at most 2s", done.stderr
+    )
+    assert "after 100 steps" in done.stdout
+    assert "smoke" not in call("run", "small.yaml", "--smoke", "-q").stderr
+
+
+def test_smoke_keeps_the_shape_of_the_rate():
+    long = from_mapping(BASE | {"steps": 2_000, "scheduler": {"name": "CosineAnnealingLR", "T_max": 2_000}})
+    short, _ = smoke(long, 2_000)
+    rates = [optrun.run(config, save=False).curves["lr"] for config in (long, short)]
+    np.testing.assert_allclose(rates[1], rates[0][::20], rtol=1e-12)
+
+
+@pytest.fixture
+def small(tmp_path):
+    (tmp_path / "small.yaml").write_text(CONFIG)
+    return "small.yaml"
+
+
+def test_a_dry_run_says_what_would_happen_and_writes_nothing(small, tmp_path):
+    done = call("run", small, "--dry-run", "optimizer.lr=0.25", "stop.patience=9")
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[0] == "small would run"
+    values = dict(re.split("  +", line.strip(), maxsplit=1) for line in done.stdout.splitlines()[1:])
+    assert values["problem"] == "softmax_regression, 15 parameters, float32"  # 4 × 3 weights and 3 biases
+    assert values["optimizer"] == "Adam, lr 0.25"
+    assert values["scheduler"] == "CosineAnnealingLR"
+    assert values["steps"].startswith("40")
+    assert values["time"].startswith("about ")
+    assert values["ends early"] == "patience 9"
+    assert values["stored in"] == "runs/<time>-small-<4 hex digits>"
+    assert [path.name for path in tmp_path.iterdir()] == ["small.yaml"]
+
+
+def test_a_dry_run_in_json(small):
+    plan = json.loads(call("run", small, "-n", "--json", "--no-save", "epochs=3", "steps=null").stdout)
+    assert (plan["steps"], plan["parameters"], plan["lanes"], plan["run"]) == (3 * 4, 15, 1, None)
+    assert plan["seconds"] > 0
+    assert plan["config"]["epochs"] == 3
+
+
+def test_a_dry_run_refuses_what_the_run_would_refuse(small, tmp_path):
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "file").touch()
+    done = call("run", small, "-n", "-o", "taken")
+    assert done.returncode == 2
+    assert "exists already" in done.stderr
+    assert call("run", small, "-n", "problem.data=missing.csv").returncode == 2

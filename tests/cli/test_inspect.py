@@ -1,0 +1,246 @@
+"""The commands that look at runs, as a user meets them."""
+
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from optrun.cli.watching import follow
+from optrun.store import RunState, Status, Store
+from tests.cli.looking import call, run
+
+__all__ = ["call", "run"]
+
+DIVERGING = ("problem=rosenbrock", "optimizer=SGD", "optimizer.lr=1", "scheduler=null")
+
+
+def killed():
+    """Return a run whose process is gone: nobody holds its lock, and it says that it is running."""
+    with Store.create(
+        Path("runs"), "gone", config_yaml="", runs=[({"name": "gone", "steps": 9}, 0)]
+    ) as store:
+        store.commit(
+            curves={0: {"step": [0, 1], "loss": [2.0, 1.0], "lr": [0.1, 0.1]}},
+            states={0: RunState(status=Status.RUNNING, steps=2)},
+        )
+        return store.path
+
+
+def test_ls_lists_runs_newest_first_and_tells_the_killed(call, run):
+    first, second, third = run(), run(*DIVERGING), killed()
+    done = call("ls")
+    lines = done.out.splitlines()
+    assert [line.split()[0] for line in lines[1:]] == [third.name, second.name, first.name]
+    assert [line.split()[1] for line in lines[1:]] == ["killed", "diverged", "completed"]
+    assert f"next: optrun resume {third}" in done.err
+    assert "\x1b" not in done.out + done.err
+    assert max(map(len, lines)) == max(len(line.rstrip()) for line in lines)
+
+
+def test_ls_chooses_by_status_and_number(call, run):
+    for _ in range(3):
+        run()
+    run(*DIVERGING)
+    assert len(call("ls", "--status", "completed", "-n", "2").out.splitlines()) == 3
+    assert "--limit 0" in call("ls", "-n", "2").err
+    listed = json.loads(call("ls", "--json", "--status", "diverged").out)
+    assert [each["status"] for each in listed] == ["diverged"]
+    assert {"path", "name", "problem", "optimizer", "steps", "final_loss", "created"} <= listed[0].keys()
+    wrong = call("ls", "--status", "divergd")
+    assert (wrong.code, wrong.out) == (2, "")
+    assert "Did you mean 'diverged'" in wrong.err
+
+
+def test_ls_without_runs_is_no_error_but_a_missing_directory_is(call):
+    assert call("ls").code == 0
+    assert call("ls", "nowhere").code == 2
+
+
+def test_a_broken_directory_is_listed_and_hides_nothing(call, run):
+    path = run()
+    Path("runs/bad").mkdir()
+    Path("runs/bad/config.yaml").write_text("")
+    done = call("ls")
+    assert done.code == 0
+    assert "bad" in done.out
+    assert "broken" in done.out
+    assert path.name in done.out
+
+
+@pytest.mark.parametrize("name", ["latest", "{id}", "{path}", "{prefix}"])
+def test_show_describes_a_run_however_it_is_named(call, run, name):
+    path = run()
+    text = name.format(id=path.name, path=path, prefix=path.name[:-3])
+    done = call("show", text)
+    assert done.code == 0
+    for part in (
+        "completed after 30 steps",
+        "test_accuracy",
+        "lr: 0.01",
+        "numpy",
+        "created",
+        "results.sqlite",
+    ):
+        assert part in done.out
+    assert f"next: optrun curves {path}" in done.err
+    document = json.loads(call("show", text, "--json").out)
+    assert document["status"] == "completed"
+    assert document["config"]["optimizer"]["lr"] == 0.01
+
+
+def test_show_of_a_killed_run_says_how_to_go_on(call):
+    path = killed()
+    done = call("show", path)
+    assert "killed at step 2: its process is gone" in done.out
+    assert f"next: optrun resume {path}" in done.err
+
+
+def test_curves_draws_loss_and_lr_of_several_runs(call, run):
+    one, other = run(), run("optimizer.lr=1e-1")
+    done = call("curves", one, other, "--width", "80")
+    lines = done.out.splitlines()
+    assert "A lr=0.01   B lr=0.1" in lines
+    assert max(map(len, lines)) <= 80
+    assert [line.split()[0] for line in lines if re.match("loss|lr", line)] == ["loss", "lr"]
+    assert "test_loss" in call("curves", one, "--evaluations").out
+    assert "next: optrun plot" in done.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["curves"], "name a run"),
+        (["curves", "latest", "-m", "grad_nrom"], "no curve 'grad_nrom'"),
+        (["curves", "latest", "-m", "los"], "Did you mean 'loss'"),
+        (["curves", "lastest"], "Did you mean 'latest'"),
+        (["curves", "--schedule"], "name a config"),
+        (["curves", "--schedule", "small.yaml", "optimizer.lrr=1"], "Did you mean 'lr'"),
+        (["plot", "latest", "-o", "a.jpg"], ".png"),
+        (["plot", "latest", "-o", "no/where.png"], "no/where.png"),
+        (["diff", "latest", "nope"], "nope"),
+        (["watch", "nope"], "nope"),
+        (["export", "nope"], "nope"),
+    ],
+)
+def test_a_mistake_is_exit_2_and_one_clear_message(call, run, arguments, message):
+    run()
+    done = call(*arguments)
+    assert done.code == 2
+    assert message in done.err
+    assert not done.out
+    assert "Traceback" not in done.err
+
+
+def test_a_schedule_is_drawn_before_anything_runs(call, run):
+    run()
+    done = call("curves", "--schedule", "small.yaml", "optimizer.lr=0.5")
+    assert done.code == 0
+    assert "lr" in done.out
+    assert "next: optrun run small.yaml optimizer.lr=0.5" in done.err
+    assert len(list(Path("runs").glob("2*"))) == 1
+
+
+def test_plot_writes_a_picture_and_its_name(call, run):
+    pytest.importorskip("matplotlib")
+    run()
+    assert call("plot", "latest", "-o", "curves.svg") == (0, "curves.svg\n", "")
+    assert Path("curves.svg").read_text().startswith("<?xml")
+
+
+def test_diff_shows_where_runs_part(call, run):
+    one, same, other = run(), run(), run("optimizer.lr=3e-2")
+    assert "identical" in call("diff", one, same).out
+    assert call("diff", one, same, "--exit-code").code == 0
+    done = call("diff", one, other)
+    assert done.code == 0
+    assert call("diff", one, other, "--exit-code").code == 1
+    assert re.search(r"optimizer\.lr +0\.01 +0\.03", done.out)
+    # Row 0 is before the first update, so the rate alone differs there.
+    assert re.search(r"loss +from step 1:", done.out)
+    assert re.search(r"lr +from step 0: 0.01 and 0.03;", done.out)
+    found = json.loads(call("diff", one, other, "--json").out)
+    assert found["config"] == {"optimizer.lr": [0.01, 0.03]}
+    assert {each["name"]: each["first_step"] for each in found["curves"]}["loss"] == 1
+
+
+def test_export_takes_a_run_as_the_others_do(call, run):
+    run()
+    assert call("export", "latest", "-o", "curves.csv").code == 0
+    assert Path("curves.csv").read_text().startswith("step,loss,lr\n0,")
+
+
+def test_watch_prints_a_line_for_each_commit_and_ends_with_the_run(call, run):
+    path = run()
+    assert call("watch", path).out.startswith("small: completed after 30 steps")
+    gone = killed()
+    done = call("watch", "latest")
+    assert done.code == 1
+    assert done.out.startswith("gone: killed")
+    assert f"optrun resume {gone}" in done.err
+    assert call("watch", run(*DIVERGING)).code == 1
+
+
+def test_a_run_is_read_again_only_after_a_commit(monkeypatch):
+    with Store.create(Path("runs"), "w", config_yaml="", runs=[({"name": "w", "steps": 9}, 0)]) as store:
+        opened = []
+        real = Store.open.__func__
+        monkeypatch.setattr(
+            Store, "open", classmethod(lambda cls, *a, **k: opened.append(1) or real(cls, *a, **k))
+        )
+        polls = iter(range(100))
+
+        def wait(_):
+            if next(polls) == 5:
+                curve = {"step": [0], "loss": [1.0], "lr": [0.1]}
+                store.commit(curves={0: curve}, states={0: RunState(status=Status.RUNNING, steps=1)})
+            if next(polls) > 10:
+                store.commit(states={0: RunState(status=Status.COMPLETED, steps=1)})
+
+        seen = [(each.status, each.record.steps) for each in follow(store.path, wait)]
+    assert seen[0] == ("running", 0)
+    assert seen[-1] == ("completed", 1)
+    assert len(opened) < len(seen)
+
+
+def test_on_a_terminal_watch_restores_the_screen_and_colours_obey_no_color(run):
+    path = run()
+    command = [sys.executable, "-m", "optrun", "ls"]
+    for no_color, coloured in (("", True), ("1", False)):
+        output = on_terminal(command, TERM="xterm-256color", NO_COLOR=no_color, COLUMNS="80")
+        assert path.name in output
+        assert ("\x1b[32m" in output) is coloured
+        assert max(len(re.sub("\x1b[^m]*m", "", line)) for line in output.splitlines()) <= 80
+    output = on_terminal([*command[:-1], "watch", str(path)], TERM="xterm-256color")
+    assert output.count("\x1b[?1049h") == output.count("\x1b[?1049l") == 1
+    assert output.rindex("\x1b[?25h") > output.rindex("\x1b[?25l")
+
+
+def on_terminal(command, **environment):
+    """Return what a command writes to a terminal."""
+    leader, follower = pty.openpty()
+    clean = {
+        key: value for key, value in os.environ.items() if key not in ("FORCE_COLOR", "GITHUB_ACTIONS", "CI")
+    }
+    child = subprocess.Popen(
+        command, stdout=follower, stderr=subprocess.DEVNULL, env={**clean, **environment}
+    )
+    os.close(follower)
+    chunks = []
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            chunk = os.read(leader, 65536)
+        except OSError:  # the other end is closed
+            break
+        if not chunk:
+            break
+        chunks.append(chunk)
+    child.wait()
+    os.close(leader)
+    return b"".join(chunks).decode()

@@ -1,0 +1,122 @@
+"""Cleaning up, and looking at the machine."""
+
+import json
+import os
+import shutil
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from optrun.analysis import machine
+from optrun.analysis.summaries import Summary
+from optrun.cli.cleaning import _is_removable, age_of
+from optrun.store import Store
+from optrun.store.directory import is_being_written, remove_directory
+from tests.cli.looking import call, run
+
+__all__ = ["call", "run"]
+
+DIVERGING = ("problem=rosenbrock", "optimizer=SGD", "optimizer.lr=1", "scheduler=null")
+
+
+def test_clean_removes_what_was_chosen_and_nothing_else(call, run):
+    good, bad = run(), run(*DIVERGING)
+    listed = call("clean", "--failed", "--dry-run")
+    assert bad.name in listed.out
+    assert good.name not in listed.out
+    assert "would be removed" in listed.out
+    assert bad.is_dir()
+    done = call("clean", "--failed", "-y")
+    assert done.code == 0
+    assert "removed 1 run" in done.out
+    assert not bad.exists()
+    assert good.is_dir()
+    assert [path.name for path in Path("runs").iterdir() if path.name != ".gitignore"] == [good.name]
+
+
+def test_clean_asks_and_takes_nothing_without_an_answer(call, run, monkeypatch):
+    bad = run(*DIVERGING)
+    assert call("clean").code == 2
+    refused = call("clean", "--failed")
+    assert refused.code == 2
+    assert "add -y" in refused.err
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("typer.confirm", lambda *_, **__: (_ for _ in ()).throw(SystemExit(1)))
+    assert call("clean", "--failed").code == 1
+    assert bad.is_dir()
+
+
+def test_clean_leaves_links_broken_directories_and_strangers(call, run, tmp_path):
+    bad = run(*DIVERGING)
+    elsewhere = tmp_path / "elsewhere"
+    shutil.copytree(bad, elsewhere)
+    Path("runs/link").symlink_to(elsewhere)
+    (bad / "precious").symlink_to(tmp_path)
+    Path("runs/broken").mkdir()
+    Path("runs/broken/config.yaml").touch()
+    Path("runs/broken/results.sqlite").write_bytes(b"mine")
+    Path("runs/notes").mkdir()
+    assert call("clean", "--failed", "--status", "completed", "-y").code == 0
+    assert not bad.exists()
+    for left in (elsewhere, Path("runs/link"), Path("runs/broken"), Path("runs/notes"), tmp_path):
+        assert left.exists()
+    assert (elsewhere / "results.sqlite").exists()
+
+
+def test_a_run_that_is_written_is_not_removed(call):
+    with Store.create(Path("runs"), "busy", config_yaml="", runs=[({"name": "busy"}, 0)]) as store:
+        assert is_being_written(store.path)
+        assert call("clean", "--status", "running", "-y").out == "no such runs in runs\n"
+        with pytest.raises(OSError, match="being written"):
+            remove_directory(store.path)
+        assert store.path.is_dir()
+    assert not is_being_written(store.path)
+
+
+def test_age_chooses_by_when_a_run_was_made():
+    assert age_of("30d") == timedelta(days=30)
+    assert age_of("90m") == timedelta(minutes=90)
+    path = Path("run")
+    path.mkdir()
+    for name in ("results.sqlite", "config.yaml"):
+        (path / name).touch()
+    now = datetime.now(UTC)
+    old = Summary(path, "completed", created=now - timedelta(days=31))
+    new = Summary(path, "completed", created=now - timedelta(days=29))
+    before = now - age_of("30d")
+    assert (_is_removable(old, before), _is_removable(new, before)) == (True, False)
+    assert not _is_removable(Summary(path, "completed"), before)
+
+
+@pytest.mark.parametrize("age", ["30", "d", "-1d", "1e3d", "30 d", "1y"])
+def test_an_age_is_a_number_with_a_unit(call, age):
+    done = call("clean", "--older-than", age)
+    assert done.code == 2
+    assert "30d" in done.err
+
+
+def test_doctor_tells_versions_extras_and_what_to_install(call):
+    done = call("doctor")
+    assert done.code == 0
+    for word in ("numpy", "blas", "caches", "extras", "encoding"):
+        assert word in done.out
+    assert "\x1b" not in done.out
+    found = json.loads(call("doctor", "--json").out)
+    assert found["problems"] == {}
+    assert found["versions"]["numpy"] == __import__("numpy").__version__
+    assert "matplotlib" in found["extras"]["plots"]
+    assert "dev" not in found["extras"]
+    for extra, distributions in found["extras"].items():
+        if None in distributions.values():
+            assert f"pip install 'optrun[{extra}]'" in done.out
+
+
+def test_doctor_ends_with_1_where_runs_cannot_be_written(call, monkeypatch):
+    def refuse(**_):
+        raise PermissionError(13, os.strerror(13))
+
+    monkeypatch.setattr(machine.tempfile, "TemporaryFile", refuse)
+    done = call("doctor")
+    assert done.code == 1
+    assert "Permission denied" in done.out

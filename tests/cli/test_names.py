@@ -1,0 +1,83 @@
+"""Names: what there is, and what each of it is."""
+
+import json
+import re
+
+import pytest
+
+from optrun.cli.describe import METRICS, REGISTRIES, names
+from optrun.config import METRICS as RECORDED
+from optrun.config import parse
+from tests.cli.looking import call, run
+
+__all__ = ["call", "run"]
+
+CLASSES = [(registry.kind, name) for registry in REGISTRIES.values() for name in registry]
+
+
+@pytest.mark.parametrize(("kind", "name"), CLASSES)
+def test_show_tells_every_option_with_bounds_default_and_place(call, kind, name):
+    done = call("show", name)
+    assert done.code == 0
+    assert done.out.startswith(f"{name} ({kind})\n")
+    described = json.loads(call("show", name, "--json").out)
+    cls = next(registry for registry in REGISTRIES.values() if registry.kind == kind).find(name)
+    assert described["options"].keys() == cls.options().keys()
+    for option in cls.options().values():
+        (row,) = [line for line in done.out.splitlines() if re.match(rf"{option.name} ", line)]
+        for bound in option.bounds:
+            assert str(bound) in row
+        assert ("required" in row) is option.required
+    assert re.search(r"Defined in \S+\.py:\d+", done.out)
+    assert "\x1b" not in done.out
+
+
+@pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind, name in CLASSES if kind != "scheduler"])
+def test_the_yaml_of_show_is_a_config(call, kind, name):
+    stub = call("show", name).out.split(f"\n\n{kind}:\n")[1]
+    other = "optimizer: SGD" if kind == "problem" else "problem: rosenbrock"
+    if "…" not in stub:
+        parse(f"{kind}:\n{stub}{other}\nsteps: 1\n")
+
+
+def test_data_sets_and_metrics_are_names_too(call):
+    assert METRICS.keys() == set(RECORDED)
+    for name, stub in (("digits", "data: digits"), ("grad_norm", "metrics: [grad_norm]")):
+        done = call("show", name)
+        assert done.code == 0
+        assert stub in done.out
+        assert json.loads(call("show", name, "--json").out)["name"] == name
+    listed = call("list", "metrics").out
+    assert all(name in listed for name in METRICS)
+
+
+def test_list_prints_every_name_once_and_cuts_nothing_in_a_pipe(call):
+    done = call("list")
+    words = [line.split()[0] for line in done.out.splitlines() if line.startswith(" ")]
+    assert sorted(words) == sorted(names())
+    for table in json.loads(call("list", "--json").out).values():
+        for sentence in table.values():
+            assert sentence in done.out
+
+
+def test_a_name_goes_before_the_beginning_of_a_run(call, run):
+    path = run()
+    path.rename(path.with_name("adam-first"))
+    assert call("show", "adam").out.startswith("Adam (optimizer)")
+    assert call("show", "adam-f").out.startswith("small: completed")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("Adm", "Did you mean 'Adam'"),
+        ("digit", "Did you mean 'digits'"),
+        ("smal-rum", "Did you mean 'small-run'"),
+    ],
+)
+def test_what_is_unknown_is_looked_for_among_names_and_runs(call, run, name, message):
+    path = run()
+    path.rename(path.with_name("small-run"))
+    done = call("show", name)
+    assert done.code == 2
+    assert message in done.err
