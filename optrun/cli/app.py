@@ -3,6 +3,7 @@
 What a command needs beyond Typer is imported when it runs, so that help appears at once.
 """
 
+import io
 import sys
 from typing import Annotated
 
@@ -59,4 +60,7 @@ def options(
 
 def main() -> None:
     """Run the command line; end with the exit code that the README lists."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without λ is no reason to fail
     sys.exit(exit_code_of(app))

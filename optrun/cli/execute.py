@@ -54,7 +54,8 @@ def run(
     from optrun.cli.ci import reporting
     from optrun.cli.outcome import note_outcome, print_outcome
     from optrun.cli.progress import progress
-    from optrun.config import resolve
+    from optrun.config import ConfigErrors, resolve
+    from optrun.errors import ConfigError
 
     given = [*(overrides or []), *([f"seed={seed}"] if seed is not None else [])]
     with reporting("run", junit) as report, report.case(" ".join([str(config), *given]), "run") as case:
@@ -64,11 +65,16 @@ def run(
             _print_plan(chosen, output, save=save, json=json)
             return
         with progress(chosen, show, quiet=quiet or json) as observe:
-            result = api.run(chosen, save=save, directory=output, observe=observe)
+            try:
+                result = api.run(chosen, save=save, directory=output, observe=observe)
+            except ConfigErrors:
+                raise
+            except ConfigError as error:
+                raise resolved.located(error) from error
         misses = _misses(result, chosen, resolved.place)
         note_outcome(case, result, misses)
         report.issues += misses
-    raise typer.Exit(print_outcome(result, misses, json=json, quiet=quiet))
+    raise typer.Exit(print_outcome(result, misses, json=json, quiet=quiet, plugins=plugin or ()))
 
 
 def resume(
@@ -99,7 +105,7 @@ def resume(
         misses = _misses(result, config, lambda _: Place(str(path / "config.yaml")))
         note_outcome(case, result, misses)
         report.issues += misses
-    raise typer.Exit(print_outcome(result, misses, json=json, quiet=quiet))
+    raise typer.Exit(print_outcome(result, misses, json=json, quiet=quiet, plugins=plugin or ()))
 
 
 def _misses(

@@ -141,12 +141,15 @@ def export(
     from optrun.errors import ConfigError, did_you_mean
     from optrun.store import FORMATS, Store
     from optrun.store import export as write
-    from optrun.store.directory import replace_file
+    from optrun.store.directory import OWN_FILES, replace_file
+    from optrun.store.schema import RESULTS
 
     if format not in FORMATS:
         raise ConfigError(f"unknown format {format!r}: {', '.join(FORMATS)}.{did_you_mean(format, FORMATS)}")
     with Store.open(find_run(run_directory)) as store:
         if output != "-":
+            if Path(output).name in OWN_FILES and (Path(output).absolute().parent / RESULTS).exists():
+                raise ConfigError(f"{output} is a run's own file: name another")
             try:
                 replace_file(Path(output), lambda stream: write(store, 0, format, stream))
             except OSError as error:

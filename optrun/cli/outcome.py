@@ -24,17 +24,20 @@ def note_outcome(case: Case, run: Run, misses: Sequence[Issue]) -> None:
     case.messages += map(str, misses)
 
 
-def print_outcome(run: Run, misses: Sequence[Issue], *, json: bool, quiet: bool) -> int:
+def print_outcome(
+    run: Run, misses: Sequence[Issue], *, json: bool, quiet: bool, plugins: Sequence[str] = ()
+) -> int:
     """Print how a run ended, what came of it and what to type next; return the exit code."""
     if json:
         print(
             json_module.dumps(
                 {
+                    **dict.fromkeys(("run", "status", "reason", "steps")),  # they come first
+                    **run.summary,
                     "run": str(run.path) if run.path else None,
                     "status": str(run.status),
                     "reason": run.reason,
                     "steps": run.steps,
-                    **run.summary,
                     **({"expect": [*map(str, misses)] or "met"} if run.config.get("expect") else {}),
                 },
                 allow_nan=False,
@@ -47,10 +50,18 @@ def print_outcome(run: Run, misses: Sequence[Issue], *, json: bool, quiet: bool)
     for miss in misses:
         print(miss, file=sys.stderr)
     if run.status is Status.INTERRUPTED:
-        where = f": optrun resume {shlex.quote(str(run.path))}" if run.path else ", and was not saved"
+        command = [
+            "optrun",
+            "resume",
+            str(run.path),
+            *(each for plugin in plugins for each in ("--plugin", plugin)),
+        ]
+        where = f": {shlex.join(command)}" if run.path else ", and was not saved"
         print(f"interrupted at step {run.steps}{where}", file=sys.stderr)
         return 128 + (run.signal or 2)
     if run.status in (Status.DIVERGED, Status.FAILED):
+        if quiet:
+            print(f"{run.config['name']}: {run.status}: {run.reason}", file=sys.stderr)
         return 1
     return 4 if misses else 0
 

@@ -16,6 +16,7 @@ from typing import BinaryIO
 from optrun.errors import StoreError
 
 ATTEMPTS = 100
+OWN_FILES = ("config.yaml", "results.sqlite", "metrics.csv")
 TAKEN = "exists already and is not an empty directory: name another, or remove it"
 
 

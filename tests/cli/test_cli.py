@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -366,3 +367,48 @@ def test_a_mistake_on_the_line_completes_what_it_can(tmp_path):
     (tmp_path / "bad.yaml").write_text("optimizer: [")
     assert "optimizer.name=" in completions("zsh", "optrun", "run", "bad.yaml", "optimizer.")
     assert "optimizer.name=" in completions("zsh", "optrun", "run", "missing.yaml", "optimizer.")
+
+
+def test_the_resume_command_names_the_plugins(config, tmp_path):
+    (tmp_path / "mine.py").write_text(PLUGIN)
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "optrun",
+            *f"run {config} optimizer=signum steps=100000000 --plugin mine.py -o mine".split(),
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    errors = process.communicate()[1]
+    assert "optrun resume mine --plugin mine.py" in errors
+
+
+def test_a_quiet_failure_is_still_told(config):
+    done = call("run", config, "problem=rosenbrock", "optimizer={name: SGD, lr: 1}", "-q")
+    assert done.returncode == 1
+    assert "small: diverged: loss is " in done.stderr
+
+
+def test_what_only_the_problem_can_refuse_has_its_place(config):
+    for arguments in (["validate", "bad.yaml"], ["run", "bad.yaml"]):
+        Path("bad.yaml").write_text(CONFIG.replace("batch_size: 32", "batch_size: 9999"))
+        done = call(*arguments)
+        assert done.returncode == 2
+        assert done.stderr.startswith("bad.yaml:2:61: problem.batch_size: 9,999 is more than")
+
+
+def test_a_runs_own_files_are_not_exported_over(config):
+    directory = call("run", config, "-q").stdout.strip()
+    assert call("export", directory, "-o", f"{directory}/results.sqlite").returncode == 2
+    assert call("export", directory, "-o", f"{directory}/mine.csv").returncode == 0
+
+
+def test_a_terminal_without_greek_letters_is_served():
+    done = call("show", "Adam", LC_ALL="C", PYTHONIOENCODING="ascii", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
+    assert done.returncode == 0
