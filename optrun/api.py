@@ -9,8 +9,10 @@ from optrun.arrays import Array
 from optrun.config import RunConfig, from_mapping, load
 from optrun.errors import ConfigError, RunFailedError, StoreError
 from optrun.store import RunRecord, Status, Store, write_csv
-from optrun.training import Memory, Pack, Progress, Trainer
 from optrun.training.interrupt import Interruption, interruptible
+from optrun.training.memory import Memory
+from optrun.training.pack import Pack
+from optrun.training.trainer import Progress, Trainer
 
 RUNS = Path("runs")
 

@@ -10,7 +10,8 @@ import optrun
 from optrun import errors
 from optrun.config import from_mapping
 from optrun.store import Store
-from optrun.training import Pack, Trainer
+from optrun.training.pack import Pack
+from optrun.training.trainer import Trainer
 
 CONFIG = {"problem": "beale", "optimizer": {"name": "Adam", "lr": 0.01}, "steps": 30}
 

@@ -63,7 +63,7 @@ def save_figure(
         import matplotlib as mpl
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise MissingExtraError("pictures need Matplotlib: python -m pip install 'optrun[plots]'") from error
+        raise MissingExtraError("pictures need Matplotlib: python -m pip install matplotlib") from error
     settings: Any = {**mpl.rcParamsDefault, **STYLE}
     with mpl.rc_context(settings):
         figure = Figure(figsize=(8, 6), layout="constrained", dpi=150)

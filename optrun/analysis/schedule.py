@@ -4,7 +4,7 @@ import numpy as np
 
 from optrun.arrays import Array
 from optrun.config import RunConfig
-from optrun.training import Pack
+from optrun.training.pack import Pack
 
 
 def rates(config: RunConfig) -> dict[str, Array]:

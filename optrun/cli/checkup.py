@@ -43,7 +43,7 @@ def _extras(extras: Mapping[str, Mapping[str, str | None]]) -> dict[str, Text]:
         missing = [name for name, version in distributions.items() if version is None]
         text = Text(there)
         if missing:
-            command = f"python -m pip install 'optrun[{extra}]'"
+            command = f"python -m pip install {' '.join(missing)}"
             text.append(f"{'; ' if there else ''}{', '.join(missing)} missing: {command}", "yellow")
         lines[extra] = text
     return lines

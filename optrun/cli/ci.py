@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from optrun.cli import github, junit
-from optrun.cli.junit import Case
+from optrun.cli import github
+from optrun.cli.case import Case
 from optrun.config.errors import ConfigErrors, Issue
 from optrun.errors import ConfigError, OptrunError
 
@@ -49,6 +49,8 @@ def reporting(command: str, junit_file: Path | None = None) -> Iterator[Report]:
     Raises ConfigError, at once, for a file that cannot be written.
     """
     if junit_file:
+        from optrun.cli import junit
+
         junit.check_writable(junit_file)
     report = Report()
     try:

@@ -52,7 +52,7 @@ def validate(files: Configs, junit: Junit = None, plugin: Plugins = None) -> Non
 def _build(resolved: "Resolved") -> None:
     """Build what a config names, so that what only the problem or the optimizer can refuse is refused."""
     from optrun.errors import ConfigError, MissingExtraError
-    from optrun.training import Pack
+    from optrun.training.pack import Pack
 
     try:
         Pack([resolved.config])

@@ -120,7 +120,7 @@ def _misses(
 
 def _smoke(config: "RunConfig", *, quiet: bool) -> "RunConfig":
     from optrun.config.smoke import smoke
-    from optrun.training import Pack
+    from optrun.training.pack import Pack
 
     shortened, changes = smoke(config, Pack([config]).steps)
     if not quiet:
@@ -130,7 +130,7 @@ def _smoke(config: "RunConfig", *, quiet: bool) -> "RunConfig":
 
 def _print_plan(config: "RunConfig", output: Path | None, *, save: bool, json: bool) -> None:
     from optrun.cli.preview import destination, print_plan
-    from optrun.training import estimate
+    from optrun.training.estimate import estimate
 
     where = destination(config, output, save=save)
     print_plan(config, estimate(config), where, json=json)

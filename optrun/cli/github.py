@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from optrun.cli.junit import Case
+from optrun.cli.case import Case
 from optrun.config.errors import Issue
 
 MOST = 10

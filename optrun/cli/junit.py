@@ -3,30 +3,12 @@
 import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
+from optrun.cli.case import Case
 from optrun.errors import ConfigError
 
 _NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-
-
-@dataclass
-class Case:
-    """What was run or checked, and how it went."""
-
-    name: str
-    group: str
-    outcome: str = "ok"
-    """In a word; beside a problem, its kind."""
-
-    problem: Literal["failure", "error"] | None = None
-    """Whether the result is bad, or there is none."""
-
-    messages: list[str] = field(default_factory=list)
-    figures: dict[str, str] = field(default_factory=dict)
-    seconds: float = 0.0
 
 
 def check_writable(path: Path) -> None:

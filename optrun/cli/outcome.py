@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from optrun.api import Run
-from optrun.cli.junit import Case
+from optrun.cli.case import Case
 from optrun.config import Issue
 from optrun.store import Status
 

@@ -17,7 +17,7 @@ from optrun.analysis.ticks import helps
 from optrun.arrays import Array
 from optrun.cli.pace import Pace, clock
 from optrun.config import RunConfig
-from optrun.training import Progress
+from optrun.training.trainer import Progress
 
 FIRST_SECONDS = 0.4
 REDRAW_SECONDS = 0.25

@@ -8,7 +8,7 @@ from optrun.api import RUNS
 from optrun.cli.pace import clock
 from optrun.config import RunConfig
 from optrun.store import check_free, slug
-from optrun.training import Estimate
+from optrun.training.estimate import Estimate
 
 
 def destination(config: RunConfig, output: Path | None, *, save: bool) -> str | None:

@@ -11,7 +11,7 @@ from optrun.cli.arguments import Show
 from optrun.cli.pace import Pace
 from optrun.config import RunConfig
 from optrun.errors import ConfigError
-from optrun.training import Progress
+from optrun.training.trainer import Progress
 
 LINE_SECONDS = 10.0
 SMALLEST = (60, 15)

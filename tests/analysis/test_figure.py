@@ -51,7 +51,7 @@ def test_without_matplotlib_the_error_is_the_command_that_installs_it(monkeypatc
         return real(name, *rest)
 
     monkeypatch.setattr(builtins, "__import__", missing)
-    with pytest.raises(MissingExtraError, match=r"pip install 'optrun\[plots\]'"):
+    with pytest.raises(MissingExtraError, match="pip install matplotlib"):
         picture("png")
 
 

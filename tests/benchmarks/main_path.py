@@ -17,7 +17,9 @@ import numpy as np
 
 from optrun.arrays import one_blas_thread
 from optrun.config import from_mapping
-from optrun.training import Memory, Pack, Trainer
+from optrun.training.memory import Memory
+from optrun.training.pack import Pack
+from optrun.training.trainer import Trainer
 
 ROOT = Path(__file__).parents[2]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from optrun.cli import github, junit
-from optrun.cli.junit import Case
+from optrun.cli.case import Case
 from optrun.config import Issue
 from tests.cli.test_cli import CONFIG, call
 

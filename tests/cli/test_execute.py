@@ -11,7 +11,7 @@ import optrun
 from optrun.config import Duration, from_mapping, load
 from optrun.config.smoke import SMOKE_STEPS, smoke
 from optrun.registry import schedulers
-from optrun.training import Pack
+from optrun.training.pack import Pack
 from tests.cli.test_cli import CONFIG, call
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))

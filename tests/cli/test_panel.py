@@ -19,7 +19,7 @@ from optrun.cli import panel as module
 from optrun.cli.pace import clock
 from optrun.cli.panel import Curve, View, frame
 from optrun.config import from_mapping
-from optrun.training import Progress
+from optrun.training.trainer import Progress
 
 LONG = """\
 problem: {name: rosenbrock}

@@ -8,7 +8,9 @@ import pytest
 from optrun.config import from_mapping
 from optrun.errors import ConfigError
 from optrun.registry import optimizers, problems
-from optrun.training import Memory, Pack, Trainer
+from optrun.training.memory import Memory
+from optrun.training.pack import Pack
+from optrun.training.trainer import Trainer
 
 SMALL = {
     "mlp": {"data": "iris", "hidden": [5], "batch_size": 16},

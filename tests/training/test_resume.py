@@ -16,7 +16,8 @@ from optrun.config import from_mapping
 from optrun.errors import RunFailedError, StateError
 from optrun.registry import optimizers
 from optrun.store import Checkpoint, Status, Store
-from optrun.training import Pack, Trainer
+from optrun.training.pack import Pack
+from optrun.training.trainer import Trainer
 
 KILLS = int(os.environ.get("OPTRUN_TESTS_KILLS", "4"))
 
