@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from optrun.arrays import Array
 from optrun.config import RunConfig, from_mapping, load
 from optrun.errors import ConfigError, RunFailedError, StoreError
-from optrun.store import RunRecord, Status, Store, write_csv
+from optrun.store import RunRecord, RunState, Status, Store, write_csv
 from optrun.training.interrupt import Interruption, interruptible
 from optrun.training.memory import Memory
 from optrun.training.pack import Pack
@@ -124,6 +124,7 @@ def resume(path: str | Path, *, observe: Callable[[Progress], None] | None = Non
         checkpoint = store.checkpoint()
         if checkpoint is not None:
             trainer.resume(checkpoint)
+        store.commit(states={0: RunState(status=Status.RUNNING, steps=record.steps)})
         return _trained(store, trainer, interruption)
 
 

@@ -149,7 +149,8 @@ class Registry(Generic[T]):
         try:
             return self._classes[fold(name)]
         except KeyError:
-            hint = did_you_mean(name, self) or f" There are: {', '.join(self)}."
+            there_are = f" There are: {', '.join(self)}; a plugin's names need --plugin."
+            hint = did_you_mean(name, self) or there_are
             raise UnknownNameError(f"unknown {self.kind} {name!r}.{hint}") from None
 
     def __contains__(self, name: str) -> bool:

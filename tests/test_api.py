@@ -101,3 +101,17 @@ def test_overrides_are_a_list():
         optrun.run(CONFIG, overrides="seed=1")
     with pytest.raises(errors.ConfigError, match="has no directory"):
         optrun.run(CONFIG, save=False, directory="x")
+
+
+def test_a_resumed_run_is_running(tmp_path):
+    chosen = from_mapping({**CONFIG, "checkpoint": {"every": 5}})
+    seen = []
+    with Store.create(
+        tmp_path, "x", directory=tmp_path / "run", config_yaml="", runs=[(chosen.to_dict(), 0)]
+    ) as store:
+        calls = iter(range(30))
+        Trainer(Pack([chosen]), store, interrupted=lambda: next(calls) == 3).run()
+    optrun.resume(
+        tmp_path / "run", observe=lambda progress: seen.append(optrun.load_run(tmp_path / "run").status)
+    )
+    assert set(seen) == {"running"}
