@@ -1,5 +1,6 @@
 """The Python API: run a config, resume a run, read a run."""
 
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -141,6 +142,9 @@ def _config(config: RunConfig | Mapping[str, Any] | str | Path, overrides: Seque
         return from_mapping(config.to_dict(), overrides) if overrides else config
     if isinstance(config, Mapping):
         return from_mapping(config, overrides)
+    if not isinstance(config, (str, os.PathLike)):
+        got = type(config).__name__
+        raise ConfigError(f"a run takes a RunConfig, a mapping or the path of a YAML file, not {got}")
     return load(config, overrides)
 
 

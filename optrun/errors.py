@@ -66,6 +66,16 @@ def nearest(word: str, known: Iterable[str], *, cutoff: float = 0.6) -> str | No
     return by_fold[matches[0]] if matches else None
 
 
+def printable(text: str) -> str:
+    """Return a text of one line that no terminal takes for a command."""
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
+def printable_lines(text: str) -> str:
+    """Return a text of several lines that no terminal takes for a command."""
+    return "\n".join(map(printable, text.split("\n")))
+
+
 def fold(name: str) -> str:
     """Return the form in which names are compared: without case, underscores and hyphens."""
     return name.replace("_", "").replace("-", "").lower()

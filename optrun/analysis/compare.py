@@ -1,5 +1,6 @@
 """What two runs have in common and where they part: config, environment, summary, curves, parameters."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -118,7 +119,9 @@ def _distinction(config: Mapping[str, Any], telling: Sequence[str]) -> str:
 
 
 def _brief(value: Any) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+    if isinstance(value, str):
+        return value
+    return f"{value:.6g}" if isinstance(value, float) else json.dumps(value, ensure_ascii=False)
 
 
 def _curves(a: Mapping[str, Array], b: Mapping[str, Array], prefix: str) -> list[CurveDifference]:

@@ -6,9 +6,7 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import numpy as np
-
-from optrun.analysis.ticks import log_shows_more, rates_help
+from optrun.analysis.ticks import log_suits
 from optrun.arrays import Array
 from optrun.errors import ConfigError, MissingExtraError, did_you_mean
 from optrun.store.schema import printable
@@ -82,10 +80,9 @@ def save_figure(
                     label=f"{label}, {name}",
                 )
             lower.plot(run.curves["step"], run.curves["lr"], color=colour)
-        if log or (log is None and log_shows_more([run.curves[metric] for run in runs])):
-            upper.set_yscale("log")
-        if rates_help(np.concatenate([run.curves["lr"] for run in runs])):
-            lower.set_yscale("log")
+        for axes, name in ((upper, metric), (lower, "lr")):
+            if log_suits(name, [run.curves[name] for run in runs]) if log is None else log:
+                axes.set_yscale("log")
         upper.set_ylabel(metric)
         lower.set_ylabel("learning rate")
         lower.set_xlabel("step")

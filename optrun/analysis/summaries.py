@@ -1,6 +1,7 @@
 """What a run directory is, in one line: its state, what it ran, and what came of it."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -38,9 +39,14 @@ class Summary:
 
 
 def summaries(root: Path, statuses: tuple[str, ...] = ()) -> Iterator[Summary]:
-    """Yield the runs in a directory, the newest first, of these statuses or of all; each is read when asked for."""
+    """Yield the runs in a directory, the newest first, of these statuses or of all; each is read when asked for.
+
+    One that is removed meanwhile is left out.
+    """
     for path in run_directories(root):
         summary = summary_of(path)
+        if summary.status == BROKEN and not path.exists():
+            continue
         if not statuses or summary.status in statuses:
             yield summary
 
@@ -67,8 +73,21 @@ def summary_of(path: Path) -> Summary:
     )
 
 
+def file_sizes(path: Path) -> dict[str, int]:
+    """Return the files of a run directory with their bytes; those that vanish meanwhile are left out."""
+    sizes = {}
+    with suppress(OSError):
+        for file in sorted(path.iterdir()):
+            with suppress(OSError):
+                sizes[file.name] = file.lstat().st_size
+    return sizes
+
+
 def state_of(store: Store, record: RunRecord) -> tuple[str, RunRecord]:
-    """Return the status of a run, ``killed`` where it should be running and nobody writes it, and its record."""
+    """Return the status of a run, ``killed`` where it should be running and nobody writes it, and its record.
+
+    Raises StoreError where its directory is gone.
+    """
     if record.status is not Status.RUNNING or is_being_written(store.path):
         return str(record.status), record
     # It may have ended between the two looks.

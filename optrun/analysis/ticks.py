@@ -57,6 +57,13 @@ def helps(low: float, high: float) -> bool:
     return low > 0 and math.log10(high) - math.log10(low) > DECADES_FOR_LOG
 
 
+def log_suits(metric: str, curves: Sequence[Array]) -> bool:
+    """Whether curves of a metric are better seen on a log axis; rates have a rule of their own."""
+    if metric.partition(".")[0] == "lr":
+        return rates_help(np.concatenate(curves))
+    return log_shows_more(curves)
+
+
 def log_shows_more(curves: Sequence[Array]) -> bool:
     """Whether curves are better seen on a log axis: most values are positive, none is negative, two decades.
 

@@ -4,7 +4,9 @@ What a command needs beyond Typer is imported when it runs, so that help appears
 """
 
 import io
+import os
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -60,6 +62,9 @@ def options(
 
 def main() -> None:
     """Run the command line; end with the exit code that the README lists."""
+    # Who closed them (`>&-`) wants to see nothing.
+    sys.stdout = sys.stdout or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
+    sys.stderr = sys.stderr or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without λ is no reason to fail

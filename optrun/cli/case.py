@@ -13,8 +13,8 @@ class Case:
     outcome: str = "ok"
     """In a word; beside a problem, its kind."""
 
-    problem: Literal["failure", "error"] | None = None
-    """Whether the result is bad, or there is none."""
+    problem: Literal["failure", "error", "skipped"] | None = None
+    """Whether the result is bad, there is none, or none was asked for."""
 
     messages: list[str] = field(default_factory=list)
     figures: dict[str, str] = field(default_factory=dict)

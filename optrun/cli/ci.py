@@ -1,14 +1,16 @@
 """What `run`, `resume` and `validate` tell a CI server: JUnit's XML, GitHub's annotations and job summary."""
 
+import os
+import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from optrun.cli import github
 from optrun.cli.case import Case
 from optrun.config.errors import ConfigErrors, Issue
-from optrun.errors import ConfigError, OptrunError
+from optrun.errors import ConfigError, printable
 
 
 class Report:
@@ -38,26 +40,39 @@ class Report:
         case.messages = (str(error) or type(error).__name__).splitlines()
         if isinstance(error, ConfigErrors):
             self.issues += error.issues
-        elif isinstance(error, OptrunError):
-            self.issues.append(Issue(case.name, None, None, "", str(error)))
+        elif isinstance(error, Exception):
+            self.issues.append(Issue(case.name, None, None, "", "\n".join(case.messages)))
 
 
 @contextmanager
-def reporting(command: str, junit_file: Path | None = None) -> Iterator[Report]:
+def reporting(command: str, junit_file: Path | None = None, inputs: Sequence[Path] = ()) -> Iterator[Report]:
     """Give the report of a command, and hand it over at the end, however that comes.
 
-    Raises ConfigError, at once, for a file that cannot be written.
+    Raises ConfigError, at once, for a file that cannot be written, or must not be; what goes wrong with it later is
+    told and changes nothing about how the command ends.
     """
     if junit_file:
         from optrun.cli import junit
 
-        junit.check_writable(junit_file)
+        junit.check_writable(junit_file, inputs)
     report = Report()
     try:
         yield report
     finally:
         if junit_file:
-            junit.write(junit_file, f"optrun {command}", report.cases)
+            with _forgiving(f"--junit: {junit_file}"):
+                junit.write(junit_file, f"optrun {command}", report.cases)
         if github.is_here():
-            github.annotate(report.issues)
-            github.summarise(f"optrun {command}", report.cases)
+            with _forgiving("stderr"):
+                github.annotate(report.issues)
+            with _forgiving(f"GITHUB_STEP_SUMMARY: {os.environ.get('GITHUB_STEP_SUMMARY')}"):
+                github.summarise(f"optrun {command}", report.cases)
+
+
+@contextmanager
+def _forgiving(what: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        with suppress(OSError):
+            print(printable(f"{what}: {(error.strerror or str(error)).lower()}"), file=sys.stderr)

@@ -2,19 +2,22 @@
 
 import re
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import typer
+from rich.text import Text
 
 from optrun.analysis.find import CONFIG, RESULTS
-from optrun.analysis.summaries import BROKEN, Summary, summaries
+from optrun.analysis.summaries import BROKEN, KILLED, Summary, file_sizes, summaries, summary_of
 from optrun.cli.listing import check_statuses, runs_table
 from optrun.cli.look import emit
-from optrun.errors import ConfigError
+from optrun.errors import ConfigError, StoreError
 from optrun.store import Status
 from optrun.store.directory import remove_directory
-from optrun.store.schema import store_errors
+from optrun.store.schema import printable, store_errors
 
 FAILED = (str(Status.FAILED), str(Status.DIVERGED))
 UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -28,8 +31,12 @@ def clean_runs(
     older_than: str | None,
     yes: bool,
     dry_run: bool,
-) -> None:
-    """List the chosen runs, ask, and remove them; ConfigError where nothing is chosen or nobody can be asked."""
+) -> bool:
+    """List the chosen runs, ask, and remove them; return whether all are gone.
+
+    A run that has changed since it was listed stays. Raises ConfigError where nothing is chosen or nobody can
+    be asked.
+    """
     check_statuses(statuses)
     if not (failed or statuses or older_than):
         raise ConfigError("say which runs: --failed, --status STATUS, --older-than 30d")
@@ -38,21 +45,29 @@ def clean_runs(
     chosen = [each for each in summaries(directory, wanted) if _is_removable(each, before)]
     if not chosen:
         emit(f"no such runs in {directory}")
-        return
+        return True
     emit(runs_table(chosen))
-    size = sum(file.lstat().st_size for each in chosen for file in each.path.iterdir())
-    what = f"{len(chosen)} run{'s' * (len(chosen) > 1)}, {size / 1e6:,.1f} MB"
+    sizes = [sum(file_sizes(each.path).values()) for each in chosen]
+    what = _amount(sizes)
     if dry_run:
         emit(f"{what} would be removed")
-        return
+        return True
     if not yes:
         if not sys.stdin.isatty():
             raise ConfigError("nobody can be asked here: add -y to remove them, or --dry-run")
         typer.confirm(f"remove {what} for good?", abort=True, err=True)
-    for each in chosen:
-        with store_errors(each.path):
-            remove_directory(each.path)
-    emit(f"removed {what}")
+    removed = []
+    for each, size in zip(chosen, sizes, strict=True):
+        try:
+            with store_errors(each.path):
+                remove_directory(each.path, partial(_check_unchanged, each))
+        except StoreError as error:
+            print(f"not removed: {printable(str(error))}", file=sys.stderr)
+        else:
+            removed.append(size)
+            emit(Text(f"removed {printable(str(each.path))}"))
+    emit(f"removed {_amount(removed)}")
+    return len(removed) == len(chosen)
 
 
 def age_of(text: str) -> timedelta:
@@ -61,6 +76,18 @@ def age_of(text: str) -> timedelta:
     if not written:
         raise ConfigError(f"--older-than: must be an age such as 30d, 12h, 90m or 2w (got {text!r})")
     return timedelta(**{UNITS[written[2]]: int(written[1])})
+
+
+def _check_unchanged(listed: Summary) -> None:
+    now = summary_of(listed.path)
+    if now.status == Status.RUNNING:  # by us, who hold the lock
+        now = replace(now, status=KILLED)
+    if now != listed:
+        raise StoreError(f"it has changed since it was listed, and is {now.status} after {now.steps:,} steps")
+
+
+def _amount(sizes: list[int]) -> str:
+    return f"{len(sizes)} run{'s' * (len(sizes) != 1)}, {sum(sizes) / 1e6:,.1f} MB"
 
 
 def _is_removable(run: Summary, before: datetime | None) -> bool:

@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +12,8 @@ import typer
 from optrun.cli.arguments import Config, Configs, Json, Junit, Overrides, Plugins, load_plugins
 
 if TYPE_CHECKING:
-    from optrun.config import Resolved
+    from optrun.cli.ci import Report
+    from optrun.config import Issue, Resolved
 
 
 class Template(StrEnum):
@@ -22,42 +24,59 @@ class Template(StrEnum):
     COMPARE = "compare"
 
 
-def validate(files: Configs, junit: Junit = None, plugin: Plugins = None) -> None:
+def validate(files: Configs, json: Json = False, junit: Junit = None, plugin: Plugins = None) -> None:
     """Check configs without running them; every mistake is named with its line and column.
 
     Example: optrun validate configs/*.yaml --junit report.xml
     """
     load_plugins(plugin)
-    from optrun.cli.ci import reporting
-    from optrun.config import resolve
-    from optrun.errors import ConfigError
+    import json as json_module
 
-    failed = False
-    with reporting("validate", junit) as report:
+    from optrun.cli.ci import reporting
+    from optrun.errors import printable_lines
+
+    found = {}
+    with reporting("validate", junit, files) as report:
         for file in files:
-            try:
-                with report.case(str(file), "validate"):
-                    _build(resolve(file))
-            except ConfigError as error:
-                failed = True
-                print(error, file=sys.stderr)
-            else:
-                print(f"{file}: ok")
-    if failed:
+            issues = found[str(file)] = _issues(file, report)
+            for issue in issues:
+                print(printable_lines(str(issue)), file=sys.stderr)
+            if not json and not issues:
+                print(printable_lines(f"{file}: ok"))
+    if json:
+        print(
+            json_module.dumps({name: [asdict(issue) for issue in issues] for name, issues in found.items()})
+        )
+    if any(found.values()):
         raise typer.Exit(2)
     if sys.stderr.isatty():
         print(f"next: optrun run {shlex.quote(str(files[0]))}", file=sys.stderr)
 
 
+def _issues(file: Path, report: "Report") -> "list[Issue]":
+    """Return what is wrong with a config; whatever it is, the next one is checked too."""
+    from optrun.config import ConfigErrors, Issue, resolve
+    from optrun.errors import OptrunError
+
+    try:
+        with report.case(str(file), "validate"):
+            _build(resolve(file))
+    except ConfigErrors as error:
+        return error.issues
+    except (OptrunError, MemoryError) as error:
+        return [Issue(str(file), None, None, "", str(error) or "out of memory")]
+    return []
+
+
 def _build(resolved: "Resolved") -> None:
     """Build what a config names, so that what only the problem or the optimizer can refuse is refused."""
-    from optrun.errors import ConfigError, MissingExtraError
+    from optrun.cli.located import located
+    from optrun.errors import MissingExtraError
     from optrun.training.pack import Pack
 
     try:
-        Pack([resolved.config])
-    except ConfigError as error:
-        raise resolved.located(error) from error
+        with located(resolved):
+            Pack([resolved.config])
     except MissingExtraError:
         pass  # the config is right, and this machine is not the one that it is for
 

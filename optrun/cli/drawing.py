@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 from rich.text import Text
 
 from optrun.analysis.compare import distinctions
@@ -11,10 +10,11 @@ from optrun.analysis.figure import Curves, evaluations_of
 from optrun.analysis.find import find_run
 from optrun.analysis.schedule import rates
 from optrun.analysis.terminal_plot import Series, drawing
-from optrun.analysis.ticks import rates_help
+from optrun.analysis.ticks import log_suits
 from optrun.arrays import Array
+from optrun.cli.located import located
 from optrun.cli.look import WIDTH, console, drawn, emit, quoted, suggest
-from optrun.config import load
+from optrun.config import resolve
 from optrun.errors import ConfigError, did_you_mean
 from optrun.store import Store
 from optrun.store.schema import printable
@@ -43,7 +43,7 @@ def print_curves(
     _print(series, metric, log, width, height or HEIGHT)
     if metric != "lr":
         rates_of = [Series(run.label, run.curves["step"], run.curves["lr"]) for run in chosen]
-        _print(rates_of, "lr", _log_rates(rates_of), width, min(height or LR_HEIGHT, LR_HEIGHT))
+        _print(rates_of, "lr", log, width, min(height or LR_HEIGHT, LR_HEIGHT))
     suggest(f"plot {' '.join(map(quoted, runs))} -o curves.png")
 
 
@@ -51,14 +51,16 @@ def print_schedule(
     config: Path, overrides: Sequence[str], log: bool | None, width: int | None, height: int | None
 ) -> None:
     """Draw the rate of every parameter group of a config at every step."""
-    table = rates(load(config, overrides))
+    resolved = resolve(config, overrides)
+    with located(resolved):
+        table = rates(resolved.config)
     step = table.pop("step")
     distinct: dict[bytes, Series] = {}
     for name, values in table.items():
         same = distinct.get(values.tobytes())
         distinct[values.tobytes()] = Series(f"{same.label}, {name}" if same else name, step, values)
     series = list(distinct.values())
-    _print(series, "lr", _log_rates(series) if log is None else log, width, height or HEIGHT)
+    _print(series, "lr", log, width, height or HEIGHT)
     suggest(f"run {' '.join([quoted(config), *map(quoted, overrides)])}")
 
 
@@ -69,8 +71,8 @@ def loaded(runs: Sequence[str], metric: str) -> list[Curves]:
     """
     found: list[tuple[dict[str, Array], dict[str, Array]]] = []
     configs = []
-    for text in runs:
-        path = find_run(text)
+    paths = [find_run(text) for text in runs]
+    for path in paths:
         with Store.open(path) as store:
             curves = store.curves()
             configs.append(store.run(0).config)
@@ -83,16 +85,10 @@ def loaded(runs: Sequence[str], metric: str) -> list[Curves]:
             raise ConfigError(f"{path}: no curve {metric!r}; it has {', '.join(known)}.{hint}")
     labels = [printable(label) for label in distinctions(configs)]
     if len(set(labels)) < len(labels):
-        labels = [
-            f"{label}, {printable(find_run(run).name)}" for label, run in zip(labels, runs, strict=True)
-        ]
+        labels = [f"{label}, {printable(path.name)}" for label, path in zip(labels, paths, strict=True)]
     return [
         Curves(label, curves, evaluations) for label, (curves, evaluations) in zip(labels, found, strict=True)
     ]
-
-
-def _log_rates(series: Sequence[Series]) -> bool:
-    return rates_help(np.concatenate([each.y for each in series]))
 
 
 def _print(series: list[Series], title: str, log: bool | None, width: int | None, height: int) -> None:
@@ -100,5 +96,6 @@ def _print(series: list[Series], title: str, log: bool | None, width: int | None
         out = console()
         width = out.width if out.is_terminal else WIDTH
     heading = f"{title}  {series[0].label}" if len(series) == 1 and series[0].label != title else title
+    log = log_suits(title, [each.y for each in series]) if log is None else log
     emit(drawn(drawing(series, width=width, height=height, log=log, title=heading)))
     emit(Text())

@@ -52,29 +52,31 @@ def run(
     load_plugins(plugin)
     from optrun import api
     from optrun.cli.ci import reporting
+    from optrun.cli.located import located
     from optrun.cli.outcome import note_outcome, print_outcome
     from optrun.cli.progress import progress
-    from optrun.config import ConfigErrors, resolve
+    from optrun.config import resolve
     from optrun.errors import ConfigError
 
+    if output is not None and not save:
+        raise ConfigError("--output: a run that is not saved has no directory")
+
     given = [*(overrides or []), *([f"seed={seed}"] if seed is not None else [])]
-    with reporting("run", junit) as report, report.case(" ".join([str(config), *given]), "run") as case:
-        resolved = resolve(config, given)
-        chosen = _smoke(resolved.config, quiet=quiet or json) if smoke else resolved.config
-        if dry_run:
-            _print_plan(chosen, output, save=save, json=json)
-            return
-        with progress(chosen, show, quiet=quiet or json) as observe:
-            try:
-                result = api.run(chosen, save=save, directory=output, observe=observe)
-            except ConfigErrors:
-                raise
-            except ConfigError as error:
-                raise resolved.located(error) from error
-        misses = _misses(result, chosen, resolved.place)
-        note_outcome(case, result, misses)
-        report.issues += misses
-    raise typer.Exit(print_outcome(result, misses, json=json, quiet=quiet, plugins=plugin or ()))
+    with reporting("run", junit, [config]) as report:
+        with report.case(" ".join([str(config), *given]), "run") as case:
+            resolved = resolve(config, given)
+            with located(resolved):
+                chosen = _smoke(resolved.config, quiet=quiet or json) if smoke else resolved.config
+                if dry_run:
+                    _print_plan(chosen, output, save=save, json=json)
+                    case.outcome, case.problem = "dry run", "skipped"
+                    return
+                with progress(chosen, show, quiet=quiet or json) as observe:
+                    result = api.run(chosen, save=save, directory=output, observe=observe)
+            misses = _misses(result, chosen, resolved.place)
+            report.issues += note_outcome(case, result, misses)
+        code = print_outcome(result, misses, json=json, quiet=quiet, plugins=plugin or ())
+    raise typer.Exit(code)
 
 
 def resume(
@@ -97,15 +99,16 @@ def resume(
     from optrun.config import Place, from_mapping
 
     path = find_run(run_directory)
-    with reporting("resume") as report, report.case(str(path), "resume") as case:
-        before = api.load_run(path)
-        config = from_mapping(before.config)
-        with progress(config, show, quiet=quiet or json, history=before.curves) as observe:
-            result = api.resume(path, observe=observe)
-        misses = _misses(result, config, lambda _: Place(str(path / "config.yaml")))
-        note_outcome(case, result, misses)
-        report.issues += misses
-    raise typer.Exit(print_outcome(result, misses, json=json, quiet=quiet, plugins=plugin or ()))
+    with reporting("resume") as report:
+        with report.case(str(path), "resume") as case:
+            before = api.load_run(path)
+            config = from_mapping(before.config)
+            with progress(config, show, quiet=quiet or json, history=before.curves) as observe:
+                result = api.resume(path, observe=observe)
+            misses = _misses(result, config, lambda _: Place(str(path / "config.yaml")))
+            report.issues += note_outcome(case, result, misses)
+        code = print_outcome(result, misses, json=json, quiet=quiet, plugins=plugin or ())
+    raise typer.Exit(code)
 
 
 def _misses(

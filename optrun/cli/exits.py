@@ -11,7 +11,7 @@ from typing import Any, TextIO
 
 import typer
 
-from optrun.errors import MissingExtraError, OptrunError, RunFailedError, StoreError
+from optrun.errors import MissingExtraError, OptrunError, RunFailedError, StoreError, printable_lines
 
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
 
@@ -101,4 +101,4 @@ def _print(message: str) -> None:
     if reported.debug:
         traceback.print_exc()
     with suppress(OSError):
-        print(message, file=sys.stderr)
+        print(printable_lines(message), file=sys.stderr)

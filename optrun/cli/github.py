@@ -3,19 +3,21 @@
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from optrun.cli.case import Case
 from optrun.config.errors import Issue
+from optrun.errors import printable
 
 MOST = 10
 """How many annotations of a step GitHub shows."""
 
-MARKS = {None: "✅", "failure": "❌", "error": "❌"}
+MARKS = {None: "✅", "failure": "❌", "error": "❌", "skipped": "➖"}
 
 
 def is_here() -> bool:
     """Return whether a workflow of GitHub Actions runs this process."""
-    return os.environ.get("GITHUB_ACTIONS") == "true"
+    return os.environ.get("GITHUB_ACTIONS", "").lower() not in ("", "0", "false")
 
 
 def annotate(issues: Sequence[Issue]) -> None:
@@ -24,7 +26,7 @@ def annotate(issues: Sequence[Issue]) -> None:
     for issue in shown:
         properties = {"title": f"optrun: {issue.path}" if issue.path else "optrun"}
         if issue.line:
-            place = {"file": issue.file, "line": str(issue.line), "col": str(issue.column)}
+            place = {"file": _file(issue.file), "line": str(issue.line), "col": str(issue.column)}
             _print(place | properties, issue.message)
         else:
             _print(properties, str(issue))
@@ -44,7 +46,7 @@ def summarise(command: str, cases: Sequence[Case]) -> None:
         lines.append(f"| {' | '.join(cells)} |")
     problems = [message for case in cases for message in case.messages]
     lines += ["", *(f"- {_cell(problem)}" for problem in problems), ""]
-    with open(path, "a", encoding="utf-8") as summary:
+    with open(path, "a", encoding="utf-8", errors="replace") as summary:
         summary.write("\n".join(lines) + "\n")
 
 
@@ -54,15 +56,22 @@ def _print(properties: dict[str, str], message: str) -> None:
 
 
 def _data(text: str) -> str:
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return printable(text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A"))
 
 
 def _property(text: str) -> str:
     return _data(text).replace(":", "%3A").replace(",", "%2C")
 
 
+def _file(path: str) -> str:
+    """Return a path as GitHub reads it, from the root of the repository, where it lies within."""
+    root = os.environ.get("GITHUB_WORKSPACE")
+    whole = Path(os.path.abspath(path))
+    return whole.relative_to(root).as_posix() if root and whole.is_relative_to(root) else path
+
+
 def _cell(text: str) -> str:
     """Return a text that Markdown shows as it is."""
     for special in "\\`*_{}[]<>#|~&$":
         text = text.replace(special, f"\\{special}")
-    return " ".join(text.split())
+    return printable(" ".join(text.split()))

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from optrun.cli import completion
-from optrun.cli.arguments import Json, Plugins, RunDirectory, load_plugins
+from optrun.cli.arguments import Json, Plugins, RunDirectory, Runs, load_plugins
 
 Folder = Annotated[Path, typer.Argument(metavar="[DIR]", help="The directory of the runs.")]
 Metric = Annotated[str, typer.Option("--metric", "-m", help="The curve: loss, lr, grad_norm, …")]
@@ -76,9 +76,7 @@ def curves(
 
 
 def plot(
-    runs: Annotated[
-        list[str], typer.Argument(metavar="RUN…", help="One run or several.", autocompletion=completion.runs)
-    ],
+    runs: Runs,
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="FILE", help="A file that ends in .png, .svg or .pdf.")
     ],
@@ -92,12 +90,12 @@ def plot(
     from optrun.analysis.figure import format_of, save_figure
     from optrun.cli.drawing import loaded
     from optrun.errors import ConfigError
-    from optrun.store.directory import replace_file
+    from optrun.store.directory import write_output
 
     format = format_of(output)
     drawn = loaded(runs, metric)
     try:
-        replace_file(output, lambda stream: save_figure(drawn, stream, format, metric=metric, log=log))
+        write_output(output, lambda stream: save_figure(drawn, stream, format, metric=metric, log=log))
     except OSError as error:
         raise ConfigError(f"{output}: {(error.strerror or str(error)).lower()}") from error
     print(output)
@@ -141,7 +139,7 @@ def export(
     from optrun.errors import ConfigError, did_you_mean
     from optrun.store import FORMATS, Store
     from optrun.store import export as write
-    from optrun.store.directory import OWN_FILES, replace_file
+    from optrun.store.directory import OWN_FILES, write_output
     from optrun.store.schema import RESULTS
 
     if format not in FORMATS:
@@ -151,7 +149,7 @@ def export(
             if Path(output).name in OWN_FILES and (Path(output).absolute().parent / RESULTS).exists():
                 raise ConfigError(f"{output} is a run's own file: name another")
             try:
-                replace_file(Path(output), lambda stream: write(store, 0, format, stream))
+                write_output(Path(output), lambda stream: write(store, 0, format, stream))
             except OSError as error:
                 raise ConfigError(f"{output}: {(error.strerror or str(error)).lower()}") from error
         elif format == "npz" and sys.stdout.isatty():

@@ -1,5 +1,6 @@
 """JUnit's XML, which every CI server reads."""
 
+import os
 import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
@@ -11,13 +12,18 @@ from optrun.errors import ConfigError
 _NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def check_writable(path: Path) -> None:
-    """Make the file's directory; ConfigError where the file could not be written at the end."""
+def check_writable(path: Path, inputs: Sequence[Path] = ()) -> None:
+    """Make the file's directory; ConfigError where the file could not be written at the end, or is an input."""
+    if os.path.realpath(path) in map(os.path.realpath, inputs):
+        raise ConfigError(f"--junit: {path}: the report would replace this input")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.open("ab").close()
+        start = path.read_bytes()[:5] if path.is_file() else b""
     except OSError as error:
         raise ConfigError(f"--junit: {path}: {(error.strerror or str(error)).lower()}") from error
+    if start not in (b"", b"<?xml"):
+        raise ConfigError(f"--junit: {path}: the file is there, and is no report")
 
 
 def write(path: Path, suite: str, cases: Sequence[Case]) -> None:
@@ -26,7 +32,7 @@ def write(path: Path, suite: str, cases: Sequence[Case]) -> None:
         "tests": str(len(cases)),
         "failures": str(sum(case.problem == "failure" for case in cases)),
         "errors": str(sum(case.problem == "error" for case in cases)),
-        "skipped": "0",
+        "skipped": str(sum(case.problem == "skipped" for case in cases)),
         "time": f"{sum(case.seconds for case in cases):.3f}",
     }
     root = ElementTree.Element("testsuites", counts)

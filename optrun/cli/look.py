@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from optrun.analysis.terminal_plot import Drawing
-from optrun.store.schema import printable
+from optrun.errors import printable
 
 PIPE_WIDTH = 1000
 GAP = 2

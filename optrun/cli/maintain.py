@@ -25,12 +25,13 @@ def clean(
     """Remove runs: lists them and asks first; options together choose the runs that fit them all.
 
     A run that is being written, a link, and whatever is not a whole run directory stay.
+    It ends with 1 where a run that was listed could not be removed, or has changed since.
 
     Example: optrun clean --failed --older-than 30d
     """
     from optrun.cli.cleaning import clean_runs
 
-    clean_runs(
+    gone = clean_runs(
         directory,
         failed=failed,
         statuses=tuple(status or ()),
@@ -38,6 +39,8 @@ def clean(
         yes=yes,
         dry_run=dry_run,
     )
+    if not gone:
+        raise typer.Exit(1)
 
 
 def doctor(json: Json = False) -> None:

@@ -8,20 +8,26 @@ from collections.abc import Sequence
 from optrun.api import Run
 from optrun.cli.case import Case
 from optrun.config import Issue
+from optrun.errors import printable, printable_lines
 from optrun.store import Status
 
 
-def note_outcome(case: Case, run: Run, misses: Sequence[Issue]) -> None:
-    """Note for a CI server how a run ended and which expectations it missed."""
+def note_outcome(case: Case, run: Run, misses: Sequence[Issue]) -> list[Issue]:
+    """Note for a CI server how a run ended and which expectations it missed; return what it is to show."""
     case.outcome = str(run.status)
     case.figures = {"steps": str(run.steps)} | {name: _shown(value) for name, value in run.summary.items()}
     if run.status is Status.INTERRUPTED:
         case.problem, case.messages = "error", [f"interrupted at step {run.steps}"]
     elif run.status is Status.DIVERGED:
         case.problem, case.messages = "failure", [run.reason]
+    elif run.status is Status.FAILED:
+        case.problem, case.messages = "error", [run.reason]
     elif misses:
         case.problem, case.outcome = "failure", "expectation missed"
     case.messages += map(str, misses)
+    if run.status not in (Status.DIVERGED, Status.FAILED):
+        return [*misses]
+    return [Issue(case.name, None, None, "", f"{run.status}: {run.reason}"), *misses]
 
 
 def print_outcome(
@@ -56,26 +62,26 @@ def print_outcome(
             str(run.path),
             *(each for plugin in plugins for each in ("--plugin", plugin)),
         ]
-        where = f": {shlex.join(command)}" if run.path else ", and was not saved"
+        where = f": {printable(shlex.join(command))}" if run.path else ", and was not saved"
         print(f"interrupted at step {run.steps}{where}", file=sys.stderr)
         return 128 + (run.signal or 2)
     if run.status in (Status.DIVERGED, Status.FAILED):
         if quiet:
-            print(f"{run.config['name']}: {run.status}: {run.reason}", file=sys.stderr)
+            print(printable_lines(f"{run.config['name']}: {run.status}: {run.reason}"), file=sys.stderr)
         return 1
     return 4 if misses else 0
 
 
 def _print_summary(run: Run) -> None:
     reason = f": {run.reason}" if run.reason else ""
-    print(f"{run.config['name']}: {run.status} after {run.steps} steps{reason}")
+    print(printable_lines(f"{run.config['name']}: {run.status} after {run.steps} steps{reason}"))
     width = max(map(len, run.summary), default=0)
     for name, value in run.summary.items():
-        print(f"  {name:<{width}}  {_shown(value)}")
+        print(f"  {printable(name):<{width}}  {_shown(value)}")
     if run.path:
-        print(run.path)
+        print(printable(str(run.path)))
         if run.status is not Status.INTERRUPTED:
-            path = shlex.quote(str(run.path))
+            path = printable(shlex.quote(str(run.path)))
             print(f"next: optrun curves {path}\n      optrun export {path} -o curves.csv", file=sys.stderr)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.text import Text
 
-from optrun.analysis.summaries import KILLED, RESUMABLE, moment, state_of
+from optrun.analysis.summaries import KILLED, RESUMABLE, file_sizes, moment, state_of
 from optrun.analysis.terminal_plot import sparkline
 from optrun.arrays import Array
 from optrun.cli.look import emit, number, quoted, span, status_text, suggest, table
@@ -49,8 +49,8 @@ def print_run(path: Path, *, json: bool) -> None:
     _heading("events")
     _print_events(events)
     _heading("files")
-    for file in sorted(path.iterdir()):
-        emit(Text(f"  {file.lstat().st_size:>11,} B  {printable(file.name)}"))
+    for name, size in file_sizes(path).items():
+        emit(Text(f"  {size:>11,} B  {printable(name)}"))
     suggest_for(path, status)
 
 

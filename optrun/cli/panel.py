@@ -17,6 +17,7 @@ from optrun.analysis.ticks import helps
 from optrun.arrays import Array
 from optrun.cli.pace import Pace, clock
 from optrun.config import RunConfig
+from optrun.errors import printable
 from optrun.training.trainer import Progress
 
 FIRST_SECONDS = 0.4
@@ -155,7 +156,7 @@ def frame(view: View, now: Progress, rate: float | None, width: int, height: int
 
 def _heading(config: RunConfig, now: Progress) -> Text:
     parts = [part.name for part in (config.problem, config.optimizer, config.scheduler) if part]
-    return Text.assemble((config.name, "bold"), ("  ·  ".join(["", *parts]), "dim"))
+    return Text.assemble((printable(config.name), "bold"), ("  ·  ".join(["", *parts]), "dim"))
 
 
 def _bar(now: Progress, rate: float | None, width: int) -> Text:

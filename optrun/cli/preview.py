@@ -7,6 +7,7 @@ from pathlib import Path
 from optrun.api import RUNS
 from optrun.cli.pace import clock
 from optrun.config import RunConfig
+from optrun.errors import printable
 from optrun.store import check_free, slug
 from optrun.training.estimate import Estimate
 
@@ -27,7 +28,7 @@ def print_plan(config: RunConfig, work: Estimate, where: str | None, *, json: bo
         size = {"steps": work.steps, "parameters": work.parameters, "lanes": 1, "seconds": work.seconds}
         print(json_module.dumps({"run": where, **size, "config": config.to_dict()}, allow_nan=False))
         return
-    print(f"{config.name} would run")
+    print(f"{printable(config.name)} would run")
     scheduler = f"{config.scheduler.name}" if config.scheduler else "none: the rate is constant"
     rows = {
         "problem": f"{config.problem.name}, {work.parameters:,} parameters, {config.dtype}",
@@ -40,7 +41,7 @@ def print_plan(config: RunConfig, work: Estimate, where: str | None, *, json: bo
         "stored in": where or "nowhere: it is not saved",
     }
     for name, value in rows.items():
-        print(f"  {name:<10}  {value}")
+        print(f"  {name:<10}  {printable(value)}")
     print("nothing was written", file=sys.stderr)
 
 

@@ -10,7 +10,7 @@ from optrun.arrays import Array
 from optrun.cli.arguments import Show
 from optrun.cli.pace import Pace
 from optrun.config import RunConfig
-from optrun.errors import ConfigError
+from optrun.errors import ConfigError, printable
 from optrun.training.trainer import Progress
 
 LINE_SECONDS = 10.0
@@ -37,7 +37,7 @@ def progress(
 
             return panel(config, Console(stderr=True), history)
         case Show.BAR:
-            return _bar(config.name)
+            return _bar(printable(config.name))
         case Show.PLAIN:
             return nullcontext(_Lines())
         case _:

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from optrun.analysis.summaries import state_of
 from optrun.analysis.terminal_plot import Series, drawing
+from optrun.analysis.ticks import log_suits
 from optrun.arrays import Array
 from optrun.cli.look import console, drawn, number, span, status_text
 from optrun.cli.overview import print_outcome, suggest_for
@@ -39,7 +40,7 @@ class Snapshot:
 
 
 def watch_run(path: Path) -> int:
-    """Follow a run until it ends and print how; return the exit code that `run` would give."""
+    """Follow a run until it ends and print how; return 1 where it failed, diverged or was killed, else 0."""
     with _terminated_in_order(), _view(path) as show:
         for snapshot in follow(path):
             show(snapshot)
@@ -55,23 +56,27 @@ def follow(path: Path, wait: Callable[[float], None] = time.sleep) -> Iterator[S
     writer's lock is looked at.
     """
     seen = _stamp(path)
-    snapshot = _snapshot(path)
+    snapshot = _snapshot(path, seen)
     yield snapshot
     while snapshot.status == Status.RUNNING:
         wait(POLL_SECONDS)
         stamp = _stamp(path)
         if stamp != seen or not is_being_written(path):
-            seen, snapshot = stamp, _snapshot(path)
+            seen, snapshot = stamp, _snapshot(path, stamp)
         yield snapshot
 
 
 def _stamp(path: Path) -> tuple[int, int]:
-    stat = (path / RESULTS).stat()
+    """Return what a commit changes; zeros where there is no such file, of which who opens it tells."""
+    try:
+        stat = (path / RESULTS).stat()
+    except OSError:
+        return 0, 0
     return stat.st_mtime_ns, stat.st_size
 
 
-def _snapshot(path: Path) -> Snapshot:
-    committed = datetime.fromtimestamp((path / RESULTS).stat().st_mtime, UTC)
+def _snapshot(path: Path, stamp: tuple[int, int]) -> Snapshot:
+    committed = datetime.fromtimestamp(stamp[0] / 1e9, UTC)
     with Store.open(path) as store:
         status, record = state_of(store, store.run(0))
         return Snapshot(status, record, store.curves(), committed)
@@ -114,7 +119,8 @@ def _frame(path: Path, snapshot: Snapshot, width: int, height: int) -> Group:
         for metric, rows in (("loss", loss), ("lr", room - loss)):
             if rows >= 5:
                 series = [Series(metric, snapshot.curves["step"], snapshot.curves[metric])]
-                lines.append(drawn(drawing(series, width=width, height=rows, title=metric)))
+                log = log_suits(metric, [snapshot.curves[metric]])
+                lines.append(drawn(drawing(series, width=width, height=rows, log=log, title=metric)))
     else:
         lines.append(Text("no rows yet: they are stored with the first checkpoint"))
     lines += [Text(), freshness]

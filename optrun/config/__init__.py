@@ -9,9 +9,9 @@ from optrun.config.durations import Duration
 from optrun.config.errors import ConfigErrors, Issue, Place
 from optrun.config.expect import Bounds, Unmet, unmet
 from optrun.config.models import METRICS, Checkpoint, Evaluate, Record, RunConfig, Stop
-from optrun.config.reader import Document, read
+from optrun.config.reader import read
 from optrun.config.resolve import Origin, Resolved, resolve, resolved
-from optrun.config.tree import Node
+from optrun.config.tree import Document, Node
 
 __all__ = [
     "METRICS",

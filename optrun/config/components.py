@@ -3,7 +3,14 @@
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, model_serializer
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    ValidationError,
+    model_serializer,
+)
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
@@ -94,7 +101,7 @@ class Named:
         groups = [group.given() for group in options.pop(GROUPS, None) or []]
         self._check(cls, options)
         for i, group in enumerate(groups):
-            self._check(cls, options | group, (GROUPS, i))
+            self._check_group(cls, options, group, i)
         if self.registry.kind != "optimizer":
             return Component(name=name, options=options)
         parameters = [ParamGroup(params=group.pop("params"), options=group) for group in groups]
@@ -116,6 +123,24 @@ class Named:
         except UnknownNameError as error:
             raise failure((("name",), str(error))) from None
         return cls, next(name for name in self.registry if fold(name) == fold(value["name"]))
+
+    def _check_group(self, cls: type[Any], options: dict[str, Any], group: dict[str, Any], i: int) -> None:
+        try:
+            self._check(cls, options | group, (GROUPS, i))
+        except ValidationError as error:
+            (each,) = error.errors(include_url=False)
+            if each["loc"][-1] in group:
+                raise
+            own = [key for key in group if key != "params"]
+            to_blame = next((key for key in own if self._passes(cls, options, group, key)), own[0])
+            raise failure(((GROUPS, i, to_blame), each["msg"])) from None
+
+    def _passes(self, cls: type[Any], options: dict[str, Any], group: dict[str, Any], without: str) -> bool:
+        try:
+            self._check(cls, options | {key: group[key] for key in group if key != without})
+        except ValidationError:
+            return False
+        return True
 
     def _check(self, cls: type[Any], options: dict[str, Any], path: Path = ()) -> None:
         check = getattr(cls, "validate_options", None)

@@ -36,5 +36,5 @@ class Duration(str):
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        text = core_schema.str_schema(pattern=f"^{_WRITTEN.pattern}$")
+        text = core_schema.str_schema(pattern=f"^(?=[0-9.]*[1-9]){_WRITTEN.pattern}$")
         return core_schema.no_info_plain_validator_function(cls, json_schema_input_schema=text)

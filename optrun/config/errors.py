@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from optrun.errors import ConfigError
+from optrun.errors import ConfigError, printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,8 @@ class Issue:
 
     def __str__(self) -> str:
         place = Place(self.file, self.line, self.column)
-        return ": ".join(part for part in (str(place), self.path, self.message) if part)
+        message = " ".join(self.message.splitlines())
+        return printable(": ".join(part for part in (str(place), self.path, message) if part))
 
 
 def in_order(issues: Sequence[Issue], first: str) -> list[Issue]:

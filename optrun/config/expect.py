@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import ValidationError, ValidatorFunctionWrapHandler, WrapValidator, model_validator
 
-from optrun.config.explain import failure, in_words, unknown_key
+from optrun.config.explain import conflict, failure, in_words, unknown_key
 from optrun.config.schema import Section
 from optrun.config.tree import Path
 from optrun.errors import did_you_mean, nearest
@@ -29,7 +29,9 @@ class Bounds(Section):
         if self.min is None and self.max is None:
             raise failure(((), "expects nothing: give min, max or both"))
         if self.min is not None and self.max is not None and self.min > self.max:
-            raise failure((("max",), f"must be ≥ min, which is {self.min:g} (got {self.max:g})"))
+            low, high = f"{self.min:g}", f"{self.max:g}"
+            above = f"must be ≥ min, which is {low} (got {high})"
+            raise failure((("max",), conflict(above, "min", f"must be ≤ max, which is {high} (got {low})")))
         return self
 
 

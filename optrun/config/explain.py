@@ -14,6 +14,7 @@ from optrun.errors import nearest
 
 UNKNOWN_KEY = "unknown_key"
 UNION = "union"
+CONFLICT = "conflict"
 
 _MUST: dict[str, tuple[str, type]] = {
     "float_type": ("must be a number", float),
@@ -46,20 +47,29 @@ def unknown_key(known: Sequence[str]) -> PydanticCustomError:
     return PydanticCustomError(UNKNOWN_KEY, "unknown key", {"known": list(known)})
 
 
+def conflict(said: str, other: str, instead: str) -> PydanticCustomError:
+    """Return what is wrong with a key beside another one, and what of that one where it was written later."""
+    return PydanticCustomError(CONFLICT, "{said}", {"said": said, "other": other, "instead": instead})
+
+
 def explained(
-    error: ValidationError, known: Sequence[str], moved: Mapping[str | int, Path], tags: Set[str | int]
+    error: ValidationError,
+    known: Sequence[str],
+    moved: Mapping[str | int, Path],
+    tags: Set[str | int],
+    beside: Sequence[tuple[Path, PydanticCustomError]] = (),
 ) -> ValidationError:
     """Return the same errors in words.
 
     `known` are the keys of the model, `moved` the places from which its values were taken where those have
-    another name, `tags` what pydantic adds to a place for the member of a union.
+    another name, `tags` what pydantic adds to a place for the member of a union, `beside` what else is wrong.
     """
     details = []
     for each in error.errors(include_url=False):
         loc = tuple(step for step in each["loc"] if step not in tags)
         loc = (*moved[loc[0]], *loc[1:]) if loc and loc[0] in moved else loc
         details.append((loc, in_words(each, known), each["input"]))
-    return _error(details)
+    return _error([*details, *((path, what, None) for path, what in beside)])
 
 
 def message(error: ErrorDetails) -> str:
@@ -123,6 +133,8 @@ def in_words(error: ErrorDetails, known: Sequence[str]) -> PydanticCustomError:
         return unknown_key(known)
     if error["type"] == UNKNOWN_KEY:
         return unknown_key(error["ctx"]["known"])
+    if error["type"] == CONFLICT:
+        return conflict(**error["ctx"])
     return MISSING if error["type"] == "missing" else _said(message(error))
 
 

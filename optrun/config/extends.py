@@ -2,7 +2,8 @@
 
 Mappings are merged key by key, the later over the earlier: the files in the order in which they are named, then the
 file that names them. Anything else, a list too, is replaced. A problem, optimizer or scheduler of another name
-replaces the one below it whole: options of an Adam mean nothing to an SGD.
+replaces the one below it whole: options of an Adam mean nothing to an SGD. ``betas`` and ``beta1`` are one thing in two
+spellings.
 """
 
 import os
@@ -14,8 +15,8 @@ from optrun.config.components import REGISTRIES
 from optrun.config.errors import ConfigErrors, Issue, Place, in_order
 from optrun.config.explain import shown
 from optrun.config.files import read_file, unreadable
-from optrun.config.reader import Document
-from optrun.config.tree import MAX_NODES, Node, Path
+from optrun.config.tree import MAX_NODES, Document, Node, Path
+from optrun.config.tuples import below, tuples_of
 from optrun.errors import fold
 
 EXTENDS = "extends"
@@ -34,7 +35,7 @@ def extended(document: Document) -> Document:
         files.refuse(root.place, f"more than {MAX_NODES:,} values in all files together")
     if files.broken:
         raise ConfigErrors(in_order(files.issues, source))
-    return Document(root, files.issues, files.spoiled)
+    return Document(root, files.issues, files.spoiled, files.order)
 
 
 def merge(base: Node, over: Node, path: Path = ()) -> Node:
@@ -43,6 +44,8 @@ def merge(base: Node, over: Node, path: Path = ()) -> Node:
         base, over = _spelled_out(base), _spelled_out(over)
         if _renamed(base, over):
             return over
+        if isinstance(over.value, dict):
+            base = below(base, over.value, tuples_of(path[0], over, base))
     if not isinstance(base.value, dict) or not isinstance(over.value, dict):
         return over
     children = dict(base.value)
@@ -66,6 +69,9 @@ def _renamed(base: Node, over: Node) -> bool:
 class _Files:
     issues: list[Issue] = field(default_factory=list)
     spoiled: set[Path] = field(default_factory=set)
+    order: list[str] = field(default_factory=list)
+    """The files in the order in which they are merged."""
+
     count: int = 0
     broken: bool = False
     """Whether a file could not be merged: what else is wrong may follow from that."""
@@ -76,12 +82,14 @@ class _Files:
         self.spoiled |= document.spoiled
         root = document.root
         if not isinstance(root.value, dict) or EXTENDS not in root.value:
+            self.order.append(chain[-1])
             return root
         own = {key: node for key, node in root.value.items() if key != EXTENDS}
         result = Node.mapping({}, root.place)
         for node, file in self._named(root.value[EXTENDS], chain):
             base = self._base(node.place, file, chain)
             result = merge(result, base) if base else result
+        self.order.append(chain[-1])
         return merge(result, Node.mapping(own, root.place))
 
     def refuse(self, place: Place, message: str) -> None:

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from optrun.config.reader import MAX_BYTES, Document, decode, read
+from optrun.config.reader import MAX_BYTES, decode, read
+from optrun.config.tree import Document
 from optrun.errors import nearest
 
 

@@ -111,12 +111,16 @@ def _complete_run() -> Schema:
     """Return what a config that extends none has to say."""
     return {
         "required": ["problem", "optimizer"],
-        "properties": {section: {"$ref": f"{_REF}complete.{section}"} for section in REGISTRIES},
-        "anyOf": [
-            {"required": [length], "properties": {length: {"type": "integer"}}}
-            for length in ("steps", "epochs")
-        ],
+        "properties": {
+            **{section: {"$ref": f"{_REF}complete.{section}"} for section in REGISTRIES},
+            "expect": {"additionalProperties": {"anyOf": _given("number", "min", "max")}},
+        },
+        "anyOf": _given("integer", "steps", "epochs"),
     }
+
+
+def _given(kind: str, *keys: str) -> list[Schema]:
+    return [{"required": [key], "properties": {key: {"type": kind}}} for key in keys]
 
 
 def _component(section: str, registry: Registry[Any]) -> Schema:
@@ -177,6 +181,8 @@ def _options(section: str, name: str, cls: Any) -> Schema:
     groups = {f"{key}.{of}": group for of, group in schema.pop("$defs", {}).items()}
     for each in (schema, *groups.values()):
         _describe(each["properties"], cls)
+        if both := [[joint, part] for joint, parts in getattr(cls, "tuples", {}).items() for part in parts]:
+            each["not"] = {"anyOf": [{"required": keys} for keys in both]}
     schema.pop("required", None)
     schema["properties"] = {"name": {"const": name}, **schema["properties"]}
     return {key: {**_texts(cls), **schema}, **groups}

@@ -9,15 +9,17 @@ from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
-    model_validator,
 )
+from pydantic_core import PydanticCustomError
 
 from optrun import registry
 from optrun.config.components import Component, Named, OptimizerComponent
 from optrun.config.durations import Duration
 from optrun.config.expect import Expectations
-from optrun.config.explain import failure, not_one_of
-from optrun.config.schema import INTEGRAL, Section, union
+from optrun.config.explain import MISSING, conflict, not_one_of
+from optrun.config.schema import INTEGRAL, Section
+from optrun.config.tree import Path
+from optrun.config.unions import union
 from optrun.config.writer import to_yaml
 from optrun.errors import ConfigError
 
@@ -111,13 +113,15 @@ class RunConfig(Section):
         """Return the keys that a file may have; what it `extends` is merged before there is a config."""
         return [*super().known_keys(), "extends"]
 
-    @model_validator(mode="after")
-    def _steps_or_epochs(self) -> "RunConfig":
-        if self.steps is None and self.epochs is None:
-            raise failure((("steps",), "missing: how long is the run? Give steps or epochs"))
-        if self.steps is not None and self.epochs is not None:
-            raise failure((("epochs",), "steps and epochs are both set: turn one off (epochs=null)"))
-        return self
+    @classmethod
+    def at_odds(cls, data: dict[str, Any]) -> list[tuple[Path, PydanticCustomError]]:
+        """Return what is wrong with the length of the run."""
+        given = [key for key in ("steps", "epochs") if data.get(key) is not None]
+        if not given:
+            text = "missing: how long is the run? Give steps or epochs"
+            return [(("steps",), PydanticCustomError(MISSING.type, text, {"other": "epochs"}))]
+        both = "steps and epochs are both set: turn one off (epochs=null)"
+        return [(("epochs",), conflict(both, "steps", both))] if len(given) == 2 else []
 
     def to_dict(self) -> dict[str, Any]:
         """Return the config as plain JSON values, in the order in which people write them."""

@@ -1,4 +1,8 @@
-"""Overrides: `key.path=value`, with values by the rules of the file."""
+"""Overrides: `key.path=value`, with values by the rules of the file.
+
+An override sets one value: `optimizer.name=SGD` keeps the other keys, whatever they mean to an SGD, and
+`optimizer=SGD` replaces the section. ``betas`` and ``beta1`` are one thing in two spellings: the later one wins.
+"""
 
 from collections.abc import Sequence
 
@@ -7,6 +11,7 @@ from optrun.config.explain import shown
 from optrun.config.extends import EXTENDS
 from optrun.config.reader import read
 from optrun.config.tree import Node
+from optrun.config.tuples import below, home
 
 _NAMED = (["problem"], ["optimizer"], ["scheduler"])
 
@@ -22,8 +27,13 @@ def override(root: Node, overrides: Sequence[str]) -> tuple[Node, list[Issue]]:
     return root, issues
 
 
+def named(text: str) -> str:
+    """Return what an override is called as the source of a value."""
+    return f"override {text[:80]!r}"
+
+
 def _applied(root: Node, text: str) -> Node:
-    place = Place(f"override {text[:80]!r}")
+    place = Place(named(text))
     path, equals, value = text.partition("=")
     steps = path.strip().split(".")
     if not equals or not all(steps) or not path.isprintable():
@@ -34,7 +44,22 @@ def _applied(root: Node, text: str) -> Node:
         raise _wrong(
             place, path, f"no value after '='; {path}=null turns it off, {path}='\"\"' is an empty string"
         )
-    return _set(root, steps, _value(value, place, path), place, path)
+    given = _value(value, place, path)
+    root, steps = _in_one_spelling(root, steps, place, path)
+    return _set(root, steps, given, place, ".".join(steps))
+
+
+def _in_one_spelling(root: Node, steps: list[str], place: Place, path: str) -> tuple[Node, list[str]]:
+    """Return the config without what the end of the steps says in other words, and the steps to it."""
+    count, options, tuples = home(root, steps)
+    if options is None:
+        return root, steps
+    key, *rest = steps[count:]
+    parts = tuples.get(key, ())
+    if len(rest) == 1 and rest[0].isdecimal() and int(rest[0]) < len(parts) and not options.child(key):
+        return root, [*steps[:count], parts[int(rest[0])]]
+    changed = options if rest else below(options, [key], tuples)
+    return (root if changed == options else _set(root, steps[:count], changed, place, path)), steps
 
 
 def _value(text: str, place: Place, path: str) -> Node:
@@ -67,7 +92,8 @@ def _set(node: Node, steps: Sequence[str], value: Node, place: Place, path: str)
         children = {"name": node}
     else:
         here = ".".join(path.split(".")[: -len(steps)])
-        raise _wrong(place, path, f"{here} is {shown(node.value)}, which has no {step!r}")
+        state = "not set" if node.place is place else f"{shown(node.value)}, which has no {step!r}"
+        raise _wrong(place, path, f"{here} is {state}")
     child = children.get(step, Node(None, place, place))
     return Node.mapping({**children, step: _set(child, rest, value, place, path)}, node.place, node.key)
 

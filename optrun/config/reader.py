@@ -12,7 +12,7 @@ import yaml
 
 from optrun.config.errors import ConfigErrors, Issue, Place
 from optrun.config.scalars import Scalar, resolve
-from optrun.config.tree import MAX_DEPTH, MAX_NODES, Node, Path
+from optrun.config.tree import MAX_DEPTH, MAX_NODES, Document, Node, Path
 from optrun.errors import ConfigError
 
 MAX_BYTES = 2**20
@@ -64,16 +64,6 @@ def read(text: str, source: str) -> "Document":
     Raises ConfigErrors where the rest cannot be read.
     """
     return _Reader(source).read(text)
-
-
-@dataclass(frozen=True)
-class Document:
-    """What was read."""
-
-    root: Node
-    issues: list[Issue]
-    spoiled: set[Path]
-    """Where a value was given up: what else is wrong there follows from that."""
 
 
 @dataclass

@@ -11,9 +11,8 @@ from optrun.config.errors import ConfigErrors, Issue, Place
 from optrun.config.extends import extended
 from optrun.config.files import read_file, unreadable
 from optrun.config.models import RunConfig
-from optrun.config.overrides import override
-from optrun.config.reader import Document
-from optrun.config.tree import Node, Path
+from optrun.config.overrides import named, override
+from optrun.config.tree import Document, Node, Path
 from optrun.config.validate import validate
 from optrun.errors import ConfigError
 from optrun.registry import Registry
@@ -80,7 +79,8 @@ def resolved(document: Document, overrides: Sequence[str]) -> Resolved:
     document = extended(document)
     root, issues = override(document.root, overrides)
     name = "run" if source.startswith("<") else FilePath(source).stem
-    config = validate(Document(root, [*document.issues, *issues], document.spoiled), name)
+    order = [*document.order, *map(named, overrides)]
+    config = validate(Document(root, [*document.issues, *issues], document.spoiled, order), name)
     return Resolved(config, root)
 
 

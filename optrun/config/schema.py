@@ -1,47 +1,32 @@
 """A registered class's signature as a pydantic model."""
 
 from collections.abc import Mapping, Sequence
-from functools import cache, reduce
-from operator import or_
-from types import NoneType, UnionType
-from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin
+from functools import cache
+from types import UnionType
+from typing import Annotated, Any, ClassVar, Union, get_args, get_origin
 
 from annotated_types import MinLen
 from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
-    Discriminator,
     Field,
     ModelWrapValidatorHandler,
     SerializerFunctionWrapHandler,
-    Tag,
     ValidationError,
     create_model,
     model_serializer,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
-from optrun.config.durations import Duration
-from optrun.config.explain import UNION, explained, failure
+from optrun.config.explain import explained, failure
 from optrun.config.tree import Path
+from optrun.config.unions import TAGS, union
 from optrun.registry import Option
 
 GROUPS = "param_groups"
 MAX_EXACT = 2**53
-
-_KINDS = {bool: "bool", float: "number", int: "number", str: "string", list: "list", NoneType: "null"}
-_WORDS = {
-    bool: "true or false",
-    float: "a number",
-    int: "an integer",
-    str: "a string",
-    Duration: "a duration such as 30s",
-    list: "a list",
-    NoneType: "null",
-}
-# No key holds U+0000, so that no tag is taken for one.
-_TAGS: frozenset[str | int] = frozenset(f"\0{kind}" for kind in (*_KINDS.values(), "mapping"))
 
 
 def _integral(value: Any) -> Any:
@@ -75,16 +60,25 @@ class Model(BaseModel):
         """Return the keys as the model has them, and where each that had another name was found."""
         return data, {}
 
+    @classmethod
+    def at_odds(cls, data: dict[str, Any]) -> list[tuple[Path, PydanticCustomError]]:
+        """Return what is wrong with keys beside each other, whatever their values are."""
+        return []
+
     @model_validator(mode="wrap")
     @classmethod
     def _explained(cls, data: Any, handler: ModelWrapValidatorHandler["Model"]) -> "Model":
         moved: Mapping[str | int, Path] = {}
         if isinstance(data, dict):
             data, moved = cls.prepared(data)
+        beside = cls.at_odds(data) if isinstance(data, dict) else []
         try:
-            return handler(data)
+            model = handler(data)
         except ValidationError as error:
-            raise explained(error, cls.known_keys(), moved, _TAGS) from None
+            raise explained(error, cls.known_keys(), moved, TAGS, beside) from None
+        if beside:
+            raise failure(*beside)
+        return model
 
 
 class Section(Model):
@@ -120,10 +114,10 @@ class Options(Model):
                 continue
             data = dict(data)
             values = data.pop(joint)
-            if both := [part for part in parts if part in data]:
-                raise failure(((joint,), f"{joint} and {both[0]} are both set: choose one"))
             if not isinstance(values, list) or len(values) != len(parts):
                 raise failure(((joint,), f"must be a list of {len(parts)}: [{', '.join(parts)}]"))
+            if both := [part for part in parts if part in data]:
+                raise failure(((joint,), f"{joint} and {both[0]} are both set: choose one"))
             data.update(zip(parts, values, strict=True))
             moved.update({part: (joint, i) for i, part in enumerate(parts)})
         return data, moved
@@ -219,33 +213,3 @@ def _type(annotation: Any, cls: type[Any], nested: Any) -> Any:
     if isinstance(annotation, type) and annotation is not object and issubclass(cls, annotation):
         return nested
     return annotation
-
-
-def union(members: list[Any]) -> Any:
-    """Return the union of these types, decided by the kind of a value so that only one member is tried."""
-    if len(members) == 2 and NoneType in members:
-        return reduce(or_, members)
-    tagged = [Annotated[member, Tag(f"\0{_kind_of_type(member)}")] for member in members]
-    words = [_WORDS.get(_bare(member), "another") for member in members]
-    chosen = Discriminator(
-        lambda value: f"\0{_kind(value)}",
-        custom_error_type=UNION,
-        custom_error_message=f"must be {' or '.join(words)}",
-    )
-    return Annotated[reduce(or_, tagged), chosen]
-
-
-def _bare(annotation: Any) -> Any:
-    origin = get_origin(annotation)
-    if origin is Annotated:
-        return _bare(get_args(annotation)[0])
-    return type(get_args(annotation)[0]) if origin is Literal else origin or annotation
-
-
-def _kind_of_type(member: Any) -> str:
-    bare = _bare(member)
-    return next((kind for of, kind in _KINDS.items() if issubclass(bare, of)), "mapping")
-
-
-def _kind(value: Any) -> str:
-    return _kind_of_type(type(value))

@@ -1,6 +1,8 @@
 """A config as a tree of values that know where they were written."""
 
+import os
 import re
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -33,6 +35,7 @@ class Node:
 
         Raises ConfigErrors for what a config cannot hold.
         """
+        data = _as_plain(data)
         problem = _unusable(data) if len(path) <= MAX_DEPTH else f"nested deeper than {MAX_DEPTH} levels"
         if problem:
             raise ConfigErrors([Issue.at(place, path, problem)])
@@ -80,6 +83,26 @@ class Node:
             if node is None:
                 return
             yield node
+
+
+@dataclass(frozen=True)
+class Document:
+    """What was read."""
+
+    root: Node
+    issues: list[Issue]
+    spoiled: set[Path]
+    """Where a value was given up: what else is wrong there follows from that."""
+
+    order: Sequence[str] = ()
+    """The sources of the values, the later ones over the earlier ones."""
+
+
+def _as_plain(data: Any) -> Any:
+    np = sys.modules.get("numpy")  # a scalar of it has imported it, and nothing else here needs it
+    if np and isinstance(data, (np.integer, np.floating, np.bool_, np.str_)):
+        return data.item()
+    return os.fspath(data) if isinstance(data, os.PathLike) else data
 
 
 def _unusable(data: Any) -> str:

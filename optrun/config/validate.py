@@ -11,11 +11,10 @@ from pydantic_core import ErrorDetails
 
 from optrun.config.components import REGISTRIES
 from optrun.config.errors import ConfigErrors, Issue, in_order
-from optrun.config.explain import MISSING, UNKNOWN_KEY, message
+from optrun.config.explain import CONFLICT, MISSING, UNKNOWN_KEY, message
 from optrun.config.models import RunConfig
-from optrun.config.reader import Document
 from optrun.config.schema import Model
-from optrun.config.tree import Node, Path
+from optrun.config.tree import Document, Node, Path
 from optrun.errors import fold, nearest
 from optrun.registry import PathOrName
 
@@ -49,16 +48,37 @@ def _issues(errors: list[ErrorDetails], document: Document, data: Mapping[str, A
     issues = list(document.issues)
     for error in sorted(errors, key=lambda each: each["type"] != UNKNOWN_KEY):
         path = error["loc"]
-        follows = error["type"] == MISSING.type and path in suggested
+        other = (*path[:-1], error.get("ctx", {}).get("other", ""))
+        follows = error["type"] == MISSING.type and not suggested.isdisjoint((path, other))
         if follows or any(path[:i] in document.spoiled for i in range(len(path) + 1)):
             continue
         text = message(error)
+        if error["type"] == CONFLICT and _rank(document, other) > _rank(document, path):
+            path, text = other, error["ctx"]["instead"]
         if error["type"] == UNKNOWN_KEY:
             meant, advice = _meant(path, error["ctx"]["known"], homes)
             suggested.add(meant)
-            text += advice
+            text += advice + _replacing(document, path)
         issues.append(_issue(document.root, path, text, at_key=error["type"] == UNKNOWN_KEY))
     return in_order(issues, document.root.place.source)
+
+
+def _rank(document: Document, path: Path) -> int:
+    """Return how late the source of a value comes among those of the config."""
+    source = list(document.root.along(path))[-1].place.source
+    ranks = [i for i, each in enumerate(document.order) if each == source]
+    return max(ranks, default=-1)
+
+
+def _replacing(document: Document, path: Path) -> str:
+    """Return the advice for a key that an override of the name has left without a meaning."""
+    section = document.root.child(path[0])
+    name = section and section.child("name")
+    if path[0] not in REGISTRIES or len(path) < 2 or not name or name.place.line is not None:
+        return ""
+    if _rank(document, (path[0], "name")) <= _rank(document, path):
+        return ""
+    return f"; to replace the whole section write {path[0]}={name.value}"
 
 
 def _issue(root: Node, path: Path, text: str, *, at_key: bool) -> Issue:

@@ -6,6 +6,7 @@ import re
 import secrets
 import shutil
 import sys
+import time
 import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,8 +15,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from optrun.errors import StoreError
+from optrun.store.schema import store_errors
 
 ATTEMPTS = 100
+LOCK_ATTEMPTS, LOCK_PAUSE = 20, 0.005
 OWN_FILES = ("config.yaml", "results.sqlite", "metrics.csv")
 TAKEN = "exists already and is not an empty directory: name another, or remove it"
 
@@ -59,7 +62,7 @@ def create_directory(parent: Path, name: str, directory: Path | None, fill: Call
 def lock(directory: Path) -> int | None:
     """Take the writer's lock of a run directory; it ends with the returned descriptor, or its process.
 
-    Raises StoreError where another process holds it.
+    Raises StoreError where another process holds it for longer than one that only looks at it.
     """
     if sys.platform == "win32":
         return None
@@ -67,23 +70,30 @@ def lock(directory: Path) -> int | None:
 
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        raise StoreError("the run is being written by another process") from None
+        for _ in range(LOCK_ATTEMPTS):
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                time.sleep(LOCK_PAUSE)
+            else:
+                return descriptor
+        raise StoreError("the run is being written by another process")
     except BaseException:
         os.close(descriptor)
         raise
-    return descriptor
 
 
 def is_being_written(directory: Path) -> bool:
-    """Whether a process holds the writer's lock of a run directory; true where locks cannot be asked about."""
+    """Whether a process holds the writer's lock of a run directory; true where locks cannot be asked about.
+
+    Raises StoreError where the directory is gone.
+    """
     if sys.platform == "win32":
         return True
     import fcntl
 
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    with store_errors(directory):
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         # Shared, so that two who look at once do not take each other for the writer.
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -94,15 +104,18 @@ def is_being_written(directory: Path) -> bool:
     return False
 
 
-def remove_directory(directory: Path) -> None:
+def remove_directory(directory: Path, check: Callable[[], None] | None = None) -> None:
     """Remove a run directory, which disappears at once and as a whole; symbolic links in it are not followed.
 
-    Raises StoreError where it is being written, or is itself a symbolic link.
+    ``check`` is called while nobody can write; what it raises keeps the directory. Raises StoreError where it is
+    being written, or is itself a symbolic link.
     """
     if directory.is_symlink():
         raise StoreError("a symbolic link is not removed, nor what it points to")
     held = lock(directory)
     try:
+        if check is not None:
+            check()
         doomed = directory.with_name(f".gone-{secrets.token_hex(8)}")
         directory.rename(doomed)
         shutil.rmtree(doomed)
@@ -124,6 +137,15 @@ def replace_file(path: Path, write: Callable[[BinaryIO], None]) -> None:
         staging.unlink(missing_ok=True)
         raise
     sync(path.parent)
+
+
+def write_output(path: Path, write: Callable[[BinaryIO], None]) -> None:
+    """Write what a user asked for: like `replace_file`, but through a link, a pipe or a device."""
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        with path.open("wb") as stream:
+            write(stream)
+    else:
+        replace_file(path, write)
 
 
 def sync(path: Path) -> None:

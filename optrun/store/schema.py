@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from optrun.errors import StoreError
+from optrun.errors import printable as printable
 
 FORMAT_VERSION = 1
 APPLICATION_ID = 0x6F70_7472  # "optr"
@@ -66,11 +67,6 @@ def store_errors(directory: Path) -> Iterator[None]:
         raise StoreError(f"{error.filename or directory}: {error.strerror or error}") from error
     except OverflowError as error:
         raise StoreError(f"{directory}: {error}") from error
-
-
-def printable(text: str) -> str:
-    """Return a text of one line that no terminal takes for a command."""
-    return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def initialise(path: Path) -> sqlite3.Connection:

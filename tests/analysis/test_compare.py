@@ -82,6 +82,13 @@ def test_nested_values_are_flattened():
             ["lr=0.1", "lr=0.2"],
         ),
         ([{"optimizer": {"name": "A"}}, {"optimizer": {"name": "B", "beta": 1}}], ["A", "B, beta=1"]),
+        (
+            [
+                {"scheduler": None, "a": True, "b": "s"},
+                {"scheduler": {"name": "B"}, "a": [1, None], "b": "t"},
+            ],
+            ["scheduler=null, a=true, b=s", "a=[1, null], b=t, B"],
+        ),
         ([{"name": "only", "seed": 1}], ["only"]),
         ([{"name": "x", "seed": 1}, {"name": "y", "seed": 1}], ["x", "y"]),
     ],

@@ -59,3 +59,18 @@ def test_the_format_is_that_of_the_name():
     assert [format_of(Path(f"a.{name.upper()}")) for name in FORMATS] == list(FORMATS)
     with pytest.raises(ConfigError, match="Did you mean 'png'"):
         format_of(Path("a.pgn"))
+
+
+@pytest.mark.parametrize("metric", ["loss", "lr"])
+@pytest.mark.parametrize(("log", "scale"), [(True, "log"), (False, "linear"), (None, "linear")])
+def test_both_panels_obey_the_axis_that_is_asked_for(monkeypatch, metric, log, scale):
+    pytest.importorskip("matplotlib")
+    scales = []
+    monkeypatch.setattr(
+        "matplotlib.figure.Figure.savefig",
+        lambda figure, *_, **__: scales.extend(axes.get_yscale() for axes in figure.axes),
+    )
+    t = STEPS / 49
+    run = Curves("x", {"step": STEPS, "loss": 1 + t, "lr": 1 + np.cos(np.pi * t) + 1e-9}, {})
+    save_figure([run], BytesIO(), "png", metric=metric, log=log)
+    assert scales == [scale, scale]

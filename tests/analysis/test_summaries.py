@@ -1,12 +1,13 @@
 """One line about a run directory, whatever its condition."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
-from optrun.analysis.summaries import summaries, summary_of
+from optrun.analysis.summaries import file_sizes, summaries, summary_of
 from optrun.store import RunState, Status, Store
 
 KILLED = """
@@ -66,3 +67,26 @@ def test_what_a_terminal_would_obey_is_taken_out():
     text = summary.name + summary.problem + summary.reason
     assert text.isprintable()
     assert summary.optimizer == ""
+
+
+def test_a_run_that_is_removed_meanwhile_is_left_out(small):
+    older, newer = small(), small()
+    found = summaries(Path("runs"))
+    assert next(found).path == newer
+    shutil.rmtree(older)
+    assert list(found) == []
+
+
+def test_a_killed_run_that_is_removed_while_it_is_read_is_broken(monkeypatch):
+    with Store.create(Path("runs"), "x", config_yaml="", runs=[({"name": "x"}, 0)]) as store:
+        path = store.path
+    read = Store.events
+
+    def removed(self):
+        events = read(self)
+        shutil.rmtree(path)
+        return events
+
+    monkeypatch.setattr(Store, "events", removed)
+    assert summary_of(path).status == "broken"
+    assert file_sizes(path) == {}

@@ -149,3 +149,67 @@ def test_a_summary_shows_text_as_it_is(tmp_path, monkeypatch):
 def test_github_sends_no_escape_codes_into_pipes(files, arguments):
     done = call(*arguments, GITHUB_ACTIONS="true")
     assert "\x1b" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("where", ["/no/such/dir/x", "/dev/full"])
+def test_a_summary_that_cannot_be_written_changes_no_result(files, where):
+    done = call("run", "small.yaml", "--json", GITHUB_ACTIONS="true", GITHUB_STEP_SUMMARY=where)
+    assert done.returncode == 0
+    assert '"status": "completed"' in done.stdout
+    assert [
+        line for line in done.stderr.splitlines() if "GITHUB_STEP_SUMMARY" in line
+    ] == done.stderr.splitlines()
+    done = call("run", "small.yaml", "expect.final_loss.max=1e-9", "--junit", "/dev/full")
+    assert done.returncode == 4
+    assert "small: completed" in done.stdout
+    assert done.stderr.endswith("--junit: /dev/full: no space left on device\n")
+
+
+@pytest.mark.parametrize("file", ["small.yaml", "./sub/../small.yaml", "base.csv"])
+def test_a_report_replaces_nothing_else(files, tmp_path, file):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "base.csv").write_text("a,b\n1,2\n")
+    before = Path(file).read_text()
+    for command in ("run", "validate"):
+        done = call(command, "small.yaml", "--junit", file)
+        assert done.returncode == 2
+        assert f"--junit: {Path(file)}: " in done.stderr
+        assert Path(file).read_text() == before
+
+
+def test_a_report_is_written_over_the_one_before(files):
+    assert call("validate", "small.yaml", "bad.yaml", "--junit", "report.xml").returncode == 2
+    assert call("validate", "small.yaml", "--junit", "report.xml").returncode == 0
+    assert len(suite()[1]) == 1
+
+
+def test_a_dry_run_passes_no_case(files):
+    assert call("run", "small.yaml", "-n", "--junit", "report.xml").returncode == 0
+    found, (case,) = suite()
+    assert (found.get("skipped"), case.find("skipped").get("message")) == ("1", "dry run")
+    assert call("run", "bad.yaml", "-n", "--junit", "report.xml").returncode == 2
+    assert suite()[0].get("errors") == "1"
+
+
+def test_github_gets_an_annotation_for_a_run_that_diverged(files):
+    arguments = ("problem=rosenbrock", "optimizer=SGD", "optimizer.lr=1")
+    done = call("run", "small.yaml", *arguments, GITHUB_ACTIONS="true")
+    assert done.returncode == 1
+    ((where, message),) = commands(done.stderr)
+    assert where == {"title": "optrun"}
+    assert re.match(r"small\.yaml .*: diverged: .*at step", message)
+
+
+def test_annotations_name_files_from_the_root_of_the_repository(files, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("GITHUB_WORKSPACE", str(tmp_path.parent))
+    github.annotate([Issue(path, 1, 2, "x", "m") for path in ("a.yaml", str(tmp_path / "b.yaml"), "/c.yaml")])
+    lines = capsys.readouterr().err.splitlines()
+    names = [re.search("file=([^,]*),", line)[1] for line in lines]
+    assert names == [f"{tmp_path.name}/a.yaml", f"{tmp_path.name}/b.yaml", "/c.yaml"]
+
+
+def test_annotations_carry_no_escape_codes(capsys):
+    github.annotate(
+        [Issue("a\x1b.yaml", 1, 2, "x\u202e", "m\x9b31m"), Issue("a\x1b", None, None, "", "m\u2066")]
+    )
+    assert not re.search("[\x1b\x9b\u202e\u2066]", capsys.readouterr().err)

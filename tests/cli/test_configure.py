@@ -13,10 +13,12 @@ from typing import Any
 import pytest
 
 from optrun.api import load_run
+from optrun.cli import configure
 from optrun.cli.app import app
 from optrun.cli.configure import Template
 from optrun.cli.exits import exit_code_of
-from optrun.config import from_mapping, load
+from optrun.config import Resolved, from_mapping, load
+from optrun.errors import PluginError
 
 BASE = "problem: {name: softmax_regression, data: iris}\noptimizer: {name: Adam, lr: 1e-1}\nsteps: 30\n"
 
@@ -180,3 +182,44 @@ def test_a_resumed_run_keeps_its_expectations() -> None:
     assert expecting("{min: 1.5}").returncode == 4
     stored: dict[str, Any] = load("run/config.yaml").to_dict()
     assert stored["expect"] == {"test_accuracy": {"min": 1.5}, "final_loss": {"max": 9.0}}
+
+
+@pytest.mark.parametrize(
+    ("error", "told"), [(PluginError("no such thing"), "no such thing"), (MemoryError(), "out of memory")]
+)
+def test_validate_goes_on_after_any_error(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, told: str
+) -> None:
+    def build(resolved: Resolved) -> None:
+        if resolved.config.name == "a":
+            raise error
+
+    monkeypatch.setattr(configure, "_build", build)
+    done = call("validate", "a.yaml", "base.yaml")
+    assert (done.returncode, done.stdout, done.stderr) == (2, "base.yaml: ok\n", f"a.yaml: {told}\n")
+
+
+def test_validate_tells_programs_too(tmp_path):
+    (tmp_path / "good.yaml").write_text("problem: rosenbrock\noptimizer: SGD\nsteps: 3\n")
+    (tmp_path / "bad.yaml").write_text("problem: rosenbrock\noptimizer: SGD\nsteps: 0\n")
+    command = [sys.executable, "-m", "optrun", "validate", "good.yaml", "bad.yaml", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2
+    found = json.loads(done.stdout)
+    assert found["good.yaml"] == []
+    assert [(issue["line"], issue["column"], issue["path"]) for issue in found["bad.yaml"]] == [
+        (3, 8, "steps")
+    ]
+
+
+def test_closed_streams_are_no_bug(tmp_path):
+    (tmp_path / "good.yaml").write_text("problem: rosenbrock\noptimizer: SGD\nsteps: 3\n")
+    for streams in (">&-", "2>&-", ">&- 2>&-"):
+        done = subprocess.run(
+            f"{sys.executable} -m optrun validate good.yaml {streams}",
+            shell=True,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        assert not done.stderr

@@ -146,3 +146,53 @@ def test_a_dry_run_refuses_what_the_run_would_refuse(small, tmp_path):
     assert done.returncode == 2
     assert "exists already" in done.stderr
     assert call("run", small, "-n", "problem.data=missing.csv").returncode == 2
+
+
+@pytest.fixture
+def late(tmp_path):
+    (tmp_path / "late.yaml").write_text(
+        "problem: rosenbrock\nsteps: 9\noptimizer:\n  name: Adam\n  param_groups: [{params: q}]\n"
+    )
+    return "late.yaml"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["run"], ["run", "--dry-run"], ["run", "--smoke"], ["validate"], ["curves", "--schedule"]],
+    ids=" ".join,
+)
+def test_a_late_refusal_has_its_place(late, command):
+    done = call(*command, late)
+    assert done.returncode == 2
+    assert done.stderr.startswith("late.yaml:5:27: optimizer.param_groups.0.params: ")
+
+
+@pytest.mark.parametrize("more", [[], ["--dry-run"], ["--smoke"]])
+def test_a_directory_for_what_is_not_saved_is_refused(small, more):
+    done = call("run", small, "--no-save", "-o", "zz", *more)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "--output: a run that is not saved has no directory\n"
+
+
+def test_a_result_and_a_plan_carry_no_escape_codes(small):
+    override = 'name="a\\e[31m\\u202eb"'
+    for done in (call("run", small, "--no-save", override), call("run", small, "-n", override)):
+        assert done.returncode == 0
+        assert "a?[31m?b" in done.stdout
+        assert not re.search("[\x1b\u202e]", done.stdout + done.stderr)
+
+
+def test_an_error_carries_no_escape_codes(tmp_path):
+    (tmp_path / "bad\x1b\u202e.yaml").write_text("steps: 0\n")
+    for command in ("run", "validate"):
+        done = call(command, "bad\x1b\u202e.yaml")
+        assert done.returncode == 2
+        assert "bad??.yaml:1:" in done.stderr
+        assert not re.search("[\x1b\u202e]", done.stdout + done.stderr)
+
+
+def test_resume_ends_as_run_does_where_an_expectation_is_missed(small):
+    missed = call("run", small, "-o", "mine", "expect.final_loss.max=1e-9")
+    again = call("resume", "mine")
+    assert (missed.returncode, again.returncode) == (4, 4)
+    assert "mine/config.yaml: expect.final_loss: " in again.stderr

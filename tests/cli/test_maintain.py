@@ -11,8 +11,8 @@ import pytest
 from optrun.analysis import machine
 from optrun.analysis.summaries import Summary
 from optrun.cli.cleaning import _is_removable, age_of
-from optrun.store import Store
-from optrun.store.directory import is_being_written, remove_directory
+from optrun.store import RunState, Status, Store
+from optrun.store.directory import is_being_written, lock, remove_directory
 from tests.cli.looking import call, run
 
 __all__ = ["call", "run"]
@@ -121,3 +121,54 @@ def test_doctor_ends_with_1_where_runs_cannot_be_written(call, monkeypatch):
     done = call("doctor")
     assert done.code == 1
     assert "Permission denied" in done.out
+
+
+@pytest.fixture
+def confirm(monkeypatch):
+    """Let something happen while the user is asked, who then agrees."""
+
+    def during(act):
+        monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+        monkeypatch.setattr("typer.confirm", lambda *_, **__: act())
+
+    return during
+
+
+def test_a_run_that_changed_since_it_was_listed_stays(call, run, confirm):
+    bad, changed = run(*DIVERGING), run(*DIVERGING)
+
+    def resume():
+        with Store.open(changed, write=True) as store:
+            store.commit(states={0: RunState(status=Status.COMPLETED, steps=7)})
+
+    confirm(resume)
+    done = call("clean", "--failed")
+    assert done.code == 1
+    assert f"removed {bad}\nremoved 1 run," in done.out
+    assert f"not removed: {changed}: it has changed since it was listed, and is completed" in done.err
+    assert [bad.exists(), changed.exists()] == [False, True]
+
+
+def test_a_killed_run_is_removed(call):
+    with Store.create(Path("runs"), "gone", config_yaml="", runs=[({"name": "gone"}, 0)]) as store:
+        path = store.path
+    assert call("clean", "--status", "killed", "-y").code == 0
+    assert not path.exists()
+
+
+def test_a_run_that_cannot_be_removed_does_not_keep_the_others(call, run, confirm):
+    bad, vanished, written = (run(*DIVERGING) for _ in range(3))
+    held = []
+
+    def meddle():
+        shutil.rmtree(vanished)
+        held.append(lock(written))
+
+    confirm(meddle)
+    done = call("clean", "--failed")
+    os.close(held[0])
+    assert done.code == 1
+    assert "removed 1 run," in done.out
+    assert f"not removed: {vanished}: No such file" in done.err
+    assert f"not removed: {written}: the run is being written" in done.err
+    assert [bad.exists(), written.exists()] == [False, True]

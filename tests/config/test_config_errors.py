@@ -212,10 +212,11 @@ UNREADABLE = {
     "▸" + "k" * 300 + ": 1": [
         "a key of 300 characters",
     ],
-    "▸▸▸a: 1\n▸b: 2\n▸a: 3\n▸1: 4\n▸<<: {c: 5}\n? ▸[d]\n: 6\nn: ▸1e999\nu: ▸*u\nt: ▸!x y": [
+    "▸▸▸▸a: 1\n▸b: 2\n▸a: 3\n▸1: 4\n▸<<: {c: 5}\n? ▸[d]\n: 6\nn: ▸1e999\nu: ▸*u\nt: ▸!x y": [
         f"a: unknown key. {KNOWN}",
         "problem: missing",
         "optimizer: missing",
+        "steps: missing: how long is the run? Give steps or epochs",
         f"b: unknown key. {KNOWN}",
         "a: duplicate key (first at line 1)",
         "1: a key must be a string: write '1' in quotes",

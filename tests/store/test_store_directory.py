@@ -226,36 +226,14 @@ def test_a_full_disk(tmp_path: Path) -> None:
         assert store.curves(0)["step"].size == 10_000
 
 
-HOLD = """
-import sys
-from pathlib import Path
-from optrun.store import Store
-store = Store.open(Path(sys.argv[1]), write=True)
-print("ready", flush=True)
-sys.stdin.readline()
-"""
-
-
-def test_one_writer(tmp_path: Path) -> None:
-    with new_store(tmp_path) as store:
-        with pytest.raises(StoreError, match="is being written by another process"):
-            Store.open(store.path, write=True)
-        Store.open(store.path).close()
-    process = start(HOLD, store.path)
-    with pytest.raises(StoreError, match="is being written by another process"):
-        Store.open(store.path, write=True)
-    Store.open(store.path).close()
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    Store.open(store.path, write=True).close()
-    Store.open(store.path, write=True).close()
-
-
-def test_a_store_that_fails_to_open_is_not_locked(tmp_path: Path) -> None:
-    new_store(tmp_path, directory=tmp_path / "run").close()
-    results = (tmp_path / "run" / "results.sqlite").read_bytes()
-    (tmp_path / "run" / "results.sqlite").write_bytes(b"garbage" * 1000)
-    with pytest.raises(StoreError):
-        Store.open(tmp_path / "run", write=True)
-    (tmp_path / "run" / "results.sqlite").write_bytes(results)
-    Store.open(tmp_path / "run", write=True).close()
+def test_a_link_or_a_device_is_written_through_not_replaced(tmp_path):
+    (tmp_path / "target").write_bytes(b"")
+    (tmp_path / "link").symlink_to("target")
+    directory.write_output(tmp_path / "link", lambda stream: stream.write(b"here"))
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "target").read_bytes() == b"here"
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    directory.write_output(tmp_path / "pipe", lambda stream: stream.write(b"here"))
+    assert os.read(reader, 10) == b"here"
+    os.close(reader)
