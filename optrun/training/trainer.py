@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, NonNegativeFloat, NonNegativeInt, ValidationError
 
 from optrun.arrays import Array, one_blas_thread
-from optrun.errors import OptrunError, RunFailedError, StateError
+from optrun.errors import RunFailedError, StateError
 from optrun.store import Checkpoint, RunState, Status
 from optrun.training.pack import Pack, PackState
 from optrun.training.recorder import Recorder
@@ -120,8 +120,8 @@ class Trainer:
             try:
                 if self._take_steps():
                     self._finish()
-            except (OSError, OptrunError):
-                raise
+            except OSError:
+                raise  # the store's, or one that may pass: the last checkpoint stays
             except Exception as error:
                 reason = f"{type(error).__name__}: {error} (after step {self._step})"
                 self._fail(reason)

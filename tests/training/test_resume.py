@@ -235,3 +235,25 @@ def test_a_signal_checkpoints_and_names_the_resume_command(number, code, tmp_pat
     assert run.status is Status.INTERRUPTED
     assert "interrupted after" in out
     np.testing.assert_array_equal(run.curves["step"], np.arange(0, run.steps, 2))
+
+
+def test_a_schedule_that_falls_below_zero_later_fails_the_run(tmp_path):
+    from optrun.registry import schedulers
+    from optrun.schedulers import LRScheduler
+
+    class Falling(LRScheduler):
+        @staticmethod
+        def value(t, base, /):
+            return base * (1 - t / 1000)
+
+    try:
+        with pytest.raises(RunFailedError, match="lr must be"):
+            optrun.run(
+                {"problem": "beale", "optimizer": "SGD", "scheduler": "Falling", "steps": 2000},
+                directory=tmp_path / "run",
+            )
+    finally:
+        del schedulers._classes["falling"], schedulers._names["falling"]
+    run = optrun.load_run(tmp_path / "run")
+    assert run.status is Status.FAILED
+    assert len(run.curves["step"]) > 700
