@@ -55,12 +55,7 @@ def rates(spec: Spec) -> Array:
     """Return optrun's rate at each step, as the optimizer sees it."""
     optimizer = SGD(Parameters.of({"x": np.zeros(1)}), lr=BASE)
     scheduler = _built(spec, optimizer)
-    found = []
-    for _ in range(STEPS):
-        found.append(optimizer.param_groups[0]["lr"])
-        optimizer.step()
-        scheduler.step()
-    return np.array(found)
+    return _rates_seen(optimizer, scheduler)
 
 
 def torch_rates(spec: Spec) -> Array:
@@ -76,6 +71,11 @@ def torch_rates(spec: Spec) -> Array:
         return getattr(torch.optim.lr_scheduler, name)(optimizer, **{**options, **members})
 
     scheduler = built(*spec)
+    return _rates_seen(optimizer, scheduler)
+
+
+def _rates_seen(optimizer: Any, scheduler: Any) -> Array:
+    """Return the rate at each step, stepping as torch's users do."""
     found = []
     for _ in range(STEPS):
         found.append(optimizer.param_groups[0]["lr"])
