@@ -14,7 +14,7 @@ from tests.oracles import muon, rules, torch_rules
 from tests.oracles.objectives import start
 
 FACTOR = 10.0
-NARROW = {"ns_a": 1.02, "ns_b": 1.02, "ns_c": 1.02}
+NARROW = {"ns_a": 1.005, "ns_b": 1.005, "ns_c": 1.005}
 """Floats that may move only so far: Newton-Schulz diverges with other coefficients."""
 RANGES = {"t0": (1.0, 1000.0)}
 LARGEST = 1e6

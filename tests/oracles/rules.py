@@ -33,8 +33,8 @@ TORCH = [
 SHAPES = {"matrix": (3, 4), "vector": (5,)}
 MATRICES = {"wide": (2, 4), "tall": (3, 2), "row": (1, 3)}
 SIZE = 17
-MOVED = {"t0": 50.0}
-"""Floats that nine tenths of their default would not move: ASGD averages from step t0 on."""
+MOVED = {"t0": 50.0, "ns_b": -4.75}
+"""Floats that do not go to nine tenths of their default: ASGD averages from step t0 on, and Newton-Schulz diverges."""
 
 Case = tuple[str, dict[str, Any]]
 
