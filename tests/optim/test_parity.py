@@ -44,7 +44,7 @@ def test_the_state_equals_torchs(case, rng):
     name, options = case
     params = Parameters(rules.shapes(name), arrays=Arrays(dtype="float64"))
     ours = optimizers.find(name)(params, **options)
-    values, negated = torch_rules.arguments(name, options)
+    values, sign = torch_rules.arguments(name, options)
     with torch_rules.default_dtype("float64"):
         tensors = {key: torch.zeros(shape) for key, shape in params.shapes.items()}
         theirs = getattr(torch.optim, name)(tensors.values(), **values)
@@ -52,7 +52,7 @@ def test_the_state_equals_torchs(case, rng):
             params.grad[:] = grad
             ours.step(lambda: np.zeros(1))
             for key, tensor in tensors.items():
-                tensor.grad = torch.tensor(params.grads[key][0] * (-1 if negated else 1))
+                tensor.grad = torch.tensor(sign * params.grads[key][0])
                 tensor.grad = tensor.grad.to_sparse() if name == "SparseAdam" else tensor.grad
             theirs.step(lambda: torch.zeros(1))
     for key, tensor in tensors.items():

@@ -1,8 +1,12 @@
-"""Write the proof that optrun equals torch: `python -m tests.oracles.ledger` writes LEDGER.md beside this file."""
+"""Write the proof that optrun equals torch: `python -m tests.oracles.ledger` writes LEDGER.md beside this file.
+
+With `--missing` it measures the rows alone that are not there yet, and removes those that are of nothing.
+"""
 
 import multiprocessing
 import platform
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +20,8 @@ from tests.oracles.schedules import label as schedule_label
 
 LEDGER = Path(__file__).with_name("LEDGER.md")
 DTYPES = ("float64", "float32")
-DRAWS = 20
+SCHEDULE_DRAWS = 200
 Row = tuple[str, ...]
-Job = tuple[Any, ...]
 
 OPTIMIZERS = (
     "optimizer",
@@ -26,6 +29,7 @@ OPTIMIZERS = (
     "oracle",
     "cases, float64",
     "cases, float32",
+    "draws",
     "draws, float64",
     "draws, float32",
     "redrawn, float64",
@@ -42,14 +46,16 @@ Written by `python -m tests.oracles.ledger`; a test keeps it up to date. torch {
 ## Optimizers
 
 The largest difference of a parameter from the oracle's, over all steps, relative to the largest parameter of that step.
-A trajectory has {steps} steps ({few} of LBFGS, of up to 20 iterations each) on each of three objectives: an ellipsoid,
-a banana, and a parabola with another slope at every step. The *cases* are all float hyperparameters at their defaults,
-each moved alone, and all moved; the *draws* are {draws} sets of all of them, log-uniform from a tenth to ten times the
-default (one that is zero stays so with probability 0.3). optrun runs the draws as lanes of one pack.
+A trajectory has {steps} steps ({few} of LBFGS, of up to 20 moves each, 1 in float32) on each of three objectives: an
+ellipsoid, a banana, and a parabola with another slope at every step. The *cases* are all float hyperparameters at
+their defaults, each moved alone, and all moved; the *draws* are so many sets of all of them,
+log-uniform from a tenth to ten times the default (one that is zero stays so with probability 0.3). optrun runs
+the draws as lanes of one pack.
 
 torch keeps its own counters in float64 for float64 parameters here, by `torch.set_default_dtype`. A draw is *redrawn*
-where torch leaves the numbers below 10⁶ (the first count), and where it is chaotic (the second): started one rounding
-error aside, it departs from itself by more than a tenth of the bound. What agrees to a tenth of the bound is not asked.
+where torch leaves the numbers below 10⁶ (the first count), and where it is chaotic (the second): with a start and
+gradients that are one rounding error off, it departs from itself by more than a tenth of the bound. What agrees to a
+tenth of the bound is not asked.
 
 The bounds are 1e-12 in float64 and 1e-4 in float32; {lbfgs:.0e} and {lbfgs32:.0e} for LBFGS, whose line search
 branches on rounded numbers. torch's Muon orthogonalises in bfloat16 whatever the parameters are, so that it agrees
@@ -59,7 +65,8 @@ within {muon:.0e} only; the *formula* is the same algorithm, written anew in flo
 SCHEDULES_TEXT = """
 ## Schedules
 
-The largest difference of the rate from torch's over 200 steps, relative to the base rate. The bound is 1e-13.
+The largest difference of the rate from torch's over 200 steps, relative to the base rate. The bound is
+1e-13, and 1e-12 for the draws of CosineAnnealingLR, of which torch's own rates drift (below).
 """
 
 DIFFERENCES_TEXT = """
@@ -69,7 +76,7 @@ What both do, run as it is written here.
 """
 
 
-def optimizer_rows() -> list[tuple[str, dict[str, Any], str]]:
+def optimizer_keys() -> list[tuple[str, dict[str, Any], str]]:
     """Return the optimizer, the options that are no floats and the oracle of every row."""
     return [
         (name, flags, oracle)
@@ -79,15 +86,20 @@ def optimizer_rows() -> list[tuple[str, dict[str, Any], str]]:
     ]
 
 
-def schedule_rows() -> list[str]:
-    """Return what the rows of the schedules' table are about."""
-    drawn = [f"{name}, {DRAWS} draws" for name in schedule_draws.names()]
-    return [*map(schedule_label, SCHEDULES), *drawn]
+def schedule_keys() -> dict[str, list[schedule_draws.Spec]]:
+    """Return the schedules that every row is about."""
+    drawn = {
+        f"{name}, {SCHEDULE_DRAWS} draws": [
+            schedule_draws.drawn(name, index) for index in range(SCHEDULE_DRAWS)
+        ]
+        for name in schedule_draws.names()
+    }
+    return {schedule_label(spec): [spec] for spec in SCHEDULES} | drawn
 
 
-def shown(flags: Mapping[str, Any]) -> str:
-    """Return the options of a row as text."""
-    return ", ".join(f"{key}={value}" for key, value in flags.items()) or "defaults"
+def head(name: str, flags: Mapping[str, Any], oracle: str) -> Row:
+    """Return the cells of a row that say what it is about."""
+    return name, ", ".join(f"{key}={value}" for key, value in flags.items()) or "defaults", oracle
 
 
 def read() -> dict[str, list[Row]]:
@@ -98,102 +110,71 @@ def read() -> dict[str, list[Row]]:
             tables[line[3:]] = []
         elif line.startswith("| "):
             tables[list(tables)[-1]].append(tuple(cell.strip() for cell in line.strip("|").split(" | ")))
-    return {heading: rows[1:] for heading, rows in tables.items()}
+    return {heading: rows[2:] for heading, rows in tables.items()}
 
 
-def fixed_difference(name: str, flags: Mapping[str, Any], dtype: str, oracle: str) -> float:
-    """Return the largest difference over the cases with these flags."""
-    worst = 0.0
-    for options in rules.variants(optimizers.find(name)):
-        if rules.flags_of(name, options) == flags:
-            expected = draws.theirs(name, [options], dtype, oracle)
-            worst = max(
-                worst, float(rules.differences(rules.trajectories(name, options, dtype), expected)[0])
-            )
-    return worst
+def optimizer_row(name: str, flags: Mapping[str, Any], oracle: str) -> Row:
+    """Measure one optimizer with these options."""
+    dtypes, count = (
+        [dtype for dtype in DTYPES if oracle == "torch" or dtype == "float64"],
+        draws.count(name, oracle),
+    )
+    cases = [f"{_largest(name, flags, dtype, oracle):.1e}" for dtype in dtypes]
+    outcomes = [draws.compared(name, flags, dtype, oracle, count) for dtype in dtypes]
+    figures = [f"{outcome.difference:.1e}" for outcome in outcomes]
+    redrawn = [f"{outcome.divergent} + {outcome.chaotic}" for outcome in outcomes]
+    missing = ["–"] * (len(DTYPES) - len(dtypes))
+    return (*head(name, flags, oracle), *cases, *missing, str(count), *figures, *missing, *redrawn, *missing)
 
 
-def measured(job: Job) -> Any:
-    """Return the figure of a job, or the outcome of its draws."""
-    kind, *arguments = job
-    if kind == "draws":
-        return draws.compared(*arguments, DRAWS)
-    if kind == "cases":
-        return fixed_difference(*arguments)
-    if kind == "schedule":
-        return schedule_draws.difference(SCHEDULES[arguments[0]])
-    return max(schedule_draws.difference(schedule_draws.drawn(*arguments, index)) for index in range(DRAWS))
-
-
-def jobs() -> list[Job]:
-    """Return all that is to be measured."""
-    optimizer_jobs = [
-        (kind, name, flags, dtype, oracle)
-        for name, flags, oracle in optimizer_rows()
-        for dtype in DTYPES
-        for kind in ("draws", "cases")
-        if oracle == "torch" or dtype == "float64"
-    ]
-    schedule_jobs = [("schedule", index) for index in range(len(SCHEDULES))]
-    return [*optimizer_jobs, *schedule_jobs, *(("schedules", name) for name in schedule_draws.names())]
+def schedule_row(title: str, specs: Sequence[schedule_draws.Spec]) -> Row:
+    """Measure one schedule, or the draws of one."""
+    return title, f"{max(map(schedule_draws.difference, specs)):.1e}"
 
 
 def main() -> None:
     """Measure everything on two processes, and write the ledger."""
-    # The longest first, so that neither process waits for the other one at the end.
-    todo = sorted(jobs(), key=lambda job: (job[0] != "draws", job[1] not in draws.TENSOR_RULES))
-    with multiprocessing.get_context("spawn").Pool(2) as pool:
-        found = dict(zip(map(str, todo), pool.map(measured, todo, chunksize=1), strict=True))
-    LEDGER.write_text(written(found), encoding="utf-8")
-
-
-def written(found: Mapping[str, Any]) -> str:
-    """Return the ledger's text of what the jobs have found."""
     import torch
 
-    rows: list[Row] = []
-    for name, flags, oracle in optimizer_rows():
-        cells = {
-            (kind, dtype): found.get(str((kind, name, flags, dtype, oracle)))
-            for kind in ("cases", "draws")
-            for dtype in DTYPES
-        }
-        outcomes = [cells["draws", dtype] for dtype in DTYPES]
-        rows.append(
-            (
-                name,
-                shown(flags),
-                oracle,
-                *(_figure(cells["cases", dtype]) for dtype in DTYPES),
-                *(_figure(outcome and outcome.difference) for outcome in outcomes),
-                *(f"{outcome.divergent} + {outcome.chaotic}" if outcome else "–" for outcome in outcomes),
-            )
-        )
-    figures = [found[str(("schedule", index))] for index in range(len(SCHEDULES))]
-    figures += [found[str(("schedules", name))] for name in schedule_draws.names()]
+    known = read() if sys.argv[1:] == ["--missing"] else {"Optimizers": [], "Schedules": []}
+    by_head = {row[:3]: row for row in known["Optimizers"]}
+    by_title = {row[0]: row for row in known["Schedules"]}
+    # The longest first, so that neither process waits for the other one at the end.
+    keys = sorted(optimizer_keys(), key=lambda key: key[0] not in ("Adafactor", "LBFGS", "Muon", "RMSprop"))
+    with multiprocessing.get_context("spawn").Pool(2) as pool:
+        todo = [key for key in keys if head(*key) not in by_head]
+        by_head |= {row[:3]: row for row in pool.starmap(optimizer_row, todo, chunksize=1)}
+        schedules = [item for item in schedule_keys().items() if item[0] not in by_title]
+        by_title |= {row[0]: row for row in pool.starmap(schedule_row, schedules, chunksize=1)}
     introduction = INTRODUCTION.format(
         torch=torch.__version__.partition("+")[0],
         numpy=np.__version__,
         python=platform.python_version(),
         steps=rules.STEPS,
         few=rules.steps("LBFGS"),
-        draws=DRAWS,
         lbfgs=rules.bound("LBFGS", "float64"),
         lbfgs32=rules.bound("LBFGS", "float32"),
         muon=rules.bound("Muon", "float64"),
     )
-    return (
+    text = (
         introduction
-        + _table(OPTIMIZERS, rows)
+        + _table(OPTIMIZERS, [by_head[head(*key)] for key in optimizer_keys()])
         + SCHEDULES_TEXT
-        + _table(SCHEDULERS, list(zip(schedule_rows(), map(_figure, figures), strict=True)))
+        + _table(SCHEDULERS, [by_title[title] for title in schedule_keys()])
         + DIFFERENCES_TEXT
         + _table(DIFFERENT, [(what, *show()) for what, show in DIFFERENCES.items()])
     )
+    LEDGER.write_text(text, encoding="utf-8")
 
 
-def _figure(value: float | None) -> str:
-    return "–" if value is None else f"{value:.1e}"
+def _largest(name: str, flags: Mapping[str, Any], dtype: str, oracle: str) -> float:
+    """Return the largest difference over the cases with these flags."""
+    own = [each for each in rules.variants(optimizers.find(name)) if rules.flags_of(name, each) == flags]
+    found = [
+        rules.differences(rules.trajectories(name, each, dtype), draws.theirs(name, [each], dtype, oracle))[0]
+        for each in own
+    ]
+    return float(np.max(found))
 
 
 def _table(head: Row, rows: list[Row]) -> str:

@@ -11,14 +11,14 @@ import numpy as np
 
 from optrun.arrays import Array
 from optrun.registry import optimizers
-from tests.oracles.objectives import gradients, start
+from tests.oracles.objectives import aside, gradients, start
 from tests.oracles.rules import MATRICES, SIZE, steps
 
 
-def trajectories(options: Sequence[Mapping[str, Any]], *, origin: Array | None = None) -> Array:
+def trajectories(options: Sequence[Mapping[str, Any]], *, shaken: int | None = None) -> Array:
     """Return the parameters after each step on each objective, `[steps, lanes, 3, 17]`, one lane per options.
 
-    The lanes differ in floats alone.
+    The lanes differ in floats alone. Shaken, by a seed, the start and every gradient are a rounding error off.
     """
     own = optimizers.find("Muon").options()
     complete = [{name: option.default for name, option in own.items()} | dict(each) for each in options]
@@ -29,11 +29,13 @@ def trajectories(options: Sequence[Mapping[str, Any]], *, origin: Array | None =
         for name, option in own.items()
     }
     points = np.empty((len(options), 3, SIZE))
-    points[:] = start(SIZE) if origin is None else origin
+    points[:] = start(SIZE)
+    if shaken is not None:
+        points[:] = aside(points, shaken)
     averages = np.zeros(points.shape)
     rows = np.empty((steps("Muon"), *points.shape))
     for t in range(len(rows)):
-        slopes, begin = gradients(points, t), 0
+        slopes, begin = gradients(points, t, shaken=shaken), 0
         for shape in MATRICES.values():
             part = slice(begin, begin := begin + shape[0] * shape[1])
             point, slope, average = (

@@ -39,13 +39,21 @@ def start(size: int) -> Array:
     return np.resize([1.5, -2.0, 0.7, 3.1, -1.2], size)
 
 
-def gradients(points: Array, t: int, *, sparse: bool = False) -> Array:
+def gradients(points: Array, t: int, *, sparse: bool = False, shaken: int | None = None) -> Array:
     """Return the gradient of each objective at its points `[…, 3, n]`; sparse ones are 0 at every third element.
 
-    That of `banana` is bounded, so that ascents stay finite.
+    That of `banana` is bounded, so that ascents stay finite. Shaken, by a seed, they are a rounding error off.
     """
     found = [objective(points[..., i, :], t)[1] for i, objective in enumerate(OBJECTIVES.values())]
-    slopes = np.stack([found[0], np.tanh(0.1 * found[1]), found[2]], axis=-2)
+    slopes = np.stack([found[0], np.tanh(0.1 * found[1]), found[2]], axis=-2).astype(points.dtype)
+    if shaken is not None:
+        slopes = aside(slopes, shaken, t)
     if sparse:
         slopes[..., (np.arange(points.shape[-1]) + t) % 3 == 0] = 0.0
     return slopes
+
+
+def aside(values: Array, *seed: int) -> Array:
+    """Return values one rounding error off, up or down by a seed."""
+    up = np.random.default_rng(seed).random(values.shape) < 0.5
+    return np.nextafter(values, np.where(up, np.inf, -np.inf).astype(values.dtype))

@@ -20,8 +20,8 @@ def recorded() -> dict[str, Array]:
 
 
 def sampled(trajectory: Array) -> Array:
-    """Return the rows of a trajectory that are recorded."""
-    return trajectory[EVERY - 1 :: EVERY]
+    """Return the rows of a trajectory that are recorded: all of a short one."""
+    return trajectory[EVERY - 1 :: EVERY] if len(trajectory) >= EVERY else trajectory
 
 
 def main() -> None:

@@ -62,11 +62,7 @@ def variants(rule: type[Optimizer]) -> Iterator[dict[str, Any]]:
     Where all floats moved are impossible together, all but one are; what is impossible is left out.
     """
     options = rule.options()
-    moved = {
-        name: MOVED.get(name, option.default * 0.9 or 0.1)
-        for name, option in options.items()
-        if option.is_float and name != "lr"
-    }
+    moved = {name: _moved(option) for name, option in options.items() if option.is_float and name != "lr"}
     but_one = [{name: value for name, value in moved.items() if name != left} for left in moved]
     for flags in flag_sets(rule):
         floats = [moved] if possible(rule, {**flags, **moved}) else but_one
@@ -110,14 +106,18 @@ def shapes(name: str) -> dict[str, tuple[int, ...]]:
     return MATRICES if name == "Muon" else SHAPES
 
 
-def steps(name: str) -> int:
-    """Return for how many steps an optimizer is run: one of LBFGS is twenty of another."""
-    return 20 if name == "LBFGS" else STEPS
+def steps(name: str, dtype: str = "float64") -> int:
+    """Return for how many steps an optimizer is run: one of LBFGS is twenty of another, and it is soon chaotic."""
+    if optimizers.find(name).needs_closure:
+        return 2 if dtype == "float64" else 1
+    return STEPS
 
 
 def trajectories(name: str, options: Mapping[str, Any], dtype: str = "float64", lanes: int = 1) -> Array:
     """Return optrun's parameters after each step on each objective, `[steps, lanes, 3, 17]`."""
-    if name == "LBFGS":
+    if not lanes:
+        return np.empty((steps(name, dtype), 0, 3, SIZE), dtype)
+    if optimizers.find(name).needs_closure:
         own = [_lane_of(options, lane) for lane in range(lanes)]
         return np.stack([[_alone(name, each, i, dtype) for i in range(3)] for each in own]).transpose(
             2, 0, 1, 3
@@ -127,7 +127,7 @@ def trajectories(name: str, options: Mapping[str, Any], dtype: str = "float64", 
     points, slopes = (flat.reshape(lanes, 3, SIZE) for flat in (params.data, params.grad))
     points[:] = start(SIZE)
     optimizer = optimizers.find(name)(params, **options)
-    rows = np.empty((steps(name), *points.shape), dtype)
+    rows = np.empty((steps(name, dtype), *points.shape), dtype)
     for t in range(len(rows)):
         slopes[:] = gradients(points, t, sparse=name == "SparseAdam")
         optimizer.step()
@@ -139,6 +139,11 @@ def differences(ours: Array, theirs: Array) -> Array:
     """Return the largest difference of each lane's trajectories, relative to the size of each row, `[lanes]`."""
     theirs = theirs.astype(np.float64)
     return (np.abs(ours - theirs).max(axis=-1) / np.abs(theirs).max(axis=-1)).max(axis=(0, 2))
+
+
+def ascent(options: Mapping[str, Any]) -> float:
+    """Return -1 where a rule that asks for the loss maximizes: it is given what has a maximum."""
+    return -1.0 if options.get("maximize") else 1.0
 
 
 def bound(name: str, dtype: str, oracle: str = "torch") -> float:
@@ -155,12 +160,13 @@ def _alone(name: str, options: Mapping[str, Any], index: int, dtype: str) -> Arr
     params = Parameters(shapes(name), arrays=Arrays(dtype=dtype))
     params.data[:] = start(SIZE)
     optimizer, objective = optimizers.find(name)(params, **options), list(OBJECTIVES.values())[index]
-    rows = np.empty((steps(name), SIZE), dtype)
+    rows = np.empty((steps(name, dtype), SIZE), dtype)
     for t in range(len(rows)):
 
         def closure(t: int = t) -> Array:
-            loss, params.grad[:] = objective(params.data, t)
-            return loss
+            loss, gradient = objective(params.data, t)
+            params.grad[:] = ascent(options) * gradient
+            return ascent(options) * loss
 
         optimizer.step(closure)
         rows[t] = params.data[0]
@@ -169,6 +175,14 @@ def _alone(name: str, options: Mapping[str, Any], index: int, dtype: str) -> Arr
 
 def _lane_of(options: Mapping[str, Any], lane: int) -> dict[str, Any]:
     return {key: value[lane] if isinstance(value, np.ndarray) else value for key, value in options.items()}
+
+
+def _moved(option: Option) -> float:
+    """Return a value of a float near its default, within its bounds."""
+    below_one = any(bound.limit == 1 and bound.sign in "<≤" for bound in option.bounds)
+    nearby = 1 - 2 * (1 - option.default) if below_one and option.default else option.default * 0.9 or 0.02
+    value = MOVED.get(option.name, nearby)
+    return float(value if all(bound.holds(value) for bound in option.bounds) else option.default * 1.1)
 
 
 def _others(option: Option) -> list[Any]:

@@ -53,6 +53,13 @@ def loaded_schedule() -> Shown:
     return pair(f"{rate:g} of the rate, where 0.125 is right" for rate in rates)
 
 
+@shown("CosineAnnealingLR")
+def drifting_cosine() -> Shown:
+    """CosineAnnealingLR(T_max=100), after ten whole waves: torch makes every rate from the one before."""
+    both = _both("CosineAnnealingLR", {"T_max": 100}, 2001)
+    return pair(f"the rate is ≈{abs(rates[-1] - 1):.0e} off" for rates in both)
+
+
 @shown("ReduceLROnPlateau")
 def negative_plateau() -> Shown:
     """ReduceLROnPlateau(patience=3), a metric of -1 throughout: torch's relative threshold takes it for better at
