@@ -1,4 +1,4 @@
-"""Names of optimizers, schedulers and problems; signatures read as hyperparameters with types and bounds.
+"""Names of optimizers, schedulers, problems and averages; signatures read as hyperparameters with types and bounds.
 
 A class enters its registry when it is defined. What its signature says after ``*`` is all there is to know
 about its options: the config schema, the command-line help and the tests are derived from it.
@@ -174,10 +174,11 @@ class Registry(Generic[T]):
 optimizers: Registry[Any] = Registry("optimizer", "optrun.optim")
 schedulers: Registry[Any] = Registry("scheduler", "optrun.schedulers")
 problems: Registry[Any] = Registry("problem", "optrun.problems")
+averages: Registry[Any] = Registry("average", "optrun.optim.averaging")
 
 
 def load_plugin(target: str) -> None:
-    """Import a user's problems, optimizers and schedulers from a file (`my.py`) or a module (`my.package`).
+    """Import a user's problems, optimizers, schedulers and averages from a file (`my.py`) or a module (`my.package`).
 
     Raises PluginError where it cannot be imported, with the reason.
     """

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from optrun.registry import Registry
 
 _OWN = ("name", "options")
-LISTS = ("optimizers", "schedulers", "problems", "datasets", "metrics")
+LISTS = ("optimizers", "schedulers", "problems", "averages", "datasets", "metrics")
 
 
 def configs(incomplete: str) -> list[str]:
@@ -76,6 +76,7 @@ def _registries() -> "dict[str, Registry[Any]]":
         "problem": registry.problems,
         "optimizer": registry.optimizers,
         "scheduler": registry.schedulers,
+        "average": registry.averages,
     }
 
 

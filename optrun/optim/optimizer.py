@@ -167,6 +167,10 @@ class Optimizer:
             for parameter in update.group["params"]
         }
 
+    def averaged(self) -> Mapping[str, Array] | None:
+        """Return the average of the parameters that the rule keeps, views `[B, *shape]` by name; None where none is."""
+        return None
+
     def state_dict(self) -> dict[str, Any]:
         """Return a copy of the state and of the groups: parameters are known by name."""
         return {
