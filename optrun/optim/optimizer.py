@@ -46,6 +46,9 @@ class Optimizer:
     tuples: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     """Hyperparameters that torch spells as one tuple."""
 
+    average: ClassVar[str] = ""
+    """The state that is an average of the parameters, to be evaluated beside them; kept for its own sake."""
+
     update: ClassVar[Callable[..., None]]
     """Changes the parameters and the state in place, given the gradient; a static method of every rule."""
 
@@ -167,9 +170,14 @@ class Optimizer:
             for parameter in update.group["params"]
         }
 
-    def averaged(self) -> Mapping[str, Array] | None:
-        """Return the average of the parameters that the rule keeps, views `[B, *shape]` by name; None where none is."""
-        return None
+    def averaged(self) -> dict[str, Array] | None:
+        """Return the average of the parameters that the rule keeps, as views by name; None where it keeps none."""
+        state = self.state
+        if not self.average or not state:
+            return None
+        return {
+            name: state[name][self.average] if name in state else value for name, value in self.params.items()
+        }
 
     def state_dict(self) -> dict[str, Any]:
         """Return a copy of the state and of the groups: parameters are known by name."""

@@ -79,7 +79,7 @@ class Pack:
     @property
     def keeps_average(self) -> bool:
         """Whether there is, sooner or later, an average of the parameters: the config's, or the optimizer's own."""
-        return self.average is not None or type(self.optimizer).averaged is not Optimizer.averaged
+        return self.average is not None or bool(self.optimizer.average)
 
     def averaged(self) -> Mapping[str, Array] | None:
         """Return the average of the parameters, views `[B, *shape]` by name; None where there is none (yet)."""
