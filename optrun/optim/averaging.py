@@ -18,18 +18,17 @@ from functools import cache
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
-from annotated_types import Ge, Le
+from annotated_types import Ge
 
 from optrun.arrays import Array, Parameters, steps_ahead
 from optrun.errors import ConfigError, StateError
 from optrun.hyperparameters import checked, option_named
 from optrun.kernels.numpy_engine import NumpyEngine
+from optrun.kernels.program import Program
 from optrun.kernels.stepper import Engine, Stepper
-from optrun.kernels.trace import Program, trace
+from optrun.kernels.trace import trace
 from optrun.optim.ops import lerp, where
-from optrun.registry import Option, PositiveInt, averages, blamed, options_of
-
-Fraction = Annotated[float, Ge(0), Le(1)]
+from optrun.registry import Fraction, Option, PositiveInt, averages, blamed, options_of
 
 
 class Average:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from pydantic import BaseModel
@@ -68,9 +69,12 @@ class Pack:
         """Yield each step from ``start`` and its loss `[B]`; the update is made when the next step is asked for."""
         problem, params, grads = self.problem, self.params, self.params.grads
         optimizer, average, scheduler, batches = self.optimizer, self.average, self.scheduler, self.batches
+        needs_closure = optimizer.needs_closure
         for t in range(start, self.steps):
             yield t, problem.loss_and_grad(params, grads, batches[t])
-            optimizer.step()
+            optimizer.step(
+                partial(problem.loss_and_grad, params, grads, batches[t]) if needs_closure else None
+            )
             if average is not None:
                 average.step()
             if scheduler is not None:
