@@ -1,6 +1,6 @@
 """The evaluator: full-data metrics at the parameters and at their average, and where each lane ends."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -24,15 +24,15 @@ class Evaluator:
         """Return the metrics, each `[B]`; those at the average are NaN before there is one."""
         return self._evaluated(self._pack.params, self._pack.averaged())
 
-    def keep(self, lane: int, *, others_go_on: bool) -> None:
-        """Keep where a lane is at its end."""
+    def keep(self, lanes: Sequence[int], *, others_go_on: bool) -> None:
+        """Keep where lanes are at their end."""
         params, average = self._pack.params, self._pack.averaged()
         if others_go_on and self._final is params:
             self._final = params.copy()
-        self._final.data[lane] = params.data[lane]
-        self._has_average[lane] = average is not None
+        self._final.data[lanes] = params.data[lanes]
+        self._has_average[lanes] = average is not None
         for name, values in (average or {}).items():
-            self._average.setdefault(name, np.zeros_like(values))[lane] = values[lane]
+            self._average.setdefault(name, np.zeros_like(values))[lanes] = values[lanes]
 
     def final(self) -> dict[str, Array]:
         """Return the metrics at each lane's end; those at the average are NaN where a lane has none."""

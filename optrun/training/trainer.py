@@ -174,7 +174,7 @@ class Trainer:
         self._ends[lane] = _End(t, status, reason)
         self._recorder.end(lane)
         self._stopping.end(lane)
-        self._evaluator.keep(lane, others_go_on=bool(self._stopping.alive.any()))
+        self._evaluator.keep([lane], others_go_on=bool(self._stopping.alive.any()))
 
     def _commit(self, t: int, seconds: float, status: Status) -> None:
         self._sink.commit(
@@ -191,8 +191,9 @@ class Trainer:
         return Checkpoint(arrays, meta.model_dump())
 
     def _finish(self) -> None:
-        for lane in self._living():
-            self._evaluator.keep(lane, others_go_on=False)
+        living = self._living()
+        self._evaluator.keep(living, others_go_on=False)
+        for lane in living:
             self._ends[lane] = _End(self.pack.steps, Status.COMPLETED, "")
         metrics = self._evaluator.final()
         states = {lane: self._state(lane, end, metrics) for lane, end in sorted(self._ends.items())}
