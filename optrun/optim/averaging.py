@@ -150,7 +150,7 @@ class SWA(Average):
 
 
 class EMA(Average):
-    """Exponential moving average, Polyak & Juditsky (1992), doi:10.1137/0330046: the latest parameters count most.
+    """Exponential moving average, Tarvainen & Valpola (2017), arXiv:1703.01780: the latest parameters count most.
 
         a ← β a + (1 - β) θ          a₁ = θ
 

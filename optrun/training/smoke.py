@@ -1,7 +1,7 @@
 """A smoke test of what is registered: every optimizer with every scheduler, on small problems, for a few steps."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import product
@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from optrun.arrays import one_blas_thread
+from optrun.arrays import Array, one_blas_thread
 from optrun.config import RunConfig, from_mapping
 from optrun.errors import ConfigError, OptrunError
 from optrun.registry import Registry, optimizers, problems, schedulers
@@ -24,7 +24,7 @@ STEPS = 12
 PROBLEMS = ("beale", "quadratic", "mlp", "softmax_regression")
 NO_SCHEDULER = "none"
 
-_RATES = (1.0, 0.5, 0.1)
+_LANES = (1.0, 0.5, 0.1)
 """The rates of the lanes, as multiples of the optimizer's default."""
 
 
@@ -101,22 +101,19 @@ def _tried(combination: Combination, steps: int, interrupted: Callable[[], bool]
 
 
 def _pack(combination: Combination, steps: int) -> tuple[list[RunConfig], Pack]:
-    """Return a pack of three lanes; of one, or without what cannot be on here, where the other is refused."""
+    """Return a pack of several lanes, without what the scheduler does by default and cannot do here."""
     mapping = _mapping(combination, steps)
     configs = _lanes(mapping)
     try:
         return configs, Pack(configs)
     except ConfigError as error:
         section, _, option = error.field.partition(".")
-        if (
-            section == "scheduler"
-            and configs[0].scheduler
-            and configs[0].scheduler.options.get(option) is True
-        ):
-            mapping["scheduler"] |= {option: False}
-            configs = _lanes(mapping)
-            return configs, Pack(configs)
-        return configs[:1], Pack(configs[:1])
+        options = configs[0].scheduler.options if configs[0].scheduler and section == "scheduler" else {}
+        if options.get(option) is not True:
+            raise
+        mapping["scheduler"] |= {option: False}
+    configs = _lanes(mapping)
+    return configs, Pack(configs)
 
 
 def _checked(
@@ -149,15 +146,27 @@ def _wrong(config: RunConfig, results: Memory, lane: int) -> str:
     for name, values in results.params(lane).items():
         if not np.isfinite(values).all():
             return f"{name} is not finite after the last step"
-    lr = config.optimizer.options["lr"]
-    expected = np.full(len(curves["step"]), lr)
-    if config.scheduler is not None:
-        expected = built(config.scheduler).at(curves["step"], lr)[:, 0]
+    expected = _rates(config, curves)
     (apart,) = np.nonzero(curves["lr"] != expected)
     if apart.size:
         step = apart[0]
         return f"lr at step {step} is {curves['lr'][step]:g} where the schedule says {expected[step]:g}"
     return ""
+
+
+def _rates(config: RunConfig, curves: Mapping[str, Array]) -> Array:
+    """Return the rates `[T]` of a lane's schedule, which may listen to the lane's losses."""
+    lr, steps = config.optimizer.options["lr"], curves["step"]
+    if config.scheduler is None:
+        return np.full(len(steps), lr)
+    schedule: Any = built(config.scheduler)
+    if not getattr(schedule, "needs_metrics", False):
+        return np.asarray(schedule.at(steps, lr)[:, 0])
+    rates = np.empty(len(steps))
+    for t, loss in enumerate(curves["loss"]):
+        rates[t] = schedule.at([t], lr)[0, 0]
+        schedule.hear(t, np.array([loss]))
+    return rates
 
 
 def _run(configs: Sequence[RunConfig], pack: Pack, interrupted: Callable[[], bool]) -> Memory:
@@ -183,9 +192,10 @@ def _mapping(combination: Combination, steps: int) -> dict[str, Any]:
 
 
 def _lanes(mapping: dict[str, Any]) -> list[RunConfig]:
-    """Return configs of several rates and seeds."""
+    """Return configs of several rates and seeds; one of them for an optimizer that takes no more."""
     config = from_mapping(mapping)
     part = config.optimizer
+    lanes = len(_LANES) if optimizers.find(part.name).batched else 1
     return [
         config.model_copy(
             update={
@@ -195,7 +205,7 @@ def _lanes(mapping: dict[str, Any]) -> list[RunConfig]:
                 ),
             }
         )
-        for seed, rate in enumerate(_RATES)
+        for seed, rate in enumerate(_LANES[:lanes])
     ]
 
 
