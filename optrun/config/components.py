@@ -1,4 +1,4 @@
-"""The parts of a run that have a name in a registry: problem, optimizer, scheduler."""
+"""The parts of a run that have a name in a registry: problem, optimizer, scheduler, average."""
 
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -25,6 +25,7 @@ REGISTRIES: dict[str, Registry[Any]] = {
     "problem": registry.problems,
     "optimizer": registry.optimizers,
     "scheduler": registry.schedulers,
+    "average": registry.averages,
 }
 """The sections of a config that name a registered class."""
 

@@ -46,7 +46,8 @@ def json_schema() -> Schema:
     properties: Schema = run["properties"]
     for section in REGISTRIES:
         properties[section] = {"anyOf": [{"$ref": _REF + section}]}
-    properties["scheduler"]["anyOf"].append({"type": "null"})
+    for section in ("scheduler", "average"):
+        properties[section]["anyOf"].append({"type": "null"})
     properties["expect"]["properties"] = {name: {"$ref": f"{_REF}Bounds"} for name in FIGURES}
     properties["name"]["type"] = ["string", "null"]
     properties["engine"]["enum"] = _engines()

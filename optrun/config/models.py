@@ -84,7 +84,7 @@ def _off(model: type[Section], **values: Any) -> BeforeValidator:
 class RunConfig(Section):
     """Everything that decides what a run computes, complete: what was not given has its default.
 
-    `problem`, `optimizer` and `scheduler` have a `name` to look up in the registry and `options` to call the
+    `problem`, `optimizer`, `scheduler` and `average` have a `name` to look up in the registry and `options` to call the
     class with. Exactly one of `steps` and `epochs` is set.
     """
 
@@ -93,6 +93,10 @@ class RunConfig(Section):
     optimizer: Annotated[OptimizerComponent, Named(registry.optimizers), "by its name or with options"]
     scheduler: Annotated[
         Annotated[Component, Named(registry.schedulers)] | None, "of the learning rate; constant without one"
+    ] = None
+    average: Annotated[
+        Annotated[Component, Named(registry.averages)] | None,
+        "of the parameters, evaluated beside them; none by default",
     ] = None
     steps: Annotated[Count | None, "updates; or give epochs"] = None
     epochs: Annotated[Count | None, "passes over the training data; or give steps"] = None

@@ -13,7 +13,7 @@ from optrun.config.reader import read
 from optrun.config.tree import Node
 from optrun.config.tuples import below, home
 
-_NAMED = (["problem"], ["optimizer"], ["scheduler"])
+_NAMED = (["problem"], ["optimizer"], ["scheduler"], ["average"])
 
 
 def override(root: Node, overrides: Sequence[str]) -> tuple[Node, list[Issue]]:

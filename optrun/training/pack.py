@@ -12,10 +12,10 @@ from optrun.arrays import Array, Arrays, Parameters
 from optrun.config import RunConfig
 from optrun.errors import ConfigError, StateError
 from optrun.kernels import engine_named
-from optrun.optim import Optimizer
+from optrun.optim import Average, Optimizer
 from optrun.optim.param_group import matching, selected
 from optrun.problems import Problem
-from optrun.registry import blamed, optimizers, problems
+from optrun.registry import averages, blamed, optimizers, problems
 from optrun.schedulers import LRScheduler
 from optrun.training.stacking import built, stacked
 
@@ -27,6 +27,8 @@ class PackState(BaseModel):
     optimizer: str
     steps: dict[str, int]
     scheduler: dict[str, Any] | None
+    average: int | None = None
+    """Steps that the average has counted."""
 
 
 class Pack:
@@ -55,6 +57,8 @@ class Pack:
             self.optimizer = self._optimizer(groups)
         with _section("scheduler", config.scheduler.name if config.scheduler else ""):
             self.scheduler = self._scheduler()
+        with _section("average", config.average.name if config.average else ""):
+            self.average = self._average()
 
     @property
     def lanes(self) -> int:
@@ -64,15 +68,26 @@ class Pack:
     def iterate(self, start: int) -> Iterator[tuple[int, Array]]:
         """Yield each step from ``start`` and its loss `[B]`; the update is made when the next step is asked for."""
         problem, params, grads = self.problem, self.params, self.params.grads
-        optimizer, scheduler, batches = self.optimizer, self.scheduler, self.batches
+        optimizer, average, scheduler, batches = self.optimizer, self.average, self.scheduler, self.batches
         needs_closure = optimizer.needs_closure
         for t in range(start, self.steps):
             yield t, problem.loss_and_grad(params, grads, batches[t])
             optimizer.step(
                 partial(problem.loss_and_grad, params, grads, batches[t]) if needs_closure else None
             )
+            if average is not None:
+                average.step()
             if scheduler is not None:
                 scheduler.step()
+
+    @property
+    def keeps_average(self) -> bool:
+        """Whether there is, sooner or later, an average of the parameters: the config's, or the optimizer's own."""
+        return self.average is not None or bool(self.optimizer.average)
+
+    def averaged(self) -> Mapping[str, Array] | None:
+        """Return the average of the parameters, views `[B, *shape]` by name; None where there is none (yet)."""
+        return self.optimizer.averaged() if self.average is None else self.average.averaged()
 
     def state(self) -> tuple[dict[str, Array], "PackState"]:
         """Return what resuming needs: arrays by name, and the rest."""
@@ -85,11 +100,15 @@ class Pack:
                 f"state/{name}/{parameter}": self.arrays.to_host(value) for name, value in entry.items()
             }
         scheduler = self.scheduler.state_dict() if self.scheduler is not None else None
+        if self.average is not None:
+            average = self.average.state_dict()
+            arrays |= {f"average/{name}": self.arrays.to_host(of) for name, of in average["values"].items()}
         return arrays, PackState(
             problem=self.problem.fingerprint,
             optimizer=optimizer["optimizer"],
             steps=steps,
             scheduler=scheduler,
+            average=self.average.steps if self.average is not None else None,
         )
 
     def load_state(self, arrays: Mapping[str, Array], state: "PackState") -> None:
@@ -100,11 +119,14 @@ class Pack:
             )
         entries: dict[str, dict[str, Any]] = {name: {"step": step} for name, step in state.steps.items()}
         values: dict[str, Array] = {}
+        average: dict[str, Array] = {}
         for key, value in arrays.items():
             kind, _, rest = key.partition("/")
             name, _, parameter = rest.partition("/")
             if kind == "params":
                 values[rest] = value
+            elif kind == "average":
+                average[rest] = value
             elif parameter in entries:
                 entries[parameter][name] = value
             else:
@@ -114,6 +136,8 @@ class Pack:
             raise StateError("the checkpoint's parameters have other names or shapes")
         if (state.scheduler is None) != (self.scheduler is None):
             raise StateError("the checkpoint has a scheduler where the config has none, or the reverse")
+        if (state.average is None) != (self.average is None) or (average and self.average is None):
+            raise StateError("the checkpoint has an average where the config has none, or the reverse")
         groups = [dict(group) for group in self.optimizer.param_groups]
         self.optimizer.load_state_dict(
             {"optimizer": state.optimizer, "state": entries, "param_groups": groups}
@@ -122,6 +146,9 @@ class Pack:
             self.params[name][:] = self.arrays.array(value)
         if self.scheduler is not None and state.scheduler is not None:
             self.scheduler.load_state_dict(state.scheduler)
+        if self.average is not None:
+            name = type(self.average).__name__
+            self.average.load_state_dict({"average": name, "steps": state.average, "values": average})
 
     def _parameters(
         self, seeds: Sequence[int], shapes: Mapping[str, tuple[int, ...]], groups: Sequence[Mapping[str, Any]]
@@ -166,6 +193,20 @@ class Pack:
     def _scheduler(self) -> LRScheduler | None:
         chosen = stacked([each.scheduler for each in self.configs])
         return built(chosen, self.optimizer) if chosen is not None else None
+
+    def _average(self) -> Average | None:
+        chosen = stacked([each.average for each in self.configs])
+        if chosen is None:
+            return None
+        engine = engine_named(self.configs[0].engine, self.configs[0].backend)
+        average: Average = averages.find(chosen.name)(self.params, engine=engine, **chosen.options)
+        if average.start > self.steps:
+            raise ConfigError(
+                f"{chosen.name}: the run has {self.steps} steps, so an average that starts after {average.start} "
+                "takes nothing in",
+                field="start",
+            )
+        return average
 
 
 def _check_same(configs: Sequence[RunConfig]) -> None:

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.usefixtures("fakes")
 
 METRICS = "'loss' or 'lr' or 'grad_norm' or 'update_norm' or 'param_norm'"
 KNOWN = (
-    "Known here: name, problem, optimizer, scheduler, steps, epochs, seed, dtype, backend, engine, record, "
+    "Known here: name, problem, optimizer, scheduler, average, steps, epochs, seed, dtype, backend, engine, record, "
     "evaluate, checkpoint, stop, expect, extends"
 )
 
