@@ -13,7 +13,7 @@ DTYPE_COLUMNS = {"float64": (3, 6), "float32": (4, 7)}
 EVERY_KEY = pytest.mark.parametrize(
     "key", ledger.optimizer_keys(), ids=lambda key: " ".join(ledger.head(*key))
 )
-AGAIN = 2
+AGAIN = 1
 """Draws that are run anew."""
 
 
