@@ -12,7 +12,7 @@ from optrun.registry import Option, optimizers
 from tests.oracles.objectives import OBJECTIVES, gradients, start
 
 STEPS = 200
-LR = 1e-2
+LR = 0.011
 TORCH = [
     "Adadelta",
     "Adafactor",
@@ -69,7 +69,7 @@ def variants(rule: type[Optimizer]) -> Iterator[dict[str, Any]]:
         alone = [] if flags else [{name: value} for name, value in moved.items()]
         for chosen in [{}, *alone, *floats]:
             if possible(rule, {**flags, **chosen}):
-                yield {"lr": max(LR, options["lr"].default), **flags, **chosen}
+                yield {"lr": max(LR, 0.9 * options["lr"].default), **flags, **chosen}
 
 
 def cases() -> list[Case]:
