@@ -104,5 +104,7 @@ class Muon(Optimizer):
         """Raise ConfigError for a parameter that is no matrix."""
         if len(shape) != 2:
             raise ConfigError(
-                f"Muon: {name} is no matrix (its shape is {shape}): Muon takes matrices alone", field="params"
+                f"Muon: {name} is no matrix (its shape is {shape}): Muon takes matrices alone, which are all that "
+                "a network has with bias: false",
+                field="params",
             )
