@@ -102,8 +102,6 @@ class Optimizer:
         self._updates: list[GroupUpdate] = []
         self._pre_hooks: dict[HookHandle, Hook] = {}
         self._post_hooks: dict[HookHandle, Hook] = {}
-        self.scheduler: object | None = None
-        """The scheduler that is bound to the optimizer, if one is."""
         own = {name: option.default for name, option in self.options().items() if not option.required}
         given = spelled_out(defaults, self.tuples, type(self).__name__)
         self.defaults = {

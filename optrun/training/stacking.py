@@ -9,7 +9,7 @@ from optrun.config.components import Component
 from optrun.errors import ConfigError
 from optrun.registry import schedulers
 from optrun.schedulers import LRScheduler
-from optrun.schedulers.scheduler import HasGroups
+from optrun.schedulers.binding import HasGroups
 
 
 def stacked(values: Sequence[Any]) -> Any:
