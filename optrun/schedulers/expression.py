@@ -2,6 +2,7 @@
 
 import ast
 import math
+import sys
 import warnings
 from array import array
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from optrun.arrays import Array, power
 from optrun.errors import ConfigError, did_you_mean
 
 MAX_LENGTH = 500
-MAX_DEPTH = 40
+MAX_DEPTH = 100
 
 _CONSTANTS = {"pi": math.pi, "e": math.e}
 _UNARY: dict[str, Callable[..., Any]] = {
@@ -112,7 +113,7 @@ def _parsed(text: str) -> ast.expr:
             warnings.simplefilter("ignore")
             tree = ast.parse(text.strip(), mode="eval").body
     except SyntaxError as error:
-        raise ConfigError(f"column {(error.offset or 1) + start}: {error.msg}") from None
+        raise ConfigError(f"column {(error.offset or len(text) - start + 1) + start}: {error.msg}") from None
     except (ValueError, MemoryError, RecursionError) as error:
         raise ConfigError(f"this is no expression: {error or type(error).__name__}") from None
     _check(tree, start, 0)
@@ -127,7 +128,7 @@ def _check(node: ast.expr, start: int, depth: int) -> None:
         case ast.Constant(value=bool() | complex()):
             _refuse(node, start, "only numbers, operators and functions of them are arithmetic")
         case ast.Constant(value=int() | float() as number):
-            if abs(number) > np.finfo(float).max:
+            if abs(number) > sys.float_info.max:
                 _refuse(node, start, "a number that is too large")
             below: list[ast.expr] = []
         case ast.Name(id=name):
