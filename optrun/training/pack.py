@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from optrun.arrays import Array, Arrays, Parameters
 from optrun.config import RunConfig
+from optrun.config.components import INTERVAL, Component
 from optrun.errors import ConfigError, StateError
 from optrun.kernels import engine_named
 from optrun.optim import Optimizer
@@ -25,7 +26,7 @@ class PackState(BaseModel):
     problem: str
     optimizer: str
     steps: dict[str, int]
-    scheduler: dict[str, Any] | None
+    schedulers: list[dict[str, Any]]
 
 
 class Pack:
@@ -52,8 +53,7 @@ class Pack:
             self.params = self._parameters(seeds, shapes, groups)
         with _section("optimizer", config.optimizer.name):
             self.optimizer = self._optimizer(groups)
-        with _section("scheduler", config.scheduler.name if config.scheduler else ""):
-            self.scheduler = self._scheduler()
+        self.schedulers = self._schedulers()
 
     @property
     def lanes(self) -> int:
@@ -63,12 +63,13 @@ class Pack:
     def iterate(self, start: int) -> Iterator[tuple[int, Array]]:
         """Yield each step from ``start`` and its loss `[B]`; the update is made when the next step is asked for."""
         problem, params, grads = self.problem, self.params, self.params.grads
-        optimizer, scheduler, batches = self.optimizer, self.scheduler, self.batches
+        optimizer, schedulers, batches = self.optimizer, self.schedulers, self.batches
         for t in range(start, self.steps):
-            yield t, problem.loss_and_grad(params, grads, batches[t])
+            loss = problem.loss_and_grad(params, grads, batches[t])
+            yield t, loss
             optimizer.step()
-            if scheduler is not None:
-                scheduler.step()
+            for scheduler in schedulers:
+                scheduler.step(self.arrays.to_host(loss) if scheduler.needs_metrics else None)
 
     def state(self) -> tuple[dict[str, Array], "PackState"]:
         """Return what resuming needs: arrays by name, and the rest."""
@@ -80,12 +81,11 @@ class Pack:
             arrays |= {
                 f"state/{name}/{parameter}": self.arrays.to_host(value) for name, value in entry.items()
             }
-        scheduler = self.scheduler.state_dict() if self.scheduler is not None else None
         return arrays, PackState(
             problem=self.problem.fingerprint,
             optimizer=optimizer["optimizer"],
             steps=steps,
-            scheduler=scheduler,
+            schedulers=[scheduler.state_dict() for scheduler in self.schedulers],
         )
 
     def load_state(self, arrays: Mapping[str, Array], state: "PackState") -> None:
@@ -108,16 +108,16 @@ class Pack:
         expected = {name: view.shape for name, view in self.params.items()}
         if {name: value.shape for name, value in values.items()} != expected:
             raise StateError("the checkpoint's parameters have other names or shapes")
-        if (state.scheduler is None) != (self.scheduler is None):
-            raise StateError("the checkpoint has a scheduler where the config has none, or the reverse")
+        if len(state.schedulers) != len(self.schedulers):
+            raise StateError("the checkpoint has other schedulers than the config")
         groups = [dict(group) for group in self.optimizer.param_groups]
         self.optimizer.load_state_dict(
             {"optimizer": state.optimizer, "state": entries, "param_groups": groups}
         )
         for name, value in values.items():
             self.params[name][:] = self.arrays.array(value)
-        if self.scheduler is not None and state.scheduler is not None:
-            self.scheduler.load_state_dict(state.scheduler)
+        for scheduler, steps in zip(self.schedulers, state.schedulers, strict=True):
+            scheduler.load_state_dict(steps)
 
     def _parameters(
         self, seeds: Sequence[int], shapes: Mapping[str, tuple[int, ...]], groups: Sequence[Mapping[str, Any]]
@@ -159,9 +159,35 @@ class Pack:
         engine = engine_named(config.engine, config.backend)
         return rule(self.params, groups, engine=engine, **options)
 
-    def _scheduler(self) -> LRScheduler | None:
-        chosen = stacked([each.scheduler for each in self.configs])
-        return built(chosen, self.optimizer) if chosen is not None else None
+    def _schedulers(self) -> list[LRScheduler]:
+        """Return the schedules of single groups first: the others are for the groups that have none."""
+        config, made = self.configs[0], []
+        first = len(self.optimizer.param_groups) - len(config.optimizer.param_groups)
+        for i in range(len(config.optimizer.param_groups)):
+            own = stacked([each.optimizer.param_groups[i].schedules for each in self.configs])
+            for name, chosen in own.items():
+                section = f"optimizer.param_groups.{i}.schedules.{name}"
+                made.append(self._scheduler(section, chosen, name, [first + i]))
+        for name, chosen in stacked([_schedules(each) for each in self.configs]).items():
+            section = "scheduler" if name == "lr" and config.scheduler else f"schedules.{name}"
+            made.append(self._scheduler(section, chosen, name, None))
+        return made
+
+    def _scheduler(self, section: str, chosen: Component, name: str, groups: list[int] | None) -> LRScheduler:
+        # A OneCycleLR that counts steps has an option of this name, for another purpose.
+        epochs = {"steps_per_epoch": self.problem.steps_per_epoch} if _counts_epochs(chosen) else {}
+        with _section(section, chosen.name):
+            return built(chosen, self.optimizer, hyperparameter=name, groups=groups, **epochs)
+
+
+def _schedules(config: RunConfig) -> dict[str, Component]:
+    return ({"lr": config.scheduler} if config.scheduler else {}) | config.schedules
+
+
+def _counts_epochs(chosen: Any) -> bool:
+    if isinstance(chosen, Component):
+        return chosen.options.get(INTERVAL) == "epoch" or any(map(_counts_epochs, chosen.options.values()))
+    return isinstance(chosen, list) and any(map(_counts_epochs, chosen))
 
 
 def _check_same(configs: Sequence[RunConfig]) -> None:

@@ -9,9 +9,9 @@ from optrun.config import ConfigErrors, from_mapping, load, parse
 
 pytestmark = pytest.mark.usefixtures("fakes")
 
-METRICS = "'loss' or 'lr' or 'grad_norm' or 'update_norm' or 'param_norm'"
+METRICS = "'loss' or 'lr' or 'grad_norm' or 'update_norm' or 'param_norm' or 'momentum' or 'weight_decay'"
 KNOWN = (
-    "Known here: name, problem, optimizer, scheduler, steps, epochs, seed, dtype, backend, engine, record, "
+    "Known here: name, problem, optimizer, scheduler, schedules, steps, epochs, seed, dtype, backend, engine, record, "
     "evaluate, checkpoint, stop, expect, extends"
 )
 
