@@ -177,13 +177,10 @@ def _if_named(name: str, then: Schema) -> Schema:
 
 def _if_optimized_by(name: str, floats: Sequence[str]) -> Schema:
     """Return that only what this optimizer has is scheduled and recorded."""
-    chosen = {"anyOf": [{"const": name}, {"required": ["name"], "properties": {"name": {"const": name}}}]}
+    named = {"type": "object", "required": ["name"], "properties": {"name": {"const": name}}}
     metrics = list(dict.fromkeys([*METRICS, *floats]))
     return {
-        "if": {
-            "required": ["optimizer"],
-            "properties": {"optimizer": {"type": ["string", "object"], **chosen}},
-        },
+        "if": {"required": ["optimizer"], "properties": {"optimizer": {"anyOf": [{"const": name}, named]}}},
         "then": {
             "properties": {
                 "schedules": {"propertyNames": {"enum": list(floats)}},

@@ -98,7 +98,7 @@ def _hyperparameters_at_odds(data: dict[str, Any]) -> list[tuple[Path, PydanticC
         problems.append(((SCHEDULES, "lr"), PydanticCustomError("config", "{both}", {"both": both})))
     if optimizer is None:
         return problems
-    problems += unschedulable(optimizer.options(), schedules)
+    problems += unschedulable(optimizer, schedules)
     recorded = data["record"].get("metrics") if isinstance(data.get("record"), dict) else None
     known = [*METRICS, *(name for name in floats_of(optimizer.options()) if name not in METRICS)]
     for i, metric in enumerate(recorded if isinstance(recorded, list) else []):

@@ -149,12 +149,12 @@ class NamedOptions(Options):
 class GroupOptions(Options):
     """The options in which a parameter group differs, and schedules of them."""
 
-    hyperparameters: ClassVar[Mapping[str, Option]] = {}
+    owner: ClassVar[Any]
 
     @classmethod
     def at_odds(cls, data: dict[str, Any]) -> list[tuple[Path, PydanticCustomError]]:
         """Return which schedules are of no hyperparameter."""
-        return unschedulable(cls.hyperparameters, data.get(SCHEDULES))
+        return unschedulable(cls.owner, data.get(SCHEDULES))
 
 
 def floats_of(options: Mapping[str, Option]) -> list[str]:
@@ -162,15 +162,21 @@ def floats_of(options: Mapping[str, Option]) -> list[str]:
     return [name for name, option in options.items() if option.is_float]
 
 
-def unschedulable(options: Mapping[str, Option], schedules: Any) -> list[tuple[Path, PydanticCustomError]]:
-    """Return which of the schedules are of no float among the options."""
-    names = (
-        [name for name in schedules if name not in floats_of(options)] if isinstance(schedules, dict) else []
-    )
-    fixed = PydanticCustomError("config", "is no float: it cannot be scheduled")
-    return [
-        ((SCHEDULES, name), fixed if name in options else unknown_key(floats_of(options))) for name in names
-    ]
+def unschedulable(cls: Any, schedules: Any) -> list[tuple[Path, PydanticCustomError]]:
+    """Return which of the schedules are of no float among a class's options."""
+    options, tuples = cls.options(), getattr(cls, "tuples", {})
+    problems: list[tuple[Path, PydanticCustomError]] = []
+    for name in schedules if isinstance(schedules, dict) else ():
+        if name in tuples:
+            said = f"is a tuple: schedule {' or '.join(tuples[name])}"
+        elif name in options:
+            said = "is no float: it cannot be scheduled"
+        else:
+            problems.append(((SCHEDULES, name), unknown_key(floats_of(options))))
+            continue
+        if name not in floats_of(options):
+            problems.append(((SCHEDULES, name), PydanticCustomError("config", "{said}", {"said": said})))
+    return problems
 
 
 Chosen = TypeVar("Chosen", bound=Options)
@@ -207,7 +213,7 @@ def group_model(cls: Any, nested: Any, schedules: Any) -> type[Options]:
     ]
     fields[_field(SCHEDULES)] = (schedules, Field(None, alias=SCHEDULES, validate_default=False))
     model = _model(GroupOptions, cls, f"{cls.__name__}Group", {"params": (globs, ...), **fields})
-    model.hyperparameters = cls.options()
+    model.owner = cls
     return model
 
 
