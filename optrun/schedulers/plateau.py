@@ -42,10 +42,6 @@ class ReduceLROnPlateau(LRScheduler):
     ) -> Any:
         return base
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        self._begin(1)
-        super().__init__(*args, **options)
-
     @property
     def needs_metrics(self) -> bool:
         """Whether it listens: yes."""

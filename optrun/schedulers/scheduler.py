@@ -77,6 +77,7 @@ class LRScheduler:
         steps_per_epoch: int | None = None,
         **options: Any,
     ) -> None:
+        self.optimizer = optimizer
         self.last_epoch = 0
         names = list(options_of(self.value))
         if len(args) > len(names):
