@@ -29,7 +29,10 @@ T = TypeVar("T")
 NonNegative = Annotated[float, Ge(0)]
 Positive = Annotated[float, Gt(0)]
 Decay = Annotated[float, Ge(0), Lt(1)]
+Fraction = Annotated[float, Ge(0), Le(1)]
 PositiveInt = Annotated[int, Ge(1)]
+Number = Annotated[Any, "one number per lane, carried from step to step"]
+"""Annotates state of an update rule that is no array."""
 
 REQUIRED: Any = inspect.Parameter.empty
 

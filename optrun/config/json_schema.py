@@ -86,6 +86,8 @@ class _Draft7(GenerateJsonSchema):
         inner = self.generate_inner(schema["schema"])
         if not isinstance(inner.get("type"), str):
             return {"anyOf": [inner, {"type": "null"}]}
+        if "const" in inner:
+            inner["enum"] = [inner.pop("const")]
         nothing = {"enum": [*inner["enum"], None]} if "enum" in inner else {}
         return {**inner, "type": [inner["type"], "null"], **nothing}
 

@@ -8,7 +8,7 @@ Where c = 0 in every lane the term is dropped; where c = 0 in some lanes the sum
 from collections.abc import Mapping, Set
 from enum import IntEnum
 
-from optrun.kernels.trace import Node, Program, in_order, node
+from optrun.kernels.program import Node, Program, in_order, node
 
 
 class Known(IntEnum):
@@ -26,19 +26,19 @@ def fold(program: Program, known: Mapping[Node, Known], live: Set[str]) -> dict[
     outputs = {name: value for name, value in program.outputs.items() if name in live}
     for value in in_order(outputs):
         args = tuple(rebuilt.get(arg, arg) for arg in value.args)
-        rebuilt[value] = _simplify(value, args, known)
+        rebuilt[value] = _shaped(_simplify(value, args, known), value.shape)
     return {name: rebuilt.get(value, value) for name, value in outputs.items()}
 
 
 def live_variables(program: Program, known: Mapping[Node, Known]) -> frozenset[str]:
-    """Return the variables that the parameters depend on, now or in a later step.
+    """Return the variables that are kept or that those depend on, now or in a later step.
 
     ``known`` must hold for all steps. State that is not live is neither computed nor allocated: the momentum
     buffer of plain SGD, say.
     """
     outputs = fold(program, known, program.outputs.keys())
     live: set[str] = set()
-    found = {"p"}
+    found = set(program.kept)
     while found:
         live |= found
         read = {
@@ -55,7 +55,7 @@ def _simplify(value: Node, args: tuple[Node, ...], known: Mapping[Node, Known]) 
     if value.op == "where":
         condition, if_true, if_false = args
         fixed = {Known.ONE: if_true, Known.ZERO: if_false}.get(known.get(condition, Known.NOTHING))
-        return fixed or node("where", *args, is_array=True)
+        return fixed or node("where", *args, is_array=True, shape=value.shape)
     if value.op == "mul":
         for one, other in (args, args[::-1]):
             if known.get(one) is Known.ONE:
@@ -64,7 +64,12 @@ def _simplify(value: Node, args: tuple[Node, ...], known: Mapping[Node, Known]) 
         # The factors are those of the rule as it was written: which ones a simplified argument still shows
         # depends on what all lanes share.
         return _sum(value.op, args, tuple(_factor(arg) for arg in value.args), known)
-    return node(value.op, *args, is_array=True)
+    return node(value.op, *args, name=value.name, is_array=True, shape=value.shape)
+
+
+def _shaped(value: Node, shape: tuple[int, ...]) -> Node:
+    """Return the value in this shape: without an absent term a sum may be smaller."""
+    return value if value.shape == shape else node("copy", value, is_array=True, shape=shape)
 
 
 def _sum(op: str, terms: tuple[Node, ...], factors: tuple[Node, ...], known: Mapping[Node, Known]) -> Node:

@@ -3,16 +3,17 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from optrun.kernels.trace import Node, in_order, node
+from optrun.kernels.program import TENSOR_OPS, Node, in_order, node
 
 
 @dataclass(frozen=True)
 class Instruction:
-    """`target = op(*operands)`, elementwise."""
+    """`target = op(*operands)`; ``axis`` is that of a sum, -1 or -2, empty for all of them."""
 
     op: str
     target: str
     operands: tuple[str, ...]
+    axis: str = ""
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,8 @@ class Listing:
     """
 
     instructions: tuple[Instruction, ...]
+    shapes: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    """Of the scratch, in a rule for tensors: each name with the shape of one lane."""
 
     def names(self, prefix: str) -> list[str]:
         """Return the buffers whose name begins so, sorted."""
@@ -61,8 +64,8 @@ class _Lowering:
         self.place = {value: name for name, value in self.inputs.items()}
         self.place |= {coefficient: f"_c{index}" for index, coefficient in enumerate(coefficients)}
         self.last_read = {arg: index for index, value in enumerate(self.work) for arg in value.args}
-        self.free: dict[str, list[str]] = {"_s": [], "_b": []}
-        self.taken = {"_s": 0, "_b": 0}
+        self.free: dict[tuple[str, tuple[int, ...]], list[str]] = {}
+        self.shapes: dict[str, tuple[int, ...]] = {}
 
     def listing(self) -> Listing:
         homes = self._homes()
@@ -72,14 +75,17 @@ class _Lowering:
             released = {arg for arg in value.args if self.last_read[arg] == index}
             # An engine may fill the target of `where` with the last branch before it reads the others.
             kept = released - {value.args[2]} if value.op == "where" else set()
+            kept = released if value.op in TENSOR_OPS else kept
             self._release(released - kept)
-            self.place[value] = homes.get(value) or self._take("_b" if value.is_condition else "_s")
+            self.place[value] = homes.get(value) or self._take(value)
             self._release(kept)
-            instructions.append(Instruction(value.op, self.place[value], operands))
+            axis = value.name if value.op == "sum" else ""
+            instructions.append(Instruction(value.op, self.place[value], operands, axis))
         for name, value in self.outputs.items():
             if self.place[value] != name:
                 instructions.append(Instruction("copy", name, (self.place[value],)))
-        return Listing(tuple(instructions))
+        shapes = tuple(self.shapes.items()) if any(self.shapes.values()) else ()
+        return Listing(tuple(instructions), shapes)
 
     def _homes(self) -> dict[Node, str]:
         """Return the values that can be written straight into a variable: nothing reads its old value later."""
@@ -90,20 +96,23 @@ class _Lowering:
                 continue
             is_read_later = self.last_read.get(old, -1) > self.work.index(value) if old else False
             is_kept_branch = value.op == "where" and value.args[1] is old
-            if not is_read_later and not is_kept_branch:
+            is_read_elsewhere = value.op in TENSOR_OPS and old in value.args
+            if not (is_read_later or is_kept_branch or is_read_elsewhere):
                 homes[value] = name
         for value in self.outputs.values():
             self.last_read[value] = len(self.work)
         return homes
 
-    def _take(self, kind: str) -> str:
-        if self.free[kind]:
+    def _take(self, value: Node) -> str:
+        kind = ("_b" if value.is_condition else "_s", value.shape)
+        if self.free.get(kind):
             return self.free[kind].pop()
-        self.taken[kind] += 1
-        return f"{kind}{self.taken[kind] - 1}"
+        name = f"{kind[0]}{sum(taken.startswith(kind[0]) for taken in self.shapes)}"
+        self.shapes[name] = value.shape
+        return name
 
     def _release(self, values: Iterable[Node]) -> None:
         for value in values:
             place = self.place[value]
-            if place[:2] in self.free:
-                self.free[place[:2]].append(place)
+            if place in self.shapes:
+                self.free.setdefault((place[:2], self.shapes[place]), []).append(place)

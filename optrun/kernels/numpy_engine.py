@@ -14,7 +14,7 @@ from optrun.kernels.lower import Instruction, Listing
 
 TILE_BYTES = 1 << 17
 
-_UFUNCS = {
+UFUNCS = {
     "add": "add",
     "sub": "subtract",
     "mul": "multiply",
@@ -111,7 +111,7 @@ def _compile(listing: Listing) -> Callable[..., None]:
     """Return the listing as a Python function of its buffers."""
     lines = [line for instruction in listing.instructions for line in _emit(instruction)]
     source = f"def step({', '.join(_arguments(listing))}):\n    " + "\n    ".join(lines or ["pass"])
-    namespace: dict[str, Callable[..., None]] = {name: getattr(np, name) for name in _UFUNCS.values()}
+    namespace: dict[str, Callable[..., None]] = {name: getattr(np, name) for name in UFUNCS.values()}
     namespace["copyto"] = np.copyto
     exec(compile(source, "<step>", "exec"), namespace)
     return namespace["step"]
@@ -130,4 +130,4 @@ def _emit(instruction: Instruction) -> list[str]:
         return [f"multiply({operands[0]}, -1, out={target})"]
     if instruction.op == "nonzero":
         return [f"not_equal({operands[0]}, 0, out={target})"]
-    return [f"{_UFUNCS[instruction.op]}({', '.join(operands)}, out={target})"]
+    return [f"{UFUNCS[instruction.op]}({', '.join(operands)}, out={target})"]

@@ -1,6 +1,7 @@
 """Steps of one program over one set of hyperparameters: coefficient tables ahead, a bound kernel per step."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from itertools import pairwise
 from typing import Protocol
 
@@ -9,7 +10,7 @@ import numpy as np
 from optrun.arrays import Array
 from optrun.kernels.fold import Known, fold, live_variables
 from optrun.kernels.lower import Listing, lower
-from optrun.kernels.trace import Node, Program, depends_on, evaluate
+from optrun.kernels.program import Node, Program, carried, depends_on, evaluate
 
 
 class Engine(Protocol):
@@ -44,19 +45,38 @@ class Stepper:
         parameters = buffer("p")
         self._lanes = parameters.shape[0]
         self._dtype = parameters.dtype
+        self._row = 0
         self._shared = np.zeros(len(program.coefficients), self._dtype)
         self._per_lane: dict[int, Array] = {}
         self._kernels: dict[tuple[object, ...], Callable[[], None]] = {}
         self._row_kernels: list[Callable[[], None]] = []
         self._shared_rows = self._shared[None]
         self._lane_rows: list[tuple[Array, Array]] = []
+        self._number_rows: dict[str, Array] = {name: np.zeros((1, 1)) for name in program.numbers}
+
+    @property
+    def numbers(self) -> dict[str, Array]:
+        """The numbers that are carried from step to step, each `[B]`, as the last step has left them."""
+        return {
+            name: np.broadcast_to(rows[self._row], (self._lanes,)) for name, rows in self._number_rows.items()
+        }
+
+    @numbers.setter
+    def numbers(self, values: Mapping[str, Array]) -> None:
+        self._row = 0
+        self._number_rows = {name: np.array(values[name], np.float64)[None] for name in self.program.numbers}
 
     def prepare(self, first: int, steps: int, values: Mapping[str, Array], scheduled: frozenset[str]) -> None:
         """Evaluate the coefficients of the steps first … first + steps - 1 at once.
 
         Every hyperparameter is given as `[steps or 1, B or 1]`; ``scheduled`` names those that vary with the step.
         """
-        table = self._table(np.arange(first, first + steps, dtype=np.float64)[:, None], values)
+        t = np.arange(first, first + steps, dtype=np.float64)[:, None]
+        start = {name: rows[self._row] for name, rows in self._number_rows.items()}
+        self._number_rows = carried(self.program.numbers, t, values, start)
+        self._row = 0
+        befores = {name: rows[:-1] for name, rows in self._number_rows.items()}
+        table = self._table(t, {**values, **befores})
         known = np.empty((steps, len(table)), np.int8)
         is_per_lane = tuple(column.shape[1] > 1 for column in table)
         shared = [index for index, per_lane in enumerate(is_per_lane) if not per_lane]
@@ -75,6 +95,7 @@ class Stepper:
 
     def run(self, row: int) -> None:
         """Do the step of this row of the prepared table."""
+        self._row = row + 1
         np.copyto(self._shared, self._shared_rows[row])
         for buffer, rows in self._lane_rows:
             np.copyto(buffer, rows[row])
@@ -82,7 +103,8 @@ class Stepper:
 
     def needs(self, values: Mapping[str, Array], scheduled: frozenset[str]) -> frozenset[str]:
         """Return the variables that steps with these hyperparameters, each `[1, B or 1]`, ask for."""
-        table = self._table(np.ones((1, 1)), values)
+        numbers = {name: np.ones((1, 1)) for name in self.program.numbers}
+        table = self._table(np.ones((1, 1)), {**values, **numbers})
         constant = {
             coefficient: Known(int(_known(column)[0]))
             for coefficient, column in zip(self.program.coefficients, table, strict=True)
@@ -114,8 +136,7 @@ class Stepper:
         return kernels
 
     def _bind(self, is_per_lane: tuple[bool, ...], known: Array) -> Callable[[], None]:
-        facts = dict(zip(self.program.coefficients, map(Known, known), strict=True))
-        listing = lower(fold(self.program, facts, self.live), self.program.coefficients)
+        listing = _listing(self.program, known.tobytes(), self.live)
         coefficients = [
             self._per_lane[index] if per_lane else self._shared[index : index + 1].reshape(())
             for index, per_lane in enumerate(is_per_lane)
@@ -123,7 +144,7 @@ class Stepper:
         kernels = [
             self._engine.bind(
                 listing,
-                {name: self._buffer(name)[:, part] for name in ("p", *listing.variables())},
+                {name: self._buffer(name)[:, part] for name in {"p", *listing.variables()}},
                 coefficients,
             )
             for part in self._slices
@@ -136,6 +157,13 @@ class Stepper:
                 kernel()
 
         return run
+
+
+@lru_cache(1024)
+def _listing(program: Program, known: bytes, live: frozenset[str]) -> Listing:
+    """Return the instructions of a program with what is known of its coefficients."""
+    facts = dict(zip(program.coefficients, map(Known, known), strict=True))
+    return lower(fold(program, facts, live), program.coefficients)
 
 
 def _known_numbers(shared: Array) -> Array:

@@ -1,52 +1,18 @@
-"""Tracing: an update rule, run once on symbols, becomes coefficients and a straight-line elementwise program.
+"""Tracing: an update rule, run once on symbols, becomes a program.
 
-A *coefficient* depends on hyperparameters and the step count alone; it is a number per lane. Everything that
-touches parameters, gradients or state is an *array* operation. Both are nodes of one graph, in which equal
-expressions are one node.
+An elementwise rule is traced without shapes: all of its arrays have one. A rule for tensors is traced for the shape of
+one tensor, without the lane axis, and may combine arrays of several shapes.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import cache
+import math
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Union
 
 import numpy as np
 
-from optrun.arrays import Array, power
+from optrun.kernels.program import Node, Program, coefficients_of, node, nodes_below
 
 Operand = Union["Symbol", float]
-
-
-@dataclass(frozen=True, eq=False)
-class Node:
-    """One value of a program: an input, a coefficient or the result of an operation."""
-
-    op: str
-    args: tuple["Node", ...]
-    name: str
-    value: float
-    is_array: bool
-
-    @property
-    def is_condition(self) -> bool:
-        """Whether it is true or false rather than a number."""
-        return self.op in COMPARISONS or self.op == "nonzero"
-
-
-@cache
-def node(op: str, *args: Node, name: str = "", value: float = 0.0, is_array: bool = False) -> Node:
-    """Return the one node of these properties: equal expressions are the same object."""
-    return Node(op, args, name, value, is_array)
-
-
-COMPARISONS = {
-    "gt": np.greater,
-    "ge": np.greater_equal,
-    "lt": np.less,
-    "le": np.less_equal,
-    "eq": np.equal,
-    "ne": np.not_equal,
-}
 
 
 class Symbol:
@@ -91,6 +57,35 @@ class Symbol:
     def __neg__(self) -> "Symbol":
         return apply("neg", self)
 
+    def __matmul__(self, other: "Symbol") -> "Symbol":
+        left, right = as_node(self), as_node(other)
+        shape = np.broadcast_shapes(left.shape[:-2], right.shape[:-2])
+        if len(left.shape) < 2 or len(right.shape) < 2 or left.shape[-1] != right.shape[-2]:
+            raise TypeError(f"no product of {left.shape} and {right.shape}")
+        shape = (*shape, left.shape[-2], right.shape[-1])
+        return Symbol(node("matmul", left, right, is_array=True, shape=shape))
+
+    @property
+    def mT(self) -> "Symbol":
+        """The matrices with rows and columns exchanged."""
+        *stack, rows, columns = self.node.shape
+        return Symbol(node("transpose", self.node, is_array=True, shape=(*stack, columns, rows)))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one lane's array, in a rule for tensors."""
+        return self.node.shape
+
+    @property
+    def ndim(self) -> int:
+        """The number of dimensions of one lane's array, in a rule for tensors."""
+        return len(self.node.shape)
+
+    @property
+    def size(self) -> int:
+        """The number of elements of one lane's array, in a rule for tensors."""
+        return math.prod(self.node.shape)
+
     def __gt__(self, other: Operand) -> "Symbol":
         return apply("gt", self, other)
 
@@ -116,25 +111,33 @@ class Symbol:
 class Variable(Symbol):
     """A symbol that a rule may assign to, in place: the parameters and the state."""
 
+    def __init__(self, node: Node, dtype: str = "") -> None:
+        super().__init__(node)
+        self.dtype = dtype
+        """The parameters' dtype, in a rule for tensors."""
+
     def __setitem__(self, key: slice, value: Operand) -> None:
         if key != slice(None):
             raise TypeError("a rule assigns whole arrays: name[:] = ...")
-        self.node = as_node(value)
+        new = as_node(value)
+        if np.broadcast_shapes(new.shape, self.shape) != self.shape:
+            raise TypeError(f"an array of {new.shape} does not fit into one of {self.shape}")
+        self.node = new if new.shape == self.shape else node("copy", new, is_array=True, shape=self.shape)
 
     def __iadd__(self, other: Operand) -> "Variable":
-        self.node = apply("add", self, other).node
+        self[:] = apply("add", self, other)
         return self
 
     def __isub__(self, other: Operand) -> "Variable":
-        self.node = apply("sub", self, other).node
+        self[:] = apply("sub", self, other)
         return self
 
     def __imul__(self, other: Operand) -> "Variable":
-        self.node = apply("mul", self, other).node
+        self[:] = apply("mul", self, other)
         return self
 
     def __itruediv__(self, other: Operand) -> "Variable":
-        self.node = apply("div", self, other).node
+        self[:] = apply("div", self, other)
         return self
 
 
@@ -160,29 +163,37 @@ def apply(op: str, *operands: object) -> Symbol:
     return Symbol(node(op, *args, is_array=is_array))
 
 
-@dataclass(frozen=True)
-class Program:
-    """What one step does: the new value of each variable in terms of the old ones, `g` and coefficients."""
-
-    outputs: Mapping[str, Node]
-    coefficients: tuple[Node, ...]
-
-
 def trace(
     update: Callable[..., object],
-    states: tuple[str, ...],
-    hyperparameters: tuple[str, ...],
+    states: Iterable[str],
+    hyperparameters: Iterable[str],
     flags: Mapping[str, Any],
     *,
     maximize: bool = False,
+    numbers: Iterable[str] = (),
+    kept: Iterable[str] = (),
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    dtype: str = "",
 ) -> Program:
     """Return the program of a rule.
 
     ``update(p, g, t, *states, **hyperparameters, **flags)`` is called once; ``flags`` are passed as they are,
-    so the rule may branch on them.
+    so the rule may branch on them. ``numbers`` names the states that are a number per lane, ``kept`` those that are
+    wanted though the parameters may not depend on them. A rule for tensors is given the ``shapes`` of `p` and of
+    every state, and their dtype.
     """
-    variables = {name: Variable(node("input", name=name, is_array=True)) for name in ("p", *states)}
-    gradient = Symbol(node("input", name="g", is_array=True))
+    scalars = frozenset(numbers)
+    shapes = shapes or {}
+    variables = {
+        name: Variable(
+            node("number", name=name)
+            if name in scalars
+            else node("input", name=name, is_array=True, shape=shapes.get(name, ())),
+            dtype,
+        )
+        for name in ("p", *states)
+    }
+    gradient = Symbol(node("input", name="g", is_array=True, shape=shapes.get("p", ())))
     symbols = {name: Symbol(node("hyperparameter", name=name)) for name in hyperparameters}
     returned = update(
         variables["p"],
@@ -196,80 +207,17 @@ def trace(
         raise TypeError(
             "update returns a value: it assigns in place, p -= … or p[:] = …, and returns nothing"
         )
-    outputs = {name: variable.node for name, variable in variables.items()}
-    untouched = [name for name, value in outputs.items() if value.op == "input" and value.name == name]
-    assigned = {name: value for name, value in outputs.items() if name not in untouched}
-    read = {value.name for value in in_order(assigned) if value.op == "input"}
+    new = {name: variable.node for name, variable in variables.items()}
+    untouched = [name for name, value in new.items() if value.name == name and not value.args]
+    assigned = {name: value for name, value in new.items() if name not in untouched}
+    read = {value.name for value in nodes_below(assigned.values()) if value.op in ("input", "number")}
     for name in untouched:
         if name != "p" and name not in read:
             continue  # state that a flag turns off
         raise TypeError(f"update never assigns {name} in place: write {name} -= … or {name}[:] = …")
-    return Program(outputs, tuple(coefficients_of(outputs)))
-
-
-def coefficients_of(outputs: Mapping[str, Node]) -> list[Node]:
-    """Return the coefficients that array operations read, each once, in the order of their use."""
-    found: dict[Node, None] = {}
-    for value in in_order(outputs):
-        found.update((arg, None) for arg in value.args if not arg.is_array)
-    found.update((output, None) for output in outputs.values() if not output.is_array)
-    return list(found)
-
-
-def in_order(outputs: Mapping[str, Node]) -> list[Node]:
-    """Return the array values that the outputs need, each after what it reads."""
-    order: dict[Node, None] = {}
-
-    def visit(value: Node) -> None:
-        if value.is_array and value not in order:
-            for arg in value.args:
-                visit(arg)
-            order[value] = None
-
-    for output in outputs.values():
-        visit(output)
-    return list(order)
-
-
-def depends_on(coefficient: Node, names: frozenset[str]) -> bool:
-    """Return whether a coefficient changes with the step or with one of these hyperparameters."""
-    if coefficient.op == "t":
-        return True
-    if coefficient.op == "hyperparameter":
-        return coefficient.name in names
-    return any(depends_on(arg, names) for arg in coefficient.args)
-
-
-def evaluate(coefficient: Node, t: Array, values: Mapping[str, Array], memo: dict[Node, Array]) -> Array:
-    """Return a coefficient in float64 as `[T, B]`, either of them 1 where nothing varies along it.
-
-    ``t`` is `[T, 1]` and every hyperparameter `[T or 1, B or 1]`.
-    """
-    if coefficient not in memo:
-        if coefficient.op == "const":
-            memo[coefficient] = np.full((1, 1), coefficient.value)
-        elif coefficient.op == "t":
-            memo[coefficient] = t
-        elif coefficient.op == "hyperparameter":
-            memo[coefficient] = values[coefficient.name]
-        else:
-            args = [evaluate(arg, t, values, memo) for arg in coefficient.args]
-            memo[coefficient] = _FUNCTIONS[coefficient.op](*args)
-    return memo[coefficient]
-
-
-_FUNCTIONS: dict[str, Callable[..., Array]] = {
-    "add": np.add,
-    "sub": np.subtract,
-    "mul": np.multiply,
-    "div": np.divide,
-    "neg": lambda x: np.multiply(x, -1.0),
-    "pow": power,
-    "sqrt": np.sqrt,
-    "abs": np.absolute,
-    "sign": np.sign,
-    "max": np.maximum,
-    "min": np.minimum,
-    "where": np.where,
-    **COMPARISONS,
-}
+    arrays = {name: value for name, value in new.items() if name not in scalars}
+    carried = {name: value for name, value in assigned.items() if name in scalars}
+    for name, value in carried.items():
+        if value.is_array:
+            raise TypeError(f"{name} is a number per lane, but depends on arrays")
+    return Program(arrays, tuple(coefficients_of(arrays)), carried, frozenset(("p", *kept)))

@@ -1,10 +1,12 @@
-"""Adam and its decoupled form."""
+"""Adam and what came of it, with first and second moments of the gradient."""
 
 from typing import Any, ClassVar
 
-from optrun.optim.ops import debias, lerp, maximum, sqrt
+from optrun.optim.ops import abs, debias, lerp, maximum, sqrt, where
 from optrun.optim.optimizer import Optimizer
-from optrun.registry import Decay, NonNegative
+from optrun.registry import Decay, NonNegative, Number
+
+BETAS = {"betas": ("beta1", "beta2")}
 
 
 class Adam(Optimizer):
@@ -18,26 +20,12 @@ class Adam(Optimizer):
     λ weight_decay.
     """
 
-    tuples: ClassVar = {"betas": ("beta1", "beta2")}
+    tuples: ClassVar = BETAS
 
     @staticmethod
-    def update(
-        p: Any,
-        g: Any,
-        t: Any,
-        /,
-        exp_avg: Any,
-        exp_avg_sq: Any,
-        max_exp_avg_sq: Any,
-        *,
-        lr: NonNegative = 1e-3,
-        beta1: Decay = 0.9,
-        beta2: Decay = 0.999,
-        eps: NonNegative = 1e-8,
-        weight_decay: NonNegative = 0.0,
-        amsgrad: bool = False,
-        decoupled_weight_decay: bool = False,
-    ) -> None:
+    def update(p: Any, g: Any, t: Any, /, exp_avg: Any, exp_avg_sq: Any, max_exp_avg_sq: Any, *, lr: NonNegative = 1e-3,
+               beta1: Decay = 0.9, beta2: Decay = 0.999, eps: NonNegative = 1e-8, weight_decay: NonNegative = 0.0,
+               amsgrad: bool = False, decoupled_weight_decay: bool = False) -> None:  # fmt: skip
         if decoupled_weight_decay:
             p *= 1 - lr * weight_decay
         else:
@@ -55,36 +43,118 @@ class AdamW(Optimizer):
     θ ← (1 - lr λ) θ, then Adam's step;  λ weight_decay
     """
 
-    tuples: ClassVar = Adam.tuples
+    tuples: ClassVar = BETAS
 
     @staticmethod
-    def update(
-        p: Any,
-        g: Any,
-        t: Any,
-        /,
-        exp_avg: Any,
-        exp_avg_sq: Any,
-        max_exp_avg_sq: Any,
-        *,
-        lr: NonNegative = 1e-3,
-        beta1: Decay = 0.9,
-        beta2: Decay = 0.999,
-        eps: NonNegative = 1e-8,
-        weight_decay: NonNegative = 1e-2,
-        amsgrad: bool = False,
-    ) -> None:
+    def update(p: Any, g: Any, t: Any, /, exp_avg: Any, exp_avg_sq: Any, max_exp_avg_sq: Any, *, lr: NonNegative = 1e-3,
+               beta1: Decay = 0.9, beta2: Decay = 0.999, eps: NonNegative = 1e-8, weight_decay: NonNegative = 1e-2,
+               amsgrad: bool = False) -> None:  # fmt: skip
         p *= 1 - lr * weight_decay
-        Adam.update(
-            p,
-            g,
-            t,
-            exp_avg,
-            exp_avg_sq,
-            max_exp_avg_sq,
-            lr=lr,
-            beta1=beta1,
-            beta2=beta2,
-            eps=eps,
-            amsgrad=amsgrad,
-        )
+        moments = (exp_avg, exp_avg_sq, max_exp_avg_sq)
+        Adam.update(p, g, t, *moments, lr=lr, beta1=beta1, beta2=beta2, eps=eps, amsgrad=amsgrad)
+
+
+class Adamax(Optimizer):
+    """Adamax, Algorithm 2 of Kingma & Ba (2015), arXiv:1412.6980: Adam with the largest gradient for its size.
+
+        g ← g + λ θ
+        m ← β₁ m + (1 - β₁) g          m̂ = m / (1 - β₁ᵗ)
+        u ← max(β₂ u, |g| + ε)
+        θ ← θ - lr · m̂ / u
+
+    λ weight_decay.
+    """
+
+    tuples: ClassVar = BETAS
+
+    @staticmethod
+    def update(p: Any, g: Any, t: Any, /, exp_avg: Any, exp_inf: Any, *, lr: NonNegative = 2e-3, beta1: Decay = 0.9,
+               beta2: Decay = 0.999, eps: NonNegative = 1e-8, weight_decay: NonNegative = 0.0) -> None:  # fmt: skip
+        g = g + weight_decay * p
+        exp_avg[:] = lerp(exp_avg, g, 1 - beta1)
+        exp_inf[:] = maximum(beta2 * exp_inf, abs(g) + eps)
+        p -= lr / debias(beta1, t) * exp_avg / exp_inf
+
+
+class NAdam(Optimizer):
+    """Adam with Nesterov's momentum, Dozat (2016), openreview:OM0jvwB8jIp57ZJjtNEZ, with a rising momentum.
+
+        g ← g + λ θ                    decoupled: θ ← (1 - lr λ) θ
+        μₜ = β₁ (1 - ½ · 0.96^(t ψ))   Π ← Π μₜ
+        m ← β₁ m + (1 - β₁) g
+        v ← β₂ v + (1 - β₂) g²         v̂ = v / (1 - β₂ᵗ)
+        θ ← θ - lr · [(1 - μₜ) / (1 - Π) · g + μₜ₊₁ / (1 - Π μₜ₊₁) · m] / (√v̂ + ε)
+
+    ψ momentum_decay, λ weight_decay.
+    """
+
+    tuples: ClassVar = BETAS
+
+    @staticmethod
+    def update(p: Any, g: Any, t: Any, /, exp_avg: Any, exp_avg_sq: Any, mu_product: Number, *, lr: NonNegative = 2e-3,
+               beta1: Decay = 0.9, beta2: Decay = 0.999, eps: NonNegative = 1e-8, weight_decay: NonNegative = 0.0,
+               momentum_decay: NonNegative = 4e-3, decoupled_weight_decay: bool = False) -> None:  # fmt: skip
+        if decoupled_weight_decay:
+            p *= 1 - lr * weight_decay
+        else:
+            g = g + weight_decay * p
+        mu = beta1 * (1 - 0.5 * 0.96 ** (t * momentum_decay))
+        mu_next = beta1 * (1 - 0.5 * 0.96 ** ((t + 1) * momentum_decay))
+        mu_product[:] = where(t == 1, 1.0, mu_product) * mu
+        exp_avg[:] = lerp(exp_avg, g, 1 - beta1)
+        exp_avg_sq[:] = beta2 * exp_avg_sq + (1 - beta2) * (g * g)
+        denominator = sqrt(exp_avg_sq) / sqrt(debias(beta2, t)) + eps
+        p -= lr * (1 - mu) / (1 - mu_product) * g / denominator
+        p -= lr * mu_next / (1 - mu_product * mu_next) * exp_avg / denominator
+
+
+class RAdam(Optimizer):
+    """Rectified Adam, Liu et al. (2020), arXiv:1908.03265: plain momentum until v is worth trusting.
+
+        g ← g + λ θ                    decoupled: θ ← (1 - lr λ) θ
+        m ← β₁ m + (1 - β₁) g          m̂ = m / (1 - β₁ᵗ)
+        v ← β₂ v + (1 - β₂) g²
+        ρ∞ = 2 / (1 - β₂) - 1          ρ = ρ∞ - 2 t β₂ᵗ / (1 - β₂ᵗ)
+        r = √[(ρ - 4) (ρ - 2) ρ∞ / ((ρ∞ - 4) (ρ∞ - 2) ρ)]
+        θ ← θ - lr · m̂ · r √(1 - β₂ᵗ) / (√v + ε)   where ρ > 5,  else θ - lr · m̂
+
+    λ weight_decay.
+    """
+
+    tuples: ClassVar = BETAS
+
+    @staticmethod
+    def update(p: Any, g: Any, t: Any, /, exp_avg: Any, exp_avg_sq: Any, *, lr: NonNegative = 1e-3, beta1: Decay = 0.9,
+               beta2: Decay = 0.999, eps: NonNegative = 1e-8, weight_decay: NonNegative = 0.0,
+               decoupled_weight_decay: bool = False) -> None:  # fmt: skip
+        if decoupled_weight_decay:
+            p *= 1 - lr * weight_decay
+        else:
+            g = g + weight_decay * p
+        exp_avg[:] = lerp(exp_avg, g, 1 - beta1)
+        exp_avg_sq[:] = beta2 * exp_avg_sq + (1 - beta2) * (g * g)
+        rho_inf = 2 / (1 - beta2) - 1
+        rho = rho_inf - 2 * t * beta2**t / debias(beta2, t)
+        r = sqrt((rho - 4) * (rho - 2) * rho_inf / ((rho_inf - 4) * (rho_inf - 2) * rho))
+        rectified = r * sqrt(debias(beta2, t)) / (sqrt(exp_avg_sq) + eps)
+        p -= lr / debias(beta1, t) * exp_avg * where(rho > 5, rectified, 1.0)
+
+
+class SparseAdam(Optimizer):
+    """Adam for gradients that are mostly zero: an element whose gradient is 0 stays as it is, and so do its moments.
+
+        m ← β₁ m + (1 - β₁) g,  v ← β₂ v + (1 - β₂) g²
+        θ ← θ - lr √(1 - β₂ᵗ) / (1 - β₁ᵗ) · m / (√v + ε)       all of it where g ≠ 0 alone
+
+    As in torch, ε stands before the correction of the bias. torch takes the elements that a sparse gradient lists.
+    """
+
+    tuples: ClassVar = BETAS
+
+    @staticmethod
+    def update(p: Any, g: Any, t: Any, /, exp_avg: Any, exp_avg_sq: Any, *, lr: NonNegative = 1e-3, beta1: Decay = 0.9,
+               beta2: Decay = 0.999, eps: NonNegative = 1e-8) -> None:  # fmt: skip
+        exp_avg[:] = where(g != 0, lerp(exp_avg, g, 1 - beta1), exp_avg)
+        exp_avg_sq[:] = where(g != 0, lerp(exp_avg_sq, g * g, 1 - beta2), exp_avg_sq)
+        step = lr * sqrt(debias(beta2, t)) / debias(beta1, t) * exp_avg / (sqrt(exp_avg_sq) + eps)
+        p[:] = where(g != 0, p - step, p)

@@ -1,55 +1,122 @@
 """The steps of one parameter group: its hyperparameters over time become tables of coefficients."""
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from optrun.arrays import Array, Parameters, steps_ahead
+from optrun.errors import StateError
 from optrun.kernels.stepper import Engine, Stepper
+from optrun.kernels.tensor_engine import TensorEngine
 from optrun.optim.param_group import ParamGroup
+from optrun.optim.rule import Rule
+from optrun.optim.state import StateBuffers
 
-if TYPE_CHECKING:
-    from optrun.optim.optimizer import Optimizer
 
-BufferOf = Callable[[str], Array]
+@dataclass(frozen=True)
+class _Part:
+    """Parameters that are stepped together: all of a group, or one where a rule looks at whole tensors."""
+
+    members: list[str]
+    stepper: Stepper
 
 
 class GroupUpdate:
     """The steps of one group: holds the coefficients of the coming steps while they stay true."""
 
     def __init__(
-        self, rule: "type[Optimizer]", group: ParamGroup, engine: Engine, params: Parameters, buffer: BufferOf
+        self,
+        rule: type[Rule],
+        group: ParamGroup,
+        engine: Engine,
+        params: Parameters,
+        buffers: StateBuffers,
     ) -> None:
         self.group = group
         self._rule = rule
         self._engine = engine
-        self._buffer = buffer
-        self._slices = _joined([params.slices[name] for name in group["params"]])
+        self._params = params
+        self._buffers = buffers
         self._chunk = steps_ahead(params.lanes)
         self._holds = False
         self._version = group.version
         self._expected: dict[str, Sequence[Any]] = {}
         self.t = 0
         self._row = self._rows = 0
-        self.stepper = self._make_stepper()
-
-    def restart(self, t: int, states: frozenset[str]) -> None:
-        """Go on after t steps that have left state of these names."""
-        self.t = t
-        self.stepper.live = states | {"p"}
-
-    def needed_states(self) -> frozenset[str]:
-        """Return the names of the state that the hyperparameters ask for."""
-        values = {name: _column([self.group[name]]) for name in self._floats()}
-        return self.stepper.needs(values, frozenset(self.group.forecasts)) - {"p"}
+        self._parts = self._make_parts()
 
     def __call__(self) -> None:
         self.t += 1
         self._row += 1
         if self._row >= self._rows or self._version != self.group.version or not self._as_expected():
             self._prepare()
-        self.stepper.run(self._row)
+        for part in self._parts:
+            part.stepper.run(self._row)
+
+    def state(self, parameter: str) -> dict[str, Any]:
+        """Return a parameter's state by name: ``step``, views `[B, *shape]`, and numbers `[B]`."""
+        stepper = self._part(parameter).stepper
+        numbers = stepper.numbers
+        return {"step": self.t} | {
+            name: numbers[name] if name in numbers else self._buffers.of(name, parameter)
+            for name in self._rule.states()
+            if name in numbers or name in stepper.live
+        }
+
+    def verify(self, state: Mapping[str, Any]) -> None:
+        """Raise StateError where the entries of a state_dict are not a state that this group can go on from."""
+        for part in self._parts:
+            self._verify_part(part, state)
+        steps = {name: state[name]["step"] for name in self.group["params"] if name in state}
+        for name, count in steps.items():
+            if len(steps) < len(self.group["params"]) or count != next(iter(steps.values())):
+                raise StateError(f"{self._rule.__name__}: {name} has another state than its group")
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Go on from verified entries of a state_dict."""
+        self.t = self._row = self._rows = 0
+        self._retrace()
+        for part in self._parts:
+            entries = [state.get(parameter, {"step": 0}) for parameter in part.members]
+            self.t = max([self.t, *(entry["step"] for entry in entries)])
+            numbers = part.stepper.program.numbers
+            for parameter, entry in zip(part.members, entries, strict=True):
+                for name in entry.keys() - {"step", *numbers}:
+                    self._buffers.of(name, parameter)[:] = self._params.arrays.array(entry[name])
+            if entries:
+                part.stepper.live = frozenset(entries[0].keys() - {"step", *numbers}) | {"p"}
+                part.stepper.numbers = {
+                    name: entries[0].get(name, np.zeros(self._params.lanes)) for name in numbers
+                }
+
+    def _verify_part(self, part: _Part, state: Mapping[str, Any]) -> None:
+        own, members = self._rule.__name__, [name for name in part.members if name in state]
+        if not members:
+            return
+        first = state[members[0]]
+        names, steps = frozenset(first) - {"step"}, first.get("step")
+        if type(steps) is not int or steps < 0:
+            raise StateError(f"{own}: step of {members[0]} is {steps!r}, not a count")
+        numbers = frozenset(part.stepper.program.numbers)
+        needed = self._needed(part.stepper) | numbers if steps else frozenset()
+        for name in sorted((names - {*self._rule.states()}) | (needed - names)):
+            is_missing = "is missing" if name in self._rule.states() else "is unknown"
+            raise StateError(f"{own}: the state {name!r} of {members[0]} {is_missing}")
+        for parameter in part.members:
+            entry = state.get(parameter, {})
+            if entry.get("step") != steps or frozenset(entry) != names | {"step"}:
+                raise StateError(f"{own}: {parameter} has another state than {members[0]}")
+            for name in names:
+                shape = (self._params.lanes,) if name in numbers else self._buffers.shape(name, parameter)
+                if np.shape(entry[name]) != shape:
+                    raise StateError(f"{own}: {name} of {parameter} is {np.shape(entry[name])}, not {shape}")
+
+    def _needed(self, stepper: Stepper) -> frozenset[str]:
+        """Return the names of the buffers that the hyperparameters ask for."""
+        values = {name: _column([self.group[name]]) for name in self._floats()}
+        return stepper.needs(values, frozenset(self.group.forecasts)) - {"p"}
 
     def _as_expected(self) -> bool:
         for name, expected in self._expected.items():
@@ -63,8 +130,7 @@ class GroupUpdate:
     def _prepare(self) -> None:
         if self._version != self.group.version:
             self._rule.validate_options(self.group)
-            if self._flags() != self._traced_flags:
-                self.stepper = self._make_stepper()
+            self._retrace()
         self._version = self.group.version
         self._expected = {name: self._forecast(*forecast) for name, forecast in self.group.forecasts.items()}
         self._row, self._rows = 0, min([self._chunk, *map(len, self._expected.values())])
@@ -72,7 +138,15 @@ class GroupUpdate:
             name: _column(self._expected.get(name, [self.group[name]])[: self._rows])
             for name in self._floats()
         }
-        self.stepper.prepare(self.t, self._rows, values, frozenset(self._expected))
+        for part in self._parts:
+            part.stepper.prepare(self.t, self._rows, values, frozenset(self._expected))
+
+    def _retrace(self) -> None:
+        """Follow the hyperparameters that are no floats: they choose another program."""
+        if self._flags() != self._traced_flags:
+            before, self._parts = self._parts, self._make_parts()
+            for old, new in zip(before, self._parts, strict=True):
+                new.stepper.numbers = {**new.stepper.numbers, **old.stepper.numbers}
 
     def _forecast(self, values: Sequence[Any], index: int) -> Sequence[Any]:
         return [values[index]] * self._chunk if self._holds else values[index : index + self._chunk]
@@ -84,9 +158,24 @@ class GroupUpdate:
         options = self._rule.options()
         return tuple((name, self.group[name]) for name, option in options.items() if not option.is_float)
 
-    def _make_stepper(self) -> Stepper:
-        self._traced_flags = self._flags()
-        return Stepper(self._rule.program(self._traced_flags), self._engine, self._buffer, self._slices)
+    def _part(self, parameter: str) -> _Part:
+        return next(part for part in self._parts if parameter in part.members)
+
+    def _make_parts(self) -> list[_Part]:
+        flags = self._traced_flags = self._flags()
+        members, buffers = self.group["params"], self._buffers
+        if not self._rule.per_tensor:
+            slices = _joined([self._params.slices[name] for name in members])
+            return [_Part(members, Stepper(self._rule.program(flags), self._engine, buffers.flat, slices))]
+        engine, dtype = TensorEngine(self._params.arrays.xp), str(self._params.data.dtype)
+        programs = {name: self._rule.program(flags, self._params.shapes[name], dtype) for name in members}
+        return [
+            _Part([name], Stepper(program, engine, self._tensors_of(name), [slice(None)]))
+            for name, program in programs.items()
+        ]
+
+    def _tensors_of(self, parameter: str) -> Callable[[str], Array]:
+        return lambda name: self._buffers.tensor(name, parameter)
 
 
 def _column(values: Sequence[Any]) -> Array:

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from optrun.kernels.program import node
 from optrun.kernels.trace import Symbol, apply
 
 
@@ -52,3 +53,23 @@ def lerp(start: Any, end: Any, weight: Any) -> Any:
     """Start + weight · (end - start), from the end that is nearer, so that weight 1 gives `end` itself."""
     difference = end - start
     return where(weight < 0.5, start + weight * difference, end - (1 - weight) * difference)
+
+
+def mean(x: Any, axis: int | None = None) -> Any:
+    """The mean over rows (axis -2), columns (axis -1) or, without an axis, all elements of each tensor."""
+    count = x.size if axis is None else x.shape[axis]
+    return total(x, axis) / float(count)
+
+
+def total(x: Any, axis: int | None = None) -> Any:
+    """The sum over an axis of each tensor, which stays with length 1, or over all elements."""
+    shape = [1] * x.ndim if axis is None else list(x.shape)
+    if axis is not None:
+        shape[axis] = 1
+    name = "" if axis is None else str(axis)
+    return Symbol(node("sum", x.node, name=name, is_array=True, shape=tuple(shape)))
+
+
+def norm(x: Any) -> Any:
+    """√Σ x² of each tensor: the Frobenius norm of a matrix."""
+    return sqrt(total(x * x))

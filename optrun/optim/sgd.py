@@ -1,15 +1,14 @@
-"""Stochastic gradient descent."""
+"""Stochastic gradient descent, plain, with momentum, and averaged."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
-from annotated_types import Ge, Le
 
 from optrun.errors import ConfigError
-from optrun.optim.ops import where
+from optrun.optim.ops import maximum, where
 from optrun.optim.optimizer import Optimizer
-from optrun.registry import NonNegative
+from optrun.registry import Fraction, NonNegative, Number
 
 
 class SGD(Optimizer):
@@ -23,19 +22,9 @@ class SGD(Optimizer):
     """
 
     @staticmethod
-    def update(
-        p: Any,
-        g: Any,
-        t: Any,
-        /,
-        momentum_buffer: Any,
-        *,
-        lr: NonNegative = 1e-3,
-        momentum: NonNegative = 0.0,
-        dampening: Annotated[float, Ge(0), Le(1)] = 0.0,
-        weight_decay: NonNegative = 0.0,
-        nesterov: bool = False,
-    ) -> None:
+    def update(p: Any, g: Any, t: Any, /, momentum_buffer: Any, *, lr: NonNegative = 1e-3, momentum: NonNegative = 0.0,
+               dampening: Fraction = 0.0, weight_decay: NonNegative = 0.0,
+               nesterov: bool = False) -> None:  # fmt: skip
         g = g + weight_decay * p
         moved = where(t == 1, g, momentum * momentum_buffer + (1 - dampening) * g)
         momentum_buffer[:] = where(momentum > 0, moved, 0.0)
@@ -49,3 +38,27 @@ class SGD(Optimizer):
             raise ConfigError("SGD: nesterov needs momentum > 0", field="momentum")
         if options["nesterov"] and np.any(np.asarray(options["dampening"]) != 0):
             raise ConfigError("SGD: nesterov needs dampening = 0", field="dampening")
+
+
+class ASGD(Optimizer):
+    """Averaged stochastic gradient descent, Polyak & Juditsky (1992), doi:10.1137/0330046, with a falling rate.
+
+        g ← g + w θ
+        θ ← (1 - λ ηₜ) θ - ηₜ g            η₁ = lr,  ηₜ₊₁ = lr / (1 + λ lr t)^α
+        θ̄ ← θ̄ + (θ - θ̄) / max(1, t - 1 - t0)
+
+    λ lambd, α alpha, w weight_decay; θ̄ is `ax`. A new rate counts one step late, as in torch.
+    """
+
+    average = "ax"
+
+    @staticmethod
+    def update(p: Any, g: Any, t: Any, /, ax: Any, eta: Number, *, lr: NonNegative = 1e-2, lambd: NonNegative = 1e-4,
+               alpha: NonNegative = 0.75, t0: NonNegative = 1e6, weight_decay: NonNegative = 0.0) -> None:  # fmt: skip
+        g = g + weight_decay * p
+        rate = where(t == 1, lr, eta)
+        p *= 1 - lambd * rate
+        p -= rate * g
+        mu = 1 / maximum(t - 1 - t0, 1.0)
+        ax[:] = where(mu == 1, p, ax + mu * (p - ax))
+        eta[:] = lr / (1 + lambd * lr * t) ** alpha

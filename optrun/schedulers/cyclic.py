@@ -2,20 +2,16 @@
 
 from collections.abc import Callable, Mapping
 from copy import copy
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
-from annotated_types import Ge, Le
 
 from optrun.arrays import Array, power
 from optrun.errors import ConfigError
-from optrun.registry import NonNegative, Positive, PositiveInt
+from optrun.registry import Fraction, NonNegative, Positive, PositiveInt
 from optrun.schedulers.annealing import Strategy, anneal
-from optrun.schedulers.closed_form import Fraction
 from optrun.schedulers.expression import Expression
 from optrun.schedulers.scheduler import LRScheduler
-
-Momentum = Annotated[float, Ge(0), Le(1)]
 
 
 class _Cycle(LRScheduler):
@@ -57,8 +53,8 @@ class CyclicLR(_Cycle):
         scale_fn: Expression | None = None,
         scale_mode: Literal["cycle", "iterations"] = "cycle",
         cycle_momentum: bool = True,
-        base_momentum: Momentum = 0.8,
-        max_momentum: Momentum = 0.9,
+        base_momentum: Fraction = 0.8,
+        max_momentum: Fraction = 0.9,
     ) -> Any:
         height = _height(t, step_size_up, step_size_down, mode, gamma, scale_fn, scale_mode)
         return base_lr + (max_lr - base_lr) * height
@@ -129,8 +125,8 @@ class OneCycleLR(_Cycle):
         pct_start: Fraction = 0.3,
         anneal_strategy: Strategy = "cos",
         cycle_momentum: bool = True,
-        base_momentum: Momentum = 0.85,
-        max_momentum: Momentum = 0.95,
+        base_momentum: Fraction = 0.85,
+        max_momentum: Fraction = 0.95,
         div_factor: Positive = 25.0,
         final_div_factor: Positive = 1e4,
         three_phase: bool = False,

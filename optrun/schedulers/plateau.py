@@ -6,8 +6,8 @@ from typing import Any, Literal
 import numpy as np
 
 from optrun.arrays import Array
-from optrun.registry import NonNegative
-from optrun.schedulers.closed_form import Count, Fraction
+from optrun.registry import Fraction, NonNegative
+from optrun.schedulers.closed_form import Count
 from optrun.schedulers.heard import counts, listed, numbers
 from optrun.schedulers.scheduler import LRScheduler
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from pydantic import BaseModel
@@ -64,12 +65,17 @@ class Pack:
         """Yield each step from ``start`` and its loss `[B]`; the update is made when the next step is asked for."""
         problem, params, grads = self.problem, self.params, self.params.grads
         optimizer, schedulers, batches = self.optimizer, self.schedulers, self.batches
+        needs_closure = optimizer.needs_closure
+        needs_metrics = any(scheduler.needs_metrics for scheduler in schedulers)
         for t in range(start, self.steps):
             loss = problem.loss_and_grad(params, grads, batches[t])
             yield t, loss
-            optimizer.step()
+            metrics = self.arrays.to_host(loss).copy() if needs_metrics else None
+            optimizer.step(
+                partial(problem.loss_and_grad, params, grads, batches[t]) if needs_closure else None
+            )
             for scheduler in schedulers:
-                scheduler.step(self.arrays.to_host(loss) if scheduler.needs_metrics else None)
+                scheduler.step(metrics)
 
     def state(self) -> tuple[dict[str, Array], "PackState"]:
         """Return what resuming needs: arrays by name, and the rest."""

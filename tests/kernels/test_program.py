@@ -6,7 +6,8 @@ import pytest
 from optrun.kernels.fold import Known, fold, live_variables
 from optrun.kernels.lower import lower
 from optrun.kernels.numpy_engine import NumpyEngine
-from optrun.kernels.trace import coefficients_of, trace
+from optrun.kernels.program import coefficients_of, evaluate
+from optrun.kernels.trace import trace
 from optrun.optim import ops
 
 OLD = {
@@ -62,8 +63,6 @@ def by_engine(rule, h, t, known=None):
     program = trace(rule, ("a", "b"), ("h",), {})
     outputs = fold(program, known or {}, program.outputs.keys())
     coefficients = coefficients_of(program.outputs)
-    from optrun.kernels.trace import evaluate
-
     values = {"h": np.full((1, 1), h)}
     numbers = [evaluate(each, np.full((1, 1), float(t)), values, {}) for each in coefficients]
     buffers = {name: np.array([value]) for name, value in OLD.items()}

@@ -1,5 +1,6 @@
 """What every optimizer promises, for whatever is registered."""
 
+import contextlib
 import itertools
 
 import numpy as np
@@ -19,20 +20,42 @@ RULES = [optimizers.find(name) for name in optimizers]
 VARIANTS = [(rule, options) for rule in RULES for options in variants(rule)]
 EVERY_RULE = pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
 EVERY_VARIANT = pytest.mark.parametrize(("rule", "options"), VARIANTS, ids=str)
+
+
+def needs_lanes(rule):
+    if not rule.batched:
+        pytest.skip(f"{rule.__name__} has one lane")
+
+
+def needs_groups(rule):
+    if not rule.batched:
+        pytest.skip(f"{rule.__name__} has one group")
+
+
 EVERY_DTYPE = pytest.mark.parametrize("dtype", ["float32", "float64"])
 SHAPES = {"a.weight": (3, 5), "a.bias": (5,), "b.weight": (5, 2), "b.bias": (2,)}
 STEPS = 12
 
 
-def parameters(rng, lanes=1, dtype="float64", lane_fast=False):
-    params = Parameters(SHAPES, lanes=lanes, arrays=Arrays(dtype=dtype), lane_fast=lane_fast)
+def accepted(rule):
+    """Return the shapes of those parameters that the rule takes: Muon's are matrices."""
+    shapes = {}
+    for name, shape in SHAPES.items():
+        with contextlib.suppress(ConfigError):
+            rule.validate_parameter(name, shape)
+            shapes[name] = shape
+    return shapes
+
+
+def parameters(rng, rule=Optimizer, lanes=1, dtype="float64", lane_fast=False):
+    params = Parameters(accepted(rule), lanes=lanes, arrays=Arrays(dtype=dtype), lane_fast=lane_fast)
     params.data[:] = rng.normal(size=params.data.shape)
     return params
 
 
-def gradients(rng, lanes=1, steps=STEPS):
+def gradients(rng, rule=Optimizer, lanes=1, steps=STEPS):
     """Gradients in which zeros, -0.0 and denormal numbers occur."""
-    found = rng.normal(size=(steps, lanes, 32))
+    found = rng.normal(size=(steps, lanes, parameters(rng, rule).size))
     found[rng.random(found.shape) < 0.1] = 0.0
     found[rng.random(found.shape) < 0.1] = -0.0
     found[rng.random(found.shape) < 0.05] *= 1e-310
@@ -40,10 +63,17 @@ def gradients(rng, lanes=1, steps=STEPS):
 
 
 def stepped(optimizer, grads):
+    params = optimizer.params
+
+    def bowl():
+        """A quadratic whose gradient where all parameters are 0 is the given one."""
+        params.grad[:] = grad + 0.5 * params.data
+        return float((grad * params.data + 0.25 * params.data**2).sum())
+
     with np.errstate(all="ignore"):  # 0 / 0 where eps is 0, and NaN where a test wants it
         for grad in grads:
-            optimizer.params.grad[:] = grad
-            optimizer.step()
+            params.grad[:] = grad
+            optimizer.step(bowl if optimizer.needs_closure else None)
     return optimizer
 
 
@@ -61,7 +91,10 @@ def per_lane(rule, options, lanes, rng):
         if not option.is_float:
             continue
         centre = options.get(name, option.default)
-        values[name] = np.full(lanes, centre) * rng.uniform(0.8, 1.0, lanes)
+        factor = rng.uniform(0.8, 1.0, lanes)
+        moved = np.full(lanes, centre) * factor
+        holds = all(bound.holds(moved).all() for bound in option.bounds)
+        values[name] = moved if holds else np.full(lanes, centre) / factor
         zeros = np.where(rng.random(lanes) < 0.4, 0.0, values[name])
         try:
             rule.validate_options(
@@ -78,16 +111,17 @@ def per_lane(rule, options, lanes, rng):
 @EVERY_DTYPE
 @pytest.mark.parametrize("lane_fast", [False, True])
 def test_a_lane_has_the_bits_of_its_solo_run(rule, options, dtype, lane_fast, rng):
+    needs_lanes(rule)
     lanes = 17
     values = per_lane(rule, options, lanes, rng)
-    params, grads = parameters(rng, lanes, dtype, lane_fast), gradients(rng, lanes)
+    params, grads = parameters(rng, rule, lanes, dtype, lane_fast), gradients(rng, rule, lanes)
     params.data[:, ::7] = np.array([np.inf, -0.0, 0.0])[rng.integers(0, 3, params.data[:, ::7].shape)]
     grads[3, :, 1::7] = -np.inf
     grads[5:, 3] = np.nan
     start = params.data.copy()
     together = stepped(rule(params, **{**options, **values}), grads)
     for lane in range(lanes):
-        solo = parameters(rng, 1, dtype)
+        solo = parameters(rng, rule, 1, dtype)
         solo.data[:] = start[lane]
         own = {name: value[lane] for name, value in values.items()}
         stepped(rule(solo, **{**options, **own}), grads[:, lane])
@@ -159,12 +193,13 @@ def test_a_lane_of_any_rule_has_its_solo_bits(seed):
 @EVERY_VARIANT
 @EVERY_DTYPE
 def test_tiles_change_no_bit(rule, options, dtype, rng):
-    grads = gradients(rng, lanes=4)
-    start = parameters(rng, 4, dtype).data
+    lanes = 4 if rule.batched else 1
+    grads = gradients(rng, rule, lanes)
+    start = parameters(rng, rule, lanes, dtype).data
     found = []
     for tile_bytes in (8, 40, 200, 1000, 1 << 20):
         for lane_fast in (False, True):
-            params = parameters(rng, 4, dtype, lane_fast)
+            params = parameters(rng, rule, lanes, dtype, lane_fast)
             params.data[:] = start
             found.append(bits(stepped(rule(params, engine=NumpyEngine(tile_bytes), **options), grads)))
     assert all(each == found[0] for each in found)
@@ -172,17 +207,18 @@ def test_tiles_change_no_bit(rule, options, dtype, rng):
 
 @EVERY_VARIANT
 def test_groups_have_the_bits_of_optimizers_of_their_own(rule, options, rng):
-    grads, start = gradients(rng), parameters(rng).data
-    chosen = [{"params": "a.*", "lr": 0.03}, {"params": ["*.weight", "b.bias"], "lr": 0.5}]
-    for order in (list(SHAPES), sorted(SHAPES)):
-        grouped = Parameters({name: SHAPES[name] for name in order}, arrays=Arrays(dtype="float64"))
+    needs_groups(rule)
+    grads, start, shapes = gradients(rng, rule), parameters(rng, rule).data, accepted(rule)
+    chosen = [{"params": "a.*", "lr": 0.03}, {"params": "b.*", "lr": 0.5}]
+    for order in (list(shapes), sorted(shapes)):
+        grouped = Parameters({name: shapes[name] for name in order}, arrays=Arrays(dtype="float64"))
         whole = {name: grouped.slices[name] for name in order}
         grouped.data[:] = start
-        optimizer = rule(grouped, [chosen[0], {**chosen[1], "params": "b.*"}], **options)
+        optimizer = rule(grouped, chosen, **options)
         stepped(optimizer, grads)
         for lr, letter in ((0.03, "a"), (0.5, "b")):
             alone = Parameters(
-                {name: shape for name, shape in SHAPES.items() if name[0] == letter},
+                {name: shape for name, shape in shapes.items() if name[0] == letter},
                 arrays=Arrays(dtype="float64"),
             )
             for name in alone:
@@ -199,15 +235,15 @@ def test_groups_have_the_bits_of_optimizers_of_their_own(rule, options, rng):
 @EVERY_VARIANT
 @EVERY_DTYPE
 def test_a_loaded_state_goes_on_as_if_nothing_had_happened(rule, options, dtype, rng):
-    grads = gradients(rng)
-    params = parameters(rng, dtype=dtype)
+    grads = gradients(rng, rule)
+    params = parameters(rng, rule, dtype=dtype)
     start = params.data.copy()
     whole = stepped(rule(params, **options), grads)
     for stop in (0, 1, 5):
-        first = parameters(rng, dtype=dtype)
+        first = parameters(rng, rule, dtype=dtype)
         first.data[:] = start
         before = stepped(rule(first, **options), grads[:stop])
-        second = parameters(rng, dtype=dtype)
+        second = parameters(rng, rule, dtype=dtype)
         second.data[:] = first.data
         after = rule(second, lr=0.9)
         after.load_state_dict(before.state_dict())
@@ -216,42 +252,52 @@ def test_a_loaded_state_goes_on_as_if_nothing_had_happened(rule, options, dtype,
 
 @EVERY_VARIANT
 def test_a_state_dict_is_a_copy(rule, options, rng):
-    optimizer = stepped(rule(parameters(rng), **options), gradients(rng))
+    optimizer = stepped(rule(parameters(rng, rule), **options), gradients(rng, rule))
     saved, before = optimizer.state_dict(), bits(optimizer)
     for entry in saved["state"].values():
         for name in entry.keys() - {"step"}:
             entry[name][:] = 7
     saved["param_groups"][0]["params"].clear()
     assert bits(optimizer) == before
-    assert optimizer.param_groups[0]["params"] == list(SHAPES)
+    assert optimizer.param_groups[0]["params"] == list(accepted(rule))
 
 
 @EVERY_RULE
 def test_maximize_descends_the_negated_gradient(rule, rng):
-    up, down = parameters(rng), parameters(rng)
+    up, down = parameters(rng, rule), parameters(rng, rule)
     down.data[:] = up.data
-    grads = gradients(rng)
-    stepped(rule(up, maximize=True), grads)
-    stepped(rule(down), -grads)
+    ascending, descending = rule(up, maximize=True), rule(down)
+    for grad in gradients(rng, rule):
+        for sign, optimizer in ((1.0, ascending), (-1.0, descending)):
+
+            def line(sign=sign, params=optimizer.params, grad=grad):
+                params.grad[:] = sign * grad
+                return sign * float((grad * params.data).sum())
+
+            optimizer.step(line)
     assert up.data.tobytes() == down.data.tobytes()
 
 
 @EVERY_RULE
 def test_every_hyperparameter_out_of_bounds_is_refused_wherever_it_comes_from(rule, rng):
+    lanes = 2 if rule.batched else 1
     for option in rule.options().values():
         for bound in option.bounds:
             beyond = {"≥": bound.limit - 1, ">": bound.limit, "≤": bound.limit + 1, "<": bound.limit}[
                 bound.sign
             ]
-            optimizer = rule(parameters(rng, lanes=2))
+            optimizer = rule(parameters(rng, rule, lanes))
             for refused in (
-                lambda value: rule(parameters(rng, lanes=2), **{option.name: value}),  # noqa: B023
-                lambda value: rule(parameters(rng, lanes=2), [{"params": "*", option.name: value}]),  # noqa: B023
+                lambda value: rule(parameters(rng, rule, lanes), **{option.name: value}),  # noqa: B023
+                lambda value: rule(parameters(rng, rule, lanes), [{"params": "*", option.name: value}]),  # noqa: B023
                 lambda value: optimizer.param_groups[0].update({option.name: value}),  # noqa: B023
                 lambda value: optimizer.param_groups[0].__setitem__(option.name, value),  # noqa: B023
             ):
-                for value in (beyond, np.array([option.default, beyond])):
-                    with pytest.raises(ConfigError, match=f"{rule.__name__}: {option.name} must be") as error:
+                for value in (beyond, np.array([option.default, beyond][-lanes:])):
+                    words = "must be" if option.is_float else "nput should be"
+                    with pytest.raises(
+                        ConfigError, match=f"{rule.__name__}: {option.name}:? .*{words}"
+                    ) as error:
                         refused(value)
                     assert error.value.field == option.name
 
@@ -260,39 +306,42 @@ def test_every_hyperparameter_out_of_bounds_is_refused_wherever_it_comes_from(ru
 @pytest.mark.parametrize("value", [True, "1e-3", None, np.nan, np.inf, [1e-3, 1e-3, 1e-3], {}])
 def test_a_rate_that_is_no_number_is_refused(rule, value, rng):
     with pytest.raises(ConfigError, match="lr must be"):
-        rule(parameters(rng, lanes=2), lr=value)
+        rule(parameters(rng, rule), lr=value)
 
 
 @EVERY_RULE
 def test_an_unknown_hyperparameter_is_refused_with_the_nearest_one(rule, rng):
-    with pytest.raises(
-        ConfigError, match="unknown hyperparameter 'weight_decy'. Did you mean 'weight_decay'"
-    ):
-        rule(parameters(rng), weight_decy=0.1)
+    for name in rule.options():
+        with pytest.raises(ConfigError, match=f"unknown hyperparameter '{name}z'.*Did you mean"):
+            rule(parameters(rng, rule), **{f"{name}z": 0.1})
     with pytest.raises(ConfigError, match="unknown hyperparameter 'lrr'"):
-        rule(parameters(rng), [{"params": "*", "lrr": 0.1}])
+        rule(parameters(rng, rule), [{"params": "*", "lrr": 0.1}])
     with pytest.raises(ConfigError, match="maximize"):
-        rule(parameters(rng), maximize=1)
+        rule(parameters(rng, rule), maximize=1)
 
 
 @EVERY_RULE
 def test_a_closure_is_called_before_the_step_and_its_loss_returned(rule, rng):
-    params = parameters(rng)
+    params, losses = parameters(rng, rule), []
     optimizer, before = rule(params), params.data.copy()
 
     def closure():
-        assert params.data.tobytes() == before.tobytes()
+        assert losses or params.data.tobytes() == before.tobytes()
         params.grad[:] = 1
-        return 42.0
+        losses.append(42.0 + len(losses))
+        return losses[-1]
 
     assert optimizer.step(closure) == 42.0
+    assert rule.needs_closure or len(losses) == 1
     assert params.data.tobytes() != before.tobytes()
 
 
 @EVERY_RULE
 def test_the_gradient_is_only_read(rule, rng):
-    params, grads = parameters(rng), gradients(rng)
-    optimizer = rule(params, weight_decay=0.1)
+    if rule.needs_closure:
+        pytest.skip(f"{rule.__name__} asks the closure for gradients")
+    params, grads = parameters(rng, rule), gradients(rng, rule)
+    optimizer = rule(params, **({"weight_decay": 0.1} if "weight_decay" in rule.options() else {}))
     for grad in grads:
         params.grad[:] = grad
         optimizer.step()
@@ -400,8 +449,8 @@ def test_a_forged_state_is_refused_and_nothing_changed(forge, rng):
 
 @EVERY_VARIANT
 def test_a_loaded_state_is_saved_again_as_it_was(rule, options, rng):
-    first = stepped(rule(parameters(rng), **options), gradients(rng))
-    second = rule(parameters(rng))
+    first = stepped(rule(parameters(rng, rule), **options), gradients(rng, rule))
+    second = rule(parameters(rng, rule))
     second.load_state_dict(first.state_dict())
     again = second.state_dict()
     for parameter, entry in first.state_dict()["state"].items():
@@ -412,11 +461,11 @@ def test_a_loaded_state_is_saved_again_as_it_was(rule, options, rng):
 
 @EVERY_RULE
 def test_a_fresh_state_makes_an_optimizer_fresh(rule, rng):
-    fresh = rule(parameters(rng))
-    used = stepped(rule(parameters(rng)), gradients(rng))
+    fresh = rule(parameters(rng, rule))
+    used = stepped(rule(parameters(rng, rule)), gradients(rng, rule))
     used.load_state_dict(fresh.state_dict())
     used.params.data[:] = fresh.params.data
-    grads = gradients(rng)
+    grads = gradients(rng, rule)
     assert bits(stepped(used, grads)) == bits(stepped(fresh, grads))
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from optrun.arrays import Array, Arrays, Parameters
 from optrun.errors import ConfigError
 from optrun.optim import Optimizer
-from optrun.registry import optimizers
+from optrun.registry import Option, optimizers
 
 STEPS = 200
 LR = 1e-2
@@ -38,11 +38,7 @@ GRADIENTS = {gradient.__name__: gradient for gradient in (quadratic, banana, noi
 def variants(rule: type[Optimizer]) -> Iterator[dict[str, Any]]:
     """Yield the defaults, each flag alone, all floats moved, and all floats moved with each flag."""
     options = rule.options()
-    moved = {
-        name: option.default * 0.9 if option.default else 0.1
-        for name, option in options.items()
-        if option.is_float and name != "lr"
-    }
+    moved = {name: _moved(option) for name, option in options.items() if option.is_float and name != "lr"}
     flags: list[dict[str, Any]] = [
         {},
         *({name: True} for name, option in options.items() if option.type is bool),
@@ -56,6 +52,12 @@ def variants(rule: type[Optimizer]) -> Iterator[dict[str, Any]]:
             except ConfigError:
                 continue
             yield {"lr": LR, **flag, **chosen}
+
+
+def _moved(option: Option) -> float:
+    """Return a value of a hyperparameter near its default, within its bounds."""
+    value = option.default * 0.9 if option.default else 0.1
+    return float(value if all(bound.holds(value) for bound in option.bounds) else option.default * 1.1)
 
 
 def cases() -> list[tuple[str, dict[str, Any], str]]:

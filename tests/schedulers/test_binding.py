@@ -93,13 +93,14 @@ def test_every_float_of_every_optimizer_can_be_scheduled(name):
     rule: type[Optimizer] = optimizers.find(name)
     for option in rule.options().values():
         if option.is_float:
-            optimizer = rule(Parameters.of({"x": np.ones(3)}))
+            optimizer = rule(Parameters.of({"x": np.ones((3, 2))}))
             base = optimizer.param_groups[0][option.name]
-            scheduler = ConstantLR(optimizer, factor=0.5, total_iters=2, hyperparameter=option.name)
+            factor = 0.9 if all(bound.holds(base * 0.9) for bound in option.bounds) else 1.1
+            scheduler = LambdaLR(optimizer, f"{factor} if t < 2 else 1", hyperparameter=option.name)
             for step in range(4):
-                assert optimizer.param_groups[0][option.name] == base * (0.5 if step < 2 else 1)
+                assert optimizer.param_groups[0][option.name] == base * (factor if step < 2 else 1)
                 optimizer.params.grad[:] = 1
-                optimizer.step()
+                optimizer.step((lambda: np.zeros(1)) if optimizer.needs_closure else None)
                 scheduler.step()
 
 

@@ -25,11 +25,14 @@ STEPS = 60
 
 
 def config(optimizer="Adam", **more):
+    has_groups = optimizers.find(optimizer).batched
+    bias = optimizer != "Muon"
+    groups = [{"params": "*bias" if bias else "layer2*", "lr": 0.02}] if has_groups else []
     return from_mapping(
         {
             "name": "resumed",
-            "problem": {"name": "mlp", "data": "iris", "hidden": [4], "batch_size": 32},
-            "optimizer": {"name": optimizer, "lr": 0.01, "param_groups": [{"params": "*bias", "lr": 0.02}]},
+            "problem": {"name": "mlp", "data": "iris", "hidden": [4], "batch_size": 32, "bias": bias},
+            "optimizer": {"name": optimizer, "lr": 0.01, "param_groups": groups},
             "scheduler": {"name": "CosineAnnealingLR", "T_max": STEPS},
             "steps": STEPS,
             "record": {"every": 2, "metrics": ["grad_norm", "update_norm"]},

@@ -1,0 +1,147 @@
+"""The curvature that L-BFGS gathers, and its steps on flat parameters."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from optrun.arrays import Array, Parameters
+from optrun.errors import StateError
+from optrun.optim.param_group import ParamGroup
+from optrun.optim.rule import Rule
+
+LEAST_CURVATURE = 1e-10
+
+
+class Memory:
+    """What L-BFGS remembers: the last pairs y, s, and the last gradient, direction and step."""
+
+    def __init__(self) -> None:
+        self.n_iter = 0
+        self.t = 0.0
+        self.d: Array = np.empty(0)
+        self.prev_flat_grad: Array = np.empty(0)
+        self.old_dirs: list[Array] = []
+        self.old_stps: list[Array] = []
+        self.ro: list[float] = []
+
+    def direction(self, g: Array, history_size: int) -> Array:
+        """Return -H g after adding the pair that has led to this gradient; two loops over the pairs."""
+        self.n_iter += 1
+        if not self.d.size:
+            return -g
+        y, s = g - self.prev_flat_grad, self.d * self.t
+        if dot(y, s) > LEAST_CURVATURE:
+            self.old_dirs = [*self.old_dirs, y][-history_size:]
+            self.old_stps = [*self.old_stps, s][-history_size:]
+            self.ro = [*self.ro, 1.0 / dot(y, s)][-history_size:]
+        pairs = list(zip(self.old_dirs, self.old_stps, self.ro, strict=True))
+        d = -g
+        weights = []
+        for y, s, rho in reversed(pairs):
+            weights.append(dot(s, d) * rho)
+            d = d - weights[-1] * y
+        if pairs:
+            y, s, rho = pairs[-1]
+            d = d * (1.0 / rho / dot(y, y))
+        for (y, s, rho), weight in zip(pairs, reversed(weights), strict=True):
+            d = d + (weight - dot(y, d) * rho) * s
+        return d
+
+
+class ClosureUpdate:
+    """The steps of a rule that evaluates the loss itself: its parameters, in one lane, are one vector `[n]`."""
+
+    def __init__(self, rule: type[Rule], group: ParamGroup, params: Parameters) -> None:
+        self.group = group
+        self.t = 0
+        self.memory = Memory()
+        self._rule = rule
+        self._params = params
+        self._size = sum(params.grads[name].size for name in group["params"])
+
+    def __call__(self, closure: Callable[[], Any]) -> Any:
+        """Take a step and return what the closure returned where the step began."""
+        losses: list[Any] = []
+        sign = -1.0 if self.group["maximize"] else 1.0
+
+        def evaluate(p: Array) -> tuple[float, Array]:
+            self._scatter(p)
+            loss = closure()
+            losses.append(loss if np.isscalar(loss) else self._params.arrays.to_host(loss).copy())
+            return sign * float(np.ravel(losses[-1])[0]), sign * self._gathered(self._params.grads)
+
+        options = {name: self.group[name] for name in self._rule.options() if name != "maximize"}
+        moved: Any = self._rule.update(self._gathered(self._params), evaluate, self.memory, **options)
+        self._scatter(moved)
+        self.t += 1
+        return losses[0]
+
+    def state(self, parameter: str) -> dict[str, Any]:
+        """Return a parameter's state by name: ``step``, and with the first one all that is remembered."""
+        if parameter != self.group["params"][0]:
+            return {"step": self.t}
+        to_host = self._params.arrays.to_host
+        arrays = {
+            name: np.array([[to_host(each) for each in value] if isinstance(value, list) else to_host(value)])
+            for name, value in vars(self.memory).items()
+            if np.size(value)
+        }
+        return {"step": self.t, **arrays}
+
+    def verify(self, state: Mapping[str, Any]) -> None:
+        """Raise StateError where the entries of a state_dict are not a state that this group can go on from."""
+        own, names = self._rule.__name__, self.group["params"]
+        steps = {name: state[name].get("step") for name in names if name in state}
+        if not steps:
+            return
+        counts = list(steps.values())
+        if len(steps) < len(names) or any(
+            type(each) is not int or each != counts[0] or each < 0 for each in counts
+        ):
+            raise StateError(f"{own}: the steps of its parameters are {steps}, not one count for all")
+        entry = {name: np.shape(value) for name, value in state[names[0]].items() if name != "step"}
+        pairs = entry.get("old_dirs", (1, 0))[1:2]
+        vector, stack = (1, self._size), (1, *pairs, self._size)
+        shapes: dict[str, tuple[int, ...]] = {"n_iter": (1,), "t": (1,)}
+        shapes |= {name: vector for name in ("d", "prev_flat_grad") if "d" in entry}
+        shapes |= {"old_dirs": stack, "old_stps": stack, "ro": stack[:-1]} if pairs[0] else {}
+        for name in sorted({*entry, *shapes}):
+            if entry.get(name) != shapes.get(name):
+                raise StateError(f"{own}: {name} of {names[0]} is {entry.get(name)}, not {shapes.get(name)}")
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Go on from verified entries of a state_dict."""
+        first = state.get(self.group["params"][0], {"step": 0})
+        self.t = first["step"]
+        self.memory = Memory()
+        for name in first.keys() - {"step"}:
+            value = np.asarray(first[name])[0]
+            if name in ("n_iter", "t", "ro"):
+                setattr(self.memory, name, value.tolist())
+                continue
+            array = self._params.arrays.array(value)
+            setattr(self.memory, name, list(array) if array.ndim > 1 else array)
+
+    def _gathered(self, tensors: Mapping[str, Array]) -> Array:
+        """Return a copy of the first lane of the group's tensors as a vector."""
+        parts = [tensors[name][0].reshape(-1) for name in self.group["params"]]
+        joined: Array = self._params.arrays.xp.concatenate(parts)
+        return joined
+
+    def _scatter(self, values: Array) -> None:
+        at = 0
+        for name in self.group["params"]:
+            tensor = self._params[name][0]
+            tensor[...] = values[at : at + tensor.size].reshape(tensor.shape)
+            at += tensor.size
+
+
+def dot(x: Array, y: Array) -> float:
+    """Return xᵀy, added pairwise: a BLAS on many threads would give other bits."""
+    return float((x * y).sum())
+
+
+def largest(x: Array) -> float:
+    """Return the largest magnitude of the elements."""
+    return float(abs(x).max()) if x.size else 0.0

@@ -1,0 +1,90 @@
+"""L-BFGS, a quasi-Newton method that evaluates the loss itself."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+from optrun.arrays import Array
+from optrun.errors import ConfigError
+from optrun.optim.curvature import ClosureUpdate, Memory, dot, largest
+from optrun.optim.line_search import Point, strong_wolfe
+from optrun.optim.optimizer import Optimizer
+from optrun.optim.param_group import ParamGroup
+from optrun.registry import NonNegative, PositiveInt
+
+
+class LBFGS(Optimizer):
+    """Limited-memory BFGS, Nocedal (1980), doi:10.1090/S0025-5718-1980-0572855-7, in the form in which torch has it.
+
+        d = -H g,  H the inverse Hessian by the last pairs y = g′ - g, s = θ′ - θ with yᵀs > 10⁻¹⁰
+        θ ← θ + α d,  α = lr, at first lr · min(1, 1/‖g‖₁);  with strong_wolfe α is searched from there
+
+    A step makes up to max_iter such moves. It ends sooner after max_eval evaluations (5/4 max_iter where it is null),
+    where |g| ≤ tolerance_grad everywhere, and where a move or the loss changes by less than tolerance_change.
+
+    There is one lane, and one group of parameters; a step needs the closure.
+    """
+
+    batched = False
+    needs_closure = True
+
+    @staticmethod
+    def update(p: Array, evaluate: Callable[[Array], tuple[float, Array]], memory: Memory, /, *, lr: NonNegative = 1.0,
+               max_iter: PositiveInt = 20, max_eval: PositiveInt | None = None, tolerance_grad: NonNegative = 1e-7,
+               tolerance_change: NonNegative = 1e-9, history_size: PositiveInt = 100,
+               line_search_fn: Literal["strong_wolfe"] | None = None) -> Array:  # fmt: skip
+        max_eval = max_iter * 5 // 4 if max_eval is None else max_eval
+        loss, g = evaluate(p)
+        evaluations, moves = 1, 0
+        while largest(g) > tolerance_grad:
+            d = memory.direction(g, history_size)
+            step = lr * min(1.0, 1.0 / float(abs(g).sum())) if memory.n_iter == 1 else lr
+            memory.d, memory.t, memory.prev_flat_grad = d, step, g
+            here = Point(0.0, loss, g, dot(g, d))
+            if here.slope > -tolerance_change:
+                break
+
+            def ahead(step: float, p: Array = p, d: Array = d) -> Point[Array]:
+                loss, g = evaluate(p + step * d)
+                return Point(step, loss, g, dot(g, d))
+
+            moves += 1
+            if line_search_fn is not None:
+                there, count = strong_wolfe(
+                    ahead, here, step, largest(d), tolerance_change, max_eval - evaluations
+                )
+                evaluations += count
+            elif moves < max_iter:
+                there = ahead(step)
+                evaluations += 1
+            else:
+                return p + step * d  # nobody asks for the loss there
+            p = p + there.step * d
+            memory.t, loss, g = there.step, there.loss, there.grad
+            if (
+                moves == max_iter
+                or evaluations >= max_eval
+                or largest(d * there.step) <= tolerance_change
+                or abs(loss - here.loss) < tolerance_change
+            ):
+                break
+        return p
+
+    def add_param_group(self, group: Mapping[str, Any]) -> None:
+        """Add the group of parameters; ConfigError where there is one."""
+        if self.param_groups:
+            raise ConfigError("LBFGS: there is one group of parameters", field="param_groups")
+        super().add_param_group(group)
+
+    @classmethod
+    def states(cls) -> tuple[str, ...]:
+        """Return the names of the state, all of which is kept with the first parameter."""
+        return tuple(vars(Memory()))
+
+    def _update_of(self, group: ParamGroup) -> ClosureUpdate:
+        return ClosureUpdate(type(self), group, self.params)
+
+    def _step(self, closure: Callable[[], Any] | None = None) -> Any:
+        if closure is None:
+            raise ConfigError("LBFGS: step needs a closure that computes the gradients and returns the loss")
+        (update,) = self._updates
+        return update(closure)

@@ -1,0 +1,51 @@
+"""Where the state of a rule lies."""
+
+from optrun.arrays import Array, Parameters
+from optrun.optim.rule import Rule
+
+
+class StateBuffers:
+    """The state of a rule, allocated where it is asked for: flat like the parameters, or a tensor for each of them."""
+
+    def __init__(self, rule: type[Rule], params: Parameters) -> None:
+        self._rule = rule
+        self._params = params
+        self._flat: dict[str, Array] = {"p": params.data, "g": params.grad}
+        self._tensors: dict[tuple[str, str], Array] = {}
+
+    def flat(self, name: str) -> Array:
+        """Return the buffer `[B, P]` of this name."""
+        if name not in self._flat:
+            self._flat[name] = self._params.zeros()
+        return self._flat[name]
+
+    def tensor(self, name: str, parameter: str) -> Array:
+        """Return the buffer `[B, *shape]` of this name that belongs to a parameter, or the parameter itself."""
+        if name in ("p", "g"):
+            return (self._params if name == "p" else self._params.grads)[parameter]
+        if (name, parameter) not in self._tensors:
+            shape = self.shape(name, parameter)
+            self._tensors[name, parameter] = self._params.arrays.xp.zeros(shape, self._params.data.dtype)
+        return self._tensors[name, parameter]
+
+    def of(self, name: str, parameter: str) -> Array:
+        """Return the view of a parameter's state."""
+        if self._rule.per_tensor:
+            return self.tensor(name, parameter)
+        return self._params.split(self.flat(name))[parameter]
+
+    def shape(self, name: str, parameter: str) -> tuple[int, ...]:
+        """Return the shape of a parameter's state, lanes first."""
+        shape = self._params.shapes[parameter]
+        return (
+            self._params.lanes,
+            *(self._rule.state_shapes(shape)[name] if self._rule.per_tensor else shape),
+        )
+
+    def clear(self) -> None:
+        """Set all state to zero."""
+        for name, buffer in self._flat.items():
+            if name not in ("p", "g"):
+                buffer[:] = 0
+        for buffer in self._tensors.values():
+            buffer[:] = 0
