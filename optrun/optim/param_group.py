@@ -67,7 +67,8 @@ class ParamGroup(MutableMapping[str, Any]):
             return
         if name == "params":
             raise ConfigError(f"{self._owner}: the parameters of a group cannot be changed", field=name)
-        own = name if name in self.options else name.removeprefix(INITIAL)
+        scheduled = name.removeprefix(INITIAL)
+        own = scheduled if name not in self.options and scheduled in self.options else name
         option = option_named(own, self.options, self._tuples, self._owner)
         self._values[name] = checked(option, value, self.lanes, self._owner)
         self.forecasts.pop(name, None)
