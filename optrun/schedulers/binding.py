@@ -88,6 +88,9 @@ class Binding:
         self._rows = 0
         self._table: list[tuple[Group, str, Sequence[Any]]] = []
 
+    def __str__(self) -> str:
+        return self._name
+
     @property
     def lanes(self) -> int:
         """The number of lanes."""
@@ -136,7 +139,8 @@ class Binding:
                     )
                 if group.schedules.get(name, self) is not self:
                     raise ConfigError(
-                        f"{self._name}: {name} has a schedule already, and would be cycled", field=field
+                        f"{self._name}: {name} has a schedule already, {group.schedules[name]}, and would be cycled",
+                        field=field,
                     )
                 targets.append((group, name, schedule))
         return targets
@@ -150,16 +154,19 @@ class Binding:
             what = "is no float and cannot be scheduled" if name in options else "is no hyperparameter"
             raise ConfigError(f"{self._name}: {name!r} {what}.{hint}", field="hyperparameter")
         chosen = range(len(groups)) if self._chosen is None else self._chosen
+        if not chosen:
+            raise ConfigError(f"{self._name}: the list of groups is empty", field="groups")
         for index in chosen:
             if not 0 <= index < len(groups):
                 raise ConfigError(
                     f"{self._name}: there is no group {index}; they are 0 … {len(groups) - 1}", field="groups"
                 )
-        free = [index for index in chosen if groups[index].schedules.get(name, self) is self]
-        if not free or (self._chosen is not None and len(free) < len(self._chosen)):
+        taken = [index for index in chosen if groups[index].schedules.get(name, self) is not self]
+        free = [index for index in chosen if index not in taken]
+        if not free or (taken and self._chosen is not None):
             raise ConfigError(
-                f"{self._name}: {name} has a scheduler already; combine them in a SequentialLR or a "
-                "ChainedScheduler, whose members are made without the optimizer",
+                f"{self._name}: {name} has a scheduler already, {groups[taken[0]].schedules[name]}; combine them "
+                "in a SequentialLR or a ChainedScheduler, whose members are made without the optimizer",
                 field=name,
             )
         return free

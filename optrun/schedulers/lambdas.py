@@ -1,9 +1,11 @@
 """Schedules by a function of one's own: a Python function, or in a config an expression in t."""
 
-from typing import Any
+from typing import Annotated, Any
 
 from optrun.schedulers.expression import Expression
 from optrun.schedulers.scheduler import LRScheduler
+
+OfTime = Annotated[Expression, "a function of t, such as 0.95 ** t"]
 
 
 class LambdaLR(LRScheduler):
@@ -13,7 +15,7 @@ class LambdaLR(LRScheduler):
     """
 
     @staticmethod
-    def value(t: Any, base: Any, /, *, lr_lambda: Expression) -> Any:
+    def value(t: Any, base: Any, /, *, lr_lambda: OfTime) -> Any:
         return base * lr_lambda(t)
 
 
@@ -26,5 +28,5 @@ class MultiplicativeLR(LRScheduler):
     """
 
     @staticmethod
-    def value(t: Any, base: Any, /, *, lr_lambda: Expression) -> Any:
+    def value(t: Any, base: Any, /, *, lr_lambda: OfTime) -> Any:
         return base * lr_lambda.product(t)

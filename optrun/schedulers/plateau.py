@@ -17,9 +17,9 @@ _COUNTS = ("num_bad_epochs", "cooldown_counter", "reductions")
 class ReduceLROnPlateau(LRScheduler):
     """A factor whenever a metric has not become better for a while; each lane for itself.
 
-    η ← max(η · factor, min_lr) where that makes a difference of more than eps,  at each reduction
+    η ← max(η · factor, min_lr), where that changes it by more than eps
 
-    There is one after more than patience steps in a row that were not better than the best one by threshold: with
+    This is done after more than patience steps in a row that were not better than the best one by threshold: with
     threshold_mode rel a fraction of its magnitude, where torch's is no margin for metrics below zero. The cooldown
     steps after a reduction do not count as bad; NaN and infinities do. In a run the metric is the loss of the batch,
     or with interval epoch the mean of the epoch's. In a SequentialLR it listens while it is its turn.

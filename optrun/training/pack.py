@@ -227,4 +227,5 @@ def _section(section: str, name: str) -> Iterator[None]:
         with blamed(name):
             yield
     except ConfigError as error:
-        raise ConfigError(str(error), field=f"{section}.{error.field}".rstrip(".")) from error
+        within = error.field if error.field != section.rpartition(".")[2] else ""
+        raise ConfigError(str(error), field=f"{section}.{within}".rstrip(".")) from error

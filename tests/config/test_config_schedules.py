@@ -183,11 +183,11 @@ def test_late_refusals_have_their_places() -> None:
 
     cycle = {"name": "OneCycleLR", "max_lr": 1, "total_steps": 10}
     rising = {"name": "LambdaLR", "lr_lambda": "1 + t"}
-    assert refused_late(scheduler=cycle, schedules={"beta1": "LinearLR"}) == "schedules.beta1.beta1"
-    assert refused_late(schedules={"beta1": rising}) == "schedules.beta1.beta1"
+    assert refused_late(scheduler=cycle, schedules={"beta1": "LinearLR"}) == "schedules.beta1"
+    assert refused_late(schedules={"beta1": rising}) == "schedules.beta1"
     group = {"params": "x", "schedules": {"beta1": rising}}
     optimizer = {"name": "Adam", "param_groups": [group]}
-    assert refused_late(optimizer=optimizer) == "optimizer.param_groups.0.schedules.beta1.beta1"
+    assert refused_late(optimizer=optimizer) == "optimizer.param_groups.0.schedules.beta1"
 
 
 def test_the_schema_knows_the_names() -> None:

@@ -69,6 +69,7 @@ def test_groups_with_a_schedule_of_their_own_are_left_alone():
         ({"hyperparameter": "weight_decy"}, "Did you mean 'weight_decay'", "hyperparameter"),
         ({"hyperparameter": "amsgrad"}, "is no float and cannot be scheduled", "hyperparameter"),
         ({"hyperparameter": "betas"}, "Did you mean 'beta", "hyperparameter"),
+        ({"groups": []}, "the list of groups is empty", "groups"),
         ({"groups": [2]}, "there is no group 2; they are 0 … 1", "groups"),
         ({"interval": "epoch"}, "needs steps_per_epoch", "steps_per_epoch"),
         ({"interval": "epochs"}, "interval", "interval"),
