@@ -10,12 +10,14 @@ from optrun.arrays import Array
 from optrun.config import RunConfig, from_mapping, load
 from optrun.errors import ConfigError, RunFailedError, StoreError
 from optrun.store import RunRecord, RunState, Status, Store, write_csv
+from optrun.training.evaluator import AVERAGE
 from optrun.training.interrupt import Interruption, interruptible
 from optrun.training.memory import Memory
 from optrun.training.pack import Pack
 from optrun.training.trainer import Progress, Trainer
 
 RUNS = Path("runs")
+_AVERAGE = f"{AVERAGE}/"
 
 
 class Results(Protocol):
@@ -39,7 +41,7 @@ class Results(Protocol):
 
 
 class Run:
-    """A finished or interrupted run: its curves, evaluations, final parameters and summary."""
+    """A finished or interrupted run: its curves, evaluations, final parameters, their average, and summary."""
 
     def __init__(
         self, results: Results, *, path: Path | None = None, run: int = 0, signal: int | None = None
@@ -62,8 +64,15 @@ class Run:
         """`step`, `loss`, `lr` and other metrics, one entry per recorded step."""
         self.evaluations: Mapping[str, Array] = results.evaluations(run)
         """`step` and every evaluation, at steps of their own."""
-        self.params: Mapping[str, Array] = results.params(run)
+        params = results.params(run)
+        self.params: Mapping[str, Array] = {
+            name: value for name, value in params.items() if not name.startswith(_AVERAGE)
+        }
         """The final parameters, by name; none before the run has ended."""
+        self.average: Mapping[str, Array] = {
+            name.removeprefix(_AVERAGE): value for name, value in params.items() if name.startswith(_AVERAGE)
+        }
+        """The average of the parameters at the end, by name; none where none was kept."""
 
     def __repr__(self) -> str:
         place = f" {self.path}" if self.path else ""

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from optrun.arrays import Array
 from optrun.errors import ConfigError, did_you_mean
@@ -45,9 +45,7 @@ def checked(option: Option, value: Any, lanes: int, owner: str) -> Any:
 
 def _checked_flag(option: Option, value: Any, owner: str) -> Any:
     try:
-        return TypeAdapter(
-            option.annotation, config=ConfigDict(arbitrary_types_allowed=True)
-        ).validate_python(value, strict=True)
+        return option.adapter.validate_python(value, strict=True)
     except ValidationError as error:
         first = error.errors()[0]
         reason = first.get("ctx", {}).get("error") or first["msg"]

@@ -1,4 +1,4 @@
-"""Names of optimizers, schedulers and problems; signatures read as hyperparameters with types and bounds.
+"""Names of optimizers, schedulers, problems and averages; signatures read as hyperparameters with types and bounds.
 
 A class enters its registry when it is defined. What its signature says after ``*`` is all there is to know
 about its options: the config schema, the command-line help and the tests are derived from it.
@@ -15,14 +15,17 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Annotated, Any, Generic, TypeVar, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar, get_args, get_origin, get_type_hints
 
 from annotated_types import Ge, Gt, Le, Lt
 
 from optrun.errors import ConfigError, OptrunError, PluginError, UnknownNameError, did_you_mean, fold
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 T = TypeVar("T")
 
@@ -80,6 +83,15 @@ class Option:
     def type(self) -> Any:
         """The annotation without its bounds."""
         return get_args(self.annotation)[0] if get_origin(self.annotation) is Annotated else self.annotation
+
+    @cached_property
+    def adapter(self) -> "TypeAdapter[Any]":
+        """What checks a value against the annotation; making one costs as much as a thousand checks."""
+        from pydantic import ConfigDict, TypeAdapter
+
+        return TypeAdapter(
+            self.annotation, config=ConfigDict(arbitrary_types_allowed=True, allow_inf_nan=False)
+        )
 
     @property
     def is_float(self) -> bool:
@@ -177,10 +189,11 @@ class Registry(Generic[T]):
 optimizers: Registry[Any] = Registry("optimizer", "optrun.optim")
 schedulers: Registry[Any] = Registry("scheduler", "optrun.schedulers")
 problems: Registry[Any] = Registry("problem", "optrun.problems")
+averages: Registry[Any] = Registry("average", "optrun.optim.averaging")
 
 
 def load_plugin(target: str) -> None:
-    """Import a user's problems, optimizers and schedulers from a file (`my.py`) or a module (`my.package`).
+    """Import a user's problems, optimizers, schedulers and averages from a file (`my.py`) or a module (`my.package`).
 
     Raises PluginError where it cannot be imported, with the reason.
     """

@@ -5,11 +5,16 @@ import os
 import numpy as np
 import pytest
 
+from optrun.registry import load_plugin
+
 
 def pytest_configure() -> None:
     # CI installs torch, so that a parity test that finds none there has not been run.
     if os.environ.get("OPTRUN_TESTS_NEED_TORCH"):
         import torch  # noqa: F401
+    # What is registered before the tests are collected is tested as what is shipped.
+    if plugin := os.environ.get("OPTRUN_TESTS_PLUGIN"):
+        load_plugin(plugin)
 
 
 @pytest.fixture

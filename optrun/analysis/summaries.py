@@ -30,6 +30,7 @@ class Summary:
     optimizer: str = ""
     steps: int = 0
     final_loss: float | None = None
+    average_loss: float | None = None
     created: datetime | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -69,6 +70,7 @@ def summary_of(path: Path) -> Summary:
         name_in(record.config, "optimizer"),
         record.steps,
         record.summary.get("final_loss"),
+        record.summary.get("average_loss"),
         moment(events[0].time) if events else None,
     )
 

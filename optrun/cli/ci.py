@@ -19,6 +19,8 @@ class Report:
     def __init__(self) -> None:
         self.cases: list[Case] = []
         self.issues: list[Issue] = []
+        self.summary: list[Case] | None = None
+        """What a job summary shows in place of the cases, where these are too many."""
 
     @contextmanager
     def case(self, name: str, group: str) -> Iterator[Case]:
@@ -66,7 +68,9 @@ def reporting(command: str, junit_file: Path | None = None, inputs: Sequence[Pat
             with _forgiving("stderr"):
                 github.annotate(report.issues)
             with _forgiving(f"GITHUB_STEP_SUMMARY: {os.environ.get('GITHUB_STEP_SUMMARY')}"):
-                github.summarise(f"optrun {command}", report.cases)
+                github.summarise(
+                    f"optrun {command}", report.cases if report.summary is None else report.summary
+                )
 
 
 @contextmanager

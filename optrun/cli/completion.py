@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from optrun.registry import Registry
 
 _OWN = ("name", "options")
-LISTS = ("optimizers", "schedulers", "problems", "datasets", "metrics")
+LISTS = ("optimizers", "schedulers", "problems", "averages", "datasets", "metrics")
 
 
 def configs(incomplete: str) -> list[str]:
@@ -49,6 +49,21 @@ def names(incomplete: str) -> list[str]:
     return [*(name for name in registered if name.startswith(incomplete)), *runs(incomplete)]
 
 
+def optimizers(incomplete: str) -> list[str]:
+    """Return the optimizers."""
+    return [name for name in _registries()["optimizer"] if name.startswith(incomplete)]
+
+
+def schedulers(incomplete: str) -> list[str]:
+    """Return the schedulers, and `none`."""
+    return [name for name in (*_registries()["scheduler"], "none") if name.startswith(incomplete)]
+
+
+def problems(incomplete: str) -> list[str]:
+    """Return the problems."""
+    return [name for name in _registries()["problem"] if name.startswith(incomplete)]
+
+
 def formats(incomplete: str) -> list[str]:
     """Return the formats of `export`."""
     from optrun.store import FORMATS
@@ -76,6 +91,7 @@ def _registries() -> "dict[str, Registry[Any]]":
         "problem": registry.problems,
         "optimizer": registry.optimizers,
         "scheduler": registry.schedulers,
+        "average": registry.averages,
     }
 
 

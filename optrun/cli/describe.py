@@ -11,12 +11,13 @@ from rich.text import Text
 
 from optrun.cli.look import WIDTH, console, emit, suggest
 from optrun.errors import UnknownNameError, did_you_mean, fold
-from optrun.registry import Option, Registry, optimizers, problems, schedulers
+from optrun.registry import Option, Registry, averages, optimizers, problems, schedulers
 
 REGISTRIES: dict[str, Registry[Any]] = {
     "optimizers": optimizers,
     "schedulers": schedulers,
     "problems": problems,
+    "averages": averages,
 }
 METRICS = {
     "loss": "The loss before the update, on the batch that the update uses; always recorded.",

@@ -53,11 +53,14 @@ def check_statuses(statuses: tuple[str, ...]) -> None:
 def runs_table(shown: list[Summary]) -> Table:
     """Return runs as a table, one in a line; what they ran is left out where the terminal has no room for it."""
     rows = [_cells(each) for each in shown]
-    titles = ("run", "status", "steps", "final loss", "age", "of")
+    titles = ["run", "status", "steps", "final loss", "average", "age", "of"]
+    if all(each.average_loss is None for each in shown):
+        rows = [row[:4] + row[5:] for row in rows]
+        titles = titles[:4] + titles[5:]
     widths = [max(len(title), *(len(row[index]) for row in rows)) for index, title in enumerate(titles)]
     room = console().width - sum(widths[:-1]) - GAP * (len(widths) - 1)
     kept = len(titles) if room >= LEAST_ROOM else len(titles) - 1
-    made = table(*titles[:kept], right=("steps", "final loss", "age"))
+    made = table(*titles[:kept], right=("steps", "final loss", "average", "age"))
     for each, row in zip(shown, rows, strict=True):
         cells = [Text(cell) for cell in row[:kept]]
         cells[1].stylize(STATUS_COLOURS[each.status])
@@ -70,9 +73,9 @@ def runs_table(shown: list[Summary]) -> Table:
 def _cells(run: Summary) -> list[str]:
     name = printable(run.path.name)
     if run.status == BROKEN:
-        return [name, run.status, "", "", "", run.reason]
-    loss = "" if run.final_loss is None else f"{run.final_loss:.4g}"
-    return [name, run.status, f"{run.steps:,}", loss, age(run.created), f"{run.problem}, {run.optimizer}"]
+        return [name, run.status, "", "", "", "", run.reason]
+    losses = ["" if loss is None else f"{loss:.4g}" for loss in (run.final_loss, run.average_loss)]
+    return [name, run.status, f"{run.steps:,}", *losses, age(run.created), f"{run.problem}, {run.optimizer}"]
 
 
 def _after_runs(directory: Path, shown: list[Summary], more: bool) -> None:

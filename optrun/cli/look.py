@@ -79,11 +79,6 @@ def drawn(picture: Drawing) -> Text:
     return Text("\n").join(lines)
 
 
-def number(value: float | None) -> str:
-    """Return a result as it is shown to people."""
-    return "not finite" if value is None else format(value, ".6g")
-
-
 def age(moment: datetime | None) -> str:
     """Return how long ago something was, in one unit."""
     return "" if moment is None else span((datetime.now(UTC) - moment).total_seconds())

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from optrun.api import Run
 from optrun.cli.case import Case
+from optrun.cli.figures import figure_lines, number
 from optrun.config import Issue
 from optrun.errors import printable, printable_lines
 from optrun.store import Status
@@ -15,7 +16,7 @@ from optrun.store import Status
 def note_outcome(case: Case, run: Run, misses: Sequence[Issue]) -> list[Issue]:
     """Note for a CI server how a run ended and which expectations it missed; return what it is to show."""
     case.outcome = str(run.status)
-    case.figures = {"steps": str(run.steps)} | {name: _shown(value) for name, value in run.summary.items()}
+    case.figures = {"steps": str(run.steps)} | {name: number(value) for name, value in run.summary.items()}
     if run.status is Status.INTERRUPTED:
         case.problem, case.messages = "error", [f"interrupted at step {run.steps}"]
     elif run.status is Status.DIVERGED:
@@ -75,15 +76,10 @@ def print_outcome(
 def _print_summary(run: Run) -> None:
     reason = f": {run.reason}" if run.reason else ""
     print(printable_lines(f"{run.config['name']}: {run.status} after {run.steps} steps{reason}"))
-    width = max(map(len, run.summary), default=0)
-    for name, value in run.summary.items():
-        print(f"  {printable(name):<{width}}  {_shown(value)}")
+    for line in figure_lines(run.summary):
+        print(f"  {printable(line)}")
     if run.path:
         print(printable(str(run.path)))
         if run.status is not Status.INTERRUPTED:
             path = printable(shlex.quote(str(run.path)))
             print(f"next: optrun curves {path}\n      optrun export {path} -o curves.csv", file=sys.stderr)
-
-
-def _shown(value: float | None) -> str:
-    return "not finite" if value is None else f"{value:.6g}"

@@ -10,7 +10,8 @@ from rich.text import Text
 from optrun.analysis.summaries import KILLED, RESUMABLE, file_sizes, moment, state_of
 from optrun.analysis.terminal_plot import sparkline
 from optrun.arrays import Array
-from optrun.cli.look import emit, number, quoted, span, status_text, suggest, table
+from optrun.cli.figures import figure_lines
+from optrun.cli.look import emit, quoted, span, status_text, suggest, table
 from optrun.config.writer import to_yaml
 from optrun.store import Event, RunRecord, Store
 from optrun.store.schema import printable
@@ -62,9 +63,8 @@ def print_outcome(path: Path, status: str, record: RunRecord) -> None:
     step = f" after {taken}" if record.status.final else f" at step {record.steps:,}"
     emit(head + status_text(status) + Text(f"{step}{printable(reason)}"))
     emit(Text(printable(str(path)), "dim"))
-    width = max(map(len, record.summary), default=0)
-    for name, value in record.summary.items():
-        emit(Text(f"  {printable(name):<{width}}  {number(value)}"))
+    for line in figure_lines(record.summary):
+        emit(Text(f"  {printable(line)}"))
 
 
 def suggest_for(path: Path, status: str) -> None:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from math import inf
+from math import inf, isnan, nan
 
 import numpy as np
 from rich.console import Console, Group
@@ -15,6 +15,7 @@ from rich.text import Text
 from optrun.analysis.terminal_plot import Series, draw
 from optrun.analysis.ticks import helps
 from optrun.arrays import Array
+from optrun.cli.figures import paired
 from optrun.cli.pace import Pace, clock
 from optrun.config import RunConfig
 from optrun.errors import printable
@@ -155,7 +156,9 @@ def frame(view: View, now: Progress, rate: float | None, width: int, height: int
 
 
 def _heading(config: RunConfig, now: Progress) -> Text:
-    parts = [part.name for part in (config.problem, config.optimizer, config.scheduler) if part]
+    parts = [
+        part.name for part in (config.problem, config.optimizer, config.scheduler, config.average) if part
+    ]
     return Text.assemble((printable(config.name), "bold"), ("  ·  ".join(["", *parts]), "dim"))
 
 
@@ -183,11 +186,16 @@ def _evaluation(now: Progress) -> Text:
     if now.evaluation is None:
         return Text()
     step, metrics = now.evaluation
+    pairs = dict(paired(metrics))
     # The objective goes by the name of what it is on as well, where there are several.
-    shown = {name: value for name, value in metrics.items() if name != "loss" or len(metrics) == 1}
+    shown = [name for name in pairs if name != "loss" or len(pairs) == 1]
     # What is left out for want of room should not be the test.
     names = sorted(shown, key=lambda name: not name.startswith("test"))
-    figures = [piece for name in names for piece in _figure(name, f"{shown[name]:.4g} ")]
+    figures: list[tuple[str, str]] = []
+    for name in names:
+        average = metrics.get(pairs[name] or "", nan)
+        figures += _figure(name, f"{metrics[name]:.4g} " if isnan(average) else f"{metrics[name]:.4g}")
+        figures += [] if isnan(average) else _figure("average", f"{average:.4g} ")
     return Text.assemble((f"evaluated at {step:,}:  ", "dim"), *figures)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from optrun.api import RUNS
 from optrun.cli.pace import clock
-from optrun.config import RunConfig
+from optrun.config import Component, RunConfig
 from optrun.errors import printable
 from optrun.store import check_free, slug
 from optrun.training.estimate import Estimate
@@ -36,6 +36,7 @@ def print_plan(config: RunConfig, work: Estimate, where: str | None, *, json: bo
         "problem": f"{config.problem.name}, {work.parameters:,} parameters, {config.dtype}",
         "optimizer": f"{config.optimizer.name}, lr {config.optimizer.options['lr']:g}",
         "scheduler": scheduler,
+        **({"average": f"{average.name}, {_options(average)}"} if (average := config.average) else {}),
         **({"schedules": ", ".join(schedules)} if schedules else {}),
         "seed": f"{config.seed}",
         "steps": f"{work.steps:,}, as 1 lane",
@@ -50,6 +51,10 @@ def print_plan(config: RunConfig, work: Estimate, where: str | None, *, json: bo
 
 def _about(seconds: float) -> str:
     return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s" if seconds < 100 else clock(seconds)
+
+
+def _options(component: Component) -> str:
+    return ", ".join(f"{name} {value}" for name, value in component.options.items())
 
 
 def _endings(config: RunConfig) -> str:

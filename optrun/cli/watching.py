@@ -18,7 +18,8 @@ from optrun.analysis.summaries import state_of
 from optrun.analysis.terminal_plot import Series, drawing
 from optrun.analysis.ticks import log_suits
 from optrun.arrays import Array
-from optrun.cli.look import console, drawn, number, span, status_text
+from optrun.cli.figures import number
+from optrun.cli.look import console, drawn, span, status_text
 from optrun.cli.overview import print_outcome, suggest_for
 from optrun.store import RunRecord, Status, Store
 from optrun.store.directory import is_being_written

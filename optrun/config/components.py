@@ -1,4 +1,4 @@
-"""The parts of a run that have a name in a registry: problem, optimizer, scheduler."""
+"""The parts of a run that have a name in a registry: problem, optimizer, scheduler, average."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,6 +28,7 @@ REGISTRIES: dict[str, Registry[Any]] = {
     "problem": registry.problems,
     "optimizer": registry.optimizers,
     "scheduler": registry.schedulers,
+    "average": registry.averages,
 }
 """The sections of a config that name a registered class."""
 

@@ -12,7 +12,8 @@ from optrun.config.schema import Section
 from optrun.config.tree import Path
 from optrun.errors import did_you_mean, nearest
 
-FIGURES = ("final_loss", "train_loss", "test_loss", "train_accuracy", "test_accuracy")
+_MEASURED = ("train_loss", "test_loss", "train_accuracy", "test_accuracy")
+FIGURES = ("final_loss", *_MEASURED, "average_loss", *(f"average_{name}" for name in _MEASURED))
 """What shipped problems measure at the end of a run; a plug-in's may measure more."""
 
 _SLIP = 0.9  # so near to a known figure that it is one misspelt; `valid_loss` and `test_auc` are not

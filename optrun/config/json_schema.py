@@ -46,7 +46,8 @@ def json_schema() -> Schema:
     properties: Schema = run["properties"]
     for section in REGISTRIES:
         properties[section] = {"anyOf": [{"$ref": _REF + section}]}
-    properties["scheduler"]["anyOf"].append({"type": "null"})
+    for section in ("scheduler", "average"):
+        properties[section]["anyOf"].append({"type": "null"})
     floats = {name: floats_of(optimizers.find(name).options()) for name in optimizers}
     every = list(dict.fromkeys(each for names in floats.values() for each in names))
     merged = {"additionalProperties": {"anyOf": [{"$ref": f"{_REF}scheduler"}, {"type": "null"}]}}

@@ -111,7 +111,7 @@ def _hyperparameters_at_odds(data: dict[str, Any]) -> list[tuple[Path, PydanticC
 class RunConfig(Section):
     """Everything that decides what a run computes, complete: what was not given has its default.
 
-    `problem`, `optimizer` and `scheduler` have a `name` to look up in the registry and `options` to call the
+    `problem`, `optimizer`, `scheduler` and `average` have a `name` to look up in the registry and `options` to call the
     class with, and so has each of the `schedules`. Exactly one of `steps` and `epochs` is set.
     """
 
@@ -120,6 +120,10 @@ class RunConfig(Section):
     optimizer: Annotated[OptimizerComponent, Named(registry.optimizers), "by its name or with options"]
     scheduler: Annotated[Schedule | None, "of the learning rate; constant without one"] = None
     schedules: Annotated[Schedules, "of other hyperparameters, by their names"] = Field(default={})
+    average: Annotated[
+        Annotated[Component, Named(registry.averages)] | None,
+        "of the parameters, evaluated beside them; none by default",
+    ] = None
     steps: Annotated[Count | None, "updates; or give epochs"] = None
     epochs: Annotated[Count | None, "passes over the training data; or give steps"] = None
     seed: Annotated[int, Ge(0), Lt(2**63), INTEGRAL, "of everything that is drawn"] = 0

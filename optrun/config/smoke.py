@@ -19,8 +19,8 @@ def smoke(config: RunConfig, steps: int) -> tuple[RunConfig, list[str]]:
     """Return a config of a hundred steps at most in place of ``steps``, and what was changed, in words.
 
     Whatever is counted in steps is cut by the same factor, down to 1: the horizons and milestones of schedulers,
-    the intervals of recording, evaluation and checkpoints, the patience. Hyperparameters stay. The run ends after
-    two seconds whatever a step costs, and nothing is expected of its result.
+    the start and the interval of an average, the intervals of recording, evaluation and checkpoints, the patience.
+    Hyperparameters stay. The run ends after two seconds whatever a step costs, and nothing is expected of its result.
     """
     cut = min(SMOKE_STEPS, steps)
     part = cut / steps
@@ -33,6 +33,7 @@ def smoke(config: RunConfig, steps: int) -> tuple[RunConfig, list[str]]:
         ),
         "scheduler": config.scheduler and _shortened(config.scheduler, part),
         "schedules": {name: _shortened(each, part) for name, each in config.schedules.items()},
+        "average": config.average and _shortened(config.average, part),
         "record": _scaled(config.record, part, "every"),
         "evaluate": _scaled(config.evaluate, part, "every"),
         "checkpoint": _scaled(config.checkpoint, part, "every"),
@@ -63,12 +64,12 @@ def _shorter(time: Duration | None) -> Duration:
     return SMOKE_TIME if time is None or time.seconds > SMOKE_TIME.seconds else time
 
 
-def _shortened(scheduler: Component, part: float) -> Component:
+def _shortened(component: Component, part: float) -> Component:
     options = {
         name: value if name in _NO_STEPS else _shortened_option(value, part)
-        for name, value in scheduler.options.items()
+        for name, value in component.options.items()
     }
-    return scheduler.model_copy(update={"options": options})
+    return component.model_copy(update={"options": options})
 
 
 def _shortened_group(group: ParamGroup, part: float) -> ParamGroup:

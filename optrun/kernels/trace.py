@@ -120,7 +120,8 @@ class Variable(Symbol):
         if key != slice(None):
             raise TypeError("a rule assigns whole arrays: name[:] = ...")
         new = as_node(value)
-        if np.broadcast_shapes(new.shape, self.shape) != self.shape:
+        sizes = zip(reversed(new.shape), reversed(self.shape), strict=False)
+        if len(new.shape) > len(self.shape) or any(size not in (1, own) for size, own in sizes):
             raise TypeError(f"an array of {new.shape} does not fit into one of {self.shape}")
         self.node = new if new.shape == self.shape else node("copy", new, is_array=True, shape=self.shape)
 

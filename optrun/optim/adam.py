@@ -18,6 +18,10 @@ class Adam(Optimizer):
         θ ← θ - lr · m̂ / (√v̂ + ε)
 
     λ weight_decay.
+
+    Example:
+
+        optimizer: {name: Adam, lr: 0.1}
     """
 
     tuples: ClassVar = BETAS
@@ -41,6 +45,10 @@ class AdamW(Optimizer):
     """AdamW, Algorithm 2 of Loshchilov & Hutter (2019), arXiv:1711.05101: Adam with decoupled weight decay.
 
     θ ← (1 - lr λ) θ, then Adam's step;  λ weight_decay
+
+    Example:
+
+        optimizer: {name: AdamW, lr: 0.03, weight_decay: 1e-4}
     """
 
     tuples: ClassVar = BETAS
@@ -63,6 +71,10 @@ class Adamax(Optimizer):
         θ ← θ - lr · m̂ / u
 
     λ weight_decay.
+
+    Example:
+
+        optimizer: {name: Adamax, lr: 0.1}
     """
 
     tuples: ClassVar = BETAS
@@ -86,6 +98,10 @@ class NAdam(Optimizer):
         θ ← θ - lr · [(1 - μₜ) / (1 - Π) · g + μₜ₊₁ / (1 - Π μₜ₊₁) · m] / (√v̂ + ε)
 
     ψ momentum_decay, λ weight_decay.
+
+    Example:
+
+        optimizer: {name: NAdam, lr: 0.03}
     """
 
     tuples: ClassVar = BETAS
@@ -119,6 +135,11 @@ class RAdam(Optimizer):
         θ ← θ - lr · m̂ · r √(1 - β₂ᵗ) / (√v + ε)   where ρ > 5,  else θ - lr · m̂
 
     λ weight_decay.
+
+    Example:
+
+        optimizer: {name: RAdam, lr: 0.03}
+        scheduler: {name: LinearLR, start_factor: 0.0, total_iters: 100}
     """
 
     tuples: ClassVar = BETAS
@@ -147,6 +168,10 @@ class SparseAdam(Optimizer):
         θ ← θ - lr √(1 - β₂ᵗ) / (1 - β₁ᵗ) · m / (√v + ε)       all of it where g ≠ 0 alone
 
     As in torch, ε stands before the correction of the bias. torch takes the elements that a sparse gradient lists.
+
+    Example:
+
+        optimizer: {name: SparseAdam, lr: 0.1}
     """
 
     tuples: ClassVar = BETAS

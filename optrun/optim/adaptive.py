@@ -20,6 +20,10 @@ class Adagrad(Optimizer):
         θ ← θ - lr / (1 + (t - 1) κ) · g / (√s + ε)
 
     κ lr_decay, λ weight_decay.
+
+    Example:
+
+        optimizer: {name: Adagrad, lr: 1.0}
     """
 
     @staticmethod
@@ -41,6 +45,11 @@ class Adadelta(Optimizer):
         θ ← θ - lr · δ
 
     λ weight_decay; u is `acc_delta`.
+
+    Example:
+
+        optimizer: {name: Adadelta}
+        scheduler: {name: CosineAnnealingLR, T_max: 3000}
     """
 
     @staticmethod
@@ -63,6 +72,11 @@ class RMSprop(Optimizer):
         θ ← θ - lr · b
 
     λ weight_decay, μ momentum. A variance that rounding makes negative counts as 0; torch's root of it is NaN.
+
+    Example:
+
+        optimizer: {name: RMSprop, momentum: 0.9}
+        scheduler: {name: CosineAnnealingLR, T_max: 3000}
     """
 
     @staticmethod
@@ -86,6 +100,10 @@ class Rprop(Optimizer):
         θ ← θ - sign(g) Δ
 
     η⁻ η⁺ etas, Δmin Δmax step_sizes. Δ starts as lr, which counts for nothing else: a schedule of it has no effect.
+
+    Example:
+
+        optimizer: {name: Rprop}
     """
 
     tuples: ClassVar = {"etas": ("eta_minus", "eta_plus"), "step_sizes": ("step_size_min", "step_size_max")}

@@ -19,6 +19,7 @@ class Memory:
     def __init__(self) -> None:
         self.n_iter = 0
         self.t = 0.0
+        self.H_diag = 1.0
         self.d: Array = np.empty(0)
         self.prev_flat_grad: Array = np.empty(0)
         self.old_dirs: list[Array] = []
@@ -35,15 +36,14 @@ class Memory:
             self.old_dirs = [*self.old_dirs, y][-history_size:]
             self.old_stps = [*self.old_stps, s][-history_size:]
             self.ro = [*self.ro, 1.0 / dot(y, s)][-history_size:]
+            self.H_diag = dot(y, s) / dot(y, y)
         pairs = list(zip(self.old_dirs, self.old_stps, self.ro, strict=True))
         d = -g
         weights = []
         for y, s, rho in reversed(pairs):
             weights.append(dot(s, d) * rho)
             d = d - weights[-1] * y
-        if pairs:
-            y, s, rho = pairs[-1]
-            d = d * (1.0 / rho / dot(y, y))
+        d = d * self.H_diag
         for (y, s, rho), weight in zip(pairs, reversed(weights), strict=True):
             d = d + (weight - dot(y, d) * rho) * s
         return d
@@ -103,7 +103,7 @@ class ClosureUpdate:
         entry = {name: np.shape(value) for name, value in state[names[0]].items() if name != "step"}
         pairs = entry.get("old_dirs", (1, 0))[1:2]
         vector, stack = (1, self._size), (1, *pairs, self._size)
-        shapes: dict[str, tuple[int, ...]] = {"n_iter": (1,), "t": (1,)}
+        shapes: dict[str, tuple[int, ...]] = {"n_iter": (1,), "t": (1,), "H_diag": (1,)}
         shapes |= {name: vector for name in ("d", "prev_flat_grad") if "d" in entry}
         shapes |= {"old_dirs": stack, "old_stps": stack, "ro": stack[:-1]} if pairs[0] else {}
         for name in sorted({*entry, *shapes}):
@@ -117,7 +117,7 @@ class ClosureUpdate:
         self.memory = Memory()
         for name in first.keys() - {"step"}:
             value = np.asarray(first[name])[0]
-            if name in ("n_iter", "t", "ro"):
+            if name in ("n_iter", "t", "H_diag", "ro"):
                 setattr(self.memory, name, value.tolist())
                 continue
             array = self._params.arrays.array(value)

@@ -22,6 +22,10 @@ class LBFGS(Optimizer):
     where |g| ≤ tolerance_grad everywhere, and where a move or the loss changes by less than tolerance_change.
 
     There is one lane, and one group of parameters; a step needs the closure.
+
+    Example:
+
+        optimizer: {name: LBFGS, line_search_fn: strong_wolfe}
     """
 
     batched = False

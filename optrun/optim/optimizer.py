@@ -150,8 +150,8 @@ class Optimizer(Rule):
 
     def averaged(self) -> dict[str, Array] | None:
         """Return the average of the parameters that the rule keeps, as views by name; None where it keeps none."""
-        state = self.state
-        if not self.average or not state:
+        state = self.state if self.average else {}
+        if not state:
             return None
         return {
             name: state[name][self.average] if name in state else value for name, value in self.params.items()

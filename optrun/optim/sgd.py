@@ -19,6 +19,10 @@ class SGD(Optimizer):
         θ ← θ - lr · b               with nesterov: θ - lr · (g + μ b);  without momentum: θ - lr · g
 
     λ weight_decay, μ momentum, τ dampening. Nesterov momentum needs μ > 0 and τ = 0.
+
+    Example:
+
+        optimizer: {name: SGD, lr: 3e-3, momentum: 0.9}
     """
 
     @staticmethod
@@ -48,6 +52,11 @@ class ASGD(Optimizer):
         θ̄ ← θ̄ + (θ - θ̄) / max(1, t - 1 - t0)
 
     λ lambd, α alpha, w weight_decay; θ̄ is `ax`. A new rate counts one step late, as in torch.
+
+    Example:
+
+        optimizer: {name: ASGD, lr: 3e-3}
+        scheduler: {name: CosineAnnealingLR, T_max: 3000}
     """
 
     average = "ax"

@@ -22,6 +22,11 @@ class Adafactor(Optimizer):
         θ ← θ - α / max(1, rms(u) / d) · u
 
     κ beta2_decay, λ weight_decay. ε₁ is the dtype's rounding error where eps1 is null.
+
+    Example:
+
+        optimizer: {name: Adafactor, lr: 0.1}
+        scheduler: {name: CosineAnnealingLR, T_max: 3000}
     """
 
     tuples: ClassVar = {"eps": ("eps1", "eps2")}
@@ -63,6 +68,11 @@ class Muon(Optimizer):
     s = √max(1, rows / columns), or with match_rms_adamw 0.2 √max(rows, columns), Liu et al. (2025), arXiv:2502.16982;
     λ weight_decay, a b c ns_coefficients. Products are made in the parameters' dtype, where torch's are in bfloat16.
 
+    Example:
+
+        optimizer: {name: Muon, lr: 0.1, weight_decay: 0}
+        scheduler: {name: CosineAnnealingLR, T_max: 3000}
+
     Raises ConfigError for parameters that are no matrices.
     """
 
@@ -94,5 +104,7 @@ class Muon(Optimizer):
         """Raise ConfigError for a parameter that is no matrix."""
         if len(shape) != 2:
             raise ConfigError(
-                f"Muon: {name} is no matrix (its shape is {shape}): Muon takes matrices alone", field="params"
+                f"Muon: {name} is no matrix (its shape is {shape}): Muon takes matrices alone, which are all that "
+                "a network has with bias: false",
+                field="params",
             )

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from optrun.arrays import Array, Arrays
 from optrun.errors import ConfigError, did_you_mean
@@ -126,9 +126,8 @@ class Batches:
 
 
 def _check(option: Option, value: Any) -> None:
-    adapter = TypeAdapter(option.annotation, config=ConfigDict(allow_inf_nan=False))
     try:
-        adapter.validate_python(value, strict=True)
+        option.adapter.validate_python(value, strict=True)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in (option.name, *first["loc"]))

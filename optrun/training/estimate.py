@@ -27,7 +27,7 @@ def estimate(config: RunConfig) -> Estimate:
     pack = Pack([config.model_copy(update={"evaluate": Evaluate()})])
     began = time.monotonic()
     pack.problem.evaluate(pack.params)
-    evaluation = time.monotonic() - began
+    evaluation = (time.monotonic() - began) * (1 + pack.keeps_average)
     memory = Memory(pack.configs)
     began = time.monotonic()
     Trainer(pack, memory, interrupted=lambda: time.monotonic() - began > TRIAL_SECONDS).run()

@@ -13,10 +13,10 @@ from optrun.config import RunConfig
 from optrun.config.components import INTERVAL, Component
 from optrun.errors import ConfigError, StateError
 from optrun.kernels import engine_named
-from optrun.optim import Optimizer
+from optrun.optim import Average, Optimizer
 from optrun.optim.param_group import matching, selected
 from optrun.problems import Problem
-from optrun.registry import blamed, optimizers, problems
+from optrun.registry import averages, blamed, optimizers, problems
 from optrun.schedulers import LRScheduler
 from optrun.training.stacking import built, stacked
 
@@ -28,6 +28,8 @@ class PackState(BaseModel):
     optimizer: str
     steps: dict[str, int]
     schedulers: list[dict[str, Any]]
+    average: int | None = None
+    """Steps that the average has counted."""
 
 
 class Pack:
@@ -55,6 +57,8 @@ class Pack:
         with _section("optimizer", config.optimizer.name):
             self.optimizer = self._optimizer(groups)
         self.schedulers = self._schedulers()
+        with _section("average", config.average.name if config.average else ""):
+            self.average = self._average()
 
     @property
     def lanes(self) -> int:
@@ -64,7 +68,7 @@ class Pack:
     def iterate(self, start: int) -> Iterator[tuple[int, Array]]:
         """Yield each step from ``start`` and its loss `[B]`; the update is made when the next step is asked for."""
         problem, params, grads = self.problem, self.params, self.params.grads
-        optimizer, schedulers, batches = self.optimizer, self.schedulers, self.batches
+        optimizer, average, schedulers, batches = self.optimizer, self.average, self.schedulers, self.batches
         needs_closure = optimizer.needs_closure
         needs_metrics = any(scheduler.needs_metrics for scheduler in schedulers)
         for t in range(start, self.steps):
@@ -74,8 +78,19 @@ class Pack:
             optimizer.step(
                 partial(problem.loss_and_grad, params, grads, batches[t]) if needs_closure else None
             )
+            if average is not None:
+                average.step()
             for scheduler in schedulers:
                 scheduler.step(metrics)
+
+    @property
+    def keeps_average(self) -> bool:
+        """Whether there is, sooner or later, an average of the parameters: the config's, or the optimizer's own."""
+        return self.average is not None or bool(self.optimizer.average)
+
+    def averaged(self) -> Mapping[str, Array] | None:
+        """Return the average of the parameters, views `[B, *shape]` by name; None where there is none (yet)."""
+        return self.optimizer.averaged() if self.average is None else self.average.averaged()
 
     def state(self) -> tuple[dict[str, Array], "PackState"]:
         """Return what resuming needs: arrays by name, and the rest."""
@@ -87,11 +102,15 @@ class Pack:
             arrays |= {
                 f"state/{name}/{parameter}": self.arrays.to_host(value) for name, value in entry.items()
             }
+        if self.average is not None:
+            average = self.average.state_dict()
+            arrays |= {f"average/{name}": self.arrays.to_host(of) for name, of in average["values"].items()}
         return arrays, PackState(
             problem=self.problem.fingerprint,
             optimizer=optimizer["optimizer"],
             steps=steps,
             schedulers=[scheduler.state_dict() for scheduler in self.schedulers],
+            average=self.average.steps if self.average is not None else None,
         )
 
     def load_state(self, arrays: Mapping[str, Array], state: "PackState") -> None:
@@ -102,11 +121,14 @@ class Pack:
             )
         entries: dict[str, dict[str, Any]] = {name: {"step": step} for name, step in state.steps.items()}
         values: dict[str, Array] = {}
+        average: dict[str, Array] = {}
         for key, value in arrays.items():
             kind, _, rest = key.partition("/")
             name, _, parameter = rest.partition("/")
             if kind == "params":
                 values[rest] = value
+            elif kind == "average":
+                average[rest] = value
             elif parameter in entries:
                 entries[parameter][name] = value
             else:
@@ -116,6 +138,8 @@ class Pack:
             raise StateError("the checkpoint's parameters have other names or shapes")
         if len(state.schedulers) != len(self.schedulers):
             raise StateError("the checkpoint has other schedulers than the config")
+        if (state.average is None) != (self.average is None) or (average and self.average is None):
+            raise StateError("the checkpoint has an average where the config has none, or the reverse")
         groups = [dict(group) for group in self.optimizer.param_groups]
         self.optimizer.load_state_dict(
             {"optimizer": state.optimizer, "state": entries, "param_groups": groups}
@@ -124,6 +148,9 @@ class Pack:
             self.params[name][:] = self.arrays.array(value)
         for scheduler, steps in zip(self.schedulers, state.schedulers, strict=True):
             scheduler.load_state_dict(steps)
+        if self.average is not None:
+            name = type(self.average).__name__
+            self.average.load_state_dict({"average": name, "steps": state.average, "values": average})
 
     def _parameters(
         self, seeds: Sequence[int], shapes: Mapping[str, tuple[int, ...]], groups: Sequence[Mapping[str, Any]]
@@ -184,6 +211,20 @@ class Pack:
         epochs = {"steps_per_epoch": self.problem.steps_per_epoch} if _counts_epochs(chosen) else {}
         with _section(section, chosen.name):
             return built(chosen, self.optimizer, hyperparameter=name, groups=groups, **epochs)
+
+    def _average(self) -> Average | None:
+        chosen = stacked([each.average for each in self.configs])
+        if chosen is None:
+            return None
+        engine = engine_named(self.configs[0].engine, self.configs[0].backend)
+        average: Average = averages.find(chosen.name)(self.params, engine=engine, **chosen.options)
+        if average.start > self.steps:
+            raise ConfigError(
+                f"{chosen.name}: the run has {self.steps} steps, so an average that starts after {average.start} "
+                "takes nothing in",
+                field="start",
+            )
+        return average
 
 
 def _schedules(config: RunConfig) -> dict[str, Component]:

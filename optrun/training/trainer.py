@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, NonNegativeFloat, NonNegativeInt, Va
 from optrun.arrays import Array, one_blas_thread
 from optrun.errors import RunFailedError, StateError
 from optrun.store import Checkpoint, RunState, Status
+from optrun.training.evaluator import Evaluator
 from optrun.training.pack import Pack, PackState
 from optrun.training.recorder import Recorder
 from optrun.training.stopping import Stopping, StoppingState
@@ -93,7 +94,7 @@ class Trainer:
         self._start = self._step = 0
         self._spent = 0.0
         self._ends: dict[int, _End] = {}
-        self._final = pack.params
+        self._evaluator = Evaluator(pack)
 
     def resume(self, checkpoint: Checkpoint) -> None:
         """Go on from a checkpoint of the same config, a pack of one lane; StateError where it does not fit."""
@@ -148,7 +149,7 @@ class Trainer:
             if t % self._recorder.every == 0:
                 self._recorder.record(t, loss)
             if self._evaluate_every and t % self._evaluate_every == 0:
-                self._last_evaluation = t, self.pack.problem.evaluate(self.pack.params)
+                self._last_evaluation = t, self._evaluator.now()
                 self._evaluations.append(self._last_evaluation)
             for lane, status, reason in self._stopping.check(t, loss):
                 self._end(lane, t, status, reason)
@@ -173,10 +174,7 @@ class Trainer:
         self._ends[lane] = _End(t, status, reason)
         self._recorder.end(lane)
         self._stopping.end(lane)
-        if self._stopping.alive.any():
-            if self._final is self.pack.params:
-                self._final = self.pack.params.copy()
-            self._final.data[lane] = self.pack.params.data[lane]
+        self._evaluator.keep([lane], others_go_on=bool(self._stopping.alive.any()))
 
     def _commit(self, t: int, seconds: float, status: Status) -> None:
         self._sink.commit(
@@ -193,19 +191,17 @@ class Trainer:
         return Checkpoint(arrays, meta.model_dump())
 
     def _finish(self) -> None:
-        for lane in self._living():
-            self._final.data[lane] = self.pack.params.data[lane]
+        living = self._living()
+        self._evaluator.keep(living, others_go_on=False)
+        for lane in living:
             self._ends[lane] = _End(self.pack.steps, Status.COMPLETED, "")
-        metrics = self.pack.problem.evaluate(self._final)
+        metrics = self._evaluator.final()
         states = {lane: self._state(lane, end, metrics) for lane, end in sorted(self._ends.items())}
         self._sink.commit(
             curves=self._recorder.take(),
             evaluations=self._taken_evaluations(metrics),
             states=states,
-            params={
-                lane: {name: self.pack.arrays.to_host(value)[lane] for name, value in self._final.items()}
-                for lane in states
-            },
+            params={lane: self._evaluator.params(lane) for lane in states},
             checkpoints={0: None},
         )
 
@@ -231,8 +227,8 @@ class Trainer:
             status, reason = Status.DIVERGED, f"loss is {loss:g} after step {end.step - 1}"
         elif status is Status.COMPLETED and target is not None and loss <= target:
             status, reason = Status.TARGET_REACHED, f"loss is {loss:g} after the last step"
-        final = {("final_loss" if name == "loss" else name): float(of[lane]) for name, of in metrics.items()}
-        summary = {name: value if math.isfinite(value) else None for name, value in final.items()}
+        figures = self._evaluator.figures(lane, metrics)
+        summary = {name: value if math.isfinite(value) else None for name, value in figures.items()}
         return RunState(status=status, reason=reason, steps=end.step, summary=summary)
 
     def _taken_evaluations(self, final: Mapping[str, Array] | None = None) -> dict[int, dict[str, Array]]:

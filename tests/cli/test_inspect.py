@@ -194,3 +194,21 @@ def test_latest_is_resolved_once(call, run, monkeypatch):
     done = call("curves", "latest", "latest")
     assert paths[0].name in done.out
     assert paths[1].name in done.out
+
+
+def test_figures_of_an_average_stand_behind_those_of_the_parameters(call, run):
+    plain = run()
+    assert "average" not in call("ls").out + call("show", str(plain)).out
+    averaged = run("average=EMA", "average.decay=0.5")
+    shown = [line.split() for line in call("show", str(averaged)).out.splitlines() if "   average " in line]
+    assert [line[::2] for line in shown] == [
+        [name, "average"]
+        for name in ("final_loss", "train_accuracy", "train_loss", "test_accuracy", "test_loss")
+    ]
+    figures = json.loads(call("show", str(averaged), "--json").out)["summary"]
+    assert shown[-1][1::2] == [f"{figures[name]:.6g}" for name in ("test_loss", "average_test_loss")]
+    first, second = call("ls").out.splitlines()[1:]
+    assert f"{figures['average_loss']:.4g}" in first.split()
+    assert len(second.split()) == len(first.split()) - 1
+    listed = json.loads(call("ls", "--json").out)
+    assert [each["average_loss"] for each in listed] == [figures["average_loss"], None]

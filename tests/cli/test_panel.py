@@ -240,3 +240,15 @@ def test_a_resumed_panel_shows_the_whole_curve(long):
     assert again.rest() == 130
     plain = re.sub(r"\x1b\[[?\d;]*[a-zA-Z]", "", again.text)
     assert re.search(r"\n +0 +\d", plain)  # where the axis begins
+
+
+def test_figures_of_an_average_stand_behind_those_of_the_parameters():
+    metrics = {"loss": 1.0, "test_loss": 0.5, "average_loss": 1.0, "average_test_loss": 0.25}
+    lines, _ = printed(
+        View(from_mapping(CONFIG | {"average": "EMA"})), at(200, evaluation=(100, metrics)), 100, 24
+    )
+    assert any("evaluated at 100:  test_loss 0.5 average 0.25" in line for line in lines)
+    assert lines[0].endswith("StepLR  ·  EMA")
+    none_yet = {"loss": 1.0, "average_loss": float("nan")}
+    lines, _ = printed(View(from_mapping(CONFIG)), at(200, evaluation=(0, none_yet)), 100, 24)
+    assert not [line for line in lines if "average" in line]

@@ -44,6 +44,10 @@ def test_nothing_expected_leaves_no_trace(nothing: Any) -> None:
         ("{x: {min: 2, max: 1}}", ["27: expect.x.max: must be ≥ min, which is 2 (got 1)"]),
         ("{loss: {max: 1}}", ["10: expect.loss: unknown key. Did you mean 'final_loss'?"]),
         (
+            "{average_test_acuracy: {max: 1}}",
+            ["10: expect.average_test_acuracy: unknown key. Did you mean 'average_test_accuracy'?"],
+        ),
+        (
             "{test_acuracy: {max: no}, y: 1}",
             [
                 "10: expect.test_acuracy: unknown key. Did you mean 'test_accuracy'?",

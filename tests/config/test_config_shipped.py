@@ -17,6 +17,7 @@ SECTIONS = {
     "problem": registry.problems,
     "optimizer": registry.optimizers,
     "scheduler": registry.schedulers,
+    "average": registry.averages,
 }
 CLASSES = [(section, name) for section, classes in SECTIONS.items() for name in classes]
 SMALL: dict[str, Any] = {"problem": "rosenbrock", "optimizer": "SGD", "steps": 1}

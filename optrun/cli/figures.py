@@ -1,0 +1,30 @@
+"""The figures of a run, with those at the average of its parameters beside them."""
+
+from collections.abc import Iterator, Mapping
+
+_AVERAGE = "average_"
+
+
+def figure_lines(summary: Mapping[str, float | None]) -> Iterator[str]:
+    """Yield a line for each figure; one at the average stands behind the one at the parameters."""
+    pairs = dict(paired(summary))
+    width = max(map(len, pairs), default=0)
+    column = max((len(number(summary[name])) for name, beside in pairs.items() if beside), default=0)
+    for name, beside in pairs.items():
+        text = number(summary[name])
+        yield f"{name:<{width}}  " + (
+            f"{text:<{column}}   average {number(summary[beside])}" if beside else text
+        )
+
+
+def paired(names: Mapping[str, float | None]) -> Iterator[tuple[str, str | None]]:
+    """Yield the name of each figure, and what it is called at the average where it is there too."""
+    averages = {name: f"{_AVERAGE}{'loss' if name == 'final_loss' else name}" for name in names}
+    for name, average in averages.items():
+        if name not in averages.values():
+            yield name, average if average in names else None
+
+
+def number(value: float | None) -> str:
+    """Return a result as it is shown to people."""
+    return "not finite" if value is None else format(value, ".6g")

@@ -1,0 +1,163 @@
+"""Running averages of the parameters, torch's AveragedModel seen through lanes.
+
+An average is a class with one static method, whose signature is the schema::
+
+    class EMA(Average):
+        @staticmethod
+        def update(a, p, n, /, *, decay: Fraction = 0.999):
+            a[:] = where(n == 1, p, lerp(a, p, 1 - decay))
+
+Before `/` stand the average, the parameters and the number of this update (from 1); after `*` the options, of which
+floats may differ from lane to lane. The average takes the parameters in after the steps k = start, start + every,
+start + 2 · every, …, but for k = 0, where there was no step.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Annotated, Any, ClassVar
+
+import numpy as np
+from annotated_types import Ge
+
+from optrun.arrays import Array, Parameters, steps_ahead
+from optrun.errors import ConfigError, StateError
+from optrun.hyperparameters import checked, option_named
+from optrun.kernels.numpy_engine import NumpyEngine
+from optrun.kernels.program import Program
+from optrun.kernels.stepper import Engine, Stepper
+from optrun.kernels.trace import trace
+from optrun.optim.ops import lerp, where
+from optrun.registry import Fraction, Option, PositiveInt, averages, blamed, options_of
+
+
+class Average:
+    """Averages the parameters of all lanes by one rule, after every so many steps.
+
+    Raises ConfigError for options that are unknown or out of range.
+    """
+
+    update: ClassVar[Callable[..., None]]
+    """Changes the average in place, given the parameters; a static method of every rule."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if hasattr(cls, "update") and not cls.__name__.startswith("_"):
+            first = list(inspect.signature(cls.update).parameters.values())[:3]
+            if [each.kind for each in first] != [inspect.Parameter.POSITIONAL_ONLY] * 3:
+                raise TypeError(f"{cls.__name__}.update takes a, p, n before a slash: update(a, p, n, /, …)")
+            averages.add(cls, cls.__name__)
+
+    @classmethod
+    def options(cls) -> dict[str, Option]:
+        """Return the options, by name."""
+        start = Annotated[int, Ge(0), "steps before the first parameters that count"]
+        every = Annotated[PositiveInt, "steps from one update to the next"]
+        own = {"start": Option("start", start, 0), "every": Option("every", every, 1)}
+        return own | options_of(cls.update)
+
+    @classmethod
+    @cache
+    def program(cls, flags: tuple[tuple[str, Any], ...]) -> Program:
+        """Return the traced rule for these values of the options that are no floats."""
+        floats = tuple(name for name, option in options_of(cls.update).items() if option.is_float)
+        with blamed(cls.__name__):
+            return trace(cls.update, (), floats, dict(flags))
+
+    def __init__(self, params: Parameters, *, engine: Engine | None = None, **options: Any) -> None:
+        self.params = params
+        self.steps = 0
+        """Steps taken, not all of which are updates."""
+        given = self._checked(options)
+        self.start: int = given.pop("start")
+        self.every: int = given.pop("every")
+        self._data = params.zeros()
+        self._views = params.split(self._data)
+        floats = [name for name in given if self.options()[name].is_float]
+        flags = tuple((name, value) for name, value in given.items() if name not in floats)
+        self._values = {name: np.reshape(given[name], (1, -1)) for name in floats}
+        self._stepper = Stepper(
+            self.program(flags),
+            engine or NumpyEngine(),
+            {"p": self._data, "g": params.data}.__getitem__,
+            [slice(0, params.size)],
+        )
+        self._prepared = range(0)
+
+    @property
+    def updates(self) -> int:
+        """The number of parameters averaged so far."""
+        since = self.steps - self.start
+        return 0 if since < 0 else since // self.every + (self.start > 0)
+
+    def step(self) -> None:
+        """Count a step of the optimizer, and take its result in where it is one that counts."""
+        self.steps += 1
+        since = self.steps - self.start
+        if since < 0 or since % self.every:
+            return
+        n = self.updates
+        if n not in self._prepared:
+            self._prepared = range(n, n + steps_ahead(self.params.lanes))
+            self._stepper.prepare(n, len(self._prepared), self._values, frozenset())
+        self._stepper.run(n - self._prepared.start)
+
+    def averaged(self) -> Mapping[str, Array] | None:
+        """Return the average, views `[B, *shape]` by name; None before the first update."""
+        return self._views if self.updates else None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return a copy of the average, and the number of steps taken."""
+        values = {name: view.copy() for name, view in self._views.items()}
+        return {"average": type(self).__name__, "steps": self.steps, "values": values}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Copy in what `state_dict` returned; StateError, and nothing changed, where it does not fit."""
+        own, values = type(self).__name__, state_dict["values"]
+        if state_dict["average"] != own:
+            raise StateError(f"this is the state of {state_dict['average']}, not of {own}")
+        if {name: np.shape(value) for name, value in values.items()} != {
+            name: view.shape for name, view in self._views.items()
+        }:
+            raise StateError(f"{own}: the average has other names or shapes than the parameters")
+        self.steps = state_dict["steps"]
+        for name, value in values.items():
+            self._views[name][:] = self.params.arrays.array(value)
+
+    def _checked(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        owner, known = type(self).__name__, self.options()
+        values = {name: option.default for name, option in known.items() if not option.required} | dict(given)
+        missing = [name for name in known if name not in values]
+        if missing:
+            raise ConfigError(f"{owner}: {missing[0]} is required", field=missing[0])
+        return {
+            name: checked(option_named(name, known, {}, owner), value, self.params.lanes, owner)
+            for name, value in values.items()
+        }
+
+
+class SWA(Average):
+    """Stochastic weight averaging, Izmailov et al. (2018), arXiv:1803.05407: all parameters count alike.
+
+        a ← a + (θ - a) / n          a₁ = θ
+
+    The n-th update is after the step start + (n - 1) · every, with start 0 after n · every.
+    """
+
+    @staticmethod
+    def update(a: Any, p: Any, n: Any, /) -> None:
+        a[:] = where(n == 1, p, a + (p - a) / n)
+
+
+class EMA(Average):
+    """Exponential moving average, Tarvainen & Valpola (2017), arXiv:1703.01780: the latest parameters count most.
+
+        a ← β a + (1 - β) θ          a₁ = θ
+
+    β decay; 0 is θ itself, 1 the first θ for ever. The n-th update is after the step start + (n - 1) · every, with
+    start 0 after n · every.
+    """
+
+    @staticmethod
+    def update(a: Any, p: Any, n: Any, /, *, decay: Fraction = 0.999) -> None:
+        a[:] = where(n == 1, p, lerp(a, p, 1 - decay))

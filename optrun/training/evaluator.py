@@ -1,0 +1,70 @@
+"""The evaluator: full-data metrics at the parameters and at their average, and where each lane ends."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from optrun.arrays import Array
+from optrun.training.pack import Pack
+
+AVERAGE = "average"
+"""Begins the names of what belongs to the average: of metrics as `average_…`, of parameters as `average/…`."""
+
+
+class Evaluator:
+    """Evaluates a pack where it is now, and at last where each of its lanes was at its end."""
+
+    def __init__(self, pack: Pack) -> None:
+        self._pack = pack
+        self._final = pack.params
+        self._average: dict[str, Array] = {}
+        self._has_average = np.zeros(pack.lanes, bool)
+
+    def now(self) -> dict[str, Array]:
+        """Return the metrics, each `[B]`; those at the average are NaN before there is one."""
+        return self._evaluated(self._pack.params, self._pack.averaged())
+
+    def keep(self, lanes: Sequence[int], *, others_go_on: bool) -> None:
+        """Keep where lanes are at their end."""
+        params, average = self._pack.params, self._pack.averaged()
+        if others_go_on and self._final is params:
+            self._final = params.copy()
+        self._final.data[lanes] = params.data[lanes]
+        self._has_average[lanes] = average is not None
+        for name, values in (average or {}).items():
+            self._average.setdefault(name, np.zeros_like(values))[lanes] = values[lanes]
+
+    def final(self) -> dict[str, Array]:
+        """Return the metrics at each lane's end; those at the average are NaN where a lane has none."""
+        metrics = self._evaluated(self._final, self._average or None)
+        return {
+            name: np.where(self._has_average, values, np.nan) if self._is_average(name) else values
+            for name, values in metrics.items()
+        }
+
+    def figures(self, lane: int, final: Mapping[str, Array]) -> dict[str, float]:
+        """Return a lane's final metrics for its summary, where `loss` is called `final_loss`."""
+        return {
+            "final_loss" if name == "loss" else name: float(values[lane])
+            for name, values in final.items()
+            if self._has_average[lane] or not self._is_average(name)
+        }
+
+    def params(self, lane: int) -> dict[str, Array]:
+        """Return a lane's final parameters by name and, as `average/…`, their average where it has one."""
+        average = self._average if self._has_average[lane] else {}
+        named = {**self._final, **{f"{AVERAGE}/{name}": values for name, values in average.items()}}
+        return {name: self._pack.arrays.to_host(values)[lane] for name, values in named.items()}
+
+    def _evaluated(
+        self, params: Mapping[str, Array], average: Mapping[str, Array] | None
+    ) -> dict[str, Array]:
+        metrics = self._pack.problem.evaluate(params)
+        if not self._pack.keeps_average:
+            return metrics
+        nothing = dict.fromkeys(metrics, np.full(self._pack.lanes, np.nan))
+        beside = self._pack.problem.evaluate(average) if average is not None else nothing
+        return metrics | {f"{AVERAGE}_{name}": values for name, values in beside.items()}
+
+    def _is_average(self, name: str) -> bool:
+        return self._pack.keeps_average and name.startswith(f"{AVERAGE}_")

@@ -1,0 +1,112 @@
+"""Optimizers to test, their parameters and gradients."""
+
+import contextlib
+
+import numpy as np
+import pytest
+
+from optrun.arrays import Arrays, Parameters
+from optrun.errors import ConfigError
+from optrun.optim import Optimizer
+from optrun.registry import optimizers
+from tests.oracles.rules import variants
+
+RULES = [optimizers.find(name) for name in optimizers]
+
+
+VARIANTS = [(rule, options) for rule in RULES for options in variants(rule)]
+
+
+EVERY_RULE = pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+
+
+EVERY_VARIANT = pytest.mark.parametrize(("rule", "options"), VARIANTS, ids=str)
+
+
+def needs_lanes(rule):
+    if not rule.batched:
+        pytest.skip(f"{rule.__name__} has one lane")
+
+
+def needs_groups(rule):
+    if not rule.batched:
+        pytest.skip(f"{rule.__name__} has one group")
+
+
+EVERY_DTYPE = pytest.mark.parametrize("dtype", ["float32", "float64"])
+
+
+SHAPES = {"a.weight": (3, 5), "a.bias": (5,), "b.weight": (5, 2), "b.bias": (2,)}
+
+
+STEPS = 12
+
+
+def accepted(rule):
+    """Return the shapes of those parameters that the rule takes: Muon's are matrices."""
+    shapes = {}
+    for name, shape in SHAPES.items():
+        with contextlib.suppress(ConfigError):
+            rule.validate_parameter(name, shape)
+            shapes[name] = shape
+    return shapes
+
+
+def parameters(rng, rule=Optimizer, lanes=1, dtype="float64", lane_fast=False):
+    params = Parameters(accepted(rule), lanes=lanes, arrays=Arrays(dtype=dtype), lane_fast=lane_fast)
+    params.data[:] = rng.normal(size=params.data.shape)
+    return params
+
+
+def gradients(rng, rule=Optimizer, lanes=1, steps=STEPS):
+    """Gradients in which zeros, -0.0 and denormal numbers occur."""
+    found = rng.normal(size=(steps, lanes, parameters(rng, rule).size))
+    found[rng.random(found.shape) < 0.1] = 0.0
+    found[rng.random(found.shape) < 0.1] = -0.0
+    found[rng.random(found.shape) < 0.05] *= 1e-310
+    return found
+
+
+def stepped(optimizer, grads):
+    params = optimizer.params
+
+    def bowl():
+        """A quadratic whose gradient where all parameters are 0 is the given one."""
+        params.grad[:] = grad + 0.5 * params.data
+        return float((grad * params.data + 0.25 * params.data**2).sum())
+
+    with np.errstate(all="ignore"):  # 0 / 0 where eps is 0, and NaN where a test wants it
+        for grad in grads:
+            params.grad[:] = grad
+            optimizer.step(bowl if optimizer.needs_closure else None)
+    return optimizer
+
+
+def bits(optimizer):
+    buffers = [optimizer.params.data]
+    for entry in optimizer.state.values():
+        buffers += [value for name, value in entry.items() if name != "step"]
+    return [np.ascontiguousarray(buffer).tobytes() for buffer in buffers]
+
+
+def per_lane(rule, options, lanes, rng):
+    """Return hyperparameters that differ between lanes; each that may be zero is so in lanes of its own."""
+    values = {}
+    for name, option in rule.options().items():
+        if not option.is_float:
+            continue
+        centre = options.get(name, option.default)
+        factor = rng.uniform(0.8, 1.0, lanes)
+        moved = np.full(lanes, centre) * factor
+        holds = all(bound.holds(moved).all() for bound in option.bounds)
+        values[name] = moved if holds else np.full(lanes, centre) / factor
+        zeros = np.where(rng.random(lanes) < 0.4, 0.0, values[name])
+        try:
+            rule.validate_options(
+                {**{n: o.default for n, o in rule.options().items()}, **options, name: zeros}
+            )
+        except ConfigError:
+            continue
+        if all(bound.holds(zeros).all() for bound in option.bounds):
+            values[name] = zeros
+    return values
