@@ -23,7 +23,7 @@ def numbers(values: Any, lanes: int, name: str) -> Array:
 
 def counts(values: Any, lanes: int, name: str) -> Array:
     """Return a list of counts as an array; StateError where it is not that of so many lanes."""
-    if not _is_list(values, lanes) or not all(type(each) is int and 0 <= each < 2**62 for each in values):
+    if not _is_list(values, lanes) or not all(type(each) is int and 0 <= each < 2**53 for each in values):
         raise StateError(f"{name} is {values!r}, not a count for each of {lanes} lanes")
     return np.array(values, np.int64)
 

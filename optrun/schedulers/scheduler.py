@@ -23,7 +23,7 @@ from optrun.hyperparameters import checked, option_named
 from optrun.registry import Option, options_of, schedulers
 from optrun.schedulers.binding import Binding, HasGroups
 from optrun.schedulers.expression import Expression
-from optrun.schedulers.heard import listed, mapping, numbers
+from optrun.schedulers.heard import counts, listed, mapping, numbers
 
 INTERVAL = "interval"
 
@@ -163,15 +163,16 @@ class LRScheduler:
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Go to the step of a state, and set the optimizer's values that belong to it.
 
-        Raises StateError for the state of another scheduler.
+        Raises StateError for the state of another scheduler, and for what is none.
         """
         if state_dict.get("scheduler") != type(self).__name__:
             raise StateError(
                 f"this is the state of {state_dict.get('scheduler')}, not of {type(self).__name__}"
             )
+        (last_epoch,) = counts([state_dict.get("last_epoch")], 1, "last_epoch").tolist()
         if self.needs_metrics:
             self._recall(mapping(state_dict.get("heard"), type(self).__name__))
-        self.last_epoch = int(state_dict["last_epoch"])
+        self.last_epoch = last_epoch
         self._bound().forget()
         self._bound().apply(self.last_epoch)
 

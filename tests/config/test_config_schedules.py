@@ -146,6 +146,34 @@ def test_extended_schedules_are_merged_and_others_replace_them(
         "schedules.eps.interval": "default",
     }
     assert extending("schedules: {weight_decay: null, eps: null}\n") == {"": {}}
+    other = extending(
+        "schedules: {weight_decay: {name: ExponentialLR, gamma: 0.9}, eps: {total_iters: 3}}\n"
+    )[""]
+    assert other == {
+        "weight_decay": {"name": "ExponentialLR", "gamma": 0.9, "interval": "step"},
+        "eps": {
+            "name": "LinearLR",
+            "start_factor": 1 / 3,
+            "end_factor": 1.0,
+            "total_iters": 3,
+            "interval": "step",
+        },
+    }
+
+
+def test_schedules_of_a_group_have_origins(tmp_path: Path) -> None:
+    group = "{params: x, betas: [0.5, 0.6], schedules: {lr: {name: StepLR, step_size: 3}, eps: LinearLR}}"
+    (tmp_path / "a.yaml").write_text(HEAD.replace("Adam", f"{{name: Adam, param_groups: [{group}]}}"))
+    found = {
+        each.path[2:]: each.place
+        for each in resolve(tmp_path / "a.yaml").origins
+        if "param_groups" in each.path
+    }
+    columns = {path: place and place.column for path, place in found.items()}
+    assert columns[0, "schedules", "lr", "step_size"] == 113
+    assert columns[0, "schedules", "lr", "gamma"] is None
+    assert columns[0, "schedules", "eps", "name"] == 122
+    assert columns[0, "beta2"] == 65
 
 
 def test_the_outermost_says_what_it_counts_and_members_follow() -> None:

@@ -194,6 +194,13 @@ def test_the_state_of_another_scheduler_is_refused():
         ConstantLR(optimizer()).load_state_dict(StepLR(optimizer(), step_size=3).state_dict())
 
 
+@pytest.mark.parametrize("last_epoch", [None, -1, 0.5, "3", True, 2**60])
+def test_a_state_without_a_count_of_steps_is_refused(last_epoch):
+    scheduler = ConstantLR(optimizer())
+    with pytest.raises(StateError, match="last_epoch"):
+        scheduler.load_state_dict({"scheduler": "ConstantLR", "last_epoch": last_epoch})
+
+
 def test_a_group_added_later_follows_from_its_own_rate():
     params = Parameters({"x": (1,), "y": (2,)})
     stepped = SGD(params, [{"params": "x"}], lr=0.1)

@@ -124,6 +124,19 @@ def test_with_epochs_it_listens_to_their_means():
     assert scheduler.best.tolist() == [0.25]
 
 
+def test_the_epochs_of_a_member_begin_with_its_turn():
+    plateau = ReduceLROnPlateau(patience=0, interval="epoch", threshold=0.0)
+    scheduler = SequentialLR(
+        optimizer(1.0),
+        schedulers=[ConstantLR(factor=0.5, total_iters=99), plateau],
+        milestones=[3],
+        steps_per_epoch=2,
+    )
+    found = told(scheduler, np.array([9.0, 9, 9, 4, 0, 5, 1, 1, 1]).reshape(-1, 1))[:, 0]
+    assert plateau.best.tolist() == [1.0]
+    assert found.tolist() == [0.5, 0.5, 1, 1, 1, 1, 0.1, 0.1, 0.1]
+
+
 def test_the_rates_of_many_steps_are_renewed_only_where_a_lane_was_reduced(monkeypatch):
     scheduler = ReduceLROnPlateau(optimizer(1.0, 2), patience=5)
     tables, at = [], scheduler.at

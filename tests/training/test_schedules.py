@@ -186,6 +186,14 @@ def test_a_checkpoint_of_other_schedules_is_refused():
         Pack([config(schedules={})]).load_state(arrays, state)
 
 
+@pytest.mark.parametrize("change", [{"last_epoch": -1}, {"heard": {}}, {"scheduler": "StepLR"}], ids=str)
+def test_a_checkpoint_with_a_damaged_schedule_is_refused(change):
+    arrays, state = Pack([config()]).state()
+    state.schedulers[-3 if "heard" in change else 0].update(change)
+    with pytest.raises(StateError):
+        Pack([config()]).load_state(arrays, state)
+
+
 def test_the_rates_of_a_config_are_those_of_its_run():
     from optrun.analysis.schedule import rates
 
