@@ -47,7 +47,8 @@ def _checked_flag(option: Option, value: Any, owner: str) -> Any:
     try:
         return option.adapter.validate_python(value, strict=True)
     except ValidationError as error:
-        reason = error.errors()[0]["msg"]
+        first = error.errors()[0]
+        reason = first.get("ctx", {}).get("error") or first["msg"]
         raise ConfigError(f"{owner}: {option.name}: {reason} (got {value!r})", field=option.name) from None
 
 

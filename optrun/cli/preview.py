@@ -29,12 +29,15 @@ def print_plan(config: RunConfig, work: Estimate, where: str | None, *, json: bo
         print(json_module.dumps({"run": where, **size, "config": config.to_dict()}, allow_nan=False))
         return
     print(f"{printable(config.name)} would run")
-    scheduler = f"{config.scheduler.name}" if config.scheduler else "none: the rate is constant"
+    constant = "none" if "lr" in config.schedules else "none: the rate is constant"
+    scheduler = f"{config.scheduler.name}" if config.scheduler else constant
+    schedules = [f"{name} {schedule.name}" for name, schedule in config.schedules.items()]
     rows = {
         "problem": f"{config.problem.name}, {work.parameters:,} parameters, {config.dtype}",
         "optimizer": f"{config.optimizer.name}, lr {config.optimizer.options['lr']:g}",
         "scheduler": scheduler,
         **({"average": f"{average.name}, {_options(average)}"} if (average := config.average) else {}),
+        **({"schedules": ", ".join(schedules)} if schedules else {}),
         "seed": f"{config.seed}",
         "steps": f"{work.steps:,}, as 1 lane",
         "time": f"about {_about(work.seconds)} ({work.steps_per_second:,.0f} steps/s on a trial)",

@@ -1,10 +1,13 @@
 """The parts of a run that have a name in a registry: problem, optimizer, scheduler, average."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
@@ -16,7 +19,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from optrun import registry
 from optrun.config.explain import MISSING, failure, shown, unknown_key
-from optrun.config.schema import GROUPS, options_model
+from optrun.config.schema import GROUPS, SCHEDULES, options_model
 from optrun.config.tree import Path
 from optrun.errors import ConfigError, UnknownNameError, did_you_mean, fold
 from optrun.registry import Registry
@@ -29,6 +32,9 @@ REGISTRIES: dict[str, Registry[Any]] = {
 }
 """The sections of a config that name a registered class."""
 
+INTERVAL = "interval"
+"""The option of a scheduler that says whether it counts steps or epochs."""
+
 NESTED = "x-optrun-component"
 """In a JSON schema from pydantic, what stands for a component of a kind."""
 
@@ -37,7 +43,7 @@ class Component(BaseModel):
     """A registered class, by its canonical name, with every one of its options.
 
     In a config and in a dump the options stand beside the name. An option that is itself a component (the
-    schedulers of a SequentialLR) is one here too.
+    schedulers of a SequentialLR) is one here too. The interval of one that counts as the one around it is left out.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -47,20 +53,23 @@ class Component(BaseModel):
 
     @model_serializer
     def _flat(self) -> dict[str, Any]:
-        return {"name": self.name, **self.options}
+        own = {key: value for key, value in self.options.items() if (key, value) != (INTERVAL, None)}
+        return {"name": self.name, **own}
 
 
 class ParamGroup(BaseModel):
-    """Parameters, chosen by globs on their names, and the hyperparameters in which they differ."""
+    """Parameters, chosen by globs on their names, the hyperparameters in which they differ, and schedules of them."""
 
     model_config = ConfigDict(frozen=True)
 
     params: list[str]
     options: dict[str, Any]
+    schedules: dict[str, Component] = {}
 
     @model_serializer
     def _flat(self) -> dict[str, Any]:
-        return {"params": self.params, **self.options}
+        schedules = {SCHEDULES: self.schedules} if self.schedules else {}
+        return {"params": self.params, **self.options, **schedules}
 
 
 class OptimizerComponent(Component):
@@ -97,15 +106,19 @@ class Named:
             raise ConfigError(f"must be {self._a_name}, or a mapping with 'name' (got {shown(value)})")
         cls, name = self._found(value)
         given = {key: each for key, each in value.items() if key != "name"}
-        model = options_model(cls, Annotated[Component, self], groups=self.registry.kind == "optimizer")
-        options = model.model_validate(given).every()
+        schedules: Any = Schedules if self.registry.kind == "optimizer" else None
+        options = options_model(cls, Annotated[Component, self], schedules).model_validate(given).every()
         groups = [group.given() for group in options.pop(GROUPS, None) or []]
+        followed = [group.pop(SCHEDULES, {}) for group in groups]
         self._check(cls, options)
         for i, group in enumerate(groups):
             self._check_group(cls, options, group, i)
         if self.registry.kind != "optimizer":
             return Component(name=name, options=options)
-        parameters = [ParamGroup(params=group.pop("params"), options=group) for group in groups]
+        parameters = [
+            ParamGroup(params=group.pop("params"), options=group, schedules=each)
+            for group, each in zip(groups, followed, strict=True)
+        ]
         return OptimizerComponent(name=name, options=options, param_groups=parameters)
 
     @property
@@ -150,3 +163,47 @@ class Named:
                 check({name: value for name, value in options.items() if name != "params"})
         except ConfigError as error:
             raise failure(((*path, error.field) if error.field else path, str(error))) from None
+
+
+def class_of(section: str, given: Any) -> type[Any] | None:
+    """Return the class that a section of a config names, as far as it names one."""
+    name = given.get("name") if isinstance(given, dict) else getattr(given, "name", given)
+    known = REGISTRIES[section]
+    return known.find(name) if isinstance(name, str) and name in known else None
+
+
+def _with_interval(schedule: Component) -> Component:
+    """Return a schedule that says what it counts; ValidationError where a member counts steps, and it epochs."""
+    if INTERVAL not in schedule.options:
+        return schedule
+    interval = schedule.options[INTERVAL] or "step"
+    if wrong := list(_counting_steps(schedule, "step", ())):
+        raise failure(*((path, "must be 'epoch', as the schedule around it counts") for path in wrong))
+    return Component(name=schedule.name, options={**schedule.options, INTERVAL: interval})
+
+
+def _counting_steps(schedule: Component, enclosing: str, path: Path) -> Iterator[Path]:
+    """Yield the place of each interval that counts steps within epochs."""
+    own = schedule.options.get(INTERVAL) or enclosing
+    if (own, enclosing) == ("step", "epoch"):
+        yield (*path, INTERVAL)
+    for name, option in schedule.options.items():
+        for i, each in enumerate(option if isinstance(option, list) else []):
+            if isinstance(each, Component):
+                yield from _counting_steps(each, own, (*path, name, i))
+
+
+def _those_on(schedules: Any) -> Any:
+    if isinstance(schedules, dict):
+        return {name: schedule for name, schedule in schedules.items() if schedule is not None}
+    return {} if schedules is None else schedules
+
+
+Schedule = Annotated[Component, Named(registry.schedulers), AfterValidator(_with_interval)]
+"""A schedule that is within none."""
+
+Schedules = Annotated[
+    dict[str, Schedule],
+    BeforeValidator(_those_on, json_schema_input_type=dict[str, Schedule | None] | None),
+]
+"""Schedules by the names of hyperparameters; null is off."""

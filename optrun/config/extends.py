@@ -1,7 +1,7 @@
 """`extends:`, a config that builds on others.
 
 Mappings are merged key by key, the later over the earlier: the files in the order in which they are named, then the
-file that names them. Anything else, a list too, is replaced. A problem, optimizer or scheduler of another name
+file that names them. Anything else, a list too, is replaced. A problem, optimizer or schedule of another name
 replaces the one below it whole: options of an Adam mean nothing to an SGD. ``betas`` and ``beta1`` are one thing in two
 spellings.
 """
@@ -15,6 +15,7 @@ from optrun.config.components import REGISTRIES
 from optrun.config.errors import ConfigErrors, Issue, Place, in_order
 from optrun.config.explain import shown
 from optrun.config.files import read_file, unreadable
+from optrun.config.schema import SCHEDULES
 from optrun.config.tree import MAX_NODES, Document, Node, Path
 from optrun.config.tuples import below, tuples_of
 from optrun.errors import fold
@@ -40,11 +41,11 @@ def extended(document: Document) -> Document:
 
 def merge(base: Node, over: Node, path: Path = ()) -> Node:
     """Return the values of `over` and those of `base` that it says nothing about."""
-    if len(path) == 1 and path[0] in REGISTRIES:
+    if (len(path) == 1 and path[0] in REGISTRIES) or (len(path) == 2 and path[0] == SCHEDULES):
         base, over = _spelled_out(base), _spelled_out(over)
         if _renamed(base, over):
             return over
-        if isinstance(over.value, dict):
+        if path[0] in REGISTRIES and isinstance(over.value, dict):
             base = below(base, over.value, tuples_of(path[0], over, base))
     if not isinstance(base.value, dict) or not isinstance(over.value, dict):
         return over

@@ -13,12 +13,12 @@ from typing import Annotated, Any, get_args
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from optrun.config.components import NESTED, REGISTRIES, Component, Named
+from optrun.config.components import NESTED, REGISTRIES, Component, Named, Schedules
 from optrun.config.expect import FIGURES, Bounds
-from optrun.config.models import Checkpoint, Evaluate, Record, RunConfig, Stop
-from optrun.config.schema import GROUPS, Model, options_model
+from optrun.config.models import METRICS, Checkpoint, Evaluate, Record, RunConfig, Stop
+from optrun.config.schema import GROUPS, SCHEDULES, Model, floats_of, options_model
 from optrun.config.writer import inline
-from optrun.registry import Option, PathOrName, Registry
+from optrun.registry import Option, PathOrName, Registry, optimizers
 
 Schema = dict[str, Any]
 
@@ -48,6 +48,12 @@ def json_schema() -> Schema:
         properties[section] = {"anyOf": [{"$ref": _REF + section}]}
     for section in ("scheduler", "average"):
         properties[section]["anyOf"].append({"type": "null"})
+    floats = {name: floats_of(optimizers.find(name).options()) for name in optimizers}
+    every = list(dict.fromkeys(each for names in floats.values() for each in names))
+    merged = {"additionalProperties": {"anyOf": [{"$ref": f"{_REF}scheduler"}, {"type": "null"}]}}
+    properties["schedules"] = _keyed({"type": ["object", "null"], **merged}, every)
+    metrics = list(dict.fromkeys([*METRICS, *every]))
+    definitions["Record"]["properties"]["metrics"]["items"]["enum"] = metrics
     properties["expect"]["properties"] = {name: {"$ref": f"{_REF}Bounds"} for name in FIGURES}
     properties["name"]["type"] = ["string", "null"]
     properties["engine"]["enum"] = _engines()
@@ -59,7 +65,7 @@ def json_schema() -> Schema:
         "type": "object",
         "additionalProperties": False,
         "properties": {"extends": _EXTENDS, **properties},
-        "allOf": [_EITHER],
+        "allOf": [_EITHER, *(_if_optimized_by(name, floats[name]) for name in floats)],
         "if": {"required": ["extends"], "properties": {"extends": {"type": ["string", "array"]}}},
         "else": _complete_run(),
         "definitions": definitions,
@@ -116,6 +122,7 @@ def _complete_run() -> Schema:
         "required": ["problem", "optimizer"],
         "properties": {
             **{section: {"$ref": f"{_REF}complete.{section}"} for section in REGISTRIES},
+            "schedules": {"additionalProperties": {"$ref": f"{_REF}complete.scheduler"}},
             "expect": {"additionalProperties": {"anyOf": _given("number", "min", "max")}},
         },
         "anyOf": _given("integer", "steps", "epochs"),
@@ -171,6 +178,28 @@ def _if_named(name: str, then: Schema) -> Schema:
     return {"if": {"required": ["name"], "properties": {"name": {"const": name}}}, "then": then}
 
 
+def _if_optimized_by(name: str, floats: Sequence[str]) -> Schema:
+    """Return that only what this optimizer has is scheduled and recorded."""
+    named = {"type": "object", "required": ["name"], "properties": {"name": {"const": name}}}
+    metrics = list(dict.fromkeys([*METRICS, *floats]))
+    return {
+        "if": {"required": ["optimizer"], "properties": {"optimizer": {"anyOf": [{"const": name}, named]}}},
+        "then": {
+            "properties": {
+                "schedules": {"propertyNames": {"enum": list(floats)}},
+                "record": {"properties": {"metrics": {"items": {"enum": metrics}}}},
+            }
+        },
+    }
+
+
+def _keyed(schema: Schema, names: Sequence[str]) -> Schema:
+    """Return the schema of a mapping with these keys alone."""
+    each = schema["additionalProperties"]
+    keys = {name: {**each, "description": f"A schedule of {name}."} for name in names}
+    return {**schema, "properties": keys, "additionalProperties": False}
+
+
 def _required(cls: type[Any]) -> list[str]:
     return [option.name for option in cls.options().values() if option.required]
 
@@ -179,7 +208,7 @@ def _options(section: str, name: str, cls: Any) -> Schema:
     """Return the definitions of a class's options beside its name, and of its parameter groups."""
     key = f"{section}.{name}"
     nested = Annotated[Component, Named(REGISTRIES[section])]
-    model: type[Any] = options_model(cls, nested, groups=section == "optimizer")
+    model: type[Any] = options_model(cls, nested, Schedules if section == "optimizer" else None)
     schema = _generated(model, f"{_REF}{key}.{{model}}")
     groups = {f"{key}.{of}": group for of, group in schema.pop("$defs", {}).items()}
     for each in (schema, *groups.values()):
@@ -199,6 +228,12 @@ def _describe(properties: Schema, cls: type[Any]) -> None:
             properties[name]["examples"] = _datasets()
     for joint, parts in getattr(cls, "tuples", {}).items():
         properties[joint] = _tuple(parts, [properties[part] for part in parts])
+    if SCHEDULES in properties and SCHEDULES not in options:
+        described = "Schedules of the options, by their names."
+        properties[SCHEDULES] = {
+            **_keyed(properties[SCHEDULES], floats_of(options)),
+            "description": described,
+        }
     if "params" in properties and "params" not in options:
         properties["params"]["description"] = "A glob on parameter names, or a list of them."
     if GROUPS in properties:

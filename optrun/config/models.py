@@ -13,11 +13,11 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from optrun import registry
-from optrun.config.components import Component, Named, OptimizerComponent
+from optrun.config.components import Component, Named, OptimizerComponent, Schedule, Schedules, class_of
 from optrun.config.durations import Duration
 from optrun.config.expect import Expectations
 from optrun.config.explain import MISSING, conflict, not_one_of
-from optrun.config.schema import INTEGRAL, Section
+from optrun.config.schema import INTEGRAL, SCHEDULES, Section, floats_of, unschedulable
 from optrun.config.tree import Path
 from optrun.config.unions import union
 from optrun.config.writer import to_yaml
@@ -25,21 +25,21 @@ from optrun.errors import ConfigError
 
 METRICS = ("loss", "lr", "grad_norm", "update_norm", "param_norm")
 
-Metric = Literal["loss", "lr", "grad_norm", "update_norm", "param_norm"]
 Count = Annotated[int, Ge(1), INTEGRAL]
 
 
 def _always_recorded(metrics: list[str]) -> list[str]:
-    return [metric for metric in METRICS if metric in ("loss", "lr", *metrics)]
+    known = [metric for metric in METRICS if metric in ("loss", "lr", *metrics)]
+    return list(dict.fromkeys([*known, *metrics]))
 
 
 class Record(Section):
     """Which metrics are recorded (the loss and the lr always are), and at which steps."""
 
     every: Annotated[Count, "steps from one row to the next"] = 1
-    metrics: Annotated[list[Metric], AfterValidator(_always_recorded), "besides loss and lr"] = Field(
-        default=[], validate_default=True
-    )
+    metrics: Annotated[
+        list[str], AfterValidator(_always_recorded), "besides loss and lr: norms, floats of the optimizer"
+    ] = Field(default=[], validate_default=True)
 
 
 class Evaluate(Section):
@@ -81,19 +81,45 @@ def _off(model: type[Section], **values: Any) -> BeforeValidator:
     return BeforeValidator(validator, json_schema_input_type=model | None)
 
 
+def _length_at_odds(data: dict[str, Any]) -> list[tuple[Path, PydanticCustomError]]:
+    given = [key for key in ("steps", "epochs") if data.get(key) is not None]
+    if not given:
+        text = "missing: how long is the run? Give steps or epochs"
+        return [(("steps",), PydanticCustomError(MISSING.type, text, {"other": "epochs"}))]
+    both = "steps and epochs are both set: turn one off (epochs=null)"
+    return [(("epochs",), conflict(both, "steps", both))] if len(given) == 2 else []
+
+
+def _hyperparameters_at_odds(data: dict[str, Any]) -> list[tuple[Path, PydanticCustomError]]:
+    schedules, optimizer = data.get(SCHEDULES), class_of("optimizer", data.get("optimizer"))
+    problems: list[tuple[Path, PydanticCustomError]] = []
+    if isinstance(schedules, dict) and schedules.get("lr") is not None and data.get("scheduler") is not None:
+        both = "scheduler and schedules.lr are both set: turn one off (schedules.lr=null)"
+        problems.append(((SCHEDULES, "lr"), PydanticCustomError("config", "{both}", {"both": both})))
+    if optimizer is None:
+        return problems
+    problems += unschedulable(optimizer, schedules)
+    recorded = data["record"].get("metrics") if isinstance(data.get("record"), dict) else None
+    known = [*METRICS, *(name for name in floats_of(optimizer.options()) if name not in METRICS)]
+    for i, metric in enumerate(recorded if isinstance(recorded, list) else []):
+        if isinstance(metric, str) and metric not in known:
+            said = {"said": not_one_of(known, metric)}
+            problems.append((("record", "metrics", i), PydanticCustomError("config", "{said}", said)))
+    return problems
+
+
 class RunConfig(Section):
     """Everything that decides what a run computes, complete: what was not given has its default.
 
     `problem`, `optimizer`, `scheduler` and `average` have a `name` to look up in the registry and `options` to call the
-    class with. Exactly one of `steps` and `epochs` is set.
+    class with, and so has each of the `schedules`. Exactly one of `steps` and `epochs` is set.
     """
 
     name: Annotated[str, MinLen(1), "of the run and its directory; by default the file's"]
     problem: Annotated[Component, Named(registry.problems), "what is minimised, by its name or with options"]
     optimizer: Annotated[OptimizerComponent, Named(registry.optimizers), "by its name or with options"]
-    scheduler: Annotated[
-        Annotated[Component, Named(registry.schedulers)] | None, "of the learning rate; constant without one"
-    ] = None
+    scheduler: Annotated[Schedule | None, "of the learning rate; constant without one"] = None
+    schedules: Annotated[Schedules, "of other hyperparameters, by their names"] = Field(default={})
     average: Annotated[
         Annotated[Component, Named(registry.averages)] | None,
         "of the parameters, evaluated beside them; none by default",
@@ -119,13 +145,8 @@ class RunConfig(Section):
 
     @classmethod
     def at_odds(cls, data: dict[str, Any]) -> list[tuple[Path, PydanticCustomError]]:
-        """Return what is wrong with the length of the run."""
-        given = [key for key in ("steps", "epochs") if data.get(key) is not None]
-        if not given:
-            text = "missing: how long is the run? Give steps or epochs"
-            return [(("steps",), PydanticCustomError(MISSING.type, text, {"other": "epochs"}))]
-        both = "steps and epochs are both set: turn one off (epochs=null)"
-        return [(("epochs",), conflict(both, "steps", both))] if len(given) == 2 else []
+        """Return what is wrong with the length of the run, and what is scheduled or recorded but no hyperparameter."""
+        return [*_length_at_odds(data), *_hyperparameters_at_odds(data)]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the config as plain JSON values, in the order in which people write them."""

@@ -6,14 +6,14 @@ An override sets one value: `optimizer.name=SGD` keeps the other keys, whatever 
 
 from collections.abc import Sequence
 
+from optrun.config.components import REGISTRIES
 from optrun.config.errors import ConfigErrors, Issue, Place
 from optrun.config.explain import shown
 from optrun.config.extends import EXTENDS
 from optrun.config.reader import read
+from optrun.config.schema import SCHEDULES
 from optrun.config.tree import Node
 from optrun.config.tuples import below, home
-
-_NAMED = (["problem"], ["optimizer"], ["scheduler"], ["average"])
 
 
 def override(root: Node, overrides: Sequence[str]) -> tuple[Node, list[Issue]]:
@@ -88,7 +88,7 @@ def _set(node: Node, steps: Sequence[str], value: Node, place: Place, path: str)
         children = node.value
     elif node.value is None and not step.isdecimal():
         children = {}
-    elif isinstance(node.value, str) and path.split(".")[: -len(steps)] in _NAMED:
+    elif isinstance(node.value, str) and _may_be_a_name(path.split(".")[: -len(steps)]):
         children = {"name": node}
     else:
         here = ".".join(path.split(".")[: -len(steps)])
@@ -106,6 +106,11 @@ def _set_item(
     changed = list(items)
     changed[int(step)] = _set(items[int(step)], rest, value, place, path)
     return Node.sequence(changed, node.place, node.key)
+
+
+def _may_be_a_name(steps: Sequence[str]) -> bool:
+    """Whether what the steps lead to has options, and may be written as its name alone."""
+    return (len(steps) == 1 and steps[0] in REGISTRIES) or list(steps[-2:-1]) == [SCHEDULES]
 
 
 def _wrong(place: Place, path: str, message: str) -> ConfigErrors:

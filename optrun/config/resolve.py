@@ -12,6 +12,7 @@ from optrun.config.extends import extended
 from optrun.config.files import read_file, unreadable
 from optrun.config.models import RunConfig
 from optrun.config.overrides import named, override
+from optrun.config.schema import GROUPS, SCHEDULES
 from optrun.config.tree import Document, Node, Path
 from optrun.config.validate import validate
 from optrun.errors import ConfigError
@@ -91,6 +92,8 @@ def _origins(
         cls = registry.find(value["name"]) if registry and "name" in value else cls
         for key, child in value.items():
             below = registry or (None if path else REGISTRIES.get(key))
+            if key == SCHEDULES and (not path or path[-2:-1] == (GROUPS,)):
+                below = REGISTRIES["scheduler"]
             yield from _origins((*path, key), child, _source(node, key, cls), below, cls)
     elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
         for i, item in enumerate(value):

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from functools import cache
 from types import UnionType
-from typing import Annotated, Any, ClassVar, Union, get_args, get_origin
+from typing import Annotated, Any, ClassVar, TypeVar, Union, get_args, get_origin
 
 from annotated_types import MinLen
 from pydantic import (
@@ -20,12 +20,13 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from optrun.config.explain import explained, failure
+from optrun.config.explain import explained, failure, unknown_key
 from optrun.config.tree import Path
 from optrun.config.unions import TAGS, union
 from optrun.registry import Option
 
 GROUPS = "param_groups"
+SCHEDULES = "schedules"
 MAX_EXACT = 2**53
 
 
@@ -145,9 +146,45 @@ class NamedOptions(Options):
         return ["name", *super().known_keys()]
 
 
+class GroupOptions(Options):
+    """The options in which a parameter group differs, and schedules of them."""
+
+    owner: ClassVar[Any]
+
+    @classmethod
+    def at_odds(cls, data: dict[str, Any]) -> list[tuple[Path, PydanticCustomError]]:
+        """Return which schedules are of no hyperparameter."""
+        return unschedulable(cls.owner, data.get(SCHEDULES))
+
+
+def floats_of(options: Mapping[str, Option]) -> list[str]:
+    """Return the names of the options that are floats, which may be scheduled and recorded."""
+    return [name for name, option in options.items() if option.is_float]
+
+
+def unschedulable(cls: Any, schedules: Any) -> list[tuple[Path, PydanticCustomError]]:
+    """Return which of the schedules are of no float among a class's options."""
+    options, tuples = cls.options(), getattr(cls, "tuples", {})
+    problems: list[tuple[Path, PydanticCustomError]] = []
+    for name in schedules if isinstance(schedules, dict) else ():
+        if name in tuples:
+            said = f"is a tuple: schedule {' or '.join(tuples[name])}"
+        elif name in options:
+            said = "is no float: it cannot be scheduled"
+        else:
+            problems.append(((SCHEDULES, name), unknown_key(floats_of(options))))
+            continue
+        if name not in floats_of(options):
+            problems.append(((SCHEDULES, name), PydanticCustomError("config", "{said}", {"said": said})))
+    return problems
+
+
+Chosen = TypeVar("Chosen", bound=Options)
+
+
 @cache
-def options_model(cls: Any, nested: Any, *, groups: bool = False) -> type[Options]:
-    """Return the model of a class's options, with parameter groups where it has them.
+def options_model(cls: Any, nested: Any, schedules: Any = None) -> type[Options]:
+    """Return the model of a class's options, with parameter groups where there are schedules of their options.
 
     `nested` stands where the options mention a base of the class.
     """
@@ -155,14 +192,15 @@ def options_model(cls: Any, nested: Any, *, groups: bool = False) -> type[Option
         _field(name): (_type(option.annotation, cls, nested), _default(option))
         for name, option in cls.options().items()
     }
-    if groups:
-        fields[_field(GROUPS)] = (list[group_model(cls, nested)] | None, Field(None, alias=GROUPS))  # type: ignore[misc]
+    if schedules is not None:
+        group = group_model(cls, nested, schedules)
+        fields[_field(GROUPS)] = (list[group] | None, Field(None, alias=GROUPS))  # type: ignore[valid-type]
     return _model(NamedOptions, cls, cls.__name__, fields)
 
 
 @cache
-def group_model(cls: Any, nested: Any) -> type[Options]:
-    """Return the model of a parameter group: the parameters it is for, and any of the class's options."""
+def group_model(cls: Any, nested: Any, schedules: Any) -> type[Options]:
+    """Return the model of a parameter group: the parameters it is for, any of the class's options, their schedules."""
     fields: dict[str, Any] = {
         _field(name): (_type(option.annotation, cls, nested), Field(None, alias=name, validate_default=False))
         for name, option in cls.options().items()
@@ -173,11 +211,14 @@ def group_model(cls: Any, nested: Any) -> type[Options]:
         MinLen(1),
         BeforeValidator(_listed, json_schema_input_type=glob | Annotated[list[glob], MinLen(1)]),
     ]
-    return _model(Options, cls, f"{cls.__name__}Group", {"params": (globs, ...), **fields})
+    fields[_field(SCHEDULES)] = (schedules, Field(None, alias=SCHEDULES, validate_default=False))
+    model = _model(GroupOptions, cls, f"{cls.__name__}Group", {"params": (globs, ...), **fields})
+    model.owner = cls
+    return model
 
 
-def _model(base: type[Options], cls: type[Any], name: str, fields: dict[str, Any]) -> type[Options]:
-    model = create_model(name, __base__=base, **fields)
+def _model(base: type[Chosen], cls: type[Any], name: str, fields: dict[str, Any]) -> type[Chosen]:
+    model: type[Chosen] = create_model(name, __base__=base, **fields)
     model.tuples = getattr(cls, "tuples", {})
     return model
 

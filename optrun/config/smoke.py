@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from math import ceil
 from typing import Any
 
-from optrun.config.components import Component
+from optrun.config.components import Component, ParamGroup
 from optrun.config.durations import Duration
 from optrun.config.models import RunConfig
 
 SMOKE_STEPS = 100
 SMOKE_TIME = Duration("2s")
 
-_NO_STEPS = frozenset({"T_mult", "cycles", "num_cycles"})
+_NO_STEPS = frozenset({"T_mult", "cycles", "num_cycles", "steps_per_epoch"})
 """Integers among the options of schedulers that count something else than steps."""
 
 
@@ -28,7 +28,11 @@ def smoke(config: RunConfig, steps: int) -> tuple[RunConfig, list[str]]:
         "name": f"{config.name}-smoke",
         "steps": cut,
         "epochs": None,
+        "optimizer": config.optimizer.model_copy(
+            update={"param_groups": [_shortened_group(each, part) for each in config.optimizer.param_groups]}
+        ),
         "scheduler": config.scheduler and _shortened(config.scheduler, part),
+        "schedules": {name: _shortened(each, part) for name, each in config.schedules.items()},
         "average": config.average and _shortened(config.average, part),
         "record": _scaled(config.record, part, "every"),
         "evaluate": _scaled(config.evaluate, part, "every"),
@@ -66,6 +70,12 @@ def _shortened(component: Component, part: float) -> Component:
         for name, value in component.options.items()
     }
     return component.model_copy(update={"options": options})
+
+
+def _shortened_group(group: ParamGroup, part: float) -> ParamGroup:
+    return group.model_copy(
+        update={"schedules": {name: _shortened(each, part) for name, each in group.schedules.items()}}
+    )
 
 
 def _shortened_option(value: Any, part: float) -> Any:

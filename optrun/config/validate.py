@@ -9,11 +9,11 @@ from typing import Any, get_args
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from optrun.config.components import REGISTRIES
+from optrun.config.components import REGISTRIES, class_of
 from optrun.config.errors import ConfigErrors, Issue, in_order
 from optrun.config.explain import CONFLICT, MISSING, UNKNOWN_KEY, message
 from optrun.config.models import RunConfig
-from optrun.config.schema import Model
+from optrun.config.schema import SCHEDULES, Model
 from optrun.config.tree import Document, Node, Path
 from optrun.errors import fold, nearest
 from optrun.registry import PathOrName
@@ -72,13 +72,19 @@ def _rank(document: Document, path: Path) -> int:
 
 def _replacing(document: Document, path: Path) -> str:
     """Return the advice for a key that an override of the name has left without a meaning."""
-    section = document.root.child(path[0])
-    name = section and section.child("name")
-    if path[0] not in REGISTRIES or len(path) < 2 or not name or name.place.line is not None:
+    section = path[: 2 if path[0] == SCHEDULES else 1]
+    *_, node = document.root.along(section)
+    name = node.child("name")
+    if (
+        path[0] not in (*REGISTRIES, SCHEDULES)
+        or len(path) <= len(section)
+        or not name
+        or name.place.line is not None
+    ):
         return ""
-    if _rank(document, (path[0], "name")) <= _rank(document, path):
+    if _rank(document, (*section, "name")) <= _rank(document, path):
         return ""
-    return f"; to replace the whole section write {path[0]}={name.value}"
+    return f"; to replace the whole section write {'.'.join(map(str, section))}={name.value}"
 
 
 def _issue(root: Node, path: Path, text: str, *, at_key: bool) -> Issue:
@@ -108,22 +114,15 @@ def _homes(data: Mapping[str, Any]) -> Mapping[str, list[str]]:
             for key in info.annotation.known_keys():
                 homes[fold(key)].append(f"{section}.{key}")
     for section in REGISTRIES:
-        if cls := _class_of(section, data):
+        if cls := class_of(section, data.get(section)):
             for key in (*cls.options(), *getattr(cls, "tuples", {})):
                 homes[fold(key)].append(f"{section}.{key}")
     return homes
 
 
-def _class_of(section: str, data: Mapping[str, Any]) -> type[Any] | None:
-    given = data.get(section)
-    name = given.get("name") if isinstance(given, dict) else given
-    known = REGISTRIES[section]
-    return known.find(name) if isinstance(name, str) and name in known else None
-
-
 def _resolve_paths(data: dict[str, Any], root: Node) -> None:
     problem = data.get("problem")
-    cls = _class_of("problem", data)
+    cls = class_of("problem", problem)
     if cls is None or not isinstance(problem, dict):
         return
     for name, option in cls.options().items():

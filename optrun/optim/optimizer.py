@@ -67,8 +67,6 @@ class Optimizer(Rule):
             raise ConfigError(f"{type(self).__name__}: one lane at a time, not {params.lanes}", field="name")
         self.params = params
         self.param_groups: list[ParamGroup] = []
-        self.scheduler: object | None = None
-        """The scheduler that is bound to the optimizer, if one is."""
         self._engine = engine or NumpyEngine()
         self._buffers = StateBuffers(type(self), params)
         self._updates: list[Update] = []

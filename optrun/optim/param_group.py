@@ -8,6 +8,8 @@ from optrun.errors import ConfigError, did_you_mean
 from optrun.hyperparameters import Value, checked, option_named, spelled_out
 from optrun.registry import Option
 
+INITIAL = "initial_"
+
 
 def matching(patterns: str | Sequence[str], names: Iterable[str]) -> list[str]:
     """Return the names that one of the globs matches."""
@@ -28,7 +30,8 @@ class ParamGroup(MutableMapping[str, Any]):
     """Parameters that share hyperparameters, as torch's ``param_groups`` entries: checked at every assignment.
 
     Keys are the rule's hyperparameters, ``params`` (the parameters' names) and, once a scheduler is bound,
-    ``initial_lr``. A hyperparameter is a float, or an array `[B]` with one value per lane.
+    ``initial_lr``, or ``initial_`` before the name of another hyperparameter. A hyperparameter is a float, or an
+    array `[B]` with one value per lane.
     """
 
     def __init__(
@@ -41,7 +44,7 @@ class ParamGroup(MutableMapping[str, Any]):
         values: Mapping[str, Any],
     ) -> None:
         self._owner = owner
-        self._options = options
+        self.options = options
         self._tuples = tuples
         self.lanes = lanes
         self._values: dict[str, Any] = {"params": list(names)}
@@ -49,6 +52,8 @@ class ParamGroup(MutableMapping[str, Any]):
         """How often a hyperparameter was assigned, or began to follow a schedule."""
         self.forecasts: dict[str, tuple[Sequence[Value], int]] = {}
         """The coming values of scheduled hyperparameters, and the index of the current one."""
+        self.schedules: dict[str, object] = {}
+        """What schedules a hyperparameter, by its name."""
         for name, value in spelled_out(values, tuples, owner).items():
             self[name] = value
 
@@ -62,9 +67,9 @@ class ParamGroup(MutableMapping[str, Any]):
             return
         if name == "params":
             raise ConfigError(f"{self._owner}: the parameters of a group cannot be changed", field=name)
-        option = option_named(
-            "lr" if name == "initial_lr" else name, self._options, self._tuples, self._owner
-        )
+        scheduled = name.removeprefix(INITIAL)
+        own = scheduled if name not in self.options and scheduled in self.options else name
+        option = option_named(own, self.options, self._tuples, self._owner)
         self._values[name] = checked(option, value, self.lanes, self._owner)
         self.forecasts.pop(name, None)
         self.version += 1

@@ -3,13 +3,12 @@
 from typing import Annotated, Any
 
 import numpy as np
-from annotated_types import Ge, Le
+from annotated_types import Ge
 
 from optrun.arrays import power
-from optrun.registry import NonNegative, PositiveInt
+from optrun.registry import Fraction, NonNegative, PositiveInt
 from optrun.schedulers.scheduler import LRScheduler
 
-Fraction = Annotated[float, Ge(0), Le(1)]
 Count = Annotated[int, Ge(0)]
 
 

@@ -7,60 +7,52 @@ A schedule is a class with one static method, whose signature is the schema::
         def value(t, base, /, *, gamma: NonNegative):
             return base * power(gamma, t)
 
-``t`` counts from 0 and is `[T, 1]`, ``base`` is the group's initial rate, `[1]` or `[B]`, and so is every float
-option; the result is `[T, 1]` or `[T, B]`. The rate at a step never depends on how the step was reached.
+``t`` counts from 0 and is `[T, 1]`, ``base`` is the group's initial rate, `[1]` or `[B]` (`[T, 1 or B]` in a
+ChainedScheduler), and every float option a number or `[B]`; the result is `[T, 1]` or `[T, B]`. The rate at a step
+never depends on how the step was reached.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, Protocol
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 
-from optrun.arrays import Array, steps_ahead
+from optrun.arrays import Array
 from optrun.errors import ConfigError, StateError
 from optrun.hyperparameters import checked, option_named
 from optrun.registry import Option, options_of, schedulers
+from optrun.schedulers.binding import Binding, HasGroups
+from optrun.schedulers.expression import Expression
+from optrun.schedulers.heard import counts, listed, mapping, numbers
 
+INTERVAL = "interval"
 
-class Group(Protocol):
-    """What a scheduler needs of a parameter group."""
-
-    @property
-    def lanes(self) -> int:
-        """The number of lanes."""
-        ...
-
-    def __getitem__(self, name: str, /) -> Any: ...
-
-    def setdefault(self, key: str, default: Any, /) -> Any:
-        """Return the value of a key, set first where it is missing."""
-
-    def follow(self, name: str, values: Sequence[Any], index: int) -> None:
-        """Set a hyperparameter to one of the values, which the following ones will replace."""
-
-
-class HasGroups(Protocol):
-    """What a scheduler needs of an optimizer."""
-
-    scheduler: object | None
-
-    @property
-    def param_groups(self) -> Sequence[Group]:
-        """The groups, in order."""
-        ...
+_INTERVAL = Option(
+    INTERVAL,
+    Annotated[Literal["step", "epoch"] | None, "what t counts; by default the enclosing schedule's, or step"],
+    None,
+)
 
 
 class LRScheduler:
-    """Sets the rate of every group of an optimizer to a function of the number of steps taken.
+    """Sets a hyperparameter, by default the rate, of an optimizer's groups to a function of the steps taken.
 
-    Without an optimizer it is the function alone, to be a part of another one.
+    ``groups`` are indices; without them it is every group in which nothing else schedules the hyperparameter. With
+    ``interval="epoch"`` the function is one of epochs of ``steps_per_epoch`` steps. Without an optimizer it is the
+    function alone, to be a part of another one.
 
-    Raises ConfigError for options that are unknown or out of range, for rates below zero, and where the optimizer
-    has a scheduler.
+    Raises ConfigError for options that are unknown or out of range, for values out of the hyperparameter's bounds,
+    and where the hyperparameter has a schedule.
     """
 
     value: ClassVar[Callable[..., Any]]
-    """Returns the rates at the steps t for the initial rates; a static method of every schedule."""
+    """Returns the values at the steps t for the initial ones; a static method of every schedule."""
+
+    continues: ClassVar[bool] = False
+    """Whether in a SequentialLR it starts from what the schedule before it has come to."""
+
+    _total: Array
+    """The sum of the metrics of the epoch that goes on, where t counts epochs."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -70,66 +62,140 @@ class LRScheduler:
     @classmethod
     def options(cls) -> dict[str, Option]:
         """Return the options, by name."""
-        return options_of(cls.value)
+        return {**options_of(cls.value), INTERVAL: _INTERVAL}
 
     @classmethod
     def validate_options(cls, options: Mapping[str, Any]) -> None:
         """Raise ConfigError for values that are impossible together."""
 
-    def __init__(self, optimizer: HasGroups | None = None, *args: Any, **options: Any) -> None:
+    def __init__(
+        self,
+        optimizer: HasGroups | None = None,
+        *args: Any,
+        hyperparameter: str = "lr",
+        groups: Sequence[int] | None = None,
+        steps_per_epoch: int | None = None,
+        **options: Any,
+    ) -> None:
         self.optimizer = optimizer
         self.last_epoch = 0
-        names = list(self.options())
+        names = list(options_of(self.value))
         if len(args) > len(names):
             raise ConfigError(f"{type(self).__name__}: at most {len(names)} options, {', '.join(names)}")
+        if steps_per_epoch is not None and "steps_per_epoch" in names:
+            options["steps_per_epoch"] = steps_per_epoch
         self._options = self._checked({**dict(zip(names, args, strict=False)), **options})
-        self._first = 0
-        self._rates: list[Sequence[Any]] = []
+        self._function: Callable[..., Any] = self.value
+        self._steps_per_epoch = steps_per_epoch
+        self._enter("step", None)
+        self._begin(1)
+        self._binding: Binding | None = None
         if optimizer is not None:
-            if optimizer.scheduler is not None:
+            if self._divisor is None:
                 raise ConfigError(
-                    f"{type(self).__name__}: the optimizer has a scheduler already; combine them in a "
-                    "SequentialLR, whose parts are made without the optimizer"
+                    f"{type(self).__name__}: interval epoch needs steps_per_epoch", field="steps_per_epoch"
                 )
-            self._apply()
-            optimizer.scheduler = self
+            self._binding = Binding(self, optimizer, hyperparameter, groups)
+            self._begin(self._binding.lanes)
+            self._binding.apply(self.last_epoch)
+
+    @property
+    def members(self) -> Sequence["LRScheduler"]:
+        """The schedules that this one is made of."""
+        return ()
+
+    @property
+    def needs_metrics(self) -> bool:
+        """Whether `step` has to be told a metric."""
+        return any(member.needs_metrics for member in self.members)
+
+    @property
+    def is_known_ahead(self) -> bool:
+        """Whether it can be evaluated at steps that have not come: no Python function takes part in it."""
+        functions = [each for each in self._options.values() if isinstance(each, Expression)]
+        return all(each.function is None for each in functions) and all(
+            member.is_known_ahead for member in self.members
+        )
+
+    def momentum(self) -> tuple[str, "LRScheduler"] | None:
+        """Return the schedule of the momentum that goes with this one, and the option that turns it off."""
+        return None
 
     def at(self, t: Any, base: Any) -> Array:
-        """Return the rates `[T, 1 or B]` at the steps ``t`` `[T]` for an initial rate, a number or `[B]`."""
+        """Return the values `[T, 1 or B]` at the steps ``t`` `[T]` for an initial one: a number, `[B]` or `[T, B]`."""
+        if self._divisor is None:
+            raise ConfigError(
+                f"{type(self).__name__}: interval epoch needs steps_per_epoch", field="steps_per_epoch"
+            )
         steps = np.asarray(t, np.float64).reshape(-1, 1)
-        rates = self.value(steps, np.atleast_1d(np.asarray(base, np.float64)), **self._options)
-        return np.broadcast_to(rates, (len(steps), np.shape(rates)[-1]))
+        steps = steps if self._divisor == 1 else steps // self._divisor
+        options = {name: value for name, value in self._options.items() if name != INTERVAL}
+        values = self._function(steps, np.atleast_1d(np.asarray(base, np.float64)), **options)
+        return np.broadcast_to(values, (len(steps), np.shape(values)[-1]))
 
-    def step(self) -> None:
-        """Go one step on: set the rates that the optimizer's next step uses."""
+    def step(self, metrics: Any = None) -> None:
+        """Go one step on: set the values that the optimizer's next step uses.
+
+        ``metrics``, a number or `[B]`, is what came of the last step. Raises ConfigError where a
+        ReduceLROnPlateau needs it.
+        """
+        binding = self._bound()
+        if self.needs_metrics:
+            if metrics is None:
+                raise ConfigError(
+                    f"{type(self).__name__}: step needs metrics for ReduceLROnPlateau", field="metrics"
+                )
+            heard = np.broadcast_to(np.asarray(metrics, np.float64), (binding.lanes,))
+            if self.hear(self.last_epoch, heard):
+                binding.forget()
         self.last_epoch += 1
-        self._apply()
+        binding.apply(self.last_epoch)
 
     def get_last_lr(self) -> list[Any]:
-        """Return the current rate of each group: a float, or `[B]` where it differs between lanes."""
-        return [group["lr"] for group in self._bound().param_groups]
+        """Return the current value in each group: a float, or `[B]` where it differs between lanes."""
+        return self._bound().current()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all that is not a function of the options: the number of steps taken."""
-        return {"scheduler": type(self).__name__, "last_epoch": self.last_epoch}
+        """Return all that is not a function of the options: the number of steps taken, what metrics have come to."""
+        heard = {"heard": self._heard()} if self.needs_metrics else {}
+        return {"scheduler": type(self).__name__, "last_epoch": self.last_epoch, **heard}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Go to the step of a state, and set the rates of the optimizer that belong to it.
+        """Go to the step of a state, and set the optimizer's values that belong to it.
 
-        Raises StateError for the state of another scheduler.
+        Raises StateError for the state of another scheduler, and for what is none.
         """
         if state_dict.get("scheduler") != type(self).__name__:
             raise StateError(
                 f"this is the state of {state_dict.get('scheduler')}, not of {type(self).__name__}"
             )
-        self.last_epoch = int(state_dict["last_epoch"])
-        self._rates = []
-        self._apply()
+        (last_epoch,) = counts([state_dict.get("last_epoch")], 1, "last_epoch").tolist()
+        if self.needs_metrics:
+            self._recall(mapping(state_dict.get("heard"), type(self).__name__))
+        self.last_epoch = last_epoch
+        self._bound().forget()
+        self._bound().apply(self.last_epoch)
+
+    def values_at(self, steps: Array) -> list[tuple[Any, str, Sequence[Any]]]:
+        """Return each group with a hyperparameter and its values at the steps, after the metrics so far."""
+        return self._bound().table(steps)
+
+    def hear(self, t: int, metrics: Array) -> bool:
+        """Take in the metrics `[B]` of step t; return whether a rate is lower from now on."""
+        if not self.needs_metrics:
+            return False
+        divisor = self._divisor or 1
+        if divisor == 1:
+            return self._hear(t, metrics)
+        self._total = self._total + metrics
+        if (t + 1) % divisor:
+            return False
+        mean, self._total = self._total / divisor, np.zeros_like(self._total)
+        return self._hear(t // divisor, mean)
 
     def __repr__(self) -> str:
-        return (
-            f"{type(self).__name__}({', '.join(f'{name}={value}' for name, value in self._options.items())})"
-        )
+        given = {name: value for name, value in self._options.items() if (name, value) != (INTERVAL, None)}
+        return f"{type(self).__name__}({', '.join(f'{name}={value}' for name, value in given.items())})"
 
     def _checked(self, given: Mapping[str, Any]) -> dict[str, Any]:
         owner, known = type(self).__name__, self.options()
@@ -144,33 +210,49 @@ class LRScheduler:
         self.validate_options(options)
         return options
 
-    def _apply(self) -> None:
-        groups = self._bound().param_groups
-        row = self.last_epoch - self._first
-        if len(self._rates) != len(groups) or not 0 <= row < len(self._rates[0]):
-            self._first, row = self.last_epoch, 0
-            bases = [group.setdefault("initial_lr", group["lr"]) for group in groups]
-            steps = np.arange(self._first, self._first + steps_ahead(groups[0].lanes))
-            self._rates = [self._rows(steps, base, groups[0].lanes) for base in bases]
-        for group, rates in zip(groups, self._rates, strict=True):
-            group.follow("lr", rates, row)
-
-    def _rows(self, steps: Array, base: Any, lanes: int) -> list[Any]:
-        """Return the rate of each step: a float, or `[B]` where it differs between lanes."""
-        rates = self.at(steps, base)
-        if rates.shape[1] not in (1, lanes):
+    def _enter(self, enclosing: str, steps_per_epoch: int | None) -> None:
+        """Count as the schedule around it does, or by epochs where that one counts steps."""
+        own = self._options[INTERVAL] or enclosing
+        if (own, enclosing) == ("step", "epoch"):
             raise ConfigError(
-                f"{type(self).__name__}: its options are for {rates.shape[1]} lanes, not {lanes}"
+                f"{type(self).__name__}: interval step within a schedule that counts epochs", field=INTERVAL
             )
-        wrong = ~(np.isfinite(rates) & (rates >= 0)).all(axis=1)
-        if wrong.any():
-            t, rate = steps[wrong][0], rates[wrong][0].min()
-            raise ConfigError(
-                f"{type(self).__name__}: lr must be ≥ 0 and finite (got {rate} at step {t})", field="lr"
-            )
-        return rates[:, 0].tolist() if rates.shape[1] == 1 else list(rates)
+        self._steps_per_epoch = steps_per_epoch or self._steps_per_epoch
+        self._divisor = 1 if own == enclosing else self._steps_per_epoch
+        for i, member in enumerate(self.members):
+            try:
+                member._enter(own, self._steps_per_epoch)
+            except ConfigError as error:
+                raise ConfigError(str(error), field=f"schedulers.{i}.{error.field}") from error
 
-    def _bound(self) -> HasGroups:
-        if self.optimizer is None:
+    def _begin(self, lanes: int) -> None:
+        """Forget all metrics; there will be those of so many lanes."""
+        self._total = np.zeros(lanes)
+        for member in self.members:
+            member._begin(lanes)
+
+    def _hear(self, t: int, metrics: Array) -> bool:
+        return False
+
+    def _heard(self) -> dict[str, Any]:
+        """Return what metrics have come to, as JSON has it."""
+        total = {"total": listed(self._total)} if self._divisor != 1 else {}
+        members = [member._heard() if member.needs_metrics else None for member in self.members]
+        return {**total, **({"schedulers": members} if members else {})}
+
+    def _recall(self, heard: Mapping[str, Any]) -> None:
+        """Take over what `_heard` returned; StateError where it does not fit."""
+        if self._divisor != 1:
+            self._total = numbers(heard.get("total"), len(self._total), "total")
+        if self.members:
+            states = heard.get("schedulers")
+            if not isinstance(states, list) or len(states) != len(self.members):
+                raise StateError(f"{type(self).__name__}: the state has other schedulers")
+            for member, state in zip(self.members, states, strict=True):
+                if member.needs_metrics:
+                    member._recall(mapping(state, type(member).__name__))
+
+    def _bound(self) -> Binding:
+        if self._binding is None:
             raise ConfigError(f"{type(self).__name__}: it is bound to no optimizer")
-        return self.optimizer
+        return self._binding

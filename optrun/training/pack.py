@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from optrun.arrays import Array, Arrays, Parameters
 from optrun.config import RunConfig
+from optrun.config.components import INTERVAL, Component
 from optrun.errors import ConfigError, StateError
 from optrun.kernels import engine_named
 from optrun.optim import Average, Optimizer
@@ -26,7 +27,7 @@ class PackState(BaseModel):
     problem: str
     optimizer: str
     steps: dict[str, int]
-    scheduler: dict[str, Any] | None
+    schedulers: list[dict[str, Any]]
     average: int | None = None
     """Steps that the average has counted."""
 
@@ -55,8 +56,7 @@ class Pack:
             self.params = self._parameters(seeds, shapes, groups)
         with _section("optimizer", config.optimizer.name):
             self.optimizer = self._optimizer(groups)
-        with _section("scheduler", config.scheduler.name if config.scheduler else ""):
-            self.scheduler = self._scheduler()
+        self.schedulers = self._schedulers()
         with _section("average", config.average.name if config.average else ""):
             self.average = self._average()
 
@@ -68,17 +68,20 @@ class Pack:
     def iterate(self, start: int) -> Iterator[tuple[int, Array]]:
         """Yield each step from ``start`` and its loss `[B]`; the update is made when the next step is asked for."""
         problem, params, grads = self.problem, self.params, self.params.grads
-        optimizer, average, scheduler, batches = self.optimizer, self.average, self.scheduler, self.batches
+        optimizer, average, schedulers, batches = self.optimizer, self.average, self.schedulers, self.batches
         needs_closure = optimizer.needs_closure
+        needs_metrics = any(scheduler.needs_metrics for scheduler in schedulers)
         for t in range(start, self.steps):
-            yield t, problem.loss_and_grad(params, grads, batches[t])
+            loss = problem.loss_and_grad(params, grads, batches[t])
+            yield t, loss
+            metrics = self.arrays.to_host(loss).copy() if needs_metrics else None
             optimizer.step(
                 partial(problem.loss_and_grad, params, grads, batches[t]) if needs_closure else None
             )
             if average is not None:
                 average.step()
-            if scheduler is not None:
-                scheduler.step()
+            for scheduler in schedulers:
+                scheduler.step(metrics)
 
     @property
     def keeps_average(self) -> bool:
@@ -99,7 +102,6 @@ class Pack:
             arrays |= {
                 f"state/{name}/{parameter}": self.arrays.to_host(value) for name, value in entry.items()
             }
-        scheduler = self.scheduler.state_dict() if self.scheduler is not None else None
         if self.average is not None:
             average = self.average.state_dict()
             arrays |= {f"average/{name}": self.arrays.to_host(of) for name, of in average["values"].items()}
@@ -107,7 +109,7 @@ class Pack:
             problem=self.problem.fingerprint,
             optimizer=optimizer["optimizer"],
             steps=steps,
-            scheduler=scheduler,
+            schedulers=[scheduler.state_dict() for scheduler in self.schedulers],
             average=self.average.steps if self.average is not None else None,
         )
 
@@ -134,8 +136,8 @@ class Pack:
         expected = {name: view.shape for name, view in self.params.items()}
         if {name: value.shape for name, value in values.items()} != expected:
             raise StateError("the checkpoint's parameters have other names or shapes")
-        if (state.scheduler is None) != (self.scheduler is None):
-            raise StateError("the checkpoint has a scheduler where the config has none, or the reverse")
+        if len(state.schedulers) != len(self.schedulers):
+            raise StateError("the checkpoint has other schedulers than the config")
         if (state.average is None) != (self.average is None) or (average and self.average is None):
             raise StateError("the checkpoint has an average where the config has none, or the reverse")
         groups = [dict(group) for group in self.optimizer.param_groups]
@@ -144,8 +146,8 @@ class Pack:
         )
         for name, value in values.items():
             self.params[name][:] = self.arrays.array(value)
-        if self.scheduler is not None and state.scheduler is not None:
-            self.scheduler.load_state_dict(state.scheduler)
+        for scheduler, steps in zip(self.schedulers, state.schedulers, strict=True):
+            scheduler.load_state_dict(steps)
         if self.average is not None:
             name = type(self.average).__name__
             self.average.load_state_dict({"average": name, "steps": state.average, "values": average})
@@ -190,9 +192,25 @@ class Pack:
         engine = engine_named(config.engine, config.backend)
         return rule(self.params, groups, engine=engine, **options)
 
-    def _scheduler(self) -> LRScheduler | None:
-        chosen = stacked([each.scheduler for each in self.configs])
-        return built(chosen, self.optimizer) if chosen is not None else None
+    def _schedulers(self) -> list[LRScheduler]:
+        """Return the schedules of single groups first: the others are for the groups that have none."""
+        config, made = self.configs[0], []
+        first = len(self.optimizer.param_groups) - len(config.optimizer.param_groups)
+        for i in range(len(config.optimizer.param_groups)):
+            own = stacked([each.optimizer.param_groups[i].schedules for each in self.configs])
+            for name, chosen in own.items():
+                section = f"optimizer.param_groups.{i}.schedules.{name}"
+                made.append(self._scheduler(section, chosen, name, [first + i]))
+        for name, chosen in stacked([_schedules(each) for each in self.configs]).items():
+            section = "scheduler" if name == "lr" and config.scheduler else f"schedules.{name}"
+            made.append(self._scheduler(section, chosen, name, None))
+        return made
+
+    def _scheduler(self, section: str, chosen: Component, name: str, groups: list[int] | None) -> LRScheduler:
+        # A OneCycleLR that counts steps has an option of this name, for another purpose.
+        epochs = {"steps_per_epoch": self.problem.steps_per_epoch} if _counts_epochs(chosen) else {}
+        with _section(section, chosen.name):
+            return built(chosen, self.optimizer, hyperparameter=name, groups=groups, **epochs)
 
     def _average(self) -> Average | None:
         chosen = stacked([each.average for each in self.configs])
@@ -207,6 +225,16 @@ class Pack:
                 field="start",
             )
         return average
+
+
+def _schedules(config: RunConfig) -> dict[str, Component]:
+    return ({"lr": config.scheduler} if config.scheduler else {}) | config.schedules
+
+
+def _counts_epochs(chosen: Any) -> bool:
+    if isinstance(chosen, Component):
+        return chosen.options.get(INTERVAL) == "epoch" or any(map(_counts_epochs, chosen.options.values()))
+    return isinstance(chosen, list) and any(map(_counts_epochs, chosen))
 
 
 def _check_same(configs: Sequence[RunConfig]) -> None:
@@ -240,4 +268,5 @@ def _section(section: str, name: str) -> Iterator[None]:
         with blamed(name):
             yield
     except ConfigError as error:
-        raise ConfigError(str(error), field=f"{section}.{error.field}".rstrip(".")) from error
+        within = error.field if error.field != section.rpartition(".")[2] else ""
+        raise ConfigError(str(error), field=f"{section}.{within}".rstrip(".")) from error

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from optrun.arrays import Array, lane_sum
+from optrun.config import METRICS
 from optrun.training.pack import Pack
 
 BYTES = 1 << 26
@@ -19,8 +20,17 @@ class Recorder:
         self.every = record.every
         self._pack = pack
         self._metrics: dict[str, Callable[[], Array | float]] = {
-            **{_lr(index): _rate(group) for index, group in enumerate(pack.optimizer.param_groups)},
+            **{
+                _column("lr", index): _value(group, "lr")
+                for index, group in enumerate(pack.optimizer.param_groups)
+            },
             **{name: self._norm_of(name) for name in record.metrics if name in ("grad_norm", "param_norm")},
+            **{
+                _column(name, index): _value(group, name)
+                for name in record.metrics
+                if name not in METRICS
+                for index, group in enumerate(pack.optimizer.param_groups)
+            },
         }
         self._records_update = "update_norm" in record.metrics
         names = ["loss", *self._metrics, *(["update_norm"] if self._records_update else [])]
@@ -103,9 +113,9 @@ class Recorder:
             self._awaits_update = False
 
 
-def _lr(index: int) -> str:
-    return f"lr.{index}" if index else "lr"
+def _column(name: str, index: int) -> str:
+    return f"{name}.{index}" if index else name
 
 
-def _rate(group: Mapping[str, Array]) -> Callable[[], Array]:
-    return lambda: group["lr"]
+def _value(group: Mapping[str, Array], name: str) -> Callable[[], Array]:
+    return lambda: group[name]

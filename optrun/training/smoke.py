@@ -159,9 +159,9 @@ def _rates(config: RunConfig, curves: Mapping[str, Array]) -> Array:
     lr, steps = config.optimizer.options["lr"], curves["step"]
     if config.scheduler is None:
         return np.full(len(steps), lr)
-    schedule: Any = built(config.scheduler)
-    if not getattr(schedule, "needs_metrics", False):
-        return np.asarray(schedule.at(steps, lr)[:, 0])
+    schedule = built(config.scheduler)
+    if not schedule.needs_metrics:
+        return schedule.at(steps, lr)[:, 0]
     rates = np.empty(len(steps))
     for t, loss in enumerate(curves["loss"]):
         rates[t] = schedule.at([t], lr)[0, 0]

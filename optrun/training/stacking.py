@@ -9,7 +9,7 @@ from optrun.config.components import Component
 from optrun.errors import ConfigError
 from optrun.registry import schedulers
 from optrun.schedulers import LRScheduler
-from optrun.schedulers.scheduler import HasGroups
+from optrun.schedulers.binding import HasGroups
 
 
 def stacked(values: Sequence[Any]) -> Any:
@@ -34,10 +34,10 @@ def stacked(values: Sequence[Any]) -> Any:
     raise ConfigError(f"runs of one pack may differ in numbers alone, not {first!r} and others")
 
 
-def built(chosen: Component, optimizer: HasGroups | None = None) -> LRScheduler:
+def built(chosen: Component, optimizer: HasGroups | None = None, **binding: Any) -> LRScheduler:
     """Return the scheduler of a component and, within it, those of its components."""
     options = {name: _built_within(value) for name, value in chosen.options.items()}
-    scheduler: LRScheduler = schedulers.find(chosen.name)(optimizer, **options)
+    scheduler: LRScheduler = schedulers.find(chosen.name)(optimizer, **binding, **options)
     return scheduler
 
 

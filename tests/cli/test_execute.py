@@ -43,7 +43,10 @@ def test_smoke_cuts_all_that_counts_steps_alike_and_nothing_else():
     assert short.scheduler.options["milestones"] == [1, 2, 50]
     linear, constant, cosine, step = short.scheduler.options["schedulers"]
     assert (linear.options["total_iters"], constant.options["total_iters"]) == (1, 1)
-    assert (cosine.options["T_max"], step.options) == (50, {"step_size": 10, "gamma": 0.5})
+    assert (cosine.options["T_max"], step.options) == (
+        50,
+        {"step_size": 10, "gamma": 0.5, "interval": None},
+    )
     assert (short.evaluate.every, short.record.every, short.checkpoint.every) == (5, 1, 25)
     assert (short.stop.patience, short.stop.target, short.stop.time) == (2, 1e-3, Duration("2s"))
     assert (short.optimizer, short.problem, short.seed) == (config.optimizer, config.problem, config.seed)
@@ -70,11 +73,13 @@ def test_smoke_leaves_a_short_config_as_it_is():
 def _stub(name):
     options = {"T_max": 5_000, "step_size": 5_000, "gamma": 0.9, "milestones": [5_000, 9_000], "T_0": 5_000}
     options |= {"total_steps": 20_000, "max_lr": 0.1, "base_lr": 0.01, "factors": [1.0, 0.5]}
+    options |= {"lr_lambda": "0.9 ** t", "swa_lr": 0.1, "schedulers": ["ConstantLR"] * 3}
     cls = schedulers.find(name)
     required = [option.name for option in cls.options().values() if option.required]
     if not set(required) <= options.keys():
         pytest.skip(f"{name} needs {required}")
-    return {"name": name} | {option: options[option] for option in required}
+    needed = [*required, "total_steps"] if "total_steps" in cls.options() else required
+    return {"name": name} | {option: options[option] for option in needed}
 
 
 @pytest.mark.parametrize("name", list(schedulers))

@@ -61,9 +61,10 @@ configs = st.builds(
         optional={
             "name": texts.filter(bool),
             "scheduler": st.none() | schedulers,
+            "schedules": st.none() | some(beta1=st.none() | schedulers, eps=schedulers),
             "seed": st.integers(0, 2**63 - 1),
             "dtype": st.sampled_from(["float32", "float64"]),
-            "record": some(every=counts, metrics=st.lists(st.sampled_from(METRICS))),
+            "record": some(every=counts, metrics=st.lists(st.sampled_from([*METRICS, "beta1", "eps"]))),
             "evaluate": st.none() | some(every=st.none() | counts),
             "checkpoint": st.none() | some(every=st.none() | counts | durations),
             "stop": st.none() | some(target=reals, patience=st.none() | counts, time=durations),

@@ -69,6 +69,16 @@ def test_a_figure_of_the_average_is_the_problem_at_the_average():
         assert done.summary[f"average_{name}"] == value[0]
 
 
+def test_the_average_is_stored_beside_the_final_parameters(tmp_path):
+    done = optrun.run(mapping(), directory=tmp_path / "run")
+    again = optrun.load_run(tmp_path / "run")
+    assert list(again.params) == list(again.average) == list(done.params)
+    for name, value in run().average.items():
+        assert done.average[name].tobytes() == again.average[name].tobytes() == value.tobytes()
+    with Store.open(tmp_path / "run") as store:
+        assert f"average/{name}" in store.params()
+
+
 def test_before_the_first_update_there_is_no_average():
     done = run(average={**EMA, "start": 20})
     is_number = np.isfinite(done.evaluations["average_test_loss"])

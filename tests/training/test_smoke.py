@@ -144,6 +144,18 @@ def test_a_last_step_that_is_not_finite_fails():
     assert "(lane 1, lr 0.0005)" in outcome.reason
 
 
+def test_an_average_that_is_not_finite_fails():
+    class Lost(SGD):
+        average = "momentum_buffer"
+
+        def averaged(self):
+            return {name: np.full_like(value, np.nan) for name, value in self.params.items()}
+
+    outcome = tried("Lost", "none", "beale")
+    assert outcome.verdict is Verdict.FAILED
+    assert outcome.reason == "average/x is not finite after the last step (lane 0, lr 0.001)"
+
+
 def test_an_optimizer_that_writes_across_lanes_fails():
     class Mixing(SGD):
         def _step(self, closure=None):

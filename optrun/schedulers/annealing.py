@@ -1,0 +1,111 @@
+"""Schedules that lead from one rate to another one."""
+
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any, Literal
+
+import numpy as np
+
+from optrun import arrays
+from optrun.arrays import Array
+from optrun.errors import ConfigError
+from optrun.registry import NonNegative, PositiveInt
+from optrun.schedulers.closed_form import Count
+from optrun.schedulers.scheduler import LRScheduler
+
+Strategy = Literal["cos", "linear"]
+
+
+def anneal(start: Any, end: Any, done: Any, strategy: Strategy) -> Any:
+    """Return what lies between two values when this fraction of the way is done, on a line or half a cosine wave."""
+    if strategy == "linear":
+        return start + (end - start) * done
+    return end + (start - end) / 2 * (1 + np.cos(np.pi * done))
+
+
+class MultiStepLR(LRScheduler):
+    """A factor at each of some steps; one that is listed twice counts twice.
+
+    η(t) = η₀ · γⁿ;  n is how many milestones are ≤ t
+    """
+
+    @staticmethod
+    def value(t: Any, base: Any, /, *, milestones: list[Count], gamma: NonNegative = 0.1) -> Any:
+        passed = np.searchsorted(np.array(milestones, np.float64), t, side="right")
+        return base * arrays.power(gamma, passed)
+
+    @classmethod
+    def validate_options(cls, options: Mapping[str, Any]) -> None:
+        """Raise ConfigError for milestones that are out of order."""
+        if any(later < earlier for earlier, later in pairwise(options["milestones"])):
+            raise ConfigError(
+                f"MultiStepLR: milestones must not decrease (got {options['milestones']})", field="milestones"
+            )
+
+
+class PolynomialLR(LRScheduler):
+    """Down to zero by a power of the time that is left.
+
+    η(t) = η₀ · (1 - min(t / total_iters, 1))ᵖ;  p is power
+
+    With total_iters = 0 it is at its end at once.
+    """
+
+    @staticmethod
+    def value(t: Any, base: Any, /, *, total_iters: Count = 5, power: NonNegative = 1.0) -> Any:
+        done = np.minimum(t / total_iters, 1.0) if total_iters else np.ones_like(t)
+        return base * arrays.power(1.0 - done, power)
+
+
+class CosineAnnealingWarmRestarts(LRScheduler):
+    """Half a cosine wave to eta_min, again and again, Loshchilov & Hutter (2017), arXiv:1608.03983.
+
+    η(t) = η_min + (η₀ - η_min) · (1 + cos(π τ / Tᵢ)) / 2,  Tᵢ = T_0 · T_multⁱ
+
+    τ is the time since the last restart, the i-th.
+    """
+
+    @staticmethod
+    def value(
+        t: Any, base: Any, /, *, T_0: PositiveInt, T_mult: PositiveInt = 1, eta_min: NonNegative = 0.0
+    ) -> Any:
+        start, length = _cycle(t, T_0, T_mult)
+        return eta_min + (base - eta_min) * (1 + np.cos(np.pi * (t - start) / length)) / 2
+
+
+def _cycle(t: Array, first: int, factor: int) -> tuple[Array, Array]:
+    """Return when the cycles that the steps are in began, and how long they are; integers, so always exact."""
+    if factor == 1:
+        return t // first * first, np.full_like(t, first)
+    starts, length = [0], first
+    while starts[-1] <= t.max():
+        starts.append(starts[-1] + length)
+        length *= factor
+    bounds = np.array(starts, np.float64)
+    index = np.searchsorted(bounds, t, side="right")
+    return bounds[index - 1], bounds[index] - bounds[index - 1]
+
+
+class SWALR(LRScheduler):
+    """From the rate to a constant one, for averaging, Izmailov et al. (2018), arXiv:1803.05407.
+
+    η(t) = η₀ + (swa_lr - η₀) · a(min(t / anneal_epochs, 1));  a is a line or half a cosine wave
+
+    As a later member of a SequentialLR it starts from the rate that the member before has come to, as torch's users
+    have it when they change from the one scheduler to the other. With anneal_epochs = 0 it is swa_lr at once.
+    """
+
+    continues = True
+
+    @staticmethod
+    def value(
+        t: Any,
+        base: Any,
+        /,
+        *,
+        swa_lr: NonNegative,
+        anneal_epochs: Count = 10,
+        anneal_strategy: Strategy = "cos",
+    ) -> Any:
+        done = np.minimum(t / anneal_epochs, 1.0) if anneal_epochs else np.ones_like(t)
+        return anneal(base, swa_lr, done, anneal_strategy)

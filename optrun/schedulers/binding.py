@@ -1,0 +1,190 @@
+"""A schedule at the hyperparameters of an optimizer that it sets."""
+
+from collections.abc import Mapping, MutableMapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from optrun.arrays import Array, steps_ahead
+from optrun.errors import ConfigError, did_you_mean
+from optrun.registry import Option
+
+
+class Group(Protocol):
+    """What a schedule needs of a parameter group."""
+
+    @property
+    def lanes(self) -> int:
+        """The number of lanes."""
+        ...
+
+    @property
+    def options(self) -> Mapping[str, Option]:
+        """The hyperparameters, by name."""
+        ...
+
+    @property
+    def schedules(self) -> MutableMapping[str, object]:
+        """What schedules a hyperparameter, by its name."""
+        ...
+
+    def __getitem__(self, name: str, /) -> Any: ...
+
+    def setdefault(self, key: str, default: Any, /) -> Any:
+        """Return the value of a key, set first where it is missing."""
+
+    def follow(self, name: str, values: Sequence[Any], index: int) -> None:
+        """Set a hyperparameter to one of the values, which the following ones will replace."""
+
+
+class HasGroups(Protocol):
+    """What a schedule needs of an optimizer."""
+
+    @property
+    def param_groups(self) -> Sequence[Group]:
+        """The groups, in order."""
+        ...
+
+
+class Schedule(Protocol):
+    """What is bound: a function of time, maybe with one of the momentum beside it."""
+
+    @property
+    def is_known_ahead(self) -> bool:
+        """Whether it can be evaluated at steps that have not come."""
+        ...
+
+    def momentum(self) -> "tuple[str, Schedule] | None":
+        """Return the schedule of the momentum, and the option that turns it off."""
+
+    def at(self, t: Any, base: Any) -> Array:
+        """Return the values `[T, 1 or B]` at the steps."""
+
+
+class Binding:
+    """Evaluates a schedule many steps ahead, and sets the hyperparameter of the groups step by step.
+
+    Raises ConfigError for a hyperparameter that is none, is no float or has a schedule, for groups that do not
+    exist, and for values out of bounds.
+    """
+
+    def __init__(
+        self, schedule: Schedule, optimizer: HasGroups, hyperparameter: str, groups: Sequence[int] | None
+    ) -> None:
+        self._name = type(schedule).__name__
+        self._optimizer = optimizer
+        self._schedule = schedule
+        self._hyperparameter = hyperparameter
+        self._chosen = groups
+        self._momentum = schedule.momentum()
+        if self._momentum is not None and hyperparameter != "lr":
+            raise ConfigError(
+                f"{self._name}: it cycles the momentum beside lr alone, not beside {hyperparameter}: "
+                f"set cycle_momentum to false",
+                field=self._momentum[0],
+            )
+        self._seen = 0
+        self._first = 0
+        self._rows = 0
+        self._table: list[tuple[Group, str, Sequence[Any]]] = []
+
+    def __str__(self) -> str:
+        return self._name
+
+    @property
+    def lanes(self) -> int:
+        """The number of lanes."""
+        return self._optimizer.param_groups[0].lanes
+
+    def current(self) -> list[Any]:
+        """Return the value in each group."""
+        return [group[name] for group, name, _ in self._table if name == self._hyperparameter]
+
+    def forget(self) -> None:
+        """Evaluate the schedule anew before it is applied."""
+        self._table = []
+
+    def apply(self, step: int) -> None:
+        """Set the hyperparameters to their values at a step."""
+        row = step - self._first
+        if not (self._table and 0 <= row < self._rows and self._seen == len(self._optimizer.param_groups)):
+            ahead = steps_ahead(self.lanes) if self._schedule.is_known_ahead else 1
+            self._table = self.table(np.arange(step, step + ahead))
+            self._seen, self._first, self._rows, row = len(self._optimizer.param_groups), step, ahead, 0
+        for group, name, values in self._table:
+            group.follow(name, values, row)
+
+    def table(self, steps: Array) -> list[tuple[Group, str, Sequence[Any]]]:
+        """Return each group with a hyperparameter and its values at the steps."""
+        made: list[tuple[Group, str, Sequence[Any]]] = []
+        for group, name, schedule in self._targets():
+            base = group.setdefault(f"initial_{name}", group[name])
+            made.append((group, name, self._values(schedule, group.options[name], steps, base)))
+        for group, name, _ in made:
+            group.schedules[name] = self
+        return made
+
+    def _targets(self) -> list[tuple[Group, str, Schedule]]:
+        """Return what to set: groups, hyperparameters of them, and the function of each."""
+        targets: list[tuple[Group, str, Schedule]] = []
+        for index in self._indices():
+            group = self._optimizer.param_groups[index]
+            targets.append((group, self._hyperparameter, self._schedule))
+            if self._momentum is not None:
+                field, schedule = self._momentum
+                name = next((name for name in ("momentum", "beta1") if name in group.options), None)
+                if name is None:
+                    raise ConfigError(
+                        f"{self._name}: the optimizer has neither momentum nor beta1 to cycle", field=field
+                    )
+                if group.schedules.get(name, self) is not self:
+                    raise ConfigError(
+                        f"{self._name}: {name} has a schedule already, {group.schedules[name]}, and would be cycled",
+                        field=field,
+                    )
+                targets.append((group, name, schedule))
+        return targets
+
+    def _indices(self) -> list[int]:
+        groups, name = self._optimizer.param_groups, self._hyperparameter
+        options = groups[0].options
+        floats = [each for each, option in options.items() if option.is_float]
+        if name not in floats:
+            hint = did_you_mean(name, floats) or f" There are: {', '.join(floats)}."
+            what = "is no float and cannot be scheduled" if name in options else "is no hyperparameter"
+            raise ConfigError(f"{self._name}: {name!r} {what}.{hint}", field="hyperparameter")
+        chosen = range(len(groups)) if self._chosen is None else self._chosen
+        if not chosen:
+            raise ConfigError(f"{self._name}: the list of groups is empty", field="groups")
+        for index in chosen:
+            if not 0 <= index < len(groups):
+                raise ConfigError(
+                    f"{self._name}: there is no group {index}; they are 0 … {len(groups) - 1}", field="groups"
+                )
+        taken = [index for index in chosen if groups[index].schedules.get(name, self) is not self]
+        free = [index for index in chosen if index not in taken]
+        if not free or (taken and self._chosen is not None):
+            raise ConfigError(
+                f"{self._name}: {name} has a scheduler already, {groups[taken[0]].schedules[name]}; combine them "
+                "in a SequentialLR or a ChainedScheduler, whose members are made without the optimizer",
+                field=name,
+            )
+        return free
+
+    def _values(self, schedule: Schedule, option: Option, steps: Array, base: Any) -> list[Any]:
+        """Return the value at each step: a float, or `[B]` where it differs between lanes."""
+        values, lanes = schedule.at(steps, base), self.lanes
+        if values.shape[1] not in (1, lanes):
+            raise ConfigError(f"{self._name}: its options are for {values.shape[1]} lanes, not {lanes}")
+        within = np.isfinite(values)
+        for bound in option.bounds:
+            within &= bound.holds(values)
+        wrong = ~within.all(axis=1)
+        if wrong.any():
+            bounds = " and ".join([*map(str, option.bounds), "finite"])
+            step, row = steps[wrong][0], values[wrong][0]
+            raise ConfigError(
+                f"{self._name}: {option.name} must be {bounds} (got {row[~within[wrong][0]][0]} at step {step})",
+                field=option.name,
+            )
+        return values[:, 0].tolist() if values.shape[1] == 1 else list(values)
