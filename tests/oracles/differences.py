@@ -7,7 +7,7 @@ import numpy as np
 
 from optrun.arrays import Array, Arrays, Parameters
 from optrun.errors import ConfigError, StateError
-from optrun.registry import optimizers, schedulers
+from optrun.registry import optimizers
 from tests.oracles import rules, torch_rules
 
 Shown = tuple[str, str]
@@ -21,18 +21,13 @@ def pair(shown: Iterable[str]) -> Shown:
     return torch, optrun
 
 
-def shown(*needs: str) -> Callable[[Callable[[], Shown]], Callable[[], Shown]]:
-    """Enter a demonstration under its docstring, where optrun has the optimizers and schedulers that it needs."""
-
-    def enter(function: Callable[[], Shown]) -> Callable[[], Shown]:
-        if all(name in optimizers or name in schedulers for name in needs):
-            DIFFERENCES[" ".join((function.__doc__ or "").split())] = function
-        return function
-
-    return enter
+def shown(function: Callable[[], Shown]) -> Callable[[], Shown]:
+    """Enter a demonstration under its docstring."""
+    DIFFERENCES[" ".join((function.__doc__ or "").split())] = function
+    return function
 
 
-@shown("RMSprop")
+@shown
 def centered_variance() -> Shown:
     """RMSprop, centered, float32, 20,000 constant gradients: rounding takes the variance below zero. optrun clamps
     it at 0."""
@@ -62,19 +57,19 @@ def _counters(name: str) -> Shown:
     )
 
 
-@shown("NAdam")
+@shown
 def nadam_counters() -> Shown:
     """NAdam, float64 parameters: `step` and `mu_product` are float32 all the same."""
     return _counters("NAdam")
 
 
-@shown("ASGD")
+@shown
 def asgd_counters() -> Shown:
     """ASGD, float64 parameters: `step`, `eta` and `mu` are float32 all the same."""
     return _counters("ASGD")
 
 
-@shown("Adam")
+@shown
 def step_count() -> Shown:
     """Adam: the step count is a float32, which 2²⁴ + 1 is not."""
     import torch
@@ -97,7 +92,7 @@ def step_count() -> Shown:
     )
 
 
-@shown("Adafactor")
+@shown
 def adafactor_leak() -> Shown:
     """Adafactor, eps1 None: the epsilon of a bfloat16 parameter is used for a float64 one that follows it in the
     group. In optrun every parameter has that of its own dtype."""
@@ -113,7 +108,7 @@ def adafactor_leak() -> Shown:
     return f"1 → {moved.item():.6f}", f"1 → {ours.params.data.item():.6f}"
 
 
-@shown("Muon")
+@shown
 def muon_buffer() -> Shown:
     """Muon, nesterov=False, bfloat16: the momentum buffer is normalised in place, and with it the memory is lost.
     optrun, in float32, leaves it."""
@@ -133,7 +128,7 @@ def muon_buffer() -> Shown:
     return pair(f"0.05 · ‖g‖ = 0.80 is kept as {norm:.2f}" for norm in norms)
 
 
-@shown("Adam")
+@shown
 def aliased_state() -> Shown:
     """load_state_dict: torch's refers to the tensors of its source, so that a step of the copy changes the original."""
     import torch
@@ -151,7 +146,7 @@ def aliased_state() -> Shown:
     return pair(f"the original's exp_avg is {average:.2f}, after 0.10" for average in averages)
 
 
-@shown("Adam", "SGD")
+@shown
 def foreign_state() -> Shown:
     """load_state_dict with the state of another optimizer, Adam's in SGD."""
     import torch
@@ -169,7 +164,7 @@ def foreign_state() -> Shown:
     return f"loads it; the next step raises {failed or 'nothing'}", f"raises {refused}"
 
 
-@shown("SGD")
+@shown
 def mistyped_group() -> Shown:
     """A parameter group with `lrr: 5` and another one with `lr: -5`."""
     import torch

@@ -6,37 +6,38 @@ from typing import Any
 import numpy as np
 
 from optrun.registry import schedulers
+from tests.oracles import schedules
 from tests.oracles.differences import DIFFERENCES as DIFFERENCES
 from tests.oracles.differences import Shown, error_of, made, pair, shown
 
 
-@shown("LinearLR")
+@shown
 def linear_without_time() -> Shown:
     """LinearLR(start_factor=0.25, total_iters=0): a line of no length is at its end."""
     both = _both("LinearLR", {"start_factor": 0.25, "total_iters": 0}, 50)
     return pair(f"{rates[-1]:g} of the rate at step 49" for rates in both)
 
 
-@shown("ConstantLR")
+@shown
 def constant_without_time() -> Shown:
     """ConstantLR(factor=0.25, total_iters=0): a pause of no length is over."""
     both = _both("ConstantLR", {"factor": 0.25, "total_iters": 0}, 50)
     return pair(f"{rates[-1]:g} of the rate at step 49" for rates in both)
 
 
-@shown("ConstantLR")
+@shown
 def constant_zero() -> Shown:
     """ConstantLR(factor=0): torch multiplies by 1 / factor at the end."""
     return pair(_last("ConstantLR", {"factor": 0.0}, 50))
 
 
-@shown("LinearLR")
+@shown
 def linear_from_zero() -> Shown:
     """LinearLR(start_factor=0): a warm-up from zero."""
     return pair(_last("LinearLR", {"start_factor": 0.0}, 50))
 
 
-@shown("ExponentialLR")
+@shown
 def loaded_schedule() -> Shown:
     """ExponentialLR(gamma=0.5): the state of step 3 loaded into a new schedule."""
     import torch
@@ -53,14 +54,24 @@ def loaded_schedule() -> Shown:
     return pair(f"{rate:g} of the rate, where 0.125 is right" for rate in rates)
 
 
-@shown("CosineAnnealingLR")
+@shown
 def drifting_cosine() -> Shown:
     """CosineAnnealingLR(T_max=100), after ten whole waves: torch makes every rate from the one before."""
     both = _both("CosineAnnealingLR", {"T_max": 100}, 2001)
     return pair(f"the rate is ≈{abs(rates[-1] - 1):.0e} off" for rates in both)
 
 
-@shown("ReduceLROnPlateau")
+@shown
+def chained_cosine() -> Shown:
+    """ChainedScheduler of CosineAnnealingLR(T_max=50, eta_min=0.1) and ExponentialLR(gamma=0.98) at step 100, where the
+    cosine is at its start again: torch's cosine goes on from a rate that is not its own."""
+    members = [("CosineAnnealingLR", {"T_max": 50, "eta_min": 0.1}), ("ExponentialLR", {"gamma": 0.98})]
+    spec = "ChainedScheduler", {"schedulers": members}
+    both = schedules.torch_rates(spec), schedules.rates(spec)
+    return pair(f"{rates[100, 0] / schedules.BASE:.3g} of the rate, where 0.98¹⁰⁰ is 0.133" for rates in both)
+
+
+@shown
 def negative_plateau() -> Shown:
     """ReduceLROnPlateau(patience=3), a metric of -1 throughout: torch's relative threshold takes it for better at
     every step."""
@@ -68,14 +79,14 @@ def negative_plateau() -> Shown:
     return pair(f"{rates[-1]:g} of the rate at step 19" for rates in both)
 
 
-@shown("OneCycleLR")
+@shown
 def past_the_cycle() -> Shown:
     """OneCycleLR(max_lr=1, total_steps=10, linear), one step past its end."""
     options = {"max_lr": 1.0, "total_steps": 10, "anneal_strategy": "linear", "cycle_momentum": False}
     return pair(f"lr {rates[-1]:.3f}" for rates in _both("OneCycleLR", options, 11))
 
 
-@shown("OneCycleLR")
+@shown
 def cycle_without_rise() -> Shown:
     """OneCycleLR(total_steps=10, pct_start=0.1): a rise of no length."""
     options = {"max_lr": 1.0, "total_steps": 10, "pct_start": 0.1, "cycle_momentum": False}

@@ -8,7 +8,10 @@ import numpy as np
 from optrun.registry import Option, schedulers
 from tests.oracles.schedules import BASE, Spec, rates, torch_rates
 
-MEMBERS = ("ConstantLR", "LinearLR", "StepLR", "ExponentialLR", "PolynomialLR", "CosineAnnealingLR")
+FACTORS = ("ConstantLR", "LinearLR", "MultiStepLR", "StepLR", "ExponentialLR", "PolynomialLR")
+"""What torch may chain: factors of the rate, which do not ask where it came from."""
+
+MEMBERS = {"ChainedScheduler": FACTORS, "SequentialLR": (*FACTORS, "CosineAnnealingLR")}
 """What composites are drawn from: closed forms, which torch restarts where they begin."""
 
 RANGES: dict[str, tuple[float, float]] = {
@@ -61,12 +64,10 @@ def difference(spec: Spec) -> float:
 
 
 def _drawn(name: str, rng: np.random.Generator) -> Spec:
-    if name in ("SequentialLR", "ChainedScheduler"):
-        known = [each for each in MEMBERS if each in schedulers]
-        chosen = [_drawn(str(rng.choice(known)), rng) for _ in range(rng.integers(2, 4))]
-        if name == "ChainedScheduler":
-            return name, {"schedulers": chosen}
-        return name, {"schedulers": chosen, "milestones": _steps(rng, len(chosen) - 1)}
+    if name in MEMBERS:
+        chosen = [_drawn(str(rng.choice(MEMBERS[name])), rng) for _ in range(rng.integers(2, 4))]
+        milestones = {} if name == "ChainedScheduler" else {"milestones": _steps(rng, len(chosen) - 1)}
+        return name, {"schedulers": chosen, **milestones}
     options = schedulers.find(name).options().values()
     return name, {option.name: value for option in options if (value := _value(option, rng)) is not None}
 
