@@ -1,23 +1,77 @@
 """Optimizers against torch: recorded everywhere, live where torch is installed."""
 
+import numpy as np
 import pytest
 
-from tests.oracles import rules
+from optrun.arrays import Arrays, Parameters
+from optrun.registry import optimizers
+from tests.oracles import muon, rules, torch_rules
 from tests.oracles.record import recorded, sampled
 
 CASES = rules.cases()
-LABELS = [rules.label(*case) for case in CASES]
+EVERY_CASE = pytest.mark.parametrize("case", CASES, ids=[rules.label(*case) for case in CASES])
+STATES = [case for case in CASES if not optimizers.find(case[0]).needs_closure]
+EVERY_NAME = pytest.mark.parametrize("name", rules.names())
 
 
-@pytest.mark.parametrize("case", CASES, ids=LABELS)
+@EVERY_NAME
+def test_every_option_is_moved_in_some_case(name):
+    options = optimizers.find(name).options()
+    moved = {
+        key for each, chosen in CASES if each == name for key in chosen if chosen[key] != options[key].default
+    }
+    assert moved == set(options)
+
+
+@EVERY_CASE
 def test_trajectory_equals_recorded_torch(case):
-    theirs = recorded()[rules.label(*case)]
-    assert rules.largest_difference(sampled(rules.trajectory(*case)), theirs) <= 1e-12
+    ours, theirs = sampled(rules.trajectories(*case)), recorded()[rules.label(*case)]
+    assert rules.differences(ours, theirs) <= rules.bound(case[0], "float64")
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-12), ("float32", 1e-4)])
-@pytest.mark.parametrize("case", CASES, ids=LABELS)
-def test_trajectory_equals_torch(case, dtype, tolerance):
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@EVERY_CASE
+def test_trajectory_equals_torch(case, dtype):
     pytest.importorskip("torch")
-    ours, theirs = rules.trajectory(*case, dtype=dtype), rules.torch_trajectory(*case, dtype=dtype)
-    assert rules.largest_difference(ours, theirs) <= tolerance
+    name, options = case
+    ours, theirs = rules.trajectories(*case, dtype=dtype), torch_rules.trajectories(name, [options], dtype)
+    assert ours.dtype == theirs.dtype == dtype
+    assert rules.differences(ours, theirs) <= rules.bound(name, dtype)
+
+
+@pytest.mark.parametrize("case", STATES, ids=[rules.label(*case) for case in STATES])
+def test_the_state_equals_torchs(case, rng):
+    torch = pytest.importorskip("torch")
+    name, options = case
+    params = Parameters(rules.shapes(name), arrays=Arrays(dtype="float64"))
+    ours = optimizers.find(name)(params, **options)
+    values, sign = torch_rules.arguments(name, options)
+    with torch_rules.default_dtype("float64"):
+        tensors = {key: torch.zeros(shape) for key, shape in params.shapes.items()}
+        theirs = getattr(torch.optim, name)(tensors.values(), **values)
+        for grad in rng.normal(size=(60, params.size)):
+            params.grad[:] = grad
+            ours.step()
+            for key, tensor in tensors.items():
+                tensor.grad = torch.tensor(sign * params.grads[key][0])
+                tensor.grad = tensor.grad.to_sparse() if name == "SparseAdam" else tensor.grad
+            theirs.step()
+    for key, tensor in tensors.items():
+        for state, buffer in theirs.state[tensor].items():
+            if np.size(ours.state.get(key, {}).get(state)) == np.size(buffer) > 1:
+                found = np.reshape(ours.state[key][state], buffer.shape)
+                np.testing.assert_allclose(found, buffer, rtol=1e-12, atol=1e-14, err_msg=state)
+
+
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if case[0] == "Muon"], ids=lambda case: rules.label(*case)
+)
+def test_muon_equals_its_formula(case):
+    ours, theirs = rules.trajectories(*case), muon.trajectories([case[1]])
+    assert rules.differences(ours, theirs) <= rules.bound("Muon", "float64", "formula")
+
+
+def test_every_optimizer_of_torch_is_known_to_the_oracles():
+    torch = pytest.importorskip("torch")
+    rules_of_torch = {name for name in torch.optim.__all__ if hasattr(getattr(torch.optim, name), "step")}
+    assert {*rules.TORCH} == rules_of_torch - {"Optimizer"}

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from optrun.arrays import Array
-from tests.oracles import rules, schedules
+from tests.oracles import rules, schedules, torch_rules
 
 RECORDED = Path(__file__).with_name("torch.npz")
 EVERY = 20
@@ -20,14 +20,17 @@ def recorded() -> dict[str, Array]:
 
 
 def sampled(trajectory: Array) -> Array:
-    """Return the rows of a trajectory that are recorded."""
-    return trajectory[EVERY - 1 :: EVERY]
+    """Return the rows of a trajectory that are recorded: all of a short one."""
+    return trajectory[EVERY - 1 :: EVERY] if len(trajectory) >= EVERY else trajectory
 
 
 def main() -> None:
     import torch
 
-    trajectories = {rules.label(*case): sampled(rules.torch_trajectory(*case)) for case in rules.cases()}
+    trajectories = {
+        rules.label(name, options): sampled(torch_rules.trajectories(name, [options]))
+        for name, options in rules.cases()
+    }
     rates = {schedules.label(spec): schedules.torch_rates(spec) for spec in schedules.SCHEDULES}
     np.savez_compressed(RECORDED, torch_version=np.array(torch.__version__), **trajectories, **rates)
     print(f"{len(trajectories)} trajectories and {len(rates)} schedules of torch {torch.__version__}")

@@ -1,7 +1,7 @@
-"""Every optimizer × option set × gradient of the parity tests, for optrun and for torch."""
+"""Every optimizer × option set of the parity tests, and optrun's trajectories of them."""
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import numpy as np
 
@@ -9,106 +9,202 @@ from optrun.arrays import Array, Arrays, Parameters
 from optrun.errors import ConfigError
 from optrun.optim import Optimizer
 from optrun.registry import Option, optimizers
+from tests.oracles.objectives import OBJECTIVES, gradients, start
 
 STEPS = 200
-LR = 1e-2
-START = np.array([1.5, -2.0, 0.7, 3.1, -1.2])
+LR = 0.011
+TORCH = [
+    "Adadelta",
+    "Adafactor",
+    "Adagrad",
+    "Adam",
+    "Adamax",
+    "AdamW",
+    "ASGD",
+    "LBFGS",
+    "Muon",
+    "NAdam",
+    "RAdam",
+    "RMSprop",
+    "Rprop",
+    "SGD",
+    "SparseAdam",
+]
+SHAPES = {"matrix": (3, 4), "vector": (5,)}
+MATRICES = {"wide": (2, 4), "tall": (3, 2), "row": (1, 3)}
+SIZE = 17
+MOVED = {"t0": 50.0, "ns_b": -4.75}
+"""Floats that do not go to nine tenths of their default: ASGD averages from step t0 on, and Newton-Schulz diverges."""
+
+Case = tuple[str, dict[str, Any]]
 
 
-def quadratic(x: Array, t: int) -> Array:
-    return np.geomspace(0.1, 10, len(x)) * (x - np.array([1.0, -1.0, 2.0, 4.0, -3.0]))
+def names() -> list[str]:
+    """Return the optimizers that optrun and torch both have."""
+    return [name for name in optimizers if name in TORCH]
 
 
-def banana(x: Array, t: int) -> Array:
-    """The gradient of Rosenbrock's function in five dimensions, bounded so that ascents stay finite."""
-    gradient = np.zeros_like(x)
-    inner = x[1:] - x[:-1] ** 2
-    gradient[:-1] += -4 * x[:-1] * inner - 0.02 * (1 - x[:-1])
-    gradient[1:] += 2 * inner
-    return np.tanh(gradient * 0.1)
-
-
-def noisy(x: Array, t: int) -> Array:
-    return 0.3 * (x - 5) + np.sin(7.0 * t + np.arange(len(x)))
-
-
-GRADIENTS = {gradient.__name__: gradient for gradient in (quadratic, banana, noisy)}
+def flag_sets(rule: type[Optimizer]) -> list[dict[str, Any]]:
+    """Return nothing, every value of each option that is no float, and all that are true or false at once."""
+    others = {
+        name: _others(option)
+        for name, option in rule.options().items()
+        if not option.is_float and not option.required
+    }
+    alone = [{name: value} for name, values in others.items() for value in values]
+    switches = {name: not option.default for name, option in rule.options().items() if option.type is bool}
+    return [{}, *alone, *([switches] if len(switches) > 1 else [])]
 
 
 def variants(rule: type[Optimizer]) -> Iterator[dict[str, Any]]:
-    """Yield the defaults, each flag alone, all floats moved, and all floats moved with each flag."""
+    """Yield each flag set with the default floats and with all moved, and without flags each float moved alone.
+
+    Where all floats moved are impossible together, all but one are; what is impossible is left out.
+    """
     options = rule.options()
     moved = {name: _moved(option) for name, option in options.items() if option.is_float and name != "lr"}
-    flags: list[dict[str, Any]] = [
-        {},
-        *({name: True} for name, option in options.items() if option.type is bool),
-    ]
-    floats: list[dict[str, Any]] = [{}, *({name: value} for name, value in moved.items()), moved]
-    for flag in flags:
-        for chosen in floats:
-            try:
-                complete = {name: option.default for name, option in options.items()} | flag | chosen
-                rule.validate_options(complete)
-            except ConfigError:
-                continue
-            yield {"lr": LR, **flag, **chosen}
+    but_one = [{name: value for name, value in moved.items() if name != left} for left in moved]
+    for flags in flag_sets(rule):
+        floats = [moved] if possible(rule, {**flags, **moved}) else but_one
+        alone = [] if flags else [{name: value} for name, value in moved.items()]
+        for chosen in [{}, *alone, *floats]:
+            if possible(rule, {**flags, **chosen}):
+                yield {"lr": max(LR, 0.9 * options["lr"].default), **flags, **chosen}
+
+
+def cases() -> list[Case]:
+    """Return every optimizer's name with each of its option sets."""
+    return [(name, options) for name in names() for options in variants(optimizers.find(name))]
+
+
+def flags_of(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of a case that are no floats."""
+    return {key: value for key, value in options.items() if not optimizers.find(name).options()[key].is_float}
+
+
+def label(name: str, options: Mapping[str, Any]) -> str:
+    """Return the name of a case."""
+    shown = (
+        f"{key}={value:g}" if type(value) is float else f"{key}={value}" for key, value in options.items()
+    )
+    return f"{name}({', '.join(shown)})"
+
+
+def possible(rule: type[Optimizer], options: Mapping[str, Any]) -> bool:
+    """Return whether the rule takes these values together."""
+    try:
+        rule.validate_options(
+            {name: option.default for name, option in rule.options().items()} | dict(options)
+        )
+    except ConfigError:
+        return False
+    return True
+
+
+def shapes(name: str) -> dict[str, tuple[int, ...]]:
+    """Return the tensors that an optimizer is tried on: a matrix and a vector, or matrices where it takes no other."""
+    return MATRICES if name == "Muon" else SHAPES
+
+
+def steps(name: str, dtype: str = "float64") -> int:
+    """Return for how many steps an optimizer is run: one of LBFGS is twenty of another, and it is soon chaotic."""
+    if optimizers.find(name).needs_closure:
+        return 2 if dtype == "float64" else 1
+    return STEPS
+
+
+def trajectories(name: str, options: Mapping[str, Any], dtype: str = "float64", lanes: int = 1) -> Array:
+    """Return optrun's parameters after each step on each objective, `[steps, lanes, 3, 17]`."""
+    if not lanes:
+        return np.empty((steps(name, dtype), 0, 3, SIZE), dtype)
+    if optimizers.find(name).needs_closure:
+        own = [_lane_of(options, lane) for lane in range(lanes)]
+        return np.stack([[_alone(name, each, i, dtype) for i in range(3)] for each in own]).transpose(
+            2, 0, 1, 3
+        )
+    tensors = {f"{objective}.{key}": shape for objective in OBJECTIVES for key, shape in shapes(name).items()}
+    params = Parameters(tensors, lanes=lanes, arrays=Arrays(dtype=dtype))
+    points, slopes = (flat.reshape(lanes, 3, SIZE) for flat in (params.data, params.grad))
+    points[:] = start(SIZE)
+    optimizer = optimizers.find(name)(params, **options)
+    rows = np.empty((steps(name, dtype), *points.shape), dtype)
+    for t in range(len(rows)):
+        slopes[:] = gradients(points, t, sparse=name == "SparseAdam")
+        optimizer.step()
+        rows[t] = points
+    return rows
+
+
+def differences(ours: Array, theirs: Array) -> Array:
+    """Return the largest difference of each lane's trajectories, relative to the size of each row, `[lanes]`."""
+    theirs = theirs.astype(np.float64)
+    return (np.abs(ours - theirs).max(axis=-1) / np.abs(theirs).max(axis=-1)).max(axis=(0, 2))
+
+
+def ascent(options: Mapping[str, Any]) -> float:
+    """Return -1 where a rule that asks for the loss maximizes: it is given what has a maximum."""
+    return -1.0 if options.get("maximize") else 1.0
+
+
+def bound(name: str, dtype: str, oracle: str = "torch") -> float:
+    """Return what a trajectory may differ by, relative to its largest element at that step."""
+    if name == "Muon" and oracle == "torch":
+        return 5e-2
+    if name == "LBFGS":
+        return 1e-8 if dtype == "float64" else 1e-2
+    return 1e-12 if dtype == "float64" else 1e-4
+
+
+def _alone(name: str, options: Mapping[str, Any], index: int, dtype: str) -> Array:
+    """Return the parameters of one lane after each step on one objective, `[steps, 17]`."""
+    params = Parameters(shapes(name), arrays=Arrays(dtype=dtype))
+    params.data[:] = start(SIZE)
+    optimizer, objective = optimizers.find(name)(params, **options), list(OBJECTIVES.values())[index]
+    rows = np.empty((steps(name, dtype), SIZE), dtype)
+    for t in range(len(rows)):
+
+        def closure(t: int = t) -> Array:
+            loss, gradient = objective(params.data, t)
+            params.grad[:] = ascent(options) * gradient
+            return ascent(options) * loss
+
+        optimizer.step(closure)
+        rows[t] = params.data[0]
+    return rows
+
+
+def _lane_of(options: Mapping[str, Any], lane: int) -> dict[str, Any]:
+    return {key: value[lane] if isinstance(value, np.ndarray) else value for key, value in options.items()}
 
 
 def _moved(option: Option) -> float:
-    """Return a value of a hyperparameter near its default, within its bounds."""
-    value = option.default * 0.9 if option.default else 0.1
+    """Return a value of a float near its default, within its bounds."""
+    below_one = any(bound.limit == 1 and bound.sign in "<≤" for bound in option.bounds)
+    nearby = 1 - 2 * (1 - option.default) if below_one and option.default else option.default * 0.9 or 0.02
+    value = MOVED.get(option.name, nearby)
     return float(value if all(bound.holds(value) for bound in option.bounds) else option.default * 1.1)
 
 
-def cases() -> list[tuple[str, dict[str, Any], str]]:
-    """Return every optimizer's name with each of its option sets and each gradient."""
-    return [
-        (name, options, gradient)
-        for name in optimizers
-        if optimizers.find(name).__module__.startswith("optrun.")
-        for options in variants(optimizers.find(name))
-        for gradient in GRADIENTS
-    ]
+def _others(option: Option) -> list[Any]:
+    """Return the values besides its default at which an option that is no float is tried."""
+    found: list[Any] = []
+    for kind in _kinds(option.annotation):
+        if kind is bool:
+            found.append(not option.default)
+        elif kind is int:
+            found.append(max(1, option.default // 4) if option.default else 7)
+        elif kind is float:
+            found.append(1e-3)
+        elif kind is not type(None):
+            found.append(kind)
+    return [value for value in found if value != option.default]
 
 
-def label(name: str, options: dict[str, Any], gradient: str) -> str:
-    """Return the name of a case."""
-    chosen = ",".join(f"{key}={value:g}" for key, value in options.items())
-    return f"{name}({chosen}) on {gradient}"
-
-
-def trajectory(name: str, options: dict[str, Any], gradient: str, dtype: str = "float64") -> Array:
-    """Return optrun's parameters after each step, `[STEPS, n]`."""
-    params = Parameters.of({"x": START}, arrays=Arrays(dtype=dtype))
-    optimizer = optimizers.find(name)(params, **options)
-    rows = []
-    for t in range(STEPS):
-        params.grads["x"][0] = GRADIENTS[gradient](params["x"][0], t)
-        optimizer.step()
-        rows.append(params["x"][0].copy())
-    return np.array(rows)
-
-
-def torch_trajectory(name: str, options: dict[str, Any], gradient: str, dtype: str = "float64") -> Array:
-    """Return torch's parameters after each step, `[STEPS, n]`."""
-    import torch
-
-    rule = optimizers.find(name)
-    values = {key: option.default for key, option in rule.options().items()} | options
-    for joint, parts in rule.tuples.items():
-        values[joint] = tuple(values.pop(part) for part in parts)
-    parameter = torch.tensor(START, dtype=getattr(torch, dtype), requires_grad=True)
-    optimizer = getattr(torch.optim, name)([parameter], **values)
-    rows = []
-    for t in range(STEPS):
-        gradient_now = GRADIENTS[gradient](parameter.detach().numpy(), t)
-        parameter.grad = torch.tensor(gradient_now, dtype=parameter.dtype)
-        optimizer.step()
-        rows.append(parameter.detach().numpy().copy())
-    return np.array(rows)
-
-
-def largest_difference(ours: Array, theirs: Array) -> float:
-    """Return the largest difference of two trajectories, relative to the size of each row."""
-    scale = np.abs(theirs).max(axis=1, keepdims=True)
-    return float((np.abs(ours - theirs) / scale).max())
+def _kinds(annotation: Any) -> list[Any]:
+    """Return the types of a union, and the values of a Literal, without their bounds."""
+    if get_origin(annotation) is Annotated:
+        return _kinds(get_args(annotation)[0])
+    if get_origin(annotation) is Literal:
+        return list(get_args(annotation))
+    members = get_args(annotation)
+    return [kind for member in members for kind in _kinds(member)] if members else [annotation]
