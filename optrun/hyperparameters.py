@@ -43,6 +43,23 @@ def checked(option: Option, value: Any, lanes: int, owner: str) -> Any:
     return numbers
 
 
+def completed(
+    known: Mapping[str, Option], given: Mapping[str, Any], owner: str, lanes: int | None = None
+) -> dict[str, Any]:
+    """Return all options, checked: those that are given, the defaults of the others.
+
+    Raises ConfigError for one that is unknown, missing or wrong. Without ``lanes`` a float may be for any number.
+    """
+    values = {name: option.default for name, option in known.items() if not option.required} | dict(given)
+    for name in known:
+        if name not in values:
+            raise ConfigError(f"{owner}: {name} is required", field=name)
+    return {
+        name: checked(option_named(name, known, {}, owner), value, lanes or np.size(value), owner)
+        for name, value in values.items()
+    }
+
+
 def _checked_flag(option: Option, value: Any, owner: str) -> Any:
     try:
         return option.adapter.validate_python(value, strict=True)

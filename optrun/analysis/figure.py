@@ -41,6 +41,16 @@ class Curves:
     curves: Mapping[str, Array]
     evaluations: Mapping[str, Array]
 
+    @property
+    def metrics(self) -> list[str]:
+        """The names of what can be drawn: curves, then what is evaluated alone."""
+        return [name for name in {**self.curves, **self.evaluations} if name != "step"]
+
+    def points(self, metric: str) -> tuple[Array, Array]:
+        """Return the steps and the values of a metric, where it is no curve those of its evaluations."""
+        source = self.curves if metric in self.curves else self.evaluations
+        return source["step"], source[metric]
+
 
 def format_of(path: Path) -> str:
     """Return the format that a file name asks for; ConfigError for another one."""
@@ -68,7 +78,7 @@ def save_figure(
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
         for run, colour in zip(runs, cycle(COLOURS), strict=False):
             label = _inert(run.label)
-            upper.plot(run.curves["step"], run.curves[metric], color=colour, label=label, alpha=0.9)
+            upper.plot(*run.points(metric), color=colour, label=label, alpha=0.9)
             for name in evaluations_of(metric, run.evaluations):
                 upper.plot(
                     run.evaluations["step"],
@@ -81,7 +91,7 @@ def save_figure(
                 )
             lower.plot(run.curves["step"], run.curves["lr"], color=colour)
         for axes, name in ((upper, metric), (lower, "lr")):
-            if log_suits(name, [run.curves[name] for run in runs]) if log is None else log:
+            if log_suits(name, [run.points(name)[1] for run in runs]) if log is None else log:
                 axes.set_yscale("log")
         upper.set_ylabel(metric)
         lower.set_ylabel("learning rate")

@@ -21,7 +21,8 @@ REGISTRIES: dict[str, Registry[Any]] = {
 }
 METRICS = {
     "loss": "The loss before the update, on the batch that the update uses; always recorded.",
-    "lr": "The learning rate that the update uses, lr.1, lr.2, … in further groups; always recorded.",
+    "lr": "The learning rate that the update uses, lr.1, lr.2, … in further groups; always recorded. Any other float "
+    "hyperparameter of the optimizer is a metric in the same way: weight_decay, weight_decay.1, …",
     "grad_norm": "√Σ g², the length of the gradient over all parameters, before the update.",
     "update_norm": "√Σ (θ′ - θ)², the length of the update over all parameters.",
     "param_norm": "√Σ θ², the length of the parameters, before the update.",

@@ -1,6 +1,8 @@
 """What `curves` draws, and how runs are loaded to be drawn."""
 
+from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rich.text import Text
@@ -8,10 +10,9 @@ from rich.text import Text
 from optrun.analysis.compare import distinctions
 from optrun.analysis.figure import Curves, evaluations_of
 from optrun.analysis.find import find_run
-from optrun.analysis.schedule import rates
+from optrun.analysis.schedule import scheduled
 from optrun.analysis.terminal_plot import Series, drawing
 from optrun.analysis.ticks import log_suits
-from optrun.arrays import Array
 from optrun.cli.located import located
 from optrun.cli.look import WIDTH, console, drawn, emit, quoted, suggest
 from optrun.config import resolve
@@ -33,7 +34,7 @@ def print_curves(
 ) -> None:
     """Draw a metric of runs and, below it, their rates; ConfigError where a run does not have it."""
     chosen = loaded(runs, metric)
-    series = [Series(run.label, run.curves["step"], run.curves[metric]) for run in chosen]
+    series = [Series(run.label, *run.points(metric)) for run in chosen]
     if evaluations:
         series += [
             Series(f"{run.label}, {name}", run.evaluations["step"], run.evaluations[name])
@@ -50,17 +51,20 @@ def print_curves(
 def print_schedule(
     config: Path, overrides: Sequence[str], log: bool | None, width: int | None, height: int | None
 ) -> None:
-    """Draw the rate of every parameter group of a config at every step."""
+    """Draw the rate, and what else is scheduled, of every parameter group of a config at every step."""
     resolved = resolve(config, overrides)
     with located(resolved):
-        table = rates(resolved.config)
+        table = scheduled(resolved.config)
     step = table.pop("step")
-    distinct: dict[bytes, Series] = {}
+    groups: defaultdict[str, list[Series]] = defaultdict(list)
     for name, values in table.items():
-        same = distinct.get(values.tobytes())
-        distinct[values.tobytes()] = Series(f"{same.label}, {name}" if same else name, step, values)
-    series = list(distinct.values())
-    _print(series, "lr", log, width, height or HEIGHT)
+        series = groups[name.partition(".")[0]]
+        if not series or series[-1].y.tobytes() != values.tobytes():
+            series.append(Series(name, step, values))
+        else:
+            series[-1] = replace(series[-1], label=f"{series[-1].label}, {name}")
+    for index, (name, series) in enumerate(groups.items()):
+        _print(series, name, log, width, height or (LR_HEIGHT if index else HEIGHT))
     suggest(f"run {' '.join([quoted(config), *map(quoted, overrides)])}")
 
 
@@ -69,26 +73,24 @@ def loaded(runs: Sequence[str], metric: str) -> list[Curves]:
 
     Raises StoreError for a run that is missing or damaged, ConfigError where one has no such curve.
     """
-    found: list[tuple[dict[str, Array], dict[str, Array]]] = []
+    found: list[Curves] = []
     configs = []
     paths = [find_run(text) for text in runs]
     for path in paths:
         with Store.open(path) as store:
             curves = store.curves()
             configs.append(store.run(0).config)
-            found.append((curves, store.evaluations()))
+            found.append(Curves(path.name, curves, store.evaluations()))
         if not curves:
             raise ConfigError(f"{path}: no curves yet: rows are stored with each checkpoint and at the end")
-        if metric not in curves or metric == "step":
-            known = [name for name in curves if name != "step"]
+        known = found[-1].metrics
+        if metric not in known:
             hint = did_you_mean(metric, known) or " `record: {metrics: […]}` chooses what is recorded"
             raise ConfigError(f"{path}: no curve {metric!r}; it has {', '.join(known)}.{hint}")
     labels = [printable(label) for label in distinctions(configs)]
     if len(set(labels)) < len(labels):
         labels = [f"{label}, {printable(path.name)}" for label, path in zip(labels, paths, strict=True)]
-    return [
-        Curves(label, curves, evaluations) for label, (curves, evaluations) in zip(labels, found, strict=True)
-    ]
+    return [replace(run, label=label) for run, label in zip(found, labels, strict=True)]
 
 
 def _print(series: list[Series], title: str, log: bool | None, width: int | None, height: int) -> None:

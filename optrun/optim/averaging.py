@@ -21,8 +21,8 @@ import numpy as np
 from annotated_types import Ge
 
 from optrun.arrays import Array, Parameters, steps_ahead
-from optrun.errors import ConfigError, StateError
-from optrun.hyperparameters import checked, option_named
+from optrun.errors import StateError
+from optrun.hyperparameters import completed
 from optrun.kernels.numpy_engine import NumpyEngine
 from optrun.kernels.program import Program
 from optrun.kernels.stepper import Engine, Stepper
@@ -68,7 +68,7 @@ class Average:
         self.params = params
         self.steps = 0
         """Steps taken, not all of which are updates."""
-        given = self._checked(options)
+        given = completed(self.options(), options, type(self).__name__, params.lanes)
         self.start: int = given.pop("start")
         self.every: int = given.pop("every")
         self._data = params.zeros()
@@ -123,17 +123,6 @@ class Average:
         self.steps = state_dict["steps"]
         for name, value in values.items():
             self._views[name][:] = self.params.arrays.array(value)
-
-    def _checked(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        owner, known = type(self).__name__, self.options()
-        values = {name: option.default for name, option in known.items() if not option.required} | dict(given)
-        missing = [name for name in known if name not in values]
-        if missing:
-            raise ConfigError(f"{owner}: {missing[0]} is required", field=missing[0])
-        return {
-            name: checked(option_named(name, known, {}, owner), value, self.params.lanes, owner)
-            for name, value in values.items()
-        }
 
 
 class SWA(Average):

@@ -19,7 +19,7 @@ import numpy as np
 
 from optrun.arrays import Array
 from optrun.errors import ConfigError, StateError
-from optrun.hyperparameters import checked, option_named
+from optrun.hyperparameters import completed
 from optrun.registry import Option, options_of, schedulers
 from optrun.schedulers.binding import Binding, HasGroups
 from optrun.schedulers.expression import Expression
@@ -84,7 +84,9 @@ class LRScheduler:
             raise ConfigError(f"{type(self).__name__}: at most {len(names)} options, {', '.join(names)}")
         if steps_per_epoch is not None and "steps_per_epoch" in names:
             options["steps_per_epoch"] = steps_per_epoch
-        self._options = self._checked({**dict(zip(names, args, strict=False)), **options})
+        given = {**dict(zip(names, args, strict=False)), **options}
+        self._options = completed(self.options(), given, type(self).__name__)
+        self.validate_options(self._options)
         self._function: Callable[..., Any] = self.value
         self._steps_per_epoch = steps_per_epoch
         self._enter("step", None)
@@ -196,19 +198,6 @@ class LRScheduler:
     def __repr__(self) -> str:
         given = {name: value for name, value in self._options.items() if (name, value) != (INTERVAL, None)}
         return f"{type(self).__name__}({', '.join(f'{name}={value}' for name, value in given.items())})"
-
-    def _checked(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        owner, known = type(self).__name__, self.options()
-        options = {name: option.default for name, option in known.items() if not option.required} | dict(
-            given
-        )
-        missing = [name for name in known if name not in options]
-        if missing:
-            raise ConfigError(f"{owner}: {missing[0]} is required", field=missing[0])
-        for name, value in options.items():
-            options[name] = checked(option_named(name, known, {}, owner), value, np.size(value), owner)
-        self.validate_options(options)
-        return options
 
     def _enter(self, enclosing: str, steps_per_epoch: int | None) -> None:
         """Count as the schedule around it does, or by epochs where that one counts steps."""

@@ -180,6 +180,22 @@ def test_a_lane_of_a_cycle_is_its_solo(mode, rng):
         assert together[:, lane].tobytes() == solo[:, 0].tobytes()
 
 
+@pytest.mark.parametrize("three_phase", [False, True])
+def test_a_lane_of_one_cycle_is_its_solo(three_phase, rng):
+    names = ("max_lr", "pct_start", "div_factor", "base_momentum")
+    lanes = [rng.uniform(0.1, 1, 9), rng.uniform(0, 0.5, 9), rng.uniform(2, 30, 9), rng.uniform(0.5, 0.8, 9)]
+
+    def tables(values):
+        options = dict(zip(names, values, strict=True))
+        cycle = OneCycleLR(**options, total_steps=40, three_phase=three_phase)
+        return [schedule.at(T, 1.0) for schedule in (cycle, cycle.momentum()[1])]
+
+    together = tables(lanes)
+    for lane in range(9):
+        for whole, solo in zip(together, tables([each[lane] for each in lanes]), strict=True):
+            assert whole[:, lane].tobytes() == solo[:, 0].tobytes()
+
+
 def test_a_python_function_is_called_with_one_step_at_a_time_and_none_that_has_not_come():
     table, asked = [1.0, 0.5, 0.25], []
 

@@ -195,7 +195,7 @@ def test_a_checkpoint_with_a_damaged_schedule_is_refused(change):
 
 
 def test_the_rates_of_a_config_are_those_of_its_run():
-    from optrun.analysis.schedule import rates
+    from optrun.analysis.schedule import scheduled
 
     warm = {
         "name": "SequentialLR",
@@ -204,5 +204,5 @@ def test_the_rates_of_a_config_are_those_of_its_run():
     }
     chosen = config(scheduler=warm)
     run = optrun.run(chosen, save=False)
-    for name, column in rates(chosen).items():
+    for name, column in scheduled(chosen).items():
         assert column.tolist() == run.curves[name].tolist()
