@@ -19,8 +19,8 @@ RANGES = {"d": (1.0, 3.0), "t0": (1.0, 1000.0)}
 LARGEST = 1e6
 TRIES = 60
 
-FEWER = {("Adafactor", "torch"): 60, ("LBFGS", "torch"): 60, ("Muon", "torch"): 20}
-"""Draws of the optimizers of which torch is slow."""
+COUNT = 200
+"""Draws for each optimizer and its flags."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,6 @@ class Outcome:
 def oracles(name: str) -> list[str]:
     """Return what an optimizer is compared with: torch, and the formula that torch computes in bfloat16."""
     return ["torch", "formula"] if name == "Muon" else ["torch"]
-
-
-def count(name: str, oracle: str) -> int:
-    """Return how many draws there are."""
-    return FEWER.get((name, oracle), 200)
 
 
 def theirs(name: str, options: list[dict[str, Any]], dtype: str, oracle: str = "torch", **how: Any) -> Array:

@@ -53,8 +53,9 @@ log-uniform from a tenth to ten times the default (one that is zero stays so wit
 the draws as lanes of one pack.
 
 torch keeps its own counters in float64 for float64 parameters here, by `torch.set_default_dtype`. A draw is *redrawn*
-where torch leaves the numbers below 10⁶ (the first count), and where it is chaotic (the second): with a start and
-gradients that are one rounding error off, it departs from itself by more than a tenth of the bound. What agrees to a
+where torch leaves the numbers below 10⁶ (the first count), and where it is chaotic (the second): with a start,
+gradients, and points at which they are asked for that are one rounding error off, it departs from itself by more than
+a tenth of the bound. What agrees to a
 tenth of the bound is not asked.
 
 The bounds are 1e-12 in float64 and 1e-4 in float32; {lbfgs:.0e} and {lbfgs32:.0e} for LBFGS, whose line search
@@ -117,7 +118,7 @@ def optimizer_row(name: str, flags: Mapping[str, Any], oracle: str) -> Row:
     """Measure one optimizer with these options."""
     dtypes, count = (
         [dtype for dtype in DTYPES if oracle == "torch" or dtype == "float64"],
-        draws.count(name, oracle),
+        draws.COUNT,
     )
     cases = [f"{_largest(name, flags, dtype, oracle):.1e}" for dtype in dtypes]
     outcomes = [draws.compared(name, flags, dtype, oracle, count) for dtype in dtypes]

@@ -42,9 +42,11 @@ def start(size: int) -> Array:
 def gradients(points: Array, t: int, *, sparse: bool = False, shaken: int | None = None) -> Array:
     """Return the gradient of each objective at its points `[…, 3, n]`; sparse ones are 0 at every third element.
 
-    That of `banana` is bounded, so that ascents stay finite. Shaken, by a seed, they are a rounding error off.
+    That of `banana` is bounded, so that ascents stay finite. Shaken, by a seed, they are a rounding error off, and so are
+    the points at which they are asked for: at a minimum that is all that tells a gradient from zero.
     """
-    found = [objective(points[..., i, :], t)[1] for i, objective in enumerate(OBJECTIVES.values())]
+    at = points if shaken is None else aside(points, t, shaken)
+    found = [objective(at[..., i, :], t)[1] for i, objective in enumerate(OBJECTIVES.values())]
     slopes = np.stack([found[0], np.tanh(0.1 * found[1]), found[2]], axis=-2).astype(points.dtype)
     if shaken is not None:
         slopes = aside(slopes, shaken, t)

@@ -149,7 +149,7 @@ def ascent(options: Mapping[str, Any]) -> float:
 def bound(name: str, dtype: str, oracle: str = "torch") -> float:
     """Return what a trajectory may differ by, relative to its largest element at that step."""
     if name == "Muon" and oracle == "torch":
-        return 5e-2
+        return 1e-1
     if name == "LBFGS":
         return 1e-8 if dtype == "float64" else 1e-2
     return 1e-12 if dtype == "float64" else 1e-4

@@ -52,7 +52,7 @@ def trajectories(
 ) -> Array:
     """Return torch's parameters after each step on each objective, `[steps, lanes, 3, 17]`, one lane per options.
 
-    Shaken, by a seed, the start and every gradient are a rounding error off. With ``joined`` all tensors of a lane are
+    Shaken, by a seed, the start, every gradient and where it is asked for are a rounding error off. With ``joined`` all tensors of a lane are
     one, which is the same for elementwise rules, and faster; ``counters`` is the dtype of torch's own numbers, that of
     the parameters unless told.
     """
@@ -114,7 +114,7 @@ def _alone(
     for t in range(count):
 
         def closure(t: int = t) -> Any:
-            loss, gradient = objective(point, t)
+            loss, gradient = objective(point if shaken is None else aside(point, t, shaken), t)
             slope = (gradient if shaken is None else aside(gradient, shaken, t)).astype(point.dtype)
             for tensor, part in zip(tensors, _split(sign * slope, sizes), strict=True):
                 tensor.grad = part
