@@ -26,7 +26,7 @@ class Listing:
 
     instructions: tuple[Instruction, ...]
     shapes: tuple[tuple[str, tuple[int, ...]], ...] = ()
-    """Of the scratch, in a rule for tensors: each name with the shape of one lane."""
+    """Of the scratch: each name with the shape of one lane, () where all arrays have one shape."""
 
     def names(self, prefix: str) -> list[str]:
         """Return the buffers whose name begins so, sorted."""
@@ -84,8 +84,7 @@ class _Lowering:
         for name, value in self.outputs.items():
             if self.place[value] != name:
                 instructions.append(Instruction("copy", name, (self.place[value],)))
-        shapes = tuple(self.shapes.items()) if any(self.shapes.values()) else ()
-        return Listing(tuple(instructions), shapes)
+        return Listing(tuple(instructions), tuple(self.shapes.items()))
 
     def _homes(self) -> dict[Node, str]:
         """Return the values that can be written straight into a variable: nothing reads its old value later."""

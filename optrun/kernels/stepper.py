@@ -144,7 +144,7 @@ class Stepper:
         kernels = [
             self._engine.bind(
                 listing,
-                {name: self._buffer(name)[:, part] for name in {"p", *listing.variables()}},
+                {name: self._buffer(name)[..., part] for name in {"p", *listing.variables()}},
                 coefficients,
             )
             for part in self._slices

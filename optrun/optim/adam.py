@@ -14,7 +14,7 @@ class Adam(Optimizer):
 
         g ← g + λ θ                    decoupled: θ ← (1 - lr λ) θ
         m ← β₁ m + (1 - β₁) g          m̂ = m / (1 - β₁ᵗ)
-        v ← β₂ v + (1 - β₂) g²         v̂ = v / (1 - β₂ᵗ)      amsgrad: v̂ = max of all v / (1 - β₂ᵗ)
+        v ← β₂ v + (1 - β₂) g²         v̂ = v / (1 - β₂ᵗ)      amsgrad: v̂ = (max of all v) / (1 - β₂ᵗ)
         θ ← θ - lr · m̂ / (√v̂ + ε)
 
     λ weight_decay.
@@ -36,7 +36,7 @@ class Adam(Optimizer):
             g = g + weight_decay * p
         exp_avg[:] = lerp(exp_avg, g, 1 - beta1)
         exp_avg_sq[:] = beta2 * exp_avg_sq + (1 - beta2) * (g * g)
-        max_exp_avg_sq[:] = maximum(max_exp_avg_sq, exp_avg_sq)
+        max_exp_avg_sq[:] = maximum(max_exp_avg_sq, exp_avg_sq) if amsgrad else max_exp_avg_sq
         v = max_exp_avg_sq if amsgrad else exp_avg_sq
         p -= lr / debias(beta1, t) * exp_avg / (sqrt(v) / sqrt(debias(beta2, t)) + eps)
 

@@ -88,7 +88,7 @@ class RMSprop(Optimizer):
         grad_avg[:] = lerp(grad_avg, g, 1 - alpha)
         v = maximum(square_avg - grad_avg * grad_avg, 0.0) if centered else square_avg
         moved = momentum * momentum_buffer + g / (sqrt(v) + eps)
-        momentum_buffer[:] = where(momentum > 0, moved, 0.0)
+        momentum_buffer[:] = where(momentum > 0, moved, momentum_buffer)
         p -= lr * moved
 
 

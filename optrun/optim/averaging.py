@@ -28,6 +28,7 @@ from optrun.kernels.program import Program
 from optrun.kernels.stepper import Engine, Stepper
 from optrun.kernels.trace import trace
 from optrun.optim.ops import lerp, where
+from optrun.optim.state import check_numeric
 from optrun.registry import Fraction, Option, PositiveInt, averages, blamed, options_of
 
 
@@ -113,14 +114,17 @@ class Average:
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Copy in what `state_dict` returned; StateError, and nothing changed, where it does not fit."""
-        own, values = type(self).__name__, state_dict["values"]
-        if state_dict["average"] != own:
-            raise StateError(f"this is the state of {state_dict['average']}, not of {own}")
-        if {name: np.shape(value) for name, value in values.items()} != {
-            name: view.shape for name, view in self._views.items()
-        }:
-            raise StateError(f"{own}: the average has other names or shapes than the parameters")
-        self.steps = state_dict["steps"]
+        own = type(self).__name__
+        if not isinstance(state_dict, Mapping) or state_dict.get("average") != own:
+            raise StateError(f"{own}: this is the state of no {own}")
+        steps, values = state_dict.get("steps"), state_dict.get("values")
+        if type(steps) is not int or steps < 0:
+            raise StateError(f"{own}: steps is {steps!r}, not a count")
+        if not isinstance(values, Mapping) or values.keys() != self._views.keys():
+            raise StateError(f"{own}: the average has other names than the parameters")
+        for name, view in self._views.items():
+            check_numeric(values[name], view.shape, f"{own}: the average of {name}")
+        self.steps = steps
         for name, value in values.items():
             self._views[name][:] = self.params.arrays.array(value)
 

@@ -9,6 +9,7 @@ from optrun.arrays import Array, Parameters
 from optrun.errors import StateError
 from optrun.optim.param_group import ParamGroup
 from optrun.optim.rule import Rule
+from optrun.optim.state import check_numeric
 
 LEAST_CURVATURE = 1e-10
 
@@ -100,15 +101,17 @@ class ClosureUpdate:
             type(each) is not int or each != counts[0] or each < 0 for each in counts
         ):
             raise StateError(f"{own}: the steps of its parameters are {steps}, not one count for all")
-        entry = {name: np.shape(value) for name, value in state[names[0]].items() if name != "step"}
-        pairs = entry.get("old_dirs", (1, 0))[1:2]
+        entry = {name: value for name, value in state[names[0]].items() if name != "step"}
+        pairs = np.shape(entry.get("old_dirs", 0))[1:2]
         vector, stack = (1, self._size), (1, *pairs, self._size)
         shapes: dict[str, tuple[int, ...]] = {"n_iter": (1,), "t": (1,), "H_diag": (1,)}
         shapes |= {name: vector for name in ("d", "prev_flat_grad") if "d" in entry}
-        shapes |= {"old_dirs": stack, "old_stps": stack, "ro": stack[:-1]} if pairs[0] else {}
+        shapes |= {"old_dirs": stack, "old_stps": stack, "ro": stack[:-1]} if "old_dirs" in entry else {}
         for name in sorted({*entry, *shapes}):
-            if entry.get(name) != shapes.get(name):
-                raise StateError(f"{own}: {name} of {names[0]} is {entry.get(name)}, not {shapes.get(name)}")
+            if name not in entry or name not in shapes:
+                is_missing = "is missing" if name in shapes else "is unknown"
+                raise StateError(f"{own}: the state {name!r} of {names[0]} {is_missing}")
+            check_numeric(entry[name], shapes[name], f"{own}: {name} of {names[0]}")
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Go on from verified entries of a state_dict."""
@@ -132,8 +135,8 @@ class ClosureUpdate:
     def _scatter(self, values: Array) -> None:
         at = 0
         for name in self.group["params"]:
-            tensor = self._params[name][0]
-            tensor[...] = values[at : at + tensor.size].reshape(tensor.shape)
+            tensor = self._params[name]
+            tensor[0] = values[at : at + tensor.size].reshape(tensor.shape[1:])
             at += tensor.size
 
 

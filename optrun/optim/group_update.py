@@ -12,7 +12,7 @@ from optrun.kernels.stepper import Engine, Stepper
 from optrun.kernels.tensor_engine import TensorEngine
 from optrun.optim.param_group import ParamGroup
 from optrun.optim.rule import Rule
-from optrun.optim.state import StateBuffers
+from optrun.optim.state import StateBuffers, check_numeric
 
 
 @dataclass(frozen=True)
@@ -110,8 +110,10 @@ class GroupUpdate:
                 raise StateError(f"{own}: {parameter} has another state than {members[0]}")
             for name in names:
                 shape = (self._params.lanes,) if name in numbers else self._buffers.shape(name, parameter)
-                if np.shape(entry[name]) != shape:
-                    raise StateError(f"{own}: {name} of {parameter} is {np.shape(entry[name])}, not {shape}")
+                check_numeric(entry[name], shape, f"{own}: {name} of {parameter}")
+            for name in names & numbers:
+                if not np.array_equal(entry[name], first[name], equal_nan=True):
+                    raise StateError(f"{own}: {name} of {parameter} is another one than that of {members[0]}")
 
     def _needed(self, stepper: Stepper) -> frozenset[str]:
         """Return the names of the buffers that the hyperparameters ask for."""
@@ -129,7 +131,7 @@ class GroupUpdate:
 
     def _prepare(self) -> None:
         if self._version != self.group.version:
-            self._rule.validate_options(self.group)
+            self._rule.validate_options(self.group.unscheduled())
             self._retrace()
         self._version = self.group.version
         self._expected = {name: self._forecast(*forecast) for name, forecast in self.group.forecasts.items()}
@@ -147,6 +149,7 @@ class GroupUpdate:
             before, self._parts = self._parts, self._make_parts()
             for old, new in zip(before, self._parts, strict=True):
                 new.stepper.numbers = {**new.stepper.numbers, **old.stepper.numbers}
+                new.stepper.live = old.stepper.live
 
     def _forecast(self, values: Sequence[Any], index: int) -> Sequence[Any]:
         return [values[index]] * self._chunk if self._holds else values[index : index + self._chunk]

@@ -53,9 +53,7 @@ class LBFGS(Optimizer):
 
             moves += 1
             if line_search_fn is not None:
-                there, count = strong_wolfe(
-                    ahead, here, step, largest(d), tolerance_change, max_eval - evaluations
-                )
+                there, count = strong_wolfe(ahead, here, step, largest(d), max_eval - evaluations)
                 evaluations += count
             elif moves < max_iter:
                 there = ahead(step)

@@ -22,9 +22,9 @@ def strong_wolfe(
     start: Point[Gradient],
     step: float,
     largest: float,
-    tolerance_change: float,
     max_evaluations: int,
     *,
+    tolerance_change: float = 1e-9,
     c1: float = 1e-4,
     c2: float = 0.9,
 ) -> tuple[Point[Gradient], int]:

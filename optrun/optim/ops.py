@@ -40,7 +40,7 @@ def minimum(x: Any, y: Any) -> Any:
 
 
 def where(condition: Any, x: Any, y: Any) -> Any:
-    """X where the condition holds, y elsewhere."""
+    """The first value where the condition holds, the second one elsewhere."""
     return _word("where", np.where, condition, x, y)
 
 
@@ -50,15 +50,15 @@ def debias(beta: Any, t: Any) -> Any:
 
 
 def lerp(start: Any, end: Any, weight: Any) -> Any:
-    """Start + weight · (end - start), from the end that is nearer, so that weight 1 gives `end` itself."""
+    """The value at a weight between two others, from the end that is nearer, so that weight 1 gives `end` itself."""
     difference = end - start
     return where(weight < 0.5, start + weight * difference, end - (1 - weight) * difference)
 
 
 def mean(x: Any, axis: int | None = None) -> Any:
-    """The mean over rows (axis -2), columns (axis -1) or, without an axis, all elements of each tensor."""
+    """The mean over rows (axis -2), columns (axis -1) or, without an axis, all elements of each tensor; 0 of none."""
     count = x.size if axis is None else x.shape[axis]
-    return total(x, axis) / float(count)
+    return total(x, axis) / float(max(count, 1))
 
 
 def total(x: Any, axis: int | None = None) -> Any:

@@ -172,7 +172,7 @@ class Optimizer(Rule):
             ],
         }
         for hook in self._hooks["saved"]:
-            saved = hook(self, saved) or saved
+            saved = _replaced(hook(self, saved), saved)
         return saved
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
@@ -182,7 +182,7 @@ class Optimizer(Rule):
         fit, or state is missing.
         """
         for hook in self._hooks["load"]:
-            state_dict = hook(self, state_dict) or state_dict
+            state_dict = _replaced(hook(self, state_dict), state_dict)
         groups, state = self._verified(state_dict)
         for group in groups:
             self._update_of(group).verify(state)
@@ -205,6 +205,8 @@ class Optimizer(Rule):
     def _verified(self, state_dict: Mapping[str, Any]) -> tuple[list[ParamGroup], Mapping[str, Any]]:
         """Return the groups and the state of a state_dict, both of which fit this optimizer's parameters."""
         own = type(self).__name__
+        if not isinstance(state_dict, Mapping):
+            raise StateError(f"{own}: this is no state_dict: {state_dict!r}")
         if state_dict.get("optimizer") != own:
             raise StateError(f"this is the state of {state_dict.get('optimizer')}, not of {own}")
         try:
@@ -223,6 +225,9 @@ class Optimizer(Rule):
         unknown = [parameter for parameter in state if not any(parameter in group for group in names)]
         if unknown:
             raise StateError(f"{own}: there is no parameter {unknown[0]!r}")
+        for parameter, entry in state.items():
+            if not isinstance(entry, Mapping):
+                raise StateError(f"{own}: the state of {parameter} is {entry!r}, not a mapping")
         return groups, state
 
     def _update_of(self, group: ParamGroup) -> Update:
@@ -233,7 +238,7 @@ class Optimizer(Rule):
         missing = [name for name in self.options() if name not in group]
         if missing:
             raise ConfigError(f"{type(self).__name__}: {missing[0]} is required", field=missing[0])
-        self.validate_options(group)
+        self.validate_options(group.unscheduled())
         return group
 
     def _names(self, patterns: str | Sequence[str]) -> list[str]:
@@ -243,6 +248,11 @@ class Optimizer(Rule):
                 if name in matched:
                     raise ConfigError(f"{type(self).__name__}: {name!r} is in two groups", field="params")
         return matched
+
+
+def _replaced(returned: Any, given: Any) -> Any:
+    """Return what a hook has returned, or what it was given where that is None."""
+    return given if returned is None else returned
 
 
 def _copy(value: Any) -> Any:

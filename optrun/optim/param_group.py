@@ -86,6 +86,14 @@ class ParamGroup(MutableMapping[str, Any]):
     def __repr__(self) -> str:
         return repr(self._values)
 
+    def unscheduled(self) -> dict[str, Any]:
+        """Return the hyperparameters as they were given: of what follows a schedule, the initial value."""
+        return {
+            name: self._values.get(f"initial_{name}", self._values[name])
+            for name in self.options
+            if name in self._values
+        }
+
     def assign(self, other: "ParamGroup") -> None:
         """Take over all values of another group of the same rule."""
         self._values = dict(other)

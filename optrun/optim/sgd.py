@@ -15,10 +15,11 @@ class SGD(Optimizer):
     """Stochastic gradient descent with momentum, Sutskever et al., ICML 2013, in the form in which torch has it.
 
         g ← g + λ θ
-        b ← μ b + (1 - τ) g          b₁ = g
-        θ ← θ - lr · b               with nesterov: θ - lr · (g + μ b);  without momentum: θ - lr · g
+        b ← μ b + (1 - τ) g          b₁ = g, at the first step
+        θ ← θ - lr · b               with nesterov: θ - lr · (g + μ b)
 
-    λ weight_decay, μ momentum, τ dampening. Nesterov momentum needs μ > 0 and τ = 0.
+    λ weight_decay, μ momentum, τ dampening. While μ = 0, b stays as it is and θ ← θ - lr · g. Nesterov momentum needs
+    μ > 0 and τ = 0 where nothing schedules them.
 
     Example:
 
@@ -31,7 +32,7 @@ class SGD(Optimizer):
                nesterov: bool = False) -> None:  # fmt: skip
         g = g + weight_decay * p
         moved = where(t == 1, g, momentum * momentum_buffer + (1 - dampening) * g)
-        momentum_buffer[:] = where(momentum > 0, moved, 0.0)
+        momentum_buffer[:] = where(momentum > 0, moved, momentum_buffer)
         step = g + momentum * moved if nesterov else moved
         p -= lr * where(momentum > 0, step, g)
 

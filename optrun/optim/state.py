@@ -1,7 +1,21 @@
 """Where the state of a rule lies."""
 
+from typing import Any
+
+import numpy as np
+
 from optrun.arrays import Array, Parameters
+from optrun.errors import StateError
 from optrun.optim.rule import Rule
+
+
+def check_numeric(value: Any, shape: tuple[int, ...], what: str) -> None:
+    """Raise StateError for what is no array of real numbers of this shape; ``what`` begins the message."""
+    if np.shape(value) != shape:
+        raise StateError(f"{what} is {np.shape(value)}, not {shape}")
+    dtype = value.dtype if hasattr(value, "dtype") else np.asarray(value).dtype
+    if dtype.kind not in "iuf":
+        raise StateError(f"{what} holds {dtype}, not real numbers")
 
 
 class StateBuffers:

@@ -21,7 +21,8 @@ class Adafactor(Optimizer):
         u = g / √max(V, ε₁²)           vectors keep V itself
         θ ← θ - α / max(1, rms(u) / d) · u
 
-    κ beta2_decay, λ weight_decay. ε₁ is the dtype's rounding error where eps1 is null.
+    κ beta2_decay, λ weight_decay. ε₁ is the dtype's rounding error where eps1 is null; it is one for all lanes, and
+    nothing can schedule it.
 
     Example:
 
@@ -62,7 +63,7 @@ class Muon(Optimizer):
     """Muon, Jordan et al. (2024), kellerjordan.github.io/posts/muon: momentum made orthogonal, for matrices alone.
 
         B ← μ B + (1 - μ) g            U = (1 - μ) g + μ B with nesterov, else B
-        X = U / max(‖U‖, ε), then ns_steps times   X ← a X + (b X Xᵀ + c (X Xᵀ)²) X
+        X = U / max(‖U‖, ε), then ns_steps times   X ← a X + (b X Xᵀ + c (X Xᵀ)²) X,  of Uᵀ where U is tall
         θ ← (1 - lr λ) θ - lr · s · X
 
     s = √max(1, rows / columns), or with match_rms_adamw 0.2 √max(rows, columns), Liu et al. (2025), arXiv:2502.16982;
@@ -95,7 +96,7 @@ class Muon(Optimizer):
             x = ns_a * x + (ns_b * gram + ns_c * (gram @ gram)) @ x
         x = x.mT if rows > columns else x
         matches_adamw = adjust_lr_fn == "match_rms_adamw"
-        ratio = 0.2 * root(max(rows, columns)) if matches_adamw else root(max(1, rows / columns))
+        ratio = 0.2 * root(max(rows, columns)) if matches_adamw else root(max(1, rows / max(1, columns)))
         p *= 1 - lr * weight_decay
         p -= lr * ratio * x
 

@@ -25,6 +25,10 @@ class _Composite(LRScheduler):
         members: list[LRScheduler] = self._options["schedulers"]
         return members
 
+    def _owned(self, options: dict[str, Any]) -> dict[str, Any]:
+        # A member that stands in two places would be told every metric twice.
+        return {**options, "schedulers": [_twin(member) for member in options["schedulers"]]}
+
     def momentum(self) -> tuple[str, LRScheduler] | None:
         """Return the same composite of what its members do to the momentum; those that do nothing hold it."""
         found = [member.momentum() for member in self.members]
@@ -35,6 +39,13 @@ class _Composite(LRScheduler):
         held = [each[1] if each else ConstantLR(factor=1.0) for each in found]
         twin._options = {**self._options, "schedulers": held}
         return fields[0], twin
+
+
+def _twin(schedule: LRScheduler) -> LRScheduler:
+    """Return a schedule of the same options, with members of its own."""
+    twin = copy(schedule)
+    twin._options = schedule._owned(schedule._options)
+    return twin
 
 
 class SequentialLR(_Composite):

@@ -88,6 +88,7 @@ class ReduceLROnPlateau(LRScheduler):
     def _recall(self, heard: Mapping[str, Any]) -> None:
         super()._recall(heard)
         lanes = len(self.best)
-        for name in _COUNTS:
-            setattr(self, name, counts(heard.get(name), lanes, name))
+        recalled = {name: counts(heard.get(name), lanes, name) for name in _COUNTS}
         self.best = numbers(heard.get("best"), lanes, "best")
+        for name, of in recalled.items():
+            setattr(self, name, of)

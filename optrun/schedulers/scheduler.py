@@ -9,7 +9,7 @@ A schedule is a class with one static method, whose signature is the schema::
 
 ``t`` counts from 0 and is `[T, 1]`, ``base`` is the group's initial rate, `[1]` or `[B]` (`[T, 1 or B]` in a
 ChainedScheduler), and every float option a number or `[B]`; the result is `[T, 1]` or `[T, B]`. The rate at a step
-never depends on how the step was reached.
+never depends on how the step was reached, but for what a ReduceLROnPlateau has heard.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -85,7 +85,7 @@ class LRScheduler:
         if steps_per_epoch is not None and "steps_per_epoch" in names:
             options["steps_per_epoch"] = steps_per_epoch
         given = {**dict(zip(names, args, strict=False)), **options}
-        self._options = completed(self.options(), given, type(self).__name__)
+        self._options = self._owned(completed(self.options(), given, type(self).__name__))
         self.validate_options(self._options)
         self._function: Callable[..., Any] = self.value
         self._steps_per_epoch = steps_per_epoch
@@ -147,7 +147,14 @@ class LRScheduler:
                 raise ConfigError(
                     f"{type(self).__name__}: step needs metrics for ReduceLROnPlateau", field="metrics"
                 )
-            heard = np.broadcast_to(np.asarray(metrics, np.float64), (binding.lanes,))
+            heard = np.asarray(metrics, np.float64)
+            if heard.shape not in ((), (binding.lanes,)):
+                raise ConfigError(
+                    f"{type(self).__name__}: metrics are one number or {binding.lanes}, one per lane "
+                    f"(got {heard.shape})",
+                    field="metrics",
+                )
+            heard = np.broadcast_to(heard, (binding.lanes,))
             if self.hear(self.last_epoch, heard):
                 binding.forget()
         self.last_epoch += 1
@@ -198,6 +205,10 @@ class LRScheduler:
     def __repr__(self) -> str:
         given = {name: value for name, value in self._options.items() if (name, value) != (INTERVAL, None)}
         return f"{type(self).__name__}({', '.join(f'{name}={value}' for name, value in given.items())})"
+
+    def _owned(self, options: dict[str, Any]) -> dict[str, Any]:
+        """Return the options with members that no other schedule has."""
+        return options
 
     def _enter(self, enclosing: str, steps_per_epoch: int | None) -> None:
         """Count as the schedule around it does, or by epochs where that one counts steps."""

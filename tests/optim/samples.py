@@ -36,7 +36,17 @@ def needs_groups(rule):
 EVERY_DTYPE = pytest.mark.parametrize("dtype", ["float32", "float64"])
 
 
-SHAPES = {"a.weight": (3, 5), "a.bias": (5,), "b.weight": (5, 2), "b.bias": (2,)}
+SHAPES = {
+    "a.weight": (3, 5),
+    "a.bias": (5,),
+    "b.weight": (5, 2),
+    "b.bias": (2,),
+    "a.number": (),
+    "a.row": (1, 4),
+    "b.column": (3, 1),
+    "b.cube": (2, 3, 2),
+    "b.nothing": (0,),
+}
 
 
 STEPS = 12

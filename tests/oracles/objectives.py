@@ -42,8 +42,8 @@ def start(size: int) -> Array:
 def gradients(points: Array, t: int, *, sparse: bool = False, shaken: int | None = None) -> Array:
     """Return the gradient of each objective at its points `[…, 3, n]`; sparse ones are 0 at every third element.
 
-    That of `banana` is bounded, so that ascents stay finite. Shaken, by a seed, they are a rounding error off, and so are
-    the points at which they are asked for: at a minimum that is all that tells a gradient from zero.
+    That of `banana` is bounded, so that ascents stay finite. Shaken, by a seed, they are a rounding error off, and so
+    are the points at which they are asked for: at a minimum that is all that tells a gradient from zero.
     """
     at = points if shaken is None else aside(points, t, shaken)
     found = [objective(at[..., i, :], t)[1] for i, objective in enumerate(OBJECTIVES.values())]

@@ -31,6 +31,12 @@ def main() -> None:
         rules.label(name, options): sampled(torch_rules.trajectories(name, [options]))
         for name, options in rules.cases()
     }
+    trajectories |= {
+        f"{rules.label(name, options)}, changing": sampled(
+            torch_rules.trajectories(name, [options], changing=True)
+        )
+        for name, options in rules.changing_cases()
+    }
     rates = {schedules.label(spec): schedules.torch_rates(spec) for spec in schedules.SCHEDULES}
     np.savez_compressed(RECORDED, torch_version=np.array(torch.__version__), **trajectories, **rates)
     print(f"{len(trajectories)} trajectories and {len(rates)} schedules of torch {torch.__version__}")

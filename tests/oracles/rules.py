@@ -77,6 +77,28 @@ def cases() -> list[Case]:
     return [(name, options) for name in names() for options in variants(optimizers.find(name))]
 
 
+def changing_cases() -> list[Case]:
+    """Return each optimizer that needs no closure with its floats moved, to be changed on the way."""
+    last = {name: options for name, options in cases() if not flags_of(name, options)}
+    return [case for case in last.items() if not optimizers.find(case[0]).needs_closure]
+
+
+def changes(name: str, options: Mapping[str, Any]) -> dict[int, dict[str, float]]:
+    """Return what the floats of an optimizer are set to, by the step before which that happens.
+
+    All are made smaller; then those that turn something off are 0 for a while; then all are as they were.
+    """
+    rule = optimizers.find(name)
+    floats = {key: option for key, option in rule.options().items() if option.is_float}
+    first = {key: options.get(key, option.default) for key, option in floats.items()}
+    smaller = {
+        key: value * 0.7 if all(bound.holds(value * 0.7) for bound in floats[key].bounds) else value * 1.1
+        for key, value in first.items()
+    }
+    off = {key: 0.0 for key in ("momentum", "beta1", "lambd", "weight_decay", "lr_decay") if key in first}
+    return {60: smaller, 110: {**smaller, **off}, 150: first}
+
+
 def flags_of(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options of a case that are no floats."""
     return {key: value for key, value in options.items() if not optimizers.find(name).options()[key].is_float}
@@ -113,8 +135,14 @@ def steps(name: str, dtype: str = "float64") -> int:
     return STEPS
 
 
-def trajectories(name: str, options: Mapping[str, Any], dtype: str = "float64", lanes: int = 1) -> Array:
-    """Return optrun's parameters after each step on each objective, `[steps, lanes, 3, 17]`."""
+def trajectories(
+    name: str, options: Mapping[str, Any], dtype: str = "float64", lanes: int = 1, *, changing: bool = False
+) -> Array:
+    """Return optrun's parameters after each step on each objective, `[steps, lanes, 3, 17]`.
+
+    With ``changing`` the floats are set to others on the way.
+    """
+    changed = changes(name, options) if changing else {}
     if not lanes:
         return np.empty((steps(name, dtype), 0, 3, SIZE), dtype)
     if optimizers.find(name).needs_closure:
@@ -130,6 +158,7 @@ def trajectories(name: str, options: Mapping[str, Any], dtype: str = "float64", 
     rows = np.empty((steps(name, dtype), *points.shape), dtype)
     for t in range(len(rows)):
         slopes[:] = gradients(points, t, sparse=name == "SparseAdam")
+        optimizer.param_groups[0].update(changed.get(t, {}))
         optimizer.step()
         rows[t] = points
     return rows

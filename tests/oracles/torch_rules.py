@@ -11,7 +11,7 @@ import numpy as np
 from optrun.arrays import Array
 from optrun.registry import optimizers
 from tests.oracles.objectives import OBJECTIVES, aside, gradients, start
-from tests.oracles.rules import SIZE, ascent, shapes, steps
+from tests.oracles.rules import SIZE, ascent, changes, shapes, steps
 
 
 @contextmanager
@@ -49,13 +49,15 @@ def trajectories(
     shaken: int | None = None,
     joined: bool = False,
     counters: str | None = None,
+    changing: bool = False,
 ) -> Array:
     """Return torch's parameters after each step on each objective, `[steps, lanes, 3, 17]`, one lane per options.
 
-    Shaken, by a seed, the start, every gradient and where it is asked for are a rounding error off. With ``joined`` all tensors of a lane are
-    one, which is the same for elementwise rules, and faster; ``counters`` is the dtype of torch's own numbers, that of
-    the parameters unless told.
+    Shaken, by a seed, the start, every gradient and where it is asked for are a rounding error off. With ``joined`` all
+    tensors of a lane are one, which is the same for elementwise rules, and faster; ``counters`` is the dtype of torch's
+    own numbers, that of the parameters unless told. With ``changing`` the floats are set to others on the way.
     """
+    changed = [changes(name, each) if changing else {} for each in options]
     points = np.empty((len(options), 3, SIZE), dtype)
     points[:] = start(SIZE)
     if shaken is not None:
@@ -77,6 +79,10 @@ def trajectories(
             for lane, (optimizer, tensors, sign) in enumerate(made):
                 for tensor, part in zip(tensors, _split(sign * slopes[lane].reshape(-1), sizes), strict=True):
                     tensor.grad = part.to_sparse() if name == "SparseAdam" else part
+                if t in changed[lane]:
+                    optimizer.param_groups[0].update(
+                        arguments(name, {**options[lane], **changed[lane][t]})[0]
+                    )
                 optimizer.step()
             rows[t] = points
     return rows

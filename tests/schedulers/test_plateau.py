@@ -133,8 +133,21 @@ def test_the_epochs_of_a_member_begin_with_its_turn():
         steps_per_epoch=2,
     )
     found = told(scheduler, np.array([9.0, 9, 9, 4, 0, 5, 1, 1, 1]).reshape(-1, 1))[:, 0]
-    assert plateau.best.tolist() == [1.0]
+    assert scheduler.members[1].best.tolist() == [1.0]
     assert found.tolist() == [0.5, 0.5, 1, 1, 1, 1, 0.1, 0.1, 0.1]
+
+
+def test_a_member_that_stands_in_two_places_is_told_each_metric_once():
+    plateau = ReduceLROnPlateau(patience=0, factor=0.5)
+    first = ChainedScheduler(optimizer(1.0), schedulers=[plateau, plateau])
+    second = ChainedScheduler(optimizer(1.0), schedulers=[plateau])
+    assert told(first, np.ones((3, 1)))[:, 0].tolist() == [1.0, 0.25, 0.0625]
+    assert told(second, np.ones((3, 1)))[:, 0].tolist() == [1.0, 0.5, 0.25]
+
+
+def test_metrics_for_another_number_of_lanes_are_refused():
+    with pytest.raises(ConfigError, match=r"one number or 1, one per lane \(got \(3,\)\)"):
+        ReduceLROnPlateau(optimizer(1.0)).step(np.ones(3))
 
 
 def test_the_rates_of_many_steps_are_renewed_only_where_a_lane_was_reduced(monkeypatch):
