@@ -136,6 +136,13 @@ def options_of(function: Callable[..., Any]) -> dict[str, Option]:
     }
 
 
+def check_annotated(owner: str, function: Callable[..., Any]) -> None:
+    """Raise TypeError where an option has no type: it would be no hyperparameter that a config can set or schedule."""
+    for name, option in options_of(function).items():
+        if option.annotation is Any:
+            raise TypeError(f"{owner}: {name} needs a type, such as {name}: float")
+
+
 class Registry(Generic[T]):
     """Classes of one kind by name; case, underscores and hyphens do not matter when one is looked up."""
 

@@ -47,7 +47,7 @@ class Average:
             first = list(inspect.signature(cls.update).parameters.values())[:3]
             if [each.kind for each in first] != [inspect.Parameter.POSITIONAL_ONLY] * 3:
                 raise TypeError(f"{cls.__name__}.update takes a, p, n before a slash: update(a, p, n, /, …)")
-            averages.add(cls, cls.__name__)
+            averages.add(cls, cls.__name__.lower())
 
     @classmethod
     def options(cls) -> dict[str, Option]:

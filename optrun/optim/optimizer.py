@@ -76,6 +76,13 @@ class Optimizer(Rule):
         self.defaults = {
             name: value for name, value in self._group([], {**own, **given}).items() if name != "params"
         }
+        if groups is not None and not (
+            isinstance(groups, Sequence) and all(isinstance(group, Mapping) for group in groups)
+        ):
+            raise ConfigError(
+                f"{type(self).__name__}: groups are a list of mappings (got {groups!r}); hyperparameters go by name",
+                field="params",
+            )
         if groups is not None and not groups:
             raise ConfigError(f"{type(self).__name__}: the list of groups is empty", field="params")
         for group in groups or [{"params": "*"}]:

@@ -24,7 +24,7 @@ from typing import Any, ClassVar, get_type_hints
 
 from optrun.kernels.program import Program
 from optrun.kernels.trace import trace
-from optrun.registry import Number, Option, blamed, optimizers, options_of
+from optrun.registry import Number, Option, blamed, check_annotated, optimizers, options_of
 
 
 class Rule:
@@ -111,5 +111,6 @@ def _check_signature(rule: type[Rule]) -> None:
     if len(first) != 3:
         before = "p, evaluate, memory" if rule.needs_closure else "p, g, t"
         raise TypeError(f"{rule.__name__}.update takes {before} before a slash: update({before}, /, …)")
+    check_annotated(f"{rule.__name__}.update", rule.update)
     if "lr" not in options_of(rule.update):
         raise TypeError(f"{rule.__name__}.update needs a hyperparameter lr after a star: update(…, *, lr: …)")

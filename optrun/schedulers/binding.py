@@ -109,17 +109,25 @@ class Binding:
         row = step - self._first
         if not (self._table and 0 <= row < self._rows and self._seen == len(self._optimizer.param_groups)):
             ahead = steps_ahead(self.lanes) if self._schedule.is_known_ahead else 1
-            self._table = self.table(np.arange(step, step + ahead))
-            self._seen, self._first, self._rows, row = len(self._optimizer.param_groups), step, ahead, 0
+            self._table = self._valid(np.arange(step, step + ahead), whole=False)
+            self._seen, self._first, row = len(self._optimizer.param_groups), step, 0
+            self._rows = min(len(values) for _, _, values in self._table)
         for group, name, values in self._table:
             group.follow(name, values, row)
 
     def table(self, steps: Array) -> list[tuple[Group, str, Sequence[Any]]]:
-        """Return each group with a hyperparameter and its values at the steps."""
+        """Return each group with a hyperparameter and its values at the steps.
+
+        Raises ConfigError where one is out of bounds.
+        """
+        return self._valid(steps, whole=True)
+
+    def _valid(self, steps: Array, *, whole: bool) -> list[tuple[Group, str, Sequence[Any]]]:
+        """Return the table, which may end before the first value out of bounds if it need not be whole."""
         made: list[tuple[Group, str, Sequence[Any]]] = []
         for group, name, schedule in self._targets():
             base = group.setdefault(f"initial_{name}", group[name])
-            made.append((group, name, self._values(schedule, group.options[name], steps, base)))
+            made.append((group, name, self._values(schedule, group.options[name], steps, base, whole)))
         for group, name, _ in made:
             group.schedules[name] = self
         return made
@@ -135,7 +143,9 @@ class Binding:
                 name = next((name for name in ("momentum", "beta1") if name in group.options), None)
                 if name is None:
                     raise ConfigError(
-                        f"{self._name}: the optimizer has neither momentum nor beta1 to cycle", field=field
+                        f"{self._name}: the optimizer has neither momentum nor beta1 to cycle: set cycle_momentum to "
+                        "false",
+                        field=field,
                     )
                 if group.schedules.get(name, self) is not self:
                     raise ConfigError(
@@ -171,7 +181,7 @@ class Binding:
             )
         return free
 
-    def _values(self, schedule: Schedule, option: Option, steps: Array, base: Any) -> list[Any]:
+    def _values(self, schedule: Schedule, option: Option, steps: Array, base: Any, whole: bool) -> list[Any]:
         """Return the value at each step: a float, or `[B]` where it differs between lanes."""
         values, lanes = schedule.at(steps, base), self.lanes
         if values.shape[1] not in (1, lanes):
@@ -179,12 +189,13 @@ class Binding:
         within = np.isfinite(values)
         for bound in option.bounds:
             within &= bound.holds(values)
-        wrong = ~within.all(axis=1)
-        if wrong.any():
-            bounds = " and ".join([*map(str, option.bounds), "finite"])
-            step, row = steps[wrong][0], values[wrong][0]
+        wrong: Array = np.flatnonzero(~within.all(axis=1))
+        if wrong.size and (whole or wrong[0] == 0):
+            first, bounds = wrong[0], " and ".join([*map(str, option.bounds), "finite"])
+            value = values[first][~within[first]][0]
             raise ConfigError(
-                f"{self._name}: {option.name} must be {bounds} (got {row[~within[wrong][0]][0]} at step {step})",
-                field=option.name,
+                f"{self._name}: {option.name} must be {bounds} (got {value} at step {steps[first]})"
             )
+        if wrong.size:  # at a step that may never come
+            values = values[: wrong[0]]
         return values[:, 0].tolist() if values.shape[1] == 1 else list(values)

@@ -31,6 +31,7 @@ _UNARY: dict[str, Callable[..., Any]] = {
     "ceil": np.ceil,
 }
 _EXTREMES: dict[str, Callable[..., Any]] = {"min": np.minimum, "max": np.maximum}
+KNOWN = frozenset((*_CONSTANTS, *_UNARY, "min", "max"))
 _OPERATORS: dict[type[ast.AST], Callable[..., Any]] = {
     ast.Add: np.add,
     ast.Sub: np.subtract,
@@ -150,9 +151,24 @@ def _check(node: ast.expr, start: int, depth: int) -> None:
                 _refuse(node, start, f"{name} takes at least two numbers (got {len(args)})")
             below = args
         case _:
-            _refuse(node, start, "only numbers, operators and functions of them are arithmetic")
+            _refuse(node, start, _advice(node))
     for each in below:
         _check(each, start, depth + 1)
+
+
+def _advice(node: ast.expr) -> str:
+    """Return what is wrong with an expression that is no arithmetic, and how it is written instead."""
+    advice = ""
+    match node:
+        case ast.BinOp(op=ast.BitXor()):
+            advice = ": a power is written **"
+        case ast.BoolOp():
+            advice = ": comparisons are chained, as in 2 < t < 5"
+        case ast.Lambda():
+            advice = ": leave out 'lambda t:'"
+        case ast.Call(ast.Attribute(attr=name)) | ast.Attribute(attr=name) if name in KNOWN:
+            advice = f": write {name} alone"
+    return f"only numbers, operators and functions of them are arithmetic{advice}"
 
 
 def _check_known(

@@ -20,7 +20,7 @@ import numpy as np
 from optrun.arrays import Array
 from optrun.errors import ConfigError, StateError
 from optrun.hyperparameters import completed
-from optrun.registry import Option, options_of, schedulers
+from optrun.registry import Option, check_annotated, options_of, schedulers
 from optrun.schedulers.binding import Binding, HasGroups
 from optrun.schedulers.expression import Expression
 from optrun.schedulers.heard import counts, listed, mapping, numbers
@@ -57,6 +57,7 @@ class LRScheduler:
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if hasattr(cls, "value") and not cls.__name__.startswith("_"):
+            check_annotated(f"{cls.__name__}.value", cls.value)
             schedulers.add(cls, cls.__name__)
 
     @classmethod

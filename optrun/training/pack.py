@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+import numpy as np
 from pydantic import BaseModel
 
 from optrun.arrays import Array, Arrays, Parameters
@@ -19,6 +20,9 @@ from optrun.problems import Problem
 from optrun.registry import averages, blamed, optimizers, problems
 from optrun.schedulers import LRScheduler
 from optrun.training.stacking import built, stacked
+
+CHECKED_AT_ONCE = 1 << 16
+"""Values of a schedule that are checked together, before anything runs."""
 
 
 class PackState(BaseModel):
@@ -80,8 +84,9 @@ class Pack:
             )
             if average is not None:
                 average.step()
-            for scheduler in schedulers:
-                scheduler.step(metrics)
+            if t + 1 < self.steps:  # what a schedule says of a step that does not come is nobody's business
+                for scheduler in schedulers:
+                    scheduler.step(metrics)
 
     @property
     def keeps_average(self) -> bool:
@@ -210,7 +215,12 @@ class Pack:
         # A OneCycleLR that counts steps has an option of this name, for another purpose.
         epochs = {"steps_per_epoch": self.problem.steps_per_epoch} if _counts_epochs(chosen) else {}
         with _section(section, chosen.name):
-            return built(chosen, self.optimizer, hyperparameter=name, groups=groups, **epochs)
+            made = built(chosen, self.optimizer, hyperparameter=name, groups=groups, **epochs)
+            if made.is_known_ahead:
+                rows = max(1, CHECKED_AT_ONCE // self.lanes)
+                for first in range(0, self.steps, rows):
+                    made.values_at(np.arange(first, min(first + rows, self.steps)))
+        return made
 
     def _average(self) -> Average | None:
         chosen = stacked([each.average for each in self.configs])

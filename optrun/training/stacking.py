@@ -37,7 +37,7 @@ def stacked(values: Sequence[Any]) -> Any:
 def built(chosen: Component, optimizer: HasGroups | None = None, **binding: Any) -> LRScheduler:
     """Return the scheduler of a component and, within it, those of its components."""
     options = {name: _built_within(value) for name, value in chosen.options.items()}
-    scheduler: LRScheduler = schedulers.find(chosen.name)(optimizer, **binding, **options)
+    scheduler: LRScheduler = schedulers.find(chosen.name)(optimizer, **{**options, **binding})
     return scheduler
 
 

@@ -82,11 +82,14 @@ def test_what_cannot_be_scheduled_is_named(options, message, field):
 
 
 def test_values_out_of_bounds_are_refused_with_their_step():
-    with pytest.raises(
-        ConfigError, match=r"beta1 must be ≥ 0 and < 1 and finite \(got 1.0 at step 4\)"
-    ) as error:
-        LambdaLR(adam(beta1=0.5), lr_lambda="1 + t / 4", hyperparameter="beta1")
-    assert error.value.field == "beta1"
+    scheduler = LambdaLR(adam(beta1=0.5), lr_lambda="1 + t / 4", hyperparameter="beta1")
+    said = r"beta1 must be ≥ 0 and < 1 and finite \(got 1.0 at step 4\)"
+    with pytest.raises(ConfigError, match=said):
+        scheduler.values_at(np.arange(9))
+    for _ in range(3):
+        scheduler.step()  # nobody may ever come to step 4
+    with pytest.raises(ConfigError, match=said):
+        scheduler.step()
 
 
 @pytest.mark.parametrize("name", list(optimizers))

@@ -119,8 +119,11 @@ def test_a_schedule_below_zero_is_refused_with_its_step():
             return base * (1 - t / 4)
 
     try:
+        scheduler = Falling(optimizer())
+        for _ in range(4):
+            scheduler.step()
         with pytest.raises(ConfigError, match=r"lr must be ≥ 0 and finite \(got -0.025 at step 5\)"):
-            Falling(optimizer())
+            scheduler.step()
     finally:
         del schedulers._classes["falling"], schedulers._names["falling"]
 

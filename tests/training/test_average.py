@@ -204,7 +204,7 @@ def test_an_average_that_the_optimizer_keeps_is_evaluated_too():
 def test_an_average_is_said_as_every_other_section():
     assert from_mapping(mapping(average="ema")).average.options == {"start": 0, "every": 1, "decay": 0.999}
     for wrong, said in (
-        ({"average": "emma"}, "unknown average 'emma'. Did you mean 'EMA'?"),
+        ({"average": "emma"}, "unknown average 'emma'. Did you mean 'ema'?"),
         ({"average": {"name": "EMA", "decya": 1}}, "average.decya: unknown key. Did you mean 'decay'?"),
         ({"average": {"name": "SWA", "decay": 1}}, "average.decay: unknown key"),
         ({"average": {"name": "EMA", "decay": 2}}, "average.decay: must be ≤ 1"),

@@ -13,7 +13,7 @@ import pytest
 
 import optrun
 from optrun.config import from_mapping
-from optrun.errors import RunFailedError, StateError
+from optrun.errors import ConfigError, RunFailedError, StateError
 from optrun.registry import optimizers
 from optrun.store import Checkpoint, Status, Store
 from optrun.training.pack import Pack
@@ -240,23 +240,17 @@ def test_a_signal_checkpoints_and_names_the_resume_command(number, code, tmp_pat
     np.testing.assert_array_equal(run.curves["step"], np.arange(0, run.steps, 2))
 
 
-def test_a_schedule_that_falls_below_zero_later_fails_the_run(tmp_path):
-    from optrun.registry import schedulers
-    from optrun.schedulers import LRScheduler
-
-    class Falling(LRScheduler):
-        @staticmethod
-        def value(t, base, /):
-            return base * (1 - t / 1000)
-
-    try:
-        with pytest.raises(RunFailedError, match="lr must be"):
-            optrun.run(
-                {"problem": "beale", "optimizer": "SGD", "scheduler": "Falling", "steps": 2000},
-                directory=tmp_path / "run",
-            )
-    finally:
-        del schedulers._classes["falling"], schedulers._names["falling"]
-    run = optrun.load_run(tmp_path / "run")
-    assert run.status is Status.FAILED
-    assert len(run.curves["step"]) > 700
+@pytest.mark.parametrize(("steps", "refused"), [(1001, False), (1002, True), (200_000, True)])
+def test_a_schedule_that_falls_below_zero_is_refused_before_the_run_if_it_comes_to_that(steps, refused):
+    config = {
+        "problem": "beale",
+        "optimizer": {"name": "SGD", "lr": 1e-6},
+        "scheduler": {"name": "LambdaLR", "lr_lambda": "1 - t / 1000"},
+        "steps": steps,
+    }
+    if not refused:
+        assert optrun.run(config, save=False).status is Status.COMPLETED
+        return
+    with pytest.raises(ConfigError, match=r"lr must be ≥ 0 and finite \(got -9.99.*e-10 at step 1001\)") as error:
+        optrun.run(config, save=False)
+    assert error.value.field == "scheduler"
