@@ -7,10 +7,10 @@ run.curves["loss"], run.summary["test_accuracy"]
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from optrun.api import Run, load_run, resume, run
+    from optrun.api import Run, Sweep, load_run, resume, run, sweep
 
 __version__ = "0.1.0"
-__all__ = ["Run", "load_run", "resume", "run"]
+__all__ = ["Run", "Sweep", "load_run", "resume", "run", "sweep"]
 
 
 def __getattr__(name: str) -> Any:

@@ -67,7 +67,7 @@ def write_npz(stream: BinaryIO, arrays: Mapping[str, Any]) -> None:
             # A ZipInfo made by hand carries no clock and no permissions.
             with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
                 member.write(_header(values.dtype.str, values.shape))
-                member.write(values.reshape(-1).view(np.uint8).data)
+                member.write(np.ascontiguousarray(values).reshape(-1).view(np.uint8).data)
 
 
 def encode_npz(arrays: Mapping[str, Any]) -> bytes:

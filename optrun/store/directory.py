@@ -44,6 +44,8 @@ def create_directory(parent: Path, name: str, directory: Path | None, fill: Call
         _make_parent(parent)
     else:
         check_free(directory)
+        if directory.parent == parent:
+            _make_parent(parent)
         parent = directory.absolute().parent
         parent.mkdir(parents=True, exist_ok=True)
     with _staging(parent) as staging:

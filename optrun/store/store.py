@@ -15,7 +15,7 @@ from optrun.store import attempts, blobs, schema
 from optrun.store.curves import CURVE, EVALUATION, append, join, merge
 from optrun.store.directory import create_directory, lock
 from optrun.store.records import Checkpoint, Event, RunRecord, RunState, Status
-from optrun.store.runs import insert_runs, read_runs, write_states
+from optrun.store.runs import insert_runs, read_runs, read_states, write_states
 
 NONE: Mapping[Any, Any] = MappingProxyType({})
 
@@ -137,6 +137,11 @@ class Store:
         """Return every run's config, seed and state."""
         with schema.store_errors(self.path):
             return read_runs(self._db)
+
+    def states(self) -> list[RunState]:
+        """Return every run's state."""
+        with schema.store_errors(self.path):
+            return read_states(self._db)
 
     def run(self, run: int) -> RunRecord:
         """Return one run's config, seed and state; StoreError where there is no such run."""
