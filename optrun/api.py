@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol, overload
 
 import optrun
-from optrun.analysis.leaderboard import SweepPlan, leaderboard
+from optrun.analysis.leaderboard import Standing, SweepPlan, leaderboard
 from optrun.arrays import Array
 from optrun.config import RunConfig, from_mapping, load
 from optrun.config.sweep import load_sweep, sweep_from_mapping
@@ -161,16 +161,25 @@ class Sweep:
         """The signal that interrupted it."""
         self.runs: Sequence[Run] = _Runs(len(plan.configs), results)
         """Each like what `run` returns; those of a saved sweep are read when they are asked for."""
-        self._plan = SweepPlan(plan.settings, plan.repeats, plan.metric.name, plan.metric.goal == "maximize")
+        self.configs = plan.configs
+        """The config of each run."""
+        self.metric = plan.metric
+        """By what settings are ranked."""
         self.states: Sequence[RunState] = results.states()
         """How each run ended."""
+        maximize = plan.metric.goal == "maximize"
+        self._plan = SweepPlan(plan.settings, plan.repeats, plan.metric.name, maximize)
 
-    def table(self) -> list[dict[str, Any]]:
-        """Return the settings, the best first: the median and quartiles of the metric over the repeats.
+    def standings(self) -> list[Standing]:
+        """Return how the settings did, the best first.
 
         A setting with a run that diverged or failed is behind all without.
         """
-        return [standing.to_dict() for standing in leaderboard(self._plan, self.states)]
+        return leaderboard(self._plan, self.states)
+
+    def table(self) -> list[dict[str, Any]]:
+        """Return `standings` as plain values: median and quartiles of the metric over a setting's seeds."""
+        return [standing.to_dict() for standing in self.standings()]
 
     def __repr__(self) -> str:
         place = f" {self.path}" if self.path else ""

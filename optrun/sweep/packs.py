@@ -26,6 +26,9 @@ MAX_LANES = 1024
 MAX_ROWS_BYTES = 1 << 26
 """About how much the recorded rows of a pack may take."""
 
+LITTLE_WORK = 100_000_000
+"""Steps times parameters that take about as long as the start of a process."""
+
 DEFAULT_L2 = 1 << 20
 _L2 = Path("/sys/devices/system/cpu/cpu0/cache/index2/size")
 _STACKED = ("optimizer", "scheduler", "schedules", "average")
@@ -38,6 +41,8 @@ class Group:
     runs: Sequence[int]
     width: int
     """The most lanes that a pack of them should have."""
+    work: int
+    """Steps times parameters, of all runs."""
 
 
 def grouped(plan: Plan) -> list[Group]:
@@ -68,7 +73,7 @@ def _group(plan: Plan, runs: Sequence[int]) -> Group:
         if metric not in names:
             text = f"{config.problem.name} has no figure {metric!r}: {', '.join(names)}.{did_you_mean(metric, names)}"
             raise ConfigErrors([plan.swept.issue(("metric", "name"), text)])
-    return Group(runs, _width(pack))
+    return Group(runs, _width(pack), len(runs) * pack.steps * pack.params.size)
 
 
 def divided(
@@ -87,6 +92,11 @@ def divided(
         bounds = [round(i * len(chosen) / count) for i in range(count + 1)]
         packs += [chosen[begin:end] for begin, end in pairwise(bounds) if end > begin]
     return packs
+
+
+def jobs_for(groups: Sequence[Group]) -> int:
+    """Return how many processes are worth their start: one for every core, or this one where there is little to do."""
+    return 1 if sum(group.work for group in groups) < LITTLE_WORK else len(os.sched_getaffinity(0))
 
 
 def pack_key(document: dict[str, Any]) -> str:

@@ -1,0 +1,236 @@
+"""What `sweep` prints: its plan, how far it is, and how its settings did."""
+
+import json as json_module
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from optrun.analysis.leaderboard import Standing
+from optrun.api import RUNS, Sweep
+from optrun.cli.arguments import Show
+from optrun.cli.figures import number
+from optrun.cli.look import emit, quoted, suggest, table
+from optrun.cli.pace import clock
+from optrun.cli.progress import LINE_SECONDS, shown_as
+from optrun.config import Unmet
+from optrun.config.writer import inline
+from optrun.errors import printable
+from optrun.sweep.carry_out import SweepProgress, directory_of
+from optrun.sweep.expand import Plan
+from optrun.sweep.packs import Group, divided
+
+MOST_SETTINGS = 20
+MOST_REASONS = 5
+
+Observer = Callable[[SweepProgress], None]
+
+
+def print_sweep_plan(
+    plan: Plan,
+    groups: Sequence[Group],
+    directory: Path | None,
+    jobs: int,
+    limit: int | None,
+    *,
+    json: bool,
+) -> None:
+    """Print the settings of a sweep, and the packs in which they would be executed."""
+    runs = range(len(plan.configs))[:limit]
+    packs = divided(groups, runs, jobs)
+    where = directory or directory_of(plan, RUNS)
+    if json:
+        document = {
+            "sweep": str(where),
+            "runs": len(plan.configs),
+            "settings": plan.settings,
+            "seeds": [config.seed for config in plan.configs[: plan.repeats]],
+            "packs": packs,
+            "jobs": jobs,
+        }
+        print(json_module.dumps(document, ensure_ascii=False, allow_nan=False))
+        return
+    paths = _paths(plan.settings)
+    made = table("run", *map(printable, paths), right=("run",))
+    for index, setting in enumerate(plan.settings[:MOST_SETTINGS]):
+        made.add_row(_numbers(index * plan.repeats, plan.repeats), *_cells(setting, paths))
+    emit(made)
+    if len(plan.settings) > MOST_SETTINGS:
+        emit(f"… and {len(plan.settings) - MOST_SETTINGS:,} more")
+    widths = Counter(len(pack) for pack in packs)
+    lanes = ", ".join(
+        f"{count:,} of {_count(width, 'lane')}" for width, count in sorted(widths.items(), reverse=True)
+    )
+    seeds = f", each with {plan.repeats} seeds" if plan.repeats > 1 else ""
+    emit(f"\n{_count(len(plan.configs), 'run')}: {_count(len(plan.settings), 'setting')}{seeds}")
+    if limit is not None and limit < len(plan.configs):
+        emit(f"{_count(len(runs), 'run')} of them would be executed: --limit {limit}")
+    emit(f"{_count(len(packs), 'pack')} ({lanes}), -j {jobs}")
+    emit(f"stored in {printable(str(where))}")
+    print("nothing was written", file=sys.stderr)
+
+
+def sweep_progress(name: str, show: Show, *, quiet: bool) -> AbstractContextManager[Observer | None]:
+    """Give the function that shows how far a sweep is, or None where nothing is to be shown."""
+    match shown_as(show, quiet=quiet):
+        case Show.LIVE | Show.BAR:
+            return _bar(printable(name))
+        case Show.PLAIN:
+            return nullcontext(_Lines())
+        case _:
+            return nullcontext(None)
+
+
+def print_table(
+    sweep: Sweep,
+    misses: Sequence[tuple[int, Unmet]],
+    config: Path,
+    overrides: Sequence[str],
+    *,
+    json: bool,
+    quiet: bool,
+) -> None:
+    """Print how the settings of a sweep did, what went wrong, and what to type next."""
+    states = sweep.states
+    left = sum(not state.status.final for state in states)
+    failed = [(run, state.reason) for run, state in enumerate(states) if state.status == "failed"]
+    if json:
+        document = {
+            "sweep": str(sweep.path),
+            "runs": len(states),
+            "left": left,
+            "statuses": dict(Counter(str(state.status) for state in states)),
+            "metric": sweep.metric.model_dump(),
+            "table": [standing.to_dict() for standing in sweep.standings()],
+            "failed": [{"run": run, "reason": reason} for run, reason in failed],
+            "expect": [f"run {run}: {miss.name} {miss.reason}" for run, miss in misses],
+        }
+        print(json_module.dumps(document, ensure_ascii=False, allow_nan=False))
+    elif quiet:
+        print(sweep.path)
+    else:
+        emit(leaderboard_table(sweep.standings(), sweep.metric.name))
+        emit(printable(str(sweep.path)))
+    for run, reason in failed[:MOST_REASONS]:
+        print(printable(f"run {run} failed: {reason}"), file=sys.stderr)
+    for run, miss in misses[:MOST_REASONS]:
+        print(printable(f"run {run}: expect.{miss.name}: {miss.reason}"), file=sys.stderr)
+    for what, count in (("failed", len(failed)), ("missed expectations", len(misses))):
+        if count > MOST_REASONS:
+            print(f"… {count:,} {what} in all", file=sys.stderr)
+    if left:
+        command = " ".join(["sweep", quoted(config), *map(quoted, overrides)])
+        print(f"{_count(left, 'run')} left: the same command goes on", file=sys.stderr)
+        suggest(command)
+    elif not (json or quiet) and sweep.path:
+        path = quoted(sweep.path)
+        best = sweep.standings()[0].first
+        suggest(f"show {path}:{best}", f"curves {path}", f"export {path} -o curves.csv")
+
+
+def leaderboard_table(standings: Sequence[Standing], metric: str, most: int = MOST_SETTINGS) -> Table:
+    """Return the settings as a table, the best first, no more than `most` of them."""
+    paths = _paths([standing.setting for standing in standings])
+    several = any(standing.runs > 1 for standing in standings)
+    bad = any(standing.diverged or standing.failed for standing in standings)
+    waiting = any(standing.waiting for standing in standings)
+    titles = [*map(printable, paths), metric, *(["quartiles"] if several else [])]
+    titles += [*(["not finite"] if bad else []), *(["left"] if waiting else []), "run"]
+    made = table("", *titles, right=("", metric, "run"))
+    for place, each in enumerate(standings[:most], 1):
+        cells = [str(place), *_cells(each.setting, paths)]
+        cells.append("" if each.median is None else number(each.median))
+        if several:
+            cells.append("" if each.lower is None else f"{each.lower:.4g} … {each.upper:.4g}")
+        if bad:
+            gone = [f"{each.diverged} diverged"] * (each.diverged > 0) + [f"{each.failed} failed"] * (
+                each.failed > 0
+            )
+            cells.append(", ".join(gone) + f" of {each.runs}" * bool(gone))
+        if waiting:
+            cells.append(f"{each.waiting} of {each.runs}" if each.waiting else "")
+        made.add_row(*map(Text, cells), Text(_numbers(each.first, each.runs)))
+    if len(standings) > most:
+        made.add_row("", Text(f"… {len(standings) - most:,} more", "dim"))
+    return made
+
+
+def _paths(settings: Sequence[Mapping[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(path for setting in settings for path in setting))
+
+
+def _cells(setting: Mapping[str, Any], paths: Sequence[str]) -> list[str]:
+    return [_value(setting[path]) if path in setting else "" for path in paths]
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return printable(value if isinstance(value, str) else inline(value))
+
+
+def _numbers(first: int, count: int) -> str:
+    return str(first) if count == 1 else f"{first} … {first + count - 1}"
+
+
+def _count(count: int, what: str) -> str:
+    return f"{count:,} {what}{'s' * (count != 1)}"
+
+
+class _Lines:
+    """A line for each tenth of the runs, or every ten seconds."""
+
+    def __init__(self) -> None:
+        self._next_run = 1.0
+        self._next_time = 0.0
+
+    def __call__(self, now: SweepProgress) -> None:
+        if now.executed < self._next_run and time.monotonic() < self._next_time:
+            return
+        if now.executed:
+            print(f"{now.runs:,}/{now.of_runs:,} runs  {_figures(now)}", file=sys.stderr)
+            self._next_run = now.executed + now.of_runs / 10
+        self._next_time = time.monotonic() + LINE_SECONDS
+
+
+@contextmanager
+def _bar(name: str) -> Iterator[Observer]:
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn
+    from rich.progress import Progress as Bar
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=None),
+        TextColumn("{task.completed:.0f}/{task.total:.0f} runs  {task.fields[figures]}", markup=False),
+    )
+    console = Console(stderr=True)
+    with Bar(*columns, console=console, transient=True, refresh_per_second=4) as bar:
+        # A cursor that is not hidden need not be shown again after a kill.
+        console.show_cursor(True)
+        task = bar.add_task(name[:24], total=None, visible=False, figures="")
+
+        def observe(now: SweepProgress) -> None:
+            bar.update(task, completed=now.runs, total=now.of_runs, visible=True, figures=_figures(now))
+
+        yield observe
+
+
+def _figures(now: SweepProgress) -> str:
+    parts = [f"{now.packs:,}/{_count(now.of_packs, 'pack')}"]
+    if now.executed and now.seconds:
+        rate = now.executed / now.seconds
+        parts.append(f"{rate:,.3g} runs/s" if rate < 10 else f"{rate:,.0f} runs/s")
+        if now.runs < now.of_runs:
+            parts.append(f"{clock((now.of_runs - now.runs) / rate)} left")
+    if now.best is not None:
+        parts.append(f"best {now.best:.4g}")
+    if now.bad:
+        parts.append(f"{now.bad:,} not finite")
+    return "  ".join(parts)
