@@ -66,6 +66,20 @@ def plan_of(store: Store) -> SweepPlan | None:
     return plan
 
 
+def single(store: Store, run: int | None) -> int:
+    """Return the number of the run that is meant: of a sweep it has to be named; StoreError otherwise."""
+    if run is None and store.size > 1:
+        example = f"{store.path}:0"
+        raise StoreError(f"{store.path}: a sweep of {store.size:,} runs: name one of them, such as {example}")
+    return store.run(run or 0).run
+
+
+def best_runs(plan: SweepPlan, states: Sequence[RunState], most: int) -> list[int]:
+    """Return the first run of each of the best settings that has ended, in their order."""
+    standings = leaderboard(plan, states)
+    return [each.first for each in standings if states[each.first].status.final][:most]
+
+
 def leaderboard(plan: SweepPlan, states: Sequence[RunState]) -> list[Standing]:
     """Return the settings, the best median first; one with a run that diverged or failed is behind all without."""
     standings = [

@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, BinaryIO
 
 import typer
 
@@ -131,31 +131,43 @@ def export(
     ] = "csv",
     output: Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="A file; - is stdout.")] = "-",
 ) -> None:
-    """Write the curves of a run as CSV, NPZ or JSON.
+    """Write the curves of a run as CSV, NPZ or JSON, or those of all runs of a sweep as one CSV.
 
     Example: optrun export latest --format csv -o curves.csv
     """
-    from optrun.analysis.find import find_run
+    from optrun.analysis.find import find_numbered
+    from optrun.analysis.leaderboard import single
     from optrun.errors import ConfigError, did_you_mean
-    from optrun.store import FORMATS, Store
+    from optrun.store import FORMATS, Store, export_all
     from optrun.store import export as write
     from optrun.store.directory import OWN_FILES, write_output
     from optrun.store.schema import RESULTS
 
     if format not in FORMATS:
         raise ConfigError(f"unknown format {format!r}: {', '.join(FORMATS)}.{did_you_mean(format, FORMATS)}")
-    with Store.open(find_run(run_directory)) as store:
+    path, number = find_numbered(run_directory)
+    with Store.open(path) as store:
+        if number is None and store.size > 1 and format == "csv":
+
+            def written(stream: BinaryIO) -> None:
+                export_all(store, stream)
+        else:
+            run = single(store, number)
+
+            def written(stream: BinaryIO) -> None:
+                write(store, run, format, stream)
+
         if output != "-":
             if Path(output).name in OWN_FILES and (Path(output).absolute().parent / RESULTS).exists():
                 raise ConfigError(f"{output} is a run's own file: name another")
             try:
-                write_output(Path(output), lambda stream: write(store, 0, format, stream))
+                write_output(Path(output), written)
             except OSError as error:
                 raise ConfigError(f"{output}: {(error.strerror or str(error)).lower()}") from error
         elif format == "npz" and sys.stdout.isatty():
             raise ConfigError("npz is binary: name a file with -o")
         else:
-            write(store, 0, format, sys.stdout.buffer)
+            written(sys.stdout.buffer)
 
 
 def watch(run: RunDirectory) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeAlias
 
-from pydantic import PlainValidator
+from pydantic import PlainValidator, WithJsonSchema
 
 from optrun.config.explain import failure, shown, unknown_key
 from optrun.config.tree import Path
@@ -150,5 +150,35 @@ _CHECKS: dict[str, Callable[[list[Any], Path], tuple[Any, ...]]] = {
     "normal": _normal,
 }
 
-AxisOf: TypeAlias = Annotated[Axis, PlainValidator(_axis)]
+_ANY_LIST = {"type": "array", "minItems": 1}
+_LENGTHS = {"linspace": (3, 3), "logspace": (3, 3), "range": (2, 3)}
+_SCHEMA = {
+    "anyOf": [
+        _ANY_LIST,
+        {
+            "type": "object",
+            "minProperties": 1,
+            "maxProperties": 1,
+            "additionalProperties": False,
+            "properties": {
+                kind: {
+                    "description": form,
+                    **_ANY_LIST,
+                    **(
+                        {}
+                        if kind == "choice"
+                        else {
+                            "items": {"type": "number"},
+                            "minItems": _LENGTHS.get(kind, (2, 2))[0],
+                            "maxItems": _LENGTHS.get(kind, (2, 2))[1],
+                        }
+                    ),
+                }
+                for kind, form in _FORMS.items()
+            },
+        },
+    ]
+}
+
+AxisOf: TypeAlias = Annotated[Axis, PlainValidator(_axis), WithJsonSchema(_SCHEMA)]
 """In a model: what a parameter is swept over."""

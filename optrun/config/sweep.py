@@ -308,3 +308,12 @@ def load_sweep(path: str | FilePath, overrides: Sequence[str] = ()) -> SweepConf
 def sweep_from_mapping(data: Mapping[str, Any], overrides: Sequence[str] = ()) -> SweepConfig:
     """Return the sweep that plain values make; raises ConfigErrors."""
     return swept(Document(Node.of(data, Place("<config>")), [], set()), overrides)
+
+
+def is_sweep(path: str | FilePath) -> bool:
+    """Whether the config in a file, as far as it can be read, has a sweep."""
+    try:
+        node = extended(read_config(FilePath(path))).root.child(SWEEP)
+    except ConfigErrors:
+        return False
+    return node is not None and node.value is not None

@@ -12,7 +12,7 @@ from typing import Any, Self
 from optrun.arrays import Array
 from optrun.errors import StoreError
 from optrun.store import attempts, blobs, schema
-from optrun.store.curves import CURVE, EVALUATION, append, join, merge
+from optrun.store.curves import CURVE, EVALUATION, append, column_names, join, merge
 from optrun.store.directory import create_directory, lock
 from optrun.store.records import Checkpoint, Event, RunRecord, RunState, Status
 from optrun.store.runs import insert_runs, read_runs, read_states, write_states
@@ -152,6 +152,11 @@ class Store:
         """Return a run's curves, each ``[n]``: ``step`` (int64) and the metrics (float64), as recorded."""
         with schema.store_errors(self.path):
             return join(self._db, self._check(run), CURVE)
+
+    def columns(self, run: int) -> list[str]:
+        """Return the names of a run's curves."""
+        with schema.store_errors(self.path):
+            return column_names(self._db, self._check(run))
 
     def evaluations(self, run: int = 0) -> dict[str, Array]:
         """Return a run's evaluations in the form of `curves`, at steps of their own."""
