@@ -7,7 +7,8 @@ run.curves["loss"], run.summary["test_accuracy"]
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from optrun.api import Run, Sweep, load_run, resume, run, sweep
+    from optrun.api import Run, load_run, resume, run
+    from optrun.sweeps import Sweep, sweep
 
 __version__ = "0.1.0"
 __all__ = ["Run", "Sweep", "load_run", "resume", "run", "sweep"]
@@ -16,9 +17,9 @@ __all__ = ["Run", "Sweep", "load_run", "resume", "run", "sweep"]
 def __getattr__(name: str) -> Any:
     # Loaded at the first use: `optrun --help` needs no NumPy.
     if name in __all__:
-        from optrun import api
+        from optrun import api, sweeps
 
-        return getattr(api, name)
+        return getattr(sweeps if name in ("Sweep", "sweep") else api, name)
     raise AttributeError(f"module 'optrun' has no attribute {name!r}")
 
 

@@ -2,21 +2,15 @@
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, overload
+from typing import Any, Protocol
 
-import optrun
-from optrun.analysis.leaderboard import Standing, SweepPlan, leaderboard, single
+from optrun.analysis.leaderboard import single
 from optrun.arrays import Array
 from optrun.config import RunConfig, from_mapping, load
-from optrun.config.sweep import load_sweep, sweep_from_mapping
 from optrun.errors import ConfigError, RunFailedError, StoreError
 from optrun.store import RunRecord, RunState, Status, Store, write_csv
-from optrun.sweep.carry_out import SweepProgress, begun, carry_out, left, open_store, unfinished
-from optrun.sweep.expand import Plan, expand
-from optrun.sweep.packs import Group, grouped
 from optrun.training.evaluator import AVERAGE
 from optrun.training.interrupt import Interruption, interruptible
 from optrun.training.memory import Memory
@@ -158,152 +152,6 @@ def load_run(path: str | Path, run: int | None = None) -> Run:
         return Run(store, path=store.path, run=single(store, run))
 
 
-class Sweep:
-    """A finished or interrupted sweep: its runs in the order of its plan, and how its settings did."""
-
-    def __init__(self, plan: Plan, results: Store | Memory, signal: int | None = None) -> None:
-        self.path = results.path if isinstance(results, Store) else None
-        """Its directory, where it is saved."""
-        self.signal = signal
-        """The signal that interrupted it."""
-        self.runs: Sequence[Run] = _Runs(len(plan.configs), results)
-        """Each like what `run` returns; those of a saved sweep are read when they are asked for."""
-        self.configs = plan.configs
-        """The config of each run."""
-        self.metric = plan.metric
-        """By what settings are ranked."""
-        self.states: Sequence[RunState] = results.states()
-        """How each run ended."""
-        maximize = plan.metric.goal == "maximize"
-        self._plan = SweepPlan(plan.settings, plan.repeats, plan.metric.name, maximize)
-
-    def standings(self) -> list[Standing]:
-        """Return how the settings did, the best first.
-
-        A setting with a run that diverged or failed is behind all without.
-        """
-        return leaderboard(self._plan, self.states)
-
-    def table(self) -> list[dict[str, Any]]:
-        """Return `standings` as plain values: median and quartiles of the metric over a setting's seeds."""
-        return [standing.to_dict() for standing in self.standings()]
-
-    def __repr__(self) -> str:
-        place = f" {self.path}" if self.path else ""
-        ended = sum(state.status.final for state in self.states)
-        return f"<Sweep{place}: {ended} of {len(self.states)} runs>"
-
-
-class _Runs(Sequence[Run]):
-    """The runs of a sweep."""
-
-    def __init__(self, size: int, results: Store | Memory) -> None:
-        self._size = size
-        self._memory = results if isinstance(results, Memory) else None
-        self._path = results.path if isinstance(results, Store) else None
-
-    def __len__(self) -> int:
-        return self._size
-
-    @overload
-    def __getitem__(self, index: int) -> Run: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Run]: ...
-    def __getitem__(self, index: int | slice) -> Run | list[Run]:
-        chosen = range(self._size)[index]
-        if isinstance(chosen, int):
-            return next(self._read([chosen]))
-        return list(self._read(chosen))
-
-    def __iter__(self) -> Iterator[Run]:
-        return self._read(range(self._size))
-
-    def _read(self, runs: Iterable[int]) -> Iterator[Run]:
-        if self._memory is not None:
-            yield from (Run(self._memory, run=run) for run in runs)
-        elif self._path is not None:
-            with Store.open(self._path) as store:
-                yield from (Run(store, path=self._path, run=run) for run in runs)
-
-
-def sweep(
-    config: Mapping[str, Any] | str | Path,
-    *,
-    overrides: Sequence[str] = (),
-    save: bool = True,
-    directory: str | Path | None = None,
-    jobs: int = 1,
-    limit: int | None = None,
-    plugins: Sequence[str] = (),
-    observe: Callable[[SweepProgress], None] | None = None,
-) -> Sweep:
-    """Run all that a mapping or a YAML file with a `sweep` defines, and return the results.
-
-    They are stored below `runs/`, where the same sweep is found again, or in ``directory``, unless ``save`` is false;
-    runs that have ended are not run again. ``jobs`` is the number of processes, into which each of ``plugins`` is
-    loaded; with more than one, a script needs ``if __name__ == "__main__":``. ``limit`` is how many runs are executed
-    at most. The first Ctrl-C or SIGTERM keeps the packs of runs that are finished.
-
-    A run that raises has failed, and the others go on. Raises ConfigError, StoreError or MissingExtraError.
-    """
-    if not save and directory is not None:
-        raise ConfigError("a sweep that is not saved has no directory", field="directory")
-    if isinstance(overrides, str):
-        raise ConfigError(f"overrides are a list of strings: [{overrides!r}]", field="overrides")
-    swept = (
-        sweep_from_mapping(config, overrides)
-        if isinstance(config, Mapping)
-        else load_sweep(config, overrides)
-    )
-    plan = expand(swept)
-    return sweep_plan(
-        plan,
-        grouped(plan),
-        save=save,
-        directory=Path(directory) if directory is not None else None,
-        jobs=jobs,
-        limit=limit,
-        plugins=plugins,
-        observe=observe,
-    )
-
-
-def sweep_plan(
-    plan: Plan,
-    groups: Sequence[Group],
-    *,
-    save: bool = True,
-    directory: Path | None = None,
-    jobs: int = 1,
-    limit: int | None = None,
-    lanes: int | None = None,
-    plugins: Sequence[str] = (),
-    observe: Callable[[SweepProgress], None] | None = None,
-) -> Sweep:
-    """Carry out a plan whose groups are known; as `sweep`, and no pack has more than ``lanes`` lanes."""
-    with interruptible() as interruption, ExitStack() as stack:
-        results: Store | Memory = Memory(plan.configs)
-        if save:
-            results = stack.enter_context(open_store(plan, RUNS, directory))
-        waiting = unfinished(results.states())
-        wanted = waiting[:limit]
-        if wanted:
-            results.commit(states=begun(wanted))
-            carry_out(
-                plan,
-                results,
-                groups,
-                wanted,
-                jobs=jobs,
-                lanes=lanes,
-                interrupted=interruption,
-                plugins=plugins,
-                observe=observe,
-            )
-            results.commit(states=left(results.states()))
-        return Sweep(plan, results, interruption.signal)
-
-
 def _config(config: RunConfig | Mapping[str, Any] | str | Path, overrides: Sequence[str]) -> RunConfig:
     if isinstance(overrides, str):
         raise ConfigError(f"overrides are a list of strings: [{overrides!r}]", field="overrides")
@@ -336,7 +184,3 @@ def _left(results: Store | Memory, began: float) -> Path | None:
     results.log("left", seconds=time.monotonic() - began)
     write_csv(results)
     return results.path
-
-
-# The package of this name was imported above, and Python binds it to the same attribute.
-vars(optrun)["sweep"] = sweep

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from optrun.analysis.leaderboard import Standing
-from optrun.api import RUNS, Sweep
+from optrun.api import RUNS
 from optrun.cli.arguments import Show
 from optrun.cli.figures import number
 from optrun.cli.look import emit, quoted, suggest, table
@@ -25,6 +25,7 @@ from optrun.errors import printable
 from optrun.sweep.carry_out import SweepProgress, directory_of
 from optrun.sweep.expand import Plan
 from optrun.sweep.packs import Group, divided
+from optrun.sweeps import Sweep
 
 MOST_SETTINGS = 20
 MOST_REASONS = 5
@@ -90,13 +91,12 @@ def sweep_progress(name: str, show: Show, *, quiet: bool) -> AbstractContextMana
 def print_table(
     sweep: Sweep,
     misses: Sequence[tuple[int, Unmet]],
-    config: Path,
-    overrides: Sequence[str],
+    again: Sequence[str],
     *,
     json: bool,
     quiet: bool,
 ) -> None:
-    """Print how the settings of a sweep did, what went wrong, and what to type next."""
+    """Print how the settings of a sweep did, what went wrong, and what to type next: `again` are its arguments."""
     states = sweep.states
     left = sum(not state.status.final for state in states)
     failed = [(run, state.reason) for run, state in enumerate(states) if state.status == "failed"]
@@ -125,9 +125,8 @@ def print_table(
         if count > MOST_REASONS:
             print(f"… {count:,} {what} in all", file=sys.stderr)
     if left:
-        command = " ".join(["sweep", quoted(config), *map(quoted, overrides)])
         print(f"{_count(left, 'run')} left: the same command goes on", file=sys.stderr)
-        suggest(command)
+        suggest(" ".join(["sweep", *map(quoted, again)]))
     elif not (json or quiet) and sweep.path:
         path = quoted(sweep.path)
         best = sweep.standings()[0].first

@@ -8,8 +8,8 @@ import typer
 from optrun.cli.arguments import Config, Json, Overrides, Plugins, Show, load_plugins
 
 if TYPE_CHECKING:
-    from optrun.api import Sweep
     from optrun.config import Unmet
+    from optrun.sweeps import Sweep
 
 
 def sweep(
@@ -43,7 +43,7 @@ def sweep(
     Example: optrun sweep configs/digits_mlp.yaml optimizer.lr=1e-3,1e-2,1e-1 seed=0,1,2
     """
     load_plugins(plugin)
-    from optrun import api
+    from optrun import sweeps
     from optrun.cli.standings import print_sweep_plan, print_table, sweep_progress
     from optrun.config.sweep import load_sweep
     from optrun.sweep.expand import expand
@@ -56,11 +56,13 @@ def sweep(
         print_sweep_plan(plan, groups, output, jobs, limit, json=json)
         return
     with sweep_progress(plan.name, show, quiet=quiet or json) as observe:
-        result = api.sweep_plan(
+        result = sweeps.sweep_plan(
             plan, groups, directory=output, jobs=jobs, limit=limit, plugins=plugin or (), observe=observe
         )
     misses = _misses(result)
-    print_table(result, misses, config, overrides or (), json=json, quiet=quiet)
+    again = [str(config), *(overrides or ()), *(("-o", str(output)) if output else ())]
+    again += [each for name in plugin or () for each in ("--plugin", name)]
+    print_table(result, misses, again, json=json, quiet=quiet)
     raise typer.Exit(_code(result, misses))
 
 

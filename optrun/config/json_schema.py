@@ -17,7 +17,7 @@ from optrun.config.components import NESTED, REGISTRIES, Component, Named, Sched
 from optrun.config.expect import FIGURES, Bounds
 from optrun.config.models import METRICS, Checkpoint, Evaluate, Record, RunConfig, Stop
 from optrun.config.schema import GROUPS, SCHEDULES, Model, floats_of, options_model
-from optrun.config.sweep import Metric, Sweep
+from optrun.config.sweep_block import Metric, Sweep
 from optrun.config.writer import inline
 from optrun.registry import Option, PathOrName, Registry, optimizers
 

@@ -19,7 +19,7 @@ from optrun.store.schema import store_errors
 
 ATTEMPTS = 100
 LOCK_ATTEMPTS, LOCK_PAUSE = 20, 0.005
-OWN_FILES = ("config.yaml", "results.sqlite", "metrics.csv")
+OWN_FILES = ("config.yaml", "results.sqlite", "metrics.csv", "summary.csv")
 TAKEN = "exists already and is not an empty directory: name another, or remove it"
 
 

@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from io import StringIO
 from itertools import repeat
 from typing import Any, BinaryIO
@@ -16,7 +16,7 @@ from optrun.store.directory import replace_file
 from optrun.store.schema import printable, store_errors
 from optrun.store.store import Store
 
-METRICS = "metrics.csv"
+METRICS, SUMMARY = "metrics.csv", "summary.csv"
 FIRST_COLUMNS = ("step", "loss", "lr")
 ROWS = 1 << 16
 
@@ -56,6 +56,16 @@ def write_csv(store: Store, run: int = 0) -> None:
     lines = _csv(store.curves(run))
     with store_errors(store.path):
         replace_file(store.path / METRICS, lambda stream: stream.writelines(lines))
+
+
+def write_summary(store: Store, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Write or replace the directory's summary.csv, one row per run, whole or not at all."""
+    text = StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(map(_inert, columns))
+    writer.writerows([_inert(cell) if isinstance(cell, str) else cell for cell in row] for row in rows)
+    with store_errors(store.path):
+        replace_file(store.path / SUMMARY, lambda stream: stream.writelines([text.getvalue().encode()]))
 
 
 def _write_csv(store: Store, run: int, stream: BinaryIO) -> None:

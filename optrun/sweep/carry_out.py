@@ -4,12 +4,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from optrun.arrays import Array
-from optrun.config.writer import to_yaml
+from optrun.config.writer import inline, to_yaml
 from optrun.errors import StoreError
-from optrun.store import RunState, Status, Store, slug
+from optrun.store import RunState, Status, Store, slug, write_summary
 from optrun.store.schema import RESULTS
 from optrun.sweep.execute import finished
 from optrun.sweep.expand import Plan
@@ -143,3 +143,21 @@ def left(states: Sequence[RunState]) -> dict[int, RunState]:
 def begun(runs: Sequence[int]) -> dict[int, RunState]:
     """Return the states of runs that are about to be executed."""
     return {run: RunState(status=Status.RUNNING) for run in runs}
+
+
+def summarise(plan: Plan, store: Store) -> None:
+    """Write the sweep's summary.csv: of each run its number, setting, seed, end and figures."""
+    states = store.states()
+    paths = list(dict.fromkeys(path for setting in plan.settings for path in setting))
+    figures = list(dict.fromkeys(name for state in states for name in state.summary))
+    rows = []
+    for run, state in enumerate(states):
+        setting = plan.settings[run // plan.repeats]
+        values = [_cell(setting[path]) if path in setting else "" for path in paths]
+        summary = [state.summary.get(name) for name in figures]
+        rows.append([run, *values, plan.configs[run].seed, str(state.status), state.steps, *summary])
+    write_summary(store, ["run", *paths, "seed", "status", "steps", *figures], rows)
+
+
+def _cell(value: Any) -> Any:
+    return value if isinstance(value, (str, float)) else inline(value)

@@ -15,7 +15,8 @@ from optrun.arrays import stream
 from optrun.config import ConfigErrors, Issue, RunConfig
 from optrun.config.axes import VALUES, Axis
 from optrun.config.errors import in_order
-from optrun.config.sweep import Metric, SweepConfig
+from optrun.config.sweep import SweepConfig
+from optrun.config.sweep_block import Metric
 from optrun.config.tree import Node, Path
 
 MAX_RUNS = 1_000_000

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import optrun
-from optrun import api
+from optrun import sweeps
 from optrun.config import from_mapping
 from optrun.config.sweep import sweep_from_mapping
 from optrun.errors import ConfigError, StoreError
@@ -77,7 +77,7 @@ def forget():
 def test_results_are_the_same_whatever_the_jobs_and_the_widths(tmp_path):
     plan, groups = prepared(STUDY)
     digests = {
-        name: digest_of(api.sweep_plan(plan, groups, directory=tmp_path / name, **how))
+        name: digest_of(sweeps.sweep_plan(plan, groups, directory=tmp_path / name, **how))
         for name, how in {
             "one": {},
             "two": {"jobs": 2},
@@ -197,7 +197,7 @@ def test_an_interruption_keeps_the_packs_that_are_finished():
         if progress.packs == 4:
             signal.raise_signal(signal.SIGINT)
 
-    part = api.sweep_plan(plan, groups, lanes=3, observe=interrupt)
+    part = sweeps.sweep_plan(plan, groups, lanes=3, observe=interrupt)
     assert part.signal == signal.SIGINT
     assert sum(state.status.final for state in part.states) == 12
     assert {str(state.status) for state in part.states if not state.status.final} == {"interrupted"}
@@ -211,7 +211,7 @@ def test_an_interruption_ends_the_workers():
         if progress.packs == 1:
             signal.raise_signal(signal.SIGTERM)
 
-    part = api.sweep_plan(plan, groups, jobs=2, lanes=1, observe=interrupt)
+    part = sweeps.sweep_plan(plan, groups, jobs=2, lanes=1, observe=interrupt)
     assert part.signal == signal.SIGTERM
     assert 1 <= sum(state.status.final for state in part.states) < 36
 
@@ -225,7 +225,7 @@ def test_a_killed_sweep_goes_on(monkeypatch):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        api.sweep_plan(plan, groups, lanes=3, observe=killed)
+        sweeps.sweep_plan(plan, groups, lanes=3, observe=killed)
     progress = []
     assert digest_of(optrun.sweep(STUDY, observe=progress.append)) == whole
     assert progress[0].runs == 9
@@ -313,7 +313,7 @@ def test_what_cannot_be_built_or_ranked_is_refused_before_anything_runs(tmp_path
 
 def test_the_function_is_found_beside_the_package_of_its_name():
     assert callable(optrun.sweep)
-    assert optrun.sweep is api.sweep
+    assert optrun.sweep is sweeps.sweep
     assert repr(optrun.sweep(STUDY, limit=3)).endswith("3 of 36 runs>")
 
 
