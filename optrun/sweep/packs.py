@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import sys
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from contextlib import suppress
@@ -96,7 +97,14 @@ def divided(
 
 def jobs_for(groups: Sequence[Group]) -> int:
     """Return how many processes are worth their start: one for every core, or this one where there is little to do."""
-    return 1 if sum(group.work for group in groups) < LITTLE_WORK else len(os.sched_getaffinity(0))
+    return 1 if sum(group.work for group in groups) < LITTLE_WORK else cores()
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def pack_key(document: dict[str, Any]) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from optrun import sweeps
 from optrun.config.sweep import load_sweep
 from optrun.sweep.expand import expand
-from optrun.sweep.packs import divided, grouped
+from optrun.sweep.packs import cores, divided, grouped
 
 SWEEPS = {
     "digits": """\
@@ -74,7 +74,7 @@ def measure(name: str, jobs: int) -> None:
 
 
 if __name__ == "__main__":
-    wanted = int(sys.argv[1]) if len(sys.argv) > 1 else len(os.sched_getaffinity(0))
+    wanted = int(sys.argv[1]) if len(sys.argv) > 1 else cores()
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         for each in SWEEPS:
