@@ -1,5 +1,6 @@
 """The Python API of sweeps."""
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,6 +12,7 @@ from optrun.api import RUNS, Run
 from optrun.config.sweep import load_sweep, sweep_from_mapping
 from optrun.errors import ConfigError
 from optrun.store import RunState, Store
+from optrun.store.formats import SUMMARY
 from optrun.sweep.carry_out import SweepProgress, begun, carry_out, left, open_store, summarise, unfinished
 from optrun.sweep.expand import Plan, expand
 from optrun.sweep.packs import Group, grouped
@@ -110,6 +112,8 @@ def sweep(
         raise ConfigError("a sweep that is not saved has no directory", field="directory")
     if isinstance(overrides, str):
         raise ConfigError(f"overrides are a list of strings: [{overrides!r}]", field="overrides")
+    if not isinstance(config, (Mapping, str, os.PathLike)):
+        raise ConfigError(f"a sweep takes a mapping or the path of a YAML file, not {type(config).__name__}")
     swept = (
         sweep_from_mapping(config, overrides)
         if isinstance(config, Mapping)
@@ -154,6 +158,7 @@ def sweep_plan(
                 results,
                 groups,
                 wanted,
+                ended=len(plan.configs) - len(waiting),
                 jobs=jobs,
                 lanes=lanes,
                 interrupted=interruption,
@@ -161,8 +166,8 @@ def sweep_plan(
                 observe=observe,
             )
             results.commit(states=left(results.states()))
-            if isinstance(results, Store):
-                summarise(plan, results)
+        if isinstance(results, Store) and (wanted or not (results.path / SUMMARY).exists()):
+            summarise(plan, results)
         return Sweep(plan, results, interruption.signal)
 
 

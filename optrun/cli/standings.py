@@ -171,6 +171,10 @@ def _cells(setting: Mapping[str, Any], paths: Sequence[str]) -> list[str]:
 def _value(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
+    if isinstance(value, dict) and "name" in value:
+        return " ".join(
+            [_value(value["name"]), *(f"{key}={_value(of)}" for key, of in value.items() if key != "name")]
+        )
     return printable(value if isinstance(value, str) else inline(value))
 
 

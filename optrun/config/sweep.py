@@ -64,7 +64,8 @@ class SweepConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the config with its sweep as plain values."""
-        return {**completed(self.base.root, self.name), SWEEP: self.node.plain()}
+        values = completed(self.base.root, self.name)
+        return {"name": values.pop("name"), **values, SWEEP: self.node.plain()}
 
 
 def swept(document: Document, overrides: Sequence[str] = ()) -> SweepConfig:

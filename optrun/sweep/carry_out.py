@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,6 +15,7 @@ from optrun.store.schema import RESULTS
 from optrun.sweep.execute import finished
 from optrun.sweep.expand import Plan
 from optrun.sweep.packs import Group, divided
+from optrun.sweep.worker import Result
 
 PLAN = "plan"
 """The event that tells which settings a sweep has, and by what they are ranked."""
@@ -40,6 +42,7 @@ class SweepProgress:
     runs: int
     """Runs that have ended, those of earlier times too."""
     of_runs: int
+    """Those, and all that are executed this time."""
     packs: int
     of_packs: int
     executed: int
@@ -87,6 +90,7 @@ def carry_out(
     groups: Sequence[Group],
     wanted: Sequence[int],
     *,
+    ended: int,
     jobs: int,
     lanes: int | None = None,
     interrupted: Callable[[], bool],
@@ -95,39 +99,64 @@ def carry_out(
 ) -> None:
     """Execute those runs of a plan that are ``wanted``; after an interruption, finished packs are kept.
 
-    ``lanes`` limits the width of packs; nothing of a result depends on it, or on ``jobs``.
+    ``ended`` is how many have ended before. ``lanes`` limits the width of packs; nothing of a result depends on it,
+    or on ``jobs``.
     """
     packs = divided(groups, wanted, jobs, lanes)
-    began = time.monotonic()
-    earlier = len(plan.configs) - len(wanted)
-    better = max if plan.metric.goal == "maximize" else min
-    best: float | None = None
-    executed = bad = done = 0
+    writer = _Writer(plan, sink, ended, len(wanted), len(packs), observe)
+    results_of = finished(plan.configs, packs, jobs=jobs, interrupted=interrupted, plugins=plugins)
+    # Closed at once where a commit raises, so that no process lives on.
+    with closing(results_of):
+        for pack, results in results_of:
+            writer.commit(pack, results)
 
-    def report() -> None:
-        if observe is not None:
-            seconds = time.monotonic() - began
-            observe(
-                SweepProgress(
-                    earlier + executed, len(plan.configs), done, len(packs), executed, seconds, bad, best
-                )
-            )
 
-    report()
-    for pack, results in finished(plan.configs, packs, jobs=jobs, interrupted=interrupted, plugins=plugins):
+class _Writer:
+    """Commits packs, each in one transaction, and tells how far the sweep is."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        sink: Sink,
+        ended: int,
+        wanted: int,
+        packs: int,
+        observe: Callable[[SweepProgress], None] | None,
+    ) -> None:
+        self._metric = plan.metric
+        self._sink = sink
+        self._observe = observe
+        self._began = time.monotonic()
+        self._now = SweepProgress(ended, ended + wanted, 0, packs, 0, 0.0, 0, None)
+        self._report()
+
+    def commit(self, pack: Sequence[int], results: Sequence[Result]) -> None:
+        """Commit the results of a pack of runs."""
         by_run = dict(zip(pack, results, strict=True))
-        sink.commit(
+        self._sink.commit(
             curves={run: each.curves for run, each in by_run.items() if each.curves},
             evaluations={run: each.evaluations for run, each in by_run.items() if each.evaluations},
             states={run: each.state for run, each in by_run.items()},
             params={run: each.params for run, each in by_run.items() if each.params},
         )
-        states = [each.state for each in results]
-        good = [state for state in states if state.status not in (Status.DIVERGED, Status.FAILED)]
-        figures = [value for state in good if (value := state.summary.get(plan.metric.name)) is not None]
-        best = better([*figures, *([best] if best is not None else [])], default=None)
-        executed, bad, done = executed + len(results), bad + len(states) - len(good), done + 1
-        report()
+        good = [each.state for each in results if each.state.status not in (Status.DIVERGED, Status.FAILED)]
+        figures = [value for state in good if (value := state.summary.get(self._metric.name)) is not None]
+        figures += [self._now.best] if self._now.best is not None else []
+        better = max if self._metric.goal == "maximize" else min
+        self._now = replace(
+            self._now,
+            runs=self._now.runs + len(results),
+            packs=self._now.packs + 1,
+            executed=self._now.executed + len(results),
+            seconds=time.monotonic() - self._began,
+            bad=self._now.bad + len(results) - len(good),
+            best=better(figures, default=None),
+        )
+        self._report()
+
+    def _report(self) -> None:
+        if self._observe is not None:
+            self._observe(self._now)
 
 
 def unfinished(states: Sequence[RunState]) -> list[int]:

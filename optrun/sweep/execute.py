@@ -4,7 +4,7 @@ import multiprocessing
 import signal
 import sys
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -29,7 +29,7 @@ def finished(
     jobs: int,
     interrupted: Callable[[], bool],
     plugins: Sequence[str] = (),
-) -> Iterator[Finished]:
+) -> Generator[Finished]:
     """Yield each pack, the numbers of its runs, with their results, as soon as it is through.
 
     With one job it runs in this process, with more in processes of their own. After an interruption the packs that
