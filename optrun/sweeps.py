@@ -6,7 +6,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, overload
 
-import optrun
 from optrun.analysis.leaderboard import Standing, SweepPlan, leaderboard
 from optrun.api import RUNS, Run
 from optrun.config.sweep import load_sweep, sweep_from_mapping
@@ -169,7 +168,3 @@ def sweep_plan(
         if isinstance(results, Store) and (wanted or not (results.path / SUMMARY).exists()):
             summarise(plan, results)
         return Sweep(plan, results, interruption.signal)
-
-
-# The package of this name was imported above, and Python binds it to the same attribute.
-vars(optrun)["sweep"] = sweep

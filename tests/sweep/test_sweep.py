@@ -2,6 +2,8 @@
 
 import json
 import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -311,9 +313,18 @@ def test_what_cannot_be_built_or_ranked_is_refused_before_anything_runs(tmp_path
     assert not (tmp_path / "runs").exists()
 
 
-def test_the_function_is_found_beside_the_package_of_its_name():
-    assert callable(optrun.sweep)
-    assert optrun.sweep is sweeps.sweep
+@pytest.mark.parametrize(
+    "first", ["optrun", "optrun.api", "optrun.sweep", "optrun.sweep.expand", "optrun.sweeps"]
+)
+def test_the_function_is_found_beside_the_package_of_its_name(first):
+    code = (
+        f"import {first}, optrun\nfrom optrun import sweep\nfrom optrun.sweep import packs\n"
+        "assert sweep is optrun.sweep and sweep.__module__ == 'optrun.sweeps' and callable(packs.grouped)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_sweep_says_how_far_it_is():
     assert repr(optrun.sweep(STUDY, limit=3)).endswith("3 of 36 runs>")
 
 
