@@ -19,7 +19,7 @@ from optrun.sweep.packs import cores, divided, grouped
 
 SWEEPS = {
     "digits": """\
-problem: {name: mlp, data: digits, hidden: [64, 64], batch_size: 128}
+problem: {name: mlp, data: digits, hidden: [64], batch_size: 128}
 optimizer: {name: Adam}
 steps: 500
 record: {every: 10}
