@@ -10,9 +10,9 @@ from optrun.analysis.leaderboard import Standing, SweepPlan, leaderboard
 from optrun.api import RUNS, Run
 from optrun.config.sweep import load_sweep, sweep_from_mapping
 from optrun.errors import ConfigError
-from optrun.store import RunState, Store
+from optrun.store import RunState, Status, Store
 from optrun.store.formats import SUMMARY
-from optrun.sweep.carry_out import SweepProgress, begun, carry_out, left, open_store, summarise, unfinished
+from optrun.sweep.carry_out import SweepProgress, carry_out, open_store, summarise, unfinished
 from optrun.sweep.expand import Plan, expand
 from optrun.sweep.packs import Group, grouped
 from optrun.training.interrupt import interruptible
@@ -22,7 +22,9 @@ from optrun.training.memory import Memory
 class Sweep:
     """A finished or interrupted sweep: its runs in the order of its plan, and how its settings did."""
 
-    def __init__(self, plan: Plan, results: Store | Memory, signal: int | None = None) -> None:
+    def __init__(
+        self, plan: Plan, results: Store | Memory, states: Sequence[RunState], signal: int | None
+    ) -> None:
         self.path = results.path if isinstance(results, Store) else None
         """Its directory, where it is saved."""
         self.signal = signal
@@ -33,7 +35,7 @@ class Sweep:
         """The config of each run."""
         self.metric = plan.metric
         """By what settings are ranked."""
-        self.states: Sequence[RunState] = results.states()
+        self.states = states
         """How each run ended."""
         maximize = plan.metric.goal == "maximize"
         self._plan = SweepPlan(plan.settings, plan.repeats, plan.metric.name, maximize)
@@ -148,10 +150,11 @@ def sweep_plan(
         results: Store | Memory = Memory(plan.configs)
         if save:
             results = stack.enter_context(open_store(plan, RUNS, directory))
-        waiting = unfinished(results.states())
-        wanted = waiting[:limit]
-        if wanted:
-            results.commit(states=begun(wanted))
+        states = results.states()
+        waiting = unfinished(states)
+        if wanted := waiting[:limit]:
+            again = [run for run in wanted if states[run].status is not Status.RUNNING]
+            results.commit(states=dict.fromkeys(again, RunState(status=Status.RUNNING)))
             carry_out(
                 plan,
                 results,
@@ -164,7 +167,10 @@ def sweep_plan(
                 plugins=plugins,
                 observe=observe,
             )
-            results.commit(states=left(results.states()))
+            states = results.states()
+            left = dict.fromkeys(unfinished(states), RunState(status=Status.INTERRUPTED))
+            results.commit(states=left)
+            states = [left.get(run, state) for run, state in enumerate(states)]
         if isinstance(results, Store) and (wanted or not (results.path / SUMMARY).exists()):
-            summarise(plan, results)
-        return Sweep(plan, results, interruption.signal)
+            summarise(plan, results, states)
+        return Sweep(plan, results, states, interruption.signal)

@@ -65,17 +65,17 @@ def open_store(plan: Plan, runs: Path, directory: Path | None) -> Store:
     Raises StoreError where the directory holds something else.
     """
     path = directory or directory_of(plan, runs)
-    if not (path / RESULTS).exists():
+    is_new = not (path / RESULTS).exists()
+    if is_new:
         rows = zip(plan.documents, (config.seed for config in plan.configs), strict=True)
-        store = Store.create(
-            runs, plan.name, directory=path, config_yaml=to_yaml(plan.swept.to_dict()), runs=rows
-        )
+        config = to_yaml(plan.swept.to_dict())
+        store = Store.create(runs, plan.name, directory=path, config_yaml=config, runs=rows)
     else:
         store = Store.open(path, write=True)
     try:
-        if [record.config for record in store.runs()] != plan.documents:
+        if not is_new and [record.config for record in store.runs()] != plan.documents:
             raise StoreError(f"{path}: holds other runs than this sweep: name another directory")
-        if not any(event.kind == PLAN for event in store.events()):
+        if is_new or not any(event.kind == PLAN for event in store.events()):
             store.log(PLAN, settings=plan.settings, repeats=plan.repeats, metric=plan.metric.model_dump())
             store.commit()
     except BaseException:
@@ -164,19 +164,8 @@ def unfinished(states: Sequence[RunState]) -> list[int]:
     return [run for run, state in enumerate(states) if not state.status.final]
 
 
-def left(states: Sequence[RunState]) -> dict[int, RunState]:
-    """Return the states of runs that the same sweep goes on with another time."""
-    return {run: RunState(status=Status.INTERRUPTED) for run in unfinished(states)}
-
-
-def begun(runs: Sequence[int]) -> dict[int, RunState]:
-    """Return the states of runs that are about to be executed."""
-    return {run: RunState(status=Status.RUNNING) for run in runs}
-
-
-def summarise(plan: Plan, store: Store) -> None:
+def summarise(plan: Plan, store: Store, states: Sequence[RunState]) -> None:
     """Write the sweep's summary.csv: of each run its number, setting, seed, end and figures."""
-    states = store.states()
     paths = list(dict.fromkeys(path for setting in plan.settings for path in setting))
     figures = list(dict.fromkeys(name for state in states for name in state.summary))
     rows = []
