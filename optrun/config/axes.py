@@ -58,11 +58,11 @@ def listed(values: list[Any], path: Path) -> tuple[Any, ...]:
     """Return the values of a list, of which there must be some, each once."""
     if not values:
         raise failure((path, "is empty: a parameter needs values"))
-    seen: list[str] = []
+    seen: set[str] = set()
     for i, value in enumerate(values):
         if repr(value) in seen:
             raise failure(((*path, i), f"{shown(value)} is listed twice"))
-        seen.append(repr(value))
+        seen.add(repr(value))
     return tuple(values)
 
 

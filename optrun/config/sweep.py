@@ -21,6 +21,8 @@ from optrun.config.tree import Document, Node, Path
 from optrun.config.validate import completed, validate
 from optrun.errors import did_you_mean
 
+NOTHING = "nothing varies: add parameters to a sweep block, or values such as optimizer.lr=1e-3,1e-2"
+
 
 @dataclass(frozen=True)
 class SweepConfig:
@@ -88,11 +90,12 @@ def swept(document: Document, overrides: Sequence[str] = ()) -> SweepConfig:
     if node is None or node.value is None:
         node = Node.mapping({}, root.place)
         if not several:
-            text = "nothing varies: add a sweep block, or values such as optimizer.lr=1e-3,1e-2"
-            raise ConfigErrors([*issues, Issue.at(root.place, (), text)])
+            raise ConfigErrors([*issues, Issue.at(root.place, (), NOTHING)])
     node = _on_top(_zip_listed(node), overrides, several, base)
     order = [*document.order, *map(named, overrides)]
     sweep = _validated(node, issues)
+    if not (sweep.parameters or sweep.zip or sweep.include) and sweep.repeats == 1:
+        raise ConfigErrors([Issue.at(node.key or node.place, (SWEEP,), NOTHING)])
     name = base.child("name")
     stem = SWEEP if source.startswith("<") else FilePath(source).stem
     shown = name.value if name is not None and isinstance(name.value, str) else stem
@@ -176,7 +179,9 @@ def _paired(node: Node) -> list[str]:
 def _with(node: Node, path: Sequence[str], value: Node, place: Place) -> Node:
     if not path:
         return value
-    children = dict(node.value) if isinstance(node.value, dict) else {}
+    if node.value is not None and not isinstance(node.value, dict):
+        return node  # what is wrong with it is said where the block is validated
+    children = dict(node.value or {})
     step, *rest = path
     children[step] = _with(children.get(step, Node(None, place, place)), rest, value, place)
     return Node.mapping(children, node.place, node.key)

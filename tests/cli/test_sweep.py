@@ -114,7 +114,9 @@ def test_a_mistake_is_one_line_with_its_place_and_runs_nothing(file, call, tmp_p
     assert (done.code, done.out) == (2, "")
     assert done.err == "bad.yaml:9:20: optimizer.lr: must be ≥ 0 (got -1)\n"
     assert not (tmp_path / "runs").exists()
-    assert call("sweep", "small.yaml").err.startswith("small.yaml:1:1: nothing varies: add a sweep block")
+    assert call("sweep", "small.yaml").err.startswith(
+        "small.yaml:1:1: nothing varies: add parameters to a sweep block"
+    )
     assert call("sweep", "nowhere.yaml").code == 2
     assert call("run", file).err.startswith("s.yaml:7:1: sweep: these are many runs: `optrun sweep s.yaml`")
     assert call("run", file, "sweep=null", "-q").code == 0

@@ -168,8 +168,20 @@ def test_a_run_of_a_file_with_a_sweep_says_that_it_is_one(tmp_path):
 
 
 def test_without_anything_that_varies_there_is_no_sweep():
-    with pytest.raises(ConfigErrors, match="nothing varies: add a sweep block, or values such as"):
-        sweep_from_mapping(BASE)
+    for more in ({}, {"sweep": {}}, {"sweep": {"parameters": {}}}):
+        with pytest.raises(
+            ConfigErrors, match="nothing varies: add parameters to a sweep block, or values such as"
+        ):
+            sweep_from_mapping(BASE | more)
+
+
+@pytest.mark.parametrize(
+    "sweep", [3, "x", [1], {"parameters": 3}, {"parameters": [1]}, {"zip": 3}, {"zip": [3]}]
+)
+def test_a_block_of_another_form_is_refused_whatever_overrides_add(sweep):
+    for overrides in ([], ["optimizer.lr=1,2"]):
+        with pytest.raises(ConfigErrors, match="must be a (mapping|list)"):
+            sweep_from_mapping(BASE | {"sweep": sweep}, overrides)
 
 
 def settings(overrides, sweep=None):
