@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from optrun.config import RunConfig
+from optrun.errors import RunFailedError
 from optrun.sweep.worker import Result, begin, execute, execute_here, failed
 
 DEATHS = 3
@@ -33,7 +34,7 @@ def finished(
     """Yield each pack, the numbers of its runs, with their results, as soon as it is through.
 
     With one job it runs in this process, with more in processes of their own. After an interruption the packs that
-    are not through are left.
+    are not through are left. Raises RunFailedError where no process can be started.
     """
     if jobs == 1:
         for pack in packs:
@@ -60,6 +61,7 @@ class _Pool:
         self._interrupted = interrupted
         self._context = multiprocessing.get_context("spawn")
         self._stop: Any = self._context.Value("b", 0, lock=False)
+        self._ready: Any = self._context.Value("b", 0, lock=False)
         self._plugins = plugins
 
     def finished(self, packs: Sequence[Pack]) -> Iterator[Finished]:
@@ -73,6 +75,11 @@ class _Pool:
             queue = suspects if suspects else waiting
             with self._executor() as executor:
                 yield from self._through(executor, queue, 1 if suspects else 2 * self._jobs, lost)
+            if lost and not self._ready.value:
+                raise RunFailedError(
+                    "no worker process could start: one job needs none, and with more of them a script needs "
+                    "'if __name__ == \"__main__\":' around what it does"
+                )
             for pack in lost:
                 alone = queue is suspects
                 deaths[tuple(pack)] += alone
@@ -114,9 +121,8 @@ class _Pool:
 
     @contextmanager
     def _executor(self) -> Iterator[Executor]:
-        executor = ProcessPoolExecutor(
-            self._jobs, mp_context=self._context, initializer=begin, initargs=(self._stop, self._plugins)
-        )
+        arguments = (self._stop, self._ready, self._plugins)
+        executor = ProcessPoolExecutor(self._jobs, self._context, begin, arguments)
         try:
             yield executor
         finally:

@@ -71,14 +71,18 @@ def failed(reason: str) -> RunState:
 _stop: Any = None
 
 
-def begin(stop: Any, plugins: Sequence[str]) -> None:
-    """Prepare a worker process: ``stop`` is a byte shared with its parent, without which it does not live on."""
+def begin(stop: Any, ready: Any, plugins: Sequence[str]) -> None:
+    """Prepare a worker process, which does not outlive its parent.
+
+    It shares two bytes with it: ``stop`` interrupts what it runs, and it sets ``ready`` once it has started.
+    """
     global _stop
     _stop = stop
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_die_with_parent, daemon=True).start()
     for plugin in plugins:
         load_plugin(plugin)
+    ready.value = 1
 
 
 def execute_here(configs: Sequence[RunConfig]) -> list[Result] | None:

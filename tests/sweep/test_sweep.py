@@ -341,3 +341,14 @@ def test_the_plan_of_a_sweep_is_stored_once():
     assert (path / "config.yaml").read_text().startswith("problem:") or "sweep:" in (
         path / "config.yaml"
     ).read_text()
+
+
+@pytest.mark.parametrize("save", [True, False])
+def test_a_script_that_workers_cannot_import_is_told_so(save, tmp_path):
+    data = {"problem": "quadratic", "optimizer": "SGD", "steps": 2, "sweep": {"repeats": 4}}
+    (tmp_path / "script.py").write_text(f"import optrun\noptrun.sweep({data}, jobs=2, save={save})\n")
+    done = subprocess.run([sys.executable, "script.py"], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith(
+        "optrun.errors.RunFailedError: no worker process could start: "
+    )
