@@ -9,7 +9,7 @@ import typer
 from optrun.cli import completion
 from optrun.cli.arguments import Json, Plugins, RunDirectory, Runs, load_plugins
 
-Folder = Annotated[Path, typer.Argument(metavar="[DIR]", help="The directory of the runs.")]
+Folder = Annotated[Path, typer.Argument(metavar="[DIR|SWEEP]", help="The directory of the runs; a sweep.")]
 Metric = Annotated[str, typer.Option("--metric", "-m", help="The curve: loss, lr, grad_norm, …")]
 Log = Annotated[
     bool | None,
@@ -25,15 +25,21 @@ def ls(
     limit: Annotated[int, typer.Option("--limit", "-n", min=0, help="How many at most; 0 is all.")] = 20,
     json: Json = False,
 ) -> None:
-    """List the runs in a directory, newest first.
+    """List the runs in a directory, newest first, or those of a sweep.
 
     A run that is `killed` lost its process; `optrun resume` goes on with it.
 
-    Example: optrun ls --status diverged
+    Examples: optrun ls --status diverged; optrun ls runs/sweep-digits-lr-9753bee6
     """
+    from optrun.analysis.find import known_numbered
     from optrun.cli.listing import print_runs
+    from optrun.cli.standings import print_sweep_runs
 
-    print_runs(directory, tuple(status or ()), limit, json=json)
+    statuses = tuple(status or ())
+    if named := known_numbered(directory):
+        print_sweep_runs(*named, statuses, limit, json=json)
+    else:
+        print_runs(directory, statuses, limit, json=json)
 
 
 def curves(

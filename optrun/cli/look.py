@@ -91,6 +91,11 @@ def span(seconds: float) -> str:
     return f"{max(0, seconds) / size:.0f} {unit}"
 
 
+def counted(count: int, what: str) -> str:
+    """Return how many of something there are."""
+    return f"{count:,} {what}{'s' * (count != 1)}"
+
+
 def quoted(path: Path | str) -> str:
     """Return a path as a shell reads it."""
     return shlex.quote(str(path))

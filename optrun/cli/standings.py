@@ -1,36 +1,32 @@
-"""What `sweep` prints: its plan, how far it is, and how its settings did."""
+"""What `sweep` prints: its plan, and how its settings did; and the runs of a sweep."""
 
 import json as json_module
 import sys
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 from rich.text import Text
 
-from optrun.analysis.leaderboard import Standing
+from optrun.analysis.leaderboard import Standing, plan_of
+from optrun.analysis.summaries import state_of
 from optrun.api import RUNS
-from optrun.cli.arguments import Show
 from optrun.cli.figures import number
-from optrun.cli.look import emit, quoted, suggest, table
-from optrun.cli.pace import clock
-from optrun.cli.progress import LINE_SECONDS, shown_as
+from optrun.cli.listing import check_statuses
+from optrun.cli.look import counted, emit, quoted, status_text, suggest, table
 from optrun.config import Unmet
 from optrun.config.writer import inline
 from optrun.errors import printable
-from optrun.sweep.carry_out import SweepProgress, directory_of
+from optrun.store import Store
+from optrun.sweep.carry_out import directory_of
 from optrun.sweep.expand import Plan
 from optrun.sweep.packs import Group, divided
 from optrun.sweeps import Sweep
 
 MOST_SETTINGS = 20
 MOST_REASONS = 5
-
-Observer = Callable[[SweepProgress], None]
 
 
 def print_sweep_plan(
@@ -66,26 +62,15 @@ def print_sweep_plan(
         emit(f"… and {len(plan.settings) - MOST_SETTINGS:,} more")
     widths = Counter(len(pack) for pack in packs)
     lanes = ", ".join(
-        f"{count:,} of {_count(width, 'lane')}" for width, count in sorted(widths.items(), reverse=True)
+        f"{count:,} of {counted(width, 'lane')}" for width, count in sorted(widths.items(), reverse=True)
     )
     seeds = f", each with {plan.repeats} seeds" if plan.repeats > 1 else ""
-    emit(f"\n{_count(len(plan.configs), 'run')}: {_count(len(plan.settings), 'setting')}{seeds}")
+    emit(f"\n{counted(len(plan.configs), 'run')}: {counted(len(plan.settings), 'setting')}{seeds}")
     if limit is not None and limit < len(plan.configs):
-        emit(f"{_count(len(runs), 'run')} of them would be executed: --limit {limit}")
-    emit(f"{_count(len(packs), 'pack')} ({lanes}), -j {jobs}")
+        emit(f"{counted(len(runs), 'run')} of them would be executed: --limit {limit}")
+    emit(f"{counted(len(packs), 'pack')} ({lanes}), -j {jobs}")
     emit(f"stored in {printable(str(where))}")
     print("nothing was written", file=sys.stderr)
-
-
-def sweep_progress(name: str, show: Show, *, quiet: bool) -> AbstractContextManager[Observer | None]:
-    """Give the function that shows how far a sweep is, or None where nothing is to be shown."""
-    match shown_as(show, quiet=quiet):
-        case Show.LIVE | Show.BAR:
-            return _bar(printable(name))
-        case Show.PLAIN:
-            return nullcontext(_Lines())
-        case _:
-            return nullcontext(None)
 
 
 def print_table(
@@ -125,7 +110,7 @@ def print_table(
         if count > MOST_REASONS:
             print(f"… {count:,} {what} in all", file=sys.stderr)
     if left:
-        print(f"{_count(left, 'run')} left: the same command goes on", file=sys.stderr)
+        print(f"{counted(left, 'run')} left: the same command goes on", file=sys.stderr)
         suggest(" ".join(["sweep", *map(quoted, again)]))
     elif not (json or quiet) and sweep.path:
         path = quoted(sweep.path)
@@ -160,6 +145,50 @@ def leaderboard_table(standings: Sequence[Standing], metric: str, most: int = MO
     return made
 
 
+def print_sweep_runs(
+    path: Path, run: int | None, statuses: tuple[str, ...], limit: int, *, json: bool
+) -> None:
+    """Print the runs in a store, in their order, or the one of a number; ConfigError for an unknown status."""
+    check_statuses(statuses)
+    with Store.open(path) as store:
+        plan = plan_of(store)
+        records = store.runs() if run is None else [store.run(run)]
+        named = [(*state_of(store, record), plan.setting(record.run) if plan else {}) for record in records]
+    chosen = [each for each in named if not statuses or each[0] in statuses]
+    shown = chosen[:limit] if limit else chosen
+    if json:
+        documents = [
+            {
+                "run": f"{path}:{record.run}",
+                "status": status,
+                "reason": record.reason,
+                "steps": record.steps,
+                "seed": record.seed,
+                "setting": setting,
+                "summary": record.summary,
+            }
+            for status, record, setting in shown
+        ]
+        print(json_module.dumps(documents, ensure_ascii=False, allow_nan=False))
+        return
+    paths = _paths([setting for *_, setting in shown])
+    metric = plan.metric if plan else "final_loss"
+    made = table(
+        "run", "status", "steps", metric, *map(printable, paths), "seed", right=("run", "steps", metric)
+    )
+    for status, record, setting in shown:
+        figure = record.summary.get(metric)
+        figures = [f"{record.steps:,}", "" if figure is None else number(figure)]
+        made.add_row(
+            str(record.run), status_text(status), *figures, *_cells(setting, paths), str(record.seed)
+        )
+    emit(made)
+    if len(shown) < len(chosen):
+        suggest(f"ls {quoted(path)} --limit 0")
+    elif shown:
+        suggest(f"show {quoted(path)}:{shown[0][1].run}")
+
+
 def _paths(settings: Sequence[Mapping[str, Any]]) -> list[str]:
     return list(dict.fromkeys(path for setting in settings for path in setting))
 
@@ -180,60 +209,3 @@ def _value(value: Any) -> str:
 
 def _numbers(first: int, count: int) -> str:
     return str(first) if count == 1 else f"{first} … {first + count - 1}"
-
-
-def _count(count: int, what: str) -> str:
-    return f"{count:,} {what}{'s' * (count != 1)}"
-
-
-class _Lines:
-    """A line for each tenth of the runs, or every ten seconds."""
-
-    def __init__(self) -> None:
-        self._next_run = 1.0
-        self._next_time = 0.0
-
-    def __call__(self, now: SweepProgress) -> None:
-        if now.executed < self._next_run and time.monotonic() < self._next_time:
-            return
-        if now.executed:
-            print(f"{now.runs:,}/{now.of_runs:,} runs  {_figures(now)}", file=sys.stderr)
-            self._next_run = now.executed + now.of_runs / 10
-        self._next_time = time.monotonic() + LINE_SECONDS
-
-
-@contextmanager
-def _bar(name: str) -> Iterator[Observer]:
-    from rich.console import Console
-    from rich.progress import BarColumn, TextColumn
-    from rich.progress import Progress as Bar
-
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=None),
-        TextColumn("{task.completed:.0f}/{task.total:.0f} runs  {task.fields[figures]}", markup=False),
-    )
-    console = Console(stderr=True)
-    with Bar(*columns, console=console, transient=True, refresh_per_second=4) as bar:
-        # A cursor that is not hidden need not be shown again after a kill.
-        console.show_cursor(True)
-        task = bar.add_task(name[:24], total=None, visible=False, figures="")
-
-        def observe(now: SweepProgress) -> None:
-            bar.update(task, completed=now.runs, total=now.of_runs, visible=True, figures=_figures(now))
-
-        yield observe
-
-
-def _figures(now: SweepProgress) -> str:
-    parts = [f"{now.packs:,}/{_count(now.of_packs, 'pack')}"]
-    if now.executed and now.seconds:
-        rate = now.executed / now.seconds
-        parts.append(f"{rate:,.3g} runs/s" if rate < 10 else f"{rate:,.0f} runs/s")
-        if now.runs < now.of_runs:
-            parts.append(f"{clock((now.of_runs - now.runs) / rate)} left")
-    if now.best is not None:
-        parts.append(f"best {now.best:.4g}")
-    if now.bad:
-        parts.append(f"{now.bad:,} not finite")
-    return "  ".join(parts)

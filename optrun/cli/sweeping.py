@@ -44,7 +44,8 @@ def sweep(
     """
     load_plugins(plugin)
     from optrun import sweeps
-    from optrun.cli.standings import print_sweep_plan, print_table, sweep_progress
+    from optrun.cli.standings import print_sweep_plan, print_table
+    from optrun.cli.sweep_progress import sweep_progress
     from optrun.config.sweep import load_sweep
     from optrun.sweep.expand import expand
     from optrun.sweep.packs import grouped, jobs_for

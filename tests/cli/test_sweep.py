@@ -182,6 +182,29 @@ def test_ls_show_and_curves_know_sweeps(file, call):  # noqa: F811
     assert call("curves", "latest:3").code == 0
 
 
+def test_ls_of_a_sweep_lists_its_runs(file, call):  # noqa: F811
+    path = optrun.sweep(file).path
+    lines = call("ls", path).out.splitlines()
+    assert lines[0].split() == [
+        "run",
+        "status",
+        "steps",
+        "test_accuracy",
+        "optimizer.lr",
+        "optimizer.amsgrad",
+        "seed",
+    ]
+    assert [line.split()[0] for line in lines[1:]] == [str(run) for run in range(12)]
+    assert call("ls", "latest", "--limit", "2").err == f"next: optrun ls {path} --limit 0\n"
+    assert len(call("ls", f"{path}:7").out.splitlines()) == 2
+    found = json.loads(call("ls", path.name, "--json", "--status", "completed", "--limit", "0").out)
+    assert [(each["run"], each["seed"]) for each in found[:2]] == [(f"{path}:0", 0), (f"{path}:1", 1)]
+    assert found[11]["summary"] == optrun.sweep(file).runs[11].summary
+    assert json.loads(call("ls", path, "--json", "--status", "failed").out) == []
+    assert call("ls", path, "--status", "wrong").code == 2
+    assert call("ls", f"{path}:12").code == 2
+
+
 @pytest.mark.parametrize("command", ["resume", "watch", "diff"])
 def test_what_is_for_one_run_says_that_a_sweep_is_many(command, file, call):  # noqa: F811
     path = optrun.sweep(file).path
