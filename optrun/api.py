@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from optrun.analysis.leaderboard import single
 from optrun.arrays import Array
 from optrun.config import RunConfig, from_mapping, load
 from optrun.errors import ConfigError, RunFailedError, StoreError
@@ -121,9 +122,13 @@ def resume(path: str | Path, *, observe: Callable[[Progress], None] | None = Non
     """Go on with an interrupted or killed run from its last checkpoint, or from its start if it has none.
 
     A run that has ended is returned as it is. Raises StoreError or StateError where it is being written by another
-    process or damaged.
+    process or damaged, or a sweep, with which the same `sweep` goes on.
     """
     with interruptible() as interruption, Store.open(Path(path), write=True) as store:
+        if store.size > 1:
+            raise StoreError(
+                f"{path}: a sweep of {store.size:,} runs; to go on: optrun sweep {path}/config.yaml -o {path}"
+            )
         record = store.run(0)
         if record.status.final:
             write_csv(store)  # a kill may have come before it was written
@@ -138,10 +143,13 @@ def resume(path: str | Path, *, observe: Callable[[Progress], None] | None = Non
         return _trained(store, trainer, interruption)
 
 
-def load_run(path: str | Path) -> Run:
-    """Read a run directory, also while the run is going on; StoreError where it is damaged."""
+def load_run(path: str | Path, run: int | None = None) -> Run:
+    """Read a run, also while it is going on; of a sweep it is the ``run`` of this number.
+
+    Raises StoreError where it is damaged, or a sweep whose run is not named.
+    """
     with Store.open(Path(path)) as store:
-        return Run(store, path=store.path)
+        return Run(store, path=store.path, run=single(store, run))
 
 
 def _config(config: RunConfig | Mapping[str, Any] | str | Path, overrides: Sequence[str]) -> RunConfig:

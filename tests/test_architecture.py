@@ -12,6 +12,7 @@ import optrun
 PACKAGE = Path(optrun.__file__).parent
 FLOORS = [
     "cli",
+    "sweeps",
     "api",
     "analysis",
     "sweep",

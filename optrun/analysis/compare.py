@@ -49,9 +49,9 @@ class Comparison:
         return self.same_results and not self.config
 
 
-def compare(a: Store, b: Store) -> Comparison:
-    """Return how two runs differ; StoreError where one is damaged."""
-    one, other = a.run(0), b.run(0)
+def compare(a: Store, b: Store, runs: tuple[int, int] = (0, 0)) -> Comparison:
+    """Return how two runs differ, by their numbers in their stores; StoreError where one is damaged."""
+    one, other = a.run(runs[0]), b.run(runs[1])
     outcomes = [
         {"status": str(each.status), "reason": each.reason, "steps": each.steps, **each.summary}
         for each in (one, other)
@@ -62,10 +62,10 @@ def compare(a: Store, b: Store) -> Comparison:
         environment=different(flat(environments[0]), flat(environments[1])),
         summary=different(outcomes[0], outcomes[1]),
         curves=[
-            *_curves(a.curves(), b.curves(), ""),
-            *_curves(a.evaluations(), b.evaluations(), "evaluation "),
+            *_curves(a.curves(runs[0]), b.curves(runs[1]), ""),
+            *_curves(a.evaluations(runs[0]), b.evaluations(runs[1]), "evaluation "),
         ],
-        params=_params(a.params(), b.params()),
+        params=_params(a.params(runs[0]), b.params(runs[1])),
     )
 
 

@@ -34,6 +34,27 @@ def find_run(text: str | Path, root: Path = RUNS) -> Path:
     return path if path is not None else _by_prefix(str(text), root)
 
 
+def find_numbered(text: str | Path, root: Path = RUNS) -> tuple[Path, int | None]:
+    """Return the directory that a text such as `SWEEP:RUN` names, and the number of the run, None without one.
+
+    Raises StoreError as `find_run` does.
+    """
+    name, colon, number = str(text).rpartition(":")
+    if colon and name and number.isdecimal() and known_run(text, root) is None:
+        return find_run(name, root), int(number)
+    return find_run(text, root), None
+
+
+def known_numbered(text: str | Path, root: Path = RUNS) -> tuple[Path, int | None] | None:
+    """Return the run directory that `DIR`, a whole id, `latest`, or one of them with `:RUN` names; None for others."""
+    name, colon, number = str(text).rpartition(":")
+    numbered = bool(colon and name and number.isdecimal() and not Path(text).exists())
+    path = known_run(name if numbered else text, root)
+    if path is None or _created(path) is None:
+        return None
+    return path, int(number) if numbered else None
+
+
 def known_run(text: str | Path, root: Path = RUNS) -> Path | None:
     """Return the run directory that a path, a whole id in ``root``, or ``latest`` names; None for anything else.
 

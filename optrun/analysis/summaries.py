@@ -1,6 +1,6 @@
 """What a run directory is, in one line: its state, what it ran, and what came of it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from optrun.analysis.find import run_directories
+from optrun.analysis.leaderboard import plan_of
 from optrun.errors import StoreError
-from optrun.store import RunRecord, Status, Store
+from optrun.store import Event, RunRecord, RunState, Status, Store
 from optrun.store.directory import is_being_written
 from optrun.store.schema import printable
 
@@ -20,7 +21,10 @@ RESUMABLE = (str(Status.INTERRUPTED), KILLED)
 
 @dataclass(frozen=True)
 class Summary:
-    """One run directory; ``status`` is one of STATES, and nothing else is known of a broken one but the reason."""
+    """One run directory; ``status`` is one of STATES, and nothing else is known of a broken one but the reason.
+
+    A sweep has failed or diverged where all its runs have; its losses are the lowest of them.
+    """
 
     path: Path
     status: str
@@ -32,6 +36,9 @@ class Summary:
     final_loss: float | None = None
     average_loss: float | None = None
     created: datetime | None = None
+    runs: int = 1
+    over: tuple[str, ...] = ()
+    """The swept parameters."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON."""
@@ -58,6 +65,8 @@ def summary_of(path: Path) -> Summary:
         with Store.open(path) as store:
             record = store.run(0)
             events = store.events()
+            if store.size > 1:
+                return _summary_of_sweep(store, record, events)
             status, record = state_of(store, record)
     except StoreError as error:
         return Summary(path, BROKEN, printable(str(error).removeprefix(f"{path}: ")))
@@ -73,6 +82,39 @@ def summary_of(path: Path) -> Summary:
         record.summary.get("average_loss"),
         moment(events[0].time) if events else None,
     )
+
+
+def _summary_of_sweep(store: Store, first: RunRecord, events: list[Event]) -> Summary:
+    states, plan = store.states(), plan_of(store)
+    over = dict.fromkeys(path for setting in (plan.settings if plan else ()) for path in setting)
+    return Summary(
+        store.path,
+        sweep_status(store, states),
+        "",
+        printable(str(first.config.get("name", ""))),
+        name_in(first.config, "problem"),
+        name_in(first.config, "optimizer"),
+        sum(state.steps for state in states),
+        _lowest(states, "final_loss"),
+        _lowest(states, "average_loss"),
+        moment(events[0].time) if events else None,
+        len(states),
+        tuple(map(printable, over)),
+    )
+
+
+def sweep_status(store: Store, states: Sequence[RunState]) -> str:
+    """Return the status of a sweep: what its runs have in common, or completed where they ended differently."""
+    statuses = {state.status for state in states}
+    if Status.RUNNING in statuses:
+        return str(Status.RUNNING) if is_being_written(store.path) else KILLED
+    if Status.INTERRUPTED in statuses:
+        return str(Status.INTERRUPTED)
+    return str(statuses.pop() if len(statuses) == 1 else Status.COMPLETED)
+
+
+def _lowest(states: Sequence[RunState], figure: str) -> float | None:
+    return min((value for state in states if (value := state.summary.get(figure)) is not None), default=None)
 
 
 def file_sizes(path: Path) -> dict[str, int]:

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from optrun import __version__
-from optrun.cli import configure, execute, inspect, maintain, names, smoke
+from optrun.cli import configure, execute, inspect, maintain, names, smoke, sweeping
 from optrun.cli.exits import exit_code_of, reported
 
 app = typer.Typer(
@@ -26,6 +26,7 @@ app = typer.Typer(
 RUN, CONFIGS, RUNS = "Run", "Configs and names", "Look at runs"
 app.command(rich_help_panel=RUN)(execute.run)
 app.command(rich_help_panel=RUN)(execute.resume)
+app.command(rich_help_panel=RUN)(sweeping.sweep)
 app.command(rich_help_panel=RUN)(smoke.smoke)
 app.command(rich_help_panel=CONFIGS)(configure.init)
 app.command(rich_help_panel=CONFIGS)(configure.validate)

@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from contextlib import suppress
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -14,6 +15,7 @@ from optrun.cli.arguments import Config, Configs, Json, Junit, Overrides, Plugin
 if TYPE_CHECKING:
     from optrun.cli.ci import Report
     from optrun.config import Issue, Resolved
+    from optrun.sweep.expand import Plan
 
 
 class Template(StrEnum):
@@ -56,11 +58,16 @@ def validate(files: Configs, json: Json = False, junit: Junit = None, plugin: Pl
 def _issues(file: Path, report: "Report") -> "list[Issue]":
     """Return what is wrong with a config; whatever it is, the next one is checked too."""
     from optrun.config import ConfigErrors, Issue, resolve
+    from optrun.config.sweep import is_sweep, load_sweep
     from optrun.errors import OptrunError
+    from optrun.sweep.expand import expand
 
     try:
         with report.case(str(file), "validate"):
-            _build(resolve(file))
+            if is_sweep(file):
+                _build_sweep(expand(load_sweep(file)))
+            else:
+                _build(resolve(file))
     except ConfigErrors as error:
         return error.issues
     except (OptrunError, MemoryError) as error:
@@ -79,6 +86,15 @@ def _build(resolved: "Resolved") -> None:
             Pack([resolved.config])
     except MissingExtraError:
         pass  # the config is right, and this machine is not the one that it is for
+
+
+def _build_sweep(plan: "Plan") -> None:
+    """Build a run of each kind that a sweep has."""
+    from optrun.errors import MissingExtraError
+    from optrun.sweep.packs import grouped
+
+    with suppress(MissingExtraError):
+        grouped(plan)
 
 
 def config(

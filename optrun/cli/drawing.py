@@ -9,7 +9,8 @@ from rich.text import Text
 
 from optrun.analysis.compare import distinctions
 from optrun.analysis.figure import Curves, evaluations_of
-from optrun.analysis.find import find_run
+from optrun.analysis.find import find_numbered
+from optrun.analysis.leaderboard import best_runs, plan_of, single
 from optrun.analysis.schedule import scheduled
 from optrun.analysis.terminal_plot import Series, drawing
 from optrun.analysis.ticks import log_suits
@@ -21,6 +22,8 @@ from optrun.store import Store
 from optrun.store.schema import printable
 
 HEIGHT, LR_HEIGHT = 16, 8
+MOST_CURVES = 6
+"""How many settings of a sweep are drawn, the best ones."""
 
 
 def print_curves(
@@ -75,22 +78,40 @@ def loaded(runs: Sequence[str], metric: str) -> list[Curves]:
     """
     found: list[Curves] = []
     configs = []
-    paths = [find_run(text) for text in runs]
-    for path in paths:
+    names = []
+    for text in runs:
+        path, run = find_numbered(text)
         with Store.open(path) as store:
-            curves = store.curves()
-            configs.append(store.run(0).config)
-            found.append(Curves(path.name, curves, store.evaluations()))
-        if not curves:
-            raise ConfigError(f"{path}: no curves yet: rows are stored with each checkpoint and at the end")
-        known = found[-1].metrics
-        if metric not in known:
-            hint = did_you_mean(metric, known) or " `record: {metrics: […]}` chooses what is recorded"
-            raise ConfigError(f"{path}: no curve {metric!r}; it has {', '.join(known)}.{hint}")
+            for number in _numbers(store, run):
+                names.append(path.name if run is None and store.size == 1 else f"{path.name}:{number}")
+                configs.append(store.run(number).config)
+                found.append(
+                    _checked(Curves(names[-1], store.curves(number), store.evaluations(number)), path, metric)
+                )
     labels = [printable(label) for label in distinctions(configs)]
     if len(set(labels)) < len(labels):
-        labels = [f"{label}, {printable(path.name)}" for label, path in zip(labels, paths, strict=True)]
+        labels = [f"{label}, {printable(name)}" for label, name in zip(labels, names, strict=True)]
     return [replace(run, label=label) for run, label in zip(found, labels, strict=True)]
+
+
+def _numbers(store: Store, run: int | None) -> list[int]:
+    """Return the runs of a store to draw: the one that is named, or the first one of each of the best settings."""
+    plan = plan_of(store) if run is None else None
+    if plan is None:
+        return [single(store, run)]
+    chosen = best_runs(plan, store.states(), MOST_CURVES)
+    if not chosen:
+        raise ConfigError(f"{store.path}: no curves yet: none of its runs has ended")
+    return chosen
+
+
+def _checked(run: Curves, path: Path, metric: str) -> Curves:
+    if not run.curves:
+        raise ConfigError(f"{path}: no curves yet: rows are stored with each checkpoint and at the end")
+    if metric not in run.metrics:
+        hint = did_you_mean(metric, run.metrics) or " `record: {metrics: […]}` chooses what is recorded"
+        raise ConfigError(f"{path}: no curve {metric!r}; it has {', '.join(run.metrics)}.{hint}")
+    return run
 
 
 def _print(series: list[Series], title: str, log: bool | None, width: int | None, height: int) -> None:

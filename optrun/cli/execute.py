@@ -101,7 +101,7 @@ def resume(
     path = find_run(run_directory)
     with reporting("resume") as report:
         with report.case(str(path), "resume") as case:
-            before = api.load_run(path)
+            before = api.load_run(path, 0)
             config = from_mapping(before.config)
             with progress(config, show, quiet=quiet or json, history=before.curves) as observe:
                 result = api.resume(path, observe=observe)

@@ -2,14 +2,14 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, BinaryIO
 
 import typer
 
 from optrun.cli import completion
 from optrun.cli.arguments import Json, Plugins, RunDirectory, Runs, load_plugins
 
-Folder = Annotated[Path, typer.Argument(metavar="[DIR]", help="The directory of the runs.")]
+Folder = Annotated[Path, typer.Argument(metavar="[DIR|SWEEP]", help="The directory of the runs; a sweep.")]
 Metric = Annotated[str, typer.Option("--metric", "-m", help="The curve: loss, lr, grad_norm, …")]
 Log = Annotated[
     bool | None,
@@ -25,15 +25,21 @@ def ls(
     limit: Annotated[int, typer.Option("--limit", "-n", min=0, help="How many at most; 0 is all.")] = 20,
     json: Json = False,
 ) -> None:
-    """List the runs in a directory, newest first.
+    """List the runs in a directory, newest first, or those of a sweep.
 
     A run that is `killed` lost its process; `optrun resume` goes on with it.
 
-    Example: optrun ls --status diverged
+    Examples: optrun ls --status diverged; optrun ls runs/sweep-digits-lr-9753bee6
     """
+    from optrun.analysis.find import known_numbered
     from optrun.cli.listing import print_runs
+    from optrun.cli.standings import print_sweep_runs
 
-    print_runs(directory, tuple(status or ()), limit, json=json)
+    statuses = tuple(status or ())
+    if named := known_numbered(directory):
+        print_sweep_runs(*named, statuses, limit, json=json)
+    else:
+        print_runs(directory, statuses, limit, json=json)
 
 
 def curves(
@@ -131,31 +137,43 @@ def export(
     ] = "csv",
     output: Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="A file; - is stdout.")] = "-",
 ) -> None:
-    """Write the curves of a run as CSV, NPZ or JSON.
+    """Write the curves of a run as CSV, NPZ or JSON, or those of all runs of a sweep as one CSV.
 
     Example: optrun export latest --format csv -o curves.csv
     """
-    from optrun.analysis.find import find_run
+    from optrun.analysis.find import find_numbered
+    from optrun.analysis.leaderboard import single
     from optrun.errors import ConfigError, did_you_mean
-    from optrun.store import FORMATS, Store
+    from optrun.store import FORMATS, Store, export_all
     from optrun.store import export as write
     from optrun.store.directory import OWN_FILES, write_output
     from optrun.store.schema import RESULTS
 
     if format not in FORMATS:
         raise ConfigError(f"unknown format {format!r}: {', '.join(FORMATS)}.{did_you_mean(format, FORMATS)}")
-    with Store.open(find_run(run_directory)) as store:
+    path, number = find_numbered(run_directory)
+    with Store.open(path) as store:
+        if number is None and store.size > 1 and format == "csv":
+
+            def written(stream: BinaryIO) -> None:
+                export_all(store, stream)
+        else:
+            run = single(store, number)
+
+            def written(stream: BinaryIO) -> None:
+                write(store, run, format, stream)
+
         if output != "-":
             if Path(output).name in OWN_FILES and (Path(output).absolute().parent / RESULTS).exists():
                 raise ConfigError(f"{output} is a run's own file: name another")
             try:
-                write_output(Path(output), lambda stream: write(store, 0, format, stream))
+                write_output(Path(output), written)
             except OSError as error:
                 raise ConfigError(f"{output}: {(error.strerror or str(error)).lower()}") from error
         elif format == "npz" and sys.stdout.isatty():
             raise ConfigError("npz is binary: name a file with -o")
         else:
-            write(store, 0, format, sys.stdout.buffer)
+            written(sys.stdout.buffer)
 
 
 def watch(run: RunDirectory) -> None:

@@ -11,9 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 from optrun.analysis.compare import Comparison, CurveDifference, Pair, compare
-from optrun.analysis.find import RUNS, find_run
+from optrun.analysis.find import RUNS, find_numbered
+from optrun.analysis.leaderboard import single
 from optrun.analysis.summaries import BROKEN, RESUMABLE, STATES, Summary, summaries
-from optrun.cli.look import GAP, STATUS_COLOURS, age, console, emit, quoted, suggest, table
+from optrun.cli.look import GAP, STATUS_COLOURS, age, console, emit, going_on, quoted, suggest, table
 from optrun.errors import ConfigError, did_you_mean
 from optrun.store import Store
 from optrun.store.schema import printable
@@ -74,12 +75,15 @@ def _cells(run: Summary) -> list[str]:
     name = printable(run.path.name)
     if run.status == BROKEN:
         return [name, run.status, "", "", "", "", run.reason]
+    what = f"{run.problem}, {run.optimizer}"
+    if run.runs > 1:
+        what = f"{run.runs:,} runs over {', '.join(run.over) or 'seeds'}"
     losses = ["" if loss is None else f"{loss:.4g}" for loss in (run.final_loss, run.average_loss)]
-    return [name, run.status, f"{run.steps:,}", *losses, age(run.created), f"{run.problem}, {run.optimizer}"]
+    return [name, run.status, f"{run.steps:,}", *losses, age(run.created), what]
 
 
 def _after_runs(directory: Path, shown: list[Summary], more: bool) -> None:
-    commands = [f"resume {quoted(each.path)}" for each in shown if each.status in RESUMABLE][:3]
+    commands = [going_on(each.path, each.runs) for each in shown if each.status in RESUMABLE][:3]
     whole = [each for each in shown if each.status != BROKEN]
     if whole and not commands:
         commands.append(f"show {quoted(whole[0].path)}")
@@ -90,9 +94,10 @@ def _after_runs(directory: Path, shown: list[Summary], more: bool) -> None:
 
 def print_difference(a: Path, b: Path, *, json: bool) -> bool:
     """Print how two runs differ; return whether configs and results are identical."""
-    paths = find_run(a), find_run(b)
-    with Store.open(paths[0]) as one, Store.open(paths[1]) as other:
-        found = compare(one, other)
+    named = find_numbered(a), find_numbered(b)
+    paths = [f"{path}:{run}" if run is not None else path for path, run in named]
+    with Store.open(named[0][0]) as one, Store.open(named[1][0]) as other:
+        found = compare(one, other, (single(one, named[0][1]), single(other, named[1][1])))
     if json:
         print(json_module.dumps(_as_json(found), ensure_ascii=False, allow_nan=False))
         return found.identical

@@ -44,16 +44,20 @@ def show(
 ) -> None:
     """Show what a name stands for, with YAML to paste, or what a run was and how it ended.
 
-    A run is a directory, an id below runs/, the beginning of one, or `latest`.
+    A run is a directory, an id below runs/, the beginning of one, or `latest`; SWEEP:RUN is one of a sweep.
 
     Examples: optrun show Adam; optrun show latest
     """
     load_plugins(plugin)
-    from optrun.analysis.find import known_run, matching_runs, run_directories
+    from optrun.analysis.find import find_numbered, known_run, matching_runs, run_directories
     from optrun.cli.describe import is_name, names, print_description
     from optrun.cli.overview import print_run
     from optrun.errors import UnknownNameError, did_you_mean
 
+    whole, _, number = name.rpartition(":")
+    if whole and number.isdecimal() and known_run(name) is None:
+        print_run(*find_numbered(name), json=json)
+        return
     run = known_run(name)
     if run is None and is_name(name):
         print_description(name, json=json)
@@ -63,4 +67,4 @@ def show(
         known = [*names(), *(each.name for each in run_directories()[:1000])]
         several = f": {len(matches)} runs begin so, e.g. {matches[0].name}" if matches else ""
         raise UnknownNameError(f"no name and no run is called {name!r}{several}.{did_you_mean(name, known)}")
-    print_run(matches[0], json=json)
+    print_run(matches[0], None, json=json)

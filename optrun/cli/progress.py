@@ -27,9 +27,7 @@ def progress(
 
     ``history`` are the curves of a run that goes on. Raises ConfigError for a panel or a bar without a terminal.
     """
-    if show in (Show.LIVE, Show.BAR) and not _is_terminal():
-        raise ConfigError(f"--progress {show} needs a terminal on stderr, one that can move its cursor")
-    match _automatic(quiet) if show is Show.AUTO else show:
+    match shown_as(show, quiet=quiet):
         case Show.LIVE:
             from rich.console import Console
 
@@ -42,6 +40,13 @@ def progress(
             return nullcontext(_Lines())
         case _:
             return nullcontext(None)
+
+
+def shown_as(show: Show, *, quiet: bool) -> Show:
+    """Return how progress is shown here; ConfigError for a panel or a bar without a terminal."""
+    if show in (Show.LIVE, Show.BAR) and not _is_terminal():
+        raise ConfigError(f"--progress {show} needs a terminal on stderr, one that can move its cursor")
+    return _automatic(quiet) if show is Show.AUTO else show
 
 
 def _is_terminal() -> bool:

@@ -14,6 +14,7 @@ from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
+from optrun.analysis.leaderboard import single
 from optrun.analysis.summaries import state_of
 from optrun.analysis.terminal_plot import Series, drawing
 from optrun.analysis.ticks import log_suits
@@ -79,7 +80,7 @@ def _stamp(path: Path) -> tuple[int, int]:
 def _snapshot(path: Path, stamp: tuple[int, int]) -> Snapshot:
     committed = datetime.fromtimestamp(stamp[0] / 1e9, UTC)
     with Store.open(path) as store:
-        status, record = state_of(store, store.run(0))
+        status, record = state_of(store, store.run(single(store, None)))
         return Snapshot(status, record, store.curves(), committed)
 
 

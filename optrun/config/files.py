@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from optrun.config.errors import ConfigErrors, Issue, Place
 from optrun.config.reader import MAX_BYTES, decode, read
 from optrun.config.tree import Document
 from optrun.errors import nearest
@@ -12,6 +13,14 @@ def read_file(path: Path) -> Document:
     with path.open("rb") as file:
         raw = file.read(MAX_BYTES + 1)
     return read(decode(raw, str(path)), str(path))
+
+
+def read_config(path: Path) -> Document:
+    """Return the YAML document in a file; ConfigErrors where it cannot be read."""
+    try:
+        return read_file(path)
+    except OSError as error:
+        raise ConfigErrors([Issue.at(Place(str(path)), (), unreadable(path, error))]) from None
 
 
 def unreadable(path: Path, error: OSError) -> str:

@@ -1,7 +1,7 @@
 """The JSON Schema of a config (draft 7, which every editor reads): names and options complete and explain themselves.
 
-What a file may leave to those that it extends is required only where it extends none. What no schema can say stays
-with `optrun validate`: which options exclude each other, the order of milestones, overrides, files.
+What a file may leave to those that it extends, or to its sweep, is required only where it has neither. What no schema
+can say stays with `optrun validate`: which options exclude each other, the order of milestones, overrides, files.
 """
 
 import inspect
@@ -17,6 +17,7 @@ from optrun.config.components import NESTED, REGISTRIES, Component, Named, Sched
 from optrun.config.expect import FIGURES, Bounds
 from optrun.config.models import METRICS, Checkpoint, Evaluate, Record, RunConfig, Stop
 from optrun.config.schema import GROUPS, SCHEDULES, Model, floats_of, options_model
+from optrun.config.sweep_block import Metric, Sweep
 from optrun.config.writer import inline
 from optrun.registry import Option, PathOrName, Registry, optimizers
 
@@ -29,6 +30,10 @@ _EXTENDS = {
     "description": "A config, or a list of them, that this one builds on; paths are relative to this file.",
     "anyOf": [_PATHS, {"type": "array", "items": _PATHS}, {"type": "null"}],
 }
+_SWEEP = {
+    "description": "What varies between the runs of a sweep, which `optrun sweep` runs.",
+    "anyOf": [{"$ref": _REF + "Sweep"}, {"type": "null"}],
+}
 _EITHER = {
     "if": {"required": ["steps", "epochs"], "properties": {"steps": {"type": "integer"}}},
     "then": {"properties": {"epochs": {"type": "null"}}},
@@ -39,7 +44,9 @@ def json_schema() -> Schema:
     """Return the schema of a config's file, with everything that is registered."""
     run = _generated(RunConfig, _REF + "{model}")
     definitions: Schema = run.pop("$defs")
-    for model in (Record, Evaluate, Checkpoint, Stop, Bounds):
+    swept = _generated(Sweep, _REF + "{model}")
+    definitions |= {**swept.pop("$defs"), "Sweep": swept}
+    for model in (Record, Evaluate, Checkpoint, Stop, Bounds, Sweep, Metric):
         _explain(definitions[model.__name__]["properties"], model)
     for section, registry in REGISTRIES.items():
         definitions |= _component(section, registry)
@@ -64,12 +71,16 @@ def json_schema() -> Schema:
         "description": "An optimizer experiment: a problem, an optimizer, a learning-rate scheduler.",
         "type": "object",
         "additionalProperties": False,
-        "properties": {"extends": _EXTENDS, **properties},
+        "properties": {"extends": _EXTENDS, **properties, "sweep": _SWEEP},
         "allOf": [_EITHER, *(_if_optimized_by(name, floats[name]) for name in floats)],
-        "if": {"required": ["extends"], "properties": {"extends": {"type": ["string", "array"]}}},
+        "if": {"anyOf": [_with("extends", "string", "array"), _with("sweep", "object")]},
         "else": _complete_run(),
         "definitions": definitions,
     }
+
+
+def _with(key: str, *types: str) -> Schema:
+    return {"required": [key], "properties": {key: {"type": list(types)}}}
 
 
 def _explain(properties: Schema, model: type[Model]) -> None:

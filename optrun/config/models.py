@@ -140,8 +140,8 @@ class RunConfig(Section):
 
     @classmethod
     def known_keys(cls) -> list[str]:
-        """Return the keys that a file may have; what it `extends` is merged before there is a config."""
-        return [*super().known_keys(), "extends"]
+        """Return the keys that a file may have; what it `extends`, and its `sweep`, are dealt with before."""
+        return [*super().known_keys(), "extends", "sweep"]
 
     @classmethod
     def at_odds(cls, data: dict[str, Any]) -> list[tuple[Path, PydanticCustomError]]:

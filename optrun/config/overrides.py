@@ -44,9 +44,16 @@ def _applied(root: Node, text: str) -> Node:
         raise _wrong(
             place, path, f"no value after '='; {path}=null turns it off, {path}='\"\"' is an empty string"
         )
-    given = _value(value, place, path)
-    root, steps = _in_one_spelling(root, steps, place, path)
-    return _set(root, steps, given, place, ".".join(steps))
+    return placed(root, path.strip(), _value(value, place, path), place)
+
+
+def placed(root: Node, path: str, value: Node, place: Place) -> Node:
+    """Return the config with a value at the end of a dotted path; `place` is where the path was written.
+
+    Raises ConfigErrors where the path leads through something that has no parts.
+    """
+    root, steps = _in_one_spelling(root, path.split("."), place, path)
+    return _set(root, steps, value, place, ".".join(steps))
 
 
 def _in_one_spelling(root: Node, steps: list[str], place: Place, path: str) -> tuple[Node, list[str]]:

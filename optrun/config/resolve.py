@@ -9,10 +9,10 @@ from typing import Any
 from optrun.config.components import REGISTRIES
 from optrun.config.errors import ConfigErrors, Issue, Place
 from optrun.config.extends import extended
-from optrun.config.files import read_file, unreadable
+from optrun.config.files import read_config
 from optrun.config.models import RunConfig
 from optrun.config.overrides import named, override
-from optrun.config.schema import GROUPS, SCHEDULES
+from optrun.config.schema import GROUPS, SCHEDULES, SWEEP
 from optrun.config.tree import Document, Node, Path
 from optrun.config.validate import validate
 from optrun.errors import ConfigError
@@ -66,12 +66,7 @@ def resolve(path: str | FilePath, overrides: Sequence[str] = ()) -> Resolved:
 
     Raises ConfigErrors with every issue of the file, and of those it extends, and its place.
     """
-    path = FilePath(path)
-    try:
-        document = read_file(path)
-    except OSError as error:
-        raise ConfigErrors([Issue.at(Place(str(path)), (), unreadable(path, error))]) from None
-    return resolved(document, overrides)
+    return resolved(read_config(FilePath(path)), overrides)
 
 
 def resolved(document: Document, overrides: Sequence[str]) -> Resolved:
@@ -79,10 +74,24 @@ def resolved(document: Document, overrides: Sequence[str]) -> Resolved:
     source = document.root.place.source
     document = extended(document)
     root, issues = override(document.root, overrides)
+    root = _of_one_run(root)
     name = "run" if source.startswith("<") else FilePath(source).stem
     order = [*document.order, *map(named, overrides)]
     config = validate(Document(root, [*document.issues, *issues], document.spoiled, order), name)
     return Resolved(config, root)
+
+
+def _of_one_run(root: Node) -> Node:
+    """Return a config without a sweep that is turned off; raises ConfigErrors for one that is not."""
+    sweep = root.child(SWEEP)
+    if sweep is None or not isinstance(root.value, dict):
+        return root
+    if sweep.value is not None:
+        source = root.place.source
+        command = f"optrun sweep {'FILE' if source.startswith('<') else source}"
+        text = f"these are many runs: `{command}` runs them, {SWEEP}=null is the run without them"
+        raise ConfigErrors([Issue.at(sweep.key or sweep.place, (SWEEP,), text)])
+    return Node.mapping({key: child for key, child in root.value.items() if key != SWEEP}, root.place)
 
 
 def _origins(

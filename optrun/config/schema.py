@@ -27,6 +27,7 @@ from optrun.registry import Option
 
 GROUPS = "param_groups"
 SCHEDULES = "schedules"
+SWEEP = "sweep"
 MAX_EXACT = 2**53
 
 

@@ -29,10 +29,7 @@ def validate(document: Document, name: str) -> RunConfig:
     if not isinstance(root.value, dict):
         place = root.place
         raise ConfigErrors([*document.issues, Issue.at(place, (), "a config is a mapping of keys to values")])
-    data = root.plain()
-    if data.get("name") is None:
-        data["name"] = name
-    _resolve_paths(data, root)
+    data = completed(root, name)
     try:
         config = RunConfig.model_validate(data)
     except ValidationError as error:
@@ -40,6 +37,15 @@ def validate(document: Document, name: str) -> RunConfig:
     if document.issues:
         raise ConfigErrors(document.issues)
     return config
+
+
+def completed(root: Node, name: str) -> dict[str, Any]:
+    """Return the values of a config with its name and absolute paths; `name` is the run's where it gives none."""
+    data: dict[str, Any] = root.plain()
+    if data.get("name") is None:
+        data["name"] = name
+    _resolve_paths(data, root)
+    return data
 
 
 def _issues(errors: list[ErrorDetails], document: Document, data: Mapping[str, Any]) -> list[Issue]:

@@ -4,6 +4,7 @@ import inspect
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any, Self
 
 from pydantic import ValidationError
@@ -50,6 +51,7 @@ class Problem(ABC):
         return super().__new__(cls)
 
     @classmethod
+    @cache
     def options(cls) -> dict[str, Option]:
         """Return the problem's options, by name."""
         found: dict[str, Option] = {}

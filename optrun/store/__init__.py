@@ -2,7 +2,7 @@
 
 from optrun.store.directory import check_free, slug
 from optrun.store.fingerprint import environment
-from optrun.store.formats import FORMATS, export, write_csv
+from optrun.store.formats import FORMATS, export, export_all, write_csv, write_summary
 from optrun.store.records import Checkpoint, Event, RunRecord, RunState, Status
 from optrun.store.store import Store
 
@@ -17,6 +17,8 @@ __all__ = [
     "check_free",
     "environment",
     "export",
+    "export_all",
     "slug",
     "write_csv",
+    "write_summary",
 ]

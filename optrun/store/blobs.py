@@ -67,7 +67,7 @@ def write_npz(stream: BinaryIO, arrays: Mapping[str, Any]) -> None:
             # A ZipInfo made by hand carries no clock and no permissions.
             with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
                 member.write(_header(values.dtype.str, values.shape))
-                member.write(values.reshape(-1).view(np.uint8).data)
+                member.write(np.ascontiguousarray(values).reshape(-1).view(np.uint8).data)
 
 
 def encode_npz(arrays: Mapping[str, Any]) -> bytes:
@@ -102,7 +102,7 @@ def dumps(value: Any, what: str) -> str:
     Raises StoreError, which begins with ``what``, where JSON cannot say it: NaN, infinity, other types.
     """
     try:
-        return json.dumps(value, allow_nan=False, separators=(",", ":"))
+        return _ENCODER.encode(value)
     except (ValueError, TypeError, RecursionError) as error:
         raise StoreError(f"{what} cannot be written as JSON: {error}") from error
 
@@ -113,7 +113,7 @@ def loads(text: str, what: str) -> dict[str, Any]:
     Raises StoreError, which begins with ``what``, where the text is anything else.
     """
     try:
-        value = json.loads(text, parse_constant=_finite, parse_float=_finite)
+        value = _DECODER.decode(text)
     except (ValueError, RecursionError) as error:
         raise StoreError(f"{what} is not strict JSON: {error}") from error
     if not isinstance(value, dict):
@@ -167,3 +167,8 @@ def _finite(text: str) -> float:
     if not math.isfinite(number):
         raise ValueError(f"{text} is not a finite number")
     return number
+
+
+# Made once: `json.loads` makes one for each text.
+_ENCODER = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
+_DECODER = json.JSONDecoder(parse_constant=_finite, parse_float=_finite)

@@ -69,6 +69,12 @@ def join(db: sqlite3.Connection, run: int, kind: str) -> dict[str, Array]:
     return arrays
 
 
+def column_names(db: sqlite3.Connection, run: int) -> list[str]:
+    """Return the names of a run's curves, in the order in which they were recorded."""
+    query = "SELECT DISTINCT name FROM curves WHERE run = ? AND kind = ? ORDER BY first, position"
+    return [str(name) for (name,) in db.execute(query, (run, CURVE))]
+
+
 def merge(db: sqlite3.Connection, run: int) -> None:
     """Make one segment of each of a run's curves, so that nothing tells in how many it was written."""
     for kind in (CURVE, EVALUATION):

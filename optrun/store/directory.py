@@ -19,7 +19,7 @@ from optrun.store.schema import store_errors
 
 ATTEMPTS = 100
 LOCK_ATTEMPTS, LOCK_PAUSE = 20, 0.005
-OWN_FILES = ("config.yaml", "results.sqlite", "metrics.csv")
+OWN_FILES = ("config.yaml", "results.sqlite", "metrics.csv", "summary.csv")
 TAKEN = "exists already and is not an empty directory: name another, or remove it"
 
 
@@ -44,6 +44,8 @@ def create_directory(parent: Path, name: str, directory: Path | None, fill: Call
         _make_parent(parent)
     else:
         check_free(directory)
+        if directory.parent == parent:
+            _make_parent(parent)
         parent = directory.absolute().parent
         parent.mkdir(parents=True, exist_ok=True)
     with _staging(parent) as staging:

@@ -2,8 +2,9 @@
 
 import csv
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from io import StringIO
+from itertools import repeat
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -15,7 +16,7 @@ from optrun.store.directory import replace_file
 from optrun.store.schema import printable, store_errors
 from optrun.store.store import Store
 
-METRICS = "metrics.csv"
+METRICS, SUMMARY = "metrics.csv", "summary.csv"
 FIRST_COLUMNS = ("step", "loss", "lr")
 ROWS = 1 << 16
 
@@ -34,11 +35,37 @@ def export(store: Store, run: int, format: str, stream: BinaryIO) -> None:
     FORMATS[format](store, run, stream)
 
 
+def export_all(store: Store, stream: BinaryIO) -> None:
+    """Write the curves of all runs as CSV, in their order: run, step, loss, lr, then the other metrics.
+
+    A metric that a run does not have is empty. Raises StoreError where a run is damaged.
+    """
+    names: dict[str, None] = {}
+    for run in range(store.size):
+        names |= dict.fromkeys(store.columns(run))
+    ordered = sorted(names, key=lambda name: (*FIRST_COLUMNS, name).index(name))
+    stream.write(_heading(["run", *ordered]))
+    for run in range(store.size):
+        curves = store.curves(run)
+        for start in range(0, len(curves.get("step", ())), ROWS):
+            stream.write(_lines(curves, ordered, start, (str(run),)))
+
+
 def write_csv(store: Store, run: int = 0) -> None:
     """Write or replace the run directory's metrics.csv, whole or not at all."""
     lines = _csv(store.curves(run))
     with store_errors(store.path):
         replace_file(store.path / METRICS, lambda stream: stream.writelines(lines))
+
+
+def write_summary(store: Store, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Write or replace the directory's summary.csv, one row per run, whole or not at all."""
+    text = StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(map(_inert, columns))
+    writer.writerows([_inert(cell) if isinstance(cell, str) else cell for cell in row] for row in rows)
+    with store_errors(store.path):
+        replace_file(store.path / SUMMARY, lambda stream: stream.writelines([text.getvalue().encode()]))
 
 
 def _write_csv(store: Store, run: int, stream: BinaryIO) -> None:
@@ -47,13 +74,25 @@ def _write_csv(store: Store, run: int, stream: BinaryIO) -> None:
 
 def _csv(curves: Mapping[str, Array]) -> Iterator[bytes]:
     names = sorted(curves, key=lambda name: (*FIRST_COLUMNS, name).index(name))
+    yield _heading(names)
+    for start in range(0, len(curves.get("step", ())), ROWS):
+        yield _lines(curves, names, start)
+
+
+def _heading(names: list[str]) -> bytes:
     header = StringIO()
     csv.writer(header, lineterminator="\n").writerow([_inert(name) for name in names])
-    yield header.getvalue().encode()
-    for start in range(0, len(curves.get("step", ())), ROWS):
-        # repr is the shortest text that reads back as the same float.
-        columns = [map(repr, curves[name][start : start + ROWS].tolist()) for name in names]
-        yield "".join(f"{','.join(row)}\n" for row in zip(*columns, strict=True)).encode()
+    return header.getvalue().encode()
+
+
+def _lines(curves: Mapping[str, Array], names: list[str], start: int, before: tuple[str, ...] = ()) -> bytes:
+    count = len(curves["step"][start : start + ROWS])
+    # repr is the shortest text that reads back as the same float.
+    columns: list[Iterable[str]] = [
+        map(repr, curves[name][start : start + ROWS].tolist()) if name in curves else repeat("", count)
+        for name in names
+    ]
+    return "".join(f"{','.join((*before, *row))}\n" for row in zip(*columns, strict=True)).encode()
 
 
 def _write_npz(store: Store, run: int, stream: BinaryIO) -> None:

@@ -38,6 +38,11 @@ def read_runs(db: sqlite3.Connection, where: str = "true", *values: int) -> list
     return [_record(run, seed, config, *states[run]) for run, seed, config in rows]
 
 
+def read_states(db: sqlite3.Connection) -> list[RunState]:
+    """Return the states of all runs, in their order; StoreError where one is damaged."""
+    return [_state(*row) for row in schema.select(db, "states")]
+
+
 def _row(run: int, state: RunState) -> tuple[Any, ...]:
     summary = {
         name: None if value is None or not isfinite(value) else float(value)
@@ -48,20 +53,17 @@ def _row(run: int, state: RunState) -> tuple[Any, ...]:
     return run, str(state.status), reason, state.steps, blobs.dumps(summary, f"summary of run {run}")
 
 
-def _record(
-    run: int, seed: int, config: str, status: str, reason: str, steps: int, summary: str
-) -> RunRecord:
+def _state(run: int, status: str, reason: str, steps: int, summary: str) -> RunState:
     values = blobs.loads(summary, f"summary of run {run}")
     if not all(value is None or type(value) in (int, float) for value in values.values()):
         raise StoreError(f"summary of run {run} holds something else than numbers")
     if status not in list(Status):
         raise StoreError(f"run {run} has the unknown status {status!r}")
-    return RunRecord(
-        run=run,
-        seed=seed,
-        config=blobs.loads(config, f"config of run {run}"),
-        status=Status(status),
-        reason=reason,
-        steps=steps,
-        summary=values,
-    )
+    return RunState(status=Status(status), reason=reason, steps=steps, summary=values)
+
+
+def _record(
+    run: int, seed: int, config: str, status: str, reason: str, steps: int, summary: str
+) -> RunRecord:
+    document = blobs.loads(config, f"config of run {run}")
+    return RunRecord(run=run, seed=seed, config=document, **vars(_state(run, status, reason, steps, summary)))

@@ -12,10 +12,10 @@ from typing import Any, Self
 from optrun.arrays import Array
 from optrun.errors import StoreError
 from optrun.store import attempts, blobs, schema
-from optrun.store.curves import CURVE, EVALUATION, append, join, merge
+from optrun.store.curves import CURVE, EVALUATION, append, column_names, join, merge
 from optrun.store.directory import create_directory, lock
 from optrun.store.records import Checkpoint, Event, RunRecord, RunState, Status
-from optrun.store.runs import insert_runs, read_runs, write_states
+from optrun.store.runs import insert_runs, read_runs, read_states, write_states
 
 NONE: Mapping[Any, Any] = MappingProxyType({})
 
@@ -138,6 +138,11 @@ class Store:
         with schema.store_errors(self.path):
             return read_runs(self._db)
 
+    def states(self) -> list[RunState]:
+        """Return every run's state."""
+        with schema.store_errors(self.path):
+            return read_states(self._db)
+
     def run(self, run: int) -> RunRecord:
         """Return one run's config, seed and state; StoreError where there is no such run."""
         with schema.store_errors(self.path):
@@ -147,6 +152,11 @@ class Store:
         """Return a run's curves, each ``[n]``: ``step`` (int64) and the metrics (float64), as recorded."""
         with schema.store_errors(self.path):
             return join(self._db, self._check(run), CURVE)
+
+    def columns(self, run: int) -> list[str]:
+        """Return the names of a run's curves."""
+        with schema.store_errors(self.path):
+            return column_names(self._db, self._check(run))
 
     def evaluations(self, run: int = 0) -> dict[str, Array]:
         """Return a run's evaluations in the form of `curves`, at steps of their own."""

@@ -46,6 +46,14 @@ class Memory:
         config, state = self._configs[run], self._states[run]
         return RunRecord(run=run, seed=config.seed, config=config.to_dict(), **vars(state))
 
+    def state(self, run: int) -> RunState:
+        """Return how far a run has come, or how it ended."""
+        return self._states[run]
+
+    def states(self) -> list[RunState]:
+        """Return the state of every run."""
+        return list(self._states)
+
     def curves(self, run: int = 0) -> dict[str, Array]:
         """Return a run's curves, each ``[n]``."""
         return self._joined("curve", run)

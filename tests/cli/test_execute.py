@@ -10,11 +10,13 @@ import pytest
 import optrun
 from optrun.config import Duration, from_mapping, load
 from optrun.config.smoke import SMOKE_STEPS, smoke
+from optrun.config.sweep import is_sweep
 from optrun.registry import schedulers
 from optrun.training.pack import Pack
 from tests.cli.test_cli import CONFIG, call
 
-CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
+SHIPPED = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
+CONFIGS = [path for path in SHIPPED if not is_sweep(path)]
 BASE = {"problem": "rosenbrock", "optimizer": "Adam", "steps": 20_000}
 SHAPED = BASE | {
     "name": "shaped",

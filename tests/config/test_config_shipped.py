@@ -11,8 +11,11 @@ import pytest
 import optrun
 from optrun import registry
 from optrun.config import ConfigErrors, from_mapping, load, parse, unmet
+from optrun.config.sweep import is_sweep
 
-CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
+SHIPPED = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
+SWEEPS = [path for path in SHIPPED if is_sweep(path)]
+CONFIGS = [path for path in SHIPPED if path not in SWEEPS]
 SECTIONS = {
     "problem": registry.problems,
     "optimizer": registry.optimizers,
@@ -37,6 +40,16 @@ def test_a_shipped_config_says_its_idea_and_runs_to_what_it_expects(path: Path) 
     assert run.status in ("completed", "target_reached")
     assert not unmet(config.expect, run.summary)
     assert run.summary["final_loss"] < run.curves["loss"][0] / 2
+
+
+@pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
+def test_a_shipped_sweep_says_its_idea_and_ranks_its_settings(path: Path) -> None:
+    assert path.read_text().startswith("# ")
+    sweep = optrun.sweep(path, save=False)
+    assert all(state.status in ("completed", "diverged") for state in sweep.states)
+    best, worst = sweep.table()[0], sweep.table()[-1]
+    assert best["diverged"] == 0
+    assert (best["median"] > worst["median"]) == (sweep.metric.goal == "maximize")
 
 
 @pytest.mark.parametrize(("section", "name"), CLASSES)

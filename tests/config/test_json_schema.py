@@ -224,3 +224,27 @@ def test_it_refuses_what_says_nothing_or_says_it_twice(data: dict[str, Any], val
 
 def test_bounds_may_be_left_to_another_file(validator: Any) -> None:
     assert validator.is_valid({"extends": "base.yaml", "expect": {"final_loss": {}}})
+
+
+@pytest.mark.parametrize(
+    ("sweep", "valid"),
+    [
+        ({"parameters": {"optimizer.lr": [0.1, 0.2]}, "repeats": 3}, True),
+        ({"parameters": {"optimizer.lr": {"logspace": [1e-4, 1, 5]}}, "repeats": [1, 2]}, True),
+        ({"zip": [{"steps": [1, 2], "seed": [3, 4]}], "metric": {"name": "test_loss"}}, True),
+        ({"method": "random", "trials": 3, "parameters": {"steps": {"int": [1, 9]}}}, True),
+        (None, True),
+        ({"parameters": {"optimizer.lr": []}}, False),
+        ({"parameters": {"optimizer.lr": 3}}, False),
+        ({"parameters": {"optimizer.lr": {"logspace": [1e-4, 1]}}}, False),
+        ({"parameters": {"optimizer.lr": {"lgspace": [1e-4, 1, 5]}}}, False),
+        ({"parameters": {"optimizer.lr": {"linspace": [0, 1, 2], "uniform": [0, 1]}}}, False),
+        ({"metod": "random"}, False),
+        ({"repeats": 0}, False),
+        ({"metric": {"goal": "up"}}, False),
+    ],
+)
+def test_a_sweep_block_is_checked(sweep: Any, valid: bool, validator: Any) -> None:
+    assert validator.is_valid({**SMALL, "sweep": sweep}) is valid
+    # What varies need not be there besides.
+    assert validator.is_valid({"sweep": sweep}) is (valid and sweep is not None)

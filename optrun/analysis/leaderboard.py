@@ -1,0 +1,119 @@
+"""The settings of a sweep in the order of a metric: its median and quartiles over the repeats."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from optrun.errors import StoreError
+from optrun.store import RunState, Status, Store
+from optrun.sweep.carry_out import PLAN
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How one setting did; the figures are those of its runs that came to a finite end, None without any."""
+
+    setting: Mapping[str, Any]
+    first: int
+    """The number of its first run."""
+    runs: int
+    diverged: int
+    failed: int
+    waiting: int
+    """Runs that have not ended."""
+    median: float | None
+    lower: float | None
+    """The first quartile."""
+    upper: float | None
+    """The third quartile."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class SweepPlan:
+    """What a store tells of a sweep."""
+
+    settings: Sequence[Mapping[str, Any]]
+    repeats: int
+    metric: str
+    maximize: bool
+
+    def setting(self, run: int) -> Mapping[str, Any]:
+        """Return the setting of a run."""
+        return self.settings[run // self.repeats]
+
+
+def plan_of(store: Store) -> SweepPlan | None:
+    """Return the plan of a sweep, None for a single run; StoreError where it is damaged."""
+    details = next((event.details for event in store.events() if event.kind == PLAN), None)
+    if details is None:
+        return None
+    try:
+        settings, repeats, metric = details["settings"], details["repeats"], details["metric"]
+        plan = SweepPlan(
+            list(map(dict, settings)), int(repeats), str(metric["name"]), metric["goal"] == "maximize"
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise StoreError(f"{store.path}: the plan of the sweep is damaged: {error!r}") from error
+    if len(plan.settings) * plan.repeats != store.size:
+        raise StoreError(f"{store.path}: the plan of the sweep is not one of {store.size} runs")
+    return plan
+
+
+def single(store: Store, run: int | None) -> int:
+    """Return the number of the run that is meant: of a sweep it has to be named; StoreError otherwise."""
+    if run is None and store.size > 1:
+        example = f"{store.path}:0"
+        raise StoreError(f"{store.path}: a sweep of {store.size:,} runs: name one of them, such as {example}")
+    return store.run(run or 0).run
+
+
+def best_runs(plan: SweepPlan, states: Sequence[RunState], most: int) -> list[int]:
+    """Return the first run of each of the best settings that has ended, in their order."""
+    standings = leaderboard(plan, states)
+    return [each.first for each in standings if states[each.first].status.final][:most]
+
+
+def leaderboard(plan: SweepPlan, states: Sequence[RunState]) -> list[Standing]:
+    """Return the settings, the best median first; one with a run that diverged or failed is behind all without."""
+    standings = [
+        _standing(setting, index * plan.repeats, states[index * plan.repeats :][: plan.repeats], plan.metric)
+        for index, setting in enumerate(plan.settings)
+    ]
+
+    def place(of: Standing) -> tuple[bool, bool, float]:
+        if of.median is None:
+            return True, True, 0.0
+        return False, of.diverged + of.failed > 0, -of.median if plan.maximize else of.median
+
+    return sorted(standings, key=place)
+
+
+def _standing(setting: Mapping[str, Any], first: int, states: Sequence[RunState], metric: str) -> Standing:
+    ended = [state for state in states if state.status.final]
+    failed = sum(state.status is Status.FAILED for state in ended)
+    values = [
+        value
+        for state in ended
+        if state.status not in (Status.DIVERGED, Status.FAILED)
+        and (value := state.summary.get(metric)) is not None
+        and math.isfinite(value)
+    ]
+    lower, median, upper = np.percentile(values, (25, 50, 75)).tolist() if values else (None, None, None)
+    return Standing(
+        setting,
+        first,
+        len(states),
+        len(ended) - failed - len(values),
+        failed,
+        len(states) - len(ended),
+        median,
+        lower,
+        upper,
+    )

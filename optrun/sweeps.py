@@ -1,0 +1,176 @@
+"""The Python API of sweeps."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, overload
+
+from optrun.analysis.leaderboard import Standing, SweepPlan, leaderboard
+from optrun.api import RUNS, Run
+from optrun.config.sweep import load_sweep, sweep_from_mapping
+from optrun.errors import ConfigError
+from optrun.store import RunState, Status, Store
+from optrun.store.formats import SUMMARY
+from optrun.sweep.carry_out import SweepProgress, carry_out, open_store, summarise, unfinished
+from optrun.sweep.expand import Plan, expand
+from optrun.sweep.packs import Group, grouped
+from optrun.training.interrupt import interruptible
+from optrun.training.memory import Memory
+
+
+class Sweep:
+    """A finished or interrupted sweep: its runs in the order of its plan, and how its settings did."""
+
+    def __init__(
+        self, plan: Plan, results: Store | Memory, states: Sequence[RunState], signal: int | None
+    ) -> None:
+        self.path = results.path if isinstance(results, Store) else None
+        """Its directory, where it is saved."""
+        self.signal = signal
+        """The signal that interrupted it."""
+        self.runs: Sequence[Run] = _Runs(len(plan.configs), results)
+        """Each like what `run` returns; those of a saved sweep are read when they are asked for."""
+        self.configs = plan.configs
+        """The config of each run."""
+        self.metric = plan.metric
+        """By what settings are ranked."""
+        self.states = states
+        """How each run ended."""
+        maximize = plan.metric.goal == "maximize"
+        self._plan = SweepPlan(plan.settings, plan.repeats, plan.metric.name, maximize)
+
+    def standings(self) -> list[Standing]:
+        """Return how the settings did, the best first.
+
+        A setting with a run that diverged or failed is behind all without.
+        """
+        return leaderboard(self._plan, self.states)
+
+    def table(self) -> list[dict[str, Any]]:
+        """Return `standings` as plain values: median and quartiles of the metric over a setting's seeds."""
+        return [standing.to_dict() for standing in self.standings()]
+
+    def __repr__(self) -> str:
+        place = f" {self.path}" if self.path else ""
+        ended = sum(state.status.final for state in self.states)
+        return f"<Sweep{place}: {ended} of {len(self.states)} runs>"
+
+
+class _Runs(Sequence[Run]):
+    """The runs of a sweep."""
+
+    def __init__(self, size: int, results: Store | Memory) -> None:
+        self._size = size
+        self._memory = results if isinstance(results, Memory) else None
+        self._path = results.path if isinstance(results, Store) else None
+
+    def __len__(self) -> int:
+        return self._size
+
+    @overload
+    def __getitem__(self, index: int) -> Run: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Run]: ...
+    def __getitem__(self, index: int | slice) -> Run | list[Run]:
+        chosen = range(self._size)[index]
+        if isinstance(chosen, int):
+            return next(self._read([chosen]))
+        return list(self._read(chosen))
+
+    def __iter__(self) -> Iterator[Run]:
+        return self._read(range(self._size))
+
+    def _read(self, runs: Iterable[int]) -> Iterator[Run]:
+        if self._memory is not None:
+            yield from (Run(self._memory, run=run) for run in runs)
+        elif self._path is not None:
+            with Store.open(self._path) as store:
+                yield from (Run(store, path=self._path, run=run) for run in runs)
+
+
+def sweep(
+    config: Mapping[str, Any] | str | Path,
+    *,
+    overrides: Sequence[str] = (),
+    save: bool = True,
+    directory: str | Path | None = None,
+    jobs: int = 1,
+    limit: int | None = None,
+    plugins: Sequence[str] = (),
+    observe: Callable[[SweepProgress], None] | None = None,
+) -> Sweep:
+    """Run all that a mapping or a YAML file with a `sweep` defines, and return the results.
+
+    They are stored below `runs/`, where the same sweep is found again, or in ``directory``, unless ``save`` is false;
+    runs that have ended are not run again. ``jobs`` is the number of processes, into which each of ``plugins`` is
+    loaded; with more than one, a script needs ``if __name__ == "__main__":``. ``limit`` is how many runs are executed
+    at most. The first Ctrl-C or SIGTERM keeps the packs of runs that are finished.
+
+    A run that raises has failed, and the others go on. Raises ConfigError, StoreError or MissingExtraError.
+    """
+    if not save and directory is not None:
+        raise ConfigError("a sweep that is not saved has no directory", field="directory")
+    if isinstance(overrides, str):
+        raise ConfigError(f"overrides are a list of strings: [{overrides!r}]", field="overrides")
+    if not isinstance(config, (Mapping, str, os.PathLike)):
+        raise ConfigError(f"a sweep takes a mapping or the path of a YAML file, not {type(config).__name__}")
+    swept = (
+        sweep_from_mapping(config, overrides)
+        if isinstance(config, Mapping)
+        else load_sweep(config, overrides)
+    )
+    plan = expand(swept)
+    return sweep_plan(
+        plan,
+        grouped(plan),
+        save=save,
+        directory=Path(directory) if directory is not None else None,
+        jobs=jobs,
+        limit=limit,
+        plugins=plugins,
+        observe=observe,
+    )
+
+
+def sweep_plan(
+    plan: Plan,
+    groups: Sequence[Group],
+    *,
+    save: bool = True,
+    directory: Path | None = None,
+    jobs: int = 1,
+    limit: int | None = None,
+    lanes: int | None = None,
+    plugins: Sequence[str] = (),
+    observe: Callable[[SweepProgress], None] | None = None,
+) -> Sweep:
+    """Carry out a plan whose groups are known; as `sweep`, and no pack has more than ``lanes`` lanes."""
+    with interruptible() as interruption, ExitStack() as stack:
+        results: Store | Memory = Memory(plan.configs)
+        if save:
+            results = stack.enter_context(open_store(plan, RUNS, directory))
+        states = results.states()
+        waiting = unfinished(states)
+        if wanted := waiting[:limit]:
+            again = [run for run in wanted if states[run].status is not Status.RUNNING]
+            results.commit(states=dict.fromkeys(again, RunState(status=Status.RUNNING)))
+            carry_out(
+                plan,
+                results,
+                groups,
+                wanted,
+                ended=len(plan.configs) - len(waiting),
+                jobs=jobs,
+                lanes=lanes,
+                interrupted=interruption,
+                plugins=plugins,
+                observe=observe,
+            )
+            states = results.states()
+            left = dict.fromkeys(unfinished(states), RunState(status=Status.INTERRUPTED))
+            results.commit(states=left)
+            states = [left.get(run, state) for run, state in enumerate(states)]
+        if isinstance(results, Store) and (wanted or not (results.path / SUMMARY).exists()):
+            summarise(plan, results, states)
+        return Sweep(plan, results, states, interruption.signal)

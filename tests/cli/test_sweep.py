@@ -1,0 +1,279 @@
+"""`optrun sweep`, and the commands that look at sweeps and at their runs."""
+
+import csv
+import io
+import json
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import optrun
+from optrun.registry import optimizers
+from optrun.store import Store
+from tests.cli.looking import CONFIG, call  # noqa: F401
+
+SWEEP = (
+    CONFIG
+    + """\
+sweep:
+  parameters:
+    optimizer.lr: [0.001, 0.1, 0.01]
+    optimizer.amsgrad: [false, true]
+  repeats: 2
+  metric: {name: test_accuracy, goal: maximize}
+"""
+)
+
+
+@pytest.fixture
+def file(tmp_path):
+    (tmp_path / "small.yaml").write_text(CONFIG)
+    (tmp_path / "s.yaml").write_text(SWEEP)
+    return "s.yaml"
+
+
+def test_a_sweep_ranks_its_settings_and_says_what_to_type_next(file, call):  # noqa: F811
+    done = call("sweep", file)
+    path = optrun.sweep(file).path
+    assert done.code == 0
+    lines = done.out.splitlines()
+    assert lines[0].split() == ["optimizer.lr", "optimizer.amsgrad", "test_accuracy", "quartiles", "run"]
+    assert len(lines) == 8
+    assert lines[-1] == str(path)
+    best = optrun.sweep(file).table()[0]["first"]
+    assert done.err.endswith(
+        f"next: optrun show {path}:{best}\n      optrun curves {path}\n      optrun export {path} -o curves.csv\n"
+    )
+    assert "12/12 runs  2/2 packs" in done.err
+    again = call("sweep", file)
+    assert (again.code, again.out) == (0, done.out)
+    assert "12/12" not in again.err
+    assert sorted(each.name for each in path.iterdir()) == ["config.yaml", "results.sqlite", "summary.csv"]
+    assert (path.parent / ".gitignore").exists()
+
+
+def test_the_summary_has_a_row_for_every_run(file, call):  # noqa: F811
+    sweep = optrun.sweep(file)
+    rows = list(csv.DictReader(io.StringIO((sweep.path / "summary.csv").read_text())))
+    assert [row["run"] for row in rows] == [str(run) for run in range(12)]
+    assert list(rows[0])[:6] == ["run", "optimizer.lr", "optimizer.amsgrad", "seed", "status", "steps"]
+    assert rows[5]["optimizer.amsgrad"] == "false"
+    for row, run in zip(rows, sweep.runs, strict=True):
+        assert float(row["final_loss"]) == run.summary["final_loss"]
+        assert (int(row["seed"]), float(row["optimizer.lr"])) == (
+            run.config["seed"],
+            run.config["optimizer"]["lr"],
+        )
+
+
+def test_axes_come_from_the_command_line_as_well(file, call):  # noqa: F811
+    done = call("sweep", "small.yaml", "optimizer.lr=1e-3,1e-2", "seed=1,2,3", "--json", "-j", "1")
+    found = json.loads(done.out)
+    assert (found["runs"], found["left"], found["statuses"]) == (6, 0, {"completed": 6})
+    assert found["metric"] == {"name": "final_loss", "goal": "minimize"}
+    assert [row["setting"] for row in found["table"]] == [{"optimizer.lr": 0.01}, {"optimizer.lr": 0.001}]
+    assert done.err == ""
+    assert (
+        call("sweep", "small.yaml", "optimizer.lr=1e-3,1e-2", "seed=1,2,3", "-q").out == f"{found['sweep']}\n"
+    )
+
+
+def test_a_dry_run_prints_the_settings_and_the_packs_and_writes_nothing(file, call, tmp_path):  # noqa: F811
+    done = call("sweep", file, "--dry-run", "-j", "1")
+    assert done.code == 0
+    assert done.out.splitlines()[0].split() == ["run", "optimizer.lr", "optimizer.amsgrad"]
+    assert "0 … 1  0.001         false\n" in done.out
+    assert (
+        "12 runs: 6 settings, each with 2 seeds\n2 packs (2 of 6 lanes), -j 1\nstored in runs/sweep-small-"
+        in done.out
+    )
+    found = json.loads(call("sweep", file, "--dry-run", "--json", "-j", "1", "--limit", "4").out)
+    assert found["packs"] == [[0, 1], [2, 3]]
+    assert (found["seeds"], len(found["settings"])) == ([0, 1], 6)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_limit_leaves_the_rest_and_says_so(file, call):  # noqa: F811
+    done = call("sweep", file, "--limit", "5", "-o", "here")
+    assert done.code == 0
+    assert done.err.endswith("7 runs left: the same command goes on\nnext: optrun sweep s.yaml -o here\n")
+    assert "1 of 2" in done.out
+    status = json.loads(call("ls", ".", "--json").out)[0]
+    assert (status["status"], status["runs"]) == ("interrupted", 12)
+    assert call("ls", ".").err == "next: optrun sweep here/config.yaml -o here\n"
+    assert call("sweep", "here/config.yaml", "-o", "here").code == 0
+    assert all(run.status == "completed" for run in optrun.sweep(file, directory="here").runs)
+
+
+def test_a_mistake_is_one_line_with_its_place_and_runs_nothing(file, call, tmp_path):  # noqa: F811
+    (tmp_path / "bad.yaml").write_text(SWEEP.replace("0.001", "-1"))
+    done = call("sweep", "bad.yaml")
+    assert (done.code, done.out) == (2, "")
+    assert done.err == "bad.yaml:9:20: optimizer.lr: must be ≥ 0 (got -1)\n"
+    assert not (tmp_path / "runs").exists()
+    assert call("sweep", "small.yaml").err.startswith(
+        "small.yaml:1:1: nothing varies: add parameters to a sweep block"
+    )
+    assert call("sweep", "nowhere.yaml").code == 2
+    assert call("run", file).err.startswith("s.yaml:7:1: sweep: these are many runs: `optrun sweep s.yaml`")
+    assert call("run", file, "sweep=null", "-q").code == 0
+
+
+def test_validate_checks_sweeps(file, call, tmp_path):  # noqa: F811
+    assert call("validate", file).out == "s.yaml: ok\n"
+    (tmp_path / "bad.yaml").write_text(SWEEP.replace("test_accuracy", "accuracy"))
+    done = call("validate", "bad.yaml")
+    assert done.code == 2
+    assert done.err.startswith(
+        "bad.yaml:12:18: sweep.metric.name: softmax_regression has no figure 'accuracy'"
+    )
+
+
+def test_an_expectation_that_runs_miss_is_named(file, call):  # noqa: F811
+    done = call("sweep", file, "expect.final_loss.max=1e-9")
+    assert done.code == 4
+    assert done.err.count("expect.final_loss: ") == 5
+    assert "… 12 missed expectations in all" in done.err
+
+
+def test_a_failed_run_is_named_and_the_rest_is_complete(file, call, tmp_path):  # noqa: F811
+    (tmp_path / "grumpy.py").write_text(
+        "import numpy as np\nfrom optrun.optim import SGD\n\n\nclass Grumpy(SGD):\n"
+        "    def step(self, closure=None):\n"
+        "        if 0.1 in np.ravel(self.param_groups[0]['lr']):\n            raise RuntimeError('not this rate')\n"
+        "        return super().step(closure)\n"
+    )
+    try:
+        done = call(
+            "sweep",
+            "small.yaml",
+            "optimizer.name=Grumpy",
+            "optimizer.lr=0.1,0.2,0.3",
+            "--plugin",
+            "grumpy.py",
+        )
+    finally:
+        optimizers._classes.pop("grumpy", None)
+        optimizers._names.pop("grumpy", None)
+    assert done.code == 1
+    assert "run 0 failed: RuntimeError: not this rate (after step 0)" in done.err
+    assert "1 failed of 1" in done.out
+    assert len(done.out.splitlines()) == 5
+
+
+def test_ls_show_and_curves_know_sweeps(file, call):  # noqa: F811
+    path = optrun.sweep(file).path
+    listed = call("ls")
+    assert listed.out.splitlines()[1].split()[:2] == [path.name, "completed"]
+    assert "12 runs over optimizer.lr, optimizer.amsgrad" in listed.out
+    shown = call("show", path)
+    assert shown.out.startswith(f"small: completed, 12 runs: 12 completed\n{path}\n")
+    table = json.loads(call("show", path, "--json").out)
+    assert table["table"] == optrun.sweep(file).table()
+    one = call("show", f"{path.name}:7")
+    assert one.out.startswith(f"small: completed after 30 steps\n{path}:7\n")
+    assert json.loads(call("show", f"{path}:7", "--json").out)["config"] == optrun.sweep(file).runs[7].config
+    drawn = call("curves", path)
+    assert "F " in drawn.out
+    assert call("curves", f"{path}:3").code == 0
+    assert call("curves", "latest:3").code == 0
+
+
+def test_ls_of_a_sweep_lists_its_runs(file, call):  # noqa: F811
+    path = optrun.sweep(file).path
+    lines = call("ls", path).out.splitlines()
+    assert lines[0].split() == [
+        "run",
+        "status",
+        "steps",
+        "test_accuracy",
+        "optimizer.lr",
+        "optimizer.amsgrad",
+        "seed",
+    ]
+    assert [line.split()[0] for line in lines[1:]] == [str(run) for run in range(12)]
+    assert call("ls", "latest", "--limit", "2").err == f"next: optrun ls {path} --limit 0\n"
+    assert len(call("ls", f"{path}:7").out.splitlines()) == 2
+    found = json.loads(call("ls", path.name, "--json", "--status", "completed", "--limit", "0").out)
+    assert [(each["run"], each["seed"]) for each in found[:2]] == [(f"{path}:0", 0), (f"{path}:1", 1)]
+    assert found[11]["summary"] == optrun.sweep(file).runs[11].summary
+    assert json.loads(call("ls", path, "--json", "--status", "failed").out) == []
+    assert call("ls", path, "--status", "wrong").code == 2
+    assert call("ls", f"{path}:12").code == 2
+
+
+@pytest.mark.parametrize("command", ["resume", "watch", "diff"])
+def test_what_is_for_one_run_says_that_a_sweep_is_many(command, file, call):  # noqa: F811
+    path = optrun.sweep(file).path
+    done = call(command, *[path] * (1 + (command == "diff")))
+    assert done.code == 2
+    assert f"{path}: a sweep of 12 runs" in done.err
+
+
+def test_runs_of_a_sweep_are_compared_and_loaded(file, call):  # noqa: F811
+    path = optrun.sweep(file).path
+    assert call("diff", f"{path}:0", f"{path}:0", "--exit-code").code == 0
+    assert "seed" in call("diff", f"{path}:0", f"{path}:1").out
+    assert optrun.load_run(path, 5).config["optimizer"]["lr"] == 0.1
+    with pytest.raises(optrun.errors.StoreError, match="name one of them, such as"):
+        optrun.load_run(path)
+    assert "there is no run 12: the runs are 0 … 11" in call("show", f"{path}:12").err
+
+
+def test_a_sweep_is_exported_as_one_table_in_the_order_of_its_plan(file, call):  # noqa: F811
+    sweep = optrun.sweep(file)
+    rows = list(csv.DictReader(io.StringIO(call("export", sweep.path).out)))
+    assert list(rows[0]) == ["run", "step", "loss", "lr"]
+    assert len(rows) == 12 * 30
+    loss = np.array([float(row["loss"]) for row in rows]).reshape(12, 30)
+    assert (loss == np.stack([run.curves["loss"] for run in sweep.runs])).all()
+    assert [int(row["run"]) for row in rows[::30]] == list(range(12))
+    alone = call("export", f"{sweep.path}:4").out
+    assert alone.splitlines()[0] == "step,loss,lr"
+    assert json.loads(call("export", f"{sweep.path}:4", "-f", "json").out)["run"] == 4
+    assert "name one of them" in call("export", sweep.path, "-f", "npz").err
+
+
+# Interrupts itself as Ctrl-C does, once the second of its packs is stored.
+INTERRUPTED = """
+import signal, sys
+from optrun.store import Store
+commit, packs = Store.commit, []
+
+def counted(self, **what):
+    commit(self, **what)
+    packs.append(bool(what.get("params")))
+    if packs[-1] and sum(packs) == 2:
+        signal.raise_signal(signal.SIGINT)
+
+Store.commit = counted
+from optrun.cli.app import main
+if __name__ == "__main__":
+    main()
+"""
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_ctrl_c_keeps_what_is_finished_and_the_same_command_goes_on(jobs, file, call, tmp_path):  # noqa: F811
+    (tmp_path / "interrupted.py").write_text(INTERRUPTED)
+    axes = [
+        "optimizer.lr=1e-3,1e-2",
+        "optimizer.amsgrad=true,false",
+        "dtype=float32,float64",
+        "steps=400,500",
+    ]
+    command = ["interrupted.py", "sweep", "small.yaml", *axes, "-o", "here", "-j", jobs]
+    done = subprocess.run([sys.executable, *command], capture_output=True, text=True)
+    assert done.returncode == 128 + signal.SIGINT, done.stderr
+    assert "Traceback" not in done.stderr
+    with Store.open(tmp_path / "here") as store:
+        ended = sum(state.status.final for state in store.states())
+    assert 4 <= ended < 16
+    assert f"{16 - ended} runs left: the same command goes on" in done.stderr
+    assert call("sweep", "small.yaml", *axes, "-o", "here", "-j", "1").code == 0
+    whole = optrun.sweep("small.yaml", overrides=axes)
+    with Store.open(tmp_path / "here") as store, Store.open(whole.path) as other:
+        assert store.results_digest() == other.results_digest()

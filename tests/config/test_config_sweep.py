@@ -1,0 +1,254 @@
+"""A sweep block says what it means, and every mistake in it has its place before anything runs."""
+
+import pytest
+
+from optrun.config import ConfigErrors, from_mapping, load, parse
+from optrun.config.reader import read
+from optrun.config.sweep import load_sweep, sweep_from_mapping, swept
+from optrun.config.writer import to_yaml
+from optrun.sweep.expand import expand
+
+BASE = {"problem": "rosenbrock", "optimizer": "Adam", "steps": 10}
+TEXT = """\
+problem: rosenbrock
+optimizer: {name: Adam}
+steps: 10
+sweep:
+"""
+
+# Each issue's place is marked with ▸ in the text, in the order of the issues.
+MISTAKES = {
+    "  parameters: {optimizer.lr: ▸[]}": ["parameters.optimizer.lr: is empty: a parameter needs values"],
+    "  parameters: {optimizer.lr: [1, 2, ▸1]}": ["parameters.optimizer.lr.2: 1 is listed twice"],
+    "  parameters: {optimizer.lr: ▸3}": [
+        "parameters.optimizer.lr: must be a list of values, or such as {logspace: [1e-4, 1, 5]} (got 3)"
+    ],
+    "  parameters: {optimizer.lr: {▸linspce: [0, 1, 3]}}": [
+        "parameters.optimizer.lr.linspce: unknown key. Did you mean 'linspace'?"
+    ],
+    "  parameters: {optimizer.lr: {linspace: ▸[0, 1]}}": [
+        "parameters.optimizer.lr.linspace: must be [first, last, count] (got 2 values)"
+    ],
+    "  parameters: {optimizer.lr: {linspace: [0, ▸one, 3]}}": [
+        "parameters.optimizer.lr.linspace.1: must be a number (got 'one')"
+    ],
+    "  parameters: {optimizer.lr: {linspace: [0, 1, ▸2.5]}}": [
+        "parameters.optimizer.lr.linspace.2: must be a number of values, 1 or more (got 2.5)"
+    ],
+    "  parameters: {optimizer.lr: {linspace: [0, 1, ▸1e9]}}": [
+        "parameters.optimizer.lr.linspace.2: more than 1,000,000 values"
+    ],
+    "  parameters: {optimizer.lr: {logspace: [▸0, 1, 3]}}": [
+        "parameters.optimizer.lr.logspace.0: must be > 0 (got 0.0): the ends are values, and 0 has no logarithm"
+    ],
+    "  parameters: {steps: {range: ▸[5, 5]}}": ["parameters.steps.range: has no values: stop is left out"],
+    "  parameters: {steps: {range: [1, 9, ▸0]}}": ["parameters.steps.range.2: a step of 0 leads nowhere"],
+    "  method: random\n  trials: 3\n  parameters: {optimizer.lr: {loguniform: [▸0, 1]}}": [
+        "parameters.optimizer.lr.loguniform.0: must be > 0 (got 0.0): the ends are values, and 0 has no logarithm"
+    ],
+    "  method: random\n  trials: 3\n  parameters: {optimizer.lr: {uniform: [1, ▸0.5]}}": [
+        "parameters.optimizer.lr.uniform.1: must be > 1.0, where it begins (got 0.5)"
+    ],
+    "  method: random\n  trials: 3\n  parameters: {steps: {int: [1, ▸2.5]}}": [
+        "parameters.steps.int.1: must be an integer (got 2.5)"
+    ],
+    "  method: random\n  trials: 3\n  parameters: {optimizer.lr: {normal: [1, ▸0]}}": [
+        "parameters.optimizer.lr.normal.1: must be > 0 (got 0.0)"
+    ],
+    "  parameters: {optimizer.lr: {loguniform: ▸[1, 2]}}": [
+        "parameters.optimizer.lr.loguniform: is drawn at random: add 'method: random' and 'trials', "
+        "or space its values: linspace, logspace, range"
+    ],
+    "  method: ▸random\n  parameters: {optimizer.lr: [1, 2]}": [
+        "method: how many settings are drawn? Give trials"
+    ],
+    "  trials: ▸3\n  parameters: {optimizer.lr: [1, 2]}": [
+        "trials: a grid has all its settings: add 'method: random', or leave trials out"
+    ],
+    "  zip: [{optimizer.lr: [1, 2], optimizer.eps: ▸[1]}]": [
+        "zip.0.optimizer.eps: has 1 values, and optimizer.lr, which it is paired with, 2"
+    ],
+    "  parameters: {optimizer.lr: [1]}\n  zip: [{optimizer.lr: ▸[1, 2]}]": [
+        "zip.0.optimizer.lr: is swept already: choose one"
+    ],
+    "  parameters: {▸optimizer.lrr: [1, 2]}": ["optimizer.lrr: unknown key. Did you mean 'lr'?"],
+    "  parameters: {▸optimiser: [Adam]}": ["optimiser: unknown key. Did you mean 'optimizer'?"],
+    "  parameters: {optimizer.lr: [1, ▸-1, ▸x]}": [
+        "optimizer.lr: must be ≥ 0 (got -1)",
+        "optimizer.lr: must be a number (got 'x')",
+    ],
+    "  parameters: {▸steps.more: [1]}": ["steps.more: steps is 10, which has no 'more'"],
+    "  parameters: {▸optimizer.param_groups.0.lr: [1]}": [
+        "optimizer.param_groups.0.lr: optimizer.param_groups is not set"
+    ],
+    "  parameters: {seed: ▸[1, 2]}": [
+        "parameters.seed: seeds are not compared but repeated: give repeats, such as 'repeats: 5'"
+    ],
+    "  parameters: {name: ▸[a, b]}": ["parameters.name: is one for all runs of a sweep"],
+    "  parameters: {optimizer.lr: [1, 2]}\n  exclude: [{optimizer.lr: 1}, ▸{optimizer.lr: 3}]": [
+        "exclude.1: leaves nothing out: no setting has these values"
+    ],
+    "  parameters: {optimizer.lr: [1, 2]}\n  exclude: [{optimizer.l: ▸1}]": [
+        "exclude.0.optimizer.l: is not swept. Did you mean 'optimizer.lr'?"
+    ],
+    "  parameters: {optimizer.lr: [1]}\n  exclude: ▸[{optimizer.lr: 1}]": [
+        "exclude: leaves nothing: there is no run"
+    ],
+    "  parameters: {optimizer.lr: [1]}\n  include: [{▸optimizer.bata1: 1}]": [
+        "optimizer.bata1: unknown key. Did you mean 'beta1'?"
+    ],
+    "  repeats: ▸0": ["repeats: must be ≥ 1 (got 0)"],
+    "  repeats: [1, ▸1]": ["repeats.1: 1 is listed twice"],
+    "  parameters: {optimizer.lr: [1]}\n  metric: {goal: ▸up}": [
+        "metric.goal: must be 'minimize' or 'maximize' (got 'up')"
+    ],
+}
+BLOCK = (
+    "parameters.",
+    "zip.",
+    "exclude.",
+    "repeats.",
+    "metric.",
+    "method:",
+    "trials:",
+    "repeats:",
+    "exclude:",
+)
+
+
+@pytest.mark.parametrize(("marked", "expected"), MISTAKES.items())
+def test_a_mistake_has_its_place_and_says_what_was_meant(marked, expected):
+    marked = TEXT + marked
+    places = [
+        f"{line}:{column - earlier}"
+        for line, text in enumerate(marked.split("\n"), 1)
+        for earlier, column in enumerate(i for i, char in enumerate(text, 1) if char == "▸")
+    ]
+    with pytest.raises(ConfigErrors) as caught:
+        expand(swept(read(marked.replace("▸", ""), "f.yaml")))
+    assert str(caught.value).splitlines() == [
+        f"f.yaml:{place}: {'sweep.' * text.startswith(BLOCK)}{text}"
+        for place, text in zip(places, expected, strict=True)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "more", "count"),
+    [
+        (
+            {"optimizer.lr": {"linspace": [0, 1, 40_000]}, "optimizer.eps": {"linspace": [0, 1, 25_000]}},
+            {},
+            10**9,
+        ),
+        ({"optimizer.lr": {"linspace": [0, 1, 1_000_000]}}, {"repeats": 1000}, 10**9),
+        ({"optimizer.lr": {"uniform": [0, 1]}}, {"method": "random", "trials": 10**9}, 10**9),
+    ],
+)
+def test_too_many_runs_are_refused_before_there_are_any(parameters, more, count):
+    with pytest.raises(ConfigErrors, match=f"{count:,} runs are more than 1,000,000"):
+        expand(sweep_from_mapping(BASE | {"sweep": {"parameters": parameters, **more}}))
+
+
+def test_an_unknown_key_of_the_block_is_answered():
+    with pytest.raises(
+        ConfigErrors, match=r"f.yaml:5:3: sweep.repeets: unknown key. Did you mean 'repeats'\?"
+    ):
+        swept(read(TEXT + "  repeets: 2", "f.yaml"))
+
+
+def test_a_run_of_a_file_with_a_sweep_says_that_it_is_one(tmp_path):
+    (tmp_path / "s.yaml").write_text(TEXT + "  repeats: 3\n")
+    with pytest.raises(
+        ConfigErrors, match=r"^s.yaml:4:1: sweep: these are many runs: `optrun sweep s.yaml` runs them"
+    ):
+        load("s.yaml")
+    assert "sweep" not in load("s.yaml", ["sweep=null"]).to_dict()
+    with pytest.raises(ConfigErrors, match="optrun sweep FILE"):
+        parse(TEXT + "  repeats: 3\n")
+
+
+def test_without_anything_that_varies_there_is_no_sweep():
+    for more in ({}, {"sweep": {}}, {"sweep": {"parameters": {}}}):
+        with pytest.raises(
+            ConfigErrors, match="nothing varies: add parameters to a sweep block, or values such as"
+        ):
+            sweep_from_mapping(BASE | more)
+
+
+@pytest.mark.parametrize(
+    "sweep", [3, "x", [1], {"parameters": 3}, {"parameters": [1]}, {"zip": 3}, {"zip": [3]}]
+)
+def test_a_block_of_another_form_is_refused_whatever_overrides_add(sweep):
+    for overrides in ([], ["optimizer.lr=1,2"]):
+        with pytest.raises(ConfigErrors, match="must be a (mapping|list)"):
+            sweep_from_mapping(BASE | {"sweep": sweep}, overrides)
+
+
+def settings(overrides, sweep=None):
+    plan = expand(sweep_from_mapping(BASE | ({"sweep": sweep} if sweep else {}), overrides))
+    return [tuple(setting.values()) for setting in plan.settings], plan
+
+
+@pytest.mark.parametrize(
+    ("override", "values"),
+    [
+        ("optimizer.lr=1e-3,1e-2", [0.001, 0.01]),
+        ("optimizer.lr={logspace: [1e-3, 1e-1, 3]}", [0.001, 0.01, 0.1]),
+        ("optimizer=Adam,SGD", ["Adam", "SGD"]),
+        ("optimizer.betas=[0.9,0.99],[0.9,0.999]", [[0.9, 0.99], [0.9, 0.999]]),
+        ("optimizer.amsgrad=true,false", [True, False]),
+        ("optimizer={name: SGD, lr: 1},Adam", [{"name": "SGD", "lr": 1}, "Adam"]),
+        ("scheduler=null,ConstantLR", [None, "ConstantLR"]),
+    ],
+)
+def test_an_override_with_several_values_sweeps_over_them(override, values):
+    found, plan = settings([override])
+    assert found == [(value,) for value in values]
+    assert len(plan.configs) == len(values)
+
+
+def test_overrides_add_axes_replace_them_and_fix_them():
+    sweep = {"parameters": {"optimizer.lr": [1.0, 2.0], "optimizer.eps": [0.1, 0.2]}}
+    assert settings([], sweep)[0] == [(1.0, 0.1), (1.0, 0.2), (2.0, 0.1), (2.0, 0.2)]
+    assert settings(["optimizer.lr=3,4"], sweep)[0] == [(3, 0.1), (3, 0.2), (4, 0.1), (4, 0.2)]
+    found, plan = settings(["optimizer.lr=3"], sweep)
+    assert found == [(3, 0.1), (3, 0.2)]
+    assert {config.optimizer.options["lr"] for config in plan.configs} == {3.0}
+    assert settings(["steps=5"], sweep)[1].configs[0].steps == 5
+
+
+def test_seeds_of_an_override_are_repeats():
+    found, plan = settings(["optimizer.lr=1,2", "seed=5,7"])
+    assert found == [(1,), (2,)]
+    assert [config.seed for config in plan.configs] == [5, 7, 5, 7]
+    assert [config.seed for config in settings(["seed=3", "sweep.repeats=2"])[1].configs] == [3, 4]
+
+
+def test_a_paired_parameter_cannot_be_fixed_alone():
+    with pytest.raises(ConfigErrors, match="is paired with optimizer.eps in sweep.zip: change it there"):
+        settings(["optimizer.lr=3"], {"zip": {"optimizer.lr": [1.0, 2.0], "optimizer.eps": [0.1, 0.2]}})
+
+
+def test_a_mistake_in_an_override_names_it():
+    with pytest.raises(ConfigErrors, match="^override 'optimizer.lr=1,-1': optimizer.lr: must be ≥ 0"):
+        settings(["optimizer.lr=1,-1"])
+
+
+def test_a_resolved_sweep_reads_back_as_the_same_sweep(tmp_path):
+    sweep = {"parameters": {"optimizer.lr": {"logspace": [1e-3, 1, 4]}}, "repeats": [3, 1]}
+    first = sweep_from_mapping(BASE | {"name": "n", "sweep": sweep}, ["optimizer.eps=0.1,0.2"])
+    (tmp_path / "config.yaml").write_text(to_yaml(first.to_dict()))
+    assert expand(load_sweep("config.yaml")).digest == expand(first).digest
+
+
+def test_every_run_is_the_config_that_one_can_run_alone():
+    sweep = {"parameters": {"optimizer.lr": [0.1, 0.2], "problem.dim": [2, 3]}, "repeats": 2}
+    plan = expand(sweep_from_mapping(BASE | {"name": "n", "sweep": sweep}))
+    alone = [
+        from_mapping(BASE | {"name": "n", "seed": seed}, [f"optimizer.lr={lr}", f"problem.dim={dim}"])
+        for lr in (0.1, 0.2)
+        for dim in (2, 3)
+        for seed in (0, 1)
+    ]
+    assert list(plan.configs) == alone
+    assert plan.documents == [config.to_dict() for config in alone]

@@ -1,0 +1,153 @@
+"""Which runs a sweep has: grids, pairs, additions, exceptions, and draws from the sweep's seed."""
+
+import math
+
+import numpy as np
+import pytest
+
+from optrun.config.sweep import sweep_from_mapping
+from optrun.sweep.expand import expand
+
+BASE = {"problem": "rosenbrock", "optimizer": "Adam", "steps": 10}
+
+
+def plan(**sweep):
+    return expand(sweep_from_mapping(BASE | {"sweep": sweep}))
+
+
+def values(**sweep):
+    return [tuple(setting.values()) for setting in plan(**sweep).settings]
+
+
+def test_a_grid_has_every_combination_the_last_parameter_the_fastest():
+    found = values(parameters={"optimizer.lr": [1, 2], "problem.dim": [2, 3], "dtype": ["float64"]})
+    assert found == [(1, 2, "float64"), (1, 3, "float64"), (2, 2, "float64"), (2, 3, "float64")]
+
+
+@pytest.mark.parametrize(
+    ("axis", "expected"),
+    [
+        ({"linspace": [0, 1, 5]}, [0.0, 0.25, 0.5, 0.75, 1.0]),
+        ({"logspace": [1e-4, 1, 5]}, [1e-4, 1e-3, 1e-2, 1e-1, 1.0]),
+        ({"logspace": [10, 0.1, 3]}, [10.0, 1.0, 0.1]),
+        ({"linspace": [0.1, 0.7, 7]}, [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7]),
+        ({"linspace": [0.3, 0.3, 1]}, [0.3]),
+    ],
+)
+def test_spaced_values_are_those_one_would_type(axis, expected):
+    assert values(parameters={"optimizer.lr": axis}) == [(value,) for value in expected]
+
+
+@pytest.mark.parametrize(("axis", "expected"), [([2, 5], [2, 3, 4]), ([9, 2, -3], [9, 6, 3])])
+def test_a_range_is_python_s(axis, expected):
+    assert values(parameters={"steps": {"range": axis}}) == [(value,) for value in expected]
+
+
+def test_paired_values_are_not_crossed():
+    zipped = {"optimizer.name": ["Adam", "SGD"], "optimizer.lr": [0.1, 0.2]}
+    assert values(zip=zipped) == [("Adam", 0.1), ("SGD", 0.2)]
+    assert values(zip=[zipped]) == values(zip=zipped)
+    assert len(values(parameters={"problem.dim": [2, 3]}, zip=zipped)) == 4
+
+
+def test_settings_are_added_and_left_out():
+    grid = {"optimizer.lr": [0.1, 0.2], "problem.dim": [2, 3, 4]}
+    found = values(
+        parameters=grid,
+        exclude=[{"optimizer.lr": 0.1, "problem.dim": [3, 4]}],
+        include=[{"optimizer": {"name": "SGD", "lr": 7}}, {"steps": 3}],
+    )
+    assert found == [(0.1, 2), (0.2, 2), (0.2, 3), (0.2, 4), ({"name": "SGD", "lr": 7},), (3,)]
+
+
+def test_a_section_is_set_before_what_is_within_it():
+    found = plan(parameters={"optimizer.lr": [0.5], "optimizer": ["SGD", {"name": "Adam", "eps": 0.1}]})
+    assert [config.optimizer.name for config in found.configs] == ["SGD", "Adam"]
+    assert {config.optimizer.options["lr"] for config in found.configs} == {0.5}
+
+
+def test_a_value_of_a_parameter_group_can_be_swept():
+    base = {
+        "problem": {"name": "softmax_regression", "data": "iris"},
+        "optimizer": {"name": "SGD", "lr": 0.1, "param_groups": [{"params": "*bias", "lr": 0.2}]},
+        "steps": 3,
+        "sweep": {"parameters": {"optimizer.param_groups.0.lr": [0.3, 0.4], "problem.batch_size": [8, 16]}},
+    }
+    found = expand(sweep_from_mapping(base))
+    rates = [config.optimizer.param_groups[0].options["lr"] for config in found.configs]
+    assert rates == [0.3, 0.3, 0.4, 0.4]
+    assert [config.problem.options["batch_size"] for config in found.configs] == [8, 16, 8, 16]
+
+
+def test_what_is_swept_need_not_be_in_the_base():
+    base = {
+        "steps": 3,
+        "sweep": {"parameters": {"problem": ["rosenbrock", "quadratic"], "optimizer": ["SGD"]}},
+    }
+    assert [config.problem.name for config in expand(sweep_from_mapping(base)).configs] == [
+        "rosenbrock",
+        "quadratic",
+    ]
+
+
+DRAWS = {
+    "optimizer.lr": {"loguniform": [1e-4, 1e-1]},
+    "steps": {"logint": [1, 1000]},
+    "problem.dim": {"int": [2, 4]},
+}
+
+
+def drawn(trials=4000, seed=0, **parameters):
+    found = plan(parameters=parameters or DRAWS, method="random", trials=trials, seed=seed).settings
+    return {path: np.array([setting[path] for setting in found]) for path in found[0]}
+
+
+def test_draws_have_their_distributions():
+    lr = drawn(**{"optimizer.lr": {"uniform": [0.2, 0.4]}})["optimizer.lr"]
+    assert 0.2 <= lr.min() < 0.205
+    assert 0.395 < lr.max() < 0.4
+    columns = drawn()
+    logs = np.log10(columns["optimizer.lr"])
+    assert -4 <= logs.min() < -3.98
+    assert -1.02 < logs.max() <= -1
+    assert abs(np.median(logs) + 2.5) < 0.1
+    assert set(columns["problem.dim"]) == {2, 3, 4}
+    assert np.bincount(columns["problem.dim"])[2:].min() > 1200
+    steps = columns["steps"]
+    assert steps.min() == 1
+    assert 950 < steps.max() <= 1000
+    assert abs(np.mean(steps == 1) - math.log(3) / math.log(1000.5 / 0.5)) < 0.02
+    normal = drawn(**{"optimizer.lr": {"normal": [5.0, 0.1]}})["optimizer.lr"]
+    assert abs(normal.mean() - 5) < 0.01
+    assert abs(normal.std() - 0.1) < 0.01
+    assert set(drawn(**{"optimizer.lr": {"choice": [0.1, 0.2]}})["optimizer.lr"]) == {0.1, 0.2}
+    assert set(drawn(**{"optimizer.lr": [0.1, 0.2]})["optimizer.lr"]) == {0.1, 0.2}
+
+
+def test_draws_depend_on_the_sweep_s_seed_alone():
+    first, again, other = drawn(20), drawn(20), drawn(20, seed=1)
+    for path in DRAWS:
+        assert list(first[path]) == list(again[path])
+        assert list(first[path]) != list(other[path])
+    # More trials, or another parameter beside it, change none of the draws.
+    more = drawn(30, **DRAWS, **{"optimizer.eps": {"uniform": [0, 1]}})
+    for path in ("optimizer.lr", "problem.dim"):
+        assert list(more[path][:20]) == list(first[path])
+
+
+def test_the_digest_is_that_of_all_runs_and_the_ranking():
+    base = {"optimizer.lr": [0.1, 0.2]}
+    digests = [
+        plan(parameters=base).digest,
+        plan(parameters=base, repeats=2).digest,
+        plan(parameters={"optimizer.lr": [0.2, 0.1]}).digest,
+        plan(parameters=base, metric={"goal": "maximize"}).digest,
+    ]
+    assert len(set(digests)) == 4
+    assert plan(parameters={"optimizer.lr": {"linspace": [0.1, 0.2, 2]}}).digest == digests[0]
+
+
+def test_parameters_are_drawn_apart():
+    axes = {f"optimizer.{name}": {"uniform": [0.0, 1.0]} for name in ("lr", "eps", "weight_decay")}
+    columns = np.array(list(drawn(2000, **axes).values()))
+    assert np.abs(np.corrcoef(columns) - np.eye(3)).max() < 0.1

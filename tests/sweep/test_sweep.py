@@ -1,0 +1,354 @@
+"""Sweeps give the same bits however they are executed, lose nothing, and do nothing twice."""
+
+import json
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import optrun
+from optrun import sweeps
+from optrun.config import from_mapping
+from optrun.config.sweep import sweep_from_mapping
+from optrun.errors import ConfigError, StoreError
+from optrun.registry import load_plugin, optimizers
+from optrun.store import Store
+from optrun.sweep import execute, packs
+from optrun.sweep.expand import expand
+from optrun.sweep.packs import divided, grouped, l2_bytes, pack_key
+from optrun.sweep.worker import execute as execute_pack
+
+STUDY = {
+    "name": "study",
+    "problem": {"name": "softmax_regression", "data": "iris", "batch_size": 32},
+    "optimizer": {"name": "Adam"},
+    "steps": 12,
+    "evaluate": {"every": 5},
+    "sweep": {
+        "parameters": {
+            "optimizer.name": ["Adam", "SGD", "LBFGS"],
+            "optimizer.lr": [0.01, 0.1, 1e6],
+            "scheduler": [None, {"name": "ExponentialLR", "gamma": 0.9}],
+        },
+        "repeats": 2,
+    },
+}
+# Fails where lr is 2, takes its process with it where lr is 3.
+PLUGIN = """
+import os
+import numpy as np
+from optrun.optim import SGD
+
+class Moody(SGD):
+    def step(self, closure=None):
+        lrs = np.ravel(self.param_groups[0]["lr"])
+        if 2.0 in lrs:
+            raise RuntimeError("no rate of 2")
+        if 3.0 in lrs:
+            os._exit(7)
+        return super().step(closure)
+"""
+
+
+def prepared(data):
+    plan = expand(sweep_from_mapping(data))
+    return plan, grouped(plan)
+
+
+def digest_of(sweep):
+    with Store.open(sweep.path) as store:
+        return store.results_digest()
+
+
+def moody(rates, tmp_path):
+    (tmp_path / "moody.py").write_text(PLUGIN)
+    load_plugin(str(tmp_path / "moody.py"))
+    base = {"problem": "quadratic", "optimizer": "Moody", "steps": 5}
+    return base | {"sweep": {"parameters": {"optimizer.lr": rates}}}
+
+
+@pytest.fixture
+def forget():
+    yield
+    optimizers._classes.pop("moody", None)
+    optimizers._names.pop("moody", None)
+
+
+def test_results_are_the_same_whatever_the_jobs_and_the_widths(tmp_path):
+    plan, groups = prepared(STUDY)
+    digests = {
+        name: digest_of(sweeps.sweep_plan(plan, groups, directory=tmp_path / name, **how))
+        for name, how in {
+            "one": {},
+            "two": {"jobs": 2},
+            "alone": {"lanes": 1},
+            "three": {"lanes": 3},
+            "two_by_five": {"jobs": 2, "lanes": 5},
+        }.items()
+    }
+    assert len(set(digests.values())) == 1
+
+
+def test_every_run_is_the_run_alone(tmp_path):
+    sweep = optrun.sweep(STUDY)
+    assert len(sweep.runs) == 36
+    for run, config in zip(sweep.runs, sweep.configs, strict=True):
+        alone = optrun.run(config, save=False)
+        assert (run.status, run.reason, run.steps) == (alone.status, alone.reason, alone.steps)
+        assert (run.config, run.summary) == (alone.config, alone.summary)
+        for mine, other in (
+            (run.curves, alone.curves),
+            (run.evaluations, alone.evaluations),
+            (run.params, alone.params),
+        ):
+            assert list(mine) == list(other)
+            assert all(np.ascontiguousarray(mine[name]).tobytes() == other[name].tobytes() for name in mine)
+
+
+def test_what_is_not_saved_is_the_same(tmp_path):
+    saved, kept = optrun.sweep(STUDY), optrun.sweep(STUDY, save=False)
+    assert kept.path is None
+    assert kept.table() == saved.table()
+    assert [run.summary for run in kept.runs] == [run.summary for run in saved.runs]
+    assert kept.runs[-1].config == saved.runs[-1].config
+    assert [run.steps for run in saved.runs[3:5]] == [run.steps for run in kept.runs[3:5]]
+
+
+def test_packs_differ_in_floats_and_seeds_alone():
+    plan, groups = prepared(STUDY)
+    assert [len(group.runs) for group in groups] == [6] * 6
+    assert {group.width for group in groups if plan.configs[group.runs[0]].optimizer.name == "LBFGS"} == {1}
+    for pack in divided(groups, range(36), jobs=2):
+        assert len({pack_key(plan.documents[run]) for run in pack}) == 1
+    widths = [len(pack) for pack in divided(groups, range(36), jobs=1, limit=4)]
+    assert set(widths) == {1, 3}
+    assert sorted(run for pack in divided(groups, range(36), jobs=1, limit=4) for run in pack) == list(
+        range(36)
+    )
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ({"seed": 1}, {"seed": 2}, True),
+        ({"optimizer": {"name": "Adam", "lr": 0.1}}, {"optimizer": {"name": "Adam", "eps": 0.1}}, True),
+        ({"optimizer": "Adam"}, {"optimizer": {"name": "Adam", "amsgrad": True}}, False),
+        ({"optimizer": "Adam"}, {"optimizer": "SGD"}, False),
+        ({"problem": {"name": "quadratic", "noise": 0.1}}, {"problem": "quadratic"}, False),
+        ({"stop": {"target": 1.0}}, {"stop": {"target": 2.0}}, False),
+        (
+            {"scheduler": {"name": "StepLR", "step_size": 2}},
+            {"scheduler": {"name": "StepLR", "step_size": 3}},
+            False,
+        ),
+        (
+            {"scheduler": {"name": "StepLR", "step_size": 2, "gamma": 0.5}},
+            {"scheduler": {"name": "StepLR", "step_size": 2}},
+            True,
+        ),
+    ],
+)
+def test_the_key_of_a_pack(one, other, same):
+    base = {"problem": "quadratic", "optimizer": "SGD", "steps": 3}
+    keys = [pack_key(from_mapping(base | each).to_dict()) for each in (one, other)]
+    assert (keys[0] == keys[1]) is same
+
+
+def test_the_width_follows_the_cache_and_the_rows(monkeypatch):
+    small = {"problem": "quadratic", "optimizer": "Adam", "steps": 5, "sweep": {"repeats": 3}}
+    large = small | {"problem": {"name": "mlp", "data": "digits", "hidden": [64, 64]}}
+    monkeypatch.setattr(packs, "l2_bytes", lambda: 1 << 20)
+    assert prepared(small)[1][0].width == packs.MAX_LANES
+    assert prepared(large)[1][0].width == 15  # 8,970 parameters and gradients of 4 bytes: 71,760
+    assert prepared(small | {"steps": 1_000_000})[1][0].width == (1 << 26) // 24_000_000
+    assert l2_bytes() > 0
+
+
+def test_the_same_sweep_again_executes_nothing_and_another_one_has_its_own_place():
+    seen = []
+    first = optrun.sweep(STUDY)
+    again = optrun.sweep(STUDY, observe=seen.append)
+    assert again.path == first.path
+    assert not seen
+    other = optrun.sweep(STUDY, overrides=["steps=11"])
+    assert other.path != first.path
+    with pytest.raises(StoreError, match="holds other runs than this sweep: name another directory"):
+        optrun.sweep(STUDY, overrides=["steps=11"], directory=first.path)
+
+
+def test_a_limit_leaves_the_rest_to_the_same_sweep():
+    whole = digest_of(optrun.sweep(STUDY, directory="whole"))
+    part = optrun.sweep(STUDY, limit=10)
+    assert [state.status for state in part.states] == [
+        *[part.states[0].status] * 10,
+        *["interrupted"] * 26,
+    ] or (sum(state.status.final for state in part.states) == 10)
+    progress = []
+    rest = optrun.sweep(STUDY, observe=progress.append)
+    assert (progress[0].runs, progress[-1].runs, progress[-1].executed) == (10, 36, 26)
+    assert digest_of(rest) == whole
+
+
+def test_an_interruption_keeps_the_packs_that_are_finished():
+    whole = digest_of(optrun.sweep(STUDY, directory="whole"))
+    plan, groups = prepared(STUDY)
+
+    def interrupt(progress):
+        if progress.packs == 4:
+            signal.raise_signal(signal.SIGINT)
+
+    part = sweeps.sweep_plan(plan, groups, lanes=3, observe=interrupt)
+    assert part.signal == signal.SIGINT
+    assert sum(state.status.final for state in part.states) == 12
+    assert {str(state.status) for state in part.states if not state.status.final} == {"interrupted"}
+    assert digest_of(optrun.sweep(STUDY)) == whole
+
+
+def test_an_interruption_ends_the_workers():
+    plan, groups = prepared(STUDY)
+
+    def interrupt(progress):
+        if progress.packs == 1:
+            signal.raise_signal(signal.SIGTERM)
+
+    part = sweeps.sweep_plan(plan, groups, jobs=2, lanes=1, observe=interrupt)
+    assert part.signal == signal.SIGTERM
+    assert 1 <= sum(state.status.final for state in part.states) < 36
+
+
+def test_a_killed_sweep_goes_on(monkeypatch):
+    whole = digest_of(optrun.sweep(STUDY, directory="whole"))
+    plan, groups = prepared(STUDY)
+
+    def killed(progress):
+        if progress.packs == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        sweeps.sweep_plan(plan, groups, lanes=3, observe=killed)
+    progress = []
+    assert digest_of(optrun.sweep(STUDY, observe=progress.append)) == whole
+    assert progress[0].runs == 9
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.usefixtures("forget")
+def test_a_run_that_raises_has_failed_and_the_others_are_complete(jobs, tmp_path):
+    data = moody([0.01, 2.0, 0.03, 0.04, 0.05], tmp_path)
+    sweep = optrun.sweep(data, jobs=jobs, plugins=[str(tmp_path / "moody.py")])
+    assert [str(state.status) for state in sweep.states] == ["completed", "failed", *["completed"] * 3]
+    assert "no rate of 2" in sweep.states[1].reason
+    with pytest.raises(optrun.errors.RunFailedError) as alone:
+        optrun.run(sweep.configs[1], save=False)
+    assert str(alone.value) == sweep.states[1].reason
+    best = optrun.run(sweep.configs[4], save=False)
+    assert sweep.runs[4].curves["loss"].tobytes() == best.curves["loss"].tobytes()
+    assert sweep.table()[-1]["failed"] == 1
+
+
+@pytest.mark.usefixtures("forget")
+def test_a_run_that_kills_its_process_has_failed_and_the_others_are_complete(tmp_path, monkeypatch):
+    monkeypatch.setattr(execute, "DEATHS", 1)
+    data = moody([0.01, 0.02, 3.0, 0.04], tmp_path)
+    sweep = optrun.sweep(data, jobs=2, plugins=[str(tmp_path / "moody.py")])
+    assert [str(state.status) for state in sweep.states] == ["completed", "completed", "failed", "completed"]
+    assert sweep.states[2].reason == "its process died, 1 times"
+
+
+def test_memory_that_runs_out_splits_the_pack(monkeypatch):
+    configs = [
+        from_mapping({"problem": "quadratic", "optimizer": "SGD", "steps": 3, "seed": i}) for i in range(5)
+    ]
+    built, real = [], execute_pack.__globals__["Pack"]
+
+    def pack(chosen):
+        built.append(len(chosen))
+        if len(chosen) > 2:
+            raise MemoryError
+        return real(chosen)
+
+    monkeypatch.setitem(execute_pack.__globals__, "Pack", pack)
+    results = execute_pack(configs, lambda: False)
+    assert [str(result.state.status) for result in results] == ["completed"] * 5
+    assert built == [5, 2, 3, 1, 2]
+
+
+def test_diverged_runs_are_counted_and_never_win():
+    data = {
+        "problem": "quadratic",
+        "optimizer": "SGD",
+        "steps": 200,
+        "sweep": {"parameters": {"optimizer.lr": [1e3, 1e-3, 1e-2]}, "repeats": 3},
+    }
+    table = optrun.sweep(data, save=False).table()
+    assert [row["setting"]["optimizer.lr"] for row in table] == [1e-2, 1e-3, 1e3]
+    assert [row["diverged"] for row in table] == [0, 0, 3]
+    assert table[-1]["median"] is None
+
+
+def test_the_table_has_the_median_and_the_quartiles():
+    data = STUDY | {"sweep": {"parameters": {"optimizer.lr": [0.01, 0.1]}, "repeats": 5}}
+    data["sweep"]["metric"] = {"name": "test_accuracy", "goal": "maximize"}
+    sweep = optrun.sweep(data, save=False)
+    rows = sweep.table()
+    assert rows[0]["median"] >= rows[1]["median"]
+    for row in rows:
+        figures = [sweep.runs[row["first"] + i].summary["test_accuracy"] for i in range(5)]
+        assert [row["lower"], row["median"], row["upper"]] == np.percentile(figures, [25, 50, 75]).tolist()
+
+
+def test_what_cannot_be_built_or_ranked_is_refused_before_anything_runs(tmp_path):
+    late = STUDY | {"average": {"name": "EMA", "start": 99}}
+    assert "average" in late
+    with pytest.raises(
+        ConfigError, match="sweep.metric.name: softmax_regression has no figure 'test_acuracy'.*Did you"
+    ):
+        optrun.sweep(STUDY | {"sweep": STUDY["sweep"] | {"metric": {"name": "test_acuracy"}}})
+    with pytest.raises(ConfigError, match="^<config>: optimizer.param_groups.0.params: "):
+        optrun.sweep(STUDY | {"optimizer": {"param_groups": [{"params": "nothing", "lr": 0.1}]}})
+    with pytest.raises(ConfigError, match="not saved has no directory"):
+        optrun.sweep(STUDY, save=False, directory="here")
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    "first", ["optrun", "optrun.api", "optrun.sweep", "optrun.sweep.expand", "optrun.sweeps"]
+)
+def test_the_function_is_found_beside_the_package_of_its_name(first):
+    code = (
+        f"import {first}, optrun\nfrom optrun import sweep\nfrom optrun.sweep import packs\n"
+        "assert sweep is optrun.sweep and sweep.__module__ == 'optrun.sweeps' and callable(packs.grouped)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_sweep_says_how_far_it_is():
+    assert repr(optrun.sweep(STUDY, limit=3)).endswith("3 of 36 runs>")
+
+
+def test_the_plan_of_a_sweep_is_stored_once():
+    path = optrun.sweep(STUDY, limit=3).path
+    optrun.sweep(STUDY)
+    with Store.open(path) as store:
+        plans = [event.details for event in store.events() if event.kind == "plan"]
+    assert len(plans) == 1
+    assert plans[0]["repeats"] == 2
+    assert json.dumps(plans[0]["settings"][0]) == json.dumps(
+        {"optimizer.name": "Adam", "optimizer.lr": 0.01, "scheduler": None}
+    )
+    assert (path / "config.yaml").read_text().startswith("problem:") or "sweep:" in (
+        path / "config.yaml"
+    ).read_text()
+
+
+@pytest.mark.parametrize("save", [True, False])
+def test_a_script_that_workers_cannot_import_is_told_so(save, tmp_path):
+    data = {"problem": "quadratic", "optimizer": "SGD", "steps": 2, "sweep": {"repeats": 4}}
+    (tmp_path / "script.py").write_text(f"import optrun\noptrun.sweep({data}, jobs=2, save={save})\n")
+    done = subprocess.run([sys.executable, "script.py"], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith(
+        "optrun.errors.RunFailedError: no worker process could start: "
+    )
