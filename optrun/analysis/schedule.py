@@ -1,4 +1,4 @@
-"""The rates that a config will use, before anything runs."""
+"""What the schedules of a config will do, before anything runs."""
 
 import numpy as np
 
@@ -30,3 +30,10 @@ def scheduled(config: RunConfig) -> dict[str, Array]:
                     row[:] = [np.ravel(value)[0] for value in values]
             table[f"{name}.{index}" if index else name] = row
     return table
+
+
+def idle(config: RunConfig) -> list[str]:
+    """Return the hyperparameters whose schedules make nothing of an initial value of 0."""
+    names = [name for name in config.schedules if not config.optimizer.options[name]]
+    table = scheduled(config) if names else {}
+    return [name for name in names if not table[name].any()]

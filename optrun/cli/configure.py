@@ -78,12 +78,14 @@ def _issues(file: Path, report: "Report") -> "list[Issue]":
 def _build(resolved: "Resolved") -> None:
     """Build what a config names, so that what only the problem or the optimizer can refuse is refused."""
     from optrun.cli.located import located
+    from optrun.cli.notes import note_idle
     from optrun.errors import MissingExtraError
     from optrun.training.pack import Pack
 
     try:
         with located(resolved):
             Pack([resolved.config])
+            note_idle(resolved.config)
     except MissingExtraError:
         pass  # the config is right, and this machine is not the one that it is for
 

@@ -53,6 +53,7 @@ def run(
     from optrun import api
     from optrun.cli.ci import reporting
     from optrun.cli.located import located
+    from optrun.cli.notes import note_idle
     from optrun.cli.outcome import note_outcome, print_outcome
     from optrun.cli.progress import progress
     from optrun.config import resolve
@@ -67,6 +68,8 @@ def run(
             resolved = resolve(config, given)
             with located(resolved):
                 chosen = _smoke(resolved.config, quiet=quiet or json) if smoke else resolved.config
+                if not (quiet or json):
+                    note_idle(chosen)
                 if dry_run:
                     _print_plan(chosen, output, save=save, json=json)
                     case.outcome, case.problem = "dry run", "skipped"

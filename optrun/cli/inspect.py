@@ -130,11 +130,15 @@ def diff(
 def export(
     run_directory: RunDirectory,
     format: Annotated[
-        str,
+        str | None,
         typer.Option(
-            "--format", "-f", metavar="csv|npz|json", help="The form.", autocompletion=completion.formats
+            "--format",
+            "-f",
+            metavar="csv|npz|json",
+            help="The form; by default what FILE ends in, or csv.",
+            autocompletion=completion.formats,
         ),
-    ] = "csv",
+    ] = None,
     output: Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="A file; - is stdout.")] = "-",
 ) -> None:
     """Write the curves of a run as CSV, NPZ or JSON, or those of all runs of a sweep as one CSV.
@@ -149,6 +153,8 @@ def export(
     from optrun.store.directory import OWN_FILES, write_output
     from optrun.store.schema import RESULTS
 
+    suffix = Path(output).suffix.removeprefix(".").lower()
+    format = format or (suffix if suffix in FORMATS else "csv")
     if format not in FORMATS:
         raise ConfigError(f"unknown format {format!r}: {', '.join(FORMATS)}.{did_you_mean(format, FORMATS)}")
     path, number = find_numbered(run_directory)

@@ -103,7 +103,8 @@ def _meant(path: Path, known: list[str], homes: Mapping[str, list[str]]) -> tupl
     key = str(path[-1])
     elsewhere = homes.get(fold(key), [])
     if len(elsewhere) == 1 and fold(key) not in map(fold, known):
-        return tuple(elsewhere[0].split(".")), f". Did you mean {elsewhere[0]!r}?"
+        where = "" if "." in elsewhere[0] or len(path) == 1 else " at the top level"
+        return tuple(elsewhere[0].split(".")), f". Did you mean {elsewhere[0]!r}{where}?"
     near = nearest(key, known)
     if near is None:
         return path, f". Known here: {', '.join(known)}"

@@ -54,7 +54,7 @@ MISTAKES = {
         "lr: unknown key. Did you mean 'optimizer.lr'?",
     ],
     "problem: bowl\noptimizer: {name: SGD, ▸steps: 3}\nsteps: 1": [
-        "optimizer.steps: unknown key. Did you mean 'steps'?",
+        "optimizer.steps: unknown key. Did you mean 'steps' at the top level?",
     ],
     "problem: bowl\noptimizer: SGD\nsteps: 1\n▸patience: 3": [
         "patience: unknown key. Did you mean 'stop.patience'?",

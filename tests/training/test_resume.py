@@ -251,6 +251,8 @@ def test_a_schedule_that_falls_below_zero_is_refused_before_the_run_if_it_comes_
     if not refused:
         assert optrun.run(config, save=False).status is Status.COMPLETED
         return
-    with pytest.raises(ConfigError, match=r"lr must be ≥ 0 and finite \(got -9.99.*e-10 at step 1001\)") as error:
+    with pytest.raises(
+        ConfigError, match=r"lr must be ≥ 0 and finite \(got -9.99.*e-10 at step 1001\)"
+    ) as error:
         optrun.run(config, save=False)
     assert error.value.field == "scheduler"
