@@ -248,7 +248,7 @@ def test_figures_of_an_average_stand_behind_those_of_the_parameters():
         View(from_mapping(CONFIG | {"average": "EMA"})), at(200, evaluation=(100, metrics)), 100, 24
     )
     assert any("evaluated at 100:  test_loss 0.5 average 0.25" in line for line in lines)
-    assert lines[0].endswith("StepLR  ·  EMA")
+    assert lines[0].endswith("StepLR  ·  ema")
     none_yet = {"loss": 1.0, "average_loss": float("nan")}
     lines, _ = printed(View(from_mapping(CONFIG)), at(200, evaluation=(0, none_yet)), 100, 24)
     assert not [line for line in lines if "average" in line]

@@ -195,7 +195,7 @@ MISTAKES: list[tuple[str, dict[str, str], list[str]]] = [
     (
         "extends: base.yaml\nproblem: {extends: base.yaml}\n",
         {},
-        ["variant.yaml:2:11: problem.extends: unknown key. Did you mean 'extends'?"],
+        ["variant.yaml:2:11: problem.extends: unknown key. Did you mean 'extends' at the top level?"],
     ),
 ]
 
