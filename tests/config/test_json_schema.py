@@ -173,6 +173,8 @@ def test_it_agrees_about_everything_else(validator: Any) -> None:
         {**SMALL, "optimizer": {"name": "Adam", "betas": [0.9, 0.99]}},
         {**SMALL, "steps": None, "epochs": 5},
         {**SMALL, "steps": 5e2},
+        {**SMALL, "average": "ema"},
+        {**SMALL, "average": {"name": "swa", "start": 3}},
         {**SMALL, "checkpoint": {"every": "1.5h"}, "evaluate": None, "stop": None, "expect": None},
         {**SMALL, "checkpoint": None, "scheduler": None, "name": None},
         {**SMALL, "optimizer": {"name": "SGD", "param_groups": [{"params": ["a", "b*"], "lr": 1}]}},

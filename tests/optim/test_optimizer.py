@@ -530,5 +530,9 @@ def test_a_signature_that_is_none_of_a_rule_is_refused_where_it_is_written():
         type("NoSlash", (Optimizer,), {"update": staticmethod(lambda p, g, t, *, lr=0.1: None)})
     with pytest.raises(TypeError, match="needs a hyperparameter lr"):
         type("NoRate", (Optimizer,), {"update": staticmethod(lambda p, g, t, /: None)})
+    with pytest.raises(TypeError, match="Untyped.update: lr needs a type, such as lr: float"):
+        type("Untyped", (Optimizer,), {"update": staticmethod(lambda p, g, t, /, *, lr=0.1: None)})
     with pytest.raises(ConfigError, match=r"Parameters\.of"):
         SGD([np.zeros(3)])
+    with pytest.raises(ConfigError, match=r"groups are a list of mappings \(got 0\.1\)"):
+        SGD(Parameters(SHAPES), 0.1)

@@ -206,3 +206,12 @@ def test_the_rates_of_a_config_are_those_of_its_run():
     run = optrun.run(chosen, save=False)
     for name, column in scheduled(chosen).items():
         assert column.tolist() == run.curves[name].tolist()
+
+
+def test_a_one_cycle_of_epochs_is_one_of_as_many_steps_held():
+    problem = {"name": "mlp", "data": "iris", "hidden": [4], "batch_size": 30}
+    cycle = {"name": "OneCycleLR", "max_lr": 0.1, "total_steps": 6}
+    common = {"problem": problem, "optimizer": "Adam", "epochs": 6}
+    epochs = optrun.run({**common, "scheduler": {**cycle, "interval": "epoch"}}, save=False).curves["lr"]
+    steps = optrun.run({**common, "scheduler": cycle, "epochs": None, "steps": 6}, save=False).curves["lr"]
+    assert epochs.tolist() == np.repeat(steps, len(epochs) // 6).tolist()
