@@ -1,5 +1,6 @@
 """The command `sweep`."""
 
+import gc
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -50,6 +51,8 @@ def sweep(
     from optrun.sweep.expand import expand
     from optrun.sweep.packs import grouped, jobs_for
 
+    # The configs of thousands of runs are no garbage, and would be searched for it again and again.
+    gc.set_threshold(100_000)
     plan = expand(load_sweep(config, overrides or []))
     groups = grouped(plan)
     jobs = jobs or jobs_for(groups)
