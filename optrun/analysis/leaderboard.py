@@ -74,12 +74,6 @@ def single(store: Store, run: int | None) -> int:
     return store.run(run or 0).run
 
 
-def best_runs(plan: SweepPlan, states: Sequence[RunState], most: int) -> list[int]:
-    """Return the first run of each of the best settings that has ended, in their order."""
-    standings = leaderboard(plan, states)
-    return [each.first for each in standings if states[each.first].status.final][:most]
-
-
 def leaderboard(plan: SweepPlan, states: Sequence[RunState]) -> list[Standing]:
     """Return the settings, the best median first; one with a run that diverged or failed is behind all without."""
     standings = [

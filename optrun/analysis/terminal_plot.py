@@ -10,20 +10,39 @@ from optrun.analysis.ticks import Axis, axis_of, helps, labels, log_shows_more
 from optrun.arrays import Array
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+POINT = "o"
 NOBODY = -1
+NOTHING = (np.zeros(0, np.int64), np.zeros(0))
 # Braille numbers its eight dots by column, but for the lowest row, which came later.
 DOTS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]], np.uint8)
 BLOCKS = "▁▂▃▄▅▆▇█"
 SMALLEST = (24, 5)
+FINE = 1 << 20
+"""Into how many parts an x axis that is not one of steps is divided."""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A character at a point; `y` may be infinite, which is the edge."""
+
+    x: float
+    y: float
+    character: str
 
 
 @dataclass(frozen=True)
 class Series:
-    """A curve: what it is called, and values `y` at the steps `x`, increasing integers; both `[n]`."""
+    """A curve: what it is called, and values `y` at the steps `x`, increasing integers; both `[n]`.
+
+    On an x axis that is given, `x` are any numbers, increasing where the values are joined.
+    """
 
     label: str
     x: Array
     y: Array
+    marks: Sequence[Mark] = ()
+    joined: bool = True
+    """Whether it is a curve, and not points."""
 
 
 @dataclass(frozen=True)
@@ -55,11 +74,21 @@ def draw(
 
 
 def drawing(
-    series: Sequence[Series], *, width: int, height: int, log: bool | None = None, title: str = ""
+    series: Sequence[Series],
+    *,
+    width: int,
+    height: int,
+    log: bool | None = None,
+    title: str = "",
+    x_axis: Axis | None = None,
 ) -> Drawing:
-    """Return what `draw` does, with the owner of every character."""
+    """Return what `draw` does, with the owner of every character; `x_axis` is one that need not be of steps."""
     width, height = max(width, SMALLEST[0]), max(height, SMALLEST[1])
-    chosen, y_axis, x_axis = _axes(series, log)
+    chosen, y_axis, steps = _axes(series, log)
+    x_axis, grid = x_axis or steps, steps
+    if x_axis is not steps:
+        chosen = [(np.rint(x_axis.place(x) * FINE).astype(np.int64), y) for x, y in chosen]
+        grid = Axis(0, FINE, whole=True)
     canvas = _Canvas()
     if title:
         heading = f"{title} (log)" if y_axis.log else title
@@ -73,9 +102,17 @@ def drawing(
     columns = width - margin - 1
     places = (rows - 1 - np.rint(y_axis.place(np.array(ticks)) * (rows - 1))).astype(int).tolist()
     at_row = dict(zip(places, names, strict=True))
-    characters, owners = _plot(chosen, x_axis, y_axis, rows, columns)
+    curves = [points if each.joined else NOTHING for each, points in zip(series, chosen, strict=True)]
+    characters, owners = _plot(curves, grid, y_axis, rows, columns)
     if not some:
         characters[rows // 2] = "no finite values".center(columns)
+    for index, each in enumerate(series):
+        character = _letter(index) if len(series) > 1 else POINT
+        points = (
+            [] if each.joined else [Mark(*point, character) for point in zip(each.x, each.y, strict=True)]
+        )
+        for mark in (*points, *each.marks):
+            _put(mark, index, x_axis, y_axis, characters, owners)
     for row in range(rows):
         edge = f"{at_row[row]:>{margin - 1}} ┤" if row in at_row else " " * margin + "│"
         canvas.add(edge + characters[row], [NOBODY] * len(edge) + owners[row])
@@ -151,6 +188,20 @@ def _plot(
     if len(traces) > 1:
         _mark(traces, characters, owners)
     return ["".join(map(chr, row)) for row in characters.tolist()], owners.tolist()
+
+
+def _put(
+    mark: Mark, index: int, x_axis: Axis, y_axis: Axis, characters: list[str], owners: list[list[int]]
+) -> None:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        height = float(y_axis.place(np.array(mark.y)))
+    if np.isnan(height):
+        return
+    row = round((1 - min(max(height, 0.0), 1.0)) * (len(owners) - 1))
+    column = round(float(x_axis.place(np.array(mark.x))) * (len(owners[0]) - 1))
+    line = characters[row]
+    characters[row] = line[:column] + mark.character + line[column + 1 :]
+    owners[row][column] = index
 
 
 def _trace(x: Array, y: Array, x_axis: Axis, y_axis: Axis, columns: int, rows: int) -> tuple[Array, Array]:

@@ -277,3 +277,41 @@ def test_ctrl_c_keeps_what_is_finished_and_the_same_command_goes_on(jobs, file, 
     whole = optrun.sweep("small.yaml", overrides=axes)
     with Store.open(tmp_path / "here") as store, Store.open(whole.path) as other:
         assert store.results_digest() == other.results_digest()
+
+
+def test_a_sensitivity_is_drawn_in_the_terminal_and_plotted_by_default(file, call):  # noqa: F811
+    pytest.importorskip("matplotlib")
+    path = optrun.sweep(file).path
+    done = call("curves", path, "--kind", "sensitivity")
+    assert done.out.startswith("small: test_accuracy over optimizer.lr\n")
+    assert "A amsgrad=" in done.out
+    assert "median and quartiles of 2 seeds\n★ " in done.out
+    assert done.err == f"next: optrun plot {path} -o sensitivity.png\n"
+    assert call("curves", path, "--over", "lr", "-m", "final_loss").out.startswith("small: final_loss over")
+    assert "the best 6 settings, each the median over its seeds" in call("curves", path).out
+    for arguments, text in (
+        ((), "★"),
+        (("--kind", "curves"), "learning rate"),
+        (("-m", "loss"), "learning rate"),
+        (("--over", "optimizer.lr", "-m", "train_loss"), "train_loss"),
+    ):
+        assert call("plot", path, "-o", "x.svg", *arguments).out == "x.svg\n"
+        with open("x.svg", encoding="utf-8") as picture:
+            assert text in picture.read()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--over", "optimizer.lt"), "Did you mean 'optimizer.lr'"),
+        (("--over", "lr", "-m", "accuracy"), "Did you mean 'test_accuracy'"),
+        (("--over", "lr", "--kind", "curves"), "--over: curves are drawn over steps"),
+        (("nowhere", "--over", "lr"), "a sensitivity is that of one sweep, and these are 2"),
+    ],
+)
+def test_a_sensitivity_that_there_is_not_is_refused(arguments, said, file, call):  # noqa: F811
+    path = optrun.sweep(file).path
+    done = call("plot", path, *arguments, "-o", "x.png")
+    assert (done.code, done.out) == (2, "")
+    assert said in done.err
+    assert "that of a sweep" in call("curves", f"{path}:3", "--over", "lr").err
