@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, BinaryIO
+from typing import Annotated
 
 import typer
 
@@ -151,52 +151,22 @@ def export(
         typer.Option(
             "--format",
             "-f",
-            metavar="csv|npz|json",
+            metavar="csv|npz|json|parquet",
             help="The form; by default what FILE ends in, or csv.",
             autocompletion=completion.formats,
         ),
     ] = None,
     output: Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="A file; - is stdout.")] = "-",
 ) -> None:
-    """Write the curves of a run as CSV, NPZ or JSON, or those of all runs of a sweep as one CSV.
+    """Write the curves of a run as CSV, NPZ, JSON or Parquet, or those of all runs of a sweep as one table.
+
+    Parquet needs the extra `parquet`; that of a sweep has the swept parameters as columns too.
 
     Example: optrun export latest --format csv -o curves.csv
     """
-    from optrun.analysis.find import find_numbered
-    from optrun.analysis.leaderboard import single
-    from optrun.errors import ConfigError, did_you_mean
-    from optrun.store import FORMATS, Store, export_all
-    from optrun.store import export as write
-    from optrun.store.directory import OWN_FILES, write_output
-    from optrun.store.schema import RESULTS
+    from optrun.cli.exporting import export_run
 
-    suffix = Path(output).suffix.removeprefix(".").lower()
-    format = format or (suffix if suffix in FORMATS else "csv")
-    if format not in FORMATS:
-        raise ConfigError(f"unknown format {format!r}: {', '.join(FORMATS)}.{did_you_mean(format, FORMATS)}")
-    path, number = find_numbered(run_directory)
-    with Store.open(path) as store:
-        if number is None and store.size > 1 and format == "csv":
-
-            def written(stream: BinaryIO) -> None:
-                export_all(store, stream)
-        else:
-            run = single(store, number)
-
-            def written(stream: BinaryIO) -> None:
-                write(store, run, format, stream)
-
-        if output != "-":
-            if Path(output).name in OWN_FILES and (Path(output).absolute().parent / RESULTS).exists():
-                raise ConfigError(f"{output} is a run's own file: name another")
-            try:
-                write_output(Path(output), written)
-            except OSError as error:
-                raise ConfigError(f"{output}: {(error.strerror or str(error)).lower()}") from error
-        elif format == "npz" and sys.stdout.isatty():
-            raise ConfigError("npz is binary: name a file with -o")
-        else:
-            written(sys.stdout.buffer)
+    export_run(run_directory, format, output)
 
 
 def watch(run: RunDirectory) -> None:

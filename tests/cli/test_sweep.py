@@ -237,6 +237,22 @@ def test_a_sweep_is_exported_as_one_table_in_the_order_of_its_plan(file, call): 
     assert "name one of them" in call("export", sweep.path, "-f", "npz").err
 
 
+def test_a_sweep_is_exported_as_parquet_with_what_was_swept(file, call):  # noqa: F811
+    pq = pytest.importorskip("pyarrow.parquet")
+    sweep = optrun.sweep(file)
+    assert call("export", sweep.path, "-o", "all.parquet").code == 0
+    found = pq.read_table("all.parquet").to_pylist()
+    rows = list(csv.DictReader(io.StringIO(call("export", sweep.path).out)))
+    assert [[row[name] for name in rows[0]] for row in found] == [
+        [int(row["run"]), int(row["step"]), float(row["loss"]), float(row["lr"])] for row in rows
+    ]
+    for row in found[::10]:
+        config = sweep.runs[row["run"]].config["optimizer"]
+        assert (row["optimizer.lr"], row["optimizer.amsgrad"]) == (config["lr"], config["amsgrad"])
+    assert call("export", f"{sweep.path}:3", "-f", "parquet", "-o", "one").code == 0
+    assert pq.read_table("one").column_names == ["run", "step", "loss", "lr"]
+
+
 # Interrupts itself as Ctrl-C does, once the second of its packs is stored.
 INTERRUPTED = """
 import signal, sys
