@@ -139,4 +139,4 @@ def _print_plan(config: "RunConfig", output: Path | None, *, save: bool, json: b
     from optrun.training.estimate import estimate
 
     where = destination(config, output, save=save)
-    print_plan(config, estimate(config), where, json=json)
+    print_plan(config, estimate([config]), where, json=json)

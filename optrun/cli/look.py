@@ -91,6 +91,15 @@ def span(seconds: float) -> str:
     return f"{max(0, seconds) / size:.0f} {unit}"
 
 
+def size(count: float) -> str:
+    """Return a number of bytes in a unit that fits."""
+    for unit in ("B", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:,.3g} GB"
+
+
 def counted(count: int, what: str) -> str:
     """Return how many of something there are."""
     return f"{count:,} {what}{'s' * (count != 1)}"

@@ -4,6 +4,7 @@ import json as json_module
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,14 @@ from optrun.analysis.summaries import state_of
 from optrun.api import RUNS
 from optrun.cli.figures import number
 from optrun.cli.listing import check_statuses
-from optrun.cli.look import counted, emit, quoted, status_text, suggest, table
+from optrun.cli.look import counted, emit, quoted, size, status_text, suggest, table
+from optrun.cli.preview import about
 from optrun.config import Unmet
 from optrun.config.writer import inline
 from optrun.errors import printable
 from optrun.store import Store
 from optrun.sweep.carry_out import directory_of
+from optrun.sweep.estimate import estimate_sweep
 from optrun.sweep.expand import Plan
 from optrun.sweep.packs import Group, divided
 from optrun.sweeps import Sweep
@@ -42,6 +45,7 @@ def print_sweep_plan(
     runs = range(len(plan.configs))[:limit]
     packs = divided(groups, runs, jobs)
     where = directory or directory_of(plan, RUNS)
+    needed = estimate_sweep(plan, groups, packs, jobs)
     if json:
         document = {
             "sweep": str(where),
@@ -50,6 +54,7 @@ def print_sweep_plan(
             "seeds": [config.seed for config in plan.configs[: plan.repeats]],
             "packs": packs,
             "jobs": jobs,
+            "estimate": asdict(needed),
         }
         print(json_module.dumps(document, ensure_ascii=False, allow_nan=False))
         return
@@ -69,6 +74,8 @@ def print_sweep_plan(
     if limit is not None and limit < len(plan.configs):
         emit(f"{counted(len(runs), 'run')} of them would be executed: --limit {limit}")
     emit(f"{counted(len(packs), 'pack')} ({lanes}), -j {jobs}")
+    tried = f"estimated from {counted(needed.tried, 'pack')}, tried for a moment"
+    emit(f"about {about(needed.seconds)} and {size(needed.bytes)} ({tried})")
     emit(f"stored in {printable(str(where))}")
     print("nothing was written", file=sys.stderr)
 

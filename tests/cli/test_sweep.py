@@ -86,12 +86,11 @@ def test_a_dry_run_prints_the_settings_and_the_packs_and_writes_nothing(file, ca
     assert done.code == 0
     assert done.out.splitlines()[0].split() == ["run", "optimizer.lr", "optimizer.amsgrad"]
     assert "0 … 1  0.001         false\n" in done.out
-    assert (
-        "12 runs: 6 settings, each with 2 seeds\n2 packs (2 of 6 lanes), -j 1\nstored in runs/sweep-small-"
-        in done.out
-    )
+    assert "12 runs: 6 settings, each with 2 seeds\n2 packs (2 of 6 lanes), -j 1\nabout " in done.out
+    assert "(estimated from 2 packs, tried for a moment)\nstored in runs/sweep-small-" in done.out
     found = json.loads(call("sweep", file, "--dry-run", "--json", "-j", "1", "--limit", "4").out)
     assert found["packs"] == [[0, 1], [2, 3]]
+    assert found["estimate"].keys() == {"seconds", "bytes", "tried"}
     assert (found["seeds"], len(found["settings"])) == ([0, 1], 6)
     assert not (tmp_path / "runs").exists()
 
