@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -64,6 +65,12 @@ def plan_of(store: Store) -> SweepPlan | None:
     if len(plan.settings) * plan.repeats != store.size:
         raise StoreError(f"{store.path}: the plan of the sweep is not one of {store.size} runs")
     return plan
+
+
+def is_sweep(path: Path) -> bool:
+    """Whether a directory holds a sweep, and not a single run; StoreError where it holds neither."""
+    with Store.open(path) as store:
+        return plan_of(store) is not None
 
 
 def single(store: Store, run: int | None) -> int:

@@ -107,7 +107,9 @@ def sensitivity(
     path = _chosen(plan, parameter)
     plan = _ranked_by(plan, states, metric)
     standings = [each for each in leaderboard(plan, states) if path in each.setting]
-    groups = _grouped(standings, path)
+    if not (ended := [each for each in standings if each.waiting < each.runs]):
+        raise ConfigError("nothing to draw yet: no run has ended")
+    groups = _grouped(ended, path)
     labels = distinctions([others for others, _ in groups])
     lines = []
     for label, (others, members) in zip(labels, groups, strict=True):

@@ -16,12 +16,16 @@ from optrun.analysis.schedule import scheduled
 from optrun.analysis.setting_curves import best_settings, setting_curves
 from optrun.analysis.terminal_plot import Series, drawing
 from optrun.analysis.ticks import log_suits
+from optrun.arrays import Array
+from optrun.cli.configure import runs_many
 from optrun.cli.located import located
 from optrun.cli.look import WIDTH, console, drawn, emit, quoted, suggest
 from optrun.config import resolve
+from optrun.config.sweep import load_sweep
 from optrun.errors import ConfigError, did_you_mean
 from optrun.store import Store
 from optrun.store.schema import printable
+from optrun.sweep.expand import expand
 
 HEIGHT, LR_HEIGHT = 16, 8
 MOST_CURVES = 6
@@ -66,21 +70,47 @@ def what_is_drawn(chosen: Sequence[Curves]) -> str:
 def print_schedule(
     config: Path, overrides: Sequence[str], log: bool | None, width: int | None, height: int | None
 ) -> None:
-    """Draw the rate, and what else is scheduled, of every parameter group of a config at every step."""
-    resolved = resolve(config, overrides)
-    with located(resolved):
-        table = scheduled(resolved.config)
-    step = table.pop("step")
+    """Draw the rate, and what else is scheduled, of every parameter group of a config at every step.
+
+    Of a sweep these are the schedules of its first settings.
+    """
+    many = runs_many(config, overrides)
+    tables, more = _of_settings(config, overrides) if many else ({"": _schedules(config, overrides)}, 0)
     groups: defaultdict[str, list[Series]] = defaultdict(list)
-    for name, values in table.items():
-        series = groups[name.partition(".")[0]]
-        if not series or series[-1].y.tobytes() != values.tobytes():
-            series.append(Series(name, step, values))
-        else:
-            series[-1] = replace(series[-1], label=f"{series[-1].label}, {name}")
+    joint = " and " if many else ", "
+    for label, table in tables.items():
+        for name, values in table.items():
+            if name == "step":
+                continue
+            series = groups[name.partition(".")[0]]
+            called = name if not label else label if "." not in name else f"{label}, {name}"
+            same = next((i for i, each in enumerate(series) if each.y.tobytes() == values.tobytes()), None)
+            if same is None:
+                series.append(Series(called, table["step"], values))
+            else:
+                series[same] = replace(series[same], label=f"{series[same].label}{joint}{called}")
     for index, (name, series) in enumerate(groups.items()):
         _print(series, name, log, width, height or (LR_HEIGHT if index else HEIGHT))
-    suggest(f"run {' '.join([quoted(config), *map(quoted, overrides)])}")
+    if more:
+        emit(f"the first {MOST_CURVES} settings; {more:,} more are not drawn")
+    suggest(f"{'sweep' if many else 'run'} {' '.join([quoted(config), *map(quoted, overrides)])}")
+
+
+def _schedules(config: Path, overrides: Sequence[str]) -> dict[str, Array]:
+    resolved = resolve(config, overrides)
+    with located(resolved):
+        return scheduled(resolved.config)
+
+
+def _of_settings(config: Path, overrides: Sequence[str]) -> tuple[dict[str, dict[str, Array]], int]:
+    """Return the schedules of the first settings of a sweep by their labels, and how many settings are left."""
+    plan = expand(load_sweep(config, overrides))
+    labels = map(printable, distinctions(plan.settings))
+    tables = {}
+    for index, label in zip(range(MOST_CURVES), labels, strict=False):
+        with located(plan.swept.resolved(plan.nodes[index])):
+            tables[label] = scheduled(plan.configs[index * plan.repeats])
+    return tables, max(0, len(plan.settings) - MOST_CURVES)
 
 
 def loaded(runs: Sequence[str], metric: str) -> list[Curves]:

@@ -170,19 +170,22 @@ def export(
 
 
 def watch(run: RunDirectory) -> None:
-    """Follow a run from another terminal until it ends, as of its last checkpoint.
+    """Follow a run from another terminal until it ends, as of its last checkpoint, or a sweep.
 
-    Ctrl-C leaves; the run goes on. It ends with 1 where the run failed, diverged or was killed.
+    Ctrl-C leaves; the run goes on. It ends with 1 where the run failed, diverged or was killed, or a run of a sweep
+    failed.
 
     Example: optrun watch latest
     """
     from optrun.analysis.find import find_run
+    from optrun.analysis.leaderboard import is_sweep
     from optrun.cli.look import quoted
+    from optrun.cli.sweep_watching import watch_sweep
     from optrun.cli.watching import watch_run
 
     path = find_run(run)
     try:
-        code = watch_run(path)
+        code = watch_sweep(path) if is_sweep(path) else watch_run(path)
     except KeyboardInterrupt:
         print(f"left; to follow it again: optrun watch {quoted(path)}", file=sys.stderr)
         code = 130

@@ -10,7 +10,6 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from optrun.analysis.find import CONFIG
 from optrun.analysis.terminal_plot import Drawing
 from optrun.errors import printable
 
@@ -108,11 +107,6 @@ def counted(count: int, what: str) -> str:
 def quoted(path: Path | str) -> str:
     """Return a path as a shell reads it."""
     return shlex.quote(str(path))
-
-
-def going_on(path: Path, runs: int) -> str:
-    """Return the command that goes on with what is in a directory: one run, or a sweep of several."""
-    return f"sweep {quoted(path / CONFIG)} -o {quoted(path)}" if runs > 1 else f"resume {quoted(path)}"
 
 
 def suggest(*commands: str) -> None:

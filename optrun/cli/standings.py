@@ -18,7 +18,7 @@ from optrun.cli.figures import number
 from optrun.cli.listing import check_statuses
 from optrun.cli.look import counted, emit, quoted, size, status_text, suggest, table
 from optrun.cli.preview import about
-from optrun.config import Unmet
+from optrun.config import Issue
 from optrun.config.writer import inline
 from optrun.errors import printable
 from optrun.store import Store
@@ -82,7 +82,7 @@ def print_sweep_plan(
 
 def print_table(
     sweep: Sweep,
-    misses: Sequence[tuple[int, Unmet]],
+    misses: Sequence[Issue],
     again: Sequence[str],
     *,
     json: bool,
@@ -101,7 +101,7 @@ def print_table(
             "metric": sweep.metric.model_dump(),
             "table": [standing.to_dict() for standing in sweep.standings()],
             "failed": [{"run": run, "reason": reason} for run, reason in failed],
-            "expect": [f"run {run}: {miss.name} {miss.reason}" for run, miss in misses],
+            "expect": [*map(str, misses)],
         }
         print(json_module.dumps(document, ensure_ascii=False, allow_nan=False))
     elif quiet:
@@ -111,8 +111,11 @@ def print_table(
         emit(printable(str(sweep.path)))
     for run, reason in failed[:MOST_REASONS]:
         print(printable(f"run {run} failed: {reason}"), file=sys.stderr)
-    for run, miss in misses[:MOST_REASONS]:
-        print(printable(f"run {run}: expect.{miss.name}: {miss.reason}"), file=sys.stderr)
+    for miss in misses[:MOST_REASONS]:
+        print(printable(str(miss)), file=sys.stderr)
+    diverged = sum(state.status == "diverged" for state in states)
+    if diverged and not (json or quiet):
+        print(f"{diverged:,} of {counted(len(states), 'run')} diverged", file=sys.stderr)
     for what, count in (("failed", len(failed)), ("missed expectations", len(misses))):
         if count > MOST_REASONS:
             print(f"… {count:,} {what} in all", file=sys.stderr)
@@ -201,15 +204,24 @@ def _paths(settings: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _cells(setting: Mapping[str, Any], paths: Sequence[str]) -> list[str]:
-    return [_value(setting[path]) if path in setting else "" for path in paths]
+    return [value_text(setting[path]) if path in setting else "" for path in paths]
 
 
-def _value(value: Any) -> str:
+def setting_text(setting: Mapping[str, Any]) -> str:
+    """Return a setting in a line."""
+    return " ".join(f"{printable(path)}={value_text(value)}" for path, value in setting.items())
+
+
+def value_text(value: Any) -> str:
+    """Return a value of a config in a word or a few."""
     if isinstance(value, float):
         return f"{value:.6g}"
     if isinstance(value, dict) and "name" in value:
         return " ".join(
-            [_value(value["name"]), *(f"{key}={_value(of)}" for key, of in value.items() if key != "name")]
+            [
+                value_text(value["name"]),
+                *(f"{key}={value_text(of)}" for key, of in value.items() if key != "name"),
+            ]
         )
     return printable(value if isinstance(value, str) else inline(value))
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from optrun.cli.watching import follow
+from optrun.cli.watching import follow, read_run
 from optrun.errors import StoreError
 from optrun.store import RunState, Status, Store
 from tests.cli.looking import call, run
@@ -47,7 +47,7 @@ def test_a_run_is_read_again_only_after_a_commit(monkeypatch):
             if next(polls) > 10:
                 store.commit(states={0: RunState(status=Status.COMPLETED, steps=1)})
 
-        seen = [(each.status, each.record.steps) for each in follow(store.path, wait)]
+        seen = [(each.status, each.record.steps) for each in follow(store.path, wait, read=read_run)]
     assert seen[0] == ("running", 0)
     assert seen[-1] == ("completed", 1)
     assert len(opened) < len(seen)
@@ -101,7 +101,7 @@ def test_watch_needs_a_run_directory(call):
 
 def test_watch_of_a_run_that_is_removed_says_so():
     with Store.create(Path("runs"), "w", config_yaml="", runs=[({"name": "w"}, 0)]) as store:
-        polls = follow(store.path, lambda _: shutil.rmtree(store.path))
+        polls = follow(store.path, lambda _: shutil.rmtree(store.path), read=read_run)
         assert next(polls).status == "running"
         with pytest.raises(StoreError, match="not a run directory"):
             next(polls)
