@@ -24,14 +24,15 @@ AROUND = 6
 def watch_sweep(path: Path) -> int:
     """Follow a sweep until it ends and print its table; return 1 where a run failed, or it was killed, else 0."""
     with terminated_in_order(), _view(path) as show:
-        for view in follow(path, read=_read):
+        for view in follow(path, read=read_sweep):
             show(view)
     with Store.open(path) as store:
         print_sweep(store, view.plan, json=False)
     return int(view.status == "killed" or any(state.status is Status.FAILED for state in view.states))
 
 
-def _read(path: Path) -> SweepView:
+def read_sweep(path: Path) -> SweepView:
+    """Return a sweep as of its last commit; StoreError where there is none."""
     with Store.open(path) as store:
         if (plan := plan_of(store)) is None:
             raise StoreError(f"{path}: holds no sweep")
