@@ -6,28 +6,16 @@ from itertools import groupby
 
 import numpy as np
 
+from optrun.analysis.braille import NOBODY, Mark, letter, plot, put
 from optrun.analysis.ticks import Axis, axis_of, helps, labels, log_shows_more
 from optrun.arrays import Array
 
-LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 POINT = "o"
-NOBODY = -1
 NOTHING = (np.zeros(0, np.int64), np.zeros(0))
-# Braille numbers its eight dots by column, but for the lowest row, which came later.
-DOTS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]], np.uint8)
 BLOCKS = "▁▂▃▄▅▆▇█"
 SMALLEST = (24, 5)
 FINE = 1 << 20
 """Into how many parts an x axis that is not one of steps is divided."""
-
-
-@dataclass(frozen=True)
-class Mark:
-    """A character at a point; `y` may be infinite, which is the edge."""
-
-    x: float
-    y: float
-    character: str
 
 
 @dataclass(frozen=True)
@@ -103,16 +91,16 @@ def drawing(
     places = (rows - 1 - np.rint(y_axis.place(np.array(ticks)) * (rows - 1))).astype(int).tolist()
     at_row = dict(zip(places, names, strict=True))
     curves = [points if each.joined else NOTHING for each, points in zip(series, chosen, strict=True)]
-    characters, owners = _plot(curves, grid, y_axis, rows, columns)
+    characters, owners = plot(curves, grid, y_axis, rows, columns)
     if not some:
         characters[rows // 2] = "no finite values".center(columns)
     for index, each in enumerate(series):
-        character = _letter(index) if len(series) > 1 else POINT
+        character = letter(index) if len(series) > 1 else POINT
         points = (
             [] if each.joined else [Mark(*point, character) for point in zip(each.x, each.y, strict=True)]
         )
         for mark in (*points, *each.marks):
-            _put(mark, index, x_axis, y_axis, characters, owners)
+            put(mark, index, x_axis, y_axis, characters, owners)
     for row in range(rows):
         edge = f"{at_row[row]:>{margin - 1}} ┤" if row in at_row else " " * margin + "│"
         canvas.add(edge + characters[row], [NOBODY] * len(edge) + owners[row])
@@ -170,79 +158,6 @@ def _range(arrays: Sequence[Array]) -> tuple[float, float]:
     return (min(low for low, _ in known), max(high for _, high in known)) if known else (0.0, 0.0)
 
 
-def _plot(
-    curves: Sequence[tuple[Array, Array]], x_axis: Axis, y_axis: Axis, rows: int, columns: int
-) -> tuple[list[str], list[list[int]]]:
-    dots = np.zeros((rows, columns), np.uint8)
-    owners = np.full((rows, columns), NOBODY)
-    heights = np.arange(4 * rows - 1, -1, -1)[:, None]
-    traces = []
-    for index, (x, y) in enumerate(curves):
-        low, high = _trace(x, y, x_axis, y_axis, 2 * columns, 4 * rows)
-        filled = ((heights >= low) & (heights <= high)).reshape(rows, 4, columns, 2)
-        own = (filled * DOTS[:, None, :]).sum((1, 3), dtype=np.uint8)
-        dots |= own
-        owners[own > 0] = index
-        traces.append(own > 0)
-    characters = np.where(dots > 0, dots.astype(np.uint32) + 0x2800, ord(" "))
-    if len(traces) > 1:
-        _mark(traces, characters, owners)
-    return ["".join(map(chr, row)) for row in characters.tolist()], owners.tolist()
-
-
-def _put(
-    mark: Mark, index: int, x_axis: Axis, y_axis: Axis, characters: list[str], owners: list[list[int]]
-) -> None:
-    with np.errstate(invalid="ignore", divide="ignore"):
-        height = float(y_axis.place(np.array(mark.y)))
-    if np.isnan(height):
-        return
-    row = round((1 - min(max(height, 0.0), 1.0)) * (len(owners) - 1))
-    column = round(float(x_axis.place(np.array(mark.x))) * (len(owners[0]) - 1))
-    line = characters[row]
-    characters[row] = line[:column] + mark.character + line[column + 1 :]
-    owners[row][column] = index
-
-
-def _trace(x: Array, y: Array, x_axis: Axis, y_axis: Axis, columns: int, rows: int) -> tuple[Array, Array]:
-    """Return the lowest and the highest dot `[columns]` of a curve in each column; none where low > high."""
-    low, high = np.full(columns, np.nan), np.full(columns, np.nan)
-    # Steps are compared as the integers they are: a copy of all of them as floats costs more than the rest.
-    edges = np.ceil(np.linspace(x_axis.low, x_axis.high, columns + 1)).astype(np.int64)
-    starts = np.searchsorted(x, edges)
-    starts[-1] = x.size
-    used = np.flatnonzero(starts[1:] > starts[:-1])
-    if used.size:
-        first = starts[used]
-        scale = rows - 1
-        low[used] = y_axis.place(np.fmin.reduceat(y, first)) * scale
-        high[used] = y_axis.place(np.fmax.reduceat(y, first)) * scale
-        # Columns between two points are on the line between them; a gap at either end makes it one of NaN.
-        middle = (low[used] + high[used]) / 2
-        between = np.setdiff1d(np.arange(used[0], used[-1]), used, assume_unique=True)
-        low[between] = high[between] = np.interp(between, used, middle)
-    # Neighbours meet: a column goes down, or up, to where the one before it ends.
-    low[1:] = np.where(low[1:] > high[:-1] + 1, high[:-1] + 1, low[1:])
-    high[1:] = np.where(high[1:] < low[:-1] - 1, low[:-1] - 1, high[1:])
-    empty = np.isnan(low)
-    return (
-        np.where(empty, rows, np.rint(np.where(empty, 0, low))),
-        np.where(empty, -1, np.rint(np.where(empty, 0, high))),
-    )
-
-
-def _mark(traces: Sequence[Array], characters: Array, owners: Array) -> None:
-    """Put letters on the curves, so that they are told apart without colours."""
-    every = max(16, 2 * len(traces))
-    for index, trace in enumerate(traces):
-        used = np.flatnonzero(trace.any(0))
-        for column in used[::-1][min(2 * index, max(used.size - 1, 0)) :: every].tolist():
-            cells = np.flatnonzero(trace[:, column])
-            row = cells[cells.size // 2]
-            characters[row, column] = ord(_letter(index))
-            owners[row, column] = index
-
-
 def _x_scale(axis: Axis, margin: int, columns: int) -> list[str]:
     ticks = axis.ticks(max(2, columns // 14))
     line, text = ["─"] * columns, [" "] * (margin + 1 + columns)
@@ -259,7 +174,7 @@ def _legend(series: Sequence[Series], width: int, most: int) -> list[tuple[str, 
         return []
     lines: list[tuple[str, list[int]]] = []
     for index, each in enumerate(series):
-        entry = f"{_letter(index)} {each.label}"[: width - 3]
+        entry = f"{letter(index)} {each.label}"[: width - 3]
         if lines and len(lines[-1][0]) + 3 + len(entry) <= width:
             text, owners = lines[-1]
             lines[-1] = (f"{text}   {entry}", [*owners, *[NOBODY] * 3, *[index] * len(entry)])
@@ -268,7 +183,3 @@ def _legend(series: Sequence[Series], width: int, most: int) -> list[tuple[str, 
     if len(lines) > most:
         lines = [*lines[: most - 1], ("… and more", [NOBODY] * len("… and more"))]
     return lines
-
-
-def _letter(index: int) -> str:
-    return LETTERS[index % len(LETTERS)]

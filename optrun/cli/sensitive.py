@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from optrun.analysis.braille import Mark
 from optrun.analysis.find import find_numbered
 from optrun.analysis.leaderboard import plan_of
 from optrun.analysis.sensitivity import (
@@ -14,7 +15,7 @@ from optrun.analysis.sensitivity import (
     in_sight,
     sensitivity,
 )
-from optrun.analysis.terminal_plot import Mark, Series, drawing
+from optrun.analysis.terminal_plot import Series, drawing
 from optrun.analysis.ticks import axis_of, log_shows_more
 from optrun.arrays import Array
 from optrun.cli.drawing import HEIGHT, columns

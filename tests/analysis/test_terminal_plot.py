@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from optrun.analysis.terminal_plot import NOBODY, Mark, Series, draw, drawing, sparkline
+from optrun.analysis.braille import NOBODY, Mark
+from optrun.analysis.terminal_plot import Series, draw, drawing, sparkline
 from optrun.analysis.ticks import axis_of, labels, log_shows_more, rates_help
 
 BRAILLE = 0x2800
