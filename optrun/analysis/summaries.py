@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from optrun.analysis.find import run_directories
-from optrun.analysis.leaderboard import leaderboard, plan_of
+from optrun.analysis.leaderboard import has_plan, leaderboard, plan_of
 from optrun.errors import StoreError
 from optrun.store import Event, RunRecord, RunState, Status, Store
 from optrun.store.directory import is_being_written
 from optrun.store.schema import printable
-from optrun.sweep.carry_out import PLAN
 
 KILLED, BROKEN = "killed", "broken"
 STATES = (*map(str, Status), KILLED, BROKEN)
@@ -72,7 +71,7 @@ def summary_of(path: Path) -> Summary:
         with Store.open(path) as store:
             record = store.run(0)
             events = store.events()
-            if store.size > 1 or any(event.kind == PLAN for event in events):
+            if store.size > 1 or has_plan(events):
                 return _summary_of_sweep(store, record, events)
             status, record = state_of(store, record)
     except StoreError as error:

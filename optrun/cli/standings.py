@@ -20,9 +20,10 @@ from optrun.cli.look import counted, emit, quoted, size, status_text, suggest, t
 from optrun.cli.preview import about
 from optrun.config import Issue
 from optrun.config.writer import inline
-from optrun.errors import printable
+from optrun.errors import StoreError, printable
 from optrun.store import Store
-from optrun.sweep.carry_out import directory_of
+from optrun.store.schema import RESULTS
+from optrun.sweep.carry_out import directory_of, unfinished
 from optrun.sweep.estimate import estimate_sweep
 from optrun.sweep.expand import Plan
 from optrun.sweep.packs import Group, divided
@@ -42,9 +43,10 @@ def print_sweep_plan(
     json: bool,
 ) -> None:
     """Print the settings of a sweep, and the packs in which they would be executed."""
-    runs = range(len(plan.configs))[:limit]
-    packs = divided(groups, runs, jobs)
     where = directory or directory_of(plan, RUNS)
+    left = _left(where, len(plan.configs))
+    runs = left[:limit]
+    packs = divided(groups, runs, jobs)
     needed = estimate_sweep(plan, groups, packs, jobs)
     if json:
         document = {
@@ -52,6 +54,7 @@ def print_sweep_plan(
             "runs": len(plan.configs),
             "settings": plan.settings,
             "seeds": [config.seed for config in plan.configs[: plan.repeats]],
+            "left": len(left),
             "packs": packs,
             "jobs": jobs,
             "estimate": asdict(needed),
@@ -71,13 +74,25 @@ def print_sweep_plan(
     )
     seeds = f", each with {plan.repeats} seeds" if plan.repeats > 1 else ""
     emit(f"\n{counted(len(plan.configs), 'run')}: {counted(len(plan.settings), 'setting')}{seeds}")
-    if limit is not None and limit < len(plan.configs):
+    if len(left) < len(plan.configs):
+        emit(f"{counted(len(plan.configs) - len(left), 'run')} of them ended before: {len(left):,} left")
+    if limit is not None and limit < len(left):
         emit(f"{counted(len(runs), 'run')} of them would be executed: --limit {limit}")
     emit(f"{counted(len(packs), 'pack')} ({lanes}), -j {jobs}")
     tried = f"estimated from {counted(needed.tried, 'pack')}, tried for a moment"
     emit(f"about {about(needed.seconds)} and {size(needed.bytes)} ({tried})")
     emit(f"stored in {printable(str(where))}")
     print("nothing was written", file=sys.stderr)
+
+
+def _left(where: Path, size: int) -> list[int]:
+    """Return the runs that have not ended in a directory; StoreError where it is no run directory."""
+    if not (where / RESULTS).exists():
+        return list(range(size))
+    with Store.open(where) as store:
+        if store.size != size:
+            raise StoreError(f"{where}: holds other runs than this sweep: name another directory")
+        return unfinished(store.states())
 
 
 def print_table(

@@ -106,6 +106,10 @@ def test_a_limit_leaves_the_rest_and_says_so(file, call):  # noqa: F811
     assert call("ls", ".").err == "next: optrun resume here\n"
     assert "5 of 12 runs over optimizer.lr, optimizer.amsgrad, best test_accuracy" in call("ls", ".").out
     assert call("show", "here").err == "next: optrun resume here\n"
+    rest = call("sweep", file, "-o", "here", "-n", "-j", "1").out
+    assert "5 runs of them ended before: 7 left\n2 packs (1 of 4 lanes, 1 of 3 lanes), -j 1\n" in rest
+    other = call("sweep", file, "-o", "here", "-n", "sweep.repeats=1")
+    assert (other.code, other.err) == (2, "here: holds other runs than this sweep: name another directory\n")
     again = call("resume", "here")
     assert again.code == 0
     assert "12/12 runs" in again.err
@@ -158,6 +162,8 @@ def test_a_failed_run_is_named_and_the_rest_is_complete(file, call, tmp_path):  
             "optimizer.lr=0.1,0.2,0.3",
             "--plugin",
             "grumpy.py",
+            "--junit",
+            "r.xml",
         )
     finally:
         optimizers._classes.pop("grumpy", None)
@@ -165,6 +171,9 @@ def test_a_failed_run_is_named_and_the_rest_is_complete(file, call, tmp_path):  
     assert done.code == 1
     assert "run 0 failed: RuntimeError: not this rate (after step 0)" in done.err
     assert "1 failed of 1" in done.out
+    _, bad, *good = cases_of("r.xml")
+    assert bad.find("error").text == "run 0: RuntimeError: not this rate (after step 0)"
+    assert [len(case.findall("system-out")) for case in good] == [1, 1]
     assert len(done.out.splitlines()) == 5
 
 
