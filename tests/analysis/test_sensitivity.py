@@ -131,6 +131,9 @@ def test_what_is_far_worse_is_out_of_sight_and_the_better_half_never():
     found = sensitivity(over_lr([1e-4, 1e-3, 0.01, 0.1, 1.0, 10.0]), states)
     assert in_sight(found, log=True) == (1e-3, 2.0)
     assert in_sight(found, log=False) == (1e-3, 2.0)
+    gains = [1 / value for value in values]
+    best_up = plan([{"optimizer.lr": 10.0**power} for power in range(6)], maximize=True)
+    assert in_sight(sensitivity(best_up, [ended(gain) for gain in gains]), log=True) == (0.5, 1000.0)
     even = sensitivity(over_lr([1.0, 2.0, 3.0]), [ended(0.5), ended(0.2), ended(0.9)])
     assert in_sight(even, log=False) == (0.2, 0.9)
     none = sensitivity(over_lr([1.0, 2.0]), [GONE, GONE])
