@@ -5,11 +5,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import cycle
 from pathlib import Path
+from textwrap import wrap
 from typing import Any, BinaryIO
 
 from optrun.analysis.ticks import log_suits
 from optrun.arrays import Array
-from optrun.errors import ConfigError, MissingExtraError, did_you_mean, printable_lines
+from optrun.errors import ConfigError, MissingExtraError, did_you_mean, printable
 
 FORMATS = ("png", "svg", "pdf")
 # Okabe & Ito (2008): told apart by colour-blind readers too.
@@ -25,6 +26,12 @@ STYLE = {
     "svg.hashsalt": "optrun",  # ids in SVG are random otherwise
     "svg.fonttype": "none",
 }
+WIDEST = 84
+"""How many characters are beside each other across a picture."""
+
+LINE = 0.23
+"""Inches of a line of a legend."""
+
 EVALUATION: dict[str, Any] = {"linestyle": "--", "marker": "o", "markersize": 3}
 GREY = "#909090"
 # A file that depends on the runs alone carries no date.
@@ -77,7 +84,9 @@ def save_figure(
 
     The same runs make the same bytes. Raises MissingExtraError without Matplotlib.
     """
-    with figure_into(stream, format, (8, 6)) as figure:
+    labels = [run.label for run in runs]
+    columns = 2 if max(map(len, labels)) <= WIDEST / 2 else 1
+    with figure_into(stream, format, (8, 5.5 + height_of(labels, columns))) as figure:
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
         evaluated: dict[str, str] = {}
         for run, colour in zip(runs, cycle(COLOURS), strict=False):
@@ -99,7 +108,7 @@ def save_figure(
             upper.plot([], [], color=colour, label=name, **EVALUATION)
         if len(runs) > 1 or evaluated or title:
             handles = upper.get_legend_handles_labels()
-            style = {"ncols": 2, "title": inert(title) if title else None, "alignment": "left"}
+            style = {"ncols": columns, "title": inert(title) if title else None, "alignment": "left"}
             figure.legend(*handles, loc="outside upper left", **style)
         else:
             upper.set_title(inert(runs[0].label), loc="left")
@@ -131,5 +140,11 @@ def evaluations_of(metric: str, evaluations: Mapping[str, Array]) -> list[str]:
 
 
 def inert(label: str) -> str:
-    """Return a label that Matplotlib neither reads as a formula nor hides."""
-    return printable_lines(label).replace("$", r"\$").lstrip("_") or "run"
+    """Return a label that Matplotlib neither reads as a formula nor hides, in lines that fit a picture."""
+    lines = [line for part in label.split("\n") for line in wrap(printable(part), WIDEST)]
+    return "\n".join(lines).replace("$", r"\$").lstrip("_") or "run"
+
+
+def height_of(labels: Sequence[str], columns: int = 1) -> float:
+    """Return about how many inches labels take, one below the other or in columns."""
+    return LINE * sum(1 + inert(label).count("\n") for label in labels) / columns

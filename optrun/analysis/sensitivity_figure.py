@@ -2,7 +2,7 @@
 
 from typing import Any, BinaryIO
 
-from optrun.analysis.figure import COLOURS, GREY, figure_into, inert
+from optrun.analysis.figure import COLOURS, GREY, figure_into, height_of, inert
 from optrun.analysis.sensitivity import Line, Sensitivity, heading, in_sight
 from optrun.analysis.ticks import log_shows_more
 
@@ -11,6 +11,9 @@ BAND = 0.18
 
 MARGIN = 0.07
 """Of the medians' range, beyond them on either side."""
+
+WIDEST_BESIDE = 26
+"""The longest label for which there is room beside the axes."""
 
 MARKS_APART = 0.022
 """Of the height of the axes: marks of lines that diverge at the same value stand side by side."""
@@ -24,9 +27,11 @@ def save_sensitivity(
     Where runs diverged or failed a cross stands at the worse edge, fainter the fewer they are. What is so bad that
     nothing else could be seen lies beyond that edge. ``log`` is that of the metric's axis.
     """
-    with figure_into(stream, format, (8, 5)) as figure:
+    drawn, rest = found.lines[: len(COLOURS)], found.lines[len(COLOURS) :]
+    labels = [line.label for line in drawn]
+    below = max(map(len, labels)) > WIDEST_BESIDE
+    with figure_into(stream, format, (8, 5 + height_of(labels) * below)) as figure:
         axes = figure.subplots()
-        drawn, rest = found.lines[: len(COLOURS)], found.lines[len(COLOURS) :]
         for line in rest:
             axes.plot(line.x, line.median, color=GREY, linewidth=0.8, zorder=1)
         marked = 0
@@ -48,7 +53,7 @@ def save_sensitivity(
         axes.set_xlabel(inert(found.parameter))
         axes.set_ylabel(inert(found.metric))
         figure.suptitle(inert(f"{title}: {heading(found)}"), x=0.01, ha="left", fontsize=11)
-        _legend(figure, axes, found, len(rest))
+        _legend(figure, axes, found, len(rest), "outside lower left" if below else "outside right center")
 
 
 def _draw(axes: Any, line: Line, colour: str, *, repeated: bool) -> None:
@@ -85,13 +90,13 @@ def _mark_best(axes: Any, found: Sensitivity) -> None:
         axes.plot(*point, linestyle="none", zorder=5, **style)
 
 
-def _legend(figure: Any, axes: Any, found: Sensitivity, rest: int) -> None:
+def _legend(figure: Any, axes: Any, found: Sensitivity, rest: int, place: str) -> None:
     if rest:
         axes.plot([], [], color=GREY, linewidth=0.8, label=f"{rest} others")
     if any(line.bad.any() for line in found.lines):
         axes.plot([], [], linestyle="none", marker="x", color=GREY, label="diverged or failed")
     handles, labels = axes.get_legend_handles_labels()
     if len(found.lines) > 1:
-        figure.legend(handles, labels, loc="outside right center")
+        figure.legend(handles, labels, loc=place)
     elif len(labels) > 1:
         axes.legend(handles[1:], labels[1:])

@@ -149,6 +149,12 @@ CASES = {
         plan([{"problem": f"$p{i}_", "optimizer.lr": lr} for i in range(12) for lr in (0.1, 1.0)]),
         [ended(float(i)) for i in range(24)],
     ),
+    "long labels": (
+        plan(
+            [{"problem": 9 * f"{i} a long name", "optimizer.lr": lr} for i in range(6) for lr in (0.1, 1.0)]
+        ),
+        [ended(float(i)) for i in range(12)],
+    ),
     "not ended": (over_lr([0.1, 1.0]), [ended(1.0), RunState(status=Status.RUNNING)]),
 }
 
