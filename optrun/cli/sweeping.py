@@ -44,6 +44,7 @@ def sweep(
     """
     load_plugins(plugin)
     from optrun import sweeps
+    from optrun.cli.notes import note_unbalanced
     from optrun.cli.standings import print_sweep_plan, print_table
     from optrun.cli.sweep_progress import sweep_progress
     from optrun.config.sweep import load_sweep
@@ -51,6 +52,7 @@ def sweep(
     from optrun.sweep.packs import grouped, jobs_for
 
     plan = expand(load_sweep(config, overrides or []))
+    note_unbalanced(plan.swept)
     groups = grouped(plan)
     jobs = jobs or jobs_for(groups)
     if dry_run:

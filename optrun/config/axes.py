@@ -12,6 +12,9 @@ from optrun.config.tree import Path
 
 MAX_VALUES = 1_000_000
 
+MAX_END = 1e15
+"""Of what is drawn between two ends: integers up to here are exact, and no difference overflows."""
+
 VALUES = "values"
 SPACED = ("linspace", "logspace", "range")
 DRAWN = ("uniform", "loguniform", "int", "logint", "choice", "normal")
@@ -105,6 +108,9 @@ def _range(values: list[Any], path: Path) -> tuple[Any, ...]:
 def _low_high(values: list[Any], path: Path) -> tuple[Any, ...]:
     kind = str(path[-1])
     low, high = _numbers(values, path, (2,), whole=kind in ("int", "logint"))
+    for i, end in enumerate((low, high)):
+        if abs(end) > MAX_END:
+            raise failure(((*path, i), f"must be within ±{MAX_END:.0e} (got {shown(end)})"))
     if kind in ("loguniform", "logint"):
         _positive((low, high), path)
     if not low < high:

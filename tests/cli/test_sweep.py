@@ -96,6 +96,23 @@ def test_a_dry_run_prints_the_settings_and_the_packs_and_writes_nothing(file, ca
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.parametrize(("trials", "note"), [(12, "8 or 16, not 12"), (16, "")])
+def test_unbalanced_points_are_noted(trials, note, file, call):  # noqa: F811
+    pytest.importorskip("scipy")
+    done = call(
+        "sweep",
+        "small.yaml",
+        "optimizer.lr={uniform: [0, 1]}",
+        "sweep.method=sobol",
+        f"sweep.trials={trials}",
+        "-n",
+    )
+    assert done.code == 0
+    assert (
+        f"note: Sobol' points fill a space evenly where they are a power of 2: {note}" in done.err
+    ) == bool(note)
+
+
 def test_a_limit_leaves_the_rest_and_says_so(file, call):  # noqa: F811
     done = call("sweep", file, "--limit", "5", "-o", "here")
     assert done.code == 0
