@@ -29,5 +29,7 @@ def note_unbalanced(swept: "SweepConfig") -> None:
     for trials in sorted({space.trials for space in spaces_of(swept)}):
         if trials.bit_count() != 1:
             better = 1 << trials.bit_length()
-            said = f"Sobol' points fill a space evenly where they are a power of 2: {better // 2} or {better}, not {trials}"
+            said = (
+                f"Sobol' points fill a space evenly at powers of 2: {better // 2} or {better}, not {trials}"
+            )
             print(f"note: {said}", file=sys.stderr)

@@ -108,9 +108,7 @@ def test_unbalanced_points_are_noted(trials, note, file, call):  # noqa: F811
         "-n",
     )
     assert done.code == 0
-    assert (
-        f"note: Sobol' points fill a space evenly where they are a power of 2: {note}" in done.err
-    ) == bool(note)
+    assert (f"note: Sobol' points fill a space evenly at powers of 2: {note}" in done.err) == bool(note)
 
 
 def test_a_limit_leaves_the_rest_and_says_so(file, call):  # noqa: F811
