@@ -10,7 +10,7 @@ from optrun.cli.look import counted
 from optrun.cli.pace import clock
 from optrun.cli.progress import LINE_SECONDS, shown_as
 from optrun.errors import printable
-from optrun.sweep.carry_out import SweepProgress
+from optrun.sweep.writer import SweepProgress
 
 Observer = Callable[[SweepProgress], None]
 

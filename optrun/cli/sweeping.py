@@ -1,5 +1,6 @@
 """The command `sweep`."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,6 +20,26 @@ def sweep(
         int | None,
         typer.Option("--jobs", "-j", min=1, help="Processes; by default one per core, one for little work."),
     ] = None,
+    executor: Annotated[
+        str, typer.Option("--executor", "-x", metavar="local|dask", help="Where packs of runs are executed.")
+    ] = "local",
+    address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL", help="The scheduler of a Dask cluster that runs, e.g. tcp://10.0.0.1:8786."
+        ),
+    ] = None,
+    timeout: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DURATION",
+            help="How long one attempt to run a pack may take, e.g. 10m. Its worker is then killed, and its runs are "
+            "tried in two halves, until one that is alone has failed.",
+        ),
+    ] = None,
+    fail_fast: Annotated[
+        bool, typer.Option("--fail-fast", help="End with the first run that fails; finished packs are kept.")
+    ] = False,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="DIR", help="Write the sweep here, not under runs/."),
@@ -48,25 +69,43 @@ def sweep(
     from optrun.cli.standings import print_sweep_plan, print_table
     from optrun.cli.sweep_progress import sweep_progress
     from optrun.config.sweep import load_sweep
+    from optrun.sweep.execution import Execution
     from optrun.sweep.expand import expand
     from optrun.sweep.packs import grouped, jobs_for
 
+    how = Execution(
+        executor=executor,
+        jobs=jobs,
+        address=address,
+        timeout=_seconds(timeout),
+        fail_fast=fail_fast,
+        plugins=plugin or (),
+    )
     plan = expand(load_sweep(config, overrides or []))
     note_unbalanced(plan.swept)
     groups = grouped(plan)
-    jobs = jobs or jobs_for(groups)
+    if jobs is None and executor == "local":
+        how = replace(how, jobs=jobs_for(groups))
     if dry_run:
-        print_sweep_plan(plan, groups, output, jobs, limit, json=json)
+        print_sweep_plan(plan, groups, output, how.split, limit, json=json)
         return
     with sweep_progress(plan.name, show, quiet=quiet or json) as observe:
-        result = sweeps.sweep_plan(
-            plan, groups, directory=output, jobs=jobs, limit=limit, plugins=plugin or (), observe=observe
-        )
+        result = sweeps.sweep_plan(plan, groups, directory=output, limit=limit, observe=observe, **vars(how))
     misses = _misses(result)
     again = [str(config), *(overrides or ()), *(("-o", str(output)) if output else ())]
     again += [each for name in plugin or () for each in ("--plugin", name)]
     print_table(result, misses, again, json=json, quiet=quiet)
     raise typer.Exit(_code(result, misses))
+
+
+def _seconds(timeout: str | None) -> float | None:
+    from optrun.config.durations import Duration
+    from optrun.errors import ConfigError
+
+    try:
+        return None if timeout is None else Duration(timeout).seconds
+    except ConfigError as error:
+        raise ConfigError(f"--timeout: {error}") from None
 
 
 def _misses(result: "Sweep") -> "list[tuple[int, Unmet]]":

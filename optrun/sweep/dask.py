@@ -1,0 +1,79 @@
+"""Packs on a Dask cluster: one that is started here, or one that runs already."""
+
+import logging
+from collections.abc import Sequence
+from contextlib import ExitStack
+from importlib import import_module
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from optrun.errors import ConfigError, MissingExtraError
+from optrun.sweep.workers import Brought, no_interrupts
+
+CLOSE_SECONDS = 2.0
+
+
+class Dask(Brought):
+    """A cluster of ``jobs`` processes of this machine, or the one whose scheduler has the address.
+
+    Raises MissingExtraError without Dask, and ConfigError where no scheduler answers.
+    """
+
+    def __init__(
+        self, jobs: int | None, address: str | None, plugins: Sequence[str], timeout: float | None
+    ) -> None:
+        try:
+            dask, distributed = map(import_module, ("dask", "distributed"))
+        except ImportError as error:
+            raise MissingExtraError(
+                "the executor dask needs Dask: python -m pip install 'distributed>=2025.1'"
+            ) from error
+        with ExitStack() as stack:
+            if address is None:
+                cluster = _cluster(distributed, dask, jobs, stack)
+            try:
+                client = distributed.Client(address or cluster, set_as_default=False)
+            except (OSError, ValueError) as error:
+                raise ConfigError(
+                    f"no Dask scheduler answers at {address}: {error}", field="address"
+                ) from error
+            self._client = stack.enter_context(client)
+            self._stack = stack.pop_all()
+        self._is_ours = address is None
+        super().__init__(self._client.get_executor(pure=False), jobs, plugins, timeout)
+
+    @property
+    def room(self) -> int:
+        """A pack for each thread that there is now, so that none waits with its time running."""
+        if self._is_ours:
+            return self._jobs or 1
+        there = max(1, int(sum(self._client.nthreads().values())))
+        return min(there, self._jobs or there)
+
+    def close(self) -> None:
+        """Cancel what is under way, and end a cluster that was started here."""
+        super().close()
+        self._stack.close()
+
+
+def _cluster(distributed: Any, dask: Any, jobs: int | None, stack: ExitStack) -> Any:
+    """Start a quiet cluster of processes of one thread, to be closed with the stack."""
+    settings = {
+        # A death is counted where the pack is split: the scheduler is to name it at once.
+        "distributed.scheduler.allowed-failures": 0,
+        "logging.distributed": "critical",
+    }
+    stack.enter_context(dask.config.set(settings))
+    place = stack.enter_context(TemporaryDirectory(prefix="optrun-dask-", ignore_cleanup_errors=True))
+    with no_interrupts():
+        cluster = distributed.LocalCluster(
+            n_workers=jobs,
+            threads_per_worker=1,
+            processes=True,
+            dashboard_address=None,
+            memory_limit=None,
+            silence_logs=logging.CRITICAL,
+            local_directory=place,
+        )
+    stack.callback(cluster.close, timeout=CLOSE_SECONDS)
+    return cluster
