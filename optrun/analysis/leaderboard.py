@@ -1,6 +1,5 @@
 """The settings of a sweep in the order of a metric: its median and quartiles over the repeats."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -98,13 +97,7 @@ def leaderboard(plan: SweepPlan, states: Sequence[RunState]) -> list[Standing]:
 def _standing(setting: Mapping[str, Any], first: int, states: Sequence[RunState], metric: str) -> Standing:
     ended = [state for state in states if state.status.final]
     failed = sum(state.status is Status.FAILED for state in ended)
-    values = [
-        value
-        for state in ended
-        if state.status not in (Status.DIVERGED, Status.FAILED)
-        and (value := state.summary.get(metric)) is not None
-        and math.isfinite(value)
-    ]
+    values = [value for state in ended if (value := state.figure(metric)) is not None]
     lower, median, upper = np.percentile(values, (25, 50, 75)).tolist() if values else (None, None, None)
     return Standing(
         setting,

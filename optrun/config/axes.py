@@ -33,6 +33,11 @@ class Axis:
         return self.kind in DRAWN
 
     @property
+    def spaced(self) -> bool:
+        """Whether its values are numbers in their order."""
+        return self.kind in SPACED
+
+    @property
     def size(self) -> int:
         """How many values there are to choose from, of an axis that is not drawn."""
         if self.kind == "range":

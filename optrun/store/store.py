@@ -129,6 +129,20 @@ class Store:
                 attempts.write_events(self._db, [*self._pending, *ends])
             self._pending.clear()
 
+    def add(self, runs: Iterable[tuple[Mapping[str, Any], int]]) -> None:
+        """Write more runs, pairs of a config and a seed, and pending events, in one durable transaction.
+
+        Raises StoreError.
+        """
+        with schema.store_errors(self.path):
+            if not self._write:
+                raise StoreError("opened for reading only")
+            with self._db:
+                count = insert_runs(self._db, runs, self.size)
+                attempts.write_events(self._db, self._pending)
+            self.size += count
+            self._pending.clear()
+
     def log(self, kind: str, run: int | None = None, **details: Any) -> None:
         """Note an event, such as how long something took, for the next commit or the closing to write."""
         self._pending.append(attempts.event(kind, self._attempt, run, **details))

@@ -1,101 +1,129 @@
 """A plan carried out: what is left of it is executed, and one writer commits each pack in one transaction."""
 
 from collections.abc import Callable, Sequence
-from contextlib import closing
-from pathlib import Path
-from typing import Any
+from contextlib import ExitStack, closing, suppress
+from dataclasses import replace
 
-from optrun.config.writer import inline, to_yaml
-from optrun.errors import StoreError
-from optrun.store import RunState, Status, Store, slug, write_summary
-from optrun.store.schema import RESULTS
+from optrun.store import RunState, Status, Store
 from optrun.sweep.execute import finished
 from optrun.sweep.execution import Execution
 from optrun.sweep.expand import Plan
-from optrun.sweep.packs import Group, divided
+from optrun.sweep.packs import Group, divided, grouped
+from optrun.sweep.record import decisions_in
+from optrun.sweep.stages import Stage, stages_of
+from optrun.sweep.worker import Work
+from optrun.sweep.workers import Workers
 from optrun.sweep.writer import SweepProgress, Writer
 from optrun.training.memory import Memory
-
-PLAN = "plan"
-"""The event that tells which settings a sweep has, and by what they are ranked."""
-
-
-def directory_of(plan: Plan, runs: Path) -> Path:
-    """Return where a plan is stored below `runs`: another plan has another place."""
-    return runs / f"sweep-{slug(plan.name)}-{plan.digest[:8]}"
-
-
-def open_store(plan: Plan, runs: Path, directory: Path | None) -> Store:
-    """Return the store of a plan, made where there is none, open for writing.
-
-    Raises StoreError where the directory holds something else.
-    """
-    path = directory or directory_of(plan, runs)
-    is_new = not (path / RESULTS).exists()
-    if is_new:
-        rows = zip(plan.documents, (config.seed for config in plan.configs), strict=True)
-        config = to_yaml(plan.swept.to_dict())
-        store = Store.create(runs, plan.name, directory=path, config_yaml=config, runs=rows)
-    else:
-        store = Store.open(path, write=True)
-    try:
-        if not is_new and [record.config for record in store.runs()] != plan.documents:
-            raise StoreError(f"{path}: holds other runs than this sweep: name another directory")
-        if is_new or not any(event.kind == PLAN for event in store.events()):
-            store.log(PLAN, settings=plan.settings, repeats=plan.repeats, metric=plan.metric.model_dump())
-            store.commit()
-    except BaseException:
-        store.close()
-        raise
-    return store
 
 
 def carry_out(
     plan: Plan,
-    results: Store | Memory,
     groups: Sequence[Group],
-    wanted: Sequence[int],
+    results: Store | Memory,
     how: Execution,
     *,
+    limit: int | None = None,
     interrupted: Callable[[], bool],
     observe: Callable[[SweepProgress], None] | None = None,
-) -> None:
-    """Execute those runs of a plan that are ``wanted``; after an interruption, finished packs are kept.
+) -> Plan:
+    """Execute what is left of a plan, stage by stage; return it with the settings that were added.
 
-    Raises RunFailedError where no worker can do anything, or a run comes again with other results.
+    After an interruption, finished packs are kept. ``limit`` is how many runs are executed at most. Raises
+    RunFailedError where no worker can do anything, or a run comes again with other results.
     """
-    packs = divided(groups, wanted, how.split, how.lanes)
-    writer = Writer(plan, results, wanted, len(packs), observe)
-    # Closed at once where a commit raises, so that no process lives on.
-    with (
-        how.workers(len(packs), interrupted, writer.look) as workers,
-        closing(
-            finished(plan.configs, packs, workers, interrupted=interrupted, observe=writer.look)
-        ) as ended,
-    ):
-        for pack, of_pack in ended:
-            writer.commit(pack, of_pack)
-            if how.fail_fast and any(each.state.status is Status.FAILED for each in of_pack):
-                return
+    course = _Course(plan, groups, results, how, limit, interrupted, observe)
+    with course.stack:
+        course.run()
+    return course.plan
+
+
+class _Course:
+    """A plan on its way through its stages."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        groups: Sequence[Group],
+        results: Store | Memory,
+        how: Execution,
+        limit: int | None,
+        interrupted: Callable[[], bool],
+        observe: Callable[[SweepProgress], None] | None,
+    ) -> None:
+        self.plan = plan
+        self.stack = ExitStack()
+        self._groups = groups
+        self._results = results
+        self._how = how
+        self._limit = limit
+        self._interrupted = interrupted
+        self._writer = Writer(plan.metric, results, observe)
+        self._workers: Workers | None = None
+
+    def run(self) -> None:
+        """Execute stages until there is no other one, or one is not through."""
+        stages = stages_of(self.plan, decisions_in(self._results))
+        with suppress(StopIteration):
+            stage = next(stages)
+            while self._is_through(stage):
+                stage = stages.send(self._results.states())
+
+    def _is_through(self, stage: Stage) -> bool:
+        """Execute what is left of a stage; return whether nothing is."""
+        self._begin(stage)
+        states = self._results.states()
+        left = [run for run in stage.runs if _is_left(states[run], stage.until)]
+        wanted = left[: self._limit]
+        if self._limit is not None:
+            self._limit -= len(wanted)
+        if not wanted:
+            return not left
+        again = {run: replace(states[run], status=Status.RUNNING) for run in wanted}
+        self._results.commit(states={run: of for run, of in again.items() if of != states[run]})
+        return self._execute(wanted, states, stage.until) and wanted == left
+
+    def _begin(self, stage: Stage) -> None:
+        """Add the settings of a stage to the plan, and end the runs that go on no longer."""
+        first, count = len(self.plan.nodes), len(stage.settings)
+        if count and stage.runs[0] >= first * self.plan.repeats:
+            self.plan = self.plan.extended(stage.settings)
+            self._groups = grouped(self.plan, stage.runs)
+            _add(self._results, self.plan, first)
+        states = self._results.states()
+        ends = {run: reason for run, reason in stage.ends.items() if not states[run].status.final}
+        if stage.promoted is not None and (ends or isinstance(self._results, Memory)):
+            _end(self._results, ends, stage.promoted)
+
+    def _execute(self, wanted: Sequence[int], states: Sequence[RunState], until: int | None) -> bool:
+        """Execute runs until they end or pause; return whether all did, and none failed where that ends all."""
+        how, plan, look = self._how, self.plan, self._writer.look
+        packs = divided(self._groups, wanted, how.split, how.lanes)
+        self._writer.begin(states, wanted, len(packs), plan.size)
+        if self._workers is None:
+            self._workers = self.stack.enter_context(how.workers(len(packs), self._interrupted, look))
+        left = set(wanted)
+
+        def work_of(pack: Sequence[int]) -> Work:
+            checkpoints = [self._results.checkpoint(run) for run in pack] if states[pack[0]].steps else None
+            return Work([plan.configs[run] for run in pack], until, checkpoints)
+
+        # Closed at once where a commit raises, so that no process lives on.
+        with closing(
+            finished(work_of, packs, self._workers, interrupted=self._interrupted, observe=look)
+        ) as ended:
+            for pack, of_pack in ended:
+                self._writer.commit(pack, of_pack)
+                left -= set(pack)
+                if how.fail_fast and any(each.state.status is Status.FAILED for each in of_pack):
+                    return False
+        return not left
+
+
+def _is_left(state: RunState, until: int | None) -> bool:
+    return not state.status.final and (until is None or state.steps < until)
 
 
 def unfinished(states: Sequence[RunState]) -> list[int]:
     """Return the runs that have not ended."""
     return [run for run, state in enumerate(states) if not state.status.final]
-
-
-def summarise(plan: Plan, store: Store, states: Sequence[RunState]) -> None:
-    """Write the sweep's summary.csv: of each run its number, setting, seed, end and figures."""
-    paths = list(dict.fromkeys(path for setting in plan.settings for path in setting))
-    figures = list(dict.fromkeys(name for state in states for name in state.summary))
-    rows = []
-    for run, state in enumerate(states):
-        setting = plan.settings[run // plan.repeats]
-        values = [_cell(setting[path]) if path in setting else "" for path in paths]
-        summary = [state.summary.get(name) for name in figures]
-        rows.append([run, *values, plan.configs[run].seed, str(state.status), state.steps, *summary])
-    write_summary(store, ["run", *paths, "seed", "status", "steps", *figures], rows)
-
-
-def _cell(value: Any) -> Any:
-    return value if isinstance(value, (str, float)) else inline(value)

@@ -5,9 +5,8 @@ from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, wait
 
-from optrun.config import RunConfig
 from optrun.errors import RunFailedError
-from optrun.sweep.worker import Result, failed
+from optrun.sweep.worker import Result, Work, failed
 from optrun.sweep.workers import Loss, Results, Running, Workers
 
 DEATHS = 3
@@ -23,7 +22,7 @@ Finished = tuple[Pack, list[Result]]
 
 
 def finished(
-    configs: Sequence[RunConfig],
+    work_of: Callable[[Pack], Work],
     packs: Sequence[Pack],
     workers: Workers,
     *,
@@ -37,18 +36,18 @@ def finished(
     given up. After an interruption the packs that are not through are left. Raises RunFailedError where no worker
     can do anything.
     """
-    yield from _Loop(configs, workers, interrupted, observe).finished(packs)
+    yield from _Loop(work_of, workers, interrupted, observe).finished(packs)
 
 
 class _Loop:
     def __init__(
         self,
-        configs: Sequence[RunConfig],
+        work_of: Callable[[Pack], Work],
         workers: Workers,
         interrupted: Callable[[], bool],
         observe: Callable[[Sequence[Running]], None],
     ) -> None:
-        self._configs = configs
+        self._work_of = work_of
         self._workers = workers
         self._interrupted = interrupted
         self._observe = observe
@@ -68,14 +67,15 @@ class _Loop:
                 self._late[future] = self._flying.pop(future)
                 yield from self._lost(self._late[future], Loss.OVERDUE)
             self._observe(self._workers.running())
-        self._workers.stop()
+        if self._flying:
+            self._workers.stop()
         self._waiting.clear()
         until = time.monotonic() + GRACE_SECONDS
         while self._flying and time.monotonic() < until:
             yield from self._landed()
 
     def _submit(self, pack: Pack) -> None:
-        future = self._workers.submit([self._configs[run] for run in pack])
+        future = self._workers.submit(self._work_of(pack))
         self._flying[future] = pack
 
     def _landed(self) -> Iterator[Finished]:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -14,6 +14,7 @@ from optrun.config.sweep_block import Metric
 from optrun.config.tree import Path
 from optrun.sweep.sampling import SAMPLERS, combinations, random
 from optrun.sweep.spaces import Setting, Space, matches, spaces_of
+from optrun.sweep.study import Study
 
 MAX_RUNS = 1_000_000
 MAX_REFUSED = 100
@@ -40,6 +41,30 @@ class Plan:
         """By what settings are ranked."""
         return self.swept.sweep.metric
 
+    @property
+    def rungs(self) -> list[int]:
+        """The steps at which successive halving compares settings, the last step not among them."""
+        halving, steps = self.swept.sweep.halving, self.configs[0].steps
+        if halving is None or steps is None:
+            return []
+        found = [halving.min_steps]
+        while (higher := found[-1] * halving.factor) < steps:
+            found.append(higher)
+        return found
+
+    @property
+    def size(self) -> int:
+        """How many runs there are to be in all, those that Optuna has not asked for yet among them."""
+        sweep = self.swept.sweep
+        if sweep.method != "optuna":
+            return len(self.configs)
+        return (len(sweep.include) + (sweep.trials or 0)) * self.repeats
+
+    def extended(self, settings: Sequence[Setting]) -> "Plan":
+        """Return the plan with more settings; raises ConfigErrors."""
+        configs = [*self.configs, *validated(self.swept, settings)]
+        return replace(self, nodes=[*self.nodes, *settings], configs=configs)
+
     @cached_property
     def settings(self) -> list[dict[str, Any]]:
         """The values of the swept parameters by their paths."""
@@ -57,7 +82,12 @@ class Plan:
     @cached_property
     def digest(self) -> str:
         """The SHA-256, in hex, of all that decides the results, and how they are ranked."""
+        sweep = self.swept.sweep
         digest = hashlib.sha256(self.metric.model_dump_json().encode())
+        if sweep.method == "halving":
+            digest.update(json.dumps(self.rungs).encode())
+        if sweep.method == "optuna":  # which has not asked for all runs yet
+            digest.update(json.dumps(self.swept.to_dict(), sort_keys=True).encode())
         for document in self.documents:
             digest.update(json.dumps(document, sort_keys=True, separators=(",", ":")).encode())
         return digest.hexdigest()
@@ -70,7 +100,10 @@ def expand(swept: SweepConfig) -> Plan:
     MissingExtraError where the method needs a package that is not installed.
     """
     settings = _settings(swept)
-    return Plan(swept, settings, validated(swept, settings), swept.sweep.seeds)
+    plan = Plan(swept, settings, validated(swept, settings), swept.sweep.seeds)
+    if swept.sweep.method == "halving":
+        _check_rungs(plan)
+    return plan
 
 
 def validated(swept: SweepConfig, settings: Sequence[Setting]) -> list[RunConfig]:
@@ -98,19 +131,42 @@ def validated(swept: SweepConfig, settings: Sequence[Setting]) -> list[RunConfig
 def _settings(swept: SweepConfig) -> list[Setting]:
     sweep = swept.sweep
     spaces = spaces_of(swept)
-    runs = (sum(space.size for space in spaces) + len(sweep.include)) * sweep.seeds
-    if runs > MAX_RUNS:
+    is_asked = sweep.method == "optuna"
+    count = (sweep.trials or 0) if is_asked else sum(space.size for space in spaces)
+    if (runs := (count + len(sweep.include)) * sweep.seeds) > MAX_RUNS:
         raise ConfigErrors([swept.issue((), f"{runs:,} runs are more than {MAX_RUNS:,}")])
+    included = [
+        {path: swept.varied("include", i, path) for path in each} for i, each in enumerate(sweep.include)
+    ]
+    if is_asked:
+        return [*included, *Study(swept).ask()]
     sampler = SAMPLERS[sweep.method] if sweep.method != "halving" else random if sweep.draws else combinations
     found = [(space, setting) for space in spaces for setting in sampler(space, sweep.seed)]
     if not sweep.draws:
         _check_excluded(swept, found)
-    kept = [setting for space, setting in found if not space.leaves_out(setting)]
-    for i, each in enumerate(sweep.include):
-        kept.append({path: swept.varied("include", i, path) for path in each})
+    kept = [setting for space, setting in found if not space.leaves_out(setting)] + included
     if not kept:
         raise ConfigErrors([swept.issue(("exclude",), "leaves nothing: there is no run")])
     return kept
+
+
+def _check_rungs(plan: Plan) -> None:
+    """Raise ConfigErrors where successive halving cannot compare the runs, or only at their end."""
+    lengths = {config.steps for config in plan.configs}
+    place: Path = ("method",)
+    text = ""
+    if None in lengths:
+        text = "halving counts steps: give steps, not epochs"
+    elif len(lengths) > 1:
+        counts = " and ".join(
+            str(each) for each in sorted(each or 0 for each in lengths)[:: len(lengths) - 1]
+        )
+        text = f"halving compares runs of equally many steps, not of {counts}"
+    elif plan.rungs[0] >= (steps := lengths.pop() or 0):
+        place = ("halving", "min_steps")
+        text = f"must be < {steps}, the steps of a run (got {plan.rungs[0]})"
+    if text:
+        raise ConfigErrors([plan.swept.issue(place, text)])
 
 
 def _check_excluded(swept: SweepConfig, found: Sequence[tuple[Space, Setting]]) -> None:

@@ -2,17 +2,17 @@
 
 import itertools
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from optrun.arrays import Array, stream
 from optrun.errors import MissingExtraError
-from optrun.sweep.spaces import Setting, Space
+from optrun.sweep.spaces import Setting, Space, joined
 
 
 def combinations(space: Space, seed: int = 0) -> Iterator[Setting]:
     """Yield every combination, the last dimension the fastest; no seed changes them."""
-    return map(_joined, itertools.product(*(each.choices for each in space.dimensions)))
+    return map(joined, itertools.product(*(each.choices for each in space.dimensions)))
 
 
 def random(space: Space, seed: int) -> Iterator[Setting]:
@@ -21,7 +21,7 @@ def random(space: Space, seed: int) -> Iterator[Setting]:
         each.at(stream(seed, f"sweep {each.name}", *space.index).random(space.trials))
         for each in space.dimensions
     ]
-    return map(_joined, zip(*columns, strict=True))
+    return map(joined, zip(*columns, strict=True))
 
 
 def sobol(space: Space, seed: int) -> Iterator[Setting]:
@@ -35,7 +35,7 @@ def sobol(space: Space, seed: int) -> Iterator[Setting]:
         warnings.filterwarnings("ignore", "The balance properties of Sobol' points")
         quantiles: Array = points.random(space.trials)
     columns = [each.at(quantiles[:, i]) for i, each in enumerate(space.dimensions)]
-    return map(_joined, zip(*columns, strict=True))
+    return map(joined, zip(*columns, strict=True))
 
 
 SAMPLERS: dict[str, Callable[[Space, int], Iterator[Setting]]] = {
@@ -43,10 +43,6 @@ SAMPLERS: dict[str, Callable[[Space, int], Iterator[Setting]]] = {
     "random": random,
     "sobol": sobol,
 }
-
-
-def _joined(parts: Iterable[Setting]) -> Setting:
-    return {path: node for part in parts for path, node in part.items()}
 
 
 def _sobol_engine() -> Any:

@@ -1,7 +1,7 @@
 """The spaces of a sweep: what is chosen in each, and which values there are to choose from."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import NormalDist
@@ -116,6 +116,11 @@ def spaces_of(swept: SweepConfig) -> list[Space]:
         )
         for i, space in enumerate(sweep.spaces)
     ]
+
+
+def joined(parts: Iterable[Setting]) -> Setting:
+    """Return the setting that is made of what is chosen in each dimension."""
+    return {path: node for part in parts for path, node in part.items()}
 
 
 def matches(setting: Setting, excluded: Mapping[str, Any]) -> bool:

@@ -18,7 +18,7 @@ from optrun.arrays import Array
 from optrun.config import RunConfig
 from optrun.errors import RunFailedError
 from optrun.registry import load_plugin
-from optrun.store import RunState, Status
+from optrun.store import Checkpoint, RunState, Status
 from optrun.training.memory import Memory
 from optrun.training.pack import Pack
 from optrun.training.trainer import Progress, Trainer
@@ -82,12 +82,22 @@ def failed(reason: str) -> RunState:
 
 
 @dataclass(frozen=True)
+class Work:
+    """A pack that is to be executed: of each lane its config, and where it goes on from."""
+
+    configs: Sequence[RunConfig]
+    until: int | None = None
+    """The step before which the lanes pause."""
+    checkpoints: Sequence[Checkpoint] | None = None
+
+
+@dataclass(frozen=True)
 class Task:
     """A pack for a worker of which nothing is known but that it can import optrun."""
 
     number: int
     """Tells attempts apart: an executor that remembers calls, as Dask does, must not answer with an older one."""
-    configs: Sequence[RunConfig]
+    work: Work
     plugins: Sequence[str]
     timeout: float | None
     origin: tuple[str, int]
@@ -109,12 +119,12 @@ def execute_anywhere(task: Task) -> list[Result] | None:
         for plugin in task.plugins:
             _load_once(plugin)
     if task.timeout is None or not is_elsewhere:
-        return execute(task.configs, _never)
+        return execute(task.work, _never)
     with Path(os.devnull).open("w") as nowhere:
         # It needs no Python to run, so that a loop in C that never lets go of the interpreter is ended as well.
         faulthandler.dump_traceback_later(task.timeout, exit=True, file=nowhere)
         try:
-            return execute(task.configs, _never)
+            return execute(task.work, _never)
         finally:
             faulthandler.cancel_dump_traceback_later()
 
@@ -156,11 +166,11 @@ def begin(stop: Any, desk: Any, plugins: Sequence[str]) -> None:
     _desk.ready = 1
 
 
-def execute_here(configs: Sequence[RunConfig]) -> list[Result] | None:
+def execute_here(work: Work) -> list[Result] | None:
     """Run a pack in a local worker process."""
     _desk.began = time.monotonic()
     try:
-        return execute(configs, lambda: bool(_stop.value), _note)
+        return execute(work, lambda: bool(_stop.value), _note)
     finally:
         _desk.steps = 0
         _desk.began = 0.0

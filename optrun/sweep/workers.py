@@ -16,12 +16,20 @@ from enum import Enum, auto
 from itertools import count
 from typing import Any, Self
 
-from optrun.config import RunConfig
 from optrun.errors import RunFailedError
-from optrun.sweep.worker import Desk, Result, Task, begin, execute, execute_anywhere, execute_here, origin
+from optrun.sweep.worker import (
+    Desk,
+    Result,
+    Task,
+    Work,
+    begin,
+    execute,
+    execute_anywhere,
+    execute_here,
+    origin,
+)
 from optrun.training.trainer import Progress
 
-Configs = Sequence[RunConfig]
 Results = Future[list[Result] | None]
 
 STARTS = 3
@@ -66,7 +74,7 @@ class Workers(ABC):
         """How many packs may be under way."""
 
     @abstractmethod
-    def submit(self, configs: Configs) -> Results:
+    def submit(self, work: Work) -> Results:
         """Have a pack executed."""
 
     def loss(self, future: Results) -> Loss | None:
@@ -108,10 +116,10 @@ class Here(Workers):
         """One."""
         return 1
 
-    def submit(self, configs: Configs) -> Results:
+    def submit(self, work: Work) -> Results:
         """Execute a pack."""
         future: Results = Future()
-        future.set_result(execute(configs, self._interrupted, self._look))
+        future.set_result(execute(work, self._interrupted, self._look))
         return future
 
     def _look(self, now: Progress, lanes: int) -> None:
@@ -139,10 +147,10 @@ class Local(Workers):
         """For each worker a pack that it runs, and one that it goes on with at once."""
         return 2 * len(self._slots)
 
-    def submit(self, configs: Configs) -> Results:
+    def submit(self, work: Work) -> Results:
         """Give a pack to the worker that has the fewest."""
         slot = min(self._slots, key=lambda slot: len(slot.taken))
-        future = slot.submit(configs)
+        future = slot.submit(work)
         self._slot_of[future] = slot
         return future
 
@@ -186,12 +194,12 @@ class _Slot:
         """When the pack began for which the worker was killed."""
         self._starts = 0
 
-    def submit(self, configs: Configs) -> Results:
+    def submit(self, work: Work) -> Results:
         future: Results
         try:
             if self._pool is None:
                 self._start()
-            future = self._submitted(configs)
+            future = self._submitted(work)
         except BrokenExecutor as error:
             future = Future()
             future.set_exception(error)
@@ -252,10 +260,10 @@ class _Slot:
             with suppress(ProcessLookupError):
                 os.kill(self.desk.pid, signal.SIGKILL if sys.platform != "win32" else signal.SIGTERM)
 
-    def _submitted(self, configs: Configs) -> Results:
+    def _submitted(self, work: Work) -> Results:
         assert self._pool is not None
         with no_interrupts():
-            return self._pool.submit(execute_here, configs)
+            return self._pool.submit(execute_here, work)
 
 
 class Brought(Workers):
@@ -281,9 +289,9 @@ class Brought(Workers):
         """As many as the caller says that there are workers."""
         return self._jobs or AT_ONCE
 
-    def submit(self, configs: Configs) -> Results:
+    def submit(self, work: Work) -> Results:
         """Hand a pack over, with all that a worker must know."""
-        task = Task(next(self._numbers), configs, self._plugins, self.timeout, origin())
+        task = Task(next(self._numbers), work, self._plugins, self.timeout, origin())
         try:
             future = self._executor.submit(execute_anywhere, task)
         except (BrokenExecutor, RuntimeError) as error:

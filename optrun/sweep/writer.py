@@ -5,9 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from optrun.arrays import Array
+from optrun.config.sweep_block import Metric
 from optrun.errors import RunFailedError
-from optrun.store import Status, Store
-from optrun.sweep.expand import Plan
+from optrun.store import RunState, Store
 from optrun.sweep.worker import Result
 from optrun.sweep.workers import Running
 from optrun.training.memory import Memory
@@ -22,7 +22,7 @@ class SweepProgress:
     runs: int
     """Runs that have ended, those of earlier times too."""
     of_runs: int
-    """Those, and all that are executed this time."""
+    """All that there are to be."""
     packs: int
     """Packs that have ended this time."""
     of_packs: int
@@ -46,21 +46,25 @@ class Writer:
 
     def __init__(
         self,
-        plan: Plan,
+        metric: Metric,
         results: Store | Memory,
-        wanted: Sequence[int],
-        packs: int,
         observe: Callable[[SweepProgress], None] | None,
     ) -> None:
-        self._metric = plan.metric
+        self._metric = metric
         self._results = results
-        self._left = set(wanted)
+        self._left: set[int] = set()
         self._observe = observe
         self._began = time.monotonic()
         self._next_report = 0.0
         self._steps = 0
-        ended = sum(state.status.final for state in results.states())
-        self._now = SweepProgress(ended, ended + len(wanted), 0, packs, 0, 0.0, 0, None)
+        self._now = SweepProgress(0, 0, 0, 0, 0, 0.0, 0, None)
+
+    def begin(self, states: Sequence[RunState], wanted: Sequence[int], packs: int, of_runs: int) -> None:
+        """Expect the results of these runs, which have come as far as ``states`` say, in so many packs."""
+        self._states = states
+        self._left = set(wanted)
+        ended = sum(state.status.final for state in states)
+        self._now = replace(self._now, runs=ended, of_runs=of_runs, of_packs=self._now.packs + packs)
         self._report()
 
     def commit(self, pack: Sequence[int], results: Sequence[Result]) -> None:
@@ -76,20 +80,21 @@ class Writer:
             evaluations={run: each.evaluations for run, each in by_run.items() if each.evaluations},
             states={run: each.state for run, each in by_run.items()},
             params={run: each.params for run, each in by_run.items() if each.params},
+            checkpoints={run: each.checkpoint for run, each in by_run.items()},
         )
         self._left -= by_run.keys()
+        ended = [each.state for each in by_run.values() if each.state.status.final]
         states = [each.state for each in by_run.values()]
-        good = [state for state in states if state.status not in (Status.DIVERGED, Status.FAILED)]
-        figures = [value for state in good if (value := state.summary.get(self._metric.name)) is not None]
+        figures = [value for state in states if (value := state.figure(self._metric.name)) is not None]
         figures += [self._now.best] if self._now.best is not None else []
         better = max if self._metric.goal == "maximize" else min
-        self._steps += sum(state.steps for state in states)
+        self._steps += sum(each.state.steps - self._states[run].steps for run, each in by_run.items())
         self._now = replace(
             self._now,
-            runs=self._now.runs + len(states),
+            runs=self._now.runs + len(ended),
             packs=self._now.packs + 1,
-            executed=self._now.executed + len(states),
-            bad=self._now.bad + len(states) - len(good),
+            executed=self._now.executed + len(ended),
+            bad=self._now.bad + sum(state.is_bad for state in ended),
             best=better(figures, default=None),
         )
         self._report()
