@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, overload
 
@@ -14,10 +15,11 @@ from optrun.config.sweep import load_sweep, sweep_from_mapping
 from optrun.errors import ConfigError
 from optrun.store import RunState, Status, Store
 from optrun.store.formats import SUMMARY
-from optrun.sweep.carry_out import carry_out, open_store, summarise, unfinished
+from optrun.sweep.carry_out import carry_out, unfinished
 from optrun.sweep.execution import Execution
 from optrun.sweep.expand import Plan, expand
 from optrun.sweep.packs import Group, grouped
+from optrun.sweep.record import open_store, summarise
 from optrun.sweep.writer import SweepProgress
 from optrun.training.interrupt import interruptible
 from optrun.training.memory import Memory
@@ -168,16 +170,19 @@ def sweep_plan(
         results: Store | Memory = Memory(plan.configs)
         if save:
             results = stack.enter_context(open_store(plan, RUNS, directory))
+        before = results.states()
+        plan = carry_out(
+            plan, groups, results, execution, limit=limit, interrupted=interruption, observe=observe
+        )
         states = results.states()
-        waiting = unfinished(states)
-        if wanted := waiting[:limit]:
-            again = [run for run in wanted if states[run].status is not Status.RUNNING]
-            results.commit(states=dict.fromkeys(again, RunState(status=Status.RUNNING)))
-            carry_out(plan, results, groups, wanted, execution, interrupted=interruption, observe=observe)
-            states = results.states()
-            left = dict.fromkeys(unfinished(states), RunState(status=Status.INTERRUPTED))
+        left = {
+            run: replace(states[run], status=Status.INTERRUPTED)
+            for run in unfinished(states)
+            if states[run].status is not Status.INTERRUPTED
+        }
+        if left:
             results.commit(states=left)
             states = [left.get(run, state) for run, state in enumerate(states)]
-        if isinstance(results, Store) and (wanted or not (results.path / SUMMARY).exists()):
+        if isinstance(results, Store) and (states != before or not (results.path / SUMMARY).exists()):
             summarise(plan, results, states)
         return Sweep(plan, results, states, interruption.signal)

@@ -8,7 +8,7 @@ import numpy as np
 
 from optrun.errors import StoreError
 from optrun.store import RunState, Status, Store
-from optrun.sweep.carry_out import PLAN
+from optrun.sweep.record import PLAN
 
 
 @dataclass(frozen=True)
@@ -50,14 +50,13 @@ class SweepPlan:
 
 def plan_of(store: Store) -> SweepPlan | None:
     """Return the plan of a sweep, None for a single run; StoreError where it is damaged."""
-    details = next((event.details for event in store.events() if event.kind == PLAN), None)
-    if details is None:
+    plans = [event.details for event in store.events() if event.kind == PLAN]
+    if not plans:
         return None
     try:
-        settings, repeats, metric = details["settings"], details["repeats"], details["metric"]
-        plan = SweepPlan(
-            list(map(dict, settings)), int(repeats), str(metric["name"]), metric["goal"] == "maximize"
-        )
+        settings = [dict(setting) for details in plans for setting in details["settings"]]
+        repeats, metric = plans[0]["repeats"], plans[0]["metric"]
+        plan = SweepPlan(settings, int(repeats), str(metric["name"]), metric["goal"] == "maximize")
     except (KeyError, TypeError, ValueError) as error:
         raise StoreError(f"{store.path}: the plan of the sweep is damaged: {error!r}") from error
     if len(plan.settings) * plan.repeats != store.size:

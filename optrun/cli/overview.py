@@ -18,7 +18,7 @@ from optrun.cli.standings import leaderboard_table
 from optrun.config.writer import to_yaml
 from optrun.store import Event, RunRecord, Store
 from optrun.store.schema import printable
-from optrun.sweep.carry_out import PLAN
+from optrun.sweep.record import PLAN
 
 SPARKS = 40
 

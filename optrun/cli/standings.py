@@ -20,9 +20,9 @@ from optrun.config import Unmet
 from optrun.config.writer import inline
 from optrun.errors import printable
 from optrun.store import Store
-from optrun.sweep.carry_out import directory_of
 from optrun.sweep.expand import Plan
 from optrun.sweep.packs import Group, divided
+from optrun.sweep.record import directory_of
 from optrun.sweeps import Sweep
 
 MOST_SETTINGS = 20

@@ -9,7 +9,7 @@ from optrun.sweep.execute import finished
 from optrun.sweep.execution import Execution
 from optrun.sweep.expand import Plan
 from optrun.sweep.packs import Group, divided, grouped
-from optrun.sweep.record import decisions_in
+from optrun.sweep.record import add_settings, decisions_in, end_runs
 from optrun.sweep.stages import Stage, stages_of
 from optrun.sweep.worker import Work
 from optrun.sweep.workers import Workers
@@ -89,11 +89,9 @@ class _Course:
         if count and stage.runs[0] >= first * self.plan.repeats:
             self.plan = self.plan.extended(stage.settings)
             self._groups = grouped(self.plan, stage.runs)
-            _add(self._results, self.plan, first)
-        states = self._results.states()
-        ends = {run: reason for run, reason in stage.ends.items() if not states[run].status.final}
-        if stage.promoted is not None and (ends or isinstance(self._results, Memory)):
-            _end(self._results, ends, stage.promoted)
+            add_settings(self._results, self.plan, first)
+        if stage.promoted is not None:
+            end_runs(self._results, stage.ends, stage.promoted)
 
     def _execute(self, wanted: Sequence[int], states: Sequence[RunState], until: int | None) -> bool:
         """Execute runs until they end or pause; return whether all did, and none failed where that ends all."""
@@ -105,7 +103,8 @@ class _Course:
         left = set(wanted)
 
         def work_of(pack: Sequence[int]) -> Work:
-            checkpoints = [self._results.checkpoint(run) for run in pack] if states[pack[0]].steps else None
+            found = [self._results.checkpoint(run) for run in pack if states[run].steps]
+            checkpoints = [each for each in found if each is not None] or None
             return Work([plan.configs[run] for run in pack], until, checkpoints)
 
         # Closed at once where a commit raises, so that no process lives on.

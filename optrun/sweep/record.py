@@ -1,12 +1,14 @@
 """What the store of a sweep holds beside results: its plan, the decisions at rungs, a summary."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from optrun.arrays import Array
 from optrun.config.writer import inline, to_yaml
 from optrun.errors import StoreError
-from optrun.store import RunState, Status, Store, slug, write_summary
+from optrun.store import Checkpoint, RunState, Status, Store, slug, write_summary
 from optrun.store.schema import RESULTS
 from optrun.sweep.expand import Plan
 from optrun.training.memory import Memory
@@ -32,7 +34,7 @@ def open_store(plan: Plan, runs: Path, directory: Path | None) -> Store:
     is_new = not (path / RESULTS).exists()
     if is_new:
         config = to_yaml(plan.swept.to_dict())
-        store = Store.create(runs, plan.name, directory=path, config_yaml=config, runs=rows_of(plan))
+        store = Store.create(runs, plan.name, directory=path, config_yaml=config, runs=_rows(plan))
     else:
         store = Store.open(path, write=True)
     try:
@@ -80,7 +82,11 @@ def decisions_in(results: Store | Memory) -> list[list[int]]:
     """Return which settings went on from each rung so far."""
     if isinstance(results, Memory):
         return []
-    return [event.details["promoted"] for event in results.events() if event.kind == RUNG]
+    decisions: list[Any] = [event.details.get("promoted") for event in results.events() if event.kind == RUNG]
+    for promoted in decisions:
+        if not isinstance(promoted, list) or not all(type(each) is int and each >= 0 for each in promoted):
+            raise StoreError(f"{results.path}: a decision at a rung is damaged")
+    return decisions
 
 
 def log_plan(store: Store, plan: Plan, first: int) -> None:
@@ -99,10 +105,14 @@ def _rows(plan: Plan) -> list[tuple[Mapping[str, Any], int]]:
     return list(zip(plan.documents, (config.seed for config in plan.configs), strict=True))
 
 
-def _params(checkpoint: Checkpoint) -> dict[str, Array]:
+def _params(checkpoint: Checkpoint | None) -> dict[str, Array]:
     """Return the parameters in the checkpoint of one lane."""
-    named = ((name.removeprefix("params/"), values) for name, values in checkpoint.arrays.items())
-    return {name: values[0] for name, values in checkpoint.arrays.items() if name.startswith("params/")}
+    arrays = checkpoint.arrays if checkpoint else {}
+    return {
+        name.removeprefix("params/"): values[0]
+        for name, values in arrays.items()
+        if name.startswith("params/")
+    }
 
 
 def summarise(plan: Plan, store: Store, states: Sequence[RunState]) -> None:

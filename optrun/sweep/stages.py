@@ -25,7 +25,7 @@ class Stage:
     settings: Sequence[Setting] = ()
     """Those of the runs, where they may be new to the plan."""
     promoted: Sequence[int] | None = None
-    """The settings that go on from the last rung, where there was one."""
+    """The settings that go on from the rung before, where that has been decided now."""
     ends: Mapping[int, str] = field(default_factory=dict)
     """Runs that end at that rung, each with the reason."""
 
@@ -84,11 +84,15 @@ def _rung_by_rung(plan: Plan, decisions: Sequence[Sequence[int]]) -> Stages:
         if len(going) <= 1:
             break
         states = yield replace(stage, until=step)
+        if i < len(decisions):
+            going = decisions[i]
+            stage = Stage(_runs(plan, going))
+            continue
         ranked = _ranked(plan, going, states)
-        promoted = decisions[i] if i < len(decisions) else ranked[: survivors(len(going), halving.factor)]
+        promoted = sorted(ranked[: survivors(len(going), halving.factor)])
         ends = _ends(plan, going, ranked, promoted, states, step)
-        going = sorted(promoted)
-        stage = Stage(_runs(plan, going), promoted=going, ends=ends)
+        going = promoted
+        stage = Stage(_runs(plan, going), promoted=promoted, ends=ends)
     yield stage
 
 
@@ -111,8 +115,9 @@ def _ends(
 ) -> dict[int, str]:
     """Return the runs that have not ended of settings that do not go on, each with the reason."""
     places = {each: f"{ordinal(place)} of {len(settings)}" for place, each in enumerate(ranked, 1)}
+    lacking = f"a run of its setting has no finite {plan.metric.name}"
     reasons = {
-        each: f"stopped at the rung of step {step}: {places.get(each, 'another run of its setting has no figure')}"
+        each: f"stopped at the rung of step {step}: {places.get(each, lacking)}"
         for each in settings
         if each not in promoted
     }

@@ -29,40 +29,60 @@ Observer = Callable[[Progress, int], None]
 
 @dataclass(frozen=True)
 class Result:
-    """All that a run leaves: what a store commits at its end."""
+    """What a run leaves: all that a store commits at its end, or what has come since its last pause.
+
+    The state of a paused run is running, and its summary has the figures of where it is.
+    """
 
     state: RunState
     curves: Mapping[str, Array]
     evaluations: Mapping[str, Array]
     params: Mapping[str, Array]
+    checkpoint: Checkpoint | None = None
+    """From which a paused run goes on, in any pack."""
 
 
 def execute(
-    configs: Sequence[RunConfig], interrupted: Callable[[], bool], observe: Observer | None = None
+    configs: Sequence[RunConfig],
+    interrupted: Callable[[], bool],
+    observe: Observer | None = None,
+    *,
+    until: int | None = None,
+    checkpoints: Sequence[Checkpoint] | None = None,
 ) -> list[Result] | None:
     """Run a pack and return the results of its lanes; None where it was interrupted.
 
-    A pack that raises, for want of memory too, is run again in two halves, so that the run to blame fails alone.
+    It begins at ``checkpoints``, one of each lane and all of one step, and lanes that have not ended before the
+    step ``until`` are paused there. A pack that raises, for want of memory too, is run again in two halves, so that
+    the run to blame fails alone.
     """
     memory = Memory(configs)
     lanes = len(configs)
     reason = ""
     look = None if observe is None else lambda now: observe(now, lanes)
     try:
-        Trainer(Pack(configs), memory, observe=look, interrupted=interrupted).run()
+        trainer = Trainer(Pack(configs), memory, observe=look, interrupted=interrupted, until=until)
+        if checkpoints is not None:
+            trainer.resume(checkpoints)
+        trainer.run()
     except RunFailedError as error:
         reason = str(error)
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
     if reason and lanes > 1:
         half = lanes // 2
-        first = execute(configs[:half], interrupted, observe)
-        second = None if first is None else execute(configs[half:], interrupted, observe)
-        return None if first is None or second is None else [*first, *second]
+        results: list[Result] = []
+        for part in (slice(half), slice(half, None)):
+            own = None if checkpoints is None else checkpoints[part]
+            some = execute(configs[part], interrupted, observe, until=until, checkpoints=own)
+            if some is None:
+                return None
+            results += some
+        return results
     states = [memory.state(lane) for lane in range(lanes)]
     if reason and not states[0].status.final:
         states = [failed(reason)]
-    if not all(state.status.final for state in states):
+    if any(state.status is Status.INTERRUPTED for state in states):
         return None
     return [
         Result(
@@ -71,6 +91,7 @@ def execute(
             memory.evaluations(lane),
             # A view would keep those of all lanes.
             {name: values.copy() for name, values in memory.params(lane).items()},
+            memory.checkpoint(lane),
         )
         for lane, state in enumerate(states)
     ]
@@ -89,6 +110,12 @@ class Work:
     until: int | None = None
     """The step before which the lanes pause."""
     checkpoints: Sequence[Checkpoint] | None = None
+
+    def execute(
+        self, interrupted: Callable[[], bool], observe: Observer | None = None
+    ) -> list[Result] | None:
+        """Run the pack as `execute` does."""
+        return execute(self.configs, interrupted, observe, until=self.until, checkpoints=self.checkpoints)
 
 
 @dataclass(frozen=True)
@@ -119,12 +146,12 @@ def execute_anywhere(task: Task) -> list[Result] | None:
         for plugin in task.plugins:
             _load_once(plugin)
     if task.timeout is None or not is_elsewhere:
-        return execute(task.work, _never)
+        return task.work.execute(_never)
     with Path(os.devnull).open("w") as nowhere:
         # It needs no Python to run, so that a loop in C that never lets go of the interpreter is ended as well.
         faulthandler.dump_traceback_later(task.timeout, exit=True, file=nowhere)
         try:
-            return execute(task.work, _never)
+            return task.work.execute(_never)
         finally:
             faulthandler.cancel_dump_traceback_later()
 
@@ -170,7 +197,7 @@ def execute_here(work: Work) -> list[Result] | None:
     """Run a pack in a local worker process."""
     _desk.began = time.monotonic()
     try:
-        return execute(work, lambda: bool(_stop.value), _note)
+        return work.execute(lambda: bool(_stop.value), _note)
     finally:
         _desk.steps = 0
         _desk.began = 0.0

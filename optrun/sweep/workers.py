@@ -23,7 +23,6 @@ from optrun.sweep.worker import (
     Task,
     Work,
     begin,
-    execute,
     execute_anywhere,
     execute_here,
     origin,
@@ -119,7 +118,7 @@ class Here(Workers):
     def submit(self, work: Work) -> Results:
         """Execute a pack."""
         future: Results = Future()
-        future.set_result(execute(work, self._interrupted, self._look))
+        future.set_result(work.execute(self._interrupted, self._look))
         return future
 
     def _look(self, now: Progress, lanes: int) -> None:
