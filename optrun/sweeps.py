@@ -43,6 +43,8 @@ class Sweep:
         """By what settings are ranked."""
         self.states = states
         """How each run ended."""
+        self.left = plan.size - sum(state.status.final for state in states)
+        """How many runs have not ended, those among them that have not been asked for yet."""
         maximize = plan.metric.goal == "maximize"
         self._plan = SweepPlan(plan.settings, plan.repeats, plan.metric.name, maximize)
 
@@ -60,7 +62,7 @@ class Sweep:
     def __repr__(self) -> str:
         place = f" {self.path}" if self.path else ""
         ended = sum(state.status.final for state in self.states)
-        return f"<Sweep{place}: {ended} of {len(self.states)} runs>"
+        return f"<Sweep{place}: {ended} of {ended + self.left} runs>"
 
 
 class _Runs(Sequence[Run]):

@@ -1,5 +1,6 @@
 """The settings of a sweep in the order of a metric: its median and quartiles over the repeats."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -21,6 +22,8 @@ class Standing:
     runs: int
     diverged: int
     failed: int
+    pruned: int | None
+    """The step at which it was stopped, and from which its figures are."""
     waiting: int
     """Runs that have not ended."""
     median: float | None
@@ -79,16 +82,20 @@ def best_runs(plan: SweepPlan, states: Sequence[RunState], most: int) -> list[in
 
 
 def leaderboard(plan: SweepPlan, states: Sequence[RunState]) -> list[Standing]:
-    """Return the settings, the best median first; one with a run that diverged or failed is behind all without."""
+    """Return the settings, the best median first.
+
+    One that was pruned is behind all that came further, and one with a run that diverged or failed behind all without.
+    """
     standings = [
         _standing(setting, index * plan.repeats, states[index * plan.repeats :][: plan.repeats], plan.metric)
         for index, setting in enumerate(plan.settings)
     ]
 
-    def place(of: Standing) -> tuple[bool, bool, float]:
+    def place(of: Standing) -> tuple[bool, bool, float, float]:
         if of.median is None:
-            return True, True, 0.0
-        return False, of.diverged + of.failed > 0, -of.median if plan.maximize else of.median
+            return True, True, 0.0, 0.0
+        came = math.inf if of.pruned is None else of.pruned
+        return False, of.diverged + of.failed > 0, -came, -of.median if plan.maximize else of.median
 
     return sorted(standings, key=place)
 
@@ -104,6 +111,7 @@ def _standing(setting: Mapping[str, Any], first: int, states: Sequence[RunState]
         len(states),
         len(ended) - failed - len(values),
         failed,
+        min((state.steps for state in ended if state.status is Status.PRUNED), default=None),
         len(states) - len(ended),
         median,
         lower,

@@ -83,7 +83,7 @@ def print_table(
 ) -> None:
     """Print how the settings of a sweep did, what went wrong, and what to type next: `again` are its arguments."""
     states = sweep.states
-    left = sum(not state.status.final for state in states)
+    left = sweep.left
     failed = [(run, state.reason) for run, state in enumerate(states) if state.status == "failed"]
     if json:
         document = {
@@ -123,9 +123,15 @@ def leaderboard_table(standings: Sequence[Standing], metric: str, most: int = MO
     paths = _paths([standing.setting for standing in standings])
     several = any(standing.runs > 1 for standing in standings)
     bad = any(standing.diverged or standing.failed for standing in standings)
+    pruned = any(standing.pruned for standing in standings)
     waiting = any(standing.waiting for standing in standings)
     titles = [*map(printable, paths), metric, *(["quartiles"] if several else [])]
-    titles += [*(["not finite"] if bad else []), *(["left"] if waiting else []), "run"]
+    titles += [
+        *(["not finite"] if bad else []),
+        *(["pruned at"] if pruned else []),
+        *(["left"] if waiting else []),
+        "run",
+    ]
     made = table("", *titles, right=("", metric, "run"))
     for place, each in enumerate(standings[:most], 1):
         cells = [str(place), *_cells(each.setting, paths)]
@@ -137,6 +143,8 @@ def leaderboard_table(standings: Sequence[Standing], metric: str, most: int = MO
                 each.failed > 0
             )
             cells.append(", ".join(gone) + f" of {each.runs}" * bool(gone))
+        if pruned:
+            cells.append(f"step {each.pruned:,}" if each.pruned else "")
         if waiting:
             cells.append(f"{each.waiting} of {each.runs}" if each.waiting else "")
         made.add_row(*map(Text, cells), Text(_numbers(each.first, each.runs)))

@@ -116,13 +116,13 @@ def _misses(result: "Sweep") -> "list[tuple[int, Unmet]]":
     return [
         (run, miss)
         for run, (config, state) in enumerate(pairs)
-        if state.status.final and config.expect
+        if state.status.final and state.status != "pruned" and config.expect
         for miss in unmet(config.expect, state.summary)
     ]
 
 
 def _code(result: "Sweep", misses: "list[tuple[int, Unmet]]") -> int:
-    if result.signal is not None and not all(state.status.final for state in result.states):
+    if result.signal is not None and result.left:
         return 128 + result.signal
     if any(state.status == "failed" for state in result.states):
         return 1

@@ -39,10 +39,10 @@ class Axis:
 
     @property
     def size(self) -> int:
-        """How many values there are to choose from, of an axis that is not drawn."""
+        """How many values there are to choose from, of an axis that is no distribution of numbers."""
         if self.kind == "range":
             return len(range(*self.arguments))
-        return len(self.arguments) if self.kind == VALUES else int(self.arguments[2])
+        return len(self.arguments) if self.kind in (VALUES, "choice") else int(self.arguments[2])
 
 
 def _axis(value: Any) -> Axis:
