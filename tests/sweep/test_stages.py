@@ -181,8 +181,11 @@ def test_an_interrupted_sweep_goes_on_as_if_nothing_had_happened(packs, study, t
     whole = digest_of(optrun.sweep(study, directory="whole"))
     plan, groups = prepared(study)
 
+    seen = []
+
     def interrupt(progress):
-        if progress.packs == packs:
+        if progress.packs == packs and not seen:
+            seen.append(progress)
             signal.raise_signal(signal.SIGINT)
 
     part = sweeps.sweep_plan(plan, groups, lanes=5, observe=interrupt)
@@ -195,7 +198,7 @@ def test_an_interrupted_sweep_goes_on_as_if_nothing_had_happened(packs, study, t
     # Each decision, and each generation, is noted once.
     assert events.count("rung") == (2 if study is HALVING else 0)
     assert events.count("plan") == (1 if study is HALVING else 3)
-    seen = []
+    seen.clear()
     assert optrun.sweep(study, observe=seen.append).table() == rest.table()
     assert not seen
 
