@@ -1,16 +1,21 @@
 """Packs on a Dask cluster: one that is started here, or one that runs already."""
 
 import logging
+import os
+import time
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from functools import partial
 from importlib import import_module
 from tempfile import TemporaryDirectory
 from typing import Any
+from uuid import uuid4
 
 from optrun.errors import ConfigError, MissingExtraError
-from optrun.sweep.workers import Brought, no_interrupts
+from optrun.sweep.worker import Result, Task, execute_anywhere
+from optrun.sweep.workers import KILL, Brought, Configs, Loss, Results, no_interrupts
 
-CLOSE_SECONDS = 2.0
+CLOSE_SECONDS = 10.0
 
 
 class Dask(Brought):
@@ -41,6 +46,11 @@ class Dask(Brought):
             self._stack = stack.pop_all()
         self._is_ours = address is None
         super().__init__(self._client.get_executor(pure=False), jobs, plugins, timeout)
+        topic = f"optrun-{uuid4()}"
+        self._function = partial(_execute, topic)
+        self._starts: dict[int, float] = {}
+        self._numbers_of: dict[Results, int] = {}
+        self._client.subscribe_topic(topic, self._note)
 
     @property
     def room(self) -> int:
@@ -50,10 +60,35 @@ class Dask(Brought):
         there = max(1, int(sum(self._client.nthreads().values())))
         return min(there, self._jobs or there)
 
+    def submit(self, configs: Configs) -> Results:
+        """Hand a pack to the cluster."""
+        future = super().submit(configs)
+        self._numbers_of[future] = self._last
+        return future
+
+    def loss(self, future: Results) -> Loss | None:
+        """Tell a worker that ended itself from one that died: by how long it ran."""
+        loss = super().loss(future)
+        began = self._starts.pop(self._numbers_of.pop(future), None)
+        if loss is Loss.DIED and began is not None and self.timeout is not None:
+            # The news of its start was under way for a moment.
+            is_over = time.monotonic() - began >= self.timeout - min(0.5, self.timeout / 2)
+            return Loss.OVERDUE if is_over else loss
+        return loss
+
+    def _note(self, event: tuple[float, int]) -> None:
+        self._starts[event[1]] = time.monotonic()
+
     def close(self) -> None:
         """Cancel what is under way, and end a cluster that was started here."""
         super().close()
         self._stack.close()
+
+
+def _execute(topic: str, task: Task) -> list[Result] | None:
+    """Run a pack in a worker, which says that it begins."""
+    import_module("distributed").get_worker().log_event(topic, task.number)
+    return execute_anywhere(task)
 
 
 def _cluster(distributed: Any, dask: Any, jobs: int | None, stack: ExitStack) -> Any:
@@ -75,5 +110,16 @@ def _cluster(distributed: Any, dask: Any, jobs: int | None, stack: ExitStack) ->
             silence_logs=logging.CRITICAL,
             local_directory=place,
         )
-    stack.callback(cluster.close, timeout=CLOSE_SECONDS)
+    stack.callback(_end, cluster)
     return cluster
+
+
+def _end(cluster: Any) -> None:
+    """End a cluster at once: its workers have nothing left that anyone wants, and may be in a pack without end."""
+    for nanny in list(cluster.workers.values()):
+        nanny.auto_restart = False
+        if nanny.pid:
+            with suppress(ProcessLookupError):
+                os.kill(nanny.pid, KILL)
+    with suppress(TimeoutError):
+        cluster.close(timeout=CLOSE_SECONDS)

@@ -42,10 +42,6 @@ class Execution:
             raise ConfigError(
                 "an address is that of a Dask scheduler: the executor is to be dask", field="address"
             )
-        if self.timeout is not None and isinstance(self.executor, Executor) and self.jobs is None:
-            raise ConfigError(
-                "a timeout on an executor of your own needs jobs, the number of its workers", field="jobs"
-            )
 
     @property
     def split(self) -> int:

@@ -29,6 +29,8 @@ from optrun.sweep.worker import (
 )
 from optrun.training.trainer import Progress
 
+KILL = signal.SIGKILL if sys.platform != "win32" else signal.SIGTERM
+
 Results = Future[list[Result] | None]
 
 STARTS = 3
@@ -257,7 +259,7 @@ class _Slot:
     def _kill(self) -> None:
         if self.desk.pid:
             with suppress(ProcessLookupError):
-                os.kill(self.desk.pid, signal.SIGKILL if sys.platform != "win32" else signal.SIGTERM)
+                os.kill(self.desk.pid, KILL)
 
     def _submitted(self, work: Work) -> Results:
         assert self._pool is not None
@@ -279,7 +281,10 @@ class Brought(Workers):
         self._jobs = jobs
         self._plugins = tuple(plugins)
         self._numbers = count()
-        self._began: dict[Results, float] = {}
+        self._last = -1
+        self._function: Callable[[Task], list[Result] | None] = execute_anywhere
+        self._running: dict[Results, float | None] = {}
+        """When each was first seen to run, as far as the executor tells."""
         self._given_up = 0
         self._is_stopped = False
 
@@ -290,33 +295,38 @@ class Brought(Workers):
 
     def submit(self, work: Work) -> Results:
         """Hand a pack over, with all that a worker must know."""
-        task = Task(next(self._numbers), work, self._plugins, self.timeout, origin())
+        self._last = next(self._numbers)
+        task = Task(self._last, work, self._plugins, self.timeout, origin())
         try:
-            future = self._executor.submit(execute_anywhere, task)
+            future = self._executor.submit(self._function, task)
         except (BrokenExecutor, RuntimeError) as error:
             raise RunFailedError(f"the executor takes no packs: {error}; the same sweep goes on") from error
-        self._began[future] = time.monotonic()
+        self._running[future] = None
         return future
 
     def loss(self, future: Results) -> Loss | None:
-        """Take a worker that died when the time of its pack was over for one that ended itself."""
-        seconds = time.monotonic() - self._began.pop(future)
+        """Return why a pack has no results: an executor does not tell whether its worker ended itself."""
+        del self._running[future]
         if future.cancelled():
             if self._is_stopped:
                 return Loss.WAITED
             raise RunFailedError("the executor cancelled a pack; the same sweep goes on")
         if not _is_broken(future):
             return None
-        return Loss.OVERDUE if self.timeout is not None and seconds >= self.timeout else Loss.DIED
+        return Loss.DIED
 
     def end_overdue(self) -> list[Results]:
         """Return the packs that have run too long, so that no process can have ended itself."""
         if self.timeout is None:
             return []
-        until = time.monotonic() - self.timeout - GIVE_UP_SECONDS
-        late = [each for each, began in self._began.items() if began < until and each.running()]
+        now = time.monotonic()
+        for future, began in self._running.items():
+            if began is None and future.running():
+                self._running[future] = now
+        until = now - self.timeout - GIVE_UP_SECONDS
+        late = [future for future, began in self._running.items() if began is not None and began < until]
         for future in late:
-            del self._began[future]
+            del self._running[future]
         self._given_up += len(late)
         if self._given_up >= self.room:
             raise RunFailedError(
@@ -328,7 +338,7 @@ class Brought(Workers):
     def stop(self) -> None:
         """Cancel what has not begun."""
         self._is_stopped = True
-        for future in list(self._began):
+        for future in list(self._running):
             future.cancel()
 
     def close(self) -> None:
