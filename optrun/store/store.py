@@ -112,15 +112,14 @@ class Store:
             with self._db:
                 for run, checkpoint in checkpoints.items():
                     self._put_checkpoint(run, checkpoint)
+                final = {index(run) for run, state in states.items() if state.status.final}
                 for kind, segments in ((CURVE, curves), (EVALUATION, evaluations)):
-                    for run, columns in segments.items():
-                        append(self._db, index(run), kind, columns)
+                    begun = append(self._db, kind, {index(run): of for run, of in segments.items()})
+                    for run in sorted(final - begun):
+                        merge(self._db, run, kind)
                 finals = ((run, blobs.encode_npz(arrays)) for run, arrays in params.items())
                 schema.insert(self._db, "params", finals)
                 write_states(self._db, states)
-                for run, state in states.items():
-                    if state.status.final:
-                        merge(self._db, index(run))
                 ends = (
                     attempts.event(state.status, self._attempt, run)
                     for run, state in states.items()

@@ -12,8 +12,8 @@ from typing import Any
 from uuid import uuid4
 
 from optrun.errors import ConfigError, MissingExtraError
-from optrun.sweep.worker import Result, Task, execute_anywhere
-from optrun.sweep.workers import KILL, Brought, Configs, Loss, Results, no_interrupts
+from optrun.sweep.worker import Result, Task, Work, execute_anywhere
+from optrun.sweep.workers import KILL, Brought, Loss, Results, no_interrupts
 
 CLOSE_SECONDS = 10.0
 
@@ -60,9 +60,9 @@ class Dask(Brought):
         there = max(1, int(sum(self._client.nthreads().values())))
         return min(there, self._jobs or there)
 
-    def submit(self, configs: Configs) -> Results:
+    def submit(self, work: Work) -> Results:
         """Hand a pack to the cluster."""
-        future = super().submit(configs)
+        future = super().submit(work)
         self._numbers_of[future] = self._last
         return future
 
