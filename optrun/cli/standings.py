@@ -23,6 +23,7 @@ from optrun.store import Store
 from optrun.sweep.expand import Plan
 from optrun.sweep.packs import Group, divided
 from optrun.sweep.record import directory_of
+from optrun.sweep.stages import outline
 from optrun.sweeps import Sweep
 
 MOST_SETTINGS = 20
@@ -41,13 +42,15 @@ def print_sweep_plan(
     """Print the settings of a sweep, and the packs in which they would be executed."""
     runs = range(len(plan.configs))[:limit]
     packs = divided(groups, runs, jobs)
+    stages = outline(plan)
     where = directory or directory_of(plan, RUNS)
     if json:
         document = {
             "sweep": str(where),
-            "runs": len(plan.configs),
+            "runs": plan.size,
             "settings": plan.settings,
             "seeds": [config.seed for config in plan.configs[: plan.repeats]],
+            "stages": [{"settings": count, "until": until} for count, until in stages],
             "packs": packs,
             "jobs": jobs,
         }
@@ -65,12 +68,24 @@ def print_sweep_plan(
         f"{count:,} of {counted(width, 'lane')}" for width, count in sorted(widths.items(), reverse=True)
     )
     seeds = f", each with {plan.repeats} seeds" if plan.repeats > 1 else ""
-    emit(f"\n{counted(len(plan.configs), 'run')}: {counted(len(plan.settings), 'setting')}{seeds}")
+    emit(f"\n{counted(plan.size, 'run')}: {counted(plan.size // plan.repeats, 'setting')}{seeds}")
+    for line in _stages(stages):
+        emit(line)
     if limit is not None and limit < len(plan.configs):
         emit(f"{counted(len(runs), 'run')} of them would be executed: --limit {limit}")
     emit(f"{counted(len(packs), 'pack')} ({lanes}), -j {jobs}")
     emit(f"stored in {printable(str(where))}")
     print("nothing was written", file=sys.stderr)
+
+
+def _stages(stages: Sequence[tuple[int, int | None]]) -> list[str]:
+    """Return what is decided on the way, where something is, in words."""
+    if any(until is not None for _, until in stages):
+        steps = ["the end" if until is None else f"step {until:,}" for _, until in stages]
+        parts = [f"{count:,} to {step}" for (count, _), step in zip(stages, steps, strict=True)]
+        return [f"settings that go on: {', '.join(parts)}"]
+    sizes = ", ".join(f"{count:,}" for count, _ in stages)
+    return [f"generations of {sizes} settings, of which the first one is shown"] if len(stages) > 1 else []
 
 
 def print_table(

@@ -66,7 +66,8 @@ def _bar(name: str) -> Iterator[Observer]:
 
 
 def _figures(now: SweepProgress) -> str:
-    parts = [f"{now.packs:,}/{counted(now.of_packs, 'pack')}"]
+    parts = [f"to step {now.until:,}"] if now.until is not None else []
+    parts.append(f"{now.packs:,}/{counted(now.of_packs, 'pack')}")
     if now.executed and now.seconds:
         rate = now.executed / now.seconds
         parts.append(f"{rate:,.3g} runs/s" if rate < 10 else f"{rate:,.0f} runs/s")

@@ -97,7 +97,7 @@ class _Course:
         """Execute runs until they end or pause; return whether all did, and none failed where that ends all."""
         how, plan, look = self._how, self.plan, self._writer.look
         packs = divided(self._groups, wanted, how.split, how.lanes)
-        self._writer.begin(states, wanted, len(packs), plan.size)
+        self._writer.begin(states, wanted, len(packs), plan.size, until)
         if self._workers is None:
             self._workers = self.stack.enter_context(how.workers(len(packs), self._interrupted, look))
         left = set(wanted)

@@ -19,6 +19,9 @@ PLAN = "plan"
 RUNG = "rung"
 """The event that tells which settings of a sweep went on from a rung."""
 
+OF_SWEEPS = (PLAN, RUNG)
+"""Events of a sweep, and not of its runs."""
+
 
 def directory_of(plan: Plan, runs: Path) -> Path:
     """Return where a plan is stored below `runs`: another plan has another place."""

@@ -45,6 +45,21 @@ def stages_of(plan: Plan, decisions: Sequence[Sequence[int]]) -> Stages:
             return _at_once(plan)
 
 
+def outline(plan: Plan) -> list[tuple[int, int | None]]:
+    """Return of each stage how many settings it has, at most, and the step to which they go; None is their end."""
+    sweep, settings = plan.swept.sweep, len(plan.settings)
+    if sweep.halving is not None:
+        found: list[tuple[int, int | None]] = []
+        for step in plan.rungs:
+            if settings > 1:
+                found.append((settings, step))
+                settings = survivors(settings, sweep.halving.factor)
+        return [*found, (settings, None)]
+    left = plan.size // plan.repeats - settings
+    batch = settings - len(sweep.include)
+    return [(settings, None), *((min(batch, left - done), None) for done in range(0, left, max(batch, 1)))]
+
+
 def score(states: Sequence[RunState], metric: Metric) -> float | None:
     """Return the median of the metric over the runs of a setting; None where one has diverged, failed or no figure."""
     figures = [state.figure(metric.name) for state in states]
@@ -53,7 +68,7 @@ def score(states: Sequence[RunState], metric: Metric) -> float | None:
 
 
 def survivors(settings: int, factor: int) -> int:
-    """Return how many settings go on from a rung."""
+    """Return how many settings go on from a rung, at most."""
     return max(1, settings // factor)
 
 

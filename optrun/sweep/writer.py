@@ -33,6 +33,8 @@ class SweepProgress:
     """Runs that diverged or failed, this time."""
     best: float | None
     """The best value of the metric, this time."""
+    until: int | None = None
+    """The step to which runs go for now; None is their end."""
     lane_steps: int = 0
     """Steps of all runs this time, as far as it is known also of those that go on."""
     lanes: int = 0
@@ -59,12 +61,20 @@ class Writer:
         self._steps = 0
         self._now = SweepProgress(0, 0, 0, 0, 0, 0.0, 0, None)
 
-    def begin(self, states: Sequence[RunState], wanted: Sequence[int], packs: int, of_runs: int) -> None:
+    def begin(
+        self,
+        states: Sequence[RunState],
+        wanted: Sequence[int],
+        packs: int,
+        of_runs: int,
+        until: int | None,
+    ) -> None:
         """Expect the results of these runs, which have come as far as ``states`` say, in so many packs."""
         self._states = states
         self._left = set(wanted)
         ended = sum(state.status.final for state in states)
-        self._now = replace(self._now, runs=ended, of_runs=of_runs, of_packs=self._now.packs + packs)
+        of_packs = self._now.packs + packs
+        self._now = replace(self._now, runs=ended, of_runs=of_runs, of_packs=of_packs, until=until)
         self._report()
 
     def commit(self, pack: Sequence[int], results: Sequence[Result]) -> None:
