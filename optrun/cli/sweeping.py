@@ -93,6 +93,9 @@ def sweep(
         result = sweeps.sweep_plan(plan, groups, directory=output, limit=limit, observe=observe, **vars(how))
     misses = _misses(result)
     again = [str(config), *(overrides or ()), *(("-o", str(output)) if output else ())]
+    again += [] if executor == "local" else ["--executor", executor]
+    again += ["--address", address] if address else []
+    again += ["--timeout", timeout] if timeout else []
     again += [each for name in plugin or () for each in ("--plugin", name)]
     print_table(result, misses, again, json=json, quiet=quiet)
     raise typer.Exit(_code(result, misses))

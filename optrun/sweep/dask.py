@@ -16,6 +16,7 @@ from optrun.sweep.worker import Result, Task, Work, execute_anywhere
 from optrun.sweep.workers import KILL, Brought, Loss, Results, no_interrupts
 
 CLOSE_SECONDS = 10.0
+START_SECONDS = 3.0
 
 
 class Dask(Brought):
@@ -28,7 +29,10 @@ class Dask(Brought):
         self, jobs: int | None, address: str | None, plugins: Sequence[str], timeout: float | None
     ) -> None:
         try:
-            dask, distributed = map(import_module, ("dask", "distributed"))
+            dask = import_module("dask")
+            # It sets its loggers up when it is imported.
+            with dask.config.set({"logging.distributed": "critical"}):
+                distributed = import_module("distributed")
         except ImportError as error:
             raise MissingExtraError(
                 "the executor dask needs Dask: python -m pip install 'distributed>=2025.1'"
@@ -96,6 +100,9 @@ def _cluster(distributed: Any, dask: Any, jobs: int | None, stack: ExitStack) ->
     settings = {
         # A death is counted where the pack is split: the scheduler is to name it at once.
         "distributed.scheduler.allowed-failures": 0,
+        # No worker ever has two packs, and what is stolen from one that dies may be lost.
+        "distributed.scheduler.work-stealing": False,
+        "distributed.scheduler.worker-saturation": 1.0,
         "logging.distributed": "critical",
     }
     stack.enter_context(dask.config.set(settings))
@@ -106,6 +113,7 @@ def _cluster(distributed: Any, dask: Any, jobs: int | None, stack: ExitStack) ->
             threads_per_worker=1,
             processes=True,
             dashboard_address=None,
+            scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
             memory_limit=None,
             silence_logs=logging.CRITICAL,
             local_directory=place,
@@ -116,10 +124,20 @@ def _cluster(distributed: Any, dask: Any, jobs: int | None, stack: ExitStack) ->
 
 def _end(cluster: Any) -> None:
     """End a cluster at once: its workers have nothing left that anyone wants, and may be in a pack without end."""
-    for nanny in list(cluster.workers.values()):
+    nannies = list(cluster.workers.values())
+    for nanny in nannies:
         nanny.auto_restart = False
+    until = time.monotonic() + START_SECONDS
+    # A process that is told to end before it has started complains.
+    while any(map(_is_starting, nannies)) and time.monotonic() < until:
+        time.sleep(0.05)
+    for nanny in nannies:
         if nanny.pid:
             with suppress(ProcessLookupError):
                 os.kill(nanny.pid, KILL)
     with suppress(TimeoutError):
         cluster.close(timeout=CLOSE_SECONDS)
+
+
+def _is_starting(nanny: Any) -> bool:
+    return nanny.process is not None and nanny.process.status.name == "starting"

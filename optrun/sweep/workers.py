@@ -190,6 +190,8 @@ class _Slot:
         self.taken: deque[Results] = deque()
         self._context = context
         self._arguments = (stop, self.desk, plugins)
+        self._innocent: set[Results] = set()
+        """What waited behind a pack that was blamed for the death of the worker."""
         self._pool: ProcessPoolExecutor | None = None
         self._killed_at: float | None = None
         """When the pack began for which the worker was killed."""
@@ -212,8 +214,10 @@ class _Slot:
         self.taken.remove(future)
         if not _is_broken(future):
             return None
-        if not is_first:
+        if future in self._innocent or not is_first:
+            self._innocent.discard(future)
             return Loss.WAITED
+        self._innocent.update(self.taken)
         if self._pool is not None:
             self._end()
         if not self.desk.ready:

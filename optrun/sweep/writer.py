@@ -71,6 +71,7 @@ class Writer:
     ) -> None:
         """Expect the results of these runs, which have come as far as ``states`` say, in so many packs."""
         self._states = states
+        self._start = states[wanted[0]].steps
         self._left = set(wanted)
         ended = sum(state.status.final for state in states)
         of_packs = self._now.packs + packs
@@ -123,7 +124,7 @@ class Writer:
             replace(
                 self._now,
                 seconds=now - self._began,
-                lane_steps=self._steps + sum(each.step * each.lanes for each in running),
+                lane_steps=self._steps + sum((each.step - self._start) * each.lanes for each in running),
                 lanes=sum(each.alive for each in running),
                 under_way=sum(each.step / each.steps * each.lanes for each in running),
             )

@@ -8,7 +8,7 @@ import numpy as np
 
 from optrun.optim import SGD
 
-RAISES, ABORTS, KILLED, EXHAUSTS, LOOPS, LOOPS_IN_C = 2.0, 3.0, 4.0, 5.0, 6.0, 7.0
+RAISES, ABORTS, KILLED, EXHAUSTS, LOOPS, LOOPS_IN_C, GROWS = 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0
 
 
 class Poison(SGD):
@@ -25,6 +25,10 @@ class Poison(SGD):
             os.kill(os.getpid(), signal.SIGKILL)
         if EXHAUSTS in rates:
             np.ones(1 << 50)
+        if GROWS in rates:
+            kept = []
+            while True:
+                kept.append(bytearray(1 << 26))
         while LOOPS in rates:
             pass
         if LOOPS_IN_C in rates:
