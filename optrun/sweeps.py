@@ -46,7 +46,7 @@ class Sweep:
         self.left = plan.size - sum(state.status.final for state in states)
         """How many runs have not ended, those among them that have not been asked for yet."""
         maximize = plan.metric.goal == "maximize"
-        self._plan = SweepPlan(plan.settings, plan.repeats, plan.metric.name, maximize)
+        self._plan = SweepPlan(plan.settings, plan.repeats, plan.metric.name, maximize, plan.size)
 
     def standings(self) -> list[Standing]:
         """Return how the settings did, the best first.

@@ -45,6 +45,8 @@ class SweepPlan:
     repeats: int
     metric: str
     maximize: bool
+    runs: int = 0
+    """How many there are to be, where more than there are: those that have not been asked for yet."""
 
     def setting(self, run: int) -> Mapping[str, Any]:
         """Return the setting of a run."""
@@ -59,7 +61,8 @@ def plan_of(store: Store) -> SweepPlan | None:
     try:
         settings = [dict(setting) for details in plans for setting in details["settings"]]
         repeats, metric = plans[0]["repeats"], plans[0]["metric"]
-        plan = SweepPlan(settings, int(repeats), str(metric["name"]), metric["goal"] == "maximize")
+        runs = int(plans[-1].get("runs", 0))
+        plan = SweepPlan(settings, int(repeats), str(metric["name"]), metric["goal"] == "maximize", runs)
     except (KeyError, TypeError, ValueError) as error:
         raise StoreError(f"{store.path}: the plan of the sweep is damaged: {error!r}") from error
     if len(plan.settings) * plan.repeats != store.size:

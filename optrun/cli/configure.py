@@ -15,7 +15,7 @@ from optrun.cli.arguments import Config, Configs, Json, Junit, Overrides, Plugin
 if TYPE_CHECKING:
     from optrun.cli.ci import Report
     from optrun.config import Issue, Resolved
-    from optrun.sweep.expand import Plan
+    from optrun.config.sweep import SweepConfig
 
 
 class Template(StrEnum):
@@ -60,12 +60,11 @@ def _issues(file: Path, report: "Report") -> "list[Issue]":
     from optrun.config import ConfigErrors, Issue, resolve
     from optrun.config.sweep import is_sweep, load_sweep
     from optrun.errors import OptrunError
-    from optrun.sweep.expand import expand
 
     try:
         with report.case(str(file), "validate"):
             if is_sweep(file):
-                _build_sweep(expand(load_sweep(file)))
+                _build_sweep(load_sweep(file))
             else:
                 _build(resolve(file))
     except ConfigErrors as error:
@@ -90,13 +89,14 @@ def _build(resolved: "Resolved") -> None:
         pass  # the config is right, and this machine is not the one that it is for
 
 
-def _build_sweep(plan: "Plan") -> None:
-    """Build a run of each kind that a sweep has."""
+def _build_sweep(swept: "SweepConfig") -> None:
+    """Expand a sweep, and build a run of each kind that it has."""
     from optrun.errors import MissingExtraError
+    from optrun.sweep.expand import expand
     from optrun.sweep.packs import grouped
 
     with suppress(MissingExtraError):
-        grouped(plan)
+        grouped(expand(swept))
 
 
 def config(

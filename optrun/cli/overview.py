@@ -73,7 +73,7 @@ def print_run(path: Path, run: int | None, *, json: bool) -> None:
 
 def _print_sweep(store: Store, plan: SweepPlan, *, json: bool) -> None:
     states, standings = store.states(), leaderboard(plan, store.states())
-    status = sweep_status(store, states)
+    status = sweep_status(store, states, plan)
     statuses = Counter(str(state.status) for state in states)
     if json:
         document = {

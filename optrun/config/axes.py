@@ -113,9 +113,10 @@ def _range(values: list[Any], path: Path) -> tuple[Any, ...]:
 def _low_high(values: list[Any], path: Path) -> tuple[Any, ...]:
     kind = str(path[-1])
     low, high = _numbers(values, path, (2,), whole=kind in ("int", "logint"))
+    most = 1e300 if kind == "loguniform" else MAX_END
     for i, end in enumerate((low, high)):
-        if abs(end) > MAX_END:
-            raise failure(((*path, i), f"must be within ±{MAX_END:.0e} (got {shown(end)})"))
+        if abs(end) > most:
+            raise failure(((*path, i), f"must be within ±{most:.0e} (got {shown(end)})"))
     if kind in ("loguniform", "logint"):
         _positive((low, high), path)
     if not low < high:

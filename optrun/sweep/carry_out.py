@@ -10,7 +10,7 @@ from optrun.sweep.execution import Execution
 from optrun.sweep.expand import Plan
 from optrun.sweep.packs import Group, divided, grouped
 from optrun.sweep.record import add_settings, decisions_in, end_runs
-from optrun.sweep.stages import Stage, stages_of
+from optrun.sweep.stages import Stage, outline, stages_of
 from optrun.sweep.worker import Work
 from optrun.sweep.workers import Workers
 from optrun.sweep.writer import SweepProgress, Writer
@@ -58,6 +58,8 @@ class _Course:
         self._how = how
         self._limit = limit
         self._interrupted = interrupted
+        ended = sum(state.status.final for state in results.states())
+        self._of_runs = plan.size if limit is None else min(plan.size, ended + limit)
         self._writer = Writer(plan.metric, results, observe)
         self._workers: Workers | None = None
 
@@ -79,8 +81,9 @@ class _Course:
             self._limit -= len(wanted)
         if not wanted:
             return not left
-        again = {run: replace(states[run], status=Status.RUNNING) for run in wanted}
-        self._results.commit(states={run: of for run, of in again.items() if of != states[run]})
+        again = [run for run in wanted if states[run].status is not Status.RUNNING]
+        if again:
+            self._results.commit(states={run: replace(states[run], status=Status.RUNNING) for run in again})
         return self._execute(wanted, states, stage.until) and wanted == left
 
     def _begin(self, stage: Stage) -> None:
@@ -97,9 +100,11 @@ class _Course:
         """Execute runs until they end or pause; return whether all did, and none failed where that ends all."""
         how, plan, look = self._how, self.plan, self._writer.look
         packs = divided(self._groups, wanted, how.split, how.lanes)
-        self._writer.begin(states, wanted, len(packs), plan.size, until)
+        self._writer.begin(states, wanted, len(packs), self._of_runs, until)
         if self._workers is None:
-            self._workers = self.stack.enter_context(how.workers(len(packs), self._interrupted, look))
+            # A later stage may have more packs than what is left of this one.
+            most = len(packs) if len(outline(plan)) == 1 else max(len(packs), how.split)
+            self._workers = self.stack.enter_context(how.workers(most, self._interrupted, look))
         left = set(wanted)
 
         def work_of(pack: Sequence[int]) -> Work:

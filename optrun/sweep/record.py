@@ -5,10 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from optrun.arrays import Array
 from optrun.config.writer import inline, to_yaml
 from optrun.errors import StoreError
-from optrun.store import Checkpoint, RunState, Status, Store, slug, write_summary
+from optrun.store import RunState, Status, Store, slug, write_summary
 from optrun.store.schema import RESULTS
 from optrun.sweep.expand import Plan
 from optrun.training.memory import Memory
@@ -76,7 +75,6 @@ def end_runs(results: Store | Memory, ends: Mapping[int, str], promoted: Sequenc
         states={
             run: replace(states[run], status=Status.PRUNED, reason=reason) for run, reason in ends.items()
         },
-        params={run: _params(results.checkpoint(run)) for run in ends},
         checkpoints=dict.fromkeys(ends),
     )
 
@@ -94,7 +92,13 @@ def decisions_in(results: Store | Memory) -> list[list[int]]:
 
 def log_plan(store: Store, plan: Plan, first: int) -> None:
     """Note the settings of a plan from ``first`` on."""
-    store.log(PLAN, settings=plan.settings[first:], repeats=plan.repeats, metric=plan.metric.model_dump())
+    store.log(
+        PLAN,
+        settings=plan.settings[first:],
+        repeats=plan.repeats,
+        metric=plan.metric.model_dump(),
+        runs=plan.size,
+    )
 
 
 def check_holds(store: Store, plan: Plan) -> None:
@@ -106,16 +110,6 @@ def check_holds(store: Store, plan: Plan) -> None:
 
 def _rows(plan: Plan) -> list[tuple[Mapping[str, Any], int]]:
     return list(zip(plan.documents, (config.seed for config in plan.configs), strict=True))
-
-
-def _params(checkpoint: Checkpoint | None) -> dict[str, Array]:
-    """Return the parameters in the checkpoint of one lane."""
-    arrays = checkpoint.arrays if checkpoint else {}
-    return {
-        name.removeprefix("params/"): values[0]
-        for name, values in arrays.items()
-        if name.startswith("params/")
-    }
 
 
 def summarise(plan: Plan, store: Store, states: Sequence[RunState]) -> None:

@@ -22,7 +22,7 @@ class SweepProgress:
     runs: int
     """Runs that have ended, those of earlier times too."""
     of_runs: int
-    """All that there are to be."""
+    """All that there are to be, within the limit of this time."""
     packs: int
     """Packs that have ended this time."""
     of_packs: int
@@ -86,12 +86,16 @@ class Writer:
         by_run = dict(zip(pack, results, strict=True))
         for run in by_run.keys() - self._left:
             self._check_same(run, by_run.pop(run))
+        # Of those that have waited at a rung, what was kept there goes.
+        waited = {run for run in by_run if self._states[run].steps}
         self._results.commit(
             curves={run: each.curves for run, each in by_run.items() if each.curves},
             evaluations={run: each.evaluations for run, each in by_run.items() if each.evaluations},
             states={run: each.state for run, each in by_run.items()},
-            params={run: each.params for run, each in by_run.items() if each.params},
-            checkpoints={run: each.checkpoint for run, each in by_run.items()},
+            params={run: each.params for run, each in by_run.items() if each.params or run in waited},
+            checkpoints={
+                run: each.checkpoint for run, each in by_run.items() if each.checkpoint or run in waited
+            },
         )
         self._left -= by_run.keys()
         ended = [each.state for each in by_run.values() if each.state.status.final]

@@ -130,6 +130,28 @@ def test_a_dry_run_tells_of_generations(file, call, tmp_path):  # noqa: F811
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_sweep_that_has_more_to_ask_for_is_not_complete(file, call):  # noqa: F811
+    pytest.importorskip("optuna")
+    asked = ("sweep.method=optuna", "sweep.trials=6", "sweep.optuna.batch=3")
+    command = ("sweep", "small.yaml", "optimizer.lr={loguniform: [1e-4, 1]}", *asked, "-o", "here")
+    assert call(*command, "--limit", "3").err.count("3 runs left: the same command goes on") == 1
+    assert json.loads(call("ls", ".", "--json").out)[0]["status"] == "interrupted"
+    assert call("show", "here").err == "next: optrun sweep here/config.yaml -o here\n"
+    assert call("sweep", "here/config.yaml", "-o", "here").code == 0
+    shown = json.loads(call("show", "here", "--json").out)
+    assert (shown["status"], shown["runs"]) == ("completed", 6)
+
+
+@pytest.mark.parametrize(("method", "package"), [("sobol", "scipy.stats.qmc"), ("optuna", "optuna")])
+def test_a_missing_extra_is_told_with_its_command(method, package, file, call, monkeypatch):  # noqa: F811
+    monkeypatch.setitem(sys.modules, package, None)
+    done = call(
+        "sweep", "small.yaml", "optimizer.lr={uniform: [0, 1]}", f"sweep.method={method}", "sweep.trials=4"
+    )
+    assert (done.code, done.out) == (3, "")
+    assert "python -m pip install '" in done.err
+
+
 def test_pruned_settings_are_told_from_others(file, call, tmp_path):  # noqa: F811
     halving = ("sweep.method=halving", "sweep.halving={min_steps: 2, factor: 2}", "steps=6")
     command = ("sweep", "small.yaml", "optimizer.lr=1e-3,1e-2,1e-1,1,10", *halving)

@@ -22,6 +22,7 @@ BASE = {
     "problem": {"name": "softmax_regression", "data": "iris", "batch_size": 32},
     "optimizer": {"name": "SGD"},
     "scheduler": {"name": "CosineAnnealingLR", "T_max": 40},
+    "average": {"name": "ema", "decay": 0.9},
     "steps": 40,
     "evaluate": {"every": 7},
 }
