@@ -12,17 +12,19 @@ import optrun
 from optrun import sweeps
 from optrun.config import ConfigErrors, from_mapping
 from optrun.config.sweep import sweep_from_mapping
+from optrun.config.sweep_block import Metric
 from optrun.errors import MissingExtraError, StoreError
-from optrun.store import Store
+from optrun.store import RunState, Status, Store
 from optrun.sweep.expand import expand
 from optrun.sweep.packs import grouped
-from optrun.sweep.stages import ordinal
+from optrun.sweep.stages import ordinal, score
 
 BASE = {
     "problem": {"name": "softmax_regression", "data": "iris", "batch_size": 32},
     "optimizer": {"name": "SGD"},
     "scheduler": {"name": "CosineAnnealingLR", "T_max": 40},
     "average": {"name": "ema", "decay": 0.9},
+    "stop": {"divergence": 4.0},
     "steps": 40,
     "evaluate": {"every": 7},
 }
@@ -77,6 +79,8 @@ def by_hand(data):
 
 def test_halving_is_what_one_does_by_hand():
     sweep = optrun.sweep(HALVING, save=False)
+    pairs = [{str(state.status) for state in sweep.states[i : i + 2]} for i in range(0, 26, 2)]
+    assert {"diverged", "pruned"} in pairs  # one seed of a setting alone
     stopped, through = by_hand(HALVING)
     assert len(stopped) == 12
     assert len(through) == 1
@@ -89,6 +93,22 @@ def test_halving_is_what_one_does_by_hand():
             assert (state.status, state.steps) == ("pruned", stopped[run // 2])
     # 13 → 4 → 1 settings; what is left runs to its end.
     assert sorted(stopped.values()) == [4] * 9 + [12] * 3
+
+
+@pytest.mark.parametrize(
+    ("ends", "expected"),
+    [
+        ([("completed", 3.0), ("running", 1.0), ("target_reached", 2.0)], 2.0),
+        ([("completed", 3.0), ("pruned", 1.0)], 2.0),
+        ([("completed", 3.0), ("diverged", 1.0)], None),
+        ([("completed", 3.0), ("failed", None)], None),
+        ([("completed", 3.0), ("running", None)], None),
+        ([("completed", 3.0), ("running", float("inf"))], None),
+    ],
+)
+def test_a_setting_has_the_median_of_its_runs_where_all_are_finite(ends, expected):
+    states = [RunState(status=Status(status), summary={"final_loss": figure}) for status, figure in ends]
+    assert score(states, Metric()) == expected
 
 
 def test_a_survivor_is_the_run_alone_and_the_others_are_its_beginning():
@@ -204,6 +224,29 @@ def test_an_interrupted_sweep_goes_on_as_if_nothing_had_happened(packs, study, t
     assert not seen
 
 
+def test_a_decision_stands_whatever_becomes_of_those_that_went_on():
+    data = {
+        "problem": "quadratic",
+        "optimizer": "SGD",
+        "scheduler": {"name": "LambdaLR", "lr_lambda": "1 if abs(t - 11) > 3 else 1000"},
+        "steps": 40,
+        "sweep": {
+            "method": "halving",
+            "halving": {"min_steps": 5, "factor": 3},
+            "parameters": {"optimizer.lr": {"logspace": [1e-4, 1e-2, 7]}},
+        },
+    }
+    whole = optrun.sweep(data, directory="whole")
+    assert [state.steps for state in whole.states] == [5] * 5 + [40, 15]
+    plan, groups = prepared(data)
+    part = sweeps.sweep_plan(plan, groups, lanes=1, limit=8)
+    steps = [state.steps for state in part.states]
+    worse = steps.index(15)
+    losses = [state.summary["final_loss"] for state in part.states]
+    assert losses[worse] > 10 * max(losses[:5])
+    assert digest_of(optrun.sweep(data)) == digest_of(whole)
+
+
 def test_a_limit_comes_through_the_stages_as_well(study):
     whole = digest_of(optrun.sweep(study, directory="whole"))
     lefts = []
@@ -272,6 +315,7 @@ def test_optuna_is_asked_and_told_as_by_hand():
             else:
                 scores.append(statistics.median(run.summary["final_loss"] for run in runs))
                 study.tell(trial, scores[-1])
+    assert 0 < scores.count(None) < 10
     assert [row["setting"] for row in sorted(sweep.table(), key=lambda row: row["first"])] == settings
     assert [run.config["optimizer"]["lr"] for run in sweep.runs[::2]] == [
         each["optimizer.lr"] for each in settings
