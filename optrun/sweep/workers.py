@@ -26,6 +26,8 @@ KILL = signal.SIGKILL if sys.platform != "win32" else signal.SIGTERM
 Configs = Sequence[RunConfig]
 Results = Future[list[Result] | None]
 
+NEEDS_MAIN = "a script needs 'if __name__ == \"__main__\":' around what it does"
+
 STARTS = 3
 """How often in a row a worker may die before it has started."""
 
@@ -217,8 +219,7 @@ class _Slot:
             self._starts += 1
             if self._starts == STARTS:
                 raise RunFailedError(
-                    "no worker process could start: one job needs none, and with more of them a script needs "
-                    "'if __name__ == \"__main__\":' around what it does"
+                    f"no worker process could start: one job needs none, and with more of them {NEEDS_MAIN}"
                 )
             return Loss.WAITED
         self._starts = 0

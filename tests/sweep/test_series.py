@@ -87,6 +87,13 @@ def left_after(session, seconds):
     return found
 
 
+def has_result(directory):
+    if not (Path(directory) / "results.sqlite").exists():
+        return False
+    with Store.open(Path(directory)) as store:
+        return any(state.status.final for state in store.states())
+
+
 def digest_of(directory):
     with Store.open(Path(directory)) as store:
         return store.results_digest()
@@ -106,6 +113,8 @@ def test_workers_that_are_killed_lose_nothing(executor):
     draws, killed, done = random.Random(0), [], threading.Event()
 
     def kill():
+        while not has_result("disturbed") and not done.wait(0.1):
+            pass
         while not done.wait(2.0):
             workers = [pid for pid, what in members(process.pid).items() if "spawn_main" in what]
             if workers:
