@@ -29,7 +29,9 @@ Results = Future[list[Result] | None]
 NEEDS_MAIN = "a script needs 'if __name__ == \"__main__\":' around what it does"
 
 STARTS = 3
-"""How often in a row a worker may die before it has started."""
+"""How often in a row a worker may die before it has started, where none ever has."""
+MOST_STARTS = 20
+"""The same where others have, so that it is bad luck, or a machine without memory."""
 
 GIVE_UP_SECONDS = 2.0
 """How much longer than its time a pack is waited for that should have ended its process."""
@@ -135,7 +137,8 @@ class Local(Workers):
         self.timeout = timeout
         context = multiprocessing.get_context("spawn")
         self._stop: Any = context.RawValue("b", 0)
-        self._slots = [_Slot(context, self._stop, plugins) for _ in range(jobs)]
+        any_ready = context.RawValue("b", 0)
+        self._slots = [_Slot(context, self._stop, any_ready, plugins) for _ in range(jobs)]
         self._slot_of: dict[Results, _Slot] = {}
 
     @property
@@ -180,11 +183,12 @@ class Local(Workers):
 class _Slot:
     """One worker process, made anew where it died."""
 
-    def __init__(self, context: Any, stop: Any, plugins: Sequence[str]) -> None:
+    def __init__(self, context: Any, stop: Any, any_ready: Any, plugins: Sequence[str]) -> None:
+        self._any_ready = any_ready
         self.desk: Any = context.RawValue(Desk)
         self.taken: deque[Results] = deque()
         self._context = context
-        self._arguments = (stop, self.desk, plugins)
+        self._arguments = (stop, any_ready, self.desk, plugins)
         self._innocent: set[Results] = set()
         """What waited behind a pack that was blamed for the death of the worker."""
         self._pool: ProcessPoolExecutor | None = None
@@ -217,7 +221,7 @@ class _Slot:
             self._end()
         if not self.desk.ready:
             self._starts += 1
-            if self._starts == STARTS:
+            if self._starts == (MOST_STARTS if self._any_ready.value else STARTS):
                 raise RunFailedError(
                     f"no worker process could start: one job needs none, and with more of them {NEEDS_MAIN}"
                 )
