@@ -13,10 +13,11 @@ from uuid import uuid4
 
 from optrun.errors import ConfigError, MissingExtraError, RunFailedError
 from optrun.sweep.worker import Result, Task, execute_anywhere
-from optrun.sweep.workers import KILL, NEEDS_MAIN, STARTS, Brought, Configs, Loss, Results, no_interrupts
+from optrun.sweep.workers import KILL, NEEDS_MAIN, Brought, Configs, Loss, Results, no_interrupts
 
 CLOSE_SECONDS = 10.0
 START_SECONDS = 3.0
+STARTS = 3
 MISSING_SECONDS = 10.0
 """How long a worker that died may take to come back, or a pack to be given to one."""
 
