@@ -103,12 +103,14 @@ class Dask(Brought):
     def _replace_missing(self, names: Collection[Any]) -> None:
         assert self._cluster is not None
         now = time.monotonic()
-        for name, nanny in list(self._cluster.workers.items()):
+        for name in list(self._cluster.worker_spec):
             if name in names:
                 self._seen[name] = now
             elif now - self._seen.setdefault(name, now) > MISSING_SECONDS:
-                del self._seen[name], self._cluster.workers[name]
-                self._cluster.loop.add_callback(nanny.close)
+                self._seen[name] = now
+                # Dask itself forgets the nanny of such a worker after a while, and starts no other.
+                if (nanny := self._cluster.workers.pop(name, None)) is not None:
+                    self._cluster.loop.add_callback(nanny.close)
                 self._cluster.scale(self._jobs or 1)
 
     def _note(self, event: tuple[float, int]) -> None:
