@@ -3,7 +3,7 @@
 import logging
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
 from importlib import import_module
@@ -11,12 +11,15 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from uuid import uuid4
 
-from optrun.errors import ConfigError, MissingExtraError
+from optrun.errors import ConfigError, MissingExtraError, RunFailedError
 from optrun.sweep.worker import Result, Task, Work, execute_anywhere
-from optrun.sweep.workers import KILL, Brought, Loss, Results, no_interrupts
+from optrun.sweep.workers import KILL, NEEDS_MAIN, Brought, Loss, Results, no_interrupts
 
 CLOSE_SECONDS = 10.0
 START_SECONDS = 3.0
+STARTS = 3
+MISSING_SECONDS = 10.0
+"""How long a worker that died may take to come back, or a pack to be given to one."""
 
 
 class Dask(Brought):
@@ -38,28 +41,29 @@ class Dask(Brought):
                 "the executor dask needs Dask: python -m pip install 'distributed>=2025.1'"
             ) from error
         with ExitStack() as stack:
-            if address is None:
-                cluster = _cluster(distributed, dask, jobs, stack)
+            self._cluster = _cluster(distributed, dask, jobs or 1, stack) if address is None else None
             try:
-                client = distributed.Client(address or cluster, set_as_default=False)
+                client = distributed.Client(self._cluster or address, set_as_default=False)
             except (OSError, ValueError) as error:
                 raise ConfigError(
                     f"no Dask scheduler answers at {address}: {error}", field="address"
                 ) from error
             self._client = stack.enter_context(client)
             self._stack = stack.pop_all()
-        self._is_ours = address is None
         super().__init__(self._client.get_executor(pure=False), jobs, plugins, timeout)
         topic = f"optrun-{uuid4()}"
         self._function = partial(_execute, topic)
         self._starts: dict[int, float] = {}
         self._numbers_of: dict[Results, int] = {}
+        self._lost: set[Results] = set()
+        self._seen: dict[Any, float] = {}
+        self._busy_at = time.monotonic()
         self._client.subscribe_topic(topic, self._note)
 
     @property
     def room(self) -> int:
         """A pack for each thread that there is now, so that none waits with its time running."""
-        if self._is_ours:
+        if self._cluster is not None:
             return self._jobs or 1
         there = max(1, int(sum(self._client.nthreads().values())))
         return min(there, self._jobs or there)
@@ -72,13 +76,42 @@ class Dask(Brought):
 
     def loss(self, future: Results) -> Loss | None:
         """Tell a worker that ended itself from one that died: by how long it ran."""
-        loss = super().loss(future)
         began = self._starts.pop(self._numbers_of.pop(future), None)
+        if future in self._lost and future.cancelled():
+            del self._running[future]
+            return Loss.WAITED
+        loss = super().loss(future)
         if loss is Loss.DIED and began is not None and self.timeout is not None:
             # The news of its start was under way for a moment.
             is_over = time.monotonic() - began >= self.timeout - min(0.5, self.timeout / 2)
             return Loss.OVERDUE if is_over else loss
         return loss
+
+    def end_overdue(self) -> list[Results]:
+        """Replace workers of a cluster of ours that do not come back, and take back packs that none of them has."""
+        if self._cluster is not None:
+            there = list(self._cluster.scheduler.workers.values())
+            self._replace_missing({worker.name for worker in there})
+            if not there or not self._running or any(worker.processing for worker in there):
+                self._busy_at = time.monotonic()
+            elif time.monotonic() - self._busy_at > MISSING_SECONDS:
+                self._lost = set(self._running)
+                for future in self._lost:
+                    future.cancel()
+        return super().end_overdue()
+
+    def _replace_missing(self, names: Collection[Any]) -> None:
+        assert self._cluster is not None
+        now = time.monotonic()
+        for name in list(self._cluster.worker_spec):
+            if name in names:
+                self._seen[name] = now
+            elif now - self._seen.setdefault(name, now) > MISSING_SECONDS:
+                self._seen[name] = now
+                # Dask itself forgets the nanny of such a worker after a while, and starts no other.
+                if (nanny := self._cluster.workers.pop(name, None)) is not None:
+                    self._cluster.loop.add_callback(nanny.close)
+                self._cluster.scale(self._jobs or 1)
 
     def _note(self, event: tuple[float, int]) -> None:
         self._starts[event[1]] = time.monotonic()
@@ -95,7 +128,7 @@ def _execute(topic: str, task: Task) -> list[Result] | None:
     return execute_anywhere(task)
 
 
-def _cluster(distributed: Any, dask: Any, jobs: int | None, stack: ExitStack) -> Any:
+def _cluster(distributed: Any, dask: Any, jobs: int, stack: ExitStack) -> Any:
     """Start a quiet cluster of processes of one thread, to be closed with the stack."""
     settings = {
         # A death is counted where the pack is split: the scheduler is to name it at once.
@@ -107,17 +140,24 @@ def _cluster(distributed: Any, dask: Any, jobs: int | None, stack: ExitStack) ->
     }
     stack.enter_context(dask.config.set(settings))
     place = stack.enter_context(TemporaryDirectory(prefix="optrun-dask-", ignore_cleanup_errors=True))
-    with no_interrupts():
-        cluster = distributed.LocalCluster(
-            n_workers=jobs,
-            threads_per_worker=1,
-            processes=True,
-            dashboard_address=None,
-            scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
-            memory_limit=None,
-            silence_logs=logging.CRITICAL,
-            local_directory=place,
-        )
+    for attempt in range(STARTS):
+        try:
+            with no_interrupts():
+                cluster = distributed.LocalCluster(
+                    n_workers=jobs,
+                    threads_per_worker=1,
+                    processes=True,
+                    dashboard_address=None,
+                    scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
+                    memory_limit=None,
+                    silence_logs=logging.CRITICAL,
+                    local_directory=place,
+                )
+        except RuntimeError as error:
+            if attempt == STARTS - 1:
+                raise RunFailedError(f"no Dask worker could start: {error}; {NEEDS_MAIN}") from error
+        else:
+            break
     stack.callback(_end, cluster)
     return cluster
 

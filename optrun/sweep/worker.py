@@ -181,8 +181,11 @@ _stop: Any = None
 _desk: Any = None
 
 
-def begin(stop: Any, desk: Any, plugins: Sequence[str]) -> None:
-    """Prepare a local worker process, which does not outlive its parent and stops its pack where ``stop`` is set."""
+def begin(stop: Any, any_ready: Any, desk: Any, plugins: Sequence[str]) -> None:
+    """Prepare a local worker process, which does not outlive its parent.
+
+    It leaves its pack where ``stop`` is set, and sets ``any_ready``, which all workers share, when it has started.
+    """
     global _stop, _desk
     _stop, _desk = stop, desk
     _desk.pid = os.getpid()
@@ -190,7 +193,7 @@ def begin(stop: Any, desk: Any, plugins: Sequence[str]) -> None:
     threading.Thread(target=_die_with_parent, daemon=True).start()
     for plugin in plugins:
         load_plugin(plugin)
-    _desk.ready = 1
+    _desk.ready = any_ready.value = 1
 
 
 def execute_here(work: Work) -> list[Result] | None:

@@ -1,40 +1,26 @@
-"""Where packs are executed: in this process, in processes of its own, or on an executor that the caller brings."""
+"""Where packs are executed: what all kinds of workers have in common, this process, and executors of the caller."""
 
-import ctypes
-import multiprocessing
-import os
 import signal
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
-from contextlib import contextmanager, suppress
+from concurrent.futures import BrokenExecutor, Executor, Future
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum, auto
 from itertools import count
-from typing import Any, Self
+from typing import Self
 
 from optrun.errors import RunFailedError
-from optrun.sweep.worker import (
-    Desk,
-    Result,
-    Task,
-    Work,
-    begin,
-    execute_anywhere,
-    execute_here,
-    origin,
-)
+from optrun.sweep.worker import Result, Task, Work, execute_anywhere, origin
 from optrun.training.trainer import Progress
 
 KILL = signal.SIGKILL if sys.platform != "win32" else signal.SIGTERM
 
 Results = Future[list[Result] | None]
 
-STARTS = 3
-"""How often in a row a worker may die before it has started."""
+NEEDS_MAIN = "a script needs 'if __name__ == \"__main__\":' around what it does"
 
 GIVE_UP_SECONDS = 2.0
 """How much longer than its time a pack is waited for that should have ended its process."""
@@ -133,144 +119,6 @@ class Here(Workers):
         """Do nothing."""
 
 
-class Local(Workers):
-    """Processes of this machine, each with a pool of its own, so that it is known which pack a death is due to."""
-
-    def __init__(self, jobs: int, plugins: Sequence[str], timeout: float | None) -> None:
-        self.timeout = timeout
-        context = multiprocessing.get_context("spawn")
-        self._stop: Any = context.RawValue("b", 0)
-        self._slots = [_Slot(context, self._stop, plugins) for _ in range(jobs)]
-        self._slot_of: dict[Results, _Slot] = {}
-
-    @property
-    def room(self) -> int:
-        """For each worker a pack that it runs, and one that it goes on with at once."""
-        return 2 * len(self._slots)
-
-    def submit(self, work: Work) -> Results:
-        """Give a pack to the worker that has the fewest."""
-        slot = min(self._slots, key=lambda slot: len(slot.taken))
-        future = slot.submit(work)
-        self._slot_of[future] = slot
-        return future
-
-    def loss(self, future: Results) -> Loss | None:
-        """Blame the first pack of a worker for its death; the one that waited is innocent."""
-        return self._slot_of.pop(future).loss(future)
-
-    def end_overdue(self) -> list[Results]:
-        """Kill the workers whose pack has taken too long."""
-        if self.timeout is not None:
-            for slot in self._slots:
-                slot.end_overdue(self.timeout)
-        return []
-
-    def running(self) -> list[Running]:
-        """Return what the workers tell."""
-        desks = [slot.desk for slot in self._slots if slot.taken]
-        return [Running(desk.step, desk.steps, desk.lanes, desk.alive) for desk in desks if desk.steps]
-
-    def stop(self) -> None:
-        """Have every worker leave its pack at the next step."""
-        self._stop.value = 1
-
-    def close(self) -> None:
-        """End the workers; one that is still at work is killed."""
-        self.stop()
-        for slot in self._slots:
-            slot.close()
-
-
-class _Slot:
-    """One worker process, made anew where it died."""
-
-    def __init__(self, context: Any, stop: Any, plugins: Sequence[str]) -> None:
-        self.desk: Any = context.RawValue(Desk)
-        self.taken: deque[Results] = deque()
-        self._context = context
-        self._arguments = (stop, self.desk, plugins)
-        self._innocent: set[Results] = set()
-        """What waited behind a pack that was blamed for the death of the worker."""
-        self._pool: ProcessPoolExecutor | None = None
-        self._killed_at: float | None = None
-        """When the pack began for which the worker was killed."""
-        self._starts = 0
-
-    def submit(self, work: Work) -> Results:
-        future: Results
-        try:
-            if self._pool is None:
-                self._start()
-            future = self._submitted(work)
-        except BrokenExecutor as error:
-            future = Future()
-            future.set_exception(error)
-        self.taken.append(future)
-        return future
-
-    def loss(self, future: Results) -> Loss | None:
-        is_first = future is self._first()
-        self.taken.remove(future)
-        if not _is_broken(future):
-            return None
-        if future in self._innocent or not is_first:
-            self._innocent.discard(future)
-            return Loss.WAITED
-        self._innocent.update(self.taken)
-        if self._pool is not None:
-            self._end()
-        if not self.desk.ready:
-            self._starts += 1
-            if self._starts == STARTS:
-                raise RunFailedError(
-                    "no worker process could start: one job needs none, and with more of them a script needs "
-                    "'if __name__ == \"__main__\":' around what it does"
-                )
-            return Loss.WAITED
-        self._starts = 0
-        if self._killed_at is None:
-            return Loss.DIED
-        # It may have come to the next pack just before it was killed.
-        return Loss.OVERDUE if self.desk.began == self._killed_at else Loss.WAITED
-
-    def end_overdue(self, timeout: float) -> None:
-        began = self.desk.began
-        if self.taken and began and self._killed_at is None and time.monotonic() - began > timeout:
-            self._killed_at = began
-            self._kill()
-
-    def close(self) -> None:
-        if self._pool is not None:
-            if not all(future.done() for future in self.taken):
-                self._kill()
-            self._end()
-
-    def _first(self) -> Results | None:
-        """Return the pack that was run, or is to be run, when all before it had ended."""
-        return next((each for each in self.taken if not each.done() or _is_broken(each)), None)
-
-    def _start(self) -> None:
-        ctypes.memset(ctypes.addressof(self.desk), 0, ctypes.sizeof(self.desk))
-        self._killed_at = None
-        self._pool = ProcessPoolExecutor(1, self._context, begin, self._arguments)
-
-    def _end(self) -> None:
-        assert self._pool is not None
-        self._pool.shutdown(cancel_futures=True)
-        self._pool = None
-
-    def _kill(self) -> None:
-        if self.desk.pid:
-            with suppress(ProcessLookupError):
-                os.kill(self.desk.pid, KILL)
-
-    def _submitted(self, work: Work) -> Results:
-        assert self._pool is not None
-        with no_interrupts():
-            return self._pool.submit(execute_here, work)
-
-
 class Brought(Workers):
     """An executor of the caller, which is left open.
 
@@ -315,7 +163,7 @@ class Brought(Workers):
             if self._is_stopped:
                 return Loss.WAITED
             raise RunFailedError("the executor cancelled a pack; the same sweep goes on")
-        if not _is_broken(future):
+        if not is_broken(future):
             return None
         return Loss.DIED
 
@@ -350,7 +198,7 @@ class Brought(Workers):
         self.stop()
 
 
-def _is_broken(future: Results) -> bool:
+def is_broken(future: Results) -> bool:
     """Return whether the worker of a future that is done has died; MemoryError: it could not send the results."""
     if future.cancelled():
         return False

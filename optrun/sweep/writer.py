@@ -4,6 +4,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from optrun.arrays import Array
 from optrun.config.sweep_block import Metric
 from optrun.errors import RunFailedError
@@ -135,11 +137,11 @@ class Writer:
         )
 
     def _check_same(self, run: int, result: Result) -> None:
-        stored = self._results.run(run)
+        stored, began = self._results.run(run), self._states[run].steps
         ends = [(each.status, each.reason, each.steps, dict(each.summary)) for each in (stored, result.state)]
         pairs = (
-            (self._results.curves(run), result.curves),
-            (self._results.evaluations(run), result.evaluations),
+            (_since(began, self._results.curves(run)), result.curves),
+            (_since(began, self._results.evaluations(run)), result.evaluations),
             (self._results.params(run), result.params),
         )
         if ends[0] != ends[1] or not all(_are_same(first, second) for first, second in pairs):
@@ -154,3 +156,10 @@ def _are_same(first: Mapping[str, Array], second: Mapping[str, Array]) -> bool:
         (one.dtype, one.shape, one.tobytes()) == (other.dtype, other.shape, other.tobytes())
         for one, other in zip(first.values(), second.values(), strict=True)
     )
+
+
+def _since(step: int, stored: Mapping[str, Array]) -> Mapping[str, Array]:
+    """Return the rows of curves from a step on; nothing where there are none."""
+    first = np.searchsorted(stored["step"], step) if stored else 0
+    rows = {name: values[first:] for name, values in stored.items()}
+    return rows if any(map(len, rows.values())) else {}

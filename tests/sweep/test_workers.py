@@ -191,7 +191,7 @@ class Twice(Executor):
             self.first = future
             return future
         results = function(*arguments)
-        if arguments[0].configs[0] is self.calls[0][0].configs[0]:
+        if arguments[0].work.configs[0] is self.calls[0][0].work.configs[0]:
             self.first.set_result(self.spoil(function(*self.calls[0])))
         future.set_result(results)
         return future
@@ -208,7 +208,7 @@ def test_a_result_that_comes_twice_and_is_the_same_is_taken_once(save):
     seen = []
     executor = Twice()
     sweep = optrun.sweep(DATA, executor=executor, jobs=2, timeout=0.01, save=save, observe=seen.append)
-    assert [len(task.configs) for (task,) in executor.calls] == [4, 4, 2, 2]
+    assert [len(task.work.configs) for (task,) in executor.calls] == [4, 4, 2, 2]
     assert [state.status for state in sweep.states] == ["completed"] * 8
     assert (seen[-1].runs, seen[-1].executed) == (8, 8)
     whole = optrun.sweep(DATA, save=False)
