@@ -1,5 +1,6 @@
 """The command `sweep`."""
 
+import gc
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -81,6 +82,8 @@ def sweep(
         fail_fast=fail_fast,
         plugins=plugin or (),
     )
+    # The configs of thousands of runs are no garbage, and would be searched for it again and again.
+    gc.set_threshold(100_000)
     plan = expand(load_sweep(config, overrides or []))
     note_unbalanced(plan.swept)
     groups = grouped(plan)
