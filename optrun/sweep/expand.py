@@ -84,8 +84,8 @@ class Plan:
         """The SHA-256, in hex, of all that decides the results, and how they are ranked."""
         sweep = self.swept.sweep
         digest = hashlib.sha256(self.metric.model_dump_json().encode())
-        if sweep.method == "halving":
-            digest.update(json.dumps(self.rungs).encode())
+        if sweep.halving is not None:
+            digest.update(json.dumps([sweep.halving.factor, self.rungs]).encode())
         if sweep.method == "optuna":  # which has not asked for all runs yet
             digest.update(json.dumps(self.swept.to_dict(), sort_keys=True).encode())
         for document in self.documents:

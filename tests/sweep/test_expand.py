@@ -264,8 +264,12 @@ def test_the_digest_is_that_of_all_runs_and_the_ranking():
         plan(parameters=base, repeats=2).digest,
         plan(parameters={"optimizer.lr": [0.2, 0.1]}).digest,
         plan(parameters=base, metric={"goal": "maximize"}).digest,
+        *(
+            plan(parameters=base, method="halving", halving={"min_steps": step, "factor": factor}).digest
+            for step, factor in ((3, 2), (4, 2), (4, 3))
+        ),
     ]
-    assert len(set(digests)) == 4
+    assert len(set(digests)) == 7
     assert plan(parameters={"optimizer.lr": {"linspace": [0.1, 0.2, 2]}}).digest == digests[0]
 
 
