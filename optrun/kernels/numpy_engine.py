@@ -1,18 +1,23 @@
 """The NumPy engine: a listing becomes one Python function of ufunc calls, run tile by tile.
 
 A tile is as much of every buffer as stays in the cache between two instructions. Tiles, scratch and views are
-made once, so a step allocates nothing. Elementwise operations give the same bits in any tiling.
+made once, so a step allocates nothing. Elementwise operations give the same bits in any tiling, so threads share
+the tiles where there are many.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
+from itertools import pairwise
 
 import numpy as np
 
 from optrun.arrays import Array
 from optrun.kernels.lower import Instruction, Listing
+from optrun.kernels.threads import cores, together
 
 TILE_BYTES = 1 << 17
+SHARED_ABOVE = 4
+"""Tiles above which threads share them: fewer are done before another thread has woken."""
 
 UFUNCS = {
     "add": "add",
@@ -36,9 +41,10 @@ UFUNCS = {
 class NumpyEngine:
     """Binds listings to buffers; the scratch of equal tiles is shared."""
 
-    def __init__(self, tile_bytes: int = TILE_BYTES) -> None:
+    def __init__(self, tile_bytes: int = TILE_BYTES, threads: int | None = None) -> None:
         self.tile_bytes = tile_bytes
-        self._scratch: dict[tuple[str, tuple[int, int], str, str], Array] = {}
+        self._threads = cores() if threads is None else threads
+        self._scratch: dict[tuple[str, tuple[int, int], str, str, int], Array] = {}
 
     def bind(
         self, listing: Listing, buffers: Mapping[str, Array], coefficients: Sequence[Array]
@@ -49,19 +55,19 @@ class NumpyEngine:
         are read anew at every call.
         """
         function = _compile(listing)
-        tiles = [
-            tuple(self._argument(name, lanes, columns, buffers, coefficients) for name in _arguments(listing))
-            for lanes, columns in _tiles(buffers["p"], self.tile_bytes)
+        tiles = _tiles(buffers["p"], self.tile_bytes)
+        shares = min(self._threads, len(tiles)) if len(tiles) > SHARED_ABOVE else 1
+        tiled = [
+            tuple(
+                self._argument(name, lanes, columns, buffers, coefficients, index * shares // len(tiles))
+                for name in _arguments(listing)
+            )
+            for index, (lanes, columns) in enumerate(tiles)
         ]
-        if len(tiles) == 1:
-            only = tiles[0]
-            return lambda: function(*only)
-
-        def run() -> None:
-            for tile in tiles:
-                function(*tile)
-
-        return run
+        if len(tiled) == 1:
+            return partial(function, *tiled[0])
+        first = [-(-share * len(tiled) // shares) for share in range(shares + 1)]
+        return together([partial(_run, function, tiled[start:stop]) for start, stop in pairwise(first)])
 
     def _argument(
         self,
@@ -70,6 +76,7 @@ class NumpyEngine:
         columns: slice,
         buffers: Mapping[str, Array],
         coefficients: Sequence[Array],
+        share: int,
     ) -> Array:
         if name in buffers:
             return buffers[name][lanes, columns]
@@ -78,14 +85,20 @@ class NumpyEngine:
             return coefficient[lanes] if coefficient.ndim else coefficient
         tile = buffers["p"][lanes, columns]
         dtype = "bool" if name.startswith("_b") else str(tile.dtype)
-        order = "F" if _is_lane_fast(buffers["p"]) else "C"
-        key = (name, tile.shape, dtype, order)
+        order = "F" if is_lane_fast(buffers["p"]) else "C"
+        key = (name, tile.shape, dtype, order, share)
         if key not in self._scratch:
             self._scratch[key] = np.empty(tile.shape, dtype, order)  # type: ignore[call-overload]
         return self._scratch[key]
 
 
-def _is_lane_fast(buffer: Array) -> bool:
+def _run(function: Callable[..., None], tiles: Sequence[tuple[Array, ...]]) -> None:
+    for tile in tiles:
+        function(*tile)
+
+
+def is_lane_fast(buffer: Array) -> bool:
+    """Return whether neighbours in memory are the lanes of one element of a buffer `[B, n]`."""
     return buffer.strides[0] < buffer.strides[1]
 
 
