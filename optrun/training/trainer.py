@@ -151,6 +151,7 @@ class Trainer:
             if self._evaluate_every and t % self._evaluate_every == 0:
                 self._last_evaluation = t, self._evaluator.now()
                 self._evaluations.append(self._last_evaluation)
+            ended = len(self._ends)
             for lane, status, reason in self._stopping.check(t, loss):
                 self._end(lane, t, status, reason)
             if seconds > self._time_limit:
@@ -159,7 +160,7 @@ class Trainer:
             if now >= next_report:
                 self._report(t, loss, seconds)
                 next_report = now + REPORT_SECONDS
-            if not self._stopping.alive.any():
+            if len(self._ends) > ended and not self._stopping.alive.any():
                 break
         return True
 
