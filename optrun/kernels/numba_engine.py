@@ -21,6 +21,10 @@ SHARED_ABOVE = 1 << 23
 """Bytes of all buffers above which threads share a step: less is done before another thread has woken."""
 
 
+PIECE_BYTES = 1 << 21
+"""Bytes of all buffers in what a thread takes at a time."""
+
+
 class NumbaEngine:
     """Binds listings to buffers, each as one compiled function; MissingExtraError without Numba."""
 
@@ -40,12 +44,17 @@ class NumbaEngine:
         plan = Plan(listing, buffers, coefficients)
         arrays = [*plan.arrays, np.full(1, -1, parameters.dtype)]
         step = compiled(plan.source, [array.dtype.name for array in arrays], 5)
-        count = self._threads if parameters.nbytes * len(listing.variables()) > self._shared_above else 1
-        shares = [
+        size = parameters.nbytes * len(listing.variables())
+        is_shared = self._threads > 1 and size > self._shared_above
+        calls = [
             partial(step, *arrays, rows.start, rows.stop, plan.distance, columns.start, columns.stop)
-            for rows, columns in plan.shares(count)
+            for rows, columns in plan.shares(max(2 * self._threads, size // PIECE_BYTES) if is_shared else 1)
         ]
-        return together(shares)
+        return together([partial(_call, each) for each in calls], self._threads) if is_shared else calls[0]
+
+
+def _call(step: Callable[[], None], thread: int) -> None:
+    step()
 
 
 class Plan:

@@ -7,7 +7,6 @@ the tiles where there are many.
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
-from itertools import pairwise
 
 import numpy as np
 
@@ -16,8 +15,10 @@ from optrun.kernels.lower import Instruction, Listing
 from optrun.kernels.threads import cores, together
 
 TILE_BYTES = 1 << 17
-SHARED_ABOVE = 4
+SHARED_ABOVE = 16
 """Tiles above which threads share them: fewer are done before another thread has woken."""
+SHARED_TILE = 4
+"""How many times larger a tile is then: threads pass Python's lock on at every instruction."""
 
 UFUNCS = {
     "add": "add",
@@ -44,7 +45,8 @@ class NumpyEngine:
     def __init__(self, tile_bytes: int = TILE_BYTES, threads: int | None = None) -> None:
         self.tile_bytes = tile_bytes
         self._threads = cores() if threads is None else threads
-        self._scratch: dict[tuple[str, tuple[int, int], str, str, int], Array] = {}
+        self._arrays: dict[tuple[object, ...], Array] = {}
+        self._scratch: dict[tuple[object, ...], tuple[Array, ...]] = {}
 
     def bind(
         self, listing: Listing, buffers: Mapping[str, Array], coefficients: Sequence[Array]
@@ -56,18 +58,20 @@ class NumpyEngine:
         """
         function = _compile(listing)
         tiles = _tiles(buffers["p"], self.tile_bytes)
-        shares = min(self._threads, len(tiles)) if len(tiles) > SHARED_ABOVE else 1
-        tiled = [
-            tuple(
-                self._argument(name, lanes, columns, buffers, coefficients, index * shares // len(tiles))
-                for name in _arguments(listing)
-            )
-            for index, (lanes, columns) in enumerate(tiles)
-        ]
-        if len(tiled) == 1:
-            return partial(function, *tiled[0])
-        first = [-(-share * len(tiled) // shares) for share in range(shares + 1)]
-        return together([partial(_run, function, tiled[start:stop]) for start, stop in pairwise(first)])
+        threads = self._threads if len(tiles) > SHARED_ABOVE else 1
+        if threads > 1:
+            tiles = _tiles(buffers["p"], SHARED_TILE * self.tile_bytes)
+        pieces = []
+        for lanes, columns in tiles:
+            own = [
+                self._argument(name, lanes, columns, buffers, coefficients) for name in _arguments(listing)
+            ]
+            shape = buffers["p"][lanes, columns].shape
+            scratch = [self._scratch_of(listing, buffers["p"], shape, thread) for thread in range(threads)]
+            if len(tiles) == 1:
+                return partial(function, *own, *scratch[0])
+            pieces.append(partial(_run, function, own, scratch))
+        return together(pieces, threads)
 
     def _argument(
         self,
@@ -76,25 +80,37 @@ class NumpyEngine:
         columns: slice,
         buffers: Mapping[str, Array],
         coefficients: Sequence[Array],
-        share: int,
     ) -> Array:
         if name in buffers:
             return buffers[name][lanes, columns]
-        if name.startswith("_c"):
-            coefficient = coefficients[int(name[2:])]
-            return coefficient[lanes] if coefficient.ndim else coefficient
-        tile = buffers["p"][lanes, columns]
-        dtype = "bool" if name.startswith("_b") else str(tile.dtype)
-        order = "F" if is_lane_fast(buffers["p"]) else "C"
-        key = (name, tile.shape, dtype, order, share)
+        coefficient = coefficients[int(name[2:])]
+        return coefficient[lanes] if coefficient.ndim else coefficient
+
+    def _scratch_of(
+        self, listing: Listing, parameters: Array, shape: tuple[int, ...], thread: int
+    ) -> tuple[Array, ...]:
+        """Return a thread's scratch for tiles of this shape."""
+        order = "F" if is_lane_fast(parameters) else "C"
+        key = (listing, shape, parameters.dtype.name, order, thread)
         if key not in self._scratch:
-            self._scratch[key] = np.empty(tile.shape, dtype, order)  # type: ignore[call-overload]
+            arrays = []
+            for name in _scratch_names(listing):
+                dtype = "bool" if name.startswith("_b") else parameters.dtype.name
+                array = (name, shape, dtype, order, thread)
+                if array not in self._arrays:
+                    self._arrays[array] = np.empty(shape, dtype, order)  # type: ignore[call-overload]
+                arrays.append(self._arrays[array])
+            self._scratch[key] = tuple(arrays)
         return self._scratch[key]
 
 
-def _run(function: Callable[..., None], tiles: Sequence[tuple[Array, ...]]) -> None:
-    for tile in tiles:
-        function(*tile)
+def _run(
+    function: Callable[..., None],
+    own: Sequence[Array],
+    scratch: Sequence[tuple[Array, ...]],
+    thread: int,
+) -> None:
+    function(*own, *scratch[thread])
 
 
 def is_lane_fast(buffer: Array) -> bool:
@@ -116,14 +132,21 @@ def _tiles(buffer: Array, tile_bytes: int) -> list[tuple[slice, slice]]:
 
 
 def _arguments(listing: Listing) -> list[str]:
-    return listing.variables() + [name for prefix in ("_c", "_s", "_b") for name in listing.names(prefix)]
+    return listing.variables() + listing.names("_c")
+
+
+def _scratch_names(listing: Listing) -> list[str]:
+    return listing.names("_s") + listing.names("_b")
 
 
 @cache
 def _compile(listing: Listing) -> Callable[..., None]:
     """Return the listing as a Python function of its buffers."""
     lines = [line for instruction in listing.instructions for line in _emit(instruction)]
-    source = f"def step({', '.join(_arguments(listing))}):\n    " + "\n    ".join(lines or ["pass"])
+    source = (
+        f"def step({', '.join([*_arguments(listing), *_scratch_names(listing)])}):\n    "
+        + "\n    ".join(lines or ["pass"])
+    )
     namespace: dict[str, Callable[..., None]] = {name: getattr(np, name) for name in UFUNCS.values()}
     namespace["copyto"] = np.copyto
     exec(compile(source, "<step>", "exec"), namespace)

@@ -3,12 +3,14 @@
 import contextvars
 import os
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from multiprocessing import parent_process
 
-Work = Callable[[], None]
+Piece = Callable[[int], None]
+"""A part of a step; it is told which of the threads runs it, and so which scratch is its own."""
 
 
 @cache
@@ -20,23 +22,42 @@ def cores() -> int:
     return len(allowed)
 
 
-def together(shares: Sequence[Work]) -> Work:
-    """Return the function that does all shares at once, one of them on the thread that calls it."""
-    if len(shares) == 1:
-        return shares[0]
-    own, *others = shares
+def together(pieces: Sequence[Piece], threads: int) -> Callable[[], None]:
+    """Return the function that does all pieces by so many threads, of which the one that calls it is the first.
+
+    Each thread takes the next piece as it has done one: one that the machine keeps waiting holds up no other.
+    """
+
+    def alone() -> None:
+        for piece in pieces:
+            piece(0)
 
     def run() -> None:
+        left = deque(pieces)
         helpers = _helpers()
         # NumPy keeps in the context whether an overflow is worth a warning.
-        begun = [helpers.submit(contextvars.copy_context().run, share) for share in others]
+        begun = [
+            helpers.submit(contextvars.copy_context().run, _take, left, thread)
+            for thread in range(1, min(threads, len(pieces)))
+        ]
         try:
-            own()
+            _take(left, 0)
         finally:
+            left.clear()
             for other in begun:
-                other.result()
+                if not other.cancel():
+                    other.result()
 
-    return run
+    return run if threads > 1 and len(pieces) > 1 else alone
+
+
+def _take(left: deque[Piece], thread: int) -> None:
+    while True:
+        try:
+            piece = left.popleft()
+        except IndexError:
+            return
+        piece(thread)
 
 
 _made: list[ThreadPoolExecutor] = []

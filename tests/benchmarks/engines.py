@@ -6,10 +6,10 @@ figure is the shortest of many, taken in turns, so that what else the machine do
 
 import argparse
 import importlib.util
-import os
 import platform
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import version
@@ -196,9 +196,9 @@ def bandwidth() -> Table:
     """Bytes that a step of Adam moves in a second, against a copy by as many threads."""
     size = 10**7
     source, target = np.ones(size, np.float32), np.zeros(size, np.float32)
-    parts = np.array_split(np.arange(size), cores())
+    parts = np.array_split(np.arange(size), 8 * cores())
     slices = [slice(part[0], part[-1] + 1) for part in parts]
-    copy = together([lambda part=part: np.copyto(target[part], source[part]) for part in slices])
+    copy = together([lambda _, part=part: np.copyto(target[part], source[part]) for part in slices], cores())
     taken = in_turns({"copy": copy} | {name: ours("Adam", size, name) for name in engines()})
     copied = 2 * 4 * size / taken["copy"]
     rows = [
@@ -260,18 +260,18 @@ def startup() -> Table:
     commands = {
         "imports of its packages": ["-c", packages],
         "optrun --version": ["-m", "optrun", "--version"],
-        "optrun run, 1 step": ["-m", "optrun", "run", "problem=rosenbrock", "optimizer=SGD", "steps=1", "-q"],
+        "optrun run, 1 step": ["-m", "optrun", "run", "a.yaml", "-q"],
     }
-    runs = {
-        name: lambda words=words: subprocess.run(
-            [sys.executable, *words],
-            check=True,
-            capture_output=True,
-            env={**os.environ, "PYTHONPATH": os.getcwd()},
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory, "a.yaml").write_text("problem: rosenbrock\noptimizer: SGD\nsteps: 1\n")
+        taken = in_turns(
+            {
+                name: lambda words=words: subprocess.run(
+                    [sys.executable, *words], check=True, capture_output=True, cwd=directory
+                )
+                for name, words in commands.items()
+            }
         )
-        for name, words in commands.items()
-    }
-    taken = in_turns(runs)
     first = taken["imports of its packages"]
     return [
         ["command", "seconds", "of the imports"],

@@ -97,39 +97,47 @@ def test_there_is_an_engine_of_every_name():
         engine_named("fortran")
 
 
-def test_shares_are_all_done_before_a_step_ends():
+def test_pieces_are_all_done_before_a_step_ends():
     done = []
-    threads = set()
 
-    def share(index):
-        def work():
-            threads.add(threading.get_ident())
-            done.append(index)
+    def piece(index):
+        return lambda thread: done.append((index, thread))
 
-        return work
-
-    run = together([share(index) for index in range(3)])
+    run = together([piece(index) for index in range(40)], 3)
     for _ in range(50):
         run()
-        assert sorted(done) == [0, 1, 2]
+        assert sorted(index for index, _ in done) == list(range(40))
+        assert {thread for _, thread in done} <= {0, 1, 2}
         done.clear()
-    assert threading.get_ident() in threads
-    assert len(threads) > 1
 
 
-def test_a_share_that_raises_ends_the_step():
-    def fail():
-        raise ValueError("no")
+def test_pieces_are_done_at_once():
+    both = threading.Barrier(2, timeout=30)
+    together([lambda _: both.wait()] * 2, 2)()
+
+
+@pytest.mark.parametrize("failing", [0, 1])
+def test_a_piece_that_raises_ends_the_step(failing):
+    both = threading.Barrier(2, timeout=30)
+
+    def piece(thread):
+        both.wait()
+        if thread == failing:
+            raise ValueError("no")
 
     with pytest.raises(ValueError, match="no"):
-        together([lambda: None, fail])()
+        together([piece, piece], 2)()
 
 
 def test_threads_ignore_what_the_caller_ignores():
-    def overflow():
-        np.multiply(np.full(8, 1e308), 10.0)
+    both = threading.Barrier(2, timeout=30)
 
-    run = together([lambda: None, overflow])
+    def overflow(thread):
+        both.wait()
+        if thread:
+            np.multiply(np.full(8, 1e308), 10.0)
+
+    run = together([overflow, overflow], 2)
     with np.errstate(over="raise"), pytest.raises(FloatingPointError):
         run()
     with np.errstate(all="ignore"):
@@ -145,7 +153,7 @@ def test_a_worker_process_has_one_thread():
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 def test_a_forked_process_makes_threads_of_its_own():
-    run = together([lambda: None, lambda: None])
+    run = together([lambda _: None] * 4, 2)
     run()
     child = os.fork()
     if not child:
