@@ -8,7 +8,9 @@ import pytest
 from optrun.registry import load_plugin
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
+    # Loops that Numba compiles are kept for the next run of the tests, and not among the user's own.
+    os.environ["XDG_CACHE_HOME"] = os.environ["LOCALAPPDATA"] = str(config.rootpath / ".pytest_cache")
     # CI installs torch, so that a parity test that finds none there has not been run.
     if os.environ.get("OPTRUN_TESTS_NEED_TORCH"):
         import torch  # noqa: F401

@@ -72,11 +72,12 @@ class _Lowering:
         instructions = []
         for index, value in enumerate(self.work):
             operands = tuple(self.place[arg] for arg in value.args)
-            released = {arg for arg in value.args if self.last_read[arg] == index}
+            # In the order of the arguments, so that every process names its scratch alike.
+            released = [arg for arg in dict.fromkeys(value.args) if self.last_read[arg] == index]
             # An engine may fill the target of `where` with the last branch before it reads the others.
-            kept = released - {value.args[2]} if value.op == "where" else set()
+            kept = [arg for arg in released if arg is not value.args[2]] if value.op == "where" else []
             kept = released if value.op in TENSOR_OPS else kept
-            self._release(released - kept)
+            self._release(arg for arg in released if arg not in kept)
             self.place[value] = homes.get(value) or self._take(value)
             self._release(kept)
             axis = value.name if value.op == "sum" else ""

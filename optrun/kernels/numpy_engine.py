@@ -1,18 +1,24 @@
 """The NumPy engine: a listing becomes one Python function of ufunc calls, run tile by tile.
 
 A tile is as much of every buffer as stays in the cache between two instructions. Tiles, scratch and views are
-made once, so a step allocates nothing. Elementwise operations give the same bits in any tiling.
+made once, so a step allocates nothing. Elementwise operations give the same bits in any tiling, so threads share
+the tiles where there are many.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 
 from optrun.arrays import Array
 from optrun.kernels.lower import Instruction, Listing
+from optrun.kernels.threads import cores, together
 
 TILE_BYTES = 1 << 17
+SHARED_ABOVE = 16
+"""Tiles above which threads share them: fewer are done before another thread has woken."""
+SHARED_TILE = 4
+"""How many times larger a tile is then: threads pass Python's lock on at every instruction."""
 
 UFUNCS = {
     "add": "add",
@@ -36,9 +42,11 @@ UFUNCS = {
 class NumpyEngine:
     """Binds listings to buffers; the scratch of equal tiles is shared."""
 
-    def __init__(self, tile_bytes: int = TILE_BYTES) -> None:
+    def __init__(self, tile_bytes: int = TILE_BYTES, threads: int | None = None) -> None:
         self.tile_bytes = tile_bytes
-        self._scratch: dict[tuple[str, tuple[int, int], str, str], Array] = {}
+        self._threads = cores() if threads is None else threads
+        self._arrays: dict[tuple[object, ...], Array] = {}
+        self._scratch: dict[tuple[object, ...], tuple[Array, ...]] = {}
 
     def bind(
         self, listing: Listing, buffers: Mapping[str, Array], coefficients: Sequence[Array]
@@ -49,19 +57,21 @@ class NumpyEngine:
         are read anew at every call.
         """
         function = _compile(listing)
-        tiles = [
-            tuple(self._argument(name, lanes, columns, buffers, coefficients) for name in _arguments(listing))
-            for lanes, columns in _tiles(buffers["p"], self.tile_bytes)
-        ]
-        if len(tiles) == 1:
-            only = tiles[0]
-            return lambda: function(*only)
-
-        def run() -> None:
-            for tile in tiles:
-                function(*tile)
-
-        return run
+        tiles = _tiles(buffers["p"], self.tile_bytes)
+        threads = self._threads if len(tiles) > SHARED_ABOVE else 1
+        if threads > 1:
+            tiles = _tiles(buffers["p"], SHARED_TILE * self.tile_bytes)
+        pieces = []
+        for lanes, columns in tiles:
+            own = [
+                self._argument(name, lanes, columns, buffers, coefficients) for name in _arguments(listing)
+            ]
+            shape = buffers["p"][lanes, columns].shape
+            scratch = [self._scratch_of(listing, buffers["p"], shape, thread) for thread in range(threads)]
+            if len(tiles) == 1:
+                return partial(function, *own, *scratch[0])
+            pieces.append(partial(_run, function, own, scratch))
+        return together(pieces, threads)
 
     def _argument(
         self,
@@ -73,19 +83,38 @@ class NumpyEngine:
     ) -> Array:
         if name in buffers:
             return buffers[name][lanes, columns]
-        if name.startswith("_c"):
-            coefficient = coefficients[int(name[2:])]
-            return coefficient[lanes] if coefficient.ndim else coefficient
-        tile = buffers["p"][lanes, columns]
-        dtype = "bool" if name.startswith("_b") else str(tile.dtype)
-        order = "F" if _is_lane_fast(buffers["p"]) else "C"
-        key = (name, tile.shape, dtype, order)
+        coefficient = coefficients[int(name[2:])]
+        return coefficient[lanes] if coefficient.ndim else coefficient
+
+    def _scratch_of(
+        self, listing: Listing, parameters: Array, shape: tuple[int, ...], thread: int
+    ) -> tuple[Array, ...]:
+        """Return a thread's scratch for tiles of this shape."""
+        order = "F" if is_lane_fast(parameters) else "C"
+        key = (listing, shape, parameters.dtype.name, order, thread)
         if key not in self._scratch:
-            self._scratch[key] = np.empty(tile.shape, dtype, order)  # type: ignore[call-overload]
+            arrays = []
+            for name in _scratch_names(listing):
+                dtype = "bool" if name.startswith("_b") else parameters.dtype.name
+                array = (name, shape, dtype, order, thread)
+                if array not in self._arrays:
+                    self._arrays[array] = np.empty(shape, dtype, order)  # type: ignore[call-overload]
+                arrays.append(self._arrays[array])
+            self._scratch[key] = tuple(arrays)
         return self._scratch[key]
 
 
-def _is_lane_fast(buffer: Array) -> bool:
+def _run(
+    function: Callable[..., None],
+    own: Sequence[Array],
+    scratch: Sequence[tuple[Array, ...]],
+    thread: int,
+) -> None:
+    function(*own, *scratch[thread])
+
+
+def is_lane_fast(buffer: Array) -> bool:
+    """Return whether neighbours in memory are the lanes of one element of a buffer `[B, n]`."""
     return buffer.strides[0] < buffer.strides[1]
 
 
@@ -103,14 +132,21 @@ def _tiles(buffer: Array, tile_bytes: int) -> list[tuple[slice, slice]]:
 
 
 def _arguments(listing: Listing) -> list[str]:
-    return listing.variables() + [name for prefix in ("_c", "_s", "_b") for name in listing.names(prefix)]
+    return listing.variables() + listing.names("_c")
+
+
+def _scratch_names(listing: Listing) -> list[str]:
+    return listing.names("_s") + listing.names("_b")
 
 
 @cache
 def _compile(listing: Listing) -> Callable[..., None]:
     """Return the listing as a Python function of its buffers."""
     lines = [line for instruction in listing.instructions for line in _emit(instruction)]
-    source = f"def step({', '.join(_arguments(listing))}):\n    " + "\n    ".join(lines or ["pass"])
+    source = (
+        f"def step({', '.join([*_arguments(listing), *_scratch_names(listing)])}):\n    "
+        + "\n    ".join(lines or ["pass"])
+    )
     namespace: dict[str, Callable[..., None]] = {name: getattr(np, name) for name in UFUNCS.values()}
     namespace["copyto"] = np.copyto
     exec(compile(source, "<step>", "exec"), namespace)

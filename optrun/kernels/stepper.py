@@ -46,6 +46,8 @@ class Stepper:
         self._lanes = parameters.shape[0]
         self._dtype = parameters.dtype
         self._row = 0
+        self._constant: tuple[object, ...] = ()
+        self._needed: frozenset[str] = frozenset()
         self._shared = np.zeros(len(program.coefficients), self._dtype)
         self._per_lane: dict[int, Array] = {}
         self._kernels: dict[tuple[object, ...], Callable[[], None]] = {}
@@ -89,16 +91,20 @@ class Stepper:
             known[:, index] = _known(table[index])
             rows = np.broadcast_to(table[index], (steps, self._lanes))[:, :, None]
             self._lane_rows.append((self._lane_buffer(index, table[index].dtype), rows))
+        constant = (scheduled, *(rows.tobytes() for name, rows in values.items() if name not in scheduled))
+        if constant != self._constant:
+            self._needed = self.needs({name: rows[:1] for name, rows in values.items()}, scheduled)
+            self._constant = constant
         # What has come alive stays so: a buffer that is there goes on being filled.
-        self.live |= self.needs({name: rows[:1] for name, rows in values.items()}, scheduled)
+        self.live |= self._needed
         self._row_kernels = self._kernels_of(is_per_lane, known)
 
     def run(self, row: int) -> None:
         """Do the step of this row of the prepared table."""
         self._row = row + 1
-        np.copyto(self._shared, self._shared_rows[row])
+        self._shared[...] = self._shared_rows[row]
         for buffer, rows in self._lane_rows:
-            np.copyto(buffer, rows[row])
+            buffer[...] = rows[row]
         self._row_kernels[row]()
 
     def needs(self, values: Mapping[str, Array], scheduled: frozenset[str]) -> frozenset[str]:
@@ -110,7 +116,7 @@ class Stepper:
             for coefficient, column in zip(self.program.coefficients, table, strict=True)
             if not depends_on(coefficient, scheduled)
         }
-        return live_variables(self.program, constant)
+        return _live(self.program, frozenset(constant.items()))
 
     def _table(self, t: Array, values: Mapping[str, Array]) -> list[Array]:
         """Return every coefficient at the steps t, in the dtype in which it meets the arrays."""
@@ -157,6 +163,12 @@ class Stepper:
                 kernel()
 
         return run
+
+
+@lru_cache(1024)
+def _live(program: Program, constant: frozenset[tuple[Node, Known]]) -> frozenset[str]:
+    """Return the variables that are needed with what is known of its coefficients at all steps."""
+    return live_variables(program, dict(constant))
 
 
 @lru_cache(1024)

@@ -67,7 +67,7 @@ class Lanes:
     @property
     def alive(self) -> int:
         """How many lanes have not ended."""
-        return int(self._stopping.alive.sum())
+        return self._stopping.living
 
     @property
     def is_sparse(self) -> bool:

@@ -51,10 +51,10 @@ class Recorder:
         return self._used == len(self._steps)
 
     def record(self, t: int, loss: Array) -> None:
-        """Add the row of step t."""
+        """Add the row of step t, whose loss is on the host."""
         row = self._used
         self._steps[row] = t
-        self._columns["loss"][row] = self._pack.arrays.to_host(loss)
+        self._columns["loss"][row] = loss
         for name, metric in self._metrics.items():
             self._columns[name][row] = metric()
         if self._records_update:

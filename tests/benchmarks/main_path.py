@@ -89,7 +89,7 @@ def accuracy() -> None:
     print(f"digits MLP, test accuracy of seeds 0 … 9: {' '.join(f'{value:.4f}' for value in found)}")
 
 
-def rosenbrock(lanes: int, steps: int, every: int = 1, dtype: str = "float64") -> float:
+def rosenbrock(lanes: int, steps: int, every: int = 1, dtype: str = "float64", engine: str = "auto") -> float:
     """Return the seconds of a pack of Rosenbrock + Adam + cosine, built and run in memory."""
     base = {
         "problem": "rosenbrock",
@@ -97,6 +97,7 @@ def rosenbrock(lanes: int, steps: int, every: int = 1, dtype: str = "float64") -
         "scheduler": {"name": "CosineAnnealingLR", "T_max": steps},
         "steps": steps,
         "dtype": dtype,
+        "engine": engine,
         "record": {"every": every},
     }
     config = from_mapping(base)

@@ -5,10 +5,10 @@ import pytest
 
 from optrun.kernels.fold import Known, fold, live_variables
 from optrun.kernels.lower import lower
-from optrun.kernels.numpy_engine import NumpyEngine
 from optrun.kernels.program import coefficients_of, evaluate
 from optrun.kernels.trace import trace
 from optrun.optim import ops
+from tests.kernels.engines import EVERY_ENGINE
 
 OLD = {
     "p": [1.5, -2.0, 0.0, 4.0],
@@ -59,26 +59,25 @@ def directly(rule, h, t):
     return {name: values[name] for name in ("p", "a", "b")}
 
 
-def by_engine(rule, h, t, known=None):
+def by_engine(engine, rule, h, t, known=None):
     program = trace(rule, ("a", "b"), ("h",), {})
     outputs = fold(program, known or {}, program.outputs.keys())
     coefficients = coefficients_of(program.outputs)
     values = {"h": np.full((1, 1), h)}
     numbers = [evaluate(each, np.full((1, 1), float(t)), values, {}) for each in coefficients]
     buffers = {name: np.array([value]) for name, value in OLD.items()}
-    bound = NumpyEngine(16).bind(
-        lower(outputs, coefficients), buffers, [number.reshape(()) for number in numbers]
-    )
+    bound = engine.bind(lower(outputs, coefficients), buffers, [number.reshape(()) for number in numbers])
     bound()
     assert buffers["g"].tolist() == [OLD["g"]]
     return {name: buffers[name][0] for name in ("p", "a", "b")}
 
 
+@EVERY_ENGINE
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("h", [0.5, 1.0, 2.0])
 @pytest.mark.parametrize("t", [1, 2])
-def test_the_engine_computes_what_numpy_does(rule, h, t):
-    expected, found = directly(rule, h, t), by_engine(rule, h, t)
+def test_the_engine_computes_what_numpy_does(engine, rule, h, t):
+    expected, found = directly(rule, h, t), by_engine(engine(), rule, h, t)
     for name in expected:
         np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
 

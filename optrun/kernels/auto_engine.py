@@ -1,0 +1,76 @@
+"""The engine that is the fastest at hand: NumPy, until compiling would have paid for itself.
+
+It counts the time that a compiled loop would have saved so far. Once that is as long as making the loop takes,
+the loop is made: so a run takes at most twice as long as with the better choice, however long it turns out to be.
+Both engines give the same bits, so it changes no result when, or whether, that happens.
+"""
+
+import sys
+import warnings
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+
+from optrun.arrays import Array
+from optrun.kernels.compiled import is_installed, is_kept, is_loaded
+from optrun.kernels.lower import Listing
+from optrun.kernels.numba_engine import NumbaEngine, Plan
+from optrun.kernels.numpy_engine import NumpyEngine
+
+IMPORT_SECONDS, COMPILE_SECONDS, LOAD_SECONDS = 0.4, 0.3, 0.02
+"""Of Numba, of one loop, and of one that is kept on disk."""
+CALL_SECONDS, BYTE_SECONDS = 3e-7, 3e-11
+"""What one instruction costs in NumPy and not in a loop, and what it costs more for each byte of a buffer."""
+
+
+class AutoEngine:
+    """Binds listings by the NumPy engine first, and by the Numba engine once that pays."""
+
+    def __init__(self, price: float | None = None) -> None:
+        self._numpy, self._numba = NumpyEngine(), NumbaEngine() if is_installed() else None
+        self._price = price
+
+    def bind(
+        self, listing: Listing, buffers: Mapping[str, Array], coefficients: Sequence[Array]
+    ) -> Callable[[], None]:
+        """Return the function that runs the listing once; as for the NumPy engine."""
+        if self._numba is None or not buffers["p"].size:
+            return self._numpy.bind(listing, buffers, coefficients)
+        source = Plan(listing, buffers, coefficients).source
+        if is_loaded(source):
+            return self._numba.bind(listing, buffers, coefficients)
+        run = self._numpy.bind(listing, buffers, coefficients)
+        saving = len(listing.instructions) * (CALL_SECONDS + BYTE_SECONDS * buffers["p"].nbytes)
+        price = _price(source) if self._price is None else self._price
+        is_decided = False
+
+        def step() -> None:
+            nonlocal run, is_decided
+            if not is_decided:
+                _saved[source] += saving
+                if _saved[source] > price:
+                    is_decided = True
+                    run = self._compiled(listing, buffers, coefficients) or run
+            run()
+
+        return step
+
+    def _compiled(
+        self, listing: Listing, buffers: Mapping[str, Array], coefficients: Sequence[Array]
+    ) -> Callable[[], None] | None:
+        if self._numba is None:
+            return None
+        try:
+            return self._numba.bind(listing, buffers, coefficients)
+        except Exception as error:
+            self._numba = None
+            warnings.warn(f"Numba does not work here, NumPy goes on: {error}", RuntimeWarning, stacklevel=2)
+            return None
+
+
+_saved: dict[str, float] = defaultdict(float)
+"""By source the seconds that its loop would have saved this process: the packs of a sweep add to one account."""
+
+
+def _price(source: str) -> float:
+    made = LOAD_SECONDS if is_kept(source) else COMPILE_SECONDS
+    return made if "numba" in sys.modules else made + IMPORT_SECONDS

@@ -1,0 +1,83 @@
+"""Threads that share the work of one step: as many as there are cores, one in a process that is itself a share."""
+
+import contextvars
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from multiprocessing import parent_process
+
+Piece = Callable[[int], None]
+"""A part of a step; it is told which of the threads runs it, and so which scratch is its own."""
+
+
+@cache
+def cores() -> int:
+    """Return the number of threads that a step may use: the cores allowed, or 1 in a sweep's worker process."""
+    if parent_process() is not None:
+        return 1
+    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
+    return len(allowed)
+
+
+def together(pieces: Sequence[Piece], threads: int) -> Callable[[], None]:
+    """Return the function that does all pieces by so many threads, of which the one that calls it is the first.
+
+    Each thread takes the next piece as it has done one: one that the machine keeps waiting holds up no other.
+    """
+
+    def alone() -> None:
+        for piece in pieces:
+            piece(0)
+
+    def run() -> None:
+        left = deque(pieces)
+        helpers = _helpers()
+        # NumPy keeps in the context whether an overflow is worth a warning.
+        begun = [
+            helpers.submit(contextvars.copy_context().run, _take, left, thread)
+            for thread in range(1, min(threads, len(pieces)))
+        ]
+        try:
+            _take(left, 0)
+        finally:
+            left.clear()
+            for other in begun:
+                if not other.cancel():
+                    other.result()
+
+    return run if threads > 1 and len(pieces) > 1 else alone
+
+
+def _take(left: deque[Piece], thread: int) -> None:
+    while True:
+        try:
+            piece = left.popleft()
+        except IndexError:
+            return
+        piece(thread)
+
+
+_made: list[ThreadPoolExecutor] = []
+_lock = threading.Lock()
+
+
+def _helpers() -> ThreadPoolExecutor:
+    with _lock:
+        if not _made:
+            _made.append(ThreadPoolExecutor(max(1, cores() - 1), "optrun"))
+        return _made[0]
+
+
+def _forget() -> None:
+    """A forked process has the pool, but not its threads."""
+    global _lock
+    _lock = threading.Lock()
+    _made.clear()
+    cores.cache_clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)

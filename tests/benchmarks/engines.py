@@ -1,0 +1,322 @@
+"""What a step costs in every engine, against torch and optax on the same work: `python -m tests.benchmarks.engines`.
+
+Peers that are not installed are left out. With `--write` the tables also go to `RESULTS.md` beside this file. Every
+figure is the shortest of many, taken in turns, so that what else the machine does weighs on all alike.
+"""
+
+import argparse
+import importlib.util
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from optrun.arrays import Arrays, Parameters, one_blas_thread
+from optrun.kernels import engine_named
+from optrun.kernels.threads import cores, together
+from optrun.optim import SGD, Adam, Optimizer, RMSprop
+from tests.benchmarks.main_path import best, rosenbrock, torch_rosenbrock
+
+RESULTS = Path(__file__).with_name("RESULTS.md")
+SIZES = [10**k for k in range(2, 8)]
+RULES: dict[str, tuple[type[Optimizer], dict[str, float]]] = {
+    "Adam": (Adam, {"lr": 1e-3}),
+    "SGD": (SGD, {"lr": 1e-3, "momentum": 0.9}),
+    "RMSprop": (RMSprop, {"lr": 1e-3}),
+}
+PASSES = 7
+"""Buffers that a step of Adam reads or writes: p, m and v both, g once."""
+
+Step = Callable[[], object]
+Table = list[list[str]]
+
+
+def has(package: str) -> bool:
+    """Return whether a peer is installed."""
+    return importlib.util.find_spec(package) is not None
+
+
+def in_turns(steps: Mapping[str, Step], seconds: float = 1.5) -> dict[str, float]:
+    """Return the shortest time in seconds of one call of each, taken in turns for so long each."""
+    for step in steps.values():
+        step()
+        step()
+    calls, spent = {}, {}
+    for name, step in steps.items():
+        began = time.perf_counter()
+        step()
+        calls[name] = max(1, min(1000, int(2e-3 / (time.perf_counter() - began))))
+        spent[name] = np.inf
+    began = time.perf_counter()
+    rounds = 0
+    while rounds < 5 or time.perf_counter() - began < seconds * len(steps):
+        rounds += 1
+        for name, step in steps.items():
+            start = time.perf_counter()
+            for _ in range(calls[name]):
+                step()
+            spent[name] = min(spent[name], (time.perf_counter() - start) / calls[name])
+    return spent
+
+
+def ours(rule: str, size: int, engine: str, lanes: int = 1, *, lane_fast: bool = False) -> Step:
+    """Return the step of optrun."""
+    made, options = RULES[rule]
+    params = Parameters({"x": (size,)}, lanes=lanes, arrays=Arrays(dtype="float32"), lane_fast=lane_fast)
+    params.grad[:] = np.random.default_rng(0).normal(size=params.grad.shape)
+    return made(params, engine=engine_named(engine), **options).step
+
+
+def torch_steps(rule: str, size: int) -> Iterator[tuple[str, Step]]:
+    """Yield the steps of torch's implementations."""
+    import torch
+
+    made, options = getattr(torch.optim, rule), RULES[rule][1]
+    kinds: dict[str, dict[str, bool]] = {"torch": {"foreach": False}, "torch foreach": {"foreach": True}}
+    if rule != "RMSprop":
+        kinds["torch fused"] = {"fused": True}
+    for name, kind in kinds.items():
+        x = torch.zeros(size, requires_grad=True)
+        x.grad = torch.randn(size)
+        yield name, made([x], **options, **kind).step
+
+
+def optax_step(rule: str, size: int) -> Step:
+    """Return optax's update and its application, compiled as one function that reuses its memory."""
+    import jax
+    import optax
+
+    lr = RULES[rule][1]["lr"]
+    made = {
+        "Adam": lambda: optax.adam(lr),
+        "SGD": lambda: optax.sgd(lr, momentum=0.9),
+        "RMSprop": lambda: optax.rmsprop(lr, decay=0.99, eps=1e-8),
+    }[rule]()
+    x = jax.numpy.zeros(size, "float32")
+    grad = jax.random.normal(jax.random.key(0), (size,), "float32")
+    held = [x, made.init(x)]
+
+    def update(x, state):
+        moved, state = made.update(grad, state, x)
+        return optax.apply_updates(x, moved), state
+
+    compiled = jax.jit(update, donate_argnums=(0, 1))
+
+    def step() -> None:
+        held[:] = compiled(*held)
+        jax.block_until_ready(held[0])
+
+    return step
+
+
+def steps_of_all(rule: str, size: int) -> dict[str, Step]:
+    """Return the steps of all engines and peers at hand."""
+    steps = {f"optrun {name}": ours(rule, size, name) for name in engines()}
+    if has("torch"):
+        steps |= torch_steps(rule, size)
+    if has("optax"):
+        steps["optax jit"] = optax_step(rule, size)
+    return steps
+
+
+def engines() -> list[str]:
+    """Return the names of the engines at hand."""
+    return ["numpy", "numba"] if has("numba") else ["numpy"]
+
+
+def step_cost(rule: str) -> Table:
+    """Microseconds of one step, and how many times ours go into those of the peers."""
+    rows: Table = []
+    for size in SIZES:
+        taken = in_turns(steps_of_all(rule, size))
+        peers = [each for name, each in taken.items() if not name.startswith("optrun")]
+        row = {"parameters": f"{size:,}"} | {name: f"{each * 1e6:,.1f}" for name, each in taken.items()}
+        if "torch" in taken:
+            row["numpy against torch"] = f"{taken['torch'] / taken['optrun numpy']:.2f}"
+        if peers and "optrun numba" in taken:
+            row["numba against the fastest peer"] = f"{min(peers) / taken['optrun numba']:.2f}"
+        rows = [*(rows or [list(row)]), list(row.values())]
+    return rows
+
+
+def slope(sizes: Sequence[int], seconds: Sequence[float]) -> float:
+    """Return the exponent of the power law through some points."""
+    return float(np.polyfit(np.log(sizes), np.log(seconds), 1)[0])
+
+
+def scaling() -> Table:
+    """The exponents with which the cost of Adam grows: 0 where the cost of a call rules, 1 where elements do."""
+    rows = [["engine", "against", "from … to", "exponent"]]
+    for engine in engines():
+        for against, sizes, made in (
+            ("parameters", [10**k for k in (2, 3)], lambda n, engine=engine: ours("Adam", n, engine)),
+            ("parameters", [10**k for k in (5, 6, 7)], lambda n, engine=engine: ours("Adam", n, engine)),
+            (
+                "lanes of 2 parameters",
+                [10**k for k in (4, 5, 6)],
+                lambda n, engine=engine: ours("Adam", 2, engine, n, lane_fast=True),
+            ),
+            (
+                "lanes of 4,810 parameters",
+                [8, 64, 512],
+                lambda n, engine=engine: ours("Adam", 4810, engine, n),
+            ),
+            ("steps of 1,000 parameters", [10, 100, 1000], lambda n, engine=engine: repeated(engine, n)),
+        ):
+            taken = in_turns({str(n): made(n) for n in sizes}, 0.5)
+            rows.append(
+                [
+                    engine,
+                    against,
+                    f"{sizes[0]:,} … {sizes[-1]:,}",
+                    f"{slope(sizes, list(taken.values())):.2f}",
+                ]
+            )
+    return rows
+
+
+def repeated(engine: str, steps: int) -> Step:
+    """Return so many steps as one call."""
+    step = ours("Adam", 1000, engine)
+
+    def run() -> None:
+        for _ in range(steps):
+            step()
+
+    return run
+
+
+def bandwidth() -> Table:
+    """Bytes that a step of Adam moves in a second, against a copy by as many threads."""
+    size = 10**7
+    source, target = np.ones(size, np.float32), np.zeros(size, np.float32)
+    parts = np.array_split(np.arange(size), 8 * cores())
+    slices = [slice(part[0], part[-1] + 1) for part in parts]
+    copy = together([lambda _, part=part: np.copyto(target[part], source[part]) for part in slices], cores())
+    taken = in_turns({"copy": copy} | {name: ours("Adam", size, name) for name in engines()})
+    copied = 2 * 4 * size / taken["copy"]
+    rows = [
+        ["10,000,000 parameters, float32", "GB/s", "of the copy"],
+        ["copy", f"{copied / 1e9:.1f}", "1.00"],
+    ]
+    for name in engines():
+        moved = PASSES * 4 * size / taken[name]
+        rows.append([f"Adam, {name}", f"{moved / 1e9:.1f}", f"{moved / copied:.2f}"])
+    return rows
+
+
+def products(lanes: int = 16, batch: int = 128) -> Table:
+    """Operations per second of the digits network's loss and gradient, against those of one large product."""
+    from optrun.registry import problems
+
+    arrays = Arrays(dtype="float32")
+    problem = problems.find("mlp")(arrays, data="digits", hidden=[64], batch_size=batch)
+    params = Parameters(problem.shapes, lanes=lanes, arrays=arrays)
+    for lane in range(lanes):
+        params.set_lane(lane, problem.initial(lane))
+    drawn = problem.batches(range(lanes))[0]
+    square = np.random.default_rng(0).normal(size=(1024, 1024)).astype(np.float32)
+    out = np.empty_like(square)
+    with one_blas_thread:
+        taken = in_turns(
+            {
+                "product": lambda: np.matmul(square, square, out=out),
+                "network": lambda: problem.loss_and_grad(params, params.grads, drawn),
+            }
+        )
+    weights = [int(np.prod(shape)) for shape in problem.shapes.values() if len(shape) == 2]
+    # Forward, the weights' gradients, and the inputs' gradients but for the first layer.
+    operations = 2 * batch * lanes * (3 * sum(weights) - weights[0])
+    peak, reached = 2 * 1024**3 / taken["product"], operations / taken["network"]
+    return [
+        ["float32, one thread", "Gflop/s", "of the product"],
+        ["product of 1024 × 1024", f"{peak / 1e9:.0f}", "1.00"],
+        [f"digits network, {lanes} lanes, batch {batch}", f"{reached / 1e9:.0f}", f"{reached / peak:.2f}"],
+    ]
+
+
+def one_lane() -> Table:
+    """Steps per second of a small problem with every step recorded, against torch's eager loop."""
+    steps = 5000
+    rows = [["Rosenbrock, Adam, cosine", "steps/s", "against torch"]]
+    theirs = best(lambda: torch_rosenbrock(steps), 5) if has("torch") else np.nan
+    for name in engines():
+        taken = best(lambda: rosenbrock(1, steps, engine=name), 7)  # noqa: B023
+        rows.append([f"optrun {name}", f"{steps / taken:,.0f}", f"{theirs / taken:.1f}"])
+    if has("torch"):
+        rows.append(["torch", f"{steps / theirs:,.0f}", "1.0"])
+    return rows
+
+
+def startup() -> Table:
+    """Seconds of the command against those of importing what it is made of."""
+    packages = "import numpy, pydantic, rich, threadpoolctl, typer, yaml"
+    commands = {
+        "imports of its packages": ["-c", packages],
+        "optrun --version": ["-m", "optrun", "--version"],
+        "optrun run, 1 step": ["-m", "optrun", "run", "a.yaml", "-q"],
+    }
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory, "a.yaml").write_text("problem: rosenbrock\noptimizer: SGD\nsteps: 1\n")
+        taken = in_turns(
+            {
+                name: lambda words=words: subprocess.run(
+                    [sys.executable, *words], check=True, capture_output=True, cwd=directory
+                )
+                for name, words in commands.items()
+            }
+        )
+    first = taken["imports of its packages"]
+    return [
+        ["command", "seconds", "of the imports"],
+        *([name, f"{each:.2f}", f"{each / first:.2f}"] for name, each in taken.items()),
+    ]
+
+
+def markdown(table: Table) -> str:
+    """Return a table as text."""
+    head, *rows = table
+    return "\n".join(f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *rows])
+
+
+def machine() -> str:
+    """Return the machine and the versions of what was measured."""
+    packages = [name for name in ("numpy", "numba", "torch", "jax", "optax") if has(name)]
+    versions = ", ".join(f"{name} {version(name)}" for name in packages)
+    model = platform.processor() or platform.machine()
+    if Path("/proc/cpuinfo").exists():
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        model = next((line.split(": ")[1] for line in lines if line.startswith("model name")), model)
+    return f"{model}, {cores()} cores, Python {platform.python_version()}, {versions}."
+
+
+def main() -> None:
+    """Print every table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--write", action="store_true", help=f"write {RESULTS.name} too")
+    write = parser.parse_args().write
+    sections: list[tuple[str, Callable[[], Table]]] = [
+        ("One lane, every step recorded", one_lane),
+        *((f"A step of {rule}, float32, µs", lambda rule=rule: step_cost(rule)) for rule in RULES),
+        ("Memory", bandwidth),
+        ("How the cost of a step grows", scaling),
+        ("Products", products),
+        ("Start", startup),
+    ]
+    texts = [f"# Measured\n\n{machine()} Made by `python -m tests.benchmarks.engines --write`.\n"]
+    print(texts[0], flush=True)
+    for title, measured in sections:
+        texts.append(f"## {title}\n\n{markdown(measured())}\n")
+        print(texts[-1], flush=True)
+    if write:
+        RESULTS.write_text("\n".join(texts), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,162 @@
+"""Engines: every one computes the same bits, of ordinary numbers and of those at the edges."""
+
+import os
+import threading
+from multiprocessing import get_context
+
+import numpy as np
+import pytest
+
+from optrun.arrays import Arrays, Parameters
+from optrun.errors import ConfigError
+from optrun.kernels import ENGINES, engine_named
+from optrun.kernels.numba_engine import NumbaEngine
+from optrun.kernels.numpy_engine import NumpyEngine
+from optrun.kernels.threads import cores, together
+from optrun.optim import SGD, Adam
+from tests.kernels.engines import EVERY_ENGINE, NEEDS_NUMBA
+from tests.optim.samples import EVERY_DTYPE, VARIANTS, gradients, parameters, per_lane, stepped
+
+ELEMENTWISE = [(rule, options) for rule, options in VARIANTS if not (rule.per_tensor or rule.needs_closure)]
+
+
+def edges(dtype):
+    """Numbers at which arithmetic has something special to say."""
+    info = np.finfo(dtype)
+    least, small, large = info.smallest_subnormal, info.tiny, info.max
+    signed = [0.0, 1.0, least, 3 * least, small, large, np.inf]
+    return np.array([sign * number for number in signed for sign in (1, -1)] + [np.nan], dtype)
+
+
+def mixed(values, special, rng):
+    """Put numbers at the edges in the place of a third of the values."""
+    chosen = rng.random(values.shape) < 1 / 3
+    values[chosen] = rng.choice(special, chosen.sum())
+
+
+def known_bits(optimizer):
+    """Return the bits of the parameters and of the state; of two NaNs NumPy returns one or the other."""
+    buffers = [optimizer.params.data]
+    for entry in optimizer.state.values():
+        buffers += [value for name, value in entry.items() if name != "step"]
+    return [np.where(np.isnan(buffer), np.nan, buffer).tobytes() for buffer in buffers]
+
+
+@NEEDS_NUMBA
+@pytest.mark.parametrize(("rule", "options"), ELEMENTWISE, ids=str)
+@EVERY_DTYPE
+@pytest.mark.parametrize("lane_fast", [False, True])
+def test_numba_has_the_bits_of_numpy(rule, options, dtype, lane_fast, rng):
+    lanes = 5
+    values = per_lane(rule, options, lanes, rng)
+    start = parameters(rng, rule, lanes, dtype).data
+    grads = gradients(rng, rule, lanes, 6)
+    mixed(start, edges(dtype), rng)
+    with np.errstate(over="ignore"):
+        mixed(grads, edges(dtype), rng)
+    found = []
+    for engine in (NumpyEngine(), NumbaEngine(2, shared_above=0)):
+        params = parameters(rng, rule, lanes, dtype, lane_fast)
+        params.data[:] = start
+        found.append(known_bits(stepped(rule(params, engine=engine, **{**options, **values}), grads)))
+    assert found[0] == found[1]
+
+
+@EVERY_ENGINE
+@pytest.mark.parametrize("lanes", [1, 2, 7])
+@pytest.mark.parametrize("size", [0, 1, 3, 64, 129, 1000])
+@pytest.mark.parametrize("lane_fast", [False, True])
+def test_shares_change_no_bit(engine, lanes, size, lane_fast, rng):
+    def trained(engine):
+        params = Parameters(
+            {"a": (size,), "b": (3,)}, lanes=lanes, arrays=Arrays(dtype="float32"), lane_fast=lane_fast
+        )
+        draws = np.random.default_rng(1)
+        params.data[:] = draws.normal(size=params.data.shape)
+        groups = [{"params": "a", "lr": 0.1}, {"params": "b"}]
+        return stepped(Adam(params, groups, engine=engine), draws.normal(size=(4, *params.data.shape)))
+
+    assert known_bits(trained(engine())) == known_bits(trained(NumpyEngine()))
+
+
+@EVERY_ENGINE
+def test_gradients_are_only_read(engine, rng):
+    params = Parameters({"a": (40,)}, lanes=2)
+    params.grad[:] = rng.normal(size=params.grad.shape)
+    before = params.grad.copy()
+    optimizer = SGD(params, momentum=0.9, maximize=True, engine=engine())
+    for _ in range(3):
+        optimizer.step()
+    assert params.grad.tobytes() == before.tobytes()
+
+
+def test_there_is_an_engine_of_every_name():
+    for name in ENGINES:
+        assert hasattr(engine_named(name), "bind")
+    with pytest.raises(ConfigError, match="unknown engine 'fortran'"):
+        engine_named("fortran")
+
+
+def test_pieces_are_all_done_before_a_step_ends():
+    done = []
+
+    def piece(index):
+        return lambda thread: done.append((index, thread))
+
+    run = together([piece(index) for index in range(40)], 3)
+    for _ in range(50):
+        run()
+        assert sorted(index for index, _ in done) == list(range(40))
+        assert {thread for _, thread in done} <= {0, 1, 2}
+        done.clear()
+
+
+def test_pieces_are_done_at_once():
+    both = threading.Barrier(2, timeout=30)
+    together([lambda _: both.wait()] * 2, 2)()
+
+
+@pytest.mark.parametrize("failing", [0, 1])
+def test_a_piece_that_raises_ends_the_step(failing):
+    both = threading.Barrier(2, timeout=30)
+
+    def piece(thread):
+        both.wait()
+        if thread == failing:
+            raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        together([piece, piece], 2)()
+
+
+def test_threads_ignore_what_the_caller_ignores():
+    both = threading.Barrier(2, timeout=30)
+
+    def overflow(thread):
+        both.wait()
+        if thread:
+            np.multiply(np.full(8, 1e308), 10.0)
+
+    run = together([overflow, overflow], 2)
+    with np.errstate(over="raise"), pytest.raises(FloatingPointError):
+        run()
+    with np.errstate(all="ignore"):
+        run()
+
+
+def test_a_worker_process_has_one_thread():
+    if hasattr(os, "sched_getaffinity"):
+        assert cores() == len(os.sched_getaffinity(0))
+    with get_context("spawn").Pool(1) as pool:
+        assert pool.apply(cores) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_a_forked_process_makes_threads_of_its_own():
+    run = together([lambda _: None] * 4, 2)
+    run()
+    child = os.fork()
+    if not child:
+        run()
+        os._exit(7)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
