@@ -61,7 +61,7 @@ class MeanSquaredError(Loss):
         xp.subtract(residuals, targets, out=residuals)
         xp.multiply(residuals, residuals, out=squares)
         xp.multiply(residuals, 2 / samples, out=residuals)
-        xp.add.reduce(squares, axis=-1, out=out)
+        squares.sum(axis=-1, out=out)
         out /= samples
 
 
@@ -98,7 +98,7 @@ class BinaryCrossEntropy(ClassLoss):
         logits /= small  # σ(z) = exp(min(z, 0)) / (1 + exp(-|z|))
         logits -= targets
         logits /= samples
-        xp.add.reduce(terms, axis=-1, out=out)
+        terms.sum(axis=-1, out=out)
         out /= samples
 
     def predicted(self, outputs: Array) -> Array:
@@ -138,7 +138,7 @@ class CrossEntropy(ClassLoss):
         largest = self.scratch("largest", *lanes, 1, samples)
         sums = self.scratch("sums", *lanes, 1, samples)
         of_target = self.scratch("of target", *lanes, 1, 1)
-        xp.maximum.reduce(outputs, axis=-2, keepdims=True, out=largest)
+        outputs.max(axis=-2, keepdims=True, out=largest)
         xp.subtract(outputs, largest, out=outputs)
         xp.matmul(
             outputs.reshape(*lanes, 1, classes * samples),
@@ -151,7 +151,7 @@ class CrossEntropy(ClassLoss):
         xp.multiply(sums, samples, out=sums)
         xp.divide(outputs, sums, out=outputs)
         xp.subtract(outputs, targets, out=outputs)
-        xp.add.reduce(largest[..., 0, :], axis=-1, out=out)
+        largest[..., 0, :].sum(axis=-1, out=out)
         out /= samples
         xp.subtract(out, of_target[..., 0, 0], out=out)
 

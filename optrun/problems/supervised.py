@@ -152,7 +152,10 @@ class Supervised(Problem, ABC):
         """Return the passes bound to these arrays, which are the same from step to step."""
         key = (1, len(self.inputs["train"])) if batch is None else batch.shape
         passes = self._bound.get(key)
-        if passes is None or not passes.fit(params, grads):
+        if passes is not None and not passes.fit(params, grads):
+            self._bound.clear()
+            passes = None
+        if passes is None:
             self._bound[key] = passes = self._bind(params, grads, *key)
         return passes
 

@@ -21,8 +21,8 @@ from optrun.sweep.expand import Plan
 from optrun.training.evaluator import Evaluator
 from optrun.training.pack import Pack
 
-MAX_LANES = 4096
-"""Where more lanes gain nothing, whatever their size; a quarter of it costs up to twice the time for two parameters."""
+MAX_LANES = 8192
+"""Where more lanes gain nothing, whatever their size; an eighth of it takes up to twice as long for two parameters."""
 
 FEW_LANES = 16
 """As many as a pack should have, whatever their size, so that the calls of a step are for more than a few of them."""

@@ -15,7 +15,9 @@ import json
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 
 import numpy as np
@@ -81,16 +83,21 @@ def products() -> Measured:
 
 
 def packed(name: str) -> Measured:
-    """One of the packs into which the sweep is divided for this machine."""
+    """One of the packs into which the sweep is divided for this machine; the first time warms up, as compilers do."""
     plan = expand(sweep_from_mapping(SWEEPS[name.split()[0]]))
     runs = divided(grouped(plan), range(len(plan.configs)), cores())[0]
     configs = [plan.configs[run] for run in runs]
-    pack = Pack(configs)
-    if name.endswith("recorded"):
-        trainer = Trainer(pack, Memory(configs))
-        return timed(trainer.run, pack.lanes * pack.steps)
-    with one_blas_thread, np.errstate(all="ignore"):
-        return timed(lambda: [None for _ in pack.iterate(0)], pack.lanes * pack.steps)
+    found = []
+    with np.errstate(all="ignore"):
+        for _ in range(4):
+            pack = Pack(configs)
+            lane_steps = pack.lanes * pack.steps
+            if name.endswith("recorded"):
+                found.append(timed(Trainer(pack, Memory(configs)).run, lane_steps))
+            else:
+                with one_blas_thread:
+                    found.append(timed(partial(deque, pack.iterate(0), 0), lane_steps))
+    return min(found[1:])
 
 
 def in_optax(name: str) -> Measured:
