@@ -42,6 +42,11 @@ class Arrays:
         array: Array = self.xp.empty(shape, self.dtype)
         return array
 
+    def filled(self, shape: tuple[int, ...], value: float) -> Array:
+        """Return an array of this dtype with one value."""
+        array: Array = self.xp.full(shape, value, self.dtype)
+        return array
+
     def array(self, values: Any) -> Array:
         """Return host values as an array of this dtype where the pack lives."""
         array: Array = self.xp.asarray(values, self.dtype)
@@ -143,6 +148,23 @@ class Parameters(Mapping[str, Array]):
 
     def __len__(self) -> int:
         return len(self._views)
+
+
+def joined(first: Array, second: Array) -> Array | None:
+    """Return ``[B, n, k]`` and the ``[B, k]`` behind it in memory as one view ``[B, n + 1, k]``.
+
+    Returns None where the second does not lie right behind the first in every lane.
+    """
+    if not isinstance(first, np.ndarray):
+        return None
+    lanes, rows, columns = first.shape
+    size = first.itemsize
+    begin, end = (array.__array_interface__["data"][0] for array in (first, second))
+    is_matrix = first.strides[1:] == (columns * size, size) and second.strides[1:] == (size,)
+    is_even = lanes == 1 or first.strides[0] == second.strides[0]
+    if not (is_matrix and is_even and begin + rows * columns * size == end):
+        return None
+    return np.lib.stride_tricks.as_strided(first, (lanes, rows + 1, columns), first.strides)
 
 
 def lane_sum(terms: Array) -> Array:

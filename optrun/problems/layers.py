@@ -1,62 +1,35 @@
 """Dense layers over lanes, forward and backward.
 
-Hidden values are ``[B, n, width]`` for n samples, as BLAS is fastest, and outputs ``[B, o, n]``, as maxima and
-sums over classes are. Stacked products give each lane the bits of its solo run.
+A layer's weights ``[in, out]`` and biases ``[out]`` lie side by side, one matrix ``[in + 1, out]``: with a column of
+ones beside the inputs, one product adds the biases too, and one gives both gradients. Hidden values are
+``[..., n, width]`` for n samples, as BLAS is fastest, and outputs ``[..., o, n]``, as maxima and sums over classes
+are. Stacked products give each lane the bits of its solo run.
 """
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, TypeAlias
 
-import numpy as np
-
-from optrun.arrays import Array, Arrays
-from optrun.problems.losses import Scratch
-
-Activation: TypeAlias = Callable[[Any, Array, Array, Array], None]
-"""Overwrites z by the activation a(z) and ``slope`` by a'(z), given numpy or cupy, z, slope and work ``[2, …]``."""
+from optrun.arrays import Array, Arrays, joined
+from optrun.problems.activations import Activation
 
 
-def relu(xp: Any, z: Array, slope: Array, work: Array) -> None:
-    """Rectified linear: a(z) = max(z, 0), with a'(0) = 0."""
-    xp.greater(z, 0, out=slope)
-    xp.maximum(z, 0, out=z)
+@dataclass(frozen=True)
+class Matrices:
+    """The matrices ``[..., in + 1, out]`` of some lanes, one per layer."""
 
+    all: Sequence[Array]
+    transposed: Sequence[Array]
+    """``[..., out, in]``, without the biases; that of the last layer ``[..., out, in + 1]``, with them."""
 
-def tanh(xp: Any, z: Array, slope: Array, work: Array) -> None:
-    """Hyperbolic tangent: a(z) = tanh z."""
-    xp.tanh(z, out=z)
-    xp.multiply(z, z, out=slope)
-    xp.subtract(1, slope, out=slope)
+    @classmethod
+    def of(cls, matrices: Sequence[Array], bias: bool) -> "Matrices":
+        """Return matrices with all views of them."""
+        weights = [each[..., :-1, :] if bias else each for each in matrices]
+        return cls(matrices, [each.swapaxes(-1, -2) for each in [*weights[1:], matrices[-1]]])
 
-
-def gelu(xp: Any, z: Array, slope: Array, work: Array) -> None:
-    """Gaussian error linear unit in its tanh form, Hendrycks & Gimpel (2016), arXiv:1606.08415.
-
-    a(z) = ½ z (1 + tanh u)        u = √(2/π) (z + 0.044715 z³)
-    a'(z) = ½ (1 + tanh u) (1 + (1 - tanh u) z u'(z))
-    """
-    t, rest = work
-    linear, cubic = math.sqrt(2 / math.pi), 0.044715 * math.sqrt(2 / math.pi)
-    xp.multiply(z, z, out=rest)
-    xp.multiply(rest, cubic, out=t)
-    t += linear
-    t *= z
-    xp.tanh(t, out=t)
-    xp.multiply(rest, 3 * cubic, out=slope)
-    slope += linear
-    slope *= z
-    xp.subtract(1, t, out=rest)
-    slope *= rest
-    slope += 1
-    t += 1
-    t *= 0.5
-    slope *= t
-    z *= t
-
-
-ACTIVATIONS: dict[str, Activation] = {"relu": relu, "tanh": tanh, "gelu": gelu}
+    def __getitem__(self, index: tuple[slice, slice]) -> "Matrices":
+        return Matrices([each[index] for each in self.all], [each[index] for each in self.transposed])
 
 
 class Layers:
@@ -68,15 +41,13 @@ class Layers:
     def __init__(
         self,
         arrays: Arrays,
-        scratch: Scratch,
         widths: Sequence[int],
         *,
         prefixes: Sequence[str],
         bias: bool,
-        activation: Activation,
+        activation: type[Activation],
     ) -> None:
         self.arrays = arrays
-        self.scratch = scratch
         self.activation = activation
         self.weights = [f"{prefix}weight" for prefix in prefixes]
         self.biases = [f"{prefix}bias" for prefix in prefixes] if bias else []
@@ -86,68 +57,64 @@ class Layers:
             self.shapes[self.weights[layer]] = (fan_in, fan_out)
             if bias:
                 self.shapes[self.biases[layer]] = (fan_out,)
-        self._inputs: list[Array] = []
-        self._slopes: list[Array] = []
-        self._rows_of_ones: dict[int, Array] = {}
 
-    def forward(self, params: Mapping[str, Array], x: Array) -> Array:
-        """Return the outputs ``[B, o, n]`` for samples ``[n, d]`` or ``[B, n, d]``."""
-        xp = self.arrays.xp
-        lanes, samples = len(params[self.weights[0]]), x.shape[-2]
-        self._inputs, self._slopes = [x], []
-        for layer, width in enumerate(self.widths[1:-1]):
-            z = self.scratch(f"z{layer}", lanes, samples, width)
-            slope = self.scratch(f"slope{layer}", lanes, samples, width)
-            xp.matmul(self._inputs[-1], params[self.weights[layer]], out=z)
-            if self.biases:
-                z += params[self.biases[layer]][:, None, :]
-            self.activation(xp, z, slope, self.scratch("work", 2, lanes, samples, width))
-            self._slopes.append(slope)
-            self._inputs.append(z)
-        outputs = self.scratch("outputs", lanes, self.widths[-1], samples)
-        xp.matmul(params[self.weights[-1]].swapaxes(1, 2), self._inputs[-1].swapaxes(-1, -2), out=outputs)
-        if self.biases:
-            outputs += params[self.biases[-1]][:, :, None]
-        return outputs
+    def matrices(self, tensors: Mapping[str, Array]) -> tuple[list[Array], list[tuple[Array, Array]]]:
+        """Return each layer's matrix ``[B, in + 1, out]``, and pairs of a tensor and its part of a matrix.
 
-    def backward(self, params: Mapping[str, Array], grads: Mapping[str, Array], delta: Array) -> None:
-        """Write the gradients, given that of the loss with respect to the outputs, ``delta [B, o, n]``."""
-        xp = self.arrays.xp
-        delta = delta.swapaxes(1, 2)
-        for layer in reversed(range(len(self.weights))):
-            xp.matmul(self._inputs[layer].swapaxes(-1, -2), delta, out=grads[self.weights[layer]])
-            if self.biases:
-                xp.matmul(self._ones(delta.shape[1]), delta, out=grads[self.biases[layer]][:, None, :])
-            if layer > 0:
-                above, slope = delta, self._slopes[layer - 1]
-                delta = self.scratch(f"delta{layer}", *slope.shape)
-                xp.matmul(above, params[self.weights[layer]].swapaxes(1, 2), out=delta)
-                delta *= slope
+        There are pairs where the tensors do not lie side by side: the matrix is then no view of them.
+        """
+        if not self.biases:
+            return [tensors[name] for name in self.weights], []
+        matrices, apart = [], []
+        for weight, bias in zip(self.weights, self.biases, strict=True):
+            matrix = joined(tensors[weight], tensors[bias])
+            if matrix is None:
+                lanes, rows, columns = tensors[weight].shape
+                matrix = self.arrays.empty((lanes, rows + 1, columns))
+                apart += [(tensors[weight], matrix[:, :-1]), (tensors[bias], matrix[:, -1])]
+            matrices.append(matrix)
+        return matrices, apart
 
-    def _ones(self, samples: int) -> Array:
-        if samples not in self._rows_of_ones:
-            self._rows_of_ones[samples] = self.arrays.array(np.ones((1, samples)))
-        return self._rows_of_ones[samples]
 
-    def penalty(self, params: Mapping[str, Array], strength: float) -> Array:
-        """Return strength/2 ‖weights‖² ``[B]``."""
-        xp = self.arrays.xp
-        lanes = len(params[self.weights[0]])
-        total, of_layer = self.scratch("penalty", 2, lanes)
-        total[...] = 0
-        for name in self.weights:
-            squares = self.scratch(f"squares {name}", *params[name].shape)
-            xp.multiply(params[name], params[name], out=squares)
-            total += xp.sum(squares.reshape(lanes, -1), axis=1, out=of_layer)
-        total *= strength / 2
-        penalty: Array = total
-        return penalty
+class Pass:
+    """The forward and the backward pass of some lanes: their arrays, made once."""
 
-    def add_penalty_grad(
-        self, params: Mapping[str, Array], grads: Mapping[str, Array], strength: float
-    ) -> None:
-        """Add the gradient of the penalty, strength · weights."""
-        for name in self.weights:
-            scaled = self.scratch(f"squares {name}", *params[name].shape)
-            grad = grads[name]
-            grad += self.arrays.xp.multiply(params[name], strength, out=scaled)
+    def __init__(self, layers: Layers, lanes: tuple[int, ...], samples: int) -> None:
+        self.xp = xp = layers.arrays.xp
+        self.outputs = layers.arrays.empty((*lanes, layers.widths[-1], samples))
+        extra = len(layers.biases[:1])
+        self.hidden: list[Array] = []
+        self.deltas: list[Array] = []
+        for width in layers.widths[1:-1]:
+            hidden, delta = layers.arrays.filled((2, *lanes, samples, width + extra), 0)
+            self.hidden.append(hidden)
+            self.deltas.append(delta)
+        self.activations = [layers.activation(xp, hidden) for hidden in self.hidden]
+        # Elementwise operations take in the column of ones: NumPy is faster where nothing is left out.
+        self.ones = [hidden[..., -1] for hidden in self.hidden] if extra else []
+        self.z, self.dz = (
+            [each[..., :-extra] if extra else each for each in values]
+            for values in (self.hidden, self.deltas)
+        )
+
+    def forward(self, matrices: Matrices, x: Array) -> Array:
+        """Return the outputs ``[..., o, n]`` for the inputs ``[..., n, d + 1]``."""
+        xp, inputs = self.xp, x
+        for layer, hidden in enumerate(self.hidden):
+            xp.matmul(inputs, matrices.all[layer], out=self.z[layer])
+            self.activations[layer].forward()
+            if self.ones:
+                self.ones[layer].fill(1)
+            inputs = hidden
+        xp.matmul(matrices.transposed[-1], inputs.swapaxes(-1, -2), out=self.outputs)
+        return self.outputs
+
+    def backward(self, matrices: Matrices, grads: Sequence[Array], x: Array) -> None:
+        """Write the gradients, where the outputs are overwritten by that of the loss with respect to them."""
+        xp, delta = self.xp, self.outputs.swapaxes(-1, -2)
+        for layer in range(len(self.hidden), 0, -1):
+            xp.matmul(self.hidden[layer - 1].swapaxes(-1, -2), delta, out=grads[layer])
+            xp.matmul(delta, matrices.transposed[layer - 1], out=self.dz[layer - 1])
+            self.activations[layer - 1].backward(self.deltas[layer - 1])
+            delta = self.dz[layer - 1]
+        xp.matmul(x.swapaxes(-1, -2), delta, out=grads[0])

@@ -1,6 +1,6 @@
 """Losses of a batch and their gradients, over lanes; the mean is torch's ``reduction="mean"``.
 
-Outputs are ``[B, o, n]`` for n samples, targets ``[n]`` where all lanes see the same, else ``[B, n]``.
+Outputs are ``[..., S, o, n]`` for n samples, targets ``[S, n]``: lanes that see the same samples share them.
 """
 
 from abc import ABC, abstractmethod
@@ -25,16 +25,13 @@ class Loss(ABC):
         self.arrays = arrays
         self.scratch = scratch
 
-    @abstractmethod
-    def __call__(self, outputs: Array, targets: Array) -> Array:
-        """Return the loss ``[B]``, and overwrite the outputs by its gradient with respect to them."""
+    def prepared(self, targets: Array) -> Array:
+        """Return the targets as a call wants them; the array may be overwritten by the next call."""
+        return targets
 
-    def _mean(self, terms: Array) -> Array:
-        """Return the mean ``[B]`` of ``[B, n]``, n contiguous."""
-        lanes, samples = terms.shape
-        total: Array = self.arrays.xp.sum(terms, axis=1, out=self.scratch("loss", lanes))
-        total /= samples
-        return total
+    @abstractmethod
+    def __call__(self, outputs: Array, targets: Array, out: Array) -> None:
+        """Write the loss ``[..., S]`` to out, and overwrite the outputs by its gradient with respect to them."""
 
 
 class ClassLoss(Loss, ABC):
@@ -42,11 +39,11 @@ class ClassLoss(Loss, ABC):
 
     @abstractmethod
     def predicted(self, outputs: Array) -> Array:
-        """Return the class ``[B, n]`` that the outputs speak for."""
+        """Return the class ``[..., n]`` that the outputs speak for."""
 
     def accuracy(self, outputs: Array, targets: Array) -> Array:
-        """Return the share ``[B]`` of samples whose class is predicted."""
-        share: Array = (self.predicted(outputs) == targets).mean(axis=1).astype(outputs.dtype)
+        """Return the share ``[...]`` of samples whose class is predicted."""
+        share: Array = (self.predicted(outputs) == targets).mean(axis=-1).astype(outputs.dtype)
         return share
 
 
@@ -56,14 +53,16 @@ class MeanSquaredError(Loss):
     L = 1/n Σ (z - y)²        ∂L/∂z = 2 (z - y) / n
     """
 
-    def __call__(self, outputs: Array, targets: Array) -> Array:
-        lanes, _, samples = outputs.shape
-        residuals = outputs[:, 0]
-        residuals -= targets
-        squares = self.scratch("squares", lanes, samples)
-        self.arrays.xp.multiply(residuals, residuals, out=squares)
-        residuals *= 2 / samples
-        return self._mean(squares)
+    def __call__(self, outputs: Array, targets: Array, out: Array) -> None:
+        xp = self.arrays.xp
+        residuals = outputs[..., 0, :]
+        samples = residuals.shape[-1]
+        squares = self.scratch("squares", *residuals.shape)
+        xp.subtract(residuals, targets, out=residuals)
+        xp.multiply(residuals, residuals, out=squares)
+        xp.multiply(residuals, 2 / samples, out=residuals)
+        squares.sum(axis=-1, out=out)
+        out /= samples
 
 
 class BinaryCrossEntropy(ClassLoss):
@@ -72,29 +71,38 @@ class BinaryCrossEntropy(ClassLoss):
     L = 1/n Σ max(z, 0) - z y + log(1 + exp(-|z|))        ∂L/∂z = (σ(z) - y) / n
     """
 
-    def __call__(self, outputs: Array, targets: Array) -> Array:
+    def __init__(self, arrays: Arrays, scratch: Scratch) -> None:
+        super().__init__(arrays, scratch)
+        self._zeros: dict[int, Array] = {}
+
+    def __call__(self, outputs: Array, targets: Array, out: Array) -> None:
         xp = self.arrays.xp
-        lanes, _, samples = outputs.shape
-        logits = outputs[:, 0]
-        small, terms, products = self.scratch("terms", 3, lanes, samples)
-        xp.abs(logits, out=small)
+        logits = outputs[..., 0, :]
+        samples = logits.shape[-1]
+        small, terms, products = self.scratch("terms", 3, *logits.shape)
+        if samples not in self._zeros:
+            # NumPy takes four times as long for the maximum with a number as for that with an array.
+            self._zeros[samples] = self.arrays.filled((samples,), 0)
+        zero = self._zeros[samples]
+        xp.absolute(logits, out=small)
         xp.negative(small, out=small)
         xp.exp(small, out=small)  # exp(-|z|)
         xp.log1p(small, out=terms)
         xp.multiply(logits, targets, out=products)
         terms -= products
-        xp.maximum(logits, 0, out=products)
+        xp.maximum(logits, zero, out=products)
         terms += products
         small += 1
-        xp.minimum(logits, 0, out=logits)
+        xp.minimum(logits, zero, out=logits)
         xp.exp(logits, out=logits)
         logits /= small  # σ(z) = exp(min(z, 0)) / (1 + exp(-|z|))
         logits -= targets
         logits /= samples
-        return self._mean(terms)
+        terms.sum(axis=-1, out=out)
+        out /= samples
 
     def predicted(self, outputs: Array) -> Array:
-        return outputs[:, 0] > 0
+        return outputs[..., 0, :] > 0
 
 
 class CrossEntropy(ClassLoss):
@@ -108,33 +116,45 @@ class CrossEntropy(ClassLoss):
         super().__init__(arrays, scratch)
         self.outputs = classes
         self._codes = arrays.array([[code] for code in range(classes)])
-        self._ones = arrays.array([[1] * classes])
+        self._ones = arrays.filled((1, classes), 1)
+        self._masks: dict[tuple[int, ...], Array] = {}
 
-    def __call__(self, outputs: Array, targets: Array) -> Array:
+    def prepared(self, targets: Array) -> Array:
+        """Return [j = y] / n of every class and sample, ``[S, C, n]``."""
+        samples = targets.shape[-1]
+        shape = (*targets.shape[:-1], self.outputs, samples)
+        if shape not in self._masks:
+            self._masks[shape] = self.arrays.xp.empty(shape, bool)
+        is_class = self._masks[shape]
+        one_hot = self.scratch("one hot", *shape)
+        self.arrays.xp.equal(targets[..., None, :], self._codes, out=is_class)
+        one_hot[...] = is_class
+        one_hot /= samples
+        return one_hot
+
+    def __call__(self, outputs: Array, targets: Array, out: Array) -> None:
         xp = self.arrays.xp
-        lanes, classes, samples = outputs.shape
-        largest = self.scratch("largest", lanes, 1, samples)
-        sums = self.scratch("sums", lanes, 1, samples)
-        one_hot = self.scratch("one hot", *targets.shape[:-1], classes, samples)
-        chosen = self.scratch("chosen", lanes, classes, samples)
-        xp.max(outputs, axis=1, keepdims=True, out=largest)
-        outputs -= largest
-        xp.equal(targets[..., None, :], self._codes, out=one_hot)
-        xp.multiply(outputs, one_hot, out=chosen)
-        of_target = xp.sum(
-            chosen.reshape(lanes, classes * samples), axis=1, out=self.scratch("of target", lanes)
+        *lanes, classes, samples = outputs.shape
+        largest = self.scratch("largest", *lanes, 1, samples)
+        sums = self.scratch("sums", *lanes, 1, samples)
+        of_target = self.scratch("of target", *lanes, 1, 1)
+        outputs.max(axis=-2, keepdims=True, out=largest)
+        xp.subtract(outputs, largest, out=outputs)
+        xp.matmul(
+            outputs.reshape(*lanes, 1, classes * samples),
+            targets.reshape(*targets.shape[:-2], classes * samples, 1),
+            out=of_target,
         )
-        of_target /= samples
         xp.exp(outputs, out=outputs)
         xp.matmul(self._ones, outputs, out=sums)
         xp.log(sums, out=largest)
-        outputs /= sums
-        outputs -= one_hot
-        outputs /= samples
-        loss = self._mean(largest[:, 0])
-        loss -= of_target
-        return loss
+        xp.multiply(sums, samples, out=sums)
+        xp.divide(outputs, sums, out=outputs)
+        xp.subtract(outputs, targets, out=outputs)
+        largest[..., 0, :].sum(axis=-1, out=out)
+        out /= samples
+        xp.subtract(out, of_target[..., 0, 0], out=out)
 
     def predicted(self, outputs: Array) -> Array:
-        largest: Array = outputs.argmax(axis=1)
+        largest: Array = outputs.argmax(axis=-2)
         return largest

@@ -5,8 +5,9 @@ from typing import Annotated, Any, Literal
 import numpy as np
 
 from optrun.arrays import Array, Arrays, stream
+from optrun.problems.activations import ACTIVATIONS
 from optrun.problems.data import Dataset, DataSource
-from optrun.problems.layers import ACTIVATIONS, Layers
+from optrun.problems.layers import Layers
 from optrun.problems.losses import CrossEntropy, Loss, MeanSquaredError
 from optrun.problems.supervised import Supervised
 from optrun.registry import PositiveInt
@@ -50,7 +51,6 @@ class MLP(Supervised):
         widths = [features, *self.hidden, self.loss.outputs]
         return Layers(
             self.arrays,
-            self.scratch,
             widths,
             prefixes=[f"layer{layer}." for layer in range(1, len(widths))],
             bias=bias,

@@ -9,8 +9,9 @@ import numpy as np
 
 from optrun.arrays import Array, Arrays, one_blas_thread
 from optrun.errors import ConfigError
+from optrun.problems.activations import Relu
 from optrun.problems.data import Dataset, DataSource
-from optrun.problems.layers import Layers, relu
+from optrun.problems.layers import Layers
 from optrun.problems.losses import BinaryCrossEntropy, CrossEntropy, Loss, MeanSquaredError
 from optrun.problems.supervised import Supervised
 
@@ -21,11 +22,10 @@ class Regression(Supervised, ABC):
     def _layers(self, features: int, bias: bool) -> Layers:
         return Layers(
             self.arrays,
-            self.scratch,
             [features, self.loss.outputs],
             prefixes=[""],
             bias=bias,
-            activation=relu,
+            activation=Relu,
         )
 
     def initial(self, seed: int) -> dict[str, Array]:

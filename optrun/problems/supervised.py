@@ -8,16 +8,21 @@ from typing import Annotated, Any
 import numpy as np
 from annotated_types import Ge, Lt
 
-from optrun.arrays import Array, Arrays, stream
+from optrun.arrays import Array, Arrays
 from optrun.errors import ConfigError
+from optrun.problems.batches import SampleBatches
 from optrun.problems.data import Dataset, DataSource, load, split, standardized
-from optrun.problems.layers import Layers
+from optrun.problems.layers import Layers, Pass
 from optrun.problems.losses import ClassLoss, Loss
+from optrun.problems.passes import Chunk, Passes
 from optrun.problems.problem import Batches, Problem
 from optrun.registry import NonNegative, PositiveInt
 
-CHUNK = 1 << 20
-"""Elements of an evaluation's widest array: lanes are evaluated a few at a time, so that memory stays small."""
+TILE_BYTES = 1 << 18
+"""About how large the widest array of a pass is: the arrays of a few lanes stay in the L2 cache."""
+
+DEVICE_TILE_BYTES = 1 << 28
+"""The same on a device, which works on all lanes at once where it can."""
 
 
 class Supervised(Problem, ABC):
@@ -63,12 +68,24 @@ class Supervised(Problem, ABC):
         self.l2 = l2
         self.batch_size = batch_size
         self.steps_per_epoch = -(-len(train) // (batch_size or len(train)))
-        self.parts = {
-            part: (arrays.array(features[rows]), arrays.array(targets[rows]))
+        if bias:
+            features = np.column_stack([features, np.ones(len(features))])
+        # Where samples are not gathered, products are faster with the samples of one feature side by side.
+        order = "F" if batch_size is None else "C"
+        self.inputs: dict[str, Array] = {
+            part: arrays.xp.asarray(features[rows], arrays.dtype, order=order)
             for part, rows in (("train", train), ("test", test))
             if len(rows)
         }
-        self.layers = self._layers(features.shape[1], bias)
+        """The features of each part, with a column of ones where there are biases."""
+        self.layers = self._layers(features.shape[1] - bias, bias)
+        self.parts = {
+            part: (self.inputs[part][:, : self.layers.widths[0]], arrays.array(targets[rows]))
+            for part, rows in (("train", train), ("test", test))
+            if len(rows)
+        }
+        self._passes: dict[tuple[int, ...], Pass] = {}
+        self._bound: dict[tuple[int, ...], Passes] = {}
 
     @abstractmethod
     def _loss_and_targets(self, dataset: Dataset) -> tuple[Loss, Array]:
@@ -95,79 +112,98 @@ class Supervised(Problem, ABC):
         return SampleBatches(self.arrays, seeds, len(self.parts["train"][0]), self.batch_size)
 
     def loss_and_grad(self, params: Mapping[str, Array], grads: Mapping[str, Array], batch: Any) -> Array:
-        x, y = self._samples(batch)
-        delta = self.layers.forward(params, x)
-        loss = self.loss(delta, y)
-        self.layers.backward(params, grads, delta)
+        passes = self._passes_of(params, grads, batch)
+        passes.gather()
+        for chunk in passes.chunks:
+            x, targets = self._samples(chunk, batch)
+            for tile in chunk.tiles:
+                self.loss(tile.run.forward(tile.matrices, x), targets, tile.loss)
+                tile.run.backward(tile.matrices, tile.grads, x)
+        passes.scatter()
         if self.l2:
-            loss += self.layers.penalty(params, self.l2)
-            self.layers.add_penalty_grad(params, grads, self.l2)
-        return loss
+            passes.loss += self._penalty(params)
+            self._add_penalty_grad(params, grads)
+        return passes.loss
 
     def evaluate(self, params: Mapping[str, Array]) -> dict[str, Array]:
         """Return ``loss`` (with penalty), and of each part the mean loss (without) and the accuracy."""
-        lanes = len(next(iter(params.values())))
-        largest = max(len(x) for x, _ in self.parts.values()) * max(self.layers.widths)
-        step = max(1, CHUNK // largest)
-        chunks = [
-            self._evaluate({name: values[start : start + step] for name, values in params.items()})
-            for start in range(0, lanes, step)
-        ]
-        return {metric: np.concatenate([chunk[metric] for chunk in chunks]) for metric in chunks[0]}
-
-    def _evaluate(self, params: Mapping[str, Array]) -> dict[str, Array]:
         metrics: dict[str, Array] = {}
-        for part, (x, y) in self.parts.items():
-            outputs = self.layers.forward(params, x)
-            if isinstance(self.loss, ClassLoss):
-                metrics[f"{part}_accuracy"] = self.loss.accuracy(outputs, y)
-            metrics[f"{part}_loss"] = self.loss(outputs, y).copy()
+        for part, x in self.inputs.items():
+            y = self.parts[part][1]
+            passes = self._bind(params, {}, 1, len(x))
+            passes.gather()
+            targets = self.loss.prepared(y[None])
+            accuracies = []
+            for tile in passes.chunks[0].tiles:
+                outputs = tile.run.forward(tile.matrices, x)
+                if isinstance(self.loss, ClassLoss):
+                    accuracies.append(self.loss.accuracy(outputs[:, 0], y))
+                self.loss(outputs, targets, tile.loss)
+            if accuracies:
+                metrics[f"{part}_accuracy"] = self.arrays.xp.concatenate(accuracies)
+            metrics[f"{part}_loss"] = passes.loss
         full = metrics["train_loss"]
-        metrics = {"loss": full + self.layers.penalty(params, self.l2) if self.l2 else full, **metrics}
+        metrics = {"loss": full + self._penalty(params) if self.l2 else full, **metrics}
         return {name: self.arrays.to_host(values) for name, values in metrics.items()}
 
-    def _samples(self, batch: Array | None) -> tuple[Array, Array]:
-        x, y = self.parts["train"]
+    def _passes_of(
+        self, params: Mapping[str, Array], grads: Mapping[str, Array], batch: Array | None
+    ) -> Passes:
+        """Return the passes bound to these arrays, which are the same from step to step."""
+        key = (1, len(self.inputs["train"])) if batch is None else batch.shape
+        passes = self._bound.get(key)
+        if passes is not None and not passes.fit(params, grads):
+            self._bound.clear()
+            passes = None
+        if passes is None:
+            self._bound[key] = passes = self._bind(params, grads, *key)
+        return passes
+
+    def _bind(
+        self, params: Mapping[str, Array], grads: Mapping[str, Array], seeds: int, samples: int
+    ) -> Passes:
+        # Lanes that see the same samples share the inputs.
+        widest = samples * max(self.layers.widths[seeds == 1 :])
+        lane = widest * np.dtype(self.arrays.dtype).itemsize
+        tile = TILE_BYTES if self.arrays.xp is np else DEVICE_TILE_BYTES
+        at_once = max(1, round(tile / lane))
+        return Passes(
+            self.layers, params, grads, self._pass, seeds=seeds, samples=samples, lanes_at_once=at_once
+        )
+
+    def _pass(self, lanes: tuple[int, int], samples: int) -> Pass:
+        """Return the arrays of a pass, which all lanes share: one tile is done before the next begins."""
+        key = (*lanes, samples)
+        if key not in self._passes:
+            self._passes[key] = Pass(self.layers, lanes, samples)
+        return self._passes[key]
+
+    def _samples(self, chunk: Chunk, batch: Array | None) -> tuple[Array, Array]:
+        """Return the inputs and the targets of some rows of a batch."""
+        x, y = self.inputs["train"], self.parts["train"][1]
         if batch is None:
-            return x, y
-        some_x = self.scratch("x", *batch.shape, x.shape[1])
-        some_y = self.scratch("y", *batch.shape)
-        return self.arrays.take(x, batch, some_x), self.arrays.take(y, batch, some_y)
+            return x, self.loss.prepared(y[None])
+        index = batch[chunk.seeds]
+        some_x = self.arrays.take(x, index, self.scratch("x", *index.shape, x.shape[1]))
+        some_y = self.arrays.take(y, index, self.scratch("y", *index.shape))
+        return some_x, self.loss.prepared(some_y)
 
+    def _penalty(self, params: Mapping[str, Array]) -> Array:
+        """Return l2/2 ‖weights‖² ``[B]``."""
+        lanes = len(params[self.layers.weights[0]])
+        total, of_layer = self.scratch("penalty", 2, lanes)
+        total[...] = 0
+        for name in self.layers.weights:
+            squares = self.scratch(f"squares {name}", *params[name].shape)
+            self.arrays.xp.multiply(params[name], params[name], out=squares)
+            total += self.arrays.xp.sum(squares.reshape(lanes, -1), axis=1, out=of_layer)
+        total *= self.l2 / 2
+        penalty: Array = total
+        return penalty
 
-class SampleBatches(Batches):
-    """Indices of step t's samples: ``[n]`` where all lanes have one seed, else ``[B, n]``.
-
-    Each epoch goes once through a permutation of its own; its last batch holds what is left.
-    """
-
-    def __init__(self, arrays: Arrays, seeds: Sequence[int], samples: int, batch_size: int) -> None:
-        self.arrays = arrays
-        self.seeds = list(seeds) if len(set(seeds)) > 1 else None
-        self.seed = seeds[0]
-        self.samples = samples
-        self.starts = range(0, samples, batch_size)
-        self._epoch = -1
-        self._batches: list[Array] = []
-
-    def __getitem__(self, t: int) -> Array:
-        epoch, position = divmod(t, len(self.starts))
-        if epoch != self._epoch:
-            self._batches = self._shuffle(epoch)
-            self._epoch = epoch
-        return self._batches[position]
-
-    def _shuffle(self, epoch: int) -> list[Array]:
-        orders = {seed: self._order(seed, epoch) for seed in set(self.seeds or [self.seed])}
-        order = orders[self.seed] if self.seeds is None else np.stack([orders[s] for s in self.seeds])
-        batches = np.split(order, list(self.starts[1:]), axis=-1)
-        # One transfer for the epoch: its batches lie one after the other, each contiguous.
-        flat = self.arrays.xp.asarray(np.concatenate([batch.ravel() for batch in batches]))
-        ends = np.cumsum([0, *(batch.size for batch in batches)]).tolist()
-        return [
-            flat[start:end].reshape(batch.shape)
-            for start, end, batch in zip(ends, ends[1:], batches, strict=False)
-        ]
-
-    def _order(self, seed: int, epoch: int) -> Array:
-        return stream(seed, "batch order", epoch).permutation(self.samples)
+    def _add_penalty_grad(self, params: Mapping[str, Array], grads: Mapping[str, Array]) -> None:
+        """Add the gradient of the penalty, l2 · weights."""
+        for name in self.layers.weights:
+            scaled = self.scratch(f"squares {name}", *params[name].shape)
+            grad = grads[name]
+            grad += self.arrays.xp.multiply(params[name], self.l2, out=scaled)

@@ -55,18 +55,81 @@ def test_each_epoch_holds_each_sample_once(samples, size):
         assert (np.sort(order) == np.arange(count)).all()
         assert (order[0] != order[1]).any()
         orders.append(order)
-        alone = np.concatenate([shared[epoch * steps + i] for i in range(steps)])
+        alone = np.concatenate([shared[epoch * steps + i] for i in range(steps)], axis=1)
+        assert alone.shape == (1, count)
         assert (alone == order[0]).all()
     assert (orders[0] != orders[1]).any()
 
 
-def test_an_evaluation_in_chunks_has_the_same_bits(monkeypatch):
-    problem = build(("mlp", {"data": "iris", "hidden": [5]}))
-    params = pack(problem, range(7))
-    whole = problem.evaluate(params)
-    monkeypatch.setattr("optrun.problems.supervised.CHUNK", 1_500)
-    chunked = problem.evaluate(params)
-    assert {k: v.tobytes() for k, v in whole.items()} == {k: v.tobytes() for k, v in chunked.items()}
+@pytest.mark.parametrize(
+    ("seeds", "rows"),
+    [
+        ([7], [7]),
+        ([7, 7, 7], [7]),
+        ([5, 3, 5, 3], [5, 3]),
+        ([3, 4, 5], [3, 4, 5]),
+        ([5, 3, 3, 5], [5, 3, 3, 5]),
+        ([5, 3, 5], [5, 3, 5]),
+    ],
+)
+def test_a_batch_has_a_row_for_every_seed_that_comes_again_and_again(seeds, rows):
+    problem = build(("softmax_regression", {"data": "iris", "batch_size": 10}))
+    for t in (0, 13):
+        expected = [problem.batches([seed])[t][0].tolist() for seed in rows]
+        assert problem.batches(seeds)[t].tolist() == expected
+
+
+TILED = [
+    ("mlp", {"data": "iris", "hidden": [5]}),
+    ("mlp", {"data": "iris", "hidden": [5, 4], "batch_size": 17, "activation": "gelu"}),
+    ("mlp", {"data": "iris", "hidden": [5], "batch_size": 17, "l2": 0.1, "bias": False}),
+    ("logistic_regression", {"batch_size": 100}),
+    ("linear_regression", {"batch_size": 32}),
+]
+
+
+@pytest.mark.parametrize("seeds", [[1, 2, 3] * 4, list(range(12)), [4] * 12], ids=str)
+@pytest.mark.parametrize("case", TILED, ids=str)
+def test_bits_do_not_depend_on_how_many_lanes_a_pass_takes(case, seeds, monkeypatch):
+    found = []
+    for size in (1, 3_000, 9_000, 1 << 30):
+        monkeypatch.setattr("optrun.problems.supervised.TILE_BYTES", size)
+        problem = build(case, "float32")
+        params = pack(problem, seeds)
+        for lane, seed in enumerate(range(12)):
+            params.data[lane] += 0.01 * seed
+        loss = problem.loss_and_grad(params, params.grads, problem.batches(seeds)[1]).copy()
+        metrics = problem.evaluate(params)
+        found.append([loss.tobytes(), params.grad.tobytes(), *(each.tobytes() for each in metrics.values())])
+    assert all(each == found[0] for each in found)
+
+
+def test_biases_that_do_not_lie_behind_their_weights_give_the_same_bits():
+    problem = build(("mlp", {"data": "iris", "hidden": [5], "batch_size": 17}))
+    beside = pack(problem, [1, 2])
+    apart = Parameters(dict(sorted(problem.shapes.items())), lanes=2, arrays=problem.arrays)
+    for name, values in beside.items():
+        apart[name][...] = values
+    batch = problem.batches([1, 2])[0]
+    losses = [problem.loss_and_grad(each, each.grads, batch).copy() for each in (beside, apart, beside)]
+    assert losses[0].tobytes() == losses[1].tobytes() == losses[2].tobytes()
+    for name in problem.shapes:
+        assert beside.grads[name].tobytes() == apart.grads[name].tobytes()
+
+
+def test_parameters_may_change_between_steps():
+    problem = build(("mlp", {"data": "iris", "hidden": [5], "batch_size": 17}))
+    batch = problem.batches([1, 2])[0]
+    packs = [pack(problem, seeds) for seeds in ([1, 2], [3, 4])]
+    alone = [problem.loss_and_grad(each, each.grads, batch).copy() for each in packs]
+    replaced = dict(packs[0])
+    problem.loss_and_grad(replaced, packs[0].grads, batch)
+    replaced["layer2.bias"] = packs[1]["layer2.bias"]
+    mixed = problem.loss_and_grad(replaced, packs[0].grads, batch).copy()
+    packs[0]["layer2.bias"][:] = packs[1]["layer2.bias"]
+    again = problem.loss_and_grad(packs[0], packs[0].grads, batch)
+    assert mixed.tobytes() == again.tobytes() != alone[0].tobytes()
+    assert problem.loss_and_grad(packs[1], packs[1].grads, batch).tobytes() == alone[1].tobytes()
 
 
 def test_the_split_is_stratified_fixed_and_disjoint():

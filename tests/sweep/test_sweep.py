@@ -158,12 +158,38 @@ def test_the_key_of_a_pack(one, other, same):
 
 def test_the_width_follows_the_cache_and_the_rows(monkeypatch):
     small = {"problem": "quadratic", "optimizer": "Adam", "steps": 5, "sweep": {"repeats": 3}}
-    large = small | {"problem": {"name": "mlp", "data": "digits", "hidden": [64, 64]}}
+    networks = [
+        small | {"problem": {"name": "mlp", "data": "digits", "hidden": hidden}}
+        for hidden in ([32], [64, 64], [4096])
+    ]
     monkeypatch.setattr(packs, "l2_bytes", lambda: 1 << 20)
     assert prepared(small)[1][0].width == packs.MAX_LANES
-    assert prepared(large)[1][0].width == 15  # 8,970 parameters and gradients of 4 bytes: 71,760
-    assert prepared(small | {"steps": 1_000_000})[1][0].width == (1 << 26) // 24_000_000
+    # Parameters and gradients of 4 bytes: 19,280; 71,760, of which a few exceed the cache; 2,457,680.
+    assert [prepared(network)[1][0].width for network in networks] == [54, 16, 6]
+    assert prepared(small | {"steps": 1_000_000})[1][0].width == (1 << 27) // 24_000_000
     assert l2_bytes() > 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "repeats", "width", "jobs", "widths"),
+    [
+        (64, 4, 27, 2, [20] * 8 + [24] * 4),
+        (5, 3, 7, 1, [6, 6, 3]),
+        (1, 100, 8192, 2, [50, 50]),
+        (10_000, 1, 8192, 2, [5000] * 2),
+        (10_000, 1, 4096, 2, [2500] * 4),
+        (3, 1, 8192, 4, [1, 1, 1]),
+        (2, 40, 16, 1, [16] * 5),
+    ],
+)
+def test_packs_are_even_and_of_whole_settings_where_there_are_many(settings, repeats, width, jobs, widths):
+    runs = range(settings * repeats)
+    group = packs.Group(runs, width, repeats, work=1)
+    parts = divided([group], runs, jobs)
+    assert [run for part in parts for run in part] == list(runs)
+    assert sorted(map(len, parts)) == sorted(widths)
+    assert max(map(len, parts)) <= width
+    assert divided([group], [], jobs) == []
 
 
 def test_the_same_sweep_again_executes_nothing_and_another_one_has_its_own_place():

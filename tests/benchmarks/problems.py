@@ -1,0 +1,201 @@
+"""What problems cost: `python -m tests.benchmarks.problems [ROUNDS]` prints rates; nothing here is a test.
+
+    products              the matrix products of one step of the digits network alone, in np.matmul: the peak
+    digits                MLP 64-64-10, batch 128, float32, Adam, 64 rates × 4 seeds × 500 steps
+    rosenbrock            two dimensions, Adam, 10,000 rates × 2,000 steps
+    rosenbrock recorded   the same by the trainer, which keeps every loss and every run's result in memory
+
+Ours run in one process per core at once, each the pack that a sweep would give it; without expansion, starting and
+storing. optax runs all lanes under jit(vmap(scan)), where it is installed, after a first call that compiles; the
+machine is its own. All take turns, ROUNDS times (5); the best counts. On a busy machine read the processor time:
+lane-steps per second of a core.
+"""
+
+import json
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from importlib.util import find_spec
+
+import numpy as np
+
+from optrun.arrays import one_blas_thread
+from optrun.config.sweep import sweep_from_mapping
+from optrun.sweep.expand import expand
+from optrun.sweep.packs import cores, divided, grouped
+from optrun.training.memory import Memory
+from optrun.training.pack import Pack
+from optrun.training.trainer import Trainer
+
+LANES, SAMPLES, FEATURES, HIDDEN, CLASSES = 8, 128, 64, 64, 10
+FLOPS = 2 * SAMPLES * HIDDEN * (2 * FEATURES + 3 * CLASSES)
+SWEEPS = {
+    "digits": {
+        "problem": {"name": "mlp", "data": "digits", "hidden": [HIDDEN], "batch_size": SAMPLES},
+        "optimizer": "Adam",
+        "steps": 500,
+        "sweep": {"parameters": {"optimizer.lr": {"logspace": [1e-4, 1e-1, 64]}}, "repeats": 4},
+    },
+    "rosenbrock": {
+        "problem": "rosenbrock",
+        "optimizer": "Adam",
+        "steps": 2_000,
+        "sweep": {"parameters": {"optimizer.lr": {"logspace": [1e-4, 1e-1, 10_000]}}},
+    },
+}
+Measured = tuple[float, float]
+"""Seconds of one lane's step: by the wall clock, and of the processor."""
+
+
+def timed(work: Callable[[], object], lane_steps: int) -> Measured:
+    wall, cpu = time.perf_counter(), time.process_time()
+    work()
+    return (time.perf_counter() - wall) / lane_steps, (time.process_time() - cpu) / lane_steps
+
+
+def products() -> Measured:
+    """The five products of a step, each over lanes of their own contiguous matrices."""
+    draws = np.random.default_rng(0)
+    shapes = (
+        (SAMPLES, FEATURES),
+        (FEATURES, HIDDEN),
+        (SAMPLES, HIDDEN),
+        (HIDDEN, CLASSES),
+        (CLASSES, SAMPLES),
+    )
+    x, w1, h, w2, z = (draws.standard_normal((LANES, *shape), np.float32) for shape in shapes)
+    g1, g2 = np.empty_like(w1), np.empty_like(w2)
+
+    def step() -> None:
+        np.matmul(x, w1, out=h)
+        np.matmul(w2.swapaxes(1, 2), h.swapaxes(1, 2), out=z)
+        np.matmul(h.swapaxes(1, 2), z.swapaxes(1, 2), out=g2)
+        np.matmul(z.swapaxes(1, 2), w2.swapaxes(1, 2), out=h)
+        np.matmul(x.swapaxes(1, 2), h, out=g1)
+
+    with one_blas_thread, np.errstate(all="ignore"):
+        step()
+        z[:], h[:] = 0.5, 0.5
+        return min(timed(lambda: [step() for _ in range(20)], 20 * LANES) for _ in range(20))
+
+
+def packed(name: str) -> Measured:
+    """One of the packs into which the sweep is divided for this machine; the first time warms up, as compilers do."""
+    plan = expand(sweep_from_mapping(SWEEPS[name.split()[0]]))
+    runs = divided(grouped(plan), range(len(plan.configs)), cores())[0]
+    configs = [plan.configs[run] for run in runs]
+    found = []
+    with np.errstate(all="ignore"):
+        for _ in range(4):
+            pack = Pack(configs)
+            lane_steps = pack.lanes * pack.steps
+            if name.endswith("recorded"):
+                found.append(timed(Trainer(pack, Memory(configs)).run, lane_steps))
+            else:
+                with one_blas_thread:
+                    found.append(timed(partial(deque, pack.iterate(0), 0), lane_steps))
+    return min(found[1:])
+
+
+def in_optax(name: str) -> Measured:
+    """All lanes of the sweep in optax, under jit(vmap(scan)); data and batches are in memory before."""
+    import jax
+    import jax.numpy as jnp
+    import optax
+
+    name, _, recorded = name.partition(" ")
+    config = SWEEPS[name]
+    rates = np.logspace(-4, -1, 64 if name == "digits" else 10_000).astype(np.float32)
+    problem = Pack(expand(sweep_from_mapping(config)).configs[:4]).problem
+
+    def network(params, batch):
+        x, y = jnp.asarray(problem.parts["train"][0])[batch], targets[batch]
+        outputs = jax.nn.relu(x @ params["w1"] + params["b1"]) @ params["w2"] + params["b2"]
+        return optax.softmax_cross_entropy_with_integer_labels(outputs, y).mean()
+
+    def valley(x, _):
+        return 100 * (x[1] - x[0] ** 2) ** 2 + (1 - x[0]) ** 2
+
+    if name == "digits":
+        targets = jnp.asarray(problem.parts["train"][1].astype(np.int32))
+        batches = problem.batches([0, 1, 2, 3])
+        full = [t for t in range(600) if batches[t].shape[1] == SAMPLES][: config["steps"]]
+        drawn = jnp.asarray(np.stack([batches[t] for t in full], axis=1))
+        starts = [problem.initial(seed) for seed in range(4)]
+        names = {"w1": "layer1.weight", "b1": "layer1.bias", "w2": "layer2.weight", "b2": "layer2.bias"}
+        start = {
+            key: jnp.asarray(np.stack([each[of] for each in starts]), jnp.float32)
+            for key, of in names.items()
+        }
+        loss, lanes = network, len(rates) * 4
+    else:
+        start, drawn, loss, lanes = jnp.array([-1.2, 1.0], jnp.float32), None, valley, len(rates)
+
+    def run(params, rate, batches):
+        rule = optax.adam(rate)
+
+        def step(carry, batch):
+            params, state = carry
+            value, grads = jax.value_and_grad(loss)(params, batch)
+            updates, state = rule.update(grads, state, params)
+            return (optax.apply_updates(params, updates), state), value if recorded else None
+
+        return jax.lax.scan(step, (params, rule.init(params)), batches, length=config["steps"])
+
+    over_rates = jax.vmap(run, (None, 0, None))
+    work = jax.jit(jax.vmap(over_rates, (0, None, 0)) if name == "digits" else over_rates)
+    jax.block_until_ready(work(start, rates, drawn))
+    repeats = 2 if name == "digits" else 5
+    return min(
+        timed(lambda: jax.block_until_ready(work(start, rates, drawn)), lanes * config["steps"])
+        for _ in range(repeats)
+    )
+
+
+OURS = ["products", "digits", "rosenbrock", "rosenbrock recorded"]
+
+
+def measure(name: str) -> Measured:
+    if name == "products":
+        return products()
+    return in_optax(name.removeprefix("optax ")) if name.startswith("optax") else packed(name)
+
+
+def rates(name: str, processes: int) -> tuple[float, float]:
+    """Lane-steps a second, of all processes by the wall clock, and of a core's processor time."""
+    command = [sys.executable, "-m", __spec__.name, "--one", name]
+    begun = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) for _ in range(processes)
+    ]
+    found = [json.loads(each.communicate()[0]) for each in begun]
+    return sum(1 / wall for wall, _ in found), max(1 / cpu for _, cpu in found)
+
+
+def main(rounds: int) -> None:
+    best: dict[str, tuple[float, float]] = {}
+    peers = [f"optax {name}" for name in OURS[1:] if find_spec("optax") is not None]
+    for _ in range(rounds):
+        for name in [*OURS, *peers]:
+            found = rates(name, 1 if name in peers else cores())
+            best[name] = tuple(map(max, found, best.get(name, found)))
+    print(f"{'lane-steps a second of':>28} {f'{cores()} cores':>14} {'a core':>14}")
+    for name, of in best.items():
+        print(f"{name:>28} {of[0]:14,.0f} {of[1]:14,.0f}")
+    peak = best["products"]
+    print(f"{'GFLOP/s of the products':>28} {FLOPS * peak[0] / 1e9:14.1f} {FLOPS * peak[1] / 1e9:14.1f}")
+    ratios = {"digits / products": ("digits", "products")}
+    ratios |= {f"{name} / optax": (name, f"optax {name}") for name in OURS[1:] if peers}
+    for text, (one, other) in ratios.items():
+        print(
+            f"{text:>28} " + " ".join(f"{a / b:14.2f}" for a, b in zip(best[one], best[other], strict=True))
+        )
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--one"]:
+        print(json.dumps(measure(sys.argv[2])))
+    else:
+        main(int(sys.argv[1]) if len(sys.argv) > 1 else 5)
