@@ -4,6 +4,7 @@ import ctypes
 import faulthandler
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +23,9 @@ from optrun.store import Checkpoint, RunState, Status
 from optrun.training.memory import Memory
 from optrun.training.pack import Pack
 from optrun.training.trainer import Progress, Trainer
+
+PR_SET_PDEATHSIG = 1
+"""Linux: have a signal sent to this process when its parent dies."""
 
 Observer = Callable[[Progress, int], None]
 """Is told how far a pack is, and how many lanes it has."""
@@ -190,6 +194,9 @@ def begin(stop: Any, any_ready: Any, desk: Any, plugins: Sequence[str]) -> None:
     _stop, _desk = stop, desk
     _desk.pid = os.getpid()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform == "linux":
+        # The thread below does not get its turn while a loop in C holds the interpreter.
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     threading.Thread(target=_die_with_parent, daemon=True).start()
     for plugin in plugins:
         load_plugin(plugin)

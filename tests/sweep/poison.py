@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+from pathlib import Path
 
 import numpy as np
 
@@ -32,5 +33,6 @@ class Poison(SGD):
         while LOOPS in rates:
             pass
         if LOOPS_IN_C in rates:
+            Path("looping").touch()
             re.match(r"(a+)+$", "a" * 60 + "b")  # never lets go of the interpreter
         return super().step(closure)

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from optrun.store import Store
+from tests.sweep import poison
 
 RUNS = int(os.environ.get("OPTRUN_TESTS_SWEEP_RUNS", "40"))
 KILLS = int(os.environ.get("OPTRUN_TESTS_SWEEP_KILLS", "2"))
@@ -152,6 +153,18 @@ def test_a_sweep_whose_parent_is_killed_goes_on_and_leaves_no_orphan(executor):
         again = subprocess.run(command(directory, "local"), capture_output=True, text=True)
         assert again.returncode == 0, again.stderr
         assert digest_of(directory) == digest, trial
+
+
+def test_a_worker_that_runs_no_python_does_not_outlive_its_parent_either():
+    Path("sweep.yaml").write_text("problem: quadratic\noptimizer: Poison\nsteps: 9\n")
+    rates = f"optimizer.lr=0.001,{poison.LOOPS_IN_C}"
+    options = [rates, "--plugin", poison.__file__]
+    process = subprocess.Popen([*command("run", "local"), *options], start_new_session=True)
+    while process.poll() is None and not Path("looping").exists():
+        pass
+    process.kill()
+    process.wait()
+    assert not left_after(process.pid, 10.0)
 
 
 def test_ctrl_c_at_any_instant_leaves_no_process_and_a_store_that_can_be_read(executor):
