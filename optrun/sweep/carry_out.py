@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 
-from optrun.store import RunState, Status, Store
+from optrun.errors import StoreError
+from optrun.store import Checkpoint, RunState, Status, Store
 from optrun.sweep.execute import finished
 from optrun.sweep.execution import Execution
 from optrun.sweep.expand import Plan
@@ -100,7 +101,7 @@ class _Course:
         """Execute runs until they end or pause; return whether all did, and none failed where that ends all."""
         how, plan, look = self._how, self.plan, self._writer.look
         packs = divided(self._groups, wanted, how.split, how.lanes)
-        self._writer.begin(states, wanted, len(packs), self._of_runs, until)
+        self._writer.begin(states, wanted, packs, self._of_runs, until)
         if self._workers is None:
             # A later stage may have more packs than what is left of this one.
             most = len(packs) if len(outline(plan)) == 1 else max(len(packs), how.split)
@@ -108,8 +109,9 @@ class _Course:
         left = set(wanted)
 
         def work_of(pack: Sequence[int]) -> Work:
-            found = [self._results.checkpoint(run) for run in pack if states[run].steps]
-            checkpoints = [each for each in found if each is not None] or None
+            checkpoints = (
+                [self._checkpoint(run) for run in pack] if any(states[run].steps for run in pack) else None
+            )
             return Work([plan.configs[run] for run in pack], until, checkpoints)
 
         # Closed at once where a commit raises, so that no process lives on.
@@ -122,6 +124,15 @@ class _Course:
                 if how.fail_fast and any(each.state.status is Status.FAILED for each in of_pack):
                     return False
         return not left
+
+    def _checkpoint(self, run: int) -> Checkpoint:
+        """Return from where a run goes on that has made steps; StoreError where that is not there."""
+        checkpoint = self._results.checkpoint(run)
+        if checkpoint is None:
+            steps = self._results.run(run).steps
+            where = f"{self._results.path}: " if isinstance(self._results, Store) else ""
+            raise StoreError(f"{where}run {run} is to go on from step {steps}, and has no checkpoint there")
+        return checkpoint
 
 
 def _is_left(state: RunState, until: int | None) -> bool:

@@ -221,8 +221,12 @@ def test_an_interruption_keeps_the_packs_that_are_finished():
     whole = digest_of(optrun.sweep(STUDY, directory="whole"))
     plan, groups = prepared(STUDY)
 
+    seen = []
+
     def interrupt(progress):
-        if progress.packs == 4:
+        # Once: a second Ctrl-C ends the sweep where it is.
+        if progress.packs == 4 and not seen:
+            seen.append(progress)
             signal.raise_signal(signal.SIGINT)
 
     part = sweeps.sweep_plan(plan, groups, lanes=3, observe=interrupt)
@@ -234,9 +238,11 @@ def test_an_interruption_keeps_the_packs_that_are_finished():
 
 def test_an_interruption_ends_the_workers():
     plan, groups = prepared(STUDY)
+    seen = []
 
     def interrupt(progress):
-        if progress.packs == 1:
+        if progress.packs == 1 and not seen:
+            seen.append(progress)
             signal.raise_signal(signal.SIGTERM)
 
     part = sweeps.sweep_plan(plan, groups, jobs=2, lanes=1, observe=interrupt)
