@@ -82,9 +82,6 @@ class _Course:
             self._limit -= len(wanted)
         if not wanted:
             return not left
-        again = [run for run in wanted if states[run].status is not Status.RUNNING]
-        if again:
-            self._results.commit(states={run: replace(states[run], status=Status.RUNNING) for run in again})
         return self._execute(wanted, states, stage.until) and wanted == left
 
     def _begin(self, stage: Stage) -> None:
@@ -107,8 +104,14 @@ class _Course:
             most = len(packs) if len(outline(plan)) == 1 else max(len(packs), how.split)
             self._workers = self.stack.enter_context(how.workers(most, self._interrupted, look))
         left = set(wanted)
+        waiting = {run for run in wanted if states[run].status is not Status.RUNNING}
 
         def work_of(pack: Sequence[int]) -> Work:
+            if begun := waiting.intersection(pack):
+                # Once: by the time that a part of a pack is tried again, late results of it may have come.
+                waiting.difference_update(begun)
+                running = {run: replace(states[run], status=Status.RUNNING) for run in sorted(begun)}
+                self._results.commit(states=running)
             checkpoints = (
                 [self._checkpoint(run) for run in pack] if any(states[run].steps for run in pack) else None
             )
@@ -137,6 +140,16 @@ class _Course:
 
 def _is_left(state: RunState, until: int | None) -> bool:
     return not state.status.final and (until is None or state.steps < until)
+
+
+def settled(states: Sequence[RunState]) -> dict[int, RunState]:
+    """Return the runs that have not ended and are in no pack any more, where their state does not say so yet."""
+    found = {}
+    for run in unfinished(states):
+        status = Status.INTERRUPTED if states[run].steps else Status.WAITING
+        if states[run].status is not status:
+            found[run] = replace(states[run], status=status)
+    return found
 
 
 def unfinished(states: Sequence[RunState]) -> list[int]:
