@@ -40,6 +40,9 @@ def sweep(
     fail_fast: Annotated[
         bool, typer.Option("--fail-fast", help="End with the first run that fails; finished packs are kept.")
     ] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Run those again that have failed.")
+    ] = False,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="DIR", help="Write the sweep here, not under runs/."),
@@ -94,12 +97,18 @@ def sweep(
             if jobs is None and executor == "local":
                 how = replace(how, jobs=jobs_for(groups))
             if dry_run:
-                print_sweep_plan(plan, groups, output, how.split, limit, json=json)
+                print_sweep_plan(plan, groups, output, how.split, limit, json=json, retry_failed=retry_failed)
                 case.outcome, case.problem = "dry run", "skipped"
                 return
             with sweep_progress(plan.name, show, quiet=quiet or json) as observe:
                 result = sweeps.sweep_plan(
-                    plan, groups, directory=output, limit=limit, observe=observe, **vars(how)
+                    plan,
+                    groups,
+                    directory=output,
+                    limit=limit,
+                    retry_failed=retry_failed,
+                    observe=observe,
+                    **vars(how),
                 )
         misses = misses_of(result)
         note_sweep(report, case, result, misses)

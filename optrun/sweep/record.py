@@ -36,7 +36,9 @@ def open_store(plan: Plan, runs: Path, directory: Path | None) -> Store:
     is_new = not (path / RESULTS).exists()
     if is_new:
         config = to_yaml(plan.swept.to_dict())
-        store = Store.create(runs, plan.name, directory=path, config_yaml=config, runs=_rows(plan))
+        store = Store.create(
+            runs, plan.name, directory=path, config_yaml=config, runs=_rows(plan), status=Status.WAITING
+        )
     else:
         store = Store.open(path, write=True)
     try:
@@ -77,6 +79,24 @@ def end_runs(results: Store | Memory, ends: Mapping[int, str], promoted: Sequenc
         },
         checkpoints=dict.fromkeys(ends),
     )
+
+
+def retry(plan: Plan, store: Store) -> None:
+    """Have the runs that have failed run again, those of a setting that did not go on from a rung excepted.
+
+    Raises StoreError where what was asked for later depends on them.
+    """
+    runs = [run for run, state in enumerate(store.states()) if state.status is Status.FAILED]
+    if runs and store.size > len(plan.configs):
+        raise StoreError(
+            f"{store.path}: its later settings were chosen by how the runs did, those too that failed: "
+            "to try these again, take another directory"
+        )
+    decisions = decisions_in(store)
+    if decisions:
+        runs = [run for run in runs if run // plan.repeats in decisions[-1]]
+    if runs:
+        store.reset(runs)
 
 
 def decisions_in(results: Store | Memory) -> list[list[int]]:

@@ -60,29 +60,39 @@ def execute(
     step ``until`` are paused there. A pack that raises, for want of memory too, is run again in two halves, so that
     the run to blame fails alone.
     """
-    memory = Memory(configs)
-    lanes = len(configs)
-    reason = ""
-    look = None if observe is None else lambda now: observe(now, lanes)
-    try:
-        trainer = Trainer(Pack(configs), memory, observe=look, interrupted=interrupted, until=until)
-        if checkpoints is not None:
-            trainer.resume(checkpoints)
-        trainer.run()
-    except RunFailedError as error:
-        reason = str(error)
-    except Exception as error:
-        reason = f"{type(error).__name__}: {error}"
-    if reason and lanes > 1:
-        half = lanes // 2
-        results: list[Result] = []
-        for part in (slice(half), slice(half, None)):
-            own = None if checkpoints is None else checkpoints[part]
-            some = execute(configs[part], interrupted, observe, until=until, checkpoints=own)
-            if some is None:
-                return None
+    results: list[Result] = []
+    left = [range(len(configs))]
+    while left:
+        lanes = left.pop()
+        part = slice(lanes.start, lanes.stop)
+        own = None if checkpoints is None else checkpoints[part]
+        some = _attempted(configs[part], interrupted, observe, until, own)
+        if some is None:
+            return None
+        if some:
             results += some
-        return results
+        else:
+            half = len(lanes) // 2
+            left += [lanes[half:], lanes[:half]]
+    return results
+
+
+def _attempted(
+    configs: Sequence[RunConfig],
+    interrupted: Callable[[], bool],
+    observe: Observer | None,
+    until: int | None,
+    checkpoints: Sequence[Checkpoint] | None,
+) -> list[Result] | None:
+    """Run a pack and return the results of its lanes: none where several lanes raised, None where it was interrupted.
+
+    What the pack held is free when this has returned, so that a smaller one has room.
+    """
+    memory = Memory(configs)
+    reason = _ended(configs, memory, interrupted, observe, until, checkpoints)
+    lanes = len(configs)
+    if reason and lanes > 1:
+        return []
     states = [memory.state(lane) for lane in range(lanes)]
     if reason and not states[0].status.final:
         states = [failed(reason)]
@@ -99,6 +109,40 @@ def execute(
         )
         for lane, state in enumerate(states)
     ]
+
+
+def _ended(
+    configs: Sequence[RunConfig],
+    memory: Memory,
+    interrupted: Callable[[], bool],
+    observe: Observer | None,
+    until: int | None,
+    checkpoints: Sequence[Checkpoint] | None,
+) -> str:
+    """Run a pack and return why it raised, if it did; of the exception, whose frames hold the pack, nothing is kept."""
+    onlooker: list[Exception] = []
+
+    def look(now: Progress) -> None:
+        try:
+            if observe is not None:
+                observe(now, len(configs))
+        except Exception as error:
+            onlooker.append(error)
+            raise
+
+    try:
+        seen = None if observe is None else look
+        trainer = Trainer(Pack(configs), memory, observe=seen, interrupted=interrupted, until=until)
+        if checkpoints is not None:
+            trainer.resume(checkpoints)
+        trainer.run()
+    except RunFailedError as error:
+        return str(error)
+    except Exception as error:
+        if error in onlooker:  # whoever looks on is not to blame a run for it
+            raise
+        return f"{type(error).__name__}: {error}"
+    return ""
 
 
 def failed(reason: str) -> RunState:

@@ -13,7 +13,7 @@ import pytest
 
 import optrun
 from optrun.registry import optimizers
-from optrun.store import Store
+from optrun.store import RunState, Status, Store
 from tests.cli.looking import CONFIG, call  # noqa: F401
 
 SWEEP = (
@@ -136,7 +136,7 @@ def test_a_sweep_that_has_more_to_ask_for_is_not_complete(file, call):  # noqa: 
     command = ("sweep", "small.yaml", "optimizer.lr={loguniform: [1e-4, 1]}", *asked, "-o", "here")
     assert call(*command, "--limit", "3").err.count("3 runs left: the same command goes on") == 1
     assert json.loads(call("ls", ".", "--json").out)[0]["status"] == "interrupted"
-    assert call("show", "here").err == "next: optrun sweep here/config.yaml -o here\n"
+    assert call("show", "here").err == "next: optrun resume here\n"
     assert call("sweep", "here/config.yaml", "-o", "here").code == 0
     shown = json.loads(call("show", "here", "--json").out)
     assert (shown["status"], shown["runs"]) == ("completed", 6)
@@ -454,10 +454,34 @@ def test_runs_that_diverge_are_results_and_are_counted(call, tmp_path):  # noqa:
     assert "optimizer.lr=0.01" in good.get("name")
 
 
+def test_runs_that_failed_are_run_again_where_that_is_asked_for(call, tmp_path):  # noqa: F811
+    (tmp_path / "f.yaml").write_text("problem: quadratic\noptimizer: SGD\nsteps: 5\n")
+    command = ("sweep", "f.yaml", "optimizer.lr=1e-3,1e-2", "-o", "here")
+    assert call(*command).code == 0
+    with Store.open(tmp_path / "here", write=True) as store:
+        store.commit(states={1: RunState(status=Status.FAILED, reason="no luck")})
+    assert call(*command).code == 1
+    assert "1 run of them ended before: 1 left" in call(*command, "--retry-failed", "-n").out
+    done = call(*command, "--retry-failed")
+    assert (done.code, done.err.count("no luck")) == (0, 0)
+    assert json.loads(call("show", "here", "--json").out)["statuses"] == {"completed": 2}
+
+
+def test_runs_that_wait_are_told_from_those_that_run(call, tmp_path):  # noqa: F811
+    (tmp_path / "f.yaml").write_text("problem: quadratic\noptimizer: SGD\nsteps: 5\n")
+    assert call("sweep", "f.yaml", "seed=0,1,2,3", "-o", "here", "--limit", "1").code == 0
+    assert call("show", "here").out.startswith("f: interrupted, 4 runs: 3 waiting, 1 completed\n")
+    listed = json.loads(call("ls", "here", "--status", "waiting", "--json").out)
+    assert [each["run"] for each in listed] == ["here:1", "here:2", "here:3"]
+    assert call("show", "here:2").out.startswith("f: waiting at step 0\n")
+    assert call("curves", "here:2").code != 0
+    assert call("watch", "here").code == 0
+
+
 # Interrupts itself as Ctrl-C does, once the second of its packs is stored.
 INTERRUPTED = """
 import signal, sys
-from optrun.store import Store
+from optrun.store import RunState, Status, Store
 commit, packs = Store.commit, []
 
 def counted(self, **what):

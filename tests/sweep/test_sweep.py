@@ -207,10 +207,8 @@ def test_the_same_sweep_again_executes_nothing_and_another_one_has_its_own_place
 def test_a_limit_leaves_the_rest_to_the_same_sweep():
     whole = digest_of(optrun.sweep(STUDY, directory="whole"))
     part = optrun.sweep(STUDY, limit=10)
-    assert [state.status for state in part.states] == [
-        *[part.states[0].status] * 10,
-        *["interrupted"] * 26,
-    ] or (sum(state.status.final for state in part.states) == 10)
+    assert sum(state.status.final for state in part.states) == 10
+    assert {str(state.status) for state in part.states if not state.status.final} == {"waiting"}
     progress = []
     rest = optrun.sweep(STUDY, observe=progress.append)
     assert (progress[0].runs, progress[-1].runs, progress[-1].executed) == (10, 36, 26)
@@ -221,22 +219,28 @@ def test_an_interruption_keeps_the_packs_that_are_finished():
     whole = digest_of(optrun.sweep(STUDY, directory="whole"))
     plan, groups = prepared(STUDY)
 
+    seen = []
+
     def interrupt(progress):
-        if progress.packs == 4:
+        # Once: a second Ctrl-C ends the sweep where it is.
+        if progress.packs == 4 and not seen:
+            seen.append(progress)
             signal.raise_signal(signal.SIGINT)
 
     part = sweeps.sweep_plan(plan, groups, lanes=3, observe=interrupt)
     assert part.signal == signal.SIGINT
     assert sum(state.status.final for state in part.states) == 12
-    assert {str(state.status) for state in part.states if not state.status.final} == {"interrupted"}
+    assert {str(state.status) for state in part.states if not state.status.final} == {"waiting"}
     assert digest_of(optrun.sweep(STUDY)) == whole
 
 
 def test_an_interruption_ends_the_workers():
     plan, groups = prepared(STUDY)
+    seen = []
 
     def interrupt(progress):
-        if progress.packs == 1:
+        if progress.packs == 1 and not seen:
+            seen.append(progress)
             signal.raise_signal(signal.SIGTERM)
 
     part = sweeps.sweep_plan(plan, groups, jobs=2, lanes=1, observe=interrupt)
