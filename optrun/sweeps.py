@@ -18,7 +18,7 @@ from optrun.errors import ConfigError, StoreError
 from optrun.store import RunState, Status, Store
 from optrun.store.formats import SUMMARY
 from optrun.sweep.carry_out import carry_out, settled
-from optrun.sweep.execution import Execution
+from optrun.sweep.execution import Execution, check_count
 from optrun.sweep.expand import Plan, expand
 from optrun.sweep.packs import Group, grouped
 from optrun.sweep.record import open_store, retry, summarise
@@ -157,8 +157,9 @@ def sweep(
     runs are executed at most. The first Ctrl-C or SIGTERM keeps the packs of runs that are finished.
 
     ``executor`` is "local" (this process, or ``jobs`` > 1 processes), "dask" (``jobs`` processes, one per core where it
-    is None, or the cluster at ``address``) or a `concurrent.futures.Executor`, which gets ``jobs`` packs at a time and
-    is left open. Each of ``plugins`` is loaded into every worker. Where there are processes, a script needs
+    is None, or the cluster at ``address``) or a `concurrent.futures.Executor`, which gets ``jobs`` packs at a time,
+    and with a timeout needs them, and is left open. A run that ends its process ends the script where that is the same.
+    Each of ``plugins`` is loaded into every worker. Where there are processes, a script needs
     ``if __name__ == "__main__":``. ``timeout`` (seconds, or "10m") is the wall time of one attempt to run a pack:
     its worker is killed, and its runs are tried in two halves until one that is alone has failed.
 
@@ -207,8 +208,11 @@ def sweep_plan(
     **how: Any,
 ) -> Sweep:
     """Carry out a plan whose groups are known; as `sweep`, the rest being the fields of `Execution`."""
+    check_count("limit", limit)
     execution = Execution(**how)
     with interruptible() as interruption, ExitStack() as stack:
+        # Before there is a directory, which a start that fails would leave.
+        connection = stack.enter_context(execution.connection())
         results: Store | Memory = Memory(plan.configs, Status.WAITING)
         if save:
             results = store = stack.enter_context(open_store(plan, RUNS, directory))
@@ -216,7 +220,14 @@ def sweep_plan(
                 retry(plan, store)
         before = results.states()
         plan = carry_out(
-            plan, groups, results, execution, limit=limit, interrupted=interruption, observe=observe
+            plan,
+            groups,
+            results,
+            execution,
+            limit=limit,
+            interrupted=interruption,
+            observe=observe,
+            connection=connection,
         )
         states = results.states()
         if left := settled(states):

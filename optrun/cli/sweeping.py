@@ -95,7 +95,8 @@ def sweep(
             note_unbalanced(plan.swept)
             groups = grouped(plan)
             if jobs is None and executor == "local":
-                how = replace(how, jobs=jobs_for(groups))
+                # What code of the user's own may do to its process is not known.
+                how = replace(how, jobs=jobs_for(groups), apart=bool(plugin))
             if dry_run:
                 print_sweep_plan(plan, groups, output, how.split, limit, json=json, retry_failed=retry_failed)
                 case.outcome, case.problem = "dry run", "skipped"

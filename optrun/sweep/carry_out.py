@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from optrun.errors import StoreError
 from optrun.store import Checkpoint, RunState, Status, Store
@@ -17,6 +18,9 @@ from optrun.sweep.workers import Workers
 from optrun.sweep.writer import SweepProgress, Writer
 from optrun.training.memory import Memory
 
+if TYPE_CHECKING:
+    from optrun.sweep.dask import Connection
+
 
 def carry_out(
     plan: Plan,
@@ -27,13 +31,14 @@ def carry_out(
     limit: int | None = None,
     interrupted: Callable[[], bool],
     observe: Callable[[SweepProgress], None] | None = None,
+    connection: "Connection | None" = None,
 ) -> Plan:
     """Execute what is left of a plan, stage by stage; return it with the settings that were added.
 
     After an interruption, finished packs are kept. ``limit`` is how many runs are executed at most. Raises
     RunFailedError where no worker can do anything, or a run comes again with other results.
     """
-    course = _Course(plan, groups, results, how, limit, interrupted, observe)
+    course = _Course(plan, groups, results, how, limit, interrupted, observe, connection)
     with course.stack:
         course.run()
     return course.plan
@@ -51,6 +56,7 @@ class _Course:
         limit: int | None,
         interrupted: Callable[[], bool],
         observe: Callable[[SweepProgress], None] | None,
+        connection: "Connection | None",
     ) -> None:
         self.plan = plan
         self.stack = ExitStack()
@@ -59,6 +65,7 @@ class _Course:
         self._how = how
         self._limit = limit
         self._interrupted = interrupted
+        self._connection = connection
         ended = sum(state.status.final for state in results.states())
         self._of_runs = plan.size if limit is None else min(plan.size, ended + limit)
         self._writer = Writer(plan.metric, results, observe)
@@ -102,7 +109,8 @@ class _Course:
         if self._workers is None:
             # A later stage may have more packs than what is left of this one.
             most = len(packs) if len(outline(plan)) == 1 else max(len(packs), how.split)
-            self._workers = self.stack.enter_context(how.workers(most, self._interrupted, look))
+            workers = how.workers(most, self._interrupted, look, self._connection)
+            self._workers = self.stack.enter_context(workers)
         left = set(wanted)
         waiting = {run for run in wanted if states[run].status is not Status.RUNNING}
 
@@ -119,7 +127,14 @@ class _Course:
 
         # Closed at once where a commit raises, so that no process lives on.
         with closing(
-            finished(work_of, packs, self._workers, interrupted=self._interrupted, observe=look)
+            finished(
+                work_of,
+                packs,
+                self._workers,
+                interrupted=self._interrupted,
+                observe=look,
+                died=self._writer.note_death,
+            )
         ) as ended:
             for pack, of_pack in ended:
                 self._writer.commit(pack, of_pack)

@@ -44,6 +44,8 @@ class SweepProgress:
     """Runs that go on, as far as it is known."""
     under_way: float = 0.0
     """How many runs the parts are worth that are done of those that go on."""
+    deaths: int = 0
+    """How often a worker has died, so that its pack runs again."""
 
 
 class Writer:
@@ -121,6 +123,11 @@ class Writer:
             bad=self._now.bad + sum(state.is_bad for state in ended),
             best=better(figures, default=None),
         )
+        self._report()
+
+    def note_death(self) -> None:
+        """Tell that a worker has died, and that its pack runs again."""
+        self._now = replace(self._now, deaths=self._now.deaths + 1)
         self._report()
 
     def look(self, running: Sequence[Running]) -> None:
