@@ -181,7 +181,7 @@ def sweep_plan(
     with interruptible() as interruption, ExitStack() as stack:
         results: Store | Memory = Memory(plan.configs)
         if save:
-            results = stack.enter_context(open_store(plan, RUNS, directory))
+            results = stack.enter_context(open_store(plan, groups, RUNS, directory))
         before = results.states()
         plan = carry_out(
             plan, groups, results, execution, limit=limit, interrupted=interruption, observe=observe
