@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from optrun.config import METRICS, ConfigErrors, RunConfig
-from optrun.errors import ConfigError, did_you_mean
+from optrun.errors import ConfigError, MissingExtraError, did_you_mean
 from optrun.problems import Problem
 from optrun.registry import optimizers
 from optrun.sweep.expand import Plan
@@ -70,7 +70,7 @@ def grouped(plan: Plan, runs: Sequence[int] | None = None) -> list[Group]:
     """Return the groups of runs, all or those that are given, that differ in floats and seeds alone.
 
     Raises ConfigErrors where the first run of one cannot be configured, or does not measure what the sweep is ranked
-    by. Where it cannot be built for another reason, the runs are left to fail, each as a pack of its own.
+    by, and MissingExtraError. Where it cannot be built for another reason, its runs are left to fail, each for itself.
     """
     groups: defaultdict[str, list[int]] = defaultdict(list)
     documents = plan.documents
@@ -93,7 +93,7 @@ def _group(plan: Plan, runs: Sequence[int], problem: Problem | None) -> tuple[Gr
         pack = Pack([config], problem=problem)
         figures = _figures(pack) if plan.metric.name != FINAL_LOSS else [FINAL_LOSS]
         width, fingerprint = _width(pack), pack.problem.fingerprint
-    except ConfigErrors:
+    except (ConfigErrors, MissingExtraError):
         raise
     except ConfigError as error:
         if error.field.partition(".")[0] not in RunConfig.model_fields:

@@ -1,10 +1,13 @@
 """Packs that keep all jobs busy, and groups that cannot be built."""
 
+import sys
+
 import pytest
 
 import optrun
 from optrun.config import ConfigErrors
 from optrun.config.sweep import sweep_from_mapping
+from optrun.errors import MissingExtraError
 from optrun.problems import regression
 from optrun.registry import load_plugin, optimizers
 from optrun.sweep import packs
@@ -79,6 +82,13 @@ def test_what_does_not_fit_into_memory_fails_alone():
     assert "Memory" in sweep.states[2].reason
     with pytest.raises(ConfigErrors):  # a mistake in the config is one all the same
         optrun.sweep(NETWORKS | {"optimizer": {"param_groups": [{"params": "nothing", "lr": 0.1}]}})
+
+
+def test_a_missing_package_is_told_before_anything_runs(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "numba", None)
+    with pytest.raises(MissingExtraError, match="pip install"):
+        optrun.sweep(NETWORKS | {"problem": "quadratic", "engine": "numba", "sweep": {"repeats": 2}})
+    assert not (tmp_path / "runs").exists()
 
 
 @pytest.fixture
