@@ -215,7 +215,7 @@ def sweep_plan(
         connection = stack.enter_context(execution.connection())
         results: Store | Memory = Memory(plan.configs, Status.WAITING)
         if save:
-            results = store = stack.enter_context(open_store(plan, RUNS, directory))
+            results = store = stack.enter_context(open_store(plan, groups, RUNS, directory))
             if retry_failed:
                 retry(plan, store)
         before = results.states()

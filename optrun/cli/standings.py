@@ -42,6 +42,7 @@ def print_sweep_plan(
     jobs: int,
     limit: int | None,
     *,
+    plugins: Sequence[str],
     json: bool,
     retry_failed: bool = False,
 ) -> None:
@@ -51,7 +52,7 @@ def print_sweep_plan(
     left = _left(where, plan, retry_failed=retry_failed)
     runs = left[:limit]
     packs = divided(groups, runs, jobs)
-    needed = estimate_sweep(plan, groups, packs, jobs)
+    needed = estimate_sweep(plan, groups, packs, jobs, plugins)
     if json:
         document = {
             "sweep": str(where),
@@ -86,8 +87,11 @@ def print_sweep_plan(
     if limit is not None and limit < len(left):
         emit(f"{counted(len(runs), 'run')} of them would be executed: --limit {limit}")
     emit(f"{counted(len(packs), 'pack')} ({lanes}), -j {jobs}")
-    tried = f"estimated from {counted(needed.tried, 'pack')}, tried for a moment"
-    emit(f"about {about(needed.seconds)} and {size(needed.bytes)} ({tried})")
+    if packs and not needed.tried:
+        emit("time and size could not be estimated: no pack that was tried came to its end")
+    else:
+        tried = f"estimated from {counted(needed.tried, 'pack')}, tried for a moment"
+        emit(f"about {about(needed.seconds)} and {size(needed.bytes)} ({tried})")
     emit(f"stored in {printable(str(where))}")
     print("nothing was written", file=sys.stderr)
 

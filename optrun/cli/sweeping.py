@@ -70,7 +70,7 @@ def sweep(
     load_plugins(plugin)
     from optrun import sweeps
     from optrun.cli.ci import reporting
-    from optrun.cli.notes import note_unbalanced
+    from optrun.cli.notes import note_equal, note_unbalanced
     from optrun.cli.standings import print_sweep_plan, print_table
     from optrun.cli.sweep_progress import sweep_progress
     from optrun.cli.sweep_report import misses_of, note_sweep
@@ -93,12 +93,22 @@ def sweep(
         with report.case(" ".join([str(config), *(overrides or ())]), "sweep") as case:
             plan = expand(load_sweep(config, overrides or []))
             note_unbalanced(plan.swept)
+            note_equal(plan)
             groups = grouped(plan)
             if jobs is None and executor == "local":
                 # What code of the user's own may do to its process is not known.
                 how = replace(how, jobs=jobs_for(groups), apart=bool(plugin))
             if dry_run:
-                print_sweep_plan(plan, groups, output, how.split, limit, json=json, retry_failed=retry_failed)
+                print_sweep_plan(
+                    plan,
+                    groups,
+                    output,
+                    how.split,
+                    limit,
+                    plugins=how.plugins,
+                    json=json,
+                    retry_failed=retry_failed,
+                )
                 case.outcome, case.problem = "dry run", "skipped"
                 return
             with sweep_progress(plan.name, show, quiet=quiet or json) as observe:

@@ -216,10 +216,10 @@ class Store:
         with schema.store_errors(self.path):
             return attempts.read_environments(self._db)
 
-    def events(self) -> list[Event]:
-        """Return what happened when, in the order in which it was written."""
+    def events(self, kind: str | None = None) -> list[Event]:
+        """Return what happened when, all or what is of a kind, in the order in which it was written."""
         with schema.store_errors(self.path):
-            return attempts.read_events(self._db)
+            return attempts.read_events(self._db, kind)
 
     def results_digest(self) -> str:
         """Return the SHA-256 of all results: equal for runs that ended alike, however they were executed.

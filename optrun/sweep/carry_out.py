@@ -97,7 +97,7 @@ class _Course:
         if count and stage.runs[0] >= first * self.plan.repeats:
             self.plan = self.plan.extended(stage.settings)
             self._groups = grouped(self.plan, stage.runs)
-            add_settings(self._results, self.plan, first)
+            add_settings(self._results, self.plan, self._groups, first)
         if stage.promoted is not None:
             end_runs(self._results, stage.ends, stage.promoted)
 

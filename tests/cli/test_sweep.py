@@ -15,6 +15,7 @@ import optrun
 from optrun.registry import optimizers
 from optrun.store import RunState, Status, Store
 from tests.cli.looking import CONFIG, call  # noqa: F401
+from tests.sweep.poison import ABORTS
 
 SWEEP = (
     CONFIG
@@ -94,6 +95,22 @@ def test_a_dry_run_prints_the_settings_and_the_packs_and_writes_nothing(file, ca
     assert found["estimate"].keys() == {"seconds", "bytes", "tried"}
     assert (found["seeds"], len(found["settings"])) == ([0, 1], 6)
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_note_tells_of_settings_that_are_equal(file, call):  # noqa: F811
+    done = call("sweep", file, "-n", "optimizer.lr=1,1.0,2")
+    assert "note: 2 settings are equal to earlier ones, and not run again" in done.err
+    assert "8 runs: 4 settings, each with 2 seeds" in done.out
+    assert "equal" not in call("sweep", file, "-n").err
+
+
+def test_what_no_process_can_try_is_not_estimated(call, tmp_path):  # noqa: F811
+    (tmp_path / "p.yaml").write_text("problem: quadratic\noptimizer: Poison\nsteps: 3\n")
+    done = call(
+        "sweep", "p.yaml", "-n", f"optimizer.lr={ABORTS},{ABORTS + 0.5}", "--plugin", "tests.sweep.poison"
+    )
+    assert done.code == 0
+    assert "time and size could not be estimated: no pack that was tried came to its end" in done.out
 
 
 def test_a_dry_run_tells_of_rungs(file, call, tmp_path):  # noqa: F811

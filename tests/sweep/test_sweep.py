@@ -186,7 +186,8 @@ def test_packs_are_even_and_of_whole_settings_where_there_are_many(settings, rep
     runs = range(settings * repeats)
     group = packs.Group(runs, width, repeats, work=1)
     parts = divided([group], runs, jobs)
-    assert [run for part in parts for run in part] == list(runs)
+    assert sorted(parts) == [list(runs[part[0] : part[-1] + 1]) for part in sorted(parts)]
+    assert sorted(run for part in parts for run in part) == list(runs)
     assert sorted(map(len, parts)) == sorted(widths)
     assert max(map(len, parts)) <= width
     assert divided([group], [], jobs) == []
