@@ -12,7 +12,8 @@ from optrun.analysis.leaderboard import Standing, SweepPlan, leaderboard
 from optrun.analysis.summaries import RESUMABLE, file_sizes, sweep_status
 from optrun.cli.figures import number
 from optrun.cli.look import emit, quoted, status_text, suggest
-from optrun.cli.standings import leaderboard_table, setting_text, value_text
+from optrun.cli.setting_table import Labels, value_text
+from optrun.cli.standings import leaderboard_table
 from optrun.store import RunState, Status, Store
 from optrun.store.schema import printable
 
@@ -100,7 +101,8 @@ def progress_text(view: SweepView) -> str:
     parts = [f"{view.ended:,}/{len(view.states):,} runs"]
     if view.best is not None:
         figure = number(view.best.median)
-        parts.append(f"best {view.plan.metric} {figure} {setting_text(view.best.setting)}".rstrip())
+        labels = Labels(view.plan.settings)
+        parts.append(f"best {view.plan.metric} {figure} {labels.text(view.best.setting)}".rstrip())
     counts = Counter(state.status for state in view.states)
     parts += [f"{counts[bad]:,} {bad}" for bad in (Status.DIVERGED, Status.FAILED) if counts[bad]]
     return printable("  ".join(parts))

@@ -7,7 +7,7 @@ from optrun.cli.case import Case
 from optrun.cli.ci import Report
 from optrun.cli.figures import number
 from optrun.cli.look import counted
-from optrun.cli.standings import setting_text
+from optrun.cli.setting_table import setting_text
 from optrun.config import Issue, Place, unmet
 from optrun.sweep.expand import Plan
 from optrun.sweeps import Sweep

@@ -41,7 +41,7 @@ def test_a_sweep_ranks_its_settings_and_says_what_to_type_next(file, call):  # n
     path = optrun.sweep(file).path
     assert done.code == 0
     lines = done.out.splitlines()
-    assert lines[0].split() == ["optimizer.lr", "optimizer.amsgrad", "test_accuracy", "quartiles", "run"]
+    assert lines[0].split() == ["lr", "amsgrad", "test_accuracy", "quartiles", "run"]
     assert len(lines) == 8
     assert lines[-1] == str(path)
     best = optrun.sweep(file).table()[0]["first"]
@@ -85,8 +85,8 @@ def test_axes_come_from_the_command_line_as_well(file, call):  # noqa: F811
 def test_a_dry_run_prints_the_settings_and_the_packs_and_writes_nothing(file, call, tmp_path):  # noqa: F811
     done = call("sweep", file, "--dry-run", "-j", "1")
     assert done.code == 0
-    assert done.out.splitlines()[0].split() == ["run", "optimizer.lr", "optimizer.amsgrad"]
-    assert "0 … 1  0.001         false\n" in done.out
+    assert done.out.splitlines()[0].split() == ["run", "lr", "amsgrad"]
+    assert "0–1  0.001  false\n" in done.out
     assert "12 runs: 6 settings, each with 2 seeds\n2 packs (2 of 6 lanes), -j 1\nabout " in done.out
     assert "(estimated from 2 packs, tried for a moment)\nstored in runs/sweep-small-" in done.out
     found = json.loads(call("sweep", file, "--dry-run", "--json", "-j", "1", "--limit", "4").out)
@@ -157,7 +157,7 @@ def test_pruned_settings_are_told_from_others(file, call, tmp_path):  # noqa: F8
     command = ("sweep", "small.yaml", "optimizer.lr=1e-3,1e-2,1e-1,1,10", *halving)
     done = call(*command)
     lines = [line.split() for line in done.out.splitlines()]
-    assert lines[0] == ["optimizer.lr", "final_loss", "pruned", "at", "run"]
+    assert lines[0] == ["lr", "final_loss", "pruned", "at", "run"]
     assert [line[3:5] for line in lines[2:6]] == [["step", "4"], *[["step", "2"]] * 3]
     path = done.out.splitlines()[-1]
     rows = list(csv.DictReader(io.StringIO((tmp_path / path / "summary.csv").read_text())))
@@ -297,8 +297,8 @@ def test_ls_of_a_sweep_lists_its_runs(file, call):  # noqa: F811
         "status",
         "steps",
         "test_accuracy",
-        "optimizer.lr",
-        "optimizer.amsgrad",
+        "lr",
+        "amsgrad",
         "seed",
     ]
     assert [line.split()[0] for line in lines[1:]] == [str(run) for run in range(12)]
