@@ -532,3 +532,16 @@ def test_a_sensitivity_that_there_is_not_is_refused(arguments, said, file, call)
     assert (done.code, done.out) == (2, "")
     assert said in done.err
     assert "that of a sweep" in call("curves", f"{path}:3", "--over", "lr").err
+
+
+def test_a_sensitivity_tells_what_was_pruned_and_what_is_left_out(call, tmp_path):  # noqa: F811
+    (tmp_path / "small.yaml").write_text(CONFIG)
+    block = (
+        "{method: halving, halving: {min_steps: 10, factor: 2}, "
+        "spaces: [{parameters: {optimizer.lr: [1e-3, 1e-2, 1e-1]}}, {parameters: {optimizer: [Adadelta]}}]}"
+    )
+    assert call("sweep", "small.yaml", f"sweep={block}", "-o", "here").code == 0
+    done = call("curves", "here", "--over", "lr")
+    assert done.out.count("○") == 2 + 1
+    assert "○ pruned (stopped earlier)" in done.out
+    assert done.err.startswith("note: 1 setting without optimizer.lr left out\n")
