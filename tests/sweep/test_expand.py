@@ -292,7 +292,7 @@ def test_what_is_wrong_with_many_draws_is_said_once(trials, said):
 
 
 def test_what_is_wrong_with_each_listed_value_has_its_place():
+    text = f"{to_yaml(BASE)}sweep: {{parameters: {{optimizer.lr: [-1, -2], steps: [1, 2]}}}}"
     with pytest.raises(ConfigErrors) as error:
-        text = f"{to_yaml(BASE)}sweep: {{parameters: {{optimizer.lr: [-1, -2], steps: [1, 2]}}}}"
         expand(swept(read(text, "f.yaml")))
     assert [issue.message for issue in error.value.issues] == ["must be ≥ 0 (got -1)", "must be ≥ 0 (got -2)"]
