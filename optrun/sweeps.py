@@ -30,12 +30,19 @@ class Sweep:
     """A finished or interrupted sweep: its runs in the order of its plan, and how its settings did."""
 
     def __init__(
-        self, plan: Plan, results: Store | Memory, states: Sequence[RunState], signal: int | None
+        self,
+        plan: Plan,
+        results: Store | Memory,
+        states: Sequence[RunState],
+        signal: int | None,
+        executed: int = 0,
     ) -> None:
         self.path = results.path if isinstance(results, Store) else None
         """Its directory, where it is saved."""
         self.signal = signal
         """The signal that interrupted it."""
+        self.executed = executed
+        """How many runs have ended this time, and not before."""
         self.runs: Sequence[Run] = _Runs(len(plan.configs), results)
         """Each like what `run` returns; those of a saved sweep are read when they are asked for."""
         self.plan = plan
@@ -181,7 +188,7 @@ def sweep_plan(
     with interruptible() as interruption, ExitStack() as stack:
         results: Store | Memory = Memory(plan.configs)
         if save:
-            results = stack.enter_context(open_store(plan, RUNS, directory))
+            results = stack.enter_context(open_store(plan, RUNS, directory, execution.plugins))
         before = results.states()
         plan = carry_out(
             plan, groups, results, execution, limit=limit, interrupted=interruption, observe=observe
@@ -197,4 +204,5 @@ def sweep_plan(
             states = [left.get(run, state) for run, state in enumerate(states)]
         if isinstance(results, Store) and (states != before or not (results.path / SUMMARY).exists()):
             summarise(plan, results, states)
-        return Sweep(plan, results, states, interruption.signal)
+        executed = sum(state.status.final for state in states) - sum(state.status.final for state in before)
+        return Sweep(plan, results, states, interruption.signal, executed)

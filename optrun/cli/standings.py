@@ -1,4 +1,4 @@
-"""What `sweep` prints: its plan, and how its settings did; and the runs of a sweep."""
+"""What `sweep` prints: its plan, and how its settings did."""
 
 import json as json_module
 import sys
@@ -10,12 +10,10 @@ from pathlib import Path
 from rich.table import Table
 from rich.text import Text
 
-from optrun.analysis.leaderboard import Standing, plan_of
-from optrun.analysis.summaries import state_of
+from optrun.analysis.leaderboard import Standing
 from optrun.api import RUNS
 from optrun.cli.figures import number
-from optrun.cli.listing import check_statuses
-from optrun.cli.look import counted, emit, quoted, size, status_text, suggest
+from optrun.cli.look import counted, emit, quoted, size, suggest
 from optrun.cli.preview import about
 from optrun.cli.setting_table import Column, Labels, settings_table
 from optrun.config import Issue
@@ -138,8 +136,11 @@ def print_table(
     elif quiet:
         print(sweep.path)
     else:
-        emit(leaderboard_table(sweep.standings(), sweep.metric.name))
+        if any(state.status.final for state in states):
+            emit(leaderboard_table(sweep.standings(), sweep.metric.name))
         emit(printable(str(sweep.path)))
+        if sweep.executed == left == 0:
+            print(f"nothing is left to run: {counted(len(states), 'run')} ended before", file=sys.stderr)
     for run, reason in failed[:MOST_REASONS]:
         print(printable(f"run {run} failed: {reason}"), file=sys.stderr)
     for miss in misses[:MOST_REASONS]:
@@ -172,7 +173,7 @@ def leaderboard_table(standings: Sequence[Standing], metric: str, most: int = MO
                 ["" if each.lower is None else f"{each.lower:.4g} … {each.upper:.4g}" for each in shown],
             )
         )
-    if any(each.diverged or each.failed for each in standings):
+    if any(each.diverged or each.failed or each.lacking for each in standings):
         after.append(Column("not finite", [_gone(each) for each in shown]))
     if any(each.pruned for each in standings):
         steps = [f"step {each.pruned:,}" if each.pruned else "" for each in shown]
@@ -192,54 +193,9 @@ def leaderboard_table(standings: Sequence[Standing], metric: str, most: int = MO
 
 def _gone(standing: Standing) -> str:
     """Return how many runs of a setting came to no finite end."""
-    gone = [
-        f"{count} {what}" for count, what in ((standing.diverged, "diverged"), (standing.failed, "failed"))
-    ]
-    gone = [each for each in gone if not each.startswith("0 ")]
+    counts = {"diverged": standing.diverged, "failed": standing.failed, "lacking": standing.lacking}
+    gone = [f"{count} {what}" for what, count in counts.items() if count]
     return ", ".join(gone) + f" of {standing.runs}" * bool(gone)
-
-
-def print_sweep_runs(
-    path: Path, run: int | None, statuses: tuple[str, ...], limit: int, *, json: bool
-) -> None:
-    """Print the runs in a store, in their order, or the one of a number; ConfigError for an unknown status."""
-    check_statuses(statuses)
-    with Store.open(path) as store:
-        plan = plan_of(store)
-        records = store.runs() if run is None else [store.run(run)]
-        named = [(*state_of(store, record), plan.setting(record.run) if plan else {}) for record in records]
-    chosen = [each for each in named if not statuses or each[0] in statuses]
-    shown = chosen[:limit] if limit else chosen
-    if json:
-        documents = [
-            {
-                "run": f"{path}:{record.run}",
-                "status": status,
-                "reason": record.reason,
-                "steps": record.steps,
-                "seed": record.seed,
-                "setting": setting,
-                "summary": record.summary,
-            }
-            for status, record, setting in shown
-        ]
-        print(json_module.dumps(documents, ensure_ascii=False, allow_nan=False))
-        return
-    metric = plan.metric if plan else "final_loss"
-    figures = [record.summary.get(metric) for _, record, _ in shown]
-    before = [
-        Column("run", [str(record.run) for _, record, _ in shown], right=True),
-        Column("status", [status_text(status) for status, *_ in shown]),
-        Column("steps", [f"{record.steps:,}" for _, record, _ in shown], right=True),
-        Column(metric, ["" if figure is None else number(figure) for figure in figures], right=True),
-    ]
-    seeds = Column("seed", [str(record.seed) for _, record, _ in shown])
-    settings = [setting for *_, setting in shown]
-    emit(settings_table(before, Labels(plan.settings if plan else []), settings, [seeds]))
-    if len(shown) < len(chosen):
-        suggest(f"ls {quoted(path)} --limit 0")
-    elif shown:
-        suggest(f"show {quoted(path)}:{shown[0][1].run}")
 
 
 def _numbers(first: int, count: int) -> str:

@@ -74,6 +74,7 @@ def _case(sweep: Sweep, standing: Standing, missed: Mapping[int, Sequence[Issue]
             case.figures["quartiles"] = f"{number(standing.lower)} … {number(standing.upper)}"
     if standing.diverged:
         case.outcome = f"{standing.diverged} of {standing.runs} diverged"
+        case.figures["diverged"] = f"{standing.diverged} of {standing.runs}"
     messages = [
         f"run {run}: {sweep.states[run].reason}" for run in runs if sweep.states[run].status == "failed"
     ]

@@ -27,8 +27,8 @@ def directory_of(plan: Plan, runs: Path) -> Path:
     return runs / f"sweep-{slug(plan.name)}-{plan.digest[:8]}"
 
 
-def open_store(plan: Plan, runs: Path, directory: Path | None) -> Store:
-    """Return the store of a plan, made where there is none, open for writing.
+def open_store(plan: Plan, runs: Path, directory: Path | None, plugins: Sequence[str] = ()) -> Store:
+    """Return the store of a plan, made where there is none, open for writing; it notes what ``plugins`` there are.
 
     Raises StoreError where the directory holds something else.
     """
@@ -43,7 +43,7 @@ def open_store(plan: Plan, runs: Path, directory: Path | None) -> Store:
         if not is_new:
             check_holds(store, plan)
         if is_new or not any(event.kind == PLAN for event in store.events()):
-            log_plan(store, plan, 0)
+            log_plan(store, plan, 0, plugins)
             store.commit()
     except BaseException:
         store.close()
@@ -90,14 +90,16 @@ def decisions_in(results: Store | Memory) -> list[list[int]]:
     return decisions
 
 
-def log_plan(store: Store, plan: Plan, first: int) -> None:
-    """Note the settings of a plan from ``first`` on."""
+def log_plan(store: Store, plan: Plan, first: int, plugins: Sequence[str] = ()) -> None:
+    """Note the settings of a plan from ``first`` on, and which plugins were loaded for it."""
     store.log(
         PLAN,
         settings=plan.settings[first:],
         repeats=plan.repeats,
         metric=plan.metric.model_dump(),
         runs=plan.size,
+        method=plan.swept.sweep.method,
+        plugins=list(plugins),
     )
 
 
