@@ -31,12 +31,19 @@ class Sweep:
     """A finished or interrupted sweep: its runs in the order of its plan, and how its settings did."""
 
     def __init__(
-        self, plan: Plan, results: Store | Memory, states: Sequence[RunState], signal: int | None
+        self,
+        plan: Plan,
+        results: Store | Memory,
+        states: Sequence[RunState],
+        signal: int | None,
+        executed: int = 0,
     ) -> None:
         self.path = results.path if isinstance(results, Store) else None
         """Its directory, where it is saved."""
         self.signal = signal
         """The signal that interrupted it."""
+        self.executed = executed
+        """How many runs have ended this time, and not before."""
         self._runs = _Runs(len(plan.configs), results if isinstance(results, Memory) else results.path)
         self.runs: Sequence[Run] = self._runs
         """Each like what `run` returns; those of a saved sweep are read when they are asked for."""
@@ -215,7 +222,9 @@ def sweep_plan(
         connection = stack.enter_context(execution.connection())
         results: Store | Memory = Memory(plan.configs, Status.WAITING)
         if save:
-            results = store = stack.enter_context(open_store(plan, groups, RUNS, directory))
+            results = store = stack.enter_context(
+                open_store(plan, groups, RUNS, directory, execution.plugins)
+            )
             if retry_failed:
                 retry(plan, store)
         before = results.states()
@@ -235,4 +244,5 @@ def sweep_plan(
             states = [left.get(run, state) for run, state in enumerate(states)]
         if isinstance(results, Store) and (states != before or not (results.path / SUMMARY).exists()):
             summarise(plan, results, states)
-        return Sweep(plan, results, states, interruption.signal)
+        executed = sum(state.status.final for state in states) - sum(state.status.final for state in before)
+        return Sweep(plan, results, states, interruption.signal, executed)

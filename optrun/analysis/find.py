@@ -39,20 +39,28 @@ def find_numbered(text: str | Path, root: Path = RUNS) -> tuple[Path, int | None
 
     Raises StoreError as `find_run` does.
     """
-    name, colon, number = str(text).rpartition(":")
-    if colon and name and number.isdecimal() and known_run(text, root) is None:
-        return find_run(name, root), int(number)
-    return find_run(text, root), None
+    name, number = _split(text, root)
+    return find_run(name, root), number
+
+
+def find_whole(text: str | Path, command: str, root: Path = RUNS) -> Path:
+    """Return the run directory that a text names, for a command that takes no single run of a sweep.
+
+    Raises StoreError as `find_run` does, and where it names such a run.
+    """
+    path, number = find_numbered(text, root)
+    if number is not None:
+        raise StoreError(
+            f"{text}: run {number} of a sweep, which is taken as a whole: optrun {command} {path}"
+        )
+    return path
 
 
 def known_numbered(text: str | Path, root: Path = RUNS) -> tuple[Path, int | None] | None:
     """Return the run directory that `DIR`, a whole id, `latest`, or one of them with `:RUN` names; None for others."""
-    name, colon, number = str(text).rpartition(":")
-    numbered = bool(colon and name and number.isdecimal() and not Path(text).exists())
-    path = known_run(name if numbered else text, root)
-    if path is None or _created(path) is None:
-        return None
-    return path, int(number) if numbered else None
+    name, number = _split(text, root)
+    path = known_run(name, root)
+    return None if path is None or _created(path) is None else (path, number)
 
 
 def known_run(text: str | Path, root: Path = RUNS) -> Path | None:
@@ -111,3 +119,22 @@ def _created(directory: Path) -> int | None:
         except OSError:
             continue
     return None
+
+
+def _split(text: str | Path, root: Path) -> tuple[str, int | None]:
+    """Return what `SWEEP:RUN` names, None where no run is named; StoreError where it is no number."""
+    name, colon, number = str(text).rpartition(":")
+    if not (colon and name) or Path(text).exists() or known_run(text, root) is not None:
+        return str(text), None
+    if number.isdecimal():
+        return name, int(number)
+    if (path := known_run(name, root)) is not None:
+        raise StoreError(f"{path}: there is no run {number!r}: {_range(path)}")
+    return str(text), None
+
+
+def _range(path: Path) -> str:
+    from optrun.store import Store  # a completion has no need of it
+
+    with Store.open(path) as store:
+        return f"the runs are 0 … {store.size - 1}"

@@ -50,6 +50,10 @@ class SweepPlan:
     maximize: bool
     runs: int = 0
     """How many there are to be, where more than there are: those that have not been asked for yet."""
+    method: str = ""
+    """How its settings are chosen, empty where it was not noted."""
+    plugins: tuple[str, ...] = ()
+    """What was loaded for it."""
 
     def setting(self, run: int) -> Mapping[str, Any]:
         """Return the setting of a run."""
@@ -65,7 +69,15 @@ def plan_of(store: Store) -> SweepPlan | None:
         settings = [dict(setting) for details in plans for setting in details["settings"]]
         repeats, metric = plans[0]["repeats"], plans[0]["metric"]
         runs = int(plans[-1].get("runs", 0))
-        plan = SweepPlan(settings, int(repeats), str(metric["name"]), metric["goal"] == "maximize", runs)
+        plan = SweepPlan(
+            settings,
+            int(repeats),
+            str(metric["name"]),
+            metric["goal"] == "maximize",
+            runs,
+            str(plans[0].get("method", "")),
+            tuple(map(str, plans[0].get("plugins", ()))),
+        )
     except (KeyError, TypeError, ValueError) as error:
         raise StoreError(f"{store.path}: the plan of the sweep is damaged: {error!r}") from error
     if len(plan.settings) * plan.repeats != store.size:

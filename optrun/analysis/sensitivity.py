@@ -24,6 +24,8 @@ LEAST_RATIO = 10.0
 SPREADS_ON_LOG, SPREADS = 1.5, 20.0
 """How far beyond the better half a median may be, in spreads of that half, and still be shown."""
 
+PRUNED = "pruned (stopped earlier)"
+
 LEAST_POINTS = 2
 """How many points lines have on average; with fewer, numbers that vary beside the parameter make no lines."""
 
@@ -60,6 +62,11 @@ class Line:
         """The share of the runs that diverged or failed."""
         return np.array([(each.diverged + each.failed) / each.runs for each in self.standings])
 
+    @cached_property
+    def pruned(self) -> Array:
+        """Which settings were stopped earlier, and have figures of that step; bool."""
+        return np.array([each.pruned is not None for each in self.standings])
+
     def _figures(self, name: str) -> Array:
         values = [getattr(each, name) for each in self.standings]
         return np.array([np.nan if value is None else value for value in values])
@@ -76,6 +83,8 @@ class Sensitivity:
     repeats: int
     best: Standing | None
     """The setting that leads, None before one has come to a finite end."""
+    left_out: int = 0
+    """How many settings do not have the parameter."""
 
     @property
     def log(self) -> bool:
@@ -106,7 +115,8 @@ def sensitivity(
     """
     path = _chosen(plan, parameter)
     plan = _ranked_by(plan, states, metric)
-    standings = [each for each in leaderboard(plan, states) if path in each.setting]
+    every = leaderboard(plan, states)
+    standings = [each for each in every if path in each.setting]
     if not (ended := [each for each in standings if each.waiting < each.runs]):
         raise ConfigError("nothing to draw yet: no run has ended")
     groups = _grouped(ended, path)
@@ -118,7 +128,8 @@ def sensitivity(
         alone = all(len(each.setting) == len(others) + 1 for each in members)
         lines.append(Line(label, others, members, x, joined=alone and bool((x[1:] > x[:-1]).all())))
     best = standings[0] if standings[0].median is not None else None
-    return Sensitivity(path, plan.metric, plan.maximize, lines, plan.repeats, best)
+    left_out = len(every) - len(standings)
+    return Sensitivity(path, plan.metric, plan.maximize, lines, plan.repeats, best, left_out)
 
 
 def heading(found: Sensitivity) -> str:

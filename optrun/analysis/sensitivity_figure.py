@@ -3,11 +3,14 @@
 from typing import Any, BinaryIO
 
 from optrun.analysis.figure import COLOURS, GREY, figure_into, height_of, inert
-from optrun.analysis.sensitivity import Line, Sensitivity, heading, in_sight
+from optrun.analysis.sensitivity import PRUNED, Line, Sensitivity, heading, in_sight
 from optrun.analysis.ticks import log_shows_more
 
 BAND = 0.18
 """How opaque the band of quartiles is."""
+
+FAINT = 0.45
+"""How opaque what was pruned is."""
 
 MARGIN = 0.07
 """Of the medians' range, beyond them on either side."""
@@ -24,6 +27,7 @@ def save_sensitivity(
 ) -> None:
     """Draw the median and the quartiles of each line, and write the picture.
 
+    A line goes through the settings that came to their end; those that were pruned are hollow marks beside it.
     Where runs diverged or failed a cross stands at the worse edge, fainter the fewer they are. What is so bad that
     nothing else could be seen lies beyond that edge. ``log`` is that of the metric's axis.
     """
@@ -33,7 +37,7 @@ def save_sensitivity(
     with figure_into(stream, format, (8, 5 + height_of(labels) * below)) as figure:
         axes = figure.subplots()
         for line in rest:
-            axes.plot(line.x, line.median, color=GREY, linewidth=0.8, zorder=1)
+            axes.plot(line.x[~line.pruned], line.median[~line.pruned], color=GREY, linewidth=0.8, zorder=1)
         marked = 0
         for line, colour in zip(drawn, COLOURS, strict=False):
             _draw(axes, line, colour, repeated=found.repeated)
@@ -57,12 +61,24 @@ def save_sensitivity(
 
 
 def _draw(axes: Any, line: Line, colour: str, *, repeated: bool) -> None:
-    style: dict[str, Any] = {"color": colour, "marker": "o", "markersize": 4, "label": inert(line.label)}
-    axes.plot(line.x, line.median, linestyle="-" if line.joined else "none", zorder=3, **style)
+    ended = ~line.pruned
+    style: dict[str, Any] = {"color": colour, "marker": "o", "markersize": 4}
+    axes.plot(
+        line.x[ended],
+        line.median[ended],
+        linestyle="-" if line.joined else "none",
+        label=inert(line.label),
+        zorder=3,
+        **style,
+    )
+    hollow = {**style, "alpha": FAINT, "markerfacecolor": "none", "linestyle": "none"}
+    axes.plot(line.x[line.pruned], line.median[line.pruned], zorder=2, **hollow)
     if repeated and line.joined:
-        axes.fill_between(line.x, line.lower, line.upper, color=colour, alpha=BAND, linewidth=0, zorder=2)
+        lower, upper = line.lower[ended], line.upper[ended]
+        axes.fill_between(line.x[ended], lower, upper, color=colour, alpha=BAND, linewidth=0, zorder=2)
     elif repeated:
-        axes.vlines(line.x, line.lower, line.upper, color=colour, alpha=0.5, linewidth=1, zorder=2)
+        lower, upper = line.lower[ended], line.upper[ended]
+        axes.vlines(line.x[ended], lower, upper, color=colour, alpha=0.5, linewidth=1, zorder=2)
 
 
 def _mark_bad(axes: Any, line: Line, colour: str, index: int, *, at_the_top: bool) -> None:
@@ -93,6 +109,9 @@ def _mark_best(axes: Any, found: Sensitivity) -> None:
 def _legend(figure: Any, axes: Any, found: Sensitivity, rest: int, place: str) -> None:
     if rest:
         axes.plot([], [], color=GREY, linewidth=0.8, label=f"{rest} others")
+    if any(line.pruned.any() for line in found.lines):
+        hollow = {"marker": "o", "markersize": 4, "markerfacecolor": "none"}
+        axes.plot([], [], linestyle="none", color=GREY, label=PRUNED, **hollow)
     if any(line.bad.any() for line in found.lines):
         axes.plot([], [], linestyle="none", marker="x", color=GREY, label="diverged or failed")
     handles, labels = axes.get_legend_handles_labels()

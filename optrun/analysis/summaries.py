@@ -45,6 +45,18 @@ class Summary:
     """By what a sweep is ranked."""
     best: float | None = None
     """The median of the metric in the best setting of a sweep."""
+    failed: int = 0
+    """How many runs of a sweep have failed."""
+    diverged: int = 0
+    """How many of them have diverged."""
+    method: str = ""
+    """How the settings of a sweep are chosen."""
+    plugins: tuple[str, ...] = ()
+    """What was loaded for a sweep."""
+
+    def is_one_of(self, statuses: tuple[str, ...]) -> bool:
+        """Whether it has one of these statuses; a sweep is a failed one as well where one of its runs is."""
+        return self.status in statuses or (str(Status.FAILED) in statuses and self.failed > 0)
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON."""
@@ -61,7 +73,7 @@ def summaries(root: Path, statuses: tuple[str, ...] = ()) -> Iterator[Summary]:
         summary = summary_of(path)
         if summary.status == BROKEN and not path.exists():
             continue
-        if not statuses or summary.status in statuses:
+        if not statuses or summary.is_one_of(statuses):
             yield summary
 
 
@@ -110,6 +122,10 @@ def _summary_of_sweep(store: Store, first: RunRecord, events: list[Event]) -> Su
         sum(state.status.final for state in states),
         printable(plan.metric) if plan else "",
         best,
+        sum(state.status is Status.FAILED for state in states),
+        sum(state.status is Status.DIVERGED for state in states),
+        printable(plan.method) if plan else "",
+        plan.plugins if plan else (),
     )
 
 

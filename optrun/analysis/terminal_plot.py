@@ -83,7 +83,7 @@ def drawing(
         canvas.add(heading[:width])
     legend = _legend(series, width, height // 3)
     rows = height - len(canvas.lines) - len(legend) - 2
-    some = any(np.isfinite(y).any() for _, y in chosen)
+    some = any(np.isfinite(y).any() for _, y in chosen) or _marked(series).size > 0
     ticks = y_axis.ticks(max(2, rows // 3)) if some else []
     names = labels(ticks)
     margin = max((len(name) for name in names), default=0) + 1
@@ -135,15 +135,22 @@ class _Canvas:
 def _axes(series: Sequence[Series], log: bool | None) -> tuple[list[tuple[Array, Array]], Axis, Axis]:
     """Return the curves with NaN in every gap, and the axes that hold them."""
     curves = [(each.x, _finite(each.y)) for each in series]
-    low, high = _range([y for _, y in curves])
+    marked = _marked(series)
+    low, high = _range([marked, *(y for _, y in curves)])
     if log is None:
         log = helps(low, high) or (low == 0 and log_shows_more([y for _, y in curves]))
     if log and not low > 0:
         curves = [(x, np.where(y > 0, y, np.nan)) for x, y in curves]
-        low, high = _range([y for _, y in curves])
+        low, high = _range([marked[marked > 0], *(y for _, y in curves)])
         log = low > 0
     x_low, x_high = _range([x[[0, -1]] for x, _ in curves if x.size])
     return curves, axis_of(low, high, log), Axis(x_low, x_high if x_high > x_low else x_low + 1, whole=True)
+
+
+def _marked(series: Sequence[Series]) -> Array:
+    """Return the finite heights of marks."""
+    heights = np.array([mark.y for each in series for mark in each.marks], np.float64)
+    return heights[np.isfinite(heights)]
 
 
 def _finite(values: Array) -> Array:

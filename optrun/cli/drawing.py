@@ -23,7 +23,7 @@ from optrun.cli.look import WIDTH, console, drawn, emit, quoted, suggest
 from optrun.config import resolve
 from optrun.config.sweep import load_sweep
 from optrun.errors import ConfigError, did_you_mean
-from optrun.store import Store
+from optrun.store import Status, Store
 from optrun.store.schema import printable
 from optrun.sweep.expand import expand
 
@@ -130,6 +130,10 @@ def loaded(runs: Sequence[str], metric: str) -> list[Curves]:
                 config = store.run(members[0]).config
                 # Of one sweep the settings tell what differs; another optimizer has other defaults as well.
                 configs.append(plan.setting(members[0]) if plan and len(runs) == 1 else config)
+                state = store.run(members[0])
+                if state.status is Status.FAILED and not store.curves(members[0]):
+                    named = f"{path}:{members[0]}" if store.size > 1 else f"{path}"
+                    raise ConfigError(f"{named}: no curves: it failed before its first row: {state.reason}")
                 found.append(_checked(setting_curves(store, members), path, metric))
     labels = [printable(label) for label in distinctions(configs)]
     if len(set(labels)) < len(labels):

@@ -95,17 +95,19 @@ def resume(
     """
     load_plugins(plugin)
     from optrun import api
-    from optrun.analysis.find import CONFIG, find_run
+    from optrun.analysis.find import CONFIG, find_whole
     from optrun.analysis.leaderboard import is_sweep
     from optrun.cli.ci import reporting
+    from optrun.cli.notes import plugins_named
     from optrun.cli.outcome import note_outcome, print_outcome
     from optrun.cli.progress import progress
     from optrun.cli.sweeping import sweep
     from optrun.config import Place, from_mapping
 
-    path = find_run(run_directory)
+    path = find_whole(run_directory, "resume")
     if is_sweep(path):
-        sweep(path / CONFIG, output=path, show=show, json=json, quiet=quiet, plugin=plugin)
+        with plugins_named(path, plugin or ()):
+            sweep(path / CONFIG, output=path, show=show, json=json, quiet=quiet, plugin=plugin)
         return
     with reporting("resume") as report:
         with report.case(str(path), "resume") as case:

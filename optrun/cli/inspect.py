@@ -46,7 +46,7 @@ def ls(
     """
     from optrun.analysis.find import known_numbered
     from optrun.cli.listing import print_runs
-    from optrun.cli.standings import print_sweep_runs
+    from optrun.cli.sweep_runs import print_sweep_runs
 
     statuses = tuple(status or ())
     if named := known_numbered(directory):
@@ -167,6 +167,8 @@ def export(
     from optrun.cli.exporting import export_run
 
     export_run(run_directory, format, output)
+    if output != "-":
+        print(output)
 
 
 def watch(run: RunDirectory) -> None:
@@ -177,13 +179,13 @@ def watch(run: RunDirectory) -> None:
 
     Example: optrun watch latest
     """
-    from optrun.analysis.find import find_run
+    from optrun.analysis.find import find_whole
     from optrun.analysis.leaderboard import is_sweep
     from optrun.cli.look import quoted
     from optrun.cli.sweep_watching import watch_sweep
     from optrun.cli.watching import watch_run
 
-    path = find_run(run)
+    path = find_whole(run, "watch")
     try:
         code = watch_sweep(path) if is_sweep(path) else watch_run(path)
     except KeyboardInterrupt:

@@ -14,7 +14,18 @@ from optrun.analysis.compare import Comparison, CurveDifference, Pair, compare
 from optrun.analysis.find import RUNS, find_numbered
 from optrun.analysis.leaderboard import single
 from optrun.analysis.summaries import BROKEN, RESUMABLE, STATES, Summary, summaries
-from optrun.cli.look import GAP, STATUS_COLOURS, age, console, counted, emit, quoted, suggest, table
+from optrun.cli.look import (
+    GAP,
+    STATUS_COLOURS,
+    age,
+    console,
+    counted,
+    emit,
+    quoted,
+    suggest,
+    table,
+    with_plugins,
+)
 from optrun.errors import ConfigError, did_you_mean
 from optrun.store import Store
 from optrun.store.schema import printable
@@ -55,9 +66,10 @@ def runs_table(shown: list[Summary]) -> Table:
     """Return runs as a table, one in a line; what they ran is left out where the terminal has no room for it."""
     rows = [_cells(each) for each in shown]
     titles = ["run", "status", "steps", "final loss", "average", "age", "of"]
-    if all(each.average_loss is None for each in shown):
-        rows = [row[:4] + row[5:] for row in rows]
-        titles = titles[:4] + titles[5:]
+    for index in (4, 3):
+        if not any(row[index] for row in rows):
+            rows = [row[:index] + row[index + 1 :] for row in rows]
+            del titles[index]
     widths = [max(len(title), *(len(row[index]) for row in rows)) for index, title in enumerate(titles)]
     room = console().width - sum(widths[:-1]) - GAP * (len(widths) - 1)
     kept = len(titles) if room >= LEAST_ROOM else len(titles) - 1
@@ -78,14 +90,21 @@ def _cells(run: Summary) -> list[str]:
     what = f"{run.problem}, {run.optimizer}"
     if run.metric:
         of = "" if run.ended == run.runs else f"{run.ended:,} of "
-        what = f"{of}{counted(run.runs, 'run')} over {', '.join(run.over) or 'seeds'}"
+        bad = [f"{n:,} {word}" for n, word in ((run.failed, "failed"), (run.diverged, "diverged")) if n]
+        what = f"{run.method}: " if run.method else ""
+        what += f"{of}{counted(run.runs, 'run')}"
+        what += f" ({', '.join(bad)})" if bad else ""
+        what += f" over {', '.join(run.over) or 'seeds'}"
         what += "" if run.best is None else f", best {run.metric} {run.best:.4g}"
-    losses = ["" if loss is None else f"{loss:.4g}" for loss in (run.final_loss, run.average_loss)]
-    return [name, run.status, f"{run.steps:,}", *losses, age(run.created), what]
+    # The lowest of a sweep's runs may be that of a problem with another scale.
+    losses = (None, None) if run.metric else (run.final_loss, run.average_loss)
+    figures = ["" if loss is None else f"{loss:.4g}" for loss in losses]
+    return [name, run.status, f"{run.steps:,}", *figures, age(run.created), what]
 
 
 def _after_runs(directory: Path, shown: list[Summary], more: bool) -> None:
-    commands = [f"resume {quoted(each.path)}" for each in shown if each.status in RESUMABLE][:3]
+    left = [each for each in shown if each.status in RESUMABLE][:3]
+    commands = [f"resume {quoted(each.path)}{with_plugins(each.plugins)}" for each in left]
     whole = [each for each in shown if each.status != BROKEN]
     if whole and not commands:
         commands.append(f"show {quoted(whole[0].path)}")

@@ -111,6 +111,11 @@ def quoted(path: Path | str) -> str:
     return shlex.quote(str(path))
 
 
+def with_plugins(plugins: Sequence[str]) -> str:
+    """Return the options that load plugins, to be put after a command."""
+    return "".join(f" --plugin {quoted(plugin)}" for plugin in plugins)
+
+
 def suggest(*commands: str) -> None:
     """Say on stderr what to type next."""
     for number, command in enumerate(commands):

@@ -55,7 +55,7 @@ def show(
     from optrun.errors import UnknownNameError, did_you_mean
 
     whole, _, number = name.rpartition(":")
-    if whole and number.isdecimal() and known_run(name) is None:
+    if whole and known_run(name) is None and (number.isdecimal() or known_run(whole) is not None):
         print_run(*find_numbered(name), json=json)
         return
     run = known_run(name)

@@ -1,9 +1,13 @@
 """What is allowed, but hardly meant."""
 
 import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from optrun.config import RunConfig
+from optrun.config import ConfigErrors, RunConfig
+from optrun.errors import ConfigError
 
 if TYPE_CHECKING:
     from optrun.config.sweep import SweepConfig
@@ -41,3 +45,21 @@ def note_unbalanced(swept: "SweepConfig") -> None:
                 f"Sobol' points fill a space evenly at powers of 2: {better // 2} or {better}, not {trials}"
             )
             print(f"note: {said}", file=sys.stderr)
+
+
+@contextmanager
+def plugins_named(sweep: Path, loaded: Sequence[str]) -> Iterator[None]:
+    """Add to an error of the config which plugins the sweep was started with and are not loaded."""
+    from optrun.analysis.leaderboard import plan_of
+    from optrun.cli.look import quoted, with_plugins
+    from optrun.store import Store
+
+    try:
+        yield
+    except ConfigErrors as error:
+        with Store.open(sweep) as store:
+            plan = plan_of(store)
+        if plan is None or set(plan.plugins) <= set(loaded):
+            raise
+        command = f"optrun resume {quoted(sweep)}{with_plugins(plan.plugins)}"
+        raise ConfigError(f"{error}\nit was started with plugins: {command}") from None

@@ -1,5 +1,6 @@
 """The sensitivity of a sweep to a parameter: whether there is one, how it is loaded, and drawn in the terminal."""
 
+import sys
 from collections.abc import Sequence
 
 import numpy as np
@@ -8,6 +9,7 @@ from optrun.analysis.braille import Mark
 from optrun.analysis.find import find_numbered
 from optrun.analysis.leaderboard import plan_of
 from optrun.analysis.sensitivity import (
+    PRUNED,
     Line,
     Sensitivity,
     default_parameter,
@@ -19,12 +21,12 @@ from optrun.analysis.terminal_plot import Series, drawing
 from optrun.analysis.ticks import axis_of, log_shows_more
 from optrun.arrays import Array
 from optrun.cli.drawing import HEIGHT, columns
-from optrun.cli.look import COLOURS, drawn, emit, quoted, suggest
+from optrun.cli.look import COLOURS, counted, drawn, emit, quoted, suggest
 from optrun.errors import ConfigError
 from optrun.store import Store
 from optrun.store.schema import printable
 
-BEST, BAD, BEYOND = "★", "×", "^"
+BEST, BAD, BEYOND, STOPPED = "★", "×", "^", "○"
 
 
 def has_sensitivity(runs: Sequence[str]) -> bool:
@@ -38,7 +40,10 @@ def has_sensitivity(runs: Sequence[str]) -> bool:
 
 
 def sensitivity_of(runs: Sequence[str], over: str | None, metric: str | None) -> tuple[str, Sensitivity]:
-    """Return the name of a sweep and its sensitivity; ConfigError where there is none."""
+    """Return the name of a sweep and its sensitivity, and say on stderr which settings are none of it.
+
+    Raises ConfigError where there is none.
+    """
     if len(runs) != 1:
         raise ConfigError(f"a sensitivity is that of one sweep, and these are {len(runs)}")
     path, run = find_numbered(runs[0])
@@ -47,7 +52,11 @@ def sensitivity_of(runs: Sequence[str], over: str | None, metric: str | None) ->
         if plan is None:
             raise ConfigError(f"{runs[0]}: a single run: a sensitivity is that of a sweep")
         name = str(store.run(0).config.get("name", path.name))
-        return printable(name), sensitivity(plan, store.states(), over, metric)
+        found = sensitivity(plan, store.states(), over, metric)
+    if found.left_out:
+        those = counted(found.left_out, "setting")
+        print(printable(f"note: {those} without {found.parameter} left out"), file=sys.stderr)
+    return printable(name), found
 
 
 def print_sensitivity(
@@ -77,6 +86,7 @@ def print_sensitivity(
     emit(drawn(picture))
     emit(printable_heading(found))
     notes = [f"{BAD} diverged or failed"] * any(line.bad.any() for line in found.lines)
+    notes += [f"{STOPPED} {PRUNED}"] * any(line.pruned.any() for line in shown)
     notes += [f"{BEYOND} far worse"] * any((_beyond(found, line.median, low, high)).any() for line in shown)
     notes += [f"{len(found.lines) - len(shown)} more lines are not drawn"] * (len(found.lines) > len(shown))
     if notes:
@@ -95,9 +105,11 @@ def _series(found: Sensitivity, line: Line, low: float, high: float) -> Series:
     marks = [Mark(x, worst, BEYOND) for x in line.x[beyond]]
     marks += [Mark(x, worst, BAD) for x in line.x[line.bad > 0]]
     y = np.where(beyond, np.nan, line.median)
+    stopped = line.pruned & np.isfinite(y)
+    marks += [Mark(*point, STOPPED) for point in zip(line.x[stopped], y[stopped], strict=True)]
     if found.best is not None and found.best in line.standings:
         marks.append(Mark(found.best.setting[found.parameter], found.best.median or 0.0, BEST))
-    return Series(line.label, line.x, y, marks, line.joined)
+    return Series(line.label, line.x[~line.pruned], y[~line.pruned], marks, line.joined)
 
 
 def _beyond(found: Sensitivity, medians: Array, low: float, high: float) -> Array:

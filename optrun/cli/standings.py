@@ -1,25 +1,22 @@
-"""What `sweep` prints: its plan, and how its settings did; and the runs of a sweep."""
+"""What `sweep` prints: its plan, and how its settings did."""
 
 import json as json_module
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from rich.table import Table
 from rich.text import Text
 
-from optrun.analysis.leaderboard import Standing, plan_of
-from optrun.analysis.summaries import state_of
+from optrun.analysis.leaderboard import Standing
 from optrun.api import RUNS
 from optrun.cli.figures import number
-from optrun.cli.listing import check_statuses
-from optrun.cli.look import counted, emit, quoted, size, status_text, suggest, table
+from optrun.cli.look import counted, emit, quoted, size, suggest
 from optrun.cli.preview import about
+from optrun.cli.setting_table import Column, Labels, settings_table
 from optrun.config import Issue
-from optrun.config.writer import inline
 from optrun.errors import StoreError, printable
 from optrun.store import Store
 from optrun.store.schema import RESULTS
@@ -67,11 +64,9 @@ def print_sweep_plan(
         }
         print(json_module.dumps(document, ensure_ascii=False, allow_nan=False))
         return
-    paths = _paths(plan.settings)
-    made = table("run", *map(printable, paths), right=("run",))
-    for index, setting in enumerate(plan.settings[:MOST_SETTINGS]):
-        made.add_row(_numbers(index * plan.repeats, plan.repeats), *_cells(setting, paths))
-    emit(made)
+    shown = plan.settings[:MOST_SETTINGS]
+    numbers = [_numbers(index * plan.repeats, plan.repeats) for index in range(len(shown))]
+    emit(settings_table([Column("run", numbers, right=True)], Labels(plan.settings), shown, []))
     if len(plan.settings) > MOST_SETTINGS:
         emit(f"… and {len(plan.settings) - MOST_SETTINGS:,} more")
     widths = Counter(len(pack) for pack in packs)
@@ -148,8 +143,11 @@ def print_table(
     elif quiet:
         print(sweep.path)
     else:
-        emit(leaderboard_table(sweep.standings(), sweep.metric.name))
+        if any(state.status.final for state in states):
+            emit(leaderboard_table(sweep.standings(), sweep.metric.name))
         emit(printable(str(sweep.path)))
+        if sweep.executed == left == 0:
+            print(f"nothing is left to run: {counted(len(states), 'run')} ended before", file=sys.stderr)
     for run, reason in failed[:MOST_REASONS]:
         print(printable(f"run {run} failed: {reason}"), file=sys.stderr)
     for miss in misses[:MOST_REASONS]:
@@ -171,109 +169,41 @@ def print_table(
 
 def leaderboard_table(standings: Sequence[Standing], metric: str, most: int = MOST_SETTINGS) -> Table:
     """Return the settings as a table, the best first, no more than `most` of them."""
-    paths = _paths([standing.setting for standing in standings])
-    several = any(standing.runs > 1 for standing in standings)
-    bad = any(standing.diverged or standing.failed for standing in standings)
-    pruned = any(standing.pruned for standing in standings)
-    waiting = any(standing.waiting for standing in standings)
-    titles = [*map(printable, paths), metric, *(["quartiles"] if several else [])]
-    titles += [
-        *(["not finite"] if bad else []),
-        *(["pruned at"] if pruned else []),
-        *(["left"] if waiting else []),
-        "run",
+    shown = standings[:most]
+    after = [
+        Column(metric, ["" if each.median is None else number(each.median) for each in shown], right=True)
     ]
-    made = table("", *titles, right=("", metric, "run"))
-    for place, each in enumerate(standings[:most], 1):
-        cells = [str(place), *_cells(each.setting, paths)]
-        cells.append("" if each.median is None else number(each.median))
-        if several:
-            cells.append("" if each.lower is None else f"{each.lower:.4g} … {each.upper:.4g}")
-        if bad:
-            gone = [f"{each.diverged} diverged"] * (each.diverged > 0) + [f"{each.failed} failed"] * (
-                each.failed > 0
+    if any(each.runs > 1 for each in standings):
+        after.append(
+            Column(
+                "quartiles",
+                ["" if each.lower is None else f"{each.lower:.4g} … {each.upper:.4g}" for each in shown],
             )
-            cells.append(", ".join(gone) + f" of {each.runs}" * bool(gone))
-        if pruned:
-            cells.append(f"step {each.pruned:,}" if each.pruned else "")
-        if waiting:
-            cells.append(f"{each.waiting} of {each.runs}" if each.waiting else "")
-        made.add_row(*map(Text, cells), Text(_numbers(each.first, each.runs)))
+        )
+    if any(each.diverged or each.failed or each.lacking for each in standings):
+        after.append(Column("not finite", [_gone(each) for each in shown]))
+    if any(each.pruned for each in standings):
+        steps = [f"step {each.pruned:,}" if each.pruned else "" for each in shown]
+        after.append(Column("pruned at", steps))
+    if any(each.waiting for each in standings):
+        after.append(
+            Column("left", [f"{each.waiting} of {each.runs}" if each.waiting else "" for each in shown])
+        )
+    after.append(Column("run", [_numbers(each.first, each.runs) for each in shown], right=True))
+    places = Column("", [str(place) for place in range(1, len(shown) + 1)], right=True)
+    labels = Labels([each.setting for each in standings])
+    made = settings_table([places], labels, [each.setting for each in shown], after)
     if len(standings) > most:
-        made.add_row("", Text(f"… {len(standings) - most:,} more", "dim"))
+        made.caption, made.caption_justify = Text(f"… {len(standings) - most:,} more", "dim"), "left"
     return made
 
 
-def print_sweep_runs(
-    path: Path, run: int | None, statuses: tuple[str, ...], limit: int, *, json: bool
-) -> None:
-    """Print the runs in a store, in their order, or the one of a number; ConfigError for an unknown status."""
-    check_statuses(statuses)
-    with Store.open(path) as store:
-        plan = plan_of(store)
-        records = store.runs() if run is None else [store.run(run)]
-        named = [(*state_of(store, record), plan.setting(record.run) if plan else {}) for record in records]
-    chosen = [each for each in named if not statuses or each[0] in statuses]
-    shown = chosen[:limit] if limit else chosen
-    if json:
-        documents = [
-            {
-                "run": f"{path}:{record.run}",
-                "status": status,
-                "reason": record.reason,
-                "steps": record.steps,
-                "seed": record.seed,
-                "setting": setting,
-                "summary": record.summary,
-            }
-            for status, record, setting in shown
-        ]
-        print(json_module.dumps(documents, ensure_ascii=False, allow_nan=False))
-        return
-    paths = _paths([setting for *_, setting in shown])
-    metric = plan.metric if plan else "final_loss"
-    made = table(
-        "run", "status", "steps", metric, *map(printable, paths), "seed", right=("run", "steps", metric)
-    )
-    for status, record, setting in shown:
-        figure = record.summary.get(metric)
-        figures = [f"{record.steps:,}", "" if figure is None else number(figure)]
-        made.add_row(
-            str(record.run), status_text(status), *figures, *_cells(setting, paths), str(record.seed)
-        )
-    emit(made)
-    if len(shown) < len(chosen):
-        suggest(f"ls {quoted(path)} --limit 0")
-    elif shown:
-        suggest(f"show {quoted(path)}:{shown[0][1].run}")
-
-
-def _paths(settings: Sequence[Mapping[str, Any]]) -> list[str]:
-    return list(dict.fromkeys(path for setting in settings for path in setting))
-
-
-def _cells(setting: Mapping[str, Any], paths: Sequence[str]) -> list[str]:
-    return [value_text(setting[path]) if path in setting else "" for path in paths]
-
-
-def setting_text(setting: Mapping[str, Any]) -> str:
-    """Return a setting in a line."""
-    return " ".join(f"{printable(path)}={value_text(value)}" for path, value in setting.items())
-
-
-def value_text(value: Any) -> str:
-    """Return a value of a config in a word or a few."""
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    if isinstance(value, dict) and "name" in value:
-        return " ".join(
-            [
-                value_text(value["name"]),
-                *(f"{key}={value_text(of)}" for key, of in value.items() if key != "name"),
-            ]
-        )
-    return printable(value if isinstance(value, str) else inline(value))
+def _gone(standing: Standing) -> str:
+    """Return how many runs of a setting came to no finite end."""
+    counts = {"diverged": standing.diverged, "failed": standing.failed, "lacking": standing.lacking}
+    gone = [f"{count} {what}" for what, count in counts.items() if count]
+    return ", ".join(gone) + f" of {standing.runs}" * bool(gone)
 
 
 def _numbers(first: int, count: int) -> str:
-    return str(first) if count == 1 else f"{first} … {first + count - 1}"
+    return str(first) if count == 1 else f"{first}–{first + count - 1}"

@@ -9,10 +9,11 @@ from typing import Any
 from rich.text import Text
 
 from optrun.analysis.leaderboard import Standing, SweepPlan, leaderboard
-from optrun.analysis.summaries import RESUMABLE, file_sizes, sweep_status
+from optrun.analysis.summaries import KILLED, RESUMABLE, file_sizes, sweep_status
 from optrun.cli.figures import number
-from optrun.cli.look import emit, quoted, status_text, suggest
-from optrun.cli.standings import leaderboard_table, setting_text, value_text
+from optrun.cli.look import emit, quoted, status_text, suggest, with_plugins
+from optrun.cli.setting_table import Labels, value_text
+from optrun.cli.standings import leaderboard_table
 from optrun.store import RunState, Status, Store
 from optrun.store.schema import printable
 
@@ -36,6 +37,14 @@ class SweepView:
         return sum(state.status.final for state in self.states)
 
     @property
+    def counts(self) -> Counter[str]:
+        """How many runs have each status; those that should be running, but are not, are killed."""
+        gone = self.status == KILLED
+        return Counter(
+            KILLED if gone and state.status is Status.RUNNING else str(state.status) for state in self.states
+        )
+
+    @property
     def best(self) -> Standing | None:
         """The setting that leads, None before one has come to a finite end."""
         return self.standings[0] if self.standings[0].median is not None else None
@@ -57,7 +66,8 @@ def print_sweep(store: Store, plan: SweepPlan, *, json: bool) -> None:
             "status": view.status,
             "runs": len(view.states),
             "ended": view.ended,
-            "statuses": dict(Counter(str(state.status) for state in view.states)),
+            "statuses": dict(view.counts),
+            "method": plan.method,
             "metric": {"name": plan.metric, "goal": "maximize" if plan.maximize else "minimize"},
             "parameters": values_of(plan),
             "table": [standing.to_dict() for standing in view.standings],
@@ -68,10 +78,12 @@ def print_sweep(store: Store, plan: SweepPlan, *, json: bool) -> None:
     emit(heading(view))
     emit(Text(printable(str(store.path)), "dim"))
     seeds = f"the median over {plan.repeats} seeds" if plan.repeats > 1 else "one seed"
-    emit(f"{'highest' if plan.maximize else 'lowest'} {printable(plan.metric)} first, {seeds}")
+    order = f"{'highest' if plan.maximize else 'lowest'} {printable(plan.metric)} first, {seeds}"
+    emit(f"{printable(plan.method)}, {order}" if plan.method else order)
     for path, values in values_of(plan).items():
         emit(f"over {printable(path)}: {_range(values)}")
-    emit(leaderboard_table(view.standings, plan.metric))
+    if view.ended:
+        emit(leaderboard_table(view.standings, plan.metric))
     print_reasons(view.states)
     emit(Text("\nfiles", "bold"))
     for file, size in file_sizes(store.path).items():
@@ -80,16 +92,16 @@ def print_sweep(store: Store, plan: SweepPlan, *, json: bool) -> None:
     if view.status == Status.RUNNING:
         suggest(f"watch {path}")
     elif view.status in RESUMABLE:
-        suggest(f"resume {path}")
+        suggest(f"resume {path}{with_plugins(plan.plugins)}")
     else:
         suggest(f"show {path}:{view.standings[0].first}", f"curves {path}", f"export {path} -o curves.csv")
 
 
 def heading(view: SweepView) -> Text:
     """Return what a sweep is called, its status and those of its runs."""
+    # Of those that a kill has left nobody knows which had begun.
     counted = ", ".join(
-        f"{count:,} {status}"
-        for status, count in Counter(str(state.status) for state in view.states).most_common()
+        f"{count:,} {'left' if status == KILLED else status}" for status, count in view.counts.most_common()
     )
     head = Text.assemble((view.name, "bold"), ": ") + status_text(view.status)
     return head + Text(f", {len(view.states):,} runs: {counted}")
@@ -100,7 +112,8 @@ def progress_text(view: SweepView) -> str:
     parts = [f"{view.ended:,}/{len(view.states):,} runs"]
     if view.best is not None:
         figure = number(view.best.median)
-        parts.append(f"best {view.plan.metric} {figure} {setting_text(view.best.setting)}".rstrip())
+        labels = Labels(view.plan.settings)
+        parts.append(f"best {view.plan.metric} {figure} {labels.text(view.best.setting)}".rstrip())
     counts = Counter(state.status for state in view.states)
     parts += [f"{counts[bad]:,} {bad}" for bad in (Status.DIVERGED, Status.FAILED) if counts[bad]]
     return printable("  ".join(parts))

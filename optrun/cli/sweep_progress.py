@@ -114,7 +114,7 @@ class _Figures:
             parts.append(f"{clock(now.seconds / done * left)} left" if done and left >= 1 else "")
         else:  # nobody knows how many go on from there
             parts.append(f"to step {now.until:,}")
-        parts.append("" if now.best is None else f"best {now.best:.4g}")
+        parts.append("" if now.best is None else f"best run {now.best:.4g}")
         parts.append(f"{now.bad:,} not finite" if now.bad else "")
         parts.append(f"{_short(now.executed / now.seconds)} runs/s" if now.executed and now.seconds else "")
         parts.append(f"{counted(now.lanes, 'lane')}" if now.lanes else "")

@@ -7,7 +7,7 @@ from optrun.cli.case import Case
 from optrun.cli.ci import Report
 from optrun.cli.figures import number
 from optrun.cli.look import counted
-from optrun.cli.standings import setting_text
+from optrun.cli.setting_table import setting_text
 from optrun.config import Issue, Place, unmet
 from optrun.sweep.expand import Plan
 from optrun.sweeps import Sweep
@@ -74,6 +74,7 @@ def _case(sweep: Sweep, standing: Standing, missed: Mapping[int, Sequence[Issue]
             case.figures["quartiles"] = f"{number(standing.lower)} … {number(standing.upper)}"
     if standing.diverged:
         case.outcome = f"{standing.diverged} of {standing.runs} diverged"
+        case.figures["diverged"] = f"{standing.diverged} of {standing.runs}"
     messages = [
         f"run {run}: {sweep.states[run].reason}" for run in runs if sweep.states[run].status == "failed"
     ]

@@ -124,6 +124,7 @@ def sweep(
         misses = misses_of(result)
         note_sweep(report, case, result, misses)
         again = [str(config), *(overrides or ()), *(("-o", str(output)) if output else ())]
+        again += ["-j", str(jobs)] if jobs else []
         again += [] if executor == "local" else ["--executor", executor]
         again += ["--address", address] if address else []
         again += ["--timeout", timeout] if timeout else []

@@ -1,7 +1,9 @@
 """What is wrong with a config: every issue of it at once, each with its place."""
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from optrun.errors import ConfigError, printable
 
@@ -48,6 +50,27 @@ def in_order(issues: Sequence[Issue], first: str) -> list[Issue]:
             issue.line is not None and (issue.file != first, issue.file, issue.line, issue.column or 0),
         ),
     )
+
+
+def condensed(issues: Sequence[Issue], *, more: bool = False) -> list[Issue]:
+    """Return issues that differ in the value alone, such as ``(got -1)``, as one that counts the others.
+
+    ``more`` is whether there may be others that nobody has looked at.
+    """
+    alike: dict[tuple[Any, ...], list[Issue]] = {}
+    for issue in issues:
+        said = re.sub(r"\(got .*\)", "", issue.message)
+        alike.setdefault((issue.file, issue.line, issue.column, issue.path, said), []).append(issue)
+    return [
+        replace(first, message=f"{first.message} … and {'at least ' * more}{_others(len(rest))}")
+        if rest
+        else first
+        for first, *rest in alike.values()
+    ]
+
+
+def _others(count: int) -> str:
+    return f"{count:,} other value{'s' * (count != 1)}"
 
 
 class ConfigErrors(ConfigError):

@@ -77,6 +77,9 @@ def _value(text: str, place: Place, path: str) -> Node:
     if document.issues:
         raise _wrong(place, path, document.issues[0].message)
     value = document.root.plain()
+    if isinstance(value, str) and text.strip().endswith(",") and text.strip()[0] not in "'\"":
+        one = text.strip().rstrip(", ")
+        raise _wrong(place, path, f"a comma with nothing after it: one value is written '{path}={one}'")
     if isinstance(value, str) and "," in value and text.strip()[0] not in "'\"":
         raise _wrong(
             place,

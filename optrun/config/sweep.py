@@ -16,7 +16,8 @@ from optrun.config.overrides import named, override, placed
 from optrun.config.resolve import Resolved
 from optrun.config.schema import SWEEP
 from optrun.config.sweep_block import Sweep
-from optrun.config.sweep_overrides import on_top, several, zip_listed
+from optrun.config.sweep_forms import with_form
+from optrun.config.sweep_overrides import check_paths, on_top, several, zip_listed
 from optrun.config.tree import Document, Node, Path
 from optrun.config.validate import completed, validate
 from optrun.errors import did_you_mean
@@ -81,6 +82,7 @@ def swept(document: Document, overrides: Sequence[str] = ()) -> SweepConfig:
     if not isinstance(document.root.value, dict):
         place = document.root.place
         raise ConfigErrors([*document.issues, Issue.at(place, (), "a config is a mapping of keys to values")])
+    check_paths(overrides)
     axes = {text: node for text in overrides if (node := several(text)) is not None}
     root, issues = override(document.root, [text for text in overrides if text not in axes])
     assert isinstance(root.value, dict)
@@ -88,9 +90,10 @@ def swept(document: Document, overrides: Sequence[str] = ()) -> SweepConfig:
     node = root.value.get(SWEEP)
     base = Node.mapping({key: child for key, child in root.value.items() if key != SWEEP}, root.place)
     if node is None or node.value is None:
-        node = Node.mapping({}, root.place)
         if not axes:
-            raise ConfigErrors([*issues, Issue.at(root.place, (), NOTHING)])
+            place, path = ((node.key or node.place), (SWEEP,)) if node else (root.place, ())
+            raise ConfigErrors(issues or [Issue.at(place, path, NOTHING)])
+        node = Node.mapping({}, root.place)
     node = on_top(zip_listed(node), overrides, axes, base)
     order = [*document.order, *map(named, overrides)]
     sweep = _validated(node, issues)
@@ -114,8 +117,8 @@ def _validated(node: Node, issues: list[Issue]) -> Sweep:
                 known = each["ctx"]["known"]
                 text += "." + (did_you_mean(str(path[-1]), known) or f" Known here: {', '.join(known)}")
                 at = found.key or at
-            issues.append(Issue.at(at, (SWEEP, *path), text))
-        raise ConfigErrors(in_order(issues, node.place.source)) from None
+            issues.append(Issue.at(at, (SWEEP, *path), with_form(path, text)))
+        raise ConfigErrors(in_order(list(dict.fromkeys(issues)), node.place.source)) from None
     if issues:
         raise ConfigErrors(in_order(issues, node.place.source))
     return sweep

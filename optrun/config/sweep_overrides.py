@@ -9,6 +9,21 @@ from optrun.config.reader import read
 from optrun.config.schema import SWEEP
 from optrun.config.tree import Node, Path
 
+_WITHIN = f"{SWEEP}.parameters."
+
+
+def check_paths(overrides: Iterable[str]) -> None:
+    """Raise ConfigErrors for overrides that name a parameter, with dots in it, within the block."""
+    wrong = []
+    for text in overrides:
+        path, _, value = text.partition("=")
+        parameter = path.strip().removeprefix(_WITHIN)
+        if parameter != path.strip() and ("." in parameter or several(f"{parameter}={value}")):
+            said = f"a swept parameter is named by its own path: {parameter}={value[:80]}"
+            wrong.append(Issue.at(Place(named(text)), (path.strip(),), said))
+    if wrong:
+        raise ConfigErrors(wrong)
+
 
 def several(text: str) -> Node | None:
     """Return what an override sweeps over: several values, or such as `{logspace: [1e-4, 1, 5]}`."""

@@ -6,6 +6,7 @@ from typing import Any
 from optrun.config.axes import DRAWN
 from optrun.config.extends import EXTENDS
 from optrun.config.schema import SWEEP
+from optrun.config.sweep_forms import FORMS, MISPLACED
 from optrun.config.tree import Path
 from optrun.errors import did_you_mean
 
@@ -124,6 +125,8 @@ def _unsweepable(path: str) -> str:
             "seeds are not compared but repeated: give repeats, such as 'repeats: 5', "
             "or seed=0,1 on the command line"
         )
+    if path in FORMS:
+        return MISPLACED.format(path)
     return "is one for all runs of a sweep" if path.split(".")[0] in _FIXED else ""
 
 

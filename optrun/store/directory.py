@@ -181,7 +181,10 @@ def check_free(directory: Path) -> None:
 @contextmanager
 def _staging(parent: Path) -> Iterator[Path]:
     staging = parent / f".new-{secrets.token_hex(8)}"
-    staging.mkdir()
+    try:
+        staging.mkdir()
+    except OSError as error:  # nobody knows the hidden name
+        raise OSError(error.errno, error.strerror, str(parent)) from error
     try:
         yield staging
     except BaseException:

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from optrun.config import ConfigErrors, Issue, RunConfig
-from optrun.config.errors import in_order
+from optrun.config.errors import condensed, in_order
 from optrun.config.sweep import SweepConfig
 from optrun.config.sweep_block import Metric
 from optrun.config.tree import Path
@@ -139,7 +139,8 @@ def validated(swept: SweepConfig, settings: Sequence[Setting]) -> list[RunConfig
             seeds = range(config.seed, config.seed + repeats) if isinstance(repeats, int) else repeats
             configs += [config.model_copy(update={"seed": seed}) for seed in seeds]
     if issues:
-        raise ConfigErrors(in_order(list(issues), swept.base.root.place.source))
+        found = condensed(list(issues), more=refused == MAX_REFUSED)
+        raise ConfigErrors(in_order(found, swept.base.root.place.source))
     return configs
 
 

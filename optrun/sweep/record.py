@@ -31,8 +31,10 @@ def directory_of(plan: Plan, runs: Path) -> Path:
     return runs / f"sweep-{slug(plan.name)}-{plan.digest[:8]}"
 
 
-def open_store(plan: Plan, groups: Sequence[Group], runs: Path, directory: Path | None) -> Store:
-    """Return the store of a plan, made where there is none, open for writing.
+def open_store(
+    plan: Plan, groups: Sequence[Group], runs: Path, directory: Path | None, plugins: Sequence[str] = ()
+) -> Store:
+    """Return the store of a plan, made where there is none, open for writing; it notes what ``plugins`` there are.
 
     Raises StoreError where the directory holds something else, or runs on other data.
     """
@@ -50,7 +52,7 @@ def open_store(plan: Plan, groups: Sequence[Group], runs: Path, directory: Path 
             check_holds(store, plan)
         is_logged = not is_new and bool(store.events(PLAN))
         if not is_logged:
-            log_plan(store, plan, 0)
+            log_plan(store, plan, 0, plugins)
         if log_data(store, plan, groups) or not is_logged:
             store.commit()
     except BaseException:
@@ -121,14 +123,16 @@ def decisions_in(results: Store | Memory) -> list[list[int]]:
     return decisions
 
 
-def log_plan(store: Store, plan: Plan, first: int) -> None:
-    """Note the settings of a plan from ``first`` on."""
+def log_plan(store: Store, plan: Plan, first: int, plugins: Sequence[str] = ()) -> None:
+    """Note the settings of a plan from ``first`` on, and which plugins were loaded for it."""
     store.log(
         PLAN,
         settings=plan.settings[first:],
         repeats=plan.repeats,
         metric=plan.metric.model_dump(),
         runs=plan.size,
+        method=plan.swept.sweep.method,
+        plugins=list(plugins),
     )
 
 

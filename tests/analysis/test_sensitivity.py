@@ -17,6 +17,10 @@ def ended(value, status=Status.COMPLETED):
     return RunState(status=status, summary={"final_loss": value, "test_accuracy": value and 1 / (1 + value)})
 
 
+def stopped(value, steps=20):
+    return RunState(status=Status.PRUNED, steps=steps, summary={"final_loss": value})
+
+
 GONE = RunState(status=Status.DIVERGED)
 
 
@@ -112,6 +116,28 @@ def test_settings_without_the_parameter_are_left_out():
     found = sensitivity(plan(settings), [ended(3.0), ended(2.0), ended(1.0)])
     assert len(found.lines) == 1
     assert found.best.setting["optimizer.lr"] == 1.0
+    assert found.left_out == 1
+
+
+def test_settings_that_were_pruned_are_told_from_those_that_came_to_the_end():
+    states = [stopped(1.0), ended(3.0), stopped(0.5), GONE]
+    (line,) = sensitivity(over_lr([0.1, 1.0, 10.0, 100.0]), states).lines
+    assert line.pruned.tolist() == [True, False, True, False]
+    assert line.median.tolist()[:3] == [1, 3, 0.5]
+
+
+def test_a_line_goes_through_what_came_to_the_end_alone(monkeypatch):
+    pytest.importorskip("matplotlib")
+    from matplotlib.axes import Axes
+
+    drawn, plot = [], Axes.plot
+    monkeypatch.setattr(
+        Axes, "plot", lambda *args, **more: drawn.append((*args[1:3], more)) or plot(*args, **more)
+    )
+    states = [ended(2.0), stopped(9.0), ended(1.0), stopped(8.0)]
+    save_sensitivity(sensitivity(over_lr([0.1, 1.0, 10.0, 100.0]), states), BytesIO(), "svg", title="a sweep")
+    by_style = {more["linestyle"]: list(x) for x, _, more in drawn[:2]}
+    assert by_style == {"-": [0.1, 10.0], "none": [1.0, 100.0]}
 
 
 def test_another_figure_is_drawn_by_its_name():
@@ -155,6 +181,10 @@ CASES = {
         ),
         [ended(float(i)) for i in range(12)],
     ),
+    "pruned": (
+        over_lr([0.1, 1.0, 10.0], 2),
+        [stopped(1.0), stopped(2.0), ended(0.5), ended(0.4), stopped(7.0), GONE],
+    ),
     "not ended": (over_lr([0.1, 1.0]), [ended(1.0), RunState(status=Status.RUNNING)]),
 }
 
@@ -174,6 +204,7 @@ def test_every_sensitivity_is_drawn_to_the_same_bytes(case, format):
         svg = pictures[0].decode()
         assert found.parameter in svg
         assert ("diverged or failed" in svg) is any(line.bad.any() for line in found.lines)
+        assert ("pruned (stopped earlier)" in svg) is (case == "pruned")
         assert ("5 others" in svg) is (case == "many")
 
 

@@ -166,7 +166,7 @@ def test_diff_shows_where_runs_part(call, run):
 
 def test_export_takes_a_run_as_the_others_do(call, run):
     run()
-    assert call("export", "latest", "-o", "curves.csv").code == 0
+    assert call("export", "latest", "-o", "curves.csv") == (0, "curves.csv\n", "")
     assert call("export", "latest", "-o", "curves.npz").code == 0
     with np.load("curves.npz", allow_pickle=False) as file:
         assert "loss" in file.files

@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
+from importlib import import_module
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -42,17 +44,19 @@ def test_a_sweep_ranks_its_settings_and_says_what_to_type_next(file, call):  # n
     path = optrun.sweep(file).path
     assert done.code == 0
     lines = done.out.splitlines()
-    assert lines[0].split() == ["optimizer.lr", "optimizer.amsgrad", "test_accuracy", "quartiles", "run"]
+    assert lines[0].split() == ["lr", "amsgrad", "test_accuracy", "quartiles", "run"]
     assert len(lines) == 8
     assert lines[-1] == str(path)
     best = optrun.sweep(file).table()[0]["first"]
     assert done.err.endswith(
         f"next: optrun show {path}:{best}\n      optrun curves {path}\n      optrun export {path} -o curves.csv\n"
     )
-    assert "12/12 runs  2/2 packs" in done.err
+    assert "12/12 runs  2/2 packs  best run 0.9" in done.err
+    assert "nothing is left" not in done.err
     again = call("sweep", file)
     assert (again.code, again.out) == (0, done.out)
     assert "12/12" not in again.err
+    assert again.err.startswith("nothing is left to run: 12 runs ended before\n")
     assert sorted(each.name for each in path.iterdir()) == ["config.yaml", "results.sqlite", "summary.csv"]
     assert (path.parent / ".gitignore").exists()
 
@@ -86,8 +90,8 @@ def test_axes_come_from_the_command_line_as_well(file, call):  # noqa: F811
 def test_a_dry_run_prints_the_settings_and_the_packs_and_writes_nothing(file, call, tmp_path):  # noqa: F811
     done = call("sweep", file, "--dry-run", "-j", "1")
     assert done.code == 0
-    assert done.out.splitlines()[0].split() == ["run", "optimizer.lr", "optimizer.amsgrad"]
-    assert "0 … 1  0.001         false\n" in done.out
+    assert done.out.splitlines()[0].split() == ["run", "lr", "amsgrad"]
+    assert "0–1  0.001  false\n" in done.out
     assert "12 runs: 6 settings, each with 2 seeds\n2 packs (2 of 6 lanes), -j 1\nabout " in done.out
     assert "(estimated from 2 packs, tried for a moment)\nstored in runs/sweep-small-" in done.out
     found = json.loads(call("sweep", file, "--dry-run", "--json", "-j", "1", "--limit", "4").out)
@@ -174,7 +178,7 @@ def test_pruned_settings_are_told_from_others(file, call, tmp_path):  # noqa: F8
     command = ("sweep", "small.yaml", "optimizer.lr=1e-3,1e-2,1e-1,1,10", *halving)
     done = call(*command)
     lines = [line.split() for line in done.out.splitlines()]
-    assert lines[0] == ["optimizer.lr", "final_loss", "pruned", "at", "run"]
+    assert lines[0] == ["lr", "final_loss", "pruned", "at", "run"]
     assert [line[3:5] for line in lines[2:6]] == [["step", "4"], *[["step", "2"]] * 3]
     path = done.out.splitlines()[-1]
     rows = list(csv.DictReader(io.StringIO((tmp_path / path / "summary.csv").read_text())))
@@ -205,9 +209,11 @@ def test_unbalanced_points_are_noted(trials, note, file, call):  # noqa: F811
 
 
 def test_a_limit_leaves_the_rest_and_says_so(file, call):  # noqa: F811
-    done = call("sweep", file, "--limit", "5", "-o", "here")
+    done = call("sweep", file, "--limit", "5", "-o", "here", "-j", "1")
     assert done.code == 0
-    assert done.err.endswith("7 runs left: the same command goes on\nnext: optrun sweep s.yaml -o here\n")
+    assert done.err.endswith(
+        "7 runs left: the same command goes on\nnext: optrun sweep s.yaml -o here -j 1\n"
+    )
     assert "1 of 2" in done.out
     status = json.loads(call("ls", ".", "--json").out)[0]
     assert (status["status"], status["runs"]) == ("interrupted", 12)
@@ -289,10 +295,11 @@ def test_ls_show_and_curves_know_sweeps(file, call):  # noqa: F811
     path = optrun.sweep(file).path
     listed = call("ls")
     assert listed.out.splitlines()[1].split()[:2] == [path.name, "completed"]
-    assert "12 runs over optimizer.lr, optimizer.amsgrad" in listed.out
+    assert "grid: 12 runs over optimizer.lr, optimizer.amsgrad" in listed.out
+    assert "final loss" not in listed.out
     shown = call("show", path)
     assert shown.out.startswith(
-        f"small: completed, 12 runs: 12 completed\n{path}\nhighest test_accuracy first, the median over 2 seeds\n"
+        f"small: completed, 12 runs: 12 completed\n{path}\ngrid, highest test_accuracy first, the median over 2 seeds\n"
         "over optimizer.lr: 0.001, 0.1, 0.01\nover optimizer.amsgrad: false, true\n"
     )
     table = json.loads(call("show", path, "--json").out)
@@ -314,8 +321,8 @@ def test_ls_of_a_sweep_lists_its_runs(file, call):  # noqa: F811
         "status",
         "steps",
         "test_accuracy",
-        "optimizer.lr",
-        "optimizer.amsgrad",
+        "lr",
+        "amsgrad",
         "seed",
     ]
     assert [line.split()[0] for line in lines[1:]] == [str(run) for run in range(12)]
@@ -466,7 +473,8 @@ def test_runs_that_diverge_are_results_and_are_counted(call, tmp_path):  # noqa:
     assert "2 diverged of 2" in done.out
     whole, good, bad = cases_of("r.xml")
     assert "optimizer.lr=1e+30" in bad.get("name")
-    assert [each.tag for each in bad] == []
+    assert bad.find("system-out").text == "diverged 2 of 2"
+    assert (bad.find("failure"), bad.find("error")) == (None, None)
     assert whole.find("system-out").text.startswith("final_loss ")
     assert "optimizer.lr=0.01" in good.get("name")
 
@@ -512,6 +520,95 @@ from optrun.cli.app import main
 if __name__ == "__main__":
     main()
 """
+
+
+def test_failed_runs_of_a_sweep_are_counted_and_found(call):  # noqa: F811
+    good, bad = {"final_loss": 1.0}, {"final_loss": None}
+    ends = [(Status.COMPLETED, good), (Status.FAILED, bad), (Status.DIVERGED, bad), (Status.COMPLETED, good)]
+    for name, states in (("some", ends), ("none", ends[:1] + ends[2:])):
+        runs = [({"name": name}, run) for run in range(len(states))]
+        with Store.create(
+            Path("runs"), name, config_yaml="", directory=Path("runs") / name, runs=runs
+        ) as store:
+            settings = [{"optimizer.lr": lr} for lr in range(len(states))]
+            metric = {"name": "final_loss", "goal": "minimize"}
+            store.log("plan", settings=settings, repeats=1, metric=metric, method="random")
+            reasons = {Status.FAILED: "no luck"}
+            store.commit(
+                states={
+                    run: RunState(status=status, summary=summary, reason=reasons.get(status, ""))
+                    for run, (status, summary) in enumerate(states)
+                }
+            )
+    lines = call("ls").out.splitlines()
+    assert "random: 4 runs (1 failed, 1 diverged) over optimizer.lr" in next(x for x in lines if "some" in x)
+    assert "random: 3 runs (1 diverged) over" in next(x for x in lines if "none" in x)
+    assert [each["path"] for each in json.loads(call("ls", "--json", "-s", "failed").out)] == ["runs/some"]
+    assert call("curves", "runs/some:1").err == (
+        "runs/some:1: no curves: it failed before its first row: no luck\n"
+    )
+    cleaned = call("clean", "--failed", "-n").out
+    assert "some" in cleaned
+    assert "none" not in cleaned
+
+
+def test_a_killed_sweep_says_what_is_left_and_what_to_type(call):  # noqa: F811
+    runs = [({"name": "gone"}, run) for run in range(3)]
+    with Store.create(Path("runs"), "gone", config_yaml="", directory=Path("runs/gone"), runs=runs) as store:
+        metric = {"name": "final_loss", "goal": "minimize"}
+        settings = [{"optimizer.lr": lr} for lr in (1, 2, 3)]
+        store.log("plan", settings=settings, repeats=1, metric=metric, plugins=["a b.py"])
+        store.commit()
+        assert "gone: running, 3 runs: 3 running\n" in call("show", "runs/gone").out
+    done = call("show", "runs/gone")
+    assert done.out.startswith("gone: killed, 3 runs: 3 left\n")
+    assert "quartiles" not in done.out
+    assert " 1  " not in done.out
+    assert done.err == "next: optrun resume runs/gone --plugin 'a b.py'\n"
+    assert json.loads(call("show", "runs/gone", "--json").out)["statuses"] == {"killed": 3}
+    assert call("ls").err == "next: optrun resume runs/gone --plugin 'a b.py'\n"
+
+
+def test_a_sweep_that_needs_a_plugin_names_it(call, tmp_path):  # noqa: F811
+    (tmp_path / "small.yaml").write_text(CONFIG)
+    (tmp_path / "mine.py").write_text("from optrun.optim import SGD\n\n\nclass Mine(SGD):\n    pass\n")
+    try:
+        axes = ("optimizer={name: Mine}", "optimizer.lr=0.1,0.2")
+        done = call("sweep", "small.yaml", *axes, "--plugin", "mine.py", "-o", "here", "--limit", "1")
+        assert done.err.endswith(" -o here --plugin mine.py\n")
+    finally:
+        optimizers._classes.pop("mine", None)
+        optimizers._names.pop("mine", None)
+    done = call("resume", "here")
+    assert done.code == 2
+    assert "unknown optimizer 'Mine'" in done.err
+    assert done.err.endswith("it was started with plugins: optrun resume here --plugin mine.py\n")
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (("resume", "{}:3"), "run 3 of a sweep, which is taken as a whole: optrun resume {}\n"),
+        (("watch", "{}:3"), "run 3 of a sweep, which is taken as a whole: optrun watch {}\n"),
+        (("show", "{}:abc"), "{}: there is no run 'abc': the runs are 0 … 11\n"),
+        (("show", "{}:-1"), "{}: there is no run '-1': the runs are 0 … 11\n"),
+        (("show", "{}:"), "{}: there is no run '': the runs are 0 … 11\n"),
+        (("ls", "{}:abc"), "{}: there is no run 'abc': the runs are 0 … 11\n"),
+        (("curves", "{}:x"), "{}: there is no run 'x': the runs are 0 … 11\n"),
+    ],
+)
+def test_a_run_that_is_named_wrongly_is_answered(command, said, file, call):  # noqa: F811
+    path = optrun.sweep(file).path
+    done = call(*(each.format(path) for each in command))
+    assert (done.code, done.out) == (2, "")
+    assert done.err.endswith(said.format(path))
+
+
+def test_without_a_result_there_is_no_table(file, call, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(import_module("optrun.sweep.carry_out")._Course, "_execute", lambda *_: False)
+    done = call("sweep", file, "-o", "here")
+    assert done.out == "here\n"
+    assert "12 runs left" in done.err
 
 
 @pytest.mark.parametrize("jobs", ["1", "2"])
@@ -573,3 +670,16 @@ def test_a_sensitivity_that_there_is_not_is_refused(arguments, said, file, call)
     assert (done.code, done.out) == (2, "")
     assert said in done.err
     assert "that of a sweep" in call("curves", f"{path}:3", "--over", "lr").err
+
+
+def test_a_sensitivity_tells_what_was_pruned_and_what_is_left_out(call, tmp_path):  # noqa: F811
+    (tmp_path / "small.yaml").write_text(CONFIG)
+    block = (
+        "{method: halving, halving: {min_steps: 10, factor: 2}, "
+        "spaces: [{parameters: {optimizer.lr: [1e-3, 1e-2, 1e-1]}}, {parameters: {optimizer: [Adadelta]}}]}"
+    )
+    assert call("sweep", "small.yaml", f"sweep={block}", "-o", "here").code == 0
+    done = call("curves", "here", "--over", "lr")
+    assert done.out.count("○") == 2 + 1
+    assert "○ pruned (stopped earlier)" in done.out
+    assert done.err.startswith("note: 1 setting without optimizer.lr left out\n")

@@ -141,9 +141,9 @@ def test_a_sweep_is_followed_until_its_last_run(going):
     ]
     assert [progress_text(view) for view in views] == [
         "0/6 runs",
-        "2/6 runs  best final_loss 4 optimizer.lr=0.1",
-        "4/6 runs  best final_loss 4 optimizer.lr=0.1  1 diverged",
-        "6/6 runs  best final_loss 4 optimizer.lr=0.1  1 diverged  1 failed",
+        "2/6 runs  best final_loss 4 lr=0.1",
+        "4/6 runs  best final_loss 4 lr=0.1  1 diverged",
+        "6/6 runs  best final_loss 4 lr=0.1  1 diverged  1 failed",
     ]
     assert read_sweep(going.path).standings[0].setting == {"optimizer.lr": 0.1}
 

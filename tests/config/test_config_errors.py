@@ -134,7 +134,7 @@ MISTAKES = {
         "steps: must be an integer (got 0.5)",
         "seed: must be ≥ 0 (got -1)",
         "dtype: must be 'float32' or 'float64' (got 'float23'). Did you mean 'float32'?",
-        "engine: must be 'auto' or 'numpy' (got 'nupmy'). Did you mean 'numpy'?",
+        "engine: must be 'auto' or 'numpy' or 'numba' (got 'nupmy'). Did you mean 'numpy'?",
         "backend: must be 'numpy' or 'cupy' (got 1)",
     ],
     "problem: bowl\noptimizer: SGD\nsteps: ▸1e300": [

@@ -18,6 +18,14 @@ sweep:
 
 # Each issue's place is marked with ▸ in the text, in the order of the issues.
 MISTAKES = {
+    "  zip: [▸[1, 2]]": [
+        "zip.0: must be a mapping such as {optimizer.lr: [1e-3, 1e-2], steps: [200, 100]} (got [1, 2])"
+    ],
+    "  include: ▸3": ["sweep.include: must be a list (got 3), such as [{optimizer.lr: 1e-3, steps: 100}]"],
+    "  parameters: {zip: ▸[1, 2]}": ["parameters.zip: zip stands beside parameters, not among them"],
+    "  parameters: {zip: ▸{optimizer.lr: [1, 2], steps: [1, 2]}}": [
+        "parameters.zip: zip stands beside parameters, not among them"
+    ],
     "  parameters: {optimizer.lr: ▸[]}": ["parameters.optimizer.lr: is empty: a parameter needs values"],
     "  parameters: {optimizer.lr: [1, 2, ▸1]}": ["parameters.optimizer.lr.2: 1 is listed twice"],
     "  parameters: {optimizer.lr: ▸3}": [
@@ -276,6 +284,39 @@ def test_a_block_of_another_form_is_refused_whatever_overrides_add(sweep):
 def settings(overrides, sweep=None):
     plan = expand(sweep_from_mapping(BASE | ({"sweep": sweep} if sweep else {}), overrides))
     return [tuple(setting.values()) for setting in plan.settings], plan
+
+
+def test_an_empty_block_is_told_at_its_line():
+    with pytest.raises(ConfigErrors) as error:
+        swept(read(TEXT, "f.yaml"))
+    assert str(error.value).startswith("f.yaml:4:1: sweep: nothing varies")
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        (
+            "optimizer.lr=1e-3,",
+            "optimizer.lr: a comma with nothing after it: one value is written 'optimizer.lr=1e-3'",
+        ),
+        ("sweep.parameters.optimizer.lr=1,2", "a swept parameter is named by its own path: optimizer.lr=1,2"),
+        (
+            "sweep.parameters.optimizer.lr=[1, 2]",
+            "a swept parameter is named by its own path: optimizer.lr=[1, 2]",
+        ),
+        ("sweep.parameters.steps=1,2", "a swept parameter is named by its own path: steps=1,2"),
+    ],
+)
+def test_an_override_that_is_nearly_one_says_what_to_type(override, said):
+    with pytest.raises(ConfigErrors) as error:
+        sweep_from_mapping(BASE, [override])
+    (issue,) = error.value.issues
+    assert str(issue).endswith(said)
+
+
+def test_a_parameter_without_dots_may_be_set_within_the_block():
+    found = sweep_from_mapping(BASE, ["sweep.parameters.steps=[1, 2]"])
+    assert found.sweep.parameters["steps"].arguments == (1, 2)
 
 
 @pytest.mark.parametrize(

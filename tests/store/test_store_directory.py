@@ -1,5 +1,6 @@
 """A run directory is there whole or not at all, belongs to one writer, and fails with one clear line."""
 
+import errno
 import os
 import re
 import signal
@@ -237,3 +238,14 @@ def test_a_link_or_a_device_is_written_through_not_replaced(tmp_path):
     directory.write_output(tmp_path / "pipe", lambda stream: stream.write(b"here"))
     assert os.read(reader, 10) == b"here"
     os.close(reader)
+
+
+def test_a_place_that_cannot_be_written_is_named_and_no_hidden_file(tmp_path, monkeypatch):
+    def refuse(path, *_, **__):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    (tmp_path / "there").mkdir()
+    monkeypatch.setattr(Path, "mkdir", lambda path, **more: None if more else refuse(path))
+    with pytest.raises(StoreError) as error:
+        Store.create(Path("runs"), "x", directory=tmp_path / "there" / "new", config_yaml="", runs=[])
+    assert str(error.value) == f"{tmp_path / 'there'}: Read-only file system"

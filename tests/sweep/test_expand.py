@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 
 from optrun.arrays import stream
-from optrun.config.sweep import sweep_from_mapping
+from optrun.config import ConfigErrors
+from optrun.config.reader import read
+from optrun.config.sweep import sweep_from_mapping, swept
+from optrun.config.writer import to_yaml
 from optrun.errors import MissingExtraError
 from optrun.sweep.expand import expand
 from optrun.sweep.spaces import spaces_of
@@ -339,3 +342,19 @@ def test_parameters_are_drawn_apart():
     axes = {f"optimizer.{name}": {"uniform": [0.0, 1.0]} for name in ("lr", "eps", "weight_decay")}
     columns = np.array(list(drawn(2000, **axes).values()))
     assert np.abs(np.corrcoef(columns) - np.eye(3)).max() < 0.1
+
+
+@pytest.mark.parametrize(("trials", "said"), [(8, "… and "), (4000, "… and at least 99 other values")])
+def test_what_is_wrong_with_many_draws_is_said_once(trials, said):
+    with pytest.raises(ConfigErrors) as error:
+        plan(parameters={"optimizer.lr": {"uniform": [-1, 0.1]}}, method="random", trials=trials)
+    (issue,) = error.value.issues
+    assert issue.message.startswith("must be ≥ 0 (got -0.")
+    assert said in issue.message
+
+
+def test_what_is_wrong_with_each_listed_value_has_its_place():
+    text = f"{to_yaml(BASE)}sweep: {{parameters: {{optimizer.lr: [-1, -2], steps: [1, 2]}}}}"
+    with pytest.raises(ConfigErrors) as error:
+        expand(swept(read(text, "f.yaml")))
+    assert [issue.message for issue in error.value.issues] == ["must be ≥ 0 (got -1)", "must be ≥ 0 (got -2)"]
