@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum, auto
 from itertools import count
+from multiprocessing.resource_tracker import ensure_running
 from typing import Self
 
 from optrun.errors import RunFailedError
@@ -225,6 +226,8 @@ def no_interrupts() -> Iterator[None]:
     if sys.platform == "win32":
         yield
         return
+    # The first process of all starts this one, too, after which signals are let through.
+    ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

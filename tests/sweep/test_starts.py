@@ -54,6 +54,25 @@ threading.Thread(target=execute_anywhere, args=[task(Endless())]).start()
 begun.wait()
 execute_anywhere(task(Short()))
 """
+MASKED = """\
+import multiprocessing
+import signal
+import sys
+
+from optrun.sweep.workers import no_interrupts
+
+
+def is_open():
+    sys.exit(signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, []))
+
+
+if __name__ == "__main__":
+    with no_interrupts():
+        process = multiprocessing.get_context("spawn").Process(target=is_open)
+        process.start()
+    process.join()
+    sys.exit(process.exitcode)
+"""
 
 
 @pytest.mark.parametrize(
@@ -184,3 +203,9 @@ def test_dask_workers_of_several_threads_have_one_pack_each_where_its_time_may_e
             with dask.Dask(connection, None, (), timeout) as found:
                 rooms.append(found.room)
     assert rooms == [3, 1]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no masks of signals")
+def test_ctrl_c_does_not_come_to_the_first_process_that_is_started_either():
+    Path("masked.py").write_text(MASKED)
+    assert subprocess.run([sys.executable, "masked.py"], timeout=60).returncode == 0
