@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -60,17 +60,21 @@ class Arrays:
         return array if self.xp is np else self.xp.asnumpy(array)
 
 
+@cache
 def _cupy() -> Any:
     try:
         import cupy
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise MissingExtraError("the cupy backend needs CuPy: python -m pip install cupy-cuda12x") from error
+    except ImportError as error:
+        raise MissingExtraError(f"CuPy cannot be imported: {error}") from error
+    runtime = cupy.cuda.runtime
     try:
-        devices = cupy.cuda.runtime.getDeviceCount()
-    except cupy.cuda.runtime.CUDARuntimeError as error:
-        raise MissingExtraError(f"CuPy finds no CUDA device: {error}") from error
+        devices = runtime.getDeviceCount()
+    except runtime.CUDARuntimeError as error:
+        raise MissingExtraError(f"the cupy backend needs a CUDA device: {error}") from error
     if not devices:
-        raise MissingExtraError("CuPy finds no CUDA device")
+        raise MissingExtraError("the cupy backend needs a CUDA device: there is none")
     return cupy
 
 

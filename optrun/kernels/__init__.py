@@ -7,16 +7,31 @@ from optrun.errors import ConfigError
 if TYPE_CHECKING:
     from optrun.kernels.stepper import Engine
 
-ENGINES = ("auto", "numpy")
+ENGINES = ("auto", "numpy", "cupy")
 """Names that a config's `engine` may take; `auto` is the fastest one at hand."""
+
+BACKENDS = {"numpy": "numpy", "cupy": "cupy"}
+"""The backend on whose arrays each engine runs."""
+
+
+def engine_at_odds(name: str, backend: str) -> str:
+    """Return what is wrong with an engine for arrays of this backend; nothing where it runs on them."""
+    if name not in ENGINES:
+        return f"unknown engine {name!r}: there are {', '.join(ENGINES)}"
+    if name != "auto" and BACKENDS[name] != backend:
+        fitting = ", ".join(each for each in ENGINES if BACKENDS.get(each, backend) == backend)
+        return f"the {name} engine runs on the {BACKENDS[name]} backend; on {backend} there are {fitting}"
+    return ""
 
 
 def engine_named(name: str, backend: str = "numpy") -> "Engine":
     """Return the engine of this name for arrays of this backend; ConfigError where there is none."""
+    if wrong := engine_at_odds(name, backend):
+        raise ConfigError(wrong, field="engine")
+    if backend == "cupy":
+        from optrun.kernels.cupy_engine import CupyEngine
+
+        return CupyEngine()
     from optrun.kernels.numpy_engine import NumpyEngine
 
-    if name not in ENGINES:
-        raise ConfigError(f"unknown engine {name!r}: there are {', '.join(ENGINES)}", field="engine")
-    if backend != "numpy":
-        raise ConfigError(f"no engine runs on the {backend} backend", field="backend")
     return NumpyEngine()

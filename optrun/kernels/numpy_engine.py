@@ -78,14 +78,15 @@ class NumpyEngine:
             return coefficient[lanes] if coefficient.ndim else coefficient
         tile = buffers["p"][lanes, columns]
         dtype = "bool" if name.startswith("_b") else str(tile.dtype)
-        order = "F" if _is_lane_fast(buffers["p"]) else "C"
+        order = "F" if is_lane_fast(buffers["p"]) else "C"
         key = (name, tile.shape, dtype, order)
         if key not in self._scratch:
             self._scratch[key] = np.empty(tile.shape, dtype, order)  # type: ignore[call-overload]
         return self._scratch[key]
 
 
-def _is_lane_fast(buffer: Array) -> bool:
+def is_lane_fast(buffer: Array) -> bool:
+    """Return whether neighbours in memory are the lanes of one element of a buffer `[B, n]`."""
     return buffer.strides[0] < buffer.strides[1]
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from optrun.arrays import Array, Parameters
 from optrun.errors import ConfigError, StateError
 from optrun.hyperparameters import spelled_out
-from optrun.kernels.numpy_engine import NumpyEngine
+from optrun.kernels import engine_named
 from optrun.kernels.stepper import Engine
 from optrun.optim.group_update import GroupUpdate
 from optrun.optim.hooks import Hook, HookHandle, Hooks
@@ -67,7 +67,7 @@ class Optimizer(Rule):
             raise ConfigError(f"{type(self).__name__}: one lane at a time, not {params.lanes}", field="name")
         self.params = params
         self.param_groups: list[ParamGroup] = []
-        self._engine = engine or NumpyEngine()
+        self._engine = engine or engine_named("auto", params.arrays.backend)
         self._buffers = StateBuffers(type(self), params)
         self._updates: list[Update] = []
         self._hooks = {kind: Hooks() for kind in ("step", "stepped", "save", "saved", "load", "loaded")}
