@@ -138,7 +138,7 @@ def resume(path: str | Path, *, observe: Callable[[Progress], None] | None = Non
         )
         checkpoint = store.checkpoint()
         if checkpoint is not None:
-            trainer.resume(checkpoint)
+            trainer.resume([checkpoint])
         store.commit(states={0: RunState(status=Status.RUNNING, steps=record.steps)})
         return _trained(store, trainer, interruption)
 

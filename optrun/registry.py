@@ -151,6 +151,7 @@ class Registry(Generic[T]):
         self._package = package
         self._classes: dict[str, type[T]] = {}
         self._names: dict[str, str] = {}
+        self._loaded = False
 
     def add(self, cls: type[T], name: str) -> None:
         """Register a class under a name.
@@ -189,8 +190,10 @@ class Registry(Generic[T]):
         return len(self._classes)
 
     def _load(self) -> None:
-        importlib.import_module(self._package)
-        _load_entry_points()
+        if not self._loaded:
+            importlib.import_module(self._package)
+            _load_entry_points()
+            self._loaded = True
 
 
 optimizers: Registry[Any] = Registry("optimizer", "optrun.optim")

@@ -105,7 +105,7 @@ def _standing(setting: Mapping[str, Any], first: int, states: Sequence[RunState]
         and (value := state.summary.get(metric)) is not None
         and math.isfinite(value)
     ]
-    lower, median, upper = np.percentile(values, (25, 50, 75)).tolist() if values else (None, None, None)
+    lower, median, upper = _quartiles(values)
     return Standing(
         setting,
         first,
@@ -117,3 +117,10 @@ def _standing(setting: Mapping[str, Any], first: int, states: Sequence[RunState]
         lower,
         upper,
     )
+
+
+def _quartiles(values: Sequence[float]) -> tuple[float | None, float | None, float | None]:
+    if len(values) < 2:  # as most have where a sweep is large, and NumPy takes long
+        return (values[0],) * 3 if values else (None, None, None)
+    lower, median, upper = np.percentile(values, (25, 50, 75)).tolist()
+    return lower, median, upper

@@ -88,12 +88,12 @@ class Section(Model):
 
     @model_serializer(mode="wrap")
     def _what_is_on(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        defaults = {name: field.default for name, field in type(self).model_fields.items()}
         dumped: dict[str, Any] = handler(self)
+        fields = type(self).model_fields
         return {
             key: value
             for key, value in dumped.items()
-            if value != {} and not (value is None and defaults[key] is None)
+            if value != {} and not (value is None and fields[key].default is None)
         }
 
 

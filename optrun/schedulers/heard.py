@@ -1,12 +1,15 @@
 """What metrics have come to, as a state_dict has it: a list with an entry for each lane."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from optrun.arrays import Array
 from optrun.errors import StateError
+
+MEMBERS = "schedulers"
+"""What the states of a schedule's members are called: a list of them, unlike all others not of lanes."""
 
 
 def listed(values: Array) -> list[float | None]:
@@ -33,6 +36,38 @@ def mapping(state: Any, owner: str) -> Mapping[str, Any]:
     if not isinstance(state, Mapping):
         raise StateError(f"{owner}: the state says nothing of its metrics")
     return state
+
+
+def picked_state(state: Mapping[str, Any], lanes: Sequence[int]) -> dict[str, Any]:
+    """Return the state_dict of a scheduler for some of its lanes."""
+    picked: dict[str, Any] = _merged([state], lambda lists: [lists[0][lane] for lane in lanes])
+    return picked
+
+
+def joined_states(states: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return state_dicts of one scheduler, each for lanes of its own, as one for all; StateError where they differ."""
+    joined: dict[str, Any] = _merged(states, lambda lists: [value for each in lists for value in each])
+    return joined
+
+
+def _merged(parts: Sequence[Any], lists: Callable[[Sequence[list[Any]]], list[Any]], name: str = "") -> Any:
+    """Return parts of states as one: what is a list of lanes is merged by ``lists``, all else must be alike."""
+    first = parts[0]
+    if any(type(part) is not type(first) for part in parts):
+        raise StateError(f"the states of schedulers are of different kinds: {name}")
+    if isinstance(first, Mapping):
+        if any(part.keys() != first.keys() for part in parts):
+            raise StateError("the states of schedulers are of different kinds")
+        return {key: _merged([part[key] for part in parts], lists, key) for key in first}
+    if not isinstance(first, list):
+        if any(part != first for part in parts):
+            raise StateError(f"the states of schedulers differ: {name} is {first!r} and others")
+        return first
+    if name != MEMBERS:
+        return lists(parts)
+    if any(len(part) != len(first) for part in parts):
+        raise StateError("the states of schedulers have different members")
+    return [_merged(member, lists) for member in zip(*parts, strict=True)]
 
 
 def _is_list(values: Any, lanes: int) -> bool:

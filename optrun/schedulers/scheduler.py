@@ -23,7 +23,7 @@ from optrun.hyperparameters import completed
 from optrun.registry import Option, check_annotated, options_of, schedulers
 from optrun.schedulers.binding import Binding, HasGroups
 from optrun.schedulers.expression import Expression
-from optrun.schedulers.heard import counts, listed, mapping, numbers
+from optrun.schedulers.heard import MEMBERS, counts, listed, mapping, numbers
 
 INTERVAL = "interval"
 
@@ -239,14 +239,14 @@ class LRScheduler:
         """Return what metrics have come to, as JSON has it."""
         total = {"total": listed(self._total)} if self._divisor != 1 else {}
         members = [member._heard() if member.needs_metrics else None for member in self.members]
-        return {**total, **({"schedulers": members} if members else {})}
+        return {**total, **({MEMBERS: members} if members else {})}
 
     def _recall(self, heard: Mapping[str, Any]) -> None:
         """Take over what `_heard` returned; StateError where it does not fit."""
         if self._divisor != 1:
             self._total = numbers(heard.get("total"), len(self._total), "total")
         if self.members:
-            states = heard.get("schedulers")
+            states = heard.get(MEMBERS)
             if not isinstance(states, list) or len(states) != len(self.members):
                 raise StateError(f"{type(self).__name__}: the state has other schedulers")
             for member, state in zip(self.members, states, strict=True):

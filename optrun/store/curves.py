@@ -13,35 +13,39 @@ from optrun.store import blobs, schema
 
 CURVE, EVALUATION = "curve", "evaluation"
 STEP = "step"
+_PREVIOUS = """SELECT name, last FROM curves WHERE run = ?1 AND kind = ?2 AND first =
+    (SELECT max(first) FROM curves WHERE run = ?1 AND kind = ?2) ORDER BY position"""
 
 
-def append(db: sqlite3.Connection, run: int, kind: str, columns: Mapping[str, Any]) -> None:
-    """Append a segment, columns ``[n]`` of which one is ``step``, to the curves of a run.
+def append(db: sqlite3.Connection, kind: str, segments: Mapping[int, Mapping[str, Any]]) -> set[int]:
+    """Append a segment to the curves of each of some runs: columns ``[n]``, of which one is ``step``.
 
-    Raises StoreError where it does not continue them: other columns, or a step that is not after the last.
+    Returns the runs whose first segment it is. Raises StoreError where one does not continue the curves: other
+    columns, or a step that is not after the last.
     """
-    what = f"{kind} of run {run}"
-    arrays = _columns(columns, what)
-    if not arrays[STEP].size:
-        return
-    first, last = int(arrays[STEP][0]), int(arrays[STEP][-1])
-    previous = db.execute(
-        "SELECT name, last FROM curves WHERE run = ?1 AND kind = ?2 AND first ="
-        " (SELECT max(first) FROM curves WHERE run = ?1 AND kind = ?2) ORDER BY position",
-        (run, kind),
-    ).fetchall()
-    if previous and [name for name, _ in previous] != list(arrays):
-        raise StoreError(f"{what} has the columns {', '.join(arrays)}, and had others before")
-    if previous and previous[0][1] >= first:
-        raise StoreError(f"{what} goes on at step {first}, but is stored up to step {previous[0][1]} already")
-    schema.insert(
-        db,
-        "curves",
-        [
+    rows: list[tuple[Any, ...]] = []
+    begun = set()
+    for run, columns in segments.items():
+        what = f"{kind} of run {run}"
+        arrays = _columns(columns, what)
+        if not arrays[STEP].size:
+            continue
+        first, last = int(arrays[STEP][0]), int(arrays[STEP][-1])
+        previous = db.execute(_PREVIOUS, (run, kind)).fetchall()
+        if not previous:
+            begun.add(run)
+        elif [name for name, _ in previous] != list(arrays):
+            raise StoreError(f"{what} has the columns {', '.join(arrays)}, and had others before")
+        elif previous[0][1] >= first:
+            raise StoreError(
+                f"{what} goes on at step {first}, but is stored up to step {previous[0][1]} already"
+            )
+        rows += [
             (run, kind, first, position, last, name, blobs.encode(values))
             for position, (name, values) in enumerate(arrays.items())
-        ],
-    )
+        ]
+    schema.insert(db, "curves", rows)
+    return begun
 
 
 def join(db: sqlite3.Connection, run: int, kind: str) -> dict[str, Array]:
@@ -75,15 +79,14 @@ def column_names(db: sqlite3.Connection, run: int) -> list[str]:
     return [str(name) for (name,) in db.execute(query, (run, CURVE))]
 
 
-def merge(db: sqlite3.Connection, run: int) -> None:
-    """Make one segment of each of a run's curves, so that nothing tells in how many it was written."""
-    for kind in (CURVE, EVALUATION):
-        where = "FROM curves WHERE run = ? AND kind = ?"
-        segments = db.execute(f"SELECT count(DISTINCT first) {where}", (run, kind)).fetchone()[0]
-        if segments > 1:
-            arrays = join(db, run, kind)
-            db.execute(f"DELETE {where}", (run, kind))
-            append(db, run, kind, arrays)
+def merge(db: sqlite3.Connection, run: int, kind: str) -> None:
+    """Make one segment of a run's curves, so that nothing tells in how many it was written."""
+    where = "FROM curves WHERE run = ? AND kind = ?"
+    segments = db.execute(f"SELECT count(DISTINCT first) {where}", (run, kind)).fetchone()[0]
+    if segments > 1:
+        arrays = join(db, run, kind)
+        db.execute(f"DELETE {where}", (run, kind))
+        append(db, kind, {run: arrays})
 
 
 def _columns(columns: Mapping[str, Any], what: str) -> dict[str, Array]:

@@ -47,7 +47,7 @@ class RunRecord(RunState):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a pack needs to go on: arrays by name, and a JSON object for everything else."""
+    """What a run needs to go on: arrays by name, and a JSON object for everything else."""
 
     arrays: Mapping[str, Array]
     meta: Mapping[str, Any] = field(default_factory=dict)

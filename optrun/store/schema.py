@@ -21,6 +21,7 @@ from optrun.errors import printable as printable
 FORMAT_VERSION = 1
 APPLICATION_ID = 0x6F70_7472  # "optr"
 RESULTS = "results.sqlite"
+CACHE_KIB = 1 << 16
 
 # The results proper: what two executions of one config must agree on to the last byte.
 RESULT_TABLES = {
@@ -102,6 +103,9 @@ def connect(directory: Path, *, write: bool) -> sqlite3.Connection:
             _roll_back(path)
         _check_content(connection)
         connection.execute("PRAGMA synchronous = FULL")
+        if write:
+            # A transaction that does not fit is spilled, and the disk waited for each time.
+            connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
     except BaseException:
         connection.close()
         raise
@@ -112,11 +116,17 @@ def insert(connection: sqlite3.Connection, table: str, rows: Iterable[tuple[Any,
     """Write rows, each with its checksum; a row of the same primary key is replaced."""
     types = _reference()[1][table]
     marks = ", ".join("?" * (1 + len(types)))
-    # SQLite would take a NumPy integer for a blob.
-    plain = (tuple(_PLAIN[kind](cell) for cell, kind in zip(row, types, strict=True)) for row in rows)
     connection.executemany(
-        f"INSERT OR REPLACE INTO {table} VALUES ({marks})", ((_checksum(row), *row) for row in plain)
+        f"INSERT OR REPLACE INTO {table} VALUES ({marks})", (_checked(row, types) for row in rows)
     )
+
+
+def _checked(row: tuple[Any, ...], types: tuple[type, ...]) -> tuple[Any, ...]:
+    """Return a row with its checksum before it."""
+    if tuple(map(type, row)) != types:
+        # SQLite would take a NumPy integer for a blob.
+        row = tuple(_PLAIN[kind](cell) for cell, kind in zip(row, types, strict=True))
+    return _checksum(row), *row
 
 
 def select(
@@ -144,10 +154,11 @@ def scan(
         yield row
 
 
-def canonical_bytes(row: tuple[Any, ...]) -> Iterator[bytes]:
-    """Iterate over a form of a row in which no two different rows of a table are alike."""
-    yield ascii([len(cell) if isinstance(cell, bytes) else cell for cell in row]).encode()
-    yield from (cell for cell in row if isinstance(cell, bytes))
+def canonical_bytes(row: tuple[Any, ...]) -> list[bytes]:
+    """Return a form of a row in which no two different rows of a table are alike."""
+    blobs = [cell for cell in row if isinstance(cell, bytes)]
+    cells = [len(cell) if isinstance(cell, bytes) else cell for cell in row] if blobs else list(row)
+    return [ascii(cells).encode(), *blobs]
 
 
 def _connect(path: Path, mode: str) -> sqlite3.Connection:

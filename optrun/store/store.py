@@ -98,7 +98,7 @@ class Store:
 
         ``curves`` and ``evaluations`` append a segment to each run's columns ``[n]``: ``step`` (integers) and
         any metrics (floats). A final state merges the run's segments, so that nothing tells how often it was
-        committed. ``params`` are a run's final parameters. A pack's checkpoint replaces its older one; None
+        committed. ``params`` are a run's final parameters. A run's checkpoint replaces its older one; None
         drops it.
 
         Raises StoreError, and changes nothing, where a segment does not continue its curve or the disk
@@ -110,17 +110,16 @@ class Store:
             for run in {*curves, *evaluations, *states, *params}:
                 self._check(run)
             with self._db:
-                for pack, checkpoint in checkpoints.items():
-                    self._put_checkpoint(pack, checkpoint)
+                for run, checkpoint in checkpoints.items():
+                    self._put_checkpoint(run, checkpoint)
+                final = {index(run) for run, state in states.items() if state.status.final}
                 for kind, segments in ((CURVE, curves), (EVALUATION, evaluations)):
-                    for run, columns in segments.items():
-                        append(self._db, index(run), kind, columns)
+                    begun = append(self._db, kind, {index(run): of for run, of in segments.items()})
+                    for run in sorted(final - begun):
+                        merge(self._db, run, kind)
                 finals = ((run, blobs.encode_npz(arrays)) for run, arrays in params.items())
                 schema.insert(self._db, "params", finals)
                 write_states(self._db, states)
-                for run, state in states.items():
-                    if state.status.final:
-                        merge(self._db, index(run))
                 ends = (
                     attempts.event(state.status, self._attempt, run)
                     for run, state in states.items()
@@ -170,11 +169,11 @@ class Store:
                 return blobs.decode_npz(blob, f"parameters of run {run}")
             return {}
 
-    def checkpoint(self, pack: int = 0) -> Checkpoint | None:
-        """Return a pack's latest checkpoint, or None where it has none."""
+    def checkpoint(self, run: int = 0) -> Checkpoint | None:
+        """Return a run's latest checkpoint, or None where it has none."""
         with schema.store_errors(self.path):
-            for _, meta, blob in schema.select(self._db, "checkpoints", "pack = ?", (index(pack),)):
-                what = f"checkpoint of pack {pack}"
+            for _, meta, blob in schema.select(self._db, "checkpoints", "pack = ?", (index(run),)):
+                what = f"checkpoint of run {run}"
                 return Checkpoint(blobs.decode_npz(blob, what), blobs.loads(meta, what))
             return None
 
@@ -225,11 +224,11 @@ class Store:
         with self._db:
             self._attempt = attempts.begin(self._db, "resumed")
 
-    def _put_checkpoint(self, pack: int, checkpoint: Checkpoint | None) -> None:
-        self._db.execute("DELETE FROM checkpoints WHERE pack = ?", (index(pack),))
+    def _put_checkpoint(self, run: int, checkpoint: Checkpoint | None) -> None:
+        self._db.execute("DELETE FROM checkpoints WHERE pack = ?", (index(run),))
         if checkpoint is not None:
-            meta = blobs.dumps(dict(checkpoint.meta), f"checkpoint of pack {pack}")
-            schema.insert(self._db, "checkpoints", [(pack, meta, blobs.encode_npz(checkpoint.arrays))])
+            meta = blobs.dumps(dict(checkpoint.meta), f"checkpoint of run {run}")
+            schema.insert(self._db, "checkpoints", [(run, meta, blobs.encode_npz(checkpoint.arrays))])
 
     def _check(self, run: int) -> int:
         if not 0 <= run < self.size:

@@ -1,5 +1,6 @@
 """The evaluator: full-data metrics at the parameters and at their average, and where each lane ends."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -34,19 +35,26 @@ class Evaluator:
         for name, values in (average or {}).items():
             self._average.setdefault(name, np.zeros_like(values))[lanes] = values[lanes]
 
-    def final(self) -> dict[str, Array]:
-        """Return the metrics at each lane's end; those at the average are NaN where a lane has none."""
-        metrics = self._evaluated(self._final, self._average or None)
+    def final(self, lanes: Sequence[int]) -> dict[int, dict[str, float]]:
+        """Return the metrics of each of the lanes at its end; those at the average are NaN where it has none."""
+        if not lanes:
+            return {}
+        chosen = list(lanes)
+        metrics = self._evaluated(_picked(self._final, chosen), _picked(self._average, chosen) or None)
+        columns = {name: values.tolist() for name, values in metrics.items()}
         return {
-            name: np.where(self._has_average, values, np.nan) if self._is_average(name) else values
-            for name, values in metrics.items()
+            lane: {
+                name: math.nan if self._is_average(name) and not self._has_average[lane] else values[row]
+                for name, values in columns.items()
+            }
+            for row, lane in enumerate(chosen)
         }
 
-    def figures(self, lane: int, final: Mapping[str, Array]) -> dict[str, float]:
+    def figures(self, lane: int, final: Mapping[str, float]) -> dict[str, float]:
         """Return a lane's final metrics for its summary, where `loss` is called `final_loss`."""
         return {
-            "final_loss" if name == "loss" else name: float(values[lane])
-            for name, values in final.items()
+            "final_loss" if name == "loss" else name: value
+            for name, value in final.items()
             if self._has_average[lane] or not self._is_average(name)
         }
 
@@ -62,9 +70,13 @@ class Evaluator:
         metrics = self._pack.problem.evaluate(params)
         if not self._pack.keeps_average:
             return metrics
-        nothing = dict.fromkeys(metrics, np.full(self._pack.lanes, np.nan))
+        nothing = {name: np.full_like(values, np.nan) for name, values in metrics.items()}
         beside = self._pack.problem.evaluate(average) if average is not None else nothing
         return metrics | {f"{AVERAGE}_{name}": values for name, values in beside.items()}
 
     def _is_average(self, name: str) -> bool:
         return self._pack.keeps_average and name.startswith(f"{AVERAGE}_")
+
+
+def _picked(named: Mapping[str, Array], lanes: Sequence[int]) -> dict[str, Array]:
+    return {name: values if len(lanes) == len(values) else values[lanes] for name, values in named.items()}

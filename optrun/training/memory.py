@@ -14,7 +14,7 @@ NONE: Mapping[Any, Any] = MappingProxyType({})
 
 
 class Memory:
-    """Takes what a store takes and tells what a store tells; its runs cannot be resumed."""
+    """Takes what a store takes and tells what a store tells; it is asked for no checkpoints but of a pause."""
 
     resumable = False
 
@@ -23,6 +23,7 @@ class Memory:
         self._states = [RunState(status=Status.RUNNING) for _ in configs]
         self._segments: dict[tuple[str, int], list[Mapping[str, Array]]] = {}
         self._params: dict[int, Mapping[str, Array]] = {}
+        self._checkpoints: dict[int, Checkpoint | None] = {}
 
     def commit(
         self,
@@ -40,6 +41,7 @@ class Memory:
         for run, state in states.items():
             self._states[run] = state
         self._params.update(params)
+        self._checkpoints.update(checkpoints)
 
     def run(self, run: int) -> RunRecord:
         """Return a run's config, seed and state."""
@@ -65,6 +67,10 @@ class Memory:
     def params(self, run: int = 0) -> dict[str, Array]:
         """Return a run's final parameters by name."""
         return dict(self._params.get(run, {}))
+
+    def checkpoint(self, run: int = 0) -> Checkpoint | None:
+        """Return a run's latest checkpoint, or None where it has none."""
+        return self._checkpoints.get(run)
 
     def _joined(self, kind: str, run: int) -> dict[str, Any]:
         segments = self._segments.get((kind, run), [])

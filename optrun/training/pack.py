@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel
 
 from optrun.arrays import Array, Arrays, Parameters
 from optrun.config import RunConfig
@@ -19,21 +18,11 @@ from optrun.optim.param_group import matching, selected
 from optrun.problems import Problem
 from optrun.registry import averages, blamed, optimizers, problems
 from optrun.schedulers import LRScheduler
+from optrun.training.checkpoints import PackState, picked
 from optrun.training.stacking import built, stacked
 
 CHECKED_AT_ONCE = 1 << 16
 """Values of a schedule that are checked together, before anything runs."""
-
-
-class PackState(BaseModel):
-    """What resuming a pack needs beside arrays."""
-
-    problem: str
-    optimizer: str
-    steps: dict[str, int]
-    schedulers: list[dict[str, Any]]
-    average: int | None = None
-    """Steps that the average has counted."""
 
 
 class Pack:
@@ -41,16 +30,20 @@ class Pack:
 
     Floats of the optimizer and the scheduler, and the seed, may differ between the configs. Raises ConfigError
     where anything else does, and where the options make no problem, optimizer or scheduler.
+
+    ``problem`` is that of another pack of such configs, whose data are not loaded again.
     """
 
-    def __init__(self, configs: Sequence[RunConfig]) -> None:
+    def __init__(self, configs: Sequence[RunConfig], *, problem: Problem | None = None) -> None:
         config = configs[0]
         _check_same(configs)
         self.configs = configs
         self.arrays = Arrays(config.backend, config.dtype)
         seeds = [each.seed for each in configs]
         with _section("problem", config.problem.name):
-            self.problem: Problem = problems.find(config.problem.name)(self.arrays, **config.problem.options)
+            self.problem: Problem = problem or problems.find(config.problem.name)(
+                self.arrays, **config.problem.options
+            )
             self.steps = config.steps or (config.epochs or 0) * self.problem.steps_per_epoch
             self.batches = self.problem.batches(seeds)
             shapes = self.problem.shapes
@@ -69,16 +62,20 @@ class Pack:
         """The number of runs."""
         return len(self.configs)
 
-    def iterate(self, start: int) -> Iterator[tuple[int, Array]]:
-        """Yield each step from ``start`` and its loss `[B]`; the update is made when the next step is asked for."""
+    def iterate(self, start: int, stop: int | None = None) -> Iterator[tuple[int, Array]]:
+        """Yield each step from ``start`` to before ``stop``, by default the end, and its loss `[B]`.
+
+        The update is made when the next step is asked for.
+        """
         problem, params, grads = self.problem, self.params, self.params.grads
         optimizer, average, schedulers, batches = self.optimizer, self.average, self.schedulers, self.batches
         needs_closure = optimizer.needs_closure
         needs_metrics = any(scheduler.needs_metrics for scheduler in schedulers)
-        for t in range(start, self.steps):
+        for t in range(start, self.steps if stop is None else stop):
             loss = problem.loss_and_grad(params, grads, batches[t])
-            yield t, loss
+            # An evaluation, before the update, may overwrite the loss.
             metrics = self.arrays.to_host(loss).copy() if needs_metrics else None
+            yield t, loss
             optimizer.step(
                 partial(problem.loss_and_grad, params, grads, batches[t]) if needs_closure else None
             )
@@ -97,7 +94,7 @@ class Pack:
         """Return the average of the parameters, views `[B, *shape]` by name; None where there is none (yet)."""
         return self.optimizer.averaged() if self.average is None else self.average.averaged()
 
-    def state(self) -> tuple[dict[str, Array], "PackState"]:
+    def state(self) -> tuple[dict[str, Array], PackState]:
         """Return what resuming needs: arrays by name, and the rest."""
         optimizer = self.optimizer.state_dict()
         arrays = {f"params/{name}": self.arrays.to_host(value) for name, value in self.params.items()}
@@ -118,7 +115,7 @@ class Pack:
             average=self.average.steps if self.average is not None else None,
         )
 
-    def load_state(self, arrays: Mapping[str, Array], state: "PackState") -> None:
+    def load_state(self, arrays: Mapping[str, Array], state: PackState) -> None:
         """Copy in what `state` returned; StateError where it does not fit."""
         if state.problem != self.problem.fingerprint:
             raise StateError(
@@ -156,6 +153,13 @@ class Pack:
         if self.average is not None:
             name = type(self.average).__name__
             self.average.load_state_dict({"average": name, "steps": state.average, "values": average})
+
+    def narrowed(self, lanes: Sequence[int]) -> "Pack":
+        """Return a pack of some of the lanes that goes on from where this one is."""
+        arrays, state = self.state()
+        pack = Pack([self.configs[lane] for lane in lanes], problem=self.problem)
+        pack.load_state(picked(arrays, lanes), state.of(lanes))
+        return pack
 
     def _parameters(
         self, seeds: Sequence[int], shapes: Mapping[str, tuple[int, ...]], groups: Sequence[Mapping[str, Any]]

@@ -1,6 +1,6 @@
 """When a lane ends before its last step."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from pydantic import BaseModel
@@ -15,6 +15,12 @@ class StoppingState(BaseModel):
 
     best: list[float | None]
     best_at: list[int]
+
+    def of(self, lanes: Sequence[int]) -> "StoppingState":
+        """Return the state of some of the lanes."""
+        return StoppingState(
+            best=[self.best[lane] for lane in lanes], best_at=[self.best_at[lane] for lane in lanes]
+        )
 
 
 class Stopping:

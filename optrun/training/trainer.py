@@ -1,49 +1,26 @@
-"""The trainer: consumes the steps of a pack, records and stops them, and commits what resuming needs."""
+"""The trainer: takes the steps of a pack, and says when its lanes are committed, narrowed and left."""
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, NonNegativeFloat, NonNegativeInt, ValidationError
 
 from optrun.arrays import Array, one_blas_thread
-from optrun.errors import RunFailedError, StateError
-from optrun.store import Checkpoint, RunState, Status
-from optrun.training.evaluator import Evaluator
-from optrun.training.pack import Pack, PackState
-from optrun.training.recorder import Recorder
-from optrun.training.stopping import Stopping, StoppingState
+from optrun.errors import RunFailedError
+from optrun.store import Checkpoint, Status
+from optrun.training.checkpoints import joined
+from optrun.training.lanes import Lanes, Sink
+from optrun.training.pack import Pack
 
 REPORT_SECONDS = 0.1
 
 
-class Sink(Protocol):
-    """Where results go: a store, or memory."""
-
-    @property
-    def resumable(self) -> bool:
-        """Whether a checkpoint that was committed can be read back."""
-        ...
-
-    def commit(
-        self,
-        *,
-        curves: Mapping[int, Mapping[str, Array]],
-        evaluations: Mapping[int, Mapping[str, Array]],
-        states: Mapping[int, RunState],
-        params: Mapping[int, Mapping[str, Array]],
-        checkpoints: Mapping[int, Checkpoint | None],
-    ) -> None:
-        """Keep, all or nothing, what was recorded since the last commit."""
-
-
 @dataclass(frozen=True)
 class Progress:
-    """How far a pack is; the loss, the rate, the evaluation and the rows are those of the first lane."""
+    """How far a pack is; the loss, the rate, the evaluation and the rows are those of the first lane that is in it."""
 
     step: int
     steps: int
@@ -65,7 +42,9 @@ class Trainer:
     """Runs a pack to its end and commits its results to a sink.
 
     A checkpoint holds the state before a step, and is committed together with the rows of all steps before it.
-    ``interrupted`` is asked at every step; where it says yes, the pack is checkpointed and left.
+    ``interrupted`` is asked at every step; where it says yes, the lanes are checkpointed and left. Before the step
+    ``until`` they are left too, as running, evaluated and checkpointed whatever the sink. Lanes that have ended
+    leave the pack when they are as many as the others.
     """
 
     def __init__(
@@ -75,40 +54,28 @@ class Trainer:
         *,
         observe: Callable[[Progress], None] | None = None,
         interrupted: Callable[[], bool] = lambda: False,
+        until: int | None = None,
     ) -> None:
-        self.pack = pack
         config = pack.configs[0]
+        self._lanes = Lanes(pack)
         self._sink = sink
         self._observe = observe
         self._onlooker_error: Exception | None = None
         self._interrupted = interrupted
-        self._recorder = Recorder(pack)
-        self._stopping = Stopping(config.stop, pack.lanes)
-        self._evaluate_every = config.evaluate.every
-        self._evaluations: list[tuple[int, dict[str, Array]]] = []
-        self._last_evaluation: tuple[int, dict[str, Array]] | None = None
+        self._steps = pack.steps
+        self._stop = pack.steps if until is None else min(until, pack.steps)
         every = config.checkpoint.every
         self._checkpoint_steps = every if isinstance(every, int) else None
         self._checkpoint_seconds = math.inf if every is None or isinstance(every, int) else every.seconds
         self._time_limit = math.inf if config.stop.time is None else config.stop.time.seconds
         self._start = self._step = 0
         self._spent = 0.0
-        self._ends: dict[int, _End] = {}
-        self._evaluator = Evaluator(pack)
+        self._began = self._saved = time.monotonic()
 
-    def resume(self, checkpoint: Checkpoint) -> None:
-        """Go on from a checkpoint of the same config, a pack of one lane; StateError where it does not fit."""
-        try:
-            meta = _Meta.model_validate(checkpoint.meta)
-        except ValidationError as error:
-            raise StateError(f"the checkpoint is damaged: {error.errors()[0]['msg']}") from None
-        lanes, steps = self.pack.lanes, self.pack.steps
-        if not (meta.step < steps and len(meta.stopping.best) == len(meta.stopping.best_at) == lanes):
-            raise StateError(
-                f"the checkpoint at step {meta.step} is not one of {lanes} lanes and {steps} steps"
-            )
-        self.pack.load_state(checkpoint.arrays, meta.pack)
-        self._stopping.load_state(meta.stopping)
+    def resume(self, checkpoints: Sequence[Checkpoint]) -> None:
+        """Go on from a checkpoint of each lane, all of one step; StateError where they do not fit."""
+        arrays, meta = joined(checkpoints)
+        self._lanes.load(arrays, meta)
         self._start, self._spent = meta.step, meta.seconds
 
     def run(self) -> None:
@@ -119,174 +86,80 @@ class Trainer:
         """
         with one_blas_thread, np.errstate(all="ignore"):
             try:
-                if self._take_steps():
-                    self._finish()
+                self._take_steps()
             except OSError:
                 raise  # the store's, or one that may pass: the last checkpoint stays
             except Exception as error:
                 reason = f"{type(error).__name__}: {error} (after step {self._step})"
-                self._fail(reason)
+                self._lanes.fail(self._sink, self._step, reason)
                 raise RunFailedError(reason) from error
         if self._onlooker_error is not None:
             raise self._onlooker_error
 
-    def _take_steps(self) -> bool:
-        """Take the steps; return whether all lanes have come to their end."""
-        began = last_checkpoint = time.monotonic()
-        next_report = began
-        for t, device_loss in self.pack.iterate(self._start):
+    def _take_steps(self) -> None:
+        self._began = self._saved = next_report = time.monotonic()
+        for t, device_loss in self._iterate():
             self._step = t
-            loss = self.pack.arrays.to_host(device_loss)
+            loss = self._lanes.pack.arrays.to_host(device_loss)
             now = time.monotonic()
-            seconds = self._spent + now - began
             if self._interrupted() or self._onlooker_error is not None:
-                self._commit(t, seconds, Status.INTERRUPTED)
-                return False
-            if self._is_checkpoint_due(t, now - last_checkpoint):
-                self._report(t, loss, seconds)
-                self._commit(t, seconds, Status.RUNNING)
-                last_checkpoint = now
-            if t % self._recorder.every == 0:
-                self._recorder.record(t, loss)
-            if self._evaluate_every and t % self._evaluate_every == 0:
-                self._last_evaluation = t, self._evaluator.now()
-                self._evaluations.append(self._last_evaluation)
-            for lane, status, reason in self._stopping.check(t, loss):
-                self._end(lane, t, status, reason)
-            if seconds > self._time_limit:
-                for lane in self._living():
-                    self._end(lane, t, Status.TIMED_OUT, f"out of time at step {t}")
+                self._commit(t, Status.INTERRUPTED)
+                return
+            if self._is_checkpoint_due(t, now - self._saved):
+                self._report(t, loss)
+                self._commit(t, Status.RUNNING)
+            self._lanes.take_in(t, loss)
+            if self._seconds(now) > self._time_limit:
+                self._lanes.end(t, Status.TIMED_OUT, f"out of time at step {t}")
             if now >= next_report:
-                self._report(t, loss, seconds)
+                self._report(t, loss)
                 next_report = now + REPORT_SECONDS
-            if not self._stopping.alive.any():
+            if not self._lanes.alive:
                 break
-        return True
+        pausing = self._lanes.alive > 0 and self._stop < self._steps
+        if not pausing:
+            self._lanes.end(self._steps, Status.COMPLETED, "")
+        self._commit(max(self._start, self._stop), Status.RUNNING, pausing=pausing)
+
+    def _iterate(self) -> Iterator[tuple[int, Array]]:
+        """Yield each step and its loss; where many lanes have ended, the others go on in a smaller pack."""
+        start: int | None = self._start
+        while start is not None:
+            steps, start = self._lanes.pack.iterate(start, self._stop), None
+            for t, loss in steps:
+                if self._lanes.is_sparse:
+                    self._report(t, self._lanes.pack.arrays.to_host(loss))
+                    self._commit(t, Status.RUNNING)
+                    self._lanes, start = self._lanes.narrowed(), t
+                    break
+                yield t, loss
 
     def _is_checkpoint_due(self, t: int, seconds: float) -> bool:
         by_steps = self._checkpoint_steps is not None and t % self._checkpoint_steps == 0 and t > self._start
-        return by_steps or seconds >= self._checkpoint_seconds or self._recorder.full
+        return by_steps or seconds >= self._checkpoint_seconds or self._lanes.recorder.full
 
-    def _living(self) -> list[int]:
-        return [int(lane) for lane in np.flatnonzero(self._stopping.alive)]
+    def _commit(self, t: int, status: Status, *, pausing: bool = False) -> None:
+        now = time.monotonic()
+        self._lanes.commit(self._sink, t, self._seconds(now), status, pausing=pausing)
+        self._saved = now
 
-    def _end(self, lane: int, t: int, status: Status, reason: str) -> None:
-        self._ends[lane] = _End(t, status, reason)
-        self._recorder.end(lane)
-        self._stopping.end(lane)
-        self._evaluator.keep([lane], others_go_on=bool(self._stopping.alive.any()))
+    def _seconds(self, now: float) -> float:
+        return self._spent + now - self._began
 
-    def _commit(self, t: int, seconds: float, status: Status) -> None:
-        self._sink.commit(
-            curves=self._recorder.take(),
-            evaluations=self._taken_evaluations(),
-            states={lane: RunState(status=status, steps=t) for lane in self._living()},
-            params={},
-            checkpoints={0: self._checkpoint(t, seconds)} if self._sink.resumable else {},
-        )
-
-    def _checkpoint(self, t: int, seconds: float) -> Checkpoint:
-        arrays, pack = self.pack.state()
-        meta = _Meta(step=t, seconds=seconds, pack=pack, stopping=self._stopping.state())
-        return Checkpoint(arrays, meta.model_dump())
-
-    def _finish(self) -> None:
-        living = self._living()
-        self._evaluator.keep(living, others_go_on=False)
-        for lane in living:
-            self._ends[lane] = _End(self.pack.steps, Status.COMPLETED, "")
-        metrics = self._evaluator.final()
-        states = {lane: self._state(lane, end, metrics) for lane, end in sorted(self._ends.items())}
-        self._sink.commit(
-            curves=self._recorder.take(),
-            evaluations=self._taken_evaluations(metrics),
-            states=states,
-            params={lane: self._evaluator.params(lane) for lane in states},
-            checkpoints={0: None},
-        )
-
-    def _fail(self, reason: str) -> None:
-        for lane in self._living():
-            self._end(lane, self._step, Status.FAILED, reason)
-        self._sink.commit(
-            curves=self._recorder.take(),
-            evaluations=self._taken_evaluations(),
-            states={
-                lane: RunState(status=end.status, reason=end.reason, steps=end.step)
-                for lane, end in self._ends.items()
-            },
-            params={},
-            checkpoints={0: None},
-        )
-
-    def _state(self, lane: int, end: "_End", metrics: Mapping[str, Array]) -> RunState:
-        loss = float(metrics["loss"][lane])
-        status, reason = end.status, end.reason
-        target = self.pack.configs[lane].stop.target
-        if status is Status.COMPLETED and not math.isfinite(loss):
-            status, reason = Status.DIVERGED, f"loss is {loss:g} after step {end.step - 1}"
-        elif status is Status.COMPLETED and target is not None and loss <= target:
-            status, reason = Status.TARGET_REACHED, f"loss is {loss:g} after the last step"
-        figures = self._evaluator.figures(lane, metrics)
-        summary = {name: value if math.isfinite(value) else None for name, value in figures.items()}
-        return RunState(status=status, reason=reason, steps=end.step, summary=summary)
-
-    def _taken_evaluations(self, final: Mapping[str, Array] | None = None) -> dict[int, dict[str, Array]]:
-        """Return each lane's evaluations since the last time, up to its end, and forget them."""
-        taken: dict[int, dict[str, Array]] = {}
-        if final is None and not self._evaluations:
-            return taken
-        for lane in range(self.pack.lanes):
-            end = self._ends.get(lane)
-            rows: list[tuple[int, Mapping[str, Array]]] = [
-                (t, of) for t, of in self._evaluations if end is None or t <= end.step
-            ]
-            if final is not None and end is not None and not self._was_evaluated_at(end.step):
-                rows.append((end.step, final))
-            if rows:
-                columns = {
-                    name: np.array([of[name][lane] for _, of in rows], np.float64) for name in rows[0][1]
-                }
-                taken[lane] = {"step": np.array([t for t, _ in rows], np.int64), **columns}
-        self._evaluations.clear()
-        return taken
-
-    def _was_evaluated_at(self, step: int) -> bool:
-        return (
-            bool(self._evaluate_every) and step < self.pack.steps and step % (self._evaluate_every or 1) == 0
-        )
-
-    def _report(self, t: int, loss: Array, seconds: float) -> None:
+    def _report(self, t: int, loss: Array) -> None:
         if self._observe is None:
             return
-        lr = float(np.ravel(self.pack.optimizer.param_groups[0]["lr"])[0])
-        alive = int(self._stopping.alive.sum())
+        lanes = self._lanes
+        lr = float(np.ravel(lanes.pack.optimizer.param_groups[0]["lr"])[0])
         evaluation = None
-        if self._last_evaluation is not None:
-            at, metrics = self._last_evaluation
+        if lanes.last_evaluation is not None:
+            at, metrics = lanes.last_evaluation
             evaluation = at, {name: float(of[0]) for name, of in metrics.items()}
-        rows = partial(self._recorder.rows, 0)
-        progress = Progress(t, self.pack.steps, float(loss[0]), lr, alive, seconds, evaluation, rows)
+        rows = partial(lanes.recorder.rows, 0)
+        seconds = self._seconds(time.monotonic())
+        progress = Progress(t, self._steps, float(loss[0]), lr, lanes.alive, seconds, evaluation, rows)
         try:
             self._observe(progress)
         except Exception as error:
             # Whoever looks on must not cost the run: it is checkpointed at the next step, then the error goes on.
             self._observe, self._onlooker_error = None, error
-
-
-class _Meta(BaseModel):
-    """What a checkpoint holds beside arrays."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
-
-    step: NonNegativeInt
-    seconds: NonNegativeFloat
-    pack: PackState
-    stopping: StoppingState
-
-
-@dataclass(frozen=True)
-class _End:
-    step: int
-    status: Status
-    reason: str

@@ -288,7 +288,7 @@ def test_bad_archives(finished: Path, name: str) -> None:
     with Store.open(finished) as store:
         with pytest.raises(StoreError, match="parameters of run 0"):
             store.params(0)
-        with pytest.raises(StoreError, match="checkpoint of pack 0"):
+        with pytest.raises(StoreError, match="checkpoint of run 0"):
             store.checkpoint(0)
 
 
@@ -329,7 +329,7 @@ def test_bad_json(finished: Path, text: str) -> None:
     for table, rows, message in [
         ("runs", [(0, 0, text)], "config of run 0"),
         ("states", [(0, "running", "", 0, text), RUNNING], "summary of run 0"),
-        ("checkpoints", [(0, text, archive)], "checkpoint of pack 0"),
+        ("checkpoints", [(0, text, archive)], "checkpoint of run 0"),
         ("environments", [(0, text)], "environment 0"),
         ("events", [(0, "", 0, "", -1, text)], "event 0"),
     ]:

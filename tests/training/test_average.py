@@ -131,7 +131,7 @@ def test_a_damaged_checkpoint_is_refused(spoil, tmp_path):
         arrays, meta = dict(checkpoint.arrays), dict(checkpoint.meta)
         spoil(arrays, meta["pack"])
         with pytest.raises(StateError):
-            Trainer(Pack([chosen]), store).resume(Checkpoint(arrays, meta))
+            Trainer(Pack([chosen]), store).resume([Checkpoint(arrays, meta)])
 
 
 def results(configs):

@@ -120,7 +120,7 @@ def test_interrupted_again_before_the_first_step_loses_nothing(optimizer, tmp_pa
     for _ in range(3):
         with Store.open(tmp_path / "run", write=True) as store:
             trainer = Trainer(Pack([chosen]), store, interrupted=lambda: True)
-            trainer.resume(store.checkpoint())
+            trainer.resume([store.checkpoint()])
             trainer.run()
     optrun.resume(tmp_path / "run")
     assert digest(tmp_path / "run") == digest(tmp_path / "whole")
@@ -165,7 +165,7 @@ def test_a_damaged_checkpoint_is_refused(changes, tmp_path):
     with create(chosen, tmp_path / "run") as store:
         Trainer(Pack([chosen]), store, interrupted=lambda: next(calls) == 20).run()
         with pytest.raises(StateError):
-            Trainer(Pack([chosen]), store).resume(spoiled(store.checkpoint(), **changes))
+            Trainer(Pack([chosen]), store).resume([spoiled(store.checkpoint(), **changes)])
 
 
 def test_a_failed_run_keeps_its_rows_and_names_the_step(tmp_path, monkeypatch):

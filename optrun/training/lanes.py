@@ -1,0 +1,208 @@
+"""The lanes of a pack under way: what is recorded of each, where it has ended, and what of it is to be committed."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from optrun.arrays import Array
+from optrun.errors import StateError
+from optrun.store import Checkpoint, RunState, Status
+from optrun.training.checkpoints import Meta, checkpoint_of
+from optrun.training.evaluator import Evaluator
+from optrun.training.pack import Pack
+from optrun.training.recorder import Recorder
+from optrun.training.stopping import Stopping
+
+
+class Sink(Protocol):
+    """Where results go: a store, or memory."""
+
+    @property
+    def resumable(self) -> bool:
+        """Whether a run can go on from a checkpoint that was committed at any time."""
+        ...
+
+    def commit(
+        self,
+        *,
+        curves: Mapping[int, Mapping[str, Array]],
+        evaluations: Mapping[int, Mapping[str, Array]],
+        states: Mapping[int, RunState],
+        params: Mapping[int, Mapping[str, Array]],
+        checkpoints: Mapping[int, Checkpoint | None],
+    ) -> None:
+        """Keep, all or nothing, what was recorded since the last commit."""
+
+
+@dataclass(frozen=True)
+class _End:
+    step: int
+    status: Status
+    reason: str
+
+
+class Lanes:
+    """A pack with the rows, the evaluations and the ends of its lanes since the last commit.
+
+    ``runs`` are the numbers of the lanes in the sink, by default those in the pack.
+    """
+
+    def __init__(self, pack: Pack, runs: Sequence[int] | None = None) -> None:
+        config = pack.configs[0]
+        self.pack = pack
+        self.runs = range(pack.lanes) if runs is None else runs
+        self.recorder = Recorder(pack)
+        self.last_evaluation: tuple[int, dict[str, Array]] | None = None
+        self._stopping = Stopping(config.stop, pack.lanes)
+        self._evaluator = Evaluator(pack)
+        self._evaluate_every = config.evaluate.every
+        self._evaluations: list[tuple[int, dict[str, Array]]] = []
+        self._ends: dict[int, _End] = {}
+        self._done: set[int] = set()
+        """Lanes that have ended and are committed."""
+
+    @property
+    def alive(self) -> int:
+        """How many lanes have not ended."""
+        return int(self._stopping.alive.sum())
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether so many lanes have ended that the others are faster without them."""
+        return 0 < 2 * self.alive <= self.pack.lanes
+
+    def load(self, arrays: Mapping[str, Array], meta: Meta) -> None:
+        """Go on from the state of as many lanes; StateError where it does not fit."""
+        lanes, steps = self.pack.lanes, self.pack.steps
+        if not (meta.step < steps and len(meta.stopping.best) == lanes):
+            raise StateError(
+                f"the checkpoint at step {meta.step} is not one of {lanes} lanes and {steps} steps"
+            )
+        self.pack.load_state(arrays, meta.pack)
+        self._stopping.load_state(meta.stopping)
+
+    def take_in(self, t: int, loss: Array) -> None:
+        """Record, evaluate and watch step t, before its update."""
+        if t % self.recorder.every == 0:
+            self.recorder.record(t, loss)
+        for lane, status, reason in self._stopping.check(t, loss):
+            self._end(lane, t, status, reason)
+        # Last, since an evaluation may overwrite the loss.
+        if self._evaluate_every and t % self._evaluate_every == 0:
+            self.last_evaluation = t, self._evaluator.now()
+            self._evaluations.append(self.last_evaluation)
+
+    def end(self, t: int, status: Status, reason: str) -> None:
+        """End all lanes that have not ended, at step t."""
+        for lane in self._living():
+            self._end(lane, t, status, reason)
+
+    def narrowed(self) -> "Lanes":
+        """Return the lanes that have not ended, in a pack of their own; everything has been committed."""
+        living = self._living()
+        narrowed = Lanes(self.pack.narrowed(living), [self.runs[lane] for lane in living])
+        narrowed._stopping.load_state(self._stopping.state().of(living))
+        return narrowed
+
+    def commit(self, sink: Sink, t: int, seconds: float, status: Status, *, pausing: bool = False) -> None:
+        """Commit what there is since the last time: the results of lanes that have ended, a checkpoint of the others.
+
+        ``pausing``, the others are evaluated too, and checkpointed wherever the results go.
+        """
+        living = self._living()
+        if pausing:
+            self._evaluator.keep(living, others_go_on=False)
+        ended = sorted(self._ends)
+        final = self._evaluator.final(sorted([*ended, *living]) if pausing else ended)
+        summaries = {lane: self._summary(lane, metrics) for lane, metrics in final.items()}
+        states = {lane: self._state(lane, final[lane]["loss"], summaries[lane]) for lane in ended}
+        states |= {lane: RunState(status=status, steps=t, summary=summaries.get(lane, {})) for lane in living}
+        self._commit(
+            sink,
+            states,
+            final={lane: final[lane] for lane in ended},
+            params={lane: self._evaluator.params(lane) for lane in ended},
+            checkpoints=self._checkpoints(t, seconds, living) if pausing or sink.resumable else {},
+        )
+
+    def fail(self, sink: Sink, t: int, reason: str) -> None:
+        """End all lanes as failed, and commit what was recorded; nothing is evaluated, for it may be what raises."""
+        self.end(t, Status.FAILED, reason)
+        states = {
+            lane: RunState(status=end.status, reason=end.reason, steps=end.step)
+            for lane, end in self._ends.items()
+        }
+        self._commit(sink, states)
+
+    def _living(self) -> list[int]:
+        return [int(lane) for lane in np.flatnonzero(self._stopping.alive)]
+
+    def _end(self, lane: int, t: int, status: Status, reason: str) -> None:
+        self._ends[lane] = _End(t, status, reason)
+        self.recorder.end(lane)
+        self._stopping.end(lane)
+        self._evaluator.keep([lane], others_go_on=bool(self._stopping.alive.any()))
+
+    def _commit(
+        self,
+        sink: Sink,
+        states: Mapping[int, RunState],
+        *,
+        final: Mapping[int, Mapping[str, float]] | None = None,
+        params: Mapping[int, Mapping[str, Array]] | None = None,
+        checkpoints: Mapping[int, Checkpoint | None] | None = None,
+    ) -> None:
+        runs = self.runs
+        sink.commit(
+            curves={runs[lane]: rows for lane, rows in self.recorder.take().items()},
+            evaluations={runs[lane]: rows for lane, rows in self._taken_evaluations(final or {}).items()},
+            states={runs[lane]: state for lane, state in sorted(states.items())},
+            params={runs[lane]: values for lane, values in (params or {}).items()},
+            checkpoints={runs[lane]: None for lane in self._ends}
+            | {runs[lane]: each for lane, each in (checkpoints or {}).items()},
+        )
+        self._done.update(self._ends)
+        self._ends.clear()
+
+    def _checkpoints(self, t: int, seconds: float, lanes: Iterable[int]) -> dict[int, Checkpoint]:
+        arrays, pack = self.pack.state()
+        meta = Meta(step=t, seconds=seconds, pack=pack, stopping=self._stopping.state())
+        return {lane: checkpoint_of(lane, arrays, meta) for lane in lanes}
+
+    def _taken_evaluations(self, final: Mapping[int, Mapping[str, float]]) -> dict[int, dict[str, Array]]:
+        """Return each lane's evaluations since the last time, up to its end, and forget them."""
+        taken: dict[int, dict[str, Array]] = {}
+        for lane in range(self.pack.lanes) if self._evaluations else final:
+            end = self._ends.get(lane)
+            rows = [
+                (t, {name: values[lane] for name, values in metrics.items()})
+                for t, metrics in self._evaluations
+                if lane not in self._done and (end is None or t <= end.step)
+            ]
+            if end is not None and lane in final and not self._was_evaluated_at(end.step):
+                rows.append((end.step, dict(final[lane])))
+            if rows:
+                columns = {name: np.array([row[name] for _, row in rows], np.float64) for name in rows[0][1]}
+                taken[lane] = {"step": np.array([t for t, _ in rows], np.int64), **columns}
+        self._evaluations.clear()
+        return taken
+
+    def _was_evaluated_at(self, step: int) -> bool:
+        every = self._evaluate_every
+        return every is not None and step < self.pack.steps and step % every == 0
+
+    def _summary(self, lane: int, metrics: Mapping[str, float]) -> dict[str, float | None]:
+        figures = self._evaluator.figures(lane, metrics)
+        return {name: value if math.isfinite(value) else None for name, value in figures.items()}
+
+    def _state(self, lane: int, loss: float, summary: Mapping[str, float | None]) -> RunState:
+        end, target = self._ends[lane], self.pack.configs[lane].stop.target
+        status, reason = end.status, end.reason
+        if status is Status.COMPLETED and not math.isfinite(loss):
+            status, reason = Status.DIVERGED, f"loss is {loss:g} after step {end.step - 1}"
+        elif status is Status.COMPLETED and target is not None and loss <= target:
+            status, reason = Status.TARGET_REACHED, f"loss is {loss:g} after the last step"
+        return RunState(status=status, reason=reason, steps=end.step, summary=summary)
