@@ -32,6 +32,11 @@ class Arrays:
         """The module whose functions make and combine the arrays: numpy or cupy."""
         return _cupy() if self.backend == "cupy" else np
 
+    @property
+    def is_on_device(self) -> bool:
+        """Whether the host does not see the values unless they are fetched."""
+        return self.backend != "numpy"
+
     def zeros(self, lanes: int, size: int, *, lane_fast: bool = False) -> Array:
         """Return zeros `[lanes, size]`; with `lane_fast`, neighbours in memory are the lanes of one element."""
         array: Array = self.xp.zeros((lanes, size), self.dtype, order="F" if lane_fast else "C")

@@ -102,6 +102,36 @@ extern "C" __global__ void fetch(const {real}* __restrict__ table, const unsigne
 """
 
 
+def watch_source(dtype: str) -> str:
+    """Return the kernel `watch`, which keeps the losses of step t in a row and marks the lanes that end with it.
+
+    ``distance`` is that of two losses in memory.
+    """
+    real = C_TYPES[dtype]
+    return f"""\
+extern "C" __global__ void watch(const {real}* __restrict__ loss, {real}* __restrict__ losses,
+    double* __restrict__ best, long long* __restrict__ best_at, bool* __restrict__ alive, bool* __restrict__ ending,
+    long long t, long long row, double limit, double target, long long patience, long long lanes, long long distance)
+{{
+    for (long long lane = (long long)blockIdx.x * blockDim.x + threadIdx.x; lane < lanes;
+         lane += (long long)gridDim.x * blockDim.x) {{
+        const double value = loss[lane * distance];
+        losses[row * lanes + lane] = loss[lane * distance];
+        bool ends = !(fabs(value) <= limit) || !(value > target);
+        if (patience > 0) {{
+            if (value < best[lane]) {{
+                best[lane] = value;
+                best_at[lane] = t;
+            }}
+            ends = ends || t - best_at[lane] >= patience;
+        }}
+        ending[lane] = ends && alive[lane];
+        alive[lane] = alive[lane] && !ends;
+    }}
+}}
+"""
+
+
 def _along(axis: str, varying: Mapping[str, str]) -> list[str]:
     return [name for name, along in varying.items() if along == axis]
 

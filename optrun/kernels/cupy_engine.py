@@ -45,7 +45,7 @@ class CupyEngine:
         given = [buffers[name] if name in buffers else values[name] for name in arguments(listing)]
         grid, block = _threads(rows, columns)
         step = partial(
-            _kernel(source, "step"), grid, block, (*given, *map(np.int64, (rows, columns, distance)))
+            kernel(source, "step"), grid, block, (*given, *map(np.int64, (rows, columns, distance)))
         )
         return partial(launch, step)
 
@@ -106,7 +106,7 @@ class DeviceCoefficients:
         sizes = (np.int64(width), np.int64(flags))
         given = (self._table, self._flags, self._now, self._now_conditions, self._next, *sizes)
         block = (min(1024, max(32, -(-max(width, flags) // 32) * 32)),)
-        self._fetch = partial(_kernel(fetch_source(self._dtype), "fetch"), (1,), block, given)
+        self._fetch = partial(kernel(fetch_source(self._dtype), "fetch"), (1,), block, given)
 
 
 def _threads(rows: int, columns: int) -> tuple[tuple[int, int], tuple[int, int]]:
@@ -118,7 +118,8 @@ def _threads(rows: int, columns: int) -> tuple[tuple[int, int], tuple[int, int]]
 
 
 @cache
-def _kernel(source: str, name: str) -> Any:
+def kernel(source: str, name: str) -> Any:
+    """Return the kernel of this name, compiled when it is first launched."""
     return Arrays("cupy").xp.RawKernel(source, name, options=OPTIONS, backend="nvrtc")
 
 

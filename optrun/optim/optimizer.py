@@ -3,8 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-import numpy as np
-
 from optrun.arrays import Array, Parameters
 from optrun.errors import ConfigError, StateError
 from optrun.hyperparameters import spelled_out
@@ -263,4 +261,4 @@ def _replaced(returned: Any, given: Any) -> Any:
 
 
 def _copy(value: Any) -> Any:
-    return value.copy() if isinstance(value, (np.ndarray, list)) else value
+    return value.copy() if hasattr(value, "copy") else value

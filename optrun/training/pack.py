@@ -86,6 +86,12 @@ class Pack:
                     scheduler.step(metrics)
 
     @property
+    def runs_ahead(self) -> bool:
+        """Whether steps run on a device that needs no host in between."""
+        needs_host = self.optimizer.needs_closure or any(each.needs_metrics for each in self.schedulers)
+        return self.arrays.is_on_device and not needs_host
+
+    @property
     def keeps_average(self) -> bool:
         """Whether there is, sooner or later, an average of the parameters: the config's, or the optimizer's own."""
         return self.average is not None or bool(self.optimizer.average)

@@ -27,7 +27,7 @@ def needs_a_compiler():
 
 @cache
 def compiled(source, name):
-    """Return the function of a kernel; it takes NumPy arrays, and integers of 64 bits."""
+    """Return the function of a kernel; it takes NumPy arrays, and numbers of 64 bits."""
     plain = PRELUDE + source.replace('extern "C" __global__ ', "")
     with tempfile.TemporaryDirectory() as directory:
         file, library = Path(directory, "kernel.c"), Path(directory, "kernel.so")
@@ -46,11 +46,12 @@ def compiled(source, name):
     function.restype = None
 
     def run(*arguments):
-        function(
-            *(
-                ctypes.c_void_p(each.ctypes.data) if isinstance(each, np.ndarray) else ctypes.c_int64(each)
-                for each in arguments
-            )
-        )
+        function(*map(_argument, arguments))
 
     return run
+
+
+def _argument(value):
+    if isinstance(value, np.ndarray):
+        return ctypes.c_void_p(value.ctypes.data)
+    return ctypes.c_double(value) if isinstance(value, float) else ctypes.c_int64(value)

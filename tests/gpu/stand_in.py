@@ -22,7 +22,7 @@ ON_THE_DEVICE = (
     "abs absolute add any all argmax concatenate copyto divide equal exp greater greater_equal isfinite less less_equal"
     " log log1p logical_and matmul max maximum mean min minimum multiply negative not_equal ones_like sign sqrt"
     " square stack subtract sum take tanh where zeros_like"
-).split()
+)
 
 
 class ndarray:
@@ -76,7 +76,8 @@ class ndarray:
         return self._values.copy()
 
     def set(self, values):
-        assert isinstance(values, np.ndarray) and values.dtype == self.dtype and values.shape == self.shape
+        assert isinstance(values, np.ndarray)
+        assert (values.dtype, values.shape) == (self.dtype, self.shape)
         transfers["to device"] += 1
         self._values[...] = values
 
@@ -158,8 +159,9 @@ class RawKernel:
         self._run = compiled(code, name)
 
     def __call__(self, grid, block, args):
-        assert all(size > 0 for size in (*grid, *block)) and np.prod(block) <= 1024
-        assert all(isinstance(each, (ndarray, np.int64)) for each in args)
+        assert all(size > 0 for size in (*grid, *block))
+        assert np.prod(block) <= 1024
+        assert all(isinstance(each, (ndarray, np.int64, np.float64)) for each in args)
         launched[self.name] += 1
         self._run(*map(_own, args))
 
@@ -196,7 +198,7 @@ def module():
         setattr(made, each.__name__, each)
     for name in ("empty", "zeros", "full", "ones"):
         setattr(made, name, _function(name))
-    for name in ON_THE_DEVICE:
+    for name in ON_THE_DEVICE.split():
         setattr(made, name, _function(name))
     return made
 
@@ -207,7 +209,7 @@ def installed(monkeypatch):
     from optrun.kernels import cupy_engine
 
     monkeypatch.setitem(sys.modules, "cupy", module())
-    for cached in (arrays._cupy, cupy_engine._kernel):
+    for cached in (arrays._cupy, cupy_engine.kernel):
         cached.cache_clear()
     transfers.clear()
     launched.clear()
@@ -219,5 +221,5 @@ def removed():
     from optrun import arrays
     from optrun.kernels import cupy_engine
 
-    for cached in (arrays._cupy, cupy_engine._kernel):
+    for cached in (arrays._cupy, cupy_engine.kernel):
         cached.cache_clear()
