@@ -119,6 +119,11 @@ class Optimizer(Rule):
             hook(self, args, kwargs)
         return loss
 
+    @property
+    def is_watched(self) -> bool:
+        """Whether a hook is called after every step, and sees what that has changed."""
+        return next(iter(self._hooks["stepped"]), None) is not None
+
     def register_step_pre_hook(self, hook: Hook) -> HookHandle:
         """Call ``hook(optimizer, args, kwargs)`` before every step; it may return other args and kwargs."""
         return self._hooks["step"].register(hook)

@@ -1,11 +1,14 @@
 """A stand-in for the module `cupy`, whose device is NumPy and whose kernels a C compiler has made.
 
 It is as strict as CuPy, or stricter, where arrays of NumPy and of the device meet: nothing is converted by itself, and
-what goes over is written down. It knows no streams: what is launched has happened.
+what goes over is written down. What is launched has happened, but while a stream captures: then arrays change only
+when the graph is launched.
 """
 
 import sys
 from collections import Counter
+from contextlib import nullcontext
+from functools import partial
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
@@ -16,7 +19,34 @@ transfers = Counter()
 """How often values went `to host` and `to device`."""
 
 launched = Counter()
-"""How often each kernel was launched."""
+"""How often each kernel, and a graph, was launched."""
+
+settings = SimpleNamespace(captures=True)
+
+_recording = None
+"""What a graph being captured will do."""
+
+
+def _change(act):
+    """Change an array of the device."""
+    act() if _recording is None else _recording.append(act)
+
+
+def _new(compute, *seen):
+    """Return a new array, or a view of one that was seen, which needs no computing."""
+    made = compute()
+    is_view = isinstance(made, np.ndarray) and any(np.may_share_memory(made, each) for each in seen)
+    made = made if is_view else np.asarray(made)
+    if _recording is not None and not is_view:
+        _recording.append(lambda: np.copyto(made, compute()))
+    return ndarray(made)
+
+
+def _goes_over(direction):
+    if _recording is not None:
+        raise CUDARuntimeError("operation not permitted when stream is capturing")
+    transfers[direction] += 1
+
 
 ON_THE_DEVICE = (
     "abs absolute add any all argmax concatenate copyto divide equal exp greater greater_equal isfinite less less_equal"
@@ -56,7 +86,11 @@ class ndarray:
             "view",
         ):
             method = getattr(self._values, name)
-            return lambda *args, **kwargs: _wrapped(method(*map(_own, args), **_owned(kwargs)))
+            if name == "fill":
+                return lambda value: _change(lambda: method(value))
+            return lambda *args, **kwargs: _new(
+                lambda: method(*map(_own, args), **_owned(kwargs)), self._values
+            )
         raise AttributeError(f"'ndarray' object has no attribute {name!r}")
 
     def __len__(self):
@@ -66,19 +100,21 @@ class ndarray:
         return (ndarray(np.asarray(each)) for each in self._values)
 
     def __getitem__(self, key):
-        return ndarray(np.asarray(self._values[_index(key)]))
+        place = _index(key)
+        return _new(lambda: np.asarray(self._values[place]), self._values)
 
     def __setitem__(self, key, value):
-        self._values[_index(key)] = _own(value)
+        place, source = _index(key), _own(value)
+        _change(lambda: self._values.__setitem__(place, source))
 
     def get(self):
-        transfers["to host"] += 1
+        _goes_over("to host")
         return self._values.copy()
 
     def set(self, values):
         assert isinstance(values, np.ndarray)
         assert (values.dtype, values.shape) == (self.dtype, self.shape)
-        transfers["to device"] += 1
+        _goes_over("to device")
         self._values[...] = values
 
     def item(self):
@@ -98,10 +134,11 @@ def _operator(name):
     method = getattr(np.ndarray, name)
 
     def operate(self, *others):
-        found = method(self._values, *map(_own, others))
-        if name.startswith("__i"):
+        own = [_own(other) for other in others]
+        if name.startswith("__i") and name != "__invert__":
+            _change(lambda: method(self._values, *own))
             return self
-        return NotImplemented if found is NotImplemented else _wrapped(found)
+        return _new(lambda: method(self._values, *own))
 
     return operate
 
@@ -128,24 +165,28 @@ def _owned(kwargs):
 
 def _index(key):
     if isinstance(key, (list, np.ndarray)):
-        transfers["to device"] += 1
+        _goes_over("to device")
         return key
     return tuple(map(_index, key)) if isinstance(key, tuple) else _own(key)
 
 
-def _wrapped(value):
-    return ndarray(np.asarray(value)) if isinstance(value, (np.ndarray, np.generic)) else value
-
-
 def _function(name):
     function = getattr(np, name)
-    return lambda *args, **kwargs: _wrapped(function(*map(_own, args), **_owned(kwargs)))
+
+    def call(*args, **kwargs):
+        own, named = list(map(_own, args)), _owned(kwargs)
+        if name == "copyto" or "out" in kwargs:
+            _change(lambda: function(*own, **named))
+            return kwargs.get("out")
+        return _new(lambda: function(*own, **named))
+
+    return call
 
 
 def asarray(values, dtype=None):
     if isinstance(values, ndarray):
         return ndarray(np.asarray(values._values, dtype))
-    transfers["to device"] += 1
+    _goes_over("to device")
     return ndarray(np.array(values, dtype))
 
 
@@ -162,8 +203,11 @@ class RawKernel:
         assert all(size > 0 for size in (*grid, *block))
         assert np.prod(block) <= 1024
         assert all(isinstance(each, (ndarray, np.int64, np.float64)) for each in args)
+        _change(partial(self._launch, *map(_own, args)))
+
+    def _launch(self, *args):
         launched[self.name] += 1
-        self._run(*map(_own, args))
+        self._run(*args)
 
 
 class CUDARuntimeError(RuntimeError):
@@ -171,16 +215,32 @@ class CUDARuntimeError(RuntimeError):
 
 
 class Stream:
-    """Takes nothing up: a capture fails, as it does where something cannot be captured."""
-
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
         return None
 
-    def begin_capture(self, mode=None):
-        raise CUDARuntimeError("the stand-in captures nothing")
+    def begin_capture(self, mode):
+        global _recording
+        if not settings.captures:
+            raise CUDARuntimeError("the operation is not supported")
+        _recording = []
+
+    def end_capture(self):
+        global _recording
+        captured, _recording = _recording, None
+        return Graph(captured)
+
+
+class Graph:
+    def __init__(self, acts):
+        self._acts = acts
+
+    def launch(self, stream):
+        launched["graph"] += 1
+        for act in self._acts:
+            act()
 
 
 def module():
@@ -193,7 +253,12 @@ def module():
         getDeviceProperties=lambda _: {"name": b"NumPy"},
         streamCaptureModeRelaxed=2,
     )
-    made.cuda = SimpleNamespace(runtime=runtime, Stream=Stream)
+    made.cuda = SimpleNamespace(
+        runtime=runtime,
+        Stream=Stream,
+        MemoryPool=lambda: SimpleNamespace(malloc=None),
+        using_allocator=lambda _: nullcontext(),
+    )
     for each in (ndarray, asarray, asnumpy, RawKernel):
         setattr(made, each.__name__, each)
     for name in ("empty", "zeros", "full", "ones"):
@@ -211,6 +276,7 @@ def installed(monkeypatch):
     monkeypatch.setitem(sys.modules, "cupy", module())
     for cached in (arrays._cupy, cupy_engine.kernel):
         cached.cache_clear()
+    monkeypatch.setattr(settings, "captures", True)
     transfers.clear()
     launched.clear()
     return transfers

@@ -3,11 +3,14 @@
 import numpy as np
 import pytest
 
+from optrun.arrays import steps_ahead
 from optrun.config import RunConfig
+from optrun.errors import RunFailedError
 from optrun.registry import optimizers
 from optrun.training.memory import Memory
 from optrun.training.pack import Pack
 from optrun.training.trainer import Trainer
+from tests.gpu import stand_in
 from tests.problems.cases import CASES, case_id
 
 RIDGE = {"name": "linear_regression", "data": "diabetes", "batch_size": 50, "l2": 0.01}
@@ -25,22 +28,26 @@ def config(**changes):
     return RunConfig.model_validate(values)
 
 
-def results(configs, sink=None):
+def results(configs):
     """Run the lanes of a pack and return all that is kept of each."""
     memory = Memory(configs)
     Trainer(Pack(configs), memory).run()
-    return [
-        {
-            "state": vars(memory.state(lane)),
-            **{f"curve {name}": values.tobytes() for name, values in memory.curves(lane).items()},
-            **{f"evaluation {name}": values.tobytes() for name, values in memory.evaluations(lane).items()},
-            **{
-                f"final {name}": np.ascontiguousarray(of).tobytes()
-                for name, of in memory.params(lane).items()
-            },
-        }
-        for lane in range(len(configs))
-    ]
+    return [kept(memory, lane) for lane in range(len(configs))]
+
+
+def kept(memory, lane):
+    segments = {"curve": memory.curves, "evaluation": memory.evaluations, "final": memory.params}
+    return {"state": vars(memory.state(lane))} | {
+        f"{kind} {name}": np.ascontiguousarray(values).tobytes()
+        for kind, of in segments.items()
+        for name, values in of(lane).items()
+    }
+
+
+class Kept(Memory):
+    """Asks for checkpoints."""
+
+    resumable = True
 
 
 def both(lanes):
@@ -91,5 +98,76 @@ ENDS = {
 def test_a_lane_that_ends_between_two_looks_has_the_results_of_the_cpu(changes, dtype, transfers):
     rates = [1e-4, 3e-4, 1e-3, 2e-3, 2.5e-3, 3e-3, 5e-3, 1e-2]
     expected, found = both(of_rates(rates, dtype=dtype, steps=150, **changes))
+    is_replayed = "metrics" not in changes.get("record", {}) and "patience" not in changes.get(
+        "scheduler", {}
+    )
+    assert (stand_in.launched["graph"] > 100) == is_replayed
     assert len({lane["state"]["steps"] for lane in expected}) > 1
     assert found == expected
+
+
+@pytest.mark.parametrize("captures", [True, False])
+@pytest.mark.parametrize("problem", ["rosenbrock", {"name": "mlp", "batch_size": 100}], ids=str)
+def test_nothing_goes_over_within_the_steps_between_two_looks(problem, captures, transfers, monkeypatch):
+    monkeypatch.setattr(stand_in.settings, "captures", captures)
+    changes = {
+        "problem": problem,
+        "average": {"name": "EMA"},
+        "scheduler": {"name": "CosineAnnealingLR", "T_max": 300},
+        "steps": 300,
+    }
+    lanes = [config(backend="cupy", seed=seed, **changes) for seed in range(3)]
+    pack = Pack(lanes)
+    to_host, uploads, before = [], set(), transfers["to device"]
+    for t, _ in pack.iterate(0):
+        to_host.append(transfers["to host"])
+        if transfers["to device"] > before:
+            uploads.add(t)
+        before = transfers["to device"]
+    # Coefficients go over once for a chunk of steps, samples once for an epoch, and what a batch of another size
+    # needs once for all.
+    epoch = pack.problem.steps_per_epoch
+    epochs = {epoch - 1, *range(0, 300, epoch)} if epoch > 1 else set()
+    assert uploads <= {0, 1, 1 + steps_ahead(3)} | epochs
+    assert set(to_host) == {to_host[0]}
+    assert (stand_in.launched["graph"] > 200) == captures
+
+
+def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(transfers):
+    changes = {"problem": {"name": "mlp", "batch_size": 300}, "average": {"name": "EMA"}, "steps": 140}
+    changes |= {"record": {"metrics": ["update_norm"]}, "optimizer": {"name": "Adam", "lr": 0.01}}
+    configs = [config(backend="cupy", seed=seed, checkpoint={"every": 50}, **changes) for seed in range(3)]
+    (whole, *_), parts = results(configs[:1]), Kept(configs[:1])
+    asked = []
+
+    def interrupted():
+        asked.append(1)
+        return len(asked) == 2
+
+    Trainer(Pack(configs[:1]), parts, interrupted=interrupted).run()
+    assert parts.state(0).status == "interrupted"
+    resumed = Trainer(Pack(configs[:1]), parts)
+    resumed.resume([parts.checkpoint(0)])
+    resumed.run()
+    assert kept(parts, 0) == whole
+    # Lanes beside it change nothing.
+    assert results(configs)[0] == whole
+
+
+def test_a_device_that_fails_fails_the_run_and_what_was_recorded_is_kept(transfers, monkeypatch):
+    configs = [config(backend="cupy", optimizer={"name": "SGD", "lr": lr}) for lr in (1e-4, 1e-2)]
+    pack, memory = Pack(configs), Memory(configs)
+    computed, calls = pack.problem.loss_and_grad, []
+
+    def failing(*args):
+        calls.append(1)
+        if len(calls) == 2:
+            raise stand_in.CUDARuntimeError("the device is gone")
+        return computed(*args)
+
+    monkeypatch.setattr(pack.problem, "loss_and_grad", failing)
+    monkeypatch.setattr(stand_in.settings, "captures", False)
+    with pytest.raises(RunFailedError, match="the device is gone"):
+        Trainer(pack, memory).run()
+    assert memory.state(0).status == "failed"
+    assert memory.curves(0)["step"].tolist() == [0]
