@@ -21,6 +21,9 @@ transfers = Counter()
 launched = Counter()
 """How often each kernel, and a graph, was launched."""
 
+sources = set()
+"""Of the kernels that were made."""
+
 settings = SimpleNamespace(captures=True)
 
 _recording = None
@@ -196,8 +199,8 @@ def asnumpy(values):
 
 class RawKernel:
     def __init__(self, code, name, options=(), backend="nvrtc"):
-        self.name = name
-        self._run = compiled(code, name)
+        self.name, self._source = name, code
+        sources.add(code)
 
     def __call__(self, grid, block, args):
         assert all(size > 0 for size in (*grid, *block))
@@ -207,7 +210,7 @@ class RawKernel:
 
     def _launch(self, *args):
         launched[self.name] += 1
-        self._run(*args)
+        compiled(self._source, self.name)(*args)
 
 
 class CUDARuntimeError(RuntimeError):
@@ -277,8 +280,8 @@ def installed(monkeypatch):
     for cached in (arrays._cupy, cupy_engine.kernel):
         cached.cache_clear()
     monkeypatch.setattr(settings, "captures", True)
-    transfers.clear()
-    launched.clear()
+    for of_this_test in (transfers, launched, sources):
+        of_this_test.clear()
     return transfers
 
 
