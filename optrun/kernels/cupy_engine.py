@@ -119,8 +119,13 @@ def _threads(rows: int, columns: int) -> tuple[tuple[int, int], tuple[int, int]]
 
 @cache
 def kernel(source: str, name: str) -> Any:
-    """Return the kernel of this name, compiled when it is first launched."""
-    return Arrays("cupy").xp.RawKernel(source, name, options=OPTIONS, backend="nvrtc")
+    """Return the compiled kernel of this name; it is called with the blocks, the threads of each, and the arguments."""
+    cuda = Arrays("cupy").xp.cuda
+    # Not a RawKernel: CuPy compiles those with -ftz=true, whatever the options say.
+    image, _ = cuda.compiler.compile_using_nvrtc(source, OPTIONS)
+    module = cuda.Module()
+    module.load(image)
+    return module.get_function(name)
 
 
 def _nothing() -> None:

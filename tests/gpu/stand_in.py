@@ -197,10 +197,22 @@ def asnumpy(values):
     return values.get() if isinstance(values, ndarray) else np.asarray(values)
 
 
-class RawKernel:
-    def __init__(self, code, name, options=(), backend="nvrtc"):
-        self.name, self._source = name, code
-        sources.add(code)
+def compile_using_nvrtc(source, options):
+    sources.add(source)
+    return source.encode(), None
+
+
+class Module:
+    def load(self, image):
+        self._source = image.decode()
+
+    def get_function(self, name):
+        return Kernel(self._source, name)
+
+
+class Kernel:
+    def __init__(self, source, name):
+        self._source, self._name = source, name
 
     def __call__(self, grid, block, args):
         assert all(size > 0 for size in (*grid, *block))
@@ -209,8 +221,8 @@ class RawKernel:
         _change(partial(self._launch, *map(_own, args)))
 
     def _launch(self, *args):
-        launched[self.name] += 1
-        compiled(self._source, self.name)(*args)
+        launched[self._name] += 1
+        compiled(self._source, self._name)(*args)
 
 
 class CUDARuntimeError(RuntimeError):
@@ -259,10 +271,12 @@ def module():
     made.cuda = SimpleNamespace(
         runtime=runtime,
         Stream=Stream,
+        Module=Module,
+        compiler=SimpleNamespace(compile_using_nvrtc=compile_using_nvrtc),
         MemoryPool=lambda: SimpleNamespace(malloc=None),
         using_allocator=lambda _: nullcontext(),
     )
-    for each in (ndarray, asarray, asnumpy, RawKernel):
+    for each in (ndarray, asarray, asnumpy):
         setattr(made, each.__name__, each)
     for name in ("empty", "zeros", "full", "ones"):
         setattr(made, name, _function(name))

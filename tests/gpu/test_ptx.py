@@ -17,6 +17,13 @@ INEXACT = re.compile(r"\b(fma|mad|div|sqrt|rcp|rsqrt)\.(\w+\.)*(f32|f64)\b.*|.*\
 EXACT = re.compile(r"\b(div|sqrt)\.rn\.f(32|64)\b")
 
 
+def inexact(ptx):
+    lines = [line.strip() for line in ptx.splitlines()]
+    return [
+        line for line in lines if not line.startswith("//") and INEXACT.match(line) and not EXACT.search(line)
+    ]
+
+
 def sources_of(dtype, rng):
     """Return every kernel of three steps of every rule, alone and with hyperparameters that differ."""
     sources = {fetch_source(dtype), watch_source(dtype)}
@@ -34,7 +41,7 @@ def sources_of(dtype, rng):
 @pytest.mark.skipif(NVCC is None, reason="there is no nvcc")
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_every_kernel_rounds_each_operation_as_ieee_754_says(dtype, transfers, monkeypatch, tmp_path, rng):
-    monkeypatch.setattr(stand_in.RawKernel, "_launch", lambda *_: None)
+    monkeypatch.setattr(stand_in.Kernel, "_launch", lambda *_: None)
     with np.errstate(all="ignore"):
         sources = sources_of(dtype, rng)
     assert len(sources) > 30
@@ -54,10 +61,26 @@ def test_every_kernel_rounds_each_operation_as_ieee_754_says(dtype, transfers, m
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     ptx = (tmp_path / "kernels.ptx").read_text()
-    lines = [line.strip() for line in ptx.splitlines() if line.strip() and not line.strip().startswith("//")]
-    assert sum(line.startswith(".visible .entry") for line in lines) == len(sources)
-    assert any(EXACT.search(line) for line in lines)
-    assert [line for line in lines if INEXACT.match(line) and not EXACT.search(line)] == []
+    assert ptx.count(".visible .entry") == len(sources)
+    assert EXACT.search(ptx)
+    assert inexact(ptx) == []
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_cupy_compiles_them_so(dtype, monkeypatch):
+    compiler = pytest.importorskip("cupy").cuda.compiler
+    # Which device there is decides the target, and here is none.
+    monkeypatch.setattr(
+        compiler, "_get_arch_for_options_for_nvrtc", lambda arch=None: ("-arch=compute_90", "ptx")
+    )
+    real = {"float32": "float", "float64": "double"}[dtype]
+    source = f'extern "C" __global__ void k({real}* a) {{ a[0] = a[1] * a[2] + sqrt(a[3]) / a[4]; }}'
+    try:
+        ptx, _ = compiler.compile_using_nvrtc(source, OPTIONS)
+    except (OSError, RuntimeError) as error:
+        pytest.skip(f"CuPy finds no NVRTC: {error}")
+    assert EXACT.search(ptx.decode())
+    assert inexact(ptx.decode()) == []
 
 
 @pytest.mark.skipif(NVCC is None, reason="there is no nvcc")
@@ -66,5 +89,4 @@ def test_the_options_are_what_makes_them_so(tmp_path):
     (tmp_path / "k.cu").write_text(source)
     command = [NVCC, "-arch=sm_90", "--use_fast_math", "-ptx", "k.cu", "-o", "k.ptx"]
     subprocess.run(command, cwd=tmp_path, check=True)
-    lines = [line.strip() for line in (tmp_path / "k.ptx").read_text().splitlines()]
-    assert [line for line in lines if INEXACT.match(line) and not EXACT.search(line)]
+    assert inexact((tmp_path / "k.ptx").read_text())
