@@ -19,8 +19,7 @@ def engine_at_odds(name: str, backend: str) -> str:
     if name not in ENGINES:
         return f"unknown engine {name!r}: there are {', '.join(ENGINES)}"
     if name != "auto" and BACKENDS[name] != backend:
-        fitting = ", ".join(each for each in ENGINES if BACKENDS.get(each, backend) == backend)
-        return f"the {name} engine runs on the {BACKENDS[name]} backend; on {backend} there are {fitting}"
+        return f"the {name} engine runs on the {BACKENDS[name]} backend, not on {backend}: auto finds one that does"
     return ""
 
 

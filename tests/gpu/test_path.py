@@ -78,6 +78,8 @@ def test_every_problem_gives_the_results_of_the_cpu(case, transfers):
     assert found == expected
 
 
+RATES = [1e-4, 3e-4, 1e-3, 2e-3, 2.5e-3, 3e-3, 5e-3, 1e-2]
+
 ENDS = {
     "diverged": {},
     "too high": {"stop": {"divergence": 25.0}},
@@ -96,8 +98,7 @@ ENDS = {
 @pytest.mark.parametrize("changes", ENDS.values(), ids=ENDS.keys())
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_lane_that_ends_between_two_looks_has_the_results_of_the_cpu(changes, dtype, transfers):
-    rates = [1e-4, 3e-4, 1e-3, 2e-3, 2.5e-3, 3e-3, 5e-3, 1e-2]
-    expected, found = both(of_rates(rates, dtype=dtype, steps=150, **changes))
+    expected, found = both(of_rates(RATES, dtype=dtype, steps=150, **changes))
     is_replayed = "metrics" not in changes.get("record", {}) and "patience" not in changes.get(
         "scheduler", {}
     )
