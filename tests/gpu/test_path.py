@@ -7,6 +7,7 @@ from optrun.arrays import steps_ahead
 from optrun.config import RunConfig
 from optrun.errors import RunFailedError
 from optrun.registry import optimizers
+from optrun.training import recorder
 from optrun.training.memory import Memory
 from optrun.training.pack import Pack
 from optrun.training.trainer import Trainer
@@ -104,6 +105,15 @@ def test_a_lane_that_ends_between_two_looks_has_the_results_of_the_cpu(changes, 
     )
     assert (stand_in.launched["graph"] > 100) == is_replayed
     assert len({lane["state"]["steps"] for lane in expected}) > 1
+    assert found == expected
+
+
+def test_more_steps_than_a_table_and_the_recorder_hold_give_the_results_of_the_cpu(transfers, monkeypatch):
+    monkeypatch.setattr(recorder, "BYTES", 0)
+    changes = {"average": {"name": "EMA"}, "scheduler": {"name": "CosineAnnealingLR", "T_max": 600}}
+    changes |= {"steps": 600, "record": {"metrics": ["param_norm"]}, "evaluate": {"every": 250}}
+    lanes = [{"optimizer": {"name": "Adam", "lr": lr, "beta1": lr * 10}, **changes} for lr in (0.01, 0.05)]
+    expected, found = both(lanes)
     assert found == expected
 
 
