@@ -4,6 +4,9 @@ import numpy as np
 import pytest
 
 from optrun.arrays import Arrays, Parameters
+from optrun.kernels.cupy_engine import CupyEngine
+from optrun.kernels.lower import Instruction, Listing
+from optrun.kernels.numpy_engine import NumpyEngine
 from optrun.optim import EMA, SWA
 from tests.optim.samples import EVERY_DTYPE, EVERY_VARIANT, accepted, needs_lanes, per_lane
 
@@ -99,4 +102,34 @@ def test_averages_have_the_bits_of_the_numpy_engine(average, dtype, transfers, r
                 params.data[:] = params.arrays.array(point)
                 kept.step()
         found[backend] = bits(params.arrays.to_host(kept.averaged()["x"]))
+    assert found["cupy"] == found["numpy"]
+
+
+BINARY = ("add", "sub", "mul", "div", "max", "min")
+UNARY = ("copy", "neg", "sqrt", "abs", "sign")
+CONDITIONS = ("gt", "ge", "lt", "le", "eq", "ne")
+
+
+def listing_of(op):
+    """Return the instructions that write `op(p, g)`, or where that is a condition one of the two, to p."""
+    if op in BINARY:
+        return Listing((Instruction(op, "p", ("p", "g")),))
+    if op in UNARY:
+        return Listing((Instruction(op, "p", ("g",)),))
+    operands = ("p", "g") if op in CONDITIONS else ("g",)
+    chosen = Instruction("where", "p", ("_b0", "g", "p"))
+    return Listing((Instruction(op, "_b0", operands), chosen), (("_b0", ()),))
+
+
+@pytest.mark.parametrize("op", [*BINARY, *UNARY, *CONDITIONS, "nonzero"])
+@EVERY_DTYPE
+def test_every_operation_on_every_pair_of_special_values_is_numpys(op, dtype, transfers):
+    found = {}
+    for backend, engine in (("numpy", NumpyEngine()), ("cupy", CupyEngine())):
+        arrays = Arrays(backend, dtype)
+        with np.errstate(all="ignore"):
+            left, right = np.meshgrid(np.array(SPECIAL, dtype), np.array(SPECIAL, dtype))
+            buffers = {"p": arrays.array(left), "g": arrays.array(right)}
+            engine.bind(listing_of(op), buffers, [])()
+        found[backend] = bits(arrays.to_host(buffers["p"]))
     assert found["cupy"] == found["numpy"]
