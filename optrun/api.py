@@ -126,9 +126,7 @@ def resume(path: str | Path, *, observe: Callable[[Progress], None] | None = Non
     """
     with interruptible() as interruption, Store.open(Path(path), write=True) as store:
         if store.size > 1:
-            raise StoreError(
-                f"{path}: a sweep of {store.size:,} runs; to go on: optrun sweep {path}/config.yaml -o {path}"
-            )
+            raise StoreError(f"{path}: a sweep of {store.size:,} runs; to go on: optrun resume {path}")
         record = store.run(0)
         if record.status.final:
             write_csv(store)  # a kill may have come before it was written

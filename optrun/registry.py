@@ -93,7 +93,7 @@ class Option:
             self.annotation, config=ConfigDict(arbitrary_types_allowed=True, allow_inf_nan=False)
         )
 
-    @property
+    @cached_property
     def is_float(self) -> bool:
         """Whether it is a float, which may differ from lane to lane; any other type is one for the pack."""
         return self.type is float
@@ -176,6 +176,11 @@ class Registry(Generic[T]):
             hint = did_you_mean(name, self) or there_are
             raise UnknownNameError(f"unknown {self.kind} {name!r}.{hint}") from None
 
+    def spelled(self, name: str) -> str:
+        """Return the name under which the class of this name was registered."""
+        self.find(name)
+        return self._names[fold(name)]
+
     def __contains__(self, name: str) -> bool:
         self._load()
         return fold(name) in self._classes
@@ -192,8 +197,8 @@ class Registry(Generic[T]):
     def _load(self) -> None:
         if not self._loaded:
             importlib.import_module(self._package)
-            _load_entry_points()
             self._loaded = True
+        _load_entry_points()
 
 
 optimizers: Registry[Any] = Registry("optimizer", "optrun.optim")

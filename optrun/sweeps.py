@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, overload
 
 from optrun.analysis.leaderboard import Standing, SweepPlan, leaderboard
+from optrun.analysis.sensitivity import Sensitivity, sensitivity
 from optrun.api import RUNS, Run
 from optrun.config.sweep import load_sweep, sweep_from_mapping
 from optrun.errors import ConfigError
@@ -50,6 +51,13 @@ class Sweep:
     def table(self) -> list[dict[str, Any]]:
         """Return `standings` as plain values: median and quartiles of the metric over a setting's seeds."""
         return [standing.to_dict() for standing in self.standings()]
+
+    def sensitivity(self, parameter: str | None = None, metric: str | None = None) -> Sensitivity:
+        """Return how the metric depends on a numeric parameter, such as `optimizer.lr`.
+
+        Without a name it is the learning rate, or the only number that varies; ``metric`` is another figure.
+        """
+        return sensitivity(self._plan, self.states, parameter, metric)
 
     def __repr__(self) -> str:
         place = f" {self.path}" if self.path else ""

@@ -24,9 +24,11 @@ COMMANDS = [line for block in blocks("sh") for line in block.splitlines() if lin
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory):
-    """A folder like the repository's root, with one run in it."""
+    """A folder like the repository's root, with the sweep of the README and one run in it."""
     folder = tmp_path_factory.mktemp("checkout")
     (folder / "configs").symlink_to(ROOT / "configs")
+    sweep = "sweep configs/digits_lr_sweep.yaml -o runs/lr -q"
+    subprocess.run(optrun(sweep), cwd=folder, check=True, capture_output=True)
     subprocess.run(optrun("run configs/digits_mlp.yaml -q"), cwd=folder, check=True, capture_output=True)
     return folder
 
@@ -37,6 +39,8 @@ def optrun(line):
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_of_the_readme_runs(command, checkout):
+    if command.startswith("optrun plot"):
+        pytest.importorskip("matplotlib")
     done = subprocess.run(
         optrun(command.removeprefix("optrun ")), cwd=checkout, capture_output=True, text=True
     )

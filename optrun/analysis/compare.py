@@ -113,8 +113,9 @@ def _distinction(config: Mapping[str, Any], telling: Sequence[str]) -> str:
         value = config.get(key, ABSENT)
         if value is ABSENT:
             continue
-        named = last == "name" and parent in ("optimizer", "problem", "scheduler", "average")
-        words.append(str(value) if named else f"{last}={_brief(value)}")
+        part = parent if last == "name" else key
+        named = isinstance(value, str) and part in ("optimizer", "problem", "scheduler", "average")
+        words.append(value if named else f"{last}={_brief(value)}")
     return ", ".join(words)
 
 

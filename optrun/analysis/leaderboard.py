@@ -3,12 +3,13 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from optrun.errors import StoreError
-from optrun.store import RunState, Status, Store
+from optrun.store import Event, RunState, Status, Store
 from optrun.sweep.carry_out import PLAN
 
 
@@ -66,18 +67,23 @@ def plan_of(store: Store) -> SweepPlan | None:
     return plan
 
 
+def has_plan(events: Sequence[Event]) -> bool:
+    """Whether the events of a store are those of a sweep."""
+    return any(event.kind == PLAN for event in events)
+
+
+def is_sweep(path: Path) -> bool:
+    """Whether a directory holds a sweep, and not a single run; StoreError where it holds neither."""
+    with Store.open(path) as store:
+        return plan_of(store) is not None
+
+
 def single(store: Store, run: int | None) -> int:
     """Return the number of the run that is meant: of a sweep it has to be named; StoreError otherwise."""
     if run is None and store.size > 1:
         example = f"{store.path}:0"
         raise StoreError(f"{store.path}: a sweep of {store.size:,} runs: name one of them, such as {example}")
     return store.run(run or 0).run
-
-
-def best_runs(plan: SweepPlan, states: Sequence[RunState], most: int) -> list[int]:
-    """Return the first run of each of the best settings that has ended, in their order."""
-    standings = leaderboard(plan, states)
-    return [each.first for each in standings if states[each.first].status.final][:most]
 
 
 def leaderboard(plan: SweepPlan, states: Sequence[RunState]) -> list[Standing]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from optrun.analysis.find import run_directories
-from optrun.analysis.leaderboard import plan_of
+from optrun.analysis.leaderboard import has_plan, leaderboard, plan_of
 from optrun.errors import StoreError
 from optrun.store import Event, RunRecord, RunState, Status, Store
 from optrun.store.directory import is_being_written
@@ -39,6 +39,12 @@ class Summary:
     runs: int = 1
     over: tuple[str, ...] = ()
     """The swept parameters."""
+    ended: int = 0
+    """How many runs of a sweep have ended."""
+    metric: str = ""
+    """By what a sweep is ranked."""
+    best: float | None = None
+    """The median of the metric in the best setting of a sweep."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON."""
@@ -65,7 +71,7 @@ def summary_of(path: Path) -> Summary:
         with Store.open(path) as store:
             record = store.run(0)
             events = store.events()
-            if store.size > 1:
+            if store.size > 1 or has_plan(events):
                 return _summary_of_sweep(store, record, events)
             status, record = state_of(store, record)
     except StoreError as error:
@@ -87,6 +93,7 @@ def summary_of(path: Path) -> Summary:
 def _summary_of_sweep(store: Store, first: RunRecord, events: list[Event]) -> Summary:
     states, plan = store.states(), plan_of(store)
     over = dict.fromkeys(path for setting in (plan.settings if plan else ()) for path in setting)
+    best = leaderboard(plan, states)[0].median if plan else None
     return Summary(
         store.path,
         sweep_status(store, states),
@@ -100,6 +107,9 @@ def _summary_of_sweep(store: Store, first: RunRecord, events: list[Event]) -> Su
         moment(events[0].time) if events else None,
         len(states),
         tuple(map(printable, over)),
+        sum(state.status.final for state in states),
+        printable(plan.metric) if plan else "",
+        best,
     )
 
 

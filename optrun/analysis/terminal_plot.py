@@ -6,24 +6,31 @@ from itertools import groupby
 
 import numpy as np
 
+from optrun.analysis.braille import NOBODY, Mark, letter, plot, put
 from optrun.analysis.ticks import Axis, axis_of, helps, labels, log_shows_more
 from optrun.arrays import Array
 
-LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-NOBODY = -1
-# Braille numbers its eight dots by column, but for the lowest row, which came later.
-DOTS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]], np.uint8)
+POINT = "o"
+NOTHING = (np.zeros(0, np.int64), np.zeros(0))
 BLOCKS = "▁▂▃▄▅▆▇█"
 SMALLEST = (24, 5)
+FINE = 1 << 20
+"""Into how many parts an x axis that is not one of steps is divided."""
 
 
 @dataclass(frozen=True)
 class Series:
-    """A curve: what it is called, and values `y` at the steps `x`, increasing integers; both `[n]`."""
+    """A curve: what it is called, and values `y` at the steps `x`, increasing integers; both `[n]`.
+
+    On an x axis that is given, `x` are any numbers, increasing where the values are joined.
+    """
 
     label: str
     x: Array
     y: Array
+    marks: Sequence[Mark] = ()
+    joined: bool = True
+    """Whether it is a curve, and not points."""
 
 
 @dataclass(frozen=True)
@@ -55,11 +62,21 @@ def draw(
 
 
 def drawing(
-    series: Sequence[Series], *, width: int, height: int, log: bool | None = None, title: str = ""
+    series: Sequence[Series],
+    *,
+    width: int,
+    height: int,
+    log: bool | None = None,
+    title: str = "",
+    x_axis: Axis | None = None,
 ) -> Drawing:
-    """Return what `draw` does, with the owner of every character."""
+    """Return what `draw` does, with the owner of every character; `x_axis` is one that need not be of steps."""
     width, height = max(width, SMALLEST[0]), max(height, SMALLEST[1])
-    chosen, y_axis, x_axis = _axes(series, log)
+    chosen, y_axis, steps = _axes(series, log)
+    x_axis, grid = x_axis or steps, steps
+    if x_axis is not steps:
+        chosen = [(np.rint(x_axis.place(x) * FINE).astype(np.int64), y) for x, y in chosen]
+        grid = Axis(0, FINE, whole=True)
     canvas = _Canvas()
     if title:
         heading = f"{title} (log)" if y_axis.log else title
@@ -73,9 +90,17 @@ def drawing(
     columns = width - margin - 1
     places = (rows - 1 - np.rint(y_axis.place(np.array(ticks)) * (rows - 1))).astype(int).tolist()
     at_row = dict(zip(places, names, strict=True))
-    characters, owners = _plot(chosen, x_axis, y_axis, rows, columns)
+    curves = [points if each.joined else NOTHING for each, points in zip(series, chosen, strict=True)]
+    characters, owners = plot(curves, grid, y_axis, rows, columns)
     if not some:
         characters[rows // 2] = "no finite values".center(columns)
+    for index, each in enumerate(series):
+        character = letter(index) if len(series) > 1 else POINT
+        points = (
+            [] if each.joined else [Mark(*point, character) for point in zip(each.x, each.y, strict=True)]
+        )
+        for mark in (*points, *each.marks):
+            put(mark, index, x_axis, y_axis, characters, owners)
     for row in range(rows):
         edge = f"{at_row[row]:>{margin - 1}} ┤" if row in at_row else " " * margin + "│"
         canvas.add(edge + characters[row], [NOBODY] * len(edge) + owners[row])
@@ -133,65 +158,6 @@ def _range(arrays: Sequence[Array]) -> tuple[float, float]:
     return (min(low for low, _ in known), max(high for _, high in known)) if known else (0.0, 0.0)
 
 
-def _plot(
-    curves: Sequence[tuple[Array, Array]], x_axis: Axis, y_axis: Axis, rows: int, columns: int
-) -> tuple[list[str], list[list[int]]]:
-    dots = np.zeros((rows, columns), np.uint8)
-    owners = np.full((rows, columns), NOBODY)
-    heights = np.arange(4 * rows - 1, -1, -1)[:, None]
-    traces = []
-    for index, (x, y) in enumerate(curves):
-        low, high = _trace(x, y, x_axis, y_axis, 2 * columns, 4 * rows)
-        filled = ((heights >= low) & (heights <= high)).reshape(rows, 4, columns, 2)
-        own = (filled * DOTS[:, None, :]).sum((1, 3), dtype=np.uint8)
-        dots |= own
-        owners[own > 0] = index
-        traces.append(own > 0)
-    characters = np.where(dots > 0, dots.astype(np.uint32) + 0x2800, ord(" "))
-    if len(traces) > 1:
-        _mark(traces, characters, owners)
-    return ["".join(map(chr, row)) for row in characters.tolist()], owners.tolist()
-
-
-def _trace(x: Array, y: Array, x_axis: Axis, y_axis: Axis, columns: int, rows: int) -> tuple[Array, Array]:
-    """Return the lowest and the highest dot `[columns]` of a curve in each column; none where low > high."""
-    low, high = np.full(columns, np.nan), np.full(columns, np.nan)
-    # Steps are compared as the integers they are: a copy of all of them as floats costs more than the rest.
-    edges = np.ceil(np.linspace(x_axis.low, x_axis.high, columns + 1)).astype(np.int64)
-    starts = np.searchsorted(x, edges)
-    starts[-1] = x.size
-    used = np.flatnonzero(starts[1:] > starts[:-1])
-    if used.size:
-        first = starts[used]
-        scale = rows - 1
-        low[used] = y_axis.place(np.fmin.reduceat(y, first)) * scale
-        high[used] = y_axis.place(np.fmax.reduceat(y, first)) * scale
-        # Columns between two points are on the line between them; a gap at either end makes it one of NaN.
-        middle = (low[used] + high[used]) / 2
-        between = np.setdiff1d(np.arange(used[0], used[-1]), used, assume_unique=True)
-        low[between] = high[between] = np.interp(between, used, middle)
-    # Neighbours meet: a column goes down, or up, to where the one before it ends.
-    low[1:] = np.where(low[1:] > high[:-1] + 1, high[:-1] + 1, low[1:])
-    high[1:] = np.where(high[1:] < low[:-1] - 1, low[:-1] - 1, high[1:])
-    empty = np.isnan(low)
-    return (
-        np.where(empty, rows, np.rint(np.where(empty, 0, low))),
-        np.where(empty, -1, np.rint(np.where(empty, 0, high))),
-    )
-
-
-def _mark(traces: Sequence[Array], characters: Array, owners: Array) -> None:
-    """Put letters on the curves, so that they are told apart without colours."""
-    every = max(16, 2 * len(traces))
-    for index, trace in enumerate(traces):
-        used = np.flatnonzero(trace.any(0))
-        for column in used[::-1][min(2 * index, max(used.size - 1, 0)) :: every].tolist():
-            cells = np.flatnonzero(trace[:, column])
-            row = cells[cells.size // 2]
-            characters[row, column] = ord(_letter(index))
-            owners[row, column] = index
-
-
 def _x_scale(axis: Axis, margin: int, columns: int) -> list[str]:
     ticks = axis.ticks(max(2, columns // 14))
     line, text = ["─"] * columns, [" "] * (margin + 1 + columns)
@@ -208,7 +174,7 @@ def _legend(series: Sequence[Series], width: int, most: int) -> list[tuple[str, 
         return []
     lines: list[tuple[str, list[int]]] = []
     for index, each in enumerate(series):
-        entry = f"{_letter(index)} {each.label}"[: width - 3]
+        entry = f"{letter(index)} {each.label}"[: width - 3]
         if lines and len(lines[-1][0]) + 3 + len(entry) <= width:
             text, owners = lines[-1]
             lines[-1] = (f"{text}   {entry}", [*owners, *[NOBODY] * 3, *[index] * len(entry)])
@@ -217,7 +183,3 @@ def _legend(series: Sequence[Series], width: int, most: int) -> list[tuple[str, 
     if len(lines) > most:
         lines = [*lines[: most - 1], ("… and more", [NOBODY] * len("… and more"))]
     return lines
-
-
-def _letter(index: int) -> str:
-    return LETTERS[index % len(LETTERS)]

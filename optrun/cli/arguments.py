@@ -19,6 +19,13 @@ class Show(StrEnum):
     OFF = "off"
 
 
+class Kind(StrEnum):
+    """What is drawn of a sweep."""
+
+    CURVES = "curves"
+    SENSITIVITY = "sensitivity"
+
+
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(

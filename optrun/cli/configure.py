@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from enum import StrEnum
@@ -24,6 +25,7 @@ class Template(StrEnum):
     SMOKE = "smoke"
     TRAIN = "train"
     COMPARE = "compare"
+    SWEEP = "sweep"
 
 
 def validate(files: Configs, json: Json = False, junit: Junit = None, plugin: Plugins = None) -> None:
@@ -38,13 +40,16 @@ def validate(files: Configs, json: Json = False, junit: Junit = None, plugin: Pl
     from optrun.errors import printable_lines
 
     found = {}
+    runs = {}
     with reporting("validate", junit, files) as report:
         for file in files:
-            issues = found[str(file)] = _issues(file, report)
+            issues, runs[file] = _checked(file, report)
+            found[str(file)] = issues
             for issue in issues:
                 print(printable_lines(str(issue)), file=sys.stderr)
             if not json and not issues:
-                print(printable_lines(f"{file}: ok"))
+                many = "" if runs[file] is None else f", a sweep of {runs[file]:,} runs"
+                print(printable_lines(f"{file}: ok{many}"))
     if json:
         print(
             json_module.dumps({name: [asdict(issue) for issue in issues] for name, issues in found.items()})
@@ -52,11 +57,15 @@ def validate(files: Configs, json: Json = False, junit: Junit = None, plugin: Pl
     if any(found.values()):
         raise typer.Exit(2)
     if sys.stderr.isatty():
-        print(f"next: optrun run {shlex.quote(str(files[0]))}", file=sys.stderr)
+        command = "run" if runs[files[0]] is None else "sweep"
+        print(f"next: optrun {command} {shlex.quote(str(files[0]))}", file=sys.stderr)
 
 
-def _issues(file: Path, report: "Report") -> "list[Issue]":
-    """Return what is wrong with a config; whatever it is, the next one is checked too."""
+def _checked(file: Path, report: "Report") -> "tuple[list[Issue], int | None]":
+    """Return what is wrong with a config, and of a sweep how many runs it has.
+
+    Whatever is wrong, the next one is checked too.
+    """
     from optrun.config import ConfigErrors, Issue, resolve
     from optrun.config.sweep import is_sweep, load_sweep
     from optrun.errors import OptrunError
@@ -65,14 +74,15 @@ def _issues(file: Path, report: "Report") -> "list[Issue]":
     try:
         with report.case(str(file), "validate"):
             if is_sweep(file):
-                _build_sweep(expand(load_sweep(file)))
-            else:
-                _build(resolve(file))
+                plan = expand(load_sweep(file))
+                _build_sweep(plan)
+                return [], len(plan.configs)
+            _build(resolve(file))
     except ConfigErrors as error:
-        return error.issues
+        return error.issues, None
     except (OptrunError, MemoryError) as error:
-        return [Issue(str(file), None, None, "", str(error) or "out of memory")]
-    return []
+        return [Issue(str(file), None, None, "", str(error) or "out of memory")], None
+    return [], None
 
 
 def _build(resolved: "Resolved") -> None:
@@ -99,6 +109,13 @@ def _build_sweep(plan: "Plan") -> None:
         grouped(plan)
 
 
+def runs_many(config: Path, overrides: Sequence[str]) -> bool:
+    """Whether a config has a sweep that the overrides do not turn off."""
+    from optrun.config.sweep import is_sweep
+
+    return "sweep=null" not in overrides and is_sweep(config)
+
+
 def config(
     config: Config,
     overrides: Overrides = None,
@@ -110,12 +127,23 @@ def config(
 ) -> None:
     """Print a config as it would run: what it extends, the overrides and every default filled in.
 
+    One with a sweep keeps it, and leaves defaults to its runs.
+
     Example: optrun config configs/digits_mlp.yaml optimizer.lr=1e-2 --show-origin
     """
     load_plugins(plugin)
-    from optrun.cli.resolved import print_config, print_origins
+    from optrun.cli.resolved import print_config, print_origins, print_sweep, print_sweep_origins
     from optrun.config import resolve
+    from optrun.config.sweep import load_sweep
+    from optrun.sweep.expand import expand
 
+    if runs_many(config, overrides or []):
+        plan = expand(load_sweep(config, overrides or []))
+        if show_origin:
+            print_sweep_origins(plan, json=json)
+        else:
+            print_sweep(plan, json=json)
+        return
     resolved = resolve(config, overrides or [])
     if show_origin:
         print_origins(resolved, json=json)
@@ -144,7 +172,11 @@ def init(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to write it.")] = Path("optrun.yaml"),
     template: Annotated[
         Template,
-        typer.Option("--template", "-t", help="smoke: a second; train: a network; compare: by overrides."),
+        typer.Option(
+            "--template",
+            "-t",
+            help="smoke: a second; train: a network; compare: by overrides; sweep: many runs.",
+        ),
     ] = Template.TRAIN,
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
     plugin: Plugins = None,

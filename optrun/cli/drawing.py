@@ -1,25 +1,31 @@
 """What `curves` draws, and how runs are loaded to be drawn."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from rich.text import Text
 
 from optrun.analysis.compare import distinctions
 from optrun.analysis.figure import Curves, evaluations_of
 from optrun.analysis.find import find_numbered
-from optrun.analysis.leaderboard import best_runs, plan_of, single
+from optrun.analysis.leaderboard import SweepPlan, plan_of, single
 from optrun.analysis.schedule import scheduled
+from optrun.analysis.setting_curves import best_settings, setting_curves
 from optrun.analysis.terminal_plot import Series, drawing
 from optrun.analysis.ticks import log_suits
+from optrun.arrays import Array
+from optrun.cli.configure import runs_many
 from optrun.cli.located import located
 from optrun.cli.look import WIDTH, console, drawn, emit, quoted, suggest
 from optrun.config import resolve
+from optrun.config.sweep import load_sweep
 from optrun.errors import ConfigError, did_you_mean
 from optrun.store import Store
 from optrun.store.schema import printable
+from optrun.sweep.expand import expand
 
 HEIGHT, LR_HEIGHT = 16, 8
 MOST_CURVES = 6
@@ -48,58 +54,94 @@ def print_curves(
     if metric != "lr":
         rates_of = [Series(run.label, run.curves["step"], run.curves["lr"]) for run in chosen]
         _print(rates_of, "lr", log, width, min(height or LR_HEIGHT, LR_HEIGHT))
+    if note := what_is_drawn(chosen):
+        emit(note)
     suggest(f"plot {' '.join(map(quoted, runs))} -o curves.png")
+
+
+def what_is_drawn(chosen: Sequence[Curves]) -> str:
+    """Return in words that the curves are those of a sweep's best settings, nothing where they are of runs."""
+    if not any(each.bands for each in chosen):
+        return ""
+    best = f"the best {len(chosen)} settings" if len(chosen) > 1 else "the setting"
+    return f"{best}, each the median over its seeds"
 
 
 def print_schedule(
     config: Path, overrides: Sequence[str], log: bool | None, width: int | None, height: int | None
 ) -> None:
-    """Draw the rate, and what else is scheduled, of every parameter group of a config at every step."""
-    resolved = resolve(config, overrides)
-    with located(resolved):
-        table = scheduled(resolved.config)
-    step = table.pop("step")
+    """Draw the rate, and what else is scheduled, of every parameter group of a config at every step.
+
+    Of a sweep these are the schedules of its first settings.
+    """
+    many = runs_many(config, overrides)
+    tables, more = _of_settings(config, overrides) if many else ({"": _schedules(config, overrides)}, 0)
     groups: defaultdict[str, list[Series]] = defaultdict(list)
-    for name, values in table.items():
-        series = groups[name.partition(".")[0]]
-        if not series or series[-1].y.tobytes() != values.tobytes():
-            series.append(Series(name, step, values))
-        else:
-            series[-1] = replace(series[-1], label=f"{series[-1].label}, {name}")
+    joint = " and " if many else ", "
+    for label, table in tables.items():
+        for name, values in table.items():
+            if name == "step":
+                continue
+            series = groups[name.partition(".")[0]]
+            called = name if not label else label if "." not in name else f"{label}, {name}"
+            same = next((i for i, each in enumerate(series) if each.y.tobytes() == values.tobytes()), None)
+            if same is None:
+                series.append(Series(called, table["step"], values))
+            else:
+                series[same] = replace(series[same], label=f"{series[same].label}{joint}{called}")
     for index, (name, series) in enumerate(groups.items()):
         _print(series, name, log, width, height or (LR_HEIGHT if index else HEIGHT))
-    suggest(f"run {' '.join([quoted(config), *map(quoted, overrides)])}")
+    if more:
+        emit(f"the first {MOST_CURVES} settings; {more:,} more are not drawn")
+    suggest(f"{'sweep' if many else 'run'} {' '.join([quoted(config), *map(quoted, overrides)])}")
+
+
+def _schedules(config: Path, overrides: Sequence[str]) -> dict[str, Array]:
+    resolved = resolve(config, overrides)
+    with located(resolved):
+        return scheduled(resolved.config)
+
+
+def _of_settings(config: Path, overrides: Sequence[str]) -> tuple[dict[str, dict[str, Array]], int]:
+    """Return the schedules of the first settings of a sweep by their labels, and how many settings are left."""
+    plan = expand(load_sweep(config, overrides))
+    labels = map(printable, distinctions(plan.settings))
+    tables = {}
+    for index, label in zip(range(MOST_CURVES), labels, strict=False):
+        with located(plan.swept.resolved(plan.nodes[index])):
+            tables[label] = scheduled(plan.configs[index * plan.repeats])
+    return tables, max(0, len(plan.settings) - MOST_CURVES)
 
 
 def loaded(runs: Sequence[str], metric: str) -> list[Curves]:
-    """Return runs to be drawn, labelled by what differs between their configs.
+    """Return runs to be drawn, labelled by what differs between their configs; a setting of a sweep is one of them.
 
     Raises StoreError for a run that is missing or damaged, ConfigError where one has no such curve.
     """
     found: list[Curves] = []
-    configs = []
+    configs: list[Mapping[str, Any]] = []
     names = []
     for text in runs:
         path, run = find_numbered(text)
         with Store.open(path) as store:
-            for number in _numbers(store, run):
-                names.append(path.name if run is None and store.size == 1 else f"{path.name}:{number}")
-                configs.append(store.run(number).config)
-                found.append(
-                    _checked(Curves(names[-1], store.curves(number), store.evaluations(number)), path, metric)
-                )
+            plan = plan_of(store) if run is None else None
+            for members in _members(store, plan, run):
+                names.append(path.name if run is None and store.size == 1 else f"{path.name}:{members[0]}")
+                config = store.run(members[0]).config
+                # Of one sweep the settings tell what differs; another optimizer has other defaults as well.
+                configs.append(plan.setting(members[0]) if plan and len(runs) == 1 else config)
+                found.append(_checked(setting_curves(store, members), path, metric))
     labels = [printable(label) for label in distinctions(configs)]
     if len(set(labels)) < len(labels):
         labels = [f"{label}, {printable(name)}" for label, name in zip(labels, names, strict=True)]
     return [replace(run, label=label) for run, label in zip(found, labels, strict=True)]
 
 
-def _numbers(store: Store, run: int | None) -> list[int]:
-    """Return the runs of a store to draw: the one that is named, or the first one of each of the best settings."""
-    plan = plan_of(store) if run is None else None
+def _members(store: Store, plan: SweepPlan | None, run: int | None) -> list[list[int]]:
+    """Return the runs of a store to draw: the one that is named, or those of each of the best settings."""
     if plan is None:
-        return [single(store, run)]
-    chosen = best_runs(plan, store.states(), MOST_CURVES)
+        return [[single(store, run)]]
+    chosen = best_settings(plan, store.states(), MOST_CURVES)
     if not chosen:
         raise ConfigError(f"{store.path}: no curves yet: none of its runs has ended")
     return chosen
@@ -114,11 +156,14 @@ def _checked(run: Curves, path: Path, metric: str) -> Curves:
     return run
 
 
+def columns(width: int | None) -> int:
+    """Return how wide a picture is, where that is not said."""
+    out = console()
+    return width or (out.width if out.is_terminal else WIDTH)
+
+
 def _print(series: list[Series], title: str, log: bool | None, width: int | None, height: int) -> None:
-    if width is None:
-        out = console()
-        width = out.width if out.is_terminal else WIDTH
     heading = f"{title}  {series[0].label}" if len(series) == 1 and series[0].label != title else title
     log = log_suits(title, [each.y for each in series]) if log is None else log
-    emit(drawn(drawing(series, width=width, height=height, log=log, title=heading)))
+    emit(drawn(drawing(series, width=columns(width), height=height, log=log, title=heading)))
     emit(Text())

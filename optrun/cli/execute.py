@@ -89,19 +89,24 @@ def resume(
     quiet: Quiet = False,
     plugin: Plugins = None,
 ) -> None:
-    """Go on with an interrupted or killed run, as if nothing had happened.
+    """Go on with an interrupted or killed run, or with what is left of a sweep, as if nothing had happened.
 
     Example: optrun resume runs/20261122-141503-digits-mlp-3f2a
     """
     load_plugins(plugin)
     from optrun import api
-    from optrun.analysis.find import find_run
+    from optrun.analysis.find import CONFIG, find_run
+    from optrun.analysis.leaderboard import is_sweep
     from optrun.cli.ci import reporting
     from optrun.cli.outcome import note_outcome, print_outcome
     from optrun.cli.progress import progress
+    from optrun.cli.sweeping import sweep
     from optrun.config import Place, from_mapping
 
     path = find_run(run_directory)
+    if is_sweep(path):
+        sweep(path / CONFIG, output=path, show=show, json=json, quiet=quiet, plugin=plugin)
+        return
     with reporting("resume") as report:
         with report.case(str(path), "resume") as case:
             before = api.load_run(path, 0)
@@ -139,4 +144,4 @@ def _print_plan(config: "RunConfig", output: Path | None, *, save: bool, json: b
     from optrun.training.estimate import estimate
 
     where = destination(config, output, save=save)
-    print_plan(config, estimate(config), where, json=json)
+    print_plan(config, estimate([config]), where, json=json)

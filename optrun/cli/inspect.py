@@ -2,15 +2,28 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, BinaryIO
+from typing import Annotated
 
 import typer
 
 from optrun.cli import completion
-from optrun.cli.arguments import Json, Plugins, RunDirectory, Runs, load_plugins
+from optrun.cli.arguments import Json, Kind, Plugins, RunDirectory, Runs, load_plugins
 
 Folder = Annotated[Path, typer.Argument(metavar="[DIR|SWEEP]", help="The directory of the runs; a sweep.")]
-Metric = Annotated[str, typer.Option("--metric", "-m", help="The curve: loss, lr, grad_norm, …")]
+Metric = Annotated[
+    str | None,
+    typer.Option(
+        "--metric", "-m", help="The curve: loss, lr, grad_norm, …; for a sensitivity a figure of the summary."
+    ),
+]
+KindOption = Annotated[
+    Kind | None,
+    typer.Option("--kind", "-k", help="Of a sweep: the best settings' curves; its metric over a parameter."),
+]
+Over = Annotated[
+    str | None,
+    typer.Option("--over", metavar="PARAMETER", help="The parameter of a sensitivity; by default the lr."),
+]
 Log = Annotated[
     bool | None,
     typer.Option("--log/--linear", help="The axis; by default logarithmic where that shows more."),
@@ -51,8 +64,10 @@ def curves(
             autocompletion=completion.runs,
         ),
     ] = None,
-    metric: Metric = "loss",
+    metric: Metric = None,
     log: Log = None,
+    kind: KindOption = None,
+    over: Over = None,
     evaluations: Annotated[
         bool, typer.Option("--evaluations", "-e", help="Draw the evaluations of the metric as well.")
     ] = False,
@@ -65,10 +80,13 @@ def curves(
 ) -> None:
     """Draw loss and lr of runs in the terminal, several in one picture.
 
+    Of a sweep it draws the best settings, or with --kind sensitivity its metric against the learning rate.
+
     Examples: optrun curves latest; optrun curves --schedule configs/digits_mlp.yaml steps=1000
     """
     load_plugins(plugin)
     from optrun.cli.drawing import print_curves, print_schedule
+    from optrun.cli.sensitive import print_sensitivity
     from optrun.errors import ConfigError
 
     if not runs:
@@ -77,8 +95,10 @@ def curves(
         )
     if schedule:
         print_schedule(Path(runs[0]), runs[1:], log, width, height)
+    elif kind is Kind.SENSITIVITY or over is not None:
+        print_sensitivity(runs, over, metric, log, width, height)
     else:
-        print_curves(runs, metric, log, width, height, evaluations=evaluations)
+        print_curves(runs, metric or "loss", log, width, height, evaluations=evaluations)
 
 
 def plot(
@@ -86,24 +106,21 @@ def plot(
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="FILE", help="A file that ends in .png, .svg or .pdf.")
     ],
-    metric: Metric = "loss",
+    metric: Metric = None,
     log: Log = None,
+    kind: KindOption = None,
+    over: Over = None,
 ) -> None:
-    """Draw loss and lr of runs into a PNG, SVG or PDF file; needs the extra `plots`.
+    """Draw runs into a PNG, SVG or PDF file: loss and lr; needs the extra `plots`.
+
+    Of a sweep it draws the metric against the learning rate, or the only number that varies, the median between the
+    quartiles; with --kind curves, or where no number varies, loss and lr of the best settings.
 
     Example: optrun plot latest -o curves.png
     """
-    from optrun.analysis.figure import format_of, save_figure
-    from optrun.cli.drawing import loaded
-    from optrun.errors import ConfigError
-    from optrun.store.directory import write_output
+    from optrun.cli.plotting import save_plot
 
-    format = format_of(output)
-    drawn = loaded(runs, metric)
-    try:
-        write_output(output, lambda stream: save_figure(drawn, stream, format, metric=metric, log=log))
-    except OSError as error:
-        raise ConfigError(f"{output}: {(error.strerror or str(error)).lower()}") from error
+    save_plot(runs, output, kind, metric, log, over)
     print(output)
 
 
@@ -134,68 +151,41 @@ def export(
         typer.Option(
             "--format",
             "-f",
-            metavar="csv|npz|json",
+            metavar="csv|npz|json|parquet",
             help="The form; by default what FILE ends in, or csv.",
             autocompletion=completion.formats,
         ),
     ] = None,
     output: Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="A file; - is stdout.")] = "-",
 ) -> None:
-    """Write the curves of a run as CSV, NPZ or JSON, or those of all runs of a sweep as one CSV.
+    """Write the curves of a run as CSV, NPZ, JSON or Parquet, or those of all runs of a sweep as one table.
+
+    Parquet needs the extra `parquet`; that of a sweep has the swept parameters as columns too.
 
     Example: optrun export latest --format csv -o curves.csv
     """
-    from optrun.analysis.find import find_numbered
-    from optrun.analysis.leaderboard import single
-    from optrun.errors import ConfigError, did_you_mean
-    from optrun.store import FORMATS, Store, export_all
-    from optrun.store import export as write
-    from optrun.store.directory import OWN_FILES, write_output
-    from optrun.store.schema import RESULTS
+    from optrun.cli.exporting import export_run
 
-    suffix = Path(output).suffix.removeprefix(".").lower()
-    format = format or (suffix if suffix in FORMATS else "csv")
-    if format not in FORMATS:
-        raise ConfigError(f"unknown format {format!r}: {', '.join(FORMATS)}.{did_you_mean(format, FORMATS)}")
-    path, number = find_numbered(run_directory)
-    with Store.open(path) as store:
-        if number is None and store.size > 1 and format == "csv":
-
-            def written(stream: BinaryIO) -> None:
-                export_all(store, stream)
-        else:
-            run = single(store, number)
-
-            def written(stream: BinaryIO) -> None:
-                write(store, run, format, stream)
-
-        if output != "-":
-            if Path(output).name in OWN_FILES and (Path(output).absolute().parent / RESULTS).exists():
-                raise ConfigError(f"{output} is a run's own file: name another")
-            try:
-                write_output(Path(output), written)
-            except OSError as error:
-                raise ConfigError(f"{output}: {(error.strerror or str(error)).lower()}") from error
-        elif format == "npz" and sys.stdout.isatty():
-            raise ConfigError("npz is binary: name a file with -o")
-        else:
-            written(sys.stdout.buffer)
+    export_run(run_directory, format, output)
 
 
 def watch(run: RunDirectory) -> None:
-    """Follow a run from another terminal until it ends, as of its last checkpoint.
+    """Follow a run from another terminal until it ends, as of its last checkpoint, or a sweep.
 
-    Ctrl-C leaves; the run goes on. It ends with 1 where the run failed, diverged or was killed.
+    Ctrl-C leaves; the run goes on. It ends with 1 where the run failed, diverged or was killed, or a run of a sweep
+    failed.
 
     Example: optrun watch latest
     """
     from optrun.analysis.find import find_run
+    from optrun.analysis.leaderboard import is_sweep
     from optrun.cli.look import quoted
+    from optrun.cli.sweep_watching import watch_sweep
     from optrun.cli.watching import watch_run
 
     path = find_run(run)
     try:
-        code = watch_run(path)
+        code = watch_sweep(path) if is_sweep(path) else watch_run(path)
     except KeyboardInterrupt:
         print(f"left; to follow it again: optrun watch {quoted(path)}", file=sys.stderr)
         code = 130

@@ -14,7 +14,7 @@ from optrun.analysis.compare import Comparison, CurveDifference, Pair, compare
 from optrun.analysis.find import RUNS, find_numbered
 from optrun.analysis.leaderboard import single
 from optrun.analysis.summaries import BROKEN, RESUMABLE, STATES, Summary, summaries
-from optrun.cli.look import GAP, STATUS_COLOURS, age, console, emit, going_on, quoted, suggest, table
+from optrun.cli.look import GAP, STATUS_COLOURS, age, console, counted, emit, quoted, suggest, table
 from optrun.errors import ConfigError, did_you_mean
 from optrun.store import Store
 from optrun.store.schema import printable
@@ -76,14 +76,16 @@ def _cells(run: Summary) -> list[str]:
     if run.status == BROKEN:
         return [name, run.status, "", "", "", "", run.reason]
     what = f"{run.problem}, {run.optimizer}"
-    if run.runs > 1:
-        what = f"{run.runs:,} runs over {', '.join(run.over) or 'seeds'}"
+    if run.metric:
+        of = "" if run.ended == run.runs else f"{run.ended:,} of "
+        what = f"{of}{counted(run.runs, 'run')} over {', '.join(run.over) or 'seeds'}"
+        what += "" if run.best is None else f", best {run.metric} {run.best:.4g}"
     losses = ["" if loss is None else f"{loss:.4g}" for loss in (run.final_loss, run.average_loss)]
     return [name, run.status, f"{run.steps:,}", *losses, age(run.created), what]
 
 
 def _after_runs(directory: Path, shown: list[Summary], more: bool) -> None:
-    commands = [going_on(each.path, each.runs) for each in shown if each.status in RESUMABLE][:3]
+    commands = [f"resume {quoted(each.path)}" for each in shown if each.status in RESUMABLE][:3]
     whole = [each for each in shown if each.status != BROKEN]
     if whole and not commands:
         commands.append(f"show {quoted(whole[0].path)}")

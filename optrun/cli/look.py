@@ -10,7 +10,6 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from optrun.analysis.find import CONFIG
 from optrun.analysis.terminal_plot import Drawing
 from optrun.errors import printable
 
@@ -91,6 +90,15 @@ def span(seconds: float) -> str:
     return f"{max(0, seconds) / size:.0f} {unit}"
 
 
+def size(count: float) -> str:
+    """Return a number of bytes in a unit that fits."""
+    for unit in ("B", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:,.3g} GB"
+
+
 def counted(count: int, what: str) -> str:
     """Return how many of something there are."""
     return f"{count:,} {what}{'s' * (count != 1)}"
@@ -99,11 +107,6 @@ def counted(count: int, what: str) -> str:
 def quoted(path: Path | str) -> str:
     """Return a path as a shell reads it."""
     return shlex.quote(str(path))
-
-
-def going_on(path: Path, runs: int) -> str:
-    """Return the command that goes on with what is in a directory: one run, or a sweep of several."""
-    return f"sweep {quoted(path / CONFIG)} -o {quoted(path)}" if runs > 1 else f"resume {quoted(path)}"
 
 
 def suggest(*commands: str) -> None:

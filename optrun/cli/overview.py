@@ -1,20 +1,19 @@
 """What `show` prints of a run: how it ended, what it was, where it ran, what to type next."""
 
 import json as json_module
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from rich.text import Text
 
-from optrun.analysis.leaderboard import SweepPlan, leaderboard, plan_of
-from optrun.analysis.summaries import KILLED, RESUMABLE, file_sizes, moment, state_of, sweep_status
+from optrun.analysis.leaderboard import plan_of
+from optrun.analysis.summaries import KILLED, RESUMABLE, file_sizes, moment, state_of
 from optrun.analysis.terminal_plot import sparkline
 from optrun.arrays import Array
 from optrun.cli.figures import figure_lines
-from optrun.cli.look import emit, going_on, quoted, span, status_text, suggest, table
-from optrun.cli.standings import leaderboard_table
+from optrun.cli.look import emit, quoted, span, status_text, suggest, table
+from optrun.cli.sweep_overview import print_sweep
 from optrun.config.writer import to_yaml
 from optrun.store import Event, RunRecord, Store
 from optrun.store.schema import printable
@@ -27,7 +26,7 @@ def print_run(path: Path, run: int | None, *, json: bool) -> None:
     """Print everything about a run but its rows, or how the settings of a sweep did; StoreError where it is damaged."""
     with Store.open(path) as store:
         if run is None and (plan := plan_of(store)) is not None:
-            _print_sweep(store, plan, json=json)
+            print_sweep(store, plan, json=json)
             return
         status, record = state_of(store, store.run(run or 0))
         curves, environments = store.curves(record.run), store.environments()
@@ -65,39 +64,6 @@ def print_run(path: Path, run: int | None, *, json: bool) -> None:
         suggest_for(path, status)
     elif record.status.final:
         suggest(f"curves {quoted(path)}:{record.run}", f"export {quoted(path)}:{record.run} -o curves.csv")
-
-
-def _print_sweep(store: Store, plan: SweepPlan, *, json: bool) -> None:
-    states, standings = store.states(), leaderboard(plan, store.states())
-    status = sweep_status(store, states)
-    statuses = Counter(str(state.status) for state in states)
-    if json:
-        document = {
-            "sweep": str(store.path),
-            "status": status,
-            "runs": len(states),
-            "statuses": dict(statuses),
-            "metric": {"name": plan.metric, "goal": "maximize" if plan.maximize else "minimize"},
-            "table": [standing.to_dict() for standing in standings],
-            "environments": store.environments(),
-        }
-        print(json_module.dumps(document, ensure_ascii=False, allow_nan=False))
-        return
-    name = printable(str(store.run(0).config.get("name", store.path.name)))
-    counted = ", ".join(f"{count:,} {status}" for status, count in statuses.most_common())
-    emit(
-        Text.assemble((name, "bold"), ": ") + status_text(status) + Text(f", {len(states):,} runs: {counted}")
-    )
-    emit(Text(printable(str(store.path)), "dim"))
-    emit(leaderboard_table(standings, plan.metric))
-    _heading("files")
-    for file, size in file_sizes(store.path).items():
-        emit(Text(f"  {size:>11,} B  {printable(file)}"))
-    if status in RESUMABLE:
-        suggest(going_on(store.path, len(states)))
-    else:
-        path = quoted(store.path)
-        suggest(f"show {path}:{standings[0].first}", f"curves {path}", f"export {path} -o curves.csv")
 
 
 def print_outcome(path: Path, status: str, record: RunRecord) -> None:

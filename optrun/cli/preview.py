@@ -40,7 +40,7 @@ def print_plan(config: RunConfig, work: Estimate, where: str | None, *, json: bo
         **({"schedules": ", ".join(schedules)} if schedules else {}),
         "seed": f"{config.seed}",
         "steps": f"{work.steps:,}, as 1 lane",
-        "time": f"about {_about(work.seconds)} ({work.steps_per_second:,.0f} steps/s on a trial)",
+        "time": f"about {about(work.seconds)} ({work.steps_per_second:,.0f} steps/s on a trial)",
         "ends early": _endings(config),
         "stored in": where or "nowhere: it is not saved",
     }
@@ -49,7 +49,8 @@ def print_plan(config: RunConfig, work: Estimate, where: str | None, *, json: bo
     print("nothing was written", file=sys.stderr)
 
 
-def _about(seconds: float) -> str:
+def about(seconds: float) -> str:
+    """Return an estimated length of time."""
     return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s" if seconds < 100 else clock(seconds)
 
 

@@ -4,6 +4,7 @@ import json as json_module
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,15 @@ from optrun.analysis.summaries import state_of
 from optrun.api import RUNS
 from optrun.cli.figures import number
 from optrun.cli.listing import check_statuses
-from optrun.cli.look import counted, emit, quoted, status_text, suggest, table
-from optrun.config import Unmet
+from optrun.cli.look import counted, emit, quoted, size, status_text, suggest, table
+from optrun.cli.preview import about
+from optrun.config import Issue
 from optrun.config.writer import inline
-from optrun.errors import printable
+from optrun.errors import StoreError, printable
 from optrun.store import Store
-from optrun.sweep.carry_out import directory_of
+from optrun.store.schema import RESULTS
+from optrun.sweep.carry_out import directory_of, unfinished
+from optrun.sweep.estimate import estimate_sweep
 from optrun.sweep.expand import Plan
 from optrun.sweep.packs import Group, divided
 from optrun.sweeps import Sweep
@@ -39,17 +43,21 @@ def print_sweep_plan(
     json: bool,
 ) -> None:
     """Print the settings of a sweep, and the packs in which they would be executed."""
-    runs = range(len(plan.configs))[:limit]
-    packs = divided(groups, runs, jobs)
     where = directory or directory_of(plan, RUNS)
+    left = _left(where, len(plan.configs))
+    runs = left[:limit]
+    packs = divided(groups, runs, jobs)
+    needed = estimate_sweep(plan, groups, packs, jobs)
     if json:
         document = {
             "sweep": str(where),
             "runs": len(plan.configs),
             "settings": plan.settings,
             "seeds": [config.seed for config in plan.configs[: plan.repeats]],
+            "left": len(left),
             "packs": packs,
             "jobs": jobs,
+            "estimate": asdict(needed),
         }
         print(json_module.dumps(document, ensure_ascii=False, allow_nan=False))
         return
@@ -66,16 +74,30 @@ def print_sweep_plan(
     )
     seeds = f", each with {plan.repeats} seeds" if plan.repeats > 1 else ""
     emit(f"\n{counted(len(plan.configs), 'run')}: {counted(len(plan.settings), 'setting')}{seeds}")
-    if limit is not None and limit < len(plan.configs):
+    if len(left) < len(plan.configs):
+        emit(f"{counted(len(plan.configs) - len(left), 'run')} of them ended before: {len(left):,} left")
+    if limit is not None and limit < len(left):
         emit(f"{counted(len(runs), 'run')} of them would be executed: --limit {limit}")
     emit(f"{counted(len(packs), 'pack')} ({lanes}), -j {jobs}")
+    tried = f"estimated from {counted(needed.tried, 'pack')}, tried for a moment"
+    emit(f"about {about(needed.seconds)} and {size(needed.bytes)} ({tried})")
     emit(f"stored in {printable(str(where))}")
     print("nothing was written", file=sys.stderr)
 
 
+def _left(where: Path, size: int) -> list[int]:
+    """Return the runs that have not ended in a directory; StoreError where it is no run directory."""
+    if not (where / RESULTS).exists():
+        return list(range(size))
+    with Store.open(where) as store:
+        if store.size != size:
+            raise StoreError(f"{where}: holds other runs than this sweep: name another directory")
+        return unfinished(store.states())
+
+
 def print_table(
     sweep: Sweep,
-    misses: Sequence[tuple[int, Unmet]],
+    misses: Sequence[Issue],
     again: Sequence[str],
     *,
     json: bool,
@@ -94,7 +116,7 @@ def print_table(
             "metric": sweep.metric.model_dump(),
             "table": [standing.to_dict() for standing in sweep.standings()],
             "failed": [{"run": run, "reason": reason} for run, reason in failed],
-            "expect": [f"run {run}: {miss.name} {miss.reason}" for run, miss in misses],
+            "expect": [*map(str, misses)],
         }
         print(json_module.dumps(document, ensure_ascii=False, allow_nan=False))
     elif quiet:
@@ -104,8 +126,11 @@ def print_table(
         emit(printable(str(sweep.path)))
     for run, reason in failed[:MOST_REASONS]:
         print(printable(f"run {run} failed: {reason}"), file=sys.stderr)
-    for run, miss in misses[:MOST_REASONS]:
-        print(printable(f"run {run}: expect.{miss.name}: {miss.reason}"), file=sys.stderr)
+    for miss in misses[:MOST_REASONS]:
+        print(printable(str(miss)), file=sys.stderr)
+    diverged = sum(state.status == "diverged" for state in states)
+    if diverged and not (json or quiet):
+        print(f"{diverged:,} of {counted(len(states), 'run')} diverged", file=sys.stderr)
     for what, count in (("failed", len(failed)), ("missed expectations", len(misses))):
         if count > MOST_REASONS:
             print(f"… {count:,} {what} in all", file=sys.stderr)
@@ -194,15 +219,24 @@ def _paths(settings: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _cells(setting: Mapping[str, Any], paths: Sequence[str]) -> list[str]:
-    return [_value(setting[path]) if path in setting else "" for path in paths]
+    return [value_text(setting[path]) if path in setting else "" for path in paths]
 
 
-def _value(value: Any) -> str:
+def setting_text(setting: Mapping[str, Any]) -> str:
+    """Return a setting in a line."""
+    return " ".join(f"{printable(path)}={value_text(value)}" for path, value in setting.items())
+
+
+def value_text(value: Any) -> str:
+    """Return a value of a config in a word or a few."""
     if isinstance(value, float):
         return f"{value:.6g}"
     if isinstance(value, dict) and "name" in value:
         return " ".join(
-            [_value(value["name"]), *(f"{key}={_value(of)}" for key, of in value.items() if key != "name")]
+            [
+                value_text(value["name"]),
+                *(f"{key}={value_text(of)}" for key, of in value.items() if key != "name"),
+            ]
         )
     return printable(value if isinstance(value, str) else inline(value))
 

@@ -22,6 +22,7 @@ NEXT = {
         "optrun run {file}",
         "optrun run {file} name=adam optimizer=Adam optimizer.lr=1e-2",
     ),
+    "sweep": ("optrun sweep {file} --dry-run", "optrun sweep {file}"),
 }
 
 

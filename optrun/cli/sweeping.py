@@ -1,14 +1,14 @@
 """The command `sweep`."""
 
+import gc
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from optrun.cli.arguments import Config, Json, Overrides, Plugins, Show, load_plugins
+from optrun.cli.arguments import Config, Json, Junit, Overrides, Plugins, Show, load_plugins
 
 if TYPE_CHECKING:
-    from optrun.config import Unmet
     from optrun.sweeps import Sweep
 
 
@@ -30,6 +30,7 @@ def sweep(
         bool, typer.Option("--dry-run", "-n", help="Print the settings and the packs; run nothing.")
     ] = False,
     show: Annotated[Show, typer.Option("--progress", help="bar: on a terminal; plain: lines.")] = Show.AUTO,
+    junit: Junit = None,
     json: Json = False,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="Print the directory alone, no progress.")
@@ -38,51 +39,52 @@ def sweep(
 ) -> None:
     """Run every combination that a config's sweep block, or KEY=A,B,C, defines, and rank the settings.
 
-    The same command again executes only what is left.
+    The same command again executes only what is left. Runs that diverge are results: it ends with 0.
 
     Example: optrun sweep configs/digits_mlp.yaml optimizer.lr=1e-3,1e-2,1e-1 seed=0,1,2
     """
     load_plugins(plugin)
     from optrun import sweeps
+    from optrun.cli.ci import reporting
     from optrun.cli.standings import print_sweep_plan, print_table
     from optrun.cli.sweep_progress import sweep_progress
+    from optrun.cli.sweep_report import misses_of, note_sweep
     from optrun.config.sweep import load_sweep
     from optrun.sweep.expand import expand
     from optrun.sweep.packs import grouped, jobs_for
 
-    plan = expand(load_sweep(config, overrides or []))
-    groups = grouped(plan)
-    jobs = jobs or jobs_for(groups)
-    if dry_run:
-        print_sweep_plan(plan, groups, output, jobs, limit, json=json)
-        return
-    with sweep_progress(plan.name, show, quiet=quiet or json) as observe:
-        result = sweeps.sweep_plan(
-            plan, groups, directory=output, jobs=jobs, limit=limit, plugins=plugin or (), observe=observe
-        )
-    misses = _misses(result)
-    again = [str(config), *(overrides or ()), *(("-o", str(output)) if output else ())]
-    again += [each for name in plugin or () for each in ("--plugin", name)]
-    print_table(result, misses, again, json=json, quiet=quiet)
-    raise typer.Exit(_code(result, misses))
+    # The configs of thousands of runs are no garbage, and would be searched for it again and again.
+    gc.set_threshold(100_000)
+    with reporting("sweep", junit, [config]) as report:
+        with report.case(" ".join([str(config), *(overrides or ())]), "sweep") as case:
+            plan = expand(load_sweep(config, overrides or []))
+            groups = grouped(plan)
+            jobs = jobs or jobs_for(groups)
+            if dry_run:
+                print_sweep_plan(plan, groups, output, jobs, limit, json=json)
+                case.outcome, case.problem = "dry run", "skipped"
+                return
+            with sweep_progress(plan.name, show, quiet=quiet or json) as observe:
+                result = sweeps.sweep_plan(
+                    plan,
+                    groups,
+                    directory=output,
+                    jobs=jobs,
+                    limit=limit,
+                    plugins=plugin or (),
+                    observe=observe,
+                )
+        misses = misses_of(plan, result)
+        note_sweep(report, case, result, misses)
+        again = [str(config), *(overrides or ()), *(("-o", str(output)) if output else ())]
+        again += [each for name in plugin or () for each in ("--plugin", name)]
+        print_table(result, [issue for _, issue in misses], again, json=json, quiet=quiet)
+    raise typer.Exit(_code(result, bool(misses)))
 
 
-def _misses(result: "Sweep") -> "list[tuple[int, Unmet]]":
-    """Return what runs were expected to reach and did not, with the numbers of the runs."""
-    from optrun.config import unmet
-
-    pairs = zip(result.configs, result.states, strict=True)
-    return [
-        (run, miss)
-        for run, (config, state) in enumerate(pairs)
-        if state.status.final and config.expect
-        for miss in unmet(config.expect, state.summary)
-    ]
-
-
-def _code(result: "Sweep", misses: "list[tuple[int, Unmet]]") -> int:
+def _code(result: "Sweep", missed: bool) -> int:
     if result.signal is not None and not all(state.status.final for state in result.states):
         return 128 + result.signal
     if any(state.status == "failed" for state in result.states):
         return 1
-    return 4 if misses else 0
+    return 4 if missed else 0

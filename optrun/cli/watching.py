@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
+from typing import Protocol, TypeVar
 
 from rich.console import Group
 from rich.live import Live
@@ -41,30 +42,44 @@ class Snapshot:
     committed: datetime
 
 
+class Seen(Protocol):
+    """What is read of a store."""
+
+    @property
+    def status(self) -> str:
+        """Whether it is still running."""
+        ...
+
+
+S = TypeVar("S", bound=Seen)
+
+
 def watch_run(path: Path) -> int:
     """Follow a run until it ends and print how; return 1 where it failed, diverged or was killed, else 0."""
-    with _terminated_in_order(), _view(path) as show:
-        for snapshot in follow(path):
+    with terminated_in_order(), _view(path) as show:
+        for snapshot in follow(path, read=read_run):
             show(snapshot)
     print_outcome(path, snapshot.status, snapshot.record)
     suggest_for(path, snapshot.status)
     return 1 if snapshot.status in ("diverged", "failed", "killed") else 0
 
 
-def follow(path: Path, wait: Callable[[float], None] = time.sleep) -> Iterator[Snapshot]:
-    """Yield a run a few times a second until it is no longer running.
+def follow(
+    path: Path, wait: Callable[[float], None] = time.sleep, *, read: Callable[[Path], S]
+) -> Iterator[S]:
+    """Yield what is ``read`` of a run or a sweep a few times a second until it is no longer running.
 
     The store is opened only after a commit, so that its writer is never waited upon; in between only the
     writer's lock is looked at.
     """
     seen = _stamp(path)
-    snapshot = _snapshot(path, seen)
+    snapshot = read(path)
     yield snapshot
     while snapshot.status == Status.RUNNING:
         wait(POLL_SECONDS)
         stamp = _stamp(path)
         if stamp != seen or not is_being_written(path):
-            seen, snapshot = stamp, _snapshot(path, stamp)
+            seen, snapshot = stamp, read(path)
         yield snapshot
 
 
@@ -77,8 +92,9 @@ def _stamp(path: Path) -> tuple[int, int]:
     return stat.st_mtime_ns, stat.st_size
 
 
-def _snapshot(path: Path, stamp: tuple[int, int]) -> Snapshot:
-    committed = datetime.fromtimestamp(stamp[0] / 1e9, UTC)
+def read_run(path: Path) -> Snapshot:
+    """Return a run as of its last commit."""
+    committed = datetime.fromtimestamp(_stamp(path)[0] / 1e9, UTC)
     with Store.open(path) as store:
         status, record = state_of(store, store.run(single(store, None)))
         return Snapshot(status, record, store.curves(), committed)
@@ -158,7 +174,7 @@ def _values(snapshot: Snapshot) -> str:
 
 
 @contextmanager
-def _terminated_in_order() -> Iterator[None]:
+def terminated_in_order() -> Iterator[None]:
     """Let SIGTERM unwind the stack, so that the terminal is put back as it was."""
 
     def leave(number: int, _: FrameType | None) -> None:

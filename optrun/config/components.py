@@ -21,7 +21,7 @@ from optrun import registry
 from optrun.config.explain import MISSING, failure, shown, unknown_key
 from optrun.config.schema import GROUPS, SCHEDULES, options_model
 from optrun.config.tree import Path
-from optrun.errors import ConfigError, UnknownNameError, did_you_mean, fold
+from optrun.errors import ConfigError, UnknownNameError, did_you_mean
 from optrun.registry import Registry
 
 REGISTRIES: dict[str, Registry[Any]] = {
@@ -136,7 +136,7 @@ class Named:
             cls = self.registry.find(value["name"])
         except UnknownNameError as error:
             raise failure((("name",), str(error))) from None
-        return cls, next(name for name in self.registry if fold(name) == fold(value["name"]))
+        return cls, self.registry.spelled(value["name"])
 
     def _check_group(self, cls: type[Any], options: dict[str, Any], group: dict[str, Any], i: int) -> None:
         try:

@@ -79,7 +79,10 @@ def _value(text: str, place: Place, path: str) -> Node:
     value = document.root.plain()
     if isinstance(value, str) and "," in value and text.strip()[0] not in "'\"":
         raise _wrong(
-            place, path, f"a list is written '{path}=[{value}]'; text with a comma needs quotes of its own"
+            place,
+            path,
+            f"a list is written '{path}=[{value}]'; text with a comma needs quotes of its own; "
+            "`optrun sweep` runs each value",
         )
     return Node.of(value, place, key=place)
 

@@ -42,7 +42,7 @@ class Resolved:
     @cached_property
     def origins(self) -> list[Origin]:
         """Every value of the complete config, in its order, with where it was set."""
-        return list(_origins((), self.config.to_dict(), self.root, None, None))
+        return list(origins_of((), self.config.to_dict(), self.root))
 
     def place(self, path: Path) -> Place | None:
         """Return where the value at a path was set, or None for a default."""
@@ -94,19 +94,24 @@ def _of_one_run(root: Node) -> Node:
     return Node.mapping({key: child for key, child in root.value.items() if key != SWEEP}, root.place)
 
 
-def _origins(
-    path: Path, value: Any, node: Node | None, registry: Registry[Any] | None, cls: type[Any] | None
+def origins_of(
+    path: Path,
+    value: Any,
+    node: Node | None,
+    registry: Registry[Any] | None = None,
+    cls: type[Any] | None = None,
 ) -> Iterator[Origin]:
+    """Yield every value below a path with where it was set."""
     if isinstance(value, dict):
         cls = registry.find(value["name"]) if registry and "name" in value else cls
         for key, child in value.items():
             below = registry or (None if path else REGISTRIES.get(key))
             if key == SCHEDULES and (not path or path[-2:-1] == (GROUPS,)):
                 below = REGISTRIES["scheduler"]
-            yield from _origins((*path, key), child, _source(node, key, cls), below, cls)
+            yield from origins_of((*path, key), child, _source(node, key, cls), below, cls)
     elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
         for i, item in enumerate(value):
-            yield from _origins((*path, i), item, node.child(i) if node else None, registry, cls)
+            yield from origins_of((*path, i), item, node.child(i) if node else None, registry, cls)
     else:
         yield Origin(path, value, node.place if node else None)
 

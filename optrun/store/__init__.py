@@ -2,12 +2,13 @@
 
 from optrun.store.directory import check_free, slug
 from optrun.store.fingerprint import environment
-from optrun.store.formats import FORMATS, export, export_all, write_csv, write_summary
+from optrun.store.formats import FORMATS, TABLES, export, export_all, write_csv, write_summary
 from optrun.store.records import Checkpoint, Event, RunRecord, RunState, Status
 from optrun.store.store import Store
 
 __all__ = [
     "FORMATS",
+    "TABLES",
     "Checkpoint",
     "Event",
     "RunRecord",

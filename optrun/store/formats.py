@@ -1,4 +1,4 @@
-"""Results in the formats of others: CSV, NPZ and JSON."""
+"""Results in the formats of others: CSV, NPZ, JSON and Parquet."""
 
 import csv
 import json
@@ -13,9 +13,11 @@ from optrun.arrays import Array
 from optrun.errors import UnknownNameError, did_you_mean
 from optrun.store.blobs import write_npz
 from optrun.store.directory import replace_file
+from optrun.store.parquet import write_parquet
 from optrun.store.schema import printable, store_errors
 from optrun.store.store import Store
 
+PARQUET = "parquet"
 METRICS, SUMMARY = "metrics.csv", "summary.csv"
 FIRST_COLUMNS = ("step", "loss", "lr")
 ROWS = 1 << 16
@@ -27,23 +29,30 @@ def export(store: Store, run: int, format: str, stream: BinaryIO) -> None:
         csv   the curves: columns step, loss, lr, then the other metrics as they were recorded
         npz   the curves by name, the evaluations as eval/…, the final parameters as params/…
         json  one object: run, seed, config, status, reason, steps, summary, curves, evaluations; NaN is null
+        parquet  the curves: run, step, then the metrics as in csv
 
-    Raises UnknownNameError for another format, StoreError where the run is missing or damaged.
+    Raises UnknownNameError for another format, StoreError where the run is missing or damaged, MissingExtraError.
     """
     if format not in FORMATS:
         raise UnknownNameError(f"unknown export format {format!r}.{did_you_mean(format, FORMATS)}")
     FORMATS[format](store, run, stream)
 
 
-def export_all(store: Store, stream: BinaryIO) -> None:
-    """Write the curves of all runs as CSV, in their order: run, step, loss, lr, then the other metrics.
+def export_all(
+    store: Store, format: str, stream: BinaryIO, settings: Sequence[Mapping[str, Any]] = ()
+) -> None:
+    """Write the curves of all runs in their order, as csv or parquet: run, step, loss, lr, then the other metrics.
 
-    A metric that a run does not have is empty. Raises StoreError where a run is damaged.
+    A metric that a run does not have is empty. In parquet the swept parameters follow, ``settings`` of each run.
+    Raises StoreError where a run is damaged, MissingExtraError.
     """
     names: dict[str, None] = {}
     for run in range(store.size):
         names |= dict.fromkeys(store.columns(run))
-    ordered = sorted(names, key=lambda name: (*FIRST_COLUMNS, name).index(name))
+    ordered = _in_order(names)
+    if format == PARQUET:
+        write_parquet(store, range(store.size), ordered, stream, settings)
+        return
     stream.write(_heading(["run", *ordered]))
     for run in range(store.size):
         curves = store.curves(run)
@@ -73,10 +82,14 @@ def _write_csv(store: Store, run: int, stream: BinaryIO) -> None:
 
 
 def _csv(curves: Mapping[str, Array]) -> Iterator[bytes]:
-    names = sorted(curves, key=lambda name: (*FIRST_COLUMNS, name).index(name))
+    names = _in_order(curves)
     yield _heading(names)
     for start in range(0, len(curves.get("step", ())), ROWS):
         yield _lines(curves, names, start)
+
+
+def _in_order(names: Iterable[str]) -> list[str]:
+    return sorted(names, key=lambda name: (*FIRST_COLUMNS, name).index(name))
 
 
 def _heading(names: list[str]) -> bytes:
@@ -99,6 +112,10 @@ def _write_npz(store: Store, run: int, stream: BinaryIO) -> None:
     evaluations = {f"eval/{name}": values for name, values in store.evaluations(run).items()}
     params = {f"params/{name}": values for name, values in store.params(run).items()}
     write_npz(stream, store.curves(run) | evaluations | params)
+
+
+def _write_parquet(store: Store, run: int, stream: BinaryIO) -> None:
+    write_parquet(store, [store.run(run).run], _in_order(store.columns(run)), stream)
 
 
 def _write_json(store: Store, run: int, stream: BinaryIO) -> None:
@@ -135,4 +152,7 @@ FORMATS: dict[str, Callable[[Store, int, BinaryIO], None]] = {
     "csv": _write_csv,
     "npz": _write_npz,
     "json": _write_json,
+    PARQUET: _write_parquet,
 }
+TABLES = ("csv", PARQUET)
+"""The formats that hold many runs."""

@@ -21,8 +21,11 @@ from optrun.sweep.expand import Plan
 from optrun.training.evaluator import Evaluator
 from optrun.training.pack import Pack
 
-MAX_LANES = 1024
-"""Where more lanes gain nothing, whatever their size."""
+MAX_LANES = 2560
+"""Where more lanes gain little, whatever their size, and an interruption loses more.
+
+Measured, Rosenbrock's function with Adam: 44 ns for a step of one of 1,000 lanes, 29 of 2,500, 24 of 5,000.
+"""
 
 MAX_ROWS_BYTES = 1 << 26
 """About how much the recorded rows of a pack may take."""

@@ -1,8 +1,13 @@
-"""How much work a config is, and about how long it takes: found out by a few steps whose results are thrown away."""
+"""How much work a pack is, and about how long it takes: found out by a few steps whose results are thrown away."""
 
+import math
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
+from optrun.arrays import Array
 from optrun.config import Evaluate, RunConfig
 from optrun.training.memory import Memory
 from optrun.training.pack import Pack
@@ -13,29 +18,47 @@ TRIAL_SECONDS = 0.3
 
 @dataclass(frozen=True)
 class Estimate:
-    """The size of a run."""
+    """The size of a pack, of one run or of several."""
 
     steps: int
     parameters: int
+    """Of one run."""
     steps_per_second: float
+    """Of the whole pack."""
     seconds: float
-    """Of all steps and evaluations, if nothing ends the run early."""
+    """Of the start and all steps and evaluations, if nothing ends a run early."""
+    curves: Mapping[str, Array]
+    """As many rows as one run leaves, all of them zero."""
+    evaluations: Mapping[str, Array]
+    params: Mapping[str, Array]
 
 
-def estimate(config: RunConfig) -> Estimate:
-    """Return the size of a run, timed for a third of a second; raises what running it would raise at its start."""
-    pack = Pack([config.model_copy(update={"evaluate": Evaluate()})])
+def estimate(configs: Sequence[RunConfig]) -> Estimate:
+    """Return the size of a pack, timed for a third of a second; raises what running it would raise at its start."""
+    config = configs[0]
     began = time.monotonic()
-    pack.problem.evaluate(pack.params)
+    pack = Pack([each.model_copy(update={"evaluate": Evaluate()}) for each in configs])
+    start = time.monotonic() - began
+    began = time.monotonic()
+    figures = pack.problem.evaluate(pack.params)
     evaluation = (time.monotonic() - began) * (1 + pack.keeps_average)
     memory = Memory(pack.configs)
     began = time.monotonic()
     Trainer(pack, memory, interrupted=lambda: time.monotonic() - began > TRIAL_SECONDS).run()
-    step = (time.monotonic() - began) / max(memory.run(0).steps, 1)
+    done = max(state.steps for state in memory.states())
+    step = (time.monotonic() - began) / max(done, 1)
     evaluations = 1 + (pack.steps - 1) // config.evaluate.every if config.evaluate.every else 0
+    averages = [f"average_{name}" for name in figures] if pack.keeps_average else []
     return Estimate(
         steps=pack.steps,
         parameters=pack.params.size,
         steps_per_second=1 / step,
-        seconds=pack.steps * step + (evaluations + 1) * evaluation,
+        seconds=start + pack.steps * step + (evaluations + 1) * evaluation,
+        curves=_blank(list(memory.curves(0)), math.ceil(pack.steps / config.record.every)),
+        evaluations=_blank(["step", *figures, *averages], evaluations + 1),
+        params={"": np.zeros(pack.params.size * (1 + pack.keeps_average), pack.params.data.dtype)},
     )
+
+
+def _blank(names: Sequence[str], rows: int) -> dict[str, Array]:
+    return {name: np.arange(rows) if name == "step" else np.zeros(rows) for name in names}

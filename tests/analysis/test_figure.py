@@ -1,6 +1,7 @@
 """Pictures in files."""
 
 import builtins
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -40,6 +41,24 @@ def test_a_picture_names_its_runs_and_its_axes():
     for text in ("lr=0.1", "test_loss", "learning rate", "step", "loss"):
         assert text in svg
     assert picture("svg", log=False).decode() != svg
+
+
+def test_labels_of_any_length_leave_room_for_the_curves():
+    pytest.importorskip("matplotlib")
+    runs = [replace(run, label=f"{index} {'long ' * 60}") for index, run in enumerate(RUNS * 4)]
+    stream = BytesIO()
+    save_figure(runs, stream, "png", title="what they are")  # Matplotlib warns where there is none
+    assert stream.getvalue()
+
+
+def test_quartiles_are_shaded():
+    pytest.importorskip("matplotlib")
+    plain, shaded = BytesIO(), BytesIO()
+    loss = RUNS[0].curves["loss"]
+    save_figure(RUNS[:1], plain, "svg")
+    save_figure([replace(RUNS[0], bands={"loss": (loss / 2, loss * 2)})], shaded, "svg")
+    assert b"FillBetween" not in plain.getvalue()
+    assert b"FillBetween" in shaded.getvalue()
 
 
 def test_without_matplotlib_the_error_is_the_command_that_installs_it(monkeypatch):

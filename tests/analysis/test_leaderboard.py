@@ -1,9 +1,12 @@
 """Settings in the order of a metric; what diverged or failed is counted and never wins."""
 
+import statistics
+
+import numpy as np
 import pytest
 
 import optrun
-from optrun.analysis.leaderboard import SweepPlan, best_runs, leaderboard, plan_of
+from optrun.analysis.leaderboard import SweepPlan, leaderboard, plan_of
 from optrun.errors import StoreError
 from optrun.store import RunState, Status, Store
 from optrun.store.attempts import event
@@ -52,9 +55,45 @@ def test_a_figure_that_is_not_finite_counts_as_diverged():
     assert leaderboard(PLAN, states)[1].diverged == 1
 
 
-def test_what_is_drawn_of_a_sweep_has_ended():
-    assert best_runs(PLAN, STATES, 3) == [12, 0, 4]
-    assert best_runs(PLAN, [LEFT] * 16, 3) == []
+def test_medians_and_quartiles_are_those_of_the_seeds_that_ended_well():
+    rng = np.random.default_rng(3)
+    settings = [{"lr": lr} for lr in range(40)]
+    states = [
+        ended(float(value)) if chance > 0.2 else GONE
+        for value, chance in zip(rng.lognormal(size=280), rng.random(280), strict=True)
+    ]
+    for row in leaderboard(SweepPlan(settings, 7, "final_loss", False), states):
+        chosen = states[row.first : row.first + 7]
+        values = [state.summary["final_loss"] for state in chosen if state is not GONE]
+        assert row.diverged == 7 - len(values)
+        if len(values) > 1:
+            quartiles = statistics.quantiles(values, n=4, method="inclusive")
+            assert [row.lower, row.median, row.upper] == pytest.approx(quartiles, rel=1e-14)
+
+
+def test_the_table_of_a_sweep_agrees_with_pandas():
+    pd = pytest.importorskip("pandas")
+    sweep = optrun.sweep(
+        {
+            "problem": "quadratic",
+            "optimizer": {"name": "SGD"},
+            "steps": 60,
+            "sweep": {"parameters": {"optimizer.lr": [1e-3, 1e-2, 0.05, 3.0]}, "repeats": 5},
+        }
+    )
+    rows = pd.read_csv(sweep.path / "summary.csv")
+    good = rows[rows.status != "diverged"].groupby("optimizer.lr").final_loss
+    gone = rows[rows.status == "diverged"].groupby("optimizer.lr").size()
+    assert gone.sum() > 0
+    quartiles = good.quantile([0.25, 0.5, 0.75]).unstack()
+    for row in sweep.table():
+        lr = row["setting"]["optimizer.lr"]
+        assert row["diverged"] == gone.get(lr, 0)
+        if lr in quartiles.index:
+            wanted = quartiles.loc[lr].tolist()
+            assert [row["lower"], row["median"], row["upper"]] == pytest.approx(wanted, rel=1e-14)
+    medians = [row["median"] for row in sweep.table() if not row["diverged"]]
+    assert medians == sorted(medians)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from optrun.analysis.terminal_plot import NOBODY, Series, draw, drawing, sparkline
+from optrun.analysis.braille import NOBODY, Mark
+from optrun.analysis.terminal_plot import Series, draw, drawing, sparkline
 from optrun.analysis.ticks import axis_of, labels, log_shows_more, rates_help
 
 BRAILLE = 0x2800
@@ -153,3 +154,18 @@ def test_a_sparkline_keeps_the_course():
     assert sparkline(np.arange(8.0), 8) == "▁▂▃▄▅▆▇█"
     assert sparkline(np.array([]), 8) == sparkline(np.array([np.nan]), 8) == ""
     assert len(sparkline(np.arange(1000.0), 40)) == 40
+
+
+def test_marks_and_points_stand_on_an_axis_of_any_numbers():
+    x = np.array([1e-3, 1e-1, 10.0])
+    line = Series("line", x, np.array([3.0, 1.0, 2.0]), [Mark(1e-1, 1.0, "*"), Mark(10.0, np.inf, "x")])
+    points = Series("points", x, np.array([2.0, np.nan, 1.0]), joined=False)
+    picture = drawing([line, points], width=40, height=12, x_axis=axis_of(1e-3, 10.0, True))
+    body = [text for text in picture.lines if "│" in text or "┤" in text]
+    offset = body[0].index("│") + 1 if "│" in body[0] else body[0].index("┤") + 1
+    width = len(body[0]) - offset
+    assert body[0][-1] == "x"
+    assert body[-1][offset + round((width - 1) / 2)] == "*"
+    assert [text[offset] for text in body].index("B") == round((len(body) - 1) / 2)
+    assert body[-1][-1] == "B"
+    assert "0.001" in picture.lines[len(body) + 1]

@@ -18,6 +18,7 @@ from optrun.cli.app import app
 from optrun.cli.configure import Template
 from optrun.cli.exits import exit_code_of
 from optrun.config import Resolved, from_mapping, load
+from optrun.config.sweep import load_sweep
 from optrun.errors import PluginError
 
 BASE = "problem: {name: softmax_regression, data: iris}\noptimizer: {name: Adam, lr: 1e-1}\nsteps: 30\n"
@@ -78,7 +79,7 @@ def test_show_origin_names_files_overrides_and_defaults() -> None:
         (["validate", "cycle.yaml"], "cycle.yaml:1:10: extends: a cycle: cycle.yaml → cycle.yaml"),
         (["init", "a.yaml"], "a.yaml: exists already: name another, or replace it with --force"),
         (["init", "none/a.yaml"], "none/a.yaml: no such file or directory"),
-        (["init", "--template", "sweep"], "smoke"),
+        (["init", "--template", "many"], "smoke"),
         (["schema", "-o", "none/s.json"], "none/s.json: no such file or directory"),
     ],
 )
@@ -96,14 +97,16 @@ def test_init_writes_a_config_that_runs_and_says_how(template: str) -> None:
     done = call("init", "my lab.yaml", "--template", template)
     assert (done.returncode, done.stdout) == (0, "my lab.yaml\n")
     commands = [line[6:] for line in done.stderr.splitlines() if line[:6] in ("next: ", "      ")]
-    assert commands[0] == "optrun run 'my lab.yaml'"
+    run = "sweep" if template == Template.SWEEP else "run"
+    assert commands[0].startswith(f"optrun {run} 'my lab.yaml'")
     for command in commands:
         program, *arguments = shlex.split(command)
         assert program == "optrun"
-        assert call(*arguments, "--no-save").returncode == 0
+        assert call(*arguments, *(["--no-save"] if run == "run" else [])).returncode == 0
     mentioned = [line[4:] for line in Path("my lab.yaml").read_text().splitlines() if line.startswith("#   ")]
     for command in mentioned:
-        assert load(shlex.split(command)[2], shlex.split(command)[3:])
+        overrides = [each for each in shlex.split(command)[3:] if each != "--dry-run"]
+        assert (load if run == "run" else load_sweep)(shlex.split(command)[2], overrides)
 
 
 def test_init_leads_editors_to_the_schema_beside_it() -> None:

@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+import xml.etree.ElementTree as ElementTree
 
 import numpy as np
 import pytest
@@ -86,12 +87,11 @@ def test_a_dry_run_prints_the_settings_and_the_packs_and_writes_nothing(file, ca
     assert done.code == 0
     assert done.out.splitlines()[0].split() == ["run", "optimizer.lr", "optimizer.amsgrad"]
     assert "0 … 1  0.001         false\n" in done.out
-    assert (
-        "12 runs: 6 settings, each with 2 seeds\n2 packs (2 of 6 lanes), -j 1\nstored in runs/sweep-small-"
-        in done.out
-    )
+    assert "12 runs: 6 settings, each with 2 seeds\n2 packs (2 of 6 lanes), -j 1\nabout " in done.out
+    assert "(estimated from 2 packs, tried for a moment)\nstored in runs/sweep-small-" in done.out
     found = json.loads(call("sweep", file, "--dry-run", "--json", "-j", "1", "--limit", "4").out)
     assert found["packs"] == [[0, 1], [2, 3]]
+    assert found["estimate"].keys() == {"seconds", "bytes", "tried"}
     assert (found["seeds"], len(found["settings"])) == ([0, 1], 6)
     assert not (tmp_path / "runs").exists()
 
@@ -103,8 +103,16 @@ def test_a_limit_leaves_the_rest_and_says_so(file, call):  # noqa: F811
     assert "1 of 2" in done.out
     status = json.loads(call("ls", ".", "--json").out)[0]
     assert (status["status"], status["runs"]) == ("interrupted", 12)
-    assert call("ls", ".").err == "next: optrun sweep here/config.yaml -o here\n"
-    assert call("sweep", "here/config.yaml", "-o", "here").code == 0
+    assert call("ls", ".").err == "next: optrun resume here\n"
+    assert "5 of 12 runs over optimizer.lr, optimizer.amsgrad, best test_accuracy" in call("ls", ".").out
+    assert call("show", "here").err == "next: optrun resume here\n"
+    rest = call("sweep", file, "-o", "here", "-n", "-j", "1").out
+    assert "5 runs of them ended before: 7 left\n2 packs (1 of 4 lanes, 1 of 3 lanes), -j 1\n" in rest
+    other = call("sweep", file, "-o", "here", "-n", "sweep.repeats=1")
+    assert (other.code, other.err) == (2, "here: holds other runs than this sweep: name another directory\n")
+    again = call("resume", "here")
+    assert again.code == 0
+    assert "12/12 runs" in again.err
     assert all(run.status == "completed" for run in optrun.sweep(file, directory="here").runs)
 
 
@@ -123,7 +131,7 @@ def test_a_mistake_is_one_line_with_its_place_and_runs_nothing(file, call, tmp_p
 
 
 def test_validate_checks_sweeps(file, call, tmp_path):  # noqa: F811
-    assert call("validate", file).out == "s.yaml: ok\n"
+    assert call("validate", file).out == "s.yaml: ok, a sweep of 12 runs\n"
     (tmp_path / "bad.yaml").write_text(SWEEP.replace("test_accuracy", "accuracy"))
     done = call("validate", "bad.yaml")
     assert done.code == 2
@@ -154,6 +162,8 @@ def test_a_failed_run_is_named_and_the_rest_is_complete(file, call, tmp_path):  
             "optimizer.lr=0.1,0.2,0.3",
             "--plugin",
             "grumpy.py",
+            "--junit",
+            "r.xml",
         )
     finally:
         optimizers._classes.pop("grumpy", None)
@@ -161,6 +171,9 @@ def test_a_failed_run_is_named_and_the_rest_is_complete(file, call, tmp_path):  
     assert done.code == 1
     assert "run 0 failed: RuntimeError: not this rate (after step 0)" in done.err
     assert "1 failed of 1" in done.out
+    _, bad, *good = cases_of("r.xml")
+    assert bad.find("error").text == "run 0: RuntimeError: not this rate (after step 0)"
+    assert [len(case.findall("system-out")) for case in good] == [1, 1]
     assert len(done.out.splitlines()) == 5
 
 
@@ -170,7 +183,10 @@ def test_ls_show_and_curves_know_sweeps(file, call):  # noqa: F811
     assert listed.out.splitlines()[1].split()[:2] == [path.name, "completed"]
     assert "12 runs over optimizer.lr, optimizer.amsgrad" in listed.out
     shown = call("show", path)
-    assert shown.out.startswith(f"small: completed, 12 runs: 12 completed\n{path}\n")
+    assert shown.out.startswith(
+        f"small: completed, 12 runs: 12 completed\n{path}\nhighest test_accuracy first, the median over 2 seeds\n"
+        "over optimizer.lr: 0.001, 0.1, 0.01\nover optimizer.amsgrad: false, true\n"
+    )
     table = json.loads(call("show", path, "--json").out)
     assert table["table"] == optrun.sweep(file).table()
     one = call("show", f"{path.name}:7")
@@ -205,12 +221,13 @@ def test_ls_of_a_sweep_lists_its_runs(file, call):  # noqa: F811
     assert call("ls", f"{path}:12").code == 2
 
 
-@pytest.mark.parametrize("command", ["resume", "watch", "diff"])
-def test_what_is_for_one_run_says_that_a_sweep_is_many(command, file, call):  # noqa: F811
+def test_what_is_for_one_run_says_that_a_sweep_is_many(file, call):  # noqa: F811
     path = optrun.sweep(file).path
-    done = call(command, *[path] * (1 + (command == "diff")))
+    done = call("diff", path, path)
     assert done.code == 2
     assert f"{path}: a sweep of 12 runs" in done.err
+    with pytest.raises(optrun.errors.StoreError, match=f"a sweep of 12 runs; to go on: optrun resume {path}"):
+        optrun.resume(path)
 
 
 def test_runs_of_a_sweep_are_compared_and_loaded(file, call):  # noqa: F811
@@ -235,6 +252,115 @@ def test_a_sweep_is_exported_as_one_table_in_the_order_of_its_plan(file, call): 
     assert alone.splitlines()[0] == "step,loss,lr"
     assert json.loads(call("export", f"{sweep.path}:4", "-f", "json").out)["run"] == 4
     assert "name one of them" in call("export", sweep.path, "-f", "npz").err
+
+
+def test_a_sweep_is_exported_as_parquet_with_what_was_swept(file, call):  # noqa: F811
+    pq = pytest.importorskip("pyarrow.parquet")
+    sweep = optrun.sweep(file)
+    assert call("export", sweep.path, "-o", "all.parquet").code == 0
+    found = pq.read_table("all.parquet").to_pylist()
+    rows = list(csv.DictReader(io.StringIO(call("export", sweep.path).out)))
+    assert [[row[name] for name in rows[0]] for row in found] == [
+        [int(row["run"]), int(row["step"]), float(row["loss"]), float(row["lr"])] for row in rows
+    ]
+    for row in found[::10]:
+        config = sweep.runs[row["run"]].config["optimizer"]
+        assert (row["optimizer.lr"], row["optimizer.amsgrad"]) == (config["lr"], config["amsgrad"])
+    assert call("export", f"{sweep.path}:3", "-f", "parquet", "-o", "one").code == 0
+    assert pq.read_table("one").column_names == ["run", "step", "loss", "lr"]
+
+
+def test_config_keeps_the_sweep_and_says_where_its_values_come_from(file, call, tmp_path):  # noqa: F811
+    printed = call("config", file, "steps=7", "optimizer.lr=0.5,0.25")
+    (tmp_path / "again.yaml").write_text(printed.out)
+    again = json.loads(call("config", "again.yaml", "--json").out)
+    assert again == json.loads(call("config", file, "steps=7", "optimizer.lr=0.5,0.25", "--json").out)
+    assert again["sweep"]["parameters"]["optimizer.lr"] == [0.5, 0.25]
+    assert again["steps"] == 7
+    told = {
+        each["path"]: each["origin"]
+        for each in json.loads(call("config", file, "--show-origin", "--json").out)
+    }
+    assert told["sweep.parameters.optimizer.lr"] == "s.yaml:9:19"
+    assert told["optimizer.name"] == "s.yaml:3:19"
+    assert told["optimizer.beta1"] == "default"
+    assert "optimizer.lr" not in told
+    other = call("config", file, "--show-origin", "optimizer.name=SGD,Adam").out
+    assert "beta1" not in other
+    assert "momentum" not in other
+    assert call("config", file, "sweep=null").out == call("config", "small.yaml", "name=small").out
+
+
+def test_the_schedules_of_the_first_settings_are_drawn(file, call):  # noqa: F811
+    done = call("curves", "--schedule", file)
+    assert "A lr=0.001, amsgrad=false and lr=0.001, amsgrad=true\nB lr=0.1" in done.out
+    assert done.err == "next: optrun sweep s.yaml\n"
+    many = call("curves", "--schedule", file, "optimizer.lr={logspace: [1e-4, 1, 9]}")
+    assert "the first 6 settings; 12 more are not drawn" in many.out
+
+
+def test_a_sweep_that_has_ended_is_watched_and_resumed_as_it_is(file, call):  # noqa: F811
+    path = optrun.sweep(file).path
+    watched = call("watch", path)
+    assert (watched.code, watched.out) == (0, call("show", path).out)
+    table = call("sweep", file).out
+    assert call("resume", path).out == table
+    assert call("clean", "--failed", "-n").out == "no such runs in runs\n"
+    assert call("clean", "--status", "completed", "-y").code == 0
+    assert not path.exists()
+
+
+def cases_of(report):
+    return list(ElementTree.parse(report).getroot().iter("testcase"))
+
+
+def test_a_report_has_a_case_for_each_setting(file, call, monkeypatch):  # noqa: F811
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", "summary.md")
+    done = call("sweep", file, "expect.final_loss.max=0.5", "--junit", "r.xml", "-j", "1")
+    assert done.code == 4
+    whole, *settings = cases_of("r.xml")
+    assert whole.get("name") == "s.yaml expect.final_loss.max=0.5"
+    assert [case.get("name") for case in settings[:2]] == [
+        "optimizer.lr=0.001 optimizer.amsgrad=false",
+        "optimizer.lr=0.001 optimizer.amsgrad=true",
+    ]
+    missed = [case for case in settings if case.find("failure") is not None]
+    table = {each["first"]: each for each in optrun.sweep(file).table()}
+    assert 0 < len(missed) < 6
+    for case, first in zip(settings, sorted(table), strict=True):
+        assert f"test_accuracy {table[first]['median']:.6g}" in case.find("system-out").text
+    text = missed[0].find("failure").text
+    assert "override 'expect.final_loss.max=0.5': expect.final_loss: " in text
+    assert "(run 0)" in text
+    assert "::error title=optrun%3A expect.final_loss::" in done.err
+    with open("summary.md", encoding="utf-8") as summary:
+        text = summary.read()
+    assert "### optrun sweep" in text
+    assert text.count("expectation missed") == len(missed)
+
+
+def test_an_expectation_is_named_at_its_place_or_at_the_value_that_is_swept(file, call, tmp_path):  # noqa: F811
+    (tmp_path / "e.yaml").write_text(CONFIG + "expect: {final_loss: {max: 1e-9}}\nsweep: {repeats: 2}\n")
+    assert "e.yaml:7:28: expect.final_loss: " in call("sweep", "e.yaml").err
+    (tmp_path / "e.yaml").write_text(CONFIG + "sweep:\n  parameters: {expect.final_loss.max: [1e-9, 1e9]}\n")
+    done = call("sweep", "e.yaml")
+    assert done.code == 4
+    assert done.err.count("expect.final_loss: ") == 1
+    assert "e.yaml:8:40: expect.final_loss: " in done.err
+
+
+def test_runs_that_diverge_are_results_and_are_counted(call, tmp_path):  # noqa: F811
+    (tmp_path / "d.yaml").write_text("problem: quadratic\noptimizer: SGD\nsteps: 50\n")
+    done = call("sweep", "d.yaml", "optimizer.lr=1e-2,1e30", "seed=0,1", "--junit", "r.xml")
+    assert done.code == 0
+    assert "2 of 4 runs diverged\n" in done.err
+    assert "2 diverged of 2" in done.out
+    whole, good, bad = cases_of("r.xml")
+    assert "optimizer.lr=1e+30" in bad.get("name")
+    assert [each.tag for each in bad] == []
+    assert whole.find("system-out").text.startswith("final_loss ")
+    assert "optimizer.lr=0.01" in good.get("name")
 
 
 # Interrupts itself as Ctrl-C does, once the second of its packs is stored.
@@ -277,3 +403,41 @@ def test_ctrl_c_keeps_what_is_finished_and_the_same_command_goes_on(jobs, file, 
     whole = optrun.sweep("small.yaml", overrides=axes)
     with Store.open(tmp_path / "here") as store, Store.open(whole.path) as other:
         assert store.results_digest() == other.results_digest()
+
+
+def test_a_sensitivity_is_drawn_in_the_terminal_and_plotted_by_default(file, call):  # noqa: F811
+    pytest.importorskip("matplotlib")
+    path = optrun.sweep(file).path
+    done = call("curves", path, "--kind", "sensitivity")
+    assert done.out.startswith("small: test_accuracy over optimizer.lr\n")
+    assert "A amsgrad=" in done.out
+    assert "median and quartiles of 2 seeds\n★ " in done.out
+    assert done.err == f"next: optrun plot {path} -o sensitivity.png\n"
+    assert call("curves", path, "--over", "lr", "-m", "final_loss").out.startswith("small: final_loss over")
+    assert "the best 6 settings, each the median over its seeds" in call("curves", path).out
+    for arguments, text in (
+        ((), "★"),
+        (("--kind", "curves"), "learning rate"),
+        (("-m", "loss"), "learning rate"),
+        (("--over", "optimizer.lr", "-m", "train_loss"), "train_loss"),
+    ):
+        assert call("plot", path, "-o", "x.svg", *arguments).out == "x.svg\n"
+        with open("x.svg", encoding="utf-8") as picture:
+            assert text in picture.read()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--over", "optimizer.lt"), "Did you mean 'optimizer.lr'"),
+        (("--over", "lr", "-m", "accuracy"), "Did you mean 'test_accuracy'"),
+        (("--over", "lr", "--kind", "curves"), "--over: curves are drawn over steps"),
+        (("nowhere", "--over", "lr"), "a sensitivity is that of one sweep, and these are 2"),
+    ],
+)
+def test_a_sensitivity_that_there_is_not_is_refused(arguments, said, file, call):  # noqa: F811
+    path = optrun.sweep(file).path
+    done = call("plot", path, *arguments, "-o", "x.png")
+    assert (done.code, done.out) == (2, "")
+    assert said in done.err
+    assert "that of a sweep" in call("curves", f"{path}:3", "--over", "lr").err

@@ -11,7 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from optrun.cli.watching import follow
+import optrun
+from optrun.cli.sweep_overview import progress_text
+from optrun.cli.sweep_watching import read_sweep
+from optrun.cli.watching import follow, read_run
 from optrun.errors import StoreError
 from optrun.store import RunState, Status, Store
 from tests.cli.looking import call, run
@@ -47,7 +50,7 @@ def test_a_run_is_read_again_only_after_a_commit(monkeypatch):
             if next(polls) > 10:
                 store.commit(states={0: RunState(status=Status.COMPLETED, steps=1)})
 
-        seen = [(each.status, each.record.steps) for each in follow(store.path, wait)]
+        seen = [(each.status, each.record.steps) for each in follow(store.path, wait, read=read_run)]
     assert seen[0] == ("running", 0)
     assert seen[-1] == ("completed", 1)
     assert len(opened) < len(seen)
@@ -101,7 +104,70 @@ def test_watch_needs_a_run_directory(call):
 
 def test_watch_of_a_run_that_is_removed_says_so():
     with Store.create(Path("runs"), "w", config_yaml="", runs=[({"name": "w"}, 0)]) as store:
-        polls = follow(store.path, lambda _: shutil.rmtree(store.path))
+        polls = follow(store.path, lambda _: shutil.rmtree(store.path), read=read_run)
         assert next(polls).status == "running"
         with pytest.raises(StoreError, match="not a run directory"):
             next(polls)
+
+
+def ended(loss, status=Status.COMPLETED, reason=""):
+    return RunState(status=status, reason=reason, steps=5, summary={"final_loss": loss})
+
+
+@pytest.fixture
+def going():
+    """A sweep of three settings with two seeds, of which nothing has ended, open for writing."""
+    runs = [({"name": "many", "steps": 9}, seed) for seed in range(6)]
+    with Store.create(Path("runs"), "many", config_yaml="", runs=runs) as store:
+        settings = [{"optimizer.lr": lr} for lr in (0.1, 1.0, 10.0)]
+        store.log("plan", settings=settings, repeats=2, metric={"name": "final_loss", "goal": "minimize"})
+        store.commit()
+        yield store
+
+
+def test_a_sweep_is_followed_until_its_last_run(going):
+    ends = [
+        {0: ended(3.0), 1: ended(5.0)},
+        {2: ended(1.0), 3: ended(None, Status.DIVERGED)},
+        {4: ended(9.0), 5: ended(None, Status.FAILED, "no luck")},
+    ]
+    commits = iter(ends)
+    views = list(follow(going.path, lambda _: going.commit(states=next(commits)), read=read_sweep))
+    assert [(view.ended, view.status) for view in views] == [
+        (0, "running"),
+        (2, "running"),
+        (4, "running"),
+        (6, "completed"),
+    ]
+    assert [progress_text(view) for view in views] == [
+        "0/6 runs",
+        "2/6 runs  best final_loss 4 optimizer.lr=0.1",
+        "4/6 runs  best final_loss 4 optimizer.lr=0.1  1 diverged",
+        "6/6 runs  best final_loss 4 optimizer.lr=0.1  1 diverged  1 failed",
+    ]
+    assert read_sweep(going.path).standings[0].setting == {"optimizer.lr": 0.1}
+
+
+def test_what_is_said_of_a_sweep_that_goes_on_or_has_failures(call, going):
+    shown = call("show", going.path)
+    assert shown.out.startswith("many: running, 6 runs: 6 running\n")
+    assert shown.err == f"next: optrun watch {going.path}\n"
+    assert "0 of 6 runs over optimizer.lr" in call("ls").out
+    assert "no run has ended" in call("curves", going.path, "--kind", "sensitivity").err
+    assert "none of its runs has ended" in call("curves", going.path).err
+    assert call("clean", "--status", "running", "-y").out == "no such runs in runs\n"
+    going.commit(states={run: ended(None, Status.FAILED, "no luck") for run in range(6)})
+    going.close()
+    watched = call("watch", going.path)
+    assert watched.code == 1
+    assert "6 failed: no luck" in watched.out
+    assert call("show", going.path).out == watched.out
+    assert "removed 1 run" in call("clean", "--failed", "-y").out
+
+
+def test_a_sweep_on_a_terminal_is_drawn_and_the_screen_restored():
+    sweep = {"problem": "rosenbrock", "optimizer": "SGD", "steps": 3, "sweep": {"repeats": 3}}
+    path = optrun.sweep(sweep).path
+    output = on_terminal([sys.executable, "-m", "optrun", "watch", str(path)], TERM="xterm-256color")
+    assert output.count("\x1b[?1049h") == output.count("\x1b[?1049l") == 1
+    assert "3/3 runs" in output

@@ -79,7 +79,7 @@ def test_overrides_apply_in_their_order() -> None:
         ("optimizer..lr=1", "an override is written key.path=value, such as optimizer.lr=1e-3"),
         ("a\udcffb=1", "an override is written key.path=value, such as optimizer.lr=1e-3"),
         ("problem.hidden=1,2", "problem.hidden: a list is written 'problem.hidden=[1,2]'; "
-                               "text with a comma needs quotes of its own"),
+                               "text with a comma needs quotes of its own; `optrun sweep` runs each value"),
         ("problem.hidden=[1,2", "problem.hidden: a comma or ']' is missing (it starts at line 1)"),
         ("problem.hidden=[1]]", "problem.hidden: nothing may follow the config here"),
         ("problem.hidden=[1e999]", "problem.hidden: the number 1e999 is too large for a float"),

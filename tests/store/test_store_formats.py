@@ -32,6 +32,8 @@ def awkward(store: Store) -> Store:
 
 
 def exported(store: Store, run: int, format: str) -> bytes:
+    if format == "parquet":
+        pytest.importorskip("pyarrow")
     stream = io.BytesIO()
     export(store, run, format, stream)
     return stream.getvalue()

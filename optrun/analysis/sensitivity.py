@@ -1,0 +1,218 @@
+"""How a metric depends on a parameter that a sweep varies: its median and quartiles, one line per other setting."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from optrun.analysis.compare import distinctions
+from optrun.analysis.leaderboard import Standing, SweepPlan, leaderboard
+from optrun.arrays import Array
+from optrun.errors import ConfigError, did_you_mean
+from optrun.store import RunState
+
+RATE = "lr"
+"""The parameter that is meant where several numbers vary."""
+
+LEAST_RATIO = 10.0
+"""From where on two values are better told apart on a log axis."""
+
+SPREADS_ON_LOG, SPREADS = 1.5, 20.0
+"""How far beyond the better half a median may be, in spreads of that half, and still be shown."""
+
+LEAST_POINTS = 2
+"""How many points lines have on average; with fewer, numbers that vary beside the parameter make no lines."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """What the settings have come to that agree in all but the parameter, by its increasing values; each ``[n]``."""
+
+    label: str
+    setting: Mapping[str, Any]
+    """What its settings have in common of the other swept parameters."""
+    standings: Sequence[Standing]
+    x: Array
+    joined: bool
+    """Whether it is a function of the parameter; else its settings differ in other numbers too."""
+
+    @cached_property
+    def median(self) -> Array:
+        """The median of the metric over the seeds; NaN where none came to a finite end."""
+        return self._figures("median")
+
+    @cached_property
+    def lower(self) -> Array:
+        """The first quartile."""
+        return self._figures("lower")
+
+    @cached_property
+    def upper(self) -> Array:
+        """The third quartile."""
+        return self._figures("upper")
+
+    @cached_property
+    def bad(self) -> Array:
+        """The share of the runs that diverged or failed."""
+        return np.array([(each.diverged + each.failed) / each.runs for each in self.standings])
+
+    def _figures(self, name: str) -> Array:
+        values = [getattr(each, name) for each in self.standings]
+        return np.array([np.nan if value is None else value for value in values])
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """The metric of a sweep against one of its parameters; the best line comes first."""
+
+    parameter: str
+    metric: str
+    maximize: bool
+    lines: Sequence[Line]
+    repeats: int
+    best: Standing | None
+    """The setting that leads, None before one has come to a finite end."""
+
+    @property
+    def log(self) -> bool:
+        """Whether the values of the parameter are spaced evenly rather by their ratios than by their differences."""
+        x = np.unique(np.concatenate([line.x for line in self.lines]))
+        if x[0] <= 0 or x.size < 2:
+            return False
+        if x.size == 2:
+            return bool(x[1] >= LEAST_RATIO * x[0])
+        by_ratio, by_difference = (
+            float(np.std(gaps) / np.mean(gaps)) for gaps in (np.diff(np.log(x)), np.diff(x))
+        )
+        return by_ratio < by_difference
+
+    @property
+    def repeated(self) -> bool:
+        """Whether a setting has several seeds, and so quartiles."""
+        return self.repeats > 1
+
+
+def sensitivity(
+    plan: SweepPlan, states: Sequence[RunState], parameter: str | None = None, metric: str | None = None
+) -> Sensitivity:
+    """Return how the metric depends on a numeric parameter; without a name, on the learning rate or the only one.
+
+    ``metric`` is a figure of the runs' summaries, by default the sweep's. Raises ConfigError where the parameter or
+    the figure is none of the sweep's, or no number varies.
+    """
+    path = _chosen(plan, parameter)
+    plan = _ranked_by(plan, states, metric)
+    standings = [each for each in leaderboard(plan, states) if path in each.setting]
+    if not (ended := [each for each in standings if each.waiting < each.runs]):
+        raise ConfigError("nothing to draw yet: no run has ended")
+    groups = _grouped(ended, path)
+    labels = distinctions([others for others, _ in groups])
+    lines = []
+    for label, (others, members) in zip(labels, groups, strict=True):
+        members = sorted(members, key=lambda each: (float(each.setting[path]), each.first))
+        x = np.array([float(each.setting[path]) for each in members])
+        alone = all(len(each.setting) == len(others) + 1 for each in members)
+        lines.append(Line(label, others, members, x, joined=alone and bool((x[1:] > x[:-1]).all())))
+    best = standings[0] if standings[0].median is not None else None
+    return Sensitivity(path, plan.metric, plan.maximize, lines, plan.repeats, best)
+
+
+def heading(found: Sensitivity) -> str:
+    """Return what the lines are, and which setting is the best."""
+    what = f"median and quartiles of {found.repeats} seeds" if found.repeated else "one seed"
+    if found.best is None or found.best.median is None:
+        return f"{what}, none finite"
+    line = f"{found.lines[0].label}, " if len(found.lines) > 1 else ""
+    value = found.best.setting[found.parameter]
+    return f"{what}\n★ {line}{found.parameter}={value:.4g}: {found.metric} {found.best.median:.4g}"
+
+
+def in_sight(found: Sensitivity, *, log: bool) -> tuple[float, float]:
+    """Return the least and the greatest median to show: all, but what is far worse than the better half.
+
+    This could not be seen beside it. Both are 0 where none is finite, or positive on a ``log`` axis.
+    """
+    medians = np.concatenate([line.median for line in found.lines])
+    known = medians[np.isfinite(medians) & ((medians > 0) | (not log))]
+    if not known.size:
+        return 0.0, 0.0
+    cost = np.log10(known) if log else known
+    cost = -cost if found.maximize else cost
+    middle = np.median(cost)
+    edge = middle + (SPREADS_ON_LOG if log else SPREADS) * (middle - cost.min())
+    seen = known[cost <= edge] if cost.min() < middle else known
+    return float(seen.min()), float(seen.max())
+
+
+def numeric_parameters(plan: SweepPlan) -> list[str]:
+    """Return the paths of the swept parameters that are numbers, and vary."""
+    values: dict[str, set[Any]] = {}
+    for setting in plan.settings:
+        for path, value in setting.items():
+            values.setdefault(path, set()).add(value if _is_number(value) else None)
+    return [path for path, found in values.items() if None not in found and len(found) > 1]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def default_parameter(plan: SweepPlan) -> str | None:
+    """Return the learning rate or the only number that varies; None where it has to be said which is meant."""
+    paths = numeric_parameters(plan)
+    rates = [path for path in paths if path.rpartition(".")[2] == RATE]
+    return next((found[0] for found in (rates, paths) if len(found) == 1), None)
+
+
+def _chosen(plan: SweepPlan, parameter: str | None) -> str:
+    paths = numeric_parameters(plan)
+    if not paths:
+        varying = ", ".join({path: None for setting in plan.settings for path in setting}) or "the seed"
+        raise ConfigError(f"no number varies in this sweep, but {varying}")
+    among = f"of the numbers that vary: {', '.join(paths)}"
+    if parameter is None:
+        if (path := default_parameter(plan)) is None:
+            raise ConfigError(f"over which parameter? Name one {among}", field="over")
+        return path
+    short = [path for path in paths if path.rpartition(".")[2] == parameter]
+    named = [parameter] if parameter in paths else short
+    if len(named) != 1:
+        hint = did_you_mean(parameter, paths)
+        raise ConfigError(f"{parameter!r} is not one {among}{hint and '.' + hint}", field="over")
+    return named[0]
+
+
+def _ranked_by(plan: SweepPlan, states: Sequence[RunState], metric: str | None) -> SweepPlan:
+    if metric is None or metric == plan.metric:
+        return plan
+    known = dict.fromkeys(name for state in states for name in state.summary)
+    if metric not in known:
+        there = f"there are {', '.join(known)}" if known else "no run has ended yet"
+        hint = did_you_mean(metric, known)
+        raise ConfigError(f"no figure {metric!r}: {there}{hint and '.' + hint}", field="metric")
+    return replace(plan, metric=metric, maximize=metric.endswith("accuracy"))
+
+
+def _grouped(standings: Sequence[Standing], path: str) -> list[tuple[dict[str, Any], list[Standing]]]:
+    """Return the settings of each line with what they have in common, the line of the best one first."""
+    groups = _by_others(standings, {path})
+    if len(standings) < LEAST_POINTS * len(groups):
+        numbers = {other for each in standings for other, value in each.setting.items() if _is_number(value)}
+        coarser = _by_others(standings, {path, *numbers})
+        # Names that differ in every setting make lines of one point in any case.
+        groups = coarser if len(coarser) < len(groups) else groups
+    return groups
+
+
+def _by_others(
+    standings: Sequence[Standing], without: set[str]
+) -> list[tuple[dict[str, Any], list[Standing]]]:
+    groups: dict[str, tuple[dict[str, Any], list[Standing]]] = {}
+    for each in standings:
+        others = {path: value for path, value in each.setting.items() if path not in without}
+        groups.setdefault(json.dumps(others, sort_keys=True), (others, []))[1].append(each)
+    return list(groups.values())

@@ -1,0 +1,102 @@
+"""The metric of a sweep against a parameter, as a figure."""
+
+from typing import Any, BinaryIO
+
+from optrun.analysis.figure import COLOURS, GREY, figure_into, height_of, inert
+from optrun.analysis.sensitivity import Line, Sensitivity, heading, in_sight
+from optrun.analysis.ticks import log_shows_more
+
+BAND = 0.18
+"""How opaque the band of quartiles is."""
+
+MARGIN = 0.07
+"""Of the medians' range, beyond them on either side."""
+
+WIDEST_BESIDE = 26
+"""The longest label for which there is room beside the axes."""
+
+MARKS_APART = 0.022
+"""Of the height of the axes: marks of lines that diverge at the same value stand side by side."""
+
+
+def save_sensitivity(
+    found: Sensitivity, stream: BinaryIO, format: str, *, title: str, log: bool | None = None
+) -> None:
+    """Draw the median and the quartiles of each line, and write the picture.
+
+    Where runs diverged or failed a cross stands at the worse edge, fainter the fewer they are. What is so bad that
+    nothing else could be seen lies beyond that edge. ``log`` is that of the metric's axis.
+    """
+    drawn, rest = found.lines[: len(COLOURS)], found.lines[len(COLOURS) :]
+    labels = [line.label for line in drawn]
+    below = max(map(len, labels)) > WIDEST_BESIDE
+    with figure_into(stream, format, (8, 5 + height_of(labels) * below)) as figure:
+        axes = figure.subplots()
+        for line in rest:
+            axes.plot(line.x, line.median, color=GREY, linewidth=0.8, zorder=1)
+        marked = 0
+        for line, colour in zip(drawn, COLOURS, strict=False):
+            _draw(axes, line, colour, repeated=found.repeated)
+            if line.bad.any():
+                _mark_bad(axes, line, colour, marked, at_the_top=not found.maximize)
+                marked += 1
+        on_log = log_shows_more([line.median for line in found.lines]) if log is None else log
+        if found.log:
+            axes.set_xscale("log")
+        if on_log:
+            axes.set_yscale("log", nonpositive="clip")
+        low, high = in_sight(found, log=on_log)
+        if low < high:
+            margin = (high / low) ** MARGIN if on_log else MARGIN * (high - low)
+            axes.set_ylim(*((low / margin, high * margin) if on_log else (low - margin, high + margin)))
+        _mark_best(axes, found)
+        axes.set_xlabel(inert(found.parameter))
+        axes.set_ylabel(inert(found.metric))
+        figure.suptitle(inert(f"{title}: {heading(found)}"), x=0.01, ha="left", fontsize=11)
+        _legend(figure, axes, found, len(rest), "outside lower left" if below else "outside right center")
+
+
+def _draw(axes: Any, line: Line, colour: str, *, repeated: bool) -> None:
+    style: dict[str, Any] = {"color": colour, "marker": "o", "markersize": 4, "label": inert(line.label)}
+    axes.plot(line.x, line.median, linestyle="-" if line.joined else "none", zorder=3, **style)
+    if repeated and line.joined:
+        axes.fill_between(line.x, line.lower, line.upper, color=colour, alpha=BAND, linewidth=0, zorder=2)
+    elif repeated:
+        axes.vlines(line.x, line.lower, line.upper, color=colour, alpha=0.5, linewidth=1, zorder=2)
+
+
+def _mark_bad(axes: Any, line: Line, colour: str, index: int, *, at_the_top: bool) -> None:
+    height = 0.5 * MARKS_APART + index * MARKS_APART
+    for x, share in zip(line.x[line.bad > 0], line.bad[line.bad > 0], strict=True):
+        axes.plot(
+            x,
+            1 - height if at_the_top else height,
+            marker="x",
+            markersize=6,
+            markeredgewidth=1.6,
+            color=colour,
+            alpha=0.3 + 0.7 * share,
+            linestyle="none",
+            transform=axes.get_xaxis_transform(),
+            clip_on=False,
+            zorder=4,
+        )
+
+
+def _mark_best(axes: Any, found: Sensitivity) -> None:
+    if found.best is not None:
+        point = (found.best.setting[found.parameter], found.best.median)
+        style = {"marker": "*", "color": "#FFD000", "markersize": 15, "markeredgecolor": "black"}
+        axes.plot(*point, linestyle="none", zorder=5, **style)
+
+
+def _legend(figure: Any, axes: Any, found: Sensitivity, rest: int, place: str) -> None:
+    if rest:
+        axes.plot([], [], color=GREY, linewidth=0.8, label=f"{rest} others")
+    if any(line.bad.any() for line in found.lines):
+        axes.plot([], [], linestyle="none", marker="x", color=GREY, label="diverged or failed")
+    handles, labels = axes.get_legend_handles_labels()
+    if len(found.lines) > 1:
+        figure.legend(handles, labels, loc=place)
+    elif len(labels) > 1:
+        axes.legend(handles[1:], labels[1:])

@@ -1,0 +1,59 @@
+"""The curves of a setting: the median over its seeds, between the quartiles."""
+
+from collections.abc import Mapping, Sequence
+from functools import reduce
+
+import numpy as np
+
+from optrun.analysis.figure import Curves
+from optrun.analysis.leaderboard import SweepPlan, leaderboard
+from optrun.arrays import Array
+from optrun.store import RunState, Status, Store
+
+QUARTILES = (25, 50, 75)
+
+Table = Mapping[str, Array]
+Bands = dict[str, tuple[Array, Array]]
+
+
+def best_settings(plan: SweepPlan, states: Sequence[RunState], most: int) -> list[list[int]]:
+    """Return the runs of each of the best settings, in their order: those that came to a good end, if any has.
+
+    A setting of which no run has ended is left out.
+    """
+    chosen = []
+    for each in leaderboard(plan, states):
+        ended = [run for run in range(each.first, each.first + each.runs) if states[run].status.final]
+        good = [run for run in ended if states[run].status not in (Status.DIVERGED, Status.FAILED)]
+        if ended:
+            chosen.append(good or ended)
+        if len(chosen) == most:
+            break
+    return chosen
+
+
+def setting_curves(store: Store, runs: Sequence[int]) -> Curves:
+    """Return the median of the curves and of the evaluations of some runs, at the steps that all of them have."""
+    if len(runs) == 1:
+        return Curves("", store.curves(runs[0]), store.evaluations(runs[0]))
+    curves, bands = merged([store.curves(run) for run in runs])
+    evaluations, others = merged([store.evaluations(run) for run in runs])
+    return Curves("", curves, evaluations, {**others, **bands})
+
+
+def merged(tables: Sequence[Table]) -> tuple[dict[str, Array], Bands]:
+    """Return the medians of columns, and their quartiles, at the steps that all tables have."""
+    if not all(tables):
+        return {}, {}
+    steps = reduce(np.intersect1d, [table["step"] for table in tables])
+    rows = [np.searchsorted(table["step"], steps) for table in tables]
+    medians: dict[str, Array] = {"step": steps}
+    bands: Bands = {}
+    for name in tables[0]:
+        if name == "step" or not all(name in table for table in tables):
+            continue
+        values = np.stack([table[name][at] for table, at in zip(tables, rows, strict=True)])
+        with np.errstate(invalid="ignore"):
+            lower, medians[name], upper = np.percentile(values, QUARTILES, axis=0)
+        bands[name] = (lower, upper)
+    return medians, bands

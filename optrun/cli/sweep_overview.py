@@ -1,0 +1,131 @@
+"""What `show` and `watch` say of a sweep: how far it is, what varies, and how its settings do."""
+
+import json as json_module
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.text import Text
+
+from optrun.analysis.leaderboard import Standing, SweepPlan, leaderboard
+from optrun.analysis.summaries import RESUMABLE, file_sizes, sweep_status
+from optrun.cli.figures import number
+from optrun.cli.look import emit, quoted, status_text, suggest
+from optrun.cli.standings import leaderboard_table, setting_text, value_text
+from optrun.store import RunState, Status, Store
+from optrun.store.schema import printable
+
+MOST_VALUES = 6
+"""How many values of a parameter are listed; of more numbers the ends are."""
+
+
+@dataclass(frozen=True)
+class SweepView:
+    """A sweep as of its last commit."""
+
+    name: str
+    status: str
+    plan: SweepPlan
+    states: Sequence[RunState]
+    standings: Sequence[Standing]
+
+    @property
+    def ended(self) -> int:
+        """How many runs have ended."""
+        return sum(state.status.final for state in self.states)
+
+    @property
+    def best(self) -> Standing | None:
+        """The setting that leads, None before one has come to a finite end."""
+        return self.standings[0] if self.standings[0].median is not None else None
+
+
+def view_of(store: Store, plan: SweepPlan) -> SweepView:
+    """Return what there is to say of a sweep."""
+    states = store.states()
+    name = printable(str(store.run(0).config.get("name", store.path.name)))
+    return SweepView(name, sweep_status(store, states), plan, states, leaderboard(plan, states))
+
+
+def print_sweep(store: Store, plan: SweepPlan, *, json: bool) -> None:
+    """Print how the settings of a sweep did."""
+    view = view_of(store, plan)
+    if json:
+        document = {
+            "sweep": str(store.path),
+            "status": view.status,
+            "runs": len(view.states),
+            "ended": view.ended,
+            "statuses": dict(Counter(str(state.status) for state in view.states)),
+            "metric": {"name": plan.metric, "goal": "maximize" if plan.maximize else "minimize"},
+            "parameters": values_of(plan),
+            "table": [standing.to_dict() for standing in view.standings],
+            "environments": store.environments(),
+        }
+        print(json_module.dumps(document, ensure_ascii=False, allow_nan=False))
+        return
+    emit(heading(view))
+    emit(Text(printable(str(store.path)), "dim"))
+    seeds = f"the median over {plan.repeats} seeds" if plan.repeats > 1 else "one seed"
+    emit(f"{'highest' if plan.maximize else 'lowest'} {printable(plan.metric)} first, {seeds}")
+    for path, values in values_of(plan).items():
+        emit(f"over {printable(path)}: {_range(values)}")
+    emit(leaderboard_table(view.standings, plan.metric))
+    print_reasons(view.states)
+    emit(Text("\nfiles", "bold"))
+    for file, size in file_sizes(store.path).items():
+        emit(Text(f"  {size:>11,} B  {printable(file)}"))
+    path = quoted(store.path)
+    if view.status == Status.RUNNING:
+        suggest(f"watch {path}")
+    elif view.status in RESUMABLE:
+        suggest(f"resume {path}")
+    else:
+        suggest(f"show {path}:{view.standings[0].first}", f"curves {path}", f"export {path} -o curves.csv")
+
+
+def heading(view: SweepView) -> Text:
+    """Return what a sweep is called, its status and those of its runs."""
+    counted = ", ".join(
+        f"{count:,} {status}"
+        for status, count in Counter(str(state.status) for state in view.states).most_common()
+    )
+    head = Text.assemble((view.name, "bold"), ": ") + status_text(view.status)
+    return head + Text(f", {len(view.states):,} runs: {counted}")
+
+
+def progress_text(view: SweepView) -> str:
+    """Return how many runs have ended, the best setting so far, and how many runs were no good."""
+    parts = [f"{view.ended:,}/{len(view.states):,} runs"]
+    if view.best is not None:
+        figure = number(view.best.median)
+        parts.append(f"best {view.plan.metric} {figure} {setting_text(view.best.setting)}".rstrip())
+    counts = Counter(state.status for state in view.states)
+    parts += [f"{counts[bad]:,} {bad}" for bad in (Status.DIVERGED, Status.FAILED) if counts[bad]]
+    return printable("  ".join(parts))
+
+
+def print_reasons(states: Sequence[RunState]) -> None:
+    """Print why runs failed, each reason once."""
+    reasons = Counter(state.reason for state in states if state.status is Status.FAILED)
+    for reason, count in reasons.most_common(MOST_VALUES):
+        emit(Text(f"{count:,} failed: {printable(reason)}", "red"))
+
+
+def values_of(plan: SweepPlan) -> dict[str, list[Any]]:
+    """Return the values that each swept parameter has, in their order."""
+    found: dict[str, dict[str, Any]] = {}
+    for setting in plan.settings:
+        for path, value in setting.items():
+            found.setdefault(path, {}).setdefault(repr(value), value)
+    return {path: list(values.values()) for path, values in found.items()}
+
+
+def _range(values: Sequence[Any]) -> str:
+    if len(values) <= MOST_VALUES:
+        return ", ".join(map(value_text, values))
+    numbers = [value for value in values if isinstance(value, (int, float))]
+    if len(numbers) == len(values):
+        return f"{len(values):,} values, {value_text(min(numbers))} … {value_text(max(numbers))}"
+    return f"{', '.join(map(value_text, values[:MOST_VALUES]))}, … {len(values) - MOST_VALUES:,} more"

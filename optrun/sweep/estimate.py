@@ -1,0 +1,95 @@
+"""About how long a sweep takes and how much it stores: one pack of each of the larger groups is tried for a moment."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from optrun.errors import RunFailedError
+from optrun.store import RunState, Status, Store
+from optrun.store.schema import RESULTS
+from optrun.sweep.expand import Plan
+from optrun.sweep.packs import Group
+from optrun.training.estimate import Estimate, estimate
+
+MOST_TRIALS = 4
+"""How many groups are tried, those with the most work; the others are taken to be like them."""
+
+STORED = 256
+"""How many runs are stored on trial."""
+
+
+@dataclass(frozen=True)
+class SweepEstimate:
+    """About what a sweep needs, if no run ends early."""
+
+    seconds: float
+    bytes: int
+    tried: int
+    """The packs that were tried."""
+
+
+@dataclass(frozen=True)
+class _Need:
+    """What one run of a group needs."""
+
+    seconds: float
+    storing: float
+    """Seconds too, of the one process that stores."""
+    bytes: float
+
+
+def estimate_sweep(
+    plan: Plan, groups: Sequence[Group], packs: Sequence[Sequence[int]], jobs: int
+) -> SweepEstimate:
+    """Return about what these packs need with so many processes."""
+    group_of = {run: number for number, group in enumerate(groups) for run in group.runs}
+    firsts: dict[int, Sequence[int]] = {}
+    for pack in packs:
+        firsts.setdefault(group_of[pack[0]], pack)
+    chosen = sorted(firsts, key=lambda number: -groups[number].work)[:MOST_TRIALS]
+    trials = {number: _tried(plan, firsts[number]) for number in chosen}
+    tried = {number: need for number, need in trials.items() if need is not None}
+    work = {number: groups[number].work / len(groups[number].runs) for number in firsts}
+    count = len(tried)
+    if tried:
+        pace = sum(need.seconds for need in tried.values()) / sum(work[number] for number in tried)
+        storing, size = (
+            sum(getattr(need, name) for need in tried.values()) / len(tried) for name in ("storing", "bytes")
+        )
+        for number in firsts.keys() - tried.keys():
+            tried[number] = _Need(pace * work[number], storing, size)
+    needs = [(len(pack), tried.get(group_of[pack[0]], _Need(0.0, 0.0, 0.0))) for pack in packs]
+    spans = [runs * need.seconds for runs, need in needs]
+    storing = sum(runs * need.storing for runs, need in needs)
+    beside = max(sum(spans) / jobs, max(spans, default=0.0), storing)
+    seconds = sum(spans) + storing if jobs == 1 else beside
+    return SweepEstimate(seconds, round(sum(runs * need.bytes for runs, need in needs)), count)
+
+
+def _tried(plan: Plan, pack: Sequence[int]) -> _Need | None:
+    try:
+        found = estimate([plan.configs[run] for run in pack])
+    except (RunFailedError, MemoryError):
+        return None  # such a run fails, and the others of the sweep go on
+    storing, size = _stored(plan, pack[:STORED], found)
+    return _Need(found.seconds / len(pack), storing, size)
+
+
+def _stored(plan: Plan, runs: Sequence[int], found: Estimate) -> tuple[float, float]:
+    """Return how many seconds it takes to store a run, and bytes, by storing some that are nothing but zeros."""
+    rows = [(plan.documents[run], run) for run in runs]
+    numbers = range(len(runs))
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "trial"
+        with Store.create(Path(folder), "trial", directory=path, config_yaml="", runs=rows) as store:
+            began = time.monotonic()
+            store.commit(
+                curves=dict.fromkeys(numbers, found.curves),
+                evaluations=dict.fromkeys(numbers, found.evaluations),
+                params=dict.fromkeys(numbers, found.params),
+                states=dict.fromkeys(numbers, RunState(status=Status.COMPLETED, steps=found.steps)),
+            )
+            seconds = time.monotonic() - began
+        return seconds / len(runs), (path / RESULTS).stat().st_size / len(runs)

@@ -1,0 +1,193 @@
+"""A metric against a swept parameter: which one, which lines, and what is in sight."""
+
+from io import BytesIO
+
+import numpy as np
+import pytest
+
+import optrun
+from optrun.analysis.leaderboard import SweepPlan
+from optrun.analysis.sensitivity import default_parameter, heading, in_sight, numeric_parameters, sensitivity
+from optrun.analysis.sensitivity_figure import save_sensitivity
+from optrun.errors import ConfigError
+from optrun.store import RunState, Status
+
+
+def ended(value, status=Status.COMPLETED):
+    return RunState(status=status, summary={"final_loss": value, "test_accuracy": value and 1 / (1 + value)})
+
+
+GONE = RunState(status=Status.DIVERGED)
+
+
+def plan(settings, repeats=1, maximize=False):
+    return SweepPlan(settings, repeats, "final_loss", maximize)
+
+
+def over_lr(rates, repeats=1):
+    return plan([{"optimizer.lr": rate} for rate in rates], repeats)
+
+
+GRID = [
+    {"optimizer.name": name, "optimizer.lr": lr}
+    for name in ("SGD", "Adam")
+    for lr in (1.0, 0.01, 0.1)  # not in their order
+]
+
+
+def test_each_combination_of_the_others_is_a_line_over_increasing_values():
+    states = [ended(value) for value in (9, 3, 2, 8, 1, 4)]
+    found = sensitivity(plan(GRID), states)
+    assert [line.label for line in found.lines] == ["Adam", "SGD"]
+    assert [line.x.tolist() for line in found.lines] == [[0.01, 0.1, 1.0]] * 2
+    assert found.lines[0].median.tolist() == [1, 4, 8]
+    assert found.lines[1].median.tolist() == [3, 2, 9]
+    assert found.best.setting == {"optimizer.name": "Adam", "optimizer.lr": 0.01}
+    assert all(line.joined for line in found.lines)
+    assert heading(found) == "one seed\n★ Adam, optimizer.lr=0.01: final_loss 1"
+
+
+def test_diverged_seeds_are_counted_and_a_setting_of_them_alone_is_a_gap():
+    states = [ended(4.0), ended(2.0), ended(6.0), *(ended(1.0), GONE, GONE), *(GONE, GONE, GONE)]
+    found = sensitivity(over_lr([0.1, 1.0, 10.0], 3), states)
+    (line,) = found.lines
+    assert line.median.tolist()[:2] == [4, 1]
+    assert np.isnan(line.median[2])
+    assert (line.lower[0], line.upper[0]) == (3, 5)
+    assert line.bad.tolist() == [0, 2 / 3, 1]
+    assert found.best.setting == {"optimizer.lr": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("rates", "log"),
+    [
+        (np.geomspace(1e-4, 10, 11), True),
+        (np.linspace(1e-3, 1, 9), False),
+        ([1e-3, 3e-3, 1e-2, 3e-2, 0.1], True),
+        ([0.0, 0.001, 1.0], False),
+        ([0.1, 1.0], True),
+        ([0.5, 1.0], False),
+        (np.exp(np.random.default_rng(0).uniform(-9, 0, 200)), True),
+        (np.random.default_rng(0).uniform(0.01, 1, 200), False),
+    ],
+)
+def test_the_axis_is_logarithmic_where_the_spacing_is(rates, log):
+    rates = [float(rate) for rate in rates]
+    assert sensitivity(over_lr(rates), [ended(1.0)] * len(rates)).log is log
+
+
+def test_the_rate_is_meant_or_the_only_number():
+    both = plan([{"optimizer.lr": lr, "optimizer.eps": 1e-8 * lr} for lr in (1, 2)])
+    assert default_parameter(both) == "optimizer.lr"
+    other = plan([{"steps": steps, "optimizer.amsgrad": steps > 5} for steps in (5, 10)])
+    assert numeric_parameters(other) == ["steps"]
+    assert default_parameter(other) == "steps"
+    unclear = plan([{"steps": n, "optimizer.eps": n} for n in (1, 2)])
+    assert default_parameter(unclear) is None
+    states = [ended(1.0)] * 2
+    with pytest.raises(ConfigError, match="Name one of the numbers that vary: steps, optimizer.eps"):
+        sensitivity(unclear, states)
+    assert sensitivity(unclear, states, "eps").parameter == "optimizer.eps"
+    with pytest.raises(ConfigError, match="Did you mean 'optimizer.eps'"):
+        sensitivity(unclear, states, "optimizer.esp")
+    with pytest.raises(ConfigError, match="no number varies in this sweep, but optimizer.name"):
+        sensitivity(plan([{"optimizer.name": "SGD"}]), states)
+
+
+def test_numbers_drawn_at_random_beside_it_make_points_and_no_lines():
+    rng = np.random.default_rng(0)
+    settings = [
+        {"optimizer.name": name, "optimizer.lr": float(rng.random()), "optimizer.eps": float(rng.random())}
+        for name in ["SGD", "Adam"] * 10
+    ]
+    found = sensitivity(plan(settings), [ended(1.0)] * 20)
+    assert {line.label for line in found.lines} == {"SGD", "Adam"}
+    assert not any(line.joined for line in found.lines)
+    assert all((np.diff(line.x) >= 0).all() for line in found.lines)
+
+
+def test_settings_without_the_parameter_are_left_out():
+    settings = [{"optimizer.name": "A", "optimizer.lr": lr} for lr in (0.1, 1.0)]
+    settings += [{"optimizer.name": "B", "optimizer.rho": 0.9}]
+    found = sensitivity(plan(settings), [ended(3.0), ended(2.0), ended(1.0)])
+    assert len(found.lines) == 1
+    assert found.best.setting["optimizer.lr"] == 1.0
+
+
+def test_another_figure_is_drawn_by_its_name():
+    states = [ended(3.0), ended(1.0)]
+    found = sensitivity(over_lr([0.1, 1.0]), states, metric="test_accuracy")
+    assert found.lines[0].median.tolist() == [0.25, 0.5]
+    assert (found.maximize, found.best.setting["optimizer.lr"]) == (True, 1.0)
+    with pytest.raises(ConfigError, match="Did you mean 'test_accuracy'"):
+        sensitivity(over_lr([0.1, 1.0]), states, metric="accuracy")
+    with pytest.raises(ConfigError, match="no run has ended yet"):
+        sensitivity(over_lr([0.1, 1.0]), [RunState(status=Status.RUNNING)] * 2, metric="accuracy")
+
+
+def test_what_is_far_worse_is_out_of_sight_and_the_better_half_never():
+    values = [1e-3, 1e-2, 0.1, 1.0, 2.0, 1e30]
+    states = [ended(value) for value in values]
+    found = sensitivity(over_lr([1e-4, 1e-3, 0.01, 0.1, 1.0, 10.0]), states)
+    assert in_sight(found, log=True) == (1e-3, 2.0)
+    assert in_sight(found, log=False) == (1e-3, 2.0)
+    gains = [1 / value for value in values]
+    best_up = plan([{"optimizer.lr": 10.0**power} for power in range(6)], maximize=True)
+    assert in_sight(sensitivity(best_up, [ended(gain) for gain in gains]), log=True) == (0.5, 1000.0)
+    even = sensitivity(over_lr([1.0, 2.0, 3.0]), [ended(0.5), ended(0.2), ended(0.9)])
+    assert in_sight(even, log=False) == (0.2, 0.9)
+    none = sensitivity(over_lr([1.0, 2.0]), [GONE, GONE])
+    assert in_sight(none, log=True) == (0.0, 0.0)
+    assert heading(none) == "one seed, none finite"
+
+
+CASES = {
+    "one line": (over_lr([0.1, 1.0, 10.0], 2), [ended(1.0), ended(2.0), ended(0.5), GONE, GONE, GONE]),
+    "nothing finite": (over_lr([0.1, 1.0]), [GONE, GONE]),
+    "one value": (plan([{"optimizer.lr": 1.0, "steps": n} for n in (1, 2)]), [ended(0.0), ended(0.0)]),
+    "many": (
+        plan([{"problem": f"$p{i}_", "optimizer.lr": lr} for i in range(12) for lr in (0.1, 1.0)]),
+        [ended(float(i)) for i in range(24)],
+    ),
+    "long labels": (
+        plan(
+            [{"problem": 9 * f"{i} a long name", "optimizer.lr": lr} for i in range(6) for lr in (0.1, 1.0)]
+        ),
+        [ended(float(i)) for i in range(12)],
+    ),
+    "not ended": (over_lr([0.1, 1.0]), [ended(1.0), RunState(status=Status.RUNNING)]),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("format", ["png", "svg"])
+def test_every_sensitivity_is_drawn_to_the_same_bytes(case, format):
+    pytest.importorskip("matplotlib")
+    found = sensitivity(*CASES[case])
+    pictures = []
+    for _ in range(2):
+        stream = BytesIO()
+        save_sensitivity(found, stream, format, title="a sweep")
+        pictures.append(stream.getvalue())
+    assert pictures[0] == pictures[1]
+    if format == "svg":
+        svg = pictures[0].decode()
+        assert found.parameter in svg
+        assert ("diverged or failed" in svg) is any(line.bad.any() for line in found.lines)
+        assert ("5 others" in svg) is (case == "many")
+
+
+def test_a_sweep_tells_its_sensitivity():
+    sweep = optrun.sweep(
+        {
+            "problem": "quadratic",
+            "optimizer": {"name": "SGD"},
+            "steps": 20,
+            "sweep": {"parameters": {"optimizer.lr": {"logspace": [1e-3, 1e-2, 4]}}, "repeats": 3},
+        },
+        save=False,
+    )
+    (line,) = sweep.sensitivity().lines
+    losses = np.array([run.summary["final_loss"] for run in sweep.runs]).reshape(4, 3)
+    assert line.median.tolist() == np.median(losses, axis=1).tolist()
+    assert line.x.tolist() == [each.optimizer.options["lr"] for each in sweep.configs[::3]]

@@ -1,0 +1,61 @@
+"""What a sweep needs, before it runs."""
+
+import pytest
+
+import optrun
+from optrun.config.sweep import sweep_from_mapping
+from optrun.store.schema import RESULTS
+from optrun.sweep import estimate
+from optrun.sweep.estimate import estimate_sweep
+from optrun.sweep.expand import expand
+from optrun.sweep.packs import divided, grouped
+
+SWEEP = {
+    "name": "s",
+    "problem": {"name": "softmax_regression", "data": "iris", "batch_size": 50},
+    "optimizer": {"name": "Adam"},
+    "steps": 40,
+    "record": {"every": 3, "metrics": ["grad_norm"]},
+    "evaluate": {"every": 10},
+    "sweep": {"parameters": {"optimizer.name": ["SGD", "Adam"], "optimizer.lr": [1e-3, 1e-2]}, "repeats": 50},
+}
+
+
+def planned(config=SWEEP, jobs=1, **options):
+    plan = expand(sweep_from_mapping(config))
+    groups = grouped(plan)
+    return plan, groups, divided(groups, range(len(plan.configs)), jobs, **options)
+
+
+def test_the_size_is_about_that_of_the_store_and_nothing_is_left_behind(tmp_path):
+    needed = estimate_sweep(*planned(), 1)
+    assert not any(tmp_path.iterdir())
+    assert needed.tried == 2
+    assert needed.seconds > 0
+    stored = (optrun.sweep(SWEEP).path / RESULTS).stat().st_size
+    assert needed.bytes == pytest.approx(stored, rel=0.3)
+
+
+def test_an_average_is_stored_as_well():
+    config = {**SWEEP, "average": {"name": "ema", "decay": 0.9}}
+    assert estimate_sweep(*planned(config), 1).bytes > estimate_sweep(*planned(), 1).bytes
+
+
+def test_packs_share_the_processes_and_groups_that_are_not_tried_are_like_the_others(monkeypatch):
+    names = ["SGD", "Adam", "AdamW", "RMSprop", "Adagrad", "Adamax"]
+    config = {**SWEEP, "sweep": {"parameters": {"optimizer.name": names}, "repeats": 4}}
+    tried = []
+
+    def need(plan, pack):
+        tried.append(pack)
+        return estimate._Need(seconds=1.0, storing=0.25, bytes=100.0)
+
+    monkeypatch.setattr(estimate, "_tried", need)
+    needed = estimate_sweep(*planned(config, limit=2), 1)
+    assert (needed.tried, len(tried)) == (4, 4)
+    assert needed.seconds == pytest.approx(24 * 1.25)
+    assert needed.bytes == 2400
+    assert estimate_sweep(*planned(config, limit=2), 3).seconds == pytest.approx(24 / 3)
+    assert estimate_sweep(*planned(config, limit=2), 100).seconds == pytest.approx(24 * 0.25)
+    plan, groups, _ = planned(config)
+    assert estimate_sweep(plan, groups, [], 1) == estimate.SweepEstimate(0, 0, 0)
