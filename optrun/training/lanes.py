@@ -94,13 +94,10 @@ class Lanes:
 
     def is_looked_at(self, t: int) -> bool:
         """Whether what happens at step t needs the host, which lets the device run ahead elsewhere."""
+        if self._ahead is None:
+            return True
         every = self._evaluate_every
-        return (
-            self._ahead is None
-            or self._ahead.is_full(t)
-            or self.recorder.full
-            or bool(every and t % every == 0)
-        )
+        return self._ahead.is_full(t) or self.recorder.full or bool(every and t % every == 0)
 
     def pass_by(self, t: int, loss: Array) -> None:
         """Leave step t to the device: the host takes it in when it looks at a later one."""
@@ -120,7 +117,7 @@ class Lanes:
         """Record, evaluate and watch step t, before its update."""
         if t % self.recorder.every == 0:
             self.recorder.record(t, loss)
-        self._watch(t, loss, self.pack.averaged() is not None)
+        self._watch(t, loss)
         # Last, since an evaluation may overwrite the loss.
         if self._evaluate_every and t % self._evaluate_every == 0:
             self.last_evaluation = t, self._evaluator.now()
@@ -192,13 +189,15 @@ class Lanes:
         assert self._ahead is not None
         self._evaluator.keep_where(self._ahead.mark(t, loss, self.pack.averaged() is not None))
 
-    def _watch(self, t: int, loss: Array, has_average: bool) -> None:
+    def _watch(self, t: int, loss: Array, has_average: bool | None = None) -> None:
+        """End the lanes that step t ends; ``has_average`` is what there was then, and not now, on a device."""
         for lane, status, reason in self._stopping.check(t, loss):
             if self._ahead is None:
                 self._end(lane, t, status, reason)
-            else:
-                self._evaluator.was_kept(lane, with_average=has_average)
-                self._close(lane, t, status, reason)
+                continue
+            had = self.pack.averaged() is not None if has_average is None else has_average
+            self._evaluator.was_kept(lane, with_average=had)
+            self._close(lane, t, status, reason)
 
     def _end(self, lane: int, t: int, status: Status, reason: str) -> None:
         self._close(lane, t, status, reason)

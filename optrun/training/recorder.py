@@ -38,6 +38,7 @@ class Recorder:
         self._steps = np.empty(rows, np.int64)
         self._columns = {name: np.empty((rows, pack.lanes)) for name in names}
         self._used = 0
+        self._is_on_device = pack.arrays.is_on_device
         self._on_device: list[tuple[str, int, Array]] = []
         """What has not come over yet: the column and the row where it belongs, and the values `[B]`."""
         self._ended: dict[int, int] = {}
@@ -59,9 +60,10 @@ class Recorder:
         """Add the row of step t; what lies on a device is fetched when somebody asks for the rows."""
         row = self._used
         self._steps[row] = t
-        self._put("loss", row, loss)
+        put = self._put
+        put("loss", row, loss)
         for name, metric in self._metrics.items():
-            self._put(name, row, metric())
+            put(name, row, metric())
         if self._records_update:
             # The norm is known after the update; it stays NaN where the run ends before.
             self._columns["update_norm"][row] = np.nan
@@ -117,15 +119,15 @@ class Recorder:
         if self._awaits_update:
             self._before -= self._pack.params.data
             self._put("update_norm", self._used - 1, self._norm(self._before))
+            if not self._is_on_device:
+                self._leave_out_ended(self._used - 1)
             self._awaits_update = False
 
     def _put(self, name: str, row: int, values: Array | float) -> None:
-        if not isinstance(values, (float, np.ndarray)):
+        if self._is_on_device and not isinstance(values, (float, np.ndarray)):
             self._on_device.append((name, row, values.astype(np.float64)))
             return
         self._columns[name][row] = values
-        if name == "update_norm":
-            self._leave_out_ended(row)
 
     def _fetch(self) -> None:
         """Bring over what lies on the device, all at once."""

@@ -133,15 +133,14 @@ class Trainer:
                     self._commit(t, Status.RUNNING)
                     self._lanes, start = self._lanes.narrowed(), t
                     break
-                if self._is_looked_at(t):
+                if self._lanes.is_looked_at(t) or self._is_looked_at(t):
                     yield t, loss
                 else:
                     self._lanes.pass_by(t, loss)
 
     def _is_looked_at(self, t: int) -> bool:
         return (
-            self._lanes.is_looked_at(t)
-            or t + 1 == self._stop
+            t + 1 == self._stop
             or self._is_checkpoint_step(t)
             or time.monotonic() - self._looked >= REPORT_SECONDS
         )
