@@ -37,6 +37,9 @@ class Replay:
 
     def loss_and_grad(self, params: Mapping[str, Array], grads: Mapping[str, Array], batch: Any) -> Array:
         """Make the update that was gathered, and return the loss `[B]`; gradients are written in place."""
+        if batch is not None and not isinstance(batch, self._xp.ndarray):
+            self.finish()  # a batch of another kind has no place of its own
+            return self._loss_and_grad(params, grads, batch)
         batch = self._fixed(batch)
         update, self._update = self._update, []
         key = (*update, None if batch is None else batch.shape)
@@ -52,7 +55,7 @@ class Replay:
         return step() if kind is None else kind(step)
 
     def finish(self) -> None:
-        """Make the update that was gathered last, which no loss follows."""
+        """Make the update that was gathered, without a loss that follows."""
         update, self._update = self._update, []
         for each in update:
             each()
@@ -74,7 +77,6 @@ class _Kind:
         self._xp = xp
         self._seen = 0
         self._graph: Any = None
-        self._stream: Any = None
         self._pool: Any = None
         self._loss: Any = None
 
@@ -84,7 +86,7 @@ class _Kind:
             self._capture(step)
         if self._graph is None:
             return step()
-        self._graph.launch(self._stream)
+        self._graph.launch()
         loss: Array = self._loss
         return loss
 
@@ -92,17 +94,17 @@ class _Kind:
         """Capture a step, which does not happen by that; leave no graph where that fails."""
         cuda = self._xp.cuda
         # What a captured step allocates belongs to the graph for as long as that is replayed.
-        self._pool, self._stream = cuda.MemoryPool(), cuda.Stream()
+        self._pool, stream = cuda.MemoryPool(), cuda.Stream(non_blocking=True)
         try:
-            with cuda.using_allocator(self._pool.malloc), self._stream:
-                self._stream.begin_capture(cuda.runtime.streamCaptureModeRelaxed)
+            with cuda.using_allocator(self._pool.malloc), stream:
+                stream.begin_capture(cuda.runtime.streamCaptureModeRelaxed)
                 try:
                     self._loss = step()
                 except BaseException:
                     with suppress(Exception):
-                        self._stream.end_capture()
+                        stream.end_capture()
                     raise
-                self._graph = self._stream.end_capture()
+                self._graph = stream.end_capture()
         except Exception:
             # Whatever is wrong with the step itself comes to light where it is launched.
             self._graph = self._loss = None

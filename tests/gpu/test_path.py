@@ -144,6 +144,18 @@ def test_nothing_goes_over_within_the_steps_between_two_looks(problem, captures,
     assert (stand_in.launched["graph"] > 200) == captures
 
 
+def test_batches_that_are_no_arrays_are_not_replayed_but_run(transfers):
+    lanes = Pack([config(backend="cupy", steps=20)])
+    expected = [lanes.arrays.to_host(loss).tolist() for _, loss in lanes.iterate(0)]
+    lanes = Pack([config(backend="cupy", steps=20)])
+    computed = lanes.problem.loss_and_grad
+    lanes.problem.loss_and_grad = lambda params, grads, batch: computed(params, grads, None)
+    lanes.batches = [("a", "pair")] * 20
+    stand_in.launched.clear()
+    assert [lanes.arrays.to_host(loss).tolist() for _, loss in lanes.iterate(0)] == expected
+    assert not stand_in.launched["graph"]
+
+
 def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(transfers):
     changes = {"problem": {"name": "mlp", "batch_size": 300}, "average": {"name": "EMA"}, "steps": 140}
     changes |= {"record": {"metrics": ["update_norm"]}, "optimizer": {"name": "Adam", "lr": 0.01}}
