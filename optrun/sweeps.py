@@ -2,20 +2,26 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, overload
 
 from optrun.analysis.leaderboard import Standing, SweepPlan, leaderboard
 from optrun.analysis.sensitivity import Sensitivity, sensitivity
 from optrun.api import RUNS, Run
+from optrun.config.durations import Duration
 from optrun.config.sweep import load_sweep, sweep_from_mapping
 from optrun.errors import ConfigError
 from optrun.store import RunState, Status, Store
 from optrun.store.formats import SUMMARY
-from optrun.sweep.carry_out import SweepProgress, carry_out, open_store, summarise, unfinished
+from optrun.sweep.carry_out import carry_out, unfinished
+from optrun.sweep.execution import Execution
 from optrun.sweep.expand import Plan, expand
 from optrun.sweep.packs import Group, grouped
+from optrun.sweep.record import open_store, summarise
+from optrun.sweep.writer import SweepProgress
 from optrun.training.interrupt import interruptible
 from optrun.training.memory import Memory
 
@@ -32,21 +38,25 @@ class Sweep:
         """The signal that interrupted it."""
         self.runs: Sequence[Run] = _Runs(len(plan.configs), results)
         """Each like what `run` returns; those of a saved sweep are read when they are asked for."""
+        self.plan = plan
+        """What was to run, with the settings that were asked for on the way."""
         self.configs = plan.configs
         """The config of each run."""
         self.metric = plan.metric
         """By what settings are ranked."""
         self.states = states
         """How each run ended."""
+        self.left = plan.size - sum(state.status.final for state in states)
+        """How many runs have not ended, those among them that have not been asked for yet."""
         maximize = plan.metric.goal == "maximize"
-        self._plan = SweepPlan(plan.settings, plan.repeats, plan.metric.name, maximize)
+        self._ranking = SweepPlan(plan.settings, plan.repeats, plan.metric.name, maximize, plan.size)
 
     def standings(self) -> list[Standing]:
         """Return how the settings did, the best first.
 
         A setting with a run that diverged or failed is behind all without.
         """
-        return leaderboard(self._plan, self.states)
+        return leaderboard(self._ranking, self.states)
 
     def table(self) -> list[dict[str, Any]]:
         """Return `standings` as plain values: median and quartiles of the metric over a setting's seeds."""
@@ -57,12 +67,12 @@ class Sweep:
 
         Without a name it is the learning rate, or the only number that varies; ``metric`` is another figure.
         """
-        return sensitivity(self._plan, self.states, parameter, metric)
+        return sensitivity(self._ranking, self.states, parameter, metric)
 
     def __repr__(self) -> str:
         place = f" {self.path}" if self.path else ""
         ended = sum(state.status.final for state in self.states)
-        return f"<Sweep{place}: {ended} of {len(self.states)} runs>"
+        return f"<Sweep{place}: {ended} of {ended + self.left} runs>"
 
 
 class _Runs(Sequence[Run]):
@@ -103,7 +113,11 @@ def sweep(
     overrides: Sequence[str] = (),
     save: bool = True,
     directory: str | Path | None = None,
-    jobs: int = 1,
+    jobs: int | None = None,
+    executor: str | Executor = "local",
+    address: str | None = None,
+    timeout: str | float | None = None,
+    fail_fast: bool = False,
     limit: int | None = None,
     plugins: Sequence[str] = (),
     observe: Callable[[SweepProgress], None] | None = None,
@@ -111,11 +125,18 @@ def sweep(
     """Run all that a mapping or a YAML file with a `sweep` defines, and return the results.
 
     They are stored below `runs/`, where the same sweep is found again, or in ``directory``, unless ``save`` is false;
-    runs that have ended are not run again. ``jobs`` is the number of processes, into which each of ``plugins`` is
-    loaded; with more than one, a script needs ``if __name__ == "__main__":``. ``limit`` is how many runs are executed
-    at most. The first Ctrl-C or SIGTERM keeps the packs of runs that are finished.
+    runs that have ended are not run again. ``limit`` is how many runs are executed at most. The first Ctrl-C or
+    SIGTERM keeps the packs of runs that are finished.
 
-    A run that raises has failed, and the others go on. Raises ConfigError, StoreError or MissingExtraError.
+    ``executor`` is "local" (this process, or ``jobs`` > 1 processes), "dask" (``jobs`` processes, one per core where it
+    is None, or the cluster at ``address``) or a `concurrent.futures.Executor`, which gets ``jobs`` packs at a time and
+    is left open. Each of ``plugins`` is loaded into every worker. Where there are processes, a script needs
+    ``if __name__ == "__main__":``. ``timeout`` (seconds, or "10m") is the wall time of one attempt to run a pack:
+    its worker is killed, and its runs are tried in two halves until one that is alone has failed.
+
+    A run that raises, kills its process or has no end has failed, and the others go on, unless ``fail_fast`` is true.
+    Raises ConfigError, StoreError, MissingExtraError, or RunFailedError where workers cannot work, or where a run
+    came twice with other results.
     """
     if not save and directory is not None:
         raise ConfigError("a sweep that is not saved has no directory", field="directory")
@@ -135,6 +156,10 @@ def sweep(
         save=save,
         directory=Path(directory) if directory is not None else None,
         jobs=jobs,
+        executor=executor,
+        address=address,
+        timeout=Duration(timeout).seconds if isinstance(timeout, str) else timeout,
+        fail_fast=fail_fast,
         limit=limit,
         plugins=plugins,
         observe=observe,
@@ -147,38 +172,29 @@ def sweep_plan(
     *,
     save: bool = True,
     directory: Path | None = None,
-    jobs: int = 1,
     limit: int | None = None,
-    lanes: int | None = None,
-    plugins: Sequence[str] = (),
     observe: Callable[[SweepProgress], None] | None = None,
+    **how: Any,
 ) -> Sweep:
-    """Carry out a plan whose groups are known; as `sweep`, and no pack has more than ``lanes`` lanes."""
+    """Carry out a plan whose groups are known; as `sweep`, the rest being the fields of `Execution`."""
+    execution = Execution(**how)
     with interruptible() as interruption, ExitStack() as stack:
         results: Store | Memory = Memory(plan.configs)
         if save:
             results = stack.enter_context(open_store(plan, RUNS, directory))
+        before = results.states()
+        plan = carry_out(
+            plan, groups, results, execution, limit=limit, interrupted=interruption, observe=observe
+        )
         states = results.states()
-        waiting = unfinished(states)
-        if wanted := waiting[:limit]:
-            again = [run for run in wanted if states[run].status is not Status.RUNNING]
-            results.commit(states=dict.fromkeys(again, RunState(status=Status.RUNNING)))
-            carry_out(
-                plan,
-                results,
-                groups,
-                wanted,
-                ended=len(plan.configs) - len(waiting),
-                jobs=jobs,
-                lanes=lanes,
-                interrupted=interruption,
-                plugins=plugins,
-                observe=observe,
-            )
-            states = results.states()
-            left = dict.fromkeys(unfinished(states), RunState(status=Status.INTERRUPTED))
+        left = {
+            run: replace(states[run], status=Status.INTERRUPTED)
+            for run in unfinished(states)
+            if states[run].status is not Status.INTERRUPTED
+        }
+        if left:
             results.commit(states=left)
             states = [left.get(run, state) for run, state in enumerate(states)]
-        if isinstance(results, Store) and (wanted or not (results.path / SUMMARY).exists()):
+        if isinstance(results, Store) and (states != before or not (results.path / SUMMARY).exists()):
             summarise(plan, results, states)
         return Sweep(plan, results, states, interruption.signal)

@@ -41,6 +41,9 @@ def optrun(line):
 def test_a_command_of_the_readme_runs(command, checkout):
     if command.startswith("optrun plot"):
         pytest.importorskip("matplotlib")
+    for method, package in (("sobol", "scipy"), ("optuna", "optuna")):
+        if f"method={method}" in command:
+            pytest.importorskip(package)
     done = subprocess.run(
         optrun(command.removeprefix("optrun ")), cwd=checkout, capture_output=True, text=True
     )

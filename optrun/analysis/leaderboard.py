@@ -10,7 +10,7 @@ import numpy as np
 
 from optrun.errors import StoreError
 from optrun.store import Event, RunState, Status, Store
-from optrun.sweep.carry_out import PLAN
+from optrun.sweep.record import PLAN
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,8 @@ class Standing:
     runs: int
     diverged: int
     failed: int
+    pruned: int | None
+    """The step at which it was stopped, and from which its figures are."""
     waiting: int
     """Runs that have not ended."""
     median: float | None
@@ -44,6 +46,8 @@ class SweepPlan:
     repeats: int
     metric: str
     maximize: bool
+    runs: int = 0
+    """How many there are to be, where more than there are: those that have not been asked for yet."""
 
     def setting(self, run: int) -> Mapping[str, Any]:
         """Return the setting of a run."""
@@ -52,14 +56,14 @@ class SweepPlan:
 
 def plan_of(store: Store) -> SweepPlan | None:
     """Return the plan of a sweep, None for a single run; StoreError where it is damaged."""
-    details = next((event.details for event in store.events() if event.kind == PLAN), None)
-    if details is None:
+    plans = [event.details for event in store.events() if event.kind == PLAN]
+    if not plans:
         return None
     try:
-        settings, repeats, metric = details["settings"], details["repeats"], details["metric"]
-        plan = SweepPlan(
-            list(map(dict, settings)), int(repeats), str(metric["name"]), metric["goal"] == "maximize"
-        )
+        settings = [dict(setting) for details in plans for setting in details["settings"]]
+        repeats, metric = plans[0]["repeats"], plans[0]["metric"]
+        runs = int(plans[-1].get("runs", 0))
+        plan = SweepPlan(settings, int(repeats), str(metric["name"]), metric["goal"] == "maximize", runs)
     except (KeyError, TypeError, ValueError) as error:
         raise StoreError(f"{store.path}: the plan of the sweep is damaged: {error!r}") from error
     if len(plan.settings) * plan.repeats != store.size:
@@ -87,16 +91,20 @@ def single(store: Store, run: int | None) -> int:
 
 
 def leaderboard(plan: SweepPlan, states: Sequence[RunState]) -> list[Standing]:
-    """Return the settings, the best median first; one with a run that diverged or failed is behind all without."""
+    """Return the settings, the best median first.
+
+    One that was pruned is behind all that came further, and one with a run that diverged or failed behind all without.
+    """
     standings = [
         _standing(setting, index * plan.repeats, states[index * plan.repeats :][: plan.repeats], plan.metric)
         for index, setting in enumerate(plan.settings)
     ]
 
-    def place(of: Standing) -> tuple[bool, bool, float]:
+    def place(of: Standing) -> tuple[bool, bool, float, float]:
         if of.median is None:
-            return True, True, 0.0
-        return False, of.diverged + of.failed > 0, -of.median if plan.maximize else of.median
+            return True, True, 0.0, 0.0
+        came = math.inf if of.pruned is None else of.pruned
+        return False, of.diverged + of.failed > 0, -came, -of.median if plan.maximize else of.median
 
     return sorted(standings, key=place)
 
@@ -104,13 +112,7 @@ def leaderboard(plan: SweepPlan, states: Sequence[RunState]) -> list[Standing]:
 def _standing(setting: Mapping[str, Any], first: int, states: Sequence[RunState], metric: str) -> Standing:
     ended = [state for state in states if state.status.final]
     failed = sum(state.status is Status.FAILED for state in ended)
-    values = [
-        value
-        for state in ended
-        if state.status not in (Status.DIVERGED, Status.FAILED)
-        and (value := state.summary.get(metric)) is not None
-        and math.isfinite(value)
-    ]
+    values = [value for state in ended if (value := state.figure(metric)) is not None]
     lower, median, upper = _quartiles(values)
     return Standing(
         setting,
@@ -118,6 +120,7 @@ def _standing(setting: Mapping[str, Any], first: int, states: Sequence[RunState]
         len(states),
         len(ended) - failed - len(values),
         failed,
+        min((state.steps for state in ended if state.status is Status.PRUNED), default=None),
         len(states) - len(ended),
         median,
         lower,

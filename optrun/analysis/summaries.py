@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from optrun.analysis.find import run_directories
-from optrun.analysis.leaderboard import has_plan, leaderboard, plan_of
+from optrun.analysis.leaderboard import SweepPlan, has_plan, leaderboard, plan_of
 from optrun.errors import StoreError
 from optrun.store import Event, RunRecord, RunState, Status, Store
 from optrun.store.directory import is_being_written
@@ -96,7 +96,7 @@ def _summary_of_sweep(store: Store, first: RunRecord, events: list[Event]) -> Su
     best = leaderboard(plan, states)[0].median if plan else None
     return Summary(
         store.path,
-        sweep_status(store, states),
+        sweep_status(store, states, plan),
         "",
         printable(str(first.config.get("name", ""))),
         name_in(first.config, "problem"),
@@ -113,9 +113,11 @@ def _summary_of_sweep(store: Store, first: RunRecord, events: list[Event]) -> Su
     )
 
 
-def sweep_status(store: Store, states: Sequence[RunState]) -> str:
+def sweep_status(store: Store, states: Sequence[RunState], plan: SweepPlan | None) -> str:
     """Return the status of a sweep: what its runs have in common, or completed where they ended differently."""
     statuses = {state.status for state in states}
+    if plan and plan.runs > len(states) and all(status.final for status in statuses):
+        statuses.add(Status.RUNNING if is_being_written(store.path) else Status.INTERRUPTED)
     if Status.RUNNING in statuses:
         return str(Status.RUNNING) if is_being_written(store.path) else KILLED
     if Status.INTERRUPTED in statuses:

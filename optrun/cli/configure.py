@@ -16,7 +16,7 @@ from optrun.cli.arguments import Config, Configs, Json, Junit, Overrides, Plugin
 if TYPE_CHECKING:
     from optrun.cli.ci import Report
     from optrun.config import Issue, Resolved
-    from optrun.sweep.expand import Plan
+    from optrun.config.sweep import SweepConfig
 
 
 class Template(StrEnum):
@@ -69,14 +69,11 @@ def _checked(file: Path, report: "Report") -> "tuple[list[Issue], int | None]":
     from optrun.config import ConfigErrors, Issue, resolve
     from optrun.config.sweep import is_sweep, load_sweep
     from optrun.errors import OptrunError
-    from optrun.sweep.expand import expand
 
     try:
         with report.case(str(file), "validate"):
             if is_sweep(file):
-                plan = expand(load_sweep(file))
-                _build_sweep(plan)
-                return [], len(plan.configs)
+                return [], _build_sweep(load_sweep(file))
             _build(resolve(file))
     except ConfigErrors as error:
         return error.issues, None
@@ -100,13 +97,21 @@ def _build(resolved: "Resolved") -> None:
         pass  # the config is right, and this machine is not the one that it is for
 
 
-def _build_sweep(plan: "Plan") -> None:
-    """Build a run of each kind that a sweep has."""
+def _build_sweep(swept: "SweepConfig") -> int | None:
+    """Expand a sweep, build a run of each kind that it has, and return how many runs there are.
+
+    None is for a sweep whose method needs a package that this machine has not.
+    """
     from optrun.errors import MissingExtraError
+    from optrun.sweep.expand import expand
     from optrun.sweep.packs import grouped
 
+    runs = None
     with suppress(MissingExtraError):
+        plan = expand(swept)
+        runs = plan.size
         grouped(plan)
+    return runs
 
 
 def runs_many(config: Path, overrides: Sequence[str]) -> bool:

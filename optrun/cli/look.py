@@ -24,6 +24,7 @@ STATUS_COLOURS = {
     "target_reached": "green",
     "early_stopped": "yellow",
     "timed_out": "yellow",
+    "pruned": "yellow",
     "interrupted": "yellow",
     "diverged": "red",
     "failed": "red",

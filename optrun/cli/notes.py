@@ -1,8 +1,12 @@
 """What is allowed, but hardly meant."""
 
 import sys
+from typing import TYPE_CHECKING
 
 from optrun.config import RunConfig
+
+if TYPE_CHECKING:
+    from optrun.config.sweep import SweepConfig
 
 
 def note_idle(config: RunConfig) -> None:
@@ -14,3 +18,18 @@ def note_idle(config: RunConfig) -> None:
     for name in idle(config):
         said = f"schedules.{name} starts from optimizer.{name}, which is 0, and leaves it 0: give it a value"
         print(f"note: {said}", file=sys.stderr)
+
+
+def note_unbalanced(swept: "SweepConfig") -> None:
+    """Say on stderr of how many Sobol' points are not balanced."""
+    if swept.sweep.method != "sobol":
+        return
+    from optrun.sweep.spaces import spaces_of
+
+    for trials in sorted({space.trials for space in spaces_of(swept)}):
+        if trials.bit_count() != 1:
+            better = 1 << trials.bit_length()
+            said = (
+                f"Sobol' points fill a space evenly at powers of 2: {better // 2} or {better}, not {trials}"
+            )
+            print(f"note: {said}", file=sys.stderr)

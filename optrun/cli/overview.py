@@ -17,7 +17,7 @@ from optrun.cli.sweep_overview import print_sweep
 from optrun.config.writer import to_yaml
 from optrun.store import Event, RunRecord, Store
 from optrun.store.schema import printable
-from optrun.sweep.carry_out import PLAN
+from optrun.sweep.record import OF_SWEEPS
 
 SPARKS = 40
 
@@ -30,7 +30,11 @@ def print_run(path: Path, run: int | None, *, json: bool) -> None:
             return
         status, record = state_of(store, store.run(run or 0))
         curves, environments = store.curves(record.run), store.environments()
-        events = [event for event in store.events() if event.run in (None, record.run) and event.kind != PLAN]
+        events = [
+            event
+            for event in store.events()
+            if event.run in (None, record.run) and event.kind not in OF_SWEEPS
+        ]
         several = store.size > 1
     if json:
         document = {

@@ -23,10 +23,12 @@ from optrun.config.writer import inline
 from optrun.errors import StoreError, printable
 from optrun.store import Store
 from optrun.store.schema import RESULTS
-from optrun.sweep.carry_out import directory_of, unfinished
+from optrun.sweep.carry_out import unfinished
 from optrun.sweep.estimate import estimate_sweep
 from optrun.sweep.expand import Plan
 from optrun.sweep.packs import Group, divided
+from optrun.sweep.record import directory_of
+from optrun.sweep.stages import outline
 from optrun.sweeps import Sweep
 
 MOST_SETTINGS = 20
@@ -43,18 +45,20 @@ def print_sweep_plan(
     json: bool,
 ) -> None:
     """Print the settings of a sweep, and the packs in which they would be executed."""
+    stages = outline(plan)
     where = directory or directory_of(plan, RUNS)
-    left = _left(where, len(plan.configs))
+    left = _left(where, plan)
     runs = left[:limit]
     packs = divided(groups, runs, jobs)
     needed = estimate_sweep(plan, groups, packs, jobs)
     if json:
         document = {
             "sweep": str(where),
-            "runs": len(plan.configs),
+            "runs": plan.size,
             "settings": plan.settings,
             "seeds": [config.seed for config in plan.configs[: plan.repeats]],
             "left": len(left),
+            "stages": [{"settings": count, "until": until} for count, until in stages],
             "packs": packs,
             "jobs": jobs,
             "estimate": asdict(needed),
@@ -73,7 +77,9 @@ def print_sweep_plan(
         f"{count:,} of {counted(width, 'lane')}" for width, count in sorted(widths.items(), reverse=True)
     )
     seeds = f", each with {plan.repeats} seeds" if plan.repeats > 1 else ""
-    emit(f"\n{counted(len(plan.configs), 'run')}: {counted(len(plan.settings), 'setting')}{seeds}")
+    emit(f"\n{counted(plan.size, 'run')}: {counted(plan.size // plan.repeats, 'setting')}{seeds}")
+    for line in _stages(stages):
+        emit(line)
     if len(left) < len(plan.configs):
         emit(f"{counted(len(plan.configs) - len(left), 'run')} of them ended before: {len(left):,} left")
     if limit is not None and limit < len(left):
@@ -85,14 +91,27 @@ def print_sweep_plan(
     print("nothing was written", file=sys.stderr)
 
 
-def _left(where: Path, size: int) -> list[int]:
-    """Return the runs that have not ended in a directory; StoreError where it is no run directory."""
+def _left(where: Path, plan: Plan) -> list[int]:
+    """Return the runs, of those that are known before, that have not ended in a directory.
+
+    Raises StoreError where it is no run directory.
+    """
     if not (where / RESULTS).exists():
-        return list(range(size))
+        return list(range(len(plan.configs)))
     with Store.open(where) as store:
-        if store.size != size:
+        if not len(plan.configs) <= store.size <= plan.size:
             raise StoreError(f"{where}: holds other runs than this sweep: name another directory")
-        return unfinished(store.states())
+        return unfinished(store.states()[: len(plan.configs)])
+
+
+def _stages(stages: Sequence[tuple[int, int | None]]) -> list[str]:
+    """Return what is decided on the way, where something is, in words."""
+    if any(until is not None for _, until in stages):
+        steps = ["the end" if until is None else f"step {until:,}" for _, until in stages]
+        parts = [f"{count:,} to {step}" for (count, _), step in zip(stages, steps, strict=True)]
+        return [f"settings that go on: {', '.join(parts)}"]
+    sizes = ", ".join(f"{count:,}" for count, _ in stages)
+    return [f"generations of {sizes} settings, of which the first one is shown"] if len(stages) > 1 else []
 
 
 def print_table(
@@ -105,7 +124,7 @@ def print_table(
 ) -> None:
     """Print how the settings of a sweep did, what went wrong, and what to type next: `again` are its arguments."""
     states = sweep.states
-    left = sum(not state.status.final for state in states)
+    left = sweep.left
     failed = [(run, state.reason) for run, state in enumerate(states) if state.status == "failed"]
     if json:
         document = {
@@ -148,9 +167,15 @@ def leaderboard_table(standings: Sequence[Standing], metric: str, most: int = MO
     paths = _paths([standing.setting for standing in standings])
     several = any(standing.runs > 1 for standing in standings)
     bad = any(standing.diverged or standing.failed for standing in standings)
+    pruned = any(standing.pruned for standing in standings)
     waiting = any(standing.waiting for standing in standings)
     titles = [*map(printable, paths), metric, *(["quartiles"] if several else [])]
-    titles += [*(["not finite"] if bad else []), *(["left"] if waiting else []), "run"]
+    titles += [
+        *(["not finite"] if bad else []),
+        *(["pruned at"] if pruned else []),
+        *(["left"] if waiting else []),
+        "run",
+    ]
     made = table("", *titles, right=("", metric, "run"))
     for place, each in enumerate(standings[:most], 1):
         cells = [str(place), *_cells(each.setting, paths)]
@@ -162,6 +187,8 @@ def leaderboard_table(standings: Sequence[Standing], metric: str, most: int = MO
                 each.failed > 0
             )
             cells.append(", ".join(gone) + f" of {each.runs}" * bool(gone))
+        if pruned:
+            cells.append(f"step {each.pruned:,}" if each.pruned else "")
         if waiting:
             cells.append(f"{each.waiting} of {each.runs}" if each.waiting else "")
         made.add_row(*map(Text, cells), Text(_numbers(each.first, each.runs)))

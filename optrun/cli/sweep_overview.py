@@ -45,7 +45,7 @@ def view_of(store: Store, plan: SweepPlan) -> SweepView:
     """Return what there is to say of a sweep."""
     states = store.states()
     name = printable(str(store.run(0).config.get("name", store.path.name)))
-    return SweepView(name, sweep_status(store, states), plan, states, leaderboard(plan, states))
+    return SweepView(name, sweep_status(store, states, plan), plan, states, leaderboard(plan, states))
 
 
 def print_sweep(store: Store, plan: SweepPlan, *, json: bool) -> None:

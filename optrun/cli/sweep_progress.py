@@ -7,10 +7,15 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from optrun.cli.arguments import Show
 from optrun.cli.look import counted
-from optrun.cli.pace import clock
+from optrun.cli.pace import Pace, clock
 from optrun.cli.progress import LINE_SECONDS, shown_as
 from optrun.errors import printable
-from optrun.sweep.carry_out import SweepProgress
+from optrun.sweep.writer import SweepProgress
+
+MOST_COLUMNS = 100
+NAME_COLUMNS = 24
+BAR_COLUMNS = 12
+"""The least for the bar itself, and the blanks around it."""
 
 Observer = Callable[[SweepProgress], None]
 
@@ -31,13 +36,15 @@ class _Lines:
 
     def __init__(self) -> None:
         self._next_run = 1.0
-        self._next_time = 0.0
+        self._next_time = time.monotonic() + LINE_SECONDS
+        self._figures = _Figures()
 
     def __call__(self, now: SweepProgress) -> None:
+        figures = self._figures(now)
         if now.executed < self._next_run and time.monotonic() < self._next_time:
             return
-        if now.executed:
-            print(f"{now.runs:,}/{now.of_runs:,} runs  {_figures(now)}", file=sys.stderr)
+        print(f"{now.runs:,}/{now.of_runs:,} runs  {figures}", file=sys.stderr)
+        if now.executed >= self._next_run:
             self._next_run = now.executed + now.of_runs / 10
         self._next_time = time.monotonic() + LINE_SECONDS
 
@@ -51,29 +58,60 @@ def _bar(name: str) -> Iterator[Observer]:
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=None),
-        TextColumn("{task.completed:.0f}/{task.total:.0f} runs  {task.fields[figures]}", markup=False),
+        TextColumn("{task.fields[figures]}", markup=False),
     )
     console = Console(stderr=True)
+    console.width = min(console.width, MOST_COLUMNS)
     with Bar(*columns, console=console, transient=True, refresh_per_second=4) as bar:
         # A cursor that is not hidden need not be shown again after a kill.
         console.show_cursor(True)
-        task = bar.add_task(name[:24], total=None, visible=False, figures="")
+        task = bar.add_task(name[:NAME_COLUMNS], total=None, visible=False, figures="")
+        figures = _Figures(console.width - len(name[:NAME_COLUMNS]) - BAR_COLUMNS)
+        furthest = 0.0
 
         def observe(now: SweepProgress) -> None:
-            bar.update(task, completed=now.runs, total=now.of_runs, visible=True, figures=_figures(now))
+            nonlocal furthest
+            # A pack that is tried again starts from its beginning; the bar does not go back.
+            furthest = max(furthest, now.runs + now.under_way)
+            text = figures(now, f"{now.runs:,}/{now.of_runs:,} runs")
+            bar.update(task, completed=furthest, total=now.of_runs, visible=True, figures=text)
 
         yield observe
 
 
-def _figures(now: SweepProgress) -> str:
-    parts = [f"{now.packs:,}/{counted(now.of_packs, 'pack')}"]
-    if now.executed and now.seconds:
-        rate = now.executed / now.seconds
-        parts.append(f"{rate:,.3g} runs/s" if rate < 10 else f"{rate:,.0f} runs/s")
-        if now.runs < now.of_runs:
-            parts.append(f"{clock((now.of_runs - now.runs) / rate)} left")
-    if now.best is not None:
-        parts.append(f"best {now.best:.4g}")
-    if now.bad:
-        parts.append(f"{now.bad:,} not finite")
-    return "  ".join(parts)
+class _Figures:
+    """How fast a sweep goes and what has come of it, in no more than so many columns, the most telling first."""
+
+    def __init__(self, columns: int = 1000) -> None:
+        self._columns = columns
+        self._pace = Pace()
+
+    def __call__(self, now: SweepProgress, first: str = "") -> str:
+        self._pace.note(now.lane_steps)
+        done = now.executed + now.under_way
+        left = now.of_runs - now.runs - now.under_way
+        parts = [first, f"{now.packs:,}/{counted(now.of_packs, 'pack')}"]
+        if now.until is None:
+            parts.append(f"{clock(now.seconds / done * left)} left" if done and left >= 1 else "")
+        else:  # nobody knows how many go on from there
+            parts.append(f"to step {now.until:,}")
+        parts.append("" if now.best is None else f"best {now.best:.4g}")
+        parts.append(f"{now.bad:,} not finite" if now.bad else "")
+        parts.append(f"{_short(now.executed / now.seconds)} runs/s" if now.executed and now.seconds else "")
+        parts.append(f"{counted(now.lanes, 'lane')}" if now.lanes else "")
+        parts.append(f"{_short(rate)} steps/s" if (rate := self._pace.rate) else "")
+        line = ""
+        for part in filter(None, parts):
+            longer = f"{line}  {part}" if line else part
+            if len(longer) > self._columns:
+                break
+            line = longer
+        return line
+
+
+def _short(rate: float) -> str:
+    """Return a number in four characters or so."""
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
+        if rate >= size:
+            return f"{rate / min(size, 1e3 if unit == 'k' else size):.3g}{unit}"
+    return f"{rate:.3g}" if rate < 1000 else f"{rate:.0f}"

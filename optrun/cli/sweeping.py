@@ -1,6 +1,7 @@
 """The command `sweep`."""
 
 import gc
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,6 +20,26 @@ def sweep(
         int | None,
         typer.Option("--jobs", "-j", min=1, help="Processes; by default one per core, one for little work."),
     ] = None,
+    executor: Annotated[
+        str, typer.Option("--executor", "-x", metavar="local|dask", help="Where packs of runs are executed.")
+    ] = "local",
+    address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL", help="The scheduler of a Dask cluster that runs, e.g. tcp://10.0.0.1:8786."
+        ),
+    ] = None,
+    timeout: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DURATION",
+            help="How long one attempt to run a pack may take, e.g. 10m. Its worker is then killed, and its runs are "
+            "tried in two halves, until one that is alone has failed.",
+        ),
+    ] = None,
+    fail_fast: Annotated[
+        bool, typer.Option("--fail-fast", help="End with the first run that fails; finished packs are kept.")
+    ] = False,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="DIR", help="Write the sweep here, not under runs/."),
@@ -46,44 +67,63 @@ def sweep(
     load_plugins(plugin)
     from optrun import sweeps
     from optrun.cli.ci import reporting
+    from optrun.cli.notes import note_unbalanced
     from optrun.cli.standings import print_sweep_plan, print_table
     from optrun.cli.sweep_progress import sweep_progress
     from optrun.cli.sweep_report import misses_of, note_sweep
     from optrun.config.sweep import load_sweep
+    from optrun.sweep.execution import Execution
     from optrun.sweep.expand import expand
     from optrun.sweep.packs import grouped, jobs_for
 
+    how = Execution(
+        executor=executor,
+        jobs=jobs,
+        address=address,
+        timeout=_seconds(timeout),
+        fail_fast=fail_fast,
+        plugins=plugin or (),
+    )
     # The configs of thousands of runs are no garbage, and would be searched for it again and again.
     gc.set_threshold(100_000)
     with reporting("sweep", junit, [config]) as report:
         with report.case(" ".join([str(config), *(overrides or ())]), "sweep") as case:
             plan = expand(load_sweep(config, overrides or []))
+            note_unbalanced(plan.swept)
             groups = grouped(plan)
-            jobs = jobs or jobs_for(groups)
+            if jobs is None and executor == "local":
+                how = replace(how, jobs=jobs_for(groups))
             if dry_run:
-                print_sweep_plan(plan, groups, output, jobs, limit, json=json)
+                print_sweep_plan(plan, groups, output, how.split, limit, json=json)
                 case.outcome, case.problem = "dry run", "skipped"
                 return
             with sweep_progress(plan.name, show, quiet=quiet or json) as observe:
                 result = sweeps.sweep_plan(
-                    plan,
-                    groups,
-                    directory=output,
-                    jobs=jobs,
-                    limit=limit,
-                    plugins=plugin or (),
-                    observe=observe,
+                    plan, groups, directory=output, limit=limit, observe=observe, **vars(how)
                 )
-        misses = misses_of(plan, result)
+        misses = misses_of(result)
         note_sweep(report, case, result, misses)
         again = [str(config), *(overrides or ()), *(("-o", str(output)) if output else ())]
+        again += [] if executor == "local" else ["--executor", executor]
+        again += ["--address", address] if address else []
+        again += ["--timeout", timeout] if timeout else []
         again += [each for name in plugin or () for each in ("--plugin", name)]
         print_table(result, [issue for _, issue in misses], again, json=json, quiet=quiet)
     raise typer.Exit(_code(result, bool(misses)))
 
 
+def _seconds(timeout: str | None) -> float | None:
+    from optrun.config.durations import Duration
+    from optrun.errors import ConfigError
+
+    try:
+        return None if timeout is None else Duration(timeout).seconds
+    except ConfigError as error:
+        raise ConfigError(f"--timeout: {error}") from None
+
+
 def _code(result: "Sweep", missed: bool) -> int:
-    if result.signal is not None and not all(state.status.final for state in result.states):
+    if result.signal is not None and result.left:
         return 128 + result.signal
     if any(state.status == "failed" for state in result.states):
         return 1

@@ -12,6 +12,9 @@ from optrun.config.tree import Path
 
 MAX_VALUES = 1_000_000
 
+MAX_END = 1e15
+"""Of what is drawn between two ends: integers up to here are exact, and no difference overflows."""
+
 VALUES = "values"
 SPACED = ("linspace", "logspace", "range")
 DRAWN = ("uniform", "loguniform", "int", "logint", "choice", "normal")
@@ -30,11 +33,16 @@ class Axis:
         return self.kind in DRAWN
 
     @property
+    def spaced(self) -> bool:
+        """Whether its values are numbers in their order."""
+        return self.kind in SPACED
+
+    @property
     def size(self) -> int:
-        """How many values there are to choose from, of an axis that is not drawn."""
+        """How many values there are to choose from, of an axis that is no distribution of numbers."""
         if self.kind == "range":
             return len(range(*self.arguments))
-        return len(self.arguments) if self.kind == VALUES else int(self.arguments[2])
+        return len(self.arguments) if self.kind in (VALUES, "choice") else int(self.arguments[2])
 
 
 def _axis(value: Any) -> Axis:
@@ -105,6 +113,10 @@ def _range(values: list[Any], path: Path) -> tuple[Any, ...]:
 def _low_high(values: list[Any], path: Path) -> tuple[Any, ...]:
     kind = str(path[-1])
     low, high = _numbers(values, path, (2,), whole=kind in ("int", "logint"))
+    most = 1e300 if kind == "loguniform" else MAX_END
+    for i, end in enumerate((low, high)):
+        if abs(end) > most:
+            raise failure(((*path, i), f"must be within ±{most:.0e} (got {shown(end)})"))
     if kind in ("loguniform", "logint"):
         _positive((low, high), path)
     if not low < high:

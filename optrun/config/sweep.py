@@ -7,16 +7,16 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from optrun.config.axes import DRAWN, SPACED
+from optrun.config.data_paths import swept_paths
 from optrun.config.errors import ConfigErrors, Issue, Place, in_order
 from optrun.config.explain import UNKNOWN_KEY, message
 from optrun.config.extends import extended
 from optrun.config.files import read_config
 from optrun.config.overrides import named, override, placed
-from optrun.config.reader import read
 from optrun.config.resolve import Resolved
 from optrun.config.schema import SWEEP
 from optrun.config.sweep_block import Sweep
+from optrun.config.sweep_overrides import on_top, several, zip_listed
 from optrun.config.tree import Document, Node, Path
 from optrun.config.validate import completed, validate
 from optrun.errors import did_you_mean
@@ -37,7 +37,7 @@ class SweepConfig:
 
     def place(self, *path: str | int) -> Place:
         """Return where a part of the sweep was written, or what is around it."""
-        return list(self.node.along(path))[-1].place
+        return self.node.at(path).place
 
     def issue(self, path: Path, text: str) -> Issue:
         """Return what is wrong with a part of the sweep."""
@@ -67,7 +67,7 @@ class SweepConfig:
     def to_dict(self) -> dict[str, Any]:
         """Return the config with its sweep as plain values."""
         values = completed(self.base.root, self.name)
-        return {"name": values.pop("name"), **values, SWEEP: self.node.plain()}
+        return {"name": values.pop("name"), **values, SWEEP: _with_paths(self.node)}
 
 
 def swept(document: Document, overrides: Sequence[str] = ()) -> SweepConfig:
@@ -81,20 +81,20 @@ def swept(document: Document, overrides: Sequence[str] = ()) -> SweepConfig:
     if not isinstance(document.root.value, dict):
         place = document.root.place
         raise ConfigErrors([*document.issues, Issue.at(place, (), "a config is a mapping of keys to values")])
-    several = {text: node for text in overrides if (node := _several(text)) is not None}
-    root, issues = override(document.root, [text for text in overrides if text not in several])
+    axes = {text: node for text in overrides if (node := several(text)) is not None}
+    root, issues = override(document.root, [text for text in overrides if text not in axes])
     assert isinstance(root.value, dict)
     issues = [*document.issues, *issues]
     node = root.value.get(SWEEP)
     base = Node.mapping({key: child for key, child in root.value.items() if key != SWEEP}, root.place)
     if node is None or node.value is None:
         node = Node.mapping({}, root.place)
-        if not several:
+        if not axes:
             raise ConfigErrors([*issues, Issue.at(root.place, (), NOTHING)])
-    node = _on_top(_zip_listed(node), overrides, several, base)
+    node = on_top(zip_listed(node), overrides, axes, base)
     order = [*document.order, *map(named, overrides)]
     sweep = _validated(node, issues)
-    if not (sweep.parameters or sweep.zip or sweep.include) and sweep.repeats == 1:
+    if not (sweep.parameters or sweep.zip or sweep.spaces or sweep.include) and sweep.repeats == 1:
         raise ConfigErrors([Issue.at(node.key or node.place, (SWEEP,), NOTHING)])
     name = base.child("name")
     stem = SWEEP if source.startswith("<") else FilePath(source).stem
@@ -108,7 +108,7 @@ def _validated(node: Node, issues: list[Issue]) -> Sweep:
     except ValidationError as error:
         for each in error.errors(include_url=False):
             path, text = each["loc"], message(each)
-            found = list(node.along(path))[-1]
+            found = node.at(path)
             at = found.place
             if each["type"] == UNKNOWN_KEY:
                 known = each["ctx"]["known"]
@@ -121,70 +121,20 @@ def _validated(node: Node, issues: list[Issue]) -> Sweep:
     return sweep
 
 
-def _several(text: str) -> Node | None:
-    """Return what an override sweeps over: several values, or such as `{logspace: [1e-4, 1, 5]}`."""
-    path, equals, value = text.partition("=")
-    if not equals or path.split(".")[0] == SWEEP:
-        return None
-    place = Place(named(text))
-    try:
-        document = read(f"[{value}\n]", place.source)
-    except ConfigErrors:
-        return None  # what is wrong with it is said of it as an override of one value
-    values = document.root.value
-    if document.issues or not isinstance(values, list):
-        return None
-    first = values[0].value if values else None
-    if (
-        len(values) == 1
-        and isinstance(first, dict)
-        and len(first) == 1
-        and next(iter(first)) in (*SPACED, *DRAWN)
-    ):
-        return Node.of(values[0].plain(), place, key=place)
-    return Node.of(document.root.plain(), place, key=place) if len(values) > 1 else None
-
-
-def _on_top(node: Node, overrides: Sequence[str], several: Mapping[str, Node], base: Node) -> Node:
-    """Return the sweep with what overrides sweep over, and with swept parameters that they set to one value."""
-    for text in overrides:
-        path, place = text.partition("=")[0].strip(), Place(named(text))
-        if values := several.get(text):
-            node = _with(node, ("repeats",) if path == "seed" else ("parameters", path), values, place)
-        elif len(list(node.along(("parameters", path)))) == 3:
-            *_, value = base.along([int(step) if step.isdecimal() else step for step in path.split(".")])
-            node = _with(node, ("parameters", path), Node.sequence([value], place, place), place)
-        elif path in (paired := _paired(node)):
-            others = ", ".join(other for other in paired if other != path)
-            raise ConfigErrors(
-                [Issue.at(place, (path,), f"is paired with {others} in sweep.zip: change it there")]
-            )
-    return node
-
-
-def _zip_listed(node: Node) -> Node:
-    """Return the sweep with its only group of paired parameters, written without a list, in one."""
-    zipped = node.child("zip")
-    if zipped is None or not isinstance(zipped.value, dict):
-        return node
-    return _with(node, ("zip",), Node.sequence([zipped], zipped.place, zipped.key), zipped.place)
-
-
-def _paired(node: Node) -> list[str]:
-    zipped = node.child("zip")
-    groups = zipped.value if zipped and isinstance(zipped.value, list) else []
-    return [path for group in groups if isinstance(group.value, dict) for path in group.value]
-
-
-def _with(node: Node, path: Sequence[str], value: Node, place: Place) -> Node:
-    if not path:
-        return value
-    if node.value is not None and not isinstance(node.value, dict):
-        return node  # what is wrong with it is said where the block is validated
-    children = dict(node.value or {})
-    step, *rest = path
-    children[step] = _with(children.get(step, Node(None, place, place)), rest, value, place)
-    return Node.mapping(children, node.place, node.key)
+def _with_paths(node: Node) -> dict[str, Any]:
+    """Return a block, or a space of it, as plain values in which paths of data are absolute."""
+    plain: dict[str, Any] = node.plain()
+    for key, child in node.children.items():
+        if key == "parameters":
+            plain[key] = {path: swept_paths(path, values) for path, values in child.children.items()}
+        elif key in ("zip", "include", "exclude"):
+            plain[key] = [
+                {path: swept_paths(path, value) for path, value in group.children.items()}
+                for group in child.items
+            ]
+        elif key == "spaces":
+            plain[key] = [_with_paths(space) for space in child.items]
+    return plain
 
 
 def load_sweep(path: str | FilePath, overrides: Sequence[str] = ()) -> SweepConfig:

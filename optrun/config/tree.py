@@ -66,6 +66,16 @@ class Node:
             return [child.plain() for child in self.value]
         return self.value
 
+    @property
+    def items(self) -> "list[Node]":
+        """What a list holds; nothing of anything else."""
+        return self.value if isinstance(self.value, list) else []
+
+    @property
+    def children(self) -> "dict[str, Node]":
+        """What a mapping holds; nothing of anything else."""
+        return self.value if isinstance(self.value, dict) else {}
+
     def child(self, step: str | int) -> "Node | None":
         """Return the value under a key or an index, or None."""
         if isinstance(self.value, dict):
@@ -83,6 +93,11 @@ class Node:
             if node is None:
                 return
             yield node
+
+    def at(self, path: Sequence[str | int]) -> "Node":
+        """Return what was written at a path, or the last of what is around it."""
+        *_, node = self.along(path)
+        return node
 
 
 @dataclass(frozen=True)

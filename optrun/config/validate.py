@@ -1,22 +1,20 @@
 """A tree of values → a RunConfig, or every issue with its place."""
 
-import os
 from collections import defaultdict
 from collections.abc import Mapping
-from pathlib import Path as FilePath
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from optrun.config.components import REGISTRIES, class_of
+from optrun.config.data_paths import path_options, resolved_path
 from optrun.config.errors import ConfigErrors, Issue, in_order
 from optrun.config.explain import CONFLICT, MISSING, UNKNOWN_KEY, message
 from optrun.config.models import RunConfig
 from optrun.config.schema import SCHEDULES, Model
 from optrun.config.tree import Document, Node, Path
 from optrun.errors import fold, nearest
-from optrun.registry import PathOrName
 
 
 def validate(document: Document, name: str) -> RunConfig:
@@ -71,7 +69,7 @@ def _issues(errors: list[ErrorDetails], document: Document, data: Mapping[str, A
 
 def _rank(document: Document, path: Path) -> int:
     """Return how late the source of a value comes among those of the config."""
-    source = list(document.root.along(path))[-1].place.source
+    source = document.root.at(path).place.source
     ranks = [i for i, each in enumerate(document.order) if each == source]
     return max(ranks, default=-1)
 
@@ -79,8 +77,7 @@ def _rank(document: Document, path: Path) -> int:
 def _replacing(document: Document, path: Path) -> str:
     """Return the advice for a key that an override of the name has left without a meaning."""
     section = path[: 2 if path[0] == SCHEDULES else 1]
-    *_, node = document.root.along(section)
-    name = node.child("name")
+    name = document.root.at(section).child("name")
     if (
         path[0] not in (*REGISTRIES, SCHEDULES)
         or len(path) <= len(section)
@@ -94,7 +91,7 @@ def _replacing(document: Document, path: Path) -> str:
 
 
 def _issue(root: Node, path: Path, text: str, *, at_key: bool) -> Issue:
-    node = list(root.along(path))[-1]
+    node = root.at(path)
     return Issue.at(node.key if at_key and node.key else node.place, path, text)
 
 
@@ -132,13 +129,6 @@ def _resolve_paths(data: dict[str, Any], root: Node) -> None:
     cls = class_of("problem", problem)
     if cls is None or not isinstance(problem, dict):
         return
-    for name, option in cls.options().items():
-        value = problem.get(name)
-        if isinstance(value, str) and _mentions_path(option.annotation) and PathOrName.is_path(value):
-            *_, node = root.along(("problem", name))
-            base = FilePath(node.place.source).parent if node.place.line is not None else FilePath()
-            problem[name] = os.path.abspath(base / os.path.expanduser(value))
-
-
-def _mentions_path(annotation: Any) -> bool:
-    return isinstance(annotation, PathOrName) or any(map(_mentions_path, get_args(annotation)))
+    for name in path_options(cls):
+        if name in problem:
+            problem[name] = resolved_path(problem[name], root.at(("problem", name)).place)

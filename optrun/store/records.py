@@ -1,5 +1,6 @@
 """What a store is told and what it tells: the state of a run, its record, a checkpoint, an event."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -16,6 +17,7 @@ class Status(StrEnum):
     TARGET_REACHED = "target_reached"
     EARLY_STOPPED = "early_stopped"
     TIMED_OUT = "timed_out"
+    PRUNED = "pruned"
     DIVERGED = "diverged"
     INTERRUPTED = "interrupted"
     FAILED = "failed"
@@ -34,6 +36,16 @@ class RunState:
     reason: str = ""
     steps: int = 0
     summary: Mapping[str, float | None] = field(default_factory=dict)
+
+    @property
+    def is_bad(self) -> bool:
+        """Whether the run has diverged or failed."""
+        return self.status in (Status.DIVERGED, Status.FAILED)
+
+    def figure(self, name: str) -> float | None:
+        """Return a finite figure of the summary; None where there is none, or the run has diverged or failed."""
+        value = None if self.is_bad else self.summary.get(name)
+        return value if value is not None and math.isfinite(value) else None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -98,8 +98,8 @@ class Store:
 
         ``curves`` and ``evaluations`` append a segment to each run's columns ``[n]``: ``step`` (integers) and
         any metrics (floats). A final state merges the run's segments, so that nothing tells how often it was
-        committed. ``params`` are a run's final parameters. A run's checkpoint replaces its older one; None
-        drops it.
+        committed. ``params`` are a run's last parameters; none drop what there is. A run's checkpoint replaces its
+        older one; None drops it.
 
         Raises StoreError, and changes nothing, where a segment does not continue its curve or the disk
         refuses.
@@ -117,8 +117,10 @@ class Store:
                     begun = append(self._db, kind, {index(run): of for run, of in segments.items()})
                     for run in sorted(final - begun):
                         merge(self._db, run, kind)
-                finals = ((run, blobs.encode_npz(arrays)) for run, arrays in params.items())
+                finals = ((run, blobs.encode_npz(arrays)) for run, arrays in params.items() if arrays)
                 schema.insert(self._db, "params", finals)
+                dropped = [(index(run),) for run, arrays in params.items() if not arrays]
+                self._db.executemany("DELETE FROM params WHERE run = ?", dropped)
                 write_states(self._db, states)
                 ends = (
                     attempts.event(state.status, self._attempt, run)
@@ -126,6 +128,20 @@ class Store:
                     if state.status is not Status.RUNNING
                 )
                 attempts.write_events(self._db, [*self._pending, *ends])
+            self._pending.clear()
+
+    def add(self, runs: Iterable[tuple[Mapping[str, Any], int]]) -> None:
+        """Write more runs, pairs of a config and a seed, and pending events, in one durable transaction.
+
+        Raises StoreError.
+        """
+        with schema.store_errors(self.path):
+            if not self._write:
+                raise StoreError("opened for reading only")
+            with self._db:
+                count = insert_runs(self._db, runs, self.size)
+                attempts.write_events(self._db, self._pending)
+            self.size += count
             self._pending.clear()
 
     def log(self, kind: str, run: int | None = None, **details: Any) -> None:
@@ -163,7 +179,7 @@ class Store:
             return join(self._db, self._check(run), EVALUATION)
 
     def params(self, run: int = 0) -> dict[str, Array]:
-        """Return a run's final parameters by name; nothing before it has ended."""
+        """Return a run's parameters by name, at its end or where it waits at a rung of its sweep; nothing before."""
         with schema.store_errors(self.path):
             for _, blob in schema.select(self._db, "params", "run = ?", (self._check(run),)):
                 return blobs.decode_npz(blob, f"parameters of run {run}")

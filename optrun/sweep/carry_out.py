@@ -1,181 +1,133 @@
 """A plan carried out: what is left of it is executed, and one writer commits each pack in one transaction."""
 
-import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing, suppress
+from dataclasses import replace
 
-from optrun.arrays import Array
-from optrun.config.writer import inline, to_yaml
-from optrun.errors import StoreError
-from optrun.store import RunState, Status, Store, slug, write_summary
-from optrun.store.schema import RESULTS
+from optrun.store import RunState, Status, Store
 from optrun.sweep.execute import finished
+from optrun.sweep.execution import Execution
 from optrun.sweep.expand import Plan
-from optrun.sweep.packs import Group, divided
-from optrun.sweep.worker import Result
-
-PLAN = "plan"
-"""The event that tells which settings a sweep has, and by what they are ranked."""
-
-
-class Sink(Protocol):
-    """Where results go: a store, or memory."""
-
-    def commit(
-        self,
-        *,
-        curves: Mapping[int, Mapping[str, Array]] = ...,
-        evaluations: Mapping[int, Mapping[str, Array]] = ...,
-        states: Mapping[int, RunState] = ...,
-        params: Mapping[int, Mapping[str, Array]] = ...,
-    ) -> None:
-        """Keep, all or nothing, the results of a pack."""
-
-
-@dataclass(frozen=True)
-class SweepProgress:
-    """How far a sweep is."""
-
-    runs: int
-    """Runs that have ended, those of earlier times too."""
-    of_runs: int
-    """Those, and all that are executed this time."""
-    packs: int
-    of_packs: int
-    executed: int
-    """Runs that have ended this time."""
-    seconds: float
-    bad: int
-    """Runs that diverged or failed, this time."""
-    best: float | None
-    """The best value of the metric, this time."""
-
-
-def directory_of(plan: Plan, runs: Path) -> Path:
-    """Return where a plan is stored below `runs`: another plan has another place."""
-    return runs / f"sweep-{slug(plan.name)}-{plan.digest[:8]}"
-
-
-def open_store(plan: Plan, runs: Path, directory: Path | None) -> Store:
-    """Return the store of a plan, made where there is none, open for writing.
-
-    Raises StoreError where the directory holds something else.
-    """
-    path = directory or directory_of(plan, runs)
-    is_new = not (path / RESULTS).exists()
-    if is_new:
-        rows = zip(plan.documents, (config.seed for config in plan.configs), strict=True)
-        config = to_yaml(plan.swept.to_dict())
-        store = Store.create(runs, plan.name, directory=path, config_yaml=config, runs=rows)
-    else:
-        store = Store.open(path, write=True)
-    try:
-        if not is_new and [record.config for record in store.runs()] != plan.documents:
-            raise StoreError(f"{path}: holds other runs than this sweep: name another directory")
-        if is_new or not any(event.kind == PLAN for event in store.events()):
-            store.log(PLAN, settings=plan.settings, repeats=plan.repeats, metric=plan.metric.model_dump())
-            store.commit()
-    except BaseException:
-        store.close()
-        raise
-    return store
+from optrun.sweep.packs import Group, divided, grouped
+from optrun.sweep.record import add_settings, decisions_in, end_runs
+from optrun.sweep.stages import Stage, outline, stages_of
+from optrun.sweep.worker import Work
+from optrun.sweep.workers import Workers
+from optrun.sweep.writer import SweepProgress, Writer
+from optrun.training.memory import Memory
 
 
 def carry_out(
     plan: Plan,
-    sink: Sink,
     groups: Sequence[Group],
-    wanted: Sequence[int],
+    results: Store | Memory,
+    how: Execution,
     *,
-    ended: int,
-    jobs: int,
-    lanes: int | None = None,
+    limit: int | None = None,
     interrupted: Callable[[], bool],
-    plugins: Sequence[str] = (),
     observe: Callable[[SweepProgress], None] | None = None,
-) -> None:
-    """Execute those runs of a plan that are ``wanted``; after an interruption, finished packs are kept.
+) -> Plan:
+    """Execute what is left of a plan, stage by stage; return it with the settings that were added.
 
-    ``ended`` is how many have ended before. ``lanes`` limits the width of packs; nothing of a result depends on it,
-    or on ``jobs``.
+    After an interruption, finished packs are kept. ``limit`` is how many runs are executed at most. Raises
+    RunFailedError where no worker can do anything, or a run comes again with other results.
     """
-    packs = divided(groups, wanted, jobs, lanes)
-    writer = _Writer(plan, sink, ended, len(wanted), len(packs), observe)
-    results_of = finished(plan.configs, packs, jobs=jobs, interrupted=interrupted, plugins=plugins)
-    # Closed at once where a commit raises, so that no process lives on.
-    with closing(results_of):
-        for pack, results in results_of:
-            writer.commit(pack, results)
+    course = _Course(plan, groups, results, how, limit, interrupted, observe)
+    with course.stack:
+        course.run()
+    return course.plan
 
 
-class _Writer:
-    """Commits packs, each in one transaction, and tells how far the sweep is."""
+class _Course:
+    """A plan on its way through its stages."""
 
     def __init__(
         self,
         plan: Plan,
-        sink: Sink,
-        ended: int,
-        wanted: int,
-        packs: int,
+        groups: Sequence[Group],
+        results: Store | Memory,
+        how: Execution,
+        limit: int | None,
+        interrupted: Callable[[], bool],
         observe: Callable[[SweepProgress], None] | None,
     ) -> None:
-        self._metric = plan.metric
-        self._sink = sink
-        self._observe = observe
-        self._began = time.monotonic()
-        self._now = SweepProgress(ended, ended + wanted, 0, packs, 0, 0.0, 0, None)
-        self._report()
+        self.plan = plan
+        self.stack = ExitStack()
+        self._groups = groups
+        self._results = results
+        self._how = how
+        self._limit = limit
+        self._interrupted = interrupted
+        ended = sum(state.status.final for state in results.states())
+        self._of_runs = plan.size if limit is None else min(plan.size, ended + limit)
+        self._writer = Writer(plan.metric, results, observe)
+        self._workers: Workers | None = None
 
-    def commit(self, pack: Sequence[int], results: Sequence[Result]) -> None:
-        """Commit the results of a pack of runs."""
-        by_run = dict(zip(pack, results, strict=True))
-        self._sink.commit(
-            curves={run: each.curves for run, each in by_run.items() if each.curves},
-            evaluations={run: each.evaluations for run, each in by_run.items() if each.evaluations},
-            states={run: each.state for run, each in by_run.items()},
-            params={run: each.params for run, each in by_run.items() if each.params},
-        )
-        good = [each.state for each in results if each.state.status not in (Status.DIVERGED, Status.FAILED)]
-        figures = [value for state in good if (value := state.summary.get(self._metric.name)) is not None]
-        figures += [self._now.best] if self._now.best is not None else []
-        better = max if self._metric.goal == "maximize" else min
-        self._now = replace(
-            self._now,
-            runs=self._now.runs + len(results),
-            packs=self._now.packs + 1,
-            executed=self._now.executed + len(results),
-            seconds=time.monotonic() - self._began,
-            bad=self._now.bad + len(results) - len(good),
-            best=better(figures, default=None),
-        )
-        self._report()
+    def run(self) -> None:
+        """Execute stages until there is no other one, or one is not through."""
+        stages = stages_of(self.plan, decisions_in(self._results))
+        with suppress(StopIteration):
+            stage = next(stages)
+            while self._is_through(stage):
+                stage = stages.send(self._results.states())
 
-    def _report(self) -> None:
-        if self._observe is not None:
-            self._observe(self._now)
+    def _is_through(self, stage: Stage) -> bool:
+        """Execute what is left of a stage; return whether nothing is."""
+        self._begin(stage)
+        states = self._results.states()
+        left = [run for run in stage.runs if _is_left(states[run], stage.until)]
+        wanted = left[: self._limit]
+        if self._limit is not None:
+            self._limit -= len(wanted)
+        if not wanted:
+            return not left
+        again = [run for run in wanted if states[run].status is not Status.RUNNING]
+        if again:
+            self._results.commit(states={run: replace(states[run], status=Status.RUNNING) for run in again})
+        return self._execute(wanted, states, stage.until) and wanted == left
+
+    def _begin(self, stage: Stage) -> None:
+        """Add the settings of a stage to the plan, and end the runs that go on no longer."""
+        first, count = len(self.plan.nodes), len(stage.settings)
+        if count and stage.runs[0] >= first * self.plan.repeats:
+            self.plan = self.plan.extended(stage.settings)
+            self._groups = grouped(self.plan, stage.runs)
+            add_settings(self._results, self.plan, first)
+        if stage.promoted is not None:
+            end_runs(self._results, stage.ends, stage.promoted)
+
+    def _execute(self, wanted: Sequence[int], states: Sequence[RunState], until: int | None) -> bool:
+        """Execute runs until they end or pause; return whether all did, and none failed where that ends all."""
+        how, plan, look = self._how, self.plan, self._writer.look
+        packs = divided(self._groups, wanted, how.split, how.lanes)
+        self._writer.begin(states, wanted, len(packs), self._of_runs, until)
+        if self._workers is None:
+            # A later stage may have more packs than what is left of this one.
+            most = len(packs) if len(outline(plan)) == 1 else max(len(packs), how.split)
+            self._workers = self.stack.enter_context(how.workers(most, self._interrupted, look))
+        left = set(wanted)
+
+        def work_of(pack: Sequence[int]) -> Work:
+            found = [self._results.checkpoint(run) for run in pack if states[run].steps]
+            checkpoints = [each for each in found if each is not None] or None
+            return Work([plan.configs[run] for run in pack], until, checkpoints)
+
+        # Closed at once where a commit raises, so that no process lives on.
+        with closing(
+            finished(work_of, packs, self._workers, interrupted=self._interrupted, observe=look)
+        ) as ended:
+            for pack, of_pack in ended:
+                self._writer.commit(pack, of_pack)
+                left -= set(pack)
+                if how.fail_fast and any(each.state.status is Status.FAILED for each in of_pack):
+                    return False
+        return not left
+
+
+def _is_left(state: RunState, until: int | None) -> bool:
+    return not state.status.final and (until is None or state.steps < until)
 
 
 def unfinished(states: Sequence[RunState]) -> list[int]:
     """Return the runs that have not ended."""
     return [run for run, state in enumerate(states) if not state.status.final]
-
-
-def summarise(plan: Plan, store: Store, states: Sequence[RunState]) -> None:
-    """Write the sweep's summary.csv: of each run its number, setting, seed, end and figures."""
-    paths = list(dict.fromkeys(path for setting in plan.settings for path in setting))
-    figures = list(dict.fromkeys(name for state in states for name in state.summary))
-    rows = []
-    for run, state in enumerate(states):
-        setting = plan.settings[run // plan.repeats]
-        values = [_cell(setting[path]) if path in setting else "" for path in paths]
-        summary = [state.summary.get(name) for name in figures]
-        rows.append([run, *values, plan.configs[run].seed, str(state.status), state.steps, *summary])
-    write_summary(store, ["run", *paths, "seed", "status", "steps", *figures], rows)
-
-
-def _cell(value: Any) -> Any:
-    return value if isinstance(value, (str, float)) else inline(value)

@@ -11,6 +11,7 @@ from optrun.store import RunState, Status, Store
 from optrun.store.schema import RESULTS
 from optrun.sweep.expand import Plan
 from optrun.sweep.packs import Group
+from optrun.sweep.stages import outline
 from optrun.training.estimate import Estimate, estimate
 
 MOST_TRIALS = 4
@@ -64,8 +65,19 @@ def estimate_sweep(
     spans = [runs * need.seconds for runs, need in needs]
     storing = sum(runs * need.storing for runs, need in needs)
     beside = max(sum(spans) / jobs, max(spans, default=0.0), storing)
-    seconds = sum(spans) + storing if jobs == 1 else beside
-    return SweepEstimate(seconds, round(sum(runs * need.bytes for runs, need in needs)), count)
+    share = _share(plan)
+    seconds = share * (sum(spans) + storing if jobs == 1 else beside)
+    return SweepEstimate(seconds, round(share * sum(runs * need.bytes for runs, need in needs)), count)
+
+
+def _share(plan: Plan) -> float:
+    """Return how many steps there are at all stages for each of the runs that are known before, run to their end."""
+    done, share = 0.0, 0.0
+    for settings, until in outline(plan):
+        end = 1.0 if until is None else until / (plan.configs[0].steps or until)
+        share += settings * (end - done)
+        done = end if until is not None else 0.0
+    return share / len(plan.settings)
 
 
 def _tried(plan: Plan, pack: Sequence[int]) -> _Need | None:

@@ -1,141 +1,126 @@
-"""Packs on executors: as many at a time as there are workers, and each again where its worker died."""
+"""Packs on workers: as many at a time as there is room for, and each again where its worker died."""
 
-import multiprocessing
-import signal
-import sys
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from typing import Any
+from concurrent.futures import FIRST_COMPLETED, wait
 
-from optrun.config import RunConfig
 from optrun.errors import RunFailedError
-from optrun.sweep.worker import Result, begin, execute, execute_here, failed
+from optrun.sweep.worker import Result, Work, failed
+from optrun.sweep.workers import Loss, Results, Running, Workers
 
 DEATHS = 3
 """How many workers a pack may lose before it is split, or its run fails."""
 
 POLL_SECONDS = 0.2
 
+GRACE_SECONDS = 2.0
+"""How long packs under way have after an interruption to come to their end."""
+
 Pack = Sequence[int]
 Finished = tuple[Pack, list[Result]]
 
 
 def finished(
-    configs: Sequence[RunConfig],
+    work_of: Callable[[Pack], Work],
     packs: Sequence[Pack],
+    workers: Workers,
     *,
-    jobs: int,
     interrupted: Callable[[], bool],
-    plugins: Sequence[str] = (),
+    observe: Callable[[Sequence[Running]], None],
 ) -> Generator[Finished]:
     """Yield each pack, the numbers of its runs, with their results, as soon as it is through.
 
-    With one job it runs in this process, with more in processes of their own. After an interruption the packs that
-    are not through are left. Raises RunFailedError where no process can be started.
+    A pack whose worker dies is executed again, and in two halves after three deaths, or at once where its time was
+    over; a run that is left alone by that has failed. A run comes twice where results arrive of a pack that was
+    given up. After an interruption the packs that are not through are left. Raises RunFailedError where no worker
+    can do anything.
     """
-    if jobs == 1:
-        for pack in packs:
-            results = None if interrupted() else execute([configs[run] for run in pack], interrupted)
-            if results is None:
-                return
-            yield pack, results
-        return
-    yield from _Pool(configs, min(jobs, len(packs)), interrupted, plugins).finished(packs)
+    yield from _Loop(work_of, workers, interrupted, observe).finished(packs)
 
 
-class _Pool:
-    """Worker processes, made anew where one of them died."""
-
+class _Loop:
     def __init__(
         self,
-        configs: Sequence[RunConfig],
-        jobs: int,
+        work_of: Callable[[Pack], Work],
+        workers: Workers,
         interrupted: Callable[[], bool],
-        plugins: Sequence[str],
+        observe: Callable[[Sequence[Running]], None],
     ) -> None:
-        self._configs = configs
-        self._jobs = jobs
+        self._work_of = work_of
+        self._workers = workers
         self._interrupted = interrupted
-        self._context = multiprocessing.get_context("spawn")
-        self._stop: Any = self._context.Value("b", 0, lock=False)
-        self._ready: Any = self._context.Value("b", 0, lock=False)
-        self._plugins = plugins
+        self._observe = observe
+        self._waiting: deque[Pack] = deque()
+        self._flying: dict[Results, Pack] = {}
+        self._late: dict[Results, Pack] = {}
+        self._deaths: Counter[tuple[int, ...]] = Counter()
+        self._failed: set[int] = set()
 
     def finished(self, packs: Sequence[Pack]) -> Iterator[Finished]:
-        """Yield the packs with their results, as soon as they are through."""
-        waiting = deque(packs)
-        suspects: deque[Pack] = deque()
-        deaths: Counter[tuple[int, ...]] = Counter()
-        while (waiting or suspects) and not self._interrupted():
-            lost: list[Pack] = []
-            # A pack that was lost with its worker runs alone, so that it is known which one kills.
-            queue = suspects if suspects else waiting
-            with self._executor() as executor:
-                yield from self._through(executor, queue, 1 if suspects else 2 * self._jobs, lost)
-            if lost and not self._ready.value:
-                raise RunFailedError(
-                    "no worker process could start: one job needs none, and with more of them a script needs "
-                    "'if __name__ == \"__main__\":' around what it does"
-                )
-            for pack in lost:
-                alone = queue is suspects
-                deaths[tuple(pack)] += alone
-                if deaths[tuple(pack)] < DEATHS:
-                    suspects.append(pack)
-                elif len(pack) > 1:
-                    half = len(pack) // 2
-                    suspects.extend((pack[:half], pack[half:]))
-                else:
-                    reason = f"its process died, {DEATHS} times"
-                    yield pack, [Result(failed(reason), {}, {}, {})]
+        self._waiting.extend(packs)
+        while (self._waiting or self._flying) and not self._interrupted():
+            while self._waiting and len(self._flying) < self._workers.room:
+                self._submit(self._waiting.popleft())
+            yield from self._landed()
+            for future in self._workers.end_overdue():
+                self._late[future] = self._flying.pop(future)
+                yield from self._lost(self._late[future], Loss.OVERDUE)
+            self._observe(self._workers.running())
+        if self._flying:
+            self._workers.stop()
+        self._waiting.clear()
+        until = time.monotonic() + GRACE_SECONDS
+        while self._flying and time.monotonic() < until:
+            yield from self._landed()
 
-    def _through(
-        self, executor: Executor, queue: deque[Pack], depth: int, lost: list[Pack]
-    ) -> Iterator[Finished]:
-        """Yield what comes of the packs in a queue until it is empty, or a worker dies with what is then lost."""
-        flying: dict[Future[list[Result] | None], Pack] = {}
-        while queue or flying:
-            if self._interrupted():
-                self._stop.value = 1
-                queue.clear()
-            while queue and len(flying) < depth and not lost:
-                pack = queue.popleft()
-                try:
-                    future = _submitted(executor, [self._configs[run] for run in pack])
-                except BrokenProcessPool:
-                    lost.append(pack)
-                else:
-                    flying[future] = pack
-            done, _ = wait(flying, POLL_SECONDS, FIRST_COMPLETED)
-            for future in done:
-                pack = flying.pop(future)
-                if isinstance(future.exception(), BrokenProcessPool):
-                    lost.append(pack)
-                elif (results := future.result()) is not None:
+    def _submit(self, pack: Pack) -> None:
+        future = self._workers.submit(self._work_of(pack))
+        self._flying[future] = pack
+
+    def _landed(self) -> Iterator[Finished]:
+        """Yield what has come, or comes within a moment."""
+        done, _ = wait([*self._flying, *self._late], POLL_SECONDS, FIRST_COMPLETED)
+        for future in done:
+            if future in self._late:
+                yield from self._came_late(future)
+                continue
+            pack = self._flying.pop(future)
+            loss = self._workers.loss(future)
+            if loss is None:
+                if (results := _results_of(future)) is not None:
                     yield pack, results
-            if lost and not flying:
-                return
+            elif not self._interrupted():
+                yield from self._lost(pack, loss)
 
-    @contextmanager
-    def _executor(self) -> Iterator[Executor]:
-        arguments = (self._stop, self._ready, self._plugins)
-        executor = ProcessPoolExecutor(self._jobs, self._context, begin, arguments)
-        try:
-            yield executor
-        finally:
-            self._stop.value = int(self._interrupted() or sys.exc_info()[0] is not None)
-            executor.shutdown(cancel_futures=True)
+    def _lost(self, pack: Pack, loss: Loss) -> Iterator[Finished]:
+        """Have a pack executed again, whole or in halves; or yield that its run has failed."""
+        deaths = self._deaths[tuple(pack)] = self._deaths[tuple(pack)] + (loss is Loss.DIED)
+        if loss is not Loss.OVERDUE and deaths < DEATHS:
+            self._waiting.appendleft(pack)
+        elif len(pack) > 1:
+            half = len(pack) // 2
+            self._waiting.extendleft((pack[half:], pack[:half]))
+        else:
+            self._failed.update(pack)
+            reason = f"its process died, {DEATHS} times"
+            if loss is Loss.OVERDUE:
+                reason = f"no end after {self._workers.timeout:g} s"
+            yield pack, [Result(failed(reason), {}, {}, {})]
+
+    def _came_late(self, future: Results) -> Iterator[Finished]:
+        pack = self._late.pop(future)
+        if future.cancelled() or future.exception() is not None or (results := future.result()) is None:
+            return
+        pairs = [pair for pair in zip(pack, results, strict=True) if pair[0] not in self._failed]
+        if pairs:
+            yield [run for run, _ in pairs], [result for _, result in pairs]
 
 
-def _submitted(executor: Executor, configs: list[RunConfig]) -> Future[list[Result] | None]:
-    """Submit a pack; a worker that this starts leaves Ctrl-C, which the terminal sends to all, to its parent."""
-    if sys.platform == "win32":
-        return executor.submit(execute_here, configs)
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+def _results_of(future: Results) -> list[Result] | None:
     try:
-        return executor.submit(execute_here, configs)
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        return future.result()
+    except RunFailedError:
+        raise
+    except Exception as error:
+        raise RunFailedError(f"a worker could not run a pack: {type(error).__name__}: {error}") from error

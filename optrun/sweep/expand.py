@@ -1,32 +1,24 @@
 """A sweep → its runs, in the order of its plan; what is drawn depends on the sweep's seed alone."""
 
 import hashlib
-import itertools
 import json
-import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-import numpy as np
-
-from optrun.arrays import stream
 from optrun.config import ConfigErrors, Issue, RunConfig
-from optrun.config.axes import VALUES, Axis
 from optrun.config.errors import in_order
 from optrun.config.sweep import SweepConfig
 from optrun.config.sweep_block import Metric
-from optrun.config.tree import Node, Path
+from optrun.config.tree import Path
+from optrun.sweep.sampling import SAMPLERS, combinations, random
+from optrun.sweep.spaces import Setting, Space, matches, spaces_of
+from optrun.sweep.study import Study
 
 MAX_RUNS = 1_000_000
 MAX_REFUSED = 100
 """How many settings that cannot be used are looked at before their issues are raised."""
-
-DIGITS = 12
-"""Significant digits of spaced values: enough to tell them apart, and few enough to be typed."""
-
-Setting = Mapping[str, Node]
 
 
 @dataclass(frozen=True)
@@ -49,6 +41,30 @@ class Plan:
         """By what settings are ranked."""
         return self.swept.sweep.metric
 
+    @property
+    def rungs(self) -> list[int]:
+        """The steps at which successive halving compares settings, the last step not among them."""
+        halving, steps = self.swept.sweep.halving, self.configs[0].steps
+        if halving is None or steps is None:
+            return []
+        found = [halving.min_steps]
+        while (higher := found[-1] * halving.factor) < steps:
+            found.append(higher)
+        return found
+
+    @property
+    def size(self) -> int:
+        """How many runs there are to be in all, those that Optuna has not asked for yet among them."""
+        sweep = self.swept.sweep
+        if sweep.method != "optuna":
+            return len(self.configs)
+        return (len(sweep.include) + (sweep.trials or 0)) * self.repeats
+
+    def extended(self, settings: Sequence[Setting]) -> "Plan":
+        """Return the plan with more settings; raises ConfigErrors."""
+        configs = [*self.configs, *validated(self.swept, settings)]
+        return replace(self, nodes=[*self.nodes, *settings], configs=configs)
+
     @cached_property
     def settings(self) -> list[dict[str, Any]]:
         """The values of the swept parameters by their paths."""
@@ -66,7 +82,12 @@ class Plan:
     @cached_property
     def digest(self) -> str:
         """The SHA-256, in hex, of all that decides the results, and how they are ranked."""
+        sweep = self.swept.sweep
         digest = hashlib.sha256(self.metric.model_dump_json().encode())
+        if sweep.halving is not None:
+            digest.update(json.dumps([sweep.halving.factor, self.rungs]).encode())
+        if sweep.method == "optuna":  # which has not asked for all runs yet
+            digest.update(json.dumps(self.swept.to_dict(), sort_keys=True).encode())
         for document in self.documents:
             digest.update(json.dumps(document, sort_keys=True, separators=(",", ":")).encode())
         return digest.hexdigest()
@@ -75,11 +96,19 @@ class Plan:
 def expand(swept: SweepConfig) -> Plan:
     """Return the runs of a sweep, each validated.
 
-    Raises ConfigErrors with the place of every value that makes no config, and where there are too many runs.
+    Raises ConfigErrors with the place of every value that makes no config, and where there are too many runs, and
+    MissingExtraError where the method needs a package that is not installed.
     """
+    settings = _settings(swept)
+    plan = Plan(swept, settings, validated(swept, settings), swept.sweep.seeds)
+    if swept.sweep.method == "halving":
+        _check_rungs(plan)
+    return plan
+
+
+def validated(swept: SweepConfig, settings: Sequence[Setting]) -> list[RunConfig]:
+    """Return the configs of settings, those of all seeds of the first one first; raises ConfigErrors."""
     repeats = swept.sweep.repeats
-    count = repeats if isinstance(repeats, int) else len(repeats)
-    settings = _settings(swept, count)
     configs: list[RunConfig] = []
     issues: dict[Issue, None] = {}
     refused = 0
@@ -92,117 +121,60 @@ def expand(swept: SweepConfig) -> Plan:
             if refused == MAX_REFUSED:
                 break
         else:
-            seeds = range(config.seed, config.seed + count) if isinstance(repeats, int) else repeats
+            seeds = range(config.seed, config.seed + repeats) if isinstance(repeats, int) else repeats
             configs += [config.model_copy(update={"seed": seed}) for seed in seeds]
     if issues:
         raise ConfigErrors(in_order(list(issues), swept.base.root.place.source))
-    return Plan(swept, settings, configs, count)
+    return configs
 
 
-def _settings(swept: SweepConfig, repeats: int) -> list[Setting]:
+def _settings(swept: SweepConfig) -> list[Setting]:
     sweep = swept.sweep
-    random = sweep.method == "random"
-    sizes = [axis.size for axis in sweep.parameters.values() if not axis.drawn]
-    sizes += [len(next(iter(group.values()))) for group in sweep.zip]
-    count = (sweep.trials or 1) if random else math.prod(sizes)
-    if (count + len(sweep.include)) * repeats > MAX_RUNS:
-        raise ConfigErrors([swept.issue((), f"{count * repeats:,} runs are more than {MAX_RUNS:,}")])
-    settings = list(_drawn(swept, count) if random else _crossed(swept))
-    excluded = _excluded(swept)
-    kept = [setting for setting in settings if not any(_matches(setting, each) for each in excluded)]
-    if not random:
-        for i, each in enumerate(excluded):
-            if not any(_matches(setting, each) for setting in settings):
-                raise ConfigErrors(
-                    [swept.issue(("exclude", i), "leaves nothing out: no setting has these values")]
-                )
-    for i, each in enumerate(sweep.include):
-        kept.append({path: swept.varied("include", i, path) for path in each})
+    spaces = spaces_of(swept)
+    is_asked = sweep.method == "optuna"
+    count = (sweep.trials or 0) if is_asked else sum(space.size for space in spaces)
+    if (runs := (count + len(sweep.include)) * sweep.seeds) > MAX_RUNS:
+        raise ConfigErrors([swept.issue((), f"{runs:,} runs are more than {MAX_RUNS:,}")])
+    included = [
+        {path: swept.varied("include", i, path) for path in each} for i, each in enumerate(sweep.include)
+    ]
+    if is_asked:
+        return [*included, *Study(swept).ask()]
+    sampler = SAMPLERS[sweep.method] if sweep.method != "halving" else random if sweep.draws else combinations
+    found = [(space, setting) for space in spaces for setting in sampler(space, sweep.seed)]
+    if not sweep.draws:
+        _check_excluded(swept, found)
+    kept = [setting for space, setting in found if not space.leaves_out(setting)] + included
     if not kept:
         raise ConfigErrors([swept.issue(("exclude",), "leaves nothing: there is no run")])
     return kept
 
 
-def _crossed(swept: SweepConfig) -> Iterator[Setting]:
-    """Yield every combination, the last axis the fastest."""
-    axes: list[list[Setting]] = [
-        [{path: node} for node in _choices(swept, path, axis)]
-        for path, axis in swept.sweep.parameters.items()
-    ]
-    axes += [_pairs(swept, i) for i in range(len(swept.sweep.zip))]
-    for parts in itertools.product(*axes):
-        yield {path: node for part in parts for path, node in part.items()}
+def _check_rungs(plan: Plan) -> None:
+    """Raise ConfigErrors where successive halving cannot compare the runs, or only at their end."""
+    lengths = {config.steps for config in plan.configs}
+    place: Path = ("method",)
+    text = ""
+    if None in lengths:
+        text = "halving counts steps: give steps, not epochs"
+    elif len(lengths) > 1:
+        counts = " and ".join(
+            str(each) for each in sorted(each or 0 for each in lengths)[:: len(lengths) - 1]
+        )
+        text = f"halving compares runs of equally many steps, not of {counts}"
+    elif plan.rungs[0] >= (steps := lengths.pop() or 0):
+        place = ("halving", "min_steps")
+        text = f"must be < {steps}, the steps of a run (got {plan.rungs[0]})"
+    if text:
+        raise ConfigErrors([plan.swept.issue(place, text)])
 
 
-def _drawn(swept: SweepConfig, trials: int) -> Iterator[Setting]:
-    """Yield as many settings as there are trials; each axis has a stream of its own."""
-    columns: list[list[Setting]] = []
-    for path, axis in swept.sweep.parameters.items():
-        generator = stream(swept.sweep.seed, f"sweep {path}")
-        if axis.drawn and axis.kind != "choice":
-            values = [
-                swept.varied("parameters", path, axis.kind, value=each)
-                for each in _draws(axis, generator, trials)
-            ]
-        else:
-            choices = _choices(swept, path, axis)
-            values = [choices[i] for i in generator.integers(len(choices), size=trials)]
-        columns.append([{path: node} for node in values])
-    for i, group in enumerate(swept.sweep.zip):
-        pairs = _pairs(swept, i)
-        index = stream(swept.sweep.seed, f"sweep {' '.join(group)}").integers(len(pairs), size=trials)
-        columns.append([pairs[j] for j in index])
-    for parts in zip(*columns, strict=True):
-        yield {path: node for part in parts for path, node in part.items()}
-
-
-def _choices(swept: SweepConfig, path: str, axis: Axis) -> list[Node]:
-    """Return the values of an axis, each with the place where it was written."""
-    within: Path = ("parameters", path) if axis.kind == VALUES else ("parameters", path, axis.kind)
-    if axis.kind in (VALUES, "choice"):
-        return [swept.varied(*within, i) for i in range(len(axis.arguments))]
-    return [swept.varied(*within, value=value) for value in _spaced(axis)]
-
-
-def _pairs(swept: SweepConfig, i: int) -> list[Setting]:
-    group = swept.sweep.zip[i]
-    length = len(next(iter(group.values())))
-    return [{path: swept.varied("zip", i, path, j) for path in group} for j in range(length)]
-
-
-def _spaced(axis: Axis) -> list[float] | range:
-    if axis.kind == "range":
-        return range(*axis.arguments)
-    spacing = np.geomspace if axis.kind == "logspace" else np.linspace
-    return [float(f"{value:.{DIGITS}g}") for value in spacing(*axis.arguments)]
-
-
-def _draws(axis: Axis, generator: np.random.Generator, count: int) -> list[float]:
-    first, second = axis.arguments
-    values: Any
-    match axis.kind:
-        case "uniform":
-            values = generator.uniform(first, second, count)
-        case "normal":
-            values = generator.normal(first, second, count)
-        case "int":
-            values = generator.integers(first, second, count, endpoint=True)
-        case "loguniform":
-            values = np.exp(generator.uniform(math.log(first), math.log(second), count)).clip(first, second)
-        case _:
-            # Each integer k has the weight of [k - ½, k + ½), so that the ends are as likely as their neighbours.
-            low, high = math.log(first - 0.5), math.log(second + 0.5)
-            values = np.rint(np.exp(generator.uniform(low, high, count))).clip(first, second).astype(np.int64)
-    drawn: list[float] = values.tolist()
-    return drawn
-
-
-def _excluded(swept: SweepConfig) -> list[dict[str, list[Any]]]:
-    return [
-        {path: value if isinstance(value, list) else [value] for path, value in each.items()}
-        for each in swept.sweep.exclude
-    ]
-
-
-def _matches(setting: Setting, excluded: Mapping[str, list[Any]]) -> bool:
-    return all(path in setting and setting[path].plain() in values for path, values in excluded.items())
+def _check_excluded(swept: SweepConfig, found: Sequence[tuple[Space, Setting]]) -> None:
+    """Raise ConfigErrors where something excludes no setting."""
+    rules: list[tuple[Path, tuple[int, ...], Mapping[str, Any]]] = []
+    rules += [(("exclude", i), (), each) for i, each in enumerate(swept.sweep.exclude)]
+    for of, space in enumerate(swept.sweep.spaces):
+        rules += [(("spaces", of, "exclude", i), (of,), each) for i, each in enumerate(space.exclude)]
+    for place, index, rule in rules:
+        if not any(matches(setting, rule) for space, setting in found if index in ((), space.index)):
+            raise ConfigErrors([swept.issue(place, "leaves nothing out: no setting has these values")])

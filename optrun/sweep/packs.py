@@ -52,14 +52,15 @@ class Group:
     """Steps times parameters, of all runs."""
 
 
-def grouped(plan: Plan) -> list[Group]:
-    """Return the groups of runs that differ in floats and seeds alone, in the order of their first runs.
+def grouped(plan: Plan, runs: Sequence[int] | None = None) -> list[Group]:
+    """Return the groups of runs, all or those that are given, that differ in floats and seeds alone.
 
     Raises ConfigErrors where the first run of one cannot be built, or does not measure what the sweep is ranked by.
     """
     groups: defaultdict[str, list[int]] = defaultdict(list)
-    for run, document in enumerate(plan.documents):
-        groups[pack_key(document)].append(run)
+    documents = plan.documents
+    for run in range(len(documents)) if runs is None else runs:
+        groups[pack_key(documents[run])].append(run)
     return [_group(plan, runs) for runs in groups.values()]
 
 

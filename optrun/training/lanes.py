@@ -138,7 +138,7 @@ class Lanes:
     def commit(self, sink: Sink, t: int, seconds: float, status: Status, *, pausing: bool = False) -> None:
         """Commit what there is since the last time: the results of lanes that have ended, a checkpoint of the others.
 
-        ``pausing``, the others are evaluated too, and checkpointed wherever the results go.
+        ``pausing``, the others are evaluated too, and checkpointed wherever the results go, with their parameters.
         """
         living = self._living()
         if pausing:
@@ -152,7 +152,7 @@ class Lanes:
             sink,
             states,
             final={lane: final[lane] for lane in ended},
-            params={lane: self._evaluator.params(lane) for lane in ended},
+            params={lane: self._evaluator.params(lane) for lane in final},
             checkpoints=self._checkpoints(t, seconds, living) if pausing or sink.resumable else {},
         )
 

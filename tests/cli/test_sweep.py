@@ -96,6 +96,97 @@ def test_a_dry_run_prints_the_settings_and_the_packs_and_writes_nothing(file, ca
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_dry_run_tells_of_rungs(file, call, tmp_path):  # noqa: F811
+    halving = (
+        "sweep.method=halving",
+        "sweep.trials=27",
+        "sweep.halving={min_steps: 1, factor: 3}",
+        "steps=28",
+    )
+    rates = "optimizer.lr={loguniform: [1e-4, 1]}"
+    done = call("sweep", "small.yaml", rates, *halving, "-n")
+    assert (
+        "27 runs: 27 settings\nsettings that go on: 27 to step 1, 9 to step 3, 3 to step 9, 1 to the end\n"
+        in done.out
+    )
+    found = json.loads(call("sweep", "small.yaml", rates, *halving, "-n", "--json").out)
+    assert [(each["settings"], each["until"]) for each in found["stages"]] == [
+        (27, 1),
+        (9, 3),
+        (3, 9),
+        (1, None),
+    ]
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_dry_run_tells_of_generations(file, call, tmp_path):  # noqa: F811
+    pytest.importorskip("optuna")
+    asked = ("sweep.method=optuna", "sweep.trials=10", "sweep.optuna.batch=4", "seed=1,2")
+    done = call("sweep", "small.yaml", "optimizer.lr={loguniform: [1e-4, 1]}", *asked, "-n")
+    assert (
+        "20 runs: 10 settings, each with 2 seeds\ngenerations of 4, 4, 2 settings, of which the first"
+        in done.out
+    )
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_sweep_that_has_more_to_ask_for_is_not_complete(file, call):  # noqa: F811
+    pytest.importorskip("optuna")
+    asked = ("sweep.method=optuna", "sweep.trials=6", "sweep.optuna.batch=3")
+    command = ("sweep", "small.yaml", "optimizer.lr={loguniform: [1e-4, 1]}", *asked, "-o", "here")
+    assert call(*command, "--limit", "3").err.count("3 runs left: the same command goes on") == 1
+    assert json.loads(call("ls", ".", "--json").out)[0]["status"] == "interrupted"
+    assert call("show", "here").err == "next: optrun sweep here/config.yaml -o here\n"
+    assert call("sweep", "here/config.yaml", "-o", "here").code == 0
+    shown = json.loads(call("show", "here", "--json").out)
+    assert (shown["status"], shown["runs"]) == ("completed", 6)
+
+
+@pytest.mark.parametrize(("method", "package"), [("sobol", "scipy.stats.qmc"), ("optuna", "optuna")])
+def test_a_missing_extra_is_told_with_its_command(method, package, file, call, monkeypatch):  # noqa: F811
+    monkeypatch.setitem(sys.modules, package, None)
+    done = call(
+        "sweep", "small.yaml", "optimizer.lr={uniform: [0, 1]}", f"sweep.method={method}", "sweep.trials=4"
+    )
+    assert (done.code, done.out) == (3, "")
+    assert "python -m pip install '" in done.err
+
+
+def test_pruned_settings_are_told_from_others(file, call, tmp_path):  # noqa: F811
+    halving = ("sweep.method=halving", "sweep.halving={min_steps: 2, factor: 2}", "steps=6")
+    command = ("sweep", "small.yaml", "optimizer.lr=1e-3,1e-2,1e-1,1,10", *halving)
+    done = call(*command)
+    lines = [line.split() for line in done.out.splitlines()]
+    assert lines[0] == ["optimizer.lr", "final_loss", "pruned", "at", "run"]
+    assert [line[3:5] for line in lines[2:6]] == [["step", "4"], *[["step", "2"]] * 3]
+    path = done.out.splitlines()[-1]
+    rows = list(csv.DictReader(io.StringIO((tmp_path / path / "summary.csv").read_text())))
+    assert sorted(row["status"] for row in rows) == ["completed", *["pruned"] * 4]
+    worst = next(row["run"] for row in rows if row["steps"] == "2")
+    assert "pruned after 2 steps: stopped at the rung of step 2: " in call("show", f"{path}:{worst}").out
+    events = json.loads(call("show", f"{path}:{worst}", "--json").out)["events"]
+    assert not {"rung", "plan"} & {event["kind"] for event in events}
+    # What is expected of a run is nothing that a pruned one has missed.
+    least = json.loads(call(*command, "--json").out)["table"][0]["median"]
+    assert call(*command, f"expect={{final_loss: {{max: {least * 1.0001}}}}}").code == 0
+    assert call(*command, f"expect={{final_loss: {{max: {least * 0.9}}}}}").code == 4
+
+
+@pytest.mark.parametrize(("trials", "note"), [(12, "8 or 16, not 12"), (16, "")])
+def test_unbalanced_points_are_noted(trials, note, file, call):  # noqa: F811
+    pytest.importorskip("scipy")
+    done = call(
+        "sweep",
+        "small.yaml",
+        "optimizer.lr={uniform: [0, 1]}",
+        "sweep.method=sobol",
+        f"sweep.trials={trials}",
+        "-n",
+    )
+    assert done.code == 0
+    assert (f"note: Sobol' points fill a space evenly at powers of 2: {note}" in done.err) == bool(note)
+
+
 def test_a_limit_leaves_the_rest_and_says_so(file, call):  # noqa: F811
     done = call("sweep", file, "--limit", "5", "-o", "here")
     assert done.code == 0

@@ -97,6 +97,85 @@ MISTAKES = {
     "  parameters: {optimizer.lr: [1]}\n  include: [{▸optimizer.bata1: 1}]": [
         "optimizer.bata1: unknown key. Did you mean 'beta1'?"
     ],
+    "  spaces: ▸[]": ["spaces: is empty: give each space its parameters, or leave spaces out"],
+    "  spaces: [{parameters: {optimizer.lr: [1]}}, ▸{}]": ["spaces.1: is a space without parameters"],
+    "  spaces: [▸{parameters: {}}]": ["spaces.0: is a space without parameters"],
+    "  spaces: [{▸paramaters: {optimizer.lr: [1]}}]": [
+        "spaces.0.paramaters: unknown key. Did you mean 'parameters'?"
+    ],
+    "  spaces: [{parameters: {optimizer.lr: ▸[]}}]": [
+        "spaces.0.parameters.optimizer.lr: is empty: a parameter needs values"
+    ],
+    "  spaces: [{parameters: {optimizer.lr: [1, ▸-1]}}]": ["optimizer.lr: must be ≥ 0 (got -1)"],
+    "  spaces: [{parameters: {▸optimizer.lrr: [1]}}]": ["optimizer.lrr: unknown key. Did you mean 'lr'?"],
+    "  spaces: [{parameters: {▸optimizer.param_groups.0.lr: [1]}}]": [
+        "optimizer.param_groups.0.lr: optimizer.param_groups is not set"
+    ],
+    "  spaces: [{zip: [{optimizer.lr: [1, 2], optimizer.eps: ▸[1]}]}]": [
+        "spaces.0.zip.0.optimizer.eps: has 1 values, and optimizer.lr, which it is paired with, 2"
+    ],
+    "  parameters: {optimizer.lr: [1]}\n  spaces: [{parameters: {optimizer.lr: ▸[2]}}]": [
+        "spaces.0.parameters.optimizer.lr: is swept already: choose one"
+    ],
+    "  spaces: [{parameters: {optimizer.lr: {loguniform: ▸[1, 2]}}}]": [
+        "spaces.0.parameters.optimizer.lr.loguniform: is drawn at random: add 'method: random' and 'trials', "
+        "or space its values: linspace, logspace, range"
+    ],
+    "  spaces: [{parameters: {optimizer.lr: [1, 2]}, exclude: [▸{optimizer.lr: 3}]}]": [
+        "spaces.0.exclude.0: leaves nothing out: no setting has these values"
+    ],
+    "  spaces: [{parameters: {optimizer.lr: [1, 2]}, exclude: [{steps: ▸3}]}, {parameters: {steps: [3]}}]": [
+        "spaces.0.exclude.0.steps: is not swept."
+    ],
+    "  spaces: [{parameters: {name: ▸[a, b]}}]": ["spaces.0.parameters.name: is one for all runs of a sweep"],
+    "  method: random\n  trials: 2\n  spaces: [{parameters: {steps: [1, 2]}, trials: ▸3}]": [
+        "spaces.0.trials: there are trials beside the spaces, which are divided among them: choose one"
+    ],
+    "  method: random\n  spaces: [{parameters: {steps: [1]}, trials: 3}, ▸{parameters: {steps: [2]}}]": [
+        "spaces.1: how many of its settings are drawn? Give trials, as in other spaces"
+    ],
+    "  method: sobol\n  trials: ▸1\n  spaces: [{parameters: {steps: [1]}}, {parameters: {steps: [2]}}]": [
+        "trials: 1 trials are too few for 2 spaces"
+    ],
+    "  method: optuna\n  spaces: [{parameters: {steps: [1]}, trials: ▸3}]": [
+        "spaces.0.trials: Optuna chooses among the spaces itself: give trials beside them"
+    ],
+    "  method: optuna\n  trials: 3\n  parameters: {steps: [1, 2]}\n  exclude: ▸[{steps: 1}]": [
+        "exclude: Optuna chooses the settings itself: leave exclude out"
+    ],
+    "  spaces: [{parameters: {steps: [1]}, trials: ▸3}]": [
+        "spaces.0.trials: a grid has all its settings: add 'method: random', or leave trials out"
+    ],
+    "  method: ▸sobol\n  parameters: {steps: [1, 2]}": ["method: how many settings are drawn? Give trials"],
+    "  method: ▸sobol\n  trials: 3": ["method: there is nothing to draw: give parameters"],
+    "  method: ▸sobl": [
+        "method: must be 'grid' or 'random' or 'sobol' or 'halving' or 'optuna' (got 'sobl'). Did you mean 'sobol'?"
+    ],
+    "  method: ▸halving\n  parameters: {steps: [1, 2]}": [
+        "method: when are settings compared? Give halving, such as {min_steps: 50, factor: 3}"
+    ],
+    "  method: halving\n  halving: {min_steps: ▸0}\n  parameters: {optimizer.lr: [1, 2]}": [
+        "halving.min_steps: must be ≥ 1 (got 0)"
+    ],
+    "  method: halving\n  halving: {min_steps: 1, factor: ▸1}\n  parameters: {optimizer.lr: [1, 2]}": [
+        "halving.factor: must be ≥ 2 (got 1)"
+    ],
+    "  method: halving\n  halving: {min_steps: 1, ▸factr: 2}\n  parameters: {optimizer.lr: [1, 2]}": [
+        "halving.factr: unknown key. Did you mean 'factor'?"
+    ],
+    "  method: halving\n  halving: {min_steps: 1}\n  parameters: {optimizer.lr: {uniform: ▸[1, 2]}}": [
+        "parameters.optimizer.lr.uniform: is drawn at random: add 'trials', "
+        "or space its values: linspace, logspace, range"
+    ],
+    "  halving: ▸{min_steps: 1}\n  parameters: {optimizer.lr: [1, 2]}": [
+        "halving: these are options of another method: add 'method: halving'"
+    ],
+    "  method: random\n  trials: 3\n  optuna: ▸{batch: 4}\n  parameters: {optimizer.lr: [1, 2]}": [
+        "optuna: these are options of another method: add 'method: optuna'"
+    ],
+    "  method: random\n  trials: 3\n  parameters: {steps: {int: [1, ▸1e16]}}": [
+        "parameters.steps.int.1: must be within ±1e+15 (got 10000000000000000)"
+    ],
     "  repeats: ▸0": ["repeats: must be ≥ 1 (got 0)"],
     "  repeats: [1, ▸1]": ["repeats.1: 1 is listed twice"],
     "  parameters: {optimizer.lr: [1]}\n  metric: {goal: ▸up}": [
@@ -113,6 +192,9 @@ BLOCK = (
     "trials:",
     "repeats:",
     "exclude:",
+    "spaces",
+    "halving",
+    "optuna:",
 )
 
 
@@ -215,6 +297,66 @@ def test_overrides_add_axes_replace_them_and_fix_them():
     assert found == [(3, 0.1), (3, 0.2)]
     assert {config.optimizer.options["lr"] for config in plan.configs} == {3.0}
     assert settings(["steps=5"], sweep)[1].configs[0].steps == 5
+
+
+SPACES = {
+    "parameters": {"problem.dim": [2, 3]},
+    "spaces": [
+        {"parameters": {"optimizer": ["SGD"], "optimizer.lr": [1.0, 2.0]}},
+        {"parameters": {"optimizer": ["Adam"]}},
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        ([], [("SGD", 1.0), ("SGD", 2.0), ("Adam", 0.001)]),
+        (["optimizer.lr=3"], [("SGD", 3.0), ("Adam", 3.0)]),
+        (["optimizer.lr=3,4"], [("SGD", 3.0), ("SGD", 4.0), ("Adam", 3.0), ("Adam", 4.0)]),
+        (["optimizer.weight_decay=3"], [("SGD", 1.0), ("SGD", 2.0), ("Adam", 0.001)]),
+    ],
+)
+def test_overrides_reach_into_spaces(overrides, expected):
+    plan = settings([*overrides, "problem.dim=5"], SPACES)[1]
+    assert [(each.optimizer.name, each.optimizer.options["lr"]) for each in plan.configs] == expected
+    assert {each.problem.options["dim"] for each in plan.configs} == {5}
+    decays = {each.optimizer.options["weight_decay"] for each in plan.configs}
+    assert decays == ({3.0} if "decay" in str(overrides) else {0.0})
+
+
+def test_what_is_paired_in_a_space_cannot_be_fixed_alone():
+    zipped = {"optimizer.lr": [1.0, 2.0], "optimizer.eps": [0.1, 0.2]}
+    with pytest.raises(
+        ConfigErrors, match="paired with optimizer.eps in sweep.spaces.0.zip: change it there"
+    ):
+        settings(["optimizer.lr=3"], {"spaces": [{"zip": zipped}]})
+
+
+def test_paths_of_data_are_relative_to_the_file_that_holds_them(tmp_path):
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study" / "s.yaml").write_text("""\
+problem: {name: linear_regression}
+optimizer: SGD
+steps: 2
+sweep:
+  parameters: {problem.data: [a.csv, diabetes]}
+  include: [{problem: {name: mlp, data: ../b.csv}}]
+  exclude: [{problem.data: diabetes}]
+""")
+    first = load_sweep("study/s.yaml")
+    plan = expand(first)
+    data = [str(tmp_path / "study" / "a.csv"), str(tmp_path / "b.csv")]
+    assert [config.problem.options["data"] for config in plan.configs] == data
+    assert [str(setting.get("problem.data")) for setting in plan.settings] == ["a.csv", "None"]
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "config.yaml").write_text(to_yaml(first.to_dict()))
+    assert expand(load_sweep("elsewhere/config.yaml")).digest == plan.digest
+    fixed = expand(load_sweep("study/s.yaml", ["problem.data=a.csv,c.csv", "sweep.exclude=[]"]))
+    assert [config.problem.options["data"] for config in fixed.configs[:2]] == [
+        str(tmp_path / "a.csv"),
+        str(tmp_path / "c.csv"),
+    ]
 
 
 def test_seeds_of_an_override_are_repeats():

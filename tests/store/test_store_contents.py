@@ -252,6 +252,33 @@ def test_many_runs_in_one_commit(tmp_path: Path) -> None:
         assert store.curves(499)["loss"].tolist() == [1.0]
 
 
+def test_runs_are_added_as_if_they_had_been_there(tmp_path: Path) -> None:
+    digests = []
+    for first, more in ((5, 0), (2, 3)):
+        with new_store(tmp_path, runs=first) as store:
+            store.log("asked", settings=more)
+            store.add([({"optimizer": {"name": "Adam", "lr": 1e-3}}, first + i) for i in range(more)])
+            assert store.size == 5
+            store.commit(curves={4: columns(0, 3)}, states={4: RunState(status=Status.COMPLETED, steps=3)})
+            digests.append(store.results_digest())
+        with Store.open(store.path) as reader:
+            assert [record.seed for record in reader.runs()] == list(range(5))
+            assert [event.kind for event in reader.events()].count("asked") == 1
+            with pytest.raises(StoreError, match="opened for reading only"):
+                reader.add([])
+    assert digests[0] == digests[1]
+
+
+def test_parameters_are_replaced_and_dropped(store: Store) -> None:
+    nothing = store.results_digest()
+    for value in (1.0, 2.0):
+        store.commit(params={0: {"x": np.array([value])}})
+        assert store.params(0)["x"].tolist() == [value]
+    store.commit(params={0: {}})
+    assert store.params(0) == {}
+    assert store.results_digest() == nothing
+
+
 def test_seeds_are_64_bit(tmp_path: Path) -> None:
     with Store.create(tmp_path, "x", config_yaml="", runs=[({}, 2**63 - 1)]) as store:
         assert store.run(0).seed == 2**63 - 1

@@ -1,12 +1,16 @@
 """Which runs a sweep has: grids, pairs, additions, exceptions, and draws from the sweep's seed."""
 
 import math
+import sys
 
 import numpy as np
 import pytest
 
+from optrun.arrays import stream
 from optrun.config.sweep import sweep_from_mapping
+from optrun.errors import MissingExtraError
 from optrun.sweep.expand import expand
+from optrun.sweep.spaces import spaces_of
 
 BASE = {"problem": "rosenbrock", "optimizer": "Adam", "steps": 10}
 
@@ -135,6 +139,124 @@ def test_draws_depend_on_the_sweep_s_seed_alone():
         assert list(more[path][:20]) == list(first[path])
 
 
+SPACES = [
+    {"parameters": {"optimizer.name": ["SGD"], "optimizer.lr": [0.1, 0.2], "optimizer.momentum": [0.9]}},
+    {"zip": {"optimizer.name": ["Adam", "RMSprop"], "optimizer.eps": [1e-8, 1e-7]}},
+]
+
+
+def test_the_union_of_spaces_each_crossed_with_what_is_beside_them():
+    found = values(parameters={"problem.dim": [2, 3]}, spaces=SPACES, include=[{"steps": 3}])
+    assert found == [
+        *((dim, "SGD", lr, 0.9) for dim in (2, 3) for lr in (0.1, 0.2)),
+        *((dim, *pair) for dim in (2, 3) for pair in (("Adam", 1e-8), ("RMSprop", 1e-7))),
+        (3,),
+    ]
+
+
+def test_a_space_leaves_out_its_own_settings_and_all_leave_out_those_of_the_sweep():
+    spaces = [SPACES[0] | {"exclude": [{"problem.dim": 2, "optimizer.lr": 0.1}]}, SPACES[1]]
+    found = values(parameters={"problem.dim": [2, 3]}, spaces=spaces, exclude=[{"problem.dim": 3}])
+    assert found == [(2, "SGD", 0.2, 0.9), (2, "Adam", 1e-8), (2, "RMSprop", 1e-7)]
+
+
+def test_optimizers_and_schedulers_are_names_mappings_and_null():
+    found = plan(
+        parameters={
+            "optimizer": ["Adam", {"name": "SGD", "momentum": 0.9}],
+            "scheduler": [None, {"name": "ExponentialLR", "gamma": 0.5}, {"name": "StepLR", "step_size": 2}],
+        }
+    )
+    names = [(each.optimizer.name, each.scheduler and each.scheduler.name) for each in found.configs]
+    schedules = [None, "ExponentialLR", "StepLR"]
+    assert names == [(name, schedule) for name in ("Adam", "SGD") for schedule in schedules]
+    assert [each.optimizer.options.get("momentum") for each in found.configs] == [None] * 3 + [0.9] * 3
+
+
+RATES = {"optimizer.lr": {"uniform": [0, 1]}}
+
+
+@pytest.mark.parametrize("method", ["random", "sobol"])
+@pytest.mark.parametrize(
+    ("trials", "own", "expected"), [(7, [None] * 3, [3, 2, 2]), (None, [4, 1, 2], [4, 1, 2])]
+)
+def test_trials_are_those_of_a_space_or_divided_among_them(method, trials, own, expected):
+    if method == "sobol":
+        pytest.importorskip("scipy")
+    names = ["Adam", "SGD", "RMSprop"]
+    spaces = [
+        {"parameters": {"optimizer.name": [name], **RATES}} | ({"trials": count} if count else {})
+        for name, count in zip(names, own, strict=True)
+    ]
+    found = plan(method=method, spaces=spaces, **({"trials": trials} if trials else {}))
+    assert [each.optimizer.name for each in found.configs] == [
+        name for name, count in zip(names, expected, strict=True) for _ in range(count)
+    ]
+    # What is drawn of one parameter differs from space to space.
+    assert len({setting["optimizer.lr"] for setting in found.settings}) == sum(expected)
+
+
+QUANTILES = np.array([0.0, 0.1, 0.25, 0.5, 0.75, 0.999, 1 - 2.0**-53])
+
+
+@pytest.mark.parametrize(
+    ("axis", "distribution", "parameters"),
+    [
+        ({"uniform": [-1, 3]}, "uniform", (-1, 4)),
+        ({"loguniform": [1e-4, 10]}, "loguniform", (1e-4, 10)),
+        ({"normal": [2, 0.5]}, "norm", (2, 0.5)),
+        ({"int": [-2, 5]}, "randint", (-2, 6)),
+    ],
+)
+def test_values_are_at_the_quantiles_of_their_distribution(axis, distribution, parameters):
+    stats = pytest.importorskip("scipy.stats")
+    block = sweep_from_mapping(
+        BASE | {"sweep": {"method": "random", "trials": 1, "parameters": {"steps": axis}}}
+    )
+    (space,) = spaces_of(block)
+    found = [setting["steps"].value for setting in space.dimensions[0].at(QUANTILES)]
+    expected = getattr(stats, distribution).ppf(QUANTILES, *parameters)
+    if distribution == "randint":  # the smallest k with P(X ≤ k) > q, not ≥ q, since quantiles are below 1
+        expected = np.floor(QUANTILES * 8) - 2
+    inner = slice(1, None) if distribution == "norm" else slice(None)  # the quantile 0 is at -∞
+    assert np.allclose(found[inner], expected[inner], rtol=1e-12, atol=0)
+    assert np.isfinite(found).all()
+
+
+def test_sobol_points_are_those_of_scipy_through_the_inverse_distributions():
+    qmc = pytest.importorskip("scipy.stats.qmc")
+    names = ["Adam", "SGD", "RMSprop"]
+    parameters = {
+        "optimizer.lr": {"loguniform": [1e-4, 1]},
+        "steps": {"int": [3, 10]},
+        "optimizer.name": {"choice": names},
+        "problem.dim": {"logint": [2, 9]},
+        "dtype": ["float32", "float64"],
+    }
+    found = values(method="sobol", trials=16, seed=5, parameters=parameters)
+    u = qmc.Sobol(5, rng=stream(5, "sweep sobol")).random(16)
+    expected = zip(
+        1e-4 * 10 ** (4 * u[:, 0]),
+        3 + np.floor(8 * u[:, 1]),
+        [names[int(3 * each)] for each in u[:, 2]],
+        np.rint(1.5 * (9.5 / 1.5) ** u[:, 3]),
+        ["float32" if each < 0.5 else "float64" for each in u[:, 4]],
+        strict=True,
+    )
+    for (lr, *rest), (rate, *others) in zip(found, expected, strict=True):
+        assert lr == pytest.approx(rate, rel=1e-12)
+        assert rest == others
+    # Scrambled Sobol' points are balanced: each eighth has two of sixteen.
+    assert np.bincount([steps - 3 for _, steps, *_ in found]).tolist() == [2] * 8
+    assert values(method="sobol", trials=16, seed=6, parameters=parameters) != found
+
+
+def test_sobol_without_scipy_is_told_how_to_get_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "scipy.stats.qmc", None)
+    with pytest.raises(MissingExtraError, match="python -m pip install 'scipy>=1.15'"):
+        plan(method="sobol", trials=4, parameters=RATES)
+
+
 def test_the_digest_is_that_of_all_runs_and_the_ranking():
     base = {"optimizer.lr": [0.1, 0.2]}
     digests = [
@@ -142,8 +264,12 @@ def test_the_digest_is_that_of_all_runs_and_the_ranking():
         plan(parameters=base, repeats=2).digest,
         plan(parameters={"optimizer.lr": [0.2, 0.1]}).digest,
         plan(parameters=base, metric={"goal": "maximize"}).digest,
+        *(
+            plan(parameters=base, method="halving", halving={"min_steps": step, "factor": factor}).digest
+            for step, factor in ((3, 2), (4, 2), (4, 3))
+        ),
     ]
-    assert len(set(digests)) == 4
+    assert len(set(digests)) == 7
     assert plan(parameters={"optimizer.lr": {"linspace": [0.1, 0.2, 2]}}).digest == digests[0]
 
 

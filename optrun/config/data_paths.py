@@ -1,0 +1,44 @@
+"""Paths of data within a config: relative to the file that holds them, those of overrides to the working directory."""
+
+import os
+from pathlib import Path as FilePath
+from typing import Any, get_args
+
+from optrun.config.errors import Place
+from optrun.config.tree import Node
+from optrun.registry import PathOrName, problems
+
+
+def path_options(cls: type[Any]) -> list[str]:
+    """Return the options of a problem that may be paths."""
+    options = cls.options() if hasattr(cls, "options") else {}
+    return [name for name, option in options.items() if _mentions_path(option.annotation)]
+
+
+def resolved_path(value: Any, place: Place) -> Any:
+    """Return a value that was written somewhere, absolute where it is a path."""
+    if not isinstance(value, str) or not PathOrName.is_path(value):
+        return value
+    base = FilePath(place.source).parent if place.line is not None else FilePath()
+    return os.path.abspath(base / os.path.expanduser(value))
+
+
+def swept_paths(path: str, node: Node) -> Any:
+    """Return what a path of the config is swept over, as plain values in which paths of data are absolute."""
+    names = {name for each in problems for name in path_options(problems.find(each))}
+    section, _, option = path.partition(".")
+    if section != "problem" or (option and option not in names):
+        return node.plain()
+    return _resolved(node, names, is_path=bool(option))
+
+
+def _resolved(node: Node, names: set[str], is_path: bool) -> Any:
+    if isinstance(node.value, dict):
+        return {key: _resolved(child, names, is_path or key in names) for key, child in node.value.items()}
+    if isinstance(node.value, list):
+        return [_resolved(child, names, is_path) for child in node.value]
+    return resolved_path(node.value, node.place) if is_path else node.value
+
+
+def _mentions_path(annotation: Any) -> bool:
+    return isinstance(annotation, PathOrName) or any(map(_mentions_path, get_args(annotation)))

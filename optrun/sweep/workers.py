@@ -1,0 +1,220 @@
+"""Where packs are executed: what all kinds of workers have in common, this process, and executors of the caller."""
+
+import signal
+import sys
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import BrokenExecutor, Executor, Future
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import Enum, auto
+from itertools import count
+from typing import Self
+
+from optrun.errors import RunFailedError
+from optrun.sweep.worker import Result, Task, Work, execute_anywhere, origin
+from optrun.training.trainer import Progress
+
+KILL = signal.SIGKILL if sys.platform != "win32" else signal.SIGTERM
+
+Results = Future[list[Result] | None]
+
+NEEDS_MAIN = "a script needs 'if __name__ == \"__main__\":' around what it does"
+
+GIVE_UP_SECONDS = 2.0
+"""How much longer than its time a pack is waited for that should have ended its process."""
+
+AT_ONCE = 256
+"""How many packs an executor gets at once whose number of workers is not known."""
+
+
+@dataclass(frozen=True)
+class Running:
+    """How far a pack is that a worker runs."""
+
+    step: int
+    steps: int
+    lanes: int
+    alive: int
+
+
+class Loss(Enum):
+    """Why a pack has no results."""
+
+    DIED = auto()
+    """Its worker died while it ran."""
+    OVERDUE = auto()
+    """It had not ended when its time was over."""
+    WAITED = auto()
+    """It had not begun."""
+
+
+class Workers(ABC):
+    """Takes packs, as many at once as there is ``room`` for, and gives futures of their results."""
+
+    timeout: float | None = None
+
+    @property
+    @abstractmethod
+    def room(self) -> int:
+        """How many packs may be under way."""
+
+    @abstractmethod
+    def submit(self, work: Work) -> Results:
+        """Have a pack executed."""
+
+    def loss(self, future: Results) -> Loss | None:
+        """Return why a future that is done has no results; None where it has."""
+        return None
+
+    def end_overdue(self) -> list[Results]:
+        """End the packs whose time is over; return those that nothing can end, which are waited for no longer."""
+        return []
+
+    def running(self) -> list[Running]:
+        """Return how far the packs are that are executed, as far as that is known."""
+        return []
+
+    @abstractmethod
+    def stop(self) -> None:
+        """Ask the workers to leave what they do."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """End the workers, also those that do not stop."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+
+class Here(Workers):
+    """This process: a pack has been executed when it has been taken."""
+
+    def __init__(self, interrupted: Callable[[], bool], observe: Callable[[Sequence[Running]], None]) -> None:
+        self._interrupted = interrupted
+        self._observe = observe
+
+    @property
+    def room(self) -> int:
+        """One."""
+        return 1
+
+    def submit(self, work: Work) -> Results:
+        """Execute a pack."""
+        future: Results = Future()
+        future.set_result(work.execute(self._interrupted, self._look))
+        return future
+
+    def _look(self, now: Progress, lanes: int) -> None:
+        self._observe([Running(now.step, now.steps, lanes, now.alive)])
+
+    def stop(self) -> None:
+        """Do nothing: a pack that has been taken has ended."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+class Brought(Workers):
+    """An executor of the caller, which is left open.
+
+    A worker process ends itself where a pack takes too long; a thread cannot be ended, and is given up.
+    """
+
+    def __init__(
+        self, executor: Executor, jobs: int | None, plugins: Sequence[str], timeout: float | None
+    ) -> None:
+        self.timeout = timeout
+        self._executor = executor
+        self._jobs = jobs
+        self._plugins = tuple(plugins)
+        self._numbers = count()
+        self._last = -1
+        self._function: Callable[[Task], list[Result] | None] = execute_anywhere
+        self._running: dict[Results, float | None] = {}
+        """When each was first seen to run, as far as the executor tells."""
+        self._given_up = 0
+        self._is_stopped = False
+
+    @property
+    def room(self) -> int:
+        """As many as the caller says that there are workers."""
+        return self._jobs or AT_ONCE
+
+    def submit(self, work: Work) -> Results:
+        """Hand a pack over, with all that a worker must know."""
+        self._last = next(self._numbers)
+        task = Task(self._last, work, self._plugins, self.timeout, origin())
+        try:
+            future = self._executor.submit(self._function, task)
+        except (BrokenExecutor, RuntimeError) as error:
+            raise RunFailedError(f"the executor takes no packs: {error}; the same sweep goes on") from error
+        self._running[future] = None
+        return future
+
+    def loss(self, future: Results) -> Loss | None:
+        """Return why a pack has no results: an executor does not tell whether its worker ended itself."""
+        del self._running[future]
+        if future.cancelled():
+            if self._is_stopped:
+                return Loss.WAITED
+            raise RunFailedError("the executor cancelled a pack; the same sweep goes on")
+        if not is_broken(future):
+            return None
+        return Loss.DIED
+
+    def end_overdue(self) -> list[Results]:
+        """Return the packs that have run too long, so that no process can have ended itself."""
+        if self.timeout is None:
+            return []
+        now = time.monotonic()
+        for future, began in self._running.items():
+            if began is None and future.running():
+                self._running[future] = now
+        until = now - self.timeout - GIVE_UP_SECONDS
+        late = [future for future, began in self._running.items() if began is not None and began < until]
+        for future in late:
+            del self._running[future]
+        self._given_up += len(late)
+        if self._given_up >= self.room:
+            raise RunFailedError(
+                f"no worker is left: each is in a pack that had no end after {self.timeout:g} s, and cannot be ended; "
+                "processes can"
+            )
+        return late
+
+    def stop(self) -> None:
+        """Cancel what has not begun."""
+        self._is_stopped = True
+        for future in list(self._running):
+            future.cancel()
+
+    def close(self) -> None:
+        """Cancel what has not begun, and leave the executor to the caller."""
+        self.stop()
+
+
+def is_broken(future: Results) -> bool:
+    """Return whether the worker of a future that is done has died; MemoryError: it could not send the results."""
+    if future.cancelled():
+        return False
+    error = future.exception()
+    # Dask's error is no BrokenExecutor, and a client's executor may come from anyone, so that it goes by its name.
+    return isinstance(error, (BrokenExecutor, MemoryError)) or type(error).__name__ == "KilledWorker"
+
+
+@contextmanager
+def no_interrupts() -> Iterator[None]:
+    """Have processes that are started within leave Ctrl-C, which the terminal sends to all, to this one."""
+    if sys.platform == "win32":
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -1,0 +1,165 @@
+"""The one writer of a sweep: commits each pack in one transaction, and tells how far the sweep is."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from optrun.arrays import Array
+from optrun.config.sweep_block import Metric
+from optrun.errors import RunFailedError
+from optrun.store import RunState, Store
+from optrun.sweep.worker import Result
+from optrun.sweep.workers import Running
+from optrun.training.memory import Memory
+
+REPORT_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class SweepProgress:
+    """How far a sweep is."""
+
+    runs: int
+    """Runs that have ended, those of earlier times too."""
+    of_runs: int
+    """All that there are to be, within the limit of this time."""
+    packs: int
+    """Packs that have ended this time."""
+    of_packs: int
+    executed: int
+    """Runs that have ended this time."""
+    seconds: float
+    bad: int
+    """Runs that diverged or failed, this time."""
+    best: float | None
+    """The best value of the metric, this time."""
+    until: int | None = None
+    """The step to which runs go for now; None is their end."""
+    lane_steps: int = 0
+    """Steps of all runs this time, as far as it is known also of those that go on."""
+    lanes: int = 0
+    """Runs that go on, as far as it is known."""
+    under_way: float = 0.0
+    """How many runs the parts are worth that are done of those that go on."""
+
+
+class Writer:
+    """Commits the results of packs to a store, or keeps them in memory."""
+
+    def __init__(
+        self,
+        metric: Metric,
+        results: Store | Memory,
+        observe: Callable[[SweepProgress], None] | None,
+    ) -> None:
+        self._metric = metric
+        self._results = results
+        self._left: set[int] = set()
+        self._observe = observe
+        self._began = time.monotonic()
+        self._next_report = 0.0
+        self._steps = 0
+        self._now = SweepProgress(0, 0, 0, 0, 0, 0.0, 0, None)
+
+    def begin(
+        self,
+        states: Sequence[RunState],
+        wanted: Sequence[int],
+        packs: int,
+        of_runs: int,
+        until: int | None,
+    ) -> None:
+        """Expect the results of these runs, which have come as far as ``states`` say, in so many packs."""
+        self._states = states
+        self._start = states[wanted[0]].steps
+        self._left = set(wanted)
+        ended = sum(state.status.final for state in states)
+        of_packs = self._now.packs + packs
+        self._now = replace(self._now, runs=ended, of_runs=of_runs, of_packs=of_packs, until=until)
+        self._report()
+
+    def commit(self, pack: Sequence[int], results: Sequence[Result]) -> None:
+        """Commit the results of a pack of runs.
+
+        Raises RunFailedError where a run has been committed before with other results.
+        """
+        by_run = dict(zip(pack, results, strict=True))
+        for run in by_run.keys() - self._left:
+            self._check_same(run, by_run.pop(run))
+        # Of those that have waited at a rung, what was kept there goes.
+        waited = {run for run in by_run if self._states[run].steps}
+        self._results.commit(
+            curves={run: each.curves for run, each in by_run.items() if each.curves},
+            evaluations={run: each.evaluations for run, each in by_run.items() if each.evaluations},
+            states={run: each.state for run, each in by_run.items()},
+            params={run: each.params for run, each in by_run.items() if each.params or run in waited},
+            checkpoints={
+                run: each.checkpoint for run, each in by_run.items() if each.checkpoint or run in waited
+            },
+        )
+        self._left -= by_run.keys()
+        ended = [each.state for each in by_run.values() if each.state.status.final]
+        states = [each.state for each in by_run.values()]
+        figures = [value for state in states if (value := state.figure(self._metric.name)) is not None]
+        figures += [self._now.best] if self._now.best is not None else []
+        better = max if self._metric.goal == "maximize" else min
+        self._steps += sum(each.state.steps - self._states[run].steps for run, each in by_run.items())
+        self._now = replace(
+            self._now,
+            runs=self._now.runs + len(ended),
+            packs=self._now.packs + 1,
+            executed=self._now.executed + len(ended),
+            bad=self._now.bad + sum(state.is_bad for state in ended),
+            best=better(figures, default=None),
+        )
+        self._report()
+
+    def look(self, running: Sequence[Running]) -> None:
+        """Tell how far the sweep is, with the packs that go on."""
+        if self._observe is not None and time.monotonic() >= self._next_report:
+            self._report(running)
+
+    def _report(self, running: Sequence[Running] = ()) -> None:
+        if self._observe is None:
+            return
+        now = time.monotonic()
+        self._next_report = now + REPORT_SECONDS
+        self._observe(
+            replace(
+                self._now,
+                seconds=now - self._began,
+                lane_steps=self._steps + sum((each.step - self._start) * each.lanes for each in running),
+                lanes=sum(each.alive for each in running),
+                under_way=sum(each.step / each.steps * each.lanes for each in running),
+            )
+        )
+
+    def _check_same(self, run: int, result: Result) -> None:
+        stored, began = self._results.run(run), self._states[run].steps
+        ends = [(each.status, each.reason, each.steps, dict(each.summary)) for each in (stored, result.state)]
+        pairs = (
+            (_since(began, self._results.curves(run)), result.curves),
+            (_since(began, self._results.evaluations(run)), result.evaluations),
+            (self._results.params(run), result.params),
+        )
+        if ends[0] != ends[1] or not all(_are_same(first, second) for first, second in pairs):
+            raise RunFailedError(
+                f"run {run} came twice, with other results the second time: the first ones are kept. "
+                "It is to be the same to the bit on every machine that takes part"
+            )
+
+
+def _are_same(first: Mapping[str, Array], second: Mapping[str, Array]) -> bool:
+    return list(first) == list(second) and all(
+        (one.dtype, one.shape, one.tobytes()) == (other.dtype, other.shape, other.tobytes())
+        for one, other in zip(first.values(), second.values(), strict=True)
+    )
+
+
+def _since(step: int, stored: Mapping[str, Array]) -> Mapping[str, Array]:
+    """Return the rows of curves from a step on; nothing where there are none."""
+    first = np.searchsorted(stored["step"], step) if stored else 0
+    rows = {name: values[first:] for name, values in stored.items()}
+    return rows if any(map(len, rows.values())) else {}
