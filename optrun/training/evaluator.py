@@ -77,7 +77,7 @@ class Evaluator:
         """Return a lane's final parameters by name and, as `average/…`, their average where it has one."""
         average = self._average if self._has_average[lane] else {}
         named = {**self._final, **{f"{AVERAGE}/{name}": values for name, values in average.items()}}
-        return {name: self._pack.arrays.to_host(values)[lane] for name, values in named.items()}
+        return {name: self._pack.arrays.to_host(values[lane]) for name, values in named.items()}
 
     def _evaluated(
         self, params: Mapping[str, Array], average: Mapping[str, Array] | None

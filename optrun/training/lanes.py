@@ -125,8 +125,11 @@ class Lanes:
 
     def end(self, t: int, status: Status, reason: str) -> None:
         """End all lanes that have not ended, at step t."""
-        for lane in self._living():
-            self._end(lane, t, status, reason)
+        living = self._living()
+        for lane in living:
+            self._close(lane, t, status, reason)
+        if living:
+            self._evaluator.keep(living, others_go_on=False)
 
     def narrowed(self) -> "Lanes":
         """Return the lanes that have not ended, in a pack of their own; everything has been committed."""
