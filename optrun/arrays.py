@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -31,6 +31,11 @@ class Arrays:
     def xp(self) -> Any:
         """The module whose functions make and combine the arrays: numpy or cupy."""
         return _cupy() if self.backend == "cupy" else np
+
+    @property
+    def is_on_device(self) -> bool:
+        """Whether the host does not see the values unless they are fetched."""
+        return self.backend != "numpy"
 
     def zeros(self, lanes: int, size: int, *, lane_fast: bool = False) -> Array:
         """Return zeros `[lanes, size]`; with `lane_fast`, neighbours in memory are the lanes of one element."""
@@ -65,17 +70,21 @@ class Arrays:
         return array if self.xp is np else self.xp.asnumpy(array)
 
 
+@cache
 def _cupy() -> Any:
     try:
         import cupy
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise MissingExtraError("the cupy backend needs CuPy: python -m pip install cupy-cuda12x") from error
+    except ImportError as error:
+        raise MissingExtraError(f"CuPy cannot be imported: {error}") from error
+    runtime = cupy.cuda.runtime
     try:
-        devices = cupy.cuda.runtime.getDeviceCount()
-    except cupy.cuda.runtime.CUDARuntimeError as error:
-        raise MissingExtraError(f"CuPy finds no CUDA device: {error}") from error
+        devices = runtime.getDeviceCount()
+    except runtime.CUDARuntimeError as error:
+        raise MissingExtraError(f"the cupy backend needs a CUDA device: {error}") from error
     if not devices:
-        raise MissingExtraError("CuPy finds no CUDA device")
+        raise MissingExtraError("the cupy backend needs a CUDA device: there is none")
     return cupy
 
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -10,11 +11,12 @@ import numpy as np
 from optrun.arrays import Array
 from optrun.errors import StateError
 from optrun.store import Checkpoint, RunState, Status
+from optrun.training.ahead import Ahead
 from optrun.training.checkpoints import Meta, checkpoint_of
 from optrun.training.evaluator import Evaluator
 from optrun.training.pack import Pack
 from optrun.training.recorder import Recorder
-from optrun.training.stopping import Stopping
+from optrun.training.stopping import Stopping, StoppingState
 
 
 class Sink(Protocol):
@@ -58,6 +60,7 @@ class Lanes:
         self.last_evaluation: tuple[int, dict[str, Array]] | None = None
         self._stopping = Stopping(config.stop, pack.lanes)
         self._evaluator = Evaluator(pack)
+        self._ahead = Ahead(pack, config.stop) if pack.runs_ahead else None
         self._evaluate_every = config.evaluate.every
         self._evaluations: list[tuple[int, dict[str, Array]]] = []
         self._ends: dict[int, _End] = {}
@@ -82,14 +85,39 @@ class Lanes:
                 f"the checkpoint at step {meta.step} is not one of {lanes} lanes and {steps} steps"
             )
         self.pack.load_state(arrays, meta.pack)
-        self._stopping.load_state(meta.stopping)
+        self._watch_from(meta.stopping)
+
+    @property
+    def look_every(self) -> int:
+        """Return from how many steps to the next the host looks at the losses."""
+        return 1 if self._ahead is None else self._ahead.steps
+
+    def is_looked_at(self, t: int) -> bool:
+        """Whether what happens at step t needs the host, which lets the device run ahead elsewhere."""
+        if self._ahead is None:
+            return True
+        every = self._evaluate_every
+        return self._ahead.is_full(t) or self.recorder.full or bool(every and t % every == 0)
+
+    def pass_by(self, t: int, loss: Array) -> None:
+        """Leave step t to the device: the host takes it in when it looks at a later one."""
+        if self._ahead is not None:
+            self._mark(t, loss)
+        if t % self.recorder.every == 0:
+            self.recorder.record(t, loss)
+
+    def look(self, t: int, loss: Array) -> Array:
+        """Take in the steps that were left to the device, and return the loss of step t on the host."""
+        if self._ahead is None:
+            return self.pack.arrays.to_host(loss)
+        self._mark(t, loss)
+        return self._take_in_passed(t)
 
     def take_in(self, t: int, loss: Array) -> None:
         """Record, evaluate and watch step t, before its update."""
         if t % self.recorder.every == 0:
             self.recorder.record(t, loss)
-        for lane, status, reason in self._stopping.check(t, loss):
-            self._end(lane, t, status, reason)
+        self._watch(t, loss)
         # Last, since an evaluation may overwrite the loss.
         if self._evaluate_every and t % self._evaluate_every == 0:
             self.last_evaluation = t, self._evaluator.now()
@@ -97,14 +125,17 @@ class Lanes:
 
     def end(self, t: int, status: Status, reason: str) -> None:
         """End all lanes that have not ended, at step t."""
-        for lane in self._living():
-            self._end(lane, t, status, reason)
+        living = self._living()
+        for lane in living:
+            self._close(lane, t, status, reason)
+        if living:
+            self._evaluator.keep(living, others_go_on=False)
 
     def narrowed(self) -> "Lanes":
         """Return the lanes that have not ended, in a pack of their own; everything has been committed."""
         living = self._living()
         narrowed = Lanes(self.pack.narrowed(living), [self.runs[lane] for lane in living])
-        narrowed._stopping.load_state(self._stopping.state().of(living))
+        narrowed._watch_from(self._stopping.state().of(living))
         return narrowed
 
     def commit(self, sink: Sink, t: int, seconds: float, status: Status, *, pausing: bool = False) -> None:
@@ -130,6 +161,9 @@ class Lanes:
 
     def fail(self, sink: Sink, t: int, reason: str) -> None:
         """End all lanes as failed, and commit what was recorded; nothing is evaluated, for it may be what raises."""
+        if self._ahead is not None:
+            with suppress(Exception):  # a device that fails may tell nothing more
+                self._take_in_passed()
         self.end(t, Status.FAILED, reason)
         states = {
             lane: RunState(status=end.status, reason=end.reason, steps=end.step)
@@ -140,11 +174,42 @@ class Lanes:
     def _living(self) -> list[int]:
         return [int(lane) for lane in np.flatnonzero(self._stopping.alive)]
 
+    def _watch_from(self, state: StoppingState) -> None:
+        self._stopping.load_state(state)
+        if self._ahead is not None:
+            self._ahead.load(state)
+
+    def _take_in_passed(self, now: int | None = None) -> Array:
+        """Watch the steps that were left to the device, but for that of now; return the losses of the last one."""
+        assert self._ahead is not None
+        losses = np.empty(0)
+        for t, losses, has_average in self._ahead.fetched():
+            if t != now:
+                self._watch(t, losses, has_average)
+        return losses
+
+    def _mark(self, t: int, loss: Array) -> None:
+        assert self._ahead is not None
+        self._evaluator.keep_where(self._ahead.mark(t, loss, self.pack.averaged() is not None))
+
+    def _watch(self, t: int, loss: Array, has_average: bool | None = None) -> None:
+        """End the lanes that step t ends; ``has_average`` is what there was then, and not now, on a device."""
+        for lane, status, reason in self._stopping.check(t, loss):
+            if self._ahead is None:
+                self._end(lane, t, status, reason)
+                continue
+            had = self.pack.averaged() is not None if has_average is None else has_average
+            self._evaluator.was_kept(lane, with_average=had)
+            self._close(lane, t, status, reason)
+
     def _end(self, lane: int, t: int, status: Status, reason: str) -> None:
-        self._ends[lane] = _End(t, status, reason)
-        self.recorder.end(lane)
-        self._stopping.end(lane)
+        self._close(lane, t, status, reason)
         self._evaluator.keep([lane], others_go_on=bool(self._stopping.alive.any()))
+
+    def _close(self, lane: int, t: int, status: Status, reason: str) -> None:
+        self._ends[lane] = _End(t, status, reason)
+        self.recorder.end(lane, t)
+        self._stopping.end(lane)
 
     def _commit(
         self,

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -13,6 +13,7 @@ from optrun.config import RunConfig
 from optrun.config.components import INTERVAL, Component
 from optrun.errors import ConfigError, StateError
 from optrun.kernels import engine_named
+from optrun.kernels.replay import Replay
 from optrun.optim import Average, Optimizer
 from optrun.optim.param_group import matching, selected
 from optrun.problems import Problem
@@ -71,19 +72,36 @@ class Pack:
         optimizer, average, schedulers, batches = self.optimizer, self.average, self.schedulers, self.batches
         needs_closure = optimizer.needs_closure
         needs_metrics = any(scheduler.needs_metrics for scheduler in schedulers)
+        replay = (
+            Replay(self.arrays, problem.loss_and_grad)
+            if self.runs_ahead and not optimizer.is_watched
+            else None
+        )
+        loss_and_grad, update = (
+            (replay.loss_and_grad, replay) if replay else (problem.loss_and_grad, nullcontext())
+        )
         for t in range(start, self.steps if stop is None else stop):
-            loss = problem.loss_and_grad(params, grads, batches[t])
+            loss = loss_and_grad(params, grads, batches[t])
             # An evaluation, before the update, may overwrite the loss.
             metrics = self.arrays.to_host(loss).copy() if needs_metrics else None
             yield t, loss
-            optimizer.step(
-                partial(problem.loss_and_grad, params, grads, batches[t]) if needs_closure else None
-            )
-            if average is not None:
-                average.step()
+            with update:
+                optimizer.step(
+                    partial(problem.loss_and_grad, params, grads, batches[t]) if needs_closure else None
+                )
+                if average is not None:
+                    average.step()
             if t + 1 < self.steps:  # what a schedule says of a step that does not come is nobody's business
                 for scheduler in schedulers:
                     scheduler.step(metrics)
+        if replay is not None:
+            replay.finish()
+
+    @property
+    def runs_ahead(self) -> bool:
+        """Whether steps run on a device that needs no host in between."""
+        needs_host = self.optimizer.needs_closure or any(each.needs_metrics for each in self.schedulers)
+        return self.arrays.is_on_device and not needs_host
 
     @property
     def keeps_average(self) -> bool:
