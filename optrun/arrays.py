@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache, cached_property
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,9 @@ from numpy.typing import NDArray
 from optrun.errors import MissingExtraError
 
 Array: TypeAlias = NDArray[Any]  # CuPy's arrays answer to the same interface
+
+LINE = 64
+"""Bytes of a cache line, and of the widest vectors."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,10 @@ class Arrays:
 
     def zeros(self, lanes: int, size: int, *, lane_fast: bool = False) -> Array:
         """Return zeros `[lanes, size]`; with `lane_fast`, neighbours in memory are the lanes of one element."""
-        array: Array = self.xp.zeros((lanes, size), self.dtype, order="F" if lane_fast else "C")
+        order: Literal["C", "F"] = "F" if lane_fast else "C"
+        if self.xp is np:
+            return _aligned_zeros((lanes, size), np.dtype(self.dtype), order)
+        array: Array = self.xp.zeros((lanes, size), self.dtype, order=order)
         return array
 
     def empty(self, shape: tuple[int, ...]) -> Array:
@@ -68,6 +74,14 @@ class Arrays:
     def to_host(self, array: Array) -> Array:
         """Return the values as a NumPy array, copied only where they live on a device."""
         return array if self.xp is np else self.xp.asnumpy(array)
+
+
+def _aligned_zeros(shape: tuple[int, ...], dtype: np.dtype[Any], order: Literal["C", "F"]) -> Array:
+    """Return zeros that begin with a cache line: vectors that lie across two take a fifth longer."""
+    size = math.prod(shape) * dtype.itemsize
+    room = np.zeros(size + LINE, np.uint8)
+    start = -room.__array_interface__["data"][0] % LINE
+    return room[start : start + size].view(dtype).reshape(shape, order=order)
 
 
 @cache

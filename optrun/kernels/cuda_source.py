@@ -3,48 +3,25 @@
 The kernels are plain C but for the names of their threads, so that a C compiler can run them where there is no device.
 """
 
-from collections.abc import Iterable, Mapping
-
-from optrun.kernels.lower import Instruction, Listing
+from optrun.kernels.lower import OPERATORS, Instruction, Listing
+from optrun.kernels.rows import COLUMN, ROW, Rows
 
 OPTIONS = ("--fmad=false", "--prec-div=true", "--prec-sqrt=true", "--ftz=false")
 """Of the compiler: every operation is rounded by itself, as IEEE 754 says, and denormal numbers are kept."""
 
-ROW, COLUMN = "row", "column"
-"""Along what a coefficient varies where it is not the same everywhere."""
-
 C_TYPES = {"float32": "float", "float64": "double", "bool": "bool"}
 
-_SIGNS = {
-    "add": "+",
-    "sub": "-",
-    "mul": "*",
-    "div": "/",
-    "gt": ">",
-    "ge": ">=",
-    "lt": "<",
-    "le": "<=",
-    "eq": "==",
-    "ne": "!=",
-}
 
-
-def arguments(listing: Listing) -> list[str]:
-    """Return the arrays that the kernel is given, before its numbers of rows and columns and their distance."""
-    return listing.variables() + listing.names("_c")
-
-
-def step_source(listing: Listing, dtype: str, varying: Mapping[str, str], conditions: Iterable[str]) -> str:
+def step_source(listing: Listing, dtype: str, rows: Rows) -> str:
     """Return the kernel `step` that does every instruction for one element after another.
 
     Its arguments are the buffers and coefficients, then the rows, the columns and the distance of two rows in memory;
-    elements of a row are neighbours. ``varying`` says of a coefficient whether there is one for each row or for each
-    column, ``conditions`` names those that are true or false.
+    elements of a row are neighbours.
     """
-    real, flags = C_TYPES[dtype], set(conditions)
+    real = C_TYPES[dtype]
     variables, coefficients = listing.variables(), listing.names("_c")
     written = {each.target for each in listing.instructions} & {*variables}
-    types = {name: "bool" if name in flags else real for name in coefficients}
+    types = {name: C_TYPES[value.dtype.name] for name, value in rows.values.items()}
     parameters = [
         *(f"{'' if name in written else 'const '}{real}* __restrict__ all_{name}" for name in variables),
         *(f"const {types[name]}* __restrict__ all_{name}" for name in coefficients),
@@ -53,16 +30,17 @@ def step_source(listing: Listing, dtype: str, varying: Mapping[str, str], condit
     lines = [
         f'extern "C" __global__ void step({", ".join(parameters)})',
         "{",
-        *(f"    const {types[name]} {name} = all_{name}[0];" for name in coefficients if name not in varying),
+        *(
+            f"    const {types[name]} {name} = all_{name}[0];"
+            for name in coefficients
+            if name not in rows.varying
+        ),
         "    for (long long row = (long long)blockIdx.y * blockDim.y + threadIdx.y; row < rows;",
         "         row += (long long)gridDim.y * blockDim.y) {",
-        *(f"        const {types[name]} {name} = all_{name}[row];" for name in _along(ROW, varying)),
+        *(f"        const {types[name]} {name} = all_{name}[row];" for name in rows.along(ROW)),
         "        for (long long column = (long long)blockIdx.x * blockDim.x + threadIdx.x; column < columns;",
         "             column += (long long)gridDim.x * blockDim.x) {",
-        *(
-            f"            const {types[name]} {name} = all_{name}[column];"
-            for name in _along(COLUMN, varying)
-        ),
+        *(f"            const {types[name]} {name} = all_{name}[column];" for name in rows.along(COLUMN)),
         "            const long long at = row * distance + column;",
         *(f"            {real} at_{name} = all_{name}[at];" for name in variables),
         *(f"            {real} {name};" for name in listing.names("_s")),
@@ -132,10 +110,6 @@ extern "C" __global__ void watch(const {real}* __restrict__ loss, {real}* __rest
 """
 
 
-def _along(axis: str, varying: Mapping[str, str]) -> list[str]:
-    return [name for name, along in varying.items() if along == axis]
-
-
 def _scalar(name: str) -> str:
     return name if name.startswith("_") else f"at_{name}"
 
@@ -143,8 +117,8 @@ def _scalar(name: str) -> str:
 def _expression(instruction: Instruction, real: str) -> str:
     op, operands = instruction.op, [_scalar(name) for name in instruction.operands]
     suffix = "f" if real == "float" else ""
-    if op in _SIGNS:
-        return f" {_SIGNS[op]} ".join(operands)
+    if op in OPERATORS:
+        return f" {OPERATORS[op]} ".join(operands)
     x, *others = operands
     match op:
         case "copy":

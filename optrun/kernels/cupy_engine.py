@@ -12,10 +12,10 @@ import numpy as np
 
 from optrun.arrays import Array, Arrays
 from optrun.kernels.coefficients import Layout
-from optrun.kernels.cuda_source import COLUMN, OPTIONS, ROW, arguments, fetch_source, step_source
+from optrun.kernels.cuda_source import OPTIONS, fetch_source, step_source
 from optrun.kernels.launches import Launch, launch
 from optrun.kernels.lower import Listing
-from optrun.kernels.numpy_engine import is_lane_fast
+from optrun.kernels.rows import Rows
 
 THREADS = 256
 MOST_BLOCKS = 1 << 15
@@ -32,22 +32,11 @@ class CupyEngine:
         parameters = buffers["p"]
         if not parameters.size or not listing.instructions:
             return _nothing
-        along, across = (0, 1) if is_lane_fast(parameters) else (1, 0)
-        columns, rows = parameters.shape[along], parameters.shape[across]
-        distance = parameters.strides[across] // parameters.itemsize
-        values = {f"_c{index}": coefficient for index, coefficient in enumerate(coefficients)}
-        used = listing.names("_c")
-        varying = {name: ROW if along else COLUMN for name in used if values[name].ndim}
-        if not varying and distance == columns:
-            rows, columns = 1, parameters.size
-        conditions = [name for name in used if values[name].dtype == bool]
-        source = step_source(listing, parameters.dtype.name, varying, conditions)
-        given = [buffers[name] if name in buffers else values[name] for name in arguments(listing)]
-        grid, block = _threads(rows, columns)
-        step = partial(
-            kernel(source, "step"), grid, block, (*given, *map(np.int64, (rows, columns, distance)))
-        )
-        return partial(launch, step)
+        rows = Rows.of(listing, parameters, coefficients)
+        step = kernel(step_source(listing, parameters.dtype.name, rows), "step")
+        given = [buffers[name] if name in buffers else rows.values[name] for name in listing.arguments()]
+        sizes = map(np.int64, (rows.rows, rows.columns, rows.distance))
+        return partial(launch, partial(step, *_threads(rows.rows, rows.columns), (*given, *sizes)))
 
 
 class DeviceCoefficients:

@@ -5,8 +5,8 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 
 from optrun.errors import ConfigError, did_you_mean
+from optrun.kernels.threads import cores
 from optrun.sweep.local import Local
-from optrun.sweep.packs import cores
 from optrun.sweep.workers import Brought, Here, Running, Workers
 
 EXECUTORS = ("local", "dask")

@@ -3,7 +3,6 @@
 import json
 import math
 import os
-import sys
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from contextlib import suppress
@@ -16,6 +15,7 @@ import numpy as np
 
 from optrun.config import ConfigErrors, RunConfig
 from optrun.errors import ConfigError, did_you_mean
+from optrun.kernels.threads import cores
 from optrun.registry import optimizers
 from optrun.sweep.expand import Plan
 from optrun.training.evaluator import Evaluator
@@ -52,6 +52,7 @@ class Group:
     """Runs that follow each other with seeds of their own; those of the next setting have the same ones."""
     work: int
     """Steps times parameters, of all runs."""
+    is_on_device: bool = False
 
 
 def grouped(plan: Plan, runs: Sequence[int] | None = None) -> list[Group]:
@@ -83,7 +84,8 @@ def _group(plan: Plan, runs: Sequence[int]) -> Group:
         if metric not in names:
             text = f"{config.problem.name} has no figure {metric!r}: {', '.join(names)}.{did_you_mean(metric, names)}"
             raise ConfigErrors([plan.swept.issue(("metric", "name"), text)])
-    return Group(runs, _width(pack), plan.repeats, len(runs) * pack.steps * pack.params.size)
+    work = len(runs) * pack.steps * pack.params.size
+    return Group(runs, _width(pack), plan.repeats, work, pack.arrays.is_on_device)
 
 
 def divided(
@@ -113,15 +115,12 @@ def divided(
 
 
 def jobs_for(groups: Sequence[Group]) -> int:
-    """Return how many processes are worth their start: one for every core, or this one where there is little to do."""
-    return 1 if sum(group.work for group in groups) < LITTLE_WORK else cores()
+    """Return how many processes are worth their start: one for every core, or this one alone.
 
-
-def cores() -> int:
-    """Return how many cores this process may use."""
-    if sys.platform == "linux":
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    It is this one where there is little to do, and on a device, which all processes would share.
+    """
+    is_little = sum(group.work for group in groups) < LITTLE_WORK
+    return 1 if is_little or any(group.is_on_device for group in groups) else cores()
 
 
 def pack_key(document: dict[str, Any]) -> str:

@@ -55,6 +55,7 @@ class Pack:
         with _section("optimizer", config.optimizer.name):
             self.optimizer = self._optimizer(groups)
         self.schedulers = self._schedulers()
+        self._needs_metrics = any(each.needs_metrics for each in self.schedulers)
         with _section("average", config.average.name if config.average else ""):
             self.average = self._average()
 
@@ -71,7 +72,7 @@ class Pack:
         problem, params, grads = self.problem, self.params, self.params.grads
         optimizer, average, schedulers, batches = self.optimizer, self.average, self.schedulers, self.batches
         needs_closure = optimizer.needs_closure
-        needs_metrics = any(scheduler.needs_metrics for scheduler in schedulers)
+        needs_metrics = self._needs_metrics
         replay = (
             Replay(self.arrays, problem.loss_and_grad)
             if self.runs_ahead and not optimizer.is_watched
@@ -100,8 +101,7 @@ class Pack:
     @property
     def runs_ahead(self) -> bool:
         """Whether steps run on a device that needs no host in between."""
-        needs_host = self.optimizer.needs_closure or any(each.needs_metrics for each in self.schedulers)
-        return self.arrays.is_on_device and not needs_host
+        return self.arrays.is_on_device and not (self.optimizer.needs_closure or self._needs_metrics)
 
     @property
     def keeps_average(self) -> bool:

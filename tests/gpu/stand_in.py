@@ -186,11 +186,11 @@ def _function(name):
     return call
 
 
-def asarray(values, dtype=None):
+def asarray(values, dtype=None, order=None):
     if isinstance(values, ndarray):
-        return ndarray(np.asarray(values._values, dtype))
+        return ndarray(np.asarray(values._values, dtype, order=order))
     _goes_over("to device")
-    return ndarray(np.array(values, dtype))
+    return ndarray(np.array(values, dtype, order=order or "K"))
 
 
 def asnumpy(values):
