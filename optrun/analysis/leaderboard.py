@@ -23,6 +23,8 @@ class Standing:
     runs: int
     diverged: int
     failed: int
+    lacking: int
+    """Runs whose end came before there was a value of the metric, such as an average."""
     pruned: int | None
     """The step at which it was stopped, and from which its figures are."""
     waiting: int
@@ -93,10 +95,16 @@ def single(store: Store, run: int | None) -> int:
 def leaderboard(plan: SweepPlan, states: Sequence[RunState]) -> list[Standing]:
     """Return the settings, the best median first.
 
-    One that was pruned is behind all that came further, and one with a run that diverged or failed behind all without.
+    One that was pruned is behind all that came further, and one with a run that diverged, failed or lacks the metric
+    behind all without.
     """
     standings = [
-        _standing(setting, index * plan.repeats, states[index * plan.repeats :][: plan.repeats], plan.metric)
+        _standing(
+            setting,
+            index * plan.repeats,
+            states[index * plan.repeats : (index + 1) * plan.repeats],
+            plan.metric,
+        )
         for index, setting in enumerate(plan.settings)
     ]
 
@@ -104,7 +112,12 @@ def leaderboard(plan: SweepPlan, states: Sequence[RunState]) -> list[Standing]:
         if of.median is None:
             return True, True, 0.0, 0.0
         came = math.inf if of.pruned is None else of.pruned
-        return False, of.diverged + of.failed > 0, -came, -of.median if plan.maximize else of.median
+        return (
+            False,
+            of.diverged + of.failed + of.lacking > 0,
+            -came,
+            -of.median if plan.maximize else of.median,
+        )
 
     return sorted(standings, key=place)
 
@@ -112,14 +125,16 @@ def leaderboard(plan: SweepPlan, states: Sequence[RunState]) -> list[Standing]:
 def _standing(setting: Mapping[str, Any], first: int, states: Sequence[RunState], metric: str) -> Standing:
     ended = [state for state in states if state.status.final]
     failed = sum(state.status is Status.FAILED for state in ended)
+    lacking = sum(not state.is_bad and metric not in state.summary for state in ended)
     values = [value for state in ended if (value := state.figure(metric)) is not None]
     lower, median, upper = _quartiles(values)
     return Standing(
         setting,
         first,
         len(states),
-        len(ended) - failed - len(values),
+        len(ended) - failed - lacking - len(values),
         failed,
+        lacking,
         min((state.steps for state in ended if state.status is Status.PRUNED), default=None),
         len(states) - len(ended),
         median,

@@ -55,6 +55,13 @@ def test_a_figure_that_is_not_finite_counts_as_diverged():
     assert leaderboard(PLAN, states)[1].diverged == 1
 
 
+def test_a_run_that_ended_before_there_was_a_figure_is_counted_and_its_setting_never_wins():
+    states = [RunState(status=Status.TARGET_REACHED, summary={"loss": 0.0}), *STATES[1:]]
+    standings = leaderboard(PLAN, states)
+    assert [each.setting["lr"] for each in standings] == [4, 2, 1, 3]
+    assert (standings[2].diverged, standings[2].lacking) == (0, 1)
+
+
 def test_medians_and_quartiles_are_those_of_the_seeds_that_ended_well():
     rng = np.random.default_rng(3)
     settings = [{"lr": lr} for lr in range(40)]
