@@ -4,7 +4,6 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
@@ -13,30 +12,12 @@ from optrun.errors import StateError
 from optrun.store import Checkpoint, RunState, Status
 from optrun.training.ahead import Ahead
 from optrun.training.checkpoints import Meta, checkpoint_of
+from optrun.training.evaluations import Evaluations
 from optrun.training.evaluator import Evaluator
 from optrun.training.pack import Pack
 from optrun.training.recorder import Recorder
+from optrun.training.sink import Sink
 from optrun.training.stopping import Stopping, StoppingState
-
-
-class Sink(Protocol):
-    """Where results go: a store, or memory."""
-
-    @property
-    def resumable(self) -> bool:
-        """Whether a run can go on from a checkpoint that was committed at any time."""
-        ...
-
-    def commit(
-        self,
-        *,
-        curves: Mapping[int, Mapping[str, Array]],
-        evaluations: Mapping[int, Mapping[str, Array]],
-        states: Mapping[int, RunState],
-        params: Mapping[int, Mapping[str, Array]],
-        checkpoints: Mapping[int, Checkpoint | None],
-    ) -> None:
-        """Keep, all or nothing, what was recorded since the last commit."""
 
 
 @dataclass(frozen=True)
@@ -57,15 +38,11 @@ class Lanes:
         self.pack = pack
         self.runs = range(pack.lanes) if runs is None else runs
         self.recorder = Recorder(pack)
-        self.last_evaluation: tuple[int, dict[str, Array]] | None = None
+        self.evaluations = Evaluations(pack.lanes, pack.steps, config.evaluate.every)
         self._stopping = Stopping(config.stop, pack.lanes)
         self._evaluator = Evaluator(pack)
         self._ahead = Ahead(pack, config.stop) if pack.runs_ahead else None
-        self._evaluate_every = config.evaluate.every
-        self._evaluations: list[tuple[int, dict[str, Array]]] = []
         self._ends: dict[int, _End] = {}
-        self._done: set[int] = set()
-        """Lanes that have ended and are committed."""
 
     @property
     def alive(self) -> int:
@@ -96,8 +73,7 @@ class Lanes:
         """Whether what happens at step t needs the host, which lets the device run ahead elsewhere."""
         if self._ahead is None:
             return True
-        every = self._evaluate_every
-        return self._ahead.is_full(t) or self.recorder.full or bool(every and t % every == 0)
+        return self._ahead.is_full(t) or self.recorder.full or self.evaluations.is_due(t)
 
     def pass_by(self, t: int, loss: Array) -> None:
         """Leave step t to the device: the host takes it in when it looks at a later one."""
@@ -119,9 +95,8 @@ class Lanes:
             self.recorder.record(t, loss)
         self._watch(t, loss)
         # Last, since an evaluation may overwrite the loss.
-        if self._evaluate_every and t % self._evaluate_every == 0:
-            self.last_evaluation = t, self._evaluator.now()
-            self._evaluations.append(self.last_evaluation)
+        if self.evaluations.is_due(t):
+            self.evaluations.add(t, self._evaluator.now())
 
     def end(self, t: int, status: Status, reason: str) -> None:
         """End all lanes that have not ended, at step t."""
@@ -221,43 +196,21 @@ class Lanes:
         checkpoints: Mapping[int, Checkpoint | None] | None = None,
     ) -> None:
         runs = self.runs
+        evaluations = self.evaluations.take({lane: end.step for lane, end in self._ends.items()}, final or {})
         sink.commit(
             curves={runs[lane]: rows for lane, rows in self.recorder.take().items()},
-            evaluations={runs[lane]: rows for lane, rows in self._taken_evaluations(final or {}).items()},
+            evaluations={runs[lane]: rows for lane, rows in evaluations.items()},
             states={runs[lane]: state for lane, state in sorted(states.items())},
             params={runs[lane]: values for lane, values in (params or {}).items()},
             checkpoints={runs[lane]: None for lane in self._ends}
             | {runs[lane]: each for lane, each in (checkpoints or {}).items()},
         )
-        self._done.update(self._ends)
         self._ends.clear()
 
     def _checkpoints(self, t: int, seconds: float, lanes: Iterable[int]) -> dict[int, Checkpoint]:
         arrays, pack = self.pack.state()
         meta = Meta(step=t, seconds=seconds, pack=pack, stopping=self._stopping.state())
         return {lane: checkpoint_of(lane, arrays, meta) for lane in lanes}
-
-    def _taken_evaluations(self, final: Mapping[int, Mapping[str, float]]) -> dict[int, dict[str, Array]]:
-        """Return each lane's evaluations since the last time, up to its end, and forget them."""
-        taken: dict[int, dict[str, Array]] = {}
-        for lane in range(self.pack.lanes) if self._evaluations else final:
-            end = self._ends.get(lane)
-            rows = [
-                (t, {name: values[lane] for name, values in metrics.items()})
-                for t, metrics in self._evaluations
-                if lane not in self._done and (end is None or t <= end.step)
-            ]
-            if end is not None and lane in final and not self._was_evaluated_at(end.step):
-                rows.append((end.step, dict(final[lane])))
-            if rows:
-                columns = {name: np.array([row[name] for _, row in rows], np.float64) for name in rows[0][1]}
-                taken[lane] = {"step": np.array([t for t, _ in rows], np.int64), **columns}
-        self._evaluations.clear()
-        return taken
-
-    def _was_evaluated_at(self, step: int) -> bool:
-        every = self._evaluate_every
-        return every is not None and step < self.pack.steps and step % every == 0
 
     def _summary(self, lane: int, metrics: Mapping[str, float]) -> dict[str, float | None]:
         figures = self._evaluator.figures(lane, metrics)

@@ -12,8 +12,9 @@ from optrun.arrays import Array, one_blas_thread
 from optrun.errors import RunFailedError
 from optrun.store import Checkpoint, Status
 from optrun.training.checkpoints import joined
-from optrun.training.lanes import Lanes, Sink
+from optrun.training.lanes import Lanes
 from optrun.training.pack import Pack
+from optrun.training.sink import Sink
 
 REPORT_SECONDS = 0.1
 
@@ -165,8 +166,8 @@ class Trainer:
         lanes = self._lanes
         lr = float(np.ravel(lanes.pack.optimizer.param_groups[0]["lr"])[0])
         evaluation = None
-        if lanes.last_evaluation is not None:
-            at, metrics = lanes.last_evaluation
+        if lanes.evaluations.last is not None:
+            at, metrics = lanes.evaluations.last
             evaluation = at, {name: float(of[0]) for name, of in metrics.items()}
         rows = partial(lanes.recorder.rows, 0)
         seconds = self._seconds(time.monotonic())
