@@ -178,6 +178,10 @@ def _function(name):
 
     def call(*args, **kwargs):
         own, named = list(map(_own, args)), _owned(kwargs)
+        if name in ("matmul", "take") and "out" in kwargs:
+            # NumPy takes an output to which the result can be broadcast or cast.
+            result = function(*own, **{key: value for key, value in named.items() if key != "out"})
+            assert (result.shape, result.dtype) == (named["out"].shape, named["out"].dtype)
         if name == "copyto" or "out" in kwargs:
             _change(lambda: function(*own, **named))
             return kwargs.get("out")
