@@ -1,26 +1,27 @@
 """The Python API of sweeps."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from contextlib import ExitStack
-from dataclasses import replace
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any, overload
+from threading import RLock
+from typing import Any, Self, overload
+from weakref import finalize
 
 from optrun.analysis.leaderboard import Standing, SweepPlan, leaderboard
 from optrun.analysis.sensitivity import Sensitivity, sensitivity
 from optrun.api import RUNS, Run
 from optrun.config.durations import Duration
 from optrun.config.sweep import load_sweep, sweep_from_mapping
-from optrun.errors import ConfigError
+from optrun.errors import ConfigError, StoreError
 from optrun.store import RunState, Status, Store
 from optrun.store.formats import SUMMARY
-from optrun.sweep.carry_out import carry_out, unfinished
-from optrun.sweep.execution import Execution
+from optrun.sweep.carry_out import carry_out, settled
+from optrun.sweep.execution import Execution, check_count
 from optrun.sweep.expand import Plan, expand
 from optrun.sweep.packs import Group, grouped
-from optrun.sweep.record import open_store, summarise
+from optrun.sweep.record import open_store, retry, summarise
 from optrun.sweep.writer import SweepProgress
 from optrun.training.interrupt import interruptible
 from optrun.training.memory import Memory
@@ -36,7 +37,8 @@ class Sweep:
         """Its directory, where it is saved."""
         self.signal = signal
         """The signal that interrupted it."""
-        self.runs: Sequence[Run] = _Runs(len(plan.configs), results)
+        self._runs = _Runs(len(plan.configs), results if isinstance(results, Memory) else results.path)
+        self.runs: Sequence[Run] = self._runs
         """Each like what `run` returns; those of a saved sweep are read when they are asked for."""
         self.plan = plan
         """What was to run, with the settings that were asked for on the way."""
@@ -69,6 +71,16 @@ class Sweep:
         """
         return sensitivity(self._ranking, self.states, parameter, metric)
 
+    def close(self) -> None:
+        """Close the file from which runs were read; another look at one opens it again."""
+        self._runs.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
     def __repr__(self) -> str:
         place = f" {self.path}" if self.path else ""
         ended = sum(state.status.final for state in self.states)
@@ -76,12 +88,23 @@ class Sweep:
 
 
 class _Runs(Sequence[Run]):
-    """The runs of a sweep."""
+    """The runs of a sweep, read from memory or, by one reader, from its directory."""
 
-    def __init__(self, size: int, results: Store | Memory) -> None:
+    def __init__(self, size: int, results: Memory | Path) -> None:
         self._size = size
-        self._memory = results if isinstance(results, Memory) else None
-        self._path = results.path if isinstance(results, Store) else None
+        self._results = results
+        self._store: Store | None = None
+        self._lock = RLock()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Runs, (self._size, self._results)
+
+    def close(self) -> None:
+        """Close the reader."""
+        with self._lock:
+            if self._store is not None:
+                self._store.close()
+            self._store = None
 
     def __len__(self) -> int:
         return self._size
@@ -92,19 +115,23 @@ class _Runs(Sequence[Run]):
     def __getitem__(self, index: slice) -> list[Run]: ...
     def __getitem__(self, index: int | slice) -> Run | list[Run]:
         chosen = range(self._size)[index]
-        if isinstance(chosen, int):
-            return next(self._read([chosen]))
-        return list(self._read(chosen))
+        return self._read(chosen) if isinstance(chosen, int) else [self._read(run) for run in chosen]
 
     def __iter__(self) -> Iterator[Run]:
-        return self._read(range(self._size))
+        return map(self._read, range(self._size))
 
-    def _read(self, runs: Iterable[int]) -> Iterator[Run]:
-        if self._memory is not None:
-            yield from (Run(self._memory, run=run) for run in runs)
-        elif self._path is not None:
-            with Store.open(self._path) as store:
-                yield from (Run(store, path=self._path, run=run) for run in runs)
+    def _read(self, run: int) -> Run:
+        if isinstance(self._results, Memory):
+            return Run(self._results, run=run)
+        with self._lock:
+            if self._store is not None:
+                with suppress(StoreError):
+                    return Run(self._store, path=self._results, run=run)
+                # A writer that died since has left something that only opening it again undoes.
+                self.close()
+            self._store = store = Store.open(self._results)
+            finalize(self, store.close)
+            return Run(store, path=self._results, run=run)
 
 
 def sweep(
@@ -119,18 +146,20 @@ def sweep(
     timeout: str | float | None = None,
     fail_fast: bool = False,
     limit: int | None = None,
+    retry_failed: bool = False,
     plugins: Sequence[str] = (),
     observe: Callable[[SweepProgress], None] | None = None,
 ) -> Sweep:
     """Run all that a mapping or a YAML file with a `sweep` defines, and return the results.
 
     They are stored below `runs/`, where the same sweep is found again, or in ``directory``, unless ``save`` is false;
-    runs that have ended are not run again. ``limit`` is how many runs are executed at most. The first Ctrl-C or
-    SIGTERM keeps the packs of runs that are finished.
+    runs that have ended are not run again, but where ``retry_failed`` is true those that failed. ``limit`` is how many
+    runs are executed at most. The first Ctrl-C or SIGTERM keeps the packs of runs that are finished.
 
     ``executor`` is "local" (this process, or ``jobs`` > 1 processes), "dask" (``jobs`` processes, one per core where it
-    is None, or the cluster at ``address``) or a `concurrent.futures.Executor`, which gets ``jobs`` packs at a time and
-    is left open. Each of ``plugins`` is loaded into every worker. Where there are processes, a script needs
+    is None, or the cluster at ``address``) or a `concurrent.futures.Executor`, which gets ``jobs`` packs at a time,
+    and with a timeout needs them, and is left open. A run that ends its process ends the script where that is the same.
+    Each of ``plugins`` is loaded into every worker. Where there are processes, a script needs
     ``if __name__ == "__main__":``. ``timeout`` (seconds, or "10m") is the wall time of one attempt to run a pack:
     its worker is killed, and its runs are tried in two halves until one that is alone has failed.
 
@@ -161,6 +190,7 @@ def sweep(
         timeout=Duration(timeout).seconds if isinstance(timeout, str) else timeout,
         fail_fast=fail_fast,
         limit=limit,
+        retry_failed=retry_failed,
         plugins=plugins,
         observe=observe,
     )
@@ -173,26 +203,34 @@ def sweep_plan(
     save: bool = True,
     directory: Path | None = None,
     limit: int | None = None,
+    retry_failed: bool = False,
     observe: Callable[[SweepProgress], None] | None = None,
     **how: Any,
 ) -> Sweep:
     """Carry out a plan whose groups are known; as `sweep`, the rest being the fields of `Execution`."""
+    check_count("limit", limit)
     execution = Execution(**how)
     with interruptible() as interruption, ExitStack() as stack:
-        results: Store | Memory = Memory(plan.configs)
+        # Before there is a directory, which a start that fails would leave.
+        connection = stack.enter_context(execution.connection())
+        results: Store | Memory = Memory(plan.configs, Status.WAITING)
         if save:
-            results = stack.enter_context(open_store(plan, RUNS, directory))
+            results = store = stack.enter_context(open_store(plan, groups, RUNS, directory))
+            if retry_failed:
+                retry(plan, store)
         before = results.states()
         plan = carry_out(
-            plan, groups, results, execution, limit=limit, interrupted=interruption, observe=observe
+            plan,
+            groups,
+            results,
+            execution,
+            limit=limit,
+            interrupted=interruption,
+            observe=observe,
+            connection=connection,
         )
         states = results.states()
-        left = {
-            run: replace(states[run], status=Status.INTERRUPTED)
-            for run in unfinished(states)
-            if states[run].status is not Status.INTERRUPTED
-        }
-        if left:
+        if left := settled(states):
             results.commit(states=left)
             states = [left.get(run, state) for run, state in enumerate(states)]
         if isinstance(results, Store) and (states != before or not (results.path / SUMMARY).exists()):

@@ -1,7 +1,6 @@
 """How a metric depends on a parameter that a sweep varies: its median and quartiles, one line per other setting."""
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -12,6 +11,7 @@ import numpy as np
 from optrun.analysis.compare import distinctions
 from optrun.analysis.leaderboard import Standing, SweepPlan, leaderboard
 from optrun.arrays import Array
+from optrun.config.axes import is_finite
 from optrun.errors import ConfigError, did_you_mean
 from optrun.store import RunState
 
@@ -158,7 +158,7 @@ def numeric_parameters(plan: SweepPlan) -> list[str]:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and is_finite(value)
 
 
 def default_parameter(plan: SweepPlan) -> str | None:

@@ -116,12 +116,12 @@ def _summary_of_sweep(store: Store, first: RunRecord, events: list[Event]) -> Su
 def sweep_status(store: Store, states: Sequence[RunState], plan: SweepPlan | None) -> str:
     """Return the status of a sweep: what its runs have in common, or completed where they ended differently."""
     statuses = {state.status for state in states}
-    if plan and plan.runs > len(states) and all(status.final for status in statuses):
-        statuses.add(Status.RUNNING if is_being_written(store.path) else Status.INTERRUPTED)
-    if Status.RUNNING in statuses:
-        return str(Status.RUNNING) if is_being_written(store.path) else KILLED
-    if Status.INTERRUPTED in statuses:
-        return str(Status.INTERRUPTED)
+    if plan and plan.runs > len(states):
+        statuses.add(Status.WAITING)
+    if not all(status.final for status in statuses):
+        if is_being_written(store.path):
+            return str(Status.RUNNING)
+        return KILLED if Status.RUNNING in statuses else str(Status.INTERRUPTED)
     return str(statuses.pop() if len(statuses) == 1 else Status.COMPLETED)
 
 

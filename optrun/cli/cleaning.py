@@ -11,7 +11,7 @@ import typer
 from rich.text import Text
 
 from optrun.analysis.find import CONFIG, RESULTS
-from optrun.analysis.summaries import BROKEN, KILLED, Summary, file_sizes, summaries, summary_of
+from optrun.analysis.summaries import BROKEN, RESUMABLE, Summary, file_sizes, summaries, summary_of
 from optrun.cli.listing import check_statuses, runs_table
 from optrun.cli.look import emit
 from optrun.errors import ConfigError, StoreError
@@ -80,8 +80,8 @@ def age_of(text: str) -> timedelta:
 
 def _check_unchanged(listed: Summary) -> None:
     now = summary_of(listed.path)
-    if now.status == Status.RUNNING:  # by us, who hold the lock
-        now = replace(now, status=KILLED)
+    if now.status == Status.RUNNING and listed.status in RESUMABLE:  # by us, who hold the lock
+        now = replace(now, status=listed.status)
     if now != listed:
         raise StoreError(f"it has changed since it was listed, and is {now.status} after {now.steps:,} steps")
 

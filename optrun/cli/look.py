@@ -19,6 +19,7 @@ WIDTH = 80
 """How wide prose and pictures are where there is no terminal to fill."""
 COLOURS = ("cyan", "yellow", "magenta", "green", "red", "blue")
 STATUS_COLOURS = {
+    "waiting": "dim",
     "running": "cyan",
     "completed": "green",
     "target_reached": "green",

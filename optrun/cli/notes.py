@@ -7,6 +7,7 @@ from optrun.config import RunConfig
 
 if TYPE_CHECKING:
     from optrun.config.sweep import SweepConfig
+    from optrun.sweep.expand import Plan
 
 
 def note_idle(config: RunConfig) -> None:
@@ -18,6 +19,13 @@ def note_idle(config: RunConfig) -> None:
     for name in idle(config):
         said = f"schedules.{name} starts from optimizer.{name}, which is 0, and leaves it 0: give it a value"
         print(f"note: {said}", file=sys.stderr)
+
+
+def note_equal(plan: "Plan") -> None:
+    """Say on stderr how many settings of a sweep are left out because others are the same."""
+    if plan.equal:
+        are = "1 setting is" if plan.equal == 1 else f"{plan.equal:,} settings are"
+        print(f"note: {are} equal to earlier ones, and not run again", file=sys.stderr)
 
 
 def note_unbalanced(swept: "SweepConfig") -> None:

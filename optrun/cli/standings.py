@@ -42,15 +42,17 @@ def print_sweep_plan(
     jobs: int,
     limit: int | None,
     *,
+    plugins: Sequence[str],
     json: bool,
+    retry_failed: bool = False,
 ) -> None:
     """Print the settings of a sweep, and the packs in which they would be executed."""
     stages = outline(plan)
     where = directory or directory_of(plan, RUNS)
-    left = _left(where, plan)
+    left = _left(where, plan, retry_failed=retry_failed)
     runs = left[:limit]
     packs = divided(groups, runs, jobs)
-    needed = estimate_sweep(plan, groups, packs, jobs)
+    needed = estimate_sweep(plan, groups, packs, jobs, plugins)
     if json:
         document = {
             "sweep": str(where),
@@ -85,14 +87,17 @@ def print_sweep_plan(
     if limit is not None and limit < len(left):
         emit(f"{counted(len(runs), 'run')} of them would be executed: --limit {limit}")
     emit(f"{counted(len(packs), 'pack')} ({lanes}), -j {jobs}")
-    tried = f"estimated from {counted(needed.tried, 'pack')}, tried for a moment"
-    emit(f"about {about(needed.seconds)} and {size(needed.bytes)} ({tried})")
+    if packs and not needed.tried:
+        emit("time and size could not be estimated: no pack that was tried came to its end")
+    else:
+        tried = f"estimated from {counted(needed.tried, 'pack')}, tried for a moment"
+        emit(f"about {about(needed.seconds)} and {size(needed.bytes)} ({tried})")
     emit(f"stored in {printable(str(where))}")
     print("nothing was written", file=sys.stderr)
 
 
-def _left(where: Path, plan: Plan) -> list[int]:
-    """Return the runs, of those that are known before, that have not ended in a directory.
+def _left(where: Path, plan: Plan, *, retry_failed: bool) -> list[int]:
+    """Return the runs, of those that are known before, that have not ended in a directory, or are tried again.
 
     Raises StoreError where it is no run directory.
     """
@@ -101,7 +106,9 @@ def _left(where: Path, plan: Plan) -> list[int]:
     with Store.open(where) as store:
         if not len(plan.configs) <= store.size <= plan.size:
             raise StoreError(f"{where}: holds other runs than this sweep: name another directory")
-        return unfinished(store.states()[: len(plan.configs)])
+        states = store.states()[: len(plan.configs)]
+        again = [run for run, state in enumerate(states) if retry_failed and state.status == "failed"]
+        return sorted([*unfinished(states), *again])
 
 
 def _stages(stages: Sequence[tuple[int, int | None]]) -> list[str]:

@@ -31,6 +31,19 @@ def sweep_progress(name: str, show: Show, *, quiet: bool) -> AbstractContextMana
             return nullcontext(None)
 
 
+class _Deaths:
+    """Gives a line where a worker has died since it was asked before."""
+
+    def __init__(self) -> None:
+        self._known = 0
+
+    def __call__(self, now: SweepProgress) -> str:
+        if now.deaths == self._known:
+            return ""
+        self._known = now.deaths
+        return f"a worker died: its pack runs again ({counted(now.deaths, 'time')} so far)"
+
+
 class _Lines:
     """A line for each tenth of the runs, or every ten seconds."""
 
@@ -38,8 +51,11 @@ class _Lines:
         self._next_run = 1.0
         self._next_time = time.monotonic() + LINE_SECONDS
         self._figures = _Figures()
+        self._deaths = _Deaths()
 
     def __call__(self, now: SweepProgress) -> None:
+        if death := self._deaths(now):
+            print(death, file=sys.stderr)
         figures = self._figures(now)
         if now.executed < self._next_run and time.monotonic() < self._next_time:
             return
@@ -67,10 +83,13 @@ def _bar(name: str) -> Iterator[Observer]:
         console.show_cursor(True)
         task = bar.add_task(name[:NAME_COLUMNS], total=None, visible=False, figures="")
         figures = _Figures(console.width - len(name[:NAME_COLUMNS]) - BAR_COLUMNS)
+        deaths = _Deaths()
         furthest = 0.0
 
         def observe(now: SweepProgress) -> None:
             nonlocal furthest
+            if death := deaths(now):
+                console.print(death)
             # A pack that is tried again starts from its beginning; the bar does not go back.
             furthest = max(furthest, now.runs + now.under_way)
             text = figures(now, f"{now.runs:,}/{now.of_runs:,} runs")

@@ -45,6 +45,9 @@ def sweep(
     fail_fast: Annotated[
         bool, typer.Option("--fail-fast", help="End with the first run that fails; finished packs are kept.")
     ] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Run those again that have failed.")
+    ] = False,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="DIR", help="Write the sweep here, not under runs/."),
@@ -72,7 +75,7 @@ def sweep(
     load_plugins(plugin)
     from optrun import sweeps
     from optrun.cli.ci import reporting
-    from optrun.cli.notes import note_unbalanced
+    from optrun.cli.notes import note_equal, note_unbalanced
     from optrun.cli.standings import print_sweep_plan, print_table
     from optrun.cli.sweep_progress import sweep_progress
     from optrun.cli.sweep_report import misses_of, note_sweep
@@ -95,16 +98,33 @@ def sweep(
         with report.case(" ".join([str(config), *(overrides or ())]), "sweep") as case:
             plan = expand(load_sweep(config, overrides or []))
             note_unbalanced(plan.swept)
+            note_equal(plan)
             groups = grouped(plan)
             if jobs is None and executor == "local":
-                how = replace(how, jobs=jobs_for(groups))
+                # What code of the user's own may do to its process is not known.
+                how = replace(how, jobs=jobs_for(groups), apart=bool(plugin))
             if dry_run:
-                print_sweep_plan(plan, groups, output, how.split, limit, json=json)
+                print_sweep_plan(
+                    plan,
+                    groups,
+                    output,
+                    how.split,
+                    limit,
+                    plugins=how.plugins,
+                    json=json,
+                    retry_failed=retry_failed,
+                )
                 case.outcome, case.problem = "dry run", "skipped"
                 return
             with sweep_progress(plan.name, show, quiet=quiet or json) as observe:
                 result = sweeps.sweep_plan(
-                    plan, groups, directory=output, limit=limit, observe=observe, **vars(how)
+                    plan,
+                    groups,
+                    directory=output,
+                    limit=limit,
+                    retry_failed=retry_failed,
+                    observe=observe,
+                    **vars(how),
                 )
         misses = misses_of(result)
         note_sweep(report, case, result, misses)

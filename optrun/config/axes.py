@@ -1,7 +1,7 @@
 """What a swept parameter may be: a list of values, a spacing of numbers, or a distribution to draw from."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeAlias
 
@@ -78,11 +78,22 @@ def _numbers(values: list[Any], path: Path, counts: tuple[int, ...], whole: bool
     if len(values) not in counts:
         raise failure((path, f"must be {_FORMS[str(path[-1])]} (got {len(values)} values)"))
     for i, value in enumerate(values):
-        wanted = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-        if not wanted or (whole and value != int(value)):
-            kind = "an integer" if whole else "a number"
+        kind = "an integer" if whole else "a number"
+        if not isinstance(value, (int, float)) or isinstance(value, bool):
+            raise failure(((*path, i), f"must be {kind} (got {shown(value)})"))
+        if not is_finite(value):
+            raise failure(((*path, i), f"must be {kind}: {shown(value)} is not a finite number"))
+        if whole and value != int(value):
             raise failure(((*path, i), f"must be {kind} (got {shown(value)})"))
     return tuple(map(int if whole else float, values))
+
+
+def is_finite(value: float) -> bool:
+    """Whether there is a finite float for a number: for most integers there is none."""
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 def _spacing(values: list[Any], path: Path) -> tuple[Any, ...]:
@@ -102,6 +113,7 @@ def _range(values: list[Any], path: Path) -> tuple[Any, ...]:
     arguments = _numbers(values, path, (2, 3), whole=True)
     if len(arguments) == 3 and arguments[2] == 0:
         raise failure(((*path, 2), "a step of 0 leads nowhere"))
+    _within(arguments, path, MAX_END)
     count = len(range(*arguments))
     if not 1 <= count <= MAX_VALUES:
         raise failure(
@@ -113,15 +125,18 @@ def _range(values: list[Any], path: Path) -> tuple[Any, ...]:
 def _low_high(values: list[Any], path: Path) -> tuple[Any, ...]:
     kind = str(path[-1])
     low, high = _numbers(values, path, (2,), whole=kind in ("int", "logint"))
-    most = 1e300 if kind == "loguniform" else MAX_END
-    for i, end in enumerate((low, high)):
-        if abs(end) > most:
-            raise failure(((*path, i), f"must be within ±{most:.0e} (got {shown(end)})"))
+    _within((low, high), path, 1e300 if kind == "loguniform" else MAX_END)
     if kind in ("loguniform", "logint"):
         _positive((low, high), path)
     if not low < high:
         raise failure(((*path, 1), f"must be > {shown(low)}, where it begins (got {shown(high)})"))
     return low, high
+
+
+def _within(values: Sequence[float], path: Path, most: float) -> None:
+    for i, value in enumerate(values):
+        if abs(value) > most:
+            raise failure(((*path, i), f"must be within ±{most:.0e} (got {shown(value)})"))
 
 
 def _positive(ends: tuple[float, float], path: Path) -> None:

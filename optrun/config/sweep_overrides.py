@@ -50,6 +50,10 @@ def on_top(node: Node, overrides: Sequence[str], axes: Mapping[str, Node], base:
         if text in axes and path == "seed":
             node = _with(node, ("repeats",), axes[text], place)
             continue
+        if path == "seed" and (repeats := node.child("repeats")) and isinstance(repeats.value, list):
+            seed = base.child("seed") or Node(None, place, place)
+            node = _with(node, ("repeats",), Node.sequence([seed], place, place), place)
+            continue
         value = base.at([int(step) if step.isdecimal() else step for step in path.split(".")])
         values = axes.get(text) or Node.sequence([value], place, place)
         for within in _where(path, holders, adds=text in axes):

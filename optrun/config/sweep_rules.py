@@ -120,7 +120,10 @@ def _unsweepable(path: str) -> str:
     if not path.isprintable() or not all(path.split(".")):
         return "a parameter is a path of the config, such as optimizer.lr"
     if path == "seed":
-        return "seeds are not compared but repeated: give repeats, such as 'repeats: 5'"
+        return (
+            "seeds are not compared but repeated: give repeats, such as 'repeats: 5', "
+            "or seed=0,1 on the command line"
+        )
     return "is one for all runs of a sweep" if path.split(".")[0] in _FIXED else ""
 
 

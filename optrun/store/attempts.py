@@ -46,17 +46,18 @@ def write_events(db: sqlite3.Connection, events: Iterable[Event]) -> None:
     schema.insert(db, "events", rows)
 
 
-def read_events(db: sqlite3.Connection) -> list[Event]:
-    """Return the events, the first one first."""
+def read_events(db: sqlite3.Connection, kind: str | None = None) -> list[Event]:
+    """Return the events, all or those of a kind, the first one first."""
+    chosen = () if kind is None else ("kind = ?", (kind,))
     return [
         Event(
-            kind=kind,
+            kind=of_kind,
             time=time,
             attempt=attempt,
             run=None if run == NO_RUN else run,
             details=blobs.loads(text, f"event {number}"),
         )
-        for number, time, attempt, kind, run, text in schema.select(db, "events")
+        for number, time, attempt, of_kind, run, text in schema.select(db, "events", *chosen)
     ]
 
 

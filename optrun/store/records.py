@@ -12,6 +12,7 @@ from optrun.arrays import Array
 class Status(StrEnum):
     """How far a run has come, or why it ended."""
 
+    WAITING = "waiting"
     RUNNING = "running"
     COMPLETED = "completed"
     TARGET_REACHED = "target_reached"
@@ -24,8 +25,8 @@ class Status(StrEnum):
 
     @property
     def final(self) -> bool:
-        """Whether the run has ended; an interrupted one waits to be resumed."""
-        return self not in (Status.RUNNING, Status.INTERRUPTED)
+        """Whether the run has ended; an interrupted one waits to be resumed, a run of a sweep also for its start."""
+        return self not in (Status.WAITING, Status.RUNNING, Status.INTERRUPTED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +68,10 @@ class Checkpoint:
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """Something that happened at a time: no part of the results."""
+    """Something that happened at a time: no part of what runs left.
+
+    What a sweep is to run, and which settings went on from its rungs, are events too, and are read back from them.
+    """
 
     kind: str
     time: str

@@ -10,14 +10,16 @@ from optrun.store import blobs, schema
 from optrun.store.records import RunRecord, RunState, Status
 
 
-def insert_runs(db: sqlite3.Connection, runs: Iterable[tuple[Mapping[str, Any], int]], first: int = 0) -> int:
+def insert_runs(
+    db: sqlite3.Connection, runs: Iterable[tuple[Mapping[str, Any], int]], status: Status, first: int = 0
+) -> int:
     """Write the runs, pairs of config and seed, in their order from the number ``first`` on; return how many."""
     rows = [
         (run, seed, blobs.dumps(dict(config), f"config of run {run}"))
         for run, (config, seed) in enumerate(runs, first)
     ]
     schema.insert(db, "runs", rows)
-    write_states(db, {run: RunState(status=Status.RUNNING) for run, _, _ in rows})
+    write_states(db, {run: RunState(status=status) for run, _, _ in rows})
     return len(rows)
 
 

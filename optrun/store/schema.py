@@ -8,6 +8,7 @@ import operator
 import os
 import sqlite3
 import stat
+import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
@@ -22,6 +23,11 @@ FORMAT_VERSION = 1
 APPLICATION_ID = 0x6F70_7472  # "optr"
 RESULTS = "results.sqlite"
 CACHE_KIB = 1 << 16
+CLOCK_NS = 2_000_000_000
+"""More than the step of any file system's clock."""
+
+_sound: set[tuple[int, ...]] = set()
+"""The files whose pages have been verified, as they were then."""
 
 # The results proper: what two executions of one config must agree on to the last byte.
 RESULT_TABLES = {
@@ -34,7 +40,8 @@ RESULT_TABLES = {
         PRIMARY KEY (run, kind, first, position)""",
     "params": "run INTEGER PRIMARY KEY, arrays BLOB NOT NULL",
 }
-# What depends on how, when and where the runs were executed.
+# What depends on how, when and where the runs were executed; and, among the events, the plan of a sweep and its
+# decisions at rungs, which it goes on with.
 OTHER_TABLES = {
     "checkpoints": "pack INTEGER PRIMARY KEY, meta TEXT NOT NULL, arrays BLOB NOT NULL",
     "environments": "attempt INTEGER PRIMARY KEY, fingerprint TEXT NOT NULL",
@@ -102,6 +109,7 @@ def connect(directory: Path, *, write: bool) -> sqlite3.Connection:
                 raise
             _roll_back(path)
         _check_content(connection)
+        _check_pages(connection, path)
         connection.execute("PRAGMA synchronous = FULL")
         if write:
             # A transaction that does not fit is spilled, and the disk waited for each time.
@@ -163,7 +171,10 @@ def canonical_bytes(row: tuple[Any, ...]) -> list[bytes]:
 
 def _connect(path: Path, mode: str) -> sqlite3.Connection:
     uri = f"{path.absolute().as_uri()}?mode={mode}"
-    connection = sqlite3.connect(uri, uri=True, timeout=30, isolation_level="IMMEDIATE")
+    # A store is used by one thread at a time, but not always by the one that opened it.
+    connection = sqlite3.connect(
+        uri, uri=True, timeout=30, isolation_level="IMMEDIATE", check_same_thread=False
+    )
     connection.execute("PRAGMA trusted_schema = OFF")
     connection.execute("PRAGMA cell_size_check = ON")
     return connection
@@ -203,9 +214,19 @@ def _check_content(connection: sqlite3.Connection) -> None:
         raise StoreError(f"{RESULTS} is damaged: optrun writes another header")
     if _schema(connection) != _reference()[0]:
         raise StoreError(f"{RESULTS} has other tables than optrun writes")
+
+
+def _check_pages(connection: sqlite3.Connection, path: Path) -> None:
+    """Verify that no page has lost rows, once for a file that stays as it is: that reads all of it."""
+    found = path.stat()
+    stamp = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+    if stamp in _sound:
+        return
     finding = _pragma(connection, "integrity_check(1)")
     if finding != "ok":
         raise StoreError(f"{RESULTS} is damaged: {finding.splitlines()[-1]}")
+    if time.time_ns() - found.st_mtime_ns > CLOCK_NS:  # else it may change without another time
+        _sound.add(stamp)
 
 
 def _roll_back(path: Path) -> None:

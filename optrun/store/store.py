@@ -52,17 +52,19 @@ class Store:
         directory: Path | None = None,
         config_yaml: str,
         runs: Iterable[tuple[Mapping[str, Any], int]],
+        status: Status = Status.RUNNING,
     ) -> Self:
         """Create the directory of an experiment and open it for writing.
 
         It is `parent/<UTC time>-<name>-<4 hex>`, or ``directory``, which must not exist or be empty.
-        ``runs`` are pairs of a config (a JSON object) and a seed. Raises StoreError where it cannot be created.
+        ``runs`` are pairs of a config (a JSON object) and a seed, which begin with this status. Raises StoreError
+        where it cannot be created.
         """
 
         def fill(staging: Path) -> None:
             (staging / "config.yaml").write_bytes(config_yaml.encode())
             with closing(schema.initialise(staging / schema.RESULTS)) as db, db:
-                insert_runs(db, runs)
+                insert_runs(db, runs, status)
                 attempts.begin(db, "created")
 
         with schema.store_errors(directory or parent):
@@ -125,13 +127,13 @@ class Store:
                 ends = (
                     attempts.event(state.status, self._attempt, run)
                     for run, state in states.items()
-                    if state.status is not Status.RUNNING
+                    if state.status not in (Status.WAITING, Status.RUNNING)
                 )
                 attempts.write_events(self._db, [*self._pending, *ends])
             self._pending.clear()
 
     def add(self, runs: Iterable[tuple[Mapping[str, Any], int]]) -> None:
-        """Write more runs, pairs of a config and a seed, and pending events, in one durable transaction.
+        """Write more runs that wait, pairs of a config and a seed, and pending events, in one durable transaction.
 
         Raises StoreError.
         """
@@ -139,9 +141,25 @@ class Store:
             if not self._write:
                 raise StoreError("opened for reading only")
             with self._db:
-                count = insert_runs(self._db, runs, self.size)
+                count = insert_runs(self._db, runs, Status.WAITING, self.size)
                 attempts.write_events(self._db, self._pending)
             self.size += count
+            self._pending.clear()
+
+    def reset(self, runs: Iterable[int]) -> None:
+        """Have runs wait as if they had never begun, in one durable transaction; events tell of it."""
+        with schema.store_errors(self.path):
+            if not self._write:
+                raise StoreError("opened for reading only")
+            chosen = [self._check(run) for run in runs]
+            with self._db:
+                for table, column in (("curves", "run"), ("params", "run"), ("checkpoints", "pack")):
+                    self._db.executemany(
+                        f"DELETE FROM {table} WHERE {column} = ?", [(run,) for run in chosen]
+                    )
+                write_states(self._db, {run: RunState(status=Status.WAITING) for run in chosen})
+                noted = [attempts.event("reset", self._attempt, run) for run in chosen]
+                attempts.write_events(self._db, [*self._pending, *noted])
             self._pending.clear()
 
     def log(self, kind: str, run: int | None = None, **details: Any) -> None:
@@ -198,10 +216,10 @@ class Store:
         with schema.store_errors(self.path):
             return attempts.read_environments(self._db)
 
-    def events(self) -> list[Event]:
-        """Return what happened when, in the order in which it was written."""
+    def events(self, kind: str | None = None) -> list[Event]:
+        """Return what happened when, all or what is of a kind, in the order in which it was written."""
         with schema.store_errors(self.path):
-            return attempts.read_events(self._db)
+            return attempts.read_events(self._db, kind)
 
     def results_digest(self) -> str:
         """Return the SHA-256 of all results: equal for runs that ended alike, however they were executed.

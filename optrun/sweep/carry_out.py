@@ -3,8 +3,10 @@
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from optrun.store import RunState, Status, Store
+from optrun.errors import StoreError
+from optrun.store import Checkpoint, RunState, Status, Store
 from optrun.sweep.execute import finished
 from optrun.sweep.execution import Execution
 from optrun.sweep.expand import Plan
@@ -16,6 +18,9 @@ from optrun.sweep.workers import Workers
 from optrun.sweep.writer import SweepProgress, Writer
 from optrun.training.memory import Memory
 
+if TYPE_CHECKING:
+    from optrun.sweep.dask import Connection
+
 
 def carry_out(
     plan: Plan,
@@ -26,13 +31,14 @@ def carry_out(
     limit: int | None = None,
     interrupted: Callable[[], bool],
     observe: Callable[[SweepProgress], None] | None = None,
+    connection: "Connection | None" = None,
 ) -> Plan:
     """Execute what is left of a plan, stage by stage; return it with the settings that were added.
 
     After an interruption, finished packs are kept. ``limit`` is how many runs are executed at most. Raises
     RunFailedError where no worker can do anything, or a run comes again with other results.
     """
-    course = _Course(plan, groups, results, how, limit, interrupted, observe)
+    course = _Course(plan, groups, results, how, limit, interrupted, observe, connection)
     with course.stack:
         course.run()
     return course.plan
@@ -50,6 +56,7 @@ class _Course:
         limit: int | None,
         interrupted: Callable[[], bool],
         observe: Callable[[SweepProgress], None] | None,
+        connection: "Connection | None",
     ) -> None:
         self.plan = plan
         self.stack = ExitStack()
@@ -58,6 +65,7 @@ class _Course:
         self._how = how
         self._limit = limit
         self._interrupted = interrupted
+        self._connection = connection
         ended = sum(state.status.final for state in results.states())
         self._of_runs = plan.size if limit is None else min(plan.size, ended + limit)
         self._writer = Writer(plan.metric, results, observe)
@@ -81,9 +89,6 @@ class _Course:
             self._limit -= len(wanted)
         if not wanted:
             return not left
-        again = [run for run in wanted if states[run].status is not Status.RUNNING]
-        if again:
-            self._results.commit(states={run: replace(states[run], status=Status.RUNNING) for run in again})
         return self._execute(wanted, states, stage.until) and wanted == left
 
     def _begin(self, stage: Stage) -> None:
@@ -92,7 +97,7 @@ class _Course:
         if count and stage.runs[0] >= first * self.plan.repeats:
             self.plan = self.plan.extended(stage.settings)
             self._groups = grouped(self.plan, stage.runs)
-            add_settings(self._results, self.plan, first)
+            add_settings(self._results, self.plan, self._groups, first)
         if stage.promoted is not None:
             end_runs(self._results, stage.ends, stage.promoted)
 
@@ -100,21 +105,36 @@ class _Course:
         """Execute runs until they end or pause; return whether all did, and none failed where that ends all."""
         how, plan, look = self._how, self.plan, self._writer.look
         packs = divided(self._groups, wanted, how.split, how.lanes)
-        self._writer.begin(states, wanted, len(packs), self._of_runs, until)
+        self._writer.begin(states, wanted, packs, self._of_runs, until)
         if self._workers is None:
             # A later stage may have more packs than what is left of this one.
             most = len(packs) if len(outline(plan)) == 1 else max(len(packs), how.split)
-            self._workers = self.stack.enter_context(how.workers(most, self._interrupted, look))
+            workers = how.workers(most, self._interrupted, look, self._connection)
+            self._workers = self.stack.enter_context(workers)
         left = set(wanted)
+        waiting = {run for run in wanted if states[run].status is not Status.RUNNING}
 
         def work_of(pack: Sequence[int]) -> Work:
-            found = [self._results.checkpoint(run) for run in pack if states[run].steps]
-            checkpoints = [each for each in found if each is not None] or None
+            if begun := waiting.intersection(pack):
+                # Once: by the time that a part of a pack is tried again, late results of it may have come.
+                waiting.difference_update(begun)
+                running = {run: replace(states[run], status=Status.RUNNING) for run in sorted(begun)}
+                self._results.commit(states=running)
+            checkpoints = (
+                [self._checkpoint(run) for run in pack] if any(states[run].steps for run in pack) else None
+            )
             return Work([plan.configs[run] for run in pack], until, checkpoints)
 
         # Closed at once where a commit raises, so that no process lives on.
         with closing(
-            finished(work_of, packs, self._workers, interrupted=self._interrupted, observe=look)
+            finished(
+                work_of,
+                packs,
+                self._workers,
+                interrupted=self._interrupted,
+                observe=look,
+                died=self._writer.note_death,
+            )
         ) as ended:
             for pack, of_pack in ended:
                 self._writer.commit(pack, of_pack)
@@ -123,9 +143,28 @@ class _Course:
                     return False
         return not left
 
+    def _checkpoint(self, run: int) -> Checkpoint:
+        """Return from where a run goes on that has made steps; StoreError where that is not there."""
+        checkpoint = self._results.checkpoint(run)
+        if checkpoint is None:
+            steps = self._results.run(run).steps
+            where = f"{self._results.path}: " if isinstance(self._results, Store) else ""
+            raise StoreError(f"{where}run {run} is to go on from step {steps}, and has no checkpoint there")
+        return checkpoint
+
 
 def _is_left(state: RunState, until: int | None) -> bool:
     return not state.status.final and (until is None or state.steps < until)
+
+
+def settled(states: Sequence[RunState]) -> dict[int, RunState]:
+    """Return the runs that have not ended and are in no pack any more, where their state does not say so yet."""
+    found = {}
+    for run in unfinished(states):
+        status = Status.INTERRUPTED if states[run].steps else Status.WAITING
+        if states[run].status is not status:
+            found[run] = replace(states[run], status=status)
+    return found
 
 
 def unfinished(states: Sequence[RunState]) -> list[int]:

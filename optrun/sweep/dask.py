@@ -1,20 +1,24 @@
 """Packs on a Dask cluster: one that is started here, or one that runs already."""
 
+import asyncio
 import logging
 import os
 import time
+from asyncio import wait_for
 from collections.abc import Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from functools import partial
 from importlib import import_module
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Self
 from uuid import uuid4
 
 from optrun.errors import ConfigError, MissingExtraError, RunFailedError
 from optrun.sweep.worker import Result, Task, Work, execute_anywhere
 from optrun.sweep.workers import KILL, NEEDS_MAIN, Brought, Loss, Results, no_interrupts
 
+CONNECT_SECONDS = 8.0
 CLOSE_SECONDS = 10.0
 START_SECONDS = 3.0
 STARTS = 3
@@ -22,39 +26,72 @@ MISSING_SECONDS = 10.0
 """How long a worker that died may take to come back, or a pack to be given to one."""
 
 
-class Dask(Brought):
-    """A cluster of ``jobs`` processes of this machine, or the one whose scheduler has the address.
+class Connection:
+    """Dask, imported, and a client of the scheduler that has the address, where one is given.
 
     Raises MissingExtraError without Dask, and ConfigError where no scheduler answers.
     """
 
-    def __init__(
-        self, jobs: int | None, address: str | None, plugins: Sequence[str], timeout: float | None
-    ) -> None:
+    def __init__(self, address: str | None) -> None:
         try:
-            dask = import_module("dask")
+            self.dask: Any = import_module("dask")
             # It sets its loggers up when it is imported.
-            with dask.config.set({"logging.distributed": "critical"}):
-                distributed = import_module("distributed")
+            with self.dask.config.set({"logging.distributed": "critical"}):
+                self.distributed: Any = import_module("distributed")
         except ImportError as error:
             raise MissingExtraError(
                 "the executor dask needs Dask: python -m pip install 'distributed>=2025.1'"
             ) from error
+        self.client: Any = None
+        if address is not None:
+            self._check_answers(address)
+            self.client = self.distributed.Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
+
+    def _check_answers(self, address: str) -> None:
+        # A client that fails to connect waits for itself when it is thrown away, and leaves a traceback.
+        try:
+            with ThreadPoolExecutor(1) as thread:  # the one of the caller may have a loop that runs
+                kind = thread.submit(asyncio.run, wait_for(self._kind_at(address), CONNECT_SECONDS)).result()
+        except Exception as error:
+            why = "" if isinstance(error, TimeoutError) else f": {error or type(error).__name__}"
+            raise ConfigError(f"no Dask scheduler answers at {address}{why}", field="address") from error
+        if kind != "Scheduler":
+            raise ConfigError(f"a Dask {kind} answers at {address}, not the scheduler", field="address")
+
+    async def _kind_at(self, address: str) -> str:
+        security = self.distributed.Security().get_connection_args("client")
+        async with self.distributed.rpc(address, timeout=CONNECT_SECONDS, connection_args=security) as there:
+            return str((await there.identity())["type"])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.client is not None:
+            _close(self.client)
+
+
+class Dask(Brought):
+    """The cluster of a connection, or one of ``jobs`` processes of this machine."""
+
+    def __init__(
+        self, connection: Connection, jobs: int | None, plugins: Sequence[str], timeout: float | None
+    ) -> None:
         with ExitStack() as stack:
-            self._cluster = _cluster(distributed, dask, jobs or 1, stack) if address is None else None
-            try:
-                client = distributed.Client(self._cluster or address, set_as_default=False)
-            except (OSError, ValueError) as error:
-                raise ConfigError(
-                    f"no Dask scheduler answers at {address}: {error}", field="address"
-                ) from error
-            self._client = stack.enter_context(client)
+            self._cluster: Any = None
+            self._client = connection.client
+            if self._client is None:
+                self._cluster = _cluster(connection.distributed, connection.dask, jobs or 1, stack)
+                self._client = connection.distributed.Client(self._cluster, set_as_default=False)
+                stack.callback(_close, self._client)
             self._stack = stack.pop_all()
         super().__init__(self._client.get_executor(pure=False), jobs, plugins, timeout)
         topic = f"optrun-{uuid4()}"
         self._function = partial(_execute, topic)
-        self._starts: dict[int, float] = {}
+        self._under_way: set[int] = set()
+        """Of the packs under way."""
         self._numbers_of: dict[Results, int] = {}
+        self._starts: dict[int, float] = {}
         self._lost: set[Results] = set()
         self._seen: dict[Any, float] = {}
         self._busy_at = time.monotonic()
@@ -62,24 +99,29 @@ class Dask(Brought):
 
     @property
     def room(self) -> int:
-        """A pack for each thread that there is now, so that none waits with its time running."""
+        """A pack for each thread that there is now, or for each process where its time may end it."""
         if self._cluster is not None:
             return self._jobs or 1
-        there = max(1, int(sum(self._client.nthreads().values())))
+        threads = self._client.nthreads().values()
+        there = max(1, int(sum(threads)) if self.timeout is None else len(threads))
         return min(there, self._jobs or there)
 
     def submit(self, work: Work) -> Results:
         """Hand a pack to the cluster."""
+        # The news that it begins may come before its future does.
+        self._under_way.add(self._last + 1)
         future = super().submit(work)
         self._numbers_of[future] = self._last
         return future
 
     def loss(self, future: Results) -> Loss | None:
         """Tell a worker that ended itself from one that died: by how long it ran."""
-        began = self._starts.pop(self._numbers_of.pop(future), None)
-        if future in self._lost and future.cancelled():
-            del self._running[future]
-            return Loss.WAITED
+        began = self._forget(future)
+        if future in self._lost:
+            self._lost.discard(future)
+            if future.cancelled():
+                del self._running[future]
+                return Loss.WAITED
         loss = super().loss(future)
         if loss is Loss.DIED and began is not None and self.timeout is not None:
             # The news of its start was under way for a moment.
@@ -95,10 +137,20 @@ class Dask(Brought):
             if not there or not self._running or any(worker.processing for worker in there):
                 self._busy_at = time.monotonic()
             elif time.monotonic() - self._busy_at > MISSING_SECONDS:
-                self._lost = set(self._running)
-                for future in self._lost:
+                self._busy_at = time.monotonic()
+                for future in list(self._running):
+                    self._lost.add(future)
                     future.cancel()
-        return super().end_overdue()
+        late = super().end_overdue()
+        for future in late:
+            self._forget(future)
+        return late
+
+    def _forget(self, future: Results) -> float | None:
+        """Forget a pack; return when it began, as far as that is known."""
+        number = self._numbers_of.pop(future)
+        self._under_way.discard(number)
+        return self._starts.pop(number, None)
 
     def _replace_missing(self, names: Collection[Any]) -> None:
         assert self._cluster is not None
@@ -114,7 +166,8 @@ class Dask(Brought):
                 self._cluster.scale(self._jobs or 1)
 
     def _note(self, event: tuple[float, int]) -> None:
-        self._starts[event[1]] = time.monotonic()
+        if event[1] in self._under_way:
+            self._starts[event[1]] = time.monotonic()
 
     def close(self) -> None:
         """Cancel what is under way, and end a cluster that was started here."""
@@ -124,8 +177,14 @@ class Dask(Brought):
 
 def _execute(topic: str, task: Task) -> list[Result] | None:
     """Run a pack in a worker, which says that it begins."""
-    import_module("distributed").get_worker().log_event(topic, task.number)
-    return execute_anywhere(task)
+    worker = import_module("distributed").get_worker()
+    return execute_anywhere(task, partial(worker.log_event, topic, task.number))
+
+
+def _close(client: Any) -> None:
+    """Close a client, also one whose scheduler is gone."""
+    with suppress(TimeoutError):
+        client.close(timeout=CLOSE_SECONDS)
 
 
 def _cluster(distributed: Any, dask: Any, jobs: int, stack: ExitStack) -> Any:

@@ -1,12 +1,16 @@
 """About how long a sweep takes and how much it stores: one pack of each of the larger groups is tried for a moment."""
 
+import multiprocessing
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from optrun.errors import RunFailedError
+from optrun.config import RunConfig
+from optrun.errors import PluginError, RunFailedError
+from optrun.registry import load_plugin
 from optrun.store import RunState, Status, Store
 from optrun.store.schema import RESULTS
 from optrun.sweep.expand import Plan
@@ -16,6 +20,9 @@ from optrun.training.estimate import Estimate, estimate
 
 MOST_TRIALS = 4
 """How many groups are tried, those with the most work; the others are taken to be like them."""
+
+LIMIT_SECONDS = 20.0
+"""How long a process with plugins may take to start and to try a pack."""
 
 STORED = 256
 """How many runs are stored on trial."""
@@ -28,7 +35,7 @@ class SweepEstimate:
     seconds: float
     bytes: int
     tried: int
-    """The packs that were tried."""
+    """The packs that were tried; where that is none of them, nothing is known."""
 
 
 @dataclass(frozen=True)
@@ -42,15 +49,22 @@ class _Need:
 
 
 def estimate_sweep(
-    plan: Plan, groups: Sequence[Group], packs: Sequence[Sequence[int]], jobs: int
+    plan: Plan,
+    groups: Sequence[Group],
+    packs: Sequence[Sequence[int]],
+    jobs: int,
+    plugins: Sequence[str] = (),
 ) -> SweepEstimate:
-    """Return about what these packs need with so many processes."""
+    """Return about what these packs need with so many processes.
+
+    With plugins, whose code may have no end, packs are tried in a process of their own.
+    """
     group_of = {run: number for number, group in enumerate(groups) for run in group.runs}
     firsts: dict[int, Sequence[int]] = {}
     for pack in packs:
         firsts.setdefault(group_of[pack[0]], pack)
     chosen = sorted(firsts, key=lambda number: -groups[number].work)[:MOST_TRIALS]
-    trials = {number: _tried(plan, firsts[number]) for number in chosen}
+    trials = {number: _tried(plan, firsts[number], plugins) for number in chosen}
     tried = {number: need for number, need in trials.items() if need is not None}
     work = {number: groups[number].work / len(groups[number].runs) for number in firsts}
     count = len(tried)
@@ -80,13 +94,44 @@ def _share(plan: Plan) -> float:
     return share / len(plan.settings)
 
 
-def _tried(plan: Plan, pack: Sequence[int]) -> _Need | None:
-    try:
-        found = estimate([plan.configs[run] for run in pack])
-    except (RunFailedError, MemoryError):
-        return None  # such a run fails, and the others of the sweep go on
+def _tried(plan: Plan, pack: Sequence[int], plugins: Sequence[str]) -> _Need | None:
+    configs = [plan.configs[run] for run in pack]
+    found = _estimated_apart(configs, plugins) if plugins else _estimated(configs)
+    if found is None:
+        return None
     storing, size = _stored(plan, pack[:STORED], found)
     return _Need(found.seconds / len(pack), storing, size)
+
+
+def _estimated(configs: Sequence[RunConfig]) -> Estimate | None:
+    try:
+        return estimate(configs)
+    except (RunFailedError, PluginError, MemoryError):
+        return None  # such a run fails, and the others of the sweep go on
+
+
+def _estimated_apart(configs: Sequence[RunConfig], plugins: Sequence[str]) -> Estimate | None:
+    """Return the estimate that another process comes to within a time; None where it dies, or has no end."""
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_send_estimate, args=(sender, configs, plugins), daemon=True)
+    process.start()
+    sender.close()
+    try:
+        found: Estimate | None = receiver.recv() if receiver.poll(LIMIT_SECONDS) else None
+    except EOFError:
+        return None
+    finally:
+        process.kill()
+        process.join()
+        receiver.close()
+    return found
+
+
+def _send_estimate(sender: Connection, configs: Sequence[RunConfig], plugins: Sequence[str]) -> None:
+    for plugin in plugins:
+        load_plugin(plugin)
+    sender.send(_estimated(configs))
 
 
 def _stored(plan: Plan, runs: Sequence[int], found: Estimate) -> tuple[float, float]:

@@ -5,7 +5,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, wait
 
-from optrun.errors import RunFailedError
+from optrun.errors import OptrunError, RunFailedError
 from optrun.sweep.worker import Result, Work, failed
 from optrun.sweep.workers import Loss, Results, Running, Workers
 
@@ -28,15 +28,17 @@ def finished(
     *,
     interrupted: Callable[[], bool],
     observe: Callable[[Sequence[Running]], None],
+    died: Callable[[], None],
 ) -> Generator[Finished]:
     """Yield each pack, the numbers of its runs, with their results, as soon as it is through.
 
     A pack whose worker dies is executed again, and in two halves after three deaths, or at once where its time was
     over; a run that is left alone by that has failed. A run comes twice where results arrive of a pack that was
-    given up. After an interruption the packs that are not through are left. Raises RunFailedError where no worker
+    given up. ``died`` is called where a worker has died and its pack runs again. After an interruption the packs that
+    are not through are left. Raises RunFailedError where no worker
     can do anything.
     """
-    yield from _Loop(work_of, workers, interrupted, observe).finished(packs)
+    yield from _Loop(work_of, workers, interrupted, observe, died).finished(packs)
 
 
 class _Loop:
@@ -46,11 +48,13 @@ class _Loop:
         workers: Workers,
         interrupted: Callable[[], bool],
         observe: Callable[[Sequence[Running]], None],
+        died: Callable[[], None],
     ) -> None:
         self._work_of = work_of
         self._workers = workers
         self._interrupted = interrupted
         self._observe = observe
+        self._died = died
         self._waiting: deque[Pack] = deque()
         self._flying: dict[Results, Pack] = {}
         self._late: dict[Results, Pack] = {}
@@ -96,6 +100,8 @@ class _Loop:
     def _lost(self, pack: Pack, loss: Loss) -> Iterator[Finished]:
         """Have a pack executed again, whole or in halves; or yield that its run has failed."""
         deaths = self._deaths[tuple(pack)] = self._deaths[tuple(pack)] + (loss is Loss.DIED)
+        if loss is Loss.DIED and (deaths < DEATHS or len(pack) > 1):
+            self._died()
         if loss is not Loss.OVERDUE and deaths < DEATHS:
             self._waiting.appendleft(pack)
         elif len(pack) > 1:
@@ -120,7 +126,7 @@ class _Loop:
 def _results_of(future: Results) -> list[Result] | None:
     try:
         return future.result()
-    except RunFailedError:
+    except OptrunError:
         raise
     except Exception as error:
         raise RunFailedError(f"a worker could not run a pack: {type(error).__name__}: {error}") from error

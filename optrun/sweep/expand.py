@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -26,10 +26,16 @@ class Plan:
     """Every run of a sweep: the repeats of its first setting, then those of the next one."""
 
     swept: SweepConfig
-    nodes: Sequence[Setting]
-    """The values of the swept parameters by their paths, with their places."""
-    configs: Sequence[RunConfig]
     repeats: int
+    nodes: Sequence[Setting] = ()
+    """The values of the swept parameters by their paths, with their places."""
+    settings: Sequence[dict[str, Any]] = ()
+    """The same as plain values."""
+    configs: Sequence[RunConfig] = ()
+    documents: Sequence[dict[str, Any]] = ()
+    """The config of each run, as plain values."""
+    equal: int = 0
+    """How many settings were left out because their configs are those of earlier ones."""
 
     @property
     def name(self) -> str:
@@ -60,24 +66,32 @@ class Plan:
             return len(self.configs)
         return (len(sweep.include) + (sweep.trials or 0)) * self.repeats
 
-    def extended(self, settings: Sequence[Setting]) -> "Plan":
+    def extended(self, nodes: Sequence[Setting]) -> "Plan":
         """Return the plan with more settings; raises ConfigErrors."""
-        configs = [*self.configs, *validated(self.swept, settings)]
-        return replace(self, nodes=[*self.nodes, *settings], configs=configs)
+        configs = validated(self.swept, nodes)
+        return replace(
+            self,
+            nodes=[*self.nodes, *nodes],
+            settings=[*self.settings, *({path: of.plain() for path, of in each.items()} for each in nodes)],
+            configs=[*self.configs, *configs],
+            documents=[*self.documents, *_documents(configs, self.repeats)],
+        )
 
-    @cached_property
-    def settings(self) -> list[dict[str, Any]]:
-        """The values of the swept parameters by their paths."""
-        return [{path: node.plain() for path, node in setting.items()} for setting in self.nodes]
-
-    @cached_property
-    def documents(self) -> list[dict[str, Any]]:
-        """The config of each run, as plain values."""
-        documents: list[dict[str, Any]] = []
-        for index in range(0, len(self.configs), self.repeats):
-            first = self.configs[index].to_dict()
-            documents += [{**first, "seed": each.seed} for each in self.configs[index : index + self.repeats]]
-        return documents
+    def distinct(self) -> "Plan":
+        """Return the plan with the first of all settings whose configs are equal."""
+        first: dict[bytes, int] = {}
+        for setting, document in enumerate(self.documents[:: self.repeats]):
+            first.setdefault(hashlib.sha256(_canonical(document)).digest(), setting)
+        kept = list(first.values())
+        runs = [setting * self.repeats + i for setting in kept for i in range(self.repeats)]
+        return replace(
+            self,
+            nodes=[self.nodes[setting] for setting in kept],
+            settings=[self.settings[setting] for setting in kept],
+            configs=[self.configs[run] for run in runs],
+            documents=[self.documents[run] for run in runs],
+            equal=len(self.nodes) - len(kept),
+        )
 
     @cached_property
     def digest(self) -> str:
@@ -89,18 +103,19 @@ class Plan:
         if sweep.method == "optuna":  # which has not asked for all runs yet
             digest.update(json.dumps(self.swept.to_dict(), sort_keys=True).encode())
         for document in self.documents:
-            digest.update(json.dumps(document, sort_keys=True, separators=(",", ":")).encode())
+            digest.update(_canonical(document))
         return digest.hexdigest()
 
 
 def expand(swept: SweepConfig) -> Plan:
-    """Return the runs of a sweep, each validated.
+    """Return the runs of a sweep, each validated, and each once where its method does not choose them on the way.
 
     Raises ConfigErrors with the place of every value that makes no config, and where there are too many runs, and
     MissingExtraError where the method needs a package that is not installed.
     """
-    settings = _settings(swept)
-    plan = Plan(swept, settings, validated(swept, settings), swept.sweep.seeds)
+    plan = Plan(swept, swept.sweep.seeds).extended(_settings(swept))
+    if swept.sweep.method != "optuna":
+        plan = plan.distinct()
     if swept.sweep.method == "halving":
         _check_rungs(plan)
     return plan
@@ -126,6 +141,16 @@ def validated(swept: SweepConfig, settings: Sequence[Setting]) -> list[RunConfig
     if issues:
         raise ConfigErrors(in_order(list(issues), swept.base.root.place.source))
     return configs
+
+
+def _documents(configs: Sequence[RunConfig], repeats: int) -> Iterator[dict[str, Any]]:
+    for index in range(0, len(configs), repeats):
+        first = configs[index].to_dict()
+        yield from ({**first, "seed": each.seed} for each in configs[index : index + repeats])
+
+
+def _canonical(document: Mapping[str, Any]) -> bytes:
+    return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
 
 
 def _settings(swept: SweepConfig) -> list[Setting]:

@@ -24,7 +24,7 @@ from optrun.sweep.workers import (
 )
 
 STARTS = 3
-"""How often in a row a worker may die before it has started, where none ever has."""
+"""How often in a row a worker may die before it has begun a pack, where none ever has started."""
 MOST_STARTS = 20
 """The same where others have, so that it is bad luck, or a machine without memory."""
 
@@ -94,6 +94,8 @@ class _Slot:
         self._killed_at: float | None = None
         """When the pack began for which the worker was killed."""
         self._starts = 0
+        self._ended = 0
+        """How many of the packs that the worker has begun are known to have ended."""
 
     def submit(self, work: Work) -> Results:
         future: Results
@@ -109,8 +111,12 @@ class _Slot:
 
     def loss(self, future: Results) -> Loss | None:
         is_first = future is self._first()
+        before = self.taken.index(future)
         self.taken.remove(future)
         if not is_broken(future):
+            self._starts = 0
+            self._ended += future not in self._innocent
+            self._innocent.discard(future)
             return None
         if future in self._innocent or not is_first:
             self._innocent.discard(future)
@@ -118,12 +124,11 @@ class _Slot:
         self._innocent.update(self.taken)
         if self._pool is not None:
             self._end()
-        if not self.desk.ready:
+        # It may also have died while it sent the results.
+        if self.desk.begun <= self._ended + before:
             self._starts += 1
             if self._starts == (MOST_STARTS if self._any_ready.value else STARTS):
-                raise RunFailedError(
-                    f"no worker process could start: one job needs none, and with more of them {NEEDS_MAIN}"
-                )
+                raise RunFailedError(self._why_none_begins())
             return Loss.WAITED
         self._starts = 0
         if self._killed_at is None:
@@ -143,6 +148,13 @@ class _Slot:
                 self._kill()
             self._end()
 
+    def _why_none_begins(self) -> str:
+        if self._any_ready.value:
+            return f"{MOST_STARTS} worker processes died before they began a pack; the same sweep goes on"
+        return (
+            f"no worker process could start: {NEEDS_MAIN}, or jobs=1; and a plugin must not end its process"
+        )
+
     def _first(self) -> Results | None:
         """Return the pack that was run, or is to be run, when all before it had ended."""
         return next((each for each in self.taken if not each.done() or is_broken(each)), None)
@@ -150,6 +162,7 @@ class _Slot:
     def _start(self) -> None:
         ctypes.memset(ctypes.addressof(self.desk), 0, ctypes.sizeof(self.desk))
         self._killed_at = None
+        self._ended = 0
         self._pool = ProcessPoolExecutor(1, self._context, begin, self._arguments)
 
     def _end(self) -> None:

@@ -4,18 +4,20 @@ import json
 import math
 import os
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from heapq import heapreplace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from optrun.config import ConfigErrors, RunConfig
-from optrun.errors import ConfigError, did_you_mean
+from optrun.config import METRICS, ConfigErrors, RunConfig
+from optrun.errors import ConfigError, MissingExtraError, did_you_mean
 from optrun.kernels.threads import cores
+from optrun.problems import Problem
 from optrun.registry import optimizers
 from optrun.sweep.expand import Plan
 from optrun.training.evaluator import Evaluator
@@ -27,14 +29,22 @@ MAX_LANES = 4096
 FEW_LANES = 16
 """As many as a pack should have, whatever their size, so that the calls of a step are for more than a few of them."""
 
-MAX_ROWS_BYTES = 1 << 27
-"""About how much the recorded rows of a pack may take."""
+MAX_BYTES = 1 << 27
+"""About how much a pack may take: parameters, state, and the rows that are recorded."""
+
+MOST_FINE = 4
+"""At most how many times as many packs as jobs there are, where the lanes do not ask for more."""
+
+NEARLY_EVEN = 1.1
+"""How much more than its share the busiest job may have to do before packs are made smaller."""
+
+FEW_FIGURES = 8
+"""About how many figures an evaluation has."""
+
+FINAL_LOSS = "final_loss"
 
 LITTLE_WORK = 100_000_000
 """Steps times parameters that take about as long as the start of a process."""
-
-DEVICE_BYTES = 1 << 28
-"""Of parameters and gradients of a pack on a device, where hidden values take several times as much; not measured."""
 
 DEFAULT_L2 = 1 << 20
 _L2 = Path("/sys/devices/system/cpu/cpu0/cache/index2/size")
@@ -52,40 +62,57 @@ class Group:
     """Runs that follow each other with seeds of their own; those of the next setting have the same ones."""
     work: int
     """Steps times parameters, of all runs."""
+    data: str | None = ""
+    """The fingerprint of the problem's data; None where it could not be built."""
     is_on_device: bool = False
 
 
 def grouped(plan: Plan, runs: Sequence[int] | None = None) -> list[Group]:
     """Return the groups of runs, all or those that are given, that differ in floats and seeds alone.
 
-    Raises ConfigErrors where the first run of one cannot be built, or does not measure what the sweep is ranked by.
+    Raises ConfigErrors where the first run of one cannot be configured, or does not measure what the sweep is ranked
+    by, and MissingExtraError. Where it cannot be built for another reason, its runs are left to fail, each for itself.
     """
     groups: defaultdict[str, list[int]] = defaultdict(list)
     documents = plan.documents
     for run in range(len(documents)) if runs is None else runs:
         groups[pack_key(documents[run])].append(run)
-    return [_group(plan, runs) for runs in groups.values()]
+    alike: defaultdict[str, list[Sequence[int]]] = defaultdict(list)
+    for own in groups.values():
+        alike[data_key(documents[own[0]])].append(own)
+    found: dict[int, Group] = {}
+    for of_problem in alike.values():
+        problem = None  # one at a time, so that no more than one data set is in memory
+        for each in of_problem:
+            found[each[0]], problem = _group(plan, each, problem)
+    return [found[own[0]] for own in groups.values()]
 
 
-def _group(plan: Plan, runs: Sequence[int]) -> Group:
+def _group(plan: Plan, runs: Sequence[int], problem: Problem | None) -> tuple[Group, Problem | None]:
     config = plan.configs[runs[0]]
     try:
-        pack = Pack([config])
-    except ConfigErrors:
+        pack = Pack([config], problem=problem)
+        figures = _figures(pack) if plan.metric.name != FINAL_LOSS else [FINAL_LOSS]
+        width, fingerprint = _width(pack), pack.problem.fingerprint
+    except (ConfigErrors, MissingExtraError):
         raise
     except ConfigError as error:
         if error.field.partition(".")[0] not in RunConfig.model_fields:
             raise
         raise plan.swept.resolved(plan.nodes[runs[0] // plan.repeats]).located(error) from error
+    except Exception:
+        return Group(runs, 1, plan.repeats, len(runs) * (config.steps or 1), None), problem
     metric = plan.metric.name
-    if metric != "final_loss":
-        with np.errstate(all="ignore"):
-            names = ["final_loss" if name == "loss" else name for name in Evaluator(pack).now()]
-        if metric not in names:
-            text = f"{config.problem.name} has no figure {metric!r}: {', '.join(names)}.{did_you_mean(metric, names)}"
-            raise ConfigErrors([plan.swept.issue(("metric", "name"), text)])
+    if metric not in figures:
+        text = f"{config.problem.name} has no figure {metric!r}: {', '.join(figures)}.{did_you_mean(metric, figures)}"
+        raise ConfigErrors([plan.swept.issue(("metric", "name"), text)])
     work = len(runs) * pack.steps * pack.params.size
-    return Group(runs, _width(pack), plan.repeats, work, pack.arrays.is_on_device)
+    return Group(runs, width, plan.repeats, work, fingerprint, pack.arrays.is_on_device), pack.problem
+
+
+def _figures(pack: Pack) -> list[str]:
+    with np.errstate(all="ignore"):
+        return [FINAL_LOSS if name == "loss" else name for name in Evaluator(pack).now()]
 
 
 def divided(
@@ -93,25 +120,63 @@ def divided(
 ) -> list[list[int]]:
     """Return the packs of those runs that are wanted: as even as can be, and enough of them for all jobs.
 
-    ``limit`` is the most lanes that a pack may have.
+    ``limit`` is the most lanes that a pack may have. For several jobs those with the most work come first, so that
+    none of them is left for the end.
     """
     wanted = runs if isinstance(runs, (set, range)) else set(runs)
-    packs = []
-    for group in groups:
-        chosen = [run for run in group.runs if run in wanted]
-        if not chosen:
-            continue
-        width = min(group.width, limit or group.width)
+    chosen = [(group, [run for run in group.runs if run in wanted]) for group in groups]
+    parts = [_Part(group, own, min(group.width, limit or group.width), jobs) for group, own in chosen if own]
+    total = sum(part.work for part in parts)
+    if jobs == 1 or not total:
+        return [pack for part in parts for pack in part.packs(1)]
+    best: list[tuple[float, list[int]]] = []
+    least = math.inf
+    for fineness in range(1, MOST_FINE + 1):
+        found = [
+            (part.work * len(pack) / len(part.runs), pack)
+            for part in parts
+            for pack in part.packs(math.ceil(fineness * jobs * part.work / total))
+        ]
+        found.sort(key=lambda each: -each[0])
+        if (longest := _longest([work for work, _ in found], jobs)) < least:
+            least, best = longest, found
+        if least <= NEARLY_EVEN * total / jobs:
+            break
+    return [pack for _, pack in best]
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The wanted runs of a group."""
+
+    group: Group
+    runs: list[int]
+    width: int
+    jobs: int
+
+    @property
+    def work(self) -> float:
+        return self.group.work * len(self.runs) / len(self.group.runs)
+
+    def packs(self, times: int) -> list[list[int]]:
+        """Return even packs, as many as a multiple of ``times``, or as there are runs."""
+        repeats = self.group.repeats
         # Whole settings where there are many, so that the lanes of a seed share its minibatches.
-        is_whole = group.repeats <= width and len(chosen) >= 4 * jobs * group.repeats
-        block = group.repeats if is_whole else 1
-        blocks = math.ceil(len(chosen) / block)
-        count = math.ceil(blocks / (width // block))
-        if len(groups) < jobs:
-            count = min(jobs * math.ceil(count / jobs), blocks)
+        is_whole = repeats <= self.width and len(self.runs) >= 4 * self.jobs * repeats
+        block = repeats if is_whole else 1
+        blocks = math.ceil(len(self.runs) / block)
+        count = math.ceil(blocks / (self.width // block))
+        count = min(times * math.ceil(count / times), blocks)
         bounds = [round(i * blocks / count) * block for i in range(count + 1)]
-        packs += [chosen[begin:end] for begin, end in pairwise(bounds)]
-    return packs
+        return [self.runs[begin:end] for begin, end in pairwise(bounds)]
+
+
+def _longest(work: Sequence[float], jobs: int) -> float:
+    """Return how much the busiest of the jobs does where each takes the next pack as soon as it is free."""
+    done = [0.0] * min(jobs, len(work))
+    for each in work:
+        heapreplace(done, done[0] + each)
+    return max(done)
 
 
 def jobs_for(groups: Sequence[Group]) -> int:
@@ -129,6 +194,11 @@ def pack_key(document: dict[str, Any]) -> str:
     return json.dumps([shared, *(_without_floats(document.get(name)) for name in _STACKED)])
 
 
+def data_key(document: Mapping[str, Any]) -> str:
+    """Return what decides which data a run has."""
+    return json.dumps([document.get(name) for name in ("problem", "dtype", "backend")], sort_keys=True)
+
+
 def _without_floats(value: Any) -> Any:
     if isinstance(value, float):
         return "·"
@@ -140,19 +210,37 @@ def _without_floats(value: Any) -> Any:
 def _width(pack: Pack) -> int:
     """Return how many lanes have their parameters and gradients in the L2 cache, or a few.
 
-    It is 1 for rules that take no more. A device has so many cores that its memory is the bound.
+    It is 1 for rules that take no more, and where time ends a run: that of a pack is not the time of its lanes. A
+    device has so many cores that its memory is the bound.
     Measured, MLPs 64-h-10 of batches of 128 with Adam, h = 32, 64 and 256: within 5 % of the best of 8 … 128 lanes.
     """
     config = pack.configs[0]
-    if not optimizers.find(config.optimizer.name).batched:
+    if not optimizers.find(config.optimizer.name).batched or config.stop.time is not None:
         return 1
     lane = max(pack.params.data.nbytes + pack.params.grad.nbytes, 1)
-    rows = math.ceil(pack.steps / config.record.every) * (1 + len(config.record.metrics)) * 8
-    room = DEVICE_BYTES if pack.arrays.is_on_device else l2_bytes()
+    room = MAX_BYTES if pack.arrays.is_on_device else l2_bytes()
     cached = round(room / lane)
     few = min(FEW_LANES, FEW_LANES * room // lane)
-    lanes: int = min(MAX_LANES, max(cached, few), MAX_ROWS_BYTES // rows)
+    lanes: int = min(MAX_LANES, max(cached, few), MAX_BYTES // _bytes(pack))
     return max(1, lanes)
+
+
+def _bytes(pack: Pack) -> int:
+    """Return about how many bytes a lane takes by its end."""
+    config, optimizer = pack.configs[0], pack.optimizer
+    groups = len(optimizer.param_groups)
+    columns = 1 + sum(groups if name == "lr" or name not in METRICS else 1 for name in config.record.metrics)
+    numbers = math.ceil(pack.steps / config.record.every) * columns
+    if config.evaluate.every:
+        figures = FEW_FIGURES * (1 + pack.keeps_average)
+        numbers += math.ceil(pack.steps / config.evaluate.every) * (1 + figures)
+    state = sum(
+        math.prod(shape)
+        for view in pack.params.values()
+        for shape in optimizer.state_shapes(view.shape[1:]).values()
+    )
+    arrays = 2 + (pack.average is not None)
+    return 8 * numbers + pack.params.data.itemsize * (arrays * pack.params.size + state)
 
 
 def l2_bytes() -> int:

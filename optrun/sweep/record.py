@@ -10,6 +10,7 @@ from optrun.errors import StoreError
 from optrun.store import RunState, Status, Store, slug, write_summary
 from optrun.store.schema import RESULTS
 from optrun.sweep.expand import Plan
+from optrun.sweep.packs import Group, data_key
 from optrun.training.memory import Memory
 
 PLAN = "plan"
@@ -18,7 +19,10 @@ PLAN = "plan"
 RUNG = "rung"
 """The event that tells which settings of a sweep went on from a rung."""
 
-OF_SWEEPS = (PLAN, RUNG)
+DATA = "data"
+"""The event that tells the fingerprints of the data on which the runs of a sweep are, or are in addition."""
+
+OF_SWEEPS = (PLAN, RUNG, DATA)
 """Events of a sweep, and not of its runs."""
 
 
@@ -27,23 +31,27 @@ def directory_of(plan: Plan, runs: Path) -> Path:
     return runs / f"sweep-{slug(plan.name)}-{plan.digest[:8]}"
 
 
-def open_store(plan: Plan, runs: Path, directory: Path | None) -> Store:
+def open_store(plan: Plan, groups: Sequence[Group], runs: Path, directory: Path | None) -> Store:
     """Return the store of a plan, made where there is none, open for writing.
 
-    Raises StoreError where the directory holds something else.
+    Raises StoreError where the directory holds something else, or runs on other data.
     """
     path = directory or directory_of(plan, runs)
     is_new = not (path / RESULTS).exists()
     if is_new:
         config = to_yaml(plan.swept.to_dict())
-        store = Store.create(runs, plan.name, directory=path, config_yaml=config, runs=_rows(plan))
+        store = Store.create(
+            runs, plan.name, directory=path, config_yaml=config, runs=_rows(plan), status=Status.WAITING
+        )
     else:
         store = Store.open(path, write=True)
     try:
         if not is_new:
             check_holds(store, plan)
-        if is_new or not any(event.kind == PLAN for event in store.events()):
+        is_logged = not is_new and bool(store.events(PLAN))
+        if not is_logged:
             log_plan(store, plan, 0)
+        if log_data(store, plan, groups) or not is_logged:
             store.commit()
     except BaseException:
         store.close()
@@ -51,19 +59,24 @@ def open_store(plan: Plan, runs: Path, directory: Path | None) -> Store:
     return store
 
 
-def add_settings(results: Store | Memory, plan: Plan, first: int) -> None:
-    """Add the runs of a plan from its setting ``first`` on.
+def add_settings(results: Store | Memory, plan: Plan, groups: Sequence[Group], first: int) -> None:
+    """Add the runs of a plan from its setting ``first`` on, of which the groups are.
 
-    Raises StoreError where there are other runs already.
+    Raises StoreError where there are other runs already, or runs on other data.
     """
     run = first * plan.repeats
     if isinstance(results, Memory):
         results.add(plan.configs[run:])
-    elif results.size > run:
-        check_holds(results, plan)
-    else:
+        return
+    is_new = results.size <= run
+    if not is_new:
+        check_holds(results, plan, run)
+    is_known = not log_data(results, plan, groups)
+    if is_new:
         log_plan(results, plan, first)
-        results.add(_rows(plan)[run:])
+        results.add(_rows(plan, run))
+    elif not is_known:
+        results.commit()
 
 
 def end_runs(results: Store | Memory, ends: Mapping[int, str], promoted: Sequence[int]) -> None:
@@ -79,11 +92,29 @@ def end_runs(results: Store | Memory, ends: Mapping[int, str], promoted: Sequenc
     )
 
 
+def retry(plan: Plan, store: Store) -> None:
+    """Have the runs that have failed run again, those of a setting that did not go on from a rung excepted.
+
+    Raises StoreError where what was asked for later depends on them.
+    """
+    runs = [run for run, state in enumerate(store.states()) if state.status is Status.FAILED]
+    if runs and store.size > len(plan.configs):
+        raise StoreError(
+            f"{store.path}: its later settings were chosen by how the runs did, those too that failed: "
+            "to try these again, take another directory"
+        )
+    decisions = decisions_in(store)
+    if decisions:
+        runs = [run for run in runs if run // plan.repeats in decisions[-1]]
+    if runs:
+        store.reset(runs)
+
+
 def decisions_in(results: Store | Memory) -> list[list[int]]:
     """Return which settings went on from each rung so far."""
     if isinstance(results, Memory):
         return []
-    decisions: list[Any] = [event.details.get("promoted") for event in results.events() if event.kind == RUNG]
+    decisions: list[Any] = [event.details.get("promoted") for event in results.events(RUNG)]
     for promoted in decisions:
         if not isinstance(promoted, list) or not all(type(each) is int and each >= 0 for each in promoted):
             raise StoreError(f"{results.path}: a decision at a rung is damaged")
@@ -101,15 +132,56 @@ def log_plan(store: Store, plan: Plan, first: int) -> None:
     )
 
 
-def check_holds(store: Store, plan: Plan) -> None:
-    """Raise StoreError where a store does not hold the runs of a plan."""
-    documents = [record.config for record in store.runs()]
-    if documents[: len(plan.documents)] != plan.documents or len(documents) > plan.size:
+def log_data(store: Store, plan: Plan, groups: Sequence[Group]) -> bool:
+    """Note the data of groups, where they are not known yet; return whether some were not.
+
+    Raises StoreError where the data have changed.
+    """
+    known = _data_in(store)
+    added: dict[str, str] = {}
+    for group in groups:
+        document = plan.documents[group.runs[0]]
+        key = data_key(document)
+        if not group.data:
+            continue
+        if known.get(key, group.data) != group.data:
+            problem = document["problem"]
+            what = " ".join(each for each in (problem["name"], problem.get("data")) if isinstance(each, str))
+            raise StoreError(
+                f"{store.path}: the data of {what} have changed since the sweep began: bring the old ones back, "
+                "or name another directory with -o"
+            )
+        if key not in known:
+            added[key] = group.data
+    if added:
+        store.log(DATA, fingerprints=added)
+    return bool(added)
+
+
+def _data_in(store: Store) -> dict[str, str]:
+    known: dict[str, str] = {}
+    for event in store.events(DATA):
+        found: Any = event.details.get("fingerprints")
+        if not isinstance(found, dict) or not all(isinstance(each, str) for each in found.values()):
+            raise StoreError(f"{store.path}: what is noted of the data is damaged")
+        known |= found
+    return known
+
+
+def check_holds(store: Store, plan: Plan, first: int = 0) -> None:
+    """Raise StoreError where a store does not hold the runs of a plan, from ``first`` on."""
+    wanted = plan.documents[first:]
+    documents = (
+        [store.run(run).config for run in range(first, min(store.size, len(plan.documents)))]
+        if first
+        else [record.config for record in store.runs()][: len(wanted)]
+    )
+    if documents != wanted or store.size > plan.size:
         raise StoreError(f"{store.path}: holds other runs than this sweep: name another directory")
 
 
-def _rows(plan: Plan) -> list[tuple[Mapping[str, Any], int]]:
-    return list(zip(plan.documents, (config.seed for config in plan.configs), strict=True))
+def _rows(plan: Plan, first: int = 0) -> list[tuple[Mapping[str, Any], int]]:
+    return [(document, document["seed"]) for document in plan.documents[first:]]
 
 
 def summarise(plan: Plan, store: Store, states: Sequence[RunState]) -> None:

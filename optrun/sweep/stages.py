@@ -4,12 +4,13 @@ Stages depend on results alone. A sweep that goes on after a kill comes through 
 what is left of them.
 """
 
+import math
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import median
 
 from optrun.config.sweep_block import Metric
-from optrun.store import RunState
+from optrun.store import RunState, Status
 from optrun.sweep.expand import Plan
 from optrun.sweep.spaces import Setting
 from optrun.sweep.study import Study
@@ -79,14 +80,25 @@ def _at_once(plan: Plan) -> Stages:
 def _generation_by_generation(plan: Plan) -> Stages:
     study = Study(plan.swept)
     seeds = plan.repeats
-    first = len(plan.swept.sweep.include)
-    if first:
-        yield Stage(range(first * seeds))
+    included = plan.nodes[: len(plan.swept.sweep.include)]
+    first = 0
     while settings := study.ask():
+        settings = [*included, *settings]
         runs = range(first * seeds, (first + len(settings)) * seeds)
         states = yield Stage(runs, settings=settings)
-        study.tell([score(states[run : run + seeds], plan.metric) for run in runs[::seeds]])
+        results = [_result(states[run : run + seeds], plan.metric) for run in runs[::seeds]]
+        study.tell(results[len(included) :])
+        study.add(included, results[: len(included)])
         first += len(settings)
+        included = ()
+
+
+def _result(states: Sequence[RunState], metric: Metric) -> float | None:
+    """Return the score of a setting, the worst where it has none, and None where a run has failed."""
+    if any(state.status is Status.FAILED for state in states):
+        return None
+    found = score(states, metric)
+    return found if found is not None else math.inf if metric.goal == "minimize" else -math.inf
 
 
 def _rung_by_rung(plan: Plan, decisions: Sequence[Sequence[int]]) -> Stages:

@@ -4,6 +4,7 @@ The study lives in memory. Asked and told the same, it is the same again: nothin
 """
 
 from collections.abc import Sequence
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -41,12 +42,25 @@ class Study:
         return [_asked(trial, self._spaces) for trial in self._trials]
 
     def tell(self, scores: Sequence[float | None]) -> None:
-        """Take in the scores of the generation; None is that of a trial that has failed."""
+        """Take in the scores of the generation, an infinite one where it diverged; None is that of a failure."""
         for trial, score in zip(self._trials, scores, strict=True):
             if score is None:
                 self._study.tell(trial, state=self._optuna.trial.TrialState.FAIL)
             else:
                 self._study.tell(trial, score)
+
+    def add(self, settings: Sequence[Setting], scores: Sequence[float | None]) -> None:
+        """Take in the scores of settings that were not asked for, where a trial might have asked for them."""
+        for setting, score in zip(settings, scores, strict=True):
+            answers = next(
+                filter(None, (_answers(self._spaces, space, setting) for space in self._spaces)), None
+            )
+            if answers is None or score is None:
+                continue
+            self._study.enqueue_trial(answers)
+            trial = self._study.ask()
+            _asked(trial, self._spaces)
+            self._study.tell(trial, score)
 
 
 def _sampler(optuna: Any, options: Optuna, seed: int) -> Any:
@@ -67,6 +81,36 @@ def _asked(trial: Any, spaces: Sequence[Space]) -> Setting:
     # One parameter may have other values in another space.
     prefix = "".join(f"{each}:" for each in space.index)
     return joined(_chosen(trial, f"{prefix}{each.name}", each) for each in space.dimensions)
+
+
+def _answers(spaces: Sequence[Space], space: Space, setting: Setting) -> dict[str, Any] | None:
+    """Return what a trial would be told to ask for a setting of a space; None where it is none of the space."""
+    prefix = "".join(f"{each}:" for each in space.index)
+    if set(setting) != {path for each in space.dimensions for path in each.paths}:
+        return None
+    answers = {f"{prefix}{each.name}": _answer(each, setting) for each in space.dimensions}
+    if None in answers.values():
+        return None
+    return answers if len(spaces) == 1 else {"space": spaces.index(space), **answers}
+
+
+def _answer(dimension: Dimension, setting: Setting) -> float | None:
+    """Return the number that stands for the values that a setting has in a dimension; None where it has no such."""
+    wanted = {path: setting[path].plain() for path in dimension.paths}
+    if not dimension.is_continuous:
+        for index, choice in enumerate(dimension.choices):
+            if {path: node.plain() for path, node in choice.items()} == wanted:
+                return index
+        return None
+    assert dimension.axis is not None
+    first, last = dimension.axis.arguments
+    (value,) = wanted.values()
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    if dimension.axis.kind == "normal":
+        return NormalDist(first, last).cdf(value)
+    is_whole = dimension.axis.kind not in ("int", "logint") or value == int(value)
+    return value if first <= value <= last and is_whole else None
 
 
 def _chosen(trial: Any, name: str, dimension: Dimension) -> Setting:

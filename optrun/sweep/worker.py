@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache
 from multiprocessing import parent_process
@@ -17,7 +18,7 @@ from typing import Any
 
 from optrun.arrays import Array
 from optrun.config import RunConfig
-from optrun.errors import RunFailedError
+from optrun.errors import OptrunError, PluginError, RunFailedError
 from optrun.registry import load_plugin
 from optrun.store import Checkpoint, RunState, Status
 from optrun.training.memory import Memory
@@ -60,29 +61,39 @@ def execute(
     step ``until`` are paused there. A pack that raises, for want of memory too, is run again in two halves, so that
     the run to blame fails alone.
     """
-    memory = Memory(configs)
-    lanes = len(configs)
-    reason = ""
-    look = None if observe is None else lambda now: observe(now, lanes)
-    try:
-        trainer = Trainer(Pack(configs), memory, observe=look, interrupted=interrupted, until=until)
-        if checkpoints is not None:
-            trainer.resume(checkpoints)
-        trainer.run()
-    except RunFailedError as error:
-        reason = str(error)
-    except Exception as error:
-        reason = f"{type(error).__name__}: {error}"
-    if reason and lanes > 1:
-        half = lanes // 2
-        results: list[Result] = []
-        for part in (slice(half), slice(half, None)):
-            own = None if checkpoints is None else checkpoints[part]
-            some = execute(configs[part], interrupted, observe, until=until, checkpoints=own)
-            if some is None:
-                return None
+    results: list[Result] = []
+    left = [range(len(configs))]
+    while left:
+        lanes = left.pop()
+        part = slice(lanes.start, lanes.stop)
+        own = None if checkpoints is None else checkpoints[part]
+        some = _attempted(configs[part], interrupted, observe, until, own)
+        if some is None:
+            return None
+        if some:
             results += some
-        return results
+        else:
+            half = len(lanes) // 2
+            left += [lanes[half:], lanes[:half]]
+    return results
+
+
+def _attempted(
+    configs: Sequence[RunConfig],
+    interrupted: Callable[[], bool],
+    observe: Observer | None,
+    until: int | None,
+    checkpoints: Sequence[Checkpoint] | None,
+) -> list[Result] | None:
+    """Run a pack and return the results of its lanes: none where several lanes raised, None where it was interrupted.
+
+    What the pack held is free when this has returned, so that a smaller one has room.
+    """
+    memory = Memory(configs)
+    reason = _ended(configs, memory, interrupted, observe, until, checkpoints)
+    lanes = len(configs)
+    if reason and lanes > 1:
+        return []
     states = [memory.state(lane) for lane in range(lanes)]
     if reason and not states[0].status.final:
         states = [failed(reason)]
@@ -99,6 +110,40 @@ def execute(
         )
         for lane, state in enumerate(states)
     ]
+
+
+def _ended(
+    configs: Sequence[RunConfig],
+    memory: Memory,
+    interrupted: Callable[[], bool],
+    observe: Observer | None,
+    until: int | None,
+    checkpoints: Sequence[Checkpoint] | None,
+) -> str:
+    """Run a pack and return why it raised, if it did; of the exception, whose frames hold the pack, nothing is kept."""
+    onlooker: list[Exception] = []
+
+    def look(now: Progress) -> None:
+        try:
+            if observe is not None:
+                observe(now, len(configs))
+        except Exception as error:
+            onlooker.append(error)
+            raise
+
+    try:
+        seen = None if observe is None else look
+        trainer = Trainer(Pack(configs), memory, observe=seen, interrupted=interrupted, until=until)
+        if checkpoints is not None:
+            trainer.resume(checkpoints)
+        trainer.run()
+    except RunFailedError as error:
+        return str(error)
+    except Exception as error:
+        if error in onlooker:  # whoever looks on is not to blame a run for it
+            raise
+        return f"{type(error).__name__}: {error}"
+    return ""
 
 
 def failed(reason: str) -> RunState:
@@ -140,22 +185,31 @@ def origin() -> tuple[str, int]:
     return node(), os.getpid()
 
 
-def execute_anywhere(task: Task) -> list[Result] | None:
+def execute_anywhere(task: Task, begins: Callable[[], None] | None = None) -> list[Result] | None:
     """Run a pack in a worker of any executor; it ends its process where that takes longer than the timeout.
 
-    A thread of the process that wants the results must not do so: there, nothing ends the pack.
+    A thread of the process that wants the results must not do so: there, nothing ends the pack. ``begins`` is called
+    when its time does.
     """
     is_elsewhere = task.origin != origin()
     if is_elsewhere:
         for plugin in task.plugins:
             _load_once(plugin)
-    if task.timeout is None or not is_elsewhere:
-        return task.work.execute(_never)
+    # A process has one timer: of several threads, one at a time may need it.
+    with nullcontext() if task.timeout is None or not is_elsewhere else _timer:
+        if begins is not None:
+            begins()
+        return _in_time(task.work, task.timeout if is_elsewhere else None)
+
+
+def _in_time(work: Work, timeout: float | None) -> list[Result] | None:
+    if timeout is None:
+        return work.execute(_never)
     with Path(os.devnull).open("w") as nowhere:
         # It needs no Python to run, so that a loop in C that never lets go of the interpreter is ended as well.
-        faulthandler.dump_traceback_later(task.timeout, exit=True, file=nowhere)
+        faulthandler.dump_traceback_later(timeout, exit=True, file=nowhere)
         try:
-            return task.work.execute(_never)
+            return work.execute(_never)
         finally:
             faulthandler.cancel_dump_traceback_later()
 
@@ -165,6 +219,7 @@ def _never() -> bool:
 
 
 _load_once = cache(load_plugin)
+_timer = threading.Lock()
 
 
 class Desk(ctypes.Structure):
@@ -173,6 +228,7 @@ class Desk(ctypes.Structure):
     _fields_ = (
         ("pid", ctypes.c_int64),  # 0 before it has started
         ("began", ctypes.c_double),  # when it began its pack, on the monotonic clock; 0 between packs
+        ("begun", ctypes.c_int64),  # how many packs it has begun
         ("step", ctypes.c_int64),
         ("steps", ctypes.c_int64),
         ("lanes", ctypes.c_int64),
@@ -183,6 +239,8 @@ class Desk(ctypes.Structure):
 
 _stop: Any = None
 _desk: Any = None
+_unfit: OptrunError | None = None
+"""Why this process can execute nothing."""
 
 
 def begin(stop: Any, any_ready: Any, desk: Any, plugins: Sequence[str]) -> None:
@@ -190,21 +248,30 @@ def begin(stop: Any, any_ready: Any, desk: Any, plugins: Sequence[str]) -> None:
 
     It leaves its pack where ``stop`` is set, and sets ``any_ready``, which all workers share, when it has started.
     """
-    global _stop, _desk
+    global _stop, _desk, _unfit
     _stop, _desk = stop, desk
     _desk.pid = os.getpid()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if sys.platform == "linux":
-        # The thread below does not get its turn while a loop in C holds the interpreter.
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    threading.Thread(target=_die_with_parent, daemon=True).start()
-    for plugin in plugins:
-        load_plugin(plugin)
+    try:
+        if sys.platform == "linux":
+            # The thread below does not get its turn while a loop in C holds the interpreter.
+            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        threading.Thread(target=_die_with_parent, daemon=True).start()
+        for plugin in plugins:
+            load_plugin(plugin)
+    # A pool would say no more than that it broke, and leave the traceback on the screen: the first pack tells instead.
+    except PluginError as error:
+        _unfit = PluginError(f"{error} (in a worker process)")
+    except BaseException as error:
+        _unfit = RunFailedError(f"a worker process could not start: {type(error).__name__}: {error}")
     _desk.ready = any_ready.value = 1
 
 
 def execute_here(work: Work) -> list[Result] | None:
     """Run a pack in a local worker process."""
+    if _unfit is not None:
+        raise _unfit
+    _desk.begun += 1
     _desk.began = time.monotonic()
     try:
         return work.execute(lambda: bool(_stop.value), _note)

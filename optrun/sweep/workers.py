@@ -28,6 +28,10 @@ GIVE_UP_SECONDS = 2.0
 AT_ONCE = 256
 """How many packs an executor gets at once whose number of workers is not known."""
 
+NO_WORKERS = (
+    "no worker is left: each is in a pack that had no end after {:g} s, and cannot be ended; processes can"
+)
+
 
 @dataclass(frozen=True)
 class Running:
@@ -137,13 +141,16 @@ class Brought(Workers):
         self._function: Callable[[Task], list[Result] | None] = execute_anywhere
         self._running: dict[Results, float | None] = {}
         """When each was first seen to run, as far as the executor tells."""
-        self._given_up = 0
+        self._given_up: set[Results] = set()
+        """What is waited for no longer, and goes on."""
+        self._idle_since: float | None = None
+        """Since when nothing has begun, though packs wait and others were given up."""
         self._is_stopped = False
 
     @property
     def room(self) -> int:
-        """As many as the caller says that there are workers."""
-        return self._jobs or AT_ONCE
+        """As many as the caller says that there are workers, less those that are given up with their packs."""
+        return (self._jobs or AT_ONCE) - len(self._given_up)
 
     def submit(self, work: Work) -> Results:
         """Hand a pack over, with all that a worker must know."""
@@ -171,6 +178,7 @@ class Brought(Workers):
         """Return the packs that have run too long, so that no process can have ended itself."""
         if self.timeout is None:
             return []
+        self._given_up = {future for future in self._given_up if not future.done()}
         now = time.monotonic()
         for future, began in self._running.items():
             if began is None and future.running():
@@ -179,12 +187,12 @@ class Brought(Workers):
         late = [future for future, began in self._running.items() if began is not None and began < until]
         for future in late:
             del self._running[future]
-        self._given_up += len(late)
-        if self._given_up >= self.room:
-            raise RunFailedError(
-                f"no worker is left: each is in a pack that had no end after {self.timeout:g} s, and cannot be ended; "
-                "processes can"
-            )
+        self._given_up.update(late)
+        # There may be fewer workers than the caller says.
+        is_idle = self._given_up and self._running and not any(map(_has_begun, self._running))
+        self._idle_since = (self._idle_since or now) if is_idle else None
+        if self.room <= 0 or (is_idle and now - (self._idle_since or now) > GIVE_UP_SECONDS):
+            raise RunFailedError(NO_WORKERS.format(self.timeout))
         return late
 
     def stop(self) -> None:
@@ -196,6 +204,10 @@ class Brought(Workers):
     def close(self) -> None:
         """Cancel what has not begun, and leave the executor to the caller."""
         self.stop()
+
+
+def _has_begun(future: Results) -> bool:
+    return future.running() or future.done()
 
 
 def is_broken(future: Results) -> bool:

@@ -28,6 +28,7 @@ class SweepProgress:
     packs: int
     """Packs that have ended this time."""
     of_packs: int
+    """Those that there are to be; it grows where one is split."""
     executed: int
     """Runs that have ended this time."""
     seconds: float
@@ -43,6 +44,8 @@ class SweepProgress:
     """Runs that go on, as far as it is known."""
     under_way: float = 0.0
     """How many runs the parts are worth that are done of those that go on."""
+    deaths: int = 0
+    """How often a worker has died, so that its pack runs again."""
 
 
 class Writer:
@@ -67,16 +70,18 @@ class Writer:
         self,
         states: Sequence[RunState],
         wanted: Sequence[int],
-        packs: int,
+        packs: Sequence[Sequence[int]],
         of_runs: int,
         until: int | None,
     ) -> None:
-        """Expect the results of these runs, which have come as far as ``states`` say, in so many packs."""
+        """Expect the results of these runs, which have come as far as ``states`` say, in these packs or their parts."""
         self._states = states
         self._start = states[wanted[0]].steps
         self._left = set(wanted)
         ended = sum(state.status.final for state in states)
-        of_packs = self._now.packs + packs
+        self._pack_of = {run: number for number, pack in enumerate(packs) for run in pack}
+        self._begun: set[int] = set()
+        of_packs = self._now.packs + len(packs)
         self._now = replace(self._now, runs=ended, of_runs=of_runs, of_packs=of_packs, until=until)
         self._report()
 
@@ -106,14 +111,23 @@ class Writer:
         figures += [self._now.best] if self._now.best is not None else []
         better = max if self._metric.goal == "maximize" else min
         self._steps += sum(each.state.steps - self._states[run].steps for run, each in by_run.items())
+        number = self._pack_of[pack[0]]
+        is_another_part = number in self._begun
+        self._begun.add(number)
         self._now = replace(
             self._now,
             runs=self._now.runs + len(ended),
             packs=self._now.packs + 1,
+            of_packs=self._now.of_packs + is_another_part,
             executed=self._now.executed + len(ended),
             bad=self._now.bad + sum(state.is_bad for state in ended),
             best=better(figures, default=None),
         )
+        self._report()
+
+    def note_death(self) -> None:
+        """Tell that a worker has died, and that its pack runs again."""
+        self._now = replace(self._now, deaths=self._now.deaths + 1)
         self._report()
 
     def look(self, running: Sequence[Running]) -> None:

@@ -1,5 +1,7 @@
 """The state of a pack lane by lane: a checkpoint is that of one lane, whatever pack the lane is in."""
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -7,6 +9,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, NonNegativeFloat, NonNegativeInt, ValidationError
 
 from optrun.arrays import Array
+from optrun.config import RunConfig
 from optrun.errors import StateError
 from optrun.schedulers.heard import joined_states, picked_state
 from optrun.store import Checkpoint
@@ -35,6 +38,8 @@ class Meta(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
+    run: str = ""
+    """The `identity` of the run; none in a state of several lanes, and where an older optrun wrote it."""
     step: NonNegativeInt
     seconds: NonNegativeFloat
     pack: PackState
@@ -46,20 +51,42 @@ def picked(arrays: Mapping[str, Array], lanes: Sequence[int]) -> dict[str, Array
     return {name: values[list(lanes)] for name, values in arrays.items()}
 
 
-def checkpoint_of(lane: int, arrays: Mapping[str, Array], meta: Meta) -> Checkpoint:
-    """Return the checkpoint of one lane."""
-    own = meta.model_copy(update={"pack": meta.pack.of([lane]), "stopping": meta.stopping.of([lane])})
+def identity(config: RunConfig) -> str:
+    """Return what tells a run's checkpoint from those of others: its seed, and a digest of what its config sets."""
+    # Without defaults, so that an option that a later version adds makes no other run of it.
+    chosen = json.dumps(config.model_dump(mode="json", exclude_defaults=True), sort_keys=True)
+    return f"{config.seed}-{hashlib.sha256(chosen.encode()).hexdigest()[:16]}"
+
+
+def checkpoint_of(lane: int, config: RunConfig, arrays: Mapping[str, Array], meta: Meta) -> Checkpoint:
+    """Return the checkpoint of one lane, whose config is given."""
+    own = meta.model_copy(
+        update={
+            "run": identity(config),
+            "pack": meta.pack.of([lane]),
+            "stopping": meta.stopping.of([lane]),
+        }
+    )
     return Checkpoint(picked(arrays, [lane]), own.model_dump())
 
 
-def joined(checkpoints: Sequence[Checkpoint]) -> tuple[dict[str, Array], Meta]:
-    """Return checkpoints of one lane each as the state of a pack; StateError where they do not fit together."""
+def joined(checkpoints: Sequence[Checkpoint], configs: Sequence[RunConfig]) -> tuple[dict[str, Array], Meta]:
+    """Return checkpoints of one lane each as the state of a pack of these configs.
+
+    Raises StateError where they do not fit together, or one is that of another run.
+    """
+    if len(checkpoints) != len(configs):
+        raise StateError(f"there are {len(checkpoints)} checkpoints for {len(configs)} lanes")
     try:
         metas = [Meta.model_validate(checkpoint.meta) for checkpoint in checkpoints]
     except ValidationError as error:
         raise StateError(f"the checkpoint is damaged: {error.errors()[0]['msg']}") from None
     first = metas[0]
-    for meta in metas:
+    for meta, config in zip(metas, configs, strict=True):
+        if meta.run and meta.run != identity(config):
+            raise StateError(
+                f"the checkpoint at step {meta.step} is that of another run, or of another config"
+            )
         if not len(meta.stopping.best) == len(meta.stopping.best_at) == 1:
             raise StateError(f"the checkpoint at step {meta.step} is not one of one lane")
         for part in ("problem", "optimizer", "steps", "average"):

@@ -135,13 +135,16 @@ class Lanes:
         )
 
     def fail(self, sink: Sink, t: int, reason: str) -> None:
-        """End all lanes as failed, and commit what was recorded; nothing is evaluated, for it may be what raises."""
+        """End as failed all lanes whose end is not committed, and commit what was recorded.
+
+        Nothing is evaluated, for it may be what raises: no lane is to pass for one that has its final figures.
+        """
         if self._ahead is not None:
             with suppress(Exception):  # a device that fails may tell nothing more
                 self._take_in_passed()
         self.end(t, Status.FAILED, reason)
         states = {
-            lane: RunState(status=end.status, reason=end.reason, steps=end.step)
+            lane: RunState(status=Status.FAILED, reason=reason, steps=end.step)
             for lane, end in self._ends.items()
         }
         self._commit(sink, states)
@@ -210,7 +213,8 @@ class Lanes:
     def _checkpoints(self, t: int, seconds: float, lanes: Iterable[int]) -> dict[int, Checkpoint]:
         arrays, pack = self.pack.state()
         meta = Meta(step=t, seconds=seconds, pack=pack, stopping=self._stopping.state())
-        return {lane: checkpoint_of(lane, arrays, meta) for lane in lanes}
+        configs = self.pack.configs
+        return {lane: checkpoint_of(lane, configs[lane], arrays, meta) for lane in lanes}
 
     def _summary(self, lane: int, metrics: Mapping[str, float]) -> dict[str, float | None]:
         figures = self._evaluator.figures(lane, metrics)

@@ -18,17 +18,17 @@ class Memory:
 
     resumable = False
 
-    def __init__(self, configs: Sequence[RunConfig]) -> None:
+    def __init__(self, configs: Sequence[RunConfig], status: Status = Status.RUNNING) -> None:
         self._configs = list(configs)
-        self._states = [RunState(status=Status.RUNNING) for _ in configs]
+        self._states = [RunState(status=status) for _ in configs]
         self._segments: dict[tuple[str, int], list[Mapping[str, Array]]] = {}
         self._params: dict[int, Mapping[str, Array]] = {}
         self._checkpoints: dict[int, Checkpoint | None] = {}
 
     def add(self, configs: Sequence[RunConfig]) -> None:
-        """Take the results of more runs."""
+        """Take the results of more runs, which wait."""
         self._configs += configs
-        self._states += [RunState(status=Status.RUNNING) for _ in configs]
+        self._states += [RunState(status=Status.WAITING) for _ in configs]
 
     def commit(
         self,

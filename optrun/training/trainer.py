@@ -76,7 +76,7 @@ class Trainer:
 
     def resume(self, checkpoints: Sequence[Checkpoint]) -> None:
         """Go on from a checkpoint of each lane, all of one step; StateError where they do not fit."""
-        arrays, meta = joined(checkpoints)
+        arrays, meta = joined(checkpoints, self._lanes.pack.configs)
         self._lanes.load(arrays, meta)
         self._start, self._spent = meta.step, meta.seconds
 

@@ -191,3 +191,7 @@ def test_a_sweep_tells_its_sensitivity():
     losses = np.array([run.summary["final_loss"] for run in sweep.runs]).reshape(4, 3)
     assert line.median.tolist() == np.median(losses, axis=1).tolist()
     assert line.x.tolist() == [each.optimizer.options["lr"] for each in sweep.configs[::3]]
+
+
+def test_an_integer_that_is_no_float_is_no_number_to_plot_over():
+    assert numeric_parameters(plan([{"problem.k": 1}, {"problem.k": 10**400}])) == []

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import optrun
 from optrun.analysis import machine
 from optrun.analysis.summaries import Summary
 from optrun.cli.cleaning import _is_removable, age_of
@@ -153,6 +154,13 @@ def test_a_killed_run_is_removed(call):
     with Store.create(Path("runs"), "gone", config_yaml="", runs=[({"name": "gone"}, 0)]) as store:
         path = store.path
     assert call("clean", "--status", "killed", "-y").code == 0
+    assert not path.exists()
+
+
+def test_a_sweep_of_which_runs_wait_is_removed(call):
+    sweep = {"problem": "quadratic", "optimizer": "SGD", "steps": 2, "sweep": {"repeats": 3}}
+    path = optrun.sweep(sweep, limit=1).path
+    assert call("clean", "--status", "interrupted", "-y").code == 0
     assert not path.exists()
 
 

@@ -13,8 +13,9 @@ import pytest
 
 import optrun
 from optrun.registry import optimizers
-from optrun.store import Store
+from optrun.store import RunState, Status, Store
 from tests.cli.looking import CONFIG, call  # noqa: F401
+from tests.sweep.poison import ABORTS
 
 SWEEP = (
     CONFIG
@@ -96,6 +97,22 @@ def test_a_dry_run_prints_the_settings_and_the_packs_and_writes_nothing(file, ca
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_note_tells_of_settings_that_are_equal(file, call):  # noqa: F811
+    done = call("sweep", file, "-n", "optimizer.lr=1,1.0,2")
+    assert "note: 2 settings are equal to earlier ones, and not run again" in done.err
+    assert "8 runs: 4 settings, each with 2 seeds" in done.out
+    assert "equal" not in call("sweep", file, "-n").err
+
+
+def test_what_no_process_can_try_is_not_estimated(call, tmp_path):  # noqa: F811
+    (tmp_path / "p.yaml").write_text("problem: quadratic\noptimizer: Poison\nsteps: 3\n")
+    done = call(
+        "sweep", "p.yaml", "-n", f"optimizer.lr={ABORTS},{ABORTS + 0.5}", "--plugin", "tests.sweep.poison"
+    )
+    assert done.code == 0
+    assert "time and size could not be estimated: no pack that was tried came to its end" in done.out
+
+
 def test_a_dry_run_tells_of_rungs(file, call, tmp_path):  # noqa: F811
     halving = (
         "sweep.method=halving",
@@ -136,7 +153,7 @@ def test_a_sweep_that_has_more_to_ask_for_is_not_complete(file, call):  # noqa: 
     command = ("sweep", "small.yaml", "optimizer.lr={loguniform: [1e-4, 1]}", *asked, "-o", "here")
     assert call(*command, "--limit", "3").err.count("3 runs left: the same command goes on") == 1
     assert json.loads(call("ls", ".", "--json").out)[0]["status"] == "interrupted"
-    assert call("show", "here").err == "next: optrun sweep here/config.yaml -o here\n"
+    assert call("show", "here").err == "next: optrun resume here\n"
     assert call("sweep", "here/config.yaml", "-o", "here").code == 0
     shown = json.loads(call("show", "here", "--json").out)
     assert (shown["status"], shown["runs"]) == ("completed", 6)
@@ -454,10 +471,34 @@ def test_runs_that_diverge_are_results_and_are_counted(call, tmp_path):  # noqa:
     assert "optimizer.lr=0.01" in good.get("name")
 
 
+def test_runs_that_failed_are_run_again_where_that_is_asked_for(call, tmp_path):  # noqa: F811
+    (tmp_path / "f.yaml").write_text("problem: quadratic\noptimizer: SGD\nsteps: 5\n")
+    command = ("sweep", "f.yaml", "optimizer.lr=1e-3,1e-2", "-o", "here")
+    assert call(*command).code == 0
+    with Store.open(tmp_path / "here", write=True) as store:
+        store.commit(states={1: RunState(status=Status.FAILED, reason="no luck")})
+    assert call(*command).code == 1
+    assert "1 run of them ended before: 1 left" in call(*command, "--retry-failed", "-n").out
+    done = call(*command, "--retry-failed")
+    assert (done.code, done.err.count("no luck")) == (0, 0)
+    assert json.loads(call("show", "here", "--json").out)["statuses"] == {"completed": 2}
+
+
+def test_runs_that_wait_are_told_from_those_that_run(call, tmp_path):  # noqa: F811
+    (tmp_path / "f.yaml").write_text("problem: quadratic\noptimizer: SGD\nsteps: 5\n")
+    assert call("sweep", "f.yaml", "seed=0,1,2,3", "-o", "here", "--limit", "1").code == 0
+    assert call("show", "here").out.startswith("f: interrupted, 4 runs: 3 waiting, 1 completed\n")
+    listed = json.loads(call("ls", "here", "--status", "waiting", "--json").out)
+    assert [each["run"] for each in listed] == ["here:1", "here:2", "here:3"]
+    assert call("show", "here:2").out.startswith("f: waiting at step 0\n")
+    assert call("curves", "here:2").code != 0
+    assert call("watch", "here").code == 0
+
+
 # Interrupts itself as Ctrl-C does, once the second of its packs is stored.
 INTERRUPTED = """
 import signal, sys
-from optrun.store import Store
+from optrun.store import RunState, Status, Store
 commit, packs = Store.commit, []
 
 def counted(self, **what):

@@ -32,6 +32,12 @@ MISTAKES = {
     "  parameters: {optimizer.lr: {linspace: [0, ▸one, 3]}}": [
         "parameters.optimizer.lr.linspace.1: must be a number (got 'one')"
     ],
+    "  parameters: {steps: {range: [0, ▸.inf]}}": [
+        "parameters.steps.range.1: must be an integer: .inf is not a finite number"
+    ],
+    "  parameters: {steps: {range: [0, ▸100000000000000000000]}}": [
+        "parameters.steps.range.1: must be within ±1e+15 (got 100000000000000000000)"
+    ],
     "  parameters: {optimizer.lr: {linspace: [0, 1, ▸2.5]}}": [
         "parameters.optimizer.lr.linspace.2: must be a number of values, 1 or more (got 2.5)"
     ],
@@ -82,7 +88,8 @@ MISTAKES = {
         "optimizer.param_groups.0.lr: optimizer.param_groups is not set"
     ],
     "  parameters: {seed: ▸[1, 2]}": [
-        "parameters.seed: seeds are not compared but repeated: give repeats, such as 'repeats: 5'"
+        "parameters.seed: seeds are not compared but repeated: give repeats, such as 'repeats: 5', "
+        "or seed=0,1 on the command line"
     ],
     "  parameters: {name: ▸[a, b]}": ["parameters.name: is one for all runs of a sweep"],
     "  parameters: {optimizer.lr: [1, 2]}\n  exclude: [{optimizer.lr: 1}, ▸{optimizer.lr: 3}]": [
@@ -364,6 +371,24 @@ def test_seeds_of_an_override_are_repeats():
     assert found == [(1,), (2,)]
     assert [config.seed for config in plan.configs] == [5, 7, 5, 7]
     assert [config.seed for config in settings(["seed=3", "sweep.repeats=2"])[1].configs] == [3, 4]
+
+
+@pytest.mark.parametrize(("overrides", "seeds"), [([], [0, 1, 2]), (["seed=5"], [5]), (["seed=5,6"], [5, 6])])
+def test_a_seed_on_the_command_line_is_in_place_of_those_that_are_listed(overrides, seeds):
+    _, plan = settings(overrides, {"parameters": {"optimizer.lr": [1.0]}, "repeats": [0, 1, 2]})
+    assert [config.seed for config in plan.configs] == seeds
+
+
+@pytest.mark.parametrize(
+    ("axis", "place"),
+    [({"linspace": [0, 10**400, 3]}, "linspace.1"), ({"uniform": [10**400, 1]}, "uniform.0")],
+)
+def test_an_integer_that_is_no_float_is_not_finite(axis, place):
+    sweep = {"method": "random", "trials": 2, "parameters": {"optimizer.lr": axis}}
+    with pytest.raises(ConfigErrors) as caught:
+        sweep_from_mapping(BASE | {"sweep": sweep})
+    said = f"sweep.parameters.optimizer.lr.{place}: must be a number: {str(10**400)[:50]}… is not a finite number"
+    assert str(caught.value) == f"<config>: {said}"
 
 
 def test_a_paired_parameter_cannot_be_fixed_alone():

@@ -255,7 +255,7 @@ def test_many_runs_in_one_commit(tmp_path: Path) -> None:
 def test_runs_are_added_as_if_they_had_been_there(tmp_path: Path) -> None:
     digests = []
     for first, more in ((5, 0), (2, 3)):
-        with new_store(tmp_path, runs=first) as store:
+        with new_store(tmp_path, runs=first, status=Status.WAITING) as store:
             store.log("asked", settings=more)
             store.add([({"optimizer": {"name": "Adam", "lr": 1e-3}}, first + i) for i in range(more)])
             assert store.size == 5
@@ -267,6 +267,24 @@ def test_runs_are_added_as_if_they_had_been_there(tmp_path: Path) -> None:
             with pytest.raises(StoreError, match="opened for reading only"):
                 reader.add([])
     assert digests[0] == digests[1]
+
+
+def test_a_run_that_is_reset_is_as_if_it_had_never_begun(tmp_path: Path) -> None:
+    with new_store(tmp_path, runs=2, status=Status.WAITING) as store:
+        nothing = store.results_digest()
+        store.commit(
+            curves={1: columns(0, 3)},
+            evaluations={1: columns(0, 2)},
+            states={1: RunState(status=Status.FAILED, reason="no luck", steps=3, summary={"a": 1.0})},
+            params={1: {"x": np.array([1.0])}},
+            checkpoints={1: Checkpoint({"x": np.array([1.0])})},
+        )
+        store.reset([1])
+        assert store.results_digest() == nothing
+        assert store.checkpoint(1) is None
+        assert [event.kind for event in store.events() if event.run == 1] == ["failed", "reset"]
+        with pytest.raises(StoreError, match="there is no run 2"):
+            store.reset([1, 2])
 
 
 def test_parameters_are_replaced_and_dropped(store: Store) -> None:

@@ -5,6 +5,7 @@ import random
 import shutil
 import sqlite3
 import struct
+import time
 import warnings
 import zipfile
 import zlib
@@ -74,6 +75,25 @@ def test_rows_that_a_page_no_longer_counts(finished: Path) -> None:
         damaged[page + 4] = max(0, damaged[page + 4] - 1)
         file.write_bytes(damaged)
         assert refusal(everything, finished, expected) or damaged == original
+
+
+def test_pages_are_verified_once_for_a_file_that_stays_as_it_is(
+    finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, asked, real = finished / "results.sqlite", [], schema._pragma
+
+    def pragma(connection: Any, name: str) -> Any:
+        asked.append(name)
+        return real(connection, name)
+
+    monkeypatch.setattr(schema, "_pragma", pragma)
+    for age, checks in ((0, 2), (60, 1), (30, 1)):
+        written = time.time() - age
+        os.utime(file, (written, written))
+        asked.clear()
+        for _ in range(2):
+            everything(finished)
+        assert asked.count("integrity_check(1)") == checks
 
 
 def test_truncated_files(finished: Path) -> None:

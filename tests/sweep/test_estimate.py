@@ -1,5 +1,7 @@
 """What a sweep needs, before it runs."""
 
+from multiprocessing import active_children
+
 import pytest
 
 import optrun
@@ -9,6 +11,7 @@ from optrun.sweep import estimate
 from optrun.sweep.estimate import estimate_sweep
 from optrun.sweep.expand import expand
 from optrun.sweep.packs import divided, grouped
+from tests.sweep.poison import ABORTS, LOOPS, RAISES
 
 SWEEP = {
     "name": "s",
@@ -46,7 +49,7 @@ def test_packs_share_the_processes_and_groups_that_are_not_tried_are_like_the_ot
     config = {**SWEEP, "sweep": {"parameters": {"optimizer.name": names}, "repeats": 4}}
     tried = []
 
-    def need(plan, pack):
+    def need(plan, pack, plugins):
         tried.append(pack)
         return estimate._Need(seconds=1.0, storing=0.25, bytes=100.0)
 
@@ -59,3 +62,54 @@ def test_packs_share_the_processes_and_groups_that_are_not_tried_are_like_the_ot
     assert estimate_sweep(*planned(config, limit=2), 100).seconds == pytest.approx(24 * 0.25)
     plan, groups, _ = planned(config)
     assert estimate_sweep(plan, groups, [], 1) == estimate.SweepEstimate(0, 0, 0)
+
+
+HALVED = {
+    "method": "halving",
+    "halving": {"min_steps": 4, "factor": 3},
+    "parameters": {"optimizer.lr": {"logspace": [1e-4, 1e-2, 10]}},
+    "repeats": 2,
+}
+ASKED = {
+    "method": "optuna",
+    "optuna": {"batch": 4},
+    "trials": 11,
+    "parameters": {"optimizer.lr": {"loguniform": [1e-4, 1e-2]}},
+    "include": [{"optimizer.lr": 0.5}, {"optimizer.lr": 0.25}],
+}
+
+
+@pytest.mark.parametrize("block", [HALVED, ASKED], ids=["halving", "optuna"])
+def test_the_steps_of_all_stages_are_counted(block, monkeypatch):
+    if block is ASKED:
+        pytest.importorskip("optuna")
+    config = SWEEP | {"sweep": block}
+    monkeypatch.setattr(
+        estimate, "_tried", lambda plan, pack, plugins: estimate._Need(seconds=40, storing=0, bytes=80)
+    )
+    needed = estimate_sweep(*planned(config), 1)
+    states = optrun.sweep(config, save=False).states
+    assert not any(state.status == "diverged" for state in states)
+    steps = sum(state.steps for state in states)
+    assert steps != 40 * len(states) or block is ASKED
+    assert needed.seconds == pytest.approx(steps)
+    assert needed.bytes == pytest.approx(2 * steps, abs=1)
+
+
+POISON = "tests.sweep.poison"
+
+
+@pytest.mark.parametrize("rate", [RAISES, ABORTS, LOOPS])
+def test_plugins_that_raise_die_or_have_no_end_are_not_estimated(rate, monkeypatch):
+    if rate == LOOPS:
+        monkeypatch.setattr(estimate, "LIMIT_SECONDS", 3.0)
+    config = {"problem": "quadratic", "optimizer": "Poison", "steps": 5}
+    config["sweep"] = {"parameters": {"optimizer.lr": [rate]}}
+    assert estimate_sweep(*planned(config), 1, [POISON]) == estimate.SweepEstimate(0, 0, 0)
+    assert not active_children()
+
+
+def test_plugins_that_run_are_estimated():
+    config = {"problem": "quadratic", "optimizer": "Poison", "steps": 5}
+    config["sweep"] = {"parameters": {"optimizer.lr": [0.1, 0.2]}}
+    assert estimate_sweep(*planned(config), 1, [POISON]).tried == 1

@@ -1,5 +1,6 @@
 """Which runs a sweep has: grids, pairs, additions, exceptions, and draws from the sweep's seed."""
 
+import json
 import math
 import sys
 
@@ -174,6 +175,67 @@ def test_optimizers_and_schedulers_are_names_mappings_and_null():
 
 
 RATES = {"optimizer.lr": {"uniform": [0, 1]}}
+
+
+EQUAL = {
+    "spaces": (
+        {
+            "spaces": [
+                {"parameters": {"optimizer.lr": [0.1, 0.2]}},
+                {"parameters": {"optimizer.lr": [0.2, 0.3], "optimizer.name": ["Adam", "SGD"]}},
+            ]
+        },
+        [(0.1,), (0.2,), (0.2, "SGD"), (0.3, "Adam"), (0.3, "SGD")],
+        1,
+    ),
+    "include": (
+        {
+            "parameters": {"optimizer.lr": [0.1, 0.2]},
+            "include": [{"optimizer": {"name": "Adam", "lr": 0.2}}, {"steps": 10}],
+        },
+        [(0.1,), (0.2,), (10,)],
+        1,
+    ),
+    "numbers": ({"parameters": {"optimizer.lr": [1, 2, 1.0]}}, [(1,), (2,)], 1),
+    "names": ({"parameters": {"optimizer.name": ["adam", "SGD", "Adam"]}}, [("adam",), ("SGD",)], 1),
+    "draws": (
+        {"parameters": {"optimizer.lr": [0.1, 0.2]}, "method": "random", "trials": 20},
+        [(0.1,), (0.2,)],
+        18,
+    ),
+    "halving": (
+        {
+            "parameters": {"optimizer.lr": [0.1, 0.2], "dtype": ["float64"]},
+            "include": [{"optimizer.lr": 0.1, "dtype": "float64"}],
+            "method": "halving",
+            "halving": {"min_steps": 3},
+        },
+        [(0.1, "float64"), (0.2, "float64")],
+        1,
+    ),
+    "none": ({"parameters": {"optimizer.lr": [0.1, 0.2]}}, [(0.1,), (0.2,)], 0),
+}
+
+
+@pytest.mark.parametrize("case", EQUAL)
+def test_settings_with_equal_configs_are_run_once(case):
+    sweep, expected, equal = EQUAL[case]
+    found = plan(**sweep, repeats=2)
+    assert sorted(tuple(setting.values()) for setting in found.settings) == sorted(expected)
+    assert found.equal == equal
+    documents = [json.dumps(each) for each in found.documents]
+    assert len(set(documents)) == len(documents) == len(found.configs) == 2 * len(expected) == found.size
+    assert [each.to_dict() for each in found.configs] == found.documents
+
+
+def test_a_plan_is_extended_by_what_is_new_alone():
+    before = plan(parameters={"optimizer.lr": [0.1, 0.2]})
+    after = before.extended(plan(parameters={"optimizer.lr": [0.3]}).nodes)
+    assert [setting["optimizer.lr"] for setting in after.settings] == [0.1, 0.2, 0.3]
+    assert after.documents[2]["optimizer"]["lr"] == 0.3
+    for kept in ("documents", "settings", "configs"):
+        old, new = getattr(before, kept), getattr(after, kept)
+        assert all(a is b for a, b in zip(old, new[:2], strict=True))
 
 
 @pytest.mark.parametrize("method", ["random", "sobol"])

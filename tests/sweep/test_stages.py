@@ -310,7 +310,7 @@ def test_optuna_is_asked_and_told_as_by_hand():
             first = sweep.runs[2 * len(scores)].config
             runs = [optrun.run(from_mapping(first | {"seed": seed}), save=False) for seed in (0, 1)]
             if any(run.status == "diverged" for run in runs):
-                study.tell(trial, state=optuna.trial.TrialState.FAIL)
+                study.tell(trial, float("inf"))
                 scores.append(None)
             else:
                 scores.append(statistics.median(run.summary["final_loss"] for run in runs))
@@ -319,6 +319,89 @@ def test_optuna_is_asked_and_told_as_by_hand():
     assert [row["setting"] for row in sorted(sweep.table(), key=lambda row: row["first"])] == settings
     assert [run.config["optimizer"]["lr"] for run in sweep.runs[::2]] == [
         each["optimizer.lr"] for each in settings
+    ]
+
+
+DIVERGING = {
+    "problem": {"name": "quadratic", "dim": 4},
+    "optimizer": "SGD",
+    "steps": 300,
+    "sweep": {
+        "trials": 60,
+        "parameters": {
+            "optimizer.lr": {"loguniform": [1e-4, 1e4]},
+            "optimizer.momentum": {"uniform": [0, 0.9]},
+        },
+    },
+}
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "cmaes"])
+@pytest.mark.parametrize("goal", ["minimize", "maximize"])
+def test_optuna_learns_what_diverges(sampler, goal):
+    pytest.importorskip("optuna")
+    if sampler == "cmaes":
+        pytest.importorskip("cmaes")
+    asked = {"method": "optuna", "optuna": {"sampler": sampler, "batch": 10}}
+    counts = []
+    for method in ({"method": "random"}, asked):
+        blocks = [DIVERGING["sweep"] | {"seed": seed, "metric": {"goal": goal}} | method for seed in (0, 1)]
+        states = [
+            each for block in blocks for each in optrun.sweep(DIVERGING | {"sweep": block}, save=False).states
+        ]
+        counts.append(sum(state.status == "diverged" for state in states))
+    random, taught = counts
+    assert taught < random - 10
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "cmaes"])
+def test_optuna_goes_on_where_all_diverge(sampler):
+    pytest.importorskip("optuna")
+    if sampler == "cmaes":
+        pytest.importorskip("cmaes")
+    parameters = {"optimizer.lr": {"loguniform": [1e20, 1e30]}, "optimizer.momentum": {"uniform": [0, 0.9]}}
+    options = {"method": "optuna", "optuna": {"sampler": sampler, "batch": 10}, "trials": 200}
+    sweep = optrun.sweep(DIVERGING | {"sweep": options | {"parameters": parameters}}, save=False)
+    assert [str(state.status) for state in sweep.states] == ["diverged"] * 200
+
+
+def test_optuna_is_told_of_what_is_included_where_it_might_have_asked_for_it(monkeypatch):
+    optuna = pytest.importorskip("optuna")
+    from optrun.sweep import study
+
+    made = []
+    real = study.Study.__init__
+
+    def kept(self, swept):
+        real(self, swept)
+        made.append(self._study)
+
+    monkeypatch.setattr(study.Study, "__init__", kept)
+    spaces = [
+        {
+            "parameters": {"optimizer.lr": {"loguniform": [1e-4, 1]}},
+            "zip": {"optimizer.momentum": [0.0, 0.9]},
+        },
+        {"parameters": {"optimizer.lr": {"normal": [1e-3, 1e-4]}, "problem.dim": {"int": [2, 5]}}},
+    ]
+    include = [
+        {"optimizer.lr": 5e-4, "optimizer.momentum": 0.9},
+        {"optimizer.lr": 1e-3, "problem.dim": 3},
+        {"optimizer.lr": 2.0, "optimizer.momentum": 0.9},  # too large
+        {"optimizer.lr": 0.5, "optimizer.momentum": 0.8},  # none of the choices
+        {"optimizer.lr": 0.5},  # of no space
+        {"optimizer.lr": 0.1, "problem.dim": 3, "optimizer.momentum": 0.9},
+    ]
+    options = {"method": "optuna", "optuna": {"batch": 2}, "trials": 5}
+    sweep = optrun.sweep(DIVERGING | {"sweep": options | {"spaces": spaces, "include": include}}, save=False)
+    assert len(sweep.states) == 11
+    trials = made[-1].trials
+    assert len(trials) == 7
+    assert {trial.state for trial in trials} == {optuna.trial.TrialState.COMPLETE}
+    assert trials[2].params == {"space": 0, "0:optimizer.lr": 5e-4, "0:optimizer.momentum": 1}
+    assert trials[3].params == {"space": 1, "1:optimizer.lr": 0.5, "1:problem.dim": 3}
+    assert [trial.value for trial in trials[2:4]] == [
+        state.summary["final_loss"] for state in sweep.states[:2]
     ]
 
 
