@@ -6,8 +6,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from optrun.arrays import Arrays, Parameters, lane_sum, power, stream
-from optrun.errors import MissingExtraError
+from optrun.arrays import LINE, Arrays, Parameters, lane_sum, power, stream
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 7, 64, 1000])
@@ -52,11 +51,16 @@ def test_views_are_the_flat_buffer(lane_fast, rng):
     assert params.grad[:, 7:].tolist() == [[7] * 4] * 5
 
 
-def test_a_missing_backend_says_how_to_install_it():
-    try:
-        import cupy  # noqa: F401
-    except ImportError:
-        with pytest.raises(MissingExtraError, match="pip install cupy-cuda12x"):
-            Arrays("cupy").zeros(1, 1)
-    else:
-        pytest.skip("CuPy is installed")
+@pytest.mark.parametrize("lane_fast", [False, True])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_buffers_are_zeros_that_begin_with_a_cache_line(dtype, lane_fast):
+    # Held, so that every one lies elsewhere.
+    held = [
+        Arrays(dtype=dtype).zeros(lanes, size, lane_fast=lane_fast)
+        for lanes in (1, 3)
+        for size in (0, 1, 7, 1000)
+    ]
+    for buffer in held:
+        assert (buffer.dtype, buffer.any()) == (dtype, False)
+        assert buffer.flags.f_contiguous if lane_fast else buffer.flags.c_contiguous
+        assert not buffer.size or buffer.ctypes.data % LINE == 0

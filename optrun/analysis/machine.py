@@ -13,6 +13,7 @@ from typing import Any
 from optrun.analysis.find import RUNS
 from optrun.arrays import Arrays
 from optrun.errors import MissingExtraError
+from optrun.kernels.threads import cores
 from optrun.store import environment
 
 CORE = ("numpy", "pydantic", "PyYAML", "typer", "rich", "threadpoolctl")
@@ -37,7 +38,7 @@ def findings(root: Path = RUNS) -> dict[str, dict[str, Any]]:
         "machine": {
             "platform": about["platform"],
             "cpu": about["cpu"],
-            "cores": _cores(),
+            "cores": cores(),
             "caches": _caches(),
             "simd": about["simd"],
         },
@@ -92,10 +93,6 @@ def _gpu() -> str:
         return str(error)
     name = xp.cuda.runtime.getDeviceProperties(0)["name"].decode()
     return f"CuPy {xp.__version__}, {name}"
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def _caches() -> dict[str, str]:

@@ -18,7 +18,12 @@ def sweep(
     overrides: Overrides = None,
     jobs: Annotated[
         int | None,
-        typer.Option("--jobs", "-j", min=1, help="Processes; by default one per core, one for little work."),
+        typer.Option(
+            "--jobs",
+            "-j",
+            min=1,
+            help="Processes; by default one per core, one for little work or on a device.",
+        ),
     ] = None,
     executor: Annotated[
         str, typer.Option("--executor", "-x", metavar="local|dask", help="Where packs of runs are executed.")

@@ -108,6 +108,14 @@ def _hyperparameters_at_odds(data: dict[str, Any]) -> list[tuple[Path, PydanticC
     return problems
 
 
+def _engine_at_odds(data: dict[str, Any]) -> list[tuple[Path, PydanticCustomError]]:
+    from optrun.kernels import ENGINES, engine_at_odds
+
+    engine, backend = data.get("engine", "auto"), data.get("backend", "numpy")
+    said = {"said": engine_at_odds(engine, backend) if engine in ENGINES and isinstance(backend, str) else ""}
+    return [(("engine",), PydanticCustomError("config", "{said}", said))] if said["said"] else []
+
+
 class RunConfig(Section):
     """Everything that decides what a run computes, complete: what was not given has its default.
 
@@ -145,8 +153,8 @@ class RunConfig(Section):
 
     @classmethod
     def at_odds(cls, data: dict[str, Any]) -> list[tuple[Path, PydanticCustomError]]:
-        """Return what is wrong with the length of the run, and what is scheduled or recorded but no hyperparameter."""
-        return [*_length_at_odds(data), *_hyperparameters_at_odds(data)]
+        """Return what is wrong with the length, the engine, and what is scheduled or recorded but no hyperparameter."""
+        return [*_length_at_odds(data), *_engine_at_odds(data), *_hyperparameters_at_odds(data)]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the config as plain JSON values, in the order in which people write them."""

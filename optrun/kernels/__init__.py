@@ -7,8 +7,20 @@ from optrun.errors import ConfigError
 if TYPE_CHECKING:
     from optrun.kernels.stepper import Engine
 
-ENGINES = ("auto", "numpy", "numba")
+ENGINES = ("auto", "numpy", "numba", "cupy")
 """Names that a config's `engine` may take; `auto` is the fastest one at hand."""
+
+BACKENDS = {"numpy": "numpy", "numba": "numpy", "cupy": "cupy"}
+"""The backend on whose arrays each engine runs."""
+
+
+def engine_at_odds(name: str, backend: str) -> str:
+    """Return what is wrong with an engine for arrays of this backend; nothing where it runs on them."""
+    if name not in ENGINES:
+        return f"unknown engine {name!r}: there are {', '.join(ENGINES)}"
+    if name != "auto" and BACKENDS[name] != backend:
+        return f"the {name} engine runs on the {BACKENDS[name]} backend, not on {backend}: auto finds one that does"
+    return ""
 
 
 def engine_named(name: str, backend: str = "numpy") -> "Engine":
@@ -16,10 +28,12 @@ def engine_named(name: str, backend: str = "numpy") -> "Engine":
 
     Raises ConfigError where there is none, and MissingExtraError where it is not installed.
     """
-    if name not in ENGINES:
-        raise ConfigError(f"unknown engine {name!r}: there are {', '.join(ENGINES)}", field="engine")
-    if backend != "numpy":
-        raise ConfigError(f"no engine runs on the {backend} backend", field="backend")
+    if wrong := engine_at_odds(name, backend):
+        raise ConfigError(wrong, field="engine")
+    if backend == "cupy":
+        from optrun.kernels.cupy_engine import CupyEngine
+
+        return CupyEngine()
     if name == "numpy":
         from optrun.kernels.numpy_engine import NumpyEngine
 

@@ -12,9 +12,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 from optrun.arrays import Array
 from optrun.kernels.compiled import is_installed, is_kept, is_loaded
+from optrun.kernels.loop import source
 from optrun.kernels.lower import Listing
-from optrun.kernels.numba_engine import NumbaEngine, Plan
+from optrun.kernels.numba_engine import NumbaEngine
 from optrun.kernels.numpy_engine import NumpyEngine
+from optrun.kernels.rows import Rows
 
 IMPORT_SECONDS, COMPILE_SECONDS, LOAD_SECONDS = 0.4, 0.3, 0.02
 """Of Numba, of one loop, and of one that is kept on disk."""
@@ -35,19 +37,20 @@ class AutoEngine:
         """Return the function that runs the listing once; as for the NumPy engine."""
         if self._numba is None or not buffers["p"].size:
             return self._numpy.bind(listing, buffers, coefficients)
-        source = Plan(listing, buffers, coefficients).source
-        if is_loaded(source):
+        rows = Rows.of(listing, buffers["p"], coefficients)
+        loop = source(listing, buffers["p"].dtype.name, rows)
+        if is_loaded(loop):
             return self._numba.bind(listing, buffers, coefficients)
         run = self._numpy.bind(listing, buffers, coefficients)
         saving = len(listing.instructions) * (CALL_SECONDS + BYTE_SECONDS * buffers["p"].nbytes)
-        price = _price(source) if self._price is None else self._price
+        price = _price(loop) if self._price is None else self._price
         is_decided = False
 
         def step() -> None:
             nonlocal run, is_decided
             if not is_decided:
-                _saved[source] += saving
-                if _saved[source] > price:
+                _saved[loop] += saving
+                if _saved[loop] > price:
                     is_decided = True
                     run = self._compiled(listing, buffers, coefficients) or run
             run()
@@ -71,6 +74,6 @@ _saved: dict[str, float] = defaultdict(float)
 """By source the seconds that its loop would have saved this process: the packs of a sweep add to one account."""
 
 
-def _price(source: str) -> float:
-    made = LOAD_SECONDS if is_kept(source) else COMPILE_SECONDS
+def _price(loop: str) -> float:
+    made = LOAD_SECONDS if is_kept(loop) else COMPILE_SECONDS
     return made if "numba" in sys.modules else made + IMPORT_SECONDS

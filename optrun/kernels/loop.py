@@ -2,43 +2,21 @@
 
 from collections.abc import Iterable
 
-from optrun.kernels.lower import Instruction, Listing
-
-ROW, COLUMN = "row", "column"
-"""Along what a coefficient varies where it is not the same everywhere."""
-
-_BINARY = {
-    "add": "+",
-    "sub": "-",
-    "mul": "*",
-    "div": "/",
-    "gt": ">",
-    "ge": ">=",
-    "lt": "<",
-    "le": "<=",
-    "eq": "==",
-    "ne": "!=",
-}
+from optrun.kernels.lower import OPERATORS, Instruction, Listing
+from optrun.kernels.rows import COLUMN, ROW, Rows
 
 
-def arguments(listing: Listing) -> list[str]:
-    """Return the arrays that the loop is given, before `minus` and the range that it is to cover."""
-    return listing.variables() + listing.names("_c")
-
-
-def source(listing: Listing, dtype: str, varying: dict[str, str]) -> str:
+def source(listing: Listing, dtype: str, rows: Rows) -> str:
     """Return a module with the function `step`.
 
     Its arguments are the flat buffers and coefficients, the array `minus` of one -1, then the rows from … to, the
-    distance of two rows in memory, and the columns from … to. ``varying`` says of a coefficient whether there is one
-    for each row or for each column.
+    distance of two rows in memory, and the columns from … to.
     """
     read, written = _variables(listing)
     buffers, coefficients = listing.variables(), listing.names("_c")
-    shared = [name for name in coefficients if name not in varying]
-    by_row = [name for name in coefficients if varying.get(name) == ROW]
-    by_column = [name for name in coefficients if varying.get(name) == COLUMN]
-    names = ", ".join(f"all_{name}" for name in arguments(listing))
+    shared = [name for name in coefficients if name not in rows.varying]
+    by_row, by_column = rows.along(ROW), rows.along(COLUMN)
+    names = ", ".join(f"all_{name}" for name in listing.arguments())
     lines = [
         '"""Made by optrun from the rule of an optimizer; safe to delete."""',
         "",
@@ -82,8 +60,8 @@ def _scalar(name: str) -> str:
 
 def _expression(instruction: Instruction) -> str:
     op, operands = instruction.op, [_scalar(name) for name in instruction.operands]
-    if op in _BINARY:
-        return f" {_BINARY[op]} ".join(operands)
+    if op in OPERATORS:
+        return f" {OPERATORS[op]} ".join(operands)
     x, *others = operands
     match op:
         case "copy":

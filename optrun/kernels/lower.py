@@ -5,6 +5,20 @@ from dataclasses import dataclass
 
 from optrun.kernels.program import TENSOR_OPS, Node, in_order, node
 
+OPERATORS = {
+    "add": "+",
+    "sub": "-",
+    "mul": "*",
+    "div": "/",
+    "gt": ">",
+    "ge": ">=",
+    "lt": "<",
+    "le": "<=",
+    "eq": "==",
+    "ne": "!=",
+}
+"""Operations that Python and C write alike, between their operands."""
+
 
 @dataclass(frozen=True)
 class Instruction:
@@ -35,6 +49,10 @@ class Listing:
     def variables(self) -> list[str]:
         """Return the variables that are read or written, and `g`, sorted."""
         return sorted({name for name in self._all() if not name.startswith("_")})
+
+    def arguments(self) -> list[str]:
+        """Return the arrays that an engine gives to what it makes of this: variables, then coefficients."""
+        return self.variables() + self.names("_c")
 
     def _all(self) -> Iterable[str]:
         for instruction in self.instructions:

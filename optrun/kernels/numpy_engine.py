@@ -12,7 +12,8 @@ import numpy as np
 
 from optrun.arrays import Array
 from optrun.kernels.lower import Instruction, Listing
-from optrun.kernels.threads import cores, together
+from optrun.kernels.rows import is_lane_fast
+from optrun.kernels.threads import threads_of_a_step, together
 
 TILE_BYTES = 1 << 17
 SHARED_ABOVE = 16
@@ -44,7 +45,7 @@ class NumpyEngine:
 
     def __init__(self, tile_bytes: int = TILE_BYTES, threads: int | None = None) -> None:
         self.tile_bytes = tile_bytes
-        self._threads = cores() if threads is None else threads
+        self._threads = threads_of_a_step() if threads is None else threads
         self._arrays: dict[tuple[object, ...], Array] = {}
         self._scratch: dict[tuple[object, ...], tuple[Array, ...]] = {}
 
@@ -64,7 +65,7 @@ class NumpyEngine:
         pieces = []
         for lanes, columns in tiles:
             own = [
-                self._argument(name, lanes, columns, buffers, coefficients) for name in _arguments(listing)
+                self._argument(name, lanes, columns, buffers, coefficients) for name in listing.arguments()
             ]
             shape = buffers["p"][lanes, columns].shape
             scratch = [self._scratch_of(listing, buffers["p"], shape, thread) for thread in range(threads)]
@@ -113,11 +114,6 @@ def _run(
     function(*own, *scratch[thread])
 
 
-def is_lane_fast(buffer: Array) -> bool:
-    """Return whether neighbours in memory are the lanes of one element of a buffer `[B, n]`."""
-    return buffer.strides[0] < buffer.strides[1]
-
-
 def _tiles(buffer: Array, tile_bytes: int) -> list[tuple[slice, slice]]:
     """Return the tiles of a buffer `[B, n]`: whole lanes where several fit, pieces of one lane otherwise."""
     lanes, size = buffer.shape
@@ -131,10 +127,6 @@ def _tiles(buffer: Array, tile_bytes: int) -> list[tuple[slice, slice]]:
     ]
 
 
-def _arguments(listing: Listing) -> list[str]:
-    return listing.variables() + listing.names("_c")
-
-
 def _scratch_names(listing: Listing) -> list[str]:
     return listing.names("_s") + listing.names("_b")
 
@@ -144,7 +136,7 @@ def _compile(listing: Listing) -> Callable[..., None]:
     """Return the listing as a Python function of its buffers."""
     lines = [line for instruction in listing.instructions for line in _emit(instruction)]
     source = (
-        f"def step({', '.join([*_arguments(listing), *_scratch_names(listing)])}):\n    "
+        f"def step({', '.join([*listing.arguments(), *_scratch_names(listing)])}):\n    "
         + "\n    ".join(lines or ["pass"])
     )
     namespace: dict[str, Callable[..., None]] = {name: getattr(np, name) for name in UFUNCS.values()}

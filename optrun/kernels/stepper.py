@@ -8,13 +8,14 @@ from typing import Protocol
 import numpy as np
 
 from optrun.arrays import Array
+from optrun.kernels.coefficients import Coefficients, HostCoefficients, Layout, layout_of
 from optrun.kernels.fold import Known, fold, live_variables
 from optrun.kernels.lower import Listing, lower
 from optrun.kernels.program import Node, Program, carried, depends_on, evaluate
 
 
 class Engine(Protocol):
-    """What runs a listing: NumPy here; others plug in beside it."""
+    """What runs a listing: there is one for each kind of array, and faster ones beside them."""
 
     def bind(
         self, listing: Listing, buffers: Mapping[str, Array], coefficients: Sequence[Array]
@@ -45,15 +46,14 @@ class Stepper:
         parameters = buffer("p")
         self._lanes = parameters.shape[0]
         self._dtype = parameters.dtype
+        self._is_on_host = isinstance(parameters, np.ndarray)
         self._row = 0
         self._constant: tuple[object, ...] = ()
         self._needed: frozenset[str] = frozenset()
-        self._shared = np.zeros(len(program.coefficients), self._dtype)
-        self._per_lane: dict[int, Array] = {}
+        self._coefficients: dict[Layout, Coefficients] = {}
         self._kernels: dict[tuple[object, ...], Callable[[], None]] = {}
         self._row_kernels: list[Callable[[], None]] = []
-        self._shared_rows = self._shared[None]
-        self._lane_rows: list[tuple[Array, Array]] = []
+        self._fetch: Callable[[int], None]
         self._number_rows: dict[str, Array] = {name: np.zeros((1, 1)) for name in program.numbers}
 
     @property
@@ -80,31 +80,29 @@ class Stepper:
         befores = {name: rows[:-1] for name, rows in self._number_rows.items()}
         table = self._table(t, {**values, **befores})
         known = np.empty((steps, len(table)), np.int8)
-        is_per_lane = tuple(column.shape[1] > 1 for column in table)
-        shared = [index for index, per_lane in enumerate(is_per_lane) if not per_lane]
-        self._shared_rows = np.zeros((steps, len(table)), self._dtype)
+        layout = layout_of(table)
+        shared = [index for index, per_lane in enumerate(layout) if not per_lane]
+        shared_rows = np.zeros((steps, len(table)), self._dtype)
         for index in shared:
-            self._shared_rows[:, index] = table[index][:, 0]
-        known[:, shared] = _known_numbers(self._shared_rows[:, shared])
-        self._lane_rows = []
+            shared_rows[:, index] = table[index][:, 0]
+        known[:, shared] = _known_numbers(shared_rows[:, shared])
         for index in set(range(len(table))) - set(shared):
             known[:, index] = _known(table[index])
-            rows = np.broadcast_to(table[index], (steps, self._lanes))[:, :, None]
-            self._lane_rows.append((self._lane_buffer(index, table[index].dtype), rows))
+        coefficients = self._coefficients_of(layout)
+        coefficients.load(shared_rows, table)
+        self._fetch = coefficients.fetch
         constant = (scheduled, *(rows.tobytes() for name, rows in values.items() if name not in scheduled))
         if constant != self._constant:
             self._needed = self.needs({name: rows[:1] for name, rows in values.items()}, scheduled)
             self._constant = constant
         # What has come alive stays so: a buffer that is there goes on being filled.
         self.live |= self._needed
-        self._row_kernels = self._kernels_of(is_per_lane, known)
+        self._row_kernels = self._kernels_of(layout, known)
 
     def run(self, row: int) -> None:
         """Do the step of this row of the prepared table."""
         self._row = row + 1
-        self._shared[...] = self._shared_rows[row]
-        for buffer, rows in self._lane_rows:
-            buffer[...] = rows[row]
+        self._fetch(row)
         self._row_kernels[row]()
 
     def needs(self, values: Mapping[str, Array], scheduled: frozenset[str]) -> frozenset[str]:
@@ -125,28 +123,26 @@ class Stepper:
             columns = [evaluate(coefficient, t, values, memo) for coefficient in self.program.coefficients]
             return [column if column.dtype == bool else column.astype(self._dtype) for column in columns]
 
-    def _lane_buffer(self, index: int, dtype: object) -> Array:
-        if index not in self._per_lane:
-            self._per_lane[index] = np.empty((self._lanes, 1), dtype)  # type: ignore[call-overload]
-        return self._per_lane[index]
+    def _coefficients_of(self, layout: Layout) -> Coefficients:
+        if layout not in self._coefficients:
+            kind = HostCoefficients if self._is_on_host else _device_coefficients()
+            self._coefficients[layout] = kind(layout, self._lanes, self._dtype.name)
+        return self._coefficients[layout]
 
-    def _kernels_of(self, is_per_lane: tuple[bool, ...], known: Array) -> list[Callable[[], None]]:
+    def _kernels_of(self, layout: Layout, known: Array) -> list[Callable[[], None]]:
         """Return the kernel of every row; rows of which the same is known share one."""
         changes = np.flatnonzero((known[1:] != known[:-1]).any(axis=1)) + 1
         kernels: list[Callable[[], None]] = []
         for start, stop in pairwise([0, *changes.tolist(), len(known)]):
-            key = (is_per_lane, known[start].tobytes(), self.live)
+            key = (layout, known[start].tobytes(), self.live)
             if key not in self._kernels:
-                self._kernels[key] = self._bind(is_per_lane, known[start])
+                self._kernels[key] = self._bind(layout, known[start])
             kernels += [self._kernels[key]] * (stop - start)
         return kernels
 
-    def _bind(self, is_per_lane: tuple[bool, ...], known: Array) -> Callable[[], None]:
+    def _bind(self, layout: Layout, known: Array) -> Callable[[], None]:
         listing = _listing(self.program, known.tobytes(), self.live)
-        coefficients = [
-            self._per_lane[index] if per_lane else self._shared[index : index + 1].reshape(())
-            for index, per_lane in enumerate(is_per_lane)
-        ]
+        coefficients = self._coefficients_of(layout).arrays
         kernels = [
             self._engine.bind(
                 listing,
@@ -163,6 +159,12 @@ class Stepper:
                 kernel()
 
         return run
+
+
+def _device_coefficients() -> Callable[[Layout, int, str], Coefficients]:
+    from optrun.kernels.cupy_engine import DeviceCoefficients
+
+    return DeviceCoefficients
 
 
 @lru_cache(1024)

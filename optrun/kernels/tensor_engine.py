@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from optrun.arrays import Array
+from optrun.kernels.launches import launch
 from optrun.kernels.lower import Instruction, Listing
 from optrun.kernels.numpy_engine import UFUNCS
 
@@ -40,7 +41,7 @@ class TensorEngine:
             for call in calls:
                 call()
 
-        return run
+        return run if self._xp is np else partial(launch, run)
 
     def _calls(self, instruction: Instruction, arrays: Mapping[str, Array]) -> list[Callable[[], Any]]:
         xp, target = self._xp, arrays[instruction.target]

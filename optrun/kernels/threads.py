@@ -2,6 +2,7 @@
 
 import contextvars
 import os
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -13,13 +14,15 @@ Piece = Callable[[int], None]
 """A part of a step; it is told which of the threads runs it, and so which scratch is its own."""
 
 
-@cache
 def cores() -> int:
-    """Return the number of threads that a step may use: the cores allowed, or 1 in a sweep's worker process."""
-    if parent_process() is not None:
-        return 1
-    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
-    return len(allowed)
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
+@cache
+def threads_of_a_step() -> int:
+    """Return the number of threads that a step may use: one for each core, or 1 in a sweep's worker process."""
+    return cores() if parent_process() is None else 1
 
 
 def together(pieces: Sequence[Piece], threads: int) -> Callable[[], None]:
@@ -67,7 +70,7 @@ _lock = threading.Lock()
 def _helpers() -> ThreadPoolExecutor:
     with _lock:
         if not _made:
-            _made.append(ThreadPoolExecutor(max(1, cores() - 1), "optrun"))
+            _made.append(ThreadPoolExecutor(max(1, threads_of_a_step() - 1), "optrun"))
         return _made[0]
 
 
@@ -76,7 +79,7 @@ def _forget() -> None:
     global _lock
     _lock = threading.Lock()
     _made.clear()
-    cores.cache_clear()
+    threads_of_a_step.cache_clear()
 
 
 if hasattr(os, "register_at_fork"):

@@ -23,7 +23,7 @@ from annotated_types import Ge
 from optrun.arrays import Array, Parameters, steps_ahead
 from optrun.errors import StateError
 from optrun.hyperparameters import completed
-from optrun.kernels.numpy_engine import NumpyEngine
+from optrun.kernels import engine_named
 from optrun.kernels.program import Program
 from optrun.kernels.stepper import Engine, Stepper
 from optrun.kernels.trace import trace
@@ -79,7 +79,7 @@ class Average:
         self._values = {name: np.reshape(given[name], (1, -1)) for name in floats}
         self._stepper = Stepper(
             self.program(flags),
-            engine or NumpyEngine(),
+            engine or engine_named("auto", params.arrays.backend),
             {"p": self._data, "g": params.data}.__getitem__,
             [slice(0, params.size)],
         )

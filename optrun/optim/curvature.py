@@ -51,7 +51,10 @@ class Memory:
 
 
 class ClosureUpdate:
-    """The steps of a rule that evaluates the loss itself: its parameters, in one lane, are one vector `[n]`."""
+    """The steps of a rule that evaluates the loss itself: its parameters, in one lane, are one vector `[n]`.
+
+    The vectors are the host's, for it decides at every evaluation: parameters on a device go over and back.
+    """
 
     def __init__(self, rule: type[Rule], group: ParamGroup, params: Parameters) -> None:
         self.group = group
@@ -82,12 +85,7 @@ class ClosureUpdate:
         """Return a parameter's state by name: ``step``, and with the first one all that is remembered."""
         if parameter != self.group["params"][0]:
             return {"step": self.t}
-        to_host = self._params.arrays.to_host
-        arrays = {
-            name: np.array([[to_host(each) for each in value] if isinstance(value, list) else to_host(value)])
-            for name, value in vars(self.memory).items()
-            if np.size(value)
-        }
+        arrays = {name: np.array([value]) for name, value in vars(self.memory).items() if np.size(value)}
         return {"step": self.t, **arrays}
 
     def verify(self, state: Mapping[str, Any]) -> None:
@@ -123,20 +121,20 @@ class ClosureUpdate:
             if name in ("n_iter", "t", "H_diag", "ro"):
                 setattr(self.memory, name, value.tolist())
                 continue
-            array = self._params.arrays.array(value)
+            array = np.asarray(value, self._params.data.dtype)
             setattr(self.memory, name, list(array) if array.ndim > 1 else array)
 
     def _gathered(self, tensors: Mapping[str, Array]) -> Array:
         """Return a copy of the first lane of the group's tensors as a vector."""
         parts = [tensors[name][0].reshape(-1) for name in self.group["params"]]
-        joined: Array = self._params.arrays.xp.concatenate(parts)
-        return joined
+        return self._params.arrays.to_host(self._params.arrays.xp.concatenate(parts))
 
     def _scatter(self, values: Array) -> None:
         at = 0
         for name in self.group["params"]:
             tensor = self._params[name]
-            tensor[0] = values[at : at + tensor.size].reshape(tensor.shape[1:])
+            part = values[at : at + tensor.size].reshape(tensor.shape[1:])
+            tensor[0] = self._params.arrays.array(part)
             at += tensor.size
 
 

@@ -3,12 +3,10 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-import numpy as np
-
 from optrun.arrays import Array, Parameters
 from optrun.errors import ConfigError, StateError
 from optrun.hyperparameters import spelled_out
-from optrun.kernels.numpy_engine import NumpyEngine
+from optrun.kernels import engine_named
 from optrun.kernels.stepper import Engine
 from optrun.optim.group_update import GroupUpdate
 from optrun.optim.hooks import Hook, HookHandle, Hooks
@@ -67,7 +65,7 @@ class Optimizer(Rule):
             raise ConfigError(f"{type(self).__name__}: one lane at a time, not {params.lanes}", field="name")
         self.params = params
         self.param_groups: list[ParamGroup] = []
-        self._engine = engine or NumpyEngine()
+        self._engine = engine or engine_named("auto", params.arrays.backend)
         self._buffers = StateBuffers(type(self), params)
         self._updates: list[Update] = []
         self._hooks = {kind: Hooks() for kind in ("step", "stepped", "save", "saved", "load", "loaded")}
@@ -120,6 +118,11 @@ class Optimizer(Rule):
         for hook in self._hooks["stepped"]:
             hook(self, args, kwargs)
         return loss
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether a hook is called after every step, and sees what that has changed."""
+        return next(iter(self._hooks["stepped"]), None) is not None
 
     def register_step_pre_hook(self, hook: Hook) -> HookHandle:
         """Call ``hook(optimizer, args, kwargs)`` before every step; it may return other args and kwargs."""
@@ -263,4 +266,4 @@ def _replaced(returned: Any, given: Any) -> Any:
 
 
 def _copy(value: Any) -> Any:
-    return value.copy() if isinstance(value, (np.ndarray, list)) else value
+    return value.copy() if hasattr(value, "copy") else value

@@ -23,6 +23,10 @@ class Problem(ABC):
 
     Shapes: B lanes; parameters ``[B, *shape]``; a loss ``[B]``.
 
+    On a device what a step launches is replayed without Python, so `loss_and_grad` depends on its arguments and on
+    arrays that stay where they are, and alone writes into arrays. What differs from step to step comes from `batches`:
+    a counter in Python, or an array that is replaced, would stay as it was when the step was captured.
+
     Raises ConfigError, naming the option, where one is unknown, of another type, out of bounds or not finite.
     """
 

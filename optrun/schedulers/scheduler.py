@@ -100,6 +100,7 @@ class LRScheduler:
                 )
             self._binding = Binding(self, optimizer, hyperparameter, groups)
             self._begin(self._binding.lanes)
+            self._listens = self.needs_metrics
             self._binding.apply(self.last_epoch)
 
     @property
@@ -143,7 +144,7 @@ class LRScheduler:
         ReduceLROnPlateau needs it.
         """
         binding = self._bound()
-        if self.needs_metrics:
+        if self._listens:
             if metrics is None:
                 raise ConfigError(
                     f"{type(self).__name__}: step needs metrics for ReduceLROnPlateau", field="metrics"

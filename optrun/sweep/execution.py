@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from optrun.errors import ConfigError, did_you_mean
+from optrun.kernels.threads import cores
 from optrun.sweep.local import Local
-from optrun.sweep.packs import cores
 from optrun.sweep.workers import Brought, Here, Running, Workers
 
 if TYPE_CHECKING:

@@ -33,7 +33,22 @@ class Evaluator:
         self._final.data[lanes] = params.data[lanes]
         self._has_average[lanes] = average is not None
         for name, values in (average or {}).items():
-            self._average.setdefault(name, np.zeros_like(values))[lanes] = values[lanes]
+            self._average.setdefault(name, self._pack.arrays.xp.zeros_like(values))[lanes] = values[lanes]
+
+    def keep_where(self, ending: Array) -> None:
+        """Keep, on the device, where the lanes of a mask `[B]` are: the host learns later which they were."""
+        params, average = self._pack.params, self._pack.averaged()
+        if self._final is params:
+            self._final = params.copy()
+        copyto = self._pack.arrays.xp.copyto
+        copyto(self._final.data, params.data, where=ending[:, None])
+        for name, values in (average or {}).items():
+            kept = self._average.setdefault(name, self._pack.arrays.xp.zeros_like(values))
+            copyto(kept, values, where=ending.reshape(-1, *(1,) * (values.ndim - 1)))
+
+    def was_kept(self, lane: int, *, with_average: bool) -> None:
+        """Learn of a lane that `keep_where` has kept, and whether there was an average then."""
+        self._has_average[lane] = with_average
 
     def final(self, lanes: Sequence[int]) -> dict[int, dict[str, float]]:
         """Return the metrics of each of the lanes at its end; those at the average are NaN where it has none."""
@@ -62,7 +77,7 @@ class Evaluator:
         """Return a lane's final parameters by name and, as `average/…`, their average where it has one."""
         average = self._average if self._has_average[lane] else {}
         named = {**self._final, **{f"{AVERAGE}/{name}": values for name, values in average.items()}}
-        return {name: self._pack.arrays.to_host(values)[lane] for name, values in named.items()}
+        return {name: self._pack.arrays.to_host(values[lane]) for name, values in named.items()}
 
     def _evaluated(
         self, params: Mapping[str, Array], average: Mapping[str, Array] | None

@@ -2,39 +2,22 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
 from optrun.arrays import Array
 from optrun.errors import StateError
 from optrun.store import Checkpoint, RunState, Status
+from optrun.training.ahead import Ahead
 from optrun.training.checkpoints import Meta, checkpoint_of
+from optrun.training.evaluations import Evaluations
 from optrun.training.evaluator import Evaluator
 from optrun.training.pack import Pack
 from optrun.training.recorder import Recorder
-from optrun.training.stopping import Stopping
-
-
-class Sink(Protocol):
-    """Where results go: a store, or memory."""
-
-    @property
-    def resumable(self) -> bool:
-        """Whether a run can go on from a checkpoint that was committed at any time."""
-        ...
-
-    def commit(
-        self,
-        *,
-        curves: Mapping[int, Mapping[str, Array]],
-        evaluations: Mapping[int, Mapping[str, Array]],
-        states: Mapping[int, RunState],
-        params: Mapping[int, Mapping[str, Array]],
-        checkpoints: Mapping[int, Checkpoint | None],
-    ) -> None:
-        """Keep, all or nothing, what was recorded since the last commit."""
+from optrun.training.sink import Sink
+from optrun.training.stopping import Stopping, StoppingState
 
 
 @dataclass(frozen=True)
@@ -55,14 +38,11 @@ class Lanes:
         self.pack = pack
         self.runs = range(pack.lanes) if runs is None else runs
         self.recorder = Recorder(pack)
-        self.last_evaluation: tuple[int, dict[str, Array]] | None = None
+        self.evaluations = Evaluations(pack.lanes, pack.steps, config.evaluate.every)
         self._stopping = Stopping(config.stop, pack.lanes)
         self._evaluator = Evaluator(pack)
-        self._evaluate_every = config.evaluate.every
-        self._evaluations: list[tuple[int, dict[str, Array]]] = []
+        self._ahead = Ahead(pack, config.stop) if pack.runs_ahead else None
         self._ends: dict[int, _End] = {}
-        self._done: set[int] = set()
-        """Lanes that have ended and are committed."""
 
     @property
     def alive(self) -> int:
@@ -82,29 +62,55 @@ class Lanes:
                 f"the checkpoint at step {meta.step} is not one of {lanes} lanes and {steps} steps"
             )
         self.pack.load_state(arrays, meta.pack)
-        self._stopping.load_state(meta.stopping)
+        self._watch_from(meta.stopping)
+
+    @property
+    def look_every(self) -> int:
+        """Return from how many steps to the next the host looks at the losses."""
+        return 1 if self._ahead is None else self._ahead.steps
+
+    def is_looked_at(self, t: int) -> bool:
+        """Whether what happens at step t needs the host, which lets the device run ahead elsewhere."""
+        if self._ahead is None:
+            return True
+        return self._ahead.is_full(t) or self.recorder.full or self.evaluations.is_due(t)
+
+    def pass_by(self, t: int, loss: Array) -> None:
+        """Leave step t to the device: the host takes it in when it looks at a later one."""
+        if self._ahead is not None:
+            self._mark(t, loss)
+        if t % self.recorder.every == 0:
+            self.recorder.record(t, loss)
+
+    def look(self, t: int, loss: Array) -> Array:
+        """Take in the steps that were left to the device, and return the loss of step t on the host."""
+        if self._ahead is None:
+            return self.pack.arrays.to_host(loss)
+        self._mark(t, loss)
+        return self._take_in_passed(t)
 
     def take_in(self, t: int, loss: Array) -> None:
         """Record, evaluate and watch step t, before its update."""
         if t % self.recorder.every == 0:
             self.recorder.record(t, loss)
-        for lane, status, reason in self._stopping.check(t, loss):
-            self._end(lane, t, status, reason)
+        self._watch(t, loss)
         # Last, since an evaluation may overwrite the loss.
-        if self._evaluate_every and t % self._evaluate_every == 0:
-            self.last_evaluation = t, self._evaluator.now()
-            self._evaluations.append(self.last_evaluation)
+        if self.evaluations.is_due(t):
+            self.evaluations.add(t, self._evaluator.now())
 
     def end(self, t: int, status: Status, reason: str) -> None:
         """End all lanes that have not ended, at step t."""
-        for lane in self._living():
-            self._end(lane, t, status, reason)
+        living = self._living()
+        for lane in living:
+            self._close(lane, t, status, reason)
+        if living:
+            self._evaluator.keep(living, others_go_on=False)
 
     def narrowed(self) -> "Lanes":
         """Return the lanes that have not ended, in a pack of their own; everything has been committed."""
         living = self._living()
         narrowed = Lanes(self.pack.narrowed(living), [self.runs[lane] for lane in living])
-        narrowed._stopping.load_state(self._stopping.state().of(living))
+        narrowed._watch_from(self._stopping.state().of(living))
         return narrowed
 
     def commit(self, sink: Sink, t: int, seconds: float, status: Status, *, pausing: bool = False) -> None:
@@ -133,6 +139,9 @@ class Lanes:
 
         Nothing is evaluated, for it may be what raises: no lane is to pass for one that has its final figures.
         """
+        if self._ahead is not None:
+            with suppress(Exception):  # a device that fails may tell nothing more
+                self._take_in_passed()
         self.end(t, Status.FAILED, reason)
         states = {
             lane: RunState(status=Status.FAILED, reason=reason, steps=end.step)
@@ -143,11 +152,42 @@ class Lanes:
     def _living(self) -> list[int]:
         return [int(lane) for lane in np.flatnonzero(self._stopping.alive)]
 
+    def _watch_from(self, state: StoppingState) -> None:
+        self._stopping.load_state(state)
+        if self._ahead is not None:
+            self._ahead.load(state)
+
+    def _take_in_passed(self, now: int | None = None) -> Array:
+        """Watch the steps that were left to the device, but for that of now; return the losses of the last one."""
+        assert self._ahead is not None
+        losses = np.empty(0)
+        for t, losses, has_average in self._ahead.fetched():
+            if t != now:
+                self._watch(t, losses, has_average)
+        return losses
+
+    def _mark(self, t: int, loss: Array) -> None:
+        assert self._ahead is not None
+        self._evaluator.keep_where(self._ahead.mark(t, loss, self.pack.averaged() is not None))
+
+    def _watch(self, t: int, loss: Array, has_average: bool | None = None) -> None:
+        """End the lanes that step t ends; ``has_average`` is what there was then, and not now, on a device."""
+        for lane, status, reason in self._stopping.check(t, loss):
+            if self._ahead is None:
+                self._end(lane, t, status, reason)
+                continue
+            had = self.pack.averaged() is not None if has_average is None else has_average
+            self._evaluator.was_kept(lane, with_average=had)
+            self._close(lane, t, status, reason)
+
     def _end(self, lane: int, t: int, status: Status, reason: str) -> None:
-        self._ends[lane] = _End(t, status, reason)
-        self.recorder.end(lane)
-        self._stopping.end(lane)
+        self._close(lane, t, status, reason)
         self._evaluator.keep([lane], others_go_on=bool(self._stopping.alive.any()))
+
+    def _close(self, lane: int, t: int, status: Status, reason: str) -> None:
+        self._ends[lane] = _End(t, status, reason)
+        self.recorder.end(lane, t)
+        self._stopping.end(lane)
 
     def _commit(
         self,
@@ -159,15 +199,15 @@ class Lanes:
         checkpoints: Mapping[int, Checkpoint | None] | None = None,
     ) -> None:
         runs = self.runs
+        evaluations = self.evaluations.take({lane: end.step for lane, end in self._ends.items()}, final or {})
         sink.commit(
             curves={runs[lane]: rows for lane, rows in self.recorder.take().items()},
-            evaluations={runs[lane]: rows for lane, rows in self._taken_evaluations(final or {}).items()},
+            evaluations={runs[lane]: rows for lane, rows in evaluations.items()},
             states={runs[lane]: state for lane, state in sorted(states.items())},
             params={runs[lane]: values for lane, values in (params or {}).items()},
             checkpoints={runs[lane]: None for lane in self._ends}
             | {runs[lane]: each for lane, each in (checkpoints or {}).items()},
         )
-        self._done.update(self._ends)
         self._ends.clear()
 
     def _checkpoints(self, t: int, seconds: float, lanes: Iterable[int]) -> dict[int, Checkpoint]:
@@ -175,28 +215,6 @@ class Lanes:
         meta = Meta(step=t, seconds=seconds, pack=pack, stopping=self._stopping.state())
         configs = self.pack.configs
         return {lane: checkpoint_of(lane, configs[lane], arrays, meta) for lane in lanes}
-
-    def _taken_evaluations(self, final: Mapping[int, Mapping[str, float]]) -> dict[int, dict[str, Array]]:
-        """Return each lane's evaluations since the last time, up to its end, and forget them."""
-        taken: dict[int, dict[str, Array]] = {}
-        for lane in range(self.pack.lanes) if self._evaluations else final:
-            end = self._ends.get(lane)
-            rows = [
-                (t, {name: values[lane] for name, values in metrics.items()})
-                for t, metrics in self._evaluations
-                if lane not in self._done and (end is None or t <= end.step)
-            ]
-            if end is not None and lane in final and not self._was_evaluated_at(end.step):
-                rows.append((end.step, dict(final[lane])))
-            if rows:
-                columns = {name: np.array([row[name] for _, row in rows], np.float64) for name in rows[0][1]}
-                taken[lane] = {"step": np.array([t for t, _ in rows], np.int64), **columns}
-        self._evaluations.clear()
-        return taken
-
-    def _was_evaluated_at(self, step: int) -> bool:
-        every = self._evaluate_every
-        return every is not None and step < self.pack.steps and step % every == 0
 
     def _summary(self, lane: int, metrics: Mapping[str, float]) -> dict[str, float | None]:
         figures = self._evaluator.figures(lane, metrics)

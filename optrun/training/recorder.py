@@ -38,7 +38,13 @@ class Recorder:
         self._steps = np.empty(rows, np.int64)
         self._columns = {name: np.empty((rows, pack.lanes)) for name in names}
         self._used = 0
+        self._is_on_device = pack.arrays.is_on_device
+        self._on_device: list[tuple[str, int, Array]] = []
+        """What has not come over yet: the column and the row where it belongs, and the values `[B]`."""
         self._ended: dict[int, int] = {}
+        """The rows of each lane that has ended."""
+        self._last: dict[int, int] = {}
+        """The step before whose update it has ended."""
         self._awaits_update = False
         if self._records_update:
             self._before = pack.params.zeros()
@@ -51,24 +57,27 @@ class Recorder:
         return self._used == len(self._steps)
 
     def record(self, t: int, loss: Array) -> None:
-        """Add the row of step t, whose loss is on the host."""
+        """Add the row of step t; what lies on a device is fetched when somebody asks for the rows."""
         row = self._used
         self._steps[row] = t
-        self._columns["loss"][row] = loss
+        put = self._put
+        put("loss", row, loss)
         for name, metric in self._metrics.items():
-            self._columns[name][row] = metric()
+            put(name, row, metric())
         if self._records_update:
             # The norm is known after the update; it stays NaN where the run ends before.
             self._columns["update_norm"][row] = np.nan
             self._awaits_update = True
         self._used += 1
 
-    def end(self, lane: int) -> None:
-        """Let a lane's curves end with the last row."""
-        self._ended[lane] = self._used
+    def end(self, lane: int, t: int) -> None:
+        """Let a lane's curves end with step t."""
+        self._last[lane] = t
+        self._ended[lane] = int(np.searchsorted(self._steps[: self._used], t, "right"))
 
     def take(self) -> dict[int, Mapping[str, Array]]:
         """Return the segment of each lane since the last time, and forget it."""
+        self._fetch()
         steps, columns = self._steps, self._columns
         segments = {lane: self.rows(lane) for lane in range(self._pack.lanes) if self._rows_of(lane)}
         # The segments are views: the next rows go elsewhere.
@@ -82,6 +91,7 @@ class Recorder:
 
     def rows(self, lane: int) -> Mapping[str, Array]:
         """Return a lane's rows since the last `take`, as views."""
+        self._fetch()
         used = self._rows_of(lane)
         return {
             "step": self._steps[:used],
@@ -98,7 +108,8 @@ class Recorder:
 
     def _norm(self, values: Array) -> Array:
         wide = values.astype(np.float64)
-        return self._pack.arrays.to_host(np.sqrt(lane_sum(wide * wide)))
+        norm: Array = self._pack.arrays.xp.sqrt(lane_sum(wide * wide))
+        return norm
 
     def _remember(self, *_: object) -> None:
         if self._awaits_update:
@@ -107,10 +118,33 @@ class Recorder:
     def _record_update(self, *_: object) -> None:
         if self._awaits_update:
             self._before -= self._pack.params.data
-            row = self._columns["update_norm"][self._used - 1]
-            row[:] = self._norm(self._before)
-            row[list(self._ended)] = np.nan
+            self._put("update_norm", self._used - 1, self._norm(self._before))
+            if not self._is_on_device:
+                self._leave_out_ended(self._used - 1)
             self._awaits_update = False
+
+    def _put(self, name: str, row: int, values: Array | float) -> None:
+        if self._is_on_device and not isinstance(values, (float, np.ndarray)):
+            self._on_device.append((name, row, values.astype(np.float64)))
+            return
+        self._columns[name][row] = values
+
+    def _fetch(self) -> None:
+        """Bring over what lies on the device, all at once."""
+        if not self._on_device:
+            return
+        arrays = self._pack.arrays
+        found = arrays.to_host(arrays.xp.stack([values for _, _, values in self._on_device]))
+        for (name, row, _), values in zip(self._on_device, found, strict=True):
+            self._columns[name][row] = values
+            if name == "update_norm":
+                self._leave_out_ended(row)
+        self._on_device.clear()
+
+    def _leave_out_ended(self, row: int) -> None:
+        """A lane makes no update in the step with which it ends."""
+        ended = [lane for lane, t in self._last.items() if t <= self._steps[row]]
+        self._columns["update_norm"][row, ended] = np.nan
 
 
 def _column(name: str, index: int) -> str:

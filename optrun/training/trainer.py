@@ -12,8 +12,9 @@ from optrun.arrays import Array, one_blas_thread
 from optrun.errors import RunFailedError
 from optrun.store import Checkpoint, Status
 from optrun.training.checkpoints import joined
-from optrun.training.lanes import Lanes, Sink
+from optrun.training.lanes import Lanes
 from optrun.training.pack import Pack
+from optrun.training.sink import Sink
 
 REPORT_SECONDS = 0.1
 
@@ -42,7 +43,8 @@ class Trainer:
     """Runs a pack to its end and commits its results to a sink.
 
     A checkpoint holds the state before a step, and is committed together with the rows of all steps before it.
-    ``interrupted`` is asked at every step; where it says yes, the lanes are checkpointed and left. Before the step
+    ``interrupted`` is asked at every step that the host looks at, which is every one but where a device runs ahead;
+    where it says yes, the lanes are checkpointed and left. Before the step
     ``until`` they are left too, as running, evaluated and checkpointed whatever the sink. Lanes that have ended
     leave the pack when they are as many as the others.
     """
@@ -70,7 +72,7 @@ class Trainer:
         self._time_limit = math.inf if config.stop.time is None else config.stop.time.seconds
         self._start = self._step = 0
         self._spent = 0.0
-        self._began = self._saved = time.monotonic()
+        self._began = self._saved = self._looked = time.monotonic()
 
     def resume(self, checkpoints: Sequence[Checkpoint]) -> None:
         """Go on from a checkpoint of each lane, all of one step; StateError where they do not fit."""
@@ -97,11 +99,10 @@ class Trainer:
             raise self._onlooker_error
 
     def _take_steps(self) -> None:
-        self._began = self._saved = next_report = time.monotonic()
+        self._began = self._saved = self._looked = next_report = time.monotonic()
         for t, device_loss in self._iterate():
-            self._step = t
-            loss = self._lanes.pack.arrays.to_host(device_loss)
-            now = time.monotonic()
+            loss = self._lanes.look(t, device_loss)
+            now = self._looked = time.monotonic()
             if self._interrupted() or self._onlooker_error is not None:
                 self._commit(t, Status.INTERRUPTED)
                 return
@@ -122,21 +123,34 @@ class Trainer:
         self._commit(max(self._start, self._stop), Status.RUNNING, pausing=pausing)
 
     def _iterate(self) -> Iterator[tuple[int, Array]]:
-        """Yield each step and its loss; where many lanes have ended, the others go on in a smaller pack."""
+        """Yield each step that is looked at, and its loss; where many lanes have ended, the others leave the pack."""
         start: int | None = self._start
         while start is not None:
             steps, start = self._lanes.pack.iterate(start, self._stop), None
             for t, loss in steps:
-                if self._lanes.is_sparse:
+                self._step = t
+                if self._lanes.is_sparse and t % self._lanes.look_every == 0:
                     self._report(t, self._lanes.pack.arrays.to_host(loss))
                     self._commit(t, Status.RUNNING)
                     self._lanes, start = self._lanes.narrowed(), t
                     break
-                yield t, loss
+                if self._lanes.is_looked_at(t) or self._is_looked_at(t):
+                    yield t, loss
+                else:
+                    self._lanes.pass_by(t, loss)
+
+    def _is_looked_at(self, t: int) -> bool:
+        return (
+            t + 1 == self._stop
+            or self._is_checkpoint_step(t)
+            or time.monotonic() - self._looked >= REPORT_SECONDS
+        )
+
+    def _is_checkpoint_step(self, t: int) -> bool:
+        return self._checkpoint_steps is not None and t % self._checkpoint_steps == 0 and t > self._start
 
     def _is_checkpoint_due(self, t: int, seconds: float) -> bool:
-        by_steps = self._checkpoint_steps is not None and t % self._checkpoint_steps == 0 and t > self._start
-        return by_steps or seconds >= self._checkpoint_seconds or self._lanes.recorder.full
+        return self._is_checkpoint_step(t) or seconds >= self._checkpoint_seconds or self._lanes.recorder.full
 
     def _commit(self, t: int, status: Status, *, pausing: bool = False) -> None:
         now = time.monotonic()
@@ -152,8 +166,8 @@ class Trainer:
         lanes = self._lanes
         lr = float(np.ravel(lanes.pack.optimizer.param_groups[0]["lr"])[0])
         evaluation = None
-        if lanes.last_evaluation is not None:
-            at, metrics = lanes.last_evaluation
+        if lanes.evaluations.last is not None:
+            at, metrics = lanes.evaluations.last
             evaluation = at, {name: float(of[0]) for name, of in metrics.items()}
         rows = partial(lanes.recorder.rows, 0)
         seconds = self._seconds(time.monotonic())

@@ -24,8 +24,9 @@ import numpy as np
 
 from optrun.arrays import one_blas_thread
 from optrun.config.sweep import sweep_from_mapping
+from optrun.kernels.threads import cores
 from optrun.sweep.expand import expand
-from optrun.sweep.packs import cores, divided, grouped
+from optrun.sweep.packs import divided, grouped
 from optrun.training.memory import Memory
 from optrun.training.pack import Pack
 from optrun.training.trainer import Trainer

@@ -19,8 +19,9 @@ from pathlib import Path
 
 from optrun import sweeps
 from optrun.config.sweep import load_sweep
+from optrun.kernels.threads import cores
 from optrun.sweep.expand import expand
-from optrun.sweep.packs import cores, divided, grouped
+from optrun.sweep.packs import divided, grouped
 
 ROOT = Path(__file__).parents[2]
 

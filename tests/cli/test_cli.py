@@ -157,18 +157,6 @@ def test_debug_shows_the_traceback(config):
     assert "Traceback" in call("--debug", "run", config, "optimizer.lr=-1").stderr
 
 
-def test_a_missing_backend_is_exit_3_with_the_command_to_install_it(config):
-    pytest.importorskip("numpy")
-    try:
-        import cupy  # noqa: F401
-    except ImportError:
-        done = call("run", config, "backend=cupy")
-        assert done.returncode == 3
-        assert "pip install cupy-cuda12x" in done.stderr
-    else:
-        pytest.skip("CuPy is installed")
-
-
 def test_validate_names_every_mistake_of_every_file(config, tmp_path):
     (tmp_path / "bad.yaml").write_text("problem: rosenbrok\noptimizer: {name: SGD, lr: yes}\nsteps: 0\n")
     done = call("validate", config, "bad.yaml")

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from optrun.config import ConfigErrors, from_mapping, load, parse
+from optrun.kernels import ENGINES
 
 pytestmark = pytest.mark.usefixtures("fakes")
 
@@ -134,8 +135,14 @@ MISTAKES = {
         "steps: must be an integer (got 0.5)",
         "seed: must be ≥ 0 (got -1)",
         "dtype: must be 'float32' or 'float64' (got 'float23'). Did you mean 'float32'?",
-        "engine: must be 'auto' or 'numpy' or 'numba' (got 'nupmy'). Did you mean 'numpy'?",
+        f"engine: must be {' or '.join(map(repr, ENGINES))} (got 'nupmy'). Did you mean 'numpy'?",
         "backend: must be 'numpy' or 'cupy' (got 1)",
+    ],
+    "problem: bowl\noptimizer: SGD\nsteps: 1\nbackend: cupy\nengine: ▸numpy": [
+        "engine: the numpy engine runs on the numpy backend, not on cupy: auto finds one that does",
+    ],
+    "problem: bowl\noptimizer: SGD\nsteps: 1\nengine: ▸cupy": [
+        "engine: the cupy engine runs on the cupy backend, not on numpy: auto finds one that does",
     ],
     "problem: bowl\noptimizer: SGD\nsteps: ▸1e300": [
         "steps: must be an integer (got 1e+300)",

@@ -9,10 +9,10 @@ import pytest
 
 from optrun.arrays import Arrays, Parameters
 from optrun.errors import ConfigError
-from optrun.kernels import ENGINES, engine_named
+from optrun.kernels import BACKENDS, ENGINES, engine_named
 from optrun.kernels.numba_engine import NumbaEngine
 from optrun.kernels.numpy_engine import NumpyEngine
-from optrun.kernels.threads import cores, together
+from optrun.kernels.threads import cores, threads_of_a_step, together
 from optrun.optim import SGD, Adam
 from tests.kernels.engines import EVERY_ENGINE, NEEDS_NUMBA
 from tests.optim.samples import EVERY_DTYPE, VARIANTS, gradients, parameters, per_lane, stepped
@@ -92,7 +92,7 @@ def test_gradients_are_only_read(engine, rng):
 
 def test_there_is_an_engine_of_every_name():
     for name in ENGINES:
-        assert hasattr(engine_named(name), "bind")
+        assert hasattr(engine_named(name, BACKENDS.get(name, "numpy")), "bind")
     with pytest.raises(ConfigError, match="unknown engine 'fortran'"):
         engine_named("fortran")
 
@@ -146,9 +146,9 @@ def test_threads_ignore_what_the_caller_ignores():
 
 def test_a_worker_process_has_one_thread():
     if hasattr(os, "sched_getaffinity"):
-        assert cores() == len(os.sched_getaffinity(0))
+        assert threads_of_a_step() == cores() == len(os.sched_getaffinity(0))
     with get_context("spawn").Pool(1) as pool:
-        assert pool.apply(cores) == 1
+        assert pool.apply(threads_of_a_step) == 1
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")

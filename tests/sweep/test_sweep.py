@@ -193,6 +193,17 @@ def test_packs_are_even_and_of_whole_settings_where_there_are_many(settings, rep
     assert divided([group], [], jobs) == []
 
 
+@pytest.mark.parametrize(
+    ("work", "is_on_device", "jobs"), [(1, False, 1), (10**12, False, 3), (10**12, True, 1)]
+)
+def test_there_is_one_process_for_each_core_but_for_little_work_or_on_a_device(
+    work, is_on_device, jobs, monkeypatch
+):
+    monkeypatch.setattr(packs, "cores", lambda: 3)
+    group = packs.Group(range(8), 4, 1, work // 2, is_on_device=is_on_device)
+    assert packs.jobs_for([group, group]) == jobs
+
+
 def test_the_same_sweep_again_executes_nothing_and_another_one_has_its_own_place():
     seen = []
     first = optrun.sweep(STUDY)

@@ -1,0 +1,43 @@
+"""Watching losses on a device for what ends a lane, one launch for each step."""
+
+from typing import Any
+
+import numpy as np
+
+from optrun.arrays import Array, Arrays
+from optrun.kernels.cuda_source import watch_source
+from optrun.kernels.cupy_engine import kernel
+
+
+class Watch:
+    """Keeps the losses of some steps, and says on the device which lanes end; a lane ends once.
+
+    A lane ends where the magnitude of its loss is not at most ``limit``, where the loss is at most ``target``, or
+    where it has not fallen below its lowest for ``patience`` steps, unless that is 0.
+    """
+
+    def __init__(
+        self, arrays: Arrays, lanes: int, steps: int, *, limit: float, target: float, patience: int
+    ) -> None:
+        xp = arrays.xp
+        self.losses: Array = xp.empty((steps, lanes), arrays.dtype)
+        self._best: Array = xp.full(lanes, np.inf, np.float64)
+        self._best_at: Array = xp.zeros(lanes, np.int64)
+        self._alive: Array = xp.ones(lanes, bool)
+        self._ending: Array = xp.zeros(lanes, bool)
+        self._kernel: Any = kernel(watch_source(arrays.dtype), "watch")
+        self._limits = (np.float64(limit), np.float64(target), np.int64(patience), np.int64(lanes))
+        self._block = (min(256, max(32, -(-lanes // 32) * 32)),)
+        self._blocks = (-(-lanes // self._block[0]),)
+
+    def load(self, best: Array, best_at: Array) -> None:
+        """Go on from the lowest losses and their steps."""
+        self._best.set(best)  # type: ignore[attr-defined]
+        self._best_at.set(best_at)  # type: ignore[attr-defined]
+
+    def __call__(self, t: int, row: int, loss: Array) -> Array:
+        """Keep the losses of step t in a row and return the mask `[B]` of the lanes that end with it."""
+        given = (loss, self.losses, self._best, self._best_at, self._alive, self._ending)
+        place, distance = (np.int64(t), np.int64(row)), np.int64(loss.strides[0] // loss.itemsize)
+        self._kernel(self._blocks, self._block, (*given, *place, *self._limits, distance))
+        return self._ending

@@ -1,0 +1,161 @@
+"""The parts of a pack, each made of the configs of all its lanes."""
+
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from optrun.arrays import Parameters
+from optrun.config import RunConfig
+from optrun.config.components import INTERVAL, Component
+from optrun.errors import ConfigError
+from optrun.kernels import engine_named
+from optrun.optim import Average, Optimizer
+from optrun.optim.param_group import matching, selected
+from optrun.problems import Problem
+from optrun.registry import averages, blamed, optimizers
+from optrun.schedulers import LRScheduler
+from optrun.training.stacking import built, stacked
+
+CHECKED_AT_ONCE = 1 << 16
+"""Values of a schedule that are checked together, before anything runs."""
+
+Configs = Sequence[RunConfig]
+
+
+def check_same(configs: Sequence[RunConfig]) -> None:
+    """Raise ConfigError where configs differ in what is one for all lanes of a pack."""
+    first = configs[0]
+    for part in (
+        "problem",
+        "steps",
+        "epochs",
+        "dtype",
+        "backend",
+        "engine",
+        "record",
+        "evaluate",
+        "checkpoint",
+        "stop",
+    ):
+        if any(getattr(config, part) != getattr(first, part) for config in configs):
+            raise ConfigError(f"the runs of a pack differ in {part}", field=part)
+    for config in configs:
+        if [group.params for group in config.optimizer.param_groups] != [
+            group.params for group in first.optimizer.param_groups
+        ] or config.optimizer.name != first.optimizer.name:
+            raise ConfigError("the runs of a pack differ in the optimizer or its groups", field="optimizer")
+
+
+def groups_of(configs: Configs, names: Collection[str]) -> list[dict[str, Any]]:
+    """Return the parameter groups, those with the options as they are first: `lr` is their rate."""
+    chosen = configs[0].optimizer
+    with section("optimizer", chosen.name):
+        groups: list[dict[str, Any]] = [
+            {"params": group.params}
+            | stacked([each.optimizer.param_groups[index].options for each in configs])
+            for index, group in enumerate(chosen.param_groups)
+        ]
+        taken: set[str] = set()
+        for index, group in enumerate(groups):
+            try:
+                taken.update(selected(group["params"], names, chosen.name))
+            except ConfigError as error:
+                raise ConfigError(str(error), field=f"param_groups.{index}.params") from error
+        rest = [name for name in names if name not in taken]
+        return [{"params": rest}, *groups] if rest else groups
+
+
+def parameters_of(configs: Configs, problem: Problem, groups: Sequence[Mapping[str, Any]]) -> Parameters:
+    """Return the parameters at which the runs start."""
+    with section("problem", configs[0].problem.name):
+        shapes = problem.shapes
+        size = sum(math.prod(shape) for shape in shapes.values())
+        # A group's parameters lie side by side, so that it is one slice; the lanes of one element do where
+        # there are more lanes than elements.
+        order = [name for group in groups for name in matching(group["params"], shapes)]
+        params = Parameters(
+            {name: shapes[name] for name in dict.fromkeys([*order, *shapes])},
+            lanes=len(configs),
+            arrays=problem.arrays,
+            lane_fast=problem.lane_fast and len(configs) > size,
+        )
+        for lane, config in enumerate(configs):
+            params.set_lane(lane, problem.initial(config.seed))
+        return params
+
+
+def optimizer_of(configs: Configs, params: Parameters, groups: Sequence[Mapping[str, Any]]) -> Optimizer:
+    """Return the optimizer of these groups of parameters."""
+    config = configs[0]
+    with section("optimizer", config.optimizer.name):
+        rule: type[Optimizer] = optimizers.find(config.optimizer.name)
+        options = stacked([each.optimizer.options for each in configs])
+        engine = engine_named(config.engine, config.backend)
+        return rule(params, groups, engine=engine, **options)
+
+
+def schedulers_of(configs: Configs, optimizer: Optimizer, problem: Problem, steps: int) -> list[LRScheduler]:
+    """Return the schedules of single groups first: the others are for the groups that have none."""
+    config, made = configs[0], []
+
+    def make(path: str, chosen: Component, name: str, groups: list[int] | None) -> None:
+        # A OneCycleLR that counts steps has an option of this name, for another purpose.
+        epochs = {"steps_per_epoch": problem.steps_per_epoch} if _counts_epochs(chosen) else {}
+        with section(path, chosen.name):
+            scheduler = built(chosen, optimizer, hyperparameter=name, groups=groups, **epochs)
+            if scheduler.is_known_ahead:
+                rows = max(1, CHECKED_AT_ONCE // len(configs))
+                for first in range(0, steps, rows):
+                    scheduler.values_at(np.arange(first, min(first + rows, steps)))
+        made.append(scheduler)
+
+    first = len(optimizer.param_groups) - len(config.optimizer.param_groups)
+    for i in range(len(config.optimizer.param_groups)):
+        own = stacked([each.optimizer.param_groups[i].schedules for each in configs])
+        for name, chosen in own.items():
+            make(f"optimizer.param_groups.{i}.schedules.{name}", chosen, name, [first + i])
+    for name, chosen in stacked([_schedules(each) for each in configs]).items():
+        make("scheduler" if name == "lr" and config.scheduler else f"schedules.{name}", chosen, name, None)
+    return made
+
+
+def average_of(configs: Configs, params: Parameters, steps: int) -> Average | None:
+    """Return the average of the parameters, None where the configs ask for none."""
+    config = configs[0]
+    with section("average", config.average.name if config.average else ""):
+        chosen = stacked([each.average for each in configs])
+        if chosen is None:
+            return None
+        engine = engine_named(config.engine, config.backend)
+        average: Average = averages.find(chosen.name)(params, engine=engine, **chosen.options)
+        if average.start > steps:
+            raise ConfigError(
+                f"{chosen.name}: the run has {steps} steps, so an average that starts after {average.start} "
+                "takes nothing in",
+                field="start",
+            )
+        return average
+
+
+def _schedules(config: RunConfig) -> dict[str, Component]:
+    return ({"lr": config.scheduler} if config.scheduler else {}) | config.schedules
+
+
+def _counts_epochs(chosen: Any) -> bool:
+    if isinstance(chosen, Component):
+        return chosen.options.get(INTERVAL) == "epoch" or any(map(_counts_epochs, chosen.options.values()))
+    return isinstance(chosen, list) and any(map(_counts_epochs, chosen))
+
+
+@contextmanager
+def section(path: str, name: str) -> Iterator[None]:
+    """Name the part of the config to which an error belongs."""
+    try:
+        with blamed(name):
+            yield
+    except ConfigError as error:
+        within = error.field if error.field != path.rpartition(".")[2] else ""
+        raise ConfigError(str(error), field=f"{path}.{within}".rstrip(".")) from error
