@@ -66,23 +66,21 @@ def measure(name: str, jobs: int) -> dict[str, float]:
     groups = grouped(plan)
     packs = divided(groups, range(len(plan.configs)), jobs)
     packed = time.perf_counter()
-    first: list[tuple[float, int]] = []
+    ended: list[tuple[float, int]] = []
     result = sweeps.sweep_plan(
         plan,
         groups,
         directory=Path(f"{name}-parts"),
         jobs=jobs,
-        observe=lambda now: first.append((time.perf_counter(), now.executed)),
+        observe=lambda now: ended.append((time.perf_counter(), now.executed)),
     )
     done = time.perf_counter()
     steps = sum(state.steps for state in result.states)
     per_run = steps / len(result.states)
     # From the end of the first pack on, workers have started.
-    warm = (
-        (first[-1][1] - first[1][1]) * per_run / (first[-1][0] - first[1][0])
-        if len(first) > 2
-        else float("nan")
-    )
+    ended = [each for each in ended if each[1]]
+    (first, few), (last, many) = ended[0], ended[-1]
+    warm = (many - few) * per_run / (last - first) if many > few else float("nan")
     command = [sys.executable, "-m", "optrun", "sweep", str(path), "-j", str(jobs), "-q", "-o", name]
     started, before = time.perf_counter(), os.times()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
