@@ -18,6 +18,8 @@ from optrun.errors import ConfigError
 MAX_BYTES = 2**20
 MAX_KEY = 200
 
+TOO_DEEP = f"nested deeper than {MAX_DEPTH} levels"
+
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _CORE = "tag:yaml.org,2002:"
 _TYPES: dict[str, tuple[type, ...]] = {
@@ -41,6 +43,8 @@ _IN_WORDS = {
     "could not find expected ':'": "a key without ': ' after it",
     "found unexpected end of stream": "a quote is not closed",
     "did not find expected <document start>": "nothing may follow the config here",
+    # PyYAML 6.0.4 has a limit of its own, which flow collections reach before ours.
+    "exceeded maximum nesting depth": TOO_DEEP,
 }
 
 
@@ -121,7 +125,7 @@ class _Reader:
 
     def _begin(self, event: Any, place: Place) -> None:
         if len(self.open) == MAX_DEPTH:
-            self._stop(place, f"nested deeper than {MAX_DEPTH} levels", path=())
+            self._stop(place, TOO_DEEP, path=())
         is_mapping = isinstance(event, yaml.MappingStartEvent)
         expected = _CORE + ("map" if is_mapping else "seq")
         if event.tag not in (None, expected):

@@ -17,7 +17,6 @@ import optrun
 from optrun.registry import optimizers
 from optrun.store import RunState, Status, Store
 from tests.cli.looking import CONFIG, call  # noqa: F401
-from tests.sweep.poison import ABORTS
 
 SWEEP = (
     CONFIG
@@ -109,6 +108,8 @@ def test_a_note_tells_of_settings_that_are_equal(file, call):  # noqa: F811
 
 
 def test_what_no_process_can_try_is_not_estimated(call, tmp_path):  # noqa: F811
+    from tests.sweep.poison import ABORTS  # not before all optimizers that are tested have been collected
+
     (tmp_path / "p.yaml").write_text("problem: quadratic\noptimizer: Poison\nsteps: 3\n")
     done = call(
         "sweep", "p.yaml", "-n", f"optimizer.lr={ABORTS},{ABORTS + 0.5}", "--plugin", "tests.sweep.poison"
