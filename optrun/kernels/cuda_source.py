@@ -3,7 +3,7 @@
 The kernels are plain C but for the names of their threads, so that a C compiler can run them where there is no device.
 """
 
-from optrun.kernels.lower import OPERATORS, Instruction, Listing
+from optrun.kernels.lower import OPERATORS, Instruction, Listing, scalar
 from optrun.kernels.rows import COLUMN, ROW, Rows
 
 OPTIONS = ("--fmad=false", "--prec-div=true", "--prec-sqrt=true", "--ftz=false")
@@ -45,10 +45,7 @@ def step_source(listing: Listing, dtype: str, rows: Rows) -> str:
         *(f"            {real} at_{name} = all_{name}[at];" for name in variables),
         *(f"            {real} {name};" for name in listing.names("_s")),
         *(f"            bool {name};" for name in listing.names("_b")),
-        *(
-            f"            {_scalar(each.target)} = {_expression(each, real)};"
-            for each in listing.instructions
-        ),
+        *(f"            {scalar(each.target)} = {_expression(each, real)};" for each in listing.instructions),
         *(f"            all_{name}[at] = at_{name};" for name in variables if name in written),
         "        }",
         "    }",
@@ -110,12 +107,8 @@ extern "C" __global__ void watch(const {real}* __restrict__ loss, {real}* __rest
 """
 
 
-def _scalar(name: str) -> str:
-    return name if name.startswith("_") else f"at_{name}"
-
-
 def _expression(instruction: Instruction, real: str) -> str:
-    op, operands = instruction.op, [_scalar(name) for name in instruction.operands]
+    op, operands = instruction.op, [scalar(name) for name in instruction.operands]
     suffix = "f" if real == "float" else ""
     if op in OPERATORS:
         return f" {OPERATORS[op]} ".join(operands)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from optrun.kernels.lower import OPERATORS, Instruction, Listing
+from optrun.kernels.lower import OPERATORS, Instruction, Listing, scalar
 from optrun.kernels.rows import COLUMN, ROW, Rows
 
 
@@ -36,7 +36,7 @@ def source(listing: Listing, dtype: str, rows: Rows) -> str:
         "        for column in range(end - first):",
         *(f"            {name} = each_{name}[column]" for name in by_column),
         *(f"            at_{name} = row_{name}[column]" for name in read),
-        *(f"            {_scalar(each.target)} = {_expression(each)}" for each in listing.instructions),
+        *(f"            {scalar(each.target)} = {_expression(each)}" for each in listing.instructions),
         *(f"            row_{name}[column] = at_{name}" for name in written),
     ]
     return "\n".join(lines) + "\n"
@@ -54,12 +54,8 @@ def _variables(listing: Listing) -> tuple[Iterable[str], Iterable[str]]:
     return read, written
 
 
-def _scalar(name: str) -> str:
-    return name if name.startswith("_") else f"at_{name}"
-
-
 def _expression(instruction: Instruction) -> str:
-    op, operands = instruction.op, [_scalar(name) for name in instruction.operands]
+    op, operands = instruction.op, [scalar(name) for name in instruction.operands]
     if op in OPERATORS:
         return f" {OPERATORS[op]} ".join(operands)
     x, *others = operands

@@ -59,6 +59,11 @@ class Listing:
             yield from (instruction.target, *instruction.operands)
 
 
+def scalar(name: str) -> str:
+    """Return what the element of a buffer, or a coefficient or scratch as it is, is called in a generated loop."""
+    return name if name.startswith("_") else f"at_{name}"
+
+
 def lower(outputs: Mapping[str, Node], coefficients: Sequence[Node]) -> Listing:
     """Return the instructions that compute the outputs, in as few buffers as the order of work allows."""
     return _Lowering(

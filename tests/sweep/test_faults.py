@@ -15,19 +15,17 @@ from optrun import sweeps
 from optrun.analysis.summaries import summary_of, sweep_status
 from optrun.api import RUNS
 from optrun.config import from_mapping
-from optrun.config.sweep import sweep_from_mapping
 from optrun.errors import RunFailedError, StateError, StoreError
 from optrun.store import Status, Store
 from optrun.sweep import worker, writer
 from optrun.sweep.execution import Execution
-from optrun.sweep.expand import expand
-from optrun.sweep.packs import grouped
 from optrun.sweep.record import directory_of
 from optrun.sweep.worker import Work
 from optrun.sweep.workers import Loss, Workers
 from optrun.training.memory import Memory
 from optrun.training.pack import Pack
 from optrun.training.trainer import Trainer
+from tests.sweep.support import digest_of, prepared
 
 HALVING = {
     "problem": "quadratic",
@@ -39,16 +37,6 @@ HALVING = {
         "parameters": {"optimizer.lr": {"logspace": [1e-4, 1e-2, 6]}},
     },
 }
-
-
-def prepared(data):
-    plan = expand(sweep_from_mapping(data))
-    return plan, grouped(plan)
-
-
-def digest_of(sweep):
-    with Store.open(sweep.path) as store:
-        return store.results_digest()
 
 
 def quadratics(count, **config):

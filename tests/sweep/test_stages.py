@@ -16,8 +16,8 @@ from optrun.config.sweep_block import Metric
 from optrun.errors import MissingExtraError, StoreError
 from optrun.store import RunState, Status, Store
 from optrun.sweep.expand import expand
-from optrun.sweep.packs import grouped
 from optrun.sweep.stages import ordinal, score
+from tests.sweep.support import digest_of, prepared
 
 BASE = {
     "problem": {"name": "softmax_regression", "data": "iris", "batch_size": 32},
@@ -39,16 +39,6 @@ HALVING = BASE | {
         "metric": {"name": "test_accuracy", "goal": "maximize"},
     },
 }
-
-
-def prepared(data):
-    plan = expand(sweep_from_mapping(data))
-    return plan, grouped(plan)
-
-
-def digest_of(sweep):
-    with Store.open(sweep.path) as store:
-        return store.results_digest()
 
 
 def by_hand(data):

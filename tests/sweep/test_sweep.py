@@ -11,14 +11,13 @@ import pytest
 import optrun
 from optrun import sweeps
 from optrun.config import from_mapping
-from optrun.config.sweep import sweep_from_mapping
 from optrun.errors import ConfigError, StoreError
 from optrun.registry import load_plugin, optimizers
 from optrun.store import Store
 from optrun.sweep import execute, packs
-from optrun.sweep.expand import expand
-from optrun.sweep.packs import divided, grouped, l2_bytes, pack_key
+from optrun.sweep.packs import divided, l2_bytes, pack_key
 from optrun.sweep.worker import execute as execute_pack
+from tests.sweep.support import digest_of, prepared
 
 STUDY = {
     "name": "study",
@@ -50,16 +49,6 @@ class Moody(SGD):
             os._exit(7)
         return super().step(closure)
 """
-
-
-def prepared(data):
-    plan = expand(sweep_from_mapping(data))
-    return plan, grouped(plan)
-
-
-def digest_of(sweep):
-    with Store.open(sweep.path) as store:
-        return store.results_digest()
 
 
 def moody(rates, tmp_path):

@@ -1,0 +1,18 @@
+"""What tests of sweeps share."""
+
+from optrun.config.sweep import sweep_from_mapping
+from optrun.store import Store
+from optrun.sweep.expand import expand
+from optrun.sweep.packs import grouped
+
+
+def prepared(data):
+    """Return the plan of a sweep and its groups."""
+    plan = expand(sweep_from_mapping(data))
+    return plan, grouped(plan)
+
+
+def digest_of(sweep):
+    """Return the digest of the stored results of a sweep."""
+    with Store.open(sweep.path) as store:
+        return store.results_digest()
