@@ -40,7 +40,7 @@ class Loop(NamedTuple):
 
 def is_kept(loop: Loop) -> bool:
     """Return whether a loop was compiled before, in this process or an earlier one."""
-    return loop in _loaded or _file(loop).exists()
+    return loop in _loaded or os.path.exists(_file(loop))
 
 
 def is_loaded(loop: Loop) -> bool:
@@ -129,7 +129,10 @@ def _file(loop: Loop) -> Path:
 @cache
 def _root() -> Path:
     """Return the directory of this user's compiled loops."""
-    home = Path("~").expanduser()
+    try:
+        home = Path.home()
+    except RuntimeError:
+        home = Path(os.devnull)  # a user without one: nothing is kept
     if sys.platform == "win32":
         base = Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local")
     elif sys.platform == "darwin":

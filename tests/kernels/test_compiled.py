@@ -91,7 +91,7 @@ def foreign(content):
 
     compiled._linker()
     module = llvm.parse_assembly(
-        "declare void @numba_has_this() define void @step(ptr %a) { call void @numba_has_this() ret void }"
+        "declare void @numba_has_this() define void @step(i64 %a) { call void @numba_has_this() ret void }"
     )
     return compiled._sealed(target_machine().emit_object(module))
 
@@ -120,6 +120,23 @@ def test_what_is_damaged_is_not_run_but_made_anew(whole, tmp_path, damaged):
 def test_without_a_directory_it_compiles_for_itself(whole, tmp_path):
     (tmp_path / "file").touch()
     assert ended(begun(tmp_path / "file")) == whole[1]
+
+
+def test_a_user_without_a_home_keeps_nothing(monkeypatch):
+    def homeless():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.delenv("LOCALAPPDATA", raising=False)
+    monkeypatch.setattr(compiled.Path, "home", homeless)
+    root = compiled._root.__wrapped__()
+    monkeypatch.setattr(compiled, "_root", lambda: root)
+    loop = Loop("def step(a):\n    a[0] = 7\n", ("float64",), 0)
+    assert not compiled.is_kept(loop)
+    to = np.zeros(1)
+    compiled.compiled(loop)(to)()
+    assert to.tolist() == [7]
+    assert not compiled._file(loop).exists()
 
 
 ADD = "def step(to, given, first, end):\n    for at in range(first, end):\n        to[at] += given[at]\n"
