@@ -86,7 +86,7 @@ def test_nothing_is_pickled_and_only_the_engines_compile():
         assert not {"pickle", "shelve", "marshal"} & {module.split(".")[0] for module in imports(file)}, file
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Name) and node.id in ("exec", "eval"):
-                assert file.name in ("numpy_engine.py", "compiled.py"), file
+                assert file.name in ("numpy_engine.py", "machine_code.py"), file
 
 
 @pytest.mark.parametrize("command", [["--help"], ["--version"], ["run", "--help"]])
