@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from optrun.errors import StoreError
-from optrun.store import Event, RunState, Status, Store
+from optrun.store import RunState, Status, Store
 from optrun.sweep.record import PLAN
 
 
@@ -62,7 +62,7 @@ class SweepPlan:
 
 def plan_of(store: Store) -> SweepPlan | None:
     """Return the plan of a sweep, None for a single run; StoreError where it is damaged."""
-    plans = [event.details for event in store.events() if event.kind == PLAN]
+    plans = [event.details for event in store.events(PLAN)]
     if not plans:
         return None
     try:
@@ -83,11 +83,6 @@ def plan_of(store: Store) -> SweepPlan | None:
     if len(plan.settings) * plan.repeats != store.size:
         raise StoreError(f"{store.path}: the plan of the sweep is not one of {store.size} runs")
     return plan
-
-
-def has_plan(events: Sequence[Event]) -> bool:
-    """Whether the events of a store are those of a sweep."""
-    return any(event.kind == PLAN for event in events)
 
 
 def is_sweep(path: Path) -> bool:
