@@ -14,7 +14,7 @@ import pytest
 
 import optrun
 from optrun.errors import ConfigError, MissingExtraError, RunFailedError
-from optrun.store import Store, schema
+from optrun.store import Store, blobs, schema
 from optrun.sweep import workers
 from tests.sweep import poison
 
@@ -220,19 +220,25 @@ def test_a_result_that_comes_twice_and_is_the_same_is_taken_once(save):
     assert [run.summary for run in sweep.runs] == [run.summary for run in whole.runs]
 
 
-def other_bits(table, rows):
-    """Return rows of a store of which the first has another last bit."""
+def other_rows(table, rows, change):
+    """Return rows of a store of which the first has another blob."""
     (_, *cells, blob), *others = rows
-    return [*schema.checked(table, [(*cells, blob[:-1] + bytes([blob[-1] ^ 1]))]), *others]
+    return [*schema.checked(table, [(*cells, change(blob))]), *others]
+
+
+def last_bit(blob):
+    return blob[:-1] + bytes([blob[-1] ^ 1])
+
+
+def negated(blob):
+    return blobs.encode_npz({name: -of for name, of in blobs.decode_npz(blob, "").items()})
 
 
 def other_curve(results):
     first = results[0]
     if first.rows is not None:
-        return [
-            replace(first, rows=replace(first.rows, curves=other_bits("curves", first.rows.curves))),
-            *results[1:],
-        ]
+        curves = other_rows("curves", first.rows.curves, last_bit)
+        return [replace(first, rows=replace(first.rows, curves=curves)), *results[1:]]
     curves = {name: values.copy() for name, values in first.curves.items()}
     curves["loss"][3] = np.nextafter(curves["loss"][3], np.inf)
     return [replace(first, curves=curves), *results[1:]]
@@ -241,10 +247,8 @@ def other_curve(results):
 def other_params(results):
     first = results[0]
     if first.rows is not None:
-        return [
-            replace(first, rows=replace(first.rows, params=other_bits("params", first.rows.params))),
-            *results[1:],
-        ]
+        params = other_rows("params", first.rows.params, negated)
+        return [replace(first, rows=replace(first.rows, params=params)), *results[1:]]
     return [replace(first, params={name: -of for name, of in first.params.items()}), *results[1:]]
 
 
