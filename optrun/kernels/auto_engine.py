@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 
 from optrun.arrays import Array
+from optrun.kernels.capture import Captured
 from optrun.kernels.compiled import is_installed, is_kept, is_loaded
 from optrun.kernels.loop import source
 from optrun.kernels.lower import Listing
@@ -18,8 +19,8 @@ from optrun.kernels.numba_engine import NumbaEngine
 from optrun.kernels.numpy_engine import NumpyEngine
 from optrun.kernels.rows import Rows
 
-IMPORT_SECONDS, COMPILE_SECONDS, LOAD_SECONDS = 0.4, 0.3, 0.02
-"""Of Numba, of one loop, and of one that is kept on disk."""
+IMPORT_SECONDS, LINE_SECONDS, LOAD_SECONDS = 0.4, 0.006, 0.02
+"""Of Numba, of each line of a loop, and of a loop that is kept on disk."""
 CALL_SECONDS, BYTE_SECONDS = 3e-7, 3e-11
 """What one instruction costs in NumPy and not in a loop, and what it costs more for each byte of a buffer."""
 
@@ -35,14 +36,37 @@ class AutoEngine:
         self, listing: Listing, buffers: Mapping[str, Array], coefficients: Sequence[Array]
     ) -> Callable[[], None]:
         """Return the function that runs the listing once; as for the NumPy engine."""
+        return self._in_time(
+            lambda: self._numpy.bind(listing, buffers, coefficients),
+            len(listing.instructions),
+            listing,
+            buffers,
+            coefficients,
+        )
+
+    def instead_of(
+        self, calls: Callable[[], None], captured: Captured, buffers: Mapping[str, Array]
+    ) -> Callable[[], None]:
+        """Return the function that does to these buffers what the calls do."""
+        return self._in_time(lambda: calls, captured.calls, captured.listing, buffers, captured.coefficients)
+
+    def _in_time(
+        self,
+        in_calls: Callable[[], Callable[[], None]],
+        calls: int,
+        listing: Listing,
+        buffers: Mapping[str, Array],
+        coefficients: Sequence[Array],
+    ) -> Callable[[], None]:
+        """Return the function that runs so many calls of NumPy, and the loop once that pays."""
         if self._numba is None or not buffers["p"].size:
-            return self._numpy.bind(listing, buffers, coefficients)
+            return in_calls()
         rows = Rows.of(listing, buffers["p"], coefficients)
         loop = source(listing, buffers["p"].dtype.name, rows)
         if is_loaded(loop):
             return self._numba.bind(listing, buffers, coefficients)
-        run = self._numpy.bind(listing, buffers, coefficients)
-        saving = len(listing.instructions) * (CALL_SECONDS + BYTE_SECONDS * buffers["p"].nbytes)
+        run = in_calls()
+        saving = calls * CALL_SECONDS + len(listing.instructions) * BYTE_SECONDS * buffers["p"].nbytes
         price = _price(loop) if self._price is None else self._price
         is_decided = False
 
@@ -75,5 +99,5 @@ _saved: dict[str, float] = defaultdict(float)
 
 
 def _price(loop: str) -> float:
-    made = LOAD_SECONDS if is_kept(loop) else COMPILE_SECONDS
+    made = LOAD_SECONDS if is_kept(loop) else LINE_SECONDS * loop.count("\n")
     return made if "numba" in sys.modules else made + IMPORT_SECONDS

@@ -1,13 +1,16 @@
 """Functions of one vector: where runs start, and noise on the gradient."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import numpy as np
 
 from optrun.arrays import Array, Arrays, stream
 from optrun.errors import ConfigError
+from optrun.kernels.capture import Capture, Captured, NotCapturedError
+from optrun.kernels.stepper import Engine
 from optrun.problems.problem import Batches, Problem
 from optrun.registry import NonNegative
 
@@ -26,6 +29,8 @@ class VectorProblem(Problem, ABC):
     def __init__(self, arrays: Arrays, *, start: Start = None, noise: Noise = 0.0) -> None:
         super().__init__(arrays)
         self._workspaces: dict[int, tuple[Array, ...]] = {}
+        self._bound: _Bound | None = None
+        self._loss: Array
         self.start = self._usual_start() if start is None else np.array(start, np.float64)
         self.noise = noise
         if self.start.shape != (self.dim,):
@@ -56,12 +61,20 @@ class VectorProblem(Problem, ABC):
     def batches(self, seeds: Sequence[int]) -> Batches:
         return GradientNoise(self.arrays, seeds, self.dim, self.noise) if self.noise else Batches()
 
+    def use(self, engine: Engine) -> None:
+        super().use(engine)
+        self._bound = None
+
     def loss_and_grad(self, params: Mapping[str, Array], grads: Mapping[str, Array], batch: Any) -> Array:
-        grad = grads["x"].T
-        loss = self._value_and_grad(params["x"].T, grad)
+        bound = self._bound
+        if bound is None or bound.x is not params["x"] or bound.grad is not grads["x"]:
+            bound = self._bound = self._bind(params["x"], grads["x"])
+        self._loss = bound.loss
+        bound.run()
         if batch is not None:
+            grad = grads["x"].T
             self.arrays.xp.add(grad, batch, out=grad)
-        return loss
+        return self._loss
 
     def evaluate(self, params: Mapping[str, Array]) -> dict[str, Array]:
         x = params["x"].T
@@ -72,6 +85,33 @@ class VectorProblem(Problem, ABC):
         if lanes not in self._workspaces:
             self._workspaces[lanes] = self._workspace(lanes)
         return self._compute(x, grad, *self._workspaces[lanes])
+
+    def _bind(self, x: Array, grad: Array) -> "_Bound":
+        """Return the step with these arrays: a loop, or the calls that it is captured from."""
+
+        def calls() -> None:
+            self._loss = self._value_and_grad(x.T, grad.T)
+
+        captured = self._captured() if self.loops else None
+        if self.loops is None or captured is None:
+            return _Bound(x, grad, x, calls)
+        loss = self.arrays.xp.empty_like(grad)[:, :1]  # the engines want all buffers in one layout
+        columns = [slice(i, i + 1) for i in range(self.dim)]
+        buffers = {f"x{i}": x[:, column] for i, column in enumerate(columns)}
+        buffers |= {f"grad{i}": grad[:, column] for i, column in enumerate(columns)}
+        run = self.loops.instead_of(calls, captured, buffers | {"loss0": loss, "p": loss})
+        return _Bound(x, grad, loss[:, 0], run)
+
+    def _captured(self) -> Captured | None:
+        """Return what `_compute` does in one lane; None where a loop cannot do it."""
+        capture = Capture(self.arrays.dtype)
+        grad = capture.unwritten((self.dim, 1))
+        try:
+            workspace = [capture.constants(each) for each in self._workspace(1)]
+            loss = self._compute(capture.inputs("x", self.dim, 1), grad, *workspace)
+            return capture.captured({"grad": grad, "loss": loss})
+        except NotCapturedError:
+            return None
 
     @abstractmethod
     def _usual_start(self) -> Array: ...
@@ -87,9 +127,21 @@ class VectorProblem(Problem, ABC):
     def _compute(self, x: Array, grad: Array, *workspace: Array) -> Array:
         """Return the value ``[B]`` at x ``[dim, B]``, and write the gradient ``[dim, B]``.
 
+        Of the workspace it reads what it has written, and what stays as it was made.
         No operation overwrites one of its inputs: NumPy takes more than twice as long for a small array
         that overlaps another.
         """
+
+
+@dataclass(frozen=True)
+class _Bound:
+    """The step of a problem with some arrays."""
+
+    x: Array
+    grad: Array
+    loss: Array
+    """Where a loop writes it."""
+    run: Callable[[], None]
 
 
 class GradientNoise(Batches):

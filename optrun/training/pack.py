@@ -8,6 +8,7 @@ from typing import Any
 from optrun.arrays import Array, Arrays
 from optrun.config import RunConfig
 from optrun.errors import StateError
+from optrun.kernels import engine_named
 from optrun.kernels.replay import Replay
 from optrun.problems import Problem
 from optrun.registry import problems
@@ -41,6 +42,7 @@ class Pack:
             self.problem: Problem = problem or problems.find(config.problem.name)(
                 self.arrays, **config.problem.options
             )
+            self.problem.use(engine_named(config.engine, config.backend))
             self.steps = config.steps or (config.epochs or 0) * self.problem.steps_per_epoch
             self.batches = self.problem.batches([each.seed for each in configs])
             shapes = self.problem.shapes
