@@ -30,7 +30,6 @@ class VectorProblem(Problem, ABC):
         super().__init__(arrays)
         self._workspaces: dict[int, tuple[Array, ...]] = {}
         self._bound: _Bound | None = None
-        self._loss: Array
         self.start = self._usual_start() if start is None else np.array(start, np.float64)
         self.noise = noise
         if self.start.shape != (self.dim,):
@@ -69,12 +68,11 @@ class VectorProblem(Problem, ABC):
         bound = self._bound
         if bound is None or bound.x is not params["x"] or bound.grad is not grads["x"]:
             bound = self._bound = self._bind(params["x"], grads["x"])
-        self._loss = bound.loss
-        bound.run()
+        loss = bound.step()
         if batch is not None:
             grad = grads["x"].T
             self.arrays.xp.add(grad, batch, out=grad)
-        return self._loss
+        return loss
 
     def evaluate(self, params: Mapping[str, Array]) -> dict[str, Array]:
         x = params["x"].T
@@ -87,20 +85,31 @@ class VectorProblem(Problem, ABC):
         return self._compute(x, grad, *self._workspaces[lanes])
 
     def _bind(self, x: Array, grad: Array) -> "_Bound":
-        """Return the step with these arrays: a loop, or the calls that it is captured from."""
-
-        def calls() -> None:
-            self._loss = self._value_and_grad(x.T, grad.T)
-
+        """Return the step with these arrays: a loop where there can be one, else the calls."""
         captured = self._captured() if self.loops else None
         if self.loops is None or captured is None:
-            return _Bound(x, grad, x, calls)
-        loss = self.arrays.xp.empty_like(grad)[:, :1]  # the engines want all buffers in one layout
-        columns = [slice(i, i + 1) for i in range(self.dim)]
-        buffers = {f"x{i}": x[:, column] for i, column in enumerate(columns)}
-        buffers |= {f"grad{i}": grad[:, column] for i, column in enumerate(columns)}
-        run = self.loops.instead_of(calls, captured, buffers | {"loss0": loss, "p": loss})
-        return _Bound(x, grad, loss[:, 0], run)
+            return _Bound(x, grad, lambda: self._value_and_grad(x.T, grad.T))
+        room: Array = self.arrays.xp.empty_like(grad)[:, :1]  # a loop wants all of its buffers in one layout
+        buffers = {
+            f"{name}{i}": array[:, i : i + 1]
+            for name, array in (("x", x), ("grad", grad))
+            for i in range(self.dim)
+        }
+        loss: Array = room[:, 0]
+
+        def calls() -> None:
+            nonlocal loss
+            loss = self._value_and_grad(x.T, grad.T)
+
+        run = self.loops.instead_of(calls, captured, buffers | {"loss0": room, "p": room})
+
+        def step() -> Array:
+            nonlocal loss
+            loss = room[:, 0]
+            run()
+            return loss
+
+        return _Bound(x, grad, step)
 
     def _captured(self) -> Captured | None:
         """Return what `_compute` does in one lane; None where a loop cannot do it."""
@@ -139,9 +148,8 @@ class _Bound:
 
     x: Array
     grad: Array
-    loss: Array
-    """Where a loop writes it."""
-    run: Callable[[], None]
+    step: Callable[[], Array]
+    """Returns the loss."""
 
 
 class GradientNoise(Batches):

@@ -42,10 +42,10 @@ class Pack:
             self.problem: Problem = problem or problems.find(config.problem.name)(
                 self.arrays, **config.problem.options
             )
-            self.problem.use(engine_named(config.engine, config.backend))
             self.steps = config.steps or (config.epochs or 0) * self.problem.steps_per_epoch
             self.batches = self.problem.batches([each.seed for each in configs])
             shapes = self.problem.shapes
+        self.problem.use(engine_named(config.engine, config.backend))
         groups = groups_of(configs, shapes)
         self.params = parameters_of(configs, self.problem, groups)
         self.optimizer = optimizer_of(configs, self.params, groups)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from optrun.config import from_mapping
-from optrun.kernels import auto_engine, compiled, engine_named
+from optrun.kernels import auto_engine, engine_named
 from optrun.kernels.auto_engine import AutoEngine
 from optrun.kernels.capture import MOST_INSTRUCTIONS
 from optrun.kernels.numba_engine import NumbaEngine
@@ -80,24 +80,41 @@ def test_what_is_too_much_for_a_loop_stays_with_numpy():
     assert engine.loops == 0
 
 
+@pytest.fixture
+def loops(monkeypatch):
+    """The listings of the loops that are made."""
+    made, bind = [], NumbaEngine.bind
+    monkeypatch.setattr(auto_engine, "is_loaded", lambda _: False)
+    monkeypatch.setattr(NumbaEngine, "bind", lambda self, *of: made.append(of[0]) or bind(self, *of))
+    auto_engine._saved.clear()
+    return made
+
+
 @NEEDS_NUMBA
-def test_auto_makes_the_loop_once_that_pays_and_changes_no_bit(monkeypatch):
-    monkeypatch.setattr(compiled, "_compiled", {})
-    problem = build(("rosenbrock", {}))
-    for price, is_made in ((1e9, False), (0.0, True)):
-        auto_engine._saved.clear()
-        assert steps(problem, AutoEngine(price), 5, True) == steps(problem, engine_named("numpy"), 5, True)
-        assert bool(compiled._compiled) == is_made
+@pytest.mark.parametrize("case", [("rosenbrock", {}), ("mlp", {"data": "iris", "hidden": [5]})], ids=case_id)
+@pytest.mark.parametrize(("price", "is_made"), [(1e9, False), (0.0, True)])
+def test_auto_makes_loops_once_they_pay_and_changes_no_bit(case, price, is_made, loops):
+    problem = build(case)
+    expected = steps(problem, engine_named("numpy"), 5, problem.lane_fast)
+    assert steps(problem, AutoEngine(price), 5, problem.lane_fast) == expected
+    assert bool(loops) == is_made
 
 
 @NEEDS_NUMBA
 @pytest.mark.parametrize(("engine", "is_made"), [("numba", True), ("numpy", False)])
-def test_a_pack_gives_its_engine_to_the_problem(engine, is_made, monkeypatch):
-    monkeypatch.setattr(compiled, "_compiled", {})
-    document = {"problem": "himmelblau", "optimizer": "SGD", "steps": 2, "engine": engine}
-    made = Pack([from_mapping(document)])
+def test_a_pack_gives_its_engine_to_the_problem(engine, is_made, loops):
+    made = Pack([from_mapping({"problem": "himmelblau", "optimizer": "SGD", "steps": 2, "engine": engine})])
     made.problem.loss_and_grad(made.params, made.params.grads, None)
-    assert bool(compiled._compiled) == is_made
+    assert bool(loops) == is_made
+
+
+@NEEDS_NUMBA
+def test_relu_is_a_loop_and_what_needs_an_exponential_is_not():
+    for activation, count in (("relu", 2), ("tanh", 1), ("gelu", 0)):
+        engine = Engine()
+        problem = build(("mlp", {"data": "iris", "hidden": [5], "activation": activation}))
+        steps(problem, engine, 2, False)
+        assert engine.loops == count, activation
 
 
 @NEEDS_NUMBA
