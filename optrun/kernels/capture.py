@@ -130,6 +130,16 @@ class Capture:
         return np.asarray(values, object)
 
 
+def captured(calls: Callable[[Capture], Mapping[str, Array]], dtype: str) -> Captured | None:
+    """Return what calls do, which return their outputs by name; None where a loop cannot do it."""
+    capture = Capture(dtype)
+    try:
+        return capture.captured(calls(capture))
+    except Exception:
+        # Code that wants numbers may raise anything; where that is an error, it raises it with numbers too.
+        return None
+
+
 class _Value:
     """What stands for a number: no code can look at it."""
 

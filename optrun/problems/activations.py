@@ -2,13 +2,13 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
 
 from optrun.arrays import Array
-from optrun.kernels.capture import Capture, LoopEngine, NotCapturedError
+from optrun.kernels.capture import Capture, LoopEngine, captured
 
 
 class Activation(ABC):
@@ -115,13 +115,12 @@ def bound(
     flat = {"z0": z.reshape(1, -1), "delta0": delta.reshape(1, -1), "p": z.reshape(1, -1)}
 
     def looped(name: str, calls: Callable[[], None]) -> Callable[[], None]:
-        capture = Capture(z.dtype.name)
-        arrays = {"z": capture.inputs("z", 1, 1), "delta": capture.inputs("delta", 1, 1)}
-        try:
+        def on_names(capture: Capture) -> Mapping[str, Array]:
+            arrays = {"z": capture.inputs("z", 1, 1), "delta": capture.inputs("delta", 1, 1)}
             getattr(activation(np, **arrays), name)()
-            captured = capture.captured(arrays)
-        except NotCapturedError:
-            return calls
-        return loops.instead_of(calls, captured, flat)
+            return arrays
+
+        listed = captured(on_names, z.dtype.name)
+        return calls if listed is None else loops.instead_of(calls, listed, flat)
 
     return looped("forward", made.forward), looped("backward", made.backward)

@@ -9,7 +9,7 @@ import numpy as np
 
 from optrun.arrays import Array, Arrays, stream
 from optrun.errors import ConfigError
-from optrun.kernels.capture import Capture, Captured, NotCapturedError
+from optrun.kernels.capture import Capture, captured
 from optrun.kernels.stepper import Engine
 from optrun.problems.problem import Batches, Problem
 from optrun.registry import NonNegative
@@ -86,8 +86,8 @@ class VectorProblem(Problem, ABC):
 
     def _bind(self, x: Array, grad: Array) -> "_Bound":
         """Return the step with these arrays: a loop where there can be one, else the calls."""
-        captured = self._captured() if self.loops else None
-        if self.loops is None or captured is None:
+        listed = captured(self._captured, self.arrays.dtype) if self.loops else None
+        if self.loops is None or listed is None:
             return _Bound(x, grad, lambda: self._value_and_grad(x.T, grad.T))
         room: Array = self.arrays.xp.empty_like(grad)[:, :1]  # a loop wants all of its buffers in one layout
         buffers = {
@@ -101,7 +101,7 @@ class VectorProblem(Problem, ABC):
             nonlocal loss
             loss = self._value_and_grad(x.T, grad.T)
 
-        run = self.loops.instead_of(calls, captured, buffers | {"loss0": room, "p": room})
+        run = self.loops.instead_of(calls, listed, buffers | {"loss0": room, "p": room})
 
         def step() -> Array:
             nonlocal loss
@@ -111,16 +111,12 @@ class VectorProblem(Problem, ABC):
 
         return _Bound(x, grad, step)
 
-    def _captured(self) -> Captured | None:
-        """Return what `_compute` does in one lane; None where a loop cannot do it."""
-        capture = Capture(self.arrays.dtype)
+    def _captured(self, capture: Capture) -> dict[str, Array]:
+        """Return what `_compute` writes in one lane."""
         grad = capture.unwritten((self.dim, 1))
-        try:
-            workspace = [capture.constants(each) for each in self._workspace(1)]
-            loss = self._compute(capture.inputs("x", self.dim, 1), grad, *workspace)
-            return capture.captured({"grad": grad, "loss": loss})
-        except NotCapturedError:
-            return None
+        workspace = [capture.constants(each) for each in self._workspace(1)]
+        loss = self._compute(capture.inputs("x", self.dim, 1), grad, *workspace)
+        return {"grad": grad, "loss": loss}
 
     @abstractmethod
     def _usual_start(self) -> Array: ...

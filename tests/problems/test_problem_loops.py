@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 
+from optrun.arrays import Arrays
 from optrun.config import from_mapping
 from optrun.kernels import auto_engine, engine_named
 from optrun.kernels.auto_engine import AutoEngine
 from optrun.kernels.capture import MOST_INSTRUCTIONS
 from optrun.kernels.numba_engine import NumbaEngine
+from optrun.problems.functions import Himmelblau
 from optrun.problems.vectors import VectorProblem
 from optrun.training.pack import Pack
 from tests.kernels.engines import NEEDS_NUMBA
@@ -127,3 +129,28 @@ def test_a_problem_follows_the_arrays_that_it_is_given():
     assert problem.loss_and_grad(one, one.grads, None)[:2].tobytes() == expected[1].tobytes()
     one.data[:2] = before
     assert problem.loss_and_grad(one, one.grads, None).tobytes() == expected[0].tobytes()
+
+
+@NEEDS_NUMBA
+@pytest.mark.parametrize("case", [("rosenbrock", {}), ("mlp", {"data": "iris", "hidden": [5]})], ids=case_id)
+def test_another_engine_takes_over_though_the_arrays_stay(case, loops):
+    problem = build(case)
+    params, made = pack(problem, [1, 2]), []
+    for engine in ("numpy", "numba", "numpy"):
+        problem.use(engine_named(engine))
+        problem.loss_and_grad(params, params.grads, None)
+        made.append(len(loops))
+    assert 0 == made[0] < made[1] == made[2]
+
+
+class _Choosy(Himmelblau):
+    def _compute(self, x, grad, *workspace):
+        if float(x.max()) > 1e6:
+            raise ValueError("too far")
+        return super()._compute(x, grad, *workspace)
+
+
+def test_code_that_looks_at_its_numbers_stays_with_numpy():
+    choosy, engine = _Choosy(Arrays(dtype="float64")), Engine()
+    assert steps(choosy, engine, 1, True) == steps(build(("himmelblau", {})), engine_named("numpy"), 1, True)
+    assert engine.loops == 0
