@@ -86,26 +86,31 @@ class VectorProblem(Problem, ABC):
 
     def _bind(self, x: Array, grad: Array) -> "_Bound":
         """Return the step with these arrays: a loop where there can be one, else the calls."""
-        listed = captured(self._captured, self.arrays.dtype) if self.loops else None
-        if self.loops is None or listed is None:
-            return _Bound(x, grad, lambda: self._value_and_grad(x.T, grad.T))
-        room: Array = self.arrays.xp.empty_like(grad)[:, :1]  # a loop wants all of its buffers in one layout
+        plain = _Bound(x, grad, lambda: self._value_and_grad(x.T, grad.T))
+        if self.loops is None:
+            return plain
+        room = np.empty_like(grad)
+        listed = captured(self._captured, self.arrays.dtype)
+        # A loop wants all of its buffers in one layout.
+        if listed is None or not _strides(x) == _strides(grad) == _strides(room):
+            return plain
         buffers = {
             f"{name}{i}": array[:, i : i + 1]
             for name, array in (("x", x), ("grad", grad))
             for i in range(self.dim)
         }
-        loss: Array = room[:, 0]
+        losses: Array = room[:, 0]
+        loss = losses
 
         def calls() -> None:
             nonlocal loss
             loss = self._value_and_grad(x.T, grad.T)
 
-        run = self.loops.instead_of(calls, listed, buffers | {"loss0": room, "p": room})
+        run = self.loops.instead_of(calls, listed, buffers | {"loss0": room[:, :1], "p": x[:, :1]})
 
         def step() -> Array:
             nonlocal loss
-            loss = room[:, 0]
+            loss = losses
             run()
             return loss
 
@@ -136,6 +141,10 @@ class VectorProblem(Problem, ABC):
         No operation overwrites one of its inputs: NumPy takes more than twice as long for a small array
         that overlaps another.
         """
+
+
+def _strides(array: Array) -> list[int]:
+    return [stride for stride, size in zip(array.strides, array.shape, strict=True) if size > 1]
 
 
 @dataclass(frozen=True)

@@ -143,6 +143,18 @@ def test_another_engine_takes_over_though_the_arrays_stay(case, loops):
     assert 0 == made[0] < made[1] == made[2]
 
 
+@NEEDS_NUMBA
+def test_arrays_of_two_layouts_stay_with_numpy():
+    problem, engine = build(("rosenbrock", {})), Engine()
+    params = pack(problem, range(5), lane_fast=True)
+    expected = problem.loss_and_grad(params, params.grads, None).copy()
+    grad = np.empty((5, 2))
+    problem.use(engine)
+    assert problem.loss_and_grad(params, {"x": grad}, None).tobytes() == expected.tobytes()
+    assert grad.tobytes() == params.grad.tobytes()
+    assert engine.loops == 0
+
+
 class _Choosy(Himmelblau):
     def _compute(self, x, grad, *workspace):
         if float(x.max()) > 1e6:
