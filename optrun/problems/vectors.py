@@ -3,13 +3,14 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated, Any
 
 import numpy as np
 
 from optrun.arrays import Array, Arrays, stream
 from optrun.errors import ConfigError
-from optrun.kernels.capture import Capture, captured
+from optrun.kernels.capture import Capture, Captured, captured
 from optrun.kernels.stepper import Engine
 from optrun.problems.problem import Batches, Problem
 from optrun.registry import NonNegative
@@ -90,7 +91,7 @@ class VectorProblem(Problem, ABC):
         if self.loops is None:
             return plain
         room = np.empty_like(grad)
-        listed = captured(self._captured, self.arrays.dtype)
+        listed = self._listed
         # A loop wants all of its buffers in one layout.
         if listed is None or not _strides(x) == _strides(grad) == _strides(room):
             return plain
@@ -116,12 +117,17 @@ class VectorProblem(Problem, ABC):
 
         return _Bound(x, grad, step)
 
-    def _captured(self, capture: Capture) -> dict[str, Array]:
-        """Return what `_compute` writes in one lane."""
-        grad = capture.unwritten((self.dim, 1))
-        workspace = [capture.constants(each) for each in self._workspace(1)]
-        loss = self._compute(capture.inputs("x", self.dim, 1), grad, *workspace)
-        return {"grad": grad, "loss": loss}
+    @cached_property
+    def _listed(self) -> Captured | None:
+        """What `_compute` does in one lane; None where a loop cannot do it."""
+
+        def on_names(capture: Capture) -> dict[str, Array]:
+            grad = capture.unwritten((self.dim, 1))
+            workspace = [capture.constants(each) for each in self._workspace(1)]
+            loss = self._compute(capture.inputs("x", self.dim, 1), grad, *workspace)
+            return {"grad": grad, "loss": loss}
+
+        return captured(on_names, self.arrays.dtype)
 
     @abstractmethod
     def _usual_start(self) -> Array: ...
