@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import ExitStack, suppress
+from functools import cached_property
 from pathlib import Path
 from threading import RLock
 from typing import Any, Self, overload
@@ -65,6 +66,10 @@ class Sweep:
 
         A setting with a run that diverged or failed is behind all without.
         """
+        return list(self._standings)
+
+    @cached_property
+    def _standings(self) -> list[Standing]:
         return leaderboard(self._ranking, self.states)
 
     def table(self) -> list[dict[str, Any]]:

@@ -86,7 +86,7 @@ def test_nothing_is_pickled_and_only_the_engines_compile():
         assert not {"pickle", "shelve", "marshal"} & {module.split(".")[0] for module in imports(file)}, file
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Name) and node.id in ("exec", "eval"):
-                assert file.name in ("numpy_engine.py", "compiled.py"), file
+                assert file.name in ("numpy_engine.py", "machine_code.py"), file
 
 
 @pytest.mark.parametrize("command", [["--help"], ["--version"], ["run", "--help"]])
@@ -98,3 +98,13 @@ def test_help_imports_neither_numpy_nor_pydantic_models(command):
         "assert not {'numpy', 'optrun.config', 'optrun.optim', 'yaml'} & set(sys.modules), 'too much is imported'"
     )
     subprocess.run([sys.executable, "-c", code, *command], check=True, stdout=subprocess.DEVNULL)
+
+
+def test_a_worker_process_imports_no_command_line():
+    code = (
+        "import sys; from importlib import import_module; from runpy import run_module\n"
+        "run_module('optrun.__main__', run_name='__mp_main__')\n"
+        "import_module('optrun.sweep.worker')\n"
+        "assert not {'typer', 'rich', 'optrun.cli'} & set(sys.modules), 'too much is imported'"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from optrun.errors import StoreError
-from optrun.store import Event, RunState, Status, Store
+from optrun.store import RunState, Status, Store
 from optrun.sweep.record import PLAN
 
 
@@ -62,7 +62,7 @@ class SweepPlan:
 
 def plan_of(store: Store) -> SweepPlan | None:
     """Return the plan of a sweep, None for a single run; StoreError where it is damaged."""
-    plans = [event.details for event in store.events() if event.kind == PLAN]
+    plans = [event.details for event in store.events(PLAN)]
     if not plans:
         return None
     try:
@@ -85,11 +85,6 @@ def plan_of(store: Store) -> SweepPlan | None:
     return plan
 
 
-def has_plan(events: Sequence[Event]) -> bool:
-    """Whether the events of a store are those of a sweep."""
-    return any(event.kind == PLAN for event in events)
-
-
 def is_sweep(path: Path) -> bool:
     """Whether a directory holds a sweep, and not a single run; StoreError where it holds neither."""
     with Store.open(path) as store:
@@ -110,14 +105,13 @@ def leaderboard(plan: SweepPlan, states: Sequence[RunState]) -> list[Standing]:
     One that was pruned is behind all that came further, and one with a run that diverged, failed or lacks the metric
     behind all without.
     """
+    groups = [
+        states[index * plan.repeats : (index + 1) * plan.repeats] for index in range(len(plan.settings))
+    ]
+    quartiles = _quartiles([_figures(group, plan.metric) for group in groups])
     standings = [
-        _standing(
-            setting,
-            index * plan.repeats,
-            states[index * plan.repeats : (index + 1) * plan.repeats],
-            plan.metric,
-        )
-        for index, setting in enumerate(plan.settings)
+        _standing(setting, index * plan.repeats, group, plan.metric, *of_group)
+        for index, (setting, group, of_group) in enumerate(zip(plan.settings, groups, quartiles, strict=True))
     ]
 
     def place(of: Standing) -> tuple[bool, bool, float, float]:
@@ -134,17 +128,27 @@ def leaderboard(plan: SweepPlan, states: Sequence[RunState]) -> list[Standing]:
     return sorted(standings, key=place)
 
 
-def _standing(setting: Mapping[str, Any], first: int, states: Sequence[RunState], metric: str) -> Standing:
+def _figures(states: Sequence[RunState], metric: str) -> list[float]:
+    return [value for state in states if state.status.final and (value := state.figure(metric)) is not None]
+
+
+def _standing(
+    setting: Mapping[str, Any],
+    first: int,
+    states: Sequence[RunState],
+    metric: str,
+    lower: float | None,
+    median: float | None,
+    upper: float | None,
+) -> Standing:
     ended = [state for state in states if state.status.final]
     failed = sum(state.status is Status.FAILED for state in ended)
     lacking = sum(not state.is_bad and metric not in state.summary for state in ended)
-    values = [value for state in ended if (value := state.figure(metric)) is not None]
-    lower, median, upper = _quartiles(values)
     return Standing(
         setting,
         first,
         len(states),
-        len(ended) - failed - lacking - len(values),
+        len(ended) - failed - lacking - len(_figures(states, metric)),
         failed,
         lacking,
         min((state.steps for state in ended if state.status is Status.PRUNED), default=None),
@@ -155,8 +159,15 @@ def _standing(setting: Mapping[str, Any], first: int, states: Sequence[RunState]
     )
 
 
-def _quartiles(values: Sequence[float]) -> tuple[float | None, float | None, float | None]:
-    if len(values) < 2:  # as most have where a sweep is large, and NumPy takes long
-        return (values[0],) * 3 if values else (None, None, None)
-    lower, median, upper = np.percentile(values, (25, 50, 75)).tolist()
-    return lower, median, upper
+def _quartiles(groups: Sequence[Sequence[float]]) -> list[tuple[float | None, float | None, float | None]]:
+    """Return the quartiles of each group; those of all groups of one size are found at once."""
+    found: list[tuple[float | None, float | None, float | None]] = [(None, None, None)] * len(groups)
+    by_size: dict[int, list[int]] = {}
+    for index, group in enumerate(groups):
+        by_size.setdefault(len(group), []).append(index)
+    by_size.pop(0, None)
+    for alike in by_size.values():
+        rows = np.percentile([groups[index] for index in alike], (25, 50, 75), axis=1)
+        for index, row in zip(alike, rows.T.tolist(), strict=True):
+            found[index] = tuple(row)
+    return found

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from optrun.analysis.find import run_directories
-from optrun.analysis.leaderboard import SweepPlan, has_plan, leaderboard, plan_of
+from optrun.analysis.leaderboard import SweepPlan, leaderboard, plan_of
 from optrun.errors import StoreError
 from optrun.store import Event, RunRecord, RunState, Status, Store
 from optrun.store.directory import is_being_written
 from optrun.store.schema import printable
+from optrun.sweep.record import PLAN
 
 KILLED, BROKEN = "killed", "broken"
 STATES = (*map(str, Status), KILLED, BROKEN)
@@ -82,9 +83,9 @@ def summary_of(path: Path) -> Summary:
     try:
         with Store.open(path) as store:
             record = store.run(0)
-            events = store.events()
-            if store.size > 1 or has_plan(events):
-                return _summary_of_sweep(store, record, events)
+            created = store.events("created")
+            if store.size > 1 or store.events(PLAN):
+                return _summary_of_sweep(store, record, created)
             status, record = state_of(store, record)
     except StoreError as error:
         return Summary(path, BROKEN, printable(str(error).removeprefix(f"{path}: ")))
@@ -98,11 +99,11 @@ def summary_of(path: Path) -> Summary:
         record.steps,
         record.summary.get("final_loss"),
         record.summary.get("average_loss"),
-        moment(events[0].time) if events else None,
+        moment(created[0].time) if created else None,
     )
 
 
-def _summary_of_sweep(store: Store, first: RunRecord, events: list[Event]) -> Summary:
+def _summary_of_sweep(store: Store, first: RunRecord, created: list[Event]) -> Summary:
     states, plan = store.states(), plan_of(store)
     over = dict.fromkeys(path for setting in (plan.settings if plan else ()) for path in setting)
     best = leaderboard(plan, states)[0].median if plan else None
@@ -116,7 +117,7 @@ def _summary_of_sweep(store: Store, first: RunRecord, events: list[Event]) -> Su
         sum(state.steps for state in states),
         _lowest(states, "final_loss"),
         _lowest(states, "average_loss"),
-        moment(events[0].time) if events else None,
+        moment(created[0].time) if created else None,
         len(states),
         tuple(map(printable, over)),
         sum(state.status.final for state in states),

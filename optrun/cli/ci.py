@@ -16,7 +16,9 @@ from optrun.errors import ConfigError, printable
 class Report:
     """Collects how each case went."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_wanted: bool) -> None:
+        self.is_wanted = is_wanted
+        """Whether anybody gets it."""
         self.cases: list[Case] = []
         self.issues: list[Issue] = []
         self.summary: list[Case] | None = None
@@ -57,7 +59,7 @@ def reporting(command: str, junit_file: Path | None = None, inputs: Sequence[Pat
         from optrun.cli import junit
 
         junit.check_writable(junit_file, inputs)
-    report = Report()
+    report = Report(is_wanted=junit_file is not None or github.is_here())
     try:
         yield report
     finally:

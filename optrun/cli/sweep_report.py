@@ -38,6 +38,8 @@ def _place(plan: Plan, run: int, path: tuple[str, ...]) -> Place:
 
 def note_sweep(report: Report, whole: Case, sweep: Sweep, misses: Sequence[tuple[int, Issue]]) -> None:
     """Note how a sweep ended and how its settings did; a run that diverged is a result, and no problem."""
+    if not report.is_wanted:
+        return
     standings = sweep.standings()
     left = sum(each.waiting for each in standings)
     diverged, failed = (sum(getattr(each, name) for each in standings) for name in ("diverged", "failed"))

@@ -30,8 +30,6 @@ class Captured:
 
     listing: Listing
     coefficients: Sequence[Array]
-    calls: int
-    """How many there were."""
 
 
 @runtime_checkable
@@ -80,7 +78,6 @@ class Capture:
 
     def __init__(self, dtype: str) -> None:
         self._dtype = np.dtype(dtype)
-        self._calls = 0
         self._values = 0
 
     def inputs(self, name: str, *shape: int) -> Names:
@@ -105,7 +102,6 @@ class Capture:
     def apply(self, op: str, inputs: Sequence[Any]) -> Names:
         """Return what an operation makes of arrays and numbers."""
         operands = np.broadcast(*(self._checked(each) for each in inputs))
-        self._calls += 1
         self._values += operands.size
         if self._values > MOST_INSTRUCTIONS:
             raise NotCapturedError("too many instructions")
@@ -121,7 +117,7 @@ class Capture:
         }
         constants = coefficients_of(nodes)
         coefficients = [np.array(constant.value, self._dtype) for constant in constants]
-        return Captured(lower(nodes, constants), coefficients, self._calls)
+        return Captured(lower(nodes, constants), coefficients)
 
     def _checked(self, values: Any) -> Array:
         """Return an operand as an array that broadcasts; what is not of the one dtype would be computed in another."""

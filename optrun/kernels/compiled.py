@@ -1,18 +1,28 @@
-"""Compiled loops, kept on disk: what one process has compiled, the next one reads."""
+"""Compiled loops, kept on disk: what one process has compiled, the next one loads, without Numba."""
 
+import contextlib
+import ctypes
 import hashlib
 import os
 import platform
-import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
 from importlib import import_module
 from importlib.metadata import version
 from importlib.util import find_spec
+from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from optrun.arrays import Array
+from optrun.kernels.machine_code import machine_code
+
+FORM = "1"
+"""Of the files and of the arguments of what is in them: another one is another name."""
 
 
 def is_installed() -> bool:
@@ -20,98 +30,109 @@ def is_installed() -> bool:
     return find_spec("numba") is not None
 
 
-def is_kept(source: str) -> bool:
-    """Return whether a source was compiled before, in this process or an earlier one."""
-    return source in _compiled or any(_directory(source).glob("*/*.nbi"))
+class Loop(NamedTuple):
+    """A source with the function `step`, whose arguments are flat arrays of these dtypes and so many integers."""
+
+    source: str
+    dtypes: tuple[str, ...]
+    integers: int
 
 
-def is_loaded(source: str) -> bool:
-    """Return whether this process can call the compiled source at once."""
-    return source in _compiled
+def is_kept(loop: Loop) -> bool:
+    """Return whether a loop was compiled before, in this process or an earlier one."""
+    return loop in _loaded or os.path.exists(_file(loop))
 
 
-def compiled(source: str, dtypes: Sequence[str], integers: int) -> Callable[..., None]:
-    """Return the function `step` of a source, whose arguments are flat arrays of these dtypes and so many integers.
+def is_loaded(loop: Loop) -> bool:
+    """Return whether this process can call the compiled loop at once."""
+    return loop in _loaded
 
-    It checks no argument.
+
+def compiled(loop: Loop) -> Callable[..., Callable[[], None]]:
+    """Return what binds a loop to its arguments: to a function without any.
+
+    The arrays are read and written where they are, while Python goes on with other threads. No argument is checked.
     """
-    if source not in _compiled:
-        _compiled[source] = _compile(source, dtypes, integers)
-    return _compiled[source][1]
+    if loop not in _loaded:
+        _loaded[loop] = _kept(loop) or _made(loop)
+    return partial(_bound, _loaded[loop]["step"])
 
 
-_compiled: dict[str, tuple[Any, Callable[..., None]]] = {}
-"""By source the dispatcher, which owns the machine code, and its function."""
+_loaded: dict[Loop, Any] = {}
+"""The library of each loop, which owns its machine code."""
+_numbers = count()
+_Function = ctypes.CFUNCTYPE(None)
 
 
-def _compile(source: str, dtypes: Sequence[str], integers: int) -> tuple[Any, Callable[..., None]]:
-    numba: Any = import_module("numba")
-    arrays = [numba.types.Array(getattr(numba.types, name), 1, "C") for name in dtypes]
-    signature = (*arrays, *[numba.types.intp] * integers)
-    path = _written(source)
-    for kept in (True, False) if path else (False,):
-        try:
-            dispatcher = numba.njit(
-                _function(source, str(path) if kept else "<optrun>"),
-                cache=kept,
-                error_model="numpy",  # 1 / 0 is inf
-                nogil=True,
-                _nrt=False,  # views need no counting of references
-            )
-            dispatcher._compiler._customize_flags = _without_aliases
-            dispatcher.compile(signature)
-        except Exception:
-            # What is on disk is damaged, or cannot be written: the run goes on without.
-            if not kept:
-                raise
-            shutil.rmtree(_directory(source), ignore_errors=True)
-        else:
-            break
-    return dispatcher, dispatcher.overloads[signature].entry_point
+def _bound(address: int, *arguments: Array | int) -> Callable[[], None]:
+    words: list[int] = []
+    for each in arguments:
+        words += [each.ctypes.data, each.size] if isinstance(each, np.ndarray) else [each]
+    function: Any = _Function(address)
+    function.arguments = arguments  # what is at the addresses has to stay there
+    return partial(function, ctypes.byref((ctypes.c_ssize_t * len(words))(*words)))
 
 
-def _without_aliases(flags: Any) -> Any:
-    """Let the compiler know that no two buffers overlap; else it gives up vectors where there are five."""
-    flags.noalias = True
-    return flags
-
-
-def _function(source: str, path: str) -> Callable[..., None]:
-    # What is kept names its module, which has to be there when it is read.
-    namespace: dict[str, Any] = {"__name__": __name__}
-    exec(compile(source, path, "exec"), namespace)
-    function: Callable[..., None] = namespace["step"]
-    return function
-
-
-def _written(source: str) -> Path | None:
-    """Return the file of a source, beside which Numba keeps the machine code; None where none can be written."""
-    path = _directory(source) / "step.py"
+def _kept(loop: Loop) -> Any:
+    """Return the library that is on disk, None where there is none or a damaged one."""
     try:
-        if path.read_text(encoding="utf-8") == source:
-            return path
-    except (OSError, ValueError):
-        pass
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # what is read there is run
-        handle, partial = tempfile.mkstemp(dir=path.parent)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(source)
-        os.utime(partial, (0, 0))  # Numba knows a source by its time: whoever writes it last changes nothing
-        os.replace(partial, path)
-    except OSError:
+        content = _file(loop).read_bytes()
+        code = content[hashlib.sha256().digest_size :]
+        return _linked(code) if content == _sealed(code) else None
+    except (OSError, RuntimeError):
         return None
-    return path
 
 
-def _directory(source: str) -> Path:
-    return _root() / hashlib.sha256("\n".join([source, *_machine()]).encode()).hexdigest()[:32]
+def _made(loop: Loop) -> Any:
+    code = machine_code(*loop)
+    library = _linked(code)
+    with contextlib.suppress(OSError):  # the run goes on where nothing can be written
+        _keep(_file(loop), _sealed(code))
+    return library
+
+
+def _linked(code: bytes) -> Any:
+    llvm: Any = import_module("llvmlite.binding")
+    library = llvm.JITLibraryBuilder().add_object_img(code).add_current_process().export_symbol("step")
+    return library.link(_linker(), f"step{next(_numbers)}")
+
+
+@cache
+def _linker() -> Any:
+    llvm: Any = import_module("llvmlite.binding")
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    return llvm.create_lljit_compiler(suppress_errors=True)
+
+
+def _sealed(code: bytes) -> bytes:
+    """Return what is written of machine code: what is damaged must not run."""
+    return hashlib.sha256(code).digest() + code
+
+
+def _keep(path: Path, content: bytes) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # what is read there is run
+    handle, written = tempfile.mkstemp(dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        os.replace(written, path)
+    except OSError:
+        os.unlink(written)
+        raise
+
+
+def _file(loop: Loop) -> Path:
+    return _root() / hashlib.sha256(repr([*loop, FORM, *_machine()]).encode()).hexdigest()[:32]
 
 
 @cache
 def _root() -> Path:
     """Return the directory of this user's compiled loops."""
-    home = Path("~").expanduser()
+    try:
+        home = Path.home()
+    except RuntimeError:
+        home = Path(os.devnull)  # a user without one: nothing is kept
     if sys.platform == "win32":
         base = Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local")
     elif sys.platform == "darwin":

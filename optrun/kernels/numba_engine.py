@@ -12,7 +12,7 @@ import numpy as np
 from optrun.arrays import Array
 from optrun.errors import MissingExtraError
 from optrun.kernels.capture import Captured
-from optrun.kernels.compiled import compiled, is_installed
+from optrun.kernels.compiled import Loop, compiled, is_installed
 from optrun.kernels.loop import source
 from optrun.kernels.lower import Listing
 from optrun.kernels.rows import Rows
@@ -39,6 +39,12 @@ class NumbaEngine:
         self._threads = threads_of_a_step() if threads is None else threads
         self._shared_above = shared_above
 
+    def loop(self, listing: Listing, buffers: Mapping[str, Array], coefficients: Sequence[Array]) -> Loop:
+        """Return the loop that a listing becomes on these buffers."""
+        rows = Rows.of(listing, buffers["p"], coefficients)
+        dtypes = [array.dtype.name for array in _arrays(listing, buffers, rows)]
+        return Loop(source(listing, buffers["p"].dtype.name, rows), tuple(dtypes), 5)
+
     def bind(
         self, listing: Listing, buffers: Mapping[str, Array], coefficients: Sequence[Array]
     ) -> Callable[[], None]:
@@ -47,18 +53,12 @@ class NumbaEngine:
         if not parameters.size or not listing.instructions:
             return _nothing
         rows = Rows.of(listing, parameters, coefficients)
-        length = (rows.rows - 1) * rows.distance + rows.columns
-        arrays = [
-            rows.values[name].reshape(-1) if name in rows.values else _flat(buffers[name], length)
-            for name in listing.arguments()
-        ]
-        arrays.append(np.full(1, -1, parameters.dtype))
-        loop = source(listing, parameters.dtype.name, rows)
-        step = compiled(loop, [array.dtype.name for array in arrays], 5)
+        arrays = _arrays(listing, buffers, rows)
+        step = compiled(self.loop(listing, buffers, coefficients))
         size = parameters.nbytes * len(listing.variables())
         is_shared = self._threads > 1 and size > self._shared_above
         calls = [
-            partial(step, *arrays, some.start, some.stop, rows.distance, columns.start, columns.stop)
+            step(*arrays, some.start, some.stop, rows.distance, columns.start, columns.stop)
             for some, columns in _shares(
                 rows, max(2 * self._threads, size // PIECE_BYTES) if is_shared else 1
             )
@@ -70,6 +70,16 @@ class NumbaEngine:
     ) -> Callable[[], None]:
         """Return the function that does to these buffers what the calls do."""
         return self.bind(captured.listing, buffers, captured.coefficients)
+
+
+def _arrays(listing: Listing, buffers: Mapping[str, Array], rows: Rows) -> list[Array]:
+    """Return the arrays that a loop is given, all of them flat."""
+    length = (rows.rows - 1) * rows.distance + rows.columns
+    arrays = [
+        rows.values[name].reshape(-1) if name in rows.values else _flat(buffers[name], length)
+        for name in listing.arguments()
+    ]
+    return [*arrays, np.full(1, -1, buffers["p"].dtype)]
 
 
 def _call(step: Callable[[], None], thread: int) -> None:

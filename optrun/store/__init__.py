@@ -4,6 +4,7 @@ from optrun.store.directory import check_free, slug
 from optrun.store.fingerprint import environment
 from optrun.store.formats import FORMATS, TABLES, export, export_all, write_csv, write_summary
 from optrun.store.records import Checkpoint, Event, RunRecord, RunState, Status
+from optrun.store.run_rows import RunRows
 from optrun.store.store import Store
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "Checkpoint",
     "Event",
     "RunRecord",
+    "RunRows",
     "RunState",
     "Status",
     "Store",

@@ -25,8 +25,12 @@ def begin(db: sqlite3.Connection, kind: str) -> int:
 
 def event(kind: str, attempt: int, run: int | None = None, **details: Any) -> Event:
     """Return an event of this moment."""
-    time = datetime.now(UTC).isoformat(timespec="milliseconds")
-    return Event(kind=kind, time=time, attempt=attempt, run=run, details=details)
+    return Event(kind=kind, time=now(), attempt=attempt, run=run, details=details)
+
+
+def now() -> str:
+    """Return this moment, in UTC."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def write_events(db: sqlite3.Connection, events: Iterable[Event]) -> None:

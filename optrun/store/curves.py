@@ -23,29 +23,38 @@ def append(db: sqlite3.Connection, kind: str, segments: Mapping[int, Mapping[str
     Returns the runs whose first segment it is. Raises StoreError where one does not continue the curves: other
     columns, or a step that is not after the last.
     """
-    rows: list[tuple[Any, ...]] = []
+    rows: list[schema.Row] = []
     begun = set()
     for run, columns in segments.items():
-        what = f"{kind} of run {run}"
-        arrays = _columns(columns, what)
-        if not arrays[STEP].size:
+        found = segment(run, kind, columns)
+        if not found:
             continue
-        first, last = int(arrays[STEP][0]), int(arrays[STEP][-1])
+        what, first = f"{kind} of run {run}", found[0][2]
         previous = db.execute(_PREVIOUS, (run, kind)).fetchall()
         if not previous:
             begun.add(run)
-        elif [name for name, _ in previous] != list(arrays):
-            raise StoreError(f"{what} has the columns {', '.join(arrays)}, and had others before")
+        elif [name for name, _ in previous] != list(columns):
+            raise StoreError(f"{what} has the columns {', '.join(columns)}, and had others before")
         elif previous[0][1] >= first:
             raise StoreError(
                 f"{what} goes on at step {first}, but is stored up to step {previous[0][1]} already"
             )
-        rows += [
-            (run, kind, first, position, last, name, blobs.encode(values))
-            for position, (name, values) in enumerate(arrays.items())
-        ]
+        rows += found
     schema.insert(db, "curves", rows)
     return begun
+
+
+def segment(run: int, kind: str, columns: Mapping[str, Any]) -> list[schema.Row]:
+    """Return the rows of a segment, columns ``[n]`` of which one is ``step``: one for each, none where n is 0."""
+    arrays = _columns(columns, f"{kind} of run {run}")
+    steps = arrays[STEP]
+    if not steps.size:
+        return []
+    first, last = int(steps[0]), int(steps[-1])
+    return [
+        (run, kind, first, position, last, name, blobs.encode(values))
+        for position, (name, values) in enumerate(arrays.items())
+    ]
 
 
 def join(db: sqlite3.Connection, run: int, kind: str) -> dict[str, Array]:

@@ -46,7 +46,7 @@ def read_states(db: sqlite3.Connection) -> list[RunState]:
     return [_state(*row) for row in schema.select(db, "states")]
 
 
-def _row(run: int, state: RunState) -> tuple[Any, ...]:
+def _row(run: int, state: RunState) -> schema.Row:
     summary = {
         name: None if value is None or not isfinite(value) else float(value)
         for name, value in state.summary.items()

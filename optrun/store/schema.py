@@ -120,21 +120,29 @@ def connect(directory: Path, *, write: bool) -> sqlite3.Connection:
     return connection
 
 
-def insert(connection: sqlite3.Connection, table: str, rows: Iterable[tuple[Any, ...]]) -> None:
+Row = tuple[Any, ...]
+
+
+def insert(connection: sqlite3.Connection, table: str, rows: Iterable[Row]) -> None:
     """Write rows, each with its checksum; a row of the same primary key is replaced."""
+    insert_checked(connection, table, checked(table, rows))
+
+
+def insert_checked(connection: sqlite3.Connection, table: str, rows: Iterable[Row]) -> None:
+    """Write rows that have their checksums; a row of the same primary key is replaced."""
+    marks = ", ".join("?" * (1 + len(_reference()[1][table])))
+    connection.executemany(f"INSERT OR REPLACE INTO {table} VALUES ({marks})", rows)
+
+
+def checked(table: str, rows: Iterable[Row]) -> Iterator[Row]:
+    """Yield rows of a table, each with its checksum before it."""
     types = _reference()[1][table]
-    marks = ", ".join("?" * (1 + len(types)))
-    connection.executemany(
-        f"INSERT OR REPLACE INTO {table} VALUES ({marks})", (_checked(row, types) for row in rows)
-    )
-
-
-def _checked(row: tuple[Any, ...], types: tuple[type, ...]) -> tuple[Any, ...]:
-    """Return a row with its checksum before it."""
-    if tuple(map(type, row)) != types:
-        # SQLite would take a NumPy integer for a blob.
-        row = tuple(_PLAIN[kind](cell) for cell, kind in zip(row, types, strict=True))
-    return _checksum(row), *row
+    for row in rows:
+        cells = row
+        if tuple(map(type, row)) != types:
+            # SQLite would take a NumPy integer for a blob.
+            cells = tuple(_PLAIN[kind](cell) for cell, kind in zip(row, types, strict=True))
+        yield _checksum(cells), *cells
 
 
 def select(

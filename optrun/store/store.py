@@ -15,6 +15,7 @@ from optrun.store import attempts, blobs, schema
 from optrun.store.curves import CURVE, EVALUATION, append, column_names, join, merge
 from optrun.store.directory import create_directory, lock
 from optrun.store.records import Checkpoint, Event, RunRecord, RunState, Status
+from optrun.store.run_rows import RunRows
 from optrun.store.runs import insert_runs, read_runs, read_states, write_states
 
 NONE: Mapping[Any, Any] = MappingProxyType({})
@@ -36,6 +37,8 @@ class Store:
         self._lock = lock(path) if write else None
         self._write = write
         self._attempt = 0
+        self._states: list[RunState] = []
+        """Those of all runs, as the only process that writes has read them since it last wrote."""
         try:
             self._db = schema.connect(path, write=write)
             self.size: int = self._db.execute("SELECT count(*) FROM runs").fetchone()[0]
@@ -109,6 +112,7 @@ class Store:
         with schema.store_errors(self.path):
             if not self._write:
                 raise StoreError("opened for reading only")
+            self._states = []
             for run in {*curves, *evaluations, *states, *params}:
                 self._check(run)
             with self._db:
@@ -124,12 +128,27 @@ class Store:
                 dropped = [(index(run),) for run, arrays in params.items() if not arrays]
                 self._db.executemany("DELETE FROM params WHERE run = ?", dropped)
                 write_states(self._db, states)
-                ends = (
-                    attempts.event(state.status, self._attempt, run)
-                    for run, state in states.items()
-                    if state.status not in (Status.WAITING, Status.RUNNING)
-                )
-                attempts.write_events(self._db, [*self._pending, *ends])
+                self._write_events(states)
+            self._pending.clear()
+
+    def put(self, states: Mapping[int, RunState], rows: Mapping[int, RunRows]) -> None:
+        """Write, in one durable transaction, all that runs have left which had left nothing yet, and how they ended.
+
+        Raises StoreError, and changes nothing, where one has, or the disk refuses.
+        """
+        with schema.store_errors(self.path):
+            if not self._write:
+                raise StoreError("opened for reading only")
+            self._states = []
+            ends = (self._check(min(states)), self._check(max(states)))
+            begun = self._db.execute("SELECT DISTINCT run FROM curves WHERE run BETWEEN ? AND ?", ends)
+            if twice := sorted(rows.keys() & {run for (run,) in begun}):
+                raise StoreError(f"run {twice[0]} has rows already")
+            with self._db:
+                schema.insert_checked(self._db, "curves", (row for of in rows.values() for row in of.curves))
+                schema.insert_checked(self._db, "params", (row for of in rows.values() for row in of.params))
+                write_states(self._db, states)
+                self._write_events(states)
             self._pending.clear()
 
     def add(self, runs: Iterable[tuple[Mapping[str, Any], int]]) -> None:
@@ -140,6 +159,7 @@ class Store:
         with schema.store_errors(self.path):
             if not self._write:
                 raise StoreError("opened for reading only")
+            self._states = []
             with self._db:
                 count = insert_runs(self._db, runs, Status.WAITING, self.size)
                 attempts.write_events(self._db, self._pending)
@@ -151,6 +171,7 @@ class Store:
         with schema.store_errors(self.path):
             if not self._write:
                 raise StoreError("opened for reading only")
+            self._states = []
             chosen = [self._check(run) for run in runs]
             with self._db:
                 for table, column in (("curves", "run"), ("params", "run"), ("checkpoints", "pack")):
@@ -174,7 +195,9 @@ class Store:
     def states(self) -> list[RunState]:
         """Return every run's state."""
         with schema.store_errors(self.path):
-            return read_states(self._db)
+            states = self._states or read_states(self._db)
+        self._states = states if self._write else []
+        return list(states)
 
     def run(self, run: int) -> RunRecord:
         """Return one run's config, seed and state; StoreError where there is no such run."""
@@ -257,6 +280,16 @@ class Store:
                 pass
         with self._db:
             self._attempt = attempts.begin(self._db, "resumed")
+
+    def _write_events(self, states: Mapping[int, RunState]) -> None:
+        """Write what was noted, and which of the runs have ended now."""
+        now = attempts.now()
+        ends = (
+            Event(kind=state.status, time=now, attempt=self._attempt, run=run)
+            for run, state in states.items()
+            if state.status not in (Status.WAITING, Status.RUNNING)
+        )
+        attempts.write_events(self._db, [*self._pending, *ends])
 
     def _put_checkpoint(self, run: int, checkpoint: Checkpoint | None) -> None:
         self._db.execute("DELETE FROM checkpoints WHERE pack = ?", (index(run),))

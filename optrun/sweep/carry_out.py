@@ -120,10 +120,11 @@ class _Course:
                 waiting.difference_update(begun)
                 running = {run: replace(states[run], status=Status.RUNNING) for run in sorted(begun)}
                 self._results.commit(states=running)
-            checkpoints = (
-                [self._checkpoint(run) for run in pack] if any(states[run].steps for run in pack) else None
-            )
-            return Work([plan.configs[run] for run in pack], until, checkpoints)
+            configs = [plan.configs[run] for run in pack]
+            if any(states[run].steps for run in pack):
+                return Work(configs, until, [self._checkpoint(run) for run in pack])
+            is_stored = until is None and isinstance(self._results, Store)
+            return Work(configs, until, runs=pack if is_stored else None)
 
         # Closed at once where a commit raises, so that no process lives on.
         with closing(

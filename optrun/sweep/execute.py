@@ -112,7 +112,7 @@ class _Loop:
             reason = f"its process died, {DEATHS} times"
             if loss is Loss.OVERDUE:
                 reason = f"no end after {self._workers.timeout:g} s"
-            yield pack, [Result(failed(reason), {}, {}, {})]
+            yield pack, [Result(failed(reason))]
 
     def _came_late(self, future: Results) -> Iterator[Finished]:
         pack = self._late.pop(future)

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -12,6 +12,7 @@ from optrun.config.errors import condensed, in_order
 from optrun.config.sweep import SweepConfig
 from optrun.config.sweep_block import Metric
 from optrun.config.tree import Path
+from optrun.config.variants import Complete, Variants
 from optrun.sweep.sampling import SAMPLERS, combinations, random
 from optrun.sweep.spaces import Setting, Space, matches, spaces_of
 from optrun.sweep.study import Study
@@ -19,6 +20,8 @@ from optrun.sweep.study import Study
 MAX_RUNS = 1_000_000
 MAX_REFUSED = 100
 """How many settings that cannot be used are looked at before their issues are raised."""
+
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 
 
 @dataclass(frozen=True)
@@ -68,13 +71,13 @@ class Plan:
 
     def extended(self, nodes: Sequence[Setting]) -> "Plan":
         """Return the plan with more settings; raises ConfigErrors."""
-        configs = validated(self.swept, nodes)
+        found = completed(self.swept, nodes)
         return replace(
             self,
             nodes=[*self.nodes, *nodes],
             settings=[*self.settings, *({path: of.plain() for path, of in each.items()} for each in nodes)],
-            configs=[*self.configs, *configs],
-            documents=[*self.documents, *_documents(configs, self.repeats)],
+            configs=[*self.configs, *(config for config, _ in found)],
+            documents=[*self.documents, *(document for _, document in found)],
         )
 
     def distinct(self) -> "Plan":
@@ -121,15 +124,16 @@ def expand(swept: SweepConfig) -> Plan:
     return plan
 
 
-def validated(swept: SweepConfig, settings: Sequence[Setting]) -> list[RunConfig]:
+def completed(swept: SweepConfig, settings: Sequence[Setting]) -> list[Complete]:
     """Return the configs of settings, those of all seeds of the first one first; raises ConfigErrors."""
     repeats = swept.sweep.repeats
-    configs: list[RunConfig] = []
+    variants = Variants(swept)
+    found: list[Complete] = []
     issues: dict[Issue, None] = {}
     refused = 0
     for setting in settings:
         try:
-            config = swept.resolved(setting).config
+            config, document = variants.complete(setting)
         except ConfigErrors as error:
             issues |= dict.fromkeys(error.issues)
             refused += 1
@@ -137,21 +141,17 @@ def validated(swept: SweepConfig, settings: Sequence[Setting]) -> list[RunConfig
                 break
         else:
             seeds = range(config.seed, config.seed + repeats) if isinstance(repeats, int) else repeats
-            configs += [config.model_copy(update={"seed": seed}) for seed in seeds]
+            found += [
+                (config.model_copy(update={"seed": seed}), {**document, "seed": seed}) for seed in seeds
+            ]
     if issues:
-        found = condensed(list(issues), more=refused == MAX_REFUSED)
-        raise ConfigErrors(in_order(found, swept.base.root.place.source))
-    return configs
-
-
-def _documents(configs: Sequence[RunConfig], repeats: int) -> Iterator[dict[str, Any]]:
-    for index in range(0, len(configs), repeats):
-        first = configs[index].to_dict()
-        yield from ({**first, "seed": each.seed} for each in configs[index : index + repeats])
+        shown = condensed(list(issues), more=refused == MAX_REFUSED)
+        raise ConfigErrors(in_order(shown, swept.base.root.place.source))
+    return found
 
 
 def _canonical(document: Mapping[str, Any]) -> bytes:
-    return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
+    return _ENCODER.encode(document).encode()
 
 
 def _settings(swept: SweepConfig) -> list[Setting]:

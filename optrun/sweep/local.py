@@ -73,10 +73,12 @@ class Local(Workers):
         self._stop.value = 1
 
     def close(self) -> None:
-        """End the workers; one that is still at work is killed."""
+        """Kill the workers: they hold nothing, and to end by themselves takes Python long."""
         self.stop()
         for slot in self._slots:
-            slot.close()
+            slot.kill()
+        for slot in self._slots:
+            slot.end()
 
 
 class _Slot:
@@ -122,8 +124,7 @@ class _Slot:
             self._innocent.discard(future)
             return Loss.WAITED
         self._innocent.update(self.taken)
-        if self._pool is not None:
-            self._end()
+        self.end()
         # It may also have died while it sent the results.
         if self.desk.begun <= self._ended + before:
             self._starts += 1
@@ -140,13 +141,7 @@ class _Slot:
         began = self.desk.began
         if self.taken and began and self._killed_at is None and time.monotonic() - began > timeout:
             self._killed_at = began
-            self._kill()
-
-    def close(self) -> None:
-        if self._pool is not None:
-            if not all(future.done() for future in self.taken):
-                self._kill()
-            self._end()
+            self.kill()
 
     def _why_none_begins(self) -> str:
         if self._any_ready.value:
@@ -165,13 +160,13 @@ class _Slot:
         self._ended = 0
         self._pool = ProcessPoolExecutor(1, self._context, begin, self._arguments)
 
-    def _end(self) -> None:
-        assert self._pool is not None
-        self._pool.shutdown(cancel_futures=True)
-        self._pool = None
+    def end(self) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+            self._pool = None
 
-    def _kill(self) -> None:
-        if self.desk.pid:
+    def kill(self) -> None:
+        if self._pool is not None and self.desk.pid:
             with suppress(ProcessLookupError):
                 os.kill(self.desk.pid, KILL)
 

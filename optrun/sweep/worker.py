@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from multiprocessing import parent_process
 from pathlib import Path
@@ -20,7 +20,7 @@ from optrun.arrays import Array
 from optrun.config import RunConfig
 from optrun.errors import OptrunError, PluginError, RunFailedError
 from optrun.registry import load_plugin
-from optrun.store import Checkpoint, RunState, Status
+from optrun.store import Checkpoint, RunRows, RunState, Status
 from optrun.training.memory import Memory
 from optrun.training.pack import Pack
 from optrun.training.trainer import Progress, Trainer
@@ -40,11 +40,17 @@ class Result:
     """
 
     state: RunState
-    curves: Mapping[str, Array]
-    evaluations: Mapping[str, Array]
-    params: Mapping[str, Array]
+    curves: Mapping[str, Array] = field(default_factory=dict)
+    evaluations: Mapping[str, Array] = field(default_factory=dict)
+    params: Mapping[str, Array] = field(default_factory=dict)
     checkpoint: Checkpoint | None = None
     """From which a paused run goes on, in any pack."""
+    rows: RunRows | None = None
+    """Of a store, in place of the arrays."""
+
+    def as_rows(self, run: int) -> RunRows:
+        """Return what the run of this number has left as rows of a store."""
+        return RunRows.of(run, self.curves, self.evaluations, self.params)
 
 
 def execute(
@@ -159,12 +165,18 @@ class Work:
     until: int | None = None
     """The step before which the lanes pause."""
     checkpoints: Sequence[Checkpoint] | None = None
+    runs: Sequence[int] | None = None
+    """The numbers of the runs, where their results are to be rows of a store: they begin and end here."""
 
     def execute(
         self, interrupted: Callable[[], bool], observe: Observer | None = None
     ) -> list[Result] | None:
         """Run the pack as `execute` does."""
-        return execute(self.configs, interrupted, observe, until=self.until, checkpoints=self.checkpoints)
+        results = execute(self.configs, interrupted, observe, until=self.until, checkpoints=self.checkpoints)
+        if results is None or self.runs is None:
+            return results
+        pairs = zip(self.runs, results, strict=True)
+        return [Result(result.state, rows=result.as_rows(run)) for run, result in pairs]
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 from optrun.arrays import Array
 from optrun.config.sweep_block import Metric
 from optrun.errors import RunFailedError
-from optrun.store import RunState, Store
+from optrun.store import RunRows, RunState, Store
 from optrun.sweep.worker import Result
 from optrun.sweep.workers import Running
 from optrun.training.memory import Memory
@@ -93,17 +93,7 @@ class Writer:
         by_run = dict(zip(pack, results, strict=True))
         for run in by_run.keys() - self._left:
             self._check_same(run, by_run.pop(run))
-        # Of those that have waited at a rung, what was kept there goes.
-        waited = {run for run in by_run if self._states[run].steps}
-        self._results.commit(
-            curves={run: each.curves for run, each in by_run.items() if each.curves},
-            evaluations={run: each.evaluations for run, each in by_run.items() if each.evaluations},
-            states={run: each.state for run, each in by_run.items()},
-            params={run: each.params for run, each in by_run.items() if each.params or run in waited},
-            checkpoints={
-                run: each.checkpoint for run, each in by_run.items() if each.checkpoint or run in waited
-            },
-        )
+        self._keep(by_run)
         self._left -= by_run.keys()
         ended = [each.state for each in by_run.values() if each.state.status.final]
         states = [each.state for each in by_run.values()]
@@ -124,6 +114,25 @@ class Writer:
             best=better(figures, default=None),
         )
         self._report()
+
+    def _keep(self, by_run: Mapping[int, Result]) -> None:
+        """Commit results in one transaction: those of a pack are all rows, or all arrays."""
+        states = {run: each.state for run, each in by_run.items()}
+        rows = {run: each.rows for run, each in by_run.items() if each.rows is not None}
+        if rows and isinstance(self._results, Store):
+            self._results.put(states, rows)
+            return
+        # Of those that have waited at a rung, what was kept there goes.
+        waited = {run for run in by_run if self._states[run].steps}
+        self._results.commit(
+            curves={run: each.curves for run, each in by_run.items() if each.curves},
+            evaluations={run: each.evaluations for run, each in by_run.items() if each.evaluations},
+            states=states,
+            params={run: each.params for run, each in by_run.items() if each.params or run in waited},
+            checkpoints={
+                run: each.checkpoint for run, each in by_run.items() if each.checkpoint or run in waited
+            },
+        )
 
     def note_death(self) -> None:
         """Tell that a worker has died, and that its pack runs again."""
@@ -151,25 +160,20 @@ class Writer:
         )
 
     def _check_same(self, run: int, result: Result) -> None:
-        stored, began = self._results.run(run), self._states[run].steps
-        ends = [(each.status, each.reason, each.steps, dict(each.summary)) for each in (stored, result.state)]
-        pairs = (
-            (_since(began, self._results.curves(run)), result.curves),
-            (_since(began, self._results.evaluations(run)), result.evaluations),
-            (self._results.params(run), result.params),
+        results, began = self._results, self._states[run].steps
+        stored = results.run(run)
+        rows = RunRows.of(
+            run,
+            _since(began, results.curves(run)),
+            _since(began, results.evaluations(run)),
+            results.params(run),
         )
-        if ends[0] != ends[1] or not all(_are_same(first, second) for first, second in pairs):
+        ends = [(each.status, each.reason, each.steps, dict(each.summary)) for each in (stored, result.state)]
+        if ends[0] != ends[1] or rows != (result.rows or result.as_rows(run)):
             raise RunFailedError(
                 f"run {run} came twice, with other results the second time: the first ones are kept. "
                 "It is to be the same to the bit on every machine that takes part"
             )
-
-
-def _are_same(first: Mapping[str, Array], second: Mapping[str, Array]) -> bool:
-    return list(first) == list(second) and all(
-        (one.dtype, one.shape, one.tobytes()) == (other.dtype, other.shape, other.tobytes())
-        for one, other in zip(first.values(), second.values(), strict=True)
-    )
 
 
 def _since(step: int, stored: Mapping[str, Array]) -> Mapping[str, Array]:

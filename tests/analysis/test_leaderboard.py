@@ -115,10 +115,10 @@ def test_a_plan_that_is_damaged_is_refused(details, monkeypatch):
     sweep = optrun.sweep({"problem": "quadratic", "optimizer": "SGD", "steps": 2, "sweep": {"repeats": 2}})
     with Store.open(sweep.path) as store:
         assert plan_of(store).repeats == 2
-        monkeypatch.setattr(store, "events", lambda: [event("plan", 0, **details)])
+        monkeypatch.setattr(store, "events", lambda _: [event("plan", 0, **details)])
         with pytest.raises(StoreError, match="the plan of the sweep is damaged"):
             plan_of(store)
         whole = {"settings": [{}], "repeats": 3, "metric": {"name": "x", "goal": "minimize"}}
-        monkeypatch.setattr(store, "events", lambda: [event("plan", 0, **whole)])
+        monkeypatch.setattr(store, "events", lambda _: [event("plan", 0, **whole)])
         with pytest.raises(StoreError, match="the plan of the sweep is not one of 2 runs"):
             plan_of(store)

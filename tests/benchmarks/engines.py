@@ -5,8 +5,10 @@ figure is the shortest of many, taken in turns, so that what else the machine do
 """
 
 import argparse
+import cProfile
 import importlib.util
 import platform
+import pstats
 import subprocess
 import sys
 import tempfile
@@ -211,16 +213,20 @@ def bandwidth() -> Table:
     return rows
 
 
-def products(lanes: int = 16, batch: int = 128) -> Table:
-    """Operations per second of the digits network's loss and gradient, against those of one large product."""
+def products(lanes: int = 24, seeds: int = 4, batch: int = 128) -> Table:
+    """Operations per second of the digits network's loss and gradient, against those of one large product.
+
+    The lanes are those of a pack of the digits sweep: six rates with the same four seeds.
+    """
     from optrun.registry import problems
 
     arrays = Arrays(dtype="float32")
     problem = problems.find("mlp")(arrays, data="digits", hidden=[64], batch_size=batch)
     params = Parameters(problem.shapes, lanes=lanes, arrays=arrays)
-    for lane in range(lanes):
-        params.set_lane(lane, problem.initial(lane))
-    drawn = problem.batches(range(lanes))[0]
+    of_lanes = [lane % seeds for lane in range(lanes)]
+    for lane, seed in enumerate(of_lanes):
+        params.set_lane(lane, problem.initial(seed))
+    drawn = problem.batches(of_lanes)[0]
     square = np.random.default_rng(0).normal(size=(1024, 1024)).astype(np.float32)
     out = np.empty_like(square)
     with one_blas_thread:
@@ -251,6 +257,22 @@ def one_lane() -> Table:
         rows.append([f"optrun {name}", f"{steps / taken:,.0f}", f"{theirs / taken:.1f}"])
     if has("torch"):
         rows.append(["torch", f"{steps / theirs:,.0f}", "1.0"])
+    return rows
+
+
+def python_left(steps: int = 5000, most: int = 8) -> Table:
+    """Where the time of one lane's step goes, by cProfile, which itself takes longer than most of what it sees."""
+    profile = cProfile.Profile()
+    engine = engines()[-1]
+    rosenbrock(1, steps, engine=engine)
+    profile.runcall(rosenbrock, 1, steps, engine=engine)
+    stats = pstats.Stats(profile).stats  # type: ignore[attr-defined]
+    own = sorted(((of[2], of[1], where) for where, of in stats.items()), reverse=True)
+    total = sum(seconds for seconds, _, _ in own)
+    rows = [["function", "calls a step", "µs a step", "of all"]]
+    for seconds, calls, (file, line, name) in own[:most]:
+        where = name if line == 0 else f"{Path(file).stem}.{name}"
+        rows.append([where, f"{calls / steps:.1f}", f"{1e6 * seconds / steps:.2f}", f"{seconds / total:.0%}"])
     return rows
 
 
@@ -307,6 +329,7 @@ def main() -> None:
         ("Memory", bandwidth),
         ("How the cost of a step grows", scaling),
         ("Products", products),
+        ("The Python left in a step of one lane", python_left),
         ("Start", startup),
     ]
     texts = [f"# Measured\n\n{machine()} Made by `python -m tests.benchmarks.engines --write`.\n"]

@@ -1,6 +1,6 @@
-"""The digits sweep in optax and in torch: `python -m tests.benchmarks.peers optax|torch` prints two rates as JSON.
+"""The digits sweep in optax and in torch: `python -m tests.benchmarks.peers optax|torch` prints pairs of rates as JSON.
 
-They are lane-steps a second, and a second of a core: on a machine that has other work, only the latter tells.
+A pair is lane-steps a second, and a second of a core: on a machine that has other work, only the latter tells.
 
 Both train an MLP 64-64-10 in float32 by Adam on batches of 128, the data in memory, the loss kept every 10 steps.
 """
@@ -36,7 +36,7 @@ def batches(seed, steps):
     return np.concatenate(epochs).reshape(-1, BATCH)[:steps]
 
 
-def optax_rate():
+def optax_rates():
     """Return the best rate, over several widths, of jit(vmap(scan)) once it is compiled."""
     import jax
     import jax.numpy as jnp
@@ -86,7 +86,7 @@ def optax_rate():
         steps = repeats * width * STEPS
         rates_of[width] = steps / (time.perf_counter() - began), steps / (time.process_time() - cpu)
     width = max(rates_of, key=rates_of.__getitem__)
-    return *rates_of[width], f"the best of {', '.join(map(str, WIDTHS))} lanes at a time: {width}"
+    return {f"optax (the best of {', '.join(map(str, WIDTHS))} lanes at a time: {width})": rates_of[width]}
 
 
 def _torch_seconds(fused, barrier):
@@ -123,8 +123,8 @@ def _torch_process(fused, barrier, results):
     results.put(_torch_seconds(fused, barrier))
 
 
-def torch_rate():
-    """Return the rate of torch's eager loop in two processes, with the faster of its Adams."""
+def torch_rates():
+    """Return the rates of torch's eager loop in two processes, with its Adam as it is and with the fused one."""
     context = get_context("spawn")
     rates_of = {}
     for fused in (False, True):
@@ -136,23 +136,22 @@ def torch_rate():
         for worker in workers:
             worker.join()
         steps = 2 * TORCH_RUNS * STEPS
-        rates_of["fused" if fused else "default"] = steps / max(seconds), steps / sum(cpu)
-    name = max(rates_of, key=rates_of.__getitem__)
-    return *rates_of[name], f"two processes, {name} Adam, {2 * TORCH_RUNS} of {LANES} runs timed"
+        name = f"torch, {'fused' if fused else 'default'} Adam (two processes, {2 * TORCH_RUNS} of {LANES} runs timed)"
+        rates_of[name] = steps / max(seconds), steps / sum(cpu)
+    return rates_of
 
 
-PEERS = {"optax": ("jax", optax_rate), "torch": ("torch", torch_rate)}
+PEERS = {"optax": ("jax", optax_rates), "torch": ("torch", torch_rates)}
 
 
 def main(name):
-    """Print the rates of a peer and how it was set up, or what it lacks."""
-    package, rate = PEERS[name]
+    """Print the rates of a peer by how it was set up, or what it lacks."""
+    package, rates = PEERS[name]
     missing = [each for each in sorted({package, name}) if importlib.util.find_spec(each) is None]
     if missing:
         print(json.dumps({"skipped": f"it needs {' and '.join(missing)}"}))
         return
-    wall, core, how = rate()
-    print(json.dumps({"wall": wall, "core": core, "how": how}))
+    print(json.dumps(rates()))
 
 
 if __name__ == "__main__":

@@ -97,7 +97,12 @@ def measure(name: str, jobs: int) -> dict[str, float]:
         f"  on all cores together     {core:8.2f} s   {steps / core:12,.0f} lane-steps/s of a core",
         flush=True,
     )
-    return {"while packs run": warm, "end to end": steps / (done - began), "a second of a core": steps / core}
+    return {
+        "while packs run": warm,
+        "end to end": steps / (done - began),
+        "the whole command": steps / whole,
+        "a second of a core": steps / core,
+    }
 
 
 def compare(rates: dict[str, float]) -> None:
@@ -108,21 +113,21 @@ def compare(rates: dict[str, float]) -> None:
         if "skipped" in answer:
             print(f"  {peer} is skipped: {answer['skipped']}")
             continue
-        ratios = [
-            f"{rate / answer['core' if 'core' in when else 'wall']:.1f} × {when}"
-            for when, rate in rates.items()
-        ]
-        print(
-            f"  {peer}: {answer['wall']:,.0f} lane-steps/s, {answer['core']:,.0f} of a core ({answer['how']});\n"
-            f"    optrun: {', '.join(ratios)}",
-            flush=True,
-        )
+        for how, (wall, core) in answer.items():
+            ratios = [
+                f"{rate / (core if 'core' in when else wall):.1f} × {when}" for when, rate in rates.items()
+            ]
+            print(
+                f"  {how}: {wall:,.0f} lane-steps/s, {core:,.0f} of a core;\n    optrun: {', '.join(ratios)}",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":
     wanted = int(sys.argv[1]) if len(sys.argv) > 1 else cores()
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # an installation has its bytecode
         for each in SWEEPS:
             measured = measure(each, wanted)
             if each == "digits":

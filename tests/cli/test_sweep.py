@@ -508,15 +508,15 @@ def test_runs_that_wait_are_told_from_those_that_run(call, tmp_path):  # noqa: F
 INTERRUPTED = """
 import signal, sys
 from optrun.store import RunState, Status, Store
-commit, packs = Store.commit, []
+put, packs = Store.put, []
 
-def counted(self, **what):
-    commit(self, **what)
-    packs.append(bool(what.get("params")))
-    if packs[-1] and sum(packs) == 2:
+def counted(self, *what):
+    put(self, *what)
+    packs.append(what)
+    if len(packs) == 2:
         signal.raise_signal(signal.SIGINT)
 
-Store.commit = counted
+Store.put = counted
 from optrun.cli.app import main
 if __name__ == "__main__":
     main()

@@ -1,5 +1,6 @@
 """The automatic engine: NumPy until a compiled loop has paid for itself, and the same bits all along."""
 
+import itertools
 import sys
 
 import numpy as np
@@ -16,8 +17,10 @@ from tests.kernels.engines import NEEDS_NUMBA
 
 @pytest.fixture(autouse=True)
 def _new_process(monkeypatch):
-    monkeypatch.setattr(compiled, "_compiled", {})
+    """Nothing is loaded or saved; and NumPy takes a second for a step."""
+    monkeypatch.setattr(compiled, "_loaded", {})
     auto_engine._saved.clear()
+    monkeypatch.setattr(auto_engine, "perf_counter", itertools.count(0.0).__next__)
 
 
 def trained(engine, steps, size=300):
@@ -30,24 +33,34 @@ def trained(engine, steps, size=300):
 
 
 @NEEDS_NUMBA
-def test_it_compiles_once_that_has_paid_and_changes_no_bit():
-    expected = trained(NumpyEngine(), 30)
-    saved_by_a_step = 2 * (auto_engine.CALL_SECONDS + auto_engine.BYTE_SECONDS * 4 * 300)
-    for price, compiles in [(0.0, 1), (9.5 * saved_by_a_step, 1), (40 * saved_by_a_step, 0)]:
-        auto_engine._saved.clear()
-        compiled._compiled.clear()
-        assert trained(AutoEngine(price), 30) == expected
-        assert len(compiled._compiled) == compiles
+@pytest.mark.parametrize(
+    ("steps_it_costs", "compiles"), [(0, True), (3, True), (29, True), (30, False), (400, False)]
+)
+def test_it_compiles_once_that_has_paid_and_changes_no_bit(steps_it_costs, compiles):
+    price = auto_engine.SAVED * (steps_it_costs - 0.5)
+    assert trained(AutoEngine(price), 30) == trained(NumpyEngine(), 30)
+    assert bool(compiled._loaded) == compiles
 
 
 @NEEDS_NUMBA
 def test_packs_share_an_account():
-    price = 29.5 * 2 * (auto_engine.CALL_SECONDS + auto_engine.BYTE_SECONDS * 4 * 300)
+    price = auto_engine.SAVED * 28.5
     for _ in range(2):
         trained(AutoEngine(price), 10)
-        assert not compiled._compiled
+        assert not compiled._loaded
     trained(AutoEngine(price), 10)
-    assert len(compiled._compiled) == 1
+    assert compiled._loaded
+
+
+@NEEDS_NUMBA
+def test_the_time_of_a_few_steps_is_taken(monkeypatch):
+    def times(steps):
+        calls = []
+        monkeypatch.setattr(auto_engine, "perf_counter", lambda: calls.append(0) or 0.0)
+        trained(AutoEngine(), steps)
+        return len(calls)
+
+    assert 0 < times(50) == times(100) < 50
 
 
 @NEEDS_NUMBA
@@ -55,10 +68,10 @@ def test_a_loop_costs_less_once_it_is_kept(monkeypatch, tmp_path):
     monkeypatch.setattr(compiled, "_root", lambda: tmp_path)
     prices = []
     price = auto_engine._price
-    monkeypatch.setattr(auto_engine, "_price", lambda source: prices.append(price(source)) or prices[-1])
+    monkeypatch.setattr(auto_engine, "_price", lambda loop: prices.append(price(loop)) or prices[-1])
     trained(AutoEngine(), 1)
     trained(engine_named("numba"), 1)
-    monkeypatch.setattr(compiled, "_compiled", {})
+    monkeypatch.setattr(compiled, "_loaded", {})
     trained(AutoEngine(), 1)
     assert prices[-1] < prices[0]
 
@@ -73,11 +86,12 @@ def test_without_numba_it_goes_on_with_numpy(monkeypatch):
 
 
 @NEEDS_NUMBA
-def test_where_numba_does_not_work_it_says_so_once(monkeypatch):
+def test_where_numba_does_not_work_it_says_so_once(monkeypatch, tmp_path):
     def broken(*_):
         raise RuntimeError("no LLVM")
 
-    monkeypatch.setattr(compiled, "_compile", broken)
+    monkeypatch.setattr(compiled, "_root", lambda: tmp_path)
+    monkeypatch.setattr(compiled, "machine_code", broken)
     with pytest.warns(RuntimeWarning, match="NumPy goes on: no LLVM") as said:
         found = trained(AutoEngine(0.0), 30)
     assert len(said) == 1

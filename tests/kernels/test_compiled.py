@@ -1,13 +1,21 @@
 """Compiled loops: kept on disk, safe with several processes, and no harm where the disk is not."""
 
+import gc
+import os
 import re
+import shutil
+import stat
 import subprocess
 import sys
+import weakref
 
+import numpy as np
 import pytest
 
 from optrun.arrays import Arrays, Parameters
-from optrun.kernels import compiled
+from optrun.kernels import compiled, numba_engine
+from optrun.kernels.compiled import Loop
+from optrun.kernels.machine_code import optimized, target_machine
 from optrun.kernels.numba_engine import NumbaEngine
 from optrun.optim import Adam
 from tests.kernels.engines import NEEDS_NUMBA
@@ -28,57 +36,129 @@ optimizer = Adam(params, engine=NumbaEngine())
 for t in range(3):
     params.grad[:] = np.sin(np.arange(50) + t)
     optimizer.step()
-hits = sum(sum(of.stats.cache_hits.values()) for of, _ in compiled._compiled.values())
-misses = sum(sum(of.stats.cache_misses.values()) for of, _ in compiled._compiled.values())
-print(hits, misses, params.data.tobytes().hex())
+print(len(compiled._loaded), "numba" in sys.modules, params.data.tobytes().hex())
 """
 
 
 def begun(cache):
     return subprocess.Popen(
         [sys.executable, "-W", "error", "-c", STEPS],
-        env={"XDG_CACHE_HOME": str(cache), "LOCALAPPDATA": str(cache), "HOME": str(cache)},
+        env=os.environ | {"XDG_CACHE_HOME": str(cache), "LOCALAPPDATA": str(cache), "HOME": str(cache)},
         stdout=subprocess.PIPE,
         text=True,
     )
 
 
 def ended(process):
+    """Return how many loops a process has run, whether it imported Numba for them, and the bits they gave."""
     out, _ = process.communicate()
     assert process.returncode == 0
-    hits, misses, data = out.split()
-    return int(hits), int(misses), data
+    loops, imported, data = out.split()
+    return int(loops), imported == "True", data
 
 
-def test_a_second_process_compiles_nothing(tmp_path):
-    first, second = ended(begun(tmp_path)), ended(begun(tmp_path))
-    assert first[0] == 0
-    assert first[1] > 0
-    assert second[:2] == (first[1], 0)
-    assert second[2] == first[2]
+def kept(cache):
+    return [path for path in cache.rglob("*") if path.is_file()]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A cache that a process has filled, and what it has found."""
+    cache = tmp_path_factory.mktemp("cache")
+    return cache, ended(begun(cache))
+
+
+def test_a_second_process_compiles_nothing_and_does_not_import_numba(whole):
+    cache, (loops, imported, data) = whole
+    assert loops > 0
+    assert imported
+    assert len(kept(cache)) == loops
+    assert ended(begun(cache)) == (loops, False, data)
+    if sys.platform != "win32":
+        assert {stat.S_IMODE(path.parent.stat().st_mode) for path in kept(cache)} == {0o700}
 
 
 def test_processes_that_begin_at_once_do_not_disturb_each_other(tmp_path):
     found = [ended(process) for process in [begun(tmp_path) for _ in range(3)]]
-    assert len({data for _, _, data in found}) == 1
-    assert ended(begun(tmp_path)) == (found[0][0] + found[0][1], 0, found[0][2])
+    ((loops, data),) = {(loops, data) for loops, _, data in found}
+    assert len(kept(tmp_path)) == loops
+    assert ended(begun(tmp_path)) == (loops, False, data)
 
 
-@pytest.mark.parametrize("damage", [b"", b"\x80\x04nonsense", None])
-def test_what_is_damaged_is_made_anew(tmp_path, damage):
-    whole = ended(begun(tmp_path))
-    files = [path for path in tmp_path.rglob("step*") if path.is_file()]
-    assert {path.suffix for path in files} == {".py", ".nbi", ".nbc"}
-    for path in files:
-        path.write_bytes(path.read_bytes()[:-20] if damage is None else damage)
-    assert ended(begun(tmp_path))[2] == whole[2]
-    assert ended(begun(tmp_path))[2] == whole[2]
-    assert ended(begun(tmp_path)) == (whole[1], 0, whole[2])
+def foreign(content):
+    """Return whole machine code that calls what is not in a process without Numba."""
+    import llvmlite.binding as llvm
+
+    compiled._linker()
+    module = llvm.parse_assembly(
+        "declare void @numba_has_this() define void @step(i64 %a) { call void @numba_has_this() ret void }"
+    )
+    return compiled._sealed(target_machine().emit_object(module))
 
 
-def test_without_a_directory_it_compiles_for_itself(tmp_path):
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        lambda content: b"",
+        lambda content: b"nonsense",
+        lambda content: content[:-20],
+        lambda content: content[:-20] + bytes(20),
+        lambda content: content[:700] + bytes([content[700] ^ 1]) + content[701:],
+        lambda content: compiled._sealed(b"no machine code"),
+        foreign,
+    ],
+)
+def test_what_is_damaged_is_not_run_but_made_anew(whole, tmp_path, damaged):
+    cache, (loops, _, data) = whole
+    shutil.copytree(cache, tmp_path, dirs_exist_ok=True)
+    for path in kept(tmp_path):
+        path.write_bytes(damaged(path.read_bytes()))
+    assert ended(begun(tmp_path)) == (loops, True, data)
+    assert ended(begun(tmp_path)) == (loops, False, data)
+
+
+def test_without_a_directory_it_compiles_for_itself(whole, tmp_path):
     (tmp_path / "file").touch()
-    assert ended(begun(tmp_path / "file"))[2] == ended(begun(tmp_path))[2]
+    assert ended(begun(tmp_path / "file")) == whole[1]
+
+
+def test_a_user_without_a_home_keeps_nothing(monkeypatch):
+    def homeless():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.delenv("LOCALAPPDATA", raising=False)
+    monkeypatch.setattr(compiled.Path, "home", homeless)
+    root = compiled._root.__wrapped__()
+    monkeypatch.setattr(compiled, "_root", lambda: root)
+    loop = Loop("def step(a):\n    a[0] = 7\n", ("float64",), 0)
+    assert not compiled.is_kept(loop)
+    to = np.zeros(1)
+    compiled.compiled(loop)(to)()
+    assert to.tolist() == [7]
+    assert not compiled._file(loop).exists()
+
+
+ADD = "def step(to, given, first, end):\n    for at in range(first, end):\n        to[at] += given[at]\n"
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int64", "bool"])
+def test_what_is_bound_keeps_its_arrays(dtype):
+    to, given = np.zeros(5), np.ones(5, dtype)
+    seen = weakref.ref(given)
+    add = compiled.compiled(Loop(ADD, ("float64", dtype), 2))(to, given, 1, 4)
+    del given
+    gc.collect()
+    assert seen() is not None
+    add()
+    add()
+    assert to.tolist() == [0, 2, 2, 2, 0]
+
+
+def test_a_loop_that_could_raise_is_refused():
+    source = "def step(to):\n    if to[0] > 3:\n        raise ValueError('no')\n"
+    with pytest.raises(NotImplementedError, match="cannot raise"):
+        compiled.compiled(Loop(source, ("float64",), 0))
 
 
 # x86 and ARM: a product and a sum in one instruction, rounded once.
@@ -86,17 +166,17 @@ CONTRACTED = re.compile(r"\b(vfn?m(add|sub)\w*|fn?m(add|sub)|fml[as])\b")
 
 
 @EVERY_DTYPE
-def test_loops_are_vectors_and_no_operation_is_contracted(dtype, tmp_path, monkeypatch):
-    # What is read from the disk cannot be looked into.
-    monkeypatch.setattr(compiled, "_root", lambda: tmp_path)
-    monkeypatch.setattr(compiled, "_compiled", {})
-    optimizer = Adam(Parameters({"a": (50,)}, arrays=Arrays(dtype=dtype)), lr=0.1, engine=NumbaEngine(1))
-    optimizer.step()
-    real = {"float32": "float", "float64": "double"}[dtype]
-    loops = [of for of, _ in compiled._compiled.values()]
+def test_loops_are_vectors_and_no_operation_is_contracted(dtype, monkeypatch):
+    import llvmlite.binding as llvm
+
+    loops = []
+    monkeypatch.setattr(numba_engine, "compiled", lambda loop: loops.append(loop) or compiled.compiled(loop))
+    Adam(Parameters({"a": (50,)}, arrays=Arrays(dtype=dtype)), lr=0.1, engine=NumbaEngine(1)).step()
     assert loops
+    real = {"float32": "float", "float64": "double"}[dtype]
     for loop in loops:
-        (code,), (assembly,) = loop.inspect_llvm().values(), loop.inspect_asm().values()
+        code = optimized(*loop)
         for operation in ("fadd", "fsub", "fmul", "fdiv"):
             assert re.search(rf"\b{operation} <\d+ x {real}>", code), operation
+        assembly = target_machine().emit_assembly(llvm.parse_assembly(code))
         assert CONTRACTED.findall(assembly) == []

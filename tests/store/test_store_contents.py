@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from optrun.errors import StoreError
-from optrun.store import Checkpoint, RunState, Status, Store, environment
+from optrun.store import Checkpoint, RunRows, RunState, Status, Store, environment
 from tests.store.samples import columns, new_store
 
 INT64 = np.iinfo(np.int64)
@@ -61,6 +61,51 @@ def test_memory_order_and_byte_order_do_not_show(store: Store) -> None:
         digests.add(store.results_digest())
         assert same_bits(store.params(0)["w"], array)
     assert len(digests) == 1
+
+
+def test_rows_that_were_made_elsewhere_are_those_of_a_commit(tmp_path: Path) -> None:
+    odd = {"step": np.array([0, 2, 7]), "loss": np.array([np.nan, -0.0, 5e-324])}
+    runs = {
+        0: (RunState(status=Status.COMPLETED, steps=8, summary={"final_loss": np.nan}), odd, columns(3, 5)),
+        1: (RunState(status=Status.FAILED, reason="no luck"), {}, {}),
+        2: (RunState(status=Status.DIVERGED, steps=2, summary={"final_loss": 2.0}), columns(0, 0), {}),
+    }
+    params = {"w": np.arange(3, dtype=np.float32)}
+    with new_store(tmp_path, runs=3) as one, new_store(tmp_path, runs=3) as other:
+        one.commit(
+            curves={run: curves for run, (_, curves, _) in runs.items() if curves},
+            evaluations={0: columns(3, 5)},
+            states={run: state for run, (state, _, _) in runs.items()},
+            params={0: params},
+        )
+        other.log("an event")
+        other.put(
+            {run: state for run, (state, _, _) in runs.items()},
+            {
+                run: RunRows.of(run, curves, evaluations, {} if run else params)
+                for run, (_, curves, evaluations) in runs.items()
+            },
+        )
+        assert other.results_digest() == one.results_digest()
+        assert [repr(state) for state in other.states()] == [repr(state) for state in one.states()]
+        kinds = [event.kind for event in other.events()]
+        assert kinds == ["created", "an event", "completed", "failed", "diverged"]
+        assert kinds[2:] == [event.kind for event in one.events()][1:]
+        digest = other.results_digest()
+        with pytest.raises(StoreError, match="run 0 has rows already"):
+            other.put({0: runs[0][0]}, {0: RunRows.of(0, columns(0, 9), {}, {})})
+        assert other.results_digest() == digest
+
+
+def test_states_are_those_of_the_last_write(store: Store) -> None:
+    assert [state.status for state in store.states()] == ["running"] * 3
+    store.states().clear()
+    for run, status in enumerate(["completed", "failed", "diverged"]):
+        store.commit(states={run: RunState(status=Status(status))})
+        assert store.states()[run].status == status
+    store.reset([1])
+    store.add([({}, 7)])
+    assert [state.status for state in store.states()] == ["completed", "waiting", "diverged", "waiting"]
 
 
 def test_what_is_read_can_be_written_to(store: Store) -> None:

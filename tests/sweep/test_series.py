@@ -1,6 +1,7 @@
 """Sweeps that are disturbed at random instants: nothing is lost, nothing differs, and no process is left.
 
-OPTRUN_TESTS_SWEEP_RUNS and OPTRUN_TESTS_SWEEP_KILLS ask for more than is usual: 1000 and 50 are the full series.
+OPTRUN_TESTS_SWEEP_RUNS, _STEPS and _KILLS ask for more than is usual: 1000, 30000 and 50 are the full series, of which
+the first two make the sweep in which workers are killed long enough for ten of them.
 """
 
 import os
@@ -18,6 +19,7 @@ from optrun.store import Store
 from tests.sweep import poison
 
 RUNS = int(os.environ.get("OPTRUN_TESTS_SWEEP_RUNS", "40"))
+STEPS = int(os.environ.get("OPTRUN_TESTS_SWEEP_STEPS", "3000"))
 KILLS = int(os.environ.get("OPTRUN_TESTS_SWEEP_KILLS", "2"))
 EXECUTORS = ["local", "dask"]
 SWEEP = """\
@@ -108,7 +110,7 @@ def whole(executor="local"):
 
 
 def test_workers_that_are_killed_lose_nothing(executor):
-    runs = write(RUNS, 3000)
+    runs = write(RUNS, STEPS)
     digest, seconds = whole(executor)
     process = started("disturbed", executor)
     draws, killed, done = random.Random(0), [], threading.Event()

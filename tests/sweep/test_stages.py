@@ -256,16 +256,17 @@ from optrun.sweep.expand import expand
 from optrun.sweep.packs import grouped
 data, left, before = json.loads(sys.argv[1]), int(sys.argv[2]), sys.argv[3] == "before"
 plan = expand(sweep_from_mapping(data))
-commit = Store.commit
-def counted(self, **what):
-    global left
-    left -= 1
-    if left == 0 and before:
-        os.kill(os.getpid(), signal.SIGKILL)
-    commit(self, **what)
-    if left == 0:
-        os.kill(os.getpid(), signal.SIGKILL)
-Store.commit = counted
+def counted(write):
+    def counting(self, *what, **named):
+        global left
+        left -= 1
+        if left == 0 and before:
+            os.kill(os.getpid(), signal.SIGKILL)
+        write(self, *what, **named)
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+    return counting
+Store.commit, Store.put = counted(Store.commit), counted(Store.put)
 sweeps.sweep_plan(plan, grouped(plan), lanes=5)
 """
 

@@ -14,7 +14,7 @@ import pytest
 
 import optrun
 from optrun.errors import ConfigError, MissingExtraError, RunFailedError
-from optrun.store import Store
+from optrun.store import Store, schema
 from optrun.sweep import workers
 from tests.sweep import poison
 
@@ -220,14 +220,32 @@ def test_a_result_that_comes_twice_and_is_the_same_is_taken_once(save):
     assert [run.summary for run in sweep.runs] == [run.summary for run in whole.runs]
 
 
-def other_loss(results):
-    curves = {name: values.copy() for name, values in results[0].curves.items()}
+def other_bits(table, rows):
+    """Return rows of a store of which the first has another last bit."""
+    (_, *cells, blob), *others = rows
+    return [*schema.checked(table, [(*cells, blob[:-1] + bytes([blob[-1] ^ 1]))]), *others]
+
+
+def other_curve(results):
+    first = results[0]
+    if first.rows is not None:
+        return [
+            replace(first, rows=replace(first.rows, curves=other_bits("curves", first.rows.curves))),
+            *results[1:],
+        ]
+    curves = {name: values.copy() for name, values in first.curves.items()}
     curves["loss"][3] = np.nextafter(curves["loss"][3], np.inf)
-    return [replace(results[0], curves=curves), *results[1:]]
+    return [replace(first, curves=curves), *results[1:]]
 
 
 def other_params(results):
-    return [replace(results[0], params={name: -of for name, of in results[0].params.items()}), *results[1:]]
+    first = results[0]
+    if first.rows is not None:
+        return [
+            replace(first, rows=replace(first.rows, params=other_bits("params", first.rows.params))),
+            *results[1:],
+        ]
+    return [replace(first, params={name: -of for name, of in first.params.items()}), *results[1:]]
 
 
 def other_end(results):
@@ -236,7 +254,7 @@ def other_end(results):
 
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("save", [True, False])
-@pytest.mark.parametrize("spoil", [other_loss, other_params, other_end])
+@pytest.mark.parametrize("spoil", [other_curve, other_params, other_end])
 def test_a_result_that_comes_twice_and_differs_is_an_error_that_names_the_run(spoil, save):
     with pytest.raises(RunFailedError, match="run 0 came twice, with other results the second time"):
         optrun.sweep(DATA, executor=Twice(spoil), jobs=2, timeout=0.01, save=save)

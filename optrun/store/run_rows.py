@@ -1,0 +1,33 @@
+"""What a run leaves as rows of a store, made where it was executed: whoever writes them has little left to do."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from optrun.arrays import Array
+from optrun.store import blobs, schema
+from optrun.store.curves import CURVE, EVALUATION, segment
+
+
+@dataclass(frozen=True)
+class RunRows:
+    """The rows of a run that was executed from its beginning to its end, with their checksums."""
+
+    curves: Sequence[schema.Row]
+    params: Sequence[schema.Row]
+
+    @classmethod
+    def of(
+        cls,
+        run: int,
+        curves: Mapping[str, Array],
+        evaluations: Mapping[str, Array],
+        params: Mapping[str, Array],
+    ) -> Self:
+        """Return the rows of the run of this number; StoreError where something cannot be stored."""
+        of_kinds = ((CURVE, curves), (EVALUATION, evaluations))
+        segments = [row for kind, columns in of_kinds if columns for row in segment(run, kind, columns)]
+        return cls(
+            list(schema.checked("curves", segments)),
+            list(schema.checked("params", [(run, blobs.encode_npz(params))] if params else [])),
+        )
