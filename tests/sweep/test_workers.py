@@ -17,6 +17,7 @@ from optrun.errors import ConfigError, MissingExtraError, RunFailedError
 from optrun.store import Store, schema
 from optrun.sweep import workers
 from tests.sweep import poison
+from tests.sweep.support import digest_of
 
 IS_FULL = "OPTRUN_TESTS_SWEEP_KILLS" in os.environ
 FEW_ON_DASK = [("2", poison.RAISES), ("2", poison.KILLED), ("1", poison.LOOPS)]
@@ -33,11 +34,6 @@ DATA = {
     "steps": 20,
     "sweep": {"parameters": {"optimizer.lr": [0.01, 0.02, 0.03, 0.04]}, "repeats": 2},
 }
-
-
-def digest_of(path):
-    with Store.open(Path(path)) as store:
-        return store.results_digest()
 
 
 def command(*arguments):
@@ -134,18 +130,18 @@ def test_an_executor_is_a_name_or_one():
 
 @pytest.mark.parametrize("kind", [ThreadPoolExecutor, ProcessPoolExecutor])
 def test_an_executor_of_the_caller_gives_the_same_results_and_is_left_open(kind):
-    whole = digest_of(optrun.sweep(DATA, directory="whole").path)
+    whole = digest_of(optrun.sweep(DATA, directory="whole"))
     more = {"mp_context": multiprocessing.get_context("spawn")} if kind is ProcessPoolExecutor else {}
     with kind(2, **more) as executor:
         sweep = optrun.sweep(DATA, executor=executor, jobs=2)
         assert executor.submit(abs, -1).result() == 1
-    assert digest_of(sweep.path) == whole
+    assert digest_of(sweep) == whole
 
 
 def test_dask_gives_the_same_results_at_home_and_by_an_address_and_through_its_executor():
     distributed = pytest.importorskip("distributed")
-    whole = digest_of(optrun.sweep(DATA, directory="whole").path)
-    assert digest_of(optrun.sweep(DATA, directory="home", executor="dask", jobs=2).path) == whole
+    whole = digest_of(optrun.sweep(DATA, directory="whole"))
+    assert digest_of(optrun.sweep(DATA, directory="home", executor="dask", jobs=2)) == whole
     with (
         distributed.LocalCluster(
             n_workers=1, threads_per_worker=1, dashboard_address="127.0.0.1:0"
@@ -153,8 +149,8 @@ def test_dask_gives_the_same_results_at_home_and_by_an_address_and_through_its_e
         distributed.Client(cluster) as client,
     ):
         address = cluster.scheduler_address
-        assert digest_of(optrun.sweep(DATA, directory="far", executor="dask", address=address).path) == whole
-        assert digest_of(optrun.sweep(DATA, directory="ex", executor=client.get_executor()).path) == whole
+        assert digest_of(optrun.sweep(DATA, directory="far", executor="dask", address=address)) == whole
+        assert digest_of(optrun.sweep(DATA, directory="ex", executor=client.get_executor())) == whole
         assert client.submit(abs, -1).result() == 1
 
 
