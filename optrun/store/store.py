@@ -98,13 +98,14 @@ class Store:
         states: Mapping[int, RunState] = NONE,
         params: Mapping[int, Mapping[str, Array]] = NONE,
         checkpoints: Mapping[int, Checkpoint | None] = NONE,
+        events: Mapping[str, Mapping[str, Any]] = NONE,
     ) -> None:
         """Write, in one durable transaction, what was recorded since the last one.
 
         ``curves`` and ``evaluations`` append a segment to each run's columns ``[n]``: ``step`` (integers) and
         any metrics (floats). A final state merges the run's segments, so that nothing tells how often it was
         committed. ``params`` are a run's last parameters; none drop what there is. A run's checkpoint replaces its
-        older one; None drops it.
+        older one; None drops it. ``events`` are the details, by kind, of what happened with it.
 
         Raises StoreError, and changes nothing, where a segment does not continue its curve or the disk
         refuses.
@@ -128,7 +129,7 @@ class Store:
                 dropped = [(index(run),) for run, arrays in params.items() if not arrays]
                 self._db.executemany("DELETE FROM params WHERE run = ?", dropped)
                 write_states(self._db, states)
-                self._write_events(states)
+                self._write_events(states, events)
             self._pending.clear()
 
     def put(self, states: Mapping[int, RunState], rows: Mapping[int, RunRows]) -> None:
@@ -151,8 +152,12 @@ class Store:
                 self._write_events(states)
             self._pending.clear()
 
-    def add(self, runs: Iterable[tuple[Mapping[str, Any], int]]) -> None:
-        """Write more runs that wait, pairs of a config and a seed, and pending events, in one durable transaction.
+    def add(
+        self,
+        runs: Iterable[tuple[Mapping[str, Any], int]],
+        events: Mapping[str, Mapping[str, Any]] = NONE,
+    ) -> None:
+        """Write more runs that wait, pairs of a config and a seed, and events, in one durable transaction.
 
         Raises StoreError.
         """
@@ -162,7 +167,7 @@ class Store:
             self._states = []
             with self._db:
                 count = insert_runs(self._db, runs, Status.WAITING, self.size)
-                attempts.write_events(self._db, self._pending)
+                self._write_events(NONE, events)
             self.size += count
             self._pending.clear()
 
@@ -184,7 +189,11 @@ class Store:
             self._pending.clear()
 
     def log(self, kind: str, run: int | None = None, **details: Any) -> None:
-        """Note an event, such as how long something took, for the next commit or the closing to write."""
+        """Note an event on which nothing depends, such as how long something took.
+
+        It is written by the next commit or the closing, whatever becomes of what is committed in between: what is true
+        of results alone is among the events of `commit`.
+        """
         self._pending.append(attempts.event(kind, self._attempt, run, **details))
 
     def runs(self) -> list[RunRecord]:
@@ -281,15 +290,18 @@ class Store:
         with self._db:
             self._attempt = attempts.begin(self._db, "resumed")
 
-    def _write_events(self, states: Mapping[int, RunState]) -> None:
-        """Write what was noted, and which of the runs have ended now."""
+    def _write_events(
+        self, states: Mapping[int, RunState], events: Mapping[str, Mapping[str, Any]] = NONE
+    ) -> None:
+        """Write what was noted, what happens now, and which of the runs have ended now."""
         now = attempts.now()
         ends = (
             Event(kind=state.status, time=now, attempt=self._attempt, run=run)
             for run, state in states.items()
             if state.status not in (Status.WAITING, Status.RUNNING)
         )
-        attempts.write_events(self._db, [*self._pending, *ends])
+        happened = (attempts.event(kind, self._attempt, **details) for kind, details in events.items())
+        attempts.write_events(self._db, [*self._pending, *happened, *ends])
 
     def _put_checkpoint(self, run: int, checkpoint: Checkpoint | None) -> None:
         self._db.execute("DELETE FROM checkpoints WHERE pack = ?", (index(run),))

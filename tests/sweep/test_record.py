@@ -1,12 +1,17 @@
-"""What a store keeps of a sweep's plan: its runs are never of two kinds of data."""
+"""What a store keeps of a sweep's plan: all of it or nothing, and its runs are never of two kinds of data."""
+
+import sqlite3
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import optrun
+from optrun.analysis.leaderboard import plan_of
 from optrun.errors import StoreError
-from optrun.store import Store
+from optrun.store import Store, attempts
 from optrun.store.schema import RESULTS
+from tests.sweep.support import digest_of
 
 SWEEP = {
     "name": "s",
@@ -79,3 +84,53 @@ def test_data_are_noted_once_and_those_of_formulas_not_at_all():
     with Store.open(optrun.sweep(formula).path) as store:
         assert not store.events("data")
     assert (path / RESULTS).exists()
+
+
+HALVED = SWEEP | {
+    "steps": 8,
+    "sweep": SWEEP["sweep"] | {"method": "halving", "halving": {"min_steps": 2, "factor": 2}},
+}
+
+
+@pytest.mark.parametrize("error", [sqlite3.OperationalError("database or disk is full"), KeyboardInterrupt()])
+@pytest.mark.parametrize(
+    ("data", "kind", "time"),
+    [
+        (SWEEP, "plan", 1),
+        (SWEEP, "data", 1),
+        (HALVED, "rung", 1),
+        (HALVED, "rung", 2),
+        (ASKED, "plan", 2),
+        (ASKED, "plan", 3),
+        (ASKED, "data", 2),
+    ],
+)
+def test_what_is_noted_of_a_sweep_is_written_with_what_it_tells_of_or_not_at_all(
+    data, kind, time, error, monkeypatch
+):
+    if data is ASKED:
+        pytest.importorskip("optuna")
+    written(0)
+    whole = optrun.sweep(data, directory="whole")
+    real, times = attempts.write_events, []
+
+    def write(db, events):
+        noted = list(events)
+        real(db, noted)
+        times.extend(event.kind for event in noted if event.kind == kind)
+        if len(times) == time:
+            times.append("and no other time")
+            raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(attempts, "write_events", write)
+        with pytest.raises((StoreError, KeyboardInterrupt)):
+            optrun.sweep(data, directory="d")
+    with Store.open(Path("d")) as store:
+        assert len(store.events(kind)) == time - 1
+    again = optrun.sweep(data, directory="d")
+    assert (again.left, digest_of(again)) == (0, digest_of(whole))
+    with Store.open(Path("d")) as store, Store.open(Path("whole")) as other:
+        assert plan_of(store) == plan_of(other)
+        for each in ("plan", "rung", "data"):
+            assert len(store.events(each)) == len(other.events(each))
