@@ -300,7 +300,10 @@ class Store:
             for run, state in states.items()
             if state.status not in (Status.WAITING, Status.RUNNING)
         )
-        happened = (attempts.event(kind, self._attempt, **details) for kind, details in events.items())
+        happened = (
+            Event(kind=kind, time=now, attempt=self._attempt, details=details)
+            for kind, details in events.items()
+        )
         attempts.write_events(self._db, [*self._pending, *happened, *ends])
 
     def _put_checkpoint(self, run: int, checkpoint: Checkpoint | None) -> None:

@@ -36,7 +36,7 @@ def open_store(
 ) -> Store:
     """Return the store of a plan, made where there is none, open for writing; it notes what ``plugins`` there are.
 
-    Raises StoreError where the directory holds something else, or runs on other data.
+    Raises StoreError where the directory holds another sweep, or something else, or runs on other data.
     """
     path = directory or directory_of(plan, runs)
     is_new = not (path / RESULTS).exists()
@@ -50,9 +50,9 @@ def open_store(
     try:
         if not is_new:
             check_holds(store, plan)
-        events = (
-            {} if not is_new and store.events(PLAN) else {PLAN: _plan_from(plan, 0, plugins=list(plugins))}
-        )
+        events: dict[str, Any] = {}
+        if is_new or not _is_noted(store, plan):
+            events[PLAN] = _plan_from(plan, 0, plugins=list(plugins), digest=plan.digest)
         events |= _data_added(store, plan, groups)
         if events:
             store.commit(events=events)
@@ -119,6 +119,17 @@ def decisions_in(results: Store | Memory) -> list[list[int]]:
         if not isinstance(promoted, list) or not all(type(each) is int and each >= 0 for each in promoted):
             raise StoreError(f"{results.path}: a decision at a rung is damaged")
     return decisions
+
+
+def _is_noted(store: Store, plan: Plan) -> bool:
+    """Return whether a store that holds the runs of a plan tells of it; raises StoreError where of another one."""
+    noted = store.events(PLAN)
+    # Stores of older versions have no digest.
+    if noted and noted[0].details.get("digest", plan.digest) != plan.digest:
+        raise StoreError(
+            f"{store.path}: holds a sweep with another metric, method or options of it: name another directory"
+        )
+    return bool(noted)
 
 
 def _plan_from(plan: Plan, first: int, **more: Any) -> dict[str, Any]:
