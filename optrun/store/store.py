@@ -20,6 +20,9 @@ from optrun.store.runs import insert_runs, read_runs, read_states, write_states
 
 NONE: Mapping[Any, Any] = MappingProxyType({})
 
+LEFT_IN = {"curves": "run", "params": "run", "checkpoints": "pack"}
+"""The tables of what runs leave, each with the column that has their numbers."""
+
 
 class Store:
     """A run directory, open for reading or, by one process at a time, for writing.
@@ -141,10 +144,12 @@ class Store:
             if not self._write:
                 raise StoreError("opened for reading only")
             self._states = []
-            ends = (self._check(min(states)), self._check(max(states)))
-            begun = self._db.execute("SELECT DISTINCT run FROM curves WHERE run BETWEEN ? AND ?", ends)
-            if twice := sorted(rows.keys() & {run for (run,) in begun}):
-                raise StoreError(f"run {twice[0]} has rows already")
+            runs = {*states, *rows}
+            ends = (self._check(min(runs)), self._check(max(runs)))
+            for table, column in LEFT_IN.items():
+                left = f"SELECT DISTINCT {column} FROM {table} WHERE {column} BETWEEN ? AND ?"
+                if begun := sorted(runs & {run for (run,) in self._db.execute(left, ends)}):
+                    raise StoreError(f"run {begun[0]} has {table} already")
             with self._db:
                 schema.insert_checked(self._db, "curves", (row for of in rows.values() for row in of.curves))
                 schema.insert_checked(self._db, "params", (row for of in rows.values() for row in of.params))
@@ -179,7 +184,7 @@ class Store:
             self._states = []
             chosen = [self._check(run) for run in runs]
             with self._db:
-                for table, column in (("curves", "run"), ("params", "run"), ("checkpoints", "pack")):
+                for table, column in LEFT_IN.items():
                     self._db.executemany(
                         f"DELETE FROM {table} WHERE {column} = ?", [(run,) for run in chosen]
                     )
