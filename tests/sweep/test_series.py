@@ -17,6 +17,7 @@ import pytest
 
 from optrun.store import Store
 from tests.sweep import poison
+from tests.sweep.support import digest_of
 
 RUNS = int(os.environ.get("OPTRUN_TESTS_SWEEP_RUNS", "40"))
 STEPS = int(os.environ.get("OPTRUN_TESTS_SWEEP_STEPS", "3000"))
@@ -95,11 +96,6 @@ def has_result(directory):
         return False
     with Store.open(Path(directory)) as store:
         return any(state.status.final for state in store.states())
-
-
-def digest_of(directory):
-    with Store.open(Path(directory)) as store:
-        return store.results_digest()
 
 
 def whole(executor="local"):

@@ -195,6 +195,26 @@ def test_there_is_one_process_for_each_core_but_for_little_work_or_on_a_device(
     assert packs.jobs_for([group, group]) == jobs
 
 
+def test_a_summary_that_a_kill_left_behind_is_brought_up_to_date(monkeypatch):
+    whole = optrun.sweep(STUDY, directory="whole").path / "summary.csv"
+    found = optrun.sweep(STUDY, directory="d", limit=2).path / "summary.csv"
+    stale = found.read_text()
+    with monkeypatch.context() as patch:
+        patch.setattr(sweeps, "summarise", killed)
+        with pytest.raises(KeyboardInterrupt):
+            optrun.sweep(STUDY, directory="d")
+    assert found.read_text() == stale != whole.read_text()
+    optrun.sweep(STUDY, directory="d")
+    assert found.read_text() == whole.read_text()
+    written = found.stat()
+    optrun.sweep(STUDY, directory="d")
+    assert (found.stat().st_ino, found.stat().st_mtime_ns) == (written.st_ino, written.st_mtime_ns)
+
+
+def killed(*_):
+    raise KeyboardInterrupt
+
+
 def test_the_same_sweep_again_executes_nothing_and_another_one_has_its_own_place():
     seen = []
     first = optrun.sweep(STUDY)
