@@ -89,7 +89,9 @@ def _cupy() -> Any:
     try:
         import cupy
     except ModuleNotFoundError as error:
-        raise MissingExtraError("the cupy backend needs CuPy: python -m pip install cupy-cuda12x") from error
+        raise MissingExtraError(
+            "the cupy backend needs CuPy: python -m pip install 'cupy-cuda12x[ctk]'"
+        ) from error
     except ImportError as error:
         raise MissingExtraError(f"CuPy cannot be imported: {error}") from error
     runtime = cupy.cuda.runtime

@@ -19,9 +19,10 @@ def environment() -> dict[str, Any]:
     """
     processes = _start_git()
     found = {
-        "optrun": _optrun_version(),
+        "optrun": _version("optrun"),
         "python": platform.python_version(),
         "numpy": np.__version__,
+        "numba": _version("numba"),
         # platform.platform() starts a process.
         "platform": f"{platform.system()} {platform.release()} {platform.machine()}",
         "cpu": _cpu_model(),
@@ -31,9 +32,9 @@ def environment() -> dict[str, Any]:
     return found | {"git": _git(processes)}
 
 
-def _optrun_version() -> str | None:
+def _version(package: str) -> str | None:
     try:
-        return version("optrun")
+        return version(package)
     except PackageNotFoundError:
         return None
 

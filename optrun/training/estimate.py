@@ -15,6 +15,9 @@ from optrun.training.trainer import Trainer
 
 TRIAL_SECONDS = 0.3
 
+FIRST_STEPS = 3
+"""Looks at a step before the clock runs: in the first ones loops are compiled, and buffers made."""
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -43,10 +46,17 @@ def estimate(configs: Sequence[RunConfig]) -> Estimate:
     figures = pack.problem.evaluate(pack.params)
     evaluation = (time.monotonic() - began) * (1 + pack.keeps_average)
     memory = Memory(pack.configs)
-    began = time.monotonic()
-    Trainer(pack, memory, interrupted=lambda: time.monotonic() - began > TRIAL_SECONDS).run()
-    done = max(state.steps for state in memory.states())
-    step = (time.monotonic() - began) / max(done, 1)
+    looks = [time.monotonic()]
+
+    def is_enough() -> bool:
+        looks.append(time.monotonic())
+        return len(looks) > FIRST_STEPS and looks[-1] - looks[FIRST_STEPS] > TRIAL_SECONDS
+
+    Trainer(pack, memory, interrupted=is_enough).run()
+    looks.append(time.monotonic())
+    first = min(FIRST_STEPS, len(looks) - 2)
+    start += looks[first] - looks[0]
+    step = (looks[-1] - looks[first]) / (len(looks) - 1 - first)
     evaluations = 1 + (pack.steps - 1) // config.evaluate.every if config.evaluate.every else 0
     averages = [f"average_{name}" for name in figures] if pack.keeps_average else []
     return Estimate(

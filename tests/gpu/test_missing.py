@@ -11,7 +11,7 @@ from tests.gpu import stand_in
 
 CONFIG = "problem: rosenbrock\noptimizer: Adam\nsteps: 3\nbackend: cupy\n"
 
-INSTALL = "the cupy backend needs CuPy: python -m pip install cupy-cuda12x"
+INSTALL = "the cupy backend needs CuPy: python -m pip install 'cupy-cuda12x[ctk]'"
 NO_DEVICE = "the cupy backend needs a CUDA device: the driver is too old"
 
 
