@@ -238,7 +238,6 @@ class Desk(ctypes.Structure):
     """What a local worker tells its parent, in memory that both see."""
 
     _fields_ = (
-        ("pid", ctypes.c_int64),  # 0 before it has started
         ("began", ctypes.c_double),  # when it began its pack, on the monotonic clock; 0 between packs
         ("begun", ctypes.c_int64),  # how many packs it has begun
         ("step", ctypes.c_int64),
@@ -262,7 +261,6 @@ def begin(stop: Any, any_ready: Any, desk: Any, plugins: Sequence[str]) -> None:
     """
     global _stop, _desk, _unfit
     _stop, _desk = stop, desk
-    _desk.pid = os.getpid()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         if sys.platform == "linux":
