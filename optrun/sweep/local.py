@@ -11,7 +11,7 @@ from multiprocessing.context import SpawnContext, SpawnProcess
 from typing import Any
 
 from optrun.errors import RunFailedError
-from optrun.sweep.worker import Desk, Work, begin, execute_here
+from optrun.sweep.worker import Desk, Plugin, Work, begin, execute_here
 from optrun.sweep.workers import (
     NEEDS_MAIN,
     Loss,
@@ -36,7 +36,8 @@ class Local(Workers):
         context = get_context("spawn")
         self._stop: Any = context.RawValue("b", 0)
         any_ready = context.RawValue("b", 0)
-        self._slots = [_Slot(context.RawValue(Desk), self._stop, any_ready, plugins) for _ in range(jobs)]
+        versions = [Plugin.of(target) for target in plugins]
+        self._slots = [_Slot(context.RawValue(Desk), self._stop, any_ready, versions) for _ in range(jobs)]
         self._slot_of: dict[Results, _Slot] = {}
 
     @property
@@ -83,7 +84,7 @@ class Local(Workers):
 class _Slot:
     """One worker process, made anew where it died."""
 
-    def __init__(self, desk: Any, stop: Any, any_ready: Any, plugins: Sequence[str]) -> None:
+    def __init__(self, desk: Any, stop: Any, any_ready: Any, plugins: Sequence[Plugin]) -> None:
         self._any_ready = any_ready
         self.desk = desk
         self.taken: deque[Results] = deque()

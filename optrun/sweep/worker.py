@@ -10,16 +10,15 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from functools import cache
 from multiprocessing import parent_process
 from pathlib import Path
-from platform import node
-from typing import Any
+from typing import Any, NamedTuple, Self
+from uuid import uuid4
 
 from optrun.arrays import Array
 from optrun.config import RunConfig
 from optrun.errors import OptrunError, PluginError, RunFailedError
-from optrun.registry import load_plugin
+from optrun.registry import load_plugin, plugin_version
 from optrun.store import Checkpoint, RunRows, RunState, Status
 from optrun.training.memory import Memory
 from optrun.training.pack import Pack
@@ -179,6 +178,18 @@ class Work:
         return [Result(result.state, rows=result.as_rows(run)) for run, result in pairs]
 
 
+class Plugin(NamedTuple):
+    """A plugin in the version that a sweep has."""
+
+    target: str
+    version: str
+
+    @classmethod
+    def of(cls, target: str) -> Self:
+        """Return a plugin as it is now; raises PluginError where its file cannot be read."""
+        return cls(target, plugin_version(target))
+
+
 @dataclass(frozen=True)
 class Task:
     """A pack for a worker of which nothing is known but that it can import optrun."""
@@ -186,15 +197,18 @@ class Task:
     number: int
     """Tells attempts apart: an executor that remembers calls, as Dask does, must not answer with an older one."""
     work: Work
-    plugins: Sequence[str]
+    plugins: Sequence[Plugin]
     timeout: float | None
     origin: tuple[str, int]
-    """The machine and the process that want the results."""
+    """The process that wants the results."""
+
+
+_process = uuid4().hex
 
 
 def origin() -> tuple[str, int]:
-    """Return this machine and this process."""
-    return node(), os.getpid()
+    """Return what no other process has, on any machine: one that is forked from this one has another number."""
+    return _process, os.getpid()
 
 
 def execute_anywhere(task: Task, begins: Callable[[], None] | None = None) -> list[Result] | None:
@@ -205,8 +219,7 @@ def execute_anywhere(task: Task, begins: Callable[[], None] | None = None) -> li
     """
     is_elsewhere = task.origin != origin()
     if is_elsewhere:
-        for plugin in task.plugins:
-            _load_once(plugin)
+        load(task.plugins)
     # A process has one timer: of several threads, one at a time may need it.
     with nullcontext() if task.timeout is None or not is_elsewhere else _timer:
         if begins is not None:
@@ -230,8 +243,28 @@ def _never() -> bool:
     return False
 
 
-_load_once = cache(load_plugin)
 _timer = threading.Lock()
+_loading = threading.Lock()
+_versions: dict[str, str] = {}
+"""Of the plugins that this process has loaded."""
+
+
+def load(plugins: Sequence[Plugin]) -> None:
+    """Load the plugins that this process does not have in these versions.
+
+    Raises PluginError where one cannot be loaded, or its file has another version.
+    """
+    with _loading:
+        for target, version in plugins:
+            if _versions.get(target) == version:
+                continue
+            if plugin_version(target) != version:
+                raise PluginError(
+                    f"plugin {target!r}: a worker finds another file than the sweep began with: it is to be the same "
+                    "on every machine; where it has been changed, start the sweep again"
+                )
+            load_plugin(target)
+            _versions[target] = version
 
 
 class Desk(ctypes.Structure):
@@ -254,7 +287,7 @@ _unfit: OptrunError | None = None
 """Why this process can execute nothing."""
 
 
-def begin(stop: Any, any_ready: Any, desk: Any, plugins: Sequence[str]) -> None:
+def begin(stop: Any, any_ready: Any, desk: Any, plugins: Sequence[Plugin]) -> None:
     """Prepare a local worker process, which does not outlive its parent.
 
     It leaves its pack where ``stop`` is set, and sets ``any_ready``, which all workers share, when it has started.
@@ -267,8 +300,7 @@ def begin(stop: Any, any_ready: Any, desk: Any, plugins: Sequence[str]) -> None:
             # The thread below does not get its turn while a loop in C holds the interpreter.
             ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         threading.Thread(target=_die_with_parent, daemon=True).start()
-        for plugin in plugins:
-            load_plugin(plugin)
+        load(plugins)
     # A pool would say no more than that it broke, and leave the traceback on the screen: the first pack tells instead.
     except PluginError as error:
         _unfit = PluginError(f"{error} (in a worker process)")

@@ -14,7 +14,7 @@ from multiprocessing.resource_tracker import ensure_running
 from typing import Self
 
 from optrun.errors import RunFailedError
-from optrun.sweep.worker import Result, Task, Work, execute_anywhere, origin
+from optrun.sweep.worker import Plugin, Result, Task, Work, execute_anywhere, origin
 from optrun.training.trainer import Progress
 
 KILL = signal.SIGKILL if sys.platform != "win32" else signal.SIGTERM
@@ -136,7 +136,7 @@ class Brought(Workers):
         self.timeout = timeout
         self._executor = executor
         self._jobs = jobs
-        self._plugins = tuple(plugins)
+        self._plugins = [Plugin.of(target) for target in plugins]
         self._numbers = count()
         self._last = -1
         self._function: Callable[[Task], list[Result] | None] = execute_anywhere
@@ -159,7 +159,7 @@ class Brought(Workers):
         task = Task(self._last, work, self._plugins, self.timeout, origin())
         try:
             future = self._executor.submit(self._function, task)
-        except (BrokenExecutor, RuntimeError) as error:
+        except RuntimeError as error:
             raise RunFailedError(f"the executor takes no packs: {error}; the same sweep goes on") from error
         self._running[future] = None
         return future
