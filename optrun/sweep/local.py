@@ -11,11 +11,12 @@ from multiprocessing.context import SpawnContext, SpawnProcess
 from typing import Any
 
 from optrun.errors import RunFailedError
-from optrun.sweep.worker import Desk, Plugin, Work, begin, execute_here
+from optrun.sweep.work import Work
+from optrun.sweep.worker import Desk, Plugin, begin, execute_here
 from optrun.sweep.workers import (
     NEEDS_MAIN,
     Loss,
-    Results,
+    PackFuture,
     Running,
     Workers,
     is_broken,
@@ -38,25 +39,25 @@ class Local(Workers):
         any_ready = context.RawValue("b", 0)
         versions = [Plugin.of(target) for target in plugins]
         self._slots = [_Slot(context.RawValue(Desk), self._stop, any_ready, versions) for _ in range(jobs)]
-        self._slot_of: dict[Results, _Slot] = {}
+        self._slot_of: dict[PackFuture, _Slot] = {}
 
     @property
     def room(self) -> int:
         """For each worker a pack that it runs, and one that it goes on with at once."""
         return 2 * len(self._slots)
 
-    def submit(self, work: Work) -> Results:
+    def submit(self, work: Work) -> PackFuture:
         """Give a pack to the worker that has the fewest."""
         slot = min(self._slots, key=lambda slot: len(slot.taken))
         future = slot.submit(work)
         self._slot_of[future] = slot
         return future
 
-    def loss(self, future: Results) -> Loss | None:
+    def loss(self, future: PackFuture) -> Loss | None:
         """Blame the first pack of a worker for its death; the one that waited is innocent."""
         return self._slot_of.pop(future).loss(future)
 
-    def end_overdue(self) -> list[Results]:
+    def end_overdue(self) -> list[PackFuture]:
         """Kill the workers whose pack has taken too long."""
         if self.timeout is not None:
             for slot in self._slots:
@@ -87,10 +88,10 @@ class _Slot:
     def __init__(self, desk: Any, stop: Any, any_ready: Any, plugins: Sequence[Plugin]) -> None:
         self._any_ready = any_ready
         self.desk = desk
-        self.taken: deque[Results] = deque()
+        self.taken: deque[PackFuture] = deque()
         self._context = _Context()
         self._arguments = (stop, any_ready, self.desk, plugins)
-        self._innocent: set[Results] = set()
+        self._innocent: set[PackFuture] = set()
         """What waited behind a pack that was blamed for the death of the worker."""
         self._pool: ProcessPoolExecutor | None = None
         self._killed_at: float | None = None
@@ -99,8 +100,8 @@ class _Slot:
         self._ended = 0
         """How many of the packs that the worker has begun are known to have ended."""
 
-    def submit(self, work: Work) -> Results:
-        future: Results
+    def submit(self, work: Work) -> PackFuture:
+        future: PackFuture
         try:
             if self._pool is None:
                 self._start()
@@ -111,7 +112,7 @@ class _Slot:
         self.taken.append(future)
         return future
 
-    def loss(self, future: Results) -> Loss | None:
+    def loss(self, future: PackFuture) -> Loss | None:
         is_first = future is self._first()
         before = self.taken.index(future)
         self.taken.remove(future)
@@ -154,7 +155,7 @@ class _Slot:
             f"no worker process could start: {NEEDS_MAIN}, or jobs=1; and a plugin must not end its process"
         )
 
-    def _first(self) -> Results | None:
+    def _first(self) -> PackFuture | None:
         """Return the pack that was run, or is to be run, when all before it had ended."""
         return next((each for each in self.taken if not each.done() or is_broken(each)), None)
 
@@ -174,7 +175,7 @@ class _Slot:
     def kill(self) -> None:
         self._context.kill()
 
-    def _submitted(self, work: Work) -> Results:
+    def _submitted(self, work: Work) -> PackFuture:
         assert self._pool is not None
         with no_interrupts():
             future = self._pool.submit(execute_here, work)

@@ -17,10 +17,10 @@ from optrun.api import RUNS
 from optrun.config import from_mapping
 from optrun.errors import RunFailedError, StateError, StoreError
 from optrun.store import Status, Store
-from optrun.sweep import worker, writer
+from optrun.sweep import work, writer
 from optrun.sweep.execution import Execution
 from optrun.sweep.record import directory_of
-from optrun.sweep.worker import Work
+from optrun.sweep.work import Work
 from optrun.sweep.workers import Loss, Workers
 from optrun.training.memory import Memory
 from optrun.training.pack import Pack
@@ -65,7 +65,7 @@ def test_a_run_whose_final_evaluation_raises_has_failed(stop, monkeypatch):
 def test_runs_of_a_pack_whose_final_evaluation_raises_have_failed(monkeypatch):
     configs = quadratics(3)
     cannot_evaluate(monkeypatch, configs[0])
-    results = worker.execute(configs, lambda: False)
+    results = work.execute(configs, lambda: False)
     assert [each.state.status for each in results] == [Status.FAILED] * 3
     assert all("no metrics" in each.state.reason for each in results)
 
@@ -118,10 +118,10 @@ def test_what_a_pack_held_is_free_before_its_halves_are_built(monkeypatch):
         raise MemoryError
 
     built = []
-    monkeypatch.setattr(worker, "Pack", pack)
+    monkeypatch.setattr(work, "Pack", pack)
     gc.disable()
     try:
-        results = worker.execute(quadratics(4), lambda: False)
+        results = work.execute(quadratics(4), lambda: False)
     finally:
         gc.enable()
     assert [each.state.status for each in results] == [Status.COMPLETED] * 4
@@ -241,19 +241,19 @@ def test_runs_that_failed_are_tried_again_as_if_they_had_not(method, monkeypatch
     whole = optrun.sweep(data, directory="whole")
     plan, _ = prepared(data)
     last = next(run for run, state in enumerate(whole.states) if state.status is Status.COMPLETED)
-    real = worker.Work.execute
+    real = work.Work.execute
 
     def without_one(self, *given):
         results = real(self, *given)
         return [
-            replace(each, state=worker.failed("no luck"), checkpoint=None)
+            replace(each, state=work.failed("no luck"), checkpoint=None)
             if each.state.status.final and config == plan.configs[last]
             else each
             for config, each in zip(self.configs, results, strict=True)
         ]
 
     with monkeypatch.context() as patch:
-        patch.setattr(worker.Work, "execute", without_one)
+        patch.setattr(work.Work, "execute", without_one)
         failed = optrun.sweep(data)
     assert [run for run, state in enumerate(failed.states) if state.status is Status.FAILED] == [last]
     assert optrun.sweep(data).states[last].status is Status.FAILED
@@ -269,7 +269,7 @@ def test_a_run_that_failed_before_a_rung_stays_failed_where_the_decision_has_bee
     whole = optrun.sweep(HALVING)
     pruned = next(run for run, state in enumerate(whole.states) if state.status is Status.PRUNED)
     with Store.open(whole.path, write=True) as store:
-        store.commit(states={pruned: worker.failed("no luck")})
+        store.commit(states={pruned: work.failed("no luck")})
     again = optrun.sweep(HALVING, retry_failed=True)
     assert (again.states[pruned].status, again.states[pruned].reason) == (Status.FAILED, "no luck")
 
@@ -283,7 +283,7 @@ def test_later_generations_depend_on_the_runs_that_failed():
     }
     whole = optrun.sweep(data)
     with Store.open(whole.path, write=True) as store:
-        store.commit(states={1: worker.failed("no luck")})
+        store.commit(states={1: work.failed("no luck")})
     with pytest.raises(StoreError, match="its later settings were chosen by how the runs did"):
         optrun.sweep(data, retry_failed=True)
 
@@ -305,7 +305,7 @@ def test_the_runs_of_a_sweep_are_read_by_one_reader(monkeypatch):
             ] == first
         assert len(opened) == 1
         with Store.open(sweep.path, write=True) as store:
-            store.commit(states={0: worker.failed("no luck")})
+            store.commit(states={0: work.failed("no luck")})
         assert sweep.runs[0].status is Status.FAILED
         assert len(opened) == 2
     assert sweep.runs[1].curves["loss"].tobytes() == first[1]

@@ -12,7 +12,7 @@ import pytest
 from optrun.config.sweep import sweep_from_mapping
 from optrun.sweep.expand import expand
 from optrun.sweep.local import Local
-from optrun.sweep.worker import Work
+from optrun.sweep.work import Work
 from optrun.sweep.workers import Loss
 from tests.sweep.test_workers import DATA
 

@@ -11,7 +11,8 @@ from optrun.config import from_mapping
 from optrun.errors import PluginError
 from optrun.registry import load_plugin, optimizers, plugin_version
 from optrun.sweep import worker
-from optrun.sweep.worker import Plugin, Task, Work, execute_anywhere
+from optrun.sweep.work import Work
+from optrun.sweep.worker import Plugin, Task, execute_anywhere
 
 MINE = """\
 from optrun.optim import SGD
