@@ -5,7 +5,7 @@ import pickle
 import signal
 import weakref
 from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -200,7 +200,7 @@ def test_runs_that_were_in_no_pack_wait_and_leave_no_event():
     assert kinds(part.path).count("interrupted") == 4
 
 
-def test_a_run_is_running_once_its_pack_has_started_and_waits_again_where_nothing_is_kept(monkeypatch):
+def test_a_run_is_running_once_a_worker_has_its_pack_and_waits_again_where_nothing_is_kept(monkeypatch):
     monkeypatch.setattr(writer, "REPORT_SECONDS", 0.0)
     plan, groups = prepared(HALVING)
     seen = []
@@ -217,6 +217,28 @@ def test_a_run_is_running_once_its_pack_has_started_and_waits_again_where_nothin
     assert [state.steps > 0 for state in part.states] == [
         state.status is Status.INTERRUPTED for state in part.states
     ]
+
+
+def test_a_run_is_running_too_while_its_pack_waits_in_a_worker_behind_another():
+    plan, groups = prepared(HALVING)
+    seen = []
+
+    class Reads(Executor):
+        def submit(self, function, task):
+            with Store.open(directory_of(plan, RUNS)) as store:
+                seen.append([str(state.status) for state in store.states()].count("running"))
+            future = Future()
+            if len(seen) == 1:
+                self.first = future, task
+                return future
+            if len(seen) == 2:
+                first, waited = self.first
+                first.set_result(function(waited))
+            future.set_result(function(task))
+            return future
+
+    sweeps.sweep_plan(plan, groups, lanes=2, executor=Reads(), jobs=2)
+    assert seen[:2] == [2, 4]
 
 
 def test_a_sweep_that_was_killed_tells_the_runs_that_never_began():
