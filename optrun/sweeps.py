@@ -17,7 +17,6 @@ from optrun.config.durations import Duration
 from optrun.config.sweep import load_sweep, sweep_from_mapping
 from optrun.errors import ConfigError, StoreError
 from optrun.store import RunState, Status, Store
-from optrun.store.formats import SUMMARY
 from optrun.sweep.carry_out import carry_out, settled
 from optrun.sweep.execution import Execution, check_count
 from optrun.sweep.expand import Plan, expand
@@ -247,7 +246,8 @@ def sweep_plan(
         if left := settled(states):
             results.commit(states=left)
             states = [left.get(run, state) for run, state in enumerate(states)]
-        if isinstance(results, Store) and (states != before or not (results.path / SUMMARY).exists()):
+        if isinstance(results, Store):
+            # Though nothing may have been left to do: whatever did it may have been killed before this.
             summarise(plan, results, states)
         executed = sum(state.status.final for state in states) - sum(state.status.final for state in before)
         return Sweep(plan, results, states, interruption.signal, executed)

@@ -12,6 +12,7 @@ from optrun.analysis.compare import distinctions
 from optrun.analysis.leaderboard import Standing, SweepPlan, leaderboard
 from optrun.arrays import Array
 from optrun.config.axes import is_finite
+from optrun.config.sweep_block import usual_goal
 from optrun.errors import ConfigError, did_you_mean
 from optrun.store import RunState
 
@@ -205,7 +206,7 @@ def _ranked_by(plan: SweepPlan, states: Sequence[RunState], metric: str | None) 
         there = f"there are {', '.join(known)}" if known else "no run has ended yet"
         hint = did_you_mean(metric, known)
         raise ConfigError(f"no figure {metric!r}: {there}{hint and '.' + hint}", field="metric")
-    return replace(plan, metric=metric, maximize=metric.endswith("accuracy"))
+    return replace(plan, metric=metric, maximize=usual_goal(metric) == "maximize")
 
 
 def _grouped(standings: Sequence[Standing], path: str) -> list[tuple[dict[str, Any], list[Standing]]]:

@@ -32,6 +32,22 @@ def note_equal(plan: "Plan") -> None:
         print(f"note: {are} equal to earlier ones, and not run again", file=sys.stderr)
 
 
+def note_ranking(plan: "Plan") -> None:
+    """Say on stderr where settings are ranked in an order that is hardly meant."""
+    from optrun.config.sweep_block import usual_goal
+
+    metric = plan.metric
+    if metric.goal != usual_goal(metric.name) and metric.name.endswith(("loss", "accuracy")):
+        first = "highest" if metric.goal == "maximize" else "lowest"
+        said = f"the {first} {metric.name} is the best here, as goal: {metric.goal} says"
+        print(f"note: {said}; sweep.metric.goal=null takes the usual one", file=sys.stderr)
+    problems = list(dict.fromkeys(config.problem.name for config in plan.configs))
+    if len(problems) > 1:
+        compared = "compared at rungs" if plan.rungs else "ranked"
+        said = f"settings of several problems ({', '.join(problems)}) are {compared} by one figure, {metric.name}"
+        print(f"note: {said}, which means something else in each", file=sys.stderr)
+
+
 def note_unbalanced(swept: "SweepConfig") -> None:
     """Say on stderr of how many Sobol' points are not balanced."""
     if swept.sweep.method != "sobol":

@@ -41,7 +41,7 @@ def note_sweep(report: Report, whole: Case, sweep: Sweep, misses: Sequence[tuple
     if not report.is_wanted:
         return
     standings = sweep.standings()
-    left = sum(each.waiting for each in standings)
+    left = sweep.left
     diverged, failed = (sum(getattr(each, name) for each in standings) for name in ("diverged", "failed"))
     counts = {"diverged": diverged, "failed": failed, "left": left}
     parts = [f"{count:,} {what}" for what, count in counts.items() if count]

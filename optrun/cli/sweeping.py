@@ -75,7 +75,7 @@ def sweep(
     load_plugins(plugin)
     from optrun import sweeps
     from optrun.cli.ci import reporting
-    from optrun.cli.notes import note_equal, note_unbalanced
+    from optrun.cli.notes import note_equal, note_ranking, note_unbalanced
     from optrun.cli.standings import print_sweep_plan, print_table
     from optrun.cli.sweep_progress import sweep_progress
     from optrun.cli.sweep_report import misses_of, note_sweep
@@ -99,6 +99,7 @@ def sweep(
             plan = expand(load_sweep(config, overrides or []))
             note_unbalanced(plan.swept)
             note_equal(plan)
+            note_ranking(plan)
             groups = grouped(plan)
             if jobs is None and executor == "local":
                 # What code of the user's own may do to its process is not known.

@@ -137,7 +137,11 @@ class RunConfig(Section):
     seed: Annotated[int, Ge(0), Lt(2**63), INTEGRAL, "of everything that is drawn"] = 0
     dtype: Annotated[Literal["float32", "float64"], "of parameters, gradients and state"] = "float32"
     backend: Annotated[Literal["numpy", "cupy"], "CPU or GPU"] = "numpy"
-    engine: Annotated[str, AfterValidator(_known_engine), "what executes the optimizer's rule"] = "auto"
+    engine: Annotated[
+        str,
+        AfterValidator(_known_engine),
+        "what executes the optimizer's rule and what is elementwise of the problem",
+    ] = "auto"
     record: Annotated[Record, "which curves, and how often"] = Record()
     evaluate: Annotated[Evaluate, _off(Evaluate), "how often all data are evaluated"] = Evaluate()
     checkpoint: Annotated[Checkpoint, _off(Checkpoint, every=None), "how often; null is never"] = Checkpoint()

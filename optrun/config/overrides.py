@@ -11,7 +11,7 @@ from optrun.config.errors import ConfigErrors, Issue, Place
 from optrun.config.explain import shown
 from optrun.config.extends import EXTENDS
 from optrun.config.reader import read
-from optrun.config.schema import SCHEDULES
+from optrun.config.schema import SCHEDULES, SWEEP
 from optrun.config.tree import Node
 from optrun.config.tuples import below, home
 
@@ -81,12 +81,11 @@ def _value(text: str, place: Place, path: str) -> Node:
         one = text.strip().rstrip(", ")
         raise _wrong(place, path, f"a comma with nothing after it: one value is written '{path}={one}'")
     if isinstance(value, str) and "," in value and text.strip()[0] not in "'\"":
-        raise _wrong(
-            place,
-            path,
-            f"a list is written '{path}=[{value}]'; text with a comma needs quotes of its own; "
-            "`optrun sweep` runs each value",
-        )
+        if not all(part.strip() for part in value.split(",")):
+            raise _wrong(place, path, "there is a comma with nothing before it")
+        said = f"a list is written '{path}=[{value}]'; text with a comma needs quotes of its own"
+        is_swept = path.split(".")[0] != SWEEP
+        raise _wrong(place, path, f"{said}; `optrun sweep` runs each value" if is_swept else said)
     return Node.of(value, place, key=place)
 
 

@@ -1,6 +1,6 @@
 """The `sweep:` block of a config, and overrides such as `optimizer.lr=1e-3,1e-2` that add to it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Any
@@ -56,12 +56,14 @@ class SweepConfig:
     def resolved(self, setting: Mapping[str, Node]) -> Resolved:
         """Return the config of a setting, values by their paths, and where they come from; raises ConfigErrors.
 
-        A section is set before what is within it.
+        A section is set before what is within it. What one parameter has set, no other may set again.
         """
         root = self.base.root
         for path in sorted(setting, key=lambda path: path.count(".")):
             node = setting[path]
             root = placed(root, path, node, node.key or node.place)
+        if issues := list(_set_again(setting, root)):
+            raise ConfigErrors(issues)
         document = Document(root, self.base.issues, self.base.spoiled, self.base.order)
         return Resolved(validate(document, self.name), root)
 
@@ -69,6 +71,19 @@ class SweepConfig:
         """Return the config with its sweep as plain values."""
         values = completed(self.base.root, self.name)
         return {"name": values.pop("name"), **values, SWEEP: _with_paths(self.node)}
+
+
+def _set_again(setting: Mapping[str, Node], root: Node) -> Iterator[Issue]:
+    """Yield which values of a setting are not in the config that was made of it, for others took their places."""
+    if len(setting) > 1:
+        there = {(leaf.place, repr(leaf.value)) for leaf in root.leaves()}
+        for path, node in setting.items():
+            for leaf in node.leaves():
+                if (leaf.place, repr(leaf.value)) not in there:
+                    section = path.partition(".")[0]
+                    others = [each for each in setting if each != path and each.partition(".")[0] == section]
+                    text = f"{leaf.value!r} is set again by {' or '.join(others)}: a value has one parameter"
+                    yield Issue.at(leaf.place, (path,), text)
 
 
 def swept(document: Document, overrides: Sequence[str] = ()) -> SweepConfig:

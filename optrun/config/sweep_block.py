@@ -1,5 +1,6 @@
 """What a `sweep:` block may say."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Lt, MinLen
@@ -34,13 +35,28 @@ def _of_one_length(group: dict[str, list[Any]]) -> dict[str, list[Any]]:
     return group
 
 
+Goal = Literal["minimize", "maximize"]
+
+
+def usual_goal(metric: str) -> Goal:
+    """Return which end of a figure is the better one: accuracies are to be high, all else is to be low."""
+    return "maximize" if metric.endswith("accuracy") else "minimize"
+
+
 class Metric(Model):
     """By which figure of a run's summary settings are ranked."""
 
     name: Annotated[str, MinLen(1), "a figure of the summary, such as final_loss or test_accuracy"] = (
         "final_loss"
     )
-    goal: Annotated[Literal["minimize", "maximize"], "which end is the better one"] = "minimize"
+    goal: Annotated[Goal, "which end is the better one; by default the higher one of accuracies alone"] = (
+        Field(default_factory=lambda data: usual_goal(data.get("name", "")))
+    )
+
+    @classmethod
+    def prepared(cls, data: dict[str, Any]) -> tuple[dict[str, Any], Mapping[str | int, Path]]:
+        """Return the keys without a goal that is turned off: an override of the name may need another one."""
+        return {key: value for key, value in data.items() if (key, value) != ("goal", None)}, {}
 
 
 class Halving(Model):

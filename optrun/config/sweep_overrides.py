@@ -19,7 +19,9 @@ def check_paths(overrides: Iterable[str]) -> None:
         path, _, value = text.partition("=")
         parameter = path.strip().removeprefix(_WITHIN)
         if parameter != path.strip() and ("." in parameter or several(f"{parameter}={value}")):
-            said = f"a swept parameter is named by its own path: {parameter}={value[:80]}"
+            values = value.strip()
+            listed = values[1:-1] if values.startswith("[") and values.endswith("]") else values
+            said = f"a swept parameter is named by its own path: {parameter}={listed[:80]}"
             wrong.append(Issue.at(Place(named(text)), (path.strip(),), said))
     if wrong:
         raise ConfigErrors(wrong)

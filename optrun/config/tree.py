@@ -66,6 +66,14 @@ class Node:
             return [child.plain() for child in self.value]
         return self.value
 
+    def leaves(self) -> "Iterator[Node]":
+        """Iterate over what is no mapping and no list."""
+        if not isinstance(self.value, (dict, list)):
+            yield self
+            return
+        for child in self.value.values() if isinstance(self.value, dict) else self.value:
+            yield from child.leaves()
+
     @property
     def items(self) -> "list[Node]":
         """What a list holds; nothing of anything else."""

@@ -9,19 +9,21 @@ import sys
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from math import inf
 from time import perf_counter
 
 from optrun.arrays import Array
+from optrun.kernels.capture import Captured
 from optrun.kernels.compiled import Loop, is_installed, is_kept, is_loaded
 from optrun.kernels.lower import Listing
 from optrun.kernels.numba_engine import NumbaEngine
 from optrun.kernels.numpy_engine import NumpyEngine
 
-IMPORT_SECONDS, COMPILE_SECONDS = 0.45, 0.2
-"""Of Numba, and of one loop."""
-LINKER_SECONDS, LOAD_SECONDS = 0.06, 0.001
-"""Of what loads machine code, and of one loop that is kept on disk."""
+IMPORT_SECONDS = {"numba": 0.45, "llvmlite.binding": 0.06}
+"""Of what compiles, and of what loads machine code: all loops pay for it together."""
+LINE_SECONDS, LOAD_SECONDS = 0.005, 0.001
+"""Of each line of a loop that is compiled, and of one loop that is kept on disk."""
 SAVED = 0.6
 """Of NumPy's time by a loop: measured, 0.2 of it with 10⁷ parameters and SGD … 0.8 with 10⁵ and Adam."""
 TIMED = 5
@@ -39,19 +41,36 @@ class AutoEngine:
         self, listing: Listing, buffers: Mapping[str, Array], coefficients: Sequence[Array]
     ) -> Callable[[], None]:
         """Return the function that runs the listing once; as for the NumPy engine."""
+        in_calls = partial(self._numpy.bind, listing, buffers, coefficients)
+        return self._in_time(in_calls, listing, buffers, coefficients)
+
+    def instead_of(
+        self, calls: Callable[[], None], captured: Captured, buffers: Mapping[str, Array]
+    ) -> Callable[[], None]:
+        """Return the function that does to these buffers what the calls do."""
+        return self._in_time(lambda: calls, captured.listing, buffers, captured.coefficients)
+
+    def _in_time(
+        self,
+        in_calls: Callable[[], Callable[[], None]],
+        listing: Listing,
+        buffers: Mapping[str, Array],
+        coefficients: Sequence[Array],
+    ) -> Callable[[], None]:
+        """Return the function that runs calls of NumPy, and the loop once that pays."""
         if self._numba is None or not buffers["p"].size:
-            return self._numpy.bind(listing, buffers, coefficients)
+            return in_calls()
         loop = self._numba.loop(listing, buffers, coefficients)
         if is_loaded(loop):
             return self._numba.bind(listing, buffers, coefficients)
-        run = self._numpy.bind(listing, buffers, coefficients)
-        price = _price(loop) if self._price is None else self._price
+        run = in_calls()
+        price, module = _price(loop) if self._price is None else (self._price, "")
         shortest, timed = inf, 0
         current: Callable[[], None]
 
         def counted() -> None:
             nonlocal current, shortest, timed
-            if _saved[loop] > price:
+            if _saved[loop] > price and _is_paid(module, price):
                 current = self._compiled(listing, buffers, coefficients) or run
                 current()
                 return
@@ -83,7 +102,13 @@ _saved: dict[Loop, float] = defaultdict(float)
 """The seconds that each loop would have saved this process: the packs of a sweep add to one account."""
 
 
-def _price(loop: Loop) -> float:
+def _price(loop: Loop) -> tuple[float, str]:
+    """Return the seconds until a loop is there, and the module that has to be imported for it."""
     if is_kept(loop):
-        return LOAD_SECONDS if "llvmlite.binding" in sys.modules else LOAD_SECONDS + LINKER_SECONDS
-    return COMPILE_SECONDS if "numba" in sys.modules else COMPILE_SECONDS + IMPORT_SECONDS
+        return LOAD_SECONDS, "llvmlite.binding"
+    return LINE_SECONDS * loop.source.count("\n"), "numba"
+
+
+def _is_paid(module: str, price: float) -> bool:
+    """Return whether a module is there, or all loops together would have saved its import beside this price."""
+    return module in sys.modules or sum(_saved.values()) > price + IMPORT_SECONDS.get(module, 0.0)

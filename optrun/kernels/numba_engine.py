@@ -11,6 +11,7 @@ import numpy as np
 
 from optrun.arrays import Array
 from optrun.errors import MissingExtraError
+from optrun.kernels.capture import Captured
 from optrun.kernels.compiled import Loop, compiled, is_installed
 from optrun.kernels.loop import source
 from optrun.kernels.lower import Listing
@@ -63,6 +64,12 @@ class NumbaEngine:
             )
         ]
         return together([partial(_call, each) for each in calls], self._threads) if is_shared else calls[0]
+
+    def instead_of(
+        self, calls: Callable[[], None], captured: Captured, buffers: Mapping[str, Array]
+    ) -> Callable[[], None]:
+        """Return the function that does to these buffers what the calls do."""
+        return self.bind(captured.listing, buffers, captured.coefficients)
 
 
 def _arrays(listing: Listing, buffers: Mapping[str, Array], rows: Rows) -> list[Array]:

@@ -2,58 +2,68 @@
 
 import math
 from abc import ABC, abstractmethod
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+import numpy as np
 
 from optrun.arrays import Array
+from optrun.kernels.capture import Capture, LoopEngine, captured
 
 
 class Activation(ABC):
-    """a(z), in place, and the product of a gradient with its slope a'(z)."""
+    """a(z), in place, and the product of a gradient delta, as large as z, with its slope a'(z)."""
 
-    def __init__(self, xp: Any, z: Array) -> None:
+    keeps_ones: ClassVar[bool] = False
+    """Whether a(1) = 1."""
+
+    def __init__(self, xp: Any, z: Array, delta: Array) -> None:
         self.xp = xp
         self.z = z
+        self.delta = delta
 
     @abstractmethod
     def forward(self) -> None:
         """Overwrite z by a(z)."""
 
     @abstractmethod
-    def backward(self, delta: Array) -> None:
+    def backward(self) -> None:
         """Multiply delta by a'(z), after `forward`."""
 
 
 class Relu(Activation):
     """Rectified linear: a(z) = max(z, 0), with a'(0) = 0."""
 
-    def __init__(self, xp: Any, z: Array) -> None:
-        super().__init__(xp, z)
+    keeps_ones = True
+
+    def __init__(self, xp: Any, z: Array, delta: Array) -> None:
+        super().__init__(xp, z, delta)
         # NumPy takes four times as long for the maximum with a number as for that with an array.
         self.zero = xp.zeros(z.shape[-2:], z.dtype)
-        self.positive = xp.empty(z.shape, bool)
+        self.positive = xp.empty_like(z, bool)
 
     def forward(self) -> None:
         self.xp.maximum(self.z, self.zero, out=self.z)
 
-    def backward(self, delta: Array) -> None:
+    def backward(self) -> None:
         self.xp.greater(self.z, 0, out=self.positive)
-        self.xp.multiply(delta, self.positive, out=delta)
+        self.xp.multiply(self.delta, self.positive, out=self.delta)
 
 
 class Tanh(Activation):
     """Hyperbolic tangent: a'(z) = 1 - tanh² z."""
 
-    def __init__(self, xp: Any, z: Array) -> None:
-        super().__init__(xp, z)
-        self.slope = xp.empty(z.shape, z.dtype)
+    def __init__(self, xp: Any, z: Array, delta: Array) -> None:
+        super().__init__(xp, z, delta)
+        self.slope = xp.empty_like(z)
 
     def forward(self) -> None:
         self.xp.tanh(self.z, out=self.z)
 
-    def backward(self, delta: Array) -> None:
+    def backward(self) -> None:
         self.xp.multiply(self.z, self.z, out=self.slope)
         self.xp.subtract(1, self.slope, out=self.slope)
-        self.xp.multiply(delta, self.slope, out=delta)
+        self.xp.multiply(self.delta, self.slope, out=self.delta)
 
 
 class Gelu(Activation):
@@ -66,8 +76,8 @@ class Gelu(Activation):
     LINEAR = math.sqrt(2 / math.pi)
     CUBIC = 0.044715 * LINEAR
 
-    def __init__(self, xp: Any, z: Array) -> None:
-        super().__init__(xp, z)
+    def __init__(self, xp: Any, z: Array, delta: Array) -> None:
+        super().__init__(xp, z, delta)
         self.slope, self.t, self.rest = xp.empty((3, *z.shape), z.dtype)
 
     def forward(self) -> None:
@@ -88,8 +98,29 @@ class Gelu(Activation):
         slope *= t
         z *= t
 
-    def backward(self, delta: Array) -> None:
-        self.xp.multiply(delta, self.slope, out=delta)
+    def backward(self) -> None:
+        self.xp.multiply(self.delta, self.slope, out=self.delta)
 
 
 ACTIVATIONS: dict[str, type[Activation]] = {"relu": Relu, "tanh": Tanh, "gelu": Gelu}
+
+
+def bound(
+    activation: type[Activation], xp: Any, z: Array, delta: Array, loops: LoopEngine | None
+) -> tuple[Callable[[], None], Callable[[], None]]:
+    """Return the functions that do an activation's `forward` and its `backward`, each one loop where it can be."""
+    made = activation(xp, z, delta)
+    if loops is None:
+        return made.forward, made.backward
+    flat = {"z0": z.reshape(1, -1), "delta0": delta.reshape(1, -1), "p": z.reshape(1, -1)}
+
+    def looped(name: str, calls: Callable[[], None]) -> Callable[[], None]:
+        def on_names(capture: Capture) -> Mapping[str, Array]:
+            arrays = {"z": capture.inputs("z", 1, 1), "delta": capture.inputs("delta", 1, 1)}
+            getattr(activation(np, **arrays), name)()
+            return arrays
+
+        listed = captured(on_names, z.dtype.name)
+        return calls if listed is None else loops.instead_of(calls, listed, flat)
+
+    return looped("forward", made.forward), looped("backward", made.backward)

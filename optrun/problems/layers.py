@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from optrun.arrays import Array, Arrays, joined
-from optrun.problems.activations import Activation
+from optrun.kernels.capture import LoopEngine
+from optrun.problems.activations import Activation, bound
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,9 @@ class Layers:
 class Pass:
     """The forward and the backward pass of some lanes: their arrays, made once."""
 
-    def __init__(self, layers: Layers, lanes: tuple[int, ...], samples: int) -> None:
+    def __init__(
+        self, layers: Layers, lanes: tuple[int, ...], samples: int, loops: LoopEngine | None = None
+    ) -> None:
         self.xp = xp = layers.arrays.xp
         self.outputs = layers.arrays.empty((*lanes, layers.widths[-1], samples))
         extra = len(layers.biases[:1])
@@ -89,9 +92,15 @@ class Pass:
             hidden, delta = layers.arrays.filled((2, *lanes, samples, width + extra), 0)
             self.hidden.append(hidden)
             self.deltas.append(delta)
-        self.activations = [layers.activation(xp, hidden) for hidden in self.hidden]
+        self.activations = [
+            bound(layers.activation, xp, hidden, delta, loops)
+            for hidden, delta in zip(self.hidden, self.deltas, strict=True)
+        ]
         # Elementwise operations take in the column of ones: NumPy is faster where nothing is left out.
-        self.ones = [hidden[..., -1] for hidden in self.hidden] if extra else []
+        ones = [hidden[..., -1] for hidden in self.hidden] if extra else []
+        for each in ones:
+            each.fill(1)
+        self.ones = [] if layers.activation.keeps_ones else ones
         self.z, self.dz = (
             [each[..., :-extra] if extra else each for each in values]
             for values in (self.hidden, self.deltas)
@@ -102,7 +111,7 @@ class Pass:
         xp, inputs = self.xp, x
         for layer, hidden in enumerate(self.hidden):
             xp.matmul(inputs, matrices.all[layer], out=self.z[layer])
-            self.activations[layer].forward()
+            self.activations[layer][0]()
             if self.ones:
                 self.ones[layer].fill(1)
             inputs = hidden
@@ -115,6 +124,6 @@ class Pass:
         for layer in range(len(self.hidden), 0, -1):
             xp.matmul(self.hidden[layer - 1].swapaxes(-1, -2), delta, out=grads[layer])
             xp.matmul(delta, matrices.transposed[layer - 1], out=self.dz[layer - 1])
-            self.activations[layer - 1].backward(self.deltas[layer - 1])
+            self.activations[layer - 1][1]()
             delta = self.dz[layer - 1]
         xp.matmul(x.swapaxes(-1, -2), delta, out=grads[0])

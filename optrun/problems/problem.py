@@ -11,6 +11,8 @@ from pydantic import ValidationError
 
 from optrun.arrays import Array, Arrays
 from optrun.errors import ConfigError, did_you_mean
+from optrun.kernels.capture import LoopEngine
+from optrun.kernels.stepper import Engine
 from optrun.registry import Option, options_of, problems
 
 
@@ -71,7 +73,13 @@ class Problem(ABC):
 
     def __init__(self, arrays: Arrays) -> None:
         self.arrays = arrays
+        self.loops: LoopEngine | None = None
+        """What makes loops of the calls of a step; None where there is nothing that does."""
         self._scratch: dict[tuple[str, tuple[int, ...]], Array] = {}
+
+    def use(self, engine: Engine) -> None:
+        """Take steps by this engine, where it has something faster than the calls, with the same bits."""
+        self.loops = engine if isinstance(engine, LoopEngine) else None
 
     @property
     @abstractmethod

@@ -10,6 +10,7 @@ from annotated_types import Ge, Lt
 
 from optrun.arrays import Array, Arrays
 from optrun.errors import ConfigError
+from optrun.kernels.stepper import Engine
 from optrun.problems.batches import SampleBatches
 from optrun.problems.data import Dataset, DataSource, load, split, standardized
 from optrun.problems.layers import Layers, Pass
@@ -106,6 +107,11 @@ class Supervised(Problem, ABC):
                 digest.update(np.ascontiguousarray(self.arrays.to_host(values)).tobytes())
         return digest.hexdigest()
 
+    def use(self, engine: Engine) -> None:
+        super().use(engine)
+        self._passes.clear()
+        self._bound.clear()
+
     def batches(self, seeds: Sequence[int]) -> Batches:
         if self.batch_size is None:
             return Batches()
@@ -175,7 +181,7 @@ class Supervised(Problem, ABC):
         """Return the arrays of a pass, which all lanes share: one tile is done before the next begins."""
         key = (*lanes, samples)
         if key not in self._passes:
-            self._passes[key] = Pass(self.layers, lanes, samples)
+            self._passes[key] = Pass(self.layers, lanes, samples, self.loops)
         return self._passes[key]
 
     def _samples(self, chunk: Chunk, batch: Array | None) -> tuple[Array, Array]:

@@ -1,13 +1,17 @@
 """Functions of one vector: where runs start, and noise on the gradient."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated, Any
 
 import numpy as np
 
 from optrun.arrays import Array, Arrays, stream
 from optrun.errors import ConfigError
+from optrun.kernels.capture import Capture, Captured, captured
+from optrun.kernels.stepper import Engine
 from optrun.problems.problem import Batches, Problem
 from optrun.registry import NonNegative
 
@@ -26,6 +30,7 @@ class VectorProblem(Problem, ABC):
     def __init__(self, arrays: Arrays, *, start: Start = None, noise: Noise = 0.0) -> None:
         super().__init__(arrays)
         self._workspaces: dict[int, tuple[Array, ...]] = {}
+        self._bound: _Bound | None = None
         self.start = self._usual_start() if start is None else np.array(start, np.float64)
         self.noise = noise
         if self.start.shape != (self.dim,):
@@ -56,10 +61,17 @@ class VectorProblem(Problem, ABC):
     def batches(self, seeds: Sequence[int]) -> Batches:
         return GradientNoise(self.arrays, seeds, self.dim, self.noise) if self.noise else Batches()
 
+    def use(self, engine: Engine) -> None:
+        super().use(engine)
+        self._bound = None
+
     def loss_and_grad(self, params: Mapping[str, Array], grads: Mapping[str, Array], batch: Any) -> Array:
-        grad = grads["x"].T
-        loss = self._value_and_grad(params["x"].T, grad)
+        bound = self._bound
+        if bound is None or bound.x is not params["x"] or bound.grad is not grads["x"]:
+            bound = self._bound = self._bind(params["x"], grads["x"])
+        loss = bound.step()
         if batch is not None:
+            grad = grads["x"].T
             self.arrays.xp.add(grad, batch, out=grad)
         return loss
 
@@ -72,6 +84,50 @@ class VectorProblem(Problem, ABC):
         if lanes not in self._workspaces:
             self._workspaces[lanes] = self._workspace(lanes)
         return self._compute(x, grad, *self._workspaces[lanes])
+
+    def _bind(self, x: Array, grad: Array) -> "_Bound":
+        """Return the step with these arrays: a loop where there can be one, else the calls."""
+        plain = _Bound(x, grad, lambda: self._value_and_grad(x.T, grad.T))
+        if self.loops is None:
+            return plain
+        room = np.empty_like(grad)
+        listed = self._listed
+        # A loop wants all of its buffers in one layout.
+        if listed is None or not _strides(x) == _strides(grad) == _strides(room):
+            return plain
+        buffers = {
+            f"{name}{i}": array[:, i : i + 1]
+            for name, array in (("x", x), ("grad", grad))
+            for i in range(self.dim)
+        }
+        losses: Array = room[:, 0]
+        loss = losses
+
+        def calls() -> None:
+            nonlocal loss
+            loss = self._value_and_grad(x.T, grad.T)
+
+        run = self.loops.instead_of(calls, listed, buffers | {"loss0": room[:, :1], "p": x[:, :1]})
+
+        def step() -> Array:
+            nonlocal loss
+            loss = losses
+            run()
+            return loss
+
+        return _Bound(x, grad, step)
+
+    @cached_property
+    def _listed(self) -> Captured | None:
+        """What `_compute` does in one lane; None where a loop cannot do it."""
+
+        def on_names(capture: Capture) -> dict[str, Array]:
+            grad = capture.unwritten((self.dim, 1))
+            workspace = [capture.constants(each) for each in self._workspace(1)]
+            loss = self._compute(capture.inputs("x", self.dim, 1), grad, *workspace)
+            return {"grad": grad, "loss": loss}
+
+        return captured(on_names, self.arrays.dtype)
 
     @abstractmethod
     def _usual_start(self) -> Array: ...
@@ -87,9 +143,24 @@ class VectorProblem(Problem, ABC):
     def _compute(self, x: Array, grad: Array, *workspace: Array) -> Array:
         """Return the value ``[B]`` at x ``[dim, B]``, and write the gradient ``[dim, B]``.
 
+        Of the workspace it reads what it has written, and what stays as it was made.
         No operation overwrites one of its inputs: NumPy takes more than twice as long for a small array
         that overlaps another.
         """
+
+
+def _strides(array: Array) -> list[int]:
+    return [stride for stride, size in zip(array.strides, array.shape, strict=True) if size > 1]
+
+
+@dataclass(frozen=True)
+class _Bound:
+    """The step of a problem with some arrays."""
+
+    x: Array
+    grad: Array
+    step: Callable[[], Array]
+    """Returns the loss."""
 
 
 class GradientNoise(Batches):

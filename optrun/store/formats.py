@@ -68,13 +68,15 @@ def write_csv(store: Store, run: int = 0) -> None:
 
 
 def write_summary(store: Store, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Write or replace the directory's summary.csv, one row per run, whole or not at all."""
+    """Have summary.csv hold one row per run: it is written where it differs, whole or not at all."""
     text = StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(map(_inert, columns))
     writer.writerows([_inert(cell) if isinstance(cell, str) else cell for cell in row] for row in rows)
+    path, content = store.path / SUMMARY, text.getvalue().encode()
     with store_errors(store.path):
-        replace_file(store.path / SUMMARY, lambda stream: stream.writelines([text.getvalue().encode()]))
+        if not path.is_file() or path.read_bytes() != content:
+            replace_file(path, lambda stream: stream.writelines([content]))
 
 
 def _write_csv(store: Store, run: int, stream: BinaryIO) -> None:

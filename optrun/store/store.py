@@ -20,6 +20,9 @@ from optrun.store.runs import insert_runs, read_runs, read_states, write_states
 
 NONE: Mapping[Any, Any] = MappingProxyType({})
 
+LEFT_IN = {"curves": "run", "params": "run", "checkpoints": "pack"}
+"""The tables of what runs leave, each with the column that has their numbers."""
+
 
 class Store:
     """A run directory, open for reading or, by one process at a time, for writing.
@@ -98,13 +101,14 @@ class Store:
         states: Mapping[int, RunState] = NONE,
         params: Mapping[int, Mapping[str, Array]] = NONE,
         checkpoints: Mapping[int, Checkpoint | None] = NONE,
+        events: Mapping[str, Mapping[str, Any]] = NONE,
     ) -> None:
         """Write, in one durable transaction, what was recorded since the last one.
 
         ``curves`` and ``evaluations`` append a segment to each run's columns ``[n]``: ``step`` (integers) and
         any metrics (floats). A final state merges the run's segments, so that nothing tells how often it was
         committed. ``params`` are a run's last parameters; none drop what there is. A run's checkpoint replaces its
-        older one; None drops it.
+        older one; None drops it. ``events`` are the details, by kind, of what happened with it.
 
         Raises StoreError, and changes nothing, where a segment does not continue its curve or the disk
         refuses.
@@ -128,7 +132,7 @@ class Store:
                 dropped = [(index(run),) for run, arrays in params.items() if not arrays]
                 self._db.executemany("DELETE FROM params WHERE run = ?", dropped)
                 write_states(self._db, states)
-                self._write_events(states)
+                self._write_events(states, events)
             self._pending.clear()
 
     def put(self, states: Mapping[int, RunState], rows: Mapping[int, RunRows]) -> None:
@@ -140,10 +144,12 @@ class Store:
             if not self._write:
                 raise StoreError("opened for reading only")
             self._states = []
-            ends = (self._check(min(states)), self._check(max(states)))
-            begun = self._db.execute("SELECT DISTINCT run FROM curves WHERE run BETWEEN ? AND ?", ends)
-            if twice := sorted(rows.keys() & {run for (run,) in begun}):
-                raise StoreError(f"run {twice[0]} has rows already")
+            runs = {*states, *rows}
+            ends = (self._check(min(runs)), self._check(max(runs)))
+            for table, column in LEFT_IN.items():
+                left = f"SELECT DISTINCT {column} FROM {table} WHERE {column} BETWEEN ? AND ?"
+                if begun := sorted(runs & {run for (run,) in self._db.execute(left, ends)}):
+                    raise StoreError(f"run {begun[0]} has {table} already")
             with self._db:
                 schema.insert_checked(self._db, "curves", (row for of in rows.values() for row in of.curves))
                 schema.insert_checked(self._db, "params", (row for of in rows.values() for row in of.params))
@@ -151,8 +157,12 @@ class Store:
                 self._write_events(states)
             self._pending.clear()
 
-    def add(self, runs: Iterable[tuple[Mapping[str, Any], int]]) -> None:
-        """Write more runs that wait, pairs of a config and a seed, and pending events, in one durable transaction.
+    def add(
+        self,
+        runs: Iterable[tuple[Mapping[str, Any], int]],
+        events: Mapping[str, Mapping[str, Any]] = NONE,
+    ) -> None:
+        """Write more runs that wait, pairs of a config and a seed, and events, in one durable transaction.
 
         Raises StoreError.
         """
@@ -162,7 +172,7 @@ class Store:
             self._states = []
             with self._db:
                 count = insert_runs(self._db, runs, Status.WAITING, self.size)
-                attempts.write_events(self._db, self._pending)
+                self._write_events(NONE, events)
             self.size += count
             self._pending.clear()
 
@@ -174,7 +184,7 @@ class Store:
             self._states = []
             chosen = [self._check(run) for run in runs]
             with self._db:
-                for table, column in (("curves", "run"), ("params", "run"), ("checkpoints", "pack")):
+                for table, column in LEFT_IN.items():
                     self._db.executemany(
                         f"DELETE FROM {table} WHERE {column} = ?", [(run,) for run in chosen]
                     )
@@ -184,7 +194,11 @@ class Store:
             self._pending.clear()
 
     def log(self, kind: str, run: int | None = None, **details: Any) -> None:
-        """Note an event, such as how long something took, for the next commit or the closing to write."""
+        """Note an event on which nothing depends, such as how long something took.
+
+        It is written by the next commit or the closing, whatever becomes of what is committed in between: what is true
+        of results alone is among the events of `commit`.
+        """
         self._pending.append(attempts.event(kind, self._attempt, run, **details))
 
     def runs(self) -> list[RunRecord]:
@@ -281,15 +295,21 @@ class Store:
         with self._db:
             self._attempt = attempts.begin(self._db, "resumed")
 
-    def _write_events(self, states: Mapping[int, RunState]) -> None:
-        """Write what was noted, and which of the runs have ended now."""
+    def _write_events(
+        self, states: Mapping[int, RunState], events: Mapping[str, Mapping[str, Any]] = NONE
+    ) -> None:
+        """Write what was noted, what happens now, and which of the runs have ended now."""
         now = attempts.now()
         ends = (
             Event(kind=state.status, time=now, attempt=self._attempt, run=run)
             for run, state in states.items()
             if state.status not in (Status.WAITING, Status.RUNNING)
         )
-        attempts.write_events(self._db, [*self._pending, *ends])
+        happened = (
+            Event(kind=kind, time=now, attempt=self._attempt, details=details)
+            for kind, details in events.items()
+        )
+        attempts.write_events(self._db, [*self._pending, *happened, *ends])
 
     def _put_checkpoint(self, run: int, checkpoint: Checkpoint | None) -> None:
         self._db.execute("DELETE FROM checkpoints WHERE pack = ?", (index(run),))

@@ -116,7 +116,7 @@ class _Course:
 
         def work_of(pack: Sequence[int]) -> Work:
             if begun := waiting.intersection(pack):
-                # Once: by the time that a part of a pack is tried again, late results of it may have come.
+                # Once: a pack that is tried again, or a part of it, has begun.
                 waiting.difference_update(begun)
                 running = {run: replace(states[run], status=Status.RUNNING) for run in sorted(begun)}
                 self._results.commit(states=running)

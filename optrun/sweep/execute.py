@@ -34,9 +34,9 @@ def finished(
 
     A pack whose worker dies is executed again, and in two halves after three deaths, or at once where its time was
     over; a run that is left alone by that has failed. A run comes twice where results arrive of a pack that was
-    given up. ``died`` is called where a worker has died and its pack runs again. After an interruption the packs that
-    are not through are left. Raises RunFailedError where no worker
-    can do anything.
+    given up while a part of it is under way; parts that wait are left out then. ``died`` is called where a worker has
+    died and its pack runs again. After an interruption the packs that are not through are left. Raises RunFailedError
+    where no worker can do anything.
     """
     yield from _Loop(work_of, workers, interrupted, observe, died).finished(packs)
 
@@ -60,6 +60,8 @@ class _Loop:
         self._late: dict[PackFuture, Pack] = {}
         self._deaths: Counter[tuple[int, ...]] = Counter()
         self._failed: set[int] = set()
+        self._came: set[int] = set()
+        """Runs whose results have come late, which are not executed again: they are beyond where they began."""
 
     def finished(self, packs: Sequence[Pack]) -> Iterator[Finished]:
         self._waiting.extend(packs)
@@ -99,6 +101,8 @@ class _Loop:
 
     def _lost(self, pack: Pack, loss: Loss) -> Iterator[Finished]:
         """Have a pack executed again, whole or in halves; or yield that its run has failed."""
+        if not (pack := self._without_late(pack)):
+            return
         deaths = self._deaths[tuple(pack)] = self._deaths[tuple(pack)] + (loss is Loss.DIED)
         if loss is Loss.DIED and (deaths < DEATHS or len(pack) > 1):
             self._died()
@@ -120,7 +124,12 @@ class _Loop:
             return
         pairs = [pair for pair in zip(pack, results, strict=True) if pair[0] not in self._failed]
         if pairs:
+            self._came.update(run for run, _ in pairs)
+            self._waiting = deque(left for each in self._waiting if (left := self._without_late(each)))
             yield [run for run, _ in pairs], [result for _, result in pairs]
+
+    def _without_late(self, pack: Pack) -> Pack:
+        return [run for run in pack if run not in self._came]
 
 
 def _results_of(future: PackFuture) -> list[Result] | None:

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from optrun.config import ConfigErrors, Issue, RunConfig
+from optrun.config.components import REGISTRIES
 from optrun.config.errors import condensed, in_order
 from optrun.config.sweep import SweepConfig
 from optrun.config.sweep_block import Metric
@@ -20,6 +21,7 @@ from optrun.sweep.study import Study
 MAX_RUNS = 1_000_000
 MAX_REFUSED = 100
 """How many settings that cannot be used are looked at before their issues are raised."""
+MAX_SEED = 2**63
 
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 
@@ -135,12 +137,15 @@ def completed(swept: SweepConfig, settings: Sequence[Setting]) -> list[Complete]
         try:
             config, document = variants.complete(setting)
         except ConfigErrors as error:
-            issues |= dict.fromkeys(error.issues)
+            issues |= dict.fromkeys(_advised(issue, setting) for issue in error.issues)
             refused += 1
             if refused == MAX_REFUSED:
                 break
         else:
             seeds = range(config.seed, config.seed + repeats) if isinstance(repeats, int) else repeats
+            if seeds[-1] >= MAX_SEED:
+                text = f"the last seed would be {seeds[-1]}, and must be < 2⁶³"
+                raise ConfigErrors([swept.issue(("repeats",), text)])
             found += [
                 (config.model_copy(update={"seed": seed}), {**document, "seed": seed}) for seed in seeds
             ]
@@ -148,6 +153,20 @@ def completed(swept: SweepConfig, settings: Sequence[Setting]) -> list[Complete]
         shown = condensed(list(issues), more=refused == MAX_REFUSED)
         raise ConfigErrors(in_order(shown, swept.base.root.place.source))
     return found
+
+
+def _advised(issue: Issue, setting: Setting) -> Issue:
+    """Return an issue with what to do about a key that is unknown to one of the classes that are swept over."""
+    section, _, option = issue.path.partition(".")
+    if not option or not issue.message.startswith("unknown key"):
+        return issue
+    for path in (section, f"{section}.name"):
+        if path in setting and section in REGISTRIES:
+            value = setting[path].plain()
+            name = value["name"] if isinstance(value, dict) else value
+            advice = f"what varies of one {section} alone goes into a space of its own, under spaces"
+            return replace(issue, message=f"{issue.message} ({section}: {name}); {advice}")
+    return issue
 
 
 def _canonical(document: Mapping[str, Any]) -> bytes:

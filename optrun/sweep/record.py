@@ -36,7 +36,7 @@ def open_store(
 ) -> Store:
     """Return the store of a plan, made where there is none, open for writing; it notes what ``plugins`` there are.
 
-    Raises StoreError where the directory holds something else, or runs on other data.
+    Raises StoreError where the directory holds another sweep, or something else, or runs on other data.
     """
     path = directory or directory_of(plan, runs)
     is_new = not (path / RESULTS).exists()
@@ -50,11 +50,12 @@ def open_store(
     try:
         if not is_new:
             check_holds(store, plan)
-        is_logged = not is_new and bool(store.events(PLAN))
-        if not is_logged:
-            log_plan(store, plan, 0, plugins)
-        if log_data(store, plan, groups) or not is_logged:
-            store.commit()
+        events: dict[str, Any] = {}
+        if is_new or not _is_noted(store, plan):
+            events[PLAN] = _plan_from(plan, 0, plugins=list(plugins), digest=plan.digest)
+        events |= _data_added(store, plan, groups)
+        if events:
+            store.commit(events=events)
     except BaseException:
         store.close()
         raise
@@ -73,25 +74,22 @@ def add_settings(results: Store | Memory, plan: Plan, groups: Sequence[Group], f
     is_new = results.size <= run
     if not is_new:
         check_holds(results, plan, run)
-    is_known = not log_data(results, plan, groups)
+    events = _data_added(results, plan, groups)
     if is_new:
-        log_plan(results, plan, first)
-        results.add(_rows(plan, run))
-    elif not is_known:
-        results.commit()
+        results.add(_rows(plan, run), {PLAN: _plan_from(plan, first)} | events)
+    elif events:
+        results.commit(events=events)
 
 
 def end_runs(results: Store | Memory, ends: Mapping[int, str], promoted: Sequence[int]) -> None:
     """Prune runs, each for its reason, and note which settings go on."""
     states = results.states()
-    if isinstance(results, Store):
-        results.log(RUNG, promoted=list(promoted))
-    results.commit(
-        states={
-            run: replace(states[run], status=Status.PRUNED, reason=reason) for run, reason in ends.items()
-        },
-        checkpoints=dict.fromkeys(ends),
-    )
+    pruned = {run: replace(states[run], status=Status.PRUNED, reason=reason) for run, reason in ends.items()}
+    if isinstance(results, Memory):
+        results.commit(states=pruned, checkpoints=dict.fromkeys(ends))
+        return
+    decision = {RUNG: {"promoted": list(promoted)}}
+    results.commit(states=pruned, checkpoints=dict.fromkeys(ends), events=decision)
 
 
 def retry(plan: Plan, store: Store) -> None:
@@ -123,21 +121,31 @@ def decisions_in(results: Store | Memory) -> list[list[int]]:
     return decisions
 
 
-def log_plan(store: Store, plan: Plan, first: int, plugins: Sequence[str] = ()) -> None:
-    """Note the settings of a plan from ``first`` on, and which plugins were loaded for it."""
-    store.log(
-        PLAN,
-        settings=plan.settings[first:],
-        repeats=plan.repeats,
-        metric=plan.metric.model_dump(),
-        runs=plan.size,
-        method=plan.swept.sweep.method,
-        plugins=list(plugins),
-    )
+def _is_noted(store: Store, plan: Plan) -> bool:
+    """Return whether a store that holds the runs of a plan tells of it; raises StoreError where of another one."""
+    noted = store.events(PLAN)
+    # Stores of older versions have no digest.
+    if noted and noted[0].details.get("digest", plan.digest) != plan.digest:
+        raise StoreError(
+            f"{store.path}: holds a sweep with another metric, method or options of it: name another directory"
+        )
+    return bool(noted)
 
 
-def log_data(store: Store, plan: Plan, groups: Sequence[Group]) -> bool:
-    """Note the data of groups, where they are not known yet; return whether some were not.
+def _plan_from(plan: Plan, first: int, **more: Any) -> dict[str, Any]:
+    """Return what is noted of a plan: its settings from ``first`` on, and how they are chosen and ranked."""
+    return {
+        "settings": plan.settings[first:],
+        "repeats": plan.repeats,
+        "metric": plan.metric.model_dump(),
+        "runs": plan.size,
+        "method": plan.swept.sweep.method,
+        **more,
+    }
+
+
+def _data_added(store: Store, plan: Plan, groups: Sequence[Group]) -> dict[str, Any]:
+    """Return, as an event, what is to be noted of the data of groups: nothing where all of it is known.
 
     Raises StoreError where the data have changed.
     """
@@ -157,9 +165,7 @@ def log_data(store: Store, plan: Plan, groups: Sequence[Group]) -> bool:
             )
         if key not in known:
             added[key] = group.data
-    if added:
-        store.log(DATA, fingerprints=added)
-    return bool(added)
+    return {DATA: {"fingerprints": added}} if added else {}
 
 
 def _data_in(store: Store) -> dict[str, str]:

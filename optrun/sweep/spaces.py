@@ -151,7 +151,8 @@ def inverse(axis: Axis, quantiles: Array) -> Array:
             values = np.rint(np.exp(low + (high - low) * quantiles)).clip(first, second).astype(np.int64)
         case _:
             normal, least = NormalDist(first, second), 2.0**-53
-            values = np.array([normal.inv_cdf(max(each, least)) for each in quantiles.tolist()])
+            inner = quantiles.clip(least, 1 - least)
+            values = np.array([normal.inv_cdf(each) for each in inner.tolist()])
     return values
 
 

@@ -90,7 +90,7 @@ class Writer:
 
         Raises RunFailedError where a run has been committed before with other results.
         """
-        by_run = dict(zip(pack, results, strict=True))
+        by_run = {run: self._as_far(run, each) for run, each in zip(pack, results, strict=True)}
         for run in by_run.keys() - self._left:
             self._check_same(run, by_run.pop(run))
         self._keep(by_run)
@@ -114,6 +114,15 @@ class Writer:
             best=better(figures, default=None),
         )
         self._report()
+
+    def _as_far(self, run: int, result: Result) -> Result:
+        """Return a result whose run has come as far as it was: one that could not go on tells of no steps."""
+        steps = max(result.state.steps, self._states[run].steps)
+        return (
+            result
+            if steps == result.state.steps
+            else replace(result, state=replace(result.state, steps=steps))
+        )
 
     def _keep(self, by_run: Mapping[int, Result]) -> None:
         """Commit results in one transaction: those of a pack are all rows, or all arrays."""

@@ -39,19 +39,37 @@ class Evaluations:
 
         ``ends`` are the steps of those that have ended since, ``final`` is how they were evaluated there.
         """
-        taken: dict[int, dict[str, Array]] = {}
-        for lane in range(self._lanes) if self._kept else final:
-            end = ends.get(lane)
-            rows = [
-                (t, {name: values[lane] for name, values in metrics.items()})
-                for t, metrics in self._kept
-                if lane not in self._over and (end is None or t <= end)
-            ]
-            if end is not None and lane in final and not (end < self._steps and self.is_due(end)):
-                rows.append((end, dict(final[lane])))
-            if rows:
-                columns = {name: np.array([row[name] for _, row in rows], np.float64) for name in rows[0][1]}
-                taken[lane] = {"step": np.array([t for t, _ in rows], np.int64), **columns}
+        taken = self._columns(ends) if self._kept else {}
+        ended = [lane for lane in final if lane in ends and not self._was_due(ends[lane])]
+        last = {"step": np.array([ends[lane] for lane in ended], np.int64)}
+        for name in final[ended[0]] if ended else ():
+            last[name] = np.array([final[lane][name] for lane in ended], np.float64)
+        for row, lane in enumerate(ended):
+            own = {name: values[row : row + 1] for name, values in last.items()}
+            before = taken.get(lane)
+            taken[lane] = _joined(before, own) if before else own
         self._kept.clear()
         self._over.update(ends)
         return taken
+
+    def _was_due(self, end: int) -> bool:
+        """Whether a lane that ends at this step was evaluated there with all others."""
+        return end < self._steps and self.is_due(end)
+
+    def _columns(self, ends: Mapping[int, int]) -> dict[int, dict[str, Array]]:
+        """Return what is kept of each lane up to its end, if it is anything."""
+        steps = np.array([t for t, _ in self._kept], np.int64)
+        columns = {
+            name: np.array([metrics[name] for _, metrics in self._kept], np.float64)
+            for name in self._kept[0][1]
+        }
+        rows = {lane: int(np.searchsorted(steps, end, "right")) for lane, end in ends.items()}
+        return {
+            lane: {"step": steps[:own], **{name: values[:own, lane] for name, values in columns.items()}}
+            for lane in range(self._lanes)
+            if lane not in self._over and (own := rows.get(lane, len(steps)))
+        }
+
+
+def _joined(before: Mapping[str, Array], after: Mapping[str, Array]) -> dict[str, Array]:
+    return {name: np.concatenate([before[name], values]) for name, values in after.items()}

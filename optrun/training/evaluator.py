@@ -1,7 +1,7 @@
 """The evaluator: full-data metrics at the parameters and at their average, and where each lane ends."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
@@ -30,7 +30,8 @@ class Evaluator:
         params, average = self._pack.params, self._pack.averaged()
         if others_go_on and self._final is params:
             self._final = params.copy()
-        self._final.data[lanes] = params.data[lanes]
+        if self._final is not params:
+            self._final.data[lanes] = params.data[lanes]
         self._has_average[lanes] = average is not None
         for name, values in (average or {}).items():
             self._average.setdefault(name, self._pack.arrays.xp.zeros_like(values))[lanes] = values[lanes]
@@ -65,19 +66,30 @@ class Evaluator:
             for row, lane in enumerate(chosen)
         }
 
-    def figures(self, lane: int, final: Mapping[str, float]) -> dict[str, float]:
-        """Return a lane's final metrics for its summary, where `loss` is called `final_loss`."""
+    def summary(self, lane: int, final: Mapping[str, float]) -> dict[str, float | None]:
+        """Return a lane's final metrics for its summary: `loss` is called `final_loss`, None is what is not finite."""
+        is_whole = not self._pack.keeps_average or self._has_average[lane]
         return {
-            "final_loss" if name == "loss" else name: value
+            "final_loss" if name == "loss" else name: value if math.isfinite(value) else None
             for name, value in final.items()
-            if self._has_average[lane] or not self._is_average(name)
+            if is_whole or not self._is_average(name)
         }
 
-    def params(self, lane: int) -> dict[str, Array]:
-        """Return a lane's final parameters by name and, as `average/…`, their average where it has one."""
-        average = self._average if self._has_average[lane] else {}
-        named = {**self._final, **{f"{AVERAGE}/{name}": values for name, values in average.items()}}
-        return {name: self._pack.arrays.to_host(values[lane]) for name, values in named.items()}
+    def params(self, lanes: Collection[int]) -> dict[int, dict[str, Array]]:
+        """Return final parameters of lanes by name and, as `average/…`, their average where they have one."""
+        chosen, to_host = list(lanes), self._pack.arrays.to_host
+        own = {name: to_host(values) for name, values in _picked(self._final, chosen).items()}
+        average = {
+            f"{AVERAGE}/{name}": to_host(values) for name, values in _picked(self._average, chosen).items()
+        }
+        params = {
+            lane: dict(zip(own, of_lane, strict=True))
+            for lane, of_lane in zip(chosen, zip(*own.values(), strict=True), strict=True)
+        }
+        for row, lane in enumerate(chosen if average else ()):
+            if self._has_average[lane]:
+                params[lane] |= {name: values[row] for name, values in average.items()}
+        return params
 
     def _evaluated(
         self, params: Mapping[str, Array], average: Mapping[str, Array] | None

@@ -40,6 +40,7 @@ class Lanes:
         self.recorder = Recorder(pack)
         self.evaluations = Evaluations(pack.lanes, pack.steps, config.evaluate.every)
         self._stopping = Stopping(config.stop, pack.lanes)
+        self._target = config.stop.target
         self._evaluator = Evaluator(pack)
         self._ahead = Ahead(pack, config.stop) if pack.runs_ahead else None
         self._ends: dict[int, _End] = {}
@@ -101,8 +102,7 @@ class Lanes:
     def end(self, t: int, status: Status, reason: str) -> None:
         """End all lanes that have not ended, at step t."""
         living = self._living()
-        for lane in living:
-            self._close(lane, t, status, reason)
+        self._close(living, t, status, reason)
         if living:
             self._evaluator.keep(living, others_go_on=False)
 
@@ -123,14 +123,14 @@ class Lanes:
             self._evaluator.keep(living, others_go_on=False)
         ended = sorted(self._ends)
         final = self._evaluator.final(sorted([*ended, *living]) if pausing else ended)
-        summaries = {lane: self._summary(lane, metrics) for lane, metrics in final.items()}
+        summaries = {lane: self._evaluator.summary(lane, metrics) for lane, metrics in final.items()}
         states = {lane: self._state(lane, final[lane]["loss"], summaries[lane]) for lane in ended}
         states |= {lane: RunState(status=status, steps=t, summary=summaries.get(lane, {})) for lane in living}
         self._commit(
             sink,
             states,
             final={lane: final[lane] for lane in ended},
-            params={lane: self._evaluator.params(lane) for lane in final},
+            params=self._evaluator.params(final),
             checkpoints=self._checkpoints(t, seconds, living) if pausing or sink.resumable else {},
         )
 
@@ -178,16 +178,16 @@ class Lanes:
                 continue
             had = self.pack.averaged() is not None if has_average is None else has_average
             self._evaluator.was_kept(lane, with_average=had)
-            self._close(lane, t, status, reason)
+            self._close([lane], t, status, reason)
 
     def _end(self, lane: int, t: int, status: Status, reason: str) -> None:
-        self._close(lane, t, status, reason)
+        self._close([lane], t, status, reason)
         self._evaluator.keep([lane], others_go_on=bool(self._stopping.alive.any()))
 
-    def _close(self, lane: int, t: int, status: Status, reason: str) -> None:
-        self._ends[lane] = _End(t, status, reason)
-        self.recorder.end(lane, t)
-        self._stopping.end(lane)
+    def _close(self, lanes: Sequence[int], t: int, status: Status, reason: str) -> None:
+        self._ends.update(dict.fromkeys(lanes, _End(t, status, reason)))
+        self.recorder.end(lanes, t)
+        self._stopping.end(lanes)
 
     def _commit(
         self,
@@ -216,12 +216,8 @@ class Lanes:
         configs = self.pack.configs
         return {lane: checkpoint_of(lane, configs[lane], arrays, meta) for lane in lanes}
 
-    def _summary(self, lane: int, metrics: Mapping[str, float]) -> dict[str, float | None]:
-        figures = self._evaluator.figures(lane, metrics)
-        return {name: value if math.isfinite(value) else None for name, value in figures.items()}
-
     def _state(self, lane: int, loss: float, summary: Mapping[str, float | None]) -> RunState:
-        end, target = self._ends[lane], self.pack.configs[lane].stop.target
+        end, target = self._ends[lane], self._target
         status, reason = end.status, end.reason
         if status is Status.COMPLETED and not math.isfinite(loss):
             status, reason = Status.DIVERGED, f"loss is {loss:g} after step {end.step - 1}"

@@ -8,6 +8,7 @@ from typing import Any
 from optrun.arrays import Array, Arrays
 from optrun.config import RunConfig
 from optrun.errors import StateError
+from optrun.kernels import engine_named
 from optrun.kernels.replay import Replay
 from optrun.problems import Problem
 from optrun.registry import problems
@@ -44,6 +45,7 @@ class Pack:
             self.steps = config.steps or (config.epochs or 0) * self.problem.steps_per_epoch
             self.batches = self.problem.batches([each.seed for each in configs])
             shapes = self.problem.shapes
+        self.problem.use(engine_named(config.engine, config.backend))
         groups = groups_of(configs, shapes)
         self.params = parameters_of(configs, self.problem, groups)
         self.optimizer = optimizer_of(configs, self.params, groups)

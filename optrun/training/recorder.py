@@ -1,6 +1,6 @@
 """The recorder: rows of metrics, kept until they are committed."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -34,9 +34,11 @@ class Recorder:
         }
         self._records_update = "update_norm" in record.metrics
         names = ["loss", *self._metrics, *(["update_norm"] if self._records_update else [])]
-        rows = max(16, BYTES // (8 * pack.lanes * len(names)))
+        rows = max(16, BYTES // (8 * pack.lanes * (len(names) - unscheduled(pack, record.metrics))))
         self._steps = np.empty(rows, np.int64)
         self._columns = {name: np.empty((rows, pack.lanes)) for name in names}
+        self._fixed: dict[str, Array | float] = {}
+        """What is the same in all rows so far: the column repeats it without a copy."""
         self._used = 0
         self._is_on_device = pack.arrays.is_on_device
         self._on_device: list[tuple[str, int, Array]] = []
@@ -70,22 +72,29 @@ class Recorder:
             self._awaits_update = True
         self._used += 1
 
-    def end(self, lane: int, t: int) -> None:
-        """Let a lane's curves end with step t."""
-        self._last[lane] = t
-        self._ended[lane] = int(np.searchsorted(self._steps[: self._used], t, "right"))
+    def end(self, lanes: Sequence[int], t: int) -> None:
+        """Let the curves of lanes end with step t."""
+        rows = int(np.searchsorted(self._steps[: self._used], t, "right"))
+        self._last.update(dict.fromkeys(lanes, t))
+        self._ended.update(dict.fromkeys(lanes, rows))
 
     def take(self) -> dict[int, Mapping[str, Array]]:
         """Return the segment of each lane since the last time, and forget it."""
         self._fetch()
         steps, columns = self._steps, self._columns
-        segments = {lane: self.rows(lane) for lane in range(self._pack.lanes) if self._rows_of(lane)}
+        used, segments = self._used, dict[int, Mapping[str, Array]]()
+        names, shared = ("step", *columns), steps[:used]
+        for lane, of_lane in enumerate(zip(*(values[:used].T for values in columns.values()), strict=True)):
+            if own := self._rows_of(lane):
+                rows = (shared, *of_lane) if own == used else [values[:own] for values in (shared, *of_lane)]
+                segments[lane] = dict(zip(names, rows, strict=True))
         # The segments are views: the next rows go elsewhere.
         self._steps, self._columns = (
             np.empty_like(steps),
             {name: np.empty_like(of) for name, of in columns.items()},
         )
         self._used = 0
+        self._fixed.clear()
         self._ended = dict.fromkeys(self._ended, 0)
         return segments
 
@@ -127,7 +136,19 @@ class Recorder:
         if self._is_on_device and not isinstance(values, (float, np.ndarray)):
             self._on_device.append((name, row, values.astype(np.float64)))
             return
-        self._columns[name][row] = values
+        column = self._columns[name]
+        if name in self._fixed:
+            if values is self._fixed[name]:
+                return
+            del self._fixed[name]
+            self._columns[name] = np.empty_like(column)
+            self._columns[name][:row] = column[:row]
+            column = self._columns[name]
+        elif row == 0 and _is_fixed(values):
+            self._fixed[name] = values
+            self._columns[name] = np.broadcast_to(np.asarray(values, np.float64), column.shape)
+            return
+        column[row] = values
 
     def _fetch(self) -> None:
         """Bring over what lies on the device, all at once."""
@@ -149,6 +170,17 @@ class Recorder:
 
 def _column(name: str, index: int) -> str:
     return f"{name}.{index}" if index else name
+
+
+def unscheduled(pack: Pack, metrics: Sequence[str]) -> int:
+    """Return how many of the columns of rates and other hyperparameters take no room: nothing changes them."""
+    names = ["lr", *(name for name in metrics if name not in METRICS)]
+    return sum(name not in group.forecasts for group in pack.optimizer.param_groups for name in names)
+
+
+def _is_fixed(values: Array | float) -> bool:
+    """Return whether the same object always has the same values, as a rate that nobody schedules."""
+    return isinstance(values, float) or (isinstance(values, np.ndarray) and not values.flags.writeable)
 
 
 def _value(group: Mapping[str, Array], name: str) -> Callable[[], Array]:

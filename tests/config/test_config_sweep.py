@@ -246,6 +246,43 @@ def test_too_many_runs_are_refused_before_there_are_any(parameters, more, count)
         expand(sweep_from_mapping(BASE | {"sweep": {"parameters": parameters, **more}}))
 
 
+@pytest.mark.parametrize(
+    ("metric", "goal"),
+    [
+        ({"name": "test_accuracy"}, "maximize"),
+        ({"name": "test_accuracy", "goal": None}, "maximize"),
+        ({"name": "test_accuracy", "goal": "minimize"}, "minimize"),
+        ({"name": "test_loss"}, "minimize"),
+        ({}, "minimize"),
+    ],
+)
+def test_the_better_end_of_a_metric_follows_from_its_name(metric, goal):
+    sweep = sweep_from_mapping(BASE | {"sweep": {"repeats": 2, "metric": metric}}).sweep
+    assert sweep.metric.goal == goal
+
+
+def test_an_option_of_one_of_several_optimizers_is_sent_to_spaces():
+    with pytest.raises(ConfigErrors) as raised:
+        expand(
+            swept(
+                read(
+                    TEXT + "  parameters: {optimizer.name: [Adam, SGD], optimizer.momentum: [0, 0.9]}",
+                    "a.yaml",
+                )
+            )
+        )
+    text = str(raised.value)
+    assert "unknown key. Known here: name, lr, beta1" in text
+    assert "(optimizer: Adam); what varies of one optimizer alone goes into a space of its own" in text
+
+
+def test_the_last_of_several_seeds_is_one_too():
+    data = BASE | {"seed": 2**63 - 2, "sweep": {"repeats": 2}}
+    assert expand(sweep_from_mapping(data)).configs[1].seed == 2**63 - 1
+    with pytest.raises(ConfigErrors, match="sweep.repeats: the last seed would be 9223372036854775808"):
+        expand(sweep_from_mapping(data | {"seed": 2**63 - 1}))
+
+
 def test_an_unknown_key_of_the_block_is_answered():
     with pytest.raises(
         ConfigErrors, match=r"f.yaml:5:3: sweep.repeets: unknown key. Did you mean 'repeats'\?"
@@ -302,7 +339,7 @@ def test_an_empty_block_is_told_at_its_line():
         ("sweep.parameters.optimizer.lr=1,2", "a swept parameter is named by its own path: optimizer.lr=1,2"),
         (
             "sweep.parameters.optimizer.lr=[1, 2]",
-            "a swept parameter is named by its own path: optimizer.lr=[1, 2]",
+            "a swept parameter is named by its own path: optimizer.lr=1, 2",
         ),
         ("sweep.parameters.steps=1,2", "a swept parameter is named by its own path: steps=1,2"),
     ],

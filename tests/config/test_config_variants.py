@@ -51,7 +51,7 @@ def test_every_optimizer(name: str) -> None:
         "optimizer.betas: [[0.9, 0.99], [0.8, 0.9]]\n    optimizer.lr: [0.1, 0.2]",
         "optimizer.beta1: [0.5, 0.6]\n    optimizer.lr: [0.1, 0.2]",
         "optimizer.betas.0: [0.5, 0.6]\n    optimizer.lr: [0.1, 0.2]",
-        "optimizer: [Adam, {name: AdamW, lr: 0.5}]\n    optimizer.lr: [0.1, 0.2]",
+        "optimizer: [Adam, {name: AdamW, eps: 0.5}]\n    optimizer.lr: [0.1, 0.2]",
         "schedules.beta1: [{name: StepLR, step_size: 2}, null]\n    optimizer.lr: [0.1, 0.2]",
         "stop.target: [0.1, 0.2]\n    optimizer.lr: [0.1, 0.2]",
         "record.metrics: [[beta1], []]\n    optimizer.eps: [1.0e-8, 1.0e-6]",
@@ -62,6 +62,25 @@ def test_what_varies_beside_floats(axes: str) -> None:
         f"{BASE}optimizer: {{name: Adam, betas: [0.9, 0.999]}}\nscheduler: {{name: StepLR, step_size: 3}}\n"
         f"sweep:\n  parameters:\n    {axes}\n    dtype: [float32, float64]\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("axes", "said"),
+    [
+        ("optimizer.beta1: [0.5, 0.7]\n    optimizer.betas.0: [0.8, 0.85]", "optimizer.betas.0"),
+        ("optimizer.beta1: [0.8, 0.7]\n    optimizer.betas.0: [0.8, 0.85]", "optimizer.betas.0"),
+        ("optimizer.betas: [[0.9, 0.99]]\n    optimizer.beta2: [0.8, 0.85]", "optimizer.beta2"),
+        (
+            "optimizer: [{name: Adam, lr: 0.1}, {name: SGD, lr: 0.2}]\n    optimizer.lr: [1, 2]",
+            "optimizer.lr",
+        ),
+    ],
+)
+def test_a_value_that_two_parameters_set_is_refused(axes: str, said: str) -> None:
+    sweep = swept(read(f"{BASE}optimizer: Adam\nsweep:\n  parameters:\n    {axes}\n", "sweep.yaml"))
+    with pytest.raises(ConfigErrors, match=f"is set again by {said}: a value has one parameter") as raised:
+        completed(sweep, list(combinations(*spaces_of(sweep))))
+    assert raised.value.issues[0].line in (6, 7)
 
 
 def test_a_value_that_is_refused_is_told_with_its_place() -> None:

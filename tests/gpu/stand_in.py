@@ -52,9 +52,9 @@ def _goes_over(direction):
 
 
 ON_THE_DEVICE = (
-    "abs absolute add any all argmax concatenate copyto divide equal exp greater greater_equal isfinite less less_equal"
-    " log log1p logical_and matmul max maximum mean min minimum multiply negative not_equal ones_like sign sqrt"
-    " square stack subtract sum take tanh where zeros_like"
+    "abs absolute add any all argmax concatenate copyto divide empty_like equal exp greater greater_equal isfinite less"
+    " less_equal log log1p logical_and matmul max maximum mean min minimum multiply negative not_equal ones_like sign"
+    " sqrt square stack subtract sum take tanh where zeros_like"
 )
 
 

@@ -102,3 +102,14 @@ def test_the_numba_engine_says_what_installs_it(monkeypatch):
     without_numba(monkeypatch)
     with pytest.raises(MissingExtraError, match=r"python -m pip install 'numba>=0\.61'"):
         engine_named("numba")
+
+
+@NEEDS_NUMBA
+def test_loops_pay_together_for_what_they_all_need(monkeypatch):
+    monkeypatch.setattr(auto_engine, "_price", lambda _: (0.5, "a module that is not there"))
+    monkeypatch.setitem(auto_engine.IMPORT_SECONDS, "a module that is not there", 10.0)
+    trained(AutoEngine(), 10)
+    assert not compiled._loaded
+    auto_engine._saved["another loop"] = 10.0
+    trained(AutoEngine(), 1)
+    assert len(compiled._loaded) == 1

@@ -92,9 +92,32 @@ def test_rows_that_were_made_elsewhere_are_those_of_a_commit(tmp_path: Path) -> 
         assert kinds == ["created", "an event", "completed", "failed", "diverged"]
         assert kinds[2:] == [event.kind for event in one.events()][1:]
         digest = other.results_digest()
-        with pytest.raises(StoreError, match="run 0 has rows already"):
+        with pytest.raises(StoreError, match="run 0 has curves already"):
             other.put({0: runs[0][0]}, {0: RunRows.of(0, columns(0, 9), {}, {})})
         assert other.results_digest() == digest
+
+
+@pytest.mark.parametrize(
+    ("kind", "left"),
+    [
+        ("curves", {"curves": {1: columns(0, 2)}}),
+        ("curves", {"evaluations": {1: columns(0, 2)}}),
+        ("params", {"params": {1: {"w": np.ones(2)}}}),
+        ("checkpoints", {"checkpoints": {1: Checkpoint({})}}),
+    ],
+)
+@pytest.mark.parametrize("has_rows", [True, False])
+def test_all_that_a_run_leaves_is_put_once(
+    kind: str, left: dict[str, Any], has_rows: bool, tmp_path: Path
+) -> None:
+    with new_store(tmp_path, runs=3) as store:
+        store.commit(**left)
+        digest = store.results_digest()
+        rows = {run: RunRows.of(run, {}, {}, {"w": np.zeros(2)}) for run in range(1 + has_rows)}
+        with pytest.raises(StoreError, match=f"run 1 has {kind} already"):
+            store.put({run: RunState(status=Status.COMPLETED) for run in range(2)}, rows)
+        assert store.results_digest() == digest
+        store.put({run: RunState(status=Status.COMPLETED) for run in (0, 2)}, {0: rows[0]})
 
 
 def test_states_are_those_of_the_last_write(store: Store) -> None:

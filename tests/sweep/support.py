@@ -1,9 +1,12 @@
 """What tests of sweeps share."""
 
+from pathlib import Path
+
 from optrun.config.sweep import sweep_from_mapping
 from optrun.store import Store
 from optrun.sweep.expand import expand
 from optrun.sweep.packs import grouped
+from optrun.sweeps import Sweep
 
 
 def prepared(data):
@@ -13,6 +16,6 @@ def prepared(data):
 
 
 def digest_of(sweep):
-    """Return the digest of the stored results of a sweep."""
-    with Store.open(sweep.path) as store:
+    """Return the digest of the stored results of a sweep, or of what is in a directory."""
+    with Store.open(sweep.path if isinstance(sweep, Sweep) else Path(sweep)) as store:
         return store.results_digest()

@@ -5,13 +5,12 @@ from multiprocessing import active_children
 import pytest
 
 import optrun
-from optrun.config.sweep import sweep_from_mapping
 from optrun.store.schema import RESULTS
 from optrun.sweep import estimate
 from optrun.sweep.estimate import estimate_sweep
-from optrun.sweep.expand import expand
-from optrun.sweep.packs import divided, grouped
+from optrun.sweep.packs import divided
 from tests.sweep.poison import ABORTS, LOOPS, RAISES
+from tests.sweep.support import prepared
 
 SWEEP = {
     "name": "s",
@@ -25,8 +24,7 @@ SWEEP = {
 
 
 def planned(config=SWEEP, jobs=1, **options):
-    plan = expand(sweep_from_mapping(config))
-    groups = grouped(plan)
+    plan, groups = prepared(config)
     return plan, groups, divided(groups, range(len(plan.configs)), jobs, **options)
 
 

@@ -9,12 +9,13 @@ import pytest
 
 from optrun.arrays import stream
 from optrun.config import ConfigErrors
+from optrun.config.axes import Axis
 from optrun.config.reader import read
 from optrun.config.sweep import sweep_from_mapping, swept
 from optrun.config.writer import to_yaml
 from optrun.errors import MissingExtraError
 from optrun.sweep.expand import expand
-from optrun.sweep.spaces import spaces_of
+from optrun.sweep.spaces import inverse, spaces_of
 
 BASE = {"problem": "rosenbrock", "optimizer": "Adam", "steps": 10}
 
@@ -286,6 +287,11 @@ def test_values_are_at_the_quantiles_of_their_distribution(axis, distribution, p
     inner = slice(1, None) if distribution == "norm" else slice(None)  # the quantile 0 is at -∞
     assert np.allclose(found[inner], expected[inner], rtol=1e-12, atol=0)
     assert np.isfinite(found).all()
+
+
+def test_the_ends_of_a_normal_distribution_have_finite_values():
+    low, high = inverse(Axis("normal", (0.1, 0.01)), np.array([0.0, 1.0]))
+    assert 0.0 < low < 0.1 < high < 0.2
 
 
 def test_sobol_points_are_those_of_scipy_through_the_inverse_distributions():

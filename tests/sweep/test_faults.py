@@ -16,7 +16,7 @@ from optrun.analysis.summaries import summary_of, sweep_status
 from optrun.api import RUNS
 from optrun.config import from_mapping
 from optrun.errors import RunFailedError, StateError, StoreError
-from optrun.store import Status, Store
+from optrun.store import Checkpoint, Status, Store
 from optrun.sweep import work, writer
 from optrun.sweep.execution import Execution
 from optrun.sweep.record import directory_of
@@ -149,18 +149,20 @@ def test_runs_that_time_ends_are_alone():
 
 
 class Losing(Workers):
-    """Loses every pack of several runs."""
+    """Loses packs: every one of several runs, as far as it is not told which."""
 
     room = 1
 
-    def __init__(self):
+    def __init__(self, loss=Loss.OVERDUE, loses=lambda work: len(work.configs) > 1):
+        self._loss = loss
+        self._loses = loses
         self._losses = {}
 
     def submit(self, work: Work):
         future = Future()
-        is_lost = len(work.configs) > 1
+        is_lost = self._loses(work)
         future.set_result(None if is_lost else work.execute(lambda: False))
-        self._losses[future] = Loss.OVERDUE if is_lost else None
+        self._losses[future] = self._loss if is_lost else None
         return future
 
     def loss(self, future):
@@ -181,6 +183,33 @@ def test_the_parts_of_a_pack_that_was_split_are_counted(monkeypatch):
     sweeps.sweep_plan(plan, groups, lanes=2, save=False, observe=seen.append)
     assert all(each.packs <= each.of_packs for each in seen)
     assert (seen[0].of_packs, seen[-1].packs, seen[-1].of_packs) == (2, 4, 4)
+
+
+def is_from_a_rung(work):
+    return work.checkpoints is not None
+
+
+def without_checkpoints(work):
+    return replace(work, checkpoints=[Checkpoint({}) for _ in work.configs]) if is_from_a_rung(work) else work
+
+
+@pytest.mark.parametrize("save", [True, False])
+@pytest.mark.parametrize("end", ["dies", "cannot go on"])
+def test_a_run_that_fails_after_a_rung_has_the_steps_of_its_rows(end, save, monkeypatch):
+    plan, groups = prepared(HALVING)
+    if end == "dies":
+        monkeypatch.setattr(Execution, "workers", lambda *_: Losing(Loss.DIED, is_from_a_rung))
+    else:
+        real = Work.execute
+        monkeypatch.setattr(Work, "execute", lambda work, *how: real(without_checkpoints(work), *how))
+    seen = []
+    sweep = sweeps.sweep_plan(plan, groups, save=save, observe=lambda now: seen.append(now.lane_steps))
+    failed = [run for run in sweep.runs if run.status is Status.FAILED]
+    assert len(failed) == 3
+    assert [(run.steps, len(run.curves["step"])) for run in failed] == [(10, 10)] * 3
+    assert seen == sorted(seen)
+    assert seen[-1] == 60
+    assert sum(state.steps for state in sweep.states) == 60
 
 
 def kinds(path):

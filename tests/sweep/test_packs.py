@@ -13,6 +13,7 @@ from optrun.registry import load_plugin, optimizers
 from optrun.sweep import packs
 from optrun.sweep.expand import expand
 from optrun.sweep.packs import Group, divided, grouped
+from tests.sweep.support import prepared
 
 TOO_LARGE = 200_000_000_000
 
@@ -61,11 +62,6 @@ def test_a_group_of_one_lane_packs_is_not_split_further():
     assert divided(groups, runs, 2) == [[0], [1], [2], [3], [4]]
 
 
-def planned(data):
-    plan = expand(sweep_from_mapping(data))
-    return plan, grouped(plan)
-
-
 NETWORKS = {
     "problem": {"name": "mlp", "data": "iris"},
     "optimizer": "SGD",
@@ -75,7 +71,7 @@ NETWORKS = {
 
 
 def test_what_does_not_fit_into_memory_fails_alone():
-    _, groups = planned(NETWORKS)
+    _, groups = prepared(NETWORKS)
     assert [(group.width, group.data is None) for group in groups][1] == (1, True)
     sweep = optrun.sweep(NETWORKS)
     assert [str(state.status) for state in sweep.states] == ["completed"] * 2 + ["failed"] * 2
@@ -159,13 +155,13 @@ def test_the_width_counts_all_that_is_recorded(more):
         "steps": 1_000_000,
         "sweep": {"repeats": 3},
     }
-    assert planned(base | more)[1][0].width < planned(base)[1][0].width
+    assert prepared(base | more)[1][0].width < prepared(base)[1][0].width
 
 
 def test_the_width_counts_the_state_of_the_rule(monkeypatch):
     monkeypatch.setattr(packs, "l2_bytes", lambda: 1 << 40)
     widths = [
-        planned(
+        prepared(
             {
                 "problem": {"name": "quadratic", "dim": 10_000},
                 "optimizer": name,

@@ -1,12 +1,19 @@
-"""What a store keeps of a sweep's plan: its runs are never of two kinds of data."""
+"""What a store keeps of a sweep's plan: all of it or nothing, and its runs are never of two kinds of data."""
+
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import optrun
+from optrun.analysis.leaderboard import plan_of
 from optrun.errors import StoreError
-from optrun.store import Store
+from optrun.store import Store, attempts
 from optrun.store.schema import RESULTS
+from optrun.sweep.record import open_store
+from tests.sweep.support import digest_of, prepared
 
 SWEEP = {
     "name": "s",
@@ -79,3 +86,118 @@ def test_data_are_noted_once_and_those_of_formulas_not_at_all():
     with Store.open(optrun.sweep(formula).path) as store:
         assert not store.events("data")
     assert (path / RESULTS).exists()
+
+
+HALVED = SWEEP | {
+    "steps": 8,
+    "sweep": SWEEP["sweep"] | {"method": "halving", "halving": {"min_steps": 2, "factor": 2}},
+}
+
+
+@pytest.mark.parametrize("error", [sqlite3.OperationalError("database or disk is full"), KeyboardInterrupt()])
+@pytest.mark.parametrize(
+    ("data", "kind", "time"),
+    [
+        (SWEEP, "plan", 1),
+        (SWEEP, "data", 1),
+        (HALVED, "rung", 1),
+        (HALVED, "rung", 2),
+        (ASKED, "plan", 2),
+        (ASKED, "plan", 3),
+        (ASKED, "data", 2),
+    ],
+)
+def test_what_is_noted_of_a_sweep_is_written_with_what_it_tells_of_or_not_at_all(
+    data, kind, time, error, monkeypatch
+):
+    if data is ASKED:
+        pytest.importorskip("optuna")
+    written(0)
+    whole = optrun.sweep(data, directory="whole")
+    real, times = attempts.write_events, []
+
+    def write(db, events):
+        noted = list(events)
+        real(db, noted)
+        times.extend(event.kind for event in noted if event.kind == kind)
+        if len(times) == time:
+            times.append("and no other time")
+            raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(attempts, "write_events", write)
+        with pytest.raises((StoreError, KeyboardInterrupt)):
+            optrun.sweep(data, directory="d")
+    with Store.open(Path("d")) as store:
+        assert len(store.events(kind)) == time - 1
+    again = optrun.sweep(data, directory="d")
+    assert (again.left, digest_of(again)) == (0, digest_of(whole))
+    with Store.open(Path("d")) as store, Store.open(Path("whole")) as other:
+        assert plan_of(store) == plan_of(other)
+        for each in ("plan", "rung", "data"):
+            assert len(store.events(each)) == len(other.events(each))
+
+
+def changed(data, **block):
+    return data | {"sweep": data["sweep"] | block}
+
+
+OTHER_SWEEP = "^d: holds a sweep with another metric, method or options of it: name another directory$"
+OTHER_METRIC = {"metric": {"name": "test_accuracy", "goal": "maximize"}}
+
+
+@pytest.mark.parametrize(
+    ("data", "block"),
+    [
+        (SWEEP, OTHER_METRIC),
+        (SWEEP, {"method": "halving", "halving": {"min_steps": 2}}),
+        (HALVED, OTHER_METRIC),
+        (HALVED, {"metric": {"name": "final_loss", "goal": "maximize"}}),
+        (HALVED, {"halving": {"min_steps": 2, "factor": 3}}),
+        (HALVED, {"halving": {"min_steps": 3, "factor": 2}}),
+        (ASKED, OTHER_METRIC),
+        (ASKED, {"trials": 8}),
+    ],
+)
+@pytest.mark.parametrize("limit", [2, None])
+def test_a_sweep_does_not_go_on_as_another_one(data, block, limit):
+    if data is ASKED:
+        pytest.importorskip("optuna")
+    written(0)
+    optrun.sweep(data, directory="d", limit=limit)
+    before = digest_of("d")
+    with pytest.raises(StoreError, match=OTHER_SWEEP):
+        optrun.sweep(changed(data, **block), directory="d")
+    assert digest_of("d") == before
+    # What is no part of it may differ.
+    with ThreadPoolExecutor(2) as executor:
+        rest = optrun.sweep(data, directory="d", jobs=2, executor=executor, fail_fast=True)
+    assert (rest.left, digest_of(rest)) == (0, digest_of(optrun.sweep(data, directory="whole")))
+
+
+@pytest.mark.parametrize("data", [SWEEP, HALVED], ids=["grid", "halving"])
+def test_a_sweep_of_an_older_version_is_known_by_its_runs(data):
+    written(0)
+    plan, groups = prepared(data)
+    block = changed(data, **OTHER_METRIC)
+    open_store(plan, groups, Path("runs"), Path("new")).close()
+    with Store.open(Path("new")) as store:
+        (noted,) = store.events("plan")
+    details = {name: value for name, value in noted.details.items() if name != "digest"}
+    assert len(details) == len(noted.details) - 1
+    runs = [(document, document["seed"]) for document in plan.documents]
+    with Store.create(Path("runs"), "s", directory=Path("old"), config_yaml="", runs=runs) as store:
+        store.commit(events={"plan": details})
+    assert optrun.sweep(block, directory="old").left == 0
+    with pytest.raises(StoreError, match="another metric"):
+        optrun.sweep(block, directory="new")
+
+
+@pytest.mark.parametrize("data", [SWEEP, HALVED, ASKED], ids=["grid", "halving", "optuna"])
+def test_a_sweep_goes_on_by_the_config_that_its_directory_has(data):
+    if data is ASKED:
+        pytest.importorskip("optuna")
+    written(0)
+    path = optrun.sweep(data, directory="d", limit=2).path
+    again = optrun.sweep(path / "config.yaml", directory=path)
+    assert (again.left, digest_of(again)) == (0, digest_of(optrun.sweep(data, directory="whole")))

@@ -19,6 +19,7 @@ import pytest
 
 from optrun.store import Store
 from tests.sweep import poison
+from tests.sweep.support import digest_of
 
 RUNS = int(os.environ.get("OPTRUN_TESTS_SWEEP_RUNS", "40"))
 STEPS = int(os.environ.get("OPTRUN_TESTS_SWEEP_STEPS", "3000"))
@@ -119,11 +120,6 @@ def killed_one(session, draws):
         os.kill(draws.choice(workers), signal.SIGKILL)
         return True
     return False
-
-
-def digest_of(directory):
-    with Store.open(Path(directory)) as store:
-        return store.results_digest()
 
 
 def whole(executor="local"):

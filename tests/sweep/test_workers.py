@@ -14,9 +14,10 @@ import pytest
 
 import optrun
 from optrun.errors import ConfigError, MissingExtraError, RunFailedError
-from optrun.store import Store, schema
+from optrun.store import Store, blobs, schema
 from optrun.sweep import workers
 from tests.sweep import poison
+from tests.sweep.support import digest_of
 
 IS_FULL = "OPTRUN_TESTS_SWEEP_KILLS" in os.environ
 FEW_ON_DASK = [("2", poison.RAISES), ("2", poison.KILLED), ("1", poison.LOOPS)]
@@ -33,11 +34,6 @@ DATA = {
     "steps": 20,
     "sweep": {"parameters": {"optimizer.lr": [0.01, 0.02, 0.03, 0.04]}, "repeats": 2},
 }
-
-
-def digest_of(path):
-    with Store.open(Path(path)) as store:
-        return store.results_digest()
 
 
 def command(*arguments):
@@ -134,18 +130,18 @@ def test_an_executor_is_a_name_or_one():
 
 @pytest.mark.parametrize("kind", [ThreadPoolExecutor, ProcessPoolExecutor])
 def test_an_executor_of_the_caller_gives_the_same_results_and_is_left_open(kind):
-    whole = digest_of(optrun.sweep(DATA, directory="whole").path)
+    whole = digest_of(optrun.sweep(DATA, directory="whole"))
     more = {"mp_context": multiprocessing.get_context("spawn")} if kind is ProcessPoolExecutor else {}
     with kind(2, **more) as executor:
         sweep = optrun.sweep(DATA, executor=executor, jobs=2)
         assert executor.submit(abs, -1).result() == 1
-    assert digest_of(sweep.path) == whole
+    assert digest_of(sweep) == whole
 
 
 def test_dask_gives_the_same_results_at_home_and_by_an_address_and_through_its_executor():
     distributed = pytest.importorskip("distributed")
-    whole = digest_of(optrun.sweep(DATA, directory="whole").path)
-    assert digest_of(optrun.sweep(DATA, directory="home", executor="dask", jobs=2).path) == whole
+    whole = digest_of(optrun.sweep(DATA, directory="whole"))
+    assert digest_of(optrun.sweep(DATA, directory="home", executor="dask", jobs=2)) == whole
     with (
         distributed.LocalCluster(
             n_workers=1, threads_per_worker=1, dashboard_address="127.0.0.1:0"
@@ -153,8 +149,8 @@ def test_dask_gives_the_same_results_at_home_and_by_an_address_and_through_its_e
         distributed.Client(cluster) as client,
     ):
         address = cluster.scheduler_address
-        assert digest_of(optrun.sweep(DATA, directory="far", executor="dask", address=address).path) == whole
-        assert digest_of(optrun.sweep(DATA, directory="ex", executor=client.get_executor()).path) == whole
+        assert digest_of(optrun.sweep(DATA, directory="far", executor="dask", address=address)) == whole
+        assert digest_of(optrun.sweep(DATA, directory="ex", executor=client.get_executor())) == whole
         assert client.submit(abs, -1).result() == 1
 
 
@@ -181,25 +177,36 @@ def test_a_broken_executor_of_the_caller_ends_the_sweep_and_keeps_what_is_finish
 
 
 class Twice(Executor):
-    """Seems to hang with the first pack until its first half is through; the results of both then come at once."""
+    """Seems to hang with the first pack, or the first from a rung, until its first half is through.
 
-    def __init__(self, spoil=lambda results: results):
+    The results of both then come at once, or those of the half never.
+    """
+
+    def __init__(self, spoil=lambda results: results, from_rung=False, half_comes=True):
         self.first = None
         self.spoil = spoil
+        self.from_rung = from_rung
+        self.half_comes = half_comes
         self.calls = []
 
-    def submit(self, function, *arguments):
+    def submit(self, function, task):
         future = Future()
-        self.calls.append(arguments)
-        if self.first is None:
+        self.calls.append((task,))
+        if self.first is None and (task.work.checkpoints or not self.from_rung):
             future.set_running_or_notify_cancel()
-            self.first = future
+            self.first = future, task
             return future
-        results = function(*arguments)
-        if arguments[0].work.configs[0] is self.calls[0][0].work.configs[0]:
-            self.first.set_result(self.spoil(function(*self.calls[0])))
+        results = function(task)
+        if self.first and not self.first[0].done() and self.is_part(task):
+            self.first[0].set_result(self.spoil(function(self.first[1])))
+            if not self.half_comes:
+                future.set_running_or_notify_cancel()
+                return future
         future.set_result(results)
         return future
+
+    def is_part(self, task):
+        return task.work.configs[0] is self.first[1].work.configs[0]
 
 
 @pytest.fixture
@@ -213,26 +220,59 @@ def test_a_result_that_comes_twice_and_is_the_same_is_taken_once(save):
     seen = []
     executor = Twice()
     sweep = optrun.sweep(DATA, executor=executor, jobs=2, timeout=0.01, save=save, observe=seen.append)
-    assert [len(task.work.configs) for (task,) in executor.calls] == [4, 4, 2, 2]
+    assert [len(task.work.configs) for (task,) in executor.calls] == [4, 4, 2]
     assert [state.status for state in sweep.states] == ["completed"] * 8
     assert (seen[-1].runs, seen[-1].executed) == (8, 8)
     whole = optrun.sweep(DATA, save=False)
     assert [run.summary for run in sweep.runs] == [run.summary for run in whole.runs]
 
 
-def other_bits(table, rows):
-    """Return rows of a store of which the first has another last bit."""
+HALVING = DATA | {
+    "sweep": {
+        "method": "halving",
+        "halving": {"min_steps": 5, "factor": 2},
+        "parameters": {"optimizer.lr": {"logspace": [1e-4, 1e-2, 16]}},
+    }
+}
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("save", [True, False])
+@pytest.mark.parametrize("half_comes", [True, False])
+@pytest.mark.parametrize("data", [DATA, HALVING], ids=["grid", "halving"])
+def test_runs_that_came_late_are_not_executed_again(data, half_comes, save):
+    executor = Twice(from_rung=data is HALVING, half_comes=half_comes)
+    sweep = optrun.sweep(data, executor=executor, jobs=2, timeout=0.01, save=save)
+    whole = optrun.sweep(data, save=save, directory="whole" if save else None)
+    assert sweep.states == whole.states
+    if save:
+        assert digest_of(sweep) == digest_of(whole)
+    given_up = executor.first[1].work
+    later = executor.calls[executor.calls.index((executor.first[1],)) + 1 :]
+    same_rung = [task.work.configs for (task,) in later if task.work.until == given_up.until]
+    parts = [configs for configs in same_rung if any(each in given_up.configs for each in configs)]
+    assert [len(configs) for configs in parts] == [len(given_up.configs) // 2]
+
+
+def other_rows(table, rows, change):
+    """Return rows of a store of which the first has another blob."""
     (_, *cells, blob), *others = rows
-    return [*schema.checked(table, [(*cells, blob[:-1] + bytes([blob[-1] ^ 1]))]), *others]
+    return [*schema.checked(table, [(*cells, change(blob))]), *others]
+
+
+def last_bit(blob):
+    return blob[:-1] + bytes([blob[-1] ^ 1])
+
+
+def negated(blob):
+    return blobs.encode_npz({name: -of for name, of in blobs.decode_npz(blob, "").items()})
 
 
 def other_curve(results):
     first = results[0]
     if first.rows is not None:
-        return [
-            replace(first, rows=replace(first.rows, curves=other_bits("curves", first.rows.curves))),
-            *results[1:],
-        ]
+        curves = other_rows("curves", first.rows.curves, last_bit)
+        return [replace(first, rows=replace(first.rows, curves=curves)), *results[1:]]
     curves = {name: values.copy() for name, values in first.curves.items()}
     curves["loss"][3] = np.nextafter(curves["loss"][3], np.inf)
     return [replace(first, curves=curves), *results[1:]]
@@ -241,10 +281,8 @@ def other_curve(results):
 def other_params(results):
     first = results[0]
     if first.rows is not None:
-        return [
-            replace(first, rows=replace(first.rows, params=other_bits("params", first.rows.params))),
-            *results[1:],
-        ]
+        params = other_rows("params", first.rows.params, negated)
+        return [replace(first, rows=replace(first.rows, params=params)), *results[1:]]
     return [replace(first, params={name: -of for name, of in first.params.items()}), *results[1:]]
 
 

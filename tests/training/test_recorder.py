@@ -1,0 +1,77 @@
+"""The recorder and the watch on losses, each against the plainest way to do it."""
+
+import numpy as np
+import pytest
+
+from optrun.config import from_mapping
+from optrun.config.models import Stop
+from optrun.store import Status
+from optrun.training.pack import Pack
+from optrun.training.recorder import Recorder
+from optrun.training.stopping import Stopping
+
+LARGEST = float(np.finfo(np.float32).max)
+
+
+def pack(*rates, **more):
+    document = {"problem": "rosenbrock", "steps": 9, **more}
+    return Pack([from_mapping({**document, "optimizer": {"name": "SGD", "lr": rate}}) for rate in rates])
+
+
+@pytest.mark.parametrize("start", [0.1, [0.1, 0.2]])
+@pytest.mark.parametrize("changed", [0.3, [0.3, 0.4]])
+@pytest.mark.parametrize("taken", [(), (2,), (4,), (2, 5)])
+def test_every_row_has_the_rate_of_its_step(start, changed, taken):
+    made = pack(*(start if isinstance(start, list) else [start] * 2))
+    (group,) = made.optimizer.param_groups
+    recorder = Recorder(made)
+    found, expected = [], []
+    for t in range(7):
+        if t == 4:
+            group["lr"] = changed
+        recorder.record(t, np.array([t, -t]))
+        expected.append(np.broadcast_to(changed if t >= 4 else start, 2))
+        if t in taken:
+            found.append(recorder.take())
+    found.append(recorder.take())
+    for lane in range(2):
+        rows = {name: np.concatenate([of[lane][name] for of in found]) for name in ("step", "loss", "lr")}
+        assert rows["step"].tolist() == list(range(7))
+        assert rows["loss"].tolist() == [[t, -t][lane] for t in range(7)]
+        assert rows["lr"].tolist() == [rate[lane] for rate in expected]
+
+
+def test_a_rate_that_nobody_changes_takes_no_room():
+    made = pack(0.1, 0.2)
+    recorder = Recorder(made)
+    for t in range(3):
+        recorder.record(t, np.zeros(2))
+    assert recorder.rows(1)["lr"].strides == (0,)
+
+
+def test_lanes_end_each_with_rows_of_its_own():
+    recorder = Recorder(pack(0.1, 0.2, 0.3))
+    for t in range(5):
+        recorder.record(t, np.full(3, t))
+        if t == 1:
+            recorder.end([2], t)
+    recorder.end([0, 1], 9)
+    assert [of["step"].tolist() for of in recorder.take().values()] == [[0, 1, 2, 3, 4]] * 2 + [[0, 1]]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("divergence", [None, 1e-3, 10.0, 1e30, 1e300])
+@pytest.mark.parametrize(
+    "value", [0.0, 1e-4, -5.0, 5.1, -11.0, 1e20, -1e31, LARGEST, np.inf, -np.inf, np.nan]
+)
+def test_a_lane_diverges_where_its_loss_is_beyond_the_limit(value, divergence, dtype):
+    stopping = Stopping(Stop(divergence=divergence), 3)
+    loss = np.array([0.0, value, 1e-5], dtype)
+    with np.errstate(over="ignore"):  # as in a run
+        ends = list(stopping.check(4, loss))
+    is_over = not abs(float(loss[1])) <= (np.finfo(np.float64).max if divergence is None else divergence)
+    assert ends == ([(1, Status.DIVERGED, f"loss is {loss[1]:g} at step 4")] if is_over else [])
+    stopping.end([1])
+    assert stopping.living == 2
+    with np.errstate(over="ignore"):
+        assert list(stopping.check(5, loss)) == []
