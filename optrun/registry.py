@@ -4,6 +4,7 @@ A class enters its registry when it is defined. What its signature says after ``
 about its options: the config schema, the command-line help and the tests are derived from it.
 """
 
+import hashlib
 import importlib
 import importlib.util
 import inspect
@@ -16,8 +17,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, cached_property
+from importlib.machinery import SourceFileLoader
 from importlib.metadata import entry_points
 from pathlib import Path
+from types import CodeType
 from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar, get_args, get_origin, get_type_hints
 
 from annotated_types import Ge, Gt, Le, Lt
@@ -212,12 +215,30 @@ def load_plugin(target: str) -> None:
 
     Raises PluginError where it cannot be imported, with the reason.
     """
-    path = Path(target)
-    try:
-        if path.suffix == ".py":
-            _import_file(path.resolve(strict=True))
+    with _named(target):
+        if _is_file(target):
+            _import_file(Path(target).resolve(strict=True))
         else:
             importlib.import_module(target)
+
+
+def plugin_version(target: str) -> str:
+    """Return what tells versions of a plugin's file apart; of a module, which Python imports once, nothing.
+
+    Raises PluginError where the file cannot be read.
+    """
+    with _named(target):
+        return hashlib.sha256(Path(target).read_bytes()).hexdigest() if _is_file(target) else ""
+
+
+def _is_file(target: str) -> bool:
+    return Path(target).suffix == ".py"
+
+
+@contextmanager
+def _named(target: str) -> Iterator[None]:
+    try:
+        yield
     except Exception as error:
         raise PluginError(f"plugin {target!r}: {type(error).__name__}: {error}") from error
 
@@ -235,9 +256,16 @@ def blamed(name: str) -> Iterator[None]:
         raise PluginError(f"{name}: {type(error).__name__}: {error} ({place})") from error
 
 
+class _Loader(SourceFileLoader):
+    """Compiles what is in a file now: kept bytecode passes for that of any file of the same second and size."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        return self.source_to_code(self.get_data(self.path), self.path)
+
+
 def _import_file(path: Path) -> None:
     name = f"optrun_plugin_{path.stem}_{zlib.crc32(str(path).encode()):08x}"
-    spec = importlib.util.spec_from_file_location(name, path)
+    spec = importlib.util.spec_from_file_location(name, path, loader=_Loader(name, str(path)))
     assert spec is not None
     assert spec.loader is not None
     module = sys.modules[name] = importlib.util.module_from_spec(spec)

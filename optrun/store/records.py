@@ -14,6 +14,7 @@ class Status(StrEnum):
 
     WAITING = "waiting"
     RUNNING = "running"
+    """It has begun; in a sweep, a worker has its pack, which may wait there behind another."""
     COMPLETED = "completed"
     TARGET_REACHED = "target_reached"
     EARLY_STOPPED = "early_stopped"

@@ -13,7 +13,7 @@ from optrun.sweep.expand import Plan
 from optrun.sweep.packs import Group, divided, grouped
 from optrun.sweep.record import add_settings, decisions_in, end_runs
 from optrun.sweep.stages import Stage, outline, stages_of
-from optrun.sweep.worker import Work
+from optrun.sweep.work import Work
 from optrun.sweep.workers import Workers
 from optrun.sweep.writer import SweepProgress, Writer
 from optrun.training.memory import Memory

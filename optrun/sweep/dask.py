@@ -15,8 +15,9 @@ from typing import Any, Self
 from uuid import uuid4
 
 from optrun.errors import ConfigError, MissingExtraError, RunFailedError
-from optrun.sweep.worker import Result, Task, Work, execute_anywhere
-from optrun.sweep.workers import KILL, NEEDS_MAIN, Brought, Loss, Results, no_interrupts
+from optrun.sweep.work import Result, Work
+from optrun.sweep.worker import Task, execute_anywhere
+from optrun.sweep.workers import KILL, NEEDS_MAIN, Brought, Loss, PackFuture, no_interrupts
 
 CONNECT_SECONDS = 8.0
 CLOSE_SECONDS = 10.0
@@ -90,9 +91,9 @@ class Dask(Brought):
         self._function = partial(_execute, topic)
         self._under_way: set[int] = set()
         """Of the packs under way."""
-        self._numbers_of: dict[Results, int] = {}
+        self._numbers_of: dict[PackFuture, int] = {}
         self._starts: dict[int, float] = {}
-        self._lost: set[Results] = set()
+        self._lost: set[PackFuture] = set()
         self._seen: dict[Any, float] = {}
         self._busy_at = time.monotonic()
         self._client.subscribe_topic(topic, self._note)
@@ -106,7 +107,7 @@ class Dask(Brought):
         there = max(1, int(sum(threads)) if self.timeout is None else len(threads))
         return min(there, self._jobs or there)
 
-    def submit(self, work: Work) -> Results:
+    def submit(self, work: Work) -> PackFuture:
         """Hand a pack to the cluster."""
         # The news that it begins may come before its future does.
         self._under_way.add(self._last + 1)
@@ -114,7 +115,7 @@ class Dask(Brought):
         self._numbers_of[future] = self._last
         return future
 
-    def loss(self, future: Results) -> Loss | None:
+    def loss(self, future: PackFuture) -> Loss | None:
         """Tell a worker that ended itself from one that died: by how long it ran."""
         began = self._forget(future)
         if future in self._lost:
@@ -129,7 +130,7 @@ class Dask(Brought):
             return Loss.OVERDUE if is_over else loss
         return loss
 
-    def end_overdue(self) -> list[Results]:
+    def end_overdue(self) -> list[PackFuture]:
         """Replace workers of a cluster of ours that do not come back, and take back packs that none of them has."""
         if self._cluster is not None:
             there = list(self._cluster.scheduler.workers.values())
@@ -146,7 +147,7 @@ class Dask(Brought):
             self._forget(future)
         return late
 
-    def _forget(self, future: Results) -> float | None:
+    def _forget(self, future: PackFuture) -> float | None:
         """Forget a pack; return when it began, as far as that is known."""
         number = self._numbers_of.pop(future)
         self._under_way.discard(number)

@@ -6,8 +6,8 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, wait
 
 from optrun.errors import OptrunError, RunFailedError
-from optrun.sweep.worker import Result, Work, failed
-from optrun.sweep.workers import Loss, Results, Running, Workers
+from optrun.sweep.work import Result, Work, failed
+from optrun.sweep.workers import Loss, PackFuture, Running, Workers
 
 DEATHS = 3
 """How many workers a pack may lose before it is split, or its run fails."""
@@ -56,8 +56,8 @@ class _Loop:
         self._observe = observe
         self._died = died
         self._waiting: deque[Pack] = deque()
-        self._flying: dict[Results, Pack] = {}
-        self._late: dict[Results, Pack] = {}
+        self._flying: dict[PackFuture, Pack] = {}
+        self._late: dict[PackFuture, Pack] = {}
         self._deaths: Counter[tuple[int, ...]] = Counter()
         self._failed: set[int] = set()
         self._came: set[int] = set()
@@ -118,7 +118,7 @@ class _Loop:
                 reason = f"no end after {self._workers.timeout:g} s"
             yield pack, [Result(failed(reason))]
 
-    def _came_late(self, future: Results) -> Iterator[Finished]:
+    def _came_late(self, future: PackFuture) -> Iterator[Finished]:
         pack = self._late.pop(future)
         if future.cancelled() or future.exception() is not None or (results := future.result()) is None:
             return
@@ -132,7 +132,7 @@ class _Loop:
         return [run for run in pack if run not in self._came]
 
 
-def _results_of(future: Results) -> list[Result] | None:
+def _results_of(future: PackFuture) -> list[Result] | None:
     try:
         return future.result()
     except OptrunError:

@@ -1,22 +1,22 @@
 """Packs in processes of this machine, which may die and may be killed."""
 
 import ctypes
-import multiprocessing
-import os
 import time
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
-from contextlib import suppress
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnContext, SpawnProcess
 from typing import Any
 
 from optrun.errors import RunFailedError
-from optrun.sweep.worker import Desk, Work, begin, execute_here
+from optrun.sweep.work import Work
+from optrun.sweep.worker import Desk, Plugin, begin, execute_here
 from optrun.sweep.workers import (
-    KILL,
     NEEDS_MAIN,
     Loss,
-    Results,
+    PackFuture,
     Running,
     Workers,
     is_broken,
@@ -34,29 +34,30 @@ class Local(Workers):
 
     def __init__(self, jobs: int, plugins: Sequence[str], timeout: float | None) -> None:
         self.timeout = timeout
-        context = multiprocessing.get_context("spawn")
+        context = get_context("spawn")
         self._stop: Any = context.RawValue("b", 0)
         any_ready = context.RawValue("b", 0)
-        self._slots = [_Slot(context, self._stop, any_ready, plugins) for _ in range(jobs)]
-        self._slot_of: dict[Results, _Slot] = {}
+        versions = [Plugin.of(target) for target in plugins]
+        self._slots = [_Slot(context.RawValue(Desk), self._stop, any_ready, versions) for _ in range(jobs)]
+        self._slot_of: dict[PackFuture, _Slot] = {}
 
     @property
     def room(self) -> int:
         """For each worker a pack that it runs, and one that it goes on with at once."""
         return 2 * len(self._slots)
 
-    def submit(self, work: Work) -> Results:
+    def submit(self, work: Work) -> PackFuture:
         """Give a pack to the worker that has the fewest."""
         slot = min(self._slots, key=lambda slot: len(slot.taken))
         future = slot.submit(work)
         self._slot_of[future] = slot
         return future
 
-    def loss(self, future: Results) -> Loss | None:
+    def loss(self, future: PackFuture) -> Loss | None:
         """Blame the first pack of a worker for its death; the one that waited is innocent."""
         return self._slot_of.pop(future).loss(future)
 
-    def end_overdue(self) -> list[Results]:
+    def end_overdue(self) -> list[PackFuture]:
         """Kill the workers whose pack has taken too long."""
         if self.timeout is not None:
             for slot in self._slots:
@@ -84,13 +85,13 @@ class Local(Workers):
 class _Slot:
     """One worker process, made anew where it died."""
 
-    def __init__(self, context: Any, stop: Any, any_ready: Any, plugins: Sequence[str]) -> None:
+    def __init__(self, desk: Any, stop: Any, any_ready: Any, plugins: Sequence[Plugin]) -> None:
         self._any_ready = any_ready
-        self.desk: Any = context.RawValue(Desk)
-        self.taken: deque[Results] = deque()
-        self._context = context
+        self.desk = desk
+        self.taken: deque[PackFuture] = deque()
+        self._context = _Context()
         self._arguments = (stop, any_ready, self.desk, plugins)
-        self._innocent: set[Results] = set()
+        self._innocent: set[PackFuture] = set()
         """What waited behind a pack that was blamed for the death of the worker."""
         self._pool: ProcessPoolExecutor | None = None
         self._killed_at: float | None = None
@@ -99,8 +100,8 @@ class _Slot:
         self._ended = 0
         """How many of the packs that the worker has begun are known to have ended."""
 
-    def submit(self, work: Work) -> Results:
-        future: Results
+    def submit(self, work: Work) -> PackFuture:
+        future: PackFuture
         try:
             if self._pool is None:
                 self._start()
@@ -111,7 +112,7 @@ class _Slot:
         self.taken.append(future)
         return future
 
-    def loss(self, future: Results) -> Loss | None:
+    def loss(self, future: PackFuture) -> Loss | None:
         is_first = future is self._first()
         before = self.taken.index(future)
         self.taken.remove(future)
@@ -124,7 +125,11 @@ class _Slot:
             self._innocent.discard(future)
             return Loss.WAITED
         self._innocent.update(self.taken)
+        # One that lives, as it may have had no memory but to say so, can have begun the next pack.
         self.end()
+        if isinstance(future.exception(), MemoryError):
+            self._starts = 0
+            return Loss.DIED
         # It may also have died while it sent the results.
         if self.desk.begun <= self._ended + before:
             self._starts += 1
@@ -150,7 +155,7 @@ class _Slot:
             f"no worker process could start: {NEEDS_MAIN}, or jobs=1; and a plugin must not end its process"
         )
 
-    def _first(self) -> Results | None:
+    def _first(self) -> PackFuture | None:
         """Return the pack that was run, or is to be run, when all before it had ended."""
         return next((each for each in self.taken if not each.done() or is_broken(each)), None)
 
@@ -158,19 +163,71 @@ class _Slot:
         ctypes.memset(ctypes.addressof(self.desk), 0, ctypes.sizeof(self.desk))
         self._killed_at = None
         self._ended = 0
+        self._context = _Context()
         self._pool = ProcessPoolExecutor(1, self._context, begin, self._arguments)
 
     def end(self) -> None:
+        self.kill()
         if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
+            self._pool.shutdown()
             self._pool = None
 
     def kill(self) -> None:
-        if self._pool is not None and self.desk.pid:
-            with suppress(ProcessLookupError):
-                os.kill(self.desk.pid, KILL)
+        self._context.kill()
 
-    def _submitted(self, work: Work) -> Results:
+    def _submitted(self, work: Work) -> PackFuture:
         assert self._pool is not None
         with no_interrupts():
-            return self._pool.submit(execute_here, work)
+            future = self._pool.submit(execute_here, work)
+        self._context.leave_results_to_worker()
+        return future
+
+
+class _Context(SpawnContext):
+    """Starts the worker of a pool, and can end it at any instant."""
+
+    def __init__(self) -> None:
+        self._process: SpawnProcess | None = None
+        self._results: _ResultPipe | None = None
+
+    def Process(self, *given: Any, **options: Any) -> SpawnProcess:  # type: ignore[override]
+        self._process = SpawnProcess(*given, **options)
+        return self._process
+
+    def SimpleQueue(self) -> "_ResultPipe":  # type: ignore[override]
+        self._results = _ResultPipe(*self.Pipe(duplex=False))
+        return self._results
+
+    def leave_results_to_worker(self) -> None:
+        """Close the parent's end of the pipe, once the worker has its own."""
+        if self._results is not None:
+            self._results.writer.close()
+
+    def kill(self) -> None:
+        """Kill the worker where it is there: a process knows, while its number may be that of another by now."""
+        if self._process is not None and self._process.pid is not None:
+            self._process.kill()
+
+
+class _ResultPipe:
+    """What a pool with one worker has for its results, in place of a queue of which both sides can write to both ends.
+
+    There, the rest of what a worker was sending when it died is waited for without end.
+    """
+
+    def __init__(self, reader: Connection, writer: Connection) -> None:
+        self._reader = reader
+        self.writer = writer
+
+    def put(self, item: Any) -> None:
+        self.writer.send(item)
+
+    def close(self) -> None:
+        self._reader.close()
+        self.writer.close()
+
+    def __getstate__(self) -> Connection:
+        return self.writer
+
+    def __setstate__(self, writer: Connection) -> None:
+        self.writer = writer

@@ -14,12 +14,13 @@ from multiprocessing.resource_tracker import ensure_running
 from typing import Self
 
 from optrun.errors import RunFailedError
-from optrun.sweep.worker import Result, Task, Work, execute_anywhere, origin
+from optrun.sweep.work import Result, Work
+from optrun.sweep.worker import Plugin, Task, execute_anywhere, origin
 from optrun.training.trainer import Progress
 
 KILL = signal.SIGKILL if sys.platform != "win32" else signal.SIGTERM
 
-Results = Future[list[Result] | None]
+PackFuture = Future[list[Result] | None]
 
 NEEDS_MAIN = "a script needs 'if __name__ == \"__main__\":' around what it does"
 
@@ -66,14 +67,14 @@ class Workers(ABC):
         """How many packs may be under way."""
 
     @abstractmethod
-    def submit(self, work: Work) -> Results:
+    def submit(self, work: Work) -> PackFuture:
         """Have a pack executed."""
 
-    def loss(self, future: Results) -> Loss | None:
+    def loss(self, future: PackFuture) -> Loss | None:
         """Return why a future that is done has no results; None where it has."""
         return None
 
-    def end_overdue(self) -> list[Results]:
+    def end_overdue(self) -> list[PackFuture]:
         """End the packs whose time is over; return those that nothing can end, which are waited for no longer."""
         return []
 
@@ -108,9 +109,9 @@ class Here(Workers):
         """One."""
         return 1
 
-    def submit(self, work: Work) -> Results:
+    def submit(self, work: Work) -> PackFuture:
         """Execute a pack."""
-        future: Results = Future()
+        future: PackFuture = Future()
         future.set_result(work.execute(self._interrupted, self._look))
         return future
 
@@ -136,13 +137,13 @@ class Brought(Workers):
         self.timeout = timeout
         self._executor = executor
         self._jobs = jobs
-        self._plugins = tuple(plugins)
+        self._plugins = [Plugin.of(target) for target in plugins]
         self._numbers = count()
         self._last = -1
         self._function: Callable[[Task], list[Result] | None] = execute_anywhere
-        self._running: dict[Results, float | None] = {}
+        self._running: dict[PackFuture, float | None] = {}
         """When each was first seen to run, as far as the executor tells."""
-        self._given_up: set[Results] = set()
+        self._given_up: set[PackFuture] = set()
         """What is waited for no longer, and goes on."""
         self._idle_since: float | None = None
         """Since when nothing has begun, though packs wait and others were given up."""
@@ -153,18 +154,18 @@ class Brought(Workers):
         """As many as the caller says that there are workers, less those that are given up with their packs."""
         return (self._jobs or AT_ONCE) - len(self._given_up)
 
-    def submit(self, work: Work) -> Results:
+    def submit(self, work: Work) -> PackFuture:
         """Hand a pack over, with all that a worker must know."""
         self._last = next(self._numbers)
         task = Task(self._last, work, self._plugins, self.timeout, origin())
         try:
             future = self._executor.submit(self._function, task)
-        except (BrokenExecutor, RuntimeError) as error:
+        except RuntimeError as error:
             raise RunFailedError(f"the executor takes no packs: {error}; the same sweep goes on") from error
         self._running[future] = None
         return future
 
-    def loss(self, future: Results) -> Loss | None:
+    def loss(self, future: PackFuture) -> Loss | None:
         """Return why a pack has no results: an executor does not tell whether its worker ended itself."""
         del self._running[future]
         if future.cancelled():
@@ -175,7 +176,7 @@ class Brought(Workers):
             return None
         return Loss.DIED
 
-    def end_overdue(self) -> list[Results]:
+    def end_overdue(self) -> list[PackFuture]:
         """Return the packs that have run too long, so that no process can have ended itself."""
         if self.timeout is None:
             return []
@@ -207,11 +208,11 @@ class Brought(Workers):
         self.stop()
 
 
-def _has_begun(future: Results) -> bool:
+def _has_begun(future: PackFuture) -> bool:
     return future.running() or future.done()
 
 
-def is_broken(future: Results) -> bool:
+def is_broken(future: PackFuture) -> bool:
     """Return whether the worker of a future that is done has died; MemoryError: it could not send the results."""
     if future.cancelled():
         return False

@@ -10,7 +10,7 @@ from optrun.arrays import Array
 from optrun.config.sweep_block import Metric
 from optrun.errors import RunFailedError
 from optrun.store import RunRows, RunState, Store
-from optrun.sweep.worker import Result
+from optrun.sweep.work import Result
 from optrun.sweep.workers import Running
 from optrun.training.memory import Memory
 

@@ -5,7 +5,7 @@ import pickle
 import signal
 import weakref
 from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -17,10 +17,10 @@ from optrun.api import RUNS
 from optrun.config import from_mapping
 from optrun.errors import RunFailedError, StateError, StoreError
 from optrun.store import Checkpoint, Status, Store
-from optrun.sweep import worker, writer
+from optrun.sweep import work, writer
 from optrun.sweep.execution import Execution
 from optrun.sweep.record import directory_of
-from optrun.sweep.worker import Work
+from optrun.sweep.work import Work
 from optrun.sweep.workers import Loss, Workers
 from optrun.training.memory import Memory
 from optrun.training.pack import Pack
@@ -65,7 +65,7 @@ def test_a_run_whose_final_evaluation_raises_has_failed(stop, monkeypatch):
 def test_runs_of_a_pack_whose_final_evaluation_raises_have_failed(monkeypatch):
     configs = quadratics(3)
     cannot_evaluate(monkeypatch, configs[0])
-    results = worker.execute(configs, lambda: False)
+    results = work.execute(configs, lambda: False)
     assert [each.state.status for each in results] == [Status.FAILED] * 3
     assert all("no metrics" in each.state.reason for each in results)
 
@@ -118,10 +118,10 @@ def test_what_a_pack_held_is_free_before_its_halves_are_built(monkeypatch):
         raise MemoryError
 
     built = []
-    monkeypatch.setattr(worker, "Pack", pack)
+    monkeypatch.setattr(work, "Pack", pack)
     gc.disable()
     try:
-        results = worker.execute(quadratics(4), lambda: False)
+        results = work.execute(quadratics(4), lambda: False)
     finally:
         gc.enable()
     assert [each.state.status for each in results] == [Status.COMPLETED] * 4
@@ -200,8 +200,8 @@ def test_a_run_that_fails_after_a_rung_has_the_steps_of_its_rows(end, save, monk
     if end == "dies":
         monkeypatch.setattr(Execution, "workers", lambda *_: Losing(Loss.DIED, is_from_a_rung))
     else:
-        real = worker.Work.execute
-        monkeypatch.setattr(worker.Work, "execute", lambda work, *how: real(without_checkpoints(work), *how))
+        real = Work.execute
+        monkeypatch.setattr(Work, "execute", lambda work, *how: real(without_checkpoints(work), *how))
     seen = []
     sweep = sweeps.sweep_plan(plan, groups, save=save, observe=lambda now: seen.append(now.lane_steps))
     failed = [run for run in sweep.runs if run.status is Status.FAILED]
@@ -229,7 +229,7 @@ def test_runs_that_were_in_no_pack_wait_and_leave_no_event():
     assert kinds(part.path).count("interrupted") == 4
 
 
-def test_a_run_is_running_once_its_pack_has_started_and_waits_again_where_nothing_is_kept(monkeypatch):
+def test_a_run_is_running_once_a_worker_has_its_pack_and_waits_again_where_nothing_is_kept(monkeypatch):
     monkeypatch.setattr(writer, "REPORT_SECONDS", 0.0)
     plan, groups = prepared(HALVING)
     seen = []
@@ -246,6 +246,28 @@ def test_a_run_is_running_once_its_pack_has_started_and_waits_again_where_nothin
     assert [state.steps > 0 for state in part.states] == [
         state.status is Status.INTERRUPTED for state in part.states
     ]
+
+
+def test_a_run_is_running_too_while_its_pack_waits_in_a_worker_behind_another():
+    plan, groups = prepared(HALVING)
+    seen = []
+
+    class Reads(Executor):
+        def submit(self, function, task):
+            with Store.open(directory_of(plan, RUNS)) as store:
+                seen.append([str(state.status) for state in store.states()].count("running"))
+            future = Future()
+            if len(seen) == 1:
+                self.first = future, task
+                return future
+            if len(seen) == 2:
+                first, waited = self.first
+                first.set_result(function(waited))
+            future.set_result(function(task))
+            return future
+
+    sweeps.sweep_plan(plan, groups, lanes=2, executor=Reads(), jobs=2)
+    assert seen[:2] == [2, 4]
 
 
 def test_a_sweep_that_was_killed_tells_the_runs_that_never_began():
@@ -270,19 +292,19 @@ def test_runs_that_failed_are_tried_again_as_if_they_had_not(method, monkeypatch
     whole = optrun.sweep(data, directory="whole")
     plan, _ = prepared(data)
     last = next(run for run, state in enumerate(whole.states) if state.status is Status.COMPLETED)
-    real = worker.Work.execute
+    real = work.Work.execute
 
     def without_one(self, *given):
         results = real(self, *given)
         return [
-            replace(each, state=worker.failed("no luck"), checkpoint=None)
+            replace(each, state=work.failed("no luck"), checkpoint=None)
             if each.state.status.final and config == plan.configs[last]
             else each
             for config, each in zip(self.configs, results, strict=True)
         ]
 
     with monkeypatch.context() as patch:
-        patch.setattr(worker.Work, "execute", without_one)
+        patch.setattr(work.Work, "execute", without_one)
         failed = optrun.sweep(data)
     assert [run for run, state in enumerate(failed.states) if state.status is Status.FAILED] == [last]
     assert optrun.sweep(data).states[last].status is Status.FAILED
@@ -298,7 +320,7 @@ def test_a_run_that_failed_before_a_rung_stays_failed_where_the_decision_has_bee
     whole = optrun.sweep(HALVING)
     pruned = next(run for run, state in enumerate(whole.states) if state.status is Status.PRUNED)
     with Store.open(whole.path, write=True) as store:
-        store.commit(states={pruned: worker.failed("no luck")})
+        store.commit(states={pruned: work.failed("no luck")})
     again = optrun.sweep(HALVING, retry_failed=True)
     assert (again.states[pruned].status, again.states[pruned].reason) == (Status.FAILED, "no luck")
 
@@ -312,7 +334,7 @@ def test_later_generations_depend_on_the_runs_that_failed():
     }
     whole = optrun.sweep(data)
     with Store.open(whole.path, write=True) as store:
-        store.commit(states={1: worker.failed("no luck")})
+        store.commit(states={1: work.failed("no luck")})
     with pytest.raises(StoreError, match="its later settings were chosen by how the runs did"):
         optrun.sweep(data, retry_failed=True)
 
@@ -334,7 +356,7 @@ def test_the_runs_of_a_sweep_are_read_by_one_reader(monkeypatch):
             ] == first
         assert len(opened) == 1
         with Store.open(sweep.path, write=True) as store:
-            store.commit(states={0: worker.failed("no luck")})
+            store.commit(states={0: work.failed("no luck")})
         assert sweep.runs[0].status is Status.FAILED
         assert len(opened) == 2
     assert sweep.runs[1].curves["loss"].tobytes() == first[1]

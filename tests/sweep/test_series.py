@@ -1,7 +1,8 @@
 """Sweeps that are disturbed at random instants: nothing is lost, nothing differs, and no process is left.
 
 OPTRUN_TESTS_SWEEP_RUNS, _STEPS and _KILLS ask for more than is usual: 1000, 30000 and 50 are the full series, of which
-the first two make the sweep in which workers are killed long enough for ten of them.
+the first two make the sweep in which workers are killed long enough for one every two seconds. In a short one they are
+killed by how far it is.
 """
 
 import os
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,7 @@ from tests.sweep.support import digest_of
 RUNS = int(os.environ.get("OPTRUN_TESTS_SWEEP_RUNS", "40"))
 STEPS = int(os.environ.get("OPTRUN_TESTS_SWEEP_STEPS", "3000"))
 KILLS = int(os.environ.get("OPTRUN_TESTS_SWEEP_KILLS", "2"))
+IS_LONG = "OPTRUN_TESTS_SWEEP_RUNS" in os.environ
 EXECUTORS = ["local", "dask"]
 SWEEP = """\
 name: disturbed
@@ -91,11 +94,32 @@ def left_after(session, seconds):
     return found
 
 
-def has_result(directory):
+def ended(directory):
+    """Return how many runs have ended."""
     if not (Path(directory) / "results.sqlite").exists():
-        return False
+        return 0
     with Store.open(Path(directory)) as store:
-        return any(state.status.final for state in store.states())
+        return sum(state.status.final for state in store.states())
+
+
+def instants(directory, runs, done):
+    """Yield when a worker is to be killed, first when runs have ended, until all is done."""
+    due = 1
+    while not done.wait(2.0 if IS_LONG and due > 1 else 0.01):
+        if (count := ended(directory)) >= due or (IS_LONG and count):
+            due = count + runs // 4
+            yield
+
+
+def killed_one(session, draws):
+    """Kill one of the workers of a session; return whether there was one."""
+    workers = sorted(pid for pid, what in members(session).items() if "spawn_main" in what)
+    if not workers:
+        return False
+    with suppress(ProcessLookupError):
+        os.kill(draws.choice(workers), signal.SIGKILL)
+        return True
+    return False
 
 
 def whole(executor="local"):
@@ -112,27 +136,28 @@ def test_workers_that_are_killed_lose_nothing(executor):
     draws, killed, done = random.Random(0), [], threading.Event()
 
     def kill():
-        while not has_result("disturbed") and not done.wait(0.1):
-            pass
-        while not done.wait(2.0):
-            workers = [pid for pid, what in members(process.pid).items() if "spawn_main" in what]
-            if workers:
-                killed.append(draws.choice(workers))
-                os.kill(killed[-1], signal.SIGKILL)
+        for _ in instants("disturbed", runs, done):
+            # One may be starting again.
+            while not (is_hit := killed_one(process.pid, draws)) and not done.wait(0.01):
+                pass
+            killed.append(is_hit)
 
-    threading.Thread(target=kill, daemon=True).start()
+    thread = threading.Thread(target=kill)
+    thread.start()
     began = time.monotonic()
     _, errors = process.communicate()
     took = time.monotonic() - began
     done.set()
+    thread.join()
     assert process.returncode == 0, errors
     assert errors == ""
+    assert any(killed)
     assert digest_of("disturbed") == digest
     with Store.open(Path("disturbed")) as store:
         assert [state.status for state in store.states()] == ["completed"] * runs
         ends = [event.run for event in store.events() if event.kind == "completed"]
         assert sorted(ends) == list(range(runs))
-    print(f"{executor}: {runs} runs, {len(killed)} kills: {took:.1f} s, undisturbed {seconds:.1f} s")
+    print(f"{executor}: {runs} runs, {sum(killed)} kills: {took:.1f} s, undisturbed {seconds:.1f} s")
 
 
 def test_a_sweep_whose_parent_is_killed_goes_on_and_leaves_no_orphan(executor):

@@ -1,23 +1,16 @@
-"""A sweep that cannot start says why in one line, and leaves no directory; a death is blamed on what caused it."""
+"""A sweep that cannot start says why in one line, and leaves no directory."""
 
-import os
-import signal
 import socket
 import subprocess
 import sys
-from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 import optrun
-from optrun.config.sweep import sweep_from_mapping
 from optrun.errors import ConfigError, MissingExtraError, RunFailedError
 from optrun.sweep import dask, workers
-from optrun.sweep.expand import expand
-from optrun.sweep.local import Local
-from optrun.sweep.worker import Work
-from optrun.sweep.workers import Loss
 from tests.sweep import poison
 from tests.sweep.test_workers import DATA, PLUGIN, SMALL, command
 
@@ -151,21 +144,6 @@ def test_without_jobs_a_plugin_s_run_that_aborts_ends_a_worker_and_not_the_comma
     deaths = [line for line in done.stderr.splitlines() if line.startswith("a worker died")]
     assert deaths[0] == "a worker died: its pack runs again (1 time so far)"
     assert deaths[-1] == "a worker died: its pack runs again (5 times so far)"
-
-
-def test_a_worker_that_is_killed_between_two_packs_is_no_pack_s_fault():
-    work = Work(expand(sweep_from_mapping(DATA)).configs[:1])
-    with Local(1, (), None) as local:
-        first = local.submit(work)
-        wait([first])
-        assert local.loss(first) is None
-        os.kill(local._slots[0].desk.pid, signal.SIGKILL)
-        second = local.submit(work)
-        wait([second])
-        assert local.loss(second) is Loss.WAITED
-        third = local.submit(work)
-        wait([third])
-        assert (local.loss(third), len(third.result())) == (None, 1)
 
 
 def test_an_executor_with_fewer_workers_than_the_caller_says_is_not_waited_for_for_ever(monkeypatch):

@@ -18,7 +18,7 @@ from optrun.store import Store
 from optrun.sweep import execute, packs
 from optrun.sweep.expand import expand
 from optrun.sweep.packs import divided, l2_bytes, pack_key
-from optrun.sweep.worker import execute as execute_pack
+from optrun.sweep.work import execute as execute_pack
 from tests.sweep.support import digest_of, prepared
 
 STUDY = {

@@ -9,7 +9,7 @@ from optrun.config import from_mapping
 from optrun.errors import StateError
 from optrun.registry import averages, optimizers, schedulers
 from optrun.store import Checkpoint, Status, Store
-from optrun.sweep.worker import execute
+from optrun.sweep.work import execute
 from optrun.training import examples
 from optrun.training.lanes import Lanes
 from optrun.training.memory import Memory

@@ -1,0 +1,162 @@
+"""A pack, what executes it, and what it leaves."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from optrun.arrays import Array
+from optrun.config import RunConfig
+from optrun.errors import RunFailedError
+from optrun.store import Checkpoint, RunRows, RunState, Status
+from optrun.training.memory import Memory
+from optrun.training.pack import Pack
+from optrun.training.trainer import Progress, Trainer
+
+Observer = Callable[[Progress, int], None]
+"""Is told how far a pack is, and how many lanes it has."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run leaves: all that a store commits at its end, or what has come since its last pause.
+
+    The state of a paused run is running, and its summary has the figures of where it is.
+    """
+
+    state: RunState
+    curves: Mapping[str, Array] = field(default_factory=dict)
+    evaluations: Mapping[str, Array] = field(default_factory=dict)
+    params: Mapping[str, Array] = field(default_factory=dict)
+    checkpoint: Checkpoint | None = None
+    """From which a paused run goes on, in any pack."""
+    rows: RunRows | None = None
+    """Of a store, in place of the arrays."""
+
+    def as_rows(self, run: int) -> RunRows:
+        """Return what the run of this number has left as rows of a store."""
+        return RunRows.of(run, self.curves, self.evaluations, self.params)
+
+
+def execute(
+    configs: Sequence[RunConfig],
+    interrupted: Callable[[], bool],
+    observe: Observer | None = None,
+    *,
+    until: int | None = None,
+    checkpoints: Sequence[Checkpoint] | None = None,
+) -> list[Result] | None:
+    """Run a pack and return the results of its lanes; None where it was interrupted.
+
+    It begins at ``checkpoints``, one of each lane and all of one step, and lanes that have not ended before the
+    step ``until`` are paused there. A pack that raises, for want of memory too, is run again in two halves, so that
+    the run to blame fails alone.
+    """
+    results: list[Result] = []
+    left = [range(len(configs))]
+    while left:
+        lanes = left.pop()
+        part = slice(lanes.start, lanes.stop)
+        own = None if checkpoints is None else checkpoints[part]
+        some = _attempted(configs[part], interrupted, observe, until, own)
+        if some is None:
+            return None
+        if some:
+            results += some
+        else:
+            half = len(lanes) // 2
+            left += [lanes[half:], lanes[:half]]
+    return results
+
+
+def _attempted(
+    configs: Sequence[RunConfig],
+    interrupted: Callable[[], bool],
+    observe: Observer | None,
+    until: int | None,
+    checkpoints: Sequence[Checkpoint] | None,
+) -> list[Result] | None:
+    """Run a pack and return the results of its lanes: none where several lanes raised, None where it was interrupted.
+
+    What the pack held is free when this has returned, so that a smaller one has room.
+    """
+    memory = Memory(configs)
+    reason = _ended(configs, memory, interrupted, observe, until, checkpoints)
+    lanes = len(configs)
+    if reason and lanes > 1:
+        return []
+    states = [memory.state(lane) for lane in range(lanes)]
+    if reason and not states[0].status.final:
+        states = [failed(reason)]
+    if any(state.status is Status.INTERRUPTED for state in states):
+        return None
+    return [
+        Result(
+            state,
+            memory.curves(lane),
+            memory.evaluations(lane),
+            # A view would keep those of all lanes.
+            {name: values.copy() for name, values in memory.params(lane).items()},
+            memory.checkpoint(lane),
+        )
+        for lane, state in enumerate(states)
+    ]
+
+
+def _ended(
+    configs: Sequence[RunConfig],
+    memory: Memory,
+    interrupted: Callable[[], bool],
+    observe: Observer | None,
+    until: int | None,
+    checkpoints: Sequence[Checkpoint] | None,
+) -> str:
+    """Run a pack and return why it raised, if it did; of the exception, whose frames hold the pack, nothing is kept."""
+    onlooker: list[Exception] = []
+
+    def look(now: Progress) -> None:
+        try:
+            if observe is not None:
+                observe(now, len(configs))
+        except Exception as error:
+            onlooker.append(error)
+            raise
+
+    try:
+        seen = None if observe is None else look
+        trainer = Trainer(Pack(configs), memory, observe=seen, interrupted=interrupted, until=until)
+        if checkpoints is not None:
+            trainer.resume(checkpoints)
+        trainer.run()
+    except RunFailedError as error:
+        return str(error)
+    except Exception as error:
+        if error in onlooker:  # whoever looks on is not to blame a run for it
+            raise
+        return f"{type(error).__name__}: {error}"
+    return ""
+
+
+def failed(reason: str) -> RunState:
+    """Return the state of a run that could not be run."""
+    return RunState(status=Status.FAILED, reason=reason)
+
+
+@dataclass(frozen=True)
+class Work:
+    """A pack that is to be executed: of each lane its config, and where it goes on from."""
+
+    configs: Sequence[RunConfig]
+    until: int | None = None
+    """The step before which the lanes pause."""
+    checkpoints: Sequence[Checkpoint] | None = None
+    runs: Sequence[int] | None = None
+    """The numbers of the runs, where their results are to be rows of a store: they begin and end here."""
+
+    def execute(
+        self, interrupted: Callable[[], bool], observe: Observer | None = None
+    ) -> list[Result] | None:
+        """Run the pack as `execute` does."""
+        results = execute(self.configs, interrupted, observe, until=self.until, checkpoints=self.checkpoints)
+        if results is None or self.runs is None:
+            return results
+        pairs = zip(self.runs, results, strict=True)
+        return [Result(result.state, rows=result.as_rows(run)) for run, result in pairs]
