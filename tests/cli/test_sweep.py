@@ -60,6 +60,28 @@ def test_a_sweep_ranks_its_settings_and_says_what_to_type_next(file, call):  # n
     assert (path.parent / ".gitignore").exists()
 
 
+def test_settings_that_a_table_does_not_show_can_be_seen(file, call):  # noqa: F811
+    rates = ",".join(f"{n}e-3" for n in range(1, 24))
+    done = call("sweep", "small.yaml", f"optimizer.lr={rates}", "-o", "runs/many")
+    assert "\n… 3 more: optrun show runs/many --limit 0\nruns/many\n" in done.out
+    rows = {
+        limit: call("show", "runs/many", *limit).out.splitlines() for limit in ((), ("-n", "0"), ("-n", "2"))
+    }
+    assert [sum(line[:2].strip().isdecimal() for line in lines) for lines in rows.values()] == [20, 23, 2]
+    assert [[line for line in lines if line[:1] == "…"] for lines in rows.values()] == [
+        ["… 3 more: optrun show runs/many --limit 0"],
+        [],
+        ["… 21 more: optrun show runs/many --limit 0"],
+    ]
+    assert len(json.loads(call("show", "runs/many", "--json").out)["table"]) == 23
+    assert len(json.loads(call("show", "runs/many", "--json", "-n", "2").out)["table"]) == 2
+    for what in ("Adam", "runs/many:0"):
+        refused = call("show", what, "--limit", "5")
+        assert (refused.code, refused.out) == (2, "")
+        assert "--limit: how many settings of a sweep are shown, and this is none" in refused.err
+    assert "… and 3 more: --json has all\n" in call("sweep", "small.yaml", f"optimizer.lr={rates}", "-n").out
+
+
 def test_the_summary_has_a_row_for_every_run(file, call):  # noqa: F811
     sweep = optrun.sweep(file)
     rows = list(csv.DictReader(io.StringIO((sweep.path / "summary.csv").read_text())))
@@ -92,7 +114,7 @@ def test_a_dry_run_prints_the_settings_and_the_packs_and_writes_nothing(file, ca
     assert done.out.splitlines()[0].split() == ["run", "lr", "amsgrad"]
     assert "0–1  0.001  false\n" in done.out
     assert "12 runs: 6 settings, each with 2 seeds\n2 packs (2 of 6 lanes), -j 1\nabout " in done.out
-    assert "(estimated from 2 packs, tried for a moment)\nstored in runs/sweep-small-" in done.out
+    assert "(estimated from 2 packs, tried for a moment)\nwould be stored in runs/sweep-small-" in done.out
     found = json.loads(call("sweep", file, "--dry-run", "--json", "-j", "1", "--limit", "4").out)
     assert found["packs"] == [[0, 1], [2, 3]]
     assert found["estimate"].keys() == {"seconds", "bytes", "tried"}
@@ -285,7 +307,8 @@ def test_a_failed_run_is_named_and_the_rest_is_complete(file, call, tmp_path):  
         optimizers._names.pop("grumpy", None)
     assert done.code == 1
     assert "run 0 failed: RuntimeError: not this rate (after step 0)" in done.err
-    assert "1 failed of 1" in done.out
+    assert done.out.splitlines()[0].split() == ["lr", "final_loss", "failed", "run"]
+    assert done.out.splitlines()[3].split() == ["3", "0.1", "1", "of", "1", "0"]
     _, bad, *good = cases_of("r.xml")
     assert bad.find("error").text == "run 0: RuntimeError: not this rate (after step 0)"
     assert [len(case.findall("system-out")) for case in good] == [1, 1]
@@ -471,7 +494,8 @@ def test_runs_that_diverge_are_results_and_are_counted(call, tmp_path):  # noqa:
     done = call("sweep", "d.yaml", "optimizer.lr=1e-2,1e30", "seed=0,1", "--junit", "r.xml")
     assert done.code == 0
     assert "2 of 4 runs diverged\n" in done.err
-    assert "2 diverged of 2" in done.out
+    assert done.out.splitlines()[0].split()[-2:] == ["diverged", "run"]
+    assert done.out.splitlines()[2].split()[-4:] == ["2", "of", "2", "2–3"]
     whole, good, bad = cases_of("r.xml")
     assert "optimizer.lr=1e+30" in bad.get("name")
     assert bad.find("system-out").text == "diverged 2 of 2"
