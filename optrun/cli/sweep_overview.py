@@ -21,6 +21,9 @@ MOST_VALUES = 6
 """How many values of a parameter are listed; of more numbers the ends are."""
 
 
+FINAL = frozenset(str(status) for status in Status if status.final)
+
+
 @dataclass(frozen=True)
 class SweepView:
     """A sweep as of its last commit."""
@@ -100,12 +103,15 @@ def print_sweep(store: Store, plan: SweepPlan, *, json: bool, limit: int | None 
 
 def heading(view: SweepView) -> Text:
     """Return what a sweep is called, its status and those of its runs."""
-    # Of those that a kill has left nobody knows which had begun.
-    counted = ", ".join(
-        f"{count:,} {'left' if status == KILLED else status}" for status, count in view.counts.most_common()
-    )
+    parts = [f"{count:,} {status}" for status, count in view.counts.most_common() if status in FINAL]
+    if left := len(view.states) - view.ended:
+        going = ", ".join(
+            f"{count:,} {status}" for status, count in view.counts.items() if status not in FINAL
+        )
+        # Of those that a kill has left nobody knows which had begun.
+        parts.append(f"{left:,} left" + (f" ({going})" if view.status == Status.RUNNING else ""))
     head = Text.assemble((view.name, "bold"), ": ") + status_text(view.status)
-    return head + Text(f", {len(view.states):,} runs: {counted}")
+    return head + Text(f", {len(view.states):,} runs: {', '.join(parts)}")
 
 
 def progress_text(view: SweepView) -> str:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
@@ -14,8 +15,11 @@ import numpy as np
 import pytest
 
 import optrun
+from optrun.cli.arguments import Show
+from optrun.cli.sweep_progress import sweep_progress
 from optrun.registry import optimizers
 from optrun.store import RunState, Status, Store
+from optrun.sweep.writer import SweepProgress
 from tests.cli.looking import CONFIG, call  # noqa: F401
 
 SWEEP = (
@@ -203,6 +207,11 @@ def test_pruned_settings_are_told_from_others(file, call, tmp_path):  # noqa: F8
     lines = [line.split() for line in done.out.splitlines()]
     assert lines[0] == ["lr", "final_loss", "pruned", "at", "run"]
     assert [line[3:5] for line in lines[2:6]] == [["step", "4"], *[["step", "2"]] * 3]
+    said = done.err[: done.err.index("next: ")].splitlines()
+    assert said[-1].startswith("5/5 runs  ")
+    seen = []
+    optrun.sweep("small.yaml", overrides=command[2:], save=False, observe=seen.append)
+    assert (seen[-1].runs, seen[-1].executed, seen[-1].of_runs) == (5, 5, 5)
     path = done.out.splitlines()[-1]
     rows = list(csv.DictReader(io.StringIO((tmp_path / path / "summary.csv").read_text())))
     assert sorted(row["status"] for row in rows) == ["completed", *["pruned"] * 4]
@@ -494,6 +503,8 @@ def test_runs_that_diverge_are_results_and_are_counted(call, tmp_path):  # noqa:
     done = call("sweep", "d.yaml", "optimizer.lr=1e-2,1e30", "seed=0,1", "--junit", "r.xml")
     assert done.code == 0
     assert "2 of 4 runs diverged\n" in done.err
+    assert "  2 diverged" in done.err
+    assert "not finite" not in done.err + done.out
     assert done.out.splitlines()[0].split()[-2:] == ["diverged", "run"]
     assert done.out.splitlines()[2].split()[-4:] == ["2", "of", "2", "2–3"]
     whole, good, bad = cases_of("r.xml")
@@ -517,10 +528,25 @@ def test_runs_that_failed_are_run_again_where_that_is_asked_for(call, tmp_path):
     assert json.loads(call("show", "here", "--json").out)["statuses"] == {"completed": 2}
 
 
+def test_plain_progress_ends_with_the_last_state(capsys):
+    now = SweepProgress(40, 100, 4, 10, 20, 10.0, 3, 1, 0.5, until=8, lanes=10)
+    with sweep_progress("s", Show.PLAIN, quiet=False) as observe:
+        observe(now)
+        observe(replace(now, runs=41, executed=21, until=None))
+        observe(replace(now, runs=99, executed=79, packs=9, seconds=20.0, until=None, lanes=1))
+        observe(replace(now, runs=100, executed=80, packs=10, seconds=20.0, until=None, lanes=0))
+    assert capsys.readouterr().err.splitlines() == [
+        "40/100 runs  4/10 packs  to step 8  best run 0.5  3 diverged  1 failed  2 runs/s  10 lanes",
+        # A rung goes as fast as it goes itself: 58 runs in 10 s.
+        "99/100 runs  9/10 packs  0:00 left  best run 0.5  3 diverged  1 failed  3.95 runs/s  1 lane",
+        "100/100 runs  10/10 packs  best run 0.5  3 diverged  1 failed  4 runs/s",
+    ]
+
+
 def test_runs_that_wait_are_told_from_those_that_run(call, tmp_path):  # noqa: F811
     (tmp_path / "f.yaml").write_text("problem: quadratic\noptimizer: SGD\nsteps: 5\n")
     assert call("sweep", "f.yaml", "seed=0,1,2,3", "-o", "here", "--limit", "1").code == 0
-    assert call("show", "here").out.startswith("f: interrupted, 4 runs: 3 waiting, 1 completed\n")
+    assert call("show", "here").out.startswith("f: interrupted, 4 runs: 1 completed, 3 left\n")
     listed = json.loads(call("ls", "here", "--status", "waiting", "--json").out)
     assert [each["run"] for each in listed] == ["here:1", "here:2", "here:3"]
     assert call("show", "here:2").out.startswith("f: waiting at step 0\n")
@@ -584,7 +610,7 @@ def test_a_killed_sweep_says_what_is_left_and_what_to_type(call):  # noqa: F811
         settings = [{"optimizer.lr": lr} for lr in (1, 2, 3)]
         store.log("plan", settings=settings, repeats=1, metric=metric, plugins=["a b.py"])
         store.commit()
-        assert "gone: running, 3 runs: 3 running\n" in call("show", "runs/gone").out
+        assert "gone: running, 3 runs: 3 left (3 running)\n" in call("show", "runs/gone").out
     done = call("show", "runs/gone")
     assert done.out.startswith("gone: killed, 3 runs: 3 left\n")
     assert "quartiles" not in done.out

@@ -174,7 +174,7 @@ def test_settings_that_are_watched_fit_the_terminal_and_can_be_told_apart(width,
 
 def test_what_is_said_of_a_sweep_that_goes_on_or_has_failures(call, going):
     shown = call("show", going.path)
-    assert shown.out.startswith("many: running, 6 runs: 6 running\n")
+    assert shown.out.startswith("many: running, 6 runs: 6 left (6 running)\n")
     assert shown.err == f"next: optrun watch {going.path}\n"
     assert "0 of 6 runs over optimizer.lr" in call("ls").out
     assert "no run has ended" in call("curves", going.path, "--kind", "sensitivity").err
