@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from optrun.config.sweep import SweepConfig
     from optrun.sweep.expand import Plan
 
+MANY_RUNS = 20_000
+"""From how many on it takes a second or more to make them of their sweep."""
+
 
 def note_idle(config: RunConfig) -> None:
     """Say on stderr which schedules have no effect."""
@@ -30,6 +33,14 @@ def note_equal(plan: "Plan") -> None:
     if plan.equal:
         are = "1 setting is" if plan.equal == 1 else f"{plan.equal:,} settings are"
         print(f"note: {are} equal to earlier ones, and not run again", file=sys.stderr)
+
+
+def note_expansion(swept: "SweepConfig") -> None:
+    """Say on stderr that the runs of a sweep are made, where that takes seconds."""
+    from optrun.sweep.expand import MAX_RUNS, foreseen
+
+    if MANY_RUNS <= (runs := foreseen(swept)) <= MAX_RUNS:
+        print(f"expanding {runs:,} runs", file=sys.stderr)
 
 
 def note_unbalanced(swept: "SweepConfig") -> None:

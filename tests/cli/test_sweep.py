@@ -133,6 +133,13 @@ def test_a_note_tells_of_settings_that_are_equal(file, call):  # noqa: F811
     assert "equal" not in call("sweep", file, "-n").err
 
 
+def test_that_many_runs_are_made_is_told_before(file, call, monkeypatch):  # noqa: F811
+    monkeypatch.setattr("optrun.cli.notes.MANY_RUNS", 12)
+    assert call("sweep", file, "-n").err.startswith("expanding 12 runs\n")
+    assert "expanding" not in call("sweep", file, "-n", "sweep.repeats=1").err
+    assert call("sweep", file, "-q").err == ""
+
+
 def test_what_no_process_can_try_is_not_estimated(call, tmp_path):  # noqa: F811
     from tests.sweep.poison import ABORTS  # not before all optimizers that are tested have been collected
 
@@ -399,7 +406,18 @@ def test_a_sweep_is_exported_as_one_table_in_the_order_of_its_plan(file, call): 
     alone = call("export", f"{sweep.path}:4").out
     assert alone.splitlines()[0] == "step,loss,lr"
     assert json.loads(call("export", f"{sweep.path}:4", "-f", "json").out)["run"] == 4
-    assert "name one of them" in call("export", sweep.path, "-f", "npz").err
+    assert "npz is for one run" in call("export", sweep.path, "-f", "npz").err
+
+
+@pytest.mark.parametrize("arguments", [("--format", "json"), ("-o", "x.npz"), ("-f", "npz")])
+def test_forms_for_one_run_say_which_ones_a_whole_sweep_has(arguments, file, call):  # noqa: F811
+    path = optrun.sweep(file).path
+    done = call("export", path, *arguments)
+    form = "json" if "json" in arguments else "npz"
+    assert (done.code, done.out) == (2, "")
+    said = f"{path}: {form} is for one run, such as {path}:0; a whole sweep has csv and parquet"
+    assert said in done.err
+    assert call("export", f"{path}:0", "-f", "json").code == 0
 
 
 def test_a_sweep_is_exported_as_parquet_with_what_was_swept(file, call):  # noqa: F811
@@ -721,6 +739,29 @@ def test_a_sensitivity_that_there_is_not_is_refused(arguments, said, file, call)
     assert (done.code, done.out) == (2, "")
     assert said in done.err
     assert "that of a sweep" in call("curves", f"{path}:3", "--over", "lr").err
+
+
+@pytest.mark.parametrize(
+    ("metric", "goal", "edge"), [("test_accuracy", "maximize", "↓"), ("final_loss", "minimize", "↑")]
+)
+def test_what_is_far_worse_is_marked_at_the_edge_and_explained(metric, goal, edge, call):  # noqa: F811
+    figures = [0.9, 0.91, 0.92, 0.1] if goal == "maximize" else [0.1, 0.11, 0.12, 90.0]
+    runs = [({"name": "edge"}, run) for run in range(4)]
+    where = Path("runs/edge")
+    with Store.create(Path("runs"), "edge", config_yaml="", directory=where, runs=runs) as store:
+        settings = [{"optimizer.lr": lr} for lr in (1, 2, 3, 4)]
+        store.log("plan", settings=settings, repeats=1, metric={"name": metric, "goal": goal})
+        store.commit(
+            states={
+                run: RunState(status=Status.COMPLETED, summary={metric: figure})
+                for run, figure in enumerate(figures)
+            }
+        )
+    done = call("curves", "runs/edge", "--kind", "sensitivity", "--linear")
+    assert f"{edge} far worse, {'below' if goal == 'maximize' else 'above'} the picture" in done.out
+    assert done.out.count(edge) == 2
+    lines = [line for line in done.out.splitlines() if edge in line]
+    assert (done.out.splitlines().index(lines[0]) == 1) is (goal == "minimize")
 
 
 def test_a_sensitivity_tells_what_was_pruned_and_what_is_left_out(call, tmp_path):  # noqa: F811
