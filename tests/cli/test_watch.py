@@ -15,8 +15,9 @@ from rich.console import Console
 import optrun
 from optrun.analysis.leaderboard import SweepPlan, leaderboard
 from optrun.cli import setting_table
+from optrun.cli.setting_table import Labels
 from optrun.cli.sweep_overview import SweepView, progress_text
-from optrun.cli.sweep_watching import read_sweep, settings_that_fit
+from optrun.cli.sweep_watching import frame, read_sweep, settings_that_fit
 from optrun.cli.watching import follow, read_run
 from optrun.errors import StoreError
 from optrun.store import RunState, Status, Store
@@ -162,6 +163,11 @@ def test_settings_that_are_watched_fit_the_terminal_and_can_be_told_apart(width,
     view = SweepView("s", "running", plan, states, leaderboard(plan, states))
     out = Console(width=width, height=40)
     monkeypatch.setattr(setting_table, "console", lambda: out)
+    with out.capture() as captured:
+        out.print(frame(Path("runs/s"), view, 1.0, Console(width=width, height=height)))
+    whole = captured.get()
+    assert whole.count("\n") <= height or most == 1
+    assert f"best test_accuracy 1 {Labels(plan.settings).text(plan.settings[0])}" in " ".join(whole.split())
     made = settings_that_fit(view, height, out)
     with out.capture() as captured:
         out.print(made)
