@@ -27,6 +27,9 @@ SPREADS_ON_LOG, SPREADS = 1.5, 20.0
 
 PRUNED = "pruned (stopped earlier)"
 
+LONGEST_SETTING = 75
+"""The characters of the best setting, above which it is not told in full."""
+
 LEAST_POINTS = 2
 """How many points lines have on average; with fewer, numbers that vary beside the parameter make no lines."""
 
@@ -138,9 +141,23 @@ def heading(found: Sensitivity) -> str:
     what = f"median and quartiles of {found.repeats} seeds" if found.repeated else "one seed"
     if found.best is None or found.best.median is None:
         return f"{what}, none finite"
-    line = f"{found.lines[0].label}, " if len(found.lines) > 1 else ""
-    value = found.best.setting[found.parameter]
-    return f"{what}\n★ {line}{found.parameter}={value:.4g}: {found.metric} {found.best.median:.4g}"
+    return f"{what}\n★ {_best_setting(found, found.best)}: {found.metric} {found.best.median:.4g}"
+
+
+def _best_setting(found: Sensitivity, best: Standing) -> str:
+    """Return the best setting: its line, the parameter, and what else varies, as far as there is room for it."""
+    words = [found.lines[0].label] if len(found.lines) > 1 else []
+    words.append(f"{found.parameter}={best.setting[found.parameter]:.4g}")
+    others = [path for path in best.setting if path != found.parameter and path not in found.lines[0].setting]
+    for index, path in enumerate(others):
+        value = best.setting[path]
+        text = f"{value:.4g}" if isinstance(value, float) else json.dumps(value, ensure_ascii=False)
+        longer = [*words, f"{path}={text}"]
+        left = len(others) - index
+        if len(", ".join(longer)) > LONGEST_SETTING:
+            return f"{', '.join(words)} and {left} more"
+        words = longer
+    return ", ".join(words)
 
 
 def in_sight(found: Sensitivity, *, log: bool) -> tuple[float, float]:

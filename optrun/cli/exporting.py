@@ -25,10 +25,15 @@ def export_run(run_directory: Path, format: str | None, output: str) -> None:
     path, number = find_numbered(run_directory)
     with Store.open(path) as store:
         write: Callable[[BinaryIO], None]
-        if number is None and format in TABLES and (store.size > 1 or plan_of(store)):
-            plan = plan_of(store)
+        plan = plan_of(store)
+        is_whole = number is None and (store.size > 1 or plan is not None)
+        if is_whole and format in TABLES:
             settings = [plan.setting(run) for run in range(store.size)] if plan else []
             write = partial(export_all, store, format, settings=settings)
+        elif is_whole and store.size > 1:
+            raise ConfigError(
+                f"{path}: {format} is for one run, such as {path}:0; a whole sweep has csv and parquet"
+            )
         else:
             run = single(store, number)
             write = partial(export, store, run, format)

@@ -39,6 +39,15 @@ def show(
             autocompletion=completion.names,
         ),
     ],
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            "--limit",
+            "-n",
+            min=0,
+            help="How many settings of a sweep; 0 is all. [20, of JSON all]",
+        ),
+    ] = None,
     json: Json = False,
     plugin: Plugins = None,
 ) -> None:
@@ -51,15 +60,16 @@ def show(
     load_plugins(plugin)
     from optrun.analysis.find import find_numbered, known_run, matching_runs, run_directories
     from optrun.cli.describe import is_name, names, print_description
-    from optrun.cli.overview import print_run
+    from optrun.cli.overview import check_no_limit, print_run
     from optrun.errors import UnknownNameError, did_you_mean
 
     whole, _, number = name.rpartition(":")
     if whole and known_run(name) is None and (number.isdecimal() or known_run(whole) is not None):
-        print_run(*find_numbered(name), json=json)
+        print_run(*find_numbered(name), json=json, limit=limit)
         return
     run = known_run(name)
     if run is None and is_name(name):
+        check_no_limit(limit)
         print_description(name, json=json)
         return
     matches = [run] if run is not None else matching_runs(name)
@@ -67,4 +77,4 @@ def show(
         known = [*names(), *(each.name for each in run_directories()[:1000])]
         several = f": {len(matches)} runs begin so, e.g. {matches[0].name}" if matches else ""
         raise UnknownNameError(f"no name and no run is called {name!r}{several}.{did_you_mean(name, known)}")
-    print_run(matches[0], None, json=json)
+    print_run(matches[0], None, json=json, limit=limit)

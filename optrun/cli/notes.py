@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from optrun.config.sweep import SweepConfig
     from optrun.sweep.expand import Plan
 
+MANY_RUNS = 20_000
+"""From how many on it takes a second or more to make them of their sweep."""
+
 
 def note_idle(config: RunConfig) -> None:
     """Say on stderr which schedules have no effect."""
@@ -46,6 +49,14 @@ def note_ranking(plan: "Plan") -> None:
         compared = "compared at rungs" if plan.rungs else "ranked"
         said = f"settings of several problems ({', '.join(problems)}) are {compared} by one figure, {metric.name}"
         print(f"note: {said}, which means something else in each", file=sys.stderr)
+
+
+def note_expansion(swept: "SweepConfig") -> None:
+    """Say on stderr that the runs of a sweep are made, where that takes seconds."""
+    from optrun.sweep.expand import MAX_RUNS, foreseen
+
+    if MANY_RUNS <= (runs := foreseen(swept)) <= MAX_RUNS:
+        print(f"expanding {runs:,} runs", file=sys.stderr)
 
 
 def note_unbalanced(swept: "SweepConfig") -> None:

@@ -15,6 +15,7 @@ from optrun.cli.figures import figure_lines
 from optrun.cli.look import emit, quoted, span, status_text, suggest, table
 from optrun.cli.sweep_overview import print_sweep
 from optrun.config.writer import to_yaml
+from optrun.errors import ConfigError
 from optrun.store import Event, RunRecord, Store
 from optrun.store.schema import printable
 from optrun.sweep.record import OF_SWEEPS
@@ -22,12 +23,16 @@ from optrun.sweep.record import OF_SWEEPS
 SPARKS = 40
 
 
-def print_run(path: Path, run: int | None, *, json: bool) -> None:
-    """Print everything about a run but its rows, or how the settings of a sweep did; StoreError where it is damaged."""
+def print_run(path: Path, run: int | None, *, json: bool, limit: int | None = None) -> None:
+    """Print everything about a run but its rows, or how the settings of a sweep did, so many of them.
+
+    Raises StoreError where it is damaged, and ConfigError for a limit of a single run.
+    """
     with Store.open(path) as store:
         if run is None and (plan := plan_of(store)) is not None:
-            print_sweep(store, plan, json=json)
+            print_sweep(store, plan, json=json, limit=limit)
             return
+        check_no_limit(limit)
         status, record = state_of(store, store.run(run or 0))
         curves, environments = store.curves(record.run), store.environments()
         events = [
@@ -95,6 +100,12 @@ def suggest_for(path: Path, status: str) -> None:
 
 def _heading(title: str) -> None:
     emit(Text(f"\n{title}", "bold"))
+
+
+def check_no_limit(limit: int | None) -> None:
+    """Raise ConfigError for a limit of what is no sweep."""
+    if limit is not None:
+        raise ConfigError("--limit: how many settings of a sweep are shown, and this is none")
 
 
 def _print_curve(curves: Mapping[str, Array]) -> None:

@@ -26,7 +26,9 @@ from optrun.errors import ConfigError
 from optrun.store import Store
 from optrun.store.schema import printable
 
-BEST, BAD, BEYOND, STOPPED = "★", "×", "^", "○"
+BEST, BAD, STOPPED = "★", "×", "○"
+BELOW, ABOVE = "↓", "↑"
+"""At the edge beyond which a median lies that is so bad that beside it the others could not be told apart."""
 
 
 def has_sensitivity(runs: Sequence[str]) -> bool:
@@ -87,7 +89,8 @@ def print_sensitivity(
     emit(printable_heading(found))
     notes = [f"{BAD} diverged or failed"] * any(line.bad.any() for line in found.lines)
     notes += [f"{STOPPED} {PRUNED}"] * any(line.pruned.any() for line in shown)
-    notes += [f"{BEYOND} far worse"] * any((_beyond(found, line.median, low, high)).any() for line in shown)
+    edge = f"{BELOW} far worse, below" if found.maximize else f"{ABOVE} far worse, above"
+    notes += [f"{edge} the picture"] * any((_beyond(found, line.median, low, high)).any() for line in shown)
     notes += [f"{len(found.lines) - len(shown)} more lines are not drawn"] * (len(found.lines) > len(shown))
     if notes:
         emit(", ".join(notes))
@@ -102,7 +105,7 @@ def printable_heading(found: Sensitivity) -> str:
 def _series(found: Sensitivity, line: Line, low: float, high: float) -> Series:
     worst = -np.inf if found.maximize else np.inf
     beyond = _beyond(found, line.median, low, high)
-    marks = [Mark(x, worst, BEYOND) for x in line.x[beyond]]
+    marks = [Mark(x, worst, BELOW if found.maximize else ABOVE) for x in line.x[beyond]]
     marks += [Mark(x, worst, BAD) for x in line.x[line.bad > 0]]
     y = np.where(beyond, np.nan, line.median)
     stopped = line.pruned & np.isfinite(y)

@@ -1,30 +1,27 @@
-"""Tables with the swept parameters as columns, which are cut where the terminal has no room for them."""
+"""Tables with the swept parameters as columns, whose values are whole on any terminal."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
+from dataclasses import replace
 from typing import Any
 
-from rich.cells import cell_len
 from rich.table import Table
-from rich.text import Text
 
-from optrun.cli.look import GAP, console, table
+from optrun.cli.fitted_table import Column, Way
+from optrun.cli.look import console
 from optrun.config.writer import inline
 from optrun.errors import printable
 
-LEAST_TITLE, LEAST_CELL = 5, 4
-"""The columns that are left of a parameter's title and of its values, where they have to be cut."""
+DIGITS, FEWER = 6, (5, 4, 3)
+"""The significant digits of a number, and those where there is no room for so many."""
+
+NEAR_ONE = 0.9
+"""From here to 1 numbers have all digits: of 0.9999 what matters is how far it is from 1."""
+
+LEAST_SETTING = 20
+"""The least columns of a setting that is one text."""
 
 Setting = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column beside the parameters, which is never cut."""
-
-    title: str
-    cells: Sequence[str | Text]
-    right: bool = False
 
 
 class Labels:
@@ -47,7 +44,8 @@ class Labels:
         columns: dict[str, dict[str, Any]] = {}
         for path, found in values.items():
             columns.setdefault(self._homes[path], {}).update(found)
-        self._texts = {path: _told_apart(found) for path, found in columns.items()}
+        self._values = columns
+        self._texts = self._of_digits(DIGITS)
         self.titles = [printable(_shortest(path, columns)) for path in columns]
         """The columns: the shortest ends of the paths that no other one has."""
 
@@ -55,6 +53,20 @@ class Labels:
         """Return the values of a setting, one for each title, empty where it has none."""
         found = {self._homes[path]: repr(value) for path, value in setting.items()}
         return [texts[found[path]] if path in found else "" for path, texts in self._texts.items()]
+
+    def rounded(self, digits: int) -> "Labels":
+        """Return the same labels with numbers of fewer digits."""
+        found = copy(self)
+        found._texts = self._of_digits(digits)
+        return found
+
+    def columns(self, settings: Sequence[Setting]) -> list[Column]:
+        """Return the columns of a table with these settings as rows."""
+        rows = [self.cells(setting) for setting in settings]
+        return [Column(title, [row[index] for row in rows]) for index, title in enumerate(self.titles)]
+
+    def _of_digits(self, digits: int) -> dict[str, dict[str, str]]:
+        return {path: _told_apart(values, digits) for path, values in self._values.items()}
 
     def text(self, setting: Setting) -> str:
         """Return a setting in a line."""
@@ -67,23 +79,56 @@ def settings_table(
 ) -> Table:
     """Return a table of settings, one in a row, with columns before and after their parameters.
 
-    Where the terminal has no room for all, values are cut; where even that is not enough, the last parameters go.
+    Where the terminal has no room for all, columns go that are empty or spare, titles are cut, numbers rounded, values
+    folded, and at last a setting is one text. No value is cut.
     """
-    rows = [labels.cells(setting) for setting in settings]
-    columns = [[title, *(row[index] for row in rows)] for index, title in enumerate(labels.titles)]
-    fixed = [*before, *after]
-    taken = sum(max(map(_width, (each.title, *each.cells))) + GAP for each in fixed) - GAP
-    widths = _fitted(columns, console().width - taken)
-    shown = [
-        Column(*_cut_all(column, width)) for column, width in zip(columns, widths, strict=False) if width
+    room = console().width
+    for way in _ways(before, labels, settings, after):
+        if way.fits(room):
+            break
+    return way.table(room)
+
+
+def _ways(
+    before: Sequence[Column], labels: Labels, settings: Sequence[Setting], after: Sequence[Column]
+) -> Iterator[Way]:
+    """Yield ways to lay a table out, each for less room than the one before."""
+    columns = [*before, *labels.columns(settings), *after]
+    yield Way(columns, [each.whole for each in columns])
+    columns = [each for each in columns if not each.is_empty]
+    yield Way(columns, [each.whole for each in columns])
+    columns = [each for each in columns if not each.spare]
+    yield Way(columns, [each.whole for each in columns])
+    yield Way(columns, [each.values for each in columns])
+    before, after = _narrowed(before), _narrowed(after)
+    parameters = labels.columns(settings)
+    for digits in FEWER:
+        rounded = labels.rounded(digits)
+        fewer = rounded.columns(settings)
+        if any(len({*new.cells}) < len({*old.cells}) for new, old in zip(fewer, parameters, strict=True)):
+            break
+        labels, parameters = rounded, fewer
+        columns = [each for each in (*before, *parameters, *after) if not each.is_empty]
+        yield Way(columns, [each.values for each in columns])
+    parameters = [each for each in parameters if not each.is_empty]
+    columns = [*before, *parameters, *after]
+    yield Way(
+        columns,
+        [
+            *(each.values for each in before),
+            *(each.words for each in parameters),
+            *(each.values for each in after),
+        ],
+    )
+    texts = Column("setting", [labels.text(setting) for setting in settings])
+    columns = [*before, *([] if texts.is_empty else [texts]), *after]
+    yield Way(columns, [LEAST_SETTING if each is texts else each.values for each in columns])
+
+
+def _narrowed(columns: Sequence[Column]) -> list[Column]:
+    return [
+        replace(each, cells=each.short or each.cells) for each in columns if not (each.spare or each.is_empty)
     ]
-    if len(shown) < len(columns):
-        shown.append(Column("…", [""] * len(rows)))
-    every = [*before, *shown, *after]
-    made = table(*(each.title for each in every), right=[each.title for each in every if each.right])
-    for row in zip(*(each.cells for each in every), strict=True):
-        made.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in row))
-    return made
 
 
 def setting_text(setting: Setting) -> str:
@@ -91,21 +136,20 @@ def setting_text(setting: Setting) -> str:
     return " ".join(f"{printable(path)}={value_text(value)}" for path, value in setting.items())
 
 
-def value_text(value: Any) -> str:
+def value_text(value: Any, digits: int = DIGITS) -> str:
     """Return a value of a config in a word or a few."""
     if value is None:
         return "none"
     if isinstance(value, float):
-        return f"{value:.6g}"
+        return f"{value:.{DIGITS if NEAR_ONE <= abs(value) < 1 else digits}g}"
     if isinstance(value, dict) and "name" in value:
-        return " ".join(
-            [value_text(value["name"]), *_options(value, [key for key in value if key != "name"])]
-        )
+        keys = [key for key in value if key != "name"]
+        return " ".join([value_text(value["name"]), *_options(value, keys, digits)])
     return printable(value if isinstance(value, str) else inline(value))
 
 
-def _options(value: Mapping[str, Any], keys: Sequence[str]) -> list[str]:
-    return [f"{printable(key)}={value_text(value[key])}" for key in keys if key in value]
+def _options(value: Mapping[str, Any], keys: Sequence[str], digits: int) -> list[str]:
+    return [f"{printable(key)}={value_text(value[key], digits)}" for key in keys if key in value]
 
 
 def _shortest(path: str, paths: Mapping[str, Any]) -> str:
@@ -119,12 +163,12 @@ def _shortest(path: str, paths: Mapping[str, Any]) -> str:
     return path
 
 
-def _told_apart(values: Mapping[str, Any]) -> dict[str, str]:
+def _told_apart(values: Mapping[str, Any], digits: int) -> dict[str, str]:
     """Return a label for each value: its name alone, or with the options that differ from others of the name."""
     by_name: dict[str | None, list[Any]] = {}
     for value in values.values():
         by_name.setdefault(_name(value), []).append(value)
-    return {key: _label(value, by_name[_name(value)]) for key, value in values.items()}
+    return {key: _label(value, by_name[_name(value)], digits) for key, value in values.items()}
 
 
 def _name(value: Any) -> str | None:
@@ -132,45 +176,12 @@ def _name(value: Any) -> str | None:
     return name if isinstance(name, str) else None
 
 
-def _label(value: Any, alike: Sequence[Any]) -> str:
+def _label(value: Any, alike: Sequence[Any], digits: int) -> str:
     if not isinstance(value, dict):
-        return value_text(value)
+        return value_text(value, digits)
     options = [each if isinstance(each, dict) else {} for each in alike]
     keys = [
         key for key in value if key != "name" and len({repr(each.get(key, Ellipsis)) for each in options}) > 1
     ]
     words = [value_text(value["name"])] if "name" in value else []
-    return " ".join([*words, *_options(value, keys)]) or value_text(value)
-
-
-def _fitted(columns: Sequence[Sequence[str]], room: int) -> list[int]:
-    """Return how wide each column is to be, its title at its top; 0 where there is no room for it."""
-    whole = [max(map(_width, column)) for column in columns]
-    least = [max(min(_width(title), LEAST_TITLE), *map(_width, cells), 0) for title, *cells in columns]
-    count = len(columns)
-    while count and sum(min(width, LEAST_CELL) + GAP for width in least[:count]) > room - (
-        (1 + GAP) * (count < len(columns))
-    ):
-        count -= 1
-    room -= GAP * count + (1 + GAP) * (count < len(columns))
-    most = max(whole[:count], default=0)
-    widths = [min(width, LEAST_CELL) for width in least[:count]]
-    # Values have what there is before titles do, and narrow columns before wide ones.
-    for wanted in (least, whole):
-        for width in range(LEAST_CELL, most + 1):
-            for index in range(count):
-                if widths[index] < min(width, wanted[index]) and sum(widths) < room:
-                    widths[index] += 1
-    return widths
-
-
-def _cut_all(column: Sequence[str], width: int) -> tuple[str, list[str]]:
-    texts = [Text(text) for text in column]
-    for text in texts:
-        text.truncate(width, overflow="ellipsis")
-    title, *cells = (text.plain for text in texts)
-    return title, cells
-
-
-def _width(cell: str | Text) -> int:
-    return cell_len(str(cell))
+    return " ".join([*words, *_options(value, keys, digits)]) or value_text(value, digits)

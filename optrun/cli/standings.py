@@ -13,9 +13,10 @@ from rich.text import Text
 from optrun.analysis.leaderboard import Standing
 from optrun.api import RUNS
 from optrun.cli.figures import number
+from optrun.cli.fitted_table import Column
 from optrun.cli.look import counted, emit, quoted, size, suggest
 from optrun.cli.preview import about
-from optrun.cli.setting_table import Column, Labels, settings_table
+from optrun.cli.setting_table import Labels, settings_table
 from optrun.config import Issue
 from optrun.errors import StoreError, printable
 from optrun.store import Store
@@ -68,7 +69,7 @@ def print_sweep_plan(
     numbers = [_numbers(index * plan.repeats, plan.repeats) for index in range(len(shown))]
     emit(settings_table([Column("run", numbers, right=True)], Labels(plan.settings), shown, []))
     if len(plan.settings) > MOST_SETTINGS:
-        emit(f"… and {len(plan.settings) - MOST_SETTINGS:,} more")
+        emit(f"… and {len(plan.settings) - MOST_SETTINGS:,} more: --json has all")
     widths = Counter(len(pack) for pack in packs)
     lanes = ", ".join(
         f"{count:,} of {counted(width, 'lane')}" for width, count in sorted(widths.items(), reverse=True)
@@ -87,7 +88,7 @@ def print_sweep_plan(
     else:
         tried = f"estimated from {counted(needed.tried, 'pack')}, tried for a moment"
         emit(f"about {about(needed.seconds)} and {size(needed.bytes)} ({tried})")
-    emit(f"stored in {printable(str(where))}")
+    emit(f"would be stored in {printable(str(where))}")
     print("nothing was written", file=sys.stderr)
 
 
@@ -144,7 +145,8 @@ def print_table(
         print(sweep.path)
     else:
         if any(state.status.final for state in states):
-            emit(leaderboard_table(sweep.standings(), sweep.metric.name))
+            command = f"show {quoted(sweep.path)}" if sweep.path else None
+            print_standings(sweep.standings(), sweep.metric.name, command)
         emit(printable(str(sweep.path)))
         if sweep.executed == left == 0:
             print(f"nothing is left to run: {counted(len(states), 'run')} ended before", file=sys.stderr)
@@ -167,42 +169,59 @@ def print_table(
         suggest(f"show {path}:{best}", f"curves {path}", f"export {path} -o curves.csv")
 
 
-def leaderboard_table(standings: Sequence[Standing], metric: str, most: int = MOST_SETTINGS) -> Table:
-    """Return the settings as a table, the best first, no more than `most` of them."""
+def leaderboard_table(standings: Sequence[Standing], metric: str, most: int) -> Table:
+    """Return the settings as a table, the best first, no more than ``most`` of them."""
     shown = standings[:most]
+    figures = [each.median for each in shown]
     after = [
-        Column(metric, ["" if each.median is None else number(each.median) for each in shown], right=True)
+        Column(
+            metric,
+            ["" if each is None else number(each) for each in figures],
+            right=True,
+            short=["" if each is None else f"{each:.4g}" for each in figures],
+        )
     ]
     if any(each.runs > 1 for each in standings):
-        after.append(
-            Column(
-                "quartiles",
-                ["" if each.lower is None else f"{each.lower:.4g} … {each.upper:.4g}" for each in shown],
-            )
-        )
-    if any(each.diverged or each.failed or each.lacking for each in standings):
-        after.append(Column("not finite", [_gone(each) for each in shown]))
-    if any(each.pruned for each in standings):
-        steps = [f"step {each.pruned:,}" if each.pruned else "" for each in shown]
-        after.append(Column("pruned at", steps))
-    if any(each.waiting for each in standings):
-        after.append(
-            Column("left", [f"{each.waiting} of {each.runs}" if each.waiting else "" for each in shown])
-        )
+        quartiles = ["" if each.lower is None else f"{each.lower:.4g} … {each.upper:.4g}" for each in shown]
+        after.append(Column("quartiles", quartiles, spare=True))
+    after += _gone(shown)
+    if any(each.pruned for each in shown):
+        after.append(Column("pruned at", [f"step {each.pruned:,}" if each.pruned else "" for each in shown]))
+    if any(each.waiting for each in shown):
+        left = [f"{each.waiting} of {each.runs}" if each.waiting else "" for each in shown]
+        after.append(Column("left", left))
     after.append(Column("run", [_numbers(each.first, each.runs) for each in shown], right=True))
     places = Column("", [str(place) for place in range(1, len(shown) + 1)], right=True)
     labels = Labels([each.setting for each in standings])
-    made = settings_table([places], labels, [each.setting for each in shown], after)
-    if len(standings) > most:
-        made.caption, made.caption_justify = Text(f"… {len(standings) - most:,} more", "dim"), "left"
-    return made
+    return settings_table([places], labels, [each.setting for each in shown], after)
 
 
-def _gone(standing: Standing) -> str:
-    """Return how many runs of a setting came to no finite end."""
-    counts = {"diverged": standing.diverged, "failed": standing.failed, "lacking": standing.lacking}
-    gone = [f"{count} {what}" for what, count in counts.items() if count]
-    return ", ".join(gone) + f" of {standing.runs}" * bool(gone)
+def print_standings(
+    standings: Sequence[Standing], metric: str, command: str | None, most: int = MOST_SETTINGS
+) -> None:
+    """Print the settings, the best first, and the command that shows more; ``most`` 0 is all of them."""
+    most = most or len(standings)
+    emit(leaderboard_table(standings, metric, most))
+    if (left := len(standings) - most) > 0:
+        how = f": optrun {printable(command)} --limit 0" if command else ""
+        emit(Text(f"… {left:,} more{how}", "dim"))
+
+
+def _gone(shown: Sequence[Standing]) -> list[Column]:
+    """Return a column that says how many runs of a setting came to no finite end; none where all did."""
+    counts = [{"diverged": each.diverged, "failed": each.failed, "lacking": each.lacking} for each in shown]
+    kinds = [kind for kind in ("diverged", "failed", "lacking") if any(each[kind] for each in counts)]
+    if len(kinds) == 1:
+        (kind,) = kinds
+        bad = [each[kind] for each in counts]
+        return [
+            Column(kind, [f"{n} of {each.runs}" if n else "" for n, each in zip(bad, shown, strict=True)])
+        ]
+    if not kinds:
+        return []
+    words = [", ".join(f"{count} {what}" for what, count in each.items() if count) for each in counts]
+    cells = [f"{text} of {each.runs}" if text else "" for text, each in zip(words, shown, strict=True)]
+    return [Column("no result", cells)]
 
 
 def _numbers(first: int, count: int) -> str:

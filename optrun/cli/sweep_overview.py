@@ -13,12 +13,15 @@ from optrun.analysis.summaries import KILLED, RESUMABLE, file_sizes, sweep_statu
 from optrun.cli.figures import number
 from optrun.cli.look import emit, quoted, status_text, suggest, with_plugins
 from optrun.cli.setting_table import Labels, value_text
-from optrun.cli.standings import leaderboard_table
+from optrun.cli.standings import MOST_SETTINGS, print_standings
 from optrun.store import RunState, Status, Store
 from optrun.store.schema import printable
 
 MOST_VALUES = 6
 """How many values of a parameter are listed; of more numbers the ends are."""
+
+
+FINAL = frozenset(str(status) for status in Status if status.final)
 
 
 @dataclass(frozen=True)
@@ -57,8 +60,8 @@ def view_of(store: Store, plan: SweepPlan) -> SweepView:
     return SweepView(name, sweep_status(store, states, plan), plan, states, leaderboard(plan, states))
 
 
-def print_sweep(store: Store, plan: SweepPlan, *, json: bool) -> None:
-    """Print how the settings of a sweep did."""
+def print_sweep(store: Store, plan: SweepPlan, *, json: bool, limit: int | None = None) -> None:
+    """Print how the settings of a sweep did, so many of them; 0 is all, as it is of JSON where no limit is given."""
     view = view_of(store, plan)
     if json:
         document = {
@@ -70,7 +73,7 @@ def print_sweep(store: Store, plan: SweepPlan, *, json: bool) -> None:
             "method": plan.method,
             "metric": {"name": plan.metric, "goal": "maximize" if plan.maximize else "minimize"},
             "parameters": values_of(plan),
-            "table": [standing.to_dict() for standing in view.standings],
+            "table": [standing.to_dict() for standing in view.standings[: limit or None]],
             "environments": store.environments(),
         }
         print(json_module.dumps(document, ensure_ascii=False, allow_nan=False))
@@ -83,7 +86,8 @@ def print_sweep(store: Store, plan: SweepPlan, *, json: bool) -> None:
     for path, values in values_of(plan).items():
         emit(f"over {printable(path)}: {_range(values)}")
     if view.ended:
-        emit(leaderboard_table(view.standings, plan.metric))
+        most = MOST_SETTINGS if limit is None else limit
+        print_standings(view.standings, plan.metric, f"show {quoted(store.path)}", most)
     print_reasons(view.states)
     emit(Text("\nfiles", "bold"))
     for file, size in file_sizes(store.path).items():
@@ -99,12 +103,15 @@ def print_sweep(store: Store, plan: SweepPlan, *, json: bool) -> None:
 
 def heading(view: SweepView) -> Text:
     """Return what a sweep is called, its status and those of its runs."""
-    # Of those that a kill has left nobody knows which had begun.
-    counted = ", ".join(
-        f"{count:,} {'left' if status == KILLED else status}" for status, count in view.counts.most_common()
-    )
+    parts = [f"{count:,} {status}" for status, count in view.counts.most_common() if status in FINAL]
+    if left := len(view.states) - view.ended:
+        going = ", ".join(
+            f"{count:,} {status}" for status, count in view.counts.items() if status not in FINAL
+        )
+        # Of those that a kill has left nobody knows which had begun.
+        parts.append(f"{left:,} left" + (f" ({going})" if view.status == Status.RUNNING else ""))
     head = Text.assemble((view.name, "bold"), ": ") + status_text(view.status)
-    return head + Text(f", {len(view.states):,} runs: {counted}")
+    return head + Text(f", {len(view.states):,} runs: {', '.join(parts)}")
 
 
 def progress_text(view: SweepView) -> str:

@@ -26,7 +26,7 @@ def sweep_progress(name: str, show: Show, *, quiet: bool) -> AbstractContextMana
         case Show.LIVE | Show.BAR:
             return _bar(printable(name))
         case Show.PLAIN:
-            return nullcontext(_Lines())
+            return _lines()
         case _:
             return nullcontext(None)
 
@@ -44,25 +44,39 @@ class _Deaths:
         return f"a worker died: its pack runs again ({counted(now.deaths, 'time')} so far)"
 
 
+@contextmanager
+def _lines() -> Iterator[Observer]:
+    lines = _Lines()
+    yield lines
+    lines.end()
+
+
 class _Lines:
-    """A line for each tenth of the runs, or every ten seconds."""
+    """A line for each tenth of the runs, or every ten seconds, and the last state."""
 
     def __init__(self) -> None:
         self._next_run = 1.0
         self._next_time = time.monotonic() + LINE_SECONDS
         self._figures = _Figures()
         self._deaths = _Deaths()
+        self._unsaid = ""
+        """What came after the last line."""
 
     def __call__(self, now: SweepProgress) -> None:
         if death := self._deaths(now):
             print(death, file=sys.stderr)
-        figures = self._figures(now)
+        self._unsaid = self._figures(now, f"{now.runs:,}/{now.of_runs:,} runs")
         if now.executed < self._next_run and time.monotonic() < self._next_time:
             return
-        print(f"{now.runs:,}/{now.of_runs:,} runs  {figures}", file=sys.stderr)
+        self.end()
         if now.executed >= self._next_run:
             self._next_run = now.executed + now.of_runs / 10
         self._next_time = time.monotonic() + LINE_SECONDS
+
+    def end(self) -> None:
+        if self._unsaid:
+            print(self._unsaid, file=sys.stderr)
+        self._unsaid = ""
 
 
 @contextmanager
@@ -104,18 +118,27 @@ class _Figures:
     def __init__(self, columns: int = 1000) -> None:
         self._columns = columns
         self._pace = Pace()
+        self._until: int | None = None
+        self._began = (0.0, 0.0)
+        """The seconds and the runs at the beginning of a rung; from one to the next most runs end at once."""
 
-    def __call__(self, now: SweepProgress, first: str = "") -> str:
+    def __call__(self, now: SweepProgress, first: str) -> str:
         self._pace.note(now.lane_steps)
         done = now.executed + now.under_way
+        if now.until != self._until:
+            self._until, self._began = now.until, (now.seconds, done)
+        seconds, done = now.seconds - self._began[0], done - self._began[1]
         left = now.of_runs - now.runs - now.under_way
         parts = [first, f"{now.packs:,}/{counted(now.of_packs, 'pack')}"]
         if now.until is None:
-            parts.append(f"{clock(now.seconds / done * left)} left" if done and left >= 1 else "")
+            parts.append(f"{clock(seconds / done * left)} left" if done > 0 and left >= 1 else "")
         else:  # nobody knows how many go on from there
             parts.append(f"to step {now.until:,}")
         parts.append("" if now.best is None else f"best run {now.best:.4g}")
-        parts.append(f"{now.bad:,} not finite" if now.bad else "")
+        parts += [
+            f"{now.diverged:,} diverged" * bool(now.diverged),
+            f"{now.failed:,} failed" * bool(now.failed),
+        ]
         parts.append(f"{_short(now.executed / now.seconds)} runs/s" if now.executed and now.seconds else "")
         parts.append(f"{counted(now.lanes, 'lane')}" if now.lanes else "")
         parts.append(f"{_short(rate)} steps/s" if (rate := self._pace.rate) else "")

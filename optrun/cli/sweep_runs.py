@@ -6,9 +6,10 @@ from pathlib import Path
 from optrun.analysis.leaderboard import plan_of
 from optrun.analysis.summaries import state_of
 from optrun.cli.figures import number
+from optrun.cli.fitted_table import Column
 from optrun.cli.listing import check_statuses
 from optrun.cli.look import emit, quoted, status_text, suggest
-from optrun.cli.setting_table import Column, Labels, settings_table
+from optrun.cli.setting_table import Labels, settings_table
 from optrun.store import Store
 
 

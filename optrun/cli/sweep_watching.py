@@ -5,8 +5,9 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from rich.console import Group, RenderableType
+from rich.console import Console, Group
 from rich.live import Live
+from rich.table import Table
 from rich.text import Text
 
 from optrun.analysis.leaderboard import plan_of
@@ -16,9 +17,6 @@ from optrun.cli.sweep_overview import SweepView, heading, print_sweep, progress_
 from optrun.cli.watching import BAR, MOST_LINES, follow, terminated_in_order
 from optrun.errors import StoreError
 from optrun.store import Status, Store
-
-AROUND = 6
-"""The lines that a picture has beside the settings."""
 
 
 def watch_sweep(path: Path) -> int:
@@ -47,7 +45,7 @@ def _view(path: Path) -> Iterator[Callable[[SweepView], None]]:
         return
     changed = _Since()
     with Live(console=out, screen=True, auto_refresh=False) as live:
-        yield lambda view: live.update(_frame(path, view, changed(view), out.size.height), refresh=True)
+        yield lambda view: live.update(frame(path, view, changed(view), out), refresh=True)
 
 
 class _Lines:
@@ -76,17 +74,25 @@ class _Since:
         return (now - self._time).total_seconds()
 
 
-def _frame(path: Path, view: SweepView, since: float, height: int) -> Group:
+def frame(path: Path, view: SweepView, since: float, out: Console) -> Group:
+    """Return the picture of a moment; on a narrow terminal its lines are folded, and fewer settings are in it."""
     done = BAR * view.ended // len(view.states)
-    lines: list[RenderableType] = [
-        heading(view),
-        Text(f"{'━' * done}{'─' * (BAR - done)} {progress_text(view)}"),
-        Text(),
-        leaderboard_table(view.standings, view.plan.metric, max(1, min(height, MOST_LINES) - AROUND)),
+    above = [heading(view), Text(f"{'━' * done}{'─' * (BAR - done)} {progress_text(view)}"), Text()]
+    below = [
         Text(),
         Text(f"{path}: no change for {span(since)}; Ctrl-C leaves, and the sweep goes on", "dim"),
     ]
-    for line in lines:
-        if isinstance(line, Text):
-            line.no_wrap, line.overflow = True, "ellipsis"
-    return Group(*lines)
+    taken = sum(len(out.render_lines(line)) for line in (*above, *below))
+    room = max(2, min(out.size.height, MOST_LINES) - taken - 1)
+    return Group(*above, settings_that_fit(view, room, out), *below)
+
+
+def settings_that_fit(view: SweepView, height: int, out: Console) -> Table:
+    """Return the best settings, as many as there are lines for, one for the titles: where it is narrow they fold."""
+    most = height - 1
+    while True:
+        found = leaderboard_table(view.standings, view.plan.metric, most)
+        lines = len(out.render_lines(found, pad=False))
+        if lines <= height or most == 1:
+            return found
+        most = max(1, min(most - 1, most * height // lines))

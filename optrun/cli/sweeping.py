@@ -75,7 +75,8 @@ def sweep(
     load_plugins(plugin)
     from optrun import sweeps
     from optrun.cli.ci import reporting
-    from optrun.cli.notes import note_equal, note_ranking, note_unbalanced
+    from optrun.cli.notes import note_equal, note_expansion, note_ranking, note_unbalanced
+    from optrun.cli.progress import shown_as
     from optrun.cli.standings import print_sweep_plan, print_table
     from optrun.cli.sweep_progress import sweep_progress
     from optrun.cli.sweep_report import misses_of, note_sweep
@@ -96,7 +97,10 @@ def sweep(
     gc.set_threshold(100_000)
     with reporting("sweep", junit, [config]) as report:
         with report.case(" ".join([str(config), *(overrides or ())]), "sweep") as case:
-            plan = expand(load_sweep(config, overrides or []))
+            swept = load_sweep(config, overrides or [])
+            if shown_as(show, quiet=quiet or json) is not Show.OFF:
+                note_expansion(swept)
+            plan = expand(swept)
             note_unbalanced(plan.swept)
             note_equal(plan)
             note_ranking(plan)

@@ -126,6 +126,14 @@ def expand(swept: SweepConfig) -> Plan:
     return plan
 
 
+def foreseen(swept: SweepConfig) -> int:
+    """Return how many runs a sweep has, those among them that are left out or equal to others."""
+    sweep = swept.sweep
+    trials = sweep.trials or 0
+    count = trials if sweep.method == "optuna" else sum(space.size for space in spaces_of(swept))
+    return (count + len(sweep.include)) * sweep.seeds
+
+
 def completed(swept: SweepConfig, settings: Sequence[Setting]) -> list[Complete]:
     """Return the configs of settings, those of all seeds of the first one first; raises ConfigErrors."""
     repeats = swept.sweep.repeats
@@ -177,8 +185,7 @@ def _settings(swept: SweepConfig) -> list[Setting]:
     sweep = swept.sweep
     spaces = spaces_of(swept)
     is_asked = sweep.method == "optuna"
-    count = (sweep.trials or 0) if is_asked else sum(space.size for space in spaces)
-    if (runs := (count + len(sweep.include)) * sweep.seeds) > MAX_RUNS:
+    if (runs := foreseen(swept)) > MAX_RUNS:
         raise ConfigErrors([swept.issue((), f"{runs:,} runs are more than {MAX_RUNS:,}")])
     included = [
         {path: swept.varied("include", i, path) for path in each} for i, each in enumerate(sweep.include)

@@ -1,6 +1,7 @@
 """Packs in processes of this machine, which may die and may be killed."""
 
 import ctypes
+import sys
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -8,6 +9,7 @@ from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnContext, SpawnProcess
+from multiprocessing.resource_tracker import ensure_running
 from typing import Any
 
 from optrun.errors import RunFailedError
@@ -34,6 +36,7 @@ class Local(Workers):
 
     def __init__(self, jobs: int, plugins: Sequence[str], timeout: float | None) -> None:
         self.timeout = timeout
+        _start_tracker()
         context = get_context("spawn")
         self._stop: Any = context.RawValue("b", 0)
         any_ready = context.RawValue("b", 0)
@@ -80,6 +83,17 @@ class Local(Workers):
             slot.kill()
         for slot in self._slots:
             slot.end()
+
+
+def _start_tracker() -> None:
+    """Start the process that cleans up after all others, without its warning after a kill -9: nothing is lost then."""
+    if sys.platform == "win32":
+        return
+    sys.warnoptions.append("ignore:resource_tracker")
+    try:
+        ensure_running()
+    finally:
+        sys.warnoptions.remove("ignore:resource_tracker")
 
 
 class _Slot:

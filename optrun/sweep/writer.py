@@ -9,7 +9,7 @@ import numpy as np
 from optrun.arrays import Array
 from optrun.config.sweep_block import Metric
 from optrun.errors import RunFailedError
-from optrun.store import RunRows, RunState, Store
+from optrun.store import RunRows, RunState, Status, Store
 from optrun.sweep.work import Result
 from optrun.sweep.workers import Running
 from optrun.training.memory import Memory
@@ -30,10 +30,12 @@ class SweepProgress:
     of_packs: int
     """Those that there are to be; it grows where one is split."""
     executed: int
-    """Runs that have ended this time."""
+    """Runs that have ended this time, those that were pruned among them."""
     seconds: float
-    bad: int
-    """Runs that diverged or failed, this time."""
+    diverged: int
+    """Runs that diverged, this time."""
+    failed: int
+    """Runs that failed, this time."""
     best: float | None
     """The best value of the metric, this time."""
     until: int | None = None
@@ -60,11 +62,13 @@ class Writer:
         self._metric = metric
         self._results = results
         self._left: set[int] = set()
+        self._before: int | None = None
+        """How many runs had ended at an earlier time."""
         self._observe = observe
         self._began = time.monotonic()
         self._next_report = 0.0
         self._steps = 0
-        self._now = SweepProgress(0, 0, 0, 0, 0, 0.0, 0, None)
+        self._now = SweepProgress(0, 0, 0, 0, 0, 0.0, 0, 0, None)
 
     def begin(
         self,
@@ -79,10 +83,19 @@ class Writer:
         self._start = states[wanted[0]].steps
         self._left = set(wanted)
         ended = sum(state.status.final for state in states)
+        if self._before is None:
+            self._before = ended
         self._pack_of = {run: number for number, pack in enumerate(packs) for run in pack}
         self._begun: set[int] = set()
         of_packs = self._now.packs + len(packs)
-        self._now = replace(self._now, runs=ended, of_runs=of_runs, of_packs=of_packs, until=until)
+        self._now = replace(
+            self._now,
+            runs=ended,
+            executed=ended - self._before,
+            of_runs=of_runs,
+            of_packs=of_packs,
+            until=until,
+        )
         self._report()
 
     def commit(self, pack: Sequence[int], results: Sequence[Result]) -> None:
@@ -110,7 +123,8 @@ class Writer:
             packs=self._now.packs + 1,
             of_packs=self._now.of_packs + is_another_part,
             executed=self._now.executed + len(ended),
-            bad=self._now.bad + sum(state.is_bad for state in ended),
+            diverged=self._now.diverged + sum(state.status is Status.DIVERGED for state in ended),
+            failed=self._now.failed + sum(state.status is Status.FAILED for state in ended),
             best=better(figures, default=None),
         )
         self._report()

@@ -51,6 +51,36 @@ def test_each_combination_of_the_others_is_a_line_over_increasing_values():
     assert heading(found) == "one seed\n★ Adam, optimizer.lr=0.01: final_loss 1"
 
 
+@pytest.mark.parametrize(
+    ("others", "said"),
+    [
+        ({}, "optimizer.lr=0.1"),
+        (
+            {"optimizer.weight_decay": 0.0123456, "optimizer.beta1": 0.9},
+            "optimizer.lr=0.1, optimizer.weight_decay=0.01235, optimizer.beta1=0.9",
+        ),
+        (
+            {"optimizer.weight_decay": 0.0123456, "optimizer.amsgrad": True, "problem.batch_size": 32},
+            "optimizer.lr=0.1, optimizer.weight_decay=0.01235, optimizer.amsgrad=true and 1 more",
+        ),
+        (
+            {f"optimizer.param_groups.{n}.weight_decay": 0.1 * n for n in range(3)},
+            "optimizer.lr=0.1, optimizer.param_groups.0.weight_decay=0 and 2 more",
+        ),
+    ],
+)
+def test_the_best_setting_is_told_with_all_that_varies(others, said):
+    settings = [
+        {
+            "optimizer.lr": lr,
+            **{path: value if lr == 0.1 else -lr for path, value in others.items()},
+        }
+        for lr in (0.1, 1.0, 10.0)
+    ]
+    found = sensitivity(plan(settings), [ended(1.0), ended(2.0), ended(3.0)])
+    assert heading(found) == f"one seed\n★ {said}: final_loss 1"
+
+
 def test_diverged_seeds_are_counted_and_a_setting_of_them_alone_is_a_gap():
     states = [ended(4.0), ended(2.0), ended(6.0), *(ended(1.0), GONE, GONE), *(GONE, GONE, GONE)]
     found = sensitivity(over_lr([0.1, 1.0, 10.0], 3), states)

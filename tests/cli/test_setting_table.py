@@ -1,10 +1,12 @@
 """Tables of settings: short labels, and columns that are cut where the terminal is narrow."""
 
 import pytest
+from rich.cells import cell_len
 from rich.console import Console
 
 from optrun.cli import setting_table
-from optrun.cli.setting_table import Column, Labels, settings_table
+from optrun.cli.fitted_table import Column
+from optrun.cli.setting_table import Labels, settings_table
 
 MLP = {"name": "mlp", "data": "wine", "hidden": [16]}
 
@@ -58,20 +60,97 @@ SETTINGS = [
 ]
 
 
-@pytest.mark.parametrize("width", range(30, 110))
-def test_parameters_are_cut_and_never_what_is_beside_them(width, monkeypatch):
+def drawn(width, monkeypatch, settings, after):
+    """Return the lines of a table on a terminal."""
     monkeypatch.setattr(setting_table, "console", lambda: Console(width=width))
-    figures = Column("test_loss", ["0.00828843", "1.5", ""], right=True)
-    runs = Column("run", ["174–176", "0–2", "3–5"], right=True)
-    made = settings_table([Column("", ["1", "2", "3"])], Labels(SETTINGS), SETTINGS, [figures, runs])
+    places = Column("", [str(place) for place in range(1, len(settings) + 1)], right=True)
     out = Console(width=width)
     with out.capture() as captured:
-        out.print(made)
+        out.print(settings_table([places], Labels(settings), settings, after))
+    return [line.rstrip() for line in captured.get().splitlines()]
+
+
+def characters_of(lines):
+    """Return the characters of each row, those of all its lines where it was folded."""
+    rows = []
+    for line in lines:
+        if line[:1].isdecimal():
+            rows.append("")
+        rows[-1] += line.replace(" ", "")
+    return [sorted(row) for row in rows]
+
+
+RUNS = Column("run", ["174–176", "0–2", "3–5"], right=True)
+
+
+@pytest.mark.parametrize("width", range(44, 130))
+def test_no_value_is_cut_however_narrow_the_terminal_is(width, monkeypatch):
+    figures = Column("test_loss", ["0.00828843", "1.5", ""], right=True)
+    title, *lines = drawn(width, monkeypatch, SETTINGS, [figures, RUNS])
+    schedules = ("CosineAnnealingLR", "none", "none")
+    names = ("softmax_regression", "mlp", "日本語の長い名前")
+    rest = ("10.00828843174–176", "21.50–2", "33–5")
+    form = "problem={}scheduler={}lr=0.1momentum=0.9{}" if "setting" in title else "{}{}0.10.9{}"
+    expected = [form.format(*row) for row in zip(names, schedules, rest, strict=True)]
+    assert characters_of(lines) == [sorted(row) for row in expected]
+    assert ("setting" in title) is (width < 73)
+    assert ("momentum" in title) is (width >= 76)
+    assert all(cell_len(line) <= width for line in (title, *lines))
+
+
+VARIED = [
+    {"optimizer": name, "optimizer.lr": lr, "optimizer.beta2": beta, **others}
+    for name, lr, beta, others in (
+        ("Adam", 3.16227766e-05, 0.9, {}),
+        ({"name": "Adam", "weight_decay": 0.0123456, "amsgrad": True}, 1e-05, 0.99999, {}),
+        ("Adam", 0.316227766, 0.999, {}),
+    )
+]
+MORE = [{"optimizer": "SGD", "optimizer.lr": 100.0, "optimizer.momentum": 0.5}]
+
+
+@pytest.mark.parametrize(
+    ("width", "titles", "second"),
+    [
+        (
+            130,
+            ["optimizer", "lr", "beta2", "momentum", "test_accuracy", "quartiles", "left", "run"],
+            "0.98765",
+        ),
+        (110, ["optimizer", "lr", "beta2", "test_accuracy", "quartiles", "run"], "0.98765"),
+        (88, ["optimizer", "lr", "beta2", "test_accuracy", "run"], "0.98765"),
+        (81, ["optimizer", "lr", "beta2", "test_ac…", "run"], "0.98765"),
+        (80, ["optimizer", "lr", "beta2", "test_acc…", "run"], "0.9877"),
+        (60, ["optimizer", "lr", "beta2", "test_…", "run"], "0.9877"),
+        (54, ["setting", "test_…", "run"], "0.9877"),
+    ],
+)
+def test_what_says_least_goes_first(width, titles, second, monkeypatch):
+    monkeypatch.setattr(setting_table, "console", lambda: Console(width=width))
+    after = [
+        Column("test_accuracy", ["0.987654", "0.98765", ""], right=True, short=["0.9877", "0.9877", ""]),
+        Column("quartiles", ["0.75 … 0.7827", "0.75 … 0.8", ""], spare=True),
+        Column("left", ["", "", ""]),
+        RUNS,
+    ]
+    out = Console(width=width)
+    with out.capture() as captured:
+        out.print(settings_table([], Labels([*VARIED, *MORE]), VARIED, after))
     lines = captured.get().splitlines()
-    assert len(lines) == 4
-    assert lines[0].split()[-2:] == ["test_loss", "run"]
-    assert lines[1].split()[-2:] == ["0.00828843", "174–176"]
-    assert ("softmax_regression" in lines[1]) is (width >= 73)
-    assert ("momentum" in lines[0]) is (width >= 76)
-    shown = len(lines[0].split()) - 2
-    assert shown == 4 or lines[0].split()[-3] == "…"
+    assert lines[0].split() == titles
+    words = " ".join(lines).replace("beta2=", "").split()
+    assert {second, "0.99999", "174–176", "0–2", "3–5"} <= {*words}
+    assert ("3.16e-05" in " ".join(lines)) is (width <= 60)
+
+
+@pytest.mark.parametrize(
+    ("width", "rates", "shown"),
+    [
+        (18, (0.0123456, 0.0234567), ["0.0123", "0.0235"]),
+        (12, (0.0123456, 0.0123467), ["lr=0.012346", "lr=0.012347"]),
+    ],
+)
+def test_numbers_are_rounded_as_far_as_they_are_told_apart(width, rates, shown, monkeypatch):
+    settings = [{"problem": "softmax", "optimizer.lr": lr} for lr in rates]
+    words = " ".join(drawn(width, monkeypatch, settings, [])).split()
+    assert [word for word in words if "0.0" in word] == shown

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
@@ -14,8 +15,11 @@ import numpy as np
 import pytest
 
 import optrun
+from optrun.cli.arguments import Show
+from optrun.cli.sweep_progress import sweep_progress
 from optrun.registry import optimizers
 from optrun.store import RunState, Status, Store
+from optrun.sweep.writer import SweepProgress
 from tests.cli.looking import CONFIG, call  # noqa: F401
 
 SWEEP = (
@@ -60,6 +64,28 @@ def test_a_sweep_ranks_its_settings_and_says_what_to_type_next(file, call):  # n
     assert (path.parent / ".gitignore").exists()
 
 
+def test_settings_that_a_table_does_not_show_can_be_seen(file, call):  # noqa: F811
+    rates = ",".join(f"{n}e-3" for n in range(1, 24))
+    done = call("sweep", "small.yaml", f"optimizer.lr={rates}", "-o", "runs/many")
+    assert "\n… 3 more: optrun show runs/many --limit 0\nruns/many\n" in done.out
+    rows = {
+        limit: call("show", "runs/many", *limit).out.splitlines() for limit in ((), ("-n", "0"), ("-n", "2"))
+    }
+    assert [sum(line[:2].strip().isdecimal() for line in lines) for lines in rows.values()] == [20, 23, 2]
+    assert [[line for line in lines if line[:1] == "…"] for lines in rows.values()] == [
+        ["… 3 more: optrun show runs/many --limit 0"],
+        [],
+        ["… 21 more: optrun show runs/many --limit 0"],
+    ]
+    assert len(json.loads(call("show", "runs/many", "--json").out)["table"]) == 23
+    assert len(json.loads(call("show", "runs/many", "--json", "-n", "2").out)["table"]) == 2
+    for what in ("Adam", "runs/many:0"):
+        refused = call("show", what, "--limit", "5")
+        assert (refused.code, refused.out) == (2, "")
+        assert "--limit: how many settings of a sweep are shown, and this is none" in refused.err
+    assert "… and 3 more: --json has all\n" in call("sweep", "small.yaml", f"optimizer.lr={rates}", "-n").out
+
+
 def test_the_summary_has_a_row_for_every_run(file, call):  # noqa: F811
     sweep = optrun.sweep(file)
     rows = list(csv.DictReader(io.StringIO((sweep.path / "summary.csv").read_text())))
@@ -92,7 +118,7 @@ def test_a_dry_run_prints_the_settings_and_the_packs_and_writes_nothing(file, ca
     assert done.out.splitlines()[0].split() == ["run", "lr", "amsgrad"]
     assert "0–1  0.001  false\n" in done.out
     assert "12 runs: 6 settings, each with 2 seeds\n2 packs (2 of 6 lanes), -j 1\nabout " in done.out
-    assert "(estimated from 2 packs, tried for a moment)\nstored in runs/sweep-small-" in done.out
+    assert "(estimated from 2 packs, tried for a moment)\nwould be stored in runs/sweep-small-" in done.out
     found = json.loads(call("sweep", file, "--dry-run", "--json", "-j", "1", "--limit", "4").out)
     assert found["packs"] == [[0, 1], [2, 3]]
     assert found["estimate"].keys() == {"seconds", "bytes", "tried"}
@@ -105,6 +131,13 @@ def test_a_note_tells_of_settings_that_are_equal(file, call):  # noqa: F811
     assert "note: 2 settings are equal to earlier ones, and not run again" in done.err
     assert "8 runs: 4 settings, each with 2 seeds" in done.out
     assert "equal" not in call("sweep", file, "-n").err
+
+
+def test_that_many_runs_are_made_is_told_before(file, call, monkeypatch):  # noqa: F811
+    monkeypatch.setattr("optrun.cli.notes.MANY_RUNS", 12)
+    assert call("sweep", file, "-n").err.startswith("expanding 12 runs\n")
+    assert "expanding" not in call("sweep", file, "-n", "sweep.repeats=1").err
+    assert call("sweep", file, "-q").err == ""
 
 
 def test_what_no_process_can_try_is_not_estimated(call, tmp_path):  # noqa: F811
@@ -181,6 +214,11 @@ def test_pruned_settings_are_told_from_others(file, call, tmp_path):  # noqa: F8
     lines = [line.split() for line in done.out.splitlines()]
     assert lines[0] == ["lr", "final_loss", "pruned", "at", "run"]
     assert [line[3:5] for line in lines[2:6]] == [["step", "4"], *[["step", "2"]] * 3]
+    said = done.err[: done.err.index("next: ")].splitlines()
+    assert said[-1].startswith("5/5 runs  ")
+    seen = []
+    optrun.sweep("small.yaml", overrides=command[2:], save=False, observe=seen.append)
+    assert (seen[-1].runs, seen[-1].executed, seen[-1].of_runs) == (5, 5, 5)
     path = done.out.splitlines()[-1]
     rows = list(csv.DictReader(io.StringIO((tmp_path / path / "summary.csv").read_text())))
     assert sorted(row["status"] for row in rows) == ["completed", *["pruned"] * 4]
@@ -285,7 +323,8 @@ def test_a_failed_run_is_named_and_the_rest_is_complete(file, call, tmp_path):  
         optimizers._names.pop("grumpy", None)
     assert done.code == 1
     assert "run 0 failed: RuntimeError: not this rate (after step 0)" in done.err
-    assert "1 failed of 1" in done.out
+    assert done.out.splitlines()[0].split() == ["lr", "final_loss", "failed", "run"]
+    assert done.out.splitlines()[3].split() == ["3", "0.1", "1", "of", "1", "0"]
     _, bad, *good = cases_of("r.xml")
     assert bad.find("error").text == "run 0: RuntimeError: not this rate (after step 0)"
     assert [len(case.findall("system-out")) for case in good] == [1, 1]
@@ -367,7 +406,18 @@ def test_a_sweep_is_exported_as_one_table_in_the_order_of_its_plan(file, call): 
     alone = call("export", f"{sweep.path}:4").out
     assert alone.splitlines()[0] == "step,loss,lr"
     assert json.loads(call("export", f"{sweep.path}:4", "-f", "json").out)["run"] == 4
-    assert "name one of them" in call("export", sweep.path, "-f", "npz").err
+    assert "npz is for one run" in call("export", sweep.path, "-f", "npz").err
+
+
+@pytest.mark.parametrize("arguments", [("--format", "json"), ("-o", "x.npz"), ("-f", "npz")])
+def test_forms_for_one_run_say_which_ones_a_whole_sweep_has(arguments, file, call):  # noqa: F811
+    path = optrun.sweep(file).path
+    done = call("export", path, *arguments)
+    form = "json" if "json" in arguments else "npz"
+    assert (done.code, done.out) == (2, "")
+    said = f"{path}: {form} is for one run, such as {path}:0; a whole sweep has csv and parquet"
+    assert said in done.err
+    assert call("export", f"{path}:0", "-f", "json").code == 0
 
 
 def test_a_sweep_is_exported_as_parquet_with_what_was_swept(file, call):  # noqa: F811
@@ -471,7 +521,10 @@ def test_runs_that_diverge_are_results_and_are_counted(call, tmp_path):  # noqa:
     done = call("sweep", "d.yaml", "optimizer.lr=1e-2,1e30", "seed=0,1", "--junit", "r.xml")
     assert done.code == 0
     assert "2 of 4 runs diverged\n" in done.err
-    assert "2 diverged of 2" in done.out
+    assert "  2 diverged" in done.err
+    assert "not finite" not in done.err + done.out
+    assert done.out.splitlines()[0].split()[-2:] == ["diverged", "run"]
+    assert done.out.splitlines()[2].split()[-4:] == ["2", "of", "2", "2–3"]
     whole, good, bad = cases_of("r.xml")
     assert "optimizer.lr=1e+30" in bad.get("name")
     assert bad.find("system-out").text == "diverged 2 of 2"
@@ -493,10 +546,25 @@ def test_runs_that_failed_are_run_again_where_that_is_asked_for(call, tmp_path):
     assert json.loads(call("show", "here", "--json").out)["statuses"] == {"completed": 2}
 
 
+def test_plain_progress_ends_with_the_last_state(capsys):
+    now = SweepProgress(40, 100, 4, 10, 20, 10.0, 3, 1, 0.5, until=8, lanes=10)
+    with sweep_progress("s", Show.PLAIN, quiet=False) as observe:
+        observe(now)
+        observe(replace(now, runs=41, executed=21, until=None))
+        observe(replace(now, runs=99, executed=79, packs=9, seconds=20.0, until=None, lanes=1))
+        observe(replace(now, runs=100, executed=80, packs=10, seconds=20.0, until=None, lanes=0))
+    assert capsys.readouterr().err.splitlines() == [
+        "40/100 runs  4/10 packs  to step 8  best run 0.5  3 diverged  1 failed  2 runs/s  10 lanes",
+        # A rung goes as fast as it goes itself: 58 runs in 10 s.
+        "99/100 runs  9/10 packs  0:00 left  best run 0.5  3 diverged  1 failed  3.95 runs/s  1 lane",
+        "100/100 runs  10/10 packs  best run 0.5  3 diverged  1 failed  4 runs/s",
+    ]
+
+
 def test_runs_that_wait_are_told_from_those_that_run(call, tmp_path):  # noqa: F811
     (tmp_path / "f.yaml").write_text("problem: quadratic\noptimizer: SGD\nsteps: 5\n")
     assert call("sweep", "f.yaml", "seed=0,1,2,3", "-o", "here", "--limit", "1").code == 0
-    assert call("show", "here").out.startswith("f: interrupted, 4 runs: 3 waiting, 1 completed\n")
+    assert call("show", "here").out.startswith("f: interrupted, 4 runs: 1 completed, 3 left\n")
     listed = json.loads(call("ls", "here", "--status", "waiting", "--json").out)
     assert [each["run"] for each in listed] == ["here:1", "here:2", "here:3"]
     assert call("show", "here:2").out.startswith("f: waiting at step 0\n")
@@ -560,7 +628,7 @@ def test_a_killed_sweep_says_what_is_left_and_what_to_type(call):  # noqa: F811
         settings = [{"optimizer.lr": lr} for lr in (1, 2, 3)]
         store.log("plan", settings=settings, repeats=1, metric=metric, plugins=["a b.py"])
         store.commit()
-        assert "gone: running, 3 runs: 3 running\n" in call("show", "runs/gone").out
+        assert "gone: running, 3 runs: 3 left (3 running)\n" in call("show", "runs/gone").out
     done = call("show", "runs/gone")
     assert done.out.startswith("gone: killed, 3 runs: 3 left\n")
     assert "quartiles" not in done.out
@@ -671,6 +739,29 @@ def test_a_sensitivity_that_there_is_not_is_refused(arguments, said, file, call)
     assert (done.code, done.out) == (2, "")
     assert said in done.err
     assert "that of a sweep" in call("curves", f"{path}:3", "--over", "lr").err
+
+
+@pytest.mark.parametrize(
+    ("metric", "goal", "edge"), [("test_accuracy", "maximize", "↓"), ("final_loss", "minimize", "↑")]
+)
+def test_what_is_far_worse_is_marked_at_the_edge_and_explained(metric, goal, edge, call):  # noqa: F811
+    figures = [0.9, 0.91, 0.92, 0.1] if goal == "maximize" else [0.1, 0.11, 0.12, 90.0]
+    runs = [({"name": "edge"}, run) for run in range(4)]
+    where = Path("runs/edge")
+    with Store.create(Path("runs"), "edge", config_yaml="", directory=where, runs=runs) as store:
+        settings = [{"optimizer.lr": lr} for lr in (1, 2, 3, 4)]
+        store.log("plan", settings=settings, repeats=1, metric={"name": metric, "goal": goal})
+        store.commit(
+            states={
+                run: RunState(status=Status.COMPLETED, summary={metric: figure})
+                for run, figure in enumerate(figures)
+            }
+        )
+    done = call("curves", "runs/edge", "--kind", "sensitivity", "--linear")
+    assert f"{edge} far worse, {'below' if goal == 'maximize' else 'above'} the picture" in done.out
+    assert done.out.count(edge) == 2
+    lines = [line for line in done.out.splitlines() if edge in line]
+    assert (done.out.splitlines().index(lines[0]) == 1) is (goal == "minimize")
 
 
 def test_a_sensitivity_tells_what_was_pruned_and_what_is_left_out(call, tmp_path):  # noqa: F811

@@ -10,10 +10,14 @@ import time
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 import optrun
-from optrun.cli.sweep_overview import progress_text
-from optrun.cli.sweep_watching import read_sweep
+from optrun.analysis.leaderboard import SweepPlan, leaderboard
+from optrun.cli import setting_table
+from optrun.cli.setting_table import Labels
+from optrun.cli.sweep_overview import SweepView, progress_text
+from optrun.cli.sweep_watching import frame, read_sweep, settings_that_fit
 from optrun.cli.watching import follow, read_run
 from optrun.errors import StoreError
 from optrun.store import RunState, Status, Store
@@ -148,9 +152,35 @@ def test_a_sweep_is_followed_until_its_last_run(going):
     assert read_sweep(going.path).standings[0].setting == {"optimizer.lr": 0.1}
 
 
+@pytest.mark.parametrize(("width", "height", "most"), [(80, 20, 19), (60, 20, 6), (30, 20, 3), (30, 3, 1)])
+def test_settings_that_are_watched_fit_the_terminal_and_can_be_told_apart(width, height, most, monkeypatch):
+    def setting(lr):
+        optimizer = {"name": "Adam", "weight_decay": 0.0123456, "amsgrad": True} if lr < 40 else "Adam"
+        return {"optimizer": optimizer, "optimizer.lr": float(lr), "problem": "softmax_regression"}
+
+    plan = SweepPlan([setting(lr) for lr in range(50)], 1, "test_accuracy", True)
+    states = [RunState(status=Status.COMPLETED, summary={"test_accuracy": 1 / (lr + 1)}) for lr in range(50)]
+    view = SweepView("s", "running", plan, states, leaderboard(plan, states))
+    out = Console(width=width, height=40)
+    monkeypatch.setattr(setting_table, "console", lambda: out)
+    with out.capture() as captured:
+        out.print(frame(Path("runs/s"), view, 1.0, Console(width=width, height=height)))
+    whole = captured.get()
+    assert whole.count("\n") <= height or most == 1
+    assert f"best test_accuracy 1 {Labels(plan.settings).text(plan.settings[0])}" in " ".join(whole.split())
+    made = settings_that_fit(view, height, out)
+    with out.capture() as captured:
+        out.print(made)
+    lines = captured.get().splitlines()
+    assert len(lines) <= height or most == 1
+    words = [word.removeprefix("lr=") for word in " ".join(lines).split()]
+    assert made.row_count == most
+    assert all(words.count(str(lr)) for lr in range(most))
+
+
 def test_what_is_said_of_a_sweep_that_goes_on_or_has_failures(call, going):
     shown = call("show", going.path)
-    assert shown.out.startswith("many: running, 6 runs: 6 running\n")
+    assert shown.out.startswith("many: running, 6 runs: 6 left (6 running)\n")
     assert shown.err == f"next: optrun watch {going.path}\n"
     assert "0 of 6 runs over optimizer.lr" in call("ls").out
     assert "no run has ended" in call("curves", going.path, "--kind", "sensitivity").err
