@@ -375,7 +375,7 @@ def test_seeds_are_64_bit(tmp_path: Path) -> None:
 def test_the_environment_is_json() -> None:
     found = environment()
     assert json.loads(json.dumps(found, allow_nan=False)) == found
-    assert set(found) == {"optrun", "python", "numpy", "platform", "cpu", "simd", "blas", "git"}
+    assert set(found) == {"optrun", "python", "numpy", "numba", "platform", "cpu", "simd", "blas", "git"}
     assert found["blas"]
 
 
