@@ -7,6 +7,7 @@ import os
 import platform
 import sys
 import tempfile
+import threading
 from collections.abc import Callable
 from functools import cache, partial
 from importlib import import_module
@@ -53,23 +54,25 @@ def compiled(loop: Loop) -> Callable[..., Callable[[], None]]:
 
     The arrays are read and written where they are, while Python goes on with other threads. No argument is checked.
     """
-    if loop not in _loaded:
-        _loaded[loop] = _kept(loop) or _made(loop)
-    return partial(_bound, _loaded[loop]["step"])
+    with _lock:  # two libraries of one loop would be one too many, and LLVM's are made one at a time
+        library = _loaded.get(loop) or _kept(loop) or _made(loop)
+        _loaded[loop] = library
+    return partial(_bound, library)
 
 
 _loaded: dict[Loop, Any] = {}
 """The library of each loop, which owns its machine code."""
+_lock = threading.Lock()
 _numbers = count()
 _Function = ctypes.CFUNCTYPE(None)
 
 
-def _bound(address: int, *arguments: Array | int) -> Callable[[], None]:
+def _bound(library: Any, *arguments: Array | int) -> Callable[[], None]:
     words: list[int] = []
     for each in arguments:
         words += [each.ctypes.data, each.size] if isinstance(each, np.ndarray) else [each]
-    function: Any = _Function(address)
-    function.arguments = arguments  # what is at the addresses has to stay there
+    function: Any = _Function(library["step"])
+    function.held = library, arguments  # what is at the addresses has to stay there
     return partial(function, ctypes.byref((ctypes.c_ssize_t * len(words))(*words)))
 
 
@@ -152,3 +155,13 @@ def _machine() -> tuple[str, ...]:
     except OSError:
         processor = platform.processor()
     return (*versions, platform.python_version(), platform.machine(), processor)
+
+
+def _forget() -> None:
+    """A forked process has the lock, but not the thread that holds it."""
+    global _lock
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)

@@ -7,7 +7,9 @@ import shutil
 import stat
 import subprocess
 import sys
+import threading
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -153,6 +155,75 @@ def test_what_is_bound_keeps_its_arrays(dtype):
     add()
     add()
     assert to.tolist() == [0, 2, 2, 2, 0]
+
+
+THREADS = 4
+
+
+def test_threads_that_begin_with_one_loop_share_its_code(monkeypatch, tmp_path):
+    monkeypatch.setattr(compiled, "_root", lambda: tmp_path)
+    loop = Loop("def step(to):\n    to[0] += 3\n", ("float64",), 0)
+    together, made, linked = threading.Barrier(THREADS), [], compiled._linked
+
+    def link(code):
+        made.append(linked(code))
+        return made[-1]
+
+    def bound(to):
+        together.wait()
+        return compiled.compiled(loop)(to)
+
+    monkeypatch.setattr(compiled, "_linked", link)
+    with ThreadPoolExecutor(THREADS) as pool:
+        arrays = [np.zeros(1) for _ in range(THREADS)]
+        steps = list(pool.map(bound, arrays))
+    assert len(made) == 1
+    for step in steps:
+        step()
+    assert [array.tolist() for array in arrays] == [[3.0]] * THREADS
+
+
+def test_what_is_bound_keeps_its_code(monkeypatch, tmp_path):
+    class Library:
+        def __init__(self, real):
+            self.real = real
+
+        def __getitem__(self, name):
+            return self.real[name]
+
+    monkeypatch.setattr(compiled, "_root", lambda: tmp_path)
+    monkeypatch.setattr(compiled, "_loaded", {})
+    linked = compiled._linked
+    monkeypatch.setattr(compiled, "_linked", lambda code: Library(linked(code)))
+    loop = Loop("def step(to):\n    to[0] += 5\n", ("float64",), 0)
+    to = np.zeros(1)
+    step = compiled.compiled(loop)(to)
+    seen = weakref.ref(compiled._loaded.pop(loop))
+    gc.collect()
+    assert seen() is not None
+    step()
+    assert to.tolist() == [5]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_process_forked_while_a_thread_compiles_is_not_locked_out(tmp_path):
+    found = subprocess.run(
+        [sys.executable, "-c", FORKED], env=os.environ | {"XDG_CACHE_HOME": str(tmp_path)}, timeout=60
+    )
+    assert found.returncode == 0
+
+
+FORKED = """
+import os
+from optrun.kernels import compiled
+
+with compiled._lock:
+    child = os.fork()
+    if not child:
+        os._exit(0 if compiled._lock.acquire(timeout=0) else 1)
+os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
 
 
 def test_a_loop_that_could_raise_is_refused():
