@@ -42,10 +42,12 @@ print(len(compiled._loaded), "numba" in sys.modules, params.data.tobytes().hex()
 """
 
 
-def begun(cache):
+def begun(cache, **settings):
     return subprocess.Popen(
         [sys.executable, "-W", "error", "-c", STEPS],
-        env=os.environ | {"XDG_CACHE_HOME": str(cache), "LOCALAPPDATA": str(cache), "HOME": str(cache)},
+        env=os.environ
+        | {"XDG_CACHE_HOME": str(cache), "LOCALAPPDATA": str(cache), "HOME": str(cache)}
+        | settings,
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -77,7 +79,8 @@ def test_a_second_process_compiles_nothing_and_does_not_import_numba(whole):
     assert len(kept(cache)) == loops
     assert ended(begun(cache)) == (loops, False, data)
     if sys.platform != "win32":
-        assert {stat.S_IMODE(path.parent.stat().st_mode) for path in kept(cache)} == {0o700}
+        for depth in (0, 1):
+            assert {stat.S_IMODE(path.parents[depth].stat().st_mode) for path in kept(cache)} == {0o700}
 
 
 def test_processes_that_begin_at_once_do_not_disturb_each_other(tmp_path):
@@ -117,6 +120,54 @@ def test_what_is_damaged_is_not_run_but_made_anew(whole, tmp_path, damaged):
         path.write_bytes(damaged(path.read_bytes()))
     assert ended(begun(tmp_path)) == (loops, True, data)
     assert ended(begun(tmp_path)) == (loops, False, data)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no modes here")
+@pytest.mark.parametrize("of", ["file", "directory"])
+@pytest.mark.parametrize("mode", [0o770, 0o702])
+def test_what_others_can_write_is_not_run(whole, tmp_path, of, mode):
+    cache, (loops, _, data) = whole
+    shutil.copytree(cache, tmp_path, dirs_exist_ok=True)
+    for path in kept(tmp_path):
+        (path if of == "file" else path.parent).chmod(mode)
+    assert ended(begun(tmp_path)) == (loops, True, data)
+    assert len(kept(tmp_path)) == loops
+    assert ended(begun(tmp_path)) == (loops, of == "directory", data)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no owners here")
+def test_what_belongs_to_another_user_is_not_run(monkeypatch, tmp_path):
+    monkeypatch.setattr(compiled, "_root", lambda: tmp_path / "a" / "b")
+    monkeypatch.setattr(compiled, "_loaded", {})
+    loop = Loop("def step(to):\n    to[0] += 9\n", ("float64",), 0)
+    compiled.compiled(loop)
+    compiled._loaded.clear()
+    assert compiled.is_kept(loop)
+    assert compiled._kept(loop) is not None
+    user = os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: user + 1)
+    assert not compiled.is_kept(loop)
+    assert compiled._kept(loop) is None
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="no such setting here")
+@pytest.mark.parametrize("value", ["", "cache", "./cache"])
+def test_a_cache_beside_the_current_directory_is_none(monkeypatch, value):
+    monkeypatch.setenv("XDG_CACHE_HOME", value)
+    assert compiled._root.__wrapped__() == compiled.Path.home() / ".cache" / "optrun" / "kernels"
+
+
+def test_loops_do_not_follow_a_check_of_bounds(whole, tmp_path):
+    loops, imported, data = ended(begun(tmp_path, NUMBA_BOUNDSCHECK="1"))
+    assert (loops, imported, data) == whole[1]
+
+
+@pytest.mark.parametrize("name", ["NUMBA_OPT", "NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES"])
+def test_other_settings_of_the_compiler_are_other_loops(monkeypatch, name):
+    monkeypatch.delenv(name, raising=False)
+    before = compiled._machine.__wrapped__()
+    monkeypatch.setenv(name, "1")
+    assert compiled._machine.__wrapped__() != before
 
 
 def test_without_a_directory_it_compiles_for_itself(whole, tmp_path):
