@@ -135,6 +135,12 @@ class Parameters(Mapping[str, Array]):
         self._views = self.split(self.data)
         self.grads: Mapping[str, Array] = self.split(self.grad)
 
+    def __setattr__(self, name: str, value: object) -> None:
+        # `params.data *= 2` ends by an assignment of the same array, which may pass.
+        if name in ("data", "grad") and self.__dict__.get(name, value) is not value:
+            raise AttributeError(f"an optimizer goes on with the array it has: write params.{name}[:] = ...")
+        super().__setattr__(name, value)
+
     @classmethod
     def of(cls, tensors: Mapping[str, Any], *, arrays: Arrays | None = None) -> "Parameters":
         """Return the parameters of one lane with these values."""

@@ -1,6 +1,7 @@
 """Sums, powers, streams and views: against exact arithmetic and NumPy's own."""
 
 import math
+import operator
 from fractions import Fraction
 
 import numpy as np
@@ -49,6 +50,17 @@ def test_views_are_the_flat_buffer(lane_fast, rng):
     assert params.data[3, 5] == 42
     params.grads["c"][:] = 7
     assert params.grad[:, 7:].tolist() == [[7] * 4] * 5
+
+
+@pytest.mark.parametrize("name", ["data", "grad"])
+def test_the_buffers_are_written_but_not_replaced(name):
+    params = Parameters({"a": (3,)})
+    buffer = getattr(params, name)
+    with pytest.raises(AttributeError, match=rf"write params\.{name}\[:\] = "):
+        setattr(params, name, np.ones((1, 3), np.float32))
+    setattr(params, name, operator.iadd(getattr(params, name), 2))
+    assert getattr(params, name) is buffer
+    assert buffer.tolist() == [[2, 2, 2]]
 
 
 @pytest.mark.parametrize("lane_fast", [False, True])

@@ -14,6 +14,7 @@ from math import inf
 from time import perf_counter
 
 from optrun.arrays import Array
+from optrun.errors import MissingExtraError
 from optrun.kernels.capture import Captured
 from optrun.kernels.compiled import Loop, is_installed, is_kept, is_loaded
 from optrun.kernels.lower import Listing
@@ -92,9 +93,9 @@ class AutoEngine:
             return None
         try:
             return self._numba.bind(listing, buffers, coefficients)
-        except Exception as error:
+        except MissingExtraError as error:
             self._numba = None
-            warnings.warn(f"Numba does not work here, NumPy goes on: {error}", RuntimeWarning, stacklevel=2)
+            warnings.warn(f"{error}; NumPy goes on", RuntimeWarning, stacklevel=2)
             return None
 
 

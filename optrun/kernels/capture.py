@@ -3,6 +3,7 @@
 The calls stay the only code there is for what they compute, and what cannot be captured goes on as it is.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -16,6 +17,8 @@ from optrun.kernels.program import Node, coefficients_of, node
 
 MOST_INSTRUCTIONS = 256
 """In a loop: a longer one takes seconds to compile."""
+MOST_ELEMENTS = 16 * MOST_INSTRUCTIONS
+"""In all arrays of the calls: objects take a hundred times as long as numbers."""
 
 _OPS: dict[object, str] = {getattr(np, name): op for op, name in UFUNCS.items()}
 
@@ -78,7 +81,7 @@ class Capture:
 
     def __init__(self, dtype: str) -> None:
         self._dtype = np.dtype(dtype)
-        self._values = 0
+        self._values = self._elements = 0
 
     def inputs(self, name: str, *shape: int) -> Names:
         """Return an array whose elements are the buffers ``name0``, ``name1``, … in order."""
@@ -95,6 +98,7 @@ class Capture:
 
     def unwritten(self, shape: tuple[int, ...]) -> Names:
         """Return an array that holds nothing until it is written."""
+        self._count(math.prod(shape))
         array = np.empty(shape, object).view(Names)
         array.capture = self
         return array
@@ -119,10 +123,17 @@ class Capture:
         coefficients = [np.array(constant.value, self._dtype) for constant in constants]
         return Captured(lower(nodes, constants), coefficients)
 
+    def _count(self, elements: int) -> None:
+        self._elements += elements
+        if self._elements > MOST_ELEMENTS:
+            raise NotCapturedError("too many elements")
+
     def _checked(self, values: Any) -> Array:
         """Return an operand as an array that broadcasts; what is not of the one dtype would be computed in another."""
         if isinstance(values, (np.ndarray, np.generic)) and values.dtype not in (self._dtype, object):
             raise NotCapturedError(f"numbers of dtype {values.dtype}")
+        if not isinstance(values, Names):
+            self._count(np.size(values))
         return np.asarray(values, object)
 
 

@@ -7,10 +7,11 @@ import os
 import platform
 import sys
 import tempfile
+import threading
 from collections.abc import Callable
 from functools import cache, partial
 from importlib import import_module
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
@@ -26,8 +27,8 @@ FORM = "1"
 
 
 def is_installed() -> bool:
-    """Return whether there is a Numba; it is not imported for that."""
-    return find_spec("numba") is not None
+    """Return whether there is a Numba, of a known version; it is not imported for that."""
+    return find_spec("numba") is not None and _versions() is not None
 
 
 class Loop(NamedTuple):
@@ -40,7 +41,13 @@ class Loop(NamedTuple):
 
 def is_kept(loop: Loop) -> bool:
     """Return whether a loop was compiled before, in this process or an earlier one."""
-    return loop in _loaded or os.path.exists(_file(loop))
+    if loop in _loaded:
+        return True
+    path = _file(loop)
+    try:
+        return _is_own(path.stat(), path.parent.stat())
+    except OSError:
+        return False
 
 
 def is_loaded(loop: Loop) -> bool:
@@ -53,30 +60,36 @@ def compiled(loop: Loop) -> Callable[..., Callable[[], None]]:
 
     The arrays are read and written where they are, while Python goes on with other threads. No argument is checked.
     """
-    if loop not in _loaded:
-        _loaded[loop] = _kept(loop) or _made(loop)
-    return partial(_bound, _loaded[loop]["step"])
+    with _lock:  # two libraries of one loop would be one too many, and LLVM's are made one at a time
+        library = _loaded.get(loop) or _kept(loop) or _made(loop)
+        _loaded[loop] = library
+    return partial(_bound, library)
 
 
 _loaded: dict[Loop, Any] = {}
 """The library of each loop, which owns its machine code."""
+_lock = threading.Lock()
 _numbers = count()
 _Function = ctypes.CFUNCTYPE(None)
 
 
-def _bound(address: int, *arguments: Array | int) -> Callable[[], None]:
+def _bound(library: Any, *arguments: Array | int) -> Callable[[], None]:
     words: list[int] = []
     for each in arguments:
         words += [each.ctypes.data, each.size] if isinstance(each, np.ndarray) else [each]
-    function: Any = _Function(address)
-    function.arguments = arguments  # what is at the addresses has to stay there
+    function: Any = _Function(library["step"])
+    function.held = library, arguments  # what is at the addresses has to stay there
     return partial(function, ctypes.byref((ctypes.c_ssize_t * len(words))(*words)))
 
 
 def _kept(loop: Loop) -> Any:
     """Return the library that is on disk, None where there is none or a damaged one."""
+    path = _file(loop)
     try:
-        content = _file(loop).read_bytes()
+        with path.open("rb") as file:
+            if not _is_own(os.fstat(file.fileno()), path.parent.stat()):
+                return None
+            content = file.read()
         code = content[hashlib.sha256().digest_size :]
         return _linked(code) if content == _sealed(code) else None
     except (OSError, RuntimeError):
@@ -111,7 +124,10 @@ def _sealed(code: bytes) -> bytes:
 
 
 def _keep(path: Path, content: bytes) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # what is read there is run
+    for directory in (path.parent.parent, path.parent):
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not _is_own(path.parent.stat()):
+        return
     handle, written = tempfile.mkstemp(dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -120,6 +136,13 @@ def _keep(path: Path, content: bytes) -> None:
     except OSError:
         os.unlink(written)
         raise
+
+
+def _is_own(*found: os.stat_result) -> bool:
+    """Return whether nobody but this user can write there: what is read is run."""
+    return sys.platform == "win32" or all(
+        each.st_uid == os.geteuid() and not each.st_mode & 0o022 for each in found
+    )
 
 
 def _file(loop: Loop) -> Path:
@@ -138,17 +161,36 @@ def _root() -> Path:
     elif sys.platform == "darwin":
         base = home / "Library" / "Caches"
     else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache")
+        given = Path(os.environ.get("XDG_CACHE_HOME", ""))
+        base = given if given.is_absolute() else home / ".cache"
     return base / "optrun" / "kernels"
+
+
+@cache
+def _versions() -> tuple[str, ...] | None:
+    try:
+        return tuple(version(package) for package in ("numba", "llvmlite", "numpy"))
+    except PackageNotFoundError:
+        return None
 
 
 @cache
 def _machine() -> tuple[str, ...]:
     """Return what machine code depends on."""
-    versions = [version(package) for package in ("numba", "llvmlite", "numpy")]
+    settings = [os.environ.get(f"NUMBA_{name}", "") for name in ("OPT", "CPU_NAME", "CPU_FEATURES")]
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         processor = next((line for line in lines if line.startswith(("flags", "Features"))), "")
     except OSError:
         processor = platform.processor()
-    return (*versions, platform.python_version(), platform.machine(), processor)
+    return (*(_versions() or ()), *settings, platform.python_version(), platform.machine(), processor)
+
+
+def _forget() -> None:
+    """A forked process has the lock, but not the thread that holds it."""
+    global _lock
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)

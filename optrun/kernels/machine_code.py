@@ -1,6 +1,7 @@
 """Machine code of generated loops: compiled by Numba, but called and kept without it, so as a plain function of C."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from itertools import count
 from typing import Any
@@ -36,7 +37,7 @@ def optimized(source: str, dtypes: Sequence[str], integers: int) -> str:
     contexts = cpu.typing_context, cpu.target_context
     for context in contexts:
         context.refresh()
-    with import_module("numba.core.compiler_lock").global_compiler_lock:
+    with import_module("numba.core.compiler_lock").global_compiler_lock, _unchecked(numba.config):
         loop = compiler.compile_extra(*contexts, _function(source), types, numba.types.void, flags, {})
         _add_entry(loop, types)
         loop.library.finalize()
@@ -52,6 +53,16 @@ def target_machine() -> Any:
     target = llvm.Target.from_default_triple()
     features = llvm.get_host_cpu_features().flatten()
     return target.create_target_machine(llvm.get_host_cpu_name(), features, opt=3, reloc="pic", jit=True)
+
+
+@contextmanager
+def _unchecked(config: Any) -> Iterator[None]:
+    """Check no index, though NUMBA_BOUNDSCHECK, which outweighs all flags, asks for it: a check can raise."""
+    asked, config.BOUNDSCHECK = config.BOUNDSCHECK, None
+    try:
+        yield
+    finally:
+        config.BOUNDSCHECK = asked
 
 
 def _function(source: str) -> Callable[..., None]:

@@ -31,7 +31,10 @@ Threads pass Python's lock on after every piece. Measured, SGD with 10⁷ parame
 
 
 class NumbaEngine:
-    """Binds listings to buffers, each as one compiled function; MissingExtraError without Numba."""
+    """Binds listings to buffers, each as one compiled function.
+
+    MissingExtraError without Numba, or with one that compiles nothing here.
+    """
 
     def __init__(self, threads: int | None = None, shared_above: int = SHARED_ABOVE) -> None:
         if not is_installed():
@@ -54,7 +57,10 @@ class NumbaEngine:
             return _nothing
         rows = Rows.of(listing, parameters, coefficients)
         arrays = _arrays(listing, buffers, rows)
-        step = compiled(self.loop(listing, buffers, coefficients))
+        try:
+            step = compiled(self.loop(listing, buffers, coefficients))
+        except Exception as error:
+            raise MissingExtraError(f"Numba does not work here: {type(error).__name__}: {error}") from error
         size = parameters.nbytes * len(listing.variables())
         is_shared = self._threads > 1 and size > self._shared_above
         calls = [

@@ -18,6 +18,8 @@ class Rosenbrock(VectorProblem):
     Starts at (-1.2, 1, -1.2, 1, …); lowest at (1, …, 1).
     """
 
+    pure = True
+
     def __init__(self, arrays: Arrays, *, dim: Annotated[int, Ge(2)] = 2, **options: Any) -> None:
         self._dim = dim
         super().__init__(arrays, **options)
@@ -66,6 +68,8 @@ class Beale(VectorProblem):
     Starts at (1, 1); lowest at (3, ½).
     """
 
+    pure = True
+
     def __init__(self, arrays: Arrays, **options: Any) -> None:
         super().__init__(arrays, **options)
         self._one, self._two = map(arrays.array, (1.0, 2.0))
@@ -112,6 +116,8 @@ class Himmelblau(VectorProblem):
 
     Starts at the origin, near the local maximum between them.
     """
+
+    pure = True
 
     def __init__(self, arrays: Arrays, **options: Any) -> None:
         super().__init__(arrays, **options)

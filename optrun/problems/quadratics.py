@@ -23,6 +23,8 @@ class Quadratic(VectorProblem):
     Raises ConfigError for a condition number above 1 in one dimension.
     """
 
+    pure = True
+
     def __init__(
         self,
         arrays: Arrays,

@@ -4,13 +4,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
 from optrun.arrays import Array, Arrays, stream
 from optrun.errors import ConfigError
-from optrun.kernels.capture import Capture, Captured, captured
+from optrun.kernels.capture import MOST_INSTRUCTIONS, Capture, Captured, captured
 from optrun.kernels.stepper import Engine
 from optrun.problems.problem import Batches, Problem
 from optrun.registry import NonNegative
@@ -26,6 +26,8 @@ class VectorProblem(Problem, ABC):
     """
 
     lane_fast = True
+    pure: ClassVar[bool] = False
+    """Whether a loop may take the place of `_compute`; it counts in the class that defines both."""
 
     def __init__(self, arrays: Arrays, *, start: Start = None, noise: Noise = 0.0) -> None:
         super().__init__(arrays)
@@ -90,24 +92,24 @@ class VectorProblem(Problem, ABC):
         plain = _Bound(x, grad, lambda: self._value_and_grad(x.T, grad.T))
         if self.loops is None:
             return plain
-        room = np.empty_like(grad)
         listed = self._listed
         # A loop wants all of its buffers in one layout.
-        if listed is None or not _strides(x) == _strides(grad) == _strides(room):
+        if listed is None or not x.flags.forc or _strides(x) != _strides(grad):
             return plain
         buffers = {
             f"{name}{i}": array[:, i : i + 1]
             for name, array in (("x", x), ("grad", grad))
             for i in range(self.dim)
         }
-        losses: Array = room[:, 0]
+        column = _column_like(x)
+        losses: Array = column[:, 0]
         loss = losses
 
         def calls() -> None:
             nonlocal loss
             loss = self._value_and_grad(x.T, grad.T)
 
-        run = self.loops.instead_of(calls, listed, buffers | {"loss0": room[:, :1], "p": x[:, :1]})
+        run = self.loops.instead_of(calls, listed, buffers | {"loss0": column, "p": x[:, :1]})
 
         def step() -> Array:
             nonlocal loss
@@ -120,6 +122,9 @@ class VectorProblem(Problem, ABC):
     @cached_property
     def _listed(self) -> Captured | None:
         """What `_compute` does in one lane; None where a loop cannot do it."""
+        own = vars(type(self))
+        if not own.get("pure") or "_compute" not in own or self.dim > MOST_INSTRUCTIONS:
+            return None
 
         def on_names(capture: Capture) -> dict[str, Array]:
             grad = capture.unwritten((self.dim, 1))
@@ -146,7 +151,18 @@ class VectorProblem(Problem, ABC):
         Of the workspace it reads what it has written, and what stays as it was made.
         No operation overwrites one of its inputs: NumPy takes more than twice as long for a small array
         that overlaps another.
+
+        With ``pure = True`` beside it in its class it may be called once for all steps, as a loop does from then on
+        what it did: it makes the same calls of NumPy whatever numbers, dtype and step, and what it reads is x, what
+        it has written, and what nobody changes.
         """
+
+
+def _column_like(array: Array) -> Array:
+    """Return a column ``[B, 1]`` whose elements lie as far apart as those of an array's columns."""
+    distance = array.strides[0] // array.itemsize
+    column: Array = np.empty(len(array) * distance, array.dtype)[::distance, None]
+    return column
 
 
 def _strides(array: Array) -> list[int]:

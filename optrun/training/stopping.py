@@ -30,7 +30,8 @@ class Stopping:
         self._stop = stop
         self._limit = float(np.finfo(np.float64).max) if stop.divergence is None else stop.divergence
         # Far from the limit, the sum of all squares, of which the last digits may be wrong, says enough.
-        self._is_quiet = stop.target is None and stop.patience is None
+        # Squares of smaller ones are no numbers of float32.
+        self._is_quiet = stop.target is None and stop.patience is None and self._limit > 1e-15
         self._quiet_below = (self._limit / 2) * (self._limit / 2)
         self._target = -np.inf if stop.target is None else stop.target
         self._best = np.full(lanes, np.inf)

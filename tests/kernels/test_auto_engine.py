@@ -2,6 +2,7 @@
 
 import itertools
 import sys
+from importlib.metadata import PackageNotFoundError
 
 import numpy as np
 import pytest
@@ -92,10 +93,38 @@ def test_where_numba_does_not_work_it_says_so_once(monkeypatch, tmp_path):
 
     monkeypatch.setattr(compiled, "_root", lambda: tmp_path)
     monkeypatch.setattr(compiled, "machine_code", broken)
-    with pytest.warns(RuntimeWarning, match="NumPy goes on: no LLVM") as said:
+    with pytest.warns(
+        RuntimeWarning, match="does not work here: RuntimeError: no LLVM; NumPy goes on"
+    ) as said:
         found = trained(AutoEngine(0.0), 30)
     assert len(said) == 1
     assert found == trained(NumpyEngine(), 30)
+
+
+@NEEDS_NUMBA
+def test_where_numba_does_not_work_its_engine_says_so(monkeypatch, tmp_path):
+    def broken(*_):
+        raise RuntimeError("no LLVM")
+
+    monkeypatch.setattr(compiled, "_root", lambda: tmp_path)
+    monkeypatch.setattr(compiled, "machine_code", broken)
+    with pytest.raises(MissingExtraError, match="Numba does not work here: RuntimeError: no LLVM"):
+        trained(engine_named("numba"), 1)
+
+
+def without_metadata(package):
+    raise PackageNotFoundError(package)
+
+
+@NEEDS_NUMBA
+def test_a_numba_of_no_known_version_is_none(monkeypatch):
+    monkeypatch.setattr(compiled, "version", without_metadata)
+    for cached in (compiled._versions, compiled._machine):
+        monkeypatch.setattr(compiled, cached.__name__, cached.__wrapped__)
+    assert trained(AutoEngine(0.0), 30) == trained(NumpyEngine(), 30)
+    assert not compiled._loaded
+    with pytest.raises(MissingExtraError, match="python -m pip install"):
+        engine_named("numba")
 
 
 def test_the_numba_engine_says_what_installs_it(monkeypatch):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from optrun.arrays import lane_sum
-from optrun.kernels.capture import MOST_INSTRUCTIONS, Capture, NotCapturedError
+from optrun.kernels.capture import MOST_ELEMENTS, MOST_INSTRUCTIONS, Capture, NotCapturedError
 from optrun.kernels.numpy_engine import NumpyEngine
 
 LANES = 7
@@ -81,6 +81,10 @@ REFUSED = {
     "a target with numbers": lambda x, out: np.add(x, x, out=np.empty((3, 1), np.float32)),
     "what nobody has written": lambda x, out: np.add(x, np.empty_like(x), out=out),
     "an output that nobody has written": lambda x, out: np.add(x[0], x[1], out=out[0]),
+    "too many elements": lambda x, out: [
+        np.add(x, x, out=out),
+        *(np.empty_like(x) for _ in range(MOST_ELEMENTS // 3)),
+    ],
     "too much": lambda x, out: [np.add(x, x, out=out) for _ in range(MOST_INSTRUCTIONS // 3 + 1)],
 }
 

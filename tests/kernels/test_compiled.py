@@ -7,7 +7,9 @@ import shutil
 import stat
 import subprocess
 import sys
+import threading
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -40,10 +42,12 @@ print(len(compiled._loaded), "numba" in sys.modules, params.data.tobytes().hex()
 """
 
 
-def begun(cache):
+def begun(cache, **settings):
     return subprocess.Popen(
         [sys.executable, "-W", "error", "-c", STEPS],
-        env=os.environ | {"XDG_CACHE_HOME": str(cache), "LOCALAPPDATA": str(cache), "HOME": str(cache)},
+        env=os.environ
+        | {"XDG_CACHE_HOME": str(cache), "LOCALAPPDATA": str(cache), "HOME": str(cache)}
+        | settings,
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -75,7 +79,8 @@ def test_a_second_process_compiles_nothing_and_does_not_import_numba(whole):
     assert len(kept(cache)) == loops
     assert ended(begun(cache)) == (loops, False, data)
     if sys.platform != "win32":
-        assert {stat.S_IMODE(path.parent.stat().st_mode) for path in kept(cache)} == {0o700}
+        for depth in (0, 1):
+            assert {stat.S_IMODE(path.parents[depth].stat().st_mode) for path in kept(cache)} == {0o700}
 
 
 def test_processes_that_begin_at_once_do_not_disturb_each_other(tmp_path):
@@ -117,6 +122,54 @@ def test_what_is_damaged_is_not_run_but_made_anew(whole, tmp_path, damaged):
     assert ended(begun(tmp_path)) == (loops, False, data)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no modes here")
+@pytest.mark.parametrize("of", ["file", "directory"])
+@pytest.mark.parametrize("mode", [0o770, 0o702])
+def test_what_others_can_write_is_not_run(whole, tmp_path, of, mode):
+    cache, (loops, _, data) = whole
+    shutil.copytree(cache, tmp_path, dirs_exist_ok=True)
+    for path in kept(tmp_path):
+        (path if of == "file" else path.parent).chmod(mode)
+    assert ended(begun(tmp_path)) == (loops, True, data)
+    assert len(kept(tmp_path)) == loops
+    assert ended(begun(tmp_path)) == (loops, of == "directory", data)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no owners here")
+def test_what_belongs_to_another_user_is_not_run(monkeypatch, tmp_path):
+    monkeypatch.setattr(compiled, "_root", lambda: tmp_path / "a" / "b")
+    monkeypatch.setattr(compiled, "_loaded", {})
+    loop = Loop("def step(to):\n    to[0] += 9\n", ("float64",), 0)
+    compiled.compiled(loop)
+    compiled._loaded.clear()
+    assert compiled.is_kept(loop)
+    assert compiled._kept(loop) is not None
+    user = os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: user + 1)
+    assert not compiled.is_kept(loop)
+    assert compiled._kept(loop) is None
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="no such setting here")
+@pytest.mark.parametrize("value", ["", "cache", "./cache"])
+def test_a_cache_beside_the_current_directory_is_none(monkeypatch, value):
+    monkeypatch.setenv("XDG_CACHE_HOME", value)
+    assert compiled._root.__wrapped__() == compiled.Path.home() / ".cache" / "optrun" / "kernels"
+
+
+def test_loops_do_not_follow_a_check_of_bounds(whole, tmp_path):
+    loops, imported, data = ended(begun(tmp_path, NUMBA_BOUNDSCHECK="1"))
+    assert (loops, imported, data) == whole[1]
+
+
+@pytest.mark.parametrize("name", ["NUMBA_OPT", "NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES"])
+def test_other_settings_of_the_compiler_are_other_loops(monkeypatch, name):
+    monkeypatch.delenv(name, raising=False)
+    before = compiled._machine.__wrapped__()
+    monkeypatch.setenv(name, "1")
+    assert compiled._machine.__wrapped__() != before
+
+
 def test_without_a_directory_it_compiles_for_itself(whole, tmp_path):
     (tmp_path / "file").touch()
     assert ended(begun(tmp_path / "file")) == whole[1]
@@ -153,6 +206,75 @@ def test_what_is_bound_keeps_its_arrays(dtype):
     add()
     add()
     assert to.tolist() == [0, 2, 2, 2, 0]
+
+
+THREADS = 4
+
+
+def test_threads_that_begin_with_one_loop_share_its_code(monkeypatch, tmp_path):
+    monkeypatch.setattr(compiled, "_root", lambda: tmp_path)
+    loop = Loop("def step(to):\n    to[0] += 3\n", ("float64",), 0)
+    together, made, linked = threading.Barrier(THREADS), [], compiled._linked
+
+    def link(code):
+        made.append(linked(code))
+        return made[-1]
+
+    def bound(to):
+        together.wait()
+        return compiled.compiled(loop)(to)
+
+    monkeypatch.setattr(compiled, "_linked", link)
+    with ThreadPoolExecutor(THREADS) as pool:
+        arrays = [np.zeros(1) for _ in range(THREADS)]
+        steps = list(pool.map(bound, arrays))
+    assert len(made) == 1
+    for step in steps:
+        step()
+    assert [array.tolist() for array in arrays] == [[3.0]] * THREADS
+
+
+def test_what_is_bound_keeps_its_code(monkeypatch, tmp_path):
+    class Library:
+        def __init__(self, real):
+            self.real = real
+
+        def __getitem__(self, name):
+            return self.real[name]
+
+    monkeypatch.setattr(compiled, "_root", lambda: tmp_path)
+    monkeypatch.setattr(compiled, "_loaded", {})
+    linked = compiled._linked
+    monkeypatch.setattr(compiled, "_linked", lambda code: Library(linked(code)))
+    loop = Loop("def step(to):\n    to[0] += 5\n", ("float64",), 0)
+    to = np.zeros(1)
+    step = compiled.compiled(loop)(to)
+    seen = weakref.ref(compiled._loaded.pop(loop))
+    gc.collect()
+    assert seen() is not None
+    step()
+    assert to.tolist() == [5]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_process_forked_while_a_thread_compiles_is_not_locked_out(tmp_path):
+    found = subprocess.run(
+        [sys.executable, "-c", FORKED], env=os.environ | {"XDG_CACHE_HOME": str(tmp_path)}, timeout=60
+    )
+    assert found.returncode == 0
+
+
+FORKED = """
+import os
+from optrun.kernels import compiled
+
+with compiled._lock:
+    child = os.fork()
+    if not child:
+        os._exit(0 if compiled._lock.acquire(timeout=0) else 1)
+os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
 
 
 def test_a_loop_that_could_raise_is_refused():

@@ -9,6 +9,7 @@ from optrun.kernels import auto_engine, engine_named
 from optrun.kernels.auto_engine import AutoEngine
 from optrun.kernels.capture import MOST_INSTRUCTIONS
 from optrun.kernels.numba_engine import NumbaEngine
+from optrun.problems import vectors
 from optrun.problems.functions import Himmelblau
 from optrun.problems.vectors import VectorProblem
 from optrun.training.pack import Pack
@@ -156,13 +157,96 @@ def test_arrays_of_two_layouts_stay_with_numpy():
 
 
 class _Choosy(Himmelblau):
+    pure = True
+
     def _compute(self, x, grad, *workspace):
         if float(x.max()) > 1e6:
             raise ValueError("too far")
         return super()._compute(x, grad, *workspace)
 
 
+@NEEDS_NUMBA
 def test_code_that_looks_at_its_numbers_stays_with_numpy():
     choosy, engine = _Choosy(Arrays(dtype="float64")), Engine()
     assert steps(choosy, engine, 1, True) == steps(build(("himmelblau", {})), engine_named("numpy"), 1, True)
     assert engine.loops == 0
+
+
+class _Inherits(Himmelblau):
+    pass
+
+
+class _Moves(Himmelblau):
+    pure = True
+
+    def loss_and_grad(self, params, grads, batch):
+        self._targets[...] += 1
+        return super().loss_and_grad(params, grads, batch)
+
+
+class _Counts(Himmelblau):
+    calls = 0
+
+    def _compute(self, x, grad, *workspace):
+        self.calls += 1
+        loss = super()._compute(x, grad, *workspace)
+        return np.multiply(loss, float(self.calls), out=workspace[0][0])
+
+
+class _Precise(Himmelblau):
+    def _compute(self, x, grad, *workspace):
+        loss = super()._compute(x, grad, *workspace)
+        return np.add(loss, 1e-3 if x.dtype == "float64" else 1.0, out=workspace[0][0])
+
+
+class _Declared(_Precise):
+    pure = True
+
+    def _compute(self, x, grad, *workspace):
+        return Himmelblau._compute(self, x, grad, *workspace)
+
+
+@NEEDS_NUMBA
+@pytest.mark.parametrize("made", [_Inherits, _Moves, _Counts, _Precise])
+def test_a_class_that_does_not_say_that_its_own_code_is_pure_stays_with_numpy(made):
+    engine, arrays = Engine(), Arrays(dtype="float64")
+    assert steps(made(arrays), engine, 3, True) == steps(made(arrays), engine_named("numpy"), 3, True)
+    assert engine.loops == 0
+
+
+@NEEDS_NUMBA
+def test_a_class_may_say_that_its_own_code_is_pure():
+    engine, arrays = Engine(), Arrays(dtype="float64")
+    assert steps(_Declared(arrays), engine, 3, True) == steps(
+        _Declared(arrays), engine_named("numpy"), 3, True
+    )
+    assert engine.loops == 1
+
+
+@NEEDS_NUMBA
+@pytest.mark.parametrize("dim", [MOST_INSTRUCTIONS + 1, 10**5])
+def test_more_dimensions_than_a_loop_may_have_instructions_are_not_tried(dim, monkeypatch):
+    def tried(*_):
+        raise AssertionError
+
+    monkeypatch.setattr(vectors, "captured", tried)
+    problem = build(("rosenbrock", {"dim": dim}))
+    steps(problem, Engine(), 2, True)
+
+
+@NEEDS_NUMBA
+@pytest.mark.parametrize("lane_fast", [True, False])
+def test_losses_take_no_more_room_than_their_layout_needs(lane_fast):
+    lanes, dim = 1000, 50
+    problem, given = build(("quadratic", {"dim": dim})), {}
+
+    class Seen(NumbaEngine):
+        def instead_of(self, calls, captured, buffers):
+            given.update(buffers)
+            return super().instead_of(calls, captured, buffers)
+
+    steps(problem, Seen(), lanes, lane_fast)
+    room = given["loss0"]
+    while room.base is not None:
+        room = room.base
+    assert room.size == (lanes if lane_fast else lanes * dim)
