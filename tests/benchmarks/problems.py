@@ -4,6 +4,8 @@
     digits                MLP 64-64-10, batch 128, float32, Adam, 64 rates × 4 seeds × 500 steps
     rosenbrock            two dimensions, Adam, 10,000 rates × 2,000 steps
     rosenbrock recorded   the same by the trainer, which keeps every loss and every run's result in memory
+    from start to result  the seconds of `rosenbrock` in one fresh process each, imports and compilation counted: all
+                          lanes as one pack, with loops that an earlier process has kept and with none, and optax
 
 Ours run in one process per core at once, each the pack that a sweep would give it; without expansion, starting and
 storing. optax runs all lanes under jit(vmap(scan)), where it is installed, after a first call that compiles; the
@@ -12,8 +14,10 @@ lane-steps per second of a core.
 """
 
 import json
+import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections import deque
 from collections.abc import Callable
@@ -156,6 +160,40 @@ def in_optax(name: str) -> Measured:
     )
 
 
+def whole(engine: str) -> None:
+    """All lanes of the Rosenbrock sweep once, in this process."""
+    configs = expand(sweep_from_mapping({**SWEEPS["rosenbrock"], "engine": engine})).configs
+    with one_blas_thread, np.errstate(all="ignore"):
+        deque(Pack(configs).iterate(0), 0)
+
+
+def from_start(rounds: int) -> None:
+    """Print the seconds of whole processes, taken in turns; optax's imports nothing of optrun."""
+    ours = [sys.executable, "-m", __spec__.name, "--whole"]
+    commands = {"warm loops": [*ours, "auto"], "cold loops": [*ours, "auto"]}
+    if find_spec("optax") is not None:
+        commands["optax"] = [sys.executable, "-m", "tests.benchmarks.peers", "rosenbrock"]
+    best: dict[str, float] = {}
+    with tempfile.TemporaryDirectory() as kept:
+        if find_spec("numba") is not None:
+            subprocess.run([*ours, "numba"], check=True, env=keeping(kept))
+        for _ in range(rounds):
+            for name, command in commands.items():
+                with tempfile.TemporaryDirectory() as none:
+                    began = time.perf_counter()
+                    subprocess.run(command, check=True, env=keeping(kept if name == "warm loops" else none))
+                    best[name] = min(best.get(name, np.inf), time.perf_counter() - began)
+    print("rosenbrock from the start of Python to the result:")
+    for name, taken in best.items():
+        ratio = f"{best['optax'] / taken:8.2f} × as fast as optax" if "optax" in best else ""
+        print(f"{name:>28} {taken:14.2f} s {ratio}", flush=True)
+
+
+def keeping(directory: str) -> dict[str, str]:
+    """Return the environment of a process that keeps its loops in a directory."""
+    return os.environ | {"XDG_CACHE_HOME": directory, "LOCALAPPDATA": directory, "HOME": directory}
+
+
 OURS = ["products", "digits", "rosenbrock", "rosenbrock recorded"]
 
 
@@ -168,14 +206,16 @@ def measure(name: str) -> Measured:
 def rates(name: str, processes: int) -> tuple[float, float]:
     """Lane-steps a second, of all processes by the wall clock, and of a core's processor time."""
     command = [sys.executable, "-m", __spec__.name, "--one", name]
-    begun = [
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) for _ in range(processes)
-    ]
-    found = [json.loads(each.communicate()[0]) for each in begun]
+    begun = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(processes)]
+    answers = [each.communicate()[0] for each in begun]
+    if failed := [each.returncode for each in begun if each.returncode]:
+        raise subprocess.CalledProcessError(failed[0], command)
+    found = [json.loads(answer) for answer in answers]
     return sum(1 / wall for wall, _ in found), max(1 / cpu for _, cpu in found)
 
 
 def main(rounds: int) -> None:
+    from_start(rounds)
     best: dict[str, tuple[float, float]] = {}
     peers = [f"optax {name}" for name in OURS[1:] if find_spec("optax") is not None]
     for _ in range(rounds):
@@ -198,5 +238,7 @@ def main(rounds: int) -> None:
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--one"]:
         print(json.dumps(measure(sys.argv[2])))
+    elif sys.argv[1:2] == ["--whole"]:
+        whole(sys.argv[2])
     else:
         main(int(sys.argv[1]) if len(sys.argv) > 1 else 5)

@@ -5,8 +5,9 @@
     rosenbrock  10,000 rates, Adam, 2,000 steps, float32, recorded every 10
 
 Each is run from the YAML to the store by the command line's own path, with JOBS processes (by default one per core),
-and then by the command itself, whose seconds of all cores together tell more where a machine has other work. A peer
-that is not installed is skipped: python -m pip install jax optax torch.
+and then by the command itself, whose seconds of all cores together tell more where a machine has other work. Peers run
+once ours are through, not in turns with them: read ratios on a machine without other work, or by the second of a core.
+A peer that is not installed is skipped: python -m pip install jax optax torch.
 """
 
 import json
