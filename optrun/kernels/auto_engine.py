@@ -1,8 +1,9 @@
 """The engine that is the fastest at hand: NumPy, until a compiled loop would have paid for itself.
 
-It counts the time that the loop would have saved so far. Once that is as long as making the loop takes, or loading
-it where it is kept on disk, that is done: so a run takes at most twice as long as with the better choice, however long
-it turns out to be. Both engines give the same bits, so it changes no result when, or whether, that happens.
+It counts the time that the loop would have saved so far. Once that is as long as loading the loop takes, where it is
+kept on disk, that is done: so a run takes at most twice as long as with the better choice, however long it turns out to
+be. Of what compiling takes, a third is enough, for later processes only load. Both engines give the same bits, so it
+changes no result when, or whether, that happens.
 """
 
 import sys
@@ -21,9 +22,11 @@ from optrun.kernels.lower import Listing
 from optrun.kernels.numba_engine import NumbaEngine
 from optrun.kernels.numpy_engine import NumpyEngine
 
-IMPORT_SECONDS = {"numba": 0.45, "llvmlite.binding": 0.06}
+USES = 3
+"""How many processes are taken to share what it costs to compile a loop."""
+IMPORT_SECONDS = {"numba": 0.45 / USES, "llvmlite.binding": 0.06}
 """Of what compiles, and of what loads machine code: all loops pay for it together."""
-LINE_SECONDS, LOAD_SECONDS = 0.005, 0.001
+LINE_SECONDS, LOAD_SECONDS = 0.005 / USES, 0.001
 """Of each line of a loop that is compiled, and of one loop that is kept on disk."""
 SAVED = 0.6
 """Of NumPy's time by a loop: measured, 0.2 of it with 10⁷ parameters and SGD … 0.8 with 10⁵ and Adam."""

@@ -23,7 +23,7 @@ from optrun.sweep.expand import Plan
 from optrun.training.evaluator import Evaluator
 from optrun.training.pack import Pack
 
-MAX_LANES = 8192
+MAX_LANES = 4096
 """Where more lanes gain little, whatever their size, and an interruption loses more."""
 
 FEW_LANES = 16

@@ -1,6 +1,6 @@
 """Sweeps that are disturbed at random instants: nothing is lost, nothing differs, and no process is left.
 
-OPTRUN_TESTS_SWEEP_RUNS, _STEPS and _KILLS ask for more than is usual: 1000, 30000 and 50 are the full series, of which
+OPTRUN_TESTS_SWEEP_RUNS, _STEPS and _KILLS ask for more than is usual: 1000, 10000 and 50 are the full series, of which
 the first two make the sweep in which workers are killed long enough for one every two seconds. In a short one they are
 killed by how far it is.
 """
