@@ -10,6 +10,7 @@ once ours are through, not in turns with them: read ratios on a machine without 
 A peer that is not installed is skipped: python -m pip install jax optax torch.
 """
 
+import gc
 import json
 import os
 import subprocess
@@ -129,6 +130,7 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # an installation has its bytecode
+        gc.set_threshold(100_000)  # as the command does
         for each in SWEEPS:
             measured = measure(each, wanted)
             if each == "digits":
