@@ -45,8 +45,7 @@ class NumbaEngine:
     def loop(self, listing: Listing, buffers: Mapping[str, Array], coefficients: Sequence[Array]) -> Loop:
         """Return the loop that a listing becomes on these buffers."""
         rows = Rows.of(listing, buffers["p"], coefficients)
-        dtypes = [array.dtype.name for array in _arrays(listing, buffers, rows)]
-        return Loop(source(listing, buffers["p"].dtype.name, rows), tuple(dtypes), 5)
+        return _loop(listing, rows, _arrays(listing, buffers, rows))
 
     def bind(
         self, listing: Listing, buffers: Mapping[str, Array], coefficients: Sequence[Array]
@@ -58,7 +57,7 @@ class NumbaEngine:
         rows = Rows.of(listing, parameters, coefficients)
         arrays = _arrays(listing, buffers, rows)
         try:
-            step = compiled(self.loop(listing, buffers, coefficients))
+            step = compiled(_loop(listing, rows, arrays))
         except Exception as error:
             raise MissingExtraError(f"Numba does not work here: {type(error).__name__}: {error}") from error
         size = parameters.nbytes * len(listing.variables())
@@ -76,6 +75,11 @@ class NumbaEngine:
     ) -> Callable[[], None]:
         """Return the function that does to these buffers what the calls do."""
         return self.bind(captured.listing, buffers, captured.coefficients)
+
+
+def _loop(listing: Listing, rows: Rows, arrays: Sequence[Array]) -> Loop:
+    dtypes = [array.dtype.name for array in arrays]  # the last one is that of the parameters
+    return Loop(source(listing, dtypes[-1], rows), tuple(dtypes), 5)
 
 
 def _arrays(listing: Listing, buffers: Mapping[str, Array], rows: Rows) -> list[Array]:

@@ -114,9 +114,7 @@ class Store:
         refuses.
         """
         with schema.store_errors(self.path):
-            if not self._write:
-                raise StoreError("opened for reading only")
-            self._states = []
+            self._begin_write()
             for run in {*curves, *evaluations, *states, *params}:
                 self._check(run)
             with self._db:
@@ -141,9 +139,7 @@ class Store:
         Raises StoreError, and changes nothing, where one has, or the disk refuses.
         """
         with schema.store_errors(self.path):
-            if not self._write:
-                raise StoreError("opened for reading only")
-            self._states = []
+            self._begin_write()
             runs = {*states, *rows}
             ends = (self._check(min(runs)), self._check(max(runs)))
             for table, column in LEFT_IN.items():
@@ -167,9 +163,7 @@ class Store:
         Raises StoreError.
         """
         with schema.store_errors(self.path):
-            if not self._write:
-                raise StoreError("opened for reading only")
-            self._states = []
+            self._begin_write()
             with self._db:
                 count = insert_runs(self._db, runs, Status.WAITING, self.size)
                 self._write_events(NONE, events)
@@ -179,9 +173,7 @@ class Store:
     def reset(self, runs: Iterable[int]) -> None:
         """Have runs wait as if they had never begun, in one durable transaction; events tell of it."""
         with schema.store_errors(self.path):
-            if not self._write:
-                raise StoreError("opened for reading only")
-            self._states = []
+            self._begin_write()
             chosen = [self._check(run) for run in runs]
             with self._db:
                 for table, column in LEFT_IN.items():
@@ -294,6 +286,12 @@ class Store:
                 pass
         with self._db:
             self._attempt = attempts.begin(self._db, "resumed")
+
+    def _begin_write(self) -> None:
+        """Forget the states that were read, which a write may change; StoreError where nothing may be written."""
+        if not self._write:
+            raise StoreError("opened for reading only")
+        self._states = []
 
     def _write_events(
         self, states: Mapping[int, RunState], events: Mapping[str, Mapping[str, Any]] = NONE

@@ -81,6 +81,14 @@ def without_numba(monkeypatch):
     monkeypatch.setitem(sys.modules, "numba", None)
 
 
+def without_llvm(monkeypatch, tmp_path):
+    def broken(*_):
+        raise RuntimeError("no LLVM")
+
+    monkeypatch.setattr(compiled, "_root", lambda: tmp_path)
+    monkeypatch.setattr(compiled, "machine_code", broken)
+
+
 def test_without_numba_it_goes_on_with_numpy(monkeypatch):
     without_numba(monkeypatch)
     assert trained(AutoEngine(0.0), 30) == trained(NumpyEngine(), 30)
@@ -88,11 +96,7 @@ def test_without_numba_it_goes_on_with_numpy(monkeypatch):
 
 @NEEDS_NUMBA
 def test_where_numba_does_not_work_it_says_so_once(monkeypatch, tmp_path):
-    def broken(*_):
-        raise RuntimeError("no LLVM")
-
-    monkeypatch.setattr(compiled, "_root", lambda: tmp_path)
-    monkeypatch.setattr(compiled, "machine_code", broken)
+    without_llvm(monkeypatch, tmp_path)
     with pytest.warns(
         RuntimeWarning, match="does not work here: RuntimeError: no LLVM; NumPy goes on"
     ) as said:
@@ -103,11 +107,7 @@ def test_where_numba_does_not_work_it_says_so_once(monkeypatch, tmp_path):
 
 @NEEDS_NUMBA
 def test_where_numba_does_not_work_its_engine_says_so(monkeypatch, tmp_path):
-    def broken(*_):
-        raise RuntimeError("no LLVM")
-
-    monkeypatch.setattr(compiled, "_root", lambda: tmp_path)
-    monkeypatch.setattr(compiled, "machine_code", broken)
+    without_llvm(monkeypatch, tmp_path)
     with pytest.raises(MissingExtraError, match="Numba does not work here: RuntimeError: no LLVM"):
         trained(engine_named("numba"), 1)
 
