@@ -1,7 +1,8 @@
 """The parts of a run that have a name in a registry: problem, optimizer, scheduler, average."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Annotated, Any
 
 from pydantic import (
@@ -19,7 +20,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from optrun import registry
 from optrun.config.explain import MISSING, failure, shown, unknown_key
-from optrun.config.schema import GROUPS, SCHEDULES, options_model
+from optrun.config.schema import GROUPS, SCHEDULES, Options, options_model
 from optrun.config.tree import Path
 from optrun.errors import ConfigError, UnknownNameError, did_you_mean
 from optrun.registry import Registry
@@ -106,8 +107,7 @@ class Named:
             raise ConfigError(f"must be {self._a_name}, or a mapping with 'name' (got {shown(value)})")
         cls, name = self._found(value)
         given = {key: each for key, each in value.items() if key != "name"}
-        schedules: Any = Schedules if self.registry.kind == "optimizer" else None
-        options = options_model(cls, Annotated[Component, self], schedules).model_validate(given).every()
+        options = _model_of(self, cls).model_validate(given).every()
         groups = [group.given() for group in options.pop(GROUPS, None) or []]
         followed = [group.pop(SCHEDULES, {}) for group in groups]
         self._check(cls, options)
@@ -120,6 +120,17 @@ class Named:
             for group, each in zip(groups, followed, strict=True)
         ]
         return OptimizerComponent(name=name, options=options, param_groups=parameters)
+
+    def varied(self, component: Component, values: Mapping[str, float]) -> Component:
+        """Return a component with other values of options that hold no component; raises ValidationError."""
+        cls: Any = self.registry.find(component.name)
+        model = _model_of(self, cls)
+        options = component.options | {name: model.option(name, value) for name, value in values.items()}
+        self._check(cls, options)
+        if isinstance(component, OptimizerComponent):
+            for i, group in enumerate(component.param_groups):
+                self._check_group(cls, options, group.options, i)
+        return component.model_copy(update={"options": options})
 
     @property
     def _a_name(self) -> str:
@@ -163,6 +174,12 @@ class Named:
                 check({name: value for name, value in options.items() if name != "params"})
         except ConfigError as error:
             raise failure(((*path, error.field) if error.field else path, str(error))) from None
+
+
+@cache
+def _model_of(named: Named, cls: Any) -> type[Options]:
+    schedules: Any = Schedules if named.registry.kind == "optimizer" else None
+    return options_model(cls, Annotated[Component, named], schedules)
 
 
 def class_of(section: str, given: Any) -> type[Any] | None:

@@ -13,6 +13,7 @@ from pydantic import (
     Field,
     ModelWrapValidatorHandler,
     SerializerFunctionWrapHandler,
+    TypeAdapter,
     ValidationError,
     create_model,
     model_serializer,
@@ -124,6 +125,11 @@ class Options(Model):
             moved.update({part: (joint, i) for i, part in enumerate(parts)})
         return data, moved
 
+    @classmethod
+    def option(cls, name: str, value: Any) -> Any:
+        """Return a value of one option as it is when all are validated together; raises ValidationError."""
+        return _validator(cls, _field(name)).validate_python(value)
+
     def given(self) -> dict[str, Any]:
         """Return what was set, by name."""
         fields = type(self).model_fields
@@ -156,6 +162,11 @@ class GroupOptions(Options):
     def at_odds(cls, data: dict[str, Any]) -> list[tuple[Path, PydanticCustomError]]:
         """Return which schedules are of no hyperparameter."""
         return unschedulable(cls.owner, data.get(SCHEDULES))
+
+
+@cache
+def _validator(model: type[Model], field: str) -> TypeAdapter[Any]:
+    return TypeAdapter(model.model_fields[field].rebuild_annotation(), config=model.model_config)
 
 
 def floats_of(options: Mapping[str, Option]) -> list[str]:

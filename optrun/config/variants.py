@@ -1,18 +1,18 @@
 """The configs of a sweep's settings: where they differ in floats alone, no more is validated than what these are in."""
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
-from optrun.config.components import REGISTRIES, Component
+from optrun.config.components import REGISTRIES, Named
 from optrun.config.models import RunConfig
 from optrun.config.resolve import Resolved
 from optrun.config.sweep import SweepConfig
 from optrun.config.tree import Node
-from optrun.config.validate import completed
 
 Complete = tuple[RunConfig, dict[str, Any]]
 """A config, and the same as plain JSON values."""
@@ -56,26 +56,21 @@ class _First:
     def document(self) -> dict[str, Any]:
         return self.resolved.config.to_dict()
 
-    @cached_property
-    def _values(self) -> dict[str, Any]:
-        return completed(self.resolved.root, self.resolved.config.name)
-
     def varied(self, floats: Mapping[str, float]) -> Complete:
         """Return the config with other floats at the same paths; raises ValidationError."""
-        sections: dict[str, dict[str, Any]] = {}
+        config = self.resolved.config
+        sections: defaultdict[str, dict[str, float]] = defaultdict(dict)
         for path, value in floats.items():
             section, option = path.split(".")
-            sections.setdefault(section, dict(self._values[section]))[option] = value
-        parts = {section: _validator(section).validate_python(values) for section, values in sections.items()}
+            sections[section][option] = value
+        parts = {
+            section: Named(REGISTRIES[section]).varied(getattr(config, section), values)
+            for section, values in sections.items()
+        }
         dumps = {section: part.model_dump(mode="json") for section, part in parts.items()}
-        return self.resolved.config.model_copy(update=parts), {**self.document, **dumps}
+        return config.model_copy(update=parts), {**self.document, **dumps}
 
 
 def _is_option(path: str) -> bool:
     section, _, option = path.partition(".")
     return section in REGISTRIES and "." not in option and option != ""
-
-
-@cache
-def _validator(section: str) -> TypeAdapter[Component]:
-    return TypeAdapter(RunConfig.model_fields[section].rebuild_annotation())

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -85,8 +85,8 @@ class Plan:
     def distinct(self) -> "Plan":
         """Return the plan with the first of all settings whose configs are equal."""
         first: dict[bytes, int] = {}
-        for setting, document in enumerate(self.documents[:: self.repeats]):
-            first.setdefault(hashlib.sha256(_canonical(document)).digest(), setting)
+        for setting, text in enumerate(_canonical(self.documents[:: self.repeats])):
+            first.setdefault(hashlib.sha256(text).digest(), setting)
         kept = list(first.values())
         runs = [setting * self.repeats + i for setting in kept for i in range(self.repeats)]
         return replace(
@@ -107,8 +107,8 @@ class Plan:
             digest.update(json.dumps([sweep.halving.factor, self.rungs]).encode())
         if sweep.method == "optuna":  # which has not asked for all runs yet
             digest.update(json.dumps(self.swept.to_dict(), sort_keys=True).encode())
-        for document in self.documents:
-            digest.update(_canonical(document))
+        for text in _canonical(self.documents):
+            digest.update(text)
         return digest.hexdigest()
 
 
@@ -155,7 +155,10 @@ def completed(swept: SweepConfig, settings: Sequence[Setting]) -> list[Complete]
                 text = f"the last seed would be {seeds[-1]}, and must be < 2⁶³"
                 raise ConfigErrors([swept.issue(("repeats",), text)])
             found += [
-                (config.model_copy(update={"seed": seed}), {**document, "seed": seed}) for seed in seeds
+                (config.model_copy(update={"seed": seed}), {**document, "seed": seed})
+                if seed != config.seed
+                else (config, document)
+                for seed in seeds
             ]
     if issues:
         shown = condensed(list(issues), more=refused == MAX_REFUSED)
@@ -177,8 +180,14 @@ def _advised(issue: Issue, setting: Setting) -> Issue:
     return issue
 
 
-def _canonical(document: Mapping[str, Any]) -> bytes:
-    return _ENCODER.encode(document).encode()
+def _canonical(documents: Sequence[Mapping[str, Any]]) -> Iterator[bytes]:
+    """Yield each document as JSON with sorted keys; a part that is that of the one before is not encoded again."""
+    last: dict[str, tuple[Any, str]] = {}
+    for document in documents:
+        for name, part in document.items():
+            if name not in last or last[name][0] is not part:
+                last[name] = part, f"{_ENCODER.encode(name)}:{_ENCODER.encode(part)}"
+        yield f"{{{','.join(last[name][1] for name in sorted(document))}}}".encode()
 
 
 def _settings(swept: SweepConfig) -> list[Setting]:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -22,31 +23,38 @@ from optrun.training.stacking import built, stacked
 CHECKED_AT_ONCE = 1 << 16
 """Values of a schedule that are checked together, before anything runs."""
 
+SHARED = (
+    "problem",
+    "steps",
+    "epochs",
+    "dtype",
+    "backend",
+    "engine",
+    "record",
+    "evaluate",
+    "checkpoint",
+    "stop",
+)
+"""What is one for all lanes of a pack."""
+
 Configs = Sequence[RunConfig]
 
 
 def check_same(configs: Sequence[RunConfig]) -> None:
     """Raise ConfigError where configs differ in what is one for all lanes of a pack."""
-    first = configs[0]
-    for part in (
-        "problem",
-        "steps",
-        "epochs",
-        "dtype",
-        "backend",
-        "engine",
-        "record",
-        "evaluate",
-        "checkpoint",
-        "stop",
-    ):
-        if any(getattr(config, part) != getattr(first, part) for config in configs):
-            raise ConfigError(f"the runs of a pack differ in {part}", field=part)
+    shared = attrgetter(*SHARED)  # a tuple compares parts that are one object at no cost
+    first = shared(configs[0])
     for config in configs:
-        if [group.params for group in config.optimizer.param_groups] != [
-            group.params for group in first.optimizer.param_groups
-        ] or config.optimizer.name != first.optimizer.name:
-            raise ConfigError("the runs of a pack differ in the optimizer or its groups", field="optimizer")
+        if (own := shared(config)) != first:
+            part = next(part for part, one, other in zip(SHARED, own, first, strict=True) if one != other)
+            raise ConfigError(f"the runs of a pack differ in {part}", field=part)
+    rule = _rule(configs[0])
+    if any(_rule(config) != rule for config in configs):
+        raise ConfigError("the runs of a pack differ in the optimizer or its groups", field="optimizer")
+
+
+def _rule(config: RunConfig) -> tuple[str, list[list[str]]]:
+    return config.optimizer.name, [group.params for group in config.optimizer.param_groups]
 
 
 def groups_of(configs: Configs, names: Collection[str]) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ machine is its own. All take turns, ROUNDS times (5); the best counts. On a busy
 lane-steps per second of a core.
 """
 
+import gc
 import json
 import os
 import subprocess
@@ -161,7 +162,8 @@ def in_optax(name: str) -> Measured:
 
 
 def whole(engine: str) -> None:
-    """All lanes of the Rosenbrock sweep once, in this process."""
+    """All lanes of the Rosenbrock sweep once, in this process, with the garbage collector as the command has it."""
+    gc.set_threshold(100_000)
     configs = expand(sweep_from_mapping({**SWEEPS["rosenbrock"], "engine": engine})).configs
     with one_blas_thread, np.errstate(all="ignore"):
         deque(Pack(configs).iterate(0), 0)

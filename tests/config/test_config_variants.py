@@ -90,3 +90,10 @@ def test_a_value_that_is_refused_is_told_with_its_place() -> None:
         completed(sweep, list(combinations(*spaces_of(sweep))))
     assert [(issue.line, issue.column) for issue in raised.value.issues] == [(6, 30)]
     assert "-0.5" in str(raised.value)
+
+
+def test_groups_are_checked_with_what_varies_around_them() -> None:
+    groups = "param_groups: [{params: x, lr: 0.5, beta1: 0.3}]"
+    check(
+        f"{BASE}optimizer: {{name: Adam, {groups}}}\nsweep: {{parameters: {{optimizer.beta2: [0.5, 0.6, 0.7]}}}}\n"
+    )
