@@ -8,7 +8,7 @@ import platform
 import sys
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
@@ -21,8 +21,9 @@ import numpy as np
 
 from optrun.arrays import Array
 from optrun.kernels.machine_code import machine_code
+from optrun.kernels.threads import together
 
-FORM = "1"
+FORM = "2"
 """Of the files and of the arguments of what is in them: another one is another name."""
 
 
@@ -60,10 +61,38 @@ def compiled(loop: Loop) -> Callable[..., Callable[[], None]]:
 
     The arrays are read and written where they are, while Python goes on with other threads. No argument is checked.
     """
+    return partial(_bound, _library(loop))
+
+
+def shared(
+    loop: Loop, arrays: Sequence[Array], pieces: Sequence[Sequence[int]], threads: int
+) -> Callable[[], None]:
+    """Return the function that calls a loop with these arrays and each of the pieces, by so many threads.
+
+    A thread takes the next piece without Python, whose lock would pass between them every time.
+    """
+    library = _library(loop)
+    function: Any = _Function(library["share"])
+    same = _words(arrays)
+    words = [_arguments([*same, *piece]) for piece in pieces]
+    begun, count = ctypes.c_ssize_t(), ctypes.c_ssize_t(len(words))
+    function.held = library, arrays, words
+    addresses = (ctypes.c_void_p * len(words))(*map(ctypes.addressof, words))
+    take = partial(function, ctypes.byref(addresses), ctypes.byref(begun), count)
+    by_threads = together([lambda thread: take()] * threads, threads)
+
+    def run() -> None:
+        begun.value = 0
+        by_threads()
+
+    return run
+
+
+def _library(loop: Loop) -> Any:
     with _lock:  # two libraries of one loop would be one too many, and LLVM's are made one at a time
         library = _loaded.get(loop) or _kept(loop) or _made(loop)
         _loaded[loop] = library
-    return partial(_bound, library)
+    return library
 
 
 _loaded: dict[Loop, Any] = {}
@@ -74,12 +103,20 @@ _Function = ctypes.CFUNCTYPE(None)
 
 
 def _bound(library: Any, *arguments: Array | int) -> Callable[[], None]:
+    function: Any = _Function(library["step"])
+    function.held = library, arguments  # what is at the addresses has to stay there
+    return partial(function, ctypes.byref(_arguments(_words(arguments))))
+
+
+def _words(arguments: Sequence[Array | int]) -> list[int]:
     words: list[int] = []
     for each in arguments:
         words += [each.ctypes.data, each.size] if isinstance(each, np.ndarray) else [each]
-    function: Any = _Function(library["step"])
-    function.held = library, arguments  # what is at the addresses has to stay there
-    return partial(function, ctypes.byref((ctypes.c_ssize_t * len(words))(*words)))
+    return words
+
+
+def _arguments(words: Sequence[int]) -> ctypes.Array[ctypes.c_ssize_t]:
+    return (ctypes.c_ssize_t * len(words))(*words)
 
 
 def _kept(loop: Loop) -> Any:
@@ -106,7 +143,13 @@ def _made(loop: Loop) -> Any:
 
 def _linked(code: bytes) -> Any:
     llvm: Any = import_module("llvmlite.binding")
-    library = llvm.JITLibraryBuilder().add_object_img(code).add_current_process().export_symbol("step")
+    library = (
+        llvm.JITLibraryBuilder()
+        .add_object_img(code)
+        .add_current_process()
+        .export_symbol("step")
+        .export_symbol("share")
+    )
     return library.link(_linker(), f"step{next(_numbers)}")
 
 

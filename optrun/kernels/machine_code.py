@@ -15,7 +15,9 @@ TRAP = "llvm.trap"
 def machine_code(source: str, dtypes: Sequence[str], integers: int) -> bytes:
     """Return an object file with the function `step` of a source, in C `void step(const intptr_t *arguments)`.
 
-    Its arguments are the address and the size of each flat array of these dtypes, then so many integers.
+    Its arguments are the address and the size of each flat array of these dtypes, then so many integers. Beside it is
+    `void share(const intptr_t *const *pieces, intptr_t *begun, intptr_t count)`, for threads that call it at once: each
+    takes the next piece, the arguments of a step, until as many as there are have been begun.
     """
     llvm: Any = import_module("llvmlite.binding")
     module = llvm.parse_assembly(optimized(source, dtypes, integers))
@@ -24,7 +26,7 @@ def machine_code(source: str, dtypes: Sequence[str], integers: int) -> bytes:
 
 
 def optimized(source: str, dtypes: Sequence[str], integers: int) -> str:
-    """Return what machine code is made of: LLVM's text of the function `step`, optimized."""
+    """Return what machine code is made of: LLVM's text of the functions `step` and `share`, optimized."""
     numba: Any = import_module("numba")
     cpu = import_module("numba.core.registry").cpu_target
     compiler: Any = import_module("numba.core.compiler")
@@ -73,13 +75,14 @@ def _function(source: str) -> Callable[..., None]:
 
 
 def _add_entry(loop: Any, types: Sequence[Any]) -> None:
-    """Add the function `step`, which makes Numba's arrays of what it is given and calls the loop with them."""
+    """Add `step`, which makes Numba's arrays of what it is given and calls the loop with them, and `share`."""
     numba: Any = import_module("numba")
     ir: Any = import_module("llvmlite.ir")
     context, signature, call = loop.target_context, loop.fndesc, loop.target_context.call_conv
     module = loop.library.create_ir_module("entry")
     word = context.get_value_type(numba.types.intp)
     entry = ir.Function(module, ir.FunctionType(ir.VoidType(), [word.as_pointer()]), "step")
+    entry.attributes.add("noinline")
     builder = ir.IRBuilder(entry.append_basic_block())
     words = (builder.load(builder.gep(entry.args[0], [word(index)])) for index in count())
     arguments = []
@@ -101,4 +104,24 @@ def _add_entry(loop: Any, types: Sequence[Any]) -> None:
     with builder.if_then(status.is_error):
         builder.call(ir.Function(module, ir.FunctionType(ir.VoidType(), []), TRAP), [])
     builder.ret_void()
+    _add_share(ir, module, entry, word)
     loop.library.add_ir_module(module)
+
+
+def _add_share(ir: Any, module: Any, step: Any, word: Any) -> None:
+    pointer = word.as_pointer()
+    share = ir.Function(
+        module, ir.FunctionType(ir.VoidType(), [pointer.as_pointer(), pointer, word]), "share"
+    )
+    pieces, begun, count_of_pieces = share.args
+    start, next_piece, run, done = (share.append_basic_block() for _ in range(4))
+    builder = ir.IRBuilder(start)
+    builder.branch(next_piece)
+    builder.position_at_end(next_piece)
+    piece = builder.atomic_rmw("add", begun, word(1), "monotonic")
+    builder.cbranch(builder.icmp_signed("<", piece, count_of_pieces), run, done)
+    builder.position_at_end(run)
+    builder.call(step, [builder.load(builder.gep(pieces, [piece]))])
+    builder.branch(next_piece)
+    builder.position_at_end(done)
+    builder.ret_void()

@@ -5,29 +5,23 @@ NumPy engine; which of two different NaNs an operation returns is as undefined h
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 
 import numpy as np
 
 from optrun.arrays import Array
 from optrun.errors import MissingExtraError
 from optrun.kernels.capture import Captured
-from optrun.kernels.compiled import Loop, compiled, is_installed
+from optrun.kernels.compiled import Loop, compiled, is_installed, shared
 from optrun.kernels.loop import source
 from optrun.kernels.lower import Listing
 from optrun.kernels.rows import Rows
-from optrun.kernels.threads import threads_of_a_step, together
+from optrun.kernels.threads import threads_of_a_step
 
 SHARED_ABOVE = 1 << 23
 """Bytes of all buffers above which threads share a step: less is done before another thread has woken."""
 
-
-PIECE_BYTES = 1 << 23
-"""Bytes of all buffers in what a thread takes at a time.
-
-Threads pass Python's lock on after every piece. Measured, SGD with 10⁷ parameters on two threads: 2.1 ms with pieces of
-8 MiB, 2.2 … 4.0 with 1 MiB, 4.3 with 512 KiB, which is the time of one thread.
-"""
+PIECE_BYTES = 1 << 18
+"""Bytes of all buffers in what a thread takes at a time, so that none waits long for the last one."""
 
 
 class NumbaEngine:
@@ -56,19 +50,19 @@ class NumbaEngine:
             return _nothing
         rows = Rows.of(listing, parameters, coefficients)
         arrays = _arrays(listing, buffers, rows)
-        try:
-            step = compiled(_loop(listing, rows, arrays))
-        except Exception as error:
-            raise MissingExtraError(f"Numba does not work here: {type(error).__name__}: {error}") from error
+        loop = _loop(listing, rows, arrays)
         size = parameters.nbytes * len(listing.variables())
         is_shared = self._threads > 1 and size > self._shared_above
-        calls = [
-            step(*arrays, some.start, some.stop, rows.distance, columns.start, columns.stop)
-            for some, columns in _shares(
-                rows, max(2 * self._threads, size // PIECE_BYTES) if is_shared else 1
-            )
+        pieces = [
+            (some.start, some.stop, rows.distance, columns.start, columns.stop)
+            for some, columns in _shares(rows, max(1, size // PIECE_BYTES) if is_shared else 1)
         ]
-        return together([partial(_call, each) for each in calls], self._threads) if is_shared else calls[0]
+        try:
+            if is_shared:
+                return shared(loop, arrays, pieces, self._threads)
+            return compiled(loop)(*arrays, *pieces[0])
+        except Exception as error:
+            raise MissingExtraError(f"Numba does not work here: {type(error).__name__}: {error}") from error
 
     def instead_of(
         self, calls: Callable[[], None], captured: Captured, buffers: Mapping[str, Array]
@@ -90,10 +84,6 @@ def _arrays(listing: Listing, buffers: Mapping[str, Array], rows: Rows) -> list[
         for name in listing.arguments()
     ]
     return [*arrays, np.full(1, -1, buffers["p"].dtype)]
-
-
-def _call(step: Callable[[], None], thread: int) -> None:
-    step()
 
 
 def _shares(rows: Rows, count: int) -> list[tuple[range, range]]:
