@@ -7,7 +7,7 @@ import json
 import math
 import re
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from io import BytesIO
 from typing import Any, BinaryIO
@@ -18,6 +18,8 @@ from optrun.arrays import Array
 from optrun.errors import StoreError
 
 KINDS = "biuf"
+PIECE = 1 << 17
+"""How many elements of a long array are written at a time."""
 MAX_ITEMSIZE = 8  # a long double has other bits on other machines
 
 # Exactly the header that `encode` writes. NumPy's own reader parses the text as Python, warns, and allocates
@@ -35,7 +37,15 @@ def encode(array: Any) -> bytes:
     Raises StoreError where the elements are of another type.
     """
     values = canonical(array)
-    return _header(values.dtype.str, values.shape) + values.tobytes()
+    return b"".join((_header(values.dtype.str, values.shape), _bytes_of(values)))
+
+
+def pieces(array: Array) -> Iterator[bytes | memoryview]:
+    """Yield the blob of an array ``[n]`` in pieces; the array itself may be a view that repeats a number."""
+    values = canonical(array)
+    yield _header(values.dtype.str, values.shape)
+    for first in range(0, len(values), PIECE):
+        yield _bytes_of(values[first : first + PIECE])
 
 
 def decode(blob: bytes, what: str) -> Array:
@@ -67,7 +77,7 @@ def write_npz(stream: BinaryIO, arrays: Mapping[str, Any]) -> None:
             # A ZipInfo made by hand carries no clock and no permissions.
             with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
                 member.write(_header(values.dtype.str, values.shape))
-                member.write(np.ascontiguousarray(values).reshape(-1).view(np.uint8).data)
+                member.write(_bytes_of(values))
 
 
 def encode_npz(arrays: Mapping[str, Any]) -> bytes:
@@ -132,6 +142,11 @@ def canonical(array: Any) -> Array:
             f"an array of {values.dtype} cannot be stored: only integers, floats and booleans can"
         )
     return values.astype(values.dtype.newbyteorder("<"), copy=False)
+
+
+def _bytes_of(values: Array) -> memoryview:
+    """Return the bytes of an array in C order, where it is so already without a copy."""
+    return np.ascontiguousarray(values).reshape(-1).view(np.uint8).data
 
 
 @lru_cache(1024)

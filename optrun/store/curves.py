@@ -1,8 +1,8 @@
 """Curves in segments: a commit appends one in time proportional to it; a run that ends has a single one."""
 
 import sqlite3
-from collections.abc import Mapping
-from itertools import pairwise
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain, pairwise
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,8 @@ STEP = "step"
 _PREVIOUS = """SELECT name, last FROM curves WHERE run = ?1 AND kind = ?2 AND first =
     (SELECT max(first) FROM curves WHERE run = ?1 AND kind = ?2) ORDER BY position"""
 
+_LONG = "INSERT OR REPLACE INTO curves VALUES (?, ?, ?, ?, ?, ?, ?, zeroblob(?))"
+
 
 def append(db: sqlite3.Connection, kind: str, segments: Mapping[int, Mapping[str, Any]]) -> set[int]:
     """Append a segment to the curves of each of some runs: columns ``[n]``, of which one is ``step``.
@@ -23,13 +25,13 @@ def append(db: sqlite3.Connection, kind: str, segments: Mapping[int, Mapping[str
     Returns the runs whose first segment it is. Raises StoreError where one does not continue the curves: other
     columns, or a step that is not after the last.
     """
-    rows: list[schema.Row] = []
     begun = set()
     for run, columns in segments.items():
-        found = segment(run, kind, columns)
-        if not found:
+        what = f"{kind} of run {run}"
+        arrays = _columns(columns, what)
+        if not arrays[STEP].size:
             continue
-        what, first = f"{kind} of run {run}", found[0][2]
+        first = int(arrays[STEP][0])
         previous = db.execute(_PREVIOUS, (run, kind)).fetchall()
         if not previous:
             begun.add(run)
@@ -39,22 +41,14 @@ def append(db: sqlite3.Connection, kind: str, segments: Mapping[int, Mapping[str
             raise StoreError(
                 f"{what} goes on at step {first}, but is stored up to step {previous[0][1]} already"
             )
-        rows += found
-    schema.insert(db, "curves", rows)
+        _insert(db, run, kind, arrays)
     return begun
 
 
 def segment(run: int, kind: str, columns: Mapping[str, Any]) -> list[schema.Row]:
     """Return the rows of a segment, columns ``[n]`` of which one is ``step``: one for each, none where n is 0."""
     arrays = _columns(columns, f"{kind} of run {run}")
-    steps = arrays[STEP]
-    if not steps.size:
-        return []
-    first, last = int(steps[0]), int(steps[-1])
-    return [
-        (run, kind, first, position, last, name, blobs.encode(values))
-        for position, (name, values) in enumerate(arrays.items())
-    ]
+    return list(_encoded(_rows(run, kind, arrays))) if arrays[STEP].size else []
 
 
 def join(db: sqlite3.Connection, run: int, kind: str) -> dict[str, Array]:
@@ -64,7 +58,7 @@ def join(db: sqlite3.Connection, run: int, kind: str) -> dict[str, Array]:
     """
     what = f"{kind} of run {run}"
     parts: dict[str, list[Array]] = {}
-    for *_, name, blob in schema.select(db, "curves", "run = ? AND kind = ?", (run, kind)):
+    for *_, name, blob in schema.scan(db, "curves", "run = ? AND kind = ?", (run, kind)):
         values = blobs.decode(blob, f"{what}: {name!r}")
         if values.ndim != 1 or values.dtype != _dtype(name):
             raise StoreError(
@@ -76,7 +70,8 @@ def join(db: sqlite3.Connection, run: int, kind: str) -> dict[str, Array]:
     lengths = [[values.size for values in segments] for segments in parts.values()]
     if STEP not in parts or any(one != other for one, other in pairwise(lengths)):
         raise StoreError(f"{what} is damaged: its columns have different lengths")
-    arrays = {name: np.concatenate(segments) for name, segments in parts.items()}
+    # One column after the other, and a whole one as it is: long ones are in memory once.
+    arrays = {name: _joined(parts.pop(name)) for name in list(parts)}
     if not _increasing(arrays[STEP]):
         raise StoreError(f"{what} is damaged: its steps do not increase")
     return arrays
@@ -96,6 +91,37 @@ def merge(db: sqlite3.Connection, run: int, kind: str) -> None:
         arrays = join(db, run, kind)
         db.execute(f"DELETE {where}", (run, kind))
         append(db, kind, {run: arrays})
+
+
+def _rows(run: int, kind: str, arrays: Mapping[str, Array]) -> Iterator[tuple[schema.Row, Array]]:
+    """Yield the rows of a segment of at least one step: all cells but the last, and the values of that one."""
+    first, last = int(arrays[STEP][0]), int(arrays[STEP][-1])
+    for position, (name, values) in enumerate(arrays.items()):
+        yield (run, kind, first, position, last, name), values
+
+
+def _encoded(rows: Iterable[tuple[schema.Row, Array]]) -> Iterator[schema.Row]:
+    for cells, values in rows:
+        yield *cells, blobs.encode(values)
+
+
+def _insert(db: sqlite3.Connection, run: int, kind: str, arrays: Mapping[str, Array]) -> None:
+    """Write the rows of a segment; a blob that is long is nowhere whole."""
+    rows = _rows(run, kind, arrays)
+    if arrays[STEP].size <= blobs.PIECE:
+        schema.insert(db, "curves", _encoded(rows))
+        return
+    for cells, values in rows:
+        size = sum(map(len, blobs.pieces(values)))
+        crc = schema.checksum(chain([schema.canonical_text([*cells, size])], blobs.pieces(values)))
+        row = db.execute(_LONG, (crc, *cells, size)).lastrowid or 0
+        with db.blobopen("curves", "values", row) as blob:
+            for piece in blobs.pieces(values):
+                blob.write(piece)
+
+
+def _joined(segments: Sequence[Array]) -> Array:
+    return segments[0] if len(segments) == 1 else np.concatenate(segments)
 
 
 def _columns(columns: Mapping[str, Any], what: str) -> dict[str, Array]:

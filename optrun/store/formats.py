@@ -20,7 +20,8 @@ from optrun.store.store import Store
 PARQUET = "parquet"
 METRICS, SUMMARY = "metrics.csv", "summary.csv"
 FIRST_COLUMNS = ("step", "loss", "lr")
-ROWS = 1 << 16
+ROWS = 1 << 13
+"""Of a text, of which so many at a time are in memory."""
 
 
 def export(store: Store, run: int, format: str, stream: BinaryIO) -> None:

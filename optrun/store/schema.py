@@ -22,7 +22,7 @@ from optrun.errors import printable as printable
 FORMAT_VERSION = 1
 APPLICATION_ID = 0x6F70_7472  # "optr"
 RESULTS = "results.sqlite"
-CACHE_KIB = 1 << 16
+CACHE_KIB = 1 << 12
 CLOCK_NS = 2_000_000_000
 """More than the step of any file system's clock."""
 
@@ -112,7 +112,7 @@ def connect(directory: Path, *, write: bool) -> sqlite3.Connection:
         _check_pages(connection, path)
         connection.execute("PRAGMA synchronous = FULL")
         if write:
-            # A transaction that does not fit is spilled, and the disk waited for each time.
+            # Of a transaction that does not fit, new pages are written early, without a wait for the disk.
             connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
     except BaseException:
         connection.close()
@@ -142,7 +142,7 @@ def checked(table: str, rows: Iterable[Row]) -> Iterator[Row]:
         if tuple(map(type, row)) != types:
             # SQLite would take a NumPy integer for a blob.
             cells = tuple(_PLAIN[kind](cell) for cell, kind in zip(row, types, strict=True))
-        yield _checksum(cells), *cells
+        yield checksum(canonical_bytes(cells)), *cells
 
 
 def select(
@@ -165,7 +165,7 @@ def scan(
         row = tuple(cells)
         if not all(isinstance(cell, kind) for cell, kind in zip(row, types, strict=True)):
             raise StoreError(f"a row of the table {table} has cells of the wrong type")
-        if crc != _checksum(row):
+        if crc != checksum(canonical_bytes(row)):
             raise StoreError(f"a row of the table {table} is damaged: its checksum does not match")
         yield row
 
@@ -174,7 +174,20 @@ def canonical_bytes(row: tuple[Any, ...]) -> list[bytes]:
     """Return a form of a row in which no two different rows of a table are alike."""
     blobs = [cell for cell in row if isinstance(cell, bytes)]
     cells = [len(cell) if isinstance(cell, bytes) else cell for cell in row] if blobs else list(row)
-    return [ascii(cells).encode(), *blobs]
+    return [canonical_text(cells), *blobs]
+
+
+def canonical_text(cells: list[Any]) -> bytes:
+    """Return the canonical form of cells, with the length of a blob in its place."""
+    return ascii(cells).encode()
+
+
+def checksum(parts: Iterable[bytes | memoryview]) -> int:
+    """Return the checksum of a row, given its canonical form."""
+    crc = 0
+    for part in parts:
+        crc = zlib.crc32(part, crc)
+    return crc
 
 
 def _connect(path: Path, mode: str) -> sqlite3.Connection:
@@ -269,10 +282,3 @@ def _reference() -> tuple[list[tuple[Any, ...]], dict[str, tuple[type, ...]]]:
             columns = connection.execute(f"PRAGMA table_info({table})").fetchall()
             types[table] = tuple(python[column[2]] for column in columns[1:])
         return _schema(connection), types
-
-
-def _checksum(row: tuple[Any, ...]) -> int:
-    crc = 0
-    for part in canonical_bytes(row):
-        crc = zlib.crc32(part, crc)
-    return crc

@@ -43,12 +43,13 @@ def execute(
     *,
     until: int | None = None,
     checkpoints: Sequence[Checkpoint] | None = None,
+    runs: Sequence[int] | None = None,
 ) -> list[Result] | None:
     """Run a pack and return the results of its lanes; None where it was interrupted.
 
-    It begins at ``checkpoints``, one of each lane and all of one step, and lanes that have not ended before the
-    step ``until`` are paused there. A pack that raises, for want of memory too, is run again in two halves, so that
-    the run to blame fails alone.
+    They are rows of a store where the numbers of the ``runs`` are given. The pack begins at ``checkpoints``, one of
+    each lane and all of one step, and lanes that have not ended before the step ``until`` are paused there. A pack
+    that raises, for want of memory too, is run again in two halves, so that the run to blame fails alone.
     """
     results: list[Result] = []
     left = [range(len(configs))]
@@ -56,7 +57,8 @@ def execute(
         lanes = left.pop()
         part = slice(lanes.start, lanes.stop)
         own = None if checkpoints is None else checkpoints[part]
-        some = _attempted(configs[part], interrupted, observe, until, own)
+        numbers = None if runs is None else runs[part]
+        some = _attempted(configs[part], interrupted, observe, until, own, numbers)
         if some is None:
             return None
         if some:
@@ -73,6 +75,7 @@ def _attempted(
     observe: Observer | None,
     until: int | None,
     checkpoints: Sequence[Checkpoint] | None,
+    runs: Sequence[int] | None,
 ) -> list[Result] | None:
     """Run a pack and return the results of its lanes: none where several lanes raised, None where it was interrupted.
 
@@ -88,17 +91,24 @@ def _attempted(
         states = [failed(reason)]
     if any(state.status is Status.INTERRUPTED for state in states):
         return None
+    if runs is None:
+        return [_result(memory, lane, state) for lane, state in enumerate(states)]
+    # Lane by lane, so that the arrays of all are not there a second time.
     return [
-        Result(
-            state,
-            memory.curves(lane),
-            memory.evaluations(lane),
-            # A view would keep those of all lanes.
-            {name: values.copy() for name, values in memory.params(lane).items()},
-            memory.checkpoint(lane),
-        )
-        for lane, state in enumerate(states)
+        Result(state, rows=_result(memory, lane, state).as_rows(run))
+        for lane, (run, state) in enumerate(zip(runs, states, strict=True))
     ]
+
+
+def _result(memory: Memory, lane: int, state: RunState) -> Result:
+    return Result(
+        state,
+        memory.curves(lane),
+        memory.evaluations(lane),
+        # A view would keep those of all lanes.
+        {name: values.copy() for name, values in memory.params(lane).items()},
+        memory.checkpoint(lane),
+    )
 
 
 def _ended(
@@ -155,8 +165,11 @@ class Work:
         self, interrupted: Callable[[], bool], observe: Observer | None = None
     ) -> list[Result] | None:
         """Run the pack as `execute` does."""
-        results = execute(self.configs, interrupted, observe, until=self.until, checkpoints=self.checkpoints)
-        if results is None or self.runs is None:
-            return results
-        pairs = zip(self.runs, results, strict=True)
-        return [Result(result.state, rows=result.as_rows(run)) for run, result in pairs]
+        return execute(
+            self.configs,
+            interrupted,
+            observe,
+            until=self.until,
+            checkpoints=self.checkpoints,
+            runs=self.runs,
+        )
