@@ -4,8 +4,10 @@ Every operation is rounded to the parameters' dtype, none is contracted or reord
 NumPy engine; which of two different NaNs an operation returns is as undefined here as it is there.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
+from typing import Self
 
 import numpy as np
 
@@ -18,6 +20,8 @@ from optrun.kernels.lower import Listing
 from optrun.kernels.rows import Rows
 from optrun.kernels.threads import threads_of_a_step, together
 
+PROBE = Loop("def step(to):\n    to[0] += 1\n", ("float64",), 0)
+"""What compiles wherever Numba works."""
 SHARED_ABOVE = 1 << 23
 """Bytes of all buffers above which threads share a step: less is done before another thread has woken."""
 
@@ -28,6 +32,15 @@ PIECE_BYTES = 1 << 23
 Threads pass Python's lock on after every piece. Measured, SGD with 10⁷ parameters on two threads: 2.1 ms with pieces of
 8 MiB, 2.2 … 4.0 with 1 MiB, 4.3 with 512 KiB, which is the time of one thread.
 """
+
+
+@contextmanager
+def working() -> Iterator[None]:
+    """Raise MissingExtraError where Numba raises anything within the block."""
+    try:
+        yield
+    except Exception as error:
+        raise MissingExtraError(f"Numba does not work here: {type(error).__name__}: {error}") from error
 
 
 class NumbaEngine:
@@ -41,6 +54,12 @@ class NumbaEngine:
             raise MissingExtraError("the numba engine needs Numba: python -m pip install 'numba>=0.61'")
         self._threads = threads_of_a_step() if threads is None else threads
         self._shared_above = shared_above
+
+    def proven(self) -> Self:
+        """Return this engine, or raise MissingExtraError before anything runs where Numba is there but broken."""
+        with working():
+            compiled(PROBE)
+        return self
 
     def loop(self, listing: Listing, buffers: Mapping[str, Array], coefficients: Sequence[Array]) -> Loop:
         """Return the loop that a listing becomes on these buffers."""
@@ -56,10 +75,8 @@ class NumbaEngine:
             return _nothing
         rows = Rows.of(listing, parameters, coefficients)
         arrays = _arrays(listing, buffers, rows)
-        try:
+        with working():
             step = compiled(_loop(listing, rows, arrays))
-        except Exception as error:
-            raise MissingExtraError(f"Numba does not work here: {type(error).__name__}: {error}") from error
         size = parameters.nbytes * len(listing.variables())
         is_shared = self._threads > 1 and size > self._shared_above
         calls = [
