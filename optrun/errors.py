@@ -8,6 +8,8 @@ OptrunError
 ├── RunFailedError (RuntimeError)        a run ended by an exception of a problem, an optimizer or a scheduler
 ├── MissingExtraError (ImportError)      an optional dependency that is not installed
 └── PluginError (ImportError)            a plugin that cannot be imported or used
+
+OptrunWarning (RuntimeWarning) is what optrun warns of and goes on without; the command prints it as a note.
 """
 
 from collections.abc import Iterable
@@ -48,6 +50,10 @@ class MissingExtraError(OptrunError, ImportError):
 
 class PluginError(OptrunError, ImportError):
     """A plugin that cannot be imported, or whose classes are not what they are registered as."""
+
+
+class OptrunWarning(RuntimeWarning):
+    """What optrun can go on without, and says once."""
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

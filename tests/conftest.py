@@ -5,7 +5,9 @@ import os
 import numpy as np
 import pytest
 
+from optrun.kernels import auto_engine
 from optrun.registry import load_plugin
+from tests.kernels.engines import ENGINES, ON_EVERY_ENGINE
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -22,6 +24,13 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(0)
+
+
+@pytest.fixture(params=ON_EVERY_ENGINE)
+def engine(request, monkeypatch):
+    """What `auto` stands for: a contract that asks for it is kept by every engine."""
+    monkeypatch.setattr(auto_engine, "AutoEngine", ENGINES[request.param])
+    return request.param
 
 
 @pytest.fixture(autouse=True)

@@ -13,6 +13,9 @@ from typing import Any
 from optrun.analysis.find import RUNS
 from optrun.arrays import Arrays
 from optrun.errors import MissingExtraError
+from optrun.kernels.compiled import directory, is_own
+from optrun.kernels.machine_code import machine_code
+from optrun.kernels.numba_engine import PROBE, NumbaEngine, working
 from optrun.kernels.threads import cores
 from optrun.store import environment
 
@@ -50,7 +53,7 @@ def findings(root: Path = RUNS) -> dict[str, dict[str, Any]]:
             for library in threadpool_info()
             if library["user_api"] == "blas"
         },
-        "gpu": {"cupy": _gpu()},
+        "engines": {"numba": _numba(), **_loops(directory()), "cupy": _gpu()},
         "extras": extras(),
         "runs": place,
         "terminal": {
@@ -95,6 +98,33 @@ def _gpu() -> str:
     return f"CuPy {xp.__version__}, {name}"
 
 
+def _numba() -> str:
+    """Return whether Numba compiles; one that is installed may be broken."""
+    try:
+        NumbaEngine()
+        with working():
+            machine_code(*PROBE)
+    except MissingExtraError as error:
+        return str(error)
+    return f"works, version {installed('numba')}"
+
+
+def _loops(directory: Path) -> dict[str, str]:
+    """Return what is kept of the loops that Numba has compiled; without a place every process compiles anew."""
+    place, trouble = _writable(directory)
+    try:
+        sizes = [file.stat().st_size for file in directory.iterdir()]
+        if not is_own(directory):
+            trouble = {"": f"{directory}: others can write there"}
+    except OSError:
+        sizes = []
+    why = "".join(trouble.values())
+    return {
+        "compiled loops": f"{len(sizes)}, {sum(sizes) / 1e6:.1f} MB in {place['directory']}",
+        "are kept": f"no, every process compiles its own: {why}" if why else "yes",
+    }
+
+
 def _caches() -> dict[str, str]:
     found = {}
     for index in sorted(CACHES.glob("index*")):
@@ -108,8 +138,9 @@ def _caches() -> dict[str, str]:
 
 def _writable(root: Path) -> tuple[dict[str, str], dict[str, str]]:
     """Return where runs would be written and how much room there is; and, if they cannot be, why."""
-    place = root if root.exists() else Path()
+    place = root
     try:
+        place = next(each for each in (root, *root.parents) if each.exists())
         with tempfile.TemporaryFile(dir=place):
             pass
     except OSError as error:

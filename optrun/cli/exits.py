@@ -4,14 +4,22 @@ import errno
 import os
 import sys
 import traceback
-from collections.abc import Callable
-from contextlib import suppress
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, TextIO
 
 import typer
 
-from optrun.errors import MissingExtraError, OptrunError, RunFailedError, StoreError, printable_lines
+from optrun.errors import (
+    MissingExtraError,
+    OptrunError,
+    OptrunWarning,
+    RunFailedError,
+    StoreError,
+    printable_lines,
+)
 
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
 
@@ -36,7 +44,8 @@ def exit_code_of(command: Callable[[], Any]) -> int:
         # Typer takes it for a terminal with colours, also where the output goes into a pipe.
         os.environ.setdefault("_TYPER_FORCE_DISABLE_TERMINAL", "1")
     try:
-        code = _code_of(command)
+        with _noted_warnings():
+            code = _code_of(command)
         sys.stdout.flush()
     except BrokenPipeError:
         code = 141
@@ -46,6 +55,26 @@ def exit_code_of(command: Callable[[], Any]) -> int:
     if code in (1, 141):
         _abandon(sys.stdout)
     return code
+
+
+@contextmanager
+def _noted_warnings() -> Iterator[None]:
+    """Print what optrun warns of as a note, once; other warnings as Python does."""
+    usual, said = warnings.showwarning, set[str]()
+
+    def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+        if not issubclass(category, OptrunWarning):
+            usual(message, category, *where, **more)
+        elif str(message) not in said:
+            said.add(str(message))
+            with suppress(OSError):
+                print(printable_lines(f"note: {message}"), file=sys.stderr)
+
+    warnings.showwarning = show
+    try:
+        yield
+    finally:
+        warnings.showwarning = usual
 
 
 def _code_of(command: Callable[[], Any]) -> int:

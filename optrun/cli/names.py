@@ -61,7 +61,8 @@ def show(
     from optrun.analysis.find import find_numbered, known_run, matching_runs, run_directories
     from optrun.cli.describe import is_name, names, print_description
     from optrun.cli.overview import check_no_limit, print_run
-    from optrun.errors import UnknownNameError, did_you_mean
+    from optrun.errors import UnknownNameError, did_you_mean, fold
+    from optrun.kernels import ENGINES
 
     whole, _, number = name.rpartition(":")
     if whole and known_run(name) is None and (number.isdecimal() or known_run(whole) is not None):
@@ -75,6 +76,11 @@ def show(
     matches = [run] if run is not None else matching_runs(name)
     if len(matches) != 1:
         known = [*names(), *(each.name for each in run_directories()[:1000])]
+        if not matches and fold(name) in (*map(fold, ENGINES), "engine", "engines"):
+            raise UnknownNameError(
+                f"{name!r} is no name and no run: engine={'|'.join(ENGINES)} is what computes the steps of a config, "
+                "with the same bits; optrun doctor says which are there"
+            )
         several = f": {len(matches)} runs begin so, e.g. {matches[0].name}" if matches else ""
         raise UnknownNameError(f"no name and no run is called {name!r}{several}.{did_you_mean(name, known)}")
     print_run(matches[0], None, json=json, limit=limit)

@@ -26,7 +26,7 @@ def engine_at_odds(name: str, backend: str) -> str:
 def engine_named(name: str, backend: str = "numpy") -> "Engine":
     """Return the engine of this name for arrays of this backend.
 
-    Raises ConfigError where there is none, and MissingExtraError where it is not installed.
+    Raises ConfigError where there is none, and MissingExtraError where it is not installed, or broken.
     """
     if wrong := engine_at_odds(name, backend):
         raise ConfigError(wrong, field="engine")
@@ -41,7 +41,7 @@ def engine_named(name: str, backend: str = "numpy") -> "Engine":
     if name == "numba":
         from optrun.kernels.numba_engine import NumbaEngine
 
-        return NumbaEngine()
+        return NumbaEngine().proven()
     from optrun.kernels.auto_engine import AutoEngine
 
     return AutoEngine()

@@ -15,7 +15,7 @@ from math import inf
 from time import perf_counter
 
 from optrun.arrays import Array
-from optrun.errors import MissingExtraError
+from optrun.errors import MissingExtraError, OptrunWarning
 from optrun.kernels.capture import Captured
 from optrun.kernels.compiled import Loop, is_installed, is_kept, is_loaded
 from optrun.kernels.lower import Listing
@@ -38,7 +38,7 @@ class AutoEngine:
     """Binds listings by the NumPy engine first, and by the Numba engine once that pays."""
 
     def __init__(self, price: float | None = None) -> None:
-        self._numpy, self._numba = NumpyEngine(), NumbaEngine() if is_installed() else None
+        self._numpy, self._numba = NumpyEngine(), NumbaEngine() if is_installed() and not _failures else None
         self._price = price
 
     def bind(
@@ -98,10 +98,14 @@ class AutoEngine:
             return self._numba.bind(listing, buffers, coefficients)
         except MissingExtraError as error:
             self._numba = None
-            warnings.warn(f"{error}; NumPy goes on", RuntimeWarning, stacklevel=2)
+            if not _failures:
+                warnings.warn(f"{error}; NumPy goes on", OptrunWarning, stacklevel=2)
+            _failures.append(error)
             return None
 
 
+_failures: list[MissingExtraError] = []
+"""What Numba raised in this process, which does not try again."""
 _saved: dict[Loop, float] = defaultdict(float)
 """The seconds that each loop would have saved this process: the packs of a sweep add to one account."""
 

@@ -51,6 +51,16 @@ def is_kept(loop: Loop) -> bool:
         return False
 
 
+def directory() -> Path:
+    """Return where loops are kept; every file in it may be removed."""
+    return _root()
+
+
+def is_own(directory: Path) -> bool:
+    """Return whether nobody but this user can write in a directory: else no loop is kept there."""
+    return _is_own(directory.stat())
+
+
 def is_loaded(loop: Loop) -> bool:
     """Return whether this process can call the compiled loop at once."""
     return loop in _loaded

@@ -4,7 +4,9 @@ Every operation is rounded to the parameters' dtype, none is contracted or reord
 NumPy engine; which of two different NaNs an operation returns is as undefined here as it is there.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Self
 
 import numpy as np
 
@@ -17,11 +19,22 @@ from optrun.kernels.lower import Listing
 from optrun.kernels.rows import Rows
 from optrun.kernels.threads import threads_of_a_step
 
+PROBE = Loop("def step(to):\n    to[0] += 1\n", ("float64",), 0)
+"""What compiles wherever Numba works."""
 SHARED_ABOVE = 1 << 23
 """Bytes of all buffers above which threads share a step: less is done before another thread has woken."""
 
 PIECE_BYTES = 1 << 18
 """Bytes of all buffers in what a thread takes at a time, so that none waits long for the last one."""
+
+
+@contextmanager
+def working() -> Iterator[None]:
+    """Raise MissingExtraError where Numba raises anything within the block."""
+    try:
+        yield
+    except Exception as error:
+        raise MissingExtraError(f"Numba does not work here: {type(error).__name__}: {error}") from error
 
 
 class NumbaEngine:
@@ -35,6 +48,12 @@ class NumbaEngine:
             raise MissingExtraError("the numba engine needs Numba: python -m pip install 'numba>=0.61'")
         self._threads = threads_of_a_step() if threads is None else threads
         self._shared_above = shared_above
+
+    def proven(self) -> Self:
+        """Return this engine, or raise MissingExtraError before anything runs where Numba is there but broken."""
+        with working():
+            compiled(PROBE)
+        return self
 
     def loop(self, listing: Listing, buffers: Mapping[str, Array], coefficients: Sequence[Array]) -> Loop:
         """Return the loop that a listing becomes on these buffers."""
@@ -57,12 +76,10 @@ class NumbaEngine:
             (some.start, some.stop, rows.distance, columns.start, columns.stop)
             for some, columns in _shares(rows, max(1, size // PIECE_BYTES) if is_shared else 1)
         ]
-        try:
+        with working():
             if is_shared:
                 return shared(loop, arrays, pieces, self._threads)
             return compiled(loop)(*arrays, *pieces[0])
-        except Exception as error:
-            raise MissingExtraError(f"Numba does not work here: {type(error).__name__}: {error}") from error
 
     def instead_of(
         self, calls: Callable[[], None], captured: Captured, buffers: Mapping[str, Array]

@@ -1,11 +1,12 @@
 """Packs on workers: as many at a time as there is room for, and each again where its worker died."""
 
 import time
+import warnings
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, wait
 
-from optrun.errors import OptrunError, RunFailedError
+from optrun.errors import OptrunError, OptrunWarning, RunFailedError
 from optrun.sweep.work import Result, Work, failed
 from optrun.sweep.workers import Loss, PackFuture, Running, Workers
 
@@ -95,6 +96,8 @@ class _Loop:
             loss = self._workers.loss(future)
             if loss is None:
                 if (results := _results_of(future)) is not None:
+                    for said in results[0].warnings:
+                        warnings.warn(said, OptrunWarning, stacklevel=2)
                     yield pack, results
             elif not self._interrupted():
                 yield from self._lost(pack, loss)

@@ -30,6 +30,8 @@ class Result:
     """From which a paused run goes on, in any pack."""
     rows: RunRows | None = None
     """Of a store, in place of the arrays."""
+    warnings: Sequence[str] = ()
+    """What its process has warned of, told by the first result of a pack."""
 
     def as_rows(self, run: int) -> RunRows:
         """Return what the run of this number has left as rows of a store."""

@@ -7,15 +7,16 @@ import signal
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import parent_process
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 from uuid import uuid4
 
-from optrun.errors import OptrunError, PluginError, RunFailedError
+from optrun.errors import OptrunError, OptrunWarning, PluginError, RunFailedError
 from optrun.registry import load_plugin, plugin_version
 from optrun.sweep.work import Result, Work
 from optrun.training.trainer import Progress
@@ -129,6 +130,8 @@ class Desk(ctypes.Structure):
 
 _stop: Any = None
 _desk: Any = None
+_warnings: list[str] = []
+"""What the parent is to say, once for all workers."""
 _unfit: OptrunError | None = None
 """Why this process can execute nothing."""
 
@@ -140,6 +143,7 @@ def begin(stop: Any, any_ready: Any, desk: Any, plugins: Sequence[Plugin]) -> No
     """
     global _stop, _desk, _unfit
     _stop, _desk = stop, desk
+    warnings.showwarning = _hear
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         if sys.platform == "linux":
@@ -162,7 +166,11 @@ def execute_here(work: Work) -> list[Result] | None:
     _desk.begun += 1
     _desk.began = time.monotonic()
     try:
-        return work.execute(lambda: bool(_stop.value), _note)
+        results = work.execute(lambda: bool(_stop.value), _note)
+        if results and _warnings:
+            results[0] = replace(results[0], warnings=tuple(_warnings))
+            _warnings.clear()
+        return results
     finally:
         _desk.steps = 0
         _desk.began = 0.0
@@ -170,6 +178,16 @@ def execute_here(work: Work) -> list[Result] | None:
 
 def _note(now: Progress, lanes: int) -> None:
     _desk.step, _desk.steps, _desk.lanes, _desk.alive = now.step, now.steps, lanes, now.alive
+
+
+def _hear(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+    if issubclass(category, OptrunWarning):
+        _warnings.append(str(message))
+    else:
+        _showwarning(message, category, *where, **more)
+
+
+_showwarning = warnings.showwarning
 
 
 def _die_with_parent() -> None:

@@ -20,6 +20,7 @@ from tests.kernels.engines import NEEDS_NUMBA
 def _new_process(monkeypatch):
     """Nothing is loaded or saved; and NumPy takes a second for a step."""
     monkeypatch.setattr(compiled, "_loaded", {})
+    monkeypatch.setattr(auto_engine, "_failures", [])
     auto_engine._saved.clear()
     monkeypatch.setattr(auto_engine, "perf_counter", itertools.count(0.0).__next__)
 
@@ -102,6 +103,7 @@ def test_where_numba_does_not_work_it_says_so_once(monkeypatch, tmp_path):
     ) as said:
         found = trained(AutoEngine(0.0), 30)
     assert len(said) == 1
+    assert trained(AutoEngine(0.0), 30) == found  # a second pack does not try: it would warn
     assert found == trained(NumpyEngine(), 30)
 
 

@@ -47,7 +47,7 @@ def known_bits(optimizer):
 @EVERY_DTYPE
 @pytest.mark.parametrize("lane_fast", [False, True])
 def test_numba_has_the_bits_of_numpy(rule, options, dtype, lane_fast, rng):
-    lanes = 5
+    lanes = 17  # as in the contract of lanes, which is then about the same loops
     values = per_lane(rule, options, lanes, rng)
     start = parameters(rng, rule, lanes, dtype).data
     grads = gradients(rng, rule, lanes, 6)

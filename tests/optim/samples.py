@@ -9,7 +9,8 @@ from optrun.arrays import Arrays, Parameters
 from optrun.errors import ConfigError
 from optrun.optim import Optimizer
 from optrun.registry import optimizers
-from tests.oracles.rules import variants
+from tests.kernels.engines import each_on_every_engine
+from tests.oracles.rules import label, variants
 
 RULES = [optimizers.find(name) for name in optimizers]
 
@@ -18,6 +19,11 @@ VARIANTS = [(rule, options) for rule in RULES for options in variants(rule)]
 
 
 EVERY_RULE = pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+
+
+EVERY_RULE_ON_EVERY_ENGINE = each_on_every_engine(
+    ("rule",), zip(RULES), lambda rule: rule, lambda rule: rule.__name__
+)
 
 
 EVERY_VARIANT = pytest.mark.parametrize(("rule", "options"), VARIANTS, ids=str)
@@ -31,6 +37,11 @@ def needs_lanes(rule):
 def needs_groups(rule):
     if not rule.batched:
         pytest.skip(f"{rule.__name__} has one group")
+
+
+EVERY_VARIANT_ON_EVERY_ENGINE = each_on_every_engine(
+    ("rule", "options"), VARIANTS, lambda rule, _: rule, lambda rule, options: label(rule.__name__, options)
+)
 
 
 EVERY_DTYPE = pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -54,7 +54,7 @@ def torch_trail(name, walk, start, every, decay):
 
 @pytest.mark.parametrize(("start", "every"), [(0, 1), (0, 7), (5, 1), (100, 10)])
 @pytest.mark.parametrize(("name", "decay"), [("SWA", 0.0), ("EMA", 0.999), ("EMA", 0.3), ("EMA", 0.5)])
-def test_an_average_is_that_of_torch(name, decay, start, every):
+def test_an_average_is_that_of_torch(engine, name, decay, start, every):
     options = {"start": start, "every": every} | ({"decay": decay} if name == "EMA" else {})
     ours = trail(name, [walk(0)], **options)[:, 0]
     np.testing.assert_allclose(ours, torch_trail(name, walk(0), start, every, decay), rtol=1e-12, atol=1e-13)
@@ -82,7 +82,7 @@ def test_ema_is_its_closed_form_and_its_ends_are_the_parameters_and_the_first_of
 @pytest.mark.parametrize("lane_fast", [False, True])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", list(averages))
-def test_a_lane_is_its_solo_average(name, dtype, lane_fast):
+def test_a_lane_is_its_solo_average(engine, name, dtype, lane_fast):
     walks = [walk(seed, dtype) for seed in range(12)]
     walks[3][50:] = np.nan
     decays = np.array([0.0, 1.0, 0.3, 0.5, 0.9, 0.99] * 2)
@@ -95,7 +95,7 @@ def test_a_lane_is_its_solo_average(name, dtype, lane_fast):
 
 
 @pytest.mark.parametrize("name", list(averages))
-def test_a_state_goes_on_to_the_same_bits(name):
+def test_a_state_goes_on_to_the_same_bits(engine, name):
     path, params = walk(4), Parameters(SHAPES, arrays=Arrays(dtype="float64"))
     first, second = (averages.find(name)(params, start=4, every=3) for _ in range(2))
     for k in range(STEPS):

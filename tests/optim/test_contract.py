@@ -9,7 +9,9 @@ from optrun.kernels.numpy_engine import NumpyEngine
 from tests.optim.samples import (
     EVERY_DTYPE,
     EVERY_RULE,
+    EVERY_RULE_ON_EVERY_ENGINE,
     EVERY_VARIANT,
+    EVERY_VARIANT_ON_EVERY_ENGINE,
     accepted,
     bits,
     gradients,
@@ -21,10 +23,10 @@ from tests.optim.samples import (
 )
 
 
-@EVERY_VARIANT
+@EVERY_VARIANT_ON_EVERY_ENGINE
 @EVERY_DTYPE
 @pytest.mark.parametrize("lane_fast", [False, True])
-def test_a_lane_has_the_bits_of_its_solo_run(rule, options, dtype, lane_fast, rng):
+def test_a_lane_has_the_bits_of_its_solo_run(engine, rule, options, dtype, lane_fast, rng):
     needs_lanes(rule)
     lanes = 17
     values = per_lane(rule, options, lanes, rng)
@@ -34,7 +36,8 @@ def test_a_lane_has_the_bits_of_its_solo_run(rule, options, dtype, lane_fast, rn
     grads[5:, 3] = np.nan
     start = params.data.copy()
     together = stepped(rule(params, **{**options, **values}), grads)
-    for lane in range(lanes):
+    # What is zero in a lane is left out of its loop, so that nearly every solo run compiles one.
+    for lane in range(lanes) if engine == "numpy" else (0, 3):
         solo = parameters(rng, rule, 1, dtype)
         solo.data[:] = start[lane]
         own = {name: value[lane] for name, value in values.items()}
@@ -57,8 +60,8 @@ def test_tiles_change_no_bit(rule, options, dtype, rng):
     assert all(each == found[0] for each in found)
 
 
-@EVERY_VARIANT
-def test_groups_have_the_bits_of_optimizers_of_their_own(rule, options, rng):
+@EVERY_VARIANT_ON_EVERY_ENGINE
+def test_groups_have_the_bits_of_optimizers_of_their_own(engine, rule, options, rng):
     needs_groups(rule)
     grads, start, shapes = gradients(rng, rule), parameters(rng, rule).data, accepted(rule)
     chosen = [{"params": "a.*", "lr": 0.03}, {"params": "b.*", "lr": 0.5}]
@@ -84,9 +87,9 @@ def test_groups_have_the_bits_of_optimizers_of_their_own(rule, options, rng):
                 assert alone[name].tobytes() == np.ascontiguousarray(grouped[name]).tobytes()
 
 
-@EVERY_VARIANT
+@EVERY_VARIANT_ON_EVERY_ENGINE
 @EVERY_DTYPE
-def test_a_loaded_state_goes_on_as_if_nothing_had_happened(rule, options, dtype, rng):
+def test_a_loaded_state_goes_on_as_if_nothing_had_happened(engine, rule, options, dtype, rng):
     grads = gradients(rng, rule)
     params = parameters(rng, rule, dtype=dtype)
     start = params.data.copy()
@@ -114,8 +117,8 @@ def test_a_state_dict_is_a_copy(rule, options, rng):
     assert optimizer.param_groups[0]["params"] == list(accepted(rule))
 
 
-@EVERY_RULE
-def test_maximize_descends_the_negated_gradient(rule, rng):
+@EVERY_RULE_ON_EVERY_ENGINE
+def test_maximize_descends_the_negated_gradient(engine, rule, rng):
     up, down = parameters(rng, rule), parameters(rng, rule)
     down.data[:] = up.data
     ascending, descending = rule(up, maximize=True), rule(down)
@@ -188,8 +191,8 @@ def test_a_closure_is_called_before_the_step_and_its_loss_returned(rule, rng):
     assert params.data.tobytes() != before.tobytes()
 
 
-@EVERY_RULE
-def test_the_gradient_is_only_read(rule, rng):
+@EVERY_RULE_ON_EVERY_ENGINE
+def test_the_gradient_is_only_read(engine, rule, rng):
     if rule.needs_closure:
         pytest.skip(f"{rule.__name__} asks the closure for gradients")
     params, grads = parameters(rng, rule), gradients(rng, rule)
@@ -202,9 +205,9 @@ def test_the_gradient_is_only_read(rule, rng):
     assert not params.grad.any()
 
 
-@EVERY_RULE
+@EVERY_RULE_ON_EVERY_ENGINE
 @EVERY_DTYPE
-def test_where_the_gradient_is_zero_nothing_but_decay_moves(rule, dtype, rng):
+def test_where_the_gradient_is_zero_nothing_but_decay_moves(engine, rule, dtype, rng):
     decays = {name: 0.0 for name in ("weight_decay", "lambd") if name in rule.options()}
     params = parameters(rng, rule, dtype=dtype)
     params.data[0, :2] = [0.0, -0.0]

@@ -1,21 +1,34 @@
 """Optimizers against torch: recorded everywhere, live where torch is installed."""
 
 import importlib.util
+from functools import lru_cache
 
 import numpy as np
 import pytest
 
 from optrun.arrays import Arrays, Parameters
 from optrun.registry import optimizers
+from tests.kernels.engines import each_on_every_engine
 from tests.oracles import muon, rules, torch_rules
 from tests.oracles.record import recorded, sampled
 
 CASES = rules.cases()
-EVERY_CASE = pytest.mark.parametrize("case", CASES, ids=[rules.label(*case) for case in CASES])
-CHANGING = rules.changing_cases()
-EVERY_CHANGING_CASE = pytest.mark.parametrize("case", CHANGING, ids=[rules.label(*case) for case in CHANGING])
+EVERY_CASE, EVERY_CHANGING_CASE = (
+    each_on_every_engine(
+        ("case",), zip(cases), lambda case: optimizers.find(case[0]), lambda case: rules.label(*case)
+    )
+    for cases in (CASES, rules.changing_cases())
+)
+NAMED = {rules.label(*case): case for case in CASES}
 STATES = [case for case in CASES if not optimizers.find(case[0]).needs_closure]
 EVERY_NAME = pytest.mark.parametrize("name", rules.names())
+
+
+@lru_cache(8)
+def live(label, dtype="float64", *, changing=False):
+    """Return torch's trajectories of a case; one engine after the other asks for them."""
+    name, options = NAMED[label]
+    return torch_rules.trajectories(name, [options], dtype, changing=changing)
 
 
 @EVERY_NAME
@@ -28,30 +41,29 @@ def test_every_option_is_moved_in_some_case(name):
 
 
 @EVERY_CASE
-def test_trajectory_equals_recorded_torch(case):
+def test_trajectory_equals_recorded_torch(engine, case):
     ours, theirs = sampled(rules.trajectories(*case)), recorded()[rules.label(*case)]
     assert rules.differences(ours, theirs) <= rules.bound(case[0], "float64")
 
 
 @EVERY_CHANGING_CASE
-def test_hyperparameters_that_change_count_when_torchs_do(case):
+def test_hyperparameters_that_change_count_when_torchs_do(engine, case):
     """Recorded, and live where torch is installed; at a minimum RMSprop makes ten times more of a rounding error."""
     bound = 10 * rules.bound(case[0], "float64")
     ours, theirs = rules.trajectories(*case, changing=True), recorded()[f"{rules.label(*case)}, changing"]
     assert rules.differences(sampled(ours), theirs) <= bound
     if importlib.util.find_spec("torch"):
-        live = torch_rules.trajectories(case[0], [case[1]], changing=True)
-        assert rules.differences(ours, live) <= bound
+        theirs = live(rules.label(*case), changing=True)
+        assert rules.differences(ours, theirs) <= bound
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @EVERY_CASE
-def test_trajectory_equals_torch(case, dtype):
+def test_trajectory_equals_torch(engine, case, dtype):
     pytest.importorskip("torch")
-    name, options = case
-    ours, theirs = rules.trajectories(*case, dtype=dtype), torch_rules.trajectories(name, [options], dtype)
+    ours, theirs = rules.trajectories(*case, dtype=dtype), live(rules.label(*case), dtype)
     assert ours.dtype == theirs.dtype == dtype
-    assert rules.differences(ours, theirs) <= rules.bound(name, dtype)
+    assert rules.differences(ours, theirs) <= rules.bound(case[0], dtype)
 
 
 @pytest.mark.parametrize("case", STATES, ids=[rules.label(*case) for case in STATES])

@@ -84,7 +84,7 @@ def test_a_lane_is_its_solo_run(problem, optimizer, dtype):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("problem", list(problems))
-def test_the_width_of_a_pack_and_the_place_in_it_change_no_bit(problem, dtype):
+def test_the_width_of_a_pack_and_the_place_in_it_change_no_bit(engine, problem, dtype):
     alone = results(configs(problem, "Adam", 1, dtype))[0]
     for width in WIDTHS:
         chosen = configs(problem, "Adam", width, dtype)
@@ -95,7 +95,7 @@ def test_the_width_of_a_pack_and_the_place_in_it_change_no_bit(problem, dtype):
 
 
 @pytest.mark.parametrize("problem", ["rosenbrock", "mlp"])
-def test_a_lane_that_diverges_leaves_the_others_alone(problem):
+def test_a_lane_that_diverges_leaves_the_others_alone(engine, problem):
     calm = configs(problem, "SGD", 3, steps=40)
     wild = from_mapping(calm[0].to_dict(), ["optimizer.lr=1e30"])
     together = results([calm[0], wild, calm[2]])
@@ -105,7 +105,7 @@ def test_a_lane_that_diverges_leaves_the_others_alone(problem):
     assert [together[0], together[2]] == [results([calm[0]])[0], results([calm[2]])[0]]
 
 
-def test_lanes_end_each_at_its_own_step():
+def test_lanes_end_each_at_its_own_step(engine):
     chosen = configs("rosenbrock", "Adam", 5, steps=60, stop={"target": 20.0})
     together = results(chosen)
     assert {each["state"]["status"] for each in together} >= {"target_reached"}

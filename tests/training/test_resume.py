@@ -1,5 +1,6 @@
 """A run that was interrupted or killed and resumed ends with the bytes of one that was not."""
 
+import itertools
 import os
 import random
 import signal
@@ -18,6 +19,7 @@ from optrun.registry import optimizers
 from optrun.store import Checkpoint, Status, Store
 from optrun.training.pack import Pack
 from optrun.training.trainer import Trainer
+from tests.kernels.engines import NEEDS_NUMBA
 
 KILLS = int(os.environ.get("OPTRUN_TESTS_KILLS", "4"))
 
@@ -54,9 +56,15 @@ def digest(directory):
         return store.results_digest()
 
 
-@pytest.mark.parametrize("optimizer", list(optimizers))
-@pytest.mark.parametrize("checkpoint", ["1h", 5])
-def test_interrupted_at_any_step_and_resumed_is_uninterrupted(optimizer, checkpoint, tmp_path):
+@pytest.mark.parametrize(
+    ("engine", "optimizer", "checkpoint"),
+    [
+        *(("numpy", *each) for each in itertools.product(optimizers, ("1h", 5))),
+        pytest.param("numba", "Adam", 5, marks=NEEDS_NUMBA),
+    ],
+    indirect=["engine"],
+)
+def test_interrupted_at_any_step_and_resumed_is_uninterrupted(engine, optimizer, checkpoint, tmp_path):
     chosen = config(optimizer, checkpoint={"every": checkpoint})
     whole = optrun.run(chosen, directory=tmp_path / "whole")
     assert whole.status is Status.COMPLETED
@@ -75,7 +83,7 @@ def test_interrupted_at_any_step_and_resumed_is_uninterrupted(optimizer, checkpo
         assert resumed.curves["step"].tolist() == list(range(0, STEPS, 2))
 
 
-def test_killed_before_the_first_checkpoint_starts_anew(tmp_path):
+def test_killed_before_the_first_checkpoint_starts_anew(engine, tmp_path):
     chosen = config()
     create(chosen, tmp_path / "killed").close()
     optrun.resume(tmp_path / "killed")
@@ -83,7 +91,7 @@ def test_killed_before_the_first_checkpoint_starts_anew(tmp_path):
     assert digest(tmp_path / "killed") == digest(tmp_path / "whole")
 
 
-def test_patience_counts_across_an_interruption(tmp_path):
+def test_patience_counts_across_an_interruption(engine, tmp_path):
     chosen = from_mapping(
         {
             "problem": "rosenbrock",
