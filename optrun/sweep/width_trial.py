@@ -27,6 +27,9 @@ TURNS = 5
 SHORTEST, LONGEST = 0.003, 0.05
 """Seconds of a turn."""
 
+FEWEST = 2
+"""Steps of a turn."""
+
 WORTH_WORK = 500_000_000
 """Steps times parameters of a job's runs from which a pack is built to see whether to measure pays."""
 
@@ -198,12 +201,12 @@ class _Bench:
         left -= self._build * sum(lanes) + (FIRST_STEPS + 1 + TURNS) * step
         steps = min(
             int(left / (TURNS * step)),
-            math.ceil(LONGEST * len(lanes) / step),
+            max(FEWEST, math.ceil(LONGEST * len(lanes) / step)),
             # A schedule may have nothing to say of steps behind its end.
             (self._steps - FIRST_STEPS - 3) // TURNS - 2,
         )
         shortest = self._lane_step * min(lanes)
-        return steps if steps >= 2 and steps * shortest >= SHORTEST else None
+        return steps if steps >= FEWEST and steps * shortest >= SHORTEST else None
 
     def _timed(self, trial: Trial, first: int, steps: int) -> float:
         """Return the seconds of a step, of so many that come after the first ones."""
