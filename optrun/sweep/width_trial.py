@@ -21,10 +21,10 @@ SHARE = 0.01
 GAIN = 0.05
 """By how much another width must be faster: less may be noise."""
 
-TURNS = 5
+TURNS = 9
 """Times that each width is tried, of which the shortest counts."""
 
-SHORTEST, LONGEST = 0.003, 0.05
+SHORTEST, LONGEST = 0.003, 0.03
 """Seconds of a turn."""
 
 FEWEST = 2

@@ -240,6 +240,18 @@ def test_a_short_sweep_measures_nothing(cache, monkeypatch):
     assert not cache.exists()
 
 
+@pytest.mark.parametrize(
+    ("steps", "jobs", "is_worth"),
+    [(3_000, 1, False), (300_000, 1, False), (900_000, 1, True), (900_000, 2, False), (1_800_000, 2, True)],
+)
+def test_no_pack_is_tried_for_little_work(steps, jobs, is_worth, monkeypatch):
+    tried = []
+    monkeypatch.setattr(width_trial, "measured", lambda *given: tried.append(given))
+    plan, groups = prepared(SWEEP | {"steps": steps, "record": {"every": 1000}, "evaluate": None})
+    chosen(plan, groups, jobs=jobs)
+    assert bool(tried) is is_worth
+
+
 @pytest.mark.parametrize("steps", [60, 600, 20_000, 2_000_000])
 @pytest.mark.parametrize("jobs", [1, 3])
 def test_a_measurement_takes_a_small_part_of_the_time_and_long_sweeps_have_one(
