@@ -18,6 +18,9 @@ from optrun.training.estimate import FIRST_STEPS, Trial
 SHARE = 0.01
 """The most that a measurement may take of what the runs are estimated to."""
 
+ROUND = 0.75
+"""How much of what is left of that goes to one comparison: another may follow."""
+
 GAIN = 0.05
 """By how much another width must be faster: less may be noise."""
 
@@ -195,8 +198,8 @@ class _Bench:
         return list(best.values())
 
     def _steps_of_a_turn(self, lanes: Sequence[int]) -> int | None:
-        """Return how many steps each of the packs can be given in a turn, for half of what is left of the time."""
-        left = (self._budget - (time.perf_counter() - self._began)) / 2
+        """Return how many steps each of the packs can be given in a turn, for most of what is left of the time."""
+        left = ROUND * (self._budget - (time.perf_counter() - self._began))
         step = self._lane_step * sum(lanes)
         left -= self._build * sum(lanes) + (FIRST_STEPS + 1 + TURNS) * step
         steps = min(
@@ -205,8 +208,7 @@ class _Bench:
             # A schedule may have nothing to say of steps behind its end.
             (self._steps - FIRST_STEPS - 3) // TURNS - 2,
         )
-        shortest = self._lane_step * min(lanes)
-        return steps if steps >= FEWEST and steps * shortest >= SHORTEST else None
+        return steps if steps >= FEWEST and steps * step >= SHORTEST * len(lanes) else None
 
     def _timed(self, trial: Trial, first: int, steps: int) -> float:
         """Return the seconds of a step, of so many that come after the first ones."""
