@@ -5,8 +5,6 @@ import ctypes
 import hashlib
 import os
 import platform
-import sys
-import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from functools import cache, partial
@@ -20,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from optrun.arrays import Array
+from optrun.kernels import user_cache
 from optrun.kernels.machine_code import machine_code
 from optrun.kernels.threads import together
 
@@ -44,11 +43,7 @@ def is_kept(loop: Loop) -> bool:
     """Return whether a loop was compiled before, in this process or an earlier one."""
     if loop in _loaded:
         return True
-    path = _file(loop)
-    try:
-        return _is_own(path.stat(), path.parent.stat())
-    except OSError:
-        return False
+    return user_cache.is_kept(_file(loop))
 
 
 def directory() -> Path:
@@ -131,15 +126,13 @@ def _arguments(words: Sequence[int]) -> ctypes.Array[ctypes.c_ssize_t]:
 
 def _kept(loop: Loop) -> Any:
     """Return the library that is on disk, None where there is none or a damaged one."""
-    path = _file(loop)
+    content = user_cache.read(_file(loop))
+    if content is None:
+        return None
+    code = content[hashlib.sha256().digest_size :]
     try:
-        with path.open("rb") as file:
-            if not _is_own(os.fstat(file.fileno()), path.parent.stat()):
-                return None
-            content = file.read()
-        code = content[hashlib.sha256().digest_size :]
         return _linked(code) if content == _sealed(code) else None
-    except (OSError, RuntimeError):
+    except RuntimeError:
         return None
 
 
@@ -147,7 +140,7 @@ def _made(loop: Loop) -> Any:
     code = machine_code(*loop)
     library = _linked(code)
     with contextlib.suppress(OSError):  # the run goes on where nothing can be written
-        _keep(_file(loop), _sealed(code))
+        user_cache.write(_file(loop), _sealed(code))
     return library
 
 
@@ -176,28 +169,6 @@ def _sealed(code: bytes) -> bytes:
     return hashlib.sha256(code).digest() + code
 
 
-def _keep(path: Path, content: bytes) -> None:
-    for directory in (path.parent.parent, path.parent):
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if not _is_own(path.parent.stat()):
-        return
-    handle, written = tempfile.mkstemp(dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.replace(written, path)
-    except OSError:
-        os.unlink(written)
-        raise
-
-
-def _is_own(*found: os.stat_result) -> bool:
-    """Return whether nobody but this user can write there: what is read is run."""
-    return sys.platform == "win32" or all(
-        each.st_uid == os.geteuid() and not each.st_mode & 0o022 for each in found
-    )
-
-
 def _file(loop: Loop) -> Path:
     return _root() / hashlib.sha256(repr([*loop, FORM, *_machine()]).encode()).hexdigest()[:32]
 
@@ -205,18 +176,7 @@ def _file(loop: Loop) -> Path:
 @cache
 def _root() -> Path:
     """Return the directory of this user's compiled loops."""
-    try:
-        home = Path.home()
-    except RuntimeError:
-        home = Path(os.devnull)  # a user without one: nothing is kept
-    if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        base = home / "Library" / "Caches"
-    else:
-        given = Path(os.environ.get("XDG_CACHE_HOME", ""))
-        base = given if given.is_absolute() else home / ".cache"
-    return base / "optrun" / "kernels"
+    return user_cache.directory("kernels")
 
 
 @cache

@@ -25,7 +25,7 @@ def environment() -> dict[str, Any]:
         "numba": _version("numba"),
         # platform.platform() starts a process.
         "platform": f"{platform.system()} {platform.release()} {platform.machine()}",
-        "cpu": _cpu_model(),
+        "cpu": cpu_model(),
         "simd": _simd(),
         "blas": _blas(),
     }
@@ -39,7 +39,8 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _cpu_model() -> str | None:
+def cpu_model() -> str | None:
+    """Return the name of the processor."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as lines:
             for line in lines:

@@ -13,6 +13,7 @@ from optrun.sweep.expand import Plan
 from optrun.sweep.packs import Group, divided, grouped
 from optrun.sweep.record import add_settings, decisions_in, end_runs
 from optrun.sweep.stages import Stage, outline, stages_of
+from optrun.sweep.width_trial import Widths
 from optrun.sweep.work import Work
 from optrun.sweep.workers import Workers
 from optrun.sweep.writer import SweepProgress, Writer
@@ -69,6 +70,7 @@ class _Course:
         ended = sum(state.status.final for state in results.states())
         self._of_runs = plan.size if limit is None else min(plan.size, ended + limit)
         self._writer = Writer(plan.metric, results, observe)
+        self._widths = Widths(how.split, how.lanes, interrupted)
         self._workers: Workers | None = None
 
     def run(self) -> None:
@@ -104,6 +106,7 @@ class _Course:
     def _execute(self, wanted: Sequence[int], states: Sequence[RunState], until: int | None) -> bool:
         """Execute runs until they end or pause; return whether all did, and none failed where that ends all."""
         how, plan, look = self._how, self.plan, self._writer.look
+        self._groups = self._widths.chosen(plan, self._groups, wanted, states, until)
         packs = divided(self._groups, wanted, how.split, how.lanes)
         self._writer.begin(states, wanted, packs, self._of_runs, until)
         if self._workers is None:

@@ -2,35 +2,23 @@
 
 import json
 import math
-import os
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from heapq import heapreplace
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from optrun.config import METRICS, ConfigErrors, RunConfig
+from optrun.config import ConfigErrors, RunConfig
 from optrun.errors import ConfigError, MissingExtraError, did_you_mean
 from optrun.kernels.threads import cores
 from optrun.problems import Problem
-from optrun.registry import optimizers
 from optrun.sweep.expand import Plan
+from optrun.sweep.width import Choice, width_of, without_floats
 from optrun.training.evaluator import Evaluator
 from optrun.training.pack import Pack
-
-MAX_LANES = 4096
-"""Where more lanes gain little, whatever their size, and an interruption loses more."""
-
-FEW_LANES = 16
-"""As many as a pack should have, whatever their size, so that the calls of a step are for more than a few of them."""
-
-MAX_BYTES = 1 << 27
-"""About how much a pack may take: parameters, state, and the rows that are recorded."""
 
 MOST_FINE = 4
 """At most how many times as many packs as jobs there are, where the lanes do not ask for more."""
@@ -38,16 +26,11 @@ MOST_FINE = 4
 NEARLY_EVEN = 1.1
 """How much more than its share the busiest job may have to do before packs are made smaller."""
 
-FEW_FIGURES = 8
-"""About how many figures an evaluation has."""
-
 FINAL_LOSS = "final_loss"
 
 LITTLE_WORK = 100_000_000
 """Steps times parameters that take about as long as the start of a process."""
 
-DEFAULT_L2 = 1 << 20
-_L2 = Path("/sys/devices/system/cpu/cpu0/cache/index2/size")
 _STACKED = ("optimizer", "scheduler", "schedules", "average")
 
 
@@ -65,6 +48,15 @@ class Group:
     data: str | None = ""
     """The fingerprint of the problem's data; None where it could not be built."""
     is_on_device: bool = False
+    choice: Choice | None = None
+    """What its width may be chosen from by measurement."""
+
+    def block(self, runs: int, width: int, jobs: int) -> int:
+        """Return how many of so many runs stay in one pack: a setting's where there are many settings.
+
+        So the lanes of a seed share its minibatches.
+        """
+        return self.repeats if self.repeats <= width and runs >= 4 * jobs * self.repeats else 1
 
 
 def grouped(plan: Plan, runs: Sequence[int] | None = None) -> list[Group]:
@@ -93,7 +85,7 @@ def _group(plan: Plan, runs: Sequence[int], problem: Problem | None) -> tuple[Gr
     try:
         pack = Pack([config], problem=problem)
         figures = _figures(pack) if plan.metric.name != FINAL_LOSS else [FINAL_LOSS]
-        width, fingerprint = _width(pack), pack.problem.fingerprint
+        (width, choice), fingerprint = width_of(pack), pack.problem.fingerprint
     except (ConfigErrors, MissingExtraError):
         raise
     except ConfigError as error:
@@ -107,7 +99,8 @@ def _group(plan: Plan, runs: Sequence[int], problem: Problem | None) -> tuple[Gr
         text = f"{config.problem.name} has no figure {metric!r}: {', '.join(figures)}.{did_you_mean(metric, figures)}"
         raise ConfigErrors([plan.swept.issue(("metric", "name"), text)])
     work = len(runs) * pack.steps * pack.params.size
-    return Group(runs, width, plan.repeats, work, fingerprint, pack.arrays.is_on_device), pack.problem
+    on_device = pack.arrays.is_on_device
+    return Group(runs, width, plan.repeats, work, fingerprint, on_device, choice), pack.problem
 
 
 def _figures(pack: Pack) -> list[str]:
@@ -160,10 +153,7 @@ class _Part:
 
     def packs(self, times: int) -> list[list[int]]:
         """Return even packs, as many as a multiple of ``times``, or as there are runs."""
-        repeats = self.group.repeats
-        # Whole settings where there are many, so that the lanes of a seed share its minibatches.
-        is_whole = repeats <= self.width and len(self.runs) >= 4 * self.jobs * repeats
-        block = repeats if is_whole else 1
+        block = self.group.block(len(self.runs), self.width, self.jobs)
         blocks = math.ceil(len(self.runs) / block)
         count = math.ceil(blocks / (self.width // block))
         count = min(times * math.ceil(count / times), blocks)
@@ -191,65 +181,9 @@ def jobs_for(groups: Sequence[Group]) -> int:
 def pack_key(document: dict[str, Any]) -> str:
     """Return what the lanes of a pack have in common: the whole config but seeds, and floats that are stacked."""
     shared = {name: value for name, value in document.items() if name not in ("seed", *_STACKED)}
-    return json.dumps([shared, *(_without_floats(document.get(name)) for name in _STACKED)])
+    return json.dumps([shared, *(without_floats(document.get(name)) for name in _STACKED)])
 
 
 def data_key(document: Mapping[str, Any]) -> str:
     """Return what decides which data a run has."""
     return json.dumps([document.get(name) for name in ("problem", "dtype", "backend")], sort_keys=True)
-
-
-def _without_floats(value: Any) -> Any:
-    if isinstance(value, float):
-        return "·"
-    if isinstance(value, dict):
-        return {key: _without_floats(child) for key, child in value.items()}
-    return [_without_floats(child) for child in value] if isinstance(value, list) else value
-
-
-def _width(pack: Pack) -> int:
-    """Return how many lanes have their parameters and gradients in the L2 cache, or a few.
-
-    It is 1 for rules that take no more, and where time ends a run: that of a pack is not the time of its lanes. A
-    device has so many cores that its memory is the bound.
-    Measured, MLPs 64-h-10 of batches of 128 with Adam, h = 32, 64 and 256: within 5 % of the best of 8 … 128 lanes.
-    """
-    config = pack.configs[0]
-    if not optimizers.find(config.optimizer.name).batched or config.stop.time is not None:
-        return 1
-    lane = max(pack.params.data.nbytes + pack.params.grad.nbytes, 1)
-    room = MAX_BYTES if pack.arrays.is_on_device else l2_bytes()
-    cached = round(room / lane)
-    few = min(FEW_LANES, FEW_LANES * room // lane)
-    lanes: int = min(MAX_LANES, max(cached, few), MAX_BYTES // _bytes(pack))
-    return max(1, lanes)
-
-
-def _bytes(pack: Pack) -> int:
-    """Return about how many bytes a lane takes by its end."""
-    config, optimizer = pack.configs[0], pack.optimizer
-    groups = len(optimizer.param_groups)
-    columns = 1 + sum(groups if name == "lr" or name not in METRICS else 1 for name in config.record.metrics)
-    numbers = math.ceil(pack.steps / config.record.every) * columns
-    if config.evaluate.every:
-        figures = FEW_FIGURES * (1 + pack.keeps_average)
-        numbers += math.ceil(pack.steps / config.evaluate.every) * (1 + figures)
-    state = sum(
-        math.prod(shape)
-        for view in pack.params.values()
-        for shape in optimizer.state_shapes(view.shape[1:]).values()
-    )
-    arrays = 2 + (pack.average is not None)
-    return 8 * numbers + pack.params.data.itemsize * (arrays * pack.params.size + state)
-
-
-def l2_bytes() -> int:
-    """Return the size of a core's L2 cache in bytes, or a common one where the system does not tell."""
-    with suppress(OSError, ValueError):
-        text = _L2.read_text().strip()
-        if text.endswith("K"):
-            return int(text[:-1]) << 10
-    with suppress(OSError, ValueError, AttributeError):
-        if (size := os.sysconf("SC_LEVEL2_CACHE_SIZE")) > 0:
-            return size
-    return DEFAULT_L2

@@ -10,7 +10,7 @@ from optrun.config.sweep import sweep_from_mapping
 from optrun.errors import MissingExtraError
 from optrun.problems import regression
 from optrun.registry import load_plugin, optimizers
-from optrun.sweep import packs
+from optrun.sweep import width
 from optrun.sweep.expand import expand
 from optrun.sweep.packs import Group, divided, grouped
 from tests.sweep.support import prepared
@@ -159,7 +159,7 @@ def test_the_width_counts_all_that_is_recorded(more):
 
 
 def test_the_width_counts_the_state_of_the_rule(monkeypatch):
-    monkeypatch.setattr(packs, "l2_bytes", lambda: 1 << 40)
+    monkeypatch.setattr(width, "l2_bytes", lambda: 1 << 40)
     widths = [
         prepared(
             {
@@ -172,4 +172,4 @@ def test_the_width_counts_the_state_of_the_rule(monkeypatch):
         for name in ("Adam", "SGD")
     ]
     # Parameters and gradients of 4 bytes each, and beside them one or two arrays of state.
-    assert widths[0] < widths[1] < packs.MAX_BYTES // 80_000
+    assert widths[0] < widths[1] < width.MAX_BYTES // 80_000

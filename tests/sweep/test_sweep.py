@@ -15,9 +15,10 @@ from optrun.config.sweep import load_sweep, sweep_from_mapping
 from optrun.errors import ConfigError, StoreError
 from optrun.registry import load_plugin, optimizers
 from optrun.store import Store
-from optrun.sweep import execute, packs
+from optrun.sweep import execute, packs, width
 from optrun.sweep.expand import expand
-from optrun.sweep.packs import divided, l2_bytes, pack_key
+from optrun.sweep.packs import divided, pack_key
+from optrun.sweep.width import l2_bytes
 from optrun.sweep.work import execute as execute_pack
 from tests.sweep.support import digest_of, prepared
 
@@ -153,8 +154,8 @@ def test_the_width_follows_the_cache_and_the_rows(monkeypatch):
         small | {"problem": {"name": "mlp", "data": "digits", "hidden": hidden}}
         for hidden in ([32], [64, 64], [4096])
     ]
-    monkeypatch.setattr(packs, "l2_bytes", lambda: 1 << 20)
-    assert prepared(small)[1][0].width == packs.MAX_LANES
+    monkeypatch.setattr(width, "l2_bytes", lambda: 1 << 20)
+    assert prepared(small)[1][0].width == width.MAX_LANES
     # Parameters and gradients of 4 bytes: 19,280; 71,760, of which a few exceed the cache; 2,457,680.
     assert [prepared(network)[1][0].width for network in networks] == [54, 16, 6]
     assert prepared(small | {"steps": 1_000_000})[1][0].width == (1 << 27) // 24_000_000

@@ -1,0 +1,62 @@
+"""Files that may be lost, in this user's cache directory: written whole, and read where nobody else could write."""
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+
+def directory(name: str) -> Path:
+    """Return the directory of the files of one kind."""
+    try:
+        home = Path.home()
+    except RuntimeError:
+        home = Path(os.devnull)  # a user without one: nothing is kept
+    if sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local")
+    elif sys.platform == "darwin":
+        base = home / "Library" / "Caches"
+    else:
+        given = Path(os.environ.get("XDG_CACHE_HOME", ""))
+        base = given if given.is_absolute() else home / ".cache"
+    return base / "optrun" / name
+
+
+def is_kept(path: Path) -> bool:
+    """Return whether there is a file that `read` reads."""
+    try:
+        return _is_own(path.stat(), path.parent.stat())
+    except OSError:
+        return False
+
+
+def read(path: Path) -> bytes | None:
+    """Return what is in a file; None where it cannot be read, or is not this user's alone."""
+    try:
+        with path.open("rb") as file:
+            return file.read() if _is_own(os.fstat(file.fileno()), path.parent.stat()) else None
+    except OSError:
+        return None
+
+
+def write(path: Path, content: bytes) -> None:
+    """Write a file at once, where its directory is this user's alone. Raises OSError."""
+    for parent in (path.parent.parent, path.parent):
+        parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not _is_own(path.parent.stat()):
+        return
+    handle, written = tempfile.mkstemp(dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        os.replace(written, path)
+    except OSError:
+        os.unlink(written)
+        raise
+
+
+def _is_own(*found: os.stat_result) -> bool:
+    """Return whether nobody but this user can write there: what is read may be run."""
+    return sys.platform == "win32" or all(
+        each.st_uid == os.geteuid() and not each.st_mode & 0o022 for each in found
+    )
