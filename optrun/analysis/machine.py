@@ -13,7 +13,8 @@ from typing import Any
 from optrun.analysis.find import RUNS
 from optrun.arrays import Arrays
 from optrun.errors import MissingExtraError
-from optrun.kernels.compiled import directory, is_own
+from optrun.kernels import user_cache
+from optrun.kernels.compiled import directory
 from optrun.kernels.machine_code import machine_code
 from optrun.kernels.numba_engine import PROBE, NumbaEngine, working
 from optrun.kernels.threads import cores
@@ -114,7 +115,7 @@ def _loops(directory: Path) -> dict[str, str]:
     place, trouble = _writable(directory)
     try:
         sizes = [file.stat().st_size for file in directory.iterdir()]
-        if not is_own(directory):
+        if not user_cache.is_own(directory):
             trouble = {"": f"{directory}: others can write there"}
     except OSError:
         sizes = []

@@ -46,14 +46,10 @@ def is_kept(loop: Loop) -> bool:
     return user_cache.is_kept(_file(loop))
 
 
+@cache
 def directory() -> Path:
-    """Return where loops are kept; every file in it may be removed."""
-    return _root()
-
-
-def is_own(directory: Path) -> bool:
-    """Return whether nobody but this user can write in a directory: else no loop is kept there."""
-    return _is_own(directory.stat())
+    """Return where this user's loops are kept; every file in it may be removed."""
+    return user_cache.directory("kernels")
 
 
 def is_loaded(loop: Loop) -> bool:
@@ -170,13 +166,7 @@ def _sealed(code: bytes) -> bytes:
 
 
 def _file(loop: Loop) -> Path:
-    return _root() / hashlib.sha256(repr([*loop, FORM, *_machine()]).encode()).hexdigest()[:32]
-
-
-@cache
-def _root() -> Path:
-    """Return the directory of this user's compiled loops."""
-    return user_cache.directory("kernels")
+    return directory() / hashlib.sha256(repr([*loop, FORM, *_machine()]).encode()).hexdigest()[:32]
 
 
 @cache

@@ -22,6 +22,11 @@ def directory(name: str) -> Path:
     return base / "optrun" / name
 
 
+def is_own(directory: Path) -> bool:
+    """Return whether nobody but this user can write in a directory: else nothing is kept there."""
+    return _is_own(directory.stat())
+
+
 def is_kept(path: Path) -> bool:
     """Return whether there is a file that `read` reads."""
     try:
@@ -43,7 +48,7 @@ def write(path: Path, content: bytes) -> None:
     """Write a file at once, where its directory is this user's alone. Raises OSError."""
     for parent in (path.parent.parent, path.parent):
         parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if not _is_own(path.parent.stat()):
+    if not is_own(path.parent):
         return
     handle, written = tempfile.mkstemp(dir=path.parent)
     try:

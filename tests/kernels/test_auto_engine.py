@@ -67,7 +67,7 @@ def test_the_time_of_a_few_steps_is_taken(monkeypatch):
 
 @NEEDS_NUMBA
 def test_a_loop_costs_less_once_it_is_kept(monkeypatch, tmp_path):
-    monkeypatch.setattr(compiled, "_root", lambda: tmp_path)
+    monkeypatch.setattr(compiled, "directory", lambda: tmp_path)
     prices = []
     price = auto_engine._price
     monkeypatch.setattr(auto_engine, "_price", lambda loop: prices.append(price(loop)) or prices[-1])
@@ -86,7 +86,7 @@ def without_llvm(monkeypatch, tmp_path):
     def broken(*_):
         raise RuntimeError("no LLVM")
 
-    monkeypatch.setattr(compiled, "_root", lambda: tmp_path)
+    monkeypatch.setattr(compiled, "directory", lambda: tmp_path)
     monkeypatch.setattr(compiled, "machine_code", broken)
 
 

@@ -137,7 +137,7 @@ def test_what_others_can_write_is_not_run(whole, tmp_path, of, mode):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no owners here")
 def test_what_belongs_to_another_user_is_not_run(monkeypatch, tmp_path):
-    monkeypatch.setattr(compiled, "_root", lambda: tmp_path / "a" / "b")
+    monkeypatch.setattr(compiled, "directory", lambda: tmp_path / "a" / "b")
     monkeypatch.setattr(compiled, "_loaded", {})
     loop = Loop("def step(to):\n    to[0] += 9\n", ("float64",), 0)
     compiled.compiled(loop)
@@ -154,7 +154,7 @@ def test_what_belongs_to_another_user_is_not_run(monkeypatch, tmp_path):
 @pytest.mark.parametrize("value", ["", "cache", "./cache"])
 def test_a_cache_beside_the_current_directory_is_none(monkeypatch, value):
     monkeypatch.setenv("XDG_CACHE_HOME", value)
-    assert compiled._root.__wrapped__() == compiled.Path.home() / ".cache" / "optrun" / "kernels"
+    assert compiled.directory.__wrapped__() == compiled.Path.home() / ".cache" / "optrun" / "kernels"
 
 
 def test_loops_do_not_follow_a_check_of_bounds(whole, tmp_path):
@@ -182,8 +182,8 @@ def test_a_user_without_a_home_keeps_nothing(monkeypatch):
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.delenv("LOCALAPPDATA", raising=False)
     monkeypatch.setattr(compiled.Path, "home", homeless)
-    root = compiled._root.__wrapped__()
-    monkeypatch.setattr(compiled, "_root", lambda: root)
+    root = compiled.directory.__wrapped__()
+    monkeypatch.setattr(compiled, "directory", lambda: root)
     loop = Loop("def step(a):\n    a[0] = 7\n", ("float64",), 0)
     assert not compiled.is_kept(loop)
     to = np.zeros(1)
@@ -212,7 +212,7 @@ THREADS = 4
 
 
 def test_threads_that_begin_with_one_loop_share_its_code(monkeypatch, tmp_path):
-    monkeypatch.setattr(compiled, "_root", lambda: tmp_path)
+    monkeypatch.setattr(compiled, "directory", lambda: tmp_path)
     loop = Loop("def step(to):\n    to[0] += 3\n", ("float64",), 0)
     together, made, linked = threading.Barrier(THREADS), [], compiled._linked
 
@@ -242,7 +242,7 @@ def test_what_is_bound_keeps_its_code(monkeypatch, tmp_path):
         def __getitem__(self, name):
             return self.real[name]
 
-    monkeypatch.setattr(compiled, "_root", lambda: tmp_path)
+    monkeypatch.setattr(compiled, "directory", lambda: tmp_path)
     monkeypatch.setattr(compiled, "_loaded", {})
     linked = compiled._linked
     monkeypatch.setattr(compiled, "_linked", lambda code: Library(linked(code)))
