@@ -1,12 +1,19 @@
 """The command `optrun`, also as `python -m optrun`."""
 
+import gc
+
 
 def main() -> None:
     """Run the command line; end with the exit code that the README lists."""
     # Every worker process of a sweep imports what its parent was started with: the command line is not for them.
     from optrun.cli.app import main as run
 
-    run()
+    # Modules and the configs of thousands of runs are no garbage, and would be searched for it again and again.
+    gc.set_threshold(100_000)
+    try:
+        run()
+    finally:
+        gc.freeze()  # what is left goes with the process: it need not be searched once more
 
 
 if __name__ == "__main__":

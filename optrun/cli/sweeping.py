@@ -1,6 +1,5 @@
 """The command `sweep`."""
 
-import gc
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -93,8 +92,6 @@ def sweep(
         fail_fast=fail_fast,
         plugins=plugin or (),
     )
-    # The configs of thousands of runs are no garbage, and would be searched for it again and again.
-    gc.set_threshold(100_000)
     with reporting("sweep", junit, [config]) as report:
         with report.case(" ".join([str(config), *(overrides or ())]), "sweep") as case:
             swept = load_sweep(config, overrides or [])

@@ -167,6 +167,7 @@ def whole(engine: str) -> None:
     configs = expand(sweep_from_mapping({**SWEEPS["rosenbrock"], "engine": engine})).configs
     with one_blas_thread, np.errstate(all="ignore"):
         deque(Pack(configs).iterate(0), 0)
+    gc.freeze()
 
 
 def from_start(rounds: int) -> None:
