@@ -24,8 +24,11 @@ PROBE = Loop("def step(to):\n    to[0] += 1\n", ("float64",), 0)
 SHARED_ABOVE = 1 << 23
 """Bytes of all buffers above which threads share a step: less is done before another thread has woken."""
 
-PIECE_BYTES = 1 << 18
-"""Bytes of all buffers in what a thread takes at a time, so that none waits long for the last one."""
+PIECE_BYTES = 1 << 20
+"""Bytes of all buffers in what a thread takes at a time, so that none waits long for the last one.
+
+Measured, SGD and Adam with 10⁶ parameters on two threads: 107 and 184 µs; with 256 KiB 142 and 208, with 8 MiB 189 and 326.
+"""
 
 
 @contextmanager

@@ -1,13 +1,9 @@
-"""What a step costs in every engine, against torch and optax on the same work: `python -m tests.benchmarks.engines`.
+"""What a step costs in every engine, against torch and optax on the same work: tables of `python -m tests.benchmarks`.
 
-Peers that are not installed are left out. With `--write` the tables also go to `RESULTS.md` beside this file. Every
-figure is the shortest of many, taken in turns, so that what else the machine does weighs on all alike.
+Every figure is the shortest of many, taken in turns, so that what else the machine does weighs on all alike.
 """
 
-import argparse
 import cProfile
-import importlib.util
-import platform
 import pstats
 import subprocess
 import sys
@@ -15,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -25,8 +21,8 @@ from optrun.kernels import engine_named
 from optrun.kernels.threads import cores, together
 from optrun.optim import SGD, Adam, Optimizer, RMSprop
 from tests.benchmarks.main_path import rosenbrock, torch_rosenbrock
+from tests.benchmarks.tables import Table, has
 
-RESULTS = Path(__file__).with_name("RESULTS.md")
 SIZES = [10**k for k in range(2, 8)]
 RULES: dict[str, tuple[type[Optimizer], dict[str, float]]] = {
     "Adam": (Adam, {"lr": 1e-3}),
@@ -37,12 +33,6 @@ PASSES = 7
 """Buffers that a step of Adam reads or writes: p, m and v both, g once."""
 
 Step = Callable[[], object]
-Table = list[list[str]]
-
-
-def has(package: str) -> bool:
-    """Return whether a peer is installed."""
-    return importlib.util.find_spec(package) is not None
 
 
 def in_turns(steps: Mapping[str, Step], seconds: float = 1.5) -> dict[str, float]:
@@ -196,14 +186,20 @@ def repeated(engine: str, steps: int) -> Step:
 
 
 def bandwidth() -> Table:
-    """Bytes that a step of Adam moves in a second, against a copy by as many threads."""
+    """Bytes that a step of Adam moves in a second, against the fastest copy by at most as many threads."""
     size = 10**7
     source, target = np.ones(size, np.float32), np.zeros(size, np.float32)
-    parts = np.array_split(np.arange(size), 8 * cores())
-    slices = [slice(part[0], part[-1] + 1) for part in parts]
-    copy = together([lambda _, part=part: np.copyto(target[part], source[part]) for part in slices], cores())
-    taken = in_turns({"copy": copy} | {name: ours("Adam", size, name) for name in engines()})
-    copied = 2 * 4 * size / taken["copy"]
+
+    def copy(parts: int) -> Step:
+        bounds = np.linspace(0, size, parts + 1, dtype=int)
+        slices = [slice(*pair) for pair in pairwise(bounds)]
+        return together(
+            [lambda _, part=part: np.copyto(target[part], source[part]) for part in slices], cores()
+        )
+
+    copies = {f"copy in {parts} parts": copy(parts) for parts in (1, cores(), 8 * cores())}
+    taken = in_turns(copies | {name: ours("Adam", size, name) for name in engines()})
+    copied = 2 * 4 * size / min(taken[name] for name in copies)
     rows = [
         ["10,000,000 parameters, float32", "GB/s", "of the copy"],
         ["copy", f"{copied / 1e9:.1f}", "1.00"],
@@ -304,45 +300,13 @@ def startup() -> Table:
     ]
 
 
-def markdown(table: Table) -> str:
-    """Return a table as text."""
-    head, *rows = table
-    return "\n".join(f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *rows])
-
-
-def machine() -> str:
-    """Return the machine and the versions of what was measured."""
-    packages = [name for name in ("numpy", "numba", "torch", "jax", "optax") if has(name)]
-    versions = ", ".join(f"{name} {version(name)}" for name in packages)
-    model = platform.processor() or platform.machine()
-    if Path("/proc/cpuinfo").exists():
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        model = next((line.split(": ")[1] for line in lines if line.startswith("model name")), model)
-    return f"{model}, {cores()} cores, Python {platform.python_version()}, {versions}."
-
-
-def main() -> None:
-    """Print every table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--write", action="store_true", help=f"write {RESULTS.name} too")
-    write = parser.parse_args().write
-    sections: list[tuple[str, Callable[[], Table]]] = [
-        ("One lane, every step recorded", one_lane),
-        *((f"A step of {rule}, float32, µs", lambda rule=rule: step_cost(rule)) for rule in RULES),
-        ("Memory", bandwidth),
-        ("How the cost of a step grows", scaling),
-        ("Products", products),
-        ("The Python left in a step of one lane", python_left),
-        ("Start", startup),
-    ]
-    texts = [f"# Measured\n\n{machine()} Made by `python -m tests.benchmarks.engines --write`.\n"]
-    print(texts[0], flush=True)
-    for title, measured in sections:
-        texts.append(f"## {title}\n\n{markdown(measured())}\n")
-        print(texts[-1], flush=True)
-    if write:
-        RESULTS.write_text("\n".join(texts), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()
+def sections() -> Iterator[tuple[str, Callable[[], Table]]]:
+    """Yield the title of each table, and what measures it."""
+    yield "One lane, every step recorded", one_lane
+    for rule in RULES:
+        yield f"A step of {rule}, float32, µs", partial(step_cost, rule)
+    yield "Memory", bandwidth
+    yield "How the cost of a step grows", scaling
+    yield "Products", products
+    yield "The Python left in a step of one lane", python_left
+    yield "Start", startup

@@ -1,16 +1,14 @@
-"""What problems cost: `python -m tests.benchmarks.problems [ROUNDS]` prints rates; nothing here is a test.
+"""What problems cost, packs alone and whole processes: tables of `python -m tests.benchmarks`.
 
     products              the matrix products of one step of the digits network alone, in np.matmul: the peak
     digits                MLP 64-64-10, batch 128, float32, Adam, 64 rates × 4 seeds × 500 steps
     rosenbrock            two dimensions, Adam, 10,000 rates × 2,000 steps
     rosenbrock recorded   the same by the trainer, which keeps every loss and every run's result in memory
-    from start to result  the seconds of `rosenbrock` in one fresh process each, imports and compilation counted: all
-                          lanes as one pack, with loops that an earlier process has kept and with none, and optax
 
 Ours run in one process per core at once, each the pack that a sweep would give it; without expansion, starting and
 storing. optax runs all lanes under jit(vmap(scan)), where it is installed, after a first call that compiles; the
-machine is its own. All take turns, ROUNDS times (5); the best counts. On a busy machine read the processor time:
-lane-steps per second of a core.
+machine is its own. All take turns; the best counts. On a busy machine read the processor time: lane-steps per second
+of a core. From the start of Python, all lanes are one pack, with loops that an earlier process has kept and with none.
 """
 
 import gc
@@ -21,9 +19,8 @@ import sys
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
-from importlib.util import find_spec
 
 import numpy as np
 
@@ -35,6 +32,7 @@ from optrun.sweep.packs import divided, grouped
 from optrun.training.memory import Memory
 from optrun.training.pack import Pack
 from optrun.training.trainer import Trainer
+from tests.benchmarks.tables import Table, has
 
 LANES, SAMPLES, FEATURES, HIDDEN, CLASSES = 8, 128, 64, 64, 10
 FLOPS = 2 * SAMPLES * HIDDEN * (2 * FEATURES + 3 * CLASSES)
@@ -90,7 +88,8 @@ def products() -> Measured:
 
 def packed(name: str) -> Measured:
     """One of the packs into which the sweep is divided for this machine; the first time warms up, as compilers do."""
-    plan = expand(sweep_from_mapping(SWEEPS[name.split()[0]]))
+    engine = "numba" if has("numba") else "numpy"  # as `auto` has it, once loops are kept
+    plan = expand(sweep_from_mapping({**SWEEPS[name.split()[0]], "engine": engine}))
     runs = divided(grouped(plan), range(len(plan.configs)), cores())[0]
     configs = [plan.configs[run] for run in runs]
     found = []
@@ -170,26 +169,27 @@ def whole(engine: str) -> None:
     gc.freeze()
 
 
-def from_start(rounds: int) -> None:
-    """Print the seconds of whole processes, taken in turns; optax's imports nothing of optrun."""
-    ours = [sys.executable, "-m", __spec__.name, "--whole"]
-    commands = {"warm loops": [*ours, "auto"], "cold loops": [*ours, "auto"]}
-    if find_spec("optax") is not None:
+def from_start(rounds: int = 5) -> Table:
+    """Seconds of whole processes, taken in turns; optax's imports nothing of optrun."""
+    ours = [sys.executable, "-m", __name__, "--whole"]
+    commands = {"optrun, loops kept": [*ours, "auto"], "optrun, first run": [*ours, "auto"]}
+    if has("optax"):
         commands["optax"] = [sys.executable, "-m", "tests.benchmarks.peers", "rosenbrock"]
     best: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as kept:
-        if find_spec("numba") is not None:
+        if has("numba"):
             subprocess.run([*ours, "numba"], check=True, env=keeping(kept))
         for _ in range(rounds):
             for name, command in commands.items():
                 with tempfile.TemporaryDirectory() as none:
                     began = time.perf_counter()
-                    subprocess.run(command, check=True, env=keeping(kept if name == "warm loops" else none))
+                    subprocess.run(command, check=True, env=keeping(none if "first" in name else kept))
                     best[name] = min(best.get(name, np.inf), time.perf_counter() - began)
-    print("rosenbrock from the start of Python to the result:")
-    for name, taken in best.items():
-        ratio = f"{best['optax'] / taken:8.2f} × as fast as optax" if "optax" in best else ""
-        print(f"{name:>28} {taken:14.2f} s {ratio}", flush=True)
+    theirs = best.get("optax", np.nan)
+    return [
+        ["Rosenbrock, 10,000 rates × 2,000 steps", "seconds", "optax's time / this"],
+        *([name, f"{taken:.2f}", f"{theirs / taken:.2f}"] for name, taken in best.items()),
+    ]
 
 
 def keeping(directory: str) -> dict[str, str]:
@@ -208,7 +208,7 @@ def measure(name: str) -> Measured:
 
 def rates(name: str, processes: int) -> tuple[float, float]:
     """Lane-steps a second, of all processes by the wall clock, and of a core's processor time."""
-    command = [sys.executable, "-m", __spec__.name, "--one", name]
+    command = [sys.executable, "-m", __name__, "--one", name]
     begun = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(processes)]
     answers = [each.communicate()[0] for each in begun]
     if failed := [each.returncode for each in begun if each.returncode]:
@@ -217,31 +217,32 @@ def rates(name: str, processes: int) -> tuple[float, float]:
     return sum(1 / wall for wall, _ in found), max(1 / cpu for _, cpu in found)
 
 
-def main(rounds: int) -> None:
-    from_start(rounds)
+def packs(rounds: int = 5) -> Table:
+    """Lane-steps a second, by the wall clock and of a core's processor time; and the ratios to products and optax."""
     best: dict[str, tuple[float, float]] = {}
-    peers = [f"optax {name}" for name in OURS[1:] if find_spec("optax") is not None]
+    peers = [f"optax {name}" for name in OURS[1:] if has("optax")]
     for _ in range(rounds):
         for name in [*OURS, *peers]:
             found = rates(name, 1 if name in peers else cores())
             best[name] = tuple(map(max, found, best.get(name, found)))
-    print(f"{'lane-steps a second of':>28} {f'{cores()} cores':>14} {'a core':>14}")
-    for name, of in best.items():
-        print(f"{name:>28} {of[0]:14,.0f} {of[1]:14,.0f}")
-    peak = best["products"]
-    print(f"{'GFLOP/s of the products':>28} {FLOPS * peak[0] / 1e9:14.1f} {FLOPS * peak[1] / 1e9:14.1f}")
+    rows = [["lane-steps a second", f"{cores()} cores", "a core"]]
+    rows += [[name, *(f"{each:,.0f}" for each in of)] for name, of in best.items()]
+    rows.append(["Gflop/s of the products", *(f"{FLOPS * each / 1e9:.1f}" for each in best["products"])])
     ratios = {"digits / products": ("digits", "products")}
     ratios |= {f"{name} / optax": (name, f"optax {name}") for name in OURS[1:] if peers}
     for text, (one, other) in ratios.items():
-        print(
-            f"{text:>28} " + " ".join(f"{a / b:14.2f}" for a, b in zip(best[one], best[other], strict=True))
-        )
+        rows.append([text, *(f"{a / b:.2f}" for a, b in zip(best[one], best[other], strict=True))])
+    return rows
+
+
+def sections() -> Iterator[tuple[str, Callable[[], Table]]]:
+    """Yield the title of each table, and what measures it."""
+    yield "From the start of Python to the result", from_start
+    yield "Packs while they run", packs
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--one"]:
+    if sys.argv[1] == "--one":
         print(json.dumps(measure(sys.argv[2])))
-    elif sys.argv[1:2] == ["--whole"]:
-        whole(sys.argv[2])
     else:
-        main(int(sys.argv[1]) if len(sys.argv) > 1 else 5)
+        whole(sys.argv[2])

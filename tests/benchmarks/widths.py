@@ -1,13 +1,13 @@
-"""Which widths packs get: `python -m tests.benchmarks.widths [ROUNDS] [ENGINE]`; nothing here is a test.
+"""Which widths packs get: a table of `python -m tests.benchmarks`.
 
 For each shape the width of the rule and the one that a long sweep measures on this machine, and the microseconds of the
-processor for a lane's step at both. They take turns, ROUNDS times (9); the best counts.
+processor for a lane's step at both. They take turns; the best counts.
 """
 
 import math
-import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from unittest.mock import patch
 
 from optrun.config import RunConfig
 from optrun.config.sweep import sweep_from_mapping
@@ -17,6 +17,7 @@ from optrun.sweep.expand import expand
 from optrun.sweep.packs import grouped
 from optrun.sweep.width_trial import measured
 from optrun.training.estimate import Trial
+from tests.benchmarks.tables import Table
 
 REPEATS = 4
 LONG = 10**10
@@ -78,17 +79,18 @@ def lane_step(configs: Sequence[RunConfig]) -> float:
     return (looks[last] - looks[FIRST]) / ((last - FIRST) * len(configs))
 
 
-def main(rounds: int, engine: str) -> None:
-    width.remembered = lambda shape: None  # the rule's is to be seen, whatever an earlier sweep has found
-    print(f"{'':>28} {'rule':>6} {'µs':>8} {'measured':>9} {'µs':>8} {'ratio':>6}")
-    for name, (problem, runs) in SHAPES.items():
-        best, rule, chosen = widths(problem, runs, engine, rounds)
-        one, other = 1e6 * best[rule], 1e6 * best[chosen]
-        print(f"{name:>28} {rule:6,} {one:8.3f} {chosen:9,} {other:8.3f} {one / other:6.2f}", flush=True)
+def table(rounds: int = 9, engine: str = "auto") -> Table:
+    """Microseconds of a lane's step at the width of the rule and at the measured one."""
+    rows = [["µs of the processor", "lanes by the rule", "", "measured", "", "ratio"]]
+    with patch.object(width, "remembered", lambda shape: None):  # whatever an earlier sweep has found
+        for name, (problem, runs) in SHAPES.items():
+            best, rule, chosen = widths(problem, runs, engine, rounds)
+            one, other = 1e6 * best[rule], 1e6 * best[chosen]
+            cells = [f"{rule:,}", f"{one:.3f}", f"{chosen:,}", f"{other:.3f}", f"{one / other:.2f}"]
+            rows.append([name, *cells])
+    return rows
 
 
-if __name__ == "__main__":
-    main(
-        int(sys.argv[1]) if len(sys.argv) > 1 else 9,
-        sys.argv[2] if len(sys.argv) > 2 else "auto",
-    )
+def sections() -> Iterator[tuple[str, Callable[[], Table]]]:
+    """Yield the title of each table, and what measures it."""
+    yield "Widths of packs", table
