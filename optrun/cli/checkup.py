@@ -32,7 +32,7 @@ def print_findings(*, json: bool) -> bool:
     if found["problems"]:
         emit(Text("\noptrun cannot work here: see problems", "red"))
     else:
-        emit(Text("\neverything that is needed is there", "green"))
+        emit(Text("\neverything that is needed is there; extras are as listed", "green"))
     return not found["problems"]
 
 

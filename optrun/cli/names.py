@@ -79,7 +79,7 @@ def show(
         if not matches and fold(name) in (*map(fold, ENGINES), "engine", "engines"):
             raise UnknownNameError(
                 f"{name!r} is no name and no run: engine={'|'.join(ENGINES)} is what computes the steps of a config, "
-                "with the same bits; optrun doctor says which are there"
+                "on the CPU with the same bits; cupy goes with backend=cupy; optrun doctor says which are there"
             )
         several = f": {len(matches)} runs begin so, e.g. {matches[0].name}" if matches else ""
         raise UnknownNameError(f"no name and no run is called {name!r}{several}.{did_you_mean(name, known)}")

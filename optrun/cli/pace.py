@@ -13,8 +13,9 @@ class Pace:
         self._marks: deque[tuple[float, int]] = deque()
 
     def note(self, step: int) -> None:
-        """Take down that a step has been reached."""
+        """Take down that a step has been reached; what begins again goes on from where it was."""
         now = time.monotonic()
+        step = max(step, self._marks[-1][1] if self._marks else 0)
         while len(self._marks) > 1 and self._marks[1][0] < now - WINDOW_SECONDS:
             self._marks.popleft()
         self._marks.append((now, step))

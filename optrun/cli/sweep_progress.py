@@ -118,17 +118,20 @@ class _Figures:
     def __init__(self, columns: int = 1000) -> None:
         self._columns = columns
         self._pace = Pace()
+        self._through = 0.0
+        """How many runs are behind; a pack that is tried again, or waits to be stored, does not count backwards."""
         self._until: int | None = None
         self._began = (0.0, 0.0)
         """The seconds and the runs at the beginning of a rung; from one to the next most runs end at once."""
 
     def __call__(self, now: SweepProgress, first: str) -> str:
         self._pace.note(now.lane_steps)
-        done = now.executed + now.under_way
+        self._through = max(self._through, now.runs + now.under_way)
+        done = self._through - (now.runs - now.executed)
         if now.until != self._until:
             self._until, self._began = now.until, (now.seconds, done)
         seconds, done = now.seconds - self._began[0], done - self._began[1]
-        left = now.of_runs - now.runs - now.under_way
+        left = now.of_runs - self._through
         parts = [first, f"{now.packs:,}/{counted(now.of_packs, 'pack')}"]
         if now.until is None:
             parts.append(f"{clock(seconds / done * left)} left" if done > 0 and left >= 1 else "")

@@ -19,7 +19,8 @@ def engine_at_odds(name: str, backend: str) -> str:
     if name not in ENGINES:
         return f"unknown engine {name!r}: there are {', '.join(ENGINES)}"
     if name != "auto" and BACKENDS[name] != backend:
-        return f"the {name} engine runs on the {BACKENDS[name]} backend, not on {backend}: auto finds one that does"
+        own = BACKENDS[name]
+        return f"the {name} engine runs on the {own} backend, not on {backend}: set backend to {own}, or engine to auto"
     return ""
 
 

@@ -84,7 +84,10 @@ def shared(
 
     def run() -> None:
         begun.value = 0
-        by_threads()
+        try:
+            by_threads()
+        finally:
+            begun.value = len(words)  # after an interruption nobody takes another piece
 
     return run
 

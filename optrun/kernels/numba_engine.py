@@ -47,11 +47,17 @@ class NumbaEngine:
     MissingExtraError without Numba, or with one that compiles nothing here.
     """
 
-    def __init__(self, threads: int | None = None, shared_above: int = SHARED_ABOVE) -> None:
+    def __init__(
+        self,
+        threads: int | None = None,
+        shared_above: int = SHARED_ABOVE,
+        piece_bytes: int = PIECE_BYTES,
+    ) -> None:
         if not is_installed():
             raise MissingExtraError("the numba engine needs Numba: python -m pip install 'numba>=0.61'")
         self._threads = threads_of_a_step() if threads is None else threads
         self._shared_above = shared_above
+        self._piece_bytes = piece_bytes
 
     def proven(self) -> Self:
         """Return this engine, or raise MissingExtraError before anything runs where Numba is there but broken."""
@@ -76,9 +82,10 @@ class NumbaEngine:
         loop = _loop(listing, rows, arrays)
         size = parameters.nbytes * len(listing.variables())
         is_shared = self._threads > 1 and size > self._shared_above
+        count = max(2 * self._threads, size // self._piece_bytes) if is_shared else 1
         pieces = [
             (some.start, some.stop, rows.distance, columns.start, columns.stop)
-            for some, columns in _shares(rows, max(1, size // PIECE_BYTES) if is_shared else 1)
+            for some, columns in _shares(rows, count)
         ]
         with working():
             if is_shared:

@@ -6,7 +6,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from multiprocessing import parent_process
 
@@ -38,20 +38,32 @@ def together(pieces: Sequence[Piece], threads: int) -> Callable[[], None]:
     def run() -> None:
         left = deque(pieces)
         helpers = _helpers()
-        # NumPy keeps in the context whether an overflow is worth a warning.
-        begun = [
-            helpers.submit(contextvars.copy_context().run, _take, left, thread)
-            for thread in range(1, min(threads, len(pieces)))
-        ]
+        begun: list[Future[None]] = []
         try:
+            for thread in range(1, min(threads, len(pieces))):
+                # NumPy keeps in the context whether an overflow is worth a warning.
+                begun.append(helpers.submit(contextvars.copy_context().run, _take, left, thread))
             _take(left, 0)
         finally:
             left.clear()
-            for other in begun:
-                if not other.cancel():
-                    other.result()
+            _wait(begun)
 
     return run if threads > 1 and len(pieces) > 1 else alone
+
+
+def _wait(begun: Sequence[Future[None]]) -> None:
+    """Wait until nobody works any more, though interrupted meanwhile; raise what was raised first."""
+    raised: list[BaseException] = []
+    for other in begun:
+        while not other.cancel() and not other.done():
+            try:
+                other.exception()
+            except KeyboardInterrupt as error:
+                raised.append(error)
+        if not other.cancelled() and (error_of := other.exception()) is not None:
+            raised.append(error_of)
+    if raised:
+        raise raised[0]
 
 
 def _take(left: deque[Piece], thread: int) -> None:

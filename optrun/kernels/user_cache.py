@@ -3,15 +3,15 @@
 import os
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 
 def directory(name: str) -> Path:
     """Return the directory of the files of one kind."""
-    try:
-        home = Path.home()
-    except RuntimeError:
-        home = Path(os.devnull)  # a user without one: nothing is kept
+    home = Path(os.devnull)  # of a user without one: nothing is kept
+    with suppress(RuntimeError):
+        home = found if (found := Path.home()).is_absolute() else home
     if sys.platform == "win32":
         base = Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local")
     elif sys.platform == "darwin":

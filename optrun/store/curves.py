@@ -97,7 +97,7 @@ def _rows(run: int, kind: str, arrays: Mapping[str, Array]) -> Iterator[tuple[sc
     """Yield the rows of a segment of at least one step: all cells but the last, and the values of that one."""
     first, last = int(arrays[STEP][0]), int(arrays[STEP][-1])
     for position, (name, values) in enumerate(arrays.items()):
-        yield (run, kind, first, position, last, name), values
+        yield (run, kind, first, position, last, str(name)), values
 
 
 def _encoded(rows: Iterable[tuple[schema.Row, Array]]) -> Iterator[schema.Row]:

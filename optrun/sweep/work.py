@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from optrun.arrays import Array
 from optrun.config import RunConfig
-from optrun.errors import RunFailedError
+from optrun.errors import MissingExtraError, RunFailedError
 from optrun.store import Checkpoint, RunRows, RunState, Status
 from optrun.training.memory import Memory
 from optrun.training.pack import Pack
@@ -140,6 +140,8 @@ def _ended(
         trainer.run()
     except RunFailedError as error:
         return str(error)
+    except MissingExtraError:  # no run is to blame for it
+        raise
     except Exception as error:
         if error in onlooker:  # whoever looks on is not to blame a run for it
             raise

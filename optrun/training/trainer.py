@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 
 from optrun.arrays import Array, one_blas_thread
-from optrun.errors import RunFailedError
+from optrun.errors import MissingExtraError, RunFailedError
 from optrun.store import Checkpoint, Status
 from optrun.training.checkpoints import joined
 from optrun.training.lanes import Lanes
@@ -89,8 +89,8 @@ class Trainer:
         with one_blas_thread, np.errstate(all="ignore"):
             try:
                 self._take_steps()
-            except OSError:
-                raise  # the store's, or one that may pass: the last checkpoint stays
+            except (OSError, MissingExtraError):
+                raise  # the store's or the machine's, or one that may pass: the last checkpoint stays
             except Exception as error:
                 reason = f"{type(error).__name__}: {error} (after step {self._step})"
                 self._lanes.fail(self._sink, self._step, reason)

@@ -5,12 +5,13 @@ those whose titles have one of them. `main_path` and `sweep`, commands of their 
 """
 
 import argparse
+import sys
 from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
 
 from tests.benchmarks import engines, problems, widths
-from tests.benchmarks.tables import Table, machine, markdown
+from tests.benchmarks.tables import Table, has, machine, markdown
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 
@@ -23,16 +24,19 @@ def main() -> None:
     given = parser.parse_args()
     if given.write and given.words:
         parser.error(f"{RESULTS.name} has all tables")
-    sections = chain(engines.sections(), problems.sections(), widths.sections())
+    sections = list(chain(engines.sections(), problems.sections(), widths.sections()))
     chosen: list[tuple[str, Callable[[], Table]]] = [
         section
         for section in sections
         if not given.words or any(word.lower() in section[0].lower() for word in given.words)
     ]
-    if not chosen:
-        parser.error("no title has such a word")
+    for word in given.words:
+        if not any(word.lower() in title.lower() for title, _ in sections):
+            parser.error(f"no title has {word!r}: {'; '.join(title for title, _ in sections)}")
+    if missing := [name for name in ("numba", "torch", "jax", "optax") if not has(name)]:
+        print(f"Not installed, so left out: {', '.join(missing)}.\n", file=sys.stderr)
     texts = [f"# Measured\n\n{machine()} Made by `python -m tests.benchmarks --write`.\n"]
-    print(texts[0], flush=True)
+    print(machine(), end="\n\n", flush=True)
     for title, measured in chosen:
         texts.append(f"## {title}\n\n{markdown(measured())}\n")
         print(texts[-1], flush=True)

@@ -242,7 +242,10 @@ def sections() -> Iterator[tuple[str, Callable[[], Table]]]:
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "--one":
-        print(json.dumps(measure(sys.argv[2])))
-    else:
-        whole(sys.argv[2])
+    match sys.argv[1:]:
+        case ["--one", name]:
+            print(json.dumps(measure(name)))
+        case ["--whole", engine]:
+            whole(engine)
+        case _:
+            sys.exit("python -m tests.benchmarks prints the tables")

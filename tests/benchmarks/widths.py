@@ -86,8 +86,12 @@ def table(rounds: int = 9, engine: str = "auto") -> Table:
         for name, (problem, runs) in SHAPES.items():
             best, rule, chosen = widths(problem, runs, engine, rounds)
             one, other = 1e6 * best[rule], 1e6 * best[chosen]
-            cells = [f"{rule:,}", f"{one:.3f}", f"{chosen:,}", f"{other:.3f}", f"{one / other:.2f}"]
-            rows.append([name, *cells])
+            cells = (
+                [f"{chosen:,}", f"{other:.3f}", f"{one / other:.2f}"]
+                if chosen != rule
+                else ["the same", "", ""]
+            )
+            rows.append([name, f"{rule:,}", f"{one:.3f}", *cells])
     return rows
 
 

@@ -86,6 +86,19 @@ def test_a_broken_engine_is_exit_3_before_anything_runs(command, broken, tmp_pat
 
 @NEEDS_NUMBA
 @pytest.mark.parametrize("command", [["run", "run.yaml"], *(["sweep", "sweep.yaml", "-j", n] for n in "12")])
+def test_an_engine_that_breaks_later_is_exit_3_and_no_run_has_failed_for_it(command, broken, tmp_path):
+    proven = "from optrun.kernels.numba_engine import NumbaEngine; NumbaEngine().proven()"
+    cache = str(tmp_path / "cache")
+    env = os.environ | {"XDG_CACHE_HOME": cache, "LOCALAPPDATA": cache, "HOME": cache}
+    subprocess.run([sys.executable, "-c", proven], env=env, check=True)
+    done = broken(*command, "engine=numba", "-o", "out")
+    assert done.returncode == 3
+    assert WRONG in done.stderr.splitlines()
+    assert "failed" not in done.stderr + done.stdout
+
+
+@NEEDS_NUMBA
+@pytest.mark.parametrize("command", [["run", "run.yaml"], *(["sweep", "sweep.yaml", "-j", n] for n in "12")])
 def test_auto_goes_on_without_a_broken_engine_and_says_so_once(command, broken):
     done = broken(*command, "--plugin", "at_once.py")
     assert done.returncode == 0

@@ -139,10 +139,10 @@ MISTAKES = {
         "backend: must be 'numpy' or 'cupy' (got 1)",
     ],
     "problem: bowl\noptimizer: SGD\nsteps: 1\nbackend: cupy\nengine: ▸numpy": [
-        "engine: the numpy engine runs on the numpy backend, not on cupy: auto finds one that does",
+        "engine: the numpy engine runs on the numpy backend, not on cupy: set backend to numpy, or engine to auto",
     ],
     "problem: bowl\noptimizer: SGD\nsteps: 1\nengine: ▸cupy": [
-        "engine: the cupy engine runs on the cupy backend, not on numpy: auto finds one that does",
+        "engine: the cupy engine runs on the cupy backend, not on numpy: set backend to cupy, or engine to auto",
     ],
     "problem: bowl\noptimizer: SGD\nsteps: ▸1e300": [
         "steps: must be an integer (got 1e+300)",

@@ -18,7 +18,9 @@ EVERY_ENGINE = pytest.mark.parametrize(
         pytest.param(lambda: NumpyEngine(16), id="numpy"),
         pytest.param(lambda: NumpyEngine(16, threads=3), id="numpy-threads"),
         pytest.param(lambda: NumbaEngine(1), id="numba", marks=NEEDS_NUMBA),
-        pytest.param(lambda: NumbaEngine(3, shared_above=0), id="numba-threads", marks=NEEDS_NUMBA),
+        pytest.param(
+            lambda: NumbaEngine(3, shared_above=0, piece_bytes=512), id="numba-threads", marks=NEEDS_NUMBA
+        ),
     ],
 )
 

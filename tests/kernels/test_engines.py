@@ -2,6 +2,7 @@
 
 import os
 import threading
+from concurrent.futures import Future
 from multiprocessing import get_context
 
 import numpy as np
@@ -55,7 +56,7 @@ def test_numba_has_the_bits_of_numpy(rule, options, dtype, lane_fast, rng):
     with np.errstate(over="ignore"):
         mixed(grads, edges(dtype), rng)
     found = []
-    for engine in (NumpyEngine(), NumbaEngine(2, shared_above=0)):
+    for engine in (NumpyEngine(), NumbaEngine(2, shared_above=0, piece_bytes=512)):
         params = parameters(rng, rule, lanes, dtype, lane_fast)
         params.data[:] = start
         found.append(known_bits(stepped(rule(params, engine=engine, **{**options, **values}), grads)))
@@ -127,6 +128,30 @@ def test_a_piece_that_raises_ends_the_step(failing):
 
     with pytest.raises(ValueError, match="no"):
         together([piece, piece], 2)()
+
+
+def test_no_thread_is_left_at_work_however_often_one_interrupts(monkeypatch):
+    at_work, go, done = threading.Event(), threading.Event(), threading.Event()
+    wait = Future.exception
+
+    def piece(thread):
+        if thread == 0:
+            at_work.wait(30)
+            raise KeyboardInterrupt
+        at_work.set()
+        go.wait(30)
+        done.set()
+
+    def interrupted(future, timeout=None):
+        if not go.is_set():
+            go.set()
+            raise KeyboardInterrupt
+        return wait(future, timeout)
+
+    monkeypatch.setattr(Future, "exception", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        together([piece, piece], 2)()
+    assert done.is_set()
 
 
 def test_threads_ignore_what_the_caller_ignores():

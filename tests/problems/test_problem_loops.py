@@ -54,7 +54,7 @@ def test_loops_have_the_bits_of_calls(case, dtype):
     for lanes in (1, 2, 37):
         for lane_fast in {problem.lane_fast, False}:
             expected = steps(problem, engine_named("numpy"), lanes, lane_fast)
-            for engine in (NumbaEngine(1), NumbaEngine(3, shared_above=0)):
+            for engine in (NumbaEngine(1), NumbaEngine(3, shared_above=0, piece_bytes=512)):
                 assert steps(problem, engine, lanes, lane_fast) == expected, (lanes, lane_fast)
 
 
