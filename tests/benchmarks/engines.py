@@ -11,12 +11,11 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
-from optrun.arrays import Arrays, Parameters, one_blas_thread
+from optrun.arrays import Arrays, Parameters
 from optrun.kernels import engine_named
 from optrun.kernels.threads import cores, together
 from optrun.optim import SGD, Adam, Optimizer, RMSprop
@@ -191,28 +190,23 @@ def bandwidth() -> Table:
     A copy moves more than it is counted for: its target is read into the cache before it is written, as Adam's is not.
     """
     size = 10**7
-    source, target = np.ones(size, np.float32), np.zeros(size, np.float32)
+    buffers = 4  # as many as Adam has
+    source, target = (np.ones(buffers // 2 * size, np.float32) for _ in range(2))
 
     def copy(parts: int) -> Step:
-        bounds = np.linspace(0, size, parts + 1, dtype=int)
-        slices = [slice(*pair) for pair in pairwise(bounds)]
-        return together(
-            [lambda _, part=part: np.copyto(target[part], source[part]) for part in slices], cores()
-        )
+        pairs = zip(np.array_split(target, parts), np.array_split(source, parts), strict=True)
+        return together([lambda _, pair=pair: np.copyto(*pair) for pair in pairs], cores())
 
     def in_place(parts: int) -> Step:
-        bounds = np.linspace(0, size, parts + 1, dtype=int)
-        slices = [slice(*pair) for pair in pairwise(bounds)]
-        return together(
-            [lambda _, part=part: np.negative(target[part], out=target[part]) for part in slices], cores()
-        )
+        pieces = np.array_split(target, parts)
+        return together([lambda _, piece=piece: np.negative(piece, out=piece) for piece in pieces], cores())
 
     counts = (1, cores(), 8 * cores())
     copies = {f"copy in {parts} parts": copy(parts) for parts in counts}
     places = {f"in place in {parts} parts": in_place(parts) for parts in counts}
     taken = in_turns(copies | places | {name: ours("Adam", size, name) for name in engines()})
-    copied = 2 * 4 * size / min(taken[name] for name in copies)
-    replaced = 2 * 4 * size / min(taken[name] for name in places)
+    copied = 2 * source.nbytes / min(taken[name] for name in copies)
+    replaced = 2 * target.nbytes / min(taken[name] for name in places)
     rows = [
         ["10,000,000 parameters, float32", "GB/s", "of the copy", "of x ← -x"],
         ["copy", f"{copied / 1e9:.1f}", "1.00", f"{copied / replaced:.2f}"],
@@ -224,41 +218,6 @@ def bandwidth() -> Table:
             [f"Adam, {name}", f"{moved / 1e9:.1f}", f"{moved / copied:.2f}", f"{moved / replaced:.2f}"]
         )
     return rows
-
-
-def products(lanes: int = 24, seeds: int = 4, batch: int = 128) -> Table:
-    """Operations per second of the digits network's loss and gradient, against those of one large product.
-
-    The lanes are those of a pack of the digits sweep: six rates with the same four seeds.
-    """
-    from optrun.registry import problems
-
-    arrays = Arrays(dtype="float32")
-    problem = problems.find("mlp")(arrays, data="digits", hidden=[64], batch_size=batch)
-    problem.use(engine_named(engines()[-1]))
-    params = Parameters(problem.shapes, lanes=lanes, arrays=arrays)
-    of_lanes = [lane % seeds for lane in range(lanes)]
-    for lane, seed in enumerate(of_lanes):
-        params.set_lane(lane, problem.initial(seed))
-    drawn = problem.batches(of_lanes)[0]
-    square = np.random.default_rng(0).normal(size=(1024, 1024)).astype(np.float32)
-    out = np.empty_like(square)
-    with one_blas_thread:
-        taken = in_turns(
-            {
-                "product": lambda: np.matmul(square, square, out=out),
-                "network": lambda: problem.loss_and_grad(params, params.grads, drawn),
-            }
-        )
-    weights = [int(np.prod(shape)) for shape in problem.shapes.values() if len(shape) == 2]
-    # Forward, the weights' gradients, and the inputs' gradients but for the first layer.
-    operations = 2 * batch * lanes * (3 * sum(weights) - weights[0])
-    peak, reached = 2 * 1024**3 / taken["product"], operations / taken["network"]
-    return [
-        ["float32, one thread", "Gflop/s", "of the product"],
-        ["product of 1024 × 1024", f"{peak / 1e9:.0f}", "1.00"],
-        [f"digits network, {lanes} lanes, batch {batch}", f"{reached / 1e9:.0f}", f"{reached / peak:.2f}"],
-    ]
 
 
 def one_lane() -> Table:
@@ -324,6 +283,5 @@ def sections() -> Iterator[tuple[str, Callable[[], Table]]]:
         yield f"A step of {rule}, float32, µs", partial(step_cost, rule)
     yield "Memory", bandwidth
     yield "How the cost of a step grows", scaling
-    yield "Products", products
     yield "The Python left in a step of one lane", python_left
     yield "Start", startup

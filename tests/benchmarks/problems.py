@@ -1,6 +1,7 @@
 """What problems cost, packs alone and whole processes: tables of `python -m tests.benchmarks`.
 
-    products              the matrix products of one step of the digits network alone, in np.matmul: the peak
+    products              the matrix products of one step of the digits network alone, in np.matmul: the peak, beside
+                          that of one large product
     digits                MLP 64-64-10, batch 128, float32, Adam, 64 rates × 4 seeds × 500 steps
     rosenbrock            two dimensions, Adam, 10,000 rates × 2,000 steps
     rosenbrock recorded   the same by the trainer, which keeps every loss and every run's result in memory
@@ -84,6 +85,14 @@ def products() -> Measured:
         step()
         z[:], h[:] = 0.5, 0.5
         return min(timed(lambda: [step() for _ in range(20)], 20 * LANES) for _ in range(20))
+
+
+def square() -> Measured:
+    """Seconds of a floating-point operation of one large product, in place of a lane's step."""
+    one = np.random.default_rng(0).standard_normal((1024, 1024), np.float32)
+    out = np.empty_like(one)
+    with one_blas_thread:
+        return min(timed(lambda: np.matmul(one, one, out=out), 2 * 1024**3) for _ in range(40))
 
 
 def packed(name: str) -> Measured:
@@ -201,8 +210,8 @@ OURS = ["products", "digits", "rosenbrock", "rosenbrock recorded"]
 
 
 def measure(name: str) -> Measured:
-    if name == "products":
-        return products()
+    if name in ("products", "square"):
+        return products() if name == "products" else square()
     return in_optax(name.removeprefix("optax ")) if name.startswith("optax") else packed(name)
 
 
@@ -222,12 +231,14 @@ def packs(rounds: int = 5) -> Table:
     best: dict[str, tuple[float, float]] = {}
     peers = [f"optax {name}" for name in OURS[1:] if has("optax")]
     for _ in range(rounds):
-        for name in [*OURS, *peers]:
+        for name in [*OURS, *peers, "square"]:
             found = rates(name, 1 if name in peers else cores())
             best[name] = tuple(map(max, found, best.get(name, found)))
+    square_ = best.pop("square")
     rows = [["lane-steps a second", f"{cores()} cores", "a core"]]
     rows += [[name, *(f"{each:,.0f}" for each in of)] for name, of in best.items()]
     rows.append(["Gflop/s of the products", *(f"{FLOPS * each / 1e9:.1f}" for each in best["products"])])
+    rows.append(["Gflop/s of 1024 × 1024", *(f"{each / 1e9:.1f}" for each in square_)])
     ratios = {"digits / products": ("digits", "products")}
     ratios |= {f"{name} / optax": (name, f"optax {name}") for name in OURS[1:] if peers}
     for text, (one, other) in ratios.items():
