@@ -98,16 +98,12 @@ def _bar(name: str) -> Iterator[Observer]:
         task = bar.add_task(name[:NAME_COLUMNS], total=None, visible=False, figures="")
         figures = _Figures(console.width - len(name[:NAME_COLUMNS]) - BAR_COLUMNS)
         deaths = _Deaths()
-        furthest = 0.0
 
         def observe(now: SweepProgress) -> None:
-            nonlocal furthest
             if death := deaths(now):
                 console.print(death)
-            # A pack that is tried again starts from its beginning; the bar does not go back.
-            furthest = max(furthest, now.runs + now.under_way)
             text = figures(now, f"{now.runs:,}/{now.of_runs:,} runs")
-            bar.update(task, completed=furthest, total=now.of_runs, visible=True, figures=text)
+            bar.update(task, completed=figures.through, total=now.of_runs, visible=True, figures=text)
 
         yield observe
 
@@ -118,7 +114,7 @@ class _Figures:
     def __init__(self, columns: int = 1000) -> None:
         self._columns = columns
         self._pace = Pace()
-        self._through = 0.0
+        self.through = 0.0
         """How many runs are behind; a pack that is tried again, or waits to be stored, does not count backwards."""
         self._until: int | None = None
         self._began = (0.0, 0.0)
@@ -126,12 +122,12 @@ class _Figures:
 
     def __call__(self, now: SweepProgress, first: str) -> str:
         self._pace.note(now.lane_steps)
-        self._through = max(self._through, now.runs + now.under_way)
-        done = self._through - (now.runs - now.executed)
+        self.through = max(self.through, now.runs + now.under_way)
+        done = self.through - (now.runs - now.executed)
         if now.until != self._until:
             self._until, self._began = now.until, (now.seconds, done)
         seconds, done = now.seconds - self._began[0], done - self._began[1]
-        left = now.of_runs - self._through
+        left = now.of_runs - self.through
         parts = [first, f"{now.packs:,}/{counted(now.of_packs, 'pack')}"]
         if now.until is None:
             parts.append(f"{clock(seconds / done * left)} left" if done > 0 and left >= 1 else "")

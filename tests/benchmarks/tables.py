@@ -3,9 +3,9 @@
 import importlib.util
 import platform
 from importlib.metadata import version
-from pathlib import Path
 
 from optrun.kernels.threads import cores
+from optrun.store.fingerprint import cpu_model
 
 Table = list[list[str]]
 """Rows of cells, of which the first are the titles of the columns."""
@@ -26,8 +26,5 @@ def machine() -> str:
     """Return the machine and the versions of what was measured."""
     packages = [name for name in ("numpy", "numba", "torch", "jax", "optax") if has(name)]
     versions = ", ".join(f"{name} {version(name)}" for name in packages)
-    model = platform.processor() or platform.machine()
-    if Path("/proc/cpuinfo").exists():
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        model = next((line.split(": ")[1] for line in lines if line.startswith("model name")), model)
+    model = cpu_model() or platform.machine()
     return f"{model}, {cores()} cores, Python {platform.python_version()}, {versions}."
