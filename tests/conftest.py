@@ -1,6 +1,7 @@
 """What all tests share."""
 
 import os
+import signal
 
 import numpy as np
 import pytest
@@ -10,15 +11,39 @@ from optrun.registry import load_plugin
 from tests.kernels.engines import ENGINES, ON_EVERY_ENGINE
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--full", action="store_true", help="run every test, also those that are marked as full")
+
+
 def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "full: left out where neither --full nor a test file is given")
     # Loops that Numba compiles are kept for the next run of the tests, and not among the user's own.
     os.environ["XDG_CACHE_HOME"] = os.environ["LOCALAPPDATA"] = str(config.rootpath / ".pytest_cache")
+    # A shell starts what runs in the background with SIGINT ignored, and the commands under test would inherit that.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     # CI installs torch, so that a parity test that finds none there has not been run.
     if os.environ.get("OPTRUN_TESTS_NEED_TORCH"):
         import torch  # noqa: F401
     # What is registered before the tests are collected is tested as what is shipped.
     if plugin := os.environ.get("OPTRUN_TESTS_PLUGIN"):
         load_plugin(plugin)
+
+
+def is_short(config: pytest.Config) -> bool:
+    return not config.getoption("full") and config.args_source is not config.ArgsSource.ARGS
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if is_short(config):
+        left_out = [item for item in items if item.get_closest_marker("full")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not item.get_closest_marker("full")]
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if is_short(config) and not config.option.collectonly:
+        config.get_terminal_writer().line("This was the short run; python -m pytest --full runs every test.")
 
 
 @pytest.fixture

@@ -91,9 +91,14 @@ def test_gradients_are_only_read(engine, rng):
     assert params.grad.tobytes() == before.tobytes()
 
 
-def test_there_is_an_engine_of_every_name():
-    for name in ENGINES:
-        assert hasattr(engine_named(name, BACKENDS.get(name, "numpy")), "bind")
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=NEEDS_NUMBA if name == "numba" else ()) for name in ENGINES]
+)
+def test_there_is_an_engine_of_every_name(name):
+    assert hasattr(engine_named(name, BACKENDS.get(name, "numpy")), "bind")
+
+
+def test_an_unknown_engine_is_refused():
     with pytest.raises(ConfigError, match="unknown engine 'fortran'"):
         engine_named("fortran")
 
