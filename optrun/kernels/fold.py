@@ -31,21 +31,28 @@ def fold(program: Program, known: Mapping[Node, Known], live: Set[str]) -> dict[
 
 
 def live_variables(program: Program, known: Mapping[Node, Known]) -> frozenset[str]:
-    """Return the variables that are kept or that those depend on, now or in a later step.
+    """Return the variables that have to be there: what is kept, and all state on which that depends or may come to.
 
-    ``known`` must hold for all steps. State that is not live is neither computed nor allocated: the momentum
-    buffer of plain SGD, say.
+    ``known`` is what is known of the coefficients while nobody sets a hyperparameter by hand. State that they leave as
+    it is, at zero, is neither computed nor allocated: the momentum buffer of plain SGD, say. All other state is, even
+    where nothing reads it now: momentum gathers gradients while the rate is zero.
     """
-    outputs = fold(program, known, program.outputs.keys())
-    live: set[str] = set()
-    found = set(program.kept)
+    folded = fold(program, known, program.outputs.keys())
+    resting = {name for name, value in folded.items() if value.op == "input" and value.name == name}
+    return _reached(folded, program.kept | (_reached(program.outputs, program.kept) - resting))
+
+
+def _reached(outputs: Mapping[str, Node], wanted: Set[str]) -> frozenset[str]:
+    """Return the variables wanted and those that they depend on, now or in a later step."""
+    reached: set[str] = set()
+    found = set(wanted)
     while found:
-        live |= found
+        reached |= found
         read = {
             value.name for value in in_order({name: outputs[name] for name in found}) if value.op == "input"
         }
-        found = read - live - {"g"}
-    return frozenset(live)
+        found = read - reached - {"g"}
+    return frozenset(reached)
 
 
 def _simplify(value: Node, args: tuple[Node, ...], known: Mapping[Node, Known]) -> Node:

@@ -92,8 +92,18 @@ def test_a_term_whose_coefficient_is_zero_is_absent():
     assert fold(program, {coefficient: Known.ZERO}, {"p"})["p"].op == "input"
     assert fold(program, {coefficient: Known.ONE}, {"p"})["p"].op == "add"
     assert fold(program, {coefficient: Known.SOME_ZERO}, {"p"})["p"].op == "where"
-    assert live_variables(program, {coefficient: Known.ZERO}) == {"p"}
-    assert live_variables(program, {coefficient: Known.SOME_ZERO}) == {"p", "a"}
+
+
+def test_state_is_left_out_while_it_stays_at_zero_and_kept_while_it_may_come_to_matter():
+    def rule(p, g, t, /, gathering, resting, *, h):
+        gathering += g
+        resting[:] = ops.where(h > 0, resting + g, resting)
+        p += h * gathering + h * resting
+
+    program = trace(rule, ("gathering", "resting"), ("h",), {})
+    zero = dict.fromkeys(program.coefficients, Known.ZERO)
+    assert live_variables(program, zero) == {"p", "gathering"}
+    assert live_variables(program, {}) == {"p", "gathering", "resting"}
 
 
 def test_equal_expressions_are_computed_once():

@@ -1,0 +1,85 @@
+"""Hyperparameters that are set by hand: what is zero now need not be so later."""
+
+import numpy as np
+import pytest
+
+from optrun.arrays import Arrays, Parameters
+from optrun.registry import optimizers
+from tests.oracles import rules, torch_rules
+
+OFF, STEPS = range(3, 7), 12
+SHAPES = {"matrix": (3, 4)}
+
+
+def zeroed():
+    """Return each rule with each float that may be zero; without Newton-Schulz's coefficients Muon diverges."""
+    for name in rules.names():
+        rule = optimizers.find(name)
+        for option in rule.options().values():
+            if not option.is_float or rule.needs_closure or option.name.startswith("ns_"):
+                continue
+            if all(each.holds(0.0) for each in option.bounds) and rules.possible(rule, {option.name: 0.0}):
+                yield name, option.name
+
+
+def values_of(name, zero):
+    """Return values of all floats with which they have an effect, and flags that let this one be zero."""
+    options = optimizers.find(name).options()
+    values = {key: option.default or 0.1 for key, option in options.items() if option.is_float}
+    values |= {"lr": 0.1, "t0": 2.0, "momentum": 0.9, "dampening": 0.0, "initial_accumulator_value": 0.1}
+    flags = {"nesterov": False, "centered": zero != "alpha", "amsgrad": True}
+    return {key: value for key, value in (values | flags).items() if key in options}
+
+
+def ours(name, zero, starts_off, grads, lanes):
+    """Return the parameters after each step; where there are more lanes, the last one is never set to zero."""
+    params = Parameters(SHAPES, lanes=lanes, arrays=Arrays(dtype="float64"))
+    params.data[:] = 1.0
+    values = values_of(name, zero)
+    off = 0.0 if lanes == 1 else np.array([0.0] * (lanes - 1) + [values[zero]])
+    optimizer = optimizers.find(name)(params, **{**values, **({zero: off} if starts_off else {})})
+    rows = []
+    for t, grad in enumerate(grads):
+        optimizer.param_groups[0][zero] = off if is_off(t, starts_off) else values[zero]
+        params.grad[:] = grad + params.data
+        optimizer.step()
+        rows.append(params.data[0].copy())
+    return np.array(rows)
+
+
+def is_off(t, starts_off):
+    return t < len(OFF) if starts_off else t in OFF
+
+
+def theirs(name, zero, starts_off, grads):
+    """Return torch's parameters after each step."""
+    import torch
+
+    values = values_of(name, zero)
+    with torch_rules.default_dtype("float64"):
+        tensor, rows = torch.ones(SHAPES["matrix"]), []
+        chosen, _ = torch_rules.arguments(name, {**values, **({zero: 0.0} if starts_off else {})})
+        optimizer = getattr(torch.optim, name)([tensor], **chosen)
+        for t, grad in enumerate(grads):
+            now = {**values, zero: 0.0 if is_off(t, starts_off) else values[zero]}
+            optimizer.param_groups[0].update(torch_rules.arguments(name, now)[0])
+            tensor.grad = torch.tensor(grad).reshape(tensor.shape) + tensor
+            tensor.grad = tensor.grad.to_sparse() if name == "SparseAdam" else tensor.grad
+            optimizer.step()
+            rows.append(tensor.reshape(-1).numpy().copy())
+    return np.array(rows)
+
+
+@pytest.mark.parametrize("starts_off", [True, False])
+@pytest.mark.parametrize(("name", "zero"), list(zeroed()))
+def test_a_float_that_is_zero_for_a_while_loses_no_state(name, zero, starts_off, rng):
+    """Against the lane's solo run to the bit, and against torch where it takes a zero."""
+    grads = rng.normal(size=(STEPS, 12))
+    alone = ours(name, zero, starts_off, grads, 1)
+    assert ours(name, zero, starts_off, grads, 2).tobytes() == alone.tobytes()
+    pytest.importorskip("torch")
+    if (name, zero, starts_off) == ("RMSprop", "momentum", True):
+        return  # torch raises KeyError
+    expected = theirs(name, zero, starts_off, grads)
+    bound = rules.bound(name, "float64")
+    np.testing.assert_allclose(alone, expected, rtol=bound, atol=bound)
