@@ -1,10 +1,14 @@
 """Adam and what came of it, with first and second moments of the gradient."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
+import numpy as np
+
+from optrun.errors import ConfigError
 from optrun.optim.ops import abs, debias, lerp, maximum, sqrt, where
 from optrun.optim.optimizer import Optimizer
-from optrun.registry import Decay, NonNegative, Number
+from optrun.registry import Decay, NonNegative, Number, Positive
 
 BETAS = {"betas": ("beta1", "beta2")}
 
@@ -167,7 +171,8 @@ class SparseAdam(Optimizer):
         m ← β₁ m + (1 - β₁) g,  v ← β₂ v + (1 - β₂) g²
         θ ← θ - lr √(1 - β₂ᵗ) / (1 - β₁ᵗ) · m / (√v + ε)       all of it where g ≠ 0 alone
 
-    As in torch, ε stands before the correction of the bias. torch takes the elements that a sparse gradient lists.
+    As in torch, ε stands before the correction of the bias, and neither it nor a rate that nothing schedules is 0.
+    torch takes the elements that a sparse gradient lists.
 
     Example:
 
@@ -178,8 +183,14 @@ class SparseAdam(Optimizer):
 
     @staticmethod
     def update(p: Any, g: Any, t: Any, /, exp_avg: Any, exp_avg_sq: Any, *, lr: NonNegative = 1e-3, beta1: Decay = 0.9,
-               beta2: Decay = 0.999, eps: NonNegative = 1e-8) -> None:  # fmt: skip
+               beta2: Decay = 0.999, eps: Positive = 1e-8) -> None:  # fmt: skip
         exp_avg[:] = where(g != 0, lerp(exp_avg, g, 1 - beta1), exp_avg)
         exp_avg_sq[:] = where(g != 0, lerp(exp_avg_sq, g * g, 1 - beta2), exp_avg_sq)
         step = lr * sqrt(debias(beta2, t)) / debias(beta1, t) * exp_avg / (sqrt(exp_avg_sq) + eps)
         p[:] = where(g != 0, p - step, p)
+
+    @classmethod
+    def validate_options(cls, options: Mapping[str, Any]) -> None:
+        """Raise ConfigError for a rate of 0 that nothing schedules."""
+        if np.any(np.asarray(options["lr"]) <= 0):
+            raise ConfigError("SparseAdam: lr must be > 0 where nothing schedules it", field="lr")

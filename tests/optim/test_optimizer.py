@@ -15,7 +15,7 @@ from optrun.errors import ConfigError, PluginError, StateError
 from optrun.kernels.numpy_engine import NumpyEngine
 from optrun.kernels.stepper import Stepper
 from optrun.kernels.trace import trace
-from optrun.optim import ASGD, LBFGS, SGD, Adam, AdamW, Muon, NAdam, Optimizer
+from optrun.optim import ASGD, LBFGS, SGD, Adam, AdamW, Muon, NAdam, Optimizer, SparseAdam
 from optrun.optim.ops import where
 from optrun.registry import NonNegative, optimizers
 from optrun.schedulers import LinearLR
@@ -536,3 +536,16 @@ def test_a_signature_that_is_none_of_a_rule_is_refused_where_it_is_written():
         SGD([np.zeros(3)])
     with pytest.raises(ConfigError, match=r"groups are a list of mappings \(got 0\.1\)"):
         SGD(Parameters(SHAPES), 0.1)
+
+
+def test_sparse_adam_takes_no_zero_as_torchs_but_a_schedule_may_go_there(rng):
+    for name in ("lr", "eps"):
+        with pytest.raises(ConfigError, match=f"SparseAdam: {name} must be > 0") as error:
+            SparseAdam(parameters(rng), **{name: 0.0})
+        assert error.value.field == name
+    optimizer = SparseAdam(parameters(rng))
+    scheduler = LinearLR(optimizer, start_factor=1.0, end_factor=0.0, total_iters=2)
+    for _ in range(3):
+        optimizer.step()
+        scheduler.step()
+    assert scheduler.get_last_lr() == [0.0]
