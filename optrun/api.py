@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from optrun.analysis.leaderboard import single
+from optrun.analysis.leaderboard import plan_of, single
 from optrun.arrays import Array
 from optrun.config import RunConfig, from_mapping, load
 from optrun.errors import ConfigError, RunFailedError, StoreError
@@ -122,11 +122,10 @@ def resume(path: str | Path, *, observe: Callable[[Progress], None] | None = Non
     """Go on with an interrupted or killed run from its last checkpoint, or from its start if it has none.
 
     A run that has ended is returned as it is. Raises StoreError or StateError where it is being written by another
-    process or damaged, or a sweep, with which the same `sweep` goes on.
+    process or damaged, or a sweep, with which `sweep` goes on.
     """
     with interruptible() as interruption, Store.open(Path(path), write=True) as store:
-        if store.size > 1:
-            raise StoreError(f"{path}: a sweep of {store.size:,} runs; to go on: optrun resume {path}")
+        _check_single(store)
         record = store.run(0)
         if record.status.final:
             write_csv(store)  # a kill may have come before it was written
@@ -148,6 +147,15 @@ def load_run(path: str | Path, run: int | None = None) -> Run:
     """
     with Store.open(Path(path)) as store:
         return Run(store, path=store.path, run=single(store, run))
+
+
+def _check_single(store: Store) -> None:
+    """Raise StoreError where a store is that of a sweep, if only of one run."""
+    if plan_of(store) is not None:
+        raise StoreError(f"{store.path}: a sweep, which optrun.sweep or the command resume goes on with")
+    if store.size > 1:  # an older optrun wrote the plan after the directory
+        again = f"optrun sweep {store.path / 'config.yaml'} -o {store.path}"
+        raise StoreError(f"{store.path}: {store.size:,} runs, and no plan of a sweep; to go on: {again}")
 
 
 def _config(config: RunConfig | Mapping[str, Any] | str | Path, overrides: Sequence[str]) -> RunConfig:

@@ -29,7 +29,8 @@ def print_run(path: Path, run: int | None, *, json: bool, limit: int | None = No
     Raises StoreError where it is damaged, and ConfigError for a limit of a single run.
     """
     with Store.open(path) as store:
-        if run is None and (plan := plan_of(store)) is not None:
+        plan = plan_of(store)
+        if run is None and plan is not None:
             print_sweep(store, plan, json=json, limit=limit)
             return
         check_no_limit(limit)
@@ -40,7 +41,7 @@ def print_run(path: Path, run: int | None, *, json: bool, limit: int | None = No
             for event in store.events()
             if event.run in (None, record.run) and event.kind not in OF_SWEEPS
         ]
-        several = store.size > 1
+        is_of_sweep = plan is not None or store.size > 1
     if json:
         document = {
             "run": str(path),
@@ -58,7 +59,7 @@ def print_run(path: Path, run: int | None, *, json: bool, limit: int | None = No
         }
         print(json_module.dumps(document, ensure_ascii=False, allow_nan=False))
         return
-    print_outcome(Path(f"{path}:{record.run}") if several else path, status, record)
+    print_outcome(Path(f"{path}:{record.run}") if is_of_sweep else path, status, record)
     _print_curve(curves)
     _heading("config")
     emit(Text(_indented(to_yaml(record.config))))
@@ -69,7 +70,7 @@ def print_run(path: Path, run: int | None, *, json: bool, limit: int | None = No
     _heading("files")
     for name, size in file_sizes(path).items():
         emit(Text(f"  {size:>11,} B  {printable(name)}"))
-    if not several:
+    if not is_of_sweep:
         suggest_for(path, status)
     elif record.status.final:
         suggest(f"curves {quoted(path)}:{record.run}", f"export {quoted(path)}:{record.run} -o curves.csv")

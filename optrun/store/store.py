@@ -59,12 +59,14 @@ class Store:
         config_yaml: str,
         runs: Iterable[tuple[Mapping[str, Any], int]],
         status: Status = Status.RUNNING,
+        events: Mapping[str, Mapping[str, Any]] = NONE,
     ) -> Self:
         """Create the directory of an experiment and open it for writing.
 
         It is `parent/<UTC time>-<name>-<4 hex>`, or ``directory``, which must not exist or be empty.
-        ``runs`` are pairs of a config (a JSON object) and a seed, which begin with this status. Raises StoreError
-        where it cannot be created.
+        ``runs`` are pairs of a config (a JSON object) and a seed, which begin with this status; ``events`` are as
+        those of `commit`. All of it is there as soon as the directory is. Raises StoreError where it cannot be
+        created, and leaves nothing.
         """
 
         def fill(staging: Path) -> None:
@@ -72,6 +74,7 @@ class Store:
             with closing(schema.initialise(staging / schema.RESULTS)) as db, db:
                 insert_runs(db, runs, status)
                 attempts.begin(db, "created")
+                attempts.write_events(db, [attempts.event(kind, 0, **of) for kind, of in events.items()])
 
         with schema.store_errors(directory or parent):
             return cls(create_directory(parent, name, directory, fill), write=True)

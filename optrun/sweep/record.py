@@ -39,20 +39,21 @@ def open_store(
     Raises StoreError where the directory holds another sweep, or something else, or runs on other data.
     """
     path = directory or directory_of(plan, runs)
-    is_new = not (path / RESULTS).exists()
-    if is_new:
-        config = to_yaml(plan.swept.to_dict())
-        store = Store.create(
-            runs, plan.name, directory=path, config_yaml=config, runs=_rows(plan), status=Status.WAITING
+    noted = {PLAN: _plan_from(plan, 0, plugins=list(plugins), digest=plan.digest)}
+    if not (path / RESULTS).exists():
+        return Store.create(
+            runs,
+            plan.name,
+            directory=path,
+            config_yaml=to_yaml(plan.swept.to_dict()),
+            runs=_rows(plan),
+            status=Status.WAITING,
+            events=noted | _data_added(None, plan, groups),
         )
-    else:
-        store = Store.open(path, write=True)
+    store = Store.open(path, write=True)
     try:
-        if not is_new:
-            check_holds(store, plan)
-        events: dict[str, Any] = {}
-        if is_new or not _is_noted(store, plan):
-            events[PLAN] = _plan_from(plan, 0, plugins=list(plugins), digest=plan.digest)
+        check_holds(store, plan)
+        events = {} if _is_noted(store, plan) else dict(noted)
         events |= _data_added(store, plan, groups)
         if events:
             store.commit(events=events)
@@ -144,19 +145,19 @@ def _plan_from(plan: Plan, first: int, **more: Any) -> dict[str, Any]:
     }
 
 
-def _data_added(store: Store, plan: Plan, groups: Sequence[Group]) -> dict[str, Any]:
-    """Return, as an event, what is to be noted of the data of groups: nothing where all of it is known.
+def _data_added(store: Store | None, plan: Plan, groups: Sequence[Group]) -> dict[str, Any]:
+    """Return, as an event, what is to be noted of the data of groups: nothing where a store tells all of it.
 
     Raises StoreError where the data have changed.
     """
-    known = _data_in(store)
+    known = {} if store is None else _data_in(store)
     added: dict[str, str] = {}
     for group in groups:
         document = plan.documents[group.runs[0]]
         key = data_key(document)
         if not group.data:
             continue
-        if known.get(key, group.data) != group.data:
+        if store is not None and known.get(key, group.data) != group.data:
             problem = document["problem"]
             what = " ".join(each for each in (problem["name"], problem.get("data")) if isinstance(each, str))
             raise StoreError(

@@ -128,8 +128,11 @@ def test_what_is_noted_of_a_sweep_is_written_with_what_it_tells_of_or_not_at_all
         patch.setattr(attempts, "write_events", write)
         with pytest.raises((StoreError, KeyboardInterrupt)):
             optrun.sweep(data, directory="d")
-    with Store.open(Path("d")) as store:
-        assert len(store.events(kind)) == time - 1
+    if (kind, time) in (("plan", 1), ("data", 1)):  # those are written with the directory
+        assert [path.name for path in Path().iterdir() if path.is_dir()] == ["whole"]
+    else:
+        with Store.open(Path("d")) as store:
+            assert len(store.events(kind)) == time - 1
     again = optrun.sweep(data, directory="d")
     assert (again.left, digest_of(again)) == (0, digest_of(whole))
     with Store.open(Path("d")) as store, Store.open(Path("whole")) as other:
