@@ -209,7 +209,7 @@ def _endings(view: View, now: Progress) -> Text:
         ends.append(f"patience {now.step - view.best[1]:,} of {stop.patience:,}")
     if stop.time is not None:
         ends.append(f"time {clock(now.seconds)} of {clock(stop.time.seconds)}")
-    if stop.divergence is not None:
+    if isinstance(stop.divergence, float):
         ends.append(f"divergence {stop.divergence:g}")
     return Text.assemble(("ends early at  ", "dim"), " · ".join(ends)) if ends else Text()
 

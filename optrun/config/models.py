@@ -57,11 +57,22 @@ class Checkpoint(Section):
     ] = Duration("30s")
 
 
+class Divergence(Section):
+    """A loss that is too high beside the first one, of which the size counts, or 1 where it is less."""
+
+    factor: Annotated[Annotated[float, Gt(1)], "times the first loss, or times 1 where that is smaller"] = (
+        1000.0
+    )
+
+
 class Stop(Section):
     """What ends a run early: a loss reached or exceeded, steps without improvement, a span of time."""
 
     target: Annotated[float | None, "a loss that is low enough"] = None
-    divergence: Annotated[Annotated[float, Gt(0)] | None, "a loss that is too high"] = None
+    divergence: Annotated[
+        union([Annotated[float, Gt(0)], Divergence, type(None)]),  # type: ignore[valid-type]
+        "a loss that is too high: a number, or a factor of the first one; null is none that is finite",
+    ] = Divergence()
     patience: Annotated[Count | None, "steps without a new lowest loss"] = None
     time: Annotated[Duration | None, "such as 10m"] = None
 
@@ -145,7 +156,7 @@ class RunConfig(Section):
     record: Annotated[Record, "which curves, and how often"] = Record()
     evaluate: Annotated[Evaluate, _off(Evaluate), "how often all data are evaluated"] = Evaluate()
     checkpoint: Annotated[Checkpoint, _off(Checkpoint, every=None), "how often; null is never"] = Checkpoint()
-    stop: Annotated[Stop, _off(Stop), "what ends the run early"] = Stop()
+    stop: Annotated[Stop, _off(Stop, divergence=None), "what ends the run early"] = Stop()
     expect: Annotated[Expectations, "bounds of final figures; exit code 4 where one is missed"] = Field(
         default={}
     )

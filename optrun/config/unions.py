@@ -29,7 +29,7 @@ def union(members: list[Any]) -> Any:
     if len(members) == 2 and NoneType in members:
         return reduce(or_, members)
     tagged = [Annotated[member, Tag(f"\0{_kind_of_type(member)}")] for member in members]
-    words = [_WORDS.get(_bare(member), "another") for member in members]
+    words = [_WORDS.get(_bare(member), "a mapping") for member in members]
     chosen = Discriminator(
         lambda value: f"\0{_kind(value)}",
         custom_error_type=UNION,

@@ -3,6 +3,8 @@
 The kernels are plain C but for the names of their threads, so that a C compiler can run them where there is no device.
 """
 
+import sys
+
 from optrun.kernels.lower import OPERATORS, Instruction, Listing, scalar
 from optrun.kernels.rows import COLUMN, ROW, Rows
 
@@ -85,14 +87,18 @@ def watch_source(dtype: str) -> str:
     real = C_TYPES[dtype]
     return f"""\
 extern "C" __global__ void watch(const {real}* __restrict__ loss, {real}* __restrict__ losses,
-    double* __restrict__ best, long long* __restrict__ best_at, bool* __restrict__ alive, bool* __restrict__ ending,
-    long long t, long long row, double limit, double target, long long patience, long long lanes, long long distance)
+    double* __restrict__ best, long long* __restrict__ best_at, double* __restrict__ limit, bool* __restrict__ alive,
+    bool* __restrict__ ending, long long t, long long row, double factor, double target, long long patience,
+    long long lanes, long long distance)
 {{
     for (long long lane = (long long)blockIdx.x * blockDim.x + threadIdx.x; lane < lanes;
          lane += (long long)gridDim.x * blockDim.x) {{
         const double value = loss[lane * distance];
         losses[row * lanes + lane] = loss[lane * distance];
-        bool ends = !(fabs(value) <= limit) || !(value > target);
+        if (t == 0 && factor > 0) {{
+            limit[lane] = fmin(factor * fmax(fabs(value), 1.0), {sys.float_info.max!r});
+        }}
+        bool ends = !(fabs(value) <= limit[lane]) || !(value > target);
         if (patience > 0) {{
             if (value < best[lane]) {{
                 best[lane] = value;

@@ -8,7 +8,7 @@ from optrun.arrays import Array
 from optrun.config.models import Stop
 from optrun.kernels.watch import Watch
 from optrun.training.pack import Pack
-from optrun.training.stopping import StoppingState
+from optrun.training.stopping import StoppingState, factor_of, firsts, limit_of, limits
 
 STEPS = 64
 """The most steps from one look to the next."""
@@ -22,11 +22,13 @@ class Ahead:
     def __init__(self, pack: Pack, stop: Stop) -> None:
         self._arrays = pack.arrays
         self._lanes = pack.lanes
+        self._stop = stop
         self._watch = Watch(
             pack.arrays,
             pack.lanes,
             STEPS,
-            limit=np.finfo(np.float64).max if stop.divergence is None else stop.divergence,
+            limit=limit_of(stop),
+            factor=factor_of(stop),
             target=-np.inf if stop.target is None else stop.target,
             patience=stop.patience or 0,
         )
@@ -39,7 +41,7 @@ class Ahead:
     def load(self, state: StoppingState) -> None:
         """Go on from a state of `Stopping`."""
         best = [np.inf if value is None else value for value in state.best]
-        self._watch.load(np.array(best), np.array(state.best_at, np.int64))
+        self._watch.load(np.array(best), np.array(state.best_at, np.int64), limits(self._stop, firsts(state)))
 
     def mark(self, t: int, loss: Array, has_average: bool) -> Array:
         """Keep the loss of step t and return a mask `[B]`, on the device, of the lanes that end there."""

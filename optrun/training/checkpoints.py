@@ -87,7 +87,7 @@ def joined(checkpoints: Sequence[Checkpoint], configs: Sequence[RunConfig]) -> t
             raise StateError(
                 f"the checkpoint at step {meta.step} is that of another run, or of another config"
             )
-        if not len(meta.stopping.best) == len(meta.stopping.best_at) == 1:
+        if not len(meta.stopping.best) == len(meta.stopping.best_at) == 1 or len(meta.stopping.first) > 1:
             raise StateError(f"the checkpoint at step {meta.step} is not one of one lane")
         for part in ("problem", "optimizer", "steps", "average"):
             if getattr(meta.pack, part) != getattr(first.pack, part):
@@ -98,10 +98,7 @@ def joined(checkpoints: Sequence[Checkpoint], configs: Sequence[RunConfig]) -> t
             raise StateError(f"the checkpoints are at the steps {first.step} and {meta.step}")
     states = zip(*(meta.pack.schedulers for meta in metas), strict=True)
     pack = first.pack.model_copy(update={"schedulers": [joined_states(each) for each in states]})
-    stopping = StoppingState(
-        best=[value for meta in metas for value in meta.stopping.best],
-        best_at=[value for meta in metas for value in meta.stopping.best_at],
-    )
+    stopping = StoppingState.joined([meta.stopping for meta in metas])
     meta = Meta(step=first.step, seconds=max(meta.seconds for meta in metas), pack=pack, stopping=stopping)
     return _concatenated([checkpoint.arrays for checkpoint in checkpoints]), meta
 

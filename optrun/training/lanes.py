@@ -1,6 +1,5 @@
 """The lanes of a pack under way: what is recorded of each, where it has ended, and what of it is to be committed."""
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -40,7 +39,6 @@ class Lanes:
         self.recorder = Recorder(pack)
         self.evaluations = Evaluations(pack.lanes, pack.steps, config.evaluate.every)
         self._stopping = Stopping(config.stop, pack.lanes)
-        self._target = config.stop.target
         self._evaluator = Evaluator(pack)
         self._ahead = Ahead(pack, config.stop) if pack.runs_ahead else None
         self._ends: dict[int, _End] = {}
@@ -217,10 +215,8 @@ class Lanes:
         return {lane: checkpoint_of(lane, configs[lane], arrays, meta) for lane in lanes}
 
     def _state(self, lane: int, loss: float, summary: Mapping[str, float | None]) -> RunState:
-        end, target = self._ends[lane], self._target
+        end = self._ends[lane]
         status, reason = end.status, end.reason
-        if status is Status.COMPLETED and not math.isfinite(loss):
-            status, reason = Status.DIVERGED, f"loss is {loss:g} after step {end.step - 1}"
-        elif status is Status.COMPLETED and target is not None and loss <= target:
-            status, reason = Status.TARGET_REACHED, f"loss is {loss:g} after the last step"
+        if status is Status.COMPLETED:
+            status, reason = self._stopping.ends_in(lane, loss, end.step)
         return RunState(status=status, reason=reason, steps=end.step, summary=summary)

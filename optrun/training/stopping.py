@@ -6,21 +6,58 @@ import numpy as np
 from pydantic import BaseModel
 
 from optrun.arrays import Array
-from optrun.config.models import Stop
+from optrun.config.models import Divergence, Stop
 from optrun.store import Status
+
+GREATEST = float(np.finfo(np.float64).max)
 
 
 class StoppingState(BaseModel):
-    """The lowest loss of each lane, None before there is one, and its step."""
+    """Of each lane the lowest loss and its step, and the first loss; None before there is one."""
 
     best: list[float | None]
     best_at: list[int]
+    first: list[float | None] = []
+    """Empty where an older optrun wrote it, for which a loss diverged by its value alone."""
 
     def of(self, lanes: Sequence[int]) -> "StoppingState":
         """Return the state of some of the lanes."""
-        return StoppingState(
-            best=[self.best[lane] for lane in lanes], best_at=[self.best_at[lane] for lane in lanes]
+        best, best_at, first = (
+            [values[lane] for lane in lanes] if values else []
+            for values in (self.best, self.best_at, self.first)
         )
+        return StoppingState(best=best, best_at=best_at, first=first)  # type: ignore[arg-type]
+
+    @staticmethod
+    def joined(states: Sequence["StoppingState"]) -> "StoppingState":
+        """Return the state of all lanes of some states."""
+        return StoppingState(
+            best=[value for state in states for value in state.best],
+            best_at=[value for state in states for value in state.best_at],
+            first=[value for state in states for value in state.first or [None] * len(state.best)],
+        )
+
+
+def factor_of(stop: Stop) -> float:
+    """Return how many times the first loss is too much; 0 where the limit is a number or there is none."""
+    return stop.divergence.factor if isinstance(stop.divergence, Divergence) else 0.0
+
+
+def limit_of(stop: Stop) -> float:
+    """Return the magnitude above which a loss has diverged, whatever the first one is."""
+    return float(stop.divergence) if isinstance(stop.divergence, (int, float)) else GREATEST
+
+
+def limits(stop: Stop, first: Array) -> Array:
+    """Return the magnitude above which a loss has diverged, given the first ones `[B]`; NaN where there is none yet.
+
+    A loss that starts near 0, or below it, is compared with 1: it may well be a thousand times its first value.
+    """
+    if not (factor := factor_of(stop)):
+        return np.full(first.shape, limit_of(stop))
+    return np.where(
+        np.isnan(first), GREATEST, np.minimum(factor * np.maximum(np.absolute(first), 1.0), GREATEST)
+    )
 
 
 class Stopping:
@@ -28,11 +65,9 @@ class Stopping:
 
     def __init__(self, stop: Stop, lanes: int) -> None:
         self._stop = stop
-        self._limit = float(np.finfo(np.float64).max) if stop.divergence is None else stop.divergence
-        # Far from the limit, the sum of all squares, of which the last digits may be wrong, says enough.
-        # Squares of smaller ones are no numbers of float32.
-        self._is_quiet = stop.target is None and stop.patience is None and self._limit > 1e-15
-        self._quiet_below = (self._limit / 2) * (self._limit / 2)
+        self._first = np.full(lanes, np.nan)
+        self._is_relative = factor_of(stop) > 0
+        self._limit_by(self._first)
         self._target = -np.inf if stop.target is None else stop.target
         self._best = np.full(lanes, np.inf)
         self._best_at = np.zeros(lanes, np.int64)
@@ -45,13 +80,15 @@ class Stopping:
 
     def check(self, t: int, loss: Array) -> Iterator[tuple[int, Status, str]]:
         """Yield the lanes that end at step t: each with its status and the reason."""
+        if t == 0 and self._is_relative:
+            self._limit_by(loss)
         if self._is_quiet and float(loss.dot(loss)) < self._quiet_below:  # a NaN is not
             return
         np.absolute(loss, out=self._magnitude)
-        np.less_equal(self._magnitude, self._limit, out=self._bounded)
+        np.less_equal(self._magnitude, self._limits, out=self._bounded)
         if not np.logical_and.reduce(self._bounded):  # a third of the time of all()
             for lane in np.flatnonzero(~self._bounded & self.alive):
-                yield int(lane), Status.DIVERGED, f"loss is {loss[lane]:g} at step {t}"
+                yield int(lane), Status.DIVERGED, self._told(int(lane), float(loss[lane]), f"at step {t}")
         if self._stop.target is not None:
             np.greater(loss, self._target, out=self._above)
             for lane in np.flatnonzero(~self._above & self._bounded & self.alive):
@@ -64,6 +101,35 @@ class Stopping:
                 best = f"{self._best[lane]:g} at step {self._best_at[lane]}"
                 yield int(lane), Status.EARLY_STOPPED, f"no loss below {best} for {self._stop.patience} steps"
 
+    def ends_in(self, lane: int, loss: float, steps: int) -> tuple[Status, str]:
+        """Return what a lane has come to that has made all its steps, and why, given its final loss."""
+        if not abs(loss) <= self._limits[lane]:
+            return Status.DIVERGED, self._told(lane, loss, f"after step {steps - 1}")
+        if self._stop.target is not None and loss <= self._stop.target:
+            return Status.TARGET_REACHED, f"loss is {loss:g} after the last step"
+        return Status.COMPLETED, ""
+
+    def _limit_by(self, first: Array) -> None:
+        self._first = first.astype(np.float64)
+        self._limits = limits(self._stop, self._first)
+        # Far from the limit, the sum of all squares, of which the last digits may be wrong, says enough.
+        # Squares of smaller ones are no numbers of float32.
+        least = float(self._limits.min())
+        self._is_quiet = self._stop.target is None and self._stop.patience is None and least > 1e-15
+        self._quiet_below = (least / 2) * (least / 2)
+
+    def _told(self, lane: int, loss: float, when: str) -> str:
+        """Return in words that the loss of a lane is too high, and beside what."""
+        words = f"loss is {loss:g} {when}"
+        if not np.isfinite(loss):
+            return words
+        if not (factor := factor_of(self._stop)):
+            return f"{words}, more than {self._limits[lane]:g} (stop.divergence)"
+        first = self._first[lane]
+        if abs(first) < 1:
+            return f"{words}, more than {factor:g} (the first is {first:g})"
+        return f"{words}, more than {factor:g} times the first, {first:g}"
+
     def end(self, lanes: Sequence[int]) -> None:
         """Watch lanes no longer."""
         self.living -= int(np.count_nonzero(self.alive[lanes]))
@@ -71,10 +137,19 @@ class Stopping:
 
     def state(self) -> StoppingState:
         """Return what resuming needs."""
-        best = [None if np.isinf(value) else float(value) for value in self._best]
-        return StoppingState(best=best, best_at=self._best_at.tolist())
+        best, first = (
+            [float(value) if np.isfinite(value) else None for value in values]
+            for values in (self._best, self._first)
+        )
+        return StoppingState(best=best, best_at=self._best_at.tolist(), first=first)
 
     def load_state(self, state: StoppingState) -> None:
         """Go on from a state."""
         self._best[:] = [np.inf if value is None else value for value in state.best]
         self._best_at[:] = state.best_at
+        self._limit_by(firsts(state))
+
+
+def firsts(state: StoppingState) -> Array:
+    """Return the first losses `[B]` of a state, NaN where there is none."""
+    return np.array([np.nan if value is None else value for value in state.first or [None] * len(state.best)])

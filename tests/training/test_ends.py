@@ -79,7 +79,7 @@ def test_a_target_that_the_last_update_reaches_counts():
 
 
 def test_diverged_names_the_first_bad_step():
-    done = run(optimizer={"name": "SGD", "lr": 1.0})
+    done = run(optimizer={"name": "SGD", "lr": 1.0}, stop={"divergence": None})
     assert done.status is Status.DIVERGED
     assert not math.isfinite(done.curves["loss"][-1])
     assert np.isfinite(done.curves["loss"][:-1]).all()
@@ -91,6 +91,46 @@ def test_diverged_by_a_limit_of_ones_own():
     done = run(optimizer={"name": "SGD", "lr": 0.01}, stop={"divergence": 1e4})
     assert done.status is Status.DIVERGED
     assert done.curves["loss"][-1] > 1e4 >= done.curves["loss"][:-1].max()
+
+
+@pytest.mark.parametrize(
+    ("start", "words"),
+    [(100.0, "more than 1000 times the first, "), (0.0, "more than 1000 (the first is 0.")],
+)
+def test_diverged_beside_the_first_loss_or_one(start, words):
+    """Gradient descent on (x - x*)² / 2 multiplies the loss by (1 - lr)² in each step, here by 4."""
+    case = {
+        "problem": {"name": "quadratic", "dim": 1, "condition": 1.0, "start": [start]},
+        "optimizer": {"name": "SGD", "lr": 3.0},
+    }
+    done = run(**case)
+    first = done.curves["loss"][0]
+    steps = math.floor(math.log(1000 * max(1, first) / first, 4)) + 1
+    assert (done.status, done.steps) == (Status.DIVERGED, steps)
+    assert words in done.reason
+    assert done.summary["final_loss"] == pytest.approx(first * 4**steps)
+    last = run(**case | {"steps": steps})
+    assert (last.status, last.steps) == (Status.DIVERGED, steps)
+    assert words in last.reason
+    free = run(**case, stop={"divergence": None})
+    assert (free.status, free.steps) == (Status.COMPLETED, 50)
+
+
+def test_each_lane_diverges_beside_its_own_first_loss_wherever_it_is_resumed():
+    """A pack of lanes of which some diverge has the rows of each alone."""
+    config = {
+        "problem": {"name": "quadratic", "condition": 10},
+        "optimizer": "SGD",
+        "steps": 60,
+        "dtype": "float64",
+        "sweep": {"parameters": {"optimizer.lr": [0.01, 0.25, 0.3, 0.5]}, "repeats": 2},
+    }
+    done = optrun.sweep(config, save=False)
+    alone = [optrun.run(each.to_dict(), save=False) for each in done.configs]
+    assert {each.status for each in alone} == {Status.COMPLETED, Status.DIVERGED}
+    for lane, single in zip(done.runs, alone, strict=True):
+        assert (lane.status, lane.reason, lane.steps) == (single.status, single.reason, single.steps)
+        np.testing.assert_array_equal(lane.curves["loss"], single.curves["loss"])
 
 
 def test_diverged_in_the_last_update():
