@@ -1,24 +1,22 @@
 """The fingerprint of where a run was executed: other machines and other builds give other bits."""
 
 import platform
-import subprocess
+import re
+from collections.abc import Mapping
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from time import monotonic
 from typing import Any
 
 import numpy as np
 
-GIT_SECONDS = 0.03
+MOST_BYTES = 1 << 22
+"""Of a file of git: a list of packed references may be long."""
 
 
 def environment() -> dict[str, Any]:
-    """Return versions, machine, BLAS and git revision as JSON; what cannot be learnt is None.
-
-    It never fails, and waits for git no longer than 30 ms.
-    """
-    processes = _start_git()
-    found = {
+    """Return versions, machine, BLAS and git revision as JSON; what cannot be learnt is None. It never fails."""
+    return {
         "optrun": _version("optrun"),
         "python": platform.python_version(),
         "numpy": np.__version__,
@@ -28,8 +26,39 @@ def environment() -> dict[str, Any]:
         "cpu": cpu_model(),
         "simd": _simd(),
         "blas": _blas(),
+        "git": _git(),
     }
-    return found | {"git": _git(processes)}
+
+
+def machine_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+    """Return what of a machine may change the bits of a result and differs between two environments, as words.
+
+    What either of them does not know is no difference.
+    """
+    pairs = {
+        name: (_word(name, before[name]), _word(name, after[name]))
+        for name in ("optrun", "python", "numpy", "platform", "cpu", "simd")
+        if before.get(name) and after.get(name)
+    }
+    blas = [{_library(each) for each in found.get("blas") or ()} for found in (before, after)]
+    # What other packages have loaded besides is not what NumPy multiplies with, and not always there.
+    if not (blas[0] <= blas[1] or blas[1] <= blas[0]):
+        pairs["blas"] = (", ".join(sorted(blas[0])), ", ".join(sorted(blas[1])))
+    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def _word(name: str, value: Any) -> str:
+    if isinstance(value, list):
+        return " ".join(map(str, value))
+    if name == "platform":  # another release of the kernel computes the same
+        system, *_, machine = str(value).split()
+        return f"{system} {machine}"
+    return str(value)
+
+
+def _library(found: Any) -> str:
+    values = found.values() if isinstance(found, Mapping) else [found]
+    return " ".join(str(value) for value in values if value)
 
 
 def _version(package: str) -> str | None:
@@ -67,36 +96,40 @@ def _blas() -> list[dict[str, Any]]:
     ]
 
 
-def _start_git() -> list[subprocess.Popen[bytes]]:
-    """Ask git for the revision and for changes at once, so that a large tree costs only the second answer."""
-    # A repository may name a program for git to run (fsmonitor), and a status may rewrite the index.
-    git = ["git", "-c", "core.fsmonitor=false", "--no-optional-locks"]
+def _git() -> dict[str, Any] | None:
+    """Return the revision that is checked out, read from the files of git.
+
+    No git is asked: it would run what a repository names as its filters, and take longer than anybody waits for.
+    """
     try:
-        if not any((folder / ".git").exists() for folder in (Path.cwd(), *Path.cwd().parents)):
-            return []
-        return [
-            subprocess.Popen(
-                [*git, *words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-            )
-            for words in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
-        ]
-    except OSError:
-        return []
-
-
-def _git(processes: list[subprocess.Popen[bytes]]) -> dict[str, Any] | None:
-    if not processes:
+        folder = next((each for each in (Path.cwd(), *Path.cwd().parents) if (each / ".git").exists()), None)
+        return None if folder is None else {"sha": _revision(folder / ".git")}
+    except (OSError, ValueError):
         return None
-    deadline = monotonic() + GIT_SECONDS
-    sha, changes = [_answer(process, deadline) for process in processes]
-    return {"sha": sha, "dirty": None if changes is None else bool(changes)}
 
 
-def _answer(process: subprocess.Popen[bytes], deadline: float) -> str | None:
-    with process:
-        try:
-            output, _ = process.communicate(timeout=max(0.0, deadline - monotonic()))
-        except subprocess.TimeoutExpired:
-            process.kill()
-            return None
-    return output.decode(errors="replace").strip() if process.returncode == 0 else None
+def _revision(git: Path) -> str | None:
+    if git.is_file():  # of a worktree or a submodule
+        git = git.parent / _content(git).removeprefix("gitdir:").strip()
+    shared = git / _content(git / "commondir").strip()  # the same, but in a worktree
+    head = _content(git / "HEAD").strip()
+    name = head.removeprefix("ref:").strip()
+    if name == head:
+        return _hash(head)
+    if not name.startswith("refs/") or ".." in name:
+        return None
+    packed = re.search(rf"^(\w+) {re.escape(name)}$", _content(shared / "packed-refs"), re.MULTILINE)
+    return _hash(_content(git / name)) or _hash(_content(shared / name)) or _hash(packed[1] if packed else "")
+
+
+def _hash(text: str) -> str | None:
+    return found[0] if (found := re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", text.strip())) else None
+
+
+def _content(path: Path) -> str:
+    """Return the text of a regular file, nothing where there is none."""
+    with suppress(OSError):
+        if path.is_file():
+            with path.open("rb") as stream:
+                return stream.read(MOST_BYTES).decode(errors="replace")
+    return ""

@@ -1,7 +1,9 @@
 """What goes into a store comes out of it, to the bit, and nothing else does."""
 
 import json
+import shutil
 import sqlite3
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 
 from optrun.errors import StoreError
 from optrun.store import Checkpoint, RunRows, RunState, Status, Store, environment
+from optrun.store.fingerprint import machine_changes
 from tests.store.samples import columns, new_store
 
 INT64 = np.iinfo(np.int64)
@@ -386,23 +389,77 @@ def test_the_environment_of_a_directory_that_is_gone(tmp_path: Path, monkeypatch
     assert environment()["git"] is None
 
 
+def git(*words: str) -> str:
+    return subprocess.run(["git", *words], check=True, capture_output=True, text=True).stdout.strip()
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    if shutil.which("git") is None:
+        pytest.skip("needs git")
+    for role in ("AUTHOR", "COMMITTER"):
+        monkeypatch.setenv(f"GIT_{role}_NAME", "x")
+        monkeypatch.setenv(f"GIT_{role}_EMAIL", "x")
+    path = tmp_path / "repository"
+    git("init", "-q", str(path))
+    monkeypatch.chdir(path)
+    (path / "file").write_text("a")
+    git("add", "file")
+    git("commit", "-q", "-m", "x")
+    return path
+
+
+def test_the_revision_is_what_git_says_it_is(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert environment()["git"] == {"sha": git("rev-parse", "HEAD")}
+    git("pack-refs", "--all")
+    (repository / "below").mkdir()
+    monkeypatch.chdir(repository / "below")
+    assert environment()["git"] == {"sha": git("rev-parse", "HEAD")}
+    git("worktree", "add", "-q", "-b", "other", "../../worktree")
+    monkeypatch.chdir(repository.parent / "worktree")
+    assert environment()["git"] == {"sha": git("rev-parse", "HEAD")}
+    git("commit", "-q", "--allow-empty", "-m", "y")
+    assert environment()["git"] == {"sha": git("rev-parse", "HEAD")}
+    git("checkout", "-q", "--detach")
+    assert environment()["git"] == {"sha": git("rev-parse", "HEAD")}
+
+
+def test_no_program_of_a_repository_is_run(repository: Path, tmp_path: Path) -> None:
+    canary = tmp_path / "canary"
+    for key in ("filter.x.clean", "core.fsmonitor", "core.sshCommand"):
+        git("config", key, f"touch {canary}; cat")
+    (repository / ".gitattributes").write_text("* filter=x\n")
+    (repository / "file").write_text("b")
+    assert environment()["git"] is not None
+    assert not canary.exists()
+
+
 @pytest.mark.parametrize(
-    ("script", "expected"),
-    [
-        ("echo abc", {"sha": "abc", "dirty": True}),
-        ("exit 1", {"sha": None, "dirty": None}),
-        ("exec sleep 600", {"sha": None, "dirty": None}),
-        (None, None),
-    ],
+    "head", [None, "", "abc", "ref: ../../secret", "ref: refs/heads/../../../secret", "ref: refs/heads/none"]
 )
-def test_git_may_do_anything(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str | None, expected: object
+def test_a_repository_may_be_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, head: str | None
 ) -> None:
+    (tmp_path / "secret").write_text("0" * 40)
     (tmp_path / ".git").mkdir()
-    if script:
-        (tmp_path / "git").write_text(f"#!/bin/sh\n{script}\n")
-        (tmp_path / "git").chmod(0o755)
+    if head is not None:
+        (tmp_path / ".git" / "HEAD").write_text(head)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin" if script else str(tmp_path))
-    monkeypatch.setattr("optrun.store.fingerprint.GIT_SECONDS", 0.2 if script == "exec sleep 600" else 30)
-    assert environment()["git"] == expected
+    assert environment()["git"] == {"sha": None}
+
+
+def test_what_may_change_bits_is_told_of_two_machines() -> None:
+    here = environment()
+    assert machine_changes(here, here) == {}
+    other = here | {
+        "numpy": "1.0",
+        "simd": ["SSE2"],
+        "git": None,
+        "platform": here["platform"].replace(" ", " 0.0.1-", 1),
+        "blas": [here["blas"][0] | {"architecture": "Zen"}, {"internal_api": "mkl"}],
+    }
+    assert set(machine_changes(here, other)) == {"numpy", "simd", "blas"}
+    assert machine_changes(here, other)["numpy"] == (here["numpy"], "1.0")
+    # A library of another package, and what an older optrun did not note.
+    more = [*here["blas"], {"internal_api": "mkl"}]
+    assert machine_changes(here, {"numpy": here["numpy"], "blas": more}) == {}
