@@ -1,6 +1,9 @@
 """Which run directory is meant: by its path, its id, the beginning of its id, or as the latest."""
 
 import os
+import sqlite3
+from contextlib import closing, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 from optrun.errors import StoreError, did_you_mean
@@ -11,17 +14,17 @@ RESULTS, CONFIG = "results.sqlite", "config.yaml"
 
 
 def run_directories(root: Path = RUNS) -> list[Path]:
-    """Return the run directories in a directory, whole or broken, the one created last first."""
-    found = []
+    """Return the run directories in a directory, whole or broken, the one made last first."""
+    found: list[tuple[str, str]] = []
     try:
         entries = list(os.scandir(root))
     except OSError:
         return []
     for entry in entries:
         if not entry.name.startswith(".") and entry.is_dir():
-            created = _created(Path(entry.path))
-            if created is not None:
-                found.append((created, entry.name))
+            path = Path(entry.path)
+            if is_run_directory(path):
+                found.append((_created(path), entry.name))
     return [root / name for _, name in sorted(found, reverse=True)]
 
 
@@ -60,23 +63,27 @@ def known_numbered(text: str | Path, root: Path = RUNS) -> tuple[Path, int | Non
     """Return the run directory that `DIR`, a whole id, `latest`, or one of them with `:RUN` names; None for others."""
     name, number = _split(text, root)
     path = known_run(name, root)
-    return None if path is None or _created(path) is None else (path, number)
+    return None if path is None or not is_run_directory(path) else (path, number)
 
 
 def known_run(text: str | Path, root: Path = RUNS) -> Path | None:
     """Return the run directory that a path, a whole id in ``root``, or ``latest`` names; None for anything else.
 
-    A path that is not a run directory is returned as well: who opens it says what is wrong.
+    A path that is not a run directory is returned as well: who opens it says what is wrong. Raises StoreError for
+    `latest` where there is no run, or a directory of this name.
     """
     path = Path(text)
-    if _created(path) is not None:
-        return path
     if str(text) == LATEST:
         runs = run_directories(root)
+        if is_run_directory(path):
+            latest = f"{runs[0]} or " if runs else ""
+            raise StoreError(f"{LATEST}: a run directory here has this name: write {latest}{path.absolute()}")
         if not runs:
             raise StoreError(f"{root}: there are no runs yet")
         return runs[0]
-    if path.name == str(text) and _created(root / path) is not None:
+    if is_run_directory(path):
+        return path
+    if path.name == str(text) and is_run_directory(root / path):
         return root / path
     return path if path.name != str(text) and path.is_dir() else None
 
@@ -108,17 +115,25 @@ def _folder(path: Path, root: Path) -> Path:
     return path.parent if path.name != str(path) else root
 
 
-def _created(directory: Path) -> int | None:
-    """When a run directory was made, in nanoseconds; None for what is not one.
+def is_run_directory(path: Path) -> bool:
+    """Whether a directory holds a run, whole or broken."""
+    return any((path / name).exists() for name in (CONFIG, RESULTS))
 
-    Its config is written once, at its creation; what is named by hand has no time in its name.
-    """
-    for name in (CONFIG, RESULTS):
-        try:
-            return (directory / name).stat().st_mtime_ns
-        except OSError:
-            continue
-    return None
+
+def _created(directory: Path) -> str:
+    """When a run was made, as its store says it: the times of its files are those of whoever copied it last."""
+    results = (directory / RESULTS).absolute()
+    # Nothing is asked of the file but its first event, which no writer changes: that needs no lock and no journal.
+    with suppress(sqlite3.Error, OSError):
+        if results.is_file():
+            with closing(sqlite3.connect(f"{results.as_uri()}?mode=ro&immutable=1", uri=True)) as db:
+                first = db.execute("SELECT time FROM events WHERE kind = 'created' ORDER BY event").fetchone()
+                if first and isinstance(first[0], str):
+                    return first[0]
+    with suppress(OSError):
+        modified = (directory / CONFIG if not results.exists() else results).stat().st_mtime
+        return datetime.fromtimestamp(modified, UTC).isoformat(timespec="milliseconds")
+    return ""
 
 
 def _split(text: str | Path, root: Path) -> tuple[str, int | None]:

@@ -1,6 +1,7 @@
 """Which run is meant."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -50,3 +51,19 @@ def test_what_is_no_run_is_an_error_that_helps(runs, text, message):
 def test_there_is_no_latest_run_before_the_first():
     with pytest.raises(StoreError, match="no runs yet"):
         find_run("latest")
+
+
+def test_the_latest_run_is_the_one_made_last_whatever_was_copied_since(small):
+    older, newer = small(), small()
+    shutil.copytree(older, older.with_name("a-copy"))
+    (older / "config.yaml").touch()
+    assert find_run("latest") == newer
+    assert run_directories()[0].name == newer.name
+
+
+def test_a_directory_called_latest_does_not_stand_for_the_latest_run(small):
+    run = small()
+    small(directory="latest")
+    with pytest.raises(StoreError, match=f"write {run} or {Path('latest').absolute()}"):
+        find_run("latest")
+    assert find_run(Path("latest").absolute()) == Path("latest").absolute()
