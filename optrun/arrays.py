@@ -6,7 +6,7 @@ Every array has a leading lane axis: a run is a lane, and no operation mixes two
 import math
 import threading
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -109,7 +109,7 @@ class Parameters(Mapping[str, Array]):
 
     ``data`` and ``grad`` are ``[B, P]`` for B lanes of P elements; ``parameters["w"]`` is a view
     ``[B, *shape]`` of the one and ``parameters.grads["w"]`` of the other. The order of ``shapes`` is the
-    order in memory.
+    order in memory. ``inputs_first`` names the weights that lie ``[in, out]``, where torch's lie ``[out, in]``.
     """
 
     def __init__(
@@ -119,11 +119,13 @@ class Parameters(Mapping[str, Array]):
         lanes: int = 1,
         arrays: Arrays | None = None,
         lane_fast: bool = False,
+        inputs_first: Set[str] = frozenset(),
     ) -> None:
         self.arrays = arrays or Arrays()
         self.shapes = dict(shapes)
         self.lanes = lanes
         self.lane_fast = lane_fast
+        self.inputs_first = frozenset(inputs_first)
         self.slices: dict[str, slice] = {}
         size = 0
         for name, shape in self.shapes.items():
@@ -162,7 +164,13 @@ class Parameters(Mapping[str, Array]):
 
     def copy(self) -> "Parameters":
         """Return parameters with the same layout and values."""
-        copied = Parameters(self.shapes, lanes=self.lanes, arrays=self.arrays, lane_fast=self.lane_fast)
+        copied = Parameters(
+            self.shapes,
+            lanes=self.lanes,
+            arrays=self.arrays,
+            lane_fast=self.lane_fast,
+            inputs_first=self.inputs_first,
+        )
         copied.data[:] = self.data
         return copied
 

@@ -111,10 +111,17 @@ class Symbol:
 class Variable(Symbol):
     """A symbol that a rule may assign to, in place: the parameters and the state."""
 
-    def __init__(self, node: Node, dtype: str = "") -> None:
+    def __init__(self, node: Node, dtype: str = "", *, inputs_first: bool = False) -> None:
         super().__init__(node)
         self.dtype = dtype
         """The parameters' dtype, in a rule for tensors."""
+        self._inputs_first = inputs_first
+
+    @property
+    def fans(self) -> tuple[int, int]:
+        """How many inputs and how many outputs the layer has whose weights the matrix is, in a rule for tensors."""
+        rows, columns = self.shape[-2:]
+        return (rows, columns) if self._inputs_first else (columns, rows)
 
     def __setitem__(self, key: slice, value: Operand) -> None:
         if key != slice(None):
@@ -175,13 +182,14 @@ def trace(
     kept: Iterable[str] = (),
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     dtype: str = "",
+    inputs_first: bool = False,
 ) -> Program:
     """Return the program of a rule.
 
     ``update(p, g, t, *states, **hyperparameters, **flags)`` is called once; ``flags`` are passed as they are,
     so the rule may branch on them. ``numbers`` names the states that are a number per lane, ``kept`` those that are
     wanted though the parameters may not depend on them. A rule for tensors is given the ``shapes`` of `p` and of
-    every state, and their dtype.
+    every state, their dtype, and whether `p` lies `[in, out]`.
     """
     scalars = frozenset(numbers)
     shapes = shapes or {}
@@ -191,6 +199,7 @@ def trace(
             if name in scalars
             else node("input", name=name, is_array=True, shape=shapes.get(name, ())),
             dtype,
+            inputs_first=inputs_first,
         )
         for name in ("p", *states)
     }

@@ -171,7 +171,10 @@ class GroupUpdate:
             slices = _joined([self._params.slices[name] for name in members])
             return [_Part(members, Stepper(self._rule.program(flags), self._engine, buffers.flat, slices))]
         engine, dtype = TensorEngine(self._params.arrays.xp), str(self._params.data.dtype)
-        programs = {name: self._rule.program(flags, self._params.shapes[name], dtype) for name in members}
+        shapes, inputs_first = self._params.shapes, self._params.inputs_first
+        programs = {
+            name: self._rule.program(flags, shapes[name], dtype, name in inputs_first) for name in members
+        }
         return [
             _Part([name], Stepper(program, engine, self._tensors_of(name), [slice(None)]))
             for name, program in programs.items()

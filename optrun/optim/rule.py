@@ -14,7 +14,7 @@ anything else is fixed when the rule is traced, so a rule may branch on a bool b
 
 State has the parameters' shape. One that is annotated `Number` is a number per lane instead, in float64, and may
 depend on hyperparameters, `t` and other numbers alone. A rule with ``per_tensor`` is traced for each tensor: it may use
-`@`, `mT`, `mean` and `norm`, ask for `p.shape`, and give its state other shapes by `state_shapes`.
+`@`, `mT`, `mean` and `norm`, ask for `p.shape` and `p.fans`, and give its state other shapes by `state_shapes`.
 """
 
 import inspect
@@ -83,11 +83,15 @@ class Rule:
     @classmethod
     @cache
     def program(
-        cls, flags: tuple[tuple[str, Any], ...], shape: tuple[int, ...] | None = None, dtype: str = ""
+        cls,
+        flags: tuple[tuple[str, Any], ...],
+        shape: tuple[int, ...] | None = None,
+        dtype: str = "",
+        inputs_first: bool = False,
     ) -> Program:
         """Return the traced rule for these values of the hyperparameters that are no floats.
 
-        A rule that looks at tensors is traced for the shape of one and its dtype.
+        A rule that looks at tensors is traced for the shape of one, its dtype, and whether it lies `[in, out]`.
         """
         others = dict(flags)
         hints = get_type_hints(cls.update, include_extras=True)
@@ -102,6 +106,7 @@ class Rule:
                 kept=[cls.average] if cls.average else [],
                 shapes=None if shape is None else {"p": shape, **cls.state_shapes(shape)},
                 dtype=dtype,
+                inputs_first=inputs_first,
             )
 
 

@@ -66,8 +66,10 @@ class Muon(Optimizer):
         X = U / max(‖U‖, ε), then ns_steps times   X ← a X + (b X Xᵀ + c (X Xᵀ)²) X,  of Uᵀ where U is tall
         θ ← (1 - lr λ) θ - lr · s · X
 
-    s = √max(1, rows / columns), or with match_rms_adamw 0.2 √max(rows, columns), Liu et al. (2025), arXiv:2502.16982;
-    λ weight_decay, a b c ns_coefficients. Products are made in the parameters' dtype, where torch's are in bfloat16.
+    s = √max(1, fan_out / fan_in), or with spectral_unclamped √(fan_out / fan_in), Bernstein (2025),
+    jeremybernste.in/writing/deriving-muon, or with match_rms_adamw 0.2 √max(fan_in, fan_out), Liu et al. (2025),
+    arXiv:2502.16982; λ weight_decay, a b c ns_coefficients. fan_out is the number of rows, as torch has it, but for the
+    weights of a network here, which lie [in, out]. Products are made in the parameters' dtype, torch's in bfloat16.
 
     Example:
 
@@ -85,7 +87,8 @@ class Muon(Optimizer):
                weight_decay: NonNegative = 0.1, momentum: NonNegative = 0.95, nesterov: bool = True,
                ns_a: float = 3.4445, ns_b: float = -4.775, ns_c: float = 2.0315, eps: NonNegative = 1e-7,
                ns_steps: Annotated[int, Ge(0), Lt(100)] = 5,
-               adjust_lr_fn: Literal["original", "match_rms_adamw"] | None = None) -> None:  # fmt: skip
+               adjust_lr_fn: Literal["original", "match_rms_adamw", "spectral_unclamped"] | None = None
+               ) -> None:  # fmt: skip
         momentum_buffer[:] = lerp(momentum_buffer, g, 1 - momentum)
         direction = lerp(g, momentum_buffer, momentum) if nesterov else momentum_buffer
         rows, columns = p.shape
@@ -95,8 +98,10 @@ class Muon(Optimizer):
             gram = x @ x.mT
             x = ns_a * x + (ns_b * gram + ns_c * (gram @ gram)) @ x
         x = x.mT if rows > columns else x
+        fan_in, fan_out = p.fans
+        least = 0 if adjust_lr_fn == "spectral_unclamped" else 1
         matches_adamw = adjust_lr_fn == "match_rms_adamw"
-        ratio = 0.2 * root(max(rows, columns)) if matches_adamw else root(max(1, rows / max(1, columns)))
+        ratio = 0.2 * root(max(p.fans)) if matches_adamw else root(max(least, fan_out / max(1, fan_in)))
         p *= 1 - lr * weight_decay
         p -= lr * ratio * x
 

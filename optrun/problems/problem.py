@@ -87,6 +87,11 @@ class Problem(ABC):
         """The parameters' names and shapes, in their order."""
 
     @property
+    def inputs_first(self) -> frozenset[str]:
+        """The weights of layers that lie `[in, out]`; a rule takes any other matrix for torch's `[out, in]`."""
+        return frozenset()
+
+    @property
     def fingerprint(self) -> str:
         """A hash of the data that is no part of the config: a run is not resumed on other data."""
         return ""

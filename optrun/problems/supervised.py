@@ -100,6 +100,11 @@ class Supervised(Problem, ABC):
         return self.layers.shapes
 
     @property
+    def inputs_first(self) -> frozenset[str]:
+        """The weights, all of which lie `[in, out]`."""
+        return frozenset(self.layers.weights)
+
+    @property
     def fingerprint(self) -> str:
         digest = sha256()
         for part in self.parts.values():

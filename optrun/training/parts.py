@@ -89,6 +89,7 @@ def parameters_of(configs: Configs, problem: Problem, groups: Sequence[Mapping[s
             lanes=len(configs),
             arrays=problem.arrays,
             lane_fast=problem.lane_fast and len(configs) > size,
+            inputs_first=problem.inputs_first,
         )
         for lane, config in enumerate(configs):
             params.set_lane(lane, problem.initial(config.seed))

@@ -21,6 +21,13 @@ EVERY_CASE, EVERY_CHANGING_CASE = (
 )
 NAMED = {rules.label(*case): case for case in CASES}
 STATES = [case for case in CASES if not optimizers.find(case[0]).needs_closure]
+
+
+def needs_torch(version, case):
+    if not rules.has(version, *case):
+        pytest.skip(f"torch {version} does not have it")
+
+
 EVERY_NAME = pytest.mark.parametrize("name", rules.names())
 
 
@@ -42,6 +49,7 @@ def test_every_option_is_moved_in_some_case(name):
 
 @EVERY_CASE
 def test_trajectory_equals_recorded_torch(engine, case):
+    needs_torch(str(recorded()["torch_version"]), case)
     ours, theirs = sampled(rules.trajectories(*case)), recorded()[rules.label(*case)]
     assert rules.differences(ours, theirs) <= rules.bound(case[0], "float64")
 
@@ -60,7 +68,7 @@ def test_hyperparameters_that_change_count_when_torchs_do(engine, case):
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @EVERY_CASE
 def test_trajectory_equals_torch(engine, case, dtype):
-    pytest.importorskip("torch")
+    needs_torch(pytest.importorskip("torch").__version__, case)
     ours, theirs = rules.trajectories(*case, dtype=dtype), live(rules.label(*case), dtype)
     assert ours.dtype == theirs.dtype == dtype
     assert rules.differences(ours, theirs) <= rules.bound(case[0], dtype)
@@ -69,6 +77,7 @@ def test_trajectory_equals_torch(engine, case, dtype):
 @pytest.mark.parametrize("case", STATES, ids=[rules.label(*case) for case in STATES])
 def test_the_state_equals_torchs(case, rng):
     torch = pytest.importorskip("torch")
+    needs_torch(torch.__version__, case)
     name, options = case
     params = Parameters(rules.shapes(name), arrays=Arrays(dtype="float64"))
     ours = optimizers.find(name)(params, **options)

@@ -33,9 +33,10 @@ class Outcome:
     worst: dict[str, Any]
 
 
-def oracles(name: str) -> list[str]:
-    """Return what an optimizer is compared with: torch, and the formula that torch computes in bfloat16."""
-    return ["torch", "formula"] if name == "Muon" else ["torch"]
+def oracles(name: str, flags: Mapping[str, Any]) -> list[str]:
+    """Return what an optimizer is compared with: torch that has it, and the formula that torch computes in bfloat16."""
+    has = ["torch"] if rules.since(name, flags) == rules.FIRST else []
+    return [*has, "formula"] if name == "Muon" else has
 
 
 def theirs(name: str, options: list[dict[str, Any]], dtype: str, oracle: str = "torch", **how: Any) -> Array:

@@ -42,6 +42,8 @@ INTRODUCTION = """\
 # How far optrun is from torch
 
 Written by `python -m tests.oracles.ledger`; a test keeps it up to date. torch {torch}, NumPy {numpy}, Python {python}.
+optrun has what torch 2.15 has; what that torch lacks is compared otherwise: Muon's spectral_unclamped with the formula
+alone, and the maximize of LBFGS and Muon with torch's steps on negated gradients.
 
 ## Optimizers
 
@@ -83,7 +85,7 @@ def optimizer_keys() -> list[tuple[str, dict[str, Any], str]]:
         (name, flags, oracle)
         for name in rules.names()
         for flags in rules.flag_sets(optimizers.find(name))
-        for oracle in draws.oracles(name)
+        for oracle in draws.oracles(name, flags)
     ]
 
 

@@ -76,7 +76,10 @@ def _step(
         # The singular values s become a s + b s³ + c s⁵; from which side x is multiplied makes no difference.
         square = x.swapaxes(2, 3) @ x
         x = ns_a * x + x @ (ns_b * square + ns_c * square @ square)
-    scale = (
-        0.2 * sqrt(max(rows, columns)) if adjust_lr_fn == "match_rms_adamw" else sqrt(max(1, rows / columns))
-    )
-    return (1 - lr * weight_decay) * point - lr * scale * x, average
+    scales = {
+        None: sqrt(max(1, rows / columns)),
+        "original": sqrt(max(1, rows / columns)),
+        "match_rms_adamw": 0.2 * sqrt(max(rows, columns)),
+        "spectral_unclamped": sqrt(rows / columns),
+    }
+    return (1 - lr * weight_decay) * point - lr * scales[adjust_lr_fn] * x, average

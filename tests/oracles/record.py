@@ -30,6 +30,7 @@ def main() -> None:
     trajectories = {
         rules.label(name, options): sampled(torch_rules.trajectories(name, [options]))
         for name, options in rules.cases()
+        if rules.has(torch.__version__, name, options)
     }
     trajectories |= {
         f"{rules.label(name, options)}, changing": sampled(

@@ -36,6 +36,10 @@ SIZE = 17
 MOVED = {"t0": 50.0, "ns_b": -4.75}
 """Floats that do not go to nine tenths of their default: ASGD averages from step t0 on, and Newton-Schulz diverges."""
 
+FIRST = (2, 13)
+NEWER = {("Muon", "adjust_lr_fn", "spectral_unclamped"): (2, 15)}
+"""The torch that is compared with, and what only a newer one has."""
+
 Case = tuple[str, dict[str, Any]]
 
 
@@ -97,6 +101,22 @@ def changes(name: str, options: Mapping[str, Any]) -> dict[int, dict[str, float]
     }
     off = {key: 0.0 for key in ("momentum", "beta1", "lambd", "weight_decay", "lr_decay") if key in first}
     return {60: smaller, 110: {**smaller, **off}, 150: first}
+
+
+def since(name: str, options: Mapping[str, Any]) -> tuple[int, int]:
+    """Return the first torch that has these options."""
+    own = {
+        key: version
+        for (rule, key, value), version in NEWER.items()
+        if (rule, options.get(key)) == (name, value)
+    }
+    return max(own.values(), default=FIRST)
+
+
+def has(version: str, name: str, options: Mapping[str, Any]) -> bool:
+    """Return whether this torch has these options."""
+    major, minor = version.split(".")[:2]
+    return (int(major), int(minor)) >= since(name, options)
 
 
 def flags_of(name: str, options: Mapping[str, Any]) -> dict[str, Any]:

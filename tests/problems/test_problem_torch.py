@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from optrun.arrays import Arrays
+from optrun.arrays import Arrays, Parameters
+from optrun.optim import Muon
 from optrun.problems import MLP
 from tests.problems.cases import build, pack
 
@@ -75,3 +76,30 @@ def test_initial_weights_are_distributed_as_torchs():
         assert start[name].std() == pytest.approx(tensor.std().item(), rel=0.03)
     assert list(start) == ["layer1.weight", "layer1.bias", "layer2.weight", "layer2.bias"]
     assert start["layer1.weight"].shape == (64, 5_000)
+
+
+@pytest.mark.parametrize("adjust_lr_fn", ["original", "match_rms_adamw"])
+def test_muon_takes_the_steps_that_torchs_takes_on_the_same_network(adjust_lr_fn, monkeypatch):
+    """Weights lie [in, out] here and [out, in] there; one layer widens and one narrows."""
+    monkeypatch.setattr(torch.Tensor, "bfloat16", lambda tensor: tensor)  # to which torch's Muon rounds
+    problem = MLP(Arrays(dtype="float64"), hidden=[256], bias=False)
+    params = Parameters(problem.shapes, arrays=problem.arrays, inputs_first=problem.inputs_first)
+    params.set_lane(0, problem.initial(0))
+    network = torch.nn.Sequential(
+        torch.nn.Linear(64, 256, bias=False), torch.nn.ReLU(), torch.nn.Linear(256, 10, bias=False)
+    ).double()
+    for tensor, weights in zip(network.parameters(), params.values(), strict=True):
+        tensor.data = torch.tensor(weights[0].T.copy())
+    options = {"lr": 0.02, "weight_decay": 0.1, "adjust_lr_fn": adjust_lr_fn}
+    ours, theirs = Muon(params, **options), torch.optim.Muon(network.parameters(), **options)
+    x, y = (torch.tensor(each) for each in problem.parts["train"])
+    for _ in range(3):
+        before = [weights[0].T.copy() for weights in params.values()]
+        problem.loss_and_grad(params, params.grads, None)
+        ours.step()
+        theirs.zero_grad()
+        functional.cross_entropy(network(x.double()), y.long()).backward()
+        theirs.step()
+        for old, weights, tensor in zip(before, params.values(), network.parameters(), strict=True):
+            moved, expected = weights[0].T - old, tensor.detach().numpy() - old
+            np.testing.assert_allclose(moved, expected, rtol=1e-8, atol=1e-10)
