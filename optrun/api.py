@@ -91,7 +91,8 @@ def run(
     """Run a config, a mapping or a YAML file, and return its results.
 
     They are stored under `runs/`, or in ``directory``, unless ``save`` is false. ``observe`` is called a few
-    times a second. The first Ctrl-C or SIGTERM leaves an interrupted run, with which `resume` goes on.
+    times a second. The first Ctrl-C or SIGTERM leaves an interrupted run, with which `resume` goes on, and so
+    do SIGHUP and SIGUSR1, by which a terminal or a cluster says that it is gone soon.
 
     Raises ConfigError, StoreError, MissingExtraError, or RunFailedError where the problem, the optimizer or the
     scheduler raises.

@@ -17,6 +17,7 @@ from optrun.config import from_mapping
 from optrun.errors import ConfigError, RunFailedError, StateError
 from optrun.registry import optimizers
 from optrun.store import Checkpoint, Status, Store
+from optrun.training.interrupt import interruptible
 from optrun.training.pack import Pack
 from optrun.training.trainer import Trainer
 from tests.kernels.engines import NEEDS_NUMBA
@@ -225,7 +226,7 @@ def test_killed_at_random_instants_and_resumed_is_uninterrupted(tmp_path):
         assert digest(directory) == digest(tmp_path / "whole"), trial
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [("INT", 130), ("TERM", 143), ("HUP", 129), ("USR1", 138)])
 def test_a_signal_checkpoints_and_names_the_resume_command(number, code, tmp_path):
     chosen = config(steps=10**7)
     (tmp_path / "long.yaml").write_text(chosen.to_yaml())
@@ -238,7 +239,7 @@ def test_a_signal_checkpoints_and_names_the_resume_command(number, code, tmp_pat
     )
     assert process.stderr is not None
     process.stderr.readline()  # the first line of progress: it runs
-    process.send_signal(number)
+    process.send_signal(signal.Signals[f"SIG{number}"])
     out, errors = process.communicate()
     assert process.returncode == code
     assert "optrun resume runs/long" in errors
@@ -246,6 +247,16 @@ def test_a_signal_checkpoints_and_names_the_resume_command(number, code, tmp_pat
     assert run.status is Status.INTERRUPTED
     assert "interrupted after" in out
     np.testing.assert_array_equal(run.curves["step"], np.arange(0, run.steps, 2))
+
+
+def test_a_terminal_that_is_gone_may_say_so_twice():
+    before = signal.getsignal(signal.SIGHUP)
+    with interruptible() as interruption:
+        signal.raise_signal(signal.SIGHUP)
+        signal.raise_signal(signal.SIGHUP)
+        assert interruption.signal == signal.SIGHUP
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGHUP) is before
 
 
 @pytest.mark.parametrize(("steps", "refused"), [(1001, False), (1002, True), (200_000, True)])
