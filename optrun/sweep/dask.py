@@ -17,7 +17,7 @@ from uuid import uuid4
 from optrun.errors import ConfigError, MissingExtraError, RunFailedError
 from optrun.sweep.work import Result, Work
 from optrun.sweep.worker import Task, execute_anywhere
-from optrun.sweep.workers import KILL, NEEDS_MAIN, Brought, Loss, PackFuture, no_interrupts
+from optrun.sweep.workers import KILL, NEEDS_MAIN, Brought, Loss, PackFuture, isolated, starting
 
 CONNECT_SECONDS = 8.0
 CLOSE_SECONDS = 10.0
@@ -199,10 +199,11 @@ def _cluster(distributed: Any, dask: Any, jobs: int, stack: ExitStack) -> Any:
         "logging.distributed": "critical",
     }
     stack.enter_context(dask.config.set(settings))
+    stack.enter_context(isolated())  # for as long as it may start a worker again
     place = stack.enter_context(TemporaryDirectory(prefix="optrun-dask-", ignore_cleanup_errors=True))
     for attempt in range(STARTS):
         try:
-            with no_interrupts():
+            with starting():
                 cluster = distributed.LocalCluster(
                     n_workers=jobs,
                     threads_per_worker=1,

@@ -22,7 +22,8 @@ from optrun.sweep.workers import (
     Running,
     Workers,
     is_broken,
-    no_interrupts,
+    isolated,
+    starting,
 )
 
 STARTS = 3
@@ -70,7 +71,8 @@ class Local(Workers):
     def running(self) -> list[Running]:
         """Return what the workers tell."""
         desks = [slot.desk for slot in self._slots if slot.taken]
-        return [Running(desk.step, desk.steps, desk.lanes, desk.alive) for desk in desks if desk.steps]
+        # Read once: the worker sets it to 0 when its pack ends.
+        return [Running(desk.step, steps, desk.lanes, desk.alive) for desk in desks if (steps := desk.steps)]
 
     def stop(self) -> None:
         """Have every worker leave its pack at the next step."""
@@ -91,7 +93,8 @@ def _start_tracker() -> None:
         return
     sys.warnoptions.append("ignore:resource_tracker")
     try:
-        ensure_running()
+        with isolated():
+            ensure_running()
     finally:
         sys.warnoptions.remove("ignore:resource_tracker")
 
@@ -191,7 +194,7 @@ class _Slot:
 
     def _submitted(self, work: Work) -> PackFuture:
         assert self._pool is not None
-        with no_interrupts():
+        with starting():
             future = self._pool.submit(execute_here, work)
         self._context.leave_results_to_worker()
         return future

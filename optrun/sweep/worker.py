@@ -13,13 +13,18 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from multiprocessing import parent_process
 from pathlib import Path
+from types import FrameType
 from typing import Any, NamedTuple, Self
 from uuid import uuid4
 
 from optrun.errors import OptrunError, OptrunWarning, PluginError, RunFailedError
 from optrun.registry import load_plugin, plugin_version
 from optrun.sweep.work import Result, Work
+from optrun.training.interrupt import SIGNALS
 from optrun.training.trainer import Progress
+
+ISOLATED = "PYTHONSAFEPATH", "of optrun"
+"""What its environment has while a process is started, unless the user has said the same; any value is a yes."""
 
 PR_SET_PDEATHSIG = 1
 """Linux: have a signal sent to this process when its parent dies."""
@@ -66,6 +71,7 @@ def execute_anywhere(task: Task, begins: Callable[[], None] | None = None) -> li
     """
     is_elsewhere = task.origin != origin()
     if is_elsewhere:
+        _leave_isolation()
         load(task.plugins)
     # A process has one timer: of several threads, one at a time may need it.
     with nullcontext() if task.timeout is None or not is_elsewhere else _timer:
@@ -144,7 +150,12 @@ def begin(stop: Any, any_ready: Any, desk: Any, plugins: Sequence[Plugin]) -> No
     global _stop, _desk, _unfit
     _stop, _desk = stop, desk
     warnings.showwarning = _hear
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _leave_isolation()
+    for number in SIGNALS:
+        # Unlike to ignore them, this is nothing that a process inherits which a run may start.
+        signal.signal(number, _leave_to_parent)
+    if sys.platform != "win32":
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     try:
         if sys.platform == "linux":
             # The thread below does not get its turn while a loop in C holds the interpreter.
@@ -157,6 +168,17 @@ def begin(stop: Any, any_ready: Any, desk: Any, plugins: Sequence[Plugin]) -> No
     except BaseException as error:
         _unfit = RunFailedError(f"a worker process could not start: {type(error).__name__}: {error}")
     _desk.ready = any_ready.value = 1
+
+
+def _leave_isolation() -> None:
+    """Have processes that a run may start find what is beside their script."""
+    name, value = ISOLATED
+    if os.environ.get(name) == value:
+        del os.environ[name]
+
+
+def _leave_to_parent(number: int, frame: FrameType | None) -> None:
+    """The parent has it too, and stops its workers."""
 
 
 def execute_here(work: Work) -> list[Result] | None:

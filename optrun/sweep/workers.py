@@ -1,5 +1,6 @@
 """Where packs are executed: what all kinds of workers have in common, this process, and executors of the caller."""
 
+import os
 import signal
 import sys
 import time
@@ -15,7 +16,8 @@ from typing import Self
 
 from optrun.errors import RunFailedError
 from optrun.sweep.work import Result, Work
-from optrun.sweep.worker import Plugin, Task, execute_anywhere, origin
+from optrun.sweep.worker import ISOLATED, Plugin, Task, execute_anywhere, origin
+from optrun.training.interrupt import SIGNALS
 from optrun.training.trainer import Progress
 
 KILL = signal.SIGKILL if sys.platform != "win32" else signal.SIGTERM
@@ -222,15 +224,37 @@ def is_broken(future: PackFuture) -> bool:
 
 
 @contextmanager
-def no_interrupts() -> Iterator[None]:
-    """Have processes that are started within leave Ctrl-C, which the terminal sends to all, to this one."""
-    if sys.platform == "win32":
+def starting() -> Iterator[None]:
+    """Have processes that are started within leave to this one the signals that a terminal or a cluster sends to all.
+
+    They are `isolated` too.
+    """
+    with isolated():
+        if sys.platform == "win32":
+            yield
+            return
+        # The first process of all starts this one, too, after which signals are let through.
+        ensure_running()
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        try:
+            yield
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def isolated() -> Iterator[None]:
+    """Have processes that are started within import nothing from the working directory of their own accord.
+
+    Where Python is started with a command alone, a file `types.py` there is taken for the standard library's. They are
+    told by this process later where to look.
+    """
+    name, value = ISOLATED
+    if os.environ.get(name):
         yield
         return
-    # The first process of all starts this one, too, after which signals are let through.
-    ensure_running()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    os.environ[name] = value
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        os.environ.pop(name, None)

@@ -13,7 +13,7 @@ from optrun.config.sweep import sweep_from_mapping
 from optrun.sweep.expand import expand
 from optrun.sweep.local import Local
 from optrun.sweep.work import Work
-from optrun.sweep.workers import Loss
+from optrun.sweep.workers import Loss, Running
 from tests.sweep.test_workers import DATA
 
 # A process of its own: workers import what they execute from it, and where one is waited for without end, it is ended.
@@ -115,3 +115,19 @@ def test_the_number_of_a_worker_that_is_gone_is_sent_no_signal(work, monkeypatch
         process.join()
         monkeypatch.setattr(os, "kill", lambda *given: sent.append(given))
     assert not sent
+
+
+def test_a_pack_that_ends_while_one_looks_on_has_steps():
+    class Desk:
+        step, lanes, alive = 3, 2, 2
+        reads = iter([5, 0])
+
+        @property
+        def steps(self):
+            return next(self.reads)
+
+    with Local(1, (), None) as local:
+        slot = local._slots[0]
+        slot.desk, slot.taken = Desk(), [None]
+        assert local.running() == [Running(3, 5, 2, 2)]
+        slot.taken = []

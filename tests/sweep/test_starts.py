@@ -1,5 +1,6 @@
 """A sweep that cannot start says why in one line, and leaves no directory."""
 
+import json
 import socket
 import subprocess
 import sys
@@ -47,12 +48,35 @@ threading.Thread(target=execute_anywhere, args=[task(Endless())]).start()
 begun.wait()
 execute_anywhere(task(Short()))
 """
+COMMAND = """\
+from optrun.cli.app import main
+
+if __name__ == "__main__":
+    main()
+"""
+SHADOW = """\
+with open("executed", "a") as canary:
+    print(__name__, file=canary)
+"""
+SHADOWED = ("types", "select", "signal", "struct", "socket", "pickle", "array", "threading", "math", "numpy")
+STARTS_A_SCRIPT = """\
+import subprocess
+import sys
+
+from optrun.optim import SGD
+
+
+class Mine(SGD):
+    def step(self, closure=None):
+        subprocess.run([sys.executable, "script.py"], check=True)
+        return super().step(closure)
+"""
 MASKED = """\
 import multiprocessing
 import signal
 import sys
 
-from optrun.sweep.workers import no_interrupts
+from optrun.sweep.workers import starting
 
 
 def is_open():
@@ -60,7 +84,7 @@ def is_open():
 
 
 if __name__ == "__main__":
-    with no_interrupts():
+    with starting():
         process = multiprocessing.get_context("spawn").Process(target=is_open)
         process.start()
     process.join()
@@ -187,3 +211,30 @@ def test_dask_workers_of_several_threads_have_one_pack_each_where_its_time_may_e
 def test_ctrl_c_does_not_come_to_the_first_process_that_is_started_either():
     Path("masked.py").write_text(MASKED)
     assert subprocess.run([sys.executable, "masked.py"], timeout=60).returncode == 0
+
+
+@pytest.mark.parametrize("executor", ["local", "dask"])
+def test_no_worker_imports_from_the_working_directory_of_its_own_accord(executor, tmp_path):
+    if executor == "dask":
+        pytest.importorskip("distributed")
+    # Like the command `optrun`, and unlike `python -m`, which looks in the working directory itself.
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "command.py").write_text(COMMAND)
+    Path("small.yaml").write_text(SMALL)
+    for name in SHADOWED:
+        Path(f"{name}.py").write_text(SHADOW)
+    arguments = ["sweep", "small.yaml", "optimizer.lr=0.001,0.002", "--plugin", PLUGIN, "-j", "2", "-q"]
+    done = subprocess.run(
+        [sys.executable, "bin/command.py", *arguments, "--executor", executor], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert not Path("executed").exists()
+
+
+def test_what_a_worker_starts_is_not_isolated_with_it():
+    Path("script.py").write_text("import beside\n")
+    Path("beside.py").write_text("")
+    Path("mine.py").write_text(STARTS_A_SCRIPT)
+    Path("small.yaml").write_text(SMALL.replace("Poison", "Mine").replace("20", "1"))
+    done = command("small.yaml", "optimizer.lr=0.001,0.002", "--plugin", "mine.py", "-j", "2", "--json")
+    assert json.loads(done.stdout)["statuses"] == {"completed": 2}
