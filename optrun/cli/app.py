@@ -14,6 +14,7 @@ import typer
 from optrun import __version__
 from optrun.cli import configure, execute, inspect, maintain, names, smoke, sweeping
 from optrun.cli.exits import exit_code_of, reported
+from optrun.cli.messages import Messages
 
 app = typer.Typer(
     name="optrun",
@@ -59,7 +60,8 @@ def options(
     ] = False,
 ) -> None:
     """Optimizer experiments from one YAML file."""
-    reported.debug = debug
+    if debug:
+        reported.show_all()
 
 
 def main() -> None:
@@ -67,7 +69,8 @@ def main() -> None:
     # Who closed them (`>&-`) wants to see nothing.
     sys.stdout = sys.stdout or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
     sys.stderr = sys.stderr or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal without λ is no reason to fail
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal without λ is no reason to fail
+    if isinstance(sys.stderr, io.TextIOWrapper):
+        sys.stderr = Messages.of(sys.stderr)
     sys.exit(exit_code_of(app))

@@ -1,6 +1,7 @@
 """How a command ends: one clear line on stderr, and an exit code that says what kind of end it was."""
 
 import errno
+import logging
 import os
 import sys
 import traceback
@@ -26,9 +27,18 @@ _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
 
 @dataclass
 class Reported:
-    """How much of an error is shown."""
+    """How much is shown of an error, and of what was done without."""
 
     debug: bool = False
+
+    def show_all(self) -> None:
+        """Show tracebacks, and what the parts of optrun log."""
+        self.debug = True
+        shown = logging.StreamHandler()
+        shown.setFormatter(logging.Formatter("debug: %(message)s"))
+        log = logging.getLogger("optrun")
+        log.addHandler(shown)
+        log.setLevel(logging.DEBUG)
 
 
 reported = Reported()
@@ -38,7 +48,7 @@ def exit_code_of(command: Callable[[], Any]) -> int:
     """Run a command and return its exit code.
 
     0 ok, 1 a run, the machine or optrun itself failed, 2 usage or config, 3 a missing extra, 4 an expectation missed,
-    130 and 143 interrupted, 141 a closed pipe.
+    128 and the number of the signal where one interrupted it: 130 and 143, or 129 and 138; 141 a closed pipe.
     """
     if "GITHUB_ACTIONS" in os.environ and not {"FORCE_COLOR", "PY_COLORS"} & os.environ.keys():
         # Typer takes it for a terminal with colours, also where the output goes into a pipe.

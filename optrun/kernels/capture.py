@@ -3,6 +3,7 @@
 The calls stay the only code there is for what they compute, and what cannot be captured goes on as it is.
 """
 
+import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from optrun.arrays import Array
 from optrun.kernels.lower import Listing, lower
 from optrun.kernels.numpy_engine import UFUNCS
 from optrun.kernels.program import Node, coefficients_of, node
+
+_log = logging.getLogger("optrun")
 
 MOST_INSTRUCTIONS = 256
 """In a loop: a longer one takes seconds to compile."""
@@ -144,6 +147,7 @@ def captured(calls: Callable[[Capture], Mapping[str, Array]], dtype: str) -> Cap
         return capture.captured(calls(capture))
     except Exception:
         # Code that wants numbers may raise anything; where that is an error, it raises it with numbers too.
+        _log.debug("code cannot be made a loop", exc_info=True)
         return None
 
 

@@ -1,5 +1,6 @@
 """Replaying a step on a device: what the update and the loss launch is captured once as a CUDA graph."""
 
+import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
@@ -8,6 +9,8 @@ from optrun.arrays import Array, Arrays
 from optrun.kernels.launches import Launch, gathered
 
 LossAndGrad = Callable[[Mapping[str, Array], Mapping[str, Array], Any], Array]
+
+_log = logging.getLogger("optrun")
 
 MOST_GRAPHS = 32
 """Kinds of steps that are kept as graphs; others are launched one by one."""
@@ -108,3 +111,4 @@ class _Kind:
         except Exception:
             # Whatever is wrong with the step itself comes to light where it is launched.
             self._graph = self._loss = None
+            _log.debug("a step cannot be captured as a graph", exc_info=True)

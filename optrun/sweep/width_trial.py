@@ -1,5 +1,6 @@
 """The width of packs, measured: widths are tried in turns, where that takes a small part of what it may save."""
 
+import logging
 import math
 import sys
 import time
@@ -14,6 +15,8 @@ from optrun.sweep.expand import Plan
 from optrun.sweep.packs import Group
 from optrun.sweep.width import Measured, remember, remembered
 from optrun.training.estimate import FIRST_STEPS, Trial
+
+_log = logging.getLogger("optrun")
 
 SHARE = 0.01
 """The most that a measurement may take of what the runs are estimated to."""
@@ -150,6 +153,7 @@ def measured(
             bench = _Bench(configs, lanes_at(width), lane_steps, jobs, interrupted)
             return fastest(width, most, lambda widths: bench.costs([lanes_at(each) for each in widths]))
     except Exception:  # a run that raises does so again, where that is its result
+        _log.debug("the width of packs was not measured", exc_info=True)
         return None
 
 

@@ -400,3 +400,31 @@ def test_a_runs_own_files_are_not_exported_over(config):
 def test_a_terminal_without_greek_letters_is_served():
     done = call("show", "Adam", LC_ALL="C", PYTHONIOENCODING="ascii", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
     assert done.returncode == 0
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="has no device that is always full")
+@pytest.mark.parametrize("command", [["run"], ["sweep", "optimizer.lr=0.01,0.02", "-j", "2"]])
+@pytest.mark.parametrize("gone", ["full", "closed"])
+def test_messages_that_cannot_be_written_end_nothing(command, gone, config):
+    read, write = os.pipe()
+    os.close(read)
+    with open("/dev/full" if gone == "full" else write, "w", closefd=True) as errors:
+        done = subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "optrun",
+                command[0],
+                config,
+                *command[1:],
+                "-o",
+                "here",
+                "--progress",
+                "plain",
+            ],
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        )
+    assert done.returncode == 0
+    assert "here\n" in done.stdout
