@@ -1,12 +1,14 @@
 """Which runs become lanes of one pack, and how many of them."""
 
 import json
+import logging
 import math
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import heapreplace
 from itertools import pairwise
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -15,10 +17,13 @@ from optrun.config import ConfigErrors, RunConfig
 from optrun.errors import ConfigError, MissingExtraError, did_you_mean
 from optrun.kernels.threads import cores
 from optrun.problems import Problem
+from optrun.registry import Option, Registry, averages, optimizers, schedulers
 from optrun.sweep.expand import Plan
-from optrun.sweep.width import Choice, width_of, without_floats
+from optrun.sweep.width import Choice, width_of
 from optrun.training.evaluator import Evaluator
 from optrun.training.pack import Pack
+
+_log = logging.getLogger("optrun")
 
 MOST_FINE = 4
 """At most how many times as many packs as jobs there are, where the lanes do not ask for more."""
@@ -31,7 +36,13 @@ FINAL_LOSS = "final_loss"
 LITTLE_WORK = 100_000_000
 """Steps times parameters that take about as long as the start of a process."""
 
-_STACKED = ("optimizer", "scheduler", "schedules", "average")
+_STACKED: dict[str, Registry[Any]] = {
+    "optimizer": optimizers,
+    "scheduler": schedulers,
+    "schedules": schedulers,
+    "average": averages,
+}
+"""The sections whose floats are stacked, and where what they name is found."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +104,7 @@ def _group(plan: Plan, runs: Sequence[int], problem: Problem | None) -> tuple[Gr
             raise
         raise plan.swept.resolved(plan.nodes[runs[0] // plan.repeats]).located(error) from error
     except Exception:
+        _log.debug("run %d cannot be built", runs[0], exc_info=True)
         return Group(runs, 1, plan.repeats, len(runs) * (config.steps or 1), None), problem
     metric = plan.metric.name
     if metric not in figures:
@@ -181,7 +193,23 @@ def jobs_for(groups: Sequence[Group]) -> int:
 def pack_key(document: dict[str, Any]) -> str:
     """Return what the lanes of a pack have in common: the whole config but seeds, and floats that are stacked."""
     shared = {name: value for name, value in document.items() if name not in ("seed", *_STACKED)}
-    return json.dumps([shared, *(without_floats(document.get(name)) for name in _STACKED)])
+    return json.dumps([shared, *(_shared(document.get(name), known) for name, known in _STACKED.items())])
+
+
+def _shared(value: Any, known: Registry[Any], options: Mapping[str, Option] = MappingProxyType({})) -> Any:
+    """Return a section in which floats look all the same, but those of options that may also be something else."""
+    if isinstance(value, list):
+        return [_shared(each, known, options) for each in value]
+    if not isinstance(value, dict):
+        return value
+    if "name" in value:
+        options = known.find(value["name"]).options()
+    return {
+        key: "·"
+        if isinstance(child, float) and key in options and options[key].is_float
+        else _shared(child, schedulers if key == "schedules" else known, options)
+        for key, child in value.items()
+    }
 
 
 def data_key(document: Mapping[str, Any]) -> str:

@@ -70,8 +70,10 @@ NETWORKS = {
 }
 
 
-def test_what_does_not_fit_into_memory_fails_alone():
-    _, groups = prepared(NETWORKS)
+def test_what_does_not_fit_into_memory_fails_alone(caplog):
+    with caplog.at_level("DEBUG", "optrun"):
+        _, groups = prepared(NETWORKS)
+    assert "run 2 cannot be built" in caplog.text
     assert [(group.width, group.data is None) for group in groups][1] == (1, True)
     sweep = optrun.sweep(NETWORKS)
     assert [str(state.status) for state in sweep.states] == ["completed"] * 2 + ["failed"] * 2
@@ -173,3 +175,19 @@ def test_the_width_counts_the_state_of_the_rule(monkeypatch):
     ]
     # Parameters and gradients of 4 bytes each, and beside them one or two arrays of state.
     assert widths[0] < widths[1] < width.MAX_BYTES // 80_000
+
+
+def test_a_float_of_an_option_that_may_be_none_is_one_for_the_pack():
+    data = {
+        "problem": "quadratic",
+        "optimizer": {"name": "Adafactor", "param_groups": [{"params": "*", "eps1": None}]},
+        "steps": 2,
+        "sweep": {
+            "parameters": {
+                "optimizer.eps1": [1e-30, 1e-20],
+                "optimizer.param_groups.0.eps1": [None, 1e-8],
+                "optimizer.lr": [0.1, 0.2],
+            }
+        },
+    }
+    assert [list(group.runs) for group in prepared(data)[1]] == [[0, 1], [2, 3], [4, 5], [6, 7]]
