@@ -1,5 +1,6 @@
 """Minibatches: which samples each step draws."""
 
+import threading
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,6 +12,8 @@ KEPT_BYTES = 1 << 25
 """About how much of the epochs' orders a process keeps for its next pack."""
 
 _orders: dict[tuple[int, int, int], Array] = {}
+_keeping = threading.Lock()
+"""Packs may run in threads of one process."""
 
 
 class SampleBatches(Batches):
@@ -61,7 +64,8 @@ def _order(seed: int, epoch: int, samples: int) -> Array:
     order = _orders.get(key)
     if order is None:
         order = stream(seed, "batch order", epoch).permutation(samples)
-        if sum(kept.nbytes for kept in _orders.values()) > KEPT_BYTES:
-            _orders.clear()
-        _orders[key] = order
+        with _keeping:
+            if sum(kept.nbytes for kept in _orders.values()) > KEPT_BYTES:
+                _orders.clear()
+            _orders[key] = order
     return order

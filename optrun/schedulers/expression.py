@@ -3,6 +3,7 @@
 import ast
 import math
 import sys
+import threading
 import warnings
 from array import array
 from collections.abc import Callable
@@ -31,6 +32,9 @@ _UNARY: dict[str, Callable[..., Any]] = {
     "ceil": np.ceil,
 }
 _EXTREMES: dict[str, Callable[..., Any]] = {"min": np.minimum, "max": np.maximum}
+_multiplying = threading.Lock()
+"""Runs in threads of one process may share an expression, whose products grow."""
+
 KNOWN = frozenset((*_CONSTANTS, *_UNARY, "min", "max"))
 _OPERATORS: dict[type[ast.AST], Callable[..., Any]] = {
     ast.Add: np.add,
@@ -91,10 +95,11 @@ class Expression(str):
     def product(self, t: Array) -> Array:
         """Return the product of the values at the steps 1 … t, multiplied in this order; 1 for t = 0."""
         products, last = self._products, int(t.max())
-        if last >= len(products):
-            values = self(np.arange(len(products), last + 1, dtype=np.float64))
-            products.extend(np.multiply.accumulate(np.append(products[-1], values))[1:].tolist())
-        return np.frombuffer(products)[t.astype(np.int64)]
+        with _multiplying:
+            if last >= len(products):
+                values = self(np.arange(len(products), last + 1, dtype=np.float64))
+                products.extend(np.multiply.accumulate(np.append(products[-1], values))[1:].tolist())
+            return np.frombuffer(products)[t.astype(np.int64)]
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:

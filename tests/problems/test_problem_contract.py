@@ -1,6 +1,7 @@
 """Laws that every registered problem keeps."""
 
 import math
+import threading
 import tracemalloc
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 
 from optrun.arrays import Parameters, one_blas_thread
 from optrun.errors import ConfigError
+from optrun.problems import batches
 from optrun.problems.supervised import Supervised
 from optrun.registry import problems
 from tests.problems.cases import CASES, build, case_id, pack
@@ -234,3 +236,21 @@ def test_an_unknown_option_is_refused(name):
 def test_unusable_options_are_refused_by_name(name, options, message):
     with pytest.raises(ConfigError, match=message):
         build((name, options))
+
+
+def test_threads_share_the_orders_of_epochs(monkeypatch):
+    class Slow(dict):
+        def values(self):
+            for each in super().values():
+                if not threads:
+                    threads.append(threading.Thread(target=batches._order, args=(2, 0, 5)))
+                    threads[0].start()
+                    threads[0].join(0.1)
+                yield each
+
+    threads, orders = [], Slow()
+    monkeypatch.setattr(batches, "_orders", orders)
+    for epoch in range(2):
+        batches._order(1, epoch, 5)
+    threads[0].join()
+    assert list(orders) == [(1, 0, 5), (1, 1, 5), (2, 0, 5)]

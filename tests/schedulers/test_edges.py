@@ -1,5 +1,7 @@
 """Where torch is wrong or has no answer: closed forms are the oracle."""
 
+import threading
+
 import numpy as np
 import pytest
 
@@ -21,6 +23,7 @@ from optrun.schedulers import (
     SequentialLR,
     StepLR,
 )
+from optrun.schedulers.expression import Expression
 
 T = np.arange(60)
 
@@ -214,3 +217,19 @@ def test_a_python_function_is_called_with_one_step_at_a_time_and_none_that_has_n
         scheduler.step()
     assert [*rates, *scheduler.get_last_lr()] == [2.0, 1.0, 0.5]
     assert asked == [0, 1, 2]
+
+
+def test_threads_share_a_running_product():
+    others, threads = [], []
+
+    def halving(t):
+        if not threads:
+            threads.append(threading.Thread(target=lambda: others.append(shared.product(steps))))
+            threads[0].start()
+            threads[0].join(0.1)
+        return 0.5
+
+    steps, shared = np.arange(8.0), Expression(halving)
+    found = shared.product(steps)
+    threads[0].join()
+    assert found.tolist() == others[0].tolist() == (0.5**steps).tolist()
