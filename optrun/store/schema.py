@@ -110,7 +110,8 @@ def connect(directory: Path, *, write: bool) -> sqlite3.Connection:
             _roll_back(path)
         _check_content(connection)
         _check_pages(connection, path)
-        connection.execute("PRAGMA synchronous = FULL")
+        # Unlike FULL it also waits until the removal of the journal has reached the disk, which ends a transaction.
+        connection.execute("PRAGMA synchronous = EXTRA")
         if write:
             # Of a transaction that does not fit, new pages are written early, without a wait for the disk.
             connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")

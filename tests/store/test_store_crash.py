@@ -135,3 +135,9 @@ def test_a_journal_that_names_another_file_is_refused(torn: Path) -> None:
     for write in (False, True):
         with pytest.raises(StoreError, match="names other files"):
             Store.open(torn, write=write)
+
+
+def test_a_commit_waits_for_the_removal_of_its_journal(tmp_path: Path) -> None:
+    extra = 3
+    with new_store(tmp_path) as store:
+        assert store._db.execute("PRAGMA synchronous").fetchone() == (extra,)
