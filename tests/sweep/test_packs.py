@@ -112,7 +112,7 @@ def test_what_a_plugin_cannot_build_fails_alone(jobs, tmp_path):
         "problem": "quadratic",
         "optimizer": {"name": "Choosy", "momentum": 0.9},
         "steps": 3,
-        "sweep": {"parameters": {"optimizer.nesterov": [True, False], "optimizer.lr": [0.1, 0.2]}},
+        "sweep": {"parameters": {"optimizer.nesterov": [True, False], "optimizer.lr": [1e-4, 2e-4]}},
     }
     sweep = optrun.sweep(data, jobs=jobs, plugins=[str(tmp_path / "choosy.py")])
     assert [str(state.status) for state in sweep.states] == ["failed"] * 2 + ["completed"] * 2
