@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar, get_args, ge
 from annotated_types import Ge, Gt, Le, Lt
 
 from optrun.errors import ConfigError, OptrunError, PluginError, UnknownNameError, did_you_mean, fold
+from optrun.regular_files import open_regular
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -41,6 +42,17 @@ Number = Annotated[Any, "one number per lane, carried from step to step"]
 """Annotates state of an update rule that is no array."""
 
 REQUIRED: Any = inspect.Parameter.empty
+
+MAX_WHOLE = 2**63 - 1
+
+
+def bounded(value: Any) -> Any:
+    """Return a value of an option, or raise ConfigError for a whole number that does not fit into 64 bits."""
+    if type(value) is int and abs(value) > MAX_WHOLE:
+        raise ConfigError(f"must be < 2⁶³ (got a whole number of {value.bit_length():,} bits)")
+    for each in value if isinstance(value, (list, tuple)) else ():
+        bounded(each)
+    return value
 
 
 @dataclass(frozen=True)
@@ -90,10 +102,12 @@ class Option:
     @cached_property
     def adapter(self) -> "TypeAdapter[Any]":
         """What checks a value against the annotation; making one costs as much as a thousand checks."""
-        from pydantic import ConfigDict, TypeAdapter
+        from pydantic import BeforeValidator, ConfigDict, TypeAdapter
 
+        annotation: Any = Annotated[self.annotation, BeforeValidator(bounded)]
         return TypeAdapter(
-            self.annotation, config=ConfigDict(arbitrary_types_allowed=True, allow_inf_nan=False)
+            annotation,
+            config=ConfigDict(arbitrary_types_allowed=True, allow_inf_nan=False),
         )
 
     @cached_property
@@ -228,7 +242,10 @@ def plugin_version(target: str) -> str:
     Raises PluginError where the file cannot be read.
     """
     with _named(target):
-        return hashlib.sha256(Path(target).read_bytes()).hexdigest() if _is_file(target) else ""
+        if not _is_file(target):
+            return ""
+        with open_regular(target) as file:
+            return hashlib.sha256(file.read()).hexdigest()
 
 
 def _is_file(target: str) -> bool:
@@ -260,7 +277,8 @@ class _Loader(SourceFileLoader):
     """Compiles what is in a file now: kept bytecode passes for that of any file of the same second and size."""
 
     def get_code(self, fullname: str) -> CodeType:
-        return self.source_to_code(self.get_data(self.path), self.path)
+        with open_regular(self.path) as file:
+            return self.source_to_code(file.read(), self.path)
 
 
 def _import_file(path: Path) -> None:

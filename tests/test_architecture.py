@@ -27,6 +27,7 @@ FLOORS = [
     "arrays",
     "registry",
     "errors",
+    "regular_files",
 ]
 FILES = sorted(PACKAGE.rglob("*.py"))
 

@@ -5,6 +5,7 @@ from pathlib import Path as FilePath
 from typing import Any, get_args
 
 from optrun.config.errors import Place
+from optrun.config.files import directory_of
 from optrun.config.tree import Node
 from optrun.registry import PathOrName, problems
 
@@ -19,7 +20,7 @@ def resolved_path(value: Any, place: Place) -> Any:
     """Return a value that was written somewhere, absolute where it is a path."""
     if not isinstance(value, str) or not PathOrName.is_path(value):
         return value
-    base = FilePath(place.source).parent if place.line is not None else FilePath()
+    base = directory_of(place.source) if place.line is not None else FilePath()
     return os.path.abspath(base / os.path.expanduser(value))
 
 

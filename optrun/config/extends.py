@@ -14,7 +14,7 @@ from pathlib import Path as FilePath
 from optrun.config.components import REGISTRIES
 from optrun.config.errors import ConfigErrors, Issue, Place, in_order
 from optrun.config.explain import shown
-from optrun.config.files import read_file, unreadable
+from optrun.config.files import directory_of, read_file, unreadable
 from optrun.config.schema import SCHEDULES
 from optrun.config.tree import MAX_NODES, Document, Node, Path
 from optrun.config.tuples import below, tuples_of
@@ -108,7 +108,7 @@ class _Files:
         for node in nodes:
             # A path that cannot be printed holds what no file system takes, such as U+0000.
             if isinstance(node.value, str) and node.value and node.value.isprintable():
-                yield node, str(FilePath(source).parent / os.path.expanduser(node.value))
+                yield node, str(directory_of(source) / os.path.expanduser(node.value))
             elif node.value is not None or node is not named:
                 self.refuse(node.place, f"must be a path, or a list of paths (got {shown(node.plain())})")
 

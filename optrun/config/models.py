@@ -97,8 +97,10 @@ def _length_at_odds(data: dict[str, Any]) -> list[tuple[Path, PydanticCustomErro
     if not given:
         text = "missing: how long is the run? Give steps or epochs"
         return [(("steps",), PydanticCustomError(MISSING.type, text, {"other": "epochs"}))]
-    both = "steps and epochs are both set: turn one off (epochs=null)"
-    return [(("epochs",), conflict(both, "steps", both))] if len(given) == 2 else []
+    # The one that was set last is meant: the other is to be turned off.
+    both = "steps and epochs are both set: turn one off"
+    said = conflict(f"{both} (steps=null)", "steps", f"{both} (epochs=null)")
+    return [(("epochs",), said)] if len(given) == 2 else []
 
 
 def _hyperparameters_at_odds(data: dict[str, Any]) -> list[tuple[Path, PydanticCustomError]]:

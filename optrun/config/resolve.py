@@ -9,7 +9,7 @@ from typing import Any
 from optrun.config.components import REGISTRIES
 from optrun.config.errors import ConfigErrors, Issue, Place
 from optrun.config.extends import extended
-from optrun.config.files import read_config
+from optrun.config.files import is_stream, read_config
 from optrun.config.models import RunConfig
 from optrun.config.overrides import named, override
 from optrun.config.schema import GROUPS, SCHEDULES, SWEEP
@@ -75,7 +75,7 @@ def resolved(document: Document, overrides: Sequence[str]) -> Resolved:
     document = extended(document)
     root, issues = override(document.root, overrides)
     root = _of_one_run(root)
-    name = "run" if source.startswith("<") else FilePath(source).stem
+    name = "run" if source.startswith("<") or is_stream(source) else FilePath(source).stem
     order = [*document.order, *map(named, overrides)]
     config = validate(Document(root, [*document.issues, *issues], document.spoiled, order), name)
     return Resolved(config, root)

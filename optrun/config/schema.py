@@ -24,7 +24,7 @@ from pydantic_core import PydanticCustomError
 from optrun.config.explain import explained, failure, unknown_key
 from optrun.config.tree import Path
 from optrun.config.unions import TAGS, union
-from optrun.registry import Option
+from optrun.registry import Option, bounded
 
 GROUPS = "param_groups"
 SCHEDULES = "schedules"
@@ -34,11 +34,11 @@ MAX_EXACT = 2**53
 
 def _integral(value: Any) -> Any:
     exact = isinstance(value, float) and value.is_integer() and abs(value) <= MAX_EXACT
-    return int(value) if exact else value
+    return int(value) if exact else bounded(value)
 
 
 INTEGRAL = BeforeValidator(_integral)
-"""Beside `int`: an integer may be written `5e2`."""
+"""Beside `int`: an integer may be written `5e2`, and fits into 64 bits."""
 
 
 class Model(BaseModel):

@@ -11,7 +11,7 @@ from optrun.config.data_paths import swept_paths
 from optrun.config.errors import ConfigErrors, Issue, Place, in_order
 from optrun.config.explain import UNKNOWN_KEY, message
 from optrun.config.extends import extended
-from optrun.config.files import read_config
+from optrun.config.files import is_stream, read_config
 from optrun.config.overrides import named, override, placed
 from optrun.config.resolve import Resolved
 from optrun.config.schema import SWEEP
@@ -115,7 +115,7 @@ def swept(document: Document, overrides: Sequence[str] = ()) -> SweepConfig:
     if not (sweep.parameters or sweep.zip or sweep.spaces or sweep.include) and sweep.repeats == 1:
         raise ConfigErrors([Issue.at(node.key or node.place, (SWEEP,), NOTHING)])
     name = base.child("name")
-    stem = SWEEP if source.startswith("<") else FilePath(source).stem
+    stem = SWEEP if source.startswith("<") or is_stream(source) else FilePath(source).stem
     shown = name.value if name is not None and isinstance(name.value, str) else stem
     return SweepConfig(sweep, node, Document(base, [], document.spoiled, order), shown)
 

@@ -6,6 +6,8 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
+from optrun.regular_files import open_regular
+
 
 def directory(name: str) -> Path:
     """Return the directory of the files of one kind."""
@@ -38,7 +40,7 @@ def is_kept(path: Path) -> bool:
 def read(path: Path) -> bytes | None:
     """Return what is in a file; None where it cannot be read, or is not this user's alone."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return file.read() if _is_own(os.fstat(file.fileno()), path.parent.stat()) else None
     except OSError:
         return None

@@ -49,7 +49,7 @@ MISTAKES = {
         "steps: missing: how long is the run? Give steps or epochs",
     ],
     "problem: bowl\noptimizer: SGD\nsteps: 1\nepochs: ▸2": [
-        "epochs: steps and epochs are both set: turn one off (epochs=null)",
+        "epochs: steps and epochs are both set: turn one off (steps=null)",
     ],
     "problem: bowl\noptimizer: SGD\nsteps: 1\n▸lr: 1": [
         "lr: unknown key. Did you mean 'optimizer.lr'?",

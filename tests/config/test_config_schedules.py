@@ -1,13 +1,16 @@
 """Schedules of any hyperparameter in a config: their places, their merging, what they count."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import optrun
 from optrun.config import ConfigErrors, from_mapping, parse, resolve
 from optrun.config.json_schema import json_schema
 from optrun.config.smoke import smoke
 from optrun.errors import ConfigError
+from optrun.registry import schedulers
 from optrun.training.pack import Pack
 
 HEAD = "problem: rosenbrock\nsteps: 10\noptimizer: Adam\n"
@@ -241,3 +244,48 @@ def test_the_schema_knows_the_names() -> None:
     ):
         assert not validator.is_valid(bad), bad
     assert validator.is_valid({"extends": "a.yaml", "schedules": {"momentum": {"step_size": 3}}})
+
+
+MEMBERS = [{"name": "ConstantLR"}, {"name": "ConstantLR"}]
+LEAST: dict[str, dict[str, Any]] = {
+    "CyclicLR": {"base_lr": 1e-4, "max_lr": 1e-4, "cycle_momentum": False},
+    "OneCycleLR": {"max_lr": 1e-4, "cycle_momentum": False, "epochs": 3, "steps_per_epoch": 3},
+    "CosineAnnealingWarmRestarts": {"T_0": 1},
+    "SequentialLR": {"schedulers": MEMBERS, "milestones": [1]},
+    "SWALR": {"swa_lr": 1e-4},
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "of"),
+    [
+        (name, option, str(of.annotation))
+        for name in schedulers
+        if schedulers.find(name).__module__.startswith("optrun.")
+        for option, of in schedulers.find(name).options().items()
+        if "int" in str(of.annotation)
+    ],
+)
+def test_a_whole_number_that_fits_into_64_bits_can_be_run_and_a_larger_one_is_refused(
+    name: str, option: str, of: str
+) -> None:
+    def config(number: int) -> dict[str, Any]:
+        given = LEAST.get(name, {}) | {option: [number] if "list" in of else number}
+        if option == "total_steps":
+            given = {each: value for each, value in given.items() if "epoch" not in each}
+        scheduler = {"name": name, **given}
+        return {
+            "problem": "rosenbrock",
+            "optimizer": {"name": "SGD", "lr": 1e-4},
+            "steps": 3,
+            "scheduler": scheduler,
+        }
+
+    assert optrun.run(config(2**63 - 1), save=False).steps == 3
+    with pytest.raises(ConfigError, match=rf"scheduler\.{option}.*must be < 2⁶³"):
+        optrun.run(config(10**400), save=False)
+    if name != "SequentialLR":  # whose members are objects in Python
+        given = config(10**400)["scheduler"]
+        del given["name"]
+        with pytest.raises(ConfigError, match=f"{option}.*must be < 2⁶³"):
+            schedulers.find(name)(**given)

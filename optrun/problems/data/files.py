@@ -14,6 +14,7 @@ import numpy as np
 
 from optrun.arrays import Array
 from optrun.errors import ConfigError
+from optrun.regular_files import open_regular
 
 MAX_BYTES = 1 << 29
 """A file, or what it unpacks to, may be this large: a hostile one must end in an error, not fill the memory."""
@@ -145,10 +146,10 @@ def _number(path: Path, line: int, column: int, cell: str) -> float:
 def read_npz(path: Path) -> tuple[Array, Array]:
     """Return the arrays ``X`` (``[N, …]``, flattened to ``[N, d]``) and ``y`` of an archive without pickles."""
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_regular(path) as file, zipfile.ZipFile(file) as archive:
             if sum(member.file_size for member in archive.infolist()) > MAX_BYTES:
                 raise _error(path, f"unpacks to more than {MAX_BYTES:,} bytes")
-        with np.load(path, allow_pickle=False) as arrays:
+        with open_regular(path) as file, np.load(file, allow_pickle=False) as arrays:
             missing = [name for name in ("X", "y") if name not in arrays.files]
             if missing:
                 raise _error(path, f"no array {missing[0]!r}; it has {', '.join(arrays.files) or 'none'}")
@@ -222,8 +223,8 @@ def _idx_array(path: Path) -> Array:
 def _bytes(path: Path) -> bytes:
     """Return a file's content, unpacked where it is gzipped, or raise ConfigError where it is too large."""
     try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
+        with open_regular(path) as raw, gzip.open(raw) if path.suffix == ".gz" else raw as file:
+            data: bytes = file.read(MAX_BYTES + 1)
     except (gzip.BadGzipFile, zlib.error, EOFError) as error:
         raise _error(path, f"not a readable gzip file ({error})") from None
     if len(data) > MAX_BYTES:
