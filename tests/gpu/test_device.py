@@ -12,26 +12,23 @@ from optrun.training.pack import Pack
 from optrun.training.trainer import Trainer
 from tests.gpu.test_kernels import steps_on
 from tests.gpu.test_path import ENDS, RATES, RIDGE, both, config, of_rates, results
-from tests.optim.samples import EVERY_DTYPE, EVERY_VARIANT, gradients, parameters, per_lane
+from tests.optim.samples import DTYPES, VARIANTS, gradients, in_turn, parameters, per_lane
 from tests.problems.cases import CASES, case_id, pack
 
-
-@pytest.fixture(autouse=True)
-def _device():
-    cupy = pytest.importorskip("cupy", reason="not run: CuPy is not installed")
-    runtime = cupy.cuda.runtime
-    try:
-        count = runtime.getDeviceCount()
-    except runtime.CUDARuntimeError as error:
-        pytest.skip(f"not run: there is no CUDA device: {error}")
-    if not count:
-        pytest.skip("not run: there is no CUDA device")
+runtime = pytest.importorskip("cupy", reason="not run: CuPy is not installed").cuda.runtime
+try:
+    count = runtime.getDeviceCount()
+except runtime.CUDARuntimeError as error:
+    pytest.skip(f"not run: there is no CUDA device: {error}", allow_module_level=True)
+if not count:
+    pytest.skip("not run: there is no CUDA device", allow_module_level=True)
 
 
-@EVERY_VARIANT
-@EVERY_DTYPE
-@pytest.mark.parametrize(("lanes", "lane_fast"), [(1, False), (17, False), (70, True)])
-def test_every_elementwise_rule_has_the_bits_of_the_numpy_engine(rule, options, dtype, lanes, lane_fast, rng):
+@pytest.mark.parametrize(
+    ("rule", "options", "dtype", "lanes"), in_turn(VARIANTS, DTYPES, (1, 17, 70)), ids=str
+)
+def test_every_elementwise_rule_has_the_bits_of_the_numpy_engine(rule, options, dtype, lanes, rng):
+    lane_fast = lanes == 70
     if rule.needs_closure or rule.per_tensor:
         pytest.skip(f"{rule.__name__} is not elementwise")
     start, grads = parameters(rng, rule, lanes).data, gradients(rng, rule, lanes)

@@ -8,7 +8,7 @@ from optrun.kernels.cupy_engine import CupyEngine
 from optrun.kernels.lower import Instruction, Listing
 from optrun.kernels.numpy_engine import NumpyEngine
 from optrun.optim import EMA, SWA
-from tests.optim.samples import EVERY_DTYPE, EVERY_VARIANT, accepted, needs_lanes, per_lane
+from tests.optim.samples import DTYPES, EVERY_DTYPE, VARIANTS, accepted, in_turn, needs_lanes, per_lane
 
 SPECIAL = [
     np.nan,
@@ -67,10 +67,12 @@ def steps_on(backend, rule, options, start, grads, dtype, lane_fast):
     return found
 
 
-@EVERY_VARIANT
-@EVERY_DTYPE
-@pytest.mark.parametrize(("lanes", "lane_fast"), [(1, False), (5, False), (70, True)])
-def test_every_rule_has_the_bits_of_the_numpy_engine(rule, options, dtype, lanes, lane_fast, transfers, rng):
+@pytest.mark.full
+@pytest.mark.parametrize(
+    ("rule", "options", "dtype", "lanes"), in_turn(VARIANTS, DTYPES, (1, 5, 70)), ids=str
+)
+def test_every_rule_has_the_bits_of_the_numpy_engine(rule, options, dtype, lanes, transfers, rng):
+    lane_fast = lanes == 70
     if rule.needs_closure:
         pytest.skip(f"{rule.__name__} has no kernel")
     if lanes > 1:

@@ -9,18 +9,22 @@ import pytest
 from optrun.kernels.numba_engine import NumbaEngine
 from optrun.kernels.numpy_engine import NumpyEngine
 
-NEEDS_NUMBA = pytest.mark.skipif(importlib.util.find_spec("numba") is None, reason="Numba is not installed")
+HAS_NUMBA = importlib.util.find_spec("numba") is not None
+NEEDS_NUMBA = pytest.mark.skipif(not HAS_NUMBA, reason="Numba is not installed")
 ENGINES = {"numpy": NumpyEngine, "numba": NumbaEngine}
-ON_EVERY_ENGINE = [pytest.param("numpy", id="numpy"), pytest.param("numba", id="numba", marks=NEEDS_NUMBA)]
+ON_EVERY_ENGINE = ["numpy", "numba"] if HAS_NUMBA else ["numpy"]
+_MADE = {
+    "numpy": lambda: NumpyEngine(16),
+    "numpy-threads": lambda: NumpyEngine(16, threads=3),
+    "numba": lambda: NumbaEngine(1),
+    "numba-threads": lambda: NumbaEngine(3, shared_above=0, piece_bytes=512),
+}
 EVERY_ENGINE = pytest.mark.parametrize(
     "engine",
     [
-        pytest.param(lambda: NumpyEngine(16), id="numpy"),
-        pytest.param(lambda: NumpyEngine(16, threads=3), id="numpy-threads"),
-        pytest.param(lambda: NumbaEngine(1), id="numba", marks=NEEDS_NUMBA),
-        pytest.param(
-            lambda: NumbaEngine(3, shared_above=0, piece_bytes=512), id="numba-threads", marks=NEEDS_NUMBA
-        ),
+        pytest.param(make, id=name)
+        for name, make in _MADE.items()
+        if name.partition("-")[0] in ON_EVERY_ENGINE
     ],
 )
 
@@ -35,10 +39,10 @@ def each_on_every_engine(
     return pytest.mark.parametrize(
         ("engine", *names),
         [
-            pytest.param(*engine.values, *case, id=f"{engine.id}-{label(*case)}", marks=engine.marks)
+            pytest.param(engine, *case, id=f"{engine}-{label(*case)}")
             for case in cases
             for engine in ON_EVERY_ENGINE
-            if engine.id == "numpy" or not (rule_of(*case).per_tensor or rule_of(*case).needs_closure)
+            if engine == "numpy" or not (rule_of(*case).per_tensor or rule_of(*case).needs_closure)
         ],
         indirect=["engine"],
     )

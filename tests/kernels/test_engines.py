@@ -16,7 +16,7 @@ from optrun.kernels.numpy_engine import NumpyEngine
 from optrun.kernels.threads import cores, threads_of_a_step, together
 from optrun.optim import SGD, Adam
 from tests.kernels.engines import EVERY_ENGINE, NEEDS_NUMBA
-from tests.optim.samples import EVERY_DTYPE, VARIANTS, gradients, parameters, per_lane, stepped
+from tests.optim.samples import DTYPES, VARIANTS, gradients, in_turn, parameters, per_lane, stepped
 
 ELEMENTWISE = [(rule, options) for rule, options in VARIANTS if not (rule.per_tensor or rule.needs_closure)]
 
@@ -44,9 +44,10 @@ def known_bits(optimizer):
 
 
 @NEEDS_NUMBA
-@pytest.mark.parametrize(("rule", "options"), ELEMENTWISE, ids=str)
-@EVERY_DTYPE
-@pytest.mark.parametrize("lane_fast", [False, True])
+@pytest.mark.full
+@pytest.mark.parametrize(
+    ("rule", "options", "dtype", "lane_fast"), in_turn(ELEMENTWISE, DTYPES, (False, True)), ids=str
+)
 def test_numba_has_the_bits_of_numpy(rule, options, dtype, lane_fast, rng):
     lanes = 17  # as in the contract of lanes, which is then about the same loops
     values = per_lane(rule, options, lanes, rng)
@@ -64,8 +65,7 @@ def test_numba_has_the_bits_of_numpy(rule, options, dtype, lane_fast, rng):
 
 
 @EVERY_ENGINE
-@pytest.mark.parametrize("lanes", [1, 2, 7])
-@pytest.mark.parametrize("size", [0, 1, 3, 64, 129, 1000])
+@pytest.mark.parametrize(("lanes", "size"), [(2, 0), (7, 1), (1, 3), (2, 64), (7, 129), (1, 1000), (7, 1000)])
 @pytest.mark.parametrize("lane_fast", [False, True])
 def test_shares_change_no_bit(engine, lanes, size, lane_fast, rng):
     def trained(engine):

@@ -74,12 +74,11 @@ def by_engine(engine, rule, h, t, known=None):
 
 @EVERY_ENGINE
 @pytest.mark.parametrize("rule", RULES)
-@pytest.mark.parametrize("h", [0.5, 1.0, 2.0])
-@pytest.mark.parametrize("t", [1, 2])
-def test_the_engine_computes_what_numpy_does(engine, rule, h, t):
-    expected, found = directly(rule, h, t), by_engine(engine(), rule, h, t)
-    for name in expected:
-        np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
+def test_the_engine_computes_what_numpy_does(engine, rule):
+    for h, t in ((0.5, 1), (1.0, 2), (2.0, 2)):
+        expected, found = directly(rule, h, t), by_engine(engine(), rule, h, t)
+        for name in expected:
+            np.testing.assert_array_equal(found[name], expected[name], err_msg=f"{name} with {h} at {t}")
 
 
 def test_a_term_whose_coefficient_is_zero_is_absent():

@@ -1,6 +1,7 @@
 """Optimizers to test, their parameters and gradients."""
 
 import contextlib
+import itertools
 
 import numpy as np
 import pytest
@@ -10,12 +11,24 @@ from optrun.errors import ConfigError
 from optrun.optim import Optimizer
 from optrun.registry import optimizers
 from tests.kernels.engines import each_on_every_engine
-from tests.oracles.rules import label, variants
+from tests.oracles.rules import flags_of, label, variants
 
 RULES = [optimizers.find(name) for name in optimizers]
 
 
-VARIANTS = [(rule, options) for rule in RULES for options in variants(rule)]
+def option_sets(rule):
+    """Return the defaults, and for every set of flags the options with all floats moved."""
+    found = list(variants(rule))
+    moved = {str(flags_of(rule.__name__, each)): each for each in found[1:]}
+    return [found[0], *moved.values()]
+
+
+VARIANTS = [(rule, options) for rule in RULES for options in option_sets(rule)]
+
+
+def in_turn(cases, *axes):
+    """Return the cases with the combinations of some axes in turn, so that all meet each rule and not each case."""
+    return [(*case, *more) for case, more in zip(cases, itertools.cycle(itertools.product(*axes)))]
 
 
 EVERY_RULE = pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
@@ -41,6 +54,22 @@ def needs_groups(rule):
 
 EVERY_VARIANT_ON_EVERY_ENGINE = each_on_every_engine(
     ("rule", "options"), VARIANTS, lambda rule, _: rule, lambda rule, options: label(rule.__name__, options)
+)
+
+
+DTYPES = ("float32", "float64")
+
+
+EVERY_VARIANT_IN_SOME_DTYPE = pytest.mark.parametrize(
+    ("rule", "options", "dtype"), in_turn(VARIANTS, DTYPES), ids=str
+)
+
+
+EVERY_VARIANT_IN_SOME_LAYOUT_ON_EVERY_ENGINE = each_on_every_engine(
+    ("rule", "options", "dtype", "lane_fast"),
+    in_turn(VARIANTS, DTYPES, (False, True)),
+    lambda rule, *_: rule,
+    lambda rule, options, *how: "-".join([label(rule.__name__, options), *map(str, how)]),
 )
 
 

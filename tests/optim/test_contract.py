@@ -11,6 +11,8 @@ from tests.optim.samples import (
     EVERY_RULE,
     EVERY_RULE_ON_EVERY_ENGINE,
     EVERY_VARIANT,
+    EVERY_VARIANT_IN_SOME_DTYPE,
+    EVERY_VARIANT_IN_SOME_LAYOUT_ON_EVERY_ENGINE,
     EVERY_VARIANT_ON_EVERY_ENGINE,
     accepted,
     bits,
@@ -23,9 +25,7 @@ from tests.optim.samples import (
 )
 
 
-@EVERY_VARIANT_ON_EVERY_ENGINE
-@EVERY_DTYPE
-@pytest.mark.parametrize("lane_fast", [False, True])
+@EVERY_VARIANT_IN_SOME_LAYOUT_ON_EVERY_ENGINE
 def test_a_lane_has_the_bits_of_its_solo_run(engine, rule, options, dtype, lane_fast, rng):
     needs_lanes(rule)
     lanes = 17
@@ -45,8 +45,7 @@ def test_a_lane_has_the_bits_of_its_solo_run(engine, rule, options, dtype, lane_
         assert solo.data.tobytes() == np.ascontiguousarray(together.params.data[lane]).tobytes(), lane
 
 
-@EVERY_VARIANT
-@EVERY_DTYPE
+@EVERY_VARIANT_IN_SOME_DTYPE
 def test_tiles_change_no_bit(rule, options, dtype, rng):
     lanes = 4 if rule.batched else 1
     grads = gradients(rng, rule, lanes)
@@ -87,11 +86,10 @@ def test_groups_have_the_bits_of_optimizers_of_their_own(engine, rule, options, 
                 assert alone[name].tobytes() == np.ascontiguousarray(grouped[name]).tobytes()
 
 
-@EVERY_VARIANT_ON_EVERY_ENGINE
-@EVERY_DTYPE
-def test_a_loaded_state_goes_on_as_if_nothing_had_happened(engine, rule, options, dtype, rng):
+@EVERY_VARIANT_IN_SOME_LAYOUT_ON_EVERY_ENGINE
+def test_a_loaded_state_goes_on_as_if_nothing_had_happened(engine, rule, options, dtype, lane_fast, rng):
     grads = gradients(rng, rule)
-    params = parameters(rng, rule, dtype=dtype)
+    params = parameters(rng, rule, dtype=dtype, lane_fast=lane_fast)
     start = params.data.copy()
     whole = stepped(rule(params, **options), grads)
     for stop in (0, 1, 5):
@@ -158,10 +156,10 @@ def test_every_hyperparameter_out_of_bounds_is_refused_wherever_it_comes_from(ru
 
 
 @EVERY_RULE
-@pytest.mark.parametrize("value", [True, "1e-3", None, np.nan, np.inf, [1e-3, 1e-3, 1e-3], {}])
-def test_a_rate_that_is_no_number_is_refused(rule, value, rng):
-    with pytest.raises(ConfigError, match="lr must be"):
-        rule(parameters(rng, rule), lr=value)
+def test_a_rate_that_is_no_number_is_refused(rule, rng):
+    for value in (True, "1e-3", None, np.nan, np.inf, [1e-3, 1e-3, 1e-3], {}):
+        with pytest.raises(ConfigError, match="lr must be"):
+            rule(parameters(rng, rule), lr=value)
 
 
 @EVERY_RULE
@@ -227,8 +225,7 @@ def test_where_the_gradient_is_zero_nothing_but_decay_moves(engine, rule, dtype,
         assert (np.abs(params.data[large]) < np.abs(before[large])).all()
 
 
-@EVERY_VARIANT
-@EVERY_DTYPE
+@EVERY_VARIANT_IN_SOME_DTYPE
 def test_parameters_and_state_keep_the_dtype(rule, options, dtype, rng):
     optimizer = stepped(rule(parameters(rng, rule, dtype=dtype), **options), gradients(rng, rule))
     assert optimizer.params.data.dtype == dtype

@@ -15,6 +15,7 @@ def test_rates_equal_recorded_torch(spec):
     assert difference.max() <= 1e-13 * schedules.BASE
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("spec", schedules.SCHEDULES, ids=LABELS)
 def test_rates_equal_torch(spec):
     pytest.importorskip("torch")
