@@ -63,7 +63,7 @@ class Sweep:
     def standings(self) -> list[Standing]:
         """Return how the settings did, the best first.
 
-        A setting with a run that diverged or failed is behind all without.
+        A run that diverged counts as the worst; a setting with one that failed is behind all without.
         """
         return list(self._standings)
 

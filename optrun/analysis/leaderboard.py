@@ -1,6 +1,7 @@
 """The settings of a sweep in the order of a metric: its median and quartiles over the repeats."""
 
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,10 +13,15 @@ from optrun.errors import StoreError
 from optrun.store import RunState, Status, Store
 from optrun.sweep.record import PLAN
 
+QUARTILES = (25, 50, 75)
+
 
 @dataclass(frozen=True)
 class Standing:
-    """How one setting did; the figures are those of its runs that came to a finite end, None without any."""
+    """How one setting did: the median and the quartiles of its runs that ended, where what diverged is the worst.
+
+    A figure that is the worst is None, and so are all before a run has ended, or where all have failed.
+    """
 
     setting: Mapping[str, Any]
     first: int
@@ -34,6 +40,10 @@ class Standing:
     """The first quartile."""
     upper: float | None
     """The third quartile."""
+    reached: int = 0
+    """Runs that ended at `stop.target`."""
+    steps_to_target: float | None = None
+    """The median of the steps until then; None where half of the runs that ended, or more, have not come there."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON."""
@@ -102,13 +112,14 @@ def single(store: Store, run: int | None) -> int:
 def leaderboard(plan: SweepPlan, states: Sequence[RunState]) -> list[Standing]:
     """Return the settings, the best median first.
 
-    One that was pruned is behind all that came further, and one with a run that diverged, failed or lacks the metric
-    behind all without.
+    A run that diverged counts as the worst. A setting that was pruned is behind all that came further, and one with a
+    run that failed or lacks the metric behind all without.
     """
+    worst = -math.inf if plan.maximize else math.inf
     groups = [
         states[index * plan.repeats : (index + 1) * plan.repeats] for index in range(len(plan.settings))
     ]
-    quartiles = _quartiles([_figures(group, plan.metric) for group in groups])
+    quartiles = _quartiles([_figures(group, plan.metric, worst) for group in groups])
     standings = [
         _standing(setting, index * plan.repeats, group, plan.metric, *of_group)
         for index, (setting, group, of_group) in enumerate(zip(plan.settings, groups, quartiles, strict=True))
@@ -116,11 +127,11 @@ def leaderboard(plan: SweepPlan, states: Sequence[RunState]) -> list[Standing]:
 
     def place(of: Standing) -> tuple[bool, bool, float, float]:
         if of.median is None:
-            return True, True, 0.0, 0.0
+            return True, True, 0.0, -(of.runs - of.diverged - of.failed - of.lacking - of.waiting) / of.runs
         came = math.inf if of.pruned is None else of.pruned
         return (
             False,
-            of.diverged + of.failed + of.lacking > 0,
+            of.failed + of.lacking > 0,
             -came,
             -of.median if plan.maximize else of.median,
         )
@@ -128,8 +139,11 @@ def leaderboard(plan: SweepPlan, states: Sequence[RunState]) -> list[Standing]:
     return sorted(standings, key=place)
 
 
-def _figures(states: Sequence[RunState], metric: str) -> list[float]:
-    return [value for state in states if state.status.final and (value := state.figure(metric)) is not None]
+def _figures(states: Sequence[RunState], metric: str, worst: float) -> list[float]:
+    """Return the metric of the runs that ended, but of those that failed or lack it; of one that diverged the worst."""
+    ended = [state for state in states if state.status.final and state.status is not Status.FAILED]
+    figures = [(state.figure(metric), state.is_bad or metric in state.summary) for state in ended]
+    return [worst if figure is None else figure for figure, counts in figures if counts]
 
 
 def _standing(
@@ -144,11 +158,15 @@ def _standing(
     ended = [state for state in states if state.status.final]
     failed = sum(state.status is Status.FAILED for state in ended)
     lacking = sum(not state.is_bad and metric not in state.summary for state in ended)
+    finite = sum(state.figure(metric) is not None for state in ended)
+    reached = [state.steps for state in ended if state.status is Status.TARGET_REACHED]
+    steps = sorted([*reached, *[math.inf] * (len(ended) - len(reached))])
+    to_target = statistics.median(steps) if reached else math.inf
     return Standing(
         setting,
         first,
         len(states),
-        len(ended) - failed - lacking - len(_figures(states, metric)),
+        len(ended) - failed - lacking - finite,
         failed,
         lacking,
         min((state.steps for state in ended if state.status is Status.PRUNED), default=None),
@@ -156,6 +174,8 @@ def _standing(
         median,
         lower,
         upper,
+        len(reached),
+        to_target if math.isfinite(to_target) else None,
     )
 
 
@@ -167,7 +187,21 @@ def _quartiles(groups: Sequence[Sequence[float]]) -> list[tuple[float | None, fl
         by_size.setdefault(len(group), []).append(index)
     by_size.pop(0, None)
     for alike in by_size.values():
-        rows = np.percentile([groups[index] for index in alike], (25, 50, 75), axis=1)
-        for index, row in zip(alike, rows.T.tolist(), strict=True):
-            found[index] = tuple(row)
+        for index, row in zip(alike, _percentiles([groups[index] for index in alike]), strict=True):
+            found[index] = tuple(value if math.isfinite(value) else None for value in row)  # type: ignore[assignment]
     return found
+
+
+def _percentiles(rows: Sequence[Sequence[float]]) -> list[list[float]]:
+    """Return the quartiles of each row; not finite where one lies between numbers that are not."""
+    values = np.array(rows)
+    with np.errstate(invalid="ignore"):
+        found = np.percentile(values, QUARTILES, axis=1)
+    if not np.isfinite(values).all():
+        # Between two numbers NumPy takes a share of their distance, though it be 0 of an infinite one.
+        lower, upper = (
+            np.percentile(values, QUARTILES, axis=1, method=method) for method in ("lower", "higher")
+        )
+        found = np.where(lower == upper, lower, found)
+    quartiles: list[list[float]] = found.T.tolist()
+    return quartiles

@@ -48,7 +48,7 @@ class Line:
 
     @cached_property
     def median(self) -> Array:
-        """The median of the metric over the seeds; NaN where none came to a finite end."""
+        """The median of the metric over the seeds; NaN where it is that of runs that diverged, or failed."""
         return self._figures("median")
 
     @cached_property
@@ -141,7 +141,8 @@ def heading(found: Sensitivity) -> str:
     what = f"median and quartiles of {found.repeats} seeds" if found.repeated else "one seed"
     if found.best is None or found.best.median is None:
         return f"{what}, none finite"
-    return f"{what}\n★ {_best_setting(found, found.best)}: {found.metric} {found.best.median:.4g}"
+    gone = f" ({found.best.diverged} of {found.best.runs} diverged)" if found.best.diverged else ""
+    return f"{what}\n★ {_best_setting(found, found.best)}: {found.metric} {found.best.median:.4g}{gone}"
 
 
 def _best_setting(found: Sensitivity, best: Standing) -> str:

@@ -6,11 +6,9 @@ from functools import reduce
 import numpy as np
 
 from optrun.analysis.figure import Curves
-from optrun.analysis.leaderboard import SweepPlan, leaderboard
+from optrun.analysis.leaderboard import QUARTILES, SweepPlan, leaderboard
 from optrun.arrays import Array
 from optrun.store import RunState, Status, Store
-
-QUARTILES = (25, 50, 75)
 
 Table = Mapping[str, Array]
 Bands = dict[str, tuple[Array, Array]]

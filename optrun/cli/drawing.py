@@ -120,12 +120,13 @@ def loaded(runs: Sequence[str], metric: str) -> list[Curves]:
     """
     found: list[Curves] = []
     configs: list[Mapping[str, Any]] = []
-    names = []
+    names, endings = [], []
     for text in runs:
         path, run = find_numbered(text)
         with Store.open(path) as store:
             plan = plan_of(store) if run is None else None
             for members in _members(store, plan, run):
+                endings.append("" if plan is None else _diverged(store, plan, members[0]))
                 names.append(path.name if run is None and store.size == 1 else f"{path.name}:{members[0]}")
                 config = store.run(members[0]).config
                 # Of one sweep the settings tell what differs; another optimizer has other defaults as well.
@@ -138,7 +139,15 @@ def loaded(runs: Sequence[str], metric: str) -> list[Curves]:
     labels = [printable(label) for label in distinctions(configs)]
     if len(set(labels)) < len(labels):
         labels = [f"{label}, {printable(name)}" for label, name in zip(labels, names, strict=True)]
+    labels = [f"{label}{ending}" for label, ending in zip(labels, endings, strict=True)]
     return [replace(run, label=label) for run, label in zip(found, labels, strict=True)]
+
+
+def _diverged(store: Store, plan: SweepPlan, run: int) -> str:
+    """Return in words how many runs of a run's setting diverged, whose curves are left out; nothing where none did."""
+    first = run - run % plan.repeats
+    gone = sum(state.status is Status.DIVERGED for state in store.states()[first : first + plan.repeats])
+    return f" ({gone} of {plan.repeats} diverged)" if 0 < gone < plan.repeats else ""
 
 
 def _members(store: Store, plan: SweepPlan | None, run: int | None) -> list[list[int]]:

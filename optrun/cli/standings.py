@@ -3,7 +3,7 @@
 import json as json_module
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -31,6 +31,8 @@ from optrun.sweeps import Sweep
 
 MOST_SETTINGS = 20
 MOST_REASONS = 5
+LOSSES = ("final_loss", "train_loss")
+"""Figures of a run that ends at a target which say little but that it is there."""
 
 
 def print_sweep_plan(
@@ -172,19 +174,20 @@ def print_table(
 def leaderboard_table(standings: Sequence[Standing], metric: str, most: int) -> Table:
     """Return the settings as a table, the best first, no more than ``most`` of them."""
     shown = standings[:most]
-    figures = [each.median for each in shown]
     after = [
         Column(
             metric,
-            ["" if each is None else number(each) for each in figures],
+            [_figure(each, number) for each in shown],
             right=True,
-            short=["" if each is None else f"{each:.4g}" for each in figures],
+            short=[_figure(each, _short) for each in shown],
         )
     ]
     if any(each.runs > 1 for each in standings):
-        quartiles = ["" if each.lower is None else f"{each.lower:.4g} … {each.upper:.4g}" for each in shown]
-        after.append(Column("quartiles", quartiles, spare=True))
+        after.append(Column("quartiles", [quartiles_text(each, _short) for each in shown], spare=True))
     after += _gone(shown)
+    if any(each.reached for each in standings):
+        steps = ["" if each.steps_to_target is None else f"{each.steps_to_target:,g}" for each in shown]
+        after.append(Column("steps to target", steps, right=True))
     if any(each.pruned for each in shown):
         after.append(Column("pruned at", [f"step {each.pruned:,}" if each.pruned else "" for each in shown]))
     if any(each.waiting for each in shown):
@@ -205,6 +208,24 @@ def print_standings(
     if (left := len(standings) - most) > 0:
         how = f": optrun {printable(command)} --limit 0" if command else ""
         emit(Text(f"… {left:,} more{how}", "dim"))
+    if any(each.reached for each in standings) and metric in LOSSES:
+        how = f"by how far {printable(metric)} is beyond it, and not by their steps"
+        print(f"note: runs that end at stop.target are ranked {how}", file=sys.stderr)
+
+
+def quartiles_text(of: Standing, number: Callable[[float], str]) -> str:
+    """Return the quartiles of a setting; one that is the worst is that of runs that diverged."""
+    if of.median is None:
+        return ""
+    return " … ".join("diverged" if each is None else number(each) for each in (of.lower, of.upper))
+
+
+def _figure(of: Standing, number: Callable[[float], str]) -> str:
+    return number(of.median) if of.median is not None else "diverged" if of.diverged else ""
+
+
+def _short(value: float) -> str:
+    return f"{value:.4g}"
 
 
 def _gone(shown: Sequence[Standing]) -> list[Column]:

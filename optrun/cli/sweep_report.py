@@ -8,6 +8,7 @@ from optrun.cli.ci import Report
 from optrun.cli.figures import number
 from optrun.cli.look import counted
 from optrun.cli.setting_table import setting_text
+from optrun.cli.standings import quartiles_text
 from optrun.config import Issue, Place, unmet
 from optrun.sweep.expand import Plan
 from optrun.sweeps import Sweep
@@ -70,10 +71,10 @@ def note_sweep(report: Report, whole: Case, sweep: Sweep, misses: Sequence[tuple
 def _case(sweep: Sweep, standing: Standing, missed: Mapping[int, Sequence[Issue]]) -> Case:
     runs = range(standing.first, standing.first + standing.runs)
     case = Case(setting_text(standing.setting) or "all seeds", "sweep setting", "completed")
-    if standing.median is not None and standing.lower is not None and standing.upper is not None:
+    if standing.median is not None:
         case.figures = {sweep.metric.name: number(standing.median)}
         if standing.runs > 1:
-            case.figures["quartiles"] = f"{number(standing.lower)} … {number(standing.upper)}"
+            case.figures["quartiles"] = quartiles_text(standing, number)
     if standing.diverged:
         case.outcome = f"{standing.diverged} of {standing.runs} diverged"
         case.figures["diverged"] = f"{standing.diverged} of {standing.runs}"

@@ -19,8 +19,9 @@ def smoke(config: RunConfig, steps: int) -> tuple[RunConfig, list[str]]:
     """Return a config of a hundred steps at most in place of ``steps``, and what was changed, in words.
 
     Whatever is counted in steps is cut by the same factor, down to 1: the horizons and milestones of schedulers,
-    the start and the interval of an average, the intervals of recording, evaluation and checkpoints, the patience.
-    Hyperparameters stay. The run ends after two seconds whatever a step costs, and nothing is expected of its result.
+    the start and the interval of an average, the intervals of recording, evaluation and checkpoints. Hyperparameters
+    stay. The run ends after two seconds whatever a step costs, but for want of a better loss never: so few steps are
+    no reason to end. Nothing is expected of its result.
     """
     cut = min(SMOKE_STEPS, steps)
     part = cut / steps
@@ -37,15 +38,15 @@ def smoke(config: RunConfig, steps: int) -> tuple[RunConfig, list[str]]:
         "record": _scaled(config.record, part, "every"),
         "evaluate": _scaled(config.evaluate, part, "every"),
         "checkpoint": _scaled(config.checkpoint, part, "every"),
-        "stop": _scaled(config.stop, part, "patience").model_copy(
-            update={"time": _shorter(config.stop.time)}
-        ),
+        "stop": config.stop.model_copy(update={"patience": None, "time": _shorter(config.stop.time)}),
         "expect": {},
     }
     done = [f"{cut:,} steps in place of {steps:,}"]
     if cut < steps:
         done.append("what counts steps is cut alike")
     done.append(f"at most {changes['stop'].time}")
+    if config.stop.patience is not None:
+        done.append("no patience")
     if config.expect:
         done.append("nothing is expected")
     return config.model_copy(update=changes), done

@@ -62,10 +62,19 @@ def outline(plan: Plan) -> list[tuple[int, int | None]]:
 
 
 def score(states: Sequence[RunState], metric: Metric) -> float | None:
-    """Return the median of the metric over the runs of a setting; None where one has diverged, failed or no figure."""
+    """Return the median of the metric over the runs of a setting, where one that diverged counts as the worst.
+
+    None where it is the worst, or a run has failed or has no such figure.
+    """
+    if any(
+        state.status is Status.FAILED or not (state.is_bad or metric.name in state.summary)
+        for state in states
+    ):
+        return None
+    worst = math.inf if metric.goal == "minimize" else -math.inf
     figures = [state.figure(metric.name) for state in states]
-    found = [figure for figure in figures if figure is not None]
-    return median(found) if len(found) == len(figures) else None
+    found = median(worst if figure is None else figure for figure in figures)
+    return found if math.isfinite(found) else None
 
 
 def survivors(settings: int, factor: int) -> int:

@@ -187,6 +187,7 @@ def _mapping(combination: Combination, steps: int) -> dict[str, Any]:
         "optimizer": optimizer,
         "scheduler": scheduler,
         "steps": steps,
+        "stop": {"divergence": None},  # what counts is that losses are finite
         "checkpoint": None,
     }
 

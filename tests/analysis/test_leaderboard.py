@@ -21,25 +21,25 @@ def ended(value, status=Status.COMPLETED):
 GONE, FAILED, LEFT = (ended(None, status) for status in (Status.DIVERGED, Status.FAILED, Status.RUNNING))
 STATES = [
     *(ended(5.0), ended(7.0), ended(6.0), ended(8.0)),
-    *(ended(1.0), ended(1.0), ended(1.0), GONE),
+    *(ended(1.0), ended(1.0), GONE, GONE),
     *(GONE, GONE, FAILED, FAILED),
     *(ended(9.0), ended(2.0, Status.TARGET_REACHED), LEFT, LEFT),
 ]
 
 
-def test_a_setting_with_a_run_that_diverged_is_behind_all_without():
+def test_a_run_that_diverged_is_the_worst_and_one_that_failed_none_at_all():
     rows = leaderboard(PLAN, STATES)
     assert [row.setting["lr"] for row in rows] == [4, 1, 2, 3]
     assert [(row.median, row.lower, row.upper) for row in rows] == [
         (5.5, 3.75, 7.25),
         (6.5, 5.75, 7.25),
-        (1.0, 1.0, 1.0),
+        (None, 1.0, None),
         (None, None, None),
     ]
     assert [(row.diverged, row.failed, row.waiting) for row in rows] == [
         (0, 0, 2),
         (0, 0, 0),
-        (1, 0, 0),
+        (2, 0, 0),
         (2, 2, 0),
     ]
     assert [row.first for row in rows] == [12, 0, 4, 8]
@@ -56,26 +56,43 @@ def test_a_figure_that_is_not_finite_counts_as_diverged():
 
 
 def test_a_run_that_ended_before_there_was_a_figure_is_counted_and_its_setting_never_wins():
-    states = [RunState(status=Status.TARGET_REACHED, summary={"loss": 0.0}), *STATES[1:]]
+    states = [RunState(status=Status.TARGET_REACHED, summary={"loss": 0.0}), *[ended(0.0)] * 3, *STATES[4:]]
     standings = leaderboard(PLAN, states)
-    assert [each.setting["lr"] for each in standings] == [4, 2, 1, 3]
-    assert (standings[2].diverged, standings[2].lacking) == (0, 1)
+    assert [each.setting["lr"] for each in standings] == [4, 1, 2, 3]
+    assert (standings[1].diverged, standings[1].lacking) == (0, 1)
 
 
-def test_medians_and_quartiles_are_those_of_the_seeds_that_ended_well():
+@pytest.mark.parametrize("maximize", [False, True])
+def test_quartiles_are_those_of_all_seeds_with_what_diverged_as_the_worst(maximize):
+    """Against the standard library with a number beyond all others, which no quartile may be made of."""
     rng = np.random.default_rng(3)
-    settings = [{"lr": lr} for lr in range(40)]
-    states = [
-        ended(float(value)) if chance > 0.2 else GONE
-        for value, chance in zip(rng.lognormal(size=280), rng.random(280), strict=True)
-    ]
-    for row in leaderboard(SweepPlan(settings, 7, "final_loss", False), states):
-        chosen = states[row.first : row.first + 7]
-        values = [state.summary["final_loss"] for state in chosen if state is not GONE]
-        assert row.diverged == 7 - len(values)
-        if len(values) > 1:
-            quartiles = statistics.quantiles(values, n=4, method="inclusive")
-            assert [row.lower, row.median, row.upper] == pytest.approx(quartiles, rel=1e-14)
+    worst = -1e300 if maximize else 1e300
+    values = np.where(rng.random(280) > 0.2, rng.lognormal(size=280), worst)
+    states = [GONE if value == worst else ended(float(value)) for value in values]
+    plan = SweepPlan([{"lr": lr} for lr in range(40)], 7, "final_loss", maximize)
+    rows = leaderboard(plan, states)
+    for row in rows:
+        chosen = values[row.first : row.first + 7]
+        assert row.diverged == np.count_nonzero(chosen == worst)
+        for found, wanted in zip(
+            (row.lower, row.median, row.upper),
+            statistics.quantiles(chosen, n=4, method="inclusive"),
+            strict=True,
+        ):
+            assert found == (None if abs(wanted) > 1e290 else pytest.approx(wanted, rel=1e-14))
+    medians = [row.median for row in rows if row.median is not None]
+    assert medians == sorted(medians, reverse=maximize)
+    assert None in {row.lower for row in rows} | {row.upper for row in rows}
+
+
+def test_steps_to_a_target_are_those_of_the_median_seed():
+    def reached(steps):
+        return RunState(status=Status.TARGET_REACHED, steps=steps, summary={"final_loss": 0.1})
+
+    states = [reached(3), reached(9), reached(5), ended(7.0)]
+    states += [reached(4), ended(7.0), GONE, GONE] + [ended(7.0)] * 8
+    rows = {row.setting["lr"]: (row.reached, row.steps_to_target) for row in leaderboard(PLAN, states)}
+    assert rows == {1: (3, 7.0), 2: (1, None), 3: (0, None), 4: (0, None)}
 
 
 def test_the_table_of_a_sweep_agrees_with_pandas():
@@ -89,17 +106,18 @@ def test_the_table_of_a_sweep_agrees_with_pandas():
         }
     )
     rows = pd.read_csv(sweep.path / "summary.csv")
-    good = rows[rows.status != "diverged"].groupby("optimizer.lr").final_loss
+    whole = rows.assign(final_loss=rows.final_loss.where(rows.status != "diverged", np.inf))
+    good = whole.groupby("optimizer.lr").final_loss
     gone = rows[rows.status == "diverged"].groupby("optimizer.lr").size()
     assert gone.sum() > 0
     quartiles = good.quantile([0.25, 0.5, 0.75]).unstack()
     for row in sweep.table():
         lr = row["setting"]["optimizer.lr"]
         assert row["diverged"] == gone.get(lr, 0)
-        if lr in quartiles.index:
-            wanted = quartiles.loc[lr].tolist()
+        wanted = quartiles.loc[lr].tolist()
+        if np.isfinite(wanted).all():
             assert [row["lower"], row["median"], row["upper"]] == pytest.approx(wanted, rel=1e-14)
-    medians = [row["median"] for row in sweep.table() if not row["diverged"]]
+    medians = [row["median"] for row in sweep.table() if row["median"] is not None]
     assert medians == sorted(medians)
 
 

@@ -81,15 +81,16 @@ def test_the_best_setting_is_told_with_all_that_varies(others, said):
     assert heading(found) == f"one seed\n★ {said}: final_loss 1"
 
 
-def test_diverged_seeds_are_counted_and_a_setting_of_them_alone_is_a_gap():
-    states = [ended(4.0), ended(2.0), ended(6.0), *(ended(1.0), GONE, GONE), *(GONE, GONE, GONE)]
+def test_diverged_seeds_are_the_worst_and_a_setting_whose_median_is_one_is_a_gap():
+    states = [ended(4.0), ended(2.0), ended(6.0), *(ended(1.0), GONE, ended(3.0)), *(GONE, GONE, ended(0.0))]
     found = sensitivity(over_lr([0.1, 1.0, 10.0], 3), states)
     (line,) = found.lines
-    assert line.median.tolist()[:2] == [4, 1]
+    assert line.median.tolist()[:2] == [4, 3]
     assert np.isnan(line.median[2])
     assert (line.lower[0], line.upper[0]) == (3, 5)
-    assert line.bad.tolist() == [0, 2 / 3, 1]
-    assert found.best.setting == {"optimizer.lr": 0.1}
+    assert line.bad.tolist() == [0, 1 / 3, 2 / 3]
+    assert found.best.setting == {"optimizer.lr": 1.0}
+    assert heading(found).endswith("final_loss 3 (1 of 3 diverged)")
 
 
 @pytest.mark.parametrize(

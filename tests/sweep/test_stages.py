@@ -91,12 +91,13 @@ def test_halving_is_what_one_does_by_hand():
         ([("completed", 3.0), ("running", 1.0), ("target_reached", 2.0)], 2.0),
         ([("completed", 3.0), ("pruned", 1.0)], 2.0),
         ([("completed", 3.0), ("diverged", 1.0)], None),
+        ([("completed", 3.0), ("diverged", 1.0), ("completed", 4.0)], 4.0),
         ([("completed", 3.0), ("failed", None)], None),
         ([("completed", 3.0), ("running", None)], None),
         ([("completed", 3.0), ("running", float("inf"))], None),
     ],
 )
-def test_a_setting_has_the_median_of_its_runs_where_all_are_finite(ends, expected):
+def test_a_setting_has_the_median_of_its_runs_of_which_those_that_diverged_are_the_worst(ends, expected):
     states = [RunState(status=Status(status), summary={"final_loss": figure}) for status, figure in ends]
     assert score(states, Metric()) == expected
 
@@ -220,6 +221,7 @@ def test_a_decision_stands_whatever_becomes_of_those_that_went_on():
         "optimizer": "SGD",
         "scheduler": {"name": "LambdaLR", "lr_lambda": "1 if abs(t - 11) > 3 else 1000"},
         "steps": 40,
+        "stop": {"divergence": None},
         "sweep": {
             "method": "halving",
             "halving": {"min_steps": 5, "factor": 3},

@@ -290,7 +290,7 @@ def test_a_killed_sweep_goes_on(monkeypatch):
 @pytest.mark.parametrize("jobs", [1, 2])
 @pytest.mark.usefixtures("forget")
 def test_a_run_that_raises_has_failed_and_the_others_are_complete(jobs, tmp_path):
-    data = moody([0.01, 2.0, 0.03, 0.04, 0.05], tmp_path)
+    data = moody([0.001, 2.0, 0.003, 0.004, 0.005], tmp_path)
     sweep = optrun.sweep(data, jobs=jobs, plugins=[str(tmp_path / "moody.py")])
     assert [str(state.status) for state in sweep.states] == ["completed", "failed", *["completed"] * 3]
     assert "no rate of 2" in sweep.states[1].reason
@@ -305,7 +305,7 @@ def test_a_run_that_raises_has_failed_and_the_others_are_complete(jobs, tmp_path
 @pytest.mark.usefixtures("forget")
 def test_a_run_that_kills_its_process_has_failed_and_the_others_are_complete(tmp_path, monkeypatch):
     monkeypatch.setattr(execute, "DEATHS", 1)
-    data = moody([0.01, 0.02, 3.0, 0.04], tmp_path)
+    data = moody([0.001, 0.002, 3.0, 0.004], tmp_path)
     sweep = optrun.sweep(data, jobs=2, plugins=[str(tmp_path / "moody.py")])
     assert [str(state.status) for state in sweep.states] == ["completed", "completed", "failed", "completed"]
     assert sweep.states[2].reason == "its process died, 1 times"
