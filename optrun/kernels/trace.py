@@ -6,6 +6,7 @@ one tensor, without the lane axis, and may combine arrays of several shapes.
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from contextvars import ContextVar
 from typing import Any, Union
 
 import numpy as np
@@ -13,6 +14,9 @@ import numpy as np
 from optrun.kernels.program import Node, Program, coefficients_of, node, nodes_below
 
 Operand = Union["Symbol", float]
+
+_sees_tensors: ContextVar[bool] = ContextVar("_sees_tensors", default=True)
+"""Whether the rule that is traced is one for tensors."""
 
 
 class Symbol:
@@ -58,6 +62,7 @@ class Symbol:
         return apply("neg", self)
 
     def __matmul__(self, other: "Symbol") -> "Symbol":
+        _check_sees_tensors()
         left, right = as_node(self), as_node(other)
         shape = np.broadcast_shapes(left.shape[:-2], right.shape[:-2])
         if len(left.shape) < 2 or len(right.shape) < 2 or left.shape[-1] != right.shape[-2]:
@@ -68,23 +73,24 @@ class Symbol:
     @property
     def mT(self) -> "Symbol":
         """The matrices with rows and columns exchanged."""
-        *stack, rows, columns = self.node.shape
+        *stack, rows, columns = self.shape
         return Symbol(node("transpose", self.node, is_array=True, shape=(*stack, columns, rows)))
 
     @property
     def shape(self) -> tuple[int, ...]:
         """The shape of one lane's array, in a rule for tensors."""
+        _check_sees_tensors()
         return self.node.shape
 
     @property
     def ndim(self) -> int:
         """The number of dimensions of one lane's array, in a rule for tensors."""
-        return len(self.node.shape)
+        return len(self.shape)
 
     @property
     def size(self) -> int:
         """The number of elements of one lane's array, in a rule for tensors."""
-        return math.prod(self.node.shape)
+        return math.prod(self.shape)
 
     def __gt__(self, other: Operand) -> "Symbol":
         return apply("gt", self, other)
@@ -126,11 +132,11 @@ class Variable(Symbol):
     def __setitem__(self, key: slice, value: Operand) -> None:
         if key != slice(None):
             raise TypeError("a rule assigns whole arrays: name[:] = ...")
-        new = as_node(value)
-        sizes = zip(reversed(new.shape), reversed(self.shape), strict=False)
-        if len(new.shape) > len(self.shape) or any(size not in (1, own) for size, own in sizes):
-            raise TypeError(f"an array of {new.shape} does not fit into one of {self.shape}")
-        self.node = new if new.shape == self.shape else node("copy", new, is_array=True, shape=self.shape)
+        new, shape = as_node(value), self.node.shape
+        sizes = zip(reversed(new.shape), reversed(shape), strict=False)
+        if len(new.shape) > len(shape) or any(size not in (1, own) for size, own in sizes):
+            raise TypeError(f"an array of {new.shape} does not fit into one of {shape}")
+        self.node = new if new.shape == shape else node("copy", new, is_array=True, shape=shape)
 
     def __iadd__(self, other: Operand) -> "Variable":
         self[:] = apply("add", self, other)
@@ -147,6 +153,14 @@ class Variable(Symbol):
     def __itruediv__(self, other: Operand) -> "Variable":
         self[:] = apply("div", self, other)
         return self
+
+
+def _check_sees_tensors() -> None:
+    if not _sees_tensors.get():
+        raise TypeError(
+            "norm, mean, total, @, mT and shape look at whole tensors, and this rule sees single elements: "
+            "set per_tensor = True in its class"
+        )
 
 
 def as_node(value: object) -> Node:
@@ -192,6 +206,7 @@ def trace(
     every state, their dtype, and whether `p` lies `[in, out]`.
     """
     scalars = frozenset(numbers)
+    for_tensors = shapes is not None
     shapes = shapes or {}
     variables = {
         name: Variable(
@@ -205,14 +220,18 @@ def trace(
     }
     gradient = Symbol(node("input", name="g", is_array=True, shape=shapes.get("p", ())))
     symbols = {name: Symbol(node("hyperparameter", name=name)) for name in hyperparameters}
-    returned = update(
-        variables["p"],
-        -gradient if maximize else gradient,
-        Symbol(node("t")),
-        *(variables[name] for name in states),
-        **symbols,
-        **flags,
-    )
+    token = _sees_tensors.set(for_tensors)
+    try:
+        returned = update(
+            variables["p"],
+            -gradient if maximize else gradient,
+            Symbol(node("t")),
+            *(variables[name] for name in states),
+            **symbols,
+            **flags,
+        )
+    finally:
+        _sees_tensors.reset(token)
     if returned is not None:
         raise TypeError(
             "update returns a value: it assigns in place, p -= … or p[:] = …, and returns nothing"

@@ -16,7 +16,7 @@ from optrun.kernels.numpy_engine import NumpyEngine
 from optrun.kernels.stepper import Stepper
 from optrun.kernels.trace import trace
 from optrun.optim import ASGD, LBFGS, SGD, Adam, AdamW, Muon, NAdam, Optimizer, SparseAdam
-from optrun.optim.ops import where
+from optrun.optim.ops import norm, where
 from optrun.registry import NonNegative, optimizers
 from optrun.schedulers import LinearLR
 from tests.optim.samples import (
@@ -319,18 +319,28 @@ def test_a_rule_of_ones_own_is_registered_and_needs_no_more_than_its_update(rng)
         del optimizers._classes["heavy"], optimizers._names["heavy"]
 
 
-def test_a_rule_cannot_branch_on_what_differs_between_lanes(rng):
-    class Branching(Optimizer):
+@pytest.mark.parametrize(
+    ("body", "complaint"),
+    [
+        (lambda p, g, lr: lr > 0.5 and g, r"use where\(\.\.\.\)"),
+        (lambda p, g, lr: p.__isub__(g**2), r"write x \* x"),
+        (lambda p, g, lr: p.__isub__(g / norm(g)), "set per_tensor = True"),
+        (lambda p, g, lr: p.__isub__(g @ g), "set per_tensor = True"),
+        (lambda p, g, lr: p.__isub__(g / len(p.shape)), "set per_tensor = True"),
+    ],
+)
+def test_a_rule_that_no_engine_can_run_is_refused_at_its_own_line(body, complaint, rng):
+    class Newcomer(Optimizer):
         @staticmethod
         def update(p, g, t, /, *, lr: NonNegative = 0.1):
-            if lr > 0.5:
-                p -= g
+            body(p, g, lr)
 
+    place = rf"\(.*test_optimizer\.py:{body.__code__.co_firstlineno}\)"
     try:
-        with pytest.raises(PluginError, match=r"Branching: TypeError: .* use where\(\.\.\.\) \(.*\.py:\d+\)"):
-            Branching(parameters(rng)).step()
+        with pytest.raises(PluginError, match=rf"Newcomer: TypeError: .*{complaint}.* {place}"):
+            Newcomer(parameters(rng)).step()
     finally:
-        del optimizers._classes["branching"], optimizers._names["branching"]
+        del optimizers._classes["newcomer"], optimizers._names["newcomer"]
 
 
 def test_lanes_of_many_widths_have_their_solo_bits(rng):
