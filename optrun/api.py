@@ -10,7 +10,7 @@ from optrun.analysis.leaderboard import plan_of, single
 from optrun.arrays import Array
 from optrun.config import RunConfig, from_mapping, load
 from optrun.errors import ConfigError, RunFailedError, StoreError
-from optrun.store import RunRecord, RunState, Status, Store, write_csv
+from optrun.store import TRACEBACK, RunRecord, RunState, Status, Store, write_csv
 from optrun.training.evaluator import AVERAGE
 from optrun.training.interrupt import Interruption, interruptible
 from optrun.training.memory import Memory
@@ -178,7 +178,9 @@ def _trained(results: Store | Memory, trainer: Trainer, interruption: Interrupti
         trainer.run()
     except StoreError as error:
         raise RunFailedError(str(error)) from error
-    except RunFailedError:
+    except RunFailedError as error:
+        if isinstance(results, Store):
+            results.log(TRACEBACK, 0, text=error.traceback)
         _left(results, began)
         raise
     return Run(results, path=_left(results, began), signal=interruption.signal)

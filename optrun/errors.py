@@ -41,7 +41,14 @@ class StoreError(OptrunError, OSError):
 
 
 class RunFailedError(OptrunError, RuntimeError):
-    """A run that its problem, optimizer or scheduler ended by an exception, which is the cause of this one."""
+    """A run that its problem, optimizer or scheduler ended by an exception, which is the cause of this one.
+
+    ``traceback`` is the text of that exception's traceback.
+    """
+
+    def __init__(self, message: str, *, traceback: str = "") -> None:
+        super().__init__(message)
+        self.traceback = traceback
 
 
 class MissingExtraError(OptrunError, ImportError):

@@ -11,10 +11,8 @@ import inspect
 import operator
 import re
 import sys
-import traceback
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib.machinery import SourceFileLoader
@@ -25,7 +23,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar, get_args, ge
 
 from annotated_types import Ge, Gt, Le, Lt
 
-from optrun.errors import ConfigError, OptrunError, PluginError, UnknownNameError, did_you_mean, fold
+from optrun.errors import ConfigError, UnknownNameError, did_you_mean, fold
+from optrun.plugin_code import guarded
 from optrun.regular_files import open_regular
 
 if TYPE_CHECKING:
@@ -224,12 +223,19 @@ problems: Registry[Any] = Registry("problem", "optrun.problems")
 averages: Registry[Any] = Registry("average", "optrun.optim.averaging")
 
 
+def owner_of(name: str) -> type | None:
+    """Return the class that is registered under a name, of whatever kind."""
+    return next(
+        (each.find(name) for each in (optimizers, schedulers, problems, averages) if name in each), None
+    )
+
+
 def load_plugin(target: str) -> None:
     """Import a user's problems, optimizers, schedulers and averages from a file (`my.py`) or a module (`my.package`).
 
     Raises PluginError where it cannot be imported, with the reason.
     """
-    with _named(target):
+    with guarded(f"plugin {target!r}", passed=()):
         if _is_file(target):
             _import_file(Path(target).resolve(strict=True))
         else:
@@ -241,7 +247,7 @@ def plugin_version(target: str) -> str:
 
     Raises PluginError where the file cannot be read.
     """
-    with _named(target):
+    with guarded(f"plugin {target!r}", passed=()):
         if not _is_file(target):
             return ""
         with open_regular(target) as file:
@@ -250,27 +256,6 @@ def plugin_version(target: str) -> str:
 
 def _is_file(target: str) -> bool:
     return Path(target).suffix == ".py"
-
-
-@contextmanager
-def _named(target: str) -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:
-        raise PluginError(f"plugin {target!r}: {type(error).__name__}: {error}") from error
-
-
-@contextmanager
-def blamed(name: str) -> Iterator[None]:
-    """Turn what the code of a registered class raises into a PluginError with its name and place."""
-    try:
-        yield
-    except (OptrunError, OSError, MemoryError):
-        raise
-    except Exception as error:
-        *_, last = traceback.extract_tb(error.__traceback__)
-        place = f"{last.filename}:{last.lineno}"
-        raise PluginError(f"{name}: {type(error).__name__}: {error} ({place})") from error
 
 
 class _Loader(SourceFileLoader):
@@ -293,9 +278,5 @@ def _import_file(path: Path) -> None:
 @cache
 def _load_entry_points() -> None:
     for entry_point in entry_points(group="optrun.plugins"):
-        try:
+        with guarded(f"plugin {entry_point.name!r} ({entry_point.value})", passed=()):
             entry_point.load()
-        except Exception as error:
-            raise PluginError(
-                f"plugin {entry_point.name!r} ({entry_point.value}): {type(error).__name__}: {error}"
-            ) from error

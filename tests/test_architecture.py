@@ -26,6 +26,7 @@ FLOORS = [
     "hyperparameters",
     "arrays",
     "registry",
+    "plugin_code",
     "errors",
     "regular_files",
 ]

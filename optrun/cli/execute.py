@@ -49,7 +49,6 @@ def run(
 
     Example: optrun run configs/digits_mlp.yaml optimizer.lr=1e-2 --seed 3
     """
-    load_plugins(plugin)
     from optrun import api
     from optrun.cli.ci import reporting
     from optrun.cli.located import located
@@ -65,6 +64,7 @@ def run(
     given = [*(overrides or []), *([f"seed={seed}"] if seed is not None else [])]
     with reporting("run", junit, [config]) as report:
         with report.case(" ".join([str(config), *given]), "run") as case:
+            load_plugins(plugin)
             resolved = resolve(config, given)
             with located(resolved):
                 chosen = _smoke(resolved.config, quiet=quiet or json) if smoke else resolved.config

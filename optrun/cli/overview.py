@@ -15,8 +15,8 @@ from optrun.cli.figures import figure_lines
 from optrun.cli.look import emit, quoted, span, status_text, suggest, table
 from optrun.cli.sweep_overview import print_sweep
 from optrun.config.writer import to_yaml
-from optrun.errors import ConfigError
-from optrun.store import Event, RunRecord, Store
+from optrun.errors import ConfigError, printable_lines
+from optrun.store import TRACEBACK, Event, RunRecord, Status, Store
 from optrun.store.schema import printable
 from optrun.sweep.record import OF_SWEEPS
 
@@ -42,6 +42,7 @@ def print_run(path: Path, run: int | None, *, json: bool, limit: int | None = No
             if event.run in (None, record.run) and event.kind not in OF_SWEEPS
         ]
         is_of_sweep = plan is not None or store.size > 1
+        traceback = store.traceback(record.run) if record.status is Status.FAILED else ""
     if json:
         document = {
             "run": str(path),
@@ -61,6 +62,9 @@ def print_run(path: Path, run: int | None, *, json: bool, limit: int | None = No
         return
     print_outcome(Path(f"{path}:{record.run}") if is_of_sweep else path, status, record)
     _print_curve(curves)
+    if traceback:
+        _heading("traceback")
+        emit(Text(_indented(printable_lines(traceback))))
     _heading("config")
     emit(Text(_indented(to_yaml(record.config))))
     _heading("environment")
@@ -143,6 +147,8 @@ def _environment(found: Mapping[str, Any]) -> str:
 def _print_events(events: list[Event]) -> None:
     made = table("", "", "", "")
     for event in events:
+        if event.kind == TRACEBACK:
+            continue
         time = moment(event.time)
         when = f"{time:%Y-%m-%d %H:%M:%S}" if time else "?"
         made.add_row("", when, Text(printable(event.kind)), Text(_details(event)))

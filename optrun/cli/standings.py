@@ -12,13 +12,14 @@ from rich.text import Text
 
 from optrun.analysis.leaderboard import Standing
 from optrun.api import RUNS
+from optrun.cli.exits import reported
 from optrun.cli.figures import number
 from optrun.cli.fitted_table import Column
 from optrun.cli.look import counted, emit, quoted, size, suggest
 from optrun.cli.preview import about
 from optrun.cli.setting_table import Labels, settings_table
 from optrun.config import Issue
-from optrun.errors import StoreError, printable
+from optrun.errors import StoreError, printable, printable_lines
 from optrun.store import Store
 from optrun.store.schema import RESULTS
 from optrun.sweep.carry_out import unfinished
@@ -154,6 +155,8 @@ def print_table(
             print(f"nothing is left to run: {counted(len(states), 'run')} ended before", file=sys.stderr)
     for run, reason in failed[:MOST_REASONS]:
         print(printable(f"run {run} failed: {reason}"), file=sys.stderr)
+        if reported.debug:
+            _print_traceback(sweep, run)
     for miss in misses[:MOST_REASONS]:
         print(printable(str(miss)), file=sys.stderr)
     diverged = sum(state.status == "diverged" for state in states)
@@ -167,8 +170,15 @@ def print_table(
         suggest(" ".join(["sweep", *map(quoted, again)]))
     elif not (json or quiet) and sweep.path:
         path = quoted(sweep.path)
-        best = sweep.standings()[0].first
-        suggest(f"show {path}:{best}", f"curves {path}", f"export {path} -o curves.csv")
+        shown = failed[0][0] if failed else sweep.standings()[0].first
+        suggest(f"show {path}:{shown}", f"curves {path}", f"export {path} -o curves.csv")
+
+
+def _print_traceback(sweep: Sweep, run: int) -> None:
+    if sweep.path is None:
+        return
+    with Store.open(sweep.path) as store:
+        print(printable_lines(store.traceback(run)), file=sys.stderr)
 
 
 def leaderboard_table(standings: Sequence[Standing], metric: str, most: int) -> Table:

@@ -71,7 +71,6 @@ def sweep(
 
     Example: optrun sweep configs/digits_mlp.yaml optimizer.lr=1e-3,1e-2,1e-1 seed=0,1,2
     """
-    load_plugins(plugin)
     from optrun import sweeps
     from optrun.cli.ci import reporting
     from optrun.cli.notes import note_equal, note_expansion, note_ranking, note_unbalanced
@@ -94,6 +93,7 @@ def sweep(
     )
     with reporting("sweep", junit, [config]) as report:
         with report.case(" ".join([str(config), *(overrides or ())]), "sweep") as case:
+            load_plugins(plugin)
             swept = load_sweep(config, overrides or [])
             if shown_as(show, quiet=quiet or json) is not Show.OFF:
                 note_expansion(swept)

@@ -1,6 +1,7 @@
 """The parts of a run that have a name in a registry: problem, optimizer, scheduler, average."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any
@@ -23,6 +24,7 @@ from optrun.config.explain import MISSING, failure, shown, unknown_key
 from optrun.config.schema import GROUPS, SCHEDULES, Options, options_model
 from optrun.config.tree import Path
 from optrun.errors import ConfigError, UnknownNameError, did_you_mean
+from optrun.plugin_code import guarded
 from optrun.registry import Registry
 
 REGISTRIES: dict[str, Registry[Any]] = {
@@ -171,7 +173,9 @@ class Named:
         check = getattr(cls, "validate_options", None)
         try:
             if check is not None:
-                check({name: value for name, value in options.items() if name != "params"})
+                of_user = not check.__module__.startswith("optrun.")
+                with guarded(cls.__name__, cls) if of_user else nullcontext():
+                    check({name: value for name, value in options.items() if name != "params"})
         except ConfigError as error:
             raise failure(((*path, error.field) if error.field else path, str(error))) from None
 

@@ -29,7 +29,8 @@ from optrun.kernels.stepper import Engine, Stepper
 from optrun.kernels.trace import trace
 from optrun.optim.ops import lerp, where
 from optrun.optim.state import check_numeric
-from optrun.registry import Fraction, Option, PositiveInt, averages, blamed, options_of
+from optrun.plugin_code import guarded
+from optrun.registry import Fraction, Option, PositiveInt, averages, check_annotated, options_of
 
 
 class Average:
@@ -47,6 +48,7 @@ class Average:
             first = list(inspect.signature(cls.update).parameters.values())[:3]
             if [each.kind for each in first] != [inspect.Parameter.POSITIONAL_ONLY] * 3:
                 raise TypeError(f"{cls.__name__}.update takes a, p, n before a slash: update(a, p, n, /, …)")
+            check_annotated(f"{cls.__name__}.update", cls.update)
             averages.add(cls, cls.__name__.lower())
 
     @classmethod
@@ -62,7 +64,7 @@ class Average:
     def program(cls, flags: tuple[tuple[str, Any], ...]) -> Program:
         """Return the traced rule for these values of the options that are no floats."""
         floats = tuple(name for name, option in options_of(cls.update).items() if option.is_float)
-        with blamed(cls.__name__):
+        with guarded(cls.__name__, cls):
             return trace(cls.update, (), floats, dict(flags))
 
     def __init__(self, params: Parameters, *, engine: Engine | None = None, **options: Any) -> None:

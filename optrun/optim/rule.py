@@ -24,7 +24,8 @@ from typing import Any, ClassVar, get_type_hints
 
 from optrun.kernels.program import Program
 from optrun.kernels.trace import trace
-from optrun.registry import Number, Option, blamed, check_annotated, optimizers, options_of
+from optrun.plugin_code import guarded
+from optrun.registry import Number, Option, check_annotated, optimizers, options_of
 
 
 class Rule:
@@ -95,7 +96,7 @@ class Rule:
         """
         others = dict(flags)
         hints = get_type_hints(cls.update, include_extras=True)
-        with blamed(cls.__name__):
+        with guarded(cls.__name__, cls):
             return trace(
                 cls.update,
                 cls.states(),

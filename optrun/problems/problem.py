@@ -10,9 +10,10 @@ from typing import Any, Self
 from pydantic import ValidationError
 
 from optrun.arrays import Array, Arrays
-from optrun.errors import ConfigError, did_you_mean
+from optrun.errors import ConfigError, PluginError, did_you_mean
 from optrun.kernels.capture import LoopEngine
 from optrun.kernels.stepper import Engine
+from optrun.plugin_code import definition_of
 from optrun.registry import Option, options_of, problems
 
 
@@ -45,6 +46,8 @@ class Problem(ABC):
 
     def __new__(cls, *_: Any, **options: Any) -> Self:
         """Check the options before a subclass's ``__init__`` sees them."""
+        if missing := ", ".join(sorted(cls.__abstractmethods__)):
+            raise PluginError(f"problem {cls.__name__} lacks {missing} ({definition_of(cls)})")
         known = cls.options()
         for name, value in options.items():
             if name == "arrays":

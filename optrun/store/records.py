@@ -8,6 +8,9 @@ from typing import Any
 
 from optrun.arrays import Array
 
+TRACEBACK = "traceback"
+"""The event that keeps, as ``text``, the traceback of the exception by which a run failed."""
+
 
 class Status(StrEnum):
     """How far a run has come, or why it ended."""

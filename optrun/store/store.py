@@ -14,11 +14,14 @@ from optrun.errors import StoreError
 from optrun.store import attempts, blobs, schema
 from optrun.store.curves import CURVE, EVALUATION, append, column_names, join, merge
 from optrun.store.directory import create_directory, lock
-from optrun.store.records import Checkpoint, Event, RunRecord, RunState, Status
+from optrun.store.records import TRACEBACK, Checkpoint, Event, RunRecord, RunState, Status
 from optrun.store.run_rows import RunRows
 from optrun.store.runs import insert_runs, read_runs, read_states, write_states
 
 NONE: Mapping[Any, Any] = MappingProxyType({})
+
+RESET = "reset"
+"""The event that tells that a run begins anew."""
 
 LEFT_IN = {"curves": "run", "params": "run", "checkpoints": "pack"}
 """The tables of what runs leave, each with the column that has their numbers."""
@@ -184,7 +187,7 @@ class Store:
                         f"DELETE FROM {table} WHERE {column} = ?", [(run,) for run in chosen]
                     )
                 write_states(self._db, {run: RunState(status=Status.WAITING) for run in chosen})
-                noted = [attempts.event("reset", self._attempt, run) for run in chosen]
+                noted = [attempts.event(RESET, self._attempt, run) for run in chosen]
                 attempts.write_events(self._db, [*self._pending, *noted])
             self._pending.clear()
 
@@ -252,6 +255,11 @@ class Store:
         """Return what happened when, all or what is of a kind, in the order in which it was written."""
         with schema.store_errors(self.path):
             return attempts.read_events(self._db, kind)
+
+    def traceback(self, run: int = 0) -> str:
+        """Return the traceback by which a run failed; nothing where there is none, as where its process died."""
+        of_run = [event for event in self.events() if event.run == run and event.kind in (TRACEBACK, RESET)]
+        return str(of_run[-1].details.get("text", "")) if of_run else ""
 
     def results_digest(self) -> str:
         """Return the SHA-256 of all results: equal for runs that ended alike, however they were executed.

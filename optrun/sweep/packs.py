@@ -16,6 +16,7 @@ import numpy as np
 from optrun.config import ConfigErrors, RunConfig
 from optrun.errors import ConfigError, MissingExtraError, did_you_mean
 from optrun.kernels.threads import cores
+from optrun.plugin_code import guarded
 from optrun.problems import Problem
 from optrun.registry import Option, Registry, averages, optimizers, schedulers
 from optrun.sweep.expand import Plan
@@ -94,9 +95,10 @@ def grouped(plan: Plan, runs: Sequence[int] | None = None) -> list[Group]:
 def _group(plan: Plan, runs: Sequence[int], problem: Problem | None) -> tuple[Group, Problem | None]:
     config = plan.configs[runs[0]]
     try:
-        pack = Pack([config], problem=problem)
-        figures = _figures(pack) if plan.metric.name != FINAL_LOSS else [FINAL_LOSS]
-        (width, choice), fingerprint = width_of(pack), pack.problem.fingerprint
+        with guarded(config.problem.name):
+            pack = Pack([config], problem=problem)
+            figures = _figures(pack) if plan.metric.name != FINAL_LOSS else [FINAL_LOSS]
+            (width, choice), fingerprint = width_of(pack), pack.problem.fingerprint
     except (ConfigErrors, MissingExtraError):
         raise
     except ConfigError as error:

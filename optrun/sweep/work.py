@@ -1,11 +1,12 @@
 """A pack, what executes it, and what it leaves."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from optrun.arrays import Array
 from optrun.config import RunConfig
 from optrun.errors import MissingExtraError, RunFailedError
+from optrun.plugin_code import reason_of, traceback_of
 from optrun.store import Checkpoint, RunRows, RunState, Status
 from optrun.training.memory import Memory
 from optrun.training.pack import Pack
@@ -30,6 +31,8 @@ class Result:
     """From which a paused run goes on, in any pack."""
     rows: RunRows | None = None
     """Of a store, in place of the arrays."""
+    traceback: str = ""
+    """Of the exception by which it failed."""
     warnings: Sequence[str] = ()
     """What its process has warned of, told by the first result of a pack."""
 
@@ -84,7 +87,7 @@ def _attempted(
     What the pack held is free when this has returned, so that a smaller one has room.
     """
     memory = Memory(configs)
-    reason = _ended(configs, memory, interrupted, observe, until, checkpoints)
+    reason, traceback = _ended(configs, memory, interrupted, observe, until, checkpoints)
     lanes = len(configs)
     if reason and lanes > 1:
         return []
@@ -94,10 +97,12 @@ def _attempted(
     if any(state.status is Status.INTERRUPTED for state in states):
         return None
     if runs is None:
-        return [_result(memory, lane, state) for lane, state in enumerate(states)]
+        return [
+            replace(_result(memory, lane, state), traceback=traceback) for lane, state in enumerate(states)
+        ]
     # Lane by lane, so that the arrays of all are not there a second time.
     return [
-        Result(state, rows=_result(memory, lane, state).as_rows(run))
+        Result(state, rows=_result(memory, lane, state).as_rows(run), traceback=traceback)
         for lane, (run, state) in enumerate(zip(runs, states, strict=True))
     ]
 
@@ -120,8 +125,11 @@ def _ended(
     observe: Observer | None,
     until: int | None,
     checkpoints: Sequence[Checkpoint] | None,
-) -> str:
-    """Run a pack and return why it raised, if it did; of the exception, whose frames hold the pack, nothing is kept."""
+) -> tuple[str, str]:
+    """Run a pack and return why it raised, if it did, and the traceback.
+
+    Of the exception, whose frames hold the pack, nothing but text is kept.
+    """
     onlooker: list[Exception] = []
 
     def look(now: Progress) -> None:
@@ -139,14 +147,14 @@ def _ended(
             trainer.resume(checkpoints)
         trainer.run()
     except RunFailedError as error:
-        return str(error)
+        return str(error), error.traceback
     except MissingExtraError:  # no run is to blame for it
         raise
     except Exception as error:
         if error in onlooker:  # whoever looks on is not to blame a run for it
             raise
-        return f"{type(error).__name__}: {error}"
-    return ""
+        return reason_of(error), traceback_of(error)
+    return "", ""
 
 
 def failed(reason: str) -> RunState:

@@ -9,7 +9,7 @@ import numpy as np
 from optrun.arrays import Array
 from optrun.config.sweep_block import Metric
 from optrun.errors import RunFailedError
-from optrun.store import RunRows, RunState, Status, Store
+from optrun.store import TRACEBACK, RunRows, RunState, Status, Store
 from optrun.sweep.work import Result
 from optrun.sweep.workers import Running
 from optrun.training.memory import Memory
@@ -140,6 +140,10 @@ class Writer:
 
     def _keep(self, by_run: Mapping[int, Result]) -> None:
         """Commit results in one transaction: those of a pack are all rows, or all arrays."""
+        if isinstance(self._results, Store):
+            for run, each in by_run.items():
+                if each.traceback:
+                    self._results.log(TRACEBACK, run, text=each.traceback)
         states = {run: each.state for run, each in by_run.items()}
         rows = {run: each.rows for run, each in by_run.items() if each.rows is not None}
         if rows and isinstance(self._results, Store):

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 
 from optrun.arrays import Array
+from optrun.plugin_code import contract_error, shape_text
 from optrun.training.pack import Pack
 
 AVERAGE = "average"
@@ -94,12 +95,24 @@ class Evaluator:
     def _evaluated(
         self, params: Mapping[str, Array], average: Mapping[str, Array] | None
     ) -> dict[str, Array]:
-        metrics = self._pack.problem.evaluate(params)
+        metrics = self._metrics(params)
         if not self._pack.keeps_average:
             return metrics
         nothing = {name: np.full_like(values, np.nan) for name, values in metrics.items()}
-        beside = self._pack.problem.evaluate(average) if average is not None else nothing
+        beside = self._metrics(average) if average is not None else nothing
         return metrics | {f"{AVERAGE}_{name}": values for name, values in beside.items()}
+
+    def _metrics(self, params: Mapping[str, Array]) -> dict[str, Array]:
+        """Return what the problem evaluates; PluginError where that is not `loss`, and one number for each lane."""
+        evaluate = self._pack.problem.evaluate
+        metrics, lanes = evaluate(params), len(next(iter(params.values())))
+        if not isinstance(metrics, Mapping) or "loss" not in metrics:
+            raise contract_error(evaluate, "does not return a mapping with loss")
+        for name, values in metrics.items():
+            if getattr(values, "shape", None) != (lanes,):
+                what = f"returns {name} of {shape_text(values)}, not an array of shape ({lanes},): one for each lane"
+                raise contract_error(evaluate, what)
+        return dict(metrics)
 
     def _is_average(self, name: str) -> bool:
         return self._pack.keeps_average and name.startswith(f"{AVERAGE}_")

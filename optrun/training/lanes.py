@@ -140,7 +140,7 @@ class Lanes:
         if self._ahead is not None:
             with suppress(Exception):  # a device that fails may tell nothing more
                 self._take_in_passed()
-        self.end(t, Status.FAILED, reason)
+        self._close(self._living(), t, Status.FAILED, reason)
         states = {
             lane: RunState(status=Status.FAILED, reason=reason, steps=end.step)
             for lane, end in self._ends.items()

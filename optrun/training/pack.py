@@ -10,6 +10,7 @@ from optrun.config import RunConfig
 from optrun.errors import StateError
 from optrun.kernels import engine_named
 from optrun.kernels.replay import Replay
+from optrun.plugin_code import contract_error, shape_text
 from optrun.problems import Problem
 from optrun.registry import problems
 from optrun.training.checkpoints import PackState, picked
@@ -45,7 +46,7 @@ class Pack:
             self.steps = config.steps or (config.epochs or 0) * self.problem.steps_per_epoch
             self.batches = self.problem.batches([each.seed for each in configs])
             shapes = self.problem.shapes
-        self.problem.use(engine_named(config.engine, config.backend))
+            self.problem.use(engine_named(config.engine, config.backend))
         groups = groups_of(configs, shapes)
         self.params = parameters_of(configs, self.problem, groups)
         self.optimizer = optimizer_of(configs, self.params, groups)
@@ -77,6 +78,8 @@ class Pack:
         )
         for t in range(start, self.steps if stop is None else stop):
             loss = loss_and_grad(params, grads, batches[t])
+            if t == start:
+                self._check_loss(loss)
             # An evaluation, before the update, may overwrite the loss.
             metrics = self.arrays.to_host(loss).copy() if needs_metrics else None
             yield t, loss
@@ -91,6 +94,13 @@ class Pack:
                     scheduler.step(metrics)
         if replay is not None:
             replay.finish()
+
+    def _check_loss(self, loss: Any) -> None:
+        if getattr(loss, "shape", None) != (self.lanes,):
+            raise contract_error(
+                type(self.problem).loss_and_grad,
+                f"returns a loss of {shape_text(loss)}, not an array of shape ({self.lanes},): one for each lane",
+            )
 
     @property
     def runs_ahead(self) -> bool:

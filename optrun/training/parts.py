@@ -15,8 +15,9 @@ from optrun.errors import ConfigError
 from optrun.kernels import engine_named
 from optrun.optim import Average, Optimizer
 from optrun.optim.param_group import matching, selected
+from optrun.plugin_code import guarded
 from optrun.problems import Problem
-from optrun.registry import averages, blamed, optimizers
+from optrun.registry import averages, optimizers, owner_of
 from optrun.schedulers import LRScheduler
 from optrun.training.stacking import built, stacked
 
@@ -163,7 +164,7 @@ def _counts_epochs(chosen: Any) -> bool:
 def section(path: str, name: str) -> Iterator[None]:
     """Name the part of the config to which an error belongs."""
     try:
-        with blamed(name):
+        with guarded(name, owner_of(name)):
             yield
     except ConfigError as error:
         within = error.field if error.field != path.rpartition(".")[2] else ""

@@ -5,11 +5,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 
 from optrun.arrays import Array, one_blas_thread
 from optrun.errors import MissingExtraError, RunFailedError
+from optrun.plugin_code import is_ctrl_c, output_of_caller, output_on_stderr, reason_of, traceback_of
 from optrun.store import Checkpoint, Status
 from optrun.training.checkpoints import joined
 from optrun.training.lanes import Lanes
@@ -60,9 +62,9 @@ class Trainer:
     ) -> None:
         config = pack.configs[0]
         self._lanes = Lanes(pack)
-        self._sink = sink
+        self._sink = _Watched(sink)
         self._observe = observe
-        self._onlooker_error: Exception | None = None
+        self._onlooker_error: BaseException | None = None
         self._interrupted = interrupted
         self._steps = pack.steps
         self._stop = pack.steps if until is None else min(until, pack.steps)
@@ -84,17 +86,19 @@ class Trainer:
         """Run every lane to its end, or all of them until an interruption.
 
         Raises RunFailedError, after what was recorded is committed, where a problem, an optimizer or a scheduler
-        raises.
+        raises, whatever that is; what the sink, the onlooker or a real Ctrl-C raises goes on as it is.
         """
-        with one_blas_thread, np.errstate(all="ignore"):
+        with one_blas_thread, np.errstate(all="ignore"), output_on_stderr():
             try:
                 self._take_steps()
-            except (OSError, MissingExtraError):
-                raise  # the store's or the machine's, or one that may pass: the last checkpoint stays
-            except Exception as error:
-                reason = f"{type(error).__name__}: {error} (after step {self._step})"
+            except MissingExtraError:
+                raise  # no run is to blame, and it may pass: the last checkpoint stays
+            except BaseException as error:
+                if error is self._sink.error or error is self._onlooker_error or is_ctrl_c(error):
+                    raise
+                reason = reason_of(error, f"after step {self._step}")
                 self._lanes.fail(self._sink, self._step, reason)
-                raise RunFailedError(reason) from error
+                raise RunFailedError(reason, traceback=traceback_of(error)) from error
         if self._onlooker_error is not None:
             raise self._onlooker_error
 
@@ -173,7 +177,29 @@ class Trainer:
         seconds = self._seconds(time.monotonic())
         progress = Progress(t, self._steps, float(loss[0]), lr, lanes.alive, seconds, evaluation, rows)
         try:
-            self._observe(progress)
-        except Exception as error:
-            # Whoever looks on must not cost the run: it is checkpointed at the next step, then the error goes on.
+            with output_of_caller():
+                self._observe(progress)
+        except BaseException as error:
             self._observe, self._onlooker_error = None, error
+            # An onlooker's error must not cost the run: it is checkpointed at the next step, then the error is raised.
+            if not isinstance(error, Exception):
+                raise
+
+
+class _Watched:
+    """A sink that remembers what it has raised: that is no error of users' code."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self.error: BaseException | None = None
+
+    @property
+    def resumable(self) -> bool:
+        return self._sink.resumable
+
+    def commit(self, **results: Any) -> None:
+        try:
+            self._sink.commit(**results)
+        except BaseException as error:
+            self.error = error
+            raise

@@ -92,7 +92,7 @@ def test_what_fails_is_spelled_out_with_the_command_that_shows_it_again(broken):
     table = {line.split()[0]: line.split()[1:] for line in done.stdout.splitlines()[1:5]}
     assert table == {"Adam": ["✓"] * 2, "Raising": ["✗"] * 2, "Wild": ["✗"] * 2, "Mixing": ["✗"] * 2}
     failures = done.stdout.split("\nfailed\n")[1].splitlines()
-    assert "  Raising × StepLR × beale: LookupError: nowhere (after step 0)" in failures
+    assert any(line.startswith("  Raising × StepLR × beale: LookupError: nowhere (") for line in failures)
     assert "  Wild × none × mlp: diverged: loss is nan at step 1 (lane 0, lr 0.1)" in failures
     assert "  Mixing × none × mlp: loss of lane 2 is another one alone than in the pack" in failures
     assert failures[-1].startswith(

@@ -322,11 +322,12 @@ def test_a_failed_run_is_named_and_the_rest_is_complete(file, call, tmp_path):  
         optimizers._classes.pop("grumpy", None)
         optimizers._names.pop("grumpy", None)
     assert done.code == 1
-    assert "run 0 failed: RuntimeError: not this rate (after step 0)" in done.err
+    reason = f"RuntimeError: not this rate ({tmp_path / 'grumpy.py'}:8, after step 0)"
+    assert f"run 0 failed: {reason}" in done.err
     assert done.out.splitlines()[0].split() == ["lr", "final_loss", "failed", "run"]
     assert done.out.splitlines()[3].split() == ["3", "0.1", "1", "of", "1", "0"]
     _, bad, *good = cases_of("r.xml")
-    assert bad.find("error").text == "run 0: RuntimeError: not this rate (after step 0)"
+    assert bad.find("error").text == f"run 0: {reason}"
     assert [len(case.findall("system-out")) for case in good] == [1, 1]
     assert len(done.out.splitlines()) == 5
 

@@ -1,0 +1,177 @@
+"""The border to users' code: whatever a plugin raises fails its run, and whatever it prints goes to stderr."""
+
+import json
+import signal
+import sys
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import pytest
+
+import optrun
+from optrun.errors import PluginError, RunFailedError
+from optrun.plugin_code import guarded, output_of_caller, output_on_stderr, traceback_of
+from optrun.problems.functions import Beale
+from optrun.store import Store
+from tests.cli.test_cli import process as call
+
+RAISING = """\
+import sys
+from optrun.errors import StoreError
+from optrun.problems import Problem
+
+print("imported")
+
+
+class Bowl(Problem):
+    def __init__(self, arrays, *, at: float = 0.0, error: str = "None"):
+        print("built")
+        super().__init__(arrays)
+        self.at, self.error = at, error
+
+    @property
+    def shapes(self):
+        return {"x": (1,)}
+
+    def initial(self, seed):
+        return {"x": [1.0]}
+
+    def loss_and_grad(self, params, grads, batch):
+        print("stepped")
+        if self.at == 1:
+            raise eval(self.error)
+        grads["x"][...] = params["x"]
+        return params["x"][:, 0] ** 2 / 2
+
+    def evaluate(self, params):
+        print("evaluated")
+        return {"loss": params["x"][:, 0] ** 2 / 2}
+"""
+LINE = next(number for number, line in enumerate(RAISING.splitlines(), 1) if "raise eval" in line)
+CONFIG = "problem: {name: bowl}\noptimizer: {name: SGD, lr: 0.1}\nsteps: 3\nname: bowl\n"
+ERRORS = {
+    "SystemExit(0)": "SystemExit: 0",
+    "GeneratorExit()": "GeneratorExit",
+    "KeyboardInterrupt()": "KeyboardInterrupt",
+    "BrokenPipeError(32, 'gone')": "BrokenPipeError: [Errno 32] gone",
+    "TimeoutError('no answer')": "TimeoutError: no answer",
+    "StoreError('not mine')": "StoreError: not mine",
+}
+
+
+@pytest.fixture
+def files(tmp_path):
+    (tmp_path / "bowl.py").write_text(RAISING)
+    (tmp_path / "bowl.yaml").write_text(CONFIG)
+    return tmp_path
+
+
+@pytest.mark.parametrize("error", ["SystemExit(0)", "BrokenPipeError(32, 'gone')"])
+def test_a_run_whose_plugin_raises_has_failed_at_the_line_of_the_plugin(error, files):
+    given = ("bowl.yaml", "problem.at=1", f'problem.error="{error}"', "--plugin", "bowl.py", "-o", "one")
+    done = call("--debug", "run", *given, "--junit", "r.xml")
+    reason = f"{ERRORS[error]} ({files / 'bowl.py'}:{LINE}, after step 0)"
+    assert done.returncode == 1
+    assert f"\n{reason}" in done.stderr
+    assert "Traceback" in done.stderr
+    (case,) = ElementTree.parse("r.xml").iter("testcase")
+    assert case.find("error").get("message") == reason
+    shown = call("show", "one")
+    assert f"bowl: failed after 0 steps: {reason}" in shown.stdout
+    assert "raise eval(self.error)" in shown.stdout.split("\ntraceback\n")[1].split("\nconfig\n")[0]
+
+
+@pytest.mark.parametrize("options", [("-j", "1"), ("-j", "2"), ("-x", "dask", "-j", "1")], ids=" ".join)
+def test_in_a_sweep_those_runs_fail_alone_and_stdout_stays_json(options, files):
+    if "dask" in options:
+        pytest.importorskip("distributed")
+    swept = {"problem.at": [0, 1], "problem.error": list(ERRORS)}
+    (files / "many.yaml").write_text(f"{CONFIG}sweep: {json.dumps({'parameters': swept})}\n")
+    done = call("sweep", "many.yaml", "--plugin", "bowl.py", "-o", "many", "--json", *options)
+    found = json.loads(done.stdout)
+    assert done.returncode == 1
+    assert found["statuses"] == {"completed": len(ERRORS), "failed": len(ERRORS)}
+    place = f"({files / 'bowl.py'}:{LINE}, after step 0)"
+    assert [each["reason"] for each in found["failed"]] == [f"{said} {place}" for said in ERRORS.values()]
+    assert {"imported", "built", "stepped", "evaluated"} <= set(done.stderr.split())
+    with Store.open(Path("many")) as store:
+        assert "raise eval(self.error)" in store.traceback(found["failed"][0]["run"])
+
+
+def test_what_a_plugin_prints_is_no_part_of_json(files):
+    done = call("run", "bowl.yaml", "--plugin", "bowl.py", "--json")
+    assert json.loads(done.stdout)["status"] == "completed"
+    assert {"imported", "built", "stepped", "evaluated"} <= set(done.stderr.split())
+
+
+@pytest.mark.parametrize("command", ["validate", "run", "sweep"])
+def test_a_plugin_that_ends_python_at_import_is_named(command, files):
+    (files / "tool.py").write_text("import sys\nsys.exit(0)\n")
+    done = call(command, "bowl.yaml", "--plugin", "tool.py", "--junit", "r.xml")
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"plugin 'tool.py': SystemExit: 0 ({files / 'tool.py'}:2)")
+
+
+@pytest.mark.parametrize("method", ["initial", "shapes", "batches"])
+def test_what_is_raised_before_the_first_step_is_an_error_of_the_plugin(method, monkeypatch):
+    def leave(*_):
+        raise SystemExit(0)
+
+    monkeypatch.setattr(Beale, method, property(leave) if method == "shapes" else leave)
+    with pytest.raises(PluginError, match=r"^beale: SystemExit: 0 \(.*test_plugin_code\.py:\d+\)$"):
+        optrun.run({"problem": "beale", "optimizer": "SGD", "steps": 1}, save=False)
+
+
+@pytest.mark.parametrize(
+    ("method", "returned", "complaint"),
+    [
+        ("evaluate", lambda params: {"loss": 0.5}, r"returns loss of type float, not .* \(1,\)"),
+        ("evaluate", lambda params: {"loss": params["x"]}, r"returns loss of shape \(1, 2\), not .* \(1,\)"),
+        ("evaluate", lambda params: {"rmse": params["x"][:, 0]}, "does not return a mapping with loss"),
+        ("loss_and_grad", lambda *_: 0.5, r"returns a loss of type float, not .* \(1,\)"),
+        ("loss_and_grad", lambda params, *_: params["x"], r"returns a loss of shape \(1, 2\), not .* \(1,\)"),
+    ],
+)
+def test_what_a_problem_returns_has_one_number_for_each_lane(method, returned, complaint, monkeypatch):
+    monkeypatch.setattr(Beale, method, lambda self, *given: returned(*given))
+    with pytest.raises(RunFailedError, match=rf"{complaint}.*test_plugin_code\.py:\d+.*after step"):
+        optrun.run({"problem": "beale", "optimizer": "SGD", "steps": 2}, directory="r")
+    assert optrun.load_run("r").status == "failed"
+
+
+def test_a_real_interruption_is_none_of_the_plugins():
+    with pytest.raises(KeyboardInterrupt), guarded("it"):
+        signal.raise_signal(signal.SIGINT)
+    with pytest.raises(PluginError, match="it: KeyboardInterrupt"), guarded("it"):
+        raise KeyboardInterrupt
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_onlookers_have_the_stdout_of_their_caller(capsys):
+    seen = []
+
+    def look(now):
+        seen.append(now)
+        print("looked")
+
+    optrun.run({"problem": "beale", "optimizer": "SGD", "steps": 3}, save=False, observe=look)
+    assert seen
+    assert capsys.readouterr().out == "looked\n" * len(seen)
+    before = sys.stdout
+    with output_on_stderr(), output_on_stderr():
+        assert sys.stdout is sys.stderr
+        with output_of_caller():
+            assert sys.stdout is before
+    assert sys.stdout is before
+
+
+def test_a_traceback_is_of_limited_size_and_valid_text():
+    class Unprintable(Exception):
+        def __str__(self):
+            raise ValueError
+
+    for error in (Unprintable(), ValueError("\udc80" * 100_000)):
+        with pytest.raises(PluginError) as caught, guarded("it"):
+            raise error
+        assert len(str(caught.value).encode()) < 10_000
+        assert len(traceback_of(caught.value).encode()) < 100_000
