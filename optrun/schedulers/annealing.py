@@ -10,7 +10,7 @@ from optrun import arrays
 from optrun.arrays import Array
 from optrun.errors import ConfigError
 from optrun.registry import NonNegative, PositiveInt
-from optrun.schedulers.closed_form import Count
+from optrun.schedulers.closed_form import Count, between, half_wave
 from optrun.schedulers.scheduler import LRScheduler
 
 Strategy = Literal["cos", "linear"]
@@ -18,9 +18,7 @@ Strategy = Literal["cos", "linear"]
 
 def anneal(start: Any, end: Any, done: Any, strategy: Strategy) -> Any:
     """Return what lies between two values when this fraction of the way is done, on a line or half a cosine wave."""
-    if strategy == "linear":
-        return start + (end - start) * done
-    return end + (start - end) / 2 * (1 + np.cos(np.pi * done))
+    return (between if strategy == "linear" else half_wave)(start, end, done)
 
 
 class MultiStepLR(LRScheduler):
@@ -65,12 +63,14 @@ class CosineAnnealingWarmRestarts(LRScheduler):
     τ is the time since the last restart, the i-th.
     """
 
+    takes_fractions = True
+
     @staticmethod
     def value(
         t: Any, base: Any, /, *, T_0: PositiveInt, T_mult: PositiveInt = 1, eta_min: NonNegative = 0.0
     ) -> Any:
         start, length = _cycle(t, T_0, T_mult)
-        return eta_min + (base - eta_min) * (1 + np.cos(np.pi * (t - start) / length)) / 2
+        return half_wave(base, eta_min, (t - start) / length)
 
 
 def _cycle(t: Array, first: int, factor: int) -> tuple[Array, Array]:

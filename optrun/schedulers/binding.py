@@ -30,8 +30,9 @@ class Group(Protocol):
 
     def __getitem__(self, name: str, /) -> Any: ...
 
-    def setdefault(self, key: str, default: Any, /) -> Any:
-        """Return the value of a key, set first where it is missing."""
+    def __setitem__(self, name: str, value: Any, /) -> None: ...
+
+    def __contains__(self, name: object, /) -> bool: ...
 
     def follow(self, name: str, values: Sequence[Any], index: int) -> None:
         """Set a hyperparameter to one of the values, which the following ones will replace."""
@@ -60,6 +61,9 @@ class Schedule(Protocol):
     def at(self, t: Any, base: Any) -> Array:
         """Return the values `[T, 1 or B]` at the steps."""
 
+    def base_for(self, t: float, values: Any) -> Array:
+        """Return the initial values from which it has come to these ones at a step."""
+
 
 class Binding:
     """Evaluates a schedule many steps ahead, and sets the hyperparameter of the groups step by step.
@@ -84,7 +88,8 @@ class Binding:
                 field=self._momentum[0],
             )
         self._seen = 0
-        self._first = 0
+        self._now: float | None = None
+        self._first = 0.0
         self._rows = 0
         self._table: list[tuple[Group, str, Sequence[Any]]] = []
 
@@ -104,16 +109,30 @@ class Binding:
         """Evaluate the schedule anew before it is applied."""
         self._table = []
 
-    def apply(self, step: int) -> None:
+    def adopt(self) -> None:
+        """Give the groups that are new an initial value: their own, or one that would have led to it by now."""
+        if self._seen == len(self._optimizer.param_groups):
+            return
+        for group, name, schedule in self._targets():
+            if f"initial_{name}" not in group:
+                value = group[name]
+                base = value if self._now is None else schedule.base_for(self._now, value)
+                group[f"initial_{name}"] = base
+        self._seen = len(self._optimizer.param_groups)
+        self.forget()
+
+    def apply(self, step: float) -> None:
         """Set the hyperparameters to their values at a step."""
+        self.adopt()
         row = step - self._first
-        if not (self._table and 0 <= row < self._rows and self._seen == len(self._optimizer.param_groups)):
+        if not (self._table and row in range(self._rows)):
             ahead = steps_ahead(self.lanes) if self._schedule.is_known_ahead else 1
-            self._table = self._valid(np.arange(step, step + ahead), whole=False)
-            self._seen, self._first, row = len(self._optimizer.param_groups), step, 0
+            self._table = self._valid(step + np.arange(ahead), whole=False)
+            self._first, row = step, 0
             self._rows = min(len(values) for _, _, values in self._table)
         for group, name, values in self._table:
-            group.follow(name, values, row)
+            group.follow(name, values, int(row))
+        self._now = step
 
     def table(self, steps: Array) -> list[tuple[Group, str, Sequence[Any]]]:
         """Return each group with a hyperparameter and its values at the steps.
@@ -124,9 +143,10 @@ class Binding:
 
     def _valid(self, steps: Array, *, whole: bool) -> list[tuple[Group, str, Sequence[Any]]]:
         """Return the table, which may end before the first value out of bounds if it need not be whole."""
+        self.adopt()
         made: list[tuple[Group, str, Sequence[Any]]] = []
         for group, name, schedule in self._targets():
-            base = group.setdefault(f"initial_{name}", group[name])
+            base = group[f"initial_{name}"]
             made.append((group, name, self._values(schedule, group.options[name], steps, base, whole)))
         for group, name, _ in made:
             group.schedules[name] = self

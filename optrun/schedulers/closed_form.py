@@ -12,6 +12,17 @@ from optrun.schedulers.scheduler import LRScheduler
 Count = Annotated[int, Ge(0)]
 
 
+def between(start: Any, end: Any, done: Any) -> Any:
+    """Return what lies between two values when this fraction of the way is done: both ends are themselves exactly."""
+    way = end - start
+    return np.where(done < 0.5, start + way * done, end - way * (1.0 - done))
+
+
+def half_wave(start: Any, end: Any, done: Any) -> Any:
+    """Return what lies between two values on half a cosine wave: both ends are themselves exactly."""
+    return between(end, start, (1.0 + np.cos(np.pi * done)) / 2)
+
+
 class ConstantLR(LRScheduler):
     """A fraction of the rate until a step, all of it from then on.
 
@@ -44,7 +55,7 @@ class LinearLR(LRScheduler):
         total_iters: Count = 5,
     ) -> Any:
         done = np.minimum(t / total_iters, 1.0) if total_iters else 1.0
-        return base * (start_factor + (end_factor - start_factor) * done)
+        return base * between(start_factor, end_factor, done)
 
 
 class StepLR(LRScheduler):
@@ -79,4 +90,4 @@ class CosineAnnealingLR(LRScheduler):
 
     @staticmethod
     def value(t: Any, base: Any, /, *, T_max: PositiveInt, eta_min: NonNegative = 0.0) -> Any:
-        return eta_min + (base - eta_min) * (1 + np.cos(np.pi * t / T_max)) / 2
+        return half_wave(base, eta_min, t % (2 * T_max) / T_max)

@@ -56,12 +56,16 @@ class SequentialLR(_Composite):
 
     @staticmethod
     def value(t: Any, base: Any, /, *, schedulers: Members, milestones: list[PositiveInt]) -> Any:
-        rates, begun = schedulers[0].at(t, base), base
-        pairs = zip(pairwise(schedulers), pairwise([0, *milestones]), strict=True)
-        for (before, scheduler), (start, milestone) in pairs:
-            # A table for each step, as the base may be one.
-            begun = before.at(np.full_like(t, milestone - start), begun) if scheduler.continues else base
-            rates = np.where(t >= milestone, scheduler.at(np.maximum(t - milestone, 0), begun), rates)
+        turns = np.searchsorted(milestones, t[:, 0], side="right")
+        parts = {}
+        for turn in np.unique(turns).tolist():
+            rows = turns == turn
+            begun = base[rows] if np.ndim(base) == 2 and len(base) > 1 else base
+            begun = _begun(schedulers, milestones, turn, begun)
+            parts[turn] = rows, schedulers[turn].at(t[rows, 0] - [0, *milestones][turn], begun)
+        rates = np.empty((len(t), max(values.shape[1] for _, values in parts.values())))
+        for rows, values in parts.values():
+            rates[rows] = values
         return rates
 
     @classmethod
@@ -79,10 +83,30 @@ class SequentialLR(_Composite):
                 f"SequentialLR: milestones must increase (got {milestones})", field="milestones"
             )
 
+    def base_for(self, t: float, values: Any) -> Array:
+        """Return the initial values from which it has come to these ones: through the member whose turn it is."""
+        starts, t = [0, *self._options["milestones"]], t // (self._divisor or 1)
+        turn = bisect_right(starts, t) - 1
+        values = self.members[turn].base_for(t - starts[turn], values)
+        # What continues has begun where the member before it had come to.
+        while self.members[turn].continues and turn:
+            turn -= 1
+            values = self.members[turn].base_for(starts[turn + 1] - starts[turn], values)
+        result: Array = values
+        return result
+
     def _hear(self, t: int, metrics: Array) -> bool:
         starts = [0, *self._options["milestones"]]
         turn = bisect_right(starts, t) - 1
         return self.members[turn].hear(t - starts[turn], metrics)
+
+
+def _begun(schedulers: Sequence[LRScheduler], milestones: Sequence[int], turn: int, base: Any) -> Any:
+    """Return what the member whose turn it is starts from: what the one before it has come to, where it continues."""
+    if not turn or not schedulers[turn].continues:
+        return base
+    length, count = milestones[turn - 1] - [0, *milestones][turn - 1], len(base) if np.ndim(base) == 2 else 1
+    return schedulers[turn - 1].at([length] * count, _begun(schedulers, milestones, turn - 1, base))
 
 
 class ChainedScheduler(_Composite):
@@ -99,6 +123,13 @@ class ChainedScheduler(_Composite):
         for scheduler in schedulers:
             base = scheduler.at(t, base)
         return base
+
+    def base_for(self, t: float, values: Any) -> Array:
+        """Return the initial values from which it has come to these ones: through all members, from the last one."""
+        for member in reversed(self.members):
+            values = member.base_for(t // (self._divisor or 1), values)
+        result: Array = np.asarray(values)
+        return result
 
     def _hear(self, t: int, metrics: Array) -> bool:
         heard = [member.hear(t, metrics) for member in self.members]

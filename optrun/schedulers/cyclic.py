@@ -10,6 +10,7 @@ from optrun.arrays import Array, power
 from optrun.errors import ConfigError
 from optrun.registry import Fraction, NonNegative, Positive, PositiveInt
 from optrun.schedulers.annealing import Strategy, anneal
+from optrun.schedulers.closed_form import between
 from optrun.schedulers.expression import Expression
 from optrun.schedulers.scheduler import LRScheduler
 
@@ -57,7 +58,7 @@ class CyclicLR(_Cycle):
         max_momentum: Fraction = 0.9,
     ) -> Any:
         height = _height(t, step_size_up, step_size_down, mode, gamma, scale_fn, scale_mode)
-        return base_lr + (max_lr - base_lr) * height
+        return between(base_lr, max_lr, height)
 
     @staticmethod
     def momentum_value(
@@ -77,7 +78,7 @@ class CyclicLR(_Cycle):
     ) -> Any:
         """Return the momentum at the steps t."""
         height = _height(t, step_size_up, step_size_down, mode, gamma, scale_fn, scale_mode)
-        return max_momentum - (max_momentum - base_momentum) * height
+        return between(max_momentum, base_momentum, height)
 
 
 def _height(

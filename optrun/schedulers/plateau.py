@@ -5,8 +5,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from optrun.arrays import Array
-from optrun.registry import Fraction, NonNegative
+from optrun.arrays import Array, power
+from optrun.registry import Decay, NonNegative
 from optrun.schedulers.closed_form import Count
 from optrun.schedulers.heard import counts, listed, numbers
 from optrun.schedulers.scheduler import LRScheduler
@@ -32,7 +32,7 @@ class ReduceLROnPlateau(LRScheduler):
         /,
         *,
         mode: Literal["min", "max"] = "min",
-        factor: Fraction = 0.1,
+        factor: Decay = 0.1,
         patience: Count = 10,
         threshold: NonNegative = 1e-4,
         threshold_mode: Literal["rel", "abs"] = "rel",
@@ -57,6 +57,13 @@ class ReduceLROnPlateau(LRScheduler):
                 break
             rates = np.where(changes, lower, rates)
         return rates
+
+    def base_for(self, t: float, values: Any) -> Array:
+        """Return the initial values that as many reductions as there were have brought to these ones."""
+        values = np.asarray(values, np.float64)
+        with np.errstate(all="ignore"):
+            base: Array = values / power(self._options["factor"], self.reductions)
+        return np.where(np.isfinite(base), base, values)
 
     def _begin(self, lanes: int) -> None:
         super()._begin(lanes)

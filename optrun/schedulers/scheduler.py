@@ -41,6 +41,10 @@ class LRScheduler:
     ``interval="epoch"`` the function is one of epochs of ``steps_per_epoch`` steps. Without an optimizer it is the
     function alone, to be a part of another one.
 
+    A group that is added to the optimizer later keeps its own value until the next step; from there on the schedule
+    changes it as it changes the others, by the same factors, as if it had led to this value. As in torch, a rate that
+    is 0.05 when it joins is 0.05 until the next decay.
+
     Raises ConfigError for options that are unknown or out of range, for values out of the hyperparameter's bounds,
     and where the hyperparameter has a schedule.
     """
@@ -50,6 +54,9 @@ class LRScheduler:
 
     continues: ClassVar[bool] = False
     """Whether in a SequentialLR it starts from what the schedule before it has come to."""
+
+    takes_fractions: ClassVar[bool] = False
+    """Whether `step` goes to a fraction of a step, too."""
 
     _total: Array
     """The sum of the metrics of the epoch that goes on, where t counts epochs."""
@@ -79,7 +86,7 @@ class LRScheduler:
         **options: Any,
     ) -> None:
         self.optimizer = optimizer
-        self.last_epoch = 0
+        self.last_epoch: float = 0
         names = list(options_of(self.value))
         if len(args) > len(names):
             raise ConfigError(f"{type(self).__name__}: at most {len(names)} options, {', '.join(names)}")
@@ -137,13 +144,33 @@ class LRScheduler:
         values = self._function(steps, np.atleast_1d(np.asarray(base, np.float64)), **options)
         return np.broadcast_to(values, (len(steps), np.shape(values)[-1]))
 
-    def step(self, metrics: Any = None) -> None:
-        """Go one step on: set the values that the optimizer's next step uses.
+    def base_for(self, t: float, values: Any) -> Array:
+        """Return the initial values `[1 or B]` from which it has come to these ones at step t.
 
-        ``metrics``, a number or `[B]`, is what came of the last step. Raises ConfigError where a
-        ReduceLROnPlateau needs it.
+        They are the values themselves where it would come to others from any: a schedule with a rate of its own.
+        """
+        values = np.atleast_1d(np.asarray(values, np.float64))
+        probe = np.where(values == 0, 1.0, values)
+        first, second = self.at([t], probe)[0], self.at([t], 2 * probe)[0]
+        slope = (second - first) / probe
+        with np.errstate(all="ignore"):
+            base: Array = (values - (first - slope * probe)) / slope
+        return np.where(np.isfinite(base), base, values)
+
+    def step(self, given: Any = None, epoch: Any = None, *, metrics: Any = None) -> None:
+        """Go one step on, or to the step ``epoch``: set the values that the optimizer's next step uses.
+
+        ``metrics``, a number or `[B]`, is what came of the last step. As in torch, what is given without a name is the
+        metrics where a ReduceLROnPlateau listens, and the epoch elsewhere. Raises ConfigError where metrics are needed
+        or heard by nobody, and for an epoch that is no step.
         """
         binding = self._bound()
+        if given is not None:
+            if (metrics if self._listens else epoch) is not None:
+                raise ConfigError(f"{type(self).__name__}: step is given the same thing twice")
+            metrics, epoch = (given, epoch) if self._listens else (metrics, given)
+        there = self._step_after(epoch)
+        binding.adopt()
         if self._listens:
             if metrics is None:
                 raise ConfigError(
@@ -157,9 +184,11 @@ class LRScheduler:
                     field="metrics",
                 )
             heard = np.broadcast_to(heard, (binding.lanes,))
-            if self.hear(self.last_epoch, heard):
+            if self.hear(int(self.last_epoch), heard):
                 binding.forget()
-        self.last_epoch += 1
+        elif metrics is not None:
+            raise ConfigError(f"{type(self).__name__}: it listens to no metrics", field="metrics")
+        self.last_epoch = there
         binding.apply(self.last_epoch)
 
     def get_last_lr(self) -> list[Any]:
@@ -180,7 +209,9 @@ class LRScheduler:
             raise StateError(
                 f"this is the state of {state_dict.get('scheduler')}, not of {type(self).__name__}"
             )
-        (last_epoch,) = counts([state_dict.get("last_epoch")], 1, "last_epoch").tolist()
+        last_epoch = state_dict.get("last_epoch")
+        if not (self.takes_fractions and type(last_epoch) is float and 0 <= last_epoch < 2**53):
+            (last_epoch,) = counts([last_epoch], 1, "last_epoch").tolist()
         if self.needs_metrics:
             self._recall(mapping(state_dict.get("heard"), type(self).__name__))
         self.last_epoch = last_epoch
@@ -207,6 +238,22 @@ class LRScheduler:
     def __repr__(self) -> str:
         given = {name: value for name, value in self._options.items() if (name, value) != (INTERVAL, None)}
         return f"{type(self).__name__}({', '.join(f'{name}={value}' for name, value in given.items())})"
+
+    def _step_after(self, epoch: Any) -> float:
+        """Return the step to go to: the next one where none is given."""
+        if epoch is None:
+            return self.last_epoch + 1
+        own = type(self).__name__
+        if self.members:
+            raise ConfigError(f"{own}: step goes to the next step alone, and takes no epoch", field="epoch")
+        is_number = isinstance(epoch, (int, float, np.integer, np.floating)) and not isinstance(epoch, bool)
+        if not is_number or not 0 <= epoch < 2**53 or not (self.takes_fractions or epoch == int(epoch)):
+            kind = "a number" if self.takes_fractions else "an integer"
+            raise ConfigError(
+                f"{own}: the epoch to go to is {kind} ≥ 0 (got {epoch!r}); leave it out for the next step",
+                field="epoch",
+            )
+        return int(epoch) if epoch == int(epoch) else float(epoch)
 
     def _owned(self, options: dict[str, Any]) -> dict[str, Any]:
         """Return the options with members that no other schedule has."""

@@ -91,7 +91,7 @@ class Pack:
                     average.step()
             if t + 1 < self.steps:  # what a schedule says of a step that does not come is nobody's business
                 for scheduler in schedulers:
-                    scheduler.step(metrics)
+                    scheduler.step(metrics=metrics if scheduler.needs_metrics else None)
         if replay is not None:
             replay.finish()
 
