@@ -36,8 +36,10 @@ def draw_one(y, width=40, height=10, **options):
     return draw([Series("y", np.arange(len(y)), np.asarray(y, float))], width=width, height=height, **options)
 
 
-@pytest.mark.parametrize("size", [(24, 5), (80, 15), (120, 40), (10, 2)])
-@pytest.mark.parametrize("count", [0, 1, 3, 30])
+@pytest.mark.parametrize(
+    ("size", "count"),
+    [((24, 5), 1), ((80, 15), 3), ((120, 40), 30), ((10, 2), 3), ((10, 2), 0), ((24, 5), 30)],
+)
 @pytest.mark.parametrize(
     "values", [[], [2.0], [1.0] * 5, [1, np.inf, np.nan, -np.inf, 3], [np.nan] * 4, [0, 1e308]]
 )

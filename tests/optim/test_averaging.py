@@ -52,8 +52,9 @@ def torch_trail(name, walk, start, every, decay):
     return trace
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(("start", "every"), [(0, 1), (0, 7), (5, 1), (100, 10)])
-@pytest.mark.parametrize(("name", "decay"), [("SWA", 0.0), ("EMA", 0.999), ("EMA", 0.3), ("EMA", 0.5)])
+@pytest.mark.parametrize(("name", "decay"), [("SWA", 0.0), ("EMA", 0.999), ("EMA", 0.3)])
 def test_an_average_is_that_of_torch(engine, name, decay, start, every):
     options = {"start": start, "every": every} | ({"decay": decay} if name == "EMA" else {})
     ours = trail(name, [walk(0)], **options)[:, 0]

@@ -76,6 +76,7 @@ def contract(plugin: Path, source: str, *suites: str) -> subprocess.CompletedPro
     )
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("source", [ELEMENTWISE, PER_TENSOR], ids=["elementwise", "per tensor"])
 def test_a_new_optimizer_goes_through_the_whole_suite(source, tmp_path):
     done = contract(tmp_path / "newcomer.py", source, *SUITES)

@@ -1,4 +1,4 @@
-"""Every optimizer with every scheduler: interrupted and resumed, a run is the one that was not."""
+"""Every optimizer with some schedulers, and the reverse: interrupted and resumed, a run is the one that was not."""
 
 import numpy as np
 import pytest
@@ -7,6 +7,7 @@ from optrun.config import from_mapping
 from optrun.registry import optimizers, schedulers
 from optrun.training import examples
 from optrun.training.pack import Pack
+from tests.pairs import pairs
 
 STEPS, STOP = 14, 6
 
@@ -35,8 +36,7 @@ def stepped(pack, start, stop):
     return seen
 
 
-@pytest.mark.parametrize("scheduler", list(schedulers))
-@pytest.mark.parametrize("optimizer", list(optimizers))
+@pytest.mark.parametrize(("optimizer", "scheduler"), pairs(optimizers, schedulers))
 def test_a_resumed_run_is_the_uninterrupted_one(optimizer, scheduler):
     chosen = config(optimizer, scheduler)
     whole, first, second = (Pack([chosen]) for _ in range(3))

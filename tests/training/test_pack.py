@@ -1,6 +1,4 @@
-"""A lane of a pack is its solo run, to the bit: every problem × every optimizer."""
-
-import itertools
+"""A lane of a pack is its solo run, to the bit: every problem and every optimizer."""
 
 import numpy as np
 import pytest
@@ -11,6 +9,8 @@ from optrun.registry import optimizers, problems
 from optrun.training.memory import Memory
 from optrun.training.pack import Pack
 from optrun.training.trainer import Trainer
+from tests.optim.samples import DTYPES, in_turn
+from tests.pairs import pairs
 
 SMALL = {
     "mlp": {"data": "iris", "hidden": [5], "batch_size": 16},
@@ -69,8 +69,7 @@ def results(chosen):
     ]
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize(("problem", "optimizer"), list(itertools.product(problems, optimizers)))
+@pytest.mark.parametrize(("optimizer", "problem", "dtype"), in_turn(pairs(optimizers, problems), DTYPES))
 def test_a_lane_is_its_solo_run(problem, optimizer, dtype):
     lanes = 9
     try:
@@ -82,7 +81,7 @@ def test_a_lane_is_its_solo_run(problem, optimizer, dtype):
         assert results(configs(problem, optimizer, lanes, dtype)[lane : lane + 1])[0] == together[lane]
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", [pytest.param("float32", marks=pytest.mark.full), "float64"])
 @pytest.mark.parametrize("problem", list(problems))
 def test_the_width_of_a_pack_and_the_place_in_it_change_no_bit(engine, problem, dtype):
     alone = results(configs(problem, "Adam", 1, dtype))[0]

@@ -61,16 +61,19 @@ def test_lanes_end_each_with_rows_of_its_own():
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("divergence", [None, 1e-24, 1e-16, 1e-3, 10.0, 1e30, 1e300])
-@pytest.mark.parametrize(
-    "value", [0.0, 1e-23, 2e-16, 1e-4, -5.0, 5.1, -11.0, 1e20, -1e31, LARGEST, np.inf, -np.inf, np.nan]
-)
-def test_a_lane_diverges_where_its_loss_is_beyond_the_limit(value, divergence, dtype):
+def test_a_lane_diverges_where_its_loss_is_beyond_the_limit(divergence, dtype):
+    for value in (0.0, 1e-23, 2e-16, 1e-4, -5.0, 5.1, -11.0, 1e20, -1e31, LARGEST, np.inf, -np.inf, np.nan):
+        diverges_beyond(divergence, value, dtype)
+
+
+def diverges_beyond(divergence, value, dtype):
     stopping = Stopping(Stop(divergence=divergence), 3)
     loss = np.array([0.0, value, 1e-25], dtype)
     with np.errstate(over="ignore"):  # as in a run
         ends = list(stopping.check(4, loss))
     is_over = not abs(float(loss[1])) <= (np.finfo(np.float64).max if divergence is None else divergence)
-    assert ends == ([(1, Status.DIVERGED, f"loss is {loss[1]:g} at step 4")] if is_over else [])
+    assert [(lane, status) for lane, status, _ in ends] == ([(1, Status.DIVERGED)] if is_over else [])
+    assert all(reason.startswith(f"loss is {loss[1]:g} at step 4") for _, _, reason in ends)
     stopping.end([1])
     assert stopping.living == 2
     with np.errstate(over="ignore"):

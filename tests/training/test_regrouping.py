@@ -15,6 +15,7 @@ from optrun.training.lanes import Lanes
 from optrun.training.memory import Memory
 from optrun.training.pack import Pack
 from optrun.training.trainer import Trainer
+from tests.pairs import pairs
 
 STEPS, LANES = 14, 5
 AVERAGES = [None, *({"name": name} for name in averages), {"name": "EMA", "start": 5, "every": 3}]
@@ -107,8 +108,7 @@ def everything(memory, run):
     )
 
 
-@pytest.mark.parametrize("scheduler", list(schedulers))
-@pytest.mark.parametrize("optimizer", list(optimizers))
+@pytest.mark.parametrize(("optimizer", "scheduler"), pairs(optimizers, schedulers))
 def test_lanes_grouped_anew_at_any_steps_are_uninterrupted(optimizer, scheduler):
     draws = random.Random(f"{optimizer} {scheduler}")
     lanes = LANES if optimizers.find(optimizer).batched else 2
@@ -127,8 +127,10 @@ def test_averages_are_grouped_anew_with_their_lanes(optimizer, average):
         assert everything(staged, run) == stored(executed([config])[0])
 
 
-@pytest.mark.parametrize("scheduler", list(schedulers))
-@pytest.mark.parametrize("optimizer", [name for name in optimizers if optimizers.find(name).batched])
+@pytest.mark.parametrize(
+    ("optimizer", "scheduler"),
+    pairs([name for name in optimizers if optimizers.find(name).batched], schedulers, rounds=2),
+)
 def test_lanes_that_are_left_in_a_smaller_pack_are_the_same(optimizer, scheduler):
     chosen = configs(optimizer, scheduler, average={"name": "EMA", "decay": 0.8})
     whole, part, kept = Pack(chosen), Pack(chosen), [0, 3]
