@@ -11,6 +11,7 @@ import inspect
 import operator
 import re
 import sys
+import warnings
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -23,8 +24,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar, get_args, ge
 
 from annotated_types import Ge, Gt, Le, Lt
 
-from optrun.errors import ConfigError, UnknownNameError, did_you_mean, fold
-from optrun.plugin_code import guarded
+from optrun.errors import ConfigError, OptrunWarning, UnknownNameError, did_you_mean, fold
+from optrun.plugin_code import definition_of, guarded
 from optrun.regular_files import open_regular
 
 if TYPE_CHECKING:
@@ -167,6 +168,7 @@ class Registry(Generic[T]):
         self._package = package
         self._classes: dict[str, type[T]] = {}
         self._names: dict[str, str] = {}
+        self._lacking: dict[str, tuple[type[T], str]] = {}
         self._loaded = False
 
     def add(self, cls: type[T], name: str) -> None:
@@ -182,12 +184,27 @@ class Registry(Generic[T]):
         self._classes[fold(name)] = cls
         self._names[fold(name)] = name
 
+    def add_lacking(self, cls: type[T], what: str) -> None:
+        """Remember a class that is not registered, for want of a method: one that others inherit from may be so."""
+        self._lacking[fold(cls.__name__)] = cls, what
+
+    def lacking(self) -> dict[type[T], str]:
+        """Return what classes lack that are not registered and from which no other class inherits."""
+        return {
+            cls: f"{cls.__name__} is no {self.kind}: it lacks {what} ({definition_of(cls)})"
+            for cls, what in self._lacking.values()
+            if not cls.__subclasses__()
+        }
+
     def find(self, name: str) -> type[T]:
         """Return the class of this name, or raise UnknownNameError with the nearest one."""
         self._load()
         try:
             return self._classes[fold(name)]
         except KeyError:
+            cls, _ = self._lacking.get(fold(name), (None, ""))
+            if cls is not None and cls in (lacking := self.lacking()):
+                raise UnknownNameError(lacking[cls]) from None
             there_are = f" There are: {', '.join(self)}; a plugin's names need --plugin."
             hint = did_you_mean(name, self) or there_are
             raise UnknownNameError(f"unknown {self.kind} {name!r}.{hint}") from None
@@ -223,23 +240,30 @@ problems: Registry[Any] = Registry("problem", "optrun.problems")
 averages: Registry[Any] = Registry("average", "optrun.optim.averaging")
 
 
+REGISTRIES = (optimizers, schedulers, problems, averages)
+
+
 def owner_of(name: str) -> type | None:
     """Return the class that is registered under a name, of whatever kind."""
-    return next(
-        (each.find(name) for each in (optimizers, schedulers, problems, averages) if name in each), None
-    )
+    return next((each.find(name) for each in REGISTRIES if name in each), None)
 
 
 def load_plugin(target: str) -> None:
     """Import a user's problems, optimizers, schedulers and averages from a file (`my.py`) or a module (`my.package`).
 
-    Raises PluginError where it cannot be imported, with the reason.
+    A class of it that lacks the method of its kind is named by a warning. Raises PluginError where it cannot be
+    imported, with the reason.
     """
+    before = {cls for each in REGISTRIES for cls in each.lacking()}
     with guarded(f"plugin {target!r}", passed=()):
         if _is_file(target):
             _import_file(Path(target).resolve(strict=True))
         else:
             importlib.import_module(target)
+    for registry in REGISTRIES:
+        for cls, said in registry.lacking().items():
+            if cls not in before:
+                warnings.warn(said, OptrunWarning, stacklevel=2)
 
 
 def plugin_version(target: str) -> str:

@@ -6,8 +6,9 @@ from typing import Annotated, Literal
 import pytest
 from annotated_types import Ge, Lt
 
+import optrun
 from optrun import registry
-from optrun.errors import ConfigError, PluginError, UnknownNameError
+from optrun.errors import ConfigError, OptrunWarning, PluginError, UnknownNameError
 from optrun.registry import Registry, options_of
 
 
@@ -83,3 +84,51 @@ def test_a_broken_entry_point_is_named(monkeypatch):
             registry.optimizers.find("Adam")
     finally:
         registry._load_entry_points.cache_clear()
+
+
+LACKING = {
+    "LRScheduler": ("schedulers", "scheduler", r"value\(t, base, /, \*, …\)"),
+    "Optimizer": ("optim", "optimizer", r"update\(p, g, t, /, …, \*, lr: …\)"),
+    "Average": ("optim", "average", r"update\(a, p, n, /, \*, …\)"),
+}
+
+
+@pytest.mark.parametrize("base", LACKING)
+def test_a_class_without_the_method_of_its_kind_is_named(base, tmp_path, monkeypatch):
+    package, kind, method = LACKING[base]
+    found = {each.kind: each for each in registry.REGISTRIES}[kind]
+    assert len(found)  # what is shipped is loaded, and stays
+    monkeypatch.setattr(found, "_lacking", dict(found._lacking))
+    source = f"from optrun.{package} import {base}\n\n\nclass Warm({base}):\n    def at(self, t):\n        return t\n"
+    (tmp_path / "warm.py").write_text(source)
+    said = rf"Warm is no {kind}: it lacks {method} \(.*warm\.py:4\)"
+    with pytest.warns(OptrunWarning, match=said):
+        registry.load_plugin(str(tmp_path / "warm.py"))
+    with pytest.raises(UnknownNameError, match=said):
+        found.find("warm")
+
+
+def test_a_problem_without_an_abstract_method_is_named_where_it_is_defined(tmp_path, monkeypatch):
+    assert "beale" in registry.problems  # what is shipped is loaded, and stays
+    for name in ("_classes", "_names"):
+        monkeypatch.setattr(registry.problems, name, dict(getattr(registry.problems, name)))
+    (tmp_path / "flat.py").write_text(
+        "from optrun.problems import Problem\n\n\nclass Flat(Problem):\n    pass\n"
+    )
+    registry.load_plugin(str(tmp_path / "flat.py"))
+    said = r"problem Flat lacks evaluate, initial, loss_and_grad, shapes \(.*flat\.py:4\)"
+    with pytest.raises(PluginError, match=said):
+        optrun.run({"problem": "flat", "optimizer": "SGD", "steps": 1}, save=False)
+
+
+@pytest.mark.parametrize(
+    ("base", "source"),
+    [
+        ("problems", "class Loose(Problem):\n    def __init__(self, arrays, *, width=3): pass"),
+        ("optim", "class Loose(Average):\n    @staticmethod\n    def update(a, p, n, /, *, width=3): pass"),
+    ],
+)
+def test_an_option_without_a_type_is_refused(base, source, tmp_path):
+    (tmp_path / "loose.py").write_text(f"from optrun.{base} import *\n\n\n{source}\n")
+    with pytest.raises(PluginError, match=r"width needs a type, such as width: float \(.*loose\.py:4\)"):
+        registry.load_plugin(str(tmp_path / "loose.py"))

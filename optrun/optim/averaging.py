@@ -28,6 +28,7 @@ from optrun.kernels.program import Program
 from optrun.kernels.stepper import Engine, Stepper
 from optrun.kernels.trace import trace
 from optrun.optim.ops import lerp, where
+from optrun.optim.rule import flags_of
 from optrun.optim.state import check_numeric
 from optrun.plugin_code import guarded
 from optrun.registry import Fraction, Option, PositiveInt, averages, check_annotated, options_of
@@ -44,7 +45,11 @@ class Average:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if hasattr(cls, "update") and not cls.__name__.startswith("_"):
+        if cls.__name__.startswith("_"):
+            return
+        if not hasattr(cls, "update"):
+            averages.add_lacking(cls, "update(a, p, n, /, *, …)")
+        else:
             first = list(inspect.signature(cls.update).parameters.values())[:3]
             if [each.kind for each in first] != [inspect.Parameter.POSITIONAL_ONLY] * 3:
                 raise TypeError(f"{cls.__name__}.update takes a, p, n before a slash: update(a, p, n, /, …)")
@@ -77,7 +82,8 @@ class Average:
         self._data = params.zeros()
         self._views = params.split(self._data)
         floats = [name for name in given if self.options()[name].is_float]
-        flags = tuple((name, value) for name, value in given.items() if name not in floats)
+        others = {name: value for name, value in given.items() if name not in floats}
+        flags = flags_of(type(self).__name__, others)
         self._values = {name: np.reshape(given[name], (1, -1)) for name in floats}
         self._stepper = Stepper(
             self.program(flags),

@@ -11,7 +11,7 @@ from optrun.errors import StateError
 from optrun.kernels.stepper import Engine, Stepper
 from optrun.kernels.tensor_engine import TensorEngine
 from optrun.optim.param_group import ParamGroup
-from optrun.optim.rule import Rule
+from optrun.optim.rule import Rule, flags_of
 from optrun.optim.state import StateBuffers, check_numeric
 
 
@@ -159,7 +159,8 @@ class GroupUpdate:
 
     def _flags(self) -> tuple[tuple[str, Any], ...]:
         options = self._rule.options()
-        return tuple((name, self.group[name]) for name, option in options.items() if not option.is_float)
+        others = {name: self.group[name] for name, option in options.items() if not option.is_float}
+        return flags_of(self._rule.__name__, others)
 
     def _part(self, parameter: str) -> _Part:
         return next(part for part in self._parts if parameter in part.members)

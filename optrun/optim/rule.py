@@ -22,6 +22,7 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, ClassVar, get_type_hints
 
+from optrun.errors import ConfigError
 from optrun.kernels.program import Program
 from optrun.kernels.trace import trace
 from optrun.plugin_code import guarded
@@ -51,7 +52,11 @@ class Rule:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if hasattr(cls, "update") and not cls.__name__.startswith("_"):
+        if cls.__name__.startswith("_"):
+            return
+        if not hasattr(cls, "update"):
+            optimizers.add_lacking(cls, "update(p, g, t, /, …, *, lr: …)")
+        else:
             _check_signature(cls)
             optimizers.add(cls, cls.__name__)
 
@@ -109,6 +114,19 @@ class Rule:
                 dtype=dtype,
                 inputs_first=inputs_first,
             )
+
+
+def flags_of(owner: str, values: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+    """Return hyperparameters that are no floats as what a rule is traced for; ConfigError for one that has no hash."""
+    for name, value in values.items():
+        try:
+            hash(value)
+        except TypeError:
+            raise ConfigError(
+                f"{owner}: {name} chooses a program, so it must have a hash, as a tuple has (got {value!r})",
+                field=name,
+            ) from None
+    return tuple(values.items())
 
 
 def _check_signature(rule: type[Rule]) -> None:

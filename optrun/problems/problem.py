@@ -14,7 +14,7 @@ from optrun.errors import ConfigError, PluginError, did_you_mean
 from optrun.kernels.capture import LoopEngine
 from optrun.kernels.stepper import Engine
 from optrun.plugin_code import definition_of
-from optrun.registry import Option, options_of, problems
+from optrun.registry import Option, check_annotated, options_of, problems
 
 
 class Problem(ABC):
@@ -42,6 +42,7 @@ class Problem(ABC):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if not cls.__name__.startswith("_") and ABC not in cls.__bases__:
+            check_annotated(cls.__name__, cls.__init__)
             problems.add(cls, re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower())
 
     def __new__(cls, *_: Any, **options: Any) -> Self:

@@ -63,7 +63,11 @@ class LRScheduler:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if hasattr(cls, "value") and not cls.__name__.startswith("_"):
+        if cls.__name__.startswith("_"):
+            return
+        if not hasattr(cls, "value"):
+            schedulers.add_lacking(cls, "value(t, base, /, *, …)")
+        else:
             check_annotated(f"{cls.__name__}.value", cls.value)
             schedulers.add(cls, cls.__name__)
 

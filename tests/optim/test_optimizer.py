@@ -321,6 +321,21 @@ def test_a_rule_of_ones_own_is_registered_and_needs_no_more_than_its_update(rng)
         del optimizers._classes["heavy"], optimizers._names["heavy"]
 
 
+def test_a_hyperparameter_that_chooses_a_program_needs_a_hash(rng):
+    class Newcomer(Optimizer):
+        @staticmethod
+        def update(p, g, t, /, *, lr: NonNegative = 0.1, sizes: list[int] | tuple[int, ...] = ()):
+            p -= lr * g
+
+    try:
+        Newcomer(parameters(rng), sizes=(1, 2)).step()
+        with pytest.raises(ConfigError, match=r"Newcomer: sizes .* must have a hash, .*\[1, 2\]") as caught:
+            Newcomer(parameters(rng), sizes=[1, 2])
+        assert caught.value.field == "sizes"
+    finally:
+        del optimizers._classes["newcomer"], optimizers._names["newcomer"]
+
+
 @pytest.mark.parametrize(
     ("body", "complaint"),
     [
