@@ -216,9 +216,13 @@ def sweep_plan(
     limit: int | None = None,
     retry_failed: bool = False,
     observe: Callable[[SweepProgress], None] | None = None,
+    note: Callable[[str], None] = lambda text: None,
     **how: Any,
 ) -> Sweep:
-    """Carry out a plan whose groups are known; as `sweep`, the rest being the fields of `Execution`."""
+    """Carry out a plan whose groups are known; as `sweep`, the rest being the fields of `Execution`.
+
+    ``note`` is told what is there already where the directory had another plan.
+    """
     check_count("limit", limit)
     execution = Execution(**how)
     with interruptible() as interruption, ExitStack() as stack:
@@ -227,7 +231,7 @@ def sweep_plan(
         results: Store | Memory = Memory(plan.configs, Status.WAITING)
         if save:
             results = store = stack.enter_context(
-                open_store(plan, groups, RUNS, directory, execution.plugins)
+                open_store(plan, groups, RUNS, directory, execution.plugins, note)
             )
             if retry_failed:
                 retry(plan, store)

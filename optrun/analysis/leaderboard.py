@@ -75,6 +75,8 @@ def plan_of(store: Store) -> SweepPlan | None:
     plans = [event.details for event in store.events(PLAN)]
     if not plans:
         return None
+    # One that has a digest took the place of those before.
+    plans = plans[max((i for i, details in enumerate(plans) if "digest" in details), default=0) :]
     try:
         settings = [dict(setting) for details in plans for setting in details["settings"]]
         repeats, metric = plans[0]["repeats"], plans[0]["metric"]

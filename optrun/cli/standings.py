@@ -19,14 +19,13 @@ from optrun.cli.look import counted, emit, quoted, size, suggest
 from optrun.cli.preview import about
 from optrun.cli.setting_table import Labels, settings_table
 from optrun.config import Issue
-from optrun.errors import StoreError, printable, printable_lines
+from optrun.errors import printable, printable_lines
 from optrun.store import Store
 from optrun.store.schema import RESULTS
-from optrun.sweep.carry_out import unfinished
 from optrun.sweep.estimate import estimate_sweep
 from optrun.sweep.expand import Plan
 from optrun.sweep.packs import Group, divided
-from optrun.sweep.record import directory_of
+from optrun.sweep.record import directory_of, found_in
 from optrun.sweep.stages import outline
 from optrun.sweeps import Sweep
 
@@ -50,7 +49,7 @@ def print_sweep_plan(
     """Print the settings of a sweep, and the packs in which they would be executed."""
     stages = outline(plan)
     where = directory or directory_of(plan, RUNS)
-    left = _left(where, plan, retry_failed=retry_failed)
+    left = _left(where, plan, groups, retry_failed=retry_failed)
     runs = left[:limit]
     packs = divided(groups, runs, jobs)
     needed = estimate_sweep(plan, groups, packs, jobs, plugins)
@@ -95,19 +94,18 @@ def print_sweep_plan(
     print("nothing was written", file=sys.stderr)
 
 
-def _left(where: Path, plan: Plan, *, retry_failed: bool) -> list[int]:
+def _left(where: Path, plan: Plan, groups: Sequence[Group], *, retry_failed: bool) -> list[int]:
     """Return the runs, of those that are known before, that have not ended in a directory, or are tried again.
 
-    Raises StoreError where it is no run directory.
+    Raises StoreError where it is no run directory, or one of other runs.
     """
+    runs = range(len(plan.configs))
     if not (where / RESULTS).exists():
-        return list(range(len(plan.configs)))
+        return list(runs)
     with Store.open(where) as store:
-        if not len(plan.configs) <= store.size <= plan.size:
-            raise StoreError(f"{where}: holds other runs than this sweep: name another directory")
-        states = store.states()[: len(plan.configs)]
-        again = [run for run, state in enumerate(states) if retry_failed and state.status == "failed"]
-        return sorted([*unfinished(states), *again])
+        found = found_in(store, plan, groups)
+    again = {run for run, record in found.items() if retry_failed and record.status == "failed"}
+    return [run for run in runs if run in again or run not in found or not found[run].status.final]
 
 
 def _stages(stages: Sequence[tuple[int, int | None]]) -> list[str]:

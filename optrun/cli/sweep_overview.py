@@ -11,7 +11,7 @@ from rich.text import Text
 from optrun.analysis.leaderboard import Standing, SweepPlan, leaderboard
 from optrun.analysis.summaries import KILLED, RESUMABLE, file_sizes, sweep_status
 from optrun.cli.figures import number
-from optrun.cli.look import emit, quoted, status_text, suggest, with_plugins
+from optrun.cli.look import counted, emit, quoted, status_text, suggest, with_plugins
 from optrun.cli.setting_table import Labels, value_text
 from optrun.cli.standings import MOST_SETTINGS, print_standings
 from optrun.store import RunState, Status, Store
@@ -89,6 +89,8 @@ def print_sweep(store: Store, plan: SweepPlan, *, json: bool, limit: int | None 
         most = MOST_SETTINGS if limit is None else limit
         print_standings(view.standings, plan.metric, f"show {quoted(store.path)}", most)
     print_reasons(view.states)
+    if kept := len(store.kept()):
+        emit(f"{counted(kept, 'run')} of earlier plans kept aside, for a plan that asks for them again")
     emit(Text("\nfiles", "bold"))
     for file, size in file_sizes(store.path).items():
         emit(Text(f"  {size:>11,} B  {printable(file)}"))

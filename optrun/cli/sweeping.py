@@ -1,6 +1,8 @@
 """The command `sweep`."""
 
+import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -126,6 +128,7 @@ def sweep(
                     limit=limit,
                     retry_failed=retry_failed,
                     observe=observe,
+                    note=partial(print, file=sys.stderr),
                     **vars(how),
                 )
         misses = misses_of(result)

@@ -1,7 +1,7 @@
 """What of a config determines the results of its run: the rest may change, and it is the same run."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from optrun.config.components import class_of
@@ -18,19 +18,35 @@ _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=Fal
 
 
 def determining(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the parts of a complete config, a JSON object, that determine results, without the paths of data."""
-    found = {name: value for name, value in document.items() if name not in INERT}
-    problem = found.get("problem")
-    if isinstance(problem, dict) and (cls := class_of("problem", problem)) is not None:
-        files = {name for name in path_options(cls) if _is_path(problem.get(name))}
-        if files:
-            found["problem"] = problem | dict.fromkeys(files, ANY_PATH)
-    return found
+    """Return the parts of a config, a JSON object, that determine results, without the paths of data."""
+    return {name: _placeless(name, part) for name, part in document.items() if name not in INERT}
 
 
 def canonical(document: Mapping[str, Any]) -> str:
     """Return a JSON object as the one text that all equal objects have."""
     return _ENCODER.encode(document)
+
+
+def canonical_texts(documents: Iterable[Mapping[str, Any]], *, whole: bool = False) -> Iterator[str]:
+    """Yield the canonical text of what is determining in each config, or of the whole of it.
+
+    A part that is the very object that the config before has is not encoded again.
+    """
+    last: dict[str, tuple[Any, str]] = {}
+    for document in documents:
+        names = [name for name in sorted(document) if whole or name not in INERT]
+        for name in names:
+            part = document[name]
+            if name not in last or last[name][0] is not part:
+                chosen = part if whole else _placeless(name, part)
+                last[name] = part, f"{_ENCODER.encode(name)}:{_ENCODER.encode(chosen)}"
+        yield f"{{{','.join(last[name][1] for name in names)}}}"
+
+
+def _placeless(name: str, part: Any) -> Any:
+    cls = class_of("problem", part) if name == "problem" and isinstance(part, dict) else None
+    files = [option for option in (path_options(cls) if cls else ()) if _is_path(part.get(option))]
+    return part | dict.fromkeys(files, ANY_PATH) if files else part
 
 
 def _is_path(value: Any) -> bool:

@@ -43,6 +43,11 @@ class RunState:
     summary: Mapping[str, float | None] = field(default_factory=dict)
 
     @property
+    def has_begun(self) -> bool:
+        """Whether the run has left something: it has ended, or can go on from somewhere."""
+        return self.status.final or self.steps > 0
+
+    @property
     def is_bad(self) -> bool:
         """Whether the run has diverged or failed."""
         return self.status in (Status.DIVERGED, Status.FAILED)

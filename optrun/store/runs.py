@@ -9,6 +9,9 @@ from optrun.errors import StoreError
 from optrun.store import blobs, schema
 from optrun.store.records import RunRecord, RunState, Status
 
+KEPT = 1 << 40
+"""The number from which on there are runs that the plan of a sweep no longer has: no list of runs has them."""
+
 
 def insert_runs(
     db: sqlite3.Connection, runs: Iterable[tuple[Mapping[str, Any], int]], status: Status, first: int = 0
@@ -43,7 +46,12 @@ def read_runs(db: sqlite3.Connection, where: str = "true", *values: int) -> list
 
 def read_states(db: sqlite3.Connection) -> list[RunState]:
     """Return the states of all runs, in their order; StoreError where one is damaged."""
-    return [_state(*row) for row in schema.select(db, "states")]
+    return [state for run, state in read_numbered_states(db).items() if run < KEPT]
+
+
+def read_numbered_states(db: sqlite3.Connection) -> dict[int, RunState]:
+    """Return the states of all runs by their numbers, those among them that are kept aside."""
+    return {row[0]: _state(*row) for row in schema.select(db, "states")}
 
 
 def _row(run: int, state: RunState) -> schema.Row:

@@ -14,9 +14,10 @@ from optrun.errors import StoreError
 from optrun.store import attempts, blobs, schema
 from optrun.store.curves import CURVE, EVALUATION, append, column_names, join, merge
 from optrun.store.directory import create_directory, lock
+from optrun.store.rearrange import rearrange
 from optrun.store.records import TRACEBACK, Checkpoint, Event, RunRecord, RunState, Status
 from optrun.store.run_rows import RunRows
-from optrun.store.runs import insert_runs, read_runs, read_states, write_states
+from optrun.store.runs import KEPT, insert_runs, read_runs, read_states, write_states
 
 NONE: Mapping[Any, Any] = MappingProxyType({})
 
@@ -47,7 +48,8 @@ class Store:
         """Those of all runs, as the only process that writes has read them since it last wrote."""
         try:
             self._db = schema.connect(path, write=write)
-            self.size: int = self._db.execute("SELECT count(*) FROM runs").fetchone()[0]
+            count = "SELECT count(*) FROM runs WHERE run < ?"
+            self.size: int = self._db.execute(count, (KEPT,)).fetchone()[0]
         except BaseException:
             self._unlock()
             raise
@@ -176,6 +178,25 @@ class Store:
             self.size += count
             self._pending.clear()
 
+    def rearrange(
+        self,
+        runs: Iterable[tuple[Mapping[str, Any], int]],
+        found: Mapping[int, int],
+        events: Mapping[str, Mapping[str, Any]] = NONE,
+    ) -> None:
+        """Make these the runs, pairs of a config and a seed, in one durable transaction with events.
+
+        What the run ``new`` has left is what the run ``found[new]`` has left so far, with its state, checkpoint and
+        events; one that is not there waits. Others that have left something are `kept`. Raises StoreError.
+        """
+        with schema.store_errors(self.path):
+            self._begin_write()
+            with self._db:
+                size = rearrange(self._db, runs, found)
+                self._write_events(NONE, events)
+            self.size = size
+            self._pending.clear()
+
     def reset(self, runs: Iterable[int]) -> None:
         """Have runs wait as if they had never begun, in one durable transaction; events tell of it."""
         with schema.store_errors(self.path):
@@ -202,7 +223,12 @@ class Store:
     def runs(self) -> list[RunRecord]:
         """Return every run's config, seed and state."""
         with schema.store_errors(self.path):
-            return read_runs(self._db)
+            return read_runs(self._db, "run < ?", KEPT)
+
+    def kept(self) -> list[RunRecord]:
+        """Return the runs that are kept aside, which the plan of a sweep had once, and has no more."""
+        with schema.store_errors(self.path):
+            return read_runs(self._db, "run >= ?", KEPT)
 
     def states(self) -> list[RunState]:
         """Return every run's state."""
@@ -264,12 +290,12 @@ class Store:
     def results_digest(self) -> str:
         """Return the SHA-256 of all results: equal for runs that ended alike, however they were executed.
 
-        Times, machines and checkpoints do not count.
+        Times, machines, checkpoints and runs that are kept aside do not count.
         """
         digest = hashlib.sha256()
         with schema.store_errors(self.path):
             for table in schema.RESULT_TABLES:
-                for row in schema.scan(self._db, table):
+                for row in schema.scan(self._db, table, "run < ?", (KEPT,)):
                     for part in schema.canonical_bytes((table, *row)):
                         digest.update(part)
         return digest.hexdigest()

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -10,6 +10,8 @@ from typing import Any
 from optrun.config import ConfigErrors, Issue, RunConfig
 from optrun.config.components import REGISTRIES
 from optrun.config.errors import condensed, in_order
+from optrun.config.identity import canonical, canonical_texts, determining
+from optrun.config.schema import SWEEP
 from optrun.config.sweep import SweepConfig
 from optrun.config.sweep_block import Metric
 from optrun.config.tree import Path
@@ -22,8 +24,8 @@ MAX_RUNS = 1_000_000
 MAX_REFUSED = 100
 """How many settings that cannot be used are looked at before their issues are raised."""
 MAX_SEED = 2**63
-
-_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
+DECIDED_ON_THE_WAY = ("halving", "optuna")
+"""The methods by which it depends on how earlier runs did what is run."""
 
 
 @dataclass(frozen=True)
@@ -85,8 +87,8 @@ class Plan:
     def distinct(self) -> "Plan":
         """Return the plan with the first of all settings whose configs are equal."""
         first: dict[bytes, int] = {}
-        for setting, text in enumerate(_canonical(self.documents[:: self.repeats])):
-            first.setdefault(hashlib.sha256(text).digest(), setting)
+        for setting, text in enumerate(canonical_texts(self.documents[:: self.repeats], whole=True)):
+            first.setdefault(hashlib.sha256(text.encode()).digest(), setting)
         kept = list(first.values())
         runs = [setting * self.repeats + i for setting in kept for i in range(self.repeats)]
         return replace(
@@ -100,16 +102,27 @@ class Plan:
 
     @cached_property
     def digest(self) -> str:
-        """The SHA-256, in hex, of all that decides the results, and how they are ranked."""
+        """The SHA-256, in hex, of all that decides the results, and how they are ranked.
+
+        How many trials Optuna has is no part of it: those that it has made are the first ones of more.
+        """
         sweep = self.swept.sweep
         digest = hashlib.sha256(self.metric.model_dump_json().encode())
         if sweep.halving is not None:
             digest.update(json.dumps([sweep.halving.factor, self.rungs]).encode())
         if sweep.method == "optuna":  # which has not asked for all runs yet
-            digest.update(json.dumps(self.swept.to_dict(), sort_keys=True).encode())
-        for text in _canonical(self.documents):
-            digest.update(text)
+            written = determining(self.swept.to_dict())
+            block = {key: value for key, value in written.pop(SWEEP).items() if key != "trials"}
+            digest.update(canonical({**written, SWEEP: block}).encode())
+            return digest.hexdigest()
+        for text in canonical_texts(self.documents):
+            digest.update(text.encode())
         return digest.hexdigest()
+
+    @property
+    def is_decided_on_the_way(self) -> bool:
+        """Whether what is run depends on how earlier runs did."""
+        return self.swept.sweep.method in DECIDED_ON_THE_WAY
 
 
 def expand(swept: SweepConfig) -> Plan:
@@ -178,16 +191,6 @@ def _advised(issue: Issue, setting: Setting) -> Issue:
             advice = f"what varies of one {section} alone goes into a space of its own, under spaces"
             return replace(issue, message=f"{issue.message} ({section}: {name}); {advice}")
     return issue
-
-
-def _canonical(documents: Sequence[Mapping[str, Any]]) -> Iterator[bytes]:
-    """Yield each document as JSON with sorted keys; a part that is that of the one before is not encoded again."""
-    last: dict[str, tuple[Any, str]] = {}
-    for document in documents:
-        for name, part in document.items():
-            if name not in last or last[name][0] is not part:
-                last[name] = part, f"{_ENCODER.encode(name)}:{_ENCODER.encode(part)}"
-        yield f"{{{','.join(last[name][1] for name in sorted(document))}}}".encode()
 
 
 def _settings(swept: SweepConfig) -> list[Setting]:

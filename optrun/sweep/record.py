@@ -1,15 +1,18 @@
 """What the store of a sweep holds beside results: its plan, the decisions at rungs, a summary."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from optrun.config.identity import canonical_texts
 from optrun.config.writer import inline, to_yaml
 from optrun.errors import StoreError
-from optrun.store import RunState, Status, Store, slug, write_summary
-from optrun.store.schema import RESULTS
-from optrun.sweep.expand import Plan
+from optrun.store import RunRecord, RunState, Status, Store, slug, write_summary
+from optrun.store.directory import replace_file
+from optrun.store.schema import RESULTS, store_errors
+from optrun.sweep.expand import DECIDED_ON_THE_WAY, Plan
+from optrun.sweep.growth import family_of, found_among
 from optrun.sweep.packs import Group, data_key
 from optrun.training.memory import Memory
 
@@ -27,44 +30,88 @@ OF_SWEEPS = (PLAN, RUNG, DATA)
 
 
 def directory_of(plan: Plan, runs: Path) -> Path:
-    """Return where a plan is stored below `runs`: another plan has another place."""
-    return runs / f"sweep-{slug(plan.name)}-{plan.digest[:8]}"
+    """Return where a plan is stored below `runs`: one that the same sweep can grow into has the same place."""
+    return runs / f"sweep-{slug(plan.name)}-{family_of(plan)[:8]}"
 
 
 def open_store(
-    plan: Plan, groups: Sequence[Group], runs: Path, directory: Path | None, plugins: Sequence[str] = ()
+    plan: Plan,
+    groups: Sequence[Group],
+    runs: Path,
+    directory: Path | None,
+    plugins: Sequence[str] = (),
+    note: Callable[[str], None] = lambda text: None,
 ) -> Store:
     """Return the store of a plan, made where there is none, open for writing; it notes what ``plugins`` there are.
 
-    Raises StoreError where the directory holds another sweep, or something else, or runs on other data.
+    One that another plan has left gets this plan, and keeps all runs, of which ``note`` is told. Raises StoreError
+    where the directory holds another sweep, or something else, or runs on other data.
     """
     path = directory or directory_of(plan, runs)
-    noted = {PLAN: _plan_from(plan, 0, plugins=list(plugins), digest=plan.digest)}
+    begun = _plan_from(plan, 0, plugins=list(plugins), digest=plan.digest, family=family_of(plan))
+    config = to_yaml(plan.swept.to_dict())
     if not (path / RESULTS).exists():
         return Store.create(
             runs,
             plan.name,
             directory=path,
-            config_yaml=to_yaml(plan.swept.to_dict()),
+            config_yaml=config,
             runs=_rows(plan),
             status=Status.WAITING,
-            events=noted | _data_added(None, plan, groups),
+            events={PLAN: begun} | _data_added(None, plan, groups),
         )
     store = Store.open(path, write=True)
     try:
-        check_holds(store, plan)
-        events = {} if _is_noted(store, plan) else dict(noted)
-        events |= _data_added(store, plan, groups)
-        if events:
-            store.commit(events=events)
+        events = _data_added(store, plan, groups)
+        found = found_in(store, plan, groups)
+        noted = _noted(store)
+        if plan.is_decided_on_the_way and noted:
+            if plan.size > noted.get("runs", plan.size):
+                _write_config(path, config)
+                events[PLAN] = _plan_from(plan, len(plan.settings))
+            if events:
+                store.commit(events=events)
+        elif _is_of(noted, begun) and [each.config for each in found.values()] == plan.documents:
+            if events:
+                store.commit(events=events)
+        else:
+            # The config first: whoever goes on with it after a kill asks for this plan again.
+            _write_config(path, config)
+            numbers = {run: record.run for run, record in found.items()}
+            store.rearrange(_rows(plan), numbers, {PLAN: begun} | events)
+            there = sum(record.has_begun for record in found.values())
+            if noted:
+                note(f"{there:,} of {plan.size:,} runs are there from before{_aside(store)}")
     except BaseException:
         store.close()
         raise
     return store
 
 
+def found_in(store: Store, plan: Plan, groups: Sequence[Group]) -> dict[int, RunRecord]:
+    """Return the runs of a plan that a store has, by their numbers in the plan, whatever plan it has.
+
+    Raises StoreError where it holds another sweep, or something else.
+    """
+    noted, records = _noted(store), store.runs()
+    if plan.is_decided_on_the_way or noted.get("method") in DECIDED_ON_THE_WAY:
+        _check_same(store, plan, noted)
+        return dict(enumerate(records[: len(plan.documents)]))
+    if [record.config for record in records] == plan.documents:
+        return dict(enumerate(records))
+    other = f"{store.path}: holds other runs than this sweep: name another directory with -o"
+    if not noted:
+        raise StoreError(other)
+    there = [*records, *store.kept()]
+    found = found_among(there, _data_in(store), plan, groups)
+    if not found and noted.get("family") != family_of(plan):
+        raise StoreError(other)
+    by_number = {record.run: record for record in there}
+    return {run: by_number[number] for run, number in found.items()}
+
+
 def add_settings(results: Store | Memory, plan: Plan, groups: Sequence[Group], first: int) -> None:
-    """Add the runs of a plan from its setting ``first`` on, of which the groups are.
+    """Add the runs of a plan from its setting ``first`` on, of which the groups are, as far as they are not there.
 
     Raises StoreError where there are other runs already, or runs on other data.
     """
@@ -72,12 +119,12 @@ def add_settings(results: Store | Memory, plan: Plan, groups: Sequence[Group], f
     if isinstance(results, Memory):
         results.add(plan.configs[run:])
         return
-    is_new = results.size <= run
-    if not is_new:
+    if results.size > run:
         check_holds(results, plan, run)
     events = _data_added(results, plan, groups)
-    if is_new:
-        results.add(_rows(plan, run), {PLAN: _plan_from(plan, first)} | events)
+    if results.size < len(plan.documents):
+        added = _plan_from(plan, results.size // plan.repeats)
+        results.add(_rows(plan, results.size), {PLAN: added} | events)
     elif events:
         results.commit(events=events)
 
@@ -122,15 +169,50 @@ def decisions_in(results: Store | Memory) -> list[list[int]]:
     return decisions
 
 
-def _is_noted(store: Store, plan: Plan) -> bool:
-    """Return whether a store that holds the runs of a plan tells of it; raises StoreError where of another one."""
-    noted = store.events(PLAN)
-    # Stores of older versions have no digest.
-    if noted and noted[0].details.get("digest", plan.digest) != plan.digest:
+def _noted(store: Store) -> Mapping[str, Any]:
+    """Return what was noted of the plan of a store when it got it, with how many runs there are to be; nothing without.
+
+    What was added later has no digest, nor has what the oldest versions wrote.
+    """
+    plans = [event.details for event in store.events(PLAN)]
+    begun = [details for details in plans if "digest" in details] or plans
+    return {**begun[-1], "runs": plans[-1].get("runs")} if plans else {}
+
+
+def _is_of(noted: Mapping[str, Any], begun: Mapping[str, Any]) -> bool:
+    """Return whether what is noted is said of a plan, but for what changes neither its runs nor their ranking."""
+    return all(noted.get(name) == begun[name] for name in ("settings", "repeats", "metric", "method"))
+
+
+def _check_same(store: Store, plan: Plan, noted: Mapping[str, Any]) -> None:
+    """Raise StoreError where a store holds another plan than one that is decided on the way, or had more trials."""
+    is_older = "family" not in noted  # and its digest, if any, is one of another kind
+    if is_older:
+        check_holds(store, plan)
+    told = {"metric": plan.metric.model_dump(), "method": plan.swept.sweep.method}
+    is_same = all(noted.get(name, of) == of for name, of in told.items())
+    if not is_same or not (is_older or noted["digest"] == plan.digest):
         raise StoreError(
-            f"{store.path}: holds a sweep with another metric, method or options of it: name another directory"
+            f"{store.path}: holds a sweep with other runs, another metric, method or options of it, on which depends "
+            "which runs go on: name another directory with -o"
         )
-    return bool(noted)
+    if (noted.get("runs") or 0) > plan.size:
+        trials = noted["runs"] // plan.repeats
+        raise StoreError(
+            f"{store.path}: holds a sweep of {trials:,} settings: fewer are another sweep: -o DIR"
+        )
+
+
+def _write_config(path: Path, text: str) -> None:
+    content = text.encode()
+    with store_errors(path):
+        replace_file(path / "config.yaml", lambda stream: stream.writelines([content]))
+
+
+def _aside(store: Store) -> str:
+    """Return in words how many runs of a store its plan no longer has."""
+    kept = len(store.kept())
+    return f"; {kept:,} that it asks for no more {'are' if kept > 1 else 'is'} kept aside" if kept else ""
 
 
 def _plan_from(plan: Plan, first: int, **more: Any) -> dict[str, Any]:
@@ -180,15 +262,16 @@ def _data_in(store: Store) -> dict[str, str]:
 
 
 def check_holds(store: Store, plan: Plan, first: int = 0) -> None:
-    """Raise StoreError where a store does not hold the runs of a plan, from ``first`` on."""
+    """Raise StoreError where a store holds other runs than a plan, from ``first`` on, as far as both have them."""
     wanted = plan.documents[first:]
     documents = (
         [store.run(run).config for run in range(first, min(store.size, len(plan.documents)))]
         if first
         else [record.config for record in store.runs()][: len(wanted)]
     )
-    if documents != wanted or store.size > plan.size:
-        raise StoreError(f"{store.path}: holds other runs than this sweep: name another directory")
+    there = list(canonical_texts(documents))
+    if there != list(canonical_texts(wanted[: len(there)])) or store.size > plan.size:
+        raise StoreError(f"{store.path}: holds other runs than this sweep: name another directory with -o")
 
 
 def _rows(plan: Plan, first: int = 0) -> list[tuple[Mapping[str, Any], int]]:

@@ -261,8 +261,11 @@ def test_a_limit_leaves_the_rest_and_says_so(file, call):  # noqa: F811
     assert call("show", "here").err == "next: optrun resume here\n"
     rest = call("sweep", file, "-o", "here", "-n", "-j", "1").out
     assert "5 runs of them ended before: 7 left\n2 packs (1 of 4 lanes, 1 of 3 lanes), -j 1\n" in rest
-    other = call("sweep", file, "-o", "here", "-n", "sweep.repeats=1")
-    assert (other.code, other.err) == (2, "here: holds other runs than this sweep: name another directory\n")
+    grown = call("sweep", file, "-o", "here", "-n", "-j", "1", "sweep.repeats=3").out
+    assert "5 runs of them ended before: 13 left\n" in grown
+    other = call("sweep", file, "-o", "here", "-n", "steps=9")
+    refused = "here: holds other runs than this sweep: name another directory with -o\n"
+    assert (other.code, other.err) == (2, refused)
     again = call("resume", "here")
     assert again.code == 0
     assert "12/12 runs" in again.err
@@ -382,7 +385,9 @@ def test_what_is_for_one_run_says_that_a_sweep_is_many(file, call):  # noqa: F81
     done = call("diff", path, path)
     assert done.code == 2
     assert f"{path}: a sweep of 12 runs" in done.err
-    with pytest.raises(optrun.errors.StoreError, match=f"a sweep of 12 runs; to go on: optrun resume {path}"):
+    with pytest.raises(
+        optrun.errors.StoreError, match=f"^{path}: a sweep, which optrun.sweep or the command"
+    ):
         optrun.resume(path)
 
 

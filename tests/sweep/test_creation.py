@@ -1,4 +1,4 @@
-"""A sweep is there with its plan or not at all, whatever its first moments are cut by, and is known by it."""
+"""A sweep is there with its plan, or with the one before, whatever its first moments are cut by, and is known by it."""
 
 import shutil
 import signal
@@ -56,12 +56,42 @@ def test_a_sweep_of_one_run_goes_on_as_a_sweep_after_a_kill_at_any_synchronisati
                     StoreError, match="a sweep, which optrun.sweep or the command resume goes on"
                 ):
                     optrun.resume(path)
-            again = optrun_with("resume", str(path), "-q")
-            assert (again.returncode, again.stdout) == (0, f"{path}\n")
+                again = optrun_with("resume", str(path), "-q")
+                assert (again.returncode, again.stdout) == (0, f"{path}\n")
+            optrun.sweep(path / "config.yaml", directory=path)
             assert digest_of(path) == whole
             assert not (path / "metrics.csv").exists()
             assert (path / "summary.csv").read_bytes() == Path("whole/summary.csv").read_bytes()
     assert made > 2
+
+
+@pytest.mark.full
+def test_a_sweep_that_grows_goes_on_with_one_plan_or_the_other_after_a_kill_at_any_call(can_inject):
+    Path("small.yaml").write_text(SWEEP.replace("[0.01]", "[0.02, 0.04]"))
+    Path("large.yaml").write_text(SWEEP.replace("[0.01]", "[0.01, 0.02, 0.03]"))
+    optrun.sweep("small.yaml", directory="small")
+    optrun.sweep("large.yaml", directory="large")
+    ends = {digest_of("small"): 2, digest_of("large"): 3}
+    came = []
+    for count in range(1, 60, 5):
+        shutil.copytree("small", path := f"d{count}")
+        kill = f"inject=fdatasync,fsync,pwrite64:signal=SIGKILL:when={count}"
+        words = ["sweep", "large.yaml", "--limit", "1", "-j", "1", "-o", path]
+        ended = command(
+            *TRACE[:-2], "trace=fdatasync,fsync,pwrite64", "-e", kill, sys.executable, "-m", "optrun", *words
+        )
+        if ended.returncode == 0:
+            assert ended.stderr.startswith(
+                "1 of 3 runs are there from before; 1 that it asks for no more is kept aside\n"
+            )
+            break
+        optrun.sweep(Path(path, "config.yaml"), directory=path)
+        came.append(ends[digest_of(path)])
+        assert optrun.sweep("large.yaml", directory=path).executed == {2: 2, 3: 0}[came[-1]]
+        assert digest_of(path) == digest_of("large")
+        assert optrun.sweep("small.yaml", directory=path).executed == 0
+    assert came == sorted(came)
+    assert set(came) == {2, 3}
 
 
 def test_runs_without_a_plan_say_how_they_go_on():
