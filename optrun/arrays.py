@@ -30,6 +30,9 @@ class Arrays:
     backend: str = "numpy"
     dtype: str = "float32"
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Arrays, (self.backend, self.dtype)
+
     @cached_property
     def xp(self) -> Any:
         """The module whose functions make and combine the arrays: numpy or cupy."""
@@ -136,6 +139,18 @@ class Parameters(Mapping[str, Array]):
         self.grad = self.zeros()
         self._views = self.split(self.data)
         self.grads: Mapping[str, Array] = self.split(self.grad)
+
+    def __getstate__(self) -> dict[str, Any]:
+        layout = ("shapes", "lanes", "arrays", "lane_fast", "inputs_first")
+        values = {name: self.arrays.to_host(getattr(self, name)) for name in ("data", "grad")}
+        return {**{name: getattr(self, name) for name in layout}, "values": values}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        # Made anew, for the views of a copy are views of its own buffers.
+        layout = {name: value for name, value in state.items() if name != "values"}
+        Parameters.__init__(self, layout.pop("shapes"), **layout)
+        for name, values in state["values"].items():
+            getattr(self, name)[:] = self.arrays.array(values)
 
     def __setattr__(self, name: str, value: object) -> None:
         # `params.data *= 2` ends by an assignment of the same array, which may pass.

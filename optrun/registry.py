@@ -89,6 +89,9 @@ class Option:
     annotation: Any
     default: Any
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Option, (self.name, self.annotation, self.default)
+
     @property
     def required(self) -> bool:
         """Whether it has no default."""

@@ -74,6 +74,7 @@ class Average:
 
     def __init__(self, params: Parameters, *, engine: Engine | None = None, **options: Any) -> None:
         self.params = params
+        self._options, self._engine = options, engine or engine_named("auto", params.arrays.backend)
         self.steps = 0
         """Steps taken, not all of which are updates."""
         given = completed(self.options(), options, type(self).__name__, params.lanes)
@@ -87,11 +88,21 @@ class Average:
         self._values = {name: np.reshape(given[name], (1, -1)) for name in floats}
         self._stepper = Stepper(
             self.program(flags),
-            engine or engine_named("auto", params.arrays.backend),
+            self._engine,
             {"p": self._data, "g": params.data}.__getitem__,
             [slice(0, params.size)],
         )
         self._prepared = range(0)
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = self.state_dict()
+        state["values"] = {name: self.params.arrays.to_host(view) for name, view in state["values"].items()}
+        made_of = {"params": self.params, "engine": type(self._engine), "options": self._options}
+        return {**made_of, "state": state}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        Average.__init__(self, state["params"], engine=state["engine"](), **state["options"])
+        self.load_state_dict(state["state"])
 
     @property
     def updates(self) -> int:

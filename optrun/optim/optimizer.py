@@ -14,6 +14,9 @@ from optrun.optim.param_group import ParamGroup, selected
 from optrun.optim.rule import Rule
 from optrun.optim.state import StateBuffers
 
+HOOKS = ("step", "stepped", "save", "saved", "load", "loaded")
+_MADE_ANEW = ("_engine", "_buffers", "_hooks", "_updates")
+
 
 class Update(Protocol):
     """The steps of one group: what differs between kinds of rules."""
@@ -68,7 +71,7 @@ class Optimizer(Rule):
         self._engine = engine or engine_named("auto", params.arrays.backend)
         self._buffers = StateBuffers(type(self), params)
         self._updates: list[Update] = []
-        self._hooks = {kind: Hooks() for kind in ("step", "stepped", "save", "saved", "load", "loaded")}
+        self._hooks = {kind: Hooks() for kind in HOOKS}
         own = {name: option.default for name, option in self.options().items() if not option.required}
         given = spelled_out(defaults, self.tuples, type(self).__name__)
         self.defaults = {
@@ -85,6 +88,24 @@ class Optimizer(Rule):
             raise ConfigError(f"{type(self).__name__}: the list of groups is empty", field="params")
         for group in groups or [{"params": "*"}]:
             self.add_param_group(group)
+
+    def __getstate__(self) -> dict[str, Any]:
+        own = {name: value for name, value in vars(self).items() if name not in _MADE_ANEW}
+        state = {
+            parameter: {name: self._on_host(value) for name, value in entry.items()}
+            for parameter, entry in self.state.items()
+        }
+        return {**own, "engine": type(self._engine), "state": state}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        # As in torch, hooks stay behind.
+        vars(self).update({name: value for name, value in state.items() if name not in ("engine", "state")})
+        self._engine = state["engine"]()
+        self._buffers = StateBuffers(type(self), self.params)
+        self._hooks = {kind: Hooks() for kind in HOOKS}
+        self._updates = [self._update_of(group) for group in self.param_groups]
+        for update in self._updates:
+            update.load(state["state"])
 
     def add_param_group(self, group: Mapping[str, Any]) -> None:
         """Add a group of parameters; its step count and its state start at zero."""
@@ -205,6 +226,9 @@ class Optimizer(Rule):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(map(repr, self.param_groups))})"
+
+    def _on_host(self, value: Any) -> Any:
+        return self.params.arrays.to_host(value) if hasattr(value, "dtype") else value
 
     def _step(self, closure: Callable[[], Any] | None = None) -> Any:
         loss = closure() if closure is not None else None

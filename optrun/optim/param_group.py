@@ -4,6 +4,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, MutableMapp
 from fnmatch import fnmatchcase
 from typing import Any
 
+import numpy as np
+
 from optrun.errors import ConfigError, did_you_mean
 from optrun.hyperparameters import Value, checked, option_named, spelled_out
 from optrun.registry import Option
@@ -56,6 +58,16 @@ class ParamGroup(MutableMapping[str, Any]):
         """What schedules a hyperparameter, by its name."""
         for name, value in spelled_out(values, tuples, owner).items():
             self[name] = value
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A copy is scheduled by nobody: who copies the schedule, too, has it enter itself.
+        return {**vars(self), "forecasts": {}, "schedules": {}}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        vars(self).update(state)
+        for value in self._values.values():
+            if isinstance(value, np.ndarray):
+                value.setflags(write=False)
 
     def __getitem__(self, name: str) -> Any:
         return self._values[name]

@@ -121,8 +121,18 @@ class Binding:
         self._seen = len(self._optimizer.param_groups)
         self.forget()
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_table": []}
+
     def apply(self, step: float) -> None:
         """Set the hyperparameters to their values at a step."""
+        row = self.prepare(step)
+        for group, name, values in self._table:
+            group.follow(name, values, row)
+        self._now = step
+
+    def prepare(self, step: float) -> int:
+        """Make the table of values one of this step, too, and return the row that it has there."""
         self.adopt()
         row = step - self._first
         if not (self._table and row in range(self._rows)):
@@ -130,9 +140,7 @@ class Binding:
             self._table = self._valid(step + np.arange(ahead), whole=False)
             self._first, row = step, 0
             self._rows = min(len(values) for _, _, values in self._table)
-        for group, name, values in self._table:
-            group.follow(name, values, int(row))
-        self._now = step
+        return int(row)
 
     def table(self, steps: Array) -> list[tuple[Group, str, Sequence[Any]]]:
         """Return each group with a hyperparameter and its values at the steps.

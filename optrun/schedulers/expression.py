@@ -80,6 +80,9 @@ class Expression(str):
         made._products = array("d", [1.0])
         return made
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Expression, (str(self) if self.function is None else self.function,)
+
     _tree: ast.expr
     _products: "array[float]"
 

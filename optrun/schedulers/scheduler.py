@@ -239,6 +239,11 @@ class LRScheduler:
         mean, self._total = self._total / divisor, np.zeros_like(self._total)
         return self._hear(t // divisor, mean)
 
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        vars(self).update(state)
+        if self._binding is not None:
+            self._binding.prepare(self.last_epoch)
+
     def __repr__(self) -> str:
         given = {name: value for name, value in self._options.items() if (name, value) != (INTERVAL, None)}
         return f"{type(self).__name__}({', '.join(f'{name}={value}' for name, value in given.items())})"
