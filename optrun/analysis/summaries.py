@@ -86,9 +86,14 @@ def summary_of(path: Path) -> Summary:
             created = store.events("created")
             if store.size > 1 or store.events(PLAN):
                 return _summary_of_sweep(store, record, created)
-            status, record = state_of(store, record)
+            return _summary_of_run(path, *state_of(store, record), created)
     except StoreError as error:
         return Summary(path, BROKEN, printable(str(error).removeprefix(f"{path}: ")))
+    except Exception as error:  # what one directory holds must not hide the others
+        return Summary(path, BROKEN, printable(f"damaged: {type(error).__name__}: {error}"))
+
+
+def _summary_of_run(path: Path, status: str, record: RunRecord, created: Sequence[Event]) -> Summary:
     return Summary(
         path,
         status,

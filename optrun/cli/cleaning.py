@@ -10,13 +10,13 @@ from pathlib import Path
 import typer
 from rich.text import Text
 
-from optrun.analysis.find import CONFIG, RESULTS
+from optrun.analysis.find import CONFIG, RESULTS, run_directories
 from optrun.analysis.summaries import BROKEN, RESUMABLE, Summary, file_sizes, summaries, summary_of
 from optrun.cli.listing import check_statuses, runs_table
-from optrun.cli.look import emit
+from optrun.cli.look import counted, emit
 from optrun.errors import ConfigError, StoreError
 from optrun.store import Status
-from optrun.store.directory import remove_directory
+from optrun.store.directory import collect, remove_directory
 from optrun.store.schema import printable, store_errors
 
 FAILED = (str(Status.FAILED), str(Status.DIVERGED))
@@ -42,6 +42,14 @@ def clean_runs(
         raise ConfigError("say which runs: --failed, --status STATUS, --older-than 30d")
     wanted = (*statuses, *(FAILED if failed else ()))
     before = None if older_than is None else datetime.now(UTC) - age_of(older_than)
+    if not directory.is_dir():
+        raise ConfigError(f"{directory}: there is no such directory")
+    left = [
+        file for place in (directory, *run_directories(directory)) for file in collect(place, dry_run=dry_run)
+    ]
+    if left:
+        verb = "would be removed" if dry_run else "removed"
+        emit(f"{counted(len(left), 'file')} that killed commands have left {verb}")
     chosen = [each for each in summaries(directory, wanted) if _is_removable(each, before)]
     if not chosen:
         emit(f"no such runs in {directory}")

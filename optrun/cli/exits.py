@@ -22,7 +22,9 @@ from optrun.errors import (
     printable_lines,
 )
 
-_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE)
+
+_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
 
 
 @dataclass
@@ -60,7 +62,10 @@ def exit_code_of(command: Callable[[], Any]) -> int:
     except BrokenPipeError:
         code = 141
     except OSError as error:
-        _print(f"{error.filename or 'output'}: {(error.strerror or str(error)).lower()}")
+        if error.errno in _DESCRIPTORS:
+            _print("too many open files: ulimit -n says how many there may be, and raises it")
+        else:
+            _print(f"{error.filename or 'output'}: {(error.strerror or str(error)).lower()}")
         code = 1
     if code in (1, 141):
         _abandon(sys.stdout)
@@ -121,7 +126,11 @@ def _is_of_the_machine(error: OptrunError) -> bool:
 
     cause = error.__cause__
     if isinstance(cause, sqlite3.Error):
-        return cause.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
+        return cause.sqlite_errorcode & 0xFF in (
+            sqlite3.SQLITE_FULL,
+            sqlite3.SQLITE_IOERR,
+            sqlite3.SQLITE_READONLY,
+        )
     if isinstance(error, StoreError):
         return isinstance(cause, OSError) and cause.errno in _DISK
     return isinstance(error, RunFailedError)

@@ -15,7 +15,7 @@ from optrun.cli.figures import figure_lines
 from optrun.cli.look import emit, quoted, span, status_text, suggest, table
 from optrun.cli.sweep_overview import print_sweep
 from optrun.config.writer import to_yaml
-from optrun.errors import ConfigError, printable_lines
+from optrun.errors import ConfigError, StoreError, printable_lines
 from optrun.store import TRACEBACK, Event, RunRecord, Status, Store
 from optrun.store.schema import printable
 from optrun.sweep.record import OF_SWEEPS
@@ -116,6 +116,8 @@ def check_no_limit(limit: int | None) -> None:
 def _print_curve(curves: Mapping[str, Array]) -> None:
     if not curves:
         return
+    if "loss" not in curves:
+        raise StoreError("damaged: its curves lack the loss")
     loss = curves["loss"]
     ends = f"{loss[0]:.4g} → {loss[-1]:.4g}"
     emit(
@@ -139,7 +141,8 @@ def _environment(found: Mapping[str, Any]) -> str:
         if isinstance(library, dict)
     )
     git = found.get("git")
-    revision = f"git {str(git.get('sha'))[:12]}{' with changes' if git.get('dirty') else ''}" if git else ""
+    dirty = " with changes" if isinstance(git, dict) and git.get("dirty") else ""
+    revision = f"git {str(git.get('sha'))[:12]}{dirty}" if isinstance(git, dict) else ""
     lines = [versions, f"{found.get('cpu')}, {found.get('platform')}", blas, revision]
     return "\n".join(printable(line) for line in lines if line)
 

@@ -1,6 +1,7 @@
 """Files that may be lost, in this user's cache directory: written whole, and read where nobody else could write."""
 
 import os
+import stat
 import sys
 import tempfile
 from contextlib import suppress
@@ -25,14 +26,27 @@ def directory(name: str) -> Path:
 
 
 def is_own(directory: Path) -> bool:
-    """Return whether nobody but this user can write in a directory: else nothing is kept there."""
-    return _is_own(directory.stat())
+    """Return whether nobody but this user can write in a directory, or put another in its place.
+
+    Else nothing is kept there. The levels above are the directory of optrun, and that of all programs, which may be
+    root's, and where others may make files of their own, but not touch those of this user.
+    """
+    if sys.platform == "win32":
+        return True
+    above, base = directory.parent.stat(), directory.parent.parent.stat()
+    shared = base.st_mode & stat.S_IWOTH and not base.st_mode & stat.S_ISVTX
+    return (
+        directory.lstat().st_uid == os.geteuid()
+        and _is_own(directory.stat(), above)
+        and base.st_uid in (os.geteuid(), 0)
+        and not shared
+    )
 
 
 def is_kept(path: Path) -> bool:
     """Return whether there is a file that `read` reads."""
     try:
-        return _is_own(path.stat(), path.parent.stat())
+        return _is_own(path.stat()) and is_own(path.parent)
     except OSError:
         return False
 
@@ -41,7 +55,7 @@ def read(path: Path) -> bytes | None:
     """Return what is in a file; None where it cannot be read, or is not this user's alone."""
     try:
         with open_regular(path) as file:
-            return file.read() if _is_own(os.fstat(file.fileno()), path.parent.stat()) else None
+            return file.read() if _is_own(os.fstat(file.fileno())) and is_own(path.parent) else None
     except OSError:
         return None
 

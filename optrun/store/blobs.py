@@ -20,6 +20,10 @@ from optrun.errors import StoreError
 KINDS = "biuf"
 PIECE = 1 << 17
 """How many elements of a long array are written at a time."""
+DEEPEST = 64
+"""How deep a document is nested at most: whoever walks through one may go down a level for each."""
+MOST_DIGITS = 300
+"""Those of a whole number, so that it is one of the floats too."""
 MAX_ITEMSIZE = 8  # a long double has other bits on other machines
 
 # Exactly the header that `encode` writes. NumPy's own reader parses the text as Python, warns, and allocates
@@ -128,6 +132,8 @@ def loads(text: str, what: str) -> dict[str, Any]:
         raise StoreError(f"{what} is not strict JSON: {error}") from error
     if not isinstance(value, dict):
         raise StoreError(f"{what} is not a JSON object")
+    if text.count("{") + text.count("[") > DEEPEST and _is_deeper(value, DEEPEST):
+        raise StoreError(f"{what} is nested more than {DEEPEST} deep")
     return value
 
 
@@ -184,6 +190,26 @@ def _finite(text: str) -> float:
     return number
 
 
+def _whole(text: str) -> int:
+    if len(text) > MOST_DIGITS:
+        raise ValueError(f"a number of {len(text):,} digits")
+    return int(text)
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    layer = [value]
+    for _ in range(levels):
+        layer = [
+            inner
+            for each in layer
+            for inner in (each.values() if isinstance(each, dict) else each)
+            if isinstance(inner, (dict, list))
+        ]
+        if not layer:
+            return False
+    return True
+
+
 # Made once: `json.loads` makes one for each text.
 _ENCODER = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
-_DECODER = json.JSONDecoder(parse_constant=_finite, parse_float=_finite)
+_DECODER = json.JSONDecoder(parse_constant=_finite, parse_float=_finite, parse_int=_whole)

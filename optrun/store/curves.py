@@ -74,6 +74,8 @@ def join(db: sqlite3.Connection, run: int, kind: str) -> dict[str, Array]:
     arrays = {name: _joined(parts.pop(name)) for name in list(parts)}
     if not _increasing(arrays[STEP]):
         raise StoreError(f"{what} is damaged: its steps do not increase")
+    if not arrays[STEP].size or not 0 <= arrays[STEP][0] <= arrays[STEP][-1] <= schema.LAST_STEP:
+        raise StoreError(f"{what} is damaged: it has no steps, or impossible ones")
     return arrays
 
 

@@ -9,7 +9,7 @@ import sys
 import time
 import unicodedata
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
@@ -18,6 +18,7 @@ from optrun.errors import StoreError
 from optrun.store.schema import store_errors
 
 ATTEMPTS = 100
+YOUNG_SECONDS = 60.0
 LOCK_ATTEMPTS, LOCK_PAUSE = 20, 0.005
 OWN_FILES = ("config.yaml", "results.sqlite", "metrics.csv", "summary.csv")
 TAKEN = "exists already and is not an empty directory: name another, or remove it"
@@ -48,6 +49,7 @@ def create_directory(parent: Path, name: str, directory: Path | None, fill: Call
             _make_parent(parent)
         parent = directory.absolute().parent
         parent.mkdir(parents=True, exist_ok=True)
+    collect(parent)
     with _staging(parent) as staging:
         fill(staging)
         for file in staging.iterdir():
@@ -126,11 +128,46 @@ def remove_directory(directory: Path, check: Callable[[], None] | None = None) -
             os.close(held)
 
 
+def collect(directory: Path, *, names: str = ".+", dry_run: bool = False) -> list[Path]:
+    """Remove what commands that were killed have left in a directory under hidden names, and return it.
+
+    ``names`` is a pattern of the files that they would have become. What a process holds open stays, and what is so
+    young that it may not have come to that.
+    """
+    if sys.platform == "win32":
+        return []  # where nobody knows who holds what
+    import fcntl
+
+    pattern = re.compile(rf"\.(new-|gone-|{names}\.)[0-9a-f]{{16}}")
+    found = []
+    with suppress(OSError):
+        for entry in list(os.scandir(directory)):
+            if not pattern.fullmatch(entry.name) or entry.is_symlink():
+                continue
+            with suppress(OSError):
+                is_directory = entry.is_dir()
+                if is_directory is not entry.name.startswith((".new-", ".gone-")):
+                    continue
+                if time.time() - entry.stat().st_mtime < YOUNG_SECONDS:
+                    continue
+                descriptor = os.open(entry.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    if not dry_run:
+                        shutil.rmtree(entry.path) if is_directory else os.unlink(entry.path)
+                    found.append(Path(entry.path))
+                finally:
+                    os.close(descriptor)
+    return found
+
+
 def replace_file(path: Path, write: Callable[[BinaryIO], None]) -> None:
     """Write a file, or leave the one of that name as it was."""
     staging = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    collect(path.parent, names=re.escape(path.name))
     try:
         with staging.open("xb") as stream:
+            _hold(stream.fileno())
             write(stream)
             stream.flush()
             os.fsync(stream.fileno())
@@ -185,11 +222,32 @@ def _staging(parent: Path) -> Iterator[Path]:
         staging.mkdir()
     except OSError as error:  # nobody knows the hidden name
         raise OSError(error.errno, error.strerror, str(parent)) from error
+    held = _held(staging)
     try:
         yield staging
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
         raise
+    finally:
+        if held is not None:
+            os.close(held)
+
+
+def _held(directory: Path) -> int | None:
+    """Return a descriptor that tells others that a process lives which is at work in a directory."""
+    if sys.platform == "win32":
+        return None
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    _hold(descriptor)
+    return descriptor
+
+
+def _hold(descriptor: int) -> None:
+    if sys.platform != "win32":
+        import fcntl
+
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _renamed(staging: Path, path: Path) -> bool:

@@ -70,6 +70,8 @@ def _state(run: int, status: str, reason: str, steps: int, summary: str) -> RunS
         raise StoreError(f"summary of run {run} holds something else than numbers")
     if status not in list(Status):
         raise StoreError(f"run {run} has the unknown status {status!r}")
+    if not 0 <= steps <= schema.LAST_STEP:
+        raise StoreError(f"run {run} is damaged: it has made {steps} steps")
     return RunState(status=Status(status), reason=reason, steps=steps, summary=values)
 
 

@@ -23,6 +23,10 @@ FORMAT_VERSION = 1
 APPLICATION_ID = 0x6F70_7472  # "optr"
 RESULTS = "results.sqlite"
 CACHE_KIB = 1 << 12
+CHECKED_BYTES = 1 << 24
+"""Of larger files readers do not verify all pages, which would take long and keep the writer waiting meanwhile."""
+LAST_STEP = 1 << 53
+"""Beyond it steps are no floats any more, and no run comes there."""
 CLOCK_NS = 2_000_000_000
 """More than the step of any file system's clock."""
 
@@ -60,21 +64,42 @@ _SUPER_JOURNAL = bytes.fromhex("d9d505f920a163d7")
 
 
 @contextmanager
-def store_errors(directory: Path) -> Iterator[None]:
-    """Turn what is raised inside into a StoreError of one line that begins with the directory."""
+def store_errors(directory: Path, *, creates: bool = False) -> Iterator[None]:
+    """Turn what is raised inside into a StoreError of one line that begins with the directory.
+
+    ``creates`` is for a directory that is not there before all has gone well.
+    """
     try:
         yield
     except StoreError as error:
         raise StoreError(f"{directory}: {error}") from error.__cause__
     # SQLite quotes what is damaged in its messages, and not all of it decodes.
     except (sqlite3.Error, UnicodeDecodeError) as error:
-        if not os.path.exists(directory):
+        if _is(error, sqlite3.SQLITE_FULL):
+            raise StoreError(f"{directory}: the disk is full") from error
+        if not creates and not os.path.exists(directory):
             raise StoreError(f"{directory}: the run directory has been removed or renamed") from error
+        if _is(error, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            _read_through(directory / RESULTS)
         raise StoreError(f"{directory}: {RESULTS}: {printable(str(error))}") from error
     except OSError as error:
         raise StoreError(f"{error.filename or directory}: {error.strerror or error}") from error
     except OverflowError as error:
         raise StoreError(f"{directory}: {error}") from error
+
+
+def _is(error: Exception, *codes: int) -> bool:
+    return isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorcode", 0) & 0xFF in codes
+
+
+def _read_through(file: Path) -> None:
+    """Raise StoreError where a file cannot be read, which SQLite takes for damage."""
+    try:
+        with file.open("rb") as stream:
+            while stream.read(CHECKED_BYTES):
+                pass
+    except OSError as error:
+        raise StoreError(f"{file}: {error.strerror or error}") from error
 
 
 def initialise(path: Path) -> sqlite3.Connection:
@@ -109,7 +134,7 @@ def connect(directory: Path, *, write: bool) -> sqlite3.Connection:
                 raise
             _roll_back(path)
         _check_content(connection)
-        _check_pages(connection, path)
+        _check_pages(connection, path, write=write)
         # Unlike FULL it also waits until the removal of the journal has reached the disk, which ends a transaction.
         connection.execute("PRAGMA synchronous = EXTRA")
         if write:
@@ -238,9 +263,11 @@ def _check_content(connection: sqlite3.Connection) -> None:
         raise StoreError(f"{RESULTS} has other tables than optrun writes")
 
 
-def _check_pages(connection: sqlite3.Connection, path: Path) -> None:
+def _check_pages(connection: sqlite3.Connection, path: Path, *, write: bool) -> None:
     """Verify that no page has lost rows, once for a file that stays as it is: that reads all of it."""
     found = path.stat()
+    if not write and found.st_size > CHECKED_BYTES:
+        return
     stamp = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
     if stamp in _sound:
         return

@@ -81,7 +81,7 @@ class Store:
                 attempts.begin(db, "created")
                 attempts.write_events(db, [attempts.event(kind, 0, **of) for kind, of in events.items()])
 
-        with schema.store_errors(directory or parent):
+        with schema.store_errors(directory or parent, creates=True):
             return cls(create_directory(parent, name, directory, fill), write=True)
 
     @classmethod

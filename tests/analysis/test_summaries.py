@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from optrun.analysis import summaries as summaries_module
 from optrun.analysis.summaries import file_sizes, summaries, summary_of
 from optrun.store import RunState, Status, Store
 
@@ -90,3 +91,20 @@ def test_a_killed_run_that_is_removed_while_it_is_read_is_broken(monkeypatch):
     monkeypatch.setattr(Store, "events", removed)
     assert summary_of(path).status == "broken"
     assert file_sizes(path) == {}
+
+
+def test_a_record_that_no_check_foresaw_hides_no_other(small, monkeypatch):
+    paths = {small() for _ in range(2)}
+    bad = min(paths)
+    real = summaries_module.state_of
+
+    def stumbles(store, record):
+        if store.path == bad:
+            raise OverflowError("int too large")
+        return real(store, record)
+
+    monkeypatch.setattr(summaries_module, "state_of", stumbles)
+    found = {each.path.name: each for each in summaries(bad.parent)}
+    assert found[bad.name].status == "broken"
+    assert found[bad.name].reason == "damaged: OverflowError: int too large"
+    assert {each.status for name, each in found.items() if name != bad.name} == {"completed"}

@@ -180,3 +180,8 @@ def test_a_run_that_cannot_be_removed_does_not_keep_the_others(call, run, confir
     assert f"not removed: {vanished}: No such file" in done.err
     assert f"not removed: {written}: the run is being written" in done.err
     assert [bad.exists(), written.exists()] == [False, True]
+
+
+def test_clean_names_a_directory_that_is_not_there(call):
+    done = call("clean", "nothere", "--failed")
+    assert (done.code, done.err) == (2, "nothere: there is no such directory\n")

@@ -249,3 +249,30 @@ def test_a_place_that_cannot_be_written_is_named_and_no_hidden_file(tmp_path, mo
     with pytest.raises(StoreError) as error:
         Store.create(Path("runs"), "x", directory=tmp_path / "there" / "new", config_yaml="", runs=[])
     assert str(error.value) == f"{tmp_path / 'there'}: Read-only file system"
+
+
+def test_what_killed_commands_have_left_is_removed_by_the_next_that_writes_there(tmp_path, monkeypatch):
+    """But not what a living process holds, nor a file of somebody else's."""
+    new_store(tmp_path).close()
+    digits, other = "0123456789abcdef", "fedcba9876543210"
+    made, gone, live = tmp_path / f".new-{digits}", tmp_path / f".gone-{digits}", tmp_path / f".new-{other}"
+    for path in (made, gone, live):
+        path.mkdir()
+        (path / "config.yaml").write_text("name: x")
+    csv, held, foreign = tmp_path / f".o.csv.{digits}", tmp_path / f".o.csv.{other}", tmp_path / ".o.csv.mine"
+    for path in (csv, held, foreign):
+        path.write_text("x")
+    others = [directory._held(live), os.open(held, os.O_RDONLY)]
+    directory._hold(others[1])
+    try:
+        new_store(tmp_path).close()
+        directory.replace_file(tmp_path / "o.csv", lambda stream: None)
+        assert all(path.exists() for path in (made, gone, csv, live, held, foreign))  # they are young
+        monkeypatch.setattr(directory, "YOUNG_SECONDS", -1.0)
+        new_store(tmp_path).close()
+        directory.replace_file(tmp_path / "o.csv", lambda stream: None)
+    finally:
+        for descriptor in others:
+            os.close(descriptor)
+    assert [path.exists() for path in (made, gone, csv)] == [False] * 3
+    assert all(path.exists() for path in (live, held, foreign))

@@ -1,5 +1,6 @@
 """A damaged or hostile run directory: StoreError or the right data, never anything else."""
 
+import json
 import os
 import random
 import shutil
@@ -404,3 +405,85 @@ def test_the_format_is_the_one_that_was_released(tmp_path: Path) -> None:
         1,
         [3213241302, 736174372, 2113078436, 1880415754],
     )
+
+
+def test_content_that_is_well_written_and_impossible(finished: Path) -> None:
+    """Every row has its right checksum."""
+    with Store.open(finished, write=True) as store:
+        good = store.run(0)
+    deep: Any = 1
+    for _ in range(900):
+        deep = [deep]
+    state = (0, "completed", "", 5, '{"final_loss":1.0}')
+    far = [
+        (0, "curve", 0, at, 0, name, blobs.encode(np.full(1, 1 << 62, kind)))
+        for at, (name, kind) in enumerate([("step", "i8"), ("loss", "f8"), ("lr", "f8")])
+    ]
+    none = [
+        (0, "curve", 0, at, 0, name, blobs.encode(np.zeros(0, kind)))
+        for at, (name, kind) in enumerate([("step", "i8"), ("loss", "f8"), ("lr", "f8")])
+    ]
+    cases: list[tuple[str, list[Any], Callable[[Store], Any], str]] = [
+        ("states", [(*state[:4], f'{{"final_loss":{"9" * 4000}}}')], Store.states, "4,000 digits"),
+        ("states", [(*state[:3], 1 << 62, state[4])], Store.states, "steps"),
+        ("runs", [(0, 0, json.dumps({"name": deep}))], Store.runs, "nested more than 64 deep"),
+        ("environments", [(1, json.dumps({"name": deep}))], Store.environments, "nested more than 64 deep"),
+        ("curves", far, Store.curves, "impossible"),
+        ("curves", none, Store.curves, "no steps"),
+    ]
+    for table, rows, read, message in cases:
+        copy = finished.with_name(f"copy-{len(message)}-{len(rows)}")
+        shutil.copytree(finished, copy, dirs_exist_ok=True)
+        with closing(sqlite3.connect(copy / schema.RESULTS)) as db, db:
+            db.execute(f"DELETE FROM {table}")
+            schema.insert(db, table, rows)
+        with Store.open(copy) as store, pytest.raises(StoreError, match=message):
+            read(store)
+    assert good.steps >= 0
+
+
+def test_readers_do_not_verify_every_page_of_a_large_file(
+    finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    pragma = schema._pragma
+    monkeypatch.setattr(schema, "_pragma", lambda db, name: (asked.append(name), pragma(db, name))[1])
+    monkeypatch.setattr(schema, "CHECKED_BYTES", 100)
+    monkeypatch.setattr(schema, "_sound", set())
+    Store.open(finished).close()
+    assert not [name for name in asked if "integrity" in name]
+    Store.open(finished, write=True).close()
+    assert [name for name in asked if "integrity" in name]
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [(sqlite3.SQLITE_FULL, "the disk is full"), (sqlite3.SQLITE_IOERR_WRITE, "disk I/O error")],
+)
+def test_a_disk_that_fails_while_the_directory_is_made_is_blamed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, words: str
+) -> None:
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorcode = code
+
+    def fails(*_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr("optrun.store.store.insert_runs", fails)
+    with pytest.raises(StoreError, match=words) as caught:
+        new_store(tmp_path)
+    assert "removed or renamed" not in str(caught.value)
+
+
+def test_a_file_that_cannot_be_read_is_not_called_damaged(
+    finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = sqlite3.DatabaseError("database disk image is malformed")
+    error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+
+    def unreadable(self: Path, mode: str = "r") -> Any:
+        raise OSError(5, "Input/output error", str(self))
+
+    monkeypatch.setattr(Path, "open", unreadable)
+    with pytest.raises(StoreError, match="Input/output error"), schema.store_errors(finished):
+        raise error
