@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from optrun.api import Run, load_run, resume, run
-    from optrun.sweeps import Sweep, sweep
+    from optrun.sweeps import Sweep, load_sweep, sweep
 
 __version__ = "0.1.0"
-__all__ = ["Run", "Sweep", "load_run", "resume", "run", "sweep"]
+__all__ = ["Run", "Sweep", "load_run", "load_sweep", "resume", "run", "sweep"]
 
 
 def __getattr__(name: str) -> Any:
@@ -21,7 +21,7 @@ def __getattr__(name: str) -> Any:
     if name in __all__:
         from optrun import api, sweeps
 
-        return getattr(sweeps if name == "Sweep" else api, name)
+        return getattr(sweeps if name in ("Sweep", "load_sweep") else api, name)
     raise AttributeError(f"module 'optrun' has no attribute {name!r}")
 
 

@@ -6,18 +6,19 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from optrun.analysis.find import RUNS, find_numbered, find_whole
 from optrun.analysis.leaderboard import plan_of, single
 from optrun.arrays import Array
 from optrun.config import RunConfig, from_mapping, load
-from optrun.errors import ConfigError, RunFailedError, StoreError
-from optrun.store import TRACEBACK, RunRecord, RunState, Status, Store, write_csv
+from optrun.errors import ConfigError, RunFailedError, StoreError, texts
+from optrun.registry import load_plugins
+from optrun.store import PLUGINS, TRACEBACK, RunRecord, RunState, Status, Store, write_csv
 from optrun.training.evaluator import AVERAGE
 from optrun.training.interrupt import Interruption, interruptible
 from optrun.training.memory import Memory
 from optrun.training.pack import Pack
 from optrun.training.trainer import Progress, Trainer
 
-RUNS = Path("runs")
 _AVERAGE = f"{AVERAGE}/"
 
 
@@ -86,17 +87,20 @@ def run(
     overrides: Sequence[str] = (),
     save: bool = True,
     directory: str | Path | None = None,
+    plugins: Sequence[str] = (),
     observe: Callable[[Progress], None] | None = None,
 ) -> Run:
     """Run a config, a mapping or a YAML file, and return its results.
 
-    They are stored under `runs/`, or in ``directory``, unless ``save`` is false. ``observe`` is called a few
+    They are stored under `runs/`, or in ``directory``, unless ``save`` is false. Each of
+    ``plugins``, files or modules that register problems, optimizers, …, is loaded first. ``observe`` is called a few
     times a second. The first Ctrl-C or SIGTERM leaves an interrupted run, with which `resume` goes on, and so
     do SIGHUP and SIGUSR1, by which a terminal or a cluster says that it is gone soon.
 
-    Raises ConfigError, StoreError, MissingExtraError, or RunFailedError where the problem, the optimizer or the
-    scheduler raises.
+    Raises ConfigError, StoreError, MissingExtraError, PluginError, or RunFailedError where the problem, the optimizer
+    or the scheduler raises.
     """
+    load_plugins(plugins)
     if not save and directory is not None:
         raise ConfigError("a run that is not saved has no directory", field="directory")
     chosen = _config(config, overrides)
@@ -113,19 +117,27 @@ def run(
             directory=Path(directory) if directory is not None else None,
             config_yaml=chosen.to_yaml(),
             runs=[(chosen.to_dict(), chosen.seed)],
+            events={PLUGINS: {"plugins": [*plugins]}} if plugins else {},
         ) as store:
             return _trained(
                 store, Trainer(pack, store, observe=observe, interrupted=interruption), interruption
             )
 
 
-def resume(path: str | Path, *, observe: Callable[[Progress], None] | None = None) -> Run:
+def resume(
+    path: str | Path,
+    *,
+    plugins: Sequence[str] = (),
+    observe: Callable[[Progress], None] | None = None,
+) -> Run:
     """Go on with an interrupted or killed run from its last checkpoint, or from its start if it has none.
 
-    A run that has ended is returned as it is. Raises StoreError or StateError where it is being written by another
-    process or damaged, or a sweep, with which `sweep` goes on.
+    ``path`` is what the command takes, and ``plugins`` are loaded first. A run that has ended is returned as it is.
+    Raises StoreError or StateError where it is being written by another process or damaged, or a sweep, with which
+    `sweep` goes on.
     """
-    with interruptible() as interruption, Store.open(Path(path), write=True) as store:
+    load_plugins(plugins)
+    with interruptible() as interruption, Store.open(find_whole(path, "resume"), write=True) as store:
         _check_single(store)
         record = store.run(0)
         if record.status.final:
@@ -142,12 +154,17 @@ def resume(path: str | Path, *, observe: Callable[[Progress], None] | None = Non
 
 
 def load_run(path: str | Path, run: int | None = None) -> Run:
-    """Read a run, also while it is going on; of a sweep it is the ``run`` of this number.
+    """Read a run, also while it is going on.
 
-    Raises StoreError where it is damaged, or a sweep whose run is not named.
+    ``path`` is what commands take: a directory, an id below `runs/` or the beginning of one, or "latest"; of a sweep
+    it is the ``run`` of this number, or that of "SWEEP:RUN". Raises StoreError where it is damaged, or a sweep whose
+    run is not named.
     """
-    with Store.open(Path(path)) as store:
-        return Run(store, path=store.path, run=single(store, run))
+    directory, number = find_numbered(path)
+    if run is not None and number not in (None, run):
+        raise StoreError(f"{path}: this names run {number}, and not run {run}")
+    with Store.open(directory) as store:
+        return Run(store, path=store.path, run=single(store, number if run is None else run))
 
 
 def _check_single(store: Store) -> None:
@@ -160,8 +177,7 @@ def _check_single(store: Store) -> None:
 
 
 def _config(config: RunConfig | Mapping[str, Any] | str | Path, overrides: Sequence[str]) -> RunConfig:
-    if isinstance(overrides, str):
-        raise ConfigError(f"overrides are a list of strings: [{overrides!r}]", field="overrides")
+    texts("overrides", overrides)
     if isinstance(config, RunConfig):
         return from_mapping(config.to_dict(), overrides) if overrides else config
     if isinstance(config, Mapping):

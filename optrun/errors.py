@@ -12,8 +12,9 @@ OptrunError
 OptrunWarning (RuntimeWarning) is what optrun warns of and goes on without; the command prints it as a note.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+from typing import Any
 
 
 class OptrunError(Exception):
@@ -77,6 +78,15 @@ def nearest(word: str, known: Iterable[str], *, cutoff: float = 0.6) -> str | No
     swapped = [name for name in by_fold if sorted(name) == sorted(folded)]
     matches = swapped or get_close_matches(folded, by_fold, n=1, cutoff=cutoff)
     return by_fold[matches[0]] if matches else None
+
+
+def texts(name: str, given: Any) -> Sequence[str]:
+    """Return an argument that is a list of strings; ConfigError for anything else, such as a single string."""
+    if isinstance(given, str):
+        raise ConfigError(f"{name} are a list of strings: [{given!r}]", field=name)
+    if not isinstance(given, Sequence) or not all(isinstance(each, str) for each in given):
+        raise ConfigError(f"{name} are a list of strings, not {given!r}", field=name)
+    return given
 
 
 def printable(text: str) -> str:

@@ -9,11 +9,12 @@ import importlib
 import importlib.util
 import inspect
 import operator
+import os
 import re
 import sys
 import warnings
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib.machinery import SourceFileLoader
@@ -24,7 +25,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar, get_args, ge
 
 from annotated_types import Ge, Gt, Le, Lt
 
-from optrun.errors import ConfigError, OptrunWarning, UnknownNameError, did_you_mean, fold
+from optrun.errors import ConfigError, OptrunWarning, UnknownNameError, did_you_mean, fold, texts
 from optrun.plugin_code import definition_of, guarded
 from optrun.regular_files import open_regular
 
@@ -258,15 +259,29 @@ def load_plugin(target: str) -> None:
     imported, with the reason.
     """
     before = {cls for each in REGISTRIES for cls in each.lacking()}
+    version = plugin_version(target)
     with guarded(f"plugin {target!r}", passed=()):
         if _is_file(target):
             _import_file(Path(target).resolve(strict=True))
         else:
             importlib.import_module(target)
+    _loaded[os.path.abspath(target)] = version
     for registry in REGISTRIES:
         for cls, said in registry.lacking().items():
             if cls not in before:
                 warnings.warn(said, OptrunWarning, stacklevel=2)
+
+
+def load_plugins(targets: Sequence[str]) -> None:
+    """Import plugins that are not there in their present versions; raises PluginError as `load_plugin` does."""
+    for target in texts("plugins", targets):
+        version = plugin_version(target)
+        if _loaded.get(os.path.abspath(target)) != version:
+            load_plugin(target)
+
+
+_loaded: dict[str, str] = {}
+"""The versions of the plugins that this process has loaded."""
 
 
 def plugin_version(target: str) -> str:

@@ -10,12 +10,17 @@ from threading import RLock
 from typing import Any, Self, overload
 from weakref import finalize
 
-from optrun.analysis.leaderboard import Standing, SweepPlan, leaderboard
+from optrun.analysis.find import RUNS, find_numbered
+from optrun.analysis.leaderboard import Standing, SweepPlan, leaderboard, plan_of
 from optrun.analysis.sensitivity import Sensitivity, sensitivity
-from optrun.api import RUNS, Run
+from optrun.api import Run
+from optrun.config import RunConfig, from_mapping
 from optrun.config.durations import Duration
-from optrun.config.sweep import load_sweep, sweep_from_mapping
-from optrun.errors import ConfigError, StoreError
+from optrun.config.sweep import load_sweep as sweep_from_file
+from optrun.config.sweep import sweep_from_mapping
+from optrun.config.sweep_block import Metric
+from optrun.errors import ConfigError, StoreError, texts
+from optrun.registry import load_plugins
 from optrun.store import RunState, Status, Store
 from optrun.sweep.carry_out import carry_out, settled
 from optrun.sweep.execution import Execution, check_count
@@ -32,10 +37,12 @@ class Sweep:
 
     def __init__(
         self,
-        plan: Plan,
+        ranking: SweepPlan,
         results: Store | Memory,
         states: Sequence[RunState],
-        signal: int | None,
+        *,
+        plan: Plan | None = None,
+        signal: int | None = None,
         executed: int = 0,
     ) -> None:
         self.path = results.path if isinstance(results, Store) else None
@@ -43,22 +50,26 @@ class Sweep:
         self.signal = signal
         """The signal that interrupted it."""
         self.executed = executed
-        """How many runs have ended this time, and not before."""
-        self._runs = _Runs(len(plan.configs), results if isinstance(results, Memory) else results.path)
+        """How many runs have ended this time, and not before; none of a sweep that was loaded."""
+        self._runs = _Runs(len(states), results if isinstance(results, Memory) else results.path)
         self.runs: Sequence[Run] = self._runs
         """Each like what `run` returns; those of a saved sweep are read when they are asked for."""
         self.plan = plan
-        """What was to run, with the settings that were asked for on the way."""
-        self.configs = plan.configs
-        """The config of each run."""
-        self.metric = plan.metric
+        """What was to run, with the settings that were asked for on the way; None of a sweep that was loaded."""
+        self.metric = Metric(name=ranking.metric, goal="maximize" if ranking.maximize else "minimize")
         """By what settings are ranked."""
+        self.settings = ranking.settings
+        """The values of the swept parameters, of each setting; its runs are one for each seed."""
         self.states = states
         """How each run ended."""
-        self.left = plan.size - sum(state.status.final for state in states)
+        self.left = max(ranking.runs, len(states)) - sum(state.status.final for state in states)
         """How many runs have not ended, those among them that have not been asked for yet."""
-        maximize = plan.metric.goal == "maximize"
-        self._ranking = SweepPlan(plan.settings, plan.repeats, plan.metric.name, maximize, plan.size)
+        self._ranking = ranking
+
+    @cached_property
+    def configs(self) -> Sequence[RunConfig]:
+        """The config of each run; ConfigErrors where that of a sweep that was loaded needs a plugin."""
+        return [from_mapping(run.config) for run in self.runs] if self.plan is None else self.plan.configs
 
     def standings(self) -> list[Standing]:
         """Return how the settings did, the best first.
@@ -120,6 +131,10 @@ class _Runs(Sequence[Run]):
     def __len__(self) -> int:
         return self._size
 
+    def __repr__(self) -> str:
+        place = "" if isinstance(self._results, Memory) else f" of {self._results}"
+        return f"<{self._size} runs{place}>"
+
     @overload
     def __getitem__(self, index: int) -> Run: ...
     @overload
@@ -170,7 +185,7 @@ def sweep(
     ``executor`` is "local" (this process, or ``jobs`` > 1 processes), "dask" (``jobs`` processes, one per core where it
     is None, or the cluster at ``address``) or a `concurrent.futures.Executor`, which gets ``jobs`` packs at a time,
     and with a timeout needs them, and is left open. A run that ends its process ends the script where that is the same.
-    Each of ``plugins`` is loaded into every worker. Where there are processes, a script needs
+    Each of ``plugins`` is loaded here and into every worker. Where there are processes, a script needs
     ``if __name__ == "__main__":``. ``timeout`` (seconds, or "10m") is the wall time of one attempt to run a pack:
     its worker is killed, and its runs are tried in two halves until one that is alone has failed.
 
@@ -180,14 +195,14 @@ def sweep(
     """
     if not save and directory is not None:
         raise ConfigError("a sweep that is not saved has no directory", field="directory")
-    if isinstance(overrides, str):
-        raise ConfigError(f"overrides are a list of strings: [{overrides!r}]", field="overrides")
+    load_plugins(plugins)
+    texts("overrides", overrides)
     if not isinstance(config, (Mapping, str, os.PathLike)):
         raise ConfigError(f"a sweep takes a mapping or the path of a YAML file, not {type(config).__name__}")
     swept = (
         sweep_from_mapping(config, overrides)
         if isinstance(config, Mapping)
-        else load_sweep(config, overrides)
+        else sweep_from_file(config, overrides)
     )
     plan = expand(swept)
     return sweep_plan(
@@ -254,4 +269,26 @@ def sweep_plan(
             # Though nothing may have been left to do: whatever did it may have been killed before this.
             summarise(plan, results, states)
         executed = sum(state.status.final for state in states) - sum(state.status.final for state in before)
-        return Sweep(plan, results, states, interruption.signal, executed)
+        return Sweep(
+            _ranking(plan), results, states, plan=plan, signal=interruption.signal, executed=executed
+        )
+
+
+def load_sweep(path: str | Path) -> Sweep:
+    """Read a sweep, as far as it is, from its directory; ``path`` is what commands take.
+
+    Raises StoreError where it is damaged, or a single run.
+    """
+    directory, number = find_numbered(path)
+    if number is not None:
+        raise StoreError(f"{path}: run {number} of a sweep, which optrun.load_run reads")
+    with Store.open(directory) as store:
+        plan = plan_of(store)
+        if plan is None:
+            raise StoreError(f"{path}: a single run, which optrun.load_run reads")
+        return Sweep(plan, store, store.states())
+
+
+def _ranking(plan: Plan) -> SweepPlan:
+    maximize = plan.metric.goal == "maximize"
+    return SweepPlan(plan.settings, plan.repeats, plan.metric.name, maximize, plan.size)

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import pytest
 import optrun
 from optrun import errors
 from optrun.config import from_mapping
+from optrun.registry import optimizers
 from optrun.store import Store
 from optrun.training.pack import Pack
 from optrun.training.trainer import Trainer
@@ -115,3 +117,69 @@ def test_a_resumed_run_is_running(tmp_path):
         tmp_path / "run", observe=lambda progress: seen.append(optrun.load_run(tmp_path / "run").status)
     )
     assert set(seen) == {"running"}
+
+
+PLUGIN = """\
+from optrun.optim import SGD
+
+
+class Inertia(SGD):
+    pass
+"""
+
+
+@pytest.fixture
+def plugin(tmp_path):
+    (tmp_path / "inertia.py").write_text(PLUGIN)
+    yield ["inertia.py"]
+    for names in (optimizers._classes, optimizers._names):
+        names.pop("inertia", None)
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_plugins_are_loaded_where_python_calls_and_in_its_workers(jobs, plugin):
+    swept = {**CONFIG, "optimizer": "Inertia", "sweep": {"parameters": {"optimizer.lr": [1e-4, 1e-3]}}}
+    with pytest.raises(errors.ConfigError, match="unknown optimizer 'Inertia'"):
+        optrun.sweep(swept)
+    done = optrun.sweep(swept, plugins=plugin, jobs=jobs)
+    assert [state.status for state in done.states] == ["completed"] * 2
+    before = optimizers.find("Inertia")
+    alone = optrun.run({**CONFIG, "optimizer": {"name": "Inertia", "lr": 1e-4}}, plugins=plugin)
+    assert optimizers.find("Inertia") is before  # it has not changed, and is not loaded again
+    assert alone.curves["loss"].tobytes() == done.runs[0].curves["loss"].tobytes()
+    (Path("inertia.py")).write_text(f"{PLUGIN}\n")
+    optrun.resume(alone.path, plugins=plugin)
+    assert optimizers.find("Inertia") is not before
+
+
+def test_runs_and_sweeps_are_loaded_by_the_names_that_commands_take():
+    alone = optrun.run(CONFIG, directory="runs/20260101-alone")
+    sweep = optrun.sweep({**CONFIG, "sweep": {"parameters": {"optimizer.lr": [0.1, 0.2, 0.3]}}})
+    assert optrun.load_run("20260101").path == alone.path
+    assert optrun.resume("20260101-alone").path == alone.path
+    for name in (f"{sweep.path}:2", f"{sweep.path.name}:2", "latest:2"):
+        assert optrun.load_run(name).config == sweep.runs[2].config == optrun.load_run(sweep.path, 2).config
+    for name in (sweep.path, sweep.path.name, "latest"):
+        again = optrun.load_sweep(name)
+        assert (again.path, again.table(), again.left) == (sweep.path, sweep.table(), 0)
+        assert again.sensitivity("optimizer.lr").best == sweep.sensitivity("optimizer.lr").best
+        assert list(again.configs) == list(sweep.configs)
+        assert (again.settings, again.metric, len(again.runs)) == (sweep.plan.settings, sweep.metric, 3)
+    assert repr(again.runs) == f"<3 runs of {sweep.path}>"
+    with pytest.raises(errors.StoreError, match="name one of them, such as .*:0"):
+        optrun.load_run("latest")
+    with pytest.raises(errors.StoreError, match="names run 1, and not run 2"):
+        optrun.load_run("latest:1", 2)
+    with pytest.raises(errors.StoreError, match="a single run, which optrun.load_run reads"):
+        optrun.load_sweep(alone.path)
+    with pytest.raises(errors.StoreError, match="run 1 of a sweep, which optrun.load_run reads"):
+        optrun.load_sweep("latest:1")
+
+
+@pytest.mark.parametrize("name", ["overrides", "plugins"])
+@pytest.mark.parametrize("given", [[3], "steps=3", 3, {"steps": 3}])
+def test_a_list_of_strings_is_nothing_else(name, given):
+    for function in (optrun.run, optrun.sweep):
+        with pytest.raises(errors.ConfigError, match=f"{name} are a list of strings") as caught:
+            function(CONFIG, **{name: given})
+        assert caught.value.field == name

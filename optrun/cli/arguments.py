@@ -74,7 +74,6 @@ Runs = Annotated[
 def load_plugins(targets: list[str] | None) -> None:
     """Import the plugins that were named."""
     if targets:
-        from optrun.registry import load_plugin
+        from optrun import registry
 
-        for target in targets:
-            load_plugin(target)
+        registry.load_plugins(targets)

@@ -75,7 +75,9 @@ def run(
                     case.outcome, case.problem = "dry run", "skipped"
                     return
                 with progress(chosen, show, quiet=quiet or json) as observe:
-                    result = api.run(chosen, save=save, directory=output, observe=observe)
+                    result = api.run(
+                        chosen, save=save, directory=output, plugins=plugin or (), observe=observe
+                    )
             misses = _misses(result, chosen, resolved.place)
             report.issues += note_outcome(case, result, misses)
         code = print_outcome(result, misses, json=json, quiet=quiet, plugins=plugin or ())
@@ -114,7 +116,7 @@ def resume(
             before = api.load_run(path, 0)
             config = from_mapping(before.config)
             with progress(config, show, quiet=quiet or json, history=before.curves) as observe:
-                result = api.resume(path, observe=observe)
+                result = api.resume(path, plugins=plugin or (), observe=observe)
             misses = _misses(result, config, lambda _: Place(str(path / "config.yaml")))
             report.issues += note_outcome(case, result, misses)
         code = print_outcome(result, misses, json=json, quiet=quiet, plugins=plugin or ())

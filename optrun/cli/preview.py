@@ -4,7 +4,7 @@ import json as json_module
 import sys
 from pathlib import Path
 
-from optrun.api import RUNS
+from optrun.analysis.find import RUNS
 from optrun.cli.pace import clock
 from optrun.config import Component, RunConfig
 from optrun.errors import printable

@@ -10,8 +10,8 @@ from pathlib import Path
 from rich.table import Table
 from rich.text import Text
 
+from optrun.analysis.find import RUNS
 from optrun.analysis.leaderboard import Standing
-from optrun.api import RUNS
 from optrun.cli.exits import reported
 from optrun.cli.figures import number
 from optrun.cli.fitted_table import Column

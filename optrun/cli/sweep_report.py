@@ -20,8 +20,10 @@ MOST_ROWS = 20
 
 def misses_of(sweep: Sweep) -> list[tuple[int, Issue]]:
     """Return what runs were expected to reach and did not, each with its run, at the place of the expectation."""
+    plan = sweep.plan
+    assert plan is not None
     return [
-        (run, Issue.at(_place(sweep.plan, run, miss.path), miss.path[:2], f"{miss.reason} (run {run})"))
+        (run, Issue.at(_place(plan, run, miss.path), miss.path[:2], f"{miss.reason} (run {run})"))
         for run, (config, state) in enumerate(zip(sweep.configs, sweep.states, strict=True))
         if state.status.final and state.status != "pruned" and config.expect
         for miss in unmet(config.expect, state.summary)

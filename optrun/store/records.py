@@ -12,6 +12,10 @@ TRACEBACK = "traceback"
 """The event that keeps, as ``text``, the traceback of the exception by which a run failed."""
 
 
+PLUGINS = "plugins"
+"""The event that tells which plugins were loaded for a run."""
+
+
 class Status(StrEnum):
     """How far a run has come, or why it ended."""
 

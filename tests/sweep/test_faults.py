@@ -12,8 +12,8 @@ import pytest
 
 import optrun
 from optrun import sweeps
+from optrun.analysis.find import RUNS
 from optrun.analysis.summaries import summary_of, sweep_status
-from optrun.api import RUNS
 from optrun.config import from_mapping
 from optrun.errors import RunFailedError, StateError, StoreError
 from optrun.store import Checkpoint, Status, Store
