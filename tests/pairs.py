@@ -1,6 +1,9 @@
 """Pairs instead of products: what two things have to do with each other shows in a few of their pairs."""
 
 from collections.abc import Iterable
+from typing import Any
+
+import pytest
 
 
 def pairs(first: Iterable[str], second: Iterable[str], rounds: int = 3) -> list[tuple[str, str]]:
@@ -13,3 +16,11 @@ def pairs(first: Iterable[str], second: Iterable[str], rounds: int = 3) -> list[
             for i in range(max(len(left), len(right)))
         )
     )
+
+
+def few_in_short(cases: Iterable[tuple[Any, ...]], every: int) -> list[Any]:
+    """Return cases of which every so many is run in the short run, too."""
+    return [
+        pytest.param(*case, marks=pytest.mark.full if number % every else ())
+        for number, case in enumerate(cases)
+    ]

@@ -37,6 +37,7 @@ def optrun(line):
     return [sys.executable, "-m", "optrun", *shlex.split(line)]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_of_the_readme_runs(command, checkout):
     if command.startswith("optrun plot"):
@@ -50,6 +51,7 @@ def test_a_command_of_the_readme_runs(command, checkout):
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.full
 def test_the_configs_of_the_readme_are_valid_or_refused_as_it_says(checkout):
     first, bad, *others = blocks("yaml")
     (checkout / "bad.yaml").write_text(bad)
@@ -60,6 +62,7 @@ def test_the_configs_of_the_readme_are_valid_or_refused_as_it_says(checkout):
     assert f"$ optrun validate bad.yaml\n{said.stderr}" in README
 
 
+@pytest.mark.full
 def test_the_python_of_the_readme_runs(checkout, monkeypatch):
     monkeypatch.chdir(checkout)
     first, second, rule = blocks("python")

@@ -257,6 +257,7 @@ def shell(line):
     return subprocess.run(["bash", "-c", line], capture_output=True, text=True, env=buffered)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("arguments", ["export {run}", "list", "--help", "show Adam"])
 def test_a_closed_pipe_ends_quietly(config, arguments):
     directory = call("run", config, "-q", "steps=20000", "problem=rosenbrock").stdout.strip()
@@ -266,6 +267,7 @@ def test_a_closed_pipe_ends_quietly(config, arguments):
     assert not done.stderr
 
 
+@pytest.mark.full
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 @pytest.mark.parametrize(
     "arguments", ["run small.yaml", "run small.yaml --json", "list", "validate small.yaml"]

@@ -158,7 +158,9 @@ def long(tmp_path):
     return "long.yaml"
 
 
-@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("sent", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.full)]
+)
 def test_an_interrupted_panel_leaves_the_terminal_as_it_was(long, sent, code):
     terminal = Terminal("run", long)
     terminal.read_until(r"steps/s")
@@ -174,6 +176,7 @@ def test_an_interrupted_panel_leaves_the_terminal_as_it_was(long, sent, code):
     assert "┤" not in after
 
 
+@pytest.mark.full
 def test_a_killed_panel_leaves_a_visible_cursor(long):
     terminal = Terminal("run", long)
     terminal.read_until(r"steps/s(?s:.*)\x1b\[\?2026l")
@@ -182,6 +185,7 @@ def test_a_killed_panel_leaves_a_visible_cursor(long):
     assert terminal.text.rfind("\x1b[?25h") > terminal.text.rfind("\x1b[?25l")
 
 
+@pytest.mark.full
 def test_an_error_comes_after_the_panel(long, tmp_path):
     (tmp_path / "mine.py").write_text(
         "import os\n"
@@ -201,6 +205,7 @@ def test_an_error_comes_after_the_panel(long, tmp_path):
     assert "Traceback" not in terminal.text
 
 
+@pytest.mark.full
 def test_a_small_terminal_gets_a_bar(long):
     terminal = Terminal("run", long, size=(50, 10))
     terminal.read_until("loss [0-9]")
@@ -209,6 +214,7 @@ def test_a_small_terminal_gets_a_bar(long):
     assert "┤" not in terminal.text
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("arguments", "environment"),
     [(["--progress", "plain"], {}), ([], {"TERM": "dumb"}), ([], {"CI": "true"})],
@@ -229,6 +235,7 @@ def test_quiet_shows_no_progress(long, arguments):
     assert "steps/s" not in terminal.text
 
 
+@pytest.mark.full
 def test_a_resumed_panel_shows_the_whole_curve(long):
     terminal = Terminal("run", long, "-o", "cut")
     terminal.read_until("steps/s")

@@ -67,6 +67,7 @@ def broken(tmp_path):
     return ("--plugin", "broken.py")
 
 
+@pytest.mark.full
 def test_all_that_is_registered_has_a_mark():
     done = call("smoke", *QUICK)
     assert (done.returncode, done.stderr) == (0, "")
@@ -105,6 +106,7 @@ def test_what_fails_is_spelled_out_with_the_command_that_shows_it_again(broken):
     assert again.stdout.splitlines()[-1].startswith("0 passed, 1 failed, 0 not applicable: 1 optimizer × ")
 
 
+@pytest.mark.full
 def test_many_failures_of_one_optimizer_are_counted(broken):
     done = call("smoke", "--optimizer", "Raising", "--steps", "2", *broken)
     assert done.returncode == 1

@@ -67,6 +67,7 @@ def test_binary_files_are_refused_with_a_place(raw: bytes, tmp_path: Path) -> No
     assert all(issue.line and issue.column for issue in caught.value.issues)
 
 
+@pytest.mark.full
 def test_mutated_configs_are_configs_or_refused_with_a_place() -> None:
     valid, _ = fuzz.run(3000, seed=1)
     assert 100 < valid < 2900

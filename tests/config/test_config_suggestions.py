@@ -43,6 +43,7 @@ def cases() -> Iterator[tuple[dict[str, Any], str, list[str]]]:
             yield {**SMALL, section: {"name": name, "▸": 1}}, section, keys
 
 
+@pytest.mark.full
 def test_at_least_95_in_100_slips_are_understood() -> None:
     right, wrong = 0, []
     for config, place, words in cases():

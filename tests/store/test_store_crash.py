@@ -61,6 +61,7 @@ def check(path: Path, at_least: int) -> int:
         return done
 
 
+@pytest.mark.full
 def test_killed_at_any_moment(tmp_path: Path) -> None:
     store = new_store(tmp_path, directory=tmp_path / "run")
     store.close()

@@ -50,6 +50,7 @@ def refusal(read: Callable[[Path], str], path: Path, expected: str) -> str:
     return ""
 
 
+@pytest.mark.full
 def test_flipped_bytes(finished: Path) -> None:
     file, expected = finished / "results.sqlite", everything(finished)
     original = file.read_bytes()

@@ -97,6 +97,7 @@ def test_the_steps_of_all_stages_are_counted(block, monkeypatch):
 POISON = "tests.sweep.poison"
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("rate", [RAISES, ABORTS, LOOPS])
 def test_plugins_that_raise_die_or_have_no_end_are_not_estimated(rate, monkeypatch):
     if rate == LOOPS:

@@ -73,6 +73,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.full
 @pytest.mark.skipif(sys.platform == "win32", reason="has no SIGKILL")
 @pytest.mark.parametrize("first", ["CannotBeSent", "CannotSend", "DiesWhileItSends"])
 def test_a_pack_or_results_that_cannot_be_sent_end_the_worker_and_cost_the_next_pack_nothing(first):

@@ -40,7 +40,10 @@ sweep:
     optimizer.amsgrad: [true, false]
 """
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
+pytestmark = [
+    pytest.mark.full,
+    pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc"),
+]
 
 
 @pytest.fixture(params=EXECUTORS)

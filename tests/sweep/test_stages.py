@@ -273,6 +273,7 @@ sweeps.sweep_plan(plan, grouped(plan), lanes=5)
 """
 
 
+@pytest.mark.full
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
 def test_a_killed_sweep_goes_on_as_if_nothing_had_happened(study, tmp_path):
     whole = digest_of(optrun.sweep(study, directory="whole"))

@@ -144,6 +144,7 @@ def test_without_dask_there_is_no_directory(monkeypatch):
     assert not Path("here").exists()
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("error", "code", "said"),
     [
@@ -158,6 +159,7 @@ def test_a_plugin_that_fails_in_the_workers_is_one_line_that_names_it(error, cod
     assert (done.returncode, done.stderr) == (code, f"{said}\n")
 
 
+@pytest.mark.full
 def test_without_jobs_a_plugin_s_run_that_aborts_ends_a_worker_and_not_the_command():
     Path("small.yaml").write_text(SMALL)
     rates = f"optimizer.lr=0.001,{poison.ABORTS}"

@@ -196,6 +196,7 @@ def test_there_is_one_process_for_each_core_but_for_little_work_or_on_a_device(
     assert packs.jobs_for([group, group]) == jobs
 
 
+@pytest.mark.full
 def test_a_summary_that_a_kill_left_behind_is_brought_up_to_date(monkeypatch):
     whole = optrun.sweep(STUDY, directory="whole").path / "summary.csv"
     found = optrun.sweep(STUDY, directory="d", limit=2).path / "summary.csv"
@@ -272,6 +273,7 @@ def test_an_interruption_ends_the_workers():
     assert 1 <= sum(state.status.final for state in part.states) < 36
 
 
+@pytest.mark.full
 def test_a_killed_sweep_goes_on(monkeypatch):
     whole = digest_of(optrun.sweep(STUDY, directory="whole"))
     plan, groups = prepared(STUDY)
@@ -302,6 +304,7 @@ def test_a_run_that_raises_has_failed_and_the_others_are_complete(jobs, tmp_path
     assert sweep.table()[-1]["failed"] == 1
 
 
+@pytest.mark.full
 @pytest.mark.usefixtures("forget")
 def test_a_run_that_kills_its_process_has_failed_and_the_others_are_complete(tmp_path, monkeypatch):
     monkeypatch.setattr(execute, "DEATHS", 1)
@@ -365,6 +368,7 @@ def test_what_cannot_be_built_or_ranked_is_refused_before_anything_runs(tmp_path
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "first", ["optrun", "optrun.api", "optrun.sweep", "optrun.sweep.expand", "optrun.sweeps"]
 )
@@ -393,6 +397,7 @@ def test_the_plan_of_a_sweep_is_stored_once():
     assert expand(load_sweep(path / "config.yaml")).digest == expand(sweep_from_mapping(STUDY)).digest
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("save", [True, False])
 def test_a_script_that_workers_cannot_import_is_told_so(save, tmp_path):
     data = {"problem": "quadratic", "optimizer": "SGD", "steps": 2, "sweep": {"repeats": 4}}

@@ -51,6 +51,7 @@ def poisoned(rate, *options):
     return json.loads(done.stdout), done.returncode
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("executor", ["local", "dask"])
 @pytest.mark.parametrize("jobs", ["1", "2"])
 @pytest.mark.parametrize(
