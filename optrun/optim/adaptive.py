@@ -100,6 +100,7 @@ class Rprop(Optimizer):
         θ ← θ - sign(g) Δ
 
     η⁻ η⁺ etas, Δmin Δmax step_sizes. Δ starts as lr, which counts for nothing else: a schedule of it has no effect.
+    The sign of NaN is 0, as torch's is: such an element stays.
 
     Example:
 
@@ -112,11 +113,12 @@ class Rprop(Optimizer):
     def update(p: Any, g: Any, t: Any, /, prev: Any, step_size: Any, *, lr: NonNegative = 1e-2,
                eta_minus: Annotated[float, Gt(0), Lt(1)] = 0.5, eta_plus: Annotated[float, Gt(1)] = 1.2,
                step_size_min: Positive = 1e-6, step_size_max: Positive = 50.0) -> None:  # fmt: skip
-        turn = sign(g * prev)
+        turn = g * prev
         factor = where(turn > 0, eta_plus, where(turn < 0, eta_minus, 1.0))
         step_size[:] = minimum(maximum(where(t == 1, lr, step_size) * factor, step_size_min), step_size_max)
         prev[:] = where(turn < 0, 0.0, g)
-        p -= sign(prev) * step_size
+        # NaN alone is unequal to itself.
+        p -= where(prev == prev, sign(prev), 0.0) * step_size
 
     @classmethod
     def validate_options(cls, options: Mapping[str, Any]) -> None:

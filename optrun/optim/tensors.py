@@ -7,7 +7,7 @@ import numpy as np
 from annotated_types import Ge, Le, Lt
 
 from optrun.errors import ConfigError
-from optrun.optim.ops import lerp, maximum, mean, minimum, norm, sqrt
+from optrun.optim.ops import lerp, maximum, mean, minimum, norm, sqrt, where
 from optrun.optim.optimizer import Optimizer
 from optrun.registry import NonNegative
 
@@ -38,7 +38,8 @@ class Adafactor(Optimizer):
                beta2_decay: Annotated[float, Le(0)] = -0.8, eps1: NonNegative | None = None, eps2: NonNegative = 1e-3,
                d: Annotated[float, Ge(1)] = 1.0, weight_decay: NonNegative = 0.0) -> None:  # fmt: skip
         least = float(np.finfo(p.dtype).eps) if eps1 is None else eps1
-        alpha = maximum(eps2, sqrt(mean(p * p))) * minimum(lr, 1 / sqrt(t))
+        size = sqrt(mean(p * p))
+        alpha = where(size > eps2, size, eps2) * minimum(lr, 1 / sqrt(t))
         p *= 1 - lr * weight_decay
         if p.ndim > 1:
             row_var[:] = lerp(row_var, mean(g * g, -1), t**beta2_decay)
@@ -48,7 +49,9 @@ class Adafactor(Optimizer):
             variance[:] = lerp(variance, g * g, t**beta2_decay)
             v = variance
         u = g / sqrt(maximum(v, least**2))
-        p -= alpha / maximum(sqrt(mean(u * u)) / d, 1.0) * u
+        # As in torch, elements that are NaN do not make the others so.
+        excess = sqrt(mean(u * u)) / d
+        p -= alpha / where(excess > 1, excess, 1.0) * u
 
     @classmethod
     def state_shapes(cls, shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:

@@ -1,4 +1,4 @@
-"""Hyperparameters that are set by hand: what is zero now need not be so later."""
+"""What may come on the way: hyperparameters that are zero for a while, gradients that are not finite."""
 
 import numpy as np
 import pytest
@@ -83,3 +83,29 @@ def test_a_float_that_is_zero_for_a_while_loses_no_state(name, zero, starts_off,
     expected = theirs(name, zero, starts_off, grads)
     bound = rules.bound(name, "float64")
     np.testing.assert_allclose(alone, expected, rtol=bound, atol=bound)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("name", [name for name in rules.names() if not optimizers.find(name).needs_closure])
+def test_a_gradient_that_is_not_finite_has_torchs_effect(name, bad, rng):
+    torch = pytest.importorskip("torch")
+    shapes = {"matrix": (3, 4)} if name == "Muon" else rules.shapes(name)
+    params = Parameters(shapes, arrays=Arrays(dtype="float64"))
+    params.data[:] = 1.0
+    optimizer = optimizers.find(name)(params)
+    with torch_rules.default_dtype("float64"):
+        tensors = {key: torch.ones(shape) for key, shape in shapes.items()}
+        theirs = getattr(torch.optim, name)(tensors.values())
+        grads = rng.normal(size=(6, params.size))
+        grads[2, 0] = bad
+        for grad in grads:
+            params.grad[:] = grad
+            with np.errstate(all="ignore"):
+                optimizer.step()
+            for key, tensor in tensors.items():
+                tensor.grad = torch.tensor(params.grads[key][0])
+                tensor.grad = tensor.grad.to_sparse() if name == "SparseAdam" else tensor.grad
+            theirs.step()
+    for key, tensor in tensors.items():
+        bound = rules.bound(name, "float64")
+        np.testing.assert_allclose(params[key][0], tensor.numpy(), rtol=bound, atol=bound, err_msg=key)
