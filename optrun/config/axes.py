@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Annotated, Any, TypeAlias
 
 from pydantic import PlainValidator, WithJsonSchema
@@ -14,6 +15,9 @@ MAX_VALUES = 1_000_000
 
 MAX_END = 1e15
 """Of what is drawn between two ends: integers up to here are exact, and no difference overflows."""
+
+LEAST_WEIGHT = 1e-6
+"""Of a normal distribution, between its bounds: of less there are too few floats."""
 
 VALUES = "values"
 SPACED = ("linspace", "logspace", "range")
@@ -148,10 +152,17 @@ def _positive(ends: tuple[float, float], path: Path) -> None:
 
 
 def _normal(values: list[Any], path: Path) -> tuple[Any, ...]:
-    mean, deviation = _numbers(values, path, (2,))
+    mean, deviation, *ends = _numbers(values, path, (2, 4))
     if deviation <= 0:
         raise failure(((*path, 1), f"must be > 0 (got {shown(deviation)})"))
-    return mean, deviation
+    if ends:
+        low, high = ends
+        if not low < high:
+            raise failure(((*path, 3), f"must be > {shown(low)}, the least value (got {shown(high)})"))
+        below = NormalDist(mean, deviation).cdf
+        if below(high) - below(low) < LEAST_WEIGHT:
+            raise failure(((*path, 2), f"hardly any value lies between {shown(low)} and {shown(high)}"))
+    return mean, deviation, *ends
 
 
 _FORMS = {
@@ -163,7 +174,7 @@ _FORMS = {
     "int": "[low, high]",
     "logint": "[low, high]",
     "choice": "[value, …]",
-    "normal": "[mean, deviation]",
+    "normal": "[mean, deviation] without bounds, or [mean, deviation, least, largest]",
 }
 _CHECKS: dict[str, Callable[[list[Any], Path], tuple[Any, ...]]] = {
     "linspace": _spacing,
@@ -178,7 +189,7 @@ _CHECKS: dict[str, Callable[[list[Any], Path], tuple[Any, ...]]] = {
 }
 
 _ANY_LIST = {"type": "array", "minItems": 1}
-_LENGTHS = {"linspace": (3, 3), "logspace": (3, 3), "range": (2, 3)}
+_LENGTHS = {"linspace": (3, 3), "logspace": (3, 3), "range": (2, 3), "normal": (2, 4)}
 _SCHEMA = {
     "anyOf": [
         _ANY_LIST,

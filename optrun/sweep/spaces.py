@@ -16,7 +16,7 @@ from optrun.config.sweep_block import Space as Block
 from optrun.config.tree import Node, Path
 
 DIGITS = 12
-"""Significant digits of spaced values: enough to tell them apart, and few enough to be typed."""
+"""Significant digits of values between the ends of a spacing: enough to tell them apart, and few enough to be typed."""
 
 Setting = Mapping[str, Node]
 """Values of the config by their paths, with the places where they were written."""
@@ -136,7 +136,7 @@ def inverse(axis: Axis, quantiles: Array) -> Array:
 
     An integer k of `logint` has the weight of [k - ½, k + ½), so that the ends are as likely as their neighbours.
     """
-    first, second = axis.arguments
+    first, second = axis.arguments[:2]
     values: Array
     match axis.kind:
         case "uniform":
@@ -150,10 +150,27 @@ def inverse(axis: Axis, quantiles: Array) -> Array:
             low, high = math.log(first - 0.5), math.log(second + 0.5)
             values = np.rint(np.exp(low + (high - low) * quantiles)).clip(first, second).astype(np.int64)
         case _:
-            normal, least = NormalDist(first, second), 2.0**-53
-            inner = quantiles.clip(least, 1 - least)
-            values = np.array([normal.inv_cdf(each) for each in inner.tolist()])
+            least, (low, high) = 2.0**-53, _weights(axis)
+            inner = (low + (high - low) * quantiles).clip(least, 1 - least)
+            values = np.array([NormalDist(first, second).inv_cdf(each) for each in inner.tolist()])
+            values = values.clip(*axis.arguments[2:]) if axis.arguments[2:] else values
     return values
+
+
+def quantile(axis: Axis, value: float) -> float | None:
+    """Return where a value lies in a normal distribution, of which `inverse` makes it again; None out of bounds."""
+    low, high = _weights(axis)
+    place = (NormalDist(*axis.arguments[:2]).cdf(value) - low) / (high - low)
+    return place if 0 <= place <= 1 else None
+
+
+def _weights(axis: Axis) -> tuple[float, float]:
+    """Return how much of a normal distribution lies below its least value, and how much below its largest one."""
+    mean, deviation, *ends = axis.arguments
+    if not ends:
+        return 0.0, 1.0
+    low, high = map(NormalDist(mean, deviation).cdf, ends)
+    return low, high
 
 
 def _dimensions(swept: SweepConfig, within: Path, block: Block) -> Iterator[Dimension]:
@@ -167,4 +184,6 @@ def _spaced(axis: Axis) -> list[float] | range:
     if axis.kind == "range":
         return range(*axis.arguments)
     spacing = np.geomspace if axis.kind == "logspace" else np.linspace
-    return [float(f"{value:.{DIGITS}g}") for value in spacing(*axis.arguments)]
+    values = [float(f"{value:.{DIGITS}g}") for value in spacing(*axis.arguments)]
+    first, last, count = axis.arguments
+    return [first, *values[1:-1], last] if count > 1 else [first]  # the ends are what was written

@@ -4,7 +4,6 @@ The study lives in memory. Asked and told the same, it is the same again: nothin
 """
 
 from collections.abc import Sequence
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ import numpy as np
 from optrun.config.sweep import SweepConfig
 from optrun.config.sweep_block import Optuna
 from optrun.errors import MissingExtraError
-from optrun.sweep.spaces import Dimension, Setting, Space, joined, spaces_of
+from optrun.sweep.spaces import Dimension, Setting, Space, joined, quantile, spaces_of
 
 INSTALL = "python -m pip install 'optuna>=4'"
 
@@ -103,12 +102,12 @@ def _answer(dimension: Dimension, setting: Setting) -> float | None:
                 return index
         return None
     assert dimension.axis is not None
-    first, last = dimension.axis.arguments
+    first, last = dimension.axis.arguments[:2]
     (value,) = wanted.values()
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     if dimension.axis.kind == "normal":
-        return NormalDist(first, last).cdf(value)
+        return quantile(dimension.axis, value)
     is_whole = dimension.axis.kind not in ("int", "logint") or value == int(value)
     return value if first <= value <= last and is_whole else None
 
@@ -123,7 +122,7 @@ def _chosen(trial: Any, name: str, dimension: Dimension) -> Setting:
             index = trial.suggest_int(name, 0, dimension.size - 1)
         return dimension.choices[index]
     assert axis is not None
-    first, last = axis.arguments
+    first, last = axis.arguments[:2]
     match axis.kind:
         case "uniform" | "loguniform":
             value = trial.suggest_float(name, first, last, log=axis.kind == "loguniform")

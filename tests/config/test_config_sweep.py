@@ -69,6 +69,12 @@ MISTAKES = {
     "  method: random\n  trials: 3\n  parameters: {optimizer.lr: {normal: [1, ▸0]}}": [
         "parameters.optimizer.lr.normal.1: must be > 0 (got 0.0)"
     ],
+    "  method: random\n  trials: 3\n  parameters: {optimizer.lr: {normal: [1, 1, 2, ▸2]}}": [
+        "parameters.optimizer.lr.normal.3: must be > 2.0, the least value (got 2.0)"
+    ],
+    "  method: random\n  trials: 3\n  parameters: {optimizer.lr: {normal: [1, 1, ▸8, 9]}}": [
+        "parameters.optimizer.lr.normal.2: hardly any value lies between 8.0 and 9.0"
+    ],
     "  parameters: {optimizer.lr: {loguniform: ▸[1, 2]}}": [
         "parameters.optimizer.lr.loguniform: is drawn at random: add 'method: random' and 'trials', "
         "or space its values: linspace, logspace, range"

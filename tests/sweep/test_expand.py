@@ -15,7 +15,7 @@ from optrun.config.sweep import sweep_from_mapping, swept
 from optrun.config.writer import to_yaml
 from optrun.errors import MissingExtraError
 from optrun.sweep.expand import expand
-from optrun.sweep.spaces import inverse, spaces_of
+from optrun.sweep.spaces import inverse, quantile, spaces_of
 
 BASE = {"problem": "rosenbrock", "optimizer": "Adam", "steps": 10}
 
@@ -39,6 +39,9 @@ def test_a_grid_has_every_combination_the_last_parameter_the_fastest():
         ({"linspace": [0, 1, 5]}, [0.0, 0.25, 0.5, 0.75, 1.0]),
         ({"logspace": [1e-4, 1, 5]}, [1e-4, 1e-3, 1e-2, 1e-1, 1.0]),
         ({"logspace": [10, 0.1, 3]}, [10.0, 1.0, 0.1]),
+        ({"logspace": [1.23456789012345e-4, 1 / 3, 2]}, [1.23456789012345e-4, 1 / 3]),
+        ({"linspace": [1 / 3, 2 / 3, 2]}, [1 / 3, 2 / 3]),
+        ({"linspace": [1 / 3, 2 / 3, 1]}, [1 / 3]),
         ({"linspace": [0.1, 0.7, 7]}, [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7]),
         ({"linspace": [0.3, 0.3, 1]}, [0.3]),
     ],
@@ -271,6 +274,7 @@ QUANTILES = np.array([0.0, 0.1, 0.25, 0.5, 0.75, 0.999, 1 - 2.0**-53])
         ({"uniform": [-1, 3]}, "uniform", (-1, 4)),
         ({"loguniform": [1e-4, 10]}, "loguniform", (1e-4, 10)),
         ({"normal": [2, 0.5]}, "norm", (2, 0.5)),
+        ({"normal": [2, 0.5, 1, 2.25]}, "truncnorm", (-2, 0.5, 2, 0.5)),
         ({"int": [-2, 5]}, "randint", (-2, 6)),
     ],
 )
@@ -284,6 +288,10 @@ def test_values_are_at_the_quantiles_of_their_distribution(axis, distribution, p
     expected = getattr(stats, distribution).ppf(QUANTILES, *parameters)
     if distribution == "randint":  # the smallest k with P(X ≤ k) > q, not ≥ q, since quantiles are below 1
         expected = np.floor(QUANTILES * 8) - 2
+    if distribution == "truncnorm":
+        assert found[0] == 1  # the least value
+        assert [quantile(space.dimensions[0].axis, each) for each in found] == pytest.approx(QUANTILES)
+        assert quantile(space.dimensions[0].axis, 2.5) is None
     inner = slice(1, None) if distribution == "norm" else slice(None)  # the quantile 0 is at -∞
     assert np.allclose(found[inner], expected[inner], rtol=1e-12, atol=0)
     assert np.isfinite(found).all()
