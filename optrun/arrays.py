@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from optrun.errors import MissingExtraError
+from optrun.errors import ConfigError, MissingExtraError
 
 Array: TypeAlias = NDArray[Any]  # CuPy's arrays answer to the same interface
 
@@ -160,8 +160,8 @@ class Parameters(Mapping[str, Array]):
 
     @classmethod
     def of(cls, tensors: Mapping[str, Any], *, arrays: Arrays | None = None) -> "Parameters":
-        """Return the parameters of one lane with these values."""
-        values = {name: np.asarray(tensor, np.float64) for name, tensor in tensors.items()}
+        """Return the parameters of one lane with these values; ConfigError where they are no real numbers."""
+        values = {name: real(tensor, name) for name, tensor in tensors.items()}
         parameters = cls({name: value.shape for name, value in values.items()}, arrays=arrays)
         parameters.set_lane(0, values)
         return parameters
@@ -190,9 +190,9 @@ class Parameters(Mapping[str, Array]):
         return copied
 
     def set_lane(self, lane: int, values: Mapping[str, Array]) -> None:
-        """Copy one lane's host values in, rounded to the dtype."""
+        """Copy one lane's host values in, rounded to the dtype; ConfigError where they are no real numbers."""
         for name, view in self._views.items():
-            view[lane] = self.arrays.array(values[name])
+            view[lane] = self.arrays.array(real(values[name], name))
 
     def __getitem__(self, name: str) -> Array:
         return self._views[name]
@@ -202,6 +202,18 @@ class Parameters(Mapping[str, Array]):
 
     def __len__(self) -> int:
         return len(self._views)
+
+
+def real(values: Any, what: str) -> Array:
+    """Return values as float64; ConfigError, which begins with ``what``, where they are no real numbers."""
+    try:
+        array = np.asarray(values)
+    except ValueError:  # rows of different lengths
+        array = np.asarray(None)
+    if array.dtype.kind not in "iuf":
+        kind = "rows of different lengths, or objects" if array.dtype.kind == "O" else array.dtype
+        raise ConfigError(f"{what} must be real numbers (got {kind})", field=what)
+    return array.astype(np.float64)
 
 
 def joined(first: Array, second: Array) -> Array | None:

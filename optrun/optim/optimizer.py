@@ -249,6 +249,9 @@ class Optimizer(Rule):
             state = dict(state_dict["state"])
         except (KeyError, TypeError, ValueError) as error:
             raise StateError(f"{own}: this is no state_dict: {error!r}") from None
+        # As in torch, a state from before there was a switch is one in which it has its default.
+        switches = {name: option.default for name, option in self.options().items() if option.type is bool}
+        given = [{**switches, **group} for group in given]
         expected = [group["params"] for group in self.param_groups]
         if names != expected:
             raise StateError(f"{own}: the state's groups are {names}, not {expected}")

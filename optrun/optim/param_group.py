@@ -1,6 +1,6 @@
 """Groups of parameters with hyperparameters of their own."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, MutableMapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -13,10 +13,15 @@ from optrun.registry import Option
 INITIAL = "initial_"
 
 
-def matching(patterns: str | Sequence[str], names: Iterable[str]) -> list[str]:
-    """Return the names that one of the globs matches."""
+def matching(patterns: str | Sequence[str], names: Collection[str]) -> list[str]:
+    """Return the names that one of the globs matches; one that is a name, such as ``w[0]``, matches that alone."""
     globs = [patterns] if isinstance(patterns, str) else patterns
-    return [name for name in names if any(fnmatchcase(name, glob) for glob in globs)]
+    exact = {glob for glob in globs if glob in names}
+    return [
+        name
+        for name in names
+        if name in exact or any(fnmatchcase(name, glob) for glob in globs if glob not in exact)
+    ]
 
 
 def selected(patterns: str | Sequence[str], names: Collection[str], owner: str) -> list[str]:

@@ -17,7 +17,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 
-from optrun.arrays import Array
+from optrun.arrays import Array, real
 from optrun.errors import ConfigError, StateError
 from optrun.hyperparameters import completed
 from optrun.registry import Option, check_annotated, options_of, schedulers
@@ -180,7 +180,7 @@ class LRScheduler:
                 raise ConfigError(
                     f"{type(self).__name__}: step needs metrics for ReduceLROnPlateau", field="metrics"
                 )
-            heard = np.asarray(metrics, np.float64)
+            heard = real(metrics, "metrics")
             if heard.shape not in ((), (binding.lanes,)):
                 raise ConfigError(
                     f"{type(self).__name__}: metrics are one number or {binding.lanes}, one per lane "

@@ -575,3 +575,37 @@ def test_sparse_adam_takes_no_zero_as_torchs_but_a_schedule_may_go_there(rng):
         optimizer.step()
         scheduler.step()
     assert scheduler.get_last_lr() == [0.0]
+
+
+def test_a_name_that_looks_like_a_glob_names_its_parameter(rng):
+    params = Parameters({"w[0]": (2,), "w0": (2,), "w[1]": (2,), "a*": (2,), "ab": (2,)})
+    for pattern, expected in (
+        ("w[0]", ["w[0]"]),
+        ("w[01]", ["w0"]),
+        ("a*", ["a*"]),
+        (["w[1]", "a?"], ["w[1]", "a*", "ab"]),
+    ):
+        assert SGD(params, [{"params": pattern}]).param_groups[0]["params"] == expected
+    saved = SGD(params, [{"params": ["w[0]", "w[1]"]}]).state_dict()
+    SGD(params, [{"params": "w[[]*"}]).load_state_dict(saved)
+
+
+@pytest.mark.parametrize("values", [[1 + 2j], ["1"], [True], [None], [[1], [1, 2]], "1"], ids=str)
+def test_parameters_that_are_no_real_numbers_are_refused(values):
+    with pytest.raises(ConfigError, match="w must be real numbers"):
+        Parameters.of({"w": values})
+    with pytest.raises(ConfigError, match="w must be real numbers"):
+        Parameters({"w": (1,)}).set_lane(0, {"w": values})
+
+
+def test_a_state_from_before_there_was_a_switch_is_one_with_its_default(rng):
+    older = stepped(Adam(parameters(rng), lr=0.5), gradients(rng)).state_dict()
+    for group in older["param_groups"]:
+        for switch in ("maximize", "amsgrad", "decoupled_weight_decay"):
+            del group[switch]
+    newer = Adam(parameters(rng), maximize=True)
+    newer.load_state_dict(older)
+    assert newer.param_groups[0]["maximize"] is False
+    del older["param_groups"][0]["lr"]
+    with pytest.raises(StateError, match="lr is required"):
+        newer.load_state_dict(older)

@@ -80,6 +80,8 @@ def test_it_needs_metrics():
     ):
         with pytest.raises(ConfigError, match="needs metrics"):
             scheduler.step()
+        with pytest.raises(ConfigError, match="metrics must be real numbers"):
+            scheduler.step("0.5")
         assert scheduler.last_epoch == 0
 
 
