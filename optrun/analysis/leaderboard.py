@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from optrun.errors import StoreError
-from optrun.store import RunState, Status, Store
+from optrun.store import PLUGINS, RunState, Status, Store
 from optrun.sweep.record import PLAN
 
 QUARTILES = (25, 50, 75)
@@ -95,6 +95,15 @@ def plan_of(store: Store) -> SweepPlan | None:
     if len(plan.settings) * plan.repeats != store.size:
         raise StoreError(f"{store.path}: the plan of the sweep is not one of {store.size} runs")
     return plan
+
+
+def plugins_of(store: Store) -> tuple[str, ...]:
+    """Return which plugins were loaded for a run or a sweep when it began."""
+    plan = plan_of(store)
+    if plan is not None:
+        return plan.plugins
+    noted = [event.details.get("plugins") for event in store.events(PLUGINS)]
+    return tuple(map(str, noted[0])) if noted and isinstance(noted[0], list) else ()
 
 
 def is_sweep(path: Path) -> bool:

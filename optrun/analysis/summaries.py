@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from optrun.analysis.find import run_directories
-from optrun.analysis.leaderboard import SweepPlan, leaderboard, plan_of
+from optrun.analysis.leaderboard import SweepPlan, leaderboard, plan_of, plugins_of
 from optrun.errors import StoreError
 from optrun.store import Event, RunRecord, RunState, Status, Store
 from optrun.store.directory import is_being_written
@@ -53,16 +53,52 @@ class Summary:
     method: str = ""
     """How the settings of a sweep are chosen."""
     plugins: tuple[str, ...] = ()
-    """What was loaded for a sweep."""
+    """What was loaded for it."""
+    record: RunRecord | None = None
+    """Of a single run."""
 
     def is_one_of(self, statuses: tuple[str, ...]) -> bool:
         """Whether it has one of these statuses; a sweep is a failed one as well where one of its runs is."""
         return self.status in statuses or (str(Status.FAILED) in statuses and self.failed > 0)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as JSON."""
+        """Return it as JSON: of a single run what `run_object` returns, and when it was made."""
         created = self.created.isoformat(timespec="seconds") if self.created else None
-        return {**asdict(self), "path": str(self.path), "created": created}
+        if self.record is not None:
+            return {**run_object(self.path, self.status, self.record), "created": created}
+        fields = {name: value for name, value in vars(self).items() if name != "record"}
+        return {**fields, "path": str(self.path), "created": created}
+
+
+class Described(Protocol):
+    """A run as it is stored, or as Python users have it."""
+
+    @property
+    def config(self) -> Mapping[str, Any]: ...
+    @property
+    def reason(self) -> str: ...
+    @property
+    def steps(self) -> int: ...
+    @property
+    def summary(self) -> Mapping[str, float | None]: ...
+
+
+def run_object(path: Path | None, status: str, run: Described, number: int | None = None) -> dict[str, Any]:
+    """Return a run as JSON, the same in every command; its ``number`` is that in a sweep.
+
+    ``run`` is how a command names it, ``path`` is its directory, both None of one that is not saved.
+    """
+    place = None if path is None else str(path)
+    return {
+        "run": place if number is None else f"{place}:{number}",
+        "path": place,
+        "status": str(status),
+        "reason": run.reason,
+        "steps": run.steps,
+        "seed": run.config.get("seed"),
+        "summary": dict(run.summary),
+        "config": run.config,
+    }
 
 
 def summaries(root: Path, statuses: tuple[str, ...] = ()) -> Iterator[Summary]:
@@ -86,16 +122,16 @@ def summary_of(path: Path) -> Summary:
             created = store.events("created")
             if store.size > 1 or store.events(PLAN):
                 return _summary_of_sweep(store, record, created)
-            return _summary_of_run(path, *state_of(store, record), created)
+            return _summary_of_run(store, *state_of(store, record), created)
     except StoreError as error:
         return Summary(path, BROKEN, printable(str(error).removeprefix(f"{path}: ")))
     except Exception as error:  # what one directory holds must not hide the others
         return Summary(path, BROKEN, printable(f"damaged: {type(error).__name__}: {error}"))
 
 
-def _summary_of_run(path: Path, status: str, record: RunRecord, created: Sequence[Event]) -> Summary:
+def _summary_of_run(store: Store, status: str, record: RunRecord, created: Sequence[Event]) -> Summary:
     return Summary(
-        path,
+        store.path,
         status,
         printable(record.reason),
         printable(str(record.config.get("name", ""))),
@@ -105,6 +141,8 @@ def _summary_of_run(path: Path, status: str, record: RunRecord, created: Sequenc
         record.summary.get("final_loss"),
         record.summary.get("average_loss"),
         moment(created[0].time) if created else None,
+        plugins=plugins_of(store),
+        record=record,
     )
 
 

@@ -11,7 +11,7 @@ from rich.text import Text
 from optrun.analysis.compare import distinctions
 from optrun.analysis.figure import Curves, evaluations_of
 from optrun.analysis.find import find_numbered
-from optrun.analysis.leaderboard import SweepPlan, plan_of, single
+from optrun.analysis.leaderboard import SweepPlan, is_sweep, plan_of, single
 from optrun.analysis.schedule import scheduled
 from optrun.analysis.setting_curves import best_settings, setting_curves
 from optrun.analysis.terminal_plot import Series, drawing
@@ -19,7 +19,7 @@ from optrun.analysis.ticks import log_suits
 from optrun.arrays import Array
 from optrun.cli.configure import runs_many
 from optrun.cli.located import located
-from optrun.cli.look import WIDTH, console, drawn, emit, quoted, suggest
+from optrun.cli.look import WIDTH, console, drawn, emit, quoted, suggest, with_plugins
 from optrun.config import resolve
 from optrun.config.sweep import load_sweep
 from optrun.errors import ConfigError, StoreError, did_you_mean
@@ -56,7 +56,9 @@ def print_curves(
         _print(rates_of, "lr", log, width, min(height or LR_HEIGHT, LR_HEIGHT))
     if note := what_is_drawn(chosen):
         emit(note)
-    suggest(f"plot {' '.join(map(quoted, runs))} -o curves.png")
+    of_sweep = any(number is None and is_sweep(path) for path, number in map(find_numbered, runs))
+    options = " -k curves" * of_sweep + (f" -m {quoted(metric)}" if metric != "loss" else "")
+    suggest(f"plot {' '.join(map(quoted, runs))}{options} -o curves.png")
 
 
 def what_is_drawn(chosen: Sequence[Curves]) -> str:
@@ -68,7 +70,13 @@ def what_is_drawn(chosen: Sequence[Curves]) -> str:
 
 
 def print_schedule(
-    config: Path, overrides: Sequence[str], log: bool | None, width: int | None, height: int | None
+    config: Path,
+    overrides: Sequence[str],
+    log: bool | None,
+    width: int | None,
+    height: int | None,
+    *,
+    plugins: Sequence[str] = (),
 ) -> None:
     """Draw the rate, and what else is scheduled, of every parameter group of a config at every step.
 
@@ -93,7 +101,8 @@ def print_schedule(
         _print(series, name, log, width, height or (LR_HEIGHT if index else HEIGHT))
     if more:
         emit(f"the first {MOST_CURVES} settings; {more:,} more are not drawn")
-    suggest(f"{'sweep' if many else 'run'} {' '.join([quoted(config), *map(quoted, overrides)])}")
+    given = " ".join([quoted(config), *map(quoted, overrides)]) + with_plugins(plugins)
+    suggest(f"{'sweep' if many else 'run'} {given}")
 
 
 def _schedules(config: Path, overrides: Sequence[str]) -> dict[str, Array]:

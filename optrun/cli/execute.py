@@ -114,7 +114,8 @@ def resume(
     with reporting("resume") as report:
         with report.case(str(path), "resume") as case:
             before = api.load_run(path, 0)
-            config = from_mapping(before.config)
+            with plugins_named(path, plugin or ()):
+                config = from_mapping(before.config)
             with progress(config, show, quiet=quiet or json, history=before.curves) as observe:
                 result = api.resume(path, plugins=plugin or (), observe=observe)
             misses = _misses(result, config, lambda _: Place(str(path / "config.yaml")))

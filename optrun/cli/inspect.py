@@ -35,7 +35,12 @@ def ls(
     status: Annotated[
         list[str] | None, typer.Option("--status", "-s", help="Only runs of this status; repeatable.")
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=0, help="How many at most; 0 is all.")] = 20,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            "--limit", "-n", min=0, help="How many at most, 0 is all; by default 20, all of --json."
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """List the runs in a directory, newest first, or those of a sweep.
@@ -94,7 +99,7 @@ def curves(
             "name a config: optrun curves --schedule CONFIG" if schedule else "name a run, or: latest"
         )
     if schedule:
-        print_schedule(Path(runs[0]), runs[1:], log, width, height)
+        print_schedule(Path(runs[0]), runs[1:], log, width, height, plugins=plugin or ())
     elif kind is Kind.SENSITIVITY or over is not None:
         print_sensitivity(runs, over, metric, log, width, height)
     else:

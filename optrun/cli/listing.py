@@ -30,17 +30,24 @@ from optrun.errors import ConfigError, did_you_mean
 from optrun.store import Store
 from optrun.store.schema import printable
 
+MOST_RUNS = 20
+"""How many runs are listed where no limit is given."""
+
 LEAST_ROOM = 10
 """The columns below which what a run ran is not shown."""
 
 
-def print_runs(directory: Path, statuses: tuple[str, ...], limit: int, *, json: bool) -> None:
-    """Print the runs in a directory; ConfigError for an unknown status or a missing directory."""
+def print_runs(directory: Path, statuses: tuple[str, ...], limit: int | None, *, json: bool) -> None:
+    """Print the runs in a directory, without a limit the newest ones in a table, and all as JSON.
+
+    Raises ConfigError for an unknown status or a missing directory.
+    """
     check_statuses(statuses)
     if not directory.is_dir() and directory != RUNS:
         raise ConfigError(f"{directory}: no such directory")
+    limit = MOST_RUNS if limit is None and not json else limit
     shown = list(islice(summaries(directory, statuses), limit + 1 if limit else None))
-    more = bool(limit) and len(shown) > limit
+    more = len(shown) > limit if limit else False
     shown = shown[:limit] if limit else shown
     if json:
         print(json_module.dumps([each.to_dict() for each in shown], ensure_ascii=False, allow_nan=False))

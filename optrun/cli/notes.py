@@ -75,18 +75,18 @@ def note_unbalanced(swept: "SweepConfig") -> None:
 
 
 @contextmanager
-def plugins_named(sweep: Path, loaded: Sequence[str]) -> Iterator[None]:
-    """Add to an error of the config which plugins the sweep was started with and are not loaded."""
-    from optrun.analysis.leaderboard import plan_of
+def plugins_named(run: Path, loaded: Sequence[str]) -> Iterator[None]:
+    """Add to an error of the config which plugins a run or a sweep was started with and are not loaded."""
+    from optrun.analysis.leaderboard import plugins_of
     from optrun.cli.look import quoted, with_plugins
     from optrun.store import Store
 
     try:
         yield
     except ConfigErrors as error:
-        with Store.open(sweep) as store:
-            plan = plan_of(store)
-        if plan is None or set(plan.plugins) <= set(loaded):
+        with Store.open(run) as store:
+            plugins = plugins_of(store)
+        if set(plugins) <= set(loaded):
             raise
-        command = f"optrun resume {quoted(sweep)}{with_plugins(plan.plugins)}"
+        command = f"optrun resume {quoted(run)}{with_plugins(plugins)}"
         raise ConfigError(f"{error}\nit was started with plugins: {command}") from None

@@ -5,6 +5,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 
+from optrun.analysis.summaries import run_object
 from optrun.api import Run
 from optrun.cli.case import Case
 from optrun.cli.figures import figure_lines, number
@@ -39,12 +40,7 @@ def print_outcome(
         print(
             json_module.dumps(
                 {
-                    **dict.fromkeys(("run", "status", "reason", "steps")),  # they come first
-                    **run.summary,
-                    "run": str(run.path) if run.path else None,
-                    "status": str(run.status),
-                    "reason": run.reason,
-                    "steps": run.steps,
+                    **run_object(run.path, run.status, run),
                     **({"expect": [*map(str, misses)] or "met"} if run.config.get("expect") else {}),
                 },
                 allow_nan=False,

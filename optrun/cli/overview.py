@@ -7,12 +7,12 @@ from typing import Any
 
 from rich.text import Text
 
-from optrun.analysis.leaderboard import plan_of
-from optrun.analysis.summaries import KILLED, RESUMABLE, file_sizes, moment, state_of
+from optrun.analysis.leaderboard import plan_of, plugins_of
+from optrun.analysis.summaries import KILLED, RESUMABLE, file_sizes, moment, run_object, state_of
 from optrun.analysis.terminal_plot import sparkline
 from optrun.arrays import Array
 from optrun.cli.figures import figure_lines
-from optrun.cli.look import emit, quoted, span, status_text, suggest, table
+from optrun.cli.look import emit, quoted, span, status_text, suggest, table, with_plugins
 from optrun.cli.sweep_overview import print_sweep
 from optrun.config.writer import to_yaml
 from optrun.errors import ConfigError, StoreError, printable_lines
@@ -45,12 +45,7 @@ def print_run(path: Path, run: int | None, *, json: bool, limit: int | None = No
         traceback = store.traceback(record.run) if record.status is Status.FAILED else ""
     if json:
         document = {
-            "run": str(path),
-            "status": status,
-            "reason": record.reason,
-            "steps": record.steps,
-            "summary": record.summary,
-            "config": record.config,
+            **run_object(path, status, record, record.run if is_of_sweep else None),
             "environments": environments,
             "events": [
                 {"time": each.time, "kind": each.kind, "attempt": each.attempt, **each.details}
@@ -98,7 +93,8 @@ def suggest_for(path: Path, status: str) -> None:
     if status == "running":
         suggest(f"watch {run}")
     elif status in RESUMABLE:
-        suggest(f"resume {run}")
+        with Store.open(path) as store:
+            suggest(f"resume {run}{with_plugins(plugins_of(store))}")
     else:
         suggest(f"curves {run}", f"export {run} --format csv -o curves.csv")
 

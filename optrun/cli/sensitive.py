@@ -94,7 +94,9 @@ def print_sensitivity(
     notes += [f"{len(found.lines) - len(shown)} more lines are not drawn"] * (len(found.lines) > len(shown))
     if notes:
         emit(", ".join(notes))
-    suggest(f"plot {quoted(runs[0])} -o sensitivity.png")
+    options = f" --over {quoted(over)}" if over else ""
+    options += f" -m {quoted(metric)}" if metric else ""
+    suggest(f"plot {quoted(runs[0])}{options} -o sensitivity.png")
 
 
 def printable_heading(found: Sensitivity) -> str:

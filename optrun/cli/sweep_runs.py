@@ -4,37 +4,33 @@ import json as json_module
 from pathlib import Path
 
 from optrun.analysis.leaderboard import plan_of
-from optrun.analysis.summaries import state_of
+from optrun.analysis.summaries import run_object, state_of
 from optrun.cli.figures import number
 from optrun.cli.fitted_table import Column
-from optrun.cli.listing import check_statuses
+from optrun.cli.listing import MOST_RUNS, check_statuses
 from optrun.cli.look import emit, quoted, status_text, suggest
 from optrun.cli.setting_table import Labels, settings_table
 from optrun.store import Store
 
 
 def print_sweep_runs(
-    path: Path, run: int | None, statuses: tuple[str, ...], limit: int, *, json: bool
+    path: Path, run: int | None, statuses: tuple[str, ...], limit: int | None, *, json: bool
 ) -> None:
-    """Print the runs in a store, in their order, or the one of a number; ConfigError for an unknown status."""
+    """Print the runs in a store, in their order, or the one of a number; ConfigError for an unknown status.
+
+    Without a limit a table has the first ones, JSON all.
+    """
     check_statuses(statuses)
     with Store.open(path) as store:
         plan = plan_of(store)
         records = store.runs() if run is None else [store.run(run)]
         named = [(*state_of(store, record), plan.setting(record.run) if plan else {}) for record in records]
+    most = MOST_RUNS if limit is None and not json else limit
     chosen = [each for each in named if not statuses or each[0] in statuses]
-    shown = chosen[:limit] if limit else chosen
+    shown = chosen[:most] if most else chosen
     if json:
         documents = [
-            {
-                "run": f"{path}:{record.run}",
-                "status": status,
-                "reason": record.reason,
-                "steps": record.steps,
-                "seed": record.seed,
-                "setting": setting,
-                "summary": record.summary,
-            }
+            {**run_object(path, status, record, record.run), "setting": setting}
             for status, record, setting in shown
         ]
         print(json_module.dumps(documents, ensure_ascii=False, allow_nan=False))

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 import optrun
 from optrun.cli.app import app
 from optrun.cli.exits import exit_code_of, reported
+from optrun.config import load
 
 CONFIG = """\
 name: small
@@ -92,12 +93,20 @@ def test_quiet_prints_the_directory_alone(config):
     assert "Traceback" not in again.stderr
 
 
-def test_json_is_one_object_with_flat_keys(config):
-    done = call("run", config, "--json", "--seed", "3")
-    result = json.loads(done.stdout)
-    assert {"run", "status", "steps", "final_loss", "test_accuracy", "train_loss"} <= result.keys()
-    assert (result["status"], result["steps"]) == ("completed", 40)
-    assert "seed: 3" in (Path(result["run"]) / "config.yaml").read_text()
+def test_a_run_is_the_same_object_of_json_in_every_command(config):
+    result = json.loads(call("run", config, "--json", "--seed", "3").stdout)
+    assert (result["status"], result["steps"], result["seed"]) == ("completed", 40, 3)
+    assert result["config"] == load(Path(result["run"]) / "config.yaml").to_dict()
+    assert {"final_loss", "test_accuracy", "train_loss"} <= result["summary"].keys()
+    shown = json.loads(call("show", "latest", "--json").stdout)
+    (listed,) = json.loads(call("ls", "--json").stdout)
+    for other in (shown, listed, json.loads(call("resume", "latest", "--json").stdout)):
+        assert {name: other[name] for name in result} == result
+    call("sweep", config, "optimizer.lr=0.1,0.2", "-o", "s", "-q")
+    member = json.loads(call("show", "s:1", "--json").stdout)
+    assert (member["run"], member["path"]) == ("s:1", "s")
+    listed = json.loads(call("ls", "s", "--json").stdout)[1]
+    assert {name: listed[name] for name in result} == {name: member[name] for name in result}
 
 
 def test_no_save_leaves_nothing_behind(config):
@@ -119,8 +128,9 @@ def test_divergence_is_exit_1_and_names_the_step(config):
     result = json.loads(done.stdout)
     assert result["status"] == "diverged"
     assert f"at step {result['steps']}" in result["reason"]
-    assert result["final_loss"] is None
-    assert optrun.load_run(result["run"]).curves["step"][-1] == result["steps"]
+    again = optrun.load_run(result["run"])
+    assert again.summary == result["summary"]
+    assert again.curves["step"][-1] == result["steps"]
 
 
 @pytest.mark.parametrize(
@@ -154,7 +164,7 @@ def test_a_mistake_is_exit_2_one_clear_message_and_nothing_left(config, argument
 
 
 def test_debug_shows_the_traceback(config):
-    assert "Traceback" in call("--debug", "run", config, "optimizer.lr=-1").stderr
+    assert "Traceback" in process("--debug", "run", config, "optimizer.lr=-1").stderr
 
 
 def test_validate_names_every_mistake_of_every_file(config, tmp_path):

@@ -175,3 +175,17 @@ def test_a_traceback_is_of_limited_size_and_valid_text():
             raise error
         assert len(str(caught.value).encode()) < 10_000
         assert len(traceback_of(caught.value).encode()) < 100_000
+
+
+def test_what_to_type_next_has_the_plugins_that_it_needs(files):
+    plugin = ("--plugin", "bowl.py")
+    assert " --plugin bowl.py" in call("curves", "--schedule", "bowl.yaml", *plugin).stderr
+    code = "raise SystemExit(0)" if sys.platform == "win32" else "os.kill(os.getpid(), 9)"
+    (files / "bowl.py").write_text(f"import os\n{RAISING.replace('raise eval(self.error)', code)}")
+    call("run", "bowl.yaml", "problem.at=1", "-o", "runs/killed", *plugin)
+    resume = "optrun resume runs/killed --plugin bowl.py"
+    for command in (("show", "runs/killed"), ("ls",), ("watch", "runs/killed")):
+        assert f"next: {resume}\n" in call(*command).stderr
+    done = call("resume", "runs/killed")
+    assert done.returncode == 2
+    assert done.stderr.endswith(f"it was started with plugins: {resume}\n")
