@@ -176,6 +176,36 @@ def mistyped_group() -> Shown:
     return f"keeps lrr {kept[0]['lrr']} and lr {kept[1]['lr']}", f"raises {refused} and {negative}"
 
 
+@shown
+def late_momentum() -> Shown:
+    """SGD(dampening=0.5), momentum 0 at the first step and 0.5 at the second, gradients of 1: torch dampens no gradient
+    that begins the buffer, optrun only that of the first step."""
+    return pair(_late("SGD", dampening=0.5))
+
+
+@shown
+def late_buffer() -> Shown:
+    """RMSprop, momentum 0 at the first step and 0.5 at the second."""
+    return pair(_late("RMSprop"))
+
+
+def _late(name: str, **options: Any) -> list[str]:
+    """Return the buffer, of torch and of optrun, or the exception, where momentum is set after a step."""
+    import torch
+
+    tensor = torch.zeros(1, dtype=torch.float64)
+    theirs, ours = getattr(torch.optim, name)([tensor], **options), made(name, np.zeros(1), **options)
+    found = []
+    for optimizer in (theirs, ours):
+        tensor.grad, ours.params.grad[:] = torch.ones_like(tensor), 1.0
+        optimizer.step()
+        optimizer.param_groups[0]["momentum"] = 0.5
+        raised = error_of(optimizer.step)
+        state = optimizer.state[tensor if optimizer is theirs else "x"]
+        found.append(f"raises {raised}" if raised else f"the buffer is {state['momentum_buffer'].item():.3f}")
+    return found
+
+
 def made(name: str, values: Array, dtype: str = "float64", **options: Any) -> Any:
     """Return optrun's optimizer of one tensor ``x`` with these values."""
     return optimizers.find(name)(Parameters.of({"x": values}, arrays=Arrays(dtype=dtype)), **options)

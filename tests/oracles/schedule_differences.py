@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from optrun.arrays import Parameters
+from optrun.optim import SGD
 from optrun.registry import schedulers
 from tests.oracles import schedules
 from tests.oracles.differences import DIFFERENCES as DIFFERENCES
@@ -91,6 +93,47 @@ def cycle_without_rise() -> Shown:
     """OneCycleLR(total_steps=10, pct_start=0.1): a rise of no length."""
     options = {"max_lr": 1.0, "total_steps": 10, "pct_start": 0.1, "cycle_momentum": False}
     return pair(_last("OneCycleLR", options, 5))
+
+
+@shown
+def averaging_after_a_cosine() -> Shown:
+    """SequentialLR of CosineAnnealingLR(T_max=20) and, from step 10 on, SWALR(swa_lr=0.05): torch's cosine is not asked
+    for its tenth step, where its users have it who change from the one to the other by hand. So has optrun."""
+    members = [("CosineAnnealingLR", {"T_max": 20}), ("SWALR", {"swa_lr": 0.05})]
+    spec = "SequentialLR", {"schedulers": members, "milestones": [10]}
+    both = schedules.torch_rates(spec), schedules.rates(spec)
+    return pair(f"{rates[10, 0] / schedules.BASE:.3f} of the rate at step 10" for rates in both)
+
+
+@shown
+def after_one_cycle() -> Shown:
+    """SequentialLR of OneCycleLR(max_lr=0.37, total_steps=10) and, from step 10 on, ExponentialLR(gamma=0.9): torch's
+    goes on from what the cycle has written into the optimizer, optrun's from the optimizer's own rate and momentum."""
+    cycle = {"max_lr": schedules.BASE, "total_steps": 10}
+    members = [("OneCycleLR", cycle), ("ExponentialLR", {"gamma": 0.9})]
+    spec = "SequentialLR", {"schedulers": members, "milestones": [10]}
+    both = schedules.torch_rates(spec), schedules.rates(spec)
+    return pair(
+        f"{rate / schedules.BASE:.3f} of the rate and momentum {momentum:.3f} at step 10"
+        for rate, momentum in (rates[10] for rates in both)
+    )
+
+
+@shown
+def group_under_a_lambda() -> Shown:
+    """LambdaLR(1 / (1 + t)), after its first step a group is added with rate 0.5; it goes on by the same factors."""
+    import torch
+
+    theirs, scheduler = _built(torch, "LambdaLR", {"lr_lambda": lambda t: 1 / (1 + t)})
+    theirs.step()
+    scheduler.step()
+    theirs.add_param_group({"params": [torch.zeros(1)], "lr": 0.5})
+    ours = SGD(Parameters({"x": (1,), "y": (1,)}), [{"params": "x"}], lr=1.0)
+    own = schedulers.find("LambdaLR")(ours, lr_lambda=lambda t: 1 / (1 + t))
+    own.step()
+    ours.add_param_group({"params": "y", "lr": 0.5})
+    own.step()
+    return f"raises {error_of(scheduler.step)}", f"lr {ours.param_groups[1]['lr']:.3f} at the next step"
 
 
 def _built(library: Any, name: str, options: Mapping[str, Any]) -> tuple[Any, Any]:

@@ -187,3 +187,18 @@ def test_a_plateau_has_to_reduce():
         ReduceLROnPlateau(factor=1.0)
     with pytest.raises(ConfigError, match="factor must be < 1"):
         ReduceLROnPlateau(factor=np.array([0.5, 1.0]))
+
+
+def test_averaging_follows_an_anneal_as_in_the_loop_of_torchs_manual():
+    """Where after a step it is the one scheduler that goes on, and later the other one."""
+    torch = pytest.importorskip("torch")
+    theirs, cosine = torchs("CosineAnnealingLR", {"T_max": 20})
+    averaging = torch.optim.swa_utils.SWALR(theirs, swa_lr=0.05, anneal_epochs=5)
+    optimizer, last = sgd(), 9
+    members = [CosineAnnealingLR(T_max=20), schedulers.find("SWALR")(swa_lr=0.05, anneal_epochs=5)]
+    ours = SequentialLR(optimizer, schedulers=members, milestones=[last + 1])
+    for t in range(20):
+        assert optimizer.param_groups[0]["lr"] == pytest.approx(theirs.param_groups[0]["lr"], rel=1e-12), t
+        theirs.step()
+        (averaging if t > last else cosine).step()
+        ours.step()
