@@ -17,6 +17,7 @@ from optrun.training.evaluator import AVERAGE
 from optrun.training.interrupt import Interruption, interruptible
 from optrun.training.memory import Memory
 from optrun.training.pack import Pack
+from optrun.training.remarks import INFERRED, inferred
 from optrun.training.trainer import Progress, Trainer
 
 _AVERAGE = f"{AVERAGE}/"
@@ -89,13 +90,15 @@ def run(
     directory: str | Path | None = None,
     plugins: Sequence[str] = (),
     observe: Callable[[Progress], None] | None = None,
+    pack: Pack | None = None,
 ) -> Run:
     """Run a config, a mapping or a YAML file, and return its results.
 
     They are stored under `runs/`, or in ``directory``, unless ``save`` is false. Each of
     ``plugins``, files or modules that register problems, optimizers, …, is loaded first. ``observe`` is called a few
     times a second. The first Ctrl-C or SIGTERM leaves an interrupted run, with which `resume` goes on, and so
-    do SIGHUP and SIGUSR1, by which a terminal or a cluster says that it is gone soon.
+    do SIGHUP and SIGUSR1, by which a terminal or a cluster says that it is gone soon. ``pack`` is that of the
+    config, where it has been built before.
 
     Raises ConfigError, StoreError, MissingExtraError, PluginError, or RunFailedError where the problem, the optimizer
     or the scheduler raises.
@@ -104,7 +107,7 @@ def run(
     if not save and directory is not None:
         raise ConfigError("a run that is not saved has no directory", field="directory")
     chosen = _config(config, overrides)
-    pack = Pack([chosen])
+    pack = pack or Pack([chosen])
     with interruptible() as interruption:
         if not save:
             memory = Memory([chosen])
@@ -119,6 +122,7 @@ def run(
             runs=[(chosen.to_dict(), chosen.seed)],
             events={PLUGINS: {"plugins": [*plugins]}} if plugins else {},
         ) as store:
+            store.log(INFERRED, lines=inferred(pack))
             return _trained(
                 store, Trainer(pack, store, observe=observe, interrupted=interruption), interruption
             )

@@ -6,6 +6,7 @@ OptrunError
 ├── StateError (ValueError)              a state_dict or a checkpoint that does not fit
 ├── StoreError (OSError)                 a run directory that cannot be created, read or trusted
 ├── RunFailedError (RuntimeError)        a run ended by an exception of a problem, an optimizer or a scheduler
+├── OutOfMemoryError (MemoryError)       something that takes more memory than there is
 ├── MissingExtraError (ImportError)      an optional dependency that is not installed
 └── PluginError (ImportError)            a plugin that cannot be imported or used
 
@@ -50,6 +51,12 @@ class RunFailedError(OptrunError, RuntimeError):
     def __init__(self, message: str, *, traceback: str = "") -> None:
         super().__init__(message)
         self.traceback = traceback
+
+
+class OutOfMemoryError(OptrunError, MemoryError):
+    """Something that takes more memory than there is, refused before it is made; ``field`` is the section to blame."""
+
+    field = "problem"
 
 
 class MissingExtraError(OptrunError, ImportError):

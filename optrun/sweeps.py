@@ -1,6 +1,7 @@
 """The Python API of sweeps."""
 
 import os
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import ExitStack, suppress
@@ -30,6 +31,7 @@ from optrun.sweep.record import open_store, retry, summarise
 from optrun.sweep.writer import SweepProgress
 from optrun.training.interrupt import interruptible
 from optrun.training.memory import Memory
+from optrun.training.remarks import INFERRED
 
 
 class Sweep:
@@ -92,6 +94,24 @@ class Sweep:
         Without a name it is the learning rate, or the only number that varies; ``metric`` is another figure.
         """
         return sensitivity(self._ranking, self.states, parameter, metric)
+
+    def equal_settings(self) -> list[list[int]]:
+        """Return the settings, by their numbers, whose runs have the same results to the last bit."""
+        alike: defaultdict[Any, list[int]] = defaultdict(list)
+        repeats = self._ranking.repeats
+        for setting in range(len(self.settings)):
+            states = self.states[setting * repeats : (setting + 1) * repeats]
+            if all(state.status.final and not state.is_bad for state in states):
+                figures = [(state.status, state.steps, *state.summary.items()) for state in states]
+                alike[tuple(figures)].append(setting)
+        found = []
+        for settings in alike.values():
+            # Few figures may be equal by chance, such as accuracies of 1; losses of all steps are not.
+            losses: defaultdict[bytes, list[int]] = defaultdict(list)
+            for setting in settings if len(settings) > 1 else ():
+                losses[self.runs[setting * repeats].curves["loss"].tobytes()].append(setting)
+            found += [each for each in losses.values() if len(each) > 1]
+        return found
 
     def close(self) -> None:
         """Close the file from which runs were read; another look at one opens it again."""
@@ -248,6 +268,7 @@ def sweep_plan(
             results = store = stack.enter_context(
                 open_store(plan, groups, RUNS, directory, execution.plugins, note)
             )
+            store.log(INFERRED, lines=list(dict.fromkeys(line for each in groups for line in each.inferred)))
             if retry_failed:
                 retry(plan, store)
         before = results.states()

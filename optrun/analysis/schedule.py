@@ -5,17 +5,19 @@ import numpy as np
 from optrun.arrays import Array
 from optrun.config import RunConfig
 from optrun.training.pack import Pack
+from optrun.training.parts import scheduled_steps
 
 
 def scheduled(config: RunConfig) -> dict[str, Array]:
-    """Return ``step``, the rate of every parameter group and what else is scheduled in one, each ``[steps]``.
+    """Return ``step``, the rate of every parameter group and what else is scheduled in one, each ``[steps]``,
+    or of a very long run at evenly spread steps.
 
     Nothing is trained: a ReduceLROnPlateau, which would have to see the training, leaves the rate as it is.
 
     Raises ConfigError where the options make no problem, optimizer or scheduler.
     """
     pack = Pack([config])
-    groups, steps = pack.optimizer.param_groups, np.arange(pack.steps)
+    groups, steps = pack.optimizer.param_groups, scheduled_steps(pack.steps)
     moving = [
         (group, name, values)
         for scheduler in pack.schedulers
@@ -24,16 +26,9 @@ def scheduled(config: RunConfig) -> dict[str, Array]:
     table: dict[str, Array] = {"step": steps}
     for name in dict.fromkeys(["lr", *(name for _, name, _ in moving)]):
         for index, group in enumerate(groups):
-            row = np.full(pack.steps, np.ravel(group[name])[0])
+            row = np.full(len(steps), np.ravel(group[name])[0])
             for follower, of, values in moving:
                 if follower is group and of == name:
                     row[:] = [np.ravel(value)[0] for value in values]
             table[f"{name}.{index}" if index else name] = row
     return table
-
-
-def idle(config: RunConfig) -> list[str]:
-    """Return the hyperparameters whose schedules make nothing of an initial value of 0."""
-    names = [name for name in config.schedules if not config.optimizer.options[name]]
-    table = scheduled(config) if names else {}
-    return [name for name in names if not table[name].any()]

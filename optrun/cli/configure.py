@@ -85,14 +85,13 @@ def _checked(file: Path, report: "Report") -> "tuple[list[Issue], int | None]":
 def _build(resolved: "Resolved") -> None:
     """Build what a config names, so that what only the problem or the optimizer can refuse is refused."""
     from optrun.cli.located import located
-    from optrun.cli.notes import note_idle
+    from optrun.cli.notes import note_without_effect
     from optrun.errors import MissingExtraError
     from optrun.training.pack import Pack
 
     try:
         with located(resolved):
-            Pack([resolved.config])
-            note_idle(resolved.config)
+            note_without_effect(Pack([resolved.config], at_start=False))
     except MissingExtraError:
         pass  # the config is right, and this machine is not the one that it is for
 

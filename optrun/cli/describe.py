@@ -69,17 +69,27 @@ def print_description(name: str, *, json: bool) -> None:
     if registry is not None:
         _print_class(registry, name, json=json)
         return
-    from optrun.problems.data import DATASETS
+    from optrun.problems.data import DATASETS, GENERATORS
+    from optrun.registry import options_of
 
     stubs = {"dataset": "problem:\n  name: mlp\n  data: {}", "metric": "record:\n  metrics: [{}]"}
     for kind, table in (("dataset", DATASETS), ("metric", METRICS)):
         for known, text in table.items():
             if fold(known) == fold(name):
+                make = GENERATORS.get(known) if kind == "dataset" else None
+                options = list(options_of(make).values()) if make else []
                 if json:
-                    print(json_module.dumps({"name": known, "kind": kind, "doc": text}, ensure_ascii=False))
-                else:
-                    _print_heading(known, kind)
-                    print(f"\n{_wrapped(text)}\n\n{stubs[kind].format(known)}")
+                    document: dict[str, Any] = {"name": known, "kind": kind, "doc": text}
+                    document |= {"options": _documented(options)} if make else {}
+                    print(json_module.dumps(document, default=str, ensure_ascii=False))
+                    return
+                _print_heading(known, kind)
+                print(f"\n{_wrapped(text)}\n")
+                if options:
+                    emit(_option_table(options))
+                    print()
+                given = f"{known}({options[0].name}={options[0].default})" if options else known
+                print(stubs[kind].format(given))
                 return
     raise UnknownNameError(f"nothing is called {name!r}.{did_you_mean(name, names())}")
 
@@ -104,16 +114,7 @@ def _print_class(registry: Registry[Any], name: str, *, json: bool) -> None:
             "kind": registry.kind,
             "doc": inspect.getdoc(cls),
             "file": _place(cls),
-            "options": {
-                option.name: {
-                    "type": _type(option.type),
-                    "bounds": _bounds(option),
-                    "default": None if option.required else option.default,
-                    "required": option.required,
-                    "help": option.help,
-                }
-                for option in options
-            },
+            "options": _documented(options),
         }
         print(json_module.dumps(document, default=str, ensure_ascii=False))
         return
@@ -125,6 +126,20 @@ def _print_class(registry: Registry[Any], name: str, *, json: bool) -> None:
     for option in options:
         required = f"…  # required: {' '.join([_type(option.type), _bounds(option)]).strip()}"
         print(f"  {option.name}: {required if option.required else _yaml(option.default)}")
+
+
+def _documented(options: list[Option]) -> dict[str, dict[str, Any]]:
+    """Return what JSON says of options."""
+    return {
+        option.name: {
+            "type": _type(option.type),
+            "bounds": _bounds(option),
+            "default": None if option.required else option.default,
+            "required": option.required,
+            "help": option.help,
+        }
+        for option in options
+    }
 
 
 def _print_heading(name: str, kind: str) -> None:

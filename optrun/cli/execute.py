@@ -52,11 +52,12 @@ def run(
     from optrun import api
     from optrun.cli.ci import reporting
     from optrun.cli.located import located
-    from optrun.cli.notes import note_idle
+    from optrun.cli.notes import note_inferred, note_without_effect
     from optrun.cli.outcome import note_outcome, print_outcome
     from optrun.cli.progress import progress
     from optrun.config import resolve
     from optrun.errors import ConfigError
+    from optrun.training.pack import Pack
 
     if output is not None and not save:
         raise ConfigError("--output: a run that is not saved has no directory")
@@ -68,15 +69,22 @@ def run(
             resolved = resolve(config, given)
             with located(resolved):
                 chosen = _smoke(resolved.config, quiet=quiet or json) if smoke else resolved.config
+                pack = Pack([chosen])
                 if not (quiet or json):
-                    note_idle(chosen)
+                    note_inferred(pack)
+                    note_without_effect(pack)
                 if dry_run:
                     _print_plan(chosen, output, save=save, json=json)
                     case.outcome, case.problem = "dry run", "skipped"
                     return
                 with progress(chosen, show, quiet=quiet or json) as observe:
                     result = api.run(
-                        chosen, save=save, directory=output, plugins=plugin or (), observe=observe
+                        chosen,
+                        save=save,
+                        directory=output,
+                        plugins=plugin or (),
+                        observe=observe,
+                        pack=pack,
                     )
             misses = _misses(result, chosen, resolved.place)
             report.issues += note_outcome(case, result, misses)

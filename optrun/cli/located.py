@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from optrun.config import ConfigErrors, Resolved, RunConfig
-from optrun.errors import ConfigError
+from optrun.errors import ConfigError, OutOfMemoryError
 
 
 @contextmanager
@@ -14,6 +14,8 @@ def located(resolved: Resolved) -> Iterator[None]:
         yield
     except ConfigErrors:
         raise
+    except OutOfMemoryError as error:
+        raise resolved.located(ConfigError(str(error), field=error.field)) from error
     except ConfigError as error:
         if error.field.partition(".")[0] in RunConfig.model_fields:
             raise resolved.located(error) from error

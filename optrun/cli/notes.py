@@ -1,31 +1,67 @@
 """What is allowed, but hardly meant."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from optrun.config import ConfigErrors, RunConfig
-from optrun.errors import ConfigError
+from optrun.config import ConfigErrors
+from optrun.errors import ConfigError, printable
 
 if TYPE_CHECKING:
     from optrun.config.sweep import SweepConfig
     from optrun.sweep.expand import Plan
+    from optrun.sweep.packs import Group
+    from optrun.sweeps import Sweep
+    from optrun.training.pack import Pack
+
+MOST = 6
+"""How many lines of one kind are printed."""
 
 MANY_RUNS = 20_000
 """From how many on it takes a second or more to make them of their sweep."""
 
 
-def note_idle(config: RunConfig) -> None:
-    """Say on stderr which schedules have no effect."""
-    if not config.schedules:
-        return
-    from optrun.analysis.schedule import idle
+def note_inferred(pack: "Pack") -> None:
+    """Say on stderr what was inferred from data."""
+    from optrun.training.remarks import inferred
 
-    for name in idle(config):
-        said = f"schedules.{name} starts from optimizer.{name}, which is 0, and leaves it 0: give it a value"
-        print(f"note: {said}", file=sys.stderr)
+    _say(inferred(pack))
+
+
+def note_without_effect(pack: "Pack") -> None:
+    """Say on stderr which settings have no effect."""
+    from optrun.training.remarks import without_effect
+
+    _say(without_effect(pack))
+
+
+def note_groups(groups: "Sequence[Group]") -> None:
+    """Say on stderr what was inferred from the data of a sweep, and which of its settings have no effect."""
+    _say(dict.fromkeys(line for group in groups for line in (*group.inferred, *group.remarks)))
+
+
+def note_equal_results(sweep: "Sweep") -> None:
+    """Say on stderr which settings of a sweep had the same results to the last bit."""
+    from optrun.cli.setting_table import Labels
+
+    alike = sweep.equal_settings()
+    settings = sweep.settings
+    labels = Labels(settings)
+    texts = [[labels.text(settings[setting]) for setting in each] for each in alike]
+    _say(
+        f"note: {', '.join(each[: MOST - 1])}{f', … {each[-1]}' if len(each) >= MOST else ''} gave equal results"
+        for each in texts
+    )
+
+
+def _say(lines: Iterable[str]) -> None:
+    lines = list(lines)
+    for line in lines[:MOST]:
+        print(printable(line), file=sys.stderr)
+    if len(lines) > MOST:
+        print(f"note: {len(lines) - MOST:,} more like these", file=sys.stderr)
 
 
 def note_equal(plan: "Plan") -> None:

@@ -19,6 +19,7 @@ from optrun.errors import ConfigError, StoreError, printable_lines
 from optrun.store import TRACEBACK, Event, RunRecord, Status, Store
 from optrun.store.schema import printable
 from optrun.sweep.record import OF_SWEEPS
+from optrun.training.remarks import INFERRED, kept_lines
 
 SPARKS = 40
 
@@ -43,6 +44,7 @@ def print_run(path: Path, run: int | None, *, json: bool, limit: int | None = No
         ]
         is_of_sweep = plan is not None or store.size > 1
         traceback = store.traceback(record.run) if record.status is Status.FAILED else ""
+    lines, events = kept_lines(events), [event for event in events if event.kind != INFERRED]
     if json:
         document = {
             **run_object(path, status, record, record.run if is_of_sweep else None),
@@ -52,10 +54,13 @@ def print_run(path: Path, run: int | None, *, json: bool, limit: int | None = No
                 for each in events
             ],
             "curves": list(curves),
+            "inferred": lines,
         }
         print(json_module.dumps(document, ensure_ascii=False, allow_nan=False))
         return
     print_outcome(Path(f"{path}:{record.run}") if is_of_sweep else path, status, record)
+    for line in lines:
+        emit(Text(printable(line)))
     _print_curve(curves)
     if traceback:
         _heading("traceback")

@@ -16,6 +16,7 @@ from optrun.cli.setting_table import Labels, value_text
 from optrun.cli.standings import MOST_SETTINGS, print_standings
 from optrun.store import RunState, Status, Store
 from optrun.store.schema import printable
+from optrun.training.remarks import kept_lines
 
 MOST_VALUES = 6
 """How many values of a parameter are listed; of more numbers the ends are."""
@@ -75,6 +76,7 @@ def print_sweep(store: Store, plan: SweepPlan, *, json: bool, limit: int | None 
             "parameters": values_of(plan),
             "table": [standing.to_dict() for standing in view.standings[: limit or None]],
             "environments": store.environments(),
+            "inferred": kept_lines(store.events()),
         }
         print(json_module.dumps(document, ensure_ascii=False, allow_nan=False))
         return
@@ -85,6 +87,8 @@ def print_sweep(store: Store, plan: SweepPlan, *, json: bool, limit: int | None 
     emit(f"{printable(plan.method)}, {order}" if plan.method else order)
     for path, values in values_of(plan).items():
         emit(f"over {printable(path)}: {_range(values)}")
+    for line in kept_lines(store.events()):
+        emit(Text(printable(line)))
     if view.ended:
         most = MOST_SETTINGS if limit is None else limit
         print_standings(view.standings, plan.metric, f"show {quoted(store.path)}", most)

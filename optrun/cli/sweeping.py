@@ -75,7 +75,14 @@ def sweep(
     """
     from optrun import sweeps
     from optrun.cli.ci import reporting
-    from optrun.cli.notes import note_equal, note_expansion, note_ranking, note_unbalanced
+    from optrun.cli.notes import (
+        note_equal,
+        note_equal_results,
+        note_expansion,
+        note_groups,
+        note_ranking,
+        note_unbalanced,
+    )
     from optrun.cli.progress import shown_as
     from optrun.cli.standings import print_sweep_plan, print_table
     from optrun.cli.sweep_progress import sweep_progress
@@ -104,6 +111,8 @@ def sweep(
             note_equal(plan)
             note_ranking(plan)
             groups = grouped(plan)
+            if not (quiet or json):
+                note_groups(groups)
             if jobs is None and executor == "local":
                 # What code of the user's own may do to its process is not known.
                 how = replace(how, jobs=jobs_for(groups), apart=bool(plugin))
@@ -139,6 +148,8 @@ def sweep(
         again += ["--address", address] if address else []
         again += ["--timeout", timeout] if timeout else []
         again += [each for name in plugin or () for each in ("--plugin", name)]
+        if not (quiet or json):
+            note_equal_results(result)
         print_table(result, [issue for _, issue in misses], again, json=json, quiet=quiet)
     raise typer.Exit(_code(result, bool(misses)))
 

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 import numpy as np
-from annotated_types import Ge
+from annotated_types import Ge, Le
 
 from optrun.arrays import Array, Arrays, lane_sum
-from optrun.problems.vectors import VectorProblem
+from optrun.problems.vectors import MOST_DIMENSIONS, VectorProblem
 
 
 class Rosenbrock(VectorProblem):
@@ -20,7 +20,9 @@ class Rosenbrock(VectorProblem):
 
     pure = True
 
-    def __init__(self, arrays: Arrays, *, dim: Annotated[int, Ge(2)] = 2, **options: Any) -> None:
+    def __init__(
+        self, arrays: Arrays, *, dim: Annotated[int, Ge(2), Le(MOST_DIMENSIONS)] = 2, **options: Any
+    ) -> None:
         self._dim = dim
         super().__init__(arrays, **options)
         self._one, self._half, self._minus_two, self._200 = map(arrays.array, (1.0, 0.5, -2.0, 200.0))

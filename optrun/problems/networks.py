@@ -5,12 +5,15 @@ from typing import Annotated, Any, Literal
 import numpy as np
 
 from optrun.arrays import Array, Arrays, stream
+from optrun.errors import ConfigError
 from optrun.problems.activations import ACTIVATIONS
 from optrun.problems.data import Dataset, DataSource
 from optrun.problems.layers import Layers
 from optrun.problems.losses import CrossEntropy, Loss, MeanSquaredError
 from optrun.problems.supervised import Supervised
 from optrun.registry import PositiveInt
+
+_LOSSES: dict[str, Literal["cross_entropy", "mse"]] = {"classification": "cross_entropy", "regression": "mse"}
 
 
 class MLP(Supervised):
@@ -29,7 +32,7 @@ class MLP(Supervised):
         activation: Literal["relu", "tanh", "gelu"] = "relu",
         loss: Annotated[
             Literal["auto", "cross_entropy", "mse"],
-            "auto: cross_entropy where targets are names or whole numbers, mse where they are real",
+            "auto: cross_entropy for classes, mse for numbers",
         ] = "auto",
         **options: Any,
     ) -> None:
@@ -39,9 +42,11 @@ class MLP(Supervised):
         super().__init__(arrays, data=data, **options)
 
     def _loss_and_targets(self, dataset: Dataset) -> tuple[Loss, Array]:
-        name = self._loss_name
+        name: str = self._loss_name
         if name == "auto":
-            name = "cross_entropy" if dataset.categorical else "mse"
+            name = _LOSSES[self.task or dataset.task()]
+        elif self.task is not None and name != _LOSSES[self.task]:
+            raise ConfigError(f"task: {self.task} has another loss than {name}: leave one out", field="task")
         if name == "mse":
             return MeanSquaredError(self.arrays, self.scratch), dataset.values()
         classes, codes = dataset.classes()

@@ -39,6 +39,12 @@ class Problem(ABC):
     steps_per_epoch: int = 1
     """Batches in one pass over the data; 1 where there is no data."""
 
+    inferred: str = ""
+    """What was inferred from the data, in one line; empty where nothing was."""
+
+    notes: Sequence[str] = ()
+    """What of the data or the options may be a mistake, a line each."""
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if not cls.__name__.startswith("_") and ABC not in cls.__bases__:

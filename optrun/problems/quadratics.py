@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 import numpy as np
-from annotated_types import Ge
+from annotated_types import Ge, Le
 
 from optrun.arrays import Array, Arrays, lane_sum, one_blas_thread, stream
 from optrun.errors import ConfigError
-from optrun.problems.vectors import VectorProblem
-from optrun.registry import PositiveInt
+from optrun.problems.vectors import MOST_DIMENSIONS, VectorProblem
+
+MOST_ROTATED = 5_000
+"""Of how many dimensions a rotation, a matrix, is made."""
 
 
 class Quadratic(VectorProblem):
@@ -29,7 +31,7 @@ class Quadratic(VectorProblem):
         self,
         arrays: Arrays,
         *,
-        dim: PositiveInt = 10,
+        dim: Annotated[int, Ge(1), Le(MOST_DIMENSIONS)] = 10,
         condition: Annotated[float, Ge(1), "largest over smallest eigenvalue of the Hessian"] = 100.0,
         rotation: Annotated[
             bool, "whether the axes of the level sets are turned by a random rotation"
@@ -41,6 +43,11 @@ class Quadratic(VectorProblem):
             raise ConfigError(
                 f"condition: one dimension has one eigenvalue, so it must be 1, not {condition:g}",
                 field="condition",
+            )
+        if rotation and dim > MOST_ROTATED:
+            raise ConfigError(
+                f"dim: a rotation is a matrix of dim × dim numbers: at most {MOST_ROTATED:,}, not {dim:,}",
+                field="dim",
             )
         self._dim = dim
         super().__init__(arrays, **options)

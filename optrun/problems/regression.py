@@ -28,6 +28,14 @@ class Regression(Supervised, ABC):
             activation=Relu,
         )
 
+    def _classes(self, dataset: Dataset) -> tuple[Array, Array]:
+        """Return the classes and the position of each sample's, or raise ConfigError where the task has none."""
+        if self.task == "regression":
+            raise ConfigError(
+                "task: this problem takes classes: linear_regression fits numbers", field="task"
+            )
+        return dataset.labels() if self.task is None else dataset.classes()
+
     def initial(self, seed: int) -> dict[str, Array]:
         return {name: np.zeros(shape) for name, shape in self.shapes.items()}
 
@@ -72,6 +80,11 @@ class LinearRegression(SolvedRegression):
         super().__init__(arrays, data=data, **options)
 
     def _loss_and_targets(self, dataset: Dataset) -> tuple[Loss, Array]:
+        if self.task == "classification":
+            raise ConfigError(
+                "task: linear_regression fits numbers: logistic_regression or softmax_regression takes classes",
+                field="task",
+            )
         return MeanSquaredError(self.arrays, self.scratch), dataset.values()
 
     def _solve(self, x: Array, y: Array, penalties: Array) -> tuple[Array, float]:
@@ -94,7 +107,7 @@ class LogisticRegression(SolvedRegression):
         super().__init__(arrays, data=data, **options)
 
     def _loss_and_targets(self, dataset: Dataset) -> tuple[Loss, Array]:
-        classes, codes = dataset.classes()
+        classes, codes = self._classes(dataset)
         if len(classes) != 2:
             raise ConfigError(
                 f"data: {dataset.name!r} has {len(classes)} classes, logistic_regression needs 2:"
@@ -117,7 +130,7 @@ class SoftmaxRegression(Regression):
         super().__init__(arrays, data=data, **options)
 
     def _loss_and_targets(self, dataset: Dataset) -> tuple[Loss, Array]:
-        classes, codes = dataset.classes()
+        classes, codes = self._classes(dataset)
         return CrossEntropy(self.arrays, self.scratch, len(classes)), codes
 
 

@@ -12,7 +12,7 @@ from optrun.arrays import Array, Arrays
 from optrun.errors import ConfigError
 from optrun.kernels.stepper import Engine
 from optrun.problems.batches import SampleBatches
-from optrun.problems.data import Dataset, DataSource, load, split, standardized
+from optrun.problems.data import Dataset, DataSource, Layout, Task, load, split, standardized
 from optrun.problems.layers import Layers, Pass
 from optrun.problems.losses import ClassLoss, Loss
 from optrun.problems.passes import Chunk, Passes
@@ -43,6 +43,16 @@ class Supervised(Problem, ABC):
         *,
         data: DataSource,
         target: Annotated[str | int | None, "target column of a CSV file, by default the last"] = None,
+        task: Annotated[
+            Task | None, "by default classification where targets are names or a few whole numbers"
+        ] = None,
+        header: Annotated[
+            bool | None, "whether a CSV file's first line names its columns, by default where it is no sample"
+        ] = None,
+        index: Annotated[
+            bool | None,
+            "whether a CSV file's first column is left out, by default where it has no name and counts the rows",
+        ] = None,
         batch_size: Annotated[PositiveInt | None, "samples per step; null for all of them"] = None,
         l2: Annotated[NonNegative, "strength of the penalty on the weights; biases have none"] = 0.0,
         bias: Annotated[bool, "whether layers have biases"] = True,
@@ -53,7 +63,8 @@ class Supervised(Problem, ABC):
         split_seed: Annotated[int, Ge(0), "chooses the samples held out"] = 0,
     ) -> None:
         super().__init__(arrays)
-        dataset = load(data, target)
+        dataset = load(data, Layout(target, header, index))
+        self.task = task
         self.loss, targets = self._loss_and_targets(dataset)
         classes = isinstance(self.loss, ClassLoss)
         train, test = split(targets if classes else None, len(targets), test_fraction, split_seed)
@@ -62,10 +73,14 @@ class Supervised(Problem, ABC):
                 f"batch_size: {batch_size:,} is more than the {len(train):,} training samples",
                 field="batch_size",
             )
+        self.inferred = dataset.inferred(len(train), len(test), by_class=classes)
+        self.notes = dataset.remarks(by_class=classes)
         features = dataset.features
         if standardize:
             features = standardized(features, features[train])
             targets = targets if classes else standardized(targets, targets[train])
+        self._check_range(features, "features", standardize=standardize)
+        self._check_range(targets, "targets", standardize=standardize)
         self.l2 = l2
         self.batch_size = batch_size
         self.steps_per_epoch = -(-len(train) // (batch_size or len(train)))
@@ -87,6 +102,17 @@ class Supervised(Problem, ABC):
         }
         self._passes: dict[tuple[int, ...], Pass] = {}
         self._bound: dict[tuple[int, ...], Passes] = {}
+
+    def _check_range(self, values: Array, what: str, *, standardize: bool) -> None:
+        """Raise ConfigError where a number is too large for the dtype."""
+        dtype = self.arrays.dtype
+        largest = max(abs(float(values.max())), abs(float(values.min())))
+        if not largest <= float(np.finfo(dtype).max):
+            remedy = "dtype: float64" if standardize else "standardize: true, or dtype: float64,"
+            raise ConfigError(
+                f"data: the {what} reach {largest:.3g}, which {dtype} cannot hold: {remedy} may, or scale them",
+                field="data",
+            )
 
     @abstractmethod
     def _loss_and_targets(self, dataset: Dataset) -> tuple[Loss, Array]:

@@ -19,6 +19,10 @@ Start = Annotated[list[float] | None, "where every run starts; by default the fu
 Noise = Annotated[NonNegative, "standard deviation of Gaussian noise added to the gradient, not to the loss"]
 
 
+MOST_DIMENSIONS = 10_000_000
+"""Of a test function: its arrays are some 80 MB each."""
+
+
 class VectorProblem(Problem, ABC):
     """A function of one vector "x" ``[dim]``, computed along the lanes: x is seen as ``[dim, B]``.
 

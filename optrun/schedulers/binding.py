@@ -97,6 +97,11 @@ class Binding:
         return self._name
 
     @property
+    def hyperparameter(self) -> str:
+        """What is scheduled."""
+        return self._hyperparameter
+
+    @property
     def lanes(self) -> int:
         """The number of lanes."""
         return self._optimizer.param_groups[0].lanes
@@ -148,6 +153,16 @@ class Binding:
         Raises ConfigError where one is out of bounds.
         """
         return self._valid(steps, whole=True)
+
+    def independent(self, steps: Array) -> list[str]:
+        """Return the hyperparameters whose initial values make no difference at the steps, in any group."""
+        self.adopt()
+        depends: dict[str, bool] = {}
+        for group, name, schedule in self._targets():
+            base = np.asarray(group[f"initial_{name}"], np.float64)
+            same = np.array_equal(schedule.at(steps, base), schedule.at(steps, 0.5 * base + 0.125))
+            depends[name] = depends.get(name, False) or not same
+        return [name for name, it_does in depends.items() if not it_does]
 
     def _valid(self, steps: Array, *, whole: bool) -> list[tuple[Group, str, Sequence[Any]]]:
         """Return the table, which may end before the first value out of bounds if it need not be whole."""

@@ -226,6 +226,15 @@ class LRScheduler:
         """Return each group with a hyperparameter and its values at the steps, after the metrics so far."""
         return self._bound().table(steps)
 
+    @property
+    def hyperparameter(self) -> str:
+        """What it schedules: the rate, or what the config says."""
+        return self._bound().hyperparameter
+
+    def independent(self, steps: Array) -> list[str]:
+        """Return the hyperparameters whose initial values make no difference at the steps."""
+        return self._bound().independent(steps)
+
     def hear(self, t: int, metrics: Array) -> bool:
         """Take in the metrics `[B]` of step t; return whether a rate is lower from now on."""
         if not self.needs_metrics:

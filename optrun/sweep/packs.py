@@ -5,7 +5,7 @@ import logging
 import math
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from heapq import heapreplace
 from itertools import pairwise
 from types import MappingProxyType
@@ -23,6 +23,7 @@ from optrun.sweep.expand import Plan
 from optrun.sweep.width import Choice, width_of
 from optrun.training.evaluator import Evaluator
 from optrun.training.pack import Pack
+from optrun.training.remarks import draws, inferred, without_effect
 
 _log = logging.getLogger("optrun")
 
@@ -36,6 +37,9 @@ FINAL_LOSS = "final_loss"
 
 LITTLE_WORK = 100_000_000
 """Steps times parameters that take about as long as the start of a process."""
+
+MOST_LOOKED_AT = 20
+"""In how many groups settings without effect are looked for."""
 
 _STACKED: dict[str, Registry[Any]] = {
     "optimizer": optimizers,
@@ -62,6 +66,10 @@ class Group:
     is_on_device: bool = False
     choice: Choice | None = None
     """What its width may be chosen from by measurement."""
+    inferred: Sequence[str] = ()
+    """What was inferred from data, a line each."""
+    remarks: Sequence[str] = ()
+    """Which settings have no effect, a line each."""
 
     def block(self, runs: int, width: int, jobs: int) -> int:
         """Return how many of so many runs stay in one pack: a setting's where there are many settings.
@@ -85,14 +93,18 @@ def grouped(plan: Plan, runs: Sequence[int] | None = None) -> list[Group]:
     for own in groups.values():
         alike[data_key(documents[own[0]])].append(own)
     found: dict[int, Group] = {}
+    varied = _varied(plan)
     for of_problem in alike.values():
         problem = None  # one at a time, so that no more than one data set is in memory
         for each in of_problem:
-            found[each[0]], problem = _group(plan, each, problem)
+            looked_at = varied if len(found) < MOST_LOOKED_AT else ()
+            found[each[0]], problem = _group(plan, each, problem, looked_at)
     return [found[own[0]] for own in groups.values()]
 
 
-def _group(plan: Plan, runs: Sequence[int], problem: Problem | None) -> tuple[Group, Problem | None]:
+def _group(
+    plan: Plan, runs: Sequence[int], problem: Problem | None, varied: Collection[str]
+) -> tuple[Group, Problem | None]:
     config = plan.configs[runs[0]]
     try:
         with guarded(config.problem.name):
@@ -114,7 +126,26 @@ def _group(plan: Plan, runs: Sequence[int], problem: Problem | None) -> tuple[Gr
         raise ConfigErrors([plan.swept.issue(("metric", "name"), text)])
     work = len(runs) * pack.steps * pack.params.size
     on_device = pack.arrays.is_on_device
-    return Group(runs, width, plan.repeats, work, fingerprint, on_device, choice), pack.problem
+    group = Group(runs, width, plan.repeats, work, fingerprint, on_device, choice, inferred(pack))
+    return replace(group, remarks=_remarks(pack, varied)) if varied else group, pack.problem
+
+
+def _varied(plan: Plan) -> set[str]:
+    """Return the paths of a config in which the runs differ."""
+    paths = {path for setting in plan.settings for path in setting}
+    return paths | {"seed"} if plan.repeats > 1 else paths
+
+
+def _remarks(pack: Pack, varied: Collection[str]) -> list[str]:
+    """Return which settings of a pack have no effect; nothing where a plugin's code raises."""
+    try:
+        found = without_effect(pack, varied)
+        if "seed" in varied and not draws(pack.problem):
+            found.append(f"note: {pack.configs[0].problem.name} draws nothing, so that seeds have no effect")
+    except Exception:
+        _log.debug("the settings could not be looked at", exc_info=True)
+        return []
+    return found
 
 
 def _figures(pack: Pack) -> list[str]:

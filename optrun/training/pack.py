@@ -22,6 +22,7 @@ from optrun.training.parts import (
     parameters_of,
     schedulers_of,
     section,
+    steps_of,
 )
 
 
@@ -31,10 +32,13 @@ class Pack:
     Floats of the optimizer and the scheduler, and the seed, may differ between the configs. Raises ConfigError
     where anything else does, and where the options make no problem, optimizer or scheduler.
 
-    ``problem`` is that of another pack of such configs, whose data are not loaded again.
+    ``problem`` is that of another pack of such configs, whose data are not loaded again. A pack that is not
+    ``at_start`` has no initial values, to be looked at alone.
     """
 
-    def __init__(self, configs: Sequence[RunConfig], *, problem: Problem | None = None) -> None:
+    def __init__(
+        self, configs: Sequence[RunConfig], *, problem: Problem | None = None, at_start: bool = True
+    ) -> None:
         config = configs[0]
         check_same(configs)
         self.configs = configs
@@ -43,12 +47,12 @@ class Pack:
             self.problem: Problem = problem or problems.find(config.problem.name)(
                 self.arrays, **config.problem.options
             )
-            self.steps = config.steps or (config.epochs or 0) * self.problem.steps_per_epoch
+            self.steps = steps_of(config, self.problem)
             self.batches = self.problem.batches([each.seed for each in configs])
             shapes = self.problem.shapes
             self.problem.use(engine_named(config.engine, config.backend))
         groups = groups_of(configs, shapes)
-        self.params = parameters_of(configs, self.problem, groups)
+        self.params = parameters_of(configs, self.problem, groups, at_start=at_start)
         self.optimizer = optimizer_of(configs, self.params, groups)
         self.schedulers = schedulers_of(configs, self.optimizer, self.problem, self.steps)
         self._needs_metrics = any(each.needs_metrics for each in self.schedulers)

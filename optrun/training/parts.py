@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from optrun.arrays import Parameters
+from optrun.arrays import Array, Parameters
 from optrun.config import RunConfig
 from optrun.config.components import INTERVAL, Component
 from optrun.errors import ConfigError
@@ -17,12 +17,16 @@ from optrun.optim import Average, Optimizer
 from optrun.optim.param_group import matching, selected
 from optrun.plugin_code import guarded
 from optrun.problems import Problem
-from optrun.registry import averages, optimizers, owner_of
+from optrun.registry import MAX_WHOLE, averages, optimizers, owner_of
 from optrun.schedulers import LRScheduler
+from optrun.training.room import check_fits
 from optrun.training.stacking import built, stacked
 
 CHECKED_AT_ONCE = 1 << 16
 """Values of a schedule that are checked together, before anything runs."""
+
+CHECKED = 1 << 20
+"""Of more steps than these as many are checked, evenly spread; a value out of bounds ends the run at its step."""
 
 SHARED = (
     "problem",
@@ -77,11 +81,16 @@ def groups_of(configs: Configs, names: Collection[str]) -> list[dict[str, Any]]:
         return [{"params": rest}, *groups] if rest else groups
 
 
-def parameters_of(configs: Configs, problem: Problem, groups: Sequence[Mapping[str, Any]]) -> Parameters:
-    """Return the parameters at which the runs start."""
+def parameters_of(
+    configs: Configs, problem: Problem, groups: Sequence[Mapping[str, Any]], *, at_start: bool = True
+) -> Parameters:
+    """Return the parameters at which the runs start, or zeros, which take no memory before they are written."""
     with section("problem", configs[0].problem.name):
         shapes = problem.shapes
         size = sum(math.prod(shape) for shape in shapes.values())
+        if not problem.arrays.is_on_device:
+            width = np.dtype(problem.arrays.dtype).itemsize
+            check_fits(2 * len(configs) * size * width, f"{size:,} parameters and their gradients")
         # A group's parameters lie side by side, so that it is one slice; the lanes of one element do where
         # there are more lanes than elements.
         order = [name for group in groups for name in matching(group["params"], shapes)]
@@ -92,7 +101,7 @@ def parameters_of(configs: Configs, problem: Problem, groups: Sequence[Mapping[s
             lane_fast=problem.lane_fast and len(configs) > size,
             inputs_first=problem.inputs_first,
         )
-        for lane, config in enumerate(configs):
+        for lane, config in enumerate(configs if at_start else ()):
             params.set_lane(lane, problem.initial(config.seed))
         return params
 
@@ -117,9 +126,9 @@ def schedulers_of(configs: Configs, optimizer: Optimizer, problem: Problem, step
         with section(path, chosen.name):
             scheduler = built(chosen, optimizer, hyperparameter=name, groups=groups, **epochs)
             if scheduler.is_known_ahead:
-                rows = max(1, CHECKED_AT_ONCE // len(configs))
-                for first in range(0, steps, rows):
-                    scheduler.values_at(np.arange(first, min(first + rows, steps)))
+                rows, checked = max(1, CHECKED_AT_ONCE // len(configs)), scheduled_steps(steps)
+                for first in range(0, len(checked), rows):
+                    scheduler.values_at(checked[first : first + rows])
         made.append(scheduler)
 
     first = len(optimizer.param_groups) - len(config.optimizer.param_groups)
@@ -130,6 +139,24 @@ def schedulers_of(configs: Configs, optimizer: Optimizer, problem: Problem, step
     for name, chosen in stacked([_schedules(each) for each in configs]).items():
         make("scheduler" if name == "lr" and config.scheduler else f"schedules.{name}", chosen, name, None)
     return made
+
+
+def steps_of(config: RunConfig, problem: Problem) -> int:
+    """Return the number of steps, or raise ConfigError where it does not fit into 64 bits."""
+    steps = config.steps or (config.epochs or 0) * problem.steps_per_epoch
+    if steps > MAX_WHOLE:
+        raise ConfigError(
+            f"epochs: {config.epochs} of {problem.steps_per_epoch} steps are too many", field="epochs"
+        )
+    return steps
+
+
+def scheduled_steps(steps: int) -> Array:
+    """Return the steps of a run, or of a very long one as many as can be looked at, the last one among them."""
+    if steps <= CHECKED:
+        return np.arange(steps)
+    # Whole numbers, since floats are not exact that far out.
+    return np.array([i * (steps - 1) // (CHECKED - 1) for i in range(CHECKED)])
 
 
 def average_of(configs: Configs, params: Parameters, steps: int) -> Average | None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import optrun
-from optrun.analysis.schedule import idle, scheduled
+from optrun.analysis.schedule import scheduled
 from optrun.config import from_mapping
 from optrun.problems.functions import Rosenbrock
 
@@ -49,17 +49,3 @@ def test_everything_that_is_scheduled_is_there():
     assert list(table) == ["step", *names]
     for name in names:
         np.testing.assert_array_equal(table[name], trained[name], err_msg=name)
-
-
-@pytest.mark.parametrize(
-    ("schedule", "expected"),
-    [
-        ({"name": "CosineAnnealingLR", "T_max": 20}, ["weight_decay"]),
-        ({"name": "CosineAnnealingLR", "T_max": 20, "eta_min": 0.1}, []),
-        ({"name": "SWALR", "swa_lr": 0.01}, []),
-    ],
-)
-def test_a_schedule_that_makes_nothing_of_zero_is_told(schedule, expected):
-    config = {**CONFIG, "schedules": {"weight_decay": schedule}}
-    assert idle(from_mapping(config)) == expected
-    assert idle(from_mapping(config, ["optimizer.weight_decay=0.1"])) == []

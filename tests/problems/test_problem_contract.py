@@ -223,7 +223,7 @@ def test_an_unknown_option_is_refused(name):
         ("mlp", {"hidden": [3, 0]}, r"hidden\.1: .*greater than or equal to 1"),
         ("mlp", {"data": "diabetes", "loss": "cross_entropy"}, "data: .*'diabetes' are real numbers"),
         ("mlp", {"data": "iris", "loss": "mse"}, "data: .*'iris' are class names"),
-        ("linear_regression", {"data": "digits"}, "data: .*'digits' are class names"),
+        ("linear_regression", {"data": "iris"}, "data: .*'iris' are class names"),
         ("logistic_regression", {"data": "iris"}, "data: 'iris' has 3 classes"),
         ("softmax_regression", {"data": "diabetes"}, "data: .*real numbers"),
         ("softmax_regression", {"batch_size": 2000}, "batch_size: 2,000 is more than the 1,4.. training"),

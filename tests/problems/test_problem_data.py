@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from optrun.errors import ConfigError
-from optrun.problems.data import DATASETS, SHIPPED, DataSource, files, load
+from optrun.problems.data import DATASETS, SHIPPED, DataSource, Layout, files, load
 from optrun.registry import Option, PathOrName
 
 
@@ -115,7 +115,7 @@ def test_a_target_column_is_for_csv_files_only(tmp_path):
     np.savez(tmp_path / "a.npz", X=np.eye(3), y=np.arange(3.0))
     for source in ("iris", "blobs", str(tmp_path / "a.npz")):
         with pytest.raises(ConfigError, match="target: only a CSV file"):
-            load(source, target=0)
+            load(source, Layout(target=0))
 
 
 def test_the_option_is_marked_as_a_path_or_a_name():
@@ -129,10 +129,10 @@ def test_the_option_is_marked_as_a_path_or_a_name():
         assert PathOrName.is_path(path)
 
 
-def csv(tmp_path, text, target=None, name="a.csv"):
+def csv(tmp_path, text, target=None, name="a.csv", **layout):
     path = tmp_path / name
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return load(str(path), target)
+    return load(str(path), Layout(target, **layout))
 
 
 @pytest.mark.parametrize(
@@ -165,14 +165,14 @@ def test_csv(tmp_path, text, target, features, targets):
         ("1\n2\n", None, "2 samples of 0 features"),
         ("a,y\n1,2\n3\n", None, "line 3: 1 cells, where the first line has 2"),
         ("1,2\n3,4,5\n", None, "line 2: 3 cells"),
-        ("a,b,y\n1,2,3\n1,x,3\n", None, "line 3: column 2: 'x' is not a number"),
-        ("a,y\n1,2\n,3\n", None, "line 3: column 1: '' is not a number"),
+        ("a,b,y\n1,2,3\n1,x,3\n", None, "line 3: column 2 'b': 'x' is not a number"),
+        ("a,y\n1,2\n,3\n", None, "line 3: column 1 'a': '' is not a number"),
         ("1_0,2\n3,4\n", None, "line 1: column 1: '1_0' is not a number"),
         ("1,2\nnan,4\n", None, "line 2: column 1: nan is not finite"),
         ("1,2\n1e999,4\n", None, "line 2: column 1: 1e999 is not finite"),
         ("1,2.5\n3,inf\n", None, "line 2: column 2: inf is not finite"),
-        ("0,1,target\n1,2,3\n4,5,6\n", None, "line 1: column 3: 'target' is not a number, as other targets"),
-        ("a,y\n1,u\n2,\n", None, "line 3: column 2: an empty target"),
+        ("0,1,t\n1,2,u\n4,5,6\n", None, "line 3: column 3: '6' is not a number|line 1: column 3: 't' is not"),
+        ("a,y\n1,u\n2,\n", None, "line 3: column 2 'y': an empty target"),
         ("a,y\n1,2\n2,3\n", "z", "target: no single column 'z' in 'a.csv': its columns are a, y"),
         ("a,a\n1,2\n2,3\n", "a", "target: no single column 'a'"),
         ("1,2\n2,3\n", "y", "it has no header; give an index"),

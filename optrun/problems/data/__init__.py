@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
@@ -15,7 +14,10 @@ from pydantic import ValidationError, validate_call
 from optrun.arrays import Array, stream
 from optrun.errors import ConfigError, did_you_mean, fold
 from optrun.problems.data import synthetic
-from optrun.problems.data.files import read
+from optrun.problems.data.dataset import Dataset as Dataset
+from optrun.problems.data.dataset import Task as Task
+from optrun.problems.data.files import check_no_layout, read
+from optrun.problems.data.tables import Layout as Layout
 from optrun.registry import PathOrName, options_of
 
 DataSource = Annotated[
@@ -38,48 +40,14 @@ GENERATORS: dict[str, Callable[..., tuple[Array, Array]]] = {
     "spirals": synthetic.spirals,
 }
 
+INFERRED = Layout()
+
 DATASETS = SHIPPED | {name: inspect.getdoc(make) or "" for name, make in GENERATORS.items()}
 """Name → one line on what it holds."""
 
 
-@dataclass(frozen=True)
-class Dataset:
-    """Samples: features ``[N, d]`` in float64; targets ``[N]``, real, whole numbers or names."""
-
-    name: str
-    features: Array
-    targets: Array
-
-    @property
-    def categorical(self) -> bool:
-        """Whether the targets are names or whole numbers, which can be classes."""
-        return self.targets.dtype.kind in "iuU"
-
-    def classes(self) -> tuple[Array, Array]:
-        """Return the sorted classes and the position ``[N]`` of each sample's among them.
-
-        Raises ConfigError where the targets are real.
-        """
-        if not self.categorical:
-            raise ConfigError(
-                f"data: the targets of {self.name!r} are real numbers, not classes", field="data"
-            )
-        classes, codes = np.unique(self.targets, return_inverse=True)
-        if len(classes) < 2:
-            raise ConfigError(f"data: {self.name!r} has one class only, {classes[0]!r}", field="data")
-        return classes, codes
-
-    def values(self) -> Array:
-        """Return the targets ``[N]`` as real numbers, or raise ConfigError where they are names."""
-        if self.targets.dtype.kind == "U":
-            raise ConfigError(
-                f"data: the targets of {self.name!r} are class names, not numbers", field="data"
-            )
-        return self.targets.astype(np.float64)
-
-
-def load(source: str, target: str | int | None = None) -> Dataset:
-    """Return the data set of this name or path; ``target`` is the target column of a CSV file.
+def load(source: str, layout: Layout = INFERRED) -> Dataset:
+    """Return the data set of this name or path; ``layout`` says which columns a CSV file has.
 
     Raises ConfigError where there is none, or where it cannot be read.
     """
@@ -89,16 +57,13 @@ def load(source: str, target: str | int | None = None) -> Dataset:
             stat = path.stat()
         except (OSError, ValueError) as error:
             raise ConfigError(f"data: {source!r} cannot be read: {_reason(error)}", field="data") from None
-        return _load(source, path, target, stat.st_mtime_ns, stat.st_size)
-    if target is not None:
-        raise ConfigError(
-            f"target: only a CSV file has columns to choose from, not {source!r}", field="target"
-        )
+        return _load(source, path, layout, stat.st_mtime_ns, stat.st_size)
+    check_no_layout(layout, source)
     name, _, arguments = source.partition("(")
     shipped = {fold(known): known for known in SHIPPED}
     if fold(name) in shipped and not arguments:
         known = shipped[fold(name)]
-        return _load(known, Path(__file__).with_name(f"{known}.npz"), None, 0, 0)
+        return _load(known, Path(__file__).with_name(f"{known}.npz"), INFERRED, 0, 0)
     if fold(name) in GENERATORS:
         return _generate(source, fold(name), arguments.removesuffix(")"))
     raise ConfigError(
@@ -114,32 +79,31 @@ def _reason(error: Exception) -> str:
 
 # A sweep builds the same problem for every pack: the file is read again only when it has changed.
 @lru_cache(maxsize=4)
-def _load(name: str, path: Path, target: str | int | None, modified: int, size: int) -> Dataset:
+def _load(name: str, path: Path, layout: Layout, modified: int, size: int) -> Dataset:
     try:
-        features, targets = read(path, target)
+        dataset = read(name, path, layout)
     except (OSError, EOFError) as error:
         raise ConfigError(f"data: {name!r} cannot be read: {_reason(error)}", field="data") from None
-    return _checked(name, features, targets)
+    return _checked(dataset)
 
 
-def _checked(name: str, features: Array, targets: Array) -> Dataset:
-    """Return a read-only data set, or raise ConfigError where it is empty or not finite."""
+def _checked(dataset: Dataset) -> Dataset:
+    """Return a data set, read-only now, or raise ConfigError where it is empty or not finite."""
+    name, features, targets = dataset.name, dataset.features, dataset.targets
     if len(features) < 2 or not features.shape[1]:
         raise ConfigError(
             f"data: {name!r} has {len(features)} samples of {features.shape[1]} features", field="data"
         )
-    bad = np.argwhere(~np.isfinite(features))
-    if len(bad):
-        raise ConfigError(
-            f"data: {name!r}: feature {bad[0][1]} of sample {bad[0][0]} is not finite", field="data"
-        )
+    if not np.isfinite(features).all():
+        row, column = np.argwhere(~np.isfinite(features))[0]
+        raise ConfigError(f"data: {name!r}: feature {column} of sample {row} is not finite", field="data")
     if targets.dtype.kind == "f" and not np.isfinite(targets).all():
         raise ConfigError(
             f"data: {name!r}: target {np.flatnonzero(~np.isfinite(targets))[0]} is not finite", field="data"
         )
     for array in (features, targets):
         array.flags.writeable = False
-    return Dataset(name, features, targets)
+    return dataset
 
 
 @lru_cache(maxsize=4)
@@ -164,7 +128,7 @@ def _generate(source: str, name: str, arguments: str) -> Dataset:
         raise ConfigError(
             f"data: {name}: {first['loc'][0]}: {message}, not {first['input']!r}", field="data"
         ) from None
-    return _checked(source, features, targets)
+    return _checked(Dataset(source, features, targets))
 
 
 def split(labels: Array | None, samples: int, fraction: float, seed: int) -> tuple[Array, Array]:
@@ -189,8 +153,17 @@ def split(labels: Array | None, samples: int, fraction: float, seed: int) -> tup
 def standardized(values: Array, train: Array) -> Array:
     """Return each column less its mean, over its standard deviation, both taken from ``train``.
 
-    (x - mean) / std        with std = 1 for a column that is constant in ``train``
+    (x - mean) / std        a column that is constant in ``train`` is only shifted
     """
-    scale = train.std(axis=0)
-    scaled: Array = (values - train.mean(axis=0)) / np.where(scale > 0, scale, 1.0)
+    least, most = train.min(axis=0), train.max(axis=0)
+    # Squares of very large and very small values leave the range of floats: those are scaled by a power of 2 first.
+    magnitude = np.maximum(np.abs(least), np.abs(most))
+    exponent = np.where((magnitude > 1e100) | (magnitude < 1e-100), np.frexp(magnitude)[1], 0)
+    if np.any(exponent):
+        with np.errstate(over="ignore", under="ignore"):
+            values, train, least = (np.ldexp(each, -exponent) for each in (values, train, least))
+    # Of equal values the computed mean and deviation may be a rounding error off.
+    is_constant = train.min(axis=0) == train.max(axis=0)
+    scaled: Array = values - np.where(is_constant, least, train.mean(axis=0))
+    scaled /= np.where(is_constant, 1.0, train.std(axis=0))
     return scaled

@@ -6,12 +6,24 @@ import numpy as np
 from annotated_types import Ge, Le
 
 from optrun.arrays import Array, stream
+from optrun.errors import ConfigError
 from optrun.registry import NonNegative
 
 Samples = Annotated[int, Ge(2), Le(100_000)]
 Count = Annotated[int, Ge(1), Le(1_000)]
 Classes = Annotated[int, Ge(2), Le(1_000)]
 Seed = Annotated[int, Ge(0)]
+
+MOST_NUMBERS = 1 << 24
+"""Samples times features of a generator: 128 MiB."""
+
+
+def _check(samples: int, features: int) -> None:
+    if samples * features > MOST_NUMBERS:
+        raise ConfigError(
+            f"data: {samples:,} samples × {features:,} features are more than {MOST_NUMBERS:,} numbers",
+            field="data",
+        )
 
 
 def blobs(
@@ -23,6 +35,7 @@ def blobs(
     seed: Seed = 0,
 ) -> tuple[Array, Array]:
     """Gaussian clouds of standard deviation noise around centres drawn uniformly from [-5, 5]."""
+    _check(samples, features)
     draws = stream(seed, "blobs")
     centres = draws.uniform(-5, 5, (classes, features))
     labels = np.arange(samples) % classes
@@ -45,6 +58,7 @@ def linear(
     *, samples: Samples = 500, features: Count = 10, noise: NonNegative = 0.1, seed: Seed = 0
 ) -> tuple[Array, Array]:
     """A linear function of Gaussian features with Gaussian weights, plus noise; its target is real."""
+    _check(samples, features)
     draws = stream(seed, "linear")
     x = draws.standard_normal((samples, features))
     weights = draws.standard_normal(features)

@@ -1,0 +1,331 @@
+"""Tables of text: what separates cells, whether the first line is a header, which columns can be used."""
+
+import csv
+import io
+import math
+import re
+from array import array
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+
+from optrun.arrays import Array
+from optrun.errors import ConfigError
+from optrun.problems.data.dataset import Dataset, listed
+
+SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
+
+MOST_DIGITS = 18
+"""A whole number of more digits may not fit into 64 bits, and is no class."""
+
+_UNNAMED = re.compile(r"(Unnamed: \d+(\.\d+)?)?\Z")
+"""What pandas calls a column without a name."""
+_DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+\Z")
+_WORD = re.compile(r"[^\W\d_]")
+_MISSING = {"na", "nan", "null", "none", "n/a", "inf", "infinity"}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a config says of a table; None is for what is to be inferred."""
+
+    target: str | int | None = None
+    """The column of the target by its name or index, by default the last."""
+    header: bool | None = None
+    """Whether the first line names the columns."""
+    index: bool | None = None
+    """Whether the first column only numbers or names the rows, and is left out."""
+
+
+def is_table(path: Path) -> bool:
+    """Whether a file is a table of text, by its name."""
+    return path.name.lower().endswith(SUFFIXES)
+
+
+def read_table(name: str, path: Path, content: bytes, layout: Layout) -> Dataset:
+    """Return the data set in a table.
+
+    Cells are separated by commas, semicolons or tabs, whichever the first line has most of outside quotes, or by
+    blanks. Targets are names where none of them is a number. Raises ConfigError, which names every column that cannot
+    be used, and which asks where the first line may be a header as well as a sample.
+    """
+    rows, separator = _rows(path, content)
+    first_line, cells = next(rows, (0, []))
+    if not cells:
+        raise error_in(path, "no line to read")
+    first = [cell.strip() for cell in cells]
+    column = _target_column(path, first, layout)
+    used = [i for i in range(len(first)) if i != column and not (i == 0 and layout.index)]
+    body = _Body(path, first, used, column, separator)
+    for line, cells in rows:
+        body.add(line, cells)
+    body.is_headed = _is_header(path, first, body, layout)
+    if not body.is_headed:
+        body.put_first(first_line, first)
+    features, labels = body.features(), body.targets()
+    names = first if body.is_headed else []
+    if repeated := [name for name in names if name and names.count(name) > 1]:
+        raise error_in(path, f"two columns are called {repeated[0]!r}", first_line)
+    kept, notes = _without_index(features, used, names, layout)
+    return Dataset(
+        name,
+        features if len(kept) == len(used) else features[:, kept],
+        labels,
+        columns=tuple(names[used[i]] for i in kept) if names else (),
+        target=repr(names[column]) if names else f"column {column + 1}",
+        header="header" if names else "no header",
+        notes=tuple(notes),
+        is_labelled=False,
+    )
+
+
+def _rows(path: Path, content: bytes) -> tuple[Iterator[tuple[int, list[str]]], str]:
+    """Return the rows with their lines, and what separates their cells."""
+    try:
+        content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise error_in(path, f"not UTF-8 text at byte {error.start}") from None
+    # A StringIO would hold four bytes for each character.
+    text = io.TextIOWrapper(io.BytesIO(content), "utf-8-sig", newline="")
+    head: list[str] = []
+    for line in text:
+        head.append(line)
+        if line.strip():
+            break
+    bare = re.sub(r'"[^"]*"', "", head[-1]).strip() if head else ""
+    separator = max(",;\t", key=bare.count)
+    if separator not in bare and " " in bare:
+        separator = " "
+    return _parsed(path, chain(head, text), separator), separator
+
+
+def _parsed(path: Path, lines: Iterator[str], separator: str) -> Iterator[tuple[int, list[str]]]:
+    if separator == " ":
+        lines = (f"{line.strip()}\n" for line in lines)
+    reader = csv.reader(lines, delimiter=separator, strict=True, skipinitialspace=separator == " ")
+    try:
+        for cells in reader:
+            if cells:
+                yield reader.line_num, cells
+    except csv.Error as error:
+        raise error_in(path, str(error), reader.line_num) from None
+
+
+def _target_column(path: Path, first: Sequence[str], layout: Layout) -> int:
+    width, target = len(first), layout.target
+    if isinstance(target, str):
+        names = [] if layout.header is False or all(map(is_number, first)) else list(first)
+        if names.count(target) != 1:
+            known = f"its columns are {', '.join(names)}" if names else "it has no header; give an index"
+            raise ConfigError(
+                f"target: no single column {target!r} in {path.name!r}: {known}", field="target"
+            )
+        return names.index(target)
+    index = -1 if target is None else target
+    if not -width <= index < width:
+        raise ConfigError(
+            f"target: {path.name!r} has {width} columns, so none has the index {index}", field="target"
+        )
+    if index % width == 0 and layout.index:
+        raise ConfigError("index: the first column is the target", field="index")
+    return index % width
+
+
+class _Body:
+    """The lines after the first one, as numbers."""
+
+    def __init__(
+        self, path: Path, first: Sequence[str], used: Sequence[int], column: int, separator: str
+    ) -> None:
+        self._path = path
+        self._first = first
+        self._used = used
+        self._column = column
+        self._separator = separator
+        self._numbers = array("d")
+        self._labels: list[str] = []
+        self._same: dict[str, str] = {}  # classes come again and again
+        self._lines = array("q")
+        self._bad: dict[int, tuple[int, str]] = {}
+        self.is_headed = True
+
+    def add(self, line: int, cells: Sequence[str]) -> None:
+        """Take a row in; ConfigError where it has another number of cells."""
+        if len(cells) != len(self._first):
+            raise error_in(
+                self._path, f"{len(cells)} cells, where the first line has {len(self._first)}", line
+            )
+        self._lines.append(line)
+        label = cells[self._column].strip()
+        self._labels.append(self._same.setdefault(label, label))
+        self._numbers.extend(self._row(line, cells))
+
+    def put_first(self, line: int, cells: Sequence[str]) -> None:
+        """Put a row, which is a sample, before all others."""
+        numbers, lines, labels = self._numbers, self._lines, self._labels
+        self._numbers, self._lines, self._labels = array("d"), array("q"), []
+        bad, self._bad = self._bad, {}
+        self.add(line, cells)
+        self._bad |= {column: where for column, where in bad.items() if column not in self._bad}
+        self._numbers.extend(numbers)
+        self._lines.extend(lines)
+        self._labels += labels
+
+    def _row(self, line: int, cells: Sequence[str]) -> list[float]:
+        row = []
+        for column in self._used:
+            cell = cells[column]
+            try:
+                number = float(cell)
+            except ValueError:
+                number = math.nan
+            if not math.isfinite(number) or "_" in cell:  # Python's own digit separator
+                self._bad.setdefault(column, (line, cell))
+            row.append(number)
+        return row
+
+    def matrix(self) -> Array:
+        """Return the features so far, without a look at what is wrong with them."""
+        return np.frombuffer(self._numbers, np.float64).reshape(len(self._labels), len(self._used))
+
+    def heads_numbers(self, column: int) -> bool:
+        """Whether all cells of a column below the first line are numbers."""
+        if column == self._column:
+            return bool(self._labels) and all(map(is_number, self._same))
+        return column in self._used and column not in self._bad and bool(self._labels)
+
+    def has_fractions(self) -> bool:
+        """Whether most cells of some column are no whole numbers."""
+        with np.errstate(invalid="ignore"):
+            matrix = self.matrix()
+            return bool(
+                ((matrix != np.floor(matrix)) & np.isfinite(matrix)).mean(axis=0).max(initial=0) > 0.5
+            )
+
+    def has_names(self) -> bool:
+        """Whether no target is a number."""
+        return bool(self._labels) and not any(map(is_number, self._same))
+
+    def features(self) -> Array:
+        """Return the features ``[N, d]``, or raise ConfigError, which names the columns that are none."""
+        if not self._bad:
+            return self.matrix()
+        bad = sorted(self._bad.items())
+        column, (line, cell) = bad[0]
+        if len(bad) == 1:
+            raise error_in(self._path, f"{self._named(column)}: {_reason(cell, self._separator)}", line)
+        columns = listed([f"{self._named(each)} ({found[1]!r}, line {found[0]})" for each, found in bad])
+        remedy = _reason(cell, self._separator).partition("; ")[2]
+        raise error_in(self._path, f"{len(bad)} columns have cells that are not numbers: {columns}; {remedy}")
+
+    def targets(self) -> Array:
+        """Return the targets ``[N]``: whole numbers, real numbers or names."""
+        labels, column = self._labels, self._named(self._column)
+        numeric = {label: is_number(label) for label in self._same}
+        if not any(numeric.values()):
+            if "" in numeric:
+                raise error_in(self._path, f"{column}: an empty target", self._lines[labels.index("")])
+            return np.array(labels)
+        if not all(numeric.values()):
+            odd = next(i for i, label in enumerate(labels) if not numeric[label])
+            raise error_in(
+                self._path,
+                f"{column}: {labels[odd]!r} is not a number, as other targets are",
+                self._lines[odd],
+            )
+        whole = {label.lstrip("+-") for label in numeric}
+        if all(label.isdecimal() and len(label) <= MOST_DIGITS for label in whole):
+            return np.array([int(label) for label in labels], np.int64)
+        values = np.array([float(label) for label in labels])
+        if len(wrong := np.flatnonzero(~np.isfinite(values))):
+            label = labels[wrong[0]]
+            raise error_in(
+                self._path, f"{column}: {_shortened(label)} is not finite", self._lines[int(wrong[0])]
+            )
+        return values
+
+    def _named(self, column: int) -> str:
+        name = repr(self._first[column]) if self.is_headed and self._first[column] else ""
+        return f"column {column + 1} {name}".rstrip()
+
+
+def _is_header(path: Path, first: Sequence[str], body: _Body, layout: Layout) -> bool:
+    """Return whether the first line has names; raises ConfigError, which asks, where it may be a sample as well."""
+    if layout.header is not None:
+        return layout.header
+    numeric = [is_number(cell) for cell in first]
+    if isinstance(layout.target, str) or not any(numeric):
+        return True
+    whole = all(cell.isdecimal() for cell, is_numeric in zip(first, numeric, strict=True) if is_numeric)
+    if not all(numeric):
+        # Words above numbers: those that say that a value is missing are none.
+        words = any(
+            _WORD.match(cell) and cell.lower() not in _MISSING and body.heads_numbers(i)
+            for i, cell in enumerate(first)
+        )
+        return whole and (words or (first[0] == "" and body.heads_numbers(0)))
+    counts = [*first] == [str(i) for i in range(len(first))]
+    if counts and (body.has_fractions() or body.has_names()):
+        return True
+    if counts or (whole and body.has_fractions()):
+        raise ConfigError(
+            f"header: {path.name!r}, line 1: are {listed(first)} the names of columns, or a sample? "
+            "Set header: true or header: false",
+            field="header",
+        )
+    return False
+
+
+def _without_index(
+    features: Array, used: Sequence[int], names: Sequence[str], layout: Layout
+) -> tuple[list[int], list[str]]:
+    """Return the positions of the features that do not merely count the rows, and what to say of those that do."""
+    kept, notes = [], []
+    samples = len(features)
+    for i, column in enumerate(used):
+        start = features[0, i] if samples > 2 else math.nan
+        counts = start in (0, 1) and np.array_equal(features[:, i], np.arange(start, start + samples))
+        if counts and names and _UNNAMED.match(names[column]) and layout.index is None:
+            notes.append(
+                f"column {column + 1} has no name and counts the rows: it is left out, index: false keeps it"
+            )
+            continue
+        if counts and layout.index is None:
+            name = repr(names[column]) if names and names[column] else f"column {column + 1}"
+            notes.append(f"{name} counts the rows" + (": index: true leaves it out" if column == 0 else ""))
+        kept.append(i)
+    return kept, notes
+
+
+def is_number(cell: str) -> bool:
+    """Whether a cell is a number, as Python reads it but for digit separators."""
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return "_" not in cell
+
+
+def _reason(cell: str, separator: str) -> str:
+    """Return what is wrong with a cell that is to be a finite number, and after a semicolon what to do."""
+    if is_number(cell):
+        return f"{_shortened(cell.strip())} is not finite; prepare with pandas: fill or drop such rows"
+    said = f"{_shortened(cell.strip())!r} is not a number; "
+    if separator != "," and _DECIMAL_COMMA.match(cell.strip()):
+        return f"{said}decimal commas become points with pandas: read_csv(…, sep={separator!r}, decimal=',')"
+    return (
+        f"{said}prepare with pandas: drop the column, fill in what is missing or encode categories as numbers"
+    )
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= 40 else f"{text[:40]}…"
+
+
+def error_in(path: Path, message: str, line: int | None = None) -> ConfigError:
+    """Return the error of a file, or of a line of it."""
+    where = f"{str(path)!r}, line {line}" if line else repr(str(path))
+    return ConfigError(f"data: {where}: {message}", field="data")

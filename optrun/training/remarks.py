@@ -1,0 +1,129 @@
+"""What a pack shows of its config before it runs: what was inferred from data, and which settings have no effect."""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from optrun.arrays import Array
+from optrun.config import RunConfig
+from optrun.config.components import INTERVAL, Component
+from optrun.problems import Problem
+from optrun.registry import optimizers
+from optrun.store import Event
+from optrun.training.pack import Pack
+from optrun.training.parts import scheduled_steps
+
+INFERRED = "inferred"
+"""The event that keeps what was inferred from data."""
+
+NEARLY_NOTHING = 1e-3
+"""A rate this much below its highest one hardly changes anything."""
+
+LONG = 0.1
+"""The part of a run that is worth a note."""
+
+
+def inferred(pack: Pack) -> list[str]:
+    """Return what was inferred from the data, and what of them may be a mistake, a line each."""
+    first = [pack.problem.inferred] if pack.problem.inferred else []
+    return first + [f"note: {each}" for each in pack.problem.notes]
+
+
+def kept_lines(events: Iterable[Event]) -> list[str]:
+    """Return what was inferred when a run or a sweep began, each line once."""
+    lines = [each.details.get("lines") for each in events if each.kind == INFERRED]
+    return list(dict.fromkeys(str(line) for each in lines if isinstance(each, list) for line in each))
+
+
+def without_effect(pack: Pack, varied: Collection[str] = ()) -> list[str]:
+    """Return which settings of the first lane's config change nothing; ``varied`` are paths that a sweep varies."""
+    config = pack.configs[0]
+    return [f"note: {each}" for each in (*_idle(pack, config, varied), *_late(pack, config))]
+
+
+def draws(problem: Problem) -> bool:
+    """Return whether what a run does depends on its seed: by its start, or by what its first steps draw."""
+    one, other = (problem.initial(seed) for seed in (0, 1))
+    if any(not np.array_equal(one[name], other[name]) for name in one):
+        return True
+    first, second = (problem.batches([seed])[0] for seed in (0, 1))
+    if first is None and second is None:
+        return False
+    to_host = problem.arrays.to_host
+    try:
+        return not np.array_equal(to_host(first), to_host(second))
+    except (TypeError, ValueError):
+        return True  # batches of a plugin's own kind
+
+
+def _idle(pack: Pack, config: RunConfig, varied: Collection[str]) -> Iterator[str]:
+    """Yield which schedules do nothing, and which hyperparameters they leave without effect."""
+    steps = scheduled_steps(pack.steps)
+    options = optimizers.find(config.optimizer.name).options()
+    for scheduler in pack.schedulers:
+        if not scheduler.is_known_ahead:
+            continue
+        name, kind = scheduler.hyperparameter, type(scheduler).__name__
+        path = "scheduler" if name == "lr" and config.scheduler else f"schedules.{name}"
+        for free in scheduler.independent(steps):
+            value = config.optimizer.options[free]
+            if f"optimizer.{free}" in varied or value != options[free].default:
+                yield f"optimizer.{free} has no effect: {kind} sets {free} itself"
+        if scheduler.needs_metrics or pack.steps < 2:
+            continue
+        tables = [_lane(values) for _, of, values in scheduler.values_at(steps) if of == name]
+        starts = [np.ravel(group[f"initial_{name}"])[0] for group, of, _ in scheduler.values_at(steps[:1])]
+        if all((table == start).all() for table, start in zip(tables, starts, strict=False)):
+            if not any(starts):
+                yield f"{path} starts from optimizer.{name}, which is 0, and leaves it 0: give it a value"
+            else:
+                yield f"{path}: {kind} changes nothing within the run's {pack.steps:,} steps"
+        elif name == "lr":
+            yield from _faded(tables[0], steps, pack.steps, kind)
+
+
+def _faded(rates: Array, steps: Array, length: int, kind: str) -> Iterator[str]:
+    """Yield that a rate stays at next to nothing for the rest of the run, where it does."""
+    differs = np.flatnonzero(rates != rates[-1])
+    start = int(steps[differs[-1] + 1]) if len(differs) else 0
+    is_long = length - start >= LONG * length and length - start > 1
+    if is_long and abs(rates[-1]) <= NEARLY_NOTHING * np.abs(rates).max():
+        yield f"{kind}: from step {start:,} of {length:,} on the rate stays at {rates[-1]:.3g}"
+
+
+def _late(pack: Pack, config: RunConfig) -> Iterator[str]:
+    """Yield which times lie beyond the end of the run."""
+    per_epoch = pack.problem.steps_per_epoch
+    chosen = {"scheduler": config.scheduler} if config.scheduler else {}
+    chosen |= {f"schedules.{name}": schedule for name, schedule in config.schedules.items()}
+    for i, group in enumerate(config.optimizer.param_groups):
+        chosen |= {f"optimizer.param_groups.{i}.schedules.{name}": of for name, of in group.schedules.items()}
+    for path, schedule in chosen.items():
+        yield from _beyond(schedule, path, pack.steps, per_epoch, "step")
+    patience = config.stop.patience
+    if patience is not None and patience >= pack.steps:
+        yield f"stop.patience: {patience:,} is never reached in the run's {pack.steps:,} steps"
+
+
+def _beyond(schedule: Component, path: str, left: int, per_epoch: int, unit: str) -> Iterator[str]:
+    """Yield the whole numbers of a schedule, all of which are times, that are more than the ``left`` steps."""
+    options: Mapping[str, Any] = schedule.options
+    if options.get(INTERVAL) == "epoch" and unit == "step":
+        left, unit = -(-left // per_epoch), "epoch"
+    milestones = options.get("milestones") or []
+    for name, value in options.items():
+        is_start = name == "milestones"  # at the end itself nothing is left for what begins there
+        for i, each in enumerate(value if isinstance(value, list) else [value]):
+            if type(each) is int and each + is_start > left:
+                place = f"{path}.{name}.{i}" if isinstance(value, list) else f"{path}.{name}"
+                yield f"{place}: {each:,} is beyond the {left:,} {unit}s that it has in the run"
+            elif isinstance(each, Component):
+                begins = milestones[i - 1] if milestones and 0 < i <= len(milestones) else 0
+                if begins < left:
+                    yield from _beyond(each, f"{path}.{name}.{i}", left - begins, per_epoch, unit)
+
+
+def _lane(values: Any) -> Array:
+    """Return the values of the first lane at each step."""
+    return np.array([np.ravel(value)[0] for value in values])

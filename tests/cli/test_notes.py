@@ -1,0 +1,57 @@
+"""What was inferred and what has no effect is said on stderr of run, dry run and sweep, and by show."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.looking import call  # noqa: F401
+
+TABLE = ",a,b,y\n" + "".join(f"{i},{i % 7 / 2},{i % 5},{i % 2}\n" for i in range(20))
+CONFIG = """\
+problem: {name: mlp, data: d.csv, hidden: [2]}
+optimizer: {name: SGD, lr: 0.1}
+scheduler: {name: CyclicLR, base_lr: 0.001, max_lr: 0.01, step_size_up: 3, cycle_momentum: false}
+steps: 6
+"""
+LINE = (
+    "data d.csv: 20 samples (16 train, 4 test) of 2 features a, b (header), target 'y': "
+    "2 classes 10 + 10 (split by class)"
+)
+INDEX = "note: column 1 has no name and counts the rows: it is left out, index: false keeps it"
+RATE = "note: optimizer.lr has no effect: CyclicLR sets lr itself"
+
+
+@pytest.fixture
+def config(tmp_path):
+    Path("d.csv").write_text(TABLE)
+    Path("c.yaml").write_text(CONFIG)
+    return "c.yaml"
+
+
+@pytest.mark.parametrize("arguments", [("run",), ("run", "--dry-run"), ("sweep", "--dry-run"), ("sweep",)])
+def test_it_is_said_before_anything_runs(arguments, config, call):  # noqa: F811
+    rates = ["optimizer.lr=0.1,0.2"] if arguments[0] == "sweep" else []
+    done = call(*arguments, config, *rates, "-o", "x")
+    assert done.err.splitlines()[:3] == [LINE, INDEX, RATE]
+    assert ("note: lr=0.1, lr=0.2 gave equal results" in done.err) == (arguments == ("sweep",))
+    if "--dry-run" not in arguments:
+        shown = call("show", "x").out
+        assert LINE in shown
+        assert INDEX in shown
+        assert json.loads(call("show", "x", "--json").out)["inferred"] == [LINE, INDEX]
+    assert call(*arguments, config, *rates, "-o", "y", "--json").err == ""
+
+
+def test_seeds_that_change_nothing(config, call):  # noqa: F811
+    changes = ["problem=quadratic", "scheduler=null", "seed=0,1"]
+    assert (
+        "note: quadratic draws nothing, so that seeds have no effect" in call("sweep", config, *changes).err
+    )
+
+
+@pytest.mark.parametrize("name", ["blobs", "linear", "spirals"])
+def test_show_lists_the_arguments_of_a_generator(name, call):  # noqa: F811
+    out = call("show", name).out
+    assert all(each in out for each in ("samples", "noise", "≥ 0", f"data: {name}(samples=500)"))
+    assert json.loads(call("show", name, "--json").out)["options"]["samples"]["default"] == 500

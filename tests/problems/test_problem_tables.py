@@ -1,0 +1,221 @@
+"""Tables of text: what is inferred from one is right or is asked about, and always said."""
+
+import gzip
+
+import numpy as np
+import pytest
+
+from optrun.arrays import Arrays
+from optrun.errors import ConfigError
+from optrun.problems.data import Layout, load, standardized
+from optrun.problems.networks import MLP
+from optrun.problems.regression import LinearRegression, LogisticRegression, SoftmaxRegression
+
+
+def table(text, name="d.csv", **layout):
+    with open(name, "wb") as file:
+        file.write(text if isinstance(text, bytes) else text.encode())
+    return load(f"./{name}", Layout(**layout))
+
+
+def rows(count=8, width=2, classes=2):
+    """Return lines of features with fractions and a class."""
+    values = np.random.default_rng(0).normal(size=(count, width))
+    return [[*(f"{each:.3f}" for each in row), str(i % classes)] for i, row in enumerate(values)]
+
+
+def text(lines, header=None, separator=","):
+    return "\n".join(separator.join(line) for line in ([header] if header else []) + lines) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("header", "columns"),
+    [
+        (["0", "1", "2"], ("0", "1")),  # what pandas calls columns without names
+        (["2019", "2020", "y"], ("2019", "2020")),
+        (["a", "b", "y"], ("a", "b")),
+        (None, ()),
+    ],
+)
+def test_a_first_line_of_names_is_no_sample(header, columns):
+    data = table(text(rows(), header))
+    assert (data.features.shape, data.columns) == ((8, 2), columns)
+    assert data.targets.tolist() == [0, 1] * 4
+
+
+@pytest.mark.parametrize("first", ["0,1,2", "2019,2020,2021"])
+def test_a_first_line_that_may_be_a_sample_is_asked_about(first):
+    whole = "1,0,1\n0,1,0\n2,2,1\n" if first == "0,1,2" else text(rows())
+    with pytest.raises(ConfigError, match="Set header: true or header: false") as caught:
+        table(f"{first}\n{whole}")
+    assert caught.value.field == "header"
+    samples = len(whole.splitlines())
+    assert len(table(f"{first}\n{whole}", header=True).features) == samples
+    assert len(table(f"{first}\n{whole}", header=False).features) == samples + 1
+
+
+def test_whole_numbers_alone_are_samples():
+    assert len(table("1,2,0\n3,4,1\n5,6,0\n").features) == 3
+
+
+@pytest.mark.parametrize("name", ["", "Unnamed: 0"])
+@pytest.mark.parametrize("start", [0, 1])
+def test_the_index_of_a_data_frame_is_no_feature(name, start):
+    lines = [[str(i + start), *line] for i, line in enumerate(rows())]
+    written = text(lines, [name, "a", "b", "y"])
+    data = table(written)
+    assert (data.columns, data.features.shape) == (("a", "b"), (8, 2))
+    assert "counts the rows: it is left out, index: false keeps it" in data.notes[0]
+    assert table(written, index=False).features.shape == (8, 3)
+
+
+def test_a_first_column_of_names_can_be_left_out():
+    lines = [[f"P{i}", *line] for i, line in enumerate(rows())]
+    assert table(text(lines, ["id", "a", "b", "y"]), index=True).columns == ("a", "b")
+    counted = table(text([[str(i), *line[1:]] for i, line in enumerate(lines)], ["id", "a", "b", "y"]))
+    assert counted.columns == ("id", "a", "b")
+    assert counted.notes == ("'id' counts the rows: index: true leaves it out",)
+
+
+@pytest.mark.parametrize(
+    ("written", "columns"),
+    [
+        ('"height, cm";"weight, kg";"y"\n1.5;2;0\n2.5;3;1\n', ("height, cm", "weight, kg")),
+        ("a b  y\n1.5  2 0\n 2.5 3 1 \n", ("a", "b")),
+        ("a\tb\ty\n1.5\t2\t0\n2.5\t3\t1\n", ("a", "b")),
+    ],
+)
+def test_separators(written, columns):
+    data = table(written)
+    assert data.columns == columns
+    assert data.features.tolist() == [[1.5, 2], [2.5, 3]]
+
+
+@pytest.mark.parametrize("name", ["d.CSV", "d.csv.gz", "d.TSV.GZ"])
+def test_suffixes(name):
+    content = text(rows(), ["a", "b", "y"]).encode()
+    assert table(gzip.compress(content) if name.lower().endswith("gz") else content, name).columns == (
+        "a",
+        "b",
+    )
+
+
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        ("a,a,y\n1,2,0\n2,3,1\n", "line 1: two columns are called 'a'"),
+        (
+            "id,date,x,y\nP1,2020-01-01,1.5,0\nP2,2020-01-02,,1\n",
+            "3 columns have cells that are not numbers: column 1 'id' .*column 2 'date' .*column 3 'x' .*pandas",
+        ),
+        (
+            "x;y\n51,4;0\n52,3;1\n",
+            r"line 2: column 1 'x': '51,4' is not a number; decimal commas .*decimal=','",
+        ),
+        ("a,y\n1," + "9" * 5000 + "\n2,3\n", "line 2: column 2 'y': 9+… is not finite"),
+    ],
+)
+def test_what_cannot_be_used_is_named_with_a_remedy(written, message):
+    with pytest.raises(ConfigError, match=message):
+        table(written)
+
+
+def problem(cls, written, **options):
+    with open("d.csv", "w") as file:
+        file.write(written)
+    return cls(Arrays("numpy", "float64"), data="./d.csv", **options)
+
+
+def labelled(labels):
+    return text([[f"{0.5 + i / 8}", label] for i, label in enumerate(labels)], ["x", "y"])
+
+
+def test_the_line_says_how_the_data_were_understood():
+    made = problem(MLP, text(rows(40, 3), ["a", "b", "c", "y"]))
+    assert made.inferred == (
+        "data d.csv: 40 samples (32 train, 8 test) of 3 features a, b, c (header), target 'y': "
+        "2 classes 20 + 20 (split by class)"
+    )
+    made = problem(LinearRegression, text(rows(40, 3)), test_fraction=0.0)
+    assert made.inferred == ("data d.csv: 40 samples of 3 features (no header), target column 4: real, 0 … 1")
+    made = problem(MLP, labelled(["u"] * 30 + ["v"] * 10).replace("0.5,u", "0.5,u"), test_fraction=0)
+    assert made.notes == ["75% of the samples are of class 'u': always to say so has an accuracy of 0.75"]
+    made = problem(MLP, text([[*line[:1], "7", line[2]] for line in rows(8)], ["a", "b", "y"]))
+    assert made.notes == ["feature 'b' is constant"]
+
+
+MANY = [str(i) for i in range(30)] * 2
+REAL = ["0.0", "1.0"] * 10
+
+
+@pytest.mark.parametrize("cls", [MLP, SoftmaxRegression])
+def test_many_whole_numbers_are_asked_about(cls):
+    for labels in (MANY, MANY[:6]):
+        with pytest.raises(ConfigError, match="set task: classification or task: regression"):
+            problem(cls, labelled(labels), test_fraction=0)
+    made = problem(cls, labelled(MANY), task="classification", test_fraction=0)
+    assert "30 classes of 2 … 2" in made.inferred
+    assert "real, 0 … 29" in problem(MLP, labelled(MANY), task="regression").inferred
+    with pytest.raises(ConfigError, match="6 different names as targets"):
+        problem(cls, labelled("abcdef"))
+
+
+def test_real_labels_are_said_and_the_remedy_is_named():
+    made = problem(MLP, labelled(REAL))
+    assert "real, 0 … 1" in made.inferred
+    assert "task: classification takes them as classes" in made.notes[0]
+    assert "2 classes 10 + 10" in problem(MLP, labelled(REAL), task="classification").inferred
+    for cls in (SoftmaxRegression, LogisticRegression):
+        with pytest.raises(ConfigError, match="task: classification takes them as such"):
+            problem(cls, labelled(REAL))
+        with pytest.raises(ConfigError, match="linear_regression, or mlp with loss: mse, fits numbers"):
+            problem(cls, labelled(["0.5", "1.5", "0.25", "3"]))
+
+
+@pytest.mark.parametrize(
+    ("cls", "options"),
+    [
+        (LinearRegression, {"task": "classification"}),
+        (SoftmaxRegression, {"task": "regression"}),
+        (MLP, {"task": "classification", "loss": "mse"}),
+    ],
+)
+def test_a_task_that_the_problem_has_not_is_refused(cls, options):
+    with pytest.raises(ConfigError, match="^task: "):
+        problem(cls, labelled(["0", "1"] * 10), **options)
+
+
+def test_labels_that_are_numbers_can_be_fitted():
+    made = MLP(Arrays("numpy", "float32"), data="digits", loss="mse")
+    assert "target: real, 0 … 9" in made.inferred
+    with pytest.raises(ConfigError, match="class names, not numbers: loss: cross_entropy"):
+        MLP(Arrays("numpy", "float32"), data="iris", loss="mse")
+
+
+def test_one_class_is_named_as_it_was_written():
+    with pytest.raises(ConfigError, match="one class only, 'u'"):
+        problem(MLP, labelled("uuuu"), task="classification")
+
+
+@pytest.mark.parametrize("scale", [1e300, 1.0, 1e-300])
+def test_standardized_values_have_mean_0_and_variance_1_whatever_their_scale(scale):
+    values = scale * np.random.default_rng(0).normal(size=(50, 2))
+    scaled = standardized(values, values[:40])
+    np.testing.assert_allclose(scaled[:40].mean(axis=0), 0, atol=1e-12)
+    np.testing.assert_allclose(scaled[:40].std(axis=0), 1, rtol=1e-12)
+
+
+def test_a_constant_column_is_0_though_its_computed_deviation_is_not():
+    column = np.full((49, 1), 0.1)
+    assert column.std() > 0
+    assert (standardized(column, column) == 0).all()
+
+
+def test_numbers_that_the_dtype_cannot_hold_are_refused():
+    lines = [[line[0], f"{i}e200", line[2]] for i, line in enumerate(rows())]
+    with open("d.csv", "w") as file:
+        file.write(text(lines))
+    MLP(Arrays("numpy", "float32"), data="./d.csv")
+    for options in ({}, {"target": 1, "loss": "mse"}):
+        with pytest.raises(ConfigError, match="reach 7e.200, which float32 cannot hold: standardize: true"):
+            MLP(Arrays("numpy", "float32"), data="./d.csv", standardize=False, **options)

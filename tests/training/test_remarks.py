@@ -1,0 +1,165 @@
+"""Settings without effect are pointed out, and settings with one are not."""
+
+import numpy as np
+import pytest
+
+import optrun
+from optrun.arrays import Arrays
+from optrun.config import from_mapping
+from optrun.registry import problems
+from optrun.training.pack import Pack
+from optrun.training.remarks import draws, without_effect
+
+BASE = {"problem": "rosenbrock", "optimizer": {"name": "SGD", "lr": 0.01}, "steps": 40}
+WARM = {"name": "LinearLR", "total_iters": 10}
+
+
+def notes(scheduler=None, varied=(), **changes):
+    config = BASE | changes | ({"scheduler": scheduler} if scheduler else {})
+    return [each.removeprefix("note: ") for each in without_effect(Pack([from_mapping(config)]), varied)]
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "expected"),
+    [
+        ({"name": "StepLR", "step_size": 100}, "scheduler: StepLR changes nothing within the run's 40 steps"),
+        ({"name": "MultiStepLR", "milestones": [40]}, "scheduler: MultiStepLR changes nothing"),
+        (
+            {"name": "MultiStepLR", "milestones": [20, 40]},
+            "scheduler.milestones.1: 40 is beyond the 40 steps that it has in the run",
+        ),
+        ({"name": "CosineAnnealingLR", "T_max": 400}, "scheduler.T_max: 400 is beyond the 40 steps"),
+        (
+            {"name": "CosineAnnealingLR", "T_max": 41, "interval": "epoch"},
+            "scheduler.T_max: 41 is beyond the 40 epochs",
+        ),
+        (
+            {"name": "OneCycleLR", "max_lr": 0.1, "total_steps": 400, "cycle_momentum": False},
+            "scheduler.total_steps: 400 is beyond the 40 steps",
+        ),
+        (
+            {"name": "OneCycleLR", "max_lr": 0.1, "total_steps": 10, "cycle_momentum": False},
+            "OneCycleLR: from step 9 of 40 on the rate stays at 4e-07",
+        ),
+        (
+            {
+                "name": "SequentialLR",
+                "milestones": [10],
+                "schedulers": [WARM, {"name": "CosineAnnealingLR", "T_max": 31}],
+            },
+            "scheduler.schedulers.1.T_max: 31 is beyond the 30 steps",
+        ),
+    ],
+)
+def test_schedules_without_effect_and_beyond_the_end(scheduler, expected):
+    assert any(each.startswith(expected) for each in notes(scheduler)), notes(scheduler)
+
+
+@pytest.mark.parametrize(
+    "scheduler",
+    [
+        None,
+        {"name": "CosineAnnealingLR", "T_max": 40},
+        {"name": "StepLR", "step_size": 39},
+        {"name": "ReduceLROnPlateau"},
+        {"name": "ExponentialLR", "gamma": 0.9},
+        {
+            "name": "SequentialLR",
+            "milestones": [10],
+            "schedulers": [WARM, {"name": "CosineAnnealingLR", "T_max": 30}],
+        },
+    ],
+)
+def test_settings_with_an_effect_have_no_note(scheduler):
+    assert notes(scheduler, varied={"optimizer.lr"}) == []
+
+
+@pytest.mark.parametrize(
+    "scheduler",
+    [
+        {"name": "OneCycleLR", "max_lr": 0.002, "total_steps": 40},
+        {"name": "CyclicLR", "base_lr": 0.001, "max_lr": 0.002, "step_size_up": 20},
+    ],
+)
+def test_what_a_schedule_sets_by_itself_has_no_effect(scheduler):
+    optimizer = {"name": "SGD", "lr": 0.01, "momentum": 0.5}
+    found = notes(scheduler, optimizer=optimizer)
+    kind = scheduler["name"]
+    assert found == [
+        f"optimizer.{name} has no effect: {kind} sets {name} itself" for name in ("lr", "momentum")
+    ]
+    assert notes(scheduler, optimizer="SGD") == []  # nobody asked for a rate
+    assert len(notes(scheduler, optimizer="SGD", varied={"optimizer.lr"})) == 1
+    # The oracle: the results.
+    curves = [
+        optrun.run(BASE | {"scheduler": scheduler, "optimizer": optimizer | {"lr": lr}}, save=False).curves[
+            "loss"
+        ]
+        for lr in (0.01, 0.02)
+    ]
+    np.testing.assert_array_equal(*curves)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        ({"name": "CosineAnnealingLR", "T_max": 20}, 1),
+        ({"name": "CosineAnnealingLR", "T_max": 20, "eta_min": 0.1}, 0),
+        ({"name": "SWALR", "swa_lr": 0.01}, 0),
+    ],
+)
+def test_a_schedule_that_makes_nothing_of_zero_is_told(schedule, expected):
+    found = notes(schedules={"weight_decay": schedule})
+    assert sum("which is 0, and leaves it 0" in each for each in found) == expected
+    optimizer = {"name": "SGD", "lr": 0.01, "weight_decay": 0.1}
+    assert not any(
+        "leaves it 0" in each for each in notes(optimizer=optimizer, schedules={"weight_decay": schedule})
+    )
+
+
+def test_what_is_never_reached_is_told():
+    assert notes(stop={"patience": 50}) == ["stop.patience: 50 is never reached in the run's 40 steps"]
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "expected"),
+    [
+        ("quadratic", {}, False),
+        ("quadratic", {"noise": 0.1}, True),
+        ("linear_regression", {}, False),
+        ("linear_regression", {"batch_size": 32}, True),
+        ("mlp", {"data": "iris", "hidden": [3]}, True),
+    ],
+)
+def test_problems_without_chance_are_known(name, options, expected):
+    assert draws(problems.find(name)(Arrays(), **options)) is expected
+    losses = [
+        optrun.run(
+            {
+                "problem": {"name": name, **options},
+                "optimizer": {"name": "SGD", "lr": 1e-3},
+                "steps": 3,
+                "seed": seed,
+            },
+            save=False,
+        ).curves["loss"]
+        for seed in (0, 1)
+    ]
+    assert np.array_equal(*losses) is not expected
+
+
+def test_settings_with_equal_results_are_found():
+    config = BASE | {
+        "scheduler": {"name": "OneCycleLR", "max_lr": 0.002, "total_steps": 40, "cycle_momentum": False},
+        "sweep": {"parameters": {"optimizer.lr": [0.1, 0.2], "scheduler.max_lr": [0.001, 0.002]}},
+    }
+    sweep = optrun.sweep(config, save=False)
+    rates = [[sweep.plan.settings[i]["scheduler.max_lr"] for i in each] for each in sweep.equal_settings()]
+    assert sorted(rates) == [[0.001, 0.001], [0.002, 0.002]]
+
+
+def test_a_run_of_any_length_is_looked_at_in_no_time_and_memory():
+    long = BASE | {"steps": 9 * 10**18, "scheduler": {"name": "CosineAnnealingLR", "T_max": 10**18}}
+    pack = Pack([from_mapping(long)])
+    assert without_effect(pack) == []
+    assert pack.steps == 9 * 10**18
