@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from optrun.arrays import Array
+from optrun.config.writer import told_apart
 from optrun.store import Store
 
 Pair = tuple[Any, Any]
@@ -103,10 +104,20 @@ def distinctions(configs: Sequence[Mapping[str, Any]]) -> list[str]:
         for key in keys
         if key != "name" and any(each.get(key, ABSENT) != flats[0].get(key, ABSENT) for each in flats)
     ]
-    return [_distinction(each, telling) or str(each.get("name", "run")) for each in flats]
+    texts = {key: _texts([each.get(key, ABSENT) for each in flats]) for key in telling}
+    words = [_distinction(each, telling, texts) for each in flats]
+    return [said or str(each.get("name", "run")) for said, each in zip(words, flats, strict=True)]
 
 
-def _distinction(config: Mapping[str, Any], telling: Sequence[str]) -> str:
+def _texts(values: Sequence[Any]) -> dict[float, str]:
+    """Return what floats are called that have to be told apart."""
+    floats = list(dict.fromkeys(value for value in values if isinstance(value, float)))
+    return dict(zip(floats, told_apart(floats, 6), strict=True))
+
+
+def _distinction(
+    config: Mapping[str, Any], telling: Sequence[str], texts: Mapping[str, Mapping[float, str]]
+) -> str:
     words = []
     for key in telling:
         parent, _, last = key.rpartition(".")
@@ -115,14 +126,15 @@ def _distinction(config: Mapping[str, Any], telling: Sequence[str]) -> str:
             continue
         part = parent if last == "name" else key
         named = isinstance(value, str) and part in ("optimizer", "problem", "scheduler", "average")
-        words.append(value if named else f"{last}={_brief(value)}")
+        text = texts[key][value] if isinstance(value, float) else _brief(value)
+        words.append(value if named else f"{last}={text}")
     return ", ".join(words)
 
 
 def _brief(value: Any) -> str:
     if isinstance(value, str):
         return value
-    return f"{value:.6g}" if isinstance(value, float) else json.dumps(value, ensure_ascii=False)
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _curves(a: Mapping[str, Array], b: Mapping[str, Array], prefix: str) -> list[CurveDifference]:

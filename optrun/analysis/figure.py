@@ -91,7 +91,7 @@ def save_figure(
         evaluated: dict[str, str] = {}
         for run, colour in zip(runs, cycle(COLOURS), strict=False):
             label = inert(run.label)
-            upper.plot(*run.points(metric), color=colour, label=label, alpha=0.9)
+            upper.plot(*run.points(metric), color=colour, label=label, alpha=0.9, marker=_mark(run, metric))
             _shade(upper, run, metric, colour)
             for name in evaluations_of(metric, run.evaluations):
                 upper.plot(run.evaluations["step"], run.evaluations[name], color=colour, **EVALUATION)
@@ -127,6 +127,11 @@ def figure_into(stream: BinaryIO, format: str, inches: tuple[float, float]) -> I
         figure = Figure(figsize=inches, layout="constrained", dpi=150)
         yield figure
         figure.savefig(stream, format=format, metadata=METADATA[format])
+
+
+def _mark(run: Curves, metric: str) -> str:
+    """Return a mark for a metric of one point, which is no line."""
+    return "o" if len(run.points(metric)[0]) == 1 else ""
 
 
 def _shade(axes: Any, run: Curves, metric: str, colour: str) -> None:

@@ -13,6 +13,7 @@ from optrun.analysis.leaderboard import Standing, SweepPlan, leaderboard
 from optrun.arrays import Array
 from optrun.config.axes import is_finite
 from optrun.config.sweep_block import usual_goal
+from optrun.config.writer import rounded
 from optrun.errors import ConfigError, did_you_mean
 from optrun.store import RunState
 
@@ -148,7 +149,7 @@ def heading(found: Sensitivity) -> str:
 def _best_setting(found: Sensitivity, best: Standing) -> str:
     """Return the best setting: its line, the parameter, and what else varies, as far as there is room for it."""
     words = [found.lines[0].label] if len(found.lines) > 1 else []
-    words.append(f"{found.parameter}={best.setting[found.parameter]:.4g}")
+    words.append(f"{found.parameter}={rounded(float(best.setting[found.parameter]), 4)}")
     others = [path for path in best.setting if path != found.parameter and path not in found.lines[0].setting]
     for index, path in enumerate(others):
         value = best.setting[path]
@@ -208,7 +209,7 @@ def _chosen(plan: SweepPlan, parameter: str | None) -> str:
         if (path := default_parameter(plan)) is None:
             raise ConfigError(f"over which parameter? Name one {among}", field="over")
         return path
-    short = [path for path in paths if path.rpartition(".")[2] == parameter]
+    short = [path for path in paths if f".{path}".endswith(f".{parameter}")]
     named = [parameter] if parameter in paths else short
     if len(named) != 1:
         hint = did_you_mean(parameter, paths)

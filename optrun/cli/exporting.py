@@ -19,6 +19,11 @@ BINARY = ("npz", "parquet")
 def export_run(run_directory: Path, format: str | None, output: str) -> None:
     """Write the curves of a run, or of all runs of a sweep; ConfigError where that cannot be written."""
     suffix = Path(output).suffix.removeprefix(".").lower()
+    if format is None and suffix and output != "-" and suffix not in (*FORMATS, "txt"):
+        known = ", ".join(f".{each}" for each in FORMATS)
+        raise ConfigError(
+            f"{output}: no format is known by .{suffix}, but by {known}; --format csv writes CSV into any file"
+        )
     format = format or (suffix if suffix in FORMATS else "csv")
     if format not in FORMATS:
         raise ConfigError(f"unknown format {format!r}: {', '.join(FORMATS)}.{did_you_mean(format, FORMATS)}")

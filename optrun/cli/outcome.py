@@ -47,7 +47,8 @@ def print_outcome(
             )
         )
     elif quiet:
-        print(run.path or "")
+        if run.path:
+            print(run.path)
     else:
         _print_summary(run)
     for miss in misses:
@@ -71,7 +72,8 @@ def print_outcome(
 
 def _print_summary(run: Run) -> None:
     reason = f": {run.reason}" if run.reason else ""
-    print(printable_lines(f"{run.config['name']}: {run.status} after {run.steps} steps{reason}"))
+    taken = f"{run.steps} step{'s' * (run.steps != 1)}"
+    print(printable_lines(f"{run.config['name']}: {run.status} after {taken}{reason}"))
     for line in figure_lines(run.summary):
         print(f"  {printable(line)}")
     if run.path:

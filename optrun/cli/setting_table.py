@@ -9,10 +9,10 @@ from rich.table import Table
 
 from optrun.cli.fitted_table import Column, Way
 from optrun.cli.look import console
-from optrun.config.writer import inline
+from optrun.config.writer import inline, rounded, told_apart
 from optrun.errors import printable
 
-DIGITS, FEWER = 6, (5, 4, 3)
+DIGITS, FEWER, ALL = 6, (5, 4, 3), 17
 """The significant digits of a number, and those where there is no room for so many."""
 
 NEAR_ONE = 0.9
@@ -132,16 +132,18 @@ def _narrowed(columns: Sequence[Column]) -> list[Column]:
 
 
 def setting_text(setting: Setting) -> str:
-    """Return a setting in a line, with all of its values."""
-    return " ".join(f"{printable(path)}={value_text(value)}" for path, value in setting.items())
+    """Return a setting in a line, with all of its values in all of their digits."""
+    return " ".join(f"{printable(path)}={value_text(value, ALL)}" for path, value in setting.items())
 
 
 def value_text(value: Any, digits: int = DIGITS) -> str:
     """Return a value of a config in a word or a few."""
     if value is None:
-        return "none"
+        return "null"
+    if isinstance(value, float) and digits == ALL:
+        return f"{value:g}" if float(f"{value:g}") == value else repr(value)
     if isinstance(value, float):
-        return f"{value:.{DIGITS if NEAR_ONE <= abs(value) < 1 else digits}g}"
+        return rounded(value, DIGITS if NEAR_ONE <= abs(value) < 1 else digits)
     if isinstance(value, dict) and "name" in value:
         keys = [key for key in value if key != "name"]
         return " ".join([value_text(value["name"]), *_options(value, keys, digits)])
@@ -165,6 +167,10 @@ def _shortest(path: str, paths: Mapping[str, Any]) -> str:
 
 def _told_apart(values: Mapping[str, Any], digits: int) -> dict[str, str]:
     """Return a label for each value: its name alone, or with the options that differ from others of the name."""
+    floats = [value for value in values.values() if isinstance(value, float)]
+    if len(floats) == len(values):
+        near = any(NEAR_ONE <= abs(value) < 1 for value in floats)
+        return dict(zip(values, told_apart(floats, DIGITS if near else digits), strict=True))
     by_name: dict[str | None, list[Any]] = {}
     for value in values.values():
         by_name.setdefault(_name(value), []).append(value)

@@ -1,6 +1,7 @@
 """What a swept parameter may be: a list of values, a spacing of numbers, or a distribution to draw from."""
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -18,6 +19,9 @@ MAX_END = 1e15
 
 LEAST_WEIGHT = 1e-6
 """Of a normal distribution, between its bounds: of less there are too few floats."""
+
+_CALL = re.compile(r"\s*(?:np\.|numpy\.|tune\.|hp\.)?(\w+)\s*\((.*)\)\s*", re.DOTALL)
+"""What people from elsewhere write: a function with its arguments."""
 
 VALUES = "values"
 SPACED = ("linspace", "logspace", "range")
@@ -52,9 +56,27 @@ class Axis:
 def _axis(value: Any) -> Axis:
     if isinstance(value, list):
         return Axis(VALUES, listed(value, ()))
+    if (
+        isinstance(value, str)
+        and (called := _CALL.fullmatch(value))
+        and (kind := _KINDS.get(called[1].lower()))
+    ):
+        inner = called[2].strip().removeprefix("[").removesuffix("]")
+        raise failure(((), f"is written {{{kind}: [{inner}]}}"))
     if not isinstance(value, dict):
         raise failure(
             ((), f"must be a list of values, or such as {{logspace: [1e-4, 1, 5]}} (got {shown(value)})")
+        )
+    if "values" in value:
+        listed_values = value["values"] if isinstance(value["values"], list) else [value["values"]]
+        raise failure(((), f"a list stands by itself: {shown(listed_values)}"))
+    if {"min", "max"} <= value.keys():
+        ends = f"[{shown(value['min'])}, {shown(value['max'])}]"
+        raise failure(
+            (
+                (),
+                f"is written {{uniform: {ends}}} or {{loguniform: {ends}}}, or spaced {{linspace: {ends[:-1]}, 5]}}",
+            )
         )
     if len(value) != 1:
         raise failure(((), f"must have one of {', '.join((*SPACED, *DRAWN))} as its only key"))
@@ -175,6 +197,14 @@ _FORMS = {
     "logint": "[low, high]",
     "choice": "[value, …]",
     "normal": "[mean, deviation] without bounds, or [mean, deviation, least, largest]",
+}
+_KINDS = {name: name for name in _FORMS} | {
+    "arange": "range",
+    "geomspace": "logspace",
+    "log_uniform": "loguniform",
+    "randint": "int",
+    "lograndint": "logint",
+    "randn": "normal",
 }
 _CHECKS: dict[str, Callable[[list[Any], Path], tuple[Any, ...]]] = {
     "linspace": _spacing,

@@ -1,4 +1,4 @@
-"""Durations as people write them: 500ms, 30s, 5m, 1h."""
+"""Durations as people write them: 500ms, 30s, 5m, 1h30m."""
 
 import re
 from typing import Any
@@ -9,7 +9,8 @@ from pydantic_core import CoreSchema, core_schema
 from optrun.config.explain import shown
 from optrun.errors import ConfigError
 
-_WRITTEN = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m|h)")
+_WRITTEN = re.compile(r"(?:[0-9]{1,9}(?:\.[0-9]{1,9})?(?:ms|s|m|h))+")
+_PART = re.compile(r"([0-9.]+)(ms|s|m|h)")
 _SECONDS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -22,19 +23,20 @@ class Duration(str):
     __slots__ = ()
 
     def __new__(cls, text: str) -> "Duration":
-        written = _WRITTEN.fullmatch(text) if isinstance(text, str) else None
-        if not written or not float(written[1]):
-            raise ConfigError(f"must be a duration such as 500ms, 30s, 5m or 1h (got {shown(text)})")
+        if not isinstance(text, str) or not _WRITTEN.fullmatch(text) or not _seconds(text):
+            raise ConfigError(f"must be a duration such as 500ms, 30s, 5m or 1h30m (got {shown(text)})")
         return super().__new__(cls, text)
 
     @property
     def seconds(self) -> float:
         """Its length in seconds."""
-        written = _WRITTEN.fullmatch(self)
-        assert written
-        return float(written[1]) * _SECONDS[written[2]]
+        return _seconds(self)
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        text = core_schema.str_schema(pattern=f"^(?=[0-9.]*[1-9]){_WRITTEN.pattern}$")
+        text = core_schema.str_schema(pattern=f"^(?=.*[1-9]){_WRITTEN.pattern}$")
         return core_schema.no_info_plain_validator_function(cls, json_schema_input_schema=text)
+
+
+def _seconds(text: str) -> float:
+    return sum(float(number) * _SECONDS[unit] for number, unit in _PART.findall(text))

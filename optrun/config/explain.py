@@ -105,7 +105,10 @@ def shown(value: Any) -> str:
     if isinstance(value, dict):
         return "a mapping"
     if isinstance(value, list):
-        return "a list" if len(repr(value)) > 40 else repr(value).replace("None", "null")
+        text = f"[{', '.join(map(shown, value))}]"
+        return "a list" if len(text) > 40 else text
+    if hasattr(value, "dtype"):
+        value = value.item() if value.ndim == 0 else value.tolist()
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, float) and not math.isfinite(value):
@@ -120,11 +123,17 @@ def _wrong_type(kind: str, value: Any) -> str:
         return text + hint(value, wanted)
     if wanted is list and isinstance(value, (int, float, str)):
         return f"{text}; a list is written [{value}]"
+    if wanted in (int, float) and _are_numbers(value):
+        return f"{text}; to try several, list them under sweep.parameters, or write 1e-3,1e-2 in a sweep"
     if wanted is str and isinstance(value, (bool, int, float)):
         return f"{text}; put it in quotes"
     if value is None:
         return f"{text}; leave the key out for its default"
     return text
+
+
+def _are_numbers(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(each, (int, float)) for each in value)
 
 
 def in_words(error: ErrorDetails, known: Sequence[str]) -> PydanticCustomError:

@@ -80,8 +80,10 @@ def _value(text: str, place: Place, path: str) -> Node:
     if isinstance(value, str) and text.strip().endswith(",") and text.strip()[0] not in "'\"":
         one = text.strip().rstrip(", ")
         raise _wrong(place, path, f"a comma with nothing after it: one value is written '{path}={one}'")
-    if isinstance(value, str) and "," in value and text.strip()[0] not in "'\"":
-        if not all(part.strip() for part in value.split(",")):
+    parts = value.split(",") if isinstance(value, str) else []
+    is_call = any(part.count("(") != part.count(")") for part in parts)  # the commas are those of a function
+    if isinstance(value, str) and len(parts) > 1 and not is_call and text.strip()[0] not in "'\"":
+        if not all(part.strip() for part in parts):
             raise _wrong(place, path, "there is a comma with nothing before it")
         said = f"a list is written '{path}=[{value}]'; text with a comma needs quotes of its own"
         is_swept = path.split(".")[0] != SWEEP

@@ -72,9 +72,9 @@ class Model(BaseModel):
     @classmethod
     def _explained(cls, data: Any, handler: ModelWrapValidatorHandler["Model"]) -> "Model":
         moved: Mapping[str | int, Path] = {}
+        beside = cls.at_odds(data) if isinstance(data, dict) else []
         if isinstance(data, dict):
             data, moved = cls.prepared(data)
-        beside = cls.at_odds(data) if isinstance(data, dict) else []
         try:
             model = handler(data)
         except ValidationError as error:
@@ -109,6 +109,21 @@ class Options(Model):
         return [*super().known_keys(), *cls.tuples]
 
     @classmethod
+    def at_odds(cls, data: dict[str, Any]) -> list[tuple[Path, PydanticCustomError]]:
+        """Return which tuples do not have their parts, or have them beside."""
+        problems: list[tuple[Path, PydanticCustomError]] = []
+        for joint, parts in cls.tuples.items():
+            values, both = data.get(joint), [part for part in parts if part in data]
+            if joint in data and (not isinstance(values, list) or len(values) != len(parts)):
+                said = f"must be a list of {len(parts)}: [{', '.join(parts)}]"
+            elif joint in data and both:
+                said = f"{joint} and {both[0]} are both set: choose one"
+            else:
+                continue
+            problems.append(((joint,), PydanticCustomError("config", "{said}", {"said": said})))
+        return problems
+
+    @classmethod
     def prepared(cls, data: dict[str, Any]) -> tuple[dict[str, Any], Mapping[str | int, Path]]:
         """Return the options with each tuple (`betas`) split into its parts."""
         moved: dict[str | int, Path] = {}
@@ -117,10 +132,8 @@ class Options(Model):
                 continue
             data = dict(data)
             values = data.pop(joint)
-            if not isinstance(values, list) or len(values) != len(parts):
-                raise failure(((joint,), f"must be a list of {len(parts)}: [{', '.join(parts)}]"))
-            if both := [part for part in parts if part in data]:
-                raise failure(((joint,), f"{joint} and {both[0]} are both set: choose one"))
+            if not isinstance(values, list) or len(values) != len(parts) or not data.keys().isdisjoint(parts):
+                continue  # `at_odds` says so
             data.update(zip(parts, values, strict=True))
             moved.update({part: (joint, i) for i, part in enumerate(parts)})
         return data, moved
@@ -161,7 +174,7 @@ class GroupOptions(Options):
     @classmethod
     def at_odds(cls, data: dict[str, Any]) -> list[tuple[Path, PydanticCustomError]]:
         """Return which schedules are of no hyperparameter."""
-        return unschedulable(cls.owner, data.get(SCHEDULES))
+        return [*super().at_odds(data), *unschedulable(cls.owner, data.get(SCHEDULES))]
 
 
 @cache

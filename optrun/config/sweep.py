@@ -132,6 +132,8 @@ def _validated(node: Node, issues: list[Issue]) -> Sweep:
                 known = each["ctx"]["known"]
                 text += "." + (did_you_mean(str(path[-1]), known) or f" Known here: {', '.join(known)}")
                 at = found.key or at
+                if path[-3:-2] == ("parameters",) and not did_you_mean(str(path[-1]), known):
+                    text = f"is no way to vary a value: parameters are paths, so write {path[-2]}.{path[-1]}: [...]"
             issues.append(Issue.at(at, (SWEEP, *path), with_form(path, text)))
         raise ConfigErrors(in_order(list(dict.fromkeys(issues)), node.place.source)) from None
     if issues:

@@ -40,6 +40,8 @@ def several(text: str) -> Node | None:
     values = document.root.value
     if document.issues or not isinstance(values, list):
         return None
+    if any(isinstance(each.value, str) and each.value.count("(") != each.value.count(")") for each in values):
+        return None  # the commas are those of a function
     first = values[0].value if values else None
     if (
         len(values) == 1

@@ -1,5 +1,6 @@
 """A config as YAML that reads as it was written: lists in one line, floats in their shortest form."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import yaml
@@ -47,6 +48,21 @@ _Dumper.add_representer(str, _str)
 _Dumper.add_representer(list, _list)
 _Dumper.add_multi_representer(str, _str)
 _Dumper.add_representer(_Inline, _inline)
+
+
+def rounded(value: float, digits: int) -> str:
+    """Return a float in so many significant digits, or in as many as it takes not to become 1 or -1."""
+    text = f"{value:.{digits}g}"
+    return repr(value) if text in ("1", "-1") and abs(value) != 1 else text
+
+
+def told_apart(values: Sequence[float], digits: int) -> list[str]:
+    """Return floats as texts that read back as different numbers, with no more digits than that takes."""
+    for count in range(digits, 18):
+        texts = [rounded(value, count) for value in values]
+        if len(set(texts)) == len(set(values)):
+            break
+    return texts
 
 
 def inline(value: Any) -> str:

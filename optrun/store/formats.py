@@ -44,21 +44,24 @@ def export_all(
 ) -> None:
     """Write the curves of all runs in their order, as csv or parquet: run, step, loss, lr, then the other metrics.
 
-    A metric that a run does not have is empty. In parquet the swept parameters follow, ``settings`` of each run.
+    A metric that a run does not have is empty. The swept parameters follow, ``settings`` of each run.
     Raises StoreError where a run is damaged, MissingExtraError.
     """
     names: dict[str, None] = {}
     for run in range(store.size):
         names |= dict.fromkeys(store.columns(run))
-    ordered = _in_order(names)
+    ordered = _in_order(names or dict.fromkeys(FIRST_COLUMNS))
     if format == PARQUET:
         write_parquet(store, range(store.size), ordered, stream, settings)
         return
-    stream.write(_heading(["run", *ordered]))
+    taken = {"run", *ordered}
+    swept = list(dict.fromkeys(path for setting in settings for path in setting if path not in taken))
+    stream.write(_heading(["run", *ordered, *swept]))
     for run in range(store.size):
         curves = store.curves(run)
+        after = _cells([settings[run].get(path) for path in swept]) if swept else ()
         for start in range(0, len(curves.get("step", ())), ROWS):
-            stream.write(_lines(curves, ordered, start, (str(run),)))
+            stream.write(_lines(curves, ordered, start, (str(run),), after))
 
 
 def write_csv(store: Store, run: int = 0) -> None:
@@ -85,7 +88,7 @@ def _write_csv(store: Store, run: int, stream: BinaryIO) -> None:
 
 
 def _csv(curves: Mapping[str, Array]) -> Iterator[bytes]:
-    names = _in_order(curves)
+    names = _in_order(curves or FIRST_COLUMNS)
     yield _heading(names)
     for start in range(0, len(curves.get("step", ())), ROWS):
         yield _lines(curves, names, start)
@@ -101,14 +104,35 @@ def _heading(names: list[str]) -> bytes:
     return header.getvalue().encode()
 
 
-def _lines(curves: Mapping[str, Array], names: list[str], start: int, before: tuple[str, ...] = ()) -> bytes:
+def _lines(
+    curves: Mapping[str, Array],
+    names: list[str],
+    start: int,
+    before: Sequence[str] = (),
+    after: Sequence[str] = (),
+) -> bytes:
     count = len(curves["step"][start : start + ROWS])
     # repr is the shortest text that reads back as the same float.
     columns: list[Iterable[str]] = [
         map(repr, curves[name][start : start + ROWS].tolist()) if name in curves else repeat("", count)
         for name in names
     ]
-    return "".join(f"{','.join((*before, *row))}\n" for row in zip(*columns, strict=True)).encode()
+    return "".join(f"{','.join((*before, *row, *after))}\n" for row in zip(*columns, strict=True)).encode()
+
+
+def _cells(values: Sequence[Any]) -> list[str]:
+    """Return values of a config as cells, quoted where that is needed; nothing stands for null."""
+    cells = []
+    for value in values:
+        text = StringIO()
+        plain = (
+            value
+            if value is None or isinstance(value, (str, float))
+            else json.dumps(value, ensure_ascii=False)
+        )
+        csv.writer(text, lineterminator="").writerow([_inert(plain) if isinstance(plain, str) else plain])
+        cells.append(text.getvalue() if value not in (None, "") else "")
+    return cells
 
 
 def _write_npz(store: Store, run: int, stream: BinaryIO) -> None:

@@ -288,7 +288,9 @@ def summarise(plan: Plan, store: Store, states: Sequence[RunState]) -> None:
         values = [_cell(setting[path]) if path in setting else "" for path in paths]
         summary = [state.summary.get(name) for name in figures]
         rows.append([run, *values, plan.configs[run].seed, str(state.status), state.steps, *summary])
-    write_summary(store, ["run", *paths, "seed", "status", "steps", *figures], rows)
+    # Where steps are swept, those that a run has made are another column.
+    steps = "steps_made" if "steps" in paths else "steps"
+    write_summary(store, ["run", *paths, "seed", "status", steps, *figures], rows)
 
 
 def _cell(value: Any) -> Any:

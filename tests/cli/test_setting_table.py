@@ -20,10 +20,13 @@ MLP = {"name": "mlp", "data": "wine", "hidden": [16]}
             [MLP, {**MLP, "depth": 2}, "mlp"],
             ["mlp data=wine hidden=[16]", "mlp data=wine hidden=[16] depth=2", "mlp"],
         ),
-        ([None, {"name": "StepLR", "step_size": 3}], ["none", "StepLR"]),
+        ([None, {"name": "StepLR", "step_size": 3}], ["null", "StepLR"]),
         (["Adadelta", {"name": "Rprop", "lr": 0.01}], ["Adadelta", "Rprop"]),
         ([{"lr": 0.1, "eps": 0}, {"lr": 0.2, "eps": 0}], ["lr=0.1", "lr=0.2"]),
         ([{"lr": 0.1}], ["{lr: 0.1}"]),
+        ([0.999999, 0.9999999, 0.99999999], ["0.999999", "0.9999999", "0.99999999"]),
+        ([0.9999999], ["0.9999999"]),
+        ([0.123456712, 0.123456789], ["0.1234567", "0.1234568"]),
         ([0.1, 1e-7, True, [1, 2]], ["0.1", "1e-07", "true", "[1, 2]"]),
     ],
 )
@@ -87,7 +90,7 @@ RUNS = Column("run", ["174–176", "0–2", "3–5"], right=True)
 def test_no_value_is_cut_however_narrow_the_terminal_is(width, monkeypatch):
     figures = Column("test_loss", ["0.00828843", "1.5", ""], right=True)
     title, *lines = drawn(width, monkeypatch, SETTINGS, [figures, RUNS])
-    schedules = ("CosineAnnealingLR", "none", "none")
+    schedules = ("CosineAnnealingLR", "null", "null")
     names = ("softmax_regression", "mlp", "日本語の長い名前")
     rest = ("10.00828843174–176", "21.50–2", "33–5")
     form = "problem={}scheduler={}lr=0.1momentum=0.9{}" if "setting" in title else "{}{}0.10.9{}"

@@ -316,7 +316,7 @@ def test_a_failed_run_is_named_and_the_rest_is_complete(file, call, tmp_path):  
             "sweep",
             "small.yaml",
             "optimizer.name=Grumpy",
-            "optimizer.lr=0.1,0.2,0.3",
+            "optimizer.lr=0.1,0.001,0.002",
             "--plugin",
             "grumpy.py",
             "--junit",
@@ -405,7 +405,7 @@ def test_runs_of_a_sweep_are_compared_and_loaded(file, call):  # noqa: F811
 def test_a_sweep_is_exported_as_one_table_in_the_order_of_its_plan(file, call):  # noqa: F811
     sweep = optrun.sweep(file)
     rows = list(csv.DictReader(io.StringIO(call("export", sweep.path).out)))
-    assert list(rows[0]) == ["run", "step", "loss", "lr"]
+    assert list(rows[0]) == ["run", "step", "loss", "lr", "optimizer.lr", "optimizer.amsgrad"]
     assert len(rows) == 12 * 30
     loss = np.array([float(row["loss"]) for row in rows]).reshape(12, 30)
     assert (loss == np.stack([run.curves["loss"] for run in sweep.runs])).all()
@@ -433,7 +433,7 @@ def test_a_sweep_is_exported_as_parquet_with_what_was_swept(file, call):  # noqa
     assert call("export", sweep.path, "-o", "all.parquet").code == 0
     found = pq.read_table("all.parquet").to_pylist()
     rows = list(csv.DictReader(io.StringIO(call("export", sweep.path).out)))
-    assert [[row[name] for name in rows[0]] for row in found] == [
+    assert [[row[name] for name in ("run", "step", "loss", "lr")] for row in found] == [
         [int(row["run"]), int(row["step"]), float(row["loss"]), float(row["lr"])] for row in rows
     ]
     for row in found[::10]:
@@ -782,3 +782,24 @@ def test_a_sensitivity_tells_what_was_pruned_and_what_is_left_out(call, tmp_path
     assert done.out.count("○") == 2 + 1
     assert "○ pruned (stopped earlier)" in done.out
     assert done.err.startswith("note: 1 setting without optimizer.lr left out\n")
+
+
+def test_labels_of_settings_can_be_typed_and_are_unique(call, tmp_path):  # noqa: F811
+    (tmp_path / "b.yaml").write_text("problem: rosenbrock\noptimizer: Adam\nsteps: 2\n")
+    values = "0.999999,0.9999999,0.99999999"
+    call("sweep", "b.yaml", f"optimizer.beta2={values}", "steps=1,2", "-o", "s", "--junit", "r.xml")
+    names = [case.get("name") for case in cases_of("r.xml")[1:]]
+    assert names == [
+        f"optimizer.beta2={beta} steps={steps}" for beta in values.split(",") for steps in (1, 2)
+    ]
+    heading = Path("s/summary.csv").read_text().splitlines()[0].split(",")
+    assert heading == ["run", "optimizer.beta2", "steps", "seed", "status", "steps_made", "final_loss"]
+
+
+def test_a_file_of_no_known_format_is_not_exported(call, tmp_path):  # noqa: F811
+    (tmp_path / "b.yaml").write_text("problem: rosenbrock\noptimizer: Adam\nsteps: 2\n")
+    call("run", "b.yaml", "-o", "r")
+    done = call("export", "r", "-o", "x.xlsx")
+    assert (done.code, Path("x.xlsx").exists()) == (2, False)
+    assert "--format csv" in done.err
+    assert call("export", "r", "-o", "x.xlsx", "--format", "csv").code == 0

@@ -147,6 +147,14 @@ MISTAKES = {
     "problem: bowl\noptimizer: SGD\nsteps: ▸1e300": [
         "steps: must be an integer (got 1e+300)",
     ],
+    "problem: bowl\noptimizer: {name: Adam, ▸lrr: 1, betas: ▸[0.9]}\nsteps: 1": [
+        "optimizer.lrr: unknown key. Did you mean 'lr'?",
+        "optimizer.betas: must be a list of 2: [beta1, beta2]",
+    ],
+    "problem: bowl\noptimizer: {name: SGD, lr: ▸[0.1, 0.2]}\nsteps: 1": [
+        "optimizer.lr: must be a number (got [0.1, 0.2]); to try several, list them under sweep.parameters, or write "
+        "1e-3,1e-2 in a sweep",
+    ],
     "problem: bowl\noptimizer: SGD\nsteps: 1\nname: ▸''": [
         "name: must not be empty",
     ],
@@ -155,11 +163,11 @@ MISTAKES = {
         f"record.metrics.1: must be {METRICS} (got 'grad_nrom'). Did you mean 'grad_norm'?",
     ],
     "problem: bowl\noptimizer: SGD\nsteps: 1\ncheckpoint: {every: 30}\nstop: {time: ▸30, ▸tim: 1}": [
-        "stop.time: must be a duration such as 500ms, 30s, 5m or 1h (got 30)",
+        "stop.time: must be a duration such as 500ms, 30s, 5m or 1h30m (got 30)",
         "stop.tim: unknown key. Did you mean 'time'?",
     ],
     "problem: bowl\noptimizer: SGD\nsteps: 1\ncheckpoint: {every: ▸30 s}": [
-        "checkpoint.every: must be a duration such as 500ms, 30s, 5m or 1h (got '30 s')",
+        "checkpoint.every: must be a duration such as 500ms, 30s, 5m or 1h30m (got '30 s')",
     ],
     "problem: bowl\noptimizer: SGD\nsteps: 1\ncheckpoint: {every: ▸[1]}": [
         "checkpoint.every: must be an integer or a duration such as 30s or null (got [1])",

@@ -27,6 +27,7 @@ def test_everything_that_was_not_said_has_its_default() -> None:
         "engine": "auto",
         "record": {"every": 1, "metrics": ["loss", "lr"]},
         "checkpoint": {"every": "30s"},
+        "stop": {"divergence": {"factor": 1000.0}},
     }
 
 
@@ -85,7 +86,8 @@ stop: {target: -1, divergence: 1e6, patience: 200, time: 1.5h}
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("500ms", 0.5), ("30s", 30), ("5m", 300), ("1h", 3600), ("0.5m", 30)]
+    ("text", "seconds"),
+    [("500ms", 0.5), ("30s", 30), ("5m", 300), ("1h", 3600), ("0.5m", 30), ("1h30m", 5400)],
 )
 def test_durations(text: str, seconds: float) -> None:
     config = parse(SMALL + f"checkpoint: {{every: {text}}}")
@@ -94,7 +96,7 @@ def test_durations(text: str, seconds: float) -> None:
     assert config.to_dict()["checkpoint"] == {"every": text}
 
 
-@pytest.mark.parametrize("section", ["scheduler", "evaluate", "stop", "epochs", "name"])
+@pytest.mark.parametrize("section", ["scheduler", "evaluate", "epochs", "name"])
 def test_null_is_as_if_it_were_not_there(section: str) -> None:
     assert parse(SMALL + f"{section}: null") == parse(SMALL)
 
@@ -167,3 +169,9 @@ def test_configs_and_errors_travel_between_processes() -> None:
     copy = pickle.loads(pickle.dumps(caught.value))
     assert copy.issues == caught.value.issues
     assert str(copy) == str(caught.value)
+
+
+def test_nothing_stops_a_run_without_a_section_that_does() -> None:
+    assert parse(SMALL + "stop: null").stop.divergence is None
+    assert parse(SMALL + "stop: {divergence: null}").stop.divergence is None
+    assert parse(SMALL + "stop: {divergence: 1e6}").stop.divergence == 1e6

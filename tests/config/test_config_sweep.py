@@ -34,6 +34,16 @@ MISTAKES = {
     "  parameters: {optimizer.lr: {▸linspce: [0, 1, 3]}}": [
         "parameters.optimizer.lr.linspce: unknown key. Did you mean 'linspace'?"
     ],
+    "  parameters:\n    optimizer: {▸lr: [1, 2]}\n    optimizer.eps: ▸range(0,5)"
+    "\n    optimizer.beta1: ▸{min: 0.1, max: 0.9}"
+    "\n    optimizer.beta2: ▸{values: [0.5, 0.9]}\n    optimizer.weight_decay: ▸np.geomspace(1e-4, 1, 5)": [
+        "parameters.optimizer.lr: is no way to vary a value: parameters are paths, so write optimizer.lr: [...]",
+        "parameters.optimizer.eps: is written {range: [0,5]}",
+        "parameters.optimizer.beta1: is written {uniform: [0.1, 0.9]} or {loguniform: [0.1, 0.9]}, or spaced "
+        "{linspace: [0.1, 0.9, 5]}",
+        "parameters.optimizer.beta2: a list stands by itself: [0.5, 0.9]",
+        "parameters.optimizer.weight_decay: is written {logspace: [1e-4, 1, 5]}",
+    ],
     "  parameters: {optimizer.lr: {linspace: ▸[0, 1]}}": [
         "parameters.optimizer.lr.linspace: must be [first, last, count] (got 2 values)"
     ],
@@ -503,3 +513,15 @@ def test_every_run_is_the_config_that_one_can_run_alone():
     ]
     assert list(plan.configs) == alone
     assert plan.documents == [config.to_dict() for config in alone]
+
+
+def test_commas_within_a_function_are_its_own() -> None:
+    data = BASE | {"scheduler": {"name": "LambdaLR", "lr_lambda": "1"}}
+    one = sweep_from_mapping(data, ["scheduler.lr_lambda=min(1, 1 / (t + 1))", "seed=0,1"])
+    assert [each.scheduler.options["lr_lambda"] for each in expand(one).configs] == [
+        "min(1, 1 / (t + 1))"
+    ] * 2
+    assert (
+        from_mapping(data, ["scheduler.lr_lambda=max(0, 1 - t)"]).scheduler.options["lr_lambda"]
+        == "max(0, 1 - t)"
+    )

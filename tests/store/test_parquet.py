@@ -4,12 +4,13 @@ import builtins
 import csv
 import io
 import struct
+from pathlib import Path
 
 import pytest
 
 import optrun
 from optrun.errors import MissingExtraError
-from optrun.store import Store, export, export_all, parquet
+from optrun.store import Status, Store, export, export_all, parquet
 
 SWEEP = {
     "problem": "rosenbrock",
@@ -107,3 +108,32 @@ def test_without_pyarrow_the_error_is_the_command_that_installs_it(sweep, monkey
     monkeypatch.setattr(builtins, "__import__", missing)
     with Store.open(sweep.path) as store, pytest.raises(MissingExtraError, match="pip install pyarrow"):
         export(store, 0, "parquet", io.BytesIO())
+
+
+def test_csv_of_a_sweep_has_its_parameters_and_of_one_that_waits_its_heading():
+    swept = optrun.sweep(
+        {
+            "problem": "rosenbrock",
+            "optimizer": "SGD",
+            "steps": 1,
+            "sweep": {"parameters": {"optimizer.lr": [1e-3, 2e-3], "scheduler": [None, "ConstantLR"]}},
+        },
+        limit=0 or None,
+    )
+    text = io.BytesIO()
+    with Store.open(swept.path) as store:
+        settings = [swept.plan.settings[run] for run in range(4)]
+        export_all(store, "csv", text, settings)
+    rows = list(csv.DictReader(io.StringIO(text.getvalue().decode())))
+    assert [(float(row["optimizer.lr"]), row["scheduler"]) for row in rows] == [
+        (1e-3, ""),
+        (1e-3, "ConstantLR"),
+        (2e-3, ""),
+        (2e-3, "ConstantLR"),
+    ]
+    pairs = [({}, 0), ({}, 1)]
+    with Store.create(Path("w"), "w", config_yaml="", runs=pairs, status=Status.WAITING) as store:
+        for write in (lambda out: export(store, 0, "csv", out), lambda out: export_all(store, "csv", out)):
+            text = io.BytesIO()
+            write(text)
+            assert text.getvalue().decode().endswith("step,loss,lr\n")

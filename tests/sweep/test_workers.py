@@ -105,7 +105,7 @@ def test_fail_fast_ends_with_the_first_failed_run_and_says_what_is_left(jobs):
     ("options", "said"),
     [
         (("--executor", "dusk"), "unknown executor 'dusk': local or dask. Did you mean 'dask'?\n"),
-        (("--timeout", "10"), "--timeout: must be a duration such as 500ms, 30s, 5m or 1h (got '10')\n"),
+        (("--timeout", "10"), "--timeout: must be a duration such as 500ms, 30s, 5m or 1h30m (got '10')\n"),
         (
             ("--address", "tcp://127.0.0.1:1"),
             "an address is that of a Dask scheduler: the executor is to be dask\n",
