@@ -15,6 +15,7 @@ from optrun.registry import load_plugins
 from optrun.store import PLUGINS, TRACEBACK, RunRecord, RunState, Status, Store, write_csv
 from optrun.training.evaluator import AVERAGE
 from optrun.training.interrupt import Interruption, interruptible
+from optrun.training.longer import prolong, settle_config
 from optrun.training.memory import Memory
 from optrun.training.pack import Pack
 from optrun.training.remarks import INFERRED, inferred
@@ -132,17 +133,25 @@ def resume(
     path: str | Path,
     *,
     plugins: Sequence[str] = (),
+    steps: int | None = None,
+    epochs: int | None = None,
     observe: Callable[[Progress], None] | None = None,
 ) -> Run:
     """Go on with an interrupted or killed run from its last checkpoint, or from its start if it has none.
 
-    ``path`` is what the command takes, and ``plugins`` are loaded first. A run that has ended is returned as it is.
-    Raises StoreError or StateError where it is being written by another process or damaged, or a sweep, with which
-    `sweep` goes on.
+    ``path`` is what the command takes, and ``plugins`` are loaded first. A run that has ended is returned as it is;
+    one that has completed goes on, where ``steps`` or ``epochs`` are more than it has, as if it had had them from its
+    start. Raises StoreError or StateError where it is being written by another process or damaged, or a sweep, with
+    which `sweep` goes on, and ConfigError where it cannot have so many steps.
     """
+    if steps is not None and epochs is not None:
+        raise ConfigError("steps and epochs are both given: choose one", field="epochs")
     load_plugins(plugins)
     with interruptible() as interruption, Store.open(find_whole(path, "resume"), write=True) as store:
         _check_single(store)
+        if steps is not None or epochs is not None:
+            prolong(store, steps=steps, epochs=epochs)
+        settle_config(store)
         record = store.run(0)
         if record.status.final:
             write_csv(store)  # a kill may have come before it was written

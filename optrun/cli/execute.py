@@ -94,12 +94,18 @@ def run(
 
 def resume(
     run_directory: RunDirectory,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Go on to so many steps, also where the run has completed.")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Go on to so many epochs, likewise.")] = None,
     show: ShowOption = Show.AUTO,
     json: Json = False,
     quiet: Quiet = False,
     plugin: Plugins = None,
 ) -> None:
     """Go on with an interrupted or killed run, or with what is left of a sweep, as if nothing had happened.
+
+    With --steps or --epochs, a run also goes on that has completed, as if it had had them from its start.
 
     Example: optrun resume runs/20261122-141503-digits-mlp-3f2a
     """
@@ -113,19 +119,25 @@ def resume(
     from optrun.cli.progress import progress
     from optrun.cli.sweeping import sweep
     from optrun.config import Place, from_mapping
+    from optrun.errors import ConfigError
 
     path = find_whole(run_directory, "resume")
     if is_sweep(path):
+        if steps is not None or epochs is not None:
+            raise ConfigError(
+                "--steps and --epochs are for single runs: a sweep of other lengths is another sweep"
+            )
         with plugins_named(path, plugin or ()):
             sweep(path / CONFIG, output=path, show=show, json=json, quiet=quiet, plugin=plugin)
         return
     with reporting("resume") as report:
         with report.case(str(path), "resume") as case:
             before = api.load_run(path, 0)
+            longer = {} if steps is epochs is None else {"steps": steps, "epochs": epochs}
             with plugins_named(path, plugin or ()):
-                config = from_mapping(before.config)
+                config = from_mapping({**before.config, **longer})
             with progress(config, show, quiet=quiet or json, history=before.curves) as observe:
-                result = api.resume(path, plugins=plugin or (), observe=observe)
+                result = api.resume(path, plugins=plugin or (), steps=steps, epochs=epochs, observe=observe)
             misses = _misses(result, config, lambda _: Place(str(path / "config.yaml")))
             report.issues += note_outcome(case, result, misses)
         code = print_outcome(result, misses, json=json, quiet=quiet, plugins=plugin or ())

@@ -195,6 +195,14 @@ class LRScheduler:
         self.last_epoch = there
         binding.apply(self.last_epoch)
 
+    def close(self, metrics: Any = None) -> None:
+        """Take in what came of the last step, and go to one that need not come: no value is set for it."""
+        if self._listens:
+            self.hear(
+                int(self.last_epoch), np.broadcast_to(np.asarray(metrics, np.float64), (self._bound().lanes,))
+            )
+        self.last_epoch += 1
+
     def get_last_lr(self) -> list[Any]:
         """Return the current value in each group: a float, or `[B]` where it differs between lanes."""
         return self._bound().current()

@@ -197,6 +197,34 @@ class Store:
             self.size = size
             self._pending.clear()
 
+    def prolong(
+        self,
+        run: int,
+        config: Mapping[str, Any],
+        checkpoint: Checkpoint | None,
+        events: Mapping[str, Mapping[str, Any]] = NONE,
+    ) -> None:
+        """Have a run that has come to this checkpoint go on as another config says, in one durable transaction.
+
+        What it left at its end alone goes: the last evaluation, the parameters and the summary. Raises StoreError.
+        """
+        with schema.store_errors(self.path):
+            self._begin_write()
+            record = read_runs(self._db, "run = ?", self._check(run))[0]
+            evaluations = {name: values[:-1] for name, values in join(self._db, run, EVALUATION).items()}
+            with self._db:
+                schema.insert(
+                    self._db, "runs", [(run, record.seed, blobs.dumps(dict(config), f"config of run {run}"))]
+                )
+                write_states(self._db, {run: RunState(status=Status.INTERRUPTED, steps=record.steps)})
+                self._put_checkpoint(run, checkpoint)
+                if record.status.final:
+                    self._db.execute("DELETE FROM params WHERE run = ?", (run,))
+                    self._db.execute("DELETE FROM curves WHERE run = ? AND kind = ?", (run, EVALUATION))
+                    append(self._db, EVALUATION, {run: evaluations})
+                self._write_events(NONE, events)
+            self._pending.clear()
+
     def reset(self, runs: Iterable[int]) -> None:
         """Have runs wait as if they had never begun, in one durable transaction; events tell of it."""
         with schema.store_errors(self.path):

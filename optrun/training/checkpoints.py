@@ -1,7 +1,6 @@
 """The state of a pack lane by lane: a checkpoint is that of one lane, whatever pack the lane is in."""
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,10 +9,14 @@ from pydantic import BaseModel, ConfigDict, NonNegativeFloat, NonNegativeInt, Va
 
 from optrun.arrays import Array
 from optrun.config import RunConfig
+from optrun.config.identity import canonical, determining
 from optrun.errors import StateError
 from optrun.schedulers.heard import joined_states, picked_state
 from optrun.store import Checkpoint
 from optrun.training.stopping import StoppingState
+
+OF_RUN = ":"
+"""Within the identity of a run, by which it is told from those that older versions wrote."""
 
 
 class PackState(BaseModel):
@@ -39,7 +42,7 @@ class Meta(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
     run: str = ""
-    """The `identity` of the run; none in a state of several lanes, and where an older optrun wrote it."""
+    """The `identity` of the run; none in a state of several lanes, and none or another of an older optrun."""
     step: NonNegativeInt
     seconds: NonNegativeFloat
     pack: PackState
@@ -52,10 +55,10 @@ def picked(arrays: Mapping[str, Array], lanes: Sequence[int]) -> dict[str, Array
 
 
 def identity(config: RunConfig) -> str:
-    """Return what tells a run's checkpoint from those of others: its seed, and a digest of what its config sets."""
+    """Return what tells a run's checkpoint from those of others: its seed, and a digest of what determines results."""
     # Without defaults, so that an option that a later version adds makes no other run of it.
-    chosen = json.dumps(config.model_dump(mode="json", exclude_defaults=True), sort_keys=True)
-    return f"{config.seed}-{hashlib.sha256(chosen.encode()).hexdigest()[:16]}"
+    chosen = canonical(determining(config.model_dump(mode="json", exclude_defaults=True)))
+    return f"{config.seed}{OF_RUN}{hashlib.sha256(chosen.encode()).hexdigest()[:16]}"
 
 
 def checkpoint_of(lane: int, config: RunConfig, arrays: Mapping[str, Array], meta: Meta) -> Checkpoint:
@@ -83,7 +86,7 @@ def joined(checkpoints: Sequence[Checkpoint], configs: Sequence[RunConfig]) -> t
         raise StateError(f"the checkpoint is damaged: {error.errors()[0]['msg']}") from None
     first = metas[0]
     for meta, config in zip(metas, configs, strict=True):
-        if meta.run and meta.run != identity(config):
+        if OF_RUN in meta.run and meta.run != identity(config):
             raise StateError(
                 f"the checkpoint at step {meta.step} is that of another run, or of another config"
             )

@@ -39,6 +39,8 @@ class Lanes:
         self.recorder = Recorder(pack)
         self.evaluations = Evaluations(pack.lanes, pack.steps, config.evaluate.every)
         self._stopping = Stopping(config.stop, pack.lanes)
+        self._keeps_end = config.checkpoint.every is not None
+        """Whether a run that completes keeps a checkpoint, from which it can go on with more steps."""
         self._evaluator = Evaluator(pack)
         self._ahead = Ahead(pack, config.stop) if pack.runs_ahead else None
         self._ends: dict[int, _End] = {}
@@ -124,12 +126,15 @@ class Lanes:
         summaries = {lane: self._evaluator.summary(lane, metrics) for lane, metrics in final.items()}
         states = {lane: self._state(lane, final[lane]["loss"], summaries[lane]) for lane in ended}
         states |= {lane: RunState(status=status, steps=t, summary=summaries.get(lane, {})) for lane in living}
+        going = living if pausing or sink.resumable else []
+        if sink.resumable and self._keeps_end:
+            going = [*going, *(lane for lane in ended if states[lane].status is Status.COMPLETED)]
         self._commit(
             sink,
             states,
             final={lane: final[lane] for lane in ended},
             params=self._evaluator.params(final),
-            checkpoints=self._checkpoints(t, seconds, living) if pausing or sink.resumable else {},
+            checkpoints=self._checkpoints(t, seconds, going) if going else {},
         )
 
     def fail(self, sink: Sink, t: int, reason: str) -> None:

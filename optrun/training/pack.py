@@ -93,9 +93,12 @@ class Pack:
                 )
                 if average is not None:
                     average.step()
-            if t + 1 < self.steps:  # what a schedule says of a step that does not come is nobody's business
-                for scheduler in schedulers:
-                    scheduler.step(metrics=metrics if scheduler.needs_metrics else None)
+            for scheduler in schedulers:
+                heard = metrics if scheduler.needs_metrics else None
+                if t + 1 < self.steps:
+                    scheduler.step(metrics=heard)
+                else:  # what a schedule says of a step that does not come is nobody's business
+                    scheduler.close(heard)
         if replay is not None:
             replay.finish()
 

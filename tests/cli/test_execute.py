@@ -203,3 +203,17 @@ def test_resume_ends_as_run_does_where_an_expectation_is_missed(small):
     again = call("resume", "mine")
     assert (missed.returncode, again.returncode) == (4, 4)
     assert "mine/config.yaml: expect.final_loss: " in again.stderr
+
+
+def test_a_run_that_has_completed_goes_on_to_more_steps(small):
+    def rest(directory):
+        return (Path(directory) / "metrics.csv").read_bytes()
+
+    call("run", small, "-o", "short", "steps=6")
+    call("run", small, "-o", "whole", "steps=9")
+    again = call("resume", "short", "--steps", "9")
+    assert again.returncode == 0
+    assert "completed after 9 steps" in again.stdout
+    assert rest("short") == rest("whole")
+    refused = call("resume", "short", "--steps", "9")
+    assert (refused.returncode, refused.stderr) == (2, "steps: 9 steps are no more than the 9 that it has\n")

@@ -1,0 +1,88 @@
+"""More steps for a run: allowed where those that it has made are the first ones of the longer run, to the bit."""
+
+import numpy as np
+
+from optrun.config import from_mapping
+from optrun.errors import ConfigError, StoreError
+from optrun.store import Checkpoint, Status, Store
+from optrun.store.directory import replace_file
+from optrun.store.schema import store_errors
+from optrun.training.checkpoints import identity
+from optrun.training.pack import Pack
+
+LONGER = "longer"
+"""The event that tells how long a run was to be before it was given more steps."""
+
+COMPARED_AT_ONCE = 1 << 16
+"""Steps of which the values of schedules are compared together."""
+
+
+def prolong(store: Store, *, steps: int | None, epochs: int | None) -> None:
+    """Have a run of a store go on to more steps or epochs: one that has completed, or waits to be resumed.
+
+    Raises ConfigError where they are no more than it has made, or where a schedule has other values in the longer run,
+    and StoreError where it ended otherwise, or has not kept from where to go on.
+    """
+    record = store.run(0)
+    if record.status.final and record.status is not Status.COMPLETED:
+        raise StoreError(
+            f"{store.path}: ended after {record.steps:,} steps as {record.status}: only a run that completed takes more"
+        )
+    old = from_mapping(record.config)
+    new = from_mapping({**record.config, "steps": steps, "epochs": epochs})
+    pack = Pack([old])
+    packs = pack, Pack([new], problem=pack.problem)
+    field = "steps" if epochs is None else "epochs"
+    if packs[1].steps <= record.steps or packs[1].steps < packs[0].steps:
+        made = f"{packs[1].steps:,} steps are no more than the {packs[0].steps:,} that it has"
+        raise ConfigError(f"{field}: {made}", field=field)
+    if packs[1].steps == packs[0].steps:
+        return
+    if (differs := differing_schedule(*packs, record.steps)) is not None:
+        raise ConfigError(
+            f"{differs} depends on the length of the run: with {packs[1].steps:,} steps it has other values in the "
+            f"{record.steps:,} that were made; run it anew",
+            field=differs,
+        )
+    checkpoint = store.checkpoint()
+    if checkpoint is None and record.status.final:
+        raise StoreError(
+            f"{store.path}: keeps no checkpoint of its end to go on from: its config has checkpoint: null, or an older "
+            "optrun ran it"
+        )
+    if checkpoint is not None:
+        checkpoint = Checkpoint(checkpoint.arrays, {**checkpoint.meta, "run": identity(new)})
+    before = {name: record.config.get(name) for name in ("steps", "epochs")}
+    store.prolong(0, new.to_dict(), checkpoint, {LONGER: {"before": before}})
+
+
+def settle_config(store: Store) -> None:
+    """Have config.yaml say how long a run is to be, where it says what it was to be before.
+
+    The store comes first, so a kill may have come between the two.
+    """
+    record, longer = store.run(0), store.events(LONGER)
+    if not longer:
+        return
+    before = {**record.config, **longer[-1].details["before"]}
+    file = store.path / "config.yaml"
+    with store_errors(store.path):
+        if file.is_file() and file.read_bytes() == from_mapping(before).to_yaml().encode():
+            content = from_mapping(record.config).to_yaml().encode()
+            replace_file(file, lambda stream: stream.writelines([content]))
+
+
+def differing_schedule(one: Pack, other: Pack, steps: int) -> str | None:
+    """Return which schedule has other values in two packs of one run before a step, by its name; None for none.
+
+    One that is a function of Python's is not asked.
+    """
+    for mine, its in zip(one.schedulers, other.schedulers, strict=True):
+        if not mine.is_known_ahead:
+            continue
+        for first in range(0, steps, COMPARED_AT_ONCE):
+            chunk = np.arange(first, min(first + COMPARED_AT_ONCE, steps))
+            tables = [[np.array(values) for *_, values in each.values_at(chunk)] for each in (mine, its)]
+            if any(a.tobytes() != b.tobytes() for a, b in zip(*tables, strict=True)):
+                return type(mine).__name__
+    return None
