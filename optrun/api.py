@@ -10,10 +10,12 @@ from optrun.analysis.find import RUNS, find_numbered, find_whole
 from optrun.analysis.leaderboard import plan_of, single
 from optrun.arrays import Array
 from optrun.config import RunConfig, from_mapping, load
+from optrun.config.edited import as_in_file
 from optrun.errors import ConfigError, RunFailedError, StoreError, texts
 from optrun.registry import load_plugins
 from optrun.store import PLUGINS, TRACEBACK, RunRecord, RunState, Status, Store, write_csv
 from optrun.training.evaluator import AVERAGE
+from optrun.training.identity import Identity, checked, known, note_machine, on_data
 from optrun.training.interrupt import Interruption, interruptible
 from optrun.training.longer import prolong, settle_config
 from optrun.training.memory import Memory
@@ -121,7 +123,8 @@ def run(
             directory=Path(directory) if directory is not None else None,
             config_yaml=chosen.to_yaml(),
             runs=[(chosen.to_dict(), chosen.seed)],
-            events={PLUGINS: {"plugins": [*plugins]}} if plugins else {},
+            events=({PLUGINS: {"plugins": [*plugins]}} if plugins else {})
+            | Identity.of(chosen, pack.problem.fingerprint).events(),
         ) as store:
             store.log(INFERRED, lines=inferred(pack))
             return _trained(
@@ -135,6 +138,7 @@ def resume(
     plugins: Sequence[str] = (),
     steps: int | None = None,
     epochs: int | None = None,
+    accept_changes: bool = False,
     observe: Callable[[Progress], None] | None = None,
 ) -> Run:
     """Go on with an interrupted or killed run from its last checkpoint, or from its start if it has none.
@@ -142,7 +146,8 @@ def resume(
     ``path`` is what the command takes, and ``plugins`` are loaded first. A run that has ended is returned as it is;
     one that has completed goes on, where ``steps`` or ``epochs`` are more than it has, as if it had had them from its
     start. Raises StoreError or StateError where it is being written by another process or damaged, or a sweep, with
-    which `sweep` goes on, and ConfigError where it cannot have so many steps.
+    which `sweep` goes on; ChangedError where its data or code have changed since it began, unless ``accept_changes`` is
+    true; and ConfigError where its config.yaml has been edited, or where it cannot have so many steps.
     """
     if steps is not None and epochs is not None:
         raise ConfigError("steps and epochs are both given: choose one", field="epochs")
@@ -156,13 +161,17 @@ def resume(
         if record.status.final:
             write_csv(store)  # a kill may have come before it was written
             return Run(store, path=store.path)
-        trainer = Trainer(
-            Pack([from_mapping(record.config)]), store, observe=observe, interrupted=interruption
-        )
+        config = as_in_file(store.path / "config.yaml", from_mapping(record.config))
+        pack = Pack([config])
+        identity = Identity.of(config, pack.problem.fingerprint)
+        events = checked(store, identity, "run", "run it anew", accept=accept_changes)
+        trainer = Trainer(pack, store, observe=observe, interrupted=interruption)
         checkpoint = store.checkpoint()
         if checkpoint is not None:
-            trainer.resume([checkpoint])
-        store.commit(states={0: RunState(status=Status.RUNNING, steps=record.steps)})
+            is_compared = accept_changes or bool(known(store).data)
+            trainer.resume([on_data(checkpoint, pack.problem.fingerprint if is_compared else None)])
+        events |= note_machine(store)
+        store.commit(states={0: RunState(status=Status.RUNNING, steps=record.steps)}, events=events)
         return _trained(store, trainer, interruption)
 
 

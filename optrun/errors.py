@@ -4,6 +4,7 @@ OptrunError
 ├── ConfigError (ValueError)             a config, an override or a hyperparameter that cannot be used
 │   └── UnknownNameError (LookupError)   a name that nothing is registered under
 ├── StateError (ValueError)              a state_dict or a checkpoint that does not fit
+│   └── ChangedError                     data or code that are not those with which results were begun
 ├── StoreError (OSError)                 a run directory that cannot be created, read or trusted
 ├── RunFailedError (RuntimeError)        a run ended by an exception of a problem, an optimizer or a scheduler
 ├── OutOfMemoryError (MemoryError)       something that takes more memory than there is
@@ -36,6 +37,10 @@ class UnknownNameError(ConfigError, LookupError):
 
 class StateError(OptrunError, ValueError):
     """A state_dict or a checkpoint that does not fit what it is loaded into."""
+
+
+class ChangedError(StateError):
+    """Data or code that are not those with which results were begun."""
 
 
 class StoreError(OptrunError, OSError):

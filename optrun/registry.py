@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar, get_args, ge
 
 from annotated_types import Ge, Gt, Le, Lt
 
+from optrun import sources
 from optrun.errors import ConfigError, OptrunWarning, UnknownNameError, did_you_mean, fold, texts
 from optrun.plugin_code import definition_of, guarded
 from optrun.regular_files import open_regular
@@ -284,16 +285,20 @@ _loaded: dict[str, str] = {}
 """The versions of the plugins that this process has loaded."""
 
 
-def plugin_version(target: str) -> str:
+def plugin_version(target: str, *, loaded: bool = False) -> str:
     """Return what tells versions of a plugin's file apart; of a module, which Python imports once, nothing.
+
+    Where it is ``loaded``, it is the version that this process has imported, if it has: the file may be a newer one.
 
     Raises PluginError where the file cannot be read.
     """
     with guarded(f"plugin {target!r}", passed=()):
         if not _is_file(target):
             return ""
-        with open_regular(target) as file:
-            return hashlib.sha256(file.read()).hexdigest()
+        path = Path(target).resolve(strict=True)
+        source = sources.imported.get(_module_name(path)) if loaded else None
+        with open_regular(path) as file:
+            return hashlib.sha256(file.read() if source is None else source).hexdigest()
 
 
 def _is_file(target: str) -> bool:
@@ -305,11 +310,16 @@ class _Loader(SourceFileLoader):
 
     def get_code(self, fullname: str) -> CodeType:
         with open_regular(self.path) as file:
-            return self.source_to_code(file.read(), self.path)
+            sources.imported[fullname] = source = file.read()
+        return self.source_to_code(source, self.path)
+
+
+def _module_name(path: Path) -> str:
+    return f"optrun_plugin_{path.stem}_{zlib.crc32(str(path).encode()):08x}"
 
 
 def _import_file(path: Path) -> None:
-    name = f"optrun_plugin_{path.stem}_{zlib.crc32(str(path).encode()):08x}"
+    name = _module_name(path)
     spec = importlib.util.spec_from_file_location(name, path, loader=_Loader(name, str(path)))
     assert spec is not None
     assert spec.loader is not None

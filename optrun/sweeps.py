@@ -193,14 +193,16 @@ def sweep(
     fail_fast: bool = False,
     limit: int | None = None,
     retry_failed: bool = False,
+    accept_changes: bool = False,
     plugins: Sequence[str] = (),
     observe: Callable[[SweepProgress], None] | None = None,
 ) -> Sweep:
     """Run all that a mapping or a YAML file with a `sweep` defines, and return the results.
 
     They are stored below `runs/`, where the same sweep is found again, or in ``directory``, unless ``save`` is false;
-    runs that have ended are not run again, but where ``retry_failed`` is true those that failed. ``limit`` is how many
-    runs are executed at most. The first Ctrl-C or SIGTERM keeps the packs of runs that are finished.
+    runs that have ended are not run again, but where ``retry_failed`` is true those that failed. Where data or code
+    have changed since it began, it goes on only if ``accept_changes`` is true. ``limit`` is how many runs are executed
+    at most. The first Ctrl-C or SIGTERM keeps the packs of runs that are finished.
 
     ``executor`` is "local" (this process, or ``jobs`` > 1 processes), "dask" (``jobs`` processes, one per core where it
     is None, or the cluster at ``address``) or a `concurrent.futures.Executor`, which gets ``jobs`` packs at a time,
@@ -210,8 +212,8 @@ def sweep(
     its worker is killed, and its runs are tried in two halves until one that is alone has failed.
 
     A run that raises, kills its process or has no end has failed, and the others go on, unless ``fail_fast`` is true.
-    Raises ConfigError, StoreError, MissingExtraError, or RunFailedError where workers cannot work, or where a run
-    came twice with other results.
+    Raises ConfigError, StoreError, ChangedError, MissingExtraError, or RunFailedError where workers cannot work, or
+    where a run came twice with other results.
     """
     if not save and directory is not None:
         raise ConfigError("a sweep that is not saved has no directory", field="directory")
@@ -237,6 +239,7 @@ def sweep(
         fail_fast=fail_fast,
         limit=limit,
         retry_failed=retry_failed,
+        accept_changes=accept_changes,
         plugins=plugins,
         observe=observe,
     )
@@ -250,6 +253,7 @@ def sweep_plan(
     directory: Path | None = None,
     limit: int | None = None,
     retry_failed: bool = False,
+    accept_changes: bool = False,
     observe: Callable[[SweepProgress], None] | None = None,
     note: Callable[[str], None] = lambda text: None,
     **how: Any,
@@ -266,7 +270,9 @@ def sweep_plan(
         results: Store | Memory = Memory(plan.configs, Status.WAITING)
         if save:
             results = store = stack.enter_context(
-                open_store(plan, groups, RUNS, directory, execution.plugins, note)
+                open_store(
+                    plan, groups, RUNS, directory, execution.plugins, note, accept_changes=accept_changes
+                )
             )
             store.log(INFERRED, lines=list(dict.fromkeys(line for each in groups for line in each.inferred)))
             if retry_failed:

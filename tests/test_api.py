@@ -89,7 +89,7 @@ def test_a_run_is_not_resumed_on_other_data(tmp_path):
     problem = {"name": "linear_regression", "data": str(tmp_path / "data.csv")}
     chosen = from_mapping({**CONFIG, "problem": problem})
     with Store.create(
-        tmp_path, "x", directory=tmp_path / "run", config_yaml="", runs=[(chosen.to_dict(), 0)]
+        tmp_path, "x", directory=tmp_path / "run", config_yaml=chosen.to_yaml(), runs=[(chosen.to_dict(), 0)]
     ) as store:
         calls = iter(range(30))
         Trainer(Pack([chosen]), store, interrupted=lambda: next(calls) == 3).run()
@@ -109,7 +109,7 @@ def test_a_resumed_run_is_running(tmp_path):
     chosen = from_mapping({**CONFIG, "checkpoint": {"every": 5}})
     seen = []
     with Store.create(
-        tmp_path, "x", directory=tmp_path / "run", config_yaml="", runs=[(chosen.to_dict(), 0)]
+        tmp_path, "x", directory=tmp_path / "run", config_yaml=chosen.to_yaml(), runs=[(chosen.to_dict(), 0)]
     ) as store:
         calls = iter(range(30))
         Trainer(Pack([chosen]), store, interrupted=lambda: next(calls) == 3).run()

@@ -27,6 +27,7 @@ FLOORS = [
     "arrays",
     "registry",
     "plugin_code",
+    "sources",
     "errors",
     "regular_files",
 ]

@@ -41,6 +41,10 @@ Plugins = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+AcceptChanges = Annotated[
+    bool,
+    typer.Option("--accept-changes", help="Go on though data or code have changed since the first time."),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the run directory alone, and no progress.")]
 ShowOption = Annotated[
     Show,

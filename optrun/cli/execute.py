@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from optrun.cli.arguments import (
+    AcceptChanges,
     Config,
     Json,
     Junit,
@@ -98,6 +99,7 @@ def resume(
         int | None, typer.Option(min=1, help="Go on to so many steps, also where the run has completed.")
     ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Go on to so many epochs, likewise.")] = None,
+    accept_changes: AcceptChanges = False,
     show: ShowOption = Show.AUTO,
     json: Json = False,
     quiet: Quiet = False,
@@ -128,7 +130,15 @@ def resume(
                 "--steps and --epochs are for single runs: a sweep of other lengths is another sweep"
             )
         with plugins_named(path, plugin or ()):
-            sweep(path / CONFIG, output=path, show=show, json=json, quiet=quiet, plugin=plugin)
+            sweep(
+                path / CONFIG,
+                accept_changes=accept_changes,
+                output=path,
+                show=show,
+                json=json,
+                quiet=quiet,
+                plugin=plugin,
+            )
         return
     with reporting("resume") as report:
         with report.case(str(path), "resume") as case:
@@ -137,7 +147,14 @@ def resume(
             with plugins_named(path, plugin or ()):
                 config = from_mapping({**before.config, **longer})
             with progress(config, show, quiet=quiet or json, history=before.curves) as observe:
-                result = api.resume(path, plugins=plugin or (), steps=steps, epochs=epochs, observe=observe)
+                result = api.resume(
+                    path,
+                    plugins=plugin or (),
+                    steps=steps,
+                    epochs=epochs,
+                    accept_changes=accept_changes,
+                    observe=observe,
+                )
             misses = _misses(result, config, lambda _: Place(str(path / "config.yaml")))
             report.issues += note_outcome(case, result, misses)
         code = print_outcome(result, misses, json=json, quiet=quiet, plugins=plugin or ())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from optrun.cli.arguments import Config, Json, Junit, Overrides, Plugins, Show, load_plugins
+from optrun.cli.arguments import AcceptChanges, Config, Json, Junit, Overrides, Plugins, Show, load_plugins
 
 if TYPE_CHECKING:
     from optrun.sweeps import Sweep
@@ -49,6 +49,7 @@ def sweep(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Run those again that have failed.")
     ] = False,
+    accept_changes: AcceptChanges = False,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="DIR", help="Write the sweep here, not under runs/."),
@@ -136,6 +137,7 @@ def sweep(
                     directory=output,
                     limit=limit,
                     retry_failed=retry_failed,
+                    accept_changes=accept_changes,
                     observe=observe,
                     note=partial(print, file=sys.stderr),
                     **vars(how),

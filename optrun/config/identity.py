@@ -4,8 +4,9 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from optrun.config.components import class_of
+from optrun.config.components import REGISTRIES, Component, class_of
 from optrun.config.data_paths import path_options
+from optrun.config.models import RunConfig
 from optrun.registry import PathOrName
 
 INERT = ("name", "engine", "checkpoint", "expect")
@@ -51,3 +52,26 @@ def _placeless(name: str, part: Any) -> Any:
 
 def _is_path(value: Any) -> bool:
     return isinstance(value, str) and PathOrName.is_path(value)
+
+
+def classes_of(config: RunConfig) -> dict[str, Any]:
+    """Return the classes of which a run is made, by their kinds and names: ``optimizer Adam``."""
+    groups = config.optimizer.param_groups
+    schedules = [config.scheduler, *config.schedules.values()]
+    schedules += [each for group in groups for each in group.schedules.values()]
+    chosen: list[tuple[str, Any]] = [("problem", config.problem), ("optimizer", config.optimizer)]
+    chosen += [("scheduler", each) for each in schedules] + [("average", config.average)]
+    return {
+        f"{kind} {each.name}": REGISTRIES[kind].find(each.name)
+        for kind, component in chosen
+        for each in _components(component)
+    }
+
+
+def _components(value: Any) -> Iterator[Component]:
+    """Yield a component and those within its options."""
+    if isinstance(value, Component):
+        yield value
+        value = list(value.options.values())
+    for each in value if isinstance(value, list) else ():
+        yield from _components(each)

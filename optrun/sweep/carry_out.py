@@ -17,6 +17,7 @@ from optrun.sweep.width_trial import Widths
 from optrun.sweep.work import Work
 from optrun.sweep.workers import Workers
 from optrun.sweep.writer import SweepProgress, Writer
+from optrun.training.identity import Identity, on_data
 from optrun.training.memory import Memory
 
 if TYPE_CHECKING:
@@ -115,6 +116,7 @@ class _Course:
             workers = how.workers(most, self._interrupted, look, self._connection)
             self._workers = self.stack.enter_context(workers)
         left = set(wanted)
+        identities = {run: group.identity for group in self._groups for run in group.runs}
         waiting = {run for run in wanted if states[run].status is not Status.RUNNING}
 
         def work_of(pack: Sequence[int]) -> Work:
@@ -124,10 +126,12 @@ class _Course:
                 running = {run: replace(states[run], status=Status.RUNNING) for run in sorted(begun)}
                 self._results.commit(states=running)
             configs = [plan.configs[run] for run in pack]
+            identity = identities[pack[0]]
             if any(states[run].steps for run in pack):
-                return Work(configs, until, [self._checkpoint(run) for run in pack])
+                checkpoints = [self._checkpoint(run, identity) for run in pack]
+                return Work(configs, until, checkpoints, identity=identity)
             is_stored = until is None and isinstance(self._results, Store)
-            return Work(configs, until, runs=pack if is_stored else None)
+            return Work(configs, until, runs=pack if is_stored else None, identity=identity)
 
         # Closed at once where a commit raises, so that no process lives on.
         with closing(
@@ -147,14 +151,15 @@ class _Course:
                     return False
         return not left
 
-    def _checkpoint(self, run: int) -> Checkpoint:
+    def _checkpoint(self, run: int, identity: Identity) -> Checkpoint:
         """Return from where a run goes on that has made steps; StoreError where that is not there."""
         checkpoint = self._results.checkpoint(run)
         if checkpoint is None:
             steps = self._results.run(run).steps
             where = f"{self._results.path}: " if isinstance(self._results, Store) else ""
             raise StoreError(f"{where}run {run} is to go on from step {steps}, and has no checkpoint there")
-        return checkpoint
+        # The store was asked whether these are its data, or may be others.
+        return on_data(checkpoint, identity.fingerprint)
 
 
 def _is_left(state: RunState, until: int | None) -> bool:

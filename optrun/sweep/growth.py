@@ -8,7 +8,8 @@ from typing import Any
 from optrun.config.identity import canonical, canonical_texts, determining
 from optrun.store import RunRecord
 from optrun.sweep.expand import Plan
-from optrun.sweep.packs import Group, data_key
+from optrun.sweep.packs import Group
+from optrun.training.identity import data_key
 
 
 def family_of(plan: Plan) -> str:
@@ -46,7 +47,7 @@ def found_among(
     fingerprints = (data.get(data_key(document), "") for document in documents)
     for record, key in zip(records, _keys(documents, fingerprints), strict=True):
         there[key].append(record.run)
-    of_run = {run: group.data or "" for group in groups for run in group.runs}
+    of_run = {run: group.data for group in groups for run in group.runs}
     wanted = _keys(plan.documents, (of_run.get(run, "") for run in range(len(plan.documents))))
     return {run: there[key].popleft() for run, key in enumerate(wanted) if there.get(key)}
 

@@ -5,7 +5,7 @@ import logging
 import math
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from heapq import heapreplace
 from itertools import pairwise
 from types import MappingProxyType
@@ -22,6 +22,7 @@ from optrun.registry import Option, Registry, averages, optimizers, schedulers
 from optrun.sweep.expand import Plan
 from optrun.sweep.width import Choice, width_of
 from optrun.training.evaluator import Evaluator
+from optrun.training.identity import Identity, data_key
 from optrun.training.pack import Pack
 from optrun.training.remarks import draws, inferred, without_effect
 
@@ -61,15 +62,20 @@ class Group:
     """Runs that follow each other with seeds of their own; those of the next setting have the same ones."""
     work: int
     """Steps times parameters, of all runs."""
-    data: str | None = ""
-    """The fingerprint of the problem's data; None where it could not be built."""
     is_on_device: bool = False
     choice: Choice | None = None
     """What its width may be chosen from by measurement."""
+    identity: Identity = field(default_factory=Identity)
+    """The data and the code of which its packs are to be built."""
     inferred: Sequence[str] = ()
     """What was inferred from data, a line each."""
     remarks: Sequence[str] = ()
     """Which settings have no effect, a line each."""
+
+    @property
+    def data(self) -> str:
+        """The fingerprint of the problem's data; nothing where there are none, or it could not be built."""
+        return self.identity.fingerprint or ""
 
     def block(self, runs: int, width: int, jobs: int) -> int:
         """Return how many of so many runs stay in one pack: a setting's where there are many settings.
@@ -110,7 +116,7 @@ def _group(
         with guarded(config.problem.name):
             pack = Pack([config], problem=problem)
             figures = _figures(pack) if plan.metric.name != FINAL_LOSS else [FINAL_LOSS]
-            (width, choice), fingerprint = width_of(pack), pack.problem.fingerprint
+            (width, choice), identity = width_of(pack), Identity.of(config, pack.problem.fingerprint)
     except (ConfigErrors, MissingExtraError):
         raise
     except ConfigError as error:
@@ -119,14 +125,15 @@ def _group(
         raise plan.swept.resolved(plan.nodes[runs[0] // plan.repeats]).located(error) from error
     except Exception:
         _log.debug("run %d cannot be built", runs[0], exc_info=True)
-        return Group(runs, 1, plan.repeats, len(runs) * (config.steps or 1), None), problem
+        known = Identity.of(config, None)
+        return Group(runs, 1, plan.repeats, len(runs) * (config.steps or 1), identity=known), problem
     metric = plan.metric.name
     if metric not in figures:
         text = f"{config.problem.name} has no figure {metric!r}: {', '.join(figures)}.{did_you_mean(metric, figures)}"
         raise ConfigErrors([plan.swept.issue(("metric", "name"), text)])
     work = len(runs) * pack.steps * pack.params.size
     on_device = pack.arrays.is_on_device
-    group = Group(runs, width, plan.repeats, work, fingerprint, on_device, choice, inferred(pack))
+    group = Group(runs, width, plan.repeats, work, on_device, choice, identity, inferred(pack))
     return replace(group, remarks=_remarks(pack, varied)) if varied else group, pack.problem
 
 
@@ -243,8 +250,3 @@ def _shared(value: Any, known: Registry[Any], options: Mapping[str, Option] = Ma
         else _shared(child, schedulers if key == "schedules" else known, options)
         for key, child in value.items()
     }
-
-
-def data_key(document: Mapping[str, Any]) -> str:
-    """Return what decides which data a run has."""
-    return json.dumps([document.get(name) for name in ("problem", "dtype", "backend")], sort_keys=True)

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import reduce
+from operator import or_
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,8 @@ from optrun.store.directory import replace_file
 from optrun.store.schema import RESULTS, store_errors
 from optrun.sweep.expand import DECIDED_ON_THE_WAY, Plan
 from optrun.sweep.growth import family_of, found_among
-from optrun.sweep.packs import Group, data_key
+from optrun.sweep.packs import Group
+from optrun.training.identity import Identity, checked, known, note_machine
 from optrun.training.memory import Memory
 
 PLAN = "plan"
@@ -22,11 +25,11 @@ PLAN = "plan"
 RUNG = "rung"
 """The event that tells which settings of a sweep went on from a rung."""
 
-DATA = "data"
-"""The event that tells the fingerprints of the data on which the runs of a sweep are, or are in addition."""
-
-OF_SWEEPS = (PLAN, RUNG, DATA)
+OF_SWEEPS = (PLAN, RUNG)
 """Events of a sweep, and not of its runs."""
+
+ANEW = "name another directory with -o"
+"""What to do where data or code have changed since a sweep began."""
 
 
 def directory_of(plan: Plan, runs: Path) -> Path:
@@ -41,11 +44,14 @@ def open_store(
     directory: Path | None,
     plugins: Sequence[str] = (),
     note: Callable[[str], None] = lambda text: None,
+    *,
+    accept_changes: bool = False,
 ) -> Store:
     """Return the store of a plan, made where there is none, open for writing; it notes what ``plugins`` there are.
 
     One that another plan has left gets this plan, and keeps all runs, of which ``note`` is told. Raises StoreError
-    where the directory holds another sweep, or something else, or runs on other data.
+    where the directory holds another sweep, or something else, and ChangedError where it holds runs of other data or
+    code, unless these changes are accepted.
     """
     path = directory or directory_of(plan, runs)
     begun = _plan_from(plan, 0, plugins=list(plugins), digest=plan.digest, family=family_of(plan))
@@ -58,11 +64,12 @@ def open_store(
             config_yaml=config,
             runs=_rows(plan),
             status=Status.WAITING,
-            events={PLAN: begun} | _data_added(None, plan, groups),
+            events={PLAN: begun} | _identity_of(groups).events(),
         )
     store = Store.open(path, write=True)
     try:
-        events = _data_added(store, plan, groups)
+        events = checked(store, _identity_of(groups), "sweep", ANEW, accept=accept_changes)
+        events |= note_machine(store)
         found = found_in(store, plan, groups)
         noted = _noted(store)
         if plan.is_decided_on_the_way and noted:
@@ -103,7 +110,7 @@ def found_in(store: Store, plan: Plan, groups: Sequence[Group]) -> dict[int, Run
     if not noted:
         raise StoreError(other)
     there = [*records, *store.kept()]
-    found = found_among(there, _data_in(store), plan, groups)
+    found = found_among(there, known(store).data, plan, groups)
     if not found and noted.get("family") != family_of(plan):
         raise StoreError(other)
     by_number = {record.run: record for record in there}
@@ -113,7 +120,7 @@ def found_in(store: Store, plan: Plan, groups: Sequence[Group]) -> dict[int, Run
 def add_settings(results: Store | Memory, plan: Plan, groups: Sequence[Group], first: int) -> None:
     """Add the runs of a plan from its setting ``first`` on, of which the groups are, as far as they are not there.
 
-    Raises StoreError where there are other runs already, or runs on other data.
+    Raises StoreError where there are other runs already, and ChangedError where data or code have changed.
     """
     run = first * plan.repeats
     if isinstance(results, Memory):
@@ -121,7 +128,7 @@ def add_settings(results: Store | Memory, plan: Plan, groups: Sequence[Group], f
         return
     if results.size > run:
         check_holds(results, plan, run)
-    events = _data_added(results, plan, groups)
+    events = checked(results, _identity_of(groups), "sweep", ANEW, accept=False)
     if results.size < len(plan.documents):
         added = _plan_from(plan, results.size // plan.repeats)
         results.add(_rows(plan, results.size), {PLAN: added} | events)
@@ -227,38 +234,8 @@ def _plan_from(plan: Plan, first: int, **more: Any) -> dict[str, Any]:
     }
 
 
-def _data_added(store: Store | None, plan: Plan, groups: Sequence[Group]) -> dict[str, Any]:
-    """Return, as an event, what is to be noted of the data of groups: nothing where a store tells all of it.
-
-    Raises StoreError where the data have changed.
-    """
-    known = {} if store is None else _data_in(store)
-    added: dict[str, str] = {}
-    for group in groups:
-        document = plan.documents[group.runs[0]]
-        key = data_key(document)
-        if not group.data:
-            continue
-        if store is not None and known.get(key, group.data) != group.data:
-            problem = document["problem"]
-            what = " ".join(each for each in (problem["name"], problem.get("data")) if isinstance(each, str))
-            raise StoreError(
-                f"{store.path}: the data of {what} have changed since the sweep began: bring the old ones back, "
-                "or name another directory with -o"
-            )
-        if key not in known:
-            added[key] = group.data
-    return {DATA: {"fingerprints": added}} if added else {}
-
-
-def _data_in(store: Store) -> dict[str, str]:
-    known: dict[str, str] = {}
-    for event in store.events(DATA):
-        found: Any = event.details.get("fingerprints")
-        if not isinstance(found, dict) or not all(isinstance(each, str) for each in found.values()):
-            raise StoreError(f"{store.path}: what is noted of the data is damaged")
-        known |= found
-    return known
+def _identity_of(groups: Sequence[Group]) -> Identity:
+    return reduce(or_, (group.identity for group in groups), Identity())
 
 
 def check_holds(store: Store, plan: Plan, first: int = 0) -> None:

@@ -5,9 +5,10 @@ from dataclasses import dataclass, field, replace
 
 from optrun.arrays import Array
 from optrun.config import RunConfig
-from optrun.errors import MissingExtraError, RunFailedError
+from optrun.errors import ChangedError, MissingExtraError, RunFailedError
 from optrun.plugin_code import reason_of, traceback_of
 from optrun.store import Checkpoint, RunRows, RunState, Status
+from optrun.training.identity import NOTHING_KNOWN, Identity
 from optrun.training.memory import Memory
 from optrun.training.pack import Pack
 from optrun.training.trainer import Progress, Trainer
@@ -49,12 +50,14 @@ def execute(
     until: int | None = None,
     checkpoints: Sequence[Checkpoint] | None = None,
     runs: Sequence[int] | None = None,
+    identity: Identity = NOTHING_KNOWN,
 ) -> list[Result] | None:
     """Run a pack and return the results of its lanes; None where it was interrupted.
 
     They are rows of a store where the numbers of the ``runs`` are given. The pack begins at ``checkpoints``, one of
     each lane and all of one step, and lanes that have not ended before the step ``until`` are paused there. A pack
-    that raises, for want of memory too, is run again in two halves, so that the run to blame fails alone.
+    that raises, for want of memory too, is run again in two halves, so that the run to blame fails alone. Raises
+    ChangedError where it is built of other data or code than its ``identity``.
     """
     results: list[Result] = []
     left = [range(len(configs))]
@@ -63,7 +66,7 @@ def execute(
         part = slice(lanes.start, lanes.stop)
         own = None if checkpoints is None else checkpoints[part]
         numbers = None if runs is None else runs[part]
-        some = _attempted(configs[part], interrupted, observe, until, own, numbers)
+        some = _attempted(configs[part], interrupted, observe, until, own, numbers, identity)
         if some is None:
             return None
         if some:
@@ -81,13 +84,14 @@ def _attempted(
     until: int | None,
     checkpoints: Sequence[Checkpoint] | None,
     runs: Sequence[int] | None,
+    identity: Identity,
 ) -> list[Result] | None:
     """Run a pack and return the results of its lanes: none where several lanes raised, None where it was interrupted.
 
     What the pack held is free when this has returned, so that a smaller one has room.
     """
     memory = Memory(configs)
-    reason, traceback = _ended(configs, memory, interrupted, observe, until, checkpoints)
+    reason, traceback = _ended(configs, memory, interrupted, observe, until, checkpoints, identity)
     lanes = len(configs)
     if reason and lanes > 1:
         return []
@@ -125,6 +129,7 @@ def _ended(
     observe: Observer | None,
     until: int | None,
     checkpoints: Sequence[Checkpoint] | None,
+    identity: Identity,
 ) -> tuple[str, str]:
     """Run a pack and return why it raised, if it did, and the traceback.
 
@@ -142,13 +147,15 @@ def _ended(
 
     try:
         seen = None if observe is None else look
-        trainer = Trainer(Pack(configs), memory, observe=seen, interrupted=interrupted, until=until)
+        pack = Pack(configs)
+        identity.check(pack)
+        trainer = Trainer(pack, memory, observe=seen, interrupted=interrupted, until=until)
         if checkpoints is not None:
             trainer.resume(checkpoints)
         trainer.run()
     except RunFailedError as error:
         return str(error), error.traceback
-    except MissingExtraError:  # no run is to blame for it
+    except (ChangedError, MissingExtraError):  # no run is to blame for it
         raise
     except Exception as error:
         if error in onlooker:  # whoever looks on is not to blame a run for it
@@ -172,6 +179,8 @@ class Work:
     checkpoints: Sequence[Checkpoint] | None = None
     runs: Sequence[int] | None = None
     """The numbers of the runs, where their results are to be rows of a store: they begin and end here."""
+    identity: Identity = NOTHING_KNOWN
+    """The data and the code of which the pack is to be built."""
 
     def execute(
         self, interrupted: Callable[[], bool], observe: Observer | None = None
@@ -184,4 +193,5 @@ class Work:
             until=self.until,
             checkpoints=self.checkpoints,
             runs=self.runs,
+            identity=self.identity,
         )

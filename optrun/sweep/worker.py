@@ -38,8 +38,8 @@ class Plugin(NamedTuple):
 
     @classmethod
     def of(cls, target: str) -> Self:
-        """Return a plugin as it is now; raises PluginError where its file cannot be read."""
-        return cls(target, plugin_version(target))
+        """Return a plugin as this process has it; raises PluginError where its file cannot be read."""
+        return cls(target, plugin_version(target, loaded=True))
 
 
 @dataclass(frozen=True)

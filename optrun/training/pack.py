@@ -7,7 +7,7 @@ from typing import Any
 
 from optrun.arrays import Array, Arrays
 from optrun.config import RunConfig
-from optrun.errors import StateError
+from optrun.errors import ChangedError, StateError
 from optrun.kernels import engine_named
 from optrun.kernels.replay import Replay
 from optrun.plugin_code import contract_error, shape_text
@@ -146,8 +146,8 @@ class Pack:
 
     def load_state(self, arrays: Mapping[str, Array], state: PackState) -> None:
         """Copy in what `state` returned; StateError where it does not fit."""
-        if state.problem != self.problem.fingerprint:
-            raise StateError(
+        if state.problem and self.problem.fingerprint not in ("", state.problem):
+            raise ChangedError(
                 "the data have changed since the run began: bring the old ones back, or run anew"
             )
         entries: dict[str, dict[str, Any]] = {name: {"step": step} for name, step in state.steps.items()}

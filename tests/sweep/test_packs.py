@@ -74,7 +74,7 @@ def test_what_does_not_fit_into_memory_fails_alone(caplog):
     with caplog.at_level("DEBUG", "optrun"):
         _, groups = prepared(NETWORKS)
     assert "run 2 cannot be built" in caplog.text
-    assert [(group.width, group.data is None) for group in groups][1] == (1, True)
+    assert [(group.width, not group.data) for group in groups][1] == (1, True)
     sweep = optrun.sweep(NETWORKS)
     assert [str(state.status) for state in sweep.states] == ["completed"] * 2 + ["failed"] * 2
     assert "Memory" in sweep.states[2].reason

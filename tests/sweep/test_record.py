@@ -9,7 +9,7 @@ import pytest
 
 import optrun
 from optrun.analysis.leaderboard import plan_of
-from optrun.errors import StoreError
+from optrun.errors import ChangedError, StoreError
 from optrun.store import Store, attempts
 from optrun.store.schema import RESULTS
 from optrun.sweep.record import open_store
@@ -53,7 +53,7 @@ def test_a_sweep_does_not_go_on_with_other_data(data, limit):
         "the data of softmax_regression .*own.csv have changed since the sweep began: bring the old ones back"
     )
     for directory in (None, path):
-        with pytest.raises(StoreError, match=said):
+        with pytest.raises(ChangedError, match=said):
             optrun.sweep(data, directory=directory)
     with Store.open(path) as store:
         assert store.results_digest() == before
@@ -71,7 +71,7 @@ def test_data_that_change_while_optuna_asks_end_the_sweep():
         if progress.runs == 2:
             written(1)
 
-    with pytest.raises(StoreError, match="have changed since the sweep began"):
+    with pytest.raises(ChangedError, match="have changed since the sweep began"):
         optrun.sweep(ASKED | {"sweep": block}, observe=change)
 
 

@@ -52,6 +52,11 @@ def written(digit):
     os.utime("mine.py", (1e9, 1e9))
 
 
+def on_disk():
+    """Return the plugin as a process would have it that starts now."""
+    return Plugin("mine.py", plugin_version("mine.py"))
+
+
 @pytest.fixture(autouse=True)
 def _forget(monkeypatch):
     monkeypatch.setattr(optimizers, "_classes", dict(optimizers._classes))
@@ -76,22 +81,22 @@ def test_a_worker_that_lives_on_loads_a_plugin_that_has_changed(config):
     losses = []
     for digit in (1, 2, 2, 3):
         written(digit)
-        losses.append(loss_elsewhere(config, Plugin.of("mine.py")))
+        losses.append(loss_elsewhere(config, on_disk()))
     assert losses[1] == losses[2]
     assert len(set(losses)) == 3
 
 
 def test_a_plugin_that_has_not_changed_is_loaded_once(config):
-    loss_elsewhere(config, Plugin.of("mine.py"))
+    loss_elsewhere(config, on_disk())
     loaded = optimizers.find("Mine")
-    loss_elsewhere(config, Plugin.of("mine.py"))
+    loss_elsewhere(config, on_disk())
     assert optimizers.find("Mine") is loaded
 
 
 def test_a_worker_does_not_mix_two_versions_of_a_plugin(config):
-    before = Plugin.of("mine.py")
+    before = on_disk()
     written(2)
-    loss_elsewhere(config, Plugin.of("mine.py"))
+    loss_elsewhere(config, on_disk())
     with pytest.raises(PluginError, match="'mine.py': a worker finds another file than the sweep began with"):
         loss_elsewhere(config, before)
 

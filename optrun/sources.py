@@ -1,0 +1,108 @@
+"""The source of classes that are not optrun's own: results depend on it, and no config tells of it."""
+
+import ast
+import hashlib
+import inspect
+import sys
+import sysconfig
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+imported: dict[str, bytes] = {}
+"""The files of plugins as they were imported, by the names of their modules: they may have been edited since."""
+
+
+class Source(NamedTuple):
+    """The name of a file, and the SHA-256 of what it holds and imports from beside it, or of its whole package."""
+
+    file: str
+    sha256: str
+
+
+@cache
+def source_of(cls: type[Any]) -> Source | None:
+    """Return the source of a class and of its bases; None for a class of optrun, and where there is no source."""
+    if _is_own(cls):
+        return None
+    files: dict[str, bytes] = {}
+    for base in cls.__mro__:
+        if base is cls or not (_is_own(base) or _is_installed(sys.modules.get(base.__module__))):
+            with suppress(OSError, TypeError, SyntaxError):
+                files |= _files_of(base)
+    if not files:
+        return None
+    name = Path(getattr(sys.modules.get(cls.__module__), "__file__", None) or cls.__qualname__).name
+    digests = [hashlib.sha256(content).hexdigest() for content in files.values()]
+    if len(files) == 1:
+        return Source(name, digests[0])
+    lines = sorted(f"{digest}  {path}\n" for digest, path in zip(digests, files, strict=True))
+    return Source(name, hashlib.sha256("".join(lines).encode()).hexdigest())
+
+
+def _is_own(cls: type[Any]) -> bool:
+    return cls.__module__.partition(".")[0] == "optrun"
+
+
+def _is_installed(module: ModuleType | None) -> bool:
+    """Whether a module is built in, or lies where packages are installed."""
+    file = getattr(module, "__file__", None)
+    if file is None:
+        return module is None or module.__name__ != "__main__"
+    installed = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+    return any(Path(file).is_relative_to(place) for place in installed)
+
+
+def _files_of(cls: type[Any]) -> dict[str, bytes]:
+    """Return what there is of the source of a class, by names that do not depend on where it lies."""
+    module = sys.modules.get(cls.__module__)
+    file = getattr(module, "__file__", None)
+    # A script is edited for other reasons than its classes, and a notebook has no file.
+    if module is None or file is None or module.__name__ in ("__main__", "__mp_main__"):
+        return {cls.__qualname__: inspect.getsource(cls).encode()}
+    path = Path(file)
+    if "." in module.__name__ or hasattr(module, "__path__"):
+        root = path.parent
+        while (root.parent / "__init__.py").exists():
+            root = root.parent
+        return dict(_package(root))
+    return {"": imported.get(module.__name__) or path.read_bytes()} | dict(_beside(path))
+
+
+@cache
+def _package(root: Path) -> tuple[tuple[str, bytes], ...]:
+    return tuple((path.relative_to(root.parent).as_posix(), path.read_bytes()) for path in _modules(root))
+
+
+def _modules(root: Path) -> list[Path]:
+    return sorted(path for path in root.rglob("*.py") if path.is_file())
+
+
+def _beside(path: Path) -> Iterator[tuple[str, bytes]]:
+    """Yield what a file imports from its directory, and what that imports."""
+    seen, left = {path}, [path]
+    while left:
+        for name in _imports(left.pop()):
+            module, package = path.with_name(f"{name}.py"), path.with_name(name)
+            found = [module] if module.is_file() else []
+            if (package / "__init__.py").is_file():
+                found = _modules(package)
+            for each in found:
+                if each not in seen:
+                    seen.add(each)
+                    left.append(each)
+                    yield each.relative_to(path.parent).as_posix(), each.read_bytes()
+
+
+def _imports(path: Path) -> set[str]:
+    """Return the first parts of the names of the modules that a file imports."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Import):
+            names.update(alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module.partition(".")[0])
+    return names

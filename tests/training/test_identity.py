@@ -1,0 +1,118 @@
+"""A run goes on with the data, the code and the config with which it began, wherever its project lies by now."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import optrun
+from optrun.errors import ChangedError, ConfigError, OptrunWarning
+from optrun.registry import load_plugin, optimizers
+from optrun.store import Store
+from optrun.training.identity import Identity
+
+RULE = '''
+from optrun.optim import Optimizer
+class Doubled(Optimizer):
+    """A step of twice the rate."""
+    @staticmethod
+    def update(p, g, t, /, *, lr: float = 1e-3):
+        p -= {factor} * lr * g
+'''
+
+CONFIG = """
+name: x
+problem: {{name: mlp, data: d.csv, hidden: [4]}}
+optimizer: {{name: {optimizer}, lr: 0.01}}
+steps: 40
+checkpoint: {{every: 10}}
+"""
+
+
+@pytest.fixture(autouse=True)
+def _no_plugin_stays(monkeypatch):
+    for name in ("_classes", "_names"):
+        monkeypatch.setattr(optimizers, name, dict(getattr(optimizers, name)))
+
+
+def write_data(samples=60):
+    rows = np.random.default_rng(0).normal(size=(samples, 4))
+    np.savetxt("d.csv", rows, delimiter=",", header="a,b,c,y", comments="")
+
+
+def write_rule(factor=2):
+    Path("rule.py").write_text(RULE.format(factor=factor))
+    load_plugin("rule.py")
+
+
+def interrupted(optimizer="SGD", **options):
+    """Return the path of a run that was interrupted before step 20."""
+    Path("c.yaml").write_text(CONFIG.format(optimizer=optimizer))
+
+    class Stop(Exception):
+        pass
+
+    def stop(now):
+        if now.step >= 20:
+            raise Stop
+
+    with pytest.raises(Stop):
+        optrun.run("c.yaml", directory="r", observe=stop, **options)
+    return Path("r")
+
+
+@pytest.mark.parametrize("what", ["data", "code"])
+def test_a_run_goes_on_with_what_it_began_with_unless_changes_are_accepted(what):
+    write_data()
+    write_rule()
+    path = interrupted("Doubled")
+    if what == "data":
+        write_data(50)
+    else:
+        write_rule(3)
+    with pytest.raises(ChangedError, match=f"the {what} of .* since the run began: .* --accept-changes"):
+        optrun.resume(path)
+    assert optrun.resume(path, accept_changes=True).steps == 40
+    with Store.open(path) as store:
+        (event,) = store.events("accepted")
+    assert [change["what"].startswith(f"the {what}") for change in event.details["changes"]] == [True]
+
+
+@pytest.mark.parametrize(
+    ("text", "by"),
+    [("lr: 0.01", "lr: 0.5"), ("steps: 40", "steps: 60")],
+)
+def test_an_edit_of_what_determines_results_is_refused(text, by):
+    write_data()
+    file = interrupted() / "config.yaml"
+    before = file.read_text()
+    assert text in before
+    file.write_text(before.replace(text, by))
+    with pytest.raises(
+        ConfigError, match=r"config.yaml:\d+:\d+: .* is .* here, and the run was started with"
+    ):
+        optrun.resume("r")
+    file.write_text(before.replace("name: x", "name: other").replace("every: 10", "every: 5"))
+    assert optrun.resume("r").steps == 40
+
+
+def test_another_machine_is_noted_where_bits_may_differ(monkeypatch):
+    write_data()
+    path = interrupted()
+    monkeypatch.setattr("optrun.store.fingerprint._simd", lambda: ["SSE2"])
+    with pytest.warns(OptrunWarning, match="the last bits may differ from here on: simd SSE2, was"):
+        optrun.resume(path)
+    with Store.open(path) as store:
+        (event,) = store.events("machine")
+    assert event.details["changes"]["simd"][1] == "SSE2"
+
+
+def test_a_store_that_tells_of_no_code_and_no_data_goes_on(monkeypatch):
+    write_data()
+    write_rule()
+    events = Identity.events
+    monkeypatch.setattr("optrun.training.identity.Identity.events", lambda identity: {})
+    path = interrupted("Doubled")
+    monkeypatch.setattr("optrun.training.identity.Identity.events", events)
+    write_rule(3)
+    assert optrun.resume(path).steps == 40
