@@ -71,6 +71,6 @@ def main() -> None:
     sys.stderr = sys.stderr or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal without λ is no reason to fail
-    if isinstance(sys.stderr, io.TextIOWrapper):
+    if type(sys.stderr) is io.TextIOWrapper:  # not what a caller has put in its place
         sys.stderr = Messages.of(sys.stderr)
     sys.exit(exit_code_of(app))
