@@ -4,6 +4,7 @@ import numpy as np
 
 from optrun.arrays import Array
 from optrun.config import RunConfig
+from optrun.plugin_code import guarded
 from optrun.training.pack import Pack
 from optrun.training.parts import scheduled_steps
 
@@ -18,11 +19,10 @@ def scheduled(config: RunConfig) -> dict[str, Array]:
     """
     pack = Pack([config])
     groups, steps = pack.optimizer.param_groups, scheduled_steps(pack.steps)
-    moving = [
-        (group, name, values)
-        for scheduler in pack.schedulers
-        for group, name, values in scheduler.values_at(steps)
-    ]
+    moving = []
+    for scheduler in pack.schedulers:
+        with guarded(type(scheduler).__name__, type(scheduler)):
+            moving += scheduler.values_at(steps)
     table: dict[str, Array] = {"step": steps}
     for name in dict.fromkeys(["lr", *(name for _, name, _ in moving)]):
         for index, group in enumerate(groups):

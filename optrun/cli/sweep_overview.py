@@ -49,6 +49,11 @@ class SweepView:
         )
 
     @property
+    def failed(self) -> list[int]:
+        """The runs that failed."""
+        return [run for run, state in enumerate(self.states) if state.status is Status.FAILED]
+
+    @property
     def best(self) -> Standing | None:
         """The setting that leads, None before one has come to a finite end."""
         return self.standings[0] if self.standings[0].median is not None else None
@@ -75,6 +80,7 @@ def print_sweep(store: Store, plan: SweepPlan, *, json: bool, limit: int | None 
             "metric": {"name": plan.metric, "goal": "maximize" if plan.maximize else "minimize"},
             "parameters": values_of(plan),
             "table": [standing.to_dict() for standing in view.standings[: limit or None]],
+            "failed": [{"run": run, "reason": view.states[run].reason} for run in view.failed],
             "environments": store.environments(),
             "inferred": kept_lines(store.events()),
         }
@@ -104,7 +110,8 @@ def print_sweep(store: Store, plan: SweepPlan, *, json: bool, limit: int | None 
     elif view.status in RESUMABLE:
         suggest(f"resume {path}{with_plugins(plan.plugins)}")
     else:
-        suggest(f"show {path}:{view.standings[0].first}", f"curves {path}", f"export {path} -o curves.csv")
+        shown = view.failed[0] if view.failed else view.standings[0].first
+        suggest(f"show {path}:{shown}", f"curves {path}", f"export {path} -o curves.csv")
 
 
 def heading(view: SweepView) -> Text:

@@ -12,6 +12,7 @@ import numpy as np
 from optrun.arrays import Array, one_blas_thread
 from optrun.config import RunConfig, from_mapping
 from optrun.errors import ConfigError, OptrunError
+from optrun.plugin_code import guarded
 from optrun.registry import Registry, optimizers, problems, schedulers
 from optrun.store import Status
 from optrun.training import examples
@@ -146,7 +147,8 @@ def _wrong(config: RunConfig, results: Memory, lane: int) -> str:
     for name, values in results.params(lane).items():
         if not np.isfinite(values).all():
             return f"{name} is not finite after the last step"
-    expected = _rates(config, curves)
+    with guarded(config.scheduler.name if config.scheduler else "lr"):
+        expected = _rates(config, curves)
     (apart,) = np.nonzero(curves["lr"] != expected)
     if apart.size:
         step = apart[0]

@@ -11,7 +11,7 @@ import numpy as np
 
 from optrun.arrays import Array, one_blas_thread
 from optrun.errors import MissingExtraError, RunFailedError
-from optrun.plugin_code import is_ctrl_c, output_of_caller, output_on_stderr, reason_of, traceback_of
+from optrun.plugin_code import guarded, is_ctrl_c, output_of_caller, output_on_stderr, reason_of, traceback_of
 from optrun.store import Checkpoint, Status
 from optrun.training.checkpoints import joined
 from optrun.training.lanes import Lanes
@@ -79,7 +79,9 @@ class Trainer:
     def resume(self, checkpoints: Sequence[Checkpoint]) -> None:
         """Go on from a checkpoint of each lane, all of one step; StateError where they do not fit."""
         arrays, meta = joined(checkpoints, self._lanes.pack.configs)
-        self._lanes.load(arrays, meta)
+        pack = self._lanes.pack
+        with guarded(pack.configs[0].optimizer.name, type(pack.optimizer)):
+            self._lanes.load(arrays, meta)
         self._start, self._spent = meta.step, meta.seconds
 
     def run(self) -> None:

@@ -87,15 +87,20 @@ def test_in_a_sweep_those_runs_fail_alone_and_stdout_stays_json(options, files):
         pytest.importorskip("distributed")
     swept = {"problem.at": [0, 1], "problem.error": list(ERRORS)}
     (files / "many.yaml").write_text(f"{CONFIG}sweep: {json.dumps({'parameters': swept})}\n")
-    done = call("sweep", "many.yaml", "--plugin", "bowl.py", "-o", "many", "--json", *options)
+    done = call("--debug", "sweep", "many.yaml", "--plugin", "bowl.py", "-o", "many", "--json", *options)
     found = json.loads(done.stdout)
     assert done.returncode == 1
     assert found["statuses"] == {"completed": len(ERRORS), "failed": len(ERRORS)}
     place = f"({files / 'bowl.py'}:{LINE}, after step 0)"
     assert [each["reason"] for each in found["failed"]] == [f"{said} {place}" for said in ERRORS.values()]
     assert {"imported", "built", "stepped", "evaluated"} <= set(done.stderr.split())
+    assert "raise eval(self.error)" in done.stderr
+    first = found["failed"][0]
     with Store.open(Path("many")) as store:
-        assert "raise eval(self.error)" in store.traceback(found["failed"][0]["run"])
+        assert "raise eval(self.error)" in store.traceback(first["run"])
+    shown = call("show", "many")
+    assert f"1 failed: {first['reason']}\n" in shown.stdout
+    assert f"next: optrun show many:{first['run']}\n" in shown.stderr
 
 
 def test_what_a_plugin_prints_is_no_part_of_json(files):
