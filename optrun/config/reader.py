@@ -17,6 +17,7 @@ from optrun.errors import ConfigError
 
 MAX_BYTES = 2**20
 MAX_KEY = 200
+MAX_ISSUES = 100
 
 TOO_DEEP = f"nested deeper than {MAX_DEPTH} levels"
 
@@ -182,8 +183,7 @@ class _Reader:
         elif not parent.keep:
             first = parent.children[parent.key].key
             assert first is not None
-            message = f"duplicate key (first at line {first.line})"
-            self.issues.append(Issue.at(node.place, self._path(), message))
+            self._note(node.place, self._path(), f"duplicate key (first at line {first.line})")
 
     def _add_value(self, node: Node) -> None:
         parent = self.open[-1]
@@ -204,8 +204,13 @@ class _Reader:
 
     def _issue(self, place: Place, message: str, key: str | None = None) -> None:
         path = self._path() if key is None else (*self._path(), key)
-        self.issues.append(Issue.at(place, path, message))
+        self._note(place, path, message)
         self.spoiled.add(path)
+
+    def _note(self, place: Place, path: Path, message: str) -> None:
+        if len(self.issues) == MAX_ISSUES:
+            self._stop(place, f"more than {MAX_ISSUES} mistakes: the rest is not read", path=())
+        self.issues.append(Issue.at(place, path, message))
 
     def _stop(self, place: Place, message: str, path: Path | None = None) -> NoReturn:
         issue = Issue.at(place, self._path() if path is None else path, message)

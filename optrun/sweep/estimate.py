@@ -149,4 +149,5 @@ def _stored(plan: Plan, runs: Sequence[int], found: Estimate) -> tuple[float, fl
                 states=dict.fromkeys(numbers, RunState(status=Status.COMPLETED, steps=found.steps)),
             )
             seconds = time.monotonic() - began
-        return seconds / len(runs), (path / RESULTS).stat().st_size / len(runs)
+        size = (path / RESULTS).stat().st_size
+        return found.times * seconds / len(runs), found.times * size / len(runs)

@@ -1,6 +1,5 @@
 """How much work a pack is, and about how long it takes: found out by a few steps whose results are thrown away."""
 
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,9 @@ from optrun.training.pack import Pack
 from optrun.training.trainer import Trainer
 
 TRIAL_SECONDS = 0.3
+
+MOST_ROWS = 1 << 16
+"""Of longer curves so many rows are made: the rest is reckoned."""
 
 FIRST_STEPS = 3
 """Looks at a step before the clock runs: in the first ones loops are compiled, and buffers made."""
@@ -32,9 +34,11 @@ class Estimate:
     seconds: float
     """Of the start and all steps and evaluations, if nothing ends a run early."""
     curves: Mapping[str, Array]
-    """As many rows as one run leaves, all of them zero."""
+    """As many rows as one run leaves, all of them zero, or the first of them."""
     evaluations: Mapping[str, Array]
     params: Mapping[str, Array]
+    times: float = 1.0
+    """How many times as many rows as there are here a run leaves."""
 
 
 class Trial:
@@ -89,14 +93,17 @@ def estimate(configs: Sequence[RunConfig]) -> Estimate:
     step = (looks[-1] - looks[first]) / (len(looks) - 1 - first)
     evaluations = 1 + (pack.steps - 1) // config.evaluate.every if config.evaluate.every else 0
     averages = [f"average_{name}" for name in figures] if pack.keeps_average else []
+    rows = [-(-pack.steps // config.record.every), evaluations + 1]
+    made = [min(each, MOST_ROWS) for each in rows]
     return Estimate(
         steps=pack.steps,
         parameters=pack.params.size,
         steps_per_second=1 / step,
         seconds=start + pack.steps * step + (evaluations + 1) * evaluation,
-        curves=_blank(list(memory.curves(0)), math.ceil(pack.steps / config.record.every)),
-        evaluations=_blank(["step", *figures, *averages], evaluations + 1),
+        curves=_blank(list(memory.curves(0)), made[0]),
+        evaluations=_blank(["step", *figures, *averages], made[1]),
         params={"": np.zeros(pack.params.size * (1 + pack.keeps_average), pack.params.data.dtype)},
+        times=sum(rows) / sum(made),
     )
 
 

@@ -151,12 +151,12 @@ def steps_of(config: RunConfig, problem: Problem) -> int:
     return steps
 
 
-def scheduled_steps(steps: int) -> Array:
-    """Return the steps of a run, or of a very long one as many as can be looked at, the last one among them."""
-    if steps <= CHECKED:
+def scheduled_steps(steps: int, most: int = CHECKED) -> Array:
+    """Return the steps of a run, or of a longer one the ``most`` that are looked at, the last one among them."""
+    if steps <= most:
         return np.arange(steps)
     # Whole numbers, since floats are not exact that far out.
-    return np.array([i * (steps - 1) // (CHECKED - 1) for i in range(CHECKED)])
+    return np.array([i * (steps - 1) // (most - 1) for i in range(most)])
 
 
 def average_of(configs: Configs, params: Parameters, steps: int) -> Average | None:

@@ -20,6 +20,9 @@ INFERRED = "inferred"
 NEARLY_NOTHING = 1e-3
 """A rate this much below its highest one hardly changes anything."""
 
+LOOKED_AT = 1 << 12
+"""At how many steps of a run schedules are looked at."""
+
 LONG = 0.1
 """The part of a run that is worth a note."""
 
@@ -59,7 +62,7 @@ def draws(problem: Problem) -> bool:
 
 def _idle(pack: Pack, config: RunConfig, varied: Collection[str]) -> Iterator[str]:
     """Yield which schedules do nothing, and which hyperparameters they leave without effect."""
-    steps = scheduled_steps(pack.steps)
+    steps = scheduled_steps(pack.steps, LOOKED_AT)
     options = optimizers.find(config.optimizer.name).options()
     for scheduler in pack.schedulers:
         if not scheduler.is_known_ahead:

@@ -1,6 +1,8 @@
 """What was inferred and what has no effect is said on stderr of run, dry run and sweep, and by show."""
 
 import json
+import re
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -55,3 +57,36 @@ def test_show_lists_the_arguments_of_a_generator(name, call):  # noqa: F811
     out = call("show", name).out
     assert all(each in out for each in ("samples", "noise", "≥ 0", f"data: {name}(samples=500)"))
     assert json.loads(call("show", name, "--json").out)["options"]["samples"]["default"] == 500
+
+
+@pytest.mark.parametrize("steps", [3 * 10**8, 9 * 10**18])
+def test_a_dry_run_of_any_length_takes_little_memory(steps, call):  # noqa: F811
+    Path("long.yaml").write_text(
+        "problem: rosenbrock\noptimizer: {name: SGD, lr: 1e-6}\nscheduler: {name: ExponentialLR, gamma: 1}\n"
+        f"steps: {steps}\n"
+    )
+    tracemalloc.start()
+    done = call("run", "long.yaml", "--dry-run")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (done.code, f"{steps:,}, as 1 lane" in done.out) == (0, True)
+    assert peak < 1 << 28
+
+
+@pytest.mark.parametrize(
+    ("problem", "message"),
+    [
+        ("{name: rosenbrock, dim: 2000000000}", "problem.dim: must be ≤ 10000000"),
+        ("{name: quadratic, dim: 100000, rotation: true}", "problem.dim: a rotation is a matrix"),
+        (
+            "{name: mlp, hidden: [10000000, 10000000]}",
+            "problem: 100,000,760,000,010 parameters and their gradients",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_refused_with_its_place(problem, message, call):  # noqa: F811
+    Path("large.yaml").write_text(f"problem: {problem}\noptimizer: SGD\nsteps: 3\n")
+    done = call("validate", "large.yaml")
+    assert done.code == 2
+    assert re.match(r"large\.yaml:1:\d+: ", done.err)
+    assert message in done.err

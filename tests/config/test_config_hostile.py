@@ -71,3 +71,10 @@ def test_binary_files_are_refused_with_a_place(raw: bytes, tmp_path: Path) -> No
 def test_mutated_configs_are_configs_or_refused_with_a_place() -> None:
     valid, _ = fuzz.run(3000, seed=1)
     assert 100 < valid < 2900
+
+
+def test_no_more_mistakes_are_told_than_anyone_reads() -> None:
+    with pytest.raises(ConfigErrors) as caught:
+        parse("a: 1\n" * 60_000)
+    messages = [issue.message for issue in caught.value.issues]
+    assert (len(messages), messages[-1]) == (101, "more than 100 mistakes: the rest is not read")

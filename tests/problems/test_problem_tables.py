@@ -1,6 +1,7 @@
 """Tables of text: what is inferred from one is right or is asked about, and always said."""
 
 import gzip
+import zipfile
 
 import numpy as np
 import pytest
@@ -219,3 +220,39 @@ def test_numbers_that_the_dtype_cannot_hold_are_refused():
     for options in ({}, {"target": 1, "loss": "mse"}):
         with pytest.raises(ConfigError, match="reach 7e.200, which float32 cannot hold: standardize: true"):
             MLP(Arrays("numpy", "float32"), data="./d.csv", standardize=False, **options)
+
+
+def archive(name, member):
+    with zipfile.ZipFile(name, "w") as file:
+        for array in ("X.npy", "y.npy"):
+            file.writestr(array, member)
+
+
+HEADER = b"(" * 9000
+IDX = bytes([0, 0, 8])
+
+
+@pytest.mark.parametrize("dimensions", [200, 255])
+def test_an_idx_file_of_too_many_dimensions(dimensions):
+    for name in ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"):
+        with open(name, "wb") as file:
+            file.write(IDX + bytes([dimensions]) + (1).to_bytes(4, "big") * dimensions + b"\0")
+    with pytest.raises(ConfigError, match="train-images-idx3-ubyte"):
+        load("./train-images-idx3-ubyte")
+
+
+@pytest.mark.parametrize(
+    "member", [b"no array", b"\x93NUMPY\x01\x00" + len(HEADER).to_bytes(2, "little") + HEADER]
+)
+def test_an_archive_of_what_is_no_array(member):
+    archive("a.npz", member)
+    with pytest.raises(ConfigError, match=r"a\.npz"):
+        load("./a.npz")
+
+
+@pytest.mark.parametrize(
+    "source", ["blobs(samples=100000,features=1000)", "linear(samples=100000,features=1000)"]
+)
+def test_generated_data_are_bounded_before_they_are_made(source):
+    with pytest.raises(ConfigError, match="more than 16,777,216 numbers"):
+        load(source)
