@@ -73,7 +73,7 @@ def open_store(
         found = found_in(store, plan, groups)
         noted = _noted(store)
         if plan.is_decided_on_the_way and noted:
-            if plan.size > noted.get("runs", plan.size):
+            if plan.size > noted["runs"]:
                 _write_config(path, config)
                 events[PLAN] = _plan_from(plan, len(plan.settings))
             if events:
@@ -183,7 +183,12 @@ def _noted(store: Store) -> Mapping[str, Any]:
     """
     plans = [event.details for event in store.events(PLAN)]
     begun = [details for details in plans if "digest" in details] or plans
-    return {**begun[-1], "runs": plans[-1].get("runs")} if plans else {}
+    if not plans:
+        return {}
+    runs = plans[-1].get("runs", 0)
+    if type(runs) is not int:
+        raise StoreError(f"{store.path}: the plan of the sweep is damaged")
+    return {**begun[-1], "runs": runs}
 
 
 def _is_of(noted: Mapping[str, Any], begun: Mapping[str, Any]) -> bool:
@@ -203,7 +208,7 @@ def _check_same(store: Store, plan: Plan, noted: Mapping[str, Any]) -> None:
             f"{store.path}: holds a sweep with other runs, another metric, method or options of it, on which depends "
             "which runs go on: name another directory with -o"
         )
-    if (noted.get("runs") or 0) > plan.size:
+    if noted and noted["runs"] > plan.size:
         trials = noted["runs"] // plan.repeats
         raise StoreError(
             f"{store.path}: holds a sweep of {trials:,} settings: fewer are another sweep: -o DIR"

@@ -64,7 +64,10 @@ def settle_config(store: Store) -> None:
     record, longer = store.run(0), store.events(LONGER)
     if not longer:
         return
-    before = {**record.config, **longer[-1].details["before"]}
+    before = longer[-1].details.get("before")
+    if not isinstance(before, dict):
+        raise StoreError(f"{store.path}: what is noted of the length of the run is damaged")
+    before = record.config | before
     file = store.path / "config.yaml"
     with store_errors(store.path):
         if file.is_file() and file.read_bytes() == from_mapping(before).to_yaml().encode():

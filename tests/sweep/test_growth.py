@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 import optrun
 from optrun.errors import StoreError
 from optrun.store import Status, Store, schema
-from tests.sweep.support import digest_of
+from optrun.sweep.record import directory_of
+from tests.sweep.support import digest_of, prepared
 
 BASE = {
     "name": "s",
@@ -57,6 +58,16 @@ GROWN = {
         sweep_of(parameters={"optimizer": ["RMSprop", "SGD", "Adam"]}),
     ),
 }
+
+
+@pytest.mark.parametrize("kind", [kind for kind in GROWN if kind != "a second parameter"])
+def test_a_grown_sweep_has_the_same_place(kind):
+    if "Optuna" in kind:
+        pytest.importorskip("optuna")
+    if "Sobol" in kind:
+        pytest.importorskip("scipy")
+    small, large = (directory_of(prepared(data)[0], Path("runs")) for data in GROWN[kind])
+    assert small == large
 
 
 def files_of(path):
