@@ -256,5 +256,5 @@ def _renamed(staging: Path, path: Path) -> bool:
     except OSError as error:
         if error.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
             return False
-        raise
+        raise OSError(error.errno, error.strerror, str(path)) from error  # nobody knows the hidden name
     return True
