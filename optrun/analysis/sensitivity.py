@@ -121,7 +121,7 @@ def sensitivity(
     path = _chosen(plan, parameter)
     plan = _ranked_by(plan, states, metric)
     every = leaderboard(plan, states)
-    standings = [each for each in every if path in each.setting]
+    standings = [each for each in every if each.setting.get(path) is not None]
     if not (ended := [each for each in standings if each.waiting < each.runs]):
         raise ConfigError("nothing to draw yet: no run has ended")
     groups = _grouped(ended, path)
@@ -184,7 +184,8 @@ def numeric_parameters(plan: SweepPlan) -> list[str]:
     values: dict[str, set[Any]] = {}
     for setting in plan.settings:
         for path, value in setting.items():
-            values.setdefault(path, set()).add(value if _is_number(value) else None)
+            if value is not None:  # one that is turned off is left out of the picture
+                values.setdefault(path, set()).add(value if _is_number(value) else None)
     return [path for path, found in values.items() if None not in found and len(found) > 1]
 
 

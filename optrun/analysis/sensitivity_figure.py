@@ -53,11 +53,15 @@ def save_sensitivity(
         if low < high:
             margin = (high / low) ** MARGIN if on_log else MARGIN * (high - low)
             axes.set_ylim(*((low / margin, high * margin) if on_log else (low - margin, high + margin)))
+        if not on_log:
+            axes.ticklabel_format(axis="y", useOffset=False)  # a tick says its number whole
+        beyond = _mark_beyond(axes, found, low, high)
         _mark_best(axes, found)
         axes.set_xlabel(inert(found.parameter))
         axes.set_ylabel(inert(found.metric))
         figure.suptitle(inert(f"{title}: {heading(found)}"), x=0.01, ha="left", fontsize=11)
-        _legend(figure, axes, found, len(rest), "outside lower left" if below else "outside right center")
+        place = "outside lower left" if below else "outside right center"
+        _legend(figure, axes, found, len(rest), place, beyond=beyond)
 
 
 def _draw(axes: Any, line: Line, colour: str, *, repeated: bool) -> None:
@@ -99,6 +103,19 @@ def _mark_bad(axes: Any, line: Line, colour: str, index: int, *, at_the_top: boo
         )
 
 
+def _mark_beyond(axes: Any, found: Sensitivity, low: float, high: float) -> bool:
+    """Mark at the edge the medians that are so bad that they lie beyond it; return whether there are any."""
+    marked = False
+    for line, colour in zip(found.lines, COLOURS, strict=False):
+        x = line.x[line.median < low if found.maximize else line.median > high]
+        marked |= bool(x.size)
+        style = {"marker": "v" if found.maximize else "^", "markersize": 6, "color": colour}
+        edge = [0.01 if found.maximize else 0.99] * len(x)
+        transform = axes.get_xaxis_transform()
+        axes.plot(x, edge, linestyle="none", transform=transform, clip_on=False, zorder=4, **style)
+    return marked
+
+
 def _mark_best(axes: Any, found: Sensitivity) -> None:
     if found.best is not None:
         point = (found.best.setting[found.parameter], found.best.median)
@@ -106,7 +123,7 @@ def _mark_best(axes: Any, found: Sensitivity) -> None:
         axes.plot(*point, linestyle="none", zorder=5, **style)
 
 
-def _legend(figure: Any, axes: Any, found: Sensitivity, rest: int, place: str) -> None:
+def _legend(figure: Any, axes: Any, found: Sensitivity, rest: int, place: str, *, beyond: bool) -> None:
     if rest:
         axes.plot([], [], color=GREY, linewidth=0.8, label=f"{rest} others")
     if any(line.pruned.any() for line in found.lines):
@@ -114,6 +131,9 @@ def _legend(figure: Any, axes: Any, found: Sensitivity, rest: int, place: str) -
         axes.plot([], [], linestyle="none", color=GREY, label=PRUNED, **hollow)
     if any(line.bad.any() for line in found.lines):
         axes.plot([], [], linestyle="none", marker="x", color=GREY, label="diverged or failed")
+    if beyond:
+        mark, edge = ("v", "below") if found.maximize else ("^", "above")
+        axes.plot([], [], linestyle="none", marker=mark, color=GREY, label=f"far worse, {edge} the picture")
     handles, labels = axes.get_legend_handles_labels()
     if len(found.lines) > 1:
         figure.legend(handles, labels, loc=place)

@@ -88,7 +88,7 @@ def rates_help(rates: Array) -> bool:
 def labels(ticks: Sequence[float]) -> list[str]:
     """Return ticks as short texts, with as many digits as tell them apart."""
     texts: list[str] = []
-    for digits in range(1, 8):
+    for digits in range(1, 18):
         texts = [_short(format(tick, f".{digits}g")) for tick in ticks]
         exact = all(
             math.isclose(float(text), tick, rel_tol=1e-9) for text, tick in zip(texts, ticks, strict=True)

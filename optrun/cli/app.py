@@ -73,4 +73,9 @@ def main() -> None:
         sys.stdout.reconfigure(errors="replace")  # a terminal without λ is no reason to fail
     if type(sys.stderr) is io.TextIOWrapper:  # not what a caller has put in its place
         sys.stderr = Messages.of(sys.stderr)
+    # Before the command or after it: who sees an error types the same line again with --debug at its end.
+    first, *rest = sys.argv
+    given = rest[: rest.index("--")] if "--" in rest else rest
+    if "--debug" in given:
+        sys.argv = [first, "--debug", *(each for each in rest if each != "--debug")]
     sys.exit(exit_code_of(app))

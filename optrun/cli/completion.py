@@ -64,6 +64,11 @@ def problems(incomplete: str) -> list[str]:
     return [name for name in _registries()["problem"] if name.startswith(incomplete)]
 
 
+def executors(incomplete: str) -> list[str]:
+    """Return where a sweep may be executed."""
+    return [name for name in ("local", "dask") if name.startswith(incomplete)]
+
+
 def formats(incomplete: str) -> list[str]:
     """Return the formats of `export`."""
     from optrun.store import FORMATS

@@ -31,19 +31,27 @@ class Template(StrEnum):
 def validate(files: Configs, json: Json = False, junit: Junit = None, plugin: Plugins = None) -> None:
     """Check configs without running them; every mistake is named with its line and column.
 
+    KEY=VALUE among the files replaces a value in each of them.
+
     Example: optrun validate configs/*.yaml --junit report.xml
     """
     load_plugins(plugin)
     import json as json_module
 
     from optrun.cli.ci import reporting
-    from optrun.errors import printable_lines
+    from optrun.errors import ConfigError, printable_lines
 
     found = {}
     runs = {}
+    overrides = [str(file) for file in files if "=" in str(file) and not file.exists()]
+    files = [file for file in files if str(file) not in overrides]
+    if not files:
+        raise ConfigError(
+            f"{overrides[0]}: which file? An override stands behind it: optrun validate FILE KEY=VALUE"
+        )
     with reporting("validate", junit, files) as report:
         for file in files:
-            issues, runs[file] = _checked(file, report)
+            issues, runs[file] = _checked(file, report, overrides)
             found[str(file)] = issues
             for issue in issues:
                 print(printable_lines(str(issue)), file=sys.stderr)
@@ -61,20 +69,20 @@ def validate(files: Configs, json: Json = False, junit: Junit = None, plugin: Pl
         print(f"next: optrun {command} {shlex.quote(str(files[0]))}", file=sys.stderr)
 
 
-def _checked(file: Path, report: "Report") -> "tuple[list[Issue], int | None]":
+def _checked(file: Path, report: "Report", overrides: Sequence[str]) -> "tuple[list[Issue], int | None]":
     """Return what is wrong with a config, and of a sweep how many runs it has.
 
     Whatever is wrong, the next one is checked too.
     """
     from optrun.config import ConfigErrors, Issue, resolve
-    from optrun.config.sweep import is_sweep, load_sweep
+    from optrun.config.sweep import load_sweep
     from optrun.errors import OptrunError
 
     try:
         with report.case(str(file), "validate"):
-            if is_sweep(file):
-                return [], _build_sweep(load_sweep(file))
-            _build(resolve(file))
+            if runs_many(file, overrides):
+                return [], _build_sweep(load_sweep(file, overrides))
+            _build(resolve(file, overrides))
     except ConfigErrors as error:
         return error.issues, None
     except (OptrunError, MemoryError) as error:

@@ -18,7 +18,6 @@ from optrun.errors import (
     OptrunError,
     OptrunWarning,
     RunFailedError,
-    StoreError,
     printable_lines,
 )
 
@@ -131,8 +130,8 @@ def _is_of_the_machine(error: OptrunError) -> bool:
             sqlite3.SQLITE_IOERR,
             sqlite3.SQLITE_READONLY,
         )
-    if isinstance(error, StoreError):
-        return isinstance(cause, OSError) and cause.errno in _DISK
+    if isinstance(cause, OSError) and not isinstance(error, RunFailedError):
+        return cause.errno in _DISK
     return isinstance(error, RunFailedError)
 
 

@@ -84,6 +84,10 @@ def print_sweep_plan(
         emit(f"{counted(len(plan.configs) - len(left), 'run')} of them ended before: {len(left):,} left")
     if limit is not None and limit < len(left):
         emit(f"{counted(len(runs), 'run')} of them would be executed: --limit {limit}")
+    if not packs:
+        emit(f"nothing is left to run: it is in {printable(str(where))}")
+        print("nothing was written", file=sys.stderr)
+        return
     emit(f"{counted(len(packs), 'pack')} ({lanes}), -j {jobs}")
     if packs and not needed.tried:
         emit("time and size could not be estimated: no pack that was tried came to its end")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from optrun.cli import completion
 from optrun.cli.arguments import AcceptChanges, Config, Json, Junit, Overrides, Plugins, Show, load_plugins
 
 if TYPE_CHECKING:
@@ -27,7 +28,14 @@ def sweep(
         ),
     ] = None,
     executor: Annotated[
-        str, typer.Option("--executor", "-x", metavar="local|dask", help="Where packs of runs are executed.")
+        str,
+        typer.Option(
+            "--executor",
+            "-x",
+            metavar="local|dask",
+            help="Where packs of runs are executed.",
+            autocompletion=completion.executors,
+        ),
     ] = "local",
     address: Annotated[
         str | None,

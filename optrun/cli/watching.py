@@ -121,7 +121,10 @@ class _Lines:
         if steps == self._last or snapshot.status != Status.RUNNING:
             return
         self._last = steps
-        print(_progress(snapshot) + _values(snapshot), flush=True)
+        waits = (
+            "" if snapshot.curves else f"  no rows yet: they come with each checkpoint, {_every(snapshot)}"
+        )
+        print(_progress(snapshot) + _values(snapshot) + waits, flush=True)
 
 
 def _frame(path: Path, snapshot: Snapshot, width: int, height: int) -> Group:
@@ -140,11 +143,20 @@ def _frame(path: Path, snapshot: Snapshot, width: int, height: int) -> Group:
                 log = log_suits(metric, [snapshot.curves[metric]])
                 lines.append(drawn(drawing(series, width=width, height=rows, log=log, title=metric)))
     else:
-        lines.append(Text("no rows yet: they are stored with the first checkpoint"))
+        lines.append(Text(f"no rows yet: they are stored with each checkpoint, {_every(snapshot)}"))
     lines += [Text(), freshness]
     for line in lines:
         line.no_wrap, line.overflow = True, "ellipsis"
     return Group(*lines)
+
+
+def _every(snapshot: Snapshot) -> str:
+    """Return in words when a run commits what it has."""
+    section = snapshot.record.config.get("checkpoint")
+    every = section.get("every") if isinstance(section, dict) else None
+    if every is None:
+        return "of which this run makes none: rows come at its end"
+    return printable(f"every {every}" if isinstance(every, str) else f"every {every:,} steps")
 
 
 def _total(snapshot: Snapshot) -> int | None:

@@ -42,8 +42,8 @@ class ClassLoss(Loss, ABC):
         """Return the class ``[..., n]`` that the outputs speak for."""
 
     def accuracy(self, outputs: Array, targets: Array) -> Array:
-        """Return the share ``[...]`` of samples whose class is predicted."""
-        share: Array = (self.predicted(outputs) == targets).mean(axis=-1).astype(outputs.dtype)
+        """Return the share ``[...]`` of samples whose class is predicted, in float64: it is a count over a count."""
+        share: Array = (self.predicted(outputs) == targets).mean(axis=-1)
         return share
 
 

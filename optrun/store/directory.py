@@ -179,7 +179,11 @@ def replace_file(path: Path, write: Callable[[BinaryIO], None]) -> None:
 
 
 def write_output(path: Path, write: Callable[[BinaryIO], None]) -> None:
-    """Write what a user asked for: like `replace_file`, but through a link, a pipe or a device."""
+    """Write what a user asked for: like `replace_file`, but through a link, a pipe or a device.
+
+    Directories that are not there are made.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
     if path.is_symlink() or (path.exists() and not path.is_file()):
         with path.open("wb") as stream:
             write(stream)
@@ -209,6 +213,8 @@ def check_free(directory: Path) -> None:
     """Raise StoreError where a run directory cannot be made: the place is taken, or the current directory."""
     if not os.path.lexists(directory):
         return
+    if directory.is_symlink() and directory.is_dir() and not any(directory.iterdir()):
+        raise StoreError(f"is a link to a directory: name {os.path.realpath(directory)} itself")
     if directory.is_symlink() or not directory.is_dir() or any(directory.iterdir()):
         raise StoreError(TAKEN)
     if directory.samefile(os.curdir):

@@ -1,5 +1,6 @@
 """A metric against a swept parameter: which one, which lines, and what is in sight."""
 
+import re
 from io import BytesIO
 
 import numpy as np
@@ -9,6 +10,7 @@ import optrun
 from optrun.analysis.leaderboard import SweepPlan
 from optrun.analysis.sensitivity import default_parameter, heading, in_sight, numeric_parameters, sensitivity
 from optrun.analysis.sensitivity_figure import save_sensitivity
+from optrun.analysis.ticks import labels
 from optrun.errors import ConfigError
 from optrun.store import RunState, Status
 
@@ -257,3 +259,23 @@ def test_a_sweep_tells_its_sensitivity():
 
 def test_an_integer_that_is_no_float_is_no_number_to_plot_over():
     assert numeric_parameters(plan([{"problem.k": 1}, {"problem.k": 10**400}])) == []
+
+
+def test_a_picture_says_what_lies_beyond_it_and_has_ticks_that_differ():
+    pytest.importorskip("matplotlib")
+    lowest = -1.031628453
+    states = [ended(3.0), *(ended(lowest + gap) for gap in (4e-7, 2e-7, 0.0, 1e-7)), ended(2.0)]
+    found = sensitivity(over_lr(np.geomspace(1e-4, 1, 6).tolist()), states)
+    stream = BytesIO()
+    save_sensitivity(found, stream, "svg", title="camel")
+    svg = stream.getvalue().decode()
+    assert "far worse, above the picture" in svg
+    assert "1e" not in "".join(re.findall(r"<!-- ([^>]*) -->", svg))  # no offset beside the axis
+    ticks = [lowest + gap for gap in (0, 1e-7, 2e-7)]
+    assert len(set(labels(ticks))) == 3
+
+
+def test_a_number_that_is_off_in_a_setting_is_left_out_of_the_picture():
+    settings = [{"optimizer.weight_decay": value} for value in (None, 0.1, 0.2)]
+    found = sensitivity(plan(settings), [ended(1.0), ended(2.0), ended(3.0)], "optimizer.weight_decay")
+    assert (found.lines[0].x.tolist(), found.left_out) == ([0.1, 0.2], 1)

@@ -226,3 +226,11 @@ def test_closed_streams_are_no_bug(tmp_path):
         )
         assert done.returncode == 0, done.stderr
         assert not done.stderr
+
+
+def test_validate_takes_overrides() -> None:
+    assert call("validate", "a.yaml", "optimizer.lr=0.1").stdout == "a.yaml: ok\n"
+    done = call("validate", "a.yaml", "optimizer.lr=x")
+    said = "override 'optimizer.lr=x': optimizer.lr: must be a number (got 'x')\n"
+    assert (done.returncode, done.stderr) == (2, said)
+    assert "which file?" in call("validate", "optimizer.lr=0.1").stderr

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import optrun
 from optrun.arrays import Arrays, Parameters, one_blas_thread
 from optrun.problems import MLP, LinearRegression, LogisticRegression, SoftmaxRegression
 from tests.problems.cases import build, pack
@@ -172,3 +173,10 @@ def test_a_network_learns_the_digits():
             scale = np.sqrt(square / (1 - 0.999 ** (t + 1))) + 1e-8
             params.data[...] -= 5e-3 * mean / (1 - 0.9 ** (t + 1)) / scale
         assert (problem.evaluate(params)["test_accuracy"] >= 0.96).all()
+
+
+def test_an_accuracy_is_a_count_over_a_count_in_all_its_digits():
+    problem = {"name": "softmax_regression", "data": "iris", "test_fraction": 0.2}
+    config = {"problem": problem, "optimizer": "SGD", "steps": 3, "dtype": "float32"}
+    summary = optrun.run(config, save=False).summary
+    assert summary["test_accuracy"] in [hits / 30 for hits in range(31)]

@@ -94,7 +94,9 @@ def test_a_given_directory_that_is_taken_is_left_alone(
     (tmp_path / "dangling").symlink_to("nowhere")
     (tmp_path / "link").symlink_to("empty")
     (tmp_path / "empty").mkdir()
-    for name in ("full", "file", "dangling", "link"):
+    with pytest.raises(StoreError, match=f"is a link to a directory: name {tmp_path / 'empty'} itself"):
+        new_store(tmp_path, directory=tmp_path / "link")
+    for name in ("full", "file", "dangling"):
         with pytest.raises(StoreError, match=r"exists already .* name another"):
             new_store(tmp_path, directory=tmp_path / name)
     monkeypatch.chdir(tmp_path / "empty")
@@ -276,3 +278,8 @@ def test_what_killed_commands_have_left_is_removed_by_the_next_that_writes_there
             os.close(descriptor)
     assert [path.exists() for path in (made, gone, csv)] == [False] * 3
     assert all(path.exists() for path in (live, held, foreign))
+
+
+def test_what_a_user_asks_for_is_written_into_new_directories(tmp_path):
+    directory.write_output(tmp_path / "new" / "er" / "o.csv", lambda stream: stream.write(b"here"))
+    assert (tmp_path / "new" / "er" / "o.csv").read_bytes() == b"here"

@@ -40,7 +40,7 @@ def config(optimizer="Adam", **more):
             "steps": STEPS,
             "record": {"every": 2, "metrics": ["grad_norm", "update_norm"]},
             "evaluate": {"every": 7},
-            "stop": {"patience": 1000},
+            "stop": {"patience": 1000, "divergence": None},
             **more,
         }
     )
