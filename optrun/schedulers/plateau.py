@@ -22,7 +22,8 @@ class ReduceLROnPlateau(LRScheduler):
     This is done after more than patience steps in a row that were not better than the best one by threshold: with
     threshold_mode rel a fraction of its magnitude, where torch's is no margin for metrics below zero. The cooldown
     steps after a reduction do not count as bad; NaN and infinities do. In a run the metric is the loss of the batch,
-    or with interval epoch the mean of the epoch's. In a SequentialLR it listens while it is its turn.
+    or with interval epoch the mean over the epoch's batches, of which a last one of fewer samples counts as much as the
+    others. In a SequentialLR it listens while it is its turn.
     """
 
     @staticmethod

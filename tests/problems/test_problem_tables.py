@@ -171,6 +171,8 @@ def test_real_labels_are_said_and_the_remedy_is_named():
             problem(cls, labelled(REAL))
         with pytest.raises(ConfigError, match="linear_regression, or mlp with loss: mse, fits numbers"):
             problem(cls, labelled(["0.5", "1.5", "0.25", "3"]))
+        with pytest.raises(ConfigError, match="fits numbers"):
+            problem(cls, labelled(["1e200", "2e200"] * 4))
 
 
 @pytest.mark.parametrize(

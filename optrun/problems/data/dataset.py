@@ -117,7 +117,8 @@ class Dataset:
 
     def _is_whole(self) -> bool:
         """Return whether real targets are a few whole numbers, as classes are after a table had missing cells."""
-        return len(values := np.unique(self.targets)) <= MANY and bool((values == np.floor(values)).all())
+        values = np.unique(self.targets)
+        return len(values) <= MANY and bool(((values == np.floor(values)) & (np.abs(values) < 2**53)).all())
 
     def inferred(self, train: int, test: int, *, by_class: bool) -> str:
         """Return the line that says how the data were understood."""
