@@ -89,8 +89,8 @@ class Binding:
             )
         self._seen = 0
         self._now: float | None = None
-        self._first = 0.0
-        self._rows = 0
+        self._first: float = 0
+        self._rows = range(0)
         self._table: list[tuple[Group, str, Sequence[Any]]] = []
 
     def __str__(self) -> str:
@@ -112,7 +112,7 @@ class Binding:
 
     def forget(self) -> None:
         """Evaluate the schedule anew before it is applied."""
-        self._table = []
+        self._rows = range(0)
 
     def adopt(self) -> None:
         """Give the groups that are new an initial value: their own, or one that would have led to it by now."""
@@ -127,25 +127,26 @@ class Binding:
         self.forget()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_table": []}
+        return {**vars(self), "_table": [], "_rows": range(0)}
 
     def apply(self, step: float) -> None:
         """Set the hyperparameters to their values at a step."""
-        row = self.prepare(step)
+        row: Any = step - self._first
+        if row not in self._rows or self._seen != len(self._optimizer.param_groups):
+            row = self.prepare(step)
         for group, name, values in self._table:
             group.follow(name, values, row)
         self._now = step
 
     def prepare(self, step: float) -> int:
-        """Make the table of values one of this step, too, and return the row that it has there."""
-        self.adopt()
-        row = step - self._first
-        if not (self._table and row in range(self._rows)):
-            ahead = steps_ahead(self.lanes) if self._schedule.is_known_ahead else 1
-            self._table = self._valid(step + np.arange(ahead), whole=False)
-            self._first, row = step, 0
-            self._rows = min(len(values) for _, _, values in self._table)
-        return int(row)
+        """Make a table of the values from this step on, and return the row of the step."""
+        ahead = steps_ahead(self.lanes) if self._schedule.is_known_ahead else 1
+        self._table = self._valid(step + np.arange(ahead), whole=False)
+        self._first = step
+        # A fraction is a row of its own: sums of fractions are rounded.
+        is_whole = isinstance(step, int)
+        self._rows = range(min(len(values) for _, _, values in self._table) if is_whole else 0)
+        return 0
 
     def table(self, steps: Array) -> list[tuple[Group, str, Sequence[Any]]]:
         """Return each group with a hyperparameter and its values at the steps.

@@ -173,9 +173,9 @@ class LRScheduler:
             if (metrics if self._listens else epoch) is not None:
                 raise ConfigError(f"{type(self).__name__}: step is given the same thing twice")
             metrics, epoch = (given, epoch) if self._listens else (metrics, given)
-        there = self._step_after(epoch)
-        binding.adopt()
+        there = self.last_epoch + 1 if epoch is None else self._step_to(epoch)
         if self._listens:
+            binding.adopt()
             if metrics is None:
                 raise ConfigError(
                     f"{type(self).__name__}: step needs metrics for ReduceLROnPlateau", field="metrics"
@@ -265,10 +265,8 @@ class LRScheduler:
         given = {name: value for name, value in self._options.items() if (name, value) != (INTERVAL, None)}
         return f"{type(self).__name__}({', '.join(f'{name}={value}' for name, value in given.items())})"
 
-    def _step_after(self, epoch: Any) -> float:
-        """Return the step to go to: the next one where none is given."""
-        if epoch is None:
-            return self.last_epoch + 1
+    def _step_to(self, epoch: Any) -> float:
+        """Return the step to go to; ConfigError for what is none."""
         own = type(self).__name__
         if self.members:
             raise ConfigError(f"{own}: step goes to the next step alone, and takes no epoch", field="epoch")

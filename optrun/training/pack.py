@@ -94,7 +94,7 @@ class Pack:
                 if average is not None:
                     average.step()
             for scheduler in schedulers:
-                heard = metrics if scheduler.needs_metrics else None
+                heard = metrics if needs_metrics and scheduler.needs_metrics else None
                 if t + 1 < self.steps:
                     scheduler.step(metrics=heard)
                 else:  # what a schedule says of a step that does not come is nobody's business

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from optrun.arrays import Arrays, Parameters
-from optrun.optim import Muon
 from optrun.problems import MLP
+from optrun.registry import optimizers
 from tests.problems.cases import build, pack
 
 torch = pytest.importorskip("torch")
@@ -78,8 +78,15 @@ def test_initial_weights_are_distributed_as_torchs():
     assert start["layer1.weight"].shape == (64, 5_000)
 
 
-@pytest.mark.parametrize("adjust_lr_fn", ["original", "match_rms_adamw"])
-def test_muon_takes_the_steps_that_torchs_takes_on_the_same_network(adjust_lr_fn, monkeypatch):
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("Muon", {"weight_decay": 0.1, "adjust_lr_fn": "original"}),
+        ("Muon", {"weight_decay": 0.1, "adjust_lr_fn": "match_rms_adamw"}),
+        ("Adafactor", {}),
+    ],
+)
+def test_a_rule_that_looks_at_matrices_takes_torchs_steps_on_the_same_network(name, options, monkeypatch):
     """Weights lie [in, out] here and [out, in] there; one layer widens and one narrows."""
     monkeypatch.setattr(torch.Tensor, "bfloat16", lambda tensor: tensor)  # to which torch's Muon rounds
     problem = MLP(Arrays(dtype="float64"), hidden=[256], bias=False)
@@ -90,8 +97,8 @@ def test_muon_takes_the_steps_that_torchs_takes_on_the_same_network(adjust_lr_fn
     ).double()
     for tensor, weights in zip(network.parameters(), params.values(), strict=True):
         tensor.data = torch.tensor(weights[0].T.copy())
-    options = {"lr": 0.02, "weight_decay": 0.1, "adjust_lr_fn": adjust_lr_fn}
-    ours, theirs = Muon(params, **options), torch.optim.Muon(network.parameters(), **options)
+    ours = optimizers.find(name)(params, lr=0.02, **options)
+    theirs = getattr(torch.optim, name)(network.parameters(), lr=0.02, **options)
     x, y = (torch.tensor(each) for each in problem.parts["train"])
     for _ in range(3):
         before = [weights[0].T.copy() for weights in params.values()]
