@@ -154,10 +154,15 @@ def resume(
     load_plugins(plugins)
     with interruptible() as interruption, Store.open(find_whole(path, "resume"), write=True) as store:
         _check_single(store)
-        if steps is not None or epochs is not None:
-            prolong(store, steps=steps, epochs=epochs)
         settle_config(store)
         record = store.run(0)
+        if steps is not None or epochs is not None:
+            pack = Pack([as_in_file(store.path / "config.yaml", from_mapping(record.config))])
+            now = Identity.of(pack.configs[0], pack.problem.fingerprint)
+            checked(store, now, "run", "run it anew", accept=accept_changes)
+            prolong(store, pack, steps=steps, epochs=epochs)
+            settle_config(store)
+            record = store.run(0)
         if record.status.final:
             write_csv(store)  # a kill may have come before it was written
             return Run(store, path=store.path)

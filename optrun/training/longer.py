@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from optrun.config import from_mapping
+from optrun.config import ConfigErrors, from_mapping
+from optrun.config.edited import as_in_file
 from optrun.errors import ConfigError, StoreError
 from optrun.store import Checkpoint, Status, Store
 from optrun.store.directory import replace_file
@@ -17,8 +18,8 @@ COMPARED_AT_ONCE = 1 << 16
 """Steps of which the values of schedules are compared together."""
 
 
-def prolong(store: Store, *, steps: int | None, epochs: int | None) -> None:
-    """Have a run of a store go on to more steps or epochs: one that has completed, or waits to be resumed.
+def prolong(store: Store, pack: Pack, *, steps: int | None, epochs: int | None) -> None:
+    """Have the run of a store, which is that of a pack, go on to more steps or epochs, if it has completed or waits.
 
     Raises ConfigError where they are no more than it has made, or where a schedule has other values in the longer run,
     and StoreError where it ended otherwise, or has not kept from where to go on.
@@ -28,9 +29,7 @@ def prolong(store: Store, *, steps: int | None, epochs: int | None) -> None:
         raise StoreError(
             f"{store.path}: ended after {record.steps:,} steps as {record.status}: only a run that completed takes more"
         )
-    old = from_mapping(record.config)
-    new = from_mapping({**record.config, "steps": steps, "epochs": epochs})
-    pack = Pack([old])
+    new = from_mapping({**pack.configs[0].to_dict(), "steps": steps, "epochs": epochs})
     packs = pack, Pack([new], problem=pack.problem)
     field = "steps" if epochs is None else "epochs"
     if packs[1].steps <= record.steps or packs[1].steps < packs[0].steps:
@@ -67,12 +66,15 @@ def settle_config(store: Store) -> None:
     before = longer[-1].details.get("before")
     if not isinstance(before, dict):
         raise StoreError(f"{store.path}: what is noted of the length of the run is damaged")
-    before = record.config | before
     file = store.path / "config.yaml"
+    try:
+        old = as_in_file(file, from_mapping(record.config | before))
+    except ConfigErrors:
+        return  # it says how long the run is, or something else, which is not for here
+    now = {name: record.config.get(name) for name in before}
+    content = from_mapping(old.to_dict() | now).to_yaml().encode()
     with store_errors(store.path):
-        if file.is_file() and file.read_bytes() == from_mapping(before).to_yaml().encode():
-            content = from_mapping(record.config).to_yaml().encode()
-            replace_file(file, lambda stream: stream.writelines([content]))
+        replace_file(file, lambda stream: stream.writelines([content]))
 
 
 def differing_schedule(one: Pack, other: Pack, steps: int) -> str | None:

@@ -8,7 +8,7 @@ import pytest
 
 import optrun
 from optrun.config import from_mapping
-from optrun.errors import ConfigError, StoreError
+from optrun.errors import ConfigError, OptrunError, StoreError
 from optrun.registry import optimizers
 from optrun.store import Status, Store
 from optrun.training import longer
@@ -172,6 +172,17 @@ def test_what_cannot_be_longer_is_refused_and_stays(more, length, error, said):
     before = digest("d"), files_of("d")
     with pytest.raises(error, match=said):
         optrun.resume("d", **length)
+    assert (digest("d"), files_of("d")) == before
+
+
+def test_other_data_are_refused_before_anything_changes(rng):
+    rows = [f"{a},{b},{a + b}" for a, b in rng.normal(size=(20, 2))]
+    Path("own.csv").write_text("\n".join(["x,y,z", *rows]))
+    optrun.run(config(problem={"name": "linear_regression", "data": "own.csv"}), directory="d")
+    before = digest("d"), files_of("d")
+    Path("own.csv").write_text("\n".join(["x,y,z", *rows[:-1]]))
+    with pytest.raises(OptrunError, match="have changed since the run began"):
+        optrun.resume("d", steps=MORE)
     assert (digest("d"), files_of("d")) == before
 
 
