@@ -202,7 +202,7 @@ def sweep(
     They are stored below `runs/`, where the same sweep is found again, or in ``directory``, unless ``save`` is false;
     runs that have ended are not run again, but where ``retry_failed`` is true those that failed. Where data or code
     have changed since it began, it goes on only if ``accept_changes`` is true. ``limit`` is how many runs are executed
-    at most. The first Ctrl-C or SIGTERM keeps the packs of runs that are finished.
+    at most. The first Ctrl-C or SIGTERM keeps what has been made, where workers tell in time.
 
     ``executor`` is "local" (this process, or ``jobs`` > 1 processes), "dask" (``jobs`` processes, one per core where it
     is None, or the cluster at ``address``) or a `concurrent.futures.Executor`, which gets ``jobs`` packs at a time,

@@ -1,5 +1,6 @@
 """A plan carried out: what is left of it is executed, and one writer commits each pack in one transaction."""
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
@@ -37,8 +38,8 @@ def carry_out(
 ) -> Plan:
     """Execute what is left of a plan, stage by stage; return it with the settings that were added.
 
-    After an interruption, finished packs are kept. ``limit`` is how many runs are executed at most. Raises
-    RunFailedError where no worker can do anything, or a run comes again with other results.
+    After an interruption, what packs under way have made is kept. ``limit`` is how many runs are executed at most.
+    Raises RunFailedError where no worker can do anything, or a run comes again with other results.
     """
     course = _Course(plan, groups, results, how, limit, interrupted, observe, connection)
     with course.stack:
@@ -104,11 +105,11 @@ class _Course:
         if stage.promoted is not None:
             end_runs(self._results, stage.ends, stage.promoted)
 
-    def _execute(self, wanted: Sequence[int], states: Sequence[RunState], until: int | None) -> bool:
+    def _execute(self, wanted: Sequence[int], states: list[RunState], until: int | None) -> bool:
         """Execute runs until they end or pause; return whether all did, and none failed where that ends all."""
         how, plan, look = self._how, self.plan, self._writer.look
         self._groups = self._widths.chosen(plan, self._groups, wanted, states, until)
-        packs = divided(self._groups, wanted, how.split, how.lanes)
+        packs = _divided(self._groups, wanted, states, how)
         self._writer.begin(states, wanted, packs, self._of_runs, until)
         if self._workers is None:
             # A later stage may have more packs than what is left of this one.
@@ -146,7 +147,7 @@ class _Course:
         ) as ended:
             for pack, of_pack in ended:
                 self._writer.commit(pack, of_pack)
-                left -= set(pack)
+                left -= {run for run, each in zip(pack, of_pack, strict=True) if not each.goes_on}
                 if how.fail_fast and any(each.state.status is Status.FAILED for each in of_pack):
                     return False
         return not left
@@ -164,6 +165,20 @@ class _Course:
 
 def _is_left(state: RunState, until: int | None) -> bool:
     return not state.status.final and (until is None or state.steps < until)
+
+
+def _divided(
+    groups: Sequence[Group], wanted: Sequence[int], states: Sequence[RunState], how: Execution
+) -> list[list[int]]:
+    """Return packs whose lanes are at one step; those that were on their way come first."""
+    at_step: defaultdict[int, list[int]] = defaultdict(list)
+    for run in wanted:
+        at_step[states[run].steps].append(run)
+    return [
+        pack
+        for step in sorted(at_step, reverse=True)
+        for pack in divided(groups, at_step[step], how.split, how.lanes)
+    ]
 
 
 def settled(states: Sequence[RunState]) -> dict[int, RunState]:

@@ -5,7 +5,7 @@ import logging
 import os
 import time
 from asyncio import wait_for
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from functools import partial
@@ -16,7 +16,7 @@ from uuid import uuid4
 
 from optrun.errors import ConfigError, MissingExtraError, RunFailedError
 from optrun.sweep.work import Result, Work
-from optrun.sweep.worker import Task, execute_anywhere
+from optrun.sweep.worker import Task, execute_anywhere, stop
 from optrun.sweep.workers import KILL, NEEDS_MAIN, Brought, Loss, PackFuture, isolated, starting
 
 CONNECT_SECONDS = 8.0
@@ -117,16 +117,17 @@ class Dask(Brought):
 
     def loss(self, future: PackFuture) -> Loss | None:
         """Tell a worker that ended itself from one that died: by how long it ran."""
-        began = self._forget(future)
+        began, spent = self._forget(future), self._spent[future]
         if future in self._lost:
             self._lost.discard(future)
             if future.cancelled():
-                del self._running[future]
+                del self._running[future], self._spent[future]
                 return Loss.WAITED
         loss = super().loss(future)
         if loss is Loss.DIED and began is not None and self.timeout is not None:
             # The news of its start was under way for a moment.
-            is_over = time.monotonic() - began >= self.timeout - min(0.5, self.timeout / 2)
+            left = self.timeout - spent
+            is_over = time.monotonic() - began >= left - min(0.5, left / 2)
             return Loss.OVERDUE if is_over else loss
         return loss
 
@@ -169,6 +170,16 @@ class Dask(Brought):
     def _note(self, event: tuple[float, int]) -> None:
         if event[1] in self._under_way:
             self._starts[event[1]] = time.monotonic()
+
+    def stop(self) -> None:
+        """Cancel what has not begun, and have the others pause."""
+        with suppress(Exception):  # a scheduler that is gone
+            self._client.run(stop, self._sweep, wait=False)
+        super().stop()
+
+    def _cancel(self, futures: Iterable[PackFuture]) -> None:
+        # Its futures can also be cancelled where they run.
+        super()._cancel(each for each in futures if self._numbers_of[each] not in self._starts)
 
     def close(self) -> None:
         """Cancel what is under way, and end a cluster that was started here."""

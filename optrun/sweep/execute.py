@@ -1,22 +1,27 @@
 """Packs on workers: as many at a time as there is room for, and each again where its worker died."""
 
+import math
 import time
 import warnings
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, wait
+from dataclasses import replace
 
 from optrun.errors import OptrunError, OptrunWarning, RunFailedError
 from optrun.sweep.work import Result, Work, failed
 from optrun.sweep.workers import Loss, PackFuture, Running, Workers
 
 DEATHS = 3
-"""How many workers a pack may lose before it is split, or its run fails."""
+"""How many workers a pack may lose at one step before it is split, or its run fails."""
+
+LEAST_PAUSE_SECONDS = 1.0
+"""Once workers die, a pack pauses after as long as none has died for; it is no shorter than this."""
 
 POLL_SECONDS = 0.2
 
-GRACE_SECONDS = 2.0
-"""How long packs under way have after an interruption to come to their end."""
+GRACE_SECONDS = 5.0
+"""How long packs under way have after an interruption to pause."""
 
 Pack = Sequence[int]
 Finished = tuple[Pack, list[Result]]
@@ -33,11 +38,12 @@ def finished(
 ) -> Generator[Finished]:
     """Yield each pack, the numbers of its runs, with their results, as soon as it is through.
 
-    A pack whose worker dies is executed again, and in two halves after three deaths, or at once where its time was
-    over; a run that is left alone by that has failed. A run comes twice where results arrive of a pack that was
-    given up while a part of it is under way; parts that wait are left out then. ``died`` is called where a worker has
-    died and its pack runs again. After an interruption the packs that are not through are left. Raises RunFailedError
-    where no worker can do anything.
+    A pack that has paused comes too, and goes on. One whose worker dies is executed again from where it paused, and in
+    two halves after three deaths there, or at once where its time was over; a run that is left alone by that has
+    failed. A run comes twice where results arrive of a pack that was given up while a part of it is under way; parts
+    that wait are left out then. ``died`` is called where a worker has died and its pack runs again. After an
+    interruption the packs that are not through are left, those that pause in time excepted. Raises RunFailedError where
+    no worker can do anything.
     """
     yield from _Loop(work_of, workers, interrupted, observe, died).finished(packs)
 
@@ -59,7 +65,14 @@ class _Loop:
         self._waiting: deque[Pack] = deque()
         self._flying: dict[PackFuture, Pack] = {}
         self._late: dict[PackFuture, Pack] = {}
-        self._deaths: Counter[tuple[int, ...]] = Counter()
+        self._deaths: Counter[tuple[int, tuple[int, ...]]] = Counter()
+        """Of each pack, at each step at which it went on."""
+        self._died_at: float | None = None
+        self._steps: dict[int, int] = {}
+        """The step at which each run began, or has paused since."""
+        self._spent_before: dict[int, float] = {}
+        """The seconds of each run before this attempt."""
+        self._ended: set[int] = set()
         self._failed: set[int] = set()
         self._came: set[int] = set()
         """Runs whose results have come late, which are not executed again: they are beyond where they began."""
@@ -82,8 +95,14 @@ class _Loop:
             yield from self._landed()
 
     def _submit(self, pack: Pack) -> None:
-        future = self._workers.submit(self._work_of(pack))
-        self._flying[future] = pack
+        work = self._work_of(pack)
+        for run in pack:
+            self._steps[run] = work.start
+            self._spent_before.setdefault(run, work.seconds)
+        since = math.inf if self._died_at is None else time.monotonic() - self._died_at
+        spent = work.seconds - self._spent_before[pack[0]]
+        work = replace(work, pause_seconds=max(LEAST_PAUSE_SECONDS, since), spent=spent)
+        self._flying[self._workers.submit(work)] = pack
 
     def _landed(self) -> Iterator[Finished]:
         """Yield what has come, or comes within a moment."""
@@ -99,14 +118,32 @@ class _Loop:
                     for said in results[0].warnings:
                         warnings.warn(said, OptrunWarning, stacklevel=2)
                     yield pack, results
+                    self._go_on(pack, results)
             elif not self._interrupted():
                 yield from self._lost(pack, loss)
+
+    def _go_on(self, pack: Pack, results: Sequence[Result]) -> None:
+        """Have those go on that have paused: they are at different steps where the pack was run in halves."""
+        paused: defaultdict[int, list[int]] = defaultdict(list)
+        for run, result in zip(pack, results, strict=True):
+            if not result.goes_on:
+                self._ended.add(run)
+            elif run not in self._came:
+                self._steps[run] = result.state.steps
+                paused[result.state.steps].append(run)
+        self._waiting.extendleft(paused.values())
 
     def _lost(self, pack: Pack, loss: Loss) -> Iterator[Finished]:
         """Have a pack executed again, whole or in halves; or yield that its run has failed."""
         if not (pack := self._without_late(pack)):
             return
-        deaths = self._deaths[tuple(pack)] = self._deaths[tuple(pack)] + (loss is Loss.DIED)
+        step = self._steps[pack[0]]
+        self._deaths[step, tuple(pack)] += loss is Loss.DIED
+        deaths = self._deaths[step, tuple(pack)]
+        for run in pack:
+            self._spent_before.pop(run, None)
+        if loss is Loss.DIED:
+            self._died_at = time.monotonic()
         if loss is Loss.DIED and (deaths < DEATHS or len(pack) > 1):
             self._died()
         if loss is not Loss.OVERDUE and deaths < DEATHS:
@@ -119,13 +156,19 @@ class _Loop:
             reason = f"its process died, {DEATHS} times"
             if loss is Loss.OVERDUE:
                 reason = f"no end after {self._workers.timeout:g} s"
-            yield pack, [Result(failed(reason))]
+            yield pack, [Result(failed(reason), start=step)]
 
     def _came_late(self, future: PackFuture) -> Iterator[Finished]:
         pack = self._late.pop(future)
         if future.cancelled() or future.exception() is not None or (results := future.result()) is None:
             return
-        pairs = [pair for pair in zip(pack, results, strict=True) if pair[0] not in self._failed]
+        pairs = [
+            (run, result)
+            for run, result in zip(pack, results, strict=True)
+            if run not in self._failed and not result.goes_on
+            # Of one that has gone on since, what comes is of no use.
+            if run in self._ended or result.start == self._steps[run]
+        ]
         if pairs:
             self._came.update(run for run, _ in pairs)
             self._waiting = deque(left for each in self._waiting if (left := self._without_late(each)))

@@ -9,7 +9,6 @@ from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnContext, SpawnProcess
-from multiprocessing.resource_tracker import ensure_running
 from typing import Any
 
 from optrun.errors import RunFailedError
@@ -22,7 +21,6 @@ from optrun.sweep.workers import (
     Running,
     Workers,
     is_broken,
-    isolated,
     starting,
 )
 
@@ -72,7 +70,11 @@ class Local(Workers):
         """Return what the workers tell."""
         desks = [slot.desk for slot in self._slots if slot.taken]
         # Read once: the worker sets it to 0 when its pack ends.
-        return [Running(desk.step, steps, desk.lanes, desk.alive) for desk in desks if (steps := desk.steps)]
+        return [
+            Running(desk.start, desk.step, steps, desk.lanes, desk.alive)
+            for desk in desks
+            if (steps := desk.steps)
+        ]
 
     def stop(self) -> None:
         """Have every worker leave its pack at the next step."""
@@ -93,8 +95,8 @@ def _start_tracker() -> None:
         return
     sys.warnoptions.append("ignore:resource_tracker")
     try:
-        with isolated():
-            ensure_running()
+        with starting():
+            pass
     finally:
         sys.warnoptions.remove("ignore:resource_tracker")
 

@@ -53,6 +53,8 @@ class Task:
     timeout: float | None
     origin: tuple[str, int]
     """The process that wants the results."""
+    sweep: str = ""
+    """By which its packs are told to pause."""
 
 
 _process = uuid4().hex
@@ -77,25 +79,34 @@ def execute_anywhere(task: Task, begins: Callable[[], None] | None = None) -> li
     with nullcontext() if task.timeout is None or not is_elsewhere else _timer:
         if begins is not None:
             begins()
-        return _in_time(task.work, task.timeout if is_elsewhere else None)
+        return _in_time(task, task.timeout if is_elsewhere else None)
 
 
-def _in_time(work: Work, timeout: float | None) -> list[Result] | None:
+def stop(sweep: str) -> None:
+    """Have the packs of a sweep pause that are executed in threads of this process."""
+    _stopped.add(sweep)
+
+
+def _in_time(task: Task, timeout: float | None) -> list[Result] | None:
+    work, sweep = task.work, task.sweep
+
+    def is_stopped() -> bool:
+        return sweep in _stopped
+
     if timeout is None:
-        return work.execute(_never)
+        return work.execute(is_stopped)
     with Path(os.devnull).open("w") as nowhere:
         # It needs no Python to run, so that a loop in C that never lets go of the interpreter is ended as well.
-        faulthandler.dump_traceback_later(timeout, exit=True, file=nowhere)
+        left = max(timeout - work.spent, 1e-3)
+        faulthandler.dump_traceback_later(left, exit=True, file=nowhere)
         try:
-            return work.execute(_never)
+            return work.execute(is_stopped)
         finally:
             faulthandler.cancel_dump_traceback_later()
 
 
-def _never() -> bool:
-    return False
-
-
+_stopped: set[str] = set()
+"""The sweeps that this process knows to be over."""
 _timer = threading.Lock()
 _loading = threading.Lock()
 _versions: dict[str, str] = {}
@@ -126,6 +137,7 @@ class Desk(ctypes.Structure):
     _fields_ = (
         ("began", ctypes.c_double),  # when it began its pack, on the monotonic clock; 0 between packs
         ("begun", ctypes.c_int64),  # how many packs it has begun
+        ("start", ctypes.c_int64),  # the step at which it went on
         ("step", ctypes.c_int64),
         ("steps", ctypes.c_int64),
         ("lanes", ctypes.c_int64),
@@ -186,9 +198,11 @@ def execute_here(work: Work) -> list[Result] | None:
     if _unfit is not None:
         raise _unfit
     _desk.begun += 1
-    _desk.began = time.monotonic()
+    _desk.start = work.start
+    _desk.began = time.monotonic() - work.spent
     try:
-        results = work.execute(lambda: bool(_stop.value), _note)
+        # One that has waited behind another is not begun any more.
+        results = None if _stop.value else work.execute(lambda: bool(_stop.value), _note)
         if results and _warnings:
             results[0] = replace(results[0], warnings=tuple(_warnings))
             _warnings.clear()

@@ -5,7 +5,7 @@ import signal
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,10 +13,11 @@ from enum import Enum, auto
 from itertools import count
 from multiprocessing.resource_tracker import ensure_running
 from typing import Self
+from uuid import uuid4
 
 from optrun.errors import RunFailedError
 from optrun.sweep.work import Result, Work
-from optrun.sweep.worker import ISOLATED, Plugin, Task, execute_anywhere, origin
+from optrun.sweep.worker import ISOLATED, Plugin, Task, execute_anywhere, origin, stop
 from optrun.training.interrupt import SIGNALS
 from optrun.training.trainer import Progress
 
@@ -41,6 +42,8 @@ NO_WORKERS = (
 class Running:
     """How far a pack is that a worker runs."""
 
+    start: int
+    """The step at which it went on."""
     step: int
     steps: int
     lanes: int
@@ -114,11 +117,12 @@ class Here(Workers):
     def submit(self, work: Work) -> PackFuture:
         """Execute a pack."""
         future: PackFuture = Future()
-        future.set_result(work.execute(self._interrupted, self._look))
-        return future
 
-    def _look(self, now: Progress, lanes: int) -> None:
-        self._observe([Running(now.step, now.steps, lanes, now.alive)])
+        def look(now: Progress, lanes: int) -> None:
+            self._observe([Running(work.start, now.step, now.steps, lanes, now.alive)])
+
+        future.set_result(work.execute(self._interrupted, look))
+        return future
 
     def stop(self) -> None:
         """Do nothing: a pack that has been taken has ended."""
@@ -145,6 +149,9 @@ class Brought(Workers):
         self._function: Callable[[Task], list[Result] | None] = execute_anywhere
         self._running: dict[PackFuture, float | None] = {}
         """When each was first seen to run, as far as the executor tells."""
+        self._spent: dict[PackFuture, float] = {}
+        """How long its attempt had run before."""
+        self._sweep = uuid4().hex
         self._given_up: set[PackFuture] = set()
         """What is waited for no longer, and goes on."""
         self._idle_since: float | None = None
@@ -159,17 +166,18 @@ class Brought(Workers):
     def submit(self, work: Work) -> PackFuture:
         """Hand a pack over, with all that a worker must know."""
         self._last = next(self._numbers)
-        task = Task(self._last, work, self._plugins, self.timeout, origin())
+        task = Task(self._last, work, self._plugins, self.timeout, origin(), self._sweep)
         try:
             future = self._executor.submit(self._function, task)
         except RuntimeError as error:
             raise RunFailedError(f"the executor takes no packs: {error}; the same sweep goes on") from error
         self._running[future] = None
+        self._spent[future] = work.spent
         return future
 
     def loss(self, future: PackFuture) -> Loss | None:
         """Return why a pack has no results: an executor does not tell whether its worker ended itself."""
-        del self._running[future]
+        del self._running[future], self._spent[future]
         if future.cancelled():
             if self._is_stopped:
                 return Loss.WAITED
@@ -186,11 +194,11 @@ class Brought(Workers):
         now = time.monotonic()
         for future, began in self._running.items():
             if began is None and future.running():
-                self._running[future] = now
+                self._running[future] = now - self._spent[future]
         until = now - self.timeout - GIVE_UP_SECONDS
         late = [future for future, began in self._running.items() if began is not None and began < until]
         for future in late:
-            del self._running[future]
+            del self._running[future], self._spent[future]
         self._given_up.update(late)
         # There may be fewer workers than the caller says.
         is_idle = self._given_up and self._running and not any(map(_has_begun, self._running))
@@ -200,14 +208,18 @@ class Brought(Workers):
         return late
 
     def stop(self) -> None:
-        """Cancel what has not begun."""
+        """Cancel what has not begun, and have the threads of this process pause."""
         self._is_stopped = True
-        for future in list(self._running):
+        stop(self._sweep)
+        self._cancel(self._running)
+
+    def _cancel(self, futures: Iterable[PackFuture]) -> None:
+        for future in list(futures):
             future.cancel()
 
     def close(self) -> None:
         """Cancel what has not begun, and leave the executor to the caller."""
-        self.stop()
+        Brought.stop(self)
 
 
 def _has_begun(future: PackFuture) -> bool:
@@ -233,10 +245,11 @@ def starting() -> Iterator[None]:
         if sys.platform == "win32":
             yield
             return
-        # The first process of all starts this one, too, after which signals are let through.
-        ensure_running()
         before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         try:
+            # The first process of all starts this one, too, after which signals are let through.
+            ensure_running()
+            signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
             yield
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -72,21 +72,24 @@ class Writer:
 
     def begin(
         self,
-        states: Sequence[RunState],
+        states: list[RunState],
         wanted: Sequence[int],
         packs: Sequence[Sequence[int]],
         of_runs: int,
         until: int | None,
     ) -> None:
-        """Expect the results of these runs, which have come as far as ``states`` say, in these packs or their parts."""
+        """Expect the results of these runs in these packs or their parts.
+
+        They have come as far as ``states`` say, which goes with them.
+        """
         self._states = states
-        self._start = states[wanted[0]].steps
         self._left = set(wanted)
         ended = sum(state.status.final for state in states)
         if self._before is None:
             self._before = ended
         self._pack_of = {run: number for number, pack in enumerate(packs) for run in pack}
-        self._begun: set[int] = set()
+        self._through: set[int] = set()
+        """The packs of which a part is through."""
         of_packs = self._now.packs + len(packs)
         self._now = replace(
             self._now,
@@ -105,22 +108,27 @@ class Writer:
         """
         by_run = {run: self._as_far(run, each) for run, each in zip(pack, results, strict=True)}
         for run in by_run.keys() - self._left:
-            self._check_same(run, by_run.pop(run))
+            if not (result := by_run.pop(run)).goes_on:
+                self._check_same(run, result)
         self._keep(by_run)
-        self._left -= by_run.keys()
+        paused = {run for run, each in by_run.items() if each.goes_on}
+        self._left -= by_run.keys() - paused
         ended = [each.state for each in by_run.values() if each.state.status.final]
         states = [each.state for each in by_run.values()]
         figures = [value for state in states if (value := state.figure(self._metric.name)) is not None]
         figures += [self._now.best] if self._now.best is not None else []
         better = max if self._metric.goal == "maximize" else min
         self._steps += sum(each.state.steps - self._states[run].steps for run, each in by_run.items())
+        for run, each in by_run.items():
+            self._states[run] = each.state
         number = self._pack_of[pack[0]]
-        is_another_part = number in self._begun
-        self._begun.add(number)
+        is_another_part = not paused and number in self._through
+        if not paused:
+            self._through.add(number)
         self._now = replace(
             self._now,
             runs=self._now.runs + len(ended),
-            packs=self._now.packs + 1,
+            packs=self._now.packs + (not paused),
             of_packs=self._now.of_packs + is_another_part,
             executed=self._now.executed + len(ended),
             diverged=self._now.diverged + sum(state.status is Status.DIVERGED for state in ended),
@@ -149,7 +157,7 @@ class Writer:
         if rows and isinstance(self._results, Store):
             self._results.put(states, rows)
             return
-        # Of those that have waited at a rung, what was kept there goes.
+        # Of those that have paused, what was kept there goes.
         waited = {run for run in by_run if self._states[run].steps}
         self._results.commit(
             curves={run: each.curves for run, each in by_run.items() if each.curves},
@@ -180,14 +188,14 @@ class Writer:
             replace(
                 self._now,
                 seconds=now - self._began,
-                lane_steps=self._steps + sum((each.step - self._start) * each.lanes for each in running),
+                lane_steps=self._steps + sum((each.step - each.start) * each.lanes for each in running),
                 lanes=sum(each.alive for each in running),
                 under_way=sum(each.step / each.steps * each.lanes for each in running),
             )
         )
 
     def _check_same(self, run: int, result: Result) -> None:
-        results, began = self._results, self._states[run].steps
+        results, began = self._results, result.start
         stored = results.run(run)
         rows = RunRows.of(
             run,

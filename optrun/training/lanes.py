@@ -113,16 +113,26 @@ class Lanes:
         narrowed._watch_from(self._stopping.state().of(living))
         return narrowed
 
-    def commit(self, sink: Sink, t: int, seconds: float, status: Status, *, pausing: bool = False) -> None:
+    def commit(
+        self,
+        sink: Sink,
+        t: int,
+        seconds: float,
+        status: Status,
+        *,
+        pausing: bool = False,
+        evaluating: bool = False,
+    ) -> None:
         """Commit what there is since the last time: the results of lanes that have ended, a checkpoint of the others.
 
-        ``pausing``, the others are evaluated too, and checkpointed wherever the results go, with their parameters.
+        ``pausing``, the others are checkpointed wherever the results go; ``evaluating``, they are evaluated too, and
+        their parameters are kept.
         """
         living = self._living()
-        if pausing:
+        if evaluating:
             self._evaluator.keep(living, others_go_on=False)
         ended = sorted(self._ends)
-        final = self._evaluator.final(sorted([*ended, *living]) if pausing else ended)
+        final = self._evaluator.final(sorted([*ended, *living]) if evaluating else ended)
         summaries = {lane: self._evaluator.summary(lane, metrics) for lane, metrics in final.items()}
         states = {lane: self._state(lane, final[lane]["loss"], summaries[lane]) for lane in ended}
         states |= {lane: RunState(status=status, steps=t, summary=summaries.get(lane, {})) for lane in living}

@@ -47,8 +47,9 @@ class Trainer:
     A checkpoint holds the state before a step, and is committed together with the rows of all steps before it.
     ``interrupted`` is asked at every step that the host looks at, which is every one but where a device runs ahead;
     where it says yes, the lanes are checkpointed and left. Before the step
-    ``until`` they are left too, as running, evaluated and checkpointed whatever the sink. Lanes that have ended
-    leave the pack when they are as many as the others.
+    ``until`` they are left too, as running, evaluated and checkpointed whatever the sink. With ``pauses`` so they are,
+    but not evaluated, at an interruption and where a checkpoint is due, which it is after ``pause_seconds`` at the
+    latest. Lanes that have ended leave the pack when they are as many as the others.
     """
 
     def __init__(
@@ -59,6 +60,8 @@ class Trainer:
         observe: Callable[[Progress], None] | None = None,
         interrupted: Callable[[], bool] = lambda: False,
         until: int | None = None,
+        pauses: bool = False,
+        pause_seconds: float = math.inf,
     ) -> None:
         config = pack.configs[0]
         self._lanes = Lanes(pack)
@@ -70,7 +73,10 @@ class Trainer:
         self._stop = pack.steps if until is None else min(until, pack.steps)
         every = config.checkpoint.every
         self._checkpoint_steps = every if isinstance(every, int) else None
-        self._checkpoint_seconds = math.inf if every is None or isinstance(every, int) else every.seconds
+        seconds = math.inf if every is None or isinstance(every, int) else every.seconds
+        self._checkpoint_seconds = seconds if every is None else min(seconds, pause_seconds)
+        self._pauses = pauses
+        self._pauses_when_due = pauses and every is not None
         self._time_limit = math.inf if config.stop.time is None else config.stop.time.seconds
         self._start = self._step = 0
         self._spent = 0.0
@@ -110,11 +116,14 @@ class Trainer:
             loss = self._lanes.look(t, device_loss)
             now = self._looked = time.monotonic()
             if self._interrupted() or self._onlooker_error is not None:
-                self._commit(t, Status.INTERRUPTED)
+                self._commit(t, Status.RUNNING if self._pauses else Status.INTERRUPTED, pausing=self._pauses)
                 return
             if self._is_checkpoint_due(t, now - self._saved):
+                pausing = self._pauses_when_due and t > self._start
                 self._report(t, loss)
-                self._commit(t, Status.RUNNING)
+                self._commit(t, Status.RUNNING, pausing=pausing)
+                if pausing:
+                    return
             self._lanes.take_in(t, loss)
             if self._seconds(now) > self._time_limit:
                 self._lanes.end(t, Status.TIMED_OUT, f"out of time at step {t}")
@@ -126,7 +135,7 @@ class Trainer:
         pausing = self._lanes.alive > 0 and self._stop < self._steps
         if not pausing:
             self._lanes.end(self._steps, Status.COMPLETED, "")
-        self._commit(max(self._start, self._stop), Status.RUNNING, pausing=pausing)
+        self._commit(max(self._start, self._stop), Status.RUNNING, pausing=pausing, evaluating=pausing)
 
     def _iterate(self) -> Iterator[tuple[int, Array]]:
         """Yield each step that is looked at, and its loss; where many lanes have ended, the others leave the pack."""
@@ -158,9 +167,10 @@ class Trainer:
     def _is_checkpoint_due(self, t: int, seconds: float) -> bool:
         return self._is_checkpoint_step(t) or seconds >= self._checkpoint_seconds or self._lanes.recorder.full
 
-    def _commit(self, t: int, status: Status, *, pausing: bool = False) -> None:
+    def _commit(self, t: int, status: Status, *, pausing: bool = False, evaluating: bool = False) -> None:
         now = time.monotonic()
-        self._lanes.commit(self._sink, t, self._seconds(now), status, pausing=pausing)
+        seconds = self._seconds(now)
+        self._lanes.commit(self._sink, t, seconds, status, pausing=pausing, evaluating=evaluating)
         self._saved = now
 
     def _seconds(self, now: float) -> float:

@@ -65,7 +65,7 @@ def test_a_run_whose_final_evaluation_raises_has_failed(stop, monkeypatch):
 def test_runs_of_a_pack_whose_final_evaluation_raises_have_failed(monkeypatch):
     configs = quadratics(3)
     cannot_evaluate(monkeypatch, configs[0])
-    results = work.execute(configs, lambda: False)
+    results = Work(configs).execute(lambda: False)
     assert [each.state.status for each in results] == [Status.FAILED] * 3
     assert all("no metrics" in each.state.reason for each in results)
 
@@ -121,7 +121,7 @@ def test_what_a_pack_held_is_free_before_its_halves_are_built(monkeypatch):
     monkeypatch.setattr(work, "Pack", pack)
     gc.disable()
     try:
-        results = work.execute(quadratics(4), lambda: False)
+        results = Work(quadratics(4)).execute(lambda: False)
     finally:
         gc.enable()
     assert [each.state.status for each in results] == [Status.COMPLETED] * 4

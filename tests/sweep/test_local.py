@@ -28,17 +28,21 @@ from optrun.sweep.local import Local
 from optrun.sweep.workers import Loss
 
 
+class Fake:
+    start, spent = 0, 0.0
+
+
 class CannotBeSent:
     def __reduce__(self):
         raise MemoryError
 
 
-class CannotSend:
+class CannotSend(Fake):
     def execute(self, interrupted, observe):
         return CannotBeSent()
 
 
-class DiesWhileItSends:
+class DiesWhileItSends(Fake):
     def execute(self, interrupted, observe):
         sys.setprofile(self.look)
         return b"x" * 1_000_000  # so much that its length is written first, and alone
@@ -48,12 +52,12 @@ class DiesWhileItSends:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-class Endless:
+class Endless(Fake):
     def execute(self, interrupted, observe):
         threading.Event().wait()
 
 
-class Short:
+class Short(Fake):
     def execute(self, interrupted, observe):
         return []
 
@@ -120,7 +124,7 @@ def test_the_number_of_a_worker_that_is_gone_is_sent_no_signal(work, monkeypatch
 
 def test_a_pack_that_ends_while_one_looks_on_has_steps():
     class Desk:
-        step, lanes, alive = 3, 2, 2
+        start, step, lanes, alive = 1, 3, 2, 2
         reads = iter([5, 0])
 
         @property
@@ -130,5 +134,5 @@ def test_a_pack_that_ends_while_one_looks_on_has_steps():
     with Local(1, (), None) as local:
         slot = local._slots[0]
         slot.desk, slot.taken = Desk(), [None]
-        assert local.running() == [Running(3, 5, 2, 2)]
+        assert local.running() == [Running(1, 3, 5, 2, 2)]
         slot.taken = []

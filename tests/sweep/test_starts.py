@@ -30,12 +30,16 @@ begun = threading.Event()
 
 
 class Endless:
+    spent = 0.0
+
     def execute(self, interrupted):
         begun.set()
         threading.Event().wait()
 
 
 class Short:
+    spent = 0.0
+
     def execute(self, interrupted):
         return []
 

@@ -15,11 +15,11 @@ from optrun.config.sweep import load_sweep, sweep_from_mapping
 from optrun.errors import ConfigError, StoreError
 from optrun.registry import load_plugin, optimizers
 from optrun.store import Store
-from optrun.sweep import execute, packs, width
+from optrun.sweep import execute, packs, width, work
 from optrun.sweep.expand import expand
 from optrun.sweep.packs import divided, pack_key
 from optrun.sweep.width import l2_bytes
-from optrun.sweep.work import execute as execute_pack
+from optrun.sweep.work import Work
 from tests.sweep.support import digest_of, prepared
 
 STUDY = {
@@ -318,7 +318,7 @@ def test_memory_that_runs_out_splits_the_pack(monkeypatch):
     configs = [
         from_mapping({"problem": "quadratic", "optimizer": "SGD", "steps": 3, "seed": i}) for i in range(5)
     ]
-    built, real = [], execute_pack.__globals__["Pack"]
+    built, real = [], work.Pack
 
     def pack(chosen):
         built.append(len(chosen))
@@ -326,8 +326,8 @@ def test_memory_that_runs_out_splits_the_pack(monkeypatch):
             raise MemoryError
         return real(chosen)
 
-    monkeypatch.setitem(execute_pack.__globals__, "Pack", pack)
-    results = execute_pack(configs, lambda: False)
+    monkeypatch.setattr(work, "Pack", pack)
+    results = Work(configs).execute(lambda: False)
     assert [str(result.state.status) for result in results] == ["completed"] * 5
     assert built == [5, 2, 3, 1, 2]
 
