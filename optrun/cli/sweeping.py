@@ -112,7 +112,9 @@ def sweep(
     with reporting("sweep", junit, [config]) as report:
         with report.case(" ".join([str(config), *(overrides or ())]), "sweep") as case:
             load_plugins(plugin)
-            swept = load_sweep(config, overrides or [])
+            # What goes on from its own config may have been moved with its project.
+            moved_to = output if output is not None and config.parent == output else None
+            swept = load_sweep(config, overrides or [], moved_to=moved_to)
             if shown_as(show, quiet=quiet or json) is not Show.OFF:
                 note_expansion(swept)
             plan = expand(swept)

@@ -43,3 +43,30 @@ def _resolved(node: Node, names: set[str], is_path: bool) -> Any:
 
 def _mentions_path(annotation: Any) -> bool:
     return isinstance(annotation, PathOrName) or any(map(_mentions_path, get_args(annotation)))
+
+
+def nearby(value: Any, directory: FilePath) -> Any:
+    """Return a value of a config, where it is the path of a file that is gone, as one around a directory, if there is.
+
+    A project that was moved has its files where they were, seen from its runs. Whether it is the same file is for
+    whoever knows the fingerprint of the data to say.
+    """
+    if not isinstance(value, str) or not os.path.isabs(value) or os.path.exists(value):
+        return value
+    parts = FilePath(value).parts
+    directory = directory.absolute()
+    for around in (directory, *directory.parents, FilePath.cwd()):
+        for first in range(1, len(parts)):
+            if (found := around.joinpath(*parts[first:])).is_file():
+                return str(found)
+    return value
+
+
+def with_nearby(node: Node, directory: FilePath) -> Node:
+    """Return a tree in which paths of files that are gone are those of files around a directory, where there are."""
+    if isinstance(node.value, dict):
+        children = {key: with_nearby(child, directory) for key, child in node.value.items()}
+        return Node.mapping(children, node.place, node.key)
+    if isinstance(node.value, list):
+        return Node.sequence([with_nearby(child, directory) for child in node.value], node.place, node.key)
+    return Node(nearby(node.value, directory), node.place, node.key, node.size)

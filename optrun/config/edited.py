@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path as FilePath
 from typing import Any
 
+from optrun.config.components import Component
+from optrun.config.data_paths import nearby
 from optrun.config.errors import ConfigErrors, Issue, Place
 from optrun.config.explain import shown
 from optrun.config.identity import determining
@@ -15,12 +17,17 @@ _ABSENT: Any = object()
 
 
 def as_in_file(file: FilePath, config: RunConfig) -> RunConfig:
-    """Return a config with the paths of data that a file has, if it is there: data may have been moved.
+    """Return a config with the paths of data that a file has, if it is there, or found around it: data may have moved.
 
     Raises ConfigErrors where the file says something else that determines results.
     """
-    if not file.exists():
-        return config
+    problem = _checked(file, config) if file.exists() else config.problem
+    options = {name: nearby(value, file.parent) for name, value in problem.options.items()}
+    return config.model_copy(update={"problem": problem.model_copy(update={"options": options})})
+
+
+def _checked(file: FilePath, config: RunConfig) -> Component:
+    """Return the problem of a file; raises ConfigErrors where it says something else that determines results."""
     resolved = resolve(file)
     issues = []
     now, then = (determining(each.to_dict()) for each in (resolved.config, config))
@@ -30,7 +37,7 @@ def as_in_file(file: FilePath, config: RunConfig) -> RunConfig:
         issues.append(Issue.at(place, path, f"{said}: put that back, or run anew: optrun run {file}"))
     if issues:
         raise ConfigErrors(issues)
-    return config.model_copy(update={"problem": resolved.config.problem})
+    return resolved.config.problem
 
 
 def _differences(now: Any, then: Any, path: Path = ()) -> Iterator[tuple[Path, Any, Any]]:

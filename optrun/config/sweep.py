@@ -1,13 +1,13 @@
 """The `sweep:` block of a config, and overrides such as `optimizer.lr=1e-3,1e-2` that add to it."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path as FilePath
 from typing import Any
 
 from pydantic import ValidationError
 
-from optrun.config.data_paths import swept_paths
+from optrun.config.data_paths import swept_paths, with_nearby
 from optrun.config.errors import ConfigErrors, Issue, Place, in_order
 from optrun.config.explain import UNKNOWN_KEY, message
 from optrun.config.extends import extended
@@ -157,9 +157,17 @@ def _with_paths(node: Node) -> dict[str, Any]:
     return plain
 
 
-def load_sweep(path: str | FilePath, overrides: Sequence[str] = ()) -> SweepConfig:
-    """Return the sweep in a YAML file, with overrides applied; raises ConfigErrors."""
-    return swept(read_config(FilePath(path)), overrides)
+def load_sweep(
+    path: str | FilePath, overrides: Sequence[str] = (), *, moved_to: FilePath | None = None
+) -> SweepConfig:
+    """Return the sweep in a YAML file, with overrides applied; raises ConfigErrors.
+
+    Data that are gone are looked for around ``moved_to``, where their project may be now.
+    """
+    document = read_config(FilePath(path))
+    if moved_to is not None:
+        document = replace(document, root=with_nearby(document.root, moved_to))
+    return swept(document, overrides)
 
 
 def sweep_from_mapping(data: Mapping[str, Any], overrides: Sequence[str] = ()) -> SweepConfig:

@@ -1,12 +1,15 @@
 """Results of other data or other code do not get mixed: what a sweep depends on is compared where a pack starts."""
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 import optrun
+from optrun.cli.app import app
 from optrun.config.sweep import sweep_from_mapping
 from optrun.errors import ChangedError
 from optrun.registry import load_plugin, optimizers
@@ -14,6 +17,7 @@ from optrun.store import Store
 from optrun.sweep.expand import expand
 from optrun.sweep.packs import grouped
 from optrun.sweep.work import Work
+from optrun.training.identity import known
 
 RULE = '''
 from optrun.optim import Optimizer
@@ -136,6 +140,27 @@ def test_a_rung_is_left_on_data_that_were_accepted():
     sweep = optrun.sweep(config(sweep=halving), directory="s", accept_changes=True)
     assert sweep.left == 0
     assert not any(state.is_bad for state in sweep.states)
+
+
+@pytest.mark.parametrize("command", ["sweep c.yaml", "sweep c.yaml -o out", "resume out"])
+def test_a_sweep_goes_on_where_its_project_is_now(command, tmp_path, monkeypatch):
+    Path("project").mkdir()
+    monkeypatch.chdir("project")
+    write_data()
+    Path("c.yaml").write_text(json.dumps(config()))
+    path = optrun.sweep("c.yaml", limit=1, directory="out" if "out" in command else None).path
+    with Store.open(path) as store:
+        first = store.curves(0)["loss"].tobytes()
+    monkeypatch.chdir(tmp_path)
+    Path("project").rename("elsewhere")
+    monkeypatch.chdir("elsewhere")
+    result = CliRunner().invoke(app, [*command.split(), "-q"])
+    assert (result.exit_code, result.exception) == (0, None)
+    assert len(list(Path("runs").glob("sweep-*"))) == (command == "sweep c.yaml")
+    with Store.open(path) as store:
+        assert all(state.status.final for state in store.states())
+        assert store.curves(0)["loss"].tobytes() == first
+        assert len(set(known(store).data.values())) == 1
 
 
 def test_what_does_not_change_a_plugin_is_no_change():

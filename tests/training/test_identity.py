@@ -29,6 +29,13 @@ checkpoint: {{every: 10}}
 """
 
 
+CONFIG_OF_DATA = {
+    "problem": {"name": "mlp", "data": "d.csv", "hidden": [4]},
+    "optimizer": {"name": "SGD", "lr": 0.01},
+    "steps": 40,
+}
+
+
 @pytest.fixture(autouse=True)
 def _no_plugin_stays(monkeypatch):
     for name in ("_classes", "_names"):
@@ -116,3 +123,34 @@ def test_a_store_that_tells_of_no_code_and_no_data_goes_on(monkeypatch):
     monkeypatch.setattr("optrun.training.identity.Identity.events", events)
     write_rule(3)
     assert optrun.resume(path).steps == 40
+
+
+@pytest.mark.parametrize("how", ["moved", "another path in config.yaml"])
+def test_a_run_goes_on_where_its_project_is_now(how, tmp_path, monkeypatch):
+    write_data()
+    whole = optrun.run(CONFIG_OF_DATA, directory="whole")
+    Path("project").mkdir()
+    Path("d.csv").rename("project/d.csv")
+    monkeypatch.chdir("project")
+    interrupted()
+    monkeypatch.chdir(tmp_path)
+    Path("project").rename("elsewhere")
+    if how != "moved":
+        Path("elsewhere/d.csv").rename("e.csv")
+        file = Path("elsewhere/r/config.yaml")
+        file.write_text(
+            file.read_text().replace(str(tmp_path / "project" / "d.csv"), str(tmp_path / "e.csv"))
+        )
+    assert optrun.resume("elsewhere/r").summary == whole.summary
+
+
+def test_data_around_a_moved_run_that_are_others_are_refused(tmp_path, monkeypatch):
+    Path("project").mkdir()
+    monkeypatch.chdir("project")
+    write_data()
+    interrupted()
+    write_data(50)
+    monkeypatch.chdir(tmp_path)
+    Path("project").rename("elsewhere")
+    with pytest.raises(ChangedError, match="the data of mlp"):
+        optrun.resume("elsewhere/r")
