@@ -10,6 +10,7 @@ import numpy as np
 from optrun.arrays import Array
 from optrun.config.writer import told_apart
 from optrun.store import Store
+from optrun.training.identity import Identity, known_of
 
 Pair = tuple[Any, Any]
 ABSENT = "absent"
@@ -57,7 +58,10 @@ def compare(a: Store, b: Store, runs: tuple[int, int] = (0, 0)) -> Comparison:
         {"status": str(each.status), "reason": each.reason, "steps": each.steps, **each.summary}
         for each in (one, other)
     ]
-    environments = [(each.environments() or [{}])[-1] for each in (a, b)]
+    environments = [
+        (store.environments() or [{}])[-1] | _identity(known_of(store, run.config))
+        for store, run in ((a, one), (b, other))
+    ]
     return Comparison(
         config=different(flat(one.config), flat(other.config)),
         environment=different(flat(environments[0]), flat(environments[1])),
@@ -67,6 +71,13 @@ def compare(a: Store, b: Store, runs: tuple[int, int] = (0, 0)) -> Comparison:
             *_curves(a.evaluations(runs[0]), b.evaluations(runs[1]), "evaluation "),
         ],
         params=_params(a.params(runs[0]), b.params(runs[1])),
+    )
+
+
+def _identity(known: Identity) -> dict[str, Any]:
+    data = {"data": known.fingerprint} if known.fingerprint else {}
+    return data | (
+        {"code": {name: source.sha256 for name, source in known.code.items()}} if known.code else {}
     )
 
 

@@ -19,9 +19,11 @@ from optrun.errors import ConfigError, StoreError, printable_lines
 from optrun.store import TRACEBACK, Event, RunRecord, Status, Store
 from optrun.store.schema import printable
 from optrun.sweep.record import OF_SWEEPS
+from optrun.training.identity import KINDS, Identity, known_of
 from optrun.training.remarks import INFERRED, kept_lines
 
 SPARKS = 40
+DIGITS = 12
 
 
 def print_run(path: Path, run: int | None, *, json: bool, limit: int | None = None) -> None:
@@ -42,13 +44,18 @@ def print_run(path: Path, run: int | None, *, json: bool, limit: int | None = No
             for event in store.events()
             if event.run in (None, record.run) and event.kind not in OF_SWEEPS
         ]
+        identity = known_of(store, record.config)
         is_of_sweep = plan is not None or store.size > 1
         traceback = store.traceback(record.run) if record.status is Status.FAILED else ""
-    lines, events = kept_lines(events), [event for event in events if event.kind != INFERRED]
+    lines, events = kept_lines(events), [event for event in events if event.kind not in (INFERRED, *KINDS)]
     if json:
         document = {
             **run_object(path, status, record, record.run if is_of_sweep else None),
             "environments": environments,
+            "identity": {
+                "data": identity.fingerprint,
+                "code": {name: source._asdict() for name, source in identity.code.items()},
+            },
             "events": [
                 {"time": each.time, "kind": each.kind, "attempt": each.attempt, **each.details}
                 for each in events
@@ -68,7 +75,7 @@ def print_run(path: Path, run: int | None, *, json: bool, limit: int | None = No
     _heading("config")
     emit(Text(_indented(to_yaml(record.config))))
     _heading("environment")
-    emit(Text(_indented(_environment(environments[-1] if environments else {}))))
+    emit(Text(_indented(_environment(environments[-1] if environments else {}, identity))))
     _heading("events")
     _print_events(events)
     _heading("files")
@@ -134,7 +141,7 @@ def _indented(text: str) -> str:
     return "\n".join(f"  {line}" for line in text.rstrip().splitlines())
 
 
-def _environment(found: Mapping[str, Any]) -> str:
+def _environment(found: Mapping[str, Any], identity: Identity) -> str:
     versions = ", ".join(f"{name} {found.get(name)}" for name in ("optrun", "python", "numpy"))
     blas = ", ".join(
         " ".join(str(value) for value in library.values() if value)
@@ -145,6 +152,8 @@ def _environment(found: Mapping[str, Any]) -> str:
     dirty = " with changes" if isinstance(git, dict) and git.get("dirty") else ""
     revision = f"git {str(git.get('sha'))[:12]}{dirty}" if isinstance(git, dict) else ""
     lines = [versions, f"{found.get('cpu')}, {found.get('platform')}", blas, revision]
+    lines += [f"data {identity.fingerprint[:DIGITS]}"] if identity.fingerprint else []
+    lines += [f"{name}: {of.file} {of.sha256[:DIGITS]}" for name, of in sorted(identity.code.items())]
     return "\n".join(printable(line) for line in lines if line)
 
 
@@ -163,5 +172,10 @@ def _details(event: Event) -> str:
     seconds = event.details.get("seconds")
     if isinstance(seconds, (int, float)):
         return f"after {seconds:.2f} s" if seconds < 60 else f"after {span(seconds)}"
+    changes = event.details.get("changes")
+    if isinstance(changes, list):
+        return printable(", ".join(str(each.get("what")) for each in changes if isinstance(each, dict)))
+    if isinstance(changes, dict):
+        return printable(f"another {', '.join(changes)}")
     host, pid = event.details.get("host"), event.details.get("pid")
     return printable(f"on {host}, process {pid}") if host else ""

@@ -108,6 +108,25 @@ def known(store: Store) -> Identity:
     return Identity(data, code)
 
 
+def known_of(store: Store, config: Mapping[str, Any]) -> Identity:
+    """Return what a store tells of the data and the code of the run of this config."""
+    found, names = known(store), set(_names(config))
+    data = {key: of for key, of in found.data.items() if key == data_key(config)}
+    return Identity(
+        data or dict(list(found.data.items())[:1] if store.size == 1 else ()),
+        {name: source for name, source in found.code.items() if name.partition(" ")[2] in names},
+    )
+
+
+def _names(value: Any) -> Iterator[str]:
+    """Yield what is under a ``name`` within a config."""
+    if isinstance(value, Mapping) and isinstance(value.get("name"), str):
+        yield value["name"]
+    below = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
+    for each in below:
+        yield from _names(each)
+
+
 def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError

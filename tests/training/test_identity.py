@@ -1,11 +1,15 @@
 """A run goes on with the data, the code and the config with which it began, wherever its project lies by now."""
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 import optrun
+from optrun.analysis.compare import compare
+from optrun.cli.app import app
 from optrun.errors import ChangedError, ConfigError, OptrunWarning
 from optrun.registry import load_plugin, optimizers
 from optrun.store import Store
@@ -154,3 +158,21 @@ def test_data_around_a_moved_run_that_are_others_are_refused(tmp_path, monkeypat
     Path("project").rename("elsewhere")
     with pytest.raises(ChangedError, match="the data of mlp"):
         optrun.resume("elsewhere/r")
+
+
+def test_data_and_code_are_shown_and_compared():
+    write_data()
+    write_rule()
+    optrun.run(CONFIG_OF_DATA | {"optimizer": {"name": "Doubled"}}, directory="a")
+    rule = hashlib.sha256(Path("rule.py").read_bytes()).hexdigest()
+    shown = CliRunner().invoke(app, ["show", "a"]).stdout
+    assert f"optimizer Doubled: rule.py {rule[:12]}" in shown
+    write_rule(3)
+    write_data(50)
+    optrun.run(CONFIG_OF_DATA | {"optimizer": {"name": "Doubled"}}, directory="b")
+    with Store.open(Path("a")) as one, Store.open(Path("b")) as other:
+        found = compare(one, other).environment
+        assert f"data {found['data'][0][:12]}" in shown
+    other_rule = hashlib.sha256(Path("rule.py").read_bytes()).hexdigest()
+    assert found["code.optimizer Doubled"] == (rule, other_rule)
+    assert set(found) == {"data", "code.optimizer Doubled"}
