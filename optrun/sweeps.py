@@ -33,6 +33,9 @@ from optrun.training.interrupt import interruptible
 from optrun.training.memory import Memory
 from optrun.training.remarks import INFERRED
 
+MOST_COMPARED = 50
+"""Of how many settings with equal figures the losses are read."""
+
 
 class Sweep:
     """A finished or interrupted sweep: its runs in the order of its plan, and how its settings did."""
@@ -96,7 +99,10 @@ class Sweep:
         return sensitivity(self._ranking, self.states, parameter, metric)
 
     def equal_settings(self) -> list[list[int]]:
-        """Return the settings, by their numbers, whose runs have the same results to the last bit."""
+        """Return the settings, by their numbers, whose runs have the same results to the last bit.
+
+        Of those whose figures are equal the first 50 are looked at.
+        """
         alike: defaultdict[Any, list[int]] = defaultdict(list)
         repeats = self._ranking.repeats
         for setting in range(len(self.settings)):
@@ -108,7 +114,7 @@ class Sweep:
         for settings in alike.values():
             # Few figures may be equal by chance, such as accuracies of 1; losses of all steps are not.
             losses: defaultdict[bytes, list[int]] = defaultdict(list)
-            for setting in settings if len(settings) > 1 else ():
+            for setting in settings[:MOST_COMPARED] if len(settings) > 1 else ():
                 losses[self.runs[setting * repeats].curves["loss"].tobytes()].append(setting)
             found += [each for each in losses.values() if len(each) > 1]
         return found
