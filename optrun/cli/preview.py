@@ -7,6 +7,7 @@ from pathlib import Path
 from optrun.analysis.find import RUNS
 from optrun.cli.pace import clock
 from optrun.config import Component, RunConfig
+from optrun.config.models import Divergence
 from optrun.errors import printable
 from optrun.store import check_free, slug
 from optrun.training.estimate import Estimate
@@ -60,4 +61,6 @@ def _options(component: Component) -> str:
 
 def _endings(config: RunConfig) -> str:
     stop = config.stop.model_dump(exclude_none=True)
+    if isinstance(config.stop.divergence, Divergence):
+        stop["divergence"] = f"{config.stop.divergence.factor:g} × the first loss"
     return ", ".join(f"{name} {value}" for name, value in stop.items()) or "only where the loss is not finite"

@@ -15,7 +15,7 @@ from pydantic_core import core_schema
 
 from optrun.config.components import NESTED, REGISTRIES, Component, Named, Schedules
 from optrun.config.expect import FIGURES, Bounds
-from optrun.config.models import METRICS, Checkpoint, Evaluate, Record, RunConfig, Stop
+from optrun.config.models import METRICS, Checkpoint, Divergence, Evaluate, Record, RunConfig, Stop
 from optrun.config.schema import GROUPS, SCHEDULES, Model, floats_of, options_model
 from optrun.config.sweep_block import Halving, Metric, Optuna, Space, Sweep
 from optrun.config.writer import inline
@@ -46,7 +46,19 @@ def json_schema() -> Schema:
     definitions: Schema = run.pop("$defs")
     swept = _generated(Sweep, _REF + "{model}")
     definitions |= {**swept.pop("$defs"), "Sweep": swept}
-    for model in (Record, Evaluate, Checkpoint, Stop, Bounds, Sweep, Space, Metric, Halving, Optuna):
+    for model in (
+        Record,
+        Evaluate,
+        Checkpoint,
+        Stop,
+        Divergence,
+        Bounds,
+        Sweep,
+        Space,
+        Metric,
+        Halving,
+        Optuna,
+    ):
         _explain(definitions[model.__name__]["properties"], model)
     for section, registry in REGISTRIES.items():
         definitions |= _component(section, registry)

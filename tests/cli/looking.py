@@ -1,5 +1,6 @@
 """Commands called within this process, and small runs for them to look at."""
 
+import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +18,13 @@ scheduler: {name: CosineAnnealingLR, T_max: 30}
 steps: 30
 evaluate: {every: 10}
 """
+
+
+def read_until_progress(process: subprocess.Popen[str]) -> None:
+    """Read messages until a line of progress: the steps have begun, whatever is said before."""
+    assert process.stderr is not None
+    while "steps/s" not in (line := process.stderr.readline()):
+        assert line, "the run has ended"
 
 
 class Done(NamedTuple):

@@ -19,6 +19,7 @@ import optrun
 from optrun.cli.app import app
 from optrun.cli.exits import exit_code_of, reported
 from optrun.config import load
+from tests.cli.looking import read_until_progress
 
 CONFIG = """\
 name: small
@@ -382,8 +383,7 @@ def test_the_resume_command_names_the_plugins(config, tmp_path):
         stderr=subprocess.PIPE,
         text=True,
     )
-    assert process.stderr is not None
-    next(line for line in process.stderr if not line.startswith(("data ", "note: ")))
+    read_until_progress(process)
     process.send_signal(signal.SIGINT)
     errors = process.communicate()[1]
     assert "optrun resume mine --plugin mine.py" in errors

@@ -50,7 +50,7 @@ def test_smoke_cuts_all_that_counts_steps_alike_and_nothing_else():
         {"step_size": 10, "gamma": 0.5, "interval": None},
     )
     assert (short.evaluate.every, short.record.every, short.checkpoint.every) == (5, 1, 25)
-    assert (short.stop.patience, short.stop.target, short.stop.time) == (2, 1e-3, Duration("2s"))
+    assert (short.stop.patience, short.stop.target, short.stop.time) == (None, 1e-3, Duration("2s"))
     assert (short.optimizer, short.problem, short.seed) == (config.optimizer, config.problem, config.seed)
     assert short.record.metrics == config.record.metrics
     assert not short.expect
@@ -134,7 +134,7 @@ def test_a_dry_run_says_what_would_happen_and_writes_nothing(small, tmp_path):
     assert values["scheduler"] == "CosineAnnealingLR"
     assert values["steps"].startswith("40")
     assert values["time"].startswith("about ")
-    assert values["ends early"] == "patience 9"
+    assert values["ends early"] == "divergence 1000 × the first loss, patience 9"
     assert values["stored in"] == "runs/<time>-small-<4 hex digits>"
     assert [path.name for path in tmp_path.iterdir()] == ["small.yaml"]
 

@@ -156,6 +156,8 @@ def test_the_yaml_is_what_a_person_would_write() -> None:
         "  every: 30s\n"
         "stop:\n"
         "  target: 1e-06\n"
+        "  divergence:\n"
+        "    factor: 1000.0\n"
         "  time: 10m\n"
     )
 

@@ -20,6 +20,7 @@ from optrun.store import Checkpoint, Status, Store
 from optrun.training.interrupt import interruptible
 from optrun.training.pack import Pack
 from optrun.training.trainer import Trainer
+from tests.cli.looking import read_until_progress
 from tests.kernels.engines import NEEDS_NUMBA
 
 KILLS = int(os.environ.get("OPTRUN_TESTS_KILLS", "4"))
@@ -240,9 +241,7 @@ def test_a_signal_checkpoints_and_names_the_resume_command(number, code, tmp_pat
         stderr=subprocess.PIPE,
         text=True,
     )
-    assert process.stderr is not None
-    # The first line of progress: it runs.
-    next(line for line in process.stderr if not line.startswith(("data ", "note: ")))
+    read_until_progress(process)
     process.send_signal(signal.Signals[f"SIG{number}"])
     out, errors = process.communicate()
     assert process.returncode == code
