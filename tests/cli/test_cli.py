@@ -291,6 +291,7 @@ def test_a_full_disk_behind_stdout_is_one_line_and_exit_1(config, arguments):
     assert "Exception ignored" not in done.stderr
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("kib", [24, 60])  # too little to begin with, and too little to end with
 def test_a_full_disk_under_the_run_is_one_line_and_exit_1(config, kib):
     done = shell(
@@ -414,6 +415,7 @@ def test_a_terminal_without_greek_letters_is_served():
     assert done.returncode == 0
 
 
+@pytest.mark.full
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="has no device that is always full")
 @pytest.mark.parametrize("command", [["run"], ["sweep", "optimizer.lr=0.01,0.02", "-j", "2"]])
 @pytest.mark.parametrize("gone", ["full", "closed"])

@@ -215,6 +215,7 @@ def test_validate_tells_programs_too(tmp_path):
     ]
 
 
+@pytest.mark.full
 def test_closed_streams_are_no_bug(tmp_path):
     (tmp_path / "good.yaml").write_text("problem: rosenbrock\noptimizer: SGD\nsteps: 3\n")
     for streams in (">&-", "2>&-", ">&- 2>&-"):

@@ -81,6 +81,7 @@ def test_a_run_whose_plugin_raises_has_failed_at_the_line_of_the_plugin(error, f
     assert "raise eval(self.error)" in shown.stdout.split("\ntraceback\n")[1].split("\nconfig\n")[0]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("options", [("-j", "1"), ("-j", "2"), ("-x", "dask", "-j", "1")], ids=" ".join)
 def test_in_a_sweep_those_runs_fail_alone_and_stdout_stays_json(options, files):
     if "dask" in options:

@@ -191,6 +191,7 @@ def test_a_mistake_runs_nothing(arguments, said):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_it(number, code, broken):
     command = ["smoke", "--optimizer", "Waiting", "--steps", str(10**6), "--problem", "beale", *broken]

@@ -687,6 +687,7 @@ def test_without_a_result_there_is_no_table(file, call, monkeypatch):  # noqa: F
     assert "12 runs left" in done.err
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("jobs", ["1", "2"])
 def test_ctrl_c_keeps_what_is_finished_and_the_same_command_goes_on(jobs, file, call, tmp_path):  # noqa: F811
     (tmp_path / "interrupted.py").write_text(INTERRUPTED)

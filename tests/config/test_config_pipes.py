@@ -22,6 +22,7 @@ def optrun(*arguments: str, config: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, input=config, capture_output=True, text=True, check=False, timeout=120)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("name", ["-", "/dev/stdin"])
 def test_paths_in_a_piped_config_are_relative_to_the_working_directory(name):
     Path("d.csv").write_text("1,2\n2,4\n3,6\n4.5,8\n5,10\n")

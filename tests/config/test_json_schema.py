@@ -157,6 +157,7 @@ def test_it_agrees_about_every_class(section: str, name: str, validator: Any) ->
     agree({**SMALL, section: name}, validator)
 
 
+@pytest.mark.full
 def test_it_agrees_about_everything_else(validator: Any) -> None:
     data = complete("optimizer", "Adam")
     group = {"params": "*.bias", "betas": [0.5, 0.5], "schedules": {"lr": {"name": "StepLR", "step_size": 3}}}

@@ -123,6 +123,7 @@ def listing_of(op):
     return Listing((Instruction(op, "_b0", operands), chosen), (("_b0", ()),))
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("op", [*BINARY, *UNARY, *CONDITIONS, "nonzero"])
 @EVERY_DTYPE
 def test_every_operation_on_every_pair_of_special_values_is_numpys(op, dtype, transfers):

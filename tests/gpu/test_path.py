@@ -60,6 +60,7 @@ def of_rates(rates, **changes):
     return [{"optimizer": {"name": "SGD", "lr": rate}, **changes} for rate in rates]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("name", list(optimizers))
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_every_optimizer_gives_the_results_of_the_cpu(name, dtype, transfers):
@@ -71,6 +72,7 @@ def test_every_optimizer_gives_the_results_of_the_cpu(name, dtype, transfers):
     assert found == expected
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("case", CASES, ids=case_id)
 def test_every_problem_gives_the_results_of_the_cpu(case, transfers):
     name, options = case
@@ -96,6 +98,7 @@ ENDS = {
 }
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("changes", ENDS.values(), ids=ENDS.keys())
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_lane_that_ends_between_two_looks_has_the_results_of_the_cpu(changes, dtype, transfers):

@@ -38,6 +38,7 @@ def sources_of(dtype, rng):
     return sorted(sources | stand_in.sources)
 
 
+@pytest.mark.full
 @pytest.mark.skipif(NVCC is None, reason="there is no nvcc")
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_every_kernel_rounds_each_operation_as_ieee_754_says(dtype, transfers, monkeypatch, tmp_path, rng):

@@ -45,6 +45,7 @@ def test_a_lane_has_the_bits_of_its_solo_run(engine, rule, options, dtype, lane_
         assert solo.data.tobytes() == np.ascontiguousarray(together.params.data[lane]).tobytes(), lane
 
 
+@pytest.mark.full
 @EVERY_VARIANT_IN_SOME_DTYPE
 def test_tiles_change_no_bit(rule, options, dtype, rng):
     lanes = 4 if rule.batched else 1

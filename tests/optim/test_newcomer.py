@@ -86,6 +86,7 @@ def test_a_new_optimizer_goes_through_the_whole_suite(source, tmp_path):
     assert int(passed[1]) > 60
 
 
+@pytest.mark.full
 def test_a_broken_one_does_not(tmp_path):
     wrong = ELEMENTWISE.replace(
         "rate[:] = where(t == 1, 1.0, rate / (1 + fade))", "rate[:] = rate / (1 + fade)"

@@ -109,6 +109,7 @@ def test_the_state_equals_torchs(case, rng):
             np.testing.assert_allclose(found, buffers[state].numpy(), rtol=1e-12, atol=1e-14, err_msg=state)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "case", [case for case in CASES if case[0] == "Muon"], ids=lambda case: rules.label(*case)
 )

@@ -36,6 +36,7 @@ def can_inject():
         pytest.skip("needs strace, and leave to use it")
 
 
+@pytest.mark.full
 def test_a_sweep_of_one_run_goes_on_as_a_sweep_after_a_kill_at_any_synchronisation(can_inject):
     Path("tiny.yaml").write_text(SWEEP)
     whole = digest_of(optrun.sweep("tiny.yaml", directory="whole"))

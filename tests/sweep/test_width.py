@@ -123,6 +123,7 @@ def test_what_the_number_of_runs_has_bound_is_not_the_last_word(found, most, hol
     assert found.over(64) == over_64
 
 
+@pytest.mark.full
 def test_a_remembered_width_is_used_and_changes_no_bit(tmp_path):
     plan, groups = prepared(SWEEP)
     by_rule = digest_of(sweeps.sweep_plan(plan, groups, directory=tmp_path / "rule"))

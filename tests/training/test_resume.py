@@ -22,6 +22,7 @@ from optrun.training.pack import Pack
 from optrun.training.trainer import Trainer
 from tests.cli.looking import read_until_progress
 from tests.kernels.engines import NEEDS_NUMBA
+from tests.pairs import few_in_short
 
 KILLS = int(os.environ.get("OPTRUN_TESTS_KILLS", "4"))
 
@@ -61,7 +62,7 @@ def digest(directory):
 @pytest.mark.parametrize(
     ("engine", "optimizer", "checkpoint"),
     [
-        *(("numpy", *each) for each in zip(optimizers, itertools.cycle(("1h", 5)))),
+        *few_in_short((("numpy", *each) for each in zip(optimizers, itertools.cycle(("1h", 5)))), 3),
         pytest.param("numba", "Adam", 5, marks=NEEDS_NUMBA),
     ],
     indirect=["engine"],
@@ -120,6 +121,7 @@ def test_a_run_that_has_ended_is_returned_as_it_is(tmp_path):
     assert (tmp_path / "run" / "metrics.csv").exists()
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("optimizer", list(optimizers))
 def test_interrupted_again_before_the_first_step_loses_nothing(optimizer, tmp_path):
     chosen = config(optimizer)
@@ -230,6 +232,7 @@ def test_killed_at_random_instants_and_resumed_is_uninterrupted(tmp_path):
         assert digest(directory) == digest(tmp_path / "whole"), trial
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(("number", "code"), [("INT", 130), ("TERM", 143), ("HUP", 129), ("USR1", 138)])
 def test_a_signal_checkpoints_and_names_the_resume_command(number, code, tmp_path):
     chosen = config(steps=10**7)
