@@ -20,7 +20,7 @@ from optrun.config.durations import Duration
 from optrun.config.sweep import load_sweep as sweep_from_file
 from optrun.config.sweep import sweep_from_mapping
 from optrun.config.sweep_block import Metric
-from optrun.errors import ConfigError, StoreError, texts
+from optrun.errors import ConfigError, RunFailedError, StoreError, texts
 from optrun.registry import load_plugins
 from optrun.store import RunState, Status, Store
 from optrun.sweep.carry_out import carry_out, settled
@@ -284,16 +284,23 @@ def sweep_plan(
             if retry_failed:
                 retry(plan, store)
         before = results.states()
-        plan = carry_out(
-            plan,
-            groups,
-            results,
-            execution,
-            limit=limit,
-            interrupted=interruption,
-            observe=observe,
-            connection=connection,
-        )
+        try:
+            plan = carry_out(
+                plan,
+                groups,
+                results,
+                execution,
+                limit=limit,
+                interrupted=interruption,
+                observe=observe,
+                connection=connection,
+            )
+        except RunFailedError as error:
+            if connection is None:
+                raise
+            ended = sum(state.status.final for state in results.states())
+            kept = f"{ended:,} of {plan.size:,} runs have ended, and are kept"
+            raise RunFailedError(f"{error}; {kept}") from error
         states = results.states()
         if left := settled(states):
             results.commit(states=left)

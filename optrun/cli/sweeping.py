@@ -1,6 +1,9 @@
 """The command `sweep`."""
 
+import shlex
 import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -140,7 +143,13 @@ def sweep(
                 )
                 case.outcome, case.problem = "dry run", "skipped"
                 return
-            with sweep_progress(plan.name, show, quiet=quiet or json) as observe:
+            again = [str(config), *(overrides or ()), *(("-o", str(output)) if output else ())]
+            again += ["-j", str(jobs)] if jobs else []
+            again += [] if executor == "local" else ["--executor", executor]
+            again += ["--address", address] if address else []
+            again += ["--timeout", timeout] if timeout else []
+            again += [each for name in plugin or () for each in ("--plugin", name)]
+            with _next_named(again), sweep_progress(plan.name, show, quiet=quiet or json) as observe:
                 result = sweeps.sweep_plan(
                     plan,
                     groups,
@@ -154,16 +163,23 @@ def sweep(
                 )
         misses = misses_of(result)
         note_sweep(report, case, result, misses)
-        again = [str(config), *(overrides or ()), *(("-o", str(output)) if output else ())]
-        again += ["-j", str(jobs)] if jobs else []
-        again += [] if executor == "local" else ["--executor", executor]
-        again += ["--address", address] if address else []
-        again += ["--timeout", timeout] if timeout else []
-        again += [each for name in plugin or () for each in ("--plugin", name)]
         if not (quiet or json):
             note_equal_results(result)
         print_table(result, [issue for _, issue in misses], again, json=json, quiet=quiet)
     raise typer.Exit(_code(result, bool(misses)))
+
+
+@contextmanager
+def _next_named(again: Sequence[str]) -> Iterator[None]:
+    """Add to the error of a cluster that is lost what to type next."""
+    from optrun.errors import RunFailedError
+
+    try:
+        yield
+    except RunFailedError as error:
+        if "dask" not in again:
+            raise
+        raise RunFailedError(f"{error}\nnext: optrun sweep {shlex.join(again)}") from error
 
 
 def _seconds(timeout: str | None) -> float | None:

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import time
+import warnings
 from asyncio import wait_for
 from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Self
 from uuid import uuid4
 
-from optrun.errors import ConfigError, MissingExtraError, RunFailedError
+from optrun.errors import ConfigError, MissingExtraError, OptrunWarning, RunFailedError
 from optrun.sweep.work import Result, Work
 from optrun.sweep.worker import Task, execute_anywhere, stop
 from optrun.sweep.workers import KILL, NEEDS_MAIN, Brought, Loss, PackFuture, isolated, starting
@@ -25,6 +26,9 @@ START_SECONDS = 3.0
 STARTS = 3
 MISSING_SECONDS = 10.0
 """How long a worker that died may take to come back, or a pack to be given to one."""
+
+
+GONE = "the Dask scheduler answers no more"
 
 
 class Connection:
@@ -65,11 +69,16 @@ class Connection:
             return str((await there.identity())["type"])
 
     def __enter__(self) -> Self:
+        log = logging.getLogger("distributed.client")
+        # Of a scheduler that is gone it would write a traceback.
+        self._log, self._level = log, log.level
+        log.setLevel(logging.CRITICAL)
         return self
 
     def __exit__(self, *error: object) -> None:
         if self.client is not None:
             _close(self.client)
+        self._log.setLevel(self._level)
 
 
 class Dask(Brought):
@@ -95,7 +104,7 @@ class Dask(Brought):
         self._starts: dict[int, float] = {}
         self._lost: set[PackFuture] = set()
         self._seen: dict[Any, float] = {}
-        self._busy_at = time.monotonic()
+        self._busy_at = self._seen_at = time.monotonic()
         self._client.subscribe_topic(topic, self._note)
 
     @property
@@ -103,9 +112,21 @@ class Dask(Brought):
         """A pack for each thread that there is now, or for each process where its time may end it."""
         if self._cluster is not None:
             return self._jobs or 1
-        threads = self._client.nthreads().values()
+        try:
+            threads = self._client.nthreads().values()
+        except OSError as error:  # a TimeoutError, too, is one
+            raise RunFailedError(GONE) from error
+        self._note_missing(bool(threads))
         there = max(1, int(sum(threads)) if self.timeout is None else len(threads))
         return min(there, self._jobs or there)
+
+    def _note_missing(self, is_there: bool) -> None:
+        """Warn where there has been no worker for a while."""
+        now = time.monotonic()
+        if is_there:
+            self._seen_at = now
+        elif now - self._seen_at > MISSING_SECONDS / 2:
+            warnings.warn("the Dask scheduler has no worker yet: packs wait", OptrunWarning, stacklevel=2)
 
     def submit(self, work: Work) -> PackFuture:
         """Hand a pack to the cluster."""
@@ -123,6 +144,8 @@ class Dask(Brought):
             if future.cancelled():
                 del self._running[future], self._spent[future]
                 return Loss.WAITED
+        if future.cancelled() and not self._is_stopped and self._client.status != "running":
+            raise RunFailedError(GONE)
         loss = super().loss(future)
         if loss is Loss.DIED and began is not None and self.timeout is not None:
             # The news of its start was under way for a moment.
@@ -179,7 +202,7 @@ class Dask(Brought):
 
     def _cancel(self, futures: Iterable[PackFuture]) -> None:
         # Its futures can also be cancelled where they run.
-        super()._cancel(each for each in futures if self._numbers_of[each] not in self._starts)
+        super()._cancel(each for each in futures if self._numbers_of.get(each) not in self._starts)
 
     def close(self) -> None:
         """Cancel what is under way, and end a cluster that was started here."""

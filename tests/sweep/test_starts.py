@@ -6,11 +6,12 @@ import subprocess
 import sys
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 import optrun
-from optrun.errors import ConfigError, MissingExtraError, RunFailedError
+from optrun.errors import ConfigError, MissingExtraError, OptrunWarning, RunFailedError
 from optrun.sweep import dask, workers
 from tests.sweep import poison
 from tests.sweep.test_workers import DATA, PLUGIN, SMALL, command
@@ -244,3 +245,29 @@ def test_what_a_worker_starts_is_not_isolated_with_it():
     Path("small.yaml").write_text(SMALL.replace("Poison", "Mine").replace("20", "1"))
     done = command("small.yaml", "optimizer.lr=0.001,0.002", "--plugin", "mine.py", "-j", "2", "--json")
     assert json.loads(done.stdout)["statuses"] == {"completed": 2}
+
+
+class NoCluster:
+    """A client of a scheduler that has no worker, or is gone."""
+
+    status = "running"
+
+    def __init__(self, nthreads):
+        self.nthreads = nthreads
+
+    def get_executor(self, pure):
+        return ThreadPoolExecutor(1)
+
+    def subscribe_topic(self, topic, note):
+        pass
+
+
+def test_a_cluster_without_workers_and_one_that_is_gone_are_told(monkeypatch):
+    def gone():
+        raise TimeoutError
+
+    monkeypatch.setattr(dask, "MISSING_SECONDS", -1.0)
+    with pytest.warns(OptrunWarning, match="the Dask scheduler has no worker yet: packs wait"):
+        assert dask.Dask(SimpleNamespace(client=NoCluster(dict)), None, (), None).room == 1
+    with pytest.raises(RunFailedError, match="the Dask scheduler answers no more"):
+        _ = dask.Dask(SimpleNamespace(client=NoCluster(gone)), None, (), None).room
