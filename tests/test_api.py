@@ -136,6 +136,7 @@ def plugin(tmp_path):
         names.pop("inertia", None)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_plugins_are_loaded_where_python_calls_and_in_its_workers(jobs, plugin):
     swept = {**CONFIG, "optimizer": "Inertia", "sweep": {"parameters": {"optimizer.lr": [1e-4, 1e-3]}}}

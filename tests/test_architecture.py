@@ -78,6 +78,7 @@ def test_only_arrays_and_kernels_know_the_devices():
         assert not known or room(file) in ("arrays", "kernels"), file
 
 
+@pytest.mark.full
 def test_only_cli_and_analysis_print():
     for file in FILES:
         if room(file) in ("cli", "analysis"):
@@ -86,6 +87,7 @@ def test_only_cli_and_analysis_print():
             assert not (isinstance(node, ast.Name) and node.id == "print"), file
 
 
+@pytest.mark.full
 def test_nothing_is_pickled_and_only_the_engines_compile():
     for file in FILES:
         assert not {"pickle", "shelve", "marshal"} & {module.split(".")[0] for module in imports(file)}, file
@@ -94,6 +96,7 @@ def test_nothing_is_pickled_and_only_the_engines_compile():
                 assert file.name in ("numpy_engine.py", "machine_code.py"), file
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("command", [["--help"], ["--version"], ["run", "--help"]])
 def test_help_imports_neither_numpy_nor_pydantic_models(command):
     code = (

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from optrun.analysis import summaries as summaries_module
 from optrun.analysis.summaries import file_sizes, summaries, summary_of
 from optrun.store import RunState, Status, Store
@@ -28,6 +30,7 @@ def test_a_finished_run(small):
     assert summary.to_dict()["created"].endswith("+00:00")
 
 
+@pytest.mark.full
 def test_running_is_told_from_killed():
     child = subprocess.Popen([sys.executable, "-c", KILLED], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:

@@ -31,6 +31,7 @@ def suite(path="report.xml"):
     return found, cases
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("arguments", "code", "problem", "kind", "message"),
     [
@@ -94,6 +95,7 @@ def commands(stderr):
     return [(dict(pair.split("=", 1) for pair in each[1].split(",")), each[2]) for each in found if each]
 
 
+@pytest.mark.full
 def test_github_gets_an_annotation_for_every_mistake(files):
     done = call("validate", "bad.yaml", "small.yaml", GITHUB_ACTIONS="true", GITHUB_STEP_SUMMARY="summary.md")
     assert done.returncode == 2
@@ -111,6 +113,7 @@ def test_github_gets_an_annotation_for_every_mistake(files):
     assert not commands(call("validate", "bad.yaml").stderr)
 
 
+@pytest.mark.full
 def test_github_gets_an_annotation_for_a_missed_expectation(files):
     with open("small.yaml", "a") as file:
         file.write("expect: {final_loss: {max: 1e-9}}\n")
@@ -145,12 +148,14 @@ def test_a_summary_shows_text_as_it_is(tmp_path, monkeypatch):
     assert problems.strip() == "- x y"
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["rnu"], ["run", "bad.yaml"]])
 def test_github_sends_no_escape_codes_into_pipes(files, arguments):
     done = call(*arguments, GITHUB_ACTIONS="true")
     assert "\x1b" not in done.stdout + done.stderr
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("where", ["/no/such/dir/x", "/dev/full"])
 def test_a_summary_that_cannot_be_written_changes_no_result(files, where):
     done = call("run", "small.yaml", "--json", GITHUB_ACTIONS="true", GITHUB_STEP_SUMMARY=where)
@@ -191,6 +196,7 @@ def test_a_dry_run_passes_no_case(files):
     assert suite()[0].get("errors") == "1"
 
 
+@pytest.mark.full
 def test_github_gets_an_annotation_for_a_run_that_diverged(files):
     arguments = ("problem=rosenbrock", "optimizer=SGD", "optimizer.lr=1")
     done = call("run", "small.yaml", *arguments, GITHUB_ACTIONS="true")

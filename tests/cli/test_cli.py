@@ -134,6 +134,7 @@ def test_divergence_is_exit_1_and_names_the_step(config):
     assert again.curves["step"][-1] == result["steps"]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -164,6 +165,7 @@ def test_a_mistake_is_exit_2_one_clear_message_and_nothing_left(config, argument
     assert not Path("runs").exists()
 
 
+@pytest.mark.full
 def test_debug_shows_the_traceback(config):
     assert "Traceback" in process("--debug", "run", config, "optimizer.lr=-1").stderr
 
@@ -181,6 +183,7 @@ def test_validate_names_every_mistake_of_every_file(config, tmp_path):
     assert call("validate", config).returncode == 0
 
 
+@pytest.mark.full
 def test_list_and_show_tell_what_is_registered():
     listed = json.loads(call("list", "--json").stdout)
     assert {"optimizers", "schedulers", "problems", "averages", "datasets", "metrics"} == listed.keys()
@@ -239,6 +242,7 @@ def test_a_plugin_of_ones_own_is_used_and_needed_to_resume(config, tmp_path):
     assert "plugin 'broken.py': ZeroDivisionError" in broken.stderr
 
 
+@pytest.mark.full
 def test_a_failing_plugin_ends_the_run_as_failed(config, tmp_path):
     (tmp_path / "mine.py").write_text(
         PLUGIN
@@ -371,6 +375,7 @@ def test_a_mistake_on_the_line_completes_what_it_can(tmp_path):
     assert "optimizer.name=" in completions("zsh", "optrun", "run", "missing.yaml", "optimizer.")
 
 
+@pytest.mark.full
 def test_the_resume_command_names_the_plugins(config, tmp_path):
     (tmp_path / "mine.py").write_text(PLUGIN)
     process = subprocess.Popen(
@@ -410,6 +415,7 @@ def test_a_runs_own_files_are_not_exported_over(config):
     assert call("export", directory, "-o", f"{directory}/mine.csv").returncode == 0
 
 
+@pytest.mark.full
 def test_a_terminal_without_greek_letters_is_served():
     done = call("show", "Adam", LC_ALL="C", PYTHONIOENCODING="ascii", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
     assert done.returncode == 0

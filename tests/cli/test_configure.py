@@ -125,6 +125,7 @@ def test_init_replaces_a_file_by_force_alone() -> None:
     assert load("a.yaml").problem.name == "mlp"
 
 
+@pytest.mark.full
 def test_a_plug_in_is_part_of_the_schema_and_of_configs() -> None:
     Path("mine.py").write_text(
         "from optrun.optim import Optimizer\n"

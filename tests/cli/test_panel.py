@@ -158,6 +158,7 @@ def long(tmp_path):
     return "long.yaml"
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("sent", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.full)]
 )
@@ -227,6 +228,7 @@ def test_elsewhere_there_are_plain_lines(long, arguments, environment):
     assert "\x1b" not in terminal.text
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("arguments", [["--progress", "off"], ["-q"], ["--json"]])
 def test_quiet_shows_no_progress(long, arguments):
     # The plain lines would begin after a fifth of a second.

@@ -66,6 +66,7 @@ def files(tmp_path):
     return tmp_path
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("error", ["SystemExit(0)", "BrokenPipeError(32, 'gone')"])
 def test_a_run_whose_plugin_raises_has_failed_at_the_line_of_the_plugin(error, files):
     given = ("bowl.yaml", "problem.at=1", f'problem.error="{error}"', "--plugin", "bowl.py", "-o", "one")
@@ -104,12 +105,14 @@ def test_in_a_sweep_those_runs_fail_alone_and_stdout_stays_json(options, files):
     assert f"next: optrun show many:{first['run']}\n" in shown.stderr
 
 
+@pytest.mark.full
 def test_what_a_plugin_prints_is_no_part_of_json(files):
     done = call("run", "bowl.yaml", "--plugin", "bowl.py", "--json")
     assert json.loads(done.stdout)["status"] == "completed"
     assert {"imported", "built", "stepped", "evaluated"} <= set(done.stderr.split())
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("command", ["validate", "run", "sweep"])
 def test_a_plugin_that_ends_python_at_import_is_named(command, files):
     (files / "tool.py").write_text("import sys\nsys.exit(0)\n")
@@ -183,6 +186,7 @@ def test_a_traceback_is_of_limited_size_and_valid_text():
         assert len(traceback_of(caught.value).encode()) < 100_000
 
 
+@pytest.mark.full
 def test_what_to_type_next_has_the_plugins_that_it_needs(files):
     plugin = ("--plugin", "bowl.py")
     assert " --plugin bowl.py" in call("curves", "--schedule", "bowl.yaml", *plugin).stderr

@@ -86,6 +86,7 @@ def test_all_that_is_registered_has_a_mark():
     assert not Path("runs").exists()
 
 
+@pytest.mark.full
 def test_what_fails_is_spelled_out_with_the_command_that_shows_it_again(broken):
     chosen = ("--optimizer", "Adam", "--optimizer", "Raising", "--optimizer", "wild", "--optimizer", "Mixing")
     done = call("smoke", *chosen, "--scheduler", "StepLR", "--scheduler", "none", *QUICK, *broken)
@@ -117,6 +118,7 @@ def test_many_failures_of_one_optimizer_are_counted(broken):
     assert sum(each["verdict"] == "failed" for each in cases) == 20 + int(counted[1])
 
 
+@pytest.mark.full
 def test_what_does_not_apply_is_no_pass_and_says_why(broken):
     only = ("--optimizer", "Matrices", "--scheduler", "none", "--scheduler", "StepLR")
     done = call("smoke", *only, *QUICK, *broken)
@@ -131,6 +133,7 @@ def test_what_does_not_apply_is_no_pass_and_says_why(broken):
     assert "\n0 passed, 0 failed, 2 not applicable: " in nothing.stdout
 
 
+@pytest.mark.full
 def test_json_has_every_combination(broken):
     chosen = ("--optimizer", "Adam", "--optimizer", "Matrices", "--optimizer", "Wild", "--scheduler", "none")
     done = call("smoke", *chosen, *QUICK, "--json", *broken)
@@ -149,6 +152,7 @@ def test_json_has_every_combination(broken):
     }
 
 
+@pytest.mark.full
 def test_ci_gets_every_case_as_junit_and_a_line_per_optimizer_as_summary(broken, tmp_path):
     chosen = ("--optimizer", "Adam", "--optimizer", "Matrices", "--optimizer", "Wild", "--scheduler", "none")
     summary = {"GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md")}

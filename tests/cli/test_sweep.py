@@ -304,6 +304,7 @@ def test_an_expectation_that_runs_miss_is_named(file, call):  # noqa: F811
     assert "… 12 missed expectations in all" in done.err
 
 
+@pytest.mark.full
 def test_a_failed_run_is_named_and_the_rest_is_complete(file, call, tmp_path):  # noqa: F811
     (tmp_path / "grumpy.py").write_text(
         "import numpy as np\nfrom optrun.optim import SGD\n\n\nclass Grumpy(SGD):\n"
@@ -645,6 +646,7 @@ def test_a_killed_sweep_says_what_is_left_and_what_to_type(call):  # noqa: F811
     assert call("ls").err == "next: optrun resume runs/gone --plugin 'a b.py'\n"
 
 
+@pytest.mark.full
 def test_a_sweep_that_needs_a_plugin_names_it(call, tmp_path):  # noqa: F811
     (tmp_path / "small.yaml").write_text(CONFIG)
     (tmp_path / "mine.py").write_text("from optrun.optim import SGD\n\n\nclass Mine(SGD):\n    pass\n")

@@ -60,6 +60,7 @@ def test_a_run_is_read_again_only_after_a_commit(monkeypatch):
     assert len(opened) < len(seen)
 
 
+@pytest.mark.full
 def test_on_a_terminal_watch_restores_the_screen_and_colours_obey_no_color(run):
     path = run()
     command = [sys.executable, "-m", "optrun", "ls"]
@@ -195,6 +196,7 @@ def test_what_is_said_of_a_sweep_that_goes_on_or_has_failures(call, going):
     assert "removed 1 run" in call("clean", "--failed", "-y").out
 
 
+@pytest.mark.full
 def test_a_sweep_on_a_terminal_is_drawn_and_the_screen_restored():
     sweep = {"problem": "rosenbrock", "optimizer": "SGD", "steps": 3, "sweep": {"repeats": 3}}
     path = optrun.sweep(sweep).path

@@ -42,6 +42,7 @@ def test_a_shipped_config_says_its_idea_and_runs_to_what_it_expects(path: Path) 
     assert run.summary["final_loss"] < run.curves["loss"][0] / 2
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
 def test_a_shipped_sweep_says_its_idea_and_ranks_its_settings(path: Path) -> None:
     assert path.read_text().startswith("# ")

@@ -159,6 +159,7 @@ def test_batches_that_are_no_arrays_are_not_replayed_but_run(transfers):
     assert not stand_in.launched["graph"]
 
 
+@pytest.mark.full
 def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(transfers):
     changes = {"problem": {"name": "mlp", "batch_size": 300}, "average": {"name": "EMA"}, "steps": 140}
     changes |= {"record": {"metrics": ["update_norm"]}, "optimizer": {"name": "Adam", "lr": 0.01}}

@@ -70,6 +70,7 @@ def theirs(name, zero, starts_off, grads):
     return np.array(rows)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("starts_off", [True, False])
 @pytest.mark.parametrize(("name", "zero"), list(zeroed()))
 def test_a_float_that_is_zero_for_a_while_loses_no_state(name, zero, starts_off, rng):

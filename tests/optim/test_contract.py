@@ -60,6 +60,7 @@ def test_tiles_change_no_bit(rule, options, dtype, rng):
     assert all(each == found[0] for each in found)
 
 
+@pytest.mark.full
 @EVERY_VARIANT_ON_EVERY_ENGINE
 def test_groups_have_the_bits_of_optimizers_of_their_own(engine, rule, options, rng):
     needs_groups(rule)
@@ -104,6 +105,7 @@ def test_a_loaded_state_goes_on_as_if_nothing_had_happened(engine, rule, options
         assert bits(stepped(after, grads[stop:])) == bits(whole)
 
 
+@pytest.mark.full
 @EVERY_VARIANT
 def test_a_state_dict_is_a_copy(rule, options, rng):
     optimizer = stepped(rule(parameters(rng, rule), **options), gradients(rng, rule))
@@ -226,6 +228,7 @@ def test_where_the_gradient_is_zero_nothing_but_decay_moves(engine, rule, dtype,
         assert (np.abs(params.data[large]) < np.abs(before[large])).all()
 
 
+@pytest.mark.full
 @EVERY_VARIANT_IN_SOME_DTYPE
 def test_parameters_and_state_keep_the_dtype(rule, options, dtype, rng):
     optimizer = stepped(rule(parameters(rng, rule, dtype=dtype), **options), gradients(rng, rule))
@@ -235,6 +238,7 @@ def test_parameters_and_state_keep_the_dtype(rule, options, dtype, rng):
             assert state in ("step", "ro") or value.ndim == 1 or value.dtype == dtype, (name, state)
 
 
+@pytest.mark.full
 @EVERY_VARIANT
 def test_a_loaded_state_is_saved_again_as_it_was(rule, options, rng):
     first = stepped(rule(parameters(rng, rule), **options), gradients(rng, rule))

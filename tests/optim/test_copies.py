@@ -19,6 +19,7 @@ EVERY_WAY = pytest.mark.parametrize(
 )
 
 
+@pytest.mark.full
 @EVERY_WAY
 @EVERY_VARIANT
 def test_an_optimizer_and_its_copy_go_on_alike_and_apart(rule, options, copied, rng):
@@ -66,6 +67,7 @@ def test_a_copied_group_is_a_group_that_nobody_schedules(copied):
     StepLR(copied(optimizer), step_size=2)
 
 
+@pytest.mark.full
 @EVERY_WAY
 @pytest.mark.parametrize("spec", EVERY, ids=[label(spec) for spec in EVERY])
 def test_a_copied_schedule_leads_the_copied_optimizer(spec, copied):

@@ -63,6 +63,7 @@ def test_the_example_reaches_the_optimum_of_a_quadratic(name):
     assert loss_after(example(optimizers.find(name)), quadratic, start) <= 1e-6 * quadratic(start)[0]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("name", [name for name in optimizers if optimizers.find(name).__doc__])
 def test_the_example_lowers_rosenbrocks_function_a_thousandfold(name):
     start = np.array([-1.2, 1.0])

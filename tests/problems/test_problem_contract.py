@@ -152,6 +152,7 @@ def test_evaluation_changes_neither_parameters_nor_gradients(case):
     }
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("seeds", [2, 1_000])
 @each_case
 def test_a_step_allocates_nothing(case, seeds):

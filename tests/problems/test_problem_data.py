@@ -333,6 +333,7 @@ def seeds_of_fuzz():
     }
 
 
+@pytest.mark.full
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     name=st.sampled_from(sorted(seeds_of_fuzz())),

@@ -26,6 +26,7 @@ def test_every_registered_schedule_is_tested():
     }
 
 
+@pytest.mark.full
 @ALL
 def test_a_table_has_the_bits_of_its_single_steps(spec):
     schedule = built(spec)
@@ -71,6 +72,7 @@ def test_the_rate_of_the_formula_is_applied_at_every_step(spec):
         scheduler.step(*heard_by(scheduler, metrics))
 
 
+@pytest.mark.full
 @ALL
 def test_a_loaded_state_goes_on_with_the_same_rates(spec):
     first, second = optimizer(), optimizer()

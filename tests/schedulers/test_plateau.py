@@ -161,6 +161,7 @@ def test_the_rates_of_many_steps_are_renewed_only_where_a_lane_was_reduced(monke
     assert len(tables) == 59 // 6
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("interval", ["step", "epoch"])
 def test_its_state_is_plain_and_complete(interval, rng):
     def made():

@@ -127,6 +127,7 @@ def start(script: str, *arguments: object) -> subprocess.Popen[str]:
     return process
 
 
+@pytest.mark.full
 def test_runs_of_the_same_second_have_their_own_directories(tmp_path: Path) -> None:
     processes = [start(CREATE, tmp_path / "runs", 8) for _ in range(4)]
     for process in processes:
@@ -154,6 +155,7 @@ def test_an_id_that_is_taken_is_not_used(tmp_path: Path, monkeypatch: pytest.Mon
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a-file", "one", "three", "two"]
 
 
+@pytest.mark.full
 def test_killed_while_creating(tmp_path: Path) -> None:
     for _ in range(5):
         process = start(CREATE, tmp_path, 1000)

@@ -114,6 +114,7 @@ def drawn(trials=4000, seed=0, **parameters):
     return {path: np.array([setting[path] for setting in found]) for path in found[0]}
 
 
+@pytest.mark.full
 def test_draws_have_their_distributions():
     lr = drawn(**{"optimizer.lr": {"uniform": [0.2, 0.4]}})["optimizer.lr"]
     assert 0.2 <= lr.min() < 0.205

@@ -97,6 +97,7 @@ def test_a_grown_sweep_is_the_large_one(kind, limit):
             assert kinds[0] == kinds[1] == ["completed"]
 
 
+@pytest.mark.full
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     plans=st.lists(

@@ -101,6 +101,7 @@ def used_worker(local, work):
     return process
 
 
+@pytest.mark.full
 def test_a_worker_that_is_killed_between_two_packs_is_no_pack_s_fault(work):
     with Local(1, (), None) as local:
         used_worker(local, work).kill()

@@ -96,6 +96,7 @@ def forget():
     optimizers._names.pop("choosy", None)
 
 
+@pytest.mark.full
 @pytest.mark.usefixtures("forget")
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_what_a_plugin_cannot_build_fails_alone(jobs, tmp_path):

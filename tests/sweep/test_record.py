@@ -94,6 +94,7 @@ HALVED = SWEEP | {
 }
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("error", [sqlite3.OperationalError("database or disk is full"), KeyboardInterrupt()])
 @pytest.mark.parametrize(
     ("data", "kind", "time"),
@@ -149,6 +150,7 @@ OTHER_SWEEP = "^d: holds a sweep with other runs, another metric, .*: name anoth
 OTHER_METRIC = {"metric": {"name": "test_accuracy", "goal": "maximize"}}
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("data", "block"),
     [

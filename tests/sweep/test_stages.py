@@ -102,6 +102,7 @@ def test_a_setting_has_the_median_of_its_runs_of_which_those_that_diverged_are_t
     assert score(states, Metric()) == expected
 
 
+@pytest.mark.full
 def test_a_survivor_is_the_run_alone_and_the_others_are_its_beginning():
     sweep = optrun.sweep(HALVING)
     for run, config in zip(sweep.runs, sweep.configs, strict=True):
@@ -172,6 +173,7 @@ def study(request):
     return {"halving": HALVING, "optuna": OPTUNA}[request.param]
 
 
+@pytest.mark.full
 def test_results_are_the_same_whatever_the_jobs_and_the_widths(study, tmp_path):
     plan, groups = prepared(study)
     digests = {

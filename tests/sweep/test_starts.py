@@ -214,12 +214,14 @@ def test_dask_workers_of_several_threads_have_one_pack_each_where_its_time_may_e
     assert rooms == [3, 1]
 
 
+@pytest.mark.full
 @pytest.mark.skipif(sys.platform == "win32", reason="has no masks of signals")
 def test_ctrl_c_does_not_come_to_the_first_process_that_is_started_either():
     Path("masked.py").write_text(MASKED)
     assert subprocess.run([sys.executable, "masked.py"], timeout=60).returncode == 0
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("executor", ["local", "dask"])
 def test_no_worker_imports_from_the_working_directory_of_its_own_accord(executor, tmp_path):
     if executor == "dask":
@@ -238,6 +240,7 @@ def test_no_worker_imports_from_the_working_directory_of_its_own_accord(executor
     assert not Path("executed").exists()
 
 
+@pytest.mark.full
 def test_what_a_worker_starts_is_not_isolated_with_it():
     Path("script.py").write_text("import beside\n")
     Path("beside.py").write_text("")

@@ -68,6 +68,7 @@ def forget():
     optimizers._names.pop("moody", None)
 
 
+@pytest.mark.full
 def test_results_are_the_same_whatever_the_jobs_and_the_widths(tmp_path):
     plan, groups = prepared(STUDY)
     digests = {
@@ -99,6 +100,7 @@ def test_every_run_is_the_run_alone(tmp_path):
             assert all(np.ascontiguousarray(mine[name]).tobytes() == other[name].tobytes() for name in mine)
 
 
+@pytest.mark.full
 def test_what_is_not_saved_is_the_same(tmp_path):
     saved, kept = optrun.sweep(STUDY), optrun.sweep(STUDY, save=False)
     assert kept.path is None
@@ -217,6 +219,7 @@ def killed(*_):
     raise KeyboardInterrupt
 
 
+@pytest.mark.full
 def test_the_same_sweep_again_executes_nothing_and_another_one_has_its_own_place():
     seen = []
     first = optrun.sweep(STUDY)
@@ -240,6 +243,7 @@ def test_a_limit_leaves_the_rest_to_the_same_sweep():
     assert digest_of(rest) == whole
 
 
+@pytest.mark.full
 def test_an_interruption_keeps_the_packs_that_are_finished():
     whole = digest_of(optrun.sweep(STUDY, directory="whole"))
     plan, groups = prepared(STUDY)
@@ -259,6 +263,7 @@ def test_an_interruption_keeps_the_packs_that_are_finished():
     assert digest_of(optrun.sweep(STUDY)) == whole
 
 
+@pytest.mark.full
 def test_an_interruption_ends_the_workers():
     plan, groups = prepared(STUDY)
     seen = []
@@ -289,6 +294,7 @@ def test_a_killed_sweep_goes_on(monkeypatch):
     assert progress[0].runs == 9
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("jobs", [1, 2])
 @pytest.mark.usefixtures("forget")
 def test_a_run_that_raises_has_failed_and_the_others_are_complete(jobs, tmp_path):
@@ -384,6 +390,7 @@ def test_a_sweep_says_how_far_it_is():
     assert repr(optrun.sweep(STUDY, limit=3)).endswith("3 of 36 runs>")
 
 
+@pytest.mark.full
 def test_the_plan_of_a_sweep_is_stored_once():
     path = optrun.sweep(STUDY, limit=3).path
     optrun.sweep(STUDY)

@@ -137,6 +137,7 @@ def test_a_remembered_width_is_used_and_changes_no_bit(tmp_path):
             assert digest_of(made) == by_rule
 
 
+@pytest.mark.full
 @pytest.mark.usefixtures("eager")
 @pytest.mark.parametrize("jobs", [1, 2])
 @pytest.mark.parametrize(
@@ -327,6 +328,7 @@ def plugin(tmp_path):
     optimizers._names.pop("foreign", None)
 
 
+@pytest.mark.full
 @pytest.mark.usefixtures("plugin")
 @pytest.mark.parametrize(
     ("more", "is_free"),
@@ -380,6 +382,7 @@ def test_lanes_that_diverge_leave_the_width_as_it_was(rates):
     assert remembered(groups[0].choice.shape) is None
 
 
+@pytest.mark.full
 @pytest.mark.usefixtures("eager")
 def test_what_raises_leaves_the_width_as_it_was_and_fails_as_it_does_alone(monkeypatch):
     def fails(*args):

@@ -107,6 +107,7 @@ def test_a_module_has_no_version_and_a_file_that_is_not_there_is_an_error():
         plugin_version("none.py")
 
 
+@pytest.mark.full
 def test_two_processes_of_the_same_name_and_number_are_told_apart():
     told = {subprocess.check_output([sys.executable, "-c", ORIGIN]) for _ in range(2)}
     assert len(told) == 2

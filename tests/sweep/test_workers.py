@@ -77,6 +77,7 @@ def test_a_poisoned_run_is_named_and_the_others_are_complete(rate, reason, jobs,
     assert found["failed"][0]["reason"].startswith(reason)
 
 
+@pytest.mark.full
 def test_memory_that_a_limit_denies_is_the_run_s_own_fault():
     Path("small.yaml").write_text(SMALL)
     rates = f"optimizer.lr=0.001,{poison.GROWS}"
@@ -88,6 +89,7 @@ def test_memory_that_a_limit_denies_is_the_run_s_own_fault():
     assert found["failed"][0]["reason"].startswith("MemoryError")
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("jobs", ["1", "2"])
 def test_fail_fast_ends_with_the_first_failed_run_and_says_what_is_left(jobs):
     Path("small.yaml").write_text(SMALL)
@@ -101,6 +103,7 @@ def test_fail_fast_ends_with_the_first_failed_run_and_says_what_is_left(jobs):
     assert json.loads(again.stdout)["statuses"] == {"completed": 6, "failed": 6}
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -129,6 +132,7 @@ def test_an_executor_is_a_name_or_one():
         optrun.sweep(DATA, executor=3)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("kind", [ThreadPoolExecutor, ProcessPoolExecutor])
 def test_an_executor_of_the_caller_gives_the_same_results_and_is_left_open(kind):
     whole = digest_of(optrun.sweep(DATA, directory="whole"))
@@ -237,6 +241,7 @@ HALVING = DATA | {
 }
 
 
+@pytest.mark.full
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("save", [True, False])
 @pytest.mark.parametrize("half_comes", [True, False])

@@ -92,6 +92,7 @@ def test_before_the_first_update_there_is_no_average():
     assert caught.value.field == "average.start"
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("average", [{"name": each, "start": 3, "every": 2} for each in averages], ids=str)
 def test_interrupted_at_any_step_and_resumed_is_uninterrupted(average, tmp_path):
     chosen = from_mapping(mapping(average=average, checkpoint={"every": 5}))

@@ -36,6 +36,7 @@ def stepped(pack, start, stop):
     return seen
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(("optimizer", "scheduler"), pairs(optimizers, schedulers))
 def test_a_resumed_run_is_the_uninterrupted_one(optimizer, scheduler):
     chosen = config(optimizer, scheduler)

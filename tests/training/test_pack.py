@@ -69,6 +69,7 @@ def results(chosen):
     ]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(("optimizer", "problem", "dtype"), in_turn(pairs(optimizers, problems), DTYPES))
 def test_a_lane_is_its_solo_run(problem, optimizer, dtype):
     lanes = 9
@@ -81,6 +82,7 @@ def test_a_lane_is_its_solo_run(problem, optimizer, dtype):
         assert results(configs(problem, optimizer, lanes, dtype)[lane : lane + 1])[0] == together[lane]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("dtype", [pytest.param("float32", marks=pytest.mark.full), "float64"])
 @pytest.mark.parametrize("problem", list(problems))
 def test_the_width_of_a_pack_and_the_place_in_it_change_no_bit(engine, problem, dtype):
