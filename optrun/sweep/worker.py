@@ -8,9 +8,10 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cache
 from multiprocessing import parent_process
 from pathlib import Path
 from types import FrameType
@@ -19,6 +20,8 @@ from uuid import uuid4
 
 from optrun.errors import OptrunError, OptrunWarning, PluginError, RunFailedError
 from optrun.registry import load_plugin, plugin_version
+from optrun.store import environment
+from optrun.store.fingerprint import machine_changes
 from optrun.sweep.work import Result, Work
 from optrun.training.interrupt import SIGNALS
 from optrun.training.trainer import Progress
@@ -55,6 +58,8 @@ class Task:
     """The process that wants the results."""
     sweep: str = ""
     """By which its packs are told to pause."""
+    machine: Mapping[str, Any] = field(default_factory=dict)
+    """The environment of that process, where it is to be told of others."""
 
 
 _process = uuid4().hex
@@ -79,7 +84,18 @@ def execute_anywhere(task: Task, begins: Callable[[], None] | None = None) -> li
     with nullcontext() if task.timeout is None or not is_elsewhere else _timer:
         if begins is not None:
             begins()
-        return _in_time(task, task.timeout if is_elsewhere else None)
+        results = _in_time(task, task.timeout if is_elsewhere else None)
+    if is_elsewhere and results and (changed := machine_changes(task.machine, machine())):
+        what = "; ".join(f"{name} {there}, here {here}" for name, (here, there) in changed.items())
+        said = f"a worker has another machine, so that the last bits of its results may differ: {what}"
+        results[0] = replace(results[0], warnings=(*results[0].warnings, said))
+    return results
+
+
+@cache
+def machine() -> Mapping[str, Any]:
+    """Return the environment of this process."""
+    return environment()
 
 
 def stop(sweep: str) -> None:

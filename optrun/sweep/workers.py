@@ -17,7 +17,7 @@ from uuid import uuid4
 
 from optrun.errors import RunFailedError
 from optrun.sweep.work import Result, Work
-from optrun.sweep.worker import ISOLATED, Plugin, Task, execute_anywhere, origin, stop
+from optrun.sweep.worker import ISOLATED, Plugin, Task, execute_anywhere, machine, origin, stop
 from optrun.training.interrupt import SIGNALS
 from optrun.training.trainer import Progress
 
@@ -166,7 +166,7 @@ class Brought(Workers):
     def submit(self, work: Work) -> PackFuture:
         """Hand a pack over, with all that a worker must know."""
         self._last = next(self._numbers)
-        task = Task(self._last, work, self._plugins, self.timeout, origin(), self._sweep)
+        task = Task(self._last, work, self._plugins, self.timeout, origin(), self._sweep, machine())
         try:
             future = self._executor.submit(self._function, task)
         except RuntimeError as error:

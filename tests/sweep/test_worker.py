@@ -86,6 +86,17 @@ def test_a_worker_that_lives_on_loads_a_plugin_that_has_changed(config):
     assert len(set(losses)) == 3
 
 
+def test_a_worker_on_another_machine_says_so(config):
+    work = Work([config])
+    here = worker.machine()
+    (same,) = execute_anywhere(Task(0, work, (), None, ("elsewhere", 0), machine=here))
+    other = here | {"numpy": "1.0", "simd": [*here["simd"], "AVX1024"]}
+    (result,) = execute_anywhere(Task(0, work, (), None, ("elsewhere", 0), machine=other))
+    assert same.warnings == ()
+    assert result.warnings[0].startswith("a worker has another machine, so that the last bits")
+    assert f"numpy {here['numpy']}, here 1.0; simd" in result.warnings[0]
+
+
 def test_a_plugin_that_has_not_changed_is_loaded_once(config):
     loss_elsewhere(config, on_disk())
     loaded = optimizers.find("Mine")
