@@ -1,6 +1,7 @@
 """A sweep that cannot start says why in one line, and leaves no directory."""
 
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -153,15 +154,21 @@ def test_without_dask_there_is_no_directory(monkeypatch):
 @pytest.mark.parametrize(
     ("error", "code", "said"),
     [
-        ("ValueError('no worker')", 2, "plugin 'mine.py': ValueError: no worker (in a worker process)"),
-        ("SystemExit(3)", 1, "a worker process could not start: SystemExit: 3"),
+        (
+            "ValueError('no worker')",
+            2,
+            r"plugin 'mine.py': ValueError: no worker \(.* \(in a worker process\)\n",
+        ),
+        ("SystemExit(3)", 2, r"plugin 'mine.py': SystemExit: 3 \(.* \(in a worker process\)\n"),
     ],
 )
 def test_a_plugin_that_fails_in_the_workers_is_one_line_that_names_it(error, code, said):
     Path("small.yaml").write_text(SMALL.replace("Poison", "SGD"))
     Path("mine.py").write_text(FAILS_IN_WORKERS.format(error))
-    done = command("small.yaml", "optimizer.lr=0.1,0.2", "seed=0,1,2", "--plugin", "mine.py", "-j", "2")
-    assert (done.returncode, done.stderr) == (code, f"{said}\n")
+    done = command("small.yaml", "optimizer.lr=0.1,0.2", "steps=9,10", "--plugin", "mine.py", "-j", "2")
+    assert done.returncode == code
+    assert re.match(said, done.stderr), done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.full

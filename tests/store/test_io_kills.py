@@ -1,0 +1,64 @@
+"""A run and a sweep that are killed at any call that writes go on, and leave the same bytes.
+
+OPTRUN_TESTS_IO_STRIDE=1 asks for every call, where usually it is every third.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from tests.sweep.support import digest_of
+
+STRIDE = int(os.environ.get("OPTRUN_TESTS_IO_STRIDE", "3"))
+CALLS = ["mkdir", "write", "pwrite64", "fsync", "fdatasync", "rename", "unlink"]
+CONFIG = """\
+name: short
+problem: beale
+optimizer: SGD
+steps: 30
+checkpoint: {every: 10}
+"""
+COMMANDS = {
+    "run": (["run", "short.yaml"], "metrics.csv"),
+    "sweep": (["sweep", "short.yaml", "optimizer.lr=1e-4,1e-3", "seed=0,1", "-j", "1"], "summary.csv"),
+}
+
+pytestmark = [
+    pytest.mark.full,
+    pytest.mark.skipif(shutil.which("strace") is None, reason="strace kills at a call"),
+]
+
+
+def optrun(*arguments, before=()):
+    return subprocess.run(
+        [*before, sys.executable, "-m", "optrun", *arguments, "-q"],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"},
+    )
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("kind", COMMANDS)
+def test_a_kill_at_a_call_that_writes_costs_nothing(kind, call):
+    command, table = COMMANDS[kind]
+    Path("short.yaml").write_text(CONFIG)
+    assert optrun(*command, "-o", "whole").returncode == 0
+    whole = digest_of("whole"), Path("whole", table).read_bytes()
+    for number in count(1, STRIDE):
+        here = f"{call}-{number}"
+        inject = ["-e", f"trace={call}", "-e", f"inject={call}:signal=SIGKILL:when={number}"]
+        killed = optrun(*command, "-o", here, before=["strace", "-f", "-o", "/dev/null", *inject])
+        if killed.returncode == 0:
+            break
+        assert killed.returncode in (-signal.SIGKILL, 128 + signal.SIGKILL), killed.stderr
+        # Where nothing is there yet, it is the same command.
+        again = optrun("resume", here) if Path(here).exists() else optrun(*command, "-o", here)
+        assert again.returncode == 0, (number, again.stderr)
+        assert (digest_of(here), Path(here, table).read_bytes()) == whole, number
