@@ -32,6 +32,7 @@ DATA = {
     "problem": "quadratic",
     "optimizer": "SGD",
     "steps": 20,
+    "stop": {"divergence": None},
     "sweep": {"parameters": {"optimizer.lr": [0.01, 0.02, 0.03, 0.04]}, "repeats": 2},
 }
 
