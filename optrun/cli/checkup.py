@@ -6,8 +6,10 @@ from typing import Any
 
 from rich.text import Text
 
+from optrun.analysis.find import find_whole
 from optrun.analysis.machine import findings
 from optrun.cli.look import emit, table
+from optrun.store import Store
 from optrun.store.schema import printable
 
 
@@ -34,6 +36,18 @@ def print_findings(*, json: bool) -> bool:
     else:
         emit(Text("\neverything that is needed is there; extras are as listed", "green"))
     return not found["problems"]
+
+
+def print_verified(run: str, *, json: bool) -> None:
+    """Read all that is stored of a run or a sweep, and print that it is undamaged; StoreError where it is not."""
+    path = find_whole(run, "doctor")
+    with Store.open(path) as store:
+        store.verify()
+        size = store.size
+    if json:
+        print(json_module.dumps({"path": str(path), "runs": size, "damage": None}, ensure_ascii=False))
+    else:
+        emit(Text(f"{printable(str(path))}: every page and every row is undamaged", "green"))
 
 
 def _extras(extras: Mapping[str, Mapping[str, str | None]]) -> dict[str, Text]:

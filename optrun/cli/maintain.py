@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from optrun.cli import completion
 from optrun.cli.arguments import Json
 
 
@@ -43,14 +44,24 @@ def clean(
         raise typer.Exit(1)
 
 
-def doctor(json: Json = False) -> None:
-    """Show what optrun finds on this machine, and what is missing.
+def doctor(
+    run: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[RUN]", help="A run, to read all that is stored of it.", autocompletion=completion.runs
+        ),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Show what optrun finds on this machine, and what is missing; or whether a run's results are undamaged.
 
     It ends with 1 where something keeps optrun from working.
 
-    Example: optrun doctor --json
+    Examples: optrun doctor --json; optrun doctor latest
     """
-    from optrun.cli.checkup import print_findings
+    from optrun.cli.checkup import print_findings, print_verified
 
-    if not print_findings(json=json):
+    if run is not None:
+        print_verified(run, json=json)
+    elif not print_findings(json=json):
         raise typer.Exit(1)

@@ -10,8 +10,9 @@ import sqlite3
 import stat
 import time
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ APPLICATION_ID = 0x6F70_7472  # "optr"
 RESULTS = "results.sqlite"
 CACHE_KIB = 1 << 12
 CHECKED_BYTES = 1 << 24
-"""Of larger files readers do not verify all pages, which would take long and keep the writer waiting meanwhile."""
+"""Of larger files readers do not verify all pages, which would take long."""
 LAST_STEP = 1 << 53
 """Beyond it steps are no floats any more, and no run comes there."""
 CLOCK_NS = 2_000_000_000
@@ -53,11 +54,26 @@ OTHER_TABLES = {
         run INTEGER NOT NULL, details TEXT NOT NULL""",
 }
 TABLES = RESULT_TABLES | OTHER_TABLES
-# SQLite keeps the text of each statement, and files are known by it: the line breaks above are no part of it.
-DDL = [
-    f"CREATE TABLE {name} (crc INTEGER NOT NULL, {' '.join(columns.split())})"
-    for name, columns in TABLES.items()
-]
+
+
+Row = tuple[Any, ...]
+Types = tuple[type, ...]
+
+
+@dataclass(frozen=True)
+class OlderFormat:
+    """What files of an older format version are, and what becomes of their rows in the next version.
+
+    ``tables`` are as TABLES was then; ``upgrades`` make rows, without their checksums, those of the next version
+    where they are not the same.
+    """
+
+    tables: Mapping[str, str]
+    upgrades: Mapping[str, Callable[[Row], Row]]
+
+
+OLDER: dict[int, OlderFormat] = {}
+"""The older format versions by number. Who changes TABLES adds one to FORMAT_VERSION and an entry here."""
 
 _PLAIN: dict[type, Callable[[Any], Any]] = {int: operator.index, str: str, bytes: bytes}
 _SUPER_JOURNAL = bytes.fromhex("d9d505f920a163d7")
@@ -113,13 +129,18 @@ def initialise(path: Path) -> sqlite3.Connection:
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
     connection.execute("BEGIN")
-    for statement in DDL:
-        connection.execute(statement)
+    for name, columns in TABLES.items():
+        connection.execute(ddl(name, columns))
     return connection
 
 
+def ddl(name: str, columns: str) -> str:
+    """Return the statement that makes a table: SQLite keeps its text, and files are known by it."""
+    return f"CREATE TABLE {name} (crc INTEGER NOT NULL, {' '.join(columns.split())})"
+
+
 def connect(directory: Path, *, write: bool) -> sqlite3.Connection:
-    """Open the results file of a run directory; rows are verified as they are read, all else here.
+    """Open the results file of a run directory; rows are verified as they are read, all but the pages here.
 
     Raises StoreError where it is missing, damaged, of a newer format, or not one that optrun wrote.
     """
@@ -133,8 +154,7 @@ def connect(directory: Path, *, write: bool) -> sqlite3.Connection:
             if error.sqlite_errorcode != sqlite3.SQLITE_READONLY_ROLLBACK:
                 raise
             _roll_back(path)
-        _check_content(connection)
-        _check_pages(connection, path, write=write)
+        check_content(connection)
         # Unlike FULL it also waits until the removal of the journal has reached the disk, which ends a transaction.
         connection.execute("PRAGMA synchronous = EXTRA")
         if write:
@@ -144,9 +164,6 @@ def connect(directory: Path, *, write: bool) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
-
-
-Row = tuple[Any, ...]
 
 
 def insert(connection: sqlite3.Connection, table: str, rows: Iterable[Row]) -> None:
@@ -162,7 +179,11 @@ def insert_checked(connection: sqlite3.Connection, table: str, rows: Iterable[Ro
 
 def checked(table: str, rows: Iterable[Row]) -> Iterator[Row]:
     """Yield rows of a table, each with its checksum before it."""
-    types = _reference()[1][table]
+    return with_checksums(rows, _reference()[1][table])
+
+
+def with_checksums(rows: Iterable[Row], types: Types) -> Iterator[Row]:
+    """Yield rows whose cells have these types, each with its checksum before it."""
     for row in rows:
         cells = row
         if tuple(map(type, row)) != types:
@@ -185,9 +206,14 @@ def scan(
 
     Raises StoreError where a row is damaged or its cells are of another type.
     """
-    types = _reference()[1][table]
     order = "run, kind, first, position" if table == "curves" else "rowid"
-    for crc, *cells in connection.execute(f"SELECT * FROM {table} WHERE {where} ORDER BY {order}", values):
+    found = connection.execute(f"SELECT * FROM {table} WHERE {where} ORDER BY {order}", values)
+    return verified(found, table, _reference()[1][table])
+
+
+def verified(found: Iterable[Row], table: str, types: Types) -> Iterator[Row]:
+    """Yield rows of a table without their checksums; StoreError where one is damaged or of other types."""
+    for crc, *cells in found:
         row = tuple(cells)
         if not all(isinstance(cell, kind) for cell, kind in zip(row, types, strict=True)):
             raise StoreError(f"a row of the table {table} has cells of the wrong type")
@@ -248,7 +274,8 @@ def _check_journal(journal: Path) -> None:
             raise StoreError(f"{journal.name} names other files, which optrun never writes")
 
 
-def _check_content(connection: sqlite3.Connection) -> None:
+def check_content(connection: sqlite3.Connection) -> int:
+    """Return the format version of a file; StoreError where its header or its tables are not those of it."""
     if _pragma(connection, "application_id") != APPLICATION_ID:
         raise StoreError(f"{RESULTS} is not a results file of optrun")
     version = _pragma(connection, "user_version")
@@ -257,16 +284,21 @@ def _check_content(connection: sqlite3.Connection) -> None:
             f"{RESULTS} has format version {version}, and this optrun reads up to {FORMAT_VERSION}: "
             "update optrun"
         )
-    if version < 1 or _pragma(connection, "journal_mode") != "delete":
+    older = OLDER.get(version)
+    if (older is None and version != FORMAT_VERSION) or _pragma(connection, "journal_mode") != "delete":
         raise StoreError(f"{RESULTS} is damaged: optrun writes another header")
-    if _schema(connection) != _reference()[0]:
+    if _schema(connection) != (_made(older.tables) if older else _reference())[0]:
         raise StoreError(f"{RESULTS} has other tables than optrun writes")
+    return int(version)
 
 
-def _check_pages(connection: sqlite3.Connection, path: Path, *, write: bool) -> None:
-    """Verify that no page has lost rows, once for a file that stays as it is: that reads all of it."""
+def check_pages(connection: sqlite3.Connection, path: Path, *, most: int | None = None) -> None:
+    """Verify that no page has lost rows, once for a file that stays as it is: that reads all of it.
+
+    A file of more than ``most`` bytes is passed over. Raises StoreError.
+    """
     found = path.stat()
-    if not write and found.st_size > CHECKED_BYTES:
+    if most is not None and found.st_size > most:
         return
     stamp = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
     if stamp in _sound:
@@ -299,14 +331,23 @@ def _schema(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
 
 
 @cache
-def _reference() -> tuple[list[tuple[Any, ...]], dict[str, tuple[type, ...]]]:
-    """What SQLite makes of the DDL: the schema, and by table the types of the cells after the checksum."""
+def _reference() -> tuple[list[Row], dict[str, Types]]:
+    return _made(TABLES)
+
+
+def types_of(tables: Mapping[str, str]) -> dict[str, Types]:
+    """Return, by table, the types of the cells after the checksum."""
+    return _made(tables)[1]
+
+
+def _made(tables: Mapping[str, str]) -> tuple[list[Row], dict[str, Types]]:
+    """What SQLite makes of tables: the schema, and by table the types of the cells after the checksum."""
     python = {"INTEGER": int, "TEXT": str, "BLOB": bytes}
     with closing(sqlite3.connect(":memory:")) as connection:
-        for statement in DDL:
-            connection.execute(statement)
+        for table, columns in tables.items():
+            connection.execute(ddl(table, columns))
         types = {}
-        for table in TABLES:
-            columns = connection.execute(f"PRAGMA table_info({table})").fetchall()
-            types[table] = tuple(python[column[2]] for column in columns[1:])
+        for table in tables:
+            found = connection.execute(f"PRAGMA table_info({table})").fetchall()
+            types[table] = tuple(python[column[2]] for column in found[1:])
         return _schema(connection), types

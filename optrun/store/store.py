@@ -14,6 +14,7 @@ from optrun.errors import StoreError
 from optrun.store import attempts, blobs, schema
 from optrun.store.curves import CURVE, EVALUATION, append, column_names, join, merge
 from optrun.store.directory import create_directory, lock
+from optrun.store.opening import open_results
 from optrun.store.rearrange import rearrange
 from optrun.store.records import TRACEBACK, Checkpoint, Event, RunRecord, RunState, Status
 from optrun.store.run_rows import RunRows
@@ -47,7 +48,7 @@ class Store:
         self._states: list[RunState] = []
         """Those of all runs, as the only process that writes has read them since it last wrote."""
         try:
-            self._db = schema.connect(path, write=write)
+            self._db = open_results(path, write=write)
             count = "SELECT count(*) FROM runs WHERE run < ?"
             self.size: int = self._db.execute(count, (KEPT,)).fetchone()[0]
         except BaseException:
@@ -328,6 +329,12 @@ class Store:
                         digest.update(part)
         return digest.hexdigest()
 
+    def verify(self) -> None:
+        """Read every page and every row; StoreError where one is damaged."""
+        with schema.store_errors(self.path):
+            schema.check_pages(self._db, self.path / schema.RESULTS)
+            self._read_rows()
+
     def close(self) -> None:
         """Write pending events, close the file and let others write."""
         try:
@@ -346,11 +353,14 @@ class Store:
         self.close()
 
     def _begin_attempt(self) -> None:
+        self._read_rows()
+        with self._db:
+            self._attempt = attempts.begin(self._db, "resumed")
+
+    def _read_rows(self) -> None:
         for table in schema.TABLES:
             for _ in schema.scan(self._db, table):
                 pass
-        with self._db:
-            self._attempt = attempts.begin(self._db, "resumed")
 
     def _begin_write(self) -> None:
         """Forget the states that were read, which a write may change; StoreError where nothing may be written."""

@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -122,6 +124,19 @@ def test_doctor_ends_with_1_where_runs_cannot_be_written(call, monkeypatch):
     done = call("doctor")
     assert done.code == 1
     assert "Permission denied" in done.out
+
+
+def test_doctor_reads_every_row_of_a_run(call, run):
+    path = run()
+    done = call("doctor", path.name)
+    assert done.code == 0
+    assert "undamaged" in done.out
+    with closing(sqlite3.connect(path / "results.sqlite")) as db, db:
+        db.execute("UPDATE events SET time = ''")
+    done = call("doctor", "latest")
+    assert done.code != 0
+    assert not done.out
+    assert "a row of the table events is damaged" in done.err
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ import pytest
 
 from optrun.errors import StoreError
 from optrun.store import Store, blobs, schema
-from tests.store.samples import new_store
+from tests.store.samples import columns, new_store
 
 FLIPS = 400
 
@@ -451,10 +451,27 @@ def test_readers_do_not_verify_every_page_of_a_large_file(
     monkeypatch.setattr(schema, "_pragma", lambda db, name: (asked.append(name), pragma(db, name))[1])
     monkeypatch.setattr(schema, "CHECKED_BYTES", 100)
     monkeypatch.setattr(schema, "_sound", set())
-    Store.open(finished).close()
-    assert not [name for name in asked if "integrity" in name]
+    with Store.open(finished) as store:
+        assert "integrity_check(1)" not in asked
+        store.verify()
+    assert asked.count("integrity_check(1)") == 1
     Store.open(finished, write=True).close()
-    assert [name for name in asked if "integrity" in name]
+    assert asked.count("integrity_check(1)") == 2
+
+
+def test_what_is_being_written_has_been_verified_by_its_writer_alone(
+    finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    pragma = schema._pragma
+    monkeypatch.setattr(schema, "_pragma", lambda db, name: (asked.append(name), pragma(db, name))[1])
+    with Store.open(finished, write=True) as store:
+        assert asked.count("integrity_check(1)") == 1
+        for step in range(40, 43):
+            store.commit(curves={1: columns(step, step + 1)})
+            with Store.open(finished) as seen:
+                assert seen.curves(1)["step"][-1] == step
+    assert asked.count("integrity_check(1)") == 1
 
 
 @pytest.mark.parametrize(
