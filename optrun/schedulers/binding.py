@@ -120,8 +120,11 @@ class Binding:
             return
         for group, name, schedule in self._targets():
             if f"initial_{name}" not in group:
-                value = group[name]
-                base = value if self._now is None else schedule.base_for(self._now, value)
+                base = value = group[name]
+                if self._now is not None:
+                    base = schedule.base_for(self._now, value)
+                    # A group below the least rate of the others came from no rate that it could have.
+                    base = np.where(_within(group.options[name], base), base, value)
                 group[f"initial_{name}"] = base
         self._seen = len(self._optimizer.param_groups)
         self.forget()
@@ -230,9 +233,7 @@ class Binding:
         values, lanes = schedule.at(steps, base), self.lanes
         if values.shape[1] not in (1, lanes):
             raise ConfigError(f"{self._name}: its options are for {values.shape[1]} lanes, not {lanes}")
-        within = np.isfinite(values)
-        for bound in option.bounds:
-            within &= bound.holds(values)
+        within = _within(option, values)
         wrong: Array = np.flatnonzero(~within.all(axis=1))
         if wrong.size and (whole or wrong[0] == 0):
             first, bounds = wrong[0], " and ".join([*map(str, option.bounds), "finite"])
@@ -243,3 +244,11 @@ class Binding:
         if wrong.size:  # at a step that may never come
             values = values[: wrong[0]]
         return values[:, 0].tolist() if values.shape[1] == 1 else list(values)
+
+
+def _within(option: Option, values: Array) -> Array:
+    """Return where values are finite and within the bounds of a hyperparameter."""
+    within = np.isfinite(values)
+    for bound in option.bounds:
+        within &= bound.holds(values)
+    return within

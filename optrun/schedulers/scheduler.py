@@ -151,7 +151,8 @@ class LRScheduler:
     def base_for(self, t: float, values: Any) -> Array:
         """Return the initial values `[1 or B]` from which it has come to these ones at step t.
 
-        They are the values themselves where it would come to others from any: a schedule with a rate of its own.
+        They are the values themselves where nothing leads to them: under a schedule with a rate of its own, and where
+        the schedule is at zero.
         """
         values = np.atleast_1d(np.asarray(values, np.float64))
         probe = np.where(values == 0, 1.0, values)
@@ -159,7 +160,8 @@ class LRScheduler:
         slope = (second - first) / probe
         with np.errstate(all="ignore"):
             base: Array = (values - (first - slope * probe)) / slope
-        return np.where(np.isfinite(base), base, values)
+        # A cosine whose argument is rounded is not quite zero where it should be.
+        return np.where(np.isfinite(base) & (np.abs(slope) > 1e-15), base, values)
 
     def step(self, given: Any = None, epoch: Any = None, *, metrics: Any = None) -> None:
         """Go one step on, or to the step ``epoch``: set the values that the optimizer's next step uses.

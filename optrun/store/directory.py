@@ -21,6 +21,7 @@ ATTEMPTS = 100
 YOUNG_SECONDS = 60.0
 LOCK_ATTEMPTS, LOCK_PAUSE = 20, 0.005
 OWN_FILES = ("config.yaml", "results.sqlite", "metrics.csv", "summary.csv")
+OWN_NAMES = "|".join(map(re.escape, OWN_FILES))
 TAKEN = "exists already and is not an empty directory: name another, or remove it"
 
 
@@ -128,17 +129,17 @@ def remove_directory(directory: Path, check: Callable[[], None] | None = None) -
             os.close(held)
 
 
-def collect(directory: Path, *, names: str = ".+", dry_run: bool = False) -> list[Path]:
+def collect(directory: Path, *, names: str = OWN_NAMES, dry_run: bool = False) -> list[Path]:
     """Remove what commands that were killed have left in a directory under hidden names, and return it.
 
-    ``names`` is a pattern of the files that they would have become. What a process holds open stays, and what is so
-    young that it may not have come to that.
+    ``names`` is a pattern of the files that they would have become: other hidden files may be somebody's own. What a
+    process holds open stays, and what is so young that it may not have come to that.
     """
     if sys.platform == "win32":
         return []  # where nobody knows who holds what
     import fcntl
 
-    pattern = re.compile(rf"\.(new-|gone-|{names}\.)[0-9a-f]{{16}}")
+    pattern = re.compile(rf"\.(new-|gone-|({names})\.)[0-9a-f]{{16}}")
     found = []
     with suppress(OSError):
         for entry in list(os.scandir(directory)):

@@ -78,13 +78,8 @@ def settle_config(store: Store) -> None:
 
 
 def differing_schedule(one: Pack, other: Pack, steps: int) -> str | None:
-    """Return which schedule has other values in two packs of one run before a step, by its name; None for none.
-
-    One that is a function of Python's is not asked.
-    """
+    """Return which schedule has other values in two packs of one run before a step, by its name; None for none."""
     for mine, its in zip(one.schedulers, other.schedulers, strict=True):
-        if not mine.is_known_ahead:
-            continue
         for first in range(0, steps, COMPARED_AT_ONCE):
             chunk = np.arange(first, min(first + COMPARED_AT_ONCE, steps))
             tables = [[np.array(values) for *_, values in each.values_at(chunk)] for each in (mine, its)]

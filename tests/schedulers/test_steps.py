@@ -155,6 +155,26 @@ def test_a_group_joins_what_torchs_cannot_be_joined_to():
     assert (second["lr"], second["momentum"]) == (first["lr"], first["momentum"])
 
 
+@pytest.mark.parametrize(
+    ("scheduler", "joins"),
+    [
+        (LambdaLR(lr_lambda="abs(cos(pi * t / 20))"), 10),
+        (CosineAnnealingLR(T_max=10), 10),
+        (CosineAnnealingLR(T_max=40, eta_min=0.05), 20),
+    ],
+)
+def test_a_group_that_joins_where_nothing_leads_to_its_rate_starts_from_it(scheduler, joins):
+    """At a zero of the schedule, and below its least value, no initial rate would have come to the group's."""
+    optimizer = sgd("ab")
+    bound = SequentialLR(optimizer, schedulers=[scheduler], milestones=[])
+    for _ in range(joins):
+        bound.step()
+    optimizer.add_param_group({"params": "b", "lr": 0.01})
+    bound.step()
+    assert optimizer.param_groups[1]["initial_lr"] == 0.01
+    assert 0 < optimizer.param_groups[1]["lr"] < 0.1
+
+
 @pytest.mark.parametrize(("T_max", "t"), [(100, 1_000_050), (100, 10**8 + 33), (7, 10**9 + 77)])
 def test_a_cosine_is_exact_after_any_number_of_waves(T_max, t):
     mpmath = pytest.importorskip("mpmath")

@@ -264,7 +264,8 @@ def test_what_killed_commands_have_left_is_removed_by_the_next_that_writes_there
         path.mkdir()
         (path / "config.yaml").write_text("name: x")
     csv, held, foreign = tmp_path / f".o.csv.{digits}", tmp_path / f".o.csv.{other}", tmp_path / ".o.csv.mine"
-    for path in (csv, held, foreign):
+    backup = tmp_path / f".backup.{digits}"
+    for path in (csv, held, foreign, backup):
         path.write_text("x")
     others = [directory._held(live), os.open(held, os.O_RDONLY)]
     directory._hold(others[1])
@@ -279,7 +280,7 @@ def test_what_killed_commands_have_left_is_removed_by_the_next_that_writes_there
         for descriptor in others:
             os.close(descriptor)
     assert [path.exists() for path in (made, gone, csv)] == [False] * 3
-    assert all(path.exists() for path in (live, held, foreign))
+    assert all(path.exists() for path in (live, held, foreign, backup))
 
 
 def test_what_a_user_asks_for_is_written_into_new_directories(tmp_path):
