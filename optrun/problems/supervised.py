@@ -2,7 +2,6 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from hashlib import sha256
 from typing import Annotated, Any
 
 import numpy as np
@@ -63,7 +62,7 @@ class Supervised(Problem, ABC):
         split_seed: Annotated[int, Ge(0), "chooses the samples held out"] = 0,
     ) -> None:
         super().__init__(arrays)
-        dataset = load(data, Layout(target, header, index))
+        dataset = self._dataset = load(data, Layout(target, header, index))
         self.task = task
         self.loss, targets = self._loss_and_targets(dataset)
         classes = isinstance(self.loss, ClassLoss)
@@ -132,11 +131,7 @@ class Supervised(Problem, ABC):
 
     @property
     def fingerprint(self) -> str:
-        digest = sha256()
-        for part in self.parts.values():
-            for values in part:
-                digest.update(np.ascontiguousarray(self.arrays.to_host(values)).tobytes())
-        return digest.hexdigest()
+        return self._dataset.fingerprint
 
     def use(self, engine: Engine) -> None:
         super().use(engine)

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import os
 import pickle
 import zipfile
 from contextlib import suppress
@@ -274,6 +275,26 @@ def test_idx(tmp_path, images_gz, labels_gz, separator):
         data = load(str(source))
         assert (data.features == IMAGES.reshape(5, 6) / 255).all()
         assert data.targets.tolist() == LABELS.tolist()
+
+
+@pytest.mark.parametrize("name", ["", "train-images-idx3-ubyte"])
+def test_labels_that_change_are_read_again(tmp_path, name):
+    (tmp_path / "train-images-idx3-ubyte").write_bytes(idx(IMAGES))
+    labels = tmp_path / "train-labels-idx1-ubyte"
+    before = None
+    for content in (LABELS, LABELS[::-1]):
+        labels.write_bytes(idx(content))
+        os.utime(labels, ns=(len(content), int(content[0])))
+        data = load(f"{tmp_path}/{name}")
+        assert (data.targets == content).all()
+        assert data.fingerprint != before
+        before = data.fingerprint
+
+
+@pytest.mark.parametrize("name", [*SHIPPED, "blobs(samples=20)", "spirals"])
+def test_data_that_a_name_tells_have_no_fingerprint(name):
+    """The last bits of what is computed, such as a sine, depend on the machine."""
+    assert load(name).fingerprint == ""
 
 
 def test_idx_of_other_types_is_big_endian_and_not_scaled(tmp_path):

@@ -16,7 +16,7 @@ from optrun.errors import ConfigError, did_you_mean, fold
 from optrun.problems.data import synthetic
 from optrun.problems.data.dataset import Dataset as Dataset
 from optrun.problems.data.dataset import Task as Task
-from optrun.problems.data.files import check_no_layout, read
+from optrun.problems.data.files import check_no_layout, files_of, read
 from optrun.problems.data.tables import Layout as Layout
 from optrun.registry import PathOrName, options_of
 
@@ -54,16 +54,20 @@ def load(source: str, layout: Layout = INFERRED) -> Dataset:
     if PathOrName.is_path(source):
         path = Path(source)
         try:
-            stat = path.stat()
+            stats = tuple(
+                (str(each), each.stat().st_mtime_ns, each.stat().st_size) for each in files_of(path)
+            )
+        except ConfigError:
+            raise
         except (OSError, ValueError) as error:
             raise ConfigError(f"data: {source!r} cannot be read: {_reason(error)}", field="data") from None
-        return _load(source, path, layout, stat.st_mtime_ns, stat.st_size)
+        return _load(source, path, layout, stats)
     check_no_layout(layout, source)
     name, _, arguments = source.partition("(")
     shipped = {fold(known): known for known in SHIPPED}
     if fold(name) in shipped and not arguments:
         known = shipped[fold(name)]
-        return _load(known, Path(__file__).with_name(f"{known}.npz"), INFERRED, 0, 0)
+        return _load(known, Path(__file__).with_name(f"{known}.npz"), INFERRED, ())
     if fold(name) in GENERATORS:
         return _generate(source, fold(name), arguments.removesuffix(")"))
     raise ConfigError(
@@ -79,7 +83,7 @@ def _reason(error: Exception) -> str:
 
 # A sweep builds the same problem for every pack: the file is read again only when it has changed.
 @lru_cache(maxsize=4)
-def _load(name: str, path: Path, layout: Layout, modified: int, size: int) -> Dataset:
+def _load(name: str, path: Path, layout: Layout, stats: tuple[tuple[str, int, int], ...]) -> Dataset:
     try:
         dataset = read(name, path, layout)
     except (OSError, EOFError) as error:

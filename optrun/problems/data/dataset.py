@@ -1,7 +1,9 @@
 """A data set: its samples, and what of it was inferred from a file."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -40,6 +42,17 @@ class Dataset:
     """What was left out, or looks like a mistake."""
     is_labelled: bool = True
     """Whether whole numbers and names among the targets are known to be classes, however many there are."""
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of what a file holds; empty where its name says all, as of a shipped data set or a generator."""
+        if not PathOrName.is_path(self.name):
+            return ""
+        digest = hashlib.sha256()
+        for values in (self.features, self.targets):
+            digest.update(f"{values.dtype}{values.shape}".encode())
+            digest.update(np.ascontiguousarray(values).view(np.uint8))
+        return digest.hexdigest()
 
     @property
     def categorical(self) -> bool:

@@ -5,6 +5,7 @@ import math
 import tokenize
 import zipfile
 import zlib
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,17 @@ MAX_BYTES = 1 << 29
 """A file, or what it unpacks to, may be this large: a hostile one must end in an error, not fill the memory."""
 
 IDX_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+
+
+def files_of(path: Path) -> list[Path]:
+    """Return the files that `read` reads, as far as they are there; raises ConfigError for an empty directory."""
+    if path.is_dir():
+        path = _training_images(path)
+    found = [path]
+    if "idx" in path.name and "images" in path.name:
+        with suppress(ConfigError):  # which `read` raises, after what comes first
+            found.append(_beside(path))
+    return found
 
 
 def read(name: str, path: Path, layout: Layout) -> Dataset:
