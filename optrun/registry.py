@@ -21,7 +21,7 @@ from importlib.machinery import SourceFileLoader
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import CodeType
-from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from annotated_types import Ge, Gt, Le, Lt
 
@@ -121,6 +121,11 @@ class Option:
         return self.type is float
 
     @property
+    def may_be_path(self) -> bool:
+        """Whether it may be the path of a file."""
+        return _mentions_path(self.annotation)
+
+    @property
     def bounds(self) -> list[Bound]:
         """The bounds, in the order in which the annotation lists them."""
         return [_bound(extra) for extra in self._extras if isinstance(extra, (Ge, Gt, Le, Lt))]
@@ -133,6 +138,10 @@ class Option:
     @property
     def _extras(self) -> tuple[Any, ...]:
         return get_args(self.annotation)[1:] if get_origin(self.annotation) is Annotated else ()
+
+
+def _mentions_path(annotation: Any) -> bool:
+    return isinstance(annotation, PathOrName) or any(map(_mentions_path, get_args(annotation)))
 
 
 def _bound(extra: Ge | Gt | Le | Lt) -> Bound:
@@ -186,6 +195,7 @@ class Registry(Generic[T]):
             raise ConfigError(
                 f"{self.kind} {name!r} of {cls.__module__} is already registered by {known.__module__}"
             )
+        sources.source_of(cast(Any, cls))
         self._classes[fold(name)] = cls
         self._names[fold(name)] = name
 
@@ -260,13 +270,12 @@ def load_plugin(target: str) -> None:
     imported, with the reason.
     """
     before = {cls for each in REGISTRIES for cls in each.lacking()}
-    version = plugin_version(target)
     with guarded(f"plugin {target!r}", passed=()):
         if _is_file(target):
             _import_file(Path(target).resolve(strict=True))
         else:
             importlib.import_module(target)
-    _loaded[os.path.abspath(target)] = version
+    _loaded[os.path.abspath(target)] = plugin_version(target, loaded=True)
     for registry in REGISTRIES:
         for cls, said in registry.lacking().items():
             if cls not in before:

@@ -1,9 +1,12 @@
 """Opening a regular file without ever waiting for another process to write into it."""
 
 import errno
+import hashlib
 import io
 import os
 import stat
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -25,3 +28,18 @@ def open_regular(path: str | Path) -> BinaryIO:
     if stat.S_ISDIR(found.st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     raise OSError(errno.EINVAL, "not a regular file", str(path))
+
+
+def files_digest(paths: Iterable[str]) -> str:
+    """Return the SHA-256, in hex, of what files and directories hold, as far as they can be read; empty for nothing."""
+    lines: list[str] = []
+    for number, path in enumerate(map(Path, paths)):
+        with suppress(OSError, ValueError):
+            for each in sorted(path.rglob("*")) if path.is_dir() else [path]:
+                if not each.is_dir():
+                    digest = hashlib.sha256()
+                    with open_regular(each) as file:
+                        while part := file.read(1 << 20):
+                            digest.update(part)
+                    lines.append(f"{digest.hexdigest()}  {number}/{each.relative_to(path).as_posix()}\n")
+    return hashlib.sha256("".join(lines).encode()).hexdigest() if lines else ""

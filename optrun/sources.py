@@ -5,12 +5,15 @@ import hashlib
 import inspect
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
+
+_read: dict[str, tuple[Any, bytes]] = {}
+"""What files held when they were read first, with the spec of their import, which a reload replaces, or their stamp."""
 
 imported: dict[str, bytes] = {}
 """The files of plugins as they were imported, by the names of their modules: they may have been edited since."""
@@ -25,13 +28,16 @@ class Source(NamedTuple):
 
 @cache
 def source_of(cls: type[Any]) -> Source | None:
-    """Return the source of a class and of its bases; None for a class of optrun, and where there is no source."""
+    """Return the source of a class and of its bases; None for a class of optrun, and where there is no source.
+
+    It is asked for when the class is registered, so that it is of the code that runs: files may be edited later.
+    """
     if _is_own(cls):
         return None
     files: dict[str, bytes] = {}
     for base in cls.__mro__:
         if base is cls or not (_is_own(base) or _is_installed(sys.modules.get(base.__module__))):
-            with suppress(OSError, TypeError, SyntaxError):
+            with suppress(OSError, TypeError, SyntaxError, ValueError):
                 files |= _files_of(base)
     if not files:
         return None
@@ -68,39 +74,55 @@ def _files_of(cls: type[Any]) -> dict[str, bytes]:
         root = path.parent
         while (root.parent / "__init__.py").exists():
             root = root.parent
-        return dict(_package(root))
-    return {"": imported.get(module.__name__) or path.read_bytes()} | dict(_beside(path))
+        specs = _specs()
+        return {each.relative_to(root.parent).as_posix(): _content(each, specs) for each in _modules(root)}
+    specs = _specs()
+    own = imported.get(module.__name__) or _content(path, specs)
+    return {"": own} | dict(_beside(path, own, specs))
 
 
-@cache
-def _package(root: Path) -> tuple[tuple[str, bytes], ...]:
-    return tuple((path.relative_to(root.parent).as_posix(), path.read_bytes()) for path in _modules(root))
+def _specs() -> dict[str, Any]:
+    """Return what each module that is imported was imported from, by its file."""
+    found = (getattr(module, "__dict__", {}).get("__spec__") for module in list(sys.modules.values()))
+    return {spec.origin: spec for spec in found if spec is not None and isinstance(spec.origin, str)}
+
+
+def _content(path: Path, specs: Mapping[str, Any]) -> bytes:
+    """Return what a file held when it was imported, as far as is known, or holds now."""
+    spec, (known, content) = specs.get(str(path)), _read.get(str(path), (None, b""))
+    found = path.stat()
+    version = spec or (found.st_mtime_ns, found.st_size, found.st_ino)
+    if known is not version and (spec is not None or known != version):
+        content = path.read_bytes()
+        _read[str(path)] = version, content
+    return content
 
 
 def _modules(root: Path) -> list[Path]:
     return sorted(path for path in root.rglob("*.py") if path.is_file())
 
 
-def _beside(path: Path) -> Iterator[tuple[str, bytes]]:
+def _beside(path: Path, own: bytes, specs: Mapping[str, Any]) -> Iterator[tuple[str, bytes]]:
     """Yield what a file imports from its directory, and what that imports."""
-    seen, left = {path}, [path]
+    seen, left = {path}, [(path, own)]
     while left:
-        for name in _imports(left.pop()):
-            module, package = path.with_name(f"{name}.py"), path.with_name(name)
+        importing, content = left.pop()
+        for name in _imports(content):
+            module, package = importing.with_name(f"{name}.py"), importing.with_name(name)
             found = [module] if module.is_file() else []
             if (package / "__init__.py").is_file():
                 found = _modules(package)
             for each in found:
                 if each not in seen:
                     seen.add(each)
-                    left.append(each)
-                    yield each.relative_to(path.parent).as_posix(), each.read_bytes()
+                    left.append((each, _content(each, specs)))
+                    yield each.relative_to(path.parent).as_posix(), left[-1][1]
 
 
-def _imports(path: Path) -> set[str]:
+def _imports(content: bytes) -> set[str]:
     """Return the first parts of the names of the modules that a file imports."""
     names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_bytes())):
+    for node in ast.walk(ast.parse(content)):
         if isinstance(node, ast.Import):
             names.update(alias.name.partition(".")[0] for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:

@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path as FilePath
-from typing import Any, get_args
+from typing import Any
 
 from optrun.config.errors import Place
 from optrun.config.files import directory_of
@@ -13,7 +13,7 @@ from optrun.registry import PathOrName, problems
 def path_options(cls: type[Any]) -> list[str]:
     """Return the options of a problem that may be paths."""
     options = cls.options() if hasattr(cls, "options") else {}
-    return [name for name, option in options.items() if _mentions_path(option.annotation)]
+    return [name for name, option in options.items() if option.may_be_path]
 
 
 def resolved_path(value: Any, place: Place) -> Any:
@@ -39,10 +39,6 @@ def _resolved(node: Node, names: set[str], is_path: bool) -> Any:
     if isinstance(node.value, list):
         return [_resolved(child, names, is_path) for child in node.value]
     return resolved_path(node.value, node.place) if is_path else node.value
-
-
-def _mentions_path(annotation: Any) -> bool:
-    return isinstance(annotation, PathOrName) or any(map(_mentions_path, get_args(annotation)))
 
 
 def nearby(value: Any, directory: FilePath) -> Any:

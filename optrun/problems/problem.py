@@ -14,7 +14,8 @@ from optrun.errors import ConfigError, PluginError, did_you_mean
 from optrun.kernels.capture import LoopEngine
 from optrun.kernels.stepper import Engine
 from optrun.plugin_code import definition_of
-from optrun.registry import Option, check_annotated, options_of, problems
+from optrun.registry import Option, PathOrName, check_annotated, options_of, problems
+from optrun.regular_files import files_digest
 
 
 class Problem(ABC):
@@ -45,6 +46,8 @@ class Problem(ABC):
     notes: Sequence[str] = ()
     """What of the data or the options may be a mistake, a line each."""
 
+    _fingerprint: str = ""
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if not cls.__name__.startswith("_") and ABC not in cls.__bases__:
@@ -56,6 +59,7 @@ class Problem(ABC):
         if missing := ", ".join(sorted(cls.__abstractmethods__)):
             raise PluginError(f"problem {cls.__name__} lacks {missing} ({definition_of(cls)})")
         known = cls.options()
+        problem = super().__new__(cls)
         for name, value in options.items():
             if name == "arrays":
                 continue
@@ -64,7 +68,11 @@ class Problem(ABC):
                     f"{cls.__name__} has no option {name!r}.{did_you_mean(name, known)}", field=name
                 )
             _check(known[name], value)
-        return super().__new__(cls)
+        if cls.fingerprint is Problem.fingerprint:
+            chosen = [options.get(name) for name, option in known.items() if option.may_be_path]
+            paths = [each for each in chosen if isinstance(each, str) and PathOrName.is_path(each)]
+            problem._fingerprint = files_digest(paths)
+        return problem
 
     @classmethod
     @cache
@@ -103,8 +111,11 @@ class Problem(ABC):
 
     @property
     def fingerprint(self) -> str:
-        """A hash of the data that is no part of the config: a run is not resumed on other data."""
-        return ""
+        """A hash of the data that is no part of the config: a run is not resumed on other data.
+
+        By default it is that of the files that options name, as they were before ``__init__``; empty without one.
+        """
+        return self._fingerprint
 
     @property
     def minimum(self) -> float | None:

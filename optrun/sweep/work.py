@@ -13,7 +13,7 @@ from optrun.plugin_code import reason_of, traceback_of
 from optrun.problems import Problem
 from optrun.registry import problems
 from optrun.store import Checkpoint, RunRows, RunState, Status
-from optrun.training.identity import NOTHING_KNOWN, Identity
+from optrun.training.identity import Identity
 from optrun.training.memory import Memory
 from optrun.training.pack import Pack
 from optrun.training.trainer import Progress, Trainer
@@ -65,7 +65,7 @@ class Work:
     checkpoints: Sequence[Checkpoint] | None = None
     runs: Sequence[int] | None = None
     """The numbers of the runs, where their results are to be rows of a store if they begin and end here."""
-    identity: Identity = NOTHING_KNOWN
+    identity: Identity = field(default_factory=Identity)
     """The data and the code of which the pack is to be built."""
     pause_seconds: float = math.inf
     """After how long the lanes pause, where the config does not say that they do so earlier."""

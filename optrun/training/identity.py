@@ -68,9 +68,6 @@ class Identity:
             raise ChangedError(_sentence(changed, "sweep", "name another directory with -o"))
 
 
-NOTHING_KNOWN = Identity()
-
-
 @dataclass(frozen=True)
 class Change:
     """What has changed, and its digests."""

@@ -1,6 +1,8 @@
 """Results of other data or other code do not get mixed: what a sweep depends on is compared where a pack starts."""
 
+import importlib
 import json
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,7 +14,8 @@ import optrun
 from optrun.cli.app import app
 from optrun.config.sweep import sweep_from_mapping
 from optrun.errors import ChangedError
-from optrun.registry import load_plugin, optimizers
+from optrun.registry import load_plugin, optimizers, problems
+from optrun.sources import source_of
 from optrun.store import Store
 from optrun.sweep.expand import expand
 from optrun.sweep.packs import grouped
@@ -104,6 +107,7 @@ def test_a_sweep_goes_on_with_what_it_began_with_unless_changes_are_accepted(wha
     write_data()
     Path("beside.py").write_text("factor = 1\n")
     monkeypatch.syspath_prepend(str(Path.cwd()))
+    monkeypatch.delitem(sys.modules, "beside", raising=False)
     write_rule(imports="import beside")
     swept = config(optimizer={"name": "Halved", "lr": 0.01})
     optrun.sweep(swept, directory="s", limit=1)
@@ -114,6 +118,7 @@ def test_a_sweep_goes_on_with_what_it_began_with_unless_changes_are_accepted(wha
             write_rule(factor="0.25", imports="import beside")
         case _:
             Path("beside.py").write_text("factor = 2\n")
+            monkeypatch.delitem(sys.modules, "beside")  # as in another process
             write_rule(imports="import beside")
     with pytest.raises(ChangedError, match="since the sweep began: .* or go on with --accept-changes"):
         optrun.sweep(swept, directory="s")
@@ -175,3 +180,74 @@ def test_what_does_not_change_a_plugin_is_no_change():
     del optimizers._classes["halved"]
     load_plugin("moved/rule.py")
     assert optrun.sweep(swept, directory="s").left == 0
+
+
+OF_FILE = '''
+from pathlib import Path
+from typing import Annotated
+import numpy as np
+from optrun.problems.problem import Problem
+from optrun.registry import PathOrName
+class OfFile(Problem):
+    """Half of a square, times the number in a file."""
+    shapes = {"x": (1,)}
+    def __init__(self, arrays, *, file: Annotated[str, PathOrName(), "a file with a number"]):
+        super().__init__(arrays)
+        self.factor = float(Path(file).read_text())
+    def initial(self, seed):
+        return {"x": np.ones(1)}
+    def loss_and_grad(self, params, grads, batch):
+        grads["x"][:] = self.factor * params["x"]
+        return 0.5 * self.factor * params["x"][:, 0] ** 2
+    def evaluate(self, params):
+        return {"loss": 0.5 * self.factor * params["x"][:, 0] ** 2}
+'''
+
+
+def test_a_plugins_files_tell_its_runs_apart(monkeypatch):
+    for name in ("_classes", "_names"):
+        monkeypatch.setattr(problems, name, dict(getattr(problems, name)))
+    Path("of_file.py").write_text(OF_FILE)
+    load_plugin("of_file.py")
+    for name, number in {"one": 1, "two": 2, "three": 3}.items():
+        Path(f"{name}.num").write_text(str(number))
+
+    def losses(*names):
+        swept = {"parameters": {"problem.file": [f"./{name}.num" for name in names]}}
+        done = optrun.sweep(
+            {"problem": "of_file", "optimizer": {"name": "SGD", "lr": 0.5}, "steps": 1, "sweep": swept},
+            directory="s",
+        )
+        return [state.summary["final_loss"] for state in done.states]
+
+    after = {"one": 0.125, "two": 0.0, "three": 0.375}  # k/2 (1 - k/2)²
+    for names in (["one", "two"], ["two", "one", "three"]):
+        assert losses(*names) == [after[name] for name in names]
+
+
+def test_the_noted_code_is_the_code_that_ran(monkeypatch):
+    """A helper that is edited after its import has not run as it is now."""
+    monkeypatch.syspath_prepend(str(Path.cwd()))
+    monkeypatch.delitem(sys.modules, "helper_of_rule", raising=False)
+    Path("helper_of_rule.py").write_text("factor = 1\n")
+    write_rule(imports="import helper_of_rule")
+    Path("helper_of_rule.py").write_text("factor = 20\n")
+    ran = source_of(optimizers.find("Halved"))
+    write_rule(imports="import helper_of_rule")
+    assert source_of(optimizers.find("Halved")) == ran
+    importlib.reload(sys.modules["helper_of_rule"])
+    write_rule(imports="import helper_of_rule")
+    assert source_of(optimizers.find("Halved")) != ran
+
+
+def test_a_package_that_is_loaded_again_is_other_code(monkeypatch):
+    monkeypatch.syspath_prepend(str(Path.cwd()))
+    Path("package_of_rule").mkdir()
+    file = Path("package_of_rule/__init__.py")
+    file.write_text(RULE.format(factor="0.5", imports=""))
+    package = importlib.import_module("package_of_rule")
+    monkeypatch.setitem(sys.modules, "package_of_rule", package)
+    before = source_of(optimizers.find("Halved"))
+    file.write_text(RULE.format(factor="0.125", imports=""))
+    importlib.reload(package)
+    assert before != source_of(optimizers.find("Halved"))

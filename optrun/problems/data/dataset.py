@@ -51,7 +51,7 @@ class Dataset:
         digest = hashlib.sha256()
         for values in (self.features, self.targets):
             digest.update(f"{values.dtype}{values.shape}".encode())
-            digest.update(np.ascontiguousarray(values).view(np.uint8))
+            digest.update(np.ascontiguousarray(values).view(np.uint8).data)
         return digest.hexdigest()
 
     @property
