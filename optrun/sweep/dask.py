@@ -18,7 +18,7 @@ from uuid import uuid4
 from optrun.errors import ConfigError, MissingExtraError, OptrunWarning, RunFailedError
 from optrun.sweep.work import Result, Work
 from optrun.sweep.worker import Task, execute_anywhere, stop
-from optrun.sweep.workers import KILL, NEEDS_MAIN, Brought, Loss, PackFuture, isolated, starting
+from optrun.sweep.workers import KILL, NEEDS_MAIN, Brought, Fate, PackFuture, isolated, starting
 
 CONNECT_SECONDS = 8.0
 CLOSE_SECONDS = 10.0
@@ -102,7 +102,7 @@ class Dask(Brought):
         """Of the packs under way."""
         self._numbers_of: dict[PackFuture, int] = {}
         self._starts: dict[int, float] = {}
-        self._lost: set[PackFuture] = set()
+        self._taken_back: set[PackFuture] = set()
         self._seen: dict[Any, float] = {}
         self._busy_at = self._seen_at = time.monotonic()
         self._client.subscribe_topic(topic, self._note)
@@ -136,23 +136,23 @@ class Dask(Brought):
         self._numbers_of[future] = self._last
         return future
 
-    def loss(self, future: PackFuture) -> Loss | None:
+    def fate_of(self, future: PackFuture) -> Fate | None:
         """Tell a worker that ended itself from one that died: by how long it ran."""
         began, spent = self._forget(future), self._spent[future]
-        if future in self._lost:
-            self._lost.discard(future)
+        if future in self._taken_back:
+            self._taken_back.discard(future)
             if future.cancelled():
                 del self._running[future], self._spent[future]
-                return Loss.WAITED
+                return Fate.WAITED
         if future.cancelled() and not self._is_stopped and self._client.status != "running":
             raise RunFailedError(GONE)
-        loss = super().loss(future)
-        if loss is Loss.DIED and began is not None and self.timeout is not None:
+        fate = super().fate_of(future)
+        if fate is Fate.DIED and began is not None and self.timeout is not None:
             # The news of its start was under way for a moment.
             left = self.timeout - spent
             is_over = time.monotonic() - began >= left - min(0.5, left / 2)
-            return Loss.OVERDUE if is_over else loss
-        return loss
+            return Fate.OVERDUE if is_over else fate
+        return fate
 
     def end_overdue(self) -> list[PackFuture]:
         """Replace workers of a cluster of ours that do not come back, and take back packs that none of them has."""
@@ -164,7 +164,7 @@ class Dask(Brought):
             elif time.monotonic() - self._busy_at > MISSING_SECONDS:
                 self._busy_at = time.monotonic()
                 for future in list(self._running):
-                    self._lost.add(future)
+                    self._taken_back.add(future)
                     future.cancel()
         late = super().end_overdue()
         for future in late:

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from optrun.errors import OptrunError, OptrunWarning, RunFailedError
 from optrun.sweep.work import Result, Work, failed
-from optrun.sweep.workers import Loss, PackFuture, Running, Workers
+from optrun.sweep.workers import Fate, PackFuture, Running, Workers
 
 DEATHS = 3
 """How many workers a pack may lose at one step before it is split, or its run fails."""
@@ -85,7 +85,7 @@ class _Loop:
             yield from self._landed()
             for future in self._workers.end_overdue():
                 self._late[future] = self._flying.pop(future)
-                yield from self._lost(self._late[future], Loss.OVERDUE)
+                yield from self._try_again(self._late[future], Fate.OVERDUE)
             self._observe(self._workers.running())
         if self._flying:
             self._workers.stop()
@@ -112,15 +112,15 @@ class _Loop:
                 yield from self._came_late(future)
                 continue
             pack = self._flying.pop(future)
-            loss = self._workers.loss(future)
-            if loss is None:
+            fate = self._workers.fate_of(future)
+            if fate is None:
                 if (results := _results_of(future)) is not None:
                     for said in results[0].warnings:
                         warnings.warn(said, OptrunWarning, stacklevel=2)
                     yield pack, results
                     self._go_on(pack, results)
             elif not self._interrupted():
-                yield from self._lost(pack, loss)
+                yield from self._try_again(pack, fate)
 
     def _go_on(self, pack: Pack, results: Sequence[Result]) -> None:
         """Have those go on that have paused: they are at different steps where the pack was run in halves."""
@@ -133,20 +133,20 @@ class _Loop:
                 paused[result.state.steps].append(run)
         self._waiting.extendleft(paused.values())
 
-    def _lost(self, pack: Pack, loss: Loss) -> Iterator[Finished]:
+    def _try_again(self, pack: Pack, fate: Fate) -> Iterator[Finished]:
         """Have a pack executed again, whole or in halves; or yield that its run has failed."""
         if not (pack := self._without_late(pack)):
             return
         step = self._steps[pack[0]]
-        self._deaths[step, tuple(pack)] += loss is Loss.DIED
+        self._deaths[step, tuple(pack)] += fate is Fate.DIED
         deaths = self._deaths[step, tuple(pack)]
         for run in pack:
             self._spent_before.pop(run, None)
-        if loss is Loss.DIED:
+        if fate is Fate.DIED:
             self._died_at = time.monotonic()
-        if loss is Loss.DIED and (deaths < DEATHS or len(pack) > 1):
+        if fate is Fate.DIED and (deaths < DEATHS or len(pack) > 1):
             self._died()
-        if loss is not Loss.OVERDUE and deaths < DEATHS:
+        if fate is not Fate.OVERDUE and deaths < DEATHS:
             self._waiting.appendleft(pack)
         elif len(pack) > 1:
             half = len(pack) // 2
@@ -154,7 +154,7 @@ class _Loop:
         else:
             self._failed.update(pack)
             reason = f"its process died, {DEATHS} times"
-            if loss is Loss.OVERDUE:
+            if fate is Fate.OVERDUE:
                 reason = f"no end after {self._workers.timeout:g} s"
             yield pack, [Result(failed(reason), start=step)]
 

@@ -16,7 +16,7 @@ from optrun.sweep.work import Work
 from optrun.sweep.worker import Desk, Plugin, begin, execute_here
 from optrun.sweep.workers import (
     NEEDS_MAIN,
-    Loss,
+    Fate,
     PackFuture,
     Running,
     Workers,
@@ -55,9 +55,9 @@ class Local(Workers):
         self._slot_of[future] = slot
         return future
 
-    def loss(self, future: PackFuture) -> Loss | None:
+    def fate_of(self, future: PackFuture) -> Fate | None:
         """Blame the first pack of a worker for its death; the one that waited is innocent."""
-        return self._slot_of.pop(future).loss(future)
+        return self._slot_of.pop(future).fate_of(future)
 
     def end_overdue(self) -> list[PackFuture]:
         """Kill the workers whose pack has taken too long."""
@@ -131,7 +131,7 @@ class _Slot:
         self.taken.append(future)
         return future
 
-    def loss(self, future: PackFuture) -> Loss | None:
+    def fate_of(self, future: PackFuture) -> Fate | None:
         is_first = future is self._first()
         before = self.taken.index(future)
         self.taken.remove(future)
@@ -142,24 +142,24 @@ class _Slot:
             return None
         if future in self._innocent or not is_first:
             self._innocent.discard(future)
-            return Loss.WAITED
+            return Fate.WAITED
         self._innocent.update(self.taken)
         # One that lives, as it may have had no memory but to say so, can have begun the next pack.
         self.end()
         if isinstance(future.exception(), MemoryError):
             self._starts = 0
-            return Loss.DIED
+            return Fate.DIED
         # It may also have died while it sent the results.
         if self.desk.begun <= self._ended + before:
             self._starts += 1
             if self._starts == (MOST_STARTS if self._any_ready.value else STARTS):
                 raise RunFailedError(self._why_none_begins())
-            return Loss.WAITED
+            return Fate.WAITED
         self._starts = 0
         if self._killed_at is None:
-            return Loss.DIED
+            return Fate.DIED
         # It may have come to the next pack just before it was killed.
-        return Loss.OVERDUE if self.desk.began == self._killed_at else Loss.WAITED
+        return Fate.OVERDUE if self.desk.began == self._killed_at else Fate.WAITED
 
     def end_overdue(self, timeout: float) -> None:
         began = self.desk.began

@@ -50,7 +50,7 @@ class Running:
     alive: int
 
 
-class Loss(Enum):
+class Fate(Enum):
     """Why a pack has no results."""
 
     DIED = auto()
@@ -75,7 +75,7 @@ class Workers(ABC):
     def submit(self, work: Work) -> PackFuture:
         """Have a pack executed."""
 
-    def loss(self, future: PackFuture) -> Loss | None:
+    def fate_of(self, future: PackFuture) -> Fate | None:
         """Return why a future that is done has no results; None where it has."""
         return None
 
@@ -175,16 +175,16 @@ class Brought(Workers):
         self._spent[future] = work.spent
         return future
 
-    def loss(self, future: PackFuture) -> Loss | None:
+    def fate_of(self, future: PackFuture) -> Fate | None:
         """Return why a pack has no results: an executor does not tell whether its worker ended itself."""
         del self._running[future], self._spent[future]
         if future.cancelled():
             if self._is_stopped:
-                return Loss.WAITED
+                return Fate.WAITED
             raise RunFailedError("the executor cancelled a pack; the same sweep goes on")
         if not is_broken(future):
             return None
-        return Loss.DIED
+        return Fate.DIED
 
     def end_overdue(self) -> list[PackFuture]:
         """Return the packs that have run too long, so that no process can have ended itself."""

@@ -21,7 +21,7 @@ from optrun.sweep import work, writer
 from optrun.sweep.execution import Execution
 from optrun.sweep.record import directory_of
 from optrun.sweep.work import Work
-from optrun.sweep.workers import Loss, Workers
+from optrun.sweep.workers import Fate, Workers
 from optrun.training.memory import Memory
 from optrun.training.pack import Pack
 from optrun.training.trainer import Trainer
@@ -153,7 +153,7 @@ class Losing(Workers):
 
     room = 1
 
-    def __init__(self, loss=Loss.OVERDUE, loses=lambda work: len(work.configs) > 1):
+    def __init__(self, loss=Fate.OVERDUE, loses=lambda work: len(work.configs) > 1):
         self._loss = loss
         self._loses = loses
         self._losses = {}
@@ -165,7 +165,7 @@ class Losing(Workers):
         self._losses[future] = self._loss if is_lost else None
         return future
 
-    def loss(self, future):
+    def fate_of(self, future):
         return self._losses.pop(future)
 
     def stop(self):
@@ -198,7 +198,7 @@ def without_checkpoints(work):
 def test_a_run_that_fails_after_a_rung_has_the_steps_of_its_rows(end, save, monkeypatch):
     plan, groups = prepared(HALVING)
     if end == "dies":
-        monkeypatch.setattr(Execution, "workers", lambda *_: Losing(Loss.DIED, is_from_a_rung))
+        monkeypatch.setattr(Execution, "workers", lambda *_: Losing(Fate.DIED, is_from_a_rung))
     else:
         real = Work.execute
         monkeypatch.setattr(Work, "execute", lambda work, *how: real(without_checkpoints(work), *how))

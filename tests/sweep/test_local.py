@@ -13,7 +13,7 @@ from optrun.config.sweep import sweep_from_mapping
 from optrun.sweep.expand import expand
 from optrun.sweep.local import Local
 from optrun.sweep.work import Work
-from optrun.sweep.workers import Loss, Running
+from optrun.sweep.workers import Fate, Running
 from tests.sweep.test_workers import DATA
 
 # A process of its own: workers import what they execute from it, and where one is waited for without end, it is ended.
@@ -25,7 +25,7 @@ import threading
 from concurrent.futures import wait
 
 from optrun.sweep.local import Local
-from optrun.sweep.workers import Loss
+from optrun.sweep.workers import Fate
 
 
 class Fake:
@@ -66,12 +66,12 @@ if __name__ == "__main__":
     with Local(1, (), None) as local:
         first, second = local.submit({first}()), local.submit(Endless())
         wait([first])
-        assert local.loss(first) is Loss.DIED, "first"
+        assert local.fate_of(first) is Fate.DIED, "first"
         wait([second])
-        assert local.loss(second) is Loss.WAITED, "second"
+        assert local.fate_of(second) is Fate.WAITED, "second"
         third = local.submit(Short())
         assert third.result() == []
-        assert local.loss(third) is None, "third"
+        assert local.fate_of(third) is None, "third"
         fourth = local.submit(Endless())
     assert fourth.done()
 """
@@ -96,7 +96,7 @@ def used_worker(local, work):
     others = multiprocessing.active_children()
     future = local.submit(work)
     wait([future])
-    assert local.loss(future) is None
+    assert local.fate_of(future) is None
     (process,) = set(multiprocessing.active_children()) - set(others)
     return process
 
@@ -107,10 +107,10 @@ def test_a_worker_that_is_killed_between_two_packs_is_no_pack_s_fault(work):
         used_worker(local, work).kill()
         second = local.submit(work)
         wait([second])
-        assert local.loss(second) is Loss.WAITED
+        assert local.fate_of(second) is Fate.WAITED
         third = local.submit(work)
         wait([third])
-        assert (local.loss(third), len(third.result())) == (None, 1)
+        assert (local.fate_of(third), len(third.result())) == (None, 1)
 
 
 def test_the_number_of_a_worker_that_is_gone_is_sent_no_signal(work, monkeypatch):

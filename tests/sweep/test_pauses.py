@@ -13,7 +13,7 @@ from optrun.store import Status, Store
 from optrun.sweep import execute, work, worker, workers, writer
 from optrun.sweep.execution import Execution
 from optrun.sweep.work import Work
-from optrun.sweep.workers import Loss, Workers
+from optrun.sweep.workers import Fate, Workers
 from optrun.training.trainer import Trainer
 from tests.sweep.support import digest_of, prepared
 from tests.sweep.test_workers import Twice
@@ -143,10 +143,10 @@ class Dying(Workers):
         future = Future()
         is_lost = self.dies(len(self.taken), work)
         future.set_result(None if is_lost else work.execute(lambda: False))
-        self.losses[future] = Loss.DIED if is_lost else None
+        self.losses[future] = Fate.DIED if is_lost else None
         return future
 
-    def loss(self, future):
+    def fate_of(self, future):
         return self.losses.pop(future)
 
     def stop(self):
