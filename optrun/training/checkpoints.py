@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
+from weakref import finalize
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, NonNegativeFloat, NonNegativeInt, ValidationError
@@ -16,7 +17,7 @@ from optrun.store import Checkpoint
 from optrun.training.stopping import StoppingState
 
 OF_RUN = ":"
-"""Within the identity of a run, by which it is told from those that older versions wrote."""
+"""Within the key of a run, by which it is told from those that older versions wrote."""
 
 
 class PackState(BaseModel):
@@ -42,7 +43,7 @@ class Meta(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
     run: str = ""
-    """The `identity` of the run; none in a state of several lanes, and none or another of an older optrun."""
+    """The `run_key` of the run; none in a state of several lanes, and none or another of an older optrun."""
     step: NonNegativeInt
     seconds: NonNegativeFloat
     pack: PackState
@@ -54,8 +55,19 @@ def picked(arrays: Mapping[str, Array], lanes: Sequence[int]) -> dict[str, Array
     return {name: values[list(lanes)] for name, values in arrays.items()}
 
 
-def identity(config: RunConfig) -> str:
+def run_key(config: RunConfig) -> str:
     """Return what tells a run's checkpoint from those of others: its seed, and a digest of what determines results."""
+    # Made once for each config: packs pause often, and have many lanes.
+    if (key := _keys.get(id(config))) is None:
+        key = _keys[id(config)] = _run_key(config)
+        finalize(config, _keys.pop, id(config), None).atexit = False
+    return key
+
+
+_keys: dict[int, str] = {}
+
+
+def _run_key(config: RunConfig) -> str:
     # Without defaults, so that an option that a later version adds makes no other run of it.
     chosen = canonical(determining(config.model_dump(mode="json", exclude_defaults=True)))
     return f"{config.seed}{OF_RUN}{hashlib.sha256(chosen.encode()).hexdigest()[:16]}"
@@ -65,7 +77,7 @@ def checkpoint_of(lane: int, config: RunConfig, arrays: Mapping[str, Array], met
     """Return the checkpoint of one lane, whose config is given."""
     own = meta.model_copy(
         update={
-            "run": identity(config),
+            "run": run_key(config),
             "pack": meta.pack.of([lane]),
             "stopping": meta.stopping.of([lane]),
         }
@@ -86,7 +98,7 @@ def joined(checkpoints: Sequence[Checkpoint], configs: Sequence[RunConfig]) -> t
         raise StateError(f"the checkpoint is damaged: {error.errors()[0]['msg']}") from None
     first = metas[0]
     for meta, config in zip(metas, configs, strict=True):
-        if OF_RUN in meta.run and meta.run != identity(config):
+        if OF_RUN in meta.run and meta.run != run_key(config):
             raise StateError(
                 f"the checkpoint at step {meta.step} is that of another run, or of another config"
             )

@@ -8,7 +8,7 @@ from optrun.errors import ConfigError, StoreError
 from optrun.store import Checkpoint, Status, Store
 from optrun.store.directory import replace_file
 from optrun.store.schema import store_errors
-from optrun.training.checkpoints import identity
+from optrun.training.checkpoints import run_key
 from optrun.training.pack import Pack
 
 LONGER = "longer"
@@ -50,7 +50,7 @@ def prolong(store: Store, pack: Pack, *, steps: int | None, epochs: int | None) 
             "optrun ran it"
         )
     if checkpoint is not None:
-        checkpoint = Checkpoint(checkpoint.arrays, {**checkpoint.meta, "run": identity(new)})
+        checkpoint = Checkpoint(checkpoint.arrays, {**checkpoint.meta, "run": run_key(new)})
     before = {name: record.config.get(name) for name in ("steps", "epochs")}
     store.prolong(0, new.to_dict(), checkpoint, {LONGER: {"before": before}})
 
