@@ -55,7 +55,8 @@ def sweep(
         ),
     ] = None,
     fail_fast: Annotated[
-        bool, typer.Option("--fail-fast", help="End with the first run that fails; finished packs are kept.")
+        bool,
+        typer.Option("--fail-fast", help="End with the first run that fails; what others have made is kept."),
     ] = False,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Run those again that have failed.")

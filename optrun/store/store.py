@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import closing
 from operator import index
 from pathlib import Path
@@ -110,6 +110,7 @@ class Store:
         states: Mapping[int, RunState] = NONE,
         params: Mapping[int, Mapping[str, Array]] = NONE,
         checkpoints: Mapping[int, Checkpoint | None] = NONE,
+        rows: Mapping[int, RunRows] = NONE,
         events: Mapping[str, Mapping[str, Any]] = NONE,
     ) -> None:
         """Write, in one durable transaction, what was recorded since the last one.
@@ -117,19 +118,23 @@ class Store:
         ``curves`` and ``evaluations`` append a segment to each run's columns ``[n]``: ``step`` (integers) and
         any metrics (floats). A final state merges the run's segments, so that nothing tells how often it was
         committed. ``params`` are a run's last parameters; none drop what there is. A run's checkpoint replaces its
-        older one; None drops it. ``events`` are the details, by kind, of what happened with it.
+        older one; None drops it. ``rows`` are all that a run has left that had left nothing yet. ``events`` are the
+        details, by kind, of what happened with it.
 
-        Raises StoreError, and changes nothing, where a segment does not continue its curve or the disk
-        refuses.
+        Raises StoreError, and changes nothing, where a segment does not continue its curve, a run that has rows has
+        left something before, or the disk refuses.
         """
         with schema.store_errors(self.path):
             self._begin_write()
             for run in {*curves, *evaluations, *states, *params}:
                 self._check(run)
+            self._check_new(rows)
             with self._db:
                 for run, checkpoint in checkpoints.items():
                     self._put_checkpoint(run, checkpoint)
-                final = {index(run) for run, state in states.items() if state.status.final}
+                schema.insert_checked(self._db, "curves", (row for of in rows.values() for row in of.curves))
+                schema.insert_checked(self._db, "params", (row for of in rows.values() for row in of.params))
+                final = {run for run, state in states.items() if state.status.final and run not in rows}
                 for kind, segments in ((CURVE, curves), (EVALUATION, evaluations)):
                     begun = append(self._db, kind, {index(run): of for run, of in segments.items()})
                     for run in sorted(final - begun):
@@ -140,26 +145,6 @@ class Store:
                 self._db.executemany("DELETE FROM params WHERE run = ?", dropped)
                 write_states(self._db, states)
                 self._write_events(states, events)
-            self._pending.clear()
-
-    def put(self, states: Mapping[int, RunState], rows: Mapping[int, RunRows]) -> None:
-        """Write, in one durable transaction, all that runs have left which had left nothing yet, and how they ended.
-
-        Raises StoreError, and changes nothing, where one has, or the disk refuses.
-        """
-        with schema.store_errors(self.path):
-            self._begin_write()
-            runs = {*states, *rows}
-            ends = (self._check(min(runs)), self._check(max(runs)))
-            for table, column in LEFT_IN.items():
-                left = f"SELECT DISTINCT {column} FROM {table} WHERE {column} BETWEEN ? AND ?"
-                if begun := sorted(runs & {run for (run,) in self._db.execute(left, ends)}):
-                    raise StoreError(f"run {begun[0]} has {table} already")
-            with self._db:
-                schema.insert_checked(self._db, "curves", (row for of in rows.values() for row in of.curves))
-                schema.insert_checked(self._db, "params", (row for of in rows.values() for row in of.params))
-                write_states(self._db, states)
-                self._write_events(states)
             self._pending.clear()
 
     def add(
@@ -383,6 +368,16 @@ class Store:
             for kind, details in events.items()
         )
         attempts.write_events(self._db, [*self._pending, *happened, *ends])
+
+    def _check_new(self, runs: Collection[int]) -> None:
+        """Check that runs have left nothing yet, which costs little where their numbers are neighbours."""
+        if not runs:
+            return
+        ends = (self._check(min(runs)), self._check(max(runs)))
+        for table, column in LEFT_IN.items():
+            left = f"SELECT DISTINCT {column} FROM {table} WHERE {column} BETWEEN ? AND ?"
+            if begun := sorted({run for (run,) in self._db.execute(left, ends)}.intersection(runs)):
+                raise StoreError(f"run {begun[0]} has {table} already")
 
     def _put_checkpoint(self, run: int, checkpoint: Checkpoint | None) -> None:
         self._db.execute("DELETE FROM checkpoints WHERE pack = ?", (index(run),))

@@ -38,8 +38,9 @@ def carry_out(
 ) -> Plan:
     """Execute what is left of a plan, stage by stage; return it with the settings that were added.
 
-    After an interruption, what packs under way have made is kept. ``limit`` is how many runs are executed at most.
-    Raises RunFailedError where no worker can do anything, or a run comes again with other results.
+    After an interruption, or the failed run that ends it all, what packs under way have made is kept. ``limit`` is how
+    many runs are executed at most. Raises RunFailedError where no worker can do anything, or a run comes again with
+    other results.
     """
     course = _Course(plan, groups, results, how, limit, interrupted, observe, connection)
     with course.stack:
@@ -116,7 +117,7 @@ class _Course:
             most = len(packs) if len(outline(plan)) == 1 else max(len(packs), how.split)
             workers = how.workers(most, self._interrupted, look, self._connection)
             self._workers = self.stack.enter_context(workers)
-        left = set(wanted)
+        left, has_to_end = set(wanted), False
         identities = {run: group.identity for group in self._groups for run in group.runs}
         waiting = {run for run in wanted if states[run].status is not Status.RUNNING}
 
@@ -124,11 +125,13 @@ class _Course:
             if begun := waiting.intersection(pack):
                 # Once: a pack that is tried again, or a part of it, has begun.
                 waiting.difference_update(begun)
-                running = {run: replace(states[run], status=Status.RUNNING) for run in sorted(begun)}
+                running = {
+                    run: replace(self._writer.states[run], status=Status.RUNNING) for run in sorted(begun)
+                }
                 self._results.commit(states=running)
             configs = [plan.configs[run] for run in pack]
             identity = identities[pack[0]]
-            if any(states[run].steps for run in pack):
+            if any(self._writer.states[run].steps for run in pack):
                 checkpoints = [self._checkpoint(run, identity) for run in pack]
                 return Work(configs, until, checkpoints, identity=identity)
             is_stored = until is None and isinstance(self._results, Store)
@@ -140,7 +143,7 @@ class _Course:
                 work_of,
                 packs,
                 self._workers,
-                interrupted=self._interrupted,
+                interrupted=lambda: has_to_end or self._interrupted(),
                 observe=look,
                 died=self._writer.note_death,
             )
@@ -148,9 +151,9 @@ class _Course:
             for pack, of_pack in ended:
                 self._writer.commit(pack, of_pack)
                 left -= {run for run, each in zip(pack, of_pack, strict=True) if not each.goes_on}
-                if how.fail_fast and any(each.state.status is Status.FAILED for each in of_pack):
-                    return False
-        return not left
+                has_failed = any(each.state.status is Status.FAILED for each in of_pack)
+                has_to_end = has_to_end or (how.fail_fast and has_failed)
+        return not left and not has_to_end
 
     def _checkpoint(self, run: int, identity: Identity) -> Checkpoint:
         """Return from where a run goes on that has made steps; StoreError where that is not there."""
@@ -184,13 +187,8 @@ def _divided(
 def settled(states: Sequence[RunState]) -> dict[int, RunState]:
     """Return the runs that have not ended and are in no pack any more, where their state does not say so yet."""
     found = {}
-    for run in unfinished(states):
-        status = Status.INTERRUPTED if states[run].steps else Status.WAITING
-        if states[run].status is not status:
-            found[run] = replace(states[run], status=status)
+    for run, state in enumerate(states):
+        status = Status.INTERRUPTED if state.steps else Status.WAITING
+        if not state.status.final and state.status is not status:
+            found[run] = replace(state, status=status)
     return found
-
-
-def unfinished(states: Sequence[RunState]) -> list[int]:
-    """Return the runs that have not ended."""
-    return [run for run, state in enumerate(states) if not state.status.final]

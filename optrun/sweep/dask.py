@@ -22,6 +22,7 @@ from optrun.sweep.workers import KILL, NEEDS_MAIN, Brought, Fate, PackFuture, is
 
 CONNECT_SECONDS = 8.0
 CLOSE_SECONDS = 10.0
+STOP_SECONDS = 2.0
 START_SECONDS = 3.0
 STARTS = 3
 MISSING_SECONDS = 10.0
@@ -99,10 +100,11 @@ class Dask(Brought):
         topic = f"optrun-{uuid4()}"
         self._function = partial(_execute, topic)
         self._under_way: set[int] = set()
-        """Of the packs under way."""
+        """The numbers of the packs under way."""
         self._numbers_of: dict[PackFuture, int] = {}
         self._starts: dict[int, float] = {}
         self._taken_back: set[PackFuture] = set()
+        """Packs that no worker has, which are handed over again."""
         self._seen: dict[Any, float] = {}
         self._busy_at = self._seen_at = time.monotonic()
         self._client.subscribe_topic(topic, self._note)
@@ -196,8 +198,9 @@ class Dask(Brought):
 
     def stop(self) -> None:
         """Cancel what has not begun, and have the others pause."""
-        with suppress(Exception):  # a scheduler that is gone
-            self._client.run(stop, self._sweep, wait=False)
+        if not self._is_stopped:
+            with suppress(Exception):  # a scheduler that is gone, or a worker that does not answer
+                self._client.run(stop, self._sweep, on_error="ignore", callback_timeout=STOP_SECONDS)
         super().stop()
 
     def _cancel(self, futures: Iterable[PackFuture]) -> None:
@@ -205,12 +208,12 @@ class Dask(Brought):
         super()._cancel(each for each in futures if self._numbers_of.get(each) not in self._starts)
 
     def close(self) -> None:
-        """Cancel what is under way, and end a cluster that was started here."""
+        """Have what is under way pause, and end a cluster that was started here."""
         super().close()
         self._stack.close()
 
 
-def _execute(topic: str, task: Task) -> list[Result] | None:
+def _execute(topic: str, task: Task) -> list[Result]:
     """Run a pack in a worker, which says that it begins."""
     worker = import_module("distributed").get_worker()
     return execute_anywhere(task, partial(worker.log_event, topic, task.number))

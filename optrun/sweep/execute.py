@@ -40,8 +40,8 @@ def finished(
 
     A pack that has paused comes too, and goes on. One whose worker dies is executed again from where it paused, and in
     two halves after three deaths there, or at once where its time was over; a run that is left alone by that has
-    failed. A run comes twice where results arrive of a pack that was given up while a part of it is under way; parts
-    that wait are left out then. ``died`` is called where a worker has died and its pack runs again. After an
+    failed. Results may still arrive of a pack that was given up; its parts that wait are then not executed, and a part
+    that is under way comes a second time. ``died`` is called where a worker has died and its pack runs again. After an
     interruption the packs that are not through are left, those that pause in time excepted. Raises RunFailedError where
     no worker can do anything.
     """
@@ -114,11 +114,13 @@ class _Loop:
             pack = self._flying.pop(future)
             fate = self._workers.fate_of(future)
             if fate is None:
-                if (results := _results_of(future)) is not None:
-                    for said in results[0].warnings:
-                        warnings.warn(said, OptrunWarning, stacklevel=2)
-                    yield pack, results
-                    self._go_on(pack, results)
+                results = _results_of(future)
+                for said in results[0].warnings:
+                    warnings.warn(said, OptrunWarning, stacklevel=2)
+                new = [pair for pair in zip(pack, results, strict=True) if not pair[1].is_unchanged]
+                if new:
+                    yield [run for run, _ in new], [result for _, result in new]
+                self._go_on(pack, results)
             elif not self._interrupted():
                 yield from self._try_again(pack, fate)
 
@@ -160,11 +162,11 @@ class _Loop:
 
     def _came_late(self, future: PackFuture) -> Iterator[Finished]:
         pack = self._late.pop(future)
-        if future.cancelled() or future.exception() is not None or (results := future.result()) is None:
+        if future.cancelled() or future.exception() is not None:
             return
         pairs = [
             (run, result)
-            for run, result in zip(pack, results, strict=True)
+            for run, result in zip(pack, future.result(), strict=True)
             if run not in self._failed and not result.goes_on
             # Of one that has gone on since, what comes is of no use.
             if run in self._ended or result.start == self._steps[run]
@@ -178,7 +180,7 @@ class _Loop:
         return [run for run in pack if run not in self._came]
 
 
-def _results_of(future: PackFuture) -> list[Result] | None:
+def _results_of(future: PackFuture) -> list[Result]:
     try:
         return future.result()
     except OptrunError:

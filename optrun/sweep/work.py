@@ -1,10 +1,10 @@
 """A pack, what executes it, and what it leaves."""
 
 import math
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
+from threading import get_ident
 
 from optrun.arrays import Array
 from optrun.config import RunConfig
@@ -21,8 +21,8 @@ from optrun.training.trainer import Progress, Trainer
 Observer = Callable[[Progress, int], None]
 """Is told how far a pack is, and how many lanes it has."""
 
-_last = threading.local()
-"""What a thread keeps of its last pack, where that has paused: data may take long to read."""
+_paused: dict[int, tuple[RunConfig, Problem]] = {}
+"""What each thread keeps of its last pack, where that has paused: data may take long to read."""
 _data = attrgetter("problem", "dtype", "backend", "engine")
 
 
@@ -42,13 +42,18 @@ class Result:
     start: int = 0
     """The step at which it went on from what had been left before."""
     goes_on: bool = False
-    """Whether it has paused on its way, and is to go on at once."""
+    """Whether it has paused on its way, and is to go on at once; with no step made, where it is interrupted."""
     rows: RunRows | None = None
     """Of a store, in place of the arrays."""
     traceback: str = ""
     """Of the exception by which it failed."""
     warnings: Sequence[str] = ()
     """What its process has warned of, told by the first result of a pack."""
+
+    @property
+    def is_unchanged(self) -> bool:
+        """Whether the run is where it was, so that there is nothing to commit."""
+        return self.goes_on and self.state.steps == self.start
 
     def as_rows(self, run: int) -> RunRows:
         """Return what the run of this number has left as rows of a store."""
@@ -72,6 +77,11 @@ class Work:
     spent: float = 0.0
     """How many seconds of this attempt were before it paused."""
 
+    def unchanged(self) -> list[Result]:
+        """Return the results of lanes that make no step."""
+        state = RunState(status=Status.RUNNING, steps=self.start)
+        return [Result(state, start=self.start, goes_on=True) for _ in self.configs]
+
     @property
     def start(self) -> int:
         """The step at which the lanes go on."""
@@ -82,10 +92,8 @@ class Work:
         """How long the lanes have run, at earlier times too."""
         return max((float(each.meta.get("seconds", 0.0)) for each in self.checkpoints or ()), default=0.0)
 
-    def execute(
-        self, interrupted: Callable[[], bool], observe: Observer | None = None
-    ) -> list[Result] | None:
-        """Run the pack and return the results of its lanes; None where it was interrupted before it made a step.
+    def execute(self, interrupted: Callable[[], bool], observe: Observer | None = None) -> list[Result]:
+        """Run the pack and return the results of its lanes; those that an interruption left no step are unchanged.
 
         Lanes that have not ended are paused before the step ``until``, and on the way there at an interruption, where
         a checkpoint is due, and after ``pause_seconds``. A pack that raises, for want of memory too, is run again in
@@ -97,8 +105,6 @@ class Work:
         while left:
             lanes = left.pop()
             some = self._part(lanes)._attempted(interrupted, observe)
-            if some is None:
-                return None
             if some:
                 results += some
             else:
@@ -115,13 +121,13 @@ class Work:
             runs=None if self.runs is None else self.runs[part],
         )
 
-    def _attempted(self, interrupted: Callable[[], bool], observe: Observer | None) -> list[Result] | None:
-        """Return the results of the lanes: none where several lanes raised, None where none made a step.
+    def _attempted(self, interrupted: Callable[[], bool], observe: Observer | None) -> list[Result]:
+        """Return the results of the lanes; none where several lanes raised.
 
         What the pack held is free when this has returned, so that a smaller one has room.
         """
         memory = Memory(self.configs)
-        reason, traceback = self._ended(memory, interrupted, observe)
+        reason, traceback = self._run(memory, interrupted, observe)
         lanes = len(self.configs)
         if reason and lanes > 1:
             return []
@@ -130,7 +136,7 @@ class Work:
             states = [failed(reason)]
         living = [state for state in states if not state.status.final]
         if any(state.steps <= self.start for state in living):
-            return None
+            return self.unchanged()
         if self.runs is None or living:
             end = math.inf if self.until is None else self.until
             return [
@@ -148,7 +154,7 @@ class Work:
             for lane, (run, state) in enumerate(zip(self.runs, states, strict=True))
         ]
 
-    def _ended(
+    def _run(
         self, memory: Memory, interrupted: Callable[[], bool], observe: Observer | None
     ) -> tuple[str, str]:
         """Run the pack and return why it raised, if it did, and the traceback.
@@ -181,7 +187,9 @@ class Work:
                 trainer.resume(self.checkpoints)
             trainer.run()
             if any(not state.status.final for state in memory.states()):
-                _last.paused = self.configs[0], pack.problem
+                _paused[get_ident()] = self.configs[0], pack.problem
+                if interrupted():  # asked after it is kept, so that none is left that comes as the sweep ends
+                    _paused.pop(get_ident(), None)
         except RunFailedError as error:
             return str(error), error.traceback
         except (ChangedError, MissingExtraError):  # no run is to blame for it
@@ -194,14 +202,18 @@ class Work:
 
     def _pack(self) -> Pack:
         """Build the pack, with the problem of the last one where that has paused, and this goes on with its data."""
-        kept: tuple[RunConfig, Problem] | None = getattr(_last, "paused", None)
-        _last.paused = None
+        kept = _paused.pop(get_ident(), None)
         if kept is not None and self.checkpoints is not None:
             (config, problem), own = kept, self.configs[0]
             is_same = _data(config) == _data(own) and type(problem) is problems.find(own.problem.name)
             if is_same and self.checkpoints[0].meta.get("pack", {}).get("problem") == problem.fingerprint:
                 return Pack(self.configs, problem=problem)
         return Pack(self.configs)
+
+
+def forget() -> None:
+    """Let go of what threads of this process keep of packs that have paused: the sweep is over."""
+    _paused.clear()
 
 
 def _result(memory: Memory, lane: int, state: RunState) -> Result:

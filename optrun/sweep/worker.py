@@ -22,7 +22,7 @@ from optrun.errors import OptrunError, OptrunWarning, PluginError, RunFailedErro
 from optrun.registry import load_plugin, plugin_version
 from optrun.store import environment
 from optrun.store.fingerprint import machine_changes
-from optrun.sweep.work import Result, Work
+from optrun.sweep.work import Result, Work, forget
 from optrun.training.interrupt import SIGNALS
 from optrun.training.trainer import Progress
 
@@ -70,7 +70,7 @@ def origin() -> tuple[str, int]:
     return _process, os.getpid()
 
 
-def execute_anywhere(task: Task, begins: Callable[[], None] | None = None) -> list[Result] | None:
+def execute_anywhere(task: Task, begins: Callable[[], None] | None = None) -> list[Result]:
     """Run a pack in a worker of any executor; it ends its process where that takes longer than the timeout.
 
     A thread of the process that wants the results must not do so: there, nothing ends the pack. ``begins`` is called
@@ -85,7 +85,7 @@ def execute_anywhere(task: Task, begins: Callable[[], None] | None = None) -> li
         if begins is not None:
             begins()
         results = _in_time(task, task.timeout if is_elsewhere else None)
-    if is_elsewhere and results and (changed := machine_changes(task.machine, machine())):
+    if is_elsewhere and (changed := machine_changes(task.machine, machine())):
         what = "; ".join(f"{name} {there}, here {here}" for name, (here, there) in changed.items())
         said = f"a worker has another machine, so that the last bits of its results may differ: {what}"
         results[0] = replace(results[0], warnings=(*results[0].warnings, said))
@@ -101,9 +101,10 @@ def machine() -> Mapping[str, Any]:
 def stop(sweep: str) -> None:
     """Have the packs of a sweep pause that are executed in threads of this process."""
     _stopped.add(sweep)
+    forget()
 
 
-def _in_time(task: Task, timeout: float | None) -> list[Result] | None:
+def _in_time(task: Task, timeout: float | None) -> list[Result]:
     work, sweep = task.work, task.sweep
 
     def is_stopped() -> bool:
@@ -209,7 +210,7 @@ def _leave_to_parent(number: int, frame: FrameType | None) -> None:
     """The parent has it too, and stops its workers."""
 
 
-def execute_here(work: Work) -> list[Result] | None:
+def execute_here(work: Work) -> list[Result]:
     """Run a pack in a local worker process."""
     if _unfit is not None:
         raise _unfit
@@ -218,8 +219,8 @@ def execute_here(work: Work) -> list[Result] | None:
     _desk.began = time.monotonic() - work.spent
     try:
         # One that has waited behind another is not begun any more.
-        results = None if _stop.value else work.execute(lambda: bool(_stop.value), _note)
-        if results and _warnings:
+        results = work.unchanged() if _stop.value else work.execute(lambda: bool(_stop.value), _note)
+        if _warnings:
             results[0] = replace(results[0], warnings=tuple(_warnings))
             _warnings.clear()
         return results

@@ -16,14 +16,14 @@ from typing import Self
 from uuid import uuid4
 
 from optrun.errors import RunFailedError
-from optrun.sweep.work import Result, Work
+from optrun.sweep.work import Result, Work, forget
 from optrun.sweep.worker import ISOLATED, Plugin, Task, execute_anywhere, machine, origin, stop
 from optrun.training.interrupt import SIGNALS
 from optrun.training.trainer import Progress
 
 KILL = signal.SIGKILL if sys.platform != "win32" else signal.SIGTERM
 
-PackFuture = Future[list[Result] | None]
+PackFuture = Future[list[Result]]
 
 NEEDS_MAIN = "a script needs 'if __name__ == \"__main__\":' around what it does"
 
@@ -128,7 +128,8 @@ class Here(Workers):
         """Do nothing: a pack that has been taken has ended."""
 
     def close(self) -> None:
-        """Do nothing."""
+        """Let go of the data of a pack that has paused."""
+        forget()
 
 
 class Brought(Workers):
@@ -146,7 +147,7 @@ class Brought(Workers):
         self._plugins = [Plugin.of(target) for target in plugins]
         self._numbers = count()
         self._last = -1
-        self._function: Callable[[Task], list[Result] | None] = execute_anywhere
+        self._function: Callable[[Task], list[Result]] = execute_anywhere
         self._running: dict[PackFuture, float | None] = {}
         """When each was first seen to run, as far as the executor tells."""
         self._spent: dict[PackFuture, float] = {}
@@ -218,8 +219,8 @@ class Brought(Workers):
             future.cancel()
 
     def close(self) -> None:
-        """Cancel what has not begun, and leave the executor to the caller."""
-        Brought.stop(self)
+        """Have what is under way leave off, and leave the executor to the caller."""
+        self.stop()
 
 
 def _has_begun(future: PackFuture) -> bool:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -61,6 +62,8 @@ class Writer:
     ) -> None:
         self._metric = metric
         self._results = results
+        self.states: list[RunState] = []
+        """How far each run has come, by what has been committed."""
         self._left: set[int] = set()
         self._before: int | None = None
         """How many runs had ended at an earlier time."""
@@ -72,7 +75,7 @@ class Writer:
 
     def begin(
         self,
-        states: list[RunState],
+        states: Sequence[RunState],
         wanted: Sequence[int],
         packs: Sequence[Sequence[int]],
         of_runs: int,
@@ -80,9 +83,9 @@ class Writer:
     ) -> None:
         """Expect the results of these runs in these packs or their parts.
 
-        They have come as far as ``states`` say, which goes with them.
+        All runs have come as far as ``states`` say.
         """
-        self._states = states
+        self.states = list(states)
         self._left = set(wanted)
         ended = sum(state.status.final for state in states)
         if self._before is None:
@@ -118,9 +121,9 @@ class Writer:
         figures = [value for state in states if (value := state.figure(self._metric.name)) is not None]
         figures += [self._now.best] if self._now.best is not None else []
         better = max if self._metric.goal == "maximize" else min
-        self._steps += sum(each.state.steps - self._states[run].steps for run, each in by_run.items())
+        self._steps += sum(each.state.steps - self.states[run].steps for run, each in by_run.items())
         for run, each in by_run.items():
-            self._states[run] = each.state
+            self.states[run] = each.state
         number = self._pack_of[pack[0]]
         is_another_part = not paused and number in self._through
         if not paused:
@@ -139,7 +142,7 @@ class Writer:
 
     def _as_far(self, run: int, result: Result) -> Result:
         """Return a result whose run has come as far as it was: one that could not go on tells of no steps."""
-        steps = max(result.state.steps, self._states[run].steps)
+        steps = max(result.state.steps, self.states[run].steps)
         return (
             result
             if steps == result.state.steps
@@ -147,26 +150,25 @@ class Writer:
         )
 
     def _keep(self, by_run: Mapping[int, Result]) -> None:
-        """Commit results in one transaction: those of a pack are all rows, or all arrays."""
+        """Commit results in one transaction."""
+        # A store has those of runs from beginning to end as rows.
+        more: dict[str, Any] = {}
         if isinstance(self._results, Store):
+            more["rows"] = {run: each.rows for run, each in by_run.items() if each.rows is not None}
             for run, each in by_run.items():
                 if each.traceback:
                     self._results.log(TRACEBACK, run, text=each.traceback)
-        states = {run: each.state for run, each in by_run.items()}
-        rows = {run: each.rows for run, each in by_run.items() if each.rows is not None}
-        if rows and isinstance(self._results, Store):
-            self._results.put(states, rows)
-            return
         # Of those that have paused, what was kept there goes.
-        waited = {run for run in by_run if self._states[run].steps}
+        waited = {run for run in by_run if self.states[run].steps}
         self._results.commit(
             curves={run: each.curves for run, each in by_run.items() if each.curves},
             evaluations={run: each.evaluations for run, each in by_run.items() if each.evaluations},
-            states=states,
+            states={run: each.state for run, each in by_run.items()},
             params={run: each.params for run, each in by_run.items() if each.params or run in waited},
             checkpoints={
                 run: each.checkpoint for run, each in by_run.items() if each.checkpoint or run in waited
             },
+            **more,
         )
 
     def note_death(self) -> None:

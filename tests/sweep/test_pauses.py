@@ -210,5 +210,5 @@ def test_a_sweep_that_is_over_is_known_to_its_workers_alone():
     worker.stop("this")
     config = prepared(GRID)[0].configs[0]
     here = worker.origin()
-    assert worker.execute_anywhere(worker.Task(0, Work([config]), (), None, here, "this")) is None
+    assert worker.execute_anywhere(worker.Task(0, Work([config]), (), None, here, "this"))[0].is_unchanged
     assert worker.execute_anywhere(worker.Task(0, Work([config]), (), None, here, "other"))[0].goes_on
