@@ -11,7 +11,7 @@ from optrun.analysis.leaderboard import plan_of, single
 from optrun.arrays import Array
 from optrun.config import RunConfig, from_mapping, load
 from optrun.config.edited import as_in_file
-from optrun.errors import ConfigError, RunFailedError, StoreError, texts
+from optrun.errors import ConfigError, RunFailedError, StoreError, counted, texts
 from optrun.registry import load_plugins
 from optrun.store import PLUGINS, TRACEBACK, RunRecord, RunState, Status, Store, write_csv
 from optrun.training.evaluator import AVERAGE
@@ -82,7 +82,7 @@ class Run:
 
     def __repr__(self) -> str:
         place = f" {self.path}" if self.path else ""
-        return f"<Run{place} {self.status}: {self.steps} steps, final_loss={self.summary.get('final_loss')}>"
+        return f"<Run{place} {self.status}: {counted(self.steps, 'step')}, final_loss={self.summary.get('final_loss')}>"
 
 
 def run(
@@ -200,7 +200,9 @@ def _check_single(store: Store) -> None:
         raise StoreError(f"{store.path}: a sweep, which optrun.sweep or the command resume goes on with")
     if store.size > 1:  # an older optrun wrote the plan after the directory
         again = f"optrun sweep {store.path / 'config.yaml'} -o {store.path}"
-        raise StoreError(f"{store.path}: {store.size:,} runs, and no plan of a sweep; to go on: {again}")
+        raise StoreError(
+            f"{store.path}: {counted(store.size, 'run')}, and no plan of a sweep; to go on: {again}"
+        )
 
 
 def _config(config: RunConfig | Mapping[str, Any] | str | Path, overrides: Sequence[str]) -> RunConfig:

@@ -101,6 +101,11 @@ def texts(name: str, given: Any) -> Sequence[str]:
     return given
 
 
+def counted(count: int, what: str) -> str:
+    """Return how many of something there are."""
+    return f"{count:,} {what}{'s' * (count != 1)}"
+
+
 def printable(text: str) -> str:
     """Return a text of one line that no terminal takes for a command."""
     return "".join(character if character.isprintable() else "?" for character in text)

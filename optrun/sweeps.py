@@ -20,7 +20,7 @@ from optrun.config.durations import Duration
 from optrun.config.sweep import load_sweep as sweep_from_file
 from optrun.config.sweep import sweep_from_mapping
 from optrun.config.sweep_block import Metric
-from optrun.errors import ConfigError, RunFailedError, StoreError, texts
+from optrun.errors import ConfigError, RunFailedError, StoreError, counted, texts
 from optrun.registry import load_plugins
 from optrun.store import RunState, Status, Store
 from optrun.sweep.carry_out import carry_out, settled
@@ -132,7 +132,7 @@ class Sweep:
     def __repr__(self) -> str:
         place = f" {self.path}" if self.path else ""
         ended = sum(state.status.final for state in self.states)
-        return f"<Sweep{place}: {ended} of {ended + self.left} runs>"
+        return f"<Sweep{place}: {ended} of {counted(ended + self.left, 'run')}>"
 
 
 class _Runs(Sequence[Run]):
@@ -159,7 +159,7 @@ class _Runs(Sequence[Run]):
 
     def __repr__(self) -> str:
         place = "" if isinstance(self._results, Memory) else f" of {self._results}"
-        return f"<{self._size} runs{place}>"
+        return f"<{counted(self._size, 'run')}{place}>"
 
     @overload
     def __getitem__(self, index: int) -> Run: ...
@@ -299,7 +299,7 @@ def sweep_plan(
             if connection is None:
                 raise
             ended = sum(state.status.final for state in results.states())
-            kept = f"{ended:,} of {plan.size:,} runs have ended, and are kept"
+            kept = f"{ended:,} of {counted(plan.size, 'run')} are kept, which have ended"
             raise RunFailedError(f"{error}; {kept}") from error
         states = results.states()
         if left := settled(states):

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from optrun.errors import StoreError
+from optrun.errors import StoreError, counted
 from optrun.store import PLUGINS, RunState, Status, Store
 from optrun.sweep.record import PLAN
 
@@ -93,7 +93,7 @@ def plan_of(store: Store) -> SweepPlan | None:
     except (KeyError, TypeError, ValueError) as error:
         raise StoreError(f"{store.path}: the plan of the sweep is damaged: {error!r}") from error
     if len(plan.settings) * plan.repeats != store.size:
-        raise StoreError(f"{store.path}: the plan of the sweep is not one of {store.size} runs")
+        raise StoreError(f"{store.path}: the plan of the sweep is not one of {counted(store.size, 'run')}")
     return plan
 
 
@@ -116,7 +116,9 @@ def single(store: Store, run: int | None) -> int:
     """Return the number of the run that is meant: of a sweep it has to be named; StoreError otherwise."""
     if run is None and store.size > 1:
         example = f"{store.path}:0"
-        raise StoreError(f"{store.path}: a sweep of {store.size:,} runs: name one of them, such as {example}")
+        raise StoreError(
+            f"{store.path}: a sweep of {counted(store.size, 'run')}: name one of them, such as {example}"
+        )
     return store.run(run or 0).run
 
 

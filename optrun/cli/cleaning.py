@@ -91,7 +91,9 @@ def _check_unchanged(listed: Summary) -> None:
     if now.status == Status.RUNNING and listed.status in RESUMABLE:  # by us, who hold the lock
         now = replace(now, status=listed.status)
     if now != listed:
-        raise StoreError(f"it has changed since it was listed, and is {now.status} after {now.steps:,} steps")
+        raise StoreError(
+            f"it has changed since it was listed, and is {now.status} after {counted(now.steps, 'step')}"
+        )
 
 
 def _amount(sizes: list[int]) -> str:

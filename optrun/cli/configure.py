@@ -39,7 +39,7 @@ def validate(files: Configs, json: Json = False, junit: Junit = None, plugin: Pl
     import json as json_module
 
     from optrun.cli.ci import reporting
-    from optrun.errors import ConfigError, printable_lines
+    from optrun.errors import ConfigError, counted, printable_lines
 
     found = {}
     runs = {}
@@ -56,7 +56,7 @@ def validate(files: Configs, json: Json = False, junit: Junit = None, plugin: Pl
             for issue in issues:
                 print(printable_lines(str(issue)), file=sys.stderr)
             if not json and not issues:
-                many = "" if runs[file] is None else f", a sweep of {runs[file]:,} runs"
+                many = "" if runs[file] is None else f", a sweep of {counted(runs[file] or 0, 'run')}"
                 print(printable_lines(f"{file}: ok{many}"))
     if json:
         print(

@@ -139,7 +139,8 @@ def loaded(runs: Sequence[str], metric: str) -> list[Curves]:
                 names.append(path.name if run is None and store.size == 1 else f"{path.name}:{members[0]}")
                 config = store.run(members[0]).config
                 # Of one sweep the settings tell what differs; another optimizer has other defaults as well.
-                configs.append(plan.setting(members[0]) if plan and len(runs) == 1 else config)
+                of_plan = {"name": config.get("name", path.name), **plan.setting(members[0])} if plan else {}
+                configs.append(of_plan if plan and len(runs) == 1 else config)
                 state = store.run(members[0])
                 if state.status is Status.FAILED and not store.curves(members[0]):
                     named = f"{path}:{members[0]}" if store.size > 1 else f"{path}"

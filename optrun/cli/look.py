@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from optrun.analysis.terminal_plot import Drawing
+from optrun.errors import counted as counted
 from optrun.errors import printable
 
 PIPE_WIDTH = 1000
@@ -99,11 +100,6 @@ def size(count: float) -> str:
             return f"{count:.3g} {unit}"
         count /= 1000
     return f"{count:,.3g} GB"
-
-
-def counted(count: int, what: str) -> str:
-    """Return how many of something there are."""
-    return f"{count:,} {what}{'s' * (count != 1)}"
 
 
 def quoted(path: Path | str) -> str:

@@ -124,12 +124,12 @@ def heading(view: SweepView) -> Text:
         # Of those that a kill has left nobody knows which had begun.
         parts.append(f"{left:,} left" + (f" ({going})" if view.status == Status.RUNNING else ""))
     head = Text.assemble((view.name, "bold"), ": ") + status_text(view.status)
-    return head + Text(f", {len(view.states):,} runs: {', '.join(parts)}")
+    return head + Text(f", {counted(len(view.states), 'run')}: {', '.join(parts)}")
 
 
 def progress_text(view: SweepView) -> str:
     """Return how many runs have ended, the best setting so far, and how many runs were no good."""
-    parts = [f"{view.ended:,}/{len(view.states):,} runs"]
+    parts = [f"{view.ended:,}/{counted(len(view.states), 'run')}"]
     if view.best is not None:
         figure = number(view.best.median)
         labels = Labels(view.plan.settings)

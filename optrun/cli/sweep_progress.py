@@ -65,7 +65,7 @@ class _Lines:
     def __call__(self, now: SweepProgress) -> None:
         if death := self._deaths(now):
             print(death, file=sys.stderr)
-        self._unsaid = self._figures(now, f"{now.runs:,}/{now.of_runs:,} runs")
+        self._unsaid = self._figures(now, f"{now.runs:,}/{counted(now.of_runs, 'run')}")
         if now.executed < self._next_run and time.monotonic() < self._next_time:
             return
         self.end()
@@ -102,7 +102,7 @@ def _bar(name: str) -> Iterator[Observer]:
         def observe(now: SweepProgress) -> None:
             if death := deaths(now):
                 console.print(death)
-            text = figures(now, f"{now.runs:,}/{now.of_runs:,} runs")
+            text = figures(now, f"{now.runs:,}/{counted(now.of_runs, 'run')}")
             bar.update(task, completed=figures.through, total=now.of_runs, visible=True, figures=text)
 
         yield observe

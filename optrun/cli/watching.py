@@ -21,7 +21,7 @@ from optrun.analysis.terminal_plot import Series, drawing
 from optrun.analysis.ticks import log_suits
 from optrun.arrays import Array
 from optrun.cli.figures import number
-from optrun.cli.look import console, drawn, span, status_text
+from optrun.cli.look import console, counted, drawn, span, status_text
 from optrun.cli.overview import print_outcome, suggest_for
 from optrun.store import RunRecord, Status, Store
 from optrun.store.directory import is_being_written
@@ -156,7 +156,7 @@ def _every(snapshot: Snapshot) -> str:
     every = section.get("every") if isinstance(section, dict) else None
     if every is None:
         return "of which this run makes none: rows come at its end"
-    return printable(f"every {every}" if isinstance(every, str) else f"every {every:,} steps")
+    return printable(f"every {every}" if isinstance(every, str) else f"every {counted(every, 'step')}")
 
 
 def _total(snapshot: Snapshot) -> int | None:

@@ -1,6 +1,6 @@
 """The parts of a run that have a name in a registry: problem, optimizer, scheduler, average."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache
@@ -17,7 +17,7 @@ from pydantic import (
     model_serializer,
 )
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema, core_schema
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from optrun import registry
 from optrun.config.explain import MISSING, failure, shown, unknown_key
@@ -141,8 +141,7 @@ class Named:
 
     def _found(self, value: dict[str, Any]) -> tuple[Any, str]:
         if "name" not in value:
-            typos = [((key,), unknown_key(["name"])) for key in value if did_you_mean(key, ["name"])]
-            raise failure(*typos, (("name",), MISSING))
+            raise failure(*self._strange(value), (("name",), MISSING))
         if not isinstance(value["name"], str):
             raise failure((("name",), f"must be {self._a_name} (got {shown(value['name'])})"))
         try:
@@ -150,6 +149,19 @@ class Named:
         except UnknownNameError as error:
             raise failure((("name",), str(error))) from None
         return cls, self.registry.spelled(value["name"])
+
+    def _strange(self, value: Iterable[str]) -> Iterator[tuple[Path, str | PydanticCustomError]]:
+        """Yield which keys no class of this kind has."""
+        known: set[str] = set()
+        for name in self.registry:
+            cls: Any = self.registry.find(name)
+            known.update(_model_of(self, cls).known_keys())
+        for key in value:
+            if did_you_mean(key, ["name"]):
+                yield (key,), unknown_key(["name"])
+            elif key not in known:
+                hint = did_you_mean(key, known)
+                yield (key,), f"no {self.registry.kind} has this key" + (f".{hint}" if hint else "")
 
     def _check_group(self, cls: type[Any], options: dict[str, Any], group: dict[str, Any], i: int) -> None:
         try:

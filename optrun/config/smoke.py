@@ -7,6 +7,7 @@ from typing import Any
 from optrun.config.components import Component, ParamGroup
 from optrun.config.durations import Duration
 from optrun.config.models import RunConfig
+from optrun.errors import counted
 
 SMOKE_STEPS = 100
 SMOKE_TIME = Duration("2s")
@@ -41,7 +42,7 @@ def smoke(config: RunConfig, steps: int) -> tuple[RunConfig, list[str]]:
         "stop": config.stop.model_copy(update={"patience": None, "time": _shorter(config.stop.time)}),
         "expect": {},
     }
-    done = [f"{cut:,} steps in place of {steps:,}"]
+    done = [f"{counted(cut, 'step')} in place of {steps:,}"]
     if cut < steps:
         done.append("what counts steps is cut alike")
     done.append(f"at most {changes['stop'].time}")

@@ -1,6 +1,6 @@
 """The `sweep:` block of a config, and overrides such as `optimizer.lr=1e-3,1e-2` that add to it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path as FilePath
 from typing import Any
@@ -23,6 +23,9 @@ from optrun.config.validate import completed, validate
 from optrun.errors import did_you_mean
 
 NOTHING = "nothing varies: add parameters to a sweep block, or values such as optimizer.lr=1e-3,1e-2"
+
+MOST_TRIED = 100
+"""Of how many values of a parameter mistakes are looked for where the sweep cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -111,16 +114,17 @@ def swept(document: Document, overrides: Sequence[str] = ()) -> SweepConfig:
         node = Node.mapping({}, root.place)
     node = on_top(zip_listed(node), overrides, axes, base)
     order = [*document.order, *map(named, overrides)]
-    sweep = _validated(node, issues)
+    stem = SWEEP if source.startswith("<") or is_stream(source) else FilePath(source).stem
+    document = Document(base, [], document.spoiled, order)
+    sweep = _validated(node, issues, document, stem)
     if not (sweep.parameters or sweep.zip or sweep.spaces or sweep.include) and sweep.repeats == 1:
         raise ConfigErrors([Issue.at(node.key or node.place, (SWEEP,), NOTHING)])
     name = base.child("name")
-    stem = SWEEP if source.startswith("<") or is_stream(source) else FilePath(source).stem
     shown = name.value if name is not None and isinstance(name.value, str) else stem
-    return SweepConfig(sweep, node, Document(base, [], document.spoiled, order), shown)
+    return SweepConfig(sweep, node, document, shown)
 
 
-def _validated(node: Node, issues: list[Issue]) -> Sweep:
+def _validated(node: Node, issues: list[Issue], base: Document, name: str) -> Sweep:
     try:
         sweep = Sweep.model_validate(node.plain())
     except ValidationError as error:
@@ -135,10 +139,51 @@ def _validated(node: Node, issues: list[Issue]) -> Sweep:
                 if path[-3:-2] == ("parameters",) and not did_you_mean(str(path[-1]), known):
                     text = f"is no way to vary a value: parameters are paths, so write {path[-2]}.{path[-1]}: [...]"
             issues.append(Issue.at(at, (SWEEP, *path), with_form(path, text)))
+        refused = {str(each["loc"][1]) for each in error.errors() if each["loc"][1:]}
+        issues += _beside(node, base, name, refused)
         raise ConfigErrors(in_order(list(dict.fromkeys(issues)), node.place.source)) from None
     if issues:
         raise ConfigErrors(in_order(issues, node.place.source))
     return sweep
+
+
+def _beside(node: Node, base: Document, name: str, refused: Set[str]) -> Iterator[Issue]:
+    """Yield what is wrong with a config around a sweep that cannot be read, and with lists that are not refused."""
+    parameters = node.child("parameters")
+    axes = parameters.children if parameters is not None else {}
+    varied = [f"{key}." for key in _keys(node)]
+    for issue in _issues_of(base, name):
+        at = f"{issue.path}."
+        if not (
+            issue.message.startswith("missing") or any(at.startswith(p) or p.startswith(at) for p in varied)
+        ):
+            yield issue
+    for path, axis in axes.items():
+        for value in axis.items[:MOST_TRIED] if path not in refused else []:
+            try:
+                root = placed(base.root, path, value, value.key or value.place)
+            except ConfigErrors:
+                continue
+            places = {leaf.place for leaf in value.leaves()}
+            for issue in _issues_of(replace(base, root=root), name):
+                if Place(issue.file, issue.line, issue.column) in places:
+                    yield issue
+
+
+def _keys(node: Node) -> Iterator[str]:
+    for key, child in node.children.items():
+        yield key
+        yield from _keys(child)
+    for child in node.items:
+        yield from _keys(child)
+
+
+def _issues_of(document: Document, name: str) -> list[Issue]:
+    try:
+        validate(replace(document, issues=[]), name)
+    except ConfigErrors as error:
+        return error.issues
+    return []
 
 
 def _with_paths(node: Node) -> dict[str, Any]:

@@ -38,7 +38,7 @@ class SweepProgress:
     failed: int
     """Runs that failed, this time."""
     best: float | None
-    """The best value of the metric, this time."""
+    """The best value of the metric of the runs that came to their end, this time."""
     until: int | None = None
     """The step to which runs go for now; None is their end."""
     lane_steps: int = 0
@@ -109,7 +109,11 @@ class Writer:
 
         Raises RunFailedError where a run has been committed before with other results.
         """
-        by_run = {run: self._as_far(run, each) for run, each in zip(pack, results, strict=True)}
+        # What comes a second time is compared as it is: only a failure has no steps of its own.
+        by_run = {
+            run: self._as_far(run, each) if run in self._left or each.state.status is Status.FAILED else each
+            for run, each in zip(pack, results, strict=True)
+        }
         for run in by_run.keys() - self._left:
             if not (result := by_run.pop(run)).goes_on:
                 self._check_same(run, result)
@@ -117,8 +121,9 @@ class Writer:
         paused = {run for run, each in by_run.items() if each.goes_on}
         self._left -= by_run.keys() - paused
         ended = [each.state for each in by_run.values() if each.state.status.final]
-        states = [each.state for each in by_run.values()]
-        figures = [value for state in states if (value := state.figure(self._metric.name)) is not None]
+        # A figure of a rung is that of fewer steps.
+        through = [state for state in ended if state.status is not Status.PRUNED]
+        figures = [value for state in through if (value := state.figure(self._metric.name)) is not None]
         figures += [self._now.best] if self._now.best is not None else []
         better = max if self._metric.goal == "maximize" else min
         self._steps += sum(each.state.steps - self.states[run].steps for run, each in by_run.items())

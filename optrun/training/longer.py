@@ -4,7 +4,7 @@ import numpy as np
 
 from optrun.config import ConfigErrors, from_mapping
 from optrun.config.edited import as_in_file
-from optrun.errors import ConfigError, StoreError
+from optrun.errors import ConfigError, StoreError, counted
 from optrun.store import Checkpoint, Status, Store
 from optrun.store.directory import replace_file
 from optrun.store.schema import store_errors
@@ -27,7 +27,8 @@ def prolong(store: Store, pack: Pack, *, steps: int | None, epochs: int | None) 
     record = store.run(0)
     if record.status.final and record.status is not Status.COMPLETED:
         raise StoreError(
-            f"{store.path}: ended after {record.steps:,} steps as {record.status}: only a run that completed takes more"
+            f"{store.path}: ended after {counted(record.steps, 'step')} as {record.status}: "
+            "only a run that completed takes more"
         )
     new = from_mapping({**pack.configs[0].to_dict(), "steps": steps, "epochs": epochs})
     packs = pack, Pack([new], problem=pack.problem)

@@ -8,6 +8,7 @@ import numpy as np
 from optrun.arrays import Array
 from optrun.config import RunConfig
 from optrun.config.components import INTERVAL, Component
+from optrun.errors import counted
 from optrun.problems import Problem
 from optrun.registry import optimizers
 from optrun.store import Event
@@ -81,7 +82,7 @@ def _idle(pack: Pack, config: RunConfig, varied: Collection[str]) -> Iterator[st
             if not any(starts):
                 yield f"{path} starts from optimizer.{name}, which is 0, and leaves it 0: give it a value"
             else:
-                yield f"{path}: {kind} changes nothing within the run's {pack.steps:,} steps"
+                yield f"{path}: {kind} changes nothing within the run's {counted(pack.steps, 'step')}"
         elif name == "lr":
             yield from _faded(tables[0], steps, pack.steps, kind)
 
@@ -106,7 +107,7 @@ def _late(pack: Pack, config: RunConfig) -> Iterator[str]:
         yield from _beyond(schedule, path, pack.steps, per_epoch, "step")
     patience = config.stop.patience
     if patience is not None and patience >= pack.steps:
-        yield f"stop.patience: {patience:,} is never reached in the run's {pack.steps:,} steps"
+        yield f"stop.patience: {patience:,} is never reached in the run's {counted(pack.steps, 'step')}"
 
 
 def _beyond(schedule: Component, path: str, left: int, per_epoch: int, unit: str) -> Iterator[str]:

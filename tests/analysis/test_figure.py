@@ -1,6 +1,7 @@
 """Pictures in files."""
 
 import builtins
+import re
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -49,6 +50,16 @@ def test_labels_of_any_length_leave_room_for_the_curves():
     stream = BytesIO()
     save_figure(runs, stream, "png", title="what they are")  # Matplotlib warns where there is none
     assert stream.getvalue()
+
+
+def test_a_curve_of_one_point_is_a_mark():
+    pytest.importorskip("matplotlib")
+    for rows, marks in ((1, 1), (2, 0)):
+        stream = BytesIO()
+        curves = {name: values[:rows] for name, values in RUNS[0].curves.items()}
+        save_figure([replace(RUNS[0], curves=curves, evaluations={})], stream, "svg")
+        # Those of the axes are not clipped.
+        assert len(re.findall(r"<g clip-path[^>]*>\s*<use", stream.getvalue().decode())) == marks
 
 
 def test_quartiles_are_shaded():

@@ -167,7 +167,7 @@ def test_a_mistake_is_exit_2_one_clear_message_and_nothing_left(config, argument
 
 @pytest.mark.full
 def test_debug_shows_the_traceback(config):
-    assert "Traceback" in process("--debug", "run", config, "optimizer.lr=-1").stderr
+    assert "Traceback" in process("run", config, "optimizer.lr=-1", "--debug").stderr
 
 
 def test_validate_names_every_mistake_of_every_file(config, tmp_path):
@@ -304,6 +304,27 @@ def test_a_full_disk_under_the_run_is_one_line_and_exit_1(config, kib):
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 1
     assert re.match(r"runs\S*: results.sqlite: ", done.stderr)
+
+
+@pytest.mark.full
+def test_too_few_descriptors_are_one_line_and_exit_1(config):
+    done = shell(f"ulimit -n 12; {sys.executable} -m optrun sweep {config} optimizer.lr=1e-3,1e-2 -j 2 -q")
+    assert done.returncode == 1
+    assert "too many open files" in done.stderr.lower()
+    assert "ulimit -n" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.full
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root writes everywhere")
+def test_a_directory_that_cannot_be_written_is_one_line_and_exit_1(config):
+    path = Path(call("run", config, "-q").stdout.strip())
+    (path / "results.sqlite").chmod(0o444)
+    path.chmod(0o555)
+    done = call("resume", path, "--steps", "2000")
+    path.chmod(0o755)
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_a_bug_is_one_line_that_says_so_and_exit_1(capsys):

@@ -132,6 +132,21 @@ def test_a_mistake_is_exit_2_and_one_clear_message(call, run, arguments, message
     assert "Traceback" not in done.err
 
 
+@pytest.mark.parametrize(
+    ("lacks", "command"), [("loss", "show"), ("loss", "curves"), ("lr", "curves"), ("lr", "plot")]
+)
+def test_curves_without_what_every_run_has_are_damage(call, lacks, command):
+    curves = {name: [2.0, 1.0] for name in ("loss", "lr") if name != lacks}
+    with Store.create(Path("runs"), "odd", config_yaml="", runs=[({"name": "odd"}, 0)]) as store:
+        store.commit(
+            curves={0: {"step": [0, 1], **curves}}, states={0: RunState(status=Status.COMPLETED, steps=2)}
+        )
+    done = call(command, store.path, *(["-o", "a.svg"] if command == "plot" else []))
+    assert done.code == 2
+    assert f"damaged: its curves lack the {'loss' if command == 'show' else 'loss or the lr'}" in done.err
+    assert not Path("a.svg").exists()
+
+
 def test_a_schedule_is_drawn_before_anything_runs(call, run):
     run()
     done = call("curves", "--schedule", "small.yaml", "optimizer.lr=0.5")

@@ -554,6 +554,45 @@ def test_runs_that_failed_are_run_again_where_that_is_asked_for(call, tmp_path):
     assert json.loads(call("show", "here", "--json").out)["statuses"] == {"completed": 2}
 
 
+def test_runs_that_end_at_a_target_are_said_to_be_ranked_by_how_far_they_went(file, call):  # noqa: F811
+    note = "note: runs that end at stop.target are ranked by how far final_loss is beyond it"
+    given = ["small.yaml", "optimizer.lr=0.1,0.2", "steps=60", "scheduler=null", "evaluate=null", "-j", "1"]
+    assert note in call("sweep", *given, "stop.target=0.5").err
+    assert note not in call("sweep", *given, "stop.target=0").err
+
+
+def test_the_best_run_of_the_progress_has_come_to_its_end(file):
+    seen = []
+    optrun.sweep(
+        {
+            "problem": "rosenbrock",
+            "optimizer": "Adam",
+            # The loss is lowest where runs are compared, at step 4, and grows from there.
+            "steps": 12,
+            "record": {"every": 1},
+            "sweep": {
+                "method": "halving",
+                "halving": {"min_steps": 4, "factor": 3},
+                "parameters": {"optimizer.lr": [0.001, 0.01, 0.1]},
+            },
+        },
+        save=False,
+        observe=seen.append,
+    )
+    assert {each.best for each in seen if each.until is not None} == {None}
+    assert seen[-1].best is not None
+
+
+def test_one_run_is_one_run(call, tmp_path):  # noqa: F811
+    (tmp_path / "one.yaml").write_text(CONFIG + "sweep: {parameters: {optimizer.lr: [0.1]}}\n")
+    done = call("sweep", "one.yaml", "steps=1", "-j", "1")
+    assert "1/1 run  1/1 pack" in done.err
+    assert "1 run:" in call("show", Path(done.out.splitlines()[-1])).out
+    pytest.importorskip("matplotlib")
+    assert call("plot", done.out.splitlines()[-1], "-k", "curves", "-o", "a.svg").code == 0
+    assert ">small<" in Path("a.svg").read_text()  # it is called by its name where nothing tells it apart
+
+
 def test_plain_progress_ends_with_the_last_state(capsys):
     now = SweepProgress(40, 100, 4, 10, 20, 10.0, 3, 1, 0.5, until=8, lanes=10)
     with sweep_progress("s", Show.PLAIN, quiet=False) as observe:

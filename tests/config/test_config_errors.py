@@ -30,6 +30,10 @@ MISTAKES = {
     "problem: bowl\noptimizer: ▸{lr: 1}\nsteps: 1": [
         "optimizer.name: missing",
     ],
+    "problem: bowl\noptimizer: ▸{weight_decay: 1, weight_decy: ▸2}\nsteps: 1": [
+        "optimizer.name: missing",
+        "optimizer.weight_decy: no optimizer has this key. Did you mean 'weight_decay'?",
+    ],
     "problem: {▸nmae: bowl}\noptimizer: SGD\nsteps: 1": [
         "problem.nmae: unknown key. Did you mean 'name'?",
     ],

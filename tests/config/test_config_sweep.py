@@ -229,6 +229,22 @@ BLOCK = (
 )
 
 
+def test_all_mistakes_of_a_sweep_come_at_once():
+    text = """problem: rosenbrock
+optimizer: {name: SGD, lrr: 3}
+lr: [1, 2]
+sweep: {parameters: {optimizer.lr: 0.1, steps: [0, 10]}}
+"""
+    with pytest.raises(ConfigErrors) as caught:
+        swept(read(text, "f.yaml"))
+    assert [(issue.line, issue.path) for issue in caught.value.issues] == [
+        (2, "optimizer.lrr"),
+        (3, "lr"),
+        (4, "sweep.parameters.optimizer.lr"),
+        (4, "steps"),
+    ]
+
+
 @pytest.mark.parametrize(("marked", "expected"), MISTAKES.items())
 def test_a_mistake_has_its_place_and_says_what_was_meant(marked, expected):
     marked = TEXT + marked
