@@ -623,15 +623,16 @@ def test_runs_that_wait_are_told_from_those_that_run(call, tmp_path):  # noqa: F
 INTERRUPTED = """
 import signal, sys
 from optrun.store import RunState, Status, Store
-put, packs = Store.put, []
+commit, packs = Store.commit, []
 
-def counted(self, *what):
-    put(self, *what)
-    packs.append(what)
-    if len(packs) == 2:
-        signal.raise_signal(signal.SIGINT)
+def counted(self, **what):
+    commit(self, **what)
+    if what.get("rows"):
+        packs.append(what)
+        if len(packs) == 2:
+            signal.raise_signal(signal.SIGINT)
 
-Store.put = counted
+Store.commit = counted
 from optrun.cli.app import main
 if __name__ == "__main__":
     main()
