@@ -136,7 +136,7 @@ def print_table(
     failed = [(run, state.reason) for run, state in enumerate(states) if state.status == "failed"]
     if json:
         document = {
-            "sweep": str(sweep.path),
+            "sweep": str(sweep.path) if sweep.path else None,
             "runs": len(states),
             "left": left,
             "statuses": dict(Counter(str(state.status) for state in states)),
@@ -147,12 +147,14 @@ def print_table(
         }
         print(json_module.dumps(document, ensure_ascii=False, allow_nan=False))
     elif quiet:
-        print(sweep.path)
+        if sweep.path:
+            print(sweep.path)
     else:
         if any(state.status.final for state in states):
             command = f"show {quoted(sweep.path)}" if sweep.path else None
             print_standings(sweep.standings(), sweep.metric.name, command)
-        emit(printable(str(sweep.path)))
+        if sweep.path:
+            emit(printable(str(sweep.path)))
         if sweep.executed == left == 0:
             print(f"nothing is left to run: {counted(len(states), 'run')} ended before", file=sys.stderr)
     for run, reason in failed[:MOST_REASONS]:

@@ -69,6 +69,9 @@ def sweep(
     limit: Annotated[
         int | None, typer.Option(min=1, help="Execute so many runs at most, in the order of the plan.")
     ] = None,
+    smoke: Annotated[
+        bool, typer.Option("--smoke", help="Try every run for a second or two; nothing is stored.")
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", "-n", help="Print the settings and the packs; run nothing.")
     ] = False,
@@ -101,10 +104,14 @@ def sweep(
     from optrun.cli.sweep_progress import sweep_progress
     from optrun.cli.sweep_report import misses_of, note_sweep
     from optrun.config.sweep import load_sweep
+    from optrun.errors import ConfigError
     from optrun.sweep.execution import Execution
     from optrun.sweep.expand import expand
     from optrun.sweep.packs import grouped, jobs_for
+    from optrun.sweep.shortened import said, shortened
 
+    if smoke and (output is not None or dry_run):
+        raise ConfigError(f"--smoke: stores nothing, and so takes no {'--output' if output else '--dry-run'}")
     how = Execution(
         executor=executor,
         jobs=jobs,
@@ -126,6 +133,11 @@ def sweep(
             note_equal(plan)
             note_ranking(plan)
             groups = grouped(plan)
+            if smoke:
+                plan = shortened(plan, groups)
+                groups = grouped(plan)
+                if not (quiet or json):
+                    print(said(), file=sys.stderr)
             if not (quiet or json):
                 note_groups(groups)
             if jobs is None and executor == "local":
@@ -145,6 +157,7 @@ def sweep(
                 case.outcome, case.problem = "dry run", "skipped"
                 return
             again = [str(config), *(overrides or ()), *(("-o", str(output)) if output else ())]
+            again += ["--smoke"] if smoke else []
             again += ["-j", str(jobs)] if jobs else []
             again += [] if executor == "local" else ["--executor", executor]
             again += ["--address", address] if address else []
@@ -154,6 +167,7 @@ def sweep(
                 result = sweeps.sweep_plan(
                     plan,
                     groups,
+                    save=not smoke,
                     directory=output,
                     limit=limit,
                     retry_failed=retry_failed,

@@ -583,6 +583,29 @@ def test_the_best_run_of_the_progress_has_come_to_its_end(file):
     assert seen[-1].best is not None
 
 
+@pytest.mark.parametrize(
+    "block",
+    [
+        "{parameters: {optimizer.lr: [0.1, 0.01], epochs: [50, 70]}}",
+        "{method: halving, halving: {min_steps: 200}, parameters: {optimizer.lr: [0.1, 0.01, 0.02]}}",
+    ],
+)
+def test_smoke_tries_every_run_of_a_sweep_and_stores_nothing(block, call, tmp_path):  # noqa: F811
+    config = CONFIG.replace("steps: 30\n", "" if "epochs" in block else "steps: 2000\n")
+    (tmp_path / "long.yaml").write_text(f"{config}expect: {{test_accuracy: {{min: 2}}}}\nsweep: {block}\n")
+    done = call("sweep", "long.yaml", "--smoke", "--json", "-j", "1")
+    assert (done.code, done.err) == (0, "")
+    found = json.loads(done.out)
+    assert found["sweep"] is None
+    assert found["statuses"] == {"completed": found["runs"]}
+    assert not Path("runs").exists()
+    text = call("sweep", "long.yaml", "--smoke", "-j", "1")
+    assert "at most 100 steps of each run" in text.err
+    assert "None" not in text.out
+    assert call("sweep", "long.yaml", "--smoke", "-o", "here").code == 2
+    assert not Path("here").exists()
+
+
 def test_one_run_is_one_run(call, tmp_path):  # noqa: F811
     (tmp_path / "one.yaml").write_text(CONFIG + "sweep: {parameters: {optimizer.lr: [0.1]}}\n")
     done = call("sweep", "one.yaml", "steps=1", "-j", "1")
