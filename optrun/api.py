@@ -15,9 +15,10 @@ from optrun.errors import ConfigError, RunFailedError, StoreError, counted, text
 from optrun.registry import load_plugins
 from optrun.store import PLUGINS, TRACEBACK, RunRecord, RunState, Status, Store, write_csv
 from optrun.training.evaluator import AVERAGE
-from optrun.training.identity import Identity, checked, known, note_machine, on_data
+from optrun.training.identity import Identity, known, note_machine, on_data
 from optrun.training.interrupt import Interruption, interruptible
 from optrun.training.longer import prolong, settle_config
+from optrun.training.made import checked
 from optrun.training.memory import Memory
 from optrun.training.pack import Pack
 from optrun.training.remarks import INFERRED, inferred
@@ -156,20 +157,17 @@ def resume(
         _check_single(store)
         settle_config(store)
         record = store.run(0)
-        if steps is not None or epochs is not None:
+        if not record.status.final or steps is not None or epochs is not None:
             pack = Pack([as_in_file(store.path / "config.yaml", from_mapping(record.config))])
-            now = Identity.of(pack.configs[0], pack.problem.fingerprint)
-            checked(store, now, "run", "run it anew", accept=accept_changes)
-            prolong(store, pack, steps=steps, epochs=epochs)
-            settle_config(store)
-            record = store.run(0)
+            identity = Identity.of(pack.configs[0], pack.problem.fingerprint)
+            _, events = checked(store, identity, "run", "run it anew", accept=accept_changes)
+            if steps is not None or epochs is not None:
+                pack = prolong(store, pack, steps=steps, epochs=epochs)
+                settle_config(store)
+                record = store.run(0)
         if record.status.final:
             write_csv(store)  # a kill may have come before it was written
             return Run(store, path=store.path)
-        config = as_in_file(store.path / "config.yaml", from_mapping(record.config))
-        pack = Pack([config])
-        identity = Identity.of(config, pack.problem.fingerprint)
-        events = checked(store, identity, "run", "run it anew", accept=accept_changes)
         trainer = Trainer(pack, store, observe=observe, interrupted=interruption)
         checkpoint = store.checkpoint()
         if checkpoint is not None:

@@ -10,7 +10,8 @@ import numpy as np
 from optrun.arrays import Array
 from optrun.config.writer import told_apart
 from optrun.store import Store
-from optrun.training.identity import Identity, known_of
+from optrun.training.identity import Identity
+from optrun.training.made import identity_of
 
 Pair = tuple[Any, Any]
 ABSENT = "absent"
@@ -59,7 +60,7 @@ def compare(a: Store, b: Store, runs: tuple[int, int] = (0, 0)) -> Comparison:
         for each in (one, other)
     ]
     environments = [
-        (store.environments() or [{}])[-1] | _identity(known_of(store, run.config))
+        (store.environments() or [{}])[-1] | _identity(identity_of(store, run))
         for store, run in ((a, one), (b, other))
     ]
     return Comparison(

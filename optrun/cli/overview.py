@@ -13,17 +13,17 @@ from optrun.analysis.terminal_plot import sparkline
 from optrun.arrays import Array
 from optrun.cli.figures import figure_lines
 from optrun.cli.look import emit, quoted, span, status_text, suggest, table, with_plugins
-from optrun.cli.sweep_overview import print_sweep
+from optrun.cli.sweep_overview import DIGITS, code_lines, print_sweep
 from optrun.config.writer import to_yaml
 from optrun.errors import ConfigError, StoreError, printable_lines
 from optrun.store import TRACEBACK, Event, RunRecord, Status, Store
 from optrun.store.schema import printable
 from optrun.sweep.record import OF_SWEEPS
-from optrun.training.identity import KINDS, Identity, known_of
+from optrun.training.identity import KINDS, Identity
+from optrun.training.made import MADE, identity_of
 from optrun.training.remarks import INFERRED, kept_lines
 
 SPARKS = 40
-DIGITS = 12
 
 
 def print_run(path: Path, run: int | None, *, json: bool, limit: int | None = None) -> None:
@@ -44,7 +44,7 @@ def print_run(path: Path, run: int | None, *, json: bool, limit: int | None = No
             for event in store.events()
             if event.run in (None, record.run) and event.kind not in OF_SWEEPS
         ]
-        identity = known_of(store, record.config)
+        identity = identity_of(store, record)
         is_of_sweep = plan is not None or store.size > 1
         traceback = store.traceback(record.run) if record.status is Status.FAILED else ""
     lines, events = kept_lines(events), [event for event in events if event.kind not in (INFERRED, *KINDS)]
@@ -153,7 +153,7 @@ def _environment(found: Mapping[str, Any], identity: Identity) -> str:
     revision = f"git {str(git.get('sha'))[:12]}{dirty}" if isinstance(git, dict) else ""
     lines = [versions, f"{found.get('cpu')}, {found.get('platform')}", blas, revision]
     lines += [f"data {identity.fingerprint[:DIGITS]}"] if identity.fingerprint else []
-    lines += [f"{name}: {of.file} {of.sha256[:DIGITS]}" for name, of in sorted(identity.code.items())]
+    lines += code_lines(identity)
     return "\n".join(printable(line) for line in lines if line)
 
 
@@ -172,6 +172,8 @@ def _details(event: Event) -> str:
     seconds = event.details.get("seconds")
     if isinstance(seconds, (int, float)):
         return f"after {seconds:.2f} s" if seconds < 60 else f"after {span(seconds)}"
+    if event.kind == MADE:
+        return printable(f"of other data or code, up to step {event.details.get('steps')}")
     changes = event.details.get("changes")
     if isinstance(changes, list):
         return printable(", ".join(str(each.get("what")) for each in changes if isinstance(each, dict)))

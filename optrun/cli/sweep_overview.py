@@ -16,7 +16,12 @@ from optrun.cli.setting_table import Labels, value_text
 from optrun.cli.standings import MOST_SETTINGS, print_standings
 from optrun.store import RunState, Status, Store
 from optrun.store.schema import printable
+from optrun.training.identity import Identity, known, shown_data
+from optrun.training.made import made_in
 from optrun.training.remarks import kept_lines
+
+DIGITS = 12
+"""How many digits of a SHA-256 are shown."""
 
 MOST_VALUES = 6
 """How many values of a parameter are listed; of more numbers the ends are."""
@@ -68,7 +73,8 @@ def view_of(store: Store, plan: SweepPlan) -> SweepView:
 
 def print_sweep(store: Store, plan: SweepPlan, *, json: bool, limit: int | None = None) -> None:
     """Print how the settings of a sweep did, so many of them; 0 is all, as it is of JSON where no limit is given."""
-    view = view_of(store, plan)
+    view, identity = view_of(store, plan), known(store)
+    older = sorted(run for run in made_in(store) if run < store.size)
     if json:
         document = {
             "sweep": str(store.path),
@@ -83,6 +89,11 @@ def print_sweep(store: Store, plan: SweepPlan, *, json: bool, limit: int | None 
             "failed": [{"run": run, "reason": view.states[run].reason} for run in view.failed],
             "environments": store.environments(),
             "inferred": kept_lines(store.events()),
+            "identity": {
+                "data": {shown_data(key): fingerprint for key, fingerprint in identity.data.items()},
+                "code": {name: source._asdict() for name, source in identity.code.items()},
+                "older": older,
+            },
         }
         print(json_module.dumps(document, ensure_ascii=False, allow_nan=False))
         return
@@ -95,6 +106,15 @@ def print_sweep(store: Store, plan: SweepPlan, *, json: bool, limit: int | None 
         emit(f"over {printable(path)}: {_range(values)}")
     for line in kept_lines(store.events()):
         emit(Text(printable(line)))
+    data = {fingerprint: shown_data(key) for key, fingerprint in identity.data.items()}
+    lines = [f"data of {name}: {fingerprint[:DIGITS]}" for fingerprint, name in data.items()]
+    more = [f"… and {len(lines) - MOST_VALUES:,} more"] if len(lines) > MOST_VALUES else []
+    for line in [*lines[:MOST_VALUES], *more, *code_lines(identity)]:
+        emit(Text(printable(line)))
+    if older:
+        runs = ", ".join(map(str, older[:MOST_VALUES])) + " …" * (len(older) > MOST_VALUES)
+        one = f"show {quoted(store.path)}:{older[0]}"
+        emit(f"{counted(len(older), 'run')} made of older data or code, which was accepted: {runs} ({one})")
     if view.ended:
         most = MOST_SETTINGS if limit is None else limit
         print_standings(view.standings, plan.metric, f"show {quoted(store.path)}", most)
@@ -112,6 +132,11 @@ def print_sweep(store: Store, plan: SweepPlan, *, json: bool, limit: int | None 
     else:
         shown = view.failed[0] if view.failed else view.standings[0].first
         suggest(f"show {path}:{shown}", f"curves {path}", f"export {path} -o curves.csv")
+
+
+def code_lines(identity: Identity) -> list[str]:
+    """Return a line for each class that is not optrun's own: of which code it is."""
+    return [f"{name}: {of.file} {of.sha256[:DIGITS]}" for name, of in sorted(identity.code.items())]
 
 
 def heading(view: SweepView) -> Text:

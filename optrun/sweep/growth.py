@@ -3,13 +3,14 @@
 import hashlib
 from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from optrun.config.identity import canonical, canonical_texts, determining
 from optrun.store import RunRecord
 from optrun.sweep.expand import Plan
 from optrun.sweep.packs import Group
-from optrun.training.identity import data_key
+from optrun.training.identity import Identity
 
 
 def family_of(plan: Plan) -> str:
@@ -34,27 +35,73 @@ def family_of(plan: Plan) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def found_among(
-    records: Sequence[RunRecord], data: Mapping[str, str], plan: Plan, groups: Sequence[Group]
-) -> dict[int, int]:
-    """Return which of the runs that there are each run of a plan is, where there is one.
+@dataclass(frozen=True)
+class There:
+    """A run that there is, and of what it was made; None where only a part of it was made of one thing."""
 
-    They are the same where all is that determines results: of the data, whose fingerprints are ``data`` by `data_key`
-    of those that there are, and the groups' of the plan, what they hold.
+    record: RunRecord
+    identity: Identity | None
+
+
+def found_among(there: Sequence[There], plan: Plan, groups: Sequence[Group]) -> dict[int, int]:
+    """Return the numbers of those runs, of the ones that there are, which the runs of a plan are."""
+    by_text: defaultdict[bytes, deque[There]] = defaultdict(deque)
+    for each, text in zip(there, _texts(there, plan), strict=True):
+        by_text[text].append(each)
+    found: dict[int, int] = {}
+    identities = _identities(plan, groups)
+    for run, (document, text) in enumerate(zip(plan.documents, _digests(plan.documents), strict=True)):
+        alike = by_text.get(text, deque())
+        for each in alike:
+            if _is_made_of(each, document, identities[run]):
+                found[run] = each.record.run
+                alike.remove(each)
+                break
+    return found
+
+
+def are_first(there: Sequence[There], plan: Plan, groups: Sequence[Group], first: int = 0) -> bool:
+    """Return whether runs are those of a plan from ``first`` on, in their order, as far as both have them."""
+    documents = plan.documents[first:]
+    identities = _identities(plan, groups)[first:]
+    wanted = zip(documents, _digests(documents), identities, strict=True)
+    return all(
+        text == its and _is_made_of(each, document, identity)
+        for each, text, (document, its, identity) in zip(
+            there, _texts(there, plan, first), wanted, strict=False
+        )
+    )
+
+
+def _is_made_of(there: There, document: Mapping[str, Any], wanted: Identity) -> bool:
+    """Return whether a run is the one of a config whose text is the same: it is where data and code are.
+
+    Of the data of which nothing is known, it is the place that counts; unknown code is no other code.
     """
-    there: defaultdict[bytes, deque[int]] = defaultdict(deque)
-    documents = [record.config for record in records]
-    fingerprints = (data.get(data_key(document), "") for document in documents)
-    for record, key in zip(records, _keys(documents, fingerprints), strict=True):
-        there[key].append(record.run)
-    of_run = {run: group.data for group in groups for run in group.runs}
-    wanted = _keys(plan.documents, (of_run.get(run, "") for run in range(len(plan.documents))))
-    return {run: there[key].popleft() for run, key in enumerate(wanted) if there.get(key)}
+    if (own := there.identity) is None:
+        return False
+    data = own.fingerprint, wanted.fingerprint
+    is_same = (
+        data[0] == data[1] if all(data) else there.record.config.get("problem") == document.get("problem")
+    )
+    return is_same and all(own.code.get(name, of).sha256 == of.sha256 for name, of in wanted.code.items())
 
 
-def _keys(documents: Sequence[Mapping[str, Any]], fingerprints: Iterable[str]) -> Iterator[bytes]:
-    for text, data in zip(canonical_texts(documents), fingerprints, strict=True):
-        yield hashlib.sha256(f"{data}\n{text}".encode()).digest()
+def _identities(plan: Plan, groups: Sequence[Group]) -> list[Identity]:
+    of_run = {run: group.identity for group in groups for run in group.runs}
+    nothing = Identity()
+    return [of_run.get(run, nothing) for run in range(len(plan.documents))]
+
+
+def _texts(there: Sequence[There], plan: Plan, first: int = 0) -> Iterator[bytes]:
+    """Yield a digest of what is determining in each run; parts that are one object, as in a plan, are encoded once."""
+    known = dict(enumerate(plan.documents[first:], first))
+    pairs = ((each.record.config, known.get(each.record.run, {})) for each in there)
+    return _digests(its if its == own else own for own, its in pairs)
+
+
+def _digests(documents: Iterable[Mapping[str, Any]]) -> Iterator[bytes]:
+    return (hashlib.sha256(text.encode()).digest() for text in canonical_texts(documents))
 
 
 def _without(values: Any, path: str) -> Any:

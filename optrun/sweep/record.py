@@ -7,16 +7,16 @@ from operator import or_
 from pathlib import Path
 from typing import Any
 
-from optrun.config.identity import canonical_texts
 from optrun.config.writer import inline, to_yaml
 from optrun.errors import StoreError
 from optrun.store import RunRecord, RunState, Status, Store, slug, write_summary
 from optrun.store.directory import replace_file
 from optrun.store.schema import RESULTS, store_errors
 from optrun.sweep.expand import DECIDED_ON_THE_WAY, Plan
-from optrun.sweep.growth import family_of, found_among
+from optrun.sweep.growth import There, are_first, family_of, found_among
 from optrun.sweep.packs import Group
-from optrun.training.identity import Identity, checked, known, note_machine
+from optrun.training.identity import Identity, known, note_machine
+from optrun.training.made import checked, made_in, origin
 from optrun.training.memory import Memory
 
 PLAN = "plan"
@@ -27,6 +27,8 @@ RUNG = "rung"
 
 OF_SWEEPS = (PLAN, RUNG)
 """Events of a sweep, and not of its runs."""
+
+OTHER = "holds other runs than this sweep: name another directory with -o"
 
 ANEW = "name another directory with -o"
 """What to do where data or code have changed since a sweep began."""
@@ -68,9 +70,9 @@ def open_store(
         )
     store = Store.open(path, write=True)
     try:
-        events = checked(store, _identity_of(groups), "sweep", ANEW, accept=accept_changes)
+        current, events = checked(store, _identity_of(groups), "sweep", ANEW, accept=accept_changes)
         events |= note_machine(store)
-        found = found_in(store, plan, groups)
+        found = found_in(store, plan, groups, current)
         noted = _noted(store)
         if plan.is_decided_on_the_way and noted:
             if plan.size > noted["runs"]:
@@ -78,43 +80,63 @@ def open_store(
                 events[PLAN] = _plan_from(plan, len(plan.settings))
             if events:
                 store.commit(events=events)
-        elif _is_of(noted, begun) and [each.config for each in found.values()] == plan.documents:
+        elif _is_of(noted, begun) and _has_all(found, plan):
             if events:
                 store.commit(events=events)
         else:
+            if events:  # while each run still has the number under which it is told of what it was made
+                store.commit(events=events)
             # The config first: whoever goes on with it after a kill asks for this plan again.
             _write_config(path, config)
             numbers = {run: record.run for run, record in found.items()}
-            store.rearrange(_rows(plan), numbers, {PLAN: begun} | events)
+            store.rearrange(_rows(plan), numbers, {PLAN: begun})
             there = sum(record.has_begun for record in found.values())
             if noted:
                 note(f"{there:,} of {plan.size:,} runs are there from before{_aside(store)}")
+        if accept_changes and (older := sum(run < store.size for run in made_in(store))):
+            note(
+                f"{older:,} {'runs keep' if older > 1 else 'run keeps'} what was made with older data or code"
+            )
     except BaseException:
         store.close()
         raise
     return store
 
 
-def found_in(store: Store, plan: Plan, groups: Sequence[Group]) -> dict[int, RunRecord]:
+def found_in(
+    store: Store, plan: Plan, groups: Sequence[Group], current: Identity | None = None
+) -> dict[int, RunRecord]:
     """Return the runs of a plan that a store has, by their numbers in the plan, whatever plan it has.
 
+    The data and the code that are ``current``, by default those that the store tells of, count for all runs of its
+    plan, since other ones were accepted for them; for those that are kept aside it counts of what they were made.
     Raises StoreError where it holds another sweep, or something else.
     """
-    noted, records = _noted(store), store.runs()
+    noted, current = _noted(store), current or known(store)
     if plan.is_decided_on_the_way or noted.get("method") in DECIDED_ON_THE_WAY:
-        _check_same(store, plan, noted)
-        return dict(enumerate(records[: len(plan.documents)]))
-    if [record.config for record in records] == plan.documents:
-        return dict(enumerate(records))
-    other = f"{store.path}: holds other runs than this sweep: name another directory with -o"
-    if not noted:
-        raise StoreError(other)
-    there = [*records, *store.kept()]
-    found = found_among(there, known(store).data, plan, groups)
+        _check_same(store, plan, noted, groups, current)
+        return dict(enumerate(store.runs()[: len(plan.documents)]))
+    before, made, kept = known(store), made_in(store), store.kept()
+    there = [*_of_plan(store, current), *(There(record, origin(record, before, made)) for record in kept)]
+    found = found_among(there, plan, groups)
+    if not noted and len(found) < len(plan.documents):
+        raise StoreError(f"{store.path}: {OTHER}")
     if not found and noted.get("family") != family_of(plan):
-        raise StoreError(other)
-    by_number = {record.run: record for record in there}
+        raise StoreError(f"{store.path}: {OTHER}")
+    by_number = {each.record.run: each.record for each in there}
     return {run: by_number[number] for run, number in found.items()}
+
+
+def _of_plan(store: Store, current: Identity, first: int = 0) -> list[There]:
+    """Return the runs of a store, but those that are kept aside, as made of what is ``current``."""
+    records = [store.run(run) for run in range(first, store.size)] if first else store.runs()
+    return [There(record, current.part(record.config)) for record in records]
+
+
+def _has_all(found: Mapping[int, RunRecord], plan: Plan) -> bool:
+    """Return whether runs that were found are all of a plan, in its order and with its configs to the letter."""
+    numbers = [record.run for record in found.values()]
+    return numbers == list(range(plan.size)) and [of.config for of in found.values()] == plan.documents
 
 
 def add_settings(results: Store | Memory, plan: Plan, groups: Sequence[Group], first: int) -> None:
@@ -126,9 +148,9 @@ def add_settings(results: Store | Memory, plan: Plan, groups: Sequence[Group], f
     if isinstance(results, Memory):
         results.add(plan.configs[run:])
         return
+    current, events = checked(results, _identity_of(groups), "sweep", ANEW, accept=False)
     if results.size > run:
-        check_holds(results, plan, run)
-    events = checked(results, _identity_of(groups), "sweep", ANEW, accept=False)
+        _check_holds(results, plan, groups, current, run)
     if results.size < len(plan.documents):
         added = _plan_from(plan, results.size // plan.repeats)
         results.add(_rows(plan, results.size), {PLAN: added} | events)
@@ -196,11 +218,11 @@ def _is_of(noted: Mapping[str, Any], begun: Mapping[str, Any]) -> bool:
     return all(noted.get(name) == begun[name] for name in ("settings", "repeats", "metric", "method"))
 
 
-def _check_same(store: Store, plan: Plan, noted: Mapping[str, Any]) -> None:
+def _check_same(
+    store: Store, plan: Plan, noted: Mapping[str, Any], groups: Sequence[Group], current: Identity
+) -> None:
     """Raise StoreError where a store holds another plan than one that is decided on the way, or had more trials."""
     is_older = "family" not in noted  # and its digest, if any, is one of another kind
-    if is_older:
-        check_holds(store, plan)
     told = {"metric": plan.metric.model_dump(), "method": plan.swept.sweep.method}
     is_same = all(noted.get(name, of) == of for name, of in told.items())
     if not is_same or not (is_older or noted["digest"] == plan.digest):
@@ -213,6 +235,7 @@ def _check_same(store: Store, plan: Plan, noted: Mapping[str, Any]) -> None:
         raise StoreError(
             f"{store.path}: holds a sweep of {trials:,} settings: fewer are another sweep: -o DIR"
         )
+    _check_holds(store, plan, groups, current)
 
 
 def _write_config(path: Path, text: str) -> None:
@@ -243,17 +266,12 @@ def _identity_of(groups: Sequence[Group]) -> Identity:
     return reduce(or_, (group.identity for group in groups), Identity())
 
 
-def check_holds(store: Store, plan: Plan, first: int = 0) -> None:
+def _check_holds(
+    store: Store, plan: Plan, groups: Sequence[Group], current: Identity, first: int = 0
+) -> None:
     """Raise StoreError where a store holds other runs than a plan, from ``first`` on, as far as both have them."""
-    wanted = plan.documents[first:]
-    documents = (
-        [store.run(run).config for run in range(first, min(store.size, len(plan.documents)))]
-        if first
-        else [record.config for record in store.runs()][: len(wanted)]
-    )
-    there = list(canonical_texts(documents))
-    if there != list(canonical_texts(wanted[: len(there)])) or store.size > plan.size:
-        raise StoreError(f"{store.path}: holds other runs than this sweep: name another directory with -o")
+    if store.size > plan.size or not are_first(_of_plan(store, current, first), plan, groups, first):
+        raise StoreError(f"{store.path}: {OTHER}")
 
 
 def _rows(plan: Plan, first: int = 0) -> list[tuple[Mapping[str, Any], int]]:

@@ -3,6 +3,7 @@
 import json
 import os
 import warnings
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,9 +22,6 @@ DATA = "data"
 
 CODE = "code"
 """The event that tells the sources of the classes of which runs are made, or are in addition."""
-
-ACCEPTED = "accepted"
-"""The event that tells with which other data or code a run went on."""
 
 MACHINE = "machine"
 """The event that tells on which other machine a run went on."""
@@ -53,11 +51,33 @@ class Identity:
     def __or__(self, other: "Identity") -> "Identity":
         return Identity({**self.data, **other.data}, {**self.code, **other.code})
 
+    @classmethod
+    def from_details(cls, details: Mapping[str, Any]) -> "Identity":
+        """Return what `details` has told; KeyError, TypeError or AttributeError where that is damaged."""
+        if not details.keys() & {"fingerprints", "sources"}:
+            raise KeyError("fingerprints")
+        data, code = details.get("fingerprints", {}), details.get("sources", {})
+        sources = {name: Source(_text(of["file"]), _text(of["sha256"])) for name, of in code.items()}
+        return cls({key: _text(digest) for key, digest in data.items()}, sources)
+
+    def details(self) -> dict[str, Any]:
+        """Return it as details of an event."""
+        sources = {name: source._asdict() for name, source in self.code.items()}
+        data = {"fingerprints": dict(self.data)} if self.data else {}
+        return data | ({"sources": sources} if sources else {})
+
     def events(self) -> dict[str, dict[str, Any]]:
         """Return it as events of a store."""
-        sources = {name: source._asdict() for name, source in self.code.items()}
-        return ({DATA: {"fingerprints": dict(self.data)}} if self.data else {}) | (
-            {CODE: {"sources": sources}} if sources else {}
+        data, code = Identity(self.data), Identity({}, self.code)
+        return ({DATA: data.details()} if self.data else {}) | ({CODE: code.details()} if self.code else {})
+
+    def part(self, config: Mapping[str, Any]) -> "Identity":
+        """Return what of it is of the run of this config."""
+        key = data_key(config) if self.data else ""
+        names = set(_names([part for name, part in config.items() if name != "name"])) if self.code else ()
+        return Identity(
+            {key: self.data[key]} if key in self.data else {},
+            {name: source for name, source in self.code.items() if name.partition(" ")[2] in names},
         )
 
     def check(self, pack: Pack) -> None:
@@ -65,7 +85,7 @@ class Identity:
         built = Identity.of(pack.configs[0], pack.problem.fingerprint)
         changed = list(changes(self, built))
         if changed:
-            raise ChangedError(_sentence(changed, "sweep", "name another directory with -o"))
+            raise ChangedError(sentence(changed, "sweep", "name another directory with -o"))
 
 
 @dataclass(frozen=True)
@@ -90,33 +110,17 @@ def data_key(document: Mapping[str, Any]) -> str:
 
 def known(store: Store) -> Identity:
     """Return what a store tells of data and code; nothing of one that an older optrun wrote."""
-    data: dict[str, str] = {}
-    code: dict[str, Source] = {}
+    found = Identity()
     try:
-        for event in store.events(DATA):
-            data |= {str(key): _text(digest) for key, digest in event.details["fingerprints"].items()}
-        for event in store.events(CODE):
-            code |= {
-                str(name): Source(_text(of["file"]), _text(of["sha256"]))
-                for name, of in event.details["sources"].items()
-            }
+        for event in (*store.events(DATA), *store.events(CODE)):
+            found |= Identity.from_details(event.details)
     except (KeyError, TypeError, AttributeError):
         raise StoreError(f"{store.path}: what is noted of the data and the code is damaged") from None
-    return Identity(data, code)
-
-
-def known_of(store: Store, config: Mapping[str, Any]) -> Identity:
-    """Return what a store tells of the data and the code of the run of this config."""
-    found, names = known(store), set(_names(config))
-    data = {key: of for key, of in found.data.items() if key == data_key(config)}
-    return Identity(
-        data or dict(list(found.data.items())[:1] if store.size == 1 else ()),
-        {name: source for name, source in found.code.items() if name.partition(" ")[2] in names},
-    )
+    return found
 
 
 def _names(value: Any) -> Iterator[str]:
-    """Yield what is under a ``name`` within a config."""
+    """Yield what is under a ``name`` within a part of a config."""
     if isinstance(value, Mapping) and isinstance(value.get("name"), str):
         yield value["name"]
     below = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
@@ -132,18 +136,24 @@ def _text(value: Any) -> str:
 
 def changes(before: Identity, after: Identity) -> Iterator[Change]:
     """Yield what differs; of what either does not know, nothing does."""
-    elsewhere: dict[str, set[str]] = {}
-    for key, fingerprint in before.data.items():
-        elsewhere.setdefault(_anywhere(key), set()).add(fingerprint)
-    for key, fingerprint in after.data.items():
-        # A project that was moved has its data under another path.
-        old = {before.data[key]} if key in before.data else elsewhere.get(_anywhere(key), {fingerprint})
-        if fingerprint not in old:
-            yield Change(f"the data of {_what(key)}", min(old), fingerprint)
+    for key, olds in changed_data(before, after):
+        yield Change(f"the data of {shown_data(key)}", before.data[olds[0]], after.data[key])
     for name, source in after.code.items():
         was = before.code.get(name, source)
         if was.sha256 != source.sha256:
             yield Change(f"the code of {name} ({source.file})", was.sha256, source.sha256)
+
+
+def changed_data(before: Identity, after: Identity) -> Iterator[tuple[str, list[str]]]:
+    """Yield the keys of data that have changed, each with the keys that these data had before."""
+    elsewhere: defaultdict[str, list[str]] = defaultdict(list)
+    for key in before.data.keys() - after.data.keys():
+        elsewhere[_anywhere(key)].append(key)
+    for key, fingerprint in after.data.items():
+        # A project that was moved has its data under another path.
+        olds = [key] if key in before.data else sorted(elsewhere[_anywhere(key)])
+        if olds and fingerprint not in (before.data[old] for old in olds):
+            yield key, olds
 
 
 def _parts(key: str) -> list[Any]:
@@ -168,30 +178,14 @@ def _anywhere(key: str) -> str:
     return json.dumps([plain, *_parts(key)[1:]], sort_keys=True)
 
 
-def _what(key: str) -> str:
+def shown_data(key: str) -> str:
+    """Return data in words: the problem and its file."""
     problem = _problem(key)
     return " ".join(each for name in ("name", "data") if isinstance(each := problem.get(name), str))
 
 
-def checked(store: Store, now: Identity, whole: str, instead: str, *, accept: bool) -> dict[str, Any]:
-    """Return the events with which a store notes an identity: nothing where all of it is known.
-
-    Raises ChangedError where data or code are others than those with which the ``whole`` began, unless that is
-    accepted.
-    """
-    before = known(store)
-    changed = list(changes(before, now))
-    if changed and not accept:
-        raise ChangedError(f"{store.path}: {_sentence(changed, whole, instead)}")
-    new = Identity(
-        {key: value for key, value in now.data.items() if before.data.get(key) != value},
-        {name: source for name, source in now.code.items() if before.code.get(name) != source},
-    )
-    accepted = {ACCEPTED: {"changes": [vars(each) for each in changed]}} if changed else {}
-    return new.events() | accepted
-
-
-def _sentence(changed: list[Change], whole: str, instead: str) -> str:
+def sentence(changed: list[Change], whole: str, instead: str) -> str:
+    """Return what is said of changes that are not accepted."""
     what = " and ".join(dict.fromkeys(each.what for each in changed))
     is_one = len(changed) == 1 and changed[0].what.startswith("the code")
     have, old = ("has", "old one") if is_one else ("have", "old ones")

@@ -18,8 +18,10 @@ COMPARED_AT_ONCE = 1 << 16
 """Steps of which the values of schedules are compared together."""
 
 
-def prolong(store: Store, pack: Pack, *, steps: int | None, epochs: int | None) -> None:
+def prolong(store: Store, pack: Pack, *, steps: int | None, epochs: int | None) -> Pack:
     """Have the run of a store, which is that of a pack, go on to more steps or epochs, if it has completed or waits.
+
+    Return the pack of the longer run.
 
     Raises ConfigError where they are no more than it has made, or where a schedule has other values in the longer run,
     and StoreError where it ended otherwise, or has not kept from where to go on.
@@ -37,7 +39,7 @@ def prolong(store: Store, pack: Pack, *, steps: int | None, epochs: int | None) 
         made = f"{packs[1].steps:,} steps are no more than the {packs[0].steps:,} that it has"
         raise ConfigError(f"{field}: {made}", field=field)
     if packs[1].steps == packs[0].steps:
-        return
+        return pack
     if (differs := differing_schedule(*packs, record.steps)) is not None:
         raise ConfigError(
             f"{differs} depends on the length of the run: with {packs[1].steps:,} steps it has other values in the "
@@ -54,6 +56,7 @@ def prolong(store: Store, pack: Pack, *, steps: int | None, epochs: int | None) 
         checkpoint = Checkpoint(checkpoint.arrays, {**checkpoint.meta, "run": run_key(new)})
     before = {name: record.config.get(name) for name in ("steps", "epochs")}
     store.prolong(0, new.to_dict(), checkpoint, {LONGER: {"before": before}})
+    return packs[1]
 
 
 def settle_config(store: Store) -> None:

@@ -1,5 +1,6 @@
 """Results of other data or other code do not get mixed: what a sweep depends on is compared where a pack starts."""
 
+import hashlib
 import importlib
 import json
 import sys
@@ -13,7 +14,7 @@ from typer.testing import CliRunner
 import optrun
 from optrun.cli.app import app
 from optrun.config.sweep import sweep_from_mapping
-from optrun.errors import ChangedError
+from optrun.errors import ChangedError, StoreError
 from optrun.registry import load_plugin, optimizers, problems
 from optrun.sources import source_of
 from optrun.store import Store
@@ -21,6 +22,7 @@ from optrun.sweep.expand import expand
 from optrun.sweep.packs import grouped
 from optrun.sweep.work import Work
 from optrun.training.identity import known
+from optrun.training.made import identity_of, made_in
 
 RULE = '''
 from optrun.optim import Optimizer
@@ -251,3 +253,105 @@ def test_a_package_that_is_loaded_again_is_other_code(monkeypatch):
     file.write_text(RULE.format(factor="0.125", imports=""))
     importlib.reload(package)
     assert before != source_of(optimizers.find("Halved"))
+
+
+def write_line(name, slope, samples=40):
+    """Write data of which a line of this slope through noise is a fit, so that other slopes give other losses."""
+    x = np.random.default_rng(slope).normal(size=(samples, 1))
+    np.savetxt(name, np.column_stack([x, slope * x]), delimiter=",", header="x,y", comments="")
+
+
+def of_lines(method=None, **parameters):
+    block = {"parameters": parameters}
+    if method == "halving":
+        block |= {"method": method, "halving": {"min_steps": 2, "factor": 2}}
+    elif method == "optuna":
+        pytest.importorskip("optuna")
+        block |= {"method": method, "trials": 3, "metric": {"name": "final_loss"}}
+    problem = {"name": "linear_regression", "data": "./a.csv", "standardize": False}
+    return {"problem": problem, "optimizer": {"name": "SGD", "lr": 0.05}, "steps": 4, "sweep": block}
+
+
+@pytest.mark.parametrize("method", ["halving", "optuna"])
+def test_decisions_about_one_file_are_not_those_about_another(method):
+    """A file that takes another's place is refused, and the results that there are stay with theirs."""
+    for name, slope in {"a.csv": 1, "b.csv": 3}.items():
+        write_line(name, slope)
+    swept = {"problem.data": ["./a.csv", "./b.csv"]} if method == "halving" else {}
+    rates = [0.1, 0.01] if method == "halving" else {"uniform": [0.01, 0.1]}
+    config = of_lines(method, **(swept or {"optimizer.lr": rates}))
+    before = [state.summary for state in optrun.sweep(config, directory="s").states]
+    assert [state.summary for state in optrun.sweep(config, directory="s").states] == before
+    if swept:
+        config["sweep"]["parameters"]["problem.data"] = ["./b.csv", "./a.csv"]
+    else:
+        config["problem"] = config["problem"] | {"data": "./b.csv"}
+    with pytest.raises(StoreError, match="holds other runs than this sweep: name another directory with -o"):
+        optrun.sweep(config, directory="s")
+
+
+@pytest.mark.parametrize("grows", [False, True], ids=["the same plan", "a plan that grows"])
+def test_accepted_changes_keep_the_results_of_the_plan_and_those_alone(grows):
+    """What ended stays, as made of older data; what was kept aside does not come back on other data."""
+    write_line("a.csv", 1)
+    old = optrun.sweep(of_lines(**{"optimizer.lr": [0.01, 0.02, 0.03]}), directory="s")
+    old_losses = [state.summary["final_loss"] for state in old.states]
+    write_line("a.csv", 3)
+    new = optrun.sweep(of_lines(**{"optimizer.lr": [0.01, 0.02, 0.03, 0.04]}), save=False)
+    new_losses = [state.summary["final_loss"] for state in new.states]
+    assert not set(old_losses) & set(new_losses)
+    rates = [0.01, 0.02, 0.04] if grows else [0.01, 0.02, 0.03]
+    with pytest.raises(ChangedError, match="go on with --accept-changes"):
+        optrun.sweep(of_lines(**{"optimizer.lr": rates}), directory="s")
+    done = optrun.sweep(of_lines(**{"optimizer.lr": rates}), directory="s", accept_changes=True)
+    kept = [*old_losses[:2], new_losses[3] if grows else old_losses[2]]
+    assert [state.summary["final_loss"] for state in done.states] == kept
+    with Store.open(Path("s")) as store:
+        fingerprints = [identity_of(store, store.run(run)).fingerprint for run in range(3)]
+        made = made_in(store)
+    assert fingerprints[0] == fingerprints[1] != next(iter(known_of_group(rates).data.values()))
+    assert len(made) == 3  # those of the first plan, among them one that may be kept aside
+    shown = CliRunner().invoke(app, ["show", "s"]).stdout
+    assert f"{2 if grows else 3} runs made of older data or code, which was accepted: 0, 1" in shown
+    if grows:
+        done = optrun.sweep(of_lines(**{"optimizer.lr": [0.01, 0.02, 0.03, 0.04]}), directory="s")
+        assert [state.summary["final_loss"] for state in done.states] == [*old_losses[:2], *new_losses[2:]]
+
+
+def known_of_group(rates):
+    (group,) = grouped(expand(sweep_from_mapping(of_lines(**{"optimizer.lr": rates}))))
+    return group.identity
+
+
+def test_a_run_that_was_kept_aside_does_not_come_back_with_other_code():
+    write_data()
+    write_rule()
+
+    def losses(*rates, **options):
+        block = {"sweep": {"parameters": {"optimizer.lr": [*rates]}}}
+        done = optrun.sweep(
+            config(optimizer={"name": "Halved", "lr": 0.01}, **block), directory="s", **options
+        )
+        return [state.summary["final_loss"] for state in done.states]
+
+    old = losses(0.01, 0.02)
+    assert losses(0.01) == old[:1]
+    write_rule(factor="0.25")
+    assert losses(0.01, accept_changes=True) == old[:1]
+    # Half of half the rate, so that 0.02 is what 0.01 was, and not what 0.02 was.
+    assert losses(0.01, 0.02) == [old[0], old[0]]
+
+
+def test_show_says_of_which_data_and_code_a_sweep_is():
+    write_data()
+    write_rule()
+    optrun.sweep(config(optimizer={"name": "Halved", "lr": 0.01}), directory="s")
+    shown = CliRunner().invoke(app, ["show", "s"]).stdout
+    rule = hashlib.sha256(Path("rule.py").read_bytes()).hexdigest()
+    assert f"optimizer Halved: rule.py {rule[:12]}" in shown
+    with Store.open(Path("s")) as store:
+        (fingerprint,) = known(store).data.values()
+    assert f"d.csv: {fingerprint[:12]}" in shown
+    found = json.loads(CliRunner().invoke(app, ["show", "s", "--json"]).stdout)["identity"]
+    assert list(found["data"].values()) == [fingerprint]
+    assert (found["code"]["optimizer Halved"]["sha256"], found["older"]) == (rule, [])
