@@ -50,7 +50,7 @@ class Supervised(Problem, ABC):
         ] = None,
         index: Annotated[
             bool | None,
-            "whether a CSV file's first column is left out, by default where it has no name and counts the rows",
+            "whether a CSV file's first column is left out, by default where it has no name and numbers the rows",
         ] = None,
         batch_size: Annotated[PositiveInt | None, "samples per step; null for all of them"] = None,
         l2: Annotated[NonNegative, "strength of the penalty on the weights; biases have none"] = 0.0,

@@ -20,7 +20,7 @@ LINE = (
     "data d.csv: 20 samples (16 train, 4 test) of 2 features a, b (header), target 'y': "
     "2 classes 10 + 10 (split by class)"
 )
-INDEX = "note: column 1 has no name and counts the rows: it is left out, index: false keeps it"
+INDEX = "note: column 1 has no name and numbers the rows: it is left out, index: false keeps it"
 RATE = "note: optimizer.lr has no effect: CyclicLR sets lr itself"
 
 

@@ -55,8 +55,21 @@ def test_a_first_line_that_may_be_a_sample_is_asked_about(first):
     assert len(table(f"{first}\n{whole}", header=False).features) == samples + 1
 
 
-def test_whole_numbers_alone_are_samples():
-    assert len(table("1,2,0\n3,4,1\n5,6,0\n").features) == 3
+@pytest.mark.parametrize(
+    "written", ["1,2,0\n3,4,1\n5,6,0\n", "1,2\n2,4\n3,6\n4,8\n"], ids=["classes", "a line"]
+)
+def test_whole_numbers_alone_are_samples(written):
+    assert len(table(written).features) == written.count("\n")
+
+
+@pytest.mark.parametrize("last", [lambda i: i % 2, lambda i: 7 * i, lambda i: "no" if i % 2 else "yes"])
+def test_years_above_whole_numbers_are_asked_about(last):
+    written = text([[str(i % 7), str(i * i % 11), str(last(i))] for i in range(50)], ["2019", "2020", "2021"])
+    with pytest.raises(
+        ConfigError, match="are 2019, 2020, 2021 the names .* Set header: true or header: false"
+    ):
+        table(written)
+    assert table(written, header=True).columns == ("2019", "2020")
 
 
 @pytest.mark.parametrize("name", ["", "Unnamed: 0"])
@@ -66,8 +79,29 @@ def test_the_index_of_a_data_frame_is_no_feature(name, start):
     written = text(lines, [name, "a", "b", "y"])
     data = table(written)
     assert (data.columns, data.features.shape) == (("a", "b"), (8, 2))
-    assert "counts the rows: it is left out, index: false keeps it" in data.notes[0]
+    assert "numbers the rows: it is left out, index: false keeps it" in data.notes[0]
     assert table(written, index=False).features.shape == (8, 3)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "position", "kept"),
+    [
+        ([5, 0, 7, 2, 1, 6, 3, 4], 0, False),  # shuffled
+        ([5, 8, 7, 2, 1, 6, 3, 4], 2, False),  # shuffled, and not where pandas writes it
+        ([90, 3, 41, 7, 15, 8, 22, 64], 0, False),  # after a split into train and test
+        ([90, 3, 41, 7, 15, 8, 22, 64], 2, True),
+        ([3, 3, 41, 7, 15, 8, 22, 64], 0, True),
+    ],
+)
+def test_a_shuffled_or_thinned_index_is_no_feature(numbers, position, kept):
+    lines = [[*line[:position], str(n), *line[position:]] for n, line in zip(numbers, rows(), strict=True)]
+    names = ["a", "b", "y"]
+    names.insert(position, "")
+    data = table(text(lines, names))
+    assert data.features.shape == (8, 3 if kept else 2)
+    said = "index: true leaves it out" if kept else "it is left out, index: false keeps it"
+    assert [said in note for note in data.notes] == ([] if kept and position else [True])
+    assert table(text(lines, names), index=False).features.shape == (8, 3)
 
 
 def test_a_first_column_of_names_can_be_left_out():
@@ -75,7 +109,7 @@ def test_a_first_column_of_names_can_be_left_out():
     assert table(text(lines, ["id", "a", "b", "y"]), index=True).columns == ("a", "b")
     counted = table(text([[str(i), *line[1:]] for i, line in enumerate(lines)], ["id", "a", "b", "y"]))
     assert counted.columns == ("id", "a", "b")
-    assert counted.notes == ("'id' counts the rows: index: true leaves it out",)
+    assert counted.notes == ("'id' numbers the rows: index: true leaves it out",)
 
 
 @pytest.mark.parametrize(
@@ -139,6 +173,10 @@ def test_the_line_says_how_the_data_were_understood():
     )
     made = problem(LinearRegression, text(rows(40, 3)), test_fraction=0.0)
     assert made.inferred == ("data d.csv: 40 samples of 3 features (no header), target column 4: real, 0 … 1")
+    made = problem(
+        LinearRegression, text(rows(40, 3), ['"height, cm"', "weight", "", "y"]), test_fraction=0.0
+    )
+    assert "of 3 features 'height, cm', weight, '' (header)" in made.inferred
     made = problem(MLP, labelled(["u"] * 30 + ["v"] * 10).replace("0.5,u", "0.5,u"), test_fraction=0)
     assert made.notes == ["75% of the samples are of class 'u': always to say so has an accuracy of 0.75"]
     made = problem(MLP, text([[*line[:1], "7", line[2]] for line in rows(8)], ["a", "b", "y"]))

@@ -138,7 +138,7 @@ class Dataset:
         parts = f"({train:,} train, {test:,} test) " if test else ""
         count = self.features.shape[1]
         features = f"{count:,} feature{'s' * (count != 1)}"
-        names = f" {listed(self.columns)}" if self.columns else ""
+        names = f" {listed([name_text(each) for each in self.columns])}" if self.columns else ""
         header = f" ({self.header})" if self.header else ""
         target = f"target {self.target}".rstrip()
         if by_class:
@@ -183,3 +183,8 @@ def listed(names: Sequence[str]) -> str:
     if len(names) <= MOST_NAMED:
         return ", ".join(names)
     return f"{', '.join(names[: MOST_NAMED - 2])}, … {names[-1]}"
+
+
+def name_text(name: str) -> str:
+    """Return a name as it is shown in a list: in quotes where it is empty, or could be read as several."""
+    return name if name.isprintable() and name and not set(name) & set(",;'\"") else repr(name)

@@ -14,7 +14,7 @@ import numpy as np
 
 from optrun.arrays import Array
 from optrun.errors import ConfigError
-from optrun.problems.data.dataset import Dataset, listed
+from optrun.problems.data.dataset import MANY, Dataset, listed, name_text
 
 SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 
@@ -119,7 +119,11 @@ def _target_column(path: Path, first: Sequence[str], layout: Layout) -> int:
     if isinstance(target, str):
         names = [] if layout.header is False or all(map(is_number, first)) else list(first)
         if names.count(target) != 1:
-            known = f"its columns are {', '.join(names)}" if names else "it has no header; give an index"
+            known = (
+                f"its columns are {', '.join(map(name_text, names))}"
+                if names
+                else "it has no header; give an index"
+            )
             raise ConfigError(
                 f"target: no single column {target!r} in {path.name!r}: {known}", field="target"
             )
@@ -205,6 +209,21 @@ class _Body:
                 ((matrix != np.floor(matrix)) & np.isfinite(matrix)).mean(axis=0).max(initial=0) > 0.5
             )
 
+    def is_unlike_first(self) -> bool:
+        """Whether the numbers of the first line grow and lie far from those below, or its class is in no other line."""
+        if self._bad or not self.heads_numbers(self._column):
+            return False
+        below = np.array([float(label) for label in self._same])
+        first = np.array([float(self._first[column]) for column in (*self._used, self._column)])
+        if not (np.isfinite(below).all() and np.isfinite(first).all()):
+            return False
+        if len(below) <= MANY and len(below) < len(self._labels) and first[-1] not in below:
+            return True
+        matrix = self.matrix()
+        low, high = np.append(matrix.min(axis=0), below.min()), np.append(matrix.max(axis=0), below.max())
+        is_far = (first < 2 * low - high) | (first > 2 * high - low)
+        return len(matrix) > 2 and bool((np.diff(first) > 0).all() and is_far.all())
+
     def has_names(self) -> bool:
         """Whether no target is a number."""
         return bool(self._labels) and not any(map(is_number, self._same))
@@ -270,7 +289,7 @@ def _is_header(path: Path, first: Sequence[str], body: _Body, layout: Layout) ->
     counts = [*first] == [str(i) for i in range(len(first))]
     if counts and (body.has_fractions() or body.has_names()):
         return True
-    if counts or (whole and body.has_fractions()):
+    if counts or (whole and (body.has_fractions() or body.has_names() or body.is_unlike_first())):
         raise ConfigError(
             f"header: {path.name!r}, line 1: are {listed(first)} the names of columns, or a sample? "
             "Set header: true or header: false",
@@ -282,22 +301,38 @@ def _is_header(path: Path, first: Sequence[str], body: _Body, layout: Layout) ->
 def _without_index(
     features: Array, used: Sequence[int], names: Sequence[str], layout: Layout
 ) -> tuple[list[int], list[str]]:
-    """Return the positions of the features that do not merely count the rows, and what to say of those that do."""
+    """Return the positions of the features that do not merely number the rows, and what to say of those that do."""
     kept, notes = [], []
-    samples = len(features)
     for i, column in enumerate(used):
-        start = features[0, i] if samples > 2 else math.nan
-        counts = start in (0, 1) and np.array_equal(features[:, i], np.arange(start, start + samples))
-        if counts and names and _UNNAMED.match(names[column]) and layout.index is None:
+        is_unnamed = bool(names) and bool(_UNNAMED.match(names[column]))
+        numbers_rows = layout.index is None and len(features) > 2 and _are_row_numbers(features[:, i])
+        # What pandas writes first are the numbers of the rows, of some of them or in another order too.
+        is_first = layout.index is None and is_unnamed and column == 0
+        if is_unnamed and (numbers_rows or (is_first and _are_distinct_counts(features[:, i]))):
             notes.append(
-                f"column {column + 1} has no name and counts the rows: it is left out, index: false keeps it"
+                f"column {column + 1} has no name and numbers the rows: it is left out, index: false keeps it"
             )
             continue
-        if counts and layout.index is None:
+        if numbers_rows:
             name = repr(names[column]) if names and names[column] else f"column {column + 1}"
-            notes.append(f"{name} counts the rows" + (": index: true leaves it out" if column == 0 else ""))
+            notes.append(f"{name} numbers the rows" + (": index: true leaves it out" if column == 0 else ""))
+        elif is_first:
+            notes.append("column 1 has no name: index: true leaves it out")
         kept.append(i)
     return kept, notes
+
+
+def _are_row_numbers(values: Array) -> bool:
+    """Return whether values ``[N]`` are 0 … N - 1 or 1 … N in any order."""
+    low = values.min()
+    is_in_range = low in (0, 1) and values.max() == low + len(values) - 1
+    return bool(is_in_range) and np.array_equal(np.sort(values), np.arange(low, low + len(values)))
+
+
+def _are_distinct_counts(values: Array) -> bool:
+    """Return whether values ``[N]`` are whole numbers from 0 on, each there once."""
+    are_counts = values.min() >= 0 and (values == np.floor(values)).all()
+    return bool(are_counts) and len(np.unique(values)) == len(values) > 2
 
 
 def is_number(cell: str) -> bool:
