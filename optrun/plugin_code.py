@@ -49,6 +49,10 @@ def guarded(
 
 def reason_of(error: BaseException, when: str = "", *, owner: type | None = None) -> str:
     """Return an exception in one line, with the place in users' code that raised it, and when it did."""
+    if error.args == ("generator raised StopIteration",) and isinstance(error.__cause__, StopIteration):
+        error = (
+            error.__cause__
+        )  # Python itself puts another one in its place, where a generator lets it through
     if isinstance(error, PluginError):  # it has its place
         said, place = _message(error), ""
     else:
@@ -153,6 +157,19 @@ class _Output:
         self.lock = threading.Lock()
         self.depth = 0
         self.stdout: TextIO = sys.stdout
+        self.kept_open: list[object] = []
+
+    def keep_open(self) -> None:
+        """Have `close` of the process's own streams do nothing: they are not only the users' code's."""
+        for stream in {sys.stdout, sys.stderr}:
+            if "close" not in getattr(stream, "__dict__", {"close": None}):
+                vars(stream)["close"] = lambda: None
+                self.kept_open.append(stream)
+
+    def let_go(self) -> None:
+        """Undo `keep_open`."""
+        while self.kept_open:
+            vars(self.kept_open.pop()).pop("close", None)
 
 
 _output = _Output()
@@ -163,6 +180,7 @@ def output_on_stderr() -> Iterator[None]:
     """Have what is printed within go to stderr: stdout is for results alone."""
     with _output.lock:
         if _output.depth == 0:
+            _output.keep_open()
             _output.stdout, sys.stdout = sys.stdout, sys.stderr
         _output.depth += 1
     try:
@@ -172,6 +190,7 @@ def output_on_stderr() -> Iterator[None]:
             _output.depth -= 1
             if _output.depth == 0:
                 sys.stdout = _output.stdout
+                _output.let_go()
 
 
 @contextmanager

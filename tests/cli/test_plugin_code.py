@@ -56,6 +56,7 @@ ERRORS = {
     "BrokenPipeError(32, 'gone')": "BrokenPipeError: [Errno 32] gone",
     "TimeoutError('no answer')": "TimeoutError: no answer",
     "StoreError('not mine')": "StoreError: not mine",
+    "StopIteration('no more')": "StopIteration: no more",
 }
 
 
@@ -129,6 +130,21 @@ def test_what_is_raised_before_the_first_step_is_an_error_of_the_plugin(method, 
     monkeypatch.setattr(Beale, method, property(leave) if method == "shapes" else leave)
     with pytest.raises(PluginError, match=r"^beale: SystemExit: 0 \(.*test_plugin_code\.py:\d+\)$"):
         optrun.run({"problem": "beale", "optimizer": "SGD", "steps": 1}, save=False)
+
+
+def test_the_end_of_an_iterator_is_named_with_its_line(monkeypatch):
+    monkeypatch.setattr(Beale, "loss_and_grad", lambda *_: next(iter(())))
+    with pytest.raises(RunFailedError, match=r"^StopIteration \(.*test_plugin_code\.py:\d+, after step 0\)$"):
+        optrun.run({"problem": "beale", "optimizer": "SGD", "steps": 1}, save=False)
+
+
+@pytest.mark.parametrize("closed", ["sys.stdout", "sys.stderr", "sys.__stdout__"])
+def test_a_plugin_that_closes_streams_closes_none_of_optruns(closed, files):
+    (files / "bowl.py").write_text(RAISING.replace('print("stepped")', f"{closed}.close()"))
+    done = call("run", "bowl.yaml", "--plugin", "bowl.py", "--json")
+    assert json.loads(done.stdout)["status"] == "completed"
+    assert "evaluated" in done.stderr  # written after it
+    assert "lost" not in done.stderr
 
 
 @pytest.mark.parametrize(
