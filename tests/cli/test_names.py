@@ -9,13 +9,14 @@ from optrun.cli.describe import METRICS, REGISTRIES, names
 from optrun.config import METRICS as RECORDED
 from optrun.config import parse
 from tests.cli.looking import call, run
+from tests.pairs import few_in_short
 
 __all__ = ["call", "run"]
 
 CLASSES = [(registry.kind, name) for registry in REGISTRIES.values() for name in registry]
 
 
-@pytest.mark.parametrize(("kind", "name"), CLASSES)
+@pytest.mark.parametrize(("kind", "name"), few_in_short(CLASSES, 4))
 def test_show_tells_every_option_with_bounds_default_and_place(call, kind, name):
     done = call("show", name)
     assert done.code == 0
@@ -32,7 +33,9 @@ def test_show_tells_every_option_with_bounds_default_and_place(call, kind, name)
     assert "\x1b" not in done.out
 
 
-@pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind, name in CLASSES if kind != "scheduler"])
+@pytest.mark.parametrize(
+    ("kind", "name"), few_in_short((each for each in CLASSES if each[0] != "scheduler"), 4)
+)
 def test_the_yaml_of_show_is_a_config(call, kind, name):
     stub = call("show", name).out.split(f"\n\n{kind}:\n")[1]
     others = {"problem": "rosenbrock", "optimizer": "SGD"}

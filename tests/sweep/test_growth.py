@@ -74,7 +74,7 @@ def files_of(path):
     return Path(path, "summary.csv").read_bytes(), Path(path, "config.yaml").read_bytes()
 
 
-@pytest.mark.parametrize("limit", [None, 1])
+@pytest.mark.parametrize("limit", [None, pytest.param(1, marks=pytest.mark.full)])
 @pytest.mark.parametrize("kind", GROWN)
 def test_a_grown_sweep_is_the_large_one(kind, limit):
     if "Optuna" in kind:
@@ -207,6 +207,7 @@ def test_what_is_another_sweep_is_refused_and_has_another_place(before, after, s
         assert optrun.sweep(before).path != optrun.sweep(after).path
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("point", range(6))
 def test_an_error_within_leaves_the_old_plan_whole(point, monkeypatch):
     small, large = over(0.2, 0.3, repeats=2), over(0.1, 0.3, 0.2, repeats=3)

@@ -75,6 +75,7 @@ def starts(monkeypatch):
     return found
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("how", ["here", "threads", "local", "dask"])
 def test_a_sweep_whose_packs_pause_has_the_same_bits(how, data, whole, starts):
     if how == "dask":
@@ -87,6 +88,7 @@ def test_a_sweep_whose_packs_pause_has_the_same_bits(how, data, whole, starts):
         assert {9, 18, 27, 36, 45, 54} <= set(starts)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_an_interruption_keeps_what_packs_under_way_have_made(jobs, data, whole, monkeypatch, starts):
     monkeypatch.setattr(writer, "REPORT_SECONDS", 0.0)
@@ -156,6 +158,7 @@ class Dying(Workers):
         pass
 
 
+@pytest.mark.full
 def test_a_run_is_blamed_only_where_it_dies_without_having_advanced(data, whole, monkeypatch):
     often = Dying(lambda attempt, work: attempt % 3)
     monkeypatch.setattr(Execution, "workers", lambda *_: often)
@@ -196,6 +199,7 @@ def test_the_data_of_a_pack_that_goes_on_are_read_once(monkeypatch):
     assert len(built) == 1
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("half_comes", [True, False])
 def test_what_comes_late_of_a_pack_that_has_gone_on_since_is_left(half_comes, data, whole, monkeypatch):
     monkeypatch.setattr(workers, "GIVE_UP_SECONDS", 0.0)

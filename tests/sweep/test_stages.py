@@ -17,6 +17,7 @@ from optrun.errors import MissingExtraError, StoreError
 from optrun.store import RunState, Status, Store
 from optrun.sweep.expand import expand
 from optrun.sweep.stages import ordinal, score
+from tests.pairs import few_in_short
 from tests.sweep.support import digest_of, prepared
 
 BASE = {
@@ -190,7 +191,7 @@ def test_results_are_the_same_whatever_the_jobs_and_the_widths(study, tmp_path):
     assert kept.table() == optrun.sweep(study, directory=tmp_path / "one").table()
 
 
-@pytest.mark.parametrize("packs", [1, 5, 8])
+@pytest.mark.parametrize("packs", few_in_short(zip([5, 1, 8]), 3))
 def test_an_interrupted_sweep_goes_on_as_if_nothing_had_happened(packs, study, tmp_path):
     whole = digest_of(optrun.sweep(study, directory="whole"))
     plan, groups = prepared(study)
@@ -241,6 +242,7 @@ def test_a_decision_stands_whatever_becomes_of_those_that_went_on():
     assert digest_of(optrun.sweep(data)) == digest_of(whole)
 
 
+@pytest.mark.full
 def test_a_limit_comes_through_the_stages_as_well(study):
     whole = digest_of(optrun.sweep(study, directory="whole"))
     lefts = []

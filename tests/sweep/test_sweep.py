@@ -232,6 +232,7 @@ def test_the_same_sweep_again_executes_nothing_and_another_one_has_its_own_place
         optrun.sweep(STUDY, overrides=["steps=11"], directory=first.path)
 
 
+@pytest.mark.full
 def test_a_limit_leaves_the_rest_to_the_same_sweep():
     whole = digest_of(optrun.sweep(STUDY, directory="whole"))
     part = optrun.sweep(STUDY, limit=10)

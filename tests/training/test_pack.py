@@ -134,6 +134,7 @@ def test_what_is_no_float_must_be_the_same_in_a_pack(override):
         Pack([first, from_mapping(first.to_dict(), [override])])
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("every", [1, 2, 3])
 @pytest.mark.parametrize("checkpoint", [1, 4])
 def test_a_lane_that_ends_where_it_is_evaluated_is_evaluated_once(every, checkpoint, monkeypatch):

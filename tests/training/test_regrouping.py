@@ -16,7 +16,7 @@ from optrun.training.lanes import Lanes
 from optrun.training.memory import Memory
 from optrun.training.pack import Pack
 from optrun.training.trainer import Trainer
-from tests.pairs import pairs
+from tests.pairs import few_in_short, pairs
 
 STEPS, LANES = 14, 5
 AVERAGES = [None, *({"name": name} for name in averages), {"name": "EMA", "start": 5, "every": 3}]
@@ -114,7 +114,7 @@ def everything(memory, run):
     )
 
 
-@pytest.mark.parametrize(("optimizer", "scheduler"), pairs(optimizers, schedulers))
+@pytest.mark.parametrize(("optimizer", "scheduler"), few_in_short(pairs(optimizers, schedulers), 5))
 def test_lanes_grouped_anew_at_any_steps_are_uninterrupted(optimizer, scheduler):
     draws = random.Random(f"{optimizer} {scheduler}")
     lanes = LANES if optimizers.find(optimizer).batched else 2
@@ -124,6 +124,7 @@ def test_lanes_grouped_anew_at_any_steps_are_uninterrupted(optimizer, scheduler)
         assert everything(staged, run) == stored(executed([config])[0])
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("average", AVERAGES, ids=str)
 @pytest.mark.parametrize("optimizer", ["SGD", "Adam", "NAdam"])
 def test_averages_are_grouped_anew_with_their_lanes(optimizer, average):
@@ -135,7 +136,9 @@ def test_averages_are_grouped_anew_with_their_lanes(optimizer, average):
 
 @pytest.mark.parametrize(
     ("optimizer", "scheduler"),
-    pairs([name for name in optimizers if optimizers.find(name).batched], schedulers, rounds=2),
+    few_in_short(
+        pairs([name for name in optimizers if optimizers.find(name).batched], schedulers, rounds=2), 5
+    ),
 )
 def test_lanes_that_are_left_in_a_smaller_pack_are_the_same(optimizer, scheduler):
     chosen = configs(optimizer, scheduler, average={"name": "EMA", "decay": 0.8})

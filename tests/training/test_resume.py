@@ -62,7 +62,7 @@ def digest(directory):
 @pytest.mark.parametrize(
     ("engine", "optimizer", "checkpoint"),
     [
-        *few_in_short((("numpy", *each) for each in zip(optimizers, itertools.cycle(("1h", 5)))), 3),
+        *few_in_short((("numpy", *each) for each in zip(optimizers, itertools.cycle(("1h", 5)))), 6),
         pytest.param("numba", "Adam", 5, marks=NEEDS_NUMBA),
     ],
     indirect=["engine"],
