@@ -48,6 +48,7 @@ def room(file):
     return file.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
+@pytest.mark.full
 def test_imports_go_down_only():
     upward = [
         f"{file.relative_to(PACKAGE)} imports {module}"
@@ -72,6 +73,7 @@ def test_optimizers_schedulers_and_problems_do_not_know_each_other(room_name):
             )
 
 
+@pytest.mark.full
 def test_only_arrays_and_kernels_know_the_devices():
     for file in FILES:
         known = {module.split(".")[0] for module in imports(file)} & {"cupy", "numba"}
@@ -108,6 +110,7 @@ def test_help_imports_neither_numpy_nor_pydantic_models(command):
     subprocess.run([sys.executable, "-c", code, *command], check=True, stdout=subprocess.DEVNULL)
 
 
+@pytest.mark.full
 def test_a_worker_process_imports_no_command_line():
     code = (
         "import sys; from importlib import import_module; from runpy import run_module\n"

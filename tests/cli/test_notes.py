@@ -59,7 +59,8 @@ def test_show_lists_the_arguments_of_a_generator(name, call):  # noqa: F811
     assert json.loads(call("show", name, "--json").out)["options"]["samples"]["default"] == 500
 
 
-@pytest.mark.parametrize("steps", [pytest.param(3 * 10**8, marks=pytest.mark.full), 9 * 10**18])
+@pytest.mark.full
+@pytest.mark.parametrize("steps", [3 * 10**8, 9 * 10**18])
 def test_a_dry_run_of_any_length_takes_little_memory(steps, call):  # noqa: F811
     Path("long.yaml").write_text(
         "problem: rosenbrock\noptimizer: {name: SGD, lr: 1e-6}\nscheduler: {name: ExponentialLR, gamma: 1}\n"

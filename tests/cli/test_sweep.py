@@ -140,6 +140,7 @@ def test_that_many_runs_are_made_is_told_before(file, call, monkeypatch):  # noq
     assert call("sweep", file, "-q").err == ""
 
 
+@pytest.mark.full
 def test_what_no_process_can_try_is_not_estimated(call, tmp_path):  # noqa: F811
     from tests.sweep.poison import ABORTS  # not before all optimizers that are tested have been collected
 

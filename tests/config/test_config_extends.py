@@ -230,6 +230,7 @@ def test_files_that_multiply_are_stopped() -> None:
     assert line.endswith(f"extends: more than {MAX_FILES} files")
 
 
+@pytest.mark.full
 def test_large_files_are_counted_together() -> None:
     rows = ", ".join(["1"] * 6000)
     large = {name: f"{name}: [{rows}]\n" for name in ("a", "b")}

@@ -32,6 +32,7 @@ def test_paths_in_a_piped_config_are_relative_to_the_working_directory(name):
     assert optrun("validate", name, config="stps: 3").stderr.startswith(f"{name}:1:1: stps: unknown key")
 
 
+@pytest.mark.full
 def test_no_file_is_waited_for():
     for name in ("pipe.yaml", "pipe.py", "pipe.csv", "pipe"):
         os.mkfifo(name)
@@ -43,6 +44,7 @@ def test_no_file_is_waited_for():
     assert user_cache.read(Path("pipe")) is None
 
 
+@pytest.mark.full
 @pytest.mark.skipif(not os.path.exists("/proc/kmsg"), reason="needs Linux's /proc")
 def test_files_that_the_kernel_makes_up_are_empty():
     named = optrun("validate", "-", config="extends: /proc/kmsg\n")

@@ -76,6 +76,7 @@ configs = st.builds(
 )
 
 
+@pytest.mark.full
 @settings(max_examples=150, deadline=None)
 @given(configs)
 def test_a_config_reads_back_from_its_own_yaml_and_json(data: dict[str, Any]) -> None:

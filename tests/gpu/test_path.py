@@ -120,6 +120,7 @@ def test_more_steps_than_a_table_and_the_recorder_hold_give_the_results_of_the_c
     assert found == expected
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("captures", [True, False])
 @pytest.mark.parametrize("problem", ["rosenbrock", {"name": "mlp", "batch_size": 100}], ids=str)
 def test_nothing_goes_over_within_the_steps_between_two_looks(problem, captures, transfers, monkeypatch):

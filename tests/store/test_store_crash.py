@@ -84,6 +84,7 @@ def test_killed_at_any_moment(tmp_path: Path) -> None:
         assert [event.kind for event in reader.events()] == ["created"] + ["resumed"] * KILLS
 
 
+@pytest.mark.full
 def test_readers_beside_a_writer(tmp_path: Path) -> None:
     store = new_store(tmp_path, directory=tmp_path / "run")
     store.close()

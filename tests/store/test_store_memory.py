@@ -35,6 +35,7 @@ def stored(store):
         return found.fetchall()
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("rows", [1, blobs.PIECE, blobs.PIECE + 1, ROWS])
 def test_a_long_curve_has_the_rows_of_a_short_one(store, rows):
     given = curves(rows)
@@ -44,6 +45,7 @@ def test_a_long_curve_has_the_rows_of_a_short_one(store, rows):
     assert all(found[name].tobytes() == np.ascontiguousarray(given[name]).tobytes() for name in given)
 
 
+@pytest.mark.full
 def test_nothing_tells_in_how_many_segments_a_long_curve_was_written(store, tmp_path):
     whole = curves(ROWS)
     for rows in (slice(0, 7), slice(7, ROWS - 1), slice(ROWS - 1, None)):

@@ -108,6 +108,7 @@ def test_plugins_that_raise_die_or_have_no_end_are_not_estimated(rate, monkeypat
     assert not active_children()
 
 
+@pytest.mark.full
 def test_plugins_that_run_are_estimated():
     config = {"problem": "quadratic", "optimizer": "Poison", "steps": 5}
     config["sweep"] = {"parameters": {"optimizer.lr": [0.1, 0.2]}}

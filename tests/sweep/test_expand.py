@@ -353,6 +353,7 @@ def test_the_digest_is_that_of_all_runs_and_the_ranking():
     assert plan(parameters={"optimizer.lr": {"linspace": [0.1, 0.2, 2]}}).digest == digests[0]
 
 
+@pytest.mark.full
 def test_parameters_are_drawn_apart():
     axes = {f"optimizer.{name}": {"uniform": [0.0, 1.0]} for name in ("lr", "eps", "weight_decay")}
     columns = np.array(list(drawn(2000, **axes).values()))

@@ -339,6 +339,7 @@ def test_later_generations_depend_on_the_runs_that_failed():
         optrun.sweep(data, retry_failed=True)
 
 
+@pytest.mark.full
 def test_the_runs_of_a_sweep_are_read_by_one_reader(monkeypatch):
     opened, real = [], Store.open.__func__
 

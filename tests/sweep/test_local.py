@@ -113,6 +113,7 @@ def test_a_worker_that_is_killed_between_two_packs_is_no_pack_s_fault(work):
         assert (local.fate_of(third), len(third.result())) == (None, 1)
 
 
+@pytest.mark.full
 def test_the_number_of_a_worker_that_is_gone_is_sent_no_signal(work, monkeypatch):
     sent = []
     with Local(1, (), None) as local:

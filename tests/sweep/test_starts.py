@@ -203,6 +203,7 @@ def test_an_executor_with_fewer_workers_than_the_caller_says_is_not_waited_for_f
         optrun.sweep(DATA, executor=One(), jobs=3, timeout=0.01)
 
 
+@pytest.mark.full
 def test_a_timeout_ends_the_process_of_two_threads_whichever_of_them_has_no_end():
     done = subprocess.run([sys.executable, "-c", TWO_THREADS], timeout=60)
     assert done.returncode == 1

@@ -84,6 +84,7 @@ def test_results_are_the_same_whatever_the_jobs_and_the_widths(tmp_path):
     assert len(set(digests.values())) == 1
 
 
+@pytest.mark.full
 def test_every_run_is_the_run_alone(tmp_path):
     sweep = optrun.sweep(STUDY)
     assert len(sweep.runs) == 36

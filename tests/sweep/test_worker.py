@@ -104,6 +104,7 @@ def test_a_plugin_that_has_not_changed_is_loaded_once(config):
     assert optimizers.find("Mine") is loaded
 
 
+@pytest.mark.full
 def test_a_worker_does_not_mix_two_versions_of_a_plugin(config):
     before = on_disk()
     written(2)
@@ -124,6 +125,7 @@ def test_two_processes_of_the_same_name_and_number_are_told_apart():
     assert len(told) == 2
 
 
+@pytest.mark.full
 @pytest.mark.skipif(sys.platform == "win32", reason="has no fork")
 def test_a_process_is_not_the_one_that_it_is_forked_from():
     subprocess.run([sys.executable, "-c", FORKED], check=True)

@@ -278,7 +278,8 @@ def negated(blob):
 def other_curve(results):
     first = results[0]
     if first.rows is not None:
-        curves = other_rows("curves", first.rows.curves, last_bit)
+        steps, *others = first.rows.curves
+        curves = [steps, *other_rows("curves", others, last_bit)]
         return [replace(first, rows=replace(first.rows, curves=curves)), *results[1:]]
     curves = {name: values.copy() for name, values in first.curves.items()}
     curves["loss"][3] = np.nextafter(curves["loss"][3], np.inf)

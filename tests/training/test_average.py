@@ -52,6 +52,7 @@ def test_the_average_is_evaluated_beside_the_parameters_and_changes_nothing_abou
         assert averaged.evaluations[name][-1] == averaged.summary[name]
 
 
+@pytest.mark.full
 def test_a_figure_of_the_average_is_the_problem_at_the_average():
     """Against the average computed by hand from runs that end after each step."""
     done = run()

@@ -118,6 +118,7 @@ def test_another_machine_is_noted_where_bits_may_differ(monkeypatch):
     assert event.details["changes"]["simd"][1] == "SSE2"
 
 
+@pytest.mark.full
 def test_a_store_that_tells_of_no_code_and_no_data_goes_on(monkeypatch):
     write_data()
     write_rule()

@@ -73,6 +73,7 @@ def test_a_run_that_is_given_more_steps_is_the_longer_run(optimizer, schedule):
     check_grows(config(optimizer, scheduler=schedule))
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "more",
     [
