@@ -64,6 +64,11 @@ def test_everything_that_can_be_hovered_over_is_explained(schema: Any) -> None:
         assert all(names["markdownEnumDescriptions"])
 
 
+def test_data_and_nothing_else_has_the_names_of_data_sets_as_examples(schema: Any) -> None:
+    found = schema["definitions"]["problem.mlp"]["properties"]
+    assert {name for name, option in found.items() if "iris" in option.get("examples", [])} == {"data"}
+
+
 def test_maths_keep_their_form(schema: Any) -> None:
     assert "```text\nη(t) = " in schema["definitions"]["scheduler.ExponentialLR"]["markdownDescription"]
 
