@@ -295,16 +295,15 @@ def sweep_plan(
                 observe=observe,
                 connection=connection,
             )
-        except RunFailedError as error:
-            if connection is None:
+        except Exception as error:
+            with suppress(StoreError):  # which may be the one that is raised
+                _settle(results)
+            if connection is None or not isinstance(error, RunFailedError):
                 raise
             ended = sum(state.status.final for state in results.states())
             kept = f"{ended:,} of {counted(plan.size, 'run')} are kept, which have ended"
             raise RunFailedError(f"{error}; {kept}") from error
-        states = results.states()
-        if left := settled(states):
-            results.commit(states=left)
-            states = [left.get(run, state) for run, state in enumerate(states)]
+        states = _settle(results)
         if isinstance(results, Store):
             # Though nothing may have been left to do: whatever did it may have been killed before this.
             summarise(plan, results, states)
@@ -312,6 +311,14 @@ def sweep_plan(
         return Sweep(
             _ranking(plan), results, states, plan=plan, signal=interruption.signal, executed=executed
         )
+
+
+def _settle(results: Store | Memory) -> list[RunState]:
+    """Have no run be under way any more, and return how each is."""
+    states = results.states()
+    if left := settled(states):
+        results.commit(states=left)
+    return [left.get(run, state) for run, state in enumerate(states)]
 
 
 def load_sweep(path: str | Path) -> Sweep:

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -79,10 +79,12 @@ class _Course:
     def run(self) -> None:
         """Execute stages until there is no other one, or one is not through."""
         stages = stages_of(self.plan, decisions_in(self._results))
-        with suppress(StopIteration):
-            stage = next(stages)
-            while self._is_through(stage):
+        stage = next(stages, None)
+        while stage is not None and self._is_through(stage):
+            try:
                 stage = stages.send(self._results.states())
+            except StopIteration:
+                stage = None
 
     def _is_through(self, stage: Stage) -> bool:
         """Execute what is left of a stage; return whether nothing is."""

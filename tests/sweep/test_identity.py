@@ -17,7 +17,7 @@ from optrun.config.sweep import sweep_from_mapping
 from optrun.errors import ChangedError, StoreError
 from optrun.registry import load_plugin, optimizers, problems
 from optrun.sources import source_of
-from optrun.store import Store
+from optrun.store import Status, Store
 from optrun.sweep.expand import expand
 from optrun.sweep.packs import grouped
 from optrun.sweep.work import Work
@@ -85,6 +85,9 @@ def test_a_pack_on_other_data_than_the_plan_is_not_kept(executor):
     with Store.open(Path("s")) as store:
         done = {
             run: state.summary["final_loss"] for run, state in enumerate(store.states()) if state.status.final
+        }
+        assert {state.status for run, state in enumerate(store.states()) if run not in done} == {
+            Status.WAITING
         }
     assert 0 < len(done) < 3
     write_data()
