@@ -19,9 +19,12 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "full: left out where neither --full nor a test file is given")
     # Loops that Numba compiles are kept for the next run of the tests, and not among the user's own.
     os.environ["XDG_CACHE_HOME"] = os.environ["LOCALAPPDATA"] = str(config.rootpath / ".pytest_cache")
-    # A shell starts what runs in the background with SIGINT ignored, and the commands under test would inherit that.
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    # A shell starts what runs in the background with SIGINT ignored, and nohup anything with SIGHUP ignored: the
+    # commands under test would inherit that.
+    for name, usual in (("SIGINT", signal.default_int_handler), ("SIGHUP", signal.SIG_DFL)):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, usual)
     # CI installs torch, so that a parity test that finds none there has not been run.
     if os.environ.get("OPTRUN_TESTS_NEED_TORCH"):
         import torch  # noqa: F401

@@ -7,6 +7,9 @@ FORMS: dict[str | int, str] = {
     "zip": "{optimizer.lr: [1e-3, 1e-2], steps: [200, 100]}",
     "include": "{optimizer.lr: 1e-3, steps: 100}",
     "exclude": "{optimizer.lr: 1e-3, steps: 100}",
+    "metric": "{name: final_loss}",
+    "halving": "{min_steps: 100}",
+    "optuna": "{sampler: tpe}",
     "spaces": "{parameters: {optimizer.lr: [1e-3, 1e-2]}}",
 }
 MISPLACED = "{} stands beside parameters, not among them"
