@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from optrun.analysis.find import RUNS, find_numbered, find_whole
-from optrun.analysis.leaderboard import plan_of, single
 from optrun.arrays import Array
 from optrun.config import RunConfig, from_mapping, load
 from optrun.config.edited import as_in_file
@@ -185,6 +184,8 @@ def load_run(path: str | Path, run: int | None = None) -> Run:
     it is the ``run`` of this number, or that of "SWEEP:RUN". Raises StoreError where it is damaged, or a sweep whose
     run is not named.
     """
+    from optrun.analysis.leaderboard import single  # and the sweeps below it, which a run does not need
+
     directory, number = find_numbered(path)
     if run is not None and number not in (None, run):
         raise StoreError(f"{path}: this names run {number}, and not run {run}")
@@ -194,6 +195,8 @@ def load_run(path: str | Path, run: int | None = None) -> Run:
 
 def _check_single(store: Store) -> None:
     """Raise StoreError where a store is that of a sweep, if only of one run."""
+    from optrun.analysis.leaderboard import plan_of
+
     if plan_of(store) is not None:
         raise StoreError(f"{store.path}: a sweep, which optrun.sweep or the command resume goes on with")
     if store.size > 1:  # an older optrun wrote the plan after the directory

@@ -5,7 +5,6 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from optrun.analysis.summaries import run_object
 from optrun.api import Run
 from optrun.cli.case import Case
 from optrun.cli.figures import figure_lines, number
@@ -37,6 +36,8 @@ def print_outcome(
 ) -> int:
     """Print how a run ended, what came of it and what to type next; return the exit code."""
     if json:
+        from optrun.analysis.summaries import run_object
+
         print(
             json_module.dumps(
                 {
