@@ -333,7 +333,12 @@ def _import_file(path: Path) -> None:
     assert spec is not None
     assert spec.loader is not None
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        # Whoever goes through the modules would open its file, which may be a pipe.
+        sys.modules.pop(name, None)
+        raise
 
 
 @cache
