@@ -18,9 +18,18 @@ NO_RUN = -1
 def begin(db: sqlite3.Connection, kind: str) -> int:
     """Note that this process begins to write, and return the number of this attempt, from 0."""
     attempt: int = db.execute("SELECT count(*) FROM environments").fetchone()[0]
-    schema.insert(db, "environments", [(attempt, blobs.dumps(environment(), "the environment"))])
+    here = environment(_backend(db))
+    schema.insert(db, "environments", [(attempt, blobs.dumps(here, "the environment"))])
     write_events(db, [event(kind, attempt, host=platform.node(), pid=os.getpid(), argv=sys.argv)])
     return attempt
+
+
+def _backend(db: sqlite3.Connection) -> str:
+    """Return the backend of the first run, by which it is known that there is a device before one is used."""
+    configs = [
+        blobs.loads(config, "config of run 0") for _, _, config in schema.select(db, "runs", "run = 0")
+    ]
+    return str(configs[0].get("backend", "numpy")) if configs else "numpy"
 
 
 def event(kind: str, attempt: int, run: int | None = None, **details: Any) -> Event:

@@ -10,12 +10,21 @@ from typing import Any
 
 import numpy as np
 
+from optrun.arrays import Arrays
+from optrun.errors import MissingExtraError
+
 MOST_BYTES = 1 << 22
 """Of a file of git: a list of packed references may be long."""
 
+DEVICE = ("gpu", "cupy", "cuda")
+"""What is told of a device alone."""
 
-def environment() -> dict[str, Any]:
-    """Return versions, machine, BLAS and git revision as JSON; what cannot be learnt is None. It never fails."""
+
+def environment(backend: str = "numpy") -> dict[str, Any]:
+    """Return versions, machine, BLAS and git revision as JSON; what cannot be learnt is None. It never fails.
+
+    Of a run on a device it tells of that, too; for any other CuPy is not imported.
+    """
     return {
         "optrun": _version("optrun"),
         "python": platform.python_version(),
@@ -27,6 +36,7 @@ def environment() -> dict[str, Any]:
         "simd": _simd(),
         "blas": _blas(),
         "git": _git(),
+        **(_device(backend) if backend != "numpy" else {}),
     }
 
 
@@ -37,7 +47,7 @@ def machine_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict
     """
     pairs = {
         name: (_word(name, before[name]), _word(name, after[name]))
-        for name in ("optrun", "python", "numpy", "platform", "cpu", "simd")
+        for name in ("optrun", "python", "numpy", "platform", "cpu", "simd", *DEVICE)
         if before.get(name) and after.get(name)
     }
     blas = [{_library(each) for each in found.get("blas") or ()} for found in (before, after)]
@@ -94,6 +104,17 @@ def _blas() -> list[dict[str, Any]]:
         for library in threadpool_info()
         if library["user_api"] == "blas"
     ]
+
+
+def _device(backend: str) -> dict[str, Any]:
+    """Return the name of the device, the version of CuPy and that of CUDA's runtime, such as 12040 for 12.4."""
+    try:
+        cupy = Arrays(backend).xp
+        runtime = cupy.cuda.runtime
+        name = runtime.getDeviceProperties(runtime.getDevice())["name"].decode()
+        return dict(zip(DEVICE, (name, cupy.__version__, runtime.runtimeGetVersion()), strict=True))
+    except (MissingExtraError, RuntimeError):  # CuPy raises the latter for what CUDA refuses
+        return dict.fromkeys(DEVICE)
 
 
 def _git() -> dict[str, Any] | None:

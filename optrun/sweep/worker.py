@@ -85,7 +85,7 @@ def execute_anywhere(task: Task, begins: Callable[[], None] | None = None) -> li
         if begins is not None:
             begins()
         results = _in_time(task, task.timeout if is_elsewhere else None)
-    if is_elsewhere and (changed := machine_changes(task.machine, machine())):
+    if is_elsewhere and (changed := machine_changes(task.machine, machine(task.work.configs[0].backend))):
         what = "; ".join(f"{name} {there}, here {here}" for name, (here, there) in changed.items())
         said = f"a worker has another machine, so that the last bits of its results may differ: {what}"
         results[0] = replace(results[0], warnings=(*results[0].warnings, said))
@@ -93,9 +93,9 @@ def execute_anywhere(task: Task, begins: Callable[[], None] | None = None) -> li
 
 
 @cache
-def machine() -> Mapping[str, Any]:
-    """Return the environment of this process."""
-    return environment()
+def machine(backend: str = "numpy") -> Mapping[str, Any]:
+    """Return the environment of this process, and the device where packs run on one."""
+    return environment(backend)
 
 
 def stop(sweep: str) -> None:

@@ -167,7 +167,8 @@ class Brought(Workers):
     def submit(self, work: Work) -> PackFuture:
         """Hand a pack over, with all that a worker must know."""
         self._last = next(self._numbers)
-        task = Task(self._last, work, self._plugins, self.timeout, origin(), self._sweep, machine())
+        here = machine(work.configs[0].backend)
+        task = Task(self._last, work, self._plugins, self.timeout, origin(), self._sweep, here)
         try:
             future = self._executor.submit(self._function, task)
         except RuntimeError as error:

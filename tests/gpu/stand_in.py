@@ -272,6 +272,8 @@ def module():
     runtime = SimpleNamespace(
         CUDARuntimeError=CUDARuntimeError,
         getDeviceCount=lambda: 1,
+        getDevice=lambda: 0,
+        runtimeGetVersion=lambda: 12040,
         getDeviceProperties=lambda _: {"name": b"NumPy"},
         streamCaptureModeRelaxed=2,
     )

@@ -1,12 +1,17 @@
 """Whole runs with `backend: cupy`, on a stand-in for the device: the results are those of the CPU."""
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+import optrun
 from optrun.arrays import steps_ahead
 from optrun.config import RunConfig
-from optrun.errors import RunFailedError
+from optrun.errors import OptrunWarning, RunFailedError
 from optrun.registry import optimizers
+from optrun.store import Store
 from optrun.training import recorder
 from optrun.training.memory import Memory
 from optrun.training.pack import Pack
@@ -199,3 +204,26 @@ def test_a_device_that_fails_fails_the_run_and_what_was_recorded_is_kept(transfe
         Trainer(pack, memory).run()
     assert memory.state(0).status == "failed"
     assert memory.curves(0)["step"].tolist() == [0]
+
+
+def test_another_device_is_noted_where_bits_may_differ(transfers):
+    class Stop(Exception):
+        pass
+
+    def stop(now):
+        raise Stop
+
+    for backend in ("numpy", "cupy"):
+        with pytest.raises(Stop):
+            optrun.run(config(backend=backend), directory=backend, observe=stop)
+    sys.modules["cupy"].cuda.runtime.getDeviceProperties = lambda _: {"name": b"another"}
+    said = "the last bits may differ from here on: gpu another, was NumPy"
+    with pytest.warns(OptrunWarning, match=said):
+        optrun.resume("cupy")
+    optrun.resume("numpy")
+    with Store.open(Path("cupy")) as gpu, Store.open(Path("numpy")) as cpu:
+        assert [(each["gpu"], each["cuda"]) for each in gpu.environments()] == [
+            ("NumPy", 12040),
+            ("another", 12040),
+        ]
+        assert not any("cupy" in each for each in cpu.environments())
