@@ -88,6 +88,14 @@ class ClosureUpdate:
         arrays = {name: np.array([value]) for name, value in vars(self.memory).items() if np.size(value)}
         return {"step": self.t, **arrays}
 
+    def state_bytes(self, steps: int) -> int:
+        """Return how many bytes the state will take at most: two vectors, and two for each pair, of moves but the last.
+
+        A minimum that is found early ends the moves of a step, and there is less.
+        """
+        vectors = 2 * min(1 + self.group["history_size"], steps * self.group["max_iter"])
+        return int(vectors * self._size * self._params.data.itemsize)
+
     def verify(self, state: Mapping[str, Any]) -> None:
         """Raise StateError where the entries of a state_dict are not a state that this group can go on from."""
         own, names = self._rule.__name__, self.group["params"]

@@ -1,5 +1,6 @@
 """The steps of one parameter group: its hyperparameters over time become tables of coefficients."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -64,6 +65,16 @@ class GroupUpdate:
             for name in self._rule.states()
             if name in numbers or name in stepper.live
         }
+
+    def state_bytes(self, steps: int) -> int:
+        """Return how many bytes the state will take, of which nothing has to be there yet."""
+        elements = sum(
+            math.prod(self._buffers.shape(name, parameter))
+            for part in self._parts
+            for name in self._needed(part.stepper)
+            for parameter in part.members
+        )
+        return elements * self._params.data.itemsize
 
     def verify(self, state: Mapping[str, Any]) -> None:
         """Raise StateError where the entries of a state_dict are not a state that this group can go on from."""

@@ -34,6 +34,10 @@ class Update(Protocol):
         """Return a parameter's state by name, ``step`` among it."""
         ...
 
+    def state_bytes(self, steps: int) -> int:
+        """Return how many bytes the state takes after these steps, at most."""
+        ...
+
     def verify(self, state: Mapping[str, Any]) -> None:
         """Raise StateError where the entries of a state_dict are not a state that the group can go on from."""
 
@@ -178,6 +182,10 @@ class Optimizer(Rule):
             if update.t
             for parameter in update.group["params"]
         }
+
+    def state_bytes(self, steps: int) -> int:
+        """Return how many bytes the state of all lanes takes after these steps, at most; it allocates none of it."""
+        return sum(update.state_bytes(steps) for update in self._updates)
 
     def averaged(self) -> dict[str, Array] | None:
         """Return the average of the parameters that the rule keeps, as views by name; None where it keeps none."""

@@ -16,6 +16,7 @@ from optrun.registry import problems
 from optrun.training.checkpoints import PackState, picked
 from optrun.training.parts import (
     average_of,
+    check_room,
     check_same,
     groups_of,
     optimizer_of,
@@ -57,6 +58,7 @@ class Pack:
         self.schedulers = schedulers_of(configs, self.optimizer, self.problem, self.steps)
         self._needs_metrics = any(each.needs_metrics for each in self.schedulers)
         self.average = average_of(configs, self.params, self.steps)
+        check_room(self.params, self.optimizer, self.average, self.steps)
 
     @property
     def lanes(self) -> int:

@@ -90,7 +90,7 @@ def parameters_of(
         size = sum(math.prod(shape) for shape in shapes.values())
         if not problem.arrays.is_on_device:
             width = np.dtype(problem.arrays.dtype).itemsize
-            check_fits(2 * len(configs) * size * width, f"{size:,} parameters and their gradients")
+            check_fits({_parameters(size): 2 * len(configs) * size * width})
         # A group's parameters lie side by side, so that it is one slice; the lanes of one element do where
         # there are more lanes than elements.
         order = [name for group in groups for name in matching(group["params"], shapes)]
@@ -104,6 +104,24 @@ def parameters_of(
         for lane, config in enumerate(configs if at_start else ()):
             params.set_lane(lane, problem.initial(config.seed))
         return params
+
+
+def check_room(params: Parameters, optimizer: Optimizer, average: Average | None, steps: int) -> None:
+    """Raise OutOfMemoryError where the parameters, and what is kept of them from step to step, do not fit."""
+    if params.arrays.is_on_device:
+        return
+    name = type(optimizer).__name__
+    with section("optimizer", name):
+        parts = {
+            _parameters(params.size): params.data.nbytes + params.grad.nbytes,
+            f"the state of {name}": optimizer.state_bytes(steps),
+            "their average": params.data.nbytes if average is not None else 0,
+        }
+    check_fits(parts)
+
+
+def _parameters(size: int) -> str:
+    return f"{size:,} parameters and their gradients"
 
 
 def optimizer_of(configs: Configs, params: Parameters, groups: Sequence[Mapping[str, Any]]) -> Optimizer:

@@ -1,12 +1,14 @@
 """How much memory there is: what does not fit is refused before it is allocated."""
 
 import os
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
 from optrun.errors import OutOfMemoryError
 
+GIB = 1 << 30
 _LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
 
@@ -22,11 +24,14 @@ def memory_bytes() -> int | None:
     return min((each for each in found if each > 0), default=None)
 
 
-def check_fits(needed: int, what: str) -> None:
-    """Raise OutOfMemoryError where something takes more bytes than there are."""
-    there_is = memory_bytes()
-    if there_is is not None and needed > there_is:
-        gib = 1 << 30
-        raise OutOfMemoryError(
-            f"{what} take {needed / gib:,.1f} GiB, more than the {there_is / gib:,.1f} GiB of memory here"
-        )
+def check_fits(parts: Mapping[str, int]) -> None:
+    """Raise OutOfMemoryError where things, each with its bytes, take more together than there is."""
+    there_is, needed = memory_bytes(), sum(parts.values())
+    if there_is is None or needed <= there_is:
+        return
+    taken = {what: f"{size / GIB:,.1f} GiB" for what, size in parts.items() if size}
+    each = [f"{what} ({size})" for what, size in taken.items()] if len(taken) > 1 else list(taken)
+    raise OutOfMemoryError(
+        f"{', '.join(each[:-1])}{' and ' if len(each) > 1 else ''}{each[-1]} take {needed / GIB:,.1f} GiB, "
+        f"more than the {there_is / GIB:,.1f} GiB of memory here"
+    )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from optrun.training import room
 from tests.cli.looking import call  # noqa: F401
 
 TABLE = ",a,b,y\n" + "".join(f"{i},{i % 7 / 2},{i % 5},{i % 2}\n" for i in range(20))
@@ -91,3 +92,32 @@ def test_what_does_not_fit_is_refused_with_its_place(problem, message, call):  #
     assert done.code == 2
     assert re.match(r"large\.yaml:1:\d+: ", done.err)
     assert message in done.err
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "average", "more"),
+    [
+        ("SGD", "null", ""),
+        ("Adam", "null", " (0.6 GiB) and the state of Adam (0.6 GiB) take 1.1 GiB"),
+        (
+            "{name: LBFGS, history_size: 4}",
+            "null",
+            " (0.6 GiB) and the state of LBFGS (2.8 GiB) take 3.4 GiB",
+        ),
+        (
+            "{name: SGD, momentum: 0.9}",
+            "EMA",
+            ", the state of SGD (0.3 GiB) and their average (0.3 GiB) take",
+        ),
+    ],
+)
+def test_what_is_kept_beside_the_parameters_must_fit_too(optimizer, average, more, call, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(room, "memory_bytes", lambda: 900 << 20)
+    problem = "{name: mlp, data: digits, hidden: [1000000]}"
+    Path("large.yaml").write_text(
+        f"problem: {problem}\noptimizer: {optimizer}\naverage: {average}\nsteps: 3\n"
+    )
+    done = call("validate", "large.yaml")
+    assert done.code == (2 if more else 0), done.err
+    assert more in done.err
+    assert ("more than the 0.9 GiB of memory here" in done.err) == bool(more)

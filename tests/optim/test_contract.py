@@ -1,11 +1,14 @@
 """What every optimizer promises, for whatever is registered."""
 
+from typing import get_type_hints
+
 import numpy as np
 import pytest
 
 from optrun.arrays import Arrays, Parameters
 from optrun.errors import ConfigError
 from optrun.kernels.numpy_engine import NumpyEngine
+from optrun.registry import Number
 from tests.optim.samples import (
     EVERY_DTYPE,
     EVERY_RULE,
@@ -259,3 +262,23 @@ def test_a_fresh_state_makes_an_optimizer_fresh(rule, rng):
     used.params.data[:] = fresh.params.data
     grads = gradients(rng, rule)
     assert bits(stepped(used, grads)) == bits(stepped(fresh, grads))
+
+
+@EVERY_VARIANT_IN_SOME_DTYPE
+def test_the_bytes_of_the_state_are_known_before_it_is_there(rule, options, dtype, rng):
+    optimizer = rule(parameters(rng, rule, 3 if rule.batched else 1, dtype), **options)
+    steps = 12
+    foreseen = optimizer.state_bytes(steps)
+    stepped(optimizer, gradients(rng, rule, optimizer.params.lanes, steps))
+    numbers = {
+        name for name, hint in get_type_hints(rule.update, include_extras=True).items() if hint is Number
+    }
+    numbers |= {"step", "n_iter", "t", "H_diag", "ro"}
+    taken = sum(
+        value.nbytes
+        for entry in optimizer.state.values()
+        for name, value in entry.items()
+        if name not in numbers
+    )
+    # L-BFGS may find the minimum before it has all pairs.
+    assert taken <= foreseen if rule.needs_closure else taken == foreseen
