@@ -8,7 +8,7 @@ Where c = 0 in every lane the term is dropped; where c = 0 in some lanes the sum
 from collections.abc import Mapping, Set
 from enum import IntEnum
 
-from optrun.kernels.program import Node, Program, in_order, node
+from optrun.kernels.program import Node, Program, coefficients_of, in_order, node
 
 
 class Known(IntEnum):
@@ -40,6 +40,21 @@ def live_variables(program: Program, known: Mapping[Node, Known]) -> frozenset[s
     folded = fold(program, known, program.outputs.keys())
     resting = {name for name, value in folded.items() if value.op == "input" and value.name == name}
     return _reached(folded, program.kept | (_reached(program.outputs, program.kept) - resting))
+
+
+def read_hyperparameters(program: Program, known: Mapping[Node, Known]) -> frozenset[str]:
+    """Return the hyperparameters on which the variables that are wanted depend, now or in a later step."""
+    folded = fold(program, known, program.outputs.keys())
+    wanted = {name: folded[name] for name in _reached(folded, program.kept)}
+    left, seen, read = coefficients_of(wanted), set[Node](), set[str]()
+    while left:
+        if (value := left.pop()) in seen:
+            continue
+        seen.add(value)
+        if value.op == "hyperparameter":
+            read.add(value.name)
+        left += [program.numbers[value.name]] if value.op == "number" else value.args
+    return frozenset(read)
 
 
 def _reached(outputs: Mapping[str, Node], wanted: Set[str]) -> frozenset[str]:

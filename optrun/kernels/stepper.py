@@ -9,7 +9,7 @@ import numpy as np
 
 from optrun.arrays import Array
 from optrun.kernels.coefficients import Coefficients, HostCoefficients, Layout, layout_of
-from optrun.kernels.fold import Known, fold, live_variables
+from optrun.kernels.fold import Known, fold, live_variables, read_hyperparameters
 from optrun.kernels.lower import Listing, lower
 from optrun.kernels.program import Node, Program, carried, depends_on, evaluate
 
@@ -107,14 +107,21 @@ class Stepper:
 
     def needs(self, values: Mapping[str, Array], scheduled: frozenset[str]) -> frozenset[str]:
         """Return the variables that steps with these hyperparameters, each `[1, B or 1]`, ask for."""
+        return _live(self.program, frozenset(self._constants(values, scheduled).items()))
+
+    def is_read(self, name: str, values: Mapping[str, Array], scheduled: frozenset[str]) -> bool:
+        """Return whether a hyperparameter may change what steps do, beside the others as for `needs`."""
+        return name in read_hyperparameters(self.program, self._constants(values, scheduled | {name}))
+
+    def _constants(self, values: Mapping[str, Array], scheduled: frozenset[str]) -> dict[Node, Known]:
+        """Return what is known of the coefficients at all steps."""
         numbers = {name: np.ones((1, 1)) for name in self.program.numbers}
         table = self._table(np.ones((1, 1)), {**values, **numbers})
-        constant = {
+        return {
             coefficient: Known(int(_known(column)[0]))
             for coefficient, column in zip(self.program.coefficients, table, strict=True)
             if not depends_on(coefficient, scheduled)
         }
-        return _live(self.program, frozenset(constant.items()))
 
     def _table(self, t: Array, values: Mapping[str, Array]) -> list[Array]:
         """Return every coefficient at the steps t, in the dtype in which it meets the arrays."""

@@ -1,6 +1,6 @@
 """The curvature that L-BFGS gathers, and its steps on flat parameters."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -87,6 +87,10 @@ class ClosureUpdate:
             return {"step": self.t}
         arrays = {name: np.array([value]) for name, value in vars(self.memory).items() if np.size(value)}
         return {"step": self.t, **arrays}
+
+    def is_read(self, name: str, open: Collection[str]) -> bool:
+        """Return true: what a rule that is not traced reads is not known."""
+        return True
 
     def state_bytes(self, steps: int) -> int:
         """Return how many bytes the state will take at most: two vectors, and two for each pair, of moves but the last.

@@ -1,7 +1,7 @@
 """The steps of one parameter group: its hyperparameters over time become tables of coefficients."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -126,10 +126,18 @@ class GroupUpdate:
                 if not np.array_equal(entry[name], first[name], equal_nan=True):
                     raise StateError(f"{own}: {name} of {parameter} is another one than that of {members[0]}")
 
+    def is_read(self, name: str, open: Collection[str]) -> bool:
+        """Return whether a float hyperparameter may have an effect; those that are ``open`` may have any value."""
+        changing = frozenset({*open, *self.group.schedules})
+        values = self._values()
+        return any(part.stepper.is_read(name, values, changing) for part in self._parts)
+
     def _needed(self, stepper: Stepper) -> frozenset[str]:
         """Return the names of the buffers that the hyperparameters ask for."""
-        values = {name: _column([self.group[name]]) for name in self._floats()}
-        return stepper.needs(values, frozenset(self.group.forecasts)) - {"p"}
+        return stepper.needs(self._values(), frozenset(self.group.forecasts)) - {"p"}
+
+    def _values(self) -> dict[str, Array]:
+        return {name: _column([self.group[name]]) for name in self._floats()}
 
     def _as_expected(self) -> bool:
         for name, expected in self._expected.items():

@@ -1,6 +1,6 @@
 """The Optimizer contract: torch's, seen through lanes."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 from optrun.arrays import Array, Parameters
@@ -32,6 +32,10 @@ class Update(Protocol):
 
     def state(self, parameter: str) -> dict[str, Any]:
         """Return a parameter's state by name, ``step`` among it."""
+        ...
+
+    def is_read(self, name: str, open: Collection[str]) -> bool:
+        """Return whether a float hyperparameter may have an effect; those that are ``open`` may have any value."""
         ...
 
     def state_bytes(self, steps: int) -> int:
@@ -182,6 +186,10 @@ class Optimizer(Rule):
             if update.t
             for parameter in update.group["params"]
         }
+
+    def is_read(self, name: str, open: Collection[str] = ()) -> bool:
+        """Return whether a float hyperparameter may have an effect; those that are ``open`` may have any value."""
+        return any(update.is_read(name, open) for update in self._updates)
 
     def state_bytes(self, steps: int) -> int:
         """Return how many bytes the state of all lanes takes after these steps, at most; it allocates none of it."""

@@ -43,7 +43,10 @@ def kept_lines(events: Iterable[Event]) -> list[str]:
 def without_effect(pack: Pack, varied: Collection[str] = ()) -> list[str]:
     """Return which settings of the first lane's config change nothing; ``varied`` are paths that a sweep varies."""
     config = pack.configs[0]
-    return [f"note: {each}" for each in (*_idle(pack, config, varied), *_late(pack, config))]
+    return [
+        f"note: {each}"
+        for each in (*_unread(pack, config, varied), *_idle(pack, config, varied), *_late(pack, config))
+    ]
 
 
 def draws(problem: Problem) -> bool:
@@ -59,6 +62,20 @@ def draws(problem: Problem) -> bool:
         return not np.array_equal(to_host(first), to_host(second))
     except (TypeError, ValueError):
         return True  # batches of a plugin's own kind
+
+
+def _unread(pack: Pack, config: RunConfig, varied: Collection[str]) -> Iterator[str]:
+    """Yield which hyperparameters the optimizer does not read beside the others, as a dampening without momentum."""
+    name, values = config.optimizer.name, config.optimizer.options
+    floats = {each: option for each, option in optimizers.find(name).options().items() if option.is_float}
+    paths = {path for path in varied if path.partition(".")[0] == "optimizer"}
+    open = {path.partition(".")[2] for path in paths}
+    if not open <= floats.keys():  # what else varies may choose another program
+        return
+    for each, option in floats.items():
+        is_set = each in open or (each in values and values[each] != option.default)
+        if is_set and not pack.optimizer.is_read(each, open):
+            yield f"optimizer.{each} has no effect: beside the other settings {name} does not read it"
 
 
 def _idle(pack: Pack, config: RunConfig, varied: Collection[str]) -> Iterator[str]:

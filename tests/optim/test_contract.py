@@ -8,7 +8,7 @@ import pytest
 from optrun.arrays import Arrays, Parameters
 from optrun.errors import ConfigError
 from optrun.kernels.numpy_engine import NumpyEngine
-from optrun.registry import Number
+from optrun.registry import Number, optimizers
 from tests.optim.samples import (
     EVERY_DTYPE,
     EVERY_RULE,
@@ -17,6 +17,7 @@ from tests.optim.samples import (
     EVERY_VARIANT_IN_SOME_DTYPE,
     EVERY_VARIANT_IN_SOME_LAYOUT_ON_EVERY_ENGINE,
     EVERY_VARIANT_ON_EVERY_ENGINE,
+    VARIANTS,
     accepted,
     bits,
     gradients,
@@ -282,3 +283,21 @@ def test_the_bytes_of_the_state_are_known_before_it_is_there(rule, options, dtyp
     )
     # L-BFGS may find the minimum before it has all pairs.
     assert taken <= foreseen if rule.needs_closure else taken == foreseen
+
+
+INERT = [(optimizers.find(name), options) for name, options in (("SGD", {}), ("Muon", {"ns_steps": 0}))]
+
+
+@pytest.mark.parametrize(("rule", "options"), [*VARIANTS, *INERT], ids=str)
+def test_a_hyperparameter_that_is_not_read_changes_no_bit(rule, options, rng):
+    start, grads = parameters(rng, rule), gradients(rng, rule)
+    floats = {name: option for name, option in rule.options().items() if option.is_float}
+    of = rule(start.copy(), **options)
+    inert = {name for name in floats if not of.is_read(name)}
+    if (rule, options) in INERT:
+        assert inert == {"SGD": {"dampening"}, "Muon": {"ns_a", "ns_b", "ns_c"}}[rule.__name__]
+    kept = stepped(of, grads).params.data.tobytes()
+    for name in inert:
+        value = next(each for each in (0.25, 3.0) if all(bound.holds(each) for bound in floats[name].bounds))
+        other = rule(start.copy(), **{**options, name: value})
+        assert stepped(other, grads).params.data.tobytes() == kept, name

@@ -101,6 +101,39 @@ def test_what_a_schedule_sets_by_itself_has_no_effect(scheduler):
 
 
 @pytest.mark.parametrize(
+    ("changes", "varied", "expected"),
+    [
+        ({"dampening": 0.5}, (), ["dampening"]),
+        ({}, (), []),
+        ({}, {"optimizer.dampening"}, ["dampening"]),
+        ({"dampening": 0.5}, {"optimizer.momentum"}, []),
+        ({"dampening": 0.5}, {"optimizer.nesterov"}, []),
+        ({"dampening": 0.5, "momentum": 0.9, "weight_decay": 0.1}, (), []),
+        ({"dampening": 0.5, "param_groups": [{"params": "x", "momentum": 0.9}]}, (), []),
+        ({"name": "Muon", "ns_steps": 0, "ns_coefficients": [3, -4, 2]}, (), ["ns_a", "ns_b", "ns_c"]),
+    ],
+)
+def test_what_the_optimizer_does_not_read_has_no_effect(changes, varied, expected):
+    optimizer = {"name": "SGD", "lr": 0.01} | changes
+    problem = (
+        {"name": "mlp", "data": "iris", "bias": False} if "ns_steps" in changes else {"name": "quadratic"}
+    )
+    name = optimizer["name"]
+    assert notes(varied=varied, optimizer=optimizer, problem=problem) == [
+        f"optimizer.{each} has no effect: beside the other settings {name} does not read it"
+        for each in expected
+    ]
+
+
+def test_a_schedule_may_make_the_optimizer_read_a_hyperparameter():
+    momentum = {"name": "ReduceLROnPlateau"}
+    optimizer = {"name": "SGD", "lr": 0.01, "dampening": 0.5}
+    assert not [
+        each for each in notes(optimizer=optimizer, schedules={"momentum": momentum}) if "read" in each
+    ]
+
+
+@pytest.mark.parametrize(
     ("schedule", "expected"),
     [
         ({"name": "CosineAnnealingLR", "T_max": 20}, 1),
