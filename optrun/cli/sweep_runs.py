@@ -30,7 +30,7 @@ def print_sweep_runs(
     shown = chosen[:most] if most else chosen
     if json:
         documents = [
-            {**run_object(path, status, record, record.run), "setting": setting}
+            {**run_object(path, status, record, record.run if plan else None), "setting": setting}
             for status, record, setting in shown
         ]
         print(json_module.dumps(documents, ensure_ascii=False, allow_nan=False))

@@ -101,7 +101,8 @@ def test_a_run_is_the_same_object_of_json_in_every_command(config):
     assert {"final_loss", "test_accuracy", "train_loss"} <= result["summary"].keys()
     shown = json.loads(call("show", "latest", "--json").stdout)
     (listed,) = json.loads(call("ls", "--json").stdout)
-    for other in (shown, listed, json.loads(call("resume", "latest", "--json").stdout)):
+    (within,) = json.loads(call("ls", result["run"], "--json").stdout)
+    for other in (shown, listed, within, json.loads(call("resume", "latest", "--json").stdout)):
         assert {name: other[name] for name in result} == result
     call("sweep", config, "optimizer.lr=0.1,0.2", "-o", "s", "-q")
     member = json.loads(call("show", "s:1", "--json").stdout)
