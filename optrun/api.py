@@ -140,14 +140,16 @@ def resume(
     epochs: int | None = None,
     accept_changes: bool = False,
     observe: Callable[[Progress], None] | None = None,
+    note: Callable[[Pack], None] | None = None,
 ) -> Run:
     """Go on with an interrupted or killed run from its last checkpoint, or from its start if it has none.
 
     ``path`` is what the command takes, and ``plugins`` are loaded first. A run that has ended is returned as it is;
     one that has completed goes on, where ``steps`` or ``epochs`` are more than it has, as if it had had them from its
-    start. Raises StoreError or StateError where it is being written by another process or damaged, or a sweep, with
-    which `sweep` goes on; ChangedError where its data or code have changed since it began, unless ``accept_changes`` is
-    true; and ConfigError where its config.yaml has been edited, or where it cannot have so many steps.
+    start. ``note`` is called with the pack that goes on, before it does. Raises StoreError or StateError where it is
+    being written by another process or damaged, or a sweep, with which `sweep` goes on; ChangedError where its data
+    or code have changed since it began, unless ``accept_changes`` is true; and ConfigError where its config.yaml has
+    been edited, or where it cannot have so many steps.
     """
     if steps is not None and epochs is not None:
         raise ConfigError("steps and epochs are both given: choose one", field="epochs")
@@ -167,6 +169,8 @@ def resume(
         if record.status.final:
             write_csv(store)  # a kill may have come before it was written
             return Run(store, path=store.path)
+        if note is not None:
+            note(pack)
         trainer = Trainer(pack, store, observe=observe, interrupted=interruption)
         checkpoint = store.checkpoint()
         if checkpoint is not None:

@@ -53,7 +53,7 @@ def run(
     from optrun import api
     from optrun.cli.ci import reporting
     from optrun.cli.located import located
-    from optrun.cli.notes import note_inferred, note_without_effect
+    from optrun.cli.notes import note_pack
     from optrun.cli.outcome import note_outcome, print_outcome
     from optrun.cli.progress import progress
     from optrun.config import resolve
@@ -72,8 +72,7 @@ def run(
                 chosen = _smoke(resolved.config, quiet=quiet or json) if smoke else resolved.config
                 pack = Pack([chosen])
                 if not (quiet or json):
-                    note_inferred(pack)
-                    note_without_effect(pack)
+                    note_pack(pack)
                 if dry_run:
                     _print_plan(chosen, output, save=save, json=json)
                     case.outcome, case.problem = "dry run", "skipped"
@@ -116,7 +115,7 @@ def resume(
     from optrun.analysis.find import CONFIG, find_whole
     from optrun.analysis.leaderboard import is_sweep
     from optrun.cli.ci import reporting
-    from optrun.cli.notes import plugins_named
+    from optrun.cli.notes import note_pack, plugins_named
     from optrun.cli.outcome import note_outcome, print_outcome
     from optrun.cli.progress import progress
     from optrun.cli.sweeping import sweep
@@ -154,6 +153,7 @@ def resume(
                     epochs=epochs,
                     accept_changes=accept_changes,
                     observe=observe,
+                    note=None if quiet or json else note_pack,
                 )
             misses = _misses(result, config, lambda _: Place(str(path / "config.yaml")))
             report.issues += note_outcome(case, result, misses)

@@ -23,11 +23,12 @@ MANY_RUNS = 20_000
 """From how many on it takes a second or more to make them of their sweep."""
 
 
-def note_inferred(pack: "Pack") -> None:
-    """Say on stderr what was inferred from data."""
+def note_pack(pack: "Pack") -> None:
+    """Say on stderr what was inferred from the data of a run, and which of its settings have no effect."""
     from optrun.training.remarks import inferred
 
     _say(inferred(pack))
+    note_without_effect(pack)
 
 
 def note_without_effect(pack: "Pack") -> None:

@@ -46,6 +46,12 @@ def test_it_is_said_before_anything_runs(arguments, config, call):  # noqa: F811
     assert call(*arguments, config, *rates, "-o", "y", "--json").err == ""
 
 
+def test_a_run_that_goes_on_says_it_too(config, call):  # noqa: F811
+    call("run", config, "-o", "x")
+    assert call("resume", "x", "--steps", "8").err.splitlines()[:3] == [LINE, INDEX, RATE]
+    assert call("resume", "x", "--steps", "9", "--json").err == ""
+
+
 def test_seeds_that_change_nothing(config, call):  # noqa: F811
     changes = ["problem=quadratic", "scheduler=null", "seed=0,1"]
     assert (
