@@ -151,12 +151,12 @@ def _ctrl_c_told_apart() -> Iterator[None]:
 
 
 class _Output:
-    """Python's stdout, which belongs to the results, while users' code runs in any thread."""
+    """Python's own streams, of which stdout belongs to the results, while users' code runs in any thread."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.depth = 0
-        self.stdout: TextIO = sys.stdout
+        self.streams: tuple[TextIO, TextIO] = sys.stdout, sys.stderr
         self.kept_open: list[object] = []
 
     def keep_open(self) -> None:
@@ -181,7 +181,8 @@ def output_on_stderr() -> Iterator[None]:
     with _output.lock:
         if _output.depth == 0:
             _output.keep_open()
-            _output.stdout, sys.stdout = sys.stdout, sys.stderr
+            _output.streams = sys.stdout, sys.stderr
+            sys.stdout = sys.stderr
         _output.depth += 1
     try:
         yield
@@ -189,17 +190,17 @@ def output_on_stderr() -> Iterator[None]:
         with _output.lock:
             _output.depth -= 1
             if _output.depth == 0:
-                sys.stdout = _output.stdout
+                sys.stdout, sys.stderr = _output.streams  # users' code may have put others there
                 _output.let_go()
 
 
 @contextmanager
 def output_of_caller() -> Iterator[None]:
     """Undo `output_on_stderr` within: what a caller's own callback prints goes where the caller has stdout."""
-    redirected = sys.stdout
+    redirected = sys.stdout, sys.stderr
     if _output.depth:
-        sys.stdout = _output.stdout
+        sys.stdout, sys.stderr = _output.streams
     try:
         yield
     finally:
-        sys.stdout = redirected
+        sys.stdout, sys.stderr = redirected

@@ -4,6 +4,7 @@ import json
 import signal
 import sys
 import xml.etree.ElementTree as ElementTree
+from io import StringIO
 from pathlib import Path
 
 import pytest
@@ -188,6 +189,18 @@ def test_onlookers_have_the_stdout_of_their_caller(capsys):
         with output_of_caller():
             assert sys.stdout is before
     assert sys.stdout is before
+
+
+def test_streams_that_users_code_puts_in_place_of_optruns_are_gone_after_it():
+    before = sys.stdout, sys.stderr
+    with guarded("it"):
+        sys.stdout, sys.stderr = StringIO(), StringIO()
+        with output_of_caller():
+            assert (sys.stdout, sys.stderr) == before
+    try:
+        assert (sys.stdout, sys.stderr) == before
+    finally:
+        sys.stdout, sys.stderr = before
 
 
 def test_a_traceback_is_of_limited_size_and_valid_text():
