@@ -25,7 +25,7 @@ from optrun.store.schema import RESULTS
 from optrun.sweep.estimate import estimate_sweep
 from optrun.sweep.expand import Plan
 from optrun.sweep.packs import Group, divided
-from optrun.sweep.record import directory_of, found_in
+from optrun.sweep.record import directory_of, looked_up
 from optrun.sweep.stages import outline
 from optrun.sweeps import Sweep
 
@@ -44,12 +44,13 @@ def print_sweep_plan(
     *,
     plugins: Sequence[str],
     json: bool,
-    retry_failed: bool = False,
+    retry_failed: bool,
+    accept_changes: bool,
 ) -> None:
     """Print the settings of a sweep, and the packs in which they would be executed."""
     stages = outline(plan)
     where = directory or directory_of(plan, RUNS)
-    left = _left(where, plan, groups, retry_failed=retry_failed)
+    left = _left(where, plan, groups, retry_failed=retry_failed, accept_changes=accept_changes)
     runs = left[:limit]
     packs = divided(groups, runs, jobs)
     needed = estimate_sweep(plan, groups, packs, jobs, plugins)
@@ -98,16 +99,19 @@ def print_sweep_plan(
     print("nothing was written", file=sys.stderr)
 
 
-def _left(where: Path, plan: Plan, groups: Sequence[Group], *, retry_failed: bool) -> list[int]:
+def _left(
+    where: Path, plan: Plan, groups: Sequence[Group], *, retry_failed: bool, accept_changes: bool
+) -> list[int]:
     """Return the runs, of those that are known before, that have not ended in a directory, or are tried again.
 
-    Raises StoreError where it is no run directory, or one of other runs.
+    Raises StoreError where it is no run directory, or one of other runs, and ChangedError where it is one of other data
+    or code, unless that is accepted: all that the sweep itself would raise.
     """
     runs = range(len(plan.configs))
     if not (where / RESULTS).exists():
         return list(runs)
     with Store.open(where) as store:
-        found = found_in(store, plan, groups)
+        found = looked_up(store, plan, groups, accept_changes=accept_changes)
     again = {run for run, record in found.items() if retry_failed and record.status == "failed"}
     return [run for run in runs if run in again or run not in found or not found[run].status.final]
 

@@ -153,6 +153,7 @@ def sweep(
                     plugins=how.plugins,
                     json=json,
                     retry_failed=retry_failed,
+                    accept_changes=accept_changes,
                 )
                 case.outcome, case.problem = "dry run", "skipped"
                 return

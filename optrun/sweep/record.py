@@ -16,7 +16,7 @@ from optrun.sweep.expand import DECIDED_ON_THE_WAY, Plan
 from optrun.sweep.growth import There, are_first, family_of, found_among
 from optrun.sweep.packs import Group
 from optrun.training.identity import Identity, known, note_machine
-from optrun.training.made import checked, made_in, origin
+from optrun.training.made import checked, compared, made_in, origin
 from optrun.training.memory import Memory
 
 PLAN = "plan"
@@ -72,7 +72,7 @@ def open_store(
     try:
         current, events = checked(store, _identity_of(groups), "sweep", ANEW, accept=accept_changes)
         events |= note_machine(store)
-        found = found_in(store, plan, groups, current)
+        found = _found_in(store, plan, groups, current)
         noted = _noted(store)
         if plan.is_decided_on_the_way and noted:
             if plan.size > noted["runs"]:
@@ -103,16 +103,22 @@ def open_store(
     return store
 
 
-def found_in(
-    store: Store, plan: Plan, groups: Sequence[Group], current: Identity | None = None
+def looked_up(
+    store: Store, plan: Plan, groups: Sequence[Group], *, accept_changes: bool
 ) -> dict[int, RunRecord]:
+    """Return the runs of a plan that `open_store` would find; it raises what that would, and writes nothing."""
+    current, _ = compared(store, _identity_of(groups), "sweep", ANEW, accept=accept_changes)
+    return _found_in(store, plan, groups, current)
+
+
+def _found_in(store: Store, plan: Plan, groups: Sequence[Group], current: Identity) -> dict[int, RunRecord]:
     """Return the runs of a plan that a store has, by their numbers in the plan, whatever plan it has.
 
-    The data and the code that are ``current``, by default those that the store tells of, count for all runs of its
-    plan, since other ones were accepted for them; for those that are kept aside it counts of what they were made.
-    Raises StoreError where it holds another sweep, or something else.
+    The data and the code that are ``current`` count for all runs of its plan, since other ones were accepted for
+    them; for those that are kept aside it counts of what they were made. Raises StoreError where it holds another
+    sweep, or something else.
     """
-    noted, current = _noted(store), current or known(store)
+    noted = _noted(store)
     if plan.is_decided_on_the_way or noted.get("method") in DECIDED_ON_THE_WAY:
         _check_same(store, plan, noted, groups, current)
         return dict(enumerate(store.runs()[: len(plan.documents)]))

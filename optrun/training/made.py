@@ -58,10 +58,26 @@ def identity_of(store: Store, record: RunRecord) -> Identity:
 def checked(
     store: Store, now: Identity, whole: str, instead: str, *, accept: bool
 ) -> tuple[Identity, dict[str, Any]]:
+    """Return what `compared` does; where changes are accepted, the next commit notes of what each run was made."""
+    before = known(store)
+    after, events = compared(store, now, whole, instead, accept=accept)
+    if ACCEPTED in events:
+        made = made_in(store)
+        for record in [*store.runs(), *store.kept()]:
+            mine, past = before.part(record.config), made.get(record.run)
+            is_noted = past is not None and past[-1].steps == record.steps
+            if record.has_begun and not is_noted and any(changes(mine, after.part(record.config))):
+                store.log(MADE, record.run, steps=record.steps, **mine.details())
+    return after, events
+
+
+def compared(
+    store: Store, now: Identity, whole: str, instead: str, *, accept: bool
+) -> tuple[Identity, dict[str, Any]]:
     """Return what is known of a store from now on, and the events that tell so: nothing where all of it is known.
 
     Raises ChangedError where data or code are others than those with which the ``whole`` began, unless that is
-    accepted: then each run that has begun keeps what it has, and the next commit notes of what it was made.
+    accepted: then each run that has begun keeps what it has.
     """
     before = known(store)
     changed = list(changes(before, now))
@@ -74,11 +90,5 @@ def checked(
     )
     after, events = before | new, new.events()
     if changed:
-        made = made_in(store)
-        for record in [*store.runs(), *store.kept()]:
-            mine, past = before.part(record.config), made.get(record.run)
-            is_noted = past is not None and past[-1].steps == record.steps
-            if record.has_begun and not is_noted and any(changes(mine, after.part(record.config))):
-                store.log(MADE, record.run, steps=record.steps, **mine.details())
         events[ACCEPTED] = {"changes": [vars(each) for each in changed]}
     return after, events

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 import optrun
 from optrun.cli.app import app
+from optrun.cli.standings import print_sweep_plan
 from optrun.config.sweep import sweep_from_mapping
 from optrun.errors import ChangedError, StoreError
 from optrun.registry import load_plugin, optimizers, problems
@@ -107,6 +108,14 @@ def test_a_worker_with_other_data_or_code_makes_no_results():
         work.execute(lambda: False)
 
 
+def planned(swept, **how):
+    """Print what `sweep --dry-run -o s` would."""
+    plan = expand(sweep_from_mapping(swept))
+    print_sweep_plan(
+        plan, grouped(plan), Path("s"), 1, None, plugins=(), json=False, retry_failed=False, **how
+    )
+
+
 @pytest.mark.parametrize("what", ["data", "code", "module beside the plugin"])
 def test_a_sweep_goes_on_with_what_it_began_with_unless_changes_are_accepted(what, monkeypatch):
     write_data()
@@ -127,6 +136,9 @@ def test_a_sweep_goes_on_with_what_it_began_with_unless_changes_are_accepted(wha
             write_rule(imports="import beside")
     with pytest.raises(ChangedError, match="since the sweep began: .* or go on with --accept-changes"):
         optrun.sweep(swept, directory="s")
+    planned(swept, accept_changes=True)
+    with pytest.raises(ChangedError, match="since the sweep began: .* or go on with --accept-changes"):
+        planned(swept, accept_changes=False)
     sweep = optrun.sweep(swept, directory="s", accept_changes=True)
     assert sweep.left == 0
     with Store.open(Path("s")) as store:
