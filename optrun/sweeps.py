@@ -298,7 +298,7 @@ def sweep_plan(
         except Exception as error:
             with suppress(StoreError):  # which may be the one that is raised
                 _settle(results)
-            if connection is None or not isinstance(error, RunFailedError):
+            if not save or connection is None or not isinstance(error, RunFailedError):
                 raise
             ended = sum(state.status.final for state in results.states())
             kept = f"{ended:,} of {counted(plan.size, 'run')} are kept, which have ended"

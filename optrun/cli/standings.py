@@ -174,7 +174,8 @@ def print_table(
         if count > MOST_REASONS:
             print(f"… {count:,} {what} in all", file=sys.stderr)
     if left:
-        print(f"{counted(left, 'run')} left: the same command goes on", file=sys.stderr)
+        then = "goes on" if sweep.path else "begins anew, since nothing was stored"
+        print(f"{counted(left, 'run')} left: the same command {then}", file=sys.stderr)
         suggest(" ".join(["sweep", *map(quoted, again)]))
     elif not (json or quiet) and sweep.path:
         path = quoted(sweep.path)

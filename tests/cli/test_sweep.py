@@ -20,6 +20,7 @@ from optrun.cli.sweep_progress import sweep_progress
 from optrun.registry import optimizers
 from optrun.store import RunState, Status, Store
 from optrun.sweep.writer import SweepProgress
+from optrun.training.memory import Memory
 from tests.cli.looking import CONFIG, call  # noqa: F401
 
 SWEEP = (
@@ -605,6 +606,21 @@ def test_smoke_tries_every_run_of_a_sweep_and_stores_nothing(block, call, tmp_pa
     assert "None" not in text.out
     assert call("sweep", "long.yaml", "--smoke", "-o", "here").code == 2
     assert not Path("here").exists()
+
+
+def test_an_interrupted_smoke_has_stored_nothing_with_which_it_could_go_on(call, monkeypatch, tmp_path):  # noqa: F811
+    commit = Memory.commit
+
+    def interrupted(self, **what):
+        monkeypatch.setattr(Memory, "commit", commit)
+        signal.raise_signal(signal.SIGINT)
+        commit(self, **what)
+
+    monkeypatch.setattr(Memory, "commit", interrupted)
+    (tmp_path / "long.yaml").write_text(CONFIG + "sweep: {parameters: {optimizer.amsgrad: [true, false]}}\n")
+    done = call("sweep", "long.yaml", "--smoke", "-j", "1")
+    assert done.code == 130
+    assert "left: the same command begins anew, since nothing was stored\n" in done.err
 
 
 def test_one_run_is_one_run(call, tmp_path):  # noqa: F811
