@@ -6,6 +6,7 @@ import signal
 import numpy as np
 import pytest
 
+import optrun
 from optrun.kernels import auto_engine
 from optrun.registry import load_plugin
 from tests.kernels.engines import ENGINES, ON_EVERY_ENGINE
@@ -47,6 +48,22 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_unconfigure(config: pytest.Config) -> None:
     if is_short(config) and not config.option.collectonly:
         config.get_terminal_writer().line("This was the short run; python -m pytest --full runs every test.")
+
+
+@pytest.fixture
+def small():
+    """Return a function that runs a small config and returns its path."""
+
+    def run(*overrides, **options):
+        config = {
+            "name": "small",
+            "problem": {"name": "rosenbrock"},
+            "optimizer": {"name": "SGD", "lr": 1e-4},
+            "steps": 20,
+        }
+        return optrun.run(config, overrides=overrides, **options).path
+
+    return run
 
 
 @pytest.fixture

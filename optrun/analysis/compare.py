@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from optrun.arrays import Array
-from optrun.config.writer import told_apart
+from optrun.config.yaml.writer import told_apart
 from optrun.store import Store
 from optrun.training.identity import Identity
 from optrun.training.made import identity_of

@@ -11,7 +11,7 @@ import numpy as np
 
 from optrun.errors import StoreError, counted
 from optrun.store import PLUGINS, RunState, Status, Store
-from optrun.sweep.record import PLAN
+from optrun.sweeps.sweep_store import PLAN
 
 QUARTILES = (25, 50, 75)
 

@@ -11,9 +11,9 @@ import numpy as np
 from optrun.analysis.compare import distinctions
 from optrun.analysis.leaderboard import Standing, SweepPlan, leaderboard
 from optrun.arrays import Array
-from optrun.config.axes import is_finite
-from optrun.config.sweep_block import usual_goal
-from optrun.config.writer import rounded
+from optrun.config.sweep.axes import is_finite
+from optrun.config.sweep.model import usual_goal
+from optrun.config.yaml.writer import rounded
 from optrun.errors import ConfigError, did_you_mean
 from optrun.store import RunState
 

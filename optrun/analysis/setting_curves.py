@@ -1,17 +1,38 @@
 """The curves of a setting: the median over its seeds, between the quartiles."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import reduce
 
 import numpy as np
 
-from optrun.analysis.figure import Curves
 from optrun.analysis.leaderboard import QUARTILES, SweepPlan, leaderboard
 from optrun.arrays import Array
 from optrun.store import RunState, Status, Store
 
 Table = Mapping[str, Array]
 Bands = dict[str, tuple[Array, Array]]
+
+
+@dataclass(frozen=True)
+class Curves:
+    """What is drawn of a run, or of a setting with several seeds: its label, its curves and its evaluations."""
+
+    label: str
+    curves: Mapping[str, Array]
+    evaluations: Mapping[str, Array]
+    bands: Mapping[str, tuple[Array, Array]] = field(default_factory=dict)
+    """The quartiles of a setting's curves and evaluations, of which these are the medians."""
+
+    @property
+    def metrics(self) -> list[str]:
+        """The names of what can be drawn: curves, then what is evaluated alone."""
+        return [name for name in {**self.curves, **self.evaluations} if name != "step"]
+
+    def points(self, metric: str) -> tuple[Array, Array]:
+        """Return the steps and the values of a metric, where it is no curve those of its evaluations."""
+        source = self.curves if metric in self.curves else self.evaluations
+        return source["step"], source[metric]
 
 
 def best_settings(plan: SweepPlan, states: Sequence[RunState], most: int) -> list[list[int]]:

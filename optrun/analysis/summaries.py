@@ -7,13 +7,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from optrun.analysis.find import run_directories
 from optrun.analysis.leaderboard import SweepPlan, leaderboard, plan_of, plugins_of
 from optrun.errors import StoreError
 from optrun.store import Event, RunRecord, RunState, Status, Store
 from optrun.store.directory import is_being_written
+from optrun.store.locate import run_directories
 from optrun.store.schema import printable
-from optrun.sweep.record import PLAN
+from optrun.sweeps.sweep_store import PLAN
 
 KILLED, BROKEN = "killed", "broken"
 STATES = (*map(str, Status), KILLED, BROKEN)

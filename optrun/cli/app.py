@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperCommand
 
 from optrun import __version__
-from optrun.cli import configure, execute, inspect, maintain, names, smoke, sweeping
+from optrun.cli.commands import configs, maintain, names, run, runs, smoke, sweep
 from optrun.cli.exits import exit_code_of, reported
 from optrun.cli.messages import Messages
 
@@ -41,22 +41,22 @@ class _Command(TyperCommand):
 _command = partial(app.command, cls=_Command)
 
 RUN, CONFIGS, RUNS = "Run", "Configs and names", "Look at runs"
-_command(rich_help_panel=RUN)(execute.run)
-_command(rich_help_panel=RUN)(execute.resume)
-_command(rich_help_panel=RUN)(sweeping.sweep)
+_command(rich_help_panel=RUN)(run.run)
+_command(rich_help_panel=RUN)(run.resume)
+_command(rich_help_panel=RUN)(sweep.sweep)
 _command(rich_help_panel=RUN)(smoke.smoke)
-_command(rich_help_panel=CONFIGS)(configure.init)
-_command(rich_help_panel=CONFIGS)(configure.validate)
-_command(rich_help_panel=CONFIGS)(configure.config)
-_command(rich_help_panel=CONFIGS)(configure.schema)
+_command(rich_help_panel=CONFIGS)(configs.init)
+_command(rich_help_panel=CONFIGS)(configs.validate)
+_command(rich_help_panel=CONFIGS)(configs.config)
+_command(rich_help_panel=CONFIGS)(configs.schema)
 _command("list", rich_help_panel=CONFIGS)(names.list_names)
 _command(rich_help_panel=CONFIGS)(names.show)
-_command(rich_help_panel=RUNS)(inspect.ls)
-_command(rich_help_panel=RUNS)(inspect.curves)
-_command(rich_help_panel=RUNS)(inspect.plot)
-_command(rich_help_panel=RUNS)(inspect.diff)
-_command(rich_help_panel=RUNS)(inspect.watch)
-_command(rich_help_panel=RUNS)(inspect.export)
+_command(rich_help_panel=RUNS)(runs.ls)
+_command(rich_help_panel=RUNS)(runs.curves)
+_command(rich_help_panel=RUNS)(runs.plot)
+_command(rich_help_panel=RUNS)(runs.diff)
+_command(rich_help_panel=RUNS)(runs.watch)
+_command(rich_help_panel=RUNS)(runs.export)
 _command(rich_help_panel=RUNS)(maintain.clean)
 _command(rich_help_panel=CONFIGS)(maintain.doctor)
 

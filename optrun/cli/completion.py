@@ -31,7 +31,7 @@ def configs(incomplete: str) -> list[str]:
 
 def runs(incomplete: str) -> list[str]:
     """Return run directories, the latest first."""
-    from optrun.analysis.find import LATEST, run_directories
+    from optrun.store.locate import LATEST, run_directories
 
     folder = incomplete[: incomplete.rfind("/") + 1]
     directories = [str(path) for path in run_directories(Path(folder or "runs"))]

@@ -4,14 +4,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from optrun.config.components import Component, OptimizerComponent, ParamGroup
-from optrun.config.durations import Duration
-from optrun.config.errors import ConfigErrors, Issue, Place
-from optrun.config.expect import Bounds, Unmet, unmet
-from optrun.config.models import METRICS, Checkpoint, Evaluate, Record, RunConfig, Stop
-from optrun.config.reader import read
+from optrun.config.model.components import Component, OptimizerComponent, ParamGroup
+from optrun.config.model.durations import Duration
+from optrun.config.model.expect import Bounds, Unmet, unmet
+from optrun.config.model.run import METRICS, Checkpoint, Evaluate, Record, RunConfig, Stop
 from optrun.config.resolve import Origin, Resolved, resolve, resolved
-from optrun.config.tree import Document, Node
+from optrun.config.yaml.errors import ConfigErrors, Issue, Place
+from optrun.config.yaml.reader import read
+from optrun.config.yaml.tree import Document, Node
 
 __all__ = [
     "METRICS",

@@ -4,9 +4,9 @@ import os
 from pathlib import Path as FilePath
 from typing import Any
 
-from optrun.config.errors import Place
-from optrun.config.files import directory_of
-from optrun.config.tree import Node
+from optrun.config.yaml.errors import Place
+from optrun.config.yaml.files import directory_of
+from optrun.config.yaml.tree import Node
 from optrun.registry import PathOrName, problems
 
 

@@ -4,14 +4,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path as FilePath
 from typing import Any
 
-from optrun.config.components import Component
 from optrun.config.data_paths import nearby
-from optrun.config.errors import ConfigErrors, Issue, Place
-from optrun.config.explain import shown
 from optrun.config.identity import determining
-from optrun.config.models import RunConfig
+from optrun.config.model.components import Component
+from optrun.config.model.messages import shown
+from optrun.config.model.run import RunConfig
 from optrun.config.resolve import resolve
-from optrun.config.tree import Path
+from optrun.config.yaml.errors import ConfigErrors, Issue, Place
+from optrun.config.yaml.tree import Path
 
 _ABSENT: Any = object()
 

@@ -11,13 +11,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 
-from optrun.config.components import REGISTRIES
-from optrun.config.errors import ConfigErrors, Issue, Place, in_order
-from optrun.config.explain import shown
-from optrun.config.files import directory_of, read_file, unreadable
-from optrun.config.schema import SCHEDULES
-from optrun.config.tree import MAX_NODES, Document, Node, Path
+from optrun.config.model.components import REGISTRIES
+from optrun.config.model.messages import shown
+from optrun.config.model.options import SCHEDULES
 from optrun.config.tuples import below, tuples_of
+from optrun.config.yaml.errors import ConfigErrors, Issue, Place, in_order
+from optrun.config.yaml.files import directory_of, read_file, unreadable
+from optrun.config.yaml.tree import MAX_NODES, Document, Node, Path
 from optrun.errors import fold
 
 EXTENDS = "extends"

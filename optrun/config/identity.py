@@ -4,9 +4,9 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from optrun.config.components import REGISTRIES, Component, class_of
 from optrun.config.data_paths import path_options
-from optrun.config.models import RunConfig
+from optrun.config.model.components import REGISTRIES, Component, class_of
+from optrun.config.model.run import RunConfig
 from optrun.registry import PathOrName
 
 INERT = ("name", "engine", "checkpoint", "expect")

@@ -6,14 +6,14 @@ An override sets one value: `optimizer.name=SGD` keeps the other keys, whatever 
 
 from collections.abc import Sequence
 
-from optrun.config.components import REGISTRIES
-from optrun.config.errors import ConfigErrors, Issue, Place
-from optrun.config.explain import shown
 from optrun.config.extends import EXTENDS
-from optrun.config.reader import read
-from optrun.config.schema import SCHEDULES, SWEEP
-from optrun.config.tree import Node
+from optrun.config.model.components import REGISTRIES
+from optrun.config.model.messages import shown
+from optrun.config.model.options import SCHEDULES, SWEEP
 from optrun.config.tuples import below, home
+from optrun.config.yaml.errors import ConfigErrors, Issue, Place
+from optrun.config.yaml.reader import read
+from optrun.config.yaml.tree import Node
 
 
 def override(root: Node, overrides: Sequence[str]) -> tuple[Node, list[Issue]]:

@@ -6,15 +6,15 @@ from functools import cached_property
 from pathlib import Path as FilePath
 from typing import Any
 
-from optrun.config.components import REGISTRIES
-from optrun.config.errors import ConfigErrors, Issue, Place
 from optrun.config.extends import extended
-from optrun.config.files import is_stream, read_config
-from optrun.config.models import RunConfig
+from optrun.config.model.components import REGISTRIES
+from optrun.config.model.options import GROUPS, SCHEDULES, SWEEP
+from optrun.config.model.run import RunConfig
 from optrun.config.overrides import named, override
-from optrun.config.schema import GROUPS, SCHEDULES, SWEEP
-from optrun.config.tree import Document, Node, Path
 from optrun.config.validate import validate
+from optrun.config.yaml.errors import ConfigErrors, Issue, Place
+from optrun.config.yaml.files import is_stream, read_config
+from optrun.config.yaml.tree import Document, Node, Path
 from optrun.errors import ConfigError
 from optrun.registry import Registry
 

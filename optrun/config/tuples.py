@@ -3,9 +3,9 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
-from optrun.config.components import REGISTRIES
-from optrun.config.schema import GROUPS
-from optrun.config.tree import Node
+from optrun.config.model.components import REGISTRIES
+from optrun.config.model.options import GROUPS
+from optrun.config.yaml.tree import Node
 
 Tuples = Mapping[str, Sequence[str]]
 

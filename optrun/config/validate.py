@@ -7,13 +7,13 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from optrun.config.components import REGISTRIES, class_of
 from optrun.config.data_paths import path_options, resolved_path
-from optrun.config.errors import ConfigErrors, Issue, in_order
-from optrun.config.explain import CONFLICT, MISSING, UNKNOWN_KEY, message
-from optrun.config.models import RunConfig
-from optrun.config.schema import SCHEDULES, Model
-from optrun.config.tree import Document, Node, Path
+from optrun.config.model.components import REGISTRIES, class_of
+from optrun.config.model.messages import CONFLICT, MISSING, UNKNOWN_KEY, message
+from optrun.config.model.options import SCHEDULES, Model
+from optrun.config.model.run import RunConfig
+from optrun.config.yaml.errors import ConfigErrors, Issue, in_order
+from optrun.config.yaml.tree import Document, Node, Path
 from optrun.errors import fold, nearest
 
 

@@ -32,7 +32,7 @@ def engine_named(name: str, backend: str = "numpy") -> "Engine":
     if wrong := engine_at_odds(name, backend):
         raise ConfigError(wrong, field="engine")
     if backend == "cupy":
-        from optrun.kernels.cupy_engine import CupyEngine
+        from optrun.kernels.cuda.engine import CupyEngine
 
         return CupyEngine()
     if name == "numpy":
@@ -40,7 +40,7 @@ def engine_named(name: str, backend: str = "numpy") -> "Engine":
 
         return NumpyEngine()
     if name == "numba":
-        from optrun.kernels.numba_engine import NumbaEngine
+        from optrun.kernels.numba.engine import NumbaEngine
 
         return NumbaEngine().proven()
     from optrun.kernels.auto_engine import AutoEngine

@@ -17,9 +17,9 @@ from time import perf_counter
 from optrun.arrays import Array
 from optrun.errors import MissingExtraError, OptrunWarning
 from optrun.kernels.capture import Captured
-from optrun.kernels.compiled import Loop, is_installed, is_kept, is_loaded
 from optrun.kernels.lower import Listing
-from optrun.kernels.numba_engine import NumbaEngine
+from optrun.kernels.numba.code_cache import Loop, is_installed, is_kept, is_loaded
+from optrun.kernels.numba.engine import NumbaEngine
 from optrun.kernels.numpy_engine import NumpyEngine
 
 USES = 3

@@ -11,8 +11,8 @@ from functools import cache, partial
 import numpy as np
 
 from optrun.arrays import Array
+from optrun.kernels.layout import is_lane_fast
 from optrun.kernels.lower import Instruction, Listing
-from optrun.kernels.rows import is_lane_fast
 from optrun.kernels.threads import threads_of_a_step, together
 
 TILE_BYTES = 1 << 17

@@ -169,7 +169,7 @@ class Stepper:
 
 
 def _device_coefficients() -> Callable[[Layout, int, str], Coefficients]:
-    from optrun.kernels.cupy_engine import DeviceCoefficients
+    from optrun.kernels.cuda.engine import DeviceCoefficients
 
     return DeviceCoefficients
 

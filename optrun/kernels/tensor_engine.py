@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from optrun.arrays import Array
-from optrun.kernels.launches import launch
+from optrun.kernels.cuda.launches import launch
 from optrun.kernels.lower import Instruction, Listing
 from optrun.kernels.numpy_engine import UFUNCS
 

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from optrun.arrays import Array
 from optrun.errors import ConfigError
-from optrun.optim.curvature import ClosureUpdate, Memory, dot, largest
+from optrun.optim.lbfgs_state import ClosureUpdate, Memory, dot, largest
 from optrun.optim.line_search import Point, strong_wolfe
 from optrun.optim.optimizer import Optimizer
 from optrun.optim.param_group import ParamGroup

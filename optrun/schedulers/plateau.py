@@ -8,7 +8,7 @@ import numpy as np
 from optrun.arrays import Array, power
 from optrun.registry import Decay, NonNegative
 from optrun.schedulers.closed_form import Count
-from optrun.schedulers.heard import counts, listed, numbers
+from optrun.schedulers.lane_state import counts, listed, numbers
 from optrun.schedulers.scheduler import LRScheduler
 
 _COUNTS = ("num_bad_epochs", "cooldown_counter", "reductions")

@@ -23,7 +23,7 @@ from optrun.hyperparameters import completed
 from optrun.registry import Option, check_annotated, options_of, schedulers
 from optrun.schedulers.binding import Binding, HasGroups
 from optrun.schedulers.expression import Expression
-from optrun.schedulers.heard import MEMBERS, counts, listed, mapping, numbers
+from optrun.schedulers.lane_state import MEMBERS, counts, listed, mapping, numbers
 
 INTERVAL = "interval"
 

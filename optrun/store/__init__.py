@@ -3,9 +3,9 @@
 from optrun.store.directory import check_free, slug
 from optrun.store.fingerprint import environment
 from optrun.store.formats import FORMATS, TABLES, export, export_all, write_csv, write_summary
-from optrun.store.records import PLUGINS, TRACEBACK, Checkpoint, Event, RunRecord, RunState, Status
 from optrun.store.run_rows import RunRows
 from optrun.store.store import Store
+from optrun.store.types import PLUGINS, TRACEBACK, Checkpoint, Event, RunRecord, RunState, Status
 
 __all__ = [
     "FORMATS",

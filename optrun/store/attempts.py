@@ -10,7 +10,7 @@ from typing import Any
 
 from optrun.store import blobs, schema
 from optrun.store.fingerprint import environment
-from optrun.store.records import Event
+from optrun.store.types import Event
 
 NO_RUN = -1
 

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from optrun.store import schema
-from optrun.store.records import RunState, Status
 from optrun.store.runs import KEPT, insert_runs, read_numbered_states, write_states
+from optrun.store.types import RunState, Status
 
 NUMBERED = {
     "runs": "run",

@@ -7,7 +7,7 @@ from typing import Any
 
 from optrun.errors import StoreError
 from optrun.store import blobs, schema
-from optrun.store.records import RunRecord, RunState, Status
+from optrun.store.types import RunRecord, RunState, Status
 
 KEPT = 1 << 40
 """The number from which on there are runs that the plan of a sweep no longer has: no list of runs has them."""

@@ -16,9 +16,9 @@ from optrun.store.curves import CURVE, EVALUATION, append, column_names, join, m
 from optrun.store.directory import create_directory, lock
 from optrun.store.opening import open_results
 from optrun.store.rearrange import rearrange
-from optrun.store.records import TRACEBACK, Checkpoint, Event, RunRecord, RunState, Status
 from optrun.store.run_rows import RunRows
 from optrun.store.runs import KEPT, insert_runs, read_runs, read_states, write_states
+from optrun.store.types import TRACEBACK, Checkpoint, Event, RunRecord, RunState, Status
 
 NONE: Mapping[Any, Any] = MappingProxyType({})
 

@@ -12,7 +12,7 @@ from optrun.arrays import Array
 from optrun.config import RunConfig
 from optrun.config.identity import canonical, determining
 from optrun.errors import StateError
-from optrun.schedulers.heard import joined_states, picked_state
+from optrun.schedulers.lane_state import joined_states, picked_state
 from optrun.store import Checkpoint
 from optrun.training.stopping import StoppingState
 

@@ -9,7 +9,7 @@ import numpy as np
 from optrun.arrays import Array
 from optrun.config import Evaluate, RunConfig
 from optrun.problems import Problem
-from optrun.training.memory import Memory
+from optrun.training.memory_store import Memory
 from optrun.training.pack import Pack
 from optrun.training.trainer import Trainer
 

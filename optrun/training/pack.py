@@ -9,12 +9,11 @@ from optrun.arrays import Array, Arrays
 from optrun.config import RunConfig
 from optrun.errors import ChangedError, StateError
 from optrun.kernels import engine_named
-from optrun.kernels.replay import Replay
+from optrun.kernels.cuda.graph import Replay
 from optrun.plugin_code import contract_error, shape_text
 from optrun.problems import Problem
 from optrun.registry import problems
-from optrun.training.checkpoints import PackState, picked
-from optrun.training.parts import (
+from optrun.training.build import (
     average_of,
     check_room,
     check_same,
@@ -25,6 +24,7 @@ from optrun.training.parts import (
     section,
     steps_of,
 )
+from optrun.training.checkpoints import PackState, picked
 
 
 class Pack:

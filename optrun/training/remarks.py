@@ -7,13 +7,13 @@ import numpy as np
 
 from optrun.arrays import Array
 from optrun.config import RunConfig
-from optrun.config.components import INTERVAL, Component
+from optrun.config.model.components import INTERVAL, Component
 from optrun.errors import counted
 from optrun.problems import Problem
 from optrun.registry import optimizers
 from optrun.store import Event
+from optrun.training.build import scheduled_steps
 from optrun.training.pack import Pack
-from optrun.training.parts import scheduled_steps
 
 INFERRED = "inferred"
 """The event that keeps what was inferred from data."""

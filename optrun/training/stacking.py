@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from optrun.config.components import Component
+from optrun.config.model.components import Component
 from optrun.errors import ConfigError
 from optrun.registry import schedulers
 from optrun.schedulers import LRScheduler

@@ -6,7 +6,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from optrun.arrays import Array
-from optrun.config.models import Divergence, Stop
+from optrun.config.model.run import Divergence, Stop
 from optrun.store import Status
 
 GREATEST = float(np.finfo(np.float64).max)

@@ -14,7 +14,7 @@ from optrun.errors import MissingExtraError, RunFailedError
 from optrun.plugin_code import guarded, is_ctrl_c, output_of_caller, output_on_stderr, reason_of, traceback_of
 from optrun.store import Checkpoint, Status
 from optrun.training.checkpoints import joined
-from optrun.training.lanes import Lanes
+from optrun.training.lane_tracker import Lanes
 from optrun.training.pack import Pack
 from optrun.training.sink import Sink
 

@@ -9,9 +9,9 @@ import pytest
 import optrun
 from optrun.analysis.leaderboard import SweepPlan
 from optrun.analysis.sensitivity import default_parameter, heading, in_sight, numeric_parameters, sensitivity
-from optrun.analysis.sensitivity_figure import save_sensitivity
-from optrun.analysis.ticks import labels
 from optrun.errors import ConfigError
+from optrun.plots.sensitivity_figure import save_sensitivity
+from optrun.plots.ticks import labels
 from optrun.store import RunState, Status
 
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from optrun.arrays import one_blas_thread
 from optrun.config import from_mapping
-from optrun.training.memory import Memory
+from optrun.training.memory_store import Memory
 from optrun.training.pack import Pack
 from optrun.training.trainer import Trainer
 

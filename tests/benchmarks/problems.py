@@ -26,11 +26,11 @@ from functools import partial
 import numpy as np
 
 from optrun.arrays import one_blas_thread
-from optrun.config.sweep import sweep_from_mapping
+from optrun.config.sweep.resolve import sweep_from_mapping
 from optrun.kernels.threads import cores
-from optrun.sweep.expand import expand
-from optrun.sweep.packs import divided, grouped
-from optrun.training.memory import Memory
+from optrun.sweeps.plan.expand import expand
+from optrun.sweeps.plan.packs import divided, grouped
+from optrun.training.memory_store import Memory
 from optrun.training.pack import Pack
 from optrun.training.trainer import Trainer
 from tests.benchmarks.tables import Table, has

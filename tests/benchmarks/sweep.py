@@ -19,11 +19,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from optrun import sweeps
-from optrun.config.sweep import load_sweep
+from optrun.api import sweeps
+from optrun.config.sweep.resolve import load_sweep
 from optrun.kernels.threads import cores
-from optrun.sweep.expand import expand
-from optrun.sweep.packs import divided, grouped
+from optrun.sweeps.plan.expand import expand
+from optrun.sweeps.plan.packs import divided, grouped
 
 ROOT = Path(__file__).parents[2]
 

@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator, Sequence
 from unittest.mock import patch
 
 from optrun.config import RunConfig
-from optrun.config.sweep import sweep_from_mapping
+from optrun.config.sweep.resolve import sweep_from_mapping
 from optrun.kernels.threads import cores
-from optrun.sweep import width
-from optrun.sweep.expand import expand
-from optrun.sweep.packs import grouped
-from optrun.sweep.width_trial import measured
+from optrun.sweeps.plan import width
+from optrun.sweeps.plan.expand import expand
+from optrun.sweeps.plan.packs import grouped
+from optrun.sweeps.plan.width_trial import measured
 from optrun.training.estimate import Trial
 from tests.benchmarks.tables import Table
 

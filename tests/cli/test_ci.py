@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from optrun.cli import github, junit
-from optrun.cli.case import Case
+from optrun.cli.ci import github, junit
+from optrun.cli.ci.case import Case
 from optrun.config import Issue
 from tests.cli.test_cli import CONFIG, call
 

@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from optrun.api import load_run
-from optrun.cli import configure
+from optrun.api.runs import load_run
 from optrun.cli.app import app
-from optrun.cli.configure import Template
+from optrun.cli.commands import configs
+from optrun.cli.commands.configs import Template
 from optrun.cli.exits import exit_code_of
 from optrun.config import Resolved, from_mapping, load
-from optrun.config.sweep import load_sweep
+from optrun.config.sweep.resolve import load_sweep
 from optrun.errors import PluginError
 from tests.pairs import few_in_short
 
@@ -199,7 +199,7 @@ def test_validate_goes_on_after_any_error(
         if resolved.config.name == "a":
             raise error
 
-    monkeypatch.setattr(configure, "_build", build)
+    monkeypatch.setattr(configs, "_build", build)
     done = call("validate", "a.yaml", "base.yaml")
     assert (done.returncode, done.stdout, done.stderr) == (2, "base.yaml: ok\n", f"a.yaml: {told}\n")
 

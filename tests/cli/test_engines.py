@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import optrun
-from optrun.analysis import machine
+from optrun import diagnostics
 from optrun.cli.app import main
 from tests.kernels.engines import NEEDS_NUMBA
 
@@ -87,7 +87,7 @@ def test_a_broken_engine_is_exit_3_before_anything_runs(command, broken, tmp_pat
 @NEEDS_NUMBA
 @pytest.mark.parametrize("command", [["run", "run.yaml"], *(["sweep", "sweep.yaml", "-j", n] for n in "12")])
 def test_an_engine_that_breaks_later_is_exit_3_and_no_run_has_failed_for_it(command, broken, tmp_path):
-    proven = "from optrun.kernels.numba_engine import NumbaEngine; NumbaEngine().proven()"
+    proven = "from optrun.kernels.numba.engine import NumbaEngine; NumbaEngine().proven()"
     cache = str(tmp_path / "cache")
     env = os.environ | {"XDG_CACHE_HOME": cache, "LOCALAPPDATA": cache, "HOME": cache}
     subprocess.run([sys.executable, "-c", proven], env=env, check=True)
@@ -123,8 +123,10 @@ def test_doctor_says_why_no_loop_is_kept(tmp_path):
     place = tmp_path / "kernels"
     place.mkdir()
     (place / "loop").write_bytes(bytes(2_000_000))
-    assert machine._loops(place) == {"compiled loops": f"1, 2.0 MB in {place}", "are kept": "yes"}
+    assert diagnostics._loops(place) == {"compiled loops": f"1, 2.0 MB in {place}", "are kept": "yes"}
     place.chmod(0o777)
-    assert machine._loops(place)["are kept"].endswith("others can write there")
+    assert diagnostics._loops(place)["are kept"].endswith("others can write there")
     (tmp_path / "file").touch()
-    assert machine._loops(tmp_path / "file" / "kernels")["are kept"].startswith("no, every process compiles")
+    assert diagnostics._loops(tmp_path / "file" / "kernels")["are kept"].startswith(
+        "no, every process compiles"
+    )

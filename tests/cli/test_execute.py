@@ -9,8 +9,8 @@ import pytest
 
 import optrun
 from optrun.config import Duration, from_mapping, load
-from optrun.config.smoke import SMOKE_STEPS, smoke
-from optrun.config.sweep import is_sweep
+from optrun.config.shorten import SMOKE_STEPS, smoke
+from optrun.config.sweep.resolve import is_sweep
 from optrun.registry import schedulers
 from optrun.training.pack import Pack
 from tests.cli.test_cli import CONFIG, call

@@ -208,7 +208,7 @@ def test_rates_have_one_axis_wherever_they_are_drawn(call, flags, titles):
 def test_latest_is_resolved_once(call, run, monkeypatch):
     paths = [run(), run(), run()]
     found = iter([paths[0], paths[1], paths[2], paths[2]])
-    monkeypatch.setattr("optrun.cli.drawing.find_numbered", lambda _: (next(found), None))
+    monkeypatch.setattr("optrun.cli.views.curves.find_numbered", lambda _: (next(found), None))
     done = call("curves", "latest", "latest")
     assert paths[0].name in done.out
     assert paths[1].name in done.out

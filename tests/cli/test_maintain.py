@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 import optrun
-from optrun.analysis import machine
+from optrun import diagnostics
 from optrun.analysis.summaries import Summary
-from optrun.cli.cleaning import _is_removable, age_of
+from optrun.cli.views.clean import _is_removable, age_of
 from optrun.store import RunState, Status, Store
 from optrun.store.directory import is_being_written, lock, remove_directory
 from tests.cli.looking import call, run
@@ -120,7 +120,7 @@ def test_doctor_ends_with_1_where_runs_cannot_be_written(call, monkeypatch):
     def refuse(**_):
         raise PermissionError(13, os.strerror(13))
 
-    monkeypatch.setattr(machine.tempfile, "TemporaryFile", refuse)
+    monkeypatch.setattr(diagnostics.tempfile, "TemporaryFile", refuse)
     done = call("doctor")
     assert done.code == 1
     assert "Permission denied" in done.out

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from optrun.cli.describe import METRICS, REGISTRIES, names
+from optrun.cli.views.describe import METRICS, REGISTRIES, names
 from optrun.config import METRICS as RECORDED
 from optrun.config import parse
 from tests.cli.looking import call, run

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from optrun.cli import panel as module
-from optrun.cli.pace import clock
-from optrun.cli.panel import Curve, View, frame
+from optrun.cli.live import run_panel
+from optrun.cli.live.run_panel import Curve, View, frame
+from optrun.cli.live.throughput import clock
 from optrun.config import from_mapping
 from optrun.training.trainer import Progress
 
@@ -95,13 +95,13 @@ def test_the_view_takes_each_row_once_over_commits_and_keeps_the_spikes(rng):
     view.add({name: values[committed:] for name, values in rows(loss).items()})
     assert view.best == (0.25, 77_777)
     curve = view.loss
-    assert len(curve.step) <= module.POINTS
+    assert len(curve.step) <= run_panel.POINTS
     assert (np.diff(curve.step) > 0).all()
     assert (curve.low.min(), curve.high.max()) == (0.25, 50.0)
     # As fine at its beginning as at its end.
     assert np.diff(curve.step).max() <= 2 * np.median(np.diff(curve.step))
     widest = curve.step[curve.high.argmax()]
-    assert widest <= 12_345 < widest + 100_000 / module.POINTS * 4
+    assert widest <= 12_345 < widest + 100_000 / run_panel.POINTS * 4
 
 
 def test_a_loss_that_is_zero_once_keeps_its_log_axis():

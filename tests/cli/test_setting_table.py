@@ -4,9 +4,9 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from optrun.cli import setting_table
-from optrun.cli.fitted_table import Column
-from optrun.cli.setting_table import Labels, settings_table
+from optrun.cli.text import setting_table
+from optrun.cli.text.setting_table import Labels, settings_table
+from optrun.cli.text.tables import Column
 
 MLP = {"name": "mlp", "data": "wine", "hidden": [16]}
 

@@ -16,11 +16,11 @@ import pytest
 
 import optrun
 from optrun.cli.arguments import Show
-from optrun.cli.sweep_progress import sweep_progress
+from optrun.cli.live.sweep_progress import sweep_progress
 from optrun.registry import optimizers
 from optrun.store import RunState, Status, Store
-from optrun.sweep.writer import SweepProgress
-from optrun.training.memory import Memory
+from optrun.sweeps.writer import SweepProgress
+from optrun.training.memory_store import Memory
 from tests.cli.looking import CONFIG, call  # noqa: F401
 
 SWEEP = (
@@ -135,7 +135,7 @@ def test_a_note_tells_of_settings_that_are_equal(file, call):  # noqa: F811
 
 
 def test_that_many_runs_are_made_is_told_before(file, call, monkeypatch):  # noqa: F811
-    monkeypatch.setattr("optrun.cli.notes.MANY_RUNS", 12)
+    monkeypatch.setattr("optrun.cli.views.hints.MANY_RUNS", 12)
     assert call("sweep", file, "-n").err.startswith("expanding 12 runs\n")
     assert "expanding" not in call("sweep", file, "-n", "sweep.repeats=1").err
     assert call("sweep", file, "-q").err == ""
@@ -143,11 +143,11 @@ def test_that_many_runs_are_made_is_told_before(file, call, monkeypatch):  # noq
 
 @pytest.mark.full
 def test_what_no_process_can_try_is_not_estimated(call, tmp_path):  # noqa: F811
-    from tests.sweep.poison import ABORTS  # not before all optimizers that are tested have been collected
+    from tests.sweeps.poison import ABORTS  # not before all optimizers that are tested have been collected
 
     (tmp_path / "p.yaml").write_text("problem: quadratic\noptimizer: Poison\nsteps: 3\n")
     done = call(
-        "sweep", "p.yaml", "-n", f"optimizer.lr={ABORTS},{ABORTS + 0.5}", "--plugin", "tests.sweep.poison"
+        "sweep", "p.yaml", "-n", f"optimizer.lr={ABORTS},{ABORTS + 0.5}", "--plugin", "tests.sweeps.poison"
     )
     assert done.code == 0
     assert "time and size could not be estimated: no pack that was tried came to its end" in done.out
@@ -763,7 +763,7 @@ def test_a_run_that_is_named_wrongly_is_answered(command, said, file, call):  # 
 
 
 def test_without_a_result_there_is_no_table(file, call, monkeypatch):  # noqa: F811
-    monkeypatch.setattr(import_module("optrun.sweep.carry_out")._Course, "_execute", lambda *_: False)
+    monkeypatch.setattr(import_module("optrun.sweeps.run")._Course, "_execute", lambda *_: False)
     done = call("sweep", file, "-o", "here")
     assert done.out == "here\n"
     assert "12 runs left" in done.err

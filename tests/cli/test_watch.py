@@ -14,11 +14,11 @@ from rich.console import Console
 
 import optrun
 from optrun.analysis.leaderboard import SweepPlan, leaderboard
-from optrun.cli import setting_table
-from optrun.cli.setting_table import Labels
-from optrun.cli.sweep_overview import SweepView, progress_text
-from optrun.cli.sweep_watching import frame, read_sweep, settings_that_fit
-from optrun.cli.watching import follow, read_run
+from optrun.cli.live.watch_run import follow, read_run
+from optrun.cli.live.watch_sweep import frame, read_sweep, settings_that_fit
+from optrun.cli.text import setting_table
+from optrun.cli.text.setting_table import Labels
+from optrun.cli.views.sweep_overview import SweepView, progress_text
 from optrun.errors import StoreError
 from optrun.store import RunState, Status, Store
 from tests.cli.looking import call, run

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from optrun.config import ConfigErrors, parse
-from optrun.config.reader import decode
+from optrun.config.yaml.reader import decode
 
 WORDS = """
 : - , ? [ ] { } & * ! | > ' " % @ ` # ~ = << --- ... %YAML %TAG |2- >+ &a *a <<:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from optrun.config import ConfigErrors, from_mapping, parse, unmet
-from optrun.config.expect import FIGURES
+from optrun.config.model.expect import FIGURES
 
 SMALL: dict[str, Any] = {"problem": "rosenbrock", "optimizer": "SGD", "steps": 1}
 

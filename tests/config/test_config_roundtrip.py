@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from optrun.config import METRICS, from_mapping, parse
-from optrun.config.reader import read
-from optrun.config.writer import to_yaml
+from optrun.config.yaml.reader import read
+from optrun.config.yaml.writer import to_yaml
 
 pytestmark = pytest.mark.usefixtures("fakes")
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from optrun.config.overrides import override
-from optrun.config.reader import read
+from optrun.config.yaml.reader import read
 
 MEANINGS: dict[str, Any] = {
     "1e-3": 0.001,

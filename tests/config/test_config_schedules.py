@@ -7,8 +7,8 @@ import pytest
 
 import optrun
 from optrun.config import ConfigErrors, from_mapping, parse, resolve
-from optrun.config.json_schema import json_schema
-from optrun.config.smoke import smoke
+from optrun.config.model.json_schema import json_schema
+from optrun.config.shorten import smoke
 from optrun.errors import ConfigError
 from optrun.registry import schedulers
 from optrun.training.pack import Pack

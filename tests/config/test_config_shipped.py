@@ -11,7 +11,7 @@ import pytest
 import optrun
 from optrun import registry
 from optrun.config import ConfigErrors, from_mapping, load, parse, unmet
-from optrun.config.sweep import is_sweep
+from optrun.config.sweep.resolve import is_sweep
 
 SHIPPED = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
 SWEEPS = [path for path in SHIPPED if is_sweep(path)]

@@ -7,7 +7,7 @@ import pytest
 
 from optrun import registry
 from optrun.config import METRICS, Bounds, ConfigErrors, Record, RunConfig, Stop, from_mapping
-from optrun.config.expect import FIGURES
+from optrun.config.model.expect import FIGURES
 from optrun.errors import fold
 
 REGISTRIES = {

@@ -3,10 +3,10 @@
 import pytest
 
 from optrun.config import ConfigErrors, from_mapping, load, parse
-from optrun.config.reader import read
-from optrun.config.sweep import load_sweep, sweep_from_mapping, swept
-from optrun.config.writer import to_yaml
-from optrun.sweep.expand import expand
+from optrun.config.sweep.resolve import load_sweep, sweep_from_mapping, swept
+from optrun.config.yaml.reader import read
+from optrun.config.yaml.writer import to_yaml
+from optrun.sweeps.plan.expand import expand
 
 BASE = {"problem": "rosenbrock", "optimizer": "Adam", "steps": 10}
 TEXT = """\

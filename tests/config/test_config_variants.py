@@ -3,13 +3,13 @@
 import pytest
 
 from optrun.config import ConfigErrors
-from optrun.config.reader import read
-from optrun.config.sweep import swept
-from optrun.config.variants import Variants
+from optrun.config.sweep.resolve import swept
+from optrun.config.sweep.variants import Variants
+from optrun.config.yaml.reader import read
 from optrun.registry import optimizers
-from optrun.sweep.expand import completed
-from optrun.sweep.sampling import combinations
-from optrun.sweep.spaces import Setting, spaces_of
+from optrun.sweeps.plan.expand import completed
+from optrun.sweeps.plan.sampling import combinations
+from optrun.sweeps.plan.spaces import Setting, spaces_of
 
 BASE = "problem: {name: quadratic, dim: 3}\nsteps: 7\n"
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from optrun.config import ConfigErrors, Issue, from_mapping
-from optrun.config.components import REGISTRIES
-from optrun.config.json_schema import json_schema
-from optrun.config.reader import read
+from optrun.config.model.components import REGISTRIES
+from optrun.config.model.json_schema import json_schema
+from optrun.config.yaml.reader import read
 from tests.pairs import few_in_short
 
 jsonschema = pytest.importorskip("jsonschema")

@@ -297,10 +297,10 @@ def module():
 def installed(monkeypatch):
     """Let `import cupy` give the stand-in while a test runs; return how often values go over."""
     from optrun import arrays
-    from optrun.kernels import cupy_engine
+    from optrun.kernels.cuda import engine
 
     monkeypatch.setitem(sys.modules, "cupy", module())
-    for cached in (arrays._cupy, cupy_engine.kernel):
+    for cached in (arrays._cupy, engine.kernel):
         cached.cache_clear()
     monkeypatch.setattr(settings, "captures", True)
     for of_this_test in (transfers, launched, sources):
@@ -311,7 +311,7 @@ def installed(monkeypatch):
 def removed():
     """Forget the stand-in."""
     from optrun import arrays
-    from optrun.kernels import cupy_engine
+    from optrun.kernels.cuda import engine
 
-    for cached in (arrays._cupy, cupy_engine.kernel):
+    for cached in (arrays._cupy, engine.kernel):
         cached.cache_clear()

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from optrun.arrays import Arrays
-from optrun.kernels import replay
-from optrun.kernels.replay import _Kind
+from optrun.kernels.cuda import graph
+from optrun.kernels.cuda.graph import _Kind
 from optrun.registry import optimizers, problems
-from optrun.training.memory import Memory
+from optrun.training.memory_store import Memory
 from optrun.training.pack import Pack
 from optrun.training.trainer import Trainer
 from tests.gpu.test_kernels import steps_on
@@ -91,7 +91,7 @@ def test_a_step_is_captured():
             captured.append(self._graph)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(replay, "_Kind", Watched)
+        patch.setattr(graph, "_Kind", Watched)
         for _ in lanes.iterate(0, 40):
             pass
     assert captured

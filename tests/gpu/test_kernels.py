@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from optrun.arrays import Arrays, Parameters
-from optrun.kernels.cupy_engine import CupyEngine
+from optrun.kernels.cuda.engine import CupyEngine
 from optrun.kernels.lower import Instruction, Listing
 from optrun.kernels.numpy_engine import NumpyEngine
 from optrun.optim import EMA, SWA

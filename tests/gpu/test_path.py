@@ -13,7 +13,7 @@ from optrun.errors import OptrunWarning, RunFailedError
 from optrun.registry import optimizers
 from optrun.store import Store
 from optrun.training import recorder
-from optrun.training.memory import Memory
+from optrun.training.memory_store import Memory
 from optrun.training.pack import Pack
 from optrun.training.trainer import Trainer
 from tests.gpu import stand_in

@@ -7,7 +7,7 @@ import subprocess
 import numpy as np
 import pytest
 
-from optrun.kernels.cuda_source import OPTIONS, fetch_source, watch_source
+from optrun.kernels.cuda.source import OPTIONS, fetch_source, watch_source
 from tests.gpu import stand_in
 from tests.gpu.test_kernels import params_of
 from tests.optim.samples import VARIANTS, per_lane

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from optrun.kernels.numba_engine import NumbaEngine
+from optrun.kernels.numba.engine import NumbaEngine
 from optrun.kernels.numpy_engine import NumpyEngine
 
 HAS_NUMBA = importlib.util.find_spec("numba") is not None

@@ -9,8 +9,9 @@ import pytest
 
 from optrun.arrays import Parameters
 from optrun.errors import MissingExtraError
-from optrun.kernels import auto_engine, compiled, engine_named
+from optrun.kernels import auto_engine, engine_named
 from optrun.kernels.auto_engine import AutoEngine
+from optrun.kernels.numba import code_cache
 from optrun.kernels.numpy_engine import NumpyEngine
 from optrun.optim import SGD
 from tests.kernels.engines import NEEDS_NUMBA
@@ -19,7 +20,7 @@ from tests.kernels.engines import NEEDS_NUMBA
 @pytest.fixture(autouse=True)
 def _new_process(monkeypatch):
     """Nothing is loaded or saved; and NumPy takes a second for a step."""
-    monkeypatch.setattr(compiled, "_loaded", {})
+    monkeypatch.setattr(code_cache, "_loaded", {})
     monkeypatch.setattr(auto_engine, "_failures", [])
     auto_engine._saved.clear()
     monkeypatch.setattr(auto_engine, "perf_counter", itertools.count(0.0).__next__)
@@ -41,7 +42,7 @@ def trained(engine, steps, size=300):
 def test_it_compiles_once_that_has_paid_and_changes_no_bit(steps_it_costs, compiles):
     price = auto_engine.SAVED * (steps_it_costs - 0.5)
     assert trained(AutoEngine(price), 30) == trained(NumpyEngine(), 30)
-    assert bool(compiled._loaded) == compiles
+    assert bool(code_cache._loaded) == compiles
 
 
 @NEEDS_NUMBA
@@ -49,9 +50,9 @@ def test_packs_share_an_account():
     price = auto_engine.SAVED * 28.5
     for _ in range(2):
         trained(AutoEngine(price), 10)
-        assert not compiled._loaded
+        assert not code_cache._loaded
     trained(AutoEngine(price), 10)
-    assert compiled._loaded
+    assert code_cache._loaded
 
 
 @NEEDS_NUMBA
@@ -67,13 +68,13 @@ def test_the_time_of_a_few_steps_is_taken(monkeypatch):
 
 @NEEDS_NUMBA
 def test_a_loop_costs_less_once_it_is_kept(monkeypatch, tmp_path):
-    monkeypatch.setattr(compiled, "directory", lambda: tmp_path)
+    monkeypatch.setattr(code_cache, "directory", lambda: tmp_path)
     prices = []
     price = auto_engine._price
     monkeypatch.setattr(auto_engine, "_price", lambda loop: prices.append(price(loop)) or prices[-1])
     trained(AutoEngine(), 1)
     trained(engine_named("numba"), 1)
-    monkeypatch.setattr(compiled, "_loaded", {})
+    monkeypatch.setattr(code_cache, "_loaded", {})
     trained(AutoEngine(), 1)
     assert prices[-1] < prices[0]
 
@@ -86,8 +87,8 @@ def without_llvm(monkeypatch, tmp_path):
     def broken(*_):
         raise RuntimeError("no LLVM")
 
-    monkeypatch.setattr(compiled, "directory", lambda: tmp_path)
-    monkeypatch.setattr(compiled, "machine_code", broken)
+    monkeypatch.setattr(code_cache, "directory", lambda: tmp_path)
+    monkeypatch.setattr(code_cache, "machine_code", broken)
 
 
 def test_without_numba_it_goes_on_with_numpy(monkeypatch):
@@ -120,11 +121,11 @@ def without_metadata(package):
 
 @NEEDS_NUMBA
 def test_a_numba_of_no_known_version_is_none(monkeypatch):
-    monkeypatch.setattr(compiled, "version", without_metadata)
-    for cached in (compiled._versions, compiled._machine):
-        monkeypatch.setattr(compiled, cached.__name__, cached.__wrapped__)
+    monkeypatch.setattr(code_cache, "version", without_metadata)
+    for cached in (code_cache._versions, code_cache._machine):
+        monkeypatch.setattr(code_cache, cached.__name__, cached.__wrapped__)
     assert trained(AutoEngine(0.0), 30) == trained(NumpyEngine(), 30)
-    assert not compiled._loaded
+    assert not code_cache._loaded
     with pytest.raises(MissingExtraError, match="python -m pip install"):
         engine_named("numba")
 
@@ -140,7 +141,7 @@ def test_loops_pay_together_for_what_they_all_need(monkeypatch):
     monkeypatch.setattr(auto_engine, "_price", lambda _: (0.5, "a module that is not there"))
     monkeypatch.setitem(auto_engine.IMPORT_SECONDS, "a module that is not there", 10.0)
     trained(AutoEngine(), 10)
-    assert not compiled._loaded
+    assert not code_cache._loaded
     auto_engine._saved["another loop"] = 10.0
     trained(AutoEngine(), 1)
-    assert len(compiled._loaded) == 1
+    assert len(code_cache._loaded) == 1

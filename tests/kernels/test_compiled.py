@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 
 from optrun.arrays import Arrays, Parameters
-from optrun.kernels import compiled, numba_engine
-from optrun.kernels.compiled import Loop
-from optrun.kernels.machine_code import optimized, target_machine
-from optrun.kernels.numba_engine import NumbaEngine
+from optrun.kernels.numba import code_cache, engine
+from optrun.kernels.numba.code_cache import Loop
+from optrun.kernels.numba.engine import NumbaEngine
+from optrun.kernels.numba.machine_code import optimized, target_machine
 from optrun.optim import Adam
 from tests.kernels.engines import NEEDS_NUMBA
 from tests.optim.samples import EVERY_DTYPE
@@ -29,8 +29,8 @@ STEPS = """
 import sys
 import numpy as np
 from optrun.arrays import Parameters
-from optrun.kernels import compiled
-from optrun.kernels.numba_engine import NumbaEngine
+from optrun.kernels.numba import code_cache
+from optrun.kernels.numba.engine import NumbaEngine
 from optrun.optim import Adam
 
 params = Parameters({"a": (50,)})
@@ -38,7 +38,7 @@ optimizer = Adam(params, engine=NumbaEngine())
 for t in range(3):
     params.grad[:] = np.sin(np.arange(50) + t)
     optimizer.step()
-print(len(compiled._loaded), "numba" in sys.modules, params.data.tobytes().hex())
+print(len(code_cache._loaded), "numba" in sys.modules, params.data.tobytes().hex())
 """
 
 
@@ -94,11 +94,11 @@ def foreign(content):
     """Return whole machine code that calls what is not in a process without Numba."""
     import llvmlite.binding as llvm
 
-    compiled._linker()
+    code_cache._linker()
     module = llvm.parse_assembly(
         "declare void @numba_has_this() define void @step(i64 %a) { call void @numba_has_this() ret void }"
     )
-    return compiled._sealed(target_machine().emit_object(module))
+    return code_cache._sealed(target_machine().emit_object(module))
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def foreign(content):
         lambda content: content[:-20],
         lambda content: content[:-20] + bytes(20),
         lambda content: content[:700] + bytes([content[700] ^ 1]) + content[701:],
-        lambda content: compiled._sealed(b"no machine code"),
+        lambda content: code_cache._sealed(b"no machine code"),
         foreign,
     ],
 )
@@ -137,24 +137,24 @@ def test_what_others_can_write_is_not_run(whole, tmp_path, of, mode):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no owners here")
 def test_what_belongs_to_another_user_is_not_run(monkeypatch, tmp_path):
-    monkeypatch.setattr(compiled, "directory", lambda: tmp_path / "a" / "b")
-    monkeypatch.setattr(compiled, "_loaded", {})
+    monkeypatch.setattr(code_cache, "directory", lambda: tmp_path / "a" / "b")
+    monkeypatch.setattr(code_cache, "_loaded", {})
     loop = Loop("def step(to):\n    to[0] += 9\n", ("float64",), 0)
-    compiled.compiled(loop)
-    compiled._loaded.clear()
-    assert compiled.is_kept(loop)
-    assert compiled._kept(loop) is not None
+    code_cache.compiled(loop)
+    code_cache._loaded.clear()
+    assert code_cache.is_kept(loop)
+    assert code_cache._kept(loop) is not None
     user = os.geteuid()
     monkeypatch.setattr(os, "geteuid", lambda: user + 1)
-    assert not compiled.is_kept(loop)
-    assert compiled._kept(loop) is None
+    assert not code_cache.is_kept(loop)
+    assert code_cache._kept(loop) is None
 
 
 @pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="no such setting here")
 @pytest.mark.parametrize("value", ["", "cache", "./cache"])
 def test_a_cache_beside_the_current_directory_is_none(monkeypatch, value):
     monkeypatch.setenv("XDG_CACHE_HOME", value)
-    assert compiled.directory.__wrapped__() == compiled.Path.home() / ".cache" / "optrun" / "kernels"
+    assert code_cache.directory.__wrapped__() == code_cache.Path.home() / ".cache" / "optrun" / "kernels"
 
 
 def test_loops_do_not_follow_a_check_of_bounds(whole, tmp_path):
@@ -165,9 +165,9 @@ def test_loops_do_not_follow_a_check_of_bounds(whole, tmp_path):
 @pytest.mark.parametrize("name", ["NUMBA_OPT", "NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES"])
 def test_other_settings_of_the_compiler_are_other_loops(monkeypatch, name):
     monkeypatch.delenv(name, raising=False)
-    before = compiled._machine.__wrapped__()
+    before = code_cache._machine.__wrapped__()
     monkeypatch.setenv(name, "1")
-    assert compiled._machine.__wrapped__() != before
+    assert code_cache._machine.__wrapped__() != before
 
 
 def test_without_a_directory_it_compiles_for_itself(whole, tmp_path):
@@ -181,15 +181,15 @@ def test_a_user_without_a_home_keeps_nothing(monkeypatch):
 
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.delenv("LOCALAPPDATA", raising=False)
-    monkeypatch.setattr(compiled.Path, "home", homeless)
-    root = compiled.directory.__wrapped__()
-    monkeypatch.setattr(compiled, "directory", lambda: root)
+    monkeypatch.setattr(code_cache.Path, "home", homeless)
+    root = code_cache.directory.__wrapped__()
+    monkeypatch.setattr(code_cache, "directory", lambda: root)
     loop = Loop("def step(a):\n    a[0] = 7\n", ("float64",), 0)
-    assert not compiled.is_kept(loop)
+    assert not code_cache.is_kept(loop)
     to = np.zeros(1)
-    compiled.compiled(loop)(to)()
+    code_cache.compiled(loop)(to)()
     assert to.tolist() == [7]
-    assert not compiled._file(loop).exists()
+    assert not code_cache._file(loop).exists()
 
 
 ADD = "def step(to, given, first, end):\n    for at in range(first, end):\n        to[at] += given[at]\n"
@@ -199,7 +199,7 @@ ADD = "def step(to, given, first, end):\n    for at in range(first, end):\n     
 def test_what_is_bound_keeps_its_arrays(dtype):
     to, given = np.zeros(5), np.ones(5, dtype)
     seen = weakref.ref(given)
-    add = compiled.compiled(Loop(ADD, ("float64", dtype), 2))(to, given, 1, 4)
+    add = code_cache.compiled(Loop(ADD, ("float64", dtype), 2))(to, given, 1, 4)
     del given
     gc.collect()
     assert seen() is not None
@@ -212,9 +212,9 @@ THREADS = 4
 
 
 def test_threads_that_begin_with_one_loop_share_its_code(monkeypatch, tmp_path):
-    monkeypatch.setattr(compiled, "directory", lambda: tmp_path)
+    monkeypatch.setattr(code_cache, "directory", lambda: tmp_path)
     loop = Loop("def step(to):\n    to[0] += 3\n", ("float64",), 0)
-    together, made, linked = threading.Barrier(THREADS), [], compiled._linked
+    together, made, linked = threading.Barrier(THREADS), [], code_cache._linked
 
     def link(code):
         made.append(linked(code))
@@ -222,9 +222,9 @@ def test_threads_that_begin_with_one_loop_share_its_code(monkeypatch, tmp_path):
 
     def bound(to):
         together.wait()
-        return compiled.compiled(loop)(to)
+        return code_cache.compiled(loop)(to)
 
-    monkeypatch.setattr(compiled, "_linked", link)
+    monkeypatch.setattr(code_cache, "_linked", link)
     with ThreadPoolExecutor(THREADS) as pool:
         arrays = [np.zeros(1) for _ in range(THREADS)]
         steps = list(pool.map(bound, arrays))
@@ -242,14 +242,14 @@ def test_what_is_bound_keeps_its_code(monkeypatch, tmp_path):
         def __getitem__(self, name):
             return self.real[name]
 
-    monkeypatch.setattr(compiled, "directory", lambda: tmp_path)
-    monkeypatch.setattr(compiled, "_loaded", {})
-    linked = compiled._linked
-    monkeypatch.setattr(compiled, "_linked", lambda code: Library(linked(code)))
+    monkeypatch.setattr(code_cache, "directory", lambda: tmp_path)
+    monkeypatch.setattr(code_cache, "_loaded", {})
+    linked = code_cache._linked
+    monkeypatch.setattr(code_cache, "_linked", lambda code: Library(linked(code)))
     loop = Loop("def step(to):\n    to[0] += 5\n", ("float64",), 0)
     to = np.zeros(1)
-    step = compiled.compiled(loop)(to)
-    seen = weakref.ref(compiled._loaded.pop(loop))
+    step = code_cache.compiled(loop)(to)
+    seen = weakref.ref(code_cache._loaded.pop(loop))
     gc.collect()
     assert seen() is not None
     step()
@@ -267,12 +267,12 @@ def test_a_process_forked_while_a_thread_compiles_is_not_locked_out(tmp_path):
 
 FORKED = """
 import os
-from optrun.kernels import compiled
+from optrun.kernels.numba import code_cache
 
-with compiled._lock:
+with code_cache._lock:
     child = os.fork()
     if not child:
-        os._exit(0 if compiled._lock.acquire(timeout=0) else 1)
+        os._exit(0 if code_cache._lock.acquire(timeout=0) else 1)
 os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
 
@@ -280,7 +280,7 @@ os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 def test_a_loop_that_could_raise_is_refused():
     source = "def step(to):\n    if to[0] > 3:\n        raise ValueError('no')\n"
     with pytest.raises(NotImplementedError, match="cannot raise"):
-        compiled.compiled(Loop(source, ("float64",), 0))
+        code_cache.compiled(Loop(source, ("float64",), 0))
 
 
 # x86 and ARM: a product and a sum in one instruction, rounded once.
@@ -292,7 +292,7 @@ def test_loops_are_vectors_and_no_operation_is_contracted(dtype, monkeypatch):
     import llvmlite.binding as llvm
 
     loops = []
-    monkeypatch.setattr(numba_engine, "compiled", lambda loop: loops.append(loop) or compiled.compiled(loop))
+    monkeypatch.setattr(engine, "compiled", lambda loop: loops.append(loop) or code_cache.compiled(loop))
     Adam(Parameters({"a": (50,)}, arrays=Arrays(dtype=dtype)), lr=0.1, engine=NumbaEngine(1)).step()
     assert loops
     real = {"float32": "float", "float64": "double"}[dtype]

@@ -11,7 +11,7 @@ import pytest
 from optrun.arrays import Arrays, Parameters
 from optrun.errors import ConfigError
 from optrun.kernels import BACKENDS, ENGINES, engine_named
-from optrun.kernels.numba_engine import NumbaEngine
+from optrun.kernels.numba.engine import NumbaEngine
 from optrun.kernels.numpy_engine import NumpyEngine
 from optrun.kernels.threads import cores, threads_of_a_step, together
 from optrun.optim import SGD, Adam

@@ -8,7 +8,7 @@ from optrun.config import from_mapping
 from optrun.kernels import auto_engine, engine_named
 from optrun.kernels.auto_engine import AutoEngine
 from optrun.kernels.capture import MOST_INSTRUCTIONS
-from optrun.kernels.numba_engine import NumbaEngine
+from optrun.kernels.numba.engine import NumbaEngine
 from optrun.problems import vectors
 from optrun.problems.functions import Himmelblau
 from optrun.problems.vectors import VectorProblem

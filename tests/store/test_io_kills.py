@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.sweep.support import digest_of
+from tests.sweeps.support import digest_of
 
 STRIDE = int(os.environ.get("OPTRUN_TESTS_IO_STRIDE", "3"))
 CALLS = ["mkdir", "write", "pwrite64", "fsync", "fdatasync", "rename", "unlink"]

@@ -7,12 +7,12 @@ import pytest
 
 import optrun
 from optrun.config import from_mapping
-from optrun.config.smoke import smoke
+from optrun.config.shorten import smoke
 from optrun.errors import ConfigError, StateError
 from optrun.optim import SGD
 from optrun.registry import averages, optimizers
 from optrun.store import Checkpoint, Status, Store
-from optrun.training.memory import Memory
+from optrun.training.memory_store import Memory
 from optrun.training.pack import Pack
 from optrun.training.trainer import Trainer
 

@@ -5,7 +5,7 @@ import pytest
 
 from optrun.config import from_mapping
 from optrun.registry import optimizers, schedulers
-from optrun.training import examples
+from optrun.selftest import examples
 from optrun.training.pack import Pack
 from tests.pairs import pairs
 

@@ -6,7 +6,7 @@ import pytest
 from optrun.config import from_mapping
 from optrun.errors import ConfigError
 from optrun.registry import optimizers, problems
-from optrun.training.memory import Memory
+from optrun.training.memory_store import Memory
 from optrun.training.pack import Pack
 from optrun.training.trainer import Trainer
 from tests.optim.samples import DTYPES, in_turn

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from optrun.config import from_mapping
-from optrun.config.models import Stop
+from optrun.config.model.run import Stop
 from optrun.store import Status
 from optrun.training.pack import Pack
 from optrun.training.recorder import Recorder

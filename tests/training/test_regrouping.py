@@ -8,12 +8,12 @@ import pytest
 from optrun.config import from_mapping
 from optrun.errors import StateError
 from optrun.registry import averages, optimizers, schedulers
+from optrun.selftest import examples
 from optrun.store import Checkpoint, Status, Store
-from optrun.sweep import work
-from optrun.sweep.work import Work
-from optrun.training import examples
-from optrun.training.lanes import Lanes
-from optrun.training.memory import Memory
+from optrun.sweeps.workers import task
+from optrun.sweeps.workers.task import Work
+from optrun.training.lane_tracker import Lanes
+from optrun.training.memory_store import Memory
 from optrun.training.pack import Pack
 from optrun.training.trainer import Trainer
 from tests.pairs import few_in_short, pairs
@@ -70,7 +70,7 @@ def unpaused(chosen):
     """Return what lanes leave that are not asked to pause where a checkpoint is due."""
     memory = Memory(chosen)
     Trainer(Pack(chosen), memory).run()
-    return [stored(work._result(memory, lane, state)) for lane, state in enumerate(memory.states())]
+    return [stored(task._result(memory, lane, state)) for lane, state in enumerate(memory.states())]
 
 
 def in_stages(chosen, stops, draws):

@@ -7,7 +7,7 @@ import optrun
 from optrun.config import from_mapping
 from optrun.errors import ConfigError, StateError
 from optrun.store import Status
-from optrun.training.memory import Memory
+from optrun.training.memory_store import Memory
 from optrun.training.pack import Pack
 from optrun.training.trainer import Trainer
 from tests.pairs import few_in_short
@@ -196,7 +196,7 @@ def test_a_checkpoint_with_a_damaged_schedule_is_refused(change):
 
 
 def test_the_rates_of_a_config_are_those_of_its_run():
-    from optrun.analysis.schedule import scheduled
+    from optrun.training.schedule_preview import scheduled
 
     warm = {
         "name": "SequentialLR",

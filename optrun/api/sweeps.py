@@ -1,0 +1,341 @@
+"""The Python API of sweeps."""
+
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from contextlib import ExitStack, suppress
+from functools import cached_property
+from pathlib import Path
+from threading import RLock
+from typing import Any, Self, overload
+from weakref import finalize
+
+from optrun.analysis.leaderboard import Standing, SweepPlan, leaderboard, plan_of
+from optrun.analysis.sensitivity import Sensitivity, sensitivity
+from optrun.api.runs import Run
+from optrun.config import RunConfig, from_mapping
+from optrun.config.model.durations import Duration
+from optrun.config.sweep.model import Metric
+from optrun.config.sweep.resolve import load_sweep as sweep_from_file
+from optrun.config.sweep.resolve import sweep_from_mapping
+from optrun.errors import ConfigError, RunFailedError, StoreError, counted, texts
+from optrun.registry import load_plugins
+from optrun.store import RunState, Status, Store
+from optrun.store.locate import RUNS, find_numbered
+from optrun.sweeps.options import Execution, check_count
+from optrun.sweeps.plan.expand import Plan, expand
+from optrun.sweeps.plan.packs import Group, grouped
+from optrun.sweeps.run import carry_out, settled
+from optrun.sweeps.sweep_store import open_store, retry, summarise
+from optrun.sweeps.writer import SweepProgress
+from optrun.training.interrupt import interruptible
+from optrun.training.memory_store import Memory
+from optrun.training.remarks import INFERRED
+
+MOST_COMPARED = 50
+"""Of how many settings with equal figures the losses are read."""
+
+
+class Sweep:
+    """A finished or interrupted sweep: its runs in the order of its plan, and how its settings did."""
+
+    def __init__(
+        self,
+        ranking: SweepPlan,
+        results: Store | Memory,
+        states: Sequence[RunState],
+        *,
+        plan: Plan | None = None,
+        signal: int | None = None,
+        executed: int = 0,
+    ) -> None:
+        self.path = results.path if isinstance(results, Store) else None
+        """Its directory, where it is saved."""
+        self.signal = signal
+        """The signal that interrupted it."""
+        self.executed = executed
+        """How many runs have ended this time, and not before; none of a sweep that was loaded."""
+        self._runs = _Runs(len(states), results if isinstance(results, Memory) else results.path)
+        self.runs: Sequence[Run] = self._runs
+        """Each like what `run` returns; those of a saved sweep are read when they are asked for."""
+        self.plan = plan
+        """What was to run, with the settings that were asked for on the way; None of a sweep that was loaded."""
+        self.metric = Metric(name=ranking.metric, goal="maximize" if ranking.maximize else "minimize")
+        """By what settings are ranked."""
+        self.settings = ranking.settings
+        """The values of the swept parameters, of each setting; its runs are one for each seed."""
+        self.states = states
+        """How each run ended."""
+        self.left = max(ranking.runs, len(states)) - sum(state.status.final for state in states)
+        """How many runs have not ended, those among them that have not been asked for yet."""
+        self._ranking = ranking
+
+    @cached_property
+    def configs(self) -> Sequence[RunConfig]:
+        """The config of each run; ConfigErrors where that of a sweep that was loaded needs a plugin."""
+        return [from_mapping(run.config) for run in self.runs] if self.plan is None else self.plan.configs
+
+    def standings(self) -> list[Standing]:
+        """Return how the settings did, the best first.
+
+        A run that diverged counts as the worst; a setting with one that failed is behind all without.
+        """
+        return list(self._standings)
+
+    @cached_property
+    def _standings(self) -> list[Standing]:
+        return leaderboard(self._ranking, self.states)
+
+    def table(self) -> list[dict[str, Any]]:
+        """Return `standings` as plain values: median and quartiles of the metric over a setting's seeds."""
+        return [standing.to_dict() for standing in self.standings()]
+
+    def sensitivity(self, parameter: str | None = None, metric: str | None = None) -> Sensitivity:
+        """Return how the metric depends on a numeric parameter, such as `optimizer.lr`.
+
+        Without a name it is the learning rate, or the only number that varies; ``metric`` is another figure.
+        """
+        return sensitivity(self._ranking, self.states, parameter, metric)
+
+    def equal_settings(self) -> list[list[int]]:
+        """Return the settings, by their numbers, whose runs have the same results to the last bit.
+
+        Of those whose figures are equal the first 50 are looked at.
+        """
+        alike: defaultdict[Any, list[int]] = defaultdict(list)
+        repeats = self._ranking.repeats
+        for setting in range(len(self.settings)):
+            states = self.states[setting * repeats : (setting + 1) * repeats]
+            if all(state.status.final and not state.is_bad for state in states):
+                figures = [(state.status, state.steps, *state.summary.items()) for state in states]
+                alike[tuple(figures)].append(setting)
+        found = []
+        for settings in alike.values():
+            # Few figures may be equal by chance, such as accuracies of 1; losses of all steps are not.
+            losses: defaultdict[bytes, list[int]] = defaultdict(list)
+            for setting in settings[:MOST_COMPARED] if len(settings) > 1 else ():
+                losses[self.runs[setting * repeats].curves["loss"].tobytes()].append(setting)
+            found += [each for each in losses.values() if len(each) > 1]
+        return found
+
+    def close(self) -> None:
+        """Close the file from which runs were read; another look at one opens it again."""
+        self._runs.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        place = f" {self.path}" if self.path else ""
+        ended = sum(state.status.final for state in self.states)
+        return f"<Sweep{place}: {ended} of {counted(ended + self.left, 'run')}>"
+
+
+class _Runs(Sequence[Run]):
+    """The runs of a sweep, read from memory or, by one reader, from its directory."""
+
+    def __init__(self, size: int, results: Memory | Path) -> None:
+        self._size = size
+        self._results = results
+        self._store: Store | None = None
+        self._lock = RLock()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Runs, (self._size, self._results)
+
+    def close(self) -> None:
+        """Close the reader."""
+        with self._lock:
+            if self._store is not None:
+                self._store.close()
+            self._store = None
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __repr__(self) -> str:
+        place = "" if isinstance(self._results, Memory) else f" of {self._results}"
+        return f"<{counted(self._size, 'run')}{place}>"
+
+    @overload
+    def __getitem__(self, index: int) -> Run: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Run]: ...
+    def __getitem__(self, index: int | slice) -> Run | list[Run]:
+        chosen = range(self._size)[index]
+        return self._read(chosen) if isinstance(chosen, int) else [self._read(run) for run in chosen]
+
+    def __iter__(self) -> Iterator[Run]:
+        return map(self._read, range(self._size))
+
+    def _read(self, run: int) -> Run:
+        if isinstance(self._results, Memory):
+            return Run(self._results, run=run)
+        with self._lock:
+            if self._store is not None:
+                with suppress(StoreError):
+                    return Run(self._store, path=self._results, run=run)
+                # A writer that died since has left something that only opening it again undoes.
+                self.close()
+            self._store = store = Store.open(self._results)
+            finalize(self, store.close)
+            return Run(store, path=self._results, run=run)
+
+
+def sweep(
+    config: Mapping[str, Any] | str | Path,
+    *,
+    overrides: Sequence[str] = (),
+    save: bool = True,
+    directory: str | Path | None = None,
+    jobs: int | None = None,
+    executor: str | Executor = "local",
+    address: str | None = None,
+    timeout: str | float | None = None,
+    fail_fast: bool = False,
+    limit: int | None = None,
+    retry_failed: bool = False,
+    accept_changes: bool = False,
+    plugins: Sequence[str] = (),
+    observe: Callable[[SweepProgress], None] | None = None,
+) -> Sweep:
+    """Run all that a mapping or a YAML file with a `sweep` defines, and return the results.
+
+    They are stored below `runs/`, where the same sweep is found again, or in ``directory``, unless ``save`` is false;
+    runs that have ended are not run again, but where ``retry_failed`` is true those that failed. Where data or code
+    have changed since it began, it goes on only if ``accept_changes`` is true. ``limit`` is how many runs are executed
+    at most. The first Ctrl-C or SIGTERM keeps what has been made, where workers tell in time.
+
+    ``executor`` is "local" (this process, or ``jobs`` > 1 processes), "dask" (``jobs`` processes, one per core where it
+    is None, or the cluster at ``address``) or a `concurrent.futures.Executor`, which gets ``jobs`` packs at a time,
+    and with a timeout needs them, and is left open. A run that ends its process ends the script where that is the same.
+    Each of ``plugins`` is loaded here and into every worker. Where there are processes, a script needs
+    ``if __name__ == "__main__":``. ``timeout`` (seconds, or "10m") is the wall time of one attempt to run a pack:
+    its worker is killed, and its runs are tried in two halves until one that is alone has failed.
+
+    A run that raises, kills its process or has no end has failed, and the others go on, unless ``fail_fast`` is true.
+    Raises ConfigError, StoreError, ChangedError, MissingExtraError, or RunFailedError where workers cannot work, or
+    where a run came twice with other results.
+    """
+    if not save and directory is not None:
+        raise ConfigError("a sweep that is not saved has no directory", field="directory")
+    load_plugins(plugins)
+    texts("overrides", overrides)
+    if not isinstance(config, (Mapping, str, os.PathLike)):
+        raise ConfigError(f"a sweep takes a mapping or the path of a YAML file, not {type(config).__name__}")
+    swept = (
+        sweep_from_mapping(config, overrides)
+        if isinstance(config, Mapping)
+        else sweep_from_file(config, overrides)
+    )
+    plan = expand(swept)
+    return sweep_plan(
+        plan,
+        grouped(plan),
+        save=save,
+        directory=Path(directory) if directory is not None else None,
+        jobs=jobs,
+        executor=executor,
+        address=address,
+        timeout=Duration(timeout).seconds if isinstance(timeout, str) else timeout,
+        fail_fast=fail_fast,
+        limit=limit,
+        retry_failed=retry_failed,
+        accept_changes=accept_changes,
+        plugins=plugins,
+        observe=observe,
+    )
+
+
+def sweep_plan(
+    plan: Plan,
+    groups: Sequence[Group],
+    *,
+    save: bool = True,
+    directory: Path | None = None,
+    limit: int | None = None,
+    retry_failed: bool = False,
+    accept_changes: bool = False,
+    observe: Callable[[SweepProgress], None] | None = None,
+    note: Callable[[str], None] = lambda text: None,
+    **how: Any,
+) -> Sweep:
+    """Carry out a plan whose groups are known; as `sweep`, the rest being the fields of `Execution`.
+
+    ``note`` is told what is there already where the directory had another plan.
+    """
+    check_count("limit", limit)
+    execution = Execution(**how)
+    with interruptible() as interruption, ExitStack() as stack:
+        # Before there is a directory, which a start that fails would leave.
+        connection = stack.enter_context(execution.connection())
+        results: Store | Memory = Memory(plan.configs, Status.WAITING)
+        if save:
+            results = store = stack.enter_context(
+                open_store(
+                    plan, groups, RUNS, directory, execution.plugins, note, accept_changes=accept_changes
+                )
+            )
+            store.log(INFERRED, lines=list(dict.fromkeys(line for each in groups for line in each.inferred)))
+            if retry_failed:
+                retry(plan, store)
+        before = results.states()
+        try:
+            plan = carry_out(
+                plan,
+                groups,
+                results,
+                execution,
+                limit=limit,
+                interrupted=interruption,
+                observe=observe,
+                connection=connection,
+            )
+        except Exception as error:
+            with suppress(StoreError):  # which may be the one that is raised
+                _settle(results)
+            if not save or connection is None or not isinstance(error, RunFailedError):
+                raise
+            ended = sum(state.status.final for state in results.states())
+            kept = f"{ended:,} of {counted(plan.size, 'run')} are kept, which have ended"
+            raise RunFailedError(f"{error}; {kept}") from error
+        states = _settle(results)
+        if isinstance(results, Store):
+            # Though nothing may have been left to do: whatever did it may have been killed before this.
+            summarise(plan, results, states)
+        executed = sum(state.status.final for state in states) - sum(state.status.final for state in before)
+        return Sweep(
+            _ranking(plan), results, states, plan=plan, signal=interruption.signal, executed=executed
+        )
+
+
+def _settle(results: Store | Memory) -> list[RunState]:
+    """Have no run be under way any more, and return how each is."""
+    states = results.states()
+    if left := settled(states):
+        results.commit(states=left)
+    return [left.get(run, state) for run, state in enumerate(states)]
+
+
+def load_sweep(path: str | Path) -> Sweep:
+    """Read a sweep, as far as it is, from its directory; ``path`` is what commands take.
+
+    Raises StoreError where it is damaged, or a single run.
+    """
+    directory, number = find_numbered(path)
+    if number is not None:
+        raise StoreError(f"{path}: run {number} of a sweep, which optrun.load_run reads")
+    with Store.open(directory) as store:
+        plan = plan_of(store)
+        if plan is None:
+            raise StoreError(f"{path}: a single run, which optrun.load_run reads")
+        return Sweep(plan, store, store.states())
+
+
+def _ranking(plan: Plan) -> SweepPlan:
+    maximize = plan.metric.goal == "maximize"
+    return SweepPlan(plan.settings, plan.repeats, plan.metric.name, maximize, plan.size)

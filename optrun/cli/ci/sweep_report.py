@@ -1,0 +1,96 @@
+"""What `sweep` tells a CI server: a case for the whole, and one for each setting."""
+
+from collections.abc import Mapping, Sequence
+
+from optrun.analysis.leaderboard import Standing
+from optrun.api.sweeps import Sweep
+from optrun.cli.ci.case import Case
+from optrun.cli.ci.report import Report
+from optrun.cli.text.console import counted
+from optrun.cli.text.figures import number
+from optrun.cli.text.setting_table import setting_text
+from optrun.cli.views.sweep_table import quartiles_text
+from optrun.config import Issue, Place, unmet
+from optrun.sweeps.plan.expand import Plan
+
+MOST_MESSAGES = 10
+MOST_ROWS = 20
+"""How many settings a job summary shows, the best ones, and how many with a problem."""
+
+
+def misses_of(sweep: Sweep) -> list[tuple[int, Issue]]:
+    """Return what runs were expected to reach and did not, each with its run, at the place of the expectation."""
+    plan = sweep.plan
+    assert plan is not None
+    return [
+        (run, Issue.at(_place(plan, run, miss.path), miss.path[:2], f"{miss.reason} (run {run})"))
+        for run, (config, state) in enumerate(zip(sweep.configs, sweep.states, strict=True))
+        if state.status.final and state.status != "pruned" and config.expect
+        for miss in unmet(config.expect, state.summary)
+    ]
+
+
+def _place(plan: Plan, run: int, path: tuple[str, ...]) -> Place:
+    """Return where an expectation was written: with the values that are swept, or in what all runs share."""
+    dotted = ".".join(path)
+    for swept, node in plan.nodes[run // plan.repeats].items():
+        if dotted == swept or dotted.startswith(f"{swept}."):
+            return node.place
+    return list(plan.swept.base.root.along(path))[-1].place
+
+
+def note_sweep(report: Report, whole: Case, sweep: Sweep, misses: Sequence[tuple[int, Issue]]) -> None:
+    """Note how a sweep ended and how its settings did; a run that diverged is a result, and no problem."""
+    if not report.is_wanted:
+        return
+    standings = sweep.standings()
+    left = sweep.left
+    diverged, failed = (sum(getattr(each, name) for each in standings) for name in ("diverged", "failed"))
+    counts = {"diverged": diverged, "failed": failed, "left": left}
+    parts = [f"{count:,} {what}" for what, count in counts.items() if count]
+    whole.outcome = ", ".join([counted(len(sweep.states), "run"), *parts])
+    if standings[0].median is not None:
+        whole.figures = {sweep.metric.name: number(standings[0].median)}
+        whole.figures["best"] = setting_text(standings[0].setting) or "seeds"
+    if left and sweep.signal is not None:
+        whole.problem, whole.messages = "error", [f"interrupted: {counted(left, 'run')} left"]
+    missed: dict[int, list[Issue]] = {}
+    for run, issue in misses:
+        missed.setdefault(run, []).append(issue)
+    cases = {each.first: _case(sweep, each, missed) for each in standings}
+    report.cases += [cases[first] for first in sorted(cases)]
+    best = [cases[each.first] for each in standings[:MOST_ROWS]]
+    wrong = [case for case in cases.values() if case.problem in ("error", "failure")]
+    report.summary = [whole, *best, *[case for case in wrong if case not in best][:MOST_ROWS]]
+    report.issues += [issue for _, issue in misses]
+    report.issues += [
+        Issue(f"run {run}", None, None, "", f"failed: {state.reason}")
+        for run, state in enumerate(sweep.states)
+        if state.status == "failed"
+    ]
+
+
+def _case(sweep: Sweep, standing: Standing, missed: Mapping[int, Sequence[Issue]]) -> Case:
+    runs = range(standing.first, standing.first + standing.runs)
+    case = Case(setting_text(standing.setting) or "all seeds", "sweep setting", "completed")
+    if standing.median is not None:
+        case.figures = {sweep.metric.name: number(standing.median)}
+        if standing.runs > 1:
+            case.figures["quartiles"] = quartiles_text(standing, number)
+    if standing.diverged:
+        case.outcome = f"{standing.diverged} of {standing.runs} diverged"
+        case.figures["diverged"] = f"{standing.diverged} of {standing.runs}"
+    messages = [
+        f"run {run}: {sweep.states[run].reason}" for run in runs if sweep.states[run].status == "failed"
+    ]
+    if standing.failed:
+        case.problem, case.outcome = "error", f"{standing.failed} of {standing.runs} failed"
+    elif any(run in missed for run in runs):
+        case.problem, case.outcome = "failure", "expectation missed"
+    elif standing.waiting:
+        case.problem, case.outcome = "skipped", f"{standing.waiting} of {standing.runs} left"
+    messages += [str(issue) for run in runs for issue in missed.get(run, ())]
+    case.messages = messages[:MOST_MESSAGES]
+    if len(messages) > MOST_MESSAGES:
+        case.messages.append(f"… {len(messages) - MOST_MESSAGES:,} more")
+    return case

@@ -1,0 +1,203 @@
+"""The commands about configs: `validate`, `config`, `schema`, `init`."""
+
+import shlex
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from optrun.cli.arguments import Config, Configs, Json, Junit, Overrides, Plugins, load_plugins
+
+if TYPE_CHECKING:
+    from optrun.cli.ci.report import Report
+    from optrun.config import Issue, Resolved
+    from optrun.config.sweep.resolve import SweepConfig
+
+
+class Template(StrEnum):
+    """The starter configs that `init` writes."""
+
+    SMOKE = "smoke"
+    TRAIN = "train"
+    COMPARE = "compare"
+    SWEEP = "sweep"
+
+
+def validate(files: Configs, json: Json = False, junit: Junit = None, plugin: Plugins = None) -> None:
+    """Check configs without running them; every mistake is named with its line and column.
+
+    KEY=VALUE among the files replaces a value in each of them.
+
+    Example: optrun validate configs/*.yaml --junit report.xml
+    """
+    load_plugins(plugin)
+    import json as json_module
+
+    from optrun.cli.ci.report import reporting
+    from optrun.errors import ConfigError, counted, printable_lines
+
+    found = {}
+    runs = {}
+    overrides = [str(file) for file in files if "=" in str(file) and not file.exists()]
+    files = [file for file in files if str(file) not in overrides]
+    if not files:
+        raise ConfigError(
+            f"{overrides[0]}: which file? An override stands behind it: optrun validate FILE KEY=VALUE"
+        )
+    with reporting("validate", junit, files) as report:
+        for file in files:
+            issues, runs[file] = _checked(file, report, overrides)
+            found[str(file)] = issues
+            for issue in issues:
+                print(printable_lines(str(issue)), file=sys.stderr)
+            if not json and not issues:
+                many = "" if runs[file] is None else f", a sweep of {counted(runs[file] or 0, 'run')}"
+                print(printable_lines(f"{file}: ok{many}"))
+    if json:
+        print(
+            json_module.dumps({name: [asdict(issue) for issue in issues] for name, issues in found.items()})
+        )
+    if any(found.values()):
+        raise typer.Exit(2)
+    if sys.stderr.isatty():
+        command = "run" if runs[files[0]] is None else "sweep"
+        print(f"next: optrun {command} {shlex.quote(str(files[0]))}", file=sys.stderr)
+
+
+def _checked(file: Path, report: "Report", overrides: Sequence[str]) -> "tuple[list[Issue], int | None]":
+    """Return what is wrong with a config, and of a sweep how many runs it has.
+
+    Whatever is wrong, the next one is checked too.
+    """
+    from optrun.config import ConfigErrors, Issue, resolve
+    from optrun.config.sweep.resolve import load_sweep
+    from optrun.errors import OptrunError
+
+    try:
+        with report.case(str(file), "validate"):
+            if runs_many(file, overrides):
+                return [], _build_sweep(load_sweep(file, overrides))
+            _build(resolve(file, overrides))
+    except ConfigErrors as error:
+        return error.issues, None
+    except (OptrunError, MemoryError) as error:
+        return [Issue(str(file), None, None, "", str(error) or "out of memory")], None
+    return [], None
+
+
+def _build(resolved: "Resolved") -> None:
+    """Build what a config names, so that what only the problem or the optimizer can refuse is refused."""
+    from optrun.cli.located import located
+    from optrun.cli.views.hints import note_without_effect
+    from optrun.errors import MissingExtraError
+    from optrun.training.pack import Pack
+
+    try:
+        with located(resolved):
+            note_without_effect(Pack([resolved.config], at_start=False))
+    except MissingExtraError:
+        pass  # the config is right, and this machine is not the one that it is for
+
+
+def _build_sweep(swept: "SweepConfig") -> int | None:
+    """Expand a sweep, build a run of each kind that it has, and return how many runs there are.
+
+    None is for a sweep whose method needs a package that this machine has not.
+    """
+    from optrun.errors import MissingExtraError
+    from optrun.sweeps.plan.expand import expand
+    from optrun.sweeps.plan.packs import grouped
+
+    runs = None
+    with suppress(MissingExtraError):
+        plan = expand(swept)
+        runs = plan.size
+        grouped(plan)
+    return runs
+
+
+def runs_many(config: Path, overrides: Sequence[str]) -> bool:
+    """Whether a config has a sweep that the overrides do not turn off."""
+    from optrun.config.sweep.resolve import is_sweep
+
+    return "sweep=null" not in overrides and is_sweep(config)
+
+
+def config(
+    config: Config,
+    overrides: Overrides = None,
+    show_origin: Annotated[
+        bool, typer.Option("--show-origin", help="Print one value a line, with where it was set.")
+    ] = False,
+    json: Json = False,
+    plugin: Plugins = None,
+) -> None:
+    """Print a config as it would run: what it extends, the overrides and every default filled in.
+
+    One with a sweep keeps it, and leaves defaults to its runs.
+
+    Example: optrun config configs/digits_mlp.yaml optimizer.lr=1e-2 --show-origin
+    """
+    load_plugins(plugin)
+    from optrun.cli.views.origins import print_config, print_origins, print_sweep, print_sweep_origins
+    from optrun.config import resolve
+    from optrun.config.sweep.resolve import load_sweep
+    from optrun.sweeps.plan.expand import expand
+
+    if runs_many(config, overrides or []):
+        plan = expand(load_sweep(config, overrides or []))
+        if show_origin:
+            print_sweep_origins(plan, json=json)
+        else:
+            print_sweep(plan, json=json)
+        return
+    resolved = resolve(config, overrides or [])
+    if show_origin:
+        print_origins(resolved, json=json)
+    else:
+        print_config(resolved, json=json)
+
+
+def schema(
+    output: Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="A file; - is stdout.")] = "-",
+    plugin: Plugins = None,
+) -> None:
+    """Print the JSON Schema of configs, by which editors complete, explain and check them.
+
+    Example: optrun schema -o optrun.schema.json
+    """
+    load_plugins(plugin)
+    from optrun.cli.views.starter import schema_text, written
+
+    if output == "-":
+        print(schema_text(), end="")
+    else:
+        written(Path(output), schema_text())
+
+
+def init(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to write it.")] = Path("optrun.yaml"),
+    template: Annotated[
+        Template,
+        typer.Option(
+            "--template",
+            "-t",
+            help="smoke: a second; train: a network; compare: by overrides; sweep: many runs.",
+        ),
+    ] = Template.TRAIN,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    plugin: Plugins = None,
+) -> None:
+    """Write a starter config, and beside it the schema by which an editor completes and checks it.
+
+    Example: optrun init lab.yaml --template compare
+    """
+    load_plugins(plugin)
+    from optrun.cli.views.starter import start
+
+    start(file, template, force=force)

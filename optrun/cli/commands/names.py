@@ -1,0 +1,86 @@
+"""The commands about names, and `show`, which tells what a name or a run is."""
+
+from typing import Annotated
+
+import typer
+
+from optrun.cli import completion
+from optrun.cli.arguments import Json, Plugins, load_plugins
+
+
+def list_names(
+    kind: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[KIND]",
+            help="One of optimizers, schedulers, problems, averages, datasets, metrics; all of them.",
+            autocompletion=completion.kinds,
+        ),
+    ] = None,
+    json: Json = False,
+    plugin: Plugins = None,
+) -> None:
+    """List the names that a config may use.
+
+    Example: optrun list optimizers
+    """
+    load_plugins(plugin)
+    from optrun.cli.views.describe import print_list
+
+    print_list(kind, json=json)
+
+
+def show(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME|RUN",
+            help="An optimizer, scheduler, problem, average, data set or metric; a run.",
+            autocompletion=completion.names,
+        ),
+    ],
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            "--limit",
+            "-n",
+            min=0,
+            help="How many settings of a sweep; 0 is all. [20, of JSON all]",
+        ),
+    ] = None,
+    json: Json = False,
+    plugin: Plugins = None,
+) -> None:
+    """Show what a name stands for, with YAML to paste, or what a run was and how it ended.
+
+    A run is a directory, an id below runs/, the beginning of one, or `latest`; SWEEP:RUN is one of a sweep.
+
+    Examples: optrun show Adam; optrun show latest
+    """
+    load_plugins(plugin)
+    from optrun.cli.views.describe import is_name, names, print_description
+    from optrun.cli.views.run_overview import check_no_limit, print_run
+    from optrun.errors import UnknownNameError, did_you_mean, fold
+    from optrun.kernels import ENGINES
+    from optrun.store.locate import find_numbered, known_run, matching_runs, run_directories
+
+    whole, _, number = name.rpartition(":")
+    if whole and known_run(name) is None and (number.isdecimal() or known_run(whole) is not None):
+        print_run(*find_numbered(name), json=json, limit=limit)
+        return
+    run = known_run(name)
+    if run is None and is_name(name):
+        check_no_limit(limit)
+        print_description(name, json=json)
+        return
+    matches = [run] if run is not None else matching_runs(name)
+    if len(matches) != 1:
+        known = [*names(), *(each.name for each in run_directories()[:1000])]
+        if not matches and fold(name) in (*map(fold, ENGINES), "engine", "engines"):
+            raise UnknownNameError(
+                f"{name!r} is no name and no run: engine={'|'.join(ENGINES)} is what computes the steps of a config, "
+                "on the CPU with the same bits; cupy goes with backend=cupy; optrun doctor says which are there"
+            )
+        several = f": {len(matches)} runs begin so, e.g. {matches[0].name}" if matches else ""
+        raise UnknownNameError(f"no name and no run is called {name!r}{several}.{did_you_mean(name, known)}")
+    print_run(matches[0], None, json=json, limit=limit)

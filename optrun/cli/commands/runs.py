@@ -1,0 +1,199 @@
+"""The commands that look at runs: `ls`, `curves`, `plot`, `diff`, `export`."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from optrun.cli import completion
+from optrun.cli.arguments import Json, Kind, Plugins, RunDirectory, Runs, load_plugins
+
+Folder = Annotated[Path, typer.Argument(metavar="[DIR|SWEEP]", help="The directory of the runs; a sweep.")]
+Metric = Annotated[
+    str | None,
+    typer.Option(
+        "--metric", "-m", help="The curve: loss, lr, grad_norm, …; for a sensitivity a figure of the summary."
+    ),
+]
+KindOption = Annotated[
+    Kind | None,
+    typer.Option("--kind", "-k", help="Of a sweep: the best settings' curves; its metric over a parameter."),
+]
+Over = Annotated[
+    str | None,
+    typer.Option("--over", metavar="PARAMETER", help="The parameter of a sensitivity; by default the lr."),
+]
+Log = Annotated[
+    bool | None,
+    typer.Option("--log/--linear", help="The axis; by default logarithmic where that shows more."),
+]
+
+
+def ls(
+    directory: Folder = Path("runs"),
+    status: Annotated[
+        list[str] | None, typer.Option("--status", "-s", help="Only runs of this status; repeatable.")
+    ] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            "--limit", "-n", min=0, help="How many at most, 0 is all; by default 20, all of --json."
+        ),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """List the runs in a directory, newest first, or those of a sweep.
+
+    A run that is `killed` lost its process; `optrun resume` goes on with it.
+
+    Examples: optrun ls --status diverged; optrun ls runs/sweep-digits-lr-9753bee6
+    """
+    from optrun.cli.views.run_list import print_runs
+    from optrun.cli.views.sweep_runs import print_sweep_runs
+    from optrun.store.locate import known_numbered
+
+    statuses = tuple(status or ())
+    if named := known_numbered(directory):
+        print_sweep_runs(*named, statuses, limit, json=json)
+    else:
+        print_runs(directory, statuses, limit, json=json)
+
+
+def curves(
+    runs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="RUN…",
+            help="Runs; with --schedule a config and KEY=VALUE overrides.",
+            autocompletion=completion.runs,
+        ),
+    ] = None,
+    metric: Metric = None,
+    log: Log = None,
+    kind: KindOption = None,
+    over: Over = None,
+    evaluations: Annotated[
+        bool, typer.Option("--evaluations", "-e", help="Draw the evaluations of the metric as well.")
+    ] = False,
+    schedule: Annotated[
+        bool, typer.Option("--schedule", help="Draw the lr of a config before anything runs.")
+    ] = False,
+    width: Annotated[int | None, typer.Option(min=24, max=1000, help="Columns.")] = None,
+    height: Annotated[int | None, typer.Option(min=5, max=200, help="Lines of the larger picture.")] = None,
+    plugin: Plugins = None,
+) -> None:
+    """Draw loss and lr of runs in the terminal, several in one picture.
+
+    Of a sweep it draws the best settings, or with --kind sensitivity its metric against the learning rate.
+
+    Examples: optrun curves latest; optrun curves --schedule configs/digits_mlp.yaml steps=1000
+    """
+    load_plugins(plugin)
+    from optrun.cli.views.curves import print_curves, print_schedule
+    from optrun.cli.views.sensitivity import print_sensitivity
+    from optrun.errors import ConfigError
+
+    if not runs:
+        raise ConfigError(
+            "name a config: optrun curves --schedule CONFIG" if schedule else "name a run, or: latest"
+        )
+    if schedule:
+        print_schedule(Path(runs[0]), runs[1:], log, width, height, plugins=plugin or ())
+    elif kind is Kind.SENSITIVITY or over is not None:
+        print_sensitivity(runs, over, metric, log, width, height)
+    else:
+        print_curves(runs, metric or "loss", log, width, height, evaluations=evaluations)
+
+
+def plot(
+    runs: Runs,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="A file that ends in .png, .svg or .pdf.")
+    ],
+    metric: Metric = None,
+    log: Log = None,
+    kind: KindOption = None,
+    over: Over = None,
+) -> None:
+    """Draw runs into a PNG, SVG or PDF file: loss and lr; needs the extra `plots`.
+
+    Of a sweep it draws the metric against the learning rate, or the only number that varies, the median between the
+    quartiles; with --kind curves, or where no number varies, loss and lr of the best settings.
+
+    Example: optrun plot latest -o curves.png
+    """
+    from optrun.cli.views.plot_file import save_plot
+
+    save_plot(runs, output, kind, metric, log, over)
+    print(output)
+
+
+def diff(
+    a: RunDirectory,
+    b: RunDirectory,
+    json: Json = False,
+    exit_code: Annotated[
+        bool,
+        typer.Option("--exit-code", help="End with 1 where configs or results differ; with 0 otherwise."),
+    ] = False,
+) -> None:
+    """Show how two runs differ: config, environment, summary, and where their curves part, to the last bit.
+
+    Example: optrun diff runs/20261122-141503 latest
+    """
+    from optrun.cli.views.run_list import print_difference
+
+    identical = print_difference(a, b, json=json)
+    if exit_code and not identical:
+        raise typer.Exit(1)
+
+
+def export(
+    run_directory: RunDirectory,
+    format: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            "-f",
+            metavar="csv|npz|json|parquet",
+            help="The form; by default what FILE ends in, or csv.",
+            autocompletion=completion.formats,
+        ),
+    ] = None,
+    output: Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="A file; - is stdout.")] = "-",
+) -> None:
+    """Write the curves of a run as CSV, NPZ, JSON or Parquet, or those of all runs of a sweep as one table.
+
+    Parquet needs the extra `parquet`; that of a sweep has the swept parameters as columns too.
+
+    Example: optrun export latest --format csv -o curves.csv
+    """
+    from optrun.cli.views.export import export_run
+
+    export_run(run_directory, format, output)
+    if output != "-":
+        print(output)
+
+
+def watch(run: RunDirectory) -> None:
+    """Follow a run from another terminal until it ends, as of its last checkpoint, or a sweep.
+
+    Ctrl-C leaves; the run goes on. It ends with 1 where the run failed, diverged or was killed, or a run of a sweep
+    failed.
+
+    Example: optrun watch latest
+    """
+    from optrun.analysis.leaderboard import is_sweep
+    from optrun.cli.live.watch_run import watch_run
+    from optrun.cli.live.watch_sweep import watch_sweep
+    from optrun.cli.text.console import quoted
+    from optrun.store.locate import find_whole
+
+    path = find_whole(run, "watch")
+    try:
+        code = watch_sweep(path) if is_sweep(path) else watch_run(path)
+    except KeyboardInterrupt:
+        print(f"left; to follow it again: optrun watch {quoted(path)}", file=sys.stderr)
+        code = 130
+    raise typer.Exit(code)

@@ -1,0 +1,216 @@
+"""The command `sweep`."""
+
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from optrun.cli import completion
+from optrun.cli.arguments import AcceptChanges, Config, Json, Junit, Overrides, Plugins, Show, load_plugins
+
+if TYPE_CHECKING:
+    from optrun.api.sweeps import Sweep
+
+
+def sweep(
+    config: Config,
+    overrides: Overrides = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            "--jobs",
+            "-j",
+            min=1,
+            help="Processes; by default one per core, one for little work or on a device.",
+        ),
+    ] = None,
+    executor: Annotated[
+        str,
+        typer.Option(
+            "--executor",
+            "-x",
+            metavar="local|dask",
+            help="Where packs of runs are executed.",
+            autocompletion=completion.executors,
+        ),
+    ] = "local",
+    address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL", help="The scheduler of a Dask cluster that runs, e.g. tcp://10.0.0.1:8786."
+        ),
+    ] = None,
+    timeout: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DURATION",
+            help="How long one attempt to run a pack may take, e.g. 10m. Its worker is then killed, and its runs are "
+            "tried in two halves, until one that is alone has failed.",
+        ),
+    ] = None,
+    fail_fast: Annotated[
+        bool,
+        typer.Option("--fail-fast", help="End with the first run that fails; what others have made is kept."),
+    ] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Run those again that have failed.")
+    ] = False,
+    accept_changes: AcceptChanges = False,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="DIR", help="Write the sweep here, not under runs/."),
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Execute so many runs at most, in the order of the plan.")
+    ] = None,
+    smoke: Annotated[
+        bool, typer.Option("--smoke", help="Try every run for a second or two; nothing is stored.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", "-n", help="Print the settings and the packs; run nothing.")
+    ] = False,
+    show: Annotated[Show, typer.Option("--progress", help="bar: on a terminal; plain: lines.")] = Show.AUTO,
+    junit: Junit = None,
+    json: Json = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Print the directory alone, no progress.")
+    ] = False,
+    plugin: Plugins = None,
+) -> None:
+    """Run every combination that a config's sweep block, or KEY=A,B,C, defines, and rank the settings.
+
+    The same command again executes only what is left. Runs that diverge are results: it ends with 0.
+
+    Example: optrun sweep configs/digits_mlp.yaml optimizer.lr=1e-3,1e-2,1e-1 seed=0,1,2
+    """
+    from optrun.api import sweeps
+    from optrun.cli.ci.report import reporting
+    from optrun.cli.ci.sweep_report import misses_of, note_sweep
+    from optrun.cli.live.run_progress import shown_as
+    from optrun.cli.live.sweep_progress import sweep_progress
+    from optrun.cli.views.hints import (
+        note_equal,
+        note_equal_results,
+        note_expansion,
+        note_groups,
+        note_ranking,
+        note_unbalanced,
+    )
+    from optrun.cli.views.sweep_table import print_sweep_plan, print_table
+    from optrun.config.sweep.resolve import load_sweep
+    from optrun.errors import ConfigError
+    from optrun.sweeps.options import Execution
+    from optrun.sweeps.plan.expand import expand
+    from optrun.sweeps.plan.packs import grouped, jobs_for
+    from optrun.sweeps.plan.shortened import said, shortened
+
+    if smoke and (output is not None or dry_run):
+        raise ConfigError(f"--smoke: stores nothing, and so takes no {'--output' if output else '--dry-run'}")
+    how = Execution(
+        executor=executor,
+        jobs=jobs,
+        address=address,
+        timeout=_seconds(timeout),
+        fail_fast=fail_fast,
+        plugins=plugin or (),
+    )
+    with reporting("sweep", junit, [config]) as report:
+        with report.case(" ".join([str(config), *(overrides or ())]), "sweep") as case:
+            load_plugins(plugin)
+            # What goes on from its own config may have been moved with its project.
+            moved_to = output if output is not None and config.parent == output else None
+            swept = load_sweep(config, overrides or [], moved_to=moved_to)
+            if shown_as(show, quiet=quiet or json) is not Show.OFF:
+                note_expansion(swept)
+            plan = expand(swept)
+            note_unbalanced(plan.swept)
+            note_equal(plan)
+            note_ranking(plan)
+            groups = grouped(plan)
+            if smoke:
+                plan = shortened(plan, groups)
+                groups = grouped(plan)
+                if not (quiet or json):
+                    print(said(), file=sys.stderr)
+            if not (quiet or json):
+                note_groups(groups)
+            if jobs is None and executor == "local":
+                # What code of the user's own may do to its process is not known.
+                how = replace(how, jobs=jobs_for(groups), apart=bool(plugin))
+            if dry_run:
+                print_sweep_plan(
+                    plan,
+                    groups,
+                    output,
+                    how.split,
+                    limit,
+                    plugins=how.plugins,
+                    json=json,
+                    retry_failed=retry_failed,
+                    accept_changes=accept_changes,
+                )
+                case.outcome, case.problem = "dry run", "skipped"
+                return
+            again = [str(config), *(overrides or ()), *(("-o", str(output)) if output else ())]
+            again += ["--smoke"] if smoke else []
+            again += ["-j", str(jobs)] if jobs else []
+            again += [] if executor == "local" else ["--executor", executor]
+            again += ["--address", address] if address else []
+            again += ["--timeout", timeout] if timeout else []
+            again += [each for name in plugin or () for each in ("--plugin", name)]
+            with _next_named(again), sweep_progress(plan.name, show, quiet=quiet or json) as observe:
+                result = sweeps.sweep_plan(
+                    plan,
+                    groups,
+                    save=not smoke,
+                    directory=output,
+                    limit=limit,
+                    retry_failed=retry_failed,
+                    accept_changes=accept_changes,
+                    observe=observe,
+                    note=partial(print, file=sys.stderr),
+                    **vars(how),
+                )
+        misses = misses_of(result)
+        note_sweep(report, case, result, misses)
+        if not (quiet or json):
+            note_equal_results(result)
+        print_table(result, [issue for _, issue in misses], again, json=json, quiet=quiet)
+    raise typer.Exit(_code(result, bool(misses)))
+
+
+@contextmanager
+def _next_named(again: Sequence[str]) -> Iterator[None]:
+    """Add to the error of a cluster that is lost what to type next."""
+    from optrun.errors import RunFailedError
+
+    try:
+        yield
+    except RunFailedError as error:
+        if "dask" not in again:
+            raise
+        raise RunFailedError(f"{error}\nnext: optrun sweep {shlex.join(again)}") from error
+
+
+def _seconds(timeout: str | None) -> float | None:
+    from optrun.config.model.durations import Duration
+    from optrun.errors import ConfigError
+
+    try:
+        return None if timeout is None else Duration(timeout).seconds
+    except ConfigError as error:
+        raise ConfigError(f"--timeout: {error}") from None
+
+
+def _code(result: "Sweep", missed: bool) -> int:
+    if result.signal is not None and result.left:
+        return 128 + result.signal
+    if any(state.status == "failed" for state in result.states):
+        return 1
+    return 4 if missed else 0

@@ -1,0 +1,98 @@
+"""What `watch` shows of a sweep that another process executes."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from optrun.analysis.leaderboard import plan_of
+from optrun.cli.live.watch_run import BAR, MOST_LINES, follow, terminated_in_order
+from optrun.cli.text.console import console, emit, span
+from optrun.cli.views.sweep_overview import SweepView, heading, print_sweep, progress_text, view_of
+from optrun.cli.views.sweep_table import leaderboard_table
+from optrun.errors import StoreError
+from optrun.store import Status, Store
+
+
+def watch_sweep(path: Path) -> int:
+    """Follow a sweep until it ends and print its table; return 1 where a run failed, or it was killed, else 0."""
+    with terminated_in_order(), _view(path) as show:
+        for view in follow(path, read=read_sweep):
+            show(view)
+    with Store.open(path) as store:
+        print_sweep(store, view.plan, json=False)
+    return int(view.status == "killed" or any(state.status is Status.FAILED for state in view.states))
+
+
+def read_sweep(path: Path) -> SweepView:
+    """Return a sweep as of its last commit; StoreError where there is none."""
+    with Store.open(path) as store:
+        if (plan := plan_of(store)) is None:
+            raise StoreError(f"{path}: holds no sweep")
+        return view_of(store, plan)
+
+
+@contextmanager
+def _view(path: Path) -> Iterator[Callable[[SweepView], None]]:
+    out = console()
+    if not out.is_terminal or out.is_dumb_terminal:
+        yield _Lines()
+        return
+    changed = _Since()
+    with Live(console=out, screen=True, auto_refresh=False) as live:
+        yield lambda view: live.update(frame(path, view, changed(view), out), refresh=True)
+
+
+class _Lines:
+    """A plain line whenever runs have ended."""
+
+    def __init__(self) -> None:
+        self._last = -1
+
+    def __call__(self, view: SweepView) -> None:
+        if view.ended != self._last and view.status == Status.RUNNING:
+            self._last = view.ended
+            emit(progress_text(view))
+
+
+class _Since:
+    """How long ago runs have ended, as far as it was seen."""
+
+    def __init__(self) -> None:
+        self._last = -1
+        self._time = datetime.now(UTC)
+
+    def __call__(self, view: SweepView) -> float:
+        now = datetime.now(UTC)
+        if view.ended != self._last:
+            self._last, self._time = view.ended, now
+        return (now - self._time).total_seconds()
+
+
+def frame(path: Path, view: SweepView, since: float, out: Console) -> Group:
+    """Return the picture of a moment; on a narrow terminal its lines are folded, and fewer settings are in it."""
+    done = BAR * view.ended // len(view.states)
+    above = [heading(view), Text(f"{'━' * done}{'─' * (BAR - done)} {progress_text(view)}"), Text()]
+    below = [
+        Text(),
+        Text(f"{path}: no change for {span(since)}; Ctrl-C leaves, and the sweep goes on", "dim"),
+    ]
+    taken = sum(len(out.render_lines(line)) for line in (*above, *below))
+    room = max(2, min(out.size.height, MOST_LINES) - taken - 1)
+    return Group(*above, settings_that_fit(view, room, out), *below)
+
+
+def settings_that_fit(view: SweepView, height: int, out: Console) -> Table:
+    """Return the best settings, as many as there are lines for, one for the titles: where it is narrow they fold."""
+    most = height - 1
+    while True:
+        found = leaderboard_table(view.standings, view.plan.metric, most)
+        lines = len(out.render_lines(found, pad=False))
+        if lines <= height or most == 1:
+            return found
+        most = max(1, min(most - 1, most * height // lines))

@@ -1,0 +1,108 @@
+"""How `clean` chooses and removes runs."""
+
+import re
+import sys
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+
+import typer
+from rich.text import Text
+
+from optrun.analysis.summaries import BROKEN, RESUMABLE, Summary, file_sizes, summaries, summary_of
+from optrun.cli.text.console import counted, emit
+from optrun.cli.views.run_list import check_statuses, runs_table
+from optrun.errors import ConfigError, StoreError
+from optrun.store import Status
+from optrun.store.directory import collect, remove_directory
+from optrun.store.locate import CONFIG, RESULTS, run_directories
+from optrun.store.schema import printable, store_errors
+
+FAILED = (str(Status.FAILED), str(Status.DIVERGED))
+UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def clean_runs(
+    directory: Path,
+    *,
+    failed: bool,
+    statuses: tuple[str, ...],
+    older_than: str | None,
+    yes: bool,
+    dry_run: bool,
+) -> bool:
+    """List the chosen runs, ask, and remove them; return whether all are gone.
+
+    A run that has changed since it was listed stays. Raises ConfigError where nothing is chosen or nobody can
+    be asked.
+    """
+    check_statuses(statuses)
+    if not (failed or statuses or older_than):
+        raise ConfigError("say which runs: --failed, --status STATUS, --older-than 30d")
+    wanted = (*statuses, *(FAILED if failed else ()))
+    before = None if older_than is None else datetime.now(UTC) - age_of(older_than)
+    if not directory.is_dir():
+        raise ConfigError(f"{directory}: there is no such directory")
+    left = [
+        file for place in (directory, *run_directories(directory)) for file in collect(place, dry_run=dry_run)
+    ]
+    if left:
+        verb = "would be removed" if dry_run else "removed"
+        emit(f"{counted(len(left), 'file')} that killed commands have left {verb}")
+    chosen = [each for each in summaries(directory, wanted) if _is_removable(each, before)]
+    if not chosen:
+        emit(f"no such runs in {directory}")
+        return True
+    emit(runs_table(chosen))
+    sizes = [sum(file_sizes(each.path).values()) for each in chosen]
+    what = _amount(sizes)
+    if dry_run:
+        emit(f"{what} would be removed")
+        return True
+    if not yes:
+        if not sys.stdin.isatty():
+            raise ConfigError("nobody can be asked here: add -y to remove them, or --dry-run")
+        typer.confirm(f"remove {what} for good?", abort=True, err=True)
+    removed = []
+    for each, size in zip(chosen, sizes, strict=True):
+        try:
+            with store_errors(each.path):
+                remove_directory(each.path, partial(_check_unchanged, each))
+        except StoreError as error:
+            print(f"not removed: {printable(str(error))}", file=sys.stderr)
+        else:
+            removed.append(size)
+            emit(Text(f"removed {printable(str(each.path))}"))
+    emit(f"removed {_amount(removed)}")
+    return len(removed) == len(chosen)
+
+
+def age_of(text: str) -> timedelta:
+    """Return a span of time written as 30d, 12h, 90m or 2w; ConfigError for anything else."""
+    written = re.fullmatch(r"([0-9]{1,5})([mhdw])", text)
+    if not written:
+        raise ConfigError(f"--older-than: must be an age such as 30d, 12h, 90m or 2w (got {text!r})")
+    return timedelta(**{UNITS[written[2]]: int(written[1])})
+
+
+def _check_unchanged(listed: Summary) -> None:
+    now = summary_of(listed.path)
+    if now.status == Status.RUNNING and listed.status in RESUMABLE:  # by us, who hold the lock
+        now = replace(now, status=listed.status)
+    if now != listed:
+        raise StoreError(
+            f"it has changed since it was listed, and is {now.status} after {counted(now.steps, 'step')}"
+        )
+
+
+def _amount(sizes: list[int]) -> str:
+    return f"{len(sizes)} run{'s' * (len(sizes) != 1)}, {sum(sizes) / 1e6:,.1f} MB"
+
+
+def _is_removable(run: Summary, before: datetime | None) -> bool:
+    if run.status in (Status.RUNNING, BROKEN) or run.path.is_symlink():
+        return False
+    if not all((run.path / name).is_file() for name in (RESULTS, CONFIG)):
+        return False
+    return before is None or (run.created is not None and run.created < before)

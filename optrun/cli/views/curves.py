@@ -1,0 +1,194 @@
+"""What `curves` draws, and how runs are loaded to be drawn."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rich.text import Text
+
+from optrun.analysis.compare import distinctions
+from optrun.analysis.leaderboard import SweepPlan, is_sweep, plan_of, single
+from optrun.analysis.setting_curves import Curves, best_settings, setting_curves
+from optrun.arrays import Array
+from optrun.cli.commands.configs import runs_many
+from optrun.cli.located import located
+from optrun.cli.text.console import WIDTH, console, drawn, emit, quoted, suggest, with_plugins
+from optrun.config import resolve
+from optrun.config.sweep.resolve import load_sweep
+from optrun.errors import ConfigError, StoreError, did_you_mean
+from optrun.plots.figure import evaluations_of
+from optrun.plots.terminal import Series, drawing
+from optrun.plots.ticks import log_suits
+from optrun.store import Status, Store
+from optrun.store.locate import find_numbered
+from optrun.store.schema import printable
+from optrun.sweeps.plan.expand import expand
+from optrun.training.schedule_preview import scheduled
+
+HEIGHT, LR_HEIGHT = 16, 8
+MOST_CURVES = 6
+"""How many settings of a sweep are drawn, the best ones."""
+
+
+def print_curves(
+    runs: Sequence[str],
+    metric: str,
+    log: bool | None,
+    width: int | None,
+    height: int | None,
+    *,
+    evaluations: bool,
+) -> None:
+    """Draw a metric of runs and, below it, their rates; ConfigError where a run does not have it."""
+    chosen = loaded(runs, metric)
+    series = [Series(run.label, *run.points(metric)) for run in chosen]
+    if evaluations:
+        series += [
+            Series(f"{run.label}, {name}", run.evaluations["step"], run.evaluations[name])
+            for run in chosen
+            for name in evaluations_of(metric, run.evaluations)
+        ]
+    _print(series, metric, log, width, height or HEIGHT)
+    if metric != "lr":
+        rates_of = [Series(run.label, run.curves["step"], run.curves["lr"]) for run in chosen]
+        _print(rates_of, "lr", log, width, min(height or LR_HEIGHT, LR_HEIGHT))
+    if note := what_is_drawn(chosen):
+        emit(note)
+    of_sweep = any(number is None and is_sweep(path) for path, number in map(find_numbered, runs))
+    options = " -k curves" * of_sweep + (f" -m {quoted(metric)}" if metric != "loss" else "")
+    suggest(f"plot {' '.join(map(quoted, runs))}{options} -o curves.png")
+
+
+def what_is_drawn(chosen: Sequence[Curves]) -> str:
+    """Return in words that the curves are those of a sweep's best settings, nothing where they are of runs."""
+    if not any(each.bands for each in chosen):
+        return ""
+    best = f"the best {len(chosen)} settings" if len(chosen) > 1 else "the setting"
+    return f"{best}, each the median over its seeds"
+
+
+def print_schedule(
+    config: Path,
+    overrides: Sequence[str],
+    log: bool | None,
+    width: int | None,
+    height: int | None,
+    *,
+    plugins: Sequence[str] = (),
+) -> None:
+    """Draw the rate, and what else is scheduled, of every parameter group of a config at every step.
+
+    Of a sweep these are the schedules of its first settings.
+    """
+    many = runs_many(config, overrides)
+    tables, more = _of_settings(config, overrides) if many else ({"": _schedules(config, overrides)}, 0)
+    groups: defaultdict[str, list[Series]] = defaultdict(list)
+    joint = " and " if many else ", "
+    for label, table in tables.items():
+        for name, values in table.items():
+            if name == "step":
+                continue
+            series = groups[name.partition(".")[0]]
+            called = name if not label else label if "." not in name else f"{label}, {name}"
+            same = next((i for i, each in enumerate(series) if each.y.tobytes() == values.tobytes()), None)
+            if same is None:
+                series.append(Series(called, table["step"], values))
+            else:
+                series[same] = replace(series[same], label=f"{series[same].label}{joint}{called}")
+    for index, (name, series) in enumerate(groups.items()):
+        _print(series, name, log, width, height or (LR_HEIGHT if index else HEIGHT))
+    if more:
+        emit(f"the first {MOST_CURVES} settings; {more:,} more are not drawn")
+    given = " ".join([quoted(config), *map(quoted, overrides)]) + with_plugins(plugins)
+    suggest(f"{'sweep' if many else 'run'} {given}")
+
+
+def _schedules(config: Path, overrides: Sequence[str]) -> dict[str, Array]:
+    resolved = resolve(config, overrides)
+    with located(resolved):
+        return scheduled(resolved.config)
+
+
+def _of_settings(config: Path, overrides: Sequence[str]) -> tuple[dict[str, dict[str, Array]], int]:
+    """Return the schedules of the first settings of a sweep by their labels, and how many settings are left."""
+    plan = expand(load_sweep(config, overrides))
+    labels = map(printable, distinctions(plan.settings))
+    tables = {}
+    for index, label in zip(range(MOST_CURVES), labels, strict=False):
+        with located(plan.swept.resolved(plan.nodes[index])):
+            tables[label] = scheduled(plan.configs[index * plan.repeats])
+    return tables, max(0, len(plan.settings) - MOST_CURVES)
+
+
+def loaded(runs: Sequence[str], metric: str) -> list[Curves]:
+    """Return runs to be drawn, labelled by what differs between their configs; a setting of a sweep is one of them.
+
+    Raises StoreError for a run that is missing or damaged, ConfigError where one has no such curve.
+    """
+    found: list[Curves] = []
+    configs: list[Mapping[str, Any]] = []
+    names, endings = [], []
+    for text in runs:
+        path, run = find_numbered(text)
+        with Store.open(path) as store:
+            plan = plan_of(store) if run is None else None
+            for members in _members(store, plan, run):
+                endings.append("" if plan is None else _diverged(store, plan, members[0]))
+                names.append(path.name if run is None and store.size == 1 else f"{path.name}:{members[0]}")
+                config = store.run(members[0]).config
+                # Of one sweep the settings tell what differs; another optimizer has other defaults as well.
+                of_plan = {"name": config.get("name", path.name), **plan.setting(members[0])} if plan else {}
+                configs.append(of_plan if plan and len(runs) == 1 else config)
+                state = store.run(members[0])
+                if state.status is Status.FAILED and not store.curves(members[0]):
+                    named = f"{path}:{members[0]}" if store.size > 1 else f"{path}"
+                    raise ConfigError(f"{named}: no curves: it failed before its first row: {state.reason}")
+                found.append(_checked(setting_curves(store, members), path, metric))
+    labels = [printable(label) for label in distinctions(configs)]
+    if len(set(labels)) < len(labels):
+        labels = [f"{label}, {printable(name)}" for label, name in zip(labels, names, strict=True)]
+    labels = [f"{label}{ending}" for label, ending in zip(labels, endings, strict=True)]
+    return [replace(run, label=label) for run, label in zip(found, labels, strict=True)]
+
+
+def _diverged(store: Store, plan: SweepPlan, run: int) -> str:
+    """Return in words how many runs of a run's setting diverged, whose curves are left out; nothing where none did."""
+    first = run - run % plan.repeats
+    gone = sum(state.status is Status.DIVERGED for state in store.states()[first : first + plan.repeats])
+    return f" ({gone} of {plan.repeats} diverged)" if 0 < gone < plan.repeats else ""
+
+
+def _members(store: Store, plan: SweepPlan | None, run: int | None) -> list[list[int]]:
+    """Return the runs of a store to draw: the one that is named, or those of each of the best settings."""
+    if plan is None:
+        return [[single(store, run)]]
+    chosen = best_settings(plan, store.states(), MOST_CURVES)
+    if not chosen:
+        raise ConfigError(f"{store.path}: no curves yet: none of its runs has ended")
+    return chosen
+
+
+def _checked(run: Curves, path: Path, metric: str) -> Curves:
+    if not run.curves:
+        raise ConfigError(f"{path}: no curves yet: rows are stored with each checkpoint and at the end")
+    if not {"loss", "lr"} <= run.curves.keys():
+        raise StoreError(f"{path}: damaged: its curves lack the loss or the lr")
+    if metric not in run.metrics:
+        hint = did_you_mean(metric, run.metrics) or " `record: {metrics: […]}` chooses what is recorded"
+        raise ConfigError(f"{path}: no curve {metric!r}; it has {', '.join(run.metrics)}.{hint}")
+    return run
+
+
+def columns(width: int | None) -> int:
+    """Return how wide a picture is, where that is not said."""
+    out = console()
+    return width or (out.width if out.is_terminal else WIDTH)
+
+
+def _print(series: list[Series], title: str, log: bool | None, width: int | None, height: int) -> None:
+    heading = f"{title}  {series[0].label}" if len(series) == 1 and series[0].label != title else title
+    log = log_suits(title, [each.y for each in series]) if log is None else log
+    emit(drawn(drawing(series, width=columns(width), height=height, log=log, title=heading)))
+    emit(Text())

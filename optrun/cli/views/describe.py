@@ -1,0 +1,197 @@
+"""What `list` and `show NAME` print: names, and what a name stands for."""
+
+import inspect
+import json as json_module
+from pathlib import Path
+from textwrap import fill
+from typing import Any, get_args, get_origin
+
+from rich.table import Table
+from rich.text import Text
+
+from optrun.cli.text.console import WIDTH, console, emit, suggest
+from optrun.errors import UnknownNameError, did_you_mean, fold
+from optrun.registry import Option, Registry, averages, optimizers, problems, schedulers
+
+REGISTRIES: dict[str, Registry[Any]] = {
+    "optimizers": optimizers,
+    "schedulers": schedulers,
+    "problems": problems,
+    "averages": averages,
+}
+METRICS = {
+    "loss": "The loss before the update, on the batch that the update uses; always recorded.",
+    "lr": "The learning rate that the update uses, lr.1, lr.2, … in further groups; always recorded. Any other float "
+    "hyperparameter of the optimizer is a metric in the same way: weight_decay, weight_decay.1, …",
+    "grad_norm": "√Σ g², the length of the gradient over all parameters, before the update.",
+    "update_norm": "√Σ (θ′ - θ)², the length of the update over all parameters.",
+    "param_norm": "√Σ θ², the length of the parameters, before the update.",
+}
+
+
+def print_list(kind: str | None, *, json: bool) -> None:
+    """Print the names of one kind, or of all, each with its first sentence; UnknownNameError for another kind."""
+    tables = _tables()
+    if kind is not None and kind not in tables:
+        raise UnknownNameError(
+            f"there are no {kind!r}: list {', '.join(tables)}.{did_you_mean(kind, tables)}"
+        )
+    chosen = {kind: tables[kind]} if kind else tables
+    if json:
+        print(json_module.dumps(chosen, ensure_ascii=False))
+        return
+    width = max(len(name) for table in chosen.values() for name in table)
+    for index, (title, table) in enumerate(chosen.items()):
+        emit(Text(("\n" if index else "") + title, "bold"))
+        made = Table.grid(padding=(0, 2, 0, 0))
+        made.add_column(width=2)
+        made.add_column(width=width, no_wrap=True, style="cyan")
+        made.add_column(overflow="fold")
+        for name, text in table.items():
+            made.add_row("", Text(name), Text(text))
+        emit(made)
+    suggest("show NAME")
+
+
+def names() -> list[str]:
+    """Return every name that `show` describes."""
+    return [name for table in _tables().values() for name in table]
+
+
+def is_name(text: str) -> bool:
+    """Whether `show` describes this name."""
+    return fold(text) in {fold(name) for name in names()}
+
+
+def print_description(name: str, *, json: bool) -> None:
+    """Print what a name stands for, with YAML to paste; UnknownNameError if there is none."""
+    registry = next((registry for registry in REGISTRIES.values() if name in registry), None)
+    if registry is not None:
+        _print_class(registry, name, json=json)
+        return
+    from optrun.problems.data import DATASETS, GENERATORS
+    from optrun.registry import options_of
+
+    stubs = {"dataset": "problem:\n  name: mlp\n  data: {}", "metric": "record:\n  metrics: [{}]"}
+    for kind, table in (("dataset", DATASETS), ("metric", METRICS)):
+        for known, text in table.items():
+            if fold(known) == fold(name):
+                make = GENERATORS.get(known) if kind == "dataset" else None
+                options = list(options_of(make).values()) if make else []
+                if json:
+                    document: dict[str, Any] = {"name": known, "kind": kind, "doc": text}
+                    document |= {"options": _documented(options)} if make else {}
+                    print(json_module.dumps(document, default=str, ensure_ascii=False))
+                    return
+                _print_heading(known, kind)
+                print(f"\n{_wrapped(text)}\n")
+                if options:
+                    emit(_option_table(options))
+                    print()
+                given = f"{known}({options[0].name}={options[0].default})" if options else known
+                print(stubs[kind].format(given))
+                return
+    raise UnknownNameError(f"nothing is called {name!r}.{did_you_mean(name, names())}")
+
+
+def _tables() -> dict[str, dict[str, str]]:
+    from optrun.problems.data import DATASETS
+
+    tables: dict[str, dict[str, str]] = {
+        name: {each: _first_sentence(registry.find(each)) for each in registry}
+        for name, registry in REGISTRIES.items()
+    }
+    return {**tables, "datasets": dict(DATASETS), "metrics": METRICS}
+
+
+def _print_class(registry: Registry[Any], name: str, *, json: bool) -> None:
+    cls = registry.find(name)
+    official = next(each for each in registry if registry.find(each) is cls)
+    options: list[Option] = list(cls.options().values())
+    if json:
+        document = {
+            "name": official,
+            "kind": registry.kind,
+            "doc": inspect.getdoc(cls),
+            "file": _place(cls),
+            "options": _documented(options),
+        }
+        print(json_module.dumps(document, default=str, ensure_ascii=False))
+        return
+    _print_heading(official, registry.kind)
+    print(f"\n{_wrapped(inspect.getdoc(cls) or '')}\n")
+    if options:
+        emit(_option_table(options))
+    print(f"\nDefined in {_place(cls)}\n\n{registry.kind}:\n  name: {official}")
+    for option in options:
+        required = f"…  # required: {' '.join([_type(option.type), _bounds(option)]).strip()}"
+        print(f"  {option.name}: {required if option.required else _yaml(option.default)}")
+
+
+def _documented(options: list[Option]) -> dict[str, dict[str, Any]]:
+    """Return what JSON says of options."""
+    return {
+        option.name: {
+            "type": _type(option.type),
+            "bounds": _bounds(option),
+            "default": None if option.required else option.default,
+            "required": option.required,
+            "help": option.help,
+        }
+        for option in options
+    }
+
+
+def _print_heading(name: str, kind: str) -> None:
+    emit(Text.assemble((name, "bold"), f" ({kind})"))
+
+
+def _option_table(options: list[Option]) -> Table:
+    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for title in ("option", "type", "bounds", "default"):
+        made.add_column(title, no_wrap=title != "type", style="cyan" if title == "option" else "")
+    if any(option.help for option in options):
+        made.add_column("", overflow="fold")
+    for option in options:
+        default = "required" if option.required else _yaml(option.default)
+        cells = [option.name, _type(option.type), _bounds(option), default, option.help]
+        made.add_row(*map(Text, cells[: len(made.columns)]))
+    return made
+
+
+def _wrapped(doc: str) -> str:
+    """Return a docstring as wide as the terminal; indented blocks, which are maths, as they are."""
+    width = min(console().width, WIDTH)
+    blocks = [block if block.startswith(" ") else fill(block, width) for block in doc.split("\n\n")]
+    return "\n\n".join(blocks)
+
+
+def _first_sentence(cls: type[Any]) -> str:
+    return (inspect.getdoc(cls) or "").split("\n\n")[0].replace("\n", " ").replace("``", "")
+
+
+def _place(cls: type[Any]) -> str:
+    file = Path(inspect.getsourcefile(cls) or "")
+    shown = file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file
+    return f"{shown}:{inspect.getsourcelines(cls)[1]}"
+
+
+def _bounds(option: Option) -> str:
+    return ", ".join(map(str, option.bounds))
+
+
+def _type(annotation: Any) -> str:
+    if isinstance(annotation, type) and get_origin(annotation) is None:
+        return "null" if annotation is type(None) else annotation.__name__
+    words = [each if isinstance(each, str) else _type(each) for each in get_args(annotation)]
+    if get_origin(annotation) is list:
+        return f"list of {words[0]}"
+    if hasattr(annotation, "__metadata__"):
+        return _type(get_args(annotation)[0])
+    return " | ".join(words) if words else str(annotation)
+
+
+def _yaml(value: Any) -> str:
+    from optrun.config.yaml.writer import to_yaml
+
+    return to_yaml({"": value}).partition(":")[2].strip()

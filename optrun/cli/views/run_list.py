@@ -1,0 +1,214 @@
+"""What `ls` and `diff` print."""
+
+import json as json_module
+from collections.abc import Mapping
+from itertools import islice
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from optrun.analysis.compare import Comparison, CurveDifference, Pair, compare
+from optrun.analysis.leaderboard import single
+from optrun.analysis.summaries import BROKEN, RESUMABLE, STATES, Summary, summaries
+from optrun.cli.text.console import (
+    GAP,
+    STATUS_COLOURS,
+    age,
+    console,
+    counted,
+    emit,
+    quoted,
+    suggest,
+    table,
+    with_plugins,
+)
+from optrun.errors import ConfigError, did_you_mean
+from optrun.store import Store
+from optrun.store.locate import RUNS, find_numbered
+from optrun.store.schema import printable
+
+MOST_RUNS = 20
+"""How many runs are listed where no limit is given."""
+
+LEAST_ROOM = 10
+"""The columns below which what a run ran is not shown."""
+
+
+def print_runs(directory: Path, statuses: tuple[str, ...], limit: int | None, *, json: bool) -> None:
+    """Print the runs in a directory, without a limit the newest ones in a table, and all as JSON.
+
+    Raises ConfigError for an unknown status or a missing directory.
+    """
+    check_statuses(statuses)
+    if not directory.is_dir() and directory != RUNS:
+        raise ConfigError(f"{directory}: no such directory")
+    limit = MOST_RUNS if limit is None and not json else limit
+    shown = list(islice(summaries(directory, statuses), limit + 1 if limit else None))
+    more = len(shown) > limit if limit else False
+    shown = shown[:limit] if limit else shown
+    if json:
+        print(json_module.dumps([each.to_dict() for each in shown], ensure_ascii=False, allow_nan=False))
+        return
+    if not shown:
+        of = f" of status {', '.join(statuses)}" if statuses else ""
+        emit(f"no runs{of} in {directory}")
+        suggest("run CONFIG")
+        return
+    emit(runs_table(shown))
+    _after_runs(directory, shown, more)
+
+
+def check_statuses(statuses: tuple[str, ...]) -> None:
+    """Raise ConfigError for a status that no run has."""
+    for status in statuses:
+        if status not in STATES:
+            hint = did_you_mean(status, STATES) or f" There are {', '.join(STATES)}"
+            raise ConfigError(f"--status: unknown status {status!r}.{hint}")
+
+
+def runs_table(shown: list[Summary]) -> Table:
+    """Return runs as a table, one in a line; what they ran is left out where the terminal has no room for it."""
+    rows = [_cells(each) for each in shown]
+    titles = ["run", "status", "steps", "final loss", "average", "age", "of"]
+    for index in (4, 3):
+        if not any(row[index] for row in rows):
+            rows = [row[:index] + row[index + 1 :] for row in rows]
+            del titles[index]
+    widths = [max(len(title), *(len(row[index]) for row in rows)) for index, title in enumerate(titles)]
+    room = console().width - sum(widths[:-1]) - GAP * (len(widths) - 1)
+    kept = len(titles) if room >= LEAST_ROOM else len(titles) - 1
+    made = table(*titles[:kept], right=("steps", "final loss", "average", "age"))
+    for each, row in zip(shown, rows, strict=True):
+        cells = [Text(cell) for cell in row[:kept]]
+        cells[1].stylize(STATUS_COLOURS[each.status])
+        # Rich would shorten every column alike; an id that is cut names no run.
+        cells[-1].truncate(max(room, widths[-2]), overflow="ellipsis")
+        made.add_row(*cells)
+    return made
+
+
+def _cells(run: Summary) -> list[str]:
+    name = printable(run.path.name)
+    if run.status == BROKEN:
+        return [name, run.status, "", "", "", "", run.reason]
+    what = f"{run.problem}, {run.optimizer}"
+    if run.metric:
+        of = "" if run.ended == run.runs else f"{run.ended:,} of "
+        bad = [f"{n:,} {word}" for n, word in ((run.failed, "failed"), (run.diverged, "diverged")) if n]
+        what = f"{run.method}: " if run.method else ""
+        what += f"{of}{counted(run.runs, 'run')}"
+        what += f" ({', '.join(bad)})" if bad else ""
+        what += f" over {', '.join(run.over) or 'seeds'}"
+        what += "" if run.best is None else f", best {run.metric} {run.best:.4g}"
+    # The lowest of a sweep's runs may be that of a problem with another scale.
+    losses = (None, None) if run.metric else (run.final_loss, run.average_loss)
+    figures = ["" if loss is None else f"{loss:.4g}" for loss in losses]
+    return [name, run.status, f"{run.steps:,}", *figures, age(run.created), what]
+
+
+def _after_runs(directory: Path, shown: list[Summary], more: bool) -> None:
+    left = [each for each in shown if each.status in RESUMABLE][:3]
+    commands = [f"resume {quoted(each.path)}{with_plugins(each.plugins)}" for each in left]
+    whole = [each for each in shown if each.status != BROKEN]
+    if whole and not commands:
+        commands.append(f"show {quoted(whole[0].path)}")
+    if more:
+        commands.append(f"ls {quoted(directory)} --limit 0")
+    suggest(*commands)
+
+
+def print_difference(a: Path, b: Path, *, json: bool) -> bool:
+    """Print how two runs differ; return whether configs and results are identical."""
+    named = find_numbered(a), find_numbered(b)
+    paths = [f"{path}:{run}" if run is not None else path for path, run in named]
+    with Store.open(named[0][0]) as one, Store.open(named[1][0]) as other:
+        found = compare(one, other, (single(one, named[0][1]), single(other, named[1][1])))
+    if json:
+        print(json_module.dumps(_as_json(found), ensure_ascii=False, allow_nan=False))
+        return found.identical
+    emit(f"A  {printable(str(paths[0]))}\nB  {printable(str(paths[1]))}")
+    for title, pairs in (
+        ("config", found.config),
+        ("summary", found.summary),
+        ("environment", found.environment),
+    ):
+        if pairs:
+            emit(Text(f"\n{title}", "bold"))
+            emit(_pairs(pairs))
+    if found.curves:
+        emit(Text("\ncurves", "bold"))
+        emit(_curves(found.curves))
+    if found.params:
+        emit(Text("\nfinal parameters, greatest difference", "bold"))
+        made = table("", "", "")
+        for name, gap in found.params.items():
+            made.add_row(
+                "", Text(printable(name)), "in one only, or of another shape" if gap is None else f"{gap:.3g}"
+            )
+        emit(made)
+    if found.same_results:
+        emit(
+            f"\n{'identical' if found.identical else 'identical results'}: every curve, parameter and figure"
+        )
+    else:
+        suggest(f"curves {quoted(paths[0])} {quoted(paths[1])}")
+    return found.identical
+
+
+def _pairs(pairs: Mapping[str, Pair]) -> Table:
+    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for title in ("", "", "A", "B"):
+        made.add_column(title, overflow="fold")
+    for key, (one, other) in pairs.items():
+        made.add_row("", Text(printable(key)), Text(_value(one), "red"), Text(_value(other), "green"))
+    return made
+
+
+def _curves(curves: list[CurveDifference]) -> Table:
+    made = Table.grid(padding=(0, GAP, 0, 0))
+    for column in range(3):
+        made.add_column(no_wrap=column == 1, overflow="fold")
+    for each in curves:
+        parts = [f"{rows:,} more steps in {run}" for rows, run in zip(each.only, "AB", strict=True) if rows]
+        text = Text("; ".join(parts))
+        if each.values is not None:
+            a, b = (f"{value:.9g}" for value in each.values)
+            apart = Text.assemble(f"from step {each.step:,}: ", (a, "red"), " and ", (b, "green"))
+            text = Text("; ").join([apart.append(f"; at most {each.greatest:.3g} apart"), *map(Text, parts)])
+        made.add_row("", Text(printable(each.name)), text)
+    return made
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, str):
+        return printable(value)
+    return printable(json_module.dumps(value, ensure_ascii=False))
+
+
+def _as_json(found: Comparison) -> dict[str, Any]:
+    return {
+        "identical": found.identical,
+        "same_results": found.same_results,
+        "config": found.config,
+        "summary": found.summary,
+        "environment": found.environment,
+        "curves": [
+            {
+                "name": each.name,
+                "first_step": each.step,
+                "values": each.values and [_finite(value) for value in each.values],
+                "greatest_difference": _finite(each.greatest),
+                "only_a": each.only[0],
+                "only_b": each.only[1],
+            }
+            for each in found.curves
+        ],
+        "params": {name: None if gap is None else _finite(gap) for name, gap in found.params.items()},
+    }
+
+
+def _finite(value: float) -> float | None:
+    return value if isfinite(value) else None

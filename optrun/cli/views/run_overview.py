@@ -1,0 +1,183 @@
+"""What `show` prints of a run: how it ended, what it was, where it ran, what to type next."""
+
+import json as json_module
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.text import Text
+
+from optrun.analysis.leaderboard import plan_of, plugins_of
+from optrun.analysis.summaries import KILLED, RESUMABLE, file_sizes, moment, run_object, state_of
+from optrun.arrays import Array
+from optrun.cli.text.console import emit, quoted, span, status_text, suggest, table, with_plugins
+from optrun.cli.text.figures import figure_lines
+from optrun.cli.views.sweep_overview import DIGITS, code_lines, print_sweep
+from optrun.config.yaml.writer import to_yaml
+from optrun.errors import ConfigError, StoreError, printable_lines
+from optrun.plots.terminal import sparkline
+from optrun.store import TRACEBACK, Event, RunRecord, Status, Store
+from optrun.store.schema import printable
+from optrun.sweeps.sweep_store import OF_SWEEPS
+from optrun.training.identity import KINDS, Identity
+from optrun.training.made import MADE, identity_of
+from optrun.training.remarks import INFERRED, kept_lines
+
+SPARKS = 40
+
+
+def print_run(path: Path, run: int | None, *, json: bool, limit: int | None = None) -> None:
+    """Print everything about a run but its rows, or how the settings of a sweep did, so many of them.
+
+    Raises StoreError where it is damaged, and ConfigError for a limit of a single run.
+    """
+    with Store.open(path) as store:
+        plan = plan_of(store)
+        if run is None and plan is not None:
+            print_sweep(store, plan, json=json, limit=limit)
+            return
+        check_no_limit(limit)
+        status, record = state_of(store, store.run(run or 0))
+        curves, environments = store.curves(record.run), store.environments()
+        events = [
+            event
+            for event in store.events()
+            if event.run in (None, record.run) and event.kind not in OF_SWEEPS
+        ]
+        identity = identity_of(store, record)
+        is_of_sweep = plan is not None or store.size > 1
+        traceback = store.traceback(record.run) if record.status is Status.FAILED else ""
+    lines, events = kept_lines(events), [event for event in events if event.kind not in (INFERRED, *KINDS)]
+    if json:
+        document = {
+            **run_object(path, status, record, record.run if is_of_sweep else None),
+            "environments": environments,
+            "identity": {
+                "data": identity.fingerprint,
+                "code": {name: source._asdict() for name, source in identity.code.items()},
+            },
+            "events": [
+                {"time": each.time, "kind": each.kind, "attempt": each.attempt, **each.details}
+                for each in events
+            ],
+            "curves": list(curves),
+            "inferred": lines,
+        }
+        print(json_module.dumps(document, ensure_ascii=False, allow_nan=False))
+        return
+    print_outcome(Path(f"{path}:{record.run}") if is_of_sweep else path, status, record)
+    for line in lines:
+        emit(Text(printable(line)))
+    _print_curve(curves)
+    if traceback:
+        _heading("traceback")
+        emit(Text(_indented(printable_lines(traceback))))
+    _heading("config")
+    emit(Text(_indented(to_yaml(record.config))))
+    _heading("environment")
+    emit(Text(_indented(_environment(environments[-1] if environments else {}, identity))))
+    _heading("events")
+    _print_events(events)
+    _heading("files")
+    for name, size in file_sizes(path).items():
+        emit(Text(f"  {size:>11,} B  {printable(name)}"))
+    if not is_of_sweep:
+        suggest_for(path, status)
+    elif record.status.final:
+        suggest(f"curves {quoted(path)}:{record.run}", f"export {quoted(path)}:{record.run} -o curves.csv")
+
+
+def print_outcome(path: Path, status: str, record: RunRecord) -> None:
+    """Print how a run ended, or how far it is, and its summary."""
+    reason = ": " + (record.reason or "its process is gone") if record.reason or status == KILLED else ""
+    head = Text.assemble((printable(str(record.config.get("name", path.name))), "bold"), ": ")
+    taken = f"{record.steps:,} step{'s' * (record.steps != 1)}"
+    step = f" after {taken}" if record.status.final else f" at step {record.steps:,}"
+    emit(head + status_text(status) + Text(f"{step}{printable(reason)}"))
+    emit(Text(printable(str(path)), "dim"))
+    for line in figure_lines(record.summary):
+        emit(Text(f"  {printable(line)}"))
+
+
+def suggest_for(path: Path, status: str) -> None:
+    """Say what may be typed next about a run of this status."""
+    run = quoted(path)
+    if status == "running":
+        suggest(f"watch {run}")
+    elif status in RESUMABLE:
+        with Store.open(path) as store:
+            suggest(f"resume {run}{with_plugins(plugins_of(store))}")
+    else:
+        suggest(f"curves {run}", f"export {run} --format csv -o curves.csv")
+
+
+def _heading(title: str) -> None:
+    emit(Text(f"\n{title}", "bold"))
+
+
+def check_no_limit(limit: int | None) -> None:
+    """Raise ConfigError for a limit of what is no sweep."""
+    if limit is not None:
+        raise ConfigError("--limit: how many settings of a sweep are shown, and this is none")
+
+
+def _print_curve(curves: Mapping[str, Array]) -> None:
+    if not curves:
+        return
+    if "loss" not in curves:
+        raise StoreError("damaged: its curves lack the loss")
+    loss = curves["loss"]
+    ends = f"{loss[0]:.4g} → {loss[-1]:.4g}"
+    emit(
+        Text.assemble(
+            "\nloss  ",
+            (sparkline(loss, SPARKS), "cyan"),
+            f"  {ends}, {len(loss):,} row{'s' * (len(loss) != 1)}",
+        )
+    )
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"  {line}" for line in text.rstrip().splitlines())
+
+
+def _environment(found: Mapping[str, Any], identity: Identity) -> str:
+    versions = ", ".join(f"{name} {found.get(name)}" for name in ("optrun", "python", "numpy"))
+    blas = ", ".join(
+        " ".join(str(value) for value in library.values() if value)
+        for library in found.get("blas") or []
+        if isinstance(library, dict)
+    )
+    git = found.get("git")
+    dirty = " with changes" if isinstance(git, dict) and git.get("dirty") else ""
+    revision = f"git {str(git.get('sha'))[:12]}{dirty}" if isinstance(git, dict) else ""
+    lines = [versions, f"{found.get('cpu')}, {found.get('platform')}", blas, revision]
+    lines += [f"data {identity.fingerprint[:DIGITS]}"] if identity.fingerprint else []
+    lines += code_lines(identity)
+    return "\n".join(printable(line) for line in lines if line)
+
+
+def _print_events(events: list[Event]) -> None:
+    made = table("", "", "", "")
+    for event in events:
+        if event.kind == TRACEBACK:
+            continue
+        time = moment(event.time)
+        when = f"{time:%Y-%m-%d %H:%M:%S}" if time else "?"
+        made.add_row("", when, Text(printable(event.kind)), Text(_details(event)))
+    emit(made)
+
+
+def _details(event: Event) -> str:
+    seconds = event.details.get("seconds")
+    if isinstance(seconds, (int, float)):
+        return f"after {seconds:.2f} s" if seconds < 60 else f"after {span(seconds)}"
+    if event.kind == MADE:
+        return printable(f"of other data or code, up to step {event.details.get('steps')}")
+    changes = event.details.get("changes")
+    if isinstance(changes, list):
+        return printable(", ".join(str(each.get("what")) for each in changes if isinstance(each, dict)))
+    if isinstance(changes, dict):
+        return printable(f"another {', '.join(changes)}")
+    host, pid = event.details.get("host"), event.details.get("pid")
+    return printable(f"on {host}, process {pid}") if host else ""

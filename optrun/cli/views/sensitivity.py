@@ -1,0 +1,121 @@
+"""The sensitivity of a sweep to a parameter: whether there is one, how it is loaded, and drawn in the terminal."""
+
+import sys
+from collections.abc import Sequence
+
+import numpy as np
+
+from optrun.analysis.leaderboard import plan_of
+from optrun.analysis.sensitivity import (
+    PRUNED,
+    Line,
+    Sensitivity,
+    default_parameter,
+    heading,
+    in_sight,
+    sensitivity,
+)
+from optrun.arrays import Array
+from optrun.cli.text.console import COLOURS, counted, drawn, emit, quoted, suggest
+from optrun.cli.views.curves import HEIGHT, columns
+from optrun.errors import ConfigError
+from optrun.plots.braille import Mark
+from optrun.plots.terminal import Series, drawing
+from optrun.plots.ticks import axis_of, log_shows_more
+from optrun.store import Store
+from optrun.store.locate import find_numbered
+from optrun.store.schema import printable
+
+BEST, BAD, STOPPED = "★", "×", "○"
+BELOW, ABOVE = "↓", "↑"
+"""At the edge beyond which a median lies that is so bad that beside it the others could not be told apart."""
+
+
+def has_sensitivity(runs: Sequence[str]) -> bool:
+    """Whether these are one sweep of which it is clear over which parameter it is drawn."""
+    if len(runs) != 1:
+        return False
+    path, run = find_numbered(runs[0])
+    with Store.open(path) as store:
+        plan = plan_of(store) if run is None else None
+        return plan is not None and default_parameter(plan) is not None
+
+
+def sensitivity_of(runs: Sequence[str], over: str | None, metric: str | None) -> tuple[str, Sensitivity]:
+    """Return the name of a sweep and its sensitivity, and say on stderr which settings are none of it.
+
+    Raises ConfigError where there is none.
+    """
+    if len(runs) != 1:
+        raise ConfigError(f"a sensitivity is that of one sweep, and these are {len(runs)}")
+    path, run = find_numbered(runs[0])
+    with Store.open(path) as store:
+        plan = plan_of(store) if run is None else None
+        if plan is None:
+            raise ConfigError(f"{runs[0]}: a single run: a sensitivity is that of a sweep")
+        name = str(store.run(0).config.get("name", path.name))
+        found = sensitivity(plan, store.states(), over, metric)
+    if found.left_out:
+        those = counted(found.left_out, "setting")
+        print(printable(f"note: {those} without {found.parameter} left out"), file=sys.stderr)
+    return printable(name), found
+
+
+def print_sensitivity(
+    runs: Sequence[str],
+    over: str | None,
+    metric: str | None,
+    log: bool | None,
+    width: int | None,
+    height: int | None,
+) -> None:
+    """Draw the metric of a sweep against a parameter in the terminal."""
+    name, found = sensitivity_of(runs, over, metric)
+    medians = [line.median for line in found.lines]
+    log = log_shows_more(medians) if log is None else log
+    low, high = in_sight(found, log=log)
+    shown = found.lines[: len(COLOURS)]
+    series = [_series(found, line, low, high) for line in shown]
+    x = np.concatenate([line.x for line in found.lines])
+    picture = drawing(
+        series,
+        width=columns(width),
+        height=height or HEIGHT,
+        log=log,
+        title=f"{name}: {found.metric} over {found.parameter}",
+        x_axis=axis_of(x.min(), x.max(), found.log),
+    )
+    emit(drawn(picture))
+    emit(printable_heading(found))
+    notes = [f"{BAD} diverged or failed"] * any(line.bad.any() for line in found.lines)
+    notes += [f"{STOPPED} {PRUNED}"] * any(line.pruned.any() for line in shown)
+    edge = f"{BELOW} far worse, below" if found.maximize else f"{ABOVE} far worse, above"
+    notes += [f"{edge} the picture"] * any((_beyond(found, line.median, low, high)).any() for line in shown)
+    notes += [f"{len(found.lines) - len(shown)} more lines are not drawn"] * (len(found.lines) > len(shown))
+    if notes:
+        emit(", ".join(notes))
+    options = f" --over {quoted(over)}" if over else ""
+    options += f" -m {quoted(metric)}" if metric else ""
+    suggest(f"plot {quoted(runs[0])}{options} -o sensitivity.png")
+
+
+def printable_heading(found: Sensitivity) -> str:
+    """Return what the lines are, and the best setting, in lines that no terminal takes for commands."""
+    return "\n".join(map(printable, heading(found).split("\n")))
+
+
+def _series(found: Sensitivity, line: Line, low: float, high: float) -> Series:
+    worst = -np.inf if found.maximize else np.inf
+    beyond = _beyond(found, line.median, low, high)
+    marks = [Mark(x, worst, BELOW if found.maximize else ABOVE) for x in line.x[beyond]]
+    marks += [Mark(x, worst, BAD) for x in line.x[line.bad > 0]]
+    y = np.where(beyond, np.nan, line.median)
+    stopped = line.pruned & np.isfinite(y)
+    marks += [Mark(*point, STOPPED) for point in zip(line.x[stopped], y[stopped], strict=True)]
+    if found.best is not None and found.best in line.standings:
+        marks.append(Mark(found.best.setting[found.parameter], found.best.median or 0.0, BEST))
+    return Series(line.label, line.x[~line.pruned], y[~line.pruned], marks, line.joined)
+
+
+def _beyond(found: Sensitivity, medians: Array, low: float, high: float) -> Array:
+    return np.asarray(medians < low if found.maximize else medians > high)

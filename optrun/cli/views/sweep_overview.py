@@ -1,0 +1,189 @@
+"""What `show` and `watch` say of a sweep: how far it is, what varies, and how its settings do."""
+
+import json as json_module
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.text import Text
+
+from optrun.analysis.leaderboard import Standing, SweepPlan, leaderboard
+from optrun.analysis.summaries import KILLED, RESUMABLE, file_sizes, sweep_status
+from optrun.cli.text.console import counted, emit, quoted, status_text, suggest, with_plugins
+from optrun.cli.text.figures import number
+from optrun.cli.text.setting_table import Labels, value_text
+from optrun.cli.views.sweep_table import MOST_SETTINGS, print_standings
+from optrun.store import RunState, Status, Store
+from optrun.store.schema import printable
+from optrun.training.identity import Identity, known, shown_data
+from optrun.training.made import made_in
+from optrun.training.remarks import kept_lines
+
+DIGITS = 12
+"""How many digits of a SHA-256 are shown."""
+
+MOST_VALUES = 6
+"""How many values of a parameter are listed; of more numbers the ends are."""
+
+
+FINAL = frozenset(str(status) for status in Status if status.final)
+
+
+@dataclass(frozen=True)
+class SweepView:
+    """A sweep as of its last commit."""
+
+    name: str
+    status: str
+    plan: SweepPlan
+    states: Sequence[RunState]
+    standings: Sequence[Standing]
+
+    @property
+    def ended(self) -> int:
+        """How many runs have ended."""
+        return sum(state.status.final for state in self.states)
+
+    @property
+    def counts(self) -> Counter[str]:
+        """How many runs have each status; those that should be running, but are not, are killed."""
+        gone = self.status == KILLED
+        return Counter(
+            KILLED if gone and state.status is Status.RUNNING else str(state.status) for state in self.states
+        )
+
+    @property
+    def failed(self) -> list[int]:
+        """The runs that failed."""
+        return [run for run, state in enumerate(self.states) if state.status is Status.FAILED]
+
+    @property
+    def best(self) -> Standing | None:
+        """The setting that leads, None before one has come to a finite end."""
+        return self.standings[0] if self.standings[0].median is not None else None
+
+
+def view_of(store: Store, plan: SweepPlan) -> SweepView:
+    """Return what there is to say of a sweep."""
+    states = store.states()
+    name = printable(str(store.run(0).config.get("name", store.path.name)))
+    return SweepView(name, sweep_status(store, states, plan), plan, states, leaderboard(plan, states))
+
+
+def print_sweep(store: Store, plan: SweepPlan, *, json: bool, limit: int | None = None) -> None:
+    """Print how the settings of a sweep did, so many of them; 0 is all, as it is of JSON where no limit is given."""
+    view, identity = view_of(store, plan), known(store)
+    older = sorted(run for run in made_in(store) if run < store.size)
+    if json:
+        document = {
+            "sweep": str(store.path),
+            "status": view.status,
+            "runs": len(view.states),
+            "ended": view.ended,
+            "statuses": dict(view.counts),
+            "method": plan.method,
+            "metric": {"name": plan.metric, "goal": "maximize" if plan.maximize else "minimize"},
+            "parameters": values_of(plan),
+            "table": [standing.to_dict() for standing in view.standings[: limit or None]],
+            "failed": [{"run": run, "reason": view.states[run].reason} for run in view.failed],
+            "environments": store.environments(),
+            "inferred": kept_lines(store.events()),
+            "identity": {
+                "data": {shown_data(key): fingerprint for key, fingerprint in identity.data.items()},
+                "code": {name: source._asdict() for name, source in identity.code.items()},
+                "older": older,
+            },
+        }
+        print(json_module.dumps(document, ensure_ascii=False, allow_nan=False))
+        return
+    emit(heading(view))
+    emit(Text(printable(str(store.path)), "dim"))
+    seeds = f"the median over {plan.repeats} seeds" if plan.repeats > 1 else "one seed"
+    order = f"{'highest' if plan.maximize else 'lowest'} {printable(plan.metric)} first, {seeds}"
+    emit(f"{printable(plan.method)}, {order}" if plan.method else order)
+    for path, values in values_of(plan).items():
+        emit(f"over {printable(path)}: {_range(values)}")
+    for line in kept_lines(store.events()):
+        emit(Text(printable(line)))
+    data = {fingerprint: shown_data(key) for key, fingerprint in identity.data.items()}
+    lines = [f"data of {name}: {fingerprint[:DIGITS]}" for fingerprint, name in data.items()]
+    more = [f"… and {len(lines) - MOST_VALUES:,} more"] if len(lines) > MOST_VALUES else []
+    for line in [*lines[:MOST_VALUES], *more, *code_lines(identity)]:
+        emit(Text(printable(line)))
+    if older:
+        runs = ", ".join(map(str, older[:MOST_VALUES])) + " …" * (len(older) > MOST_VALUES)
+        one = f"show {quoted(store.path)}:{older[0]}"
+        emit(f"{counted(len(older), 'run')} made of older data or code, which was accepted: {runs} ({one})")
+    if view.ended:
+        most = MOST_SETTINGS if limit is None else limit
+        print_standings(view.standings, plan.metric, f"show {quoted(store.path)}", most)
+    print_reasons(view.states)
+    if kept := len(store.kept()):
+        emit(f"{counted(kept, 'run')} of earlier plans kept aside, for a plan that asks for them again")
+    emit(Text("\nfiles", "bold"))
+    for file, size in file_sizes(store.path).items():
+        emit(Text(f"  {size:>11,} B  {printable(file)}"))
+    path = quoted(store.path)
+    if view.status == Status.RUNNING:
+        suggest(f"watch {path}")
+    elif view.status in RESUMABLE:
+        suggest(f"resume {path}{with_plugins(plan.plugins)}")
+    else:
+        shown = view.failed[0] if view.failed else view.standings[0].first
+        suggest(f"show {path}:{shown}", f"curves {path}", f"export {path} -o curves.csv")
+
+
+def code_lines(identity: Identity) -> list[str]:
+    """Return a line for each class that is not optrun's own: of which code it is."""
+    return [f"{name}: {of.file} {of.sha256[:DIGITS]}" for name, of in sorted(identity.code.items())]
+
+
+def heading(view: SweepView) -> Text:
+    """Return what a sweep is called, its status and those of its runs."""
+    parts = [f"{count:,} {status}" for status, count in view.counts.most_common() if status in FINAL]
+    if left := len(view.states) - view.ended:
+        going = ", ".join(
+            f"{count:,} {status}" for status, count in view.counts.items() if status not in FINAL
+        )
+        # Of those that a kill has left nobody knows which had begun.
+        parts.append(f"{left:,} left" + (f" ({going})" if view.status == Status.RUNNING else ""))
+    head = Text.assemble((view.name, "bold"), ": ") + status_text(view.status)
+    return head + Text(f", {counted(len(view.states), 'run')}: {', '.join(parts)}")
+
+
+def progress_text(view: SweepView) -> str:
+    """Return how many runs have ended, the best setting so far, and how many runs were no good."""
+    parts = [f"{view.ended:,}/{counted(len(view.states), 'run')}"]
+    if view.best is not None:
+        figure = number(view.best.median)
+        labels = Labels(view.plan.settings)
+        parts.append(f"best {view.plan.metric} {figure} {labels.text(view.best.setting)}".rstrip())
+    counts = Counter(state.status for state in view.states)
+    parts += [f"{counts[bad]:,} {bad}" for bad in (Status.DIVERGED, Status.FAILED) if counts[bad]]
+    return printable("  ".join(parts))
+
+
+def print_reasons(states: Sequence[RunState]) -> None:
+    """Print why runs failed, each reason once."""
+    reasons = Counter(state.reason for state in states if state.status is Status.FAILED)
+    for reason, count in reasons.most_common(MOST_VALUES):
+        emit(Text(f"{count:,} failed: {printable(reason)}", "red"))
+
+
+def values_of(plan: SweepPlan) -> dict[str, list[Any]]:
+    """Return the values that each swept parameter has, in their order."""
+    found: dict[str, dict[str, Any]] = {}
+    for setting in plan.settings:
+        for path, value in setting.items():
+            found.setdefault(path, {}).setdefault(repr(value), value)
+    return {path: list(values.values()) for path, values in found.items()}
+
+
+def _range(values: Sequence[Any]) -> str:
+    if len(values) <= MOST_VALUES:
+        return ", ".join(map(value_text, values))
+    numbers = [value for value in values if isinstance(value, (int, float))]
+    if len(numbers) == len(values):
+        return f"{len(values):,} values, {value_text(min(numbers))} … {value_text(max(numbers))}"
+    return f"{', '.join(map(value_text, values[:MOST_VALUES]))}, … {len(values) - MOST_VALUES:,} more"

@@ -1,0 +1,52 @@
+"""What `ls` prints of a sweep: its runs."""
+
+import json as json_module
+from pathlib import Path
+
+from optrun.analysis.leaderboard import plan_of
+from optrun.analysis.summaries import run_object, state_of
+from optrun.cli.text.console import emit, quoted, status_text, suggest
+from optrun.cli.text.figures import number
+from optrun.cli.text.setting_table import Labels, settings_table
+from optrun.cli.text.tables import Column
+from optrun.cli.views.run_list import MOST_RUNS, check_statuses
+from optrun.store import Store
+
+
+def print_sweep_runs(
+    path: Path, run: int | None, statuses: tuple[str, ...], limit: int | None, *, json: bool
+) -> None:
+    """Print the runs in a store, in their order, or the one of a number; ConfigError for an unknown status.
+
+    Without a limit a table has the first ones, JSON all.
+    """
+    check_statuses(statuses)
+    with Store.open(path) as store:
+        plan = plan_of(store)
+        records = store.runs() if run is None else [store.run(run)]
+        named = [(*state_of(store, record), plan.setting(record.run) if plan else {}) for record in records]
+    most = MOST_RUNS if limit is None and not json else limit
+    chosen = [each for each in named if not statuses or each[0] in statuses]
+    shown = chosen[:most] if most else chosen
+    if json:
+        documents = [
+            {**run_object(path, status, record, record.run if plan else None), "setting": setting}
+            for status, record, setting in shown
+        ]
+        print(json_module.dumps(documents, ensure_ascii=False, allow_nan=False))
+        return
+    metric = plan.metric if plan else "final_loss"
+    figures = [record.summary.get(metric) for _, record, _ in shown]
+    before = [
+        Column("run", [str(record.run) for _, record, _ in shown], right=True),
+        Column("status", [status_text(status) for status, *_ in shown]),
+        Column("steps", [f"{record.steps:,}" for _, record, _ in shown], right=True),
+        Column(metric, ["" if figure is None else number(figure) for figure in figures], right=True),
+    ]
+    seeds = Column("seed", [str(record.seed) for _, record, _ in shown])
+    settings = [setting for *_, setting in shown]
+    emit(settings_table(before, Labels(plan.settings if plan else []), settings, [seeds]))
+    if len(shown) < len(chosen):
+        suggest(f"ls {quoted(path)} --limit 0")
+    elif shown:
+        suggest(f"show {quoted(path)}:{shown[0][1].run}")

@@ -1,0 +1,242 @@
+"""The parts of a run that have a name in a registry: problem, optimizer, scheduler, average."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import cache
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    ValidationError,
+    model_serializer,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+from optrun import registry
+from optrun.config.model.messages import MISSING, failure, shown, unknown_key
+from optrun.config.model.options import GROUPS, SCHEDULES, Options, options_model
+from optrun.config.yaml.tree import Path
+from optrun.errors import ConfigError, UnknownNameError, did_you_mean
+from optrun.plugin_code import guarded
+from optrun.registry import Registry
+
+REGISTRIES: dict[str, Registry[Any]] = {
+    "problem": registry.problems,
+    "optimizer": registry.optimizers,
+    "scheduler": registry.schedulers,
+    "average": registry.averages,
+}
+"""The sections of a config that name a registered class."""
+
+INTERVAL = "interval"
+"""The option of a scheduler that says whether it counts steps or epochs."""
+
+NESTED = "x-optrun-component"
+"""In a JSON schema from pydantic, what stands for a component of a kind."""
+
+
+class Component(BaseModel):
+    """A registered class, by its canonical name, with every one of its options.
+
+    In a config and in a dump the options stand beside the name. An option that is itself a component (the
+    schedulers of a SequentialLR) is one here too. The interval of one that counts as the one around it is left out.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    options: dict[str, Any]
+
+    @model_serializer
+    def _flat(self) -> dict[str, Any]:
+        own = {key: value for key, value in self.options.items() if (key, value) != (INTERVAL, None)}
+        return {"name": self.name, **own}
+
+
+class ParamGroup(BaseModel):
+    """Parameters, chosen by globs on their names, the hyperparameters in which they differ, and schedules of them."""
+
+    model_config = ConfigDict(frozen=True)
+
+    params: list[str]
+    options: dict[str, Any]
+    schedules: dict[str, Component] = {}
+
+    @model_serializer
+    def _flat(self) -> dict[str, Any]:
+        schedules = {SCHEDULES: self.schedules} if self.schedules else {}
+        return {"params": self.params, **self.options, **schedules}
+
+
+class OptimizerComponent(Component):
+    """An optimizer with its parameter groups; parameters that no glob matches have the options as they are."""
+
+    param_groups: list[ParamGroup] = []
+
+    @model_serializer
+    def _flat(self) -> dict[str, Any]:
+        groups = {GROUPS: self.param_groups} if self.param_groups else {}
+        return {"name": self.name, **self.options, **groups}
+
+
+@dataclass(frozen=True)
+class Named:
+    """Says of an annotation that its value is one of a registry's classes with its options."""
+
+    registry: Registry[Any]
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(self.validated)
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        # Its definition is no model's, and pydantic knows no references but its own.
+        return {NESTED: self.registry.kind}
+
+    def validated(self, value: Any) -> Component:
+        """Return the component that a name, or a mapping with a name, stands for."""
+        value = value.model_dump() if isinstance(value, Component) else value
+        value = {"name": value} if isinstance(value, str) else value
+        if not isinstance(value, dict):
+            raise ConfigError(f"must be {self._a_name}, or a mapping with 'name' (got {shown(value)})")
+        cls, name = self._found(value)
+        given = {key: each for key, each in value.items() if key != "name"}
+        options = _model_of(self, cls).model_validate(given).every()
+        groups = [group.given() for group in options.pop(GROUPS, None) or []]
+        followed = [group.pop(SCHEDULES, {}) for group in groups]
+        self._check(cls, options)
+        for i, group in enumerate(groups):
+            self._check_group(cls, options, group, i)
+        if self.registry.kind != "optimizer":
+            return Component(name=name, options=options)
+        parameters = [
+            ParamGroup(params=group.pop("params"), options=group, schedules=each)
+            for group, each in zip(groups, followed, strict=True)
+        ]
+        return OptimizerComponent(name=name, options=options, param_groups=parameters)
+
+    def varied(self, component: Component, values: Mapping[str, float]) -> Component:
+        """Return a component with other values of options that hold no component; raises ValidationError."""
+        cls: Any = self.registry.find(component.name)
+        model = _model_of(self, cls)
+        options = component.options | {name: model.option(name, value) for name, value in values.items()}
+        self._check(cls, options)
+        if isinstance(component, OptimizerComponent):
+            for i, group in enumerate(component.param_groups):
+                self._check_group(cls, options, group.options, i)
+        return component.model_copy(update={"options": options})
+
+    @property
+    def _a_name(self) -> str:
+        article = "an" if self.registry.kind[0] in "aeiou" else "a"
+        return f"the name of {article} {self.registry.kind}"
+
+    def _found(self, value: dict[str, Any]) -> tuple[Any, str]:
+        if "name" not in value:
+            raise failure(*self._strange(value), (("name",), MISSING))
+        if not isinstance(value["name"], str):
+            raise failure((("name",), f"must be {self._a_name} (got {shown(value['name'])})"))
+        try:
+            cls = self.registry.find(value["name"])
+        except UnknownNameError as error:
+            raise failure((("name",), str(error))) from None
+        return cls, self.registry.spelled(value["name"])
+
+    def _strange(self, value: Iterable[str]) -> Iterator[tuple[Path, str | PydanticCustomError]]:
+        """Yield which keys no class of this kind has."""
+        known: set[str] = set()
+        for name in self.registry:
+            cls: Any = self.registry.find(name)
+            known.update(_model_of(self, cls).known_keys())
+        for key in value:
+            if did_you_mean(key, ["name"]):
+                yield (key,), unknown_key(["name"])
+            elif key not in known:
+                hint = did_you_mean(key, known)
+                yield (key,), f"no {self.registry.kind} has this key" + (f".{hint}" if hint else "")
+
+    def _check_group(self, cls: type[Any], options: dict[str, Any], group: dict[str, Any], i: int) -> None:
+        try:
+            self._check(cls, options | group, (GROUPS, i))
+        except ValidationError as error:
+            (each,) = error.errors(include_url=False)
+            if each["loc"][-1] in group:
+                raise
+            own = [key for key in group if key != "params"]
+            to_blame = next((key for key in own if self._passes(cls, options, group, key)), own[0])
+            raise failure(((GROUPS, i, to_blame), each["msg"])) from None
+
+    def _passes(self, cls: type[Any], options: dict[str, Any], group: dict[str, Any], without: str) -> bool:
+        try:
+            self._check(cls, options | {key: group[key] for key in group if key != without})
+        except ValidationError:
+            return False
+        return True
+
+    def _check(self, cls: type[Any], options: dict[str, Any], path: Path = ()) -> None:
+        check = getattr(cls, "validate_options", None)
+        try:
+            if check is not None:
+                of_user = not check.__module__.startswith("optrun.")
+                with guarded(cls.__name__, cls) if of_user else nullcontext():
+                    check({name: value for name, value in options.items() if name != "params"})
+        except ConfigError as error:
+            raise failure(((*path, error.field) if error.field else path, str(error))) from None
+
+
+@cache
+def _model_of(named: Named, cls: Any) -> type[Options]:
+    schedules: Any = Schedules if named.registry.kind == "optimizer" else None
+    return options_model(cls, Annotated[Component, named], schedules)
+
+
+def class_of(section: str, given: Any) -> type[Any] | None:
+    """Return the class that a section of a config names, as far as it names one."""
+    name = given.get("name") if isinstance(given, dict) else getattr(given, "name", given)
+    known = REGISTRIES[section]
+    return known.find(name) if isinstance(name, str) and name in known else None
+
+
+def _with_interval(schedule: Component) -> Component:
+    """Return a schedule that says what it counts; ValidationError where a member counts steps, and it epochs."""
+    if INTERVAL not in schedule.options:
+        return schedule
+    interval = schedule.options[INTERVAL] or "step"
+    if wrong := list(_counting_steps(schedule, "step", ())):
+        raise failure(*((path, "must be 'epoch', as the schedule around it counts") for path in wrong))
+    return Component(name=schedule.name, options={**schedule.options, INTERVAL: interval})
+
+
+def _counting_steps(schedule: Component, enclosing: str, path: Path) -> Iterator[Path]:
+    """Yield the place of each interval that counts steps within epochs."""
+    own = schedule.options.get(INTERVAL) or enclosing
+    if (own, enclosing) == ("step", "epoch"):
+        yield (*path, INTERVAL)
+    for name, option in schedule.options.items():
+        for i, each in enumerate(option if isinstance(option, list) else []):
+            if isinstance(each, Component):
+                yield from _counting_steps(each, own, (*path, name, i))
+
+
+def _those_on(schedules: Any) -> Any:
+    if isinstance(schedules, dict):
+        return {name: schedule for name, schedule in schedules.items() if schedule is not None}
+    return {} if schedules is None else schedules
+
+
+Schedule = Annotated[Component, Named(registry.schedulers), AfterValidator(_with_interval)]
+"""A schedule that is within none."""
+
+Schedules = Annotated[
+    dict[str, Schedule],
+    BeforeValidator(_those_on, json_schema_input_type=dict[str, Schedule | None] | None),
+]
+"""Schedules by the names of hyperparameters; null is off."""

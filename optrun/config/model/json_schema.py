@@ -1,0 +1,300 @@
+"""The JSON Schema of a config (draft 7, which every editor reads): names and options complete and explain themselves.
+
+What a file may leave to those that it extends, or to its sweep, is required only where it has neither. What no schema
+can say stays with `optrun validate`: which options exclude each other, the order of milestones, overrides, files.
+"""
+
+import inspect
+import re
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, get_args
+
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import core_schema
+
+from optrun.config.model.components import NESTED, REGISTRIES, Component, Named, Schedules
+from optrun.config.model.expect import FIGURES, Bounds
+from optrun.config.model.options import GROUPS, SCHEDULES, Model, floats_of, options_model
+from optrun.config.model.run import METRICS, Checkpoint, Divergence, Evaluate, Record, RunConfig, Stop
+from optrun.config.sweep.model import Halving, Metric, Optuna, Space, Sweep
+from optrun.config.yaml.writer import inline
+from optrun.registry import Option, PathOrName, Registry, optimizers
+
+Schema = dict[str, Any]
+
+_REF = "#/definitions/"
+_MATHS = re.compile(r" |\w+(\([^)]*\))? [=←] ")  # indented, or a formula from its first word
+_PATHS = {"type": "string", "minLength": 1}
+_EXTENDS = {
+    "description": "A config, or a list of them, that this one builds on; paths are relative to this file.",
+    "anyOf": [_PATHS, {"type": "array", "items": _PATHS}, {"type": "null"}],
+}
+_SWEEP = {
+    "description": "What varies between the runs of a sweep, which `optrun sweep` runs.",
+    "anyOf": [{"$ref": _REF + "Sweep"}, {"type": "null"}],
+}
+_EITHER = {
+    "if": {"required": ["steps", "epochs"], "properties": {"steps": {"type": "integer"}}},
+    "then": {"properties": {"epochs": {"type": "null"}}},
+}
+
+
+def json_schema() -> Schema:
+    """Return the schema of a config's file, with everything that is registered."""
+    run = _generated(RunConfig, _REF + "{model}")
+    definitions: Schema = run.pop("$defs")
+    swept = _generated(Sweep, _REF + "{model}")
+    definitions |= {**swept.pop("$defs"), "Sweep": swept}
+    for model in (
+        Record,
+        Evaluate,
+        Checkpoint,
+        Stop,
+        Divergence,
+        Bounds,
+        Sweep,
+        Space,
+        Metric,
+        Halving,
+        Optuna,
+    ):
+        _explain(definitions[model.__name__]["properties"], model)
+    for section, registry in REGISTRIES.items():
+        definitions |= _component(section, registry)
+    properties: Schema = run["properties"]
+    for section in REGISTRIES:
+        properties[section] = {"anyOf": [{"$ref": _REF + section}]}
+    for section in ("scheduler", "average"):
+        properties[section]["anyOf"].append({"type": "null"})
+    floats = {name: floats_of(optimizers.find(name).options()) for name in optimizers}
+    every = list(dict.fromkeys(each for names in floats.values() for each in names))
+    merged = {"additionalProperties": {"anyOf": [{"$ref": f"{_REF}scheduler"}, {"type": "null"}]}}
+    properties["schedules"] = _keyed({"type": ["object", "null"], **merged}, every)
+    metrics = list(dict.fromkeys([*METRICS, *every]))
+    definitions["Record"]["properties"]["metrics"]["items"]["enum"] = metrics
+    properties["expect"]["properties"] = {name: {"$ref": f"{_REF}Bounds"} for name in FIGURES}
+    properties["name"]["type"] = ["string", "null"]
+    properties["engine"]["enum"] = _engines()
+    _explain(properties, RunConfig)
+    return {
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "title": "optrun config",
+        "description": "An optimizer experiment: a problem, an optimizer, a learning-rate scheduler.",
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {"extends": _EXTENDS, **properties, "sweep": _SWEEP},
+        "allOf": [_EITHER, *(_if_optimized_by(name, floats[name]) for name in floats)],
+        "if": {"anyOf": [_with("extends", "string", "array"), _with("sweep", "object")]},
+        "else": _complete_run(),
+        "definitions": definitions,
+    }
+
+
+def _with(key: str, *types: str) -> Schema:
+    return {"required": [key], "properties": {key: {"type": list(types)}}}
+
+
+def _explain(properties: Schema, model: type[Model]) -> None:
+    for name, field in model.model_fields.items():
+        # Draft 7 ignores what stands beside a reference.
+        if reference := properties[name].pop("$ref", None):
+            properties[name]["allOf"] = [{"$ref": reference}]
+        properties[name]["description"] = " ".join(each for each in field.metadata if isinstance(each, str))
+
+
+class _Draft7(GenerateJsonSchema):
+    """Pydantic's schema without its titles, with null as one type among others."""
+
+    def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
+        inner = self.generate_inner(schema["schema"])
+        if not isinstance(inner.get("type"), str):
+            return {"anyOf": [inner, {"type": "null"}]}
+        if "const" in inner:
+            inner["enum"] = [inner.pop("const")]
+        nothing = {"enum": [*inner["enum"], None]} if "enum" in inner else {}
+        return {**inner, "type": [inner["type"], "null"], **nothing}
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        return False
+
+
+def _generated(model: type[Any], ref_template: str) -> Schema:
+    schema: Schema = model.model_json_schema(schema_generator=_Draft7, ref_template=ref_template)
+    for each in (schema, *schema.get("$defs", {}).values()):
+        each.pop("title", None)
+    schema.pop("description", None)
+    linked: Schema = _linked(schema)
+    return linked
+
+
+def _linked(value: Any) -> Any:
+    """Return a schema in which a component within another one, which nothing is merged with, is complete."""
+    if isinstance(value, list):
+        return [_linked(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    if kind := value.get(NESTED):
+        return {"allOf": [{"$ref": _REF + each} for each in (kind, f"complete.{kind}")]}
+    return {key: _linked(each) for key, each in value.items()}
+
+
+def _complete_run() -> Schema:
+    """Return what a config that extends none has to say."""
+    return {
+        "required": ["problem", "optimizer"],
+        "properties": {
+            **{section: {"$ref": f"{_REF}complete.{section}"} for section in REGISTRIES},
+            "schedules": {"additionalProperties": {"$ref": f"{_REF}complete.scheduler"}},
+            "expect": {"additionalProperties": {"anyOf": _given("number", "min", "max")}},
+        },
+        "anyOf": _given("integer", "steps", "epochs"),
+    }
+
+
+def _given(kind: str, *keys: str) -> list[Schema]:
+    return [{"required": [key], "properties": {key: {"type": kind}}} for key in keys]
+
+
+def _component(section: str, registry: Registry[Any]) -> Schema:
+    """Return the definitions of a section: any of its names, each name's options, and what is required."""
+    names = list(registry)
+    texts = [_texts(registry.find(name)) for name in names]
+    one = {
+        "type": "string",
+        "enum": names,
+        "enumDescriptions": [text["description"] for text in texts],
+        "markdownEnumDescriptions": [text["markdownDescription"] for text in texts],
+    }
+    required = {name: _required(registry.find(name)) for name in names}
+    needy = [name for name in names if required[name]]
+    return {
+        section: {
+            "anyOf": [
+                one,
+                {
+                    "type": "object",
+                    "properties": {"name": one},
+                    "allOf": [_if_named(name, {"$ref": f"{_REF}{section}.{name}"}) for name in names],
+                },
+            ]
+        },
+        f"complete.{section}": {
+            "if": {"type": "object"},
+            "then": {
+                "allOf": [
+                    {"required": ["name"]},
+                    *(_if_named(name, {"required": keys}) for name, keys in required.items() if keys),
+                ]
+            },
+            **({"else": {"if": {"enum": needy}, "then": {"type": "object"}}} if needy else {}),
+        },
+        **{
+            key: schema
+            for name in names
+            for key, schema in _options(section, name, registry.find(name)).items()
+        },
+    }
+
+
+def _if_named(name: str, then: Schema) -> Schema:
+    return {"if": {"required": ["name"], "properties": {"name": {"const": name}}}, "then": then}
+
+
+def _if_optimized_by(name: str, floats: Sequence[str]) -> Schema:
+    """Return that only what this optimizer has is scheduled and recorded."""
+    named = {"type": "object", "required": ["name"], "properties": {"name": {"const": name}}}
+    metrics = list(dict.fromkeys([*METRICS, *floats]))
+    return {
+        "if": {"required": ["optimizer"], "properties": {"optimizer": {"anyOf": [{"const": name}, named]}}},
+        "then": {
+            "properties": {
+                "schedules": {"propertyNames": {"enum": list(floats)}},
+                "record": {"properties": {"metrics": {"items": {"enum": metrics}}}},
+            }
+        },
+    }
+
+
+def _keyed(schema: Schema, names: Sequence[str]) -> Schema:
+    """Return the schema of a mapping with these keys alone."""
+    each = schema["additionalProperties"]
+    keys = {name: {**each, "description": f"A schedule of {name}."} for name in names}
+    return {**schema, "properties": keys, "additionalProperties": False}
+
+
+def _required(cls: type[Any]) -> list[str]:
+    return [option.name for option in cls.options().values() if option.required]
+
+
+def _options(section: str, name: str, cls: Any) -> Schema:
+    """Return the definitions of a class's options beside its name, and of its parameter groups."""
+    key = f"{section}.{name}"
+    nested = Annotated[Component, Named(REGISTRIES[section])]
+    model: type[Any] = options_model(cls, nested, Schedules if section == "optimizer" else None)
+    schema = _generated(model, f"{_REF}{key}.{{model}}")
+    groups = {f"{key}.{of}": group for of, group in schema.pop("$defs", {}).items()}
+    for each in (schema, *groups.values()):
+        _describe(each["properties"], cls)
+        if both := [[joint, part] for joint, parts in getattr(cls, "tuples", {}).items() for part in parts]:
+            each["not"] = {"anyOf": [{"required": keys} for keys in both]}
+    schema.pop("required", None)
+    schema["properties"] = {"name": {"const": name}, **schema["properties"]}
+    return {key: {**_texts(cls), **schema}, **groups}
+
+
+def _describe(properties: Schema, cls: type[Any]) -> None:
+    options: Mapping[str, Option] = cls.options()
+    for name, option in options.items():
+        properties[name]["description"] = _meaning(option)
+        if any(isinstance(extra, PathOrName) for extra in get_args(option.annotation)):
+            properties[name]["examples"] = _datasets()
+    for joint, parts in getattr(cls, "tuples", {}).items():
+        properties[joint] = _tuple(parts, [properties[part] for part in parts])
+    if SCHEDULES in properties and SCHEDULES not in options:
+        described = "Schedules of the options, by their names."
+        properties[SCHEDULES] = {
+            **_keyed(properties[SCHEDULES], floats_of(options)),
+            "description": described,
+        }
+    if "params" in properties and "params" not in options:
+        properties["params"]["description"] = "A glob on parameter names, or a list of them."
+    if GROUPS in properties:
+        properties[GROUPS]["description"] = "Parameters, by globs on their names, with options of their own."
+
+
+def _tuple(parts: Sequence[str], items: list[Schema]) -> Schema:
+    count = len(parts)
+    return {
+        "type": "array",
+        "items": items,
+        "minItems": count,
+        "maxItems": count,
+        "description": f"[{', '.join(parts)}]",
+    }
+
+
+def _meaning(option: Option) -> str:
+    """Return what an option may be and means, in words."""
+    said = [option.help, " and ".join(map(str, option.bounds))]
+    said.append("required" if option.required else f"default {inline(option.default)}")
+    return "; ".join(part for part in said if part)
+
+
+def _texts(cls: type[Any]) -> Schema:
+    """Return a class's docstring, as text and, with its maths as they stand, as Markdown."""
+    paragraphs = [each for each in (inspect.getdoc(cls) or "").split("\n\n") if not each.startswith("Raises")]
+    marked = [f"```text\n{textwrap.dedent(each)}\n```" if _MATHS.match(each) else each for each in paragraphs]
+    return {"description": "\n\n".join(paragraphs), "markdownDescription": "\n\n".join(marked)}
+
+
+def _engines() -> list[str]:
+    from optrun.kernels import ENGINES
+
+    return list(ENGINES)
+
+
+def _datasets() -> list[str]:
+    from optrun.problems.data import DATASETS
+
+    return list(DATASETS)

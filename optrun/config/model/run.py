@@ -1,0 +1,188 @@
+"""The config of a run."""
+
+import hashlib
+import json
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Gt, Lt, MinLen
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+)
+from pydantic_core import PydanticCustomError
+
+from optrun import registry
+from optrun.config.model.components import Component, Named, OptimizerComponent, Schedule, Schedules, class_of
+from optrun.config.model.durations import Duration
+from optrun.config.model.expect import Expectations
+from optrun.config.model.messages import MISSING, conflict, not_one_of
+from optrun.config.model.options import INTEGRAL, SCHEDULES, Section, floats_of, unschedulable
+from optrun.config.model.unions import union
+from optrun.config.yaml.tree import Path
+from optrun.config.yaml.writer import to_yaml
+from optrun.errors import ConfigError
+
+METRICS = ("loss", "lr", "grad_norm", "update_norm", "param_norm")
+
+Count = Annotated[int, Ge(1), INTEGRAL]
+
+
+def _always_recorded(metrics: list[str]) -> list[str]:
+    known = [metric for metric in METRICS if metric in ("loss", "lr", *metrics)]
+    return list(dict.fromkeys([*known, *metrics]))
+
+
+class Record(Section):
+    """Which metrics are recorded (the loss and the lr always are), and at which steps."""
+
+    every: Annotated[Count, "steps from one row to the next"] = 1
+    metrics: Annotated[
+        list[str], AfterValidator(_always_recorded), "besides loss and lr: norms, floats of the optimizer"
+    ] = Field(default=[], validate_default=True)
+
+
+class Evaluate(Section):
+    """How often the full objective is evaluated, in steps; by default at the end alone."""
+
+    every: Annotated[Count | None, "steps from one evaluation to the next"] = None
+
+
+class Checkpoint(Section):
+    """How often a checkpoint is committed: in steps or in time; None is never."""
+
+    every: Annotated[
+        union([Count, Duration, type(None)]),  # type: ignore[valid-type]
+        "steps, or time such as 30s, from one checkpoint to the next",
+    ] = Duration("30s")
+
+
+class Divergence(Section):
+    """A loss that is too high beside the first one, of which the size counts, or 1 where it is less."""
+
+    factor: Annotated[Annotated[float, Gt(1)], "times the first loss, or times 1 where that is smaller"] = (
+        1000.0
+    )
+
+
+class Stop(Section):
+    """What ends a run early: a loss reached or exceeded, steps without improvement, a span of time."""
+
+    target: Annotated[float | None, "a loss that is low enough"] = None
+    divergence: Annotated[
+        union([Annotated[float, Gt(0)], Divergence, type(None)]),  # type: ignore[valid-type]
+        "a loss that is too high: a number, or a factor of the first one; null is none that is finite",
+    ] = Divergence()
+    patience: Annotated[Count | None, "steps without a new lowest loss"] = None
+    time: Annotated[Duration | None, "such as 10m"] = None
+
+
+def _known_engine(name: str) -> str:
+    from optrun.kernels import ENGINES
+
+    if name not in ENGINES:
+        raise ConfigError(not_one_of(ENGINES, name))
+    return name
+
+
+def _off(model: type[Section], **values: Any) -> BeforeValidator:
+    def validator(value: Any) -> Any:
+        return values if value is None else value
+
+    return BeforeValidator(validator, json_schema_input_type=model | None)
+
+
+def _length_at_odds(data: dict[str, Any]) -> list[tuple[Path, PydanticCustomError]]:
+    given = [key for key in ("steps", "epochs") if data.get(key) is not None]
+    if not given:
+        text = "missing: how long is the run? Give steps or epochs"
+        return [(("steps",), PydanticCustomError(MISSING.type, text, {"other": "epochs"}))]
+    # The one that was set last is meant: the other is to be turned off.
+    both = "steps and epochs are both set: turn one off"
+    said = conflict(f"{both} (steps=null)", "steps", f"{both} (epochs=null)")
+    return [(("epochs",), said)] if len(given) == 2 else []
+
+
+def _hyperparameters_at_odds(data: dict[str, Any]) -> list[tuple[Path, PydanticCustomError]]:
+    schedules, optimizer = data.get(SCHEDULES), class_of("optimizer", data.get("optimizer"))
+    problems: list[tuple[Path, PydanticCustomError]] = []
+    if isinstance(schedules, dict) and schedules.get("lr") is not None and data.get("scheduler") is not None:
+        both = "scheduler and schedules.lr are both set: turn one off (schedules.lr=null)"
+        problems.append(((SCHEDULES, "lr"), PydanticCustomError("config", "{both}", {"both": both})))
+    if optimizer is None:
+        return problems
+    problems += unschedulable(optimizer, schedules)
+    recorded = data["record"].get("metrics") if isinstance(data.get("record"), dict) else None
+    known = [*METRICS, *(name for name in floats_of(optimizer.options()) if name not in METRICS)]
+    for i, metric in enumerate(recorded if isinstance(recorded, list) else []):
+        if isinstance(metric, str) and metric not in known:
+            said = {"said": not_one_of(known, metric)}
+            problems.append((("record", "metrics", i), PydanticCustomError("config", "{said}", said)))
+    return problems
+
+
+def _engine_at_odds(data: dict[str, Any]) -> list[tuple[Path, PydanticCustomError]]:
+    from optrun.kernels import ENGINES, engine_at_odds
+
+    engine, backend = data.get("engine", "auto"), data.get("backend", "numpy")
+    said = {"said": engine_at_odds(engine, backend) if engine in ENGINES and isinstance(backend, str) else ""}
+    return [(("engine",), PydanticCustomError("config", "{said}", said))] if said["said"] else []
+
+
+class RunConfig(Section):
+    """Everything that decides what a run computes, complete: what was not given has its default.
+
+    `problem`, `optimizer`, `scheduler` and `average` have a `name` to look up in the registry and `options` to call the
+    class with, and so has each of the `schedules`. Exactly one of `steps` and `epochs` is set.
+    """
+
+    name: Annotated[str, MinLen(1), "of the run and its directory; by default the file's"]
+    problem: Annotated[Component, Named(registry.problems), "what is minimised, by its name or with options"]
+    optimizer: Annotated[OptimizerComponent, Named(registry.optimizers), "by its name or with options"]
+    scheduler: Annotated[Schedule | None, "of the learning rate; constant without one"] = None
+    schedules: Annotated[Schedules, "of other hyperparameters, by their names"] = Field(default={})
+    average: Annotated[
+        Annotated[Component, Named(registry.averages)] | None,
+        "of the parameters, evaluated beside them; none by default",
+    ] = None
+    steps: Annotated[Count | None, "updates; or give epochs"] = None
+    epochs: Annotated[Count | None, "passes over the training data; or give steps"] = None
+    seed: Annotated[int, Ge(0), Lt(2**63), INTEGRAL, "of everything that is drawn"] = 0
+    dtype: Annotated[Literal["float32", "float64"], "of parameters, gradients and state"] = "float32"
+    backend: Annotated[Literal["numpy", "cupy"], "CPU or GPU"] = "numpy"
+    engine: Annotated[
+        str,
+        AfterValidator(_known_engine),
+        "what executes the optimizer's rule and what is elementwise of the problem",
+    ] = "auto"
+    record: Annotated[Record, "which curves, and how often"] = Record()
+    evaluate: Annotated[Evaluate, _off(Evaluate), "how often all data are evaluated"] = Evaluate()
+    checkpoint: Annotated[Checkpoint, _off(Checkpoint, every=None), "how often; null is never"] = Checkpoint()
+    stop: Annotated[Stop, _off(Stop, divergence=None), "what ends the run early"] = Stop()
+    expect: Annotated[Expectations, "bounds of final figures; exit code 4 where one is missed"] = Field(
+        default={}
+    )
+
+    @classmethod
+    def known_keys(cls) -> list[str]:
+        """Return the keys that a file may have; what it `extends`, and its `sweep`, are dealt with before."""
+        return [*super().known_keys(), "extends", "sweep"]
+
+    @classmethod
+    def at_odds(cls, data: dict[str, Any]) -> list[tuple[Path, PydanticCustomError]]:
+        """Return what is wrong with the length, the engine, and what is scheduled or recorded but no hyperparameter."""
+        return [*_length_at_odds(data), *_engine_at_odds(data), *_hyperparameters_at_odds(data)]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the config as plain JSON values, in the order in which people write them."""
+        return self.model_dump(mode="json")
+
+    def to_yaml(self) -> str:
+        """Return the config as YAML that reads back as an equal config."""
+        return to_yaml(self.to_dict())
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of the config's canonical JSON, in hex."""
+        canonical = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return hashlib.sha256(canonical.encode()).hexdigest()

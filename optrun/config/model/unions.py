@@ -1,0 +1,54 @@
+"""Unions of types as pydantic decides them: by the kind of a value."""
+
+from functools import reduce
+from operator import or_
+from types import NoneType
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+from pydantic import Discriminator, Tag
+
+from optrun.config.model.durations import Duration
+from optrun.config.model.messages import UNION
+
+_KINDS = {bool: "bool", float: "number", int: "number", str: "string", list: "list", NoneType: "null"}
+_WORDS = {
+    bool: "true or false",
+    float: "a number",
+    int: "an integer",
+    str: "a string",
+    Duration: "a duration such as 30s",
+    list: "a list",
+    NoneType: "null",
+}
+# No key holds U+0000, so that no tag is taken for one.
+TAGS: frozenset[str | int] = frozenset(f"\0{kind}" for kind in (*_KINDS.values(), "mapping"))
+
+
+def union(members: list[Any]) -> Any:
+    """Return the union of these types, decided by the kind of a value so that only one member is tried."""
+    if len(members) == 2 and NoneType in members:
+        return reduce(or_, members)
+    tagged = [Annotated[member, Tag(f"\0{_kind_of_type(member)}")] for member in members]
+    words = [_WORDS.get(_bare(member), "a mapping") for member in members]
+    chosen = Discriminator(
+        lambda value: f"\0{_kind(value)}",
+        custom_error_type=UNION,
+        custom_error_message=f"must be {' or '.join(words)}",
+    )
+    return Annotated[reduce(or_, tagged), chosen]
+
+
+def _bare(annotation: Any) -> Any:
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        return _bare(get_args(annotation)[0])
+    return type(get_args(annotation)[0]) if origin is Literal else origin or annotation
+
+
+def _kind_of_type(member: Any) -> str:
+    bare = _bare(member)
+    return next((kind for of, kind in _KINDS.items() if issubclass(bare, of)), "mapping")
+
+
+def _kind(value: Any) -> str:
+    return _kind_of_type(type(value))

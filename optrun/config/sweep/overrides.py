@@ -1,0 +1,150 @@
+"""Overrides of a sweep: `optimizer.lr=1e-3,1e-2` sweeps over values, a single value fixes what is swept."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from optrun.config.model.options import SWEEP
+from optrun.config.overrides import named
+from optrun.config.sweep.axes import DRAWN, SPACED
+from optrun.config.yaml.errors import ConfigErrors, Issue, Place
+from optrun.config.yaml.reader import read
+from optrun.config.yaml.tree import Node, Path
+
+_WITHIN = f"{SWEEP}.parameters."
+
+
+def check_paths(overrides: Iterable[str]) -> None:
+    """Raise ConfigErrors for overrides that name a parameter, with dots in it, within the block."""
+    wrong = []
+    for text in overrides:
+        path, _, value = text.partition("=")
+        parameter = path.strip().removeprefix(_WITHIN)
+        if parameter != path.strip() and ("." in parameter or several(f"{parameter}={value}")):
+            values = value.strip()
+            listed = values[1:-1] if values.startswith("[") and values.endswith("]") else values
+            said = f"a swept parameter is named by its own path: {parameter}={listed[:80]}"
+            wrong.append(Issue.at(Place(named(text)), (path.strip(),), said))
+    if wrong:
+        raise ConfigErrors(wrong)
+
+
+def several(text: str) -> Node | None:
+    """Return what an override sweeps over: several values, or such as `{logspace: [1e-4, 1, 5]}`."""
+    path, equals, value = text.partition("=")
+    if not equals or path.split(".")[0] == SWEEP:
+        return None
+    place = Place(named(text))
+    try:
+        document = read(f"[{value}\n]", place.source)
+    except ConfigErrors:
+        return None  # what is wrong with it is said of it as an override of one value
+    values = document.root.value
+    if document.issues or not isinstance(values, list):
+        return None
+    if any(isinstance(each.value, str) and each.value.count("(") != each.value.count(")") for each in values):
+        return None  # the commas are those of a function
+    first = values[0].value if values else None
+    if (
+        len(values) == 1
+        and isinstance(first, dict)
+        and len(first) == 1
+        and next(iter(first)) in (*SPACED, *DRAWN)
+    ):
+        return Node.of(values[0].plain(), place, key=place)
+    return Node.of(document.root.plain(), place, key=place) if len(values) > 1 else None
+
+
+def on_top(node: Node, overrides: Sequence[str], axes: Mapping[str, Node], base: Node) -> Node:
+    """Return the sweep with what overrides sweep over, `axes`, and with swept parameters that they set to one value.
+
+    Where spaces sweep a parameter, they do so over what an override says.
+    """
+    for text in overrides:
+        path, place = text.partition("=")[0].strip(), Place(named(text))
+        holders = list(_holders(node))
+        for within, holder in holders:
+            if others := _paired_with(holder, path):
+                there = ".".join(map(str, (SWEEP, *within, "zip")))
+                text = f"is paired with {', '.join(others)} in {there}: change it there"
+                raise ConfigErrors([Issue.at(place, (path,), text)])
+        if text in axes and path == "seed":
+            node = _with(node, ("repeats",), axes[text], place)
+            continue
+        if path == "seed" and (repeats := node.child("repeats")) and isinstance(repeats.value, list):
+            seed = base.child("seed") or Node(None, place, place)
+            node = _with(node, ("repeats",), Node.sequence([seed], place, place), place)
+            continue
+        value = base.at([int(step) if step.isdecimal() else step for step in path.split(".")])
+        values = axes.get(text) or Node.sequence([value], place, place)
+        for within in _where(path, holders, adds=text in axes):
+            node = _with(node, (*within, "parameters", path), values, place)
+    return node
+
+
+def _where(path: str, holders: Sequence[tuple[Path, Node]], *, adds: bool) -> list[Path]:
+    """Return where a parameter that an override names is swept, or is to be swept.
+
+    A section that is swept is set before what is within it, so that what the config has there would be lost.
+    """
+    swept = {within: _swept(holder) for within, holder in holders}
+    spaces = [within for within in swept if within]
+    holding = [within for within in spaces if path in swept[within]]
+    if path in swept[()]:
+        return [()]
+    if adds or _is_within(path, swept[()]):
+        return spaces if holding else [()]
+    return [within for within in spaces if within in holding or _is_within(path, swept[within])]
+
+
+def _is_within(path: str, sections: Iterable[str]) -> bool:
+    return any(path.startswith(f"{section}.") for section in sections)
+
+
+def zip_listed(node: Node) -> Node:
+    """Return the sweep with each only group of paired parameters, written without a list, in one."""
+    for within, holder in list(_holders(node)):
+        zipped = holder.child("zip")
+        if zipped is not None and isinstance(zipped.value, dict):
+            listed = Node.sequence([zipped], zipped.place, zipped.key)
+            node = _with(node, (*within, "zip"), listed, zipped.place)
+    return node
+
+
+def _holders(node: Node) -> Iterator[tuple[Path, Node]]:
+    """Yield what holds parameters, the block and its spaces, each with the path to it."""
+    yield (), node
+    spaces = node.child("spaces")
+    for i, space in enumerate(spaces.items if spaces else ()):
+        yield ("spaces", i), space
+
+
+def _swept(holder: Node) -> list[str]:
+    parameters = holder.child("parameters")
+    return [
+        *(parameters.children if parameters else ()),
+        *(path for group in _groups(holder) for path in group),
+    ]
+
+
+def _groups(holder: Node) -> list[dict[str, Node]]:
+    zipped = holder.child("zip")
+    return [group.children for group in zipped.items] if zipped else []
+
+
+def _paired_with(holder: Node, path: str) -> list[str]:
+    """Return what a parameter is paired with."""
+    return [other for group in _groups(holder) if path in group for other in group if other != path]
+
+
+def _with(node: Node, path: Path, value: Node, place: Place) -> Node:
+    if not path:
+        return value
+    step, rest = path[0], path[1:]
+    if isinstance(step, int) and step < len(node.items):
+        items = list(node.items)
+        items[step] = _with(items[step], rest, value, place)
+        return Node.sequence(items, node.place, node.key)
+    if node.value is not None and not isinstance(node.value, dict):
+        return node  # what is wrong with it is said where the block is validated
+    children = dict(node.children)
+    children[str(step)] = _with(children.get(str(step), Node(None, place, place)), rest, value, place)
+    return Node.mapping(children, node.place, node.key)

@@ -1,0 +1,229 @@
+"""The `sweep:` block of a config, and overrides such as `optimizer.lr=1e-3,1e-2` that add to it."""
+
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
+from pathlib import Path as FilePath
+from typing import Any
+
+from pydantic import ValidationError
+
+from optrun.config.data_paths import swept_paths, with_nearby
+from optrun.config.extends import extended
+from optrun.config.model.messages import UNKNOWN_KEY, message
+from optrun.config.model.options import SWEEP
+from optrun.config.overrides import named, override, placed
+from optrun.config.resolve import Resolved
+from optrun.config.sweep.examples import with_form
+from optrun.config.sweep.model import Sweep
+from optrun.config.sweep.overrides import check_paths, on_top, several, zip_listed
+from optrun.config.validate import completed, validate
+from optrun.config.yaml.errors import ConfigErrors, Issue, Place, in_order
+from optrun.config.yaml.files import is_stream, read_config
+from optrun.config.yaml.tree import Document, Node, Path
+from optrun.errors import did_you_mean
+
+NOTHING = "nothing varies: add parameters to a sweep block, or values such as optimizer.lr=1e-3,1e-2"
+
+MOST_TRIED = 100
+"""Of how many values of a parameter mistakes are looked for where the sweep cannot be read."""
+
+
+@dataclass(frozen=True)
+class SweepConfig:
+    """A sweep as it was written: the config that all its runs share, and what varies."""
+
+    sweep: Sweep
+    node: Node
+    """What was written under `sweep`."""
+    base: Document
+    """The rest of the config; it need not be complete without what varies."""
+    name: str
+
+    def place(self, *path: str | int) -> Place:
+        """Return where a part of the sweep was written, or what is around it."""
+        return self.node.at(path).place
+
+    def issue(self, path: Path, text: str) -> Issue:
+        """Return what is wrong with a part of the sweep."""
+        return Issue.at(self.place(*path), (SWEEP, *path), text)
+
+    def varied(self, *path: str | int, value: Any = None) -> Node:
+        """Return what was written at a path of the sweep, as a value of the config; or ``value``, where it is made."""
+        nodes = list(self.node.along(path))
+        key = next((node.key for node in reversed(nodes) if node.key), None)
+        node = nodes[-1]
+        return Node(
+            node.value if value is None else value, node.place, key, node.size if value is None else 1
+        )
+
+    def resolved(self, setting: Mapping[str, Node]) -> Resolved:
+        """Return the config of a setting, values by their paths, and where they come from; raises ConfigErrors.
+
+        A section is set before what is within it. What one parameter has set, no other may set again.
+        """
+        root = self.base.root
+        for path in sorted(setting, key=lambda path: path.count(".")):
+            node = setting[path]
+            root = placed(root, path, node, node.key or node.place)
+        if issues := list(_set_again(setting, root)):
+            raise ConfigErrors(issues)
+        document = Document(root, self.base.issues, self.base.spoiled, self.base.order)
+        return Resolved(validate(document, self.name), root)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the config with its sweep as plain values."""
+        values = completed(self.base.root, self.name)
+        return {"name": values.pop("name"), **values, SWEEP: _with_paths(self.node)}
+
+
+def _set_again(setting: Mapping[str, Node], root: Node) -> Iterator[Issue]:
+    """Yield which values of a setting are not in the config that was made of it, for others took their places."""
+    if len(setting) > 1:
+        there = {(leaf.place, repr(leaf.value)) for leaf in root.leaves()}
+        for path, node in setting.items():
+            for leaf in node.leaves():
+                if (leaf.place, repr(leaf.value)) not in there:
+                    section = path.partition(".")[0]
+                    others = [each for each in setting if each != path and each.partition(".")[0] == section]
+                    text = f"{leaf.value!r} is set again by {' or '.join(others)}: a value has one parameter"
+                    yield Issue.at(leaf.place, (path,), text)
+
+
+def swept(document: Document, overrides: Sequence[str] = ()) -> SweepConfig:
+    """Return the sweep that a document and overrides define.
+
+    An override with several values, `optimizer.lr=1e-3,1e-2`, sweeps over them; one with a single value of a swept
+    parameter fixes it. Raises ConfigErrors.
+    """
+    source = document.root.place.source
+    document = extended(document)
+    if not isinstance(document.root.value, dict):
+        place = document.root.place
+        raise ConfigErrors([*document.issues, Issue.at(place, (), "a config is a mapping of keys to values")])
+    check_paths(overrides)
+    axes = {text: node for text in overrides if (node := several(text)) is not None}
+    root, issues = override(document.root, [text for text in overrides if text not in axes])
+    assert isinstance(root.value, dict)
+    issues = [*document.issues, *issues]
+    node = root.value.get(SWEEP)
+    base = Node.mapping({key: child for key, child in root.value.items() if key != SWEEP}, root.place)
+    if node is None or node.value is None:
+        if not axes:
+            place, path = ((node.key or node.place), (SWEEP,)) if node else (root.place, ())
+            raise ConfigErrors(issues or [Issue.at(place, path, NOTHING)])
+        node = Node.mapping({}, root.place)
+    node = on_top(zip_listed(node), overrides, axes, base)
+    order = [*document.order, *map(named, overrides)]
+    stem = SWEEP if source.startswith("<") or is_stream(source) else FilePath(source).stem
+    document = Document(base, [], document.spoiled, order)
+    sweep = _validated(node, issues, document, stem)
+    if not (sweep.parameters or sweep.zip or sweep.spaces or sweep.include) and sweep.repeats == 1:
+        raise ConfigErrors([Issue.at(node.key or node.place, (SWEEP,), NOTHING)])
+    name = base.child("name")
+    shown = name.value if name is not None and isinstance(name.value, str) else stem
+    return SweepConfig(sweep, node, document, shown)
+
+
+def _validated(node: Node, issues: list[Issue], base: Document, name: str) -> Sweep:
+    try:
+        sweep = Sweep.model_validate(node.plain())
+    except ValidationError as error:
+        for each in error.errors(include_url=False):
+            path, text = each["loc"], message(each)
+            found = node.at(path)
+            at = found.place
+            if each["type"] == UNKNOWN_KEY:
+                known = each["ctx"]["known"]
+                text += "." + (did_you_mean(str(path[-1]), known) or f" Known here: {', '.join(known)}")
+                at = found.key or at
+                if path[-3:-2] == ("parameters",) and not did_you_mean(str(path[-1]), known):
+                    text = f"is no way to vary a value: parameters are paths, so write {path[-2]}.{path[-1]}: [...]"
+            issues.append(Issue.at(at, (SWEEP, *path), with_form(path, text)))
+        refused = {str(each["loc"][1]) for each in error.errors() if each["loc"][1:]}
+        issues += _beside(node, base, name, refused)
+        raise ConfigErrors(in_order(list(dict.fromkeys(issues)), node.place.source)) from None
+    if issues:
+        raise ConfigErrors(in_order(issues, node.place.source))
+    return sweep
+
+
+def _beside(node: Node, base: Document, name: str, refused: Set[str]) -> Iterator[Issue]:
+    """Yield what is wrong with a config around a sweep that cannot be read, and with lists that are not refused."""
+    parameters = node.child("parameters")
+    axes = parameters.children if parameters is not None else {}
+    varied = [f"{key}." for key in _keys(node)]
+    for issue in _issues_of(base, name):
+        at = f"{issue.path}."
+        if not (
+            issue.message.startswith("missing") or any(at.startswith(p) or p.startswith(at) for p in varied)
+        ):
+            yield issue
+    for path, axis in axes.items():
+        for value in axis.items[:MOST_TRIED] if path not in refused else []:
+            try:
+                root = placed(base.root, path, value, value.key or value.place)
+            except ConfigErrors:
+                continue
+            places = {leaf.place for leaf in value.leaves()}
+            for issue in _issues_of(replace(base, root=root), name):
+                if Place(issue.file, issue.line, issue.column) in places:
+                    yield issue
+
+
+def _keys(node: Node) -> Iterator[str]:
+    for key, child in node.children.items():
+        yield key
+        yield from _keys(child)
+    for child in node.items:
+        yield from _keys(child)
+
+
+def _issues_of(document: Document, name: str) -> list[Issue]:
+    try:
+        validate(replace(document, issues=[]), name)
+    except ConfigErrors as error:
+        return error.issues
+    return []
+
+
+def _with_paths(node: Node) -> dict[str, Any]:
+    """Return a block, or a space of it, as plain values in which paths of data are absolute."""
+    plain: dict[str, Any] = node.plain()
+    for key, child in node.children.items():
+        if key == "parameters":
+            plain[key] = {path: swept_paths(path, values) for path, values in child.children.items()}
+        elif key in ("zip", "include", "exclude"):
+            plain[key] = [
+                {path: swept_paths(path, value) for path, value in group.children.items()}
+                for group in child.items
+            ]
+        elif key == "spaces":
+            plain[key] = [_with_paths(space) for space in child.items]
+    return plain
+
+
+def load_sweep(
+    path: str | FilePath, overrides: Sequence[str] = (), *, moved_to: FilePath | None = None
+) -> SweepConfig:
+    """Return the sweep in a YAML file, with overrides applied; raises ConfigErrors.
+
+    Data that are gone are looked for around ``moved_to``, where their project may be now.
+    """
+    document = read_config(FilePath(path))
+    if moved_to is not None:
+        document = replace(document, root=with_nearby(document.root, moved_to))
+    return swept(document, overrides)
+
+
+def sweep_from_mapping(data: Mapping[str, Any], overrides: Sequence[str] = ()) -> SweepConfig:
+    """Return the sweep that plain values make; raises ConfigErrors."""
+    return swept(Document(Node.of(data, Place("<config>")), [], set()), overrides)
+
+
+def is_sweep(path: str | FilePath) -> bool:
+    """Whether the config in a file, as far as it can be read, has a sweep."""
+    try:
+        node = extended(read_config(FilePath(path))).root.child(SWEEP)
+    except ConfigErrors:
+        return False
+    return node is not None and node.value is not None

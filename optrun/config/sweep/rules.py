@@ -1,0 +1,138 @@
+"""What the parts of a `sweep:` block say about each other: paths that are swept twice, methods, trials."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from optrun.config.extends import EXTENDS
+from optrun.config.model.options import SWEEP
+from optrun.config.sweep.axes import DRAWN
+from optrun.config.sweep.examples import FORMS, MISPLACED
+from optrun.config.yaml.tree import Path
+from optrun.errors import did_you_mean
+
+DRAWING = ("random", "sobol", "optuna")
+"""Methods that need trials."""
+
+_OF_A_SPACE = {"parameters", "zip", "exclude", "trials"}
+_FIXED = ("name", SWEEP, EXTENDS)
+
+Found = Iterator[tuple[Path, str]]
+
+
+def at_odds(data: Mapping[str, Any]) -> Found:
+    """Yield what is wrong with the parts of a block beside each other, whatever else is wrong with them."""
+    spaces = {i: each for i, each in enumerate(_list(data.get("spaces"))) if isinstance(each, dict)}
+    shared: dict[str, Path] = {}
+    yield from _swept_twice((), data, shared)
+    swept = dict(shared)
+    for i, space in spaces.items():
+        own = dict(shared)
+        yield from _swept_twice(("spaces", i), space, own)
+        if not (space.get("parameters") or space.get("zip") or set(space) - _OF_A_SPACE):
+            yield ("spaces", i), "is a space without parameters"
+        yield from _excluded(("spaces", i), space, own)
+        swept = {**own, **swept}
+    if data.get("spaces") == []:
+        yield ("spaces",), "is empty: give each space its parameters, or leave spaces out"
+    yield from _methods(data, spaces, bool(swept))
+    for i, each in enumerate(_list(data.get("include"))):
+        for path in each if isinstance(each, dict) else ():
+            swept.setdefault(path, ("include", i, path))
+    for path, place in swept.items():
+        if said := _unsweepable(path):
+            yield place, said
+    yield from _excluded((), data, swept)
+
+
+def _swept_twice(within: Path, data: Mapping[str, Any], swept: dict[str, Path]) -> Found:
+    """Add what a space sweeps to what is swept already, and yield what is there twice."""
+    places: list[tuple[str, Path]] = [
+        (path, ("parameters", path)) for path in _mapping(data.get("parameters"))
+    ]
+    for i, group in enumerate(_list(data.get("zip"))):
+        places += [(path, ("zip", i, path)) for path in _mapping(group)]
+    for path, place in places:
+        if path in swept:
+            yield (*within, *place), "is swept already: choose one"
+        swept[path] = (*within, *place)
+
+
+def _methods(data: Mapping[str, Any], spaces: Mapping[int, Mapping[str, Any]], varies: bool) -> Found:
+    method = data.get("method", "grid")
+    with_trials = [i for i, space in spaces.items() if space.get("trials") is not None]
+    drawing = method in DRAWING or (
+        method == "halving" and (data.get("trials") is not None or bool(with_trials))
+    )
+    everywhere: list[tuple[Path, Mapping[str, Any]]] = [((), data)]
+    everywhere += [(("spaces", i), space) for i, space in spaces.items()]
+    for within, space in everywhere:
+        for path, value in _mapping(space.get("parameters")).items():
+            kind = next(iter(value), None) if isinstance(value, dict) else None
+            if kind in DRAWN and not drawing:
+                add = "'trials'" if method == "halving" else "'method: random' and 'trials'"
+                instead = (
+                    "list its values" if kind == "choice" else "space its values: linspace, logspace, range"
+                )
+                yield (*within, "parameters", path, kind), f"is drawn at random: add {add}, or {instead}"
+        if method == "grid" and space.get("trials") is not None:
+            yield (
+                (*within, "trials"),
+                "a grid has all its settings: add 'method: random', or leave trials out",
+            )
+        if method == "optuna" and space.get("exclude"):
+            yield (*within, "exclude"), "Optuna chooses the settings itself: leave exclude out"
+    if drawing:
+        yield from _trials(data, method, list(spaces), with_trials)
+        if not varies:
+            yield ("method",), "there is nothing to draw: give parameters"
+    for name in ("halving", "optuna"):
+        if data.get(name) is not None and method != name:
+            yield (name,), f"these are options of another method: add 'method: {name}'"
+    if method == "halving" and data.get("halving") is None:
+        yield ("method",), "when are settings compared? Give halving, such as {min_steps: 50, factor: 3}"
+
+
+def _trials(data: Mapping[str, Any], method: str, spaces: Sequence[int], with_trials: Sequence[int]) -> Found:
+    trials = data.get("trials")
+    if trials is None and not with_trials:
+        yield ("method",), "how many settings are drawn? Give trials"
+    for i in spaces:
+        place: Path = ("spaces", i, "trials") if i in with_trials else ("spaces", i)
+        if i in with_trials and method == "optuna":
+            yield place, "Optuna chooses among the spaces itself: give trials beside them"
+        elif i in with_trials and trials is not None:
+            yield place, "there are trials beside the spaces, which are divided among them: choose one"
+        elif i not in with_trials and with_trials and trials is None:
+            yield place, "how many of its settings are drawn? Give trials, as in other spaces"
+    if type(trials) is int and 0 < trials < len(spaces) and method != "optuna":
+        yield ("trials",), f"{trials} trials are too few for {len(spaces)} spaces"
+
+
+def _excluded(within: Path, data: Mapping[str, Any], swept: Mapping[str, Path]) -> Found:
+    for i, each in enumerate(_list(data.get("exclude"))):
+        for path in _mapping(each):
+            if path not in swept:
+                yield (*within, "exclude", i, path), f"is not swept.{did_you_mean(path, swept)}"
+        if each == {}:
+            yield (*within, "exclude", i), "leaves everything out"
+
+
+def _unsweepable(path: str) -> str:
+    if not path.isprintable() or not all(path.split(".")):
+        return "a parameter is a path of the config, such as optimizer.lr"
+    if path == "seed":
+        return (
+            "seeds are not compared but repeated: give repeats, such as 'repeats: 5', "
+            "or seed=0,1 on the command line"
+        )
+    if path in FORMS:
+        return MISPLACED.format(path)
+    return "is one for all runs of a sweep" if path.split(".")[0] in _FIXED else ""
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,121 @@
+"""The CuPy engine: a listing becomes one CUDA kernel, and the coefficients of a chunk of steps a table on the device.
+
+Every operation is rounded to the parameters' dtype by itself, so the bits are those of the NumPy engine, but for the
+sign and the payload of a NaN.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
+from typing import Any
+
+import numpy as np
+
+from optrun.arrays import Array, Arrays
+from optrun.kernels.coefficients import Layout
+from optrun.kernels.cuda.launches import Launch, launch
+from optrun.kernels.cuda.source import OPTIONS, fetch_source, step_source
+from optrun.kernels.layout import Rows
+from optrun.kernels.lower import Listing
+
+THREADS = 256
+MOST_BLOCKS = 1 << 15
+"""Along one axis of a grid; a thread goes on to further elements where there are more."""
+
+
+class CupyEngine:
+    """Binds listings to buffers on the device, each as one kernel."""
+
+    def bind(
+        self, listing: Listing, buffers: Mapping[str, Array], coefficients: Sequence[Array]
+    ) -> Callable[[], None]:
+        """Return the function that runs the listing once; as for the NumPy engine."""
+        parameters = buffers["p"]
+        if not parameters.size or not listing.instructions:
+            return _nothing
+        rows = Rows.of(listing, parameters, coefficients)
+        step = kernel(step_source(listing, parameters.dtype.name, rows), "step")
+        given = [buffers[name] if name in buffers else rows.values[name] for name in listing.arguments()]
+        sizes = map(np.int64, (rows.rows, rows.columns, rows.distance))
+        return partial(launch, partial(step, *_threads(rows.rows, rows.columns), (*given, *sizes)))
+
+
+class DeviceCoefficients:
+    """Coefficients for arrays of CuPy: a table goes over at once, and a counter on the device says which row is next.
+
+    So a step is the same launches whichever row it is, and can be replayed.
+    """
+
+    def __init__(self, layout: Layout, lanes: int, dtype: str) -> None:
+        self._xp = Arrays("cupy").xp
+        self._dtype = dtype
+        conditions = [index for index, kind in enumerate(layout) if kind == "bool"]
+        self._numbers = [index for index, kind in enumerate(layout) if kind and kind != "bool"]
+        self._conditions, self._lanes, self._shared = conditions, lanes, len(layout)
+        self._now = self._xp.zeros(len(layout) + lanes * len(self._numbers), dtype)
+        self._now_conditions = self._xp.zeros(lanes * len(conditions), np.uint8)
+        places = {
+            index: self._now[start : start + lanes].reshape(lanes, 1)
+            for index, start in zip(self._numbers, range(len(layout), self._now.size, lanes), strict=True)
+        } | {
+            index: self._now_conditions[start : start + lanes].view(bool).reshape(lanes, 1)
+            for index, start in zip(conditions, range(0, self._now_conditions.size, lanes), strict=True)
+        }
+        self.arrays: list[Array] = [
+            places.get(index, self._now[index : index + 1].reshape(())) for index in range(len(layout))
+        ]
+        self._next = self._xp.zeros(1, np.int64)
+        self._row = 0
+        self._rows = 0
+        self._fetch: Launch = _nothing
+
+    def load(self, shared: Array, columns: Sequence[Array]) -> None:
+        steps = len(shared)
+        if steps > self._rows:
+            self._allocate(steps)
+        wide = (steps, self._lanes)
+        table = np.hstack([shared, *(np.broadcast_to(columns[index], wide) for index in self._numbers)])
+        self._table[:steps].set(np.ascontiguousarray(table, self._dtype))
+        if self._conditions:
+            flags = np.hstack([np.broadcast_to(columns[index], wide) for index in self._conditions])
+            self._flags[:steps].set(flags.astype(np.uint8))
+        self._next.fill(0)
+        self._row = 0
+
+    def fetch(self, row: int) -> None:
+        if row != self._row:
+            self._next.fill(row)
+        self._row = row + 1
+        launch(self._fetch)
+
+    def _allocate(self, rows: int) -> None:
+        self._rows = rows
+        width, flags = self._now.size, self._now_conditions.size
+        self._table = self._xp.empty((rows, width), self._dtype)
+        self._flags = self._xp.empty((rows, flags), np.uint8)
+        sizes = (np.int64(width), np.int64(flags))
+        given = (self._table, self._flags, self._now, self._now_conditions, self._next, *sizes)
+        block = (min(1024, max(32, -(-max(width, flags) // 32) * 32)),)
+        self._fetch = partial(kernel(fetch_source(self._dtype), "fetch"), (1,), block, given)
+
+
+def _threads(rows: int, columns: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Return how many blocks there are, and threads in one, along columns and rows."""
+    wide = min(THREADS, max(1, 1 << (columns - 1).bit_length()))
+    block = (wide, min(THREADS // wide, max(1, 1 << (rows - 1).bit_length())))
+    blocks = (-(-columns // block[0]), -(-rows // block[1]))
+    return (min(blocks[0], MOST_BLOCKS), min(blocks[1], MOST_BLOCKS)), block
+
+
+@cache
+def kernel(source: str, name: str) -> Any:
+    """Return the compiled kernel of this name; it is called with the blocks, the threads of each, and the arguments."""
+    cuda = Arrays("cupy").xp.cuda
+    # Not a RawKernel: CuPy compiles those with -ftz=true, whatever the options say.
+    image, _ = cuda.compiler.compile_using_nvrtc(source, OPTIONS)
+    module = cuda.Module()
+    module.load(image)
+    return module.get_function(name)
+
+
+def _nothing() -> None:
+    pass

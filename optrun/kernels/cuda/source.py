@@ -1,0 +1,141 @@
+"""A listing as the source of one CUDA kernel: scalars in place of scratch arrays.
+
+The kernels are plain C but for the names of their threads, so that a C compiler can run them where there is no device.
+"""
+
+import sys
+
+from optrun.kernels.layout import COLUMN, ROW, Rows
+from optrun.kernels.lower import OPERATORS, Instruction, Listing, scalar
+
+OPTIONS = ("--fmad=false", "--prec-div=true", "--prec-sqrt=true", "--ftz=false")
+"""Of the compiler: every operation is rounded by itself, as IEEE 754 says, and denormal numbers are kept."""
+
+C_TYPES = {"float32": "float", "float64": "double", "bool": "bool"}
+
+
+def step_source(listing: Listing, dtype: str, rows: Rows) -> str:
+    """Return the kernel `step` that does every instruction for one element after another.
+
+    Its arguments are the buffers and coefficients, then the rows, the columns and the distance of two rows in memory;
+    elements of a row are neighbours.
+    """
+    real = C_TYPES[dtype]
+    variables, coefficients = listing.variables(), listing.names("_c")
+    written = {each.target for each in listing.instructions} & {*variables}
+    types = {name: C_TYPES[value.dtype.name] for name, value in rows.values.items()}
+    parameters = [
+        *(f"{'' if name in written else 'const '}{real}* __restrict__ all_{name}" for name in variables),
+        *(f"const {types[name]}* __restrict__ all_{name}" for name in coefficients),
+        *(f"long long {name}" for name in ("rows", "columns", "distance")),
+    ]
+    lines = [
+        f'extern "C" __global__ void step({", ".join(parameters)})',
+        "{",
+        *(
+            f"    const {types[name]} {name} = all_{name}[0];"
+            for name in coefficients
+            if name not in rows.varying
+        ),
+        "    for (long long row = (long long)blockIdx.y * blockDim.y + threadIdx.y; row < rows;",
+        "         row += (long long)gridDim.y * blockDim.y) {",
+        *(f"        const {types[name]} {name} = all_{name}[row];" for name in rows.along(ROW)),
+        "        for (long long column = (long long)blockIdx.x * blockDim.x + threadIdx.x; column < columns;",
+        "             column += (long long)gridDim.x * blockDim.x) {",
+        *(f"            const {types[name]} {name} = all_{name}[column];" for name in rows.along(COLUMN)),
+        "            const long long at = row * distance + column;",
+        *(f"            {real} at_{name} = all_{name}[at];" for name in variables),
+        *(f"            {real} {name};" for name in listing.names("_s")),
+        *(f"            bool {name};" for name in listing.names("_b")),
+        *(f"            {scalar(each.target)} = {_expression(each, real)};" for each in listing.instructions),
+        *(f"            all_{name}[at] = at_{name};" for name in variables if name in written),
+        "        }",
+        "    }",
+        "}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def fetch_source(dtype: str) -> str:
+    """Return the kernel `fetch`, which copies the next row of a table and counts it, in one block.
+
+    A row holds ``width`` numbers and ``flags`` bytes; ``next`` is the number of the row.
+    """
+    real = C_TYPES[dtype]
+    return f"""\
+extern "C" __global__ void fetch(const {real}* __restrict__ table, const unsigned char* __restrict__ conditions,
+    {real}* __restrict__ now, unsigned char* __restrict__ now_conditions, long long* __restrict__ next,
+    long long width, long long flags)
+{{
+    const long long row = next[0];
+    __syncthreads();
+    for (long long i = threadIdx.x; i < width; i += blockDim.x)
+        now[i] = table[row * width + i];
+    for (long long i = threadIdx.x; i < flags; i += blockDim.x)
+        now_conditions[i] = conditions[row * flags + i];
+    if (threadIdx.x == 0)
+        next[0] = row + 1;
+}}
+"""
+
+
+def watch_source(dtype: str) -> str:
+    """Return the kernel `watch`, which keeps the losses of step t in a row and marks the lanes that end with it.
+
+    ``distance`` is that of two losses in memory.
+    """
+    real = C_TYPES[dtype]
+    return f"""\
+extern "C" __global__ void watch(const {real}* __restrict__ loss, {real}* __restrict__ losses,
+    double* __restrict__ best, long long* __restrict__ best_at, double* __restrict__ limit, bool* __restrict__ alive,
+    bool* __restrict__ ending, long long t, long long row, double factor, double target, long long patience,
+    long long lanes, long long distance)
+{{
+    for (long long lane = (long long)blockIdx.x * blockDim.x + threadIdx.x; lane < lanes;
+         lane += (long long)gridDim.x * blockDim.x) {{
+        const double value = loss[lane * distance];
+        losses[row * lanes + lane] = loss[lane * distance];
+        if (t == 0 && factor > 0) {{
+            limit[lane] = fmin(factor * fmax(fabs(value), 1.0), {sys.float_info.max!r});
+        }}
+        bool ends = !(fabs(value) <= limit[lane]) || !(value > target);
+        if (patience > 0) {{
+            if (value < best[lane]) {{
+                best[lane] = value;
+                best_at[lane] = t;
+            }}
+            ends = ends || t - best_at[lane] >= patience;
+        }}
+        ending[lane] = ends && alive[lane];
+        alive[lane] = alive[lane] && !ends;
+    }}
+}}
+"""
+
+
+def _expression(instruction: Instruction, real: str) -> str:
+    op, operands = instruction.op, [scalar(name) for name in instruction.operands]
+    suffix = "f" if real == "float" else ""
+    if op in OPERATORS:
+        return f" {OPERATORS[op]} ".join(operands)
+    x, *others = operands
+    match op:
+        case "copy":
+            return x
+        case "where":
+            return f"{x} ? {others[0]} : {others[1]}"
+        case "nonzero":
+            return f"{x} != ({real})0"
+        case "neg":
+            return f"{x} * ({real})-1"
+        case "sqrt":
+            return f"sqrt{suffix}({x})"
+        case "abs":
+            return f"fabs{suffix}({x})"
+        case "sign":
+            return f"{x} > 0 ? ({real})1 : ({x} < 0 ? ({real})-1 : ({x} == 0 ? ({real})0 : {x}))"
+        case "max" | "min":
+            # As in NumPy, the second one where both are zero, and the first one where it is NaN.
+            sign = ">" if op == "max" else "<"
+            return f"{x} {sign} {others[0]} || {x} != {x} ? {x} : {others[0]}"
+    raise NotImplementedError(op)

@@ -1,0 +1,135 @@
+"""The Numba engine: a listing becomes one compiled loop over lanes and elements, shared by threads where it is long.
+
+Every operation is rounded to the parameters' dtype, none is contracted or reordered, so the bits are those of the
+NumPy engine; which of two different NaNs an operation returns is as undefined here as it is there.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Self
+
+import numpy as np
+
+from optrun.arrays import Array
+from optrun.errors import MissingExtraError
+from optrun.kernels.capture import Captured
+from optrun.kernels.layout import Rows
+from optrun.kernels.lower import Listing
+from optrun.kernels.numba.code_cache import Loop, compiled, is_installed, shared
+from optrun.kernels.numba.source import source
+from optrun.kernels.threads import threads_of_a_step
+
+PROBE = Loop("def step(to):\n    to[0] += 1\n", ("float64",), 0)
+"""What compiles wherever Numba works."""
+SHARED_ABOVE = 1 << 23
+"""Bytes of all buffers above which threads share a step: less is done before another thread has woken."""
+
+PIECE_BYTES = 1 << 20
+"""Bytes of all buffers in what a thread takes at a time, so that none waits long for the last one.
+
+Measured, SGD and Adam with 10⁶ parameters on two threads: 107 and 184 µs; 142 and 208 with 256 KiB, 189 and 326 with
+8 MiB.
+"""
+
+
+@contextmanager
+def working() -> Iterator[None]:
+    """Raise MissingExtraError where Numba raises anything within the block."""
+    try:
+        yield
+    except Exception as error:
+        raise MissingExtraError(f"Numba does not work here: {type(error).__name__}: {error}") from error
+
+
+class NumbaEngine:
+    """Binds listings to buffers, each as one compiled function.
+
+    MissingExtraError without Numba, or with one that compiles nothing here.
+    """
+
+    def __init__(
+        self,
+        threads: int | None = None,
+        shared_above: int = SHARED_ABOVE,
+        piece_bytes: int = PIECE_BYTES,
+    ) -> None:
+        if not is_installed():
+            raise MissingExtraError("the numba engine needs Numba: python -m pip install 'numba>=0.61'")
+        self._threads = threads_of_a_step() if threads is None else threads
+        self._shared_above = shared_above
+        self._piece_bytes = piece_bytes
+
+    def proven(self) -> Self:
+        """Return this engine, or raise MissingExtraError before anything runs where Numba is there but broken."""
+        with working():
+            compiled(PROBE)
+        return self
+
+    def loop(self, listing: Listing, buffers: Mapping[str, Array], coefficients: Sequence[Array]) -> Loop:
+        """Return the loop that a listing becomes on these buffers."""
+        rows = Rows.of(listing, buffers["p"], coefficients)
+        return _loop(listing, rows, _arrays(listing, buffers, rows))
+
+    def bind(
+        self, listing: Listing, buffers: Mapping[str, Array], coefficients: Sequence[Array]
+    ) -> Callable[[], None]:
+        """Return the function that runs the listing once; as for the NumPy engine."""
+        parameters = buffers["p"]
+        if not parameters.size or not listing.instructions:
+            return _nothing
+        rows = Rows.of(listing, parameters, coefficients)
+        arrays = _arrays(listing, buffers, rows)
+        loop = _loop(listing, rows, arrays)
+        size = parameters.nbytes * len(listing.variables())
+        is_shared = self._threads > 1 and size > self._shared_above
+        count = max(2 * self._threads, size // self._piece_bytes) if is_shared else 1
+        pieces = [
+            (some.start, some.stop, rows.distance, columns.start, columns.stop)
+            for some, columns in _shares(rows, count)
+        ]
+        with working():
+            if is_shared:
+                return shared(loop, arrays, pieces, self._threads)
+            return compiled(loop)(*arrays, *pieces[0])
+
+    def instead_of(
+        self, calls: Callable[[], None], captured: Captured, buffers: Mapping[str, Array]
+    ) -> Callable[[], None]:
+        """Return the function that does to these buffers what the calls do."""
+        return self.bind(captured.listing, buffers, captured.coefficients)
+
+
+def _loop(listing: Listing, rows: Rows, arrays: Sequence[Array]) -> Loop:
+    dtypes = [array.dtype.name for array in arrays]  # the last one is that of the parameters
+    return Loop(source(listing, dtypes[-1], rows), tuple(dtypes), 5)
+
+
+def _arrays(listing: Listing, buffers: Mapping[str, Array], rows: Rows) -> list[Array]:
+    """Return the arrays that a loop is given, all of them flat."""
+    length = (rows.rows - 1) * rows.distance + rows.columns
+    arrays = [
+        rows.values[name].reshape(-1) if name in rows.values else _flat(buffers[name], length)
+        for name in listing.arguments()
+    ]
+    return [*arrays, np.full(1, -1, buffers["p"].dtype)]
+
+
+def _shares(rows: Rows, count: int) -> list[tuple[range, range]]:
+    """Return the rows and columns of so many nearly equal shares."""
+    if rows.rows >= 2 * count:
+        return [(part, range(rows.columns)) for part in _parts(rows.rows, count, 1)]
+    return [(range(rows.rows), part) for part in _parts(rows.columns, count, 64)]
+
+
+def _parts(size: int, count: int, multiple: int) -> list[range]:
+    """Return a range in so many parts, which begin at multiples."""
+    length = -(-size // (count * multiple)) * multiple
+    return [range(start, min(start + length, size)) for start in range(0, size, length)]
+
+
+def _flat(buffer: Array, length: int) -> Array:
+    return np.lib.stride_tricks.as_strided(buffer, (length,), (buffer.itemsize,))
+
+
+def _nothing() -> None:
+    pass

@@ -1,0 +1,134 @@
+"""Runs as a figure: loss and learning rate, several runs in one picture."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import cycle
+from pathlib import Path
+from textwrap import wrap
+from typing import Any, BinaryIO
+
+from optrun.analysis.setting_curves import Curves
+from optrun.arrays import Array
+from optrun.errors import ConfigError, MissingExtraError, did_you_mean, printable
+from optrun.plots.ticks import log_suits
+
+FORMATS = ("png", "svg", "pdf")
+# Okabe & Ito (2008): told apart by colour-blind readers too.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+STYLE = {
+    "font.size": 11,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.25,
+    "lines.linewidth": 1.6,
+    "legend.frameon": False,
+    "svg.hashsalt": "optrun",  # ids in SVG are random otherwise
+    "svg.fonttype": "none",
+}
+WIDEST = 84
+"""How many characters are beside each other across a picture."""
+
+LINE = 0.23
+"""Inches of a line of a legend."""
+
+EVALUATION: dict[str, Any] = {"linestyle": "--", "marker": "o", "markersize": 3}
+GREY = "#909090"
+# A file that depends on the runs alone carries no date.
+METADATA: dict[str, dict[str, Any]] = {
+    "png": {"Software": None},
+    "svg": {"Date": None},
+    "pdf": {"CreationDate": None, "Producer": None, "Creator": None},
+}
+
+
+def format_of(path: Path) -> str:
+    """Return the format that a file name asks for; ConfigError for another one."""
+    suffix = path.suffix.removeprefix(".").lower()
+    if suffix not in FORMATS:
+        raise ConfigError(f"{path}: a picture ends in .{', .'.join(FORMATS)}.{did_you_mean(suffix, FORMATS)}")
+    return suffix
+
+
+def save_figure(
+    runs: Sequence[Curves],
+    stream: BinaryIO,
+    format: str,
+    *,
+    metric: str = "loss",
+    log: bool | None = None,
+    title: str = "",
+) -> None:
+    """Draw a metric and the rate of runs, and write the picture; evaluations are dashed, quartiles shaded.
+
+    The same runs make the same bytes. Raises MissingExtraError without Matplotlib.
+    """
+    labels = [run.label for run in runs]
+    columns = 2 if max(map(len, labels)) <= WIDEST / 2 else 1
+    with figure_into(stream, format, (8, 5.5 + height_of(labels, columns))) as figure:
+        upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
+        evaluated: dict[str, str] = {}
+        for run, colour in zip(runs, cycle(COLOURS), strict=False):
+            label = inert(run.label)
+            upper.plot(*run.points(metric), color=colour, label=label, alpha=0.9, marker=_mark(run, metric))
+            _shade(upper, run, metric, colour)
+            for name in evaluations_of(metric, run.evaluations):
+                upper.plot(run.evaluations["step"], run.evaluations[name], color=colour, **EVALUATION)
+                evaluated[name] = GREY if len(runs) > 1 else colour
+            lower.plot(run.curves["step"], run.curves["lr"], color=colour)
+        for axes, name in ((upper, metric), (lower, "lr")):
+            if log_suits(name, [run.points(name)[1] for run in runs]) if log is None else log:
+                axes.set_yscale("log")
+        upper.set_ylabel(metric)
+        lower.set_ylabel("learning rate")
+        lower.set_xlabel("step")
+        lower.margins(x=0.01)
+        for name, colour in evaluated.items():
+            upper.plot([], [], color=colour, label=name, **EVALUATION)
+        if len(runs) > 1 or evaluated or title:
+            handles = upper.get_legend_handles_labels()
+            style = {"ncols": columns, "title": inert(title) if title else None, "alignment": "left"}
+            figure.legend(*handles, loc="outside upper left", **style)
+        else:
+            upper.set_title(inert(runs[0].label), loc="left")
+
+
+@contextmanager
+def figure_into(stream: BinaryIO, format: str, inches: tuple[float, float]) -> Iterator[Any]:
+    """Give an empty figure in the style of all, and write it; MissingExtraError without Matplotlib."""
+    try:
+        import matplotlib as mpl
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingExtraError("pictures need Matplotlib: python -m pip install matplotlib") from error
+    settings: Any = {**mpl.rcParamsDefault, **STYLE}
+    with mpl.rc_context(settings):
+        figure = Figure(figsize=inches, layout="constrained", dpi=150)
+        yield figure
+        figure.savefig(stream, format=format, metadata=METADATA[format])
+
+
+def _mark(run: Curves, metric: str) -> str:
+    """Return a mark for a metric of one point, which is no line."""
+    return "o" if len(run.points(metric)[0]) == 1 else ""
+
+
+def _shade(axes: Any, run: Curves, metric: str, colour: str) -> None:
+    if metric in run.bands:
+        axes.fill_between(run.points(metric)[0], *run.bands[metric], color=colour, alpha=0.18, linewidth=0)
+
+
+def evaluations_of(metric: str, evaluations: Mapping[str, Array]) -> list[str]:
+    """Return the evaluations that are drawn beside a metric: the losses on held-out data beside the loss."""
+    return [name for name in ("test_loss",) if metric == "loss" and name in evaluations]
+
+
+def inert(label: str) -> str:
+    """Return a label that Matplotlib neither reads as a formula nor hides, in lines that fit a picture."""
+    lines = [line for part in label.split("\n") for line in wrap(printable(part), WIDEST)]
+    return "\n".join(lines).replace("$", r"\$").lstrip("_") or "run"
+
+
+def height_of(labels: Sequence[str], columns: int = 1) -> float:
+    """Return about how many inches labels take, one below the other or in columns."""
+    return LINE * sum(1 + inert(label).count("\n") for label in labels) / columns

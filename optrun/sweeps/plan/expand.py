@@ -1,0 +1,244 @@
+"""A sweep → its runs, in the order of its plan; what is drawn depends on the sweep's seed alone."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+from optrun.config import ConfigErrors, Issue, RunConfig
+from optrun.config.identity import canonical, canonical_texts, determining
+from optrun.config.model.components import REGISTRIES
+from optrun.config.model.options import SWEEP
+from optrun.config.sweep.model import Metric
+from optrun.config.sweep.resolve import SweepConfig
+from optrun.config.sweep.variants import Complete, Variants
+from optrun.config.yaml.errors import condensed, in_order
+from optrun.config.yaml.tree import Path
+from optrun.sweeps.plan.optuna_study import Study
+from optrun.sweeps.plan.sampling import SAMPLERS, combinations, random
+from optrun.sweeps.plan.spaces import Setting, Space, matches, spaces_of
+
+MAX_RUNS = 1_000_000
+MAX_REFUSED = 100
+"""How many settings that cannot be used are looked at before their issues are raised."""
+MAX_SEED = 2**63
+DECIDED_ON_THE_WAY = ("halving", "optuna")
+"""The methods by which it depends on how earlier runs did what is run."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Every run of a sweep: the repeats of its first setting, then those of the next one."""
+
+    swept: SweepConfig
+    repeats: int
+    nodes: Sequence[Setting] = ()
+    """The values of the swept parameters by their paths, with their places."""
+    settings: Sequence[dict[str, Any]] = ()
+    """The same as plain values."""
+    configs: Sequence[RunConfig] = ()
+    documents: Sequence[dict[str, Any]] = ()
+    """The config of each run, as plain values."""
+    equal: int = 0
+    """How many settings were left out because their configs are those of earlier ones."""
+
+    @property
+    def name(self) -> str:
+        """What the sweep is called."""
+        return self.swept.name
+
+    @property
+    def metric(self) -> Metric:
+        """By what settings are ranked."""
+        return self.swept.sweep.metric
+
+    @property
+    def rungs(self) -> list[int]:
+        """The steps at which successive halving compares settings, the last step not among them."""
+        halving, steps = self.swept.sweep.halving, self.configs[0].steps
+        if halving is None or steps is None:
+            return []
+        found = [halving.min_steps]
+        while (higher := found[-1] * halving.factor) < steps:
+            found.append(higher)
+        return found
+
+    @property
+    def size(self) -> int:
+        """How many runs there are to be in all, those that Optuna has not asked for yet among them."""
+        sweep = self.swept.sweep
+        if sweep.method != "optuna":
+            return len(self.configs)
+        return (len(sweep.include) + (sweep.trials or 0)) * self.repeats
+
+    def extended(self, nodes: Sequence[Setting]) -> "Plan":
+        """Return the plan with more settings; raises ConfigErrors."""
+        found = completed(self.swept, nodes)
+        return replace(
+            self,
+            nodes=[*self.nodes, *nodes],
+            settings=[*self.settings, *({path: of.plain() for path, of in each.items()} for each in nodes)],
+            configs=[*self.configs, *(config for config, _ in found)],
+            documents=[*self.documents, *(document for _, document in found)],
+        )
+
+    def distinct(self) -> "Plan":
+        """Return the plan with the first of all settings whose configs are equal."""
+        first: dict[bytes, int] = {}
+        for setting, text in enumerate(canonical_texts(self.documents[:: self.repeats], whole=True)):
+            first.setdefault(hashlib.sha256(text.encode()).digest(), setting)
+        kept = list(first.values())
+        runs = [setting * self.repeats + i for setting in kept for i in range(self.repeats)]
+        return replace(
+            self,
+            nodes=[self.nodes[setting] for setting in kept],
+            settings=[self.settings[setting] for setting in kept],
+            configs=[self.configs[run] for run in runs],
+            documents=[self.documents[run] for run in runs],
+            equal=len(self.nodes) - len(kept),
+        )
+
+    @cached_property
+    def digest(self) -> str:
+        """The SHA-256, in hex, of all that decides the results, and how they are ranked.
+
+        How many trials Optuna has is no part of it: those that it has made are the first ones of more.
+        """
+        sweep = self.swept.sweep
+        digest = hashlib.sha256(self.metric.model_dump_json().encode())
+        if sweep.halving is not None:
+            digest.update(json.dumps([sweep.halving.factor, self.rungs]).encode())
+        if sweep.method == "optuna":  # which has not asked for all runs yet
+            written = determining(self.swept.to_dict())
+            block = {key: value for key, value in written.pop(SWEEP).items() if key != "trials"}
+            digest.update(canonical({**written, SWEEP: block}).encode())
+            return digest.hexdigest()
+        for text in canonical_texts(self.documents):
+            digest.update(text.encode())
+        return digest.hexdigest()
+
+    @property
+    def is_decided_on_the_way(self) -> bool:
+        """Whether what is run depends on how earlier runs did."""
+        return self.swept.sweep.method in DECIDED_ON_THE_WAY
+
+
+def expand(swept: SweepConfig) -> Plan:
+    """Return the runs of a sweep, each validated, and each once where its method does not choose them on the way.
+
+    Raises ConfigErrors with the place of every value that makes no config, and where there are too many runs, and
+    MissingExtraError where the method needs a package that is not installed.
+    """
+    plan = Plan(swept, swept.sweep.seeds).extended(_settings(swept))
+    if swept.sweep.method != "optuna":
+        plan = plan.distinct()
+    if swept.sweep.method == "halving":
+        _check_rungs(plan)
+    return plan
+
+
+def foreseen(swept: SweepConfig) -> int:
+    """Return how many runs a sweep has, those among them that are left out or equal to others."""
+    sweep = swept.sweep
+    trials = sweep.trials or 0
+    count = trials if sweep.method == "optuna" else sum(space.size for space in spaces_of(swept))
+    return (count + len(sweep.include)) * sweep.seeds
+
+
+def completed(swept: SweepConfig, settings: Sequence[Setting]) -> list[Complete]:
+    """Return the configs of settings, those of all seeds of the first one first; raises ConfigErrors."""
+    repeats = swept.sweep.repeats
+    variants = Variants(swept)
+    found: list[Complete] = []
+    issues: dict[Issue, None] = {}
+    refused = 0
+    for setting in settings:
+        try:
+            config, document = variants.complete(setting)
+        except ConfigErrors as error:
+            issues |= dict.fromkeys(_advised(issue, setting) for issue in error.issues)
+            refused += 1
+            if refused == MAX_REFUSED:
+                break
+        else:
+            seeds = range(config.seed, config.seed + repeats) if isinstance(repeats, int) else repeats
+            if seeds[-1] >= MAX_SEED:
+                text = f"the last seed would be {seeds[-1]}, and must be < 2⁶³"
+                raise ConfigErrors([swept.issue(("repeats",), text)])
+            found += [
+                (config.model_copy(update={"seed": seed}), {**document, "seed": seed})
+                if seed != config.seed
+                else (config, document)
+                for seed in seeds
+            ]
+    if issues:
+        shown = condensed(list(issues), more=refused == MAX_REFUSED)
+        raise ConfigErrors(in_order(shown, swept.base.root.place.source))
+    return found
+
+
+def _advised(issue: Issue, setting: Setting) -> Issue:
+    """Return an issue with what to do about a key that is unknown to one of the classes that are swept over."""
+    section, _, option = issue.path.partition(".")
+    if not option or not issue.message.startswith("unknown key"):
+        return issue
+    for path in (section, f"{section}.name"):
+        if path in setting and section in REGISTRIES:
+            value = setting[path].plain()
+            name = value["name"] if isinstance(value, dict) else value
+            advice = f"what varies of one {section} alone goes into a space of its own, under spaces"
+            return replace(issue, message=f"{issue.message} ({section}: {name}); {advice}")
+    return issue
+
+
+def _settings(swept: SweepConfig) -> list[Setting]:
+    sweep = swept.sweep
+    spaces = spaces_of(swept)
+    is_asked = sweep.method == "optuna"
+    if (runs := foreseen(swept)) > MAX_RUNS:
+        raise ConfigErrors([swept.issue((), f"{runs:,} runs are more than {MAX_RUNS:,}")])
+    included = [
+        {path: swept.varied("include", i, path) for path in each} for i, each in enumerate(sweep.include)
+    ]
+    if is_asked:
+        return [*included, *Study(swept).ask()]
+    sampler = SAMPLERS[sweep.method] if sweep.method != "halving" else random if sweep.draws else combinations
+    found = [(space, setting) for space in spaces for setting in sampler(space, sweep.seed)]
+    if not sweep.draws:
+        _check_excluded(swept, found)
+    kept = [setting for space, setting in found if not space.leaves_out(setting)] + included
+    if not kept:
+        raise ConfigErrors([swept.issue(("exclude",), "leaves nothing: there is no run")])
+    return kept
+
+
+def _check_rungs(plan: Plan) -> None:
+    """Raise ConfigErrors where successive halving cannot compare the runs, or only at their end."""
+    lengths = {config.steps for config in plan.configs}
+    place: Path = ("method",)
+    text = ""
+    if None in lengths:
+        text = "halving counts steps: give steps, not epochs"
+    elif len(lengths) > 1:
+        counts = " and ".join(
+            str(each) for each in sorted(each or 0 for each in lengths)[:: len(lengths) - 1]
+        )
+        text = f"halving compares runs of equally many steps, not of {counts}"
+    elif plan.rungs[0] >= (steps := lengths.pop() or 0):
+        place = ("halving", "min_steps")
+        text = f"must be < {steps}, the steps of a run (got {plan.rungs[0]})"
+    if text:
+        raise ConfigErrors([plan.swept.issue(place, text)])
+
+
+def _check_excluded(swept: SweepConfig, found: Sequence[tuple[Space, Setting]]) -> None:
+    """Raise ConfigErrors where something excludes no setting."""
+    rules: list[tuple[Path, tuple[int, ...], Mapping[str, Any]]] = []
+    rules += [(("exclude", i), (), each) for i, each in enumerate(swept.sweep.exclude)]
+    for of, space in enumerate(swept.sweep.spaces):
+        rules += [(("spaces", of, "exclude", i), (of,), each) for i, each in enumerate(space.exclude)]
+    for place, index, rule in rules:
+        if not any(matches(setting, rule) for space, setting in found if index in ((), space.index)):
+            raise ConfigErrors([swept.issue(place, "leaves nothing out: no setting has these values")])

@@ -1,0 +1,252 @@
+"""Which runs become lanes of one pack, and how many of them."""
+
+import json
+import logging
+import math
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from heapq import heapreplace
+from itertools import pairwise
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from optrun.config import ConfigErrors, RunConfig
+from optrun.errors import ConfigError, MissingExtraError, did_you_mean
+from optrun.kernels.threads import cores
+from optrun.plugin_code import guarded
+from optrun.problems import Problem
+from optrun.registry import Option, Registry, averages, optimizers, schedulers
+from optrun.sweeps.plan.expand import Plan
+from optrun.sweeps.plan.width import Choice, width_of
+from optrun.training.evaluator import Evaluator
+from optrun.training.identity import Identity, data_key
+from optrun.training.pack import Pack
+from optrun.training.remarks import draws, inferred, without_effect
+
+_log = logging.getLogger("optrun")
+
+MOST_FINE = 4
+"""At most how many times as many packs as jobs there are, where the lanes do not ask for more."""
+
+NEARLY_EVEN = 1.1
+"""How much more than its share the busiest job may have to do before packs are made smaller."""
+
+FINAL_LOSS = "final_loss"
+
+LITTLE_WORK = 100_000_000
+"""Steps times parameters that take about as long as the start of a process."""
+
+MOST_LOOKED_AT = 20
+"""In how many groups settings without effect are looked for."""
+
+_STACKED: dict[str, Registry[Any]] = {
+    "optimizer": optimizers,
+    "scheduler": schedulers,
+    "schedules": schedulers,
+    "average": averages,
+}
+"""The sections whose floats are stacked, and where what they name is found."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs that may be lanes of one pack."""
+
+    runs: Sequence[int]
+    width: int
+    """The most lanes that a pack of them should have."""
+    repeats: int
+    """Runs that follow each other with seeds of their own; those of the next setting have the same ones."""
+    work: int
+    """Steps times parameters, of all runs."""
+    is_on_device: bool = False
+    choice: Choice | None = None
+    """What its width may be chosen from by measurement."""
+    identity: Identity = field(default_factory=Identity)
+    """The data and the code of which its packs are to be built."""
+    inferred: Sequence[str] = ()
+    """What was inferred from data, a line each."""
+    remarks: Sequence[str] = ()
+    """Which settings have no effect, a line each."""
+
+    @property
+    def data(self) -> str:
+        """The fingerprint of the problem's data; nothing where there are none, or it could not be built."""
+        return self.identity.fingerprint or ""
+
+    def block(self, runs: int, width: int, jobs: int) -> int:
+        """Return how many of so many runs stay in one pack: a setting's where there are many settings.
+
+        So the lanes of a seed share its minibatches.
+        """
+        return self.repeats if self.repeats <= width and runs >= 4 * jobs * self.repeats else 1
+
+
+def grouped(plan: Plan, runs: Sequence[int] | None = None) -> list[Group]:
+    """Return the groups of runs, all or those that are given, that differ in floats and seeds alone.
+
+    Raises ConfigErrors where the first run of one cannot be configured, or does not measure what the sweep is ranked
+    by, and MissingExtraError. Where it cannot be built for another reason, its runs are left to fail, each for itself.
+    """
+    groups: defaultdict[str, list[int]] = defaultdict(list)
+    documents = plan.documents
+    for run in range(len(documents)) if runs is None else runs:
+        groups[pack_key(documents[run])].append(run)
+    alike: defaultdict[str, list[Sequence[int]]] = defaultdict(list)
+    for own in groups.values():
+        alike[data_key(documents[own[0]])].append(own)
+    found: dict[int, Group] = {}
+    varied = _varied(plan)
+    for of_problem in alike.values():
+        problem = None  # one at a time, so that no more than one data set is in memory
+        for each in of_problem:
+            looked_at = varied if len(found) < MOST_LOOKED_AT else ()
+            found[each[0]], problem = _group(plan, each, problem, looked_at)
+    return [found[own[0]] for own in groups.values()]
+
+
+def _group(
+    plan: Plan, runs: Sequence[int], problem: Problem | None, varied: Collection[str]
+) -> tuple[Group, Problem | None]:
+    config = plan.configs[runs[0]]
+    try:
+        with guarded(config.problem.name):
+            pack = Pack([config], problem=problem)
+            figures = _figures(pack) if plan.metric.name != FINAL_LOSS else [FINAL_LOSS]
+            (width, choice), identity = width_of(pack), Identity.of(config, pack.problem.fingerprint)
+    except (ConfigErrors, MissingExtraError):
+        raise
+    except ConfigError as error:
+        if error.field.partition(".")[0] not in RunConfig.model_fields:
+            raise
+        raise plan.swept.resolved(plan.nodes[runs[0] // plan.repeats]).located(error) from error
+    except Exception:
+        _log.debug("run %d cannot be built", runs[0], exc_info=True)
+        known = Identity.of(config, None)
+        return Group(runs, 1, plan.repeats, len(runs) * (config.steps or 1), identity=known), problem
+    metric = plan.metric.name
+    if metric not in figures:
+        text = f"{config.problem.name} has no figure {metric!r}: {', '.join(figures)}.{did_you_mean(metric, figures)}"
+        raise ConfigErrors([plan.swept.issue(("metric", "name"), text)])
+    work = len(runs) * pack.steps * pack.params.size
+    on_device = pack.arrays.is_on_device
+    group = Group(runs, width, plan.repeats, work, on_device, choice, identity, inferred(pack))
+    return replace(group, remarks=_remarks(pack, varied)) if varied else group, pack.problem
+
+
+def _varied(plan: Plan) -> set[str]:
+    """Return the paths of a config in which the runs differ."""
+    paths = {path for setting in plan.settings for path in setting}
+    return paths | {"seed"} if plan.repeats > 1 else paths
+
+
+def _remarks(pack: Pack, varied: Collection[str]) -> list[str]:
+    """Return which settings of a pack have no effect; nothing where a plugin's code raises."""
+    try:
+        found = without_effect(pack, varied)
+        if "seed" in varied and not draws(pack.problem):
+            found.append(f"note: {pack.configs[0].problem.name} draws nothing, so that seeds have no effect")
+    except Exception:
+        _log.debug("the settings could not be looked at", exc_info=True)
+        return []
+    return found
+
+
+def _figures(pack: Pack) -> list[str]:
+    with np.errstate(all="ignore"):
+        return [FINAL_LOSS if name == "loss" else name for name in Evaluator(pack).now()]
+
+
+def divided(
+    groups: Sequence[Group], runs: Collection[int], jobs: int, limit: int | None = None
+) -> list[list[int]]:
+    """Return the packs of those runs that are wanted: as even as can be, and enough of them for all jobs.
+
+    ``limit`` is the most lanes that a pack may have. For several jobs those with the most work come first, so that
+    none of them is left for the end.
+    """
+    wanted = runs if isinstance(runs, (set, range)) else set(runs)
+    chosen = [(group, [run for run in group.runs if run in wanted]) for group in groups]
+    parts = [_Part(group, own, min(group.width, limit or group.width), jobs) for group, own in chosen if own]
+    total = sum(part.work for part in parts)
+    if jobs == 1 or not total:
+        return [pack for part in parts for pack in part.packs(1)]
+    best: list[tuple[float, list[int]]] = []
+    least = math.inf
+    for fineness in range(1, MOST_FINE + 1):
+        found = [
+            (part.work * len(pack) / len(part.runs), pack)
+            for part in parts
+            for pack in part.packs(math.ceil(fineness * jobs * part.work / total))
+        ]
+        found.sort(key=lambda each: -each[0])
+        if (longest := _longest([work for work, _ in found], jobs)) < least:
+            least, best = longest, found
+        if least <= NEARLY_EVEN * total / jobs:
+            break
+    return [pack for _, pack in best]
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The wanted runs of a group."""
+
+    group: Group
+    runs: list[int]
+    width: int
+    jobs: int
+
+    @property
+    def work(self) -> float:
+        return self.group.work * len(self.runs) / len(self.group.runs)
+
+    def packs(self, times: int) -> list[list[int]]:
+        """Return even packs, as many as a multiple of ``times``, or as there are runs."""
+        block = self.group.block(len(self.runs), self.width, self.jobs)
+        blocks = math.ceil(len(self.runs) / block)
+        count = math.ceil(blocks / (self.width // block))
+        count = min(times * math.ceil(count / times), blocks)
+        bounds = [round(i * blocks / count) * block for i in range(count + 1)]
+        return [self.runs[begin:end] for begin, end in pairwise(bounds)]
+
+
+def _longest(work: Sequence[float], jobs: int) -> float:
+    """Return how much the busiest of the jobs does where each takes the next pack as soon as it is free."""
+    done = [0.0] * min(jobs, len(work))
+    for each in work:
+        heapreplace(done, done[0] + each)
+    return max(done)
+
+
+def jobs_for(groups: Sequence[Group]) -> int:
+    """Return how many processes are worth their start: one for every core, or this one alone.
+
+    It is this one where there is little to do, and on a device, which all processes would share.
+    """
+    is_little = sum(group.work for group in groups) < LITTLE_WORK
+    return 1 if is_little or any(group.is_on_device for group in groups) else cores()
+
+
+def pack_key(document: dict[str, Any]) -> str:
+    """Return what the lanes of a pack have in common: the whole config but seeds, and floats that are stacked."""
+    shared = {name: value for name, value in document.items() if name not in ("seed", *_STACKED)}
+    return json.dumps([shared, *(_shared(document.get(name), known) for name, known in _STACKED.items())])
+
+
+def _shared(value: Any, known: Registry[Any], options: Mapping[str, Option] = MappingProxyType({})) -> Any:
+    """Return a section in which floats look all the same, but those of options that may also be something else."""
+    if isinstance(value, list):
+        return [_shared(each, known, options) for each in value]
+    if not isinstance(value, dict):
+        return value
+    if "name" in value:
+        options = known.find(value["name"]).options()
+    return {
+        key: "·"
+        if isinstance(child, float) and key in options and options[key].is_float
+        else _shared(child, schedulers if key == "schedules" else known, options)
+        for key, child in value.items()
+    }

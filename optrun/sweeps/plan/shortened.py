@@ -1,0 +1,35 @@
+"""A sweep whose runs are cut to a second or two: does every one of them work?"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from optrun.config.shorten import SMOKE_STEPS, smoke
+from optrun.sweeps.plan.expand import Plan
+from optrun.sweeps.plan.packs import Group
+from optrun.training.pack import Pack
+
+
+def shortened(plan: Plan, groups: Sequence[Group]) -> Plan:
+    """Return a plan of the same settings, all of which run, each as `smoke` cuts a config.
+
+    None is stopped at a rung, and Optuna is asked for its first settings alone. ``groups`` are those of the plan.
+    """
+    configs = list(plan.configs)
+    for group in groups:
+        first = configs[group.runs[0]]
+        # Runs of one group are of one length.
+        steps = Pack([first]).steps if first.steps is None else first.steps
+        for run in group.runs:
+            configs[run], _ = smoke(configs[run], steps)
+    block = plan.swept.sweep.model_copy(update={"method": "grid", "halving": None, "optuna": None})
+    return replace(
+        plan,
+        swept=replace(plan.swept, sweep=block),
+        configs=configs,
+        documents=[config.to_dict() for config in configs],
+    )
+
+
+def said() -> str:
+    """Return in words what becomes of a sweep."""
+    return f"smoke: at most {SMOKE_STEPS} steps of each run; every setting runs, and nothing is stored"

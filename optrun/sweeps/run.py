@@ -1,0 +1,196 @@
+"""A plan carried out: what is left of it is executed, and one writer commits each pack in one transaction."""
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from optrun.errors import StoreError
+from optrun.store import Checkpoint, RunState, Status, Store
+from optrun.sweeps.options import Execution
+from optrun.sweeps.plan.expand import Plan
+from optrun.sweeps.plan.packs import Group, divided, grouped
+from optrun.sweeps.plan.stages import Stage, outline, stages_of
+from optrun.sweeps.plan.width_trial import Widths
+from optrun.sweeps.sweep_store import add_settings, decisions_in, end_runs
+from optrun.sweeps.workers.base import Workers
+from optrun.sweeps.workers.dispatch import finished
+from optrun.sweeps.workers.task import Work
+from optrun.sweeps.writer import SweepProgress, Writer
+from optrun.training.identity import Identity, on_data
+from optrun.training.memory_store import Memory
+
+if TYPE_CHECKING:
+    from optrun.sweeps.workers.dask import Connection
+
+
+def carry_out(
+    plan: Plan,
+    groups: Sequence[Group],
+    results: Store | Memory,
+    how: Execution,
+    *,
+    limit: int | None = None,
+    interrupted: Callable[[], bool],
+    observe: Callable[[SweepProgress], None] | None = None,
+    connection: "Connection | None" = None,
+) -> Plan:
+    """Execute what is left of a plan, stage by stage; return it with the settings that were added.
+
+    After an interruption, or the failed run that ends it all, what packs under way have made is kept. ``limit`` is how
+    many runs are executed at most. Raises RunFailedError where no worker can do anything, or a run comes again with
+    other results.
+    """
+    course = _Course(plan, groups, results, how, limit, interrupted, observe, connection)
+    with course.stack:
+        course.run()
+    return course.plan
+
+
+class _Course:
+    """A plan on its way through its stages."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        groups: Sequence[Group],
+        results: Store | Memory,
+        how: Execution,
+        limit: int | None,
+        interrupted: Callable[[], bool],
+        observe: Callable[[SweepProgress], None] | None,
+        connection: "Connection | None",
+    ) -> None:
+        self.plan = plan
+        self.stack = ExitStack()
+        self._groups = groups
+        self._results = results
+        self._how = how
+        self._limit = limit
+        self._interrupted = interrupted
+        self._connection = connection
+        ended = sum(state.status.final for state in results.states())
+        self._of_runs = plan.size if limit is None else min(plan.size, ended + limit)
+        self._writer = Writer(plan.metric, results, observe)
+        self._widths = Widths(how.split, how.lanes, interrupted)
+        self._workers: Workers | None = None
+
+    def run(self) -> None:
+        """Execute stages until there is no other one, or one is not through."""
+        stages = stages_of(self.plan, decisions_in(self._results))
+        stage = next(stages, None)
+        while stage is not None and self._is_through(stage):
+            try:
+                stage = stages.send(self._results.states())
+            except StopIteration:
+                stage = None
+
+    def _is_through(self, stage: Stage) -> bool:
+        """Execute what is left of a stage; return whether nothing is."""
+        self._begin(stage)
+        states = self._results.states()
+        left = [run for run in stage.runs if _is_left(states[run], stage.until)]
+        wanted = left[: self._limit]
+        if self._limit is not None:
+            self._limit -= len(wanted)
+        if not wanted:
+            return not left
+        return self._execute(wanted, states, stage.until) and wanted == left
+
+    def _begin(self, stage: Stage) -> None:
+        """Add the settings of a stage to the plan, and end the runs that go on no longer."""
+        first, count = len(self.plan.nodes), len(stage.settings)
+        if count and stage.runs[0] >= first * self.plan.repeats:
+            self.plan = self.plan.extended(stage.settings)
+            self._groups = grouped(self.plan, stage.runs)
+            add_settings(self._results, self.plan, self._groups, first)
+        if stage.promoted is not None:
+            end_runs(self._results, stage.ends, stage.promoted)
+
+    def _execute(self, wanted: Sequence[int], states: list[RunState], until: int | None) -> bool:
+        """Execute runs until they end or pause; return whether all did, and none failed where that ends all."""
+        how, plan, look = self._how, self.plan, self._writer.look
+        self._groups = self._widths.chosen(plan, self._groups, wanted, states, until)
+        packs = _divided(self._groups, wanted, states, how)
+        self._writer.begin(states, wanted, packs, self._of_runs, until)
+        if self._workers is None:
+            # A later stage may have more packs than what is left of this one.
+            most = len(packs) if len(outline(plan)) == 1 else max(len(packs), how.split)
+            workers = how.workers(most, self._interrupted, look, self._connection)
+            self._workers = self.stack.enter_context(workers)
+        left, has_to_end = set(wanted), False
+        identities = {run: group.identity for group in self._groups for run in group.runs}
+        waiting = {run for run in wanted if states[run].status is not Status.RUNNING}
+
+        def work_of(pack: Sequence[int]) -> Work:
+            if begun := waiting.intersection(pack):
+                # Once: a pack that is tried again, or a part of it, has begun.
+                waiting.difference_update(begun)
+                running = {
+                    run: replace(self._writer.states[run], status=Status.RUNNING) for run in sorted(begun)
+                }
+                self._results.commit(states=running)
+            configs = [plan.configs[run] for run in pack]
+            identity = identities[pack[0]]
+            if any(self._writer.states[run].steps for run in pack):
+                checkpoints = [self._checkpoint(run, identity) for run in pack]
+                return Work(configs, until, checkpoints, identity=identity)
+            is_stored = until is None and isinstance(self._results, Store)
+            return Work(configs, until, runs=pack if is_stored else None, identity=identity)
+
+        # Closed at once where a commit raises, so that no process lives on.
+        with closing(
+            finished(
+                work_of,
+                packs,
+                self._workers,
+                interrupted=lambda: has_to_end or self._interrupted(),
+                observe=look,
+                died=self._writer.note_death,
+            )
+        ) as ended:
+            for pack, of_pack in ended:
+                self._writer.commit(pack, of_pack)
+                left -= {run for run, each in zip(pack, of_pack, strict=True) if not each.goes_on}
+                has_failed = any(each.state.status is Status.FAILED for each in of_pack)
+                has_to_end = has_to_end or (how.fail_fast and has_failed)
+        return not left and not has_to_end
+
+    def _checkpoint(self, run: int, identity: Identity) -> Checkpoint:
+        """Return from where a run goes on that has made steps; StoreError where that is not there."""
+        checkpoint = self._results.checkpoint(run)
+        if checkpoint is None:
+            steps = self._results.run(run).steps
+            where = f"{self._results.path}: " if isinstance(self._results, Store) else ""
+            raise StoreError(f"{where}run {run} is to go on from step {steps}, and has no checkpoint there")
+        # The store was asked whether these are its data, or may be others.
+        return on_data(checkpoint, identity.fingerprint)
+
+
+def _is_left(state: RunState, until: int | None) -> bool:
+    return not state.status.final and (until is None or state.steps < until)
+
+
+def _divided(
+    groups: Sequence[Group], wanted: Sequence[int], states: Sequence[RunState], how: Execution
+) -> list[list[int]]:
+    """Return packs whose lanes are at one step; those that were on their way come first."""
+    at_step: defaultdict[int, list[int]] = defaultdict(list)
+    for run in wanted:
+        at_step[states[run].steps].append(run)
+    return [
+        pack
+        for step in sorted(at_step, reverse=True)
+        for pack in divided(groups, at_step[step], how.split, how.lanes)
+    ]
+
+
+def settled(states: Sequence[RunState]) -> dict[int, RunState]:
+    """Return the runs that have not ended and are in no pack any more, where their state does not say so yet."""
+    found = {}
+    for run, state in enumerate(states):
+        status = Status.INTERRUPTED if state.steps else Status.WAITING
+        if not state.status.final and state.status is not status:
+            found[run] = replace(state, status=status)
+    return found

@@ -1,0 +1,303 @@
+"""What the store of a sweep holds beside results: its plan, the decisions at rungs, a summary."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import reduce
+from operator import or_
+from pathlib import Path
+from typing import Any
+
+from optrun.config.yaml.writer import inline, to_yaml
+from optrun.errors import StoreError
+from optrun.store import RunRecord, RunState, Status, Store, slug, write_summary
+from optrun.store.directory import replace_file
+from optrun.store.schema import RESULTS, store_errors
+from optrun.sweeps.growth import There, are_first, family_of, found_among
+from optrun.sweeps.plan.expand import DECIDED_ON_THE_WAY, Plan
+from optrun.sweeps.plan.packs import Group
+from optrun.training.identity import Identity, known, note_machine
+from optrun.training.made import checked, compared, made_in, origin
+from optrun.training.memory_store import Memory
+
+PLAN = "plan"
+"""The event that tells which settings a sweep has, or has got in addition, and by what they are ranked."""
+
+RUNG = "rung"
+"""The event that tells which settings of a sweep went on from a rung."""
+
+OF_SWEEPS = (PLAN, RUNG)
+"""Events of a sweep, and not of its runs."""
+
+OTHER = "holds other runs than this sweep: name another directory with -o"
+
+ANEW = "name another directory with -o"
+"""What to do where data or code have changed since a sweep began."""
+
+
+def directory_of(plan: Plan, runs: Path) -> Path:
+    """Return where a plan is stored below `runs`: one that the same sweep can grow into has the same place."""
+    return runs / f"sweep-{slug(plan.name)}-{family_of(plan)[:8]}"
+
+
+def open_store(
+    plan: Plan,
+    groups: Sequence[Group],
+    runs: Path,
+    directory: Path | None,
+    plugins: Sequence[str] = (),
+    note: Callable[[str], None] = lambda text: None,
+    *,
+    accept_changes: bool = False,
+) -> Store:
+    """Return the store of a plan, made where there is none, open for writing; it notes what ``plugins`` there are.
+
+    One that another plan has left gets this plan, and keeps all runs, of which ``note`` is told. Raises StoreError
+    where the directory holds another sweep, or something else, and ChangedError where it holds runs of other data or
+    code, unless these changes are accepted.
+    """
+    path = directory or directory_of(plan, runs)
+    begun = _plan_from(plan, 0, plugins=list(plugins), digest=plan.digest, family=family_of(plan))
+    config = to_yaml(plan.swept.to_dict())
+    if not (path / RESULTS).exists():
+        return Store.create(
+            runs,
+            plan.name,
+            directory=path,
+            config_yaml=config,
+            runs=_rows(plan),
+            status=Status.WAITING,
+            events={PLAN: begun} | _identity_of(groups).events(),
+        )
+    store = Store.open(path, write=True)
+    try:
+        current, events = checked(store, _identity_of(groups), "sweep", ANEW, accept=accept_changes)
+        events |= note_machine(store)
+        found = _found_in(store, plan, groups, current)
+        noted = _noted(store)
+        if plan.is_decided_on_the_way and noted:
+            if plan.size > noted["runs"]:
+                _write_config(path, config)
+                events[PLAN] = _plan_from(plan, len(plan.settings))
+            if events:
+                store.commit(events=events)
+        elif _is_of(noted, begun) and _has_all(found, plan):
+            if events:
+                store.commit(events=events)
+        else:
+            if events:  # while each run still has the number under which it is told of what it was made
+                store.commit(events=events)
+            # The config first: whoever goes on with it after a kill asks for this plan again.
+            _write_config(path, config)
+            numbers = {run: record.run for run, record in found.items()}
+            store.rearrange(_rows(plan), numbers, {PLAN: begun})
+            there = sum(record.has_begun for record in found.values())
+            if noted:
+                note(f"{there:,} of {plan.size:,} runs are there from before{_aside(store)}")
+        if accept_changes and (older := sum(run < store.size for run in made_in(store))):
+            note(
+                f"{older:,} {'runs keep' if older > 1 else 'run keeps'} what was made with older data or code"
+            )
+    except BaseException:
+        store.close()
+        raise
+    return store
+
+
+def looked_up(
+    store: Store, plan: Plan, groups: Sequence[Group], *, accept_changes: bool
+) -> dict[int, RunRecord]:
+    """Return the runs of a plan that `open_store` would find; it raises what that would, and writes nothing."""
+    current, _ = compared(store, _identity_of(groups), "sweep", ANEW, accept=accept_changes)
+    return _found_in(store, plan, groups, current)
+
+
+def _found_in(store: Store, plan: Plan, groups: Sequence[Group], current: Identity) -> dict[int, RunRecord]:
+    """Return the runs of a plan that a store has, by their numbers in the plan, whatever plan it has.
+
+    The data and the code that are ``current`` count for all runs of its plan, since other ones were accepted for
+    them; for those that are kept aside it counts of what they were made. Raises StoreError where it holds another
+    sweep, or something else.
+    """
+    noted = _noted(store)
+    if plan.is_decided_on_the_way or noted.get("method") in DECIDED_ON_THE_WAY:
+        _check_same(store, plan, noted, groups, current)
+        return dict(enumerate(store.runs()[: len(plan.documents)]))
+    before, made, kept = known(store), made_in(store), store.kept()
+    there = [*_of_plan(store, current), *(There(record, origin(record, before, made)) for record in kept)]
+    found = found_among(there, plan, groups)
+    if not noted and len(found) < len(plan.documents):
+        raise StoreError(f"{store.path}: {OTHER}")
+    if not found and noted.get("family") != family_of(plan):
+        raise StoreError(f"{store.path}: {OTHER}")
+    by_number = {each.record.run: each.record for each in there}
+    return {run: by_number[number] for run, number in found.items()}
+
+
+def _of_plan(store: Store, current: Identity, first: int = 0) -> list[There]:
+    """Return the runs of a store, but those that are kept aside, as made of what is ``current``."""
+    records = [store.run(run) for run in range(first, store.size)] if first else store.runs()
+    return [There(record, current.part(record.config)) for record in records]
+
+
+def _has_all(found: Mapping[int, RunRecord], plan: Plan) -> bool:
+    """Return whether runs that were found are all of a plan, in its order and with its configs to the letter."""
+    numbers = [record.run for record in found.values()]
+    return numbers == list(range(plan.size)) and [of.config for of in found.values()] == plan.documents
+
+
+def add_settings(results: Store | Memory, plan: Plan, groups: Sequence[Group], first: int) -> None:
+    """Add the runs of a plan from its setting ``first`` on, of which the groups are, as far as they are not there.
+
+    Raises StoreError where there are other runs already, and ChangedError where data or code have changed.
+    """
+    run = first * plan.repeats
+    if isinstance(results, Memory):
+        results.add(plan.configs[run:])
+        return
+    current, events = checked(results, _identity_of(groups), "sweep", ANEW, accept=False)
+    if results.size > run:
+        _check_holds(results, plan, groups, current, run)
+    if results.size < len(plan.documents):
+        added = _plan_from(plan, results.size // plan.repeats)
+        results.add(_rows(plan, results.size), {PLAN: added} | events)
+    elif events:
+        results.commit(events=events)
+
+
+def end_runs(results: Store | Memory, ends: Mapping[int, str], promoted: Sequence[int]) -> None:
+    """Prune runs, each for its reason, and note which settings go on."""
+    states = results.states()
+    pruned = {run: replace(states[run], status=Status.PRUNED, reason=reason) for run, reason in ends.items()}
+    if isinstance(results, Memory):
+        results.commit(states=pruned, checkpoints=dict.fromkeys(ends))
+        return
+    decision = {RUNG: {"promoted": list(promoted)}}
+    results.commit(states=pruned, checkpoints=dict.fromkeys(ends), events=decision)
+
+
+def retry(plan: Plan, store: Store) -> None:
+    """Have the runs that have failed run again, those of a setting that did not go on from a rung excepted.
+
+    Raises StoreError where what was asked for later depends on them.
+    """
+    runs = [run for run, state in enumerate(store.states()) if state.status is Status.FAILED]
+    if runs and store.size > len(plan.configs):
+        raise StoreError(
+            f"{store.path}: its later settings were chosen by how the runs did, those too that failed: "
+            "to try these again, take another directory"
+        )
+    decisions = decisions_in(store)
+    if decisions:
+        runs = [run for run in runs if run // plan.repeats in decisions[-1]]
+    if runs:
+        store.reset(runs)
+
+
+def decisions_in(results: Store | Memory) -> list[list[int]]:
+    """Return which settings went on from each rung so far."""
+    if isinstance(results, Memory):
+        return []
+    decisions: list[Any] = [event.details.get("promoted") for event in results.events(RUNG)]
+    for promoted in decisions:
+        if not isinstance(promoted, list) or not all(type(each) is int and each >= 0 for each in promoted):
+            raise StoreError(f"{results.path}: a decision at a rung is damaged")
+    return decisions
+
+
+def _noted(store: Store) -> Mapping[str, Any]:
+    """Return what was noted of the plan of a store when it got it, with how many runs there are to be; nothing without.
+
+    What was added later has no digest, nor has what the oldest versions wrote.
+    """
+    plans = [event.details for event in store.events(PLAN)]
+    begun = [details for details in plans if "digest" in details] or plans
+    if not plans:
+        return {}
+    runs = plans[-1].get("runs", 0)
+    if type(runs) is not int:
+        raise StoreError(f"{store.path}: the plan of the sweep is damaged")
+    return {**begun[-1], "runs": runs}
+
+
+def _is_of(noted: Mapping[str, Any], begun: Mapping[str, Any]) -> bool:
+    """Return whether what is noted is said of a plan, but for what changes neither its runs nor their ranking."""
+    return all(noted.get(name) == begun[name] for name in ("settings", "repeats", "metric", "method"))
+
+
+def _check_same(
+    store: Store, plan: Plan, noted: Mapping[str, Any], groups: Sequence[Group], current: Identity
+) -> None:
+    """Raise StoreError where a store holds another plan than one that is decided on the way, or had more trials."""
+    is_older = "family" not in noted  # and its digest, if any, is one of another kind
+    told = {"metric": plan.metric.model_dump(), "method": plan.swept.sweep.method}
+    is_same = all(noted.get(name, of) == of for name, of in told.items())
+    if not is_same or not (is_older or noted["digest"] == plan.digest):
+        raise StoreError(
+            f"{store.path}: holds a sweep with other runs, another metric, method or options of it, on which depends "
+            "which runs go on: name another directory with -o"
+        )
+    if noted and noted["runs"] > plan.size:
+        trials = noted["runs"] // plan.repeats
+        raise StoreError(
+            f"{store.path}: holds a sweep of {trials:,} settings: fewer are another sweep: -o DIR"
+        )
+    _check_holds(store, plan, groups, current)
+
+
+def _write_config(path: Path, text: str) -> None:
+    content = text.encode()
+    with store_errors(path):
+        replace_file(path / "config.yaml", lambda stream: stream.writelines([content]))
+
+
+def _aside(store: Store) -> str:
+    """Return in words how many runs of a store its plan no longer has."""
+    kept = len(store.kept())
+    return f"; {kept:,} that it asks for no more {'are' if kept > 1 else 'is'} kept aside" if kept else ""
+
+
+def _plan_from(plan: Plan, first: int, **more: Any) -> dict[str, Any]:
+    """Return what is noted of a plan: its settings from ``first`` on, and how they are chosen and ranked."""
+    return {
+        "settings": plan.settings[first:],
+        "repeats": plan.repeats,
+        "metric": plan.metric.model_dump(),
+        "runs": plan.size,
+        "method": plan.swept.sweep.method,
+        **more,
+    }
+
+
+def _identity_of(groups: Sequence[Group]) -> Identity:
+    return reduce(or_, (group.identity for group in groups), Identity())
+
+
+def _check_holds(
+    store: Store, plan: Plan, groups: Sequence[Group], current: Identity, first: int = 0
+) -> None:
+    """Raise StoreError where a store holds other runs than a plan, from ``first`` on, as far as both have them."""
+    if store.size > plan.size or not are_first(_of_plan(store, current, first), plan, groups, first):
+        raise StoreError(f"{store.path}: {OTHER}")
+
+
+def _rows(plan: Plan, first: int = 0) -> list[tuple[Mapping[str, Any], int]]:
+    return [(document, document["seed"]) for document in plan.documents[first:]]
+
+
+def summarise(plan: Plan, store: Store, states: Sequence[RunState]) -> None:
+    """Write the sweep's summary.csv: of each run its number, setting, seed, end and figures."""
+    paths = list(dict.fromkeys(path for setting in plan.settings for path in setting))
+    figures = list(dict.fromkeys(name for state in states for name in state.summary))
+    rows = []
+    for run, state in enumerate(states):
+        setting = plan.settings[run // plan.repeats]
+        values = [_cell(setting[path]) if path in setting else "" for path in paths]
+        summary = [state.summary.get(name) for name in figures]
+        rows.append([run, *values, plan.configs[run].seed, str(state.status), state.steps, *summary])
+    # Where steps are swept, those that a run has made are another column.
+    steps = "steps_made" if "steps" in paths else "steps"
+    write_summary(store, ["run", *paths, "seed", "status", steps, *figures], rows)
+
+
+def _cell(value: Any) -> Any:
+    return value if isinstance(value, (str, float)) else inline(value)

@@ -1,0 +1,250 @@
+"""A process that executes packs for another: one of any executor, or a local one."""
+
+import ctypes
+import faulthandler
+import os
+import signal
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
+from functools import cache
+from multiprocessing import parent_process
+from pathlib import Path
+from types import FrameType
+from typing import Any, NamedTuple, Self
+from uuid import uuid4
+
+from optrun.errors import OptrunError, OptrunWarning, PluginError, RunFailedError
+from optrun.registry import load_plugin, plugin_version
+from optrun.store import environment
+from optrun.store.fingerprint import machine_changes
+from optrun.sweeps.workers.task import Result, Work, forget
+from optrun.training.interrupt import SIGNALS
+from optrun.training.trainer import Progress
+
+ISOLATED = "PYTHONSAFEPATH", "of optrun"
+"""What its environment has while a process is started, unless the user has said the same; any value is a yes."""
+
+PR_SET_PDEATHSIG = 1
+"""Linux: have a signal sent to this process when its parent dies."""
+
+
+class Plugin(NamedTuple):
+    """A plugin in the version that a sweep has."""
+
+    target: str
+    version: str
+
+    @classmethod
+    def of(cls, target: str) -> Self:
+        """Return a plugin as this process has it; raises PluginError where its file cannot be read."""
+        return cls(target, plugin_version(target, loaded=True))
+
+
+@dataclass(frozen=True)
+class Task:
+    """A pack for a worker of which nothing is known but that it can import optrun."""
+
+    number: int
+    """Tells attempts apart: an executor that remembers calls, as Dask does, must not answer with an older one."""
+    work: Work
+    plugins: Sequence[Plugin]
+    timeout: float | None
+    origin: tuple[str, int]
+    """The process that wants the results."""
+    sweep: str = ""
+    """By which its packs are told to pause."""
+    machine: Mapping[str, Any] = field(default_factory=dict)
+    """The environment of that process, where it is to be told of others."""
+
+
+_process = uuid4().hex
+
+
+def origin() -> tuple[str, int]:
+    """Return what no other process has, on any machine: one that is forked from this one has another number."""
+    return _process, os.getpid()
+
+
+def execute_anywhere(task: Task, begins: Callable[[], None] | None = None) -> list[Result]:
+    """Run a pack in a worker of any executor; it ends its process where that takes longer than the timeout.
+
+    A thread of the process that wants the results must not do so: there, nothing ends the pack. ``begins`` is called
+    when its time does.
+    """
+    is_elsewhere = task.origin != origin()
+    if is_elsewhere:
+        _leave_isolation()
+        load(task.plugins)
+    # A process has one timer: of several threads, one at a time may need it.
+    with nullcontext() if task.timeout is None or not is_elsewhere else _timer:
+        if begins is not None:
+            begins()
+        results = _in_time(task, task.timeout if is_elsewhere else None)
+    if is_elsewhere and (changed := machine_changes(task.machine, machine(task.work.configs[0].backend))):
+        what = "; ".join(f"{name} {there}, here {here}" for name, (here, there) in changed.items())
+        said = f"a worker has another machine, so that the last bits of its results may differ: {what}"
+        results[0] = replace(results[0], warnings=(*results[0].warnings, said))
+    return results
+
+
+@cache
+def machine(backend: str = "numpy") -> Mapping[str, Any]:
+    """Return the environment of this process, and the device where packs run on one."""
+    return environment(backend)
+
+
+def stop(sweep: str) -> None:
+    """Have the packs of a sweep pause that are executed in threads of this process."""
+    _stopped.add(sweep)
+    forget()
+
+
+def _in_time(task: Task, timeout: float | None) -> list[Result]:
+    work, sweep = task.work, task.sweep
+
+    def is_stopped() -> bool:
+        return sweep in _stopped
+
+    if timeout is None:
+        return work.execute(is_stopped)
+    with Path(os.devnull).open("w") as nowhere:
+        # It needs no Python to run, so that a loop in C that never lets go of the interpreter is ended as well.
+        left = max(timeout - work.spent, 1e-3)
+        faulthandler.dump_traceback_later(left, exit=True, file=nowhere)
+        try:
+            return work.execute(is_stopped)
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+
+
+_stopped: set[str] = set()
+"""The sweeps that this process knows to be over."""
+_timer = threading.Lock()
+_loading = threading.Lock()
+_versions: dict[str, str] = {}
+"""Of the plugins that this process has loaded."""
+
+
+def load(plugins: Sequence[Plugin]) -> None:
+    """Load the plugins that this process does not have in these versions.
+
+    Raises PluginError where one cannot be loaded, or its file has another version.
+    """
+    with _loading:
+        for target, version in plugins:
+            if _versions.get(target) == version:
+                continue
+            if plugin_version(target) != version:
+                raise PluginError(
+                    f"plugin {target!r}: a worker finds another file than the sweep began with: it is to be the same "
+                    "on every machine; where it has been changed, start the sweep again"
+                )
+            load_plugin(target)
+            _versions[target] = version
+
+
+class Desk(ctypes.Structure):
+    """What a local worker tells its parent, in memory that both see."""
+
+    _fields_ = (
+        ("began", ctypes.c_double),  # when it began its pack, on the monotonic clock; 0 between packs
+        ("begun", ctypes.c_int64),  # how many packs it has begun
+        ("start", ctypes.c_int64),  # the step at which it went on
+        ("step", ctypes.c_int64),
+        ("steps", ctypes.c_int64),
+        ("lanes", ctypes.c_int64),
+        ("alive", ctypes.c_int64),
+        ("ready", ctypes.c_int64),  # 1 once its plugins are loaded
+    )
+
+
+_stop: Any = None
+_desk: Any = None
+_warnings: list[str] = []
+"""What the parent is to say, once for all workers."""
+_unfit: OptrunError | None = None
+"""Why this process can execute nothing."""
+
+
+def begin(stop: Any, any_ready: Any, desk: Any, plugins: Sequence[Plugin]) -> None:
+    """Prepare a local worker process, which does not outlive its parent.
+
+    It leaves its pack where ``stop`` is set, and sets ``any_ready``, which all workers share, when it has started.
+    """
+    global _stop, _desk, _unfit
+    _stop, _desk = stop, desk
+    warnings.showwarning = _hear
+    _leave_isolation()
+    for number in SIGNALS:
+        # Unlike to ignore them, this is nothing that a process inherits which a run may start.
+        signal.signal(number, _leave_to_parent)
+    if sys.platform != "win32":
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+    try:
+        if sys.platform == "linux":
+            # The thread below does not get its turn while a loop in C holds the interpreter.
+            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        threading.Thread(target=_die_with_parent, daemon=True).start()
+        load(plugins)
+    # A pool would say no more than that it broke, and leave the traceback on the screen: the first pack tells instead.
+    except PluginError as error:
+        _unfit = PluginError(f"{error} (in a worker process)")
+    except BaseException as error:
+        _unfit = RunFailedError(f"a worker process could not start: {type(error).__name__}: {error}")
+    _desk.ready = any_ready.value = 1
+
+
+def _leave_isolation() -> None:
+    """Have processes that a run may start find what is beside their script."""
+    name, value = ISOLATED
+    if os.environ.get(name) == value:
+        del os.environ[name]
+
+
+def _leave_to_parent(number: int, frame: FrameType | None) -> None:
+    """The parent has it too, and stops its workers."""
+
+
+def execute_here(work: Work) -> list[Result]:
+    """Run a pack in a local worker process."""
+    if _unfit is not None:
+        raise _unfit
+    _desk.begun += 1
+    _desk.start = work.start
+    _desk.began = time.monotonic() - work.spent
+    try:
+        # One that has waited behind another is not begun any more.
+        results = work.unchanged() if _stop.value else work.execute(lambda: bool(_stop.value), _note)
+        if _warnings:
+            results[0] = replace(results[0], warnings=tuple(_warnings))
+            _warnings.clear()
+        return results
+    finally:
+        _desk.steps = 0
+        _desk.began = 0.0
+
+
+def _note(now: Progress, lanes: int) -> None:
+    _desk.step, _desk.steps, _desk.lanes, _desk.alive = now.step, now.steps, lanes, now.alive
+
+
+def _hear(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+    if issubclass(category, OptrunWarning):
+        _warnings.append(str(message))
+    else:
+        _showwarning(message, category, *where, **more)
+
+
+_showwarning = warnings.showwarning
+
+
+def _die_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

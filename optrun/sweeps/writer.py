@@ -1,0 +1,225 @@
+"""The one writer of a sweep: commits each pack in one transaction, and tells how far the sweep is."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from optrun.arrays import Array
+from optrun.config.sweep.model import Metric
+from optrun.errors import RunFailedError
+from optrun.store import TRACEBACK, RunRows, RunState, Status, Store
+from optrun.sweeps.workers.base import Running
+from optrun.sweeps.workers.task import Result
+from optrun.training.memory_store import Memory
+
+REPORT_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class SweepProgress:
+    """How far a sweep is."""
+
+    runs: int
+    """Runs that have ended, those of earlier times too."""
+    of_runs: int
+    """All that there are to be, within the limit of this time."""
+    packs: int
+    """Packs that have ended this time."""
+    of_packs: int
+    """Those that there are to be; it grows where one is split."""
+    executed: int
+    """Runs that have ended this time, those that were pruned among them."""
+    seconds: float
+    diverged: int
+    """Runs that diverged, this time."""
+    failed: int
+    """Runs that failed, this time."""
+    best: float | None
+    """The best value of the metric of the runs that came to their end, this time."""
+    until: int | None = None
+    """The step to which runs go for now; None is their end."""
+    lane_steps: int = 0
+    """Steps of all runs this time, as far as it is known also of those that go on."""
+    lanes: int = 0
+    """Runs that go on, as far as it is known."""
+    under_way: float = 0.0
+    """How many runs the parts are worth that are done of those that go on."""
+    deaths: int = 0
+    """How often a worker has died, so that its pack runs again."""
+
+
+class Writer:
+    """Commits the results of packs to a store, or keeps them in memory."""
+
+    def __init__(
+        self,
+        metric: Metric,
+        results: Store | Memory,
+        observe: Callable[[SweepProgress], None] | None,
+    ) -> None:
+        self._metric = metric
+        self._results = results
+        self.states: list[RunState] = []
+        """How far each run has come, by what has been committed."""
+        self._left: set[int] = set()
+        self._before: int | None = None
+        """How many runs had ended at an earlier time."""
+        self._observe = observe
+        self._began = time.monotonic()
+        self._next_report = 0.0
+        self._steps = 0
+        self._now = SweepProgress(0, 0, 0, 0, 0, 0.0, 0, 0, None)
+
+    def begin(
+        self,
+        states: Sequence[RunState],
+        wanted: Sequence[int],
+        packs: Sequence[Sequence[int]],
+        of_runs: int,
+        until: int | None,
+    ) -> None:
+        """Expect the results of these runs in these packs or their parts.
+
+        All runs have come as far as ``states`` say.
+        """
+        self.states = list(states)
+        self._left = set(wanted)
+        ended = sum(state.status.final for state in states)
+        if self._before is None:
+            self._before = ended
+        self._pack_of = {run: number for number, pack in enumerate(packs) for run in pack}
+        self._through: set[int] = set()
+        """The packs of which a part is through."""
+        of_packs = self._now.packs + len(packs)
+        self._now = replace(
+            self._now,
+            runs=ended,
+            executed=ended - self._before,
+            of_runs=of_runs,
+            of_packs=of_packs,
+            until=until,
+        )
+        self._report()
+
+    def commit(self, pack: Sequence[int], results: Sequence[Result]) -> None:
+        """Commit the results of a pack of runs.
+
+        Raises RunFailedError where a run has been committed before with other results.
+        """
+        # What comes a second time is compared as it is: only a failure has no steps of its own.
+        by_run = {
+            run: self._as_far(run, each) if run in self._left or each.state.status is Status.FAILED else each
+            for run, each in zip(pack, results, strict=True)
+        }
+        for run in by_run.keys() - self._left:
+            if not (result := by_run.pop(run)).goes_on:
+                self._check_same(run, result)
+        self._keep(by_run)
+        paused = {run for run, each in by_run.items() if each.goes_on}
+        self._left -= by_run.keys() - paused
+        ended = [each.state for each in by_run.values() if each.state.status.final]
+        # A figure of a rung is that of fewer steps.
+        through = [state for state in ended if state.status is not Status.PRUNED]
+        figures = [value for state in through if (value := state.figure(self._metric.name)) is not None]
+        figures += [self._now.best] if self._now.best is not None else []
+        better = max if self._metric.goal == "maximize" else min
+        self._steps += sum(each.state.steps - self.states[run].steps for run, each in by_run.items())
+        for run, each in by_run.items():
+            self.states[run] = each.state
+        number = self._pack_of[pack[0]]
+        is_another_part = not paused and number in self._through
+        if not paused:
+            self._through.add(number)
+        self._now = replace(
+            self._now,
+            runs=self._now.runs + len(ended),
+            packs=self._now.packs + (not paused),
+            of_packs=self._now.of_packs + is_another_part,
+            executed=self._now.executed + len(ended),
+            diverged=self._now.diverged + sum(state.status is Status.DIVERGED for state in ended),
+            failed=self._now.failed + sum(state.status is Status.FAILED for state in ended),
+            best=better(figures, default=None),
+        )
+        self._report()
+
+    def _as_far(self, run: int, result: Result) -> Result:
+        """Return a result whose run has come as far as it was: one that could not go on tells of no steps."""
+        steps = max(result.state.steps, self.states[run].steps)
+        return (
+            result
+            if steps == result.state.steps
+            else replace(result, state=replace(result.state, steps=steps))
+        )
+
+    def _keep(self, by_run: Mapping[int, Result]) -> None:
+        """Commit results in one transaction."""
+        # A store has those of runs from beginning to end as rows.
+        more: dict[str, Any] = {}
+        if isinstance(self._results, Store):
+            more["rows"] = {run: each.rows for run, each in by_run.items() if each.rows is not None}
+            for run, each in by_run.items():
+                if each.traceback:
+                    self._results.log(TRACEBACK, run, text=each.traceback)
+        # Of those that have paused, what was kept there goes.
+        waited = {run for run in by_run if self.states[run].steps}
+        self._results.commit(
+            curves={run: each.curves for run, each in by_run.items() if each.curves},
+            evaluations={run: each.evaluations for run, each in by_run.items() if each.evaluations},
+            states={run: each.state for run, each in by_run.items()},
+            params={run: each.params for run, each in by_run.items() if each.params or run in waited},
+            checkpoints={
+                run: each.checkpoint for run, each in by_run.items() if each.checkpoint or run in waited
+            },
+            **more,
+        )
+
+    def note_death(self) -> None:
+        """Tell that a worker has died, and that its pack runs again."""
+        self._now = replace(self._now, deaths=self._now.deaths + 1)
+        self._report()
+
+    def look(self, running: Sequence[Running]) -> None:
+        """Tell how far the sweep is, with the packs that go on."""
+        if self._observe is not None and time.monotonic() >= self._next_report:
+            self._report(running)
+
+    def _report(self, running: Sequence[Running] = ()) -> None:
+        if self._observe is None:
+            return
+        now = time.monotonic()
+        self._next_report = now + REPORT_SECONDS
+        self._observe(
+            replace(
+                self._now,
+                seconds=now - self._began,
+                lane_steps=self._steps + sum((each.step - each.start) * each.lanes for each in running),
+                lanes=sum(each.alive for each in running),
+                under_way=sum(each.step / each.steps * each.lanes for each in running),
+            )
+        )
+
+    def _check_same(self, run: int, result: Result) -> None:
+        results, began = self._results, result.start
+        stored = results.run(run)
+        rows = RunRows.of(
+            run,
+            _since(began, results.curves(run)),
+            _since(began, results.evaluations(run)),
+            results.params(run),
+        )
+        ends = [(each.status, each.reason, each.steps, dict(each.summary)) for each in (stored, result.state)]
+        if ends[0] != ends[1] or rows != (result.rows or result.as_rows(run)):
+            raise RunFailedError(
+                f"run {run} came twice, with other results the second time: the first ones are kept. "
+                "It is to be the same to the bit on every machine that takes part"
+            )
+
+
+def _since(step: int, stored: Mapping[str, Array]) -> Mapping[str, Array]:
+    """Return the rows of curves from a step on; nothing where there are none."""
+    first = np.searchsorted(stored["step"], step) if stored else 0
+    rows = {name: values[first:] for name, values in stored.items()}
+    return rows if any(map(len, rows.values())) else {}

@@ -1,0 +1,216 @@
+"""The parts of a pack, each made of the configs of all its lanes."""
+
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from operator import attrgetter
+from typing import Any
+
+import numpy as np
+
+from optrun.arrays import Array, Parameters
+from optrun.config import RunConfig
+from optrun.config.model.components import INTERVAL, Component
+from optrun.errors import ConfigError
+from optrun.kernels import engine_named
+from optrun.optim import Average, Optimizer
+from optrun.optim.param_group import matching, selected
+from optrun.plugin_code import guarded
+from optrun.problems import Problem
+from optrun.registry import MAX_WHOLE, averages, optimizers, owner_of
+from optrun.schedulers import LRScheduler
+from optrun.training.room import check_fits
+from optrun.training.stacking import built, stacked
+
+CHECKED_AT_ONCE = 1 << 16
+"""Values of a schedule that are checked together, before anything runs."""
+
+CHECKED = 1 << 20
+"""Of more steps than these as many are checked, evenly spread; a value out of bounds ends the run at its step."""
+
+SHARED = (
+    "problem",
+    "steps",
+    "epochs",
+    "dtype",
+    "backend",
+    "engine",
+    "record",
+    "evaluate",
+    "checkpoint",
+    "stop",
+)
+"""What is one for all lanes of a pack."""
+
+Configs = Sequence[RunConfig]
+
+
+def check_same(configs: Sequence[RunConfig]) -> None:
+    """Raise ConfigError where configs differ in what is one for all lanes of a pack."""
+    shared = attrgetter(*SHARED)  # a tuple compares parts that are one object at no cost
+    first = shared(configs[0])
+    for config in configs:
+        if (own := shared(config)) != first:
+            part = next(part for part, one, other in zip(SHARED, own, first, strict=True) if one != other)
+            raise ConfigError(f"the runs of a pack differ in {part}", field=part)
+    rule = _rule(configs[0])
+    if any(_rule(config) != rule for config in configs):
+        raise ConfigError("the runs of a pack differ in the optimizer or its groups", field="optimizer")
+
+
+def _rule(config: RunConfig) -> tuple[str, list[list[str]]]:
+    return config.optimizer.name, [group.params for group in config.optimizer.param_groups]
+
+
+def groups_of(configs: Configs, names: Collection[str]) -> list[dict[str, Any]]:
+    """Return the parameter groups, those with the options as they are first: `lr` is their rate."""
+    chosen = configs[0].optimizer
+    with section("optimizer", chosen.name):
+        groups: list[dict[str, Any]] = [
+            {"params": group.params}
+            | stacked([each.optimizer.param_groups[index].options for each in configs])
+            for index, group in enumerate(chosen.param_groups)
+        ]
+        taken: set[str] = set()
+        for index, group in enumerate(groups):
+            try:
+                taken.update(selected(group["params"], names, chosen.name))
+            except ConfigError as error:
+                raise ConfigError(str(error), field=f"param_groups.{index}.params") from error
+        rest = [name for name in names if name not in taken]
+        return [{"params": rest}, *groups] if rest else groups
+
+
+def parameters_of(
+    configs: Configs, problem: Problem, groups: Sequence[Mapping[str, Any]], *, at_start: bool = True
+) -> Parameters:
+    """Return the parameters at which the runs start, or zeros, which take no memory before they are written."""
+    with section("problem", configs[0].problem.name):
+        shapes = problem.shapes
+        size = sum(math.prod(shape) for shape in shapes.values())
+        if not problem.arrays.is_on_device:
+            width = np.dtype(problem.arrays.dtype).itemsize
+            check_fits({_parameters(size): 2 * len(configs) * size * width})
+        # A group's parameters lie side by side, so that it is one slice; the lanes of one element do where
+        # there are more lanes than elements.
+        order = [name for group in groups for name in matching(group["params"], shapes)]
+        params = Parameters(
+            {name: shapes[name] for name in dict.fromkeys([*order, *shapes])},
+            lanes=len(configs),
+            arrays=problem.arrays,
+            lane_fast=problem.lane_fast and len(configs) > size,
+            inputs_first=problem.inputs_first,
+        )
+        for lane, config in enumerate(configs if at_start else ()):
+            params.set_lane(lane, problem.initial(config.seed))
+        return params
+
+
+def check_room(params: Parameters, optimizer: Optimizer, average: Average | None, steps: int) -> None:
+    """Raise OutOfMemoryError where the parameters, and what is kept of them from step to step, do not fit."""
+    if params.arrays.is_on_device:
+        return
+    name = type(optimizer).__name__
+    with section("optimizer", name):
+        parts = {
+            _parameters(params.size): params.data.nbytes + params.grad.nbytes,
+            f"the state of {name}": optimizer.state_bytes(steps),
+            "their average": params.data.nbytes if average is not None else 0,
+        }
+    check_fits(parts)
+
+
+def _parameters(size: int) -> str:
+    return f"{size:,} parameters and their gradients"
+
+
+def optimizer_of(configs: Configs, params: Parameters, groups: Sequence[Mapping[str, Any]]) -> Optimizer:
+    """Return the optimizer of these groups of parameters."""
+    config = configs[0]
+    with section("optimizer", config.optimizer.name):
+        rule: type[Optimizer] = optimizers.find(config.optimizer.name)
+        options = stacked([each.optimizer.options for each in configs])
+        engine = engine_named(config.engine, config.backend)
+        return rule(params, groups, engine=engine, **options)
+
+
+def schedulers_of(configs: Configs, optimizer: Optimizer, problem: Problem, steps: int) -> list[LRScheduler]:
+    """Return the schedules of single groups first: the others are for the groups that have none."""
+    config, made = configs[0], []
+
+    def make(path: str, chosen: Component, name: str, groups: list[int] | None) -> None:
+        # A OneCycleLR that counts steps has an option of this name, for another purpose.
+        epochs = {"steps_per_epoch": problem.steps_per_epoch} if _counts_epochs(chosen) else {}
+        with section(path, chosen.name):
+            scheduler = built(chosen, optimizer, hyperparameter=name, groups=groups, **epochs)
+            if scheduler.is_known_ahead:
+                rows, checked = max(1, CHECKED_AT_ONCE // len(configs)), scheduled_steps(steps)
+                for first in range(0, len(checked), rows):
+                    scheduler.values_at(checked[first : first + rows])
+        made.append(scheduler)
+
+    first = len(optimizer.param_groups) - len(config.optimizer.param_groups)
+    for i in range(len(config.optimizer.param_groups)):
+        own = stacked([each.optimizer.param_groups[i].schedules for each in configs])
+        for name, chosen in own.items():
+            make(f"optimizer.param_groups.{i}.schedules.{name}", chosen, name, [first + i])
+    for name, chosen in stacked([_schedules(each) for each in configs]).items():
+        make("scheduler" if name == "lr" and config.scheduler else f"schedules.{name}", chosen, name, None)
+    return made
+
+
+def steps_of(config: RunConfig, problem: Problem) -> int:
+    """Return the number of steps, or raise ConfigError where it does not fit into 64 bits."""
+    steps = config.steps or (config.epochs or 0) * problem.steps_per_epoch
+    if steps > MAX_WHOLE:
+        raise ConfigError(
+            f"epochs: {config.epochs} of {problem.steps_per_epoch} steps are too many", field="epochs"
+        )
+    return steps
+
+
+def scheduled_steps(steps: int, most: int = CHECKED) -> Array:
+    """Return the steps of a run, or of a longer one the ``most`` that are looked at, the last one among them."""
+    if steps <= most:
+        return np.arange(steps)
+    # Whole numbers, since floats are not exact that far out.
+    return np.array([i * (steps - 1) // (most - 1) for i in range(most)])
+
+
+def average_of(configs: Configs, params: Parameters, steps: int) -> Average | None:
+    """Return the average of the parameters, None where the configs ask for none."""
+    config = configs[0]
+    with section("average", config.average.name if config.average else ""):
+        chosen = stacked([each.average for each in configs])
+        if chosen is None:
+            return None
+        engine = engine_named(config.engine, config.backend)
+        average: Average = averages.find(chosen.name)(params, engine=engine, **chosen.options)
+        if average.start > steps:
+            raise ConfigError(
+                f"{chosen.name}: the run has {steps} steps, so an average that starts after {average.start} "
+                "takes nothing in",
+                field="start",
+            )
+        return average
+
+
+def _schedules(config: RunConfig) -> dict[str, Component]:
+    return ({"lr": config.scheduler} if config.scheduler else {}) | config.schedules
+
+
+def _counts_epochs(chosen: Any) -> bool:
+    if isinstance(chosen, Component):
+        return chosen.options.get(INTERVAL) == "epoch" or any(map(_counts_epochs, chosen.options.values()))
+    return isinstance(chosen, list) and any(map(_counts_epochs, chosen))
+
+
+@contextmanager
+def section(path: str, name: str) -> Iterator[None]:
+    """Name the part of the config to which an error belongs."""
+    try:
+        with guarded(name, owner_of(name)):
+            yield
+    except ConfigError as error:
+        within = error.field if error.field != path.rpartition(".")[2] else ""
+        raise ConfigError(str(error), field=f"{path}.{within}".rstrip(".")) from error
