@@ -255,7 +255,7 @@ def test_a_limit_comes_through_the_stages_as_well(study):
 
 KILLED = """
 import json, os, signal, sys
-from optrun import sweeps
+from optrun.api import sweeps
 from optrun.config.sweep.resolve import sweep_from_mapping
 from optrun.store import Store
 from optrun.sweeps.plan.expand import expand
