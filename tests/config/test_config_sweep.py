@@ -374,6 +374,13 @@ def test_an_empty_block_is_told_at_its_line():
             "a swept parameter is named by its own path: optimizer.lr=1, 2",
         ),
         ("sweep.parameters.steps=1,2", "a swept parameter is named by its own path: steps=1,2"),
+        ("optimizer.lr=range(5)", "optimizer.lr: is written 'optimizer.lr={range: [0, 5]}'"),
+        ("optimizer.lr=np.geomspace(1e-3, 1, 4)", "is written 'optimizer.lr={logspace: [1e-3, 1, 4]}'"),
+        (
+            "seed=range(0, 30)",
+            "seed: several seeds are listed, seed=0,1,2, or counted: seed=0 sweep.repeats=30",
+        ),
+        ("seed={range: [3, 9]}", "seed=0,1,2, or counted: seed=3 sweep.repeats=6"),
     ],
 )
 def test_an_override_that_is_nearly_one_says_what_to_type(override, said):

@@ -56,13 +56,8 @@ class Axis:
 def _axis(value: Any) -> Axis:
     if isinstance(value, list):
         return Axis(VALUES, listed(value, ()))
-    if (
-        isinstance(value, str)
-        and (called := _CALL.fullmatch(value))
-        and (kind := _KINDS.get(called[1].lower()))
-    ):
-        inner = called[2].strip().removeprefix("[").removesuffix("]")
-        raise failure(((), f"is written {{{kind}: [{inner}]}}"))
+    if written := as_written(value):
+        raise failure(((), f"is written {written}"))
     if not isinstance(value, dict):
         raise failure(
             ((), f"must be a list of values, or such as {{logspace: [1e-4, 1, 5]}} (got {shown(value)})")
@@ -86,6 +81,17 @@ def _axis(value: Any) -> Axis:
     if not isinstance(arguments, list):
         raise failure(((kind,), f"must be a list: {_FORMS[kind]} (got {shown(arguments)})"))
     return Axis(kind, _CHECKS[kind](arguments, (kind,)))
+
+
+def as_written(value: Any) -> str:
+    """Return how values are written that are given as a call, `range(3)`, or nothing for what is no such call."""
+    called = _CALL.fullmatch(value) if isinstance(value, str) else None
+    kind = _KINDS.get(called[1].lower()) if called else None
+    if called is None or kind is None:
+        return ""
+    inner = called[2].strip().removeprefix("[").removesuffix("]")
+    start = "0, " if kind == "range" and "," not in inner else ""
+    return f"{{{kind}: [{start}{inner}]}}"
 
 
 def listed(values: list[Any], path: Path) -> tuple[Any, ...]:

@@ -1,15 +1,17 @@
 """Overrides of a sweep: `optimizer.lr=1e-3,1e-2` sweeps over values, a single value fixes what is swept."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from optrun.config.model.options import SWEEP
 from optrun.config.overrides import named
-from optrun.config.sweep.axes import DRAWN, SPACED
+from optrun.config.sweep.axes import DRAWN, SPACED, as_written
 from optrun.config.yaml.errors import ConfigErrors, Issue, Place
 from optrun.config.yaml.reader import read
 from optrun.config.yaml.tree import Node, Path
 
 _WITHIN = f"{SWEEP}.parameters."
+_RANGE = re.compile(r"\{range: \[(\d{1,9}), *(\d{1,9})\]\}")
 
 
 def check_paths(overrides: Iterable[str]) -> None:
@@ -23,6 +25,26 @@ def check_paths(overrides: Iterable[str]) -> None:
             listed = values[1:-1] if values.startswith("[") and values.endswith("]") else values
             said = f"a swept parameter is named by its own path: {parameter}={listed[:80]}"
             wrong.append(Issue.at(Place(named(text)), (path.strip(),), said))
+    if wrong:
+        raise ConfigErrors(wrong)
+
+
+def check_calls(overrides: Iterable[str]) -> None:
+    """Raise ConfigErrors for overrides that give values as a call, `range(0, 5)`, or seeds in a form of other values."""
+    wrong = []
+    for text in overrides:
+        path, value = (part.strip() for part in text.partition("=")[::2])
+        written = as_written(value)
+        if path == "seed" and (written or value.startswith("{")):
+            found = _RANGE.fullmatch(written or value)
+            first, end = map(int, found.groups()) if found else (0, 3)
+            counted = f"seed={first} sweep.repeats={max(end - first, 1)}"
+            said = f"several seeds are listed, seed=0,1,2, or counted: {counted}"
+        elif written:
+            said = f"is written '{path}={written}'"
+        else:
+            continue
+        wrong.append(Issue.at(Place(named(text)), (path,), said))
     if wrong:
         raise ConfigErrors(wrong)
 

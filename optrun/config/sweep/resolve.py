@@ -15,7 +15,7 @@ from optrun.config.overrides import named, override, placed
 from optrun.config.resolve import Resolved
 from optrun.config.sweep.examples import with_form
 from optrun.config.sweep.model import Sweep
-from optrun.config.sweep.overrides import check_paths, on_top, several, zip_listed
+from optrun.config.sweep.overrides import check_calls, check_paths, on_top, several, zip_listed
 from optrun.config.validate import completed, validate
 from optrun.config.yaml.errors import ConfigErrors, Issue, Place, in_order
 from optrun.config.yaml.files import is_stream, read_config
@@ -101,6 +101,7 @@ def swept(document: Document, overrides: Sequence[str] = ()) -> SweepConfig:
         place = document.root.place
         raise ConfigErrors([*document.issues, Issue.at(place, (), "a config is a mapping of keys to values")])
     check_paths(overrides)
+    check_calls(overrides)
     axes = {text: node for text in overrides if (node := several(text)) is not None}
     root, issues = override(document.root, [text for text in overrides if text not in axes])
     assert isinstance(root.value, dict)
