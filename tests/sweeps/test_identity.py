@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 import optrun
 from optrun.cli.app import app
-from optrun.cli.views.sweep_table import print_sweep_plan
+from optrun.cli.views.sweep_plan import print_sweep_plan
 from optrun.config.sweep.resolve import sweep_from_mapping
 from optrun.errors import ChangedError, StoreError
 from optrun.registry import load_plugin, optimizers, problems

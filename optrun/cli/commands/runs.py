@@ -142,7 +142,7 @@ def diff(
 
     Example: optrun diff runs/20261122-141503 latest
     """
-    from optrun.cli.views.run_list import print_difference
+    from optrun.cli.views.difference import print_difference
 
     identical = print_difference(a, b, json=json)
     if exit_code and not identical:

@@ -102,7 +102,8 @@ def sweep(
         note_ranking,
         note_unbalanced,
     )
-    from optrun.cli.views.sweep_table import print_sweep_plan, print_table
+    from optrun.cli.views.sweep_plan import print_sweep_plan
+    from optrun.cli.views.sweep_table import print_table
     from optrun.config.sweep.resolve import load_sweep
     from optrun.errors import ConfigError
     from optrun.sweeps.options import Execution
