@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -121,3 +122,13 @@ def test_a_worker_process_imports_no_command_line():
         "assert not {'typer', 'rich', 'optrun.cli'} & set(sys.modules), 'too much is imported'"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_no_two_public_classes_share_a_name():
+    names = Counter(
+        node.name
+        for file in FILES
+        for node in ast.parse(file.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
+    )
+    assert [name for name, count in names.items() if count > 1] == []

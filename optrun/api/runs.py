@@ -18,7 +18,7 @@ from optrun.training.identity import Identity, known, note_machine, on_data
 from optrun.training.interrupt import Interruption, interruptible
 from optrun.training.longer import prolong, settle_config
 from optrun.training.made import checked
-from optrun.training.memory_store import Memory
+from optrun.training.memory_store import MemoryStore
 from optrun.training.pack import Pack
 from optrun.training.remarks import INFERRED, inferred
 from optrun.training.trainer import Progress, Trainer
@@ -113,7 +113,7 @@ def run(
     pack = pack or Pack([chosen])
     with interruptible() as interruption:
         if not save:
-            memory = Memory([chosen])
+            memory = MemoryStore([chosen])
             return _trained(
                 memory, Trainer(pack, memory, observe=observe, interrupted=interruption), interruption
             )
@@ -222,7 +222,7 @@ def _config(config: RunConfig | Mapping[str, Any] | str | Path, overrides: Seque
     return load(config, overrides)
 
 
-def _trained(results: Store | Memory, trainer: Trainer, interruption: Interruption) -> Run:
+def _trained(results: Store | MemoryStore, trainer: Trainer, interruption: Interruption) -> Run:
     began = time.monotonic()
     try:
         trainer.run()
@@ -236,9 +236,9 @@ def _trained(results: Store | Memory, trainer: Trainer, interruption: Interrupti
     return Run(results, path=_left(results, began), signal=interruption.signal)
 
 
-def _left(results: Store | Memory, began: float) -> Path | None:
+def _left(results: Store | MemoryStore, began: float) -> Path | None:
     """Write what a run leaves behind beside its results, and return its directory."""
-    if isinstance(results, Memory):
+    if isinstance(results, MemoryStore):
         return None
     results.log("left", seconds=time.monotonic() - began)
     write_csv(results)

@@ -30,7 +30,7 @@ from optrun.sweeps.run import carry_out, settled
 from optrun.sweeps.sweep_store import open_store, retry, summarise
 from optrun.sweeps.writer import SweepProgress
 from optrun.training.interrupt import interruptible
-from optrun.training.memory_store import Memory
+from optrun.training.memory_store import MemoryStore
 from optrun.training.remarks import INFERRED
 
 MOST_COMPARED = 50
@@ -43,7 +43,7 @@ class Sweep:
     def __init__(
         self,
         ranking: SweepPlan,
-        results: Store | Memory,
+        results: Store | MemoryStore,
         states: Sequence[RunState],
         *,
         plan: Plan | None = None,
@@ -56,7 +56,7 @@ class Sweep:
         """The signal that interrupted it."""
         self.executed = executed
         """How many runs have ended this time, and not before; none of a sweep that was loaded."""
-        self._runs = _Runs(len(states), results if isinstance(results, Memory) else results.path)
+        self._runs = _Runs(len(states), results if isinstance(results, MemoryStore) else results.path)
         self.runs: Sequence[Run] = self._runs
         """Each like what `run` returns; those of a saved sweep are read when they are asked for."""
         self.plan = plan
@@ -138,7 +138,7 @@ class Sweep:
 class _Runs(Sequence[Run]):
     """The runs of a sweep, read from memory or, by one reader, from its directory."""
 
-    def __init__(self, size: int, results: Memory | Path) -> None:
+    def __init__(self, size: int, results: MemoryStore | Path) -> None:
         self._size = size
         self._results = results
         self._store: Store | None = None
@@ -158,7 +158,7 @@ class _Runs(Sequence[Run]):
         return self._size
 
     def __repr__(self) -> str:
-        place = "" if isinstance(self._results, Memory) else f" of {self._results}"
+        place = "" if isinstance(self._results, MemoryStore) else f" of {self._results}"
         return f"<{counted(self._size, 'run')}{place}>"
 
     @overload
@@ -173,7 +173,7 @@ class _Runs(Sequence[Run]):
         return map(self._read, range(self._size))
 
     def _read(self, run: int) -> Run:
-        if isinstance(self._results, Memory):
+        if isinstance(self._results, MemoryStore):
             return Run(self._results, run=run)
         with self._lock:
             if self._store is not None:
@@ -273,7 +273,7 @@ def sweep_plan(
     with interruptible() as interruption, ExitStack() as stack:
         # Before there is a directory, which a start that fails would leave.
         connection = stack.enter_context(execution.connection())
-        results: Store | Memory = Memory(plan.configs, Status.WAITING)
+        results: Store | MemoryStore = MemoryStore(plan.configs, Status.WAITING)
         if save:
             results = store = stack.enter_context(
                 open_store(
@@ -313,7 +313,7 @@ def sweep_plan(
         )
 
 
-def _settle(results: Store | Memory) -> list[RunState]:
+def _settle(results: Store | MemoryStore) -> list[RunState]:
     """Have no run be under way any more, and return how each is."""
     states = results.states()
     if left := settled(states):

@@ -4,19 +4,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from optrun.config.model.components import Component, OptimizerComponent, ParamGroup
+from optrun.config.model.components import Component, OptimizerComponent, ParamGroupOptions
 from optrun.config.model.durations import Duration
 from optrun.config.model.expect import Bounds, Unmet, unmet
-from optrun.config.model.run import METRICS, Checkpoint, Evaluate, Record, RunConfig, Stop
+from optrun.config.model.run import METRICS, Checkpointing, Evaluate, Record, RunConfig, Stop
 from optrun.config.resolve import Origin, Resolved, resolve, resolved
 from optrun.config.yaml.errors import ConfigErrors, Issue, Place
 from optrun.config.yaml.reader import read
-from optrun.config.yaml.tree import Document, Node
+from optrun.config.yaml.tree import Document, YamlNode
 
 __all__ = [
     "METRICS",
     "Bounds",
-    "Checkpoint",
+    "Checkpointing",
     "Component",
     "ConfigErrors",
     "Duration",
@@ -24,7 +24,7 @@ __all__ = [
     "Issue",
     "OptimizerComponent",
     "Origin",
-    "ParamGroup",
+    "ParamGroupOptions",
     "Place",
     "Record",
     "Resolved",
@@ -62,4 +62,4 @@ def from_mapping(data: Mapping[str, Any], overrides: Sequence[str] = ()) -> RunC
 
     Raises ConfigErrors with every issue of the values and its path.
     """
-    return resolved(Document(Node.of(data, Place(_NOWHERE)), [], set()), overrides).config
+    return resolved(Document(YamlNode.of(data, Place(_NOWHERE)), [], set()), overrides).config

@@ -6,7 +6,7 @@ from typing import Any
 
 from optrun.config.yaml.errors import Place
 from optrun.config.yaml.files import directory_of
-from optrun.config.yaml.tree import Node
+from optrun.config.yaml.tree import YamlNode
 from optrun.registry import PathOrName, problems
 
 
@@ -24,7 +24,7 @@ def resolved_path(value: Any, place: Place) -> Any:
     return os.path.abspath(base / os.path.expanduser(value))
 
 
-def swept_paths(path: str, node: Node) -> Any:
+def swept_paths(path: str, node: YamlNode) -> Any:
     """Return what a path of the config is swept over, as plain values in which paths of data are absolute."""
     names = {name for each in problems for name in path_options(problems.find(each))}
     section, _, option = path.partition(".")
@@ -33,7 +33,7 @@ def swept_paths(path: str, node: Node) -> Any:
     return _resolved(node, names, is_path=bool(option))
 
 
-def _resolved(node: Node, names: set[str], is_path: bool) -> Any:
+def _resolved(node: YamlNode, names: set[str], is_path: bool) -> Any:
     if isinstance(node.value, dict):
         return {key: _resolved(child, names, is_path or key in names) for key, child in node.value.items()}
     if isinstance(node.value, list):
@@ -58,11 +58,13 @@ def nearby(value: Any, directory: FilePath) -> Any:
     return value
 
 
-def with_nearby(node: Node, directory: FilePath) -> Node:
+def with_nearby(node: YamlNode, directory: FilePath) -> YamlNode:
     """Return a tree in which paths of files that are gone are those of files around a directory, where there are."""
     if isinstance(node.value, dict):
         children = {key: with_nearby(child, directory) for key, child in node.value.items()}
-        return Node.mapping(children, node.place, node.key)
+        return YamlNode.mapping(children, node.place, node.key)
     if isinstance(node.value, list):
-        return Node.sequence([with_nearby(child, directory) for child in node.value], node.place, node.key)
-    return Node(nearby(node.value, directory), node.place, node.key, node.size)
+        return YamlNode.sequence(
+            [with_nearby(child, directory) for child in node.value], node.place, node.key
+        )
+    return YamlNode(nearby(node.value, directory), node.place, node.key, node.size)

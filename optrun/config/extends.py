@@ -17,7 +17,7 @@ from optrun.config.model.options import SCHEDULES
 from optrun.config.tuples import below, tuples_of
 from optrun.config.yaml.errors import ConfigErrors, Issue, Place, in_order
 from optrun.config.yaml.files import directory_of, read_file, unreadable
-from optrun.config.yaml.tree import MAX_NODES, Document, Node, Path
+from optrun.config.yaml.tree import MAX_NODES, Document, Path, YamlNode
 from optrun.errors import fold
 
 EXTENDS = "extends"
@@ -39,7 +39,7 @@ def extended(document: Document) -> Document:
     return Document(root, files.issues, files.spoiled, files.order)
 
 
-def merge(base: Node, over: Node, path: Path = ()) -> Node:
+def merge(base: YamlNode, over: YamlNode, path: Path = ()) -> YamlNode:
     """Return the values of `over` and those of `base` that it says nothing about."""
     if (len(path) == 1 and path[0] in REGISTRIES) or (len(path) == 2 and path[0] == SCHEDULES):
         base, over = _spelled_out(base), _spelled_out(over)
@@ -52,14 +52,14 @@ def merge(base: Node, over: Node, path: Path = ()) -> Node:
     children = dict(base.value)
     for key, node in over.value.items():
         children[key] = merge(children[key], node, (*path, key)) if key in children else node
-    return Node.mapping(children, over.place, over.key)
+    return YamlNode.mapping(children, over.place, over.key)
 
 
-def _spelled_out(node: Node) -> Node:
-    return Node.mapping({"name": node}, node.place, node.key) if isinstance(node.value, str) else node
+def _spelled_out(node: YamlNode) -> YamlNode:
+    return YamlNode.mapping({"name": node}, node.place, node.key) if isinstance(node.value, str) else node
 
 
-def _renamed(base: Node, over: Node) -> bool:
+def _renamed(base: YamlNode, over: YamlNode) -> bool:
     before, after = base.child("name"), over.child("name")
     if not before or not after or not isinstance(before.value, str) or not isinstance(after.value, str):
         return False
@@ -77,7 +77,7 @@ class _Files:
     broken: bool = False
     """Whether a file could not be merged: what else is wrong may follow from that."""
 
-    def merged(self, document: Document, chain: tuple[str, ...]) -> Node:
+    def merged(self, document: Document, chain: tuple[str, ...]) -> YamlNode:
         """Return a document's values over those of the files that it extends."""
         self.issues += document.issues
         self.spoiled |= document.spoiled
@@ -86,19 +86,19 @@ class _Files:
             self.order.append(chain[-1])
             return root
         own = {key: node for key, node in root.value.items() if key != EXTENDS}
-        result = Node.mapping({}, root.place)
+        result = YamlNode.mapping({}, root.place)
         for node, file in self._named(root.value[EXTENDS], chain):
             base = self._base(node.place, file, chain)
             result = merge(result, base) if base else result
         self.order.append(chain[-1])
-        return merge(result, Node.mapping(own, root.place))
+        return merge(result, YamlNode.mapping(own, root.place))
 
     def refuse(self, place: Place, message: str) -> None:
         """Note what is wrong with an `extends`."""
         self.broken = True
         self.issues.append(Issue.at(place, (EXTENDS,), message))
 
-    def _named(self, named: Node, chain: tuple[str, ...]) -> Iterator[tuple[Node, str]]:
+    def _named(self, named: YamlNode, chain: tuple[str, ...]) -> Iterator[tuple[YamlNode, str]]:
         """Yield each file that is named, with the node that names it."""
         source = chain[-1]
         if named.value is not None and source.startswith("<"):
@@ -112,7 +112,7 @@ class _Files:
             elif node.value is not None or node is not named:
                 self.refuse(node.place, f"must be a path, or a list of paths (got {shown(node.plain())})")
 
-    def _base(self, place: Place, file: str, chain: tuple[str, ...]) -> Node | None:
+    def _base(self, place: Place, file: str, chain: tuple[str, ...]) -> YamlNode | None:
         self.count += 1
         if os.path.realpath(file) in map(os.path.realpath, chain):
             self.refuse(place, f"a cycle: {' → '.join((*chain, file))}")
@@ -125,7 +125,7 @@ class _Files:
             return self._read(place, file, chain)
         return None
 
-    def _read(self, place: Place, file: str, chain: tuple[str, ...]) -> Node | None:
+    def _read(self, place: Place, file: str, chain: tuple[str, ...]) -> YamlNode | None:
         try:
             document = read_file(FilePath(file))
         except OSError as error:

@@ -13,10 +13,10 @@ from optrun.config.model.options import SCHEDULES, SWEEP
 from optrun.config.tuples import below, home
 from optrun.config.yaml.errors import ConfigErrors, Issue, Place
 from optrun.config.yaml.reader import read
-from optrun.config.yaml.tree import Node
+from optrun.config.yaml.tree import YamlNode
 
 
-def override(root: Node, overrides: Sequence[str]) -> tuple[Node, list[Issue]]:
+def override(root: YamlNode, overrides: Sequence[str]) -> tuple[YamlNode, list[Issue]]:
     """Return the config with each `key.path=value` applied, in their order, and what is wrong with the others."""
     issues: list[Issue] = []
     for text in overrides:
@@ -32,7 +32,7 @@ def named(text: str) -> str:
     return f"override {text[:80]!r}"
 
 
-def _applied(root: Node, text: str) -> Node:
+def _applied(root: YamlNode, text: str) -> YamlNode:
     place = Place(named(text))
     path, equals, value = text.partition("=")
     steps = path.strip().split(".")
@@ -47,7 +47,7 @@ def _applied(root: Node, text: str) -> Node:
     return placed(root, path.strip(), _value(value, place, path), place)
 
 
-def placed(root: Node, path: str, value: Node, place: Place) -> Node:
+def placed(root: YamlNode, path: str, value: YamlNode, place: Place) -> YamlNode:
     """Return the config with a value at the end of a dotted path; `place` is where the path was written.
 
     Raises ConfigErrors where the path leads through something that has no parts.
@@ -56,7 +56,7 @@ def placed(root: Node, path: str, value: Node, place: Place) -> Node:
     return _set(root, steps, value, place, ".".join(steps))
 
 
-def _in_one_spelling(root: Node, steps: list[str], place: Place, path: str) -> tuple[Node, list[str]]:
+def _in_one_spelling(root: YamlNode, steps: list[str], place: Place, path: str) -> tuple[YamlNode, list[str]]:
     """Return the config without what the end of the steps says in other words, and the steps to it."""
     count, options, tuples = home(root, steps)
     if options is None:
@@ -69,7 +69,7 @@ def _in_one_spelling(root: Node, steps: list[str], place: Place, path: str) -> t
     return (root if changed == options else _set(root, steps[:count], changed, place, path)), steps
 
 
-def _value(text: str, place: Place, path: str) -> Node:
+def _value(text: str, place: Place, path: str) -> YamlNode:
     try:
         document = read(text, place.source)
     except ConfigErrors as errors:
@@ -88,10 +88,10 @@ def _value(text: str, place: Place, path: str) -> Node:
         said = f"a list is written '{path}=[{value}]'; text with a comma needs quotes of its own"
         is_swept = path.split(".")[0] != SWEEP
         raise _wrong(place, path, f"{said}; `optrun sweep` runs each value" if is_swept else said)
-    return Node.of(value, place, key=place)
+    return YamlNode.of(value, place, key=place)
 
 
-def _set(node: Node, steps: Sequence[str], value: Node, place: Place, path: str) -> Node:
+def _set(node: YamlNode, steps: Sequence[str], value: YamlNode, place: Place, path: str) -> YamlNode:
     """Return the node with the value at the end of the steps; what is shared by aliases stays as it is."""
     if not steps:
         return value
@@ -108,18 +108,24 @@ def _set(node: Node, steps: Sequence[str], value: Node, place: Place, path: str)
         here = ".".join(path.split(".")[: -len(steps)])
         state = "not set" if node.place is place else f"{shown(node.value)}, which has no {step!r}"
         raise _wrong(place, path, f"{here} is {state}")
-    child = children.get(step, Node(None, place, place))
-    return Node.mapping({**children, step: _set(child, rest, value, place, path)}, node.place, node.key)
+    child = children.get(step, YamlNode(None, place, place))
+    return YamlNode.mapping({**children, step: _set(child, rest, value, place, path)}, node.place, node.key)
 
 
 def _set_item(
-    node: Node, items: list[Node], step: str, rest: Sequence[str], value: Node, place: Place, path: str
-) -> Node:
+    node: YamlNode,
+    items: list[YamlNode],
+    step: str,
+    rest: Sequence[str],
+    value: YamlNode,
+    place: Place,
+    path: str,
+) -> YamlNode:
     if not step.isdecimal() or int(step) >= len(items):
         raise _wrong(place, path, f"{step!r} is no place in a list of {len(items)}: they count from 0")
     changed = list(items)
     changed[int(step)] = _set(items[int(step)], rest, value, place, path)
-    return Node.sequence(changed, node.place, node.key)
+    return YamlNode.sequence(changed, node.place, node.key)
 
 
 def _may_be_a_name(steps: Sequence[str]) -> bool:

@@ -14,7 +14,7 @@ from optrun.config.overrides import named, override
 from optrun.config.validate import validate
 from optrun.config.yaml.errors import ConfigErrors, Issue, Place
 from optrun.config.yaml.files import is_stream, read_config
-from optrun.config.yaml.tree import Document, Node, Path
+from optrun.config.yaml.tree import Document, Path, YamlNode
 from optrun.errors import ConfigError
 from optrun.registry import Registry
 
@@ -37,7 +37,7 @@ class Resolved:
     """A config and the values that it was made of."""
 
     config: RunConfig
-    root: Node
+    root: YamlNode
 
     @cached_property
     def origins(self) -> list[Origin]:
@@ -81,7 +81,7 @@ def resolved(document: Document, overrides: Sequence[str]) -> Resolved:
     return Resolved(config, root)
 
 
-def _of_one_run(root: Node) -> Node:
+def _of_one_run(root: YamlNode) -> YamlNode:
     """Return a config without a sweep that is turned off; raises ConfigErrors for one that is not."""
     sweep = root.child(SWEEP)
     if sweep is None or not isinstance(root.value, dict):
@@ -91,13 +91,13 @@ def _of_one_run(root: Node) -> Node:
         command = f"optrun sweep {'FILE' if source.startswith('<') else source}"
         text = f"these are many runs: `{command}` runs them, {SWEEP}=null is the run without them"
         raise ConfigErrors([Issue.at(sweep.key or sweep.place, (SWEEP,), text)])
-    return Node.mapping({key: child for key, child in root.value.items() if key != SWEEP}, root.place)
+    return YamlNode.mapping({key: child for key, child in root.value.items() if key != SWEEP}, root.place)
 
 
 def origins_of(
     path: Path,
     value: Any,
-    node: Node | None,
+    node: YamlNode | None,
     registry: Registry[Any] | None = None,
     cls: type[Any] | None = None,
 ) -> Iterator[Origin]:
@@ -116,7 +116,7 @@ def origins_of(
         yield Origin(path, value, node.place if node else None)
 
 
-def _source(node: Node | None, key: str, cls: type[Any] | None) -> Node | None:
+def _source(node: YamlNode | None, key: str, cls: type[Any] | None) -> YamlNode | None:
     """Return what was written for a key, which may be a bare name or a part of one of torch's tuples."""
     if node is None:
         return None

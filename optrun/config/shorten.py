@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from math import ceil
 from typing import Any
 
-from optrun.config.model.components import Component, ParamGroup
+from optrun.config.model.components import Component, ParamGroupOptions
 from optrun.config.model.durations import Duration
 from optrun.config.model.run import RunConfig
 from optrun.errors import counted
@@ -74,7 +74,7 @@ def _shortened(component: Component, part: float) -> Component:
     return component.model_copy(update={"options": options})
 
 
-def _shortened_group(group: ParamGroup, part: float) -> ParamGroup:
+def _shortened_group(group: ParamGroupOptions, part: float) -> ParamGroupOptions:
     return group.model_copy(
         update={"schedules": {name: _shortened(each, part) for name, each in group.schedules.items()}}
     )

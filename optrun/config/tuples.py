@@ -5,12 +5,12 @@ from dataclasses import replace
 
 from optrun.config.model.components import REGISTRIES
 from optrun.config.model.options import GROUPS
-from optrun.config.yaml.tree import Node
+from optrun.config.yaml.tree import YamlNode
 
 Tuples = Mapping[str, Sequence[str]]
 
 
-def tuples_of(section: str, *nodes: Node | None) -> Tuples:
+def tuples_of(section: str, *nodes: YamlNode | None) -> Tuples:
     """Return the tuples of the class that the first of a section's nodes with a name gives.
 
     Without a name, which another file may hold, they are those of every class.
@@ -25,7 +25,7 @@ def tuples_of(section: str, *nodes: Node | None) -> Tuples:
     }
 
 
-def below(base: Node, over: Collection[str], tuples: Tuples) -> Node:
+def below(base: YamlNode, over: Collection[str], tuples: Tuples) -> YamlNode:
     """Return what keys that come later leave of a mapping: of a tuple the other parts, each at its own place.
 
     What says one thing twice, or has another length, stays as it is: that is its own mistake.
@@ -46,10 +46,10 @@ def below(base: Node, over: Collection[str], tuples: Tuples) -> Node:
                 del children[joint]
                 items = zip(parts, whole.value, strict=True)
                 children |= {part: replace(item, key=whole.key) for part, item in items}
-    return Node.mapping(children, base.place, base.key)
+    return YamlNode.mapping(children, base.place, base.key)
 
 
-def home(root: Node, steps: Sequence[str]) -> tuple[int, Node | None, Tuples]:
+def home(root: YamlNode, steps: Sequence[str]) -> tuple[int, YamlNode | None, Tuples]:
     """Return how many steps lead to the options that a path ends in, those options, and the tuples there."""
     if len(steps) < 2 or steps[0] not in REGISTRIES:
         return 0, None, {}

@@ -13,7 +13,7 @@ from optrun.config.model.messages import CONFLICT, MISSING, UNKNOWN_KEY, message
 from optrun.config.model.options import SCHEDULES, Model
 from optrun.config.model.run import RunConfig
 from optrun.config.yaml.errors import ConfigErrors, Issue, in_order
-from optrun.config.yaml.tree import Document, Node, Path
+from optrun.config.yaml.tree import Document, Path, YamlNode
 from optrun.errors import fold, nearest
 
 
@@ -37,7 +37,7 @@ def validate(document: Document, name: str) -> RunConfig:
     return config
 
 
-def completed(root: Node, name: str) -> dict[str, Any]:
+def completed(root: YamlNode, name: str) -> dict[str, Any]:
     """Return the values of a config with its name and absolute paths; `name` is the run's where it gives none."""
     data: dict[str, Any] = root.plain()
     if data.get("name") is None:
@@ -90,7 +90,7 @@ def _replacing(document: Document, path: Path) -> str:
     return f"; to replace the whole section write {'.'.join(map(str, section))}={name.value}"
 
 
-def _issue(root: Node, path: Path, text: str, *, at_key: bool) -> Issue:
+def _issue(root: YamlNode, path: Path, text: str, *, at_key: bool) -> Issue:
     node = root.at(path)
     return Issue.at(node.key if at_key and node.key else node.place, path, text)
 
@@ -124,7 +124,7 @@ def _homes(data: Mapping[str, Any]) -> Mapping[str, list[str]]:
     return homes
 
 
-def _resolve_paths(data: dict[str, Any], root: Node) -> None:
+def _resolve_paths(data: dict[str, Any], root: YamlNode) -> None:
     problem = data.get("problem")
     cls = class_of("problem", problem)
     if cls is None or not isinstance(problem, dict):

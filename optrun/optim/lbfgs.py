@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from optrun.arrays import Array
 from optrun.errors import ConfigError
-from optrun.optim.lbfgs_state import ClosureUpdate, Memory, dot, largest
+from optrun.optim.lbfgs_state import ClosureUpdate, History, dot, largest
 from optrun.optim.line_search import Point, strong_wolfe
 from optrun.optim.optimizer import Optimizer
 from optrun.optim.param_group import ParamGroup
@@ -32,7 +32,7 @@ class LBFGS(Optimizer):
     needs_closure = True
 
     @staticmethod
-    def update(p: Array, evaluate: Callable[[Array], tuple[float, Array]], memory: Memory, /, *, lr: NonNegative = 1.0,
+    def update(p: Array, evaluate: Callable[[Array], tuple[float, Array]], memory: History, /, *, lr: NonNegative = 1.0,
                max_iter: PositiveInt = 20, max_eval: PositiveInt | None = None, tolerance_grad: NonNegative = 1e-7,
                tolerance_change: NonNegative = 1e-9, history_size: PositiveInt = 100,
                line_search_fn: Literal["strong_wolfe"] | None = None) -> Array:  # fmt: skip
@@ -80,7 +80,7 @@ class LBFGS(Optimizer):
     @classmethod
     def states(cls) -> tuple[str, ...]:
         """Return the names of the state, all of which is kept with the first parameter."""
-        return tuple(vars(Memory()))
+        return tuple(vars(History()))
 
     def _update_of(self, group: ParamGroup) -> ClosureUpdate:
         return ClosureUpdate(type(self), group, self.params)

@@ -14,7 +14,7 @@ from optrun.optim.state import check_numeric
 LEAST_CURVATURE = 1e-10
 
 
-class Memory:
+class History:
     """What L-BFGS remembers: the last pairs y, s, and the last gradient, direction and step."""
 
     def __init__(self) -> None:
@@ -59,7 +59,7 @@ class ClosureUpdate:
     def __init__(self, rule: type[Rule], group: ParamGroup, params: Parameters) -> None:
         self.group = group
         self.t = 0
-        self.memory = Memory()
+        self.memory = History()
         self._rule = rule
         self._params = params
         self._size = sum(params.grads[name].size for name in group["params"])
@@ -127,7 +127,7 @@ class ClosureUpdate:
         """Go on from verified entries of a state_dict."""
         first = state.get(self.group["params"][0], {"step": 0})
         self.t = first["step"]
-        self.memory = Memory()
+        self.memory = History()
         for name in first.keys() - {"step"}:
             value = np.asarray(first[name])[0]
             if name in ("n_iter", "t", "H_diag", "ro"):

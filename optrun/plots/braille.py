@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from optrun.arrays import Array
-from optrun.plots.ticks import Axis
+from optrun.plots.ticks import PlotAxis
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 NOBODY = -1
@@ -24,7 +24,7 @@ class Mark:
 
 
 def plot(
-    curves: Sequence[tuple[Array, Array]], x_axis: Axis, y_axis: Axis, rows: int, columns: int
+    curves: Sequence[tuple[Array, Array]], x_axis: PlotAxis, y_axis: PlotAxis, rows: int, columns: int
 ) -> tuple[list[str], list[list[int]]]:
     """Return lines of characters and whose each is; several curves carry letters."""
     dots = np.zeros((rows, columns), np.uint8)
@@ -45,7 +45,7 @@ def plot(
 
 
 def put(
-    mark: Mark, index: int, x_axis: Axis, y_axis: Axis, characters: list[str], owners: list[list[int]]
+    mark: Mark, index: int, x_axis: PlotAxis, y_axis: PlotAxis, characters: list[str], owners: list[list[int]]
 ) -> None:
     """Put a mark into such lines; one that is not finite at the edge, one that has no height nowhere."""
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -59,7 +59,9 @@ def put(
     owners[row][column] = index
 
 
-def _trace(x: Array, y: Array, x_axis: Axis, y_axis: Axis, columns: int, rows: int) -> tuple[Array, Array]:
+def _trace(
+    x: Array, y: Array, x_axis: PlotAxis, y_axis: PlotAxis, columns: int, rows: int
+) -> tuple[Array, Array]:
     """Return the lowest and the highest dot `[columns]` of a curve in each column; none where low > high."""
     low, high = np.full(columns, np.nan), np.full(columns, np.nan)
     # Steps are compared as the integers they are: a copy of all of them as floats costs more than the rest.

@@ -8,7 +8,7 @@ import numpy as np
 
 from optrun.arrays import Array
 from optrun.plots.braille import NOBODY, Mark, letter, plot, put
-from optrun.plots.ticks import Axis, axis_of, helps, labels, log_shows_more
+from optrun.plots.ticks import PlotAxis, axis_of, helps, labels, log_shows_more
 
 POINT = "o"
 NOTHING = (np.zeros(0, np.int64), np.zeros(0))
@@ -68,7 +68,7 @@ def drawing(
     height: int,
     log: bool | None = None,
     title: str = "",
-    x_axis: Axis | None = None,
+    x_axis: PlotAxis | None = None,
 ) -> Drawing:
     """Return what `draw` does, with the owner of every character; `x_axis` is one that need not be of steps."""
     width, height = max(width, SMALLEST[0]), max(height, SMALLEST[1])
@@ -76,7 +76,7 @@ def drawing(
     x_axis, grid = x_axis or steps, steps
     if x_axis is not steps:
         chosen = [(np.rint(x_axis.place(x) * FINE).astype(np.int64), y) for x, y in chosen]
-        grid = Axis(0, FINE, whole=True)
+        grid = PlotAxis(0, FINE, whole=True)
     canvas = _Canvas()
     if title:
         heading = f"{title} (log)" if y_axis.log else title
@@ -132,7 +132,7 @@ class _Canvas:
         self.owners.append(owners or [NOBODY] * len(line))
 
 
-def _axes(series: Sequence[Series], log: bool | None) -> tuple[list[tuple[Array, Array]], Axis, Axis]:
+def _axes(series: Sequence[Series], log: bool | None) -> tuple[list[tuple[Array, Array]], PlotAxis, PlotAxis]:
     """Return the curves with NaN in every gap, and the axes that hold them."""
     curves = [(each.x, _finite(each.y)) for each in series]
     marked = _marked(series)
@@ -144,7 +144,11 @@ def _axes(series: Sequence[Series], log: bool | None) -> tuple[list[tuple[Array,
         low, high = _range([marked[marked > 0], *(y for _, y in curves)])
         log = low > 0
     x_low, x_high = _range([x[[0, -1]] for x, _ in curves if x.size])
-    return curves, axis_of(low, high, log), Axis(x_low, x_high if x_high > x_low else x_low + 1, whole=True)
+    return (
+        curves,
+        axis_of(low, high, log),
+        PlotAxis(x_low, x_high if x_high > x_low else x_low + 1, whole=True),
+    )
 
 
 def _marked(series: Sequence[Series]) -> Array:
@@ -165,7 +169,7 @@ def _range(arrays: Sequence[Array]) -> tuple[float, float]:
     return (min(low for low, _ in known), max(high for _, high in known)) if known else (0.0, 0.0)
 
 
-def _x_scale(axis: Axis, margin: int, columns: int) -> list[str]:
+def _x_scale(axis: PlotAxis, margin: int, columns: int) -> list[str]:
     ticks = axis.ticks(max(2, columns // 14))
     line, text = ["─"] * columns, [" "] * (margin + 1 + columns)
     for tick, name in zip(ticks, labels(ticks), strict=True):

@@ -12,7 +12,7 @@ DECADES_FOR_LOG = 2.0
 
 
 @dataclass(frozen=True)
-class Axis:
+class PlotAxis:
     """A range of values.
 
     On a `log` axis equal ratios, not equal differences, are equally far apart; ticks of a `whole` one are integers.
@@ -42,14 +42,14 @@ class Axis:
         return np.asarray(np.log10(values) if self.log else values)
 
 
-def axis_of(low: float, high: float, log: bool) -> Axis:
+def axis_of(low: float, high: float, log: bool) -> PlotAxis:
     """Return the axis of a range, widened where its ends coincide."""
     if log:
-        return Axis(low, high, True) if high > low * (1 + 1e-9) else Axis(low / 2, high * 2, True)
+        return PlotAxis(low, high, True) if high > low * (1 + 1e-9) else PlotAxis(low / 2, high * 2, True)
     if high / 2 - low / 2 > 1e-12 * max(abs(low), abs(high)):
-        return Axis(low, high)
+        return PlotAxis(low, high)
     margin = abs(low) / 2 or 1.0
-    return Axis(low - margin, high + margin)
+    return PlotAxis(low - margin, high + margin)
 
 
 def helps(low: float, high: float) -> bool:

@@ -10,7 +10,7 @@ from optrun.errors import ConfigError, did_you_mean
 from optrun.registry import Option
 
 
-class Group(Protocol):
+class ScheduledGroup(Protocol):
     """What a schedule needs of a parameter group."""
 
     @property
@@ -42,7 +42,7 @@ class HasGroups(Protocol):
     """What a schedule needs of an optimizer."""
 
     @property
-    def param_groups(self) -> Sequence[Group]:
+    def param_groups(self) -> Sequence[ScheduledGroup]:
         """The groups, in order."""
         ...
 
@@ -91,7 +91,7 @@ class Binding:
         self._now: float | None = None
         self._first: float = 0
         self._rows = range(0)
-        self._table: list[tuple[Group, str, Sequence[Any]]] = []
+        self._table: list[tuple[ScheduledGroup, str, Sequence[Any]]] = []
 
     def __str__(self) -> str:
         return self._name
@@ -151,7 +151,7 @@ class Binding:
         self._rows = range(min(len(values) for _, _, values in self._table) if is_whole else 0)
         return 0
 
-    def table(self, steps: Array) -> list[tuple[Group, str, Sequence[Any]]]:
+    def table(self, steps: Array) -> list[tuple[ScheduledGroup, str, Sequence[Any]]]:
         """Return each group with a hyperparameter and its values at the steps.
 
         Raises ConfigError where one is out of bounds.
@@ -168,10 +168,10 @@ class Binding:
             depends[name] = depends.get(name, False) or not same
         return [name for name, it_does in depends.items() if not it_does]
 
-    def _valid(self, steps: Array, *, whole: bool) -> list[tuple[Group, str, Sequence[Any]]]:
+    def _valid(self, steps: Array, *, whole: bool) -> list[tuple[ScheduledGroup, str, Sequence[Any]]]:
         """Return the table, which may end before the first value out of bounds if it need not be whole."""
         self.adopt()
-        made: list[tuple[Group, str, Sequence[Any]]] = []
+        made: list[tuple[ScheduledGroup, str, Sequence[Any]]] = []
         for group, name, schedule in self._targets():
             base = group[f"initial_{name}"]
             made.append((group, name, self._values(schedule, group.options[name], steps, base, whole)))
@@ -179,9 +179,9 @@ class Binding:
             group.schedules[name] = self
         return made
 
-    def _targets(self) -> list[tuple[Group, str, Schedule]]:
+    def _targets(self) -> list[tuple[ScheduledGroup, str, Schedule]]:
         """Return what to set: groups, hyperparameters of them, and the function of each."""
-        targets: list[tuple[Group, str, Schedule]] = []
+        targets: list[tuple[ScheduledGroup, str, Schedule]] = []
         for index in self._indices():
             group = self._optimizer.param_groups[index]
             targets.append((group, self._hyperparameter, self._schedule))

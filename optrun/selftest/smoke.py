@@ -16,7 +16,7 @@ from optrun.plugin_code import guarded
 from optrun.registry import Registry, optimizers, problems, schedulers
 from optrun.selftest import examples
 from optrun.store import Status
-from optrun.training.memory_store import Memory
+from optrun.training.memory_store import MemoryStore
 from optrun.training.pack import Pack
 from optrun.training.stacking import built
 from optrun.training.trainer import Trainer
@@ -139,7 +139,7 @@ def _checked(
     return Verdict.PASSED, ""
 
 
-def _wrong(config: RunConfig, results: Memory, lane: int) -> str:
+def _wrong(config: RunConfig, results: MemoryStore, lane: int) -> str:
     """Return what is wrong with a lane: it does not end, is not finite, or its rates are not the schedule's."""
     record, curves = results.run(lane), results.curves(lane)
     if record.status is not Status.COMPLETED:
@@ -171,8 +171,8 @@ def _rates(config: RunConfig, curves: Mapping[str, Array]) -> Array:
     return rates
 
 
-def _run(configs: Sequence[RunConfig], pack: Pack, interrupted: Callable[[], bool]) -> Memory:
-    memory = Memory(configs)
+def _run(configs: Sequence[RunConfig], pack: Pack, interrupted: Callable[[], bool]) -> MemoryStore:
+    memory = MemoryStore(configs)
     Trainer(pack, memory, interrupted=interrupted).run()
     return memory
 

@@ -19,7 +19,7 @@ from optrun.sweeps.workers.dispatch import finished
 from optrun.sweeps.workers.task import Work
 from optrun.sweeps.writer import SweepProgress, Writer
 from optrun.training.identity import Identity, on_data
-from optrun.training.memory_store import Memory
+from optrun.training.memory_store import MemoryStore
 
 if TYPE_CHECKING:
     from optrun.sweeps.workers.dask import Connection
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 def carry_out(
     plan: Plan,
     groups: Sequence[Group],
-    results: Store | Memory,
+    results: Store | MemoryStore,
     how: Execution,
     *,
     limit: int | None = None,
@@ -55,7 +55,7 @@ class _Course:
         self,
         plan: Plan,
         groups: Sequence[Group],
-        results: Store | Memory,
+        results: Store | MemoryStore,
         how: Execution,
         limit: int | None,
         interrupted: Callable[[], bool],

@@ -17,7 +17,7 @@ from optrun.sweeps.plan.expand import DECIDED_ON_THE_WAY, Plan
 from optrun.sweeps.plan.packs import Group
 from optrun.training.identity import Identity, known, note_machine
 from optrun.training.made import checked, compared, made_in, origin
-from optrun.training.memory_store import Memory
+from optrun.training.memory_store import MemoryStore
 
 PLAN = "plan"
 """The event that tells which settings a sweep has, or has got in addition, and by what they are ranked."""
@@ -145,13 +145,13 @@ def _has_all(found: Mapping[int, RunRecord], plan: Plan) -> bool:
     return numbers == list(range(plan.size)) and [of.config for of in found.values()] == plan.documents
 
 
-def add_settings(results: Store | Memory, plan: Plan, groups: Sequence[Group], first: int) -> None:
+def add_settings(results: Store | MemoryStore, plan: Plan, groups: Sequence[Group], first: int) -> None:
     """Add the runs of a plan from its setting ``first`` on, of which the groups are, as far as they are not there.
 
     Raises StoreError where there are other runs already, and ChangedError where data or code have changed.
     """
     run = first * plan.repeats
-    if isinstance(results, Memory):
+    if isinstance(results, MemoryStore):
         results.add(plan.configs[run:])
         return
     current, events = checked(results, _identity_of(groups), "sweep", ANEW, accept=False)
@@ -164,11 +164,11 @@ def add_settings(results: Store | Memory, plan: Plan, groups: Sequence[Group], f
         results.commit(events=events)
 
 
-def end_runs(results: Store | Memory, ends: Mapping[int, str], promoted: Sequence[int]) -> None:
+def end_runs(results: Store | MemoryStore, ends: Mapping[int, str], promoted: Sequence[int]) -> None:
     """Prune runs, each for its reason, and note which settings go on."""
     states = results.states()
     pruned = {run: replace(states[run], status=Status.PRUNED, reason=reason) for run, reason in ends.items()}
-    if isinstance(results, Memory):
+    if isinstance(results, MemoryStore):
         results.commit(states=pruned, checkpoints=dict.fromkeys(ends))
         return
     decision = {RUNG: {"promoted": list(promoted)}}
@@ -193,9 +193,9 @@ def retry(plan: Plan, store: Store) -> None:
         store.reset(runs)
 
 
-def decisions_in(results: Store | Memory) -> list[list[int]]:
+def decisions_in(results: Store | MemoryStore) -> list[list[int]]:
     """Return which settings went on from each rung so far."""
-    if isinstance(results, Memory):
+    if isinstance(results, MemoryStore):
         return []
     decisions: list[Any] = [event.details.get("promoted") for event in results.events(RUNG)]
     for promoted in decisions:

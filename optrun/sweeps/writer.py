@@ -13,7 +13,7 @@ from optrun.errors import RunFailedError
 from optrun.store import TRACEBACK, RunRows, RunState, Status, Store
 from optrun.sweeps.workers.base import Running
 from optrun.sweeps.workers.task import Result
-from optrun.training.memory_store import Memory
+from optrun.training.memory_store import MemoryStore
 
 REPORT_SECONDS = 0.1
 
@@ -57,7 +57,7 @@ class Writer:
     def __init__(
         self,
         metric: Metric,
-        results: Store | Memory,
+        results: Store | MemoryStore,
         observe: Callable[[SweepProgress], None] | None,
     ) -> None:
         self._metric = metric

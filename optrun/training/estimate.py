@@ -9,7 +9,7 @@ import numpy as np
 from optrun.arrays import Array
 from optrun.config import Evaluate, RunConfig
 from optrun.problems import Problem
-from optrun.training.memory_store import Memory
+from optrun.training.memory_store import MemoryStore
 from optrun.training.pack import Pack
 from optrun.training.trainer import Trainer
 
@@ -59,12 +59,12 @@ class Trial:
         )
         self._clock = clock
 
-    def run(self, is_enough: Callable[[Sequence[float]], bool]) -> tuple[Memory, list[float]]:
+    def run(self, is_enough: Callable[[Sequence[float]], bool]) -> tuple[MemoryStore, list[float]]:
         """Take steps, and return what they left and the time before them, at the loss of each, and after them.
 
         The times so far are what it is decided on at each step whether there are enough.
         """
-        memory = Memory(self.pack.configs)
+        memory = MemoryStore(self.pack.configs)
         looks = [self._clock()]
 
         def interrupted() -> bool:

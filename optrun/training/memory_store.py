@@ -13,7 +13,7 @@ from optrun.store import Checkpoint, RunRecord, RunState, Status
 NONE: Mapping[Any, Any] = MappingProxyType({})
 
 
-class Memory:
+class MemoryStore:
     """Takes what a store takes and tells what a store tells; it is asked for no checkpoints but of a pause."""
 
     resumable = False

@@ -17,7 +17,7 @@ import numpy as np
 
 from optrun.arrays import one_blas_thread
 from optrun.config import from_mapping
-from optrun.training.memory_store import Memory
+from optrun.training.memory_store import MemoryStore
 from optrun.training.pack import Pack
 from optrun.training.trainer import Trainer
 
@@ -111,7 +111,7 @@ def rosenbrock(lanes: int, steps: int, every: int = 1, dtype: str = "float64", e
         )
         for lr in np.geomspace(1e-3, 1e-1, lanes)
     ]
-    pack, memory = Pack(configs), Memory(configs)
+    pack, memory = Pack(configs), MemoryStore(configs)
     began = time.perf_counter()
     Trainer(pack, memory).run()
     return time.perf_counter() - began

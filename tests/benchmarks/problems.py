@@ -30,7 +30,7 @@ from optrun.config.sweep.resolve import sweep_from_mapping
 from optrun.kernels.threads import cores
 from optrun.sweeps.plan.expand import expand
 from optrun.sweeps.plan.packs import divided, grouped
-from optrun.training.memory_store import Memory
+from optrun.training.memory_store import MemoryStore
 from optrun.training.pack import Pack
 from optrun.training.trainer import Trainer
 from tests.benchmarks.tables import Table, has
@@ -107,7 +107,7 @@ def packed(name: str) -> Measured:
             pack = Pack(configs)
             lane_steps = pack.lanes * pack.steps
             if name.endswith("recorded"):
-                found.append(timed(Trainer(pack, Memory(configs)).run, lane_steps))
+                found.append(timed(Trainer(pack, MemoryStore(configs)).run, lane_steps))
             else:
                 with one_blas_thread:
                     found.append(timed(partial(deque, pack.iterate(0), 0), lane_steps))

@@ -20,7 +20,7 @@ from optrun.cli.live.sweep_progress import sweep_progress
 from optrun.registry import optimizers
 from optrun.store import RunState, Status, Store
 from optrun.sweeps.writer import SweepProgress
-from optrun.training.memory_store import Memory
+from optrun.training.memory_store import MemoryStore
 from tests.cli.looking import CONFIG, call  # noqa: F401
 
 SWEEP = (
@@ -609,14 +609,14 @@ def test_smoke_tries_every_run_of_a_sweep_and_stores_nothing(block, call, tmp_pa
 
 
 def test_an_interrupted_smoke_has_stored_nothing_with_which_it_could_go_on(call, monkeypatch, tmp_path):  # noqa: F811
-    commit = Memory.commit
+    commit = MemoryStore.commit
 
     def interrupted(self, **what):
-        monkeypatch.setattr(Memory, "commit", commit)
+        monkeypatch.setattr(MemoryStore, "commit", commit)
         signal.raise_signal(signal.SIGINT)
         commit(self, **what)
 
-    monkeypatch.setattr(Memory, "commit", interrupted)
+    monkeypatch.setattr(MemoryStore, "commit", interrupted)
     (tmp_path / "long.yaml").write_text(CONFIG + "sweep: {parameters: {optimizer.amsgrad: [true, false]}}\n")
     done = call("sweep", "long.yaml", "--smoke", "-j", "1")
     assert done.code == 130

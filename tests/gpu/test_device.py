@@ -7,7 +7,7 @@ from optrun.arrays import Arrays
 from optrun.kernels.cuda import graph
 from optrun.kernels.cuda.graph import _Kind
 from optrun.registry import optimizers, problems
-from optrun.training.memory_store import Memory
+from optrun.training.memory_store import MemoryStore
 from optrun.training.pack import Pack
 from optrun.training.trainer import Trainer
 from tests.gpu.test_kernels import steps_on
@@ -59,7 +59,7 @@ def test_every_optimizer_goes_the_way_of_the_cpu(name):
     changes = {"optimizer": {"name": name, "lr": 0.01}, "problem": problem, "dtype": "float64", "steps": 40}
     losses = []
     for backend in ("numpy", "cupy"):
-        memory = Memory([config(backend=backend, **changes)])
+        memory = MemoryStore([config(backend=backend, **changes)])
         Trainer(Pack([config(backend=backend, **changes)]), memory).run()
         losses.append(memory.curves(0)["loss"])
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-6)

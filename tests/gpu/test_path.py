@@ -13,7 +13,7 @@ from optrun.errors import OptrunWarning, RunFailedError
 from optrun.registry import optimizers
 from optrun.store import Store
 from optrun.training import recorder
-from optrun.training.memory_store import Memory
+from optrun.training.memory_store import MemoryStore
 from optrun.training.pack import Pack
 from optrun.training.trainer import Trainer
 from tests.gpu import stand_in
@@ -36,7 +36,7 @@ def config(**changes):
 
 def results(configs):
     """Run the lanes of a pack and return all that is kept of each."""
-    memory = Memory(configs)
+    memory = MemoryStore(configs)
     Trainer(Pack(configs), memory).run()
     return [kept(memory, lane) for lane in range(len(configs))]
 
@@ -50,7 +50,7 @@ def kept(memory, lane):
     }
 
 
-class Kept(Memory):
+class Kept(MemoryStore):
     """Asks for checkpoints."""
 
     resumable = True
@@ -189,7 +189,7 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(transfers):
 
 def test_a_device_that_fails_fails_the_run_and_what_was_recorded_is_kept(transfers, monkeypatch):
     configs = [config(backend="cupy", optimizer={"name": "SGD", "lr": lr}) for lr in (1e-4, 1e-2)]
-    pack, memory = Pack(configs), Memory(configs)
+    pack, memory = Pack(configs), MemoryStore(configs)
     computed, calls = pack.problem.loss_and_grad, []
 
     def failing(*args):

@@ -23,7 +23,7 @@ from optrun.sweeps.sweep_store import directory_of
 from optrun.sweeps.workers import task as work
 from optrun.sweeps.workers.base import Fate, Workers
 from optrun.sweeps.workers.task import Work
-from optrun.training.memory_store import Memory
+from optrun.training.memory_store import MemoryStore
 from optrun.training.pack import Pack
 from optrun.training.trainer import Trainer
 from tests.sweeps.support import digest_of, prepared
@@ -93,12 +93,12 @@ def test_a_run_does_not_go_on_from_the_state_of_another():
 @pytest.mark.parametrize("other", [{"seed": 1}, {"optimizer": {"name": "SGD", "lr": 0.5}}])
 def test_a_checkpoint_of_another_run_is_refused_and_one_that_does_not_tell_is_not(other):
     (config,) = quadratics(1)
-    memory = Memory([config])
+    memory = MemoryStore([config])
     Trainer(Pack([config]), memory, until=3).run()
     checkpoint = memory.checkpoint()
     different = from_mapping({**config.to_dict(), **other})
     with pytest.raises(StateError, match="at step 3 is that of another run"):
-        Trainer(Pack([different]), Memory([different])).resume([checkpoint])
+        Trainer(Pack([different]), MemoryStore([different])).resume([checkpoint])
     Trainer(Pack([config]), memory).resume([checkpoint])
     untold = replace(checkpoint, meta={k: v for k, v in checkpoint.meta.items() if k != "run"})
     Trainer(Pack([config]), memory).resume([untold])

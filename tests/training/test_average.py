@@ -12,7 +12,7 @@ from optrun.errors import ConfigError, StateError
 from optrun.optim import SGD
 from optrun.registry import averages, optimizers
 from optrun.store import Checkpoint, Status, Store
-from optrun.training.memory_store import Memory
+from optrun.training.memory_store import MemoryStore
 from optrun.training.pack import Pack
 from optrun.training.trainer import Trainer
 
@@ -137,7 +137,7 @@ def test_a_damaged_checkpoint_is_refused(spoil, tmp_path):
 
 
 def results(configs):
-    memory = Memory(configs)
+    memory = MemoryStore(configs)
     Trainer(Pack(configs), memory).run()
     return [
         {

@@ -6,7 +6,7 @@ import pytest
 from optrun.config import from_mapping
 from optrun.errors import ConfigError
 from optrun.registry import optimizers, problems
-from optrun.training.memory_store import Memory
+from optrun.training.memory_store import MemoryStore
 from optrun.training.pack import Pack
 from optrun.training.trainer import Trainer
 from tests.optim.samples import DTYPES, in_turn
@@ -50,7 +50,7 @@ def configs(problem, optimizer, lanes, dtype="float64", steps=6, **more):
 
 def results(chosen):
     """Return everything that is stored of each run of a pack, as bytes."""
-    memory = Memory(chosen)
+    memory = MemoryStore(chosen)
     Trainer(Pack(chosen), memory).run()
     return [
         {
@@ -147,10 +147,10 @@ def test_a_lane_that_ends_where_it_is_evaluated_is_evaluated_once(every, checkpo
         evaluate={"every": every},
         checkpoint={"every": checkpoint},
     )
-    monkeypatch.setattr(Memory, "resumable", True)
+    monkeypatch.setattr(MemoryStore, "resumable", True)
     together = results(chosen)
     assert together == [results([each])[0] for each in chosen]
-    memory = Memory(chosen)
+    memory = MemoryStore(chosen)
     Trainer(Pack(chosen), memory).run()
     for lane in range(5):
         steps = memory.evaluations(lane)["step"]

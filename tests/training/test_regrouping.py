@@ -13,7 +13,7 @@ from optrun.store import Checkpoint, Status, Store
 from optrun.sweeps.workers import task
 from optrun.sweeps.workers.task import Work
 from optrun.training.lane_tracker import Lanes
-from optrun.training.memory_store import Memory
+from optrun.training.memory_store import MemoryStore
 from optrun.training.pack import Pack
 from optrun.training.trainer import Trainer
 from tests.pairs import few_in_short, pairs
@@ -68,14 +68,14 @@ def executed(chosen, **where):
 
 def unpaused(chosen):
     """Return what lanes leave that are not asked to pause where a checkpoint is due."""
-    memory = Memory(chosen)
+    memory = MemoryStore(chosen)
     Trainer(Pack(chosen), memory).run()
     return [stored(task._result(memory, lane, state)) for lane, state in enumerate(memory.states())]
 
 
 def in_stages(chosen, stops, draws):
     """Return results of runs that are paused at some steps, and grouped anew each time."""
-    memory = Memory(chosen)
+    memory = MemoryStore(chosen)
     waiting, at = list(range(len(chosen))), [None] * len(chosen)
     for until in [*stops, None]:
         draws.shuffle(waiting)
@@ -194,7 +194,7 @@ def test_lanes_that_end_leave_the_pack_and_change_nothing(stop, rule, resumable,
     chosen = ending(stop, checkpoint={"every": 7}, **rule)
     widths = []
     narrowed = Pack.narrowed
-    monkeypatch.setattr(Memory, "resumable", resumable)
+    monkeypatch.setattr(MemoryStore, "resumable", resumable)
     monkeypatch.setattr(
         Pack, "narrowed", lambda pack, lanes: widths.append(len(lanes)) or narrowed(pack, lanes)
     )
@@ -273,7 +273,7 @@ def test_checkpoints_that_do_not_fit_together_are_refused(part):
     }.get(part, {})
     arrays = {name: np.concatenate([values, values]) for name, values in two.arrays.items()}
     spoiled = Checkpoint(arrays if part == "arrays" else two.arrays, {**two.meta, **changed})
-    trainer = Trainer(Pack(chosen), Memory(chosen))
+    trainer = Trainer(Pack(chosen), MemoryStore(chosen))
     trainer.resume([one, two])
     with pytest.raises(StateError):
         trainer.resume([one, spoiled])

@@ -7,7 +7,7 @@ import optrun
 from optrun.config import from_mapping
 from optrun.errors import ConfigError, StateError
 from optrun.store import Status
-from optrun.training.memory_store import Memory
+from optrun.training.memory_store import MemoryStore
 from optrun.training.pack import Pack
 from optrun.training.trainer import Trainer
 from tests.pairs import few_in_short
@@ -118,7 +118,7 @@ def test_interrupted_at_any_step_and_resumed_is_uninterrupted(stop, tmp_path):
 
 
 def curves_of(configs):
-    memory = Memory(configs)
+    memory = MemoryStore(configs)
     Trainer(Pack(configs), memory).run()
     return [memory.curves(run) for run in range(len(configs))]
 

@@ -60,7 +60,7 @@ class Component(BaseModel):
         return {"name": self.name, **own}
 
 
-class ParamGroup(BaseModel):
+class ParamGroupOptions(BaseModel):
     """Parameters, chosen by globs on their names, the hyperparameters in which they differ, and schedules of them."""
 
     model_config = ConfigDict(frozen=True)
@@ -78,7 +78,7 @@ class ParamGroup(BaseModel):
 class OptimizerComponent(Component):
     """An optimizer with its parameter groups; parameters that no glob matches have the options as they are."""
 
-    param_groups: list[ParamGroup] = []
+    param_groups: list[ParamGroupOptions] = []
 
     @model_serializer
     def _flat(self) -> dict[str, Any]:
@@ -118,7 +118,7 @@ class Named:
         if self.registry.kind != "optimizer":
             return Component(name=name, options=options)
         parameters = [
-            ParamGroup(params=group.pop("params"), options=group, schedules=each)
+            ParamGroupOptions(params=group.pop("params"), options=group, schedules=each)
             for group, each in zip(groups, followed, strict=True)
         ]
         return OptimizerComponent(name=name, options=options, param_groups=parameters)

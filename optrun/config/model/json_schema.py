@@ -16,8 +16,8 @@ from pydantic_core import core_schema
 from optrun.config.model.components import NESTED, REGISTRIES, Component, Named, Schedules
 from optrun.config.model.expect import FIGURES, Bounds
 from optrun.config.model.options import GROUPS, SCHEDULES, Model, floats_of, options_model
-from optrun.config.model.run import METRICS, Checkpoint, Divergence, Evaluate, Record, RunConfig, Stop
-from optrun.config.sweep.model import Halving, Metric, Optuna, Space, Sweep
+from optrun.config.model.run import METRICS, Checkpointing, Divergence, Evaluate, Record, RunConfig, Stop
+from optrun.config.sweep.model import Halving, Metric, Optuna, SpaceBlock, SweepBlock
 from optrun.config.yaml.writer import inline
 from optrun.registry import Option, PathOrName, Registry, optimizers
 
@@ -32,7 +32,7 @@ _EXTENDS = {
 }
 _SWEEP = {
     "description": "What varies between the runs of a sweep, which `optrun sweep` runs.",
-    "anyOf": [{"$ref": _REF + "Sweep"}, {"type": "null"}],
+    "anyOf": [{"$ref": _REF + "SweepBlock"}, {"type": "null"}],
 }
 _EITHER = {
     "if": {"required": ["steps", "epochs"], "properties": {"steps": {"type": "integer"}}},
@@ -44,17 +44,17 @@ def json_schema() -> Schema:
     """Return the schema of a config's file, with everything that is registered."""
     run = _generated(RunConfig, _REF + "{model}")
     definitions: Schema = run.pop("$defs")
-    swept = _generated(Sweep, _REF + "{model}")
-    definitions |= {**swept.pop("$defs"), "Sweep": swept}
+    swept = _generated(SweepBlock, _REF + "{model}")
+    definitions |= {**swept.pop("$defs"), "SweepBlock": swept}
     for model in (
         Record,
         Evaluate,
-        Checkpoint,
+        Checkpointing,
         Stop,
         Divergence,
         Bounds,
-        Sweep,
-        Space,
+        SweepBlock,
+        SpaceBlock,
         Metric,
         Halving,
         Optuna,

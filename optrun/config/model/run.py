@@ -48,7 +48,7 @@ class Evaluate(Section):
     every: Annotated[Count | None, "steps from one evaluation to the next"] = None
 
 
-class Checkpoint(Section):
+class Checkpointing(Section):
     """How often a checkpoint is committed: in steps or in time; None is never."""
 
     every: Annotated[
@@ -157,7 +157,9 @@ class RunConfig(Section):
     ] = "auto"
     record: Annotated[Record, "which curves, and how often"] = Record()
     evaluate: Annotated[Evaluate, _off(Evaluate), "how often all data are evaluated"] = Evaluate()
-    checkpoint: Annotated[Checkpoint, _off(Checkpoint, every=None), "how often; null is never"] = Checkpoint()
+    checkpoint: Annotated[Checkpointing, _off(Checkpointing, every=None), "how often; null is never"] = (
+        Checkpointing()
+    )
     stop: Annotated[Stop, _off(Stop, divergence=None), "what ends the run early"] = Stop()
     expect: Annotated[Expectations, "bounds of final figures; exit code 4 where one is missed"] = Field(
         default={}

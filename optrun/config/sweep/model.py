@@ -79,7 +79,7 @@ class Optuna(Model):
     batch: Annotated[Count, "settings that are chosen together, before any of them has run"] = 16
 
 
-class Space(Model):
+class SpaceBlock(Model):
     """Parameters that vary together; a sweep may be made of several such spaces."""
 
     parameters: Annotated[
@@ -95,11 +95,11 @@ class Space(Model):
     trials: Annotated[Count | None, "settings to draw"] = None
 
 
-class Sweep(Space):
+class SweepBlock(SpaceBlock):
     """What varies between the runs of a sweep."""
 
     spaces: Annotated[
-        list[Space], "sets of parameters, each crossed with those beside; the sweep is their union"
+        list[SpaceBlock], "sets of parameters, each crossed with those beside; the sweep is their union"
     ] = Field(default=[], json_schema_extra={"minItems": 1})
     method: Annotated[
         Literal["grid", "random", "sobol", "halving", "optuna"],

@@ -8,7 +8,7 @@ from optrun.config.overrides import named
 from optrun.config.sweep.axes import DRAWN, SPACED, as_written
 from optrun.config.yaml.errors import ConfigErrors, Issue, Place
 from optrun.config.yaml.reader import read
-from optrun.config.yaml.tree import Node, Path
+from optrun.config.yaml.tree import Path, YamlNode
 
 _WITHIN = f"{SWEEP}.parameters."
 _RANGE = re.compile(r"\{range: \[(\d{1,9}), *(\d{1,9})\]\}")
@@ -49,7 +49,7 @@ def check_calls(overrides: Iterable[str]) -> None:
         raise ConfigErrors(wrong)
 
 
-def several(text: str) -> Node | None:
+def several(text: str) -> YamlNode | None:
     """Return what an override sweeps over: several values, or such as `{logspace: [1e-4, 1, 5]}`."""
     path, equals, value = text.partition("=")
     if not equals or path.split(".")[0] == SWEEP:
@@ -71,11 +71,13 @@ def several(text: str) -> Node | None:
         and len(first) == 1
         and next(iter(first)) in (*SPACED, *DRAWN)
     ):
-        return Node.of(values[0].plain(), place, key=place)
-    return Node.of(document.root.plain(), place, key=place) if len(values) > 1 else None
+        return YamlNode.of(values[0].plain(), place, key=place)
+    return YamlNode.of(document.root.plain(), place, key=place) if len(values) > 1 else None
 
 
-def on_top(node: Node, overrides: Sequence[str], axes: Mapping[str, Node], base: Node) -> Node:
+def on_top(
+    node: YamlNode, overrides: Sequence[str], axes: Mapping[str, YamlNode], base: YamlNode
+) -> YamlNode:
     """Return the sweep with what overrides sweep over, `axes`, and with swept parameters that they set to one value.
 
     Where spaces sweep a parameter, they do so over what an override says.
@@ -92,17 +94,17 @@ def on_top(node: Node, overrides: Sequence[str], axes: Mapping[str, Node], base:
             node = _with(node, ("repeats",), axes[text], place)
             continue
         if path == "seed" and (repeats := node.child("repeats")) and isinstance(repeats.value, list):
-            seed = base.child("seed") or Node(None, place, place)
-            node = _with(node, ("repeats",), Node.sequence([seed], place, place), place)
+            seed = base.child("seed") or YamlNode(None, place, place)
+            node = _with(node, ("repeats",), YamlNode.sequence([seed], place, place), place)
             continue
         value = base.at([int(step) if step.isdecimal() else step for step in path.split(".")])
-        values = axes.get(text) or Node.sequence([value], place, place)
+        values = axes.get(text) or YamlNode.sequence([value], place, place)
         for within in _where(path, holders, adds=text in axes):
             node = _with(node, (*within, "parameters", path), values, place)
     return node
 
 
-def _where(path: str, holders: Sequence[tuple[Path, Node]], *, adds: bool) -> list[Path]:
+def _where(path: str, holders: Sequence[tuple[Path, YamlNode]], *, adds: bool) -> list[Path]:
     """Return where a parameter that an override names is swept, or is to be swept.
 
     A section that is swept is set before what is within it, so that what the config has there would be lost.
@@ -121,17 +123,17 @@ def _is_within(path: str, sections: Iterable[str]) -> bool:
     return any(path.startswith(f"{section}.") for section in sections)
 
 
-def zip_listed(node: Node) -> Node:
+def zip_listed(node: YamlNode) -> YamlNode:
     """Return the sweep with each only group of paired parameters, written without a list, in one."""
     for within, holder in list(_holders(node)):
         zipped = holder.child("zip")
         if zipped is not None and isinstance(zipped.value, dict):
-            listed = Node.sequence([zipped], zipped.place, zipped.key)
+            listed = YamlNode.sequence([zipped], zipped.place, zipped.key)
             node = _with(node, (*within, "zip"), listed, zipped.place)
     return node
 
 
-def _holders(node: Node) -> Iterator[tuple[Path, Node]]:
+def _holders(node: YamlNode) -> Iterator[tuple[Path, YamlNode]]:
     """Yield what holds parameters, the block and its spaces, each with the path to it."""
     yield (), node
     spaces = node.child("spaces")
@@ -139,7 +141,7 @@ def _holders(node: Node) -> Iterator[tuple[Path, Node]]:
         yield ("spaces", i), space
 
 
-def _swept(holder: Node) -> list[str]:
+def _swept(holder: YamlNode) -> list[str]:
     parameters = holder.child("parameters")
     return [
         *(parameters.children if parameters else ()),
@@ -147,26 +149,26 @@ def _swept(holder: Node) -> list[str]:
     ]
 
 
-def _groups(holder: Node) -> list[dict[str, Node]]:
+def _groups(holder: YamlNode) -> list[dict[str, YamlNode]]:
     zipped = holder.child("zip")
     return [group.children for group in zipped.items] if zipped else []
 
 
-def _paired_with(holder: Node, path: str) -> list[str]:
+def _paired_with(holder: YamlNode, path: str) -> list[str]:
     """Return what a parameter is paired with."""
     return [other for group in _groups(holder) if path in group for other in group if other != path]
 
 
-def _with(node: Node, path: Path, value: Node, place: Place) -> Node:
+def _with(node: YamlNode, path: Path, value: YamlNode, place: Place) -> YamlNode:
     if not path:
         return value
     step, rest = path[0], path[1:]
     if isinstance(step, int) and step < len(node.items):
         items = list(node.items)
         items[step] = _with(items[step], rest, value, place)
-        return Node.sequence(items, node.place, node.key)
+        return YamlNode.sequence(items, node.place, node.key)
     if node.value is not None and not isinstance(node.value, dict):
         return node  # what is wrong with it is said where the block is validated
     children = dict(node.children)
-    children[str(step)] = _with(children.get(str(step), Node(None, place, place)), rest, value, place)
-    return Node.mapping(children, node.place, node.key)
+    children[str(step)] = _with(children.get(str(step), YamlNode(None, place, place)), rest, value, place)
+    return YamlNode.mapping(children, node.place, node.key)

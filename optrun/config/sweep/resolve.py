@@ -14,12 +14,12 @@ from optrun.config.model.options import SWEEP
 from optrun.config.overrides import named, override, placed
 from optrun.config.resolve import Resolved
 from optrun.config.sweep.examples import with_form
-from optrun.config.sweep.model import Sweep
+from optrun.config.sweep.model import SweepBlock
 from optrun.config.sweep.overrides import check_calls, check_paths, on_top, several, zip_listed
 from optrun.config.validate import completed, validate
 from optrun.config.yaml.errors import ConfigErrors, Issue, Place, in_order
 from optrun.config.yaml.files import is_stream, read_config
-from optrun.config.yaml.tree import Document, Node, Path
+from optrun.config.yaml.tree import Document, Path, YamlNode
 from optrun.errors import did_you_mean
 
 NOTHING = "nothing varies: add parameters to a sweep block, or values such as optimizer.lr=1e-3,1e-2"
@@ -32,8 +32,8 @@ MOST_TRIED = 100
 class SweepConfig:
     """A sweep as it was written: the config that all its runs share, and what varies."""
 
-    sweep: Sweep
-    node: Node
+    sweep: SweepBlock
+    node: YamlNode
     """What was written under `sweep`."""
     base: Document
     """The rest of the config; it need not be complete without what varies."""
@@ -47,16 +47,16 @@ class SweepConfig:
         """Return what is wrong with a part of the sweep."""
         return Issue.at(self.place(*path), (SWEEP, *path), text)
 
-    def varied(self, *path: str | int, value: Any = None) -> Node:
+    def varied(self, *path: str | int, value: Any = None) -> YamlNode:
         """Return what was written at a path of the sweep, as a value of the config; or ``value``, where it is made."""
         nodes = list(self.node.along(path))
         key = next((node.key for node in reversed(nodes) if node.key), None)
         node = nodes[-1]
-        return Node(
+        return YamlNode(
             node.value if value is None else value, node.place, key, node.size if value is None else 1
         )
 
-    def resolved(self, setting: Mapping[str, Node]) -> Resolved:
+    def resolved(self, setting: Mapping[str, YamlNode]) -> Resolved:
         """Return the config of a setting, values by their paths, and where they come from; raises ConfigErrors.
 
         A section is set before what is within it. What one parameter has set, no other may set again.
@@ -76,7 +76,7 @@ class SweepConfig:
         return {"name": values.pop("name"), **values, SWEEP: _with_paths(self.node)}
 
 
-def _set_again(setting: Mapping[str, Node], root: Node) -> Iterator[Issue]:
+def _set_again(setting: Mapping[str, YamlNode], root: YamlNode) -> Iterator[Issue]:
     """Yield which values of a setting are not in the config that was made of it, for others took their places."""
     if len(setting) > 1:
         there = {(leaf.place, repr(leaf.value)) for leaf in root.leaves()}
@@ -107,12 +107,12 @@ def swept(document: Document, overrides: Sequence[str] = ()) -> SweepConfig:
     assert isinstance(root.value, dict)
     issues = [*document.issues, *issues]
     node = root.value.get(SWEEP)
-    base = Node.mapping({key: child for key, child in root.value.items() if key != SWEEP}, root.place)
+    base = YamlNode.mapping({key: child for key, child in root.value.items() if key != SWEEP}, root.place)
     if node is None or node.value is None:
         if not axes:
             place, path = ((node.key or node.place), (SWEEP,)) if node else (root.place, ())
             raise ConfigErrors(issues or [Issue.at(place, path, NOTHING)])
-        node = Node.mapping({}, root.place)
+        node = YamlNode.mapping({}, root.place)
     node = on_top(zip_listed(node), overrides, axes, base)
     order = [*document.order, *map(named, overrides)]
     stem = SWEEP if source.startswith("<") or is_stream(source) else FilePath(source).stem
@@ -125,9 +125,9 @@ def swept(document: Document, overrides: Sequence[str] = ()) -> SweepConfig:
     return SweepConfig(sweep, node, document, shown)
 
 
-def _validated(node: Node, issues: list[Issue], base: Document, name: str) -> Sweep:
+def _validated(node: YamlNode, issues: list[Issue], base: Document, name: str) -> SweepBlock:
     try:
-        sweep = Sweep.model_validate(node.plain())
+        sweep = SweepBlock.model_validate(node.plain())
     except ValidationError as error:
         for each in error.errors(include_url=False):
             path, text = each["loc"], message(each)
@@ -148,7 +148,7 @@ def _validated(node: Node, issues: list[Issue], base: Document, name: str) -> Sw
     return sweep
 
 
-def _beside(node: Node, base: Document, name: str, refused: Set[str]) -> Iterator[Issue]:
+def _beside(node: YamlNode, base: Document, name: str, refused: Set[str]) -> Iterator[Issue]:
     """Yield what is wrong with a config around a sweep that cannot be read, and with lists that are not refused."""
     parameters = node.child("parameters")
     axes = parameters.children if parameters is not None else {}
@@ -171,7 +171,7 @@ def _beside(node: Node, base: Document, name: str, refused: Set[str]) -> Iterato
                     yield issue
 
 
-def _keys(node: Node) -> Iterator[str]:
+def _keys(node: YamlNode) -> Iterator[str]:
     for key, child in node.children.items():
         yield key
         yield from _keys(child)
@@ -187,7 +187,7 @@ def _issues_of(document: Document, name: str) -> list[Issue]:
     return []
 
 
-def _with_paths(node: Node) -> dict[str, Any]:
+def _with_paths(node: YamlNode) -> dict[str, Any]:
     """Return a block, or a space of it, as plain values in which paths of data are absolute."""
     plain: dict[str, Any] = node.plain()
     for key, child in node.children.items():
@@ -218,7 +218,7 @@ def load_sweep(
 
 def sweep_from_mapping(data: Mapping[str, Any], overrides: Sequence[str] = ()) -> SweepConfig:
     """Return the sweep that plain values make; raises ConfigErrors."""
-    return swept(Document(Node.of(data, Place("<config>")), [], set()), overrides)
+    return swept(Document(YamlNode.of(data, Place("<config>")), [], set()), overrides)
 
 
 def is_sweep(path: str | FilePath) -> bool:

@@ -12,7 +12,7 @@ from optrun.config.model.components import REGISTRIES, Named
 from optrun.config.model.run import RunConfig
 from optrun.config.resolve import Resolved
 from optrun.config.sweep.resolve import SweepConfig
-from optrun.config.yaml.tree import Node
+from optrun.config.yaml.tree import YamlNode
 
 Complete = tuple[RunConfig, dict[str, Any]]
 """A config, and the same as plain JSON values."""
@@ -26,7 +26,7 @@ class Variants:
         self._firsts: dict[tuple[object, ...], _First] = {}
         """By all of a setting but its floats."""
 
-    def complete(self, setting: Mapping[str, Node]) -> Complete:
+    def complete(self, setting: Mapping[str, YamlNode]) -> Complete:
         """Return the config of a setting; raises ConfigErrors."""
         floats = {
             path: node.value

@@ -12,7 +12,7 @@ import yaml
 
 from optrun.config.yaml.errors import ConfigErrors, Issue, Place
 from optrun.config.yaml.scalars import Scalar, resolve
-from optrun.config.yaml.tree import MAX_DEPTH, MAX_NODES, Document, Node, Path
+from optrun.config.yaml.tree import MAX_DEPTH, MAX_NODES, Document, Path, YamlNode
 from optrun.errors import ConfigError
 
 MAX_BYTES = 2**20
@@ -77,7 +77,7 @@ class _Open:
 
     place: Place
     anchor: str | None
-    children: dict[str, Node] | list[Node]
+    children: dict[str, YamlNode] | list[YamlNode]
     size: int = 1
     key: str | None = None
     key_place: Place | None = None
@@ -91,8 +91,8 @@ class _Reader:
     issues: list[Issue] = field(default_factory=list)
     spoiled: set[Path] = field(default_factory=set)
     open: list[_Open] = field(default_factory=list)
-    anchors: dict[str, Node] = field(default_factory=dict)
-    root: Node | None = None
+    anchors: dict[str, YamlNode] = field(default_factory=dict)
+    root: YamlNode | None = None
 
     def read(self, text: str) -> Document:
         if bad := _UNREADABLE.search(text):
@@ -120,7 +120,7 @@ class _Reader:
                 self._begin(event, place)
             case yaml.SequenceEndEvent() | yaml.MappingEndEvent():
                 done = self.open.pop()
-                self._add(Node(done.children, done.place, size=done.size), done.anchor)
+                self._add(YamlNode(done.children, done.place, size=done.size), done.anchor)
             case yaml.DocumentStartEvent() if self.root is not None:
                 self._stop(place, "a second document: a config is one document, without '---' inside")
 
@@ -136,7 +136,7 @@ class _Reader:
     def _alias(self, anchor: Any, place: Place) -> None:
         if anchor not in self.anchors:
             self._issue(place, f"nothing before this is marked &{anchor}, so *{anchor} stands for nothing")
-        self._add(self.anchors.get(anchor, Node(None, place)), None)
+        self._add(self.anchors.get(anchor, YamlNode(None, place)), None)
 
     def _scalar(self, event: Any, place: Place) -> None:
         is_key = self._expects_key()
@@ -157,12 +157,12 @@ class _Reader:
             self._issue(place, f"a key must be a string: write '{event.value}' in quotes", event.value)
         elif is_key and len(event.value) > MAX_KEY:
             self._stop(place, f"a key of {len(event.value):,} characters")
-        self._add(Node(event.value if is_key else value, place), event.anchor)
+        self._add(YamlNode(event.value if is_key else value, place), event.anchor)
 
     def _expects_key(self) -> bool:
         return bool(self.open) and isinstance(self.open[-1].children, dict) and self.open[-1].key is None
 
-    def _add(self, node: Node, anchor: str | None) -> None:
+    def _add(self, node: YamlNode, anchor: str | None) -> None:
         if anchor is not None:
             self.anchors[anchor] = node
         if not self.open:
@@ -172,7 +172,7 @@ class _Reader:
         else:
             self._add_value(node)
 
-    def _add_key(self, node: Node) -> None:
+    def _add_key(self, node: YamlNode) -> None:
         parent = self.open[-1]
         assert isinstance(parent.children, dict)
         parent.key = node.value if isinstance(node.value, str) else "?"
@@ -185,7 +185,7 @@ class _Reader:
             assert first is not None
             self._note(node.place, self._path(), f"duplicate key (first at line {first.line})")
 
-    def _add_value(self, node: Node) -> None:
+    def _add_value(self, node: YamlNode) -> None:
         parent = self.open[-1]
         parent.size += node.size
         if parent.size > MAX_NODES:

@@ -19,10 +19,10 @@ _NO_TEXT = re.compile("[\0\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
+class YamlNode:
     """A scalar, a list of nodes or a mapping of nodes; `size` counts it and all below, aliases expanded."""
 
-    value: "Scalar | list[Node] | dict[str, Node]"
+    value: "Scalar | list[YamlNode] | dict[str, YamlNode]"
     place: Place
     key: Place | None = None
     """Where its key is, for a value of a mapping."""
@@ -30,7 +30,7 @@ class Node:
     size: int = 1
 
     @classmethod
-    def of(cls, data: Any, place: Place, path: Path = (), key: Place | None = None) -> "Node":
+    def of(cls, data: Any, place: Place, path: Path = (), key: Place | None = None) -> "YamlNode":
         """Return plain data as a tree whose nodes all have one place.
 
         Raises ConfigErrors for what a config cannot hold.
@@ -49,12 +49,12 @@ class Node:
         return cls(data, place, key)
 
     @classmethod
-    def mapping(cls, children: "dict[str, Node]", place: Place, key: Place | None = None) -> "Node":
+    def mapping(cls, children: "dict[str, YamlNode]", place: Place, key: Place | None = None) -> "YamlNode":
         """Return the node of a mapping."""
         return cls(children, place, key, 1 + sum(child.size for child in children.values()))
 
     @classmethod
-    def sequence(cls, children: "list[Node]", place: Place, key: Place | None = None) -> "Node":
+    def sequence(cls, children: "list[YamlNode]", place: Place, key: Place | None = None) -> "YamlNode":
         """Return the node of a list."""
         return cls(children, place, key, 1 + sum(child.size for child in children))
 
@@ -66,7 +66,7 @@ class Node:
             return [child.plain() for child in self.value]
         return self.value
 
-    def leaves(self) -> "Iterator[Node]":
+    def leaves(self) -> "Iterator[YamlNode]":
         """Iterate over what is no mapping and no list."""
         if not isinstance(self.value, (dict, list)):
             yield self
@@ -75,16 +75,16 @@ class Node:
             yield from child.leaves()
 
     @property
-    def items(self) -> "list[Node]":
+    def items(self) -> "list[YamlNode]":
         """What a list holds; nothing of anything else."""
         return self.value if isinstance(self.value, list) else []
 
     @property
-    def children(self) -> "dict[str, Node]":
+    def children(self) -> "dict[str, YamlNode]":
         """What a mapping holds; nothing of anything else."""
         return self.value if isinstance(self.value, dict) else {}
 
-    def child(self, step: str | int) -> "Node | None":
+    def child(self, step: str | int) -> "YamlNode | None":
         """Return the value under a key or an index, or None."""
         if isinstance(self.value, dict):
             return self.value.get(str(step))
@@ -92,9 +92,9 @@ class Node:
             return self.value[step]
         return None
 
-    def along(self, path: Sequence[str | int]) -> "Iterator[Node]":
+    def along(self, path: Sequence[str | int]) -> "Iterator[YamlNode]":
         """Iterate over the nodes on the way down a path, as far as it exists."""
-        node: Node | None = self
+        node: YamlNode | None = self
         yield self
         for step in path:
             node = node.child(step) if node else None
@@ -102,7 +102,7 @@ class Node:
                 return
             yield node
 
-    def at(self, path: Sequence[str | int]) -> "Node":
+    def at(self, path: Sequence[str | int]) -> "YamlNode":
         """Return what was written at a path, or the last of what is around it."""
         *_, node = self.along(path)
         return node
@@ -112,7 +112,7 @@ class Node:
 class Document:
     """What was read."""
 
-    root: Node
+    root: YamlNode
     issues: list[Issue]
     spoiled: set[Path]
     """Where a value was given up: what else is wrong there follows from that."""

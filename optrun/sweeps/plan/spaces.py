@@ -11,14 +11,14 @@ import numpy as np
 
 from optrun.arrays import Array
 from optrun.config.sweep.axes import VALUES, Axis
-from optrun.config.sweep.model import Space as Block
+from optrun.config.sweep.model import SpaceBlock
 from optrun.config.sweep.resolve import SweepConfig
-from optrun.config.yaml.tree import Node, Path
+from optrun.config.yaml.tree import Path, YamlNode
 
 DIGITS = 12
 """Significant digits of values between the ends of a spacing: enough to tell them apart, and few enough to be typed."""
 
-Setting = Mapping[str, Node]
+Setting = Mapping[str, YamlNode]
 """Values of the config by their paths, with the places where they were written."""
 
 
@@ -173,7 +173,7 @@ def _weights(axis: Axis) -> tuple[float, float]:
     return low, high
 
 
-def _dimensions(swept: SweepConfig, within: Path, block: Block) -> Iterator[Dimension]:
+def _dimensions(swept: SweepConfig, within: Path, block: SpaceBlock) -> Iterator[Dimension]:
     for path, axis in block.parameters.items():
         yield Dimension(swept, (*within, "parameters", path), (path,), axis)
     for i, group in enumerate(block.zip):

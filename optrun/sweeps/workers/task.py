@@ -14,7 +14,7 @@ from optrun.problems import Problem
 from optrun.registry import problems
 from optrun.store import Checkpoint, RunRows, RunState, Status
 from optrun.training.identity import Identity
-from optrun.training.memory_store import Memory
+from optrun.training.memory_store import MemoryStore
 from optrun.training.pack import Pack
 from optrun.training.trainer import Progress, Trainer
 
@@ -126,7 +126,7 @@ class Work:
 
         What the pack held is free when this has returned, so that a smaller one has room.
         """
-        memory = Memory(self.configs)
+        memory = MemoryStore(self.configs)
         reason, traceback = self._run(memory, interrupted, observe)
         lanes = len(self.configs)
         if reason and lanes > 1:
@@ -155,7 +155,7 @@ class Work:
         ]
 
     def _run(
-        self, memory: Memory, interrupted: Callable[[], bool], observe: Observer | None
+        self, memory: MemoryStore, interrupted: Callable[[], bool], observe: Observer | None
     ) -> tuple[str, str]:
         """Run the pack and return why it raised, if it did, and the traceback.
 
@@ -216,7 +216,7 @@ def forget() -> None:
     _paused.clear()
 
 
-def _result(memory: Memory, lane: int, state: RunState) -> Result:
+def _result(memory: MemoryStore, lane: int, state: RunState) -> Result:
     return Result(
         state,
         memory.curves(lane),
