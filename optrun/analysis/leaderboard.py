@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from optrun.errors import StoreError, counted
-from optrun.store import PLUGINS, RunState, Status, Store
-from optrun.sweeps.sweep_store import PLAN
+from optrun.store import RunState, Status, Store
+from optrun.store.event_names import PLAN, PLUGINS
 
 QUARTILES = (25, 50, 75)
 

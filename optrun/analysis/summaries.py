@@ -11,9 +11,9 @@ from optrun.analysis.leaderboard import SweepPlan, leaderboard, plan_of, plugins
 from optrun.errors import StoreError
 from optrun.store import Event, RunRecord, RunState, Status, Store
 from optrun.store.directory import is_being_written
+from optrun.store.event_names import PLAN
 from optrun.store.locate import run_directories
 from optrun.store.schema import printable
-from optrun.sweeps.sweep_store import PLAN
 
 KILLED, BROKEN = "killed", "broken"
 STATES = (*map(str, Status), KILLED, BROKEN)

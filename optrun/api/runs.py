@@ -11,7 +11,8 @@ from optrun.config import RunConfig, from_mapping, load
 from optrun.config.edited import as_in_file
 from optrun.errors import ConfigError, RunFailedError, StoreError, counted, texts
 from optrun.registry import load_plugins
-from optrun.store import PLUGINS, TRACEBACK, RunRecord, RunState, Status, Store, write_csv
+from optrun.store import RunRecord, RunState, Status, Store, write_csv
+from optrun.store.event_names import INFERRED, LEFT, PLUGINS, TRACEBACK
 from optrun.store.locate import RUNS, find_numbered, find_whole
 from optrun.training.evaluator import AVERAGE
 from optrun.training.identity import Identity, known, note_machine, on_data
@@ -20,7 +21,7 @@ from optrun.training.longer import prolong, settle_config
 from optrun.training.made import checked
 from optrun.training.memory_store import MemoryStore
 from optrun.training.pack import Pack
-from optrun.training.remarks import INFERRED, inferred
+from optrun.training.remarks import inferred
 from optrun.training.trainer import Progress, Trainer
 
 _AVERAGE = f"{AVERAGE}/"
@@ -240,6 +241,6 @@ def _left(results: Store | MemoryStore, began: float) -> Path | None:
     """Write what a run leaves behind beside its results, and return its directory."""
     if isinstance(results, MemoryStore):
         return None
-    results.log("left", seconds=time.monotonic() - began)
+    results.log(LEFT, seconds=time.monotonic() - began)
     write_csv(results)
     return results.path

@@ -22,6 +22,7 @@ from optrun.config.sweep.resolve import sweep_from_mapping
 from optrun.errors import ConfigError, RunFailedError, StoreError, counted, texts
 from optrun.registry import load_plugins
 from optrun.store import RunState, Status, Store
+from optrun.store.event_names import INFERRED
 from optrun.store.locate import RUNS, find_numbered
 from optrun.sweeps.options import Execution, check_count
 from optrun.sweeps.plan.expand import Plan, expand
@@ -31,7 +32,6 @@ from optrun.sweeps.sweep_store import open_store, retry, summarise
 from optrun.sweeps.writer import SweepProgress
 from optrun.training.interrupt import interruptible
 from optrun.training.memory_store import MemoryStore
-from optrun.training.remarks import INFERRED
 
 MOST_COMPARED = 50
 """Of how many settings with equal figures the losses are read."""

@@ -5,13 +5,11 @@ from optrun.store.fingerprint import environment
 from optrun.store.formats import FORMATS, TABLES, export, export_all, write_csv, write_summary
 from optrun.store.run_rows import RunRows
 from optrun.store.store import Store
-from optrun.store.types import PLUGINS, TRACEBACK, Checkpoint, Event, RunRecord, RunState, Status
+from optrun.store.types import Checkpoint, Event, RunRecord, RunState, Status
 
 __all__ = [
     "FORMATS",
-    "PLUGINS",
     "TABLES",
-    "TRACEBACK",
     "Checkpoint",
     "Event",
     "RunRecord",

@@ -14,16 +14,15 @@ from optrun.errors import StoreError
 from optrun.store import attempts, blobs, schema
 from optrun.store.curves import CURVE, EVALUATION, append, column_names, join, merge
 from optrun.store.directory import create_directory, lock
+from optrun.store.event_names import RESET, TRACEBACK
 from optrun.store.opening import open_results
 from optrun.store.rearrange import rearrange
 from optrun.store.run_rows import RunRows
 from optrun.store.runs import KEPT, insert_runs, read_runs, read_states, write_states
-from optrun.store.types import TRACEBACK, Checkpoint, Event, RunRecord, RunState, Status
+from optrun.store.types import Checkpoint, Event, RunRecord, RunState, Status
 
 NONE: Mapping[Any, Any] = MappingProxyType({})
 
-RESET = "reset"
-"""The event that tells that a run begins anew."""
 
 LEFT_IN = {"curves": "run", "params": "run", "checkpoints": "pack"}
 """The tables of what runs leave, each with the column that has their numbers."""

@@ -8,13 +8,6 @@ from typing import Any
 
 from optrun.arrays import Array
 
-TRACEBACK = "traceback"
-"""The event that keeps, as ``text``, the traceback of the exception by which a run failed."""
-
-
-PLUGINS = "plugins"
-"""The event that tells which plugins were loaded for a run."""
-
 
 class Status(StrEnum):
     """How far a run has come, or why it ended."""

@@ -11,6 +11,7 @@ from optrun.config.yaml.writer import inline, to_yaml
 from optrun.errors import StoreError
 from optrun.store import RunRecord, RunState, Status, Store, slug, write_summary
 from optrun.store.directory import replace_file
+from optrun.store.event_names import PLAN, RUNG
 from optrun.store.schema import RESULTS, store_errors
 from optrun.sweeps.growth import There, are_first, family_of, found_among
 from optrun.sweeps.plan.expand import DECIDED_ON_THE_WAY, Plan
@@ -18,15 +19,6 @@ from optrun.sweeps.plan.packs import Group
 from optrun.training.identity import Identity, known, note_machine
 from optrun.training.made import checked, compared, made_in, origin
 from optrun.training.memory_store import MemoryStore
-
-PLAN = "plan"
-"""The event that tells which settings a sweep has, or has got in addition, and by what they are ranked."""
-
-RUNG = "rung"
-"""The event that tells which settings of a sweep went on from a rung."""
-
-OF_SWEEPS = (PLAN, RUNG)
-"""Events of a sweep, and not of its runs."""
 
 OTHER = "holds other runs than this sweep: name another directory with -o"
 

@@ -10,7 +10,8 @@ import numpy as np
 from optrun.arrays import Array
 from optrun.config.sweep.model import Metric
 from optrun.errors import RunFailedError
-from optrun.store import TRACEBACK, RunRows, RunState, Status, Store
+from optrun.store import RunRows, RunState, Status, Store
+from optrun.store.event_names import TRACEBACK
 from optrun.sweeps.workers.base import Running
 from optrun.sweeps.workers.task import Result
 from optrun.training.memory_store import MemoryStore

@@ -14,20 +14,9 @@ from optrun.errors import ChangedError, OptrunWarning, StoreError
 from optrun.registry import PathOrName
 from optrun.sources import Source, source_of
 from optrun.store import Checkpoint, Store
+from optrun.store.event_names import CODE, DATA, MACHINE
 from optrun.store.fingerprint import machine_changes
 from optrun.training.pack import Pack
-
-DATA = "data"
-"""The event that tells the fingerprints of the data on which runs are, or are in addition."""
-
-CODE = "code"
-"""The event that tells the sources of the classes of which runs are made, or are in addition."""
-
-MACHINE = "machine"
-"""The event that tells on which other machine a run went on."""
-
-KINDS = (DATA, CODE)
-"""Events in which an identity is kept."""
 
 
 @dataclass(frozen=True)

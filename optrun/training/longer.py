@@ -7,12 +7,10 @@ from optrun.config.edited import as_in_file
 from optrun.errors import ConfigError, StoreError, counted
 from optrun.store import Checkpoint, Status, Store
 from optrun.store.directory import replace_file
+from optrun.store.event_names import LONGER
 from optrun.store.schema import store_errors
 from optrun.training.checkpoints import run_key
 from optrun.training.pack import Pack
-
-LONGER = "longer"
-"""The event that tells how long a run was to be before it was given more steps."""
 
 COMPARED_AT_ONCE = 1 << 16
 """Steps of which the values of schedules are compared together."""

@@ -7,14 +7,8 @@ from typing import Any
 
 from optrun.errors import ChangedError, StoreError
 from optrun.store import RunRecord, Store
-from optrun.store.store import RESET
+from optrun.store.event_names import ACCEPTED, MADE, RESET
 from optrun.training.identity import Identity, changed_data, changes, known, sentence
-
-ACCEPTED = "accepted"
-"""The event that tells with which other data or code a run or a sweep goes on."""
-
-MADE = "made"
-"""The event of a run that tells of what the steps were made that it had when something else was accepted."""
 
 
 @dataclass(frozen=True)

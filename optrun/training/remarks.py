@@ -12,11 +12,9 @@ from optrun.errors import counted
 from optrun.problems import Problem
 from optrun.registry import optimizers
 from optrun.store import Event
+from optrun.store.event_names import INFERRED
 from optrun.training.build import scheduled_steps
 from optrun.training.pack import Pack
-
-INFERRED = "inferred"
-"""The event that keeps what was inferred from data."""
 
 NEARLY_NOTHING = 1e-3
 """A rate this much below its highest one hardly changes anything."""

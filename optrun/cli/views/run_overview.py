@@ -16,12 +16,12 @@ from optrun.cli.views.sweep_overview import DIGITS, code_lines, print_sweep
 from optrun.config.yaml.writer import to_yaml
 from optrun.errors import ConfigError, StoreError, printable_lines
 from optrun.plots.terminal import sparkline
-from optrun.store import TRACEBACK, Event, RunRecord, Status, Store
+from optrun.store import Event, RunRecord, Status, Store
+from optrun.store.event_names import IDENTITIES, INFERRED, MADE, OF_SWEEPS, TRACEBACK
 from optrun.store.schema import printable
-from optrun.sweeps.sweep_store import OF_SWEEPS
-from optrun.training.identity import KINDS, Identity
-from optrun.training.made import MADE, identity_of
-from optrun.training.remarks import INFERRED, kept_lines
+from optrun.training.identity import Identity
+from optrun.training.made import identity_of
+from optrun.training.remarks import kept_lines
 
 SPARKS = 40
 
@@ -47,7 +47,10 @@ def print_run(path: Path, run: int | None, *, json: bool, limit: int | None = No
         identity = identity_of(store, record)
         is_of_sweep = plan is not None or store.size > 1
         traceback = store.traceback(record.run) if record.status is Status.FAILED else ""
-    lines, events = kept_lines(events), [event for event in events if event.kind not in (INFERRED, *KINDS)]
+    lines, events = (
+        kept_lines(events),
+        [event for event in events if event.kind not in (INFERRED, *IDENTITIES)],
+    )
     if json:
         document = {
             **run_object(path, status, record, record.run if is_of_sweep else None),
