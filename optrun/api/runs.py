@@ -13,7 +13,7 @@ from optrun.errors import ConfigError, RunFailedError, StoreError, counted, text
 from optrun.registry import load_plugins
 from optrun.store import RunRecord, RunState, Status, Store, write_csv
 from optrun.store.event_names import INFERRED, LEFT, PLUGINS, TRACEBACK
-from optrun.store.locate import RUNS, find_numbered, find_whole
+from optrun.store.locate import CONFIG, RUNS, find_numbered, find_whole
 from optrun.training.evaluator import AVERAGE
 from optrun.training.identity import Identity, known, note_machine, on_data
 from optrun.training.interrupt import Interruption, interruptible
@@ -160,7 +160,7 @@ def resume(
         settle_config(store)
         record = store.run(0)
         if not record.status.final or steps is not None or epochs is not None:
-            pack = Pack([as_in_file(store.path / "config.yaml", from_mapping(record.config))])
+            pack = Pack([as_in_file(store.path / CONFIG, from_mapping(record.config))])
             identity = Identity.of(pack.configs[0], pack.problem.fingerprint)
             _, events = checked(store, identity, "run", "run it anew", accept=accept_changes)
             if steps is not None or epochs is not None:

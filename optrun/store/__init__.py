@@ -1,11 +1,24 @@
-"""The store: the only place that writes results."""
+"""The store: the only place that writes results, and that finds them."""
 
-from optrun.store.directory import check_free, slug
-from optrun.store.fingerprint import environment
-from optrun.store.formats import FORMATS, TABLES, export, export_all, write_csv, write_summary
-from optrun.store.run_rows import RunRows
-from optrun.store.store import Store
-from optrun.store.types import Checkpoint, Event, RunRecord, RunState, Status
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from optrun.store.directory import check_free, slug
+    from optrun.store.fingerprint import environment
+    from optrun.store.formats import FORMATS, TABLES, export, export_all, write_csv, write_summary
+    from optrun.store.run_rows import RunRows
+    from optrun.store.store import Store
+    from optrun.store.types import Checkpoint, Event, RunRecord, RunState, Status
+
+_HOME = {
+    "directory": ["check_free", "slug"],
+    "fingerprint": ["environment"],
+    "formats": ["FORMATS", "TABLES", "export", "export_all", "write_csv", "write_summary"],
+    "run_rows": ["RunRows"],
+    "store": ["Store"],
+    "types": ["Checkpoint", "Event", "RunRecord", "RunState", "Status"],
+}
 
 __all__ = [
     "FORMATS",
@@ -25,3 +38,11 @@ __all__ = [
     "write_csv",
     "write_summary",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # Loaded at the first use: a shell that completes the name of a run needs no NumPy.
+    for module, names in _HOME.items():
+        if name in names:
+            return getattr(import_module(f"optrun.store.{module}"), name)
+    raise AttributeError(f"module 'optrun.store' has no attribute {name!r}")

@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 from optrun.errors import StoreError
+from optrun.store.locate import CONFIG, RESULTS
 from optrun.store.schema import store_errors
 
 ATTEMPTS = 100
 YOUNG_SECONDS = 60.0
 LOCK_ATTEMPTS, LOCK_PAUSE = 20, 0.005
-OWN_FILES = ("config.yaml", "results.sqlite", "metrics.csv", "summary.csv")
+OWN_FILES = (CONFIG, RESULTS, "metrics.csv", "summary.csv")
 OWN_NAMES = "|".join(map(re.escape, OWN_FILES))
 TAKEN = "exists already and is not an empty directory: name another, or remove it"
 

@@ -11,6 +11,7 @@ from optrun.errors import StoreError, did_you_mean
 RUNS = Path("runs")
 LATEST = "latest"
 RESULTS, CONFIG = "results.sqlite", "config.yaml"
+"""The files of a run directory that tell what it is."""
 
 
 def run_directories(root: Path = RUNS) -> list[Path]:

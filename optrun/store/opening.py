@@ -6,6 +6,7 @@ from pathlib import Path
 
 from optrun.store import schema
 from optrun.store.directory import is_being_written
+from optrun.store.locate import RESULTS
 
 OLD = "older_"
 """What the name of a table begins with while its rows are brought to the next version."""
@@ -21,7 +22,7 @@ def open_results(directory: Path, *, write: bool) -> sqlite3.Connection:
     """
     connection = schema.connect(directory, write=write)
     try:
-        path = directory / schema.RESULTS
+        path = directory / RESULTS
         if write:
             schema.check_pages(connection, path)
         elif not is_being_written(directory):

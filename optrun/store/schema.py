@@ -19,10 +19,10 @@ from typing import Any
 
 from optrun.errors import StoreError
 from optrun.errors import printable as printable
+from optrun.store.locate import RESULTS
 
 FORMAT_VERSION = 1
 APPLICATION_ID = 0x6F70_7472  # "optr"
-RESULTS = "results.sqlite"
 CACHE_KIB = 1 << 12
 CHECKED_BYTES = 1 << 24
 """Of larger files readers do not verify all pages, which would take long."""

@@ -15,6 +15,7 @@ from optrun.store import attempts, blobs, schema
 from optrun.store.curves import CURVE, EVALUATION, append, column_names, join, merge
 from optrun.store.directory import create_directory, lock
 from optrun.store.event_names import RESET, TRACEBACK
+from optrun.store.locate import CONFIG, RESULTS
 from optrun.store.opening import open_results
 from optrun.store.rearrange import rearrange
 from optrun.store.run_rows import RunRows
@@ -75,8 +76,8 @@ class Store:
         """
 
         def fill(staging: Path) -> None:
-            (staging / "config.yaml").write_bytes(config_yaml.encode())
-            with closing(schema.initialise(staging / schema.RESULTS)) as db, db:
+            (staging / CONFIG).write_bytes(config_yaml.encode())
+            with closing(schema.initialise(staging / RESULTS)) as db, db:
                 insert_runs(db, runs, status)
                 attempts.begin(db, "created")
                 attempts.write_events(db, [attempts.event(kind, 0, **of) for kind, of in events.items()])
@@ -316,7 +317,7 @@ class Store:
     def verify(self) -> None:
         """Read every page and every row; StoreError where one is damaged."""
         with schema.store_errors(self.path):
-            schema.check_pages(self._db, self.path / schema.RESULTS)
+            schema.check_pages(self._db, self.path / RESULTS)
             self._read_rows()
 
     def close(self) -> None:

@@ -12,7 +12,7 @@ from optrun.config import RunConfig
 from optrun.errors import PluginError, RunFailedError
 from optrun.registry import load_plugin
 from optrun.store import RunState, Status, Store
-from optrun.store.schema import RESULTS
+from optrun.store.locate import RESULTS
 from optrun.sweeps.plan.expand import Plan
 from optrun.sweeps.plan.packs import Group
 from optrun.sweeps.plan.stages import outline

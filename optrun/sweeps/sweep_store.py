@@ -12,7 +12,8 @@ from optrun.errors import StoreError
 from optrun.store import RunRecord, RunState, Status, Store, slug, write_summary
 from optrun.store.directory import replace_file
 from optrun.store.event_names import PLAN, RUNG
-from optrun.store.schema import RESULTS, store_errors
+from optrun.store.locate import CONFIG, RESULTS
+from optrun.store.schema import store_errors
 from optrun.sweeps.growth import There, are_first, family_of, found_among
 from optrun.sweeps.plan.expand import DECIDED_ON_THE_WAY, Plan
 from optrun.sweeps.plan.packs import Group
@@ -239,7 +240,7 @@ def _check_same(
 def _write_config(path: Path, text: str) -> None:
     content = text.encode()
     with store_errors(path):
-        replace_file(path / "config.yaml", lambda stream: stream.writelines([content]))
+        replace_file(path / CONFIG, lambda stream: stream.writelines([content]))
 
 
 def _aside(store: Store) -> str:

@@ -8,6 +8,7 @@ from optrun.errors import ConfigError, StoreError, counted
 from optrun.store import Checkpoint, Status, Store
 from optrun.store.directory import replace_file
 from optrun.store.event_names import LONGER
+from optrun.store.locate import CONFIG
 from optrun.store.schema import store_errors
 from optrun.training.checkpoints import run_key
 from optrun.training.pack import Pack
@@ -68,7 +69,7 @@ def settle_config(store: Store) -> None:
     before = longer[-1].details.get("before")
     if not isinstance(before, dict):
         raise StoreError(f"{store.path}: what is noted of the length of the run is damaged")
-    file = store.path / "config.yaml"
+    file = store.path / CONFIG
     try:
         old = as_in_file(file, from_mapping(record.config | before))
     except ConfigErrors:

@@ -5,7 +5,7 @@ from multiprocessing import active_children
 import pytest
 
 import optrun
-from optrun.store.schema import RESULTS
+from optrun.store.locate import RESULTS
 from optrun.sweeps import estimate
 from optrun.sweeps.estimate import estimate_sweep
 from optrun.sweeps.plan.packs import divided

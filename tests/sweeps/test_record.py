@@ -11,7 +11,7 @@ import optrun
 from optrun.analysis.leaderboard import plan_of
 from optrun.errors import ChangedError, StoreError
 from optrun.store import Store, attempts
-from optrun.store.schema import RESULTS
+from optrun.store.locate import RESULTS
 from optrun.sweeps.sweep_store import open_store
 from tests.sweeps.support import digest_of, prepared
 

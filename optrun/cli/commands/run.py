@@ -155,7 +155,7 @@ def resume(
                     observe=observe,
                     note=None if quiet or json else note_pack,
                 )
-            misses = _misses(result, config, lambda _: Place(str(path / "config.yaml")))
+            misses = _misses(result, config, lambda _: Place(str(path / CONFIG)))
             report.issues += note_outcome(case, result, misses)
         code = print_outcome(result, misses, json=json, quiet=quiet, plugins=plugin or ())
     raise typer.Exit(code)

@@ -25,7 +25,8 @@ from optrun.plots.terminal import Series, drawing
 from optrun.plots.ticks import log_suits
 from optrun.store import RunRecord, Status, Store
 from optrun.store.directory import is_being_written
-from optrun.store.schema import RESULTS, printable
+from optrun.store.locate import RESULTS
+from optrun.store.schema import printable
 
 POLL_SECONDS = 0.25
 MOST_LINES = 30

@@ -10,8 +10,7 @@ from optrun.analysis.leaderboard import plan_of, single
 from optrun.errors import ConfigError, StoreError, did_you_mean
 from optrun.store import FORMATS, TABLES, Store, export, export_all
 from optrun.store.directory import OWN_FILES, write_output
-from optrun.store.locate import find_numbered
-from optrun.store.schema import RESULTS
+from optrun.store.locate import RESULTS, find_numbered
 
 BINARY = ("npz", "parquet")
 

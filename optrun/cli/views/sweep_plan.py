@@ -14,8 +14,7 @@ from optrun.cli.views.run_plan import about
 from optrun.cli.views.sweep_table import MOST_SETTINGS, run_numbers
 from optrun.errors import printable
 from optrun.store import Store
-from optrun.store.locate import RUNS
-from optrun.store.schema import RESULTS
+from optrun.store.locate import RESULTS, RUNS
 from optrun.sweeps.estimate import estimate_sweep
 from optrun.sweeps.plan.expand import Plan
 from optrun.sweeps.plan.packs import Group, divided
