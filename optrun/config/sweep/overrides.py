@@ -30,7 +30,7 @@ def check_paths(overrides: Iterable[str]) -> None:
 
 
 def check_calls(overrides: Iterable[str]) -> None:
-    """Raise ConfigErrors for overrides that give values as a call, `range(0, 5)`, or seeds in a form of other values."""
+    """Raise ConfigErrors for values that are given as a call, `range(0, 5)`, or seeds in a form of other values."""
     wrong = []
     for text in overrides:
         path, value = (part.strip() for part in text.partition("=")[::2])
