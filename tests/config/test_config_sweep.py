@@ -102,6 +102,10 @@ MISTAKES = {
         "zip.0.optimizer.lr: is swept already: choose one"
     ],
     "  parameters: {▸optimizer.lrr: [1, 2]}": ["optimizer.lrr: unknown key. Did you mean 'lr'?"],
+    "  parameters: {▸lr: [1, 2]}\n  ▸repeets: 2": [
+        "lr: unknown key. Did you mean 'optimizer.lr'?",
+        "sweep.repeets: unknown key. Did you mean 'repeats'?",
+    ],
     "  parameters: {▸optimiser: [Adam]}": ["optimiser: unknown key. Did you mean 'optimizer'?"],
     "  parameters: {optimizer.lr: [1, ▸-1, ▸x]}": [
         "optimizer.lr: must be ≥ 0 (got -1)",

@@ -160,12 +160,13 @@ def _beside(node: YamlNode, base: Document, name: str, refused: Set[str]) -> Ite
         ):
             yield issue
     for path, axis in axes.items():
-        for value in axis.items[:MOST_TRIED] if path not in refused else []:
+        for item in axis.items[:MOST_TRIED] if path not in refused else []:
+            value = replace(item, key=axis.key)  # what is wrong with the path is said once, at the path
             try:
                 root = placed(base.root, path, value, value.key or value.place)
             except ConfigErrors:
                 continue
-            places = {leaf.place for leaf in value.leaves()}
+            places = {value.key, *(leaf.place for leaf in value.leaves())}
             for issue in _issues_of(replace(base, root=root), name):
                 if Place(issue.file, issue.line, issue.column) in places:
                     yield issue
