@@ -286,6 +286,9 @@ def test_a_mistake_is_one_line_with_its_place_and_runs_nothing(file, call, tmp_p
     )
     assert call("sweep", "nowhere.yaml").code == 2
     assert call("run", file).err.startswith("s.yaml:7:1: sweep: these are many runs: `optrun sweep s.yaml`")
+    assert call("run", "bad.yaml").err == done.err
+    (tmp_path / "bad.yaml").write_text(SWEEP.replace("sweep:", "sweep:\n  repeets: 3"))
+    assert call("run", "bad.yaml").err.endswith("sweep.repeets: unknown key. Did you mean 'repeats'?\n")
     assert call("run", file, "sweep=null", "-q").code == 0
 
 

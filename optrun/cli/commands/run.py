@@ -1,6 +1,7 @@
 """The commands that run: `run`, `resume`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,6 +24,10 @@ from optrun.cli.arguments import (
 if TYPE_CHECKING:
     from optrun.api.runs import Run
     from optrun.config import Issue, Place, RunConfig
+    from optrun.config.resolve import Resolved
+
+MOST_CHECKED = 10_000
+"""Of so many runs the configs are made in an instant, to find what is wrong with a sweep that is not to be run."""
 
 
 def run(
@@ -56,7 +61,6 @@ def run(
     from optrun.cli.located import located
     from optrun.cli.views.hints import note_pack
     from optrun.cli.views.run_outcome import note_outcome, print_outcome
-    from optrun.config import resolve
     from optrun.errors import ConfigError
     from optrun.training.pack import Pack
 
@@ -67,7 +71,7 @@ def run(
     with reporting("run", junit, [config]) as report:
         with report.case(" ".join([str(config), *given]), "run") as case:
             load_plugins(plugin)
-            resolved = resolve(config, given)
+            resolved = _resolved(config, given)
             with located(resolved):
                 chosen = _smoke(resolved.config, quiet=quiet or json) if smoke else resolved.config
                 pack = Pack([chosen])
@@ -159,6 +163,24 @@ def resume(
             report.issues += note_outcome(case, result, misses)
         code = print_outcome(result, misses, json=json, quiet=quiet, plugins=plugin or ())
     raise typer.Exit(code)
+
+
+def _resolved(config: Path, overrides: Sequence[str]) -> "Resolved":
+    """Return a config with its overrides; raises ConfigErrors, of a sweep for its mistakes before that it is one."""
+    from optrun.config import ConfigErrors, resolve
+
+    try:
+        return resolve(config, overrides)
+    except ConfigErrors:
+        from optrun.cli.commands.configs import runs_many
+        from optrun.config.sweep.resolve import load_sweep
+        from optrun.errors import MissingExtraError
+        from optrun.sweeps.plan.expand import expand, foreseen
+
+        if runs_many(config, overrides) and foreseen(swept := load_sweep(config, overrides)) <= MOST_CHECKED:
+            with suppress(MissingExtraError):
+                expand(swept)
+        raise
 
 
 def _misses(
