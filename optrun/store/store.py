@@ -25,6 +25,9 @@ from optrun.store.types import Checkpoint, Event, RunRecord, RunState, Status
 NONE: Mapping[Any, Any] = MappingProxyType({})
 
 
+OF_EVERY_RUN = {"loss", "lr"}
+"""Curves that are recorded whatever else is."""
+
 LEFT_IN = {"curves": "run", "params": "run", "checkpoints": "pack"}
 """The tables of what runs leave, each with the column that has their numbers."""
 
@@ -259,7 +262,10 @@ class Store:
     def curves(self, run: int = 0) -> dict[str, Array]:
         """Return a run's curves, each ``[n]``: ``step`` (int64) and the metrics (float64), as recorded."""
         with schema.store_errors(self.path):
-            return join(self._db, self._check(run), CURVE)
+            found = join(self._db, self._check(run), CURVE)
+            if found and not found.keys() >= OF_EVERY_RUN:
+                raise StoreError(f"damaged: its curves lack the {' or the '.join(sorted(OF_EVERY_RUN))}")
+            return found
 
     def columns(self, run: int) -> list[str]:
         """Return the names of a run's curves."""

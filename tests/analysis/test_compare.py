@@ -12,7 +12,7 @@ from optrun.store import RunState, Status, Store
 def made(name, curves, config=None, **state):
     with Store.create(Path("runs"), name, config_yaml="", runs=[(config or {"seed": 0}, 0)]) as store:
         store.commit(
-            curves={0: curves},
+            curves={0: {"lr": [1.0] * len(curves["step"]), **curves}},
             states={0: RunState(status=Status.COMPLETED, steps=3, **state)},
             params={0: {"w": np.array([1.0, 2.0])}},
         )
@@ -53,11 +53,11 @@ def test_minus_zero_is_another_value_and_nan_is_itself():
 
 
 def test_steps_and_curves_that_one_has_alone_are_counted():
-    a = made("a", {"step": STEPS, "loss": [1.0, 2, 3, 4], "lr": [1.0] * 4})
+    a = made("a", {"step": STEPS, "loss": [1.0, 2, 3, 4], "grad_norm": [1.0] * 4})
     b = made("b", {"step": STEPS[1:], "loss": [2.0, 3, 4]})
     by_name = {curve.name: curve for curve in differences(a, b).curves}
     assert (by_name["loss"].step, by_name["loss"].only) == (None, (1, 0))
-    assert by_name["lr"].only == (4, 0)
+    assert by_name["grad_norm"].only == (4, 0)
 
 
 def test_config_summary_and_environment_are_compared_key_by_key(small):

@@ -30,7 +30,7 @@ while len(sys.argv) < 3 or sys.stdin.readline():
     steps = np.arange(first, first + {ROWS})
     first += {ROWS}
     store.commit(
-        curves={{0: {{"step": steps, "loss": np.sqrt(steps)}}}},
+        curves={{0: {{"step": steps, "loss": np.sqrt(steps), "lr": steps}}}},
         evaluations={{0: {{"step": [first], "accuracy": [1 / first]}}}},
         states={{0: RunState(status=Status.RUNNING, steps=first)}},
         checkpoints={{0: Checkpoint({{"p": np.full(5000, first)}}, {{"step": first}})}},

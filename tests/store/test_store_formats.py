@@ -67,10 +67,10 @@ def test_csv_in_chunks(store: Store, monkeypatch: pytest.MonkeyPatch, rows: int)
     [("=1+1", "'=1+1"), ("+x", "'+x"), ("-x", "'-x"), ("@x", "'@x"), ("\tx", "?x"), ("a\r\nb\x1b", "a??b?")],
 )
 def test_csv_headings_are_no_formulas(store: Store, name: str, heading: str) -> None:
-    store.commit(curves={0: {"step": [0], name: [-1.0], "a,b": [2.0]}})
+    store.commit(curves={0: {"step": [0], "loss": [0.5], "lr": [0.1], name: [-1.0], "a,b": [2.0]}})
     header, row = csv.reader(io.StringIO(exported(store, 0, "csv").decode(), newline=""))
-    assert header == ["step", heading, "a,b"]
-    assert row == ["0", "-1.0", "2.0"]
+    assert header == ["step", "loss", "lr", heading, "a,b"]
+    assert row == ["0", "0.5", "0.1", "-1.0", "2.0"]
 
 
 def test_npz(awkward: Store) -> None:

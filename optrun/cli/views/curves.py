@@ -17,7 +17,7 @@ from optrun.cli.located import located
 from optrun.cli.text.console import WIDTH, console, drawn, emit, quoted, suggest, with_plugins
 from optrun.config import resolve
 from optrun.config.sweep.resolve import load_sweep
-from optrun.errors import ConfigError, StoreError, did_you_mean
+from optrun.errors import ConfigError, did_you_mean
 from optrun.plots.figure import evaluations_of
 from optrun.plots.terminal import Series, drawing
 from optrun.plots.ticks import log_suits
@@ -173,8 +173,6 @@ def _members(store: Store, plan: SweepPlan | None, run: int | None) -> list[list
 def _checked(run: Curves, path: Path, metric: str) -> Curves:
     if not run.curves:
         raise ConfigError(f"{path}: no curves yet: rows are stored with each checkpoint and at the end")
-    if not {"loss", "lr"} <= run.curves.keys():
-        raise StoreError(f"{path}: damaged: its curves lack the loss or the lr")
     if metric not in run.metrics:
         hint = did_you_mean(metric, run.metrics) or " `record: {metrics: […]}` chooses what is recorded"
         raise ConfigError(f"{path}: no curve {metric!r}; it has {', '.join(run.metrics)}.{hint}")

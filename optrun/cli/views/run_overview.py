@@ -14,7 +14,7 @@ from optrun.cli.text.console import emit, quoted, span, status_text, suggest, ta
 from optrun.cli.text.figures import figure_lines
 from optrun.cli.views.sweep_overview import DIGITS, code_lines, print_sweep
 from optrun.config.yaml.writer import to_yaml
-from optrun.errors import ConfigError, StoreError, printable_lines
+from optrun.errors import ConfigError, printable_lines
 from optrun.plots.terminal import sparkline
 from optrun.store import Event, RunRecord, Status, Store
 from optrun.store.event_names import IDENTITIES, INFERRED, MADE, OF_SWEEPS, TRACEBACK
@@ -127,8 +127,6 @@ def check_no_limit(limit: int | None) -> None:
 def _print_curve(curves: Mapping[str, Array]) -> None:
     if not curves:
         return
-    if "loss" not in curves:
-        raise StoreError("damaged: its curves lack the loss")
     loss = curves["loss"]
     ends = f"{loss[0]:.4g} → {loss[-1]:.4g}"
     emit(
