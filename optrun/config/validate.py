@@ -57,8 +57,10 @@ def _issues(errors: list[ErrorDetails], document: Document, data: Mapping[str, A
         if follows or any(path[:i] in document.spoiled for i in range(len(path) + 1)):
             continue
         text = message(error)
-        if error["type"] == CONFLICT and _rank(document, other) > _rank(document, path):
-            path, text = other, error["ctx"]["instead"]
+        if error["type"] == CONFLICT:
+            if _rank(document, other) > _rank(document, path):
+                path, other, text = other, path, error["ctx"]["instead"]
+            text += _elsewhere(document, path, other)
         if error["type"] == UNKNOWN_KEY:
             meant, advice = _meant(path, error["ctx"]["known"], homes)
             suggested.add(meant)
@@ -72,6 +74,13 @@ def _rank(document: Document, path: Path) -> int:
     source = document.root.at(path).place.source
     ranks = [i for i, each in enumerate(document.order) if each == source]
     return max(ranks, default=-1)
+
+
+def _elsewhere(document: Document, path: Path, other: Path) -> str:
+    """Return where a key is that another one does not go with, if it is in another file."""
+    place = document.root.at(other).place
+    is_there = place.line is None or place.source == document.root.at(path).place.source
+    return "" if is_there else f"; {other[-1]} is at {place}"
 
 
 def _replacing(document: Document, path: Path) -> str:

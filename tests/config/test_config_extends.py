@@ -185,7 +185,10 @@ MISTAKES: list[tuple[str, dict[str, str], list[str]]] = [
     (
         "extends: base.yaml\nepochs: 1\n",
         {},
-        ["variant.yaml:2:9: epochs: steps and epochs are both set: turn one off (steps=null)"],
+        [
+            "variant.yaml:2:9: epochs: steps and epochs are both set: turn one off (steps=null); "
+            "steps is at base.yaml:4:8"
+        ],
     ),
     (
         "extnds: base.yaml\nproblem: bowl\noptimizer: SGD\nsteps: 1\n",

@@ -84,14 +84,17 @@ def test_what_is_wrong_with_a_tuple_stays_wrong() -> None:
 def test_of_steps_and_epochs_the_later_one_is_to_blame() -> None:
     with pytest.raises(ConfigErrors) as caught:
         load(extending(PARTS.replace("steps", "epochs"), "steps: 3\n"))
-    assert str(caught.value).startswith("child.yaml:2:8: steps: steps and epochs are both set")
+    both = "steps: steps and epochs are both set: turn one off (epochs=null); epochs is at"
+    assert str(caught.value) == f"child.yaml:2:8: {both} base.yaml:3:9"
     (line,) = refused(PARTS.replace("steps", "epochs"), "steps=3")
-    assert line.startswith("override 'steps=3': steps: ")
+    assert line == f"override 'steps=3': {both} f.yaml:3:9"
 
 
 def test_of_two_bounds_the_later_one_is_to_blame() -> None:
     (line,) = refused(PARTS + "expect: {final_loss: {max: 1}}\n", "expect.final_loss.min=1e6")
-    assert line.endswith("expect.final_loss.min: must be ≤ max, which is 1 (got 1e+06)")
+    assert line.endswith(
+        "expect.final_loss.min: must be ≤ max, which is 1 (got 1e+06); max is at f.yaml:4:28"
+    )
     assert line.startswith("override")
 
 

@@ -71,7 +71,7 @@ def test_overrides_apply_in_their_order() -> None:
         ("optimizer.lr=-1", "optimizer.lr: must be ≥ 0 (got -1)"),
         ("optimizer.lr='1'", "optimizer.lr: must be a number (got '1'); '1' is a string here: remove the quotes"),
         ("optimizer.name=Adm", "optimizer.name: unknown optimizer 'Adm'. Did you mean 'Adam'?"),
-        ("epochs=3", "epochs: steps and epochs are both set: turn one off (steps=null)"),
+        ("epochs=3", "epochs: steps and epochs are both set: turn one off (steps=null); steps is at f.yaml:4:8"),
         ("optimizer.lr=", "optimizer.lr: no value after '='; optimizer.lr=null turns it off, "
                           "optimizer.lr='\"\"' is an empty string"),
         ("optimizer.lr", "an override is written key.path=value, such as optimizer.lr=1e-3"),
