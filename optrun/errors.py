@@ -106,6 +106,15 @@ def counted(count: int, what: str) -> str:
     return f"{count:,} {what}{'s' * (count != 1)}"
 
 
+def brief(value: Any) -> str:
+    """Return a value as Python writes it, without what makes it too long for a message."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no integer of thousands of digits
+        return "a number that is too long to be shown"
+    return text if len(text) <= 60 else f"{text[:50]}…"
+
+
 def printable(text: str) -> str:
     """Return a text of one line that no terminal takes for a command."""
     return "".join(character if character.isprintable() else "?" for character in text)

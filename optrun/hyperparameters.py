@@ -7,7 +7,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from optrun.arrays import Array
-from optrun.errors import ConfigError, did_you_mean
+from optrun.errors import ConfigError, brief, did_you_mean
 from optrun.registry import Option
 
 Value = float | bool | int | str | Array | None
@@ -27,11 +27,11 @@ def checked(option: Option, value: Any, lanes: int, owner: str) -> Any:
     if array.dtype.kind not in "iuf" or array.shape not in ((), (1,), (lanes,)):
         per_lane = f" or {lanes} of them, one per lane" if lanes > 1 else ""
         raise ConfigError(
-            f"{owner}: {option.name} must be a number{per_lane} (got {value!r})", field=option.name
+            f"{owner}: {option.name} must be a number{per_lane} (got {brief(value)})", field=option.name
         )
     numbers = np.asarray(array.astype(np.float64) + 0.0)  # no -0.0, which would be equal to 0.0
     if not np.isfinite(numbers).all():
-        raise ConfigError(f"{owner}: {option.name} must be finite (got {value!r})", field=option.name)
+        raise ConfigError(f"{owner}: {option.name} must be finite (got {brief(value)})", field=option.name)
     for bound in option.bounds:
         holds = np.asarray(bound.holds(numbers))
         if not np.all(holds):
@@ -65,8 +65,9 @@ def _checked_flag(option: Option, value: Any, owner: str) -> Any:
         return option.adapter.validate_python(value, strict=True)
     except ValidationError as error:
         first = error.errors()[0]
-        reason = first.get("ctx", {}).get("error") or first["msg"]
-        raise ConfigError(f"{owner}: {option.name}: {reason} (got {value!r})", field=option.name) from None
+        reason = str(first.get("ctx", {}).get("error") or first["msg"])
+        got = "" if "(got " in reason else f" (got {brief(value)})"
+        raise ConfigError(f"{owner}: {option.name}: {reason}{got}", field=option.name) from None
 
 
 def spelled_out(
@@ -80,7 +81,9 @@ def spelled_out(
             result[name] = value
             continue
         if not isinstance(value, Sequence) or len(value) != len(parts):
-            raise ConfigError(f"{owner}: {name} must be {len(parts)} numbers (got {value!r})", field=name)
+            raise ConfigError(
+                f"{owner}: {name} must be {len(parts)} numbers (got {brief(value)})", field=name
+            )
         for part, number in zip(parts, value, strict=True):
             if part in values:
                 raise ConfigError(f"{owner}: {name} and {part} say the same thing twice", field=part)

@@ -85,7 +85,8 @@ def _value(text: str, place: Place, path: str) -> YamlNode:
     if isinstance(value, str) and len(parts) > 1 and not is_call and text.strip()[0] not in "'\"":
         if not all(part.strip() for part in parts):
             raise _wrong(place, path, "there is a comma with nothing before it")
-        said = f"a list is written '{path}=[{value}]'; text with a comma needs quotes of its own"
+        written = value if len(value) <= 80 else f"{value[:80]}…"
+        said = f"a list is written '{path}=[{written}]'; text with a comma needs quotes of its own"
         is_swept = path.split(".")[0] != SWEEP
         raise _wrong(place, path, f"{said}; `optrun sweep` runs each value" if is_swept else said)
     return YamlNode.of(value, place, key=place)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 from optrun.arrays import Array, Parameters
-from optrun.errors import ConfigError, StateError
+from optrun.errors import ConfigError, StateError, brief
 from optrun.hyperparameters import spelled_out
 from optrun.kernels import engine_named
 from optrun.kernels.stepper import Engine
@@ -89,7 +89,8 @@ class Optimizer(Rule):
             isinstance(groups, Sequence) and all(isinstance(group, Mapping) for group in groups)
         ):
             raise ConfigError(
-                f"{type(self).__name__}: groups are a list of mappings (got {groups!r}); hyperparameters go by name",
+                f"{type(self).__name__}: groups are a list of mappings (got {brief(groups)}); "
+                "hyperparameters go by name",
                 field="params",
             )
         if groups is not None and not groups:

@@ -22,7 +22,7 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, ClassVar, get_type_hints
 
-from optrun.errors import ConfigError
+from optrun.errors import ConfigError, brief
 from optrun.kernels.program import Program
 from optrun.kernels.trace import trace
 from optrun.plugin_code import guarded
@@ -123,7 +123,7 @@ def flags_of(owner: str, values: Mapping[str, Any]) -> tuple[tuple[str, Any], ..
             hash(value)
         except TypeError:
             raise ConfigError(
-                f"{owner}: {name} chooses a program, so it must have a hash, as a tuple has (got {value!r})",
+                f"{owner}: {name} chooses a program, so it must have a hash, as a tuple has (got {brief(value)})",
                 field=name,
             ) from None
     return tuple(values.items())

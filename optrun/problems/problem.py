@@ -10,7 +10,7 @@ from typing import Any, Self
 from pydantic import ValidationError
 
 from optrun.arrays import Array, Arrays
-from optrun.errors import ConfigError, PluginError, did_you_mean
+from optrun.errors import ConfigError, PluginError, brief, did_you_mean
 from optrun.kernels.capture import LoopEngine
 from optrun.kernels.stepper import Engine
 from optrun.plugin_code import definition_of
@@ -172,5 +172,5 @@ def _check(option: Option, value: Any) -> None:
         first = error.errors()[0]
         field = ".".join(str(part) for part in (option.name, *first["loc"]))
         raise ConfigError(
-            f"{field}: {first['msg'][0].lower()}{first['msg'][1:]}, not {value!r}", field=field
+            f"{field}: {first['msg'][0].lower()}{first['msg'][1:]}, not {brief(value)}", field=field
         ) from None

@@ -15,7 +15,7 @@ from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 from optrun.arrays import Array, power
-from optrun.errors import ConfigError, did_you_mean
+from optrun.errors import ConfigError, brief, did_you_mean
 
 MAX_LENGTH = 500
 MAX_DEPTH = 100
@@ -72,7 +72,7 @@ class Expression(str):
         if isinstance(source, Expression):
             return source
         if not isinstance(source, str) and not callable(source):
-            raise ConfigError(f"must be an expression in t, such as '0.95 ** t' (got {source!r})")
+            raise ConfigError(f"must be an expression in t, such as '0.95 ** t' (got {brief(source)})")
         text = source if isinstance(source, str) else getattr(source, "__name__", repr(source))
         made = super().__new__(cls, text)
         made.function = None if isinstance(source, str) else source

@@ -18,7 +18,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import numpy as np
 
 from optrun.arrays import Array, real
-from optrun.errors import ConfigError, StateError
+from optrun.errors import ConfigError, StateError, brief
 from optrun.hyperparameters import completed
 from optrun.registry import Option, check_annotated, options_of, schedulers
 from optrun.schedulers.binding import Binding, HasGroups
@@ -276,7 +276,7 @@ class LRScheduler:
         if not is_number or not 0 <= epoch < 2**53 or not (self.takes_fractions or epoch == int(epoch)):
             kind = "a number" if self.takes_fractions else "an integer"
             raise ConfigError(
-                f"{own}: the epoch to go to is {kind} ≥ 0 (got {epoch!r}); leave it out for the next step",
+                f"{own}: the epoch to go to is {kind} ≥ 0 (got {brief(epoch)}); leave it out for the next step",
                 field="epoch",
             )
         return int(epoch) if epoch == int(epoch) else float(epoch)

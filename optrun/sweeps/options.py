@@ -8,7 +8,7 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from optrun.errors import ConfigError, did_you_mean
+from optrun.errors import ConfigError, brief, did_you_mean
 from optrun.kernels.threads import cores
 from optrun.sweeps.workers.base import Brought, Here, Running, Workers
 from optrun.sweeps.workers.processes import Local
@@ -103,13 +103,15 @@ class Execution:
 def check_count(name: str, value: Any) -> None:
     """Raise ConfigError where a number of something is neither None nor a whole number of 1 or more."""
     if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-        raise ConfigError(f"{name} must be a whole number of 1 or more (got {value!r})", field=name)
+        raise ConfigError(f"{name} must be a whole number of 1 or more (got {brief(value)})", field=name)
 
 
 def _check_timeout(value: Any) -> None:
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if value is not None and not (is_number and isfinite(value) and value > 0):
-        raise ConfigError(f"timeout must be a number of seconds above 0 (got {value!r})", field="timeout")
+        raise ConfigError(
+            f"timeout must be a number of seconds above 0 (got {brief(value)})", field="timeout"
+        )
 
 
 def _check_address(address: str) -> None:

@@ -378,6 +378,7 @@ def test_an_empty_block_is_told_at_its_line():
             "a swept parameter is named by its own path: optimizer.lr=1, 2",
         ),
         ("sweep.parameters.steps=1,2", "a swept parameter is named by its own path: steps=1,2"),
+        (f"optimizer.lr=1,{10**400}", "lr: the integer 10000000000000000000… (401 characters) is too large"),
         ("optimizer.lr=range(5)", "optimizer.lr: is written 'optimizer.lr={range: [0, 5]}'"),
         ("optimizer.lr=np.geomspace(1e-3, 1, 4)", "is written 'optimizer.lr={logspace: [1e-3, 1, 4]}'"),
         (

@@ -564,6 +564,14 @@ def test_a_signature_that_is_none_of_a_rule_is_refused_where_it_is_written():
         SGD(Parameters(SHAPES), 0.1)
 
 
+@pytest.mark.parametrize(
+    ("digits", "shown"), [(400, "1" + "0" * 49 + "…"), (5000, "a number that is too long to be shown")]
+)
+def test_a_long_value_is_shortened_in_a_message(digits, shown):
+    with pytest.raises(ConfigError, match=rf"SGD: lr must be a number \(got {shown}\)$"):
+        SGD(Parameters(SHAPES), lr=10**digits)
+
+
 def test_sparse_adam_takes_no_zero_as_torchs_but_a_schedule_may_go_there(rng):
     for name in ("lr", "eps"):
         with pytest.raises(ConfigError, match=f"SparseAdam: {name} must be > 0") as error:

@@ -10,7 +10,7 @@ from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from optrun.config.yaml.scalars import hint
 from optrun.config.yaml.tree import Path
-from optrun.errors import nearest
+from optrun.errors import brief, nearest
 
 UNKNOWN_KEY = "unknown_key"
 UNION = "union"
@@ -113,7 +113,7 @@ def shown(value: Any) -> str:
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, float) and not math.isfinite(value):
         return ".nan" if math.isnan(value) else f"{'-' if value < 0 else ''}.inf"
-    return repr(value) if len(repr(value)) <= 60 else f"{repr(value)[:50]}…"
+    return brief(value)
 
 
 def _wrong_type(kind: str, value: Any) -> str:

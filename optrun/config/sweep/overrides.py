@@ -50,7 +50,10 @@ def check_calls(overrides: Iterable[str]) -> None:
 
 
 def several(text: str) -> YamlNode | None:
-    """Return what an override sweeps over: several values, or such as `{logspace: [1e-4, 1, 5]}`."""
+    """Return what an override sweeps over: several values, or such as `{logspace: [1e-4, 1, 5]}`.
+
+    Raises ConfigErrors where one of several values cannot be read.
+    """
     path, equals, value = text.partition("=")
     if not equals or path.split(".")[0] == SWEEP:
         return None
@@ -60,10 +63,14 @@ def several(text: str) -> YamlNode | None:
     except ConfigErrors:
         return None  # what is wrong with it is said of it as an override of one value
     values = document.root.value
-    if document.issues or not isinstance(values, list):
+    if not isinstance(values, list):
         return None
     if any(isinstance(each.value, str) and each.value.count("(") != each.value.count(")") for each in values):
         return None  # the commas are those of a function
+    if document.issues:
+        if len(values) > 1:
+            raise ConfigErrors([Issue.at(place, (path.strip(),), document.issues[0].message)])
+        return None
     first = values[0].value if values else None
     if (
         len(values) == 1
