@@ -51,7 +51,6 @@ def room(file):
     return file.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
-@pytest.mark.full
 def test_imports_go_down_only():
     upward = [
         f"{file.relative_to(PACKAGE)} imports {module}"
