@@ -103,7 +103,7 @@ def texts(name: str, given: Any) -> Sequence[str]:
 
 def counted(count: int, what: str) -> str:
     """Return how many of something there are."""
-    return f"{count:,} {what}{'s' * (count != 1)}"
+    return f"{count:,} {what}{'' if count == 1 else 'es' if what.endswith('s') else 's'}"
 
 
 def brief(value: Any) -> str:

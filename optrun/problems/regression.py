@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from optrun.arrays import Array, Arrays, one_blas_thread
-from optrun.errors import ConfigError
+from optrun.errors import ConfigError, counted
 from optrun.problems.activations import Relu
 from optrun.problems.data import Dataset, DataSource
 from optrun.problems.layers import Layers
@@ -110,7 +110,7 @@ class LogisticRegression(SolvedRegression):
         classes, codes = self._classes(dataset)
         if len(classes) != 2:
             raise ConfigError(
-                f"data: {dataset.name!r} has {len(classes)} classes, logistic_regression needs 2:"
+                f"data: {dataset.name!r} has {counted(len(classes), 'class')}, logistic_regression needs 2:"
                 " softmax_regression takes more",
                 field="data",
             )

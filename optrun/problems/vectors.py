@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 
 from optrun.arrays import Array, Arrays, stream
-from optrun.errors import ConfigError
+from optrun.errors import ConfigError, counted
 from optrun.kernels.capture import MOST_INSTRUCTIONS, Capture, Captured, captured
 from optrun.kernels.stepper import Engine
 from optrun.problems.problem import Batches, Problem
@@ -41,7 +41,8 @@ class VectorProblem(Problem, ABC):
         self.noise = noise
         if self.start.shape != (self.dim,):
             raise ConfigError(
-                f"start: {self.dim} numbers expected, one per dimension, not {len(self.start)}", field="start"
+                f"start: {counted(self.dim, 'number')} expected, one per dimension, not {len(self.start)}",
+                field="start",
             )
 
     @property

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from optrun.arrays import Array, steps_ahead
-from optrun.errors import ConfigError, did_you_mean
+from optrun.errors import ConfigError, counted, did_you_mean
 from optrun.registry import Option
 
 
@@ -232,7 +232,9 @@ class Binding:
         """Return the value at each step: a float, or `[B]` where it differs between lanes."""
         values, lanes = schedule.at(steps, base), self.lanes
         if values.shape[1] not in (1, lanes):
-            raise ConfigError(f"{self._name}: its options are for {values.shape[1]} lanes, not {lanes}")
+            raise ConfigError(
+                f"{self._name}: its options are for {counted(values.shape[1], 'lane')}, not {lanes}"
+            )
         within = _within(option, values)
         wrong: Array = np.flatnonzero(~within.all(axis=1))
         if wrong.size and (whole or wrong[0] == 0):

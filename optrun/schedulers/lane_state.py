@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from optrun.arrays import Array
-from optrun.errors import StateError
+from optrun.errors import StateError, counted
 
 MEMBERS = "schedulers"
 """What the states of a schedule's members are called: a list of them, unlike all others not of lanes."""
@@ -20,14 +20,14 @@ def listed(values: Array) -> list[float | None]:
 def numbers(values: Any, lanes: int, name: str) -> Array:
     """Return what `listed` returned as an array, NaN for null; StateError where it is not that of so many lanes."""
     if not _is_list(values, lanes) or not all(each is None or type(each) is float for each in values):
-        raise StateError(f"{name} is {values!r}, not a number for each of {lanes} lanes")
+        raise StateError(f"{name} is {values!r}, not a number for each of {counted(lanes, 'lane')}")
     return np.array([np.nan if each is None else each for each in values])
 
 
 def counts(values: Any, lanes: int, name: str) -> Array:
     """Return a list of counts as an array; StateError where it is not that of so many lanes."""
     if not _is_list(values, lanes) or not all(type(each) is int and 0 <= each < 2**53 for each in values):
-        raise StateError(f"{name} is {values!r}, not a count for each of {lanes} lanes")
+        raise StateError(f"{name} is {values!r}, not a count for each of {counted(lanes, 'lane')}")
     return np.array(values, np.int64)
 
 

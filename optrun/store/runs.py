@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from math import isfinite
 from typing import Any
 
-from optrun.errors import StoreError
+from optrun.errors import StoreError, counted
 from optrun.store import blobs, schema
 from optrun.store.types import RunRecord, RunState, Status
 
@@ -71,7 +71,7 @@ def _state(run: int, status: str, reason: str, steps: int, summary: str) -> RunS
     if status not in list(Status):
         raise StoreError(f"run {run} has the unknown status {status!r}")
     if not 0 <= steps <= schema.LAST_STEP:
-        raise StoreError(f"run {run} is damaged: it has made {steps} steps")
+        raise StoreError(f"run {run} is damaged: it has made {counted(steps, 'step')}")
     return RunState(status=Status(status), reason=reason, steps=steps, summary=values)
 
 

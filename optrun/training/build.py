@@ -11,7 +11,7 @@ import numpy as np
 from optrun.arrays import Array, Parameters
 from optrun.config import RunConfig
 from optrun.config.model.components import INTERVAL, Component
-from optrun.errors import ConfigError
+from optrun.errors import ConfigError, counted
 from optrun.kernels import engine_named
 from optrun.optim import Average, Optimizer
 from optrun.optim.param_group import matching, selected
@@ -188,7 +188,7 @@ def average_of(configs: Configs, params: Parameters, steps: int) -> Average | No
         average: Average = averages.find(chosen.name)(params, engine=engine, **chosen.options)
         if average.start > steps:
             raise ConfigError(
-                f"{chosen.name}: the run has {steps} steps, so an average that starts after {average.start} "
+                f"{chosen.name}: the run has {counted(steps, 'step')}, so an average that starts after {average.start} "
                 "takes nothing in",
                 field="start",
             )

@@ -91,7 +91,7 @@ def joined(checkpoints: Sequence[Checkpoint], configs: Sequence[RunConfig]) -> t
     Raises StateError where they do not fit together, or one is that of another run.
     """
     if len(checkpoints) != len(configs):
-        raise StateError(f"there are {len(checkpoints)} checkpoints for {len(configs)} lanes")
+        raise StateError(f"the lanes are {len(configs)}, and the checkpoints {len(checkpoints)}")
     try:
         metas = [Meta.model_validate(checkpoint.meta) for checkpoint in checkpoints]
     except ValidationError as error:

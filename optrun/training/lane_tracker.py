@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from optrun.arrays import Array
-from optrun.errors import StateError
+from optrun.errors import StateError, counted
 from optrun.store import Checkpoint, RunState, Status
 from optrun.training.checkpoints import Meta, checkpoint_of
 from optrun.training.device_losses import Ahead
@@ -60,7 +60,8 @@ class Lanes:
         lanes, steps = self.pack.lanes, self.pack.steps
         if not (meta.step < steps and len(meta.stopping.best) == lanes):
             raise StateError(
-                f"the checkpoint at step {meta.step} is not one of {lanes} lanes and {steps} steps"
+                f"the checkpoint at step {meta.step} is not one of "
+                f"{counted(lanes, 'lane')} and {counted(steps, 'step')}"
             )
         self.pack.load_state(arrays, meta.pack)
         self._watch_from(meta.stopping)

@@ -7,6 +7,7 @@ from pydantic import BaseModel
 
 from optrun.arrays import Array
 from optrun.config.model.run import Divergence, Stop
+from optrun.errors import counted
 from optrun.store import Status
 
 GREATEST = float(np.finfo(np.float64).max)
@@ -99,7 +100,8 @@ class Stopping:
             self._best_at[better] = t
             for lane in np.flatnonzero((t - self._best_at >= self._stop.patience) & self.alive):
                 best = f"{self._best[lane]:g} at step {self._best_at[lane]}"
-                yield int(lane), Status.EARLY_STOPPED, f"no loss below {best} for {self._stop.patience} steps"
+                long = counted(self._stop.patience, "step")
+                yield int(lane), Status.EARLY_STOPPED, f"no loss below {best} for {long}"
 
     def ends_in(self, lane: int, loss: float, steps: int) -> tuple[Status, str]:
         """Return what a lane has come to that has made all its steps, and why, given its final loss."""

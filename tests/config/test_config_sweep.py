@@ -96,7 +96,7 @@ MISTAKES = {
         "trials: a grid has all its settings: add 'method: random', or leave trials out"
     ],
     "  zip: [{optimizer.lr: [1, 2], optimizer.eps: ▸[1]}]": [
-        "zip.0.optimizer.eps: has 1 values, and optimizer.lr, which it is paired with, 2"
+        "zip.0.optimizer.eps: has 1 value, and optimizer.lr, which it is paired with, 2"
     ],
     "  parameters: {optimizer.lr: [1]}\n  zip: [{optimizer.lr: ▸[1, 2]}]": [
         "zip.0.optimizer.lr: is swept already: choose one"
@@ -147,7 +147,7 @@ MISTAKES = {
         "optimizer.param_groups.0.lr: optimizer.param_groups is not set"
     ],
     "  spaces: [{zip: [{optimizer.lr: [1, 2], optimizer.eps: ▸[1]}]}]": [
-        "spaces.0.zip.0.optimizer.eps: has 1 values, and optimizer.lr, which it is paired with, 2"
+        "spaces.0.zip.0.optimizer.eps: has 1 value, and optimizer.lr, which it is paired with, 2"
     ],
     "  parameters: {optimizer.lr: [1]}\n  spaces: [{parameters: {optimizer.lr: ▸[2]}}]": [
         "spaces.0.parameters.optimizer.lr: is swept already: choose one"
@@ -170,7 +170,7 @@ MISTAKES = {
         "spaces.1: how many of its settings are drawn? Give trials, as in other spaces"
     ],
     "  method: sobol\n  trials: ▸1\n  spaces: [{parameters: {steps: [1]}}, {parameters: {steps: [2]}}]": [
-        "trials: 1 trials are too few for 2 spaces"
+        "trials: 1 is too few for 2 spaces"
     ],
     "  method: optuna\n  spaces: [{parameters: {steps: [1]}, trials: ▸3}]": [
         "spaces.0.trials: Optuna chooses among the spaces itself: give trials beside them"

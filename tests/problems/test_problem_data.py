@@ -162,9 +162,9 @@ def test_csv(tmp_path, text, target, features, targets):
     ("text", "target", "message"),
     [
         ("", None, "no line to read"),
-        ("a,b\n", None, "0 samples of 1 features"),
+        ("a,b\n", None, "0 samples of 1 feature$"),
         ("1\n2\n", None, "2 samples of 0 features"),
-        ("a,y\n1,2\n3\n", None, "line 3: 1 cells, where the first line has 2"),
+        ("a,y\n1,2\n3\n", None, "line 3: 1 cell, where the first line has 2"),
         ("1,2\n3,4,5\n", None, "line 2: 3 cells"),
         ("a,b,y\n1,2,3\n1,x,3\n", None, "line 3: column 2 'b': 'x' is not a number"),
         ("a,y\n1,2\n,3\n", None, "line 3: column 1 'a': '' is not a number"),
@@ -216,7 +216,7 @@ def test_npz(tmp_path):
         ({"X": np.eye(3), "y": np.eye(3)}, "y: 3 targets expected"),
         ({"X": np.full((2, 2), np.nan), "y": np.arange(2)}, "feature 0 of sample 0 is not finite"),
         ({"X": np.eye(2), "y": np.array([0.5, np.inf])}, "target 1 is not finite"),
-        ({"X": np.eye(1), "y": np.arange(1)}, "has 1 samples"),
+        ({"X": np.eye(1), "y": np.arange(1)}, "has 1 sample of 1 feature$"),
         ({"X": np.eye(2), "y": np.array([{}, []], object)}, "archive of plain arrays"),
     ],
 )

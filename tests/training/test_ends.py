@@ -141,9 +141,11 @@ def test_diverged_in_the_last_update():
     assert f"after step {bad - 1}" in done.reason
 
 
-def test_early_stopped_after_steps_without_a_better_loss():
-    done = run(optimizer={"name": "SGD", "lr": 0.0}, stop={"patience": 12})
-    assert (done.status, done.steps) == (Status.EARLY_STOPPED, 12)
+@pytest.mark.parametrize(("patience", "said"), [(12, "12 steps"), (1, "1 step")])
+def test_early_stopped_after_steps_without_a_better_loss(patience, said):
+    done = run(optimizer={"name": "SGD", "lr": 0.0}, stop={"patience": patience})
+    assert (done.status, done.steps) == (Status.EARLY_STOPPED, patience)
+    assert done.reason.endswith(f" at step 0 for {said}")
 
 
 def test_timed_out():

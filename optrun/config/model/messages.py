@@ -10,7 +10,7 @@ from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from optrun.config.yaml.scalars import hint
 from optrun.config.yaml.tree import Path
-from optrun.errors import brief, nearest
+from optrun.errors import brief, counted, nearest
 
 UNKNOWN_KEY = "unknown_key"
 UNION = "union"
@@ -85,7 +85,7 @@ def message(error: ErrorDetails) -> str:
     if kind == "literal_error":
         return not_one_of([word.strip("'") for word in re.split(", | or ", context["expected"])], value)
     if kind == "too_short":
-        return f"must have at least {_items(context['min_length'])} (got {context['actual_length']})"
+        return f"must have at least {counted(context['min_length'], 'item')} (got {context['actual_length']})"
     if kind == "string_too_short":
         return "must not be empty"
     if kind == "value_error":
@@ -158,7 +158,3 @@ def _error(details: Iterable[tuple[Path, PydanticCustomError, Any]]) -> Validati
 
 def _bound(value: float) -> str:
     return str(int(value)) if float(value).is_integer() else str(value)
-
-
-def _items(count: int) -> str:
-    return "1 item" if count == 1 else f"{count} items"

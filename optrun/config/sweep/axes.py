@@ -11,6 +11,7 @@ from pydantic import PlainValidator, WithJsonSchema
 
 from optrun.config.model.messages import failure, shown, unknown_key
 from optrun.config.yaml.tree import Path
+from optrun.errors import counted
 
 MAX_VALUES = 1_000_000
 
@@ -108,7 +109,7 @@ def listed(values: list[Any], path: Path) -> tuple[Any, ...]:
 
 def _numbers(values: list[Any], path: Path, counts: tuple[int, ...], whole: bool = False) -> tuple[Any, ...]:
     if len(values) not in counts:
-        raise failure((path, f"must be {_FORMS[str(path[-1])]} (got {len(values)} values)"))
+        raise failure((path, f"must be {_FORMS[str(path[-1])]} (got {counted(len(values), 'value')})"))
     for i, value in enumerate(values):
         kind = "an integer" if whole else "a number"
         if not isinstance(value, (int, float)) or isinstance(value, bool):

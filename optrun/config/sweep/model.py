@@ -13,6 +13,7 @@ from optrun.config.model.unions import union
 from optrun.config.sweep.axes import AxisOf, listed
 from optrun.config.sweep.rules import at_odds
 from optrun.config.yaml.tree import Path
+from optrun.errors import counted
 
 Count = Annotated[int, Ge(1), INTEGRAL]
 Seed = Annotated[int, Ge(0), Lt(2**63), INTEGRAL]
@@ -30,7 +31,10 @@ def _of_one_length(group: dict[str, list[Any]]) -> dict[str, list[Any]]:
             raise failure(((path,), "is empty: a parameter needs values"))
         if length != lengths[first]:
             raise failure(
-                ((path,), f"has {length} values, and {first}, which it is paired with, {lengths[first]}")
+                (
+                    (path,),
+                    f"has {counted(length, 'value')}, and {first}, which it is paired with, {lengths[first]}",
+                )
             )
     return group
 

@@ -105,7 +105,7 @@ def _trials(data: Mapping[str, Any], method: str, spaces: Sequence[int], with_tr
         elif i not in with_trials and with_trials and trials is None:
             yield place, "how many of its settings are drawn? Give trials, as in other spaces"
     if type(trials) is int and 0 < trials < len(spaces) and method != "optuna":
-        yield ("trials",), f"{trials} trials are too few for {len(spaces)} spaces"
+        yield ("trials",), f"{trials} {'is' if trials == 1 else 'are'} too few for {len(spaces)} spaces"
 
 
 def _excluded(within: Path, data: Mapping[str, Any], swept: Mapping[str, Path]) -> Found:

@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import ValidationError, validate_call
 
 from optrun.arrays import Array, stream
-from optrun.errors import ConfigError, did_you_mean, fold
+from optrun.errors import ConfigError, counted, did_you_mean, fold
 from optrun.problems.data import synthetic
 from optrun.problems.data.dataset import Dataset as Dataset
 from optrun.problems.data.dataset import Task as Task
@@ -96,7 +96,8 @@ def _checked(dataset: Dataset) -> Dataset:
     name, features, targets = dataset.name, dataset.features, dataset.targets
     if len(features) < 2 or not features.shape[1]:
         raise ConfigError(
-            f"data: {name!r} has {len(features)} samples of {features.shape[1]} features", field="data"
+            f"data: {name!r} has {counted(len(features), 'sample')} of {counted(features.shape[1], 'feature')}",
+            field="data",
         )
     if not np.isfinite(features).all():
         row, column = np.argwhere(~np.isfinite(features))[0]
@@ -149,7 +150,7 @@ def split(labels: Array | None, samples: int, fraction: float, seed: int) -> tup
     test = np.sort(np.concatenate([group[:count] for group, count in zip(groups, counts, strict=True)]))
     if fraction > 0 and not len(test):
         raise ConfigError(
-            f"test_fraction: {fraction:g} of {samples} samples is no sample", field="test_fraction"
+            f"test_fraction: {fraction:g} of {counted(samples, 'sample')} is no sample", field="test_fraction"
         )
     return np.setdiff1d(order, test), test
 

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from optrun.arrays import Array
-from optrun.errors import ConfigError
+from optrun.errors import ConfigError, counted
 from optrun.registry import PathOrName
 
 Task = Literal["classification", "regression"]
@@ -137,7 +137,7 @@ class Dataset:
         """Return the line that says how the data were understood."""
         parts = f"({train:,} train, {test:,} test) " if test else ""
         count = self.features.shape[1]
-        features = f"{count:,} feature{'s' * (count != 1)}"
+        features = counted(count, "feature")
         names = f" {listed([name_text(each) for each in self.columns])}" if self.columns else ""
         header = f" ({self.header})" if self.header else ""
         target = f"target {self.target}".rstrip()
@@ -146,7 +146,7 @@ class Dataset:
             sizes = " + ".join(f"{each:,}" for each in counts)
             if len(counts) > MOST_NAMED:
                 sizes = f"of {counts.min():,} … {counts.max():,}"
-            kind = f"{len(counts):,} classes {sizes}" + " (split by class)" * bool(test)
+            kind = f"{counted(len(counts), 'class')} {sizes}" + " (split by class)" * bool(test)
         else:
             values = self.values()
             kind = f"real, {values.min():.6g} … {values.max():.6g}"

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from optrun.arrays import Array
-from optrun.errors import ConfigError
+from optrun.errors import ConfigError, counted
 from optrun.problems.data.dataset import MANY, Dataset, listed, name_text
 
 SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
@@ -131,7 +131,8 @@ def _target_column(path: Path, first: Sequence[str], layout: Layout) -> int:
     index = -1 if target is None else target
     if not -width <= index < width:
         raise ConfigError(
-            f"target: {path.name!r} has {width} columns, so none has the index {index}", field="target"
+            f"target: {path.name!r} has {counted(width, 'column')}, so none has the index {index}",
+            field="target",
         )
     if index % width == 0 and layout.index:
         raise ConfigError("index: the first column is the target", field="index")
@@ -160,7 +161,9 @@ class _Body:
         """Take a row in; ConfigError where it has another number of cells."""
         if len(cells) != len(self._first):
             raise error_in(
-                self._path, f"{len(cells)} cells, where the first line has {len(self._first)}", line
+                self._path,
+                f"{counted(len(cells), 'cell')}, where the first line has {len(self._first)}",
+                line,
             )
         self._lines.append(line)
         label = cells[self._column].strip()
