@@ -205,7 +205,7 @@ def _check_single(store: Store) -> None:
     if plan_of(store) is not None:
         raise StoreError(f"{store.path}: a sweep, which optrun.sweep or the command resume goes on with")
     if store.size > 1:  # an older optrun wrote the plan after the directory
-        again = f"optrun sweep {store.path / 'config.yaml'} -o {store.path}"
+        again = f"optrun sweep {store.path / CONFIG} -o {store.path}"
         raise StoreError(
             f"{store.path}: {counted(store.size, 'run')}, and no plan of a sweep; to go on: {again}"
         )

@@ -47,10 +47,8 @@ def print_run(path: Path, run: int | None, *, json: bool, limit: int | None = No
         identity = identity_of(store, record)
         is_of_sweep = plan is not None or store.size > 1
         traceback = store.traceback(record.run) if record.status is Status.FAILED else ""
-    lines, events = (
-        kept_lines(events),
-        [event for event in events if event.kind not in (INFERRED, *IDENTITIES)],
-    )
+    lines = kept_lines(events)
+    events = [event for event in events if event.kind not in (INFERRED, *IDENTITIES)]
     if json:
         document = {
             **run_object(path, status, record, record.run if is_of_sweep else None),
