@@ -10,6 +10,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from multiprocessing import parent_process
 
+from optrun.kernels.denormals import are_flushed, denormals
+
 Piece = Callable[[int], None]
 """A part of a step; it is told which of the threads runs it, and so which scratch is its own."""
 
@@ -39,10 +41,11 @@ def together(pieces: Sequence[Piece], threads: int) -> Callable[[], None]:
         left = deque(pieces)
         helpers = _helpers()
         begun: list[Future[None]] = []
+        flushed = are_flushed()
         try:
             for thread in range(1, min(threads, len(pieces))):
                 # NumPy keeps in the context whether an overflow is worth a warning.
-                begun.append(helpers.submit(contextvars.copy_context().run, _take, left, thread))
+                begun.append(helpers.submit(contextvars.copy_context().run, _help, left, thread, flushed))
             _take(left, 0)
         finally:
             left.clear()
@@ -64,6 +67,11 @@ def _wait(begun: Sequence[Future[None]]) -> None:
             raised.append(error_of)
     if raised:
         raise raised[0]
+
+
+def _help(left: deque[Piece], thread: int, flushed: bool) -> None:
+    with denormals(flushed=flushed):
+        _take(left, thread)
 
 
 def _take(left: deque[Piece], thread: int) -> None:

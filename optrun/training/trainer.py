@@ -11,6 +11,7 @@ import numpy as np
 
 from optrun.arrays import Array, one_blas_thread
 from optrun.errors import MissingExtraError, RunFailedError
+from optrun.kernels.denormals import denormals
 from optrun.plugin_code import guarded, is_ctrl_c, output_of_caller, output_on_stderr, reason_of, traceback_of
 from optrun.store import Checkpoint, Status
 from optrun.training.checkpoints import joined
@@ -96,7 +97,7 @@ class Trainer:
         Raises RunFailedError, after what was recorded is committed, where a problem, an optimizer or a scheduler
         raises, whatever that is; what the sink, the onlooker or a real Ctrl-C raises goes on as it is.
         """
-        with one_blas_thread, np.errstate(all="ignore"), output_on_stderr():
+        with one_blas_thread, denormals(flushed=True), np.errstate(all="ignore"), output_on_stderr():
             try:
                 self._take_steps()
             except MissingExtraError:
@@ -189,7 +190,7 @@ class Trainer:
         seconds = self._seconds(time.monotonic())
         progress = Progress(t, self._steps, float(loss[0]), lr, lanes.alive, seconds, evaluation, rows)
         try:
-            with output_of_caller():
+            with output_of_caller(), denormals(flushed=False):
                 self._observe(progress)
         except BaseException as error:
             self._observe, self._onlooker_error = None, error
@@ -199,7 +200,7 @@ class Trainer:
 
 
 class _Watched:
-    """A sink that remembers what it has raised: that is no error of users' code."""
+    """A sink that remembers what it has raised, which is no error of users' code, and sees denormals."""
 
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
@@ -211,7 +212,8 @@ class _Watched:
 
     def commit(self, **results: Any) -> None:
         try:
-            self._sink.commit(**results)
+            with denormals(flushed=False):  # or Python would write a setting of 1e-310 as 0.0
+                self._sink.commit(**results)
         except BaseException as error:
             self.error = error
             raise

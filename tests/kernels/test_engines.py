@@ -11,6 +11,7 @@ import pytest
 from optrun.arrays import Arrays, Parameters
 from optrun.errors import ConfigError
 from optrun.kernels import BACKENDS, ENGINES, engine_named
+from optrun.kernels.denormals import denormals
 from optrun.kernels.numba.engine import NumbaEngine
 from optrun.kernels.numpy_engine import NumpyEngine
 from optrun.kernels.threads import cores, threads_of_a_step, together
@@ -46,9 +47,11 @@ def known_bits(optimizer):
 @NEEDS_NUMBA
 @pytest.mark.full
 @pytest.mark.parametrize(
-    ("rule", "options", "dtype", "lane_fast"), in_turn(ELEMENTWISE, DTYPES, (False, True)), ids=str
+    ("rule", "options", "dtype", "lane_fast", "flushed"),
+    in_turn(ELEMENTWISE, DTYPES, (False, True), (False, True)),
+    ids=str,
 )
-def test_numba_has_the_bits_of_numpy(rule, options, dtype, lane_fast, rng):
+def test_numba_has_the_bits_of_numpy(rule, options, dtype, lane_fast, flushed, rng):
     lanes = 17  # as in the contract of lanes, which is then about the same loops
     values = per_lane(rule, options, lanes, rng)
     start = parameters(rng, rule, lanes, dtype).data
@@ -60,7 +63,9 @@ def test_numba_has_the_bits_of_numpy(rule, options, dtype, lane_fast, rng):
     for engine in (NumpyEngine(), NumbaEngine(2, shared_above=0, piece_bytes=512)):
         params = parameters(rng, rule, lanes, dtype, lane_fast)
         params.data[:] = start
-        found.append(known_bits(stepped(rule(params, engine=engine, **{**options, **values}), grads)))
+        optimizer = rule(params, engine=engine, **{**options, **values})
+        with denormals(flushed=flushed):
+            found.append(known_bits(stepped(optimizer, grads)))
     assert found[0] == found[1]
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from optrun.arrays import Parameters, one_blas_thread
 from optrun.errors import ConfigError
+from optrun.kernels.denormals import denormals
 from optrun.problems import batches
 from optrun.problems.supervised import Supervised
 from optrun.registry import problems
@@ -50,6 +51,22 @@ def test_a_lane_has_the_bits_of_its_solo_run(case, dtype):
         lanes = step(problem, pack(problem, seeds), seeds, last)
         for lane in {0, 1, width // 2, width - 1}:
             assert lanes[lane] == solo(problem, seeds[lane], last), (width, lane)
+
+
+@pytest.mark.parametrize(("case", "dtype"), in_turn(zip(CASES), ("float32", "float64")), ids=str)
+def test_a_lane_without_denormals_has_the_bits_of_its_solo_run(case, dtype):
+    """Far from where it starts a classifier is sure: what it has no doubt of, it would take a denormal for."""
+    problem = build(case, dtype)
+
+    def far(seeds):
+        params = pack(problem, seeds)
+        params.data *= 50
+        params.data += 1e-37
+        return step(problem, params, seeds, 0)
+
+    seeds = list(range(100, 108))
+    with denormals(flushed=True):
+        assert far(seeds) == [far([seed])[0] for seed in seeds]
 
 
 @each_dtype
