@@ -253,9 +253,10 @@ optimizers: Registry[Any] = Registry("optimizer", "optrun.optim")
 schedulers: Registry[Any] = Registry("scheduler", "optrun.schedulers")
 problems: Registry[Any] = Registry("problem", "optrun.problems")
 averages: Registry[Any] = Registry("average", "optrun.optim.averaging")
+methods: Registry[Any] = Registry("sweep method", "optrun.sweeps.methods")
 
 
-REGISTRIES = (optimizers, schedulers, problems, averages)
+REGISTRIES = (optimizers, schedulers, problems, averages, methods)
 
 
 def owner_of(name: str) -> type | None:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from optrun.registry import Registry
 
 _OWN = ("name", "options")
-LISTS = ("optimizers", "schedulers", "problems", "averages", "datasets", "metrics")
+LISTS = ("optimizers", "schedulers", "problems", "averages", "methods", "datasets", "metrics")
 
 
 def configs(incomplete: str) -> list[str]:
@@ -97,6 +97,7 @@ def _registries() -> "dict[str, Registry[Any]]":
         "optimizer": registry.optimizers,
         "scheduler": registry.schedulers,
         "average": registry.averages,
+        "sweep.method": registry.methods,
     }
 
 
@@ -110,6 +111,7 @@ def _keys(config: Path | None) -> Iterator[str]:
     chosen = None
     with suppress(OptrunError):
         chosen = load(config) if config else None
+    yield "sweep.method="
     for name, field in RunConfig.model_fields.items():
         yield f"{name}="
         annotation = field.annotation

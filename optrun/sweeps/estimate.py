@@ -15,7 +15,6 @@ from optrun.store import RunState, Status, Store
 from optrun.store.locate import RESULTS
 from optrun.sweeps.plan.expand import Plan
 from optrun.sweeps.plan.packs import Group
-from optrun.sweeps.plan.stages import outline
 from optrun.training.estimate import Estimate, estimate
 
 MOST_TRIALS = 4
@@ -87,7 +86,7 @@ def estimate_sweep(
 def _share(plan: Plan) -> float:
     """Return how many steps there are at all stages for each of the runs that are known before, run to their end."""
     done, share = 0.0, 0.0
-    for settings, until in outline(plan):
+    for settings, until in plan.outline:
         end = 1.0 if until is None else until / (plan.configs[0].steps or until)
         share += settings * (end - done)
         done = end if until is not None else 0.0

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from optrun.config.identity import canonical, canonical_texts, determining
+from optrun.config.sweep.rules import GRID
 from optrun.store import RunRecord
 from optrun.sweeps.plan.expand import Plan
 from optrun.sweeps.plan.packs import Group
@@ -30,7 +31,8 @@ def family_of(plan: Plan) -> str:
         shared = _without(shared, section if path == f"{section}.name" else path)
     if not isinstance(sweep.repeats, int):
         shared.pop("seed", None)
-    drawn = None if sweep.method == "grid" else [sweep.method, sweep.seed]
+    options = [sweep.method_options] if sweep.method_options else []
+    drawn = None if sweep.method == GRID else [sweep.method, sweep.seed, *options]
     text = canonical({"shared": shared, "paths": sorted(paths), "drawn": drawn})
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -11,7 +11,7 @@ from optrun.store import Checkpoint, RunState, Status, Store
 from optrun.sweeps.options import Execution
 from optrun.sweeps.plan.expand import Plan
 from optrun.sweeps.plan.packs import Group, divided, grouped
-from optrun.sweeps.plan.stages import Stage, outline, stages_of
+from optrun.sweeps.plan.stages import Stage, stages_of
 from optrun.sweeps.plan.width_trial import Widths
 from optrun.sweeps.sweep_store import add_settings, decisions_in, end_runs
 from optrun.sweeps.workers.base import Workers
@@ -116,7 +116,7 @@ class _Course:
         self._writer.begin(states, wanted, packs, self._of_runs, until)
         if self._workers is None:
             # A later stage may have more packs than what is left of this one.
-            most = len(packs) if len(outline(plan)) == 1 else max(len(packs), how.split)
+            most = len(packs) if len(plan.outline) == 1 else max(len(packs), how.split)
             workers = how.workers(most, self._interrupted, look, self._connection)
             self._workers = self.stack.enter_context(workers)
         left, has_to_end = set(wanted), False

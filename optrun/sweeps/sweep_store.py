@@ -15,7 +15,8 @@ from optrun.store.event_names import PLAN, RUNG
 from optrun.store.locate import CONFIG, RESULTS
 from optrun.store.schema import store_errors
 from optrun.sweeps.growth import There, are_first, family_of, found_among
-from optrun.sweeps.plan.expand import DECIDED_ON_THE_WAY, Plan
+from optrun.sweeps.methods.method import decides_on_the_way
+from optrun.sweeps.plan.expand import Plan
 from optrun.sweeps.plan.packs import Group
 from optrun.training.identity import Identity, known, note_machine
 from optrun.training.made import checked, compared, made_in, origin
@@ -112,7 +113,7 @@ def _found_in(store: Store, plan: Plan, groups: Sequence[Group], current: Identi
     sweep, or something else.
     """
     noted = _noted(store)
-    if plan.is_decided_on_the_way or noted.get("method") in DECIDED_ON_THE_WAY:
+    if plan.is_decided_on_the_way or decides_on_the_way(noted.get("method")):
         _check_same(store, plan, noted, groups, current)
         return dict(enumerate(store.runs()[: len(plan.documents)]))
     before, made, kept = known(store), made_in(store), store.kept()

@@ -7,7 +7,9 @@ import pytest
 
 from optrun.cli.views.describe import METRICS, REGISTRIES, names
 from optrun.config import METRICS as RECORDED
-from optrun.config import parse
+from optrun.config import parse, read
+from optrun.config.sweep.resolve import swept
+from optrun.registry import methods
 from tests.cli.looking import call, run
 from tests.pairs import few_in_short
 
@@ -34,7 +36,8 @@ def test_show_tells_every_option_with_bounds_default_and_place(call, kind, name)
 
 
 @pytest.mark.parametrize(
-    ("kind", "name"), few_in_short((each for each in CLASSES if each[0] != "scheduler"), 4)
+    ("kind", "name"),
+    few_in_short((each for each in CLASSES if each[0] not in ("scheduler", "sweep method")), 4),
 )
 def test_the_yaml_of_show_is_a_config(call, kind, name):
     stub = call("show", name).out.split(f"\n\n{kind}:\n")[1]
@@ -42,6 +45,14 @@ def test_the_yaml_of_show_is_a_config(call, kind, name):
     other = "\n".join(f"{section}: {name}" for section, name in others.items() if section != kind)
     if "…" not in stub:
         parse(f"{kind}:\n{stub}{other}\nsteps: 1\n")
+
+
+@pytest.mark.parametrize("name", few_in_short(zip(methods), 2))
+def test_the_yaml_of_show_is_a_sweep(call, name):
+    stub = re.sub("….*", "5", call("show", name).out.split("\n\nsweep:\n")[1])
+    trials = "  trials: 3\n" * (methods.find(name).trials is True)
+    varied = f"{trials}  parameters: {{optimizer.lr: [1, 2]}}\n"
+    swept(read(f"problem: rosenbrock\noptimizer: SGD\nsteps: 9\nsweep:\n{stub}{varied}", "f.yaml"))
 
 
 def test_data_sets_and_metrics_are_names_too(call):

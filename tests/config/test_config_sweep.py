@@ -93,7 +93,7 @@ MISTAKES = {
         "method: how many settings are drawn? Give trials"
     ],
     "  trials: ▸3\n  parameters: {optimizer.lr: [1, 2]}": [
-        "trials: a grid has all its settings: add 'method: random', or leave trials out"
+        "trials: grid draws nothing: add 'method: random', or leave trials out"
     ],
     "  zip: [{optimizer.lr: [1, 2], optimizer.eps: ▸[1]}]": [
         "zip.0.optimizer.eps: has 1 value, and optimizer.lr, which it is paired with, 2"
@@ -173,21 +173,19 @@ MISTAKES = {
         "trials: 1 is too few for 2 spaces"
     ],
     "  method: optuna\n  spaces: [{parameters: {steps: [1]}, trials: ▸3}]": [
-        "spaces.0.trials: Optuna chooses among the spaces itself: give trials beside them"
+        "spaces.0.trials: optuna chooses among the spaces itself: give trials beside them"
     ],
     "  method: optuna\n  trials: 3\n  parameters: {steps: [1, 2]}\n  exclude: ▸[{steps: 1}]": [
-        "exclude: Optuna chooses the settings itself: leave exclude out"
+        "exclude: optuna chooses the settings itself: leave exclude out"
     ],
     "  spaces: [{parameters: {steps: [1]}, trials: ▸3}]": [
-        "spaces.0.trials: a grid has all its settings: add 'method: random', or leave trials out"
+        "spaces.0.trials: grid draws nothing: add 'method: random', or leave trials out"
     ],
     "  method: ▸sobol\n  parameters: {steps: [1, 2]}": ["method: how many settings are drawn? Give trials"],
     "  method: ▸sobol\n  trials: 3": ["method: there is nothing to draw: give parameters"],
-    "  method: ▸sobl": [
-        "method: must be 'grid' or 'random' or 'sobol' or 'halving' or 'optuna' (got 'sobl'). Did you mean 'sobol'?"
-    ],
+    "  method: ▸sobl": ["method: unknown sweep method 'sobl'. Did you mean 'sobol'?"],
     "  method: ▸halving\n  parameters: {steps: [1, 2]}": [
-        "method: when are settings compared? Give halving, such as {min_steps: 50, factor: 3}"
+        "method: needs options: give halving, such as {min_steps: …, factor: 3}"
     ],
     "  method: halving\n  halving: {min_steps: ▸0}\n  parameters: {optimizer.lr: [1, 2]}": [
         "halving.min_steps: must be ≥ 1 (got 0)"

@@ -7,8 +7,8 @@ from optrun.config.sweep.resolve import swept
 from optrun.config.sweep.variants import Variants
 from optrun.config.yaml.reader import read
 from optrun.registry import optimizers
+from optrun.sweeps.methods import Grid
 from optrun.sweeps.plan.expand import completed
-from optrun.sweeps.plan.sampling import combinations
 from optrun.sweeps.plan.spaces import Setting, spaces_of
 
 BASE = "problem: {name: quadratic, dim: 3}\nsteps: 7\n"
@@ -16,7 +16,7 @@ BASE = "problem: {name: quadratic, dim: 3}\nsteps: 7\n"
 
 def settings_of(text: str) -> tuple[Variants, list[Setting], object]:
     sweep = swept(read(text, "sweep.yaml"))
-    return Variants(sweep), [each for space in spaces_of(sweep) for each in combinations(space)], sweep
+    return Variants(sweep), [each for space in spaces_of(sweep) for each in Grid(sweep).sample(space)], sweep
 
 
 def check(text: str) -> None:
@@ -79,7 +79,7 @@ def test_what_varies_beside_floats(axes: str) -> None:
 def test_a_value_that_two_parameters_set_is_refused(axes: str, said: str) -> None:
     sweep = swept(read(f"{BASE}optimizer: Adam\nsweep:\n  parameters:\n    {axes}\n", "sweep.yaml"))
     with pytest.raises(ConfigErrors, match=f"is set again by {said}: a value has one parameter") as raised:
-        completed(sweep, list(combinations(*spaces_of(sweep))))
+        completed(sweep, list(Grid(sweep).sample(*spaces_of(sweep))))
     assert raised.value.issues[0].line in (6, 7)
 
 
@@ -87,7 +87,7 @@ def test_a_value_that_is_refused_is_told_with_its_place() -> None:
     text = f"{BASE}optimizer: Adam\nsweep:\n  parameters:\n    optimizer.lr: [0.1, 0.2, -0.5, 0.3]\n"
     sweep = swept(read(text, "sweep.yaml"))
     with pytest.raises(ConfigErrors) as raised:
-        completed(sweep, list(combinations(*spaces_of(sweep))))
+        completed(sweep, list(Grid(sweep).sample(*spaces_of(sweep))))
     assert [(issue.line, issue.column) for issue in raised.value.issues] == [(6, 30)]
     assert "-0.5" in str(raised.value)
 

@@ -46,9 +46,9 @@ def by_hand(data):
     """Halve the settings of a sweep with runs that begin anew for each rung; return where each setting stopped."""
     plan = expand(sweep_from_mapping(data))
     block = plan.swept.sweep
-    seeds, metric, factor = plan.repeats, block.metric, block.halving.factor
+    seeds, metric, factor = plan.repeats, block.metric, block.method_options["factor"]
     maximize = metric.goal == "maximize"
-    going, stopped, step = list(range(len(plan.settings))), {}, block.halving.min_steps
+    going, stopped, step = list(range(len(plan.settings))), {}, block.method_options["min_steps"]
     while step < plan.configs[0].steps and len(going) > 1:
         scores = {}
         for setting in going:
@@ -365,16 +365,14 @@ def test_optuna_goes_on_where_all_diverge(sampler):
 
 def test_optuna_is_told_of_what_is_included_where_it_might_have_asked_for_it(monkeypatch):
     optuna = pytest.importorskip("optuna")
-    from optrun.sweeps.plan import optuna_study
-
     made = []
-    real = optuna_study.Study.__init__
+    real = optuna.create_study
 
-    def kept(self, swept):
-        real(self, swept)
-        made.append(self._study)
+    def kept(**how):
+        made.append(real(**how))
+        return made[-1]
 
-    monkeypatch.setattr(optuna_study.Study, "__init__", kept)
+    monkeypatch.setattr(optuna, "create_study", kept)
     spaces = [
         {
             "parameters": {"optimizer.lr": {"loguniform": [1e-4, 1]}},
@@ -440,12 +438,10 @@ def test_optuna_chooses_among_spaces_and_every_kind_of_axis(sampler):
 def test_another_optuna_is_told_from_the_one_that_asked(monkeypatch):
     pytest.importorskip("optuna")
     path = optrun.sweep(OPTUNA).path
-    from optrun.sweeps.plan import optuna_study
+    from optrun.sweeps.methods import optuna as module
 
-    real = optuna_study._sampler
-    monkeypatch.setattr(
-        optuna_study, "_sampler", lambda optuna, options, seed: real(optuna, options, seed + 1)
-    )
+    real = module._sampler
+    monkeypatch.setattr(module, "_sampler", lambda optuna, name, seed: real(optuna, name, seed + 1))
     with pytest.raises(StoreError, match="holds other runs than this sweep"):
         optrun.sweep(OPTUNA, directory=path)
 

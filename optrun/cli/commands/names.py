@@ -13,7 +13,7 @@ def list_names(
         str | None,
         typer.Argument(
             metavar="[KIND]",
-            help="One of optimizers, schedulers, problems, averages, datasets, metrics; all of them.",
+            help="One of optimizers, schedulers, problems, averages, methods, datasets, metrics; all of them.",
             autocompletion=completion.kinds,
         ),
     ] = None,
@@ -35,7 +35,7 @@ def show(
         str,
         typer.Argument(
             metavar="NAME|RUN",
-            help="An optimizer, scheduler, problem, average, data set or metric; a run.",
+            help="An optimizer, scheduler, problem, average, sweep method, data set or metric; a run.",
             autocompletion=completion.names,
         ),
     ],

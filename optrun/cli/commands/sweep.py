@@ -99,8 +99,8 @@ def sweep(
         note_equal_results,
         note_expansion,
         note_groups,
+        note_method,
         note_ranking,
-        note_unbalanced,
     )
     from optrun.cli.views.sweep_plan import print_sweep_plan
     from optrun.cli.views.sweep_table import print_table
@@ -130,7 +130,7 @@ def sweep(
             if shown_as(show, quiet=quiet or json) is not Show.OFF:
                 note_expansion(swept)
             plan = expand(swept)
-            note_unbalanced(plan.swept)
+            note_method(plan.swept)
             note_equal(plan)
             note_ranking(plan)
             groups = grouped(plan)

@@ -11,13 +11,14 @@ from rich.text import Text
 
 from optrun.cli.text.console import WIDTH, console, emit, suggest
 from optrun.errors import UnknownNameError, did_you_mean, fold
-from optrun.registry import Option, Registry, averages, optimizers, problems, schedulers
+from optrun.registry import Option, Registry, averages, methods, optimizers, problems, schedulers
 
 REGISTRIES: dict[str, Registry[Any]] = {
     "optimizers": optimizers,
     "schedulers": schedulers,
     "problems": problems,
     "averages": averages,
+    "methods": methods,
 }
 METRICS = {
     "loss": "The loss before the update, on the batch that the update uses; always recorded.",
@@ -122,10 +123,15 @@ def _print_class(registry: Registry[Any], name: str, *, json: bool) -> None:
     print(f"\n{_wrapped(inspect.getdoc(cls) or '')}\n")
     if options:
         emit(_option_table(options))
-    print(f"\nDefined in {_place(cls)}\n\n{registry.kind}:\n  name: {official}")
+    print(f"\nDefined in {_place(cls)}\n")
+    if registry is methods:
+        print(f"sweep:\n  method: {official}" + (f"\n  {official}:" if options else ""))
+    else:
+        print(f"{registry.kind}:\n  name: {official}")
     for option in options:
         required = f"…  # required: {' '.join([_type(option.type), _bounds(option)]).strip()}"
-        print(f"  {option.name}: {required if option.required else _yaml(option.default)}")
+        given = required if option.required else _yaml(option.default)
+        print(f"{'  ' * (registry is methods)}  {option.name}: {given}")
 
 
 def _documented(options: list[Option]) -> dict[str, dict[str, Any]]:

@@ -83,7 +83,7 @@ def note_ranking(plan: "Plan") -> None:
         print(f"note: {said}; sweep.metric.goal=null takes the usual one", file=sys.stderr)
     problems = list(dict.fromkeys(config.problem.name for config in plan.configs))
     if len(problems) > 1:
-        compared = "compared at rungs" if plan.rungs else "ranked"
+        compared = "compared at rungs" if plan.method.prunes else "ranked"
         said = f"settings of several problems ({', '.join(problems)}) are {compared} by one figure, {metric.name}"
         print(f"note: {said}, which means something else in each", file=sys.stderr)
 
@@ -96,19 +96,11 @@ def note_expansion(swept: "SweepConfig") -> None:
         print(f"expanding {runs:,} runs", file=sys.stderr)
 
 
-def note_unbalanced(swept: "SweepConfig") -> None:
-    """Say on stderr of how many Sobol' points are not balanced."""
-    if swept.sweep.method != "sobol":
-        return
-    from optrun.sweeps.plan.spaces import spaces_of
+def note_method(swept: "SweepConfig") -> None:
+    """Say on stderr what the method of a sweep has to say of its settings."""
+    from optrun.sweeps.methods.method import notes_of
 
-    for trials in sorted({space.trials for space in spaces_of(swept)}):
-        if trials.bit_count() != 1:
-            better = 1 << trials.bit_length()
-            said = (
-                f"Sobol' points fill a space evenly at powers of 2: {better // 2} or {better}, not {trials}"
-            )
-            print(f"note: {said}", file=sys.stderr)
+    _say(f"note: {line}" for line in notes_of(swept))
 
 
 @contextmanager

@@ -18,7 +18,6 @@ from optrun.store.locate import RESULTS, RUNS
 from optrun.sweeps.estimate import estimate_sweep
 from optrun.sweeps.plan.expand import Plan
 from optrun.sweeps.plan.packs import Group, divided
-from optrun.sweeps.plan.stages import outline
 from optrun.sweeps.sweep_store import directory_of, looked_up
 
 
@@ -35,7 +34,7 @@ def print_sweep_plan(
     accept_changes: bool,
 ) -> None:
     """Print the settings of a sweep, and the packs in which they would be executed."""
-    stages = outline(plan)
+    stages = plan.outline
     where = directory or directory_of(plan, RUNS)
     left = _left(where, plan, groups, retry_failed=retry_failed, accept_changes=accept_changes)
     runs = left[:limit]

@@ -17,9 +17,9 @@ from optrun.config.model.components import NESTED, REGISTRIES, Component, Named,
 from optrun.config.model.expect import FIGURES, Bounds
 from optrun.config.model.options import GROUPS, SCHEDULES, Model, floats_of, options_model
 from optrun.config.model.run import METRICS, Checkpointing, Divergence, Evaluate, Record, RunConfig, Stop
-from optrun.config.sweep.model import Halving, Metric, Optuna, SpaceBlock, SweepBlock
+from optrun.config.sweep.model import Metric, SpaceBlock, sweep_model
 from optrun.config.yaml.writer import inline
-from optrun.registry import Option, PathOrName, Registry, optimizers
+from optrun.registry import Option, PathOrName, Registry, methods, optimizers
 
 Schema = dict[str, Any]
 
@@ -44,7 +44,8 @@ def json_schema() -> Schema:
     """Return the schema of a config's file, with everything that is registered."""
     run = _generated(RunConfig, _REF + "{model}")
     definitions: Schema = run.pop("$defs")
-    swept = _generated(SweepBlock, _REF + "{model}")
+    block = sweep_model()
+    swept = _generated(block, _REF + "{model}")
     definitions |= {**swept.pop("$defs"), "SweepBlock": swept}
     for model in (
         Record,
@@ -53,13 +54,15 @@ def json_schema() -> Schema:
         Stop,
         Divergence,
         Bounds,
-        SweepBlock,
+        block,
         SpaceBlock,
         Metric,
-        Halving,
-        Optuna,
     ):
         _explain(definitions[model.__name__]["properties"], model)
+    swept["properties"]["method"] |= _one_of(methods)
+    for cls in map(methods.find, methods):
+        if cls.options():
+            _describe(definitions[cls.__name__]["properties"], cls)
     for section, registry in REGISTRIES.items():
         definitions |= _component(section, registry)
     properties: Schema = run["properties"]
@@ -96,7 +99,8 @@ def _with(key: str, *types: str) -> Schema:
 
 
 def _explain(properties: Schema, model: type[Model]) -> None:
-    for name, field in model.model_fields.items():
+    for key, field in model.model_fields.items():
+        name = field.alias or key
         # Draft 7 ignores what stands beside a reference.
         if reference := properties[name].pop("$ref", None):
             properties[name]["allOf"] = [{"$ref": reference}]
@@ -159,13 +163,7 @@ def _given(kind: str, *keys: str) -> list[Schema]:
 def _component(section: str, registry: Registry[Any]) -> Schema:
     """Return the definitions of a section: any of its names, each name's options, and what is required."""
     names = list(registry)
-    texts = [_texts(registry.find(name)) for name in names]
-    one = {
-        "type": "string",
-        "enum": names,
-        "enumDescriptions": [text["description"] for text in texts],
-        "markdownEnumDescriptions": [text["markdownDescription"] for text in texts],
-    }
+    one = {"type": "string", **_one_of(registry)}
     required = {name: _required(registry.find(name)) for name in names}
     needy = [name for name in names if required[name]]
     return {
@@ -194,6 +192,16 @@ def _component(section: str, registry: Registry[Any]) -> Schema:
             for name in names
             for key, schema in _options(section, name, registry.find(name)).items()
         },
+    }
+
+
+def _one_of(registry: Registry[Any]) -> Schema:
+    """Return that a value is one of a registry's names, each with what it stands for."""
+    texts = [_texts(registry.find(name)) for name in registry]
+    return {
+        "enum": list(registry),
+        "enumDescriptions": [text["description"] for text in texts],
+        "markdownEnumDescriptions": [text["markdownDescription"] for text in texts],
     }
 
 

@@ -208,7 +208,9 @@ Chosen = TypeVar("Chosen", bound=Options)
 
 
 @cache
-def options_model(cls: Any, nested: Any, schedules: Any = None) -> type[Options]:
+def options_model(
+    cls: Any, nested: Any, schedules: Any = None, base: type[Options] = NamedOptions
+) -> type[Options]:
     """Return the model of a class's options, with parameter groups where there are schedules of their options.
 
     `nested` stands where the options mention a base of the class.
@@ -220,7 +222,7 @@ def options_model(cls: Any, nested: Any, schedules: Any = None) -> type[Options]
     if schedules is not None:
         group = group_model(cls, nested, schedules)
         fields[_field(GROUPS)] = (list[group] | None, Field(None, alias=GROUPS))  # type: ignore[valid-type]
-    return _model(NamedOptions, cls, cls.__name__, fields)
+    return _model(base, cls, cls.__name__, fields)
 
 
 @cache

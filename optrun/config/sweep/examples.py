@@ -1,17 +1,31 @@
 """What the parts of a `sweep:` block look like, for messages about one that does not."""
 
 from optrun.config.yaml.tree import Path
+from optrun.config.yaml.writer import inline
+from optrun.registry import methods
 
-FORMS: dict[str | int, str] = {
+_FORMS: dict[str | int, str] = {
     "parameters": "{optimizer.lr: [1e-3, 1e-2]}",
     "zip": "{optimizer.lr: [1e-3, 1e-2], steps: [200, 100]}",
     "include": "{optimizer.lr: 1e-3, steps: 100}",
     "exclude": "{optimizer.lr: 1e-3, steps: 100}",
     "metric": "{name: final_loss}",
-    "halving": "{min_steps: 100}",
-    "optuna": "{sampler: tpe}",
     "spaces": "{parameters: {optimizer.lr: [1e-3, 1e-2]}}",
 }
+
+
+def forms() -> dict[str | int, str]:
+    """Return what each part of a block looks like, the options of methods among them."""
+    return _FORMS | {name: form for name in methods if (form := method_form(name))}
+
+
+def method_form(name: str) -> str:
+    """Return what the options of a method look like; nothing where it has none."""
+    options = methods.find(name).options().values()
+    parts = (f"{each.name}: {'…' if each.required else inline(each.default)}" for each in options)
+    return f"{{{', '.join(parts)}}}" if options else ""
+
+
 MISPLACED = "{} stands beside parameters, not among them"
 MAPPING, LIST = "must be a mapping", "must be a list"
 
@@ -21,10 +35,11 @@ def with_form(path: Path, text: str) -> str:
     if not path:
         return text
     part = path[-2] if isinstance(path[-1], int) and len(path) > 1 else path[-1]
-    if part not in FORMS:
+    known = forms()
+    if part not in known:
         return text
     if path[-2:-1] == ("parameters",):
         return MISPLACED.format(part)
     if text.startswith(MAPPING):
-        return text.replace(MAPPING, f"{MAPPING} such as {FORMS[part]}", 1)
-    return f"{text.partition(';')[0]}, such as [{FORMS[part]}]" if text.startswith(LIST) else text
+        return text.replace(MAPPING, f"{MAPPING} such as {known[part]}", 1)
+    return f"{text.partition(';')[0]}, such as [{known[part]}]" if text.startswith(LIST) else text

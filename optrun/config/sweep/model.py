@@ -1,19 +1,21 @@
 """What a `sweep:` block may say."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Lt, MinLen
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, create_model
 from pydantic_core import PydanticCustomError
 
 from optrun.config.model.messages import failure
-from optrun.config.model.options import INTEGRAL, Model
+from optrun.config.model.options import INTEGRAL, Model, Options, options_model
 from optrun.config.model.unions import union
 from optrun.config.sweep.axes import AxisOf, listed
-from optrun.config.sweep.rules import at_odds
+from optrun.config.sweep.rules import GRID, at_odds
 from optrun.config.yaml.tree import Path
 from optrun.errors import counted
+from optrun.registry import methods
 
 Count = Annotated[int, Ge(1), INTEGRAL]
 Seed = Annotated[int, Ge(0), Lt(2**63), INTEGRAL]
@@ -63,24 +65,8 @@ class Metric(Model):
         return {key: value for key, value in data.items() if (key, value) != ("goal", None)}, {}
 
 
-class Halving(Model):
-    """When successive halving compares settings, and how many of them go on."""
-
-    min_steps: Annotated[
-        Count, "steps before the first comparison, the lowest rung; each rung is factor times higher"
-    ]
-    factor: Annotated[
-        Annotated[int, Ge(2), INTEGRAL], "the best 1/factor of the settings go on from each rung"
-    ] = 3
-
-
-class Optuna(Model):
-    """How Optuna chooses settings."""
-
-    sampler: Annotated[
-        Literal["tpe", "cmaes"], "Tree-structured Parzen Estimator, or CMA-ES for numbers alone"
-    ] = "tpe"
-    batch: Annotated[Count, "settings that are chosen together, before any of them has run"] = 16
+def _known_method(name: str) -> str:
+    return methods.spelled(name)
 
 
 class SpaceBlock(Model):
@@ -105,12 +91,7 @@ class SweepBlock(SpaceBlock):
     spaces: Annotated[
         list[SpaceBlock], "sets of parameters, each crossed with those beside; the sweep is their union"
     ] = Field(default=[], json_schema_extra={"minItems": 1})
-    method: Annotated[
-        Literal["grid", "random", "sobol", "halving", "optuna"],
-        "every combination, as many as there are trials, those that stay among the best, or what Optuna asks for",
-    ] = "grid"
-    halving: Annotated[Halving | None, "rungs of successive halving"] = None
-    optuna: Annotated[Optuna | None, "options of Optuna"] = None
+    method: Annotated[str, AfterValidator(_known_method), "how settings are chosen"] = GRID
     include: Annotated[list[dict[str, Any]], "settings to add, each a mapping of paths to values"] = Field(
         default=[]
     )
@@ -131,9 +112,32 @@ class SweepBlock(SpaceBlock):
         """How many seeds each setting has."""
         return self.repeats if isinstance(self.repeats, int) else len(self.repeats)
 
+    @property
+    def method_options(self) -> dict[str, Any]:
+        """The options of the method that were given, and the defaults of the others; nothing where none was given."""
+        options: Options | None = getattr(self, f"{self.method}_", None)
+        return options.every() if options is not None else {}
+
     @classmethod
     def at_odds(cls, data: dict[str, Any]) -> list[tuple[Path, PydanticCustomError]]:
         """Return which paths are swept twice or not at all, and what does not go with the method."""
         return [
             (path, PydanticCustomError("config", "{said}", {"said": said})) for path, said in at_odds(data)
         ]
+
+
+def sweep_model() -> type[SweepBlock]:
+    """Return the model of a block with the options of every method that is registered, each under its name."""
+    return _model_with(tuple((name, cls) for name in methods if (cls := methods.find(name)).options()))
+
+
+@cache
+def _model_with(known: Sequence[tuple[str, Any]]) -> type[SweepBlock]:
+    fields: dict[str, Any] = {
+        f"{name}_": (
+            Annotated[options_model(cls, None, base=Options) | None, f"options of method: {name}"],
+            Field(None, alias=name),
+        )
+        for name, cls in known
+    }
+    return create_model("SweepBlock", __base__=SweepBlock, **fields)

@@ -14,7 +14,7 @@ from optrun.config.model.options import SWEEP
 from optrun.config.overrides import named, override, placed
 from optrun.config.resolve import Resolved
 from optrun.config.sweep.examples import with_form
-from optrun.config.sweep.model import SweepBlock
+from optrun.config.sweep.model import SweepBlock, sweep_model
 from optrun.config.sweep.overrides import check_calls, check_paths, on_top, several, zip_listed
 from optrun.config.validate import completed, validate
 from optrun.config.yaml.errors import ConfigErrors, Issue, Place, in_order
@@ -127,7 +127,7 @@ def swept(document: Document, overrides: Sequence[str] = ()) -> SweepConfig:
 
 def _validated(node: YamlNode, issues: list[Issue], base: Document, name: str) -> SweepBlock:
     try:
-        sweep = SweepBlock.model_validate(node.plain())
+        sweep = sweep_model().model_validate(node.plain())
     except ValidationError as error:
         for each in error.errors(include_url=False):
             path, text = each["loc"], message(each)

@@ -6,14 +6,14 @@ from typing import Any
 from optrun.config.extends import EXTENDS
 from optrun.config.model.options import SWEEP
 from optrun.config.sweep.axes import DRAWN
-from optrun.config.sweep.examples import FORMS, MISPLACED
+from optrun.config.sweep.examples import MISPLACED, forms, method_form
 from optrun.config.yaml.tree import Path
-from optrun.errors import did_you_mean
-
-DRAWING = ("random", "sobol", "optuna")
-"""Methods that need trials."""
+from optrun.errors import did_you_mean, fold
+from optrun.registry import methods
 
 _OF_A_SPACE = {"parameters", "zip", "exclude", "trials"}
+GRID = "grid"
+"""The method of a sweep that names none."""
 _FIXED = ("name", SWEEP, EXTENDS)
 
 Found = Iterator[tuple[Path, str]]
@@ -58,53 +58,60 @@ def _swept_twice(within: Path, data: Mapping[str, Any], swept: dict[str, Path]) 
 
 
 def _methods(data: Mapping[str, Any], spaces: Mapping[int, Mapping[str, Any]], varies: bool) -> Found:
-    method = data.get("method", "grid")
+    for name in methods:
+        if data.get(name) is not None and methods.find(name).options() and not _is(data, name):
+            yield (name,), f"these are options of another method: add 'method: {name}'"
+    name = data.get("method", GRID)
+    if not isinstance(name, str) or name not in methods:
+        return
+    name = methods.spelled(name)
+    method = methods.find(name)
+    if any(option.required for option in method.options().values()) and not data.get(name):
+        yield ("method",), f"needs options: give {name}, such as {method_form(name)}"
     with_trials = [i for i, space in spaces.items() if space.get("trials") is not None]
-    drawing = method in DRAWING or (
-        method == "halving" and (data.get("trials") is not None or bool(with_trials))
-    )
     everywhere: list[tuple[Path, Mapping[str, Any]]] = [((), data)]
     everywhere += [(("spaces", i), space) for i, space in spaces.items()]
+    drawing = method.trials or (
+        method.trials is None and (data.get("trials") is not None or bool(with_trials))
+    )
     for within, space in everywhere:
         for path, value in _mapping(space.get("parameters")).items():
             kind = next(iter(value), None) if isinstance(value, dict) else None
             if kind in DRAWN and not drawing:
-                add = "'trials'" if method == "halving" else "'method: random' and 'trials'"
+                add = "'trials'" if method.trials is None else "'method: random' and 'trials'"
                 instead = (
                     "list its values" if kind == "choice" else "space its values: linspace, logspace, range"
                 )
                 yield (*within, "parameters", path, kind), f"is drawn at random: add {add}, or {instead}"
-        if method == "grid" and space.get("trials") is not None:
-            yield (
-                (*within, "trials"),
-                "a grid has all its settings: add 'method: random', or leave trials out",
-            )
-        if method == "optuna" and space.get("exclude"):
-            yield (*within, "exclude"), "Optuna chooses the settings itself: leave exclude out"
+        if method.trials is False and space.get("trials") is not None:
+            yield (*within, "trials"), f"{name} draws nothing: add 'method: random', or leave trials out"
+        if method.grows and space.get("exclude"):
+            yield (*within, "exclude"), f"{name} chooses the settings itself: leave exclude out"
     if drawing:
-        yield from _trials(data, method, list(spaces), with_trials)
+        yield from _trials(data, name if method.grows else "", list(spaces), with_trials)
         if not varies:
             yield ("method",), "there is nothing to draw: give parameters"
-    for name in ("halving", "optuna"):
-        if data.get(name) is not None and method != name:
-            yield (name,), f"these are options of another method: add 'method: {name}'"
-    if method == "halving" and data.get("halving") is None:
-        yield ("method",), "when are settings compared? Give halving, such as {min_steps: 50, factor: 3}"
 
 
-def _trials(data: Mapping[str, Any], method: str, spaces: Sequence[int], with_trials: Sequence[int]) -> Found:
+def _is(data: Mapping[str, Any], method: str) -> bool:
+    given = data.get("method")
+    return isinstance(given, str) and fold(given) == fold(method)
+
+
+def _trials(data: Mapping[str, Any], grows: str, spaces: Sequence[int], with_trials: Sequence[int]) -> Found:
+    """Yield what is wrong with the numbers of trials; ``grows`` is the method, where it adds settings on the way."""
     trials = data.get("trials")
     if trials is None and not with_trials:
         yield ("method",), "how many settings are drawn? Give trials"
     for i in spaces:
         place: Path = ("spaces", i, "trials") if i in with_trials else ("spaces", i)
-        if i in with_trials and method == "optuna":
-            yield place, "Optuna chooses among the spaces itself: give trials beside them"
+        if i in with_trials and grows:
+            yield place, f"{grows} chooses among the spaces itself: give trials beside them"
         elif i in with_trials and trials is not None:
             yield place, "there are trials beside the spaces, which are divided among them: choose one"
         elif i not in with_trials and with_trials and trials is None:
             yield place, "how many of its settings are drawn? Give trials, as in other spaces"
-    if type(trials) is int and 0 < trials < len(spaces) and method != "optuna":
+    if type(trials) is int and 0 < trials < len(spaces) and not grows:
         yield ("trials",), f"{trials} {'is' if trials == 1 else 'are'} too few for {len(spaces)} spaces"
 
 
@@ -125,7 +132,7 @@ def _unsweepable(path: str) -> str:
             "seeds are not compared but repeated: give repeats, such as 'repeats: 5', "
             "or seed=0,1 on the command line"
         )
-    if path in FORMS:
+    if path in forms():
         return MISPLACED.format(path)
     return "is one for all runs of a sweep" if path.split(".")[0] in _FIXED else ""
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -15,17 +15,13 @@ from optrun.config.sweep.model import Metric
 from optrun.config.sweep.resolve import SweepConfig
 from optrun.config.sweep.variants import Complete, Variants
 from optrun.config.yaml.errors import condensed, in_order
-from optrun.config.yaml.tree import Path
-from optrun.sweeps.plan.optuna_study import Study
-from optrun.sweeps.plan.sampling import SAMPLERS, combinations, random
-from optrun.sweeps.plan.spaces import Setting, Space, matches, spaces_of
+from optrun.sweeps.methods.method import Method, method_of, proposed
+from optrun.sweeps.plan.spaces import Setting
 
 MAX_RUNS = 1_000_000
 MAX_REFUSED = 100
 """How many settings that cannot be used are looked at before their issues are raised."""
 MAX_SEED = 2**63
-DECIDED_ON_THE_WAY = ("halving", "optuna")
-"""The methods by which it depends on how earlier runs did what is run."""
 
 
 @dataclass(frozen=True)
@@ -54,24 +50,22 @@ class Plan:
         """By what settings are ranked."""
         return self.swept.sweep.metric
 
-    @property
-    def rungs(self) -> list[int]:
-        """The steps at which successive halving compares settings, the last step not among them."""
-        halving, steps = self.swept.sweep.halving, self.configs[0].steps
-        if halving is None or steps is None:
-            return []
-        found = [halving.min_steps]
-        while (higher := found[-1] * halving.factor) < steps:
-            found.append(higher)
-        return found
+    @cached_property
+    def method(self) -> Method:
+        """What chooses the settings; it is asked by an instance of its own."""
+        return method_of(self.swept, self.configs)
 
     @property
     def size(self) -> int:
-        """How many runs there are to be in all, those that Optuna has not asked for yet among them."""
-        sweep = self.swept.sweep
-        if sweep.method != "optuna":
+        """How many runs there are to be in all, those that are to be added on the way among them."""
+        if not self.method.grows:
             return len(self.configs)
-        return (len(sweep.include) + (sweep.trials or 0)) * self.repeats
+        return (len(self.swept.sweep.include) + self.method.total()) * self.repeats
+
+    @property
+    def outline(self) -> list[tuple[int, int | None]]:
+        """Of each stage how many settings it has, at most, and the step to which they go; None is their end."""
+        return self.method.outline(len(self.settings))
 
     def extended(self, nodes: Sequence[Setting]) -> "Plan":
         """Return the plan with more settings; raises ConfigErrors."""
@@ -104,13 +98,13 @@ class Plan:
     def digest(self) -> str:
         """The SHA-256, in hex, of all that decides the results, and how they are ranked.
 
-        How many trials Optuna has is no part of it: those that it has made are the first ones of more.
+        How many trials there are is no part of it where settings are added on the way: those that were made are the
+        first ones of more.
         """
-        sweep = self.swept.sweep
         digest = hashlib.sha256(self.metric.model_dump_json().encode())
-        if sweep.halving is not None:
-            digest.update(json.dumps([sweep.halving.factor, self.rungs]).encode())
-        if sweep.method == "optuna":  # which has not asked for all runs yet
+        if self.method.prunes:
+            digest.update(json.dumps(self.method.basis).encode())
+        if self.method.grows:  # and has not asked for all runs yet
             written = determining(self.swept.to_dict())
             block = {key: value for key, value in written.pop(SWEEP).items() if key != "trials"}
             digest.update(canonical({**written, SWEEP: block}).encode())
@@ -122,7 +116,7 @@ class Plan:
     @property
     def is_decided_on_the_way(self) -> bool:
         """Whether what is run depends on how earlier runs did."""
-        return self.swept.sweep.method in DECIDED_ON_THE_WAY
+        return self.method.grows or self.method.prunes
 
 
 def expand(swept: SweepConfig) -> Plan:
@@ -132,19 +126,14 @@ def expand(swept: SweepConfig) -> Plan:
     MissingExtraError where the method needs a package that is not installed.
     """
     plan = Plan(swept, swept.sweep.seeds).extended(_settings(swept))
-    if swept.sweep.method != "optuna":
+    if not plan.method.grows:
         plan = plan.distinct()
-    if swept.sweep.method == "halving":
-        _check_rungs(plan)
     return plan
 
 
 def foreseen(swept: SweepConfig) -> int:
     """Return how many runs a sweep has, those among them that are left out or equal to others."""
-    sweep = swept.sweep
-    trials = sweep.trials or 0
-    count = trials if sweep.method == "optuna" else sum(space.size for space in spaces_of(swept))
-    return (count + len(sweep.include)) * sweep.seeds
+    return (method_of(swept).total() + len(swept.sweep.include)) * swept.sweep.seeds
 
 
 def completed(swept: SweepConfig, settings: Sequence[Setting]) -> list[Complete]:
@@ -194,51 +183,16 @@ def _advised(issue: Issue, setting: Setting) -> Issue:
 
 
 def _settings(swept: SweepConfig) -> list[Setting]:
-    sweep = swept.sweep
-    spaces = spaces_of(swept)
-    is_asked = sweep.method == "optuna"
     if (runs := foreseen(swept)) > MAX_RUNS:
         raise ConfigErrors([swept.issue((), f"{runs:,} runs are more than {MAX_RUNS:,}")])
     included = [
-        {path: swept.varied("include", i, path) for path in each} for i, each in enumerate(sweep.include)
+        {path: swept.varied("include", i, path) for path in each}
+        for i, each in enumerate(swept.sweep.include)
     ]
-    if is_asked:
-        return [*included, *Study(swept).ask()]
-    sampler = SAMPLERS[sweep.method] if sweep.method != "halving" else random if sweep.draws else combinations
-    found = [(space, setting) for space in spaces for setting in sampler(space, sweep.seed)]
-    if not sweep.draws:
-        _check_excluded(swept, found)
-    kept = [setting for space, setting in found if not space.leaves_out(setting)] + included
-    if not kept:
+    method = method_of(swept)
+    first = proposed(method, ())
+    found = list(first.settings) if first is not None else []
+    settings = [*included, *found] if method.grows else [*found, *included]
+    if not settings:
         raise ConfigErrors([swept.issue(("exclude",), "leaves nothing: there is no run")])
-    return kept
-
-
-def _check_rungs(plan: Plan) -> None:
-    """Raise ConfigErrors where successive halving cannot compare the runs, or only at their end."""
-    lengths = {config.steps for config in plan.configs}
-    place: Path = ("method",)
-    text = ""
-    if None in lengths:
-        text = "halving counts steps: give steps, not epochs"
-    elif len(lengths) > 1:
-        counts = " and ".join(
-            str(each) for each in sorted(each or 0 for each in lengths)[:: len(lengths) - 1]
-        )
-        text = f"halving compares runs of equally many steps, not of {counts}"
-    elif plan.rungs[0] >= (steps := lengths.pop() or 0):
-        place = ("halving", "min_steps")
-        text = f"must be < {steps}, the steps of a run (got {plan.rungs[0]})"
-    if text:
-        raise ConfigErrors([plan.swept.issue(place, text)])
-
-
-def _check_excluded(swept: SweepConfig, found: Sequence[tuple[Space, Setting]]) -> None:
-    """Raise ConfigErrors where something excludes no setting."""
-    rules: list[tuple[Path, tuple[int, ...], Mapping[str, Any]]] = []
-    rules += [(("exclude", i), (), each) for i, each in enumerate(swept.sweep.exclude)]
-    for of, space in enumerate(swept.sweep.spaces):
-        rules += [(("spaces", of, "exclude", i), (of,), each) for i, each in enumerate(space.exclude)]
-    for place, index, rule in rules:
-        if not any(matches(setting, rule) for space, setting in found if index in ((), space.index)):
-            raise ConfigErrors([swept.issue(place, "leaves nothing out: no setting has these values")])
+    return settings

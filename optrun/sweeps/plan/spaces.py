@@ -94,6 +94,11 @@ class Space:
         """How many settings it has."""
         return self.trials or math.prod(each.size for each in self.dimensions)
 
+    def at(self, quantiles: Sequence[Array]) -> list[Setting]:
+        """Return the settings at quantiles in [0, 1), ``[n]`` for each dimension."""
+        columns = [of.at(each) for of, each in zip(self.dimensions, quantiles, strict=True)]
+        return [joined(row) for row in zip(*columns, strict=True)]
+
     def leaves_out(self, setting: Setting) -> bool:
         """Whether a setting is excluded."""
         return any(matches(setting, each) for each in self.excluded)

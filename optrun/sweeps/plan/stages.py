@@ -5,14 +5,15 @@ what is left of them.
 """
 
 import math
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from statistics import median
 
 from optrun.config.sweep.model import Metric
 from optrun.store import RunState, Status
+from optrun.sweeps.methods.halving import ranked
+from optrun.sweeps.methods.method import Candidate, method_of, proposed
 from optrun.sweeps.plan.expand import Plan
-from optrun.sweeps.plan.optuna_study import Study
 from optrun.sweeps.plan.spaces import Setting
 
 
@@ -37,28 +38,47 @@ Stages = Generator[Stage, Sequence[RunState], None]
 
 def stages_of(plan: Plan, decisions: Sequence[Sequence[int]]) -> Stages:
     """Return the stages of a plan; `decisions` are the settings that went on from each rung at an earlier time."""
-    match plan.swept.sweep.method:
-        case "halving":
-            return _rung_by_rung(plan, decisions)
-        case "optuna":
-            return _generation_by_generation(plan)
-        case _:
-            return _at_once(plan)
+    method = method_of(plan.swept, plan.configs)
+    proposal = proposed(method, ())
+    known = list(plan.nodes)
+    if method.grows and proposal is not None:  # the plan may have the settings of later proposals
+        known = known[: len(plan.swept.sweep.include) + len(proposal.settings)]
+    latest: Sequence[int] = range(len(known))
+    stage = Stage(_runs(plan, latest), settings=known if method.grows else ())
+    earlier = iter(decisions)
+    while proposal is not None:
+        # What is alone has nothing to be compared with.
+        until = proposal.until if len(latest) > 1 else None
+        states = yield replace(stage, until=until)
+        if until is None and not method.grows:
+            return
+        trials = _trials(plan, known, frozenset(latest), states)
+        proposal = proposed(method, trials)
+        if proposal is None:
+            return
+        if until is None:
+            latest = range(len(known), len(known) + len(proposal.settings))
+            known += proposal.settings
+            stage = Stage(_runs(plan, latest), settings=proposal.settings)
+        elif (promoted := next(earlier, None)) is not None:
+            latest = promoted
+            stage = Stage(_runs(plan, latest))
+        else:
+            promoted = [trial.number for trial in proposal.promoted]
+            ends = _ends(plan, [trials[each] for each in latest], promoted, states, until)
+            latest = promoted
+            stage = Stage(_runs(plan, latest), promoted=promoted, ends=ends)
 
 
-def outline(plan: Plan) -> list[tuple[int, int | None]]:
-    """Return of each stage how many settings it has, at most, and the step to which they go; None is their end."""
-    sweep, settings = plan.swept.sweep, len(plan.settings)
-    if sweep.halving is not None:
-        found: list[tuple[int, int | None]] = []
-        for step in plan.rungs:
-            if settings > 1:
-                found.append((settings, step))
-                settings = survivors(settings, sweep.halving.factor)
-        return [*found, (settings, None)]
-    left = plan.size // plan.repeats - settings
-    batch = settings - len(sweep.include)
-    return [(settings, None), *((min(batch, left - done), None) for done in range(0, left, max(batch, 1)))]
+def _trials(
+    plan: Plan, settings: Sequence[Setting], latest: Set[int], states: Sequence[RunState]
+) -> list[Candidate]:
+    found = []
+    for number, setting in enumerate(settings):
+        own = states[number * plan.repeats : (number + 1) * plan.repeats]
+        failed = any(state.status is Status.FAILED for state in own)
+        found.append(Candidate(number, setting, score(own, plan.metric), failed, number in latest))
+    return found
 
 
 def score(states: Sequence[RunState], metric: Metric) -> float | None:
@@ -77,90 +97,20 @@ def score(states: Sequence[RunState], metric: Metric) -> float | None:
     return found if math.isfinite(found) else None
 
 
-def survivors(settings: int, factor: int) -> int:
-    """Return how many settings go on from a rung, at most."""
-    return max(1, settings // factor)
-
-
-def _at_once(plan: Plan) -> Stages:
-    yield Stage(range(len(plan.configs)))
-
-
-def _generation_by_generation(plan: Plan) -> Stages:
-    study = Study(plan.swept)
-    seeds = plan.repeats
-    included = plan.nodes[: len(plan.swept.sweep.include)]
-    first = 0
-    while settings := study.ask():
-        settings = [*included, *settings]
-        runs = range(first * seeds, (first + len(settings)) * seeds)
-        states = yield Stage(runs, settings=settings)
-        results = [_result(states[run : run + seeds], plan.metric) for run in runs[::seeds]]
-        study.tell(results[len(included) :])
-        study.add(included, results[: len(included)])
-        first += len(settings)
-        included = ()
-
-
-def _result(states: Sequence[RunState], metric: Metric) -> float | None:
-    """Return the score of a setting, the worst where it has none, and None where a run has failed."""
-    if any(state.status is Status.FAILED for state in states):
-        return None
-    found = score(states, metric)
-    return found if found is not None else math.inf if metric.goal == "minimize" else -math.inf
-
-
-def _rung_by_rung(plan: Plan, decisions: Sequence[Sequence[int]]) -> Stages:
-    """Give the stages of successive halving, Jamieson & Talwalkar (2016), arXiv:1502.07943."""
-    halving = plan.swept.sweep.halving
-    assert halving is not None
-    going: Sequence[int] = range(len(plan.settings))
-    stage = Stage(_runs(plan, going))
-    for i, step in enumerate(plan.rungs):
-        if len(going) <= 1:
-            break
-        states = yield replace(stage, until=step)
-        if i < len(decisions):
-            going = decisions[i]
-            stage = Stage(_runs(plan, going))
-            continue
-        ranked = _ranked(plan, going, states)
-        promoted = sorted(ranked[: survivors(len(going), halving.factor)])
-        ends = _ends(plan, going, ranked, promoted, states, step)
-        going = promoted
-        stage = Stage(_runs(plan, going), promoted=promoted, ends=ends)
-    yield stage
-
-
-def _ranked(plan: Plan, settings: Sequence[int], states: Sequence[RunState]) -> list[int]:
-    """Return the settings that have a score, the best first, and of equal ones those that the plan has first."""
-    seeds, sign = plan.repeats, -1 if plan.metric.goal == "maximize" else 1
-    scores = {each: score(states[each * seeds : (each + 1) * seeds], plan.metric) for each in settings}
-    return sorted(
-        (each for each in settings if scores[each] is not None), key=lambda each: sign * (scores[each] or 0.0)
-    )
-
-
 def _ends(
-    plan: Plan,
-    settings: Sequence[int],
-    ranked: Sequence[int],
-    promoted: Sequence[int],
-    states: Sequence[RunState],
-    step: int,
+    plan: Plan, latest: Sequence[Candidate], promoted: Sequence[int], states: Sequence[RunState], step: int
 ) -> dict[int, str]:
     """Return the runs that have not ended of settings that do not go on, each with the reason."""
-    places = {each: f"{ordinal(place)} of {len(settings)}" for place, each in enumerate(ranked, 1)}
-    lacking = f"a run of its setting has no finite {plan.metric.name}"
-    reasons = {
-        each: f"stopped at the rung of step {step}: {places.get(each, lacking)}"
-        for each in settings
-        if each not in promoted
+    places = {
+        trial.number: f"{ordinal(place)} of {len(latest)}"
+        for place, trial in enumerate(ranked(latest, plan.metric.goal), 1)
     }
+    lacking = f"a run of its setting has no finite {plan.metric.name}"
     return {
-        run: reason
-        for each, reason in reasons.items()
-        for run in _runs(plan, [each])
+        run: f"stopped at the rung of step {step}: {places.get(trial.number, lacking)}"
+        for trial in latest
+        if trial.number not in promoted
+        for run in _runs(plan, [trial.number])
         if not states[run].status.final
     }
 

@@ -3,68 +3,97 @@
 The study lives in memory. Asked and told the same, it is the same again: nothing of it has to be stored.
 """
 
+import math
 from collections.abc import Sequence
-from typing import Any
+from functools import cached_property
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
-from optrun.config.sweep.model import Optuna
 from optrun.config.sweep.resolve import SweepConfig
 from optrun.errors import MissingExtraError
-from optrun.sweeps.plan.spaces import Dimension, Setting, Space, joined, quantile, spaces_of
+from optrun.registry import PositiveInt
+from optrun.sweeps.methods.method import Candidate, Method, Proposal
+from optrun.sweeps.plan.spaces import Dimension, Setting, Space, joined, quantile
 
 INSTALL = "python -m pip install 'optuna>=4'"
 
 
-class Study:
-    """Optuna's study of a sweep: asks for generations of settings, and is told their scores.
+class Optuna(Method):
+    """Settings that Optuna chooses, a batch at a time, given how the earlier ones did.
 
-    Raises MissingExtraError without Optuna.
+    Akiba et al. (2019), arXiv:1907.10902. Needs Optuna.
     """
 
-    def __init__(self, swept: SweepConfig) -> None:
-        self._optuna = _optuna()
-        sweep = swept.sweep
-        options = sweep.optuna or Optuna()
-        self._study = self._optuna.create_study(
-            sampler=_sampler(self._optuna, options, sweep.seed), direction=sweep.metric.goal
+    grows = True
+
+    def __init__(
+        self,
+        swept: SweepConfig,
+        /,
+        *,
+        sampler: Annotated[
+            Literal["tpe", "cmaes"], "Tree-structured Parzen Estimator, or CMA-ES for numbers alone"
+        ] = "tpe",
+        batch: Annotated[PositiveInt, "settings that are chosen together, before any of them has run"] = 16,
+    ) -> None:
+        super().__init__(swept)
+        self._sampler = sampler
+        self._batch = batch
+        self._trials = swept.sweep.trials or 0
+        self._left = self._trials
+        self._asked: list[Any] = []
+
+    @cached_property
+    def study(self) -> Any:
+        """Optuna's study; MissingExtraError without Optuna."""
+        optuna, sweep = _optuna(), self.swept.sweep
+        return optuna.create_study(
+            sampler=_sampler(optuna, self._sampler, sweep.seed), direction=sweep.metric.goal
         )
-        self._spaces = spaces_of(swept)
-        self._batch = options.batch
-        self._left = sweep.trials or 0
-        self._trials: list[Any] = []
 
-    def ask(self) -> list[Setting]:
-        """Return the settings of the next generation; none where all trials have been asked for."""
-        self._trials = [self._study.ask() for _ in range(min(self._batch, self._left))]
-        self._left -= len(self._trials)
-        return [_asked(trial, self._spaces) for trial in self._trials]
+    def propose(self, history: Sequence[Candidate]) -> Proposal | None:
+        """Return the settings of the next generation; None where all trials have been asked for."""
+        latest = [trial for trial in history if trial.is_latest]
+        others = len(latest) - len(self._asked)
+        for asked, trial in zip(self._asked, latest[others:], strict=True):
+            self._tell(asked, trial)
+        for trial in latest[:others]:
+            self._add(trial)
+        self._asked = [self.study.ask() for _ in range(min(self._batch, self._left))]
+        self._left -= len(self._asked)
+        return Proposal([_asked(each, self.spaces) for each in self._asked]) if self._asked else None
 
-    def tell(self, scores: Sequence[float | None]) -> None:
-        """Take in the scores of the generation, an infinite one where it diverged; None is that of a failure."""
-        for trial, score in zip(self._trials, scores, strict=True):
-            if score is None:
-                self._study.tell(trial, state=self._optuna.trial.TrialState.FAIL)
-            else:
-                self._study.tell(trial, score)
+    def total(self) -> int:
+        """Return how many trials there are."""
+        return self._trials
 
-    def add(self, settings: Sequence[Setting], scores: Sequence[float | None]) -> None:
-        """Take in the scores of settings that were not asked for, where a trial might have asked for them."""
-        for setting, score in zip(settings, scores, strict=True):
-            answers = next(
-                filter(None, (_answers(self._spaces, space, setting) for space in self._spaces)), None
-            )
-            if answers is None or score is None:
-                continue
-            self._study.enqueue_trial(answers)
-            trial = self._study.ask()
-            _asked(trial, self._spaces)
-            self._study.tell(trial, score)
+    def outline(self, settings: int) -> list[tuple[int, int | None]]:
+        """Return how many settings each generation has."""
+        rest = range(self._batch, self._trials, self._batch)
+        return [(settings, None), *((min(self._batch, self._trials - done), None) for done in rest)]
+
+    def _tell(self, asked: Any, trial: Candidate) -> None:
+        if trial.failed:
+            self.study.tell(asked, state=_optuna().trial.TrialState.FAIL)
+            return
+        worst = math.inf if self.swept.sweep.metric.goal == "minimize" else -math.inf
+        self.study.tell(asked, worst if trial.score is None else trial.score)
+
+    def _add(self, trial: Candidate) -> None:
+        """Tell of a setting that was not asked for, where a trial might have asked for it."""
+        answers = (_answers(self.spaces, space, trial.setting) for space in self.spaces)
+        found = next(filter(None, answers), None)
+        if found is not None and not trial.failed:
+            self.study.enqueue_trial(found)
+            asked = self.study.ask()
+            _asked(asked, self.spaces)
+            self._tell(asked, trial)
 
 
-def _sampler(optuna: Any, options: Optuna, seed: int) -> Any:
+def _sampler(optuna: Any, name: str, seed: int) -> Any:
     seed %= 2**32
-    if options.sampler == "tpe":
+    if name == "tpe":
         return optuna.samplers.TPESampler(seed=seed)
     try:
         import cmaes  # noqa: F401
