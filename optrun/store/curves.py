@@ -8,13 +8,20 @@ from typing import Any
 import numpy as np
 
 from optrun.arrays import Array
-from optrun.errors import StoreError
+from optrun.errors import StoreError, counted
 from optrun.store import blobs, schema
 
 CURVE, EVALUATION = "curve", "evaluation"
 STEP = "step"
+OF_EVERY_RUN = {"loss", "lr"}
+"""Curves that are recorded whatever else is."""
 _PREVIOUS = """SELECT name, last FROM curves WHERE run = ?1 AND kind = ?2 AND first =
     (SELECT max(first) FROM curves WHERE run = ?1 AND kind = ?2) ORDER BY position"""
+
+_UNLISTED = """WITH listed AS (SELECT rowid AS row FROM curves WHERE run = ?1 AND kind = ?2)
+    SELECT count(*) FROM curves NOT INDEXED WHERE rowid IN (SELECT row + 1 FROM listed) AND rowid NOT IN listed
+    AND run = ?1 AND kind = ?2"""
+"""Rows of a run that come after one of it, as those of a segment do, and that its index has lost."""
 
 _LONG = "INSERT OR REPLACE INTO curves VALUES (?, ?, ?, ?, ?, ?, ?, zeroblob(?))"
 
@@ -58,24 +65,47 @@ def join(db: sqlite3.Connection, run: int, kind: str) -> dict[str, Array]:
     """
     what = f"{kind} of run {run}"
     parts: dict[str, list[Array]] = {}
-    for *_, name, blob in schema.scan(db, "curves", "run = ? AND kind = ?", (run, kind)):
+    for _, _, _, position, _, name, blob in schema.scan(db, "curves", "run = ? AND kind = ?", (run, kind)):
+        if name not in parts and position == len(parts):
+            parts[name] = []
+        elif position >= len(parts) or name != list(parts)[position]:
+            raise StoreError(f"{what} is damaged: a segment lacks columns")
         values = blobs.decode(blob, f"{what}: {name!r}")
         if values.ndim != 1 or values.dtype != _dtype(name):
             raise StoreError(
                 f"{what}: {name!r} is {values.dtype} {list(values.shape)}, not {_dtype(name)} [n]"
             )
-        parts.setdefault(name, []).append(values)
+        parts[name].append(values)
     if not parts:
         return {}
+    if db.execute(_UNLISTED, (run, kind)).fetchone()[0]:
+        raise StoreError(f"{what} is damaged: columns are lost")
     lengths = [[values.size for values in segments] for segments in parts.values()]
     if STEP not in parts or any(one != other for one, other in pairwise(lengths)):
         raise StoreError(f"{what} is damaged: its columns have different lengths")
     # One column after the other, and a whole one as it is: long ones are in memory once.
     arrays = {name: _joined(parts.pop(name)) for name in list(parts)}
-    if not _increasing(arrays[STEP]):
-        raise StoreError(f"{what} is damaged: its steps do not increase")
-    if not arrays[STEP].size or not 0 <= arrays[STEP][0] <= arrays[STEP][-1] <= schema.LAST_STEP:
+    steps = arrays[STEP]
+    distances = steps[1:] - steps[:-1]
+    # Only the last one may be smaller, as that of an evaluation at the end of a run.
+    if distances.size and ((distances[:-1] != distances[0]).any() or not 0 < distances[-1] <= distances[0]):
+        raise StoreError(f"{what} is damaged: some of its steps are missing, or they do not increase")
+    if not steps.size or not 0 <= steps[0] <= steps[-1] <= schema.LAST_STEP:
         raise StoreError(f"{what} is damaged: it has no steps, or impossible ones")
+    return arrays
+
+
+def recorded(db: sqlite3.Connection, run: int, steps: int) -> dict[str, Array]:
+    """Return what was recorded of a run that has made so many steps; StoreError where it is damaged, or not all."""
+    arrays = join(db, run, CURVE)
+    if arrays and not arrays.keys() >= OF_EVERY_RUN:
+        raise StoreError(f"damaged: its curves lack the {' or the '.join(sorted(OF_EVERY_RUN))}")
+    found = arrays.get(STEP, np.zeros(0, np.int64))
+    if steps and (not found.size or (found.size > 1 and 2 * found[-1] - found[-2] < steps)):
+        raise StoreError(
+            f"curve of run {run} is damaged: it has made {counted(steps, 'step')}, "
+            f"and what is stored ends {f'with step {found[-1]}' if found.size else 'before the first'}"
+        )
     return arrays
 
 

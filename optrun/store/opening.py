@@ -5,8 +5,6 @@ from contextlib import closing
 from pathlib import Path
 
 from optrun.store import schema
-from optrun.store.directory import is_being_written
-from optrun.store.locate import RESULTS
 
 OLD = "older_"
 """What the name of a table begins with while its rows are brought to the next version."""
@@ -15,18 +13,11 @@ OLD = "older_"
 def open_results(directory: Path, *, write: bool) -> sqlite3.Connection:
     """Open the results file of a run directory, in the tables of this version.
 
-    All pages are verified for writing. Readers verify those of a small file that is at rest: what is being written
-    has been verified by its writer, and is never kept waiting. An older file is upgraded for writing; readers read
-    an upgraded copy, which goes when it is closed. Raises StoreError where the file is missing, damaged, of a newer
-    format, or not one that optrun wrote.
+    An older file is upgraded for writing; readers read an upgraded copy, which goes when it is closed. Raises
+    StoreError where the file is missing, damaged, of a newer format, or not one that optrun wrote.
     """
     connection = schema.connect(directory, write=write)
     try:
-        path = directory / RESULTS
-        if write:
-            schema.check_pages(connection, path)
-        elif not is_being_written(directory):
-            schema.check_pages(connection, path, most=schema.CHECKED_BYTES)
         return _upgraded(connection, write=write)
     except BaseException:
         connection.close()

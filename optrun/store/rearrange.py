@@ -54,6 +54,8 @@ def _renumber(db: sqlite3.Connection, moves: Mapping[int, int]) -> None:
     db.execute("CREATE TEMP TABLE moves (old INTEGER PRIMARY KEY, new INTEGER NOT NULL)")
     db.executemany("INSERT INTO moves VALUES (?, ?)", moves.items())
     for table, column in NUMBERED.items():
+        for _ in schema.scan(db, table, f"{column} IN (SELECT old FROM moves)"):
+            pass  # else damage would get the right checksum
         new = f"(SELECT new FROM moves WHERE old = {table}.{column})"
         names = [name for _, name, *_ in db.execute(f"PRAGMA table_info({table})")][1:]
         cells = ", ".join(new if name == column else f'"{name}"' for name in names)

@@ -1,16 +1,21 @@
 """The runs of an experiment: what each was asked to do, which never changes, and its state, which does."""
 
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from math import isfinite
 from typing import Any
 
+from optrun.arrays import Array
 from optrun.errors import StoreError, counted
 from optrun.store import blobs, schema
-from optrun.store.types import RunRecord, RunState, Status
+from optrun.store.types import Checkpoint, RunRecord, RunState, Status
 
 KEPT = 1 << 40
 """The number from which on there are runs that the plan of a sweep no longer has: no list of runs has them."""
+
+
+LEFT_IN = {"curves": "run", "params": "run", "checkpoints": "pack"}
+"""The tables of what runs leave, each with the column that has their numbers."""
 
 
 def insert_runs(
@@ -31,27 +36,88 @@ def write_states(db: sqlite3.Connection, states: Mapping[int, RunState]) -> None
     schema.insert(db, "states", (_row(run, state) for run, state in states.items()))
 
 
+def count_runs(db: sqlite3.Connection) -> int:
+    """Return how many runs there are, without those that are kept aside; StoreError where one has no state."""
+    query = "SELECT max(run) FROM {} WHERE run < ?"
+    last, other = (db.execute(query.format(of), (KEPT,)).fetchone()[0] for of in ("runs", "states"))
+    if last != other:
+        raise StoreError("damaged: a run has no state, or a state no run")
+    return 0 if last is None else int(last) + 1
+
+
 def read_runs(db: sqlite3.Connection, where: str = "true", *values: int) -> list[RunRecord]:
     """Return the runs, with their states.
 
     Raises StoreError where one is damaged or has no state.
     """
-    states = {row[0]: row[1:] for row in schema.select(db, "states", where, values)}
-    rows = schema.select(db, "runs", where, values)
-    missing = [run for run, _, _ in rows if run not in states]
-    if missing:
-        raise StoreError(f"run {missing[0]} has no state")
+    with schema.at_once(db):
+        states = {row[0]: row[1:] for row in schema.select(db, "states", where, values)}
+        rows = schema.select(db, "runs", where, values)
+    if lost := {run for run, _, _ in rows} ^ states.keys():
+        raise StoreError(
+            f"run {min(lost)} is damaged: it has no {'config' if min(lost) in states else 'state'}"
+        )
     return [_record(run, seed, config, *states[run]) for run, seed, config in rows]
 
 
+def read_all_runs(db: sqlite3.Connection) -> list[RunRecord]:
+    """Return all runs but those that are kept aside, in their order; StoreError where one is damaged or lost."""
+    records = read_runs(db, "run < ?", KEPT)
+    _check_all([record.run for record in records], len(records))
+    return records
+
+
 def read_states(db: sqlite3.Connection) -> list[RunState]:
-    """Return the states of all runs, in their order; StoreError where one is damaged."""
-    return [state for run, state in read_numbered_states(db).items() if run < KEPT]
+    """Return the states of all runs, in their order; StoreError where one is damaged or lost."""
+    with schema.at_once(db):
+        states = {run: state for run, state in read_numbered_states(db).items() if run < KEPT}
+        _check_all(states, count_runs(db))
+    return list(states.values())
+
+
+def _check_all(found: Collection[int], count: int) -> None:
+    """Raise StoreError where these are not the numbers of so many runs."""
+    if lost := set(range(count)).symmetric_difference(found):
+        raise StoreError(f"run {min(lost)} is damaged: it is not there")
+
+
+def read_steps(db: sqlite3.Connection, run: int) -> int:
+    """Return how many steps a run has made; StoreError where its state is damaged or lost."""
+    for _, _, _, steps, _ in schema.select(db, "states", "run = ?", (run,)):
+        return int(steps)
+    raise StoreError(f"run {run} is damaged: it has no state")
 
 
 def read_numbered_states(db: sqlite3.Connection) -> dict[int, RunState]:
     """Return the states of all runs by their numbers, those among them that are kept aside."""
     return {row[0]: _state(*row) for row in schema.select(db, "states")}
+
+
+def read_params(db: sqlite3.Connection, run: int) -> dict[str, Array]:
+    """Return a run's parameters by name; nothing where there are none."""
+    for _, blob in schema.select(db, "params", "run = ?", (run,)):
+        return blobs.decode_npz(blob, f"parameters of run {run}")
+    return {}
+
+
+def read_checkpoint(db: sqlite3.Connection, run: int) -> Checkpoint | None:
+    """Return a run's checkpoint; None where it has none."""
+    for _, meta, blob in schema.select(db, "checkpoints", "pack = ?", (run,)):
+        what = f"checkpoint of run {run}"
+        return Checkpoint(blobs.decode_npz(blob, what), blobs.loads(meta, what))
+    return None
+
+
+def check_left(db: sqlite3.Connection) -> None:
+    """Verify what runs have left that have not ended; StoreError where it is damaged, or rows are lost."""
+    counts = [db.execute(f"SELECT count(*) FROM curves{how}").fetchone() for how in ("", " NOT INDEXED")]
+    if counts[0] != counts[1]:
+        raise StoreError("damaged: rows of curves are lost")
+    ended = ", ".join(f"'{status}'" for status in Status if status.final)
+    for table, column in LEFT_IN.items():
+        where = f"{column} NOT IN (SELECT run FROM states WHERE status IN ({ended}))"
+        for _ in schema.scan(db, table, where):
+            pass
 
 
 def _row(run: int, state: RunState) -> schema.Row:

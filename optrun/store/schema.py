@@ -8,9 +8,8 @@ import operator
 import os
 import sqlite3
 import stat
-import time
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
@@ -24,15 +23,11 @@ from optrun.store.locate import RESULTS
 FORMAT_VERSION = 1
 APPLICATION_ID = 0x6F70_7472  # "optr"
 CACHE_KIB = 1 << 12
-CHECKED_BYTES = 1 << 24
-"""Of larger files readers do not verify all pages, which would take long."""
+READ_BYTES = 1 << 24
+MOST_FAULTS = 20
+"""Those that are told of the pages of a file, of which damage may make thousands."""
 LAST_STEP = 1 << 53
 """Beyond it steps are no floats any more, and no run comes there."""
-CLOCK_NS = 2_000_000_000
-"""More than the step of any file system's clock."""
-
-_sound: set[tuple[int, ...]] = set()
-"""The files whose pages have been verified, as they were then."""
 
 # The results proper: what two executions of one config must agree on to the last byte.
 RESULT_TABLES = {
@@ -112,7 +107,7 @@ def _read_through(file: Path) -> None:
     """Raise StoreError where a file cannot be read, which SQLite takes for damage."""
     try:
         with file.open("rb") as stream:
-            while stream.read(CHECKED_BYTES):
+            while stream.read(READ_BYTES):
                 pass
     except OSError as error:
         raise StoreError(f"{file}: {error.strerror or error}") from error
@@ -211,18 +206,38 @@ def scan(
     return verified(found, table, _reference()[1][table])
 
 
+@contextmanager
+def at_once(connection: sqlite3.Connection) -> Iterator[None]:
+    """Read what there is at one moment: no other process writes meanwhile."""
+    if connection.in_transaction:
+        yield
+        return
+    connection.execute("BEGIN")
+    try:
+        yield
+    finally:
+        connection.rollback()
+
+
 def verified(found: Iterable[Row], table: str, types: Types) -> Iterator[Row]:
     """Yield rows of a table without their checksums; StoreError where one is damaged or of other types."""
-    for crc, *cells in found:
-        row = tuple(cells)
-        if not all(isinstance(cell, kind) for cell, kind in zip(row, types, strict=True)):
-            raise StoreError(f"a row of the table {table} has cells of the wrong type")
-        if crc != checksum(canonical_bytes(row)):
-            raise StoreError(f"a row of the table {table} is damaged: its checksum does not match")
-        yield row
+    for row in found:
+        if fault := row_fault(row, table, types):
+            raise StoreError(fault)
+        yield row[1:]
 
 
-def canonical_bytes(row: tuple[Any, ...]) -> list[bytes]:
+def row_fault(row: Row, table: str, types: Types) -> str | None:
+    """Return what is wrong with a row that has its checksum before it."""
+    crc, *cells = row
+    if not all(isinstance(cell, kind) for cell, kind in zip(cells, types, strict=True)):
+        return f"a row of the table {table} has cells of the wrong type"
+    if crc != checksum(canonical_bytes(cells)):
+        return f"a row of the table {table} is damaged: its checksum does not match"
+    return None
+
+
+def canonical_bytes(row: Sequence[Any]) -> list[bytes]:
     """Return a form of a row in which no two different rows of a table are alike."""
     blobs = [cell for cell in row if isinstance(cell, bytes)]
     cells = [len(cell) if isinstance(cell, bytes) else cell for cell in row] if blobs else list(row)
@@ -292,22 +307,10 @@ def check_content(connection: sqlite3.Connection) -> int:
     return int(version)
 
 
-def check_pages(connection: sqlite3.Connection, path: Path, *, most: int | None = None) -> None:
-    """Verify that no page has lost rows, once for a file that stays as it is: that reads all of it.
-
-    A file of more than ``most`` bytes is passed over. Raises StoreError.
-    """
-    found = path.stat()
-    if most is not None and found.st_size > most:
-        return
-    stamp = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
-    if stamp in _sound:
-        return
-    finding = _pragma(connection, "integrity_check(1)")
-    if finding != "ok":
-        raise StoreError(f"{RESULTS} is damaged: {finding.splitlines()[-1]}")
-    if time.time_ns() - found.st_mtime_ns > CLOCK_NS:  # else it may change without another time
-        _sound.add(stamp)
+def page_faults(connection: sqlite3.Connection) -> Iterator[str]:
+    """Yield what is wrong with the pages of a file, such as that one has lost rows; all of it is read."""
+    for (text,) in connection.execute(f"PRAGMA integrity_check({MOST_FAULTS})"):
+        yield from (line for line in text.splitlines() if line != "ok" and not line.startswith("***"))
 
 
 def _roll_back(path: Path) -> None:

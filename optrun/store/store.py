@@ -12,24 +12,30 @@ from typing import Any, Self
 from optrun.arrays import Array
 from optrun.errors import StoreError
 from optrun.store import attempts, blobs, schema
-from optrun.store.curves import CURVE, EVALUATION, append, column_names, join, merge
+from optrun.store.curves import CURVE, EVALUATION, append, column_names, join, merge, recorded
 from optrun.store.directory import create_directory, lock
 from optrun.store.event_names import RESET, TRACEBACK
 from optrun.store.locate import CONFIG, RESULTS
 from optrun.store.opening import open_results
 from optrun.store.rearrange import rearrange
 from optrun.store.run_rows import RunRows
-from optrun.store.runs import KEPT, insert_runs, read_runs, read_states, write_states
+from optrun.store.runs import (
+    KEPT,
+    LEFT_IN,
+    check_left,
+    count_runs,
+    insert_runs,
+    read_all_runs,
+    read_checkpoint,
+    read_params,
+    read_runs,
+    read_states,
+    read_steps,
+    write_states,
+)
 from optrun.store.types import Checkpoint, Event, RunRecord, RunState, Status
 
 NONE: Mapping[Any, Any] = MappingProxyType({})
-
-
-OF_EVERY_RUN = {"loss", "lr"}
-"""Curves that are recorded whatever else is."""
-
-LEFT_IN = {"curves": "run", "params": "run", "checkpoints": "pack"}
-"""The tables of what runs leave, each with the column that has their numbers."""
 
 
 class Store:
@@ -52,8 +58,7 @@ class Store:
         """Those of all runs, as the only process that writes has read them since it last wrote."""
         try:
             self._db = open_results(path, write=write)
-            count = "SELECT count(*) FROM runs WHERE run < ?"
-            self.size: int = self._db.execute(count, (KEPT,)).fetchone()[0]
+            self.size = count_runs(self._db)
         except BaseException:
             self._unlock()
             raise
@@ -90,7 +95,7 @@ class Store:
 
     @classmethod
     def open(cls, path: Path, *, write: bool = False) -> Self:
-        """Open a run directory; for writing, every row of it is verified first.
+        """Open a run directory; for writing, what runs have left that have not ended is verified first.
 
         Raises StoreError where it is missing, damaged, of a newer format, not one that optrun wrote, or being
         written by another process.
@@ -199,7 +204,8 @@ class Store:
         """
         with schema.store_errors(self.path):
             self._begin_write()
-            record = read_runs(self._db, "run = ?", self._check(run))[0]
+            record = self.run(run)
+            join(self._db, run, CURVE)  # else damage is noticed where the run ends again
             evaluations = {name: values[:-1] for name, values in join(self._db, run, EVALUATION).items()}
             with self._db:
                 schema.insert(
@@ -240,7 +246,7 @@ class Store:
     def runs(self) -> list[RunRecord]:
         """Return every run's config, seed and state."""
         with schema.store_errors(self.path):
-            return read_runs(self._db, "run < ?", KEPT)
+            return read_all_runs(self._db)
 
     def kept(self) -> list[RunRecord]:
         """Return the runs that are kept aside, which the plan of a sweep had once, and has no more."""
@@ -257,15 +263,14 @@ class Store:
     def run(self, run: int) -> RunRecord:
         """Return one run's config, seed and state; StoreError where there is no such run."""
         with schema.store_errors(self.path):
-            return read_runs(self._db, "run = ?", self._check(run))[0]
+            for record in read_runs(self._db, "run = ?", self._check(run)):
+                return record
+            raise StoreError(f"run {run} is damaged: it is not there")
 
     def curves(self, run: int = 0) -> dict[str, Array]:
         """Return a run's curves, each ``[n]``: ``step`` (int64) and the metrics (float64), as recorded."""
-        with schema.store_errors(self.path):
-            found = join(self._db, self._check(run), CURVE)
-            if found and not found.keys() >= OF_EVERY_RUN:
-                raise StoreError(f"damaged: its curves lack the {' or the '.join(sorted(OF_EVERY_RUN))}")
-            return found
+        with schema.store_errors(self.path), schema.at_once(self._db):
+            return recorded(self._db, run := self._check(run), read_steps(self._db, run))
 
     def columns(self, run: int) -> list[str]:
         """Return the names of a run's curves."""
@@ -280,17 +285,12 @@ class Store:
     def params(self, run: int = 0) -> dict[str, Array]:
         """Return a run's parameters by name, at its end or where it waits at a rung of its sweep; nothing before."""
         with schema.store_errors(self.path):
-            for _, blob in schema.select(self._db, "params", "run = ?", (self._check(run),)):
-                return blobs.decode_npz(blob, f"parameters of run {run}")
-            return {}
+            return read_params(self._db, self._check(run))
 
     def checkpoint(self, run: int = 0) -> Checkpoint | None:
         """Return a run's latest checkpoint, or None where it has none."""
         with schema.store_errors(self.path):
-            for _, meta, blob in schema.select(self._db, "checkpoints", "pack = ?", (index(run),)):
-                what = f"checkpoint of run {run}"
-                return Checkpoint(blobs.decode_npz(blob, what), blobs.loads(meta, what))
-            return None
+            return read_checkpoint(self._db, index(run))
 
     def environments(self) -> list[dict[str, Any]]:
         """Return where it was executed: one fingerprint for each process that wrote, the first one first."""
@@ -320,12 +320,6 @@ class Store:
                         digest.update(part)
         return digest.hexdigest()
 
-    def verify(self) -> None:
-        """Read every page and every row; StoreError where one is damaged."""
-        with schema.store_errors(self.path):
-            schema.check_pages(self._db, self.path / RESULTS)
-            self._read_rows()
-
     def close(self) -> None:
         """Write pending events, close the file and let others write."""
         try:
@@ -344,14 +338,10 @@ class Store:
         self.close()
 
     def _begin_attempt(self) -> None:
-        self._read_rows()
+        # Of runs that go on, damage would be noticed only when their turn comes, or at their end.
+        check_left(self._db)
         with self._db:
             self._attempt = attempts.begin(self._db, "resumed")
-
-    def _read_rows(self) -> None:
-        for table in schema.TABLES:
-            for _ in schema.scan(self._db, table):
-                pass
 
     def _begin_write(self) -> None:
         """Forget the states that were read, which a write may change; StoreError where nothing may be written."""

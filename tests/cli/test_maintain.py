@@ -129,14 +129,23 @@ def test_doctor_ends_with_1_where_runs_cannot_be_written(call, monkeypatch):
 def test_doctor_reads_every_row_of_a_run(call, run):
     path = run()
     done = call("doctor", path.name)
-    assert done.code == 0
-    assert "undamaged" in done.out
+    assert (done.code, done.out) == (
+        0,
+        f"{path}: 1 run, every page and every row is undamaged, and they fit together\n",
+    )
+    found = json.loads(call("doctor", path.name, "--json").out)
+    assert found == {"path": str(path), "runs": 1, "damage": []}
     with closing(sqlite3.connect(path / "results.sqlite")) as db, db:
         db.execute("UPDATE events SET time = ''")
+        db.execute("DELETE FROM curves WHERE kind = 'curve'")
+    damage = [
+        "a row of the table events is damaged: its checksum does not match",
+        "curve of run 0 is damaged: it has made 30 steps, and what is stored ends before the first",
+    ]
     done = call("doctor", "latest")
-    assert done.code != 0
-    assert not done.out
-    assert "a row of the table events is damaged" in done.err
+    assert (done.code, done.out) == (1, "".join(f"{path}: {each}\n" for each in damage))
+    done = call("doctor", "latest", "--json")
+    assert (done.code, json.loads(done.out)["damage"]) == (1, damage)
 
 
 @pytest.fixture

@@ -6,13 +6,13 @@ import random
 import shutil
 import sqlite3
 import struct
-import time
 import warnings
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from io import BytesIO
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,8 @@ import numpy as np
 import pytest
 
 from optrun.errors import StoreError
-from optrun.store import Store, blobs, schema
+from optrun.store import RunState, Status, Store, blobs, schema
+from optrun.store.check import faults
 from tests.store.samples import columns, new_store
 
 FLIPS = 400
@@ -67,35 +68,95 @@ def test_flipped_bytes(finished: Path) -> None:
     assert noticed > FLIPS / 10
 
 
+def shortened(original: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield a file once for each of its pages with rows, which counts one row too few."""
+    for page in range(4096, len(original), 4096):
+        if original[page] in b"\2\5\x0a\x0d" and original[page + 4]:
+            yield (
+                page // 4096 + 1,
+                original[: page + 4] + bytes([original[page + 4] - 1]) + original[page + 5 :],
+            )
+
+
 def test_rows_that_a_page_no_longer_counts(finished: Path) -> None:
+    """Readers notice what the other rows tell of; of the last of the others, `doctor` alone knows."""
     file, expected = finished / "results.sqlite", everything(finished)
-    original = file.read_bytes()
-    shortened = [page for page in range(4096, len(original), 4096) if original[page] in b"\2\5\x0a\x0d"]
-    assert len(shortened) > 5
-    for page in shortened:
-        damaged = bytearray(original)
-        damaged[page + 4] = max(0, damaged[page + 4] - 1)
+    with closing(sqlite3.connect(file)) as db:
+        roots = dict(db.execute("SELECT rootpage, name FROM sqlite_master"))
+    unnoticed = set()
+    pages = list(shortened(file.read_bytes()))
+    assert len(pages) > 8
+    for page, damaged in pages:
         file.write_bytes(damaged)
-        assert refusal(everything, finished, expected) or damaged == original
+        try:
+            if everything(finished) != expected:
+                unnoticed.add(roots.get(page))
+        except StoreError:
+            pass
+        assert faults(finished)[1], page
+    assert unnoticed == {"params", "checkpoints", "environments", "events"}
 
 
-def test_pages_are_verified_once_for_a_file_that_stays_as_it_is(
-    finished: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    file, asked, real = finished / "results.sqlite", [], schema._pragma
+def lose(path: Path, lost: str) -> None:
+    """Take rows of curves out of their index, and leave them in the table."""
+    file = path / "results.sqlite"
+    with closing(sqlite3.connect(file)) as db, db:
+        rows = db.execute(f"SELECT rowid, * FROM curves WHERE {lost}").fetchall()
+        db.execute(f"DELETE FROM curves WHERE {lost}")
+        schema = db.execute("SELECT rowid, * FROM sqlite_master").fetchall()
+        names = ", ".join(f'"{name}"' for _, name, *_ in db.execute("PRAGMA table_info(curves)"))
+        db.execute("PRAGMA writable_schema = ON")
+        db.execute("DELETE FROM sqlite_master WHERE type = 'index'")
+        db.execute(f"UPDATE sqlite_master SET sql = 'CREATE TABLE curves ({names})' WHERE name = 'curves'")
+    with closing(sqlite3.connect(file)) as db, db:
+        db.executemany(f"INSERT INTO curves (rowid, {names}) VALUES ({', '.join('?' * len(rows[0]))})", rows)
+        db.execute("PRAGMA writable_schema = ON")
+        db.execute("DELETE FROM sqlite_master")
+        db.executemany(
+            "INSERT INTO sqlite_master (rowid, type, name, tbl_name, rootpage, sql) VALUES (?, ?, ?, ?, ?, ?)",
+            schema,
+        )
 
-    def pragma(connection: Any, name: str) -> Any:
-        asked.append(name)
-        return real(connection, name)
 
-    monkeypatch.setattr(schema, "_pragma", pragma)
-    for age, checks in ((0, 2), (60, 1), (30, 1)):
-        written = time.time() - age
-        os.utime(file, (written, written))
-        asked.clear()
-        for _ in range(2):
-            everything(finished)
-        assert asked.count("integrity_check(1)") == checks
+@pytest.fixture
+def in_segments(tmp_path: Path) -> Path:
+    """A run that has made 40 steps, committed in three segments of four columns."""
+    with new_store(tmp_path) as store:
+        for first, last in pairwise((0, 10, 30, 40)):
+            state = RunState(status=Status.RUNNING, steps=last)
+            store.commit(curves={0: columns(first, last)}, states={0: state})
+        return store.path
+
+
+@pytest.mark.parametrize(
+    ("lost", "message"),
+    [
+        ("true", "it has made 40 steps, and what is stored ends before the first"),
+        ("first = 30", "it has made 40 steps, and what is stored ends with step 29"),
+        ("first = 10", "some of its steps are missing"),
+        ("first = 10 AND position = 3", "its columns have different lengths"),
+        ("position = 1", "a segment lacks columns"),
+        ("name = 'lr'", "a segment lacks columns"),
+    ],
+)
+def test_segments_that_are_lost(in_segments: Path, lost: str, message: str) -> None:
+    execute(in_segments, f"DELETE FROM curves WHERE {lost}")
+    with Store.open(in_segments) as store, pytest.raises(StoreError, match=message):
+        store.curves(0)
+    assert any(message in fault for fault in faults(in_segments)[1])
+
+
+@pytest.mark.parametrize("lost", ["true", "first = 30", "first = 10", "position = 3"])
+def test_segments_that_the_index_has_lost(in_segments: Path, lost: str) -> None:
+    lose(in_segments, lost)
+    with (
+        Store.open(in_segments) as store,
+        pytest.raises(StoreError, match="columns are lost|before the first"),
+    ):
+        store.curves(0)
+    with pytest.raises(StoreError, match="rows of curves are lost"):
+        Store.open(in_segments, write=True)
+    assert "wrong # of entries in index sqlite_autoindex_curves_1" in faults(in_segments)[1]
 
 
 def test_truncated_files(finished: Path) -> None:
@@ -184,6 +245,9 @@ def execute(path: Path, *statements: str) -> None:
         ("UPDATE states SET status = 'completed!'", "checksum"),
         ("UPDATE params SET arrays = 'text'", "wrong type"),
         ("DELETE FROM states", "has no state"),
+        ("DELETE FROM states WHERE run = 0", "run 0 is damaged: it has no state"),
+        ("DELETE FROM runs WHERE run = 0", "run 0 is damaged: it has no config"),
+        ("UPDATE runs SET run = 7 WHERE run = 1", "a run has no state, or a state no run"),
     ],
 )
 def test_changed_files(finished: Path, statement: str, message: str) -> None:
@@ -192,7 +256,7 @@ def test_changed_files(finished: Path, statement: str, message: str) -> None:
         everything(finished)
 
 
-def test_resuming_reads_every_row_first(finished: Path) -> None:
+def test_resuming_reads_what_goes_on_first(finished: Path) -> None:
     execute(finished, "UPDATE curves SET last = 7 WHERE run = 1")
     with pytest.raises(StoreError, match="checksum"):
         Store.open(finished, write=True)
@@ -349,7 +413,7 @@ BAD_JSON = [
 def test_bad_json(finished: Path, text: str) -> None:
     archive = blobs.encode_npz({})
     for table, rows, message in [
-        ("runs", [(0, 0, text)], "config of run 0"),
+        ("runs", [(0, 0, text), (1, 0, "{}")], "config of run 0"),
         ("states", [(0, "running", "", 0, text), RUNNING], "summary of run 0"),
         ("checkpoints", [(0, text, archive)], "checkpoint of run 0"),
         ("environments", [(0, text)], "environment 0"),
@@ -415,7 +479,7 @@ def test_content_that_is_well_written_and_impossible(finished: Path) -> None:
     deep: Any = 1
     for _ in range(900):
         deep = [deep]
-    state = (0, "completed", "", 5, '{"final_loss":1.0}')
+    state, other = (0, "completed", "", 5, '{"final_loss":1.0}'), (1, "running", "", 0, "{}")
     far = [
         (0, "curve", 0, at, 0, name, blobs.encode(np.full(1, 1 << 62, kind)))
         for at, (name, kind) in enumerate([("step", "i8"), ("loss", "f8"), ("lr", "f8")])
@@ -425,9 +489,9 @@ def test_content_that_is_well_written_and_impossible(finished: Path) -> None:
         for at, (name, kind) in enumerate([("step", "i8"), ("loss", "f8"), ("lr", "f8")])
     ]
     cases: list[tuple[str, list[Any], Callable[[Store], Any], str]] = [
-        ("states", [(*state[:4], f'{{"final_loss":{"9" * 4000}}}')], Store.states, "4,000 digits"),
-        ("states", [(*state[:3], 1 << 62, state[4])], Store.states, "steps"),
-        ("runs", [(0, 0, json.dumps({"name": deep}))], Store.runs, "nested more than 64 deep"),
+        ("states", [(*state[:4], f'{{"final_loss":{"9" * 4000}}}'), other], Store.states, "4,000 digits"),
+        ("states", [(*state[:3], 1 << 62, state[4]), other], Store.states, "steps"),
+        ("runs", [(0, 0, json.dumps({"name": deep})), (1, 0, "{}")], Store.runs, "nested more than 64 deep"),
         ("environments", [(1, json.dumps({"name": deep}))], Store.environments, "nested more than 64 deep"),
         ("curves", far, Store.curves, "impossible"),
         ("curves", none, Store.curves, "no steps"),
@@ -443,35 +507,16 @@ def test_content_that_is_well_written_and_impossible(finished: Path) -> None:
     assert good.steps >= 0
 
 
-def test_readers_do_not_verify_every_page_of_a_large_file(
-    finished: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[str] = []
-    pragma = schema._pragma
-    monkeypatch.setattr(schema, "_pragma", lambda db, name: (asked.append(name), pragma(db, name))[1])
-    monkeypatch.setattr(schema, "CHECKED_BYTES", 100)
-    monkeypatch.setattr(schema, "_sound", set())
-    with Store.open(finished) as store:
-        assert "integrity_check(1)" not in asked
-        store.verify()
-    assert asked.count("integrity_check(1)") == 1
-    Store.open(finished, write=True).close()
-    assert asked.count("integrity_check(1)") == 2
-
-
-def test_what_is_being_written_has_been_verified_by_its_writer_alone(
-    finished: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[str] = []
-    pragma = schema._pragma
-    monkeypatch.setattr(schema, "_pragma", lambda db, name: (asked.append(name), pragma(db, name))[1])
+def test_what_a_run_has_left_that_has_ended_is_not_read_where_another_goes_on(finished: Path) -> None:
+    execute(finished, "UPDATE curves SET last = 7 WHERE run = 0")
     with Store.open(finished, write=True) as store:
-        assert asked.count("integrity_check(1)") == 1
-        for step in range(40, 43):
-            store.commit(curves={1: columns(step, step + 1)})
-            with Store.open(finished) as seen:
-                assert seen.curves(1)["step"][-1] == step
-    assert asked.count("integrity_check(1)") == 1
+        with pytest.raises(StoreError, match="checksum"):
+            store.curves(0)
+        with pytest.raises(StoreError, match="checksum"):
+            store.rearrange([({}, 0), ({}, 1)], {0: 1, 1: 0})
+        with pytest.raises(StoreError, match="checksum"):
+            store.prolong(0, {}, None)
+        assert store.curves(1)["step"].size == 40
 
 
 @pytest.mark.parametrize(

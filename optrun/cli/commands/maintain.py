@@ -55,13 +55,11 @@ def doctor(
 ) -> None:
     """Show what optrun finds on this machine, and what is missing; or whether a run's results are undamaged.
 
-    It ends with 1 where something keeps optrun from working.
+    It ends with 1 where something keeps optrun from working, or a run's results are damaged.
 
     Examples: optrun doctor --json; optrun doctor latest
     """
-    from optrun.cli.views.doctor import print_findings, print_verified
+    from optrun.cli.views.doctor import print_faults, print_findings
 
-    if run is not None:
-        print_verified(run, json=json)
-    elif not print_findings(json=json):
+    if not (print_findings(json=json) if run is None else print_faults(run, json=json)):
         raise typer.Exit(1)

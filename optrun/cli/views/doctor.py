@@ -8,7 +8,8 @@ from rich.text import Text
 
 from optrun.cli.text.console import emit, table
 from optrun.diagnostics import findings
-from optrun.store import Store
+from optrun.errors import counted
+from optrun.store.check import faults
 from optrun.store.locate import find_whole
 from optrun.store.schema import printable
 
@@ -38,16 +39,18 @@ def print_findings(*, json: bool) -> bool:
     return not found["problems"]
 
 
-def print_verified(run: str, *, json: bool) -> None:
-    """Read all that is stored of a run or a sweep, and print that it is undamaged; StoreError where it is not."""
+def print_faults(run: str, *, json: bool) -> bool:
+    """Read all that is stored of a run or a sweep, and print what is wrong with it; return whether nothing is."""
     path = find_whole(run, "doctor")
-    with Store.open(path) as store:
-        store.verify()
-        size = store.size
+    size, found = faults(path)
     if json:
-        print(json_module.dumps({"path": str(path), "runs": size, "damage": None}, ensure_ascii=False))
-    else:
-        emit(Text(f"{printable(str(path))}: every page and every row is undamaged", "green"))
+        print(json_module.dumps({"path": str(path), "runs": size, "damage": found}, ensure_ascii=False))
+    for fault in () if json else found:
+        emit(Text(f"{printable(str(path))}: {fault}", "red"))
+    if not (json or found):
+        what = "every page and every row is undamaged, and they fit together"
+        emit(Text(f"{printable(str(path))}: {counted(size, 'run')}, {what}", "green"))
+    return not found
 
 
 def _extras(extras: Mapping[str, Mapping[str, str | None]]) -> dict[str, Text]:

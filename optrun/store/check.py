@@ -1,0 +1,69 @@
+"""What is wrong with a store: with its pages, its rows, and with how what is stored of a run fits together."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from optrun.errors import StoreError, counted, printable
+from optrun.store import attempts, schema
+from optrun.store.curves import EVALUATION, STEP, join, recorded
+from optrun.store.opening import open_results
+from optrun.store.runs import KEPT, LEFT_IN, read_all_runs, read_checkpoint, read_params, read_runs
+
+
+def faults(directory: Path) -> tuple[int, list[str]]:
+    """Return how many runs a run directory holds, and what is wrong with them, one line each; all of it is read.
+
+    Raises StoreError where there is no results file, or one that optrun has not written.
+    """
+    found: list[str] = []
+    size = 0
+    with schema.store_errors(directory):
+        with closing(schema.connect(directory, write=False)) as db, _noted(found):
+            found += schema.page_faults(db)
+        with _noted(found), closing(open_results(directory, write=False)) as db:
+            numbers = [run for (run,) in db.execute("SELECT run FROM runs UNION SELECT run FROM states")]
+            size = sum(run < KEPT for run in numbers)
+            for read in (read_all_runs, attempts.read_environments, attempts.read_events):
+                with _noted(found):
+                    read(db)
+            for run in numbers:
+                of_run: list[str] = []
+                with schema.at_once(db):
+                    _read_run(db, run, of_run)
+                found += [text if f"run {run}" in text else f"run {run}: {text}" for text in of_run]
+            for table, column in LEFT_IN.items():
+                query = f"SELECT DISTINCT {column} FROM {table} WHERE {column} NOT IN (SELECT run FROM runs)"
+                found += [f"run {run} is not there, and has {table}" for (run,) in db.execute(query)]
+    return size, list(dict.fromkeys(map(printable, found)))
+
+
+def _read_run(db: sqlite3.Connection, run: int, found: list[str]) -> None:
+    """Read all that is stored of a run, and note what is wrong with it."""
+    last: dict[str, int] = {}
+    steps = 0
+    with _noted(found):
+        steps = sum(record.steps for record in read_runs(db, "run = ?", run))
+    with _noted(found):
+        last["curves"] = recorded(db, run, steps).get(STEP, [0])[-1]
+    with _noted(found):
+        last["evaluations"] = join(db, run, EVALUATION).get(STEP, [0])[-1]
+    with _noted(found):
+        read_params(db, run)
+    with _noted(found):
+        checkpoint = read_checkpoint(db, run)
+        step = checkpoint.meta.get("step") if checkpoint else None
+        last["a checkpoint"] = step if isinstance(step, int) else 0
+    for what, step in last.items():
+        if step > steps:
+            found.append(f"run {run} has made {counted(steps, 'step')}, and has {what} of step {step}")
+
+
+@contextmanager
+def _noted(found: list[str]) -> Iterator[None]:
+    """Take what cannot be read for a fault, and go on."""
+    try:
+        yield
+    except (StoreError, sqlite3.Error, UnicodeDecodeError) as error:
+        found.append(str(error))
