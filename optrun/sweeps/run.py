@@ -12,7 +12,6 @@ from optrun.sweeps.options import Execution
 from optrun.sweeps.plan.expand import Plan
 from optrun.sweeps.plan.packs import Group, divided, grouped
 from optrun.sweeps.plan.stages import Stage, stages_of
-from optrun.sweeps.plan.width_trial import Widths
 from optrun.sweeps.sweep_store import add_settings, decisions_in, end_runs
 from optrun.sweeps.workers.base import Workers
 from optrun.sweeps.workers.dispatch import finished
@@ -73,7 +72,6 @@ class _Course:
         ended = sum(state.status.final for state in results.states())
         self._of_runs = plan.size if limit is None else min(plan.size, ended + limit)
         self._writer = Writer(plan.metric, results, observe)
-        self._widths = Widths(how.split, how.lanes, interrupted)
         self._workers: Workers | None = None
 
     def run(self) -> None:
@@ -111,7 +109,6 @@ class _Course:
     def _execute(self, wanted: Sequence[int], states: list[RunState], until: int | None) -> bool:
         """Execute runs until they end or pause; return whether all did, and none failed where that ends all."""
         how, plan, look = self._how, self.plan, self._writer.look
-        self._groups = self._widths.chosen(plan, self._groups, wanted, states, until)
         packs = _divided(self._groups, wanted, states, how)
         self._writer.begin(states, wanted, packs, self._of_runs, until)
         if self._workers is None:

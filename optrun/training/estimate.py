@@ -1,14 +1,13 @@
 """How much work a pack is, and about how long it takes: found out by a few steps whose results are thrown away."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from optrun.arrays import Array
 from optrun.config import Evaluate, RunConfig
-from optrun.problems import Problem
 from optrun.training.memory_store import MemoryStore
 from optrun.training.pack import Pack
 from optrun.training.trainer import Trainer
@@ -41,53 +40,25 @@ class Estimate:
     """How many times as many rows as there are here a run leaves."""
 
 
-class Trial:
-    """A pack whose steps are taken to see how long they are: without evaluations, and with results that are lost.
-
-    ``problem`` is that of another pack of such configs; ``clock`` tells seconds.
-    """
-
-    def __init__(
-        self,
-        configs: Sequence[RunConfig],
-        *,
-        problem: Problem | None = None,
-        clock: Callable[[], float] = time.perf_counter,
-    ) -> None:
-        self.pack = Pack(
-            [each.model_copy(update={"evaluate": Evaluate()}) for each in configs], problem=problem
-        )
-        self._clock = clock
-
-    def run(self, is_enough: Callable[[Sequence[float]], bool]) -> tuple[MemoryStore, list[float]]:
-        """Take steps, and return what they left and the time before them, at the loss of each, and after them.
-
-        The times so far are what it is decided on at each step whether there are enough.
-        """
-        memory = MemoryStore(self.pack.configs)
-        looks = [self._clock()]
-
-        def interrupted() -> bool:
-            looks.append(self._clock())
-            return is_enough(looks)
-
-        Trainer(self.pack, memory, interrupted=interrupted).run()
-        return memory, [*looks, self._clock()]
-
-
 def estimate(configs: Sequence[RunConfig]) -> Estimate:
     """Return the size of a pack, timed for a third of a second; raises what running it would raise at its start."""
     config = configs[0]
     began = time.perf_counter()
-    trial = Trial(configs)
+    pack = Pack([each.model_copy(update={"evaluate": Evaluate()}) for each in configs])
     start = time.perf_counter() - began
-    pack = trial.pack
     began = time.perf_counter()
     figures = pack.problem.evaluate(pack.params)
     evaluation = (time.perf_counter() - began) * (1 + pack.keeps_average)
-    memory, looks = trial.run(
-        lambda looks: len(looks) > FIRST_STEPS and looks[-1] - looks[FIRST_STEPS] > TRIAL_SECONDS
-    )
+    memory = MemoryStore(pack.configs)
+    looks = [time.perf_counter()]
+    """The time before the steps, at the loss of each, and after them."""
+
+    def is_enough() -> bool:
+        looks.append(time.perf_counter())
+        return len(looks) > FIRST_STEPS and looks[-1] - looks[FIRST_STEPS] > TRIAL_SECONDS
+
+    Trainer(pack, memory, interrupted=is_enough).run()
+    looks.append(time.perf_counter())
     first = min(FIRST_STEPS, len(looks) - 2)
     start += looks[first] - looks[0]
     step = (looks[-1] - looks[first]) / (len(looks) - 1 - first)

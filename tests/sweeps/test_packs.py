@@ -172,10 +172,10 @@ def test_the_width_counts_the_state_of_the_rule(monkeypatch):
                 "sweep": {"repeats": 3},
             }
         )[1][0].width
-        for name in ("Adam", "SGD")
+        for name in ("Adam", {"name": "SGD", "momentum": 0.9}, "SGD")
     ]
-    # Parameters and gradients of 4 bytes each, and beside them one or two arrays of state.
-    assert widths[0] < widths[1] < width.MAX_BYTES // 80_000
+    # Parameters and gradients of 4 bytes each, and beside them two, one and no array of state; two numbers of a row.
+    assert widths == [width.MAX_BYTES // size for size in (160_016, 120_016, 80_016)]
 
 
 def test_a_float_of_an_option_that_may_be_none_is_one_for_the_pack():

@@ -20,7 +20,7 @@ from optrun.plugin_code import guarded
 from optrun.problems import Problem
 from optrun.registry import Option, Registry, averages, optimizers, schedulers
 from optrun.sweeps.plan.expand import Plan
-from optrun.sweeps.plan.width import Choice, width_of
+from optrun.sweeps.plan.width import width_of
 from optrun.training.evaluator import Evaluator
 from optrun.training.identity import Identity, data_key
 from optrun.training.pack import Pack
@@ -63,8 +63,6 @@ class Group:
     work: int
     """Steps times parameters, of all runs."""
     is_on_device: bool = False
-    choice: Choice | None = None
-    """What its width may be chosen from by measurement."""
     identity: Identity = field(default_factory=Identity)
     """The data and the code of which its packs are to be built."""
     inferred: Sequence[str] = ()
@@ -116,7 +114,7 @@ def _group(
         with guarded(config.problem.name):
             pack = Pack([config], problem=problem)
             figures = _figures(pack) if plan.metric.name != FINAL_LOSS else [FINAL_LOSS]
-            (width, choice), identity = width_of(pack), Identity.of(config, pack.problem.fingerprint)
+            width, identity = width_of(pack), Identity.of(config, pack.problem.fingerprint)
     except (ConfigErrors, MissingExtraError):
         raise
     except ConfigError as error:
@@ -133,7 +131,7 @@ def _group(
         raise ConfigErrors([plan.swept.issue(("metric", "name"), text)])
     work = len(runs) * pack.steps * pack.params.size
     on_device = pack.arrays.is_on_device
-    group = Group(runs, width, plan.repeats, work, on_device, choice, identity, inferred(pack))
+    group = Group(runs, width, plan.repeats, work, on_device, identity, inferred(pack))
     return replace(group, remarks=_remarks(pack, varied)) if varied else group, pack.problem
 
 
