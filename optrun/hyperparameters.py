@@ -1,14 +1,14 @@
 """Hyperparameters: values checked against the signature that declares them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from pydantic import ValidationError
 
 from optrun.arrays import Array
+from optrun.checks.tuples import Tuples, spelled_out
 from optrun.errors import ConfigError, brief, did_you_mean
-from optrun.registry import Option
+from optrun.registry import Option, said_of
 
 Value = float | bool | int | str | Array | None
 
@@ -19,24 +19,21 @@ def checked(option: Option, value: Any, lanes: int, owner: str) -> Any:
     Raises ConfigError where it has another type or lies out of bounds.
     """
     if not option.is_float:
-        return _checked_flag(option, value, owner)
+        return option.check(value, owner)
+    if isinstance(value, (int, float)):
+        return float(option.check(value, owner)) + 0.0  # no -0.0, which would be equal to 0.0
     try:
         array = np.asarray(value)
     except ValueError:
         array = np.asarray(None)
     if array.dtype.kind not in "iuf" or array.shape not in ((), (1,), (lanes,)):
-        per_lane = f" or {lanes} of them, one per lane" if lanes > 1 else ""
-        raise ConfigError(
-            f"{owner}: {option.name} must be a number{per_lane} (got {brief(value)})", field=option.name
-        )
-    numbers = np.asarray(array.astype(np.float64) + 0.0)  # no -0.0, which would be equal to 0.0
-    if not np.isfinite(numbers).all():
-        raise ConfigError(f"{owner}: {option.name} must be finite (got {brief(value)})", field=option.name)
-    for bound in option.bounds:
-        holds = np.asarray(bound.holds(numbers))
-        if not np.all(holds):
-            worst = numbers if not numbers.ndim else numbers[~holds][0]
-            raise ConfigError(f"{owner}: {option.name} must be {bound} (got {worst})", field=option.name)
+        if array.ndim and lanes > 1:
+            per_lane = f"must be a number or {lanes} of them, one per lane (got {brief(value)})"
+            raise ConfigError(said_of(owner, option.name, per_lane), field=option.name)
+        return option.check(value, owner)
+    numbers = np.asarray(array.astype(np.float64) + 0.0)
+    for extreme in (numbers.min(), numbers.max()):
+        option.check(float(extreme), owner)
     if numbers.size == 1:
         return float(numbers.flat[0])
     numbers.setflags(write=False)
@@ -60,42 +57,17 @@ def completed(
     }
 
 
-def _checked_flag(option: Option, value: Any, owner: str) -> Any:
-    try:
-        return option.adapter.validate_python(value, strict=True)
-    except ValidationError as error:
-        first = error.errors()[0]
-        reason = str(first.get("ctx", {}).get("error") or first["msg"])
-        got = "" if "(got " in reason else f" (got {brief(value)})"
-        raise ConfigError(f"{owner}: {option.name}: {reason}{got}", field=option.name) from None
-
-
-def spelled_out(
-    values: Mapping[str, Any], tuples: Mapping[str, tuple[str, ...]], owner: str
-) -> dict[str, Any]:
-    """Return the values with torch's tuples, such as ``betas``, as one hyperparameter each."""
-    result: dict[str, Any] = {}
-    for name, value in values.items():
-        parts = tuples.get(name)
-        if parts is None:
-            result[name] = value
-            continue
-        if not isinstance(value, Sequence) or len(value) != len(parts):
-            raise ConfigError(
-                f"{owner}: {name} must be {len(parts)} numbers (got {brief(value)})", field=name
-            )
-        for part, number in zip(parts, value, strict=True):
-            if part in values:
-                raise ConfigError(f"{owner}: {name} and {part} say the same thing twice", field=part)
-            result[part] = number
+def without_tuples(values: Mapping[str, Any], tuples: Tuples, owner: str) -> dict[str, Any]:
+    """Return the values with torch's tuples, such as ``betas``, as one hyperparameter each, or raise ConfigError."""
+    result, _, wrong = spelled_out(values, tuples)
+    for name, message in wrong.items():
+        raise ConfigError(said_of(owner, name, message), field=name)
     return result
 
 
-def option_named(
-    name: str, options: Mapping[str, Option], tuples: Mapping[str, tuple[str, ...]], owner: str
-) -> Option:
+def option_named(name: str, options: Mapping[str, Option], tuples: Tuples, owner: str) -> Option:
     """Return the option of this name, or raise ConfigError with the nearest one."""
     if name not in options:
         hint = did_you_mean(name, [*options, *tuples])
-        raise ConfigError(f"{owner}: unknown hyperparameter {name!r}.{hint}", field=name)
+        raise ConfigError(f"{owner}: unknown option {name!r}.{hint}", field=name)
     return options[name]

@@ -33,6 +33,9 @@ from optrun.regular_files import open_regular
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
+    from optrun.checks.tuples import Tuples
+    from optrun.checks.types import Reader
+
 T = TypeVar("T")
 
 NonNegative = Annotated[float, Ge(0)]
@@ -44,17 +47,6 @@ Number = Annotated[Any, "one number per lane, carried from step to step"]
 """Annotates state of an update rule that is no array."""
 
 REQUIRED: Any = inspect.Parameter.empty
-
-MAX_WHOLE = 2**63 - 1
-
-
-def bounded(value: Any) -> Any:
-    """Return a value of an option, or raise ConfigError for a whole number that does not fit into 64 bits."""
-    if type(value) is int and abs(value) > MAX_WHOLE:
-        raise ConfigError(f"must be < 2⁶³ (got a whole number of {value.bit_length():,} bits)")
-    for each in value if isinstance(value, (list, tuple)) else ():
-        bounded(each)
-    return value
 
 
 @dataclass(frozen=True)
@@ -106,14 +98,31 @@ class Option:
 
     @cached_property
     def adapter(self) -> "TypeAdapter[Any]":
-        """What checks a value against the annotation; making one costs as much as a thousand checks."""
-        from pydantic import BeforeValidator, ConfigDict, TypeAdapter
+        """What pydantic makes of the annotation."""
+        from optrun.checks.types import adapter_of
 
-        annotation: Any = Annotated[self.annotation, BeforeValidator(bounded)]
-        return TypeAdapter(
-            annotation,
-            config=ConfigDict(arbitrary_types_allowed=True, allow_inf_nan=False),
-        )
+        return adapter_of(self.annotation)
+
+    def validated(self, value: Any, reader: "Reader | None" = None) -> Any:
+        """Return a value as the annotation has it; raises ValidationError, in words, for each mistake.
+
+        Where the annotation has a class of which others are registered, ``reader`` makes a component of what a config
+        says; without one it is an instance.
+        """
+        from optrun.checks.types import validated
+
+        return validated(self.adapter, value, reader)
+
+    def check(self, value: Any, owner: str) -> Any:
+        """Return a value as the annotation has it; raises ConfigError with the first mistake, which names the owner."""
+        from pydantic import ValidationError
+
+        try:
+            return self.validated(value)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            place = ".".join(map(str, (self.name, *first["loc"])))
+            raise ConfigError(said_of(owner, place, first["msg"]), field=place) from None
 
     @cached_property
     def is_float(self) -> bool:
@@ -138,6 +147,11 @@ class Option:
     @property
     def _extras(self) -> tuple[Any, ...]:
         return get_args(self.annotation)[1:] if get_origin(self.annotation) is Annotated else ()
+
+
+def said_of(owner: str, option: str, message: str) -> str:
+    """Return a message about an option for Python users, who see no place in a config."""
+    return f"{owner}: {option}{' ' if message.startswith(('must ', 'is ')) else ': '}{message}"
 
 
 def _mentions_path(annotation: Any) -> bool:
@@ -172,6 +186,12 @@ def check_annotated(owner: str, function: Callable[..., Any]) -> None:
     for name, option in options_of(function).items():
         if option.annotation is Any:
             raise TypeError(f"{owner}: {name} needs a type, such as {name}: float")
+
+
+def tuples_of(cls: Any) -> "Tuples":
+    """Return torch's tuples of a class's options, such as ``betas``: the names of the parts by that of the tuple."""
+    tuples: Tuples = getattr(cls, "tuples", {})
+    return tuples
 
 
 class Registry(Generic[T]):
@@ -257,6 +277,11 @@ methods: Registry[Any] = Registry("sweep method", "optrun.sweeps.methods")
 
 
 REGISTRIES = (optimizers, schedulers, problems, averages, methods)
+
+SECTIONS: dict[str, Registry[Any]] = {
+    each.kind: each for each in (problems, optimizers, schedulers, averages)
+}
+"""By the sections of a config that name a registered class."""
 
 
 def owner_of(name: str) -> type | None:

@@ -29,6 +29,7 @@ FLOORS = [
     "hyperparameters",
     "arrays",
     "registry",
+    "checks",
     "plugin_code",
     "sources",
     "errors",

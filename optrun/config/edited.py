@@ -4,10 +4,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path as FilePath
 from typing import Any
 
+from optrun.checks.messages import shown
 from optrun.config.data_paths import nearby
 from optrun.config.identity import determining
 from optrun.config.model.components import Component
-from optrun.config.model.messages import shown
 from optrun.config.model.run import RunConfig
 from optrun.config.resolve import resolve
 from optrun.config.yaml.errors import ConfigErrors, Issue, Place

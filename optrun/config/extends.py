@@ -11,14 +11,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 
-from optrun.config.model.components import REGISTRIES
-from optrun.config.model.messages import shown
+from optrun.checks.messages import shown
 from optrun.config.model.options import SCHEDULES
-from optrun.config.tuples import below, tuples_of
+from optrun.config.tuples import below, tuples_named
 from optrun.config.yaml.errors import ConfigErrors, Issue, Place, in_order
 from optrun.config.yaml.files import directory_of, read_file, unreadable
 from optrun.config.yaml.tree import MAX_NODES, Document, Path, YamlNode
 from optrun.errors import fold
+from optrun.registry import SECTIONS
 
 EXTENDS = "extends"
 MAX_FILES = 16
@@ -41,12 +41,12 @@ def extended(document: Document) -> Document:
 
 def merge(base: YamlNode, over: YamlNode, path: Path = ()) -> YamlNode:
     """Return the values of `over` and those of `base` that it says nothing about."""
-    if (len(path) == 1 and path[0] in REGISTRIES) or (len(path) == 2 and path[0] == SCHEDULES):
+    if (len(path) == 1 and path[0] in SECTIONS) or (len(path) == 2 and path[0] == SCHEDULES):
         base, over = _spelled_out(base), _spelled_out(over)
         if _renamed(base, over):
             return over
-        if path[0] in REGISTRIES and isinstance(over.value, dict):
-            base = below(base, over.value, tuples_of(path[0], over, base))
+        if path[0] in SECTIONS and isinstance(over.value, dict):
+            base = below(base, over.value, tuples_named(path[0], over, base))
     if not isinstance(base.value, dict) or not isinstance(over.value, dict):
         return over
     children = dict(base.value)

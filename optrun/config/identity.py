@@ -5,9 +5,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from optrun.config.data_paths import path_options
-from optrun.config.model.components import REGISTRIES, Component, class_of
+from optrun.config.model.components import Component, class_of
 from optrun.config.model.run import RunConfig
-from optrun.registry import PathOrName
+from optrun.registry import SECTIONS, PathOrName
 
 INERT = ("name", "engine", "checkpoint", "expect")
 """The parts of a config on which no number that a run leaves depends."""
@@ -62,7 +62,7 @@ def classes_of(config: RunConfig) -> dict[str, Any]:
     chosen: list[tuple[str, Any]] = [("problem", config.problem), ("optimizer", config.optimizer)]
     chosen += [("scheduler", each) for each in schedules] + [("average", config.average)]
     return {
-        f"{kind} {each.name}": REGISTRIES[kind].find(each.name)
+        f"{kind} {each.name}": SECTIONS[kind].find(each.name)
         for kind, component in chosen
         for each in _components(component)
     }

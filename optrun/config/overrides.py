@@ -6,14 +6,14 @@ An override sets one value: `optimizer.name=SGD` keeps the other keys, whatever 
 
 from collections.abc import Sequence
 
+from optrun.checks.messages import shown
 from optrun.config.extends import EXTENDS
-from optrun.config.model.components import REGISTRIES
-from optrun.config.model.messages import shown
 from optrun.config.model.options import SCHEDULES, SWEEP
 from optrun.config.tuples import below, home
 from optrun.config.yaml.errors import ConfigErrors, Issue, Place
 from optrun.config.yaml.reader import read
 from optrun.config.yaml.tree import YamlNode
+from optrun.registry import SECTIONS
 
 
 def override(root: YamlNode, overrides: Sequence[str]) -> tuple[YamlNode, list[Issue]]:
@@ -131,7 +131,7 @@ def _set_item(
 
 def _may_be_a_name(steps: Sequence[str]) -> bool:
     """Whether what the steps lead to has options, and may be written as its name alone."""
-    return (len(steps) == 1 and steps[0] in REGISTRIES) or list(steps[-2:-1]) == [SCHEDULES]
+    return (len(steps) == 1 and steps[0] in SECTIONS) or list(steps[-2:-1]) == [SCHEDULES]
 
 
 def _wrong(place: Place, path: str, message: str) -> ConfigErrors:

@@ -7,7 +7,6 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from optrun.config.extends import extended
-from optrun.config.model.components import REGISTRIES
 from optrun.config.model.options import GROUPS, SCHEDULES, SWEEP
 from optrun.config.model.run import RunConfig
 from optrun.config.overrides import named, override
@@ -16,7 +15,7 @@ from optrun.config.yaml.errors import ConfigErrors, Issue, Place
 from optrun.config.yaml.files import is_stream, read_config
 from optrun.config.yaml.tree import Document, Path, YamlNode
 from optrun.errors import ConfigError
-from optrun.registry import Registry
+from optrun.registry import SECTIONS, Registry, tuples_of
 
 
 @dataclass(frozen=True)
@@ -105,9 +104,9 @@ def origins_of(
     if isinstance(value, dict):
         cls = registry.find(value["name"]) if registry and "name" in value else cls
         for key, child in value.items():
-            below = registry or (None if path else REGISTRIES.get(key))
+            below = registry or (None if path else SECTIONS.get(key))
             if key == SCHEDULES and (not path or path[-2:-1] == (GROUPS,)):
-                below = REGISTRIES["scheduler"]
+                below = SECTIONS["scheduler"]
             yield from origins_of((*path, key), child, _source(node, key, cls), below, cls)
     elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
         for i, item in enumerate(value):
@@ -124,7 +123,7 @@ def _source(node: YamlNode | None, key: str, cls: type[Any] | None) -> YamlNode 
         return found
     if isinstance(node.value, str):
         return node if key == "name" else None
-    for joint, parts in getattr(cls, "tuples", {}).items():
+    for joint, parts in tuples_of(cls).items():
         if key in parts and (values := node.child(joint)):
             return values.child(parts.index(key))
     return None

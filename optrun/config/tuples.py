@@ -1,28 +1,25 @@
 """Torch's tuples, such as ``betas``, and their parts: one hyperparameter in two spellings."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from optrun.config.model.components import REGISTRIES
+from optrun.checks.tuples import Tuples
 from optrun.config.model.options import GROUPS
 from optrun.config.yaml.tree import YamlNode
+from optrun.registry import SECTIONS, tuples_of
 
-Tuples = Mapping[str, Sequence[str]]
 
-
-def tuples_of(section: str, *nodes: YamlNode | None) -> Tuples:
+def tuples_named(section: str, *nodes: YamlNode | None) -> Tuples:
     """Return the tuples of the class that the first of a section's nodes with a name gives.
 
     Without a name, which another file may hold, they are those of every class.
     """
-    registry = REGISTRIES[section]
+    registry = SECTIONS[section]
     for node in nodes:
         named = node and (node.child("name") or node)
         if named and isinstance(named.value, str):
-            return getattr(registry.find(named.value), "tuples", {}) if named.value in registry else {}
-    return {
-        key: parts for name in registry for key, parts in getattr(registry.find(name), "tuples", {}).items()
-    }
+            return tuples_of(registry.find(named.value)) if named.value in registry else {}
+    return {key: parts for name in registry for key, parts in tuples_of(registry.find(name)).items()}
 
 
 def below(base: YamlNode, over: Collection[str], tuples: Tuples) -> YamlNode:
@@ -51,10 +48,10 @@ def below(base: YamlNode, over: Collection[str], tuples: Tuples) -> YamlNode:
 
 def home(root: YamlNode, steps: Sequence[str]) -> tuple[int, YamlNode | None, Tuples]:
     """Return how many steps lead to the options that a path ends in, those options, and the tuples there."""
-    if len(steps) < 2 or steps[0] not in REGISTRIES:
+    if len(steps) < 2 or steps[0] not in SECTIONS:
         return 0, None, {}
     count = 3 if steps[1] == GROUPS and len(steps) > 3 and steps[2].isdecimal() else 1
     nodes = list(root.along([int(step) if step.isdecimal() else step for step in steps[:count]]))
     if len(nodes) <= count:
         return 0, None, {}
-    return count, nodes[-1], tuples_of(steps[0], nodes[1])
+    return count, nodes[-1], tuples_named(steps[0], nodes[1])

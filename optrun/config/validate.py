@@ -7,14 +7,15 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from optrun.checks.messages import CONFLICT, MISSING, UNKNOWN_KEY, message
 from optrun.config.data_paths import path_options, resolved_path
-from optrun.config.model.components import REGISTRIES, class_of
-from optrun.config.model.messages import CONFLICT, MISSING, UNKNOWN_KEY, message
+from optrun.config.model.components import class_of
 from optrun.config.model.options import SCHEDULES, Model
 from optrun.config.model.run import RunConfig
 from optrun.config.yaml.errors import ConfigErrors, Issue, in_order
 from optrun.config.yaml.tree import Document, Path, YamlNode
 from optrun.errors import fold, nearest
+from optrun.registry import SECTIONS, tuples_of
 
 
 def validate(document: Document, name: str) -> RunConfig:
@@ -88,7 +89,7 @@ def _replacing(document: Document, path: Path) -> str:
     section = path[: 2 if path[0] == SCHEDULES else 1]
     name = document.root.at(section).child("name")
     if (
-        path[0] not in (*REGISTRIES, SCHEDULES)
+        path[0] not in (*SECTIONS, SCHEDULES)
         or len(path) <= len(section)
         or not name
         or name.place.line is not None
@@ -126,9 +127,9 @@ def _homes(data: Mapping[str, Any]) -> Mapping[str, list[str]]:
         if isinstance(info.annotation, type) and issubclass(info.annotation, Model):
             for key in info.annotation.known_keys():
                 homes[fold(key)].append(f"{section}.{key}")
-    for section in REGISTRIES:
+    for section in SECTIONS:
         if cls := class_of(section, data.get(section)):
-            for key in (*cls.options(), *getattr(cls, "tuples", {})):
+            for key in (*cls.options(), *tuples_of(cls)):
                 homes[fold(key)].append(f"{section}.{key}")
     return homes
 

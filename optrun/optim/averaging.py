@@ -33,6 +33,11 @@ from optrun.optim.state import check_numeric
 from optrun.plugin_code import guarded
 from optrun.registry import Fraction, Option, PositiveInt, averages, check_annotated, options_of
 
+_WHEN = (
+    Option("start", Annotated[int, Ge(0), "steps before the first parameters that count"], 0),
+    Option("every", Annotated[PositiveInt, "steps from one update to the next"], 1),
+)
+
 
 class Average:
     """Averages the parameters of all lanes by one rule, after every so many steps.
@@ -59,10 +64,7 @@ class Average:
     @classmethod
     def options(cls) -> dict[str, Option]:
         """Return the options, by name."""
-        start = Annotated[int, Ge(0), "steps before the first parameters that count"]
-        every = Annotated[PositiveInt, "steps from one update to the next"]
-        own = {"start": Option("start", start, 0), "every": Option("every", every, 1)}
-        return own | options_of(cls.update)
+        return {each.name: each for each in _WHEN} | options_of(cls.update)
 
     @classmethod
     @cache

@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 from optrun.arrays import Array, Parameters
 from optrun.errors import ConfigError, StateError, brief
-from optrun.hyperparameters import spelled_out
+from optrun.hyperparameters import without_tuples
 from optrun.kernels import engine_named
 from optrun.kernels.stepper import Engine
 from optrun.optim.group_update import GroupUpdate
@@ -81,7 +81,7 @@ class Optimizer(Rule):
         self._updates: list[Update] = []
         self._hooks = {kind: Hooks() for kind in HOOKS}
         own = {name: option.default for name, option in self.options().items() if not option.required}
-        given = spelled_out(defaults, self.tuples, type(self).__name__)
+        given = without_tuples(defaults, self.tuples, type(self).__name__)
         self.defaults = {
             name: value for name, value in self._group([], {**own, **given}).items() if name != "params"
         }
@@ -122,7 +122,7 @@ class Optimizer(Rule):
             raise ConfigError(
                 f"{type(self).__name__}: a group needs params, a glob on parameter names", field="params"
             )
-        values = spelled_out(
+        values = without_tuples(
             {k: v for k, v in group.items() if k != "params"}, self.tuples, type(self).__name__
         )
         names = self._names(group["params"])

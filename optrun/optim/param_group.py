@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from optrun.errors import ConfigError, did_you_mean
-from optrun.hyperparameters import Value, checked, option_named, spelled_out
+from optrun.hyperparameters import Value, checked, option_named, without_tuples
 from optrun.registry import Option
 
 INITIAL = "initial_"
@@ -61,7 +61,7 @@ class ParamGroup(MutableMapping[str, Any]):
         """The coming values of scheduled hyperparameters, and the index of the current one."""
         self.schedules: dict[str, object] = {}
         """What schedules a hyperparameter, by its name."""
-        for name, value in spelled_out(values, tuples, owner).items():
+        for name, value in values.items():
             self[name] = value
 
     def __getstate__(self) -> dict[str, Any]:
@@ -79,7 +79,7 @@ class ParamGroup(MutableMapping[str, Any]):
 
     def __setitem__(self, name: str, value: Any) -> None:
         if name in self._tuples:
-            for part, number in spelled_out({name: value}, self._tuples, self._owner).items():
+            for part, number in without_tuples({name: value}, self._tuples, self._owner).items():
                 self[part] = number
             return
         if name == "params":

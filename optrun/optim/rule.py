@@ -28,6 +28,8 @@ from optrun.kernels.trace import trace
 from optrun.plugin_code import guarded
 from optrun.registry import Number, Option, check_annotated, optimizers, options_of
 
+_MAXIMIZE = Option("maximize", bool, False)
+
 
 class Rule:
     """The declarations of an optimizer's class, and the programs traced from its update."""
@@ -63,7 +65,7 @@ class Rule:
     @classmethod
     def options(cls) -> dict[str, Option]:
         """Return the hyperparameters, by name."""
-        return {**options_of(cls.update), "maximize": Option("maximize", bool, False)}
+        return {**options_of(cls.update), _MAXIMIZE.name: _MAXIMIZE}
 
     @classmethod
     def validate_options(cls, options: Mapping[str, Any]) -> None:

@@ -2,15 +2,14 @@
 
 import inspect
 import re
-from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from abc import ABC, ABCMeta, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from typing import Any, Self
-
-from pydantic import ValidationError
+from typing import Any
 
 from optrun.arrays import Array, Arrays
-from optrun.errors import ConfigError, PluginError, brief, did_you_mean
+from optrun.errors import PluginError
+from optrun.hyperparameters import option_named
 from optrun.kernels.capture import LoopEngine
 from optrun.kernels.stepper import Engine
 from optrun.plugin_code import definition_of
@@ -18,7 +17,28 @@ from optrun.registry import Option, PathOrName, check_annotated, options_of, pro
 from optrun.regular_files import files_digest
 
 
-class Problem(ABC):
+class _Checked(ABCMeta):
+    """Checks the options before the ``__init__`` of any class sees them."""
+
+    options: Callable[[], dict[str, Option]]
+    fingerprint: Any
+
+    def __call__(cls, *args: Any, **options: Any) -> Any:
+        if missing := ", ".join(sorted(cls.__abstractmethods__)):
+            raise PluginError(f"problem {cls.__name__} lacks {missing} ({definition_of(cls)})")
+        known = cls.options()
+        for name, value in options.items():
+            if name != "arrays":
+                options[name] = option_named(name, known, {}, cls.__name__).check(value, cls.__name__)
+        chosen = [options.get(name) for name, option in known.items() if option.may_be_path]
+        paths = [each for each in chosen if isinstance(each, str) and PathOrName.is_path(each)]
+        digest = files_digest(paths) if cls.fingerprint is Problem.fingerprint else ""
+        problem = super().__call__(*args, **options)
+        problem._fingerprint = digest
+        return problem
+
+
+class Problem(metaclass=_Checked):
     """A function of named parameters whose loss and gradient are computed for all lanes at once.
 
     A subclass names its options as the keyword-only arguments of ``__init__`` and is registered under its
@@ -53,26 +73,6 @@ class Problem(ABC):
         if not cls.__name__.startswith("_") and ABC not in cls.__bases__:
             check_annotated(cls.__name__, cls.__init__)
             problems.add(cls, re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower())
-
-    def __new__(cls, *_: Any, **options: Any) -> Self:
-        """Check the options before a subclass's ``__init__`` sees them."""
-        if missing := ", ".join(sorted(cls.__abstractmethods__)):
-            raise PluginError(f"problem {cls.__name__} lacks {missing} ({definition_of(cls)})")
-        known = cls.options()
-        problem = super().__new__(cls)
-        for name, value in options.items():
-            if name == "arrays":
-                continue
-            if name not in known:
-                raise ConfigError(
-                    f"{cls.__name__} has no option {name!r}.{did_you_mean(name, known)}", field=name
-                )
-            _check(known[name], value)
-        if cls.fingerprint is Problem.fingerprint:
-            chosen = [options.get(name) for name, option in known.items() if option.may_be_path]
-            paths = [each for each in chosen if isinstance(each, str) and PathOrName.is_path(each)]
-            problem._fingerprint = files_digest(paths)
-        return problem
 
     @classmethod
     @cache
@@ -163,14 +163,3 @@ class Batches:
 
     def __getitem__(self, t: int) -> Any:
         return None
-
-
-def _check(option: Option, value: Any) -> None:
-    try:
-        option.adapter.validate_python(value, strict=True)
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in (option.name, *first["loc"]))
-        raise ConfigError(
-            f"{field}: {first['msg'][0].lower()}{first['msg'][1:]}, not {brief(value)}", field=field
-        ) from None

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from optrun.arrays import Array, Parameters
+from optrun.checks.scalars import MAX_WHOLE
 from optrun.config import RunConfig
 from optrun.config.model.components import INTERVAL, Component
 from optrun.errors import ConfigError, counted
@@ -17,7 +18,7 @@ from optrun.optim import Average, Optimizer
 from optrun.optim.param_group import matching, selected
 from optrun.plugin_code import guarded
 from optrun.problems import Problem
-from optrun.registry import MAX_WHOLE, averages, optimizers, owner_of
+from optrun.registry import averages, optimizers, owner_of
 from optrun.schedulers import LRScheduler
 from optrun.training.room import check_fits
 from optrun.training.stacking import built, stacked

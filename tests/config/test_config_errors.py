@@ -77,7 +77,7 @@ MISTAKES = {
         "optimizer.betas.1: must be < 1 (got 2)",
     ],
     "problem: bowl\noptimizer: {name: Adam, betas: ▸[0.9]}\nsteps: 1": [
-        "optimizer.betas: must be a list of 2: [beta1, beta2]",
+        "optimizer.betas: must be a list of 2: [beta1, beta2] (got [0.9])",
     ],
     "problem: bowl\noptimizer: {name: Adam, betas: ▸[0.9, 0.9], beta2: 0.9}\nsteps: 1": [
         "optimizer.betas: betas and beta2 are both set: choose one",
@@ -153,7 +153,7 @@ MISTAKES = {
     ],
     "problem: bowl\noptimizer: {name: Adam, ▸lrr: 1, betas: ▸[0.9]}\nsteps: 1": [
         "optimizer.lrr: unknown key. Did you mean 'lr'?",
-        "optimizer.betas: must be a list of 2: [beta1, beta2]",
+        "optimizer.betas: must be a list of 2: [beta1, beta2] (got [0.9])",
     ],
     "problem: bowl\noptimizer: {name: SGD, lr: ▸[0.1, 0.2]}\nsteps: 1": [
         "optimizer.lr: must be a number (got [0.1, 0.2]); to try several, list them under sweep.parameters, or write "

@@ -75,10 +75,10 @@ def test_each_part_of_a_tuple_keeps_its_place() -> None:
 def test_what_is_wrong_with_a_tuple_stays_wrong() -> None:
     twice = JOINT.replace("betas", "beta1: 0.1, betas")
     assert refused(twice) == ["f.yaml:2:44: optimizer.betas: betas and beta1 are both set: choose one"]
-    wrong = "optimizer.betas: must be a list of 2: [beta1, beta2]"
+    wrong = "optimizer.betas: must be a list of 2: [beta1, beta2] (got "
     (line,) = refused(PARTS, "optimizer.betas=[0.1]")
-    assert line == f"override 'optimizer.betas=[0.1]': {wrong}"
-    assert refused(JOINT.replace(", 0.99", ""), "optimizer.beta1=0.2") == [f"f.yaml:2:32: {wrong}"]
+    assert line == f"override 'optimizer.betas=[0.1]': {wrong}[0.1])"
+    assert refused(JOINT.replace(", 0.99", ""), "optimizer.beta1=0.2") == [f"f.yaml:2:32: {wrong}[0.9])"]
 
 
 def test_of_steps_and_epochs_the_later_one_is_to_blame() -> None:

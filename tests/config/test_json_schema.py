@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from optrun.config import ConfigErrors, Issue, from_mapping
-from optrun.config.model.components import REGISTRIES
 from optrun.config.model.json_schema import json_schema
 from optrun.config.yaml.reader import read
+from optrun.registry import SECTIONS
 from tests.pairs import few_in_short
 
 jsonschema = pytest.importorskip("jsonschema")
@@ -57,7 +57,7 @@ def test_everything_that_can_be_hovered_over_is_explained(schema: Any) -> None:
     for key, each in {**definitions, "": schema}.items():
         for name, option in each["properties"].items():
             assert option.get("description") or (name, "const" in option) == ("name", True), (key, name)
-    for section, registry in REGISTRIES.items():
+    for section, registry in SECTIONS.items():
         names = schema["definitions"][section]["anyOf"][0]
         assert names["enum"] == list(registry)
         assert all(names["enumDescriptions"])
@@ -85,7 +85,7 @@ def complete(section: str, name: str) -> dict[str, Any]:
         "milestones": [3],
         "lr_lambda": "0.5",
     }
-    options = REGISTRIES[section].find(name).options().values()
+    options = SECTIONS[section].find(name).options().values()
     required = {each.name: samples.get(each.name, _sample(each)) for each in options if each.required}
     required |= {"total_steps": 9} if name == "OneCycleLR" else {}
     data = from_mapping({**SMALL, section: {"name": name, **required}, "expect": {"x": {"max": 1}}}).to_dict()
@@ -97,7 +97,7 @@ def _sample(option: Any) -> Any:
     return "digits" if option.type is str else [1] if "list" in of else 1
 
 
-CLASSES = [(section, name) for section, registry in REGISTRIES.items() for name in registry]
+CLASSES = [(section, name) for section, registry in SECTIONS.items() for name in registry]
 WRONG: list[Any] = [True, "x", "30s", -1, 0, 0.5, 7, [], [1, 0.5], {}, None]
 
 

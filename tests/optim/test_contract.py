@@ -172,9 +172,9 @@ def test_a_rate_that_is_no_number_is_refused(rule, rng):
 @EVERY_RULE
 def test_an_unknown_hyperparameter_is_refused_with_the_nearest_one(rule, rng):
     for name in rule.options():
-        with pytest.raises(ConfigError, match=f"unknown hyperparameter '{name}z'.*Did you mean"):
+        with pytest.raises(ConfigError, match=f"unknown option '{name}z'.*Did you mean"):
             rule(parameters(rng, rule), **{f"{name}z": 0.1})
-    with pytest.raises(ConfigError, match="unknown hyperparameter 'lrr'"):
+    with pytest.raises(ConfigError, match="unknown option 'lrr'"):
         rule(parameters(rng, rule), [{"params": "*", "lrr": 0.1}])
     with pytest.raises(ConfigError, match="maximize"):
         rule(parameters(rng, rule), maximize=1)

@@ -246,7 +246,7 @@ def test_a_parameter_is_in_one_group_and_a_pattern_matches_something(rng):
         SGD(parameters(rng), [{"params": "a.bais"}])
     with pytest.raises(ConfigError, match="a group needs params"):
         SGD(parameters(rng), [{"lr": 0.1}])
-    with pytest.raises(ConfigError, match="unknown hyperparameter"):
+    with pytest.raises(ConfigError, match="unknown option"):
         SGD(parameters(rng)).param_groups[0].setdefault("momentun", 0.9)
 
 
@@ -267,9 +267,9 @@ def test_torch_spellings_are_accepted_everywhere(rng):
     assert (optimizer.param_groups[0]["beta1"], optimizer.param_groups[0]["beta2"]) == (0.5, 0.6)
     optimizer.param_groups[0]["betas"] = (0.7, 0.8)
     assert optimizer.param_groups[0]["beta2"] == 0.8
-    with pytest.raises(ConfigError, match="betas must be 2 numbers"):
+    with pytest.raises(ConfigError, match="betas must be a list of 2: .beta1, beta2. .got .0.9"):
         Adam(parameters(rng), betas=(0.9,))
-    with pytest.raises(ConfigError, match="betas and beta1 say the same thing twice"):
+    with pytest.raises(ConfigError, match="betas and beta1 are both set: choose one"):
         Adam(parameters(rng), betas=(0.9, 0.99), beta1=0.9)
 
 

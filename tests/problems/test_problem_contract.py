@@ -214,41 +214,37 @@ def test_what_a_step_draws_is_a_function_of_seeds_and_step(case):
 
 @pytest.mark.parametrize("name", list(problems))
 def test_an_unknown_option_is_refused(name):
-    with pytest.raises(ConfigError, match="has no option 'zzz'"):
+    with pytest.raises(ConfigError, match="unknown option 'zzz'"):
         build((name, {"zzz": 1}))
 
 
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("rosenbrock", {"dim": 1}, "dim: input should be greater than or equal to 2, not 1"),
-        ("rosenbrock", {"dim": 2.5}, "dim: input should be a valid integer"),
+        ("rosenbrock", {"dim": 1}, r"Rosenbrock: dim must be ≥ 2 \(got 1\)$"),
+        ("rosenbrock", {"dim": 2.5}, r"dim must be an integer \(got 2.5\)$"),
         ("rosenbrock", {"dim": 3, "start": [1.0, 2.0]}, "start: 3 numbers expected.* not 2"),
-        (
-            "beale",
-            {"start": [1.0, float("nan")]},
-            r"start\.1: input should be a finite number, not \[1.0, nan\]",
-        ),
-        ("beale", {"start": ["a", 1.0]}, r"start\.0: input should be a valid number"),
+        ("beale", {"start": [1.0, float("nan")]}, r"start\.1 must be finite \(got .nan\)$"),
+        ("beale", {"start": ["a", 1.0]}, r"start\.0 must be a number \(got 'a'\)$"),
         ("beale", {"nois": 1.0}, "Did you mean 'noise'"),
-        ("beale", {"noise": -1.0}, "noise: .*greater than or equal to 0"),
-        ("beale", {"noise": float("inf")}, "noise: input should be a finite number"),
-        ("quadratic", {"condition": 0.5}, "condition: .*greater than or equal to 1"),
-        ("quadratic", {"condition": float("inf")}, "condition: input should be a finite number"),
+        ("beale", {"noise": -1.0}, r"noise must be ≥ 0 \(got -1.0\)$"),
+        ("beale", {"noise": float("inf")}, "noise must be finite"),
+        ("quadratic", {"condition": 0.5}, "condition must be ≥ 1"),
+        ("quadratic", {"condition": float("inf")}, "condition must be finite"),
         ("quadratic", {"dim": 1}, "condition: one dimension"),
         ("quadratic", {"problem_seed": -1}, "problem_seed"),
-        ("mlp", {"activation": "rel"}, "activation: .*'relu', 'tanh' or 'gelu'"),
-        ("mlp", {"hidden": [3, 0]}, r"hidden\.1: .*greater than or equal to 1"),
+        ("mlp", {"activation": "rel"}, "activation must be 'relu' or 'tanh' or 'gelu' .*Did you mean 'relu'"),
+        ("mlp", {"hidden": [3, 0]}, r"hidden\.1 must be ≥ 1"),
         ("mlp", {"data": "diabetes", "loss": "cross_entropy"}, "data: .*'diabetes' are real numbers"),
         ("mlp", {"data": "iris", "loss": "mse"}, "data: .*'iris' are class names"),
         ("linear_regression", {"data": "iris"}, "data: .*'iris' are class names"),
         ("logistic_regression", {"data": "iris"}, "data: 'iris' has 3 classes"),
         ("softmax_regression", {"data": "diabetes"}, "data: .*real numbers"),
         ("softmax_regression", {"batch_size": 2000}, "batch_size: 2,000 is more than the 1,4.. training"),
-        ("softmax_regression", {"batch_size": 0}, "batch_size: .*greater than or equal to 1"),
-        ("softmax_regression", {"test_fraction": 1.0}, "test_fraction: .*less than 1"),
+        ("softmax_regression", {"batch_size": 0}, "batch_size must be ≥ 1"),
+        ("softmax_regression", {"test_fraction": 1.0}, "test_fraction must be < 1"),
         ("softmax_regression", {"test_fraction": 1e-6}, "test_fraction: .*no sample"),
-        ("softmax_regression", {"l2": float("inf")}, "l2: input should be a finite number"),
+        ("softmax_regression", {"l2": float("inf")}, "l2 must be finite"),
     ],
 )
 def test_unusable_options_are_refused_by_name(name, options, message):

@@ -73,9 +73,9 @@ def test_the_options_of_a_plugin_are_checked_and_inherited():
     assert list(shifted.options()) == ["shift", "dim", "start", "noise"]
     assert shifted.options()["dim"].default == 3
     assert np.shape(shifted(Arrays(), noise=0.5).initial(0)["x"]) == (3,)
-    with pytest.raises(ConfigError, match="a: input should be greater than 0, not -1"):
+    with pytest.raises(ConfigError, match="TiltedBowl: a must be > 0 .got -1"):
         bowl(Arrays(), a=-1.0, tilt=0.0)
-    with pytest.raises(ConfigError, match="TiltedBowl has no option 'noise'"):
+    with pytest.raises(ConfigError, match="TiltedBowl: unknown option 'noise'"):
         bowl(Arrays(), noise=1.0, tilt=0.0)
 
 

@@ -159,8 +159,8 @@ def test_it_is_listed_shown_completed_noted_and_in_the_schema(call):
     assert "van_der_corput" in completion._values("sweep.method")
     block = json_schema()["definitions"]
     assert "van_der_corput" in block["SweepBlock"]["properties"]["method"]["enum"]
-    assert block["VanDerCorput"]["properties"]["base"]["minimum"] == 2
-    assert "of the digits" in block["VanDerCorput"]["properties"]["base"]["description"]
+    assert block["sweep.van_der_corput"]["properties"]["base"]["minimum"] == 2
+    assert "of the digits" in block["sweep.van_der_corput"]["properties"]["base"]["description"]
     done = call("sweep", "f.yaml", "--plugin", "ours.py")
     assert done.code == 0
     assert "note: base 2 it is" in done.err

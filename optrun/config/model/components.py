@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import cache
 from typing import Annotated, Any
 
 from pydantic import (
@@ -20,20 +19,19 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from optrun import registry
-from optrun.config.model.messages import MISSING, failure, shown, unknown_key
-from optrun.config.model.options import GROUPS, SCHEDULES, Options, options_model
+from optrun.checks.messages import MISSING, failure, shown, unknown_key
+from optrun.config.model.options import (
+    GROUPS,
+    SCHEDULES,
+    options_of_group,
+    read_options,
+    unschedulable,
+    with_groups,
+)
 from optrun.config.yaml.tree import Path
 from optrun.errors import ConfigError, UnknownNameError, did_you_mean
 from optrun.plugin_code import guarded
-from optrun.registry import Registry
-
-REGISTRIES: dict[str, Registry[Any]] = {
-    "problem": registry.problems,
-    "optimizer": registry.optimizers,
-    "scheduler": registry.schedulers,
-    "average": registry.averages,
-}
-"""The sections of a config that name a registered class."""
+from optrun.registry import SECTIONS, Option, Registry, tuples_of
 
 INTERVAL = "interval"
 """The option of a scheduler that says whether it counts steps or epochs."""
@@ -109,8 +107,16 @@ class Named:
             raise ConfigError(f"must be {self._a_name}, or a mapping with 'name' (got {shown(value)})")
         cls, name = self._found(value)
         given = {key: each for key, each in value.items() if key != "name"}
-        options = _model_of(self, cls).model_validate(given).every()
-        groups = [group.given() for group in options.pop(GROUPS, None) or []]
+        options, found = read_options(cls, self.known(cls), given, self.validated, beside=["name"])
+        groups = []
+        for i, each in enumerate(options.pop(GROUPS, None) or []):
+            group, wrong = read_options(
+                cls, options_of_group(cls, Schedules), each, self.validated, complete=False
+            )
+            wrong += unschedulable(cls, each.get(SCHEDULES))
+            found += [((GROUPS, i, *path), what) for path, what in wrong]
+            groups.append(group)
+        found.check()
         followed = [group.pop(SCHEDULES, {}) for group in groups]
         self._check(cls, options)
         for i, group in enumerate(groups):
@@ -123,11 +129,16 @@ class Named:
         ]
         return OptimizerComponent(name=name, options=options, param_groups=parameters)
 
+    def known(self, cls: Any) -> dict[str, Option]:
+        """Return what may stand beside the name of a class."""
+        options: dict[str, Option] = cls.options()
+        return with_groups(cls) if self.registry.kind == "optimizer" else options
+
     def varied(self, component: Component, values: Mapping[str, float]) -> Component:
         """Return a component with other values of options that hold no component; raises ValidationError."""
         cls: Any = self.registry.find(component.name)
-        model = _model_of(self, cls)
-        options = component.options | {name: model.option(name, value) for name, value in values.items()}
+        known = cls.options()
+        options = component.options | {name: known[name].validated(value) for name, value in values.items()}
         self._check(cls, options)
         if isinstance(component, OptimizerComponent):
             for i, group in enumerate(component.param_groups):
@@ -155,7 +166,7 @@ class Named:
         known: set[str] = set()
         for name in self.registry:
             cls: Any = self.registry.find(name)
-            known.update(_model_of(self, cls).known_keys())
+            known.update(self.known(cls), tuples_of(cls))
         for key in value:
             if did_you_mean(key, ["name"]):
                 yield (key,), unknown_key(["name"])
@@ -192,16 +203,10 @@ class Named:
             raise failure(((*path, error.field) if error.field else path, str(error))) from None
 
 
-@cache
-def _model_of(named: Named, cls: Any) -> type[Options]:
-    schedules: Any = Schedules if named.registry.kind == "optimizer" else None
-    return options_model(cls, Annotated[Component, named], schedules)
-
-
 def class_of(section: str, given: Any) -> type[Any] | None:
     """Return the class that a section of a config names, as far as it names one."""
     name = given.get("name") if isinstance(given, dict) else getattr(given, "name", given)
-    known = REGISTRIES[section]
+    known = SECTIONS[section]
     return known.find(name) if isinstance(name, str) and name in known else None
 
 

@@ -1,12 +1,12 @@
 """Durations as people write them: 500ms, 30s, 5m, 1h30m."""
 
 import re
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
-from optrun.config.model.messages import shown
+from optrun.checks.messages import shown
 from optrun.errors import ConfigError
 
 _WRITTEN = re.compile(r"(?:[0-9]{1,9}(?:\.[0-9]{1,9})?(?:ms|s|m|h))+")
@@ -21,6 +21,7 @@ class Duration(str):
     """
 
     __slots__ = ()
+    in_words: ClassVar = "a duration such as 30s"
 
     def __new__(cls, text: str) -> "Duration":
         if not isinstance(text, str) or not _WRITTEN.fullmatch(text) or not _seconds(text):

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import ValidationError, ValidatorFunctionWrapHandler, WrapValidator, model_validator
 
-from optrun.config.model.messages import conflict, failure, in_words, unknown_key
+from optrun.checks.messages import conflict, failure, in_words, unknown_key
 from optrun.config.model.options import Section
 from optrun.config.yaml.tree import Path
 from optrun.errors import did_you_mean, nearest

@@ -8,18 +8,20 @@ import inspect
 import re
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, get_args
+from typing import Any, get_args
 
+from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from optrun.config.model.components import NESTED, REGISTRIES, Component, Named, Schedules
+from optrun.checks.types import MEMBER
+from optrun.config.model.components import NESTED, Named, Schedules
 from optrun.config.model.expect import FIGURES, Bounds
-from optrun.config.model.options import GROUPS, SCHEDULES, Model, floats_of, options_model
+from optrun.config.model.options import GROUPS, SCHEDULES, Model, floats_of, options_of_group
 from optrun.config.model.run import METRICS, Checkpointing, Divergence, Evaluate, Record, RunConfig, Stop
 from optrun.config.sweep.model import Metric, SpaceBlock, sweep_model
 from optrun.config.yaml.writer import inline
-from optrun.registry import Option, PathOrName, Registry, methods, optimizers
+from optrun.registry import SECTIONS, Option, PathOrName, Registry, methods, optimizers, tuples_of
 
 Schema = dict[str, Any]
 
@@ -60,13 +62,19 @@ def json_schema() -> Schema:
     ):
         _explain(definitions[model.__name__]["properties"], model)
     swept["properties"]["method"] |= _one_of(methods)
-    for cls in map(methods.find, methods):
+    for name in methods:
+        cls: Any = methods.find(name)
         if cls.options():
-            _describe(definitions[cls.__name__]["properties"], cls)
-    for section, registry in REGISTRIES.items():
+            made = _mapping(cls, cls.options(), f"sweep.{name}")
+            definitions[f"sweep.{name}"] = {**made, "required": _required(cls)}
+            swept["properties"][name] = {
+                "description": swept["properties"][name]["description"],
+                "anyOf": [{"$ref": f"{_REF}sweep.{name}"}, {"type": "null"}],
+            }
+    for section, registry in SECTIONS.items():
         definitions |= _component(section, registry)
     properties: Schema = run["properties"]
-    for section in REGISTRIES:
+    for section in SECTIONS:
         properties[section] = {"anyOf": [{"$ref": _REF + section}]}
     for section in ("scheduler", "average"):
         properties[section]["anyOf"].append({"type": "null"})
@@ -132,15 +140,15 @@ def _generated(model: type[Any], ref_template: str) -> Schema:
     return linked
 
 
-def _linked(value: Any) -> Any:
+def _linked(value: Any, section: str = "") -> Any:
     """Return a schema in which a component within another one, which nothing is merged with, is complete."""
     if isinstance(value, list):
-        return [_linked(each) for each in value]
+        return [_linked(each, section) for each in value]
     if not isinstance(value, dict):
         return value
-    if kind := value.get(NESTED):
+    if kind := section if MEMBER in value else value.get(NESTED):
         return {"allOf": [{"$ref": _REF + each} for each in (kind, f"complete.{kind}")]}
-    return {key: _linked(each) for key, each in value.items()}
+    return {key: _linked(each, section) for key, each in value.items()}
 
 
 def _complete_run() -> Schema:
@@ -148,7 +156,7 @@ def _complete_run() -> Schema:
     return {
         "required": ["problem", "optimizer"],
         "properties": {
-            **{section: {"$ref": f"{_REF}complete.{section}"} for section in REGISTRIES},
+            **{section: {"$ref": f"{_REF}complete.{section}"} for section in SECTIONS},
             "schedules": {"additionalProperties": {"$ref": f"{_REF}complete.scheduler"}},
             "expect": {"additionalProperties": {"anyOf": _given("number", "min", "max")}},
         },
@@ -238,17 +246,37 @@ def _required(cls: type[Any]) -> list[str]:
 def _options(section: str, name: str, cls: Any) -> Schema:
     """Return the definitions of a class's options beside its name, and of its parameter groups."""
     key = f"{section}.{name}"
-    nested = Annotated[Component, Named(REGISTRIES[section])]
-    model: type[Any] = options_model(cls, nested, Schedules if section == "optimizer" else None)
-    schema = _generated(model, f"{_REF}{key}.{{model}}")
-    groups = {f"{key}.{of}": group for of, group in schema.pop("$defs", {}).items()}
-    for each in (schema, *groups.values()):
-        _describe(each["properties"], cls)
-        if both := [[joint, part] for joint, parts in getattr(cls, "tuples", {}).items() for part in parts]:
-            each["not"] = {"anyOf": [{"required": keys} for keys in both]}
-    schema.pop("required", None)
+    named = Named(SECTIONS[section])
+    schema = _mapping(cls, named.known(cls), key)
+    definitions = schema.pop("$defs", {})
+    if section == "optimizer":
+        group = _mapping(cls, options_of_group(cls, Schedules), key)
+        definitions |= {**group.pop("$defs", {}), "Group": {**group, "required": ["params"]}}
+        schema["properties"][GROUPS]["items"] = {"$ref": f"{_REF}{key}.Group"}
     schema["properties"] = {"name": {"const": name}, **schema["properties"]}
-    return {key: {**_texts(cls), **schema}, **groups}
+    return {key: {**_texts(cls), **schema}, **{f"{key}.{of}": each for of, each in definitions.items()}}
+
+
+def _mapping(cls: Any, options: Mapping[str, Option], key: str) -> Schema:
+    """Return the schema of a mapping of options."""
+    made, shared = TypeAdapter.json_schemas(
+        [(name, "validation", option.adapter) for name, option in options.items()],
+        schema_generator=_Draft7,
+        ref_template=f"{_REF}{key}.{{model}}",
+    )
+    properties = {name: _linked(schema, key.partition(".")[0]) for (name, _), schema in made.items()}
+    for name, option in options.items():
+        if not option.required:
+            properties[name]["default"] = option.default
+    _describe(properties, cls)
+    both = [[joint, part] for joint, parts in tuples_of(cls).items() for part in parts]
+    return {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": properties,
+        **({"not": {"anyOf": [{"required": keys} for keys in both]}} if both else {}),
+        **shared,
+    }
 
 
 def _describe(properties: Schema, cls: type[Any]) -> None:
@@ -257,7 +285,7 @@ def _describe(properties: Schema, cls: type[Any]) -> None:
         properties[name]["description"] = _meaning(option)
         if any(isinstance(extra, PathOrName) for extra in get_args(option.annotation)):
             properties[name]["examples"] = _datasets()
-    for joint, parts in getattr(cls, "tuples", {}).items():
+    for joint, parts in tuples_of(cls).items():
         properties[joint] = _tuple(parts, [properties[part] for part in parts])
     if SCHEDULES in properties and SCHEDULES not in options:
         described = "Schedules of the options, by their names."

@@ -13,12 +13,13 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from optrun import registry
+from optrun.checks.messages import MISSING, conflict, not_one_of
+from optrun.checks.types import INTEGRAL
+from optrun.checks.unions import union
 from optrun.config.model.components import Component, Named, OptimizerComponent, Schedule, Schedules, class_of
 from optrun.config.model.durations import Duration
 from optrun.config.model.expect import Expectations
-from optrun.config.model.messages import MISSING, conflict, not_one_of
-from optrun.config.model.options import INTEGRAL, SCHEDULES, Section, floats_of, unschedulable
-from optrun.config.model.unions import union
+from optrun.config.model.options import SCHEDULES, Section, floats_of, unschedulable
 from optrun.config.yaml.tree import Path
 from optrun.config.yaml.writer import to_yaml
 from optrun.errors import ConfigError

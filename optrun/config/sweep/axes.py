@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeAlias
 
 from pydantic import PlainValidator, WithJsonSchema
 
-from optrun.config.model.messages import failure, shown, unknown_key
+from optrun.checks.messages import failure, shown, unknown_key
 from optrun.config.yaml.tree import Path
 from optrun.errors import counted
 

@@ -1,16 +1,17 @@
 """What a `sweep:` block may say."""
 
-from collections.abc import Mapping, Sequence
-from functools import cache
+from collections.abc import Sequence
+from functools import cache, partial
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Lt, MinLen
-from pydantic import AfterValidator, Field, create_model
+from pydantic import AfterValidator, BeforeValidator, Field, create_model
 from pydantic_core import PydanticCustomError
 
-from optrun.config.model.messages import failure
-from optrun.config.model.options import INTEGRAL, Model, Options, options_model
-from optrun.config.model.unions import union
+from optrun.checks.messages import failure
+from optrun.checks.types import INTEGRAL
+from optrun.checks.unions import union
+from optrun.config.model.options import Model, read_options
 from optrun.config.sweep.axes import AxisOf, listed
 from optrun.config.sweep.rules import GRID, at_odds
 from optrun.config.yaml.tree import Path
@@ -60,9 +61,9 @@ class Metric(Model):
     )
 
     @classmethod
-    def prepared(cls, data: dict[str, Any]) -> tuple[dict[str, Any], Mapping[str | int, Path]]:
+    def prepared(cls, data: dict[str, Any]) -> dict[str, Any]:
         """Return the keys without a goal that is turned off: an override of the name may need another one."""
-        return {key: value for key, value in data.items() if (key, value) != ("goal", None)}, {}
+        return {key: value for key, value in data.items() if (key, value) != ("goal", None)}
 
 
 def _known_method(name: str) -> str:
@@ -115,8 +116,7 @@ class SweepBlock(SpaceBlock):
     @property
     def method_options(self) -> dict[str, Any]:
         """The options of the method that were given, and the defaults of the others; nothing where none was given."""
-        options: Options | None = getattr(self, f"{self.method}_", None)
-        return options.every() if options is not None else {}
+        return getattr(self, f"{self.method}_", None) or {}
 
     @classmethod
     def at_odds(cls, data: dict[str, Any]) -> list[tuple[Path, PydanticCustomError]]:
@@ -131,11 +131,21 @@ def sweep_model() -> type[SweepBlock]:
     return _model_with(tuple((name, cls) for name in methods if (cls := methods.find(name)).options()))
 
 
+def _options(cls: Any, given: Any) -> Any:
+    if not isinstance(given, dict):
+        return given
+    options, found = read_options(cls, cls.options(), given)
+    found.check()
+    return options
+
+
 @cache
 def _model_with(known: Sequence[tuple[str, Any]]) -> type[SweepBlock]:
     fields: dict[str, Any] = {
         f"{name}_": (
-            Annotated[options_model(cls, None, base=Options) | None, f"options of method: {name}"],
+            Annotated[
+                dict[str, Any] | None, BeforeValidator(partial(_options, cls)), f"options of method: {name}"
+            ],
             Field(None, alias=name),
         )
         for name, cls in known

@@ -7,9 +7,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from optrun.checks.messages import UNKNOWN_KEY, message
 from optrun.config.data_paths import swept_paths, with_nearby
 from optrun.config.extends import extended
-from optrun.config.model.messages import UNKNOWN_KEY, message
 from optrun.config.model.options import SWEEP
 from optrun.config.overrides import named, override, placed
 from optrun.config.resolve import Resolved

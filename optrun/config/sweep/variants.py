@@ -8,11 +8,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from optrun.config.model.components import REGISTRIES, Named
+from optrun.config.model.components import Named
 from optrun.config.model.run import RunConfig
 from optrun.config.resolve import Resolved
 from optrun.config.sweep.resolve import SweepConfig
 from optrun.config.yaml.tree import YamlNode
+from optrun.registry import SECTIONS
 
 Complete = tuple[RunConfig, dict[str, Any]]
 """A config, and the same as plain JSON values."""
@@ -64,7 +65,7 @@ class _First:
             section, option = path.split(".")
             sections[section][option] = value
         parts = {
-            section: Named(REGISTRIES[section]).varied(getattr(config, section), values)
+            section: Named(SECTIONS[section]).varied(getattr(config, section), values)
             for section, values in sections.items()
         }
         dumps = {section: part.model_dump(mode="json") for section, part in parts.items()}
@@ -73,4 +74,4 @@ class _First:
 
 def _is_option(path: str) -> bool:
     section, _, option = path.partition(".")
-    return section in REGISTRIES and "." not in option and option != ""
+    return section in SECTIONS and "." not in option and option != ""

@@ -10,8 +10,8 @@ from typing import Any, NoReturn
 
 import yaml
 
+from optrun.checks.scalars import Scalar, resolve
 from optrun.config.yaml.errors import ConfigErrors, Issue, Place
-from optrun.config.yaml.scalars import Scalar, resolve
 from optrun.config.yaml.tree import MAX_DEPTH, MAX_NODES, Document, Path, YamlNode
 from optrun.errors import ConfigError
 

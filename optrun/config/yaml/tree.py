@@ -7,13 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from optrun.checks.scalars import Path as Path
+from optrun.checks.scalars import Scalar
 from optrun.config.yaml.errors import ConfigErrors, Issue, Place
-from optrun.config.yaml.scalars import Scalar
 
 MAX_DEPTH = 32
 MAX_NODES = 10_000
-
-Path = tuple[str | int, ...]
 
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")
 

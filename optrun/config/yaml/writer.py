@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from optrun.config.yaml import scalars
+from optrun.checks import scalars
 
 
 class _Inline(dict[str, Any]):

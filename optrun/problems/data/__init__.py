@@ -6,13 +6,14 @@ import inspect
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
-from pydantic import ValidationError, validate_call
 
 from optrun.arrays import Array, stream
+from optrun.checks.scalars import resolve
 from optrun.errors import ConfigError, counted, did_you_mean, fold
+from optrun.hyperparameters import option_named
 from optrun.problems.data import synthetic
 from optrun.problems.data.dataset import Dataset as Dataset
 from optrun.problems.data.dataset import Task as Task
@@ -114,25 +115,19 @@ def _checked(dataset: Dataset) -> Dataset:
 @lru_cache(maxsize=4)
 def _generate(source: str, name: str, arguments: str) -> Dataset:
     make = GENERATORS[name]
-    pairs = [pair.partition("=") for pair in arguments.split(",") if pair.strip()]
-    options = {key.strip(): value.strip() for key, _, value in pairs}
     known = options_of(make)
-    for key, equals, _ in pairs:
-        if not equals or len(options) < len(pairs):
+    options: dict[str, Any] = {}
+    for key, equals, value in (pair.partition("=") for pair in arguments.split(",") if pair.strip()):
+        key = key.strip()
+        if not equals or key in options:
             raise ConfigError(
                 f"data: {source!r}: arguments are written once each, as {name}(samples=200)", field="data"
             )
-        if key.strip() not in known:
-            hint = did_you_mean(key.strip(), known) or f" Known are {', '.join(known)}."
-            raise ConfigError(f"data: {name} has no argument {key.strip()!r}.{hint}", field="data")
-    try:
-        features, targets = validate_call(config={"allow_inf_nan": False})(make)(**options)
-    except ValidationError as error:
-        first = error.errors()[0]
-        message = first["msg"][0].lower() + first["msg"][1:]
-        raise ConfigError(
-            f"data: {name}: {first['loc'][0]}: {message}, not {first['input']!r}", field="data"
-        ) from None
+        try:
+            options[key] = option_named(key, known, {}, name).check(resolve(value.strip()), name)
+        except ConfigError as error:
+            raise ConfigError(f"data: {error}", field="data") from None
+    features, targets = make(**options)
     return _checked(Dataset(source, features, targets))
 
 

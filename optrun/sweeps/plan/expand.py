@@ -9,12 +9,12 @@ from typing import Any
 
 from optrun.config import ConfigErrors, Issue, RunConfig
 from optrun.config.identity import canonical, canonical_texts, determining
-from optrun.config.model.components import REGISTRIES
 from optrun.config.model.options import SWEEP
 from optrun.config.sweep.model import Metric
 from optrun.config.sweep.resolve import SweepConfig
 from optrun.config.sweep.variants import Complete, Variants
 from optrun.config.yaml.errors import condensed, in_order
+from optrun.registry import SECTIONS
 from optrun.sweeps.methods.method import Method, method_of, proposed
 from optrun.sweeps.plan.spaces import Setting
 
@@ -174,7 +174,7 @@ def _advised(issue: Issue, setting: Setting) -> Issue:
     if not option or not issue.message.startswith("unknown key"):
         return issue
     for path in (section, f"{section}.name"):
-        if path in setting and section in REGISTRIES:
+        if path in setting and section in SECTIONS:
             value = setting[path].plain()
             name = value["name"] if isinstance(value, dict) else value
             advice = f"what varies of one {section} alone goes into a space of its own, under spaces"

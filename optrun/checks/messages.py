@@ -1,16 +1,18 @@
-"""Pydantic's errors in words that someone can act on."""
+"""What is wrong with a value, in words that someone can act on: pydantic's errors, and errors of one's own."""
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
-from optrun.config.yaml.scalars import hint
-from optrun.config.yaml.tree import Path
+from optrun.checks.scalars import Path, hint
 from optrun.errors import brief, counted, nearest
+
+TAG = "\0"
+"""With this begins what stands for a member of a union in a place: no key holds U+0000."""
 
 UNKNOWN_KEY = "unknown_key"
 UNION = "union"
@@ -54,22 +56,20 @@ def conflict(said: str, other: str, instead: str) -> PydanticCustomError:
 
 def explained(
     error: ValidationError,
-    known: Sequence[str],
-    moved: Mapping[str | int, Path],
-    tags: Set[str | int],
+    known: Sequence[str] = (),
     beside: Sequence[tuple[Path, PydanticCustomError]] = (),
 ) -> ValidationError:
-    """Return the same errors in words.
-
-    `known` are the keys of the model, `moved` the places from which its values were taken where those have
-    another name, `tags` what pydantic adds to a place for the member of a union, `beside` what else is wrong.
-    """
-    details = []
-    for each in error.errors(include_url=False):
-        loc = tuple(step for step in each["loc"] if step not in tags)
-        loc = (*moved[loc[0]], *loc[1:]) if loc and loc[0] in moved else loc
-        details.append((loc, in_words(each, known), each["input"]))
+    """Return the same errors in words; `known` are the keys of the model, `beside` is what else is wrong."""
+    details = [
+        (untagged(each["loc"]), in_words(each, known), each["input"])
+        for each in error.errors(include_url=False)
+    ]
     return _error([*details, *((path, what, None) for path, what in beside)])
+
+
+def untagged(path: Path) -> Path:
+    """Return a place without what pydantic adds to it for the member of a union."""
+    return tuple(step for step in path if not (isinstance(step, str) and step.startswith(TAG)))
 
 
 def message(error: ErrorDetails) -> str:
@@ -136,7 +136,7 @@ def _are_numbers(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(each, (int, float)) for each in value)
 
 
-def in_words(error: ErrorDetails, known: Sequence[str]) -> PydanticCustomError:
+def in_words(error: ErrorDetails, known: Sequence[str] = ()) -> PydanticCustomError:
     """Return one of pydantic's errors in words; `known` are the keys of its mapping."""
     if error["type"] == "extra_forbidden":
         return unknown_key(known)

@@ -10,6 +10,8 @@ from typing import TypeAlias
 from optrun.errors import ConfigError
 
 Scalar: TypeAlias = bool | int | float | str | None
+Path: TypeAlias = tuple[str | int, ...]
+"""Where a value is in a config."""
 
 NULL = re.compile(r"(?:null|Null|NULL|~|)\Z")
 BOOL = re.compile(r"(?:true|True|TRUE|false|False|FALSE)\Z")
@@ -18,6 +20,7 @@ FLOAT = re.compile(
     r"(?:[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))\Z"
 )
 
+MAX_WHOLE = 2**63 - 1
 MAX_INT = 10**20
 MAX_DIGITS = 100
 

@@ -7,8 +7,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import Discriminator, Tag
 
-from optrun.config.model.durations import Duration
-from optrun.config.model.messages import UNION
+from optrun.checks.messages import TAG, UNION
 
 _KINDS = {bool: "bool", float: "number", int: "number", str: "string", list: "list", NoneType: "null"}
 _WORDS = {
@@ -16,22 +15,19 @@ _WORDS = {
     float: "a number",
     int: "an integer",
     str: "a string",
-    Duration: "a duration such as 30s",
     list: "a list",
     NoneType: "null",
 }
-# No key holds U+0000, so that no tag is taken for one.
-TAGS: frozenset[str | int] = frozenset(f"\0{kind}" for kind in (*_KINDS.values(), "mapping"))
 
 
 def union(members: list[Any]) -> Any:
     """Return the union of these types, decided by the kind of a value so that only one member is tried."""
     if len(members) == 2 and NoneType in members:
         return reduce(or_, members)
-    tagged = [Annotated[member, Tag(f"\0{_kind_of_type(member)}")] for member in members]
-    words = [_WORDS.get(_bare(member), "a mapping") for member in members]
+    tagged = [Annotated[member, Tag(TAG + _kind_of_type(member))] for member in members]
+    words = [_words(_bare(member)) for member in members]
     chosen = Discriminator(
-        lambda value: f"\0{_kind(value)}",
+        lambda value: TAG + _kind_of_type(type(value)),
         custom_error_type=UNION,
         custom_error_message=f"must be {' or '.join(words)}",
     )
@@ -50,5 +46,5 @@ def _kind_of_type(member: Any) -> str:
     return next((kind for of, kind in _KINDS.items() if issubclass(bare, of)), "mapping")
 
 
-def _kind(value: Any) -> str:
-    return _kind_of_type(type(value))
+def _words(bare: Any) -> str:
+    return getattr(bare, "in_words", _WORDS.get(bare, "a mapping"))
