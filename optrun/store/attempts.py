@@ -44,7 +44,7 @@ def now() -> str:
 
 def write_events(db: sqlite3.Connection, events: Iterable[Event]) -> None:
     """Append events."""
-    first = db.execute("SELECT count(*) FROM events").fetchone()[0]
+    first = db.execute("SELECT coalesce(max(event) + 1, 0) FROM events").fetchone()[0]
     rows = [
         (
             number,

@@ -467,3 +467,11 @@ def test_what_may_change_bits_is_told_of_two_machines() -> None:
     # A library of another package, and what an older optrun did not note.
     more = [*here["blas"], {"internal_api": "mkl"}]
     assert machine_changes(here, {"numpy": here["numpy"], "blas": more}) == {}
+
+
+def test_an_event_takes_the_place_of_none(store: Store) -> None:
+    """Not where those of a run are gone that the plan has no more."""
+    store.reset([1])
+    store.commit(events={"data": {}})
+    store.rearrange([({}, 0)], {0: 0}, {"plan": {}})
+    assert [event.kind for event in store.events()] == ["created", "data", "plan"]
