@@ -1,4 +1,4 @@
-"""The figures of the README, each with its peer in the same run: `python -m tests.benchmarks.main_path`.
+"""The figures of the guide, each with its peer in the same run: `python -m tests.benchmarks.main_path`.
 
 Needs torch for the peers.
 """
