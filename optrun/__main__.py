@@ -4,7 +4,7 @@ import gc
 
 
 def main() -> None:
-    """Run the command line; end with the exit code that the README lists."""
+    """Run the command line; end with the exit code that the guide lists."""
     # Every worker process of a sweep imports what its parent was started with: the command line is not for them.
     from optrun.cli.app import main as run
 

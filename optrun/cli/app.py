@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperCommand
 
 from optrun import __version__
-from optrun.cli.commands import configs, maintain, names, run, runs, smoke, sweep
+from optrun.cli.commands import configs, guide, maintain, names, run, runs, smoke, sweep
 from optrun.cli.exits import exit_code_of, reported
 from optrun.cli.messages import Messages
 
@@ -28,7 +28,7 @@ app = typer.Typer(
 
 
 class _Command(TyperCommand):
-    """A command, each of which needs NumPy."""
+    """A command that needs NumPy, as all do but the guide."""
 
     def invoke(self, ctx: Any) -> Any:
         # Imported from deep within other imports, NumPy's own can reach the end of a block of Python's stack of
@@ -59,6 +59,7 @@ _command(rich_help_panel=RUNS)(runs.watch)
 _command(rich_help_panel=RUNS)(runs.export)
 _command(rich_help_panel=RUNS)(maintain.clean)
 _command(rich_help_panel=CONFIGS)(maintain.doctor)
+app.command(rich_help_panel=CONFIGS)(guide.guide)
 
 
 def _print_version(wanted: bool) -> None:
@@ -81,7 +82,7 @@ def options(
 
 
 def main() -> None:
-    """Run the command line; end with the exit code that the README lists."""
+    """Run the command line; end with the exit code that the guide lists."""
     # Who closed them (`>&-`) wants to see nothing.
     sys.stdout = sys.stdout or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
     sys.stderr = sys.stderr or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115

@@ -76,6 +76,13 @@ def formats(incomplete: str) -> list[str]:
     return [name for name in FORMATS if name.startswith(incomplete)]
 
 
+def pages(incomplete: str) -> list[str]:
+    """Return the pages of the guide."""
+    from optrun.cli.views import guide
+
+    return [name for name in guide.pages() if name.startswith(incomplete)]
+
+
 def overrides(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return `key.path=` for a key that is being typed, and the values it can have after its `=`."""
     before = [str(word) for word in ctx.params.get("overrides") or ()]

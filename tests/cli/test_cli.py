@@ -383,6 +383,7 @@ def completions(shell_name, *words):
         ("bash", "optrun resume runs/", "runs/mine"),
         ("zsh", "optrun export runs/", "runs/mine"),
         ("bash", "optrun validate sm", "small.yaml"),
+        ("bash", "optrun guide sw", "sweeps"),
     ],
 )
 def test_the_shell_completes(config, shell_name, words, offered):
