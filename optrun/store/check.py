@@ -33,8 +33,8 @@ def faults(directory: Path) -> tuple[int, list[str]]:
                 with schema.at_once(db):
                     _read_run(db, run, of_run)
                 found += [text if f"run {run}" in text else f"run {run}: {text}" for text in of_run]
-            for table, column in LEFT_IN.items():
-                query = f"SELECT DISTINCT {column} FROM {table} WHERE {column} NOT IN (SELECT run FROM runs)"
+            for table in LEFT_IN:
+                query = f"SELECT DISTINCT run FROM {table} WHERE run NOT IN (SELECT run FROM runs)"
                 found += [f"run {run} is not there, and has {table}" for (run,) in db.execute(query)]
     return size, list(dict.fromkeys(map(printable, found)))
 

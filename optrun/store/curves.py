@@ -15,8 +15,8 @@ CURVE, EVALUATION = "curve", "evaluation"
 STEP = "step"
 OF_EVERY_RUN = {"loss", "lr"}
 """Curves that are recorded whatever else is."""
-_PREVIOUS = """SELECT name, last FROM curves WHERE run = ?1 AND kind = ?2 AND first =
-    (SELECT max(first) FROM curves WHERE run = ?1 AND kind = ?2) ORDER BY position"""
+_PREVIOUS = """SELECT name, last_step FROM curves WHERE run = ?1 AND kind = ?2 AND first_step =
+    (SELECT max(first_step) FROM curves WHERE run = ?1 AND kind = ?2) ORDER BY column_index"""
 
 _UNLISTED = """WITH listed AS (SELECT rowid AS row FROM curves WHERE run = ?1 AND kind = ?2)
     SELECT count(*) FROM curves NOT INDEXED WHERE rowid IN (SELECT row + 1 FROM listed) AND rowid NOT IN listed
@@ -65,10 +65,10 @@ def join(db: sqlite3.Connection, run: int, kind: str) -> dict[str, Array]:
     """
     what = f"{kind} of run {run}"
     parts: dict[str, list[Array]] = {}
-    for _, _, _, position, _, name, blob in schema.scan(db, "curves", "run = ? AND kind = ?", (run, kind)):
-        if name not in parts and position == len(parts):
+    for _, _, _, column, _, name, blob in schema.scan(db, "curves", "run = ? AND kind = ?", (run, kind)):
+        if name not in parts and column == len(parts):
             parts[name] = []
-        elif position >= len(parts) or name != list(parts)[position]:
+        elif column >= len(parts) or name != list(parts)[column]:
             raise StoreError(f"{what} is damaged: a segment lacks columns")
         values = blobs.decode(blob, f"{what}: {name!r}")
         if values.ndim != 1 or values.dtype != _dtype(name):
@@ -111,14 +111,14 @@ def recorded(db: sqlite3.Connection, run: int, steps: int) -> dict[str, Array]:
 
 def column_names(db: sqlite3.Connection, run: int) -> list[str]:
     """Return the names of a run's curves, in the order in which they were recorded."""
-    query = "SELECT DISTINCT name FROM curves WHERE run = ? AND kind = ? ORDER BY first, position"
+    query = "SELECT DISTINCT name FROM curves WHERE run = ? AND kind = ? ORDER BY first_step, column_index"
     return [str(name) for (name,) in db.execute(query, (run, CURVE))]
 
 
 def merge(db: sqlite3.Connection, run: int, kind: str) -> None:
     """Make one segment of a run's curves, so that nothing tells in how many it was written."""
     where = "FROM curves WHERE run = ? AND kind = ?"
-    segments = db.execute(f"SELECT count(DISTINCT first) {where}", (run, kind)).fetchone()[0]
+    segments = db.execute(f"SELECT count(DISTINCT first_step) {where}", (run, kind)).fetchone()[0]
     if segments > 1:
         arrays = join(db, run, kind)
         db.execute(f"DELETE {where}", (run, kind))
@@ -128,8 +128,8 @@ def merge(db: sqlite3.Connection, run: int, kind: str) -> None:
 def _rows(run: int, kind: str, arrays: Mapping[str, Array]) -> Iterator[tuple[schema.Row, Array]]:
     """Yield the rows of a segment of at least one step: all cells but the last, and the values of that one."""
     first, last = int(arrays[STEP][0]), int(arrays[STEP][-1])
-    for position, (name, values) in enumerate(arrays.items()):
-        yield (run, kind, first, position, last, str(name)), values
+    for column, (name, values) in enumerate(arrays.items()):
+        yield (run, kind, first, column, last, str(name)), values
 
 
 def _encoded(rows: Iterable[tuple[schema.Row, Array]]) -> Iterator[schema.Row]:

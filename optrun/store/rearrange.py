@@ -5,18 +5,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from optrun.store import schema
-from optrun.store.runs import KEPT, insert_runs, read_numbered_states, write_states
+from optrun.store.runs import KEPT, LEFT_IN, insert_runs, read_numbered_states, write_states
 from optrun.store.types import RunState, Status
 
-NUMBERED = {
-    "runs": "run",
-    "states": "run",
-    "curves": "run",
-    "params": "run",
-    "checkpoints": "pack",
-    "events": "run",
-}
-"""The tables that tell of single runs, each with the column that has their numbers."""
+NUMBERED = ("runs", "states", *LEFT_IN, "events")
+"""The tables that tell of single runs."""
 
 
 def rearrange(
@@ -44,8 +37,8 @@ def rearrange(
 
 
 def _remove(db: sqlite3.Connection, runs: Iterable[int]) -> None:
-    for table, column in NUMBERED.items():
-        db.executemany(f"DELETE FROM {table} WHERE {column} = ?", ((run,) for run in runs))
+    for table in NUMBERED:
+        db.executemany(f"DELETE FROM {table} WHERE run = ?", ((run,) for run in runs))
 
 
 def _renumber(db: sqlite3.Connection, moves: Mapping[int, int]) -> None:
@@ -53,15 +46,15 @@ def _renumber(db: sqlite3.Connection, moves: Mapping[int, int]) -> None:
     db.create_function("checksum_of", -1, lambda *cells: schema.checksum(schema.canonical_bytes(cells)))
     db.execute("CREATE TEMP TABLE moves (old INTEGER PRIMARY KEY, new INTEGER NOT NULL)")
     db.executemany("INSERT INTO moves VALUES (?, ?)", moves.items())
-    for table, column in NUMBERED.items():
-        for _ in schema.scan(db, table, f"{column} IN (SELECT old FROM moves)"):
+    for table in NUMBERED:
+        for _ in schema.scan(db, table, "run IN (SELECT old FROM moves)"):
             pass  # else damage would get the right checksum
-        new = f"(SELECT new FROM moves WHERE old = {table}.{column})"
+        new = f"(SELECT new FROM moves WHERE old = {table}.run)"
         names = [name for _, name, *_ in db.execute(f"PRAGMA table_info({table})")][1:]
-        cells = ", ".join(new if name == column else f'"{name}"' for name in names)
+        cells = ", ".join(new if name == "run" else f'"{name}"' for name in names)
         db.execute(
-            f"UPDATE {table} SET crc = checksum_of({cells}), {column} = -2 - {new} "
-            f"WHERE {column} IN (SELECT old FROM moves)"
+            f"UPDATE {table} SET crc = checksum_of({cells}), run = -2 - {new} "
+            "WHERE run IN (SELECT old FROM moves)"
         )
-        db.execute(f"UPDATE {table} SET {column} = -2 - {column} WHERE {column} < -1")
+        db.execute(f"UPDATE {table} SET run = -2 - run WHERE run < -1")
     db.execute("DROP TABLE moves")

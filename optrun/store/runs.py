@@ -14,8 +14,8 @@ KEPT = 1 << 40
 """The number from which on there are runs that the plan of a sweep no longer has: no list of runs has them."""
 
 
-LEFT_IN = {"curves": "run", "params": "run", "checkpoints": "pack"}
-"""The tables of what runs leave, each with the column that has their numbers."""
+LEFT_IN = ("curves", "params", "checkpoints")
+"""The tables of what runs leave."""
 
 
 def insert_runs(
@@ -102,7 +102,7 @@ def read_params(db: sqlite3.Connection, run: int) -> dict[str, Array]:
 
 def read_checkpoint(db: sqlite3.Connection, run: int) -> Checkpoint | None:
     """Return a run's checkpoint; None where it has none."""
-    for _, meta, blob in schema.select(db, "checkpoints", "pack = ?", (run,)):
+    for _, meta, blob in schema.select(db, "checkpoints", "run = ?", (run,)):
         what = f"checkpoint of run {run}"
         return Checkpoint(blobs.decode_npz(blob, what), blobs.loads(meta, what))
     return None
@@ -114,9 +114,8 @@ def check_left(db: sqlite3.Connection) -> None:
     if counts[0] != counts[1]:
         raise StoreError("damaged: rows of curves are lost")
     ended = ", ".join(f"'{status}'" for status in Status if status.final)
-    for table, column in LEFT_IN.items():
-        where = f"{column} NOT IN (SELECT run FROM states WHERE status IN ({ended}))"
-        for _ in schema.scan(db, table, where):
+    for table in LEFT_IN:
+        for _ in schema.scan(db, table, f"run NOT IN (SELECT run FROM states WHERE status IN ({ended}))"):
             pass
 
 

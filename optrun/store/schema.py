@@ -20,7 +20,7 @@ from optrun.errors import StoreError
 from optrun.errors import printable as printable
 from optrun.store.locate import RESULTS
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 APPLICATION_ID = 0x6F70_7472  # "optr"
 CACHE_KIB = 1 << 12
 READ_BYTES = 1 << 24
@@ -34,17 +34,17 @@ RESULT_TABLES = {
     "runs": "run INTEGER PRIMARY KEY, seed INTEGER NOT NULL, config TEXT NOT NULL",
     "states": """run INTEGER PRIMARY KEY, status TEXT NOT NULL, reason TEXT NOT NULL, steps INTEGER NOT NULL,
         summary TEXT NOT NULL""",
-    # One row is one segment of one curve; `first` and `last` are the segment's first and last step.
-    "curves": """run INTEGER NOT NULL, kind TEXT NOT NULL, first INTEGER NOT NULL, position INTEGER NOT NULL,
-        last INTEGER NOT NULL, name TEXT NOT NULL, "values" BLOB NOT NULL,
-        PRIMARY KEY (run, kind, first, position)""",
+    # One row is one segment of one column of the curves or evaluations of a run, which `kind` tells apart.
+    "curves": """run INTEGER NOT NULL, kind TEXT NOT NULL, first_step INTEGER NOT NULL,
+        column_index INTEGER NOT NULL, last_step INTEGER NOT NULL, name TEXT NOT NULL, "values" BLOB NOT NULL,
+        PRIMARY KEY (run, kind, first_step, column_index)""",
     "params": "run INTEGER PRIMARY KEY, arrays BLOB NOT NULL",
 }
 # What depends on how, when and where the runs were executed; and, among the events, the plan of a sweep and its
 # decisions at rungs, which it goes on with.
 OTHER_TABLES = {
-    "checkpoints": "pack INTEGER PRIMARY KEY, meta TEXT NOT NULL, arrays BLOB NOT NULL",
-    "environments": "attempt INTEGER PRIMARY KEY, fingerprint TEXT NOT NULL",
+    "checkpoints": "run INTEGER PRIMARY KEY, meta TEXT NOT NULL, arrays BLOB NOT NULL",
+    "environments": "attempt INTEGER PRIMARY KEY, environment TEXT NOT NULL",
     "events": """event INTEGER PRIMARY KEY, time TEXT NOT NULL, attempt INTEGER NOT NULL, kind TEXT NOT NULL,
         run INTEGER NOT NULL, details TEXT NOT NULL""",
 }
@@ -57,18 +57,36 @@ Types = tuple[type, ...]
 
 @dataclass(frozen=True)
 class OlderFormat:
-    """What files of an older format version are, and what becomes of their rows in the next version.
+    """An older format version: its ``tables``, as TABLES were then, and what makes them those of the next version.
 
-    ``tables`` are as TABLES was then; ``upgrades`` make rows, without their checksums, those of the next version
-    where they are not the same.
+    ``upgrade`` are statements. Who changes cells with them gives their rows new checksums.
     """
 
     tables: Mapping[str, str]
-    upgrades: Mapping[str, Callable[[Row], Row]]
+    upgrade: Sequence[str]
 
 
-OLDER: dict[int, OlderFormat] = {}
-"""The older format versions by number. Who changes TABLES adds one to FORMAT_VERSION and an entry here."""
+FIRST = OlderFormat(
+    TABLES
+    | {
+        "curves": """run INTEGER NOT NULL, kind TEXT NOT NULL, first INTEGER NOT NULL, position INTEGER NOT NULL,
+            last INTEGER NOT NULL, name TEXT NOT NULL, "values" BLOB NOT NULL,
+            PRIMARY KEY (run, kind, first, position)""",
+        "checkpoints": "pack INTEGER PRIMARY KEY, meta TEXT NOT NULL, arrays BLOB NOT NULL",
+        "environments": "attempt INTEGER PRIMARY KEY, fingerprint TEXT NOT NULL",
+    },
+    (
+        "ALTER TABLE curves RENAME first TO first_step",
+        "ALTER TABLE curves RENAME position TO column_index",
+        "ALTER TABLE curves RENAME last TO last_step",
+        "ALTER TABLE checkpoints RENAME pack TO run",
+        "ALTER TABLE environments RENAME fingerprint TO environment",
+    ),
+)
+
+OLDER: dict[int, OlderFormat] = {1: FIRST}
+"""The older format versions by number. Who changes TABLES adds one to FORMAT_VERSION and an entry here, whose tables
+are written out where they are not those of now."""
 
 _PLAIN: dict[type, Callable[[Any], Any]] = {int: operator.index, str: str, bytes: bytes}
 _SUPER_JOURNAL = bytes.fromhex("d9d505f920a163d7")
@@ -174,11 +192,7 @@ def insert_checked(connection: sqlite3.Connection, table: str, rows: Iterable[Ro
 
 def checked(table: str, rows: Iterable[Row]) -> Iterator[Row]:
     """Yield rows of a table, each with its checksum before it."""
-    return with_checksums(rows, _reference()[1][table])
-
-
-def with_checksums(rows: Iterable[Row], types: Types) -> Iterator[Row]:
-    """Yield rows whose cells have these types, each with its checksum before it."""
+    types = _reference()[1][table]
     for row in rows:
         cells = row
         if tuple(map(type, row)) != types:
@@ -201,9 +215,14 @@ def scan(
 
     Raises StoreError where a row is damaged or its cells are of another type.
     """
-    order = "run, kind, first, position" if table == "curves" else "rowid"
-    found = connection.execute(f"SELECT * FROM {table} WHERE {where} ORDER BY {order}", values)
-    return verified(found, table, _reference()[1][table])
+    order = "run, kind, first_step, column_index" if table == "curves" else "rowid"
+    types = _reference()[1][table]
+    for crc, *cells in connection.execute(f"SELECT * FROM {table} WHERE {where} ORDER BY {order}", values):
+        if not all(isinstance(cell, kind) for cell, kind in zip(cells, types, strict=True)):
+            raise StoreError(f"a row of the table {table} has cells of the wrong type")
+        if crc != checksum(canonical_bytes(cells)):
+            raise StoreError(f"a row of the table {table} is damaged: its checksum does not match")
+        yield tuple(cells)
 
 
 @contextmanager
@@ -217,24 +236,6 @@ def at_once(connection: sqlite3.Connection) -> Iterator[None]:
         yield
     finally:
         connection.rollback()
-
-
-def verified(found: Iterable[Row], table: str, types: Types) -> Iterator[Row]:
-    """Yield rows of a table without their checksums; StoreError where one is damaged or of other types."""
-    for row in found:
-        if fault := row_fault(row, table, types):
-            raise StoreError(fault)
-        yield row[1:]
-
-
-def row_fault(row: Row, table: str, types: Types) -> str | None:
-    """Return what is wrong with a row that has its checksum before it."""
-    crc, *cells = row
-    if not all(isinstance(cell, kind) for cell, kind in zip(cells, types, strict=True)):
-        return f"a row of the table {table} has cells of the wrong type"
-    if crc != checksum(canonical_bytes(cells)):
-        return f"a row of the table {table} is damaged: its checksum does not match"
-    return None
 
 
 def canonical_bytes(row: Sequence[Any]) -> list[bytes]:
@@ -336,11 +337,6 @@ def _schema(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
 @cache
 def _reference() -> tuple[list[Row], dict[str, Types]]:
     return _made(TABLES)
-
-
-def types_of(tables: Mapping[str, str]) -> dict[str, Types]:
-    """Return, by table, the types of the cells after the checksum."""
-    return _made(tables)[1]
 
 
 def _made(tables: Mapping[str, str]) -> tuple[list[Row], dict[str, Types]]:

@@ -226,10 +226,8 @@ class Store:
             self._begin_write()
             chosen = [self._check(run) for run in runs]
             with self._db:
-                for table, column in LEFT_IN.items():
-                    self._db.executemany(
-                        f"DELETE FROM {table} WHERE {column} = ?", [(run,) for run in chosen]
-                    )
+                for table in LEFT_IN:
+                    self._db.executemany(f"DELETE FROM {table} WHERE run = ?", [(run,) for run in chosen])
                 write_states(self._db, {run: RunState(status=Status.WAITING) for run in chosen})
                 noted = [attempts.event(RESET, self._attempt, run) for run in chosen]
                 attempts.write_events(self._db, [*self._pending, *noted])
@@ -370,13 +368,13 @@ class Store:
         if not runs:
             return
         ends = (self._check(min(runs)), self._check(max(runs)))
-        for table, column in LEFT_IN.items():
-            left = f"SELECT DISTINCT {column} FROM {table} WHERE {column} BETWEEN ? AND ?"
+        for table in LEFT_IN:
+            left = f"SELECT DISTINCT run FROM {table} WHERE run BETWEEN ? AND ?"
             if begun := sorted({run for (run,) in self._db.execute(left, ends)}.intersection(runs)):
                 raise StoreError(f"run {begun[0]} has {table} already")
 
     def _put_checkpoint(self, run: int, checkpoint: Checkpoint | None) -> None:
-        self._db.execute("DELETE FROM checkpoints WHERE pack = ?", (index(run),))
+        self._db.execute("DELETE FROM checkpoints WHERE run = ?", (index(run),))
         if checkpoint is not None:
             meta = blobs.dumps(dict(checkpoint.meta), f"checkpoint of run {run}")
             schema.insert(self._db, "checkpoints", [(run, meta, blobs.encode_npz(checkpoint.arrays))])

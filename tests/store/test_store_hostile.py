@@ -132,10 +132,10 @@ def in_segments(tmp_path: Path) -> Path:
     ("lost", "message"),
     [
         ("true", "it has made 40 steps, and what is stored ends before the first"),
-        ("first = 30", "it has made 40 steps, and what is stored ends with step 29"),
-        ("first = 10", "some of its steps are missing"),
-        ("first = 10 AND position = 3", "its columns have different lengths"),
-        ("position = 1", "a segment lacks columns"),
+        ("first_step = 30", "it has made 40 steps, and what is stored ends with step 29"),
+        ("first_step = 10", "some of its steps are missing"),
+        ("first_step = 10 AND column_index = 3", "its columns have different lengths"),
+        ("column_index = 1", "a segment lacks columns"),
         ("name = 'lr'", "a segment lacks columns"),
     ],
 )
@@ -146,7 +146,7 @@ def test_segments_that_are_lost(in_segments: Path, lost: str, message: str) -> N
     assert any(message in fault for fault in faults(in_segments)[1])
 
 
-@pytest.mark.parametrize("lost", ["true", "first = 30", "first = 10", "position = 3"])
+@pytest.mark.parametrize("lost", ["true", "first_step = 30", "first_step = 10", "column_index = 3"])
 def test_segments_that_the_index_has_lost(in_segments: Path, lost: str) -> None:
     lose(in_segments, lost)
     with (
@@ -228,7 +228,8 @@ def execute(path: Path, *statements: str) -> None:
 @pytest.mark.parametrize(
     ("statement", "message"),
     [
-        ("PRAGMA user_version = 2", "has format version 2, and this optrun reads up to 1"),
+        ("PRAGMA user_version = 3", "has format version 3, and this optrun reads up to 2"),
+        ("PRAGMA user_version = 1", "other tables"),
         ("PRAGMA user_version = 0", "damaged"),
         ("PRAGMA user_version = -1", "damaged"),
         ("PRAGMA application_id = 0", "not a results file of optrun"),
@@ -257,7 +258,7 @@ def test_changed_files(finished: Path, statement: str, message: str) -> None:
 
 
 def test_resuming_reads_what_goes_on_first(finished: Path) -> None:
-    execute(finished, "UPDATE curves SET last = 7 WHERE run = 1")
+    execute(finished, "UPDATE curves SET last_step = 7 WHERE run = 1")
     with pytest.raises(StoreError, match="checksum"):
         Store.open(finished, write=True)
 
@@ -467,8 +468,8 @@ def test_the_format_is_the_one_that_was_released(tmp_path: Path) -> None:
         b"".join(schema.canonical_bytes((1, "ü\n", b"x"))),
     ]
     assert (schema.FORMAT_VERSION, [zlib.crc32(part) for part in fixed]) == (
-        1,
-        [3213241302, 736174372, 2113078436, 1880415754],
+        2,
+        [397815749, 736174372, 2113078436, 1880415754],
     )
 
 
@@ -508,7 +509,7 @@ def test_content_that_is_well_written_and_impossible(finished: Path) -> None:
 
 
 def test_what_a_run_has_left_that_has_ended_is_not_read_where_another_goes_on(finished: Path) -> None:
-    execute(finished, "UPDATE curves SET last = 7 WHERE run = 0")
+    execute(finished, "UPDATE curves SET last_step = 7 WHERE run = 0")
     with Store.open(finished, write=True) as store:
         with pytest.raises(StoreError, match="checksum"):
             store.curves(0)

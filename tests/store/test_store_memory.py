@@ -30,7 +30,7 @@ def curves(rows, first=0):
 def stored(store):
     with closing(sqlite3.connect(store.path / "results.sqlite")) as db:
         found = db.execute(
-            'SELECT run, kind, first, position, last, name, "values" FROM curves ORDER BY position'
+            'SELECT run, kind, first_step, column_index, last_step, name, "values" FROM curves ORDER BY column_index'
         )
         return found.fetchall()
 

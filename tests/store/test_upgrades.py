@@ -1,8 +1,12 @@
 """Files of an older format version: readers see what they mean, and writers bring them up to date."""
 
+import shutil
+import signal
 import sqlite3
-from collections.abc import Iterator
+import subprocess
+import sys
 from contextlib import closing
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -12,27 +16,23 @@ from optrun.store import Store, schema
 from optrun.store.check import faults
 from tests.store.test_store_hostile import everything, execute
 
-FIRST = schema.OlderFormat(
-    tables={
-        **schema.TABLES,
-        "runs": "run INTEGER PRIMARY KEY, config TEXT NOT NULL, name TEXT NOT NULL",
-        "notes": "note INTEGER PRIMARY KEY, text TEXT NOT NULL",
-    },
-    upgrades={"runs": lambda row: (row[0], len(row[2]), row[1])},
+FIRST = Path(__file__).parent / "golden" / "format-1" / "run"
+WRITING = ["pwrite64", "fdatasync", "unlink"]
+"""The calls by which SQLite writes."""
+
+NEXT = schema.OlderFormat(
+    schema.TABLES,
+    [
+        "UPDATE runs SET seed = seed + 1, crc = 0",
+        "CREATE TABLE notes (crc INTEGER NOT NULL, note INTEGER PRIMARY KEY)",
+    ],
 )
-SECOND = schema.OlderFormat(tables=schema.TABLES, upgrades={"states": lambda row: (*row[:4], "{}")})
+"""What becomes of files of this version in one that does not exist."""
 
 
-def first(path: Path) -> None:
-    """Make a store one of version 1, in which runs had a name instead of a seed, and there were notes."""
-    with closing(sqlite3.connect(path / schema.RESULTS)) as db, db:
-        runs = [(run, config, "x" * seed) for run, seed, config in schema.select(db, "runs")]
-        types = schema.types_of(FIRST.tables)
-        for table, rows in (("runs", runs), ("notes", [(0, "a note")])):
-            db.execute(f"DROP TABLE IF EXISTS {table}")
-            db.execute(schema.ddl(table, FIRST.tables[table]))
-            marks = ", ".join("?" * (1 + len(types[table])))
-            db.executemany(f"INSERT INTO {table} VALUES ({marks})", schema.with_checksums(rows, types[table]))
+@pytest.fixture
+def older(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(FIRST, tmp_path / "run"))
 
 
 def version(path: Path) -> int:
@@ -40,49 +40,66 @@ def version(path: Path) -> int:
         return int(db.execute("PRAGMA user_version").fetchone()[0])
 
 
-@pytest.fixture
-def older(finished: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A store of version 1 where 3 is the newest."""
-    first(finished)
-    monkeypatch.setattr(schema, "FORMAT_VERSION", 3)
-    monkeypatch.setattr(schema, "OLDER", {1: FIRST, 2: SECOND})
-    return finished
-
-
-def test_readers_see_what_an_older_version_means_and_leave_it(finished: Path, older: Path) -> None:
+def test_readers_see_what_an_older_version_means_and_leave_it(older: Path) -> None:
     before = (older / schema.RESULTS).read_bytes()
-    with Store.open(older) as store:
-        assert [run.seed for run in store.runs()] == [0, 1]
-        assert [dict(state.summary) for state in store.states()] == [{}, {}]
-        assert store.curves(1)["step"].tolist() == list(range(40))
+    expected = everything(older)
     assert (older / schema.RESULTS).read_bytes() == before
+    execute(older, *schema.FIRST.upgrade, "PRAGMA user_version = 2")
+    assert everything(older) == expected
 
 
 def test_an_older_file_is_upgraded_where_it_is_opened_for_writing(older: Path) -> None:
-    expected = everything(older)
-    with Store.open(older, write=True):
-        pass
-    assert version(older) == 3
     with Store.open(older) as store:
-        assert [run.seed for run in store.runs()] == [0, 1]
-        assert faults(older) == (2, [])
-        assert repr(store.results_digest()) in expected
+        expected = store.results_digest()
+    with Store.open(older, write=True) as store:
+        assert store.results_digest() == expected
+    assert version(older) == schema.FORMAT_VERSION
+    assert faults(older) == (1, [])
 
 
 @pytest.mark.parametrize("write", [False, True])
-def test_damage_is_noticed_on_the_way_and_changes_nothing(older: Path, write: bool) -> None:
-    execute(older, "UPDATE runs SET name = 'other' WHERE run = 1")
+def test_an_upgrade_that_fails_changes_nothing(
+    older: Path, write: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is the second of two: the first one is undone, too."""
+    monkeypatch.setattr(schema, "FORMAT_VERSION", 3)
+    monkeypatch.setattr(schema, "OLDER", schema.OLDER | {2: NEXT})
     before = (older / schema.RESULTS).read_bytes()
-    with pytest.raises(StoreError, match="a row of the table runs is damaged"):
+    with pytest.raises(StoreError, match="other tables"):
         Store.open(older, write=write)
     assert (older / schema.RESULTS).read_bytes() == before
-    assert version(older) == 1
+
+
+@pytest.mark.parametrize("write", [False, True])
+def test_damage_of_an_older_file_is_noticed(older: Path, write: bool) -> None:
+    execute(older, "UPDATE curves SET last = last + 1 WHERE first = 16")
+    with (
+        pytest.raises(StoreError, match="a row of the table curves is damaged"),
+        Store.open(older, write=write) as store,
+    ):
+        store.curves()
 
 
 def test_tables_are_those_of_their_own_version(older: Path) -> None:
     execute(older, "PRAGMA user_version = 2")
     with pytest.raises(StoreError, match="other tables"):
         Store.open(older)
-    execute(older, "PRAGMA user_version = 4")
-    with pytest.raises(StoreError, match="has format version 4, and this optrun reads up to 3"):
-        Store.open(older)
+
+
+@pytest.mark.full
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace kills at a call")
+@pytest.mark.parametrize("call", WRITING)
+def test_a_kill_in_an_upgrade_leaves_an_older_file_or_an_upgraded_one(tmp_path: Path, call: str) -> None:
+    expected = everything(FIRST)
+    opening = "import sys; from pathlib import Path; from optrun.store.opening import open_results"
+    command = [sys.executable, "-c", f"{opening}; open_results(Path(sys.argv[1]), write=True).close()"]
+    for number in count(1):
+        path = Path(shutil.copytree(FIRST, tmp_path / str(number)))
+        inject = ["-e", f"trace={call}", "-e", f"inject={call}:signal=SIGKILL:when={number}"]
+        code = subprocess.run(["strace", "-f", "-o", "/dev/null", *inject, *command, path]).returncode
+        assert code in (0, -signal.SIGKILL, 128 + signal.SIGKILL)
+        assert everything(path) == expected, number
+        assert version(path) in ((2,) if code == 0 else (1, 2))
+        if code == 0:
+            break
+    assert number > 1
