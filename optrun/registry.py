@@ -43,6 +43,22 @@ Positive = Annotated[float, Gt(0)]
 Decay = Annotated[float, Ge(0), Lt(1)]
 Fraction = Annotated[float, Ge(0), Le(1)]
 PositiveInt = Annotated[int, Ge(1)]
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Marks, in an annotation, what a number counts, or is a value of."""
+
+    name: str
+
+
+Steps = Annotated[int, Ge(1), Unit("steps")]
+"""Annotates an option that counts updates, or epochs where a schedule has them for its interval."""
+NonNegativeSteps = Annotated[int, Ge(0), Unit("steps")]
+Epochs = Annotated[int, Ge(1), Unit("epochs")]
+"""Annotates an option that counts epochs always."""
+Rate = Annotated[float, Ge(0), Unit("rate")]
+"""Annotates a value that a schedule gives to the rate, whatever the optimizer's own is."""
 Number = Annotated[Any, "one number per lane, carried from step to step"]
 """Annotates state of an update rule that is no array."""
 
@@ -132,7 +148,12 @@ class Option:
     @property
     def may_be_path(self) -> bool:
         """Whether it may be the path of a file."""
-        return _mentions_path(self.annotation)
+        return any(_marks(self.annotation, PathOrName))
+
+    @cached_property
+    def unit(self) -> str:
+        """What its numbers count: ``steps``, ``epochs``; ``rate`` is a value of the rate; empty for all else."""
+        return next((unit.name for unit in _marks(self.annotation, Unit)), "")
 
     @property
     def bounds(self) -> list[Bound]:
@@ -154,8 +175,12 @@ def said_of(owner: str, option: str, message: str) -> str:
     return f"{owner}: {option}{' ' if message.startswith(('must ', 'is ')) else ': '}{message}"
 
 
-def _mentions_path(annotation: Any) -> bool:
-    return isinstance(annotation, PathOrName) or any(map(_mentions_path, get_args(annotation)))
+def _marks(annotation: Any, kind: type[T]) -> Iterator[T]:
+    """Yield what of a kind stands anywhere in an annotation."""
+    if isinstance(annotation, kind):
+        yield annotation
+    for each in get_args(annotation):
+        yield from _marks(each, kind)
 
 
 def _bound(extra: Ge | Gt | Le | Lt) -> Bound:

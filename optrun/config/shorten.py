@@ -1,19 +1,17 @@
 """A config cut to a second or two, with its shape kept."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import ceil
 from typing import Any
 
-from optrun.config.model.components import Component, ParamGroupOptions
+from optrun.config.model.components import Component
 from optrun.config.model.durations import Duration
 from optrun.config.model.run import RunConfig
 from optrun.errors import counted
+from optrun.registry import Option, Registry, averages, schedulers
 
 SMOKE_STEPS = 100
 SMOKE_TIME = Duration("2s")
-
-_NO_STEPS = frozenset({"T_mult", "cycles", "num_cycles", "steps_per_epoch"})
-"""Integers among the options of schedulers that count something else than steps."""
 
 
 def smoke(config: RunConfig, steps: int) -> tuple[RunConfig, list[str]]:
@@ -31,11 +29,16 @@ def smoke(config: RunConfig, steps: int) -> tuple[RunConfig, list[str]]:
         "steps": cut,
         "epochs": None,
         "optimizer": config.optimizer.model_copy(
-            update={"param_groups": [_shortened_group(each, part) for each in config.optimizer.param_groups]}
+            update={
+                "param_groups": [
+                    group.model_copy(update={"schedules": _schedules(group.schedules, part)})
+                    for group in config.optimizer.param_groups
+                ]
+            }
         ),
-        "scheduler": config.scheduler and _shortened(config.scheduler, part),
-        "schedules": {name: _shortened(each, part) for name, each in config.schedules.items()},
-        "average": config.average and _shortened(config.average, part),
+        "scheduler": config.scheduler and _shortened(config.scheduler, schedulers, part),
+        "schedules": _schedules(config.schedules, part),
+        "average": config.average and _shortened(config.average, averages, part),
         "record": _scaled(config.record, part, "every"),
         "evaluate": _scaled(config.evaluate, part, "every"),
         "checkpoint": _scaled(config.checkpoint, part, "every"),
@@ -66,28 +69,28 @@ def _shorter(time: Duration | None) -> Duration:
     return SMOKE_TIME if time is None or time.seconds > SMOKE_TIME.seconds else time
 
 
-def _shortened(component: Component, part: float) -> Component:
+def _schedules(schedules: Mapping[str, Component], part: float) -> dict[str, Component]:
+    return {name: _shortened(each, schedulers, part) for name, each in schedules.items()}
+
+
+def _shortened(component: Component, known: Registry[Any], part: float) -> Component:
+    """Return a component whose options that count steps or epochs are cut, in its members, too."""
+    declared: Mapping[str, Option] = known.find(component.name).options()
     options = {
-        name: value if name in _NO_STEPS else _shortened_option(value, part)
+        name: _shortened_option(value, known, part, bool(declared[name].unit))
         for name, value in component.options.items()
     }
     return component.model_copy(update={"options": options})
 
 
-def _shortened_group(group: ParamGroupOptions, part: float) -> ParamGroupOptions:
-    return group.model_copy(
-        update={"schedules": {name: _shortened(each, part) for name, each in group.schedules.items()}}
-    )
-
-
-def _shortened_option(value: Any, part: float) -> Any:
+def _shortened_option(value: Any, known: Registry[Any], part: float, counts: bool) -> Any:
     if isinstance(value, Component):
-        return _shortened(value, part)
+        return _shortened(value, known, part)
     if isinstance(value, list):
-        if all(type(each) is int for each in value):
+        if counts:
             return _increasing(value, part)
-        return [_shortened_option(each, part) for each in value]
-    return _steps(value, part) if type(value) is int else value
+        return [_shortened_option(each, known, part, counts) for each in value]
+    return _steps(value, part) if counts and type(value) is int else value
 
 
 def _increasing(milestones: Sequence[int], part: float) -> list[int]:

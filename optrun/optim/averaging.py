@@ -18,7 +18,6 @@ from functools import cache
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
-from annotated_types import Ge
 
 from optrun.arrays import Array, Parameters, steps_ahead
 from optrun.errors import StateError
@@ -31,11 +30,11 @@ from optrun.optim.ops import lerp, where
 from optrun.optim.rule import flags_of
 from optrun.optim.state import check_numeric
 from optrun.plugin_code import guarded
-from optrun.registry import Fraction, Option, PositiveInt, averages, check_annotated, options_of
+from optrun.registry import Fraction, NonNegativeSteps, Option, Steps, averages, check_annotated, options_of
 
 _WHEN = (
-    Option("start", Annotated[int, Ge(0), "steps before the first parameters that count"], 0),
-    Option("every", Annotated[PositiveInt, "steps from one update to the next"], 1),
+    Option("start", Annotated[NonNegativeSteps, "steps before the first parameters that count"], 0),
+    Option("every", Annotated[Steps, "steps from one update to the next"], 1),
 )
 
 

@@ -9,8 +9,8 @@ import numpy as np
 from optrun import arrays
 from optrun.arrays import Array
 from optrun.errors import ConfigError
-from optrun.registry import NonNegative, PositiveInt
-from optrun.schedulers.closed_form import Count, between, half_wave
+from optrun.registry import NonNegative, NonNegativeSteps, PositiveInt, Rate, Steps
+from optrun.schedulers.closed_form import between, half_wave
 from optrun.schedulers.scheduler import LRScheduler
 
 Strategy = Literal["cos", "linear"]
@@ -28,7 +28,7 @@ class MultiStepLR(LRScheduler):
     """
 
     @staticmethod
-    def value(t: Any, base: Any, /, *, milestones: list[Count], gamma: NonNegative = 0.1) -> Any:
+    def value(t: Any, base: Any, /, *, milestones: list[NonNegativeSteps], gamma: NonNegative = 0.1) -> Any:
         passed = np.searchsorted(np.array(milestones, np.float64), t, side="right")
         return base * arrays.power(gamma, passed)
 
@@ -50,7 +50,7 @@ class PolynomialLR(LRScheduler):
     """
 
     @staticmethod
-    def value(t: Any, base: Any, /, *, total_iters: Count = 5, power: NonNegative = 1.0) -> Any:
+    def value(t: Any, base: Any, /, *, total_iters: NonNegativeSteps = 5, power: NonNegative = 1.0) -> Any:
         done = np.minimum(t / total_iters, 1.0) if total_iters else np.ones_like(t)
         return base * arrays.power(1.0 - done, power)
 
@@ -67,7 +67,7 @@ class CosineAnnealingWarmRestarts(LRScheduler):
 
     @staticmethod
     def value(
-        t: Any, base: Any, /, *, T_0: PositiveInt, T_mult: PositiveInt = 1, eta_min: NonNegative = 0.0
+        t: Any, base: Any, /, *, T_0: Steps, T_mult: PositiveInt = 1, eta_min: NonNegative = 0.0
     ) -> Any:
         start, length = _cycle(t, T_0, T_mult)
         return half_wave(base, eta_min, (t - start) / length)
@@ -103,8 +103,8 @@ class SWALR(LRScheduler):
         base: Any,
         /,
         *,
-        swa_lr: NonNegative,
-        anneal_epochs: Count = 10,
+        swa_lr: Rate,
+        anneal_epochs: NonNegativeSteps = 10,
         anneal_strategy: Strategy = "cos",
     ) -> Any:
         done = np.minimum(t / anneal_epochs, 1.0) if anneal_epochs else np.ones_like(t)

@@ -1,15 +1,12 @@
 """Schedules with a closed form."""
 
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
-from annotated_types import Ge
 
 from optrun.arrays import power
-from optrun.registry import Fraction, NonNegative, PositiveInt
+from optrun.registry import Fraction, NonNegative, NonNegativeSteps, Steps
 from optrun.schedulers.scheduler import LRScheduler
-
-Count = Annotated[int, Ge(0)]
 
 
 def between(start: Any, end: Any, done: Any) -> Any:
@@ -32,7 +29,7 @@ class ConstantLR(LRScheduler):
     """
 
     @staticmethod
-    def value(t: Any, base: Any, /, *, factor: Fraction = 1 / 3, total_iters: Count = 5) -> Any:
+    def value(t: Any, base: Any, /, *, factor: Fraction = 1 / 3, total_iters: NonNegativeSteps = 5) -> Any:
         return base * np.where(t < total_iters, factor, 1.0)
 
 
@@ -52,7 +49,7 @@ class LinearLR(LRScheduler):
         *,
         start_factor: Fraction = 1 / 3,
         end_factor: Fraction = 1.0,
-        total_iters: Count = 5,
+        total_iters: NonNegativeSteps = 5,
     ) -> Any:
         done = np.minimum(t / total_iters, 1.0) if total_iters else 1.0
         return base * between(start_factor, end_factor, done)
@@ -65,7 +62,7 @@ class StepLR(LRScheduler):
     """
 
     @staticmethod
-    def value(t: Any, base: Any, /, *, step_size: PositiveInt, gamma: NonNegative = 0.1) -> Any:
+    def value(t: Any, base: Any, /, *, step_size: Steps, gamma: NonNegative = 0.1) -> Any:
         return base * power(gamma, t // step_size)
 
 
@@ -89,5 +86,5 @@ class CosineAnnealingLR(LRScheduler):
     """
 
     @staticmethod
-    def value(t: Any, base: Any, /, *, T_max: PositiveInt, eta_min: NonNegative = 0.0) -> Any:
+    def value(t: Any, base: Any, /, *, T_max: Steps, eta_min: NonNegative = 0.0) -> Any:
         return half_wave(base, eta_min, t % (2 * T_max) / T_max)

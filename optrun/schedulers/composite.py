@@ -11,7 +11,7 @@ from annotated_types import MinLen
 
 from optrun.arrays import Array
 from optrun.errors import ConfigError
-from optrun.registry import PositiveInt
+from optrun.registry import Steps
 from optrun.schedulers.closed_form import ConstantLR
 from optrun.schedulers.scheduler import LRScheduler
 
@@ -55,7 +55,7 @@ class SequentialLR(_Composite):
     """
 
     @staticmethod
-    def value(t: Any, base: Any, /, *, schedulers: Members, milestones: list[PositiveInt]) -> Any:
+    def value(t: Any, base: Any, /, *, schedulers: Members, milestones: list[Steps]) -> Any:
         turns = np.searchsorted(milestones, t[:, 0], side="right")
         parts = {}
         for turn in np.unique(turns).tolist():

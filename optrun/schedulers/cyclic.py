@@ -8,7 +8,7 @@ import numpy as np
 
 from optrun.arrays import Array, power
 from optrun.errors import ConfigError
-from optrun.registry import Fraction, NonNegative, Positive, PositiveInt
+from optrun.registry import Epochs, Fraction, NonNegative, Positive, PositiveInt, Rate, Steps
 from optrun.schedulers.annealing import Strategy, anneal
 from optrun.schedulers.closed_form import between
 from optrun.schedulers.expression import Expression
@@ -45,10 +45,10 @@ class CyclicLR(_Cycle):
         _base: Any,
         /,
         *,
-        base_lr: NonNegative,
-        max_lr: NonNegative,
-        step_size_up: PositiveInt = 2000,
-        step_size_down: PositiveInt | None = None,
+        base_lr: Rate,
+        max_lr: Rate,
+        step_size_up: Steps = 2000,
+        step_size_down: Steps | None = None,
         mode: Literal["triangular", "triangular2", "exp_range"] = "triangular",
         gamma: NonNegative = 1.0,
         scale_fn: Expression | None = None,
@@ -119,9 +119,9 @@ class OneCycleLR(_Cycle):
         _base: Any,
         /,
         *,
-        max_lr: NonNegative,
-        total_steps: PositiveInt | None = None,
-        epochs: PositiveInt | None = None,
+        max_lr: Rate,
+        total_steps: Steps | None = None,
+        epochs: Epochs | None = None,
         steps_per_epoch: PositiveInt | None = None,
         pct_start: Fraction = 0.3,
         anneal_strategy: Strategy = "cos",

@@ -6,8 +6,7 @@ from typing import Any, Literal
 import numpy as np
 
 from optrun.arrays import Array, power
-from optrun.registry import Decay, NonNegative
-from optrun.schedulers.closed_form import Count
+from optrun.registry import Decay, NonNegative, NonNegativeSteps
 from optrun.schedulers.lane_state import counts, listed, numbers
 from optrun.schedulers.scheduler import LRScheduler
 
@@ -34,10 +33,10 @@ class ReduceLROnPlateau(LRScheduler):
         *,
         mode: Literal["min", "max"] = "min",
         factor: Decay = 0.1,
-        patience: Count = 10,
+        patience: NonNegativeSteps = 10,
         threshold: NonNegative = 1e-4,
         threshold_mode: Literal["rel", "abs"] = "rel",
-        cooldown: Count = 0,
+        cooldown: NonNegativeSteps = 0,
         min_lr: NonNegative = 0.0,
         eps: NonNegative = 1e-8,
     ) -> Any:

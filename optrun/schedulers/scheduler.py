@@ -9,7 +9,8 @@ A schedule is a class with one static method, whose signature is the schema::
 
 ``t`` counts from 0 and is `[T, 1]`, ``base`` is the group's initial rate, `[1]` or `[B]` (`[T, 1 or B]` in a
 ChainedScheduler), and every float option a number or `[B]`; the result is `[T, 1]` or `[T, B]`. The rate at a step
-never depends on how the step was reached, but for what a ReduceLROnPlateau has heard.
+never depends on how the step was reached, but for what a ReduceLROnPlateau has heard. An option that counts steps is
+annotated as `Steps`, so that a shorter run has all of the schedule.
 """
 
 from collections.abc import Callable, Mapping, Sequence

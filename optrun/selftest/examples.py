@@ -1,9 +1,13 @@
 """Small configs of any registered class: what has no default gets a value that its annotation allows."""
 
 from collections.abc import Mapping
+from itertools import cycle
 from typing import Any, Literal, get_args, get_origin
 
+from optrun.errors import ConfigError
 from optrun.registry import Option, optimizers, problems, schedulers
+from optrun.schedulers import LRScheduler
+from optrun.schedulers.expression import Expression
 
 PROBLEMS: Mapping[str, Mapping[str, Any]] = {
     "beale": {},
@@ -15,53 +19,56 @@ PROBLEMS: Mapping[str, Mapping[str, Any]] = {
 }
 """Options that make a problem small."""
 
-_RATES = {"max_lr": 2.0, "base_lr": 0.5, "swa_lr": 0.5}
-"""Rates that a scheduler sets by itself, as multiples of the optimizer's."""
-
-_VALUES: Mapping[str, Any] = {
-    "lr": 1e-2,
-    "lr_lambda": "0.9 ** t",
-    "data": "iris",
-    "schedulers": [{"name": "ConstantLR", "total_iters": 2}, {"name": "ExponentialLR", "gamma": 0.9}],
-}
+_MEMBERS = ({"name": "ConstantLR", "total_iters": 2}, {"name": "ExponentialLR", "gamma": 0.9})
+_OF_TYPE = {bool: False, str: "x", Expression: "0.9 ** t"}
 
 
 def problem(name: str) -> dict[str, Any]:
     """Return a small problem of this name."""
     cls = problems.find(name)
     known = next((options for each, options in PROBLEMS.items() if problems.find(each) is cls), {})
-    return {"name": name, **_required(cls.options(), 4), **known}
+    return {"name": name, **_required(cls.options()), **known}
 
 
 def optimizer(name: str) -> dict[str, Any]:
     """Return an optimizer of this name."""
-    return {"name": name, **_required(optimizers.find(name).options(), 4)}
+    return {"name": name, **_required(optimizers.find(name).options())}
 
 
 def scheduler(name: str, steps: int, lr: float) -> dict[str, Any]:
     """Return a scheduler of this name all of whose changes come within so many steps."""
-    options: Mapping[str, Option] = schedulers.find(name).options()
+    cls = schedulers.find(name)
+    options: Mapping[str, Option] = cls.options()
     soon = max(1, steps // 4)
-    counts = {
+    given = {
         each: soon
         for each, option in options.items()
-        if type(option.default) is int and option.default > soon
+        if option.unit and type(option.default) is int and option.default > soon
     }
-    given = counts | _required(options, soon)
-    given |= {each: factor * lr for each, factor in _RATES.items() if each in options}
-    if "total_steps" in options:
-        given["total_steps"] = steps
-    if "milestones" in given and "schedulers" in given:
-        given["milestones"] = [soon]
+    given |= _required(options, soon, lr)
+    try:
+        cls.validate_options({each: option.default for each, option in options.items()} | given)
+    except ConfigError as error:
+        if error.field not in options or options[error.field].unit != "steps":
+            raise
+        given[error.field] = steps  # its length has no default, but may be given in another way
     return {"name": name, **given}
 
 
-def _required(options: Mapping[str, Option], count: int) -> dict[str, Any]:
-    return {
-        name: _VALUES.get(name, _value(option.annotation, option, count))
-        for name, option in options.items()
-        if option.required
-    }
+def _required(options: Mapping[str, Option], soon: int = 4, lr: float = 1e-2) -> dict[str, Any]:
+    """Return values of the options without a default: times that come soon, and rates around ``lr``."""
+    rates = cycle((0.5 * lr, 2.0 * lr))
+    values: dict[str, Any] = {}
+    for name, option in options.items():
+        if option.required and option.unit == "rate":
+            values[name] = next(rates)
+        elif option.required and option.may_be_path:
+            values[name] = "iris"
+        elif option.required:
+            values[name] = (
+                lr if name == "lr" else _value(option.annotation, option, soon if option.unit else 4)
+            )
+    return values
 
 
 def _value(annotation: Any, option: Option, count: int) -> Any:
@@ -70,8 +77,7 @@ def _value(annotation: Any, option: Option, count: int) -> Any:
     if kind is Literal:
         return args[0]
     if kind is list:
-        item = _value(args[0], option, count)
-        return [item, 2 * item] if isinstance(item, int) else [item]
+        return list(_MEMBERS) if args[0] is LRScheduler else [_value(args[0], option, count)]
     if args:
         return _value(args[0], option, count)
     low, high = ([bound.limit for bound in option.bounds if bound.sign[0] in signs] for signs in ("≥>", "≤<"))
@@ -79,4 +85,4 @@ def _value(annotation: Any, option: Option, count: int) -> Any:
         return (max(low) + min(high)) / 2 if low and high else max([0.5, *low]) if not high else min(high)
     if annotation is int:
         return min([max([count, *low]), *high])
-    return {bool: False, str: "x"}.get(annotation)
+    return _OF_TYPE.get(annotation)

@@ -10,7 +10,7 @@ from optrun.config import RunConfig
 from optrun.config.model.components import INTERVAL, Component
 from optrun.errors import counted
 from optrun.problems import Problem
-from optrun.registry import optimizers
+from optrun.registry import Option, optimizers, schedulers
 from optrun.store import Event
 from optrun.store.event_names import INFERRED
 from optrun.training.build import scheduled_steps
@@ -126,19 +126,24 @@ def _late(pack: Pack, config: RunConfig) -> Iterator[str]:
 
 
 def _beyond(schedule: Component, path: str, left: int, per_epoch: int, unit: str) -> Iterator[str]:
-    """Yield the whole numbers of a schedule, all of which are times, that are more than the ``left`` steps."""
-    options: Mapping[str, Any] = schedule.options
-    if options.get(INTERVAL) == "epoch" and unit == "step":
-        left, unit = -(-left // per_epoch), "epoch"
-    milestones = options.get("milestones") or []
-    for name, value in options.items():
-        is_start = name == "milestones"  # at the end itself nothing is left for what begins there
+    """Yield the times among a schedule's options that are more than the ``left`` steps or epochs of its own."""
+    values: Mapping[str, Any] = schedule.options
+    options: Mapping[str, Option] = schedulers.find(schedule.name).options()
+    in_epochs = -(-left // per_epoch) if unit == "step" else left
+    if values.get(INTERVAL) == "epoch":
+        left, unit = in_epochs, "epoch"
+    starts = next(
+        (value for name, value in values.items() if options[name].unit and isinstance(value, list)), []
+    )
+    for name, value in values.items():
+        most, of = (in_epochs, "epoch") if options[name].unit == "epochs" else (left, unit)
         for i, each in enumerate(value if isinstance(value, list) else [value]):
-            if type(each) is int and each + is_start > left:
+            # At the end itself nothing is left for what begins there.
+            if options[name].unit and type(each) is int and each + (value is starts) > most:
                 place = f"{path}.{name}.{i}" if isinstance(value, list) else f"{path}.{name}"
-                yield f"{place}: {each:,} is beyond the {left:,} {unit}s that it has in the run"
+                yield f"{place}: {each:,} is beyond the {most:,} {of}s that it has in the run"
             elif isinstance(each, Component):
-                begins = milestones[i - 1] if milestones and 0 < i <= len(milestones) else 0
+                begins = starts[i - 1] if 0 < i <= len(starts) else 0
                 if begins < left:
                     yield from _beyond(each, f"{path}.{name}.{i}", left - begins, per_epoch, unit)
 

@@ -11,8 +11,9 @@ from optrun.config import from_mapping
 from optrun.errors import ConfigError, UnknownNameError
 from optrun.optim import SGD, Optimizer
 from optrun.optim.ops import sqrt
-from optrun.registry import NonNegative, optimizers, problems, schedulers
+from optrun.registry import NonNegative, Rate, Steps, optimizers, problems, schedulers
 from optrun.schedulers import LRScheduler
+from optrun.schedulers.expression import Expression
 from optrun.selftest import examples
 from optrun.selftest.smoke import PROBLEMS, Combination, Verdict, combinations, outcomes
 
@@ -82,9 +83,14 @@ def test_required_options_are_derived_from_annotations():
             maybe: int | None,
             ends: list[Annotated[int, Ge(1)]],
             weights: Annotated[list[float], MinLen(1)],
-            max_lr: NonNegative,
-            long: int = 2000,
-            short: int = 2,
+            lowest: Rate,
+            highest: Rate,
+            period: Steps,
+            turns: list[Steps],
+            lr_lambda: Expression,
+            long: Steps = 2000,
+            short: Steps = 2,
+            cycles: int = 2000,
         ):
             return base
 
@@ -98,10 +104,14 @@ def test_required_options_are_derived_from_annotations():
         "plain": 0.5,
         "shape": "cos",
         "on": False,
-        "maybe": 3,
-        "ends": [3, 6],
+        "maybe": 4,
+        "ends": [4],
         "weights": [0.5],
-        "max_lr": 0.2,
+        "lowest": 0.05,
+        "highest": 0.2,
+        "period": 3,
+        "turns": [3],
+        "lr_lambda": "0.9 ** t",
         "long": 3,
     }
     assert tried("SGD", "Needy", "beale").verdict is Verdict.PASSED

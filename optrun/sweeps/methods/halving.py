@@ -8,7 +8,7 @@ from annotated_types import Ge
 from optrun.config import RunConfig
 from optrun.config.sweep.resolve import SweepConfig
 from optrun.errors import ConfigError
-from optrun.registry import PositiveInt
+from optrun.registry import Steps
 from optrun.sweeps.methods.method import Candidate, Proposal, Sampler
 from optrun.sweeps.methods.sampling import Grid, Random
 from optrun.sweeps.plan.spaces import Setting, Space
@@ -29,7 +29,7 @@ class Halving(Sampler):
         /,
         *,
         min_steps: Annotated[
-            PositiveInt,
+            Steps,
             "steps before the first comparison, the lowest rung; each rung is factor times higher",
         ],
         factor: Annotated[int, Ge(2), "the best 1/factor of the settings go on from each rung"] = 3,
