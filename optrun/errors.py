@@ -1,17 +1,17 @@
-"""The exceptions that optrun raises on purpose; each is also the built-in that a Python user would expect.
+"""The exceptions that optrun raises on purpose; each also derives from the closest built-in exception.
 
 OptrunError
-├── ConfigError (ValueError)             a config, an override or a hyperparameter that cannot be used
-│   └── UnknownNameError (LookupError)   a name that nothing is registered under
-├── StateError (ValueError)              a state_dict or a checkpoint that does not fit
-│   └── ChangedError                     data or code that are not those with which results were begun
+├── ConfigError (ValueError)             an invalid config, override or hyperparameter
+│   └── UnknownNameError (LookupError)   an unregistered name
+├── StateError (ValueError)              a state_dict or a checkpoint that does not match its target
+│   └── ChangedError                     data or code that have changed since the run began
 ├── StoreError (OSError)                 a run directory that cannot be created, read or trusted
-├── RunFailedError (RuntimeError)        a run ended by an exception of a problem, an optimizer or a scheduler
-├── OutOfMemoryError (MemoryError)       something that takes more memory than there is
-├── MissingExtraError (ImportError)      an optional dependency that is not installed
+├── RunFailedError (RuntimeError)        an exception in a problem, an optimizer or a scheduler ended the run
+├── OutOfMemoryError (MemoryError)       an allocation larger than the available memory
+├── MissingExtraError (ImportError)      a missing optional dependency
 └── PluginError (ImportError)            a plugin that cannot be imported or used
 
-OptrunWarning (RuntimeWarning) is what optrun warns of and goes on without; the command prints it as a note.
+OptrunWarning (RuntimeWarning) is the category of optrun's warnings; the command line prints them as notes.
 """
 
 from collections.abc import Iterable, Sequence
@@ -24,7 +24,7 @@ class OptrunError(Exception):
 
 
 class ConfigError(OptrunError, ValueError):
-    """A config, an override or a hyperparameter that cannot be used; ``field`` is the option to blame."""
+    """An invalid config, override or hyperparameter; ``field`` is the dotted path of the invalid option."""
 
     def __init__(self, message: str, *, field: str = "") -> None:
         super().__init__(message)
@@ -32,15 +32,15 @@ class ConfigError(OptrunError, ValueError):
 
 
 class UnknownNameError(ConfigError, LookupError):
-    """A name that nothing is registered under."""
+    """An unregistered name."""
 
 
 class StateError(OptrunError, ValueError):
-    """A state_dict or a checkpoint that does not fit what it is loaded into."""
+    """A state_dict or a checkpoint that does not match the object that loads it."""
 
 
 class ChangedError(StateError):
-    """Data or code that are not those with which results were begun."""
+    """Data or code that have changed since the run or sweep began."""
 
 
 class StoreError(OptrunError, OSError):
@@ -48,9 +48,9 @@ class StoreError(OptrunError, OSError):
 
 
 class RunFailedError(OptrunError, RuntimeError):
-    """A run that its problem, optimizer or scheduler ended by an exception, which is the cause of this one.
+    """A run ended by an exception in its problem, optimizer or scheduler (the ``__cause__``).
 
-    ``traceback`` is the text of that exception's traceback.
+    ``traceback`` is the formatted traceback of that exception.
     """
 
     def __init__(self, message: str, *, traceback: str = "") -> None:
@@ -59,72 +59,72 @@ class RunFailedError(OptrunError, RuntimeError):
 
 
 class OutOfMemoryError(OptrunError, MemoryError):
-    """Something that takes more memory than there is, refused before it is made; ``field`` is the section to blame."""
+    """An allocation larger than the available memory, refused before it is tried; ``field`` is its config section."""
 
     field = "problem"
 
 
 class MissingExtraError(OptrunError, ImportError):
-    """An optional dependency that is not installed; the message is the command that installs it."""
+    """A missing optional dependency; the message is the command that installs it."""
 
 
 class PluginError(OptrunError, ImportError):
-    """A plugin that cannot be imported, or whose classes are not what they are registered as."""
+    """A plugin that cannot be imported, or that registers classes of the wrong kind."""
 
 
 class OptrunWarning(RuntimeWarning):
-    """What optrun can go on without, and says once."""
+    """A problem that does not stop optrun; shown once."""
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return ``" Did you mean 'x'?"`` for the nearest known word, or nothing where none is near."""
+    """Return ``" Did you mean 'x'?"`` for the closest known word, or an empty string if none is close."""
     near = nearest(word, known)
     return "" if near is None else f" Did you mean {near!r}?"
 
 
 def nearest(word: str, known: Iterable[str], *, cutoff: float = 0.6) -> str | None:
-    """Return the known word that someone who wrote this one most likely meant, or None where none is near."""
+    """Return the known word that is most similar to a mistyped one, or None if none is similar."""
     by_fold = {fold(name): name for name in known}
     folded = fold(word)[:100]
-    # Swapped letters are the commonest slip, and the one that difflib rates lowest in short words.
+    # Swapped letters are the most frequent typing error, and difflib rates them lowest in short words.
     swapped = [name for name in by_fold if sorted(name) == sorted(folded)]
     matches = swapped or get_close_matches(folded, by_fold, n=1, cutoff=cutoff)
     return by_fold[matches[0]] if matches else None
 
 
-def texts(name: str, given: Any) -> Sequence[str]:
-    """Return an argument that is a list of strings; ConfigError for anything else, such as a single string."""
+def string_list(name: str, given: Any) -> Sequence[str]:
+    """Return an argument that must be a list of strings; ConfigError for anything else, such as a single string."""
     if isinstance(given, str):
-        raise ConfigError(f"{name} are a list of strings: [{given!r}]", field=name)
+        raise ConfigError(f"{name} must be a list of strings: [{given!r}]", field=name)
     if not isinstance(given, Sequence) or not all(isinstance(each, str) for each in given):
-        raise ConfigError(f"{name} are a list of strings, not {given!r}", field=name)
+        raise ConfigError(f"{name} must be a list of strings, not {given!r}", field=name)
     return given
 
 
 def counted(count: int, what: str) -> str:
-    """Return how many of something there are."""
+    """Return a count with its noun, such as ``"1 run"`` or ``"2,000 runs"``."""
     return f"{count:,} {what}{'' if count == 1 else 'es' if what.endswith('s') else 's'}"
 
 
 def brief(value: Any) -> str:
-    """Return a value as Python writes it, without what makes it too long for a message."""
+    """Return the `repr` of a value, cut to 50 characters so that it fits in a message."""
     try:
         text = repr(value)
-    except ValueError:  # Python writes no integer of thousands of digits
+    except ValueError:  # Python refuses to format integers of thousands of digits
         return "a number that is too long to be shown"
     return text if len(text) <= 60 else f"{text[:50]}…"
 
 
 def printable(text: str) -> str:
-    """Return a text of one line that no terminal takes for a command."""
+    """Return a line without control characters, which a terminal would obey."""
     return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def printable_lines(text: str) -> str:
-    """Return a text of several lines that no terminal takes for a command."""
+    """Return lines without control characters, which a terminal would obey."""
     return "\n".join(map(printable, text.split("\n")))
 
 
 def fold(name: str) -> str:
-    """Return the form in which names are compared: without case, underscores and hyphens."""
+    """Return a name in the form in which names are compared: lower case, no underscores, no hyphens."""
     return name.replace("_", "").replace("-", "").lower()

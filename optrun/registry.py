@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar, cast, get_ar
 from annotated_types import Ge, Gt, Le, Lt
 
 from optrun import sources
-from optrun.errors import ConfigError, OptrunWarning, UnknownNameError, did_you_mean, fold, texts
+from optrun.errors import ConfigError, OptrunWarning, UnknownNameError, did_you_mean, fold, string_list
 from optrun.plugin_code import definition_of, guarded
 from optrun.regular_files import open_regular
 
@@ -335,7 +335,7 @@ def load_plugin(target: str) -> None:
 
 def load_plugins(targets: Sequence[str]) -> None:
     """Import plugins that are not there in their present versions; raises PluginError as `load_plugin` does."""
-    for target in texts("plugins", targets):
+    for target in string_list("plugins", targets):
         version = plugin_version(target)
         if _loaded.get(os.path.abspath(target)) != version:
             load_plugin(target)

@@ -1,4 +1,4 @@
-"""Opening a regular file without ever waiting for another process to write into it."""
+"""Open regular files only: opening a pipe or a device could block."""
 
 import errno
 import hashlib
@@ -12,11 +12,11 @@ from typing import BinaryIO
 
 
 def open_regular(path: str | Path) -> BinaryIO:
-    """Return a regular file, opened to be read; OSError for anything else, such as a pipe or a device.
+    """Open a regular file for reading; OSError for anything else, such as a pipe or a device.
 
-    The files of /proc call themselves regular and empty, and reading some of them has no end: they are read as empty.
+    Files of size 0 are read as empty: those of /proc report size 0, and some of them are endless.
     """
-    # Without O_NONBLOCK the open itself waits until a pipe has a writer.
+    # Without O_NONBLOCK, opening a pipe blocks until the pipe has a writer.
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     descriptor = os.open(path, flags)
     found = os.fstat(descriptor)
@@ -31,7 +31,7 @@ def open_regular(path: str | Path) -> BinaryIO:
 
 
 def files_digest(paths: Iterable[str]) -> str:
-    """Return the SHA-256, in hex, of what files and directories hold, as far as they can be read; empty for nothing."""
+    """Return the SHA-256, in hex, of all readable files in these paths; an empty string if there are none."""
     lines: list[str] = []
     for number, path in enumerate(map(Path, paths)):
         with suppress(OSError, ValueError):

@@ -1,1 +1,1 @@
-"""Looking at runs: summaries, comparisons and pictures, made from stores that are only read."""
+"""Analysis of stored runs: summaries, leaderboards, comparisons. Stores are only read."""

@@ -1,4 +1,4 @@
-"""What two runs have in common and where they part: config, environment, summary, curves, parameters."""
+"""Compare two runs: config, environment, summary, curves, parameters."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -19,9 +19,9 @@ ABSENT = "absent"
 
 @dataclass(frozen=True)
 class CurveDifference:
-    """Where two curves of one name part: the first step whose bits differ, both values there, the greatest gap.
+    """How two curves differ: the first step whose values differ in any bit, both values, the largest difference.
 
-    ``step`` is None where the values agree on all common steps; ``only`` counts the steps that one has alone.
+    ``step`` is None if the values are equal at all common steps; ``only`` counts the steps that one run has alone.
     """
 
     name: str
@@ -33,7 +33,7 @@ class CurveDifference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The differences of two runs, by dotted key or by name."""
+    """The differences between two runs, by dotted key or by name."""
 
     config: dict[str, Pair]
     environment: dict[str, Pair]
@@ -43,17 +43,17 @@ class Comparison:
 
     @property
     def same_results(self) -> bool:
-        """Whether summaries, curves and parameters agree to the last bit."""
+        """Whether summaries, curves and parameters are bit-identical."""
         return not (self.summary or self.curves or self.params)
 
     @property
     def identical(self) -> bool:
-        """Whether the configs agree as well; where it was executed does not count."""
+        """Whether results and configs are identical; environments may differ."""
         return self.same_results and not self.config
 
 
 def compare(a: Store, b: Store, runs: tuple[int, int] = (0, 0)) -> Comparison:
-    """Return how two runs differ, by their numbers in their stores; StoreError where one is damaged."""
+    """Compare two runs, given by their numbers in their stores; StoreError if a store is damaged."""
     one, other = a.run(runs[0]), b.run(runs[1])
     outcomes = [
         {"status": str(each.status), "reason": each.reason, "steps": each.steps, **each.summary}
@@ -83,7 +83,7 @@ def _identity(known: Identity) -> dict[str, Any]:
 
 
 def flat(value: Any, path: str = "") -> dict[str, Any]:
-    """Return nested mappings and lists as one mapping with dotted keys; lists of plain values stay whole."""
+    """Flatten nested mappings and lists into one mapping with dotted keys; lists of scalars are kept as values."""
     if isinstance(value, Mapping):
         items = value.items()
     elif isinstance(value, list) and any(isinstance(item, (dict, list)) for item in value):
@@ -98,7 +98,7 @@ def flat(value: Any, path: str = "") -> dict[str, Any]:
 
 
 def different(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, Pair]:
-    """Return the pairs of values that differ, by key; what one lacks is ABSENT."""
+    """Return the pairs of values that differ, by key; a missing value is ABSENT."""
     keys = dict.fromkeys([*a, *b])
     return {
         key: (a.get(key, ABSENT), b.get(key, ABSENT))
@@ -108,30 +108,30 @@ def different(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, Pair]:
 
 
 def distinctions(configs: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return what tells each of several configs apart, such as ``lr=0.01``; the name where nothing does."""
+    """Return a label for each config: the values in which the configs differ, such as ``lr=0.01``, or else its name."""
     flats = [flat(config) for config in configs]
     keys = dict.fromkeys(key for each in flats for key in each)
-    telling = [
+    differing = [
         key
         for key in keys
         if key != "name" and any(each.get(key, ABSENT) != flats[0].get(key, ABSENT) for each in flats)
     ]
-    texts = {key: _texts([each.get(key, ABSENT) for each in flats]) for key in telling}
-    words = [_distinction(each, telling, texts) for each in flats]
-    return [said or str(each.get("name", "run")) for said, each in zip(words, flats, strict=True)]
+    texts = {key: _texts([each.get(key, ABSENT) for each in flats]) for key in differing}
+    labels = [_label(each, differing, texts) for each in flats]
+    return [label or str(each.get("name", "run")) for label, each in zip(labels, flats, strict=True)]
 
 
 def _texts(values: Sequence[Any]) -> dict[float, str]:
-    """Return what floats are called that have to be told apart."""
+    """Return the floats among the values as texts, with enough digits to be distinct."""
     floats = list(dict.fromkeys(value for value in values if isinstance(value, float)))
     return dict(zip(floats, told_apart(floats, 6), strict=True))
 
 
-def _distinction(
-    config: Mapping[str, Any], telling: Sequence[str], texts: Mapping[str, Mapping[float, str]]
+def _label(
+    config: Mapping[str, Any], differing: Sequence[str], texts: Mapping[str, Mapping[float, str]]
 ) -> str:
     words = []
-    for key in telling:
+    for key in differing:
         parent, _, last = key.rpartition(".")
         value = config.get(key, ABSENT)
         if value is ABSENT:
@@ -177,7 +177,7 @@ def _curves(a: Mapping[str, Array], b: Mapping[str, Array], prefix: str) -> list
 
 
 def _params(a: Mapping[str, Array], b: Mapping[str, Array]) -> dict[str, float | None]:
-    """Return the greatest gap of each parameter that differs; None where one has it alone, or in another shape."""
+    """Return the largest difference of each parameter that differs; None if one run lacks it or its shape differs."""
     gaps: dict[str, float | None] = {}
     for name in dict.fromkeys([*a, *b]):
         one, other = a.get(name), b.get(name)

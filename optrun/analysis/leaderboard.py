@@ -1,4 +1,4 @@
-"""The settings of a sweep in the order of a metric: its median and quartiles over the repeats."""
+"""Rank the settings of a sweep by the median of a metric over the repeats (seeds)."""
 
 import math
 import statistics
@@ -18,9 +18,9 @@ QUARTILES = (25, 50, 75)
 
 @dataclass(frozen=True)
 class Standing:
-    """How one setting did: the median and the quartiles of its runs that ended, where what diverged is the worst.
+    """The result of one setting: median and quartiles of the metric over its ended runs; divergence is the worst value.
 
-    A figure that is the worst is None, and so are all before a run has ended, or where all have failed.
+    A quantile that falls on diverged runs is None; all are None if no run has ended, or if all have failed.
     """
 
     setting: Mapping[str, Any]
@@ -30,9 +30,9 @@ class Standing:
     diverged: int
     failed: int
     lacking: int
-    """Runs whose end came before there was a value of the metric, such as an average."""
+    """Runs that ended before the metric had a value, e.g. before averaging began."""
     pruned: int | None
-    """The step at which it was stopped, and from which its figures are."""
+    """The step at which the setting was pruned, if it was; its metric is that of this step."""
     waiting: int
     """Runs that have not ended."""
     median: float | None
@@ -43,27 +43,27 @@ class Standing:
     reached: int = 0
     """Runs that ended at `stop.target`."""
     steps_to_target: float | None = None
-    """The median of the steps until then; None where half of the runs that ended, or more, have not come there."""
+    """The median number of steps to the target; None if it was missed by half of the ended runs or more."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as JSON."""
+        """Return the fields as plain values for JSON."""
         return asdict(self)
 
 
 @dataclass(frozen=True)
 class SweepPlan:
-    """What a store tells of a sweep."""
+    """The plan of a sweep, as its store has it."""
 
     settings: Sequence[Mapping[str, Any]]
     repeats: int
     metric: str
     maximize: bool
     runs: int = 0
-    """How many there are to be, where more than there are: those that have not been asked for yet."""
+    """The planned number of runs, if the sweep method has yet to propose some of them; else 0."""
     method: str = ""
-    """How its settings are chosen, empty where it was not noted."""
+    """The sweep method; empty in stores of older versions."""
     plugins: tuple[str, ...] = ()
-    """What was loaded for it."""
+    """The plugins that the sweep was started with."""
 
     def setting(self, run: int) -> Mapping[str, Any]:
         """Return the setting of a run."""
@@ -71,11 +71,11 @@ class SweepPlan:
 
 
 def plan_of(store: Store) -> SweepPlan | None:
-    """Return the plan of a sweep, None for a single run; StoreError where it is damaged."""
+    """Return the plan of a sweep, None for a single run; StoreError if it is damaged."""
     plans = [event.details for event in store.events(PLAN)]
     if not plans:
         return None
-    # One that has a digest took the place of those before.
+    # A plan event with a digest replaces all earlier ones; one without adds settings to them.
     plans = plans[max((i for i, details in enumerate(plans) if "digest" in details), default=0) :]
     try:
         settings = [dict(setting) for details in plans for setting in details["settings"]]
@@ -98,7 +98,7 @@ def plan_of(store: Store) -> SweepPlan | None:
 
 
 def plugins_of(store: Store) -> tuple[str, ...]:
-    """Return which plugins were loaded for a run or a sweep when it began."""
+    """Return the plugins with which a run or a sweep was started."""
     plan = plan_of(store)
     if plan is not None:
         return plan.plugins
@@ -107,13 +107,13 @@ def plugins_of(store: Store) -> tuple[str, ...]:
 
 
 def is_sweep(path: Path) -> bool:
-    """Whether a directory holds a sweep, and not a single run; StoreError where it holds neither."""
+    """Whether a directory holds a sweep rather than a single run; StoreError if it holds neither."""
     with Store.open(path) as store:
         return plan_of(store) is not None
 
 
 def single(store: Store, run: int | None) -> int:
-    """Return the number of the run that is meant: of a sweep it has to be named; StoreError otherwise."""
+    """Return the number of the chosen run; StoreError if the store holds a sweep and no run is chosen."""
     if run is None and store.size > 1:
         example = f"{store.path}:0"
         raise StoreError(
@@ -125,8 +125,8 @@ def single(store: Store, run: int | None) -> int:
 def leaderboard(plan: SweepPlan, states: Sequence[RunState]) -> list[Standing]:
     """Return the settings, the best median first.
 
-    A run that diverged counts as the worst. A setting that was pruned is behind all that came further, and one with a
-    run that failed or lacks the metric behind all without.
+    A diverged run counts as the worst value. Settings with a run that failed or lacks the metric come after all
+    others; among the rest, a setting that was pruned comes after all that ran for more steps.
     """
     worst = -math.inf if plan.maximize else math.inf
     groups = [
@@ -138,22 +138,22 @@ def leaderboard(plan: SweepPlan, states: Sequence[RunState]) -> list[Standing]:
         for index, (setting, group, of_group) in enumerate(zip(plan.settings, groups, quartiles, strict=True))
     ]
 
-    def place(of: Standing) -> tuple[bool, bool, float, float]:
+    def sort_key(of: Standing) -> tuple[bool, bool, float, float]:
         if of.median is None:
             return True, True, 0.0, -(of.runs - of.diverged - of.failed - of.lacking - of.waiting) / of.runs
-        came = math.inf if of.pruned is None else of.pruned
+        last_step = math.inf if of.pruned is None else of.pruned
         return (
             False,
             of.failed + of.lacking > 0,
-            -came,
+            -last_step,
             -of.median if plan.maximize else of.median,
         )
 
-    return sorted(standings, key=place)
+    return sorted(standings, key=sort_key)
 
 
 def _figures(states: Sequence[RunState], metric: str, worst: float) -> list[float]:
-    """Return the metric of the runs that ended, but of those that failed or lack it; of one that diverged the worst."""
+    """Return the metric of the ended runs, ``worst`` for diverged ones; runs that failed or lack it are left out."""
     ended = [state for state in states if state.status.final and state.status is not Status.FAILED]
     figures = [(state.figure(metric), state.is_bad or metric in state.summary) for state in ended]
     return [worst if figure is None else figure for figure, counts in figures if counts]
@@ -193,7 +193,7 @@ def _standing(
 
 
 def _quartiles(groups: Sequence[Sequence[float]]) -> list[tuple[float | None, float | None, float | None]]:
-    """Return the quartiles of each group; those of all groups of one size are found at once."""
+    """Return the quartiles of each group; groups of the same size share one NumPy call."""
     found: list[tuple[float | None, float | None, float | None]] = [(None, None, None)] * len(groups)
     by_size: dict[int, list[int]] = {}
     for index, group in enumerate(groups):
@@ -206,12 +206,12 @@ def _quartiles(groups: Sequence[Sequence[float]]) -> list[tuple[float | None, fl
 
 
 def _percentiles(rows: Sequence[Sequence[float]]) -> list[list[float]]:
-    """Return the quartiles of each row; not finite where one lies between numbers that are not."""
+    """Return the quartiles of each row; a quartile is not finite if a value beside it is not."""
     values = np.array(rows)
     with np.errstate(invalid="ignore"):
         found = np.percentile(values, QUARTILES, axis=1)
     if not np.isfinite(values).all():
-        # Between two numbers NumPy takes a share of their distance, though it be 0 of an infinite one.
+        # NumPy interpolates also with weight 0, and 0 · inf is NaN.
         lower, upper = (
             np.percentile(values, QUARTILES, axis=1, method=method) for method in ("lower", "higher")
         )

@@ -1,4 +1,4 @@
-"""How a metric depends on a parameter that a sweep varies: its median and quartiles, one line per other setting."""
+"""How a metric depends on one swept parameter: median and quartiles, one line per setting of the other parameters."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -18,38 +18,38 @@ from optrun.errors import ConfigError, did_you_mean
 from optrun.store import RunState
 
 RATE = "lr"
-"""The parameter that is meant where several numbers vary."""
+"""The default parameter if several numbers vary."""
 
 LEAST_RATIO = 10.0
-"""From where on two values are better told apart on a log axis."""
+"""The least ratio of two values for a log axis."""
 
 SPREADS_ON_LOG, SPREADS = 1.5, 20.0
-"""How far beyond the better half a median may be, in spreads of that half, and still be shown."""
+"""How far beyond the better half a median is still shown, in units of the range of that half."""
 
 PRUNED = "pruned (stopped earlier)"
 
 LONGEST_SETTING = 75
-"""The characters of the best setting, above which it is not told in full."""
+"""The most characters of the best setting in a heading."""
 
 LEAST_POINTS = 2
-"""How many points lines have on average; with fewer, numbers that vary beside the parameter make no lines."""
+"""The least mean number of points per line; with fewer, settings that differ in other numbers share a line."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """What the settings have come to that agree in all but the parameter, by its increasing values; each ``[n]``."""
+    """The settings that differ only in the parameter, sorted by its values; arrays are ``[n]``."""
 
     label: str
     setting: Mapping[str, Any]
-    """What its settings have in common of the other swept parameters."""
+    """The values of the other swept parameters that its settings share."""
     standings: Sequence[Standing]
     x: Array
     joined: bool
-    """Whether it is a function of the parameter; else its settings differ in other numbers too."""
+    """Whether the points form one curve; False if its settings differ in other numbers too."""
 
     @cached_property
     def median(self) -> Array:
-        """The median of the metric over the seeds; NaN where it is that of runs that diverged, or failed."""
+        """The median of the metric over the seeds; NaN if it falls on diverged runs, or if all failed."""
         return self._figures("median")
 
     @cached_property
@@ -64,12 +64,12 @@ class Line:
 
     @cached_property
     def bad(self) -> Array:
-        """The share of the runs that diverged or failed."""
+        """The fraction of the runs that diverged or failed."""
         return np.array([(each.diverged + each.failed) / each.runs for each in self.standings])
 
     @cached_property
     def pruned(self) -> Array:
-        """Which settings were stopped earlier, and have figures of that step; bool."""
+        """Whether each setting was pruned, so that its metric is that of an earlier step; bool."""
         return np.array([each.pruned is not None for each in self.standings])
 
     def _figures(self, name: str) -> Array:
@@ -87,13 +87,13 @@ class Sensitivity:
     lines: Sequence[Line]
     repeats: int
     best: Standing | None
-    """The setting that leads, None before one has come to a finite end."""
+    """The best setting; None if no median is finite yet."""
     left_out: int = 0
-    """How many settings do not have the parameter."""
+    """The number of settings without the parameter."""
 
     @property
     def log(self) -> bool:
-        """Whether the values of the parameter are spaced evenly rather by their ratios than by their differences."""
+        """Whether the parameter needs a log axis: the ratios of its values vary less than their differences."""
         x = np.unique(np.concatenate([line.x for line in self.lines]))
         if x[0] <= 0 or x.size < 2:
             return False
@@ -106,17 +106,17 @@ class Sensitivity:
 
     @property
     def repeated(self) -> bool:
-        """Whether a setting has several seeds, and so quartiles."""
+        """Whether settings have several seeds, hence quartiles."""
         return self.repeats > 1
 
 
 def sensitivity(
     plan: SweepPlan, states: Sequence[RunState], parameter: str | None = None, metric: str | None = None
 ) -> Sensitivity:
-    """Return how the metric depends on a numeric parameter; without a name, on the learning rate or the only one.
+    """Return how a metric depends on a numeric parameter, by default the learning rate or the only one that varies.
 
-    ``metric`` is a figure of the runs' summaries, by default the sweep's. Raises ConfigError where the parameter or
-    the figure is none of the sweep's, or no number varies.
+    ``metric`` is a key of the runs' summaries, by default the metric of the sweep. Raises ConfigError if the sweep has
+    no such parameter or metric, or if no number varies.
     """
     path = _chosen(plan, parameter)
     plan = _ranked_by(plan, states, metric)
@@ -138,7 +138,7 @@ def sensitivity(
 
 
 def heading(found: Sensitivity) -> str:
-    """Return what the lines are, and which setting is the best."""
+    """Return what the lines show, and the best setting."""
     what = f"median and quartiles of {found.repeats} seeds" if found.repeated else "one seed"
     if found.best is None or found.best.median is None:
         return f"{what}, none finite"
@@ -147,7 +147,7 @@ def heading(found: Sensitivity) -> str:
 
 
 def _best_setting(found: Sensitivity, best: Standing) -> str:
-    """Return the best setting: its line, the parameter, and what else varies, as far as there is room for it."""
+    """Return the best setting: its line, the parameter, and the other varying parameters, as many as fit."""
     words = [found.lines[0].label] if len(found.lines) > 1 else []
     words.append(f"{found.parameter}={rounded(float(best.setting[found.parameter]), 4)}")
     others = [path for path in best.setting if path != found.parameter and path not in found.lines[0].setting]
@@ -162,10 +162,10 @@ def _best_setting(found: Sensitivity, best: Standing) -> str:
     return ", ".join(words)
 
 
-def in_sight(found: Sensitivity, *, log: bool) -> tuple[float, float]:
-    """Return the least and the greatest median to show: all, but what is far worse than the better half.
+def visible_range(found: Sensitivity, *, log: bool) -> tuple[float, float]:
+    """Return the least and the greatest median to show; medians far worse than the better half are cut off.
 
-    This could not be seen beside it. Both are 0 where none is finite, or positive on a ``log`` axis.
+    Otherwise they would compress the rest of the plot. Both are 0 if no median is finite (on a ``log`` axis: positive).
     """
     medians = np.concatenate([line.median for line in found.lines])
     known = medians[np.isfinite(medians) & ((medians > 0) | (not log))]
@@ -180,11 +180,11 @@ def in_sight(found: Sensitivity, *, log: bool) -> tuple[float, float]:
 
 
 def numeric_parameters(plan: SweepPlan) -> list[str]:
-    """Return the paths of the swept parameters that are numbers, and vary."""
+    """Return the paths of the numeric swept parameters with more than one value."""
     values: dict[str, set[Any]] = {}
     for setting in plan.settings:
         for path, value in setting.items():
-            if value is not None:  # one that is turned off is left out of the picture
+            if value is not None:  # null turns a parameter off; such settings are not drawn
                 values.setdefault(path, set()).add(value if _is_number(value) else None)
     return [path for path, found in values.items() if None not in found and len(found) > 1]
 
@@ -194,7 +194,7 @@ def _is_number(value: Any) -> bool:
 
 
 def default_parameter(plan: SweepPlan) -> str | None:
-    """Return the learning rate or the only number that varies; None where it has to be said which is meant."""
+    """Return the path of the learning rate or of the only number that varies; None if the choice is ambiguous."""
     paths = numeric_parameters(plan)
     rates = [path for path in paths if path.rpartition(".")[2] == RATE]
     return next((found[0] for found in (rates, paths) if len(found) == 1), None)
@@ -204,7 +204,7 @@ def _chosen(plan: SweepPlan, parameter: str | None) -> str:
     paths = numeric_parameters(plan)
     if not paths:
         varying = ", ".join({path: None for setting in plan.settings for path in setting}) or "the seed"
-        raise ConfigError(f"no number varies in this sweep, but {varying}")
+        raise ConfigError(f"no number varies in this sweep, only {varying}")
     among = f"of the numbers that vary: {', '.join(paths)}"
     if parameter is None:
         if (path := default_parameter(plan)) is None:
@@ -225,17 +225,17 @@ def _ranked_by(plan: SweepPlan, states: Sequence[RunState], metric: str | None) 
     if metric not in known:
         there = f"there are {', '.join(known)}" if known else "no run has ended yet"
         hint = did_you_mean(metric, known)
-        raise ConfigError(f"no figure {metric!r}: {there}{hint and '.' + hint}", field="metric")
+        raise ConfigError(f"no metric {metric!r}: {there}{hint and '.' + hint}", field="metric")
     return replace(plan, metric=metric, maximize=usual_goal(metric) == "maximize")
 
 
 def _grouped(standings: Sequence[Standing], path: str) -> list[tuple[dict[str, Any], list[Standing]]]:
-    """Return the settings of each line with what they have in common, the line of the best one first."""
+    """Group the settings into lines: the values they share, and the settings; the line with the best one first."""
     groups = _by_others(standings, {path})
     if len(standings) < LEAST_POINTS * len(groups):
         numbers = {other for each in standings for other, value in each.setting.items() if _is_number(value)}
         coarser = _by_others(standings, {path, *numbers})
-        # Names that differ in every setting make lines of one point in any case.
+        # Unless names differ in every setting: then the lines have one point either way.
         groups = coarser if len(coarser) < len(groups) else groups
     return groups
 

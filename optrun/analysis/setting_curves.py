@@ -1,4 +1,4 @@
-"""The curves of a setting: the median over its seeds, between the quartiles."""
+"""The curves of a setting: median and quartiles over its seeds."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,29 +16,29 @@ Bands = dict[str, tuple[Array, Array]]
 
 @dataclass(frozen=True)
 class Curves:
-    """What is drawn of a run, or of a setting with several seeds: its label, its curves and its evaluations."""
+    """A run, or a setting with several seeds, to draw: label, curves and evaluations."""
 
     label: str
     curves: Mapping[str, Array]
     evaluations: Mapping[str, Array]
     bands: Mapping[str, tuple[Array, Array]] = field(default_factory=dict)
-    """The quartiles of a setting's curves and evaluations, of which these are the medians."""
+    """The quartiles over the seeds, by curve or evaluation; `curves` and `evaluations` then hold the medians."""
 
     @property
     def metrics(self) -> list[str]:
-        """The names of what can be drawn: curves, then what is evaluated alone."""
+        """The names of the curves, then of the evaluations."""
         return [name for name in {**self.curves, **self.evaluations} if name != "step"]
 
     def points(self, metric: str) -> tuple[Array, Array]:
-        """Return the steps and the values of a metric, where it is no curve those of its evaluations."""
+        """Return the steps and the values of a curve, or else of the evaluation of that name."""
         source = self.curves if metric in self.curves else self.evaluations
         return source["step"], source[metric]
 
 
 def best_settings(plan: SweepPlan, states: Sequence[RunState], most: int) -> list[list[int]]:
-    """Return the runs of each of the best settings, in their order: those that came to a good end, if any has.
+    """Return the runs of each of the best settings, the best first: those that neither diverged nor failed, else all.
 
-    A setting of which no run has ended is left out.
+    Settings without an ended run are left out.
     """
     chosen = []
     for each in leaderboard(plan, states):
@@ -52,7 +52,7 @@ def best_settings(plan: SweepPlan, states: Sequence[RunState], most: int) -> lis
 
 
 def setting_curves(store: Store, runs: Sequence[int]) -> Curves:
-    """Return the median of the curves and of the evaluations of some runs, at the steps that all of them have."""
+    """Return the medians and quartiles of the curves and evaluations of runs, at the steps that all runs have."""
     if len(runs) == 1:
         return Curves("", store.curves(runs[0]), store.evaluations(runs[0]))
     curves, bands = merged([store.curves(run) for run in runs])
@@ -61,7 +61,7 @@ def setting_curves(store: Store, runs: Sequence[int]) -> Curves:
 
 
 def merged(tables: Sequence[Table]) -> tuple[dict[str, Array], Bands]:
-    """Return the medians of columns, and their quartiles, at the steps that all tables have."""
+    """Return the medians and the quartiles of columns, at the steps that all tables have."""
     if not all(tables):
         return {}, {}
     steps = reduce(np.intersect1d, [table["step"] for table in tables])

@@ -1,4 +1,4 @@
-"""What a run directory is, in one line: its state, what it ran, and what came of it."""
+"""Summaries of run directories: status, config and results of each in one row."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -22,9 +22,9 @@ RESUMABLE = (str(Status.INTERRUPTED), KILLED)
 
 @dataclass(frozen=True)
 class Summary:
-    """One run directory; ``status`` is one of STATES, and nothing else is known of a broken one but the reason.
+    """One run directory; ``status`` is one of STATES, and a broken one has only a path and a reason besides.
 
-    A sweep has failed or diverged where all its runs have; its losses are the lowest of them.
+    A sweep has failed or diverged if all its runs have; its losses are the lowest of its runs.
     """
 
     path: Path
@@ -41,28 +41,28 @@ class Summary:
     over: tuple[str, ...] = ()
     """The swept parameters."""
     ended: int = 0
-    """How many runs of a sweep have ended."""
+    """The number of ended runs of a sweep."""
     metric: str = ""
-    """By what a sweep is ranked."""
+    """The metric by which a sweep is ranked."""
     best: float | None = None
-    """The median of the metric in the best setting of a sweep."""
+    """The median of the metric of the best setting of a sweep."""
     failed: int = 0
-    """How many runs of a sweep have failed."""
+    """The number of failed runs of a sweep."""
     diverged: int = 0
-    """How many of them have diverged."""
+    """The number of diverged runs of a sweep."""
     method: str = ""
-    """How the settings of a sweep are chosen."""
+    """The method of a sweep."""
     plugins: tuple[str, ...] = ()
-    """What was loaded for it."""
+    """The plugins with which the run or the sweep was started."""
     record: RunRecord | None = None
-    """Of a single run."""
+    """The stored record of a single run; None for a sweep."""
 
     def is_one_of(self, statuses: tuple[str, ...]) -> bool:
-        """Whether it has one of these statuses; a sweep is a failed one as well where one of its runs is."""
+        """Whether the status is one of these; a sweep with a failed run also counts as failed."""
         return self.status in statuses or (str(Status.FAILED) in statuses and self.failed > 0)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as JSON: of a single run what `run_object` returns, and when it was made."""
+        """Return plain values for JSON: for a single run those of `run_object`, and when it was created."""
         created = self.created.isoformat(timespec="seconds") if self.created else None
         if self.record is not None:
             return {**run_object(self.path, self.status, self.record), "created": created}
@@ -71,7 +71,7 @@ class Summary:
 
 
 class Described(Protocol):
-    """A run as it is stored, or as Python users have it."""
+    """A stored run, or a run of the Python API."""
 
     @property
     def config(self) -> Mapping[str, Any]: ...
@@ -84,9 +84,9 @@ class Described(Protocol):
 
 
 def run_object(path: Path | None, status: str, run: Described, number: int | None = None) -> dict[str, Any]:
-    """Return a run as JSON, the same in every command; its ``number`` is that in a sweep.
+    """Return the JSON object that every command prints for a run; ``number`` is its number in a sweep.
 
-    ``run`` is how a command names it, ``path`` is its directory, both None of one that is not saved.
+    The entry ``run`` is the argument that commands accept, ``path`` the directory; both are None if it is not saved.
     """
     place = None if path is None else str(path)
     return {
@@ -102,9 +102,9 @@ def run_object(path: Path | None, status: str, run: Described, number: int | Non
 
 
 def summaries(root: Path, statuses: tuple[str, ...] = ()) -> Iterator[Summary]:
-    """Yield the runs in a directory, the newest first, of these statuses or of all; each is read when asked for.
+    """Yield the runs in a directory lazily, the newest first, optionally only those with one of the statuses.
 
-    One that is removed meanwhile is left out.
+    Runs that are removed meanwhile are skipped.
     """
     for path in run_directories(root):
         summary = summary_of(path)
@@ -115,7 +115,7 @@ def summaries(root: Path, statuses: tuple[str, ...] = ()) -> Iterator[Summary]:
 
 
 def summary_of(path: Path) -> Summary:
-    """Return the summary of a run directory, whatever its condition."""
+    """Return the summary of a run directory, which may be damaged."""
     try:
         with Store.open(path) as store:
             record = store.run(0)
@@ -125,7 +125,7 @@ def summary_of(path: Path) -> Summary:
             return _summary_of_run(store, *state_of(store, record), created)
     except StoreError as error:
         return Summary(path, BROKEN, printable(str(error).removeprefix(f"{path}: ")))
-    except Exception as error:  # what one directory holds must not hide the others
+    except Exception as error:  # one damaged directory must not keep the others from being listed
         return Summary(path, BROKEN, printable(f"damaged: {type(error).__name__}: {error}"))
 
 
@@ -174,7 +174,7 @@ def _summary_of_sweep(store: Store, first: RunRecord, created: list[Event]) -> S
 
 
 def sweep_status(store: Store, states: Sequence[RunState], plan: SweepPlan | None) -> str:
-    """Return the status of a sweep: what its runs have in common, or completed where they ended differently."""
+    """Return the status of a sweep: that of all its runs, or completed if they ended differently."""
     statuses = {state.status for state in states}
     if plan and plan.runs > len(states):
         statuses.add(Status.WAITING)
@@ -190,7 +190,7 @@ def _lowest(states: Sequence[RunState], figure: str) -> float | None:
 
 
 def file_sizes(path: Path) -> dict[str, int]:
-    """Return the files of a run directory with their bytes; those that vanish meanwhile are left out."""
+    """Return the file sizes of a run directory, in bytes; files that vanish meanwhile are skipped."""
     sizes = {}
     with suppress(OSError):
         for file in sorted(path.iterdir()):
@@ -200,19 +200,19 @@ def file_sizes(path: Path) -> dict[str, int]:
 
 
 def state_of(store: Store, record: RunRecord) -> tuple[str, RunRecord]:
-    """Return the status of a run, ``killed`` where it should be running and nobody writes it, and its record.
+    """Return the status of a run and its record; a run that is marked running but has no writer is ``killed``.
 
-    Raises StoreError where its directory is gone.
+    Raises StoreError if the directory is gone.
     """
     if record.status is not Status.RUNNING or is_being_written(store.path):
         return str(record.status), record
-    # It may have ended between the two looks.
+    # Read the record again: the run may have ended between reading it and checking for the writer.
     record = store.run(record.run)
     return (KILLED if record.status is Status.RUNNING else str(record.status)), record
 
 
 def moment(text: str) -> datetime | None:
-    """Return the time that an event notes; None where the text is none."""
+    """Parse the time of an event; None if it is malformed."""
     try:
         time = datetime.fromisoformat(text)
     except ValueError:

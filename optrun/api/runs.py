@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from optrun.arrays import Array
 from optrun.config import RunConfig, from_mapping, load
 from optrun.config.edited import as_in_file
-from optrun.errors import ConfigError, RunFailedError, StoreError, counted, texts
+from optrun.errors import ConfigError, RunFailedError, StoreError, counted, string_list
 from optrun.registry import load_plugins
 from optrun.store import RunRecord, RunState, Status, Store, write_csv
 from optrun.store.event_names import INFERRED, LEFT, PLUGINS, TRACEBACK
@@ -28,7 +28,7 @@ _AVERAGE = f"{AVERAGE}/"
 
 
 class Results(Protocol):
-    """What a run is read from: a store, or memory."""
+    """The source of a run's results: a store, or memory."""
 
     def run(self, run: int) -> RunRecord:
         """Return a run's config, seed and state."""
@@ -55,31 +55,31 @@ class Run:
     ) -> None:
         record = results.run(run)
         self.path = path
-        """Its directory, where it is saved."""
+        """The run directory; None if the run is not saved."""
         self.signal = signal
-        """The signal that interrupted it."""
+        """The number of the signal that interrupted the run, or None."""
         self.config: Mapping[str, Any] = record.config
         """The complete config, as plain values."""
         self.status: Status = record.status
-        """Why it ended."""
+        """How the run ended."""
         self.reason = record.reason
         self.steps = record.steps
-        """Updates made."""
+        """The number of optimizer steps."""
         self.summary: Mapping[str, float | None] = record.summary
-        """`final_loss` and every final evaluation; None where it is not finite."""
+        """`final_loss` and every final evaluation; None for a value that is not finite."""
         self.curves: Mapping[str, Array] = results.curves(run)
         """`step`, `loss`, `lr` and other metrics, one entry per recorded step."""
         self.evaluations: Mapping[str, Array] = results.evaluations(run)
-        """`step` and every evaluation, at steps of their own."""
+        """`step` and every evaluation, one entry per evaluated step."""
         params = results.params(run)
         self.params: Mapping[str, Array] = {
             name: value for name, value in params.items() if not name.startswith(_AVERAGE)
         }
-        """The final parameters, by name; none before the run has ended."""
+        """The final parameters, by name; empty before the run has ended."""
         self.average: Mapping[str, Array] = {
             name.removeprefix(_AVERAGE): value for name, value in params.items() if name.startswith(_AVERAGE)
         }
-        """The average of the parameters at the end, by name; none where none was kept."""
+        """The averaged parameters at the end, by name; empty without an average."""
 
     def __repr__(self) -> str:
         place = f" {self.path}" if self.path else ""
@@ -98,13 +98,12 @@ def run(
 ) -> Run:
     """Run a config, a mapping or a YAML file, and return its results.
 
-    They are stored under `runs/`, or in ``directory``, unless ``save`` is false. Each of
-    ``plugins``, files or modules that register problems, optimizers, …, is loaded first. ``observe`` is called a few
-    times a second. The first Ctrl-C or SIGTERM leaves an interrupted run, with which `resume` goes on, and so
-    do SIGHUP and SIGUSR1, by which a terminal or a cluster says that it is gone soon. ``pack`` is that of the
-    config, where it has been built before.
+    The results are stored in ``directory``, by default a new one under `runs/`, unless ``save`` is false.
+    ``plugins`` (files or modules that register problems, optimizers, …) are loaded first. ``observe`` is called with
+    the progress a few times a second. The first Ctrl-C, SIGTERM, SIGHUP or SIGUSR1 stops the run at the next step,
+    and `resume` continues it. ``pack`` is the pack of the config, if the caller has built it already.
 
-    Raises ConfigError, StoreError, MissingExtraError, PluginError, or RunFailedError where the problem, the optimizer
+    Raises ConfigError, StoreError, MissingExtraError, PluginError, or RunFailedError if the problem, the optimizer
     or the scheduler raises.
     """
     load_plugins(plugins)
@@ -143,14 +142,14 @@ def resume(
     observe: Callable[[Progress], None] | None = None,
     note: Callable[[Pack], None] | None = None,
 ) -> Run:
-    """Go on with an interrupted or killed run from its last checkpoint, or from its start if it has none.
+    """Continue an interrupted or killed run from its last checkpoint, or from its start if it has none.
 
-    ``path`` is what the command takes, and ``plugins`` are loaded first. A run that has ended is returned as it is;
-    one that has completed goes on, where ``steps`` or ``epochs`` are more than it has, as if it had had them from its
-    start. ``note`` is called with the pack that goes on, before it does. Raises StoreError or StateError where it is
-    being written by another process or damaged, or a sweep, with which `sweep` goes on; ChangedError where its data
-    or code have changed since it began, unless ``accept_changes`` is true; and ConfigError where its config.yaml has
-    been edited, or where it cannot have so many steps.
+    ``path`` is a run as commands accept it, and ``plugins`` are loaded first. A run that has ended is returned
+    unchanged; with more ``steps`` or ``epochs`` a completed run is continued as if it had had them from the start.
+    ``note`` is called with the pack before training continues. Raises StoreError or StateError if the run is damaged,
+    written by another process, or a sweep; ChangedError if its data or code have changed since it began, unless
+    ``accept_changes`` is true; and ConfigError if its config.yaml has been edited, or if the run cannot have that many
+    steps.
     """
     if steps is not None and epochs is not None:
         raise ConfigError("steps and epochs are both given: choose one", field="epochs")
@@ -168,7 +167,7 @@ def resume(
                 settle_config(store)
                 record = store.run(0)
         if record.status.final:
-            write_csv(store)  # a kill may have come before it was written
+            write_csv(store)  # an earlier process may have been killed before it wrote this file
             return Run(store, path=store.path)
         if note is not None:
             note(pack)
@@ -183,36 +182,36 @@ def resume(
 
 
 def load_run(path: str | Path, run: int | None = None) -> Run:
-    """Read a run, also while it is going on.
+    """Read a run, which may still be running.
 
-    ``path`` is what commands take: a directory, an id below `runs/` or the beginning of one, or "latest"; of a sweep
-    it is the ``run`` of this number, or that of "SWEEP:RUN". Raises StoreError where it is damaged, or a sweep whose
-    run is not named.
+    ``path`` is a directory, an id under `runs/` or the beginning of one, or "latest"; a run of a sweep is
+    ``path="SWEEP:RUN"``, or the sweep and the number ``run``. Raises StoreError if the store is damaged, or if ``path``
+    is a sweep and no run is given.
     """
-    from optrun.analysis.leaderboard import single  # and the sweeps below it, which a run does not need
+    from optrun.analysis.leaderboard import single  # imports the sweeps, which `run` does not need
 
     directory, number = find_numbered(path)
     if run is not None and number not in (None, run):
-        raise StoreError(f"{path}: this names run {number}, and not run {run}")
+        raise StoreError(f"{path}: this names run {number}, not run {run}")
     with Store.open(directory) as store:
         return Run(store, path=store.path, run=single(store, number if run is None else run))
 
 
 def _check_single(store: Store) -> None:
-    """Raise StoreError where a store is that of a sweep, if only of one run."""
+    """Raise StoreError if a store holds a sweep, even a sweep of one run."""
     from optrun.analysis.leaderboard import plan_of
 
     if plan_of(store) is not None:
-        raise StoreError(f"{store.path}: a sweep, which optrun.sweep or the command resume goes on with")
-    if store.size > 1:  # an older optrun wrote the plan after the directory
+        raise StoreError(f"{store.path}: a sweep: continue it with optrun.sweep or the command resume")
+    if store.size > 1:  # older versions wrote the plan after the directory
         again = f"optrun sweep {store.path / CONFIG} -o {store.path}"
         raise StoreError(
-            f"{store.path}: {counted(store.size, 'run')}, and no plan of a sweep; to go on: {again}"
+            f"{store.path}: {counted(store.size, 'run')}, but no plan of a sweep; to continue: {again}"
         )
 
 
 def _config(config: RunConfig | Mapping[str, Any] | str | Path, overrides: Sequence[str]) -> RunConfig:
-    texts("overrides", overrides)
+    string_list("overrides", overrides)
     if isinstance(config, RunConfig):
         return from_mapping(config.to_dict(), overrides) if overrides else config
     if isinstance(config, Mapping):
@@ -232,13 +231,13 @@ def _trained(results: Store | MemoryStore, trainer: Trainer, interruption: Inter
     except RunFailedError as error:
         if isinstance(results, Store):
             results.log(TRACEBACK, 0, text=error.traceback)
-        _left(results, began)
+        _finished(results, began)
         raise
-    return Run(results, path=_left(results, began), signal=interruption.signal)
+    return Run(results, path=_finished(results, began), signal=interruption.signal)
 
 
-def _left(results: Store | MemoryStore, began: float) -> Path | None:
-    """Write what a run leaves behind beside its results, and return its directory."""
+def _finished(results: Store | MemoryStore, began: float) -> Path | None:
+    """Log the duration, write metrics.csv, and return the run directory."""
     if isinstance(results, MemoryStore):
         return None
     results.log(LEFT, seconds=time.monotonic() - began)

@@ -19,7 +19,7 @@ from optrun.config.model.durations import Duration
 from optrun.config.sweep.model import Metric
 from optrun.config.sweep.resolve import load_sweep as sweep_from_file
 from optrun.config.sweep.resolve import sweep_from_mapping
-from optrun.errors import ConfigError, RunFailedError, StoreError, counted, texts
+from optrun.errors import ConfigError, RunFailedError, StoreError, counted, string_list
 from optrun.registry import load_plugins
 from optrun.store import RunState, Status, Store
 from optrun.store.event_names import INFERRED
@@ -34,11 +34,11 @@ from optrun.training.interrupt import interruptible
 from optrun.training.memory_store import MemoryStore
 
 MOST_COMPARED = 50
-"""Of how many settings with equal figures the losses are read."""
+"""The most settings with equal summaries whose loss curves are compared."""
 
 
 class Sweep:
-    """A finished or interrupted sweep: its runs in the order of its plan, and how its settings did."""
+    """A finished or interrupted sweep: its runs, in the order of the plan, and the ranking of its settings."""
 
     def __init__(
         self,
@@ -51,35 +51,35 @@ class Sweep:
         executed: int = 0,
     ) -> None:
         self.path = results.path if isinstance(results, Store) else None
-        """Its directory, where it is saved."""
+        """The directory of the sweep; None if it is not saved."""
         self.signal = signal
-        """The signal that interrupted it."""
+        """The number of the signal that interrupted the sweep, or None."""
         self.executed = executed
-        """How many runs have ended this time, and not before; none of a sweep that was loaded."""
+        """The number of runs that ended in this call of `sweep`; 0 for a loaded sweep."""
         self._runs = _Runs(len(states), results if isinstance(results, MemoryStore) else results.path)
         self.runs: Sequence[Run] = self._runs
-        """Each like what `run` returns; those of a saved sweep are read when they are asked for."""
+        """The runs, as `run` returns them; those of a saved sweep are read lazily."""
         self.plan = plan
-        """What was to run, with the settings that were asked for on the way; None of a sweep that was loaded."""
+        """The plan, including settings that the sweep method added during the sweep; None for a loaded sweep."""
         self.metric = Metric(name=ranking.metric, goal="maximize" if ranking.maximize else "minimize")
-        """By what settings are ranked."""
+        """The metric by which settings are ranked."""
         self.settings = ranking.settings
-        """The values of the swept parameters, of each setting; its runs are one for each seed."""
+        """The values of the swept parameters, one mapping for each setting; a setting has one run per seed."""
         self.states = states
-        """How each run ended."""
+        """The state of each run."""
         self.left = max(ranking.runs, len(states)) - sum(state.status.final for state in states)
-        """How many runs have not ended, those among them that have not been asked for yet."""
+        """The number of runs that have not ended, including runs that the sweep method has yet to propose."""
         self._ranking = ranking
 
     @cached_property
     def configs(self) -> Sequence[RunConfig]:
-        """The config of each run; ConfigErrors where that of a sweep that was loaded needs a plugin."""
+        """The config of each run; ConfigErrors if a loaded sweep needs a plugin that is not loaded."""
         return [from_mapping(run.config) for run in self.runs] if self.plan is None else self.plan.configs
 
     def standings(self) -> list[Standing]:
-        """Return how the settings did, the best first.
+        """Return the settings with their results, the best first.
 
-        A run that diverged counts as the worst; a setting with one that failed is behind all without.
+        A diverged run counts as the worst value; settings with a failed run come after all others.
         """
         return list(self._standings)
 
@@ -92,16 +92,16 @@ class Sweep:
         return [standing.to_dict() for standing in self.standings()]
 
     def sensitivity(self, parameter: str | None = None, metric: str | None = None) -> Sensitivity:
-        """Return how the metric depends on a numeric parameter, such as `optimizer.lr`.
+        """Return how a metric depends on a numeric parameter, such as `optimizer.lr`.
 
-        Without a name it is the learning rate, or the only number that varies; ``metric`` is another figure.
+        ``parameter`` is by default the learning rate, or the only number that varies; ``metric`` that of the sweep.
         """
         return sensitivity(self._ranking, self.states, parameter, metric)
 
     def equal_settings(self) -> list[list[int]]:
-        """Return the settings, by their numbers, whose runs have the same results to the last bit.
+        """Return groups of settings, by their indices, whose results are bit-identical.
 
-        Of those whose figures are equal the first 50 are looked at.
+        Of the settings with equal summaries, the loss curves of the first 50 are compared.
         """
         alike: defaultdict[Any, list[int]] = defaultdict(list)
         repeats = self._ranking.repeats
@@ -112,7 +112,7 @@ class Sweep:
                 alike[tuple(figures)].append(setting)
         found = []
         for settings in alike.values():
-            # Few figures may be equal by chance, such as accuracies of 1; losses of all steps are not.
+            # Summaries may be equal by chance, such as accuracies of 1; loss curves are not.
             losses: defaultdict[bytes, list[int]] = defaultdict(list)
             for setting in settings[:MOST_COMPARED] if len(settings) > 1 else ():
                 losses[self.runs[setting * repeats].curves["loss"].tobytes()].append(setting)
@@ -120,7 +120,7 @@ class Sweep:
         return found
 
     def close(self) -> None:
-        """Close the file from which runs were read; another look at one opens it again."""
+        """Close the store; reading another run opens it again."""
         self._runs.close()
 
     def __enter__(self) -> Self:
@@ -136,7 +136,7 @@ class Sweep:
 
 
 class _Runs(Sequence[Run]):
-    """The runs of a sweep, read from memory or, by one reader, from its directory."""
+    """The runs of a sweep, read from memory or from its directory; all threads share one reader."""
 
     def __init__(self, size: int, results: MemoryStore | Path) -> None:
         self._size = size
@@ -179,7 +179,7 @@ class _Runs(Sequence[Run]):
             if self._store is not None:
                 with suppress(StoreError):
                     return Run(self._store, path=self._results, run=run)
-                # A writer that died since has left something that only opening it again undoes.
+                # A writer killed since then has left a journal, which is rolled back only when the store is opened.
                 self.close()
             self._store = store = Store.open(self._results)
             finalize(self, store.close)
@@ -203,28 +203,29 @@ def sweep(
     plugins: Sequence[str] = (),
     observe: Callable[[SweepProgress], None] | None = None,
 ) -> Sweep:
-    """Run all that a mapping or a YAML file with a `sweep` defines, and return the results.
+    """Execute the runs of a sweep, given as a mapping or a YAML file with a `sweep` section, and return the results.
 
-    They are stored below `runs/`, where the same sweep is found again, or in ``directory``, unless ``save`` is false;
-    runs that have ended are not run again, but where ``retry_failed`` is true those that failed. Where data or code
-    have changed since it began, it goes on only if ``accept_changes`` is true. ``limit`` is how many runs are executed
-    at most. The first Ctrl-C or SIGTERM keeps what has been made, where workers tell in time.
+    The results are stored in ``directory``, unless ``save`` is false. The default is a directory under `runs/` that
+    depends on the sweep alone, so that the same call continues the same sweep: runs that have ended are not repeated,
+    except, with ``retry_failed``, those that failed. If data or code have changed since the sweep began, continuing it
+    needs ``accept_changes``. ``limit`` is the most runs to execute. The first Ctrl-C or SIGTERM stops the sweep; the
+    results that workers report in time are kept.
 
-    ``executor`` is "local" (this process, or ``jobs`` > 1 processes), "dask" (``jobs`` processes, one per core where it
-    is None, or the cluster at ``address``) or a `concurrent.futures.Executor`, which gets ``jobs`` packs at a time,
-    and with a timeout needs them, and is left open. A run that ends its process ends the script where that is the same.
-    Each of ``plugins`` is loaded here and into every worker. Where there are processes, a script needs
-    ``if __name__ == "__main__":``. ``timeout`` (seconds, or "10m") is the wall time of one attempt to run a pack:
-    its worker is killed, and its runs are tried in two halves until one that is alone has failed.
+    ``executor`` is "local" (this process, or ``jobs`` > 1 processes), "dask" (``jobs`` local processes, by default one
+    per core, or the cluster at ``address``), or a `concurrent.futures.Executor`, which gets at most ``jobs`` packs at a
+    time, requires ``jobs`` if there is a timeout, and is not shut down. In this process, a run that kills its process
+    ends the script too. With worker processes, a script needs ``if __name__ == "__main__":``. ``plugins`` are loaded
+    in this process and in every worker. ``timeout`` (seconds, or such as "10m") limits the wall time of one attempt to
+    run a pack: its worker is killed, and the pack is split in halves and retried until a single run has failed.
 
-    A run that raises, kills its process or has no end has failed, and the others go on, unless ``fail_fast`` is true.
-    Raises ConfigError, StoreError, ChangedError, MissingExtraError, or RunFailedError where workers cannot work, or
-    where a run came twice with other results.
+    A run that raises, kills its process or exceeds the timeout has failed; the others continue, unless ``fail_fast``
+    is true. Raises ConfigError, StoreError, ChangedError, MissingExtraError, or RunFailedError if the workers cannot
+    work, or if a run was executed twice with different results.
     """
     if not save and directory is not None:
         raise ConfigError("a sweep that is not saved has no directory", field="directory")
     load_plugins(plugins)
-    texts("overrides", overrides)
+    string_list("overrides", overrides)
     if not isinstance(config, (Mapping, str, os.PathLike)):
         raise ConfigError(f"a sweep takes a mapping or the path of a YAML file, not {type(config).__name__}")
     swept = (
@@ -264,14 +265,14 @@ def sweep_plan(
     note: Callable[[str], None] = lambda text: None,
     **how: Any,
 ) -> Sweep:
-    """Carry out a plan whose groups are known; as `sweep`, the rest being the fields of `Execution`.
+    """Execute a plan whose groups are known; arguments as for `sweep`, ``how`` being the fields of `Execution`.
 
-    ``note`` is told what is there already where the directory had another plan.
+    ``note`` is called with a message about existing results if the directory holds another plan.
     """
     check_count("limit", limit)
     execution = Execution(**how)
     with interruptible() as interruption, ExitStack() as stack:
-        # Before there is a directory, which a start that fails would leave.
+        # Connect before the directory is created, so that a failed start leaves none behind.
         connection = stack.enter_context(execution.connection())
         results: Store | MemoryStore = MemoryStore(plan.configs, Status.WAITING)
         if save:
@@ -296,16 +297,16 @@ def sweep_plan(
                 connection=connection,
             )
         except Exception as error:
-            with suppress(StoreError):  # which may be the one that is raised
+            with suppress(StoreError):  # which may be the error being handled
                 _settle(results)
             if not save or connection is None or not isinstance(error, RunFailedError):
                 raise
             ended = sum(state.status.final for state in results.states())
-            kept = f"{ended:,} of {counted(plan.size, 'run')} are kept, which have ended"
+            kept = f"{ended:,} of {counted(plan.size, 'run')} have ended and are kept"
             raise RunFailedError(f"{error}; {kept}") from error
         states = _settle(results)
         if isinstance(results, Store):
-            # Though nothing may have been left to do: whatever did it may have been killed before this.
+            # Even if no run was left: an earlier process may have been killed before it wrote the summary.
             summarise(plan, results, states)
         executed = sum(state.status.final for state in states) - sum(state.status.final for state in before)
         return Sweep(
@@ -314,7 +315,7 @@ def sweep_plan(
 
 
 def _settle(results: Store | MemoryStore) -> list[RunState]:
-    """Have no run be under way any more, and return how each is."""
+    """Mark unfinished runs as interrupted (or waiting, at step 0), and return the state of each run."""
     states = results.states()
     if left := settled(states):
         results.commit(states=left)
@@ -322,17 +323,17 @@ def _settle(results: Store | MemoryStore) -> list[RunState]:
 
 
 def load_sweep(path: str | Path) -> Sweep:
-    """Read a sweep, as far as it is, from its directory; ``path`` is what commands take.
+    """Read a sweep, which may still be running; ``path`` is a sweep as commands accept it.
 
-    Raises StoreError where it is damaged, or a single run.
+    Raises StoreError if the store is damaged or holds a single run.
     """
     directory, number = find_numbered(path)
     if number is not None:
-        raise StoreError(f"{path}: run {number} of a sweep, which optrun.load_run reads")
+        raise StoreError(f"{path}: run {number} of a sweep: read it with optrun.load_run")
     with Store.open(directory) as store:
         plan = plan_of(store)
         if plan is None:
-            raise StoreError(f"{path}: a single run, which optrun.load_run reads")
+            raise StoreError(f"{path}: a single run: read it with optrun.load_run")
         return Sweep(plan, store, store.states())
 
 

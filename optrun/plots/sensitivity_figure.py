@@ -2,7 +2,7 @@
 
 from typing import Any, BinaryIO
 
-from optrun.analysis.sensitivity import PRUNED, Line, Sensitivity, heading, in_sight
+from optrun.analysis.sensitivity import PRUNED, Line, Sensitivity, heading, visible_range
 from optrun.plots.figure import COLOURS, GREY, figure_into, height_of, inert
 from optrun.plots.ticks import log_shows_more
 
@@ -49,7 +49,7 @@ def save_sensitivity(
             axes.set_xscale("log")
         if on_log:
             axes.set_yscale("log", nonpositive="clip")
-        low, high = in_sight(found, log=on_log)
+        low, high = visible_range(found, log=on_log)
         if low < high:
             margin = (high / low) ** MARGIN if on_log else MARGIN * (high - low)
             axes.set_ylim(*((low / margin, high * margin) if on_log else (low - margin, high + margin)))

@@ -1,4 +1,4 @@
-"""Small configs of any registered class: what has no default gets a value that its annotation allows."""
+"""Small configs of any registered class; required options get a value that their annotation allows."""
 
 from collections.abc import Mapping
 from itertools import cycle
@@ -12,7 +12,7 @@ from optrun.schedulers.expression import Expression
 PROBLEMS: Mapping[str, Mapping[str, Any]] = {
     "beale": {},
     "quadratic": {"dim": 6, "condition": 10.0, "rotation": True},
-    "mlp": {"data": "iris", "hidden": [6], "bias": False},  # matrices alone, for rules that take nothing else
+    "mlp": {"data": "iris", "hidden": [6], "bias": False},  # no biases: Muon accepts matrices only
     "softmax_regression": {"data": "iris"},
     "linear_regression": {"data": "diabetes"},
     "logistic_regression": {"data": "breast_cancer"},
@@ -24,19 +24,19 @@ _OF_TYPE = {bool: False, str: "x", Expression: "0.9 ** t"}
 
 
 def problem(name: str) -> dict[str, Any]:
-    """Return a small problem of this name."""
+    """Return the config of a small problem of this name."""
     cls = problems.find(name)
     known = next((options for each, options in PROBLEMS.items() if problems.find(each) is cls), {})
     return {"name": name, **_required(cls.options()), **known}
 
 
 def optimizer(name: str) -> dict[str, Any]:
-    """Return an optimizer of this name."""
+    """Return the config of an optimizer of this name."""
     return {"name": name, **_required(optimizers.find(name).options())}
 
 
 def scheduler(name: str, steps: int, lr: float) -> dict[str, Any]:
-    """Return a scheduler of this name all of whose changes come within so many steps."""
+    """Return the config of a scheduler of this name whose learning rate changes within ``steps`` steps."""
     cls = schedulers.find(name)
     options: Mapping[str, Option] = cls.options()
     soon = max(1, steps // 4)
@@ -51,12 +51,12 @@ def scheduler(name: str, steps: int, lr: float) -> dict[str, Any]:
     except ConfigError as error:
         if error.field not in options or options[error.field].unit != "steps":
             raise
-        given[error.field] = steps  # its length has no default, but may be given in another way
+        given[error.field] = steps  # the length may be given by one of several options
     return {"name": name, **given}
 
 
 def _required(options: Mapping[str, Option], soon: int = 4, lr: float = 1e-2) -> dict[str, Any]:
-    """Return values of the options without a default: times that come soon, and rates around ``lr``."""
+    """Return values of the required options: ``soon`` for steps and epochs, learning rates around ``lr``."""
     rates = cycle((0.5 * lr, 2.0 * lr))
     values: dict[str, Any] = {}
     for name, option in options.items():
@@ -72,7 +72,7 @@ def _required(options: Mapping[str, Option], soon: int = 4, lr: float = 1e-2) ->
 
 
 def _value(annotation: Any, option: Option, count: int) -> Any:
-    """Return a value of a type, within the option's bounds; None where nothing is known of the type."""
+    """Return a value of a type, within the option's bounds; None for an unknown type."""
     kind, args = get_origin(annotation), get_args(annotation)
     if kind is Literal:
         return args[0]

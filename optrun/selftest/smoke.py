@@ -1,4 +1,4 @@
-"""A smoke test of what is registered: every optimizer with every scheduler, on small problems, for a few steps."""
+"""Smoke test of all registered classes: every optimizer with every scheduler, on small problems, for a few steps."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -26,21 +26,21 @@ PROBLEMS = ("beale", "quadratic", "mlp", "softmax_regression")
 NO_SCHEDULER = "none"
 
 _LANES = (1.0, 0.5, 0.1)
-"""The rates of the lanes, as multiples of the optimizer's default."""
+"""The learning rates of the lanes, as multiples of the optimizer's default."""
 
 
 class Verdict(StrEnum):
-    """What came of a combination."""
+    """The result of a combination."""
 
     PASSED = "passed"
     FAILED = "failed"
     NOT_APPLICABLE = "not applicable"
-    """It was refused with a reason, as a config would be."""
+    """The combination is an invalid config."""
 
 
 @dataclass(frozen=True)
 class Combination:
-    """An optimizer with a scheduler, or with none, on a problem."""
+    """An optimizer, a scheduler (or `none`) and a problem."""
 
     optimizer: str
     scheduler: str
@@ -52,7 +52,7 @@ class Combination:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a combination, and why."""
+    """The verdict on a combination, and the reason."""
 
     combination: Combination
     verdict: Verdict
@@ -63,7 +63,7 @@ class Outcome:
 def combinations(
     optimizer_names: Sequence[str], scheduler_names: Sequence[str], problem_names: Sequence[str]
 ) -> list[Combination]:
-    """Return every combination of these names, or of all where there are none; UnknownNameError for another name."""
+    """Return every combination of these names; an empty list means all. UnknownNameError for an unknown name."""
     all_schedulers = [NO_SCHEDULER, *schedulers]
     chosen = [
         [_official(optimizers, name) for name in optimizer_names] or list(optimizers),
@@ -77,8 +77,8 @@ def combinations(
 def outcomes(
     chosen: Iterable[Combination], steps: int = STEPS, *, interrupted: Callable[[], bool] = lambda: False
 ) -> Iterator[Outcome]:
-    """Yield what comes of each combination, tried when it is asked for, until an interruption."""
-    with one_blas_thread:  # set once: to find the libraries takes as long as ten steps
+    """Run the combinations lazily and yield their outcomes, until an interruption."""
+    with one_blas_thread:  # entered once: finding the BLAS libraries takes as long as ten steps
         for combination in chosen:
             began = time.monotonic()
             with np.errstate(all="ignore"):
@@ -97,12 +97,12 @@ def _tried(combination: Combination, steps: int, interrupted: Callable[[], bool]
         return _checked(configs, pack, interrupted)
     except OptrunError as error:
         return Verdict.FAILED, str(error)
-    except Exception as error:  # whatever a plug-in raises is a finding
+    except Exception as error:  # any exception of a plugin is a failure of the combination
         return Verdict.FAILED, f"{type(error).__name__}: {error}"
 
 
 def _pack(combination: Combination, steps: int) -> tuple[list[RunConfig], Pack]:
-    """Return a pack of several lanes, without what the scheduler does by default and cannot do here."""
+    """Return a pack of several lanes; a scheduler option that is on by default and refused here is turned off."""
     mapping = _mapping(combination, steps)
     configs = _lanes(mapping)
     try:
@@ -135,12 +135,15 @@ def _checked(
     ):
         for name, values in ours.items():
             if values.tobytes() != others[name].tobytes():
-                return Verdict.FAILED, f"{name} of lane {last} is another one alone than in the pack"
+                return (
+                    Verdict.FAILED,
+                    f"{name} of lane {last} differs between the pack and a run of the lane alone",
+                )
     return Verdict.PASSED, ""
 
 
 def _wrong(config: RunConfig, results: MemoryStore, lane: int) -> str:
-    """Return what is wrong with a lane: it does not end, is not finite, or its rates are not the schedule's."""
+    """Return why a lane fails: not completed, not finite, or learning rates other than the schedule's; else empty."""
     record, curves = results.run(lane), results.curves(lane)
     if record.status is not Status.COMPLETED:
         return f"{record.status}: {record.reason}"
@@ -157,7 +160,7 @@ def _wrong(config: RunConfig, results: MemoryStore, lane: int) -> str:
 
 
 def _rates(config: RunConfig, curves: Mapping[str, Array]) -> Array:
-    """Return the rates `[T]` of a lane's schedule, which may listen to the lane's losses."""
+    """Return the learning rates `[T]` of a lane's schedule, which may depend on the lane's losses."""
     lr, steps = config.optimizer.options["lr"], curves["step"]
     if config.scheduler is None:
         return np.full(len(steps), lr)
@@ -189,13 +192,13 @@ def _mapping(combination: Combination, steps: int) -> dict[str, Any]:
         "optimizer": optimizer,
         "scheduler": scheduler,
         "steps": steps,
-        "stop": {"divergence": None},  # what counts is that losses are finite
+        "stop": {"divergence": None},  # a loss only has to be finite
         "checkpoint": None,
     }
 
 
 def _lanes(mapping: dict[str, Any]) -> list[RunConfig]:
-    """Return configs of several rates and seeds; one of them for an optimizer that takes no more."""
+    """Return configs of several learning rates and seeds; only one if the optimizer is not batched."""
     config = from_mapping(mapping)
     part = config.optimizer
     lanes = len(_LANES) if optimizers.find(part.name).batched else 1

@@ -8,7 +8,13 @@ import pytest
 
 import optrun
 from optrun.analysis.leaderboard import SweepPlan
-from optrun.analysis.sensitivity import default_parameter, heading, in_sight, numeric_parameters, sensitivity
+from optrun.analysis.sensitivity import (
+    default_parameter,
+    heading,
+    numeric_parameters,
+    sensitivity,
+    visible_range,
+)
 from optrun.errors import ConfigError
 from optrun.plots.sensitivity_figure import save_sensitivity
 from optrun.plots.ticks import labels
@@ -127,7 +133,7 @@ def test_the_rate_is_meant_or_the_only_number():
     assert sensitivity(unclear, states, "eps").parameter == "optimizer.eps"
     with pytest.raises(ConfigError, match="Did you mean 'optimizer.eps'"):
         sensitivity(unclear, states, "optimizer.esp")
-    with pytest.raises(ConfigError, match="no number varies in this sweep, but optimizer.name"):
+    with pytest.raises(ConfigError, match="no number varies in this sweep, only optimizer.name"):
         sensitivity(plan([{"optimizer.name": "SGD"}]), states)
 
 
@@ -188,15 +194,15 @@ def test_what_is_far_worse_is_out_of_sight_and_the_better_half_never():
     values = [1e-3, 1e-2, 0.1, 1.0, 2.0, 1e30]
     states = [ended(value) for value in values]
     found = sensitivity(over_lr([1e-4, 1e-3, 0.01, 0.1, 1.0, 10.0]), states)
-    assert in_sight(found, log=True) == (1e-3, 2.0)
-    assert in_sight(found, log=False) == (1e-3, 2.0)
+    assert visible_range(found, log=True) == (1e-3, 2.0)
+    assert visible_range(found, log=False) == (1e-3, 2.0)
     gains = [1 / value for value in values]
     best_up = plan([{"optimizer.lr": 10.0**power} for power in range(6)], maximize=True)
-    assert in_sight(sensitivity(best_up, [ended(gain) for gain in gains]), log=True) == (0.5, 1000.0)
+    assert visible_range(sensitivity(best_up, [ended(gain) for gain in gains]), log=True) == (0.5, 1000.0)
     even = sensitivity(over_lr([1.0, 2.0, 3.0]), [ended(0.5), ended(0.2), ended(0.9)])
-    assert in_sight(even, log=False) == (0.2, 0.9)
+    assert visible_range(even, log=False) == (0.2, 0.9)
     none = sensitivity(over_lr([1.0, 2.0]), [GONE, GONE])
-    assert in_sight(none, log=True) == (0.0, 0.0)
+    assert visible_range(none, log=True) == (0.0, 0.0)
     assert heading(none) == "one seed, none finite"
 
 

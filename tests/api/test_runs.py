@@ -169,11 +169,11 @@ def test_runs_and_sweeps_are_loaded_by_the_names_that_commands_take():
     assert repr(again.runs) == f"<3 runs of {sweep.path}>"
     with pytest.raises(errors.StoreError, match="name one of them, such as .*:0"):
         optrun.load_run("latest")
-    with pytest.raises(errors.StoreError, match="names run 1, and not run 2"):
+    with pytest.raises(errors.StoreError, match="names run 1, not run 2"):
         optrun.load_run("latest:1", 2)
-    with pytest.raises(errors.StoreError, match="a single run, which optrun.load_run reads"):
+    with pytest.raises(errors.StoreError, match="a single run: read it with optrun.load_run"):
         optrun.load_sweep(alone.path)
-    with pytest.raises(errors.StoreError, match="run 1 of a sweep, which optrun.load_run reads"):
+    with pytest.raises(errors.StoreError, match="run 1 of a sweep: read it with optrun.load_run"):
         optrun.load_sweep("latest:1")
 
 
@@ -181,7 +181,7 @@ def test_runs_and_sweeps_are_loaded_by_the_names_that_commands_take():
 @pytest.mark.parametrize("given", [[3], "steps=3", 3, {"steps": 3}])
 def test_a_list_of_strings_is_nothing_else(name, given):
     for function in (optrun.run, optrun.sweep):
-        with pytest.raises(errors.ConfigError, match=f"{name} are a list of strings") as caught:
+        with pytest.raises(errors.ConfigError, match=f"{name} must be a list of strings") as caught:
             function(CONFIG, **{name: given})
         assert caught.value.field == name
 

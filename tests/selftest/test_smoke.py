@@ -178,7 +178,7 @@ def test_an_optimizer_that_writes_across_lanes_fails():
 
     outcome = tried("Mixing", "StepLR", "quadratic")
     assert outcome.verdict is Verdict.FAILED
-    assert outcome.reason == "loss of lane 2 is another one alone than in the pack"
+    assert outcome.reason == "loss of lane 2 differs between the pack and a run of the lane alone"
 
 
 def test_an_optimizer_that_changes_its_rate_fails():

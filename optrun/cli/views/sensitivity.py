@@ -12,8 +12,8 @@ from optrun.analysis.sensitivity import (
     Sensitivity,
     default_parameter,
     heading,
-    in_sight,
     sensitivity,
+    visible_range,
 )
 from optrun.arrays import Array
 from optrun.cli.text.console import COLOURS, counted, drawn, emit, quoted, suggest
@@ -73,7 +73,7 @@ def print_sensitivity(
     name, found = sensitivity_of(runs, over, metric)
     medians = [line.median for line in found.lines]
     log = log_shows_more(medians) if log is None else log
-    low, high = in_sight(found, log=log)
+    low, high = visible_range(found, log=log)
     shown = found.lines[: len(COLOURS)]
     series = [_series(found, line, low, high) for line in shown]
     x = np.concatenate([line.x for line in found.lines])
