@@ -37,6 +37,7 @@ def test_a_page_that_is_not_there_is_refused_with_those_that_are(call, page, hin
     assert call("guide", page) == (2, "", f"the guide has no page {page!r}.{hint}\n")
 
 
+@pytest.mark.full
 def test_a_terminal_shows_a_page_as_wide_as_it_is_read_easily_in_the_pager():
     shown = {columns: on_terminal(columns, PAGER="cat") for columns in (60, 80, 200)}
     for columns, text in shown.items():

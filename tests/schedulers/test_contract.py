@@ -10,9 +10,16 @@ from optrun.errors import ConfigError, StateError
 from optrun.optim import SGD
 from optrun.registry import options_of, schedulers
 from optrun.schedulers import ConstantLR, LinearLR, LRScheduler, SequentialLR, StepLR
+from optrun.selftest import examples
 from tests.oracles.schedules import EVERY, METRICS, SCHEDULES, built, label
 
-ALL = pytest.mark.parametrize("spec", EVERY, ids=[label(spec) for spec in EVERY])
+SHIPPED = {name for name in schedulers if schedulers.find(name).__module__.startswith("optrun.")}
+OF_PLUGINS = [
+    (name, {key: value for key, value in examples.scheduler(name, 40, 0.1).items() if key != "name"})
+    for name in schedulers
+    if name not in SHIPPED
+]
+ALL = pytest.mark.parametrize("spec", [*EVERY, *OF_PLUGINS], ids=map(label, [*EVERY, *OF_PLUGINS]))
 
 
 def optimizer(lr=0.1, lanes=1):
@@ -21,9 +28,7 @@ def optimizer(lr=0.1, lanes=1):
 
 
 def test_every_registered_schedule_is_tested():
-    assert {name for name, _ in EVERY} >= {
-        name for name in schedulers if schedulers.find(name).__module__.startswith("optrun.")
-    }
+    assert {name for name, _ in EVERY} >= SHIPPED
 
 
 @pytest.mark.full

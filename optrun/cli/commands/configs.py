@@ -20,12 +20,15 @@ if TYPE_CHECKING:
 
 
 class Template(StrEnum):
-    """The starter configs that `init` writes."""
+    """What `init` writes: a config, or a plugin with a config that uses it."""
 
     SMOKE = "smoke"
     TRAIN = "train"
     COMPARE = "compare"
     SWEEP = "sweep"
+    OPTIMIZER = "optimizer"
+    PROBLEM = "problem"
+    SCHEDULER = "scheduler"
 
 
 def validate(files: Configs, json: Json = False, junit: Junit = None, plugin: Plugins = None) -> None:
@@ -181,13 +184,20 @@ def schema(
 
 
 def init(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to write it.")] = Path("optrun.yaml"),
+    file: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[FILE]",
+            help="Where to write it; by default optrun.yaml, or my_optimizer.yaml and so on.",
+        ),
+    ] = None,
     template: Annotated[
         Template,
         typer.Option(
             "--template",
             "-t",
-            help="smoke: a second; train: a network; compare: by overrides; sweep: many runs.",
+            help="smoke: a second; train: a network; compare: by overrides; sweep: many runs; "
+            "optimizer, problem, scheduler: a plugin of your own, and a config that uses it.",
         ),
     ] = Template.TRAIN,
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
@@ -195,7 +205,9 @@ def init(
 ) -> None:
     """Write a starter config, and beside it the schema by which an editor completes and checks it.
 
-    Example: optrun init lab.yaml --template compare
+    For a plugin it writes the Python file as well, with the same name.
+
+    Examples: optrun init lab.yaml --template compare; optrun init --template optimizer
     """
     load_plugins(plugin)
     from optrun.cli.views.starter import start
