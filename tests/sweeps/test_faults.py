@@ -287,7 +287,7 @@ def test_a_sweep_that_was_killed_tells_the_runs_that_never_began():
 
 @pytest.mark.parametrize("method", ["grid", "halving"])
 def test_runs_that_failed_are_tried_again_as_if_they_had_not(method, monkeypatch):
-    data = {**HALVING, "evaluate": {"every": 4}}
+    data = {**HALVING, "evaluate": {"every": 4}, "sweep": {**HALVING["sweep"], "repeats": 2}}
     if method == "grid":
         data["sweep"] = {"parameters": data["sweep"]["parameters"], "repeats": 2}
     whole = optrun.sweep(data, directory="whole")
