@@ -224,6 +224,7 @@ class Registry(Generic[T]):
 
     def __init__(self, kind: str, package: str) -> None:
         self.kind = kind
+        self.plural = f"{kind.split()[-1]}s"
         self._package = package
         self._classes: dict[str, type[T]] = {}
         self._names: dict[str, str] = {}

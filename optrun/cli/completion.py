@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from optrun.registry import Registry
 
 _OWN = ("name", "options")
-LISTS = ("optimizers", "schedulers", "problems", "averages", "methods", "datasets", "metrics")
 
 
 def configs(incomplete: str) -> list[str]:
@@ -40,7 +39,10 @@ def runs(incomplete: str) -> list[str]:
 
 def kinds(incomplete: str) -> list[str]:
     """Return what `list` lists."""
-    return [kind for kind in LISTS if kind.startswith(incomplete)]
+    from optrun.registry import REGISTRIES
+
+    every = (*(registry.plural for registry in REGISTRIES), "datasets", "metrics")
+    return [kind for kind in every if kind.startswith(incomplete)]
 
 
 def names(incomplete: str) -> list[str]:
@@ -97,15 +99,10 @@ def overrides(ctx: typer.Context, incomplete: str) -> list[str]:
 
 
 def _registries() -> "dict[str, Registry[Any]]":
-    from optrun import optim, problems, registry, schedulers  # noqa: F401
+    """Return the registries by what is set to a name of theirs."""
+    from optrun.registry import SECTIONS, methods
 
-    return {
-        "problem": registry.problems,
-        "optimizer": registry.optimizers,
-        "scheduler": registry.schedulers,
-        "average": registry.averages,
-        "sweep.method": registry.methods,
-    }
+    return {**SECTIONS, "sweep.method": methods}
 
 
 def _keys(config: Path | None) -> Iterator[str]:

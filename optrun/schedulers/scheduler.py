@@ -14,25 +14,18 @@ annotated as `Steps`, so that a shorter run has all of the schedule.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 
 from optrun.arrays import Array, real
 from optrun.errors import ConfigError, StateError, brief
 from optrun.hyperparameters import completed
-from optrun.registry import Option, check_annotated, options_of, schedulers
+from optrun.registry import Option, check_annotated, options_of, said_of, schedulers
 from optrun.schedulers.binding import Binding, HasGroups
 from optrun.schedulers.expression import Expression
+from optrun.schedulers.interval import INTERVAL, interval_within, without_default
 from optrun.schedulers.lane_state import MEMBERS, counts, listed, mapping, numbers
-
-INTERVAL = "interval"
-
-_INTERVAL = Option(
-    INTERVAL,
-    Annotated[Literal["step", "epoch"] | None, "what t counts; by default the enclosing schedule's, or step"],
-    None,
-)
 
 
 class LRScheduler:
@@ -75,7 +68,7 @@ class LRScheduler:
     @classmethod
     def options(cls) -> dict[str, Option]:
         """Return the options, by name."""
-        return {**options_of(cls.value), INTERVAL: _INTERVAL}
+        return {**options_of(cls.value), INTERVAL.name: INTERVAL}
 
     @classmethod
     def validate_options(cls, options: Mapping[str, Any]) -> None:
@@ -145,7 +138,7 @@ class LRScheduler:
             )
         steps = np.asarray(t, np.float64).reshape(-1, 1)
         steps = steps if self._divisor == 1 else steps // self._divisor
-        options = {name: value for name, value in self._options.items() if name != INTERVAL}
+        options = {name: value for name, value in self._options.items() if name != INTERVAL.name}
         values = self._function(steps, np.atleast_1d(np.asarray(base, np.float64)), **options)
         return np.broadcast_to(values, (len(steps), np.shape(values)[-1]))
 
@@ -265,8 +258,8 @@ class LRScheduler:
             self._binding.prepare(self.last_epoch)
 
     def __repr__(self) -> str:
-        given = {name: value for name, value in self._options.items() if (name, value) != (INTERVAL, None)}
-        return f"{type(self).__name__}({', '.join(f'{name}={value}' for name, value in given.items())})"
+        given = (f"{name}={value}" for name, value in without_default(self._options).items())
+        return f"{type(self).__name__}({', '.join(given)})"
 
     def _step_to(self, epoch: Any) -> float:
         """Return the step to go to; ConfigError for what is none."""
@@ -288,11 +281,9 @@ class LRScheduler:
 
     def _enter(self, enclosing: str, steps_per_epoch: int | None) -> None:
         """Count as the schedule around it does, or by epochs where that one counts steps."""
-        own = self._options[INTERVAL] or enclosing
-        if (own, enclosing) == ("step", "epoch"):
-            raise ConfigError(
-                f"{type(self).__name__}: interval step within a schedule that counts epochs", field=INTERVAL
-            )
+        own, wrong = interval_within(self._options, enclosing)
+        if wrong:
+            raise ConfigError(said_of(type(self).__name__, INTERVAL.name, wrong), field=INTERVAL.name)
         self._steps_per_epoch = steps_per_epoch or self._steps_per_epoch
         self._divisor = 1 if own == enclosing else self._steps_per_epoch
         for i, member in enumerate(self.members):

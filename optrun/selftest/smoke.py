@@ -13,7 +13,7 @@ from optrun.arrays import Array, one_blas_thread
 from optrun.config import RunConfig, from_mapping
 from optrun.errors import ConfigError, OptrunError
 from optrun.plugin_code import guarded
-from optrun.registry import Registry, optimizers, problems, schedulers
+from optrun.registry import optimizers, problems, schedulers
 from optrun.selftest import examples
 from optrun.store import Status
 from optrun.training.memory_store import MemoryStore
@@ -66,10 +66,10 @@ def combinations(
     """Return every combination of these names; an empty list means all. UnknownNameError for an unknown name."""
     all_schedulers = [NO_SCHEDULER, *schedulers]
     chosen = [
-        [_official(optimizers, name) for name in optimizer_names] or list(optimizers),
-        [name if name == NO_SCHEDULER else _official(schedulers, name) for name in scheduler_names]
+        [optimizers.spelled(name) for name in optimizer_names] or list(optimizers),
+        [name if name == NO_SCHEDULER else schedulers.spelled(name) for name in scheduler_names]
         or all_schedulers,
-        [_official(problems, name) for name in problem_names] or PROBLEMS,
+        [problems.spelled(name) for name in problem_names] or PROBLEMS,
     ]
     return [Combination(*names) for names in product(*map(dict.fromkeys, chosen))]
 
@@ -213,8 +213,3 @@ def _lanes(mapping: dict[str, Any]) -> list[RunConfig]:
         )
         for seed, rate in enumerate(_LANES[:lanes])
     ]
-
-
-def _official(registry: Registry[object], name: str) -> str:
-    cls = registry.find(name)
-    return next(each for each in registry if registry.find(each) is cls)

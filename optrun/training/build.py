@@ -11,7 +11,7 @@ import numpy as np
 from optrun.arrays import Array, Parameters
 from optrun.checks.scalars import MAX_WHOLE
 from optrun.config import RunConfig
-from optrun.config.model.components import INTERVAL, Component
+from optrun.config.model.components import Component
 from optrun.errors import ConfigError, counted
 from optrun.kernels import engine_named
 from optrun.optim import Average, Optimizer
@@ -20,6 +20,7 @@ from optrun.plugin_code import guarded
 from optrun.problems import Problem
 from optrun.registry import averages, optimizers, owner_of
 from optrun.schedulers import LRScheduler
+from optrun.schedulers.interval import INTERVAL
 from optrun.training.room import check_fits
 from optrun.training.stacking import built, stacked
 
@@ -202,7 +203,9 @@ def _schedules(config: RunConfig) -> dict[str, Component]:
 
 def _counts_epochs(chosen: Any) -> bool:
     if isinstance(chosen, Component):
-        return chosen.options.get(INTERVAL) == "epoch" or any(map(_counts_epochs, chosen.options.values()))
+        return chosen.options.get(INTERVAL.name) == "epoch" or any(
+            map(_counts_epochs, chosen.options.values())
+        )
     return isinstance(chosen, list) and any(map(_counts_epochs, chosen))
 
 

@@ -7,10 +7,11 @@ import numpy as np
 
 from optrun.arrays import Array
 from optrun.config import RunConfig
-from optrun.config.model.components import INTERVAL, Component
+from optrun.config.model.components import Component
 from optrun.errors import counted
 from optrun.problems import Problem
 from optrun.registry import Option, optimizers, schedulers
+from optrun.schedulers.interval import INTERVAL
 from optrun.store import Event
 from optrun.store.event_names import INFERRED
 from optrun.training.build import scheduled_steps
@@ -130,7 +131,7 @@ def _beyond(schedule: Component, path: str, left: int, per_epoch: int, unit: str
     values: Mapping[str, Any] = schedule.options
     options: Mapping[str, Option] = schedulers.find(schedule.name).options()
     in_epochs = -(-left // per_epoch) if unit == "step" else left
-    if values.get(INTERVAL) == "epoch":
+    if values.get(INTERVAL.name) == "epoch":
         left, unit = in_epochs, "epoch"
     starts = next(
         (value for name, value in values.items() if options[name].unit and isinstance(value, list)), []

@@ -5,17 +5,17 @@ import re
 
 import pytest
 
-from optrun.cli.views.describe import METRICS, REGISTRIES, names
+from optrun.cli.views.describe import METRICS, names
 from optrun.config import METRICS as RECORDED
 from optrun.config import parse, read
 from optrun.config.sweep.resolve import swept
-from optrun.registry import methods
+from optrun.registry import REGISTRIES, methods
 from tests.cli.looking import call, run
 from tests.pairs import few_in_short
 
 __all__ = ["call", "run"]
 
-CLASSES = [(registry.kind, name) for registry in REGISTRIES.values() for name in registry]
+CLASSES = [(registry.kind, name) for registry in REGISTRIES for name in registry]
 
 
 @pytest.mark.parametrize(("kind", "name"), few_in_short(CLASSES, 4))
@@ -24,7 +24,7 @@ def test_show_tells_every_option_with_bounds_default_and_place(call, kind, name)
     assert done.code == 0
     assert done.out.startswith(f"{name} ({kind})\n")
     described = json.loads(call("show", name, "--json").out)
-    cls = next(registry for registry in REGISTRIES.values() if registry.kind == kind).find(name)
+    cls = next(registry for registry in REGISTRIES if registry.kind == kind).find(name)
     assert described["options"].keys() == cls.options().keys()
     for option in cls.options().values():
         (row,) = [line for line in done.out.splitlines() if re.match(rf"{option.name} ", line)]

@@ -11,15 +11,8 @@ from rich.text import Text
 
 from optrun.cli.text.console import WIDTH, console, emit, suggest
 from optrun.errors import UnknownNameError, did_you_mean, fold
-from optrun.registry import Option, Registry, averages, methods, optimizers, problems, schedulers
+from optrun.registry import REGISTRIES, Option, Registry, methods
 
-REGISTRIES: dict[str, Registry[Any]] = {
-    "optimizers": optimizers,
-    "schedulers": schedulers,
-    "problems": problems,
-    "averages": averages,
-    "methods": methods,
-}
 METRICS = {
     "loss": "The loss before the update, on the batch that the update uses; always recorded.",
     "lr": "The learning rate that the update uses, lr.1, lr.2, … in further groups; always recorded. Any other float "
@@ -66,7 +59,7 @@ def is_name(text: str) -> bool:
 
 def print_description(name: str, *, json: bool) -> None:
     """Print what a name stands for, with YAML to paste; UnknownNameError if there is none."""
-    registry = next((registry for registry in REGISTRIES.values() if name in registry), None)
+    registry = next((registry for registry in REGISTRIES if name in registry), None)
     if registry is not None:
         _print_class(registry, name, json=json)
         return
@@ -99,15 +92,15 @@ def _tables() -> dict[str, dict[str, str]]:
     from optrun.problems.data import DATASETS
 
     tables: dict[str, dict[str, str]] = {
-        name: {each: _first_sentence(registry.find(each)) for each in registry}
-        for name, registry in REGISTRIES.items()
+        registry.plural: {each: _first_sentence(registry.find(each)) for each in registry}
+        for registry in REGISTRIES
     }
     return {**tables, "datasets": dict(DATASETS), "metrics": METRICS}
 
 
 def _print_class(registry: Registry[Any], name: str, *, json: bool) -> None:
     cls = registry.find(name)
-    official = next(each for each in registry if registry.find(each) is cls)
+    official = registry.spelled(name)
     options: list[Option] = list(cls.options().values())
     if json:
         document = {

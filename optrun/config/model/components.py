@@ -32,9 +32,7 @@ from optrun.config.yaml.tree import Path
 from optrun.errors import ConfigError, UnknownNameError, did_you_mean
 from optrun.plugin_code import guarded
 from optrun.registry import SECTIONS, Option, Registry, tuples_of
-
-INTERVAL = "interval"
-"""The option of a scheduler that says whether it counts steps or epochs."""
+from optrun.schedulers.interval import INTERVAL, interval_within, without_default
 
 NESTED = "x-optrun-component"
 """In a JSON schema from pydantic, what stands for a component of a kind."""
@@ -54,8 +52,7 @@ class Component(BaseModel):
 
     @model_serializer
     def _flat(self) -> dict[str, Any]:
-        own = {key: value for key, value in self.options.items() if (key, value) != (INTERVAL, None)}
-        return {"name": self.name, **own}
+        return {"name": self.name, **without_default(self.options)}
 
 
 class ParamGroupOptions(BaseModel):
@@ -212,23 +209,22 @@ def class_of(section: str, given: Any) -> type[Any] | None:
 
 def _with_interval(schedule: Component) -> Component:
     """Return a schedule that says what it counts; ValidationError where a member counts steps, and it epochs."""
-    if INTERVAL not in schedule.options:
+    if INTERVAL.name not in schedule.options:
         return schedule
-    interval = schedule.options[INTERVAL] or "step"
-    if wrong := list(_counting_steps(schedule, "step", ())):
-        raise failure(*((path, "must be 'epoch', as the schedule around it counts") for path in wrong))
-    return Component(name=schedule.name, options={**schedule.options, INTERVAL: interval})
+    if wrong := list(_wrong_intervals(schedule, "step", ())):
+        raise failure(*wrong)
+    interval = schedule.options[INTERVAL.name] or "step"
+    return schedule.model_copy(update={"options": {**schedule.options, INTERVAL.name: interval}})
 
 
-def _counting_steps(schedule: Component, enclosing: str, path: Path) -> Iterator[Path]:
-    """Yield the place of each interval that counts steps within epochs."""
-    own = schedule.options.get(INTERVAL) or enclosing
-    if (own, enclosing) == ("step", "epoch"):
-        yield (*path, INTERVAL)
+def _wrong_intervals(schedule: Component, enclosing: str, path: Path) -> Iterator[tuple[Path, str]]:
+    own, wrong = interval_within(schedule.options, enclosing)
+    if wrong:
+        yield (*path, INTERVAL.name), wrong
     for name, option in schedule.options.items():
         for i, each in enumerate(option if isinstance(option, list) else []):
             if isinstance(each, Component):
-                yield from _counting_steps(each, own, (*path, name, i))
+                yield from _wrong_intervals(each, own, (*path, name, i))
 
 
 def _those_on(schedules: Any) -> Any:
