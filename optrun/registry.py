@@ -4,31 +4,22 @@ A class enters its registry when it is defined. What its signature says after ``
 about its options: the config schema, the command-line help and the tests are derived from it.
 """
 
-import hashlib
 import importlib
 import importlib.util
 import inspect
 import operator
-import os
 import re
-import sys
-import warnings
-import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
-from importlib.machinery import SourceFileLoader
 from importlib.metadata import entry_points
-from pathlib import Path
-from types import CodeType
 from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from annotated_types import Ge, Gt, Le, Lt
 
 from optrun import sources
-from optrun.errors import ConfigError, OptrunWarning, UnknownNameError, did_you_mean, fold, string_list
+from optrun.errors import ConfigError, UnknownNameError, did_you_mean, fold
 from optrun.plugin_code import definition_of, guarded
-from optrun.regular_files import open_regular
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -80,8 +71,8 @@ class Bound:
     """A bound of a number: `≥ 0`, say."""
 
     sign: str
-    limit: Any
     compare: Callable[[Any, Any], Any]
+    limit: Any
 
     def __str__(self) -> str:
         return f"{self.sign} {self.limit}"
@@ -89,6 +80,14 @@ class Bound:
     def holds(self, values: Any) -> Any:
         """Return whether a number, or each of an array, lies within."""
         return self.compare(values, self.limit)
+
+
+_SIGNS: Mapping[type, tuple[str, Callable[[Any, Any], Any]]] = {
+    Ge: ("≥", operator.ge),
+    Gt: (">", operator.gt),
+    Le: ("≤", operator.le),
+    Lt: ("<", operator.lt),
+}
 
 
 @dataclass(frozen=True)
@@ -158,7 +157,11 @@ class Option:
     @property
     def bounds(self) -> list[Bound]:
         """The bounds, in the order in which the annotation lists them."""
-        return [_bound(extra) for extra in self._extras if isinstance(extra, (Ge, Gt, Le, Lt))]
+        return [
+            Bound(*_SIGNS[type(extra)], getattr(extra, type(extra).__name__.lower()))
+            for extra in self._extras
+            if type(extra) in _SIGNS
+        ]
 
     @property
     def help(self) -> str:
@@ -181,18 +184,6 @@ def _marks(annotation: Any, kind: type[T]) -> Iterator[T]:
         yield annotation
     for each in get_args(annotation):
         yield from _marks(each, kind)
-
-
-def _bound(extra: Ge | Gt | Le | Lt) -> Bound:
-    match extra:
-        case Ge():
-            return Bound("≥", extra.ge, operator.ge)
-        case Gt():
-            return Bound(">", extra.gt, operator.gt)
-        case Le():
-            return Bound("≤", extra.le, operator.le)
-        case Lt():
-            return Bound("<", extra.lt, operator.lt)
 
 
 @cache
@@ -313,84 +304,6 @@ SECTIONS: dict[str, Registry[Any]] = {
 def owner_of(name: str) -> type | None:
     """Return the class that is registered under a name, of whatever kind."""
     return next((each.find(name) for each in REGISTRIES if name in each), None)
-
-
-def load_plugin(target: str) -> None:
-    """Import a user's problems, optimizers, schedulers and averages from a file (`my.py`) or a module (`my.package`).
-
-    A class of it that lacks the method of its kind is named by a warning. Raises PluginError where it cannot be
-    imported, with the reason.
-    """
-    before = {cls for each in REGISTRIES for cls in each.lacking()}
-    with guarded(f"plugin {target!r}", passed=()):
-        if _is_file(target):
-            _import_file(Path(target).resolve(strict=True))
-        else:
-            importlib.import_module(target)
-    _loaded[os.path.abspath(target)] = plugin_version(target, loaded=True)
-    for registry in REGISTRIES:
-        for cls, said in registry.lacking().items():
-            if cls not in before:
-                warnings.warn(said, OptrunWarning, stacklevel=2)
-
-
-def load_plugins(targets: Sequence[str]) -> None:
-    """Import plugins that are not there in their present versions; raises PluginError as `load_plugin` does."""
-    for target in string_list("plugins", targets):
-        version = plugin_version(target)
-        if _loaded.get(os.path.abspath(target)) != version:
-            load_plugin(target)
-
-
-_loaded: dict[str, str] = {}
-"""The versions of the plugins that this process has loaded."""
-
-
-def plugin_version(target: str, *, loaded: bool = False) -> str:
-    """Return what tells versions of a plugin's file apart; of a module, which Python imports once, nothing.
-
-    Where it is ``loaded``, it is the version that this process has imported, if it has: the file may be a newer one.
-
-    Raises PluginError where the file cannot be read.
-    """
-    with guarded(f"plugin {target!r}", passed=()):
-        if not _is_file(target):
-            return ""
-        path = Path(target).resolve(strict=True)
-        source = sources.imported.get(_module_name(path)) if loaded else None
-        with open_regular(path) as file:
-            return hashlib.sha256(file.read() if source is None else source).hexdigest()
-
-
-def _is_file(target: str) -> bool:
-    return Path(target).suffix == ".py"
-
-
-class _Loader(SourceFileLoader):
-    """Compiles what is in a file now: kept bytecode passes for that of any file of the same second and size."""
-
-    def get_code(self, fullname: str) -> CodeType:
-        with open_regular(self.path) as file:
-            sources.imported[fullname] = source = file.read()
-        return self.source_to_code(source, self.path)
-
-
-def _module_name(path: Path) -> str:
-    return f"optrun_plugin_{path.stem}_{zlib.crc32(str(path).encode()):08x}"
-
-
-def _import_file(path: Path) -> None:
-    name = _module_name(path)
-    spec = importlib.util.spec_from_file_location(name, path, loader=_Loader(name, str(path)))
-    assert spec is not None
-    assert spec.loader is not None
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        # Whoever goes through the modules would open its file, which may be a pipe.
-        sys.modules.pop(name, None)
-        raise
 
 
 @cache

@@ -8,7 +8,7 @@ import pytest
 
 import optrun
 from optrun.kernels import auto_engine
-from optrun.registry import load_plugin
+from optrun.plugins import load_plugin
 from tests.kernels.engines import ENGINES, ON_EVERY_ENGINE
 
 

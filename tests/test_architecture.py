@@ -26,6 +26,7 @@ FLOORS = [
     "optim",
     "store",
     "kernels",
+    "plugins",
     "hyperparameters",
     "arrays",
     "registry",

@@ -7,7 +7,7 @@ import pytest
 from annotated_types import Ge, Lt
 
 import optrun
-from optrun import registry
+from optrun import plugins, registry
 from optrun.errors import ConfigError, OptrunWarning, PluginError, UnknownNameError
 from optrun.registry import Registry, options_of
 
@@ -103,7 +103,7 @@ def test_a_class_without_the_method_of_its_kind_is_named(base, tmp_path, monkeyp
     (tmp_path / "warm.py").write_text(source)
     said = rf"Warm is no {kind}: it lacks {method} \(.*warm\.py:4\)"
     with pytest.warns(OptrunWarning, match=said):
-        registry.load_plugin(str(tmp_path / "warm.py"))
+        plugins.load_plugin(str(tmp_path / "warm.py"))
     with pytest.raises(UnknownNameError, match=said):
         found.find("warm")
 
@@ -115,7 +115,7 @@ def test_a_problem_without_an_abstract_method_is_named_where_it_is_defined(tmp_p
     (tmp_path / "flat.py").write_text(
         "from optrun.problems import Problem\n\n\nclass Flat(Problem):\n    pass\n"
     )
-    registry.load_plugin(str(tmp_path / "flat.py"))
+    plugins.load_plugin(str(tmp_path / "flat.py"))
     said = r"problem Flat lacks evaluate, initial, loss_and_grad, shapes \(.*flat\.py:4\)"
     with pytest.raises(PluginError, match=said):
         optrun.run({"problem": "flat", "optimizer": "SGD", "steps": 1}, save=False)
@@ -131,4 +131,4 @@ def test_a_problem_without_an_abstract_method_is_named_where_it_is_defined(tmp_p
 def test_an_option_without_a_type_is_refused(base, source, tmp_path):
     (tmp_path / "loose.py").write_text(f"from optrun.{base} import *\n\n\n{source}\n")
     with pytest.raises(PluginError, match=r"width needs a type, such as width: float \(.*loose\.py:4\)"):
-        registry.load_plugin(str(tmp_path / "loose.py"))
+        plugins.load_plugin(str(tmp_path / "loose.py"))

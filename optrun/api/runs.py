@@ -10,7 +10,7 @@ from optrun.arrays import Array
 from optrun.config import RunConfig, from_mapping, load
 from optrun.config.edited import as_in_file
 from optrun.errors import ConfigError, RunFailedError, StoreError, counted, string_list
-from optrun.registry import load_plugins
+from optrun.plugins import load_plugins
 from optrun.store import RunRecord, RunState, Status, Store, write_csv
 from optrun.store.event_names import INFERRED, LEFT, PLUGINS, TRACEBACK
 from optrun.store.locate import CONFIG, RUNS, find_numbered, find_whole

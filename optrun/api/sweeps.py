@@ -20,7 +20,7 @@ from optrun.config.sweep.model import Metric
 from optrun.config.sweep.resolve import load_sweep as sweep_from_file
 from optrun.config.sweep.resolve import sweep_from_mapping
 from optrun.errors import ConfigError, RunFailedError, StoreError, counted, string_list
-from optrun.registry import load_plugins
+from optrun.plugins import load_plugins
 from optrun.store import RunState, Status, Store
 from optrun.store.event_names import INFERRED
 from optrun.store.locate import RUNS, find_numbered

@@ -78,6 +78,6 @@ Runs = Annotated[
 def load_plugins(targets: list[str] | None) -> None:
     """Import the plugins that were named."""
     if targets:
-        from optrun import registry
+        from optrun import plugins
 
-        registry.load_plugins(targets)
+        plugins.load_plugins(targets)

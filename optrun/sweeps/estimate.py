@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 
 from optrun.config import RunConfig
 from optrun.errors import PluginError, RunFailedError
-from optrun.registry import load_plugin
+from optrun.plugins import load_plugin
 from optrun.store import RunState, Status, Store
 from optrun.store.locate import RESULTS
 from optrun.sweeps.plan.expand import Plan

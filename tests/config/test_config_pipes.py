@@ -9,8 +9,8 @@ import pytest
 
 from optrun.errors import OptrunError
 from optrun.kernels import user_cache
+from optrun.plugins import load_plugin
 from optrun.problems.data import load
-from optrun.registry import load_plugin
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
 

@@ -5,7 +5,8 @@ import pytest
 
 from optrun.arrays import Arrays, Parameters
 from optrun.errors import ConfigError, UnknownNameError
-from optrun.registry import load_plugin, problems
+from optrun.plugins import load_plugin
+from optrun.registry import problems
 
 PLUGIN = '''
 from typing import Annotated, Any

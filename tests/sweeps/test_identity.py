@@ -16,7 +16,8 @@ from optrun.cli.app import app
 from optrun.cli.views.sweep_plan import print_sweep_plan
 from optrun.config.sweep.resolve import sweep_from_mapping
 from optrun.errors import ChangedError, StoreError
-from optrun.registry import load_plugin, optimizers, problems
+from optrun.plugins import load_plugin
+from optrun.registry import optimizers, problems
 from optrun.sources import source_of
 from optrun.store import Status, Store
 from optrun.sweeps.plan.expand import expand

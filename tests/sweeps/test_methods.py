@@ -11,7 +11,8 @@ from optrun.config import ConfigErrors
 from optrun.config.model.json_schema import json_schema
 from optrun.config.sweep.resolve import load_sweep, sweep_from_mapping
 from optrun.errors import MissingExtraError, PluginError
-from optrun.registry import load_plugin, methods
+from optrun.plugins import load_plugin
+from optrun.registry import methods
 from optrun.sweeps.methods import Method, Proposal, Sampler
 from optrun.sweeps.plan.expand import expand
 from tests.cli.looking import call

@@ -8,8 +8,9 @@ import optrun
 from optrun.config import ConfigErrors
 from optrun.config.sweep.resolve import sweep_from_mapping
 from optrun.errors import MissingExtraError
+from optrun.plugins import load_plugin
 from optrun.problems import regression
-from optrun.registry import load_plugin, optimizers
+from optrun.registry import optimizers
 from optrun.sweeps.plan import width
 from optrun.sweeps.plan.expand import expand
 from optrun.sweeps.plan.packs import Group, divided, grouped

@@ -13,7 +13,8 @@ from optrun.api import sweeps
 from optrun.config import from_mapping
 from optrun.config.sweep.resolve import load_sweep, sweep_from_mapping
 from optrun.errors import ConfigError, StoreError
-from optrun.registry import load_plugin, optimizers
+from optrun.plugins import load_plugin
+from optrun.registry import optimizers
 from optrun.store import Store
 from optrun.sweeps.plan import packs, width
 from optrun.sweeps.plan.expand import expand

@@ -9,7 +9,8 @@ import pytest
 
 from optrun.config import from_mapping
 from optrun.errors import PluginError
-from optrun.registry import load_plugin, optimizers, plugin_version
+from optrun.plugins import load_plugin, plugin_version
+from optrun.registry import optimizers
 from optrun.sweeps.workers import worker_process
 from optrun.sweeps.workers.task import Work
 from optrun.sweeps.workers.worker_process import Plugin, Task, execute_anywhere

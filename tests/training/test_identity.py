@@ -11,7 +11,8 @@ import optrun
 from optrun.analysis.compare import compare
 from optrun.cli.app import app
 from optrun.errors import ChangedError, ConfigError, OptrunWarning
-from optrun.registry import load_plugin, optimizers
+from optrun.plugins import load_plugin
+from optrun.registry import optimizers
 from optrun.store import Store
 from optrun.training.identity import Identity
 

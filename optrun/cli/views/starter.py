@@ -10,7 +10,7 @@ from pathlib import Path
 
 from optrun.config.model.json_schema import json_schema
 from optrun.errors import ConfigError
-from optrun.registry import load_plugins
+from optrun.plugins import load_plugins
 
 SCHEMA_FILE = ".optrun-schema.json"
 

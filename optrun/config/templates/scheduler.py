@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from optrun.registry import PositiveInt
+from optrun.registry import Steps
 from optrun.schedulers import LRScheduler
 
 
@@ -27,5 +27,5 @@ class MyScheduler(LRScheduler):
     # t counts steps from 0, [T, 1]; base is the initial rate, one number or one per lane. After the star: options. The
     # value must not depend on how the step was reached: a resumed run evaluates it again.
     @staticmethod
-    def value(t: Any, base: Any, /, *, period: PositiveInt = 100) -> Any:
+    def value(t: Any, base: Any, /, *, period: Steps = 100) -> Any:
         return base / np.sqrt(1 + t / period)

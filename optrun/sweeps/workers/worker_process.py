@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, Self
 from uuid import uuid4
 
 from optrun.errors import OptrunError, OptrunWarning, PluginError, RunFailedError
-from optrun.registry import load_plugin, plugin_version
+from optrun.plugins import load_plugin, plugin_version
 from optrun.store import environment
 from optrun.store.fingerprint import machine_changes
 from optrun.sweeps.workers.task import Result, Work, forget

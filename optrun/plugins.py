@@ -1,0 +1,97 @@
+"""Plugins: files and modules of users, whose classes enter the registries when they are imported."""
+
+import hashlib
+import importlib
+import importlib.util
+import os
+import sys
+import warnings
+import zlib
+from collections.abc import Sequence
+from importlib.machinery import SourceFileLoader
+from pathlib import Path
+from types import CodeType
+
+from optrun import sources
+from optrun.errors import OptrunWarning, string_list
+from optrun.plugin_code import guarded
+from optrun.registry import REGISTRIES
+from optrun.regular_files import open_regular
+
+
+def load_plugin(target: str) -> None:
+    """Import a user's problems, optimizers, schedulers and averages from a file (`my.py`) or a module (`my.package`).
+
+    A class of it that lacks the method of its kind is named by a warning. Raises PluginError where it cannot be
+    imported, with the reason.
+    """
+    before = {cls for each in REGISTRIES for cls in each.lacking()}
+    with guarded(f"plugin {target!r}", passed=()):
+        if _is_file(target):
+            _import_file(Path(target).resolve(strict=True))
+        else:
+            importlib.import_module(target)
+    _loaded[os.path.abspath(target)] = plugin_version(target, loaded=True)
+    for registry in REGISTRIES:
+        for cls, said in registry.lacking().items():
+            if cls not in before:
+                warnings.warn(said, OptrunWarning, stacklevel=2)
+
+
+def load_plugins(targets: Sequence[str]) -> None:
+    """Import plugins that are not there in their present versions; raises PluginError as `load_plugin` does."""
+    for target in string_list("plugins", targets):
+        version = plugin_version(target)
+        if _loaded.get(os.path.abspath(target)) != version:
+            load_plugin(target)
+
+
+_loaded: dict[str, str] = {}
+"""The versions of the plugins that this process has loaded."""
+
+
+def plugin_version(target: str, *, loaded: bool = False) -> str:
+    """Return what tells versions of a plugin's file apart; of a module, which Python imports once, nothing.
+
+    Where it is ``loaded``, it is the version that this process has imported, if it has: the file may be a newer one.
+
+    Raises PluginError where the file cannot be read.
+    """
+    with guarded(f"plugin {target!r}", passed=()):
+        if not _is_file(target):
+            return ""
+        path = Path(target).resolve(strict=True)
+        source = sources.imported.get(_module_name(path)) if loaded else None
+        with open_regular(path) as file:
+            return hashlib.sha256(file.read() if source is None else source).hexdigest()
+
+
+def _is_file(target: str) -> bool:
+    return Path(target).suffix == ".py"
+
+
+class _Loader(SourceFileLoader):
+    """Compiles what is in a file now: kept bytecode passes for that of any file of the same second and size."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        with open_regular(self.path) as file:
+            sources.imported[fullname] = source = file.read()
+        return self.source_to_code(source, self.path)
+
+
+def _module_name(path: Path) -> str:
+    return f"optrun_plugin_{path.stem}_{zlib.crc32(str(path).encode()):08x}"
+
+
+def _import_file(path: Path) -> None:
+    name = _module_name(path)
+    spec = importlib.util.spec_from_file_location(name, path, loader=_Loader(name, str(path)))
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        # Whoever goes through the modules would open its file, which may be a pipe.
+        sys.modules.pop(name, None)
+        raise
