@@ -1,6 +1,7 @@
 """How a metric depends on one swept parameter: median and quartiles, one line per setting of the other parameters."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -11,7 +12,6 @@ import numpy as np
 from optrun.analysis.compare import distinctions
 from optrun.analysis.leaderboard import Standing, SweepPlan, leaderboard
 from optrun.arrays import Array
-from optrun.config.sweep.axes import is_finite
 from optrun.config.sweep.model import usual_goal
 from optrun.config.yaml.writer import rounded
 from optrun.errors import ConfigError, did_you_mean
@@ -190,7 +190,10 @@ def numeric_parameters(plan: SweepPlan) -> list[str]:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and is_finite(value)
+    try:
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:  # of most integers there is no float
+        return False
 
 
 def default_parameter(plan: SweepPlan) -> str | None:

@@ -117,7 +117,8 @@ def shown(value: Any) -> str:
 
 
 def _wrong_type(kind: str, value: Any) -> str:
-    must, wanted = _MUST[kind]
+    is_integer = kind == "float_type" and type(value) is int  # so large that there is no float of it
+    must, wanted = _MUST["finite_number" if is_integer else kind]
     text = f"{must} (got {shown(value)})"
     if isinstance(value, str) and wanted in (int, float, bool):
         return text + hint(value, wanted)

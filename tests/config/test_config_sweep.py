@@ -50,11 +50,9 @@ MISTAKES = {
     "  parameters: {optimizer.lr: {linspace: [0, ▸one, 3]}}": [
         "parameters.optimizer.lr.linspace.1: must be a number (got 'one')"
     ],
-    "  parameters: {steps: {range: [0, ▸.inf]}}": [
-        "parameters.steps.range.1: must be an integer: .inf is not a finite number"
-    ],
+    "  parameters: {steps: {range: [0, ▸.inf]}}": ["parameters.steps.range.1: must be an integer (got .inf)"],
     "  parameters: {steps: {range: [0, ▸100000000000000000000]}}": [
-        "parameters.steps.range.1: must be within ±1e+15 (got 100000000000000000000)"
+        "parameters.steps.range.1: must be < 2⁶³ (got a whole number of 67 bits)"
     ],
     "  parameters: {optimizer.lr: {linspace: [0, 1, ▸2.5]}}": [
         "parameters.optimizer.lr.linspace.2: must be a number of values, 1 or more (got 2.5)"
@@ -207,7 +205,7 @@ MISTAKES = {
         "optuna: these are options of another method: add 'method: optuna'"
     ],
     "  method: random\n  trials: 3\n  parameters: {steps: {int: [1, ▸1e16]}}": [
-        "parameters.steps.int.1: must be within ±1e+15 (got 10000000000000000)"
+        "parameters.steps.int.1: must be an integer (got 1e+16)"
     ],
     "  repeats: ▸0": ["repeats: must be ≥ 1 (got 0)"],
     "  repeats: [1, ▸1]": ["repeats.1: 1 is listed twice"],
@@ -507,7 +505,7 @@ def test_an_integer_that_is_no_float_is_not_finite(axis, place):
     sweep = {"method": "random", "trials": 2, "parameters": {"optimizer.lr": axis}}
     with pytest.raises(ConfigErrors) as caught:
         sweep_from_mapping(BASE | {"sweep": sweep})
-    said = f"sweep.parameters.optimizer.lr.{place}: must be a number: {str(10**400)[:50]}… is not a finite number"
+    said = f"sweep.parameters.optimizer.lr.{place}: must be finite (got {str(10**400)[:50]}…)"
     assert str(caught.value) == f"<config>: {said}"
 
 

@@ -1,6 +1,5 @@
 """What a swept parameter may be: a list of values, a spacing of numbers, or a distribution to draw from."""
 
-import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,8 +9,10 @@ from typing import Annotated, Any, TypeAlias
 from pydantic import PlainValidator, WithJsonSchema
 
 from optrun.checks.messages import failure, shown, unknown_key
+from optrun.config.model.options import Found
 from optrun.config.yaml.tree import Path
 from optrun.errors import counted
+from optrun.registry import Option
 
 MAX_VALUES = 1_000_000
 
@@ -23,6 +24,8 @@ LEAST_WEIGHT = 1e-6
 
 _CALL = re.compile(r"\s*(?:np\.|numpy\.|tune\.|hp\.)?(\w+)\s*\((.*)\)\s*", re.DOTALL)
 """What people from elsewhere write: a function with its arguments."""
+
+_NUMBER, _WHOLE = Option("number", float, 0.0), Option("number", int, 0)
 
 VALUES = "values"
 SPACED = ("linspace", "logspace", "range")
@@ -110,23 +113,12 @@ def listed(values: list[Any], path: Path) -> tuple[Any, ...]:
 def _numbers(values: list[Any], path: Path, counts: tuple[int, ...], whole: bool = False) -> tuple[Any, ...]:
     if len(values) not in counts:
         raise failure((path, f"must be {_FORMS[str(path[-1])]} (got {counted(len(values), 'value')})"))
+    found, numbers = Found(), []
     for i, value in enumerate(values):
-        kind = "an integer" if whole else "a number"
-        if not isinstance(value, (int, float)) or isinstance(value, bool):
-            raise failure(((*path, i), f"must be {kind} (got {shown(value)})"))
-        if not is_finite(value):
-            raise failure(((*path, i), f"must be {kind}: {shown(value)} is not a finite number"))
-        if whole and value != int(value):
-            raise failure(((*path, i), f"must be {kind} (got {shown(value)})"))
-    return tuple(map(int if whole else float, values))
-
-
-def is_finite(value: float) -> bool:
-    """Whether there is a finite float for a number: for most integers there is none."""
-    try:
-        return math.isfinite(value)
-    except OverflowError:
-        return False
+        with found.at(*path, i):
+            numbers.append((_WHOLE if whole else _NUMBER).validated(value))
+    found.check()
+    return tuple(numbers)
 
 
 def _spacing(values: list[Any], path: Path) -> tuple[Any, ...]:
