@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 
 from optrun.errors import ConfigError, brief, did_you_mean
 from optrun.kernels.threads import cores
-from optrun.sweeps.workers.base import Brought, Here, Running, Workers
-from optrun.sweeps.workers.processes import Local
+from optrun.sweeps.workers.base import CallerExecutor, Running, ThisProcess, Workers
+from optrun.sweeps.workers.processes import LocalProcesses
 
 if TYPE_CHECKING:
     from optrun.sweeps.workers.dask import Connection
@@ -87,7 +87,7 @@ class Execution:
     ) -> Workers:
         """Return the workers, to be closed by whoever asks for them."""
         if isinstance(self.executor, Executor):
-            return Brought(self.executor, self.jobs, self.plugins, self.timeout)
+            return CallerExecutor(self.executor, self.jobs, self.plugins, self.timeout)
         if connection is not None:
             from optrun.sweeps.workers.dask import Dask
 
@@ -96,8 +96,8 @@ class Execution:
         jobs = min(self.split, packs)
         # What runs too long can only be ended with its process.
         if self.split == 1 and self.timeout is None and not self.apart:
-            return Here(interrupted, observe)
-        return Local(jobs, self.plugins, self.timeout)
+            return ThisProcess(interrupted, observe)
+        return LocalProcesses(jobs, self.plugins, self.timeout)
 
 
 def check_count(name: str, value: Any) -> None:

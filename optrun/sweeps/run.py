@@ -14,7 +14,7 @@ from optrun.sweeps.plan.packs import Group, divided, grouped
 from optrun.sweeps.plan.stages import Stage, stages_of
 from optrun.sweeps.sweep_store import add_settings, decisions_in, end_runs
 from optrun.sweeps.workers.base import Workers
-from optrun.sweeps.workers.dispatch import finished
+from optrun.sweeps.workers.dispatch import Dispatch
 from optrun.sweeps.workers.task import Work
 from optrun.sweeps.writer import SweepProgress, Writer
 from optrun.training.identity import Identity, on_data
@@ -136,17 +136,15 @@ class _Course:
             is_stored = until is None and isinstance(self._results, Store)
             return Work(configs, until, runs=pack if is_stored else None, identity=identity)
 
+        dispatch = Dispatch(
+            work_of,
+            self._workers,
+            interrupted=lambda: has_to_end or self._interrupted(),
+            observe=look,
+            note_death=self._writer.note_death,
+        )
         # Closed at once where a commit raises, so that no process lives on.
-        with closing(
-            finished(
-                work_of,
-                packs,
-                self._workers,
-                interrupted=lambda: has_to_end or self._interrupted(),
-                observe=look,
-                died=self._writer.note_death,
-            )
-        ) as ended:
+        with closing(dispatch.finished(packs)) as ended:
             for pack, of_pack in ended:
                 self._writer.commit(pack, of_pack)
                 left -= {run for run, each in zip(pack, of_pack, strict=True) if not each.goes_on}

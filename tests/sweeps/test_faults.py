@@ -21,7 +21,7 @@ from optrun.sweeps import writer
 from optrun.sweeps.options import Execution
 from optrun.sweeps.sweep_store import directory_of
 from optrun.sweeps.workers import task as work
-from optrun.sweeps.workers.base import Fate, Workers
+from optrun.sweeps.workers.base import Failure, Workers
 from optrun.sweeps.workers.task import Work
 from optrun.training.memory_store import MemoryStore
 from optrun.training.pack import Pack
@@ -154,20 +154,16 @@ class Losing(Workers):
 
     room = 1
 
-    def __init__(self, loss=Fate.OVERDUE, loses=lambda work: len(work.configs) > 1):
+    def __init__(self, loss=Failure.TIMED_OUT, loses=lambda work: len(work.configs) > 1):
         self._loss = loss
         self._loses = loses
-        self._losses = {}
+        self._taken = []
 
-    def submit(self, work: Work):
-        future = Future()
-        is_lost = self._loses(work)
-        future.set_result(None if is_lost else work.execute(lambda: False))
-        self._losses[future] = self._loss if is_lost else None
-        return future
+    def submit(self, number: int, work: Work):
+        self._taken.append((number, self._loss if self._loses(work) else work.execute(lambda: False)))
 
-    def fate_of(self, future):
-        return self._losses.pop(future)
+    def wait(self, seconds):
+        return [self._taken.pop()]
 
     def stop(self):
         pass
@@ -199,7 +195,7 @@ def without_checkpoints(work):
 def test_a_run_that_fails_after_a_rung_has_the_steps_of_its_rows(end, save, monkeypatch):
     plan, groups = prepared(HALVING)
     if end == "dies":
-        monkeypatch.setattr(Execution, "workers", lambda *_: Losing(Fate.DIED, is_from_a_rung))
+        monkeypatch.setattr(Execution, "workers", lambda *_: Losing(Failure.DIED, is_from_a_rung))
     else:
         real = Work.execute
         monkeypatch.setattr(Work, "execute", lambda work, *how: real(without_checkpoints(work), *how))

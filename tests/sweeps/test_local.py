@@ -1,18 +1,20 @@
-"""The workers of this machine can be ended at any instant, and a death is blamed on what caused it."""
+"""The processes of this machine can be ended at any instant, and a death is blamed on what caused it."""
 
+import itertools
 import multiprocessing
 import os
 import subprocess
 import sys
-from concurrent.futures import wait
 from pathlib import Path
 
 import pytest
 
 from optrun.config.sweep.resolve import sweep_from_mapping
+from optrun.errors import RunFailedError
 from optrun.sweeps.plan.expand import expand
-from optrun.sweeps.workers.base import Fate, Running
-from optrun.sweeps.workers.processes import Local
+from optrun.sweeps.workers import processes
+from optrun.sweeps.workers.base import Failure, Running
+from optrun.sweeps.workers.processes import LocalProcesses
 from optrun.sweeps.workers.task import Work
 from tests.sweeps.test_workers import DATA
 
@@ -22,18 +24,25 @@ import os
 import signal
 import sys
 import threading
-from concurrent.futures import wait
 
-from optrun.sweeps.workers.processes import Local
-from optrun.sweeps.workers.base import Fate
+from optrun.sweeps.workers.processes import LocalProcesses
+from optrun.sweeps.workers.base import Failure
 
 
 class Fake:
     start, spent = 0, 0.0
 
 
-class CannotBeSent:
+class CannotBeSent(Fake):
     def __reduce__(self):
+        raise MemoryError
+
+
+class CannotBeReceived(Fake):
+    def __reduce__(self):
+        return CannotBeReceived.fail, ()
+
+    def fail():
         raise MemoryError
 
 
@@ -52,6 +61,20 @@ class DiesWhileItSends(Fake):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
+class LeavesAnotherProcess(Fake):
+    def execute(self, interrupted, observe):
+        if not os.fork():
+            os.closerange(1, 3)  # the pipes of this test, but not the one of the results
+            signal.alarm(20)
+            signal.pause()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Raises(Fake):
+    def execute(self, interrupted, observe):
+        raise KeyError("lost")
+
+
 class Endless(Fake):
     def execute(self, interrupted, observe):
         threading.Event().wait()
@@ -62,24 +85,35 @@ class Short(Fake):
         return []
 
 
+def outcome(local):
+    while not (outcomes := local.wait(0.2)):
+        pass
+    (outcome,) = outcomes
+    return outcome
+
+
 if __name__ == "__main__":
-    with Local(1, (), None) as local:
-        first, second = local.submit({first}()), local.submit(Endless())
-        wait([first])
-        assert local.fate_of(first) is Fate.DIED, "first"
-        wait([second])
-        assert local.fate_of(second) is Fate.WAITED, "second"
-        third = local.submit(Short())
-        assert third.result() == []
-        assert local.fate_of(third) is None, "third"
-        fourth = local.submit(Endless())
-    assert fourth.done()
+    with LocalProcesses(1, (), None) as local:
+        local.submit(1, {first}())
+        local.submit(2, Short())
+        assert outcome(local) == (1, Failure.DIED)
+        assert outcome(local) == (2, [])
+        local.submit(5, Raises())
+        number, error = outcome(local)
+        assert (number, str(error)) == (5, "a worker could not run a pack: KeyError: 'lost'")
+        assert "in execute" in error.traceback
+        local.submit(3, Endless())
+        local.submit(4, Endless())
+        local.stop()
+        assert outcome(local) == (4, Failure.NOT_STARTED)
 """
 
 
 @pytest.mark.full
-@pytest.mark.skipif(sys.platform == "win32", reason="has no SIGKILL")
-@pytest.mark.parametrize("first", ["CannotBeSent", "CannotSend", "DiesWhileItSends"])
+@pytest.mark.parametrize(
+    "first",
+    ["CannotBeSent", "CannotBeReceived", "CannotSend", "DiesWhileItSends", "LeavesAnotherProcess"],
+)
 def test_a_pack_or_results_that_cannot_be_sent_end_the_worker_and_cost_the_next_pack_nothing(first):
     Path("script.py").write_text(ONE_WORKER.format(first=first))
     done = subprocess.run([sys.executable, "script.py"], timeout=60, capture_output=True, text=True)
@@ -91,32 +125,55 @@ def work():
     return Work(expand(sweep_from_mapping(DATA)).configs[:1])
 
 
+def outcome(local):
+    """Return the next attempt that ends, and its outcome."""
+    while not (outcomes := local.wait(0.2)):
+        pass
+    (outcome,) = outcomes
+    return outcome
+
+
 def used_worker(local, work):
     """Have a pack executed; return the process that has done so."""
     others = multiprocessing.active_children()
-    future = local.submit(work)
-    wait([future])
-    assert local.fate_of(future) is None
+    local.submit(1, work)
+    assert outcome(local)[0] == 1
     (process,) = set(multiprocessing.active_children()) - set(others)
     return process
 
 
 @pytest.mark.full
-def test_a_worker_that_is_killed_between_two_packs_is_no_pack_s_fault(work):
-    with Local(1, (), None) as local:
+@pytest.mark.parametrize("is_gone", [True, False])
+def test_a_worker_that_is_killed_between_two_packs_is_no_pack_s_fault(is_gone, work):
+    with LocalProcesses(1, (), None) as local:
+        process = used_worker(local, work)
+        process.kill()
+        if is_gone:
+            process.join()
+        local.submit(2, work)
+        assert outcome(local) == (2, Failure.NOT_STARTED)
+        local.submit(3, work)
+        number, results = outcome(local)
+        assert (number, len(results)) == (3, 1)
+
+
+@pytest.mark.full
+def test_processes_that_die_before_they_begin_a_pack_are_not_started_for_ever(work, monkeypatch):
+    monkeypatch.setattr(processes, "MOST_STARTS", 3)
+    with LocalProcesses(1, (), None) as local:
         used_worker(local, work).kill()
-        second = local.submit(work)
-        wait([second])
-        assert local.fate_of(second) is Fate.WAITED
-        third = local.submit(work)
-        wait([third])
-        assert (local.fate_of(third), len(third.result())) == (None, 1)
+        local.submit(2, work)
+        assert outcome(local) == (2, Failure.NOT_STARTED)
+        monkeypatch.setattr(processes, "execute_for_parent", itertools.chain)  # which returns at once
+        local.submit(3, work)
+        with pytest.raises(RunFailedError, match="^3 worker processes died before they began a pack"):
+            outcome(local)
 
 
 @pytest.mark.full
 def test_the_number_of_a_worker_that_is_gone_is_sent_no_signal(work, monkeypatch):
     sent = []
-    with Local(1, (), None) as local:
+    with LocalProcesses(1, (), None) as local:
         process = used_worker(local, work)
         process.kill()
         process.join()
@@ -125,16 +182,19 @@ def test_the_number_of_a_worker_that_is_gone_is_sent_no_signal(work, monkeypatch
 
 
 def test_a_pack_that_ends_while_one_looks_on_has_steps():
-    class Desk:
+    class Worker:
         start, step, lanes, alive = 1, 3, 2, 2
         reads = iter([5, 0])
+
+        @property
+        def shared(self):
+            return self
 
         @property
         def steps(self):
             return next(self.reads)
 
-    with Local(1, (), None) as local:
-        slot = local._slots[0]
-        slot.desk, slot.taken = Desk(), [None]
+    with LocalProcesses(1, (), None) as local:
+        local._workers.append(Worker())
         assert local.running() == [Running(1, 3, 5, 2, 2)]
-        slot.taken = []
+        local._workers.clear()

@@ -1,7 +1,7 @@
 """A sweep whose packs pause where a checkpoint is due is the one that does not, whatever ends it in between."""
 
 import signal
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,7 @@ from optrun.store import Status, Store
 from optrun.sweeps import writer
 from optrun.sweeps.options import Execution
 from optrun.sweeps.workers import base, dispatch, task, worker_process
-from optrun.sweeps.workers.base import Fate, Workers
+from optrun.sweeps.workers.base import Failure, Workers
 from optrun.sweeps.workers.task import Work
 from optrun.training.trainer import Trainer
 from tests.sweeps.support import digest_of, prepared
@@ -139,18 +139,14 @@ class Dying(Workers):
     def __init__(self, dies):
         self.dies = dies
         self.taken = []
-        self.losses = {}
 
-    def submit(self, work):
+    def submit(self, number, work):
         self.taken.append(work)
-        future = Future()
-        is_lost = self.dies(len(self.taken), work)
-        future.set_result(None if is_lost else work.execute(lambda: False))
-        self.losses[future] = Fate.DIED if is_lost else None
-        return future
+        self.number, self.is_lost = number, self.dies(len(self.taken), work)
 
-    def fate_of(self, future):
-        return self.losses.pop(future)
+    def wait(self, seconds):
+        outcome = Failure.DIED if self.is_lost else self.taken[-1].execute(lambda: False)
+        return [(self.number, outcome)]
 
     def stop(self):
         pass

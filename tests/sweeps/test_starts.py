@@ -82,7 +82,7 @@ import multiprocessing
 import signal
 import sys
 
-from optrun.sweeps.workers.base import starting
+from optrun.sweeps.workers.processes import starting
 
 
 def is_open():

@@ -1,37 +1,27 @@
 """Where packs are executed: what all kinds of workers have in common, this process, and executors of the caller."""
 
-import os
-import signal
-import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import BrokenExecutor, Executor, Future
-from contextlib import contextmanager
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
 from dataclasses import dataclass
 from enum import Enum, auto
-from itertools import count
-from multiprocessing.resource_tracker import ensure_running
 from typing import Self
 from uuid import uuid4
 
-from optrun.errors import RunFailedError
+from optrun.errors import OptrunError, RunFailedError
 from optrun.sweeps.workers.task import Result, Work, forget
 from optrun.sweeps.workers.worker_process import (
-    ISOLATED,
     Plugin,
     Task,
     execute_anywhere,
     machine,
     origin,
+    own_error,
     stop,
 )
-from optrun.training.interrupt import SIGNALS
 from optrun.training.trainer import Progress
-
-KILL = signal.SIGKILL if sys.platform != "win32" else signal.SIGTERM
-
-PackFuture = Future[list[Result]]
 
 NEEDS_MAIN = "a script needs 'if __name__ == \"__main__\":' around what it does"
 
@@ -58,38 +48,38 @@ class Running:
     alive: int
 
 
-class Fate(Enum):
+class Failure(Enum):
     """Why a pack has no results."""
 
     DIED = auto()
     """Its worker died while it ran."""
-    OVERDUE = auto()
-    """It had not ended when its time was over."""
-    WAITED = auto()
-    """It had not begun."""
+    TIMED_OUT = auto()
+    """It had not ended when its time was over; an executor may still have its results later."""
+    NOT_STARTED = auto()
+    """No worker has begun it."""
+
+
+Outcome = list[Result] | Failure | OptrunError
+"""The results of the lanes of a pack, or why there are none; an error ends the sweep."""
 
 
 class Workers(ABC):
-    """Takes packs, as many at once as there is ``room`` for, and gives futures of their results."""
+    """Executes packs, as many at once as there is ``room`` for."""
 
     timeout: float | None = None
 
     @property
     @abstractmethod
     def room(self) -> int:
-        """How many packs may be under way."""
+        """How many packs may be submitted and have no outcome yet."""
 
     @abstractmethod
-    def submit(self, work: Work) -> PackFuture:
-        """Have a pack executed."""
+    def submit(self, number: int, work: Work) -> None:
+        """Have a pack executed, as the attempt of this number, which no other one has."""
 
-    def fate_of(self, future: PackFuture) -> Fate | None:
-        """Return why a future that is done has no results; None where it has."""
-        return None
-
-    def end_overdue(self) -> list[PackFuture]:
-        """End the packs whose time is over; return those that nothing can end, which are waited for no longer."""
-        return []
+    @abstractmethod
+    def wait(self, seconds: float) -> Sequence[tuple[int, Outcome]]:
+        """Return attempts and their outcomes, as soon as there are any, or after so many seconds."""
 
     def running(self) -> list[Running]:
         """Return how far the packs are that are executed, as far as that is known."""
@@ -97,7 +87,7 @@ class Workers(ABC):
 
     @abstractmethod
     def stop(self) -> None:
-        """Ask the workers to leave what they do."""
+        """Have packs that run pause, and others not start."""
 
     @abstractmethod
     def close(self) -> None:
@@ -110,37 +100,51 @@ class Workers(ABC):
         self.close()
 
 
-class Here(Workers):
-    """This process: a pack has been executed when it has been taken."""
+class ThisProcess(Workers):
+    """This process, which executes a pack while it waits for its outcome."""
+
+    room = 1
 
     def __init__(self, interrupted: Callable[[], bool], observe: Callable[[Sequence[Running]], None]) -> None:
         self._interrupted = interrupted
         self._observe = observe
+        self._submitted: deque[tuple[int, Work]] = deque()
 
-    @property
-    def room(self) -> int:
-        """One."""
-        return 1
+    def submit(self, number: int, work: Work) -> None:
+        """Remember a pack."""
+        self._submitted.append((number, work))
 
-    def submit(self, work: Work) -> PackFuture:
-        """Execute a pack."""
-        future: PackFuture = Future()
+    def wait(self, seconds: float) -> Sequence[tuple[int, Outcome]]:
+        """Execute the pack that was submitted."""
+        number, work = self._submitted.popleft()
 
         def look(now: Progress, lanes: int) -> None:
             self._observe([Running(work.start, now.step, now.steps, lanes, now.alive)])
 
-        future.set_result(work.execute(self._interrupted, look))
-        return future
+        return [(number, work.execute(self._interrupted, look))]
 
     def stop(self) -> None:
-        """Do nothing: a pack that has been taken has ended."""
+        """Do nothing: a pack is executed at once."""
 
     def close(self) -> None:
         """Let go of the data of a pack that has paused."""
         forget()
 
 
-class Brought(Workers):
+@dataclass(eq=False)
+class Attempt:
+    """A pack that an executor has."""
+
+    number: int
+    spent: float
+    """How long it had run before."""
+    began: float | None = None
+    """When it was first seen to run, less what it had run before; as far as the executor tells."""
+    is_given_up: bool = False
+    """Whether its time was over, so that its results may come late."""
+
+
+class CallerExecutor(Workers):
     """An executor of the caller, which is left open.
 
     A worker process ends itself where a pack takes too long; a thread cannot be ended, and is given up.
@@ -153,16 +157,9 @@ class Brought(Workers):
         self._executor = executor
         self._jobs = jobs
         self._plugins = [Plugin.of(target) for target in plugins]
-        self._numbers = count()
-        self._last = -1
         self._function: Callable[[Task], list[Result]] = execute_anywhere
-        self._running: dict[PackFuture, float | None] = {}
-        """When each was first seen to run, as far as the executor tells."""
-        self._spent: dict[PackFuture, float] = {}
-        """How long its attempt had run before."""
+        self._attempts: dict[Future[list[Result]], Attempt] = {}
         self._sweep = uuid4().hex
-        self._given_up: set[PackFuture] = set()
-        """What is waited for no longer, and goes on."""
         self._idle_since: float | None = None
         """Since when nothing has begun, though packs wait and others were given up."""
         self._is_stopped = False
@@ -170,50 +167,70 @@ class Brought(Workers):
     @property
     def room(self) -> int:
         """As many as the caller says that there are workers, less those that are given up with their packs."""
-        return (self._jobs or AT_ONCE) - len(self._given_up)
+        return (self._jobs or AT_ONCE) - sum(each.is_given_up for each in self._attempts.values())
 
-    def submit(self, work: Work) -> PackFuture:
-        """Hand a pack over, with all that a worker must know."""
-        self._last = next(self._numbers)
+    def submit(self, number: int, work: Work) -> None:
+        """Give a pack to the executor, with all that a worker must know."""
         here = machine(work.configs[0].backend)
-        task = Task(self._last, work, self._plugins, self.timeout, origin(), self._sweep, here)
+        task = Task(number, work, self._plugins, self.timeout, origin(), self._sweep, here)
         try:
             future = self._executor.submit(self._function, task)
         except RuntimeError as error:
             raise RunFailedError(f"the executor takes no packs: {error}; the same sweep goes on") from error
-        self._running[future] = None
-        self._spent[future] = work.spent
-        return future
+        self._attempts[future] = Attempt(number, work.spent)
 
-    def fate_of(self, future: PackFuture) -> Fate | None:
-        """Return why a pack has no results: an executor does not tell whether its worker ended itself."""
-        del self._running[future], self._spent[future]
+    def wait(self, seconds: float) -> Sequence[tuple[int, Outcome]]:
+        """Return attempts and their outcomes; of those given up only results.
+
+        Raises RunFailedError where every worker was given up.
+        """
+        late = self._timed_out()
+        done, _ = wait(self._attempts, 0.0 if late else seconds, FIRST_COMPLETED)
+        outcomes: list[tuple[int, Outcome]] = [(attempt.number, Failure.TIMED_OUT) for attempt in late]
+        for future in done:
+            attempt = self._attempts.pop(future)
+            outcome = self._outcome(attempt, future)
+            if isinstance(outcome, list) or not attempt.is_given_up:
+                outcomes.append((attempt.number, outcome))
+        return outcomes
+
+    def _outcome(self, attempt: Attempt, future: Future[list[Result]]) -> Outcome:
+        """Return what became of a pack: an executor does not tell whether its worker ended itself."""
         if future.cancelled():
             if self._is_stopped:
-                return Fate.WAITED
-            raise RunFailedError("the executor cancelled a pack; the same sweep goes on")
-        if not is_broken(future):
-            return None
-        return Fate.DIED
+                return Failure.NOT_STARTED
+            return RunFailedError("the executor cancelled a pack; the same sweep goes on")
+        error = future.exception()
+        if error is None:
+            return future.result()
+        # MemoryError: results could not be sent. Dask's KilledWorker is no BrokenExecutor; a client's executor may
+        # come from anyone, so that it goes by its name.
+        if isinstance(error, (BrokenExecutor, MemoryError)) or type(error).__name__ == "KilledWorker":
+            return Failure.DIED
+        return own_error(error)
 
-    def end_overdue(self) -> list[PackFuture]:
-        """Return the packs that have run too long, so that no process can have ended itself."""
+    def _timed_out(self) -> list[Attempt]:
+        """Give up the packs that have run too long, so that no process can have ended itself."""
         if self.timeout is None:
             return []
-        self._given_up = {future for future in self._given_up if not future.done()}
         now = time.monotonic()
-        for future, began in self._running.items():
-            if began is None and future.running():
-                self._running[future] = now - self._spent[future]
+        pending = {future: attempt for future, attempt in self._attempts.items() if not future.done()}
+        for future, attempt in pending.items():
+            if attempt.began is None and future.running():
+                attempt.began = now - attempt.spent
+        waiting = [each for each in pending.values() if not each.is_given_up]
         until = now - self.timeout - GIVE_UP_SECONDS
-        late = [future for future, began in self._running.items() if began is not None and began < until]
-        for future in late:
-            del self._running[future], self._spent[future]
-        self._given_up.update(late)
+        late = [each for each in waiting if each.began is not None and each.began < until]
+        for attempt in late:
+            attempt.is_given_up = True
+        given_up = sum(each.is_given_up for each in pending.values())
+        left = [each for each in waiting if not each.is_given_up]
         # There may be fewer workers than the caller says.
-        is_idle = self._given_up and self._running and not any(map(_has_begun, self._running))
+        is_idle = given_up and left and all(each.began is None for each in left)
         self._idle_since = (self._idle_since or now) if is_idle else None
-        if self.room <= 0 or (is_idle and now - (self._idle_since or now) > GIVE_UP_SECONDS):
+        if given_up >= (self._jobs or AT_ONCE) or (
+            self._idle_since is not None and now - self._idle_since > GIVE_UP_SECONDS
+        ):
             raise RunFailedError(NO_WORKERS.format(self.timeout))
         return late
 
@@ -221,63 +238,14 @@ class Brought(Workers):
         """Cancel what has not begun, and have the threads of this process pause."""
         self._is_stopped = True
         stop(self._sweep)
-        self._cancel(self._running)
+        for future, attempt in list(self._attempts.items()):
+            if not self._has_begun(attempt):
+                future.cancel()
 
-    def _cancel(self, futures: Iterable[PackFuture]) -> None:
-        for future in list(futures):
-            future.cancel()
+    def _has_begun(self, attempt: Attempt) -> bool:
+        """Whether a pack runs whose future could be cancelled nevertheless."""
+        return False
 
     def close(self) -> None:
-        """Have what is under way leave off, and leave the executor to the caller."""
+        """Have what runs pause, and leave the executor to the caller."""
         self.stop()
-
-
-def _has_begun(future: PackFuture) -> bool:
-    return future.running() or future.done()
-
-
-def is_broken(future: PackFuture) -> bool:
-    """Return whether the worker of a future that is done has died; MemoryError: it could not send the results."""
-    if future.cancelled():
-        return False
-    error = future.exception()
-    # Dask's error is no BrokenExecutor, and a client's executor may come from anyone, so that it goes by its name.
-    return isinstance(error, (BrokenExecutor, MemoryError)) or type(error).__name__ == "KilledWorker"
-
-
-@contextmanager
-def starting() -> Iterator[None]:
-    """Have processes that are started within leave to this one the signals that a terminal or a cluster sends to all.
-
-    They are `isolated` too.
-    """
-    with isolated():
-        if sys.platform == "win32":
-            yield
-            return
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-        try:
-            # The first process of all starts this one, too, after which signals are let through.
-            ensure_running()
-            signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-            yield
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-@contextmanager
-def isolated() -> Iterator[None]:
-    """Have processes that are started within import nothing from the working directory of their own accord.
-
-    Where Python is started with a command alone, a file `types.py` there is taken for the standard library's. They are
-    told by this process later where to look.
-    """
-    name, value = ISOLATED
-    if os.environ.get(name):
-        yield
-        return
-    os.environ[name] = value
-    try:
-        yield
-    finally:
-        os.environ.pop(name, None)

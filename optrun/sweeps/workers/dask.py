@@ -3,11 +3,12 @@
 import asyncio
 import logging
 import os
+import signal
 import time
 import warnings
 from asyncio import wait_for
-from collections.abc import Collection, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from functools import partial
 from importlib import import_module
@@ -16,8 +17,9 @@ from typing import Any, Self
 from uuid import uuid4
 
 from optrun.errors import ConfigError, MissingExtraError, OptrunWarning, RunFailedError
-from optrun.sweeps.workers.base import KILL, NEEDS_MAIN, Brought, Fate, PackFuture, isolated, starting
-from optrun.sweeps.workers.task import Result, Work
+from optrun.sweeps.workers.base import NEEDS_MAIN, Attempt, CallerExecutor, Failure, Outcome
+from optrun.sweeps.workers.processes import isolated, starting
+from optrun.sweeps.workers.task import Result
 from optrun.sweeps.workers.worker_process import Task, execute_anywhere, stop
 
 CONNECT_SECONDS = 8.0
@@ -82,7 +84,7 @@ class Connection:
         self._log.setLevel(self._level)
 
 
-class Dask(Brought):
+class Dask(CallerExecutor):
     """The cluster of a connection, or one of ``jobs`` processes of this machine."""
 
     def __init__(
@@ -99,12 +101,10 @@ class Dask(Brought):
         super().__init__(self._client.get_executor(pure=False), jobs, plugins, timeout)
         topic = f"optrun-{uuid4()}"
         self._function = partial(_execute, topic)
-        self._under_way: set[int] = set()
-        """The numbers of the packs under way."""
-        self._numbers_of: dict[PackFuture, int] = {}
         self._starts: dict[int, float] = {}
-        self._taken_back: set[PackFuture] = set()
-        """Packs that no worker has, which are handed over again."""
+        """When attempts began."""
+        self._taken_back: set[int] = set()
+        """Attempts that no worker has, whose packs are handed over again."""
         self._seen: dict[Any, float] = {}
         self._busy_at = self._seen_at = time.monotonic()
         self._client.subscribe_topic(topic, self._note)
@@ -130,54 +130,35 @@ class Dask(Brought):
         elif now - self._seen_at > MISSING_SECONDS / 2:
             warnings.warn("the Dask scheduler has no worker yet: packs wait", OptrunWarning, stacklevel=2)
 
-    def submit(self, work: Work) -> PackFuture:
-        """Hand a pack to the cluster."""
-        # The news that it begins may come before its future does.
-        self._under_way.add(self._last + 1)
-        future = super().submit(work)
-        self._numbers_of[future] = self._last
-        return future
-
-    def fate_of(self, future: PackFuture) -> Fate | None:
-        """Tell a worker that ended itself from one that died: by how long it ran."""
-        began, spent = self._forget(future), self._spent[future]
-        if future in self._taken_back:
-            self._taken_back.discard(future)
-            if future.cancelled():
-                del self._running[future], self._spent[future]
-                return Fate.WAITED
-        if future.cancelled() and not self._is_stopped and self._client.status != "running":
-            raise RunFailedError(GONE)
-        fate = super().fate_of(future)
-        if fate is Fate.DIED and began is not None and self.timeout is not None:
-            # The news of its start was under way for a moment.
-            left = self.timeout - spent
-            is_over = time.monotonic() - began >= left - min(0.5, left / 2)
-            return Fate.OVERDUE if is_over else fate
-        return fate
-
-    def end_overdue(self) -> list[PackFuture]:
+    def wait(self, seconds: float) -> Sequence[tuple[int, Outcome]]:
         """Replace workers of a cluster of ours that do not come back, and take back packs that none of them has."""
         if self._cluster is not None:
             there = list(self._cluster.scheduler.workers.values())
             self._replace_missing({worker.name for worker in there})
-            if not there or not self._running or any(worker.processing for worker in there):
+            if not there or not self._attempts or any(worker.processing for worker in there):
                 self._busy_at = time.monotonic()
             elif time.monotonic() - self._busy_at > MISSING_SECONDS:
                 self._busy_at = time.monotonic()
-                for future in list(self._running):
-                    self._taken_back.add(future)
+                self._taken_back.update(attempt.number for attempt in self._attempts.values())
+                for future in list(self._attempts):
                     future.cancel()
-        late = super().end_overdue()
-        for future in late:
-            self._forget(future)
-        return late
+        return super().wait(seconds)
 
-    def _forget(self, future: PackFuture) -> float | None:
-        """Forget a pack; return when it began, as far as that is known."""
-        number = self._numbers_of.pop(future)
-        self._under_way.discard(number)
-        return self._starts.pop(number, None)
+    def _outcome(self, attempt: Attempt, future: Future[list[Result]]) -> Outcome:
+        """Tell a worker that ended itself from one that died: by how long it ran."""
+        began = self._starts.pop(attempt.number, None)
+        if future.cancelled():
+            if attempt.number in self._taken_back:
+                return Failure.NOT_STARTED
+            if not self._is_stopped and self._client.status != "running":
+                return RunFailedError(GONE)
+        outcome = super()._outcome(attempt, future)
+        if outcome is Failure.DIED and began is not None and self.timeout is not None:
+            # The news of its start was under way for a moment.
+            left = self.timeout - attempt.spent
+            is_over = time.monotonic() - began >= left - min(0.5, left / 2)
+            return Failure.TIMED_OUT if is_over else outcome
+        return outcome
 
     def _replace_missing(self, names: Collection[Any]) -> None:
         assert self._cluster is not None
@@ -193,8 +174,7 @@ class Dask(Brought):
                 self._cluster.scale(self._jobs or 1)
 
     def _note(self, event: tuple[float, int]) -> None:
-        if event[1] in self._under_way:
-            self._starts[event[1]] = time.monotonic()
+        self._starts[event[1]] = time.monotonic()
 
     def stop(self) -> None:
         """Cancel what has not begun, and have the others pause."""
@@ -203,9 +183,8 @@ class Dask(Brought):
                 self._client.run(stop, self._sweep, on_error="ignore", callback_timeout=STOP_SECONDS)
         super().stop()
 
-    def _cancel(self, futures: Iterable[PackFuture]) -> None:
-        # Its futures can also be cancelled where they run.
-        super()._cancel(each for each in futures if self._numbers_of.get(each) not in self._starts)
+    def _has_begun(self, attempt: Attempt) -> bool:
+        return attempt.number in self._starts
 
     def close(self) -> None:
         """Have what is under way pause, and end a cluster that was started here."""
@@ -272,7 +251,7 @@ def _end(cluster: Any) -> None:
     for nanny in nannies:
         if nanny.pid:
             with suppress(ProcessLookupError):
-                os.kill(nanny.pid, KILL)
+                os.kill(nanny.pid, signal.SIGKILL)
     with suppress(TimeoutError):
         cluster.close(timeout=CLOSE_SECONDS)
 

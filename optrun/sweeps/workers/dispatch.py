@@ -5,11 +5,11 @@ import time
 import warnings
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, wait
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from itertools import count
 
-from optrun.errors import OptrunError, OptrunWarning, RunFailedError
-from optrun.sweeps.workers.base import Fate, PackFuture, Running, Workers
+from optrun.errors import OptrunError, OptrunWarning
+from optrun.sweeps.workers.base import Failure, Running, Workers
 from optrun.sweeps.workers.task import Result, Work, failed
 
 DEATHS = 3
@@ -21,108 +21,99 @@ LEAST_PAUSE_SECONDS = 1.0
 POLL_SECONDS = 0.2
 
 GRACE_SECONDS = 5.0
-"""How long packs under way have after an interruption to pause."""
+"""How long packs that run have after an interruption to pause."""
 
 Pack = Sequence[int]
 Finished = tuple[Pack, list[Result]]
 
+_attempts = count()
+"""Unique in this process, so that results of a pack that was given up are known in a later stage, too."""
 
-def finished(
-    work_of: Callable[[Pack], Work],
-    packs: Sequence[Pack],
-    workers: Workers,
-    *,
-    interrupted: Callable[[], bool],
-    observe: Callable[[Sequence[Running]], None],
-    died: Callable[[], None],
-) -> Generator[Finished]:
-    """Yield each pack, the numbers of its runs, with their results, as soon as it is through.
 
-    A pack that has paused comes too, and goes on. One whose worker dies is executed again from where it paused, and in
-    two halves after three deaths there, or at once where its time was over; a run that is left alone by that has
-    failed. Results may still arrive of a pack that was given up; its parts that wait are then not executed, and a part
-    that is under way comes a second time. ``died`` is called where a worker has died and its pack runs again. After an
-    interruption the packs that are not through are left, those that pause in time excepted. Raises RunFailedError where
-    no worker can do anything.
+@dataclass
+class Dispatch:
+    """Executes packs, the numbers of their runs, on workers.
+
+    A pack whose worker dies is executed again from its last checkpoint; after three deaths there, or at once where its
+    time was over, in two halves, or its run has failed if that is alone.
     """
-    yield from _Loop(work_of, workers, interrupted, observe, died).finished(packs)
 
+    work_of: Callable[[Pack], Work]
+    workers: Workers
+    interrupted: Callable[[], bool]
+    observe: Callable[[Sequence[Running]], None]
+    note_death: Callable[[], None]
+    """Called where a worker has died and its pack runs again."""
 
-class _Loop:
-    def __init__(
-        self,
-        work_of: Callable[[Pack], Work],
-        workers: Workers,
-        interrupted: Callable[[], bool],
-        observe: Callable[[Sequence[Running]], None],
-        died: Callable[[], None],
-    ) -> None:
-        self._work_of = work_of
-        self._workers = workers
-        self._interrupted = interrupted
-        self._observe = observe
-        self._died = died
-        self._waiting: deque[Pack] = deque()
-        self._flying: dict[PackFuture, Pack] = {}
-        self._late: dict[PackFuture, Pack] = {}
-        self._deaths: Counter[tuple[int, tuple[int, ...]]] = Counter()
-        """Of each pack, at each step at which it went on."""
-        self._died_at: float | None = None
-        self._steps: dict[int, int] = {}
-        """The step at which each run began, or has paused since."""
-        self._spent_before: dict[int, float] = {}
-        """The seconds of each run before this attempt."""
-        self._ended: set[int] = set()
-        self._failed: set[int] = set()
-        self._came: set[int] = set()
-        """Runs whose results have come late, which are not executed again: they are beyond where they began."""
+    _waiting: deque[Pack] = field(default_factory=deque, init=False)
+    _running: dict[int, Pack] = field(default_factory=dict, init=False)
+    _given_up: dict[int, Pack] = field(default_factory=dict, init=False)
+    """Packs whose time was over, whose results may come late."""
+    _deaths: Counter[tuple[int, tuple[int, ...]]] = field(default_factory=Counter, init=False)
+    """Of each pack, at each step at which it went on."""
+    _died_at: float | None = field(default=None, init=False)
+    _steps: dict[int, int] = field(default_factory=dict, init=False)
+    """The step at which each run began, or has paused since."""
+    _spent_before: dict[int, float] = field(default_factory=dict, init=False)
+    """The seconds of each run before this attempt."""
+    _ended: set[int] = field(default_factory=set, init=False)
+    _failed: set[int] = field(default_factory=set, init=False)
+    _came_late: set[int] = field(default_factory=set, init=False)
+    """Runs whose results came late, which are not executed again: they are beyond where they began."""
 
-    def finished(self, packs: Sequence[Pack]) -> Iterator[Finished]:
+    def finished(self, packs: Sequence[Pack]) -> Generator[Finished]:
+        """Yield each pack with the results of its runs as soon as it has ended or paused; one that paused goes on.
+
+        Results may still come of a pack that was given up: of its parts, those that wait are then not executed, and
+        one that runs comes a second time. After an interruption, packs that run are left if they do not pause in time,
+        and the others at once. Raises RunFailedError where no worker can do anything.
+        """
         self._waiting.extend(packs)
-        while (self._waiting or self._flying) and not self._interrupted():
-            while self._waiting and len(self._flying) < self._workers.room:
+        while (self._waiting or self._running) and not self.interrupted():
+            while self._waiting and len(self._running) < self.workers.room:
                 self._submit(self._waiting.popleft())
-            yield from self._landed()
-            for future in self._workers.end_overdue():
-                self._late[future] = self._flying.pop(future)
-                yield from self._try_again(self._late[future], Fate.OVERDUE)
-            self._observe(self._workers.running())
-        if self._flying:
-            self._workers.stop()
+            yield from self._outcomes()
+            self.observe(self.workers.running())
+        if self._running:
+            self.workers.stop()
         self._waiting.clear()
         until = time.monotonic() + GRACE_SECONDS
-        while self._flying and time.monotonic() < until:
-            yield from self._landed()
+        while self._running and time.monotonic() < until:
+            yield from self._outcomes()
 
     def _submit(self, pack: Pack) -> None:
-        work = self._work_of(pack)
+        work = self.work_of(pack)
         for run in pack:
             self._steps[run] = work.start
             self._spent_before.setdefault(run, work.seconds)
         since = math.inf if self._died_at is None else time.monotonic() - self._died_at
         spent = work.seconds - self._spent_before[pack[0]]
         work = replace(work, pause_seconds=max(LEAST_PAUSE_SECONDS, since), spent=spent)
-        self._flying[self._workers.submit(work)] = pack
+        number = next(_attempts)
+        self._running[number] = pack
+        self.workers.submit(number, work)
 
-    def _landed(self) -> Iterator[Finished]:
-        """Yield what has come, or comes within a moment."""
-        done, _ = wait([*self._flying, *self._late], POLL_SECONDS, FIRST_COMPLETED)
-        for future in done:
-            if future in self._late:
-                yield from self._came_late(future)
-                continue
-            pack = self._flying.pop(future)
-            fate = self._workers.fate_of(future)
-            if fate is None:
-                results = _results_of(future)
-                for said in results[0].warnings:
-                    warnings.warn(said, OptrunWarning, stacklevel=2)
-                new = [pair for pair in zip(pack, results, strict=True) if not pair[1].is_unchanged]
+    def _outcomes(self) -> Iterator[Finished]:
+        """Yield what has ended, or ends within a moment."""
+        for number, outcome in self.workers.wait(POLL_SECONDS):
+            if isinstance(outcome, OptrunError):
+                raise outcome
+            if number in self._given_up:
+                yield from self._late(self._given_up.pop(number), outcome)
+            elif (pack := self._running.pop(number, None)) is None:
+                continue  # of an earlier stage
+            elif isinstance(outcome, Failure):
+                if outcome is Failure.TIMED_OUT:
+                    self._given_up[number] = pack
+                if not self.interrupted():
+                    yield from self._try_again(pack, outcome)
+            else:
+                for warned in outcome[0].warnings:
+                    warnings.warn(warned, OptrunWarning, stacklevel=2)
+                new = [pair for pair in zip(pack, outcome, strict=True) if not pair[1].is_unchanged]
                 if new:
                     yield [run for run, _ in new], [result for _, result in new]
-                self._go_on(pack, results)
-            elif not self._interrupted():
-                yield from self._try_again(pack, fate)
+                self._go_on(pack, outcome)
 
     def _go_on(self, pack: Pack, results: Sequence[Result]) -> None:
         """Have those go on that have paused: they are at different steps where the pack was run in halves."""
@@ -130,25 +121,26 @@ class _Loop:
         for run, result in zip(pack, results, strict=True):
             if not result.goes_on:
                 self._ended.add(run)
-            elif run not in self._came:
+            elif run not in self._came_late:
                 self._steps[run] = result.state.steps
                 paused[result.state.steps].append(run)
         self._waiting.extendleft(paused.values())
 
-    def _try_again(self, pack: Pack, fate: Fate) -> Iterator[Finished]:
+    def _try_again(self, pack: Pack, failure: Failure) -> Iterator[Finished]:
         """Have a pack executed again, whole or in halves; or yield that its run has failed."""
         if not (pack := self._without_late(pack)):
             return
         step = self._steps[pack[0]]
-        self._deaths[step, tuple(pack)] += fate is Fate.DIED
-        deaths = self._deaths[step, tuple(pack)]
         for run in pack:
             self._spent_before.pop(run, None)
-        if fate is Fate.DIED:
+        deaths = 0
+        if failure is Failure.DIED:
             self._died_at = time.monotonic()
-        if fate is Fate.DIED and (deaths < DEATHS or len(pack) > 1):
-            self._died()
-        if fate is not Fate.OVERDUE and deaths < DEATHS:
+            self._deaths[step, tuple(pack)] += 1
+            deaths = self._deaths[step, tuple(pack)]
+            if deaths < DEATHS or len(pack) > 1:
+                self.note_death()
+        if failure is not Failure.TIMED_OUT and deaths < DEATHS:
             self._waiting.appendleft(pack)
         elif len(pack) > 1:
             half = len(pack) // 2
@@ -156,34 +148,24 @@ class _Loop:
         else:
             self._failed.update(pack)
             reason = f"its process died, {DEATHS} times"
-            if fate is Fate.OVERDUE:
-                reason = f"no end after {self._workers.timeout:g} s"
+            if failure is Failure.TIMED_OUT:
+                reason = f"no end after {self.workers.timeout:g} s"
             yield pack, [Result(failed(reason), start=step)]
 
-    def _came_late(self, future: PackFuture) -> Iterator[Finished]:
-        pack = self._late.pop(future)
-        if future.cancelled() or future.exception() is not None:
+    def _late(self, pack: Pack, outcome: list[Result] | Failure) -> Iterator[Finished]:
+        """Yield what a pack that was given up has left of runs that have not gone on since."""
+        if isinstance(outcome, Failure):
             return
         pairs = [
             (run, result)
-            for run, result in zip(pack, future.result(), strict=True)
+            for run, result in zip(pack, outcome, strict=True)
             if run not in self._failed and not result.goes_on
-            # Of one that has gone on since, what comes is of no use.
             if run in self._ended or result.start == self._steps[run]
         ]
         if pairs:
-            self._came.update(run for run, _ in pairs)
+            self._came_late.update(run for run, _ in pairs)
             self._waiting = deque(left for each in self._waiting if (left := self._without_late(each)))
             yield [run for run, _ in pairs], [result for _, result in pairs]
 
     def _without_late(self, pack: Pack) -> Pack:
-        return [run for run in pack if run not in self._came]
-
-
-def _results_of(future: PackFuture) -> list[Result]:
-    try:
-        return future.result()
-    except OptrunError:
-        raise
-    except Exception as error:
-        raise RunFailedError(f"a worker could not run a pack: {type(error).__name__}: {error}") from error
+        return [run for run in pack if run not in self._came_late]

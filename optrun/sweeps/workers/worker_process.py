@@ -9,16 +9,17 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import cache
 from multiprocessing import parent_process
+from multiprocessing.connection import Connection
 from pathlib import Path
-from types import FrameType
 from typing import Any, NamedTuple, Self
 from uuid import uuid4
 
 from optrun.errors import OptrunError, OptrunWarning, PluginError, RunFailedError
+from optrun.plugin_code import traceback_of
 from optrun.plugins import load_plugin, plugin_version
 from optrun.store import environment
 from optrun.store.fingerprint import machine_changes
@@ -105,19 +106,17 @@ def stop(sweep: str) -> None:
 
 
 def _in_time(task: Task, timeout: float | None) -> list[Result]:
-    work, sweep = task.work, task.sweep
-
     def is_stopped() -> bool:
-        return sweep in _stopped
+        return task.sweep in _stopped
 
     if timeout is None:
-        return work.execute(is_stopped)
+        return task.work.execute(is_stopped)
     with Path(os.devnull).open("w") as nowhere:
         # It needs no Python to run, so that a loop in C that never lets go of the interpreter is ended as well.
-        left = max(timeout - work.spent, 1e-3)
+        left = max(timeout - task.work.spent, 1e-3)
         faulthandler.dump_traceback_later(left, exit=True, file=nowhere)
         try:
-            return work.execute(is_stopped)
+            return task.work.execute(is_stopped)
         finally:
             faulthandler.cancel_dump_traceback_later()
 
@@ -148,55 +147,96 @@ def load(plugins: Sequence[Plugin]) -> None:
             _versions[target] = version
 
 
-class Desk(ctypes.Structure):
-    """What a local worker tells its parent, in memory that both see."""
+class Shared(ctypes.Structure):
+    """What a local worker process and its parent tell each other, in memory that both see."""
 
     _fields_ = (
-        ("began", ctypes.c_double),  # when it began its pack, on the monotonic clock; 0 between packs
-        ("begun", ctypes.c_int64),  # how many packs it has begun
+        ("stop", ctypes.c_bool),  # set by the parent: the pack is to pause at its next step
+        ("began", ctypes.c_double),  # when the pack began, on the monotonic clock; 0 where it has not
         ("start", ctypes.c_int64),  # the step at which it went on
         ("step", ctypes.c_int64),
-        ("steps", ctypes.c_int64),
+        ("steps", ctypes.c_int64),  # 0 between packs
         ("lanes", ctypes.c_int64),
         ("alive", ctypes.c_int64),
-        ("ready", ctypes.c_int64),  # 1 once its plugins are loaded
     )
 
 
-_stop: Any = None
-_desk: Any = None
-_warnings: list[str] = []
-"""What the parent is to say, once for all workers."""
-_unfit: OptrunError | None = None
-"""Why this process can execute nothing."""
+def execute_for_parent(
+    packs: Connection, results: Connection, shared: Any, plugins: Sequence[Plugin]
+) -> None:
+    """Execute packs that the parent sends, and send it their results, or an error, until it is gone.
 
-
-def begin(stop: Any, any_ready: Any, desk: Any, plugins: Sequence[Plugin]) -> None:
-    """Prepare a local worker process, which does not outlive its parent.
-
-    It leaves its pack where ``stop`` is set, and sets ``any_ready``, which all workers share, when it has started.
+    The first message says that this process is ready.
     """
-    global _stop, _desk, _unfit
-    _stop, _desk = stop, desk
-    warnings.showwarning = _hear
+    warned: list[str] = []
+    unfit = _prepare(warned, plugins)
+    with suppress(EOFError, BrokenPipeError):  # the parent is gone
+        results.send(None)
+        while packs.poll(None):
+            shared.began = time.monotonic()
+            try:
+                work = packs.recv()
+                results.send(unfit or _executed(work, shared, warned))
+            except MemoryError:  # the parent tries parts of the pack
+                os._exit(1)
+            except Exception as error:
+                results.send(own_error(error))
+
+
+def _executed(work: Work, shared: Any, warned: list[str]) -> list[Result]:
+    def observe(now: Progress, lanes: int) -> None:
+        shared.step, shared.steps, shared.lanes, shared.alive = now.step, now.steps, lanes, now.alive
+
+    shared.start = work.start
+    shared.began = time.monotonic() - work.spent
+    try:
+        results = work.execute(lambda: bool(shared.stop), observe)
+    finally:
+        shared.steps = 0
+    if warned:
+        results[0] = replace(results[0], warnings=tuple(warned))
+        warned.clear()
+    return results
+
+
+def own_error(error: BaseException) -> OptrunError:
+    """Return an error of optrun's own for one that a worker raised, which is then no run's own fault."""
+    if isinstance(error, OptrunError):
+        return error
+    said = f"a worker could not run a pack: {type(error).__name__}: {error}"
+    return RunFailedError(said, traceback=traceback_of(error))
+
+
+def _prepare(warned: list[str], plugins: Sequence[Plugin]) -> OptrunError | None:
+    """Load the plugins, leave signals to the parent, and end with it; return why this process can execute nothing.
+
+    What optrun warns of is added to ``warned``: the parent says it once for all workers.
+    """
+    show = warnings.showwarning
+
+    def note(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+        if issubclass(category, OptrunWarning):
+            warned.append(str(message))
+        else:
+            show(message, category, *where, **more)
+
+    warnings.showwarning = note
     _leave_isolation()
     for number in SIGNALS:
         # Unlike to ignore them, this is nothing that a process inherits which a run may start.
-        signal.signal(number, _leave_to_parent)
-    if sys.platform != "win32":
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        signal.signal(number, lambda number, frame: None)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     try:
         if sys.platform == "linux":
             # The thread below does not get its turn while a loop in C holds the interpreter.
             ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         threading.Thread(target=_die_with_parent, daemon=True).start()
         load(plugins)
-    # A pool would say no more than that it broke, and leave the traceback on the screen: the first pack tells instead.
     except PluginError as error:
-        _unfit = PluginError(f"{error} (in a worker process)")
+        return PluginError(f"{error} (in a worker process)")
     except BaseException as error:
-        _unfit = RunFailedError(f"a worker process could not start: {type(error).__name__}: {error}")
-    _desk.ready = any_ready.value = 1
+        return RunFailedError(f"a worker process could not start: {type(error).__name__}: {error}")
+    return None
 
 
 def _leave_isolation() -> None:
@@ -204,43 +244,6 @@ def _leave_isolation() -> None:
     name, value = ISOLATED
     if os.environ.get(name) == value:
         del os.environ[name]
-
-
-def _leave_to_parent(number: int, frame: FrameType | None) -> None:
-    """The parent has it too, and stops its workers."""
-
-
-def execute_here(work: Work) -> list[Result]:
-    """Run a pack in a local worker process."""
-    if _unfit is not None:
-        raise _unfit
-    _desk.begun += 1
-    _desk.start = work.start
-    _desk.began = time.monotonic() - work.spent
-    try:
-        # One that has waited behind another is not begun any more.
-        results = work.unchanged() if _stop.value else work.execute(lambda: bool(_stop.value), _note)
-        if _warnings:
-            results[0] = replace(results[0], warnings=tuple(_warnings))
-            _warnings.clear()
-        return results
-    finally:
-        _desk.steps = 0
-        _desk.began = 0.0
-
-
-def _note(now: Progress, lanes: int) -> None:
-    _desk.step, _desk.steps, _desk.lanes, _desk.alive = now.step, now.steps, lanes, now.alive
-
-
-def _hear(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
-    if issubclass(category, OptrunWarning):
-        _warnings.append(str(message))
-    else:
-        _showwarning(message, category, *where, **more)
-
-
-_showwarning = warnings.showwarning
 
 
 def _die_with_parent() -> None:
