@@ -266,6 +266,11 @@ class Registry(Generic[T]):
         self.find(name)
         return self._names[fold(name)]
 
+    def in_order(self) -> list[str]:
+        """Return the names in the order in which their classes were defined."""
+        self._load()
+        return list(self._names.values())
+
     def __contains__(self, name: str) -> bool:
         self._load()
         return fold(name) in self._classes
@@ -290,10 +295,11 @@ optimizers: Registry[Any] = Registry("optimizer", "optrun.optim")
 schedulers: Registry[Any] = Registry("scheduler", "optrun.schedulers")
 problems: Registry[Any] = Registry("problem", "optrun.problems")
 averages: Registry[Any] = Registry("average", "optrun.optim.averaging")
+metrics: Registry[Any] = Registry("metric", "optrun.optim.metrics")
 methods: Registry[Any] = Registry("sweep method", "optrun.sweeps.methods")
 
 
-REGISTRIES = (optimizers, schedulers, problems, averages, methods)
+REGISTRIES = (optimizers, schedulers, problems, averages, methods, metrics)
 
 SECTIONS: dict[str, Registry[Any]] = {
     each.kind: each for each in (problems, optimizers, schedulers, averages)

@@ -41,14 +41,15 @@ def kinds(incomplete: str) -> list[str]:
     """Return what `list` lists."""
     from optrun.registry import REGISTRIES
 
-    every = (*(registry.plural for registry in REGISTRIES), "datasets", "metrics")
+    every = (*(registry.plural for registry in REGISTRIES), "datasets")
     return [kind for kind in every if kind.startswith(incomplete)]
 
 
 def names(incomplete: str) -> list[str]:
     """Return what `show` shows: registered names, and runs."""
-    registered = [name for registry in _registries().values() for name in registry]
-    return [*(name for name in registered if name.startswith(incomplete)), *runs(incomplete)]
+    from optrun.cli.views import describe
+
+    return [*(name for name in describe.names() if name.startswith(incomplete)), *runs(incomplete)]
 
 
 def optimizers(incomplete: str) -> list[str]:

@@ -7,14 +7,13 @@ from typing import Any
 from optrun.config.model.components import Component, OptimizerComponent, ParamGroupOptions
 from optrun.config.model.durations import Duration
 from optrun.config.model.expect import Bounds, Unmet, unmet
-from optrun.config.model.run import METRICS, Checkpointing, Evaluate, Record, RunConfig, Stop
+from optrun.config.model.run import Checkpointing, Evaluate, Record, RunConfig, Stop
 from optrun.config.resolve import Origin, Resolved, resolve, resolved
 from optrun.config.yaml.errors import ConfigErrors, Issue, Place
 from optrun.config.yaml.reader import read
 from optrun.config.yaml.tree import Document, YamlNode
 
 __all__ = [
-    "METRICS",
     "Bounds",
     "Checkpointing",
     "Component",

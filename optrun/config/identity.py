@@ -7,7 +7,7 @@ from typing import Any
 from optrun.config.data_paths import path_options
 from optrun.config.model.components import Component, class_of
 from optrun.config.model.run import RunConfig
-from optrun.registry import SECTIONS, PathOrName
+from optrun.registry import SECTIONS, PathOrName, metrics
 
 INERT = ("name", "engine", "checkpoint", "expect")
 """The parts of a config on which no number that a run leaves depends."""
@@ -61,11 +61,12 @@ def classes_of(config: RunConfig) -> dict[str, Any]:
     schedules += [each for group in groups for each in group.schedules.values()]
     chosen: list[tuple[str, Any]] = [("problem", config.problem), ("optimizer", config.optimizer)]
     chosen += [("scheduler", each) for each in schedules] + [("average", config.average)]
+    measured = [*config.record.measured, *(config.evaluate.metrics or ())]
     return {
         f"{kind} {each.name}": SECTIONS[kind].find(each.name)
         for kind, component in chosen
         for each in _components(component)
-    }
+    } | {f"metric {name}": metrics.find(name) for name in measured}
 
 
 def _components(value: Any) -> Iterator[Component]:

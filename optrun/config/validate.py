@@ -109,9 +109,9 @@ def _meant(path: Path, known: list[str], homes: Mapping[str, list[str]]) -> tupl
     """Return the path that an unknown key was meant for, and the advice to go there."""
     key = str(path[-1])
     elsewhere = homes.get(fold(key), [])
-    if len(elsewhere) == 1 and fold(key) not in map(fold, known):
+    if len(elsewhere) in (1, 2) and fold(key) not in map(fold, known):
         where = "" if "." in elsewhere[0] or len(path) == 1 else " at the top level"
-        return tuple(elsewhere[0].split(".")), f". Did you mean {elsewhere[0]!r}{where}?"
+        return tuple(elsewhere[0].split(".")), f". Did you mean {' or '.join(map(repr, elsewhere))}{where}?"
     near = nearest(key, known)
     if near is None:
         return path, f". Known here: {', '.join(known)}"

@@ -4,6 +4,7 @@ from optrun.optim.adam import Adam, Adamax, AdamW, NAdam, RAdam, SparseAdam
 from optrun.optim.adaptive import Adadelta, Adagrad, RMSprop, Rprop
 from optrun.optim.averaging import EMA, SWA, Average
 from optrun.optim.lbfgs import LBFGS
+from optrun.optim.metrics import CurveMetric
 from optrun.optim.optimizer import Optimizer
 from optrun.optim.sgd import ASGD, SGD
 from optrun.optim.tensors import Adafactor, Muon
@@ -21,6 +22,7 @@ __all__ = [
     "AdamW",
     "Adamax",
     "Average",
+    "CurveMetric",
     "Muon",
     "NAdam",
     "Optimizer",

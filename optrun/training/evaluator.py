@@ -7,6 +7,7 @@ import numpy as np
 
 from optrun.arrays import Array
 from optrun.plugin_code import contract_error, shape_text
+from optrun.registry import metrics as metrics_by_name
 from optrun.training.pack import Pack
 
 AVERAGE = "average"
@@ -112,7 +113,20 @@ class Evaluator:
             if getattr(values, "shape", None) != (lanes,):
                 what = f"returns {name} of {shape_text(values)}, not an array of shape ({lanes},): one for each lane"
                 raise contract_error(evaluate, what)
-        return dict(metrics)
+        return {**metrics, **self._measured(params, metrics)}
+
+    def _measured(self, params: Mapping[str, Array], known: Mapping[str, Array]) -> dict[str, Array]:
+        """Return the metrics that the config asks for; PluginError where the problem has one of that name."""
+        if not (chosen := self._pack.configs[0].evaluate.metrics):
+            return {}
+        for name in chosen:
+            if name in known:
+                raise contract_error(
+                    self._pack.problem.evaluate, f"returns {name}, which is a metric by itself"
+                )
+        xp, to_host = self._pack.arrays.xp, self._pack.arrays.to_host
+        flat = xp.concatenate([values.reshape(len(values), -1) for values in params.values()], axis=1)
+        return {name: to_host(metrics_by_name.find(name).of({"p": flat})) for name in chosen}
 
     def _is_average(self, name: str) -> bool:
         return self._pack.keeps_average and name.startswith(f"{AVERAGE}_")

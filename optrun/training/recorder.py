@@ -1,11 +1,13 @@
 """The recorder: rows of metrics, kept until they are committed."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 
-from optrun.arrays import Array, lane_sum
-from optrun.config import METRICS
+from optrun.arrays import Array
+from optrun.optim.metrics import CurveMetric
+from optrun.registry import metrics
 from optrun.training.pack import Pack
 
 BYTES = 1 << 26
@@ -19,22 +21,24 @@ class Recorder:
         record = pack.configs[0].record
         self.every = record.every
         self._pack = pack
+        measured: dict[str, type[CurveMetric]] = {name: metrics.find(name) for name in record.measured}
         self._metrics: dict[str, Callable[[], Array | float]] = {
             **{
                 _column("lr", index): _value(group, "lr")
                 for index, group in enumerate(pack.optimizer.param_groups)
             },
-            **{name: self._norm_of(name) for name in record.metrics if name in ("grad_norm", "param_norm")},
+            **{name: self._measured(cls) for name, cls in measured.items() if "u" not in cls.needs},
             **{
                 _column(name, index): _value(group, name)
-                for name in record.metrics
-                if name not in METRICS
+                for name in record.hyperparameters
+                if name != "lr"
                 for index, group in enumerate(pack.optimizer.param_groups)
             },
         }
-        self._records_update = "update_norm" in record.metrics
-        names = ["loss", *self._metrics, *(["update_norm"] if self._records_update else [])]
-        rows = max(16, BYTES // (8 * pack.lanes * (len(names) - unscheduled(pack, record.metrics))))
+        self._of_update = {name: cls for name, cls in measured.items() if "u" in cls.needs}
+        """The metrics that are known after the update."""
+        names = ["loss", *self._metrics, *self._of_update]
+        rows = max(16, BYTES // (8 * pack.lanes * (len(names) - unscheduled(pack, record.hyperparameters))))
         self._steps = np.empty(rows, np.int64)
         self._columns = {name: np.empty((rows, pack.lanes)) for name in names}
         self._fixed: dict[str, Array | float] = {}
@@ -48,8 +52,11 @@ class Recorder:
         self._last: dict[int, int] = {}
         """The step before whose update it has ended."""
         self._awaits_update = False
-        if self._records_update:
-            self._before = pack.params.zeros()
+        if self._of_update:
+            needed = {"u"}.union(*(cls.needs for cls in self._of_update.values()))
+            self._before = {name: pack.params.zeros() for name in sorted(needed)}
+            """The update, and copies of what it changes: the parameters and, by closures, the gradient."""
+            self._before.setdefault("p", self._before["u"])
             pack.optimizer.register_step_pre_hook(self._remember)
             pack.optimizer.register_step_post_hook(self._record_update)
 
@@ -66,9 +73,9 @@ class Recorder:
         put("loss", row, loss)
         for name, metric in self._metrics.items():
             put(name, row, metric())
-        if self._records_update:
-            # The norm is known after the update; it stays NaN where the run ends before.
-            self._columns["update_norm"][row] = np.nan
+        for name in self._of_update:
+            # It is known after the update; it stays NaN where the run ends before.
+            self._columns[name][row] = np.nan
             self._awaits_update = True
         self._used += 1
 
@@ -110,24 +117,22 @@ class Recorder:
     def _rows_of(self, lane: int) -> int:
         return self._ended.get(lane, self._used)
 
-    def _norm_of(self, name: str) -> Callable[[], Array]:
+    def _measured(self, cls: type[CurveMetric]) -> Callable[[], Array]:
         params = self._pack.params
-        source = params.grad if name == "grad_norm" else params.data
-        return lambda: self._norm(source)
-
-    def _norm(self, values: Array) -> Array:
-        wide = values.astype(np.float64)
-        norm: Array = self._pack.arrays.xp.sqrt(lane_sum(wide * wide))
-        return norm
+        return partial(cls.of, {"p": params.data, "g": params.grad})
 
     def _remember(self, *_: object) -> None:
         if self._awaits_update:
-            self._before[:] = self._pack.params.data
+            self._before["p"][:] = self._pack.params.data
+            if "g" in self._before:
+                self._before["g"][:] = self._pack.params.grad
 
     def _record_update(self, *_: object) -> None:
         if self._awaits_update:
-            self._before -= self._pack.params.data
-            self._put("update_norm", self._used - 1, self._norm(self._before))
+            before = self._before
+            self._pack.arrays.xp.subtract(self._pack.params.data, before["p"], out=before["u"])
+            for name, cls in self._of_update.items():
+                self._put(name, self._used - 1, cls.of(before))
             if not self._is_on_device:
                 self._leave_out_ended(self._used - 1)
             self._awaits_update = False
@@ -158,23 +163,23 @@ class Recorder:
         found = arrays.to_host(arrays.xp.stack([values for _, _, values in self._on_device]))
         for (name, row, _), values in zip(self._on_device, found, strict=True):
             self._columns[name][row] = values
-            if name == "update_norm":
+            if name in self._of_update:
                 self._leave_out_ended(row)
         self._on_device.clear()
 
     def _leave_out_ended(self, row: int) -> None:
         """A lane makes no update in the step with which it ends."""
         ended = [lane for lane, t in self._last.items() if t <= self._steps[row]]
-        self._columns["update_norm"][row, ended] = np.nan
+        for name in self._of_update:
+            self._columns[name][row, ended] = np.nan
 
 
 def _column(name: str, index: int) -> str:
     return f"{name}.{index}" if index else name
 
 
-def unscheduled(pack: Pack, metrics: Sequence[str]) -> int:
-    """Return how many of the columns of rates and other hyperparameters take no room: nothing changes them."""
-    names = ["lr", *(name for name in metrics if name not in METRICS)]
+def unscheduled(pack: Pack, names: Sequence[str]) -> int:
+    """Return how many of the columns of hyperparameters take no room: nothing changes them."""
     return sum(name not in group.forecasts for group in pack.optimizer.param_groups for name in names)
 
 

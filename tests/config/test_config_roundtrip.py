@@ -8,7 +8,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from optrun.config import METRICS, from_mapping, parse
+from optrun.config import from_mapping, parse
+from optrun.config.model.run import metric_names
 from optrun.config.yaml.reader import read
 from optrun.config.yaml.writer import to_yaml
 
@@ -64,7 +65,9 @@ configs = st.builds(
             "schedules": st.none() | some(beta1=st.none() | schedulers, eps=schedulers),
             "seed": st.integers(0, 2**63 - 1),
             "dtype": st.sampled_from(["float32", "float64"]),
-            "record": some(every=counts, metrics=st.lists(st.sampled_from([*METRICS, "beta1", "eps"]))),
+            "record": some(
+                every=counts, metrics=st.lists(st.sampled_from([*metric_names(), "beta1", "eps"]))
+            ),
             "evaluate": st.none() | some(every=st.none() | counts),
             "checkpoint": st.none() | some(every=st.none() | counts | durations),
             "stop": st.none() | some(target=reals, patience=st.none() | counts, time=durations),

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from optrun import registry
-from optrun.config import METRICS, Bounds, ConfigErrors, Record, RunConfig, Stop, from_mapping
+from optrun.config import Bounds, ConfigErrors, Record, RunConfig, Stop, from_mapping
 from optrun.config.model.expect import FIGURES
+from optrun.config.model.run import metric_names
 from optrun.errors import fold
 
 REGISTRIES = {
@@ -33,7 +34,7 @@ def cases() -> Iterator[tuple[dict[str, Any], str, list[str]]]:
     yield {**SMALL, "expect": {"x": {"▸": 1}}}, "expect.x", list(Bounds.model_fields)
     yield {**SMALL, "record": {"▸": 1}}, "record", list(Record.model_fields)
     yield {**SMALL, "stop": {"▸": 1}}, "stop", list(Stop.model_fields)
-    yield {**SMALL, "record": {"metrics": ["▸"]}}, "record.metrics.0", list(METRICS)
+    yield {**SMALL, "record": {"metrics": ["▸"]}}, "record.metrics.0", metric_names()
     yield {**SMALL, "dtype": "▸"}, "dtype", ["float32", "float64"]
     for section, classes in REGISTRIES.items():
         yield {**SMALL, section: "▸"}, f"{section}.name", list(classes)
@@ -62,7 +63,11 @@ def test_at_least_95_in_100_slips_are_understood() -> None:
     [
         ({"weight_decay": 1}, "weight_decay: unknown key. Did you mean 'optimizer.weight_decay'?"),
         ({"LR": 1}, "LR: unknown key. Did you mean 'optimizer.lr'?"),
-        ({"stop": {"metrics": ["lr"]}}, "stop.metrics: unknown key. Did you mean 'record.metrics'?"),
+        (
+            {"stop": {"metrics": ["lr"]}},
+            "stop.metrics: unknown key. Did you mean 'record.metrics' or 'evaluate.metrics'?",
+        ),
+        ({"record": {"patience": 3}}, "record.patience: unknown key. Did you mean 'stop.patience'?"),
         ({"every": 1}, "every: unknown key. Known here: name, problem, "),  # it belongs to three sections
     ],
 )

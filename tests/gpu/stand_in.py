@@ -61,11 +61,15 @@ ON_THE_DEVICE = (
 class ndarray:
     """An array of the device: neither NumPy nor Python looks into it unless it is asked for its values."""
 
-    __array_ufunc__ = None
     __hash__ = None
 
     def __init__(self, values):
         self._values = values
+
+    def __array_ufunc__(self, ufunc, method, *inputs, **options):
+        if method != "__call__" or options or not all(isinstance(each, ndarray) for each in inputs):
+            raise TypeError(f"Unsupported type for {ufunc.__name__} of the device")
+        return _new(lambda: ufunc(*map(_own, inputs)))
 
     def __array__(self, *_, **__):
         raise TypeError("Implicit conversion to a NumPy array is not allowed.")
@@ -149,7 +153,7 @@ def _operator(name):
 for _name in ("add", "sub", "mul", "truediv", "matmul", "and", "or"):
     for _form in (f"__{_name}__", f"__r{_name}__", f"__i{_name}__"):
         setattr(ndarray, _form, _operator(_form))
-for _name in ("lt", "le", "gt", "ge", "eq", "ne", "neg", "invert"):
+for _name in ("lt", "le", "gt", "ge", "eq", "ne", "neg", "invert", "abs"):
     setattr(ndarray, f"__{_name}__", _operator(f"__{_name}__"))
 
 

@@ -11,16 +11,7 @@ from rich.text import Text
 
 from optrun.cli.text.console import WIDTH, console, emit, suggest
 from optrun.errors import UnknownNameError, did_you_mean, fold
-from optrun.registry import REGISTRIES, Option, Registry, methods
-
-METRICS = {
-    "loss": "The loss before the update, on the batch that the update uses; always recorded.",
-    "lr": "The learning rate that the update uses, lr.1, lr.2, … in further groups; always recorded. Any other float "
-    "hyperparameter of the optimizer is a metric in the same way: weight_decay, weight_decay.1, …",
-    "grad_norm": "√Σ g², the length of the gradient over all parameters, before the update.",
-    "update_norm": "√Σ (θ′ - θ)², the length of the update over all parameters.",
-    "param_norm": "√Σ θ², the length of the parameters, before the update.",
-}
+from optrun.registry import REGISTRIES, Option, Registry, methods, metrics
 
 
 def print_list(kind: str | None, *, json: bool) -> None:
@@ -59,7 +50,7 @@ def is_name(text: str) -> bool:
 
 def print_description(name: str, *, json: bool) -> None:
     """Print what a name stands for, with YAML to paste; UnknownNameError if there is none."""
-    registry = next((registry for registry in REGISTRIES if name in registry), None)
+    registry = next((each for each in REGISTRIES if each is not metrics and name in each), None)
     if registry is not None:
         _print_class(registry, name, json=json)
         return
@@ -67,7 +58,7 @@ def print_description(name: str, *, json: bool) -> None:
     from optrun.registry import options_of
 
     stubs = {"dataset": "problem:\n  name: mlp\n  data: {}", "metric": "record:\n  metrics: [{}]"}
-    for kind, table in (("dataset", DATASETS), ("metric", METRICS)):
+    for kind, table in (("dataset", DATASETS), ("metric", _metrics())):
         for known, text in table.items():
             if fold(known) == fold(name):
                 make = GENERATORS.get(known) if kind == "dataset" else None
@@ -94,8 +85,19 @@ def _tables() -> dict[str, dict[str, str]]:
     tables: dict[str, dict[str, str]] = {
         registry.plural: {each: _first_sentence(registry.find(each)) for each in registry}
         for registry in REGISTRIES
+        if registry is not metrics
     }
-    return {**tables, "datasets": dict(DATASETS), "metrics": METRICS}
+    return {
+        **tables,
+        "datasets": dict(DATASETS),
+        "metrics": _metrics(),
+    }
+
+
+def _metrics() -> dict[str, str]:
+    from optrun.config.model.run import ALWAYS
+
+    return ALWAYS | {name: _first_sentence(metrics.find(name)) for name in metrics.in_order()}
 
 
 def _print_class(registry: Registry[Any], name: str, *, json: bool) -> None:

@@ -18,10 +18,11 @@ from optrun.checks.types import MEMBER
 from optrun.config.model.components import NESTED, Named, Schedules
 from optrun.config.model.expect import FIGURES, Bounds
 from optrun.config.model.options import GROUPS, SCHEDULES, Model, floats_of, options_of_group
-from optrun.config.model.run import METRICS, Checkpointing, Divergence, Evaluate, Record, RunConfig, Stop
+from optrun.config.model.run import Checkpointing, Divergence, Evaluate, Record, RunConfig, Stop, metric_names
 from optrun.config.sweep.model import Metric, SpaceBlock, sweep_model
 from optrun.config.yaml.writer import inline
 from optrun.registry import SECTIONS, Option, PathOrName, Registry, methods, optimizers, tuples_of
+from optrun.registry import metrics as metrics_of
 
 Schema = dict[str, Any]
 
@@ -82,8 +83,10 @@ def json_schema() -> Schema:
     every = list(dict.fromkeys(each for names in floats.values() for each in names))
     merged = {"additionalProperties": {"anyOf": [{"$ref": f"{_REF}scheduler"}, {"type": "null"}]}}
     properties["schedules"] = _keyed({"type": ["object", "null"], **merged}, every)
-    metrics = list(dict.fromkeys([*METRICS, *every]))
+    metrics = list(dict.fromkeys([*metric_names(), *every]))
     definitions["Record"]["properties"]["metrics"]["items"]["enum"] = metrics
+    evaluable = [name for name in metrics_of.in_order() if metrics_of.find(name).needs == ("p",)]
+    definitions["Evaluate"]["properties"]["metrics"]["items"]["enum"] = evaluable
     properties["expect"]["properties"] = {name: {"$ref": f"{_REF}Bounds"} for name in FIGURES}
     properties["name"]["type"] = ["string", "null"]
     properties["engine"]["enum"] = _engines()
@@ -220,7 +223,7 @@ def _if_named(name: str, then: Schema) -> Schema:
 def _if_optimized_by(name: str, floats: Sequence[str]) -> Schema:
     """Return that only what this optimizer has is scheduled and recorded."""
     named = {"type": "object", "required": ["name"], "properties": {"name": {"const": name}}}
-    metrics = list(dict.fromkeys([*METRICS, *floats]))
+    metrics = list(dict.fromkeys([*metric_names(), *floats]))
     return {
         "if": {"required": ["optimizer"], "properties": {"optimizer": {"anyOf": [{"const": name}, named]}}},
         "then": {

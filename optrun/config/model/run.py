@@ -13,7 +13,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from optrun import registry
-from optrun.checks.messages import MISSING, conflict, not_one_of
+from optrun.checks.messages import MISSING, conflict, failure, not_one_of
 from optrun.checks.types import INTEGRAL
 from optrun.checks.unions import union
 from optrun.config.model.components import Component, Named, OptimizerComponent, Schedule, Schedules, class_of
@@ -24,14 +24,32 @@ from optrun.config.yaml.tree import Path
 from optrun.config.yaml.writer import to_yaml
 from optrun.errors import ConfigError
 
-METRICS = ("loss", "lr", "grad_norm", "update_norm", "param_norm")
+ALWAYS = {
+    "loss": "The loss before the update, on the batch that the update uses; always recorded.",
+    "lr": "The learning rate that the update uses, lr.1, lr.2, … in further groups; always recorded. Any other float "
+    "hyperparameter of the optimizer is a metric in the same way: weight_decay, weight_decay.1, …",
+}
+"""What every curve has."""
 
 Count = Annotated[int, Ge(1), INTEGRAL]
 
 
 def _always_recorded(metrics: list[str]) -> list[str]:
-    known = [metric for metric in METRICS if metric in ("loss", "lr", *metrics)]
+    known = [metric for metric in metric_names() if metric in (*ALWAYS, *metrics)]
     return list(dict.fromkeys([*known, *metrics]))
+
+
+def metric_names() -> list[str]:
+    """Return what can be recorded with any optimizer."""
+    return [*ALWAYS, *registry.metrics.in_order()]
+
+
+def _evaluable(metrics: list[str] | None) -> list[str] | None:
+    known = [name for name in registry.metrics.in_order() if registry.metrics.find(name).needs == ("p",)]
+    wrong = [((i,), not_one_of(known, name)) for i, name in enumerate(metrics or ()) if name not in known]
+    if wrong:
+        raise failure(*wrong)
+    return metrics
 
 
 class Record(Section):
@@ -42,11 +60,25 @@ class Record(Section):
         list[str], AfterValidator(_always_recorded), "besides loss and lr: norms, floats of the optimizer"
     ] = Field(default=[], validate_default=True)
 
+    @property
+    def measured(self) -> list[str]:
+        """The metrics that are measured; the others are the loss and hyperparameters."""
+        return [name for name in self.metrics if name in registry.metrics]
+
+    @property
+    def hyperparameters(self) -> list[str]:
+        """The hyperparameters that are recorded, of each group."""
+        return [name for name in self.metrics if name != "loss" and name not in registry.metrics]
+
 
 class Evaluate(Section):
     """How often the full objective is evaluated, in steps; by default at the end alone."""
 
     every: Annotated[Count | None, "steps from one evaluation to the next"] = None
+    metrics: Annotated[
+        Annotated[list[str], AfterValidator(_evaluable)] | None,
+        "of the parameters, beside what the problem evaluates, such as param_norm",
+    ] = None
 
 
 class Checkpointing(Section):
@@ -114,7 +146,7 @@ def _hyperparameters_at_odds(data: dict[str, Any]) -> list[tuple[Path, PydanticC
         return problems
     problems += unschedulable(optimizer, schedules)
     recorded = data["record"].get("metrics") if isinstance(data.get("record"), dict) else None
-    known = [*METRICS, *(name for name in floats_of(optimizer.options()) if name not in METRICS)]
+    known = list(dict.fromkeys([*metric_names(), *floats_of(optimizer.options())]))
     for i, metric in enumerate(recorded if isinstance(recorded, list) else []):
         if isinstance(metric, str) and metric not in known:
             said = {"said": not_one_of(known, metric)}

@@ -9,3 +9,5 @@ from optrun.sweeps.methods.optuna import Optuna as Optuna
 from optrun.sweeps.methods.sampling import Grid as Grid
 from optrun.sweeps.methods.sampling import Random as Random
 from optrun.sweeps.methods.sampling import Sobol as Sobol
+from optrun.sweeps.plan.spaces import Setting as Setting
+from optrun.sweeps.plan.spaces import Space as Space

@@ -6,7 +6,6 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from optrun.config import METRICS
 from optrun.registry import optimizers
 from optrun.training.pack import Pack
 
@@ -48,7 +47,8 @@ def _more_bytes(pack: Pack) -> int:
     """Return about how many bytes a lane takes by its end beside its parameters and their gradients."""
     config, optimizer = pack.configs[0], pack.optimizer
     groups = len(optimizer.param_groups)
-    columns = 1 + sum(groups if name == "lr" or name not in METRICS else 1 for name in config.record.metrics)
+    record = config.record
+    columns = 2 + len(record.measured) + groups * len(record.hyperparameters)
     numbers = math.ceil(pack.steps / config.record.every) * columns
     if config.evaluate.every:
         figures = FEW_FIGURES * (1 + pack.keeps_average)
