@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optrun.errors import ConfigError, MissingExtraError
+from optrun.fallbacks import log
 
 Array: TypeAlias = NDArray[Any]  # CuPy's arrays answer to the same interface
 
@@ -285,7 +286,11 @@ class _OneBlasThread:
         with self._lock:
             self._within += 1
             if self._limits is None:
-                self._limits = threadpool_limits(limits=1, user_api="blas")
+                limits = self._limits = threadpool_limits(limits=1, user_api="blas")
+                if limits.get_original_num_threads()["blas"] is None:
+                    log.debug(
+                        "no BLAS is known here: it may use several threads, and give other bits by that"
+                    )
 
     def __exit__(self, *error: object) -> None:
         with self._lock:

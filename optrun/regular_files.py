@@ -6,9 +6,10 @@ import io
 import os
 import stat
 from collections.abc import Iterable
-from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
+
+from optrun.fallbacks import Fallback
 
 
 def open_regular(path: str | Path) -> BinaryIO:
@@ -34,7 +35,7 @@ def files_digest(paths: Iterable[str]) -> str:
     """Return the SHA-256, in hex, of all readable files in these paths; an empty string if there are none."""
     lines: list[str] = []
     for number, path in enumerate(map(Path, paths)):
-        with suppress(OSError, ValueError):
+        with Fallback(f"{path} is not read: no change of it is noticed", OSError, ValueError):
             for each in sorted(path.rglob("*")) if path.is_dir() else [path]:
                 if not each.is_dir():
                     digest = hashlib.sha256()

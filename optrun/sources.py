@@ -6,11 +6,12 @@ import inspect
 import sys
 import sysconfig
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
+
+from optrun.fallbacks import Fallback
 
 _read: dict[str, tuple[Any, bytes]] = {}
 """What files held when they were read first, with the spec of their import, which a reload replaces, or their stamp."""
@@ -37,7 +38,8 @@ def source_of(cls: type[Any]) -> Source | None:
     files: dict[str, bytes] = {}
     for base in cls.__mro__:
         if base is cls or not (_is_own(base) or _is_installed(sys.modules.get(base.__module__))):
-            with suppress(OSError, TypeError, SyntaxError, ValueError):
+            unknown = f"the source of {base.__qualname__} is not known: no change of it is noticed"
+            with Fallback(unknown, OSError, TypeError, SyntaxError, ValueError):
                 files |= _files_of(base)
     if not files:
         return None

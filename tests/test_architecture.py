@@ -35,6 +35,7 @@ FLOORS = [
     "sources",
     "errors",
     "regular_files",
+    "fallbacks",
 ]
 FILES = sorted(PACKAGE.rglob("*.py"))
 

@@ -20,6 +20,7 @@ from optrun.config.sweep.model import Metric
 from optrun.config.sweep.resolve import load_sweep as sweep_from_file
 from optrun.config.sweep.resolve import sweep_from_mapping
 from optrun.errors import ConfigError, RunFailedError, StoreError, counted, string_list
+from optrun.fallbacks import Fallback
 from optrun.plugins import load_plugins
 from optrun.store import RunState, Status, Store
 from optrun.store.event_names import INFERRED
@@ -177,7 +178,7 @@ class _Runs(Sequence[Run]):
             return Run(self._results, run=run)
         with self._lock:
             if self._store is not None:
-                with suppress(StoreError):
+                with Fallback(f"{self._results} is opened again", StoreError):
                     return Run(self._store, path=self._results, run=run)
                 # A writer killed since then has left a journal, which is rolled back only when the store is opened.
                 self.close()

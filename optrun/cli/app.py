@@ -17,6 +17,7 @@ from optrun import __version__
 from optrun.cli.commands import configs, guide, maintain, names, run, runs, smoke, sweep
 from optrun.cli.exits import exit_code_of, reported
 from optrun.cli.messages import Messages
+from optrun.fallbacks import log
 
 app = typer.Typer(
     name="optrun",
@@ -71,14 +72,19 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def options(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Show on stderr what is done without.")
+    ] = False,
     version: Annotated[
         bool,
         typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
     ] = False,
 ) -> None:
     """Optimizer experiments from one YAML file."""
-    if debug:
-        reported.show_all()
+    reported.show(debug=debug, verbose=verbose)
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    if "λ─⣿".encode(encoding, "replace") == b"???":
+        log.debug("the output takes %s alone: characters that it has not are printed as ?", encoding)
 
 
 def main() -> None:
@@ -93,6 +99,8 @@ def main() -> None:
     # Before the command or after it: who sees an error types the same line again with --debug at its end.
     first, *rest = sys.argv
     given = rest[: rest.index("--")] if "--" in rest else rest
-    if "--debug" in given:
-        sys.argv = [first, "--debug", *(each for each in rest if each != "--debug")]
+    for everywhere in ("--debug", "--verbose", "-v"):
+        if everywhere in given:
+            rest = [everywhere, *(each for each in rest if each != everywhere)]
+    sys.argv = [first, *rest]
     sys.exit(exit_code_of(app))

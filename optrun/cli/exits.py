@@ -8,7 +8,6 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import Any, TextIO
 
 import typer
@@ -26,20 +25,49 @@ _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.
 _DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
 
 
-@dataclass
-class Reported:
+class _Once(logging.Filter):
+    """Lets each message pass once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        before = len(self._said)
+        self._said.add(record.getMessage())
+        return len(self._said) > before
+
+
+class Reported(logging.Formatter):
     """How much is shown of an error, and of what was done without."""
 
-    debug: bool = False
+    def __init__(self) -> None:
+        super().__init__("debug: %(message)s")
+        self.debug = False
+        self._handler: logging.Handler | None = None
 
-    def show_all(self) -> None:
-        """Show tracebacks, and what the parts of optrun log."""
-        self.debug = True
-        shown = logging.StreamHandler()
-        shown.setFormatter(logging.Formatter("debug: %(message)s"))
+    def show(self, *, debug: bool, verbose: bool) -> None:
+        """Show tracebacks, or not, and on stderr what the parts of optrun log, each line once, or not."""
+        self.debug = debug
         log = logging.getLogger("optrun")
-        log.addHandler(shown)
-        log.setLevel(logging.DEBUG)
+        if self._handler is not None:
+            log.removeHandler(self._handler)
+            log.setLevel(logging.NOTSET)
+            self._handler = None
+        if debug or verbose:
+            self._handler = logging.StreamHandler()
+            self._handler.setFormatter(self)
+            self._handler.addFilter(_Once())
+            log.addHandler(self._handler)
+            log.setLevel(logging.DEBUG)
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return a line, which no terminal takes for a command."""
+        return printable_lines(super().format(record))
+
+    def formatException(self, info: Any) -> str:
+        """Return the traceback of an error; its last line where tracebacks are not wanted."""
+        return super().formatException(info) if self.debug else f"  {info[0].__name__}: {info[1]}"
 
 
 reported = Reported()

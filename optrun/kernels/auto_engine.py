@@ -16,6 +16,7 @@ from time import perf_counter
 
 from optrun.arrays import Array
 from optrun.errors import MissingExtraError, OptrunWarning
+from optrun.fallbacks import log
 from optrun.kernels.capture import Captured
 from optrun.kernels.lower import Listing
 from optrun.kernels.numba.code_cache import Loop, is_installed, is_kept, is_loaded
@@ -40,6 +41,8 @@ class AutoEngine:
     def __init__(self, price: float | None = None) -> None:
         self._numpy, self._numba = NumpyEngine(), NumbaEngine() if is_installed() and not _failures else None
         self._price = price
+        if self._numba is None:
+            log.debug("NumPy computes: Numba %s", "does not work here" if _failures else "is not installed")
 
     def bind(
         self, listing: Listing, buffers: Mapping[str, Array], coefficients: Sequence[Array]

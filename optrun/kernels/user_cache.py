@@ -4,16 +4,16 @@ import os
 import stat
 import sys
 import tempfile
-from contextlib import suppress
 from pathlib import Path
 
+from optrun.fallbacks import Fallback, log
 from optrun.regular_files import open_regular
 
 
 def directory(name: str) -> Path:
     """Return the directory of the files of one kind."""
     home = Path(os.devnull)  # of a user without one: nothing is kept
-    with suppress(RuntimeError):
+    with Fallback("no home directory: nothing is kept for later processes", RuntimeError):
         home = found if (found := Path.home()).is_absolute() else home
     if sys.platform == "win32":
         base = Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local")
@@ -53,18 +53,26 @@ def is_kept(path: Path) -> bool:
 
 def read(path: Path) -> bytes | None:
     """Return what is in a file; None where it cannot be read, or is not this user's alone."""
-    try:
-        with open_regular(path) as file:
-            return file.read() if _is_own(os.fstat(file.fileno())) and is_own(path.parent) else None
-    except OSError:
+    if not path.exists():
         return None
+    with Fallback(f"{path} is not read", OSError), open_regular(path) as file:
+        if _is_own(os.fstat(file.fileno())) and is_own(path.parent):
+            return file.read()
+        log.debug("%s is not read: others can write there", path)
+    return None
 
 
 def write(path: Path, content: bytes) -> None:
-    """Write a file at once, where its directory is this user's alone. Raises OSError."""
+    """Write a file at once, where its directory is this user's alone and can be written."""
+    with Fallback(f"{path} is not kept for later processes", OSError):
+        _write(path, content)
+
+
+def _write(path: Path, content: bytes) -> None:
     for parent in (path.parent.parent, path.parent):
         parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not is_own(path.parent):
+        log.debug("%s is not kept for later processes: others can write there", path)
         return
     handle, written = tempfile.mkstemp(dir=path.parent)
     try:

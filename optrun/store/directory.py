@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from optrun.errors import StoreError
+from optrun.fallbacks import Fallback, log
 from optrun.store.locate import CONFIG, RESULTS
 from optrun.store.schema import store_errors
 
@@ -71,6 +72,7 @@ def lock(directory: Path) -> int | None:
     Raises StoreError where another process holds it for longer than one that only looks at it.
     """
     if sys.platform == "win32":
+        log.debug("%s: no writer's lock on Windows", directory)
         return None
     import fcntl
 
@@ -142,7 +144,7 @@ def collect(directory: Path, *, names: str = OWN_NAMES, dry_run: bool = False) -
 
     pattern = re.compile(rf"\.(new-|gone-|({names})\.)[0-9a-f]{{16}}")
     found = []
-    with suppress(OSError):
+    with Fallback(f"{directory}: what killed commands have left is not looked for", OSError):
         for entry in list(os.scandir(directory)):
             if not pattern.fullmatch(entry.name) or entry.is_symlink():
                 continue
@@ -254,7 +256,7 @@ def _hold(descriptor: int) -> None:
     if sys.platform != "win32":
         import fcntl
 
-        with suppress(OSError):  # a file system without locks
+        with Fallback("this file system has no locks", OSError):
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from optrun.arrays import Arrays
 from optrun.errors import MissingExtraError
+from optrun.fallbacks import Fallback, log
 
 MOST_BYTES = 1 << 22
 """Of a file of git: a list of packed references may be long."""
@@ -80,13 +81,11 @@ def _version(package: str) -> str | None:
 
 def cpu_model() -> str | None:
     """Return the name of the processor."""
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as lines:
-            for line in lines:
-                if line.startswith("model name"):
-                    return line.partition(":")[2].strip()
-    except OSError:
-        pass
+    unknown = Fallback("/proc/cpuinfo is not there: Python says what processor it is", OSError)
+    with unknown, open("/proc/cpuinfo", encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
     return platform.processor() or None
 
 
@@ -108,13 +107,13 @@ def _blas() -> list[dict[str, Any]]:
 
 def _device(backend: str) -> dict[str, Any]:
     """Return the name of the device, the version of CuPy and that of CUDA's runtime, such as 12040 for 12.4."""
-    try:
+    # CuPy raises RuntimeError for what CUDA refuses.
+    with Fallback("nothing is noted of the device", MissingExtraError, RuntimeError):
         cupy = Arrays(backend).xp
         runtime = cupy.cuda.runtime
         name = runtime.getDeviceProperties(runtime.getDevice())["name"].decode()
         return dict(zip(DEVICE, (name, cupy.__version__, runtime.runtimeGetVersion()), strict=True))
-    except (MissingExtraError, RuntimeError):  # CuPy raises the latter for what CUDA refuses
-        return dict.fromkeys(DEVICE)
+    return dict.fromkeys(DEVICE)
 
 
 def _git() -> dict[str, Any] | None:
@@ -122,11 +121,12 @@ def _git() -> dict[str, Any] | None:
 
     No git is asked: it would run what a repository names as its filters, and take longer than anybody waits for.
     """
-    try:
+    with Fallback("no revision of git is noted", OSError, ValueError):
         folder = next((each for each in (Path.cwd(), *Path.cwd().parents) if (each / ".git").exists()), None)
-        return None if folder is None else {"sha": _revision(folder / ".git")}
-    except (OSError, ValueError):
-        return None
+        if folder is not None:
+            return {"sha": _revision(folder / ".git")}
+        log.debug("no revision of git is noted: there is no repository here")
+    return None
 
 
 def _revision(git: Path) -> str | None:

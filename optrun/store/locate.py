@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from optrun.errors import StoreError, did_you_mean
+from optrun.fallbacks import Fallback
 
 RUNS = Path("runs")
 LATEST = "latest"
@@ -17,10 +18,9 @@ RESULTS, CONFIG = "results.sqlite", "config.yaml"
 def run_directories(root: Path = RUNS) -> list[Path]:
     """Return the run directories in a directory, whole or broken, the one made last first."""
     found: list[tuple[str, str]] = []
-    try:
-        entries = list(os.scandir(root))
-    except OSError:
-        return []
+    entries: list[os.DirEntry[str]] = []
+    with Fallback(f"{root} is not looked into", OSError):
+        entries = list(os.scandir(root)) if root.exists() else []
     for entry in entries:
         if not entry.name.startswith(".") and entry.is_dir():
             path = Path(entry.path)
@@ -125,7 +125,9 @@ def _created(directory: Path) -> str:
     """When a run was made, as its store says it: the times of its files are those of whoever copied it last."""
     results = (directory / RESULTS).absolute()
     # Nothing is asked of the file but its first event, which no writer changes: that needs no lock and no journal.
-    with suppress(sqlite3.Error, OSError):
+    with Fallback(
+        f"{directory} does not tell when it was made: the time of its file counts", sqlite3.Error, OSError
+    ):
         if results.is_file():
             with closing(sqlite3.connect(f"{results.as_uri()}?mode=ro&immutable=1", uri=True)) as db:
                 first = db.execute("SELECT time FROM events WHERE kind = 'created' ORDER BY event").fetchone()

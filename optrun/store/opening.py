@@ -4,6 +4,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+from optrun.fallbacks import log
 from optrun.store import schema
 
 
@@ -25,6 +26,7 @@ def _upgraded(connection: sqlite3.Connection, *, write: bool) -> sqlite3.Connect
     version = schema.check_content(connection)
     if version == schema.FORMAT_VERSION:
         return connection
+    log.debug("%d is an older format: it is %s", version, "upgraded" if write else "read as an upgraded copy")
     if not write:
         with closing(connection) as older:
             connection = sqlite3.connect("", isolation_level="IMMEDIATE", check_same_thread=False)

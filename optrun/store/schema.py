@@ -18,6 +18,7 @@ from typing import Any
 
 from optrun.errors import StoreError
 from optrun.errors import printable as printable
+from optrun.fallbacks import log
 from optrun.store.locate import RESULTS
 
 FORMAT_VERSION = 2
@@ -166,6 +167,7 @@ def connect(directory: Path, *, write: bool) -> sqlite3.Connection:
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode != sqlite3.SQLITE_READONLY_ROLLBACK:
                 raise
+            log.debug("%s: the last write was cut short, and is undone", path)
             _roll_back(path)
         check_content(connection)
         # Unlike FULL it also waits until the removal of the journal has reached the disk, which ends a transaction.

@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 
 from optrun.config import RunConfig
 from optrun.errors import PluginError, RunFailedError
+from optrun.fallbacks import log
 from optrun.plugins import load_plugin
 from optrun.store import RunState, Status, Store
 from optrun.store.locate import RESULTS
@@ -105,8 +106,10 @@ def _tried(plan: Plan, pack: Sequence[int], plugins: Sequence[str]) -> _Need | N
 def _estimated(configs: Sequence[RunConfig]) -> Estimate | None:
     try:
         return estimate(configs)
-    except (RunFailedError, PluginError, MemoryError):
-        return None  # such a run fails, and the others of the sweep go on
+    except (RunFailedError, PluginError, MemoryError) as error:
+        # Such a run fails, and the others of the sweep go on.
+        log.debug("a pack is not estimated (%s: %s)", type(error).__name__, error)
+        return None
 
 
 def _estimated_apart(configs: Sequence[RunConfig], plugins: Sequence[str]) -> Estimate | None:
@@ -119,11 +122,14 @@ def _estimated_apart(configs: Sequence[RunConfig], plugins: Sequence[str]) -> Es
     try:
         found: Estimate | None = receiver.recv() if receiver.poll(LIMIT_SECONDS) else None
     except EOFError:
+        log.debug("a pack is not estimated: the process that tried it died")
         return None
     finally:
         process.kill()
         process.join()
         receiver.close()
+    if found is None:
+        log.debug("a pack is not estimated: it fails, or takes more than %g s to try", LIMIT_SECONDS)
     return found
 
 

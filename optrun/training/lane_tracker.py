@@ -1,13 +1,13 @@
 """The lanes of a pack under way: what is recorded of each, where it has ended, and what of it is to be committed."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 
 from optrun.arrays import Array
 from optrun.errors import StateError, counted
+from optrun.fallbacks import Fallback
 from optrun.store import Checkpoint, RunState, Status
 from optrun.training.checkpoints import Meta, checkpoint_of
 from optrun.training.device_losses import Ahead
@@ -154,7 +154,7 @@ class Lanes:
         Nothing is evaluated, for it may be what raises: no lane is to pass for one that has its final figures.
         """
         if self._ahead is not None:
-            with suppress(Exception):  # a device that fails may tell nothing more
+            with Fallback("the device tells nothing of its last steps", Exception):
                 self._take_in_passed()
         self._close(self._living(), t, Status.FAILED, reason)
         states = {

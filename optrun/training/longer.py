@@ -5,6 +5,7 @@ import numpy as np
 from optrun.config import ConfigErrors, from_mapping
 from optrun.config.edited import as_in_file
 from optrun.errors import ConfigError, StoreError, counted
+from optrun.fallbacks import log
 from optrun.store import Checkpoint, Status, Store
 from optrun.store.directory import replace_file
 from optrun.store.event_names import LONGER
@@ -72,8 +73,9 @@ def settle_config(store: Store) -> None:
     file = store.path / CONFIG
     try:
         old = as_in_file(file, from_mapping(record.config | before))
-    except ConfigErrors:
-        return  # it says how long the run is, or something else, which is not for here
+    except ConfigErrors:  # it says how long the run is, or something else, which is not for here
+        log.debug("%s stays as it is: it is not the config as it was before", file)
+        return
     now = {name: record.config.get(name) for name in before}
     content = from_mapping(old.to_dict() | now).to_yaml().encode()
     with store_errors(store.path):

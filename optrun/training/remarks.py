@@ -9,6 +9,7 @@ from optrun.arrays import Array
 from optrun.config import RunConfig
 from optrun.config.model.components import Component
 from optrun.errors import counted
+from optrun.fallbacks import Fallback
 from optrun.problems import Problem
 from optrun.registry import Option, optimizers, schedulers
 from optrun.schedulers.interval import INTERVAL
@@ -57,10 +58,9 @@ def draws(problem: Problem) -> bool:
     if first is None and second is None:
         return False
     to_host = problem.arrays.to_host
-    try:
+    with Fallback("batches of a plugin's own kind are taken to differ between seeds", TypeError, ValueError):
         return not np.array_equal(to_host(first), to_host(second))
-    except (TypeError, ValueError):
-        return True  # batches of a plugin's own kind
+    return True
 
 
 def _unread(pack: Pack, config: RunConfig, varied: Collection[str]) -> Iterator[str]:

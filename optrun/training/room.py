@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 
 from optrun.errors import OutOfMemoryError
+from optrun.fallbacks import Fallback, log
 
 GIB = 1 << 30
 _LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
@@ -16,11 +17,15 @@ _LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory
 def memory_bytes() -> int | None:
     """Return the memory of the machine, or what a container may have of it; None where the system does not tell."""
     found = []
-    with suppress(AttributeError, OSError, ValueError):
+    with Fallback("the system does not tell its memory", AttributeError, OSError, ValueError):
         found.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    limits = []
     for limit in _LIMITS:
         with suppress(OSError, ValueError):
-            found.append(int(limit.read_text(encoding="ascii")))
+            limits.append(int(limit.read_text(encoding="ascii")))
+    if not limits:
+        log.debug("no memory limit of a container is known: that of the machine counts")
+    found += limits
     return min((each for each in found if each > 0), default=None)
 
 

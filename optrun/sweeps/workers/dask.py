@@ -17,6 +17,7 @@ from typing import Any, Self
 from uuid import uuid4
 
 from optrun.errors import ConfigError, MissingExtraError, OptrunWarning, RunFailedError
+from optrun.fallbacks import Fallback
 from optrun.sweeps.workers.base import NEEDS_MAIN, Attempt, CallerExecutor, Failure, Outcome
 from optrun.sweeps.workers.processes import isolated, starting
 from optrun.sweeps.workers.task import Result
@@ -179,7 +180,8 @@ class Dask(CallerExecutor):
     def stop(self) -> None:
         """Cancel what has not begun, and have the others pause."""
         if not self._is_stopped:
-            with suppress(Exception):  # a scheduler that is gone, or a worker that does not answer
+            # A scheduler may be gone, or a worker not answer.
+            with Fallback("workers were not told to pause", Exception):
                 self._client.run(stop, self._sweep, on_error="ignore", callback_timeout=STOP_SECONDS)
         super().stop()
 
@@ -200,7 +202,7 @@ def _execute(topic: str, task: Task) -> list[Result]:
 
 def _close(client: Any) -> None:
     """Close a client, also one whose scheduler is gone."""
-    with suppress(TimeoutError):
+    with Fallback("a client of Dask did not close in time", TimeoutError):
         client.close(timeout=CLOSE_SECONDS)
 
 
