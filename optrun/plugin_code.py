@@ -155,8 +155,9 @@ class _Output:
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.depth = 0
+        self.depth = self.callbacks = 0
         self.streams: tuple[TextIO, TextIO] = sys.stdout, sys.stderr
+        self.redirected: tuple[TextIO, TextIO] = sys.stdout, sys.stderr
         self.kept_open: list[object] = []
 
     def keep_open(self) -> None:
@@ -197,10 +198,18 @@ def output_on_stderr() -> Iterator[None]:
 @contextmanager
 def output_of_caller() -> Iterator[None]:
     """Undo `output_on_stderr` within: what a caller's own callback prints goes where the caller has stdout."""
-    redirected = sys.stdout, sys.stderr
-    if _output.depth:
-        sys.stdout, sys.stderr = _output.streams
+    with _output.lock:
+        is_within = _output.depth > 0
+        if is_within:
+            if _output.callbacks == 0:
+                _output.redirected = sys.stdout, sys.stderr
+                sys.stdout, sys.stderr = _output.streams
+            _output.callbacks += 1
     try:
         yield
     finally:
-        sys.stdout, sys.stderr = redirected
+        with _output.lock:
+            if is_within:
+                _output.callbacks -= 1
+                if _output.callbacks == 0:
+                    sys.stdout, sys.stderr = _output.redirected

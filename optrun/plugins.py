@@ -5,6 +5,7 @@ import importlib
 import importlib.util
 import os
 import sys
+import threading
 import warnings
 import zlib
 from collections.abc import Sequence
@@ -25,29 +26,31 @@ def load_plugin(target: str) -> None:
     A class of it that lacks the method of its kind is named by a warning. Raises PluginError where it cannot be
     imported, with the reason.
     """
-    before = {cls for each in REGISTRIES for cls in each.lacking()}
-    with guarded(f"plugin {target!r}", passed=()):
-        if _is_file(target):
-            _import_file(Path(target).resolve(strict=True))
-        else:
-            importlib.import_module(target)
-    _loaded[os.path.abspath(target)] = plugin_version(target, loaded=True)
-    for registry in REGISTRIES:
-        for cls, said in registry.lacking().items():
-            if cls not in before:
-                warnings.warn(said, OptrunWarning, stacklevel=2)
+    with _loading:
+        before = {cls for each in REGISTRIES for cls in each.lacking()}
+        with guarded(f"plugin {target!r}", passed=()):
+            if _is_file(target):
+                _import_file(Path(target).resolve(strict=True))
+            else:
+                importlib.import_module(target)
+        _loaded[os.path.abspath(target)] = plugin_version(target, loaded=True)
+        lacking = {cls: said for each in REGISTRIES for cls, said in each.lacking().items()}
+    for cls in [cls for cls in lacking if cls not in before]:
+        warnings.warn(lacking[cls], OptrunWarning, stacklevel=2)
 
 
 def load_plugins(targets: Sequence[str]) -> None:
     """Import plugins that are not there in their present versions; raises PluginError as `load_plugin` does."""
     for target in string_list("plugins", targets):
-        version = plugin_version(target)
-        if _loaded.get(os.path.abspath(target)) != version:
-            load_plugin(target)
+        with _loading:
+            if _loaded.get(os.path.abspath(target)) != plugin_version(target):
+                load_plugin(target)
 
 
 _loaded: dict[str, str] = {}
 """The versions of the plugins that this process has loaded."""
+_loading = threading.RLock()
+"""Two threads that load one plugin would define its classes twice."""
 
 
 def plugin_version(target: str, *, loaded: bool = False) -> str:

@@ -244,7 +244,7 @@ class Registry(Generic[T]):
         """Return what classes lack that are not registered and from which no other class inherits."""
         return {
             cls: f"{cls.__name__} is no {self.kind}: it lacks {what} ({definition_of(cls)})"
-            for cls, what in self._lacking.values()
+            for cls, what in list(self._lacking.values())
             if not cls.__subclasses__()
         }
 

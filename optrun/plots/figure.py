@@ -1,5 +1,6 @@
 """Runs as a figure: loss and learning rate, several runs in one picture."""
 
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import cycle
@@ -93,6 +94,10 @@ def save_figure(
             upper.set_title(inert(runs[0].label), loc="left")
 
 
+_drawing = threading.Lock()
+"""Matplotlib's settings count for all threads."""
+
+
 @contextmanager
 def figure_into(stream: BinaryIO, format: str, inches: tuple[float, float]) -> Iterator[Any]:
     """Give an empty figure in the style of all, and write it; MissingExtraError without Matplotlib."""
@@ -102,7 +107,7 @@ def figure_into(stream: BinaryIO, format: str, inches: tuple[float, float]) -> I
     except ImportError as error:
         raise MissingExtraError("pictures need Matplotlib: python -m pip install matplotlib") from error
     settings: Any = {**mpl.rcParamsDefault, **STYLE}
-    with mpl.rc_context(settings):
+    with _drawing, mpl.rc_context(settings):
         figure = Figure(figsize=inches, layout="constrained", dpi=150)
         yield figure
         figure.savefig(stream, format=format, metadata=METADATA[format])

@@ -35,6 +35,9 @@ _EXTREMES: dict[str, Callable[..., Any]] = {"min": np.minimum, "max": np.maximum
 _multiplying = threading.Lock()
 """Runs in threads of one process may share an expression, whose products grow."""
 
+_parsing = threading.Lock()
+"""What is ignored of warnings counts for all threads, and two of them would undo it in the wrong order."""
+
 KNOWN = frozenset((*_CONSTANTS, *_UNARY, "min", "max"))
 _OPERATORS: dict[type[ast.AST], Callable[..., Any]] = {
     ast.Add: np.add,
@@ -118,7 +121,7 @@ def _parsed(text: str) -> ast.expr:
         raise ConfigError("an expression in t is empty: write one such as '0.95 ** t'")
     start = len(text) - len(text.lstrip())
     try:
-        with warnings.catch_warnings():
+        with _parsing, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             tree = ast.parse(text.strip(), mode="eval").body
     except SyntaxError as error:

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import threading
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -15,6 +16,7 @@ STDIN = "-"
 
 _streams: dict[tuple[str, int, int], bytes] = {}
 """What was read from pipes, which can be read only once, by name, device and inode."""
+_reading = threading.Lock()
 
 
 def is_stream(source: str) -> bool:
@@ -49,10 +51,12 @@ def _stream(source: str) -> bytes:
     """Return what comes through a pipe, also when it is asked for again. Raises OSError."""
     found = None if source == STDIN else os.stat(source)
     key = (source, found.st_dev, found.st_ino) if found else (source, 0, id(sys.stdin))
-    if key not in _streams:
+    with _reading:
+        if key in _streams:
+            return _streams[key]
         with nullcontext(sys.stdin.buffer) if source == STDIN else open(source, "rb") as file:
             _streams[key] = file.read(MAX_BYTES + 1)
-    return _streams[key]
+        return _streams[key]
 
 
 def unreadable(path: Path, error: OSError) -> str:

@@ -1,7 +1,6 @@
 """Settings that do not depend on results: every combination, or draws that depend on the sweep's seed alone."""
 
 import itertools
-import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -41,9 +40,8 @@ class Sobol(Sampler):
         """Return as many points as there are trials; MissingExtraError without SciPy."""
         rng = stream(self.swept.sweep.seed, "sweep sobol", *space.index)
         points = _sobol_engine()(len(space.dimensions), rng=rng)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "The balance properties of Sobol' points")
-            quantiles: Array = points.random(space.trials)
+        # SciPy warns of any other number of points.
+        quantiles: Array = points.random_base2((space.trials - 1).bit_length())[: space.trials]
         return space.at(list(quantiles.T))
 
     def notes(self) -> Iterator[str]:
