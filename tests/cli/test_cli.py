@@ -187,7 +187,15 @@ def test_validate_names_every_mistake_of_every_file(config, tmp_path):
 @pytest.mark.full
 def test_list_and_show_tell_what_is_registered():
     listed = json.loads(call("list", "--json").stdout)
-    assert {"optimizers", "schedulers", "problems", "averages", "datasets", "metrics"} == listed.keys()
+    assert {
+        "optimizers",
+        "schedulers",
+        "problems",
+        "averages",
+        "methods",
+        "datasets",
+        "metrics",
+    } == listed.keys()
     for kind in ("optimizers", "schedulers", "problems", "averages"):
         for name, sentence in listed[kind].items():
             assert sentence, name
