@@ -4,10 +4,15 @@ import os
 import stat
 import sys
 import tempfile
+import time
+from contextlib import suppress
 from pathlib import Path
 
 from optrun.fallbacks import Fallback, log
 from optrun.regular_files import open_regular
+
+ABANDONED_SECONDS = 3600.0
+"""No file takes so long to be written."""
 
 
 def directory(name: str) -> Path:
@@ -74,14 +79,23 @@ def _write(path: Path, content: bytes) -> None:
     if not is_own(path.parent):
         log.debug("%s is not kept for later processes: others can write there", path)
         return
+    _collect(path.parent)
     handle, written = tempfile.mkstemp(dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
         os.replace(written, path)
-    except OSError:
+    except BaseException:
         os.unlink(written)
         raise
+
+
+def _collect(directory: Path) -> None:
+    """Remove what processes that were killed while they wrote have left."""
+    for left in directory.glob(f"{tempfile.gettempprefix()}????????"):
+        with suppress(OSError):
+            if time.time() - left.stat().st_mtime > ABANDONED_SECONDS:
+                left.unlink()
 
 
 def _is_own(*found: os.stat_result) -> bool:

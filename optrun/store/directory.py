@@ -132,11 +132,14 @@ def remove_directory(directory: Path, check: Callable[[], None] | None = None) -
             os.close(held)
 
 
-def collect(directory: Path, *, names: str = OWN_NAMES, dry_run: bool = False) -> list[Path]:
+def collect(
+    directory: Path, *, names: str = OWN_NAMES, dry_run: bool = False, locked: bool = False
+) -> list[Path]:
     """Remove what commands that were killed have left in a directory under hidden names, and return it.
 
     ``names`` is a pattern of the files that they would have become: other hidden files may be somebody's own. What a
-    process holds open stays, and what is so young that it may not have come to that.
+    process holds open stays, and what is so young that it may not have come to that: nothing is, in a run directory
+    whose writer's lock is held here.
     """
     if sys.platform == "win32":
         return []  # where nobody knows who holds what
@@ -152,7 +155,7 @@ def collect(directory: Path, *, names: str = OWN_NAMES, dry_run: bool = False) -
                 is_directory = entry.is_dir()
                 if is_directory is not entry.name.startswith((".new-", ".gone-")):
                     continue
-                if time.time() - entry.stat().st_mtime < YOUNG_SECONDS:
+                if not locked and time.time() - entry.stat().st_mtime < YOUNG_SECONDS:
                     continue
                 descriptor = os.open(entry.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
                 try:

@@ -13,7 +13,7 @@ from optrun.arrays import Array
 from optrun.errors import StoreError
 from optrun.store import attempts, blobs, schema
 from optrun.store.curves import CURVE, EVALUATION, append, column_names, join, merge, recorded
-from optrun.store.directory import create_directory, lock
+from optrun.store.directory import collect, create_directory, lock
 from optrun.store.event_names import RESET, TRACEBACK
 from optrun.store.locate import CONFIG, RESULTS
 from optrun.store.opening import open_results
@@ -338,6 +338,7 @@ class Store:
     def _begin_attempt(self) -> None:
         # Of runs that go on, damage would be noticed only when their turn comes, or at their end.
         check_left(self._db)
+        collect(self.path, locked=True)
         with self._db:
             self._attempt = attempts.begin(self._db, "resumed")
 

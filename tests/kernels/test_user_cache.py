@@ -47,3 +47,12 @@ def test_a_link_of_somebody_else_to_a_directory_of_ones_own_is_not_followed(kept
     assert user_cache.read(kept) == b"x = 1\n"
     os.chown(kept.parent, NOBODY, -1, follow_symlinks=False)
     assert user_cache.read(kept) is None
+
+
+def test_what_a_killed_process_has_left_goes_with_the_next_file(kept):
+    old, young = kept.with_name("tmpabcdefgh"), kept.with_name("tmp12345678")
+    for left in (old, young):
+        left.touch()
+    os.utime(old, (0, 0))
+    user_cache.write(kept, b"x = 2\n")
+    assert sorted(kept.parent.iterdir()) == sorted([kept, young])

@@ -1,4 +1,4 @@
-"""A run and a sweep that are killed at any call that writes go on, and leave the same bytes.
+"""A run and a sweep that are killed at any call that writes go on, and leave the same bytes and nothing else.
 
 OPTRUN_TESTS_IO_STRIDE=1 asks for every call, where usually it is every third.
 """
@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from optrun.store import directory
 from tests.sweeps.support import digest_of
 
 STRIDE = int(os.environ.get("OPTRUN_TESTS_IO_STRIDE", "3"))
@@ -46,7 +47,7 @@ def optrun(*arguments, before=()):
 
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("kind", COMMANDS)
-def test_a_kill_at_a_call_that_writes_costs_nothing(kind, call):
+def test_a_kill_at_a_call_that_writes_costs_nothing_and_leaves_nothing(kind, call, monkeypatch):
     command, table = COMMANDS[kind]
     Path("short.yaml").write_text(CONFIG)
     assert optrun(*command, "-o", "whole").returncode == 0
@@ -62,3 +63,7 @@ def test_a_kill_at_a_call_that_writes_costs_nothing(kind, call):
         again = optrun("resume", here) if Path(here).exists() else optrun(*command, "-o", here)
         assert again.returncode == 0, (number, again.stderr)
         assert (digest_of(here), Path(here, table).read_bytes()) == whole, number
+        assert sorted(os.listdir(here)) == sorted(os.listdir("whole")), number
+    monkeypatch.setattr(directory, "YOUNG_SECONDS", -1.0)
+    directory.collect(Path())
+    assert not [name for name in os.listdir() if name.startswith(".")]

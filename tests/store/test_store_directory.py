@@ -283,6 +283,19 @@ def test_what_killed_commands_have_left_is_removed_by_the_next_that_writes_there
     assert all(path.exists() for path in (live, held, foreign, backup))
 
 
+def test_who_goes_on_with_a_run_removes_what_its_writer_has_left_at_once(tmp_path):
+    new_store(tmp_path, directory=tmp_path / "run").close()
+    digits = "0123456789abcdef"
+    left = [f".{name}.{digits}" for name in ("metrics.csv", "summary.csv", "config.yaml")]
+    others = [".metrics.csv.mine", f".notes.{digits}", "metrics.csv"]
+    for name in (*left, *others):
+        (tmp_path / "run" / name).write_text("x")
+    Store.open(tmp_path / "run").close()
+    assert all((tmp_path / "run" / name).exists() for name in left)
+    Store.open(tmp_path / "run", write=True).close()
+    assert sorted(os.listdir(tmp_path / "run")) == sorted([*others, "config.yaml", "results.sqlite"])
+
+
 def test_what_a_user_asks_for_is_written_into_new_directories(tmp_path):
     directory.write_output(tmp_path / "new" / "er" / "o.csv", lambda stream: stream.write(b"here"))
     assert (tmp_path / "new" / "er" / "o.csv").read_bytes() == b"here"
