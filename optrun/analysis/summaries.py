@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from optrun.analysis.leaderboard import SweepPlan, leaderboard, plan_of, plugins_of
-from optrun.errors import StoreError
+from optrun.errors import StoreError, printable
 from optrun.store import Event, RunRecord, RunState, Status, Store
 from optrun.store.directory import is_being_written
 from optrun.store.event_names import PLAN
 from optrun.store.locate import run_directories
-from optrun.store.schema import printable
 
 KILLED, BROKEN = "killed", "broken"
 STATES = (*map(str, Status), KILLED, BROKEN)

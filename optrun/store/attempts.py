@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from optrun.store import blobs, schema
+from optrun.store import blobs, verified
 from optrun.store.fingerprint import environment
 from optrun.store.types import Event
 
@@ -19,7 +19,7 @@ def begin(db: sqlite3.Connection, kind: str) -> int:
     """Note that this process begins to write, and return the number of this attempt, from 0."""
     attempt: int = db.execute("SELECT count(*) FROM environments").fetchone()[0]
     here = environment(_backend(db))
-    schema.insert(db, "environments", [(attempt, blobs.dumps(here, "the environment"))])
+    verified.insert(db, "environments", [(attempt, blobs.dumps(here, "the environment"))])
     write_events(db, [event(kind, attempt, host=platform.node(), pid=os.getpid(), argv=sys.argv)])
     return attempt
 
@@ -27,7 +27,7 @@ def begin(db: sqlite3.Connection, kind: str) -> int:
 def _backend(db: sqlite3.Connection) -> str:
     """Return the backend of the first run, by which it is known that there is a device before one is used."""
     configs = [
-        blobs.loads(config, "config of run 0") for _, _, config in schema.select(db, "runs", "run = 0")
+        blobs.loads(config, "config of run 0") for _, _, config in verified.select(db, "runs", "run = 0")
     ]
     return str(configs[0].get("backend", "numpy")) if configs else "numpy"
 
@@ -56,7 +56,7 @@ def write_events(db: sqlite3.Connection, events: Iterable[Event]) -> None:
         )
         for number, event in enumerate(events, first)
     ]
-    schema.insert(db, "events", rows)
+    verified.insert(db, "events", rows)
 
 
 def read_events(db: sqlite3.Connection, kind: str | None = None) -> list[Event]:
@@ -70,11 +70,11 @@ def read_events(db: sqlite3.Connection, kind: str | None = None) -> list[Event]:
             run=None if run == NO_RUN else run,
             details=blobs.loads(text, f"event {number}"),
         )
-        for number, time, attempt, of_kind, run, text in schema.select(db, "events", *chosen)
+        for number, time, attempt, of_kind, run, text in verified.select(db, "events", *chosen)
     ]
 
 
 def read_environments(db: sqlite3.Connection) -> list[dict[str, Any]]:
     """Return the fingerprint of each attempt, the first one first."""
-    rows = schema.select(db, "environments")
+    rows = verified.select(db, "environments")
     return [blobs.loads(text, f"environment {attempt}") for attempt, text in rows]

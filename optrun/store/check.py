@@ -6,10 +6,11 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from optrun.errors import StoreError, counted, printable
-from optrun.store import attempts, schema
+from optrun.store import attempts, verified
 from optrun.store.curves import EVALUATION, STEP, join, recorded
-from optrun.store.opening import open_results
+from optrun.store.opening import connect, open_results, page_faults
 from optrun.store.runs import KEPT, LEFT_IN, read_all_runs, read_checkpoint, read_params, read_runs
+from optrun.store.store_errors import store_errors
 
 
 def faults(directory: Path) -> tuple[int, list[str]]:
@@ -19,9 +20,9 @@ def faults(directory: Path) -> tuple[int, list[str]]:
     """
     found: list[str] = []
     size = 0
-    with schema.store_errors(directory):
-        with closing(schema.connect(directory, write=False)) as db, _noted(found):
-            found += schema.page_faults(db)
+    with store_errors(directory):
+        with closing(connect(directory, write=False)) as db, _noted(found):
+            found += page_faults(db)
         with _noted(found), closing(open_results(directory, write=False)) as db:
             numbers = [run for (run,) in db.execute("SELECT run FROM runs UNION SELECT run FROM states")]
             size = sum(run < KEPT for run in numbers)
@@ -30,7 +31,7 @@ def faults(directory: Path) -> tuple[int, list[str]]:
                     read(db)
             for run in numbers:
                 of_run: list[str] = []
-                with schema.at_once(db):
+                with verified.at_once(db):
                     _read_run(db, run, of_run)
                 found += [text if f"run {run}" in text else f"run {run}: {text}" for text in of_run]
             for table in LEFT_IN:

@@ -9,7 +9,7 @@ import numpy as np
 
 from optrun.arrays import Array
 from optrun.errors import StoreError, counted
-from optrun.store import blobs, schema
+from optrun.store import blobs, schema, verified
 
 CURVE, EVALUATION = "curve", "evaluation"
 STEP = "step"
@@ -65,7 +65,7 @@ def join(db: sqlite3.Connection, run: int, kind: str) -> dict[str, Array]:
     """
     what = f"{kind} of run {run}"
     parts: dict[str, list[Array]] = {}
-    for _, _, _, column, _, name, blob in schema.scan(db, "curves", "run = ? AND kind = ?", (run, kind)):
+    for _, _, _, column, _, name, blob in verified.scan(db, "curves", "run = ? AND kind = ?", (run, kind)):
         if name not in parts and column == len(parts):
             parts[name] = []
         elif column >= len(parts) or name != list(parts)[column]:
@@ -141,11 +141,11 @@ def _insert(db: sqlite3.Connection, run: int, kind: str, arrays: Mapping[str, Ar
     """Write the rows of a segment; a blob that is long is nowhere whole."""
     rows = _rows(run, kind, arrays)
     if arrays[STEP].size <= blobs.PIECE:
-        schema.insert(db, "curves", _encoded(rows))
+        verified.insert(db, "curves", _encoded(rows))
         return
     for cells, values in rows:
         size = sum(map(len, blobs.pieces(values)))
-        crc = schema.checksum(chain([schema.canonical_text([*cells, size])], blobs.pieces(values)))
+        crc = verified.checksum(chain([verified.canonical_text([*cells, size])], blobs.pieces(values)))
         row = db.execute(_LONG, (crc, *cells, size)).lastrowid or 0
         with db.blobopen("curves", "values", row) as blob:
             for piece in blobs.pieces(values):

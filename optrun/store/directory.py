@@ -17,7 +17,7 @@ from typing import BinaryIO
 from optrun.errors import StoreError
 from optrun.fallbacks import Fallback, log
 from optrun.store.locate import CONFIG, RESULTS
-from optrun.store.schema import store_errors
+from optrun.store.store_errors import store_errors
 
 ATTEMPTS = 100
 YOUNG_SECONDS = 60.0

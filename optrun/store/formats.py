@@ -10,12 +10,12 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from optrun.arrays import Array
-from optrun.errors import UnknownNameError, did_you_mean
+from optrun.errors import UnknownNameError, did_you_mean, printable
 from optrun.store.blobs import write_npz
 from optrun.store.directory import replace_file
 from optrun.store.parquet import write_parquet
-from optrun.store.schema import printable, store_errors
 from optrun.store.store import Store
+from optrun.store.store_errors import store_errors
 
 PARQUET = "parquet"
 METRICS, SUMMARY = "metrics.csv", "summary.csv"

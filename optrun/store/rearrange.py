@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from optrun.store import schema
+from optrun.store import verified
 from optrun.store.runs import KEPT, LEFT_IN, insert_runs, read_numbered_states, write_states
 from optrun.store.types import RunState, Status
 
@@ -43,11 +43,11 @@ def _remove(db: sqlite3.Connection, runs: Iterable[int]) -> None:
 
 def _renumber(db: sqlite3.Connection, moves: Mapping[int, int]) -> None:
     """Give runs other numbers: first negative ones that no run has, so that none meets another on its way."""
-    db.create_function("checksum_of", -1, lambda *cells: schema.checksum(schema.canonical_bytes(cells)))
+    db.create_function("checksum_of", -1, lambda *cells: verified.checksum(verified.canonical_bytes(cells)))
     db.execute("CREATE TEMP TABLE moves (old INTEGER PRIMARY KEY, new INTEGER NOT NULL)")
     db.executemany("INSERT INTO moves VALUES (?, ?)", moves.items())
     for table in NUMBERED:
-        for _ in schema.scan(db, table, "run IN (SELECT old FROM moves)"):
+        for _ in verified.scan(db, table, "run IN (SELECT old FROM moves)"):
             pass  # else damage would get the right checksum
         new = f"(SELECT new FROM moves WHERE old = {table}.run)"
         names = [name for _, name, *_ in db.execute(f"PRAGMA table_info({table})")][1:]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from optrun.arrays import Array
-from optrun.store import blobs, schema
+from optrun.store import blobs, schema, verified
 from optrun.store.curves import CURVE, EVALUATION, segment
 
 
@@ -28,6 +28,6 @@ class RunRows:
         of_kinds = ((CURVE, curves), (EVALUATION, evaluations))
         segments = [row for kind, columns in of_kinds if columns for row in segment(run, kind, columns)]
         return cls(
-            list(schema.checked("curves", segments)),
-            list(schema.checked("params", [(run, blobs.encode_npz(params))] if params else [])),
+            list(verified.checked("curves", segments)),
+            list(verified.checked("params", [(run, blobs.encode_npz(params))] if params else [])),
         )

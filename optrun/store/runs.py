@@ -7,7 +7,7 @@ from typing import Any
 
 from optrun.arrays import Array
 from optrun.errors import StoreError, counted
-from optrun.store import blobs, schema
+from optrun.store import blobs, schema, verified
 from optrun.store.types import Checkpoint, RunRecord, RunState, Status
 
 KEPT = 1 << 40
@@ -26,14 +26,14 @@ def insert_runs(
         (run, seed, blobs.dumps(dict(config), f"config of run {run}"))
         for run, (config, seed) in enumerate(runs, first)
     ]
-    schema.insert(db, "runs", rows)
+    verified.insert(db, "runs", rows)
     write_states(db, {run: RunState(status=status) for run, _, _ in rows})
     return len(rows)
 
 
 def write_states(db: sqlite3.Connection, states: Mapping[int, RunState]) -> None:
     """Replace the states of these runs."""
-    schema.insert(db, "states", (_row(run, state) for run, state in states.items()))
+    verified.insert(db, "states", (_row(run, state) for run, state in states.items()))
 
 
 def count_runs(db: sqlite3.Connection) -> int:
@@ -50,9 +50,9 @@ def read_runs(db: sqlite3.Connection, where: str = "true", *values: int) -> list
 
     Raises StoreError where one is damaged or has no state.
     """
-    with schema.at_once(db):
-        states = {row[0]: row[1:] for row in schema.select(db, "states", where, values)}
-        rows = schema.select(db, "runs", where, values)
+    with verified.at_once(db):
+        states = {row[0]: row[1:] for row in verified.select(db, "states", where, values)}
+        rows = verified.select(db, "runs", where, values)
     if lost := {run for run, _, _ in rows} ^ states.keys():
         raise StoreError(
             f"run {min(lost)} is damaged: it has no {'config' if min(lost) in states else 'state'}"
@@ -69,7 +69,7 @@ def read_all_runs(db: sqlite3.Connection) -> list[RunRecord]:
 
 def read_states(db: sqlite3.Connection) -> list[RunState]:
     """Return the states of all runs, in their order; StoreError where one is damaged or lost."""
-    with schema.at_once(db):
+    with verified.at_once(db):
         states = {run: state for run, state in read_numbered_states(db).items() if run < KEPT}
         _check_all(states, count_runs(db))
     return list(states.values())
@@ -83,26 +83,26 @@ def _check_all(found: Collection[int], count: int) -> None:
 
 def read_steps(db: sqlite3.Connection, run: int) -> int:
     """Return how many steps a run has made; StoreError where its state is damaged or lost."""
-    for _, _, _, steps, _ in schema.select(db, "states", "run = ?", (run,)):
+    for _, _, _, steps, _ in verified.select(db, "states", "run = ?", (run,)):
         return int(steps)
     raise StoreError(f"run {run} is damaged: it has no state")
 
 
 def read_numbered_states(db: sqlite3.Connection) -> dict[int, RunState]:
     """Return the states of all runs by their numbers, those among them that are kept aside."""
-    return {row[0]: _state(*row) for row in schema.select(db, "states")}
+    return {row[0]: _state(*row) for row in verified.select(db, "states")}
 
 
 def read_params(db: sqlite3.Connection, run: int) -> dict[str, Array]:
     """Return a run's parameters by name; nothing where there are none."""
-    for _, blob in schema.select(db, "params", "run = ?", (run,)):
+    for _, blob in verified.select(db, "params", "run = ?", (run,)):
         return blobs.decode_npz(blob, f"parameters of run {run}")
     return {}
 
 
 def read_checkpoint(db: sqlite3.Connection, run: int) -> Checkpoint | None:
     """Return a run's checkpoint; None where it has none."""
-    for _, meta, blob in schema.select(db, "checkpoints", "run = ?", (run,)):
+    for _, meta, blob in verified.select(db, "checkpoints", "run = ?", (run,)):
         what = f"checkpoint of run {run}"
         return Checkpoint(blobs.decode_npz(blob, what), blobs.loads(meta, what))
     return None
@@ -115,7 +115,7 @@ def check_left(db: sqlite3.Connection) -> None:
         raise StoreError("damaged: rows of curves are lost")
     ended = ", ".join(f"'{status}'" for status in Status if status.final)
     for table in LEFT_IN:
-        for _ in schema.scan(db, table, f"run NOT IN (SELECT run FROM states WHERE status IN ({ended}))"):
+        for _ in verified.scan(db, table, f"run NOT IN (SELECT run FROM states WHERE status IN ({ended}))"):
             pass
 
 

@@ -11,12 +11,12 @@ from typing import Any, Self
 
 from optrun.arrays import Array
 from optrun.errors import StoreError
-from optrun.store import attempts, blobs, schema
+from optrun.store import attempts, blobs, schema, verified
 from optrun.store.curves import CURVE, EVALUATION, append, column_names, join, merge, recorded
 from optrun.store.directory import collect, create_directory, lock
 from optrun.store.event_names import RESET, TRACEBACK
 from optrun.store.locate import CONFIG, RESULTS
-from optrun.store.opening import open_results
+from optrun.store.opening import initialise, open_results
 from optrun.store.rearrange import rearrange
 from optrun.store.run_rows import RunRows
 from optrun.store.runs import (
@@ -33,6 +33,7 @@ from optrun.store.runs import (
     read_steps,
     write_states,
 )
+from optrun.store.store_errors import store_errors
 from optrun.store.types import Checkpoint, Event, RunRecord, RunState, Status
 
 NONE: Mapping[Any, Any] = MappingProxyType({})
@@ -85,12 +86,12 @@ class Store:
 
         def fill(staging: Path) -> None:
             (staging / CONFIG).write_bytes(config_yaml.encode())
-            with closing(schema.initialise(staging / RESULTS)) as db, db:
+            with closing(initialise(staging / RESULTS)) as db, db:
                 insert_runs(db, runs, status)
                 attempts.begin(db, "created")
                 attempts.write_events(db, [attempts.event(kind, 0, **of) for kind, of in events.items()])
 
-        with schema.store_errors(directory or parent, creates=True):
+        with store_errors(directory or parent, creates=True):
             return cls(create_directory(parent, name, directory, fill), write=True)
 
     @classmethod
@@ -100,7 +101,7 @@ class Store:
         Raises StoreError where it is missing, damaged, of a newer format, not one that optrun wrote, or being
         written by another process.
         """
-        with schema.store_errors(path):
+        with store_errors(path):
             store = cls(path, write=write)
             if write:
                 try:
@@ -132,7 +133,7 @@ class Store:
         Raises StoreError, and changes nothing, where a segment does not continue its curve, a run that has rows has
         left something before, or the disk refuses.
         """
-        with schema.store_errors(self.path):
+        with store_errors(self.path):
             self._begin_write()
             for run in {*curves, *evaluations, *states, *params}:
                 self._check(run)
@@ -140,15 +141,19 @@ class Store:
             with self._db:
                 for run, checkpoint in checkpoints.items():
                     self._put_checkpoint(run, checkpoint)
-                schema.insert_checked(self._db, "curves", (row for of in rows.values() for row in of.curves))
-                schema.insert_checked(self._db, "params", (row for of in rows.values() for row in of.params))
+                verified.insert_checked(
+                    self._db, "curves", (row for of in rows.values() for row in of.curves)
+                )
+                verified.insert_checked(
+                    self._db, "params", (row for of in rows.values() for row in of.params)
+                )
                 final = {run for run, state in states.items() if state.status.final and run not in rows}
                 for kind, segments in ((CURVE, curves), (EVALUATION, evaluations)):
                     begun = append(self._db, kind, {index(run): of for run, of in segments.items()})
                     for run in sorted(final - begun):
                         merge(self._db, run, kind)
                 finals = ((run, blobs.encode_npz(arrays)) for run, arrays in params.items() if arrays)
-                schema.insert(self._db, "params", finals)
+                verified.insert(self._db, "params", finals)
                 dropped = [(index(run),) for run, arrays in params.items() if not arrays]
                 self._db.executemany("DELETE FROM params WHERE run = ?", dropped)
                 write_states(self._db, states)
@@ -164,7 +169,7 @@ class Store:
 
         Raises StoreError.
         """
-        with schema.store_errors(self.path):
+        with store_errors(self.path):
             self._begin_write()
             with self._db:
                 count = insert_runs(self._db, runs, Status.WAITING, self.size)
@@ -183,7 +188,7 @@ class Store:
         What the run ``new`` has left is what the run ``found[new]`` has left so far, with its state, checkpoint and
         events; one that is not there waits. Others that have left something are `kept`. Raises StoreError.
         """
-        with schema.store_errors(self.path):
+        with store_errors(self.path):
             self._begin_write()
             with self._db:
                 size = rearrange(self._db, runs, found)
@@ -202,13 +207,13 @@ class Store:
 
         What it left at its end alone goes: the last evaluation, the parameters and the summary. Raises StoreError.
         """
-        with schema.store_errors(self.path):
+        with store_errors(self.path):
             self._begin_write()
             record = self.run(run)
             join(self._db, run, CURVE)  # else damage is noticed where the run ends again
             evaluations = {name: values[:-1] for name, values in join(self._db, run, EVALUATION).items()}
             with self._db:
-                schema.insert(
+                verified.insert(
                     self._db, "runs", [(run, record.seed, blobs.dumps(dict(config), f"config of run {run}"))]
                 )
                 write_states(self._db, {run: RunState(status=Status.INTERRUPTED, steps=record.steps)})
@@ -222,7 +227,7 @@ class Store:
 
     def reset(self, runs: Iterable[int]) -> None:
         """Have runs wait as if they had never begun, in one durable transaction; events tell of it."""
-        with schema.store_errors(self.path):
+        with store_errors(self.path):
             self._begin_write()
             chosen = [self._check(run) for run in runs]
             with self._db:
@@ -243,61 +248,61 @@ class Store:
 
     def runs(self) -> list[RunRecord]:
         """Return every run's config, seed and state."""
-        with schema.store_errors(self.path):
+        with store_errors(self.path):
             return read_all_runs(self._db)
 
     def kept(self) -> list[RunRecord]:
         """Return the runs that are kept aside, which the plan of a sweep had once, and has no more."""
-        with schema.store_errors(self.path):
+        with store_errors(self.path):
             return read_runs(self._db, "run >= ?", KEPT)
 
     def states(self) -> list[RunState]:
         """Return every run's state."""
-        with schema.store_errors(self.path):
+        with store_errors(self.path):
             states = self._states or read_states(self._db)
         self._states = states if self._write else []
         return list(states)
 
     def run(self, run: int) -> RunRecord:
         """Return one run's config, seed and state; StoreError where there is no such run."""
-        with schema.store_errors(self.path):
+        with store_errors(self.path):
             for record in read_runs(self._db, "run = ?", self._check(run)):
                 return record
             raise StoreError(f"run {run} is damaged: it is not there")
 
     def curves(self, run: int = 0) -> dict[str, Array]:
         """Return a run's curves, each ``[n]``: ``step`` (int64) and the metrics (float64), as recorded."""
-        with schema.store_errors(self.path), schema.at_once(self._db):
+        with store_errors(self.path), verified.at_once(self._db):
             return recorded(self._db, run := self._check(run), read_steps(self._db, run))
 
     def columns(self, run: int) -> list[str]:
         """Return the names of a run's curves."""
-        with schema.store_errors(self.path):
+        with store_errors(self.path):
             return column_names(self._db, self._check(run))
 
     def evaluations(self, run: int = 0) -> dict[str, Array]:
         """Return a run's evaluations in the form of `curves`, at steps of their own."""
-        with schema.store_errors(self.path):
+        with store_errors(self.path):
             return join(self._db, self._check(run), EVALUATION)
 
     def params(self, run: int = 0) -> dict[str, Array]:
         """Return a run's parameters by name, at its end or where it waits at a rung of its sweep; nothing before."""
-        with schema.store_errors(self.path):
+        with store_errors(self.path):
             return read_params(self._db, self._check(run))
 
     def checkpoint(self, run: int = 0) -> Checkpoint | None:
         """Return a run's latest checkpoint, or None where it has none."""
-        with schema.store_errors(self.path):
+        with store_errors(self.path):
             return read_checkpoint(self._db, index(run))
 
     def environments(self) -> list[dict[str, Any]]:
         """Return where it was executed: one fingerprint for each process that wrote, the first one first."""
-        with schema.store_errors(self.path):
+        with store_errors(self.path):
             return attempts.read_environments(self._db)
 
     def events(self, kind: str | None = None) -> list[Event]:
         """Return what happened when, all or what is of a kind, in the order in which it was written."""
-        with schema.store_errors(self.path):
+        with store_errors(self.path):
             return attempts.read_events(self._db, kind)
 
     def traceback(self, run: int = 0) -> str:
@@ -311,10 +316,10 @@ class Store:
         Times, machines, checkpoints and runs that are kept aside do not count.
         """
         digest = hashlib.sha256()
-        with schema.store_errors(self.path):
+        with store_errors(self.path):
             for table in schema.RESULT_TABLES:
-                for row in schema.scan(self._db, table, "run < ?", (KEPT,)):
-                    for part in schema.canonical_bytes((table, *row)):
+                for row in verified.scan(self._db, table, "run < ?", (KEPT,)):
+                    for part in verified.canonical_bytes((table, *row)):
                         digest.update(part)
         return digest.hexdigest()
 
@@ -378,7 +383,7 @@ class Store:
         self._db.execute("DELETE FROM checkpoints WHERE run = ?", (index(run),))
         if checkpoint is not None:
             meta = blobs.dumps(dict(checkpoint.meta), f"checkpoint of run {run}")
-            schema.insert(self._db, "checkpoints", [(run, meta, blobs.encode_npz(checkpoint.arrays))])
+            verified.insert(self._db, "checkpoints", [(run, meta, blobs.encode_npz(checkpoint.arrays))])
 
     def _check(self, run: int) -> int:
         if not 0 <= run < self.size:

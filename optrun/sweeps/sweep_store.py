@@ -13,7 +13,7 @@ from optrun.store import RunRecord, RunState, Status, Store, slug, write_summary
 from optrun.store.directory import replace_file
 from optrun.store.event_names import PLAN, RUNG
 from optrun.store.locate import CONFIG, RESULTS
-from optrun.store.schema import store_errors
+from optrun.store.store_errors import store_errors
 from optrun.sweeps.growth import There, are_first, family_of, found_among
 from optrun.sweeps.methods.method import decides_on_the_way
 from optrun.sweeps.plan.expand import Plan

@@ -10,7 +10,7 @@ from optrun.store import Checkpoint, Status, Store
 from optrun.store.directory import replace_file
 from optrun.store.event_names import LONGER
 from optrun.store.locate import CONFIG
-from optrun.store.schema import store_errors
+from optrun.store.store_errors import store_errors
 from optrun.training.checkpoints import run_key
 from optrun.training.pack import Pack
 

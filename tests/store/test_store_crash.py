@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from optrun.errors import StoreError
-from optrun.store import Store, schema
+from optrun.store import Store, opening
 from tests.store.samples import columns, new_store
 
 ROWS = 7  # of a commit
@@ -125,8 +125,8 @@ def test_half_a_commit_is_undone(torn: Path, write: bool) -> None:
 
 
 def test_half_a_commit_where_nothing_can_be_undone(torn: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    connect = schema._connect
-    monkeypatch.setattr(schema, "_connect", lambda path, mode: connect(path, "ro"))
+    connect = opening._connect
+    monkeypatch.setattr(opening, "_connect", lambda path, mode: connect(path, "ro"))
     with pytest.raises(StoreError, match="copy the run directory"):
         Store.open(torn)
 

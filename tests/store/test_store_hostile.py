@@ -20,8 +20,10 @@ import numpy as np
 import pytest
 
 from optrun.errors import StoreError
-from optrun.store import RunState, Status, Store, blobs, schema
+from optrun.store import RunState, Status, Store, blobs, schema, verified
 from optrun.store.check import faults
+from optrun.store.locate import RESULTS
+from optrun.store.store_errors import store_errors
 from tests.store.samples import columns, new_store
 
 FLIPS = 400
@@ -267,7 +269,7 @@ def forge(path: Path, table: str, *rows: tuple[Any, ...]) -> None:
     """Replace a table's rows by rows whose checksums are right."""
     with closing(sqlite3.connect(path / "results.sqlite")) as db, db:
         db.execute(f"DELETE FROM {table}")
-        schema.insert(db, table, rows)
+        verified.insert(db, table, rows)
 
 
 def npy(descr: str, shape: str, data: bytes = b"", version: bytes = b"\1\0") -> bytes:
@@ -465,7 +467,7 @@ def test_the_format_is_the_one_that_was_released(tmp_path: Path) -> None:
         tables.encode(),
         blobs.encode(np.arange(3.0)),
         blobs.encode_npz({"w": np.arange(3)}),
-        b"".join(schema.canonical_bytes((1, "ü\n", b"x"))),
+        b"".join(verified.canonical_bytes((1, "ü\n", b"x"))),
     ]
     assert (schema.FORMAT_VERSION, [zlib.crc32(part) for part in fixed]) == (
         2,
@@ -500,9 +502,9 @@ def test_content_that_is_well_written_and_impossible(finished: Path) -> None:
     for table, rows, read, message in cases:
         copy = finished.with_name(f"copy-{len(message)}-{len(rows)}")
         shutil.copytree(finished, copy, dirs_exist_ok=True)
-        with closing(sqlite3.connect(copy / schema.RESULTS)) as db, db:
+        with closing(sqlite3.connect(copy / RESULTS)) as db, db:
             db.execute(f"DELETE FROM {table}")
-            schema.insert(db, table, rows)
+            verified.insert(db, table, rows)
         with Store.open(copy) as store, pytest.raises(StoreError, match=message):
             read(store)
     assert good.steps >= 0
@@ -549,5 +551,5 @@ def test_a_file_that_cannot_be_read_is_not_called_damaged(
         raise OSError(5, "Input/output error", str(self))
 
     monkeypatch.setattr(Path, "open", unreadable)
-    with pytest.raises(StoreError, match="Input/output error"), schema.store_errors(finished):
+    with pytest.raises(StoreError, match="Input/output error"), store_errors(finished):
         raise error

@@ -14,6 +14,7 @@ import pytest
 from optrun.errors import StoreError
 from optrun.store import Store, schema
 from optrun.store.check import faults
+from optrun.store.locate import RESULTS
 from tests.store.test_store_hostile import everything, execute
 
 FIRST = Path(__file__).parent / "golden" / "format-1" / "run"
@@ -36,14 +37,14 @@ def older(tmp_path: Path) -> Path:
 
 
 def version(path: Path) -> int:
-    with closing(sqlite3.connect(path / schema.RESULTS)) as db:
+    with closing(sqlite3.connect(path / RESULTS)) as db:
         return int(db.execute("PRAGMA user_version").fetchone()[0])
 
 
 def test_readers_see_what_an_older_version_means_and_leave_it(older: Path) -> None:
-    before = (older / schema.RESULTS).read_bytes()
+    before = (older / RESULTS).read_bytes()
     expected = everything(older)
-    assert (older / schema.RESULTS).read_bytes() == before
+    assert (older / RESULTS).read_bytes() == before
     execute(older, *schema.FIRST.upgrade, "PRAGMA user_version = 2")
     assert everything(older) == expected
 
@@ -64,10 +65,10 @@ def test_an_upgrade_that_fails_changes_nothing(
     """It is the second of two: the first one is undone, too."""
     monkeypatch.setattr(schema, "FORMAT_VERSION", 3)
     monkeypatch.setattr(schema, "OLDER", schema.OLDER | {2: NEXT})
-    before = (older / schema.RESULTS).read_bytes()
+    before = (older / RESULTS).read_bytes()
     with pytest.raises(StoreError, match="other tables"):
         Store.open(older, write=write)
-    assert (older / schema.RESULTS).read_bytes() == before
+    assert (older / RESULTS).read_bytes() == before
 
 
 @pytest.mark.parametrize("write", [False, True])

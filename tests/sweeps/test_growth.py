@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import optrun
 from optrun.errors import StoreError
-from optrun.store import Status, Store, schema
+from optrun.store import Status, Store, verified
 from optrun.store.check import faults
 from optrun.sweeps.sweep_store import directory_of
 from tests.sweeps.support import digest_of, prepared
@@ -215,7 +215,7 @@ def test_an_error_within_leaves_the_old_plan_whole(point, monkeypatch):
     optrun.sweep(small, directory="d", limit=3)
     before = digest_of("d")
     tables = []
-    real = schema.checksum
+    real = verified.checksum
 
     def checksum(parts):
         parts = list(parts)
@@ -226,7 +226,7 @@ def test_an_error_within_leaves_the_old_plan_whole(point, monkeypatch):
 
     with Store.open(Path("d"), write=True) as store, monkeypatch.context() as patch:
         runs = [(record.config, record.seed) for record in store.runs()]
-        patch.setattr(schema, "checksum", checksum)
+        patch.setattr(verified, "checksum", checksum)
         with pytest.raises((StoreError, sqlite3.OperationalError)):
             store.rearrange(runs[::-1], {0: 3, 1: 0, 3: 2}, {"plan": {}})
         assert store.size == 4

@@ -14,7 +14,7 @@ import pytest
 
 import optrun
 from optrun.errors import ConfigError, MissingExtraError, RunFailedError
-from optrun.store import Store, blobs, schema
+from optrun.store import Store, blobs, verified
 from optrun.sweeps.workers import base
 from tests.sweeps import poison
 from tests.sweeps.support import digest_of
@@ -264,7 +264,7 @@ def test_runs_that_came_late_are_not_executed_again(data, half_comes, save):
 def other_rows(table, rows, change):
     """Return rows of a store of which the last has another blob: the first may be steps, which have to be possible."""
     *others, (_, *cells, blob) = rows
-    return [*others, *schema.checked(table, [(*cells, change(blob))])]
+    return [*others, *verified.checked(table, [(*cells, change(blob))])]
 
 
 def last_bit(blob):

@@ -21,12 +21,12 @@ from optrun.arrays import Array
 from optrun.cli.text.console import console, counted, drawn, span, status_text
 from optrun.cli.text.figures import number
 from optrun.cli.views.run_overview import print_outcome, suggest_for
+from optrun.errors import printable
 from optrun.plots.terminal import Series, drawing
 from optrun.plots.ticks import log_suits
 from optrun.store import RunRecord, Status, Store
 from optrun.store.directory import is_being_written
 from optrun.store.locate import RESULTS
-from optrun.store.schema import printable
 
 POLL_SECONDS = 0.25
 MOST_LINES = 30

@@ -13,11 +13,11 @@ from rich.text import Text
 from optrun.analysis.summaries import BROKEN, RESUMABLE, Summary, file_sizes, summaries, summary_of
 from optrun.cli.text.console import counted, emit
 from optrun.cli.views.run_list import check_statuses, runs_table
-from optrun.errors import ConfigError, StoreError
+from optrun.errors import ConfigError, StoreError, printable
 from optrun.store import Status
 from optrun.store.directory import collect, remove_directory
 from optrun.store.locate import CONFIG, RESULTS, run_directories
-from optrun.store.schema import printable, store_errors
+from optrun.store.store_errors import store_errors
 
 FAILED = (str(Status.FAILED), str(Status.DIVERGED))
 UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}

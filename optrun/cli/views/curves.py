@@ -17,13 +17,12 @@ from optrun.cli.located import located
 from optrun.cli.text.console import WIDTH, console, drawn, emit, quoted, suggest, with_plugins
 from optrun.config import resolve
 from optrun.config.sweep.resolve import load_sweep
-from optrun.errors import ConfigError, did_you_mean
+from optrun.errors import ConfigError, did_you_mean, printable
 from optrun.plots.figure import evaluations_of
 from optrun.plots.terminal import Series, drawing
 from optrun.plots.ticks import log_suits
 from optrun.store import Status, Store
 from optrun.store.locate import find_numbered
-from optrun.store.schema import printable
 from optrun.sweeps.plan.expand import expand
 from optrun.training.schedule_preview import scheduled
 

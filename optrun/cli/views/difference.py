@@ -12,9 +12,9 @@ from rich.text import Text
 from optrun.analysis.compare import Comparison, CurveDifference, Pair, compare
 from optrun.analysis.leaderboard import single
 from optrun.cli.text.console import GAP, emit, quoted, suggest, table
+from optrun.errors import printable
 from optrun.store import Store
 from optrun.store.locate import find_numbered
-from optrun.store.schema import printable
 
 
 def print_difference(a: Path, b: Path, *, json: bool) -> bool:

@@ -8,10 +8,9 @@ from rich.text import Text
 
 from optrun.cli.text.console import emit, table
 from optrun.diagnostics import findings
-from optrun.errors import counted
+from optrun.errors import counted, printable
 from optrun.store.check import faults
 from optrun.store.locate import find_whole
-from optrun.store.schema import printable
 
 
 def print_findings(*, json: bool) -> bool:

@@ -20,9 +20,8 @@ from optrun.cli.text.console import (
     table,
     with_plugins,
 )
-from optrun.errors import ConfigError, did_you_mean
+from optrun.errors import ConfigError, did_you_mean, printable
 from optrun.store.locate import RUNS
-from optrun.store.schema import printable
 
 MOST_RUNS = 20
 """How many runs are listed where no limit is given."""

@@ -14,11 +14,10 @@ from optrun.cli.text.console import emit, quoted, span, status_text, suggest, ta
 from optrun.cli.text.figures import figure_lines
 from optrun.cli.views.sweep_overview import DIGITS, code_lines, print_sweep
 from optrun.config.yaml.writer import to_yaml
-from optrun.errors import ConfigError, printable_lines
+from optrun.errors import ConfigError, printable, printable_lines
 from optrun.plots.terminal import sparkline
 from optrun.store import Event, RunRecord, Status, Store
 from optrun.store.event_names import IDENTITIES, INFERRED, MADE, OF_SWEEPS, TRACEBACK
-from optrun.store.schema import printable
 from optrun.training.identity import Identity
 from optrun.training.made import identity_of
 from optrun.training.remarks import kept_lines

@@ -18,13 +18,12 @@ from optrun.analysis.sensitivity import (
 from optrun.arrays import Array
 from optrun.cli.text.console import COLOURS, counted, drawn, emit, quoted, suggest
 from optrun.cli.views.curves import HEIGHT, columns
-from optrun.errors import ConfigError
+from optrun.errors import ConfigError, printable
 from optrun.plots.braille import Mark
 from optrun.plots.terminal import Series, drawing
 from optrun.plots.ticks import axis_of, log_shows_more
 from optrun.store import Store
 from optrun.store.locate import find_numbered
-from optrun.store.schema import printable
 
 BEST, BAD, STOPPED = "★", "×", "○"
 BELOW, ABOVE = "↓", "↑"

@@ -14,8 +14,8 @@ from optrun.cli.text.console import counted, emit, quoted, status_text, suggest,
 from optrun.cli.text.figures import number
 from optrun.cli.text.setting_table import Labels, value_text
 from optrun.cli.views.sweep_table import MOST_SETTINGS, print_standings
+from optrun.errors import printable
 from optrun.store import RunState, Status, Store
-from optrun.store.schema import printable
 from optrun.training.identity import Identity, known, shown_data
 from optrun.training.made import made_in
 from optrun.training.remarks import kept_lines
