@@ -2,8 +2,8 @@
 
 import hashlib
 import os
-from collections.abc import Collection, Iterable, Mapping
-from contextlib import closing
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from operator import index
 from pathlib import Path
 from types import MappingProxyType, TracebackType
@@ -133,32 +133,26 @@ class Store:
         Raises StoreError, and changes nothing, where a segment does not continue its curve, a run that has rows has
         left something before, or the disk refuses.
         """
-        with store_errors(self.path):
-            self._begin_write()
+        with self._transaction(states, events):
             for run in {*curves, *evaluations, *states, *params}:
                 self._check(run)
             self._check_new(rows)
-            with self._db:
-                for run, checkpoint in checkpoints.items():
-                    self._put_checkpoint(run, checkpoint)
+            for run, checkpoint in checkpoints.items():
+                self._put_checkpoint(run, checkpoint)
+            for table in ("curves", "params"):
                 verified.insert_checked(
-                    self._db, "curves", (row for of in rows.values() for row in of.curves)
+                    self._db, table, (row for of in rows.values() for row in getattr(of, table))
                 )
-                verified.insert_checked(
-                    self._db, "params", (row for of in rows.values() for row in of.params)
-                )
-                final = {run for run, state in states.items() if state.status.final and run not in rows}
-                for kind, segments in ((CURVE, curves), (EVALUATION, evaluations)):
-                    begun = append(self._db, kind, {index(run): of for run, of in segments.items()})
-                    for run in sorted(final - begun):
-                        merge(self._db, run, kind)
-                finals = ((run, blobs.encode_npz(arrays)) for run, arrays in params.items() if arrays)
-                verified.insert(self._db, "params", finals)
-                dropped = [(index(run),) for run, arrays in params.items() if not arrays]
-                self._db.executemany("DELETE FROM params WHERE run = ?", dropped)
-                write_states(self._db, states)
-                self._write_events(states, events)
-            self._pending.clear()
+            final = {run for run, state in states.items() if state.status.final and run not in rows}
+            for kind, segments in ((CURVE, curves), (EVALUATION, evaluations)):
+                begun = append(self._db, kind, {index(run): of for run, of in segments.items()})
+                for run in sorted(final - begun):
+                    merge(self._db, run, kind)
+            dropped = [(index(run),) for run, arrays in params.items() if not arrays]
+            self._db.executemany("DELETE FROM params WHERE run = ?", dropped)
+            finals = ((run, blobs.encode_npz(arrays)) for run, arrays in params.items() if arrays)
+            verified.insert(self._db, "params", finals)
+            write_states(self._db, states)
 
     def add(
         self,
@@ -169,13 +163,9 @@ class Store:
 
         Raises StoreError.
         """
-        with store_errors(self.path):
-            self._begin_write()
-            with self._db:
-                count = insert_runs(self._db, runs, Status.WAITING, self.size)
-                self._write_events(NONE, events)
-            self.size += count
-            self._pending.clear()
+        with self._transaction(events=events):
+            count = insert_runs(self._db, runs, Status.WAITING, self.size)
+        self.size += count
 
     def rearrange(
         self,
@@ -188,13 +178,9 @@ class Store:
         What the run ``new`` has left is what the run ``found[new]`` has left so far, with its state, checkpoint and
         events; one that is not there waits. Others that have left something are `kept`. Raises StoreError.
         """
-        with store_errors(self.path):
-            self._begin_write()
-            with self._db:
-                size = rearrange(self._db, runs, found)
-                self._write_events(NONE, events)
-            self.size = size
-            self._pending.clear()
+        with self._transaction(events=events):
+            size = rearrange(self._db, runs, found)
+        self.size = size
 
     def prolong(
         self,
@@ -207,36 +193,27 @@ class Store:
 
         What it left at its end alone goes: the last evaluation, the parameters and the summary. Raises StoreError.
         """
-        with store_errors(self.path):
-            self._begin_write()
+        with self._transaction(events=events):
             record = self.run(run)
             join(self._db, run, CURVE)  # else damage is noticed where the run ends again
             evaluations = {name: values[:-1] for name, values in join(self._db, run, EVALUATION).items()}
-            with self._db:
-                verified.insert(
-                    self._db, "runs", [(run, record.seed, blobs.dumps(dict(config), f"config of run {run}"))]
-                )
-                write_states(self._db, {run: RunState(status=Status.INTERRUPTED, steps=record.steps)})
-                self._put_checkpoint(run, checkpoint)
-                if record.status.final:
-                    self._db.execute("DELETE FROM params WHERE run = ?", (run,))
-                    self._db.execute("DELETE FROM curves WHERE run = ? AND kind = ?", (run, EVALUATION))
-                    append(self._db, EVALUATION, {run: evaluations})
-                self._write_events(NONE, events)
-            self._pending.clear()
+            row = (run, record.seed, blobs.dumps(dict(config), f"config of run {run}"))
+            verified.insert(self._db, "runs", [row])
+            write_states(self._db, {run: RunState(status=Status.INTERRUPTED, steps=record.steps)})
+            self._put_checkpoint(run, checkpoint)
+            if record.status.final:
+                self._db.execute("DELETE FROM params WHERE run = ?", (run,))
+                self._db.execute("DELETE FROM curves WHERE run = ? AND kind = ?", (run, EVALUATION))
+                append(self._db, EVALUATION, {run: evaluations})
 
     def reset(self, runs: Iterable[int]) -> None:
         """Have runs wait as if they had never begun, in one durable transaction; events tell of it."""
-        with store_errors(self.path):
-            self._begin_write()
+        with self._transaction():
             chosen = [self._check(run) for run in runs]
-            with self._db:
-                for table in LEFT_IN:
-                    self._db.executemany(f"DELETE FROM {table} WHERE run = ?", [(run,) for run in chosen])
-                write_states(self._db, {run: RunState(status=Status.WAITING) for run in chosen})
-                noted = [attempts.event(RESET, self._attempt, run) for run in chosen]
-                attempts.write_events(self._db, [*self._pending, *noted])
-            self._pending.clear()
+            for table in LEFT_IN:
+                self._db.executemany(f"DELETE FROM {table} WHERE run = ?", [(run,) for run in chosen])
+            write_states(self._db, {run: RunState(status=Status.WAITING) for run in chosen})
+            attempts.write_events(self._db, [attempts.event(RESET, self._attempt, run) for run in chosen])
 
     def log(self, kind: str, run: int | None = None, **details: Any) -> None:
         """Note an event on which nothing depends, such as how long something took.
@@ -347,27 +324,30 @@ class Store:
         with self._db:
             self._attempt = attempts.begin(self._db, "resumed")
 
-    def _begin_write(self) -> None:
-        """Forget the states that were read, which a write may change; StoreError where nothing may be written."""
-        if not self._write:
-            raise StoreError("opened for reading only")
-        self._states = []
+    @contextmanager
+    def _transaction(
+        self, states: Mapping[int, RunState] = NONE, events: Mapping[str, Mapping[str, Any]] = NONE
+    ) -> Iterator[None]:
+        """Write what is written inside, all or nothing, and that it happened.
 
-    def _write_events(
-        self, states: Mapping[int, RunState], events: Mapping[str, Mapping[str, Any]] = NONE
-    ) -> None:
-        """Write what was noted, what happens now, and which of the runs have ended now."""
-        now = attempts.now()
-        ends = (
-            Event(kind=state.status, time=now, attempt=self._attempt, run=run)
-            for run, state in states.items()
-            if state.status not in (Status.WAITING, Status.RUNNING)
-        )
-        happened = (
-            Event(kind=kind, time=now, attempt=self._attempt, details=details)
-            for kind, details in events.items()
-        )
-        attempts.write_events(self._db, [*self._pending, *happened, *ends])
+        The events are what was noted, the details by kind, and which of the runs with these states have ended.
+        """
+        with store_errors(self.path):
+            if not self._write:
+                raise StoreError("opened for reading only")
+            self._states = []
+            with self._db:
+                attempts.write_events(self._db, self._pending)
+                yield
+                now: dict[str, Any] = {"time": attempts.now(), "attempt": self._attempt}
+                happened = [Event(kind=kind, details=details, **now) for kind, details in events.items()]
+                ended = [
+                    Event(kind=state.status, run=run, **now)
+                    for run, state in states.items()
+                    if state.status not in (Status.WAITING, Status.RUNNING)
+                ]
+                attempts.write_events(self._db, [*happened, *ended])
+            self._pending.clear()
 
     def _check_new(self, runs: Collection[int]) -> None:
         """Check that runs have left nothing yet, which costs little where their numbers are neighbours."""
