@@ -1,56 +1,38 @@
-"""The store of one experiment: many runs, their curves, checkpoints and parameters in one SQLite file."""
+"""The store of one experiment, written by one process at a time, each time in one durable transaction."""
 
-import hashlib
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from operator import index
 from pathlib import Path
-from types import MappingProxyType, TracebackType
+from types import MappingProxyType
 from typing import Any, Self
 
 from optrun.arrays import Array
 from optrun.errors import StoreError
-from optrun.store import attempts, blobs, schema, verified
-from optrun.store.curves import CURVE, EVALUATION, append, column_names, join, merge, recorded
+from optrun.store import attempts, blobs, verified
+from optrun.store.curves import CURVE, EVALUATION, append, join, merge
 from optrun.store.directory import collect, create_directory, lock
-from optrun.store.event_names import RESET, TRACEBACK
+from optrun.store.event_names import RESET
 from optrun.store.locate import CONFIG, RESULTS
-from optrun.store.opening import initialise, open_results
+from optrun.store.opening import initialise
+from optrun.store.reader import Reader
 from optrun.store.rearrange import rearrange
 from optrun.store.run_rows import RunRows
-from optrun.store.runs import (
-    KEPT,
-    LEFT_IN,
-    check_left,
-    count_runs,
-    insert_runs,
-    read_all_runs,
-    read_checkpoint,
-    read_params,
-    read_runs,
-    read_states,
-    read_steps,
-    write_states,
-)
+from optrun.store.runs import LEFT_IN, check_left, insert_runs, write_states
 from optrun.store.store_errors import store_errors
-from optrun.store.types import Checkpoint, Event, RunRecord, RunState, Status
+from optrun.store.types import Checkpoint, Event, RunState, Status
 
 NONE: Mapping[Any, Any] = MappingProxyType({})
 
 
-class Store:
-    """A run directory, open for reading or, by one process at a time, for writing.
-
-    Runs are numbered from 0 to ``size`` - 1. A curve is a column ``[n]`` beside the column ``step``; what is
-    committed together is read together, or not at all.
-    """
+class Store(Reader):
+    """A run directory, open for reading or, by one process at a time, for writing."""
 
     resumable = True
     """Whether a checkpoint that was committed can be read back."""
 
     def __init__(self, path: Path, *, write: bool) -> None:
-        self.path = path
         self._pending: list[Event] = []
         self._lock = lock(path) if write else None
         self._write = write
@@ -58,8 +40,7 @@ class Store:
         self._states: list[RunState] = []
         """Those of all runs, as the only process that writes has read them since it last wrote."""
         try:
-            self._db = open_results(path, write=write)
-            self.size = count_runs(self._db)
+            super().__init__(path, write=write)
         except BaseException:
             self._unlock()
             raise
@@ -223,82 +204,11 @@ class Store:
         """
         self._pending.append(attempts.event(kind, self._attempt, run, **details))
 
-    def runs(self) -> list[RunRecord]:
-        """Return every run's config, seed and state."""
-        with store_errors(self.path):
-            return read_all_runs(self._db)
-
-    def kept(self) -> list[RunRecord]:
-        """Return the runs that are kept aside, which the plan of a sweep had once, and has no more."""
-        with store_errors(self.path):
-            return read_runs(self._db, "run >= ?", KEPT)
-
     def states(self) -> list[RunState]:
         """Return every run's state."""
-        with store_errors(self.path):
-            states = self._states or read_states(self._db)
+        states = self._states or super().states()
         self._states = states if self._write else []
         return list(states)
-
-    def run(self, run: int) -> RunRecord:
-        """Return one run's config, seed and state; StoreError where there is no such run."""
-        with store_errors(self.path):
-            for record in read_runs(self._db, "run = ?", self._check(run)):
-                return record
-            raise StoreError(f"run {run} is damaged: it is not there")
-
-    def curves(self, run: int = 0) -> dict[str, Array]:
-        """Return a run's curves, each ``[n]``: ``step`` (int64) and the metrics (float64), as recorded."""
-        with store_errors(self.path), verified.at_once(self._db):
-            return recorded(self._db, run := self._check(run), read_steps(self._db, run))
-
-    def columns(self, run: int) -> list[str]:
-        """Return the names of a run's curves."""
-        with store_errors(self.path):
-            return column_names(self._db, self._check(run))
-
-    def evaluations(self, run: int = 0) -> dict[str, Array]:
-        """Return a run's evaluations in the form of `curves`, at steps of their own."""
-        with store_errors(self.path):
-            return join(self._db, self._check(run), EVALUATION)
-
-    def params(self, run: int = 0) -> dict[str, Array]:
-        """Return a run's parameters by name, at its end or where it waits at a rung of its sweep; nothing before."""
-        with store_errors(self.path):
-            return read_params(self._db, self._check(run))
-
-    def checkpoint(self, run: int = 0) -> Checkpoint | None:
-        """Return a run's latest checkpoint, or None where it has none."""
-        with store_errors(self.path):
-            return read_checkpoint(self._db, index(run))
-
-    def environments(self) -> list[dict[str, Any]]:
-        """Return where it was executed: one fingerprint for each process that wrote, the first one first."""
-        with store_errors(self.path):
-            return attempts.read_environments(self._db)
-
-    def events(self, kind: str | None = None) -> list[Event]:
-        """Return what happened when, all or what is of a kind, in the order in which it was written."""
-        with store_errors(self.path):
-            return attempts.read_events(self._db, kind)
-
-    def traceback(self, run: int = 0) -> str:
-        """Return the traceback by which a run failed; nothing where there is none, as where its process died."""
-        of_run = [event for event in self.events() if event.run == run and event.kind in (TRACEBACK, RESET)]
-        return str(of_run[-1].details.get("text", "")) if of_run else ""
-
-    def results_digest(self) -> str:
-        """Return the SHA-256 of all results: equal for runs that ended alike, however they were executed.
-
-        Times, machines, checkpoints and runs that are kept aside do not count.
-        """
-        digest = hashlib.sha256()
-        with store_errors(self.path):
-            for table in schema.RESULT_TABLES:
-                for row in verified.scan(self._db, table, "run < ?", (KEPT,)):
-                    for part in verified.canonical_bytes((table, *row)):
-                        digest.update(part)
-        return digest.hexdigest()
 
     def close(self) -> None:
         """Write pending events, close the file and let others write."""
@@ -306,16 +216,8 @@ class Store:
             if self._pending:
                 self.commit()
         finally:
-            self._db.close()
+            super().close()
             self._unlock()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _begin_attempt(self) -> None:
         # Of runs that go on, damage would be noticed only when their turn comes, or at their end.
@@ -364,11 +266,6 @@ class Store:
         if checkpoint is not None:
             meta = blobs.dumps(dict(checkpoint.meta), f"checkpoint of run {run}")
             verified.insert(self._db, "checkpoints", [(run, meta, blobs.encode_npz(checkpoint.arrays))])
-
-    def _check(self, run: int) -> int:
-        if not 0 <= run < self.size:
-            raise StoreError(f"there is no run {run}: the runs are 0 … {self.size - 1}")
-        return index(run)
 
     def _unlock(self) -> None:
         if self._lock is not None:

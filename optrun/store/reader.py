@@ -1,0 +1,135 @@
+"""What is read from the store of an experiment: runs, their curves, checkpoints and parameters, and what happened."""
+
+import hashlib
+from operator import index
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from optrun.arrays import Array
+from optrun.errors import StoreError
+from optrun.store import attempts, schema, verified
+from optrun.store.curves import EVALUATION, column_names, join, recorded
+from optrun.store.event_names import RESET, TRACEBACK
+from optrun.store.opening import open_results
+from optrun.store.runs import (
+    KEPT,
+    count_runs,
+    read_all_runs,
+    read_checkpoint,
+    read_params,
+    read_runs,
+    read_states,
+    read_steps,
+)
+from optrun.store.store_errors import store_errors
+from optrun.store.types import Checkpoint, Event, RunRecord, RunState
+
+
+class Reader:
+    """A run directory, open for reading.
+
+    Runs are numbered from 0 to ``size`` - 1. A curve is a column ``[n]`` beside the column ``step``; what was
+    committed together is read together, or not at all.
+    """
+
+    def __init__(self, path: Path, *, write: bool = False) -> None:
+        self.path = path
+        self._db = open_results(path, write=write)
+        try:
+            self.size = count_runs(self._db)
+        except BaseException:
+            self._db.close()
+            raise
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def runs(self) -> list[RunRecord]:
+        """Return every run's config, seed and state."""
+        with store_errors(self.path):
+            return read_all_runs(self._db)
+
+    def kept(self) -> list[RunRecord]:
+        """Return the runs that are kept aside, which the plan of a sweep had once, and has no more."""
+        with store_errors(self.path):
+            return read_runs(self._db, "run >= ?", KEPT)
+
+    def states(self) -> list[RunState]:
+        """Return every run's state."""
+        with store_errors(self.path):
+            return read_states(self._db)
+
+    def run(self, run: int) -> RunRecord:
+        """Return one run's config, seed and state; StoreError where there is no such run."""
+        with store_errors(self.path):
+            for record in read_runs(self._db, "run = ?", self._check(run)):
+                return record
+            raise StoreError(f"run {run} is damaged: it is not there")
+
+    def curves(self, run: int = 0) -> dict[str, Array]:
+        """Return a run's curves, each ``[n]``: ``step`` (int64) and the metrics (float64), as recorded."""
+        with store_errors(self.path), verified.at_once(self._db):
+            return recorded(self._db, run := self._check(run), read_steps(self._db, run))
+
+    def columns(self, run: int) -> list[str]:
+        """Return the names of a run's curves."""
+        with store_errors(self.path):
+            return column_names(self._db, self._check(run))
+
+    def evaluations(self, run: int = 0) -> dict[str, Array]:
+        """Return a run's evaluations in the form of `curves`, at steps of their own."""
+        with store_errors(self.path):
+            return join(self._db, self._check(run), EVALUATION)
+
+    def params(self, run: int = 0) -> dict[str, Array]:
+        """Return a run's parameters by name, at its end or where it waits at a rung of its sweep; nothing before."""
+        with store_errors(self.path):
+            return read_params(self._db, self._check(run))
+
+    def checkpoint(self, run: int = 0) -> Checkpoint | None:
+        """Return a run's latest checkpoint, or None where it has none."""
+        with store_errors(self.path):
+            return read_checkpoint(self._db, index(run))
+
+    def environments(self) -> list[dict[str, Any]]:
+        """Return where it was executed: one fingerprint for each process that wrote, the first one first."""
+        with store_errors(self.path):
+            return attempts.read_environments(self._db)
+
+    def events(self, kind: str | None = None) -> list[Event]:
+        """Return what happened when, all or what is of a kind, in the order in which it was written."""
+        with store_errors(self.path):
+            return attempts.read_events(self._db, kind)
+
+    def traceback(self, run: int = 0) -> str:
+        """Return the traceback by which a run failed; nothing where there is none, as where its process died."""
+        of_run = [event for event in self.events() if event.run == run and event.kind in (TRACEBACK, RESET)]
+        return str(of_run[-1].details.get("text", "")) if of_run else ""
+
+    def results_digest(self) -> str:
+        """Return the SHA-256 of all results: equal for runs that ended alike, however they were executed.
+
+        Times, machines, checkpoints and runs that are kept aside do not count.
+        """
+        digest = hashlib.sha256()
+        with store_errors(self.path):
+            for table in schema.RESULT_TABLES:
+                for row in verified.scan(self._db, table, "run < ?", (KEPT,)):
+                    for part in verified.canonical_bytes((table, *row)):
+                        digest.update(part)
+        return digest.hexdigest()
+
+    def _check(self, run: int) -> int:
+        if not 0 <= run < self.size:
+            raise StoreError(f"there is no run {run}: the runs are 0 … {self.size - 1}")
+        return index(run)
