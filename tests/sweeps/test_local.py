@@ -24,6 +24,7 @@ import os
 import signal
 import sys
 import threading
+from pathlib import Path
 
 from optrun.sweeps.workers.processes import LocalProcesses
 from optrun.sweeps.workers.base import Failure
@@ -63,10 +64,12 @@ class DiesWhileItSends(Fake):
 
 class LeavesAnotherProcess(Fake):
     def execute(self, interrupted, observe):
-        if not os.fork():
+        child = os.fork()
+        if not child:
             os.closerange(1, 3)  # the pipes of this test, but not the one of the results
-            signal.alarm(20)
+            signal.alarm(300)
             signal.pause()
+        Path("child").write_text(str(child))
         os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -97,6 +100,8 @@ if __name__ == "__main__":
         local.submit(1, {first}())
         local.submit(2, Short())
         assert outcome(local) == (1, Failure.DIED)
+        if Path("child").exists():
+            os.kill(int(Path("child").read_text()), signal.SIGKILL)
         assert outcome(local) == (2, [])
         local.submit(5, Raises())
         number, error = outcome(local)
