@@ -154,10 +154,7 @@ def test_every_hyperparameter_out_of_bounds_is_refused_wherever_it_comes_from(ru
                 lambda value: optimizer.param_groups[0].__setitem__(option.name, value),  # noqa: B023
             ):
                 for value in (beyond, np.array([option.default, beyond][-lanes:])):
-                    words = "must be" if option.is_float else "nput should be"
-                    with pytest.raises(
-                        ConfigError, match=f"{rule.__name__}: {option.name}:? .*{words}"
-                    ) as error:
+                    with pytest.raises(ConfigError, match=f"{rule.__name__}: {option.name} must be") as error:
                         refused(value)
                     assert error.value.field == option.name
 
