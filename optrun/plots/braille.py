@@ -1,4 +1,4 @@
-"""Curves as braille dots: eight in a character, and the least and the greatest value of each column among them."""
+"""Rasterise curves into braille characters of 2 × 4 dots; dots in a column span the minimum to the maximum there."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,14 +9,14 @@ from optrun.arrays import Array
 from optrun.plots.ticks import PlotAxis
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-NOBODY = -1
-# Braille numbers its eight dots by column, but for the lowest row, which came later.
+NO_SERIES = -1
+# Unicode numbers the braille dots by column, except for the lowest row, which was added later.
 DOTS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]], np.uint8)
 
 
 @dataclass(frozen=True)
 class Mark:
-    """A character at a point; `y` may be infinite, which is the edge."""
+    """A character at a point; an infinite `y` is drawn at the edge."""
 
     x: float
     y: float
@@ -26,9 +26,9 @@ class Mark:
 def plot(
     curves: Sequence[tuple[Array, Array]], x_axis: PlotAxis, y_axis: PlotAxis, rows: int, columns: int
 ) -> tuple[list[str], list[list[int]]]:
-    """Return lines of characters and whose each is; several curves carry letters."""
+    """Return lines of text, and the index of the curve of each character; several curves are marked by letters."""
     dots = np.zeros((rows, columns), np.uint8)
-    owners = np.full((rows, columns), NOBODY)
+    owners = np.full((rows, columns), NO_SERIES)
     heights = np.arange(4 * rows - 1, -1, -1)[:, None]
     traces = []
     for index, (x, y) in enumerate(curves):
@@ -44,10 +44,10 @@ def plot(
     return ["".join(map(chr, row)) for row in characters.tolist()], owners.tolist()
 
 
-def put(
+def put_mark(
     mark: Mark, index: int, x_axis: PlotAxis, y_axis: PlotAxis, characters: list[str], owners: list[list[int]]
 ) -> None:
-    """Put a mark into such lines; one that is not finite at the edge, one that has no height nowhere."""
+    """Draw a mark into the lines of `plot`; an infinite height is clipped to the edge, NaN is not drawn."""
     with np.errstate(invalid="ignore", divide="ignore"):
         height = float(y_axis.place(np.array(mark.y)))
     if np.isnan(height):
@@ -62,9 +62,9 @@ def put(
 def _trace(
     x: Array, y: Array, x_axis: PlotAxis, y_axis: PlotAxis, columns: int, rows: int
 ) -> tuple[Array, Array]:
-    """Return the lowest and the highest dot `[columns]` of a curve in each column; none where low > high."""
+    """Return the lowest and the highest dot `[columns]` of a curve in each column; low > high if it is empty."""
     low, high = np.full(columns, np.nan), np.full(columns, np.nan)
-    # Steps are compared as the integers they are: a copy of all of them as floats costs more than the rest.
+    # Compare steps as integers: converting them to floats costs more than everything else here.
     edges = np.ceil(np.linspace(x_axis.low, x_axis.high, columns + 1)).astype(np.int64)
     starts = np.searchsorted(x, edges)
     starts[-1] = x.size
@@ -74,11 +74,11 @@ def _trace(
         scale = rows - 1
         low[used] = y_axis.place(np.fmin.reduceat(y, first)) * scale
         high[used] = y_axis.place(np.fmax.reduceat(y, first)) * scale
-        # Columns between two points are on the line between them; a gap at either end makes it one of NaN.
+        # Interpolate columns between two points linearly; a gap (NaN) at either end makes them NaN.
         middle = (low[used] + high[used]) / 2
         between = np.setdiff1d(np.arange(used[0], used[-1]), used, assume_unique=True)
         low[between] = high[between] = np.interp(between, used, middle)
-    # Neighbours meet: a column goes down, or up, to where the one before it ends.
+    # Connect neighbours: extend each column up or down to where the previous one ends.
     low[1:] = np.where(low[1:] > high[:-1] + 1, high[:-1] + 1, low[1:])
     high[1:] = np.where(high[1:] < low[:-1] - 1, low[:-1] - 1, high[1:])
     empty = np.isnan(low)
@@ -89,7 +89,7 @@ def _trace(
 
 
 def _mark(traces: Sequence[Array], characters: Array, owners: Array) -> None:
-    """Put letters on the curves, so that they are told apart without colours."""
+    """Put letters on the curves, so that they can be distinguished without colours."""
     every = max(16, 2 * len(traces))
     for index, trace in enumerate(traces):
         used = np.flatnonzero(trace.any(0))

@@ -1,4 +1,4 @@
-"""Runs as a figure: loss and learning rate, several runs in one picture."""
+"""Matplotlib figures of runs: a metric above the learning rate, several runs in one figure."""
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,10 +11,10 @@ from typing import Any, BinaryIO
 from optrun.analysis.setting_curves import Curves
 from optrun.arrays import Array
 from optrun.errors import ConfigError, MissingExtraError, did_you_mean, printable
-from optrun.plots.ticks import log_suits
+from optrun.plots.ticks import prefers_log
 
 FORMATS = ("png", "svg", "pdf")
-# Okabe & Ito (2008): told apart by colour-blind readers too.
+# Okabe & Ito (2008): distinguishable for colour-blind readers too.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 STYLE = {
     "font.size": 11,
@@ -28,14 +28,14 @@ STYLE = {
     "svg.fonttype": "none",
 }
 WIDEST = 84
-"""How many characters are beside each other across a picture."""
+"""The number of characters across a figure."""
 
 LINE = 0.23
-"""Inches of a line of a legend."""
+"""The height of a line of a legend in inches."""
 
 EVALUATION: dict[str, Any] = {"linestyle": "--", "marker": "o", "markersize": 3}
 GREY = "#909090"
-# A file that depends on the runs alone carries no date.
+# No dates or versions, so that the same runs give the same bytes.
 METADATA: dict[str, dict[str, Any]] = {
     "png": {"Software": None},
     "svg": {"Date": None},
@@ -44,7 +44,7 @@ METADATA: dict[str, dict[str, Any]] = {
 
 
 def format_of(path: Path) -> str:
-    """Return the format that a file name asks for; ConfigError for another one."""
+    """Return the format of a file name's suffix; ConfigError for an unknown one."""
     suffix = path.suffix.removeprefix(".").lower()
     if suffix not in FORMATS:
         raise ConfigError(f"{path}: a picture ends in .{', .'.join(FORMATS)}.{did_you_mean(suffix, FORMATS)}")
@@ -60,9 +60,9 @@ def save_figure(
     log: bool | None = None,
     title: str = "",
 ) -> None:
-    """Draw a metric and the rate of runs, and write the picture; evaluations are dashed, quartiles shaded.
+    """Draw a metric and the learning rate of runs into a stream; evaluations are dashed, quartiles shaded.
 
-    The same runs make the same bytes. Raises MissingExtraError without Matplotlib.
+    The same runs give the same bytes. Raises MissingExtraError without Matplotlib.
     """
     labels = [run.label for run in runs]
     columns = 2 if max(map(len, labels)) <= WIDEST / 2 else 1
@@ -70,7 +70,7 @@ def save_figure(
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
         evaluated: dict[str, str] = {}
         for run, colour in zip(runs, cycle(COLOURS), strict=False):
-            label = inert(run.label)
+            label = wrapped_label(run.label)
             upper.plot(*run.points(metric), color=colour, label=label, alpha=0.9, marker=_mark(run, metric))
             _shade(upper, run, metric, colour)
             for name in evaluations_of(metric, run.evaluations):
@@ -78,7 +78,7 @@ def save_figure(
                 evaluated[name] = GREY if len(runs) > 1 else colour
             lower.plot(run.curves["step"], run.curves["lr"], color=colour)
         for axes, name in ((upper, metric), (lower, "lr")):
-            if log_suits(name, [run.points(name)[1] for run in runs]) if log is None else log:
+            if prefers_log(name, [run.points(name)[1] for run in runs]) if log is None else log:
                 axes.set_yscale("log")
         upper.set_ylabel(metric)
         lower.set_ylabel("learning rate")
@@ -88,10 +88,10 @@ def save_figure(
             upper.plot([], [], color=colour, label=name, **EVALUATION)
         if len(runs) > 1 or evaluated or title:
             handles = upper.get_legend_handles_labels()
-            style = {"ncols": columns, "title": inert(title) if title else None, "alignment": "left"}
+            style = {"ncols": columns, "title": wrapped_label(title) if title else None, "alignment": "left"}
             figure.legend(*handles, loc="outside upper left", **style)
         else:
-            upper.set_title(inert(runs[0].label), loc="left")
+            upper.set_title(wrapped_label(runs[0].label), loc="left")
 
 
 _drawing = threading.Lock()
@@ -100,7 +100,7 @@ _drawing = threading.Lock()
 
 @contextmanager
 def figure_into(stream: BinaryIO, format: str, inches: tuple[float, float]) -> Iterator[Any]:
-    """Give an empty figure in the style of all, and write it; MissingExtraError without Matplotlib."""
+    """Yield an empty figure in optrun's style, and save it at the end; MissingExtraError without Matplotlib."""
     try:
         import matplotlib as mpl
         from matplotlib.figure import Figure
@@ -114,7 +114,7 @@ def figure_into(stream: BinaryIO, format: str, inches: tuple[float, float]) -> I
 
 
 def _mark(run: Curves, metric: str) -> str:
-    """Return a mark for a metric of one point, which is no line."""
+    """Return a marker for a metric of a single point, of which a line would show nothing."""
     return "o" if len(run.points(metric)[0]) == 1 else ""
 
 
@@ -124,16 +124,17 @@ def _shade(axes: Any, run: Curves, metric: str, colour: str) -> None:
 
 
 def evaluations_of(metric: str, evaluations: Mapping[str, Array]) -> list[str]:
-    """Return the evaluations that are drawn beside a metric: the losses on held-out data beside the loss."""
+    """Return the evaluations to draw in the axes of a metric: the test loss with the loss."""
     return [name for name in ("test_loss",) if metric == "loss" and name in evaluations]
 
 
-def inert(label: str) -> str:
-    """Return a label that Matplotlib neither reads as a formula nor hides, in lines that fit a picture."""
+def wrapped_label(label: str) -> str:
+    """Return a label wrapped to the width of a figure and escaped for Matplotlib."""
+    # Matplotlib parses `$` as TeX, and hides labels that begin with `_`.
     lines = [line for part in label.split("\n") for line in wrap(printable(part), WIDEST)]
     return "\n".join(lines).replace("$", r"\$").lstrip("_") or "run"
 
 
 def height_of(labels: Sequence[str], columns: int = 1) -> float:
-    """Return about how many inches labels take, one below the other or in columns."""
-    return LINE * sum(1 + inert(label).count("\n") for label in labels) / columns
+    """Return the approximate height of a legend with these labels, in inches."""
+    return LINE * sum(1 + wrapped_label(label).count("\n") for label in labels) / columns

@@ -1,35 +1,35 @@
-"""The metric of a sweep against a parameter, as a figure."""
+"""Matplotlib figure of the metric of a sweep against a parameter."""
 
 from typing import Any, BinaryIO
 
 from optrun.analysis.sensitivity import PRUNED, Line, Sensitivity, heading, visible_range
-from optrun.plots.figure import COLOURS, GREY, figure_into, height_of, inert
-from optrun.plots.ticks import log_shows_more
+from optrun.plots.figure import COLOURS, GREY, figure_into, height_of, wrapped_label
+from optrun.plots.ticks import values_prefer_log
 
 BAND = 0.18
-"""How opaque the band of quartiles is."""
+"""The opacity (alpha) of the band between the quartiles."""
 
 FAINT = 0.45
-"""How opaque what was pruned is."""
+"""The opacity (alpha) of pruned settings."""
 
 MARGIN = 0.07
-"""Of the medians' range, beyond them on either side."""
+"""The margin at either end of the y axis, as a fraction of the range of the medians."""
 
 WIDEST_BESIDE = 26
-"""The longest label for which there is room beside the axes."""
+"""The longest label that fits beside the axes; longer ones go below them."""
 
 MARKS_APART = 0.022
-"""Of the height of the axes: marks of lines that diverge at the same value stand side by side."""
+"""The distance between the marks of lines that diverge at the same value, as a fraction of the axes' height."""
 
 
 def save_sensitivity(
     found: Sensitivity, stream: BinaryIO, format: str, *, title: str, log: bool | None = None
 ) -> None:
-    """Draw the median and the quartiles of each line, and write the picture.
+    """Draw the median and the quartiles of each line into a stream.
 
-    A line goes through the settings that came to their end; those that were pruned are hollow marks beside it.
-    Where runs diverged or failed a cross stands at the worse edge, fainter the fewer they are. What is so bad that
-    nothing else could be seen lies beyond that edge. ``log`` is that of the metric's axis.
+    A line connects the settings that were not pruned; pruned ones are hollow markers. A cross at the worse edge marks
+    settings with diverged or failed runs, its opacity their fraction. Medians outside `visible_range` are marked at
+    that edge. ``log`` chooses the scale of the metric's axis.
     """
     drawn, rest = found.lines[: len(COLOURS)], found.lines[len(COLOURS) :]
     labels = [line.label for line in drawn]
@@ -44,7 +44,7 @@ def save_sensitivity(
             if line.bad.any():
                 _mark_bad(axes, line, colour, marked, at_the_top=not found.maximize)
                 marked += 1
-        on_log = log_shows_more([line.median for line in found.lines]) if log is None else log
+        on_log = values_prefer_log([line.median for line in found.lines]) if log is None else log
         if found.log:
             axes.set_xscale("log")
         if on_log:
@@ -54,12 +54,12 @@ def save_sensitivity(
             margin = (high / low) ** MARGIN if on_log else MARGIN * (high - low)
             axes.set_ylim(*((low / margin, high * margin) if on_log else (low - margin, high + margin)))
         if not on_log:
-            axes.ticklabel_format(axis="y", useOffset=False)  # a tick says its number whole
+            axes.ticklabel_format(axis="y", useOffset=False)  # tick labels without a common offset
         beyond = _mark_beyond(axes, found, low, high)
         _mark_best(axes, found)
-        axes.set_xlabel(inert(found.parameter))
-        axes.set_ylabel(inert(found.metric))
-        figure.suptitle(inert(f"{title}: {heading(found)}"), x=0.01, ha="left", fontsize=11)
+        axes.set_xlabel(wrapped_label(found.parameter))
+        axes.set_ylabel(wrapped_label(found.metric))
+        figure.suptitle(wrapped_label(f"{title}: {heading(found)}"), x=0.01, ha="left", fontsize=11)
         place = "outside lower left" if below else "outside right center"
         _legend(figure, axes, found, len(rest), place, beyond=beyond)
 
@@ -71,7 +71,7 @@ def _draw(axes: Any, line: Line, colour: str, *, repeated: bool) -> None:
         line.x[ended],
         line.median[ended],
         linestyle="-" if line.joined else "none",
-        label=inert(line.label),
+        label=wrapped_label(line.label),
         zorder=3,
         **style,
     )
@@ -104,7 +104,7 @@ def _mark_bad(axes: Any, line: Line, colour: str, index: int, *, at_the_top: boo
 
 
 def _mark_beyond(axes: Any, found: Sensitivity, low: float, high: float) -> bool:
-    """Mark at the edge the medians that are so bad that they lie beyond it; return whether there are any."""
+    """Mark the medians beyond the visible range at the edge; return whether there are any."""
     marked = False
     for line, colour in zip(found.lines, COLOURS, strict=False):
         x = line.x[line.median < low if found.maximize else line.median > high]
@@ -133,7 +133,7 @@ def _legend(figure: Any, axes: Any, found: Sensitivity, rest: int, place: str, *
         axes.plot([], [], linestyle="none", marker="x", color=GREY, label="diverged or failed")
     if beyond:
         mark, edge = ("v", "below") if found.maximize else ("^", "above")
-        axes.plot([], [], linestyle="none", marker=mark, color=GREY, label=f"far worse, {edge} the picture")
+        axes.plot([], [], linestyle="none", marker=mark, color=GREY, label=f"far worse, {edge} the plot")
     handles, labels = axes.get_legend_handles_labels()
     if len(found.lines) > 1:
         figure.legend(handles, labels, loc=place)

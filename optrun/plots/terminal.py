@@ -1,4 +1,4 @@
-"""Curves as text: braille dots in a frame, for any terminal and for pipes."""
+"""Plots as text: braille curves with axes, for terminals and pipes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,22 +7,22 @@ from itertools import groupby
 import numpy as np
 
 from optrun.arrays import Array
-from optrun.plots.braille import NOBODY, Mark, letter, plot, put
-from optrun.plots.ticks import PlotAxis, axis_of, helps, labels, log_shows_more
+from optrun.plots.braille import NO_SERIES, Mark, letter, plot, put_mark
+from optrun.plots.ticks import PlotAxis, axis_of, labels, spans_decades, values_prefer_log
 
 POINT = "o"
 NOTHING = (np.zeros(0, np.int64), np.zeros(0))
 BLOCKS = "▁▂▃▄▅▆▇█"
 SMALLEST = (24, 5)
 FINE = 1 << 20
-"""Into how many parts an x axis that is not one of steps is divided."""
+"""The resolution to which the values of a given x axis are rounded; steps are integers already."""
 
 
 @dataclass(frozen=True)
 class Series:
-    """A curve: what it is called, and values `y` at the steps `x`, increasing integers; both `[n]`.
+    """A labelled curve: values `y [n]` at the steps `x [n]`, increasing integers.
 
-    On an x axis that is given, `x` are any numbers, increasing where the values are joined.
+    With a given `x_axis`, `x` are any numbers, increasing if `joined`.
     """
 
     label: str
@@ -30,18 +30,18 @@ class Series:
     y: Array
     marks: Sequence[Mark] = ()
     joined: bool = True
-    """Whether it is a curve, and not points."""
+    """Whether to draw a curve; False draws points."""
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """Lines of text, and whose each character is: the index of a series, or NOBODY."""
+    """Lines of text, and the index of the series that each character belongs to, or NO_SERIES."""
 
     lines: list[str]
     owners: list[list[int]]
 
     def spans(self, line: int) -> list[tuple[str, int]]:
-        """Return a line in pieces `(text, owner)`, to be coloured."""
+        """Return a line split into pieces `(text, owner)`, so that they can be coloured."""
         pairs = zip(self.lines[line], self.owners[line], strict=True)
         return [
             ("".join(character for character, _ in piece), owner)
@@ -52,11 +52,11 @@ class Drawing:
 def draw(
     series: Sequence[Series], *, width: int, height: int, log: bool | None = None, title: str = ""
 ) -> list[str]:
-    """Return curves drawn in `height` lines of `width` characters at most; several carry letters.
+    """Return a plot of at most `height` lines of `width` characters (24 × 5 or more); several curves carry letters.
 
-    Every column shows the least and the greatest value within it, so a spike of one step is seen. Values that
-    are not finite, or not positive on a log axis, are gaps. ``log`` None chooses a log axis where values are
-    positive, but for a few zeros, and span more than two decades. Less than 24 × 5 characters are taken as 24 × 5.
+    Every column spans the minimum to the maximum within it, so a spike of one step is visible. Values that are not
+    finite, or not positive on a log axis, are gaps. ``log`` None chooses a log axis if the values are positive (except
+    a few zeros) and span more than two decades.
     """
     return drawing(series, width=width, height=height, log=log, title=title).lines
 
@@ -70,7 +70,7 @@ def drawing(
     title: str = "",
     x_axis: PlotAxis | None = None,
 ) -> Drawing:
-    """Return what `draw` does, with the owner of every character; `x_axis` is one that need not be of steps."""
+    """Return the plot of `draw` with the owner of every character; `x_axis` replaces the axis of steps."""
     width, height = max(width, SMALLEST[0]), max(height, SMALLEST[1])
     chosen, y_axis, steps = _axes(series, log)
     x_axis, grid = x_axis or steps, steps
@@ -100,10 +100,10 @@ def drawing(
             [] if each.joined else [Mark(*point, character) for point in zip(each.x, each.y, strict=True)]
         )
         for mark in (*points, *each.marks):
-            put(mark, index, x_axis, y_axis, characters, owners)
+            put_mark(mark, index, x_axis, y_axis, characters, owners)
     for row in range(rows):
         edge = f"{at_row[row]:>{margin - 1}} ┤" if row in at_row else " " * margin + "│"
-        canvas.add(edge + characters[row], [NOBODY] * len(edge) + owners[row])
+        canvas.add(edge + characters[row], [NO_SERIES] * len(edge) + owners[row])
     for line in _x_scale(x_axis, margin, columns):
         canvas.add(line)
     for line, owner in legend:
@@ -112,13 +112,13 @@ def drawing(
 
 
 def sparkline(values: Array, width: int) -> str:
-    """Return a curve in one line of at most `width` block characters, on a log scale where that helps."""
+    """Return a curve as a line of at most `width` block characters, on a log scale if it spans two decades."""
     finite = values[np.isfinite(values)]
     if not finite.size:
         return ""
     parts = np.array_split(finite, min(width, finite.size))
     means = np.array([part.mean() for part in parts])
-    axis = axis_of(means.min(), means.max(), helps(means.min(), means.max()))
+    axis = axis_of(means.min(), means.max(), spans_decades(means.min(), means.max()))
     return "".join(BLOCKS[level] for level in np.rint(axis.place(means) * (len(BLOCKS) - 1)).astype(int))
 
 
@@ -129,16 +129,16 @@ class _Canvas:
 
     def add(self, line: str, owners: list[int] | None = None) -> None:
         self.lines.append(line)
-        self.owners.append(owners or [NOBODY] * len(line))
+        self.owners.append(owners or [NO_SERIES] * len(line))
 
 
 def _axes(series: Sequence[Series], log: bool | None) -> tuple[list[tuple[Array, Array]], PlotAxis, PlotAxis]:
-    """Return the curves with NaN in every gap, and the axes that hold them."""
+    """Return the curves with NaN in every gap, the y axis and the axis of steps."""
     curves = [(each.x, _finite(each.y)) for each in series]
     marked = _marked(series)
     low, high = _range([marked, *(y for _, y in curves)])
     if log is None:
-        log = helps(low, high) or (low == 0 and log_shows_more([y for _, y in curves]))
+        log = spans_decades(low, high) or (low == 0 and values_prefer_log([y for _, y in curves]))
     if log and not low > 0:
         curves = [(x, np.where(y > 0, y, np.nan)) for x, y in curves]
         low, high = _range([marked[marked > 0], *(y for _, y in curves)])
@@ -152,7 +152,7 @@ def _axes(series: Sequence[Series], log: bool | None) -> tuple[list[tuple[Array,
 
 
 def _marked(series: Sequence[Series]) -> Array:
-    """Return the finite heights of marks."""
+    """Return the finite y of all marks."""
     heights = np.array([mark.y for each in series for mark in each.marks], np.float64)
     return heights[np.isfinite(heights)]
 
@@ -188,9 +188,9 @@ def _legend(series: Sequence[Series], width: int, most: int) -> list[tuple[str, 
         entry = f"{letter(index)} {each.label}"[: width - 3]
         if lines and len(lines[-1][0]) + 3 + len(entry) <= width:
             text, owners = lines[-1]
-            lines[-1] = (f"{text}   {entry}", [*owners, *[NOBODY] * 3, *[index] * len(entry)])
+            lines[-1] = (f"{text}   {entry}", [*owners, *[NO_SERIES] * 3, *[index] * len(entry)])
         else:
             lines.append((entry, [index] * len(entry)))
     if len(lines) > most:
-        lines = [*lines[: most - 1], ("… and more", [NOBODY] * len("… and more"))]
+        lines = [*lines[: most - 1], ("… and more", [NO_SERIES] * len("… and more"))]
     return lines

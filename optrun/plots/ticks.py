@@ -1,4 +1,4 @@
-"""Axes of pictures made of text: ranges, round ticks, and their labels."""
+"""Axes of text plots: ranges, round ticks and tick labels; the choice of a log scale."""
 
 import math
 from collections.abc import Sequence
@@ -13,10 +13,7 @@ DECADES_FOR_LOG = 2.0
 
 @dataclass(frozen=True)
 class PlotAxis:
-    """A range of values.
-
-    On a `log` axis equal ratios, not equal differences, are equally far apart; ticks of a `whole` one are integers.
-    """
+    """The range of an axis; its scale is logarithmic if `log`, its ticks are integers if `whole`."""
 
     low: float
     high: float
@@ -24,12 +21,12 @@ class PlotAxis:
     whole: bool = False
 
     def place(self, values: Array) -> Array:
-        """Return where values lie: 0 at the low end, 1 at the high one."""
+        """Map values to positions on the axis: 0 at the low end, 1 at the high end."""
         low, high = self._scaled(np.array([self.low, self.high])) / 2
         return np.asarray((self._scaled(values) / 2 - low) / (high - low))
 
     def ticks(self, most: int) -> list[float]:
-        """Return round values within the range, at most about so many."""
+        """Return round values within the range, about ``most`` of them at most."""
         if not self.log:
             return _round_values(self.low, self.high, most, least_step=1.0 if self.whole else 0.0)
         first, last = math.ceil(math.log10(self.low) - 1e-9), math.floor(math.log10(self.high) + 1e-9)
@@ -43,7 +40,7 @@ class PlotAxis:
 
 
 def axis_of(low: float, high: float, log: bool) -> PlotAxis:
-    """Return the axis of a range, widened where its ends coincide."""
+    """Return the axis of a range, widened if its ends coincide."""
     if log:
         return PlotAxis(low, high, True) if high > low * (1 + 1e-9) else PlotAxis(low / 2, high * 2, True)
     if high / 2 - low / 2 > 1e-12 * max(abs(low), abs(high)):
@@ -52,41 +49,41 @@ def axis_of(low: float, high: float, log: bool) -> PlotAxis:
     return PlotAxis(low - margin, high + margin)
 
 
-def helps(low: float, high: float) -> bool:
-    """Whether a log axis shows more: values are positive and span more than two decades."""
+def spans_decades(low: float, high: float) -> bool:
+    """Whether a range is positive and spans more than two decades."""
     return low > 0 and math.log10(high) - math.log10(low) > DECADES_FOR_LOG
 
 
-def log_suits(metric: str, curves: Sequence[Array]) -> bool:
-    """Whether curves of a metric are better seen on a log axis; rates have a rule of their own."""
+def prefers_log(metric: str, curves: Sequence[Array]) -> bool:
+    """Whether to draw the curves of a metric on a log axis."""
     if metric.partition(".")[0] == "lr":
-        return rates_help(np.concatenate(curves))
-    return log_shows_more(curves)
+        return lr_prefers_log(np.concatenate(curves))
+    return values_prefer_log(curves)
 
 
-def log_shows_more(curves: Sequence[Array]) -> bool:
-    """Whether curves are better seen on a log axis: most values are positive, none is negative, two decades.
+def values_prefer_log(curves: Sequence[Array]) -> bool:
+    """Whether to draw curves on a log axis: most values are positive, none is negative, and they span two decades.
 
-    A few zeros, to which a loss in float32 may fall, are gaps there.
+    A few zeros are accepted and drawn as gaps: a loss in float32 may underflow to 0.
     """
     known = np.concatenate([np.zeros(0), *(values[np.isfinite(values)] for values in curves)])
     positive = known[known > 0]
     if 2 * positive.size <= known.size or known.min() < 0:
         return False
-    return helps(float(positive.min()), float(positive.max()))
+    return spans_decades(float(positive.min()), float(positive.max()))
 
 
-def rates_help(rates: Array) -> bool:
-    """Whether a log axis shows more of learning rates: the middle four fifths of them span two decades.
+def lr_prefers_log(rates: Array) -> bool:
+    """Whether to draw learning rates on a log axis: their 10 % and 90 % quantiles are two decades apart.
 
-    A rate that comes near zero in its last steps alone is better seen as it is.
+    Quantiles, so that a schedule that approaches zero only in its last steps is drawn on a linear axis.
     """
     known = rates[np.isfinite(rates)]
-    return known.size > 0 and helps(*np.quantile(known, (0.1, 0.9), method="nearest").tolist())
+    return known.size > 0 and spans_decades(*np.quantile(known, (0.1, 0.9), method="nearest").tolist())
 
 
 def labels(ticks: Sequence[float]) -> list[str]:
-    """Return ticks as short texts, with as many digits as tell them apart."""
+    """Return tick labels with as few digits as keep them exact and distinct."""
     texts: list[str] = []
     for digits in range(1, 18):
         texts = [_short(format(tick, f".{digits}g")) for tick in ticks]

@@ -275,7 +275,7 @@ def test_a_picture_says_what_lies_beyond_it_and_has_ticks_that_differ():
     stream = BytesIO()
     save_sensitivity(found, stream, "svg", title="camel")
     svg = stream.getvalue().decode()
-    assert "far worse, above the picture" in svg
+    assert "far worse, above the plot" in svg
     assert "1e" not in "".join(re.findall(r"<!-- ([^>]*) -->", svg))  # no offset beside the axis
     ticks = [lowest + gap for gap in (0, 1e-7, 2e-7)]
     assert len(set(labels(ticks))) == 3

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from optrun.plots.braille import NOBODY, Mark
+from optrun.plots.braille import NO_SERIES, Mark
 from optrun.plots.terminal import Series, draw, drawing, sparkline
-from optrun.plots.ticks import axis_of, labels, log_shows_more, rates_help
+from optrun.plots.ticks import axis_of, labels, lr_prefers_log, values_prefer_log
 
 BRAILLE = 0x2800
 # Unicode's own numbering: dots 1-3 and 7 are the left column from the top, 4-6 and 8 the right one.
@@ -102,13 +102,13 @@ def test_the_axis_is_logarithmic_where_that_shows_more():
     assert draw_one([1.0, 1e-3], log=False, title="loss")[0] == "loss"
     assert draw_one([-1.0, -2.0], log=True, title="loss")[0] == "loss"
     assert draw_one([1.0, 1e-3, 0.0], title="loss")[0] == "loss (log)"
-    assert not log_shows_more([np.array([1.0, 0, 0, 0])])
+    assert not values_prefer_log([np.array([1.0, 0, 0, 0])])
 
 
 def test_a_rate_that_ends_near_zero_stays_linear():
     t = np.arange(1000) / 1000
-    assert not rates_help((1 + np.cos(np.pi * t)) / 2 + 1e-9)
-    assert rates_help(10.0 ** (-4 * t))
+    assert not lr_prefers_log((1 + np.cos(np.pi * t)) / 2 + 1e-9)
+    assert lr_prefers_log(10.0 ** (-4 * t))
 
 
 def test_several_curves_are_told_apart_without_colours():
@@ -132,10 +132,10 @@ def test_every_character_of_a_curve_has_its_owner():
         assert "".join(text for text, _ in picture.spans(number)) == line
     top, bottom = (next(i for i, owners in enumerate(picture.owners) if owner in owners) for owner in (1, 0))
     assert top < bottom
-    assert all(owner == NOBODY for owner in picture.owners[bottom][:3])
+    assert all(owner == NO_SERIES for owner in picture.owners[bottom][:3])
     for line, owners in zip(picture.lines, picture.owners, strict=True):
         for character, owner in zip(line, owners, strict=True):
-            assert owner != NOBODY or not 0 < ord(character) - BRAILLE < 256
+            assert owner != NO_SERIES or not 0 < ord(character) - BRAILLE < 256
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from optrun.cli.text.figures import paired
 from optrun.config import RunConfig
 from optrun.errors import printable
 from optrun.plots.terminal import Series, draw
-from optrun.plots.ticks import helps
+from optrun.plots.ticks import spans_decades
 from optrun.training.trainer import Progress
 
 FIRST_SECONDS = 0.4
@@ -116,7 +116,7 @@ class Curve:
         positive = self.low[(self.low > 0) & (self.low < inf)]
         if not positive.size or positive.size < 0.9 * self.low.size:
             return False
-        return helps(float(positive.min()), float(self.high[self.high < inf].max()))
+        return spans_decades(float(positive.min()), float(self.high[self.high < inf].max()))
 
 
 @dataclass

@@ -23,7 +23,7 @@ from optrun.cli.text.figures import number
 from optrun.cli.views.run_overview import print_outcome, suggest_for
 from optrun.errors import printable
 from optrun.plots.terminal import Series, drawing
-from optrun.plots.ticks import log_suits
+from optrun.plots.ticks import prefers_log
 from optrun.store import RunRecord, Status, Store
 from optrun.store.directory import is_being_written
 from optrun.store.locate import RESULTS
@@ -141,7 +141,7 @@ def _frame(path: Path, snapshot: Snapshot, width: int, height: int) -> Group:
         for metric, rows in (("loss", loss), ("lr", room - loss)):
             if rows >= 5:
                 series = [Series(metric, snapshot.curves["step"], snapshot.curves[metric])]
-                log = log_suits(metric, [snapshot.curves[metric]])
+                log = prefers_log(metric, [snapshot.curves[metric]])
                 lines.append(drawn(drawing(series, width=width, height=rows, log=log, title=metric)))
     else:
         lines.append(Text(f"no rows yet: they are stored with each checkpoint, {_every(snapshot)}"))

@@ -20,7 +20,7 @@ from optrun.config.sweep.resolve import load_sweep
 from optrun.errors import ConfigError, did_you_mean, printable
 from optrun.plots.figure import evaluations_of
 from optrun.plots.terminal import Series, drawing
-from optrun.plots.ticks import log_suits
+from optrun.plots.ticks import prefers_log
 from optrun.store import Status, Store
 from optrun.store.locate import find_numbered
 from optrun.sweeps.plan.expand import expand
@@ -186,6 +186,6 @@ def columns(width: int | None) -> int:
 
 def _print(series: list[Series], title: str, log: bool | None, width: int | None, height: int) -> None:
     heading = f"{title}  {series[0].label}" if len(series) == 1 and series[0].label != title else title
-    log = log_suits(title, [each.y for each in series]) if log is None else log
+    log = prefers_log(title, [each.y for each in series]) if log is None else log
     emit(drawn(drawing(series, width=columns(width), height=height, log=log, title=heading)))
     emit(Text())

@@ -21,7 +21,7 @@ from optrun.cli.views.curves import HEIGHT, columns
 from optrun.errors import ConfigError, printable
 from optrun.plots.braille import Mark
 from optrun.plots.terminal import Series, drawing
-from optrun.plots.ticks import axis_of, log_shows_more
+from optrun.plots.ticks import axis_of, values_prefer_log
 from optrun.store import Store
 from optrun.store.locate import find_numbered
 
@@ -71,7 +71,7 @@ def print_sensitivity(
     """Draw the metric of a sweep against a parameter in the terminal."""
     name, found = sensitivity_of(runs, over, metric)
     medians = [line.median for line in found.lines]
-    log = log_shows_more(medians) if log is None else log
+    log = values_prefer_log(medians) if log is None else log
     low, high = visible_range(found, log=log)
     shown = found.lines[: len(COLOURS)]
     series = [_series(found, line, low, high) for line in shown]
