@@ -20,7 +20,7 @@ class Show(StrEnum):
 
 
 class Kind(StrEnum):
-    """What is drawn of a sweep."""
+    """The kinds of plots of a sweep."""
 
     CURVES = "curves"
     SENSITIVITY = "sensitivity"
@@ -30,7 +30,7 @@ Overrides = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="KEY=VALUE",
-        help="Values that replace the file's, e.g. optimizer.lr=1e-2.",
+        help="Override values of the config, e.g. optimizer.lr=1e-2.",
         autocompletion=completion.overrides,
     ),
 ]
@@ -43,17 +43,17 @@ Plugins = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 AcceptChanges = Annotated[
     bool,
-    typer.Option("--accept-changes", help="Go on though data or code have changed since the first time."),
+    typer.Option("--accept-changes", help="Continue although data or code have changed since the run began."),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the run directory alone, and no progress.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the run directory, and no progress.")]
 ShowOption = Annotated[
     Show,
     typer.Option(
-        "--progress", help="live: curves and figures; auto: what fits the terminal, plain lines elsewhere."
+        "--progress", help="auto: live (curves and metrics) or bar on a terminal, plain lines elsewhere."
     ),
 ]
 Junit = Annotated[
-    Path | None, typer.Option("--junit", metavar="FILE", help="Write the outcome as JUnit XML for CI.")
+    Path | None, typer.Option("--junit", metavar="FILE", help="Write the results as JUnit XML, for CI.")
 ]
 Config = Annotated[
     Path, typer.Argument(metavar="CONFIG", help="A YAML file.", autocompletion=completion.configs)
@@ -65,18 +65,18 @@ RunDirectory = Annotated[
     Path,
     typer.Argument(
         metavar="RUN",
-        help="A run: its directory, its id or the beginning of it, or: latest.",
+        help="A run: a directory, an id under runs/ or the beginning of one, or: latest.",
         autocompletion=completion.runs,
     ),
 ]
 Runs = Annotated[
     list[str],
-    typer.Argument(metavar="RUN…", help="One run or several.", autocompletion=completion.runs),
+    typer.Argument(metavar="RUN…", help="One or more runs.", autocompletion=completion.runs),
 ]
 
 
 def load_plugins(targets: list[str] | None) -> None:
-    """Import the plugins that were named."""
+    """Import plugins, which register their classes."""
     if targets:
         from optrun import plugins
 

@@ -1,4 +1,4 @@
-"""What the shell offers on Tab; everything is imported then, and a mistake on the line offers nothing."""
+"""Shell completion. Imports are inside the functions, and invalid input gives no completions."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -14,7 +14,7 @@ _OWN = ("name", "options")
 
 
 def configs(incomplete: str) -> list[str]:
-    """Return YAML files, and directories on the way to them."""
+    """Complete YAML files and directories."""
     folder = incomplete[: incomplete.rfind("/") + 1]
     found = []
     with suppress(OSError):
@@ -29,7 +29,7 @@ def configs(incomplete: str) -> list[str]:
 
 
 def runs(incomplete: str) -> list[str]:
-    """Return run directories, the latest first."""
+    """Complete run directories, the newest first, and `latest`."""
     from optrun.store.locate import LATEST, run_directories
 
     folder = incomplete[: incomplete.rfind("/") + 1]
@@ -38,7 +38,7 @@ def runs(incomplete: str) -> list[str]:
 
 
 def kinds(incomplete: str) -> list[str]:
-    """Return what `list` lists."""
+    """Complete the kinds of names that `list` accepts."""
     from optrun.registry import REGISTRIES
 
     every = (*(registry.plural for registry in REGISTRIES), "datasets")
@@ -46,34 +46,34 @@ def kinds(incomplete: str) -> list[str]:
 
 
 def names(incomplete: str) -> list[str]:
-    """Return what `show` shows: registered names, and runs."""
+    """Complete the argument of `show`: registered names, and runs."""
     from optrun.cli.views import describe
 
     return [*(name for name in describe.names() if name.startswith(incomplete)), *runs(incomplete)]
 
 
 def optimizers(incomplete: str) -> list[str]:
-    """Return the optimizers."""
+    """Complete optimizers."""
     return [name for name in _registries()["optimizer"] if name.startswith(incomplete)]
 
 
 def schedulers(incomplete: str) -> list[str]:
-    """Return the schedulers, and `none`."""
+    """Complete schedulers, and `none`."""
     return [name for name in (*_registries()["scheduler"], "none") if name.startswith(incomplete)]
 
 
 def problems(incomplete: str) -> list[str]:
-    """Return the problems."""
+    """Complete problems."""
     return [name for name in _registries()["problem"] if name.startswith(incomplete)]
 
 
 def executors(incomplete: str) -> list[str]:
-    """Return where a sweep may be executed."""
+    """Complete the executors of `sweep`."""
     return [name for name in ("local", "dask") if name.startswith(incomplete)]
 
 
 def formats(incomplete: str) -> list[str]:
-    """Return the formats of `export`."""
+    """Complete the formats of `export`."""
     from optrun.store import FORMATS
 
     return [name for name in FORMATS if name.startswith(incomplete)]
@@ -87,9 +87,9 @@ def pages(incomplete: str) -> list[str]:
 
 
 def overrides(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Return `key.path=` for a key that is being typed, and the values it can have after its `=`."""
+    """Complete KEY=VALUE: `key.path=` before the `=`, the known values after it."""
     before = [str(word) for word in ctx.params.get("overrides") or ()]
-    # zsh and fish hand over `key=val`; bash cuts it into `key`, `=` and `val`, of which the last two may be missing.
+    # zsh and fish pass `key=val`; bash splits it into `key`, `=` and `val`, and may omit the last two.
     if before[-1:] == ["="]:
         return [value for value in _values("".join(before[-2:-1])) if value.startswith(incomplete)]
     if before and not incomplete and "=" not in before[-1] and before[-2:-1] != ["="]:
@@ -107,7 +107,7 @@ def _registries() -> "dict[str, Registry[Any]]":
 
 
 def _keys(config: Path | None) -> Iterator[str]:
-    """Yield the paths that a config can have, with the options of the classes that this one names."""
+    """Yield the valid keys of a config, including the options of the classes that this config names."""
     from pydantic import BaseModel
 
     from optrun.config import RunConfig, load
@@ -129,7 +129,7 @@ def _keys(config: Path | None) -> Iterator[str]:
 
 
 def _values(key: str) -> Iterable[str]:
-    """Return the words that a key can be set to."""
+    """Return the known values of a key."""
     from optrun.config import RunConfig
     from optrun.kernels import ENGINES
     from optrun.problems.data import DATASETS

@@ -1,4 +1,4 @@
-"""How a command ends: one clear line on stderr, and an exit code that says what kind of end it was."""
+"""Exit codes, and one-line error messages on stderr in place of tracebacks."""
 
 import errno
 import logging
@@ -39,7 +39,7 @@ class _Once(logging.Filter):
 
 
 class Reported(logging.Formatter):
-    """How much is shown of an error, and of what was done without."""
+    """Whether to show tracebacks and debug messages; formats the latter."""
 
     def __init__(self) -> None:
         super().__init__("debug: %(message)s")
@@ -47,7 +47,7 @@ class Reported(logging.Formatter):
         self._handler: logging.Handler | None = None
 
     def show(self, *, debug: bool, verbose: bool) -> None:
-        """Show tracebacks, or not, and on stderr what the parts of optrun log, each line once, or not."""
+        """Choose whether to show tracebacks, and the messages of optrun's logger on stderr, each line once."""
         self.debug = debug
         log = logging.getLogger("optrun")
         if self._handler is not None:
@@ -62,11 +62,11 @@ class Reported(logging.Formatter):
             log.setLevel(logging.DEBUG)
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return a line, which no terminal takes for a command."""
+        """Format a message without control characters, which a terminal would obey."""
         return printable_lines(super().format(record))
 
     def formatException(self, info: Any) -> str:
-        """Return the traceback of an error; its last line where tracebacks are not wanted."""
+        """Format the traceback of an error, or only its last line if tracebacks are not shown."""
         return super().formatException(info) if self.debug else f"  {info[0].__name__}: {info[1]}"
 
 
@@ -76,11 +76,11 @@ reported = Reported()
 def exit_code_of(command: Callable[[], Any]) -> int:
     """Run a command and return its exit code.
 
-    0 ok, 1 a run, the machine or optrun itself failed, 2 usage or config, 3 a missing extra, 4 an expectation missed,
-    128 and the number of the signal where one interrupted it: 130 and 143, or 129 and 138; 141 a closed pipe.
+    0 ok, 1 a run, the machine or optrun itself failed, 2 usage or config, 3 a missing extra, 4 a missed expectation,
+    128 + signal number if interrupted (130, 143, 129, 138), 141 a closed pipe.
     """
     if "GITHUB_ACTIONS" in os.environ and not {"FORCE_COLOR", "PY_COLORS"} & os.environ.keys():
-        # Typer takes it for a terminal with colours, also where the output goes into a pipe.
+        # Typer assumes that GitHub Actions is a colour terminal, even if the output is a pipe.
         os.environ.setdefault("_TYPER_FORCE_DISABLE_TERMINAL", "1")
     try:
         with _noted_warnings():
@@ -90,7 +90,7 @@ def exit_code_of(command: Callable[[], Any]) -> int:
         code = 141
     except OSError as error:
         if error.errno in _DESCRIPTORS:
-            _print("too many open files: ulimit -n says how many there may be, and raises it")
+            _print("too many open files: `ulimit -n` shows the limit, and `ulimit -n N` raises it")
         else:
             _print(f"{error.filename or 'output'}: {(error.strerror or str(error)).lower()}")
         code = 1
@@ -101,7 +101,7 @@ def exit_code_of(command: Callable[[], Any]) -> int:
 
 @contextmanager
 def _noted_warnings() -> Iterator[None]:
-    """Print what optrun warns of as a note, once; other warnings as Python does."""
+    """Print each OptrunWarning once, as a note; other warnings as Python does."""
     usual, said = warnings.showwarning, set[str]()
 
     def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
@@ -148,7 +148,7 @@ def _code_of(command: Callable[[], Any]) -> int:
 
 
 def _is_of_the_machine(error: OptrunError) -> bool:
-    """Return whether an error is nothing that the user wrote: a run that failed, a disk that is full."""
+    """Whether an error comes from the machine or a run, e.g. a full disk, rather than from the user's input."""
     import sqlite3
 
     cause = error.__cause__
@@ -164,7 +164,7 @@ def _is_of_the_machine(error: OptrunError) -> bool:
 
 
 def _abandon(stream: TextIO) -> None:
-    """Let go of a stream that cannot be written: Python would flush it once more at exit, and complain."""
+    """Redirect an unwritable stream to the null device: Python flushes it again at exit, and would print an error."""
     try:
         stream.flush()
     except OSError:

@@ -1,4 +1,4 @@
-"""Refusals that come late, when a config's parts are built, with the place of the part that is to blame."""
+"""Attach the file position to errors raised while the objects of a config are built."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ from optrun.errors import ConfigError, OutOfMemoryError
 
 @contextmanager
 def located(resolved: Resolved) -> Iterator[None]:
-    """Raise a ConfigError that names a part of the config as ConfigErrors, with the place of that part."""
+    """Re-raise a ConfigError whose ``field`` is in the config as ConfigErrors with the position of that field."""
     try:
         yield
     except ConfigErrors:

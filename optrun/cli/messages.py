@@ -1,4 +1,4 @@
-"""The stream of messages: what cannot be written there is lost, and ends nothing."""
+"""A stderr that ignores write errors: results must not be lost because messages cannot be shown."""
 
 import io
 import os
@@ -6,33 +6,33 @@ from contextlib import suppress
 
 
 class Messages(io.TextIOWrapper):
-    """A text stream in place of another, whose descriptor leads nowhere once it cannot be written: nothing is raised.
+    """A text stream that raises no OSError: after a failed write, its descriptor is redirected to the null device.
 
-    A disk may be full, a reader or a terminal gone, while the results that all is done for are written elsewhere.
+    Writes fail if the disk is full, or if the pipe or terminal is closed.
     """
 
     @classmethod
     def of(cls, stream: io.TextIOWrapper) -> "Messages":
-        """Return what takes the place of a stream, which is not to be used any more."""
+        """Return the replacement of a stream, which is detached and must not be used any more."""
         encoding, is_by_line = stream.encoding, stream.line_buffering
         return cls(stream.detach(), encoding, "replace", line_buffering=is_by_line, write_through=True)
 
     def write(self, text: str, /) -> int:
-        """Write a text, or lose it."""
+        """Write a text; it is lost if writing fails."""
         try:
             return super().write(text)
         except OSError:
-            self._lead_nowhere()
+            self._redirect_to_null()
             return len(text)
 
     def flush(self) -> None:
-        """Write what is left, or lose it."""
+        """Flush the buffer; its content is lost if writing fails."""
         try:
             super().flush()
         except OSError:
-            self._lead_nowhere()
+            self._redirect_to_null()
 
-    def _lead_nowhere(self) -> None:
+    def _redirect_to_null(self) -> None:
         with suppress(OSError):
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self.fileno())

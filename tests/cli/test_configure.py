@@ -240,4 +240,4 @@ def test_validate_takes_overrides() -> None:
     done = call("validate", "a.yaml", "optimizer.lr=x")
     said = "override 'optimizer.lr=x': optimizer.lr: must be a number (got 'x')\n"
     assert (done.returncode, done.stderr) == (2, said)
-    assert "which file?" in call("validate", "optimizer.lr=0.1").stderr
+    assert "no file is given" in call("validate", "optimizer.lr=0.1").stderr

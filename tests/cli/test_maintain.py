@@ -131,7 +131,7 @@ def test_doctor_reads_every_row_of_a_run(call, run):
     done = call("doctor", path.name)
     assert (done.code, done.out) == (
         0,
-        f"{path}: 1 run, every page and every row is undamaged, and they fit together\n",
+        f"{path}: 1 run, every page and row is undamaged and consistent\n",
     )
     found = json.loads(call("doctor", path.name, "--json").out)
     assert found == {"path": str(path), "runs": 1, "damage": []}

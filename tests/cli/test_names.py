@@ -87,7 +87,7 @@ def test_a_name_goes_before_the_beginning_of_a_run(call, run):
         ("Adm", "Did you mean 'Adam'"),
         ("digit", "Did you mean 'digits'"),
         ("Numba", "engine=auto|numpy|numba|cupy"),
-        ("engines", "optrun doctor says which are there"),
+        ("engines", "optrun doctor lists what is installed"),
         ("smal-rum", "Did you mean 'small-run'"),
     ],
 )

@@ -83,7 +83,7 @@ def test_settings_that_a_table_does_not_show_can_be_seen(file, call):  # noqa: F
     for what in ("Adam", "runs/many:0"):
         refused = call("show", what, "--limit", "5")
         assert (refused.code, refused.out) == (2, "")
-        assert "--limit: how many settings of a sweep are shown, and this is none" in refused.err
+        assert "--limit is the number of settings of a sweep to show, and this is no sweep" in refused.err
     assert "… and 3 more: --json has all\n" in call("sweep", "small.yaml", f"optimizer.lr={rates}", "-n").out
 
 
@@ -119,7 +119,7 @@ def test_a_dry_run_prints_the_settings_and_the_packs_and_writes_nothing(file, ca
     assert done.out.splitlines()[0].split() == ["run", "lr", "amsgrad"]
     assert "0–1  0.001  false\n" in done.out
     assert "12 runs: 6 settings, each with 2 seeds\n2 packs (2 of 6 lanes), -j 1\nabout " in done.out
-    assert "(estimated from 2 packs, tried for a moment)\nwould be stored in runs/sweep-small-" in done.out
+    assert "(estimated from a short trial of 2 packs)\nwould be stored in runs/sweep-small-" in done.out
     found = json.loads(call("sweep", file, "--dry-run", "--json", "-j", "1", "--limit", "4").out)
     assert found["packs"] == [[0, 1], [2, 3]]
     assert found["estimate"].keys() == {"seconds", "bytes", "tried"}
@@ -129,7 +129,7 @@ def test_a_dry_run_prints_the_settings_and_the_packs_and_writes_nothing(file, ca
 
 def test_a_note_tells_of_settings_that_are_equal(file, call):  # noqa: F811
     done = call("sweep", file, "-n", "optimizer.lr=1,1.0,2")
-    assert "note: 2 settings are equal to earlier ones, and not run again" in done.err
+    assert "note: 2 settings are equal to earlier ones and not repeated" in done.err
     assert "8 runs: 4 settings, each with 2 seeds" in done.out
     assert "equal" not in call("sweep", file, "-n").err
 
@@ -150,7 +150,7 @@ def test_what_no_process_can_try_is_not_estimated(call, tmp_path):  # noqa: F811
         "sweep", "p.yaml", "-n", f"optimizer.lr={ABORTS},{ABORTS + 0.5}", "--plugin", "tests.sweeps.poison"
     )
     assert done.code == 0
-    assert "time and size could not be estimated: no pack that was tried came to its end" in done.out
+    assert "time and size could not be estimated: no trial of a pack ended" in done.out
 
 
 def test_a_dry_run_tells_of_rungs(file, call, tmp_path):  # noqa: F811
@@ -163,7 +163,7 @@ def test_a_dry_run_tells_of_rungs(file, call, tmp_path):  # noqa: F811
     rates = "optimizer.lr={loguniform: [1e-4, 1]}"
     done = call("sweep", "small.yaml", rates, *halving, "-n")
     assert (
-        "27 runs: 27 settings\nsettings that go on: 27 to step 1, 9 to step 3, 3 to step 9, 1 to the end\n"
+        "27 runs: 27 settings\nsettings per rung: 27 to step 1, 9 to step 3, 3 to step 9, 1 to the end\n"
         in done.out
     )
     found = json.loads(call("sweep", "small.yaml", rates, *halving, "-n", "--json").out)
@@ -180,10 +180,7 @@ def test_a_dry_run_tells_of_generations(file, call, tmp_path):  # noqa: F811
     pytest.importorskip("optuna")
     asked = ("sweep.method=optuna", "sweep.trials=10", "sweep.optuna.batch=4", "seed=1,2")
     done = call("sweep", "small.yaml", "optimizer.lr={loguniform: [1e-4, 1]}", *asked, "-n")
-    assert (
-        "20 runs: 10 settings, each with 2 seeds\ngenerations of 4, 4, 2 settings, of which the first"
-        in done.out
-    )
+    assert "20 runs: 10 settings, each with 2 seeds\ngenerations of 4, 4, 2 settings; the first" in done.out
     assert not (tmp_path / "runs").exists()
 
 
@@ -262,9 +259,9 @@ def test_a_limit_leaves_the_rest_and_says_so(file, call):  # noqa: F811
     assert "5 of 12 runs over optimizer.lr, optimizer.amsgrad, best test_accuracy" in call("ls", ".").out
     assert call("show", "here").err == "next: optrun resume here\n"
     rest = call("sweep", file, "-o", "here", "-n", "-j", "1").out
-    assert "5 runs of them ended before: 7 left\n2 packs (1 of 4 lanes, 1 of 3 lanes), -j 1\n" in rest
+    assert "5 runs ended before: 7 left\n2 packs (1 of 4 lanes, 1 of 3 lanes), -j 1\n" in rest
     grown = call("sweep", file, "-o", "here", "-n", "-j", "1", "sweep.repeats=3").out
-    assert "5 runs of them ended before: 13 left\n" in grown
+    assert "5 runs ended before: 13 left\n" in grown
     other = call("sweep", file, "-o", "here", "-n", "steps=9")
     refused = "here: holds other runs than this sweep: name another directory with -o\n"
     assert other.code == 2
@@ -428,7 +425,7 @@ def test_forms_for_one_run_say_which_ones_a_whole_sweep_has(arguments, file, cal
     done = call("export", path, *arguments)
     form = "json" if "json" in arguments else "npz"
     assert (done.code, done.out) == (2, "")
-    said = f"{path}: {form} is for one run, such as {path}:0; a whole sweep has csv and parquet"
+    said = f"{path}: {form} is for one run, such as {path}:0; for a whole sweep use csv or parquet"
     assert said in done.err
     assert call("export", f"{path}:0", "-f", "json").code == 0
 
@@ -553,14 +550,14 @@ def test_runs_that_failed_are_run_again_where_that_is_asked_for(call, tmp_path):
     with Store.open(tmp_path / "here", write=True) as store:
         store.commit(states={1: RunState(status=Status.FAILED, reason="no luck")})
     assert call(*command).code == 1
-    assert "1 run of them ended before: 1 left" in call(*command, "--retry-failed", "-n").out
+    assert "1 run ended before: 1 left" in call(*command, "--retry-failed", "-n").out
     done = call(*command, "--retry-failed")
     assert (done.code, done.err.count("no luck")) == (0, 0)
     assert json.loads(call("show", "here", "--json").out)["statuses"] == {"completed": 2}
 
 
 def test_runs_that_end_at_a_target_are_said_to_be_ranked_by_how_far_they_went(file, call):  # noqa: F811
-    note = "note: runs that end at stop.target are ranked by how far final_loss is beyond it"
+    note = "note: runs that end at stop.target are ranked by final_loss, not by the steps to the target"
     given = ["small.yaml", "optimizer.lr=0.1,0.2", "steps=60", "scheduler=null", "evaluate=null", "-j", "1"]
     assert note in call("sweep", *given, "stop.target=0.5").err
     assert note not in call("sweep", *given, "stop.target=0").err
@@ -623,7 +620,7 @@ def test_an_interrupted_smoke_has_stored_nothing_with_which_it_could_go_on(call,
     (tmp_path / "long.yaml").write_text(CONFIG + "sweep: {parameters: {optimizer.amsgrad: [true, false]}}\n")
     done = call("sweep", "long.yaml", "--smoke", "-j", "1")
     assert done.code == 130
-    assert "left: the same command begins anew, since nothing was stored\n" in done.err
+    assert "left: the same command starts again, since nothing was stored\n" in done.err
 
 
 def test_one_run_is_one_run(call, tmp_path):  # noqa: F811
@@ -822,8 +819,8 @@ def test_a_sensitivity_is_drawn_in_the_terminal_and_plotted_by_default(file, cal
     [
         (("--over", "optimizer.lt"), "Did you mean 'optimizer.lr'"),
         (("--over", "lr", "-m", "accuracy"), "Did you mean 'test_accuracy'"),
-        (("--over", "lr", "--kind", "curves"), "--over: curves are drawn over steps"),
-        (("nowhere", "--over", "lr"), "a sensitivity is that of one sweep, and these are 2"),
+        (("--over", "lr", "--kind", "curves"), "--over is for --kind sensitivity"),
+        (("nowhere", "--over", "lr"), "a sensitivity plot needs one sweep, not 2 runs"),
     ],
 )
 def test_a_sensitivity_that_there_is_not_is_refused(arguments, said, file, call):  # noqa: F811
@@ -851,7 +848,7 @@ def test_what_is_far_worse_is_marked_at_the_edge_and_explained(metric, goal, edg
             }
         )
     done = call("curves", "runs/edge", "--kind", "sensitivity", "--linear")
-    assert f"{edge} far worse, {'below' if goal == 'maximize' else 'above'} the picture" in done.out
+    assert f"{edge} far worse, {'below' if goal == 'maximize' else 'above'} the plot" in done.out
     assert done.out.count(edge) == 2
     lines = [line for line in done.out.splitlines() if edge in line]
     assert (done.out.splitlines().index(lines[0]) == 1) is (goal == "minimize")

@@ -328,7 +328,7 @@ def test_accepted_changes_keep_the_results_of_the_plan_and_those_alone(grows):
     assert fingerprints[0] == fingerprints[1] != next(iter(known_of_group(rates).data.values()))
     assert len(made) == 3  # those of the first plan, among them one that may be kept aside
     shown = CliRunner().invoke(app, ["show", "s"]).stdout
-    assert f"{2 if grows else 3} runs made of older data or code, which was accepted: 0, 1" in shown
+    assert f"{2 if grows else 3} runs made with older data or code, as accepted: 0, 1" in shown
     if grows:
         done = optrun.sweep(of_lines(**{"optimizer.lr": [0.01, 0.02, 0.03, 0.04]}), directory="s")
         assert [state.summary["final_loss"] for state in done.states] == [*old_losses[:2], *new_losses[2:]]

@@ -1,4 +1,4 @@
-"""A case of a CI report: one run, or one file that was checked."""
+"""A test case of a CI report."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -6,16 +6,16 @@ from typing import Literal
 
 @dataclass
 class Case:
-    """What was run or checked, and how it went."""
+    """One run, setting or file, and its outcome."""
 
     name: str
     group: str
     outcome: str = "ok"
-    """In a word; beside a problem, its kind."""
+    """The outcome in a few words; the type of the problem, if there is one."""
 
     problem: Literal["failure", "error", "skipped"] | None = None
-    """Whether the result is bad, there is none, or none was asked for."""
+    """failure: a bad result, error: no result, skipped: not executed."""
 
     messages: list[str] = field(default_factory=list)
-    figures: dict[str, str] = field(default_factory=dict)
+    metrics: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0

@@ -1,4 +1,4 @@
-"""GitHub Actions: annotations at the lines of a pull request, and the summary of a job."""
+"""GitHub Actions: annotations in pull requests, and job summaries."""
 
 import os
 import sys
@@ -10,18 +10,18 @@ from optrun.config.yaml.errors import Issue
 from optrun.errors import printable
 
 MOST = 10
-"""How many annotations of a step GitHub shows."""
+"""The most annotations that GitHub shows per step."""
 
 MARKS = {None: "✅", "failure": "❌", "error": "❌", "skipped": "➖"}
 
 
-def is_here() -> bool:
-    """Return whether a workflow of GitHub Actions runs this process."""
+def in_actions() -> bool:
+    """Whether this process runs in GitHub Actions."""
     return os.environ.get("GITHUB_ACTIONS", "").lower() not in ("", "0", "false")
 
 
 def annotate(issues: Sequence[Issue]) -> None:
-    """Print a workflow command for each issue; past the number that is shown, one line for all others."""
+    """Print an annotation for each issue; those beyond MOST share one."""
     shown = issues if len(issues) <= MOST else issues[: MOST - 1]
     for issue in shown:
         properties = {"title": f"optrun: {issue.path}" if issue.path else "optrun"}
@@ -35,14 +35,14 @@ def annotate(issues: Sequence[Issue]) -> None:
 
 
 def summarise(command: str, cases: Sequence[Case]) -> None:
-    """Append a table of the cases, and what is wrong with them, to the summary of the job."""
+    """Append a table of the cases, and their messages, to the job summary."""
     path = os.environ.get("GITHUB_STEP_SUMMARY")
     if not path:
         return
-    lines = [f"### {command}", "", "| | case | outcome | figures | seconds |", "|---|---|---|---|---:|"]
+    lines = [f"### {command}", "", "| | case | outcome | metrics | seconds |", "|---|---|---|---|---:|"]
     for case in cases:
-        figures = ", ".join(f"{name} {value}" for name, value in case.figures.items())
-        cells = (MARKS[case.problem], *map(_cell, (case.name, case.outcome, figures)), f"{case.seconds:.1f}")
+        metrics = ", ".join(f"{name} {value}" for name, value in case.metrics.items())
+        cells = (MARKS[case.problem], *map(_cell, (case.name, case.outcome, metrics)), f"{case.seconds:.1f}")
         lines.append(f"| {' | '.join(cells)} |")
     problems = [message for case in cases for message in case.messages]
     lines += ["", *(f"- {_cell(problem)}" for problem in problems), ""]
@@ -64,14 +64,14 @@ def _property(text: str) -> str:
 
 
 def _file(path: str) -> str:
-    """Return a path as GitHub reads it, from the root of the repository, where it lies within."""
+    """Return a path relative to the root of the repository, as GitHub expects it, if it is inside."""
     root = os.environ.get("GITHUB_WORKSPACE")
     whole = Path(os.path.abspath(path))
     return whole.relative_to(root).as_posix() if root and whole.is_relative_to(root) else path
 
 
 def _cell(text: str) -> str:
-    """Return a text that Markdown shows as it is."""
+    """Escape a text for Markdown."""
     for special in "\\`*_{}[]<>#|~&$":
         text = text.replace(special, f"\\{special}")
     return printable(" ".join(text.split()))

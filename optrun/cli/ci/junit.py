@@ -1,4 +1,4 @@
-"""JUnit's XML, which every CI server reads."""
+"""JUnit XML reports, which CI servers read."""
 
 import os
 import re
@@ -13,7 +13,7 @@ _NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def check_writable(path: Path, inputs: Sequence[Path] = ()) -> None:
-    """Make the file's directory; ConfigError where the file could not be written at the end, or is an input."""
+    """Create the directory of a report; ConfigError if the report cannot be written or would overwrite another file."""
     if os.path.realpath(path) in map(os.path.realpath, inputs):
         raise ConfigError(f"--junit: {path}: the report would replace this input")
     try:
@@ -23,11 +23,11 @@ def check_writable(path: Path, inputs: Sequence[Path] = ()) -> None:
     except OSError as error:
         raise ConfigError(f"--junit: {path}: {(error.strerror or str(error)).lower()}") from error
     if start not in (b"", b"<?xml"):
-        raise ConfigError(f"--junit: {path}: the file is there, and is no report")
+        raise ConfigError(f"--junit: {path}: the file exists and is not a report")
 
 
 def write(path: Path, suite: str, cases: Sequence[Case]) -> None:
-    """Write one test suite with a test case for each case."""
+    """Write the cases as one test suite."""
     counts = {
         "tests": str(len(cases)),
         "failures": str(sum(case.problem == "failure" for case in cases)),
@@ -50,8 +50,8 @@ def _add(suite: ElementTree.Element, case: Case) -> None:
         first = case.messages[0] if case.messages else case.outcome
         about = {"type": case.outcome, "message": _text(first)}
         ElementTree.SubElement(element, case.problem, about).text = _text("\n".join(case.messages))
-    if case.figures:
-        lines = (f"{name} {value}" for name, value in case.figures.items())
+    if case.metrics:
+        lines = (f"{name} {value}" for name, value in case.metrics.items())
         ElementTree.SubElement(element, "system-out").text = _text("\n".join(lines))
 
 

@@ -1,4 +1,4 @@
-"""What `run`, `resume` and `validate` tell a CI server: JUnit's XML, GitHub's annotations and job summary."""
+"""Collect the results of a command for CI: JUnit XML, GitHub annotations and job summary."""
 
 import os
 import sys
@@ -14,19 +14,19 @@ from optrun.errors import ConfigError, printable
 
 
 class Report:
-    """Collects how each case went."""
+    """The cases of a command, and the issues to annotate."""
 
     def __init__(self, *, is_wanted: bool) -> None:
         self.is_wanted = is_wanted
-        """Whether anybody gets it."""
+        """Whether the report is written anywhere."""
         self.cases: list[Case] = []
         self.issues: list[Issue] = []
         self.summary: list[Case] | None = None
-        """What a job summary shows in place of the cases, where these are too many."""
+        """The cases of the job summary, if it does not show all cases."""
 
     @contextmanager
     def case(self, name: str, group: str) -> Iterator[Case]:
-        """Time a case; an error that ends it is noted and goes on its way."""
+        """Add a case and time it; an exception is recorded and re-raised."""
         case = Case(name, group)
         self.cases.append(case)
         began = time.monotonic()
@@ -50,33 +50,33 @@ class Report:
 
 @contextmanager
 def reporting(command: str, junit_file: Path | None = None, inputs: Sequence[Path] = ()) -> Iterator[Report]:
-    """Give the report of a command, and hand it over at the end, however that comes.
+    """Yield the report of a command, and write it at the end, also after an exception.
 
-    Raises ConfigError, at once, for a file that cannot be written, or must not be; what goes wrong with it later is
-    told and changes nothing about how the command ends.
+    Raises ConfigError at the start if the file cannot or must not be written; a later write error is printed and does
+    not change the exit code.
     """
     if junit_file:
         from optrun.cli.ci import junit
 
         junit.check_writable(junit_file, inputs)
-    report = Report(is_wanted=junit_file is not None or github.is_here())
+    report = Report(is_wanted=junit_file is not None or github.in_actions())
     try:
         yield report
     finally:
         if junit_file:
-            with _forgiving(f"--junit: {junit_file}"):
+            with _printing_os_errors(f"--junit: {junit_file}"):
                 junit.write(junit_file, f"optrun {command}", report.cases)
-        if github.is_here():
-            with _forgiving("stderr"):
+        if github.in_actions():
+            with _printing_os_errors("stderr"):
                 github.annotate(report.issues)
-            with _forgiving(f"GITHUB_STEP_SUMMARY: {os.environ.get('GITHUB_STEP_SUMMARY')}"):
+            with _printing_os_errors(f"GITHUB_STEP_SUMMARY: {os.environ.get('GITHUB_STEP_SUMMARY')}"):
                 github.summarise(
                     f"optrun {command}", report.cases if report.summary is None else report.summary
                 )
 
 
 @contextmanager
-def _forgiving(what: str) -> Iterator[None]:
+def _printing_os_errors(what: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:

@@ -1,4 +1,4 @@
-"""What `sweep` tells a CI server: a case for the whole, and one for each setting."""
+"""The CI report of a sweep: a case for the sweep, and one for each setting."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,7 +7,7 @@ from optrun.api.sweeps import Sweep
 from optrun.cli.ci.case import Case
 from optrun.cli.ci.report import Report
 from optrun.cli.text.console import counted
-from optrun.cli.text.figures import number
+from optrun.cli.text.metrics import number
 from optrun.cli.text.setting_table import setting_text
 from optrun.cli.views.sweep_table import quartiles_text
 from optrun.config import Issue, Place, unmet
@@ -15,11 +15,11 @@ from optrun.sweeps.plan.expand import Plan
 
 MOST_MESSAGES = 10
 MOST_ROWS = 20
-"""How many settings a job summary shows, the best ones, and how many with a problem."""
+"""The most settings in a job summary: so many of the best, and so many with a problem."""
 
 
 def misses_of(sweep: Sweep) -> list[tuple[int, Issue]]:
-    """Return what runs were expected to reach and did not, each with its run, at the place of the expectation."""
+    """Return the missed expectations with their runs; an issue has the position of the expectation in the config."""
     plan = sweep.plan
     assert plan is not None
     return [
@@ -31,7 +31,7 @@ def misses_of(sweep: Sweep) -> list[tuple[int, Issue]]:
 
 
 def _place(plan: Plan, run: int, path: tuple[str, ...]) -> Place:
-    """Return where an expectation was written: with the values that are swept, or in what all runs share."""
+    """Return the position of an expectation: among the swept values, or in the base config."""
     dotted = ".".join(path)
     for swept, node in plan.nodes[run // plan.repeats].items():
         if dotted == swept or dotted.startswith(f"{swept}."):
@@ -39,8 +39,8 @@ def _place(plan: Plan, run: int, path: tuple[str, ...]) -> Place:
     return list(plan.swept.base.root.along(path))[-1].place
 
 
-def note_sweep(report: Report, whole: Case, sweep: Sweep, misses: Sequence[tuple[int, Issue]]) -> None:
-    """Note how a sweep ended and how its settings did; a run that diverged is a result, and no problem."""
+def report_sweep(report: Report, whole: Case, sweep: Sweep, misses: Sequence[tuple[int, Issue]]) -> None:
+    """Add the outcome of a sweep and of its settings to the report; a diverged run is a result, not a problem."""
     if not report.is_wanted:
         return
     standings = sweep.standings()
@@ -50,8 +50,8 @@ def note_sweep(report: Report, whole: Case, sweep: Sweep, misses: Sequence[tuple
     parts = [f"{count:,} {what}" for what, count in counts.items() if count]
     whole.outcome = ", ".join([counted(len(sweep.states), "run"), *parts])
     if standings[0].median is not None:
-        whole.figures = {sweep.metric.name: number(standings[0].median)}
-        whole.figures["best"] = setting_text(standings[0].setting) or "seeds"
+        whole.metrics = {sweep.metric.name: number(standings[0].median)}
+        whole.metrics["best"] = setting_text(standings[0].setting) or "seeds"
     if left and sweep.signal is not None:
         whole.problem, whole.messages = "error", [f"interrupted: {counted(left, 'run')} left"]
     missed: dict[int, list[Issue]] = {}
@@ -74,12 +74,12 @@ def _case(sweep: Sweep, standing: Standing, missed: Mapping[int, Sequence[Issue]
     runs = range(standing.first, standing.first + standing.runs)
     case = Case(setting_text(standing.setting) or "all seeds", "sweep setting", "completed")
     if standing.median is not None:
-        case.figures = {sweep.metric.name: number(standing.median)}
+        case.metrics = {sweep.metric.name: number(standing.median)}
         if standing.runs > 1:
-            case.figures["quartiles"] = quartiles_text(standing, number)
+            case.metrics["quartiles"] = quartiles_text(standing, number)
     if standing.diverged:
         case.outcome = f"{standing.diverged} of {standing.runs} diverged"
-        case.figures["diverged"] = f"{standing.diverged} of {standing.runs}"
+        case.metrics["diverged"] = f"{standing.diverged} of {standing.runs}"
     messages = [
         f"run {run}: {sweep.states[run].reason}" for run in runs if sweep.states[run].status == "failed"
     ]

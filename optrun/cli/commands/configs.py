@@ -32,9 +32,9 @@ class Template(StrEnum):
 
 
 def validate(files: Configs, json: Json = False, junit: Junit = None, plugin: Plugins = None) -> None:
-    """Check configs without running them; every mistake is named with its line and column.
+    """Check configs without running them; errors are shown with line and column.
 
-    KEY=VALUE among the files replaces a value in each of them.
+    KEY=VALUE after the files overrides a value in each of them.
 
     Example: optrun validate configs/*.yaml --junit report.xml
     """
@@ -50,7 +50,7 @@ def validate(files: Configs, json: Json = False, junit: Junit = None, plugin: Pl
     files = [file for file in files if str(file) not in overrides]
     if not files:
         raise ConfigError(
-            f"{overrides[0]}: which file? An override stands behind it: optrun validate FILE KEY=VALUE"
+            f"{overrides[0]}: no file is given. An override comes after the files: optrun validate FILE KEY=VALUE"
         )
     with reporting("validate", junit, files) as report:
         for file in files:
@@ -73,10 +73,7 @@ def validate(files: Configs, json: Json = False, junit: Junit = None, plugin: Pl
 
 
 def _checked(file: Path, report: "Report", overrides: Sequence[str]) -> "tuple[list[Issue], int | None]":
-    """Return what is wrong with a config, and of a sweep how many runs it has.
-
-    Whatever is wrong, the next one is checked too.
-    """
+    """Return the issues of a config and, if it has a sweep, the number of runs; errors are returned, not raised."""
     from optrun.config import ConfigErrors, Issue, resolve
     from optrun.config.sweep.resolve import load_sweep
     from optrun.errors import OptrunError
@@ -94,7 +91,7 @@ def _checked(file: Path, report: "Report", overrides: Sequence[str]) -> "tuple[l
 
 
 def _build(resolved: "Resolved") -> None:
-    """Build what a config names, so that what only the problem or the optimizer can refuse is refused."""
+    """Build the objects of a config, to find errors that only the problem, optimizer or scheduler can detect."""
     from optrun.cli.located import located
     from optrun.cli.views.hints import note_without_effect
     from optrun.errors import MissingExtraError
@@ -104,13 +101,13 @@ def _build(resolved: "Resolved") -> None:
         with located(resolved):
             note_without_effect(Pack([resolved.config], at_start=False))
     except MissingExtraError:
-        pass  # the config is right, and this machine is not the one that it is for
+        pass  # the config is valid, but meant for a machine with this extra
 
 
 def _build_sweep(swept: "SweepConfig") -> int | None:
-    """Expand a sweep, build a run of each kind that it has, and return how many runs there are.
+    """Expand a sweep, build one run of each pack group, and return the number of runs.
 
-    None is for a sweep whose method needs a package that this machine has not.
+    Returns None if the sweep method needs a package that is not installed.
     """
     from optrun.errors import MissingExtraError
     from optrun.sweeps.plan.expand import expand
@@ -125,7 +122,7 @@ def _build_sweep(swept: "SweepConfig") -> int | None:
 
 
 def runs_many(config: Path, overrides: Sequence[str]) -> bool:
-    """Whether a config has a sweep that the overrides do not turn off."""
+    """Whether a config has a sweep, and no override `sweep=null`."""
     from optrun.config.sweep.resolve import is_sweep
 
     return "sweep=null" not in overrides and is_sweep(config)
@@ -135,14 +132,14 @@ def config(
     config: Config,
     overrides: Overrides = None,
     show_origin: Annotated[
-        bool, typer.Option("--show-origin", help="Print one value a line, with where it was set.")
+        bool, typer.Option("--show-origin", help="Print one value per line, with its origin.")
     ] = False,
     json: Json = False,
     plugin: Plugins = None,
 ) -> None:
-    """Print a config as it would run: what it extends, the overrides and every default filled in.
+    """Print a config as it would run, with its base files, the overrides and all defaults filled in.
 
-    One with a sweep keeps it, and leaves defaults to its runs.
+    A config with a sweep is printed with the sweep, and without the defaults of its runs.
 
     Example: optrun config configs/digits_mlp.yaml optimizer.lr=1e-2 --show-origin
     """
@@ -170,7 +167,7 @@ def schema(
     output: Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="A file; - is stdout.")] = "-",
     plugin: Plugins = None,
 ) -> None:
-    """Print the JSON Schema of configs, by which editors complete, explain and check them.
+    """Print the JSON Schema of configs, for completion and checks in editors.
 
     Example: optrun schema -o optrun.schema.json
     """

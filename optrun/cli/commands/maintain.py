@@ -1,4 +1,4 @@
-"""The commands that keep house: `clean`, `doctor`."""
+"""The commands `clean` and `doctor`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -13,20 +13,20 @@ def clean(
     directory: Annotated[Path, typer.Argument(metavar="[DIR]", help="The directory of the runs.")] = Path(
         "runs"
     ),
-    failed: Annotated[bool, typer.Option("--failed", help="Runs that failed or diverged.")] = False,
+    failed: Annotated[bool, typer.Option("--failed", help="Remove runs that failed or diverged.")] = False,
     status: Annotated[
-        list[str] | None, typer.Option("--status", "-s", help="Runs of this status, e.g. killed; repeatable.")
+        list[str] | None, typer.Option("--status", "-s", help="Remove runs of this status; repeatable.")
     ] = None,
     older_than: Annotated[
-        str | None, typer.Option("--older-than", metavar="AGE", help="Runs made longer ago: 30d, 12h, 2w.")
+        str | None, typer.Option("--older-than", metavar="AGE", help="Remove runs older than 30d, 12h, 2w.")
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Only list what would go.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Only list the runs.")] = False,
 ) -> None:
-    """Remove runs: lists them and asks first; options together choose the runs that fit them all.
+    """Remove runs, after listing them and asking for confirmation.
 
-    A run that is being written, a link, and whatever is not a whole run directory stay.
-    It ends with 1 where a run that was listed could not be removed, or has changed since.
+    It removes runs of any of the given statuses (--failed, --status) that are older than AGE. Running runs,
+    links and incomplete run directories are kept. Exits with 1 if a listed run could not be removed or has changed.
 
     Example: optrun clean --failed --older-than 30d
     """
@@ -48,14 +48,14 @@ def doctor(
     run: Annotated[
         str | None,
         typer.Argument(
-            metavar="[RUN]", help="A run, to read all that is stored of it.", autocompletion=completion.runs
+            metavar="[RUN]", help="A run or sweep whose store is checked.", autocompletion=completion.runs
         ),
     ] = None,
     json: Json = False,
 ) -> None:
-    """Show what optrun finds on this machine, and what is missing; or whether a run's results are undamaged.
+    """Show the hardware and packages that optrun finds here, or check the store of a run for damage.
 
-    It ends with 1 where something keeps optrun from working, or a run's results are damaged.
+    Exits with 1 if optrun cannot work here, or if the store is damaged.
 
     Examples: optrun doctor --json; optrun doctor latest
     """

@@ -1,4 +1,4 @@
-"""The commands about names, and `show`, which tells what a name or a run is."""
+"""The commands `list` and `show`."""
 
 from typing import Annotated
 
@@ -13,7 +13,7 @@ def list_names(
         str | None,
         typer.Argument(
             metavar="[KIND]",
-            help="One of optimizers, schedulers, problems, averages, methods, datasets, metrics; all of them.",
+            help="optimizers, schedulers, problems, averages, methods, datasets or metrics; by default all.",
             autocompletion=completion.kinds,
         ),
     ] = None,
@@ -35,7 +35,7 @@ def show(
         str,
         typer.Argument(
             metavar="NAME|RUN",
-            help="An optimizer, scheduler, problem, average, sweep method, data set or metric; a run.",
+            help="An optimizer, scheduler, problem, average, sweep method, data set or metric; or a run.",
             autocompletion=completion.names,
         ),
     ],
@@ -45,15 +45,15 @@ def show(
             "--limit",
             "-n",
             min=0,
-            help="How many settings of a sweep; 0 is all. [20, of JSON all]",
+            help="Show at most so many settings of a sweep; 0: all. By default 20, with --json all.",
         ),
     ] = None,
     json: Json = False,
     plugin: Plugins = None,
 ) -> None:
-    """Show what a name stands for, with YAML to paste, or what a run was and how it ended.
+    """Show the options of a name, with YAML to paste, or the config and results of a run.
 
-    A run is a directory, an id below runs/, the beginning of one, or `latest`; SWEEP:RUN is one of a sweep.
+    A run is a directory, an id under runs/ or the beginning of one, or `latest`; SWEEP:N is run N of a sweep.
 
     Examples: optrun show Adam; optrun show latest
     """
@@ -78,9 +78,9 @@ def show(
         known = [*names(), *(each.name for each in run_directories()[:1000])]
         if not matches and fold(name) in (*map(fold, ENGINES), "engine", "engines"):
             raise UnknownNameError(
-                f"{name!r} is no name and no run: engine={'|'.join(ENGINES)} is what computes the steps of a config, "
-                "on the CPU with the same bits; cupy goes with backend=cupy; optrun doctor says which are there"
+                f"{name!r} is no name and no run: engine={'|'.join(ENGINES)} chooses what computes the steps of a run, "
+                "with bit-identical results on the CPU; cupy needs backend=cupy; optrun doctor lists what is installed"
             )
-        several = f": {len(matches)} runs begin so, e.g. {matches[0].name}" if matches else ""
+        several = f": {len(matches)} runs begin with it, e.g. {matches[0].name}" if matches else ""
         raise UnknownNameError(f"no name and no run is called {name!r}{several}.{did_you_mean(name, known)}")
     print_run(matches[0], None, json=json, limit=limit)

@@ -1,4 +1,4 @@
-"""The commands that run: `run`, `resume`."""
+"""The commands `run` and `resume`."""
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from optrun.config.resolve import Resolved
 
 MOST_CHECKED = 10_000
-"""Of so many runs the configs are made in an instant, to find what is wrong with a sweep that is not to be run."""
+"""The most runs of a sweep that `run` expands, only to report the sweep's errors."""
 
 
 def run(
@@ -35,15 +35,15 @@ def run(
     overrides: Overrides = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="RUN_DIR", help="Write the run here, not under runs/."),
+        typer.Option("--output", "-o", metavar="RUN_DIR", help="Write the run here instead of under runs/."),
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="The same as seed=N.")] = None,
     save: Annotated[bool, typer.Option("--save/--no-save", help="Write a run directory.")] = True,
     smoke: Annotated[
-        bool, typer.Option("--smoke", help="Cut the run to a second or two and keep its shape.")
+        bool, typer.Option("--smoke", help="Shorten the run to a second or two, schedule included.")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", "-n", help="Say what would happen, and how long it takes.")
+        bool, typer.Option("--dry-run", "-n", help="Only print what would run, and an estimate of the time.")
     ] = False,
     show: ShowOption = Show.AUTO,
     junit: Junit = None,
@@ -99,18 +99,18 @@ def run(
 def resume(
     run_directory: RunDirectory,
     steps: Annotated[
-        int | None, typer.Option(min=1, help="Go on to so many steps, also where the run has completed.")
+        int | None, typer.Option(min=1, help="Extend the run to so many steps, even if it has completed.")
     ] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Go on to so many epochs, likewise.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Extend the run to so many epochs.")] = None,
     accept_changes: AcceptChanges = False,
     show: ShowOption = Show.AUTO,
     json: Json = False,
     quiet: Quiet = False,
     plugin: Plugins = None,
 ) -> None:
-    """Go on with an interrupted or killed run, or with what is left of a sweep, as if nothing had happened.
+    """Continue an interrupted or killed run or sweep; the results are the same as without the interruption.
 
-    With --steps or --epochs, a run also goes on that has completed, as if it had had them from its start.
+    --steps or --epochs also extend a completed run, with the same results as if it had been longer from the start.
 
     Example: optrun resume runs/20261122-141503-digits-mlp-3f2a
     """
@@ -130,7 +130,7 @@ def resume(
     if is_sweep(path):
         if steps is not None or epochs is not None:
             raise ConfigError(
-                "--steps and --epochs are for single runs: a sweep of other lengths is another sweep"
+                "--steps and --epochs are for single runs: with other lengths, a sweep is another sweep"
             )
         with plugins_named(path, plugin or ()):
             sweep(
@@ -166,7 +166,7 @@ def resume(
 
 
 def _resolved(config: Path, overrides: Sequence[str]) -> "Resolved":
-    """Return a config with its overrides; raises ConfigErrors, of a sweep for its mistakes before that it is one."""
+    """Return a config with its overrides; ConfigErrors if it has a sweep, or first for the errors of that sweep."""
     from optrun.config import ConfigErrors, resolve
 
     try:
@@ -186,7 +186,7 @@ def _resolved(config: Path, overrides: Sequence[str]) -> "Resolved":
 def _misses(
     run: "Run", config: "RunConfig", place: "Callable[[tuple[str | int, ...]], Place | None]"
 ) -> "list[Issue]":
-    """Return what a run was expected to reach and did not, each at its place."""
+    """Return the missed expectations of a run, with their positions in the config."""
     from optrun.config import Issue, Place, unmet
 
     missed = unmet(config.expect, run.summary) if run.status.final else []

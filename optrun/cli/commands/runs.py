@@ -1,4 +1,4 @@
-"""The commands that look at runs: `ls`, `curves`, `plot`, `diff`, `export`."""
+"""The commands `ls`, `curves`, `plot`, `diff`, `export` and `watch`."""
 
 import sys
 from pathlib import Path
@@ -9,16 +9,14 @@ import typer
 from optrun.cli import completion
 from optrun.cli.arguments import Json, Kind, Plugins, RunDirectory, Runs, load_plugins
 
-Folder = Annotated[Path, typer.Argument(metavar="[DIR|SWEEP]", help="The directory of the runs; a sweep.")]
+Folder = Annotated[Path, typer.Argument(metavar="[DIR|SWEEP]", help="A directory of runs, or a sweep.")]
 Metric = Annotated[
     str | None,
-    typer.Option(
-        "--metric", "-m", help="The curve: loss, lr, grad_norm, …; for a sensitivity a figure of the summary."
-    ),
+    typer.Option("--metric", "-m", help="loss, lr, grad_norm, …; for a sensitivity e.g. final_loss."),
 ]
 KindOption = Annotated[
     Kind | None,
-    typer.Option("--kind", "-k", help="Of a sweep: the best settings' curves; its metric over a parameter."),
+    typer.Option("--kind", "-k", help="For a sweep: its best curves, or its metric over a parameter."),
 ]
 Over = Annotated[
     str | None,
@@ -26,26 +24,26 @@ Over = Annotated[
 ]
 Log = Annotated[
     bool | None,
-    typer.Option("--log/--linear", help="The axis; by default logarithmic where that shows more."),
+    typer.Option("--log/--linear", help="The scale of the y axis; by default chosen from the values."),
 ]
 
 
 def ls(
     directory: Folder = Path("runs"),
     status: Annotated[
-        list[str] | None, typer.Option("--status", "-s", help="Only runs of this status; repeatable.")
+        list[str] | None, typer.Option("--status", "-s", help="List only runs of this status; repeatable.")
     ] = None,
     limit: Annotated[
         int | None,
         typer.Option(
-            "--limit", "-n", min=0, help="How many at most, 0 is all; by default 20, all of --json."
+            "--limit", "-n", min=0, help="List at most so many runs; 0: all. By default 20, with --json all."
         ),
     ] = None,
     json: Json = False,
 ) -> None:
-    """List the runs in a directory, newest first, or those of a sweep.
+    """List the runs in a directory, newest first, or the runs of a sweep.
 
-    A run that is `killed` lost its process; `optrun resume` goes on with it.
+    The process of a `killed` run has died; `optrun resume` continues such a run.
 
     Examples: optrun ls --status diverged; optrun ls runs/sweep-digits-lr-9753bee6
     """
@@ -74,18 +72,18 @@ def curves(
     kind: KindOption = None,
     over: Over = None,
     evaluations: Annotated[
-        bool, typer.Option("--evaluations", "-e", help="Draw the evaluations of the metric as well.")
+        bool, typer.Option("--evaluations", "-e", help="Also draw the test loss.")
     ] = False,
     schedule: Annotated[
-        bool, typer.Option("--schedule", help="Draw the lr of a config before anything runs.")
+        bool, typer.Option("--schedule", help="Draw the scheduled lr of a config, without running it.")
     ] = False,
-    width: Annotated[int | None, typer.Option(min=24, max=1000, help="Columns.")] = None,
-    height: Annotated[int | None, typer.Option(min=5, max=200, help="Lines of the larger picture.")] = None,
+    width: Annotated[int | None, typer.Option(min=24, max=1000, help="The width in columns.")] = None,
+    height: Annotated[int | None, typer.Option(min=5, max=200, help="Lines of the larger plot.")] = None,
     plugin: Plugins = None,
 ) -> None:
-    """Draw loss and lr of runs in the terminal, several in one picture.
+    """Plot loss and lr of one or more runs in the terminal.
 
-    Of a sweep it draws the best settings, or with --kind sensitivity its metric against the learning rate.
+    For a sweep: the best settings, or with --kind sensitivity its metric over the learning rate.
 
     Examples: optrun curves latest; optrun curves --schedule configs/digits_mlp.yaml steps=1000
     """
@@ -116,10 +114,10 @@ def plot(
     kind: KindOption = None,
     over: Over = None,
 ) -> None:
-    """Draw runs into a PNG, SVG or PDF file: loss and lr; needs the extra `plots`.
+    """Plot loss and lr of one or more runs into a PNG, SVG or PDF file; needs the extra `plots`.
 
-    Of a sweep it draws the metric against the learning rate, or the only number that varies, the median between the
-    quartiles; with --kind curves, or where no number varies, loss and lr of the best settings.
+    For a sweep: median and quartiles of its metric over the learning rate or the only number that varies;
+    with --kind curves, or if no number varies, loss and lr of the best settings.
 
     Example: optrun plot latest -o curves.png
     """
@@ -135,10 +133,10 @@ def diff(
     json: Json = False,
     exit_code: Annotated[
         bool,
-        typer.Option("--exit-code", help="End with 1 where configs or results differ; with 0 otherwise."),
+        typer.Option("--exit-code", help="Exit with 1 if configs or results differ, else with 0."),
     ] = False,
 ) -> None:
-    """Show how two runs differ: config, environment, summary, and where their curves part, to the last bit.
+    """Show how two runs differ in config, environment, summary, curves and parameters, to the last bit.
 
     Example: optrun diff runs/20261122-141503 latest
     """
@@ -157,7 +155,7 @@ def export(
             "--format",
             "-f",
             metavar="csv|npz|json|parquet",
-            help="The form; by default what FILE ends in, or csv.",
+            help="By default the suffix of FILE, or csv.",
             autocompletion=completion.formats,
         ),
     ] = None,
@@ -165,7 +163,7 @@ def export(
 ) -> None:
     """Write the curves of a run as CSV, NPZ, JSON or Parquet, or those of all runs of a sweep as one table.
 
-    Parquet needs the extra `parquet`; that of a sweep has the swept parameters as columns too.
+    Parquet needs the extra `parquet`. The table of a sweep has the swept parameters as columns.
 
     Example: optrun export latest --format csv -o curves.csv
     """
@@ -177,10 +175,10 @@ def export(
 
 
 def watch(run: RunDirectory) -> None:
-    """Follow a run from another terminal until it ends, as of its last checkpoint, or a sweep.
+    """Follow a run or a sweep from another terminal until it ends; a run is shown as of its last checkpoint.
 
-    Ctrl-C leaves; the run goes on. It ends with 1 where the run failed, diverged or was killed, or a run of a sweep
-    failed.
+    Ctrl-C ends `watch`, not the run. Exits with 1 if the run failed, diverged or was killed, or if a run of
+    the sweep failed.
 
     Example: optrun watch latest
     """
@@ -194,6 +192,6 @@ def watch(run: RunDirectory) -> None:
     try:
         code = watch_sweep(path) if is_sweep(path) else watch_run(path)
     except KeyboardInterrupt:
-        print(f"left; to follow it again: optrun watch {quoted(path)}", file=sys.stderr)
+        print(f"stopped watching; to watch it again: optrun watch {quoted(path)}", file=sys.stderr)
         code = 130
     raise typer.Exit(code)

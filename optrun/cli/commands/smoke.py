@@ -1,4 +1,4 @@
-"""The command `smoke`: does everything that is registered work together?"""
+"""The command `smoke`."""
 
 from typing import Annotated
 
@@ -14,7 +14,7 @@ def smoke(
         typer.Option(
             "--optimizer",
             metavar="NAME",
-            help="Only this one; repeatable.",
+            help="Test only this optimizer; repeatable.",
             autocompletion=completion.optimizers,
         ),
     ] = None,
@@ -23,7 +23,7 @@ def smoke(
         typer.Option(
             "--scheduler",
             metavar="NAME",
-            help="Only this one, or: none; repeatable.",
+            help="Test only this scheduler, or none; repeatable.",
             autocompletion=completion.schedulers,
         ),
     ] = None,
@@ -32,32 +32,32 @@ def smoke(
         typer.Option(
             "--problem",
             metavar="NAME",
-            help="On this one, not on the usual four; repeatable.",
+            help="Test on this problem instead of the usual four; repeatable.",
             autocompletion=completion.problems,
         ),
     ] = None,
-    steps: Annotated[int, typer.Option(min=1, metavar="N", help="How long each run is.")] = 12,
+    steps: Annotated[int, typer.Option(min=1, metavar="N", help="The number of steps of each run.")] = 12,
     junit: Junit = None,
     json: Json = False,
     plugin: Plugins = None,
 ) -> None:
-    """Try every optimizer with every scheduler, and with none, on small problems.
+    """Test every optimizer with every scheduler, and without one, on small problems.
 
-    Each combination runs as a pack of three lanes. It passes where all of them end finite, at the rates of the
-    schedule, and the last lane alone has the same bits. It ends with 1 where one fails, or where none applies.
+    Each combination is a pack of three lanes. It passes if all parameters are finite at the end, the lr follows
+    the schedule, and the last lane alone gives the same bits. Exits with 1 if one fails, or if none applies.
 
     Example: optrun smoke --optimizer Adam --scheduler none --scheduler StepLR
     """
     load_plugins(plugin)
     from optrun.cli.ci.report import reporting
-    from optrun.cli.views.smoke_matrix import matrix, note_outcome, print_matrix, rows, watched
+    from optrun.cli.views.smoke_matrix import matrix, note_outcome, print_matrix, rows, with_progress
     from optrun.selftest.smoke import combinations
     from optrun.training.interrupt import interruptible
 
     chosen = combinations(optimizer or (), scheduler or (), problem or ())
     with reporting("smoke", junit) as report, interruptible() as interruption:
         found = []
-        for outcome in watched(chosen, steps, interruption, quiet=json):
+        for outcome in with_progress(chosen, steps, interruption, quiet=json):
             found.append(outcome)
             note_outcome(report, outcome)
         report.summary = rows(matrix(found))

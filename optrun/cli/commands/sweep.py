@@ -27,7 +27,7 @@ def sweep(
             "--jobs",
             "-j",
             min=1,
-            help="Processes; by default one per core, one for little work or on a device.",
+            help="The number of processes; by default one per core, or one for a short sweep or on a GPU.",
         ),
     ] = None,
     executor: Annotated[
@@ -36,62 +36,62 @@ def sweep(
             "--executor",
             "-x",
             metavar="local|dask",
-            help="Where packs of runs are executed.",
+            help="Where to execute packs of runs.",
             autocompletion=completion.executors,
         ),
     ] = "local",
     address: Annotated[
         str | None,
         typer.Option(
-            metavar="URL", help="The scheduler of a Dask cluster that runs, e.g. tcp://10.0.0.1:8786."
+            metavar="URL", help="The scheduler of a running Dask cluster, e.g. tcp://10.0.0.1:8786."
         ),
     ] = None,
     timeout: Annotated[
         str | None,
         typer.Option(
             metavar="DURATION",
-            help="How long one attempt to run a pack may take, e.g. 10m. Its worker is then killed, and its runs are "
-            "tried in two halves, until one that is alone has failed.",
+            help="The time limit of one attempt to run a pack, e.g. 10m. At the limit its worker is killed, and the "
+            "pack is split in halves and retried until a single run has failed.",
         ),
     ] = None,
     fail_fast: Annotated[
         bool,
-        typer.Option("--fail-fast", help="End with the first run that fails; what others have made is kept."),
+        typer.Option("--fail-fast", help="Stop at the first run that fails; results of other runs are kept."),
     ] = False,
     retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Run those again that have failed.")
+        bool, typer.Option("--retry-failed", help="Repeat runs that have failed.")
     ] = False,
     accept_changes: AcceptChanges = False,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="DIR", help="Write the sweep here, not under runs/."),
+        typer.Option("--output", "-o", metavar="DIR", help="Write the sweep here instead of under runs/."),
     ] = None,
     limit: Annotated[
-        int | None, typer.Option(min=1, help="Execute so many runs at most, in the order of the plan.")
+        int | None, typer.Option(min=1, help="Execute at most so many runs, in the order of the plan.")
     ] = None,
     smoke: Annotated[
-        bool, typer.Option("--smoke", help="Try every run for a second or two; nothing is stored.")
+        bool, typer.Option("--smoke", help="Shorten every run to a second or two; nothing is stored.")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", "-n", help="Print the settings and the packs; run nothing.")
+        bool, typer.Option("--dry-run", "-n", help="Only print settings, packs and the estimated time.")
     ] = False,
     show: Annotated[Show, typer.Option("--progress", help="bar: on a terminal; plain: lines.")] = Show.AUTO,
     junit: Junit = None,
     json: Json = False,
     quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Print the directory alone, no progress.")
+        bool, typer.Option("--quiet", "-q", help="Print only the sweep directory, and no progress.")
     ] = False,
     plugin: Plugins = None,
 ) -> None:
-    """Run every combination that a config's sweep block, or KEY=A,B,C, defines, and rank the settings.
+    """Run all combinations of a config's `sweep` section or of KEY=A,B,C, and rank the settings.
 
-    The same command again executes only what is left. Runs that diverge are results: it ends with 0.
+    Repeating the command executes only the runs that are left. Diverged runs are results: the exit code is 0.
 
     Example: optrun sweep configs/digits_mlp.yaml optimizer.lr=1e-3,1e-2,1e-1 seed=0,1,2
     """
     from optrun.api import sweeps
     from optrun.cli.ci.report import reporting
-    from optrun.cli.ci.sweep_report import misses_of, note_sweep
+    from optrun.cli.ci.sweep_report import misses_of, report_sweep
     from optrun.cli.live.run_progress import shown_as
     from optrun.cli.live.sweep_progress import sweep_progress
     from optrun.cli.views.hints import (
@@ -124,7 +124,7 @@ def sweep(
     with reporting("sweep", junit, [config]) as report:
         with report.case(" ".join([str(config), *(overrides or ())]), "sweep") as case:
             load_plugins(plugin)
-            # What goes on from its own config may have been moved with its project.
+            # A sweep that is continued from the config in its own directory may have been moved with the project.
             moved_to = output if output is not None and config.parent == output else None
             swept = load_sweep(config, overrides or [], moved_to=moved_to)
             if shown_as(show, quiet=quiet or json) is not Show.OFF:
@@ -142,7 +142,7 @@ def sweep(
             if not (quiet or json):
                 note_groups(groups)
             if jobs is None and executor == "local":
-                # What code of the user's own may do to its process is not known.
+                # Plugin code may crash its process: run it in worker processes, apart from this one.
                 how = replace(how, jobs=jobs_for(groups), apart=bool(plugin))
             if dry_run:
                 print_sweep_plan(
@@ -179,7 +179,7 @@ def sweep(
                     **vars(how),
                 )
         misses = misses_of(result)
-        note_sweep(report, case, result, misses)
+        report_sweep(report, case, result, misses)
         if not (quiet or json):
             note_equal_results(result)
         print_table(result, [issue for _, issue in misses], again, json=json, quiet=quiet)
@@ -188,7 +188,7 @@ def sweep(
 
 @contextmanager
 def _next_named(again: Sequence[str]) -> Iterator[None]:
-    """Add to the error of a cluster that is lost what to type next."""
+    """Add the command that continues the sweep to the error of a lost Dask cluster."""
     from optrun.errors import RunFailedError
 
     try:

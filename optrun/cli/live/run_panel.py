@@ -1,4 +1,4 @@
-"""The panel that shows a run while it goes on: curves, figures, and what may end it."""
+"""The live panel of a run: curves, metrics, and its stopping criteria."""
 
 import sys
 import time
@@ -13,8 +13,8 @@ from rich.live import Live
 from rich.text import Text
 
 from optrun.arrays import Array
-from optrun.cli.live.throughput import Pace, clock
-from optrun.cli.text.figures import paired
+from optrun.cli.live.throughput import Throughput, clock
+from optrun.cli.text.metrics import paired
 from optrun.config import RunConfig
 from optrun.errors import printable
 from optrun.plots.terminal import Series, draw
@@ -24,14 +24,14 @@ from optrun.training.trainer import Progress
 FIRST_SECONDS = 0.4
 REDRAW_SECONDS = 0.25
 SHARE = 0.01
-"""Of the run's time, what drawing may take."""
+"""The largest fraction of the run's time to spend on drawing."""
 
 MOST_LINES = 34
 SIDE_BY_SIDE = 100
-"""The columns from which the curves stand beside each other."""
+"""The least terminal width for loss and lr side by side."""
 
 POINTS = 4096
-"""How many stretches of a curve are kept at most; no terminal shows more."""
+"""The most points kept of a curve; no terminal shows more."""
 
 BEGIN_UPDATE, END_UPDATE = "\x1b[?2026h", "\x1b[?2026l"
 
@@ -40,32 +40,32 @@ BEGIN_UPDATE, END_UPDATE = "\x1b[?2026h", "\x1b[?2026l"
 def panel(
     config: RunConfig, console: Console, history: Mapping[str, Array] | None = None
 ) -> Iterator[Callable[[Progress], None]]:
-    """Give the function that redraws the panel; at the end the terminal is as it was before.
+    """Yield the function that redraws the panel; the panel is removed at the end.
 
-    ``history`` are the curves of a run that goes on.
+    ``history`` holds the stored curves of a resumed run.
     """
     view = View(config)
     if history:
         view.add(history)
-    pace = Pace()
+    throughput = Throughput()
     due = time.monotonic() + FIRST_SECONDS
-    # What a plug-in prints appears above the panel; what goes into a pipe stays there.
+    # Redirect what plugins print to above the panel, unless stdout is a pipe.
     live = Live(console=console, auto_refresh=False, transient=True, redirect_stdout=sys.stdout.isatty())
 
     def observe(now: Progress) -> None:
         nonlocal due
-        pace.note(now.step)
+        throughput.update(now.step)
         view.add(now.rows())
         began = time.monotonic()
         if began < due:
             return
         if not live.is_started:
             live.start()
-            # A cursor that is not hidden need not be shown again after a kill.
+            # Keep the cursor visible, so that it need not be restored after a kill.
             console.show_cursor(True)
-        # Terminals that know these marks show the picture when it is complete; the others ignore them.
+        # Synchronised output: terminals that support it draw the whole frame at once, others ignore the codes.
         console.file.write(BEGIN_UPDATE)
-        live.update(frame(view, now, pace.rate, *console.size), refresh=True)
+        live.update(frame(view, now, throughput.rate, *console.size), refresh=True)
         console.file.write(END_UPDATE)
         console.file.flush()
         ended = time.monotonic()
@@ -79,20 +79,20 @@ def panel(
 
 
 class Curve:
-    """A curve that stays short however long the run: the least and the greatest value of each stretch of steps."""
+    """A curve downsampled to at most POINTS bins of equal width, with the minimum and the maximum of each bin."""
 
     def __init__(self) -> None:
         self.step: Array = np.empty(0, np.int64)
         self.low: Array = np.empty(0)
         self.high: Array = np.empty(0)
-        self._stretch = 1
+        self._bin = 1
 
     def extend(self, step: Array, values: Array) -> None:
-        """Add what follows."""
+        """Append values at later steps, ``[n]`` each."""
         new = self._merged(step, values, values)
         self._set([np.concatenate(pair) for pair in zip((self.step, self.low, self.high), new, strict=True)])
         while len(self.step) > POINTS:
-            self._stretch *= 2
+            self._bin *= 2
             self._set(self._merged(self.step, self.low, self.high))
 
     def _set(self, columns: Sequence[Array]) -> None:
@@ -101,18 +101,18 @@ class Curve:
     def _merged(self, step: Array, low: Array, high: Array) -> tuple[Array, Array, Array]:
         if not step.size:
             return step, low, high
-        starts = np.flatnonzero(np.diff(step // self._stretch, prepend=-1))
+        starts = np.flatnonzero(np.diff(step // self._bin, prepend=-1))
         return step[starts], np.fmin.reduceat(low, starts), np.fmax.reduceat(high, starts)
 
     def drawn(self, title: str, horizon: int, width: int, height: int) -> list[str]:
-        """Return it as text, on an axis that ends at the horizon."""
+        """Return the plot as lines of text; the axis of steps ends at ``horizon``."""
         step = np.append(np.repeat(self.step, 2), horizon)
         values = np.append(np.stack([self.low, self.high], axis=1), np.nan)
         lines = draw([Series(title, step, values)], width=width, height=height, log=self._log(), title=title)
         return [f"{line:<{width}}" for line in lines]
 
     def _log(self) -> bool:
-        """Return whether the axis is logarithmic: a loss that is 0 now and then does not hide all others."""
+        """Whether the y axis is logarithmic; up to 10 % of the values may be 0 or not finite."""
         positive = self.low[(self.low > 0) & (self.low < inf)]
         if not positive.size or positive.size < 0.9 * self.low.size:
             return False
@@ -121,18 +121,18 @@ class Curve:
 
 @dataclass
 class View:
-    """What the panel knows of a run."""
+    """The data that the panel shows: config, curves, best loss."""
 
     config: RunConfig
     loss: Curve = field(default_factory=Curve)
     lr: Curve = field(default_factory=Curve)
     best: tuple[float, int] = (inf, 0)
-    """The least loss and its step."""
+    """The lowest loss and its step."""
 
     next_step: int = 0
 
     def add(self, rows: Mapping[str, Array]) -> None:
-        """Take over the rows that are new."""
+        """Add the rows from `next_step` on; earlier rows are known already."""
         new = slice(int(np.searchsorted(rows["step"], self.next_step)), None)
         step, loss = rows["step"][new], rows["loss"][new]
         self.loss.extend(step, loss)
@@ -145,7 +145,7 @@ class View:
 
 
 def frame(view: View, now: Progress, rate: float | None, width: int, height: int) -> Group:
-    """Return the picture of a moment; the last of its lines is empty, for the cursor."""
+    """Return the panel for the current progress; its last line is empty, for the cursor."""
     above = [_heading(view.config, now), _bar(now, rate, width), _figures(view, now)]
     below = [line for line in (_evaluation(now), _endings(view, now)) if line.plain]
     room = min(height, MOST_LINES) - len(above) - len(below) - 4
@@ -187,9 +187,9 @@ def _evaluation(now: Progress) -> Text:
         return Text()
     step, metrics = now.evaluation
     pairs = dict(paired(metrics))
-    # The objective goes by the name of what it is on as well, where there are several.
+    # With several metrics, the objective `loss` is repeated under the name of its data, e.g. train_loss.
     shown = [name for name in pairs if name != "loss" or len(pairs) == 1]
-    # What is left out for want of room should not be the test.
+    # Test metrics first: what does not fit is cut off at the end.
     names = sorted(shown, key=lambda name: not name.startswith("test"))
     figures: list[tuple[str, str]] = []
     for name in names:
@@ -200,7 +200,7 @@ def _evaluation(now: Progress) -> Text:
 
 
 def _endings(view: View, now: Progress) -> Text:
-    """Return what may end the run before its last step, and how near each of it is."""
+    """Return the early stopping criteria, and how close each is to its limit."""
     stop = view.config.stop
     ends = []
     if stop.target is not None:
@@ -235,7 +235,7 @@ def _plots(view: View, now: Progress, width: int, height: int) -> list[Text]:
 
 
 def _horizon(now: Progress) -> int:
-    """Return where the axis of steps ends: it doubles now and then, so that the curves stand still meanwhile."""
+    """Return the end of the axis of steps; it doubles when reached, so that curves do not shrink at every redraw."""
     horizon = now.steps
     while horizon >= 2 * max(now.step, 1):
         horizon //= 2

@@ -1,4 +1,4 @@
-"""Progress of a run on stderr: a panel or a bar on a terminal, now and then a plain line elsewhere."""
+"""Progress of a run on stderr: a panel or a bar on a terminal, plain lines elsewhere."""
 
 import os
 import sys
@@ -8,14 +8,14 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from optrun.arrays import Array
 from optrun.cli.arguments import Show
-from optrun.cli.live.throughput import Pace
+from optrun.cli.live.throughput import Throughput
 from optrun.config import RunConfig
 from optrun.errors import ConfigError, printable
 from optrun.training.trainer import Progress
 
 LINE_SECONDS = 10.0
 SMALLEST = (60, 15)
-"""The columns and lines below which there is no room for a panel."""
+"""The least columns and lines of a terminal for a panel."""
 
 Observer = Callable[[Progress], None]
 
@@ -23,9 +23,9 @@ Observer = Callable[[Progress], None]
 def progress(
     config: RunConfig, show: Show, *, quiet: bool, history: Mapping[str, Array] | None = None
 ) -> AbstractContextManager[Observer | None]:
-    """Give the function that shows how far a run is, or None where nothing is to be shown.
+    """Return a context manager of the function that shows the progress of a run; None if nothing is shown.
 
-    ``history`` are the curves of a run that goes on. Raises ConfigError for a panel or a bar without a terminal.
+    ``history`` holds the stored curves of a resumed run. Raises ConfigError for a panel or a bar without a terminal.
     """
     match shown_as(show, quiet=quiet):
         case Show.LIVE:
@@ -43,9 +43,9 @@ def progress(
 
 
 def shown_as(show: Show, *, quiet: bool) -> Show:
-    """Return how progress is shown here; ConfigError for a panel or a bar without a terminal."""
+    """Return how to show progress, AUTO resolved; ConfigError for a panel or a bar without a terminal."""
     if show in (Show.LIVE, Show.BAR) and not _is_terminal():
-        raise ConfigError(f"--progress {show} needs a terminal on stderr, one that can move its cursor")
+        raise ConfigError(f"--progress {show} needs stderr to be a terminal that can move its cursor")
     return _automatic(quiet) if show is Show.AUTO else show
 
 
@@ -63,16 +63,16 @@ def _automatic(quiet: bool) -> Show:
 
 
 class _Lines:
-    """A line for each tenth of the steps, or every ten seconds; the first as soon as there is a rate."""
+    """Prints a line every tenth of the steps or every ten seconds; the first once the throughput is known."""
 
     def __init__(self) -> None:
-        self._pace = Pace()
+        self._throughput = Throughput()
         self._next_step = 0.0
         self._next_time = 0.0
 
     def __call__(self, now: Progress) -> None:
-        self._pace.note(now.step)
-        seconds, rate = time.monotonic(), self._pace.rate
+        self._throughput.update(now.step)
+        seconds, rate = time.monotonic(), self._throughput.rate
         if rate is None or (now.step < self._next_step and seconds < self._next_time):
             return
         print(
@@ -98,7 +98,7 @@ def _bar(name: str) -> Iterator[Observer]:
     )
     console = Console(stderr=True)
     with Bar(*columns, console=console, transient=True, refresh_per_second=4) as bar:
-        # A cursor that is not hidden need not be shown again after a kill.
+        # Keep the cursor visible, so that it need not be restored after a kill.
         console.show_cursor(True)
         task = bar.add_task(name[:24], total=None, visible=False, loss=0.0)
 

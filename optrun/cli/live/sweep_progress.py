@@ -1,4 +1,4 @@
-"""Progress of a sweep on stderr: a bar on a terminal, now and then a plain line elsewhere."""
+"""Progress of a sweep on stderr: a bar on a terminal, plain lines elsewhere."""
 
 import sys
 import time
@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from optrun.cli.arguments import Show
 from optrun.cli.live.run_progress import LINE_SECONDS, shown_as
-from optrun.cli.live.throughput import Pace, clock
+from optrun.cli.live.throughput import Throughput, clock
 from optrun.cli.text.console import counted
 from optrun.errors import printable
 from optrun.sweeps.writer import SweepProgress
@@ -15,13 +15,13 @@ from optrun.sweeps.writer import SweepProgress
 MOST_COLUMNS = 100
 NAME_COLUMNS = 24
 BAR_COLUMNS = 12
-"""The least for the bar itself, and the blanks around it."""
+"""The least width of the bar and the blanks around it."""
 
 Observer = Callable[[SweepProgress], None]
 
 
 def sweep_progress(name: str, show: Show, *, quiet: bool) -> AbstractContextManager[Observer | None]:
-    """Give the function that shows how far a sweep is, or None where nothing is to be shown."""
+    """Return a context manager of the function that shows the progress of a sweep; None if nothing is shown."""
     match shown_as(show, quiet=quiet):
         case Show.LIVE | Show.BAR:
             return _bar(printable(name))
@@ -52,20 +52,20 @@ def _lines() -> Iterator[Observer]:
 
 
 class _Lines:
-    """A line for each tenth of the runs, or every ten seconds, and the last state."""
+    """Prints a line every tenth of the runs or every ten seconds, and one at the end."""
 
     def __init__(self) -> None:
         self._next_run = 1.0
         self._next_time = time.monotonic() + LINE_SECONDS
-        self._figures = _Figures()
+        self._status = _Status()
         self._deaths = _Deaths()
-        self._unsaid = ""
-        """What came after the last line."""
+        self._unprinted = ""
+        """The latest line, if it has not been printed."""
 
     def __call__(self, now: SweepProgress) -> None:
         if death := self._deaths(now):
             print(death, file=sys.stderr)
-        self._unsaid = self._figures(now, f"{now.runs:,}/{counted(now.of_runs, 'run')}")
+        self._unprinted = self._status(now, f"{now.runs:,}/{counted(now.of_runs, 'run')}")
         if now.executed < self._next_run and time.monotonic() < self._next_time:
             return
         self.end()
@@ -74,9 +74,9 @@ class _Lines:
         self._next_time = time.monotonic() + LINE_SECONDS
 
     def end(self) -> None:
-        if self._unsaid:
-            print(self._unsaid, file=sys.stderr)
-        self._unsaid = ""
+        if self._unprinted:
+            print(self._unprinted, file=sys.stderr)
+        self._unprinted = ""
 
 
 @contextmanager
@@ -93,35 +93,35 @@ def _bar(name: str) -> Iterator[Observer]:
     console = Console(stderr=True)
     console.width = min(console.width, MOST_COLUMNS)
     with Bar(*columns, console=console, transient=True, refresh_per_second=4) as bar:
-        # A cursor that is not hidden need not be shown again after a kill.
+        # Keep the cursor visible, so that it need not be restored after a kill.
         console.show_cursor(True)
         task = bar.add_task(name[:NAME_COLUMNS], total=None, visible=False, figures="")
-        figures = _Figures(console.width - len(name[:NAME_COLUMNS]) - BAR_COLUMNS)
+        status = _Status(console.width - len(name[:NAME_COLUMNS]) - BAR_COLUMNS)
         deaths = _Deaths()
 
         def observe(now: SweepProgress) -> None:
             if death := deaths(now):
                 console.print(death)
-            text = figures(now, f"{now.runs:,}/{counted(now.of_runs, 'run')}")
-            bar.update(task, completed=figures.through, total=now.of_runs, visible=True, figures=text)
+            text = status(now, f"{now.runs:,}/{counted(now.of_runs, 'run')}")
+            bar.update(task, completed=status.through, total=now.of_runs, visible=True, figures=text)
 
         yield observe
 
 
-class _Figures:
-    """How fast a sweep goes and what has come of it, in no more than so many columns, the most telling first."""
+class _Status:
+    """Formats the progress of a sweep: results, throughput, time left; the most important first, cut to ``columns``."""
 
     def __init__(self, columns: int = 1000) -> None:
         self._columns = columns
-        self._pace = Pace()
+        self._throughput = Throughput()
         self.through = 0.0
-        """How many runs are behind; a pack that is tried again, or waits to be stored, does not count backwards."""
+        """The number of runs done, partial ones included; it never decreases, even if a pack is retried."""
         self._until: int | None = None
         self._began = (0.0, 0.0)
-        """The seconds and the runs at the beginning of a rung; from one to the next most runs end at once."""
+        """Seconds and runs done at the start of the current rung: the throughput in runs differs between rungs."""
 
     def __call__(self, now: SweepProgress, first: str) -> str:
-        self._pace.note(now.lane_steps)
+        self._throughput.update(now.lane_steps)
         self.through = max(self.through, now.runs + now.under_way)
         done = self.through - (now.runs - now.executed)
         if now.until != self._until:
@@ -131,7 +131,7 @@ class _Figures:
         parts = [first, f"{now.packs:,}/{counted(now.of_packs, 'pack')}"]
         if now.until is None:
             parts.append(f"{clock(seconds / done * left)} left" if done > 0 and left >= 1 else "")
-        else:  # nobody knows how many go on from there
+        else:  # the number of runs that survive this rung is not known yet
             parts.append(f"to step {now.until:,}")
         parts.append("" if now.best is None else f"best run {now.best:.4g}")
         parts += [
@@ -140,7 +140,7 @@ class _Figures:
         ]
         parts.append(f"{_short(now.executed / now.seconds)} runs/s" if now.executed and now.seconds else "")
         parts.append(f"{counted(now.lanes, 'lane')}" if now.lanes else "")
-        parts.append(f"{_short(rate)} steps/s" if (rate := self._pace.rate) else "")
+        parts.append(f"{_short(rate)} steps/s" if (rate := self._throughput.rate) else "")
         line = ""
         for part in filter(None, parts):
             longer = f"{line}  {part}" if line else part
@@ -151,7 +151,7 @@ class _Figures:
 
 
 def _short(rate: float) -> str:
-    """Return a number in four characters or so."""
+    """Return a number in about four characters."""
     for size, unit in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
         if rate >= size:
             return f"{rate / min(size, 1e3 if unit == 'k' else size):.3g}{unit}"

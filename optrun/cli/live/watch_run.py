@@ -1,4 +1,4 @@
-"""What `watch` shows: a run that another process writes, as of its last checkpoint."""
+"""`watch RUN`: follow a run that another process writes, as of its last checkpoint."""
 
 import signal
 import sys
@@ -19,7 +19,7 @@ from optrun.analysis.leaderboard import single
 from optrun.analysis.summaries import state_of
 from optrun.arrays import Array
 from optrun.cli.text.console import console, counted, drawn, span, status_text
-from optrun.cli.text.figures import number
+from optrun.cli.text.metrics import number
 from optrun.cli.views.run_overview import print_outcome, suggest_for
 from optrun.errors import printable
 from optrun.plots.terminal import Series, drawing
@@ -43,20 +43,18 @@ class Snapshot:
     committed: datetime
 
 
-class Seen(Protocol):
-    """What is read of a store."""
+class HasStatus(Protocol):
+    """A snapshot of a run or a sweep."""
 
     @property
-    def status(self) -> str:
-        """Whether it is still running."""
-        ...
+    def status(self) -> str: ...
 
 
-S = TypeVar("S", bound=Seen)
+S = TypeVar("S", bound=HasStatus)
 
 
 def watch_run(path: Path) -> int:
-    """Follow a run until it ends and print how; return 1 where it failed, diverged or was killed, else 0."""
+    """Follow a run until it ends and print its outcome; return 1 if it failed, diverged or was killed, else 0."""
     with terminated_in_order(), _view(path) as show:
         for snapshot in follow(path, read=read_run):
             show(snapshot)
@@ -68,10 +66,10 @@ def watch_run(path: Path) -> int:
 def follow(
     path: Path, wait: Callable[[float], None] = time.sleep, *, read: Callable[[Path], S]
 ) -> Iterator[S]:
-    """Yield what is ``read`` of a run or a sweep a few times a second until it is no longer running.
+    """Yield a snapshot of a run or a sweep, as ``read`` returns it, a few times a second until it has ended.
 
-    The store is opened only after a commit, so that its writer is never waited upon; in between only the
-    writer's lock is looked at.
+    The store is opened only after a commit, so that a reader does not block its writer; otherwise only the writer's
+    lock is checked.
     """
     seen = _stamp(path)
     snapshot = read(path)
@@ -85,7 +83,7 @@ def follow(
 
 
 def _stamp(path: Path) -> tuple[int, int]:
-    """Return what a commit changes; zeros where there is no such file, of which who opens it tells."""
+    """Return mtime and size of the store, which a commit changes; zeros if it is missing (opening it then raises)."""
     try:
         stat = (path / RESULTS).stat()
     except OSError:
@@ -112,7 +110,7 @@ def _view(path: Path) -> Iterator[Callable[[Snapshot], None]]:
 
 
 class _Lines:
-    """A plain line for each commit."""
+    """Prints a line for each commit."""
 
     def __init__(self) -> None:
         self._last: int | None = None
@@ -133,7 +131,7 @@ def _frame(path: Path, snapshot: Snapshot, width: int, height: int) -> Group:
     ago = span((datetime.now(UTC) - snapshot.committed).total_seconds())
     head = Text.assemble((name, "bold"), "  ", status_text(snapshot.status), f"  {printable(str(path))}")
     position = Text(_bar(snapshot) + _progress(snapshot) + _values(snapshot))
-    freshness = Text(f"as of the last checkpoint, {ago} ago; Ctrl-C leaves, and the run goes on", "dim")
+    freshness = Text(f"as of the last checkpoint, {ago} ago; Ctrl-C stops watching, not the run", "dim")
     lines: list[Text] = [head, position, Text()]
     room = min(height, MOST_LINES) - len(lines) - 3
     if snapshot.curves:
@@ -152,11 +150,11 @@ def _frame(path: Path, snapshot: Snapshot, width: int, height: int) -> Group:
 
 
 def _every(snapshot: Snapshot) -> str:
-    """Return in words when a run commits what it has."""
+    """Return the checkpoint interval of a run in words."""
     section = snapshot.record.config.get("checkpoint")
     every = section.get("every") if isinstance(section, dict) else None
     if every is None:
-        return "of which this run makes none: rows come at its end"
+        return "and this run has none before its end"
     return printable(f"every {every}" if isinstance(every, str) else f"every {counted(every, 'step')}")
 
 
@@ -188,7 +186,7 @@ def _values(snapshot: Snapshot) -> str:
 
 @contextmanager
 def terminated_in_order() -> Iterator[None]:
-    """Let SIGTERM unwind the stack, so that the terminal is put back as it was."""
+    """Raise SystemExit on SIGTERM, so that the terminal is restored."""
 
     def leave(number: int, _: FrameType | None) -> None:
         sys.exit(128 + number)

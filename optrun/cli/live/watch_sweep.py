@@ -1,4 +1,4 @@
-"""What `watch` shows of a sweep that another process executes."""
+"""`watch SWEEP`: follow a sweep that another process executes."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,7 +20,7 @@ from optrun.store import Status, Store
 
 
 def watch_sweep(path: Path) -> int:
-    """Follow a sweep until it ends and print its table; return 1 where a run failed, or it was killed, else 0."""
+    """Follow a sweep until it ends and print its table; return 1 if it was killed or a run failed, else 0."""
     with terminated_in_order(), _view(path) as show:
         for view in follow(path, read=read_sweep):
             show(view)
@@ -30,7 +30,7 @@ def watch_sweep(path: Path) -> int:
 
 
 def read_sweep(path: Path) -> SweepView:
-    """Return a sweep as of its last commit; StoreError where there is none."""
+    """Return a sweep as of its last commit; StoreError if the store holds a single run."""
     with Store.open(path) as store:
         if (plan := plan_of(store)) is None:
             raise StoreError(f"{path}: holds no sweep")
@@ -49,7 +49,7 @@ def _view(path: Path) -> Iterator[Callable[[SweepView], None]]:
 
 
 class _Lines:
-    """A plain line whenever runs have ended."""
+    """Prints a line whenever runs have ended."""
 
     def __init__(self) -> None:
         self._last = -1
@@ -61,7 +61,7 @@ class _Lines:
 
 
 class _Since:
-    """How long ago runs have ended, as far as it was seen."""
+    """Seconds since the number of ended runs last changed."""
 
     def __init__(self) -> None:
         self._last = -1
@@ -75,12 +75,12 @@ class _Since:
 
 
 def frame(path: Path, view: SweepView, since: float, out: Console) -> Group:
-    """Return the picture of a moment; on a narrow terminal its lines are folded, and fewer settings are in it."""
+    """Return the current frame; on a narrow terminal, lines are wrapped and fewer settings shown."""
     done = BAR * view.ended // len(view.states)
     above = [heading(view), Text(f"{'━' * done}{'─' * (BAR - done)} {progress_text(view)}"), Text()]
     below = [
         Text(),
-        Text(f"{path}: no change for {span(since)}; Ctrl-C leaves, and the sweep goes on", "dim"),
+        Text(f"{path}: no change for {span(since)}; Ctrl-C stops watching, not the sweep", "dim"),
     ]
     taken = sum(len(out.render_lines(line)) for line in (*above, *below))
     room = max(2, min(out.size.height, MOST_LINES) - taken - 1)
@@ -88,7 +88,7 @@ def frame(path: Path, view: SweepView, since: float, out: Console) -> Group:
 
 
 def settings_that_fit(view: SweepView, height: int, out: Console) -> Table:
-    """Return the best settings, as many as there are lines for, one for the titles: where it is narrow they fold."""
+    """Return a table of as many of the best settings as fit in ``height`` lines, header and wrapped rows included."""
     most = height - 1
     while True:
         found = leaderboard_table(view.standings, view.plan.metric, most)

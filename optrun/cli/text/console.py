@@ -1,4 +1,4 @@
-"""How results look on a terminal: tables, colours, curves; plain text in pipes."""
+"""Output on a terminal: tables, colours, plots; plain text in pipes."""
 
 import shlex
 import sys
@@ -17,7 +17,7 @@ from optrun.plots.terminal import Drawing
 PIPE_WIDTH = 1000
 GAP = 2
 WIDTH = 80
-"""How wide prose and pictures are where there is no terminal to fill."""
+"""The width of prose and plots in pipes."""
 COLOURS = ("cyan", "yellow", "magenta", "green", "red", "blue")
 STATUS_COLOURS = {
     "waiting": "dim",
@@ -37,13 +37,13 @@ SPANS = ((86400 * 365, "y"), (86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
 def console() -> Console:
-    """Return where results are printed: as wide as the terminal, and so wide that nothing is cut in a pipe."""
+    """Return a console on stdout with the width of the terminal; in a pipe it is so wide that nothing is cut."""
     width = None if sys.stdout.isatty() else PIPE_WIDTH
     return Console(width=width, markup=False, highlight=False, emoji=False)
 
 
 def emit(*parts: RenderableType) -> None:
-    """Print results, each part on lines of its own, which no terminal breaks elsewhere and no pipe pads."""
+    """Print each part on its own lines, without wrapping text and without trailing blanks."""
     out = console()
     with out.capture() as captured:
         for part in parts:
@@ -52,7 +52,7 @@ def emit(*parts: RenderableType) -> None:
 
 
 def table(*columns: str, right: Sequence[str] = ()) -> Table:
-    """Return an empty table; columns named ``right`` hold numbers."""
+    """Return an empty table; the columns in ``right`` are right-aligned."""
     made = Table(
         box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold", show_header=any(columns)
     )
@@ -72,7 +72,7 @@ def status_text(status: str) -> Text:
 
 
 def drawn(picture: Drawing) -> Text:
-    """Return curves as text, each in its colour."""
+    """Return a plot as text, each curve in its colour."""
     lines = []
     for number in range(len(picture.lines)):
         line = Text()
@@ -83,18 +83,18 @@ def drawn(picture: Drawing) -> Text:
 
 
 def age(moment: datetime | None) -> str:
-    """Return how long ago something was, in one unit."""
+    """Return how long ago a time was, in one unit."""
     return "" if moment is None else span((datetime.now(UTC) - moment).total_seconds())
 
 
 def span(seconds: float) -> str:
-    """Return a length of time in its largest unit."""
+    """Format a duration in its largest unit."""
     size, unit = next(((size, unit) for size, unit in SPANS if seconds >= size), SPANS[-1])
     return f"{max(0, seconds) / size:.0f} {unit}"
 
 
 def size(count: float) -> str:
-    """Return a number of bytes in a unit that fits."""
+    """Format a number of bytes with three digits and a unit."""
     for unit in ("B", "kB", "MB"):
         if count < 1000:
             return f"{count:.3g} {unit}"
@@ -103,16 +103,16 @@ def size(count: float) -> str:
 
 
 def quoted(path: Path | str) -> str:
-    """Return a path as a shell reads it."""
+    """Quote a path for the shell."""
     return shlex.quote(str(path))
 
 
 def with_plugins(plugins: Sequence[str]) -> str:
-    """Return the options that load plugins, to be put after a command."""
+    """Return the command-line options that load plugins."""
     return "".join(f" --plugin {quoted(plugin)}" for plugin in plugins)
 
 
 def suggest(*commands: str) -> None:
-    """Say on stderr what to type next."""
+    """Print on stderr which commands to run next."""
     for number, command in enumerate(commands):
         print(("next: " if number == 0 else "      ") + f"optrun {printable(command)}", file=sys.stderr)

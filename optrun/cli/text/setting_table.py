@@ -1,4 +1,4 @@
-"""Tables with the swept parameters as columns, whose values are whole on any terminal."""
+"""Tables with the swept parameters as columns; values are never cut, whatever the width of the terminal."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
@@ -8,60 +8,60 @@ from typing import Any
 from rich.table import Table
 
 from optrun.cli.text.console import console
-from optrun.cli.text.tables import Column, Way
+from optrun.cli.text.tables import Column, Layout
 from optrun.config.yaml.writer import inline, rounded, told_apart
 from optrun.errors import printable
 
 DIGITS, FEWER, ALL = 6, (5, 4, 3), 17
-"""The significant digits of a number, and those where there is no room for so many."""
+"""The significant digits of numbers: usual, on narrow terminals (tried in this order), and all."""
 
 NEAR_ONE = 0.9
-"""From here to 1 numbers have all digits: of 0.9999 what matters is how far it is from 1."""
+"""Numbers between this and 1 keep their digits: of a decay such as 0.9999, the distance from 1 matters."""
 
 LEAST_SETTING = 20
-"""The least columns of a setting that is one text."""
+"""The least width of a column that holds whole settings as text."""
 
 Setting = Mapping[str, Any]
 
 
 class Labels:
-    """What swept parameters and their values are called: as short as still tells them apart."""
+    """Labels of swept parameters and their values, as short as they can be while distinct."""
 
     def __init__(self, settings: Sequence[Setting]) -> None:
         values: dict[str, dict[str, Any]] = {}
-        together = {frozenset(setting) for setting in settings}
+        combinations = {frozenset(setting) for setting in settings}
         for setting in settings:
             for path, value in setting.items():
                 values.setdefault(path, {})[repr(value)] = value
-        # A section and its name alone are one parameter, where no setting has both.
-        self._homes = {
-            path: home
-            if (home := path.removesuffix(".name")) != path
-            and not any({home, path} <= paths for paths in together)
+        # `optimizer` and `optimizer.name` share a column, unless a setting has both.
+        self._columns_of = {
+            path: parent
+            if (parent := path.removesuffix(".name")) != path
+            and not any({parent, path} <= paths for paths in combinations)
             else path
             for path in values
         }
         columns: dict[str, dict[str, Any]] = {}
         for path, found in values.items():
-            columns.setdefault(self._homes[path], {}).update(found)
+            columns.setdefault(self._columns_of[path], {}).update(found)
         self._values = columns
         self._texts = self._of_digits(DIGITS)
         self.titles = [printable(_shortest(path, columns)) for path in columns]
-        """The columns: the shortest ends of the paths that no other one has."""
+        """The column titles: the shortest unique suffixes of the paths."""
 
     def cells(self, setting: Setting) -> list[str]:
-        """Return the values of a setting, one for each title, empty where it has none."""
-        found = {self._homes[path]: repr(value) for path, value in setting.items()}
+        """Return the values of a setting, one for each title; empty if it has none."""
+        found = {self._columns_of[path]: repr(value) for path, value in setting.items()}
         return [texts[found[path]] if path in found else "" for path, texts in self._texts.items()]
 
     def rounded(self, digits: int) -> "Labels":
-        """Return the same labels with numbers of fewer digits."""
+        """Return the labels with numbers rounded to so many significant digits."""
         found = copy(self)
         found._texts = self._of_digits(digits)
         return found
 
     def columns(self, settings: Sequence[Setting]) -> list[Column]:
-        """Return the columns of a table with these settings as rows."""
+        """Return the table columns of these settings."""
         rows = [self.cells(setting) for setting in settings]
         return [Column(title, [row[index] for row in rows]) for index, title in enumerate(self.titles)]
 
@@ -69,7 +69,7 @@ class Labels:
         return {path: _told_apart(values, digits) for path, values in self._values.items()}
 
     def text(self, setting: Setting) -> str:
-        """Return a setting in a line."""
+        """Return a setting as one line."""
         cells = zip(self.titles, self.cells(setting), strict=True)
         return " ".join(f"{title}={cell}" for title, cell in cells if cell)
 
@@ -77,29 +77,29 @@ class Labels:
 def settings_table(
     before: Sequence[Column], labels: Labels, settings: Sequence[Setting], after: Sequence[Column]
 ) -> Table:
-    """Return a table of settings, one in a row, with columns before and after their parameters.
+    """Return a table of settings, one per row, with columns before and after their parameters.
 
-    Where the terminal has no room for all, columns go that are empty or spare, titles are cut, numbers rounded, values
-    folded, and at last a setting is one text. No value is cut.
+    If the table is wider than the terminal, these steps are tried in order: drop empty columns, drop spare columns, cut
+    titles, round numbers, wrap values, write each setting as one text. No value is cut.
     """
-    room = console().width
-    for way in _ways(before, labels, settings, after):
-        if way.fits(room):
+    width = console().width
+    for layout in _layouts(before, labels, settings, after):
+        if layout.fits(width):
             break
-    return way.table(room)
+    return layout.table(width)
 
 
-def _ways(
+def _layouts(
     before: Sequence[Column], labels: Labels, settings: Sequence[Setting], after: Sequence[Column]
-) -> Iterator[Way]:
-    """Yield ways to lay a table out, each for less room than the one before."""
+) -> Iterator[Layout]:
+    """Yield layouts of a table, each narrower than the one before."""
     columns = [*before, *labels.columns(settings), *after]
-    yield Way(columns, [each.whole for each in columns])
+    yield Layout(columns, [each.whole for each in columns])
     columns = [each for each in columns if not each.is_empty]
-    yield Way(columns, [each.whole for each in columns])
+    yield Layout(columns, [each.whole for each in columns])
     columns = [each for each in columns if not each.spare]
-    yield Way(columns, [each.whole for each in columns])
-    yield Way(columns, [each.values for each in columns])
+    yield Layout(columns, [each.whole for each in columns])
+    yield Layout(columns, [each.values for each in columns])
     before, after = _narrowed(before), _narrowed(after)
     parameters = labels.columns(settings)
     for digits in FEWER:
@@ -109,10 +109,10 @@ def _ways(
             break
         labels, parameters = rounded, fewer
         columns = [each for each in (*before, *parameters, *after) if not each.is_empty]
-        yield Way(columns, [each.values for each in columns])
+        yield Layout(columns, [each.values for each in columns])
     parameters = [each for each in parameters if not each.is_empty]
     columns = [*before, *parameters, *after]
-    yield Way(
+    yield Layout(
         columns,
         [
             *(each.values for each in before),
@@ -122,7 +122,7 @@ def _ways(
     )
     texts = Column("setting", [labels.text(setting) for setting in settings])
     columns = [*before, *([] if texts.is_empty else [texts]), *after]
-    yield Way(columns, [LEAST_SETTING if each is texts else each.values for each in columns])
+    yield Layout(columns, [LEAST_SETTING if each is texts else each.values for each in columns])
 
 
 def _narrowed(columns: Sequence[Column]) -> list[Column]:
@@ -132,12 +132,12 @@ def _narrowed(columns: Sequence[Column]) -> list[Column]:
 
 
 def setting_text(setting: Setting) -> str:
-    """Return a setting in a line, with all of its values in all of their digits."""
+    """Return a setting as one line, with full paths and all digits."""
     return " ".join(f"{printable(path)}={value_text(value, ALL)}" for path, value in setting.items())
 
 
 def value_text(value: Any, digits: int = DIGITS) -> str:
-    """Return a value of a config in a word or a few."""
+    """Format a value of a config briefly."""
     if value is None:
         return "null"
     if isinstance(value, float) and digits == ALL:
@@ -156,7 +156,7 @@ def _options(value: Mapping[str, Any], keys: Sequence[str], digits: int) -> list
 
 def _shortest(path: str, paths: Mapping[str, Any]) -> str:
     steps = path.split(".")
-    # A name alone says nothing of what it names.
+    # `name` or an index needs its parent to be understood.
     least = 2 if steps[-1] == "name" or steps[-1].isdecimal() else 1
     for count in range(least, len(steps)):
         end = ".".join(steps[-count:])
@@ -166,7 +166,7 @@ def _shortest(path: str, paths: Mapping[str, Any]) -> str:
 
 
 def _told_apart(values: Mapping[str, Any], digits: int) -> dict[str, str]:
-    """Return a label for each value: its name alone, or with the options that differ from others of the name."""
+    """Return a label for each value: its name, and the options in which values of the same name differ."""
     floats = [value for value in values.values() if isinstance(value, float)]
     if len(floats) == len(values):
         near = any(NEAR_ONE <= abs(value) < 1 for value in floats)

@@ -1,4 +1,4 @@
-"""Tables that fit the terminal without cutting a value: titles are cut, and values folded, where it is narrow."""
+"""Tables that fit the terminal: titles may be cut and values wrapped, but no value is cut."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from rich.text import Text
 from optrun.cli.text.console import GAP, table
 
 LEAST_TITLE = 5
-"""The columns that are left of a title where it has to be cut."""
+"""The least width of a cut title."""
 
 
 @dataclass(frozen=True)
@@ -21,28 +21,28 @@ class Column:
     cells: Sequence[str | Text]
     right: bool = False
     short: Sequence[str] = ()
-    """The same in fewer digits, for narrow terminals."""
+    """The cells with fewer digits, for narrow terminals."""
     spare: bool = False
-    """Whether it goes where there is no room for all."""
+    """Whether to drop the column on narrow terminals."""
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is nothing in it."""
+        """Whether all cells are empty."""
         return not any(map(str, self.cells))
 
     @property
     def whole(self) -> int:
-        """How wide it is with its title."""
+        """The width with the whole title."""
         return max(cell_len(self.title), self.values)
 
     @property
     def values(self) -> int:
-        """How wide its values are, and what is left of its title."""
+        """The width of the values and a cut title."""
         return self._width(str(cell) for cell in self.cells)
 
     @property
     def words(self) -> int:
-        """How wide the longest word of its values is, and what is left of its title."""
+        """The width of the longest word of the values and a cut title."""
         return self._width(word for cell in self.cells for word in str(cell).split())
 
     def _width(self, texts: Iterable[str]) -> int:
@@ -50,21 +50,21 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Way:
-    """Columns, and how wide each is to be at least."""
+class Layout:
+    """Columns, and the least width of each."""
 
     columns: Sequence[Column]
     least: Sequence[int]
 
-    def fits(self, room: int) -> bool:
-        """Whether there is room for it."""
-        return sum(self.least) + GAP * (len(self.least) - 1) <= room
+    def fits(self, total: int) -> bool:
+        """Whether the least widths fit into ``total``."""
+        return sum(self.least) + GAP * (len(self.least) - 1) <= total
 
-    def table(self, room: int) -> Table:
-        """Return a table that is as wide as its columns, or as the room is."""
+    def table(self, total: int) -> Table:
+        """Return a table as wide as its columns, at most ``total``."""
         made = table(*("" for _ in self.columns))
         made.show_header = any(each.title for each in self.columns)
-        for column, width, shown in zip(self.columns, self._widths(room), made.columns, strict=True):
+        for column, width, shown in zip(self.columns, self._widths(total), made.columns, strict=True):
             title = Text(column.title)
             title.truncate(width, overflow="ellipsis")
             shown.header, shown.width = title, width
@@ -74,9 +74,9 @@ class Way:
             made.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in row))
         return made
 
-    def _widths(self, room: int) -> list[int]:
-        """Return how wide each column is: values have what there is before titles do, and narrow ones before wide."""
-        left = room - GAP * (len(self.columns) - 1) - sum(self.least)
+    def _widths(self, total: int) -> list[int]:
+        """Return the width of each column; free space goes to values before titles, and to narrow columns first."""
+        left = total - GAP * (len(self.columns) - 1) - sum(self.least)
         widths = list(self.least)
         for wanted in ([each.values for each in self.columns], [each.whole for each in self.columns]):
             for width in range(max(wanted, default=0) + 1):

@@ -1,4 +1,4 @@
-"""How `clean` chooses and removes runs."""
+"""`clean`: choose and remove runs."""
 
 import re
 import sys
@@ -32,14 +32,14 @@ def clean_runs(
     yes: bool,
     dry_run: bool,
 ) -> bool:
-    """List the chosen runs, ask, and remove them; return whether all are gone.
+    """List the chosen runs, ask for confirmation, and remove them; return whether all were removed.
 
-    A run that has changed since it was listed stays. Raises ConfigError where nothing is chosen or nobody can
-    be asked.
+    A run that has changed since it was listed is kept. Raises ConfigError without a criterion, or if stdin is no
+    terminal to ask on.
     """
     check_statuses(statuses)
     if not (failed or statuses or older_than):
-        raise ConfigError("say which runs: --failed, --status STATUS, --older-than 30d")
+        raise ConfigError("choose runs by --failed, --status STATUS or --older-than 30d")
     wanted = (*statuses, *(FAILED if failed else ()))
     before = None if older_than is None else datetime.now(UTC) - age_of(older_than)
     if not directory.is_dir():
@@ -49,7 +49,7 @@ def clean_runs(
     ]
     if left:
         verb = "would be removed" if dry_run else "removed"
-        emit(f"{counted(len(left), 'file')} that killed commands have left {verb}")
+        emit(f"{counted(len(left), 'temporary file')} of killed commands {verb}")
     chosen = [each for each in summaries(directory, wanted) if _is_removable(each, before)]
     if not chosen:
         emit(f"no such runs in {directory}")
@@ -62,8 +62,8 @@ def clean_runs(
         return True
     if not yes:
         if not sys.stdin.isatty():
-            raise ConfigError("nobody can be asked here: add -y to remove them, or --dry-run")
-        typer.confirm(f"remove {what} for good?", abort=True, err=True)
+            raise ConfigError("stdin is no terminal to ask on: add -y to remove them, or --dry-run")
+        typer.confirm(f"remove {what} permanently?", abort=True, err=True)
     removed = []
     for each, size in zip(chosen, sizes, strict=True):
         try:
@@ -79,7 +79,7 @@ def clean_runs(
 
 
 def age_of(text: str) -> timedelta:
-    """Return a span of time written as 30d, 12h, 90m or 2w; ConfigError for anything else."""
+    """Parse an age such as 30d, 12h, 90m or 2w; ConfigError for anything else."""
     written = re.fullmatch(r"([0-9]{1,5})([mhdw])", text)
     if not written:
         raise ConfigError(f"--older-than: must be an age such as 30d, 12h, 90m or 2w (got {text!r})")
@@ -88,7 +88,7 @@ def age_of(text: str) -> timedelta:
 
 def _check_unchanged(listed: Summary) -> None:
     now = summary_of(listed.path)
-    if now.status == Status.RUNNING and listed.status in RESUMABLE:  # by us, who hold the lock
+    if now.status == Status.RUNNING and listed.status in RESUMABLE:  # as this process locks it
         now = replace(now, status=listed.status)
     if now != listed:
         raise StoreError(

@@ -1,4 +1,4 @@
-"""What `curves` draws, and how runs are loaded to be drawn."""
+"""`curves`: load runs and plot them in the terminal."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -28,7 +28,7 @@ from optrun.training.schedule_preview import scheduled
 
 HEIGHT, LR_HEIGHT = 16, 8
 MOST_CURVES = 6
-"""How many settings of a sweep are drawn, the best ones."""
+"""The most settings of a sweep to draw, the best first."""
 
 
 def print_curves(
@@ -40,8 +40,8 @@ def print_curves(
     *,
     evaluations: bool,
 ) -> None:
-    """Draw a metric of runs and, below it, their rates; ConfigError where a run does not have it."""
-    chosen = loaded(runs, metric)
+    """Plot a metric of runs and, below it, their learning rates; ConfigError if a run lacks the metric."""
+    chosen = load_curves(runs, metric)
     series = [Series(run.label, *run.points(metric)) for run in chosen]
     if evaluations:
         series += [
@@ -53,15 +53,15 @@ def print_curves(
     if metric != "lr":
         rates_of = [Series(run.label, run.curves["step"], run.curves["lr"]) for run in chosen]
         _print(rates_of, "lr", log, width, min(height or LR_HEIGHT, LR_HEIGHT))
-    if note := what_is_drawn(chosen):
+    if note := caption(chosen):
         emit(note)
     of_sweep = any(number is None and is_sweep(path) for path, number in map(find_numbered, runs))
     options = " -k curves" * of_sweep + (f" -m {quoted(metric)}" if metric != "loss" else "")
     suggest(f"plot {' '.join(map(quoted, runs))}{options} -o curves.png")
 
 
-def what_is_drawn(chosen: Sequence[Curves]) -> str:
-    """Return in words that the curves are those of a sweep's best settings, nothing where they are of runs."""
+def caption(chosen: Sequence[Curves]) -> str:
+    """Return a caption for curves of settings of a sweep, empty for curves of runs."""
     if not any(each.bands for each in chosen):
         return ""
     best = f"the best {len(chosen)} settings" if len(chosen) > 1 else "the setting"
@@ -77,9 +77,9 @@ def print_schedule(
     *,
     plugins: Sequence[str] = (),
 ) -> None:
-    """Draw the rate, and what else is scheduled, of every parameter group of a config at every step.
+    """Plot the learning rate, and other scheduled hyperparameters, of all parameter groups of a config by step.
 
-    Of a sweep these are the schedules of its first settings.
+    For a sweep it plots the schedules of its first settings.
     """
     many = runs_many(config, overrides)
     tables, more = _of_settings(config, overrides) if many else ({"": _schedules(config, overrides)}, 0)
@@ -111,7 +111,7 @@ def _schedules(config: Path, overrides: Sequence[str]) -> dict[str, Array]:
 
 
 def _of_settings(config: Path, overrides: Sequence[str]) -> tuple[dict[str, dict[str, Array]], int]:
-    """Return the schedules of the first settings of a sweep by their labels, and how many settings are left."""
+    """Return the schedules of the first settings of a sweep by their labels, and the number of other settings."""
     plan = expand(load_sweep(config, overrides))
     labels = map(printable, distinctions(plan.settings))
     tables = {}
@@ -121,10 +121,10 @@ def _of_settings(config: Path, overrides: Sequence[str]) -> tuple[dict[str, dict
     return tables, max(0, len(plan.settings) - MOST_CURVES)
 
 
-def loaded(runs: Sequence[str], metric: str) -> list[Curves]:
-    """Return runs to be drawn, labelled by what differs between their configs; a setting of a sweep is one of them.
+def load_curves(runs: Sequence[str], metric: str) -> list[Curves]:
+    """Return the curves of runs, or of the best settings of sweeps, labelled by the values in which they differ.
 
-    Raises StoreError for a run that is missing or damaged, ConfigError where one has no such curve.
+    Raises StoreError for a missing or damaged run, ConfigError if one lacks the metric.
     """
     found: list[Curves] = []
     configs: list[Mapping[str, Any]] = []
@@ -137,7 +137,7 @@ def loaded(runs: Sequence[str], metric: str) -> list[Curves]:
                 endings.append("" if plan is None else _diverged(store, plan, members[0]))
                 names.append(path.name if run is None and store.size == 1 else f"{path.name}:{members[0]}")
                 config = store.run(members[0]).config
-                # Of one sweep the settings tell what differs; another optimizer has other defaults as well.
+                # Within one sweep, label by the swept values: whole configs also differ in the defaults of optimizers.
                 of_plan = {"name": config.get("name", path.name), **plan.setting(members[0])} if plan else {}
                 configs.append(of_plan if plan and len(runs) == 1 else config)
                 state = store.run(members[0])
@@ -153,14 +153,14 @@ def loaded(runs: Sequence[str], metric: str) -> list[Curves]:
 
 
 def _diverged(store: Store, plan: SweepPlan, run: int) -> str:
-    """Return in words how many runs of a run's setting diverged, whose curves are left out; nothing where none did."""
+    """Return how many runs of the setting diverged (their curves are left out) in words; empty if none or all did."""
     first = run - run % plan.repeats
     gone = sum(state.status is Status.DIVERGED for state in store.states()[first : first + plan.repeats])
     return f" ({gone} of {plan.repeats} diverged)" if 0 < gone < plan.repeats else ""
 
 
 def _members(store: Store, plan: SweepPlan | None, run: int | None) -> list[list[int]]:
-    """Return the runs of a store to draw: the one that is named, or those of each of the best settings."""
+    """Return the runs of a store to draw: the given one, or those of each of the best settings."""
     if plan is None:
         return [[single(store, run)]]
     chosen = best_settings(plan, store.states(), MOST_CURVES)
@@ -179,7 +179,7 @@ def _checked(run: Curves, path: Path, metric: str) -> Curves:
 
 
 def columns(width: int | None) -> int:
-    """Return how wide a picture is, where that is not said."""
+    """Return the width of a plot: the given one, or that of the terminal."""
     out = console()
     return width or (out.width if out.is_terminal else WIDTH)
 

@@ -1,4 +1,4 @@
-"""What `list` and `show NAME` print: names, and what a name stands for."""
+"""`list` and `show NAME`: registered names, and the options of one."""
 
 import inspect
 import json as json_module
@@ -15,7 +15,7 @@ from optrun.registry import REGISTRIES, Option, Registry, methods, metrics
 
 
 def print_list(kind: str | None, *, json: bool) -> None:
-    """Print the names of one kind, or of all, each with its first sentence; UnknownNameError for another kind."""
+    """Print the names of one kind or of all, with their summaries; UnknownNameError for an unknown kind."""
     tables = _tables()
     if kind is not None and kind not in tables:
         raise UnknownNameError(
@@ -39,17 +39,17 @@ def print_list(kind: str | None, *, json: bool) -> None:
 
 
 def names() -> list[str]:
-    """Return every name that `show` describes."""
+    """Return all names that `show` can describe."""
     return [name for table in _tables().values() for name in table]
 
 
 def is_name(text: str) -> bool:
-    """Whether `show` describes this name."""
+    """Whether `show` can describe this name."""
     return fold(text) in {fold(name) for name in names()}
 
 
 def print_description(name: str, *, json: bool) -> None:
-    """Print what a name stands for, with YAML to paste; UnknownNameError if there is none."""
+    """Print the docstring and the options of a name, with YAML to paste; UnknownNameError if it is unknown."""
     registry = next((each for each in REGISTRIES if each is not metrics and name in each), None)
     if registry is not None:
         _print_class(registry, name, json=json)
@@ -130,7 +130,7 @@ def _print_class(registry: Registry[Any], name: str, *, json: bool) -> None:
 
 
 def _documented(options: list[Option]) -> dict[str, dict[str, Any]]:
-    """Return what JSON says of options."""
+    """Return the options as plain values for JSON."""
     return {
         option.name: {
             "type": _type(option.type),
@@ -161,7 +161,7 @@ def _option_table(options: list[Option]) -> Table:
 
 
 def _wrapped(doc: str) -> str:
-    """Return a docstring as wide as the terminal; indented blocks, which are maths, as they are."""
+    """Wrap a docstring to the terminal; indented blocks (maths) are kept."""
     width = min(console().width, WIDTH)
     blocks = [block if block.startswith(" ") else fill(block, width) for block in doc.split("\n\n")]
     return "\n\n".join(blocks)

@@ -1,4 +1,4 @@
-"""What differs between two runs."""
+"""`diff`: the differences between two runs."""
 
 import json as json_module
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from optrun.store.locate import find_numbered
 
 
 def print_difference(a: Path, b: Path, *, json: bool) -> bool:
-    """Print how two runs differ; return whether configs and results are identical."""
+    """Print the differences between two runs; return whether configs and results are identical."""
     named = find_numbered(a), find_numbered(b)
     paths = [f"{path}:{run}" if run is not None else path for path, run in named]
     with Store.open(named[0][0]) as one, Store.open(named[1][0]) as other:
@@ -48,7 +48,7 @@ def print_difference(a: Path, b: Path, *, json: bool) -> bool:
         emit(made)
     if found.same_results:
         emit(
-            f"\n{'identical' if found.identical else 'identical results'}: every curve, parameter and figure"
+            f"\n{'identical' if found.identical else 'identical results'}: every curve, parameter and metric"
         )
     else:
         suggest(f"curves {quoted(paths[0])} {quoted(paths[1])}")

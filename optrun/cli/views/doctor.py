@@ -1,4 +1,4 @@
-"""What `doctor` prints."""
+"""`doctor`: the machine and its packages, or the damage of a store."""
 
 import json as json_module
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from optrun.store.locate import find_whole
 
 
 def print_findings(*, json: bool) -> bool:
-    """Print what optrun finds on this machine; return whether it can work."""
+    """Print the hardware and packages of this machine; return whether optrun can work here."""
     found = findings()
     if json:
         print(json_module.dumps(found, ensure_ascii=False))
@@ -34,12 +34,12 @@ def print_findings(*, json: bool) -> bool:
     if found["problems"]:
         emit(Text("\noptrun cannot work here: see problems", "red"))
     else:
-        emit(Text("\neverything that is needed is there; extras are as listed", "green"))
+        emit(Text("\nall required packages are installed; extras are listed above", "green"))
     return not found["problems"]
 
 
 def print_faults(run: str, *, json: bool) -> bool:
-    """Read all that is stored of a run or a sweep, and print what is wrong with it; return whether nothing is."""
+    """Read the whole store of a run or a sweep and print its damage; return whether there is none."""
     path = find_whole(run, "doctor")
     size, found = faults(path)
     if json:
@@ -47,7 +47,7 @@ def print_faults(run: str, *, json: bool) -> bool:
     for fault in () if json else found:
         emit(Text(f"{printable(str(path))}: {fault}", "red"))
     if not (json or found):
-        what = "every page and every row is undamaged, and they fit together"
+        what = "every page and row is undamaged and consistent"
         emit(Text(f"{printable(str(path))}: {counted(size, 'run')}, {what}", "green"))
     return not found
 

@@ -1,4 +1,4 @@
-"""What `export` writes, and where."""
+"""`export`: write curves to a file or stdout."""
 
 import sys
 from collections.abc import Callable
@@ -16,12 +16,12 @@ BINARY = ("npz", "parquet")
 
 
 def export_run(run_directory: Path, format: str | None, output: str) -> None:
-    """Write the curves of a run, or of all runs of a sweep; ConfigError where that cannot be written."""
+    """Write the curves of a run, or of all runs of a sweep; ConfigError for an invalid format or file."""
     suffix = Path(output).suffix.removeprefix(".").lower()
     if format is None and suffix and output != "-" and suffix not in (*FORMATS, "txt"):
         known = ", ".join(f".{each}" for each in FORMATS)
         raise ConfigError(
-            f"{output}: no format is known by .{suffix}, but by {known}; --format csv writes CSV into any file"
+            f"{output}: unknown suffix .{suffix}, not one of {known}; --format csv writes CSV into any file"
         )
     format = format or (suffix if suffix in FORMATS else "csv")
     if format not in FORMATS:
@@ -36,7 +36,7 @@ def export_run(run_directory: Path, format: str | None, output: str) -> None:
             write = partial(export_all, store, format, settings=settings)
         elif is_whole and store.size > 1:
             raise ConfigError(
-                f"{path}: {format} is for one run, such as {path}:0; a whole sweep has csv and parquet"
+                f"{path}: {format} is for one run, such as {path}:0; for a whole sweep use csv or parquet"
             )
         else:
             run = single(store, number)
@@ -44,14 +44,14 @@ def export_run(run_directory: Path, format: str | None, output: str) -> None:
         if output != "-":
             _write_file(Path(output), write)
         elif format in BINARY and sys.stdout.isatty():
-            raise ConfigError(f"{format} is binary: name a file with -o")
+            raise ConfigError(f"{format} is binary: give a file with -o")
         else:
             write(sys.stdout.buffer)
 
 
 def _write_file(file: Path, write: Callable[[BinaryIO], None]) -> None:
     if file.name in OWN_FILES and (file.absolute().parent / RESULTS).exists():
-        raise ConfigError(f"{file} is a run's own file: name another")
+        raise ConfigError(f"{file} is a file of a run directory: give another")
     try:
         write_output(file, write)
     except StoreError:

@@ -1,4 +1,4 @@
-"""What is allowed, but hardly meant."""
+"""Notes on stderr: inferred values, and valid configs that are probably mistakes."""
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,47 +17,47 @@ if TYPE_CHECKING:
     from optrun.training.pack import Pack
 
 MOST = 6
-"""How many lines of one kind are printed."""
+"""The most lines of one kind to print."""
 
 MANY_RUNS = 20_000
-"""From how many on it takes a second or more to make them of their sweep."""
+"""The number of runs from which expanding a sweep takes a second or more."""
 
 
 def note_pack(pack: "Pack") -> None:
-    """Say on stderr what was inferred from the data of a run, and which of its settings have no effect."""
+    """Print what was inferred from the data of a run, and which options have no effect."""
     from optrun.training.remarks import inferred
 
-    _say(inferred(pack))
+    _print_lines(inferred(pack))
     note_without_effect(pack)
 
 
 def note_without_effect(pack: "Pack") -> None:
-    """Say on stderr which settings have no effect."""
+    """Print which options have no effect."""
     from optrun.training.remarks import without_effect
 
-    _say(without_effect(pack))
+    _print_lines(without_effect(pack))
 
 
 def note_groups(groups: "Sequence[Group]") -> None:
-    """Say on stderr what was inferred from the data of a sweep, and which of its settings have no effect."""
-    _say(dict.fromkeys(line for group in groups for line in (*group.inferred, *group.remarks)))
+    """Print what was inferred from the data of a sweep, and which options have no effect."""
+    _print_lines(dict.fromkeys(line for group in groups for line in (*group.inferred, *group.remarks)))
 
 
 def note_equal_results(sweep: "Sweep") -> None:
-    """Say on stderr which settings of a sweep had the same results to the last bit."""
+    """Print which settings of a sweep had bit-identical results."""
     from optrun.cli.text.setting_table import Labels
 
     alike = sweep.equal_settings()
     settings = sweep.settings
     labels = Labels(settings)
     texts = [[labels.text(settings[setting]) for setting in each] for each in alike]
-    _say(
+    _print_lines(
         f"note: {', '.join(each[: MOST - 1])}{f', … {each[-1]}' if len(each) >= MOST else ''} gave equal results"
         for each in texts
     )
 
 
-def _say(lines: Iterable[str]) -> None:
+def _print_lines(lines: Iterable[str]) -> None:
     lines = list(lines)
     for line in lines[:MOST]:
         print(printable(line), file=sys.stderr)
@@ -66,30 +66,30 @@ def _say(lines: Iterable[str]) -> None:
 
 
 def note_equal(plan: "Plan") -> None:
-    """Say on stderr how many settings of a sweep are left out because others are the same."""
+    """Print how many settings of a sweep are duplicates and not run."""
     if plan.equal:
         are = "1 setting is" if plan.equal == 1 else f"{plan.equal:,} settings are"
-        print(f"note: {are} equal to earlier ones, and not run again", file=sys.stderr)
+        print(f"note: {are} equal to earlier ones and not repeated", file=sys.stderr)
 
 
 def note_ranking(plan: "Plan") -> None:
-    """Say on stderr where settings are ranked in an order that is hardly meant."""
+    """Warn if the ranking of settings is probably a mistake: an unusual goal, or several problems."""
     from optrun.config.sweep.model import usual_goal
 
     metric = plan.metric
     if metric.goal != usual_goal(metric.name) and metric.name.endswith(("loss", "accuracy")):
         first = "highest" if metric.goal == "maximize" else "lowest"
-        said = f"the {first} {metric.name} is the best here, as goal: {metric.goal} says"
-        print(f"note: {said}; sweep.metric.goal=null takes the usual one", file=sys.stderr)
+        said = f"goal: {metric.goal} ranks the {first} {metric.name} first"
+        print(f"note: {said}; sweep.metric.goal=null chooses the usual goal", file=sys.stderr)
     problems = list(dict.fromkeys(config.problem.name for config in plan.configs))
     if len(problems) > 1:
         compared = "compared at rungs" if plan.method.prunes else "ranked"
-        said = f"settings of several problems ({', '.join(problems)}) are {compared} by one figure, {metric.name}"
-        print(f"note: {said}, which means something else in each", file=sys.stderr)
+        said = f"settings of several problems ({', '.join(problems)}) are {compared} by one metric, {metric.name}"
+        print(f"note: {said}, whose scale differs between problems", file=sys.stderr)
 
 
 def note_expansion(swept: "SweepConfig") -> None:
-    """Say on stderr that the runs of a sweep are made, where that takes seconds."""
+    """Print that a sweep is being expanded, if that takes seconds."""
     from optrun.sweeps.plan.expand import MAX_RUNS, foreseen
 
     if MANY_RUNS <= (runs := foreseen(swept)) <= MAX_RUNS:
@@ -97,15 +97,15 @@ def note_expansion(swept: "SweepConfig") -> None:
 
 
 def note_method(swept: "SweepConfig") -> None:
-    """Say on stderr what the method of a sweep has to say of its settings."""
+    """Print the notes of the sweep method about its options."""
     from optrun.sweeps.methods.method import notes_of
 
-    _say(f"note: {line}" for line in notes_of(swept))
+    _print_lines(f"note: {line}" for line in notes_of(swept))
 
 
 @contextmanager
 def plugins_named(run: Path, loaded: Sequence[str]) -> Iterator[None]:
-    """Add to an error of the config which plugins a run or a sweep was started with and are not loaded."""
+    """Add the plugins with which a run or a sweep was started to a ConfigErrors, if they are not loaded."""
     from optrun.analysis.leaderboard import plugins_of
     from optrun.cli.text.console import quoted, with_plugins
     from optrun.store import Store

@@ -1,4 +1,4 @@
-"""What `config` prints: a complete config, or where each of its values comes from."""
+"""`config`: a complete config, or the origin of each value."""
 
 import json as json_module
 from collections.abc import Sequence
@@ -19,20 +19,20 @@ def print_config(resolved: Resolved, *, json: bool) -> None:
 
 
 def print_origins(resolved: Resolved, *, json: bool) -> None:
-    """Print every value with the file, line and column or the override that set it, or `default`."""
+    """Print every value with its origin: file, line and column, an override, or `default`."""
     _print(resolved.origins, json=json)
 
 
 def print_sweep(plan: Plan, *, json: bool) -> None:
-    """Print what all runs of a sweep have in common, and the sweep."""
+    """Print the config that all runs of a sweep share, and the sweep."""
     document = plan.swept.to_dict()
     print(json_module.dumps(document, ensure_ascii=False) + "\n" if json else to_yaml(document), end="")
 
 
 def print_sweep_origins(plan: Plan, *, json: bool) -> None:
-    """Print where every value that all runs of a sweep have in common comes from, and every one of the sweep."""
+    """Print the origins of the values that all runs of a sweep share, and of the values of the sweep."""
     swept = {path for setting in plan.nodes for path in setting}
-    # Another optimizer, say, has other defaults.
+    # The defaults of e.g. the optimizer are not shared if its name is swept.
     renamed = {path.removesuffix(".name") for path in swept if path.endswith(".name")}
     common = [
         each

@@ -1,4 +1,4 @@
-"""What `plot` draws, and into which file."""
+"""`plot`: draw runs or a sensitivity into a file."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from optrun.cli.arguments import Kind
-from optrun.cli.views.curves import loaded, what_is_drawn
+from optrun.cli.views.curves import caption, load_curves
 from optrun.cli.views.sensitivity import has_sensitivity, sensitivity_of
 from optrun.errors import ConfigError
 from optrun.plots.figure import format_of, save_figure
@@ -22,20 +22,20 @@ def save_plot(
     log: bool | None,
     over: str | None,
 ) -> None:
-    """Draw runs, or the sensitivity of a sweep, into a file; ConfigError where that cannot be written."""
+    """Draw runs, or the sensitivity of a sweep, into a file; ConfigError for invalid options or files."""
     format = format_of(output)
     if kind is None:
         wanted = over is not None or (metric is None and has_sensitivity(runs))
         kind = Kind.SENSITIVITY if wanted else Kind.CURVES
     if kind is Kind.CURVES and over is not None:
-        raise ConfigError("--over: curves are drawn over steps; --kind sensitivity is over a parameter")
+        raise ConfigError("--over is for --kind sensitivity: curves are plotted over steps")
     save: Callable[[BinaryIO], None]
     if kind is Kind.SENSITIVITY:
         name, found = sensitivity_of(runs, over, metric)
         save = partial(save_sensitivity, found, format=format, title=name, log=log)
     else:
-        drawn, metric = loaded(runs, metric or "loss"), metric or "loss"
-        save = partial(save_figure, drawn, format=format, metric=metric, log=log, title=what_is_drawn(drawn))
+        drawn, metric = load_curves(runs, metric or "loss"), metric or "loss"
+        save = partial(save_figure, drawn, format=format, metric=metric, log=log, title=caption(drawn))
     try:
         write_output(output, save)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""The runs of a directory, as `ls` lists them."""
+"""`ls DIR`: the runs in a directory."""
 
 import json as json_module
 from itertools import islice
@@ -24,14 +24,14 @@ from optrun.errors import ConfigError, did_you_mean, printable
 from optrun.store.locate import RUNS
 
 MOST_RUNS = 20
-"""How many runs are listed where no limit is given."""
+"""The default limit of the table."""
 
 LEAST_ROOM = 10
-"""The columns below which what a run ran is not shown."""
+"""The least width of the last column (problem and optimizer); it is left out if there is less."""
 
 
 def print_runs(directory: Path, statuses: tuple[str, ...], limit: int | None, *, json: bool) -> None:
-    """Print the runs in a directory, without a limit the newest ones in a table, and all as JSON.
+    """Print the runs in a directory: without a limit the newest 20 as a table, or all as JSON.
 
     Raises ConfigError for an unknown status or a missing directory.
     """
@@ -55,7 +55,7 @@ def print_runs(directory: Path, statuses: tuple[str, ...], limit: int | None, *,
 
 
 def check_statuses(statuses: tuple[str, ...]) -> None:
-    """Raise ConfigError for a status that no run has."""
+    """Raise ConfigError for an unknown status."""
     for status in statuses:
         if status not in STATES:
             hint = did_you_mean(status, STATES) or f" There are {', '.join(STATES)}"
@@ -63,7 +63,7 @@ def check_statuses(statuses: tuple[str, ...]) -> None:
 
 
 def runs_table(shown: list[Summary]) -> Table:
-    """Return runs as a table, one in a line; what they ran is left out where the terminal has no room for it."""
+    """Return runs as a table, one per line; the last column is left out on a narrow terminal."""
     rows = [_cells(each) for each in shown]
     titles = ["run", "status", "steps", "final loss", "average", "age", "of"]
     for index in (4, 3):
@@ -77,7 +77,7 @@ def runs_table(shown: list[Summary]) -> Table:
     for each, row in zip(shown, rows, strict=True):
         cells = [Text(cell) for cell in row[:kept]]
         cells[1].stylize(STATUS_COLOURS[each.status])
-        # Rich would shorten every column alike; an id that is cut names no run.
+        # Cut only the last column: Rich would cut all columns, and a cut id is useless.
         cells[-1].truncate(max(room, widths[-2]), overflow="ellipsis")
         made.add_row(*cells)
     return made
@@ -96,7 +96,7 @@ def _cells(run: Summary) -> list[str]:
         what += f" ({', '.join(bad)})" if bad else ""
         what += f" over {', '.join(run.over) or 'seeds'}"
         what += "" if run.best is None else f", best {run.metric} {run.best:.4g}"
-    # The lowest of a sweep's runs may be that of a problem with another scale.
+    # No lowest loss for a sweep: its problems may differ in scale.
     losses = (None, None) if run.metric else (run.final_loss, run.average_loss)
     figures = ["" if loss is None else f"{loss:.4g}" for loss in losses]
     return [name, run.status, f"{run.steps:,}", *figures, age(run.created), what]

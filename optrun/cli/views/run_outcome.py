@@ -1,4 +1,4 @@
-"""What `run` and `resume` print at the end of a run."""
+"""The result that `run` and `resume` print, and their exit code."""
 
 import json as json_module
 import shlex
@@ -7,16 +7,16 @@ from collections.abc import Sequence
 
 from optrun.api.runs import Run
 from optrun.cli.ci.case import Case
-from optrun.cli.text.figures import figure_lines, number
+from optrun.cli.text.metrics import metric_lines, number
 from optrun.config import Issue
 from optrun.errors import printable, printable_lines
 from optrun.store import Status
 
 
 def note_outcome(case: Case, run: Run, misses: Sequence[Issue]) -> list[Issue]:
-    """Note for a CI server how a run ended and which expectations it missed; return what it is to show."""
+    """Fill in the CI case of a run, missed expectations included; return the issues to annotate."""
     case.outcome = str(run.status)
-    case.figures = {"steps": str(run.steps)} | {name: number(value) for name, value in run.summary.items()}
+    case.metrics = {"steps": str(run.steps)} | {name: number(value) for name, value in run.summary.items()}
     if run.status is Status.INTERRUPTED:
         case.problem, case.messages = "error", [f"interrupted at step {run.steps}"]
     elif run.status is Status.DIVERGED:
@@ -34,7 +34,7 @@ def note_outcome(case: Case, run: Run, misses: Sequence[Issue]) -> list[Issue]:
 def print_outcome(
     run: Run, misses: Sequence[Issue], *, json: bool, quiet: bool, plugins: Sequence[str] = ()
 ) -> int:
-    """Print how a run ended, what came of it and what to type next; return the exit code."""
+    """Print the status, the metrics and the next commands of a run; return the exit code."""
     if json:
         from optrun.analysis.summaries import run_object
 
@@ -75,7 +75,7 @@ def _print_summary(run: Run) -> None:
     reason = f": {run.reason}" if run.reason else ""
     taken = f"{run.steps} step{'s' * (run.steps != 1)}"
     print(printable_lines(f"{run.config['name']}: {run.status} after {taken}{reason}"))
-    for line in figure_lines(run.summary):
+    for line in metric_lines(run.summary):
         print(f"  {printable(line)}")
     if run.path:
         print(printable(str(run.path)))

@@ -1,4 +1,4 @@
-"""What `show` prints of a run: how it ended, what it was, where it ran, what to type next."""
+"""`show RUN`: outcome, config, environment, events and files of a run."""
 
 import json as json_module
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from optrun.analysis.leaderboard import plan_of, plugins_of
 from optrun.analysis.summaries import KILLED, RESUMABLE, file_sizes, moment, run_object, state_of
 from optrun.arrays import Array
 from optrun.cli.text.console import emit, quoted, span, status_text, suggest, table, with_plugins
-from optrun.cli.text.figures import figure_lines
+from optrun.cli.text.metrics import metric_lines
 from optrun.cli.views.sweep_overview import DIGITS, code_lines, print_sweep
 from optrun.config.yaml.writer import to_yaml
 from optrun.errors import ConfigError, printable, printable_lines
@@ -26,9 +26,9 @@ SPARKS = 40
 
 
 def print_run(path: Path, run: int | None, *, json: bool, limit: int | None = None) -> None:
-    """Print everything about a run but its rows, or how the settings of a sweep did, so many of them.
+    """Print everything about a run except its rows, or the leaderboard of a sweep, at most ``limit`` settings.
 
-    Raises StoreError where it is damaged, and ConfigError for a limit of a single run.
+    Raises StoreError if the store is damaged, and ConfigError for a limit with a single run.
     """
     with Store.open(path) as store:
         plan = plan_of(store)
@@ -88,19 +88,19 @@ def print_run(path: Path, run: int | None, *, json: bool, limit: int | None = No
 
 
 def print_outcome(path: Path, status: str, record: RunRecord) -> None:
-    """Print how a run ended, or how far it is, and its summary."""
+    """Print the status, the steps and the summary of a run."""
     reason = ": " + (record.reason or "its process is gone") if record.reason or status == KILLED else ""
     head = Text.assemble((printable(str(record.config.get("name", path.name))), "bold"), ": ")
     taken = f"{record.steps:,} step{'s' * (record.steps != 1)}"
     step = f" after {taken}" if record.status.final else f" at step {record.steps:,}"
     emit(head + status_text(status) + Text(f"{step}{printable(reason)}"))
     emit(Text(printable(str(path)), "dim"))
-    for line in figure_lines(record.summary):
+    for line in metric_lines(record.summary):
         emit(Text(f"  {printable(line)}"))
 
 
 def suggest_for(path: Path, status: str) -> None:
-    """Say what may be typed next about a run of this status."""
+    """Suggest the next commands for a run of this status."""
     run = quoted(path)
     if status == "running":
         suggest(f"watch {run}")
@@ -116,9 +116,9 @@ def _heading(title: str) -> None:
 
 
 def check_no_limit(limit: int | None) -> None:
-    """Raise ConfigError for a limit of what is no sweep."""
+    """Raise ConfigError for a limit with anything but a sweep."""
     if limit is not None:
-        raise ConfigError("--limit: how many settings of a sweep are shown, and this is none")
+        raise ConfigError("--limit is the number of settings of a sweep to show, and this is no sweep")
 
 
 def _print_curve(curves: Mapping[str, Array]) -> None:
@@ -171,11 +171,11 @@ def _details(event: Event) -> str:
     if isinstance(seconds, (int, float)):
         return f"after {seconds:.2f} s" if seconds < 60 else f"after {span(seconds)}"
     if event.kind == MADE:
-        return printable(f"of other data or code, up to step {event.details.get('steps')}")
+        return printable(f"with older data or code, up to step {event.details.get('steps')}")
     changes = event.details.get("changes")
     if isinstance(changes, list):
         return printable(", ".join(str(each.get("what")) for each in changes if isinstance(each, dict)))
     if isinstance(changes, dict):
-        return printable(f"another {', '.join(changes)}")
+        return printable(f"changed: {', '.join(changes)}")
     host, pid = event.details.get("host"), event.details.get("pid")
     return printable(f"on {host}, process {pid}") if host else ""

@@ -1,4 +1,4 @@
-"""What `run --dry-run` prints: what would happen."""
+"""`run --dry-run`: what would run, an estimate of the time, and where it would be stored."""
 
 import json as json_module
 import sys
@@ -14,7 +14,7 @@ from optrun.training.estimate import Estimate
 
 
 def destination(config: RunConfig, output: Path | None, *, save: bool) -> str | None:
-    """Return where a run would be stored, None for nowhere; StoreError where it cannot be."""
+    """Return where a run would be stored, None if it is not saved; StoreError if the directory cannot be used."""
     if not save:
         return None
     if output is None:
@@ -24,13 +24,13 @@ def destination(config: RunConfig, output: Path | None, *, save: bool) -> str | 
 
 
 def print_plan(config: RunConfig, work: Estimate, where: str | None, *, json: bool) -> None:
-    """Print the essentials of a config, the size of its run and where it would go."""
+    """Print the main parts of a config, the size of its run and where it would be stored."""
     if json:
         size = {"steps": work.steps, "parameters": work.parameters, "lanes": 1, "seconds": work.seconds}
         print(json_module.dumps({"run": where, **size, "config": config.to_dict()}, allow_nan=False))
         return
     print(f"{printable(config.name)} would run")
-    constant = "none" if "lr" in config.schedules else "none: the rate is constant"
+    constant = "none" if "lr" in config.schedules else "none: the learning rate is constant"
     scheduler = f"{config.scheduler.name}" if config.scheduler else constant
     schedules = [f"{name} {schedule.name}" for name, schedule in config.schedules.items()]
     rows = {
@@ -41,9 +41,9 @@ def print_plan(config: RunConfig, work: Estimate, where: str | None, *, json: bo
         **({"schedules": ", ".join(schedules)} if schedules else {}),
         "seed": f"{config.seed}",
         "steps": f"{work.steps:,}, as 1 lane",
-        "time": f"about {about(work.seconds)} ({work.steps_per_second:,.0f} steps/s on a trial)",
+        "time": f"about {about(work.seconds)} ({work.steps_per_second:,.0f} steps/s in a trial)",
         "ends early": _endings(config),
-        "stored in": where or "nowhere: it is not saved",
+        "stored in": where or "nowhere: the run is not saved",
     }
     for name, value in rows.items():
         print(f"  {name:<10}  {printable(value)}")
@@ -51,7 +51,7 @@ def print_plan(config: RunConfig, work: Estimate, where: str | None, *, json: bo
 
 
 def about(seconds: float) -> str:
-    """Return an estimated length of time."""
+    """Format an estimated duration."""
     return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s" if seconds < 100 else clock(seconds)
 
 
@@ -63,4 +63,4 @@ def _endings(config: RunConfig) -> str:
     stop = config.stop.model_dump(exclude_none=True)
     if isinstance(config.stop.divergence, Divergence):
         stop["divergence"] = f"{config.stop.divergence.factor:g} × the first loss"
-    return ", ".join(f"{name} {value}" for name, value in stop.items()) or "only where the loss is not finite"
+    return ", ".join(f"{name} {value}" for name, value in stop.items()) or "only if the loss is not finite"

@@ -1,4 +1,4 @@
-"""The sensitivity of a sweep to a parameter: whether there is one, how it is loaded, and drawn in the terminal."""
+"""The metric of a sweep over a parameter: load it, and plot it in the terminal."""
 
 import sys
 from collections.abc import Sequence
@@ -27,11 +27,11 @@ from optrun.store.locate import find_numbered
 
 BEST, BAD, STOPPED = "★", "×", "○"
 BELOW, ABOVE = "↓", "↑"
-"""At the edge beyond which a median lies that is so bad that beside it the others could not be told apart."""
+"""Marks at the edge for medians outside the visible range."""
 
 
 def has_sensitivity(runs: Sequence[str]) -> bool:
-    """Whether these are one sweep of which it is clear over which parameter it is drawn."""
+    """Whether this is a single sweep with a default parameter for a sensitivity."""
     if len(runs) != 1:
         return False
     path, run = find_numbered(runs[0])
@@ -41,17 +41,17 @@ def has_sensitivity(runs: Sequence[str]) -> bool:
 
 
 def sensitivity_of(runs: Sequence[str], over: str | None, metric: str | None) -> tuple[str, Sensitivity]:
-    """Return the name of a sweep and its sensitivity, and say on stderr which settings are none of it.
+    """Return the name of a sweep and its sensitivity, and print on stderr how many settings are left out.
 
-    Raises ConfigError where there is none.
+    Raises ConfigError unless ``runs`` is one sweep with such a parameter and metric.
     """
     if len(runs) != 1:
-        raise ConfigError(f"a sensitivity is that of one sweep, and these are {len(runs)}")
+        raise ConfigError(f"a sensitivity plot needs one sweep, not {len(runs)} runs")
     path, run = find_numbered(runs[0])
     with Store.open(path) as store:
         plan = plan_of(store) if run is None else None
         if plan is None:
-            raise ConfigError(f"{runs[0]}: a single run: a sensitivity is that of a sweep")
+            raise ConfigError(f"{runs[0]}: a single run: a sensitivity plot needs a sweep")
         name = str(store.run(0).config.get("name", path.name))
         found = sensitivity(plan, store.states(), over, metric)
     if found.left_out:
@@ -68,7 +68,7 @@ def print_sensitivity(
     width: int | None,
     height: int | None,
 ) -> None:
-    """Draw the metric of a sweep against a parameter in the terminal."""
+    """Plot the metric of a sweep over a parameter in the terminal."""
     name, found = sensitivity_of(runs, over, metric)
     medians = [line.median for line in found.lines]
     log = values_prefer_log(medians) if log is None else log
@@ -89,7 +89,7 @@ def print_sensitivity(
     notes = [f"{BAD} diverged or failed"] * any(line.bad.any() for line in found.lines)
     notes += [f"{STOPPED} {PRUNED}"] * any(line.pruned.any() for line in shown)
     edge = f"{BELOW} far worse, below" if found.maximize else f"{ABOVE} far worse, above"
-    notes += [f"{edge} the picture"] * any((_beyond(found, line.median, low, high)).any() for line in shown)
+    notes += [f"{edge} the plot"] * any((_beyond(found, line.median, low, high)).any() for line in shown)
     notes += [f"{len(found.lines) - len(shown)} more lines are not drawn"] * (len(found.lines) > len(shown))
     if notes:
         emit(", ".join(notes))
@@ -99,7 +99,7 @@ def print_sensitivity(
 
 
 def printable_heading(found: Sensitivity) -> str:
-    """Return what the lines are, and the best setting, in lines that no terminal takes for commands."""
+    """Return the heading of a sensitivity without control characters."""
     return "\n".join(map(printable, heading(found).split("\n")))
 
 

@@ -1,4 +1,4 @@
-"""What `smoke` prints: a mark for each optimizer with each scheduler, and what is behind the marks."""
+"""`smoke`: a matrix of optimizers and schedulers, and the reasons of failures."""
 
 import json as json_module
 import shlex
@@ -26,15 +26,15 @@ MARKS = {
     "failed": ("✗", "red"),
 }
 MOST = 20
-"""How many failures of one optimizer are spelled out; JUnit and JSON have them all."""
+"""The most failures of one optimizer to print; JUnit and JSON have all."""
 
 Matrix = Mapping[str, Mapping[str, list[Outcome]]]
 
 
-def watched(
+def with_progress(
     chosen: Sequence[Combination], steps: int, interrupted: Callable[[], bool], *, quiet: bool
 ) -> Iterator[Outcome]:
-    """Yield the outcomes, with a bar on stderr where that is a terminal."""
+    """Yield the outcomes, with a progress bar if stderr is a terminal."""
     yield from track(
         outcomes(chosen, steps, interrupted=interrupted),
         total=len(chosen),
@@ -46,7 +46,7 @@ def watched(
 
 
 def matrix(found: Iterable[Outcome]) -> Matrix:
-    """Return the outcomes by optimizer and scheduler."""
+    """Group the outcomes by optimizer and scheduler."""
     by_names: dict[str, dict[str, list[Outcome]]] = {}
     for each in found:
         names = each.combination
@@ -55,7 +55,7 @@ def matrix(found: Iterable[Outcome]) -> Matrix:
 
 
 def note_outcome(report: Report, outcome: Outcome) -> None:
-    """Note an outcome for a CI server."""
+    """Add an outcome to the CI report."""
     name = str(outcome.combination)
     problem = {Verdict.FAILED: "failure", Verdict.NOT_APPLICABLE: "skipped"}.get(outcome.verdict)
     messages = [outcome.reason] if outcome.reason else []
@@ -74,7 +74,7 @@ def note_outcome(report: Report, outcome: Outcome) -> None:
 
 
 def rows(found: Matrix) -> list[Case]:
-    """Return a case for each optimizer, for a summary that people read."""
+    """Return a case for each optimizer, for the job summary."""
     cases = []
     for name, row in found.items():
         every = [outcome for of in row.values() for outcome in of]
@@ -94,7 +94,7 @@ def rows(found: Matrix) -> list[Case]:
 
 
 def print_matrix(found: Sequence[Outcome], steps: int, plugins: Sequence[str], *, json: bool) -> bool:
-    """Print what came of all combinations; return whether some passed and none failed."""
+    """Print the results of all combinations; return whether at least one passed and none failed."""
     counts = {verdict: sum(each.verdict is verdict for each in found) for verdict in Verdict}
     good = counts[Verdict.PASSED] > 0 and not counts[Verdict.FAILED]
     extra = [word for plugin in plugins for word in ("--plugin", plugin)]
@@ -137,8 +137,8 @@ def _print_marks(found: Matrix) -> None:
     _print_legend([f"{letters.get(name, '…')} {printable(name)}" for name in schedulers])
     meanings = {
         "passed": "passed",
-        "partly": "passed where it applies",
-        "not applicable": "does not apply",
+        "partly": "passed where applicable",
+        "not applicable": "not applicable",
         "failed": "failed",
     }
     emit("  ".join(f"{MARKS[mark][0]} {meaning}" for mark, meaning in meanings.items() if mark in used))

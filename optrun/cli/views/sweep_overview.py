@@ -1,4 +1,4 @@
-"""What `show` and `watch` say of a sweep: how far it is, what varies, and how its settings do."""
+"""`show SWEEP` and `watch SWEEP`: status, swept parameters and leaderboard of a sweep."""
 
 import json as json_module
 from collections import Counter
@@ -11,7 +11,7 @@ from rich.text import Text
 from optrun.analysis.leaderboard import Standing, SweepPlan, leaderboard
 from optrun.analysis.summaries import KILLED, RESUMABLE, file_sizes, sweep_status
 from optrun.cli.text.console import counted, emit, quoted, status_text, suggest, with_plugins
-from optrun.cli.text.figures import number
+from optrun.cli.text.metrics import number
 from optrun.cli.text.setting_table import Labels, value_text
 from optrun.cli.views.sweep_table import MOST_SETTINGS, print_standings
 from optrun.errors import printable
@@ -21,10 +21,10 @@ from optrun.training.made import made_in
 from optrun.training.remarks import kept_lines
 
 DIGITS = 12
-"""How many digits of a SHA-256 are shown."""
+"""The number of digits of a SHA-256 to show."""
 
 MOST_VALUES = 6
-"""How many values of a parameter are listed; of more numbers the ends are."""
+"""The most values of a parameter to list; of more numbers, only the range is shown."""
 
 
 FINAL = frozenset(str(status) for status in Status if status.final)
@@ -42,12 +42,12 @@ class SweepView:
 
     @property
     def ended(self) -> int:
-        """How many runs have ended."""
+        """The number of ended runs."""
         return sum(state.status.final for state in self.states)
 
     @property
     def counts(self) -> Counter[str]:
-        """How many runs have each status; those that should be running, but are not, are killed."""
+        """The number of runs by status; if the sweep was killed, running ones count as killed."""
         gone = self.status == KILLED
         return Counter(
             KILLED if gone and state.status is Status.RUNNING else str(state.status) for state in self.states
@@ -60,19 +60,19 @@ class SweepView:
 
     @property
     def best(self) -> Standing | None:
-        """The setting that leads, None before one has come to a finite end."""
+        """The best setting; None if no median is finite yet."""
         return self.standings[0] if self.standings[0].median is not None else None
 
 
 def view_of(store: Store, plan: SweepPlan) -> SweepView:
-    """Return what there is to say of a sweep."""
+    """Read a sweep from its store."""
     states = store.states()
     name = printable(str(store.run(0).config.get("name", store.path.name)))
     return SweepView(name, sweep_status(store, states, plan), plan, states, leaderboard(plan, states))
 
 
 def print_sweep(store: Store, plan: SweepPlan, *, json: bool, limit: int | None = None) -> None:
-    """Print how the settings of a sweep did, so many of them; 0 is all, as it is of JSON where no limit is given."""
+    """Print the leaderboard of a sweep, at most ``limit`` settings; 0: all, which is the default for JSON."""
     view, identity = view_of(store, plan), known(store)
     older = sorted(run for run in made_in(store) if run < store.size)
     if json:
@@ -114,13 +114,13 @@ def print_sweep(store: Store, plan: SweepPlan, *, json: bool, limit: int | None 
     if older:
         runs = ", ".join(map(str, older[:MOST_VALUES])) + " …" * (len(older) > MOST_VALUES)
         one = f"show {quoted(store.path)}:{older[0]}"
-        emit(f"{counted(len(older), 'run')} made of older data or code, which was accepted: {runs} ({one})")
+        emit(f"{counted(len(older), 'run')} made with older data or code, as accepted: {runs} ({one})")
     if view.ended:
         most = MOST_SETTINGS if limit is None else limit
         print_standings(view.standings, plan.metric, f"show {quoted(store.path)}", most)
     print_reasons(view.states)
     if kept := len(store.kept()):
-        emit(f"{counted(kept, 'run')} of earlier plans kept aside, for a plan that asks for them again")
+        emit(f"{counted(kept, 'run')} of earlier plans kept, in case a later plan contains them")
     emit(Text("\nfiles", "bold"))
     for file, size in file_sizes(store.path).items():
         emit(Text(f"  {size:>11,} B  {printable(file)}"))
@@ -135,25 +135,25 @@ def print_sweep(store: Store, plan: SweepPlan, *, json: bool, limit: int | None 
 
 
 def code_lines(identity: Identity) -> list[str]:
-    """Return a line for each class that is not optrun's own: of which code it is."""
+    """Return a line for each plugin class: its file and the hash of its code."""
     return [f"{name}: {of.file} {of.sha256[:DIGITS]}" for name, of in sorted(identity.code.items())]
 
 
 def heading(view: SweepView) -> Text:
-    """Return what a sweep is called, its status and those of its runs."""
+    """Return the name and the status of a sweep, and the counts of its runs."""
     parts = [f"{count:,} {status}" for status, count in view.counts.most_common() if status in FINAL]
     if left := len(view.states) - view.ended:
         going = ", ".join(
             f"{count:,} {status}" for status, count in view.counts.items() if status not in FINAL
         )
-        # Of those that a kill has left nobody knows which had begun.
+        # After a kill, the statuses of unfinished runs are not reliable.
         parts.append(f"{left:,} left" + (f" ({going})" if view.status == Status.RUNNING else ""))
     head = Text.assemble((view.name, "bold"), ": ") + status_text(view.status)
     return head + Text(f", {counted(len(view.states), 'run')}: {', '.join(parts)}")
 
 
 def progress_text(view: SweepView) -> str:
-    """Return how many runs have ended, the best setting so far, and how many runs were no good."""
+    """Return the number of ended runs, the best setting so far, and the number of diverged and failed runs."""
     parts = [f"{view.ended:,}/{counted(len(view.states), 'run')}"]
     if view.best is not None:
         figure = number(view.best.median)
@@ -165,14 +165,14 @@ def progress_text(view: SweepView) -> str:
 
 
 def print_reasons(states: Sequence[RunState]) -> None:
-    """Print why runs failed, each reason once."""
+    """Print the reasons of failed runs, each once with its count."""
     reasons = Counter(state.reason for state in states if state.status is Status.FAILED)
     for reason, count in reasons.most_common(MOST_VALUES):
         emit(Text(f"{count:,} failed: {printable(reason)}", "red"))
 
 
 def values_of(plan: SweepPlan) -> dict[str, list[Any]]:
-    """Return the values that each swept parameter has, in their order."""
+    """Return the values of each swept parameter, in order of appearance."""
     found: dict[str, dict[str, Any]] = {}
     for setting in plan.settings:
         for path, value in setting.items():

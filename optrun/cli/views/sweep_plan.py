@@ -1,4 +1,4 @@
-"""What a sweep would do, before it does it."""
+"""`sweep --dry-run`: settings, packs, and an estimate of the time."""
 
 import json as json_module
 import sys
@@ -33,7 +33,7 @@ def print_sweep_plan(
     retry_failed: bool,
     accept_changes: bool,
 ) -> None:
-    """Print the settings of a sweep, and the packs in which they would be executed."""
+    """Print the settings of a sweep, its packs, an estimate of the time, and where it would be stored."""
     stages = plan.outline
     where = directory or directory_of(plan, RUNS)
     left = _left(where, plan, groups, retry_failed=retry_failed, accept_changes=accept_changes)
@@ -68,18 +68,18 @@ def print_sweep_plan(
     for line in _stages(stages):
         emit(line)
     if len(left) < len(plan.configs):
-        emit(f"{counted(len(plan.configs) - len(left), 'run')} of them ended before: {len(left):,} left")
+        emit(f"{counted(len(plan.configs) - len(left), 'run')} ended before: {len(left):,} left")
     if limit is not None and limit < len(left):
-        emit(f"{counted(len(runs), 'run')} of them would be executed: --limit {limit}")
+        emit(f"{counted(len(runs), 'run')} would be executed: --limit {limit}")
     if not packs:
-        emit(f"nothing is left to run: it is in {printable(str(where))}")
+        emit(f"nothing is left to run: the results are in {printable(str(where))}")
         print("nothing was written", file=sys.stderr)
         return
     emit(f"{counted(len(packs), 'pack')} ({lanes}), -j {jobs}")
     if packs and not needed.tried:
-        emit("time and size could not be estimated: no pack that was tried came to its end")
+        emit("time and size could not be estimated: no trial of a pack ended")
     else:
-        tried = f"estimated from {counted(needed.tried, 'pack')}, tried for a moment"
+        tried = f"estimated from a short trial of {counted(needed.tried, 'pack')}"
         emit(f"about {about(needed.seconds)} and {size(needed.bytes)} ({tried})")
     emit(f"would be stored in {printable(str(where))}")
     print("nothing was written", file=sys.stderr)
@@ -88,10 +88,10 @@ def print_sweep_plan(
 def _left(
     where: Path, plan: Plan, groups: Sequence[Group], *, retry_failed: bool, accept_changes: bool
 ) -> list[int]:
-    """Return the runs, of those that are known before, that have not ended in a directory, or are tried again.
+    """Return the planned runs that have not ended in a directory, or have failed and are to be retried.
 
-    Raises StoreError where it is no run directory, or one of other runs, and ChangedError where it is one of other data
-    or code, unless that is accepted: all that the sweep itself would raise.
+    Raises what the sweep itself would raise: StoreError if the directory holds something else, ChangedError if data or
+    code have changed and that is not accepted.
     """
     runs = range(len(plan.configs))
     if not (where / RESULTS).exists():
@@ -103,10 +103,10 @@ def _left(
 
 
 def _stages(stages: Sequence[tuple[int, int | None]]) -> list[str]:
-    """Return what is decided on the way, where something is, in words."""
+    """Return the rungs or generations of a sweep in words; empty if all settings are known before."""
     if any(until is not None for _, until in stages):
         steps = ["the end" if until is None else f"step {until:,}" for _, until in stages]
         parts = [f"{count:,} to {step}" for (count, _), step in zip(stages, steps, strict=True)]
-        return [f"settings that go on: {', '.join(parts)}"]
+        return [f"settings per rung: {', '.join(parts)}"]
     sizes = ", ".join(f"{count:,}" for count, _ in stages)
-    return [f"generations of {sizes} settings, of which the first one is shown"] if len(stages) > 1 else []
+    return [f"generations of {sizes} settings; the first one is shown"] if len(stages) > 1 else []

@@ -1,4 +1,4 @@
-"""What `ls` prints of a sweep: its runs."""
+"""`ls SWEEP`: the runs of a sweep."""
 
 import json as json_module
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from optrun.analysis.leaderboard import plan_of
 from optrun.analysis.summaries import run_object, state_of
 from optrun.cli.text.console import emit, quoted, status_text, suggest
-from optrun.cli.text.figures import number
+from optrun.cli.text.metrics import number
 from optrun.cli.text.setting_table import Labels, settings_table
 from optrun.cli.text.tables import Column
 from optrun.cli.views.run_list import MOST_RUNS, check_statuses
@@ -16,9 +16,9 @@ from optrun.store import Store
 def print_sweep_runs(
     path: Path, run: int | None, statuses: tuple[str, ...], limit: int | None, *, json: bool
 ) -> None:
-    """Print the runs in a store, in their order, or the one of a number; ConfigError for an unknown status.
+    """Print the runs of a store by number, or only ``run``; ConfigError for an unknown status.
 
-    Without a limit a table has the first ones, JSON all.
+    Without a limit, the table has the first 20 runs, JSON all.
     """
     check_statuses(statuses)
     with Store.open(path) as store:

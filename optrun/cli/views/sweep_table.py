@@ -1,4 +1,4 @@
-"""How the settings of a sweep did, and why runs failed."""
+"""The leaderboard of a sweep, and the reasons of failed runs."""
 
 import json as json_module
 import sys
@@ -12,7 +12,7 @@ from optrun.analysis.leaderboard import Standing
 from optrun.api.sweeps import Sweep
 from optrun.cli.exits import reported
 from optrun.cli.text.console import counted, emit, quoted, suggest
-from optrun.cli.text.figures import number
+from optrun.cli.text.metrics import number
 from optrun.cli.text.setting_table import Labels, settings_table
 from optrun.cli.text.tables import Column
 from optrun.config import Issue
@@ -22,7 +22,7 @@ from optrun.store import Store
 MOST_SETTINGS = 20
 MOST_REASONS = 5
 LOSSES = ("final_loss", "train_loss")
-"""Figures of a run that ends at a target which say little but that it is there."""
+"""Metrics that are close to the target in every run that ends at `stop.target`."""
 
 
 def print_table(
@@ -33,7 +33,7 @@ def print_table(
     json: bool,
     quiet: bool,
 ) -> None:
-    """Print how the settings of a sweep did, what went wrong, and what to type next: `again` are its arguments."""
+    """Print the leaderboard, failures and the next commands; ``again`` holds the arguments to repeat the sweep."""
     states = sweep.states
     left = sweep.left
     failed = [(run, state.reason) for run, state in enumerate(states) if state.status == "failed"]
@@ -73,7 +73,7 @@ def print_table(
         if count > MOST_REASONS:
             print(f"… {count:,} {what} in all", file=sys.stderr)
     if left:
-        then = "goes on" if sweep.path else "begins anew, since nothing was stored"
+        then = "continues" if sweep.path else "starts again, since nothing was stored"
         print(f"{counted(left, 'run')} left: the same command {then}", file=sys.stderr)
         suggest(" ".join(["sweep", *map(quoted, again)]))
     elif not (json or quiet) and sweep.path:
@@ -90,7 +90,7 @@ def _print_traceback(sweep: Sweep, run: int) -> None:
 
 
 def leaderboard_table(standings: Sequence[Standing], metric: str, most: int) -> Table:
-    """Return the settings as a table, the best first, no more than ``most`` of them."""
+    """Return a table of the settings, the best first, at most ``most``."""
     shown = standings[:most]
     after = [
         Column(
@@ -120,19 +120,19 @@ def leaderboard_table(standings: Sequence[Standing], metric: str, most: int) -> 
 def print_standings(
     standings: Sequence[Standing], metric: str, command: str | None, most: int = MOST_SETTINGS
 ) -> None:
-    """Print the settings, the best first, and the command that shows more; ``most`` 0 is all of them."""
+    """Print the settings, the best first, and the command that shows more; ``most`` 0: all."""
     most = most or len(standings)
     emit(leaderboard_table(standings, metric, most))
     if (left := len(standings) - most) > 0:
         how = f": optrun {printable(command)} --limit 0" if command else ""
         emit(Text(f"… {left:,} more{how}", "dim"))
     if any(each.reached for each in standings) and metric in LOSSES:
-        how = f"by how far {printable(metric)} is beyond it, and not by their steps"
+        how = f"by {printable(metric)}, not by the steps to the target"
         print(f"note: runs that end at stop.target are ranked {how}", file=sys.stderr)
 
 
 def quartiles_text(of: Standing, number: Callable[[float], str]) -> str:
-    """Return the quartiles of a setting; one that is the worst is that of runs that diverged."""
+    """Format the quartiles of a setting; a quartile None falls on diverged runs."""
     if of.median is None:
         return ""
     return " … ".join("diverged" if each is None else number(each) for each in (of.lower, of.upper))
@@ -147,7 +147,7 @@ def _short(value: float) -> str:
 
 
 def _gone(shown: Sequence[Standing]) -> list[Column]:
-    """Return a column that says how many runs of a setting came to no finite end; none where all did."""
+    """Return a column that counts diverged, failed and metric-less runs per setting; no column if there are none."""
     counts = [{"diverged": each.diverged, "failed": each.failed, "lacking": each.lacking} for each in shown]
     kinds = [kind for kind in ("diverged", "failed", "lacking") if any(each[kind] for each in counts)]
     if len(kinds) == 1:

@@ -1,12 +1,12 @@
-"""The figures of a run, with those at the average of its parameters beside them."""
+"""The metrics of a run, next to those of its averaged parameters."""
 
 from collections.abc import Iterator, Mapping
 
 _AVERAGE = "average_"
 
 
-def figure_lines(summary: Mapping[str, float | None]) -> Iterator[str]:
-    """Yield a line for each figure; one at the average stands behind the one at the parameters."""
+def metric_lines(summary: Mapping[str, float | None]) -> Iterator[str]:
+    """Yield a line for each metric; the value at the averaged parameters follows the one at the parameters."""
     pairs = dict(paired(summary))
     width = max(map(len, pairs), default=0)
     column = max((len(number(summary[name])) for name, beside in pairs.items() if beside), default=0)
@@ -18,7 +18,7 @@ def figure_lines(summary: Mapping[str, float | None]) -> Iterator[str]:
 
 
 def paired(names: Mapping[str, float | None]) -> Iterator[tuple[str, str | None]]:
-    """Yield the name of each figure, and what it is called at the average where it is there too."""
+    """Yield each metric with the name of the same metric at the averaged parameters, or None."""
     averages = {name: f"{_AVERAGE}{'loss' if name == 'final_loss' else name}" for name in names}
     for name, average in averages.items():
         if name not in averages.values():
@@ -26,5 +26,5 @@ def paired(names: Mapping[str, float | None]) -> Iterator[tuple[str, str | None]
 
 
 def number(value: float | None) -> str:
-    """Return a result as it is shown to people."""
+    """Format a metric; None is a value that is not finite."""
     return "not finite" if value is None else format(value, ".6g")
