@@ -118,7 +118,7 @@ def test_a_dry_run_prints_the_settings_and_the_packs_and_writes_nothing(file, ca
     assert done.code == 0
     assert done.out.splitlines()[0].split() == ["run", "lr", "amsgrad"]
     assert "0–1  0.001  false\n" in done.out
-    assert "12 runs: 6 settings, each with 2 seeds\n2 packs (2 of 6 lanes), -j 1\nabout " in done.out
+    assert "12 runs: 6 settings, each with 2 seeds\n2 packs (2 × 6 lanes), -j 1\nabout " in done.out
     assert "(estimated from a short trial of 2 packs)\nwould be stored in runs/sweep-small-" in done.out
     found = json.loads(call("sweep", file, "--dry-run", "--json", "-j", "1", "--limit", "4").out)
     assert found["packs"] == [[0, 1], [2, 3]]
@@ -259,7 +259,7 @@ def test_a_limit_leaves_the_rest_and_says_so(file, call):  # noqa: F811
     assert "5 of 12 runs over optimizer.lr, optimizer.amsgrad, best test_accuracy" in call("ls", ".").out
     assert call("show", "here").err == "next: optrun resume here\n"
     rest = call("sweep", file, "-o", "here", "-n", "-j", "1").out
-    assert "5 runs ended before: 7 left\n2 packs (1 of 4 lanes, 1 of 3 lanes), -j 1\n" in rest
+    assert "5 runs ended before: 7 left\n2 packs (1 × 4 lanes, 1 × 3 lanes), -j 1\n" in rest
     grown = call("sweep", file, "-o", "here", "-n", "-j", "1", "sweep.repeats=3").out
     assert "5 runs ended before: 13 left\n" in grown
     other = call("sweep", file, "-o", "here", "-n", "steps=9")
@@ -347,7 +347,8 @@ def test_ls_show_and_curves_know_sweeps(file, call):  # noqa: F811
     assert "final loss" not in listed.out
     shown = call("show", path)
     assert shown.out.startswith(
-        f"small: completed, 12 runs: 12 completed\n{path}\ngrid, highest test_accuracy first, the median over 2 seeds\n"
+        f"small: completed, 12 runs: 12 completed\n{path}\n"
+        "method grid, ranked by the highest test_accuracy, the median over 2 seeds\n"
         "over optimizer.lr: 0.001, 0.1, 0.01\nover optimizer.amsgrad: false, true\n"
     )
     table = json.loads(call("show", path, "--json").out)

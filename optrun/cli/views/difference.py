@@ -39,7 +39,7 @@ def print_difference(a: Path, b: Path, *, json: bool) -> bool:
         emit(Text("\ncurves", "bold"))
         emit(_curves(found.curves))
     if found.params:
-        emit(Text("\nfinal parameters, greatest difference", "bold"))
+        emit(Text("\nfinal parameters, largest difference", "bold"))
         made = table("", "", "")
         for name, gap in found.params.items():
             made.add_row(
@@ -73,8 +73,9 @@ def _curves(curves: list[CurveDifference]) -> Table:
         text = Text("; ".join(parts))
         if each.values is not None:
             a, b = (f"{value:.9g}" for value in each.values)
-            apart = Text.assemble(f"from step {each.step:,}: ", (a, "red"), " and ", (b, "green"))
-            text = Text("; ").join([apart.append(f"; at most {each.greatest:.3g} apart"), *map(Text, parts)])
+            gap = f"; largest difference {each.greatest:.3g}"
+            apart = Text.assemble(f"from step {each.step:,}: A ", (a, "red"), ", B ", (b, "green"), gap)
+            text = Text("; ").join([apart, *map(Text, parts)])
         made.add_row("", Text(printable(each.name)), text)
     return made
 

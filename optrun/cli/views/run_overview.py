@@ -17,7 +17,7 @@ from optrun.config.yaml.writer import to_yaml
 from optrun.errors import ConfigError, printable, printable_lines
 from optrun.plots.terminal import sparkline
 from optrun.store import Event, RunRecord, Status, Store
-from optrun.store.event_names import IDENTITIES, INFERRED, MADE, OF_SWEEPS, TRACEBACK
+from optrun.store.event_names import IDENTITIES, INFERRED, LEFT, MADE, OF_SWEEPS, TRACEBACK
 from optrun.training.identity import Identity
 from optrun.training.made import identity_of
 from optrun.training.remarks import kept_lines
@@ -162,7 +162,8 @@ def _print_events(events: list[Event]) -> None:
             continue
         time = moment(event.time)
         when = f"{time:%Y-%m-%d %H:%M:%S}" if time else "?"
-        made.add_row("", when, Text(printable(event.kind)), Text(_details(event)))
+        kind = "attempt ended" if event.kind == LEFT else event.kind
+        made.add_row("", when, Text(printable(kind)), Text(_details(event)))
     emit(made)
 
 

@@ -40,7 +40,7 @@ def print_plan(config: RunConfig, work: Estimate, where: str | None, *, json: bo
         **({"average": f"{average.name}, {_options(average)}"} if (average := config.average) else {}),
         **({"schedules": ", ".join(schedules)} if schedules else {}),
         "seed": f"{config.seed}",
-        "steps": f"{work.steps:,}, as 1 lane",
+        "steps": f"{work.steps:,}",
         "time": f"about {about(work.seconds)} ({work.steps_per_second:,.0f} steps/s in a trial)",
         "ends early": _endings(config),
         "stored in": where or "nowhere: the run is not saved",

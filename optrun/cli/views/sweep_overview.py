@@ -100,8 +100,8 @@ def print_sweep(store: Store, plan: SweepPlan, *, json: bool, limit: int | None 
     emit(heading(view))
     emit(Text(printable(str(store.path)), "dim"))
     seeds = f"the median over {plan.repeats} seeds" if plan.repeats > 1 else "one seed"
-    order = f"{'highest' if plan.maximize else 'lowest'} {printable(plan.metric)} first, {seeds}"
-    emit(f"{printable(plan.method)}, {order}" if plan.method else order)
+    order = f"ranked by the {'highest' if plan.maximize else 'lowest'} {printable(plan.metric)}, {seeds}"
+    emit(f"method {printable(plan.method)}, {order}" if plan.method else order)
     for path, values in values_of(plan).items():
         emit(f"over {printable(path)}: {_range(values)}")
     for line in kept_lines(store.events()):

@@ -61,7 +61,7 @@ def print_sweep_plan(
         emit(f"… and {len(plan.settings) - MOST_SETTINGS:,} more: --json has all")
     widths = Counter(len(pack) for pack in packs)
     lanes = ", ".join(
-        f"{count:,} of {counted(width, 'lane')}" for width, count in sorted(widths.items(), reverse=True)
+        f"{count:,} × {counted(width, 'lane')}" for width, count in sorted(widths.items(), reverse=True)
     )
     seeds = f", each with {plan.repeats} seeds" if plan.repeats > 1 else ""
     emit(f"\n{counted(plan.size, 'run')}: {counted(plan.size // plan.repeats, 'setting')}{seeds}")
