@@ -50,17 +50,17 @@ class Line:
     @cached_property
     def median(self) -> Array:
         """The median of the metric over the seeds; NaN if it falls on diverged runs, or if all failed."""
-        return self._figures("median")
+        return self._values("median")
 
     @cached_property
     def lower(self) -> Array:
         """The first quartile."""
-        return self._figures("lower")
+        return self._values("lower")
 
     @cached_property
     def upper(self) -> Array:
         """The third quartile."""
-        return self._figures("upper")
+        return self._values("upper")
 
     @cached_property
     def bad(self) -> Array:
@@ -72,7 +72,7 @@ class Line:
         """Whether each setting was pruned, so that its metric is that of an earlier step; bool."""
         return np.array([each.pruned is not None for each in self.standings])
 
-    def _figures(self, name: str) -> Array:
+    def _values(self, name: str) -> Array:
         values = [getattr(each, name) for each in self.standings]
         return np.array([np.nan if value is None else value for value in values])
 

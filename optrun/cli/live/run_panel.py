@@ -146,7 +146,7 @@ class View:
 
 def frame(view: View, now: Progress, rate: float | None, width: int, height: int) -> Group:
     """Return the panel for the current progress; its last line is empty, for the cursor."""
-    above = [_heading(view.config, now), _bar(now, rate, width), _figures(view, now)]
+    above = [_heading(view.config, now), _bar(now, rate, width), _metrics_line(view, now)]
     below = [line for line in (_evaluation(now), _endings(view, now)) if line.plain]
     room = min(height, MOST_LINES) - len(above) - len(below) - 4
     lines = [*above, Text(), *_plots(view, now, width, room), Text(), *below]
@@ -172,13 +172,13 @@ def _bar(now: Progress, rate: float | None, width: int) -> Text:
     return Text.assemble(("━" * done, "cyan"), ("─" * (length - done), "dim"), words)
 
 
-def _figures(view: View, now: Progress) -> Text:
+def _metrics_line(view: View, now: Progress) -> Text:
     best, at = view.best
     return Text.assemble(
-        *_figure("loss", f"{now.loss:<10.4g}"),
-        *_figure("best", f"{best:.4g} at step {at:,}  " if best < inf else "none yet  "),
-        *_figure("lr", f"{now.lr:<10.4g}"),
-        *_figure("time", clock(now.seconds)),
+        *_metric("loss", f"{now.loss:<10.4g}"),
+        *_metric("best", f"{best:.4g} at step {at:,}  " if best < inf else "none yet  "),
+        *_metric("lr", f"{now.lr:<10.4g}"),
+        *_metric("time", clock(now.seconds)),
     )
 
 
@@ -191,12 +191,12 @@ def _evaluation(now: Progress) -> Text:
     shown = [name for name in pairs if name != "loss" or len(pairs) == 1]
     # Test metrics first: what does not fit is cut off at the end.
     names = sorted(shown, key=lambda name: not name.startswith("test"))
-    figures: list[tuple[str, str]] = []
+    parts: list[tuple[str, str]] = []
     for name in names:
         average = metrics.get(pairs[name] or "", nan)
-        figures += _figure(name, f"{metrics[name]:.4g} " if isnan(average) else f"{metrics[name]:.4g}")
-        figures += [] if isnan(average) else _figure("average", f"{average:.4g} ")
-    return Text.assemble((f"evaluated at {step:,}:  ", "dim"), *figures)
+        parts += _metric(name, f"{metrics[name]:.4g} " if isnan(average) else f"{metrics[name]:.4g}")
+        parts += [] if isnan(average) else _metric("average", f"{average:.4g} ")
+    return Text.assemble((f"evaluated at {step:,}:  ", "dim"), *parts)
 
 
 def _endings(view: View, now: Progress) -> Text:
@@ -214,7 +214,7 @@ def _endings(view: View, now: Progress) -> Text:
     return Text.assemble(("ends early at  ", "dim"), " · ".join(ends)) if ends else Text()
 
 
-def _figure(name: str, value: str) -> tuple[tuple[str, str], tuple[str, str]]:
+def _metric(name: str, value: str) -> tuple[tuple[str, str], tuple[str, str]]:
     return (f"{name} ", "dim"), (f"{value} ", "bold")
 
 

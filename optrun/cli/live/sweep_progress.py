@@ -32,7 +32,7 @@ def sweep_progress(name: str, show: Show, *, quiet: bool) -> AbstractContextMana
 
 
 class _Deaths:
-    """Gives a line where a worker has died since it was asked before."""
+    """Returns a message if workers have died since the last call."""
 
     def __init__(self) -> None:
         self._known = 0

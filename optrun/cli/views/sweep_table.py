@@ -95,14 +95,14 @@ def leaderboard_table(standings: Sequence[Standing], metric: str, most: int) -> 
     after = [
         Column(
             metric,
-            [_figure(each, number) for each in shown],
+            [_median_text(each, number) for each in shown],
             right=True,
-            short=[_figure(each, _short) for each in shown],
+            short=[_median_text(each, _short) for each in shown],
         )
     ]
     if any(each.runs > 1 for each in standings):
         after.append(Column("quartiles", [quartiles_text(each, _short) for each in shown], spare=True))
-    after += _gone(shown)
+    after += _problem_columns(shown)
     if any(each.reached for each in standings):
         steps = ["" if each.steps_to_target is None else f"{each.steps_to_target:,g}" for each in shown]
         after.append(Column("steps to target", steps, right=True))
@@ -138,7 +138,7 @@ def quartiles_text(of: Standing, number: Callable[[float], str]) -> str:
     return " … ".join("diverged" if each is None else number(each) for each in (of.lower, of.upper))
 
 
-def _figure(of: Standing, number: Callable[[float], str]) -> str:
+def _median_text(of: Standing, number: Callable[[float], str]) -> str:
     return number(of.median) if of.median is not None else "diverged" if of.diverged else ""
 
 
@@ -146,7 +146,7 @@ def _short(value: float) -> str:
     return f"{value:.4g}"
 
 
-def _gone(shown: Sequence[Standing]) -> list[Column]:
+def _problem_columns(shown: Sequence[Standing]) -> list[Column]:
     """Return a column that counts diverged, failed and metric-less runs per setting; no column if there are none."""
     counts = [{"diverged": each.diverged, "failed": each.failed, "lacking": each.lacking} for each in shown]
     kinds = [kind for kind in ("diverged", "failed", "lacking") if any(each[kind] for each in counts)]
