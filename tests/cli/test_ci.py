@@ -82,7 +82,7 @@ def test_a_report_that_cannot_be_written_is_refused_before_the_run(files, tmp_pa
 def test_junit_is_well_formed_whatever_the_text(tmp_path):
     nasty = '\x00\x1b[31m<b a="1">&amp;]]>\'\ud800\ufffe\n\t\x85é🎉'
     case = Case(
-        nasty, nasty, outcome="failed", problem="error", messages=[nasty, nasty], figures={"a": nasty}
+        nasty, nasty, outcome="failed", problem="error", messages=[nasty, nasty], metrics={"a": nasty}
     )
     junit.write(tmp_path / "report.xml", "suite", [case])
     (element,) = suite(tmp_path / "report.xml")[1]

@@ -181,7 +181,7 @@ def test_diff_shows_where_runs_part(call, run):
     assert re.search(r"optimizer\.lr +0\.01 +0\.03", done.out)
     # Row 0 is before the first update, so the rate alone differs there.
     assert re.search(r"loss +from step 1:", done.out)
-    assert re.search(r"lr +from step 0: 0.01 and 0.03;", done.out)
+    assert re.search(r"lr +from step 0: A 0.01, B 0.03;", done.out)
     found = json.loads(call("diff", one, other, "--json").out)
     assert found["config"] == {"optimizer.lr": [0.01, 0.03]}
     assert {each["name"]: each["first_step"] for each in found["curves"]}["loss"] == 1

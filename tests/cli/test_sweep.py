@@ -188,7 +188,7 @@ def test_a_sweep_that_has_more_to_ask_for_is_not_complete(file, call):  # noqa: 
     pytest.importorskip("optuna")
     asked = ("sweep.method=optuna", "sweep.trials=6", "sweep.optuna.batch=3")
     command = ("sweep", "small.yaml", "optimizer.lr={loguniform: [1e-4, 1]}", *asked, "-o", "here")
-    assert call(*command, "--limit", "3").err.count("3 runs left: the same command goes on") == 1
+    assert call(*command, "--limit", "3").err.count("3 runs left: the same command continues") == 1
     assert json.loads(call("ls", ".", "--json").out)[0]["status"] == "interrupted"
     assert call("show", "here").err == "next: optrun resume here\n"
     assert call("sweep", "here/config.yaml", "-o", "here").code == 0
@@ -250,7 +250,7 @@ def test_a_limit_leaves_the_rest_and_says_so(file, call):  # noqa: F811
     done = call("sweep", file, "--limit", "5", "-o", "here", "-j", "1")
     assert done.code == 0
     assert done.err.endswith(
-        "7 runs left: the same command goes on\nnext: optrun sweep s.yaml -o here -j 1\n"
+        "7 runs left: the same command continues\nnext: optrun sweep s.yaml -o here -j 1\n"
     )
     assert "1 of 2" in done.out
     status = json.loads(call("ls", ".", "--json").out)[0]
@@ -391,7 +391,7 @@ def test_what_is_for_one_run_says_that_a_sweep_is_many(file, call):  # noqa: F81
     assert done.code == 2
     assert f"{path}: a sweep of 12 runs" in done.err
     with pytest.raises(
-        optrun.errors.StoreError, match=f"^{path}: a sweep, which optrun.sweep or the command"
+        optrun.errors.StoreError, match=f"^{path}: a sweep: continue it with optrun.sweep or the command"
     ):
         optrun.resume(path)
 
@@ -787,7 +787,7 @@ def test_ctrl_c_keeps_what_is_finished_and_the_same_command_goes_on(jobs, file, 
     with Store.open(tmp_path / "here") as store:
         ended = sum(state.status.final for state in store.states())
     assert 4 <= ended < 16
-    assert f"{16 - ended} runs left: the same command goes on" in done.stderr
+    assert f"{16 - ended} runs left: the same command continues" in done.stderr
     assert call("sweep", "small.yaml", *axes, "-o", "here", "-j", "1").code == 0
     whole = optrun.sweep("small.yaml", overrides=axes)
     with Store.open(tmp_path / "here") as store, Store.open(whole.path) as other:
@@ -829,7 +829,7 @@ def test_a_sensitivity_that_there_is_not_is_refused(arguments, said, file, call)
     done = call("plot", path, *arguments, "-o", "x.png")
     assert (done.code, done.out) == (2, "")
     assert said in done.err
-    assert "that of a sweep" in call("curves", f"{path}:3", "--over", "lr").err
+    assert "needs a sweep" in call("curves", f"{path}:3", "--over", "lr").err
 
 
 @pytest.mark.parametrize(

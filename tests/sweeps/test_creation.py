@@ -54,7 +54,7 @@ def test_a_sweep_of_one_run_goes_on_as_a_sweep_after_a_kill_at_any_synchronisati
             if made == 1:
                 assert "grid, lowest final_loss first" in optrun_with("show", str(path)).stdout
                 with pytest.raises(
-                    StoreError, match="a sweep, which optrun.sweep or the command resume goes on"
+                    StoreError, match="a sweep: continue it with optrun.sweep or the command resume"
                 ):
                     optrun.resume(path)
                 again = optrun_with("resume", str(path), "-q")

@@ -8,7 +8,7 @@ from typing import Any
 from rich.table import Table
 
 from optrun.cli.text.console import console
-from optrun.cli.text.tables import Column, Layout
+from optrun.cli.text.tables import Column, TableLayout
 from optrun.config.yaml.writer import inline, rounded, told_apart
 from optrun.errors import printable
 
@@ -91,15 +91,15 @@ def settings_table(
 
 def _layouts(
     before: Sequence[Column], labels: Labels, settings: Sequence[Setting], after: Sequence[Column]
-) -> Iterator[Layout]:
+) -> Iterator[TableLayout]:
     """Yield layouts of a table, each narrower than the one before."""
     columns = [*before, *labels.columns(settings), *after]
-    yield Layout(columns, [each.whole for each in columns])
+    yield TableLayout(columns, [each.whole for each in columns])
     columns = [each for each in columns if not each.is_empty]
-    yield Layout(columns, [each.whole for each in columns])
+    yield TableLayout(columns, [each.whole for each in columns])
     columns = [each for each in columns if not each.spare]
-    yield Layout(columns, [each.whole for each in columns])
-    yield Layout(columns, [each.values for each in columns])
+    yield TableLayout(columns, [each.whole for each in columns])
+    yield TableLayout(columns, [each.values for each in columns])
     before, after = _narrowed(before), _narrowed(after)
     parameters = labels.columns(settings)
     for digits in FEWER:
@@ -109,10 +109,10 @@ def _layouts(
             break
         labels, parameters = rounded, fewer
         columns = [each for each in (*before, *parameters, *after) if not each.is_empty]
-        yield Layout(columns, [each.values for each in columns])
+        yield TableLayout(columns, [each.values for each in columns])
     parameters = [each for each in parameters if not each.is_empty]
     columns = [*before, *parameters, *after]
-    yield Layout(
+    yield TableLayout(
         columns,
         [
             *(each.values for each in before),
@@ -122,7 +122,7 @@ def _layouts(
     )
     texts = Column("setting", [labels.text(setting) for setting in settings])
     columns = [*before, *([] if texts.is_empty else [texts]), *after]
-    yield Layout(columns, [LEAST_SETTING if each is texts else each.values for each in columns])
+    yield TableLayout(columns, [LEAST_SETTING if each is texts else each.values for each in columns])
 
 
 def _narrowed(columns: Sequence[Column]) -> list[Column]:

@@ -50,7 +50,7 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Layout:
+class TableLayout:
     """Columns, and the least width of each."""
 
     columns: Sequence[Column]
