@@ -64,9 +64,9 @@ def compare(a: Store, b: Store, runs: tuple[int, int] = (0, 0)) -> Comparison:
         for store, run in ((a, one), (b, other))
     ]
     return Comparison(
-        config=different(flat(one.config), flat(other.config)),
-        environment=different(flat(environments[0]), flat(environments[1])),
-        summary=different(outcomes[0], outcomes[1]),
+        config=differences(flatten(one.config), flatten(other.config)),
+        environment=differences(flatten(environments[0]), flatten(environments[1])),
+        summary=differences(outcomes[0], outcomes[1]),
         curves=[
             *_curves(a.curves(runs[0]), b.curves(runs[1]), ""),
             *_curves(a.evaluations(runs[0]), b.evaluations(runs[1]), "evaluation "),
@@ -82,7 +82,7 @@ def _identity(known: Identity) -> dict[str, Any]:
     )
 
 
-def flat(value: Any, path: str = "") -> dict[str, Any]:
+def flatten(value: Any, path: str = "") -> dict[str, Any]:
     """Flatten nested mappings and lists into one mapping with dotted keys; lists of scalars are kept as values."""
     if isinstance(value, Mapping):
         items = value.items()
@@ -93,11 +93,11 @@ def flat(value: Any, path: str = "") -> dict[str, Any]:
     return {
         dotted: leaf
         for key, inner in items
-        for dotted, leaf in flat(inner, f"{path}.{key}" if path else str(key)).items()
+        for dotted, leaf in flatten(inner, f"{path}.{key}" if path else str(key)).items()
     }
 
 
-def different(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, Pair]:
+def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, Pair]:
     """Return the pairs of values that differ, by key; a missing value is ABSENT."""
     keys = dict.fromkeys([*a, *b])
     return {
@@ -107,9 +107,9 @@ def different(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, Pair]:
     }
 
 
-def distinctions(configs: Sequence[Mapping[str, Any]]) -> list[str]:
+def differing_labels(configs: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return a label for each config: the values in which the configs differ, such as ``lr=0.01``, or else its name."""
-    flats = [flat(config) for config in configs]
+    flats = [flatten(config) for config in configs]
     keys = dict.fromkeys(key for each in flats for key in each)
     differing = [
         key

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from optrun.analysis.compare import distinctions
+from optrun.analysis.compare import differing_labels
 from optrun.analysis.leaderboard import Standing, SweepPlan, leaderboard
 from optrun.arrays import Array
 from optrun.config.sweep.model import usual_goal
@@ -125,7 +125,7 @@ def sensitivity(
     if not (ended := [each for each in standings if each.waiting < each.runs]):
         raise ConfigError("nothing to draw yet: no run has ended")
     groups = _grouped(ended, path)
-    labels = distinctions([others for others, _ in groups])
+    labels = differing_labels([others for others, _ in groups])
     lines = []
     for label, (others, members) in zip(labels, groups, strict=True):
         members = sorted(members, key=lambda each: (float(each.setting[path]), each.first))

@@ -23,7 +23,8 @@ RESUMABLE = (str(Status.INTERRUPTED), KILLED)
 class Summary:
     """One run directory; ``status`` is one of STATES, and a broken one has only a path and a reason besides.
 
-    A sweep has failed or diverged if all its runs have; its losses are the lowest of its runs.
+    A sweep has failed or diverged if all its runs have; its losses are the lowest of its runs. ``ended``, ``failed``
+    and ``diverged`` count the runs of a sweep.
     """
 
     path: Path
@@ -40,17 +41,12 @@ class Summary:
     over: tuple[str, ...] = ()
     """The swept parameters."""
     ended: int = 0
-    """The number of ended runs of a sweep."""
     metric: str = ""
-    """The metric by which a sweep is ranked."""
     best: float | None = None
     """The median of the metric of the best setting of a sweep."""
     failed: int = 0
-    """The number of failed runs of a sweep."""
     diverged: int = 0
-    """The number of diverged runs of a sweep."""
     method: str = ""
-    """The method of a sweep."""
     plugins: tuple[str, ...] = ()
     """The plugins with which the run or the sweep was started."""
     record: RunRecord | None = None
@@ -139,7 +135,7 @@ def _summary_of_run(store: Store, status: str, record: RunRecord, created: Seque
         record.steps,
         record.summary.get("final_loss"),
         record.summary.get("average_loss"),
-        moment(created[0].time) if created else None,
+        parse_time(created[0].time) if created else None,
         plugins=plugins_of(store),
         record=record,
     )
@@ -159,7 +155,7 @@ def _summary_of_sweep(store: Store, first: RunRecord, created: list[Event]) -> S
         sum(state.steps for state in states),
         _lowest(states, "final_loss"),
         _lowest(states, "average_loss"),
-        moment(created[0].time) if created else None,
+        parse_time(created[0].time) if created else None,
         len(states),
         tuple(map(printable, over)),
         sum(state.status.final for state in states),
@@ -210,7 +206,7 @@ def state_of(store: Store, record: RunRecord) -> tuple[str, RunRecord]:
     return (KILLED if record.status is Status.RUNNING else str(record.status)), record
 
 
-def moment(text: str) -> datetime | None:
+def parse_time(text: str) -> datetime | None:
     """Parse the time of an event; None if it is malformed."""
     try:
         time = datetime.fromisoformat(text)

@@ -67,7 +67,6 @@ class Sweep:
         self.settings = ranking.settings
         """The values of the swept parameters, one mapping for each setting; a setting has one run per seed."""
         self.states = states
-        """The state of each run."""
         self.left = max(ranking.runs, len(states)) - sum(state.status.final for state in states)
         """The number of runs that have not ended, including runs that the sweep method has yet to propose."""
         self._ranking = ranking
@@ -149,7 +148,6 @@ class _Runs(Sequence[Run]):
         return _Runs, (self._size, self._results)
 
     def close(self) -> None:
-        """Close the reader."""
         with self._lock:
             if self._store is not None:
                 self._store.close()

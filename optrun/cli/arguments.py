@@ -76,7 +76,6 @@ Runs = Annotated[
 
 
 def load_plugins(targets: list[str] | None) -> None:
-    """Import plugins, which register their classes."""
     if targets:
         from optrun import plugins
 

@@ -53,7 +53,6 @@ def names(incomplete: str) -> list[str]:
 
 
 def optimizers(incomplete: str) -> list[str]:
-    """Complete optimizers."""
     return [name for name in _registries()["optimizer"] if name.startswith(incomplete)]
 
 
@@ -63,17 +62,14 @@ def schedulers(incomplete: str) -> list[str]:
 
 
 def problems(incomplete: str) -> list[str]:
-    """Complete problems."""
     return [name for name in _registries()["problem"] if name.startswith(incomplete)]
 
 
 def executors(incomplete: str) -> list[str]:
-    """Complete the executors of `sweep`."""
     return [name for name in ("local", "dask") if name.startswith(incomplete)]
 
 
 def formats(incomplete: str) -> list[str]:
-    """Complete the formats of `export`."""
     from optrun.store import FORMATS
 
     return [name for name in FORMATS if name.startswith(incomplete)]

@@ -95,7 +95,7 @@ def exit_code_of(command: Callable[[], Any]) -> int:
             _print(f"{error.filename or 'output'}: {(error.strerror or str(error)).lower()}")
         code = 1
     if code in (1, 141):
-        _abandon(sys.stdout)
+        _redirect_to_null(sys.stdout)
     return code
 
 
@@ -130,7 +130,7 @@ def _code_of(command: Callable[[], Any]) -> int:
         return end.exit_code
     except OptrunError as error:
         _print(f"{error}")
-        return 3 if isinstance(error, MissingExtraError) else 1 if _is_of_the_machine(error) else 2
+        return 3 if isinstance(error, MissingExtraError) else 1 if _is_machine_error(error) else 2
     except KeyboardInterrupt:
         _print("interrupted")
         return 130
@@ -147,7 +147,7 @@ def _code_of(command: Callable[[], Any]) -> int:
     return 0
 
 
-def _is_of_the_machine(error: OptrunError) -> bool:
+def _is_machine_error(error: OptrunError) -> bool:
     """Whether an error comes from the machine or a run, e.g. a full disk, rather than from the user's input."""
     import sqlite3
 
@@ -163,7 +163,7 @@ def _is_of_the_machine(error: OptrunError) -> bool:
     return isinstance(error, RunFailedError)
 
 
-def _abandon(stream: TextIO) -> None:
+def _redirect_to_null(stream: TextIO) -> None:
     """Redirect an unwritable stream to the null device: Python flushes it again at exit, and would print an error."""
     try:
         stream.flush()

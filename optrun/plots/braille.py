@@ -101,5 +101,4 @@ def _mark(traces: Sequence[Array], characters: Array, owners: Array) -> None:
 
 
 def letter(index: int) -> str:
-    """Return the letter of a curve."""
     return LETTERS[index % len(LETTERS)]

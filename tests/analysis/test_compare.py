@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from optrun.analysis.compare import ABSENT, compare, distinctions, flat
+from optrun.analysis.compare import ABSENT, compare, differing_labels, flatten
 from optrun.store import RunState, Status, Store
 
 
@@ -71,7 +71,7 @@ def test_config_summary_and_environment_are_compared_key_by_key(small):
 
 def test_nested_values_are_flattened():
     nested = {"a": {"b": [1, 2]}, "c": [{"d": 1}, 2]}
-    assert flat(nested) == {"a.b": [1, 2], "c.0.d": 1, "c.1": 2}
+    assert flatten(nested) == {"a.b": [1, 2], "c.0.d": 1, "c.1": 2}
 
 
 @pytest.mark.parametrize(
@@ -94,5 +94,5 @@ def test_nested_values_are_flattened():
     ],
 )
 def test_runs_are_labelled_by_what_differs(configs, expected):
-    assert distinctions(configs) == expected
-    assert ABSENT not in "".join(distinctions(configs))
+    assert differing_labels(configs) == expected
+    assert ABSENT not in "".join(differing_labels(configs))

@@ -165,7 +165,7 @@ def sweep(
             again += ["--address", address] if address else []
             again += ["--timeout", timeout] if timeout else []
             again += [each for name in plugin or () for each in ("--plugin", name)]
-            with _next_named(again), sweep_progress(plan.name, show, quiet=quiet or json) as observe:
+            with _with_next_command(again), sweep_progress(plan.name, show, quiet=quiet or json) as observe:
                 result = sweeps.sweep_plan(
                     plan,
                     groups,
@@ -187,7 +187,7 @@ def sweep(
 
 
 @contextmanager
-def _next_named(again: Sequence[str]) -> Iterator[None]:
+def _with_next_command(again: Sequence[str]) -> Iterator[None]:
     """Add the command that continues the sweep to the error of a lost Dask cluster."""
     from optrun.errors import RunFailedError
 

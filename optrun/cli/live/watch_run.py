@@ -55,7 +55,7 @@ S = TypeVar("S", bound=HasStatus)
 
 def watch_run(path: Path) -> int:
     """Follow a run until it ends and print its outcome; return 1 if it failed, diverged or was killed, else 0."""
-    with terminated_in_order(), _view(path) as show:
+    with exiting_on_sigterm(), _view(path) as show:
         for snapshot in follow(path, read=read_run):
             show(snapshot)
     print_outcome(path, snapshot.status, snapshot.record)
@@ -185,7 +185,7 @@ def _values(snapshot: Snapshot) -> str:
 
 
 @contextmanager
-def terminated_in_order() -> Iterator[None]:
+def exiting_on_sigterm() -> Iterator[None]:
     """Raise SystemExit on SIGTERM, so that the terminal is restored."""
 
     def leave(number: int, _: FrameType | None) -> None:

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from optrun.analysis.leaderboard import plan_of
-from optrun.cli.live.watch_run import BAR, MOST_LINES, follow, terminated_in_order
+from optrun.cli.live.watch_run import BAR, MOST_LINES, exiting_on_sigterm, follow
 from optrun.cli.text.console import console, emit, span
 from optrun.cli.views.sweep_overview import SweepView, heading, print_sweep, progress_text, view_of
 from optrun.cli.views.sweep_table import leaderboard_table
@@ -21,7 +21,7 @@ from optrun.store import Status, Store
 
 def watch_sweep(path: Path) -> int:
     """Follow a sweep until it ends and print its table; return 1 if it was killed or a run failed, else 0."""
-    with terminated_in_order(), _view(path) as show:
+    with exiting_on_sigterm(), _view(path) as show:
         for view in follow(path, read=read_sweep):
             show(view)
     with Store.open(path) as store:
@@ -43,7 +43,7 @@ def _view(path: Path) -> Iterator[Callable[[SweepView], None]]:
     if not out.is_terminal or out.is_dumb_terminal:
         yield _Lines()
         return
-    changed = _Since()
+    changed = _SecondsSinceChange()
     with Live(console=out, screen=True, auto_refresh=False) as live:
         yield lambda view: live.update(frame(path, view, changed(view), out), refresh=True)
 
@@ -60,7 +60,7 @@ class _Lines:
             emit(progress_text(view))
 
 
-class _Since:
+class _SecondsSinceChange:
     """Seconds since the number of ended runs last changed."""
 
     def __init__(self) -> None:

@@ -66,7 +66,7 @@ class Labels:
         return [Column(title, [row[index] for row in rows]) for index, title in enumerate(self.titles)]
 
     def _of_digits(self, digits: int) -> dict[str, dict[str, str]]:
-        return {path: _told_apart(values, digits) for path, values in self._values.items()}
+        return {path: _value_labels(values, digits) for path, values in self._values.items()}
 
     def text(self, setting: Setting) -> str:
         """Return a setting as one line."""
@@ -94,12 +94,12 @@ def _layouts(
 ) -> Iterator[TableLayout]:
     """Yield layouts of a table, each narrower than the one before."""
     columns = [*before, *labels.columns(settings), *after]
-    yield TableLayout(columns, [each.whole for each in columns])
+    yield TableLayout(columns, [each.full_width for each in columns])
     columns = [each for each in columns if not each.is_empty]
-    yield TableLayout(columns, [each.whole for each in columns])
+    yield TableLayout(columns, [each.full_width for each in columns])
     columns = [each for each in columns if not each.spare]
-    yield TableLayout(columns, [each.whole for each in columns])
-    yield TableLayout(columns, [each.values for each in columns])
+    yield TableLayout(columns, [each.full_width for each in columns])
+    yield TableLayout(columns, [each.value_width for each in columns])
     before, after = _narrowed(before), _narrowed(after)
     parameters = labels.columns(settings)
     for digits in FEWER:
@@ -109,20 +109,20 @@ def _layouts(
             break
         labels, parameters = rounded, fewer
         columns = [each for each in (*before, *parameters, *after) if not each.is_empty]
-        yield TableLayout(columns, [each.values for each in columns])
+        yield TableLayout(columns, [each.value_width for each in columns])
     parameters = [each for each in parameters if not each.is_empty]
     columns = [*before, *parameters, *after]
     yield TableLayout(
         columns,
         [
-            *(each.values for each in before),
-            *(each.words for each in parameters),
-            *(each.values for each in after),
+            *(each.value_width for each in before),
+            *(each.word_width for each in parameters),
+            *(each.value_width for each in after),
         ],
     )
     texts = Column("setting", [labels.text(setting) for setting in settings])
     columns = [*before, *([] if texts.is_empty else [texts]), *after]
-    yield TableLayout(columns, [LEAST_SETTING if each is texts else each.values for each in columns])
+    yield TableLayout(columns, [LEAST_SETTING if each is texts else each.value_width for each in columns])
 
 
 def _narrowed(columns: Sequence[Column]) -> list[Column]:
@@ -165,7 +165,7 @@ def _shortest(path: str, paths: Mapping[str, Any]) -> str:
     return path
 
 
-def _told_apart(values: Mapping[str, Any], digits: int) -> dict[str, str]:
+def _value_labels(values: Mapping[str, Any], digits: int) -> dict[str, str]:
     """Return a label for each value: its name, and the options in which values of the same name differ."""
     floats = [value for value in values.values() if isinstance(value, float)]
     if len(floats) == len(values):

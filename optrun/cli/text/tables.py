@@ -15,8 +15,6 @@ LEAST_TITLE = 5
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table."""
-
     title: str
     cells: Sequence[str | Text]
     right: bool = False
@@ -31,17 +29,17 @@ class Column:
         return not any(map(str, self.cells))
 
     @property
-    def whole(self) -> int:
+    def full_width(self) -> int:
         """The width with the whole title."""
-        return max(cell_len(self.title), self.values)
+        return max(cell_len(self.title), self.value_width)
 
     @property
-    def values(self) -> int:
+    def value_width(self) -> int:
         """The width of the values and a cut title."""
         return self._width(str(cell) for cell in self.cells)
 
     @property
-    def words(self) -> int:
+    def word_width(self) -> int:
         """The width of the longest word of the values and a cut title."""
         return self._width(word for cell in self.cells for word in str(cell).split())
 
@@ -78,7 +76,7 @@ class TableLayout:
         """Return the width of each column; free space goes to values before titles, and to narrow columns first."""
         left = total - GAP * (len(self.columns) - 1) - sum(self.least)
         widths = list(self.least)
-        for wanted in ([each.values for each in self.columns], [each.whole for each in self.columns]):
+        for wanted in ([c.value_width for c in self.columns], [c.full_width for c in self.columns]):
             for width in range(max(wanted, default=0) + 1):
                 for index, most in enumerate(wanted):
                     if left > 0 and widths[index] < min(width, most):

@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.text import Text
 
-from optrun.analysis.compare import distinctions
+from optrun.analysis.compare import differing_labels
 from optrun.analysis.leaderboard import SweepPlan, is_sweep, plan_of, single
 from optrun.analysis.setting_curves import Curves, best_settings, setting_curves
 from optrun.arrays import Array
@@ -113,7 +113,7 @@ def _schedules(config: Path, overrides: Sequence[str]) -> dict[str, Array]:
 def _of_settings(config: Path, overrides: Sequence[str]) -> tuple[dict[str, dict[str, Array]], int]:
     """Return the schedules of the first settings of a sweep by their labels, and the number of other settings."""
     plan = expand(load_sweep(config, overrides))
-    labels = map(printable, distinctions(plan.settings))
+    labels = map(printable, differing_labels(plan.settings))
     tables = {}
     for index, label in zip(range(MOST_CURVES), labels, strict=False):
         with located(plan.swept.resolved(plan.nodes[index])):
@@ -145,7 +145,7 @@ def load_curves(runs: Sequence[str], metric: str) -> list[Curves]:
                     named = f"{path}:{members[0]}" if store.size > 1 else f"{path}"
                     raise ConfigError(f"{named}: no curves: it failed before its first row: {state.reason}")
                 found.append(_checked(setting_curves(store, members), path, metric))
-    labels = [printable(label) for label in distinctions(configs)]
+    labels = [printable(label) for label in differing_labels(configs)]
     if len(set(labels)) < len(labels):
         labels = [f"{label}, {printable(name)}" for label, name in zip(labels, names, strict=True)]
     labels = [f"{label}{ending}" for label, ending in zip(labels, endings, strict=True)]

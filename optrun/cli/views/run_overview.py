@@ -8,7 +8,7 @@ from typing import Any
 from rich.text import Text
 
 from optrun.analysis.leaderboard import plan_of, plugins_of
-from optrun.analysis.summaries import KILLED, RESUMABLE, file_sizes, moment, run_object, state_of
+from optrun.analysis.summaries import KILLED, RESUMABLE, file_sizes, parse_time, run_object, state_of
 from optrun.arrays import Array
 from optrun.cli.text.console import emit, quoted, span, status_text, suggest, table, with_plugins
 from optrun.cli.text.metrics import metric_lines
@@ -160,7 +160,7 @@ def _print_events(events: list[Event]) -> None:
     for event in events:
         if event.kind == TRACEBACK:
             continue
-        time = moment(event.time)
+        time = parse_time(event.time)
         when = f"{time:%Y-%m-%d %H:%M:%S}" if time else "?"
         kind = "attempt ended" if event.kind == LEFT else event.kind
         made.add_row("", when, Text(printable(kind)), Text(_details(event)))

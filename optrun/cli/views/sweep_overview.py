@@ -42,7 +42,6 @@ class SweepView:
 
     @property
     def ended(self) -> int:
-        """The number of ended runs."""
         return sum(state.status.final for state in self.states)
 
     @property
@@ -55,7 +54,6 @@ class SweepView:
 
     @property
     def failed(self) -> list[int]:
-        """The runs that failed."""
         return [run for run, state in enumerate(self.states) if state.status is Status.FAILED]
 
     @property
