@@ -52,7 +52,7 @@ def test_a_sweep_of_one_run_goes_on_as_a_sweep_after_a_kill_at_any_synchronisati
         if path.exists():
             made += 1
             if made == 1:
-                assert "grid, lowest final_loss first" in optrun_with("show", str(path)).stdout
+                assert "method grid, ranked by the lowest final_loss" in optrun_with("show", str(path)).stdout
                 with pytest.raises(
                     StoreError, match="a sweep: continue it with optrun.sweep or the command resume"
                 ):
