@@ -100,6 +100,6 @@ def test_runs_without_a_plan_say_how_they_go_on():
     runs = [(document, 0), (document, 1)]
     Store.create(Path("runs"), "s", directory=Path("old"), config_yaml="", runs=runs).close()
     with pytest.raises(
-        StoreError, match="2 runs, and no plan.*to go on: optrun sweep old/config.yaml -o old$"
+        StoreError, match="2 runs, but no plan.*to continue: optrun sweep old/config.yaml -o old$"
     ):
         optrun.resume("old")
