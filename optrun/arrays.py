@@ -1,6 +1,6 @@
-"""NumPy or CuPy: allocation, transfer, seeded streams, and sums that no memory layout changes.
+"""NumPy and CuPy arrays: allocation, transfer, random streams, and sums whose bits do not depend on memory layout.
 
-Every array has a leading lane axis: a run is a lane, and no operation mixes two lanes.
+Every array has a leading lane axis, one lane per run, and no operation mixes lanes.
 """
 
 import math
@@ -18,15 +18,15 @@ from numpy.typing import NDArray
 from optrun.errors import ConfigError, MissingExtraError
 from optrun.fallbacks import log
 
-Array: TypeAlias = NDArray[Any]  # CuPy's arrays answer to the same interface
+Array: TypeAlias = NDArray[Any]  # CuPy arrays have the same interface
 
 LINE = 64
-"""Bytes of a cache line, and of the widest vectors."""
+"""Bytes of a cache line, and of the widest SIMD vectors."""
 
 
 @dataclass(frozen=True)
 class Arrays:
-    """Where the arrays of a pack live, and in which precision."""
+    """The backend and the dtype of a pack's arrays."""
 
     backend: str = "numpy"
     dtype: str = "float32"
@@ -36,16 +36,16 @@ class Arrays:
 
     @cached_property
     def xp(self) -> Any:
-        """The module whose functions make and combine the arrays: numpy or cupy."""
+        """The array module: numpy or cupy."""
         return _cupy() if self.backend == "cupy" else np
 
     @property
     def is_on_device(self) -> bool:
-        """Whether the host does not see the values unless they are fetched."""
+        """Whether the arrays are on a device, so that the host must copy them to read them."""
         return self.backend != "numpy"
 
     def zeros(self, lanes: int, size: int, *, lane_fast: bool = False) -> Array:
-        """Return zeros `[lanes, size]`; with `lane_fast`, neighbours in memory are the lanes of one element."""
+        """Return zeros `[lanes, size]`; with ``lane_fast``, the lanes of an element are contiguous in memory."""
         order: Literal["C", "F"] = "F" if lane_fast else "C"
         if self.xp is np:
             return _aligned_zeros((lanes, size), np.dtype(self.dtype), order)
@@ -63,25 +63,25 @@ class Arrays:
         return array
 
     def array(self, values: Any) -> Array:
-        """Return host values as an array of this dtype where the pack lives."""
+        """Return host values as an array of this backend and dtype."""
         array: Array = self.xp.asarray(values, self.dtype)
         return array
 
     def take(self, rows: Array, index: Array, out: Array) -> Array:
         """Write ``rows[index]`` into ``out``; the indices are not checked."""
         if self.xp is np:
-            # NumPy buffers ``out``, and with it allocates, where it has to check the indices.
+            # To check the indices, NumPy would copy ``out``.
             return np.take(rows, index, axis=0, out=out, mode="clip")
         taken: Array = self.xp.take(rows, index, axis=0, out=out)
         return taken
 
     def to_host(self, array: Array) -> Array:
-        """Return the values as a NumPy array, copied only where they live on a device."""
+        """Return the values as a NumPy array; device arrays are copied."""
         return array if self.xp is np else self.xp.asnumpy(array)
 
 
 def _aligned_zeros(shape: tuple[int, ...], dtype: np.dtype[Any], order: Literal["C", "F"]) -> Array:
-    """Return zeros that begin with a cache line: vectors that lie across two take a fifth longer."""
+    """Return zeros aligned to a cache line; unaligned SIMD access is 20 % slower."""
     size = math.prod(shape) * dtype.itemsize
     room = np.zeros(size + LINE, np.uint8)
     start = -room.__array_interface__["data"][0] % LINE
@@ -109,11 +109,11 @@ def _cupy() -> Any:
 
 
 class Parameters(Mapping[str, Array]):
-    """Named tensors of every lane, kept in one flat buffer beside their gradients.
+    """Named tensors of all lanes, in one flat buffer, and their gradients in another.
 
-    ``data`` and ``grad`` are ``[B, P]`` for B lanes of P elements; ``parameters["w"]`` is a view
-    ``[B, *shape]`` of the one and ``parameters.grads["w"]`` of the other. The order of ``shapes`` is the
-    order in memory. ``inputs_first`` names the weights that lie ``[in, out]``, where torch's lie ``[out, in]``.
+    ``data`` and ``grad`` are ``[B, P]`` for B lanes of P elements; ``parameters["w"]`` is a view ``[B, *shape]`` of
+    ``data``, ``parameters.grads["w"]`` one of ``grad``. ``shapes`` gives the order in memory. ``inputs_first`` names
+    the weights that are ``[in, out]``; torch's are ``[out, in]``.
     """
 
     def __init__(
@@ -147,21 +147,21 @@ class Parameters(Mapping[str, Array]):
         return {**{name: getattr(self, name) for name in layout}, "values": values}
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
-        # Made anew, for the views of a copy are views of its own buffers.
+        # Built again, so that the views of a copy are views of its own buffers.
         layout = {name: value for name, value in state.items() if name != "values"}
         Parameters.__init__(self, layout.pop("shapes"), **layout)
         for name, values in state["values"].items():
             getattr(self, name)[:] = self.arrays.array(values)
 
     def __setattr__(self, name: str, value: object) -> None:
-        # `params.data *= 2` ends by an assignment of the same array, which may pass.
+        # `params.data *= 2` assigns the same array, which is allowed.
         if name in ("data", "grad") and self.__dict__.get(name, value) is not value:
-            raise AttributeError(f"an optimizer goes on with the array it has: write params.{name}[:] = ...")
+            raise AttributeError(f"optimizers keep a reference to the array: write params.{name}[:] = ...")
         super().__setattr__(name, value)
 
     @classmethod
     def of(cls, tensors: Mapping[str, Any], *, arrays: Arrays | None = None) -> "Parameters":
-        """Return the parameters of one lane with these values; ConfigError where they are no real numbers."""
+        """Return the parameters of one lane with these values; ConfigError unless they are real numbers."""
         values = {name: real(tensor, name) for name, tensor in tensors.items()}
         parameters = cls({name: value.shape for name, value in values.items()}, arrays=arrays)
         parameters.set_lane(0, values)
@@ -179,7 +179,6 @@ class Parameters(Mapping[str, Array]):
         }
 
     def copy(self) -> "Parameters":
-        """Return parameters with the same layout and values."""
         copied = Parameters(
             self.shapes,
             lanes=self.lanes,
@@ -191,7 +190,7 @@ class Parameters(Mapping[str, Array]):
         return copied
 
     def set_lane(self, lane: int, values: Mapping[str, Array]) -> None:
-        """Copy one lane's host values in, rounded to the dtype; ConfigError where they are no real numbers."""
+        """Copy host values to one lane, rounded to the dtype; ConfigError unless they are real numbers."""
         for name, view in self._views.items():
             view[lane] = self.arrays.array(real(values[name], name))
 
@@ -206,7 +205,7 @@ class Parameters(Mapping[str, Array]):
 
 
 def real(values: Any, what: str) -> Array:
-    """Return values as float64; ConfigError, which begins with ``what``, where they are no real numbers."""
+    """Return values as float64; ConfigError, with ``what`` as prefix, unless they are real numbers."""
     try:
         array = np.asarray(values)
     except ValueError:  # rows of different lengths
@@ -217,10 +216,10 @@ def real(values: Any, what: str) -> Array:
     return array.astype(np.float64)
 
 
-def joined(first: Array, second: Array) -> Array | None:
-    """Return ``[B, n, k]`` and the ``[B, k]`` behind it in memory as one view ``[B, n + 1, k]``.
+def adjacent_view(first: Array, second: Array) -> Array | None:
+    """Return ``[B, n, k]`` and the following ``[B, k]`` in memory as one view ``[B, n + 1, k]``.
 
-    Returns None where the second does not lie right behind the first in every lane.
+    Returns None unless the second directly follows the first in memory, in every lane.
     """
     if not isinstance(first, np.ndarray):
         return None
@@ -237,8 +236,8 @@ def joined(first: Array, second: Array) -> Array | None:
 def lane_sum(terms: Array) -> Array:
     """Return the sum ``[B]`` of each lane's terms ``[B, n]``, which it overwrites.
 
-    The terms are added by halves, elementwise, so the order of the additions, and with it every bit of
-    the sum, is the same in any memory layout and for any number of lanes.
+    The terms are added pairwise and elementwise, so the order of the additions, and with it the bits of the sum, do not
+    depend on the memory layout or the number of lanes.
     """
     n = terms.shape[1]
     while n > 1:
@@ -248,15 +247,16 @@ def lane_sum(terms: Array) -> Array:
     return terms[:, 0]
 
 
-def steps_ahead(lanes: int) -> int:
-    """Return for how many steps a table with a value per lane is evaluated at once: what the cache holds."""
+def chunk_length(lanes: int) -> int:
+    """Return for how many steps a table with one value per lane is evaluated in advance; it must fit into the cache."""
     return max(8, min(256, 2**18 // lanes))
 
 
 def power(base: Any, exponent: Any) -> Array:
-    """Return `base ** exponent` in float64 with bits that do not depend on how many values are asked for.
+    """Return `base ** exponent` in float64; the bits do not depend on the number of elements.
 
-    NumPy multiplies instead where one exponent of 2 serves a whole loop, so every base gets its own.
+    NumPy replaces a power by a multiplication if a single exponent of 2 applies to a whole array, so each base gets its
+    own.
     """
     bases, exponents = np.broadcast_arrays(np.asarray(base, np.float64), np.asarray(exponent, np.float64))
     padded: Array = np.power(np.append(bases, 1.0), np.append(exponents, 1.0))
@@ -264,16 +264,16 @@ def power(base: Any, exponent: Any) -> Array:
 
 
 def stream(seed: int, purpose: str, *index: int) -> np.random.Generator:
-    """Return the generator of one purpose of one seed, e.g. of epoch 3's batch order.
+    """Return the random generator of a purpose, e.g. the batch order of epoch 3, for a seed.
 
-    What is drawn depends on the arguments alone, so nothing about it has to be stored to resume a run.
+    The draws depend only on the arguments, so no generator state is stored to resume a run.
     """
     key = (zlib.crc32(purpose.encode()), *index)
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=key)))
 
 
 class _OneBlasThread:
-    """Keeps BLAS on one thread while any thread of this process is within the block."""
+    """Limits BLAS to one thread while any thread of the process is within the block."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -301,4 +301,4 @@ class _OneBlasThread:
 
 
 one_blas_thread = _OneBlasThread()
-"""Within ``with one_blas_thread:`` a product has the same bits on any machine size: threads change them."""
+"""Use as ``with one_blas_thread:``: the bits of a matrix product depend on the number of BLAS threads."""

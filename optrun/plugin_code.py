@@ -1,8 +1,8 @@
-"""The border to users' code: what it raises becomes an error with its place, and what it prints goes to stderr.
+"""The boundary to users' code: its exceptions get the place that raised them, and its output goes to stderr.
 
-Every call of a problem, an optimizer, a scheduler, an average or the import of a plugin is made within `guarded`, or
-within the trainer's own guard, which goes around all steps of a pack. So whose error it is follows from where it was
-raised and not from its type: a plugin may raise SystemExit, OSError or StoreError as well as ValueError.
+Problems, optimizers, schedulers and averages are called, and plugins imported, within `guarded` or within the trainer's
+own guard around all steps of a pack. So the place of an exception, not its type, tells whether users' code raised it: a
+plugin may raise SystemExit, OSError or StoreError as well as ValueError.
 """
 
 import os
@@ -19,24 +19,24 @@ from typing import Any, TextIO
 from optrun.errors import ConfigError, MissingExtraError, PluginError, StateError
 
 MOST_TRACEBACK = 10_000
-"""How many characters of a traceback are kept, the last ones: they have the line that raised."""
+"""Characters of a traceback that are kept, from its end, which holds the line that raised."""
 MOST_MESSAGE = 1_000
-"""How many characters of an exception's message are kept."""
+"""Characters of an exception's message that are kept."""
 
 _OWN = os.path.dirname(__file__) + os.sep
 PASSED = (ConfigError, MissingExtraError, PluginError, StateError, MemoryError)
-"""What users' code may raise on purpose where it is built, and what is no fault of its own."""
+"""Exceptions that `guarded` passes on: users' code raises them on purpose, or is not their cause."""
 
 
 @contextmanager
 def guarded(
     name: str, owner: type | None = None, passed: tuple[type[BaseException], ...] = PASSED
 ) -> Iterator[None]:
-    """Turn whatever users' code raises within into a PluginError with this name and its place; a real Ctrl-C passes.
+    """Turn any exception raised within into a PluginError with this name and the place; a real Ctrl-C passes.
 
-    ``owner`` is the class to blame where no line of users' code has raised. What is printed goes to stderr.
+    ``owner`` is the class to name if no line of users' code raised the exception. Output goes to stderr.
     """
-    with output_on_stderr(), _ctrl_c_told_apart():
+    with output_on_stderr(), _marked_ctrl_c():
         try:
             yield
         except passed:
@@ -48,12 +48,10 @@ def guarded(
 
 
 def reason_of(error: BaseException, when: str = "", *, owner: type | None = None) -> str:
-    """Return an exception in one line, with the place in users' code that raised it, and when it did."""
+    """Return an exception as one line, with the place in users' code that raised it, and the time ``when``."""
     if error.args == ("generator raised StopIteration",) and isinstance(error.__cause__, StopIteration):
-        error = (
-            error.__cause__
-        )  # Python itself puts another one in its place, where a generator lets it through
-    if isinstance(error, PluginError):  # it has its place
+        error = error.__cause__  # Python replaces a StopIteration that leaves a generator
+    if isinstance(error, PluginError):  # its message includes the place
         said, place = _message(error), ""
     else:
         message = _message(error)
@@ -64,34 +62,34 @@ def reason_of(error: BaseException, when: str = "", *, owner: type | None = None
 
 
 def traceback_of(error: BaseException) -> str:
-    """Return the traceback of an exception and of its causes as text of limited size."""
-    text = _storable("".join(traceback.format_exception(error)))
+    """Return the traceback of an exception and its causes as text of limited length."""
+    text = _valid_unicode("".join(traceback.format_exception(error)))
     return text if len(text) <= MOST_TRACEBACK else f"… {text[-MOST_TRACEBACK:]}"
 
 
 def definition_of(owner: type | FunctionType) -> str:
-    """Return where a class or a function of a user's is defined, as file:line; nothing where that is unknown."""
+    """Return where a user's class or function is defined, as file:line; an empty string if unknown."""
     try:
         file, (_, line) = getsourcefile(owner), getsourcelines(owner)
-    except (OSError, TypeError):  # defined in a shell, say
+    except (OSError, TypeError):  # e.g. defined interactively
         return ""
     return f"{file}:{line}" if file and not file.startswith(_OWN) else ""
 
 
 def contract_error(function: Any, what: str) -> PluginError:
-    """Return the error of a method of a user's class that does not do what the class above it promises."""
+    """Return the error for a user's method that violates the contract of its base class."""
     place = definition_of(function)
     return PluginError(f"{function.__qualname__} {what}" + (f" ({place})" if place else ""))
 
 
 def shape_text(value: Any) -> str:
-    """Return what shape a value has, in words."""
+    """Return the shape of a value in words, or its type if it has none."""
     shape = getattr(value, "shape", None)
     return f"type {type(value).__name__}" if shape is None else f"shape {shape}"
 
 
 def _place_of(error: BaseException) -> str:
-    """Return the last line of users' code in a traceback as file:line: a library that it calls is not to blame."""
+    """Return the last line of users' code in a traceback as file:line; lines of libraries it calls do not count."""
     elsewhere = (_OWN, "<frozen", *_libraries())
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if not frame.filename.startswith(elsewhere)]
@@ -106,23 +104,23 @@ def _libraries() -> set[str]:
 
 def _message(error: BaseException) -> str:
     try:
-        text = _storable(" ".join(str(error).split()))
+        text = _valid_unicode(" ".join(str(error).split()))
     except Exception:
         return "its message cannot be printed"
     return text if len(text) <= MOST_MESSAGE else f"{text[:MOST_MESSAGE]} …"
 
 
-def _storable(text: str) -> str:
-    """Return a text that is valid Unicode, as a store demands."""
+def _valid_unicode(text: str) -> str:
+    """Return the text as valid Unicode, as stores require."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 class _CtrlC(KeyboardInterrupt):
-    """A KeyboardInterrupt of a signal, which users' code has not raised itself."""
+    """A KeyboardInterrupt caused by a signal, not raised by users' code."""
 
 
 def is_ctrl_c(error: BaseException) -> bool:
-    """Return whether an exception may be that of a real Ctrl-C: optrun's own handlers raise none but `_CtrlC`."""
+    """Return whether an exception may be a real Ctrl-C; optrun's own signal handlers raise only `_CtrlC`."""
     if isinstance(error, _CtrlC) or not isinstance(error, KeyboardInterrupt):
         return isinstance(error, _CtrlC)
     if threading.current_thread() is not threading.main_thread():
@@ -136,8 +134,8 @@ def _raise_ctrl_c(number: int, frame: FrameType | None) -> None:
 
 
 @contextmanager
-def _ctrl_c_told_apart() -> Iterator[None]:
-    """Have a Ctrl-C raise `_CtrlC` within, where Python's own handler would raise a KeyboardInterrupt."""
+def _marked_ctrl_c() -> Iterator[None]:
+    """Make a Ctrl-C raise `_CtrlC` within, if Python's default handler would raise KeyboardInterrupt."""
     in_main = threading.current_thread() is threading.main_thread()
     if not in_main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         yield
@@ -151,7 +149,7 @@ def _ctrl_c_told_apart() -> Iterator[None]:
 
 
 class _Output:
-    """Python's own streams, of which stdout belongs to the results, while users' code runs in any thread."""
+    """The process's stdout and stderr, to restore after users' code, in any thread, has run with stdout redirected."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -161,13 +159,13 @@ class _Output:
         self.kept_open: list[object] = []
 
     def keep_open(self) -> None:
-        """Have `close` of the process's own streams do nothing: they are not only the users' code's."""
+        """Disable `close` of the process's own streams, which users' code must not close."""
         for stream in {sys.stdout, sys.stderr}:
             if "close" not in getattr(stream, "__dict__", {"close": None}):
                 vars(stream)["close"] = lambda: None
                 self.kept_open.append(stream)
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         """Undo `keep_open`."""
         while self.kept_open:
             vars(self.kept_open.pop()).pop("close", None)
@@ -178,7 +176,7 @@ _output = _Output()
 
 @contextmanager
 def output_on_stderr() -> Iterator[None]:
-    """Have what is printed within go to stderr: stdout is for results alone."""
+    """Redirect what is printed within to stderr; stdout is for results only."""
     with _output.lock:
         if _output.depth == 0:
             _output.keep_open()
@@ -191,13 +189,13 @@ def output_on_stderr() -> Iterator[None]:
         with _output.lock:
             _output.depth -= 1
             if _output.depth == 0:
-                sys.stdout, sys.stderr = _output.streams  # users' code may have put others there
-                _output.let_go()
+                sys.stdout, sys.stderr = _output.streams  # users' code may have replaced them
+                _output.release()
 
 
 @contextmanager
 def output_of_caller() -> Iterator[None]:
-    """Undo `output_on_stderr` within: what a caller's own callback prints goes where the caller has stdout."""
+    """Undo `output_on_stderr` within: the output of a caller's callback goes to the caller's stdout."""
     with _output.lock:
         is_within = _output.depth > 0
         if is_within:

@@ -18,7 +18,7 @@ from optrun.store import directory, fingerprint
 from optrun.store.locate import run_directories
 from optrun.sweeps import estimate
 from optrun.sweeps.plan import width
-from optrun.training import room
+from optrun.training import memory
 
 SMALL = {"problem": "rosenbrock", "optimizer": "SGD", "steps": 3}
 
@@ -43,8 +43,8 @@ def _no_device(monkeypatch, tmp_path):
 
 
 def _no_container(monkeypatch, tmp_path):
-    monkeypatch.setattr(room, "_LIMITS", (tmp_path / "none",))
-    room.memory_bytes.__wrapped__()
+    monkeypatch.setattr(memory, "_LIMITS", (tmp_path / "none",))
+    memory.memory_bytes.__wrapped__()
 
 
 def _no_cache_size(monkeypatch, tmp_path):

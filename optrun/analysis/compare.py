@@ -11,7 +11,7 @@ from optrun.arrays import Array
 from optrun.config.yaml.writer import told_apart
 from optrun.store import Store
 from optrun.training.identity import Identity
-from optrun.training.made import identity_of
+from optrun.training.provenance import identity_of
 
 Pair = tuple[Any, Any]
 ABSENT = "absent"

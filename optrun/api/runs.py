@@ -14,14 +14,14 @@ from optrun.plugins import load_plugins
 from optrun.store import RunRecord, RunState, Status, Store, write_csv
 from optrun.store.event_names import INFERRED, LEFT, PLUGINS, TRACEBACK
 from optrun.store.locate import CONFIG, RUNS, find_numbered, find_whole
+from optrun.training.config_notes import inferred
 from optrun.training.evaluator import AVERAGE
-from optrun.training.identity import Identity, known, note_machine, on_data
+from optrun.training.identity import Identity, identity_of_store, note_machine_change, with_fingerprint
 from optrun.training.interrupt import Interruption, interruptible
-from optrun.training.longer import prolong, settle_config
-from optrun.training.made import checked
 from optrun.training.memory_store import MemoryStore
 from optrun.training.pack import Pack
-from optrun.training.remarks import inferred
+from optrun.training.prolong import prolong, update_config_file
+from optrun.training.provenance import check_identity
 from optrun.training.trainer import Progress, Trainer
 
 _AVERAGE = f"{AVERAGE}/"
@@ -156,15 +156,15 @@ def resume(
     load_plugins(plugins)
     with interruptible() as interruption, Store.open(find_whole(path, "resume"), write=True) as store:
         _check_single(store)
-        settle_config(store)
+        update_config_file(store)
         record = store.run(0)
         if not record.status.final or steps is not None or epochs is not None:
             pack = Pack([as_in_file(store.path / CONFIG, from_mapping(record.config))])
             identity = Identity.of(pack.configs[0], pack.problem.fingerprint)
-            _, events = checked(store, identity, "run", "run it anew", accept=accept_changes)
+            _, events = check_identity(store, identity, "run", "run it anew", accept=accept_changes)
             if steps is not None or epochs is not None:
                 pack = prolong(store, pack, steps=steps, epochs=epochs)
-                settle_config(store)
+                update_config_file(store)
                 record = store.run(0)
         if record.status.final:
             write_csv(store)  # an earlier process may have been killed before it wrote this file
@@ -174,9 +174,9 @@ def resume(
         trainer = Trainer(pack, store, observe=observe, interrupted=interruption)
         checkpoint = store.checkpoint()
         if checkpoint is not None:
-            is_compared = accept_changes or bool(known(store).data)
-            trainer.resume([on_data(checkpoint, pack.problem.fingerprint if is_compared else None)])
-        events |= note_machine(store)
+            is_compared = accept_changes or bool(identity_of_store(store).data)
+            trainer.resume([with_fingerprint(checkpoint, pack.problem.fingerprint if is_compared else None)])
+        events |= note_machine_change(store)
         store.commit(states={0: RunState(status=Status.RUNNING, steps=record.steps)}, events=events)
         return _trained(store, trainer, interruption)
 

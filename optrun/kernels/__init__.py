@@ -1,4 +1,4 @@
-"""Update rules as traced programs, and the engines that run them."""
+"""Update rules traced into programs, and the engines that run them."""
 
 from typing import TYPE_CHECKING
 
@@ -8,16 +8,16 @@ if TYPE_CHECKING:
     from optrun.kernels.stepper import Engine
 
 ENGINES = ("auto", "numpy", "numba", "cupy")
-"""Names that a config's `engine` may take; `auto` is the fastest one at hand."""
+"""Valid names of a config's `engine`; `auto` chooses the fastest available one."""
 
 BACKENDS = {"numpy": "numpy", "numba": "numpy", "cupy": "cupy"}
-"""The backend on whose arrays each engine runs."""
+"""The array backend of each engine."""
 
 
-def engine_at_odds(name: str, backend: str) -> str:
-    """Return what is wrong with an engine for arrays of this backend; nothing where it runs on them."""
+def engine_mismatch(name: str, backend: str) -> str:
+    """Return why an engine cannot run on arrays of this backend; an empty string if it can."""
     if name not in ENGINES:
-        return f"unknown engine {name!r}: there are {', '.join(ENGINES)}"
+        return f"unknown engine {name!r}: choose one of {', '.join(ENGINES)}"
     if name != "auto" and BACKENDS[name] != backend:
         own = BACKENDS[name]
         return f"the {name} engine runs on the {own} backend, not on {backend}: set backend to {own}, or engine to auto"
@@ -27,9 +27,9 @@ def engine_at_odds(name: str, backend: str) -> str:
 def engine_named(name: str, backend: str = "numpy") -> "Engine":
     """Return the engine of this name for arrays of this backend.
 
-    Raises ConfigError where there is none, and MissingExtraError where it is not installed, or broken.
+    Raises ConfigError for an invalid name, and MissingExtraError if the engine is not installed, or broken.
     """
-    if wrong := engine_at_odds(name, backend):
+    if wrong := engine_mismatch(name, backend):
         raise ConfigError(wrong, field="engine")
     if backend == "cupy":
         from optrun.kernels.cuda.engine import CupyEngine

@@ -51,7 +51,7 @@ class AutoEngine:
         in_calls = partial(self._numpy.bind, listing, buffers, coefficients)
         return self._in_time(in_calls, listing, buffers, coefficients)
 
-    def instead_of(
+    def bind_captured(
         self, calls: Callable[[], None], captured: Captured, buffers: Mapping[str, Array]
     ) -> Callable[[], None]:
         """Return the function that does to these buffers what the calls do."""

@@ -1,6 +1,6 @@
-"""Capture: NumPy calls, made once on names in place of numbers, become a listing for the engines that make loops.
+"""Capture: NumPy calls are made once on symbolic arrays, which record them as a listing for engines with loops.
 
-The calls stay the only code there is for what they compute, and what cannot be captured goes on as it is.
+The NumPy calls remain the only implementation; calls that cannot be captured are executed as they are.
 """
 
 import logging
@@ -19,20 +19,20 @@ from optrun.kernels.program import Node, coefficients_of, node
 _log = logging.getLogger("optrun")
 
 MOST_INSTRUCTIONS = 256
-"""In a loop: a longer one takes seconds to compile."""
+"""Larger loops take seconds to compile."""
 MOST_ELEMENTS = 16 * MOST_INSTRUCTIONS
-"""In all arrays of the calls: objects take a hundred times as long as numbers."""
+"""Limit on the elements of all symbolic arrays: object arrays are a hundred times slower than numeric ones."""
 
 _OPS: dict[object, str] = {getattr(np, name): op for op, name in UFUNCS.items()}
 
 
 class NotCapturedError(Exception):
-    """A call that a loop cannot make, a look at a value, or more instructions than there may be."""
+    """Raised for a call that a loop cannot make, a branch on a value, or too many instructions."""
 
 
 @dataclass(frozen=True)
 class Captured:
-    """What calls do to buffers, as a listing."""
+    """The listing of captured calls, and its coefficients."""
 
     listing: Listing
     coefficients: Sequence[Array]
@@ -40,19 +40,19 @@ class Captured:
 
 @runtime_checkable
 class LoopEngine(Protocol):
-    """What runs a listing as one loop, where that is faster than the calls it was captured from."""
+    """An engine that runs a listing as one loop, if that is faster than the NumPy calls."""
 
-    def instead_of(
+    def bind_captured(
         self, calls: Callable[[], None], captured: Captured, buffers: Mapping[str, Array]
     ) -> Callable[[], None]:
-        """Return the function that does to these buffers `[B, n]`, of which one is "p", what the calls do."""
+        """Return a function equivalent to the calls on these buffers `[B, n]`, one of which is named "p"."""
         ...
 
 
-class Names(np.ndarray[Any, Any]):
-    """An array of values that have no numbers yet.
+class SymbolicArray(np.ndarray[Any, Any]):
+    """An array of symbolic elements.
 
-    A call of an elementwise ufunc makes others of them; any other call is refused.
+    Elementwise ufuncs return symbolic arrays; all other calls raise NotCapturedError.
     """
 
     capture: "Capture | None"
@@ -68,8 +68,8 @@ class Names(np.ndarray[Any, Any]):
         made = self.capture.apply(_OPS[ufunc], inputs)
         if not out:
             return made
-        if not isinstance(out[0], Names):
-            raise NotCapturedError("numbers are to be written into an array that has been made before")
+        if not isinstance(out[0], SymbolicArray):
+            raise NotCapturedError("symbolic values cannot be written to an array with numbers")
         out[0][...] = made
         return out[0]
 
@@ -80,41 +80,41 @@ class Names(np.ndarray[Any, Any]):
 
 
 class Capture:
-    """Makes the arrays for calls, and then the listing of what the calls have done to them."""
+    """Creates symbolic arrays for calls, and the listing of what the calls did to them."""
 
     def __init__(self, dtype: str) -> None:
         self._dtype = np.dtype(dtype)
         self._values = self._elements = 0
 
-    def inputs(self, name: str, *shape: int) -> Names:
-        """Return an array whose elements are the buffers ``name0``, ``name1``, … in order."""
+    def inputs(self, name: str, *shape: int) -> SymbolicArray:
+        """Return an array whose elements are the buffers ``name0``, ``name1``, … in C order."""
         array = self.unwritten(shape)
         for index in range(array.size):
-            array.flat[index] = _Value(node("input", name=f"{name}{index}", is_array=True))
+            array.flat[index] = _Element(node("input", name=f"{name}{index}", is_array=True))
         return array
 
-    def constants(self, values: Array) -> Names:
-        """Return an array that holds these values until others are written."""
+    def constants(self, values: Array) -> SymbolicArray:
+        """Return an array with constant elements, until they are overwritten."""
         array = self.unwritten(values.shape)
         array[...] = self._checked(values)
         return array
 
-    def unwritten(self, shape: tuple[int, ...]) -> Names:
-        """Return an array that holds nothing until it is written."""
+    def unwritten(self, shape: tuple[int, ...]) -> SymbolicArray:
+        """Return an array whose elements must be written before they are read."""
         self._count(math.prod(shape))
-        array = np.empty(shape, object).view(Names)
+        array = np.empty(shape, object).view(SymbolicArray)
         array.capture = self
         return array
 
-    def apply(self, op: str, inputs: Sequence[Any]) -> Names:
-        """Return what an operation makes of arrays and numbers."""
+    def apply(self, op: str, inputs: Sequence[Any]) -> SymbolicArray:
+        """Return the result of an elementwise operation on arrays and numbers."""
         operands = np.broadcast(*(self._checked(each) for each in inputs))
         self._values += operands.size
         if self._values > MOST_INSTRUCTIONS:
             raise NotCapturedError("too many instructions")
         made = self.unwritten(operands.shape)
         for index, args in enumerate(operands):
-            made.flat[index] = _Value(node(op, *(_number(_node(arg)) for arg in args), is_array=True))
+            made.flat[index] = _Element(node(op, *(_number(_node(arg)) for arg in args), is_array=True))
         return made
 
     def captured(self, outputs: Mapping[str, Array]) -> Captured:
@@ -132,27 +132,27 @@ class Capture:
             raise NotCapturedError("too many elements")
 
     def _checked(self, values: Any) -> Array:
-        """Return an operand as an array that broadcasts; what is not of the one dtype would be computed in another."""
+        """Return an operand as an object array; another dtype is refused, since NumPy would compute in it."""
         if isinstance(values, (np.ndarray, np.generic)) and values.dtype not in (self._dtype, object):
             raise NotCapturedError(f"numbers of dtype {values.dtype}")
-        if not isinstance(values, Names):
+        if not isinstance(values, SymbolicArray):
             self._count(np.size(values))
         return np.asarray(values, object)
 
 
 def captured(calls: Callable[[Capture], Mapping[str, Array]], dtype: str) -> Captured | None:
-    """Return what calls do, which return their outputs by name; None where a loop cannot do it."""
+    """Return the listing of calls, which return their outputs by name; None if they cannot be captured."""
     capture = Capture(dtype)
     try:
         return capture.captured(calls(capture))
     except Exception:
-        # Code that wants numbers may raise anything; where that is an error, it raises it with numbers too.
-        _log.debug("code cannot be made a loop", exc_info=True)
+        # Calls that need numbers may raise anything. A genuine error is raised again when they get numbers.
+        _log.debug("NumPy calls cannot be captured as a loop", exc_info=True)
         return None
 
 
-class _Value:
-    """What stands for a number: no code can look at it."""
+class _Element:
+    """A symbolic element, on whose value no code can branch."""
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -167,16 +167,16 @@ class _Value:
 
 
 def _node(value: object) -> Node:
-    if isinstance(value, _Value):
+    if isinstance(value, _Element):
         return value.node
     if isinstance(value, (int, float, np.floating)):
         # Named by its bits: 0.0 and -0.0 are equal, but not the same constant.
         return node("const", name=float(value).hex(), value=float(value))
-    raise NotCapturedError("a value that nobody has written")
+    raise NotCapturedError("a value that was never written")
 
 
 def _number(value: Node) -> Node:
-    """Return a condition as 1 or 0, which NumPy makes of it where it meets numbers."""
+    """Return a condition as 1 or 0, as NumPy does in arithmetic."""
     if not value.is_condition:
         return value
     return node("where", value, _node(1.0), _node(0.0), is_array=True)

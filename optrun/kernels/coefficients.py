@@ -1,4 +1,4 @@
-"""The coefficients of a chunk of steps: a table, of which one row at a time lies where a kernel reads it."""
+"""The coefficients of a chunk of steps: a table, one row of which is copied to where kernels read it."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -8,34 +8,34 @@ import numpy as np
 from optrun.arrays import Array
 
 Layout = tuple[str, ...]
-"""Of each coefficient the dtype where there is one for each lane, and "" where all lanes share it."""
+"""Per coefficient its dtype if it has one value per lane, "" if all lanes share it."""
 
 
 def layout_of(table: Sequence[Array]) -> Layout:
-    """Return the layout of columns `[T, B]`, or `[T, 1]` where all lanes share a coefficient."""
+    """Return the layout of columns, `[T, B]` for per-lane coefficients and `[T, 1]` for shared ones."""
     return tuple(column.dtype.name if column.shape[1] > 1 else "" for column in table)
 
 
 class Coefficients(Protocol):
-    """The coefficients of one layout, in memory that stays where it is."""
+    """The coefficients of one layout, at fixed memory addresses."""
 
     @property
     def arrays(self) -> Sequence[Array]:
-        """The values of the row that was fetched last: 0-d arrays, and `[B, 1]` for each lane."""
+        """The values of the last fetched row: 0-d arrays for shared coefficients, `[B, 1]` for per-lane ones."""
         ...
 
     def load(self, shared: Array, columns: Sequence[Array]) -> None:
-        """Take the table of the coming steps: shared values `[T, K]`, and for each coefficient a column `[T, B]`.
+        """Set the table of the coming steps: shared values `[T, K]`, and a column `[T, B]` per coefficient.
 
-        A column `[T, 1]` or `[1, 1]` is that of a shared coefficient, whose values are among the shared ones.
+        A column of length 1 in its last axis belongs to a shared coefficient, whose values are in ``shared``.
         """
 
     def fetch(self, row: int) -> None:
-        """Let the values be those of a row of the table."""
+        """Copy a row of the table to `arrays`."""
 
 
 class HostCoefficients:
-    """Coefficients for arrays of NumPy."""
+    """Coefficients in NumPy arrays."""
 
     def __init__(self, layout: Layout, lanes: int, dtype: str) -> None:
         self._lanes = lanes

@@ -1,8 +1,8 @@
-"""Folding: what is known about the coefficients of a pack shortens the program without changing a bit.
+"""Folding: eliminate operations by what is known about the coefficients of a pack, without changing a bit.
 
-One law makes it safe: **a term whose coefficient is zero is absent**. `a + c·x` is `a` in a lane where c = 0.
-Where c = 0 in every lane the term is dropped; where c = 0 in some lanes the sum is made and those lanes keep
-`a`. So a lane's bits do not depend on the other lanes of its pack.
+Terms with a zero coefficient are eliminated, per lane: `a + c·x` is `a` in a lane where c = 0, hence 0 · inf is 0.
+If c = 0 in every lane, the term is dropped from the program; if c = 0 in some lanes, the sum is computed and those
+lanes select `a`. So the bits of a lane do not depend on the other lanes of its pack.
 """
 
 from collections.abc import Mapping, Set
@@ -12,16 +12,16 @@ from optrun.kernels.program import Node, Program, coefficients_of, in_order, nod
 
 
 class Known(IntEnum):
-    """What is known about one coefficient in all lanes; a condition is ONE where true and ZERO where false."""
+    """What is known about a coefficient in all lanes; a condition is ONE if true and ZERO if false."""
 
-    NOTHING = 0
+    UNKNOWN = 0
     ZERO = 1
     ONE = 2
     SOME_ZERO = 3
 
 
 def fold(program: Program, known: Mapping[Node, Known], live: Set[str]) -> dict[str, Node]:
-    """Return the outputs of the live variables, without the operations that `known` makes needless."""
+    """Return the outputs of the live variables, without the operations that ``known`` makes redundant."""
     rebuilt: dict[Node, Node] = {}
     outputs = {name: value for name, value in program.outputs.items() if name in live}
     for value in in_order(outputs):
@@ -31,21 +31,21 @@ def fold(program: Program, known: Mapping[Node, Known], live: Set[str]) -> dict[
 
 
 def live_variables(program: Program, known: Mapping[Node, Known]) -> frozenset[str]:
-    """Return the variables that have to be there: what is kept, and all state on which that depends or may come to.
+    """Return the variables to compute: the kept ones, and all states on which these depend now or in a later step.
 
-    ``known`` is what is known of the coefficients while nobody sets a hyperparameter by hand. State that they leave as
-    it is, at zero, is neither computed nor allocated: the momentum buffer of plain SGD, say. All other state is, even
-    where nothing reads it now: momentum gathers gradients while the rate is zero.
+    ``known`` holds unless a hyperparameter is set by hand. A state that stays zero, such as the momentum buffer of
+    plain SGD, is neither computed nor allocated. A state that changes is computed even if nothing reads it yet:
+    momentum accumulates gradients even while the learning rate is zero.
     """
     folded = fold(program, known, program.outputs.keys())
     resting = {name for name, value in folded.items() if value.op == "input" and value.name == name}
-    return _reached(folded, program.kept | (_reached(program.outputs, program.kept) - resting))
+    return _dependencies(folded, program.kept | (_dependencies(program.outputs, program.kept) - resting))
 
 
 def read_hyperparameters(program: Program, known: Mapping[Node, Known]) -> frozenset[str]:
-    """Return the hyperparameters on which the variables that are wanted depend, now or in a later step."""
+    """Return the hyperparameters on which the kept variables depend, now or in a later step."""
     folded = fold(program, known, program.outputs.keys())
-    wanted = {name: folded[name] for name in _reached(folded, program.kept)}
+    wanted = {name: folded[name] for name in _dependencies(folded, program.kept)}
     left, seen, read = coefficients_of(wanted), set[Node](), set[str]()
     while left:
         if (value := left.pop()) in seen:
@@ -53,12 +53,12 @@ def read_hyperparameters(program: Program, known: Mapping[Node, Known]) -> froze
         seen.add(value)
         if value.op == "hyperparameter":
             read.add(value.name)
-        left += [program.numbers[value.name]] if value.op == "number" else value.args
+        left += [program.scalar_states[value.name]] if value.op == "scalar_state" else value.args
     return frozenset(read)
 
 
-def _reached(outputs: Mapping[str, Node], wanted: Set[str]) -> frozenset[str]:
-    """Return the variables wanted and those that they depend on, now or in a later step."""
+def _dependencies(outputs: Mapping[str, Node], wanted: Set[str]) -> frozenset[str]:
+    """Return the variables, and those on which they depend now or in a later step."""
     reached: set[str] = set()
     found = set(wanted)
     while found:
@@ -71,31 +71,31 @@ def _reached(outputs: Mapping[str, Node], wanted: Set[str]) -> frozenset[str]:
 
 
 def _simplify(value: Node, args: tuple[Node, ...], known: Mapping[Node, Known]) -> Node:
-    """Return the shortest equal of an operation on already simplified arguments."""
+    """Return the simplest equivalent of an operation on simplified arguments."""
     if value.op == "input":
         return value
     if value.op == "where":
         condition, if_true, if_false = args
-        fixed = {Known.ONE: if_true, Known.ZERO: if_false}.get(known.get(condition, Known.NOTHING))
+        fixed = {Known.ONE: if_true, Known.ZERO: if_false}.get(known.get(condition, Known.UNKNOWN))
         return fixed or node("where", *args, is_array=True, shape=value.shape)
     if value.op == "mul":
         for one, other in (args, args[::-1]):
             if known.get(one) is Known.ONE:
                 return other
     if value.op in ("add", "sub"):
-        # The factors are those of the rule as it was written: which ones a simplified argument still shows
-        # depends on what all lanes share.
+        # The factors are taken from the rule as written: those of a simplified argument depend on the coefficients
+        # that all lanes share.
         return _sum(value.op, args, tuple(_factor(arg) for arg in value.args), known)
     return node(value.op, *args, name=value.name, is_array=True, shape=value.shape)
 
 
 def _shaped(value: Node, shape: tuple[int, ...]) -> Node:
-    """Return the value in this shape: without an absent term a sum may be smaller."""
+    """Return the value broadcast to a shape: without an eliminated term a sum may have a smaller one."""
     return value if value.shape == shape else node("copy", value, is_array=True, shape=shape)
 
 
 def _sum(op: str, terms: tuple[Node, ...], factors: tuple[Node, ...], known: Mapping[Node, Known]) -> Node:
-    """Return left ± right; left where the right term is absent, else ± right where the left one is."""
+    """Return left ± right without the terms whose coefficient is zero."""
     left, right = terms
     without_left = right if op == "add" else node("neg", right, is_array=True)
     left_known, right_known = (known.get(factor) for factor in factors)
@@ -108,7 +108,7 @@ def _sum(op: str, terms: tuple[Node, ...], factors: tuple[Node, ...], known: Map
 
 
 def _factor(term: Node) -> Node:
-    """Return c of a term c·x, and the term itself where it has no such form."""
+    """Return c of a term c·x; the term itself if it has another form."""
     if term.op == "mul":
         for arg in term.args:
             if not arg.is_array:
@@ -117,5 +117,5 @@ def _factor(term: Node) -> Node:
 
 
 def _is_nonzero(coefficient: Node) -> Node:
-    # Compared as an array, after the cast: what underflows in the parameters' dtype is zero there.
+    # Compared as an array, after the cast: a coefficient that underflows in the parameters' dtype is zero there.
     return node("nonzero", coefficient, is_array=True)

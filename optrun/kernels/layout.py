@@ -1,4 +1,4 @@
-"""How the buffers of a listing lie: rows that are contiguous in memory, lanes or, where those are, elements."""
+"""The memory layout of a listing's buffers: contiguous rows, one per lane or one per element."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,30 +7,30 @@ from optrun.arrays import Array
 from optrun.kernels.lower import Listing
 
 ROW, COLUMN = "row", "column"
-"""Along what a coefficient varies where it is not the same everywhere."""
+"""The axis along which a coefficient varies."""
 
 
 def is_lane_fast(buffer: Array) -> bool:
-    """Return whether neighbours in memory are the lanes of one element of a buffer `[B, n]`."""
+    """Return whether the lane is the fastest axis in memory of a buffer `[B, n]`."""
     return buffer.strides[0] < buffer.strides[1]
 
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows of every buffer, which all have one layout, and the coefficients of a listing."""
+    """The common row layout of all buffers, and the coefficients of a listing."""
 
     rows: int
     columns: int
     distance: int
-    """Of two rows in memory, in elements."""
+    """Distance of two rows in memory, in elements."""
     values: Mapping[str, Array]
-    """The coefficients that are used, by name."""
+    """The coefficients in use, by name."""
     varying: Mapping[str, str]
-    """Of those that are not the same everywhere, whether there is one for each row or for each column."""
+    """The axis of each coefficient that varies: one value per row or per column."""
 
     @classmethod
     def of(cls, listing: Listing, parameters: Array, coefficients: Sequence[Array]) -> "Rows":
-        """Return the rows of buffers that lie like the parameters: a single one where nothing is between them."""
+        """Return the layout of the parameters, which all buffers share; a single row if memory is contiguous."""
         lane_fast = is_lane_fast(parameters)
         across, along = (1, 0) if lane_fast else (0, 1)
         rows, columns = parameters.shape[across], parameters.shape[along]
@@ -43,5 +43,5 @@ class Rows:
         return cls(rows, columns, distance, values, varying)
 
     def along(self, axis: str) -> list[str]:
-        """Return the coefficients that vary along rows, or columns."""
+        """Return the coefficients that vary along an axis."""
         return [name for name, along in self.varying.items() if along == axis]

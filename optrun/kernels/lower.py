@@ -1,4 +1,4 @@
-"""Lowering: a folded program becomes a list of instructions on named buffers, ready for any engine."""
+"""Lowering: turn a folded program into instructions on named buffers, for any engine."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ OPERATORS = {
     "eq": "==",
     "ne": "!=",
 }
-"""Operations that Python and C write alike, between their operands."""
+"""Binary operators, written alike in Python and C."""
 
 
 @dataclass(frozen=True)
 class Instruction:
-    """`target = op(*operands)`; ``axis`` is that of a sum, -1 or -2, empty for all of them."""
+    """`target = op(*operands)`; ``axis`` of a sum is -1 or -2, empty for all axes."""
 
     op: str
     target: str
@@ -32,18 +32,18 @@ class Instruction:
 
 @dataclass(frozen=True)
 class Listing:
-    """A straight line of instructions.
+    """A straight-line program of instructions.
 
-    Buffers go by the names of the variables and `g`, which is only read; `_c0, _c1, …` are coefficients by their
-    index, `_s0, _s1, …` the scratch of floats and `_b0, _b1, …` that of conditions.
+    Buffers have the names of the variables and `g`, which is read only. `_c0, _c1, …` are the coefficients by index,
+    `_s0, _s1, …` float scratch arrays and `_b0, _b1, …` boolean ones.
     """
 
     instructions: tuple[Instruction, ...]
     shapes: tuple[tuple[str, tuple[int, ...]], ...] = ()
-    """Of the scratch: each name with the shape of one lane, () where all arrays have one shape."""
+    """The scratch arrays, each with the shape of one lane; () in elementwise rules."""
 
     def names(self, prefix: str) -> list[str]:
-        """Return the buffers whose name begins so, sorted."""
+        """Return the buffers whose name starts with a prefix, sorted."""
         return sorted({name for name in self._all() if name.startswith(prefix)})
 
     def variables(self) -> list[str]:
@@ -51,7 +51,7 @@ class Listing:
         return sorted({name for name in self._all() if not name.startswith("_")})
 
     def arguments(self) -> list[str]:
-        """Return the arrays that an engine gives to what it makes of this: variables, then coefficients."""
+        """Return the arguments of the function that an engine generates: variables, then coefficients."""
         return self.variables() + self.names("_c")
 
     def _all(self) -> Iterable[str]:
@@ -60,19 +60,19 @@ class Listing:
 
 
 def scalar(name: str) -> str:
-    """Return what the element of a buffer, or a coefficient or scratch as it is, is called in a generated loop."""
+    """Return the name of a buffer's element in a generated loop; coefficients and scratch are scalars there."""
     return name if name.startswith("_") else f"at_{name}"
 
 
 def lower(outputs: Mapping[str, Node], coefficients: Sequence[Node]) -> Listing:
-    """Return the instructions that compute the outputs, in as few buffers as the order of work allows."""
+    """Return the instructions that compute the outputs; scratch arrays are reused as soon as possible."""
     return _Lowering(
         {name: _computed(name, value) for name, value in outputs.items()}, coefficients
     ).listing()
 
 
 def _computed(name: str, value: Node) -> Node:
-    """Return an output as an operation: what is another buffer or a coefficient as it stands is copied."""
+    """Return an output as an operation: another buffer or a coefficient is copied."""
     is_unchanged = value.op == "input" and value.name == name
     needs_copy = not is_unchanged and (value.op == "input" or not value.is_array)
     return node("copy", value, is_array=True) if needs_copy else value
@@ -91,17 +91,17 @@ class _Lowering:
         self.shapes: dict[str, tuple[int, ...]] = {}
 
     def listing(self) -> Listing:
-        homes = self._homes()
+        in_place = self._in_place()
         instructions = []
         for index, value in enumerate(self.work):
             operands = tuple(self.place[arg] for arg in value.args)
-            # In the order of the arguments, so that every process names its scratch alike.
+            # In the order of the arguments, so that the names of scratch arrays are the same in every process.
             released = [arg for arg in dict.fromkeys(value.args) if self.last_read[arg] == index]
-            # An engine may fill the target of `where` with the last branch before it reads the others.
+            # An engine may fill the target of `where` with the last branch before it reads the other operands.
             kept = [arg for arg in released if arg is not value.args[2]] if value.op == "where" else []
             kept = released if value.op in TENSOR_OPS else kept
             self._release(arg for arg in released if arg not in kept)
-            self.place[value] = homes.get(value) or self._take(value)
+            self.place[value] = in_place.get(value) or self._take(value)
             self._release(kept)
             axis = value.name if value.op == "sum" else ""
             instructions.append(Instruction(value.op, self.place[value], operands, axis))
@@ -110,21 +110,21 @@ class _Lowering:
                 instructions.append(Instruction("copy", name, (self.place[value],)))
         return Listing(tuple(instructions), tuple(self.shapes.items()))
 
-    def _homes(self) -> dict[Node, str]:
-        """Return the values that can be written straight into a variable: nothing reads its old value later."""
-        homes: dict[Node, str] = {}
+    def _in_place(self) -> dict[Node, str]:
+        """Return the values that can be written directly to a variable: its old value is not read later."""
+        in_place: dict[Node, str] = {}
         for name, value in self.outputs.items():
             old = self.inputs.get(name)
-            if value.op == "input" or value in homes:
+            if value.op == "input" or value in in_place:
                 continue
             is_read_later = self.last_read.get(old, -1) > self.work.index(value) if old else False
             is_kept_branch = value.op == "where" and value.args[1] is old
             is_read_elsewhere = value.op in TENSOR_OPS and old in value.args
             if not (is_read_later or is_kept_branch or is_read_elsewhere):
-                homes[value] = name
+                in_place[value] = name
         for value in self.outputs.values():
             self.last_read[value] = len(self.work)
-        return homes
+        return in_place
 
     def _take(self, value: Node) -> str:
         kind = ("_b" if value.is_condition else "_s", value.shape)

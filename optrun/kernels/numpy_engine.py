@@ -1,8 +1,8 @@
-"""The NumPy engine: a listing becomes one Python function of ufunc calls, run tile by tile.
+"""The NumPy engine: a listing becomes one Python function of ufunc calls, applied tile by tile.
 
-A tile is as much of every buffer as stays in the cache between two instructions. Tiles, scratch and views are
-made once, so a step allocates nothing. Elementwise operations give the same bits in any tiling, so threads share
-the tiles where there are many.
+A tile is a part of every buffer that fits into the cache from one instruction to the next. Tiles, scratch and views are
+created when a listing is bound, so a step allocates nothing. The bits do not depend on the tiling, since all
+operations are elementwise; so threads share large numbers of tiles.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,13 +13,13 @@ import numpy as np
 from optrun.arrays import Array
 from optrun.kernels.layout import is_lane_fast
 from optrun.kernels.lower import Instruction, Listing
-from optrun.kernels.threads import threads_of_a_step, together
+from optrun.kernels.threads import run_in_threads, threads_per_step
 
 TILE_BYTES = 1 << 17
 SHARED_ABOVE = 16
-"""Tiles above which threads share them: fewer are done before another thread has woken."""
+"""Number of tiles above which several threads are used; fewer are done before another thread has started."""
 SHARED_TILE = 4
-"""How many times larger a tile is then: threads pass Python's lock on at every instruction."""
+"""How much larger tiles are with several threads, which hand over the GIL at every instruction."""
 
 UFUNCS = {
     "add": "add",
@@ -41,11 +41,11 @@ UFUNCS = {
 
 
 class NumpyEngine:
-    """Binds listings to buffers; the scratch of equal tiles is shared."""
+    """Binds listings to buffers; tiles of the same shape share scratch arrays."""
 
     def __init__(self, tile_bytes: int = TILE_BYTES, threads: int | None = None) -> None:
         self.tile_bytes = tile_bytes
-        self._threads = threads_of_a_step() if threads is None else threads
+        self._threads = threads_per_step() if threads is None else threads
         self._arrays: dict[tuple[object, ...], Array] = {}
         self._scratch: dict[tuple[object, ...], tuple[Array, ...]] = {}
 
@@ -54,8 +54,8 @@ class NumpyEngine:
     ) -> Callable[[], None]:
         """Return the function that runs the listing once.
 
-        Every buffer is `[B, n]` in one layout; a coefficient is a 0-d array or `[B, 1]`. Buffers and coefficients
-        are read anew at every call.
+        Every buffer is `[B, n]`, all in one layout; a coefficient is a 0-d array or `[B, 1]`. Buffers and coefficients
+        are read at every call.
         """
         function = _compile(listing)
         tiles = _tiles(buffers["p"], self.tile_bytes)
@@ -72,7 +72,7 @@ class NumpyEngine:
             if len(tiles) == 1:
                 return partial(function, *own, *scratch[0])
             pieces.append(partial(_run, function, own, scratch))
-        return together(pieces, threads)
+        return run_in_threads(pieces, threads)
 
     def _argument(
         self,
@@ -90,7 +90,7 @@ class NumpyEngine:
     def _scratch_of(
         self, listing: Listing, parameters: Array, shape: tuple[int, ...], thread: int
     ) -> tuple[Array, ...]:
-        """Return a thread's scratch for tiles of this shape."""
+        """Return a thread's scratch arrays for tiles of this shape."""
         order = "F" if is_lane_fast(parameters) else "C"
         key = (listing, shape, parameters.dtype.name, order, thread)
         if key not in self._scratch:
@@ -115,7 +115,7 @@ def _run(
 
 
 def _tiles(buffer: Array, tile_bytes: int) -> list[tuple[slice, slice]]:
-    """Return the tiles of a buffer `[B, n]`: whole lanes where several fit, pieces of one lane otherwise."""
+    """Return the tiles of a buffer `[B, n]`: several whole lanes if they fit, otherwise parts of one lane."""
     lanes, size = buffer.shape
     elements = max(1, tile_bytes // buffer.itemsize)
     height = max(1, elements // max(1, size))
@@ -133,7 +133,7 @@ def _scratch_names(listing: Listing) -> list[str]:
 
 @cache
 def _compile(listing: Listing) -> Callable[..., None]:
-    """Return the listing as a Python function of its buffers."""
+    """Return the listing compiled to a Python function of its arguments and scratch arrays."""
     lines = [line for instruction in listing.instructions for line in _emit(instruction)]
     source = (
         f"def step({', '.join([*listing.arguments(), *_scratch_names(listing)])}):\n    "
@@ -154,7 +154,7 @@ def _emit(instruction: Instruction) -> list[str]:
         fill = [] if target == if_false else [f"copyto({target}, {if_false})"]
         return [*fill, f"copyto({target}, {if_true}, where={condition})"]
     if instruction.op == "neg":
-        # NumPy 2.4 negates wrongly where the input lies four floats or eight doubles apart.
+        # np.negative of NumPy 2.4 is wrong for inputs with a stride of four floats or eight doubles.
         return [f"multiply({operands[0]}, -1, out={target})"]
     if instruction.op == "nonzero":
         return [f"not_equal({operands[0]}, 0, out={target})"]

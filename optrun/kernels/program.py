@@ -1,8 +1,8 @@
-"""Programs: what one step of a rule does, as a graph of coefficients and array operations.
+"""Programs: one step of a rule as a graph of coefficients and array operations.
 
-A *coefficient* depends on hyperparameters, the step count and numbers that are carried from step to step alone; it
-is a number per lane. Everything that touches parameters, gradients or other state is an *array* operation. Both are
-nodes of one graph, in which equal expressions are one node.
+A *coefficient* depends only on hyperparameters, the step count and scalar states; it is one number per lane. Any value
+that depends on parameters, gradients or other states is an *array*. Both are nodes of one graph, in which equal
+expressions are the same node.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -16,7 +16,7 @@ from optrun.arrays import Array, power
 
 @dataclass(frozen=True, eq=False)
 class Node:
-    """One value of a program: an input, a coefficient or the result of an operation."""
+    """A value of a program: an input, a coefficient or the result of an operation."""
 
     op: str
     args: tuple["Node", ...]
@@ -24,11 +24,11 @@ class Node:
     value: float
     is_array: bool
     shape: tuple[int, ...]
-    """Of one lane's array in a rule for tensors; () for coefficients and in elementwise rules."""
+    """The shape of one lane's array in a per-tensor rule; () for coefficients and in elementwise rules."""
 
     @property
     def is_condition(self) -> bool:
-        """Whether it is true or false rather than a number."""
+        """Whether it is boolean."""
         return self.op in COMPARISONS or self.op == "nonzero"
 
 
@@ -41,9 +41,9 @@ def node(
     is_array: bool = False,
     shape: tuple[int, ...] | None = None,
 ) -> Node:
-    """Return the one node of these properties: equal expressions are the same object.
+    """Return the node with these properties; equal expressions are the same object.
 
-    Without a shape it has that to which its arguments broadcast.
+    The default shape is the broadcast shape of the arguments.
     """
     if shape is None:
         shape = np.broadcast_shapes(*(arg.shape for arg in args))
@@ -51,7 +51,7 @@ def node(
 
 
 TENSOR_OPS = frozenset({"matmul", "transpose", "sum"})
-"""Operations whose results depend on other elements than their own."""
+"""Operations whose elements depend on other elements than their own."""
 
 
 COMPARISONS = {
@@ -66,19 +66,19 @@ COMPARISONS = {
 
 @dataclass(frozen=True, eq=False)
 class Program:
-    """What one step does: the new value of each variable in terms of the old ones, `g` and coefficients."""
+    """One step: the new value of each variable in terms of the old values, `g` and coefficients."""
 
     outputs: Mapping[str, Node]
     coefficients: tuple[Node, ...]
-    numbers: Mapping[str, Node] = field(default_factory=dict)
-    """The new values of the numbers that each lane carries from step to step."""
+    scalar_states: Mapping[str, Node] = field(default_factory=dict)
+    """The new values of the scalar states."""
 
     kept: frozenset[str] = frozenset({"p"})
-    """The variables that are wanted for their own sake: others are kept only where these depend on them."""
+    """Outputs computed even if the parameters do not depend on them."""
 
 
 def coefficients_of(outputs: Mapping[str, Node]) -> list[Node]:
-    """Return the coefficients that array operations read, each once, in the order of their use."""
+    """Return the distinct coefficients that array operations read, in the order of their use."""
     found: dict[Node, None] = {}
     for value in in_order(outputs):
         found.update((arg, None) for arg in value.args if not arg.is_array)
@@ -87,7 +87,7 @@ def coefficients_of(outputs: Mapping[str, Node]) -> list[Node]:
 
 
 def in_order(outputs: Mapping[str, Node]) -> list[Node]:
-    """Return the array values that the outputs need, each after what it reads."""
+    """Return the array values that the outputs need, in topological order."""
     order: dict[Node, None] = {}
 
     def visit(value: Node) -> None:
@@ -103,7 +103,7 @@ def in_order(outputs: Mapping[str, Node]) -> list[Node]:
 
 def depends_on(coefficient: Node, names: frozenset[str]) -> bool:
     """Return whether a coefficient changes with the step or with one of these hyperparameters."""
-    if coefficient.op in ("t", "number"):
+    if coefficient.op in ("t", "scalar_state"):
         return True
     if coefficient.op == "hyperparameter":
         return coefficient.name in names
@@ -111,16 +111,16 @@ def depends_on(coefficient: Node, names: frozenset[str]) -> bool:
 
 
 def evaluate(coefficient: Node, t: Array, values: Mapping[str, Array], memo: dict[Node, Array]) -> Array:
-    """Return a coefficient in float64 as `[T, B]`, either of them 1 where nothing varies along it.
+    """Return a coefficient in float64 as `[T, B]`; an axis along which it is constant has length 1.
 
-    ``t`` is `[T, 1]`, every hyperparameter `[T or 1, B or 1]` and every number that is carried `[T, B or 1]`.
+    ``t`` is `[T, 1]`, every hyperparameter `[T or 1, B or 1]` and every scalar state `[T, B or 1]`.
     """
     if coefficient not in memo:
         if coefficient.op == "const":
             memo[coefficient] = np.full((1, 1), coefficient.value)
         elif coefficient.op == "t":
             memo[coefficient] = t
-        elif coefficient.op in ("hyperparameter", "number"):
+        elif coefficient.op in ("hyperparameter", "scalar_state"):
             memo[coefficient] = values[coefficient.name]
         else:
             args = [evaluate(arg, t, values, memo) for arg in coefficient.args]
@@ -128,25 +128,25 @@ def evaluate(coefficient: Node, t: Array, values: Mapping[str, Array], memo: dic
     return memo[coefficient]
 
 
-def carried(
-    numbers: Mapping[str, Node], t: Array, values: Mapping[str, Array], start: Mapping[str, Array]
+def evaluate_scalar_states(
+    scalar_states: Mapping[str, Node], t: Array, values: Mapping[str, Array], start: Mapping[str, Array]
 ) -> dict[str, Array]:
-    """Return each number before the first of the steps t and after each of them, `[T + 1, B or 1]` in float64.
+    """Return each scalar state before the first of the steps t and after each of them, `[T + 1, B or 1]` in float64.
 
-    ``start`` are the numbers `[B or 1]` before the first step; the rest is as for `evaluate`.
+    ``start`` holds the states `[B or 1]` before the first step; the other arguments are those of `evaluate`.
     """
-    if not numbers:
+    if not scalar_states:
         return {}
-    rows = {name: [start[name]] for name in numbers}
-    # What depends on no number is the same for all steps at once; only the rest goes step by step.
+    rows = {name: [start[name]] for name in scalar_states}
+    # Values that depend on no scalar state are evaluated for all steps at once.
     fixed: dict[Node, Array] = {}
-    for value in sorted(nodes_below(numbers.values()), key=lambda each: len(nodes_below([each]))):
-        if not any(each.op == "number" for each in nodes_below([value])):
+    for value in sorted(nodes_below(scalar_states.values()), key=lambda each: len(nodes_below([each]))):
+        if not any(each.op == "scalar_state" for each in nodes_below([value])):
             evaluate(value, t, values, fixed)
     for step in range(len(t)):
         memo = {value: of[step if len(of) > 1 else 0] for value, of in fixed.items()}
         now = {name: of[-1] for name, of in rows.items()}
-        for name, value in numbers.items():
+        for name, value in scalar_states.items():
             rows[name].append(evaluate(value, t[step], now, memo))
     return {name: np.stack(np.broadcast_arrays(*of)) for name, of in rows.items()}
 
@@ -169,7 +169,7 @@ _FUNCTIONS: dict[str, Callable[..., Array]] = {
 
 
 def nodes_below(values: Iterable[Node]) -> set[Node]:
-    """Return the values and all that they are computed from."""
+    """Return the values and all their ancestors in the graph."""
     found: set[Node] = set()
     waiting = list(values)
     while waiting:

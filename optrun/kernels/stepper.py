@@ -1,4 +1,4 @@
-"""Steps of one program over one set of hyperparameters: coefficient tables ahead, a bound kernel per step."""
+"""The stepper: runs one program step by step, with coefficients evaluated for many steps in advance."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
@@ -11,11 +11,11 @@ from optrun.arrays import Array
 from optrun.kernels.coefficients import Coefficients, HostCoefficients, Layout, layout_of
 from optrun.kernels.fold import Known, fold, live_variables, read_hyperparameters
 from optrun.kernels.lower import Listing, lower
-from optrun.kernels.program import Node, Program, carried, depends_on, evaluate
+from optrun.kernels.program import Node, Program, depends_on, evaluate, evaluate_scalar_states
 
 
 class Engine(Protocol):
-    """What runs a listing: there is one for each kind of array, and faster ones beside them."""
+    """Runs listings; there is one engine per kind of array, and faster alternatives."""
 
     def bind(
         self, listing: Listing, buffers: Mapping[str, Array], coefficients: Sequence[Array]
@@ -25,10 +25,10 @@ class Engine(Protocol):
 
 
 class Stepper:
-    """Runs a program step after step on the slices of a group.
+    """Runs a program step by step on the slices of a parameter group.
 
-    ``buffer(name)`` gives the flat buffer `[B, P]` of a variable or of `g`; it is asked for a state only when
-    that state is needed for the first time.
+    ``buffer(name)`` returns the flat buffer `[B, P]` of a variable or of `g`; it is called for a state only when the
+    state is first needed.
     """
 
     def __init__(
@@ -54,30 +54,32 @@ class Stepper:
         self._kernels: dict[tuple[object, ...], Callable[[], None]] = {}
         self._row_kernels: list[Callable[[], None]] = []
         self._fetch: Callable[[int], None]
-        self._number_rows: dict[str, Array] = {name: np.zeros((1, 1)) for name in program.numbers}
+        self._scalar_rows: dict[str, Array] = {name: np.zeros((1, 1)) for name in program.scalar_states}
 
     @property
-    def numbers(self) -> dict[str, Array]:
-        """The numbers that are carried from step to step, each `[B]`, as the last step has left them."""
+    def scalar_states(self) -> dict[str, Array]:
+        """The scalar states, each `[B]`, after the last step."""
         return {
-            name: np.broadcast_to(rows[self._row], (self._lanes,)) for name, rows in self._number_rows.items()
+            name: np.broadcast_to(rows[self._row], (self._lanes,)) for name, rows in self._scalar_rows.items()
         }
 
-    @numbers.setter
-    def numbers(self, values: Mapping[str, Array]) -> None:
+    @scalar_states.setter
+    def scalar_states(self, values: Mapping[str, Array]) -> None:
         self._row = 0
-        self._number_rows = {name: np.array(values[name], np.float64)[None] for name in self.program.numbers}
+        self._scalar_rows = {
+            name: np.array(values[name], np.float64)[None] for name in self.program.scalar_states
+        }
 
     def prepare(self, first: int, steps: int, values: Mapping[str, Array], scheduled: frozenset[str]) -> None:
-        """Evaluate the coefficients of the steps first … first + steps - 1 at once.
+        """Evaluate the coefficients of the steps first … first + steps - 1.
 
-        Every hyperparameter is given as `[steps or 1, B or 1]`; ``scheduled`` names those that vary with the step.
+        Hyperparameters are `[steps or 1, B or 1]`; ``scheduled`` names those that vary with the step.
         """
         t = np.arange(first, first + steps, dtype=np.float64)[:, None]
-        start = {name: rows[self._row] for name, rows in self._number_rows.items()}
-        self._number_rows = carried(self.program.numbers, t, values, start)
+        start = {name: rows[self._row] for name, rows in self._scalar_rows.items()}
+        self._scalar_rows = evaluate_scalar_states(self.program.scalar_states, t, values, start)
         self._row = 0
-        befores = {name: rows[:-1] for name, rows in self._number_rows.items()}
+        befores = {name: rows[:-1] for name, rows in self._scalar_rows.items()}
         table = self._table(t, {**values, **befores})
         known = np.empty((steps, len(table)), np.int8)
         layout = layout_of(table)
@@ -85,7 +87,7 @@ class Stepper:
         shared_rows = np.zeros((steps, len(table)), self._dtype)
         for index in shared:
             shared_rows[:, index] = table[index][:, 0]
-        known[:, shared] = _known_numbers(shared_rows[:, shared])
+        known[:, shared] = _known_shared(shared_rows[:, shared])
         for index in set(range(len(table))) - set(shared):
             known[:, index] = _known(table[index])
         coefficients = self._coefficients_of(layout)
@@ -95,28 +97,28 @@ class Stepper:
         if constant != self._constant:
             self._needed = self.needs({name: rows[:1] for name, rows in values.items()}, scheduled)
             self._constant = constant
-        # What has come alive stays so: a buffer that is there goes on being filled.
+        # Once allocated, a state buffer is updated every step.
         self.live |= self._needed
         self._row_kernels = self._kernels_of(layout, known)
 
     def run(self, row: int) -> None:
-        """Do the step of this row of the prepared table."""
+        """Run the step of this row of the prepared table."""
         self._row = row + 1
         self._fetch(row)
         self._row_kernels[row]()
 
     def needs(self, values: Mapping[str, Array], scheduled: frozenset[str]) -> frozenset[str]:
-        """Return the variables that steps with these hyperparameters, each `[1, B or 1]`, ask for."""
+        """Return the variables that steps with these hyperparameters, each `[1, B or 1]`, need."""
         return _live(self.program, frozenset(self._constants(values, scheduled).items()))
 
     def is_read(self, name: str, values: Mapping[str, Array], scheduled: frozenset[str]) -> bool:
-        """Return whether a hyperparameter may change what steps do, beside the others as for `needs`."""
+        """Return whether the steps depend on a hyperparameter, given the others as in `needs`."""
         return name in read_hyperparameters(self.program, self._constants(values, scheduled | {name}))
 
     def _constants(self, values: Mapping[str, Array], scheduled: frozenset[str]) -> dict[Node, Known]:
-        """Return what is known of the coefficients at all steps."""
-        numbers = {name: np.ones((1, 1)) for name in self.program.numbers}
-        table = self._table(np.ones((1, 1)), {**values, **numbers})
+        """Return what is known of the coefficients that do not change with the step."""
+        scalars = {name: np.ones((1, 1)) for name in self.program.scalar_states}
+        table = self._table(np.ones((1, 1)), {**values, **scalars})
         return {
             coefficient: Known(int(_known(column)[0]))
             for coefficient, column in zip(self.program.coefficients, table, strict=True)
@@ -124,7 +126,7 @@ class Stepper:
         }
 
     def _table(self, t: Array, values: Mapping[str, Array]) -> list[Array]:
-        """Return every coefficient at the steps t, in the dtype in which it meets the arrays."""
+        """Return the coefficients at the steps t, in the dtype in which array operations read them."""
         memo: dict[Node, Array] = {}
         with np.errstate(all="ignore"):
             columns = [evaluate(coefficient, t, values, memo) for coefficient in self.program.coefficients]
@@ -137,7 +139,7 @@ class Stepper:
         return self._coefficients[layout]
 
     def _kernels_of(self, layout: Layout, known: Array) -> list[Callable[[], None]]:
-        """Return the kernel of every row; rows of which the same is known share one."""
+        """Return the kernel of every row; rows with the same knowledge of the coefficients share one."""
         changes = np.flatnonzero((known[1:] != known[:-1]).any(axis=1)) + 1
         kernels: list[Callable[[], None]] = []
         for start, stop in pairwise([0, *changes.tolist(), len(known)]):
@@ -176,28 +178,28 @@ def _device_coefficients() -> Callable[[Layout, int, str], Coefficients]:
 
 @lru_cache(1024)
 def _live(program: Program, constant: frozenset[tuple[Node, Known]]) -> frozenset[str]:
-    """Return the variables that are needed with what is known of its coefficients at all steps."""
+    """Return the variables to compute, given what is known of the coefficients at all steps."""
     return live_variables(program, dict(constant))
 
 
 @lru_cache(1024)
 def _listing(program: Program, known: bytes, live: frozenset[str]) -> Listing:
-    """Return the instructions of a program with what is known of its coefficients."""
+    """Return the instructions of a program, given what is known of its coefficients."""
     facts = dict(zip(program.coefficients, map(Known, known), strict=True))
     return lower(fold(program, facts, live), program.coefficients)
 
 
-def _known_numbers(shared: Array) -> Array:
-    """Return what is known of coefficients `[T, K]` that are the same in all lanes; true counts as 1."""
-    return np.where(shared == 0, Known.ZERO, np.where(shared == 1, Known.ONE, Known.NOTHING))
+def _known_shared(shared: Array) -> Array:
+    """Return what is known of coefficients `[T, K]` that all lanes share; true counts as 1."""
+    return np.where(shared == 0, Known.ZERO, np.where(shared == 1, Known.ONE, Known.UNKNOWN))
 
 
 def _known(column: Array) -> Array:
     """Return what is known of a coefficient `[T or 1, B or 1]` at each step."""
     if column.dtype == bool:
-        some = np.where(column.any(axis=1), Known.NOTHING, Known.ZERO)
+        some = np.where(column.any(axis=1), Known.UNKNOWN, Known.ZERO)
         return np.where(column.all(axis=1), Known.ONE, some)
     zero = column == 0
-    some = np.where(zero.any(axis=1), Known.SOME_ZERO, Known.NOTHING)
+    some = np.where(zero.any(axis=1), Known.SOME_ZERO, Known.UNKNOWN)
     one = np.where((column == 1).all(axis=1), Known.ONE, some)
     return np.where(zero.all(axis=1), Known.ZERO, one)

@@ -1,7 +1,7 @@
-"""The engine of rules for tensors: every instruction is one call on the whole tensor of all lanes.
+"""The engine for per-tensor rules: every instruction is one array call on the tensors of all lanes.
 
-Products are stacked over the lanes, and sums are made by halves, so a lane has the bits of its solo run. What an
-instruction writes is allocated once, so a step allocates nothing.
+Matrix products are batched over lanes, and sums are pairwise, so a lane has the bits of its solo run. All buffers are
+allocated when a listing is bound, so a step allocates nothing.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +17,7 @@ from optrun.kernels.numpy_engine import UFUNCS
 
 
 class TensorEngine:
-    """Binds listings to the tensors `[B, *shape]` of all lanes; ``xp`` is the arrays' module."""
+    """Binds listings to the tensors `[B, *shape]` of all lanes; ``xp`` is NumPy or CuPy."""
 
     def __init__(self, xp: Any = np) -> None:
         self._xp = xp
@@ -66,7 +66,7 @@ class TensorEngine:
         return [partial(getattr(xp, UFUNCS[instruction.op]), *operands, out=target)]
 
     def _product(self, left: Array, right: Array, target: Array) -> list[Callable[[], Any]]:
-        """Return the calls that multiply matrices, whose layout must not decide how that is done."""
+        """Return the calls of a matrix product of contiguous copies, so that bits do not depend on the layout."""
         calls: list[Callable[[], Any]] = []
         factors = []
         for factor in (left, right):
@@ -85,7 +85,7 @@ class TensorEngine:
         ]
 
     def _sum(self, terms: Array, target: Array, axis: str) -> list[Callable[[], Any]]:
-        """Return the calls that add terms by halves, elementwise: the same order in any layout."""
+        """Return the calls of a pairwise sum, in the same order for any layout."""
         lanes, *shape = terms.shape
         if axis:
             along = terms.ndim + int(axis)
@@ -109,6 +109,6 @@ class TensorEngine:
 
 
 def _padded(buffer: Array, rank: int) -> Array:
-    """Return a view `[B, …]` with so many axes after the lanes that all buffers broadcast as one lane's do."""
+    """Return a view `[B, …]` with leading axes of length 1, so that buffers of different rank broadcast per lane."""
     lanes, *shape = buffer.shape
     return buffer.reshape(lanes, *(1,) * (rank - len(shape)), *shape)

@@ -1,4 +1,4 @@
-"""Threads that share the work of one step: as many as there are cores, one in a process that is itself a share."""
+"""Threads for one step: as many as there are cores, but one in a sweep's worker process."""
 
 import contextvars
 import os
@@ -13,24 +13,24 @@ from multiprocessing import parent_process
 from optrun.kernels.denormals import are_flushed, denormals
 
 Piece = Callable[[int], None]
-"""A part of a step; it is told which of the threads runs it, and so which scratch is its own."""
+"""A part of a step; its argument is the thread's index, which selects the scratch arrays."""
 
 
 def cores() -> int:
-    """Return how many cores this process may use."""
+    """Return the number of cores available to this process."""
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 @cache
-def threads_of_a_step() -> int:
-    """Return the number of threads that a step may use: one for each core, or 1 in a sweep's worker process."""
+def threads_per_step() -> int:
+    """Return the number of threads per step: the number of cores, or 1 in a sweep's worker process."""
     return cores() if parent_process() is None else 1
 
 
-def together(pieces: Sequence[Piece], threads: int) -> Callable[[], None]:
-    """Return the function that does all pieces by so many threads, of which the one that calls it is the first.
+def run_in_threads(pieces: Sequence[Piece], threads: int) -> Callable[[], None]:
+    """Return the function that runs all pieces in so many threads, one of which is the caller.
 
-    Each thread takes the next piece as it has done one: one that the machine keeps waiting holds up no other.
+    Each thread takes the next piece when it is free, so a slow thread does not delay the others.
     """
 
     def alone() -> None:
@@ -38,26 +38,28 @@ def together(pieces: Sequence[Piece], threads: int) -> Callable[[], None]:
             piece(0)
 
     def run() -> None:
-        left = deque(pieces)
+        pending = deque(pieces)
         helpers = _helpers()
-        begun: list[Future[None]] = []
+        futures: list[Future[None]] = []
         flushed = are_flushed()
         try:
             for thread in range(1, min(threads, len(pieces))):
-                # NumPy keeps in the context whether an overflow is worth a warning.
-                begun.append(helpers.submit(contextvars.copy_context().run, _help, left, thread, flushed))
-            _take(left, 0)
+                # The context holds NumPy's error state, which decides whether an overflow warns.
+                futures.append(
+                    helpers.submit(contextvars.copy_context().run, _assist, pending, thread, flushed)
+                )
+            _work(pending, 0)
         finally:
-            left.clear()
-            _wait(begun)
+            pending.clear()
+            _join(futures)
 
     return run if threads > 1 and len(pieces) > 1 else alone
 
 
-def _wait(begun: Sequence[Future[None]]) -> None:
-    """Wait until nobody works any more, though interrupted meanwhile; raise what was raised first."""
+def _join(futures: Sequence[Future[None]]) -> None:
+    """Join all threads, even if interrupted; re-raise the first exception."""
     raised: list[BaseException] = []
-    for other in begun:
+    for other in futures:
         while not other.cancel() and not other.done():
             try:
                 other.exception()
@@ -69,38 +71,38 @@ def _wait(begun: Sequence[Future[None]]) -> None:
         raise raised[0]
 
 
-def _help(left: deque[Piece], thread: int, flushed: bool) -> None:
+def _assist(pending: deque[Piece], thread: int, flushed: bool) -> None:
     with denormals(flushed=flushed):
-        _take(left, thread)
+        _work(pending, thread)
 
 
-def _take(left: deque[Piece], thread: int) -> None:
+def _work(pending: deque[Piece], thread: int) -> None:
     while True:
         try:
-            piece = left.popleft()
+            piece = pending.popleft()
         except IndexError:
             return
         piece(thread)
 
 
-_made: list[ThreadPoolExecutor] = []
+_pool: list[ThreadPoolExecutor] = []
 _lock = threading.Lock()
 
 
 def _helpers() -> ThreadPoolExecutor:
     with _lock:
-        if not _made:
-            _made.append(ThreadPoolExecutor(max(1, threads_of_a_step() - 1), "optrun"))
-        return _made[0]
+        if not _pool:
+            _pool.append(ThreadPoolExecutor(max(1, threads_per_step() - 1), "optrun"))
+        return _pool[0]
 
 
-def _forget() -> None:
-    """A forked process has the pool, but not its threads."""
+def _reset_after_fork() -> None:
+    """Discard the pool after a fork, which copies it without its threads."""
     global _lock
     _lock = threading.Lock()
-    _made.clear()
-    threads_of_a_step.cache_clear()
+    _pool.clear()
+    threads_per_step.cache_clear()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)
+    os.register_at_fork(after_in_child=_reset_after_fork)

@@ -1,7 +1,7 @@
-"""Tracing: an update rule, run once on symbols, becomes a program.
+"""Tracing: an update rule is called once with symbols, which record its operations as a program.
 
-An elementwise rule is traced without shapes: all of its arrays have one. A rule for tensors is traced for the shape of
-one tensor, without the lane axis, and may combine arrays of several shapes.
+An elementwise rule is traced without shapes, since all of its arrays have the same one. A per-tensor rule is traced
+for the shape of one tensor, without the lane axis, and may combine arrays of different shapes.
 """
 
 import math
@@ -15,12 +15,12 @@ from optrun.kernels.program import Node, Program, coefficients_of, node, nodes_b
 
 Operand = Union["Symbol", float]
 
-_sees_tensors: ContextVar[bool] = ContextVar("_sees_tensors", default=True)
-"""Whether the rule that is traced is one for tensors."""
+_is_per_tensor: ContextVar[bool] = ContextVar("_is_per_tensor", default=True)
+"""Whether the rule that is being traced is a per-tensor rule."""
 
 
 class Symbol:
-    """A value of a rule while it is traced; operators and the words of `optrun.optim.ops` build the graph."""
+    """A symbolic value; operators and the primitives of `optrun.optim.ops` build the graph of a program."""
 
     __hash__ = None  # type: ignore[assignment]
     __array_ufunc__ = None
@@ -62,7 +62,7 @@ class Symbol:
         return apply("neg", self)
 
     def __matmul__(self, other: "Symbol") -> "Symbol":
-        _check_sees_tensors()
+        _check_per_tensor()
         left, right = as_node(self), as_node(other)
         shape = np.broadcast_shapes(left.shape[:-2], right.shape[:-2])
         if len(left.shape) < 2 or len(right.shape) < 2 or left.shape[-1] != right.shape[-2]:
@@ -72,24 +72,24 @@ class Symbol:
 
     @property
     def mT(self) -> "Symbol":
-        """The matrices with rows and columns exchanged."""
+        """The transpose of the last two axes, as in torch."""
         *stack, rows, columns = self.shape
         return Symbol(node("transpose", self.node, is_array=True, shape=(*stack, columns, rows)))
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The shape of one lane's array, in a rule for tensors."""
-        _check_sees_tensors()
+        """The shape of one lane's array; only in a per-tensor rule."""
+        _check_per_tensor()
         return self.node.shape
 
     @property
     def ndim(self) -> int:
-        """The number of dimensions of one lane's array, in a rule for tensors."""
+        """The number of axes of one lane's array; only in a per-tensor rule."""
         return len(self.shape)
 
     @property
     def size(self) -> int:
-        """The number of elements of one lane's array, in a rule for tensors."""
+        """The number of elements of one lane's array; only in a per-tensor rule."""
         return math.prod(self.shape)
 
     def __gt__(self, other: Operand) -> "Symbol":
@@ -115,17 +115,17 @@ class Symbol:
 
 
 class Variable(Symbol):
-    """A symbol that a rule may assign to, in place: the parameters and the state."""
+    """A symbol that a rule assigns to in place: the parameters or a state."""
 
     def __init__(self, node: Node, dtype: str = "", *, inputs_first: bool = False) -> None:
         super().__init__(node)
         self.dtype = dtype
-        """The parameters' dtype, in a rule for tensors."""
+        """The dtype of the parameters; only in a per-tensor rule."""
         self._inputs_first = inputs_first
 
     @property
     def fans(self) -> tuple[int, int]:
-        """How many inputs and how many outputs the layer has whose weights the matrix is, in a rule for tensors."""
+        """The fan-in and fan-out of a weight matrix; only in a per-tensor rule."""
         rows, columns = self.shape[-2:]
         return (rows, columns) if self._inputs_first else (columns, rows)
 
@@ -155,30 +155,30 @@ class Variable(Symbol):
         return self
 
 
-def _check_sees_tensors() -> None:
-    if not _sees_tensors.get():
+def _check_per_tensor() -> None:
+    if not _is_per_tensor.get():
         raise TypeError(
-            "norm, mean, total, @, mT and shape look at whole tensors, and this rule sees single elements: "
+            "norm, mean, total, @, mT and shape need whole tensors, but an elementwise rule sees single elements: "
             "set per_tensor = True in its class"
         )
 
 
 def as_node(value: object) -> Node:
-    """Return the node of a symbol or of a plain number."""
+    """Return the node of a symbol or of a Python number."""
     if isinstance(value, Symbol):
         return value.node
     if isinstance(value, (int, float)):
-        # Named by its bits: 0.0 and -0.0 are equal, but not the same constant.
+        # Keyed by its bits: 0.0 and -0.0 are equal, but not the same constant.
         return node("const", name=float(value).hex(), value=float(value))
     raise TypeError(f"a rule combines symbols and numbers, not {type(value).__name__}")
 
 
 def apply(op: str, *operands: object) -> Symbol:
-    """Return the symbol of an operation on symbols and numbers."""
+    """Return the symbol of an operation on symbols and Python numbers."""
     args = tuple(as_node(operand) for operand in operands)
     is_array = any(arg.is_array for arg in args)
     if is_array and op == "div" and not args[1].is_array:
-        # A division by a coefficient costs an array five times a multiplication by its reciprocal.
+        # For an array, dividing by a coefficient is five times slower than multiplying by its reciprocal.
         return apply("mul", apply("div", 1.0, Symbol(args[1])), Symbol(args[0]))
     if is_array and op == "pow":
         raise TypeError("a rule may raise coefficients to a power, not arrays: write x * x or sqrt(x)")
@@ -192,25 +192,25 @@ def trace(
     flags: Mapping[str, Any],
     *,
     maximize: bool = False,
-    numbers: Iterable[str] = (),
+    scalar_states: Iterable[str] = (),
     kept: Iterable[str] = (),
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     dtype: str = "",
     inputs_first: bool = False,
 ) -> Program:
-    """Return the program of a rule.
+    """Return the program of an update rule.
 
-    ``update(p, g, t, *states, **hyperparameters, **flags)`` is called once; ``flags`` are passed as they are,
-    so the rule may branch on them. ``numbers`` names the states that are a number per lane, ``kept`` those that are
-    wanted though the parameters may not depend on them. A rule for tensors is given the ``shapes`` of `p` and of
-    every state, their dtype, and whether `p` lies `[in, out]`.
+    ``update(p, g, t, *states, **hyperparameters, **flags)`` is called once. It may branch on ``flags``, which are
+    passed as they are. ``scalar_states`` names the states with one number per lane, ``kept`` the states that are
+    computed even if the parameters do not depend on them. A per-tensor rule needs the ``shapes`` of `p` and of every
+    state, the dtype, and whether weight matrices are `[in, out]`.
     """
-    scalars = frozenset(numbers)
+    scalars = frozenset(scalar_states)
     for_tensors = shapes is not None
     shapes = shapes or {}
     variables = {
         name: Variable(
-            node("number", name=name)
+            node("scalar_state", name=name)
             if name in scalars
             else node("input", name=name, is_array=True, shape=shapes.get(name, ())),
             dtype,
@@ -220,7 +220,7 @@ def trace(
     }
     gradient = Symbol(node("input", name="g", is_array=True, shape=shapes.get("p", ())))
     symbols = {name: Symbol(node("hyperparameter", name=name)) for name in hyperparameters}
-    token = _sees_tensors.set(for_tensors)
+    token = _is_per_tensor.set(for_tensors)
     try:
         returned = update(
             variables["p"],
@@ -231,7 +231,7 @@ def trace(
             **flags,
         )
     finally:
-        _sees_tensors.reset(token)
+        _is_per_tensor.reset(token)
     if returned is not None:
         raise TypeError(
             "update returns a value: it assigns in place, p -= … or p[:] = …, and returns nothing"
@@ -239,14 +239,14 @@ def trace(
     new = {name: variable.node for name, variable in variables.items()}
     untouched = [name for name, value in new.items() if value.name == name and not value.args]
     assigned = {name: value for name, value in new.items() if name not in untouched}
-    read = {value.name for value in nodes_below(assigned.values()) if value.op in ("input", "number")}
+    read = {value.name for value in nodes_below(assigned.values()) if value.op in ("input", "scalar_state")}
     for name in untouched:
         if name != "p" and name not in read:
-            continue  # state that a flag turns off
+            continue  # state that a flag disables
         raise TypeError(f"update never assigns {name} in place: write {name} -= … or {name}[:] = …")
     arrays = {name: value for name, value in new.items() if name not in scalars}
     carried = {name: value for name, value in assigned.items() if name in scalars}
     for name, value in carried.items():
         if value.is_array:
-            raise TypeError(f"{name} is a number per lane, but depends on arrays")
+            raise TypeError(f"{name} is one number per lane, but depends on arrays")
     return Program(arrays, tuple(coefficients_of(arrays)), carried, frozenset(("p", *kept)))

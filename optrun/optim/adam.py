@@ -1,4 +1,4 @@
-"""Adam and what came of it, with first and second moments of the gradient."""
+"""Adam and its variants, with first and second moments of the gradient."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -67,7 +67,7 @@ class AdamW(Optimizer):
 
 
 class Adamax(Optimizer):
-    """Adamax, Algorithm 2 of Kingma & Ba (2015), arXiv:1412.6980: Adam with the largest gradient for its size.
+    """Adamax, Algorithm 2 of Kingma & Ba (2015), arXiv:1412.6980: Adam with the infinity norm as second moment.
 
         g ← g + λ θ
         m ← β₁ m + (1 - β₁) g          m̂ = m / (1 - β₁ᵗ)
@@ -93,7 +93,7 @@ class Adamax(Optimizer):
 
 
 class NAdam(Optimizer):
-    """Adam with Nesterov's momentum, Dozat (2016), openreview:OM0jvwB8jIp57ZJjtNEZ, with a rising momentum.
+    """Adam with Nesterov momentum and a momentum schedule, Dozat (2016), openreview:OM0jvwB8jIp57ZJjtNEZ.
 
         g ← g + λ θ                    decoupled: θ ← (1 - lr λ) θ
         μₜ = β₁ (1 - ½ · 0.96^(t ψ))   Π ← Π μₜ
@@ -129,7 +129,7 @@ class NAdam(Optimizer):
 
 
 class RAdam(Optimizer):
-    """Rectified Adam, Liu et al. (2020), arXiv:1908.03265: plain momentum until v is worth trusting.
+    """Rectified Adam, Liu et al. (2020), arXiv:1908.03265: no adaptive step size while the variance of v is large.
 
         g ← g + λ θ                    decoupled: θ ← (1 - lr λ) θ
         m ← β₁ m + (1 - β₁) g          m̂ = m / (1 - β₁ᵗ)
@@ -166,13 +166,13 @@ class RAdam(Optimizer):
 
 
 class SparseAdam(Optimizer):
-    """Adam for gradients that are mostly zero: an element whose gradient is 0 stays as it is, and so do its moments.
+    """Adam for sparse gradients: an element and its moments do not change where the gradient is 0.
 
         m ← β₁ m + (1 - β₁) g,  v ← β₂ v + (1 - β₂) g²
-        θ ← θ - lr √(1 - β₂ᵗ) / (1 - β₁ᵗ) · m / (√v + ε)       all of it where g ≠ 0 alone
+        θ ← θ - lr √(1 - β₂ᵗ) / (1 - β₁ᵗ) · m / (√v + ε)       only where g ≠ 0
 
-    As in torch, ε stands before the correction of the bias, and neither it nor a rate that nothing schedules is 0.
-    torch takes the elements that a sparse gradient lists.
+    As in torch, ε is added before the bias correction, and must not be 0, nor may an unscheduled learning rate.
+    torch's rule updates the indices of a sparse gradient instead.
 
     Example:
 
@@ -191,6 +191,6 @@ class SparseAdam(Optimizer):
 
     @classmethod
     def validate_options(cls, options: Mapping[str, Any]) -> None:
-        """Raise ConfigError for a rate of 0 that nothing schedules."""
+        """Raise ConfigError for an unscheduled learning rate of 0."""
         if np.any(np.asarray(options["lr"]) <= 0):
             raise ConfigError("SparseAdam: lr must be > 0 where nothing schedules it", field="lr")

@@ -1,4 +1,4 @@
-"""Rates for each element from the size or the sign of its past gradients."""
+"""Learning rates per element, adapted to the size or the sign of past gradients."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
@@ -13,7 +13,7 @@ from optrun.registry import Fraction, NonNegative, Positive
 
 
 class Adagrad(Optimizer):
-    """Adagrad, Duchi et al. (2011), JMLR 12: the longer the way that an element has gone, the smaller its steps.
+    """Adagrad, Duchi et al. (2011), JMLR 12: the learning rate falls with the sum of squared gradients.
 
         g ← g + λ θ
         s ← s + g²                   s₀ = initial_accumulator_value
@@ -36,7 +36,7 @@ class Adagrad(Optimizer):
 
 
 class Adadelta(Optimizer):
-    """Adadelta, Zeiler (2012), arXiv:1212.5701: steps in the units of the parameters.
+    """Adadelta, Zeiler (2012), arXiv:1212.5701: updates have the units of the parameters.
 
         g ← g + λ θ
         v ← ρ v + (1 - ρ) g²
@@ -71,7 +71,7 @@ class RMSprop(Optimizer):
         b ← μ b + g / (√v̂ + ε)
         θ ← θ - lr · b
 
-    λ weight_decay, μ momentum. A variance that rounding makes negative counts as 0; torch's root of it is NaN.
+    λ weight_decay, μ momentum. A variance made negative by rounding counts as 0, where torch's square root is NaN.
 
     Example:
 
@@ -99,8 +99,8 @@ class Rprop(Optimizer):
         g ← 0                             where it changes its sign
         θ ← θ - sign(g) Δ
 
-    η⁻ η⁺ etas, Δmin Δmax step_sizes. Δ starts as lr, which counts for nothing else: a schedule of it has no effect.
-    The sign of NaN is 0, as torch's is: such an element stays.
+    η⁻ η⁺ etas, Δmin Δmax step_sizes. lr is only the initial Δ, so scheduling it has no effect. As in torch, the sign of
+    NaN is 0, so elements with a NaN gradient do not change.
 
     Example:
 
@@ -117,11 +117,11 @@ class Rprop(Optimizer):
         factor = where(turn > 0, eta_plus, where(turn < 0, eta_minus, 1.0))
         step_size[:] = minimum(maximum(where(t == 1, lr, step_size) * factor, step_size_min), step_size_max)
         prev[:] = where(turn < 0, 0.0, g)
-        # NaN alone is unequal to itself.
+        # Only NaN is unequal to itself.
         p -= where(prev == prev, sign(prev), 0.0) * step_size
 
     @classmethod
     def validate_options(cls, options: Mapping[str, Any]) -> None:
-        """Raise ConfigError for a smallest step above the largest one."""
+        """Raise ConfigError if step_size_min exceeds step_size_max."""
         if np.any(np.asarray(options["step_size_min"]) > np.asarray(options["step_size_max"])):
             raise ConfigError("Rprop: step_size_min must be ≤ step_size_max", field="step_size_min")

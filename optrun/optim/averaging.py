@@ -1,4 +1,4 @@
-"""Running averages of the parameters, torch's AveragedModel seen through lanes.
+"""Running averages of the parameters, torch's AveragedModel for lanes.
 
 An average is a class with one static method, whose signature is the schema::
 
@@ -7,9 +7,9 @@ An average is a class with one static method, whose signature is the schema::
         def update(a, p, n, /, *, decay: Fraction = 0.999):
             a[:] = where(n == 1, p, lerp(a, p, 1 - decay))
 
-Before `/` stand the average, the parameters and the number of this update (from 1); after `*` the options, of which
-floats may differ from lane to lane. The average takes the parameters in after the steps k = start, start + every,
-start + 2 · every, …, but for k = 0, where there was no step.
+The arguments before `/` are the average, the parameters and the number of this update (from 1); after `*` come the
+options, whose floats may differ between lanes. The average is updated after the steps k = start, start + every,
+start + 2 · every, …, except for k = 0.
 """
 
 import inspect
@@ -19,7 +19,7 @@ from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
-from optrun.arrays import Array, Parameters, steps_ahead
+from optrun.arrays import Array, Parameters, chunk_length
 from optrun.errors import StateError
 from optrun.hyperparameters import completed
 from optrun.kernels import engine_named
@@ -32,20 +32,20 @@ from optrun.optim.state import check_numeric
 from optrun.plugin_code import guarded
 from optrun.registry import Fraction, NonNegativeSteps, Option, Steps, averages, check_annotated, options_of
 
-_WHEN = (
+_OPTIONS = (
     Option("start", Annotated[NonNegativeSteps, "steps before the first parameters that count"], 0),
     Option("every", Annotated[Steps, "steps from one update to the next"], 1),
 )
 
 
 class Average:
-    """Averages the parameters of all lanes by one rule, after every so many steps.
+    """Averages the parameters of all lanes, every ``every`` steps.
 
-    Raises ConfigError for options that are unknown or out of range.
+    Raises ConfigError for unknown or invalid options.
     """
 
     update: ClassVar[Callable[..., None]]
-    """Changes the average in place, given the parameters; a static method of every rule."""
+    """Static method of every rule: updates the average in place, given the parameters."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -62,13 +62,12 @@ class Average:
 
     @classmethod
     def options(cls) -> dict[str, Option]:
-        """Return the options, by name."""
-        return {each.name: each for each in _WHEN} | options_of(cls.update)
+        return {each.name: each for each in _OPTIONS} | options_of(cls.update)
 
     @classmethod
     @cache
     def program(cls, flags: tuple[tuple[str, Any], ...]) -> Program:
-        """Return the traced rule for these values of the options that are no floats."""
+        """Return the rule traced for these values of the non-float options."""
         floats = tuple(name for name, option in options_of(cls.update).items() if option.is_float)
         with guarded(cls.__name__, cls):
             return trace(cls.update, (), floats, dict(flags))
@@ -77,7 +76,7 @@ class Average:
         self.params = params
         self._options, self._engine = options, engine or engine_named("auto", params.arrays.backend)
         self.steps = 0
-        """Steps taken, not all of which are updates."""
+        """Number of steps so far, not all of which update the average."""
         given = completed(self.options(), options, type(self).__name__, params.lanes)
         self.start: int = given.pop("start")
         self.every: int = given.pop("every")
@@ -107,19 +106,19 @@ class Average:
 
     @property
     def updates(self) -> int:
-        """The number of parameters averaged so far."""
+        """The number of updates so far."""
         since = self.steps - self.start
         return 0 if since < 0 else since // self.every + (self.start > 0)
 
     def step(self) -> None:
-        """Count a step of the optimizer, and take its result in where it is one that counts."""
+        """Count a step of the optimizer, and update the average if it is due."""
         self.steps += 1
         since = self.steps - self.start
         if since < 0 or since % self.every:
             return
         n = self.updates
         if n not in self._prepared:
-            self._prepared = range(n, n + steps_ahead(self.params.lanes))
+            self._prepared = range(n, n + chunk_length(self.params.lanes))
             self._stepper.prepare(n, len(self._prepared), self._values, frozenset())
         self._stepper.run(n - self._prepared.start)
 
@@ -128,15 +127,15 @@ class Average:
         return self._views if self.updates else None
 
     def state_dict(self) -> dict[str, Any]:
-        """Return a copy of the average, and the number of steps taken."""
+        """Return a copy of the average, and the number of steps."""
         values = {name: view.copy() for name, view in self._views.items()}
         return {"average": type(self).__name__, "steps": self.steps, "values": values}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Copy in what `state_dict` returned; StateError, and nothing changed, where it does not fit."""
+        """Restore what `state_dict` returned; StateError, without changes, if it does not fit."""
         own = type(self).__name__
         if not isinstance(state_dict, Mapping) or state_dict.get("average") != own:
-            raise StateError(f"{own}: this is the state of no {own}")
+            raise StateError(f"{own}: this is not a state of {own}")
         steps, values = state_dict.get("steps"), state_dict.get("values")
         if type(steps) is not int or steps < 0:
             raise StateError(f"{own}: steps is {steps!r}, not a count")
@@ -150,11 +149,11 @@ class Average:
 
 
 class SWA(Average):
-    """Stochastic weight averaging, Izmailov et al. (2018), arXiv:1803.05407: all parameters count alike.
+    """Stochastic weight averaging, Izmailov et al. (2018), arXiv:1803.05407: the mean of the parameters.
 
         a ← a + (θ - a) / n          a₁ = θ
 
-    The n-th update is after the step start + (n - 1) · every, with start 0 after n · every.
+    Update n is after step start + (n - 1) · every; with start = 0 after step n · every.
     """
 
     @staticmethod
@@ -163,12 +162,12 @@ class SWA(Average):
 
 
 class EMA(Average):
-    """Exponential moving average, Tarvainen & Valpola (2017), arXiv:1703.01780: the latest parameters count most.
+    """Exponential moving average of the parameters, Tarvainen & Valpola (2017), arXiv:1703.01780.
 
         a ← β a + (1 - β) θ          a₁ = θ
 
-    β decay; 0 is θ itself, 1 the first θ for ever. The n-th update is after the step start + (n - 1) · every, with
-    start 0 after n · every.
+    β decay; with β = 0 the average is θ, with β = 1 the first θ. Update n is after step start + (n - 1) · every; with
+    start = 0 after step n · every.
     """
 
     @staticmethod

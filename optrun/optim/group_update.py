@@ -1,4 +1,4 @@
-"""The steps of one parameter group: its hyperparameters over time become tables of coefficients."""
+"""Steps of one parameter group: the hyperparameters of the coming steps become tables of coefficients."""
 
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from optrun.arrays import Array, Parameters, steps_ahead
+from optrun.arrays import Array, Parameters, chunk_length
 from optrun.errors import StateError
 from optrun.kernels.stepper import Engine, Stepper
 from optrun.kernels.tensor_engine import TensorEngine
@@ -18,14 +18,14 @@ from optrun.optim.state import StateBuffers, check_numeric
 
 @dataclass(frozen=True)
 class _Part:
-    """Parameters that are stepped together: all of a group, or one where a rule looks at whole tensors."""
+    """Parameters that are updated together: all of a group, or in a per-tensor rule a single one."""
 
     members: list[str]
     stepper: Stepper
 
 
 class GroupUpdate:
-    """The steps of one group: holds the coefficients of the coming steps while they stay true."""
+    """Steps of one group; caches the coefficients of the coming steps while the hyperparameters are as expected."""
 
     def __init__(
         self,
@@ -40,8 +40,8 @@ class GroupUpdate:
         self._engine = engine
         self._params = params
         self._buffers = buffers
-        self._chunk = steps_ahead(params.lanes)
-        self._holds = False
+        self._chunk = chunk_length(params.lanes)
+        self._is_held = False
         self._version = group.version
         self._expected: dict[str, Sequence[Any]] = {}
         self.t = 0
@@ -57,9 +57,9 @@ class GroupUpdate:
             part.stepper.run(self._row)
 
     def state(self, parameter: str) -> dict[str, Any]:
-        """Return a parameter's state by name: ``step``, views `[B, *shape]`, and numbers `[B]`."""
+        """Return a parameter's state by name: ``step``, views `[B, *shape]`, and scalar states `[B]`."""
         stepper = self._part(parameter).stepper
-        numbers = stepper.numbers
+        numbers = stepper.scalar_states
         return {"step": self.t} | {
             name: numbers[name] if name in numbers else self._buffers.of(name, parameter)
             for name in self._rule.states()
@@ -67,7 +67,7 @@ class GroupUpdate:
         }
 
     def state_bytes(self, steps: int) -> int:
-        """Return how many bytes the state will take, of which nothing has to be there yet."""
+        """Return the size of the state in bytes, without allocating it."""
         elements = sum(
             math.prod(self._buffers.shape(name, parameter))
             for part in self._parts
@@ -77,28 +77,28 @@ class GroupUpdate:
         return elements * self._params.data.itemsize
 
     def verify(self, state: Mapping[str, Any]) -> None:
-        """Raise StateError where the entries of a state_dict are not a state that this group can go on from."""
+        """Raise StateError unless the entries of a state_dict are a valid state of this group."""
         for part in self._parts:
             self._verify_part(part, state)
         steps = {name: state[name]["step"] for name in self.group["params"] if name in state}
         for name, count in steps.items():
             if len(steps) < len(self.group["params"]) or count != next(iter(steps.values())):
-                raise StateError(f"{self._rule.__name__}: {name} has another state than its group")
+                raise StateError(f"{self._rule.__name__}: the state of {name} differs from that of its group")
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Go on from verified entries of a state_dict."""
+        """Restore verified entries of a state_dict."""
         self.t = self._row = self._rows = 0
         self._retrace()
         for part in self._parts:
             entries = [state.get(parameter, {"step": 0}) for parameter in part.members]
             self.t = max([self.t, *(entry["step"] for entry in entries)])
-            numbers = part.stepper.program.numbers
+            numbers = part.stepper.program.scalar_states
             for parameter, entry in zip(part.members, entries, strict=True):
                 for name in entry.keys() - {"step", *numbers}:
                     self._buffers.of(name, parameter)[:] = self._params.arrays.array(entry[name])
             if entries:
                 part.stepper.live = frozenset(entries[0].keys() - {"step", *numbers}) | {"p"}
-                part.stepper.numbers = {
+                part.stepper.scalar_states = {
                     name: entries[0].get(name, np.zeros(self._params.lanes)) for name in numbers
                 }
 
@@ -110,7 +110,7 @@ class GroupUpdate:
         names, steps = frozenset(first) - {"step"}, first.get("step")
         if type(steps) is not int or steps < 0:
             raise StateError(f"{own}: step of {members[0]} is {steps!r}, not a count")
-        numbers = frozenset(part.stepper.program.numbers)
+        numbers = frozenset(part.stepper.program.scalar_states)
         needed = self._needed(part.stepper) | numbers if steps else frozenset()
         for name in sorted((names - {*self._rule.states()}) | (needed - names)):
             is_missing = "is missing" if name in self._rule.states() else "is unknown"
@@ -118,22 +118,22 @@ class GroupUpdate:
         for parameter in part.members:
             entry = state.get(parameter, {})
             if entry.get("step") != steps or frozenset(entry) != names | {"step"}:
-                raise StateError(f"{own}: {parameter} has another state than {members[0]}")
+                raise StateError(f"{own}: the state of {parameter} differs from that of {members[0]}")
             for name in names:
                 shape = (self._params.lanes,) if name in numbers else self._buffers.shape(name, parameter)
                 check_numeric(entry[name], shape, f"{own}: {name} of {parameter}")
             for name in names & numbers:
                 if not np.array_equal(entry[name], first[name], equal_nan=True):
-                    raise StateError(f"{own}: {name} of {parameter} is another one than that of {members[0]}")
+                    raise StateError(f"{own}: {name} of {parameter} differs from that of {members[0]}")
 
     def is_read(self, name: str, open: Collection[str]) -> bool:
-        """Return whether a float hyperparameter may have an effect; those that are ``open`` may have any value."""
+        """Return whether a float hyperparameter may have an effect; ``open`` ones may take any value."""
         changing = frozenset({*open, *self.group.schedules})
         values = self._values()
         return any(part.stepper.is_read(name, values, changing) for part in self._parts)
 
     def _needed(self, stepper: Stepper) -> frozenset[str]:
-        """Return the names of the buffers that the hyperparameters ask for."""
+        """Return the names of the states that the current hyperparameters need."""
         return stepper.needs(self._values(), frozenset(self.group.forecasts)) - {"p"}
 
     def _values(self) -> dict[str, Array]:
@@ -143,8 +143,8 @@ class GroupUpdate:
         for name, expected in self._expected.items():
             value = self.group[name]
             if value is not expected[self._row]:
-                # Somebody steps the scheduler at another pace than the optimizer, per epoch say.
-                self._holds = value is expected[self._row - 1]
+                # The scheduler is stepped at another rate than the optimizer, e.g. once per epoch.
+                self._is_held = value is expected[self._row - 1]
                 return False
         return True
 
@@ -163,15 +163,15 @@ class GroupUpdate:
             part.stepper.prepare(self.t, self._rows, values, frozenset(self._expected))
 
     def _retrace(self) -> None:
-        """Follow the hyperparameters that are no floats: they choose another program."""
+        """Trace the rule again if a non-float hyperparameter has changed, which selects another program."""
         if self._flags() != self._traced_flags:
             before, self._parts = self._parts, self._make_parts()
             for old, new in zip(before, self._parts, strict=True):
-                new.stepper.numbers = {**new.stepper.numbers, **old.stepper.numbers}
+                new.stepper.scalar_states = {**new.stepper.scalar_states, **old.stepper.scalar_states}
                 new.stepper.live = old.stepper.live
 
     def _forecast(self, values: Sequence[Any], index: int) -> Sequence[Any]:
-        return [values[index]] * self._chunk if self._holds else values[index : index + self._chunk]
+        return [values[index]] * self._chunk if self._is_held else values[index : index + self._chunk]
 
     def _floats(self) -> list[str]:
         return [name for name, option in self._rule.options().items() if option.is_float]
@@ -211,7 +211,7 @@ def _column(values: Sequence[Any]) -> Array:
 
 
 def _joined(slices: Sequence[slice]) -> list[slice]:
-    """Return the slices with neighbours joined: one, where the layout puts a group side by side."""
+    """Return the slices with adjacent ones merged; a group is usually one slice."""
     joined: list[slice] = []
     for part in sorted(slices, key=lambda part: part.start):
         if joined and joined[-1].stop == part.start:

@@ -1,4 +1,4 @@
-"""Hooks: callables that an optimizer calls around a step and around saving and loading its state."""
+"""Hooks, called around a step and around saving and loading a state, as in torch."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -7,13 +7,13 @@ Hook = Callable[..., Any]
 
 
 class Hooks:
-    """Hooks of one kind, in the order in which they are called."""
+    """The hooks of one kind, in call order."""
 
     def __init__(self) -> None:
         self._hooks: dict[HookHandle, Hook] = {}
 
     def register(self, hook: Hook, *, prepend: bool = False) -> "HookHandle":
-        """Add a hook at the end, or with ``prepend`` at the front; the handle removes it."""
+        """Append a hook, or with ``prepend`` insert it at the front; the handle removes it."""
         handle = HookHandle(self._hooks)
         added = {handle: hook}
         entries = {**added, **self._hooks} if prepend else {**self._hooks, **added}
@@ -26,11 +26,10 @@ class Hooks:
 
 
 class HookHandle:
-    """A registered hook, which `remove` unregisters."""
+    """Handle that removes a registered hook."""
 
     def __init__(self, hooks: "dict[HookHandle, Hook]") -> None:
         self._hooks = hooks
 
     def remove(self) -> None:
-        """Unregister the hook."""
         self._hooks.pop(self, None)

@@ -1,4 +1,4 @@
-"""L-BFGS, a quasi-Newton method that evaluates the loss itself."""
+"""L-BFGS, a quasi-Newton method that evaluates the loss itself, through a closure."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
@@ -13,15 +13,15 @@ from optrun.registry import NonNegative, PositiveInt
 
 
 class LBFGS(Optimizer):
-    """Limited-memory BFGS, Nocedal (1980), doi:10.1090/S0025-5718-1980-0572855-7, in the form in which torch has it.
+    """Limited-memory BFGS, Nocedal (1980), doi:10.1090/S0025-5718-1980-0572855-7, in torch's form.
 
-        d = -H g,  H the inverse Hessian by the last pairs y = g′ - g, s = θ′ - θ with yᵀs > 10⁻¹⁰
-        θ ← θ + α d,  α = lr, at first lr · min(1, 1/‖g‖₁);  with strong_wolfe α is searched from there
+        d = -H g,  H the inverse Hessian approximated by the last pairs y = g′ - g, s = θ′ - θ with yᵀs > 10⁻¹⁰
+        θ ← θ + α d,  α = lr, in the first iteration lr · min(1, 1/‖g‖₁);  strong_wolfe searches from this α
 
-    A step makes up to max_iter such moves. It ends sooner after max_eval evaluations (5/4 max_iter where it is null),
-    where |g| ≤ tolerance_grad everywhere, and where a move or the loss changes by less than tolerance_change.
+    A step makes up to max_iter iterations. It ends earlier after max_eval evaluations (5/4 max_iter if null), if |g| ≤
+    tolerance_grad everywhere, or if an iteration changes the parameters or the loss by less than tolerance_change.
 
-    There is one lane, and one group of parameters; a step needs the closure.
+    It supports one lane and one parameter group; a step needs the closure.
 
     Example:
 
@@ -43,43 +43,43 @@ class LBFGS(Optimizer):
             d = memory.direction(g, history_size)
             step = lr * min(1.0, 1.0 / float(abs(g).sum())) if memory.n_iter == 1 else lr
             memory.d, memory.t, memory.prev_flat_grad = d, step, g
-            here = Point(0.0, loss, g, dot(g, d))
-            if here.slope > -tolerance_change:
+            start = Point(0.0, loss, g, dot(g, d))
+            if start.slope > -tolerance_change:
                 break
 
-            def ahead(step: float, p: Array = p, d: Array = d) -> Point[Array]:
+            def evaluate_at(step: float, p: Array = p, d: Array = d) -> Point[Array]:
                 loss, g = evaluate(p + step * d)
                 return Point(step, loss, g, dot(g, d))
 
             moves += 1
             if line_search_fn is not None:
-                there, count = strong_wolfe(ahead, here, step, largest(d), max_eval - evaluations)
+                found, count = strong_wolfe(evaluate_at, start, step, largest(d), max_eval - evaluations)
                 evaluations += count
             elif moves < max_iter:
-                there = ahead(step)
+                found = evaluate_at(step)
                 evaluations += 1
             else:
-                return p + step * d  # nobody asks for the loss there
-            p = p + there.step * d
-            memory.t, loss, g = there.step, there.loss, there.grad
+                return p + step * d  # the loss at these parameters is not needed
+            p = p + found.step * d
+            memory.t, loss, g = found.step, found.loss, found.grad
             if (
                 moves == max_iter
                 or evaluations >= max_eval
-                or largest(d * there.step) <= tolerance_change
-                or abs(loss - here.loss) < tolerance_change
+                or largest(d * found.step) <= tolerance_change
+                or abs(loss - start.loss) < tolerance_change
             ):
                 break
         return p
 
     def add_param_group(self, group: Mapping[str, Any]) -> None:
-        """Add the group of parameters; ConfigError where there is one."""
+        """Add the only parameter group; ConfigError for a second one."""
         if self.param_groups:
-            raise ConfigError("LBFGS: there is one group of parameters", field="param_groups")
+            raise ConfigError("LBFGS: only one parameter group is supported", field="param_groups")
         super().add_param_group(group)
 
     @classmethod
     def states(cls) -> tuple[str, ...]:
-        """Return the names of the state, all of which is kept with the first parameter."""
+        """Return the names of the state, which is stored with the first parameter."""
         return tuple(vars(History()))
 
     def _update_of(self, group: ParamGroup) -> ClosureUpdate:

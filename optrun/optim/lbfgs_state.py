@@ -1,4 +1,4 @@
-"""The curvature that L-BFGS gathers, and its steps on flat parameters."""
+"""The curvature history of L-BFGS, and its steps on flat parameters."""
 
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
@@ -15,7 +15,7 @@ LEAST_CURVATURE = 1e-10
 
 
 class History:
-    """What L-BFGS remembers: the last pairs y, s, and the last gradient, direction and step."""
+    """State of L-BFGS: the last pairs y, s, and the last gradient, direction and step size."""
 
     def __init__(self) -> None:
         self.n_iter = 0
@@ -28,7 +28,7 @@ class History:
         self.ro: list[float] = []
 
     def direction(self, g: Array, history_size: int) -> Array:
-        """Return -H g after adding the pair that has led to this gradient; two loops over the pairs."""
+        """Add the last pair and return the direction -H g, by the two-loop recursion."""
         self.n_iter += 1
         if not self.d.size:
             return -g
@@ -51,9 +51,9 @@ class History:
 
 
 class ClosureUpdate:
-    """The steps of a rule that evaluates the loss itself: its parameters, in one lane, are one vector `[n]`.
+    """Steps of a rule that evaluates the loss itself, on the flat vector `[n]` of its parameters, in one lane.
 
-    The vectors are the host's, for it decides at every evaluation: parameters on a device go over and back.
+    The vectors are on the host, where each evaluation is followed by a decision; device parameters are copied.
     """
 
     def __init__(self, rule: type[Rule], group: ParamGroup, params: Parameters) -> None:
@@ -65,7 +65,7 @@ class ClosureUpdate:
         self._size = sum(params.grads[name].size for name in group["params"])
 
     def __call__(self, closure: Callable[[], Any]) -> Any:
-        """Take a step and return what the closure returned where the step began."""
+        """Make one step and return what the closure returned first."""
         losses: list[Any] = []
         sign = -1.0 if self.group["maximize"] else 1.0
 
@@ -73,35 +73,35 @@ class ClosureUpdate:
             self._scatter(p)
             loss = closure()
             losses.append(loss if np.isscalar(loss) else self._params.arrays.to_host(loss).copy())
-            return sign * float(np.ravel(losses[-1])[0]), sign * self._gathered(self._params.grads)
+            return sign * float(np.ravel(losses[-1])[0]), sign * self._flatten(self._params.grads)
 
         options = {name: self.group[name] for name in self._rule.options() if name != "maximize"}
-        moved: Any = self._rule.update(self._gathered(self._params), evaluate, self.memory, **options)
+        moved: Any = self._rule.update(self._flatten(self._params), evaluate, self.memory, **options)
         self._scatter(moved)
         self.t += 1
         return losses[0]
 
     def state(self, parameter: str) -> dict[str, Any]:
-        """Return a parameter's state by name: ``step``, and with the first one all that is remembered."""
+        """Return a parameter's state by name: ``step``, and for the first parameter the whole history."""
         if parameter != self.group["params"][0]:
             return {"step": self.t}
         arrays = {name: np.array([value]) for name, value in vars(self.memory).items() if np.size(value)}
         return {"step": self.t, **arrays}
 
     def is_read(self, name: str, open: Collection[str]) -> bool:
-        """Return true: what a rule that is not traced reads is not known."""
+        """Return true: without a trace it is unknown which hyperparameters are read."""
         return True
 
     def state_bytes(self, steps: int) -> int:
-        """Return how many bytes the state will take at most: two vectors, and two for each pair, of moves but the last.
+        """Return the largest size of the state in bytes: two vectors, and two per stored pair.
 
-        A minimum that is found early ends the moves of a step, and there is less.
+        The last iteration of a step stores no pair. A step that converges early stores fewer.
         """
         vectors = 2 * min(1 + self.group["history_size"], steps * self.group["max_iter"])
         return int(vectors * self._size * self._params.data.itemsize)
 
     def verify(self, state: Mapping[str, Any]) -> None:
-        """Raise StateError where the entries of a state_dict are not a state that this group can go on from."""
+        """Raise StateError unless the entries of a state_dict are a valid state of this group."""
         own, names = self._rule.__name__, self.group["params"]
         steps = {name: state[name].get("step") for name in names if name in state}
         if not steps:
@@ -124,7 +124,7 @@ class ClosureUpdate:
             check_numeric(entry[name], shapes[name], f"{own}: {name} of {names[0]}")
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Go on from verified entries of a state_dict."""
+        """Restore verified entries of a state_dict."""
         first = state.get(self.group["params"][0], {"step": 0})
         self.t = first["step"]
         self.memory = History()
@@ -136,8 +136,8 @@ class ClosureUpdate:
             array = np.asarray(value, self._params.data.dtype)
             setattr(self.memory, name, list(array) if array.ndim > 1 else array)
 
-    def _gathered(self, tensors: Mapping[str, Array]) -> Array:
-        """Return a copy of the first lane of the group's tensors as a vector."""
+    def _flatten(self, tensors: Mapping[str, Array]) -> Array:
+        """Return a copy of the first lane of the group's tensors as one vector."""
         parts = [tensors[name][0].reshape(-1) for name in self.group["params"]]
         return self._params.arrays.to_host(self._params.arrays.xp.concatenate(parts))
 
@@ -151,10 +151,10 @@ class ClosureUpdate:
 
 
 def dot(x: Array, y: Array) -> float:
-    """Return xᵀy, added pairwise: a BLAS on many threads would give other bits."""
+    """Return xᵀy by pairwise summation: the bits of a multi-threaded BLAS differ."""
     return float((x * y).sum())
 
 
 def largest(x: Array) -> float:
-    """Return the largest magnitude of the elements."""
+    """Return the largest magnitude of an element."""
     return float(abs(x).max()) if x.size else 0.0

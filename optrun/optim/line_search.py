@@ -1,4 +1,4 @@
-"""Line searches: how far to go in a direction."""
+"""Line searches."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ Gradient = TypeVar("Gradient")
 
 @dataclass(frozen=True)
 class Point(Generic[Gradient]):
-    """A step along the direction, with the loss, the gradient and the slope gᵀd there."""
+    """A point on the search line: step size, loss, gradient, and slope gᵀd."""
 
     step: float
     loss: float
@@ -28,13 +28,13 @@ def strong_wolfe(
     c1: float = 1e-4,
     c2: float = 0.9,
 ) -> tuple[Point[Gradient], int]:
-    """Return a point that meets the strong Wolfe conditions, or the best one found, and how many were evaluated.
+    """Return a point that satisfies the strong Wolfe conditions, or the best one found, and the number of evaluations.
 
         f(α) ≤ f(0) + c₁ α f′(0)        |f′(α)| ≤ -c₂ f′(0)
 
-    A bracket is widened up to tenfold at a time, then narrowed by cubic interpolation until it is met or, times the
-    direction's ``largest`` element, narrower than ``tolerance_change``; Algorithms 3.5 and 3.6 of Nocedal & Wright
-    (2006) with the safeguards of torch's.
+    The bracket is extended by up to a factor of ten at a time. Then cubic interpolation narrows it, until the
+    conditions hold or its width times the direction's ``largest`` element is below ``tolerance_change``; Algorithms 3.5
+    and 3.6 of Nocedal & Wright (2006) with torch's safeguards.
     """
 
     def is_too_high(point: Point[Gradient]) -> bool:
@@ -82,7 +82,7 @@ def strong_wolfe(
 
 
 def _inside(step: float, left: float, right: float, stalled: bool) -> tuple[float, bool]:
-    """Return the step, moved a tenth of the bracket inwards where the last one was near a border too."""
+    """Return the step size, moved a tenth of the bracket inwards if the last one was near a border, too."""
     margin = 0.1 * (right - left)
     if min(right - step, step - left) >= margin:
         return step, False
@@ -92,7 +92,7 @@ def _inside(step: float, left: float, right: float, stalled: bool) -> tuple[floa
 
 
 def _cubic_minimizer(a: Point[Gradient], b: Point[Gradient], bounds: tuple[float, float]) -> float:
-    """Return the minimizer of the cubic through two points with their slopes, clipped; the middle if there is none.
+    """Return the minimizer of the cubic through two points with slopes, clipped; the midpoint if there is none.
 
     d₁ = f′a + f′b - 3 (fa - fb) / (a - b),  d₂ = √(d₁² - f′a f′b);  Nocedal & Wright (2006), equation 3.59
     """

@@ -1,4 +1,4 @@
-"""The words of update rules, for symbols and for arrays alike."""
+"""The primitives of update rules, for symbols and arrays."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from optrun.kernels.program import node
 from optrun.kernels.trace import Symbol, apply
 
 
-def _word(op: str, function: Any, *operands: Any) -> Any:
+def _primitive(op: str, function: Any, *operands: Any) -> Any:
     if any(isinstance(operand, Symbol) for operand in operands):
         return apply(op, *operands)
     return function(*operands)
@@ -16,53 +16,53 @@ def _word(op: str, function: Any, *operands: Any) -> Any:
 
 def sqrt(x: Any) -> Any:
     """√x."""
-    return _word("sqrt", np.sqrt, x)
+    return _primitive("sqrt", np.sqrt, x)
 
 
 def abs(x: Any) -> Any:
     """|x|."""
-    return _word("abs", np.absolute, x)
+    return _primitive("abs", np.absolute, x)
 
 
 def sign(x: Any) -> Any:
-    """-1, 0 or 1."""
-    return _word("sign", np.sign, x)
+    """-1, 0 or 1, the sign of x."""
+    return _primitive("sign", np.sign, x)
 
 
 def maximum(x: Any, y: Any) -> Any:
-    """The larger of the two, elementwise; NaN where either is."""
-    return _word("max", np.maximum, x, y)
+    """The elementwise maximum; NaN if either is NaN."""
+    return _primitive("max", np.maximum, x, y)
 
 
 def minimum(x: Any, y: Any) -> Any:
-    """The smaller of the two, elementwise; NaN where either is."""
-    return _word("min", np.minimum, x, y)
+    """The elementwise minimum; NaN if either is NaN."""
+    return _primitive("min", np.minimum, x, y)
 
 
 def where(condition: Any, x: Any, y: Any) -> Any:
-    """The first value where the condition holds, the second one elsewhere."""
-    return _word("where", np.where, condition, x, y)
+    """x where the condition holds, otherwise y."""
+    return _primitive("where", np.where, condition, x, y)
 
 
 def debias(beta: Any, t: Any) -> Any:
-    """1 - βᵗ, the weight that an average started at zero has gathered after t steps."""
+    """1 - βᵗ, the bias correction of an exponential average that started at zero, after t steps."""
     return 1 - beta**t
 
 
 def lerp(start: Any, end: Any, weight: Any) -> Any:
-    """The value at a weight between two others, from the end that is nearer, so that weight 1 gives `end` itself."""
+    """Linear interpolation, exact at both ends."""
     difference = end - start
     return where(weight < 0.5, start + weight * difference, end - (1 - weight) * difference)
 
 
 def mean(x: Any, axis: int | None = None) -> Any:
-    """The mean over rows (axis -2), columns (axis -1) or, without an axis, all elements of each tensor; 0 of none."""
+    """The mean over rows (axis -2), columns (axis -1) or all elements of each tensor; 0 if there are none."""
     count = x.size if axis is None else x.shape[axis]
     return total(x, axis) / float(max(count, 1))
 
 
 def total(x: Any, axis: int | None = None) -> Any:
-    """The sum over an axis of each tensor, which stays with length 1, or over all elements."""
+    """The sum over an axis, which is kept with length 1, or over all elements of each tensor."""
     shape = [1] * x.ndim if axis is None else list(x.shape)
     if axis is not None:
         shape[axis] = 1
@@ -71,5 +71,5 @@ def total(x: Any, axis: int | None = None) -> Any:
 
 
 def norm(x: Any) -> Any:
-    """√Σ x² of each tensor: the Frobenius norm of a matrix."""
+    """√Σ x², the Frobenius norm of each tensor."""
     return sqrt(total(x * x))

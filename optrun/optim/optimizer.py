@@ -1,4 +1,4 @@
-"""The Optimizer contract: torch's, seen through lanes."""
+"""Optimizer, torch's interface for all lanes at once."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol
@@ -15,48 +15,47 @@ from optrun.optim.rule import Rule
 from optrun.optim.state import StateBuffers
 
 HOOKS = ("step", "stepped", "save", "saved", "load", "loaded")
-_MADE_ANEW = ("_engine", "_buffers", "_hooks", "_updates")
+_NOT_COPIED = ("_engine", "_buffers", "_hooks", "_updates")
 
 
 class Update(Protocol):
-    """The steps of one group: what differs between kinds of rules."""
+    """The steps of one parameter group; the implementation depends on the kind of rule."""
 
     group: ParamGroup
     t: int
-    """The number of steps taken."""
+    """The number of steps so far."""
 
     @property
     def __call__(self) -> Callable[..., Any]:
-        """Take a step."""
+        """Make a step."""
         ...
 
     def state(self, parameter: str) -> dict[str, Any]:
-        """Return a parameter's state by name, ``step`` among it."""
+        """Return a parameter's state by name, including ``step``."""
         ...
 
     def is_read(self, name: str, open: Collection[str]) -> bool:
-        """Return whether a float hyperparameter may have an effect; those that are ``open`` may have any value."""
+        """Return whether a float hyperparameter may have an effect; ``open`` ones may take any value."""
         ...
 
     def state_bytes(self, steps: int) -> int:
-        """Return how many bytes the state takes after these steps, at most."""
+        """Return an upper bound of the state's size in bytes after so many steps."""
         ...
 
     def verify(self, state: Mapping[str, Any]) -> None:
-        """Raise StateError where the entries of a state_dict are not a state that the group can go on from."""
+        """Raise StateError unless the entries of a state_dict are a valid state of this group."""
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Go on from verified entries of a state_dict."""
+        """Restore verified entries of a state_dict."""
 
 
 class Optimizer(Rule):
-    """Updates the parameters of all lanes by one rule; groups of parameters have hyperparameters of their own.
+    """Updates the parameters of all lanes by one rule, with hyperparameters per parameter group.
 
     ``groups`` are mappings with ``params``, a glob or a list of globs on parameter names, and hyperparameters that
-    replace the defaults; parameters in no group are not updated. Without groups all parameters are one group.
+    override the defaults; parameters in no group are not updated. By default all parameters are one group.
 
-    Raises ConfigError for hyperparameters that are unknown or out of range, patterns that match nothing and
-    parameters in two groups.
+    Raises ConfigError for unknown or invalid hyperparameters, globs without a match, and parameters in two groups.
     """
 
     def __init__(
@@ -69,11 +68,11 @@ class Optimizer(Rule):
     ) -> None:
         if not isinstance(params, Parameters):
             raise ConfigError(
-                f"{type(self).__name__}: parameters are a Parameters, for one lane Parameters.of({{name: array}})",
+                f"{type(self).__name__}: params must be a Parameters, for one lane Parameters.of({{name: array}})",
                 field="params",
             )
         if params.lanes > 1 and not self.batched:
-            raise ConfigError(f"{type(self).__name__}: one lane at a time, not {params.lanes}", field="name")
+            raise ConfigError(f"{type(self).__name__}: supports one lane, not {params.lanes}", field="name")
         self.params = params
         self.param_groups: list[ParamGroup] = []
         self._engine = engine or engine_named("auto", params.arrays.backend)
@@ -89,8 +88,8 @@ class Optimizer(Rule):
             isinstance(groups, Sequence) and all(isinstance(group, Mapping) for group in groups)
         ):
             raise ConfigError(
-                f"{type(self).__name__}: groups are a list of mappings (got {brief(groups)}); "
-                "hyperparameters go by name",
+                f"{type(self).__name__}: groups must be a list of mappings (got {brief(groups)}); "
+                "hyperparameters are keyword arguments",
                 field="params",
             )
         if groups is not None and not groups:
@@ -99,7 +98,7 @@ class Optimizer(Rule):
             self.add_param_group(group)
 
     def __getstate__(self) -> dict[str, Any]:
-        own = {name: value for name, value in vars(self).items() if name not in _MADE_ANEW}
+        own = {name: value for name, value in vars(self).items() if name not in _NOT_COPIED}
         state = {
             parameter: {name: self._on_host(value) for name, value in entry.items()}
             for parameter, entry in self.state.items()
@@ -107,7 +106,7 @@ class Optimizer(Rule):
         return {**own, "engine": type(self._engine), "state": state}
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
-        # As in torch, hooks stay behind.
+        # As in torch, hooks are not copied.
         vars(self).update({name: value for name, value in state.items() if name not in ("engine", "state")})
         self._engine = state["engine"]()
         self._buffers = StateBuffers(type(self), self.params)
@@ -117,7 +116,7 @@ class Optimizer(Rule):
             update.load(state["state"])
 
     def add_param_group(self, group: Mapping[str, Any]) -> None:
-        """Add a group of parameters; its step count and its state start at zero."""
+        """Add a parameter group; its step count and state start at zero."""
         if "params" not in group:
             raise ConfigError(
                 f"{type(self).__name__}: a group needs params, a glob on parameter names", field="params"
@@ -133,11 +132,10 @@ class Optimizer(Rule):
         self._updates.append(self._update_of(added))
 
     def zero_grad(self) -> None:
-        """Set the gradients to zero."""
         self.params.grad[:] = 0
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Update the parameters once; a closure is called first to compute the gradients, and its loss returned."""
+        """Update the parameters once; a closure is called first, to compute the gradients, and its loss is returned."""
         args: tuple[Any, ...] = () if closure is None else (closure,)
         kwargs: dict[str, Any] = {}
         for hook in self._hooks["step"]:
@@ -150,8 +148,8 @@ class Optimizer(Rule):
         return loss
 
     @property
-    def is_watched(self) -> bool:
-        """Whether a hook is called after every step, and sees what that has changed."""
+    def has_post_hooks(self) -> bool:
+        """Whether a post-step hook is registered, which may read the result of every step."""
         return next(iter(self._hooks["stepped"]), None) is not None
 
     def register_step_pre_hook(self, hook: Hook) -> HookHandle:
@@ -167,20 +165,20 @@ class Optimizer(Rule):
         return self._hooks["save"].register(hook, prepend=prepend)
 
     def register_state_dict_post_hook(self, hook: Hook, prepend: bool = False) -> HookHandle:
-        """Call ``hook(optimizer, state_dict)`` with what `state_dict` has made; it may return another."""
+        """Call ``hook(optimizer, state_dict)`` with the result of `state_dict`; it may return a replacement."""
         return self._hooks["saved"].register(hook, prepend=prepend)
 
     def register_load_state_dict_pre_hook(self, hook: Hook, prepend: bool = False) -> HookHandle:
-        """Call ``hook(optimizer, state_dict)`` before one is loaded; it may return another."""
+        """Call ``hook(optimizer, state_dict)`` before a state is loaded; it may return a replacement."""
         return self._hooks["load"].register(hook, prepend=prepend)
 
     def register_load_state_dict_post_hook(self, hook: Hook, prepend: bool = False) -> HookHandle:
-        """Call ``hook(optimizer)`` after a state was loaded."""
+        """Call ``hook(optimizer)`` after a state has been loaded."""
         return self._hooks["loaded"].register(hook, prepend=prepend)
 
     @property
     def state(self) -> dict[str, dict[str, Any]]:
-        """The state of each parameter by name: ``step``, views `[B, *shape]` of its buffers, numbers `[B]`."""
+        """The state of each parameter by name: ``step``, views `[B, *shape]` of its buffers, scalar states `[B]`."""
         return {
             parameter: update.state(parameter)
             for update in self._updates
@@ -189,15 +187,15 @@ class Optimizer(Rule):
         }
 
     def is_read(self, name: str, open: Collection[str] = ()) -> bool:
-        """Return whether a float hyperparameter may have an effect; those that are ``open`` may have any value."""
+        """Return whether a float hyperparameter may have an effect; ``open`` ones may take any value."""
         return any(update.is_read(name, open) for update in self._updates)
 
     def state_bytes(self, steps: int) -> int:
-        """Return how many bytes the state of all lanes takes after these steps, at most; it allocates none of it."""
+        """Return an upper bound of the state's size in bytes after so many steps, without allocating it."""
         return sum(update.state_bytes(steps) for update in self._updates)
 
     def averaged(self) -> dict[str, Array] | None:
-        """Return the average of the parameters that the rule keeps, as views by name; None where it keeps none."""
+        """Return the rule's own average of the parameters, views by name; None if it has none."""
         state = self.state if self.average else {}
         if not state:
             return None
@@ -206,7 +204,7 @@ class Optimizer(Rule):
         }
 
     def state_dict(self) -> dict[str, Any]:
-        """Return a copy of the state and of the groups: parameters are known by name."""
+        """Return a copy of the state and of the parameter groups; parameters are identified by name."""
         for hook in self._hooks["save"]:
             hook(self)
         saved: dict[str, Any] = {
@@ -224,10 +222,10 @@ class Optimizer(Rule):
         return saved
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Copy in what `state_dict` returned.
+        """Restore what `state_dict` returned.
 
-        Raises StateError, and changes nothing, where the rule, a name, a group, a shape or a hyperparameter does not
-        fit, or state is missing.
+        Raises StateError, without changes, if the rule, a name, a group, a shape or a hyperparameter does not fit, or
+        if state is missing.
         """
         for hook in self._hooks["load"]:
             state_dict = _replaced(hook(self, state_dict), state_dict)
@@ -254,10 +252,10 @@ class Optimizer(Rule):
         return loss
 
     def _verified(self, state_dict: Mapping[str, Any]) -> tuple[list[ParamGroup], Mapping[str, Any]]:
-        """Return the groups and the state of a state_dict, both of which fit this optimizer's parameters."""
+        """Return the parameter groups and the state of a state_dict, after checking that they fit."""
         own = type(self).__name__
         if not isinstance(state_dict, Mapping):
-            raise StateError(f"{own}: this is no state_dict: {state_dict!r}")
+            raise StateError(f"{own}: not a state_dict: {state_dict!r}")
         if state_dict.get("optimizer") != own:
             raise StateError(f"this is the state of {state_dict.get('optimizer')}, not of {own}")
         try:
@@ -265,8 +263,8 @@ class Optimizer(Rule):
             names = [list(group.pop("params")) for group in given]
             state = dict(state_dict["state"])
         except (KeyError, TypeError, ValueError) as error:
-            raise StateError(f"{own}: this is no state_dict: {error!r}") from None
-        # As in torch, a state from before there was a switch is one in which it has its default.
+            raise StateError(f"{own}: not a state_dict: {error!r}") from None
+        # As in torch, a switch that an older state lacks has its default value.
         switches = {name: option.default for name, option in self.options().items() if option.type is bool}
         given = [{**switches, **group} for group in given]
         expected = [group["params"] for group in self.param_groups]
@@ -305,7 +303,7 @@ class Optimizer(Rule):
 
 
 def _replaced(returned: Any, given: Any) -> Any:
-    """Return what a hook has returned, or what it was given where that is None."""
+    """Return a hook's result, or the given value if that is None."""
     return given if returned is None else returned
 
 

@@ -1,4 +1,4 @@
-"""Groups of parameters with hyperparameters of their own."""
+"""Parameter groups with their own hyperparameters."""
 
 from collections.abc import Collection, Iterator, Mapping, MutableMapping, Sequence
 from fnmatch import fnmatchcase
@@ -14,7 +14,7 @@ INITIAL = "initial_"
 
 
 def matching(patterns: str | Sequence[str], names: Collection[str]) -> list[str]:
-    """Return the names that one of the globs matches; one that is a name, such as ``w[0]``, matches that alone."""
+    """Return the names that match one of the globs; a glob that equals a name, such as ``w[0]``, matches only that."""
     globs = [patterns] if isinstance(patterns, str) else patterns
     exact = {glob for glob in globs if glob in names}
     return [
@@ -25,7 +25,7 @@ def matching(patterns: str | Sequence[str], names: Collection[str]) -> list[str]
 
 
 def selected(patterns: str | Sequence[str], names: Collection[str], owner: str) -> list[str]:
-    """Return the names that one of the globs matches; ConfigError for a glob that matches none."""
+    """Return the names that match one of the globs; ConfigError for a glob without a match."""
     for pattern in [patterns] if isinstance(patterns, str) else patterns:
         if not matching(pattern, names):
             hint = did_you_mean(pattern, names) or f" There are: {', '.join(names)}."
@@ -34,11 +34,10 @@ def selected(patterns: str | Sequence[str], names: Collection[str], owner: str) 
 
 
 class ParamGroup(MutableMapping[str, Any]):
-    """Parameters that share hyperparameters, as torch's ``param_groups`` entries: checked at every assignment.
+    """Parameters that share hyperparameters, like an entry of torch's ``param_groups``; assignments are validated.
 
-    Keys are the rule's hyperparameters, ``params`` (the parameters' names) and, once a scheduler is bound,
-    ``initial_lr``, or ``initial_`` before the name of another hyperparameter. A hyperparameter is a float, or an
-    array `[B]` with one value per lane.
+    Keys are the hyperparameters, ``params`` (the parameters' names) and, if a scheduler is bound, ``initial_lr`` or
+    ``initial_`` + another hyperparameter. A hyperparameter is a float, or an array `[B]` with one value per lane.
     """
 
     def __init__(
@@ -56,16 +55,16 @@ class ParamGroup(MutableMapping[str, Any]):
         self.lanes = lanes
         self._values: dict[str, Any] = {"params": list(names)}
         self.version = 0
-        """How often a hyperparameter was assigned, or began to follow a schedule."""
+        """Number of assignments by hand, and of hyperparameters that became scheduled."""
         self.forecasts: dict[str, tuple[Sequence[Value], int]] = {}
-        """The coming values of scheduled hyperparameters, and the index of the current one."""
+        """The coming values of scheduled hyperparameters, and the index of the current value."""
         self.schedules: dict[str, object] = {}
-        """What schedules a hyperparameter, by its name."""
+        """The scheduler of each scheduled hyperparameter, by name."""
         for name, value in values.items():
             self[name] = value
 
     def __getstate__(self) -> dict[str, Any]:
-        # A copy is scheduled by nobody: who copies the schedule, too, has it enter itself.
+        # A copy has no schedulers; a copied scheduler binds itself again.
         return {**vars(self), "forecasts": {}, "schedules": {}}
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
@@ -104,7 +103,7 @@ class ParamGroup(MutableMapping[str, Any]):
         return repr(self._values)
 
     def unscheduled(self) -> dict[str, Any]:
-        """Return the hyperparameters as they were given: of what follows a schedule, the initial value."""
+        """Return the hyperparameters as given: the initial values of scheduled ones."""
         return {
             name: self._values.get(f"initial_{name}", self._values[name])
             for name in self.options
@@ -112,15 +111,15 @@ class ParamGroup(MutableMapping[str, Any]):
         }
 
     def assign(self, other: "ParamGroup") -> None:
-        """Take over all values of another group of the same rule."""
+        """Copy all values of another group of the same rule."""
         self._values = dict(other)
         self.forecasts.clear()
         self.version += 1
 
-    def follow(self, name: str, values: Sequence[Value], index: int) -> None:
-        """Set a scheduled hyperparameter to ``values[index]``, which the following values will replace.
+    def set_scheduled(self, name: str, values: Sequence[Value], index: int) -> None:
+        """Set a scheduled hyperparameter to ``values[index]``; the later values are those of the coming steps.
 
-        Known in advance, the coefficients of many steps are evaluated at once.
+        Thanks to these, the coefficients of many steps are evaluated at once.
         """
         if name not in self.forecasts:
             self.version += 1

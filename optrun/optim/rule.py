@@ -8,13 +8,13 @@ A rule is a class with one static method, whose signature is the schema::
             momentum_buffer[:] = where(t == 1, g, momentum * momentum_buffer + g)
             p -= lr * momentum_buffer
 
-Before `/` stand the parameters, the gradient and the number of this step (from 1); between `/` and `*` the state,
-which starts at zero; after `*` the hyperparameters. Floats may differ from lane to lane and from step to step;
-anything else is fixed when the rule is traced, so a rule may branch on a bool but not on a float or on `t`.
+The arguments before `/` are the parameters, the gradient and the number of this step (from 1); between `/` and `*` come
+the states, initially zero; after `*` the hyperparameters. Floats may differ between lanes and change between steps.
+All other hyperparameters are fixed when the rule is traced, so a rule may branch on a bool, but not on a float or `t`.
 
-State has the parameters' shape. One that is annotated `Number` is a number per lane instead, in float64, and may
-depend on hyperparameters, `t` and other numbers alone. A rule with ``per_tensor`` is traced for each tensor: it may use
-`@`, `mT`, `mean` and `norm`, ask for `p.shape` and `p.fans`, and give its state other shapes by `state_shapes`.
+A state has the shape of its parameter. A state annotated as `Number` is one float64 per lane instead, and may depend
+only on hyperparameters, `t` and other such states. A rule with ``per_tensor`` is traced for each tensor: it may use
+`@`, `mT`, `mean` and `norm`, read `p.shape` and `p.fans`, and define other state shapes by `state_shapes`.
 """
 
 import inspect
@@ -32,25 +32,25 @@ _MAXIMIZE = Option("maximize", bool, False)
 
 
 class Rule:
-    """The declarations of an optimizer's class, and the programs traced from its update."""
+    """The declarations of an optimizer class, and the programs traced from its update."""
 
     tuples: ClassVar[Mapping[str, tuple[str, ...]]] = {}
-    """Hyperparameters that torch spells as one tuple."""
+    """Hyperparameters that torch combines in a tuple, such as betas."""
 
     per_tensor: ClassVar[bool] = False
-    """Whether the rule looks at whole tensors; elementwise ones see all of a group's elements at once."""
+    """Whether the rule is applied to each tensor; an elementwise rule is applied to all elements of a group at once."""
 
     batched: ClassVar[bool] = True
-    """Whether there may be more than one lane."""
+    """Whether several lanes are supported."""
 
     needs_closure: ClassVar[bool] = False
-    """Whether a step evaluates the loss, perhaps several times, by the closure that it is given."""
+    """Whether a step evaluates the loss, possibly several times, through a closure."""
 
     average: ClassVar[str] = ""
-    """The state that is an average of the parameters, to be evaluated beside them; kept for its own sake."""
+    """The state that is an average of the parameters; it is evaluated like them."""
 
     update: ClassVar[Callable[..., Any]]
-    """Changes the parameters and the state in place, given the gradient; a static method of every rule."""
+    """Static method of every rule: updates parameters and state in place, given the gradient."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -64,12 +64,12 @@ class Rule:
 
     @classmethod
     def options(cls) -> dict[str, Option]:
-        """Return the hyperparameters, by name."""
+        """Return the hyperparameters by name."""
         return {**options_of(cls.update), _MAXIMIZE.name: _MAXIMIZE}
 
     @classmethod
     def validate_options(cls, options: Mapping[str, Any]) -> None:
-        """Raise ConfigError for values that are impossible together."""
+        """Raise ConfigError for hyperparameters that contradict each other."""
 
     @classmethod
     def validate_parameter(cls, name: str, shape: tuple[int, ...]) -> None:
@@ -77,7 +77,7 @@ class Rule:
 
     @classmethod
     def state_shapes(cls, shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
-        """Return the shape of each state of a parameter of this shape."""
+        """Return the shape of each state, given the parameter's shape."""
         return dict.fromkeys(cls.states(), shape)
 
     @classmethod
@@ -97,9 +97,9 @@ class Rule:
         dtype: str = "",
         inputs_first: bool = False,
     ) -> Program:
-        """Return the traced rule for these values of the hyperparameters that are no floats.
+        """Return the rule traced for these values of the non-float hyperparameters.
 
-        A rule that looks at tensors is traced for the shape of one, its dtype, and whether it lies `[in, out]`.
+        A per-tensor rule is traced for a shape and a dtype; ``inputs_first`` tells whether the tensor is `[in, out]`.
         """
         others = dict(flags)
         hints = get_type_hints(cls.update, include_extras=True)
@@ -110,7 +110,7 @@ class Rule:
                 [name for name, option in cls.options().items() if option.is_float],
                 others,
                 maximize=others.pop("maximize"),
-                numbers=[name for name, hint in hints.items() if hint is Number],
+                scalar_states=[name for name, hint in hints.items() if hint is Number],
                 kept=[cls.average] if cls.average else [],
                 shapes=None if shape is None else {"p": shape, **cls.state_shapes(shape)},
                 dtype=dtype,
@@ -119,13 +119,13 @@ class Rule:
 
 
 def flags_of(owner: str, values: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
-    """Return hyperparameters that are no floats as what a rule is traced for; ConfigError for one that has no hash."""
+    """Return the non-float hyperparameters as a key of traced programs; ConfigError if a value is not hashable."""
     for name, value in values.items():
         try:
             hash(value)
         except TypeError:
             raise ConfigError(
-                f"{owner}: {name} chooses a program, so it must have a hash, as a tuple has (got {brief(value)})",
+                f"{owner}: {name} selects a program, so it must be hashable, such as a tuple (got {brief(value)})",
                 field=name,
             ) from None
     return tuple(values.items())

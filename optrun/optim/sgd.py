@@ -1,4 +1,4 @@
-"""Stochastic gradient descent, plain, with momentum, and averaged."""
+"""Stochastic gradient descent: plain, with momentum, and averaged."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,14 +12,14 @@ from optrun.registry import Fraction, NonNegative, Number
 
 
 class SGD(Optimizer):
-    """Stochastic gradient descent with momentum, Sutskever et al., ICML 2013, in the form in which torch has it.
+    """Stochastic gradient descent with momentum, Sutskever et al., ICML 2013, in torch's form.
 
         g ← g + λ θ
-        b ← μ b + (1 - τ) g          b₁ = g, at the first step
+        b ← μ b + (1 - τ) g          first step: b = g
         θ ← θ - lr · b               with nesterov: θ - lr · (g + μ b)
 
-    λ weight_decay, μ momentum, τ dampening. While μ = 0, b stays as it is and θ ← θ - lr · g. Nesterov momentum needs
-    μ > 0 and τ = 0 where nothing schedules them.
+    λ weight_decay, μ momentum, τ dampening. With μ = 0, b does not change and θ ← θ - lr · g. Nesterov momentum needs
+    μ > 0 and τ = 0, unless they are scheduled.
 
     Example:
 
@@ -38,7 +38,7 @@ class SGD(Optimizer):
 
     @classmethod
     def validate_options(cls, options: Mapping[str, Any]) -> None:
-        """Raise ConfigError for nesterov without momentum or with dampening."""
+        """Raise ConfigError for nesterov without momentum, or with dampening."""
         if options["nesterov"] and not np.all(np.asarray(options["momentum"]) > 0):
             raise ConfigError("SGD: nesterov needs momentum > 0", field="momentum")
         if options["nesterov"] and np.any(np.asarray(options["dampening"]) != 0):
@@ -46,13 +46,13 @@ class SGD(Optimizer):
 
 
 class ASGD(Optimizer):
-    """Averaged stochastic gradient descent, Polyak & Juditsky (1992), doi:10.1137/0330046, with a falling rate.
+    """Averaged stochastic gradient descent, Polyak & Juditsky (1992), doi:10.1137/0330046, with a decaying step size.
 
         g ← g + w θ
         θ ← (1 - λ ηₜ) θ - ηₜ g            η₁ = lr,  ηₜ₊₁ = lr / (1 + λ lr t)^α
         θ̄ ← θ̄ + (θ - θ̄) / max(1, t - 1 - t0)
 
-    λ lambd, α alpha, w weight_decay; θ̄ is `ax`. A new rate counts one step late, as in torch.
+    λ lambd, α alpha, w weight_decay; θ̄ is `ax`. As in torch, a changed lr takes effect one step late.
 
     Example:
 

@@ -1,4 +1,4 @@
-"""Where the state of a rule lies."""
+"""State buffers of a rule."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from optrun.optim.rule import Rule
 
 
 def check_numeric(value: Any, shape: tuple[int, ...], what: str) -> None:
-    """Raise StateError for what is no array of real numbers of this shape; ``what`` begins the message."""
+    """Raise StateError, with ``what`` as prefix, unless the value is a real array of this shape."""
     if np.shape(value) != shape:
         raise StateError(f"{what} is {np.shape(value)}, not {shape}")
     dtype = value.dtype if hasattr(value, "dtype") else np.asarray(value).dtype
@@ -19,7 +19,7 @@ def check_numeric(value: Any, shape: tuple[int, ...], what: str) -> None:
 
 
 class StateBuffers:
-    """The state of a rule, allocated where it is asked for: flat like the parameters, or a tensor for each of them."""
+    """State buffers, allocated on first use: flat like the parameters, or per tensor."""
 
     def __init__(self, rule: type[Rule], params: Parameters) -> None:
         self._rule = rule
@@ -28,13 +28,13 @@ class StateBuffers:
         self._tensors: dict[tuple[str, str], Array] = {}
 
     def flat(self, name: str) -> Array:
-        """Return the buffer `[B, P]` of this name."""
+        """Return the flat buffer `[B, P]` of a state, of `p` or of `g`."""
         if name not in self._flat:
             self._flat[name] = self._params.zeros()
         return self._flat[name]
 
     def tensor(self, name: str, parameter: str) -> Array:
-        """Return the buffer `[B, *shape]` of this name that belongs to a parameter, or the parameter itself."""
+        """Return the buffer `[B, *shape]` of a parameter's state, of `p` or of `g`."""
         if name in ("p", "g"):
             return (self._params if name == "p" else self._params.grads)[parameter]
         if (name, parameter) not in self._tensors:
@@ -43,13 +43,13 @@ class StateBuffers:
         return self._tensors[name, parameter]
 
     def of(self, name: str, parameter: str) -> Array:
-        """Return the view of a parameter's state."""
+        """Return a view `[B, *shape]` of a parameter's state."""
         if self._rule.per_tensor:
             return self.tensor(name, parameter)
         return self._params.split(self.flat(name))[parameter]
 
     def shape(self, name: str, parameter: str) -> tuple[int, ...]:
-        """Return the shape of a parameter's state, lanes first."""
+        """Return the shape of a parameter's state, with the lane axis."""
         shape = self._params.shapes[parameter]
         return (
             self._params.lanes,
@@ -57,7 +57,7 @@ class StateBuffers:
         )
 
     def clear(self) -> None:
-        """Set all state to zero."""
+        """Set all states to zero."""
         for name, buffer in self._flat.items():
             if name not in ("p", "g"):
                 buffer[:] = 0

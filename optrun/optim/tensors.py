@@ -1,4 +1,4 @@
-"""Rules that look at whole tensors."""
+"""Per-tensor rules."""
 
 from math import sqrt as root
 from typing import Annotated, Any, ClassVar, Literal
@@ -13,16 +13,16 @@ from optrun.registry import NonNegative
 
 
 class Adafactor(Optimizer):
-    """Adafactor, Shazeer & Stern (2018), arXiv:1804.04235: of a matrix's second moment, only rows and columns are kept.
+    """Adafactor, Shazeer & Stern (2018), arXiv:1804.04235: row and column means replace a matrix's second moment.
 
         ρ = min(lr, 1/√t)              α = max(ε₂, rms(θ)) ρ
         θ ← (1 - lr λ) θ
-        R ← R + t^κ (row means of g² - R)       C likewise, of the columns       V = R C / max(mean R, ε₁)
-        u = g / √max(V, ε₁²)           vectors keep V itself
+        R ← R + t^κ (row means of g² - R)       C: column means       V = R C / max(mean R, ε₁)
+        u = g / √max(V, ε₁²)           vectors store V itself
         θ ← θ - α / max(1, rms(u) / d) · u
 
-    κ beta2_decay, λ weight_decay. ε₁ is the dtype's rounding error where eps1 is null; it is one for all lanes, and
-    nothing can schedule it.
+    κ beta2_decay, λ weight_decay. If eps1 is null, ε₁ is the machine epsilon of the dtype. eps1 is the same in all
+    lanes and cannot be scheduled.
 
     Example:
 
@@ -49,13 +49,13 @@ class Adafactor(Optimizer):
             variance[:] = lerp(variance, g * g, t**beta2_decay)
             v = variance
         u = g / sqrt(maximum(v, least**2))
-        # As in torch, elements that are NaN do not make the others so.
+        # As in torch, a NaN element does not make the others NaN.
         excess = sqrt(mean(u * u)) / d
         p -= alpha / where(excess > 1, excess, 1.0) * u
 
     @classmethod
     def state_shapes(cls, shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
-        """Return the shapes of a tensor's moments: its last two axes are rows and columns."""
+        """Return the shapes of a tensor's moments; the last two axes are rows and columns."""
         if len(shape) < 2:
             return {"row_var": shape, "col_var": shape, "variance": shape}
         *stack, rows, columns = shape
@@ -63,23 +63,23 @@ class Adafactor(Optimizer):
 
 
 class Muon(Optimizer):
-    """Muon, Jordan et al. (2024), kellerjordan.github.io/posts/muon: momentum made orthogonal, for matrices alone.
+    """Muon, Jordan et al. (2024), kellerjordan.github.io/posts/muon: orthogonalized momentum, for matrices only.
 
         B ← μ B + (1 - μ) g            U = (1 - μ) g + μ B with nesterov, else B
-        X = U / max(‖U‖, ε), then ns_steps times   X ← a X + (b X Xᵀ + c (X Xᵀ)²) X,  of Uᵀ where U is tall
+        X = U / max(‖U‖, ε), then ns_steps times   X ← a X + (b X Xᵀ + c (X Xᵀ)²) X,  of Uᵀ if U is tall
         θ ← (1 - lr λ) θ - lr · s · X
 
     s = √max(1, fan_out / fan_in), or with spectral_unclamped √(fan_out / fan_in), Bernstein (2025),
     jeremybernste.in/writing/deriving-muon, or with match_rms_adamw 0.2 √max(fan_in, fan_out), Liu et al. (2025),
-    arXiv:2502.16982; λ weight_decay, a b c ns_coefficients. fan_out is the number of rows, as torch has it, but for the
-    weights of a network here, which lie [in, out]. Products are made in the parameters' dtype, torch's in bfloat16.
+    arXiv:2502.16982; λ weight_decay, a b c ns_coefficients. fan_out is the number of rows, as in torch, except for the
+    weights of optrun's networks, which are [in, out]. Products use the parameters' dtype, where torch uses bfloat16.
 
     Example:
 
         optimizer: {name: Muon, lr: 0.1, weight_decay: 0}
         scheduler: {name: CosineAnnealingLR, T_max: 3000}
 
-    Raises ConfigError for parameters that are no matrices.
+    Raises ConfigError for parameters that are not matrices.
     """
 
     tuples: ClassVar = {"ns_coefficients": ("ns_a", "ns_b", "ns_c")}
@@ -110,10 +110,10 @@ class Muon(Optimizer):
 
     @classmethod
     def validate_parameter(cls, name: str, shape: tuple[int, ...]) -> None:
-        """Raise ConfigError for a parameter that is no matrix."""
+        """Raise ConfigError for a parameter that is not a matrix."""
         if len(shape) != 2:
             raise ConfigError(
-                f"Muon: {name} is no matrix (its shape is {shape}): Muon takes matrices alone, which are all that "
-                "a network has with bias: false",
+                f"Muon: {name} is no matrix (its shape is {shape}): Muon takes matrices only, so a network "
+                "needs bias: false",
                 field="params",
             )

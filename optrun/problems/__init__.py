@@ -1,4 +1,4 @@
-"""Problems: losses and hand-written gradients over lanes."""
+"""Problems: losses and gradients of all lanes."""
 
 from optrun.problems.functions import Beale, Himmelblau, Rosenbrock
 from optrun.problems.networks import MLP

@@ -1,4 +1,4 @@
-"""Activations between dense layers: each bound to the array ``z [..., n, width]`` that it overwrites by a(z)."""
+"""Activations between dense layers; each is bound to the array ``z [..., n, width]`` that it overwrites by a(z)."""
 
 import math
 from abc import ABC, abstractmethod
@@ -12,7 +12,7 @@ from optrun.kernels.capture import Capture, LoopEngine, captured
 
 
 class Activation(ABC):
-    """a(z), in place, and the product of a gradient delta, as large as z, with its slope a'(z)."""
+    """An activation a(z), computed in place, and the product of a gradient delta, shaped like z, with a'(z)."""
 
     keeps_ones: ClassVar[bool] = False
     """Whether a(1) = 1."""
@@ -38,7 +38,7 @@ class Relu(Activation):
 
     def __init__(self, xp: Any, z: Array, delta: Array) -> None:
         super().__init__(xp, z, delta)
-        # NumPy takes four times as long for the maximum with a number as for that with an array.
+        # For np.maximum, an array operand is four times faster than a scalar.
         self.zero = xp.zeros(z.shape[-2:], z.dtype)
         self.positive = xp.empty_like(z, bool)
 
@@ -67,7 +67,7 @@ class Tanh(Activation):
 
 
 class Gelu(Activation):
-    """Gaussian error linear unit in its tanh form, Hendrycks & Gimpel (2016), arXiv:1606.08415.
+    """Gaussian error linear unit, tanh approximation, Hendrycks & Gimpel (2016), arXiv:1606.08415.
 
     a(z) = ½ z (1 + tanh u)        u = √(2/π) (z + 0.044715 z³)
     a'(z) = ½ (1 + tanh u) (1 + (1 - tanh u) z u'(z))
@@ -105,22 +105,22 @@ class Gelu(Activation):
 ACTIVATIONS: dict[str, type[Activation]] = {"relu": Relu, "tanh": Tanh, "gelu": Gelu}
 
 
-def bound(
+def bind_activation(
     activation: type[Activation], xp: Any, z: Array, delta: Array, loops: LoopEngine | None
 ) -> tuple[Callable[[], None], Callable[[], None]]:
-    """Return the functions that do an activation's `forward` and its `backward`, each one loop where it can be."""
+    """Return the bound `forward` and `backward` of an activation, each as one loop if it can be captured."""
     made = activation(xp, z, delta)
     if loops is None:
         return made.forward, made.backward
     flat = {"z0": z.reshape(1, -1), "delta0": delta.reshape(1, -1), "p": z.reshape(1, -1)}
 
-    def looped(name: str, calls: Callable[[], None]) -> Callable[[], None]:
-        def on_names(capture: Capture) -> Mapping[str, Array]:
+    def as_loop(name: str, calls: Callable[[], None]) -> Callable[[], None]:
+        def record(capture: Capture) -> Mapping[str, Array]:
             arrays = {"z": capture.inputs("z", 1, 1), "delta": capture.inputs("delta", 1, 1)}
             getattr(activation(np, **arrays), name)()
             return arrays
 
-        listed = captured(on_names, z.dtype.name)
-        return calls if listed is None else loops.instead_of(calls, listed, flat)
+        listed = captured(record, z.dtype.name)
+        return calls if listed is None else loops.bind_captured(calls, listed, flat)
 
-    return looped("forward", made.forward), looped("backward", made.backward)
+    return as_loop("forward", made.forward), as_loop("backward", made.backward)

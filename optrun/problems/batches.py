@@ -1,4 +1,4 @@
-"""Minibatches: which samples each step draws."""
+"""Minibatches: the samples of each step."""
 
 import threading
 from collections.abc import Sequence
@@ -9,19 +9,18 @@ from optrun.arrays import Array, Arrays, stream
 from optrun.problems.problem import Batches
 
 KEPT_BYTES = 1 << 25
-"""About how much of the epochs' orders a process keeps for its next pack."""
+"""Approximate size of the permutations that a process caches for its next packs."""
 
 _orders: dict[tuple[int, int, int], Array] = {}
 _keeping = threading.Lock()
-"""Packs may run in threads of one process."""
+"""Guards the cache: packs may run in several threads of a process."""
 
 
 class SampleBatches(Batches):
-    """Indices of step t's samples, ``[S, n]``: lane i draws those of row i mod S.
+    """Indices ``[S, n]`` of the samples of step t; lane i uses row i mod S.
 
-    There is a row for each seed where the lanes have the same few seeds again and again, as the settings of a sweep
-    have with ``repeats``; else one for each lane. Each epoch goes once through a permutation of its own; its last
-    batch holds what is left.
+    There is one row per distinct seed if the lanes repeat the same seeds in the same order, as a sweep with ``repeats``
+    does; otherwise one row per lane. Each epoch is a new permutation of the samples; its last batch may be smaller.
     """
 
     def __init__(self, arrays: Arrays, seeds: Sequence[int], samples: int, batch_size: int) -> None:
@@ -42,7 +41,7 @@ class SampleBatches(Batches):
     def _shuffle(self, epoch: int) -> list[Array]:
         orders = [_order(seed, epoch, self.samples) for seed in self.seeds]
         batches = np.split(np.stack(orders), list(self.starts[1:]), axis=-1)
-        # One transfer for the epoch: its batches lie one after the other, each contiguous.
+        # One transfer per epoch: its batches are contiguous slices of one array.
         flat = self.arrays.xp.asarray(np.concatenate([batch.ravel() for batch in batches]))
         ends = np.cumsum([0, *(batch.size for batch in batches)]).tolist()
         return [
@@ -52,14 +51,14 @@ class SampleBatches(Batches):
 
 
 def _period(seeds: list[int]) -> list[int]:
-    """Return the seeds after which the same come again, up to the last."""
+    """Return the seeds up to their first repetition if they are periodic, otherwise all of them."""
     period = len(set(seeds))
     is_periodic = len(seeds) % period == 0 and seeds == seeds[:period] * (len(seeds) // period)
     return seeds[:period] if is_periodic else seeds
 
 
 def _order(seed: int, epoch: int, samples: int) -> Array:
-    """Return the order of an epoch; runs of one seed share it, in other packs of a sweep too."""
+    """Return the permutation of an epoch, cached for other packs with the same seed."""
     key = (seed, epoch, samples)
     order = _orders.get(key)
     if order is None:

@@ -1,4 +1,4 @@
-"""Test functions with known minimizers, on which an optimizer's path can be drawn or checked by hand."""
+"""Test functions with known minimizers, for plots of optimizer paths and checks by hand."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -11,7 +11,7 @@ from optrun.problems.vectors import MOST_DIMENSIONS, VectorProblem
 
 
 class Rosenbrock(VectorProblem):
-    """The valley of Rosenbrock (1960), doi:10.1093/comjnl/3.3.175, in any number of dimensions.
+    """Rosenbrock's function (1960), doi:10.1093/comjnl/3.3.175, in any number of dimensions.
 
         f(x) = Σᵢ 100 (xᵢ₊₁ - xᵢ²)² + (1 - xᵢ)²        i = 1 … dim - 1
 
@@ -39,7 +39,7 @@ class Rosenbrock(VectorProblem):
 
     def _workspace(self, lanes: int) -> tuple[Array, ...]:
         rows = self.dim - 1
-        # Padded by a row that stays zero, the two parts of the gradient can be added in one operation.
+        # With a row of zeros as padding, the two parts of the gradient are added in one operation.
         from_next, from_this = (self.arrays.array(np.zeros((self.dim, lanes))) for _ in range(2))
         return (from_next, from_this, *self.scratch("rows", 4, rows, lanes))
 
@@ -112,7 +112,7 @@ class Beale(VectorProblem):
 
 
 class Himmelblau(VectorProblem):
-    """Himmelblau's function (1972) of two variables, with four lowest points of equal value.
+    """Himmelblau's function (1972) of two variables, with four minima of equal value.
 
         f(x, y) = (x² + y - 11)² + (x + y² - 7)²
 

@@ -1,18 +1,18 @@
-"""Dense layers over lanes, forward and backward.
+"""Dense layers for all lanes, forward and backward.
 
-A layer's weights ``[in, out]`` and biases ``[out]`` lie side by side, one matrix ``[in + 1, out]``: with a column of
-ones beside the inputs, one product adds the biases too, and one gives both gradients. Hidden values are
-``[..., n, width]`` for n samples, as BLAS is fastest, and outputs ``[..., o, n]``, as maxima and sums over classes
-are. Stacked products give each lane the bits of its solo run.
+A layer's weights ``[in, out]`` and biases ``[out]`` are adjacent in memory, as one matrix ``[in + 1, out]``. With a
+column of ones in the inputs, one matrix product includes the biases, and one gives both gradients. Hidden values are
+``[..., n, width]`` for n samples, the fastest layout for BLAS; outputs are ``[..., o, n]``, the fastest layout for
+maxima and sums over classes. Batched products give each lane the bits of its solo run.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from optrun.arrays import Array, Arrays, joined
+from optrun.arrays import Array, Arrays, adjacent_view
 from optrun.kernels.capture import LoopEngine
-from optrun.problems.activations import Activation, bound
+from optrun.problems.activations import Activation, bind_activation
 
 
 @dataclass(frozen=True)
@@ -21,11 +21,11 @@ class Matrices:
 
     all: Sequence[Array]
     transposed: Sequence[Array]
-    """``[..., out, in]``, without the biases; that of the last layer ``[..., out, in + 1]``, with them."""
+    """``[..., out, in]`` without biases, except for the last layer: ``[..., out, in + 1]`` with biases."""
 
     @classmethod
     def of(cls, matrices: Sequence[Array], bias: bool) -> "Matrices":
-        """Return matrices with all views of them."""
+        """Return the matrices with their transposed views."""
         weights = [each[..., :-1, :] if bias else each for each in matrices]
         return cls(matrices, [each.swapaxes(-1, -2) for each in [*weights[1:], matrices[-1]]])
 
@@ -34,9 +34,9 @@ class Matrices:
 
 
 class Layers:
-    """Dense layers with an activation between them; the weights are ``[in, out]``, the biases ``[out]``.
+    """Dense layers with activations in between; weights are ``[in, out]``, biases ``[out]``.
 
-    z = Wᵀ h + b        h ← a(z)        the last layer's z are the outputs
+    z = Wᵀ h + b        h ← a(z)        the outputs are z of the last layer
     """
 
     def __init__(
@@ -60,25 +60,25 @@ class Layers:
                 self.shapes[self.biases[layer]] = (fan_out,)
 
     def matrices(self, tensors: Mapping[str, Array]) -> tuple[list[Array], list[tuple[Array, Array]]]:
-        """Return each layer's matrix ``[B, in + 1, out]``, and pairs of a tensor and its part of a matrix.
+        """Return each layer's matrix ``[B, in + 1, out]``, and the tensors to copy, each with its part of a matrix.
 
-        There are pairs where the tensors do not lie side by side: the matrix is then no view of them.
+        If a weight and its bias are not adjacent in memory, their matrix is a copy instead of a view.
         """
         if not self.biases:
             return [tensors[name] for name in self.weights], []
-        matrices, apart = [], []
+        matrices, copies = [], []
         for weight, bias in zip(self.weights, self.biases, strict=True):
-            matrix = joined(tensors[weight], tensors[bias])
+            matrix = adjacent_view(tensors[weight], tensors[bias])
             if matrix is None:
                 lanes, rows, columns = tensors[weight].shape
                 matrix = self.arrays.empty((lanes, rows + 1, columns))
-                apart += [(tensors[weight], matrix[:, :-1]), (tensors[bias], matrix[:, -1])]
+                copies += [(tensors[weight], matrix[:, :-1]), (tensors[bias], matrix[:, -1])]
             matrices.append(matrix)
-        return matrices, apart
+        return matrices, copies
 
 
 class Pass:
-    """The forward and the backward pass of some lanes: their arrays, made once."""
+    """Forward and backward pass of some lanes, with preallocated arrays."""
 
     def __init__(
         self, layers: Layers, lanes: tuple[int, ...], samples: int, loops: LoopEngine | None = None
@@ -93,10 +93,10 @@ class Pass:
             self.hidden.append(hidden)
             self.deltas.append(delta)
         self.activations = [
-            bound(layers.activation, xp, hidden, delta, loops)
+            bind_activation(layers.activation, xp, hidden, delta, loops)
             for hidden, delta in zip(self.hidden, self.deltas, strict=True)
         ]
-        # Elementwise operations take in the column of ones: NumPy is faster where nothing is left out.
+        # Elementwise operations include the column of ones, since NumPy is faster on contiguous arrays.
         ones = [hidden[..., -1] for hidden in self.hidden] if extra else []
         for each in ones:
             each.fill(1)
@@ -107,7 +107,7 @@ class Pass:
         )
 
     def forward(self, matrices: Matrices, x: Array) -> Array:
-        """Return the outputs ``[..., o, n]`` for the inputs ``[..., n, d + 1]``."""
+        """Return the outputs ``[..., o, n]`` for the inputs ``[..., n, in + 1]``."""
         xp, inputs = self.xp, x
         for layer, hidden in enumerate(self.hidden):
             xp.matmul(inputs, matrices.all[layer], out=self.z[layer])
@@ -119,7 +119,7 @@ class Pass:
         return self.outputs
 
     def backward(self, matrices: Matrices, grads: Sequence[Array], x: Array) -> None:
-        """Write the gradients, where the outputs are overwritten by that of the loss with respect to them."""
+        """Write the gradients; before, ``outputs`` must be overwritten by the loss gradient with respect to them."""
         xp, delta = self.xp, self.outputs.swapaxes(-1, -2)
         for layer in range(len(self.hidden), 0, -1):
             xp.matmul(self.hidden[layer - 1].swapaxes(-1, -2), delta, out=grads[layer])

@@ -1,6 +1,6 @@
-"""Losses of a batch and their gradients, over lanes; the mean is torch's ``reduction="mean"``.
+"""Losses of a batch and their gradients, for all lanes; the mean is torch's ``reduction="mean"``.
 
-Outputs are ``[..., S, o, n]`` for n samples, targets ``[S, n]``: lanes that see the same samples share them.
+Outputs are ``[..., S, o, n]`` for n samples, targets ``[S, n]``: lanes with the same samples share their targets.
 """
 
 from abc import ABC, abstractmethod
@@ -10,7 +10,7 @@ from optrun.arrays import Array, Arrays
 
 
 class Scratch(Protocol):
-    """Returns the array of a name and shape."""
+    """Returns the array of this name and shape."""
 
     def __call__(self, name: str, *shape: int) -> Array: ...
 
@@ -19,30 +19,30 @@ class Loss(ABC):
     """The mean loss of a batch."""
 
     outputs: int = 1
-    """How many values it wants for a sample."""
+    """The number of outputs per sample."""
 
     def __init__(self, arrays: Arrays, scratch: Scratch) -> None:
         self.arrays = arrays
         self.scratch = scratch
 
     def prepared(self, targets: Array) -> Array:
-        """Return the targets as a call wants them; the array may be overwritten by the next call."""
+        """Return the targets in the form that a call needs; the next call may overwrite them."""
         return targets
 
     @abstractmethod
     def __call__(self, outputs: Array, targets: Array, out: Array) -> None:
-        """Write the loss ``[..., S]`` to out, and overwrite the outputs by its gradient with respect to them."""
+        """Write the loss ``[..., S]`` to ``out``, and overwrite the outputs by the gradient with respect to them."""
 
 
 class ClassLoss(Loss, ABC):
-    """A loss whose targets are classes 0, 1, …, so that predictions can be right or wrong."""
+    """A loss whose targets are class indices, for which an accuracy is defined."""
 
     @abstractmethod
     def predicted(self, outputs: Array) -> Array:
-        """Return the class ``[..., n]`` that the outputs speak for."""
+        """Return the predicted classes ``[..., n]``."""
 
     def accuracy(self, outputs: Array, targets: Array) -> Array:
-        """Return the share ``[...]`` of samples whose class is predicted, in float64: it is a count over a count."""
+        """Return the fraction ``[...]`` of correctly predicted samples, in float64."""
         share: Array = (self.predicted(outputs) == targets).mean(axis=-1)
         return share
 
@@ -66,7 +66,7 @@ class MeanSquaredError(Loss):
 
 
 class BinaryCrossEntropy(ClassLoss):
-    """The binary cross-entropy of a logit z and a class y of 0 or 1, stable for any z.
+    """Binary cross-entropy of a logit z and a class y of 0 or 1, numerically stable for any z.
 
     L = 1/n Σ max(z, 0) - z y + log(1 + exp(-|z|))        ∂L/∂z = (σ(z) - y) / n
     """
@@ -81,7 +81,7 @@ class BinaryCrossEntropy(ClassLoss):
         samples = logits.shape[-1]
         small, terms, products = self.scratch("terms", 3, *logits.shape)
         if samples not in self._zeros:
-            # NumPy takes four times as long for the maximum with a number as for that with an array.
+            # For np.maximum, an array operand is four times faster than a scalar.
             self._zeros[samples] = self.arrays.filled((samples,), 0)
         zero = self._zeros[samples]
         xp.absolute(logits, out=small)
@@ -106,7 +106,7 @@ class BinaryCrossEntropy(ClassLoss):
 
 
 class CrossEntropy(ClassLoss):
-    """The softmax cross-entropy of C logits z and a class y of 0 … C-1.
+    """Softmax cross-entropy of C logits z and a class y of 0 … C-1.
 
     L = 1/n Σ log Σⱼ exp(zⱼ - m) - (z_y - m)        m = max z
     ∂L/∂zⱼ = (softmax(z)ⱼ - [j = y]) / n
@@ -120,7 +120,7 @@ class CrossEntropy(ClassLoss):
         self._masks: dict[tuple[int, ...], Array] = {}
 
     def prepared(self, targets: Array) -> Array:
-        """Return [j = y] / n of every class and sample, ``[S, C, n]``."""
+        """Return [j = y] / n for every class and sample, ``[S, C, n]``."""
         samples = targets.shape[-1]
         shape = (*targets.shape[:-1], self.outputs, samples)
         if shape not in self._masks:

@@ -19,8 +19,8 @@ _LOSSES: dict[str, Literal["cross_entropy", "mse"]] = {"classification": "cross_
 class MLP(Supervised):
     """A multilayer perceptron, with "layer1.weight" ``[in, out]``, "layer1.bias" ``[out]``, "layer2.weight", …
 
-    Each weight and bias starts at U(-1/√in, 1/√in), as those of ``torch.nn.Linear`` do; ``gelu`` is its tanh
-    form, torch's ``approximate="tanh"``.
+    Weights and biases are initialised from U(-1/√in, 1/√in), as in ``torch.nn.Linear``; ``gelu`` is torch's
+    ``approximate="tanh"``.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Passes over the lanes of a pack, a few lanes at a time, so that their arrays stay in the cache."""
+"""Passes over the lanes of a pack, a few lanes at a time, so that their arrays fit into the cache."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,12 +8,12 @@ from optrun.arrays import Array, Arrays
 from optrun.problems.layers import Layers, Matrices, Pass
 
 MakePass = Callable[[tuple[int, int], int], Pass]
-"""Returns the arrays of so many lanes, as rows × seeds, and samples."""
+"""Returns the pass for a number of lanes, rows × seeds, and of samples."""
 
 
 @dataclass(frozen=True)
 class Tile:
-    """Some of the lanes that take their samples from the same rows of a batch, as rows × seeds."""
+    """Some of the lanes, rows × seeds, that use the same rows of a batch."""
 
     run: Pass
     matrices: Matrices
@@ -24,17 +24,17 @@ class Tile:
 
 @dataclass(frozen=True)
 class Chunk:
-    """The tiles that share the rows ``seeds`` of a batch."""
+    """The tiles that use the rows ``seeds`` of a batch."""
 
     seeds: slice
     tiles: Sequence[Tile]
 
 
 class Passes:
-    """All passes of B lanes on batches of n samples; lane i takes row i mod S of a batch's S rows.
+    """All passes of B lanes on batches of n samples; lane i uses row i mod S of a batch.
 
-    Arrays and views are made here, once; they are those of ``params`` and ``grads`` as they are now. Without
-    ``grads`` there are forward passes alone.
+    Arrays and views are created once, and bound to the given ``params`` and ``grads``. Without ``grads`` there are only
+    forward passes.
     """
 
     def __init__(
@@ -69,25 +69,25 @@ class Passes:
                 tiles.append(Tile(run, whole[index], parts, loss))
             self.chunks.append(Chunk(some_seeds, tiles))
 
-    def fit(self, params: Mapping[str, Array], grads: Mapping[str, Array]) -> bool:
-        """Return whether these are the arrays that the passes are bound to."""
+    def is_bound_to(self, params: Mapping[str, Array], grads: Mapping[str, Array]) -> bool:
+        """Return whether the passes are bound to these arrays."""
         return all(params[name] is array for name, array in self._params.items()) and all(
             grads[name] is array for name, array in self._grads.items()
         )
 
     def gather(self) -> None:
-        """Copy the parameters in where they do not lie as the passes want them."""
+        """Copy parameters that are not adjacent in memory to their matrices."""
         for tensor, matrix in self._before:
             matrix[...] = tensor
 
     def scatter(self) -> None:
-        """Copy the gradients out where they do not lie as the passes want them."""
+        """Copy gradients from their matrices to tensors that are not adjacent in memory."""
         for matrix, tensor in self._after:
             tensor[...] = matrix
 
 
 def _parts(size: int, most: int) -> list[slice]:
-    """Return slices of nearly equal sizes of at most ``most``, the larger ones first."""
+    """Return slices of nearly equal size, at most ``most``, the larger ones first."""
     count = -(-size // most)
     least, larger = divmod(size, count)
     bounds = [i * least + min(i, larger) for i in range(count + 1)]

@@ -1,4 +1,4 @@
-"""The contract of a problem: loss and gradient of every lane, written by hand."""
+"""Problem, the interface for losses and gradients of all lanes."""
 
 import inspect
 import re
@@ -18,7 +18,7 @@ from optrun.regular_files import files_digest
 
 
 class _Checked(ABCMeta):
-    """Checks the options before the ``__init__`` of any class sees them."""
+    """Validates the options before ``__init__`` is called."""
 
     options: Callable[[], dict[str, Option]]
     fingerprint: Any
@@ -41,30 +41,30 @@ class _Checked(ABCMeta):
 class Problem(metaclass=_Checked):
     """A function of named parameters whose loss and gradient are computed for all lanes at once.
 
-    A subclass names its options as the keyword-only arguments of ``__init__`` and is registered under its
-    class name in snake case. An ``__init__`` that ends in ``**options`` adds to those of the class above it.
-    Lanes share the problem and its options; what differs between them is the seed.
+    A subclass declares its options as the keyword-only arguments of ``__init__``, and is registered under its class
+    name in snake case. If ``__init__`` ends in ``**options``, it also has the options of its base class. Lanes differ
+    only in the seed; they share the problem and its options.
 
     Shapes: B lanes; parameters ``[B, *shape]``; a loss ``[B]``.
 
-    On a device what a step launches is replayed without Python, so `loss_and_grad` depends on its arguments and on
-    arrays that stay where they are, and alone writes into arrays. What differs from step to step comes from `batches`:
-    a counter in Python, or an array that is replaced, would stay as it was when the step was captured.
+    On a device the launches of a step are captured and replayed without Python. So `loss_and_grad` must depend only on
+    its arguments and on arrays that are never reallocated, and no other method may write to arrays. What changes from
+    step to step must come from `batches`; a Python counter or a replaced array would keep its captured value.
 
-    Raises ConfigError, naming the option, where one is unknown, of another type, out of bounds or not finite.
+    Raises ConfigError, which names the option, for an unknown or invalid option.
     """
 
     lane_fast: bool = False
-    """Whether the operations are elementwise along the lanes, so that they may lie side by side in memory."""
+    """Whether operations are elementwise along the lanes, so that lanes may be contiguous in memory."""
 
     steps_per_epoch: int = 1
-    """Batches in one pass over the data; 1 where there is no data."""
+    """Batches per epoch; 1 without data."""
 
     inferred: str = ""
-    """What was inferred from the data, in one line; empty where nothing was."""
+    """One line about what was inferred from the data; empty if nothing was."""
 
     notes: Sequence[str] = ()
-    """What of the data or the options may be a mistake, a line each."""
+    """Possible mistakes in the data or the options, one line each."""
 
     _fingerprint: str = ""
 
@@ -77,7 +77,6 @@ class Problem(metaclass=_Checked):
     @classmethod
     @cache
     def options(cls) -> dict[str, Option]:
-        """Return the problem's options, by name."""
         found: dict[str, Option] = {}
         for base in cls.__mro__:
             if "__init__" not in vars(base):
@@ -92,55 +91,55 @@ class Problem(metaclass=_Checked):
     def __init__(self, arrays: Arrays) -> None:
         self.arrays = arrays
         self.loops: LoopEngine | None = None
-        """What makes loops of the calls of a step; None where there is nothing that does."""
+        """The engine that can run captured NumPy calls as loops; None if the engine cannot."""
         self._scratch: dict[tuple[str, tuple[int, ...]], Array] = {}
 
     def use(self, engine: Engine) -> None:
-        """Take steps by this engine, where it has something faster than the calls, with the same bits."""
+        """Let an engine run captured NumPy calls as loops, with the same bits, if it can."""
         self.loops = engine if isinstance(engine, LoopEngine) else None
 
     @property
     @abstractmethod
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """The parameters' names and shapes, in their order."""
+        """The parameters' shapes by name, in order."""
 
     @property
     def inputs_first(self) -> frozenset[str]:
-        """The weights of layers that lie `[in, out]`; a rule takes any other matrix for torch's `[out, in]`."""
+        """The weights that are `[in, out]`; a rule assumes torch's `[out, in]` for all other matrices."""
         return frozenset()
 
     @property
     def fingerprint(self) -> str:
-        """A hash of the data that is no part of the config: a run is not resumed on other data.
+        """A hash of data that are not part of the config; a run is not resumed with other data.
 
-        By default it is that of the files that options name, as they were before ``__init__``; empty without one.
+        By default a hash of the files that options name, taken before ``__init__``; empty without files.
         """
         return self._fingerprint
 
     @property
     def minimum(self) -> float | None:
-        """The lowest value of the full objective, where it is known."""
+        """The minimum of the full objective; None if unknown."""
         return None
 
     @property
     def minimizers(self) -> Sequence[Mapping[str, Array]]:
-        """Points (name → ``[*shape]``) where the full objective is lowest, where they are known."""
+        """Minimizers of the full objective, each by name as ``[*shape]``; empty if unknown."""
         return ()
 
     @abstractmethod
     def initial(self, seed: int) -> dict[str, Array]:
-        """Return the parameters (float64, on the host) at which the run of this seed starts."""
+        """Return the initial parameters for a seed, as float64 on the host."""
 
     def batches(self, seeds: Sequence[int]) -> "Batches":
-        """Return what each step draws: one seed per lane."""
+        """Return the random draws of each step, given one seed per lane."""
         return Batches()
 
     @abstractmethod
     def loss_and_grad(self, params: Mapping[str, Array], grads: Mapping[str, Array], batch: Any) -> Array:
-        """Return the loss ``[B]`` on a batch, and write its gradient into ``grads``.
+        """Return the loss ``[B]`` on a batch, and write its gradient to ``grads``.
 
-        The returned array may be overwritten by the next call. Values may overflow where a run diverges;
-        the caller decides, by ``numpy.errstate``, whether that is worth a warning.
+        The next call may overwrite the returned array. Values may overflow if a run diverges; the caller decides by
+        ``numpy.errstate`` whether NumPy warns.
         """
 
     @abstractmethod
@@ -148,7 +147,7 @@ class Problem(metaclass=_Checked):
         """Return full-data metrics by name, each ``[B]`` on the host; ``loss`` is the full objective."""
 
     def scratch(self, name: str, *shape: int) -> Array:
-        """Return the array of this name and shape, allocated at its first use: a step allocates nothing."""
+        """Return the array of this name and shape, allocated on first use, so that later steps allocate nothing."""
         key = (name, shape)
         if key not in self._scratch:
             self._scratch[key] = self.arrays.empty(shape)
@@ -156,9 +155,9 @@ class Problem(metaclass=_Checked):
 
 
 class Batches:
-    """What step t draws: nothing, for a problem without data or noise.
+    """The random draws of each step; None for a problem without data or noise.
 
-    ``batches[t]`` is a pure function of the seeds and of t, so that a run can be resumed at any step.
+    ``batches[t]`` must be a pure function of the seeds and t, so that a run can be resumed at any step.
     """
 
     def __getitem__(self, t: int) -> Any:

@@ -1,4 +1,4 @@
-"""Quadratics of a chosen condition number, with a known minimizer."""
+"""Quadratics with a given condition number and a known minimizer."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -11,16 +11,16 @@ from optrun.errors import ConfigError
 from optrun.problems.vectors import MOST_DIMENSIONS, VectorProblem
 
 MOST_ROTATED = 5_000
-"""Of how many dimensions a rotation, a matrix, is made."""
+"""Largest number of dimensions with a rotation, which is a dense matrix."""
 
 
 class Quadratic(VectorProblem):
-    """A convex quadratic whose Hessian has the eigenvalues 1 … condition, evenly spaced on a log scale.
+    """A convex quadratic whose Hessian has eigenvalues 1 … condition, evenly spaced on a log scale.
 
         f(x) = ½ (x - x*)ᵀ H (x - x*)        H = Q diag(λ) Qᵀ
 
-    Q is a random rotation with ``rotation``, else the identity. Q and x* ~ N(0, I) depend on
-    ``problem_seed`` alone: every run sees the same function. Starts at the origin.
+    Q is a random rotation if ``rotation`` is set, otherwise the identity. Q and x* ~ N(0, I) depend only on
+    ``problem_seed``, so all runs have the same function. Starts at the origin.
 
     Raises ConfigError for a condition number above 1 in one dimension.
     """
@@ -59,7 +59,7 @@ class Quadratic(VectorProblem):
         self._half = arrays.array(0.5)
         self._hessian: Array | None = None
         if rotation:
-            # A product with H is taken lane by lane, so a lane's elements have to be neighbours in memory.
+            # Products with H are computed lane by lane, so the elements of a lane must be contiguous.
             self.lane_fast = False
             with one_blas_thread:
                 q = _rotation(draws, dim)
@@ -99,7 +99,7 @@ class Quadratic(VectorProblem):
 
 
 def _rotation(draws: np.random.Generator, dim: int) -> Array:
-    """Return a rotation drawn uniformly: the Q of a Gaussian matrix, with R's diagonal made positive.
+    """Return a uniformly distributed rotation: Q of a Gaussian matrix's QR decomposition with positive diagonal of R.
 
     F. Mezzadri (2007), How to generate random matrices from the classical compact groups,
     arXiv:math-ph/0609050.

@@ -17,7 +17,7 @@ from optrun.problems.supervised import Supervised
 
 
 class Regression(Supervised, ABC):
-    """One dense layer, "weight" ``[d, outputs]`` and "bias" ``[outputs]``, that starts at zero."""
+    """One dense layer, "weight" ``[d, outputs]`` and "bias" ``[outputs]``, initialised to zero."""
 
     def _layers(self, features: int, bias: bool) -> Layers:
         return Layers(
@@ -29,7 +29,7 @@ class Regression(Supervised, ABC):
         )
 
     def _classes(self, dataset: Dataset) -> tuple[Array, Array]:
-        """Return the classes and the position of each sample's, or raise ConfigError where the task has none."""
+        """Return the classes and the class index of each sample; ConfigError if the task is regression."""
         if self.task == "regression":
             raise ConfigError(
                 "task: this problem takes classes: linear_regression fits numbers", field="task"
@@ -41,11 +41,11 @@ class Regression(Supervised, ABC):
 
 
 class SolvedRegression(Regression, ABC):
-    """A regression of one output whose minimizer can be computed, in float64."""
+    """A regression with one output, whose minimizer is computed in float64."""
 
     @abstractmethod
     def _solve(self, x: Array, y: Array, penalties: Array) -> tuple[Array, float] | None:
-        """Return where ``loss(x θ, y) + ½ Σ penalties θ²`` is lowest, and how low, if that is known."""
+        """Return the minimizer and the minimum of ``loss(x θ, y) + ½ Σ penalties θ²``; None if unknown."""
 
     @cached_property
     def _solution(self) -> tuple[Array, float] | None:
@@ -71,7 +71,7 @@ class SolvedRegression(Regression, ABC):
 
 
 class LinearRegression(SolvedRegression):
-    """Least squares, with a ridge penalty where l2 > 0.
+    """Least squares, with a ridge penalty if l2 > 0.
 
     f(w, b) = 1/n Σᵢ (wᵀxᵢ + b - yᵢ)² + l2/2 ‖w‖²
     """
@@ -88,7 +88,7 @@ class LinearRegression(SolvedRegression):
         return MeanSquaredError(self.arrays, self.scratch), dataset.values()
 
     def _solve(self, x: Array, y: Array, penalties: Array) -> tuple[Array, float]:
-        # The penalty is that of further samples, of target 0.
+        # The penalty equals the loss of additional samples with target 0.
         x = np.concatenate([x / np.sqrt(len(x)), np.diag(np.sqrt(penalties / 2))])
         y = np.concatenate([y / np.sqrt(len(y)), np.zeros(len(penalties))])
         theta = np.linalg.lstsq(x, y)[0]
@@ -100,7 +100,7 @@ class LogisticRegression(SolvedRegression):
 
         f(w, b) = 1/n Σᵢ log(1 + exp(zᵢ)) - yᵢ zᵢ + l2/2 ‖w‖²        zᵢ = wᵀxᵢ + b
 
-    The minimum is known for l2 > 0: without a penalty there may be none.
+    The minimum is known only for l2 > 0: without a penalty it may not exist.
     """
 
     def __init__(self, arrays: Arrays, *, data: DataSource = "breast_cancer", **options: Any) -> None:
@@ -135,7 +135,7 @@ class SoftmaxRegression(Regression):
 
 
 def _newton(x: Array, y: Array, penalties: Array) -> tuple[Array, float]:
-    """Return the minimizer of the penalized logistic loss and its value, by Newton's method with halved steps."""
+    """Return the minimizer and the minimum of the penalized logistic loss, by Newton's method with step halving."""
     theta = np.zeros(x.shape[1])
     value = _logistic(x, y, penalties, theta)
     for _ in range(100):

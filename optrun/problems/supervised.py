@@ -19,21 +19,21 @@ from optrun.problems.problem import Batches, Problem
 from optrun.registry import NonNegative, PositiveInt
 
 TILE_BYTES = 1 << 18
-"""About how large the widest array of a pass is: the arrays of a few lanes stay in the L2 cache."""
+"""Approximate size of a pass's widest array, so that the arrays of a few lanes fit into the L2 cache."""
 
 DEVICE_TILE_BYTES = 1 << 28
-"""The same on a device, which works on all lanes at once where it can."""
+"""The same on a device, where larger tiles are faster."""
 
 
 class Supervised(Problem, ABC):
-    """Dense layers whose mean loss on the training samples is minimized, with a penalty on the weights.
+    """Dense layers; the objective is the mean loss over the training samples plus a penalty on the weights.
 
         f(θ) = 1/n Σᵢ loss(outputs(xᵢ; θ), yᵢ) + l2/2 ‖weights‖²
 
-    Which samples are for testing depends on ``split_seed`` alone, so all runs are measured on the same ones.
+    The test samples depend only on ``split_seed``, so all runs are evaluated on the same ones.
 
-    Raises ConfigError where the data cannot be read or do not suit the loss, and where a batch is larger than
-    the training part.
+    Raises ConfigError if the data cannot be read or do not suit the loss, and if batch_size exceeds the number of
+    training samples.
     """
 
     def __init__(
@@ -85,14 +85,14 @@ class Supervised(Problem, ABC):
         self.steps_per_epoch = -(-len(train) // (batch_size or len(train)))
         if bias:
             features = np.column_stack([features, np.ones(len(features))])
-        # Where samples are not gathered, products are faster with the samples of one feature side by side.
+        # In full-batch steps, products are faster if the samples of a feature are contiguous.
         order = "F" if batch_size is None else "C"
         self.inputs: dict[str, Array] = {
             part: arrays.xp.asarray(features[rows], arrays.dtype, order=order)
             for part, rows in (("train", train), ("test", test))
             if len(rows)
         }
-        """The features of each part, with a column of ones where there are biases."""
+        """The features of each part, with a column of ones if there are biases."""
         self.layers = self._layers(features.shape[1] - bias, bias)
         self.parts = {
             part: (self.inputs[part][:, : self.layers.widths[0]], arrays.array(targets[rows]))
@@ -103,7 +103,7 @@ class Supervised(Problem, ABC):
         self._bound: dict[tuple[int, ...], Passes] = {}
 
     def _check_range(self, values: Array, what: str, *, standardize: bool) -> None:
-        """Raise ConfigError where a number is too large for the dtype."""
+        """Raise ConfigError if a value is too large for the dtype."""
         dtype = self.arrays.dtype
         largest = max(abs(float(values.max())), abs(float(values.min())))
         if not largest <= float(np.finfo(dtype).max):
@@ -115,7 +115,7 @@ class Supervised(Problem, ABC):
 
     @abstractmethod
     def _loss_and_targets(self, dataset: Dataset) -> tuple[Loss, Array]:
-        """Return the loss and the targets ``[N]`` as it wants them, or raise ConfigError."""
+        """Return the loss, and the targets ``[N]`` in its form; ConfigError if they do not suit it."""
 
     @abstractmethod
     def _layers(self, features: int, bias: bool) -> Layers: ...
@@ -126,7 +126,7 @@ class Supervised(Problem, ABC):
 
     @property
     def inputs_first(self) -> frozenset[str]:
-        """The weights, all of which lie `[in, out]`."""
+        """The weights, all of which are `[in, out]`."""
         return frozenset(self.layers.weights)
 
     @property
@@ -158,7 +158,7 @@ class Supervised(Problem, ABC):
         return passes.loss
 
     def evaluate(self, params: Mapping[str, Array]) -> dict[str, Array]:
-        """Return ``loss`` (with penalty), and of each part the mean loss (without) and the accuracy."""
+        """Return ``loss`` (with penalty), and for each part the mean loss (without penalty) and the accuracy."""
         metrics: dict[str, Array] = {}
         for part, x in self.inputs.items():
             y = self.parts[part][1]
@@ -181,10 +181,10 @@ class Supervised(Problem, ABC):
     def _passes_of(
         self, params: Mapping[str, Array], grads: Mapping[str, Array], batch: Array | None
     ) -> Passes:
-        """Return the passes bound to these arrays, which are the same from step to step."""
+        """Return the passes bound to these arrays, which rarely change."""
         key = (1, len(self.inputs["train"])) if batch is None else batch.shape
         passes = self._bound.get(key)
-        if passes is not None and not passes.fit(params, grads):
+        if passes is not None and not passes.is_bound_to(params, grads):
             self._bound.clear()
             passes = None
         if passes is None:
@@ -194,7 +194,7 @@ class Supervised(Problem, ABC):
     def _bind(
         self, params: Mapping[str, Array], grads: Mapping[str, Array], seeds: int, samples: int
     ) -> Passes:
-        # Lanes that see the same samples share the inputs.
+        # Lanes with the same samples share their inputs.
         widest = samples * max(self.layers.widths[seeds == 1 :])
         lane = widest * np.dtype(self.arrays.dtype).itemsize
         tile = TILE_BYTES if self.arrays.xp is np else DEVICE_TILE_BYTES
@@ -204,7 +204,7 @@ class Supervised(Problem, ABC):
         )
 
     def _pass(self, lanes: tuple[int, int], samples: int) -> Pass:
-        """Return the arrays of a pass, which all lanes share: one tile is done before the next begins."""
+        """Return the pass for this shape, whose arrays are reused tile by tile."""
         key = (*lanes, samples)
         if key not in self._passes:
             self._passes[key] = Pass(self.layers, lanes, samples, self.loops)

@@ -1,4 +1,4 @@
-"""Functions of one vector: where runs start, and noise on the gradient."""
+"""Functions of one vector: initial points, and gradient noise."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -20,18 +20,18 @@ Noise = Annotated[NonNegative, "standard deviation of Gaussian noise added to th
 
 
 MOST_DIMENSIONS = 10_000_000
-"""Of a test function: its arrays are some 80 MB each."""
+"""Largest dimension of a test function: arrays of 80 MB in float64."""
 
 
 class VectorProblem(Problem, ABC):
-    """A function of one vector "x" ``[dim]``, computed along the lanes: x is seen as ``[dim, B]``.
+    """A function of one vector "x" ``[dim]``, computed for all lanes at once: x is ``[dim, B]``.
 
-    Raises ConfigError where ``start`` has not ``dim`` numbers.
+    Raises ConfigError unless ``start`` has ``dim`` numbers.
     """
 
     lane_fast = True
     pure: ClassVar[bool] = False
-    """Whether a loop may take the place of `_compute`; it counts in the class that defines both."""
+    """Whether `_compute` may be replaced by a captured loop; must be set in the class that defines `_compute`."""
 
     def __init__(self, arrays: Arrays, *, start: Start = None, noise: Noise = 0.0) -> None:
         super().__init__(arrays)
@@ -47,7 +47,6 @@ class VectorProblem(Problem, ABC):
 
     @property
     def dim(self) -> int:
-        """The number of dimensions."""
         return 2
 
     @property
@@ -93,12 +92,12 @@ class VectorProblem(Problem, ABC):
         return self._compute(x, grad, *self._workspaces[lanes])
 
     def _bind(self, x: Array, grad: Array) -> "_Bound":
-        """Return the step with these arrays: a loop where there can be one, else the calls."""
+        """Return the step bound to these arrays: a captured loop if possible, otherwise NumPy calls."""
         plain = _Bound(x, grad, lambda: self._value_and_grad(x.T, grad.T))
         if self.loops is None:
             return plain
-        listed = self._listed
-        # A loop wants all of its buffers in one layout.
+        listed = self._captured
+        # A loop needs all of its buffers in the same layout.
         if listed is None or not x.flags.forc or _strides(x) != _strides(grad):
             return plain
         buffers = {
@@ -114,7 +113,7 @@ class VectorProblem(Problem, ABC):
             nonlocal loss
             loss = self._value_and_grad(x.T, grad.T)
 
-        run = self.loops.instead_of(calls, listed, buffers | {"loss0": column, "p": x[:, :1]})
+        run = self.loops.bind_captured(calls, listed, buffers | {"loss0": column, "p": x[:, :1]})
 
         def step() -> Array:
             nonlocal loss
@@ -125,19 +124,19 @@ class VectorProblem(Problem, ABC):
         return _Bound(x, grad, step)
 
     @cached_property
-    def _listed(self) -> Captured | None:
-        """What `_compute` does in one lane; None where a loop cannot do it."""
+    def _captured(self) -> Captured | None:
+        """The captured `_compute` of one lane; None if it cannot be a loop."""
         own = vars(type(self))
         if not own.get("pure") or "_compute" not in own or self.dim > MOST_INSTRUCTIONS:
             return None
 
-        def on_names(capture: Capture) -> dict[str, Array]:
+        def record(capture: Capture) -> dict[str, Array]:
             grad = capture.unwritten((self.dim, 1))
             workspace = [capture.constants(each) for each in self._workspace(1)]
             loss = self._compute(capture.inputs("x", self.dim, 1), grad, *workspace)
             return {"grad": grad, "loss": loss}
 
-        return captured(on_names, self.arrays.dtype)
+        return captured(record, self.arrays.dtype)
 
     @abstractmethod
     def _usual_start(self) -> Array: ...
@@ -147,24 +146,23 @@ class VectorProblem(Problem, ABC):
 
     @abstractmethod
     def _workspace(self, lanes: int) -> tuple[Array, ...]:
-        """Return the arrays that ``_compute`` writes its intermediate values to."""
+        """Return the arrays to which ``_compute`` writes its intermediate values."""
 
     @abstractmethod
     def _compute(self, x: Array, grad: Array, *workspace: Array) -> Array:
         """Return the value ``[B]`` at x ``[dim, B]``, and write the gradient ``[dim, B]``.
 
-        Of the workspace it reads what it has written, and what stays as it was made.
-        No operation overwrites one of its inputs: NumPy takes more than twice as long for a small array
-        that overlaps another.
+        It reads from the workspace only what it has written, or constants from `_workspace`. No operation overwrites
+        one of its operands: NumPy is more than twice as slow for small overlapping arrays.
 
-        With ``pure = True`` beside it in its class it may be called once for all steps, as a loop does from then on
-        what it did: it makes the same calls of NumPy whatever numbers, dtype and step, and what it reads is x, what
-        it has written, and what nobody changes.
+        If its class sets ``pure = True``, it may be called once and captured as a loop that all later steps run. So it
+        must make the same NumPy calls for any values, dtype and step, and read only x, what it has written, and
+        constants.
         """
 
 
 def _column_like(array: Array) -> Array:
-    """Return a column ``[B, 1]`` whose elements lie as far apart as those of an array's columns."""
+    """Return a column ``[B, 1]`` with the same stride as an array's columns."""
     distance = array.strides[0] // array.itemsize
     column: Array = np.empty(len(array) * distance, array.dtype)[::distance, None]
     return column
@@ -176,7 +174,7 @@ def _strides(array: Array) -> list[int]:
 
 @dataclass(frozen=True)
 class _Bound:
-    """The step of a problem with some arrays."""
+    """The step of a problem, bound to arrays."""
 
     x: Array
     grad: Array
@@ -185,7 +183,7 @@ class _Bound:
 
 
 class GradientNoise(Batches):
-    """Noise ``[dim, B]`` of step t, drawn for ``BLOCK`` steps at a time from each lane's own stream."""
+    """Gradient noise ``[dim, B]`` of step t, drawn for ``BLOCK`` steps at a time from each lane's own stream."""
 
     BLOCK = 64
 

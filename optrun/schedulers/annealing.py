@@ -1,4 +1,4 @@
-"""Schedules that lead from one rate to another one."""
+"""Schedules that anneal the learning rate to a final value."""
 
 from collections.abc import Mapping
 from itertools import pairwise
@@ -17,14 +17,14 @@ Strategy = Literal["cos", "linear"]
 
 
 def anneal(start: Any, end: Any, done: Any, strategy: Strategy) -> Any:
-    """Return what lies between two values when this fraction of the way is done, on a line or half a cosine wave."""
+    """Interpolate between two values, linearly or by a half cosine; ``done`` is the fraction, 0 … 1."""
     return (between if strategy == "linear" else half_wave)(start, end, done)
 
 
 class MultiStepLR(LRScheduler):
-    """A factor at each of some steps; one that is listed twice counts twice.
+    """Multiply the learning rate by gamma at each milestone; a milestone listed twice multiplies twice.
 
-    η(t) = η₀ · γⁿ;  n is how many milestones are ≤ t
+    η(t) = η₀ · γⁿ;  n is the number of milestones ≤ t
     """
 
     @staticmethod
@@ -34,7 +34,7 @@ class MultiStepLR(LRScheduler):
 
     @classmethod
     def validate_options(cls, options: Mapping[str, Any]) -> None:
-        """Raise ConfigError for milestones that are out of order."""
+        """Raise ConfigError if the milestones decrease."""
         if any(later < earlier for earlier, later in pairwise(options["milestones"])):
             raise ConfigError(
                 f"MultiStepLR: milestones must not decrease (got {options['milestones']})", field="milestones"
@@ -42,11 +42,11 @@ class MultiStepLR(LRScheduler):
 
 
 class PolynomialLR(LRScheduler):
-    """Down to zero by a power of the time that is left.
+    """Decay the learning rate to zero by a power of the remaining time.
 
     η(t) = η₀ · (1 - min(t / total_iters, 1))ᵖ;  p is power
 
-    With total_iters = 0 it is at its end at once.
+    With total_iters = 0 the learning rate is 0 from the start.
     """
 
     @staticmethod
@@ -56,11 +56,11 @@ class PolynomialLR(LRScheduler):
 
 
 class CosineAnnealingWarmRestarts(LRScheduler):
-    """Half a cosine wave to eta_min, again and again, Loshchilov & Hutter (2017), arXiv:1608.03983.
+    """Cosine annealing to eta_min with restarts, Loshchilov & Hutter (2017), arXiv:1608.03983.
 
     η(t) = η_min + (η₀ - η_min) · (1 + cos(π τ / Tᵢ)) / 2,  Tᵢ = T_0 · T_multⁱ
 
-    τ is the time since the last restart, the i-th.
+    τ is the time since the i-th restart, the last one.
     """
 
     takes_fractions = True
@@ -74,7 +74,7 @@ class CosineAnnealingWarmRestarts(LRScheduler):
 
 
 def _cycle(t: Array, first: int, factor: int) -> tuple[Array, Array]:
-    """Return when the cycles that the steps are in began, and how long they are; integers, so always exact."""
+    """Return the start and the length of the cycle of each step; both are integers, so exact in float64."""
     if factor == 1:
         return t // first * first, np.full_like(t, first)
     starts, length = [0], first
@@ -87,12 +87,12 @@ def _cycle(t: Array, first: int, factor: int) -> tuple[Array, Array]:
 
 
 class SWALR(LRScheduler):
-    """From the rate to a constant one, for averaging, Izmailov et al. (2018), arXiv:1803.05407.
+    """Anneal to the constant learning rate of weight averaging, Izmailov et al. (2018), arXiv:1803.05407.
 
-    η(t) = η₀ + (swa_lr - η₀) · a(min(t / anneal_epochs, 1));  a is a line or half a cosine wave
+    η(t) = η₀ + (swa_lr - η₀) · a(min(t / anneal_epochs, 1));  a is linear or a half cosine
 
-    As a later member of a SequentialLR it starts from the rate that the member before has come to, as torch's users
-    have it when they change from the one scheduler to the other. With anneal_epochs = 0 it is swa_lr at once.
+    As a later member of a SequentialLR it starts from the final learning rate of the previous member, like torch
+    code that replaces one scheduler by another. With anneal_epochs = 0 it is swa_lr from the start.
     """
 
     continues = True

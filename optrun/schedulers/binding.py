@@ -1,31 +1,27 @@
-"""A schedule at the hyperparameters of an optimizer that it sets."""
+"""Binding of a schedule to the hyperparameters of an optimizer's parameter groups."""
 
 from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
-from optrun.arrays import Array, steps_ahead
+from optrun.arrays import Array, chunk_length
 from optrun.errors import ConfigError, counted, did_you_mean
 from optrun.registry import Option
 
 
 class ScheduledGroup(Protocol):
-    """What a schedule needs of a parameter group."""
+    """The part of a parameter group that schedules use."""
 
     @property
-    def lanes(self) -> int:
-        """The number of lanes."""
-        ...
+    def lanes(self) -> int: ...
 
     @property
-    def options(self) -> Mapping[str, Option]:
-        """The hyperparameters, by name."""
-        ...
+    def options(self) -> Mapping[str, Option]: ...
 
     @property
     def schedules(self) -> MutableMapping[str, object]:
-        """What schedules a hyperparameter, by its name."""
+        """The scheduler of each scheduled hyperparameter, by name."""
         ...
 
     def __getitem__(self, name: str, /) -> Any: ...
@@ -34,42 +30,40 @@ class ScheduledGroup(Protocol):
 
     def __contains__(self, name: object, /) -> bool: ...
 
-    def follow(self, name: str, values: Sequence[Any], index: int) -> None:
-        """Set a hyperparameter to one of the values, which the following ones will replace."""
+    def set_scheduled(self, name: str, values: Sequence[Any], index: int) -> None:
+        """Set a hyperparameter to ``values[index]``; the later values are those of the coming steps."""
 
 
 class HasGroups(Protocol):
-    """What a schedule needs of an optimizer."""
+    """The part of an optimizer that schedules use."""
 
     @property
-    def param_groups(self) -> Sequence[ScheduledGroup]:
-        """The groups, in order."""
-        ...
+    def param_groups(self) -> Sequence[ScheduledGroup]: ...
 
 
 class Schedule(Protocol):
-    """What is bound: a function of time, maybe with one of the momentum beside it."""
+    """A function of the step, optionally with a momentum schedule."""
 
     @property
     def is_known_ahead(self) -> bool:
-        """Whether it can be evaluated at steps that have not come."""
+        """Whether it can be evaluated at future steps."""
         ...
 
     def momentum(self) -> "tuple[str, Schedule] | None":
-        """Return the schedule of the momentum, and the option that turns it off."""
+        """Return the option that turns the momentum schedule off, and that schedule; None without one."""
 
     def at(self, t: Any, base: Any) -> Array:
         """Return the values `[T, 1 or B]` at the steps."""
 
     def base_for(self, t: float, values: Any) -> Array:
-        """Return the initial values from which it has come to these ones at a step."""
+        """Return the initial values that give ``values`` at a step."""
 
 
 class Binding:
-    """Evaluates a schedule many steps ahead, and sets the hyperparameter of the groups step by step.
+    """Evaluates a schedule for many steps in advance, and sets the hyperparameter of the groups step by step.
 
-    Raises ConfigError for a hyperparameter that is none, is no float or has a schedule, for groups that do not
-    exist, and for values out of bounds.
+    Raises ConfigError for a hyperparameter that does not exist, is no float or already has a scheduler, for groups
+    that do not exist, and for values out of bounds.
     """
 
     def __init__(
@@ -83,7 +77,7 @@ class Binding:
         self._momentum = schedule.momentum()
         if self._momentum is not None and hyperparameter != "lr":
             raise ConfigError(
-                f"{self._name}: it cycles the momentum beside lr alone, not beside {hyperparameter}: "
+                f"{self._name}: momentum can only be cycled with the schedule of lr, not of {hyperparameter}: "
                 f"set cycle_momentum to false",
                 field=self._momentum[0],
             )
@@ -98,24 +92,22 @@ class Binding:
 
     @property
     def hyperparameter(self) -> str:
-        """What is scheduled."""
         return self._hyperparameter
 
     @property
     def lanes(self) -> int:
-        """The number of lanes."""
         return self._optimizer.param_groups[0].lanes
 
     def current(self) -> list[Any]:
-        """Return the value in each group."""
+        """Return the current value of each group."""
         return [group[name] for group, name, _ in self._table if name == self._hyperparameter]
 
-    def forget(self) -> None:
-        """Evaluate the schedule anew before it is applied."""
+    def invalidate(self) -> None:
+        """Discard the table of values, so that the next step evaluates the schedule again."""
         self._rows = range(0)
 
-    def adopt(self) -> None:
-        """Give the groups that are new an initial value: their own, or one that would have led to it by now."""
+    def initialize_new_groups(self) -> None:
+        """Set the initial value of newly added groups: their current value, traced back to step 0."""
         if self._seen == len(self._optimizer.param_groups):
             return
         for group, name, schedule in self._targets():
@@ -123,11 +115,11 @@ class Binding:
                 base = value = group[name]
                 if self._now is not None:
                     base = schedule.base_for(self._now, value)
-                    # A group below the least rate of the others came from no rate that it could have.
+                    # A value that no valid initial value leads to is its own initial value.
                     base = np.where(_within(group.options[name], base), base, value)
                 group[f"initial_{name}"] = base
         self._seen = len(self._optimizer.param_groups)
-        self.forget()
+        self.invalidate()
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_table": [], "_rows": range(0)}
@@ -138,29 +130,29 @@ class Binding:
         if row not in self._rows or self._seen != len(self._optimizer.param_groups):
             row = self.prepare(step)
         for group, name, values in self._table:
-            group.follow(name, values, row)
+            group.set_scheduled(name, values, row)
         self._now = step
 
     def prepare(self, step: float) -> int:
-        """Make a table of the values from this step on, and return the row of the step."""
-        ahead = steps_ahead(self.lanes) if self._schedule.is_known_ahead else 1
+        """Evaluate the schedule from this step on, and return the table row of the step, which is 0."""
+        ahead = chunk_length(self.lanes) if self._schedule.is_known_ahead else 1
         self._table = self._valid(step + np.arange(ahead), whole=False)
         self._first = step
-        # A fraction is a row of its own: sums of fractions are rounded.
+        # A fractional step needs a table of its own: sums of fractions are rounded.
         is_whole = isinstance(step, int)
         self._rows = range(min(len(values) for _, _, values in self._table) if is_whole else 0)
         return 0
 
     def table(self, steps: Array) -> list[tuple[ScheduledGroup, str, Sequence[Any]]]:
-        """Return each group with a hyperparameter and its values at the steps.
+        """Return each group, a hyperparameter and its values at the steps.
 
-        Raises ConfigError where one is out of bounds.
+        Raises ConfigError for a value out of bounds.
         """
         return self._valid(steps, whole=True)
 
     def independent(self, steps: Array) -> list[str]:
-        """Return the hyperparameters whose initial values make no difference at the steps, in any group."""
-        self.adopt()
+        """Return the hyperparameters whose initial values do not affect the values at the steps in any group."""
+        self.initialize_new_groups()
         depends: dict[str, bool] = {}
         for group, name, schedule in self._targets():
             base = np.asarray(group[f"initial_{name}"], np.float64)
@@ -169,8 +161,8 @@ class Binding:
         return [name for name, it_does in depends.items() if not it_does]
 
     def _valid(self, steps: Array, *, whole: bool) -> list[tuple[ScheduledGroup, str, Sequence[Any]]]:
-        """Return the table, which may end before the first value out of bounds if it need not be whole."""
-        self.adopt()
+        """Return the table; unless ``whole``, it may end before the first value out of bounds."""
+        self.initialize_new_groups()
         made: list[tuple[ScheduledGroup, str, Sequence[Any]]] = []
         for group, name, schedule in self._targets():
             base = group[f"initial_{name}"]
@@ -180,7 +172,7 @@ class Binding:
         return made
 
     def _targets(self) -> list[tuple[ScheduledGroup, str, Schedule]]:
-        """Return what to set: groups, hyperparameters of them, and the function of each."""
+        """Return each group, the hyperparameter to set and its schedule."""
         targets: list[tuple[ScheduledGroup, str, Schedule]] = []
         for index in self._indices():
             group = self._optimizer.param_groups[index]
@@ -196,7 +188,7 @@ class Binding:
                     )
                 if group.schedules.get(name, self) is not self:
                     raise ConfigError(
-                        f"{self._name}: {name} has a schedule already, {group.schedules[name]}, and would be cycled",
+                        f"{self._name}: {name} has a schedule already, {group.schedules[name]}: it cannot be cycled",
                         field=field,
                     )
                 targets.append((group, name, schedule))
@@ -223,13 +215,13 @@ class Binding:
         if not free or (taken and self._chosen is not None):
             raise ConfigError(
                 f"{self._name}: {name} has a scheduler already, {groups[taken[0]].schedules[name]}; combine them "
-                "in a SequentialLR or a ChainedScheduler, whose members are made without the optimizer",
+                "in a SequentialLR or a ChainedScheduler, whose members are created without the optimizer",
                 field=name,
             )
         return free
 
     def _values(self, schedule: Schedule, option: Option, steps: Array, base: Any, whole: bool) -> list[Any]:
-        """Return the value at each step: a float, or `[B]` where it differs between lanes."""
+        """Return the value at each step: a float, or `[B]` if it differs between lanes."""
         values, lanes = schedule.at(steps, base), self.lanes
         if values.shape[1] not in (1, lanes):
             raise ConfigError(
@@ -243,13 +235,13 @@ class Binding:
             raise ConfigError(
                 f"{self._name}: {option.name} must be {bounds} (got {value} at step {steps[first]})"
             )
-        if wrong.size:  # at a step that may never come
+        if wrong.size:  # the run may end before that step
             values = values[: wrong[0]]
         return values[:, 0].tolist() if values.shape[1] == 1 else list(values)
 
 
 def _within(option: Option, values: Array) -> Array:
-    """Return where values are finite and within the bounds of a hyperparameter."""
+    """Return where the values are finite and within the bounds of a hyperparameter."""
     within = np.isfinite(values)
     for bound in option.bounds:
         within &= bound.holds(values)

@@ -10,22 +10,22 @@ from optrun.schedulers.scheduler import LRScheduler
 
 
 def between(start: Any, end: Any, done: Any) -> Any:
-    """Return what lies between two values when this fraction of the way is done: both ends are themselves exactly."""
+    """Interpolate linearly between two values, ``done`` from 0 to 1; both ends are exact."""
     way = end - start
     return np.where(done < 0.5, start + way * done, end - way * (1.0 - done))
 
 
 def half_wave(start: Any, end: Any, done: Any) -> Any:
-    """Return what lies between two values on half a cosine wave: both ends are themselves exactly."""
+    """Interpolate between two values by a half cosine, ``done`` from 0 to 1; both ends are exact."""
     return between(end, start, (1.0 + np.cos(np.pi * done)) / 2)
 
 
 class ConstantLR(LRScheduler):
-    """A fraction of the rate until a step, all of it from then on.
+    """Multiply the learning rate by a factor until step total_iters.
 
-    η(t) = f · η₀ for t < total_iters,  η₀ from then on;  f is factor
+    η(t) = f · η₀ for t < total_iters, then η₀;  f is factor
 
-    With total_iters = 0 it is η₀ throughout, where torch stays at f · η₀.
+    With total_iters = 0 it is always η₀, where torch stays at f · η₀.
     """
 
     @staticmethod
@@ -34,11 +34,11 @@ class ConstantLR(LRScheduler):
 
 
 class LinearLR(LRScheduler):
-    """A straight line between two fractions of the rate; a start of 0 is allowed.
+    """Change the factor of the learning rate linearly; a start_factor of 0 is allowed.
 
     η(t) = η₀ · (a + (b - a) · min(t / total_iters, 1));  a is start_factor, b end_factor
 
-    With total_iters = 0 it is b · η₀ throughout, where torch stays at a · η₀.
+    With total_iters = 0 it is always b · η₀, where torch stays at a · η₀.
     """
 
     @staticmethod
@@ -56,7 +56,7 @@ class LinearLR(LRScheduler):
 
 
 class StepLR(LRScheduler):
-    """A factor every so many steps.
+    """Multiply the learning rate by gamma every step_size steps.
 
     η(t) = η₀ · γ^⌊t / step_size⌋
     """
@@ -67,7 +67,7 @@ class StepLR(LRScheduler):
 
 
 class ExponentialLR(LRScheduler):
-    """A factor every step.
+    """Multiply the learning rate by gamma every step.
 
     η(t) = η₀ · γᵗ
     """
@@ -78,11 +78,11 @@ class ExponentialLR(LRScheduler):
 
 
 class CosineAnnealingLR(LRScheduler):
-    """Half a cosine wave from the rate to eta_min, Loshchilov & Hutter (2017), arXiv:1608.03983.
+    """Cosine annealing to eta_min without restarts, Loshchilov & Hutter (2017), arXiv:1608.03983.
 
     η(t) = η_min + (η₀ - η_min) · (1 + cos(π t / T_max)) / 2
 
-    Past T_max the wave goes up again, as torch's does.
+    After T_max the learning rate rises again, as in torch.
     """
 
     @staticmethod

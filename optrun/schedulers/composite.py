@@ -1,4 +1,4 @@
-"""Schedules made of schedules."""
+"""Schedulers composed of other schedulers."""
 
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
@@ -21,35 +21,35 @@ Members = Annotated[list[LRScheduler], MinLen(1)]
 class _Composite(LRScheduler):
     @property
     def members(self) -> Sequence[LRScheduler]:
-        """The schedules that this one is made of."""
+        """The schedulers that the composite is made of."""
         members: list[LRScheduler] = self._options["schedulers"]
         return members
 
-    def _owned(self, options: dict[str, Any]) -> dict[str, Any]:
-        # A member that stands in two places would be told every metric twice.
-        return {**options, "schedulers": [_twin(member) for member in options["schedulers"]]}
+    def _with_own_members(self, options: dict[str, Any]) -> dict[str, Any]:
+        # A member listed twice would observe every metric twice.
+        return {**options, "schedulers": [_copy(member) for member in options["schedulers"]]}
 
     def momentum(self) -> tuple[str, LRScheduler] | None:
-        """Return the same composite of what its members do to the momentum; those that do nothing hold it."""
+        """Return a composite of the members' momentum schedules; a member without one keeps the momentum constant."""
         found = [member.momentum() for member in self.members]
         if not any(found):
             return None
         fields = [f"schedulers.{i}.{each[0]}" for i, each in enumerate(found) if each]
-        twin = copy(self)
+        copied = copy(self)
         held = [each[1] if each else ConstantLR(factor=1.0) for each in found]
-        twin._options = {**self._options, "schedulers": held}
-        return fields[0], twin
+        copied._options = {**self._options, "schedulers": held}
+        return fields[0], copied
 
 
-def _twin(schedule: LRScheduler) -> LRScheduler:
-    """Return a schedule of the same options, with members of its own."""
-    twin = copy(schedule)
-    twin._options = schedule._owned(schedule._options)
-    return twin
+def _copy(schedule: LRScheduler) -> LRScheduler:
+    """Return a copy of the schedule whose members are copies, too."""
+    copied = copy(schedule)
+    copied._options = schedule._with_own_members(schedule._options)
+    return copied
 
 
 class SequentialLR(_Composite):
-    """One schedule after another, each counting from its own first step.
+    """Run schedulers one after another; each counts steps from its own start.
 
     η(t) = ηᵢ(t - mᵢ) for mᵢ ≤ t < mᵢ₊₁;  m₀ = 0, the other mᵢ are the milestones
     """
@@ -60,9 +60,9 @@ class SequentialLR(_Composite):
         parts = {}
         for turn in np.unique(turns).tolist():
             rows = turns == turn
-            begun = base[rows] if np.ndim(base) == 2 and len(base) > 1 else base
-            begun = _begun(schedulers, milestones, turn, begun)
-            parts[turn] = rows, schedulers[turn].at(t[rows, 0] - [0, *milestones][turn], begun)
+            initial = base[rows] if np.ndim(base) == 2 and len(base) > 1 else base
+            initial = _initial_values(schedulers, milestones, turn, initial)
+            parts[turn] = rows, schedulers[turn].at(t[rows, 0] - [0, *milestones][turn], initial)
         rates = np.empty((len(t), max(values.shape[1] for _, values in parts.values())))
         for rows, values in parts.values():
             rates[rows] = values
@@ -70,7 +70,7 @@ class SequentialLR(_Composite):
 
     @classmethod
     def validate_options(cls, options: Mapping[str, Any]) -> None:
-        """Raise ConfigError for milestones that do not separate the schedulers in order."""
+        """Raise ConfigError unless there is one increasing milestone between each pair of schedulers."""
         schedulers, milestones = options["schedulers"], options["milestones"]
         if len(milestones) != len(schedulers) - 1:
             raise ConfigError(
@@ -84,38 +84,40 @@ class SequentialLR(_Composite):
             )
 
     def base_for(self, t: float, values: Any) -> Array:
-        """Return the initial values from which it has come to these ones: through the member whose turn it is."""
+        """Return the initial values that give ``values`` at step t, through the member active at t."""
         starts, t = [0, *self._options["milestones"]], t // (self._divisor or 1)
         turn = bisect_right(starts, t) - 1
         values = self.members[turn].base_for(t - starts[turn], values)
-        # What continues has begun where the member before it had come to.
+        # A member that continues started from the final value of the previous one.
         while self.members[turn].continues and turn:
             turn -= 1
             values = self.members[turn].base_for(starts[turn + 1] - starts[turn], values)
         result: Array = values
         return result
 
-    def _hear(self, t: int, metrics: Array) -> bool:
+    def _observe_metric(self, t: int, metrics: Array) -> bool:
         starts = [0, *self._options["milestones"]]
         turn = bisect_right(starts, t) - 1
-        return self.members[turn].hear(t - starts[turn], metrics)
+        return self.members[turn].observe_metric(t - starts[turn], metrics)
 
 
-def _begun(schedulers: Sequence[LRScheduler], milestones: Sequence[int], turn: int, base: Any) -> Any:
-    """Return what the member whose turn it is starts from: what the one before it has come to, where it continues."""
+def _initial_values(
+    schedulers: Sequence[LRScheduler], milestones: Sequence[int], turn: int, base: Any
+) -> Any:
+    """Return the initial values of the active member: the previous member's final values if it continues."""
     if not turn or not schedulers[turn].continues:
         return base
     length, count = milestones[turn - 1] - [0, *milestones][turn - 1], len(base) if np.ndim(base) == 2 else 1
-    return schedulers[turn - 1].at([length] * count, _begun(schedulers, milestones, turn - 1, base))
+    return schedulers[turn - 1].at([length] * count, _initial_values(schedulers, milestones, turn - 1, base))
 
 
 class ChainedScheduler(_Composite):
-    """Schedules on top of each other: what one makes of the rate is the initial rate of the next.
+    """Apply schedulers on top of each other: the output of each is the initial value of the next.
 
     η(t) = ηₙ(t, … η₂(t, η₁(t, η₀)))
 
-    For schedules that are a factor of the rate it is their product, as in torch. One that has a rate of its own,
-    such as CyclicLR, makes nothing of what stands before it.
+    If every member multiplies the learning rate by a factor, the result is the product, as in torch. A member that
+    sets the learning rate itself, such as CyclicLR, ignores the members before it.
     """
 
     @staticmethod
@@ -125,12 +127,12 @@ class ChainedScheduler(_Composite):
         return base
 
     def base_for(self, t: float, values: Any) -> Array:
-        """Return the initial values from which it has come to these ones: through all members, from the last one."""
+        """Return the initial values that give ``values`` at step t, by inverting the members from last to first."""
         for member in reversed(self.members):
             values = member.base_for(t // (self._divisor or 1), values)
         result: Array = np.asarray(values)
         return result
 
-    def _hear(self, t: int, metrics: Array) -> bool:
-        heard = [member.hear(t, metrics) for member in self.members]
-        return any(heard)
+    def _observe_metric(self, t: int, metrics: Array) -> bool:
+        reduced = [member.observe_metric(t, metrics) for member in self.members]
+        return any(reduced)

@@ -1,4 +1,4 @@
-"""Schedules that raise the rate and lower it again, and the momentum the other way round."""
+"""Schedules that cycle the learning rate, and the momentum inversely."""
 
 from collections.abc import Callable, Mapping
 from copy import copy
@@ -16,27 +16,27 @@ from optrun.schedulers.scheduler import LRScheduler
 
 
 class _Cycle(LRScheduler):
-    """A schedule with one of the momentum beside it."""
+    """A learning rate schedule with an optional momentum schedule."""
 
     momentum_value: ClassVar[Callable[..., Any]]
-    """Returns the momentum at the steps t, of the same options."""
+    """Returns the momentum at the steps t, given the same options as `value`."""
 
     def momentum(self) -> tuple[str, LRScheduler] | None:
-        """Return what cycles the momentum, where that is on, and the option that turns it off."""
+        """Return the option that turns momentum cycling off and the momentum schedule, or None if it is off."""
         if not self._options["cycle_momentum"]:
             return None
-        twin = copy(self)
-        twin._function = self.momentum_value
-        return "cycle_momentum", twin
+        copied = copy(self)
+        copied._function = self.momentum_value
+        return "cycle_momentum", copied
 
 
 class CyclicLR(_Cycle):
-    """Up and down between two rates, Smith (2017), arXiv:1506.01186; the momentum goes down and up.
+    """Cycle the learning rate between two bounds, and the momentum inversely, Smith (2017), arXiv:1506.01186.
 
-    η(t) = base_lr + (max_lr - base_lr) · h(t) · s;  h rises from 0 to 1 and falls to 0 again
+    η(t) = base_lr + (max_lr - base_lr) · h(t) · s;  h rises from 0 to 1 and falls back to 0
 
-    s is 1 for triangular, ½ⁿ⁻¹ in the n-th cycle for triangular2 and γᵗ for exp_range; scale_fn takes its place, a
-    function of n, or of t with scale_mode iterations. The optimizer's own rate has no effect.
+    s is 1 for triangular, ½ⁿ⁻¹ in cycle n for triangular2 and γᵗ for exp_range; or with scale_fn any function of n, or
+    of t with scale_mode iterations. The optimizer's own learning rate has no effect.
     """
 
     @staticmethod
@@ -90,7 +90,7 @@ def _height(
     scale_fn: Expression | None,
     scale_mode: str,
 ) -> Any:
-    """Return how far from the lower to the upper value the steps are."""
+    """Return the position of each step between the lower (0) and the upper (1) bound."""
     length = up + (down or up)
     cycle = t // length
     since = t - cycle * length
@@ -103,14 +103,14 @@ def _height(
 
 
 class OneCycleLR(_Cycle):
-    """Up to max_lr and down to almost nothing, once, Smith & Topin (2019), arXiv:1708.07120; the momentum down and up.
+    """One cycle up to max_lr and down to nearly 0, momentum inverse, Smith & Topin (2019), arXiv:1708.07120.
 
     η(t) goes from max_lr / div_factor to max_lr at step pct_start · T - 1, and from there to
-    max_lr / (div_factor · final_div_factor) at step T - 1, on lines or half cosine waves;  T is total_steps
+    max_lr / (div_factor · final_div_factor) at step T - 1, linearly or by half cosines;  T is total_steps
 
-    With three_phase it goes back to where it began first, in as many steps as it went up. T is epochs times
-    steps_per_epoch where total_steps is not given. From step T - 1 on it stays, where torch at step T goes up again
-    or below zero; a phase of no length is passed over. The optimizer's own rate has no effect.
+    With three_phase it returns to the initial value in as many steps as it rose. Without total_steps, T is epochs ·
+    steps_per_epoch. From step T - 1 on the learning rate is constant, where torch at step T rises again or goes below
+    zero. A phase of zero length is skipped. The optimizer's own learning rate has no effect.
     """
 
     @staticmethod
@@ -160,7 +160,7 @@ class OneCycleLR(_Cycle):
 
     @classmethod
     def validate_options(cls, options: Mapping[str, Any]) -> None:
-        """Raise ConfigError where the number of steps is not given, or given in two ways."""
+        """Raise ConfigError unless the number of steps is given exactly once."""
         total, epochs, per_epoch = (options[name] for name in ("total_steps", "epochs", "steps_per_epoch"))
         if total is None and (epochs is None or per_epoch is None):
             raise ConfigError(
@@ -179,7 +179,7 @@ class OneCycleLR(_Cycle):
 def _one_cycle(
     t: Array, total: int, pct_start: Any, values: list[Any], strategy: Strategy, *, three_phase: bool
 ) -> Any:
-    """Return what goes through the values, the third one for three phases only, and stays at the last one."""
+    """Anneal through the values (the third only with three phases), and keep the last one."""
     if three_phase:
         ends = [pct_start * total - 1.0, 2 * pct_start * total - 2.0, total - 1.0]
     else:

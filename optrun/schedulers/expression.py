@@ -1,4 +1,4 @@
-"""Functions of time, written as arithmetic or as Python functions."""
+"""Functions of the step, given as arithmetic expressions or Python functions."""
 
 import ast
 import math
@@ -33,7 +33,7 @@ _UNARY: dict[str, Callable[..., Any]] = {
 }
 _EXTREMES: dict[str, Callable[..., Any]] = {"min": np.minimum, "max": np.maximum}
 _multiplying = threading.Lock()
-"""Runs in threads of one process may share an expression, whose products grow."""
+"""Guards the cached products of an expression, which runs in several threads may share."""
 
 _parsing = threading.Lock()
 """What is ignored of warnings counts for all threads, and two of them would undo it in the wrong order."""
@@ -61,15 +61,15 @@ _OPERATORS: dict[type[ast.AST], Callable[..., Any]] = {
 class Expression(str):
     """A function of the step ``t``: arithmetic such as ``0.5 ** (t // 30)``, or a Python function.
 
-    Arithmetic has numbers, ``t``, ``pi`` and ``e``, the operators + - * / // % **, comparisons, ``a if c else b`` and
-    the functions sqrt exp log sin cos abs floor ceil min max; everything is computed in float64, a comparison is 1
-    or 0. A Python function is called with one step at a time, never with one that has not come.
+    Arithmetic allows numbers, ``t``, ``pi`` and ``e``, the operators + - * / // % **, comparisons (1 or 0),
+    ``a if c else b`` and the functions sqrt exp log sin cos abs floor ceil min max, computed in float64. A Python
+    function is called for one step at a time, and never in advance.
 
     Raises ConfigError, with the column, for anything else.
     """
 
     function: Callable[[int], float] | None
-    """The Python function, where it is one."""
+    """The Python function; None for an arithmetic expression."""
 
     def __new__(cls, source: "str | Callable[[int], float]") -> "Expression":
         if isinstance(source, Expression):
@@ -90,7 +90,7 @@ class Expression(str):
     _products: "array[float]"
 
     def __call__(self, t: Any) -> Array:
-        """Return the values at the steps ``t``, in float64 and in the shape of ``t``."""
+        """Return the values at the steps ``t``, as float64 of the same shape."""
         steps = np.ascontiguousarray(t, np.float64)
         if self.function is not None:
             values = [float(self.function(int(step))) for step in steps.flat]
@@ -99,7 +99,7 @@ class Expression(str):
             return np.array(np.broadcast_to(_value(self._tree, steps), steps.shape))
 
     def product(self, t: Array) -> Array:
-        """Return the product of the values at the steps 1 … t, multiplied in this order; 1 for t = 0."""
+        """Return the product of the values at the steps 1 … t, multiplied in this order; the empty product is 1."""
         products, last = self._products, int(t.max())
         with _multiplying:
             if last >= len(products):
@@ -133,7 +133,7 @@ def _parsed(text: str) -> ast.expr:
 
 
 def _check(node: ast.expr, start: int, depth: int) -> None:
-    """Raise ConfigError for what is not arithmetic."""
+    """Raise ConfigError if a node is not arithmetic."""
     if depth > MAX_DEPTH:
         _refuse(node, start, f"nested deeper than {MAX_DEPTH} levels")
     match node:
@@ -168,7 +168,7 @@ def _check(node: ast.expr, start: int, depth: int) -> None:
 
 
 def _advice(node: ast.expr) -> str:
-    """Return what is wrong with an expression that is no arithmetic, and how it is written instead."""
+    """Return why an expression is not arithmetic, and how to write it instead."""
     advice = ""
     match node:
         case ast.BinOp(op=ast.BitXor()):
@@ -198,7 +198,7 @@ def _refuse(node: ast.expr, start: int, problem: str) -> NoReturn:
 
 
 def _value(node: ast.expr, t: Array) -> Any:
-    """Return the value of a checked node, `[T, 1]` or a number."""
+    """Return the value of a checked node: `[T, 1]` or a scalar."""
     match node:
         case ast.Constant(value):
             return np.float64(value)  # type: ignore[arg-type]

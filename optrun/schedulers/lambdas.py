@@ -1,4 +1,4 @@
-"""Schedules by a function of one's own: a Python function, or in a config an expression in t."""
+"""Schedules given by a user function: Python code, or in a config an expression in t."""
 
 from typing import Annotated, Any
 
@@ -9,7 +9,7 @@ OfTime = Annotated[Expression, "a function of t, such as 0.95 ** t"]
 
 
 class LambdaLR(LRScheduler):
-    """A function of the step times the rate.
+    """Multiply the initial learning rate by a function of the step.
 
     η(t) = η₀ · λ(t);  λ is lr_lambda
     """
@@ -20,11 +20,11 @@ class LambdaLR(LRScheduler):
 
 
 class MultiplicativeLR(LRScheduler):
-    """A factor that is a function of the step, at every step.
+    """Multiply the learning rate at every step by a function of the step.
 
     η(t) = η₀ · λ(1) · λ(2) ⋯ λ(t);  λ is lr_lambda
 
-    Within a composite it counts from its own first step, where torch multiplies once too often.
+    Within a composite it counts from its own start, where torch multiplies once too often.
     """
 
     @staticmethod

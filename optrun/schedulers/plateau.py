@@ -1,4 +1,4 @@
-"""The schedule that listens."""
+"""ReduceLROnPlateau, the schedule driven by a metric."""
 
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -7,22 +7,22 @@ import numpy as np
 
 from optrun.arrays import Array, power
 from optrun.registry import Decay, NonNegative, NonNegativeSteps
-from optrun.schedulers.lane_state import counts, listed, numbers
+from optrun.schedulers.lane_state import counts_from_json, floats_from_json, to_json
 from optrun.schedulers.scheduler import LRScheduler
 
 _COUNTS = ("num_bad_epochs", "cooldown_counter", "reductions")
 
 
 class ReduceLROnPlateau(LRScheduler):
-    """A factor whenever a metric has not become better for a while; each lane for itself.
+    """Reduce the learning rate of a lane when its metric has stopped improving.
 
-    η ← max(η · factor, min_lr), where that changes it by more than eps
+    η ← max(η · factor, min_lr), if that changes η by more than eps
 
-    This is done after more than patience steps in a row that were not better than the best one by threshold: with
-    threshold_mode rel a fraction of its magnitude, where torch's is no margin for metrics below zero. The cooldown
-    steps after a reduction do not count as bad; NaN and infinities do. In a run the metric is the loss of the batch,
-    or with interval epoch the mean over the epoch's batches, of which a last one of fewer samples counts as much as the
-    others. In a SequentialLR it listens while it is its turn.
+    A lane's learning rate is reduced after more than patience consecutive steps that do not improve on the best metric
+    by threshold: with threshold_mode rel a fraction of the best metric's magnitude (torch has no margin for negative
+    metrics). The cooldown steps after a reduction do not count as bad; NaN and infinities do. In a run the metric is
+    the batch loss, or with interval epoch the unweighted mean of the epoch's batch losses. In a SequentialLR it
+    observes only the metrics of its own steps.
     """
 
     @staticmethod
@@ -44,11 +44,11 @@ class ReduceLROnPlateau(LRScheduler):
 
     @property
     def needs_metrics(self) -> bool:
-        """Whether it listens: yes."""
+        """Always true."""
         return True
 
     def at(self, t: Any, base: Any) -> Array:
-        """Return the rates `[T, 1 or B]` at the steps ``t``, with the reductions so far."""
+        """Return the learning rates `[T, 1 or B]` at the steps ``t``, with the reductions so far."""
         rates, options = super().at(t, base), self._options
         for count in range(int(self.reductions.max())):
             lower = np.maximum(rates * options["factor"], options["min_lr"])
@@ -59,21 +59,21 @@ class ReduceLROnPlateau(LRScheduler):
         return rates
 
     def base_for(self, t: float, values: Any) -> Array:
-        """Return the initial values that as many reductions as there were have brought to these ones."""
+        """Return the initial values that give ``values`` after the reductions so far."""
         values = np.asarray(values, np.float64)
         with np.errstate(all="ignore"):
             base: Array = values / power(self._options["factor"], self.reductions)
         return np.where(np.isfinite(base), base, values)
 
-    def _begin(self, lanes: int) -> None:
-        super()._begin(lanes)
+    def _reset_metrics(self, lanes: int) -> None:
+        super()._reset_metrics(lanes)
         self.best = np.full(lanes, np.nan)
-        """The best metric of each lane, NaN before there is one."""
+        """The best metric `[B]`; NaN before the first one."""
         self.num_bad_epochs = np.zeros(lanes, np.int64)
         self.cooldown_counter = np.zeros(lanes, np.int64)
         self.reductions = np.zeros(lanes, np.int64)
 
-    def _hear(self, t: int, metrics: Array) -> bool:
+    def _observe_metric(self, t: int, metrics: Array) -> bool:
         options = self._options
         margin = options["threshold"] * (np.abs(self.best) if options["threshold_mode"] == "rel" else 1.0)
         beyond = metrics < self.best - margin if options["mode"] == "min" else metrics > self.best + margin
@@ -88,14 +88,14 @@ class ReduceLROnPlateau(LRScheduler):
         self.num_bad_epochs = np.where(reduced, 0, self.num_bad_epochs)
         return bool(reduced.any())
 
-    def _heard(self) -> dict[str, Any]:
+    def _metric_state(self) -> dict[str, Any]:
         counted = {name: getattr(self, name).tolist() for name in _COUNTS}
-        return {**super()._heard(), "best": listed(self.best), **counted}
+        return {**super()._metric_state(), "best": to_json(self.best), **counted}
 
-    def _recall(self, heard: Mapping[str, Any]) -> None:
-        super()._recall(heard)
+    def _load_metric_state(self, state: Mapping[str, Any]) -> None:
+        super()._load_metric_state(state)
         lanes = len(self.best)
-        recalled = {name: counts(heard.get(name), lanes, name) for name in _COUNTS}
-        self.best = numbers(heard.get("best"), lanes, "best")
-        for name, of in recalled.items():
+        counters = {name: counts_from_json(state.get(name), lanes, name) for name in _COUNTS}
+        self.best = floats_from_json(state.get("best"), lanes, "best")
+        for name, of in counters.items():
             setattr(self, name, of)

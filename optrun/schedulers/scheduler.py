@@ -1,4 +1,4 @@
-"""The LRScheduler contract on top of schedules that are functions of time.
+"""LRScheduler, torch's scheduler interface for schedules that are functions of the step.
 
 A schedule is a class with one static method, whose signature is the schema::
 
@@ -7,10 +7,10 @@ A schedule is a class with one static method, whose signature is the schema::
         def value(t, base, /, *, gamma: NonNegative):
             return base * power(gamma, t)
 
-``t`` counts from 0 and is `[T, 1]`, ``base`` is the group's initial rate, `[1]` or `[B]` (`[T, 1 or B]` in a
-ChainedScheduler), and every float option a number or `[B]`; the result is `[T, 1]` or `[T, B]`. The rate at a step
-never depends on how the step was reached, but for what a ReduceLROnPlateau has heard. An option that counts steps is
-annotated as `Steps`, so that a shorter run has all of the schedule.
+``t`` counts from 0 and is `[T, 1]`, ``base`` is the group's initial value, `[1]` or `[B]` (`[T, 1 or B]` in a
+ChainedScheduler), and every float option is a scalar or `[B]`; the result is `[T, 1]` or `[T, B]`. The value at a
+step does not depend on how the step was reached, except for the metrics that a ReduceLROnPlateau has observed. An
+option that counts steps is annotated as `Steps`, so that a shortened run still has the whole schedule.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -25,35 +25,34 @@ from optrun.registry import Option, check_annotated, options_of, said_of, schedu
 from optrun.schedulers.binding import Binding, HasGroups
 from optrun.schedulers.expression import Expression
 from optrun.schedulers.interval import INTERVAL, interval_within, without_default
-from optrun.schedulers.lane_state import MEMBERS, counts, listed, mapping, numbers
+from optrun.schedulers.lane_state import MEMBERS, counts_from_json, floats_from_json, mapping, to_json
 
 
 class LRScheduler:
-    """Sets a hyperparameter, by default the rate, of an optimizer's groups to a function of the steps taken.
+    """Sets a hyperparameter, by default lr, of an optimizer's groups to a function of the number of steps.
 
-    ``groups`` are indices; without them it is every group in which nothing else schedules the hyperparameter. With
-    ``interval="epoch"`` the function is one of epochs of ``steps_per_epoch`` steps. Without an optimizer it is the
-    function alone, to be a part of another one.
+    ``groups`` are indices of groups; by default all groups whose hyperparameter has no other scheduler. With
+    ``interval="epoch"`` t counts epochs of ``steps_per_epoch`` steps. Without an optimizer it can only be a member of
+    another scheduler.
 
-    A group that is added to the optimizer later keeps its own value until the next step; from there on the schedule
-    changes it as it changes the others, by the same factors, as if it had led to this value. As in torch, a rate that
-    is 0.05 when it joins is 0.05 until the next decay.
+    A group that is added to the optimizer later keeps its current value until the next step, as in torch. From then on
+    its value changes by the same factors as the others: its initial value is the one that leads to its current value.
 
-    Raises ConfigError for options that are unknown or out of range, for values out of the hyperparameter's bounds,
-    and where the hyperparameter has a schedule.
+    Raises ConfigError for unknown or invalid options, for values out of the hyperparameter's bounds, and if the
+    hyperparameter already has a scheduler.
     """
 
     value: ClassVar[Callable[..., Any]]
-    """Returns the values at the steps t for the initial ones; a static method of every schedule."""
+    """Static method of every subclass: returns the values at the steps t for the initial values."""
 
     continues: ClassVar[bool] = False
-    """Whether in a SequentialLR it starts from what the schedule before it has come to."""
+    """Whether, in a SequentialLR, its initial value is the final value of the previous schedule."""
 
     takes_fractions: ClassVar[bool] = False
-    """Whether `step` goes to a fraction of a step, too."""
+    """Whether `step` accepts fractional steps."""
 
     _total: Array
-    """The sum of the metrics of the epoch that goes on, where t counts epochs."""
+    """The sum `[B]` of the metrics of the current epoch, if t counts epochs."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -67,12 +66,11 @@ class LRScheduler:
 
     @classmethod
     def options(cls) -> dict[str, Option]:
-        """Return the options, by name."""
         return {**options_of(cls.value), INTERVAL.name: INTERVAL}
 
     @classmethod
     def validate_options(cls, options: Mapping[str, Any]) -> None:
-        """Raise ConfigError for values that are impossible together."""
+        """Raise ConfigError for options that contradict each other."""
 
     def __init__(
         self,
@@ -91,12 +89,12 @@ class LRScheduler:
         if steps_per_epoch is not None and "steps_per_epoch" in names:
             options["steps_per_epoch"] = steps_per_epoch
         given = {**dict(zip(names, args, strict=False)), **options}
-        self._options = self._owned(completed(self.options(), given, type(self).__name__))
+        self._options = self._with_own_members(completed(self.options(), given, type(self).__name__))
         self.validate_options(self._options)
         self._function: Callable[..., Any] = self.value
         self._steps_per_epoch = steps_per_epoch
-        self._enter("step", None)
-        self._begin(1)
+        self._resolve_interval("step", None)
+        self._reset_metrics(1)
         self._binding: Binding | None = None
         if optimizer is not None:
             if self._divisor is None:
@@ -104,34 +102,34 @@ class LRScheduler:
                     f"{type(self).__name__}: interval epoch needs steps_per_epoch", field="steps_per_epoch"
                 )
             self._binding = Binding(self, optimizer, hyperparameter, groups)
-            self._begin(self._binding.lanes)
-            self._listens = self.needs_metrics
+            self._reset_metrics(self._binding.lanes)
+            self._needs_metrics = self.needs_metrics
             self._binding.apply(self.last_epoch)
 
     @property
     def members(self) -> Sequence["LRScheduler"]:
-        """The schedules that this one is made of."""
+        """The schedulers that this one is composed of."""
         return ()
 
     @property
     def needs_metrics(self) -> bool:
-        """Whether `step` has to be told a metric."""
+        """Whether `step` needs a metric."""
         return any(member.needs_metrics for member in self.members)
 
     @property
     def is_known_ahead(self) -> bool:
-        """Whether it can be evaluated at steps that have not come: no Python function takes part in it."""
+        """Whether it can be evaluated at future steps: a Python function, which may have side effects, cannot."""
         functions = [each for each in self._options.values() if isinstance(each, Expression)]
         return all(each.function is None for each in functions) and all(
             member.is_known_ahead for member in self.members
         )
 
     def momentum(self) -> tuple[str, "LRScheduler"] | None:
-        """Return the schedule of the momentum that goes with this one, and the option that turns it off."""
+        """Return the option that turns the momentum schedule off, and that schedule; None without one."""
         return None
 
     def at(self, t: Any, base: Any) -> Array:
-        """Return the values `[T, 1 or B]` at the steps ``t`` `[T]` for an initial one: a number, `[B]` or `[T, B]`."""
+        """Return the values `[T, 1 or B]` at the steps ``t`` `[T]` for initial values: a scalar, `[B]` or `[T, B]`."""
         if self._divisor is None:
             raise ConfigError(
                 f"{type(self).__name__}: interval epoch needs steps_per_epoch", field="steps_per_epoch"
@@ -143,10 +141,10 @@ class LRScheduler:
         return np.broadcast_to(values, (len(steps), np.shape(values)[-1]))
 
     def base_for(self, t: float, values: Any) -> Array:
-        """Return the initial values `[1 or B]` from which it has come to these ones at step t.
+        """Return the initial values `[1 or B]` that give ``values`` at step t.
 
-        They are the values themselves where nothing leads to them: under a schedule with a rate of its own, and where
-        the schedule is at zero.
+        They are ``values`` itself where no initial value gives them: if the schedule ignores the initial value, or is 0
+        at step t.
         """
         values = np.atleast_1d(np.asarray(values, np.float64))
         probe = np.where(values == 0, 1.0, values)
@@ -154,64 +152,65 @@ class LRScheduler:
         slope = (second - first) / probe
         with np.errstate(all="ignore"):
             base: Array = (values - (first - slope * probe)) / slope
-        # A cosine whose argument is rounded is not quite zero where it should be.
+        # A cosine of a rounded argument is not exactly zero where the exact one is.
         return np.where(np.isfinite(base) & (np.abs(slope) > 1e-15), base, values)
 
     def step(self, given: Any = None, epoch: Any = None, *, metrics: Any = None) -> None:
-        """Go one step on, or to the step ``epoch``: set the values that the optimizer's next step uses.
+        """Advance to the next step, or to step ``epoch``, and set the values that the optimizer's next step uses.
 
-        ``metrics``, a number or `[B]`, is what came of the last step. As in torch, what is given without a name is the
-        metrics where a ReduceLROnPlateau listens, and the epoch elsewhere. Raises ConfigError where metrics are needed
-        or heard by nobody, and for an epoch that is no step.
+        ``metrics``, a scalar or `[B]`, is the metric of the last step. As in torch, a positional argument is the
+        metrics if `needs_metrics`, otherwise the epoch. Raises ConfigError if metrics are missing or not needed, and
+        for an invalid epoch.
         """
         binding = self._bound()
         if given is not None:
-            if (metrics if self._listens else epoch) is not None:
-                raise ConfigError(f"{type(self).__name__}: step is given the same thing twice")
-            metrics, epoch = (given, epoch) if self._listens else (metrics, given)
+            if (metrics if self._needs_metrics else epoch) is not None:
+                raise ConfigError(f"{type(self).__name__}: step is given the same argument twice")
+            metrics, epoch = (given, epoch) if self._needs_metrics else (metrics, given)
         there = self.last_epoch + 1 if epoch is None else self._step_to(epoch)
-        if self._listens:
-            binding.adopt()
+        if self._needs_metrics:
+            binding.initialize_new_groups()
             if metrics is None:
                 raise ConfigError(
                     f"{type(self).__name__}: step needs metrics for ReduceLROnPlateau", field="metrics"
                 )
-            heard = real(metrics, "metrics")
-            if heard.shape not in ((), (binding.lanes,)):
+            values = real(metrics, "metrics")
+            if values.shape not in ((), (binding.lanes,)):
                 raise ConfigError(
                     f"{type(self).__name__}: metrics are one number or {binding.lanes}, one per lane "
-                    f"(got {heard.shape})",
+                    f"(got {values.shape})",
                     field="metrics",
                 )
-            heard = np.broadcast_to(heard, (binding.lanes,))
-            if self.hear(int(self.last_epoch), heard):
-                binding.forget()
+            values = np.broadcast_to(values, (binding.lanes,))
+            if self.observe_metric(int(self.last_epoch), values):
+                binding.invalidate()
         elif metrics is not None:
-            raise ConfigError(f"{type(self).__name__}: it listens to no metrics", field="metrics")
+            raise ConfigError(f"{type(self).__name__}: step takes no metrics", field="metrics")
         self.last_epoch = there
         binding.apply(self.last_epoch)
 
-    def close(self, metrics: Any = None) -> None:
-        """Take in what came of the last step, and go to one that need not come: no value is set for it."""
-        if self._listens:
-            self.hear(
+    def finish(self, metrics: Any = None) -> None:
+        """Observe the metrics of the run's last step, without setting values for a step after it."""
+        if self._needs_metrics:
+            self.observe_metric(
                 int(self.last_epoch), np.broadcast_to(np.asarray(metrics, np.float64), (self._bound().lanes,))
             )
         self.last_epoch += 1
 
     def get_last_lr(self) -> list[Any]:
-        """Return the current value in each group: a float, or `[B]` where it differs between lanes."""
+        """Return the current value of each group: a float, or `[B]` if it differs between lanes."""
         return self._bound().current()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all that is not a function of the options: the number of steps taken, what metrics have come to."""
-        heard = {"heard": self._heard()} if self.needs_metrics else {}
-        return {"scheduler": type(self).__name__, "last_epoch": self.last_epoch, **heard}
+        """Return what does not follow from the options: the number of steps, and the state that depends on metrics."""
+        # The key of stores of format 1.
+        observed = {"heard": self._metric_state()} if self.needs_metrics else {}
+        return {"scheduler": type(self).__name__, "last_epoch": self.last_epoch, **observed}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Go to the step of a state, and set the optimizer's values that belong to it.
+        """Restore a state, and set the optimizer's hyperparameters accordingly.
 
-        Raises StateError for the state of another scheduler, and for what is none.
+        Raises StateError if the state is invalid or of another scheduler.
         """
         if state_dict.get("scheduler") != type(self).__name__:
             raise StateError(
@@ -219,38 +218,37 @@ class LRScheduler:
             )
         last_epoch = state_dict.get("last_epoch")
         if not (self.takes_fractions and type(last_epoch) is float and 0 <= last_epoch < 2**53):
-            (last_epoch,) = counts([last_epoch], 1, "last_epoch").tolist()
+            (last_epoch,) = counts_from_json([last_epoch], 1, "last_epoch").tolist()
         if self.needs_metrics:
-            self._recall(mapping(state_dict.get("heard"), type(self).__name__))
+            self._load_metric_state(mapping(state_dict.get("heard"), type(self).__name__))
         self.last_epoch = last_epoch
-        self._bound().forget()
+        self._bound().invalidate()
         self._bound().apply(self.last_epoch)
 
     def values_at(self, steps: Array) -> list[tuple[Any, str, Sequence[Any]]]:
-        """Return each group with a hyperparameter and its values at the steps, after the metrics so far."""
+        """Return each group, a hyperparameter and its values at the steps, given the metrics so far."""
         return self._bound().table(steps)
 
     @property
     def hyperparameter(self) -> str:
-        """What it schedules: the rate, or what the config says."""
         return self._bound().hyperparameter
 
     def independent(self, steps: Array) -> list[str]:
-        """Return the hyperparameters whose initial values make no difference at the steps."""
+        """Return the hyperparameters whose initial values do not affect the values at the steps."""
         return self._bound().independent(steps)
 
-    def hear(self, t: int, metrics: Array) -> bool:
-        """Take in the metrics `[B]` of step t; return whether a rate is lower from now on."""
+    def observe_metric(self, t: int, metrics: Array) -> bool:
+        """Observe the metrics `[B]` of step t; return whether the values of later steps change."""
         if not self.needs_metrics:
             return False
         divisor = self._divisor or 1
         if divisor == 1:
-            return self._hear(t, metrics)
+            return self._observe_metric(t, metrics)
         self._total = self._total + metrics
         if (t + 1) % divisor:
             return False
         mean, self._total = self._total / divisor, np.zeros_like(self._total)
-        return self._hear(t // divisor, mean)
+        return self._observe_metric(t // divisor, mean)
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         vars(self).update(state)
@@ -262,25 +260,25 @@ class LRScheduler:
         return f"{type(self).__name__}({', '.join(given)})"
 
     def _step_to(self, epoch: Any) -> float:
-        """Return the step to go to; ConfigError for what is none."""
+        """Return the step that ``epoch`` means; ConfigError if it is invalid."""
         own = type(self).__name__
         if self.members:
-            raise ConfigError(f"{own}: step goes to the next step alone, and takes no epoch", field="epoch")
+            raise ConfigError(f"{own}: step always advances by one and takes no epoch", field="epoch")
         is_number = isinstance(epoch, (int, float, np.integer, np.floating)) and not isinstance(epoch, bool)
         if not is_number or not 0 <= epoch < 2**53 or not (self.takes_fractions or epoch == int(epoch)):
             kind = "a number" if self.takes_fractions else "an integer"
             raise ConfigError(
-                f"{own}: the epoch to go to is {kind} ≥ 0 (got {brief(epoch)}); leave it out for the next step",
+                f"{own}: epoch must be {kind} ≥ 0 (got {brief(epoch)}); omit it to advance by one step",
                 field="epoch",
             )
         return int(epoch) if epoch == int(epoch) else float(epoch)
 
-    def _owned(self, options: dict[str, Any]) -> dict[str, Any]:
-        """Return the options with members that no other schedule has."""
+    def _with_own_members(self, options: dict[str, Any]) -> dict[str, Any]:
+        """Return the options with copies of the members, so that no two schedulers share a member."""
         return options
 
-    def _enter(self, enclosing: str, steps_per_epoch: int | None) -> None:
-        """Count as the schedule around it does, or by epochs where that one counts steps."""
+    def _resolve_interval(self, enclosing: str, steps_per_epoch: int | None) -> None:
+        """Count as the enclosing schedule does, or epochs within one that counts steps."""
         own, wrong = interval_within(self._options, enclosing)
         if wrong:
             raise ConfigError(said_of(type(self).__name__, INTERVAL.name, wrong), field=INTERVAL.name)
@@ -288,38 +286,38 @@ class LRScheduler:
         self._divisor = 1 if own == enclosing else self._steps_per_epoch
         for i, member in enumerate(self.members):
             try:
-                member._enter(own, self._steps_per_epoch)
+                member._resolve_interval(own, self._steps_per_epoch)
             except ConfigError as error:
                 raise ConfigError(str(error), field=f"schedulers.{i}.{error.field}") from error
 
-    def _begin(self, lanes: int) -> None:
-        """Forget all metrics; there will be those of so many lanes."""
+    def _reset_metrics(self, lanes: int) -> None:
+        """Reset the state that depends on metrics, for so many lanes."""
         self._total = np.zeros(lanes)
         for member in self.members:
-            member._begin(lanes)
+            member._reset_metrics(lanes)
 
-    def _hear(self, t: int, metrics: Array) -> bool:
+    def _observe_metric(self, t: int, metrics: Array) -> bool:
         return False
 
-    def _heard(self) -> dict[str, Any]:
-        """Return what metrics have come to, as JSON has it."""
-        total = {"total": listed(self._total)} if self._divisor != 1 else {}
-        members = [member._heard() if member.needs_metrics else None for member in self.members]
+    def _metric_state(self) -> dict[str, Any]:
+        """Return the state that depends on metrics, as JSON."""
+        total = {"total": to_json(self._total)} if self._divisor != 1 else {}
+        members = [member._metric_state() if member.needs_metrics else None for member in self.members]
         return {**total, **({MEMBERS: members} if members else {})}
 
-    def _recall(self, heard: Mapping[str, Any]) -> None:
-        """Take over what `_heard` returned; StateError where it does not fit."""
+    def _load_metric_state(self, state: Mapping[str, Any]) -> None:
+        """Restore what `_metric_state` returned; StateError if it is invalid."""
         if self._divisor != 1:
-            self._total = numbers(heard.get("total"), len(self._total), "total")
+            self._total = floats_from_json(state.get("total"), len(self._total), "total")
         if self.members:
-            states = heard.get(MEMBERS)
+            states = state.get(MEMBERS)
             if not isinstance(states, list) or len(states) != len(self.members):
-                raise StateError(f"{type(self).__name__}: the state has other schedulers")
-            for member, state in zip(self.members, states, strict=True):
+                raise StateError(f"{type(self).__name__}: the state is of other members")
+            for member, each in zip(self.members, states, strict=True):
                 if member.needs_metrics:
-                    member._recall(mapping(state, type(member).__name__))
+                    member._load_metric_state(mapping(each, type(member).__name__))
 
     def _bound(self) -> Binding:
         if self._binding is None:
-            raise ConfigError(f"{type(self).__name__}: it is bound to no optimizer")
+            raise ConfigError(f"{type(self).__name__}: it is not bound to an optimizer")
         return self._binding

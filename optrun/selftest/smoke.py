@@ -170,7 +170,7 @@ def _rates(config: RunConfig, curves: Mapping[str, Array]) -> Array:
     rates = np.empty(len(steps))
     for t, loss in enumerate(curves["loss"]):
         rates[t] = schedule.at([t], lr)[0, 0]
-        schedule.hear(t, np.array([loss]))
+        schedule.observe_metric(t, np.array([loss]))
     return rates
 
 

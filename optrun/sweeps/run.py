@@ -17,7 +17,7 @@ from optrun.sweeps.workers.base import Workers
 from optrun.sweeps.workers.dispatch import Dispatch
 from optrun.sweeps.workers.task import Work
 from optrun.sweeps.writer import SweepProgress, Writer
-from optrun.training.identity import Identity, on_data
+from optrun.training.identity import Identity, with_fingerprint
 from optrun.training.memory_store import MemoryStore
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ class _Course:
             where = f"{self._results.path}: " if isinstance(self._results, Store) else ""
             raise StoreError(f"{where}run {run} is to go on from step {steps}, and has no checkpoint there")
         # The store was asked whether these are its data, or may be others.
-        return on_data(checkpoint, identity.fingerprint)
+        return with_fingerprint(checkpoint, identity.fingerprint)
 
 
 def _is_left(state: RunState, until: int | None) -> bool:

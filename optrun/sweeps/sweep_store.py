@@ -18,9 +18,9 @@ from optrun.sweeps.growth import There, are_first, family_of, found_among
 from optrun.sweeps.methods.method import decides_on_the_way
 from optrun.sweeps.plan.expand import Plan
 from optrun.sweeps.plan.packs import Group
-from optrun.training.identity import Identity, known, note_machine
-from optrun.training.made import checked, compared, made_in, origin
+from optrun.training.identity import Identity, identity_of_store, note_machine_change
 from optrun.training.memory_store import MemoryStore
+from optrun.training.provenance import check_identity, compare_identity, earlier_identities, single_identity
 
 OTHER = "holds other runs than this sweep: name another directory with -o"
 
@@ -64,8 +64,8 @@ def open_store(
         )
     store = Store.open(path, write=True)
     try:
-        current, events = checked(store, _identity_of(groups), "sweep", ANEW, accept=accept_changes)
-        events |= note_machine(store)
+        current, events = check_identity(store, _identity_of(groups), "sweep", ANEW, accept=accept_changes)
+        events |= note_machine_change(store)
         found = _found_in(store, plan, groups, current)
         noted = _noted(store)
         if plan.is_decided_on_the_way and noted:
@@ -87,7 +87,7 @@ def open_store(
             there = sum(record.has_begun for record in found.values())
             if noted:
                 note(f"{there:,} of {plan.size:,} runs are there from before{_aside(store)}")
-        if accept_changes and (older := sum(run < store.size for run in made_in(store))):
+        if accept_changes and (older := sum(run < store.size for run in earlier_identities(store))):
             note(
                 f"{older:,} {'runs keep' if older > 1 else 'run keeps'} what was made with older data or code"
             )
@@ -101,7 +101,7 @@ def looked_up(
     store: Store, plan: Plan, groups: Sequence[Group], *, accept_changes: bool
 ) -> dict[int, RunRecord]:
     """Return the runs of a plan that `open_store` would find; it raises what that would, and writes nothing."""
-    current, _ = compared(store, _identity_of(groups), "sweep", ANEW, accept=accept_changes)
+    current, _ = compare_identity(store, _identity_of(groups), "sweep", ANEW, accept=accept_changes)
     return _found_in(store, plan, groups, current)
 
 
@@ -116,8 +116,11 @@ def _found_in(store: Store, plan: Plan, groups: Sequence[Group], current: Identi
     if plan.is_decided_on_the_way or decides_on_the_way(noted.get("method")):
         _check_same(store, plan, noted, groups, current)
         return dict(enumerate(store.runs()[: len(plan.documents)]))
-    before, made, kept = known(store), made_in(store), store.kept()
-    there = [*_of_plan(store, current), *(There(record, origin(record, before, made)) for record in kept)]
+    before, made, kept = identity_of_store(store), earlier_identities(store), store.kept()
+    there = [
+        *_of_plan(store, current),
+        *(There(record, single_identity(record, before, made)) for record in kept),
+    ]
     found = found_among(there, plan, groups)
     if not noted and len(found) < len(plan.documents):
         raise StoreError(f"{store.path}: {OTHER}")
@@ -148,7 +151,7 @@ def add_settings(results: Store | MemoryStore, plan: Plan, groups: Sequence[Grou
     if isinstance(results, MemoryStore):
         results.add(plan.configs[run:])
         return
-    current, events = checked(results, _identity_of(groups), "sweep", ANEW, accept=False)
+    current, events = check_identity(results, _identity_of(groups), "sweep", ANEW, accept=False)
     if results.size > run:
         _check_holds(results, plan, groups, current, run)
     if results.size < len(plan.documents):

@@ -1,4 +1,4 @@
-"""The parts of a pack, each made of the configs of all its lanes."""
+"""Build the parts of a pack from the configs of all its lanes."""
 
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -21,14 +21,14 @@ from optrun.problems import Problem
 from optrun.registry import averages, optimizers, owner_of
 from optrun.schedulers import LRScheduler
 from optrun.schedulers.interval import INTERVAL
-from optrun.training.room import check_fits
+from optrun.training.memory import check_fits
 from optrun.training.stacking import built, stacked
 
 CHECKED_AT_ONCE = 1 << 16
-"""Values of a schedule that are checked together, before anything runs."""
+"""Number of schedule values that are checked in one batch before a run starts."""
 
 CHECKED = 1 << 20
-"""Of more steps than these as many are checked, evenly spread; a value out of bounds ends the run at its step."""
+"""At most so many evenly spaced steps of a schedule are checked in advance; the run checks the others as it goes."""
 
 SHARED = (
     "problem",
@@ -42,14 +42,14 @@ SHARED = (
     "checkpoint",
     "stop",
 )
-"""What is one for all lanes of a pack."""
+"""Parts of a config that all lanes of a pack share."""
 
 Configs = Sequence[RunConfig]
 
 
 def check_same(configs: Sequence[RunConfig]) -> None:
-    """Raise ConfigError where configs differ in what is one for all lanes of a pack."""
-    shared = attrgetter(*SHARED)  # a tuple compares parts that are one object at no cost
+    """Raise ConfigError if configs differ in a part that all lanes of a pack share."""
+    shared = attrgetter(*SHARED)  # comparing tuples skips identical objects
     first = shared(configs[0])
     for config in configs:
         if (own := shared(config)) != first:
@@ -65,7 +65,7 @@ def _rule(config: RunConfig) -> tuple[str, list[list[str]]]:
 
 
 def groups_of(configs: Configs, names: Collection[str]) -> list[dict[str, Any]]:
-    """Return the parameter groups, those with the options as they are first: `lr` is their rate."""
+    """Return the parameter groups; first the group with the optimizer's own options, whose learning rate is `lr`."""
     chosen = configs[0].optimizer
     with section("optimizer", chosen.name):
         groups: list[dict[str, Any]] = [
@@ -86,15 +86,15 @@ def groups_of(configs: Configs, names: Collection[str]) -> list[dict[str, Any]]:
 def parameters_of(
     configs: Configs, problem: Problem, groups: Sequence[Mapping[str, Any]], *, at_start: bool = True
 ) -> Parameters:
-    """Return the parameters at which the runs start, or zeros, which take no memory before they are written."""
+    """Return the initial parameters; unless ``at_start``, zeros, which use no memory until they are written."""
     with section("problem", configs[0].problem.name):
         shapes = problem.shapes
         size = sum(math.prod(shape) for shape in shapes.values())
         if not problem.arrays.is_on_device:
             width = np.dtype(problem.arrays.dtype).itemsize
             check_fits({_parameters(size): 2 * len(configs) * size * width})
-        # A group's parameters lie side by side, so that it is one slice; the lanes of one element do where
-        # there are more lanes than elements.
+        # The parameters of a group are contiguous, so that a group is one slice. Lanes are contiguous instead if there
+        # are more lanes than elements.
         order = [name for group in groups for name in matching(group["params"], shapes)]
         params = Parameters(
             {name: shapes[name] for name in dict.fromkeys([*order, *shapes])},
@@ -108,8 +108,8 @@ def parameters_of(
         return params
 
 
-def check_room(params: Parameters, optimizer: Optimizer, average: Average | None, steps: int) -> None:
-    """Raise OutOfMemoryError where the parameters, and what is kept of them from step to step, do not fit."""
+def check_memory(params: Parameters, optimizer: Optimizer, average: Average | None, steps: int) -> None:
+    """Raise OutOfMemoryError if the parameters, the optimizer state and the average exceed the memory."""
     if params.arrays.is_on_device:
         return
     name = type(optimizer).__name__
@@ -127,7 +127,6 @@ def _parameters(size: int) -> str:
 
 
 def optimizer_of(configs: Configs, params: Parameters, groups: Sequence[Mapping[str, Any]]) -> Optimizer:
-    """Return the optimizer of these groups of parameters."""
     config = configs[0]
     with section("optimizer", config.optimizer.name):
         rule: type[Optimizer] = optimizers.find(config.optimizer.name)
@@ -137,11 +136,11 @@ def optimizer_of(configs: Configs, params: Parameters, groups: Sequence[Mapping[
 
 
 def schedulers_of(configs: Configs, optimizer: Optimizer, problem: Problem, steps: int) -> list[LRScheduler]:
-    """Return the schedules of single groups first: the others are for the groups that have none."""
+    """Return the schedulers, those of single groups first: a scheduler for all groups skips groups that have one."""
     config, made = configs[0], []
 
     def make(path: str, chosen: Component, name: str, groups: list[int] | None) -> None:
-        # A OneCycleLR that counts steps has an option of this name, for another purpose.
+        # Otherwise a OneCycleLR that counts steps would take it for its own option of this name.
         epochs = {"steps_per_epoch": problem.steps_per_epoch} if _counts_epochs(chosen) else {}
         with section(path, chosen.name):
             scheduler = built(chosen, optimizer, hyperparameter=name, groups=groups, **epochs)
@@ -162,7 +161,7 @@ def schedulers_of(configs: Configs, optimizer: Optimizer, problem: Problem, step
 
 
 def steps_of(config: RunConfig, problem: Problem) -> int:
-    """Return the number of steps, or raise ConfigError where it does not fit into 64 bits."""
+    """Return the number of steps; ConfigError if it does not fit into 64 bits."""
     steps = config.steps or (config.epochs or 0) * problem.steps_per_epoch
     if steps > MAX_WHOLE:
         raise ConfigError(
@@ -172,15 +171,15 @@ def steps_of(config: RunConfig, problem: Problem) -> int:
 
 
 def scheduled_steps(steps: int, most: int = CHECKED) -> Array:
-    """Return the steps of a run, or of a longer one the ``most`` that are looked at, the last one among them."""
+    """Return all steps of a run, or ``most`` evenly spaced ones, the last step included."""
     if steps <= most:
         return np.arange(steps)
-    # Whole numbers, since floats are not exact that far out.
+    # Integer arithmetic, since floats are not exact beyond 2**53.
     return np.array([i * (steps - 1) // (most - 1) for i in range(most)])
 
 
 def average_of(configs: Configs, params: Parameters, steps: int) -> Average | None:
-    """Return the average of the parameters, None where the configs ask for none."""
+    """Return the average of the parameters; None if the configs have none."""
     config = configs[0]
     with section("average", config.average.name if config.average else ""):
         chosen = stacked([each.average for each in configs])
@@ -191,7 +190,7 @@ def average_of(configs: Configs, params: Parameters, steps: int) -> Average | No
         if average.start > steps:
             raise ConfigError(
                 f"{chosen.name}: the run has {counted(steps, 'step')}, so an average that starts after {average.start} "
-                "takes nothing in",
+                "averages nothing",
                 field="start",
             )
         return average
@@ -211,7 +210,7 @@ def _counts_epochs(chosen: Any) -> bool:
 
 @contextmanager
 def section(path: str, name: str) -> Iterator[None]:
-    """Name the part of the config to which an error belongs."""
+    """Add the place in the config to a ConfigError raised inside the block."""
     try:
         with guarded(name, owner_of(name)):
             yield

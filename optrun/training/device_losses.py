@@ -1,4 +1,4 @@
-"""Steps ahead of the host: losses stay on the device, which marks the lanes that end, until the host looks at them."""
+"""Asynchronous device steps: losses stay on the GPU and are synchronised every N steps."""
 
 from collections.abc import Iterator
 
@@ -6,16 +6,16 @@ import numpy as np
 
 from optrun.arrays import Array
 from optrun.config.model.run import Stop
-from optrun.kernels.cuda.stopping import Watch
+from optrun.kernels.cuda.stopping import DeviceStopping
 from optrun.training.pack import Pack
-from optrun.training.stopping import StoppingState, factor_of, firsts, limit_of, limits
+from optrun.training.stopping import StoppingState, factor_of, first_losses, limit_of, limits
 
 STEPS = 64
-"""The most steps from one look to the next."""
+"""Largest number of steps between two synchronisations."""
 
 
-class Ahead:
-    """The losses of the steps since the last look, and on the device the same criteria as `Stopping`'s."""
+class DeviceLosses:
+    """The losses since the last synchronisation; applies the criteria of `Stopping` on the device."""
 
     steps = STEPS
 
@@ -23,7 +23,7 @@ class Ahead:
         self._arrays = pack.arrays
         self._lanes = pack.lanes
         self._stop = stop
-        self._watch = Watch(
+        self._watch = DeviceStopping(
             pack.arrays,
             pack.lanes,
             STEPS,
@@ -32,25 +32,27 @@ class Ahead:
             target=-np.inf if stop.target is None else stop.target,
             patience=stop.patience or 0,
         )
-        self._marked: list[tuple[int, bool]] = []
+        self._stored: list[tuple[int, bool]] = []
 
     def is_full(self, t: int) -> bool:
-        """Whether there is room for step t and no other; looks are at the same steps, wherever a run is resumed."""
-        return (t + 1) % STEPS == 0 or len(self._marked) + 1 >= STEPS
+        """Whether step t is the last before a synchronisation; these steps are the same if a run is resumed."""
+        return (t + 1) % STEPS == 0 or len(self._stored) + 1 >= STEPS
 
     def load(self, state: StoppingState) -> None:
-        """Go on from a state of `Stopping`."""
+        """Restore the state of `Stopping`."""
         best = [np.inf if value is None else value for value in state.best]
-        self._watch.load(np.array(best), np.array(state.best_at, np.int64), limits(self._stop, firsts(state)))
+        self._watch.load(
+            np.array(best), np.array(state.best_at, np.int64), limits(self._stop, first_losses(state))
+        )
 
-    def mark(self, t: int, loss: Array, has_average: bool) -> Array:
-        """Keep the loss of step t and return a mask `[B]`, on the device, of the lanes that end there."""
-        self._marked.append((t, has_average))
-        return self._watch(t, len(self._marked) - 1, loss)
+    def store(self, t: int, loss: Array, has_average: bool) -> Array:
+        """Store the loss of step t and return the mask `[B]`, on the device, of the lanes that end at this step."""
+        self._stored.append((t, has_average))
+        return self._watch(t, len(self._stored) - 1, loss)
 
-    def fetched(self) -> Iterator[tuple[int, Array, bool]]:
-        """Yield each step since the last look, its losses on the host, and whether there was an average then."""
-        losses = self._arrays.to_host(self._watch.losses[: len(self._marked)])
-        marked, self._marked = self._marked, []
-        for (t, has_average), loss in zip(marked, losses, strict=True):
+    def fetch(self) -> Iterator[tuple[int, Array, bool]]:
+        """Yield the steps since the last synchronisation: t, the losses on the host, and whether an average existed."""
+        losses = self._arrays.to_host(self._watch.losses[: len(self._stored)])
+        stored, self._stored = self._stored, []
+        for (t, has_average), loss in zip(stored, losses, strict=True):
             yield t, loss, has_average

@@ -1,4 +1,4 @@
-"""How much work a pack is, and about how long it takes: found out by a few steps whose results are thrown away."""
+"""Estimate the size and the run time of a pack by timing a few discarded steps."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -15,33 +15,33 @@ from optrun.training.trainer import Trainer
 TRIAL_SECONDS = 0.3
 
 MOST_ROWS = 1 << 16
-"""Of longer curves so many rows are made: the rest is reckoned."""
+"""Largest number of rows of the sample curves; the size of longer ones is extrapolated."""
 
 FIRST_STEPS = 3
-"""Looks at a step before the clock runs: in the first ones loops are compiled, and buffers made."""
+"""Untimed warm-up steps, in which loops are compiled and buffers allocated."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """The size of a pack, of one run or of several."""
+    """The size and the run time of a pack of one or several runs."""
 
     steps: int
     parameters: int
-    """Of one run."""
+    """Per run."""
     steps_per_second: float
     """Of the whole pack."""
     seconds: float
-    """Of the start and all steps and evaluations, if nothing ends a run early."""
+    """Of the start, all steps and all evaluations, without early stopping."""
     curves: Mapping[str, Array]
-    """As many rows as one run leaves, all of them zero, or the first of them."""
+    """Columns of zeros with as many rows as a run records, at most `MOST_ROWS`."""
     evaluations: Mapping[str, Array]
     params: Mapping[str, Array]
     times: float = 1.0
-    """How many times as many rows as there are here a run leaves."""
+    """Ratio of the rows that a run records to the rows of the columns above."""
 
 
 def estimate(configs: Sequence[RunConfig]) -> Estimate:
-    """Return the size of a pack, timed for a third of a second; raises what running it would raise at its start."""
+    """Return the estimate of a pack, timed for a third of a second; raises what building and running it raises."""
     config = configs[0]
     began = time.perf_counter()
     pack = Pack([each.model_copy(update={"evaluate": Evaluate()}) for each in configs])
@@ -51,7 +51,7 @@ def estimate(configs: Sequence[RunConfig]) -> Estimate:
     evaluation = (time.perf_counter() - began) * (1 + pack.keeps_average)
     memory = MemoryStore(pack.configs)
     looks = [time.perf_counter()]
-    """The time before the steps, at the loss of each, and after them."""
+    """Times before the first step, at the loss of each step, and after the last step."""
 
     def is_enough() -> bool:
         looks.append(time.perf_counter())

@@ -1,4 +1,4 @@
-"""The evaluations of a pack since the last commit."""
+"""The evaluations of a pack that are not yet committed."""
 
 from collections.abc import Mapping
 
@@ -8,36 +8,36 @@ from optrun.arrays import Array
 
 
 class Evaluations:
-    """Keeps the metrics, each `[B]`, of the steps at which all lanes are evaluated.
+    """Keeps the metrics, each `[B]`, of the evaluated steps.
 
-    ``every`` so many steps there is an evaluation, None for none but that of each lane's end.
+    All lanes are evaluated every ``every`` steps (never if None), and each lane at its end.
     """
 
     def __init__(self, lanes: int, steps: int, every: int | None) -> None:
         self.last: tuple[int, dict[str, Array]] | None = None
-        """The last evaluation of all, and its step."""
+        """The last evaluation of all lanes: its step and its metrics."""
         self._lanes = lanes
         self._steps = steps
         self._every = every
         self._kept: list[tuple[int, dict[str, Array]]] = []
         self._over: set[int] = set()
-        """Lanes whose end was taken."""
+        """Lanes whose final evaluation has been taken."""
 
     def is_due(self, t: int) -> bool:
-        """Whether there is one at step t."""
+        """Whether all lanes are evaluated at step t."""
         return bool(self._every) and t % (self._every or 1) == 0
 
     def add(self, t: int, metrics: dict[str, Array]) -> None:
-        """Keep the evaluation of step t."""
+        """Keep the evaluation of all lanes at step t."""
         self.last = t, metrics
         self._kept.append(self.last)
 
     def take(
         self, ends: Mapping[int, int], final: Mapping[int, Mapping[str, float]]
     ) -> dict[int, dict[str, Array]]:
-        """Return each lane's evaluations since the last time, up to its end, and forget them.
+        """Return and clear each lane's evaluations since the last call, up to its end.
 
-        ``ends`` are the steps of those that have ended since, ``final`` is how they were evaluated there.
+        ``ends`` are the last steps of lanes that have ended since, ``final`` their final metrics.
         """
         taken = self._columns(ends) if self._kept else {}
         ended = [lane for lane in final if lane in ends and not self._was_due(ends[lane])]
@@ -53,11 +53,11 @@ class Evaluations:
         return taken
 
     def _was_due(self, end: int) -> bool:
-        """Whether a lane that ends at this step was evaluated there with all others."""
+        """Whether the final step of a lane was evaluated with all lanes."""
         return end < self._steps and self.is_due(end)
 
     def _columns(self, ends: Mapping[int, int]) -> dict[int, dict[str, Array]]:
-        """Return what is kept of each lane up to its end, if it is anything."""
+        """Return the kept columns of each lane up to its end; lanes without rows are left out."""
         steps = np.array([t for t, _ in self._kept], np.int64)
         columns = {
             name: np.array([metrics[name] for _, metrics in self._kept], np.float64)

@@ -1,4 +1,4 @@
-"""The evaluator: full-data metrics at the parameters and at their average, and where each lane ends."""
+"""Full-data metrics of the parameters and their average, during a run and at the end of each lane."""
 
 import math
 from collections.abc import Collection, Mapping, Sequence
@@ -11,11 +11,11 @@ from optrun.registry import metrics as metrics_by_name
 from optrun.training.pack import Pack
 
 AVERAGE = "average"
-"""Begins the names of what belongs to the average: of metrics as `average_…`, of parameters as `average/…`."""
+"""Prefix of the averaged metrics, `average_…`, and of the averaged parameters, `average/…`."""
 
 
 class Evaluator:
-    """Evaluates a pack where it is now, and at last where each of its lanes was at its end."""
+    """Evaluates the current parameters of a pack, and the final parameters of each lane."""
 
     def __init__(self, pack: Pack) -> None:
         self._pack = pack
@@ -23,14 +23,14 @@ class Evaluator:
         self._average: dict[str, Array] = {}
         self._has_average = np.zeros(pack.lanes, bool)
 
-    def now(self) -> dict[str, Array]:
-        """Return the metrics, each `[B]`; those at the average are NaN before there is one."""
+    def current(self) -> dict[str, Array]:
+        """Return the current metrics, each `[B]`; metrics of the average are NaN before the average exists."""
         return self._evaluated(self._pack.params, self._pack.averaged())
 
-    def keep(self, lanes: Sequence[int], *, others_go_on: bool) -> None:
-        """Keep where lanes are at their end."""
+    def snapshot(self, lanes: Sequence[int], *, others_continue: bool) -> None:
+        """Copy the current parameters of lanes as their final ones."""
         params, average = self._pack.params, self._pack.averaged()
-        if others_go_on and self._final is params:
+        if others_continue and self._final is params:
             self._final = params.copy()
         if self._final is not params:
             self._final.data[lanes] = params.data[lanes]
@@ -38,8 +38,8 @@ class Evaluator:
         for name, values in (average or {}).items():
             self._average.setdefault(name, self._pack.arrays.xp.zeros_like(values))[lanes] = values[lanes]
 
-    def keep_where(self, ending: Array) -> None:
-        """Keep, on the device, where the lanes of a mask `[B]` are: the host learns later which they were."""
+    def snapshot_where(self, ending: Array) -> None:
+        """Copy, on the device, the parameters of the lanes in a mask `[B]`; the host learns the mask later."""
         params, average = self._pack.params, self._pack.averaged()
         if self._final is params:
             self._final = params.copy()
@@ -49,12 +49,12 @@ class Evaluator:
             kept = self._average.setdefault(name, self._pack.arrays.xp.zeros_like(values))
             copyto(kept, values, where=ending.reshape(-1, *(1,) * (values.ndim - 1)))
 
-    def was_kept(self, lane: int, *, with_average: bool) -> None:
-        """Learn of a lane that `keep_where` has kept, and whether there was an average then."""
+    def confirm_snapshot(self, lane: int, *, with_average: bool) -> None:
+        """Tell that `snapshot_where` has copied a lane, and whether its average existed then."""
         self._has_average[lane] = with_average
 
     def final(self, lanes: Sequence[int]) -> dict[int, dict[str, float]]:
-        """Return the metrics of each of the lanes at its end; those at the average are NaN where it has none."""
+        """Return the final metrics of lanes; metrics of the average are NaN for lanes without one."""
         if not lanes:
             return {}
         chosen = list(lanes)
@@ -69,7 +69,7 @@ class Evaluator:
         }
 
     def summary(self, lane: int, final: Mapping[str, float]) -> dict[str, float | None]:
-        """Return a lane's final metrics for its summary: `loss` is called `final_loss`, None is what is not finite."""
+        """Return a lane's final metrics for its summary: `loss` as `final_loss`, None for non-finite values."""
         is_whole = not self._pack.keeps_average or self._has_average[lane]
         return {
             "final_loss" if name == "loss" else name: value if math.isfinite(value) else None
@@ -78,7 +78,7 @@ class Evaluator:
         }
 
     def params(self, lanes: Collection[int]) -> dict[int, dict[str, Array]]:
-        """Return final parameters of lanes by name and, as `average/…`, their average where they have one."""
+        """Return the final parameters of lanes by name, and their average as `average/…` if there is one."""
         chosen, to_host = list(lanes), self._pack.arrays.to_host
         own = {name: to_host(values) for name, values in _picked(self._final, chosen).items()}
         average = {
@@ -104,14 +104,14 @@ class Evaluator:
         return metrics | {f"{AVERAGE}_{name}": values for name, values in beside.items()}
 
     def _metrics(self, params: Mapping[str, Array]) -> dict[str, Array]:
-        """Return what the problem evaluates; PluginError where that is not `loss`, and one number for each lane."""
+        """Return the problem's metrics; PluginError unless they include `loss` and each has shape `[B]`."""
         evaluate = self._pack.problem.evaluate
         metrics, lanes = evaluate(params), len(next(iter(params.values())))
         if not isinstance(metrics, Mapping) or "loss" not in metrics:
             raise contract_error(evaluate, "does not return a mapping with loss")
         for name, values in metrics.items():
             if getattr(values, "shape", None) != (lanes,):
-                what = f"returns {name} of {shape_text(values)}, not an array of shape ({lanes},): one for each lane"
+                what = f"returns {name} of {shape_text(values)}, not an array of shape ({lanes},), one value per lane"
                 raise contract_error(evaluate, what)
         return {**metrics, **self._measured(params, metrics)}
 

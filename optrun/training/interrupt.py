@@ -1,4 +1,4 @@
-"""Signals: the first one asks a run to stop at its next step, a second Ctrl-C or SIGTERM ends the process."""
+"""Signals: the first one stops a run at its next step, a second SIGINT or SIGTERM ends the process."""
 
 import signal
 import threading
@@ -8,14 +8,14 @@ from types import FrameType
 
 _ONCE = ("SIGINT", "SIGTERM")
 _OFTEN = ("SIGHUP", "SIGUSR1")
-"""A terminal that is gone says so several times, and so may a cluster whose time for a job is nearly over."""
+"""Signals that may arrive several times: from a closed terminal, or from a cluster before a job's time limit."""
 
 SIGNALS = [getattr(signal, name) for name in (*_ONCE, *_OFTEN) if hasattr(signal, name)]
-"""What asks a run to stop."""
+"""Signals that stop a run."""
 
 
 class Interruption:
-    """Remembers the first signal; called, it says whether there was one."""
+    """Remembers the first signal; calling it tells whether there was one."""
 
     def __init__(self) -> None:
         self.signal: int | None = None
@@ -26,7 +26,7 @@ class Interruption:
 
 @contextmanager
 def interruptible() -> Iterator[Interruption]:
-    """Catch `SIGNALS` within the block; elsewhere than in the main thread nothing is caught."""
+    """Catch `SIGNALS` within the block; outside of the main thread, which alone may do so, catch nothing."""
     interruption = Interruption()
     if threading.current_thread() is not threading.main_thread():
         yield interruption
@@ -39,7 +39,7 @@ def interruptible() -> Iterator[Interruption]:
                 signal.signal(caught, handler)
 
     handlers = {caught: signal.getsignal(caught) for caught in SIGNALS}
-    # Whoever started the process may have decided that a signal is ignored.
+    # A signal that the parent process ignores stays ignored.
     previous = {
         caught: handler for caught, handler in handlers.items() if handler not in (signal.SIG_IGN, None)
     }

@@ -1,4 +1,4 @@
-"""The lanes of a pack under way: what is recorded of each, where it has ended, and what of it is to be committed."""
+"""Per-lane bookkeeping during training: recording, early stopping, what to commit."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from optrun.errors import StateError, counted
 from optrun.fallbacks import Fallback
 from optrun.store import Checkpoint, RunState, Status
 from optrun.training.checkpoints import Meta, checkpoint_of
-from optrun.training.device_losses import Ahead
+from optrun.training.device_losses import DeviceLosses
 from optrun.training.evaluations import Evaluations
 from optrun.training.evaluator import Evaluator
 from optrun.training.pack import Pack
@@ -20,16 +20,16 @@ from optrun.training.stopping import Stopping, StoppingState
 
 
 @dataclass(frozen=True)
-class _End:
+class _LaneEnd:
     step: int
     status: Status
     reason: str
 
 
-class Lanes:
-    """A pack with the rows, the evaluations and the ends of its lanes since the last commit.
+class LaneTracker:
+    """A pack with the rows, the evaluations and the ended lanes that are not yet committed.
 
-    ``runs`` are the numbers of the lanes in the sink, by default those in the pack.
+    ``runs`` are the sink's run numbers of the lanes, by default 0 … B-1.
     """
 
     def __init__(self, pack: Pack, runs: Sequence[int] | None = None) -> None:
@@ -40,78 +40,78 @@ class Lanes:
         self.evaluations = Evaluations(pack.lanes, pack.steps, config.evaluate.every)
         self._stopping = Stopping(config.stop, pack.lanes)
         self._keeps_end = config.checkpoint.every is not None
-        """Whether a run that completes keeps a checkpoint, from which it can go on with more steps."""
+        """Whether a completed run keeps a checkpoint, from which it can be prolonged."""
         self._evaluator = Evaluator(pack)
-        self._ahead = Ahead(pack, config.stop) if pack.runs_ahead else None
-        self._ends: dict[int, _End] = {}
+        self._device_losses = DeviceLosses(pack, config.stop) if pack.is_asynchronous else None
+        self._ends: dict[int, _LaneEnd] = {}
 
     @property
     def alive(self) -> int:
-        """How many lanes have not ended."""
-        return self._stopping.living
+        """The number of lanes that have not ended."""
+        return self._stopping.running
 
     @property
     def is_sparse(self) -> bool:
-        """Whether so many lanes have ended that the others are faster without them."""
+        """Whether so many lanes have ended that a narrower pack is faster."""
         return 0 < 2 * self.alive <= self.pack.lanes
 
     def load(self, arrays: Mapping[str, Array], meta: Meta) -> None:
-        """Go on from the state of as many lanes; StateError where it does not fit."""
+        """Restore a state of as many lanes; StateError if it does not fit."""
         lanes, steps = self.pack.lanes, self.pack.steps
         if not (meta.step < steps and len(meta.stopping.best) == lanes):
             raise StateError(
-                f"the checkpoint at step {meta.step} is not one of "
+                f"the checkpoint at step {meta.step} does not fit "
                 f"{counted(lanes, 'lane')} and {counted(steps, 'step')}"
             )
         self.pack.load_state(arrays, meta.pack)
-        self._watch_from(meta.stopping)
+        self._load_stopping(meta.stopping)
 
     @property
-    def look_every(self) -> int:
-        """Return from how many steps to the next the host looks at the losses."""
-        return 1 if self._ahead is None else self._ahead.steps
+    def sync_every(self) -> int:
+        """The number of steps between two synchronisations of the host with the device."""
+        return 1 if self._device_losses is None else self._device_losses.steps
 
-    def is_looked_at(self, t: int) -> bool:
-        """Whether what happens at step t needs the host, which lets the device run ahead elsewhere."""
-        if self._ahead is None:
+    def needs_sync(self, t: int) -> bool:
+        """Whether the host needs the loss of step t; on a device most steps are asynchronous."""
+        if self._device_losses is None:
             return True
-        return self._ahead.is_full(t) or self.recorder.full or self.evaluations.is_due(t)
+        return self._device_losses.is_full(t) or self.recorder.full or self.evaluations.is_due(t)
 
-    def pass_by(self, t: int, loss: Array) -> None:
-        """Leave step t to the device: the host takes it in when it looks at a later one."""
-        if self._ahead is not None:
-            self._mark(t, loss)
+    def defer_step(self, t: int, loss: Array) -> None:
+        """Leave step t on the device; the next `sync` observes it."""
+        if self._device_losses is not None:
+            self._store_loss(t, loss)
         if t % self.recorder.every == 0:
             self.recorder.record(t, loss)
 
-    def look(self, t: int, loss: Array) -> Array:
-        """Take in the steps that were left to the device, and return the loss of step t on the host."""
-        if self._ahead is None:
+    def sync(self, t: int, loss: Array) -> Array:
+        """Observe the steps left on the device, and return the loss of step t on the host."""
+        if self._device_losses is None:
             return self.pack.arrays.to_host(loss)
-        self._mark(t, loss)
-        return self._take_in_passed(t)
+        self._store_loss(t, loss)
+        return self._observe_deferred(t)
 
-    def take_in(self, t: int, loss: Array) -> None:
-        """Record, evaluate and watch step t, before its update."""
+    def observe_step(self, t: int, loss: Array) -> None:
+        """Record step t, check the stopping criteria and evaluate if due; call before the update."""
         if t % self.recorder.every == 0:
             self.recorder.record(t, loss)
-        self._watch(t, loss)
-        # Last, since an evaluation may overwrite the loss.
+        self._check_stopping(t, loss)
+        # Last, since an evaluation may overwrite the loss buffer.
         if self.evaluations.is_due(t):
-            self.evaluations.add(t, self._evaluator.now())
+            self.evaluations.add(t, self._evaluator.current())
 
     def end(self, t: int, status: Status, reason: str) -> None:
-        """End all lanes that have not ended, at step t."""
-        living = self._living()
-        self._close(living, t, status, reason)
-        if living:
-            self._evaluator.keep(living, others_go_on=False)
+        """End all running lanes at step t."""
+        running = self._running_lanes()
+        self._end_lanes(running, t, status, reason)
+        if running:
+            self._evaluator.snapshot(running, others_continue=False)
 
-    def narrowed(self) -> "Lanes":
-        """Return the lanes that have not ended, in a pack of their own; everything has been committed."""
-        living = self._living()
-        narrowed = Lanes(self.pack.narrowed(living), [self.runs[lane] for lane in living])
-        narrowed._watch_from(self._stopping.state().of(living))
+    def narrowed(self) -> "LaneTracker":
+        """Return the running lanes in a pack of their own; everything must have been committed."""
+        running = self._running_lanes()
+        narrowed = LaneTracker(self.pack.narrowed(running), [self.runs[lane] for lane in running])
+        narrowed._load_stopping(self._stopping.state().select(running))
         return narrowed
 
     def commit(
@@ -124,20 +124,22 @@ class Lanes:
         pausing: bool = False,
         evaluating: bool = False,
     ) -> None:
-        """Commit what there is since the last time: the results of lanes that have ended, a checkpoint of the others.
+        """Commit everything since the last commit: the results of ended lanes, and a checkpoint of the others.
 
-        ``pausing``, the others are checkpointed wherever the results go; ``evaluating``, they are evaluated too, and
-        their parameters are kept.
+        With ``pausing`` the others are checkpointed even if the sink is not resumable; with ``evaluating`` they are
+        also evaluated, and their parameters are kept.
         """
-        living = self._living()
+        running = self._running_lanes()
         if evaluating:
-            self._evaluator.keep(living, others_go_on=False)
+            self._evaluator.snapshot(running, others_continue=False)
         ended = sorted(self._ends)
-        final = self._evaluator.final(sorted([*ended, *living]) if evaluating else ended)
+        final = self._evaluator.final(sorted([*ended, *running]) if evaluating else ended)
         summaries = {lane: self._evaluator.summary(lane, metrics) for lane, metrics in final.items()}
         states = {lane: self._state(lane, final[lane]["loss"], summaries[lane]) for lane in ended}
-        states |= {lane: RunState(status=status, steps=t, summary=summaries.get(lane, {})) for lane in living}
-        going = living if pausing or sink.resumable else []
+        states |= {
+            lane: RunState(status=status, steps=t, summary=summaries.get(lane, {})) for lane in running
+        }
+        going = running if pausing or sink.resumable else []
         if sink.resumable and self._keeps_end:
             going = [*going, *(lane for lane in ended if states[lane].status is Status.COMPLETED)]
         self._commit(
@@ -149,57 +151,57 @@ class Lanes:
         )
 
     def fail(self, sink: Sink, t: int, reason: str) -> None:
-        """End as failed all lanes whose end is not committed, and commit what was recorded.
+        """End all lanes whose end is not committed as failed, and commit what was recorded.
 
-        Nothing is evaluated, for it may be what raises: no lane is to pass for one that has its final figures.
+        Nothing is evaluated: the evaluation may be what fails, and a failed lane must not have final metrics.
         """
-        if self._ahead is not None:
-            with Fallback("the device tells nothing of its last steps", Exception):
-                self._take_in_passed()
-        self._close(self._living(), t, Status.FAILED, reason)
+        if self._device_losses is not None:
+            with Fallback("the device does not return the losses of its last steps", Exception):
+                self._observe_deferred()
+        self._end_lanes(self._running_lanes(), t, Status.FAILED, reason)
         states = {
             lane: RunState(status=Status.FAILED, reason=reason, steps=end.step)
             for lane, end in self._ends.items()
         }
         self._commit(sink, states)
 
-    def _living(self) -> list[int]:
+    def _running_lanes(self) -> list[int]:
         return [int(lane) for lane in np.flatnonzero(self._stopping.alive)]
 
-    def _watch_from(self, state: StoppingState) -> None:
+    def _load_stopping(self, state: StoppingState) -> None:
         self._stopping.load_state(state)
-        if self._ahead is not None:
-            self._ahead.load(state)
+        if self._device_losses is not None:
+            self._device_losses.load(state)
 
-    def _take_in_passed(self, now: int | None = None) -> Array:
-        """Watch the steps that were left to the device, but for that of now; return the losses of the last one."""
-        assert self._ahead is not None
+    def _observe_deferred(self, now: int | None = None) -> Array:
+        """Check the steps left on the device, except the current one; return the losses of the last one."""
+        assert self._device_losses is not None
         losses = np.empty(0)
-        for t, losses, has_average in self._ahead.fetched():
+        for t, losses, has_average in self._device_losses.fetch():
             if t != now:
-                self._watch(t, losses, has_average)
+                self._check_stopping(t, losses, has_average)
         return losses
 
-    def _mark(self, t: int, loss: Array) -> None:
-        assert self._ahead is not None
-        self._evaluator.keep_where(self._ahead.mark(t, loss, self.pack.averaged() is not None))
+    def _store_loss(self, t: int, loss: Array) -> None:
+        assert self._device_losses is not None
+        self._evaluator.snapshot_where(self._device_losses.store(t, loss, self.pack.averaged() is not None))
 
-    def _watch(self, t: int, loss: Array, has_average: bool | None = None) -> None:
-        """End the lanes that step t ends; ``has_average`` is what there was then, and not now, on a device."""
+    def _check_stopping(self, t: int, loss: Array, has_average: bool | None = None) -> None:
+        """End the lanes that stop at step t; ``has_average`` tells whether an average existed at step t, if not now."""
         for lane, status, reason in self._stopping.check(t, loss):
-            if self._ahead is None:
+            if self._device_losses is None:
                 self._end(lane, t, status, reason)
                 continue
             had = self.pack.averaged() is not None if has_average is None else has_average
-            self._evaluator.was_kept(lane, with_average=had)
-            self._close([lane], t, status, reason)
+            self._evaluator.confirm_snapshot(lane, with_average=had)
+            self._end_lanes([lane], t, status, reason)
 
     def _end(self, lane: int, t: int, status: Status, reason: str) -> None:
-        self._close([lane], t, status, reason)
-        self._evaluator.keep([lane], others_go_on=bool(self._stopping.alive.any()))
+        self._end_lanes([lane], t, status, reason)
+        self._evaluator.snapshot([lane], others_continue=bool(self._stopping.alive.any()))
 
-    def _close(self, lanes: Sequence[int], t: int, status: Status, reason: str) -> None:
-        self._ends.update(dict.fromkeys(lanes, _End(t, status, reason)))
+    def _end_lanes(self, lanes: Sequence[int], t: int, status: Status, reason: str) -> None:
+        self._ends.update(dict.fromkeys(lanes, _LaneEnd(t, status, reason)))
         self.recorder.end(lanes, t)
         self._stopping.end(lanes)
 
@@ -234,5 +236,5 @@ class Lanes:
         end = self._ends[lane]
         status, reason = end.status, end.reason
         if status is Status.COMPLETED:
-            status, reason = self._stopping.ends_in(lane, loss, end.step)
+            status, reason = self._stopping.final_status(lane, loss, end.step)
         return RunState(status=status, reason=reason, steps=end.step, summary=summary)

@@ -1,4 +1,4 @@
-"""Results kept in memory, for runs that are not saved."""
+"""Results of unsaved runs, in memory."""
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -14,7 +14,7 @@ NONE: Mapping[Any, Any] = MappingProxyType({})
 
 
 class MemoryStore:
-    """Takes what a store takes and tells what a store tells; it is asked for no checkpoints but of a pause."""
+    """Has the methods of a store that runs need; it keeps checkpoints of pauses only."""
 
     resumable = False
 
@@ -26,7 +26,7 @@ class MemoryStore:
         self._checkpoints: dict[int, Checkpoint | None] = {}
 
     def add(self, configs: Sequence[RunConfig]) -> None:
-        """Take the results of more runs, which wait."""
+        """Add runs that wait."""
         self._configs += configs
         self._states += [RunState(status=Status.WAITING) for _ in configs]
 
@@ -49,16 +49,13 @@ class MemoryStore:
         self._checkpoints.update(checkpoints)
 
     def run(self, run: int) -> RunRecord:
-        """Return a run's config, seed and state."""
         config, state = self._configs[run], self._states[run]
         return RunRecord(run=run, seed=config.seed, config=config.to_dict(), **vars(state))
 
     def state(self, run: int) -> RunState:
-        """Return how far a run has come, or how it ended."""
         return self._states[run]
 
     def states(self) -> list[RunState]:
-        """Return the state of every run."""
         return list(self._states)
 
     def curves(self, run: int = 0) -> dict[str, Array]:
@@ -66,7 +63,7 @@ class MemoryStore:
         return self._joined("curve", run)
 
     def evaluations(self, run: int = 0) -> dict[str, Array]:
-        """Return a run's evaluations in the form of `curves`."""
+        """Return a run's evaluations, each ``[n]``."""
         return self._joined("evaluation", run)
 
     def params(self, run: int = 0) -> dict[str, Array]:
@@ -74,7 +71,7 @@ class MemoryStore:
         return dict(self._params.get(run, {}))
 
     def checkpoint(self, run: int = 0) -> Checkpoint | None:
-        """Return a run's latest checkpoint, or None where it has none."""
+        """Return a run's latest checkpoint; None without one."""
         return self._checkpoints.get(run)
 
     def _joined(self, kind: str, run: int) -> dict[str, Any]:

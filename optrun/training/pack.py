@@ -1,4 +1,4 @@
-"""A pack: configs that differ in floats and seeds alone, built into one array program with a lane for each."""
+"""A pack: configs that differ only in floats and seeds, built into one array program with one lane per config."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
@@ -15,7 +15,7 @@ from optrun.problems import Problem
 from optrun.registry import problems
 from optrun.training.build import (
     average_of,
-    check_room,
+    check_memory,
     check_same,
     groups_of,
     optimizer_of,
@@ -24,17 +24,16 @@ from optrun.training.build import (
     section,
     steps_of,
 )
-from optrun.training.checkpoints import PackState, picked
+from optrun.training.checkpoints import PackState, select_arrays
 
 
 class Pack:
-    """Everything a step needs, for the lanes of all configs at once.
+    """The problem, parameters, optimizer and schedulers of several runs, one lane per run.
 
-    Floats of the optimizer and the scheduler, and the seed, may differ between the configs. Raises ConfigError
-    where anything else does, and where the options make no problem, optimizer or scheduler.
+    The configs may differ only in the seed and in floats of the optimizer and the schedulers. ``problem`` reuses the
+    problem of a similar pack, whose data need not be loaded again. Unless ``at_start``, the parameters are zero.
 
-    ``problem`` is that of another pack of such configs, whose data are not loaded again. A pack that is not
-    ``at_start`` has no initial values, to be looked at alone.
+    Raises ConfigError for other differences, and if the problem, the optimizer or a scheduler cannot be built.
     """
 
     def __init__(
@@ -58,7 +57,7 @@ class Pack:
         self.schedulers = schedulers_of(configs, self.optimizer, self.problem, self.steps)
         self._needs_metrics = any(each.needs_metrics for each in self.schedulers)
         self.average = average_of(configs, self.params, self.steps)
-        check_room(self.params, self.optimizer, self.average, self.steps)
+        check_memory(self.params, self.optimizer, self.average, self.steps)
 
     @property
     def lanes(self) -> int:
@@ -66,9 +65,9 @@ class Pack:
         return len(self.configs)
 
     def iterate(self, start: int, stop: int | None = None) -> Iterator[tuple[int, Array]]:
-        """Yield each step from ``start`` to before ``stop``, by default the end, and its loss `[B]`.
+        """Yield each step in ``start`` … ``stop`` - 1 (by default the last step) and its loss `[B]`.
 
-        The update is made when the next step is asked for.
+        The optimizer's update is made when the next step is requested.
         """
         problem, params, grads = self.problem, self.params, self.params.grads
         optimizer, average, schedulers, batches = self.optimizer, self.average, self.schedulers, self.batches
@@ -76,7 +75,7 @@ class Pack:
         needs_metrics = self._needs_metrics
         replay = (
             Replay(self.arrays, problem.loss_and_grad)
-            if self.runs_ahead and not optimizer.is_watched
+            if self.is_asynchronous and not optimizer.has_post_hooks
             else None
         )
         loss_and_grad, update = (
@@ -86,7 +85,7 @@ class Pack:
             loss = loss_and_grad(params, grads, batches[t])
             if t == start:
                 self._check_loss(loss)
-            # An evaluation, before the update, may overwrite the loss.
+            # Copied, since an evaluation before the update may overwrite the loss buffer.
             metrics = self.arrays.to_host(loss).copy() if needs_metrics else None
             yield t, loss
             with update:
@@ -96,11 +95,11 @@ class Pack:
                 if average is not None:
                     average.step()
             for scheduler in schedulers:
-                heard = metrics if needs_metrics and scheduler.needs_metrics else None
+                observed = metrics if needs_metrics and scheduler.needs_metrics else None
                 if t + 1 < self.steps:
-                    scheduler.step(metrics=heard)
-                else:  # what a schedule says of a step that does not come is nobody's business
-                    scheduler.close(heard)
+                    scheduler.step(metrics=observed)
+                else:  # no scheduler step after the last update: it could leave the hyperparameter's bounds
+                    scheduler.finish(observed)
         if replay is not None:
             replay.finish()
 
@@ -108,25 +107,25 @@ class Pack:
         if getattr(loss, "shape", None) != (self.lanes,):
             raise contract_error(
                 type(self.problem).loss_and_grad,
-                f"returns a loss of {shape_text(loss)}, not an array of shape ({self.lanes},): one for each lane",
+                f"returns a loss of {shape_text(loss)}, not an array of shape ({self.lanes},), one value per lane",
             )
 
     @property
-    def runs_ahead(self) -> bool:
-        """Whether steps run on a device that needs no host in between."""
+    def is_asynchronous(self) -> bool:
+        """Whether steps run asynchronously on a device, without the host in between."""
         return self.arrays.is_on_device and not (self.optimizer.needs_closure or self._needs_metrics)
 
     @property
     def keeps_average(self) -> bool:
-        """Whether there is, sooner or later, an average of the parameters: the config's, or the optimizer's own."""
+        """Whether the run averages its parameters, by the config's average or the optimizer's own (ASGD)."""
         return self.average is not None or bool(self.optimizer.average)
 
     def averaged(self) -> Mapping[str, Array] | None:
-        """Return the average of the parameters, views `[B, *shape]` by name; None where there is none (yet)."""
+        """Return the average of the parameters, views `[B, *shape]` by name; None while it does not exist."""
         return self.optimizer.averaged() if self.average is None else self.average.averaged()
 
     def state(self) -> tuple[dict[str, Array], PackState]:
-        """Return what resuming needs: arrays by name, and the rest."""
+        """Return the state to resume from: arrays by name, and the rest."""
         optimizer = self.optimizer.state_dict()
         arrays = {f"params/{name}": self.arrays.to_host(value) for name, value in self.params.items()}
         steps: dict[str, int] = {}
@@ -147,10 +146,10 @@ class Pack:
         )
 
     def load_state(self, arrays: Mapping[str, Array], state: PackState) -> None:
-        """Copy in what `state` returned; StateError where it does not fit."""
+        """Restore what `state` returned; StateError if it does not fit, ChangedError if the data have changed."""
         if state.problem and self.problem.fingerprint not in ("", state.problem):
             raise ChangedError(
-                "the data have changed since the run began: bring the old ones back, or run anew"
+                "the data have changed since the run began: restore the old ones, or start a new run"
             )
         entries: dict[str, dict[str, Any]] = {name: {"step": step} for name, step in state.steps.items()}
         values: dict[str, Array] = {}
@@ -186,8 +185,8 @@ class Pack:
             self.average.load_state_dict({"average": name, "steps": state.average, "values": average})
 
     def narrowed(self, lanes: Sequence[int]) -> "Pack":
-        """Return a pack of some of the lanes that goes on from where this one is."""
+        """Return a pack of some of the lanes that continues from the current state."""
         arrays, state = self.state()
         pack = Pack([self.configs[lane] for lane in lanes], problem=self.problem)
-        pack.load_state(picked(arrays, lanes), state.of(lanes))
+        pack.load_state(select_arrays(arrays, lanes), state.select(lanes))
         return pack

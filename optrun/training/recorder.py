@@ -1,4 +1,4 @@
-"""The recorder: rows of metrics, kept until they are committed."""
+"""The recorder: a buffer of metrics, one row per recorded step."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -11,11 +11,11 @@ from optrun.registry import metrics
 from optrun.training.pack import Pack
 
 BYTES = 1 << 26
-"""About how much is held before a commit is due."""
+"""Approximate size of the buffers; when they are full, a commit is due."""
 
 
 class Recorder:
-    """Keeps a row of every metric for each recorded step; all lanes in one row `[B]`."""
+    """Keeps a row of metrics `[B]` for each recorded step."""
 
     def __init__(self, pack: Pack) -> None:
         record = pack.configs[0].record
@@ -36,28 +36,28 @@ class Recorder:
             },
         }
         self._of_update = {name: cls for name, cls in measured.items() if "u" in cls.needs}
-        """The metrics that are known after the update."""
+        """The metrics that need the update."""
         names = ["loss", *self._metrics, *self._of_update]
         rows = max(16, BYTES // (8 * pack.lanes * (len(names) - unscheduled(pack, record.hyperparameters))))
         self._steps = np.empty(rows, np.int64)
         self._columns = {name: np.empty((rows, pack.lanes)) for name in names}
-        self._fixed: dict[str, Array | float] = {}
-        """What is the same in all rows so far: the column repeats it without a copy."""
+        self._constants: dict[str, Array | float] = {}
+        """Columns that have been constant so far, as broadcast views."""
         self._used = 0
         self._is_on_device = pack.arrays.is_on_device
         self._on_device: list[tuple[str, int, Array]] = []
-        """What has not come over yet: the column and the row where it belongs, and the values `[B]`."""
+        """Values `[B]` still on the device, with their column and row."""
         self._ended: dict[int, int] = {}
-        """The rows of each lane that has ended."""
+        """The number of rows of each ended lane."""
         self._last: dict[int, int] = {}
-        """The step before whose update it has ended."""
+        """The last step of each ended lane; a lane makes no update at its last step."""
         self._awaits_update = False
         if self._of_update:
             needed = {"u"}.union(*(cls.needs for cls in self._of_update.values()))
             self._before = {name: pack.params.zeros() for name in sorted(needed)}
-            """The update, and copies of what it changes: the parameters and, by closures, the gradient."""
+            """The update ``u``, and copies of the parameters and, for closures, of the gradient before it."""
             self._before.setdefault("p", self._before["u"])
-            pack.optimizer.register_step_pre_hook(self._remember)
+            pack.optimizer.register_step_pre_hook(self._save_params)
             pack.optimizer.register_step_post_hook(self._record_update)
 
     @property
@@ -66,7 +66,7 @@ class Recorder:
         return self._used == len(self._steps)
 
     def record(self, t: int, loss: Array) -> None:
-        """Add the row of step t; what lies on a device is fetched when somebody asks for the rows."""
+        """Add the row of step t. Device values are copied to the host lazily, when the rows are read."""
         row = self._used
         self._steps[row] = t
         put = self._put
@@ -74,19 +74,19 @@ class Recorder:
         for name, metric in self._metrics.items():
             put(name, row, metric())
         for name in self._of_update:
-            # It is known after the update; it stays NaN where the run ends before.
+            # Known only after the update; it stays NaN if the run ends before it.
             self._columns[name][row] = np.nan
             self._awaits_update = True
         self._used += 1
 
     def end(self, lanes: Sequence[int], t: int) -> None:
-        """Let the curves of lanes end with step t."""
+        """End the curves of lanes with step t."""
         rows = int(np.searchsorted(self._steps[: self._used], t, "right"))
         self._last.update(dict.fromkeys(lanes, t))
         self._ended.update(dict.fromkeys(lanes, rows))
 
     def take(self) -> dict[int, Mapping[str, Array]]:
-        """Return the segment of each lane since the last time, and forget it."""
+        """Return and clear the rows of each lane since the last call."""
         self._fetch()
         steps, columns = self._steps, self._columns
         used, segments = self._used, dict[int, Mapping[str, Array]]()
@@ -95,13 +95,13 @@ class Recorder:
             if own := self._rows_of(lane):
                 rows = (shared, *of_lane) if own == used else [values[:own] for values in (shared, *of_lane)]
                 segments[lane] = dict(zip(names, rows, strict=True))
-        # The segments are views: the next rows go elsewhere.
+        # The returned rows are views of these buffers, so later rows need new ones.
         self._steps, self._columns = (
             np.empty_like(steps),
             {name: np.empty_like(of) for name, of in columns.items()},
         )
         self._used = 0
-        self._fixed.clear()
+        self._constants.clear()
         self._ended = dict.fromkeys(self._ended, 0)
         return segments
 
@@ -121,7 +121,7 @@ class Recorder:
         params = self._pack.params
         return partial(cls.of, {"p": params.data, "g": params.grad})
 
-    def _remember(self, *_: object) -> None:
+    def _save_params(self, *_: object) -> None:
         if self._awaits_update:
             self._before["p"][:] = self._pack.params.data
             if "g" in self._before:
@@ -134,7 +134,7 @@ class Recorder:
             for name, cls in self._of_update.items():
                 self._put(name, self._used - 1, cls.of(before))
             if not self._is_on_device:
-                self._leave_out_ended(self._used - 1)
+                self._mask_ended(self._used - 1)
             self._awaits_update = False
 
     def _put(self, name: str, row: int, values: Array | float) -> None:
@@ -142,21 +142,21 @@ class Recorder:
             self._on_device.append((name, row, values.astype(np.float64)))
             return
         column = self._columns[name]
-        if name in self._fixed:
-            if values is self._fixed[name]:
+        if name in self._constants:
+            if values is self._constants[name]:
                 return
-            del self._fixed[name]
+            del self._constants[name]
             self._columns[name] = np.empty_like(column)
             self._columns[name][:row] = column[:row]
             column = self._columns[name]
-        elif row == 0 and _is_fixed(values):
-            self._fixed[name] = values
+        elif row == 0 and _is_constant(values):
+            self._constants[name] = values
             self._columns[name] = np.broadcast_to(np.asarray(values, np.float64), column.shape)
             return
         column[row] = values
 
     def _fetch(self) -> None:
-        """Bring over what lies on the device, all at once."""
+        """Copy all values on the device to the host, in one transfer."""
         if not self._on_device:
             return
         arrays = self._pack.arrays
@@ -164,11 +164,11 @@ class Recorder:
         for (name, row, _), values in zip(self._on_device, found, strict=True):
             self._columns[name][row] = values
             if name in self._of_update:
-                self._leave_out_ended(row)
+                self._mask_ended(row)
         self._on_device.clear()
 
-    def _leave_out_ended(self, row: int) -> None:
-        """A lane makes no update in the step with which it ends."""
+    def _mask_ended(self, row: int) -> None:
+        """Set the metrics of the update of ended lanes to NaN: a lane makes no update at its last step."""
         ended = [lane for lane, t in self._last.items() if t <= self._steps[row]]
         for name in self._of_update:
             self._columns[name][row, ended] = np.nan
@@ -179,12 +179,12 @@ def _column(name: str, index: int) -> str:
 
 
 def unscheduled(pack: Pack, names: Sequence[str]) -> int:
-    """Return how many of the columns of hyperparameters take no room: nothing changes them."""
+    """Return the number of hyperparameter columns that need no memory because they are unscheduled, hence constant."""
     return sum(name not in group.forecasts for group in pack.optimizer.param_groups for name in names)
 
 
-def _is_fixed(values: Array | float) -> bool:
-    """Return whether the same object always has the same values, as a rate that nobody schedules."""
+def _is_constant(values: Array | float) -> bool:
+    """Whether the value is constant for the run, e.g. an unscheduled learning rate."""
     return isinstance(values, float) or (isinstance(values, np.ndarray) and not values.flags.writeable)
 
 

@@ -1,4 +1,4 @@
-"""What the schedules of a config will do, before anything runs."""
+"""The values of a config's schedules, without running it."""
 
 import numpy as np
 
@@ -10,12 +10,12 @@ from optrun.training.pack import Pack
 
 
 def scheduled(config: RunConfig) -> dict[str, Array]:
-    """Return ``step``, the rate of every parameter group and what else is scheduled in one, each ``[steps]``,
-    or of a very long run at evenly spread steps.
+    """Return ``step``, the learning rates and the other scheduled hyperparameters of every group, each ``[steps]``.
 
-    Nothing is trained: a ReduceLROnPlateau, which would have to see the training, leaves the rate as it is.
+    A very long run is sampled at evenly spaced steps. Nothing is trained, so ReduceLROnPlateau never reduces.
 
-    Raises ConfigError where the options make no problem, optimizer or scheduler.
+
+    Raises ConfigError if the problem, the optimizer or a scheduler cannot be built.
     """
     pack = Pack([config])
     groups, steps = pack.optimizer.param_groups, scheduled_steps(pack.steps)

@@ -1,4 +1,4 @@
-"""What takes in the results of a pack."""
+"""The interface to which a pack commits its results."""
 
 from collections.abc import Mapping
 from typing import Protocol
@@ -8,11 +8,11 @@ from optrun.store import Checkpoint, RunState
 
 
 class Sink(Protocol):
-    """Where results go: a store, or memory."""
+    """A destination of results: a store, or memory."""
 
     @property
     def resumable(self) -> bool:
-        """Whether a run can go on from a checkpoint that was committed at any time."""
+        """Whether runs can be resumed from their last committed checkpoint."""
         ...
 
     def commit(
@@ -24,4 +24,4 @@ class Sink(Protocol):
         params: Mapping[int, Mapping[str, Array]],
         checkpoints: Mapping[int, Checkpoint | None],
     ) -> None:
-        """Keep, all or nothing, what was recorded since the last commit."""
+        """Store atomically what was recorded since the last commit."""

@@ -1,4 +1,4 @@
-"""Stacking: the floats in which configs differ become arrays with one value per lane."""
+"""Stack the configs of a pack: floats that differ become arrays with one value per lane."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,10 +13,9 @@ from optrun.schedulers.binding import HasGroups
 
 
 def stacked(values: Sequence[Any]) -> Any:
-    """Return one value for all lanes; where floats differ, an array `[B]` of them.
+    """Return one value for all lanes; floats that differ become an array `[B]`.
 
-    Mappings, lists and components are stacked part by part. Raises ConfigError where anything but floats
-    differs.
+    Mappings, lists and components are stacked recursively. Raises ConfigError if anything but floats differs.
     """
     first = values[0]
     if isinstance(first, Component) and all(
@@ -35,7 +34,7 @@ def stacked(values: Sequence[Any]) -> Any:
 
 
 def built(chosen: Component, optimizer: HasGroups | None = None, **binding: Any) -> LRScheduler:
-    """Return the scheduler of a component and, within it, those of its components."""
+    """Return the scheduler of a component, with the schedulers of nested components."""
     options = {name: _built_within(value) for name, value in chosen.options.items()}
     scheduler: LRScheduler = schedulers.find(chosen.name)(optimizer, **{**options, **binding})
     return scheduler

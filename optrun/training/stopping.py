@@ -1,4 +1,4 @@
-"""When a lane ends before its last step."""
+"""Stopping criteria: divergence, target loss, patience."""
 
 from collections.abc import Iterator, Sequence
 
@@ -14,14 +14,14 @@ GREATEST = float(np.finfo(np.float64).max)
 
 
 class StoppingState(BaseModel):
-    """Of each lane the lowest loss and its step, and the first loss; None before there is one."""
+    """Per lane the lowest loss and its step, and the first loss; None for a loss not yet known."""
 
     best: list[float | None]
     best_at: list[int]
     first: list[float | None] = []
-    """Empty where an older optrun wrote it, for which a loss diverged by its value alone."""
+    """Empty if an older version wrote it, whose divergence limit did not depend on the first loss."""
 
-    def of(self, lanes: Sequence[int]) -> "StoppingState":
+    def select(self, lanes: Sequence[int]) -> "StoppingState":
         """Return the state of some of the lanes."""
         best, best_at, first = (
             [values[lane] for lane in lanes] if values else []
@@ -30,8 +30,8 @@ class StoppingState(BaseModel):
         return StoppingState(best=best, best_at=best_at, first=first)  # type: ignore[arg-type]
 
     @staticmethod
-    def joined(states: Sequence["StoppingState"]) -> "StoppingState":
-        """Return the state of all lanes of some states."""
+    def join(states: Sequence["StoppingState"]) -> "StoppingState":
+        """Join the states of different lanes."""
         return StoppingState(
             best=[value for state in states for value in state.best],
             best_at=[value for state in states for value in state.best_at],
@@ -40,19 +40,19 @@ class StoppingState(BaseModel):
 
 
 def factor_of(stop: Stop) -> float:
-    """Return how many times the first loss is too much; 0 where the limit is a number or there is none."""
+    """Return the factor of the first loss that counts as divergence; 0 if the limit is absolute or there is none."""
     return stop.divergence.factor if isinstance(stop.divergence, Divergence) else 0.0
 
 
 def limit_of(stop: Stop) -> float:
-    """Return the magnitude above which a loss has diverged, whatever the first one is."""
+    """Return the absolute divergence limit of the loss; the largest float if there is none."""
     return float(stop.divergence) if isinstance(stop.divergence, (int, float)) else GREATEST
 
 
 def limits(stop: Stop, first: Array) -> Array:
-    """Return the magnitude above which a loss has diverged, given the first ones `[B]`; NaN where there is none yet.
+    """Return the divergence limits `[B]` of the loss, given the first losses `[B]`, NaN where unknown.
 
-    A loss that starts near 0, or below it, is compared with 1: it may well be a thousand times its first value.
+    A first loss of magnitude below 1 counts as 1: a loss near 0 may grow a thousandfold without diverging.
     """
     if not (factor := factor_of(stop)):
         return np.full(first.shape, limit_of(stop))
@@ -62,34 +62,34 @@ def limits(stop: Stop, first: Array) -> Array:
 
 
 class Stopping:
-    """Watches the losses `[B]` of all lanes for what ends one of them."""
+    """Checks the losses `[B]` of all lanes against the stopping criteria."""
 
     def __init__(self, stop: Stop, lanes: int) -> None:
         self._stop = stop
         self._first = np.full(lanes, np.nan)
         self._is_relative = factor_of(stop) > 0
-        self._limit_by(self._first)
+        self._set_limits(self._first)
         self._target = -np.inf if stop.target is None else stop.target
         self._best = np.full(lanes, np.inf)
         self._best_at = np.zeros(lanes, np.int64)
         self.alive = np.ones(lanes, bool)
-        self.living = lanes
-        """How many lanes are watched."""
+        self.running = lanes
+        """The number of lanes that have not ended."""
         self._magnitude = np.empty(lanes)
         self._bounded = np.empty(lanes, bool)
         self._above = np.empty(lanes, bool)
 
     def check(self, t: int, loss: Array) -> Iterator[tuple[int, Status, str]]:
-        """Yield the lanes that end at step t: each with its status and the reason."""
+        """Yield each lane that ends at step t, with its status and the reason."""
         if t == 0 and self._is_relative:
-            self._limit_by(loss)
-        if self._is_quiet and float(loss.dot(loss)) < self._quiet_below:  # a NaN is not
+            self._set_limits(loss)
+        if self._has_fast_path and float(loss.dot(loss)) < self._fast_bound:  # false for NaN
             return
         np.absolute(loss, out=self._magnitude)
         np.less_equal(self._magnitude, self._limits, out=self._bounded)
-        if not np.logical_and.reduce(self._bounded):  # a third of the time of all()
+        if not np.logical_and.reduce(self._bounded):  # takes a third of the time of all()
             for lane in np.flatnonzero(~self._bounded & self.alive):
-                yield int(lane), Status.DIVERGED, self._told(int(lane), float(loss[lane]), f"at step {t}")
+                yield int(lane), Status.DIVERGED, self._reason(int(lane), float(loss[lane]), f"at step {t}")
         if self._stop.target is not None:
             np.greater(loss, self._target, out=self._above)
             for lane in np.flatnonzero(~self._above & self._bounded & self.alive):
@@ -103,25 +103,25 @@ class Stopping:
                 long = counted(self._stop.patience, "step")
                 yield int(lane), Status.EARLY_STOPPED, f"no loss below {best} for {long}"
 
-    def ends_in(self, lane: int, loss: float, steps: int) -> tuple[Status, str]:
-        """Return what a lane has come to that has made all its steps, and why, given its final loss."""
+    def final_status(self, lane: int, loss: float, steps: int) -> tuple[Status, str]:
+        """Return the status of a lane after its last step, and the reason, given its final loss."""
         if not abs(loss) <= self._limits[lane]:
-            return Status.DIVERGED, self._told(lane, loss, f"after step {steps - 1}")
+            return Status.DIVERGED, self._reason(lane, loss, f"after step {steps - 1}")
         if self._stop.target is not None and loss <= self._stop.target:
             return Status.TARGET_REACHED, f"loss is {loss:g} after the last step"
         return Status.COMPLETED, ""
 
-    def _limit_by(self, first: Array) -> None:
+    def _set_limits(self, first: Array) -> None:
         self._first = first.astype(np.float64)
         self._limits = limits(self._stop, self._first)
-        # Far from the limit, the sum of all squares, of which the last digits may be wrong, says enough.
-        # Squares of smaller ones are no numbers of float32.
+        # Fast path: if the sum of squares is far below the limit, so is every loss, whatever the rounding errors.
+        # The squares of smaller limits underflow in float32.
         least = float(self._limits.min())
-        self._is_quiet = self._stop.target is None and self._stop.patience is None and least > 1e-15
-        self._quiet_below = (least / 2) * (least / 2)
+        self._has_fast_path = self._stop.target is None and self._stop.patience is None and least > 1e-15
+        self._fast_bound = (least / 2) * (least / 2)
 
-    def _told(self, lane: int, loss: float, when: str) -> str:
-        """Return in words that the loss of a lane is too high, and beside what."""
+    def _reason(self, lane: int, loss: float, when: str) -> str:
+        """Return why the loss of a lane counts as diverged."""
         words = f"loss is {loss:g} {when}"
         if not np.isfinite(loss):
             return words
@@ -133,12 +133,12 @@ class Stopping:
         return f"{words}, more than {factor:g} times the first, {first:g}"
 
     def end(self, lanes: Sequence[int]) -> None:
-        """Watch lanes no longer."""
-        self.living -= int(np.count_nonzero(self.alive[lanes]))
+        """Stop checking lanes."""
+        self.running -= int(np.count_nonzero(self.alive[lanes]))
         self.alive[lanes] = False
 
     def state(self) -> StoppingState:
-        """Return what resuming needs."""
+        """Return the state to resume from."""
         best, first = (
             [float(value) if np.isfinite(value) else None for value in values]
             for values in (self._best, self._first)
@@ -146,12 +146,12 @@ class Stopping:
         return StoppingState(best=best, best_at=self._best_at.tolist(), first=first)
 
     def load_state(self, state: StoppingState) -> None:
-        """Go on from a state."""
+        """Restore a state."""
         self._best[:] = [np.inf if value is None else value for value in state.best]
         self._best_at[:] = state.best_at
-        self._limit_by(firsts(state))
+        self._set_limits(first_losses(state))
 
 
-def firsts(state: StoppingState) -> Array:
-    """Return the first losses `[B]` of a state, NaN where there is none."""
+def first_losses(state: StoppingState) -> Array:
+    """Return the first losses `[B]` of a state, NaN where unknown."""
     return np.array([np.nan if value is None else value for value in state.first or [None] * len(state.best)])

@@ -1,4 +1,4 @@
-"""The trainer: takes the steps of a pack, and says when its lanes are committed, narrowed and left."""
+"""The trainer: runs the steps of a pack; decides when to commit, to narrow the pack and to stop."""
 
 import math
 import time
@@ -14,8 +14,8 @@ from optrun.errors import MissingExtraError, RunFailedError
 from optrun.kernels.denormals import denormals
 from optrun.plugin_code import guarded, is_ctrl_c, output_of_caller, output_on_stderr, reason_of, traceback_of
 from optrun.store import Checkpoint, Status
-from optrun.training.checkpoints import joined
-from optrun.training.lane_tracker import Lanes
+from optrun.training.checkpoints import join_checkpoints
+from optrun.training.lane_tracker import LaneTracker
 from optrun.training.pack import Pack
 from optrun.training.sink import Sink
 
@@ -24,7 +24,7 @@ REPORT_SECONDS = 0.1
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a pack is; the loss, the rate, the evaluation and the rows are those of the first lane that is in it."""
+    """The progress of a pack; loss, lr, evaluation and rows are those of the first remaining lane."""
 
     step: int
     steps: int
@@ -32,25 +32,25 @@ class Progress:
     lr: float
     alive: int
     seconds: float
-    """Time spent, before an interruption too."""
+    """Run time, including the time before an interruption."""
     evaluation: tuple[int, Mapping[str, float]] | None
-    """The last one and its step."""
+    """The last evaluation: its step and its metrics."""
     rows: Callable[[], Mapping[str, Array]]
     """Returns the columns ``[n]`` recorded since the last commit, as views that the next step may change.
 
-    There is a call before every commit, so that one who looks at every call misses none.
+    It is reported before every commit, so an observer that reads it every time sees every row.
     """
 
 
 class Trainer:
     """Runs a pack to its end and commits its results to a sink.
 
-    A checkpoint holds the state before a step, and is committed together with the rows of all steps before it.
-    ``interrupted`` is asked at every step that the host looks at, which is every one but where a device runs ahead;
-    where it says yes, the lanes are checkpointed and left. Before the step
-    ``until`` they are left too, as running, evaluated and checkpointed whatever the sink. With ``pauses`` so they are,
-    but not evaluated, at an interruption and where a checkpoint is due, which it is after ``pause_seconds`` at the
-    latest. Lanes that have ended leave the pack when they are as many as the others.
+    A checkpoint holds the state before a step, and is committed with the rows of all earlier steps. ``interrupted`` is
+    called at every step, or on a device at every synchronisation; if it returns true, the lanes are checkpointed and
+    the run stops. The run also stops before step ``until``: then the lanes are evaluated and checkpointed, whatever
+    the sink, and stay running. With ``pauses`` it stops likewise, but without an evaluation, at an interruption and
+    whenever a checkpoint is due, at the latest after ``pause_seconds``. When half of the lanes have ended, the pack is
+    narrowed to the others.
     """
 
     def __init__(
@@ -65,10 +65,10 @@ class Trainer:
         pause_seconds: float = math.inf,
     ) -> None:
         config = pack.configs[0]
-        self._lanes = Lanes(pack)
-        self._sink = _Watched(sink)
+        self._lanes = LaneTracker(pack)
+        self._sink = _GuardedSink(sink)
         self._observe = observe
-        self._onlooker_error: BaseException | None = None
+        self._observer_error: BaseException | None = None
         self._interrupted = interrupted
         self._steps = pack.steps
         self._stop = pack.steps if until is None else min(until, pack.steps)
@@ -81,42 +81,42 @@ class Trainer:
         self._time_limit = math.inf if config.stop.time is None else config.stop.time.seconds
         self._start = self._step = 0
         self._spent = 0.0
-        self._began = self._saved = self._looked = time.monotonic()
+        self._began = self._saved = self._synced = time.monotonic()
 
     def resume(self, checkpoints: Sequence[Checkpoint]) -> None:
-        """Go on from a checkpoint of each lane, all of one step; StateError where they do not fit."""
-        arrays, meta = joined(checkpoints, self._lanes.pack.configs)
+        """Resume from one checkpoint per lane, all of the same step; StateError if they do not fit."""
+        arrays, meta = join_checkpoints(checkpoints, self._lanes.pack.configs)
         pack = self._lanes.pack
         with guarded(pack.configs[0].optimizer.name, type(pack.optimizer)):
             self._lanes.load(arrays, meta)
         self._start, self._spent = meta.step, meta.seconds
 
     def run(self) -> None:
-        """Run every lane to its end, or all of them until an interruption.
+        """Run all lanes to their end, or until an interruption.
 
-        Raises RunFailedError, after what was recorded is committed, where a problem, an optimizer or a scheduler
-        raises, whatever that is; what the sink, the onlooker or a real Ctrl-C raises goes on as it is.
+        Raises RunFailedError, after committing what was recorded, for any exception of a problem, an optimizer or a
+        scheduler. Exceptions of the sink, of the observer and of a real Ctrl-C are raised unchanged.
         """
         with one_blas_thread, denormals(flushed=True), np.errstate(all="ignore"), output_on_stderr():
             try:
                 self._take_steps()
             except MissingExtraError:
-                raise  # no run is to blame, and it may pass: the last checkpoint stays
+                raise  # not the fault of a run, and it may pass: the last checkpoint stays
             except BaseException as error:
-                if error is self._sink.error or error is self._onlooker_error or is_ctrl_c(error):
+                if error is self._sink.error or error is self._observer_error or is_ctrl_c(error):
                     raise
                 reason = reason_of(error, f"after step {self._step}")
                 self._lanes.fail(self._sink, self._step, reason)
                 raise RunFailedError(reason, traceback=traceback_of(error)) from error
-        if self._onlooker_error is not None:
-            raise self._onlooker_error
+        if self._observer_error is not None:
+            raise self._observer_error
 
     def _take_steps(self) -> None:
-        self._began = self._saved = self._looked = next_report = time.monotonic()
+        self._began = self._saved = self._synced = next_report = time.monotonic()
         for t, device_loss in self._iterate():
-            loss = self._lanes.look(t, device_loss)
-            now = self._looked = time.monotonic()
-            if self._interrupted() or self._onlooker_error is not None:
+            loss = self._lanes.sync(t, device_loss)
+            now = self._synced = time.monotonic()
+            if self._interrupted() or self._observer_error is not None:
                 self._commit(t, Status.RUNNING if self._pauses else Status.INTERRUPTED, pausing=self._pauses)
                 return
             if self._is_checkpoint_due(t, now - self._saved):
@@ -125,7 +125,7 @@ class Trainer:
                 self._commit(t, Status.RUNNING, pausing=pausing)
                 if pausing:
                     return
-            self._lanes.take_in(t, loss)
+            self._lanes.observe_step(t, loss)
             if self._seconds(now) > self._time_limit:
                 self._lanes.end(t, Status.TIMED_OUT, f"out of time at step {t}")
             if now >= next_report:
@@ -139,27 +139,27 @@ class Trainer:
         self._commit(max(self._start, self._stop), Status.RUNNING, pausing=pausing, evaluating=pausing)
 
     def _iterate(self) -> Iterator[tuple[int, Array]]:
-        """Yield each step that is looked at, and its loss; where many lanes have ended, the others leave the pack."""
+        """Yield each step whose loss the host needs, and that loss; narrow the pack when enough lanes have ended."""
         start: int | None = self._start
         while start is not None:
             steps, start = self._lanes.pack.iterate(start, self._stop), None
             for t, loss in steps:
                 self._step = t
-                if self._lanes.is_sparse and t % self._lanes.look_every == 0:
+                if self._lanes.is_sparse and t % self._lanes.sync_every == 0:
                     self._report(t, self._lanes.pack.arrays.to_host(loss))
                     self._commit(t, Status.RUNNING)
                     self._lanes, start = self._lanes.narrowed(), t
                     break
-                if self._lanes.is_looked_at(t) or self._is_looked_at(t):
+                if self._lanes.needs_sync(t) or self._needs_sync(t):
                     yield t, loss
                 else:
-                    self._lanes.pass_by(t, loss)
+                    self._lanes.defer_step(t, loss)
 
-    def _is_looked_at(self, t: int) -> bool:
+    def _needs_sync(self, t: int) -> bool:
         return (
             t + 1 == self._stop
             or self._is_checkpoint_step(t)
-            or time.monotonic() - self._looked >= REPORT_SECONDS
+            or time.monotonic() - self._synced >= REPORT_SECONDS
         )
 
     def _is_checkpoint_step(self, t: int) -> bool:
@@ -193,14 +193,14 @@ class Trainer:
             with output_of_caller(), denormals(flushed=False):
                 self._observe(progress)
         except BaseException as error:
-            self._observe, self._onlooker_error = None, error
-            # An onlooker's error must not cost the run: it is checkpointed at the next step, then the error is raised.
+            self._observe, self._observer_error = None, error
+            # An observer's error must not lose the run: it is raised after a checkpoint at the next step.
             if not isinstance(error, Exception):
                 raise
 
 
-class _Watched:
-    """A sink that remembers what it has raised, which is no error of users' code, and sees denormals."""
+class _GuardedSink:
+    """A sink that remembers its exception, to tell it from those of users' code, and keeps denormal numbers."""
 
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
@@ -212,7 +212,7 @@ class _Watched:
 
     def commit(self, **results: Any) -> None:
         try:
-            with denormals(flushed=False):  # or Python would write a setting of 1e-310 as 0.0
+            with denormals(flushed=False):  # otherwise Python would write an option of 1e-310 as 0.0
                 self._sink.commit(**results)
         except BaseException as error:
             self.error = error

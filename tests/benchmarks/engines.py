@@ -17,7 +17,7 @@ import numpy as np
 
 from optrun.arrays import Arrays, Parameters
 from optrun.kernels import engine_named
-from optrun.kernels.threads import cores, together
+from optrun.kernels.threads import cores, run_in_threads
 from optrun.optim import SGD, Adam, Optimizer, RMSprop
 from tests.benchmarks.main_path import rosenbrock, torch_rosenbrock
 from tests.benchmarks.tables import Table, has
@@ -195,11 +195,13 @@ def bandwidth() -> Table:
 
     def copy(parts: int) -> Step:
         pairs = zip(np.array_split(target, parts), np.array_split(source, parts), strict=True)
-        return together([lambda _, pair=pair: np.copyto(*pair) for pair in pairs], cores())
+        return run_in_threads([lambda _, pair=pair: np.copyto(*pair) for pair in pairs], cores())
 
     def in_place(parts: int) -> Step:
         pieces = np.array_split(target, parts)
-        return together([lambda _, piece=piece: np.negative(piece, out=piece) for piece in pieces], cores())
+        return run_in_threads(
+            [lambda _, piece=piece: np.negative(piece, out=piece) for piece in pieces], cores()
+        )
 
     counts = (1, cores(), 8 * cores())
     copies = {f"copy in {parts} parts": copy(parts) for parts in counts}

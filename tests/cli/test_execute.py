@@ -216,4 +216,4 @@ def test_a_run_that_has_completed_goes_on_to_more_steps(small):
     assert "completed after 9 steps" in again.stdout
     assert rest("short") == rest("whole")
     refused = call("resume", "short", "--steps", "9")
-    assert (refused.returncode, refused.stderr) == (2, "steps: 9 steps are no more than the 9 that it has\n")
+    assert (refused.returncode, refused.stderr) == (2, "steps: 9 steps are not more than the run's 9\n")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from optrun.training import room
+from optrun.training import memory
 from tests.cli.looking import call  # noqa: F401
 
 TABLE = ",a,b,y\n" + "".join(f"{i},{i % 7 / 2},{i % 5},{i % 2}\n" for i in range(20))
@@ -118,7 +118,7 @@ def test_what_does_not_fit_is_refused_with_its_place(problem, message, call):  #
     ],
 )
 def test_what_is_kept_beside_the_parameters_must_fit_too(optimizer, average, more, call, monkeypatch):  # noqa: F811
-    monkeypatch.setattr(room, "memory_bytes", lambda: 900 << 20)
+    monkeypatch.setattr(memory, "memory_bytes", lambda: 900 << 20)
     problem = "{name: mlp, data: digits, hidden: [1000000]}"
     Path("large.yaml").write_text(
         f"problem: {problem}\noptimizer: {optimizer}\naverage: {average}\nsteps: 3\n"

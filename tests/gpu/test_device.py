@@ -5,7 +5,7 @@ import pytest
 
 from optrun.arrays import Arrays
 from optrun.kernels.cuda import graph
-from optrun.kernels.cuda.graph import _Kind
+from optrun.kernels.cuda.graph import _StepGraph
 from optrun.registry import optimizers, problems
 from optrun.training.memory_store import MemoryStore
 from optrun.training.pack import Pack
@@ -77,7 +77,7 @@ def test_lanes_and_graphs_change_no_bit(problem, monkeypatch):
     configs = [config(backend="cupy", problem=problem, seed=seed, steps=70) for seed in range(5)]
     together = results(configs)
     assert [results([each])[0] for each in configs] == together
-    monkeypatch.setattr(_Kind, "_capture", lambda *_: None)
+    monkeypatch.setattr(_StepGraph, "_capture", lambda *_: None)
     assert results(configs) == together
 
 
@@ -85,13 +85,13 @@ def test_a_step_is_captured():
     lanes = Pack([config(backend="cupy", problem={"name": "mlp", "batch_size": 100})])
     captured = []
 
-    class Watched(_Kind):
+    class Watched(_StepGraph):
         def _capture(self, step):
             super()._capture(step)
             captured.append(self._graph)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(graph, "_Kind", Watched)
+        patch.setattr(graph, "_StepGraph", Watched)
         for _ in lanes.iterate(0, 40):
             pass
     assert captured

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import optrun
-from optrun.arrays import steps_ahead
+from optrun.arrays import chunk_length
 from optrun.config import RunConfig
 from optrun.errors import OptrunWarning, RunFailedError
 from optrun.registry import optimizers
@@ -148,7 +148,7 @@ def test_nothing_goes_over_within_the_steps_between_two_looks(problem, captures,
     # needs once for all.
     epoch = pack.problem.steps_per_epoch
     epochs = {epoch - 1, *range(0, 300, epoch)} if epoch > 1 else set()
-    assert uploads <= {0, 1, 1 + steps_ahead(3)} | epochs
+    assert uploads <= {0, 1, 1 + chunk_length(3)} | epochs
     assert set(to_host) == {to_host[0]}
     assert (stand_in.launched["graph"] > 200) == captures
 
@@ -217,7 +217,7 @@ def test_another_device_is_noted_where_bits_may_differ(transfers):
         with pytest.raises(Stop):
             optrun.run(config(backend=backend), directory=backend, observe=stop)
     sys.modules["cupy"].cuda.runtime.getDeviceProperties = lambda _: {"name": b"another"}
-    said = "the last bits may differ from here on: gpu another, was NumPy"
+    said = "the last bits of results may differ from now on: gpu another, was NumPy"
     with pytest.warns(OptrunWarning, match=said):
         optrun.resume("cupy")
     optrun.resume("numpy")

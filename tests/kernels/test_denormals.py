@@ -7,7 +7,7 @@ import pytest
 
 import optrun
 from optrun.kernels.denormals import are_flushed, denormals
-from optrun.kernels.threads import together
+from optrun.kernels.threads import run_in_threads
 from tests.kernels.engines import NEEDS_NUMBA
 
 # The weights of pixels that are always black halve at every step, until a half is denormal: it is not taken off.
@@ -54,7 +54,7 @@ def test_threads_that_help_are_in_the_mode_of_the_one_they_help(flushed):
         both.wait()
         seen.append(are_flushed())
 
-    run = together([piece, piece], 2)
+    run = run_in_threads([piece, piece], 2)
     with denormals(flushed=not flushed):
         run()
     with denormals(flushed=flushed):

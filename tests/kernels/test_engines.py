@@ -14,7 +14,7 @@ from optrun.kernels import BACKENDS, ENGINES, engine_named
 from optrun.kernels.denormals import denormals
 from optrun.kernels.numba.engine import NumbaEngine
 from optrun.kernels.numpy_engine import NumpyEngine
-from optrun.kernels.threads import cores, threads_of_a_step, together
+from optrun.kernels.threads import cores, run_in_threads, threads_per_step
 from optrun.optim import SGD, Adam
 from tests.kernels.engines import EVERY_ENGINE, NEEDS_NUMBA
 from tests.optim.samples import DTYPES, VARIANTS, gradients, in_turn, parameters, per_lane, stepped
@@ -114,7 +114,7 @@ def test_pieces_are_all_done_before_a_step_ends():
     def piece(index):
         return lambda thread: done.append((index, thread))
 
-    run = together([piece(index) for index in range(40)], 3)
+    run = run_in_threads([piece(index) for index in range(40)], 3)
     for _ in range(50):
         run()
         assert sorted(index for index, _ in done) == list(range(40))
@@ -124,7 +124,7 @@ def test_pieces_are_all_done_before_a_step_ends():
 
 def test_pieces_are_done_at_once():
     both = threading.Barrier(2, timeout=30)
-    together([lambda _: both.wait()] * 2, 2)()
+    run_in_threads([lambda _: both.wait()] * 2, 2)()
 
 
 @pytest.mark.parametrize("failing", [0, 1])
@@ -137,7 +137,7 @@ def test_a_piece_that_raises_ends_the_step(failing):
             raise ValueError("no")
 
     with pytest.raises(ValueError, match="no"):
-        together([piece, piece], 2)()
+        run_in_threads([piece, piece], 2)()
 
 
 def test_no_thread_is_left_at_work_however_often_one_interrupts(monkeypatch):
@@ -160,7 +160,7 @@ def test_no_thread_is_left_at_work_however_often_one_interrupts(monkeypatch):
 
     monkeypatch.setattr(Future, "exception", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        together([piece, piece], 2)()
+        run_in_threads([piece, piece], 2)()
     assert done.is_set()
 
 
@@ -172,7 +172,7 @@ def test_threads_ignore_what_the_caller_ignores():
         if thread:
             np.multiply(np.full(8, 1e308), 10.0)
 
-    run = together([overflow, overflow], 2)
+    run = run_in_threads([overflow, overflow], 2)
     with np.errstate(over="raise"), pytest.raises(FloatingPointError):
         run()
     with np.errstate(all="ignore"):
@@ -181,14 +181,14 @@ def test_threads_ignore_what_the_caller_ignores():
 
 def test_a_worker_process_has_one_thread():
     if hasattr(os, "sched_getaffinity"):
-        assert threads_of_a_step() == cores() == len(os.sched_getaffinity(0))
+        assert threads_per_step() == cores() == len(os.sched_getaffinity(0))
     with get_context("spawn").Pool(1) as pool:
-        assert pool.apply(threads_of_a_step) == 1
+        assert pool.apply(threads_per_step) == 1
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 def test_a_forked_process_makes_threads_of_its_own():
-    run = together([lambda _: None] * 4, 2)
+    run = run_in_threads([lambda _: None] * 4, 2)
     run()
     child = os.fork()
     if not child:

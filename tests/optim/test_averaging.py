@@ -116,7 +116,7 @@ def test_a_state_goes_on_to_the_same_bits(engine, name):
 
 def test_a_state_that_does_not_fit_is_refused():
     params, other = Parameters(SHAPES), Parameters({"weight": (3, 2)})
-    with pytest.raises(StateError, match="state of no EMA"):
+    with pytest.raises(StateError, match="not a state of EMA"):
         EMA(params).load_state_dict(SWA(params).state_dict())
     with pytest.raises(StateError, match="other names than"):
         SWA(params).load_state_dict(SWA(other).state_dict())

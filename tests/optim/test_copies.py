@@ -73,15 +73,15 @@ def test_a_copied_group_is_a_group_that_nobody_schedules(copied):
 def test_a_copied_schedule_leads_the_copied_optimizer(spec, copied):
     optimizer = SGD(Parameters.of({"x": np.zeros(1)}), lr=0.1)
     scheduler = built(spec, optimizer)
-    heard = METRICS if scheduler.needs_metrics else [None] * len(METRICS)
-    for metrics in heard[:50]:
+    observed = METRICS if scheduler.needs_metrics else [None] * len(METRICS)
+    for metrics in observed[:50]:
         optimizer.step()
         scheduler.step(metrics)
     twin = copied(scheduler)
     assert twin.get_last_lr() == scheduler.get_last_lr()
     with pytest.raises(ConfigError, match="has a scheduler already"):
         LinearLR(twin.optimizer)
-    for metrics in heard[50:]:
+    for metrics in observed[50:]:
         for each in (scheduler, twin):
             each.optimizer.step()
             each.step(metrics)

@@ -328,7 +328,7 @@ def test_a_hyperparameter_that_chooses_a_program_needs_a_hash(rng):
 
     try:
         Newcomer(parameters(rng), sizes=(1, 2)).step()
-        with pytest.raises(ConfigError, match=r"Newcomer: sizes .* must have a hash, .*\[1, 2\]") as caught:
+        with pytest.raises(ConfigError, match=r"Newcomer: sizes .* must be hashable, .*\[1, 2\]") as caught:
             Newcomer(parameters(rng), sizes=[1, 2])
         assert caught.value.field == "sizes"
     finally:
@@ -400,9 +400,9 @@ def test_numbers_that_differ_within_a_group_are_refused(rng):
     optimizer = stepped(NAdam(parameters(rng)), gradients(rng))
     saved = optimizer.state_dict()
     saved["state"]["b.bias"]["mu_product"] = np.array([0.5])
-    with pytest.raises(StateError, match="mu_product of b.bias is another one"):
+    with pytest.raises(StateError, match="mu_product of b.bias differs from"):
         optimizer.load_state_dict(saved)
-    with pytest.raises(StateError, match="no state_dict"):
+    with pytest.raises(StateError, match="not a state_dict"):
         optimizer.load_state_dict(None)
 
 
@@ -465,9 +465,9 @@ def test_muon_takes_matrices_alone(rng):
 
 
 def test_lbfgs_has_one_lane_one_group_and_a_closure(rng):
-    with pytest.raises(ConfigError, match="one lane at a time, not 2"):
+    with pytest.raises(ConfigError, match="supports one lane, not 2"):
         LBFGS(parameters(rng, lanes=2))
-    with pytest.raises(ConfigError, match="one group"):
+    with pytest.raises(ConfigError, match="one parameter group"):
         LBFGS(parameters(rng), [{"params": "a.*"}, {"params": "b.*"}])
     with pytest.raises(ConfigError, match="needs a closure"):
         LBFGS(parameters(rng)).step()
@@ -560,7 +560,7 @@ def test_a_signature_that_is_none_of_a_rule_is_refused_where_it_is_written():
         type("Untyped", (Optimizer,), {"update": staticmethod(lambda p, g, t, /, *, lr=0.1: None)})
     with pytest.raises(ConfigError, match=r"Parameters\.of"):
         SGD([np.zeros(3)])
-    with pytest.raises(ConfigError, match=r"groups are a list of mappings \(got 0\.1\)"):
+    with pytest.raises(ConfigError, match=r"groups must be a list of mappings \(got 0\.1\)"):
         SGD(Parameters(SHAPES), 0.1)
 
 

@@ -316,7 +316,7 @@ def test_idx_of_other_types_is_big_endian_and_not_scaled(tmp_path):
         (idx(LABELS), idx(LABELS), "images expected"),
         (idx(IMAGES), idx(LABELS[:-1]), "labels.*5 labels expected"),
         (idx(IMAGES[:0]), idx(LABELS[:0]), "has 0 samples"),
-        (idx(IMAGES), None, "no labels beside it"),
+        (idx(IMAGES), None, "no labels in the same directory"),
     ],
 )
 def test_idx_errors(tmp_path, images, labels, message):
@@ -333,7 +333,7 @@ def test_other_files_and_directories(tmp_path):
     (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(b"not gzip")
     for name, message in (
         ("a.xlsx", r"known are \.csv"),
-        ("train-labels-idx1-ubyte", "the images file is wanted"),
+        ("train-labels-idx1-ubyte", "not an images file"),
         ("train-images-idx3-ubyte.gz", "not a readable gzip file"),
     ):
         with pytest.raises(ConfigError, match=message):

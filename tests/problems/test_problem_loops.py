@@ -63,9 +63,9 @@ class Engine(NumbaEngine):
 
     loops = 0
 
-    def instead_of(self, calls, captured, buffers):
+    def bind_captured(self, calls, captured, buffers):
         self.loops += 1
-        return super().instead_of(calls, captured, buffers)
+        return super().bind_captured(calls, captured, buffers)
 
 
 @NEEDS_NUMBA
@@ -241,9 +241,9 @@ def test_losses_take_no_more_room_than_their_layout_needs(lane_fast):
     problem, given = build(("quadratic", {"dim": dim})), {}
 
     class Seen(NumbaEngine):
-        def instead_of(self, calls, captured, buffers):
+        def bind_captured(self, calls, captured, buffers):
             given.update(buffers)
-            return super().instead_of(calls, captured, buffers)
+            return super().bind_captured(calls, captured, buffers)
 
     steps(problem, Seen(), lanes, lane_fast)
     room = given["loss0"]

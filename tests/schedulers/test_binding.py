@@ -162,7 +162,7 @@ def test_an_optimizer_with_nothing_to_cycle_is_named():
 
 def test_momentum_is_cycled_beside_the_rate_alone_and_by_one_schedule():
     cycle = {"base_lr": 0.0, "max_lr": 0.1, "step_size_up": 9}
-    with pytest.raises(ConfigError, match="beside lr alone") as error:
+    with pytest.raises(ConfigError, match="with the schedule of lr") as error:
         CyclicLR(adam(), **cycle, hyperparameter="weight_decay")
     assert error.value.field == "cycle_momentum"
     CyclicLR(adam(), **cycle, hyperparameter="weight_decay", cycle_momentum=False)

@@ -57,7 +57,7 @@ def applied(stepped):
 
 
 def heard_by(scheduler, metrics):
-    """Return what a step is given: metrics where they are heard."""
+    """Return what a step is given: metrics if it needs them."""
     return [metrics] if scheduler.needs_metrics else []
 
 
@@ -141,7 +141,7 @@ def test_a_schedule_below_zero_is_refused_with_its_step():
 
 
 def test_an_unbound_schedule_says_so():
-    with pytest.raises(ConfigError, match="bound to no optimizer"):
+    with pytest.raises(ConfigError, match="not bound to an optimizer"):
         StepLR(step_size=3).step()
 
 

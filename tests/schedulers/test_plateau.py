@@ -98,7 +98,7 @@ def test_under_a_warm_up_the_reductions_count_at_once():
     assert found[:, 0].tolist() == (warm * 0.5 ** np.array([0, 0, 1, 1, 2, 2, 3, 3])).tolist()
 
 
-def test_in_a_sequence_it_listens_while_it_is_its_turn():
+def test_in_a_sequence_it_observes_only_the_metrics_of_its_own_steps():
     scheduler = SequentialLR(
         optimizer(1.0),
         schedulers=[
@@ -110,12 +110,12 @@ def test_in_a_sequence_it_listens_while_it_is_its_turn():
     )
     found = told(scheduler, np.full((30, 1), 3.0))[:, 0]
     assert found[:9].tolist() == [0.5] * 9
-    # Steps 10 (the first, hence the best), 11 and 12 are heard.
+    # Steps 10 (the first, hence the best), 11 and 12 are observed.
     assert found[9:14] == pytest.approx([1, 1, 1, 0.1, 0.1])
     assert found[19:24].tolist() == [0.25] * 5
 
 
-def test_with_epochs_it_listens_to_their_means():
+def test_with_epochs_it_observes_their_means():
     per_epoch = 4
     losses = np.array([[4.0, 0, 0, 0], [0, 0, 0, 4.0], [2.0, 2.0, 0, 0.0], [0, 0, 0, 1.0]]).reshape(-1, 1)
     scheduler = ReduceLROnPlateau(

@@ -14,7 +14,7 @@ import optrun
 from optrun.store import Status, Store
 from optrun.store.check import faults
 
-pytestmark = pytest.mark.filterwarnings("ignore:the last bits may differ")
+pytestmark = pytest.mark.filterwarnings("ignore:the last bits of results may differ")
 
 GOLDEN = sorted(path.name for path in (Path(__file__).parent / "golden").iterdir())
 

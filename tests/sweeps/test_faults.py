@@ -87,7 +87,7 @@ def test_a_run_does_not_go_on_from_the_state_of_another():
         store.commit(checkpoints={waiting[0]: kept[1], waiting[1]: kept[0]})
     again = optrun.sweep(HALVING)
     assert {again.states[run].status for run in waiting[:2]} == {Status.FAILED}
-    assert "that of another run" in again.states[waiting[0]].reason
+    assert "belongs to another run" in again.states[waiting[0]].reason
 
 
 @pytest.mark.parametrize("other", [{"seed": 1}, {"optimizer": {"name": "SGD", "lr": 0.5}}])
@@ -97,7 +97,7 @@ def test_a_checkpoint_of_another_run_is_refused_and_one_that_does_not_tell_is_no
     Trainer(Pack([config]), memory, until=3).run()
     checkpoint = memory.checkpoint()
     different = from_mapping({**config.to_dict(), **other})
-    with pytest.raises(StateError, match="at step 3 is that of another run"):
+    with pytest.raises(StateError, match="at step 3 belongs to another run"):
         Trainer(Pack([different]), MemoryStore([different])).resume([checkpoint])
     Trainer(Pack([config]), memory).resume([checkpoint])
     untold = replace(checkpoint, meta={k: v for k, v in checkpoint.meta.items() if k != "run"})

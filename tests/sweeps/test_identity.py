@@ -23,8 +23,8 @@ from optrun.store import Status, Store
 from optrun.sweeps.plan.expand import expand
 from optrun.sweeps.plan.packs import grouped
 from optrun.sweeps.workers.task import Work
-from optrun.training.identity import known
-from optrun.training.made import identity_of, made_in
+from optrun.training.identity import identity_of_store
+from optrun.training.provenance import earlier_identities, identity_of
 
 RULE = '''
 from optrun.optim import Optimizer
@@ -135,10 +135,10 @@ def test_a_sweep_goes_on_with_what_it_began_with_unless_changes_are_accepted(wha
             Path("beside.py").write_text("factor = 2\n")
             monkeypatch.delitem(sys.modules, "beside")  # as in another process
             write_rule(imports="import beside")
-    with pytest.raises(ChangedError, match="since the sweep began: .* or go on with --accept-changes"):
+    with pytest.raises(ChangedError, match="since the sweep began: .* or continue with --accept-changes"):
         optrun.sweep(swept, directory="s")
     planned(swept, accept_changes=True)
-    with pytest.raises(ChangedError, match="since the sweep began: .* or go on with --accept-changes"):
+    with pytest.raises(ChangedError, match="since the sweep began: .* or continue with --accept-changes"):
         planned(swept, accept_changes=False)
     sweep = optrun.sweep(swept, directory="s", accept_changes=True)
     assert sweep.left == 0
@@ -183,7 +183,7 @@ def test_a_sweep_goes_on_where_its_project_is_now(command, tmp_path, monkeypatch
     with Store.open(path) as store:
         assert all(state.status.final for state in store.states())
         assert store.curves(0)["loss"].tobytes() == first
-        assert len(set(known(store).data.values())) == 1
+        assert len(set(identity_of_store(store).data.values())) == 1
 
 
 def test_what_does_not_change_a_plugin_is_no_change():
@@ -317,14 +317,14 @@ def test_accepted_changes_keep_the_results_of_the_plan_and_those_alone(grows):
     new_losses = [state.summary["final_loss"] for state in new.states]
     assert not set(old_losses) & set(new_losses)
     rates = [0.01, 0.02, 0.04] if grows else [0.01, 0.02, 0.03]
-    with pytest.raises(ChangedError, match="go on with --accept-changes"):
+    with pytest.raises(ChangedError, match="continue with --accept-changes"):
         optrun.sweep(of_lines(**{"optimizer.lr": rates}), directory="s")
     done = optrun.sweep(of_lines(**{"optimizer.lr": rates}), directory="s", accept_changes=True)
     kept = [*old_losses[:2], new_losses[3] if grows else old_losses[2]]
     assert [state.summary["final_loss"] for state in done.states] == kept
     with Store.open(Path("s")) as store:
         fingerprints = [identity_of(store, store.run(run)).fingerprint for run in range(3)]
-        made = made_in(store)
+        made = earlier_identities(store)
     assert fingerprints[0] == fingerprints[1] != next(iter(known_of_group(rates).data.values()))
     assert len(made) == 3  # those of the first plan, among them one that may be kept aside
     shown = CliRunner().invoke(app, ["show", "s"]).stdout
@@ -366,7 +366,7 @@ def test_show_says_of_which_data_and_code_a_sweep_is():
     rule = hashlib.sha256(Path("rule.py").read_bytes()).hexdigest()
     assert f"optimizer Halved: rule.py {rule[:12]}" in shown
     with Store.open(Path("s")) as store:
-        (fingerprint,) = known(store).data.values()
+        (fingerprint,) = identity_of_store(store).data.values()
     assert f"d.csv: {fingerprint[:12]}" in shown
     found = json.loads(CliRunner().invoke(app, ["show", "s", "--json"]).stdout)["identity"]
     assert list(found["data"].values()) == [fingerprint]

@@ -49,9 +49,7 @@ def test_a_sweep_does_not_go_on_with_other_data(data, limit):
     with Store.open(path) as store:
         before = store.results_digest()
     written(1)
-    said = (
-        "the data of softmax_regression .*own.csv have changed since the sweep began: bring the old ones back"
-    )
+    said = "the data of softmax_regression .*own.csv have changed since the sweep began: restore the old ones"
     for directory in (None, path):
         with pytest.raises(ChangedError, match=said):
             optrun.sweep(data, directory=directory)

@@ -88,7 +88,7 @@ def test_before_the_first_update_there_is_no_average():
     assert (early.status, early.steps) == (Status.TARGET_REACHED, 0)
     assert list(early.average) == []
     assert not [name for name in early.summary if name.startswith("average_")]
-    with pytest.raises(ConfigError, match="takes nothing in") as caught:
+    with pytest.raises(ConfigError, match="averages nothing") as caught:
         run(average={**EMA, "start": STEPS + 1})
     assert caught.value.field == "average.start"
 

@@ -112,7 +112,7 @@ def test_another_machine_is_noted_where_bits_may_differ(monkeypatch):
     write_data()
     path = interrupted()
     monkeypatch.setattr("optrun.store.fingerprint._simd", lambda: ["SSE2"])
-    with pytest.warns(OptrunWarning, match="the last bits may differ from here on: simd SSE2, was"):
+    with pytest.warns(OptrunWarning, match="the last bits of results may differ from now on: simd SSE2, was"):
         optrun.resume(path)
     with Store.open(path) as store:
         (event,) = store.events("machine")

@@ -75,6 +75,6 @@ def diverges_beyond(divergence, value, dtype):
     assert [(lane, status) for lane, status, _ in ends] == ([(1, Status.DIVERGED)] if is_over else [])
     assert all(reason.startswith(f"loss is {loss[1]:g} at step 4") for _, _, reason in ends)
     stopping.end([1])
-    assert stopping.living == 2
+    assert stopping.running == 2
     with np.errstate(over="ignore"):
         assert list(stopping.check(5, loss)) == []

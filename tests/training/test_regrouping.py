@@ -12,7 +12,7 @@ from optrun.selftest import examples
 from optrun.store import Checkpoint, Status, Store
 from optrun.sweeps.workers import task
 from optrun.sweeps.workers.task import Work
-from optrun.training.lane_tracker import Lanes
+from optrun.training.lane_tracker import LaneTracker
 from optrun.training.memory_store import MemoryStore
 from optrun.training.pack import Pack
 from optrun.training.trainer import Trainer
@@ -202,7 +202,7 @@ def test_lanes_that_end_leave_the_pack_and_change_nothing(stop, rule, resumable,
     assert widths == sorted(widths, reverse=True)
     assert widths[0] <= 4
     assert len({state["steps"] for state, _ in leaving}) > 2
-    monkeypatch.setattr(Lanes, "is_sparse", False)
+    monkeypatch.setattr(LaneTracker, "is_sparse", False)
     assert leaving == unpaused(chosen)
     assert leaving == [each for alone in chosen for each in unpaused([alone])]
 

@@ -10,9 +10,9 @@ import optrun
 from optrun.config import RunConfig, from_mapping
 from optrun.config.shorten import smoke
 from optrun.registry import Epochs, NonNegativeSteps, PositiveInt, Steps, averages, schedulers
-from optrun.training import longer
+from optrun.training import prolong
+from optrun.training.config_notes import ineffective_options
 from optrun.training.pack import Pack
-from optrun.training.remarks import without_effect
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -73,27 +73,27 @@ def test_a_short_run_has_all_of_it() -> None:
 
 
 def notes(**more: Any) -> list[str]:
-    return [each for each in without_effect(Pack([config(40, **more)])) if "beyond" in each]
+    return [each for each in ineffective_options(Pack([config(40, **more)])) if "beyond" in each]
 
 
 def test_what_lies_beyond_the_end_is_noted() -> None:
     assert notes(scheduler=PULSE | {"turns": [39, 40]}) == [
-        "note: scheduler.period: 400 is beyond the 40 steps that it has in the run",
-        "note: scheduler.rest: 100 is beyond the 40 steps that it has in the run",
-        "note: scheduler.turns.1: 40 is beyond the 40 steps that it has in the run",
-        "note: scheduler.rounds: 20 is beyond the 4 epochs that it has in the run",
+        "note: scheduler.period: 400 is beyond the 40 steps that the run has for it",
+        "note: scheduler.rest: 100 is beyond the 40 steps that the run has for it",
+        "note: scheduler.turns.1: 40 is beyond the 40 steps that the run has for it",
+        "note: scheduler.rounds: 20 is beyond the 4 epochs that the run has for it",
     ]
     within = {"rest": 0, "turns": [3], "rounds": 4}
     assert notes(scheduler=PULSE | within | {"period": 4, "interval": "epoch"}) == []
     assert notes(scheduler=PULSE | within | {"period": 5, "interval": "epoch"}) == [
-        "note: scheduler.period: 5 is beyond the 4 epochs that it has in the run"
+        "note: scheduler.period: 5 is beyond the 4 epochs that the run has for it"
     ]
 
 
 def test_a_longer_run_is_compared_with_the_one_that_was_made() -> None:
     one, other = (Pack([config(40, scheduler=PULSE | {"period": period})]) for period in (30, 31))
-    assert longer.differing_schedule(one, other, 20) == "Pulse"
-    assert longer.differing_schedule(one, one, 20) is None
+    assert prolong.differing_schedule(one, other, 20) == "Pulse"
+    assert prolong.differing_schedule(one, one, 20) is None
     short = config(scheduler=PULSE).to_dict()
     optrun.run(short | {"steps": 21}, directory="short")
     whole = optrun.run(short | {"steps": 34}, directory="whole")

@@ -25,7 +25,7 @@ MANY_RUNS = 20_000
 
 def note_pack(pack: "Pack") -> None:
     """Print what was inferred from the data of a run, and which options have no effect."""
-    from optrun.training.remarks import inferred
+    from optrun.training.config_notes import inferred
 
     _print_lines(inferred(pack))
     note_without_effect(pack)
@@ -33,9 +33,9 @@ def note_pack(pack: "Pack") -> None:
 
 def note_without_effect(pack: "Pack") -> None:
     """Print which options have no effect."""
-    from optrun.training.remarks import without_effect
+    from optrun.training.config_notes import ineffective_options
 
-    _print_lines(without_effect(pack))
+    _print_lines(ineffective_options(pack))
 
 
 def note_groups(groups: "Sequence[Group]") -> None:

@@ -18,9 +18,9 @@ from optrun.errors import ConfigError, printable, printable_lines
 from optrun.plots.terminal import sparkline
 from optrun.store import Event, RunRecord, Status, Store
 from optrun.store.event_names import IDENTITIES, INFERRED, LEFT, MADE, OF_SWEEPS, TRACEBACK
+from optrun.training.config_notes import inferred_lines
 from optrun.training.identity import Identity
-from optrun.training.made import identity_of
-from optrun.training.remarks import kept_lines
+from optrun.training.provenance import identity_of
 
 SPARKS = 40
 
@@ -46,7 +46,7 @@ def print_run(path: Path, run: int | None, *, json: bool, limit: int | None = No
         identity = identity_of(store, record)
         is_of_sweep = plan is not None or store.size > 1
         traceback = store.traceback(record.run) if record.status is Status.FAILED else ""
-    lines = kept_lines(events)
+    lines = inferred_lines(events)
     events = [event for event in events if event.kind not in (INFERRED, *IDENTITIES)]
     if json:
         document = {

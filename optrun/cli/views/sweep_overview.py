@@ -16,9 +16,9 @@ from optrun.cli.text.setting_table import Labels, value_text
 from optrun.cli.views.sweep_table import MOST_SETTINGS, print_standings
 from optrun.errors import printable
 from optrun.store import RunState, Status, Store
-from optrun.training.identity import Identity, known, shown_data
-from optrun.training.made import made_in
-from optrun.training.remarks import kept_lines
+from optrun.training.config_notes import inferred_lines
+from optrun.training.identity import Identity, data_label, identity_of_store
+from optrun.training.provenance import earlier_identities
 
 DIGITS = 12
 """The number of digits of a SHA-256 to show."""
@@ -71,8 +71,8 @@ def view_of(store: Store, plan: SweepPlan) -> SweepView:
 
 def print_sweep(store: Store, plan: SweepPlan, *, json: bool, limit: int | None = None) -> None:
     """Print the leaderboard of a sweep, at most ``limit`` settings; 0: all, which is the default for JSON."""
-    view, identity = view_of(store, plan), known(store)
-    older = sorted(run for run in made_in(store) if run < store.size)
+    view, identity = view_of(store, plan), identity_of_store(store)
+    older = sorted(run for run in earlier_identities(store) if run < store.size)
     if json:
         document = {
             "sweep": str(store.path),
@@ -86,9 +86,9 @@ def print_sweep(store: Store, plan: SweepPlan, *, json: bool, limit: int | None 
             "table": [standing.to_dict() for standing in view.standings[: limit or None]],
             "failed": [{"run": run, "reason": view.states[run].reason} for run in view.failed],
             "environments": store.environments(),
-            "inferred": kept_lines(store.events()),
+            "inferred": inferred_lines(store.events()),
             "identity": {
-                "data": {shown_data(key): fingerprint for key, fingerprint in identity.data.items()},
+                "data": {data_label(key): fingerprint for key, fingerprint in identity.data.items()},
                 "code": {name: source._asdict() for name, source in identity.code.items()},
                 "older": older,
             },
@@ -102,9 +102,9 @@ def print_sweep(store: Store, plan: SweepPlan, *, json: bool, limit: int | None 
     emit(f"method {printable(plan.method)}, {order}" if plan.method else order)
     for path, values in values_of(plan).items():
         emit(f"over {printable(path)}: {_range(values)}")
-    for line in kept_lines(store.events()):
+    for line in inferred_lines(store.events()):
         emit(Text(printable(line)))
-    data = {fingerprint: shown_data(key) for key, fingerprint in identity.data.items()}
+    data = {fingerprint: data_label(key) for key, fingerprint in identity.data.items()}
     lines = [f"data of {name}: {fingerprint[:DIGITS]}" for fingerprint, name in data.items()]
     more = [f"… and {len(lines) - MOST_VALUES:,} more"] if len(lines) > MOST_VALUES else []
     for line in [*lines[:MOST_VALUES], *more, *code_lines(identity)]:

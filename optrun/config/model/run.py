@@ -155,10 +155,12 @@ def _hyperparameters_at_odds(data: dict[str, Any]) -> list[tuple[Path, PydanticC
 
 
 def _engine_at_odds(data: dict[str, Any]) -> list[tuple[Path, PydanticCustomError]]:
-    from optrun.kernels import ENGINES, engine_at_odds
+    from optrun.kernels import ENGINES, engine_mismatch
 
     engine, backend = data.get("engine", "auto"), data.get("backend", "numpy")
-    said = {"said": engine_at_odds(engine, backend) if engine in ENGINES and isinstance(backend, str) else ""}
+    said = {
+        "said": engine_mismatch(engine, backend) if engine in ENGINES and isinstance(backend, str) else ""
+    }
     return [(("engine",), PydanticCustomError("config", "{said}", said))] if said["said"] else []
 
 

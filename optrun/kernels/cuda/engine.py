@@ -1,7 +1,7 @@
-"""The CuPy engine: a listing becomes one CUDA kernel, and the coefficients of a chunk of steps a table on the device.
+"""The CuPy engine: a listing becomes one CUDA kernel, and coefficients a table on the device.
 
-Every operation is rounded to the parameters' dtype by itself, so the bits are those of the NumPy engine, but for the
-sign and the payload of a NaN.
+Every operation is rounded to the parameters' dtype, so the bits are those of the NumPy engine, except for the sign and
+the payload of a NaN.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,16 +19,16 @@ from optrun.kernels.lower import Listing
 
 THREADS = 256
 MOST_BLOCKS = 1 << 15
-"""Along one axis of a grid; a thread goes on to further elements where there are more."""
+"""Per axis of a grid; a thread handles several elements if there are more."""
 
 
 class CupyEngine:
-    """Binds listings to buffers on the device, each as one kernel."""
+    """Binds listings to device buffers, each as one kernel."""
 
     def bind(
         self, listing: Listing, buffers: Mapping[str, Array], coefficients: Sequence[Array]
     ) -> Callable[[], None]:
-        """Return the function that runs the listing once; as for the NumPy engine."""
+        """Return the function that launches the listing once; the arguments are those of the NumPy engine."""
         parameters = buffers["p"]
         if not parameters.size or not listing.instructions:
             return _nothing
@@ -40,9 +40,9 @@ class CupyEngine:
 
 
 class DeviceCoefficients:
-    """Coefficients for arrays of CuPy: a table goes over at once, and a counter on the device says which row is next.
+    """Coefficients in CuPy arrays: the table is transferred once, and a counter on the device selects the row.
 
-    So a step is the same launches whichever row it is, and can be replayed.
+    So the launches of a step do not depend on the row, and can be replayed as a graph.
     """
 
     def __init__(self, layout: Layout, lanes: int, dtype: str) -> None:
@@ -99,7 +99,7 @@ class DeviceCoefficients:
 
 
 def _threads(rows: int, columns: int) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Return how many blocks there are, and threads in one, along columns and rows."""
+    """Return the grid and the block size, along columns and rows."""
     wide = min(THREADS, max(1, 1 << (columns - 1).bit_length()))
     block = (wide, min(THREADS // wide, max(1, 1 << (rows - 1).bit_length())))
     blocks = (-(-columns // block[0]), -(-rows // block[1]))
@@ -108,7 +108,7 @@ def _threads(rows: int, columns: int) -> tuple[tuple[int, int], tuple[int, int]]
 
 @cache
 def kernel(source: str, name: str) -> Any:
-    """Return the compiled kernel of this name; it is called with the blocks, the threads of each, and the arguments."""
+    """Return the compiled kernel of this name; call it with the grid, the block size and the arguments."""
     cuda = Arrays("cupy").xp.cuda
     # Not a RawKernel: CuPy compiles those with -ftz=true, whatever the options say.
     image, _ = cuda.compiler.compile_using_nvrtc(source, OPTIONS)

@@ -1,4 +1,4 @@
-"""Replaying a step on a device: what the update and the loss launch is captured once as a CUDA graph."""
+"""CUDA graphs: the launches of an update and the following loss are captured once, and then replayed."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -6,21 +6,21 @@ from contextlib import suppress
 from typing import Any
 
 from optrun.arrays import Array, Arrays
-from optrun.kernels.cuda.launches import Launch, gathered
+from optrun.kernels.cuda.launches import Launch, collect_launches
 
 LossAndGrad = Callable[[Mapping[str, Array], Mapping[str, Array], Any], Array]
 
 _log = logging.getLogger("optrun")
 
 MOST_GRAPHS = 32
-"""Kinds of steps that are kept as graphs; others are launched one by one."""
+"""Largest number of different steps that are kept as graphs; others are launched normally."""
 
 
 class Replay:
-    """Computes losses, each together with the update before it, whose launches are gathered within `with`.
+    """Computes losses, each with the preceding update, whose launches are collected within `with`.
 
-    Steps of the same launches are one kind: the first is launched as it is, the second is captured, and from then on
-    its graph is launched. Where a capture fails, the steps of that kind are launched as they are.
+    Steps with the same launches share a graph: the first one is launched normally, the second one is captured, and
+    later ones replay the graph. If capturing fails, they are all launched normally.
     """
 
     def __init__(self, arrays: Arrays, loss_and_grad: LossAndGrad) -> None:
@@ -28,26 +28,26 @@ class Replay:
         self._loss_and_grad = loss_and_grad
         self._update: list[Launch] = []
         self._inputs: dict[tuple[int, ...], Array] = {}
-        self._kinds: dict[tuple[object, ...], _Kind] = {}
-        self._gathering: Any = None
+        self._kinds: dict[tuple[object, ...], _StepGraph] = {}
+        self._collector: Any = None
 
     def __enter__(self) -> None:
-        self._gathering = gathered()
-        self._update = self._gathering.__enter__()
+        self._collector = collect_launches()
+        self._update = self._collector.__enter__()
 
     def __exit__(self, *error: Any) -> None:
-        self._gathering.__exit__(*error)
+        self._collector.__exit__(*error)
 
     def loss_and_grad(self, params: Mapping[str, Array], grads: Mapping[str, Array], batch: Any) -> Array:
-        """Make the update that was gathered, and return the loss `[B]`; gradients are written in place."""
+        """Launch the collected update and the loss, and return the loss `[B]`; gradients are written in place."""
         if batch is not None and not isinstance(batch, self._xp.ndarray):
-            self.finish()  # a batch of another kind has no place of its own
+            self.finish()  # a batch of another type cannot be copied to the graph's input
             return self._loss_and_grad(params, grads, batch)
         batch = self._fixed(batch)
         update, self._update = self._update, []
         key = (*update, None if batch is None else batch.shape)
         if key not in self._kinds and len(self._kinds) < MOST_GRAPHS:
-            self._kinds[key] = _Kind(self._xp)
+            self._kinds[key] = _StepGraph(self._xp)
         kind = self._kinds.get(key)
 
         def step() -> Array:
@@ -58,13 +58,13 @@ class Replay:
         return step() if kind is None else kind(step)
 
     def finish(self) -> None:
-        """Make the update that was gathered, without a loss that follows."""
+        """Launch the collected update without a loss."""
         update, self._update = self._update, []
         for each in update:
             each()
 
     def _fixed(self, batch: Any) -> Any:
-        """Return a copy of the batch in the place where a graph reads it."""
+        """Copy the batch to the buffer from which graphs read it, and return that buffer."""
         if batch is None:
             return None
         if batch.shape not in self._inputs:
@@ -73,8 +73,8 @@ class Replay:
         return self._inputs[batch.shape]
 
 
-class _Kind:
-    """Steps of the same launches."""
+class _StepGraph:
+    """The graph of steps with the same launches."""
 
     def __init__(self, xp: Any) -> None:
         self._xp = xp
@@ -94,9 +94,9 @@ class _Kind:
         return loss
 
     def _capture(self, step: Callable[[], Array]) -> None:
-        """Capture a step, which does not happen by that; leave no graph where that fails."""
+        """Capture a step without executing it; leave no graph if that fails."""
         cuda = self._xp.cuda
-        # What a captured step allocates belongs to the graph for as long as that is replayed.
+        # Arrays allocated during capture belong to the graph as long as it is replayed.
         self._pool, stream = cuda.MemoryPool(), cuda.Stream(non_blocking=True)
         try:
             with cuda.using_allocator(self._pool.malloc), stream:
@@ -109,6 +109,6 @@ class _Kind:
                     raise
                 self._graph = stream.end_capture()
         except Exception:
-            # Whatever is wrong with the step itself comes to light where it is launched.
+            # An error of the step itself is raised again when the step is launched.
             self._graph = self._loss = None
             _log.debug("a step cannot be captured as a graph", exc_info=True)

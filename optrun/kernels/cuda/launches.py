@@ -1,4 +1,4 @@
-"""Launches: what a step sends to a device, done at once or gathered first, so that it can be replayed as one."""
+"""Device launches: executed at once, or collected so that they can be captured as a graph."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -7,26 +7,26 @@ from contextlib import contextmanager
 Launch = Callable[[], object]
 
 
-class _Gathering(threading.local):
+class _Collector(threading.local):
     launches: list[Launch] | None = None
 
 
-_gathering = _Gathering()
+_collector = _Collector()
 
 
 def launch(call: Launch) -> None:
-    """Do what sends work to the device, or keep it for later within `gathered`."""
-    if _gathering.launches is None:
+    """Execute a launch, or collect it within `collect_launches`."""
+    if _collector.launches is None:
         call()
     else:
-        _gathering.launches.append(call)
+        _collector.launches.append(call)
 
 
 @contextmanager
-def gathered() -> Iterator[list[Launch]]:
-    """Keep the launches of this thread within the block, in their order; the caller does them."""
-    outer, _gathering.launches = _gathering.launches, []
+def collect_launches() -> Iterator[list[Launch]]:
+    """Collect the launches of this thread within the block, in order; the caller executes them."""
+    outer, _collector.launches = _collector.launches, []
     try:
-        yield _gathering.launches
+        yield _collector.launches
     finally:
-        _gathering.launches = outer
+        _collector.launches = outer

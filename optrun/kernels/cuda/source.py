@@ -1,6 +1,6 @@
-"""A listing as the source of one CUDA kernel: scalars in place of scratch arrays.
+"""CUDA source of a listing: one kernel, with scalars instead of scratch arrays.
 
-The kernels are plain C but for the names of their threads, so that a C compiler can run them where there is no device.
+Apart from the thread indices the kernels are plain C, so that tests can compile and run them without a GPU.
 """
 
 import sys
@@ -9,16 +9,16 @@ from optrun.kernels.layout import COLUMN, ROW, Rows
 from optrun.kernels.lower import OPERATORS, Instruction, Listing, scalar
 
 OPTIONS = ("--fmad=false", "--prec-div=true", "--prec-sqrt=true", "--ftz=false")
-"""Of the compiler: every operation is rounded by itself, as IEEE 754 says, and denormal numbers are kept."""
+"""Compiler options: every operation is rounded according to IEEE 754, and denormal numbers are kept."""
 
 C_TYPES = {"float32": "float", "float64": "double", "bool": "bool"}
 
 
 def step_source(listing: Listing, dtype: str, rows: Rows) -> str:
-    """Return the kernel `step` that does every instruction for one element after another.
+    """Return the kernel `step`, which runs all instructions for each element.
 
-    Its arguments are the buffers and coefficients, then the rows, the columns and the distance of two rows in memory;
-    elements of a row are neighbours.
+    Its arguments are the buffers and coefficients, then the number of rows and of columns, and the distance of two rows
+    in memory; the elements of a row are contiguous.
     """
     real = C_TYPES[dtype]
     variables, coefficients = listing.variables(), listing.names("_c")
@@ -57,9 +57,9 @@ def step_source(listing: Listing, dtype: str, rows: Rows) -> str:
 
 
 def fetch_source(dtype: str) -> str:
-    """Return the kernel `fetch`, which copies the next row of a table and counts it, in one block.
+    """Return the kernel `fetch`, which copies the next row of a table and advances the counter, in one block.
 
-    A row holds ``width`` numbers and ``flags`` bytes; ``next`` is the number of the row.
+    A row holds ``width`` floats and ``flags`` bytes; ``next`` is the row index.
     """
     real = C_TYPES[dtype]
     return f"""\
@@ -80,9 +80,9 @@ extern "C" __global__ void fetch(const {real}* __restrict__ table, const unsigne
 
 
 def watch_source(dtype: str) -> str:
-    """Return the kernel `watch`, which keeps the losses of step t in a row and marks the lanes that end with it.
+    """Return the kernel `watch`, which stores the losses of step t in a row and marks the lanes that end at step t.
 
-    ``distance`` is that of two losses in memory.
+    ``distance`` is the distance of two losses in memory.
     """
     real = C_TYPES[dtype]
     return f"""\
@@ -135,7 +135,7 @@ def _expression(instruction: Instruction, real: str) -> str:
         case "sign":
             return f"{x} > 0 ? ({real})1 : ({x} < 0 ? ({real})-1 : ({x} == 0 ? ({real})0 : {x}))"
         case "max" | "min":
-            # As in NumPy, the second one where both are zero, and the first one where it is NaN.
+            # As NumPy does: the second operand if both are zero, the first one if it is NaN.
             sign = ">" if op == "max" else "<"
             return f"{x} {sign} {others[0]} || {x} != {x} ? {x} : {others[0]}"
     raise NotImplementedError(op)

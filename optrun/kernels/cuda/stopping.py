@@ -1,4 +1,4 @@
-"""Watching losses on a device for what ends a lane, one launch for each step."""
+"""Stopping criteria on the device, one launch per step."""
 
 from typing import Any
 
@@ -9,12 +9,12 @@ from optrun.kernels.cuda.engine import kernel
 from optrun.kernels.cuda.source import watch_source
 
 
-class Watch:
-    """Keeps the losses of some steps, and says on the device which lanes end; a lane ends once.
+class DeviceStopping:
+    """Stores the losses of up to ``steps`` steps, and finds the lanes that end; a lane ends once.
 
-    A lane ends where the magnitude of its loss is not at most ``limit``, or with a ``factor`` other than 0 at most that
-    many times the magnitude of its loss at step 0 or 1, whichever is more; where the loss is at most ``target``, or
-    where it has not fallen below its lowest for ``patience`` steps, unless that is 0.
+    A lane ends if the magnitude of its loss exceeds ``limit``, or is NaN; if ``factor`` is not 0, the limit is that
+    factor times the magnitude of the loss at step 0, or of 1 if that is more. It also ends if its loss is at most
+    ``target``, or has not fallen below its minimum for ``patience`` steps (0: never).
     """
 
     def __init__(
@@ -41,13 +41,13 @@ class Watch:
         self._blocks = (-(-lanes // self._block[0]),)
 
     def load(self, best: Array, best_at: Array, limit: Array) -> None:
-        """Go on from the lowest losses, their steps, and the limits."""
+        """Restore the lowest losses, their steps, and the limits."""
         self._best.set(best)  # type: ignore[attr-defined]
         self._best_at.set(best_at)  # type: ignore[attr-defined]
         self._limit.set(limit)  # type: ignore[attr-defined]
 
     def __call__(self, t: int, row: int, loss: Array) -> Array:
-        """Keep the losses of step t in a row and return the mask `[B]` of the lanes that end with it."""
+        """Store the losses of step t in a row, and return the mask `[B]` of the lanes that end at this step."""
         given = (loss, self.losses, self._best, self._best_at, self._limit, self._alive, self._ending)
         place, distance = (np.int64(t), np.int64(row)), np.int64(loss.strides[0] // loss.itemsize)
         self._kernel(self._blocks, self._block, (*given, *place, *self._criteria, distance))

@@ -20,7 +20,7 @@ import numpy as np
 from optrun.arrays import Array
 from optrun.kernels import user_cache
 from optrun.kernels.numba.machine_code import machine_code
-from optrun.kernels.threads import together
+from optrun.kernels.threads import run_in_threads
 
 FORM = "2"
 """Of the files and of the arguments of what is in them: another one is another name."""
@@ -80,7 +80,7 @@ def shared(
     function.held = library, arrays, words
     addresses = (ctypes.c_void_p * len(words))(*map(ctypes.addressof, words))
     take = partial(function, ctypes.byref(addresses), ctypes.byref(begun), count)
-    by_threads = together([lambda thread: take()] * threads, threads)
+    by_threads = run_in_threads([lambda thread: take()] * threads, threads)
 
     def run() -> None:
         begun.value = 0

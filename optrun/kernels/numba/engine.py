@@ -17,7 +17,7 @@ from optrun.kernels.layout import Rows
 from optrun.kernels.lower import Listing
 from optrun.kernels.numba.code_cache import Loop, compiled, is_installed, shared
 from optrun.kernels.numba.source import source
-from optrun.kernels.threads import threads_of_a_step
+from optrun.kernels.threads import threads_per_step
 
 PROBE = Loop("def step(to):\n    to[0] += 1\n", ("float64",), 0)
 """What compiles wherever Numba works."""
@@ -55,7 +55,7 @@ class NumbaEngine:
     ) -> None:
         if not is_installed():
             raise MissingExtraError("the numba engine needs Numba: python -m pip install 'numba>=0.61'")
-        self._threads = threads_of_a_step() if threads is None else threads
+        self._threads = threads_per_step() if threads is None else threads
         self._shared_above = shared_above
         self._piece_bytes = piece_bytes
 
@@ -92,7 +92,7 @@ class NumbaEngine:
                 return shared(loop, arrays, pieces, self._threads)
             return compiled(loop)(*arrays, *pieces[0])
 
-    def instead_of(
+    def bind_captured(
         self, calls: Callable[[], None], captured: Captured, buffers: Mapping[str, Array]
     ) -> Callable[[], None]:
         """Return the function that does to these buffers what the calls do."""

@@ -44,13 +44,13 @@ GENERATORS: dict[str, Callable[..., tuple[Array, Array]]] = {
 INFERRED = Layout()
 
 DATASETS = SHIPPED | {name: inspect.getdoc(make) or "" for name, make in GENERATORS.items()}
-"""Name → one line on what it holds."""
+"""One line about the content of each data set, by name."""
 
 
 def load(source: str, layout: Layout = INFERRED) -> Dataset:
-    """Return the data set of this name or path; ``layout`` says which columns a CSV file has.
+    """Return the data set of this name or path; ``layout`` describes the columns of a CSV file.
 
-    Raises ConfigError where there is none, or where it cannot be read.
+    Raises ConfigError if it does not exist or cannot be read.
     """
     if PathOrName.is_path(source):
         path = Path(source)
@@ -82,7 +82,7 @@ def _reason(error: Exception) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
-# A sweep builds the same problem for every pack: the file is read again only when it has changed.
+# Cached, since a sweep builds the same problem for every pack; a changed file is read again.
 @lru_cache(maxsize=4)
 def _load(name: str, path: Path, layout: Layout, stats: tuple[tuple[str, int, int], ...]) -> Dataset:
     try:
@@ -93,7 +93,7 @@ def _load(name: str, path: Path, layout: Layout, stats: tuple[tuple[str, int, in
 
 
 def _checked(dataset: Dataset) -> Dataset:
-    """Return a data set, read-only now, or raise ConfigError where it is empty or not finite."""
+    """Make a data set read-only; ConfigError if it is empty or not finite."""
     name, features, targets = dataset.name, dataset.features, dataset.targets
     if len(features) < 2 or not features.shape[1]:
         raise ConfigError(
@@ -132,12 +132,12 @@ def _generate(source: str, name: str, arguments: str) -> Dataset:
 
 
 def split(labels: Array | None, samples: int, fraction: float, seed: int) -> tuple[Array, Array]:
-    """Return the indices of the training and of the test samples, each in ascending order.
+    """Return the sorted indices of the training and of the test samples.
 
-    ``fraction`` of the samples, and of each class where ``labels [N]`` gives classes, is for testing; it
-    depends on ``seed`` alone. The last sample of a class is never taken from the training part.
+    ``fraction`` of the samples is for testing, of each class if ``labels [N]`` gives classes. The split depends only on
+    ``seed``. At least one sample of each class stays in the training part.
 
-    Raises ConfigError where a fraction above 0 leaves the test part empty.
+    Raises ConfigError if the fraction is positive, but the test part empty.
     """
     order = stream(seed, "split").permutation(samples)
     groups = [order] if labels is None else [order[labels[order] == c] for c in np.unique(labels)]
@@ -151,18 +151,18 @@ def split(labels: Array | None, samples: int, fraction: float, seed: int) -> tup
 
 
 def standardized(values: Array, train: Array) -> Array:
-    """Return each column less its mean, over its standard deviation, both taken from ``train``.
+    """Standardize columns by the mean and the standard deviation of ``train``.
 
     (x - mean) / std        a column that is constant in ``train`` is only shifted
     """
     least, most = train.min(axis=0), train.max(axis=0)
-    # Squares of very large and very small values leave the range of floats: those are scaled by a power of 2 first.
+    # Squares of extreme values would overflow or underflow, so such columns are first scaled by a power of 2.
     magnitude = np.maximum(np.abs(least), np.abs(most))
     exponent = np.where((magnitude > 1e100) | (magnitude < 1e-100), np.frexp(magnitude)[1], 0)
     if np.any(exponent):
         with np.errstate(over="ignore", under="ignore"):
             values, train, least = (np.ldexp(each, -exponent) for each in (values, train, least))
-    # Of equal values the computed mean and deviation may be a rounding error off.
+    # For a constant column, the computed mean and deviation may have rounding errors.
     is_constant = train.min(axis=0) == train.max(axis=0)
     scaled: Array = values - np.where(is_constant, least, train.mean(axis=0))
     scaled /= np.where(is_constant, 1.0, train.std(axis=0))

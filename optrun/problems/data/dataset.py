@@ -1,4 +1,4 @@
-"""A data set: its samples, and what of it was inferred from a file."""
+"""A data set: its samples, and properties inferred from its file."""
 
 import hashlib
 from collections.abc import Sequence
@@ -16,36 +16,36 @@ from optrun.registry import PathOrName
 Task = Literal["classification", "regression"]
 
 MANY = 20
-"""More classes than these are asked about, where nothing but their values says that they are classes."""
+"""Above this number of distinct values the task must be set, unless the data are known to be classes."""
 
 MOST_NAMED = 6
-"""How many columns and classes are listed."""
+"""Largest number of columns and classes that a message lists."""
 
 MAJORITY = 0.75
-"""From this part of the samples on, one class makes an accuracy without any skill."""
+"""Fraction of one class from which on the accuracy of always predicting it is worth a note."""
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Samples: features ``[N, d]`` in float64; targets ``[N]``, real, whole numbers or names."""
+    """Samples: features ``[N, d]`` as float64, and targets ``[N]`` as real numbers, integers or names."""
 
     name: str
     features: Array
     targets: Array
     columns: tuple[str, ...] = ()
-    """The names of the features, where they have some."""
+    """The names of the features; empty if unknown."""
     target: str = ""
-    """What the target is called, such as ``'y'`` or ``column 3``."""
+    """The name of the target column, such as ``'y'`` or ``column 3``."""
     header: str = ""
-    """Whether a first line of names was found."""
+    """Whether the file has a header, in words."""
     notes: tuple[str, ...] = ()
-    """What was left out, or looks like a mistake."""
+    """Columns that were left out, and possible mistakes."""
     is_labelled: bool = True
-    """Whether whole numbers and names among the targets are known to be classes, however many there are."""
+    """Whether integer or string targets are known to be classes, whatever their number."""
 
     @cached_property
     def fingerprint(self) -> str:
-        """A hash of what a file holds; empty where its name says all, as of a shipped data set or a generator."""
+        """A hash of a file's content; empty for shipped data sets and generators, which their name determines."""
         if not PathOrName.is_path(self.name):
             return ""
         digest = hashlib.sha256()
@@ -56,13 +56,13 @@ class Dataset:
 
     @property
     def categorical(self) -> bool:
-        """Whether the targets are names or whole numbers, which can be classes."""
+        """Whether the targets are names or integers, which may be classes."""
         return self.targets.dtype.kind in "iuU"
 
     def task(self) -> Task:
-        """Return what the targets are for: classification for names and whole numbers, regression for real numbers.
+        """Return the task that fits the targets: classification for names and integers, regression for real numbers.
 
-        Raises ConfigError, which asks, where there are so many of them that they may mean either.
+        Raises ConfigError, which asks for the task, if it is ambiguous.
         """
         if not self.categorical:
             return "regression"
@@ -82,9 +82,9 @@ class Dataset:
         )
 
     def classes(self) -> tuple[Array, Array]:
-        """Return the sorted classes and the position ``[N]`` of each sample's among them.
+        """Return the sorted classes and the class index ``[N]`` of each sample.
 
-        Raises ConfigError where the targets are real.
+        Raises ConfigError if the targets are real numbers.
         """
         targets = self.targets
         if not self.categorical:
@@ -101,7 +101,7 @@ class Dataset:
         return classes, codes
 
     def labels(self) -> tuple[Array, Array]:
-        """Return the `classes`; raises ConfigError where they are not known to be such, with the remedy."""
+        """Return the `classes`; ConfigError, with the remedy, if the targets are not known to be classes."""
         if self.task() == "regression" and self._is_whole():
             raise ConfigError(
                 f"data: the targets of {self.shown!r} are real numbers such as {self.targets[0]:.1f}, not classes: "
@@ -111,7 +111,7 @@ class Dataset:
         return self.classes()
 
     def values(self) -> Array:
-        """Return the targets ``[N]`` as real numbers, or raise ConfigError where they are names of no numbers."""
+        """Return the targets ``[N]`` as float64; ConfigError if they are names."""
         if self.targets.dtype.kind == "U":
             try:
                 return self.targets.astype(np.float64)
@@ -125,16 +125,16 @@ class Dataset:
 
     @property
     def shown(self) -> str:
-        """The name of a file without its directory, or the name."""
+        """The name for messages: a path without its directory."""
         return Path(self.name).name if PathOrName.is_path(self.name) else self.name
 
     def _is_whole(self) -> bool:
-        """Return whether real targets are a few whole numbers, as classes are after a table had missing cells."""
+        """Return whether real targets are a few integers, as classes become in a table with missing cells."""
         values = np.unique(self.targets)
         return len(values) <= MANY and bool(((values == np.floor(values)) & (np.abs(values) < 2**53)).all())
 
     def inferred(self, train: int, test: int, *, by_class: bool) -> str:
-        """Return the line that says how the data were understood."""
+        """Return the line that says how the data were interpreted."""
         parts = f"({train:,} train, {test:,} test) " if test else ""
         count = self.features.shape[1]
         features = counted(count, "feature")
@@ -153,7 +153,7 @@ class Dataset:
         return f"data {self.shown}: {len(self.targets):,} samples {parts}of {features}{names}{header}, {target}: {kind}"
 
     def remarks(self, *, by_class: bool) -> list[str]:
-        """Return what may be a mistake in a file of the user's own."""
+        """Return possible mistakes in a user's file."""
         if not self.header:
             return []
         found = list(self.notes)
@@ -179,12 +179,12 @@ class Dataset:
 
 
 def listed(names: Sequence[str]) -> str:
-    """Return names as a list that is not long."""
+    """Return names as a comma-separated list, shortened if long."""
     if len(names) <= MOST_NAMED:
         return ", ".join(names)
     return f"{', '.join(names[: MOST_NAMED - 2])}, … {names[-1]}"
 
 
 def name_text(name: str) -> str:
-    """Return a name as it is shown in a list: in quotes where it is empty, or could be read as several."""
+    """Return a name for a list, in quotes if it is empty or ambiguous."""
     return name if name.isprintable() and name and not set(name) & set(",;'\"") else repr(name)

@@ -1,4 +1,4 @@
-"""Readers of a user's own data: CSV, NPZ and MNIST's IDX; every problem of a file is a ConfigError."""
+"""Readers of users' data: CSV, NPZ and MNIST's IDX; any defect of a file is a ConfigError."""
 
 import gzip
 import math
@@ -17,26 +17,26 @@ from optrun.problems.data.tables import Layout, error_in, is_table, read_table
 from optrun.regular_files import open_regular
 
 MAX_BYTES = 1 << 29
-"""A file, or what it unpacks to, may be this large: a hostile one must end in an error, not fill the memory."""
+"""Largest size of a file, also when unpacked, so that a hostile file cannot fill the memory."""
 
 IDX_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
 
 def files_of(path: Path) -> list[Path]:
-    """Return the files that `read` reads, as far as they are there; raises ConfigError for an empty directory."""
+    """Return the existing files that `read` reads; ConfigError for an empty directory."""
     if path.is_dir():
         path = _training_images(path)
     found = [path]
     if "idx" in path.name and "images" in path.name:
-        with suppress(ConfigError):  # which `read` raises, after what comes first
+        with suppress(ConfigError):  # raised again by `read`, after errors of the first file
             found.append(_beside(path))
     return found
 
 
 def read(name: str, path: Path, layout: Layout) -> Dataset:
-    """Return the data set in a file: a table of text, an NPZ archive or MNIST's IDX.
+    """Return the data set in a file: a text table, an NPZ archive or MNIST's IDX.
 
-    Raises ConfigError where the file is of no known kind or malformed.
+    Raises ConfigError if the file is of an unknown type or malformed.
     """
     if path.is_dir():
         path = _training_images(path)
@@ -51,7 +51,7 @@ def read(name: str, path: Path, layout: Layout) -> Dataset:
             return Dataset(name, features, targets, is_labelled=False)
         if "idx" in path.name:
             return Dataset(name, *read_idx(path))
-    # What is damaged makes NumPy and Python raise whatever they like.
+    # Damaged files may make NumPy and Python raise any exception.
     except (
         ArithmeticError,
         AttributeError,
@@ -70,7 +70,7 @@ def read(name: str, path: Path, layout: Layout) -> Dataset:
 
 
 def check_no_layout(layout: Layout, name: str) -> None:
-    """Raise ConfigError where a config says something of the columns of what is no table of text."""
+    """Raise ConfigError if a config describes columns of a file that is not a text table."""
     for option, value in vars(layout).items():
         if value is not None:
             raise ConfigError(
@@ -79,7 +79,7 @@ def check_no_layout(layout: Layout, name: str) -> None:
 
 
 def read_npz(path: Path) -> tuple[Array, Array]:
-    """Return the arrays ``X`` (``[N, …]``, flattened to ``[N, d]``) and ``y`` of an archive without pickles."""
+    """Return the arrays ``X`` (``[N, …]``, flattened to ``[N, d]``) and ``y`` of an archive, without pickle."""
     try:
         with open_regular(path) as file, zipfile.ZipFile(file) as archive:
             if sum(member.file_size for member in archive.infolist()) > MAX_BYTES:
@@ -106,13 +106,13 @@ def _plain(targets: Array) -> Array:
 
 
 def read_idx(path: Path) -> tuple[Array, Array]:
-    """Return MNIST-style images, each flattened, and the labels found beside them.
+    """Return MNIST images, flattened, and their labels.
 
     Unsigned bytes are divided by 255. The labels of ``train-images-idx3-ubyte.gz`` are in
     ``train-labels-idx1-ubyte.gz``, either file with or without ``.gz``.
     """
     if "images" not in path.name:
-        raise error_in(path, "the images file is wanted, with the labels beside it")
+        raise error_in(path, "not an images file: give the images, with the labels in the same directory")
     images = _idx_array(path)
     labels_path = _beside(path)
     labels = _idx_array(labels_path)
@@ -138,7 +138,7 @@ def _beside(images: Path) -> Path:
     for candidate in (images.with_name(name), images.with_name(f"{name}.gz")):
         if candidate.is_file():
             return candidate
-    raise error_in(images, f"no labels beside it: {name} or {name}.gz")
+    raise error_in(images, f"no labels in the same directory: {name} or {name}.gz")
 
 
 def _idx_array(path: Path) -> Array:
@@ -156,7 +156,7 @@ def _idx_array(path: Path) -> Array:
 
 
 def _bytes(path: Path) -> bytes:
-    """Return a file's content, unpacked where it is gzipped, or raise ConfigError where it is too large."""
+    """Return a file's content, unpacked if gzipped; ConfigError if it is too large."""
     try:
         with open_regular(path) as raw, gzip.open(raw) if path.suffix.lower() == ".gz" else raw as file:
             data: bytes = file.read(MAX_BYTES + 1)

@@ -1,4 +1,4 @@
-"""Data sets drawn from a seed."""
+"""Data sets generated from a seed."""
 
 from typing import Annotated
 
@@ -15,7 +15,7 @@ Classes = Annotated[int, Ge(2), Le(1_000)]
 Seed = Annotated[int, Ge(0)]
 
 MOST_NUMBERS = 1 << 24
-"""Samples times features of a generator: 128 MiB."""
+"""Largest product of samples and features, 128 MiB."""
 
 
 def _check(samples: int, features: int) -> None:
@@ -62,5 +62,5 @@ def linear(
     draws = stream(seed, "linear")
     x = draws.standard_normal((samples, features))
     weights = draws.standard_normal(features)
-    # Summed elementwise: a BLAS product has other bits on another number of threads.
+    # Summed elementwise: the bits of a BLAS product depend on the number of threads.
     return x, (x * weights).sum(axis=1) + draws.standard_normal() + noise * draws.standard_normal(samples)

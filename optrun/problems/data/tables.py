@@ -1,4 +1,4 @@
-"""Tables of text: what separates cells, whether the first line is a header, which columns can be used."""
+"""Text tables: their separator, their header, and the columns in use."""
 
 import csv
 import io
@@ -19,10 +19,10 @@ from optrun.problems.data.dataset import MANY, Dataset, listed, name_text
 SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 
 MOST_DIGITS = 18
-"""A whole number of more digits may not fit into 64 bits, and is no class."""
+"""An integer with more digits may exceed 64 bits, and is no class."""
 
 _UNNAMED = re.compile(r"(Unnamed: \d+(\.\d+)?)?\Z")
-"""What pandas calls a column without a name."""
+"""Name that pandas gives to an unnamed column."""
 _DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+\Z")
 _WORD = re.compile(r"[^\W\d_]")
 _MISSING = {"na", "nan", "null", "none", "n/a", "inf", "infinity"}
@@ -30,27 +30,27 @@ _MISSING = {"na", "nan", "null", "none", "n/a", "inf", "infinity"}
 
 @dataclass(frozen=True)
 class Layout:
-    """What a config says of a table; None is for what is to be inferred."""
+    """A config's description of a table; None is inferred."""
 
     target: str | int | None = None
-    """The column of the target by its name or index, by default the last."""
+    """Name or index of the target column, by default the last."""
     header: bool | None = None
-    """Whether the first line names the columns."""
+    """Whether the first line has the column names."""
     index: bool | None = None
-    """Whether the first column only numbers or names the rows, and is left out."""
+    """Whether the first column is a row index, and left out."""
 
 
 def is_table(path: Path) -> bool:
-    """Whether a file is a table of text, by its name."""
+    """Whether a file name is that of a text table."""
     return path.name.lower().endswith(SUFFIXES)
 
 
 def read_table(name: str, path: Path, content: bytes, layout: Layout) -> Dataset:
     """Return the data set in a table.
 
-    Cells are separated by commas, semicolons or tabs, whichever the first line has most of outside quotes, or by
-    blanks. Targets are names where none of them is a number. Raises ConfigError, which names every column that cannot
-    be used, and which asks where the first line may be a header as well as a sample.
+    The separator is a comma, semicolon or tab, the most frequent one outside of quotes in the first line, or blanks if
+    there is none. Targets are names if none of them is a number. Raises ConfigError, which names every unusable column,
+    and which asks about the header if the first line may be a header or a sample.
     """
     rows, separator = _rows(path, content)
     first_line, cells = next(rows, (0, []))
@@ -83,12 +83,12 @@ def read_table(name: str, path: Path, content: bytes, layout: Layout) -> Dataset
 
 
 def _rows(path: Path, content: bytes) -> tuple[Iterator[tuple[int, list[str]]], str]:
-    """Return the rows with their lines, and what separates their cells."""
+    """Return the rows with their line numbers, and the separator."""
     try:
         content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise error_in(path, f"not UTF-8 text at byte {error.start}") from None
-    # A StringIO would hold four bytes for each character.
+    # A StringIO would need four bytes per character.
     text = io.TextIOWrapper(io.BytesIO(content), "utf-8-sig", newline="")
     head: list[str] = []
     for line in text:
@@ -152,13 +152,13 @@ class _Body:
         self._separator = separator
         self._numbers = array("d")
         self._labels: list[str] = []
-        self._same: dict[str, str] = {}  # classes come again and again
+        self._same: dict[str, str] = {}  # classes repeat, so equal labels share one string
         self._lines = array("q")
         self._bad: dict[int, tuple[int, str]] = {}
         self.is_headed = True
 
     def add(self, line: int, cells: Sequence[str]) -> None:
-        """Take a row in; ConfigError where it has another number of cells."""
+        """Add a row; ConfigError if it has another number of cells."""
         if len(cells) != len(self._first):
             raise error_in(
                 self._path,
@@ -171,7 +171,7 @@ class _Body:
         self._numbers.extend(self._row(line, cells))
 
     def put_first(self, line: int, cells: Sequence[str]) -> None:
-        """Put a row, which is a sample, before all others."""
+        """Insert a row before all others: the first line, if it is a sample."""
         numbers, lines, labels = self._numbers, self._lines, self._labels
         self._numbers, self._lines, self._labels = array("d"), array("q"), []
         bad, self._bad = self._bad, {}
@@ -195,17 +195,17 @@ class _Body:
         return row
 
     def matrix(self) -> Array:
-        """Return the features so far, without a look at what is wrong with them."""
+        """Return the features ``[N, d]`` so far, without checks."""
         return np.frombuffer(self._numbers, np.float64).reshape(len(self._labels), len(self._used))
 
     def heads_numbers(self, column: int) -> bool:
-        """Whether all cells of a column below the first line are numbers."""
+        """Whether all cells of a column, except in the first line, are numbers."""
         if column == self._column:
             return bool(self._labels) and all(map(is_number, self._same))
         return column in self._used and column not in self._bad and bool(self._labels)
 
     def has_fractions(self) -> bool:
-        """Whether most cells of some column are no whole numbers."""
+        """Whether a column consists mostly of fractions."""
         with np.errstate(invalid="ignore"):
             matrix = self.matrix()
             return bool(
@@ -213,7 +213,7 @@ class _Body:
             )
 
     def is_unlike_first(self) -> bool:
-        """Whether the numbers of the first line grow and lie far from those below, or its class is in no other line."""
+        """Whether the first line increases and is far from the others, or has a class that no other line has."""
         if self._bad or not self.heads_numbers(self._column):
             return False
         below = np.array([float(label) for label in self._same])
@@ -232,7 +232,7 @@ class _Body:
         return bool(self._labels) and not any(map(is_number, self._same))
 
     def features(self) -> Array:
-        """Return the features ``[N, d]``, or raise ConfigError, which names the columns that are none."""
+        """Return the features ``[N, d]``; ConfigError, which names all unusable columns, if there are any."""
         if not self._bad:
             return self.matrix()
         bad = sorted(self._bad.items())
@@ -244,7 +244,7 @@ class _Body:
         raise error_in(self._path, f"{len(bad)} columns have cells that are not numbers: {columns}; {remedy}")
 
     def targets(self) -> Array:
-        """Return the targets ``[N]``: whole numbers, real numbers or names."""
+        """Return the targets ``[N]``: integers, real numbers or names."""
         labels, column = self._labels, self._named(self._column)
         numeric = {label: is_number(label) for label in self._same}
         if not any(numeric.values()):
@@ -275,7 +275,7 @@ class _Body:
 
 
 def _is_header(path: Path, first: Sequence[str], body: _Body, layout: Layout) -> bool:
-    """Return whether the first line has names; raises ConfigError, which asks, where it may be a sample as well."""
+    """Return whether the first line is a header; ConfigError, which asks, if it may also be a sample."""
     if layout.header is not None:
         return layout.header
     numeric = [is_number(cell) for cell in first]
@@ -283,7 +283,7 @@ def _is_header(path: Path, first: Sequence[str], body: _Body, layout: Layout) ->
         return True
     whole = all(cell.isdecimal() for cell, is_numeric in zip(first, numeric, strict=True) if is_numeric)
     if not all(numeric):
-        # Words above numbers: those that say that a value is missing are none.
+        # Words above numbers are column names, except words for missing values.
         words = any(
             _WORD.match(cell) and cell.lower() not in _MISSING and body.heads_numbers(i)
             for i, cell in enumerate(first)
@@ -304,12 +304,12 @@ def _is_header(path: Path, first: Sequence[str], body: _Body, layout: Layout) ->
 def _without_index(
     features: Array, used: Sequence[int], names: Sequence[str], layout: Layout
 ) -> tuple[list[int], list[str]]:
-    """Return the positions of the features that do not merely number the rows, and what to say of those that do."""
+    """Return the positions of the features that are no row index, and notes about those that are or may be one."""
     kept, notes = [], []
     for i, column in enumerate(used):
         is_unnamed = bool(names) and bool(_UNNAMED.match(names[column]))
         numbers_rows = layout.index is None and len(features) > 2 and _are_row_numbers(features[:, i])
-        # What pandas writes first are the numbers of the rows, of some of them or in another order too.
+        # The unnamed first column of a pandas file is the index, even of a subset or in another order.
         is_first = layout.index is None and is_unnamed and column == 0
         if is_unnamed and (numbers_rows or (is_first and _are_distinct_counts(features[:, i]))):
             notes.append(
@@ -333,13 +333,13 @@ def _are_row_numbers(values: Array) -> bool:
 
 
 def _are_distinct_counts(values: Array) -> bool:
-    """Return whether values ``[N]`` are whole numbers from 0 on, each there once."""
+    """Return whether values ``[N]`` are distinct integers ≥ 0."""
     are_counts = values.min() >= 0 and (values == np.floor(values)).all()
     return bool(are_counts) and len(np.unique(values)) == len(values) > 2
 
 
 def is_number(cell: str) -> bool:
-    """Whether a cell is a number, as Python reads it but for digit separators."""
+    """Whether a cell is a number in Python's syntax, without digit separators."""
     try:
         float(cell)
     except ValueError:
@@ -348,7 +348,7 @@ def is_number(cell: str) -> bool:
 
 
 def _reason(cell: str, separator: str) -> str:
-    """Return what is wrong with a cell that is to be a finite number, and after a semicolon what to do."""
+    """Return why a cell is no finite number, and after a semicolon the remedy."""
     if is_number(cell):
         return f"{_shortened(cell.strip())} is not finite; prepare with pandas: fill or drop such rows"
     said = f"{_shortened(cell.strip())!r} is not a number; "
@@ -364,6 +364,6 @@ def _shortened(text: str) -> str:
 
 
 def error_in(path: Path, message: str, line: int | None = None) -> ConfigError:
-    """Return the error of a file, or of a line of it."""
+    """Return the error for a file, or for a line of it."""
     where = f"{str(path)!r}, line {line}" if line else repr(str(path))
     return ConfigError(f"data: {where}: {message}", field="data")

@@ -21,10 +21,10 @@ from optrun.problems import Problem
 from optrun.registry import Option, Registry, averages, optimizers, schedulers
 from optrun.sweeps.plan.expand import Plan
 from optrun.sweeps.plan.width import width_of
+from optrun.training.config_notes import ineffective_options, inferred, is_random
 from optrun.training.evaluator import Evaluator
 from optrun.training.identity import Identity, data_key
 from optrun.training.pack import Pack
-from optrun.training.remarks import draws, inferred, without_effect
 
 _log = logging.getLogger("optrun")
 
@@ -144,8 +144,8 @@ def _varied(plan: Plan) -> set[str]:
 def _remarks(pack: Pack, varied: Collection[str]) -> list[str]:
     """Return which settings of a pack have no effect; nothing where a plugin's code raises."""
     try:
-        found = without_effect(pack, varied)
-        if "seed" in varied and not draws(pack.problem):
+        found = ineffective_options(pack, varied)
+        if "seed" in varied and not is_random(pack.problem):
             found.append(f"note: {pack.configs[0].problem.name} draws nothing, so that seeds have no effect")
     except Exception:
         _log.debug("the settings could not be looked at", exc_info=True)
@@ -155,7 +155,7 @@ def _remarks(pack: Pack, varied: Collection[str]) -> list[str]:
 
 def _figures(pack: Pack) -> list[str]:
     with np.errstate(all="ignore"):
-        return [FINAL_LOSS if name == "loss" else name for name in Evaluator(pack).now()]
+        return [FINAL_LOSS if name == "loss" else name for name in Evaluator(pack).current()]
 
 
 def divided(

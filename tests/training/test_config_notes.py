@@ -7,8 +7,8 @@ import optrun
 from optrun.arrays import Arrays
 from optrun.config import from_mapping
 from optrun.registry import problems
+from optrun.training.config_notes import ineffective_options, is_random
 from optrun.training.pack import Pack
-from optrun.training.remarks import draws, without_effect
 
 BASE = {"problem": "rosenbrock", "optimizer": {"name": "SGD", "lr": 0.01}, "steps": 40}
 WARM = {"name": "LinearLR", "total_iters": 10}
@@ -16,7 +16,7 @@ WARM = {"name": "LinearLR", "total_iters": 10}
 
 def notes(scheduler=None, varied=(), **changes):
     config = BASE | changes | ({"scheduler": scheduler} if scheduler else {})
-    return [each.removeprefix("note: ") for each in without_effect(Pack([from_mapping(config)]), varied)]
+    return [each.removeprefix("note: ") for each in ineffective_options(Pack([from_mapping(config)]), varied)]
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ def notes(scheduler=None, varied=(), **changes):
         ({"name": "MultiStepLR", "milestones": [40]}, "scheduler: MultiStepLR changes nothing"),
         (
             {"name": "MultiStepLR", "milestones": [20, 40]},
-            "scheduler.milestones.1: 40 is beyond the 40 steps that it has in the run",
+            "scheduler.milestones.1: 40 is beyond the 40 steps that the run has for it",
         ),
         ({"name": "CosineAnnealingLR", "T_max": 400}, "scheduler.T_max: 400 is beyond the 40 steps"),
         (
@@ -39,7 +39,7 @@ def notes(scheduler=None, varied=(), **changes):
         ),
         (
             {"name": "OneCycleLR", "max_lr": 0.1, "total_steps": 10, "cycle_momentum": False},
-            "OneCycleLR: from step 9 of 40 on the rate stays at 4e-07",
+            "OneCycleLR: from step 9 of 40 on the learning rate stays at 4e-07",
         ),
         (
             {
@@ -120,8 +120,7 @@ def test_what_the_optimizer_does_not_read_has_no_effect(changes, varied, expecte
     )
     name = optimizer["name"]
     assert notes(varied=varied, optimizer=optimizer, problem=problem) == [
-        f"optimizer.{each} has no effect: beside the other settings {name} does not read it"
-        for each in expected
+        f"optimizer.{each} has no effect: with the other options {name} does not read it" for each in expected
     ]
 
 
@@ -165,7 +164,7 @@ def test_what_is_never_reached_is_told():
     ],
 )
 def test_problems_without_chance_are_known(name, options, expected):
-    assert draws(problems.find(name)(Arrays(), **options)) is expected
+    assert is_random(problems.find(name)(Arrays(), **options)) is expected
     losses = [
         optrun.run(
             {
@@ -194,5 +193,5 @@ def test_settings_with_equal_results_are_found():
 def test_a_run_of_any_length_is_looked_at_in_no_time_and_memory():
     long = BASE | {"steps": 9 * 10**18, "scheduler": {"name": "CosineAnnealingLR", "T_max": 10**18}}
     pack = Pack([from_mapping(long)])
-    assert without_effect(pack) == []
+    assert ineffective_options(pack) == []
     assert pack.steps == 9 * 10**18

@@ -1,4 +1,4 @@
-"""What a pack shows of its config before it runs: what was inferred from data, and which settings have no effect."""
+"""Notes about a config before it runs: what was inferred from data, and which options have no effect."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
@@ -18,39 +18,43 @@ from optrun.store.event_names import INFERRED
 from optrun.training.build import scheduled_steps
 from optrun.training.pack import Pack
 
-NEARLY_NOTHING = 1e-3
-"""A rate this much below its highest one hardly changes anything."""
+VANISHING = 1e-3
+"""Relative to the highest learning rate, a learning rate that has practically no effect."""
 
-LOOKED_AT = 1 << 12
-"""At how many steps of a run schedules are looked at."""
+SAMPLED_STEPS = 1 << 12
+"""At most so many steps of a schedule are examined."""
 
-LONG = 0.1
-"""The part of a run that is worth a note."""
+LONG_FRACTION = 0.1
+"""Fraction of a run without effective learning rate that is worth a note."""
 
 
 def inferred(pack: Pack) -> list[str]:
-    """Return what was inferred from the data, and what of them may be a mistake, a line each."""
+    """Return what was inferred from the data and what in them may be a mistake, one line each."""
     first = [pack.problem.inferred] if pack.problem.inferred else []
     return first + [f"note: {each}" for each in pack.problem.notes]
 
 
-def kept_lines(events: Iterable[Event]) -> list[str]:
-    """Return what was inferred when a run or a sweep began, each line once."""
+def inferred_lines(events: Iterable[Event]) -> list[str]:
+    """Return the distinct lines about inferred properties that the events of a store have recorded."""
     lines = [each.details.get("lines") for each in events if each.kind == INFERRED]
     return list(dict.fromkeys(str(line) for each in lines if isinstance(each, list) for line in each))
 
 
-def without_effect(pack: Pack, varied: Collection[str] = ()) -> list[str]:
-    """Return which settings of the first lane's config change nothing; ``varied`` are paths that a sweep varies."""
+def ineffective_options(pack: Pack, varied: Collection[str] = ()) -> list[str]:
+    """Return notes about options of the first lane without effect; ``varied`` are the paths that a sweep varies."""
     config = pack.configs[0]
     return [
         f"note: {each}"
-        for each in (*_unread(pack, config, varied), *_idle(pack, config, varied), *_late(pack, config))
+        for each in (
+            *_unread_options(pack, config, varied),
+            *_idle_schedules(pack, config, varied),
+            *_late_times(pack, config),
+        )
     ]
 
 
-def draws(problem: Problem) -> bool:
-    """Return whether what a run does depends on its seed: by its start, or by what its first steps draw."""
+def is_random(problem: Problem) -> bool:
+    """Return whether a run depends on its seed: through its initial parameters or its first batch."""
     one, other = (problem.initial(seed) for seed in (0, 1))
     if any(not np.array_equal(one[name], other[name]) for name in one):
         return True
@@ -63,23 +67,23 @@ def draws(problem: Problem) -> bool:
     return True
 
 
-def _unread(pack: Pack, config: RunConfig, varied: Collection[str]) -> Iterator[str]:
-    """Yield which hyperparameters the optimizer does not read beside the others, as a dampening without momentum."""
+def _unread_options(pack: Pack, config: RunConfig, varied: Collection[str]) -> Iterator[str]:
+    """Yield hyperparameters that the optimizer does not read given the others, such as dampening without momentum."""
     name, values = config.optimizer.name, config.optimizer.options
     floats = {each: option for each, option in optimizers.find(name).options().items() if option.is_float}
     paths = {path for path in varied if path.partition(".")[0] == "optimizer"}
     open = {path.partition(".")[2] for path in paths}
-    if not open <= floats.keys():  # what else varies may choose another program
+    if not open <= floats.keys():  # a varied option that is no float may change what is read
         return
     for each, option in floats.items():
         is_set = each in open or (each in values and values[each] != option.default)
         if is_set and not pack.optimizer.is_read(each, open):
-            yield f"optimizer.{each} has no effect: beside the other settings {name} does not read it"
+            yield f"optimizer.{each} has no effect: with the other options {name} does not read it"
 
 
-def _idle(pack: Pack, config: RunConfig, varied: Collection[str]) -> Iterator[str]:
-    """Yield which schedules do nothing, and which hyperparameters they leave without effect."""
-    steps = scheduled_steps(pack.steps, LOOKED_AT)
+def _idle_schedules(pack: Pack, config: RunConfig, varied: Collection[str]) -> Iterator[str]:
+    """Yield schedules that change nothing, and hyperparameters that a schedule leaves without effect."""
+    steps = scheduled_steps(pack.steps, SAMPLED_STEPS)
     options = optimizers.find(config.optimizer.name).options()
     for scheduler in pack.schedulers:
         if not scheduler.is_known_ahead:
@@ -100,34 +104,34 @@ def _idle(pack: Pack, config: RunConfig, varied: Collection[str]) -> Iterator[st
             else:
                 yield f"{path}: {kind} changes nothing within the run's {counted(pack.steps, 'step')}"
         elif name == "lr":
-            yield from _faded(tables[0], steps, pack.steps, kind)
+            yield from _vanished(tables[0], steps, pack.steps, kind)
 
 
-def _faded(rates: Array, steps: Array, length: int, kind: str) -> Iterator[str]:
-    """Yield that a rate stays at next to nothing for the rest of the run, where it does."""
+def _vanished(rates: Array, steps: Array, length: int, kind: str) -> Iterator[str]:
+    """Yield a note if the learning rate is practically zero for the rest of the run."""
     differs = np.flatnonzero(rates != rates[-1])
     start = int(steps[differs[-1] + 1]) if len(differs) else 0
-    is_long = length - start >= LONG * length and length - start > 1
-    if is_long and abs(rates[-1]) <= NEARLY_NOTHING * np.abs(rates).max():
-        yield f"{kind}: from step {start:,} of {length:,} on the rate stays at {rates[-1]:.3g}"
+    is_long = length - start >= LONG_FRACTION * length and length - start > 1
+    if is_long and abs(rates[-1]) <= VANISHING * np.abs(rates).max():
+        yield f"{kind}: from step {start:,} of {length:,} on the learning rate stays at {rates[-1]:.3g}"
 
 
-def _late(pack: Pack, config: RunConfig) -> Iterator[str]:
-    """Yield which times lie beyond the end of the run."""
+def _late_times(pack: Pack, config: RunConfig) -> Iterator[str]:
+    """Yield times beyond the end of the run."""
     per_epoch = pack.problem.steps_per_epoch
     chosen = {"scheduler": config.scheduler} if config.scheduler else {}
     chosen |= {f"schedules.{name}": schedule for name, schedule in config.schedules.items()}
     for i, group in enumerate(config.optimizer.param_groups):
         chosen |= {f"optimizer.param_groups.{i}.schedules.{name}": of for name, of in group.schedules.items()}
     for path, schedule in chosen.items():
-        yield from _beyond(schedule, path, pack.steps, per_epoch, "step")
+        yield from _beyond_end(schedule, path, pack.steps, per_epoch, "step")
     patience = config.stop.patience
     if patience is not None and patience >= pack.steps:
         yield f"stop.patience: {patience:,} is never reached in the run's {counted(pack.steps, 'step')}"
 
 
-def _beyond(schedule: Component, path: str, left: int, per_epoch: int, unit: str) -> Iterator[str]:
-    """Yield the times among a schedule's options that are more than the ``left`` steps or epochs of its own."""
+def _beyond_end(schedule: Component, path: str, left: int, per_epoch: int, unit: str) -> Iterator[str]:
+    """Yield the times among a schedule's options that exceed its ``left`` remaining steps or epochs."""
     values: Mapping[str, Any] = schedule.options
     options: Mapping[str, Option] = schedulers.find(schedule.name).options()
     in_epochs = -(-left // per_epoch) if unit == "step" else left
@@ -139,16 +143,16 @@ def _beyond(schedule: Component, path: str, left: int, per_epoch: int, unit: str
     for name, value in values.items():
         most, of = (in_epochs, "epoch") if options[name].unit == "epochs" else (left, unit)
         for i, each in enumerate(value if isinstance(value, list) else [value]):
-            # At the end itself nothing is left for what begins there.
+            # A phase that starts at the end of the run has no steps.
             if options[name].unit and type(each) is int and each + (value is starts) > most:
                 place = f"{path}.{name}.{i}" if isinstance(value, list) else f"{path}.{name}"
-                yield f"{place}: {each:,} is beyond the {most:,} {of}s that it has in the run"
+                yield f"{place}: {each:,} is beyond the {most:,} {of}s that the run has for it"
             elif isinstance(each, Component):
                 begins = starts[i - 1] if 0 < i <= len(starts) else 0
                 if begins < left:
-                    yield from _beyond(each, f"{path}.{name}.{i}", left - begins, per_epoch, unit)
+                    yield from _beyond_end(each, f"{path}.{name}.{i}", left - begins, per_epoch, unit)
 
 
 def _lane(values: Any) -> Array:
-    """Return the values of the first lane at each step."""
+    """Return the first lane's value at each step."""
     return np.array([np.ravel(value)[0] for value in values])

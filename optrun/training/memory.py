@@ -1,4 +1,4 @@
-"""How much memory there is: what does not fit is refused before it is allocated."""
+"""Memory limits: what does not fit is refused before it is allocated."""
 
 import os
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ _LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory
 
 @cache
 def memory_bytes() -> int | None:
-    """Return the memory of the machine, or what a container may have of it; None where the system does not tell."""
+    """Return the memory of the machine or of its container in bytes; None if unknown."""
     found = []
     with Fallback("the system does not tell its memory", AttributeError, OSError, ValueError):
         found.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
@@ -30,7 +30,7 @@ def memory_bytes() -> int | None:
 
 
 def check_fits(parts: Mapping[str, int]) -> None:
-    """Raise OutOfMemoryError where things, each with its bytes, take more together than there is."""
+    """Raise OutOfMemoryError if the parts, bytes by description, exceed the memory."""
     there_is, needed = memory_bytes(), sum(parts.values())
     if there_is is None or needed <= there_is:
         return

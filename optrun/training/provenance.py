@@ -1,4 +1,4 @@
-"""Of what each run of a store was made: what a whole store has now may have been accepted in the place of it."""
+"""Provenance: the data and code with which each run of a store was computed, if others were accepted later."""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -8,20 +8,20 @@ from typing import Any
 from optrun.errors import ChangedError, StoreError
 from optrun.store import RunRecord, Store
 from optrun.store.event_names import ACCEPTED, MADE, RESET
-from optrun.training.identity import Identity, changed_data, changes, known, sentence
+from optrun.training.identity import Identity, change_message, changed_data, changes, identity_of_store
 
 
 @dataclass(frozen=True)
-class Made:
-    """Of what a run was made up to a step."""
+class Provenance:
+    """The data and code with which a run was computed up to a step."""
 
     steps: int
     identity: Identity
 
 
-def made_in(store: Store) -> dict[int, list[Made]]:
-    """Return, by their numbers, the runs that were made of something else than was accepted later, and of what."""
-    found: defaultdict[int, list[Made]] = defaultdict(list)
+def earlier_identities(store: Store) -> dict[int, list[Provenance]]:
+    """Return the earlier identities by run number, without the runs computed entirely with the current one."""
+    found: defaultdict[int, list[Provenance]] = defaultdict(list)
     if not store.events(MADE):
         return found
     for event in store.events():
@@ -29,34 +29,36 @@ def made_in(store: Store) -> dict[int, list[Made]]:
             found.pop(event.run, None)
         elif event.run is not None and event.kind == MADE:
             try:
-                made = Made(int(event.details["steps"]), Identity.from_details(event.details))
+                entry = Provenance(int(event.details["steps"]), Identity.from_details(event.details))
             except (KeyError, TypeError, ValueError, AttributeError):
-                raise StoreError(f"{store.path}: what run {event.run} was made of is damaged") from None
-            found[event.run].append(made)
+                raise StoreError(f"{store.path}: the provenance of run {event.run} is damaged") from None
+            found[event.run].append(entry)
     return found
 
 
-def origin(record: RunRecord, of_store: Identity, made: Mapping[int, list[Made]]) -> Identity | None:
-    """Return of what a run was made; None where only a part of it was made of one thing."""
-    if not (mine := made.get(record.run)):
+def single_identity(
+    record: RunRecord, of_store: Identity, past: Mapping[int, list[Provenance]]
+) -> Identity | None:
+    """Return the identity with which a whole run was computed; None if it changed during the run."""
+    if not (mine := past.get(record.run)):
         return of_store.part(record.config)
     return mine[0].identity if mine[0].steps == record.steps else None
 
 
 def identity_of(store: Store, record: RunRecord) -> Identity:
-    """Return of what a run was made, or, of several things, the last one."""
-    now = known(store)
-    return origin(record, now, made_in(store)) or now.part(record.config)
+    """Return the identity with which a run was computed; the last one, if it changed during the run."""
+    now = identity_of_store(store)
+    return single_identity(record, now, earlier_identities(store)) or now.part(record.config)
 
 
-def checked(
+def check_identity(
     store: Store, now: Identity, whole: str, instead: str, *, accept: bool
 ) -> tuple[Identity, dict[str, Any]]:
-    """Return what `compared` does; where changes are accepted, the next commit notes of what each run was made."""
-    before = known(store)
-    after, events = compared(store, now, whole, instead, accept=accept)
+    """Return what `compare_identity` returns; if changes are accepted, the next commit records every provenance."""
+    before = identity_of_store(store)
+    after, events = compare_identity(store, now, whole, instead, accept=accept)
     if ACCEPTED in events:
-        made = made_in(store)
+        made = earlier_identities(store)
         for record in [*store.runs(), *store.kept()]:
             mine, past = before.part(record.config), made.get(record.run)
             is_noted = past is not None and past[-1].steps == record.steps
@@ -65,18 +67,18 @@ def checked(
     return after, events
 
 
-def compared(
+def compare_identity(
     store: Store, now: Identity, whole: str, instead: str, *, accept: bool
 ) -> tuple[Identity, dict[str, Any]]:
-    """Return what is known of a store from now on, and the events that tell so: nothing where all of it is known.
+    """Return the identity of a store from now on, and the events to record; no events if nothing is new.
 
-    Raises ChangedError where data or code are others than those with which the ``whole`` began, unless that is
-    accepted: then each run that has begun keeps what it has.
+    Raises ChangedError if data or code have changed since the ``whole`` (run or sweep) began, unless changes are
+    accepted.
     """
-    before = known(store)
+    before = identity_of_store(store)
     changed = list(changes(before, now))
     if changed and not accept:
-        raise ChangedError(f"{store.path}: {sentence(changed, whole, instead)}")
+        raise ChangedError(f"{store.path}: {change_message(changed, whole, instead)}")
     data = {old: now.data[key] for key, olds in changed_data(before, now) for old in olds} | dict(now.data)
     new = Identity(
         {key: value for key, value in data.items() if before.data.get(key) != value},

@@ -11,7 +11,7 @@ from optrun.config import from_mapping
 from optrun.errors import ConfigError, OptrunError, StoreError
 from optrun.registry import optimizers
 from optrun.store import Status, Store
-from optrun.training import longer
+from optrun.training import prolong
 from optrun.training.pack import Pack
 from optrun.training.trainer import Trainer
 from tests.pairs import few_in_short
@@ -133,7 +133,7 @@ def test_a_kill_within_leaves_the_one_or_the_other(at, monkeypatch):
     optrun.run(data, directory="d")
     short = digest("d")
     optrun.run(data | {"steps": MORE}, directory="whole")
-    place = {"replace_file": longer, "prolong": Store, "run": Trainer}[at]
+    place = {"replace_file": prolong, "prolong": Store, "run": Trainer}[at]
     with monkeypatch.context() as patch:
         patch.setattr(place, at, kill)
         with pytest.raises(Killed):
@@ -151,15 +151,15 @@ def test_a_kill_within_leaves_the_one_or_the_other(at, monkeypatch):
 @pytest.mark.parametrize(
     ("more", "length", "error", "said"),
     [
-        ({}, {"steps": LESS}, ConfigError, "21 steps are no more than the 21 that it has"),
-        ({}, {"steps": 3}, ConfigError, "3 steps are no more than the 21"),
+        ({}, {"steps": LESS}, ConfigError, "21 steps are not more than the run's 21"),
+        ({}, {"steps": 3}, ConfigError, "3 steps are not more than the run's 21"),
         ({}, {"steps": 30, "epochs": 30}, ConfigError, "both given"),
-        ({"checkpoint": None}, {"steps": MORE}, StoreError, "keeps no checkpoint of its end"),
+        ({"checkpoint": None}, {"steps": MORE}, StoreError, "has no final checkpoint"),
         (
             {"stop": {"target": 100.0}},
             {"steps": MORE},
             StoreError,
-            "target_reached: only a run that completed",
+            "target_reached: only a completed run",
         ),
         (
             {"schedules": {"beta1": {"name": "LambdaLR", "lr_lambda": "1 - t / 22"}}},
@@ -193,8 +193,8 @@ def test_a_schedule_that_has_other_values_in_the_longer_run_is_named():
         Pack([from_mapping(config(scheduler={"name": "CosineAnnealingLR", "T_max": steps}))])
         for steps in (30, 31)
     )
-    assert longer.differing_schedule(one, other, LESS) == "CosineAnnealingLR"
-    assert longer.differing_schedule(one, one, LESS) is None
+    assert prolong.differing_schedule(one, other, LESS) == "CosineAnnealingLR"
+    assert prolong.differing_schedule(one, one, LESS) is None
 
 
 def test_what_a_sweep_is_has_no_more_steps():
