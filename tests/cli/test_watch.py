@@ -48,7 +48,7 @@ def test_a_run_is_read_again_only_after_a_commit(monkeypatch):
         polls = iter(range(100))
 
         def wait(_):
-            if next(polls) == 5:
+            if next(polls) == 4:
                 curve = {"step": [0], "loss": [1.0], "lr": [0.1]}
                 store.commit(curves={0: curve}, states={0: RunState(status=Status.RUNNING, steps=1)})
             if next(polls) > 10:
