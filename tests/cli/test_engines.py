@@ -42,7 +42,7 @@ def test_a_missing_engine_is_exit_3_and_the_command_that_installs_it(command, tm
 AT_ONCE = """
 from optrun.kernels import auto_engine
 
-auto_engine._price = lambda loop: (0.0, "")
+auto_engine.THRESHOLD = 0
 """
 WRONG = "Numba does not work here: ImportError: Numba needs another NumPy"
 SWEEP = """
@@ -58,7 +58,7 @@ sweep:
 
 @pytest.fixture
 def broken(tmp_path):
-    """Run the command where Numba is installed and its import raises, and loops pay at once."""
+    """Run the command where Numba is installed and its import raises, and loops are compiled at once."""
     (tmp_path / "broken" / "numba").mkdir(parents=True)
     (tmp_path / "broken" / "numba" / "__init__.py").write_text(
         "raise ImportError('Numba needs another NumPy')"

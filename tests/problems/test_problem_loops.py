@@ -87,19 +87,21 @@ def test_what_is_too_much_for_a_loop_stays_with_numpy():
 def loops(monkeypatch):
     """The listings of the loops that are made."""
     made, bind = [], NumbaEngine.bind
-    monkeypatch.setattr(auto_engine, "is_loaded", lambda _: False)
     monkeypatch.setattr(NumbaEngine, "bind", lambda self, *of: made.append(of[0]) or bind(self, *of))
-    auto_engine._saved.clear()
+    monkeypatch.setattr(auto_engine, "_work", auto_engine.Counter())
     return made
 
 
 @NEEDS_NUMBA
 @pytest.mark.parametrize("case", [("rosenbrock", {}), ("mlp", {"data": "iris", "hidden": [5]})], ids=case_id)
-@pytest.mark.parametrize(("price", "is_made"), [(1e9, False), (0.0, True)])
-def test_auto_makes_loops_once_they_pay_and_changes_no_bit(case, price, is_made, loops):
+@pytest.mark.parametrize(("threshold", "is_made"), [(1e9, False), (0, True)])
+def test_auto_makes_loops_from_the_threshold_on_and_changes_no_bit(
+    case, threshold, is_made, loops, monkeypatch
+):
+    monkeypatch.setattr(auto_engine, "THRESHOLD", threshold)
     problem = build(case)
     expected = steps(problem, engine_named("numpy"), 5, problem.lane_fast)
-    assert steps(problem, AutoEngine(price), 5, problem.lane_fast) == expected
+    assert steps(problem, AutoEngine(), 5, problem.lane_fast) == expected
     assert bool(loops) == is_made
 
 
