@@ -104,7 +104,7 @@ def _numba() -> str:
     try:
         NumbaEngine()
         with working():
-            machine_code(*PROBE)
+            machine_code(PROBE)
     except MissingExtraError as error:
         return str(error)
     return f"works, version {installed('numba')}"

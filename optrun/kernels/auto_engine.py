@@ -14,15 +14,15 @@ from optrun.errors import MissingExtraError, OptrunWarning
 from optrun.fallbacks import log
 from optrun.kernels.capture import Captured
 from optrun.kernels.lower import Listing
-from optrun.kernels.numba.code_cache import Loop, is_installed
+from optrun.kernels.numba.code_cache import is_installed
 from optrun.kernels.numba.engine import NumbaEngine
 from optrun.kernels.numpy_engine import NumpyEngine
 
 THRESHOLD = 1_000_000_000
 """Steps × instructions × elements of a loop after which it is compiled, or loaded where it is kept on disk.
 
-Measured, SGD and Adam of 2 … 10⁶ elements on an Intel Xeon (Sapphire Rapids): a loop saves 0.1 to 0.2 s of this. To load
-it takes 0.03 s, to compile it 1.0 s with Numba's import, once on each machine.
+Measured, SGD and Adam of 2 … 10⁶ elements on an Intel Xeon (Sapphire Rapids): so much work of a loop
+saves 0.1 to 0.2 s. To load it takes 0.03 s, to compile it 1 s with Numba's import, once on each machine.
 """
 CALL = 4096
 """Elements that NumPy computes in the time that calling it takes."""
@@ -95,5 +95,5 @@ class AutoEngine:
 
 _failures: list[MissingExtraError] = []
 """What Numba raised in this process, which does not try again."""
-_work: Counter[Loop] = Counter()
-"""Of each loop what is compared with the threshold."""
+_work: Counter[str] = Counter()
+"""Of each loop by its source what is compared with the threshold."""

@@ -45,3 +45,7 @@ class Rows:
     def along(self, axis: str) -> list[str]:
         """Return the coefficients that vary along an axis."""
         return [name for name, along in self.varying.items() if along == axis]
+
+    def conditions(self) -> list[str]:
+        """Return the coefficients that are true or false."""
+        return [name for name, value in self.values.items() if value.dtype == bool]

@@ -1,5 +1,6 @@
 """Files that may be lost, in this user's cache directory: written whole, and read where nobody else could write."""
 
+import hashlib
 import os
 import stat
 import sys
@@ -11,6 +12,8 @@ from pathlib import Path
 from optrun.fallbacks import Fallback, log
 from optrun.regular_files import open_regular
 
+_DIGEST = hashlib.sha256().digest_size
+"""Bytes at the beginning of a file: the digest of the rest."""
 ABANDONED_SECONDS = 3600.0
 """No file takes so long to be written."""
 
@@ -48,22 +51,17 @@ def is_own(directory: Path) -> bool:
     )
 
 
-def is_kept(path: Path) -> bool:
-    """Return whether there is a file that `read` reads."""
-    try:
-        return _is_own(path.stat()) and is_own(path.parent)
-    except OSError:
-        return False
-
-
 def read(path: Path) -> bytes | None:
-    """Return what is in a file; None where it cannot be read, or is not this user's alone."""
+    """Return what was written to a file; None where it cannot be read, is damaged, or is not this user's alone."""
     if not path.exists():
         return None
-    with Fallback(f"{path} is not read", OSError), open_regular(path) as file:
-        if _is_own(os.fstat(file.fileno())) and is_own(path.parent):
-            return file.read()
-        log.debug("%s is not read: others can write there", path)
+    with Fallback(f"{path} is not read", OSError, ValueError), open_regular(path) as file:
+        if not (_is_own(os.fstat(file.fileno())) and is_own(path.parent)):
+            raise PermissionError("others can write there")
+        digest, content = file.read(_DIGEST), file.read()
+        if digest != hashlib.sha256(content).digest():
+            raise ValueError("damaged")
+        return content
     return None
 
 
@@ -83,7 +81,7 @@ def _write(path: Path, content: bytes) -> None:
     handle, written = tempfile.mkstemp(dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(content)
+            file.write(hashlib.sha256(content).digest() + content)
         os.replace(written, path)
     except BaseException:
         os.unlink(written)

@@ -111,8 +111,7 @@ def without_metadata(package):
 @NEEDS_NUMBA
 def test_a_numba_of_no_known_version_is_none(monkeypatch):
     monkeypatch.setattr(code_cache, "version", without_metadata)
-    for cached in (code_cache._versions, code_cache._machine):
-        monkeypatch.setattr(code_cache, cached.__name__, cached.__wrapped__)
+    monkeypatch.setattr(code_cache, "_versions", code_cache._versions.__wrapped__)
     assert trained(AutoEngine(), 30) == trained(NumpyEngine(), 30)
     assert not code_cache._loaded
     with pytest.raises(MissingExtraError, match="python -m pip install"):

@@ -1,6 +1,7 @@
 """Compiled loops: kept on disk, safe with several processes, and no harm where the disk is not."""
 
 import gc
+import hashlib
 import os
 import re
 import shutil
@@ -10,18 +11,19 @@ import sys
 import threading
 import weakref
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from optrun.arrays import Arrays, Parameters
 from optrun.kernels.numba import code_cache, engine
-from optrun.kernels.numba.code_cache import Loop
-from optrun.kernels.numba.engine import NumbaEngine
-from optrun.kernels.numba.machine_code import optimized, target_machine
+from optrun.kernels.numba.engine import PROBE, NumbaEngine
+from optrun.kernels.numba.machine_code import module, target_machine
 from optrun.optim import Adam
 from tests.kernels.engines import NEEDS_NUMBA
 from tests.optim.samples import EVERY_DTYPE
+from tests.problems.cases import build, pack
 
 pytestmark = NEEDS_NUMBA
 
@@ -30,7 +32,7 @@ import sys
 import numpy as np
 from optrun.arrays import Parameters
 from optrun.kernels.numba import code_cache
-from optrun.kernels.numba.engine import NumbaEngine
+from optrun.kernels.numba.engine import PROBE, NumbaEngine
 from optrun.optim import Adam
 
 params = Parameters({"a": (50,)})
@@ -90,15 +92,8 @@ def test_processes_that_begin_at_once_do_not_disturb_each_other(tmp_path):
     assert ended(begun(tmp_path)) == (loops, False, data)
 
 
-def foreign(content):
-    """Return whole machine code that calls what is not in a process without Numba."""
-    import llvmlite.binding as llvm
-
-    code_cache._linker()
-    module = llvm.parse_assembly(
-        "declare void @numba_has_this() define void @step(i64 %a) { call void @numba_has_this() ret void }"
-    )
-    return code_cache._sealed(target_machine().emit_object(module))
+def sealed(content):
+    return hashlib.sha256(content).digest() + content
 
 
 @pytest.mark.parametrize(
@@ -109,8 +104,7 @@ def foreign(content):
         lambda content: content[:-20],
         lambda content: content[:-20] + bytes(20),
         lambda content: content[:700] + bytes([content[700] ^ 1]) + content[701:],
-        lambda content: code_cache._sealed(b"no machine code"),
-        foreign,
+        lambda content: sealed(b"no machine code"),
     ],
 )
 def test_what_is_damaged_is_not_run_but_made_anew(whole, tmp_path, damaged):
@@ -135,39 +129,28 @@ def test_what_others_can_write_is_not_run(whole, tmp_path, of, mode):
     assert ended(begun(tmp_path)) == (loops, of == "directory", data)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="no owners here")
-def test_what_belongs_to_another_user_is_not_run(monkeypatch, tmp_path):
-    monkeypatch.setattr(code_cache, "directory", lambda: tmp_path / "a" / "b")
-    monkeypatch.setattr(code_cache, "_loaded", {})
-    loop = Loop("def step(to):\n    to[0] += 9\n", ("float64",), 0)
-    code_cache.compiled(loop)
-    code_cache._loaded.clear()
-    assert code_cache.is_kept(loop)
-    assert code_cache._kept(loop) is not None
-    user = os.geteuid()
-    monkeypatch.setattr(os, "geteuid", lambda: user + 1)
-    assert not code_cache.is_kept(loop)
-    assert code_cache._kept(loop) is None
-
-
 @pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="no such setting here")
 @pytest.mark.parametrize("value", ["", "cache", "./cache"])
 def test_a_cache_beside_the_current_directory_is_none(monkeypatch, value):
     monkeypatch.setenv("XDG_CACHE_HOME", value)
-    assert code_cache.directory.__wrapped__() == code_cache.Path.home() / ".cache" / "optrun" / "kernels"
-
-
-def test_loops_do_not_follow_a_check_of_bounds(whole, tmp_path):
-    loops, imported, data = ended(begun(tmp_path, NUMBA_BOUNDSCHECK="1"))
-    assert (loops, imported, data) == whole[1]
+    assert code_cache.directory() == Path.home() / ".cache" / "optrun" / "kernels"
 
 
 @pytest.mark.parametrize("name", ["NUMBA_OPT", "NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES"])
 def test_other_settings_of_the_compiler_are_other_loops(monkeypatch, name):
     monkeypatch.delenv(name, raising=False)
-    before = code_cache._machine.__wrapped__()
+    before = code_cache._file(PROBE)
     monkeypatch.setenv(name, "1")
-    assert code_cache._machine.__wrapped__() != before
+    assert code_cache._file(PROBE) != before
+
+
+def test_another_processor_or_numba_is_another_loop(monkeypatch):
+    before = code_cache._file(PROBE)
+    with monkeypatch.context() as patch:
+        patch.setattr(code_cache, "processor", lambda: ("x86_64", "another", "+sse2"))
+        assert code_cache._file(PROBE) != before
+    monkeypatch.setattr(code_cache, "_versions", lambda: ("0.1", "0.1"))
+    assert code_cache._file(PROBE) != before
 
 
 def test_without_a_directory_it_compiles_for_itself(whole, tmp_path):
@@ -175,66 +158,102 @@ def test_without_a_directory_it_compiles_for_itself(whole, tmp_path):
     assert ended(begun(tmp_path / "file")) == whole[1]
 
 
+def adding(number):
+    return f"""
+signature = "void(CPointer(CPointer(float64)), CPointer(CPointer(uint8)), CPointer(intp))"
+
+def step(numbers, conditions, integers):
+    to, given, chosen = numbers[0], numbers[1], conditions[0]
+    for at in range(integers[0], integers[1]):
+        if chosen[at]:
+            to[at] += {number} * given[at]
+"""
+
+
+def bound(number, to, given):
+    return code_cache.bound(adding(number), [to, given], [np.array([True, True, False, True, True])], [1, 4])
+
+
+@pytest.fixture
+def empty(monkeypatch, tmp_path):
+    """Nothing is loaded, and nothing kept in this directory."""
+    place = tmp_path / "optrun" / "kernels"
+    monkeypatch.setattr(code_cache, "directory", lambda: place)
+    monkeypatch.setattr(code_cache, "_loaded", {})
+    return place
+
+
+def test_what_keeps_a_loop_from_being_kept_or_loaded_is_said(empty, caplog):
+    caplog.set_level("DEBUG", "optrun")
+    code_cache.compiled(PROBE)
+    assert caplog.messages == []
+    (path,) = kept(empty)
+    for harm, said in {
+        lambda: path.write_bytes(b"nonsense"): "not read (ValueError: damaged)",
+        lambda: path.write_bytes(sealed(b"no machine code")): "is compiled anew (RuntimeError",
+        lambda: path.chmod(0o666): "not read (PermissionError: others can write there)",
+        lambda: empty.chmod(0o777): "not kept for later processes: others can write there",
+        lambda: (shutil.rmtree(empty), empty.touch()): "not kept for later processes (",
+    }.items():
+        code_cache._loaded.clear()
+        caplog.clear()
+        harm()
+        code_cache.compiled(PROBE)
+        assert said in caplog.text
+        assert str(path) in caplog.text
+
+
 def test_a_user_without_a_home_keeps_nothing(monkeypatch):
     def homeless():
         raise RuntimeError("Could not determine home directory.")
 
-    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    monkeypatch.delenv("LOCALAPPDATA", raising=False)
-    monkeypatch.setattr(code_cache.Path, "home", homeless)
-    root = code_cache.directory.__wrapped__()
-    monkeypatch.setattr(code_cache, "directory", lambda: root)
-    loop = Loop("def step(a):\n    a[0] = 7\n", ("float64",), 0)
-    assert not code_cache.is_kept(loop)
-    to = np.zeros(1)
-    code_cache.compiled(loop)(to)()
-    assert to.tolist() == [7]
-    assert not code_cache._file(loop).exists()
+    for name in ("XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", homeless)
+    monkeypatch.setattr(code_cache, "_loaded", {})
+    to = np.zeros(5)
+    bound(7, to, np.ones(5))()
+    assert to.tolist() == [0, 7, 0, 7, 0]
+    assert not code_cache._file(adding(7)).exists()
 
 
-ADD = "def step(to, given, first, end):\n    for at in range(first, end):\n        to[at] += given[at]\n"
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64", "int64", "bool"])
-def test_what_is_bound_keeps_its_arrays(dtype):
-    to, given = np.zeros(5), np.ones(5, dtype)
+def test_what_is_bound_keeps_its_arrays():
+    to, given = np.zeros(5), np.ones(5)
     seen = weakref.ref(given)
-    add = code_cache.compiled(Loop(ADD, ("float64", dtype), 2))(to, given, 1, 4)
+    add = bound(1, to, given)
     del given
     gc.collect()
     assert seen() is not None
     add()
     add()
-    assert to.tolist() == [0, 2, 2, 2, 0]
+    assert to.tolist() == [0, 2, 0, 2, 0]
 
 
 THREADS = 4
 
 
-def test_threads_that_begin_with_one_loop_share_its_code(monkeypatch, tmp_path):
-    monkeypatch.setattr(code_cache, "directory", lambda: tmp_path)
-    loop = Loop("def step(to):\n    to[0] += 3\n", ("float64",), 0)
+def test_threads_that_begin_with_one_loop_share_its_code(monkeypatch, empty):
     together, made, linked = threading.Barrier(THREADS), [], code_cache._linked
 
     def link(code):
         made.append(linked(code))
         return made[-1]
 
-    def bound(to):
+    def begun(to):
         together.wait()
-        return code_cache.compiled(loop)(to)
+        return bound(3, to, to)
 
     monkeypatch.setattr(code_cache, "_linked", link)
     with ThreadPoolExecutor(THREADS) as pool:
-        arrays = [np.zeros(1) for _ in range(THREADS)]
-        steps = list(pool.map(bound, arrays))
+        arrays = [np.ones(5) for _ in range(THREADS)]
+        steps = list(pool.map(begun, arrays))
     assert len(made) == 1
     for step in steps:
         step()
-    assert [array.tolist() for array in arrays] == [[3.0]] * THREADS
+    assert [array.tolist() for array in arrays] == [[1, 4, 1, 4, 1]] * THREADS
 
 
-def test_what_is_bound_keeps_its_code(monkeypatch, tmp_path):
+def test_what_is_bound_keeps_its_code(monkeypatch, empty):
     class Library:
         def __init__(self, real):
             self.real = real
@@ -242,18 +261,15 @@ def test_what_is_bound_keeps_its_code(monkeypatch, tmp_path):
         def __getitem__(self, name):
             return self.real[name]
 
-    monkeypatch.setattr(code_cache, "directory", lambda: tmp_path)
-    monkeypatch.setattr(code_cache, "_loaded", {})
     linked = code_cache._linked
     monkeypatch.setattr(code_cache, "_linked", lambda code: Library(linked(code)))
-    loop = Loop("def step(to):\n    to[0] += 5\n", ("float64",), 0)
-    to = np.zeros(1)
-    step = code_cache.compiled(loop)(to)
-    seen = weakref.ref(code_cache._loaded.pop(loop))
+    to = np.ones(5)
+    step = bound(5, to, to)
+    seen = weakref.ref(code_cache._loaded.pop(adding(5)))
     gc.collect()
     assert seen() is not None
     step()
-    assert to.tolist() == [5]
+    assert to.tolist() == [1, 6, 1, 6, 1]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
@@ -277,28 +293,27 @@ os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
 
 
-def test_a_loop_that_could_raise_is_refused():
-    source = "def step(to):\n    if to[0] > 3:\n        raise ValueError('no')\n"
-    with pytest.raises(NotImplementedError, match="cannot raise"):
-        code_cache.compiled(Loop(source, ("float64",), 0))
-
-
 # x86 and ARM: a product and a sum in one instruction, rounded once.
 CONTRACTED = re.compile(r"\b(vfn?m(add|sub)\w*|fn?m(add|sub)|fml[as])\b")
 
 
 @EVERY_DTYPE
-def test_loops_are_vectors_and_no_operation_is_contracted(dtype, monkeypatch):
-    import llvmlite.binding as llvm
-
-    loops = []
-    monkeypatch.setattr(engine, "compiled", lambda loop: loops.append(loop) or code_cache.compiled(loop))
-    Adam(Parameters({"a": (50,)}, arrays=Arrays(dtype=dtype)), lr=0.1, engine=NumbaEngine(1)).step()
-    assert loops
+@pytest.mark.parametrize("made", ["Adam", "many buffers"])
+def test_loops_are_vectors_and_no_operation_is_contracted(made, dtype, monkeypatch):
+    sources, run = [], engine.bound
+    monkeypatch.setattr(engine, "bound", lambda source, *of: sources.append(source) or run(source, *of))
+    if made == "Adam":
+        params = Parameters({"a": (50,)}, arrays=Arrays(dtype=dtype))
+        Adam(params, lr=0.1, engine=NumbaEngine(1)).step()
+    else:
+        problem = build(("rosenbrock", {"dim": 20}), dtype)
+        problem.use(NumbaEngine(1))
+        params = pack(problem, [1, 2], lane_fast=True)
+        problem.loss_and_grad(params, params.grads, None)
+    assert sources
     real = {"float32": "float", "float64": "double"}[dtype]
-    for loop in loops:
-        code = optimized(*loop)
-        for operation in ("fadd", "fsub", "fmul", "fdiv"):
-            assert re.search(rf"\b{operation} <\d+ x {real}>", code), operation
-        assembly = target_machine().emit_assembly(llvm.parse_assembly(code))
-        assert CONTRACTED.findall(assembly) == []
+    for source in sources:
+        code = module(source)
+        for operation in ("fadd", "fsub", "fmul", *(["fdiv"] if made == "Adam" else [])):
+            assert re.search(rf"\b{operation} <\d+ x {real}>", str(code)), operation
+        assert CONTRACTED.findall(target_machine().emit_assembly(code)) == []

@@ -15,11 +15,11 @@ from optrun.errors import MissingExtraError
 from optrun.kernels.capture import Captured
 from optrun.kernels.layout import Rows
 from optrun.kernels.lower import Listing
-from optrun.kernels.numba.code_cache import Loop, compiled, is_installed, shared
-from optrun.kernels.numba.source import source
-from optrun.kernels.threads import threads_per_step
+from optrun.kernels.numba.code_cache import bound, compiled, is_installed
+from optrun.kernels.numba.source import BLOCK, source
+from optrun.kernels.threads import run_in_threads, threads_per_step
 
-PROBE = Loop("def step(to):\n    to[0] += 1\n", ("float64",), 0)
+PROBE = 'signature = "void()"\ndef step():\n    pass\n'
 """What compiles wherever Numba works."""
 SHARED_ABOVE = 1 << 23
 """Bytes of all buffers above which threads share a step: less is done before another thread has woken."""
@@ -65,10 +65,9 @@ class NumbaEngine:
             compiled(PROBE)
         return self
 
-    def loop(self, listing: Listing, buffers: Mapping[str, Array], coefficients: Sequence[Array]) -> Loop:
-        """Return the loop that a listing becomes on these buffers."""
-        rows = Rows.of(listing, buffers["p"], coefficients)
-        return _loop(listing, rows, _arrays(listing, buffers, rows))
+    def loop(self, listing: Listing, buffers: Mapping[str, Array], coefficients: Sequence[Array]) -> str:
+        """Return the source of the loop that a listing becomes on these buffers."""
+        return source(listing, buffers["p"].dtype.name, Rows.of(listing, buffers["p"], coefficients))
 
     def bind(
         self, listing: Listing, buffers: Mapping[str, Array], coefficients: Sequence[Array]
@@ -79,18 +78,21 @@ class NumbaEngine:
             return _nothing
         rows = Rows.of(listing, parameters, coefficients)
         arrays = _arrays(listing, buffers, rows)
-        loop = _loop(listing, rows, arrays)
+        conditions = [arrays.pop(name) for name in rows.conditions()]
+        text = source(listing, parameters.dtype.name, rows)
         size = parameters.nbytes * len(listing.variables())
         is_shared = self._threads > 1 and size > self._shared_above
         count = max(2 * self._threads, size // self._piece_bytes) if is_shared else 1
-        pieces = [
-            (some.start, some.stop, rows.distance, columns.start, columns.stop)
-            for some, columns in _shares(rows, count)
-        ]
-        with working():
-            if is_shared:
-                return shared(loop, arrays, pieces, self._threads)
-            return compiled(loop)(*arrays, *pieces[0])
+        minus = np.full(1, -1, parameters.dtype)
+        pieces = []
+        for some, columns in _shares(rows, count):
+            numbers = [*arrays.values(), minus, np.empty(BLOCK * len(listing.variables()), parameters.dtype)]
+            integers = [some.start, some.stop, rows.distance, columns.start, columns.stop]
+            with working():
+                pieces.append(bound(text, numbers, conditions, integers))
+        if len(pieces) == 1:
+            return pieces[0]
+        return run_in_threads([_by_any_thread(piece) for piece in pieces], self._threads)
 
     def bind_captured(
         self, calls: Callable[[], None], captured: Captured, buffers: Mapping[str, Array]
@@ -99,19 +101,13 @@ class NumbaEngine:
         return self.bind(captured.listing, buffers, captured.coefficients)
 
 
-def _loop(listing: Listing, rows: Rows, arrays: Sequence[Array]) -> Loop:
-    dtypes = [array.dtype.name for array in arrays]  # the last one is that of the parameters
-    return Loop(source(listing, dtypes[-1], rows), tuple(dtypes), 5)
-
-
-def _arrays(listing: Listing, buffers: Mapping[str, Array], rows: Rows) -> list[Array]:
-    """Return the arrays that a loop is given, all of them flat."""
+def _arrays(listing: Listing, buffers: Mapping[str, Array], rows: Rows) -> dict[str, Array]:
+    """Return the buffers and coefficients that a loop is given, all of them flat."""
     length = (rows.rows - 1) * rows.distance + rows.columns
-    arrays = [
-        rows.values[name].reshape(-1) if name in rows.values else _flat(buffers[name], length)
+    return {
+        name: rows.values[name].reshape(-1) if name in rows.values else _flat(buffers[name], length)
         for name in listing.arguments()
-    ]
-    return [*arrays, np.full(1, -1, buffers["p"].dtype)]
+    }
 
 
 def _shares(rows: Rows, count: int) -> list[tuple[range, range]]:
@@ -129,6 +125,10 @@ def _parts(size: int, count: int, multiple: int) -> list[range]:
 
 def _flat(buffer: Array, length: int) -> Array:
     return np.lib.stride_tricks.as_strided(buffer, (length,), (buffer.itemsize,))
+
+
+def _by_any_thread(run: Callable[[], None]) -> Callable[[int], None]:
+    return lambda thread: run()
 
 
 def _nothing() -> None:

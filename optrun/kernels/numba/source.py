@@ -1,48 +1,72 @@
 """A listing as the source of one fused loop, which Numba compiles: scalars in place of scratch arrays."""
 
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from optrun.kernels.layout import COLUMN, ROW, Rows
 from optrun.kernels.lower import OPERATORS, Instruction, Listing, scalar
 
+MOST_PAIRS = 128
+"""Of buffers of which one is written, each of which LLVM's vectors compare: it makes none where there are more.
+
+What is written is then collected first, one block after another, in an array of the loop's own.
+"""
+BLOCK = 64
+"""Elements of each buffer in it."""
+
 
 def source(listing: Listing, dtype: str, rows: Rows) -> str:
-    """Return a module with the function `step`.
+    """Return a module with the function `step` and its signature.
 
-    Its arguments are the flat buffers and coefficients, the array `minus` of one -1, then the rows from … to, the
-    distance of two rows in memory, and the columns from … to.
+    Its arguments are the addresses of flat arrays of numbers, those of conditions, and integers: the rows from … to,
+    the distance of two rows in memory, and the columns from … to. After buffers and coefficients come `_minus`, which
+    is -1, and `_out`, room for a block of each buffer.
     """
     read, written = _variables(listing)
     buffers, coefficients = listing.variables(), listing.names("_c")
-    shared = [name for name in coefficients if name not in rows.varying]
-    by_row, by_column = rows.along(ROW), rows.along(COLUMN)
-    names = ", ".join(f"all_{name}" for name in listing.arguments())
+    conditions = rows.conditions()
+    numbers = [*buffers, *(name for name in coefficients if name not in conditions), "_minus", "_out"]
+    named = {name: f"all_{name}[%s]" for name in coefficients}
+    named |= {name: f"all_{name}[%s] != 0" for name in conditions}
+    is_split = len(written) * (2 * len(buffers) - len(written) - 1) > 2 * MOST_PAIRS
+    into = "all__out[{place} + at]" if is_split else "all_{name}[start + at]"
+    to = {name: into.format(name=name, place=place * BLOCK) for place, name in enumerate(written)}
     lines = [
-        '"""Made by optrun from the rule of an optimizer; safe to delete."""',
+        '"""Made by optrun; safe to delete."""',
         "",
         "import numpy as np",
         "",
+        f'signature = "void(CPointer(CPointer({dtype})), CPointer(CPointer(uint8)), CPointer(intp))"',
         f"zero, one = np.{dtype}(0), np.{dtype}(1)",
         "",
         "",
-        f"def step({names}, minus, first_row, end_row, distance, first, end):",
-        "    minus_one = minus[0]",
-        *(f"    {name} = all_{name}[0]" for name in shared),
-        *(f"    each_{name} = all_{name}[first:end]" for name in by_column),
+        "def step(numbers, conditions, integers):",
+        "    first_row, end_row, distance = integers[0], integers[1], integers[2]",
+        "    first, end = integers[3], integers[4]",
+        *(f"    all_{name} = numbers[{place}]" for place, name in enumerate(numbers)),
+        *(f"    all_{name} = conditions[{place}]" for place, name in enumerate(conditions)),
+        "    minus_one = all__minus[0]",
+        *(f"    {name} = {named[name] % 0}" for name in coefficients if name not in rows.varying),
+        f"    size = {BLOCK if is_split else 'max(1, end - first)'}",
         "    for row in range(first_row, end_row):",
-        *(f"        {name} = all_{name}[row]" for name in by_row),
-        "        start, stop = row * distance + first, row * distance + end",
-        *(f"        row_{name} = all_{name}[start:stop]" for name in buffers),
-        "        for column in range(end - first):",
-        *(f"            {name} = each_{name}[column]" for name in by_column),
-        *(f"            at_{name} = row_{name}[column]" for name in read),
-        *(f"            {scalar(each.target)} = {_expression(each)}" for each in listing.instructions),
-        *(f"            row_{name}[column] = at_{name}" for name in written),
+        *(f"        {name} = {named[name] % 'row'}" for name in rows.along(ROW)),
+        "        for begin in range(first, end, size):",
+        "            start = row * distance + begin",
+        "            stop = min(size, end - begin)",
+        "            for at in range(stop):",
+        *(f"                {name} = {named[name] % 'begin + at'}" for name in rows.along(COLUMN)),
+        *(f"                at_{name} = all_{name}[start + at]" for name in read),
+        *(f"                {scalar(each.target)} = {_expression(each)}" for each in listing.instructions),
+        *(f"                {target} = at_{name}" for name, target in to.items()),
     ]
+    for name, collected in to.items() if is_split else ():
+        lines += [
+            "            for at in range(stop):",
+            f"                all_{name}[start + at] = {collected}",
+        ]
     return "\n".join(lines) + "\n"
 
 
-def _variables(listing: Listing) -> tuple[Iterable[str], Iterable[str]]:
+def _variables(listing: Listing) -> tuple[Collection[str], Collection[str]]:
     """Return the buffers whose old value is read, and those that are written."""
     read: dict[str, None] = {}
     written: dict[str, None] = {}
