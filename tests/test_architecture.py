@@ -28,6 +28,7 @@ FLOORS = [
     "kernels",
     "plugins",
     "hyperparameters",
+    "intervals",
     "arrays",
     "registry",
     "checks",

@@ -21,10 +21,10 @@ import numpy as np
 from optrun.arrays import Array, real
 from optrun.errors import ConfigError, StateError, brief
 from optrun.hyperparameters import completed
+from optrun.intervals import INTERVAL, interval_within, without_default
 from optrun.registry import Option, check_annotated, options_of, said_of, schedulers
 from optrun.schedulers.binding import Binding, HasGroups
 from optrun.schedulers.expression import Expression
-from optrun.schedulers.interval import INTERVAL, interval_within, without_default
 from optrun.schedulers.lane_state import MEMBERS, counts_from_json, floats_from_json, mapping, to_json
 
 

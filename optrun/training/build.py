@@ -13,6 +13,7 @@ from optrun.checks.scalars import MAX_WHOLE
 from optrun.config import RunConfig
 from optrun.config.model.components import Component
 from optrun.errors import ConfigError, counted
+from optrun.intervals import INTERVAL
 from optrun.kernels import engine_named
 from optrun.optim import Average, Optimizer
 from optrun.optim.param_group import matching, selected
@@ -20,7 +21,6 @@ from optrun.plugin_code import guarded
 from optrun.problems import Problem
 from optrun.registry import averages, optimizers, owner_of
 from optrun.schedulers import LRScheduler
-from optrun.schedulers.interval import INTERVAL
 from optrun.training.memory import check_fits
 from optrun.training.stacking import built, stacked
 

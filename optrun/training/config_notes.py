@@ -10,9 +10,9 @@ from optrun.config import RunConfig
 from optrun.config.model.components import Component
 from optrun.errors import counted
 from optrun.fallbacks import Fallback
+from optrun.intervals import INTERVAL
 from optrun.problems import Problem
 from optrun.registry import Option, optimizers, schedulers
-from optrun.schedulers.interval import INTERVAL
 from optrun.store import Event
 from optrun.store.event_names import INFERRED
 from optrun.training.build import scheduled_steps

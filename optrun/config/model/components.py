@@ -30,9 +30,9 @@ from optrun.config.model.options import (
 )
 from optrun.config.yaml.tree import Path
 from optrun.errors import ConfigError, UnknownNameError, did_you_mean
+from optrun.intervals import INTERVAL, interval_within, without_default
 from optrun.plugin_code import guarded
 from optrun.registry import SECTIONS, Option, Registry, tuples_of
-from optrun.schedulers.interval import INTERVAL, interval_within, without_default
 
 NESTED = "x-optrun-component"
 """In a JSON schema from pydantic, what stands for a component of a kind."""
