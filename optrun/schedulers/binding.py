@@ -7,6 +7,7 @@ import numpy as np
 
 from optrun.arrays import Array, chunk_length
 from optrun.errors import ConfigError, counted, did_you_mean
+from optrun.kernels.denormals import denormals
 from optrun.registry import Option
 
 
@@ -166,7 +167,9 @@ class Binding:
         made: list[tuple[ScheduledGroup, str, Sequence[Any]]] = []
         for group, name, schedule in self._targets():
             base = group[f"initial_{name}"]
-            made.append((group, name, self._values(schedule, group.options[name], steps, base, whole)))
+            # The same values whoever asks: a run that computes, or the one who builds it.
+            with denormals(flushed=False):
+                made.append((group, name, self._values(schedule, group.options[name], steps, base, whole)))
         for group, name, _ in made:
             group.schedules[name] = self
         return made

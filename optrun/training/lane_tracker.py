@@ -8,6 +8,7 @@ import numpy as np
 from optrun.arrays import Array
 from optrun.errors import StateError, counted
 from optrun.fallbacks import Fallback
+from optrun.kernels.denormals import denormals
 from optrun.store import Checkpoint, RunState, Status
 from optrun.training.checkpoints import Meta, checkpoint_of
 from optrun.training.device_losses import DeviceLosses
@@ -230,7 +231,8 @@ class LaneTracker:
         arrays, pack = self.pack.state()
         meta = Meta(step=t, seconds=seconds, pack=pack, stopping=self._stopping.state())
         configs = self.pack.configs
-        return {lane: checkpoint_of(lane, configs[lane], arrays, meta) for lane in lanes}
+        with denormals(flushed=False):  # Python would write an option of 1e-310 as 0.0
+            return {lane: checkpoint_of(lane, configs[lane], arrays, meta) for lane in lanes}
 
     def _state(self, lane: int, loss: float, summary: Mapping[str, float | None]) -> RunState:
         end = self._ends[lane]

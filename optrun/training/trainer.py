@@ -89,7 +89,8 @@ class Trainer:
         pack = self._lanes.pack
         with guarded(pack.configs[0].optimizer.name, type(pack.optimizer)):
             self._lanes.load(arrays, meta)
-        self._start, self._spent = meta.step, meta.seconds
+        self._start = self._step = meta.step
+        self._spent = meta.seconds
 
     def run(self) -> None:
         """Run all lanes to their end, or until an interruption.

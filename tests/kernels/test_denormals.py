@@ -6,8 +6,13 @@ import numpy as np
 import pytest
 
 import optrun
+from optrun.config import from_mapping
 from optrun.kernels.denormals import are_flushed, denormals
 from optrun.kernels.threads import run_in_threads
+from optrun.training.checkpoints import run_key
+from optrun.training.memory_store import MemoryStore
+from optrun.training.pack import Pack
+from optrun.training.trainer import Trainer
 from tests.kernels.engines import NEEDS_NUMBA
 
 # The weights of pixels that are always black halve at every step, until a half is denormal: it is not taken off.
@@ -80,3 +85,24 @@ def test_what_is_stored_has_denormals(tmp_path):
     config = HALVING | {"steps": 3, "optimizer": {"name": "Adam", "eps": 1e-310}, "dtype": "float64"}
     done = optrun.run(config, directory=tmp_path / "run")
     assert optrun.load_run(done.path).config["optimizer"]["eps"] == 1e-310
+
+
+def test_a_checkpoint_is_of_the_run_whose_option_is_denormal():
+    mapping = {"problem": "quadratic", "optimizer": {"name": "Adam", "eps": 1e-310}, "steps": 3}
+    pack = Pack([from_mapping(mapping)])
+    memory = MemoryStore(pack.configs)
+    Trainer(pack, memory, until=2, pauses=True).run()
+    assert memory.checkpoint(0).meta["run"] == run_key(from_mapping(mapping))
+
+
+def test_denormal_rates_are_those_of_the_schedule():
+    """Also those of steps whose table is made while the run computes."""
+    config = {
+        "problem": "rosenbrock",
+        "optimizer": {"name": "SGD", "lr": 1e-3},
+        "scheduler": {"name": "ExponentialLR", "gamma": 0.1},
+        "steps": 318,
+        "dtype": "float64",
+    }
+    done = optrun.run(config, save=False)
+    np.testing.assert_allclose(done.curves["lr"], 1e-3 * 0.1 ** np.arange(318), rtol=1e-3)

@@ -568,7 +568,7 @@ def test_a_signature_that_is_none_of_a_rule_is_refused_where_it_is_written():
     ("digits", "shown"), [(400, "1" + "0" * 49 + "…"), (5000, "a number that is too long to be shown")]
 )
 def test_a_long_value_is_shortened_in_a_message(digits, shown):
-    with pytest.raises(ConfigError, match=rf"SGD: lr must be a number \(got {shown}\)$"):
+    with pytest.raises(ConfigError, match=rf"SGD: lr must be finite \(got {shown}\)$"):
         SGD(Parameters(SHAPES), lr=10**digits)
 
 

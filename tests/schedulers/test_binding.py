@@ -200,7 +200,9 @@ def test_members_count_as_the_composite_does_unless_it_counts_steps():
         steps_per_epoch=2,
     )
     assert mixed.at(range(8), 1.0)[:, 0].tolist() == [0.5, 0.75, 1, 1, 1, 0.5, 0.5, 0.25]
-    with pytest.raises(ConfigError, match="interval step within") as error:
+    with pytest.raises(
+        ConfigError, match="interval must be 'epoch', as the schedule around it counts"
+    ) as error:
         SequentialLR(
             schedulers=[LinearLR(), CosineAnnealingLR(T_max=3, interval="step")],
             milestones=[2],

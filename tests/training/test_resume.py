@@ -15,6 +15,7 @@ import pytest
 import optrun
 from optrun.config import from_mapping
 from optrun.errors import ConfigError, RunFailedError, StateError
+from optrun.optim import SGD
 from optrun.registry import optimizers
 from optrun.store import Checkpoint, Status, Store
 from optrun.training.interrupt import interruptible
@@ -281,3 +282,16 @@ def test_a_schedule_that_falls_below_zero_is_refused_before_the_run_if_it_comes_
     ) as error:
         optrun.run(config, save=False)
     assert error.value.field == "scheduler"
+
+
+def test_a_run_that_raises_once_it_is_resumed_says_after_which_step(tmp_path, monkeypatch):
+    config = {"problem": "rosenbrock", "optimizer": {"name": "SGD", "lr": 1e-3}, "steps": 7}
+    done = optrun.run(config, directory=tmp_path / "run")
+
+    def step(*_):
+        raise ValueError("no")
+
+    monkeypatch.setattr(SGD, "step", step)
+    with pytest.raises(RunFailedError, match="after step 7"):
+        optrun.resume(done.path, steps=9)
+    assert optrun.load_run(done.path).steps == 7
