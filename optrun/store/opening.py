@@ -10,7 +10,7 @@ from typing import Any
 
 from optrun.errors import StoreError
 from optrun.fallbacks import log
-from optrun.store import schema
+from optrun.store import schema, verified
 from optrun.store.locate import RESULTS
 
 APPLICATION_ID = 0x6F70_7472  # "optr"
@@ -42,18 +42,21 @@ def open_results(directory: Path, *, write: bool) -> sqlite3.Connection:
     An older file is upgraded for writing; readers read an upgraded copy, which goes when it is closed. Raises
     StoreError where the file is missing, damaged, of a newer format, or not one that optrun wrote.
     """
-    connection = connect(directory, write=write)
+    connection = found = connect(directory, write=write)
     try:
-        version = _check_content(connection)
-        if version < schema.FORMAT_VERSION and not write:
-            with closing(connection) as older:
+        with verified.at_once(found):  # a writer may upgrade it between two reads
+            version = _check_content(found)
+            if version < schema.FORMAT_VERSION and not write:
                 connection = sqlite3.connect("", isolation_level="IMMEDIATE", check_same_thread=False)
-                older.backup(connection)
+                found.backup(connection)
+        if connection is not found:
+            found.close()
         if version < schema.FORMAT_VERSION:
             how = "upgraded" if write else "read as an upgraded copy"
             log.debug("%s: %d is an older format: it is %s", directory, version, how)
             _upgrade(connection, version)
     except BaseException:
+        found.close()
         connection.close()
         raise
     return connection

@@ -5,7 +5,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from contextlib import closing
+from contextlib import closing, suppress
 from itertools import count
 from pathlib import Path
 
@@ -56,6 +56,27 @@ def test_an_older_file_is_upgraded_where_it_is_opened_for_writing(older: Path) -
         assert store.results_digest() == expected
     assert version(older) == schema.FORMAT_VERSION
     assert faults(older) == (1, [])
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_no_writer_upgrades_a_file_while_a_reader_opens_it(
+    older: Path, late: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = everything(older)
+    found_in = schema.found_in
+
+    def beside_a_writer(connection: sqlite3.Connection) -> list[schema.Row]:
+        found = found_in(connection)
+        with (
+            suppress(sqlite3.OperationalError),
+            closing(sqlite3.connect(older / RESULTS, timeout=0, isolation_level=None)) as db,
+        ):
+            for statement in ("BEGIN", *schema.FIRST.upgrade, "PRAGMA user_version = 2", "COMMIT"):
+                db.execute(statement)
+        return found if late else found_in(connection)
+
+    monkeypatch.setattr(schema, "found_in", beside_a_writer)
+    assert everything(older) == expected
 
 
 @pytest.mark.parametrize("write", [False, True])
