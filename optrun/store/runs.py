@@ -38,8 +38,9 @@ def write_states(db: sqlite3.Connection, states: Mapping[int, RunState]) -> None
 
 def count_runs(db: sqlite3.Connection) -> int:
     """Return how many runs there are, without those that are kept aside; StoreError where one has no state."""
-    query = "SELECT max(run) FROM {} WHERE run < ?"
-    last, other = (db.execute(query.format(of), (KEPT,)).fetchone()[0] for of in ("runs", "states"))
+    # One statement, for another process may add runs between two.
+    runs, states = (f"(SELECT max(run) FROM {of} WHERE run < {KEPT})" for of in ("runs", "states"))
+    last, other = db.execute(f"SELECT {runs}, {states}").fetchone()
     if last != other:
         raise StoreError("damaged: a run has no state, or a state no run")
     return 0 if last is None else int(last) + 1

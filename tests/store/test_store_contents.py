@@ -5,6 +5,7 @@ import json
 import shutil
 import sqlite3
 import subprocess
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 from optrun.errors import StoreError
 from optrun.store import Checkpoint, RunRows, RunState, Status, Store, environment
 from optrun.store.fingerprint import machine_changes
+from optrun.store.runs import count_runs
 from tests.store.samples import columns, new_store
 
 INT64 = np.iinfo(np.int64)
@@ -342,6 +344,16 @@ def test_runs_are_added_as_if_they_had_been_there(tmp_path: Path) -> None:
             with pytest.raises(StoreError, match="opened for reading only"):
                 reader.add([])
     assert digests[0] == digests[1]
+
+
+def test_runs_may_be_added_while_they_are_counted(store: Store) -> None:
+    class Adding(sqlite3.Connection):
+        def execute(self, *args: Any) -> sqlite3.Cursor:
+            store.add([({}, 0)])
+            return super().execute(*args)
+
+    with closing(sqlite3.connect(store.path / "results.sqlite", factory=Adding)) as db:
+        assert count_runs(db) == store.size == 4
 
 
 def test_a_run_that_is_reset_is_as_if_it_had_never_begun(tmp_path: Path) -> None:
