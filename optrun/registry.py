@@ -5,7 +5,6 @@ about its options: the config schema, the command-line help and the tests are de
 """
 
 import importlib
-import importlib.util
 import inspect
 import operator
 import re
@@ -208,6 +207,11 @@ def tuples_of(cls: Any) -> "Tuples":
     """Return torch's tuples of a class's options, such as ``betas``: the names of the parts by that of the tuple."""
     tuples: Tuples = getattr(cls, "tuples", {})
     return tuples
+
+
+def snake_case(class_name: str) -> str:
+    """Return the name in snake case: `GradNorm` is `grad_norm`."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", class_name).lower()
 
 
 class Registry(Generic[T]):

@@ -3,7 +3,6 @@
 The NumPy calls remain the only implementation; calls that cannot be captured are executed as they are.
 """
 
-import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,11 +11,10 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from optrun.arrays import Array
+from optrun.fallbacks import log
 from optrun.kernels.lower import Listing, lower
 from optrun.kernels.numpy_engine import UFUNCS
 from optrun.kernels.program import Node, coefficients_of, node
-
-_log = logging.getLogger("optrun")
 
 MOST_INSTRUCTIONS = 256
 """Larger loops take seconds to compile."""
@@ -147,7 +145,7 @@ def captured(calls: Callable[[Capture], Mapping[str, Array]], dtype: str) -> Cap
         return capture.captured(calls(capture))
     except Exception:
         # Calls that need numbers may raise anything. A genuine error is raised again when they get numbers.
-        _log.debug("NumPy calls cannot be captured as a loop", exc_info=True)
+        log.debug("NumPy calls cannot be captured as a loop", exc_info=True)
         return None
 
 

@@ -1,14 +1,13 @@
 """Denormals, the floats below the smallest normal one: Intel processors take a hundred times as long for a product."""
 
 import ctypes
-import logging
 import platform
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 
-_log = logging.getLogger("optrun")
+from optrun.fallbacks import log
 
 FENV_BYTES = 512
 """More than any system's `fenv_t`, in which C's `fegetenv` puts the modes and flags of a thread's processor."""
@@ -44,7 +43,7 @@ def _exchange() -> Callable[[int], int]:
     try:
         return _by_fenv()
     except (OSError, AttributeError, TypeError):
-        _log.debug("denormals are not flushed on %s %s", sys.platform, platform.machine(), exc_info=True)
+        log.debug("denormals are not flushed on %s %s", sys.platform, platform.machine(), exc_info=True)
         return lambda bits: 0
 
 

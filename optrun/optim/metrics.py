@@ -15,7 +15,6 @@ them. One that needs `p` alone can be evaluated too (`evaluate.metrics`).
 """
 
 import inspect
-import re
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
@@ -23,7 +22,7 @@ import numpy as np
 
 from optrun.arrays import Array, lane_sum
 from optrun.plugin_code import contract_error, shape_text
-from optrun.registry import metrics
+from optrun.registry import metrics, snake_case
 
 
 class CurveMetric:
@@ -45,7 +44,7 @@ class CurveMetric:
         cls.needs = tuple(inspect.signature(cls.measure).parameters)
         if not cls.needs or not {"p", "g", "u"}.issuperset(cls.needs):
             raise TypeError(f"{cls.__name__}.measure takes some of p, g and u")
-        metrics.add(cls, re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower())
+        metrics.add(cls, snake_case(cls.__name__))
 
     @classmethod
     def of(cls, arrays: Mapping[str, Array]) -> Array:

@@ -1,7 +1,6 @@
 """Problem, the interface for losses and gradients of all lanes."""
 
 import inspect
-import re
 from abc import ABC, ABCMeta, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
@@ -13,7 +12,7 @@ from optrun.hyperparameters import option_named
 from optrun.kernels.capture import LoopEngine
 from optrun.kernels.stepper import Engine
 from optrun.plugin_code import definition_of
-from optrun.registry import Option, PathOrName, check_annotated, options_of, problems
+from optrun.registry import Option, PathOrName, check_annotated, options_of, problems, snake_case
 from optrun.regular_files import files_digest
 
 
@@ -72,7 +71,7 @@ class Problem(metaclass=_Checked):
         super().__init_subclass__(**kwargs)
         if not cls.__name__.startswith("_") and ABC not in cls.__bases__:
             check_annotated(cls.__name__, cls.__init__)
-            problems.add(cls, re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower())
+            problems.add(cls, snake_case(cls.__name__))
 
     @classmethod
     @cache

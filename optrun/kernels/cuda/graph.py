@@ -1,16 +1,14 @@
 """CUDA graphs: the launches of an update and the following loss are captured once, and then replayed."""
 
-import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
 from optrun.arrays import Array, Arrays
+from optrun.fallbacks import log
 from optrun.kernels.cuda.launches import Launch, collect_launches
 
 LossAndGrad = Callable[[Mapping[str, Array], Mapping[str, Array], Any], Array]
-
-_log = logging.getLogger("optrun")
 
 MOST_GRAPHS = 32
 """Largest number of different steps that are kept as graphs; others are launched normally."""
@@ -111,4 +109,4 @@ class _StepGraph:
         except Exception:
             # An error of the step itself is raised again when the step is launched.
             self._graph = self._loss = None
-            _log.debug("a step cannot be captured as a graph", exc_info=True)
+            log.debug("a step cannot be captured as a graph", exc_info=True)

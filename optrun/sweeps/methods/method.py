@@ -1,6 +1,5 @@
 """The contract of a sweep method: which settings are run, given how earlier ones did."""
 
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ from optrun.config.sweep.resolve import SweepConfig
 from optrun.config.yaml.tree import Path
 from optrun.errors import ConfigError, PluginError
 from optrun.plugin_code import definition_of, guarded
-from optrun.registry import Option, check_annotated, methods, options_of
+from optrun.registry import Option, check_annotated, methods, options_of, snake_case
 from optrun.sweeps.plan.spaces import Setting, Space, matches, spaces_of
 
 
@@ -66,7 +65,7 @@ class Method(ABC):
         super().__init_subclass__(**kwargs)
         if cls.__name__.startswith("_") or ABC in cls.__bases__:
             return
-        name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
+        name = snake_case(cls.__name__)
         check_annotated(cls.__name__, cls.__init__)
         if cls.grows and cls.prunes:
             # A sweep that goes on is told later scores of the runs that were promoted.

@@ -1,7 +1,6 @@
 """Which runs become lanes of one pack, and how many of them."""
 
 import json
-import logging
 import math
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
@@ -15,6 +14,7 @@ import numpy as np
 
 from optrun.config import ConfigErrors, RunConfig
 from optrun.errors import ConfigError, MissingExtraError, did_you_mean
+from optrun.fallbacks import log
 from optrun.kernels.threads import cores
 from optrun.plugin_code import guarded
 from optrun.problems import Problem
@@ -25,8 +25,6 @@ from optrun.training.config_notes import ineffective_options, inferred, is_rando
 from optrun.training.evaluator import Evaluator
 from optrun.training.identity import Identity, data_key
 from optrun.training.pack import Pack
-
-_log = logging.getLogger("optrun")
 
 MOST_FINE = 4
 """At most how many times as many packs as jobs there are, where the lanes do not ask for more."""
@@ -122,7 +120,7 @@ def _group(
             raise
         raise plan.swept.resolved(plan.nodes[runs[0] // plan.repeats]).located(error) from error
     except Exception:
-        _log.debug("run %d cannot be built", runs[0], exc_info=True)
+        log.debug("run %d cannot be built", runs[0], exc_info=True)
         known = Identity.of(config, None)
         return Group(runs, 1, plan.repeats, len(runs) * (config.steps or 1), identity=known), problem
     metric = plan.metric.name
@@ -148,7 +146,7 @@ def _remarks(pack: Pack, varied: Collection[str]) -> list[str]:
         if "seed" in varied and not is_random(pack.problem):
             found.append(f"note: {pack.configs[0].problem.name} draws nothing, so that seeds have no effect")
     except Exception:
-        _log.debug("the settings could not be looked at", exc_info=True)
+        log.debug("the settings could not be looked at", exc_info=True)
         return []
     return found
 

@@ -1,15 +1,13 @@
 """How many lanes a pack has."""
 
-import logging
 import math
 import os
 from contextlib import suppress
 from pathlib import Path
 
+from optrun.fallbacks import log
 from optrun.registry import optimizers
 from optrun.training.pack import Pack
-
-_log = logging.getLogger("optrun")
 
 MAX_LANES = 4096
 """Where more lanes gain little, whatever their size, and an interruption loses more."""
@@ -66,7 +64,7 @@ def l2_bytes() -> int:
     with suppress(OSError, ValueError, AttributeError):
         if (size := os.sysconf("SC_LEVEL2_CACHE_SIZE")) > 0:
             return size
-    _log.debug(
+    log.debug(
         "the system does not tell the size of the L2 cache: packs are made for %d KiB", DEFAULT_L2 >> 10
     )
     return DEFAULT_L2
