@@ -21,7 +21,7 @@ from optrun.regular_files import open_regular
 
 
 def load_plugin(target: str) -> None:
-    """Import a user's problems, optimizers, schedulers and averages from a file (`my.py`) or a module (`my.package`).
+    """Import a user's classes of any registry from a file (`my.py`) or a module (`my.package`).
 
     A class of it that lacks the method of its kind is named by a warning. Raises PluginError where it cannot be
     imported, with the reason.

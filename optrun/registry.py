@@ -1,4 +1,4 @@
-"""Names of optimizers, schedulers, problems and averages; signatures read as hyperparameters with types and bounds.
+"""Names of optimizers, schedulers, problems, averages, metrics and sweep methods; signatures read as options.
 
 A class enters its registry when it is defined. What its signature says after ``*`` is all there is to know
 about its options: the config schema, the command-line help and the tests are derived from it.

@@ -13,7 +13,10 @@ MAX_LANES = 4096
 """Where more lanes gain little, whatever their size, and an interruption loses more."""
 
 FEW_LANES = 16
-"""As many as a pack should have, whatever their size, so that the calls of a step are for more than a few of them."""
+"""As many as a pack should have, so that the calls of a step are for more than a few of them.
+
+Fewer where a lane is larger than the L2 cache: 8 of twice its size, 4 of four times.
+"""
 
 MAX_BYTES = 1 << 27
 """About how much a pack may take: parameters, state, and the rows that are recorded."""
