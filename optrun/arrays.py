@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from optrun.errors import ConfigError, MissingExtraError
 from optrun.fallbacks import log
+from optrun.forks import renew_after_fork
 
 Array: TypeAlias = NDArray[Any]  # CuPy arrays have the same interface
 
@@ -277,6 +278,7 @@ class _OneBlasThread:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        renew_after_fork(vars(self), "_lock")
         self._within = 0
         self._limits: AbstractContextManager[Any] | None = None
 

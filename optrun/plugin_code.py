@@ -17,6 +17,7 @@ from types import FrameType, FunctionType
 from typing import Any, TextIO
 
 from optrun.errors import ConfigError, MissingExtraError, PluginError, StateError
+from optrun.forks import renew_after_fork
 
 MOST_TRACEBACK = 10_000
 """Characters of a traceback that are kept, from its end, which holds the line that raised."""
@@ -153,6 +154,7 @@ class _Output:
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
+        renew_after_fork(vars(self), "lock")
         self.depth = self.callbacks = 0
         self.streams: tuple[TextIO, TextIO] = sys.stdout, sys.stderr
         self.redirected: tuple[TextIO, TextIO] = sys.stdout, sys.stderr

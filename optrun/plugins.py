@@ -15,6 +15,7 @@ from types import CodeType
 
 from optrun import sources
 from optrun.errors import OptrunWarning, string_list
+from optrun.forks import renew_after_fork
 from optrun.plugin_code import guarded
 from optrun.registry import REGISTRIES
 from optrun.regular_files import open_regular
@@ -51,6 +52,7 @@ _loaded: dict[str, str] = {}
 """The versions of the plugins that this process has loaded."""
 _loading = threading.RLock()
 """Two threads that load one plugin would define its classes twice."""
+renew_after_fork(globals(), "_loading", threading.RLock)
 
 
 def plugin_version(target: str, *, loaded: bool = False) -> str:

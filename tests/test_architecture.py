@@ -36,6 +36,7 @@ FLOORS = [
     "sources",
     "errors",
     "regular_files",
+    "forks",
     "fallbacks",
 ]
 FILES = sorted(PACKAGE.rglob("*.py"))

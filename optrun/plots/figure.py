@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 from optrun.analysis.setting_curves import Curves
 from optrun.arrays import Array
 from optrun.errors import ConfigError, MissingExtraError, did_you_mean, printable
+from optrun.forks import renew_after_fork
 from optrun.plots.ticks import prefers_log
 
 FORMATS = ("png", "svg", "pdf")
@@ -96,6 +97,7 @@ def save_figure(
 
 _drawing = threading.Lock()
 """Matplotlib's settings count for all threads."""
+renew_after_fork(globals(), "_drawing")
 
 
 @contextmanager

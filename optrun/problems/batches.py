@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from optrun.arrays import Array, Arrays, stream
+from optrun.forks import renew_after_fork
 from optrun.problems.problem import Batches
 
 KEPT_BYTES = 1 << 25
@@ -14,6 +15,7 @@ KEPT_BYTES = 1 << 25
 _orders: dict[tuple[int, int, int], Array] = {}
 _keeping = threading.Lock()
 """Guards the cache: packs may run in several threads of a process."""
+renew_after_fork(globals(), "_keeping")
 
 
 class SampleBatches(Batches):

@@ -16,6 +16,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from optrun.arrays import Array, power
 from optrun.errors import ConfigError, brief, did_you_mean
+from optrun.forks import renew_after_fork
 
 MAX_LENGTH = 500
 MAX_DEPTH = 100
@@ -34,9 +35,11 @@ _UNARY: dict[str, Callable[..., Any]] = {
 _EXTREMES: dict[str, Callable[..., Any]] = {"min": np.minimum, "max": np.maximum}
 _multiplying = threading.Lock()
 """Guards the cached products of an expression, which runs in several threads may share."""
+renew_after_fork(globals(), "_multiplying")
 
 _parsing = threading.Lock()
 """What is ignored of warnings counts for all threads, and two of them would undo it in the wrong order."""
+renew_after_fork(globals(), "_parsing")
 
 KNOWN = frozenset((*_CONSTANTS, *_UNARY, "min", "max"))
 _OPERATORS: dict[type[ast.AST], Callable[..., Any]] = {

@@ -10,6 +10,7 @@ from optrun.config.yaml.errors import ConfigErrors, Issue, Place
 from optrun.config.yaml.reader import MAX_BYTES, decode, read
 from optrun.config.yaml.tree import Document
 from optrun.errors import nearest
+from optrun.forks import renew_after_fork
 from optrun.regular_files import open_regular
 
 STDIN = "-"
@@ -17,6 +18,7 @@ STDIN = "-"
 _streams: dict[tuple[str, int, int], bytes] = {}
 """What was read from pipes, which can be read only once, by name, device and inode."""
 _reading = threading.Lock()
+renew_after_fork(globals(), "_reading")
 
 
 def is_stream(source: str) -> bool:

@@ -18,6 +18,7 @@ from typing import Any
 
 from optrun.arrays import Array
 from optrun.fallbacks import Fallback
+from optrun.forks import renew_after_fork
 from optrun.kernels import user_cache
 from optrun.kernels.numba.machine_code import machine_code, processor
 
@@ -27,6 +28,7 @@ FORM = "3"
 _loaded: dict[str, Any] = {}
 """Of each source the library, which owns its machine code."""
 _lock = threading.Lock()
+renew_after_fork(globals(), "_lock")
 _numbers = count()
 _Function = ctypes.CFUNCTYPE(None)
 
@@ -109,13 +111,3 @@ def _versions() -> tuple[str, ...] | None:
         return version("numba"), version("llvmlite")
     except PackageNotFoundError:
         return None
-
-
-def _forget() -> None:
-    """A forked process has the lock, but not the thread that holds it."""
-    global _lock
-    _lock = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple, Self
 from uuid import uuid4
 
 from optrun.errors import OptrunError, OptrunWarning, PluginError, RunFailedError
+from optrun.forks import renew_after_fork
 from optrun.plugin_code import traceback_of
 from optrun.plugins import load_plugin, plugin_version
 from optrun.store import environment
@@ -124,7 +125,9 @@ def _in_time(task: Task, timeout: float | None) -> list[Result]:
 _stopped: set[str] = set()
 """The sweeps that this process knows to be over."""
 _timer = threading.Lock()
+renew_after_fork(globals(), "_timer")
 _loading = threading.Lock()
+renew_after_fork(globals(), "_loading")
 _versions: dict[str, str] = {}
 """Of the plugins that this process has loaded."""
 
