@@ -21,8 +21,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from optrun.arrays import Array, lane_sum
+from optrun.errors import fold
 from optrun.plugin_code import contract_error, shape_text
 from optrun.registry import metrics, snake_case
+
+ALWAYS_COLUMNS = ("step", "loss", "lr")
 
 
 class CurveMetric:
@@ -44,7 +47,10 @@ class CurveMetric:
         cls.needs = tuple(inspect.signature(cls.measure).parameters)
         if not cls.needs or not {"p", "g", "u"}.issuperset(cls.needs):
             raise TypeError(f"{cls.__name__}.measure takes some of p, g and u")
-        metrics.add(cls, snake_case(cls.__name__))
+        name = snake_case(cls.__name__)
+        if fold(name) in ALWAYS_COLUMNS:
+            raise TypeError(f"{cls.__name__}: its column would be {name}, which every curve has")
+        metrics.add(cls, name)
 
     @classmethod
     def of(cls, arrays: Mapping[str, Array]) -> Array:

@@ -174,3 +174,19 @@ def test_a_class_that_cannot_be_a_metric_is_refused_where_it_is_defined():
     with pytest.raises(ConfigErrors):
         from_mapping(BASE | {"record": {"metrics": ["empty"]}})
     assert "lacks measure(p, g, u)" in str(next(iter(metrics.lacking().values())))
+
+
+@pytest.mark.parametrize("name", ["Step", "Loss", "Lr", "LoSs"])
+def test_none_has_the_name_of_a_column_of_every_curve(name):
+    with pytest.raises(TypeError, match=f"{name}: its column would be .*, which every curve has"):
+        type(name, (CurveMetric,), {"measure": staticmethod(lambda p: p[:, 0])})
+    assert list(from_mapping(BASE | {"record": {}}).record.measured) == []
+
+
+def test_none_is_recorded_in_place_of_a_hyperparameter():
+    type("Momentum", (CurveMetric,), {"measure": staticmethod(lambda p: p[:, 0])})
+    record = {"record": {"metrics": ["grad_max", "momentum"]}}
+    with pytest.raises(ConfigErrors, match="record.metrics.1: 'momentum' is both .*test_metrics.py.* of SGD"):
+        from_mapping(BASE | record)
+    adam = BASE | {"optimizer": {"name": "Adam"}} | record
+    assert from_mapping(adam).record.measured == ["grad_max", "momentum"]

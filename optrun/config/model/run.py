@@ -23,6 +23,7 @@ from optrun.config.model.options import SCHEDULES, Section, floats_of, unschedul
 from optrun.config.yaml.tree import Path
 from optrun.config.yaml.writer import to_yaml
 from optrun.errors import ConfigError
+from optrun.plugin_code import definition_of
 
 ALWAYS = {
     "loss": "The loss before the update, on the batch that the update uses; always recorded.",
@@ -148,11 +149,19 @@ def _hyperparameters_at_odds(data: dict[str, Any]) -> list[tuple[Path, PydanticC
         return problems
     problems += unschedulable(optimizer, schedules)
     recorded = data["record"].get("metrics") if isinstance(data.get("record"), dict) else None
-    known = list(dict.fromkeys([*metric_names(), *floats_of(optimizer.options())]))
+    floats = floats_of(optimizer.options())
+    known = list(dict.fromkeys([*metric_names(), *floats]))
     for i, metric in enumerate(recorded if isinstance(recorded, list) else []):
-        if isinstance(metric, str) and metric not in known:
-            said = {"said": not_one_of(known, metric)}
-            problems.append((("record", "metrics", i), PydanticCustomError("config", "{said}", said)))
+        if not isinstance(metric, str):
+            continue
+        if metric not in known:
+            said = not_one_of(known, metric)
+        elif metric in floats and metric in registry.metrics:
+            place = definition_of(registry.metrics.find(metric).measure)
+            said = f"{metric!r} is both a metric ({place}) and a float of {optimizer.__name__}: rename the metric"
+        else:
+            continue
+        problems.append((("record", "metrics", i), PydanticCustomError("config", "{said}", {"said": said})))
     return problems
 
 
