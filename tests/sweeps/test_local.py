@@ -69,8 +69,22 @@ class LeavesAnotherProcess(Fake):
             os.closerange(1, 3)  # the pipes of this test, but not the one of the results
             signal.alarm(300)
             signal.pause()
+            os._exit(0)
         Path("child").write_text(str(child))
+        return self.end()
+
+    def end(self):
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+class LeavesAnotherProcessOnly(LeavesAnotherProcess):
+    def end(self):
+        return []
+
+
+class Large(Fake):
+    def __init__(self):
+        self.content = bytes(1_000_000)
 
 
 class Raises(Fake):
@@ -121,6 +135,28 @@ if __name__ == "__main__":
 )
 def test_a_pack_or_results_that_cannot_be_sent_end_the_worker_and_cost_the_next_pack_nothing(first):
     Path("script.py").write_text(ONE_WORKER.format(first=first))
+    done = subprocess.run([sys.executable, "script.py"], timeout=60, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+LARGE = """\
+    from multiprocessing import active_children
+
+    with LocalProcesses(1, (), None) as local:
+        local.submit(1, LeavesAnotherProcessOnly())
+        assert outcome(local) == (1, [])
+        (worker,) = active_children()
+        worker.kill()
+        worker.join()
+        local.submit(2, Large())
+        assert outcome(local) == (2, Failure.NOT_STARTED)
+    os.kill(int(Path("child").read_text()), signal.SIGKILL)
+"""
+
+
+@pytest.mark.full
+def test_a_pack_that_the_pipe_of_a_dead_worker_cannot_hold_blocks_nothing_while_a_process_that_it_forked_lives():
+    Path("script.py").write_text(ONE_WORKER.partition("    with Local")[0] + LARGE)
     done = subprocess.run([sys.executable, "script.py"], timeout=60, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
 

@@ -171,6 +171,10 @@ def execute_for_parent(
 
     The first message says that this process is ready.
     """
+    if hasattr(os, "register_at_fork"):
+        # A process that a run forks may live longer than this one, whose pipes have to end then.
+        os.register_at_fork(after_in_child=packs.close)
+        os.register_at_fork(after_in_child=results.close)
     warned: list[str] = []
     unfit = _prepare(warned, plugins)
     with suppress(EOFError, BrokenPipeError):  # the parent is gone
