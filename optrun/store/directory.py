@@ -24,6 +24,10 @@ YOUNG_SECONDS = 60.0
 LOCK_ATTEMPTS, LOCK_PAUSE = 20, 0.005
 OWN_FILES = (CONFIG, RESULTS, "metrics.csv", "summary.csv")
 OWN_NAMES = "|".join(map(re.escape, OWN_FILES))
+HELD = (
+    "exists already, and holds a run: optrun resume {} continues it where it was interrupted; "
+    "else name another, or remove it"
+)
 TAKEN = "exists already and is not an empty directory: name another, or remove it"
 
 
@@ -223,7 +227,7 @@ def check_free(directory: Path) -> None:
     if directory.is_symlink() and directory.is_dir() and not any(directory.iterdir()):
         raise StoreError(f"is a link to a directory: name {os.path.realpath(directory)} itself")
     if directory.is_symlink() or not directory.is_dir() or any(directory.iterdir()):
-        raise StoreError(TAKEN)
+        raise StoreError(HELD.format(directory) if (directory / RESULTS).exists() else TAKEN)
     if directory.samefile(os.curdir):
         raise StoreError("a run cannot take the place of the current directory: name a new one inside it")
 

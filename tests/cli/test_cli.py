@@ -90,7 +90,7 @@ def test_quiet_prints_the_directory_alone(config):
     assert (done.returncode, done.stdout, done.stderr) == (0, "here/it/is\n", "")
     again = call("run", config, "-q", "-o", "here/it/is")
     assert again.returncode == 2
-    assert "exists already" in again.stderr
+    assert "exists already, and holds a run: optrun resume" in again.stderr
     assert "Traceback" not in again.stderr
 
 

@@ -80,6 +80,7 @@ def test_show_origin_names_files_overrides_and_defaults() -> None:
         (["config", "b.yaml"], "b.yaml: no such file or directory"),
         (["validate", "cycle.yaml"], "cycle.yaml:1:10: extends: a cycle: cycle.yaml → cycle.yaml"),
         (["init", "a.yaml"], "a.yaml: exists already: name another, or replace it with --force"),
+        (["init", "a.py"], "a.py: a config is YAML; for a plugin: --template optimizer, problem, scheduler"),
         (["init", "none/a.yaml"], "none/a.yaml: no such file or directory"),
         (["init", "--template", "many"], "smoke"),
         (["schema", "-o", "none/s.json"], "none/s.json: no such file or directory"),

@@ -65,6 +65,8 @@ def start(file: Path | None, template: str, *, force: bool) -> None:
     file = file or Path(f"my_{template}.yaml" if is_plugin else "optrun.yaml")
     plugin = file.with_suffix(".py")
     file = file.with_suffix(".yaml") if is_plugin and file == plugin else file
+    if file.suffix == ".py":
+        raise ConfigError(f"{file}: a config is YAML; for a plugin: --template {', '.join(sorted(PLUGINS))}")
     if is_plugin and plugin.name == "optrun.py":
         raise ConfigError(f"{plugin}: Python would take it for optrun itself: name another file")
     if is_plugin and plugin.exists() and not force:
