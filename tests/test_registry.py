@@ -3,6 +3,7 @@
 from importlib.metadata import EntryPoint
 from typing import Annotated, Literal
 
+import numpy as np
 import pytest
 from annotated_types import Ge, Lt
 
@@ -132,3 +133,20 @@ def test_an_option_without_a_type_is_refused(base, source, tmp_path):
     (tmp_path / "loose.py").write_text(f"from optrun.{base} import *\n\n\n{source}\n")
     with pytest.raises(PluginError, match=r"width needs a type, such as width: float \(.*loose\.py:4\)"):
         plugins.load_plugin(str(tmp_path / "loose.py"))
+
+
+@pytest.mark.parametrize(
+    ("annotation", "value", "said"),
+    [
+        (int, np.int64(5), "X: a must be an integer (got np.int64(5))"),
+        (bool, np.True_, "X: a must be true or false (got np.True_)"),
+        (list[int], np.array([3, 5]), "X: a must be a list (got array([3, 5]))"),
+        (list[int], [np.int64(3)], "X: a.0 must be an integer (got np.int64(3))"),
+        (registry.Positive, np.float64(-1), "X: a must be > 0 (got -1.0)"),
+        (float, np.float64("nan"), "X: a must be finite (got .nan)"),
+    ],
+)
+def test_a_value_of_numpy_is_shown_as_one_where_its_type_is_the_mistake(annotation, value, said):
+    with pytest.raises(ConfigError) as caught:
+        registry.Option("a", annotation, None).check(value, "X")
+    assert str(caught.value) == said

@@ -107,8 +107,10 @@ def shown(value: Any) -> str:
     if isinstance(value, list):
         text = f"[{', '.join(map(shown, value))}]"
         return "a list" if len(text) > 40 else text
-    if hasattr(value, "dtype"):
-        value = value.item() if value.ndim == 0 else value.tolist()
+    if isinstance(value, float):
+        value = float(
+            value
+        )  # NumPy's float64 is one; its other types are none of Python's, and may be the mistake
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, float) and not math.isfinite(value):
