@@ -1,4 +1,7 @@
-"""What optrun goes on without: each has a debug line of the logger `optrun`, which `--verbose` shows."""
+"""What optrun goes on without: each has a debug line of the logger `optrun`.
+
+`--verbose` shows these lines, except those of worker processes.
+"""
 
 import logging
 from contextlib import AbstractContextManager

@@ -72,9 +72,7 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def options(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
-    verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Show on stderr what is done without.")
-    ] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show debug messages on stderr.")] = False,
     version: Annotated[
         bool,
         typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
