@@ -47,7 +47,7 @@ def open_results(directory: Path, *, write: bool) -> sqlite3.Connection:
         with verified.at_once(found):  # a writer may upgrade it between two reads
             version = _check_content(found)
             if version < schema.FORMAT_VERSION and not write:
-                connection = sqlite3.connect("", isolation_level="IMMEDIATE", check_same_thread=False)
+                connection = _connect(None)
                 found.backup(connection)
         if connection is not found:
             found.close()
@@ -86,8 +86,9 @@ def connect(directory: Path, *, write: bool) -> sqlite3.Connection:
     return connection
 
 
-def _connect(path: Path, mode: str) -> sqlite3.Connection:
-    uri = f"{path.absolute().as_uri()}?mode={mode}"
+def _connect(path: Path | None, mode: str = "") -> sqlite3.Connection:
+    """Connect to a file; to a temporary one where no path is given."""
+    uri = f"{path.absolute().as_uri()}?mode={mode}" if path else ""
     # A store is used by one thread at a time, but not always by the one that opened it.
     connection = sqlite3.connect(
         uri, uri=True, timeout=30, isolation_level="IMMEDIATE", check_same_thread=False

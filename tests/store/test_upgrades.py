@@ -15,6 +15,7 @@ from optrun.errors import StoreError
 from optrun.store import Store, schema
 from optrun.store.check import faults
 from optrun.store.locate import RESULTS
+from optrun.store.opening import open_results
 from tests.store.test_store_hostile import everything, execute
 
 FIRST = Path(__file__).parent / "golden" / "format-1" / "run"
@@ -56,6 +57,12 @@ def test_an_older_file_is_upgraded_where_it_is_opened_for_writing(older: Path) -
         assert store.results_digest() == expected
     assert version(older) == schema.FORMAT_VERSION
     assert faults(older) == (1, [])
+
+
+def test_the_copy_that_readers_upgrade_is_not_trusted_either(older: Path) -> None:
+    with closing(open_results(older, write=False)) as db:
+        assert db.execute("PRAGMA trusted_schema").fetchone() == (0,)
+        assert db.execute("PRAGMA cell_size_check").fetchone() == (1,)
 
 
 @pytest.mark.parametrize("late", [False, True])
