@@ -72,9 +72,7 @@ class Reader:
     def run(self, run: int) -> RunRecord:
         """Return one run's config, seed and state; StoreError where there is no such run."""
         with store_errors(self.path):
-            for record in read_runs(self._db, "run = ?", self._check(run)):
-                return record
-            raise StoreError(f"run {run} is damaged: it is not there")
+            return self._run(run)
 
     def curves(self, run: int = 0) -> dict[str, Array]:
         """Return a run's curves, each ``[n]``: ``step`` (int64) and the metrics (float64), as recorded."""
@@ -128,6 +126,11 @@ class Reader:
                     for part in verified.canonical_bytes((table, *row)):
                         digest.update(part)
         return digest.hexdigest()
+
+    def _run(self, run: int) -> RunRecord:
+        for record in read_runs(self._db, "run = ?", self._check(run)):
+            return record
+        raise StoreError(f"run {run} is damaged: it is not there")
 
     def _check(self, run: int) -> int:
         if not 0 <= run < self.size:

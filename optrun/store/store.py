@@ -175,7 +175,7 @@ class Store(Reader):
         What it left at its end alone goes: the last evaluation, the parameters and the summary. Raises StoreError.
         """
         with self._transaction(events=events):
-            record = self.run(run)
+            record = self._run(run)
             join(self._db, run, CURVE)  # else damage is noticed where the run ends again
             evaluations = {name: values[:-1] for name, values in join(self._db, run, EVALUATION).items()}
             row = (run, record.seed, blobs.dumps(dict(config), f"config of run {run}"))

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -344,6 +345,11 @@ def test_runs_are_added_as_if_they_had_been_there(tmp_path: Path) -> None:
             with pytest.raises(StoreError, match="opened for reading only"):
                 reader.add([])
     assert digests[0] == digests[1]
+
+
+def test_a_run_that_is_not_there_cannot_be_prolonged(store: Store) -> None:
+    with pytest.raises(StoreError, match=f"^{re.escape(str(store.path))}: there is no run 7"):
+        store.prolong(7, {}, None)
 
 
 def test_runs_may_be_added_while_they_are_counted(store: Store) -> None:
