@@ -95,13 +95,13 @@ def lock(directory: Path) -> int | None:
         raise
 
 
-def is_being_written(directory: Path) -> bool:
-    """Whether a process holds the writer's lock of a run directory; true where locks cannot be asked about.
+def is_being_written(directory: Path, *, unknown: bool = True) -> bool:
+    """Whether a process holds the writer's lock of a run directory; ``unknown`` where locks cannot be asked about.
 
     Raises StoreError where the directory is gone.
     """
     if sys.platform == "win32":
-        return True
+        return unknown
     import fcntl
 
     with store_errors(directory):
@@ -111,6 +111,8 @@ def is_being_written(directory: Path) -> bool:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
+    except OSError:  # such as a file system without locks
+        return unknown
     finally:
         os.close(descriptor)
     return False

@@ -1,5 +1,6 @@
 """One writer at a time, whoever looks; and a directory that is removed is nobody's."""
 
+import errno
 import fcntl
 import os
 import signal
@@ -59,6 +60,17 @@ def test_a_looker_does_not_keep_the_writer_out(tmp_path: Path, monkeypatch: pyte
 def test_a_directory_that_is_gone_has_no_writer(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"gone: No such file or directory$"):
         directory.is_being_written(tmp_path / "gone")
+
+
+@pytest.mark.parametrize("unknown", [False, True])
+def test_a_file_system_may_have_no_locks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unknown: bool
+) -> None:
+    def flock(*_: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    assert directory.is_being_written(tmp_path, unknown=unknown) is unknown
 
 
 def test_what_a_check_raises_keeps_the_directory(tmp_path: Path) -> None:
