@@ -8,6 +8,7 @@ from pathlib import Path
 from optrun.errors import StoreError, counted, printable
 from optrun.store import attempts, verified
 from optrun.store.curves import EVALUATION, STEP, join, recorded
+from optrun.store.directory import is_being_written
 from optrun.store.opening import connect, open_results, page_faults
 from optrun.store.runs import KEPT, LEFT_IN, read_all_runs, read_checkpoint, read_params, read_runs
 from optrun.store.store_errors import store_errors
@@ -16,8 +17,14 @@ from optrun.store.store_errors import store_errors
 def faults(directory: Path) -> tuple[int, list[str]]:
     """Return how many runs a run directory holds, and what is wrong with them, one line each; all of it is read.
 
-    Raises StoreError where there is no results file, or one that optrun has not written.
+    Raises StoreError where there is no results file, or one that optrun has not written, or while it is being written.
     """
+    # SQLite checks all pages in one transaction, for which a writer waits, and in the end gives up.
+    if is_being_written(directory, unknown=False):
+        raise StoreError(
+            f"{directory}: the run is being written, and a check of all its pages could stop it: "
+            "check it when it has ended"
+        )
     found: list[str] = []
     size = 0
     with store_errors(directory):

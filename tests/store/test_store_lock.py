@@ -10,6 +10,7 @@ import pytest
 
 from optrun.errors import StoreError
 from optrun.store import Store, directory
+from optrun.store.check import faults
 from tests.store.samples import new_store
 from tests.store.test_store_directory import start
 
@@ -71,6 +72,13 @@ def test_a_file_system_may_have_no_locks(
 
     monkeypatch.setattr(fcntl, "flock", flock)
     assert directory.is_being_written(tmp_path, unknown=unknown) is unknown
+
+
+def test_what_is_being_written_is_not_checked(tmp_path: Path) -> None:
+    """SQLite would keep the writer waiting until it gives up."""
+    with new_store(tmp_path) as store, pytest.raises(StoreError, match="is being written"):
+        faults(store.path)
+    assert faults(store.path) == (1, [])
 
 
 def test_what_a_check_raises_keeps_the_directory(tmp_path: Path) -> None:
