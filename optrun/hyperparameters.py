@@ -30,7 +30,8 @@ def checked(option: Option, value: Any, lanes: int, owner: str) -> Any:
         if array.ndim and lanes > 1:
             per_lane = f"must be a number or {lanes} of them, one per lane (got {brief(value)})"
             raise ConfigError(said_of(owner, option.name, per_lane), field=option.name)
-        return option.check(value, owner)
+        # pydantic would take NumPy's truth for a number.
+        return option.check(bool(value) if isinstance(value, np.bool_) else value, owner)
     numbers = np.asarray(array.astype(np.float64) + 0.0)
     for extreme in (numbers.min(), numbers.max()):
         option.check(float(extreme), owner)

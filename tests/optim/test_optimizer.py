@@ -564,6 +564,11 @@ def test_a_signature_that_is_none_of_a_rule_is_refused_where_it_is_written():
         SGD(Parameters(SHAPES), 0.1)
 
 
+def test_a_truth_value_of_numpy_is_no_number():
+    with pytest.raises(ConfigError, match=r"SGD: lr must be a number \(got true\)"):
+        SGD(Parameters(SHAPES), lr=np.True_)
+
+
 @pytest.mark.parametrize(
     ("digits", "shown"), [(400, "1" + "0" * 49 + "…"), (5000, "a number that is too long to be shown")]
 )
