@@ -104,7 +104,7 @@ class _Course:
             self._groups = grouped(self.plan, stage.runs)
             add_settings(self._results, self.plan, self._groups, first)
         if stage.promoted is not None:
-            end_runs(self._results, stage.ends, stage.promoted)
+            end_runs(self._results, stage.ends, stage.promoted, stage.until)
 
     def _execute(self, wanted: Sequence[int], states: list[RunState], until: int | None) -> bool:
         """Execute runs until they end or pause; return whether all did, and none failed where that ends all."""

@@ -161,14 +161,16 @@ def add_settings(results: Store | MemoryStore, plan: Plan, groups: Sequence[Grou
         results.commit(events=events)
 
 
-def end_runs(results: Store | MemoryStore, ends: Mapping[int, str], promoted: Sequence[int]) -> None:
-    """Prune runs, each for its reason, and note which settings go on."""
+def end_runs(
+    results: Store | MemoryStore, ends: Mapping[int, str], promoted: Sequence[int], until: int | None
+) -> None:
+    """Prune runs, each for its reason, and note which settings go on, and until which step."""
     states = results.states()
     pruned = {run: replace(states[run], status=Status.PRUNED, reason=reason) for run, reason in ends.items()}
     if isinstance(results, MemoryStore):
         results.commit(states=pruned, checkpoints=dict.fromkeys(ends))
         return
-    decision = {RUNG: {"promoted": list(promoted)}}
+    decision = {RUNG: {"promoted": list(promoted), "until": until}}
     results.commit(states=pruned, checkpoints=dict.fromkeys(ends), events=decision)
 
 
@@ -185,18 +187,21 @@ def retry(plan: Plan, store: Store) -> None:
         )
     decisions = decisions_in(store)
     if decisions:
-        runs = [run for run in runs if run // plan.repeats in decisions[-1]]
+        runs = [run for run in runs if run // plan.repeats in decisions[-1]["promoted"]]
     if runs:
         store.reset(runs)
 
 
-def decisions_in(results: Store | MemoryStore) -> list[list[int]]:
-    """Return which settings went on from each rung so far."""
+def decisions_in(results: Store | MemoryStore) -> list[Mapping[str, Any]]:
+    """Return which settings went on from each rung so far, as `promoted`, and `until` which step."""
     if isinstance(results, MemoryStore):
         return []
-    decisions: list[Any] = [event.details.get("promoted") for event in results.events(RUNG)]
-    for promoted in decisions:
-        if not isinstance(promoted, list) or not all(type(each) is int and each >= 0 for each in promoted):
+    decisions = [event.details for event in results.events(RUNG)]
+    for decision in decisions:
+        promoted, until = decision.get("promoted"), decision.get("until") or 0
+        if not isinstance(promoted, list) or not all(
+            type(each) is int and each >= 0 for each in [*promoted, until]
+        ):
             raise StoreError(f"{results.path}: a decision at a rung is damaged")
     return decisions
 

@@ -84,6 +84,20 @@ class BestHalf(Method):
             return Proposal([each for space in self.spaces for each in space.dimensions[0].choices], until=5)
         ranked = sorted(history, key=lambda each: each.score)
         return Proposal(promoted=ranked[: len(ranked) // 2])
+
+
+class Patient(Method):
+    """Every value, of which the last two go on to a step that depends on a score, and the last to the end."""
+
+    trials = False
+    prunes = True
+
+    def propose(self, history):
+        if not history:
+            return Proposal([each for space in self.spaces for each in space.dimensions[0].choices], until=5)
+        if sum(each.is_latest for each in history) == 2:
+            return Proposal(promoted=history[-1:])
+        return Proposal(promoted=history[-2:], until=int(1e5 * history[-2].score) % 5 + 10)
 '''
 BASE = {"problem": "rosenbrock", "optimizer": "SGD", "steps": 20}
 DRAWN = {"trials": 5, "parameters": {"optimizer.lr": {"uniform": [0, 1]}}}
@@ -193,6 +207,17 @@ def test_a_plugin_ends_runs_early():
     optrun.sweep(data, directory="parts", limit=5)
     optrun.sweep(data, directory="parts")
     assert digest_of("parts") == digest_of("whole")
+
+
+def test_the_step_of_a_decision_stands_whatever_the_scores_are_later():
+    data = config(method="patient", parameters={"optimizer.lr": [1e-5, 1e-4, 2e-4, 1e-3]})
+    whole = optrun.sweep(data, directory="whole")
+    for limit in (4, 1, 1):  # the first rung, then a run at a time
+        part = optrun.sweep(data, directory="parts", limit=limit)
+    assert part.left
+    optrun.sweep(data, directory="parts")
+    assert digest_of("parts") == digest_of("whole")
+    assert [state.steps for state in whole.states] == [5, 5, 10, 20]
 
 
 FAULTY = {

@@ -49,7 +49,7 @@ class Method(ABC):
     A subclass names its options as the keyword-only arguments of ``__init__``, and is registered under its class name
     in snake case: in a config, its options stand under this name beside `method`. What it draws depends on
     ``self.swept.sweep.seed`` alone, and its proposals on the history alone: a sweep that was interrupted asks a new
-    instance from the beginning.
+    instance from the beginning. One that prunes is told the scores of that time then, and earlier decisions stand.
 
     Raises ConfigError, naming the option, where one does not go with others.
     """

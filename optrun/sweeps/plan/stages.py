@@ -8,11 +8,12 @@ import math
 from collections.abc import Generator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from statistics import median
+from typing import Any
 
 from optrun.config.sweep.model import Metric
 from optrun.store import RunState, Status
 from optrun.sweeps.methods.halving import ranked
-from optrun.sweeps.methods.method import Candidate, method_of, proposed
+from optrun.sweeps.methods.method import Candidate, Proposal, method_of, proposed
 from optrun.sweeps.plan.expand import Plan
 from optrun.sweeps.plan.spaces import Setting
 
@@ -36,8 +37,8 @@ Stages = Generator[Stage, Sequence[RunState], None]
 """Gives stages, and takes the states of all runs at the end of each."""
 
 
-def stages_of(plan: Plan, decisions: Sequence[Sequence[int]]) -> Stages:
-    """Return the stages of a plan; `decisions` are the settings that went on from each rung at an earlier time."""
+def stages_of(plan: Plan, decisions: Sequence[Mapping[str, Any]]) -> Stages:
+    """Return the stages of a plan; `decisions` tell which settings went on from each rung at an earlier time."""
     method = method_of(plan.swept, plan.configs)
     proposal = proposed(method, ())
     known = list(plan.nodes)
@@ -54,15 +55,18 @@ def stages_of(plan: Plan, decisions: Sequence[Sequence[int]]) -> Stages:
             return
         trials = _trials(plan, known, frozenset(latest), states)
         proposal = proposed(method, trials)
-        if proposal is None:
+        if until is not None and (decision := next(earlier, None)) is not None:
+            # The proposal was made from later scores than the decision; the oldest decisions have no step.
+            later = proposal.until if proposal is not None else None
+            proposal = Proposal(until=decision.get("until", later))
+            latest = decision["promoted"]
+            stage = Stage(_runs(plan, latest))
+        elif proposal is None:
             return
-        if until is None:
+        elif until is None:
             latest = range(len(known), len(known) + len(proposal.settings))
             known += proposal.settings
             stage = Stage(_runs(plan, latest), settings=proposal.settings)
-        elif (promoted := next(earlier, None)) is not None:
-            latest = promoted
-            stage = Stage(_runs(plan, latest))
         else:
             promoted = [trial.number for trial in proposal.promoted]
             ends = _ends(plan, [trials[each] for each in latest], promoted, states, until)
