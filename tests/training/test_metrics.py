@@ -118,11 +118,17 @@ def test_settings_are_ranked_by_it_and_compared_at_rungs():
     assert {i for i, state in enumerate(sweep.states) if state.steps == 3} == set(order[2:])
 
 
-def test_it_is_listed_drawn_exported_expected_and_in_the_schema(call):
+def test_it_is_drawn(call):
+    pytest.importorskip("matplotlib")
+    Path("f.yaml").write_text(json.dumps(BASE))
+    assert call("run", "f.yaml", "-o", "run", "--plugin", "ours.py").code == 0
+    assert call("plot", "run", "--metric", "descent", "-o", "p.svg").code == 0
+
+
+def test_it_is_listed_exported_expected_and_in_the_schema(call):
     Path("f.yaml").write_text(json.dumps(BASE | {"expect": {"param_max": {"max": 1e-9}}}))
     assert call("run", "f.yaml", "-o", "run", "--plugin", "ours.py").code == 4
     assert "grad_max" in call("curves", "run", "--metric", "grad_max").out
-    assert call("plot", "run", "--metric", "descent", "-o", "p.svg").code == 0
     assert "grad_max" in Path("run/metrics.csv").read_text().splitlines()[0]
     assert json.loads(call("list", "metrics", "--json").out)["metrics"]["grad_max"].startswith("max |g|")
     assert "metrics: [grad_max]" in call("show", "GradMax").out
