@@ -11,6 +11,7 @@ import optrun
 from optrun import plugins, registry
 from optrun.errors import ConfigError, OptrunWarning, PluginError, UnknownNameError
 from optrun.registry import Registry, options_of
+from tests.registries import restore_after
 
 
 @pytest.fixture
@@ -111,8 +112,7 @@ def test_a_class_without_the_method_of_its_kind_is_named(base, tmp_path, monkeyp
 
 def test_a_problem_without_an_abstract_method_is_named_where_it_is_defined(tmp_path, monkeypatch):
     assert "beale" in registry.problems  # what is shipped is loaded, and stays
-    for name in ("_classes", "_names"):
-        monkeypatch.setattr(registry.problems, name, dict(getattr(registry.problems, name)))
+    restore_after(monkeypatch, registry.problems)
     (tmp_path / "flat.py").write_text(
         "from optrun.problems import Problem\n\n\nclass Flat(Problem):\n    pass\n"
     )

@@ -7,6 +7,7 @@ from optrun.arrays import Arrays, Parameters
 from optrun.errors import ConfigError, UnknownNameError
 from optrun.plugins import load_plugin
 from optrun.registry import problems
+from tests.registries import restore_after
 
 PLUGIN = '''
 from typing import Annotated, Any
@@ -49,8 +50,7 @@ class Shifted(Rosenbrock):
 
 @pytest.fixture
 def _plugin(tmp_path, monkeypatch):
-    for name in ("_classes", "_names"):
-        monkeypatch.setattr(problems, name, dict(getattr(problems, name)))
+    restore_after(monkeypatch, problems)
     (tmp_path / "bowls.py").write_text(PLUGIN)
     load_plugin(str(tmp_path / "bowls.py"))
 

@@ -25,6 +25,7 @@ from optrun.sweeps.plan.packs import grouped
 from optrun.sweeps.workers.task import Work
 from optrun.training.identity import identity_of_store
 from optrun.training.provenance import earlier_identities, identity_of
+from tests.registries import restore_after
 
 RULE = '''
 from optrun.optim import Optimizer
@@ -39,8 +40,7 @@ class Halved(Optimizer):
 
 @pytest.fixture(autouse=True)
 def _no_plugin_stays(monkeypatch):
-    for name in ("_classes", "_names"):
-        monkeypatch.setattr(optimizers, name, dict(getattr(optimizers, name)))
+    restore_after(monkeypatch, optimizers)
 
 
 def write_data(samples=60):
@@ -223,8 +223,7 @@ class OfFile(Problem):
 
 
 def test_a_plugins_files_tell_its_runs_apart(monkeypatch):
-    for name in ("_classes", "_names"):
-        monkeypatch.setattr(problems, name, dict(getattr(problems, name)))
+    restore_after(monkeypatch, problems)
     Path("of_file.py").write_text(OF_FILE)
     load_plugin("of_file.py")
     for name, number in {"one": 1, "two": 2, "three": 3}.items():

@@ -16,6 +16,7 @@ from optrun.registry import methods
 from optrun.sweeps.methods import Method, Proposal, Sampler
 from optrun.sweeps.plan.expand import expand
 from tests.cli.looking import call
+from tests.registries import restore_after
 from tests.sweeps.support import digest_of
 
 __all__ = ["call"]
@@ -109,8 +110,7 @@ def config(**sweep):
 
 @pytest.fixture(autouse=True)
 def plugin(monkeypatch):
-    for name in ("_classes", "_names", "_lacking"):
-        monkeypatch.setattr(methods, name, dict(getattr(methods, name)))
+    restore_after(monkeypatch, methods)
     Path("ours.py").write_text(PLUGIN)
     load_plugin("ours.py")
 

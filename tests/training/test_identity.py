@@ -15,6 +15,7 @@ from optrun.plugins import load_plugin
 from optrun.registry import optimizers
 from optrun.store import Store
 from optrun.training.identity import Identity
+from tests.registries import restore_after
 
 RULE = '''
 from optrun.optim import Optimizer
@@ -43,8 +44,7 @@ CONFIG_OF_DATA = {
 
 @pytest.fixture(autouse=True)
 def _no_plugin_stays(monkeypatch):
-    for name in ("_classes", "_names"):
-        monkeypatch.setattr(optimizers, name, dict(getattr(optimizers, name)))
+    restore_after(monkeypatch, optimizers)
 
 
 def write_data(samples=60):

@@ -16,6 +16,7 @@ from optrun.plugins import load_plugin
 from optrun.registry import metrics
 from optrun.store import Store
 from tests.cli.looking import call
+from tests.registries import restore_after
 
 __all__ = ["call"]
 
@@ -71,8 +72,7 @@ BASE = {
 
 @pytest.fixture(autouse=True)
 def plugin(monkeypatch):
-    for name in ("_classes", "_names", "_lacking"):
-        monkeypatch.setattr(metrics, name, dict(getattr(metrics, name)))
+    restore_after(monkeypatch, metrics)
     Path("ours.py").write_text(PLUGIN)
     load_plugin("ours.py")
 

@@ -13,6 +13,7 @@ from optrun.config.yaml import files
 from optrun.plugin_code import output_of_caller, output_on_stderr
 from optrun.plugins import load_plugins
 from optrun.registry import problems
+from tests.registries import restore_after
 
 IRIS = {
     "problem": {"name": "softmax_regression", "data": "iris", "batch_size": 32},
@@ -102,8 +103,7 @@ def test_two_configs_at_once_have_the_bits_of_each_alone(one, other):
 
 
 def test_a_plugin_that_two_threads_load_is_loaded_once(monkeypatch):
-    for name in ("_classes", "_names"):
-        monkeypatch.setattr(problems, name, dict(getattr(problems, name)))
+    restore_after(monkeypatch, problems)
     Path("ours.py").write_text(
         "from optrun.problems.functions import Rosenbrock\nfrom pathlib import Path\n"
         "with Path('loads').open('a') as file:\n    file.write('x')\n"

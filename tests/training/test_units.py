@@ -13,15 +13,13 @@ from optrun.registry import Epochs, NonNegativeSteps, PositiveInt, Steps, averag
 from optrun.training import prolong
 from optrun.training.config_notes import ineffective_options
 from optrun.training.pack import Pack
+from tests.registries import restore_after
 
 
 @pytest.fixture(autouse=True, scope="module")
 def plugins() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        for registry in (schedulers, averages):
-            len(registry)  # what is shipped registers now, and stays
-            for name in ("_classes", "_names"):
-                patch.setattr(registry, name, dict(getattr(registry, name)))
+        restore_after(patch, schedulers, averages)
 
         class Pulse(optrun.schedulers.LRScheduler):
             @staticmethod
