@@ -43,9 +43,24 @@ def load_plugin(target: str) -> None:
 def load_plugins(targets: Sequence[str]) -> None:
     """Import plugins that are not there in their present versions; raises PluginError as `load_plugin` does."""
     for target in string_list("plugins", targets):
-        with _loading:
-            if _loaded.get(os.path.abspath(target)) != plugin_version(target):
-                load_plugin(target)
+        ensure_plugin(target)
+
+
+def ensure_plugin(target: str, version: str | None = None) -> bool:
+    """Import a plugin that is not there in a version, by default its present one; return whether its file has it.
+
+    Where this process has the version, its file is not read. Raises PluginError as `load_plugin` does.
+    """
+    with _loading:
+        loaded = _loaded.get(os.path.abspath(target))
+        if version is not None and loaded == version:
+            return True
+        present = plugin_version(target)
+        if version not in (None, present):
+            return False
+        if loaded != present:
+            load_plugin(target)
+        return True
 
 
 _loaded: dict[str, str] = {}

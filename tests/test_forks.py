@@ -18,7 +18,6 @@ LOCKS = [
     ("optrun.problems.batches", "_keeping"),
     ("optrun.schedulers.expression", "_multiplying"),
     ("optrun.schedulers.expression", "_parsing"),
-    ("optrun.sweeps.workers.worker_process", "_loading"),
     ("optrun.sweeps.workers.worker_process", "_timer"),
 ]
 

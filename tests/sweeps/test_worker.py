@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from optrun import plugins
 from optrun.config import from_mapping
 from optrun.errors import PluginError
 from optrun.plugins import load_plugin, plugin_version
@@ -14,6 +15,7 @@ from optrun.registry import optimizers
 from optrun.sweeps.workers import worker_process
 from optrun.sweeps.workers.task import Work
 from optrun.sweeps.workers.worker_process import Plugin, Task, execute_anywhere
+from tests.registries import restore_after
 
 MINE = """\
 from optrun.optim import SGD
@@ -60,9 +62,8 @@ def on_disk():
 
 @pytest.fixture(autouse=True)
 def _forget(monkeypatch):
-    monkeypatch.setattr(optimizers, "_classes", dict(optimizers._classes))
-    monkeypatch.setattr(optimizers, "_names", dict(optimizers._names))
-    monkeypatch.setattr(worker_process, "_versions", {})
+    restore_after(monkeypatch, optimizers)
+    monkeypatch.setattr(plugins, "_loaded", {})
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from uuid import uuid4
 from optrun.errors import OptrunError, OptrunWarning, PluginError, RunFailedError
 from optrun.forks import renew_after_fork
 from optrun.plugin_code import traceback_of
-from optrun.plugins import load_plugin, plugin_version
+from optrun.plugins import ensure_plugin, plugin_version
 from optrun.store import environment
 from optrun.store.fingerprint import machine_changes
 from optrun.sweeps.workers.task import Result, Work, forget
@@ -126,10 +126,6 @@ _stopped: set[str] = set()
 """The sweeps that this process knows to be over."""
 _timer = threading.Lock()
 renew_after_fork(globals(), "_timer")
-_loading = threading.Lock()
-renew_after_fork(globals(), "_loading")
-_versions: dict[str, str] = {}
-"""Of the plugins that this process has loaded."""
 
 
 def load(plugins: Sequence[Plugin]) -> None:
@@ -137,17 +133,12 @@ def load(plugins: Sequence[Plugin]) -> None:
 
     Raises PluginError where one cannot be loaded, or its file has another version.
     """
-    with _loading:
-        for target, version in plugins:
-            if _versions.get(target) == version:
-                continue
-            if plugin_version(target) != version:
-                raise PluginError(
-                    f"plugin {target!r}: a worker finds another file than the sweep began with: it is to be the same "
-                    "on every machine; where it has been changed, start the sweep again"
-                )
-            load_plugin(target)
-            _versions[target] = version
+    for target, version in plugins:
+        if not ensure_plugin(target, version):
+            raise PluginError(
+                f"plugin {target!r}: a worker finds another file than the sweep began with: it is to be the same "
+                "on every machine; where it has been changed, start the sweep again"
+            )
 
 
 class Shared(ctypes.Structure):
