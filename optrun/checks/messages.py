@@ -108,9 +108,8 @@ def shown(value: Any) -> str:
         text = f"[{', '.join(map(shown, value))}]"
         return "a list" if len(text) > 40 else text
     if isinstance(value, float):
-        value = float(
-            value
-        )  # NumPy's float64 is one; its other types are none of Python's, and may be the mistake
+        # NumPy's float64 is one; its other types are none of Python's, and may be the mistake.
+        value = float(value)
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, float) and not math.isfinite(value):

@@ -24,8 +24,7 @@ from optrun.arrays import Array, lane_sum
 from optrun.errors import fold
 from optrun.plugin_code import contract_error, shape_text
 from optrun.registry import metrics, snake_case
-
-ALWAYS_COLUMNS = ("step", "loss", "lr")
+from optrun.store.types import FIRST_COLUMNS
 
 
 class CurveMetric:
@@ -48,7 +47,7 @@ class CurveMetric:
         if not cls.needs or not {"p", "g", "u"}.issuperset(cls.needs):
             raise TypeError(f"{cls.__name__}.measure takes some of p, g and u")
         name = snake_case(cls.__name__)
-        if fold(name) in ALWAYS_COLUMNS:
+        if fold(name) in FIRST_COLUMNS:
             raise TypeError(f"{cls.__name__}: its column would be {name}, which every curve has")
         metrics.add(cls, name)
 

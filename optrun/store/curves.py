@@ -10,11 +10,10 @@ import numpy as np
 from optrun.arrays import Array
 from optrun.errors import StoreError, counted
 from optrun.store import blobs, schema, verified
+from optrun.store.types import FIRST_COLUMNS
 
 CURVE, EVALUATION = "curve", "evaluation"
 STEP = "step"
-OF_EVERY_RUN = {"loss", "lr"}
-"""Curves that are recorded whatever else is."""
 _PREVIOUS = """SELECT name, last_step FROM curves WHERE run = ?1 AND kind = ?2 AND first_step =
     (SELECT max(first_step) FROM curves WHERE run = ?1 AND kind = ?2) ORDER BY column_index"""
 
@@ -98,8 +97,8 @@ def join(db: sqlite3.Connection, run: int, kind: str) -> dict[str, Array]:
 def recorded(db: sqlite3.Connection, run: int, steps: int) -> dict[str, Array]:
     """Return what was recorded of a run that has made so many steps; StoreError where it is damaged, or not all."""
     arrays = join(db, run, CURVE)
-    if arrays and not arrays.keys() >= OF_EVERY_RUN:
-        raise StoreError(f"damaged: its curves lack the {' or the '.join(sorted(OF_EVERY_RUN))}")
+    if arrays and not arrays.keys() >= set(FIRST_COLUMNS):
+        raise StoreError(f"damaged: its curves lack the {' or the '.join(FIRST_COLUMNS[1:])}")
     found = arrays.get(STEP, np.zeros(0, np.int64))
     if steps and (not found.size or (found.size > 1 and 2 * found[-1] - found[-2] < steps)):
         raise StoreError(

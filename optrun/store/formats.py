@@ -16,10 +16,10 @@ from optrun.store.directory import replace_file
 from optrun.store.parquet import write_parquet
 from optrun.store.store import Store
 from optrun.store.store_errors import store_errors
+from optrun.store.types import FIRST_COLUMNS
 
 PARQUET = "parquet"
 METRICS, SUMMARY = "metrics.csv", "summary.csv"
-FIRST_COLUMNS = ("step", "loss", "lr")
 ROWS = 1 << 13
 """Of a text, of which so many at a time are in memory."""
 

@@ -8,6 +8,9 @@ from typing import Any
 
 from optrun.arrays import Array
 
+FIRST_COLUMNS = ("step", "loss", "lr")
+"""The columns of every curve, in this order before the others."""
+
 
 class Status(StrEnum):
     """How far a run has come, or why it ended."""

@@ -34,8 +34,9 @@ def module(source: str) -> Any:
 def target_machine() -> Any:
     """Return LLVM's description of this machine."""
     llvm: Any = import_module("llvmlite.binding")
-    target = llvm.Target.from_triple(llvm.get_process_triple())
-    return target.create_target_machine(*processor()[1:], opt=3, reloc="pic", jit=True)
+    triple, name, features = processor()
+    target = llvm.Target.from_triple(triple)
+    return target.create_target_machine(name, features, opt=3, reloc="pic", jit=True)
 
 
 def processor() -> tuple[str, str, str]:
