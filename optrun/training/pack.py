@@ -1,7 +1,6 @@
 """A pack: configs that differ only in floats and seeds, built into one array program with one lane per config."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -78,9 +77,7 @@ class Pack:
             if self.is_asynchronous and not optimizer.has_post_hooks
             else None
         )
-        loss_and_grad, update = (
-            (replay.loss_and_grad, replay) if replay else (problem.loss_and_grad, nullcontext())
-        )
+        loss_and_grad = replay.loss_and_grad if replay else problem.loss_and_grad
         for t in range(start, self.steps if stop is None else stop):
             loss = loss_and_grad(params, grads, batches[t])
             if t == start:
@@ -88,7 +85,12 @@ class Pack:
             # Copied, since an evaluation before the update may overwrite the loss buffer.
             metrics = self.arrays.to_host(loss).copy() if needs_metrics else None
             yield t, loss
-            with update:
+            if replay is not None:
+                with replay:
+                    optimizer.step()
+                    if average is not None:
+                        average.step()
+            else:
                 optimizer.step(
                     partial(problem.loss_and_grad, params, grads, batches[t]) if needs_closure else None
                 )
