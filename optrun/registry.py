@@ -143,7 +143,7 @@ class Option:
         """Whether it is a float, which may differ from lane to lane; any other type is one for the pack."""
         return self.type is float
 
-    @property
+    @cached_property
     def may_be_path(self) -> bool:
         """Whether it may be the path of a file."""
         return any(_marks(self.annotation, PathOrName))

@@ -119,6 +119,8 @@ class _Course:
         left, has_to_end = set(wanted), False
         identities = {run: group.identity for group in self._groups for run in group.runs}
         waiting = {run for run in wanted if states[run].status is not Status.RUNNING}
+        # A pack that has paused goes on at once: reading its checkpoints takes as long as writing them.
+        paused: dict[int, Checkpoint | None] = {}
 
         def work_of(pack: Sequence[int]) -> Work:
             if begun := waiting.intersection(pack):
@@ -131,7 +133,7 @@ class _Course:
             configs = [plan.configs[run] for run in pack]
             identity = identities[pack[0]]
             if any(self._writer.states[run].steps for run in pack):
-                checkpoints = [self._checkpoint(run, identity) for run in pack]
+                checkpoints = [self._checkpoint(run, paused.pop(run, None), identity) for run in pack]
                 return Work(configs, until, checkpoints, identity=identity)
             is_stored = until is None and isinstance(self._results, Store)
             return Work(configs, until, runs=pack if is_stored else None, identity=identity)
@@ -147,14 +149,17 @@ class _Course:
         with closing(dispatch.finished(packs)) as ended:
             for pack, of_pack in ended:
                 self._writer.commit(pack, of_pack)
+                paused.update(
+                    (run, each.checkpoint) for run, each in zip(pack, of_pack, strict=True) if each.goes_on
+                )
                 left -= {run for run, each in zip(pack, of_pack, strict=True) if not each.goes_on}
                 has_failed = any(each.state.status is Status.FAILED for each in of_pack)
                 has_to_end = has_to_end or (how.fail_fast and has_failed)
         return not left and not has_to_end
 
-    def _checkpoint(self, run: int, identity: Identity) -> Checkpoint:
-        """Return from where a run goes on that has made steps; StoreError where that is not there."""
-        checkpoint = self._results.checkpoint(run)
+    def _checkpoint(self, run: int, checkpoint: Checkpoint | None, identity: Identity) -> Checkpoint:
+        """Return from where a run goes on that has made steps, by default what is stored; StoreError if nothing is."""
+        checkpoint = checkpoint or self._results.checkpoint(run)
         if checkpoint is None:
             steps = self._results.run(run).steps
             where = f"{self._results.path}: " if isinstance(self._results, Store) else ""

@@ -83,11 +83,12 @@ class Dispatch:
 
     def _submit(self, pack: Pack) -> None:
         work = self.work_of(pack)
+        start, seconds = work.start, work.seconds
         for run in pack:
-            self._steps[run] = work.start
-            self._spent_before.setdefault(run, work.seconds)
+            self._steps[run] = start
+            self._spent_before.setdefault(run, seconds)
         since = math.inf if self._died_at is None else time.monotonic() - self._died_at
-        spent = work.seconds - self._spent_before[pack[0]]
+        spent = seconds - self._spent_before[pack[0]]
         work = replace(work, pause_seconds=max(LEAST_PAUSE_SECONDS, since), spent=spent)
         number = next(_attempts)
         self._running[number] = pack
