@@ -1,10 +1,12 @@
 """Overrides: `key.path=value`, with values by the rules of the file.
 
 An override sets one value: `optimizer.name=SGD` keeps the other keys, whatever they mean to an SGD, and
-`optimizer=SGD` replaces the section. ``betas`` and ``beta1`` are one thing in two spellings: the later one wins.
+`optimizer=SGD` replaces the section. ``betas`` and ``beta1`` are one thing in two spellings, and an override replaces
+what a file says in the other one. No override replaces what another one sets.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 
 from optrun.checks.messages import shown
 from optrun.config.extends import EXTENDS
@@ -18,13 +20,52 @@ from optrun.registry import SECTIONS
 
 def override(root: YamlNode, overrides: Sequence[str]) -> tuple[YamlNode, list[Issue]]:
     """Return the config with each `key.path=value` applied, in their order, and what is wrong with the others."""
-    issues: list[Issue] = []
-    for text in overrides:
+    issues = list(given_twice(overrides))
+    for i, text in enumerate(overrides):
         try:
-            root = _applied(root, text)
+            changed = _applied(root, text)
         except ConfigErrors as errors:
             issues += errors.issues
+        else:
+            issues += lost(root, changed, overrides[:i], text)
+            root = changed
     return root, issues
+
+
+def path_of(text: str) -> str:
+    """Return the path of an override."""
+    return text.partition("=")[0].strip()
+
+
+def given_twice(overrides: Sequence[str]) -> Iterator[Issue]:
+    """Yield which overrides set what one before them sets."""
+    first: dict[str, str] = {}
+    for text in overrides:
+        path = path_of(text)
+        if "=" in text and path in first:
+            yield Issue.at(Place(named(text)), (path,), _sets_it_too(first[path]))
+        first.setdefault(path, text)
+
+
+def lost(before: YamlNode, after: YamlNode, others: Sequence[str], text: str) -> Iterator[Issue]:
+    """Yield which other overrides have values that are gone after an override; what was turned off may be replaced."""
+    if not others:
+        return
+    gone = {place for place, _ in Counter(_values(before)) - Counter(_values(after))}
+    path = path_of(text)
+    for other in others:
+        if path_of(other) != path and Place(named(other)) in gone:
+            is_part = path_of(other).startswith(f"{path}.")
+            said = f"would undo {named(other)}: give that after this one" if is_part else _sets_it_too(other)
+            yield Issue.at(Place(named(text)), (path,), said)
+
+
+def _sets_it_too(other: str) -> str:
+    return f"{named(other)} sets it too: give one of them"
+
+
+def _values(node: YamlNode) -> Iterator[tuple[Place, str]]:
+    return ((leaf.place, repr(leaf.value)) for leaf in node.leaves() if leaf.value is not None)
 
 
 def named(text: str) -> str:

@@ -153,6 +153,8 @@ def test_divergence_is_exit_1_and_names_the_step(config):
         (["show", "Adm"], "Did you mean 'Adam'"),
         (["list", "optimizer"], "Did you mean 'optimizers'"),
         (["run", "small.yaml", "--plugin", "missing.py"], "plugin 'missing.py'"),
+        (["run", "small.yaml", "steps=5", "steps=6"], "steps: override 'steps=5' sets it too"),
+        (["run", "small.yaml", "--seed", "3", "seed=4"], "--seed 3: override 'seed=4' sets it too"),
         (["rnu", "small.yaml"], "run"),
         (["run", "small.yaml", "--sed", "3"], "--seed"),
     ],

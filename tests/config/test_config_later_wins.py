@@ -1,4 +1,4 @@
-"""Of two things that are said about one value the later one wins, and of two that exclude each other it is to blame."""
+"""An override wins over a file, a file over what it extends; of two that exclude each other the later is to blame."""
 
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -38,7 +38,6 @@ def extending(base: str, child: str) -> Path:
     [
         (JOINT, ["optimizer.beta1=0.2"], (0.2, 0.99)),
         (JOINT, ["optimizer.beta1=0.2", "optimizer.betas.1=0.3"], (0.2, 0.3)),
-        (JOINT, ["optimizer.beta1=0.2", "optimizer.betas=[0.4, 0.5]"], (0.4, 0.5)),
         (PARTS, ["optimizer.betas=[0.1,0.2]"], (0.1, 0.2)),
         (PARTS, ["optimizer.betas.0=0.1"], (0.1, 0.99)),
         ("problem: bowl\noptimizer: Adam\nsteps: 1\n", ["optimizer.betas.1=0.5"], (0.9, 0.5)),

@@ -54,12 +54,34 @@ def test_an_override_sets_a_value(override: str, path: str, value: Any) -> None:
 
 
 def test_overrides_apply_in_their_order() -> None:
-    config = parse(TEXT, overrides=["seed=1", "seed=2", "scheduler=null", "optimizer=SGD", "optimizer.lr=3"])
-    assert config.seed == 2
+    config = parse(TEXT, overrides=["scheduler=null", "optimizer=SGD", "optimizer.lr=3"])
     assert config.scheduler is None
     assert (config.optimizer.name, config.optimizer.options["lr"]) == ("SGD", 3.0)
     assert parse(TEXT, overrides=["steps=null", "epochs=2"]).epochs == 2
     assert parse(TEXT, overrides=["scheduler=null", "scheduler.name=RangeLR", "scheduler.base=1"]).scheduler
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "message"),
+    [
+        ("steps=5", "steps=6", "steps: override 'steps=5' sets it too: give one of them"),
+        ("steps=5", " steps =5", "steps: override 'steps=5' sets it too: give one of them"),
+        ("problem={name: bowl, dim: 3}", "problem.dim=4",
+         "problem.dim: override 'problem={name: bowl, dim: 3}' sets it too: give one of them"),
+        ("problem.hidden=[8,8]", "problem.hidden.1=4",
+         "problem.hidden.1: override 'problem.hidden=[8,8]' sets it too: give one of them"),
+        ("optimizer.beta1=0.2", "optimizer.betas=[0.4, 0.5]",
+         "optimizer.betas: override 'optimizer.beta1=0.2' sets it too: give one of them"),
+        ("optimizer.betas=[0.4, 0.5]", "optimizer.beta1=0.2",
+         "optimizer.beta1: override 'optimizer.betas=[0.4, 0.5]' sets it too: give one of them"),
+        ("optimizer.lr=3", "optimizer=SGD",
+         "optimizer: would undo override 'optimizer.lr=3': give that after this one"),
+    ],
+)  # fmt: skip
+def test_an_override_replaces_no_other_one(first: str, second: str, message: str) -> None:
+    with pytest.raises(ConfigErrors) as caught:
+        parse(TEXT, "f.yaml", [first, second])
+    assert str(caught.value) == f"override {second!r}: {message}"
 
 
 @pytest.mark.parametrize(

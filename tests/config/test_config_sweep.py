@@ -491,6 +491,26 @@ def test_seeds_of_an_override_are_repeats():
     assert [config.seed for config in settings(["seed=3", "sweep.repeats=2"])[1].configs] == [3, 4]
 
 
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("optimizer.lr=1,2", "optimizer.lr=3"),
+        ("optimizer.lr=3", "optimizer.lr=1,2"),
+        ("optimizer.lr=1,2", "optimizer.lr=1,2"),
+        ("seed=1,2", "seed=3"),
+        ("sweep.repeats=5", "seed=1,2"),
+        ("sweep.repeats=[4,5]", "seed=3"),
+        ("sweep={parameters: {optimizer.lr: [1, 2]}}", "optimizer.lr=3"),
+    ],
+)
+def test_an_override_of_a_sweep_replaces_no_other_one(first, second):
+    with pytest.raises(ConfigErrors) as error:
+        settings([first, second], {"parameters": {"optimizer.eps": [0.1, 0.2]}})
+    path = second.partition("=")[0]
+    said = f"override {first!r} sets it too: give one of them"
+    assert str(error.value) == f"override {second!r}: {path}: {said}"
+
+
 @pytest.mark.parametrize(("overrides", "seeds"), [([], [0, 1, 2]), (["seed=5"], [5]), (["seed=5,6"], [5, 6])])
 def test_a_seed_on_the_command_line_is_in_place_of_those_that_are_listed(overrides, seeds):
     _, plan = settings(overrides, {"parameters": {"optimizer.lr": [1.0]}, "repeats": [0, 1, 2]})

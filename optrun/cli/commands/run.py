@@ -61,11 +61,15 @@ def run(
     from optrun.cli.located import located
     from optrun.cli.views.hints import note_pack
     from optrun.cli.views.run_outcome import note_outcome, print_outcome
+    from optrun.config.overrides import named, path_of
     from optrun.errors import ConfigError
     from optrun.training.pack import Pack
 
     if output is not None and not save:
         raise ConfigError("--output: a run that is not saved has no directory")
+    for text in overrides or () if seed is not None else ():
+        if path_of(text) == "seed":
+            raise ConfigError(f"--seed {seed}: {named(text)} sets it too: give one of them")
 
     given = [*(overrides or []), *([f"seed={seed}"] if seed is not None else [])]
     with reporting("run", junit, [config]) as report:

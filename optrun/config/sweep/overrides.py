@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from optrun.config.model.options import SWEEP
-from optrun.config.overrides import named
+from optrun.config.overrides import lost, named, path_of
 from optrun.config.sweep.axes import DRAWN, SPACED, as_written
 from optrun.config.yaml.errors import ConfigErrors, Issue, Place
 from optrun.config.yaml.reader import read
@@ -90,24 +90,29 @@ def on_top(
     Where spaces sweep a parameter, they do so over what an override says.
     """
     for text in overrides:
-        path, place = text.partition("=")[0].strip(), Place(named(text))
-        holders = list(_holders(node))
-        for within, holder in holders:
-            if others := _paired_with(holder, path):
-                there = ".".join(map(str, (SWEEP, *within, "zip")))
-                text = f"is paired with {', '.join(others)} in {there}: change it there"
-                raise ConfigErrors([Issue.at(place, (path,), text)])
-        if text in axes and path == "seed":
-            node = _with(node, ("repeats",), axes[text], place)
-            continue
-        if path == "seed" and (repeats := node.child("repeats")) and isinstance(repeats.value, list):
-            seed = base.child("seed") or YamlNode(None, place, place)
-            node = _with(node, ("repeats",), YamlNode.sequence([seed], place, place), place)
-            continue
-        value = base.at([int(step) if step.isdecimal() else step for step in path.split(".")])
-        values = axes.get(text) or YamlNode.sequence([value], place, place)
-        for within in _where(path, holders, adds=text in axes):
-            node = _with(node, (*within, "parameters", path), values, place)
+        before, node = node, _with_override(node, text, axes, base)
+        if issues := list(lost(before, node, overrides, text)):
+            raise ConfigErrors(issues)
+    return node
+
+
+def _with_override(node: YamlNode, text: str, axes: Mapping[str, YamlNode], base: YamlNode) -> YamlNode:
+    path, place = path_of(text), Place(named(text))
+    holders = list(_holders(node))
+    for within, holder in holders:
+        if others := _paired_with(holder, path):
+            there = ".".join(map(str, (SWEEP, *within, "zip")))
+            said = f"is paired with {', '.join(others)} in {there}: change it there"
+            raise ConfigErrors([Issue.at(place, (path,), said)])
+    if text in axes and path == "seed":
+        return _with(node, ("repeats",), axes[text], place)
+    if path == "seed" and (repeats := node.child("repeats")) and isinstance(repeats.value, list):
+        seed = base.child("seed") or YamlNode(None, place, place)
+        return _with(node, ("repeats",), YamlNode.sequence([seed], place, place), place)
+    value = base.at([int(step) if step.isdecimal() else step for step in path.split(".")])
+    values = axes.get(text) or YamlNode.sequence([value], place, place)
+    for within in _where(path, holders, adds=text in axes):
+        node = _with(node, (*within, "parameters", path), values, place)
     return node
 
 

@@ -11,7 +11,7 @@ from optrun.checks.messages import UNKNOWN_KEY, message
 from optrun.config.data_paths import swept_paths, with_nearby
 from optrun.config.extends import extended
 from optrun.config.model.options import SWEEP
-from optrun.config.overrides import named, override, placed
+from optrun.config.overrides import given_twice, named, override, placed
 from optrun.config.resolve import Resolved
 from optrun.config.sweep.examples import with_form
 from optrun.config.sweep.model import SweepBlock, sweep_model
@@ -100,6 +100,8 @@ def swept(document: Document, overrides: Sequence[str] = ()) -> SweepConfig:
     if not isinstance(document.root.value, dict):
         place = document.root.place
         raise ConfigErrors([*document.issues, Issue.at(place, (), "a config is a mapping of keys to values")])
+    if twice := list(given_twice(overrides)):
+        raise ConfigErrors(twice)
     check_paths(overrides)
     check_calls(overrides)
     axes = {text: node for text in overrides if (node := several(text)) is not None}
