@@ -1,0 +1,160 @@
+"""The best setting of a sweep for every problem and every value of what is compared, such as each optimizer."""
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from optrun.analysis.compare import differing_labels, flatten
+from optrun.analysis.leaderboard import Standing, SweepPlan, leaderboard
+from optrun.errors import ConfigError, StoreError
+from optrun.store import RunRecord
+
+BY = "optimizer.name"
+SEED = "seed"
+NONE = "none"
+"""The value of a part that is turned off, such as a scheduler that is null."""
+
+NO_OTHER_PROBLEM = ("batch_size",)
+"""Options of a problem that are hyperparameters: runs that differ in them alone are of one problem."""
+
+EDGE = 0.05
+"""A value is at the edge of its space if it is among so large a part of the lowest or the highest values, or the last."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A problem, and a value of what is compared."""
+
+    problem: str
+    value: str
+
+
+@dataclass(frozen=True)
+class Selected:
+    """The best setting of a cell by the median of the metric over its seeds, and what it was chosen from."""
+
+    cell: Cell
+    index: int
+    """The index of the setting in the plan."""
+    standing: Standing
+    trials: int
+    """The number of settings that were compared."""
+    edge: tuple[str, ...]
+    """The numeric parameters whose value is at an edge of the values that were tried."""
+
+
+def selections(
+    plan: SweepPlan, runs: Sequence[RunRecord], by: str | None = None, top: int = 1
+) -> list[Selected]:
+    """Return the ``top`` best settings of each cell, in the order of the plan; a setting without results is none.
+
+    ``by`` is a path of the config, by default what varies: the optimizer, or else the scheduler, or else the only
+    parameter. Raises ConfigError if it does not vary, or if nothing tells what is compared.
+    """
+    cells = cells_of(plan, runs, by)
+    members: defaultdict[Cell, list[int]] = defaultdict(list)
+    for index, cell in enumerate(cells):
+        members[cell].append(index)
+    found = []
+    for cell, indices in members.items():
+        own = SweepPlan([plan.settings[index] for index in indices], plan.repeats, plan.metric, plan.maximize)
+        states = [run for index in indices for run in of_setting(plan, runs, index)]
+        places = {place * plan.repeats: index for place, index in enumerate(indices)}
+        for standing in [each for each in leaderboard(own, states) if _is_result(each)][:top]:
+            edge = tuple(_at_edge(standing.setting, own.settings))
+            found.append(Selected(cell, places[standing.first], standing, len(indices), edge))
+    return found
+
+
+def of_setting(plan: SweepPlan, runs: Sequence[RunRecord], index: int) -> Sequence[RunRecord]:
+    """Return the runs of a setting, one for each seed."""
+    return runs[index * plan.repeats : (index + 1) * plan.repeats]
+
+
+def cells_of(plan: SweepPlan, runs: Sequence[RunRecord], by: str | None = None) -> list[Cell]:
+    """Return the cell of each setting; raises as `selections` does."""
+    if len(runs) != len(plan.settings) * plan.repeats:
+        raise StoreError(f"the plan has {len(plan.settings) * plan.repeats} runs, the sweep {len(runs)}")
+    configs = [runs[index * plan.repeats].config for index in range(len(plan.settings))]
+    problems = problem_labels(configs)
+    path = by or usual_by(plan, configs)
+    values = [value_at(config, path) for config in configs]
+    if by is not None and not any(value is not None for value in values):
+        raise ConfigError(f"{by}: no run of the sweep has it; what varies is {', '.join(varying(plan))}")
+    return [Cell(problem, value or NONE) for problem, value in zip(problems, values, strict=True)]
+
+
+def usual_by(plan: SweepPlan, configs: Sequence[Mapping[str, Any]]) -> str:
+    """Return what is compared if nothing is said; ConfigError if that is not clear."""
+    for path in (BY, "scheduler.name"):
+        if len({value_at(config, path) for config in configs}) > 1:
+            return path
+    paths = [path for path in varying(plan) if path.partition(".")[0] != "problem"]
+    if len(paths) == 1:
+        return paths[0]
+    raise ConfigError(f"what is to be compared? Give one of these by --by: {', '.join(paths) or BY}")
+
+
+def varying(plan: SweepPlan) -> list[str]:
+    """Return the paths that vary between the settings of a plan, but for the seed."""
+    return [path for path in dict.fromkeys(path for each in plan.settings for path in each) if path != SEED]
+
+
+def value_at(config: Mapping[str, Any], path: str) -> str | None:
+    """Return the value at a path of a config as text, of a part its name; None if it is not there or null."""
+    value: Any = config
+    for key in path.split("."):
+        if isinstance(value, Sequence) and not isinstance(value, str):
+            value = value[int(key)] if key.isdigit() and int(key) < len(value) else None
+        else:
+            value = value.get(key) if isinstance(value, Mapping) else None
+    if isinstance(value, Mapping):
+        value = value.get("name")
+    return None if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def problem_labels(configs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the label of the problem of each config: its name, and the options in which problems of one name differ."""
+    blocks = [
+        {key: value for key, value in config["problem"].items() if key not in NO_OTHER_PROBLEM}
+        for config in configs
+    ]
+    distinct = {_key(block): block for block in blocks}
+    names = Counter(str(block.get("name", "")) for block in distinct.values())
+    labels = {}
+    for key, block in distinct.items():
+        name = str(block.get("name", ""))
+        alike = [each for each in distinct.values() if each.get("name", "") == name]
+        others = differing_labels([{"problem": each} for each in alike])[alike.index(block)]
+        labels[key] = name if names[name] == 1 else f"{name} {others}"
+    return [labels[_key(block)] for block in blocks]
+
+
+def _key(block: Mapping[str, Any]) -> str:
+    return repr(sorted(flatten(block).items()))
+
+
+def _is_result(standing: Standing) -> bool:
+    return standing.runs > standing.waiting + standing.failed + standing.lacking
+
+
+def _at_edge(setting: Mapping[str, Any], settings: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield the numeric parameters of a setting that are at an edge of at least three values that were tried.
+
+    A lowest value of 0 is no edge: below it there is mostly nothing.
+    """
+    for path, value in setting.items():
+        if path == SEED or isinstance(value, bool) or not isinstance(value, (int, float)):
+            continue
+        tried = sorted({other for each in settings if _is_number(other := each.get(path))})
+        if len(tried) < 3:
+            continue
+        outer = max(1, math.floor(EDGE * len(tried)))
+        if value >= tried[-outer] or (value <= tried[outer - 1] and value != 0):
+            yield path
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
