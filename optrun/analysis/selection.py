@@ -20,7 +20,7 @@ NO_OTHER_PROBLEM = ("batch_size",)
 """Options of a problem that are hyperparameters: runs that differ in them alone are of one problem."""
 
 EDGE = 0.05
-"""A value is at the edge of its space if it is among so large a part of the lowest or the highest values, or the last."""
+"""A value is at the edge of its space if it is among this part of the values that were tried, or the outermost one."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def value_at(config: Mapping[str, Any], path: str) -> str | None:
 
 
 def problem_labels(configs: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the label of the problem of each config: its name, and the options in which problems of one name differ."""
+    """Return the label of each config's problem: its name, and the options in which problems of one name differ."""
     blocks = [
         {key: value for key, value in config["problem"].items() if key not in NO_OTHER_PROBLEM}
         for config in configs
@@ -145,16 +145,15 @@ def _at_edge(setting: Mapping[str, Any], settings: Sequence[Mapping[str, Any]]) 
 
     A lowest value of 0 is no edge: below it there is mostly nothing.
     """
-    for path, value in setting.items():
-        if path == SEED or isinstance(value, bool) or not isinstance(value, (int, float)):
+    for path in setting:
+        value = _number(setting[path])
+        if path == SEED or value is None:
             continue
-        tried = sorted({other for each in settings if _is_number(other := each.get(path))})
-        if len(tried) < 3:
-            continue
+        tried = sorted({other for each in settings if (other := _number(each.get(path))) is not None})
         outer = max(1, math.floor(EDGE * len(tried)))
-        if value >= tried[-outer] or (value <= tried[outer - 1] and value != 0):
+        if len(tried) >= 3 and (value >= tried[-outer] or (value <= tried[outer - 1] and value != 0)):
             yield path
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+def _number(value: Any) -> float | None:
+    return None if isinstance(value, bool) or not isinstance(value, (int, float)) else value
