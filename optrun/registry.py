@@ -66,6 +66,14 @@ class PathOrName:
 
 
 @dataclass(frozen=True)
+class Added:
+    """Marks, in an annotation, an option that a config leaves out where it has its default.
+
+    A class that gains an option keeps the configs of its earlier runs, and what is found by them: stores, checkpoints.
+    """
+
+
+@dataclass(frozen=True)
 class Bound:
     """A bound of a number: `≥ 0`, say."""
 
@@ -147,6 +155,11 @@ class Option:
     def may_be_path(self) -> bool:
         """Whether it may be the path of a file."""
         return any(_marks(self.annotation, PathOrName))
+
+    @cached_property
+    def is_added(self) -> bool:
+        """Whether a config leaves it out where it has its default."""
+        return any(_marks(self.annotation, Added))
 
     @cached_property
     def unit(self) -> str:

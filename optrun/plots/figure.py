@@ -34,7 +34,11 @@ WIDEST = 84
 LINE = 0.23
 """The height of a line of a legend in inches."""
 
-EVALUATION: dict[str, Any] = {"linestyle": "--", "marker": "o", "markersize": 3}
+EVALUATIONS: dict[str, dict[str, Any]] = {
+    "val_loss": {"linestyle": ":", "marker": "s", "markersize": 3},
+    "test_loss": {"linestyle": "--", "marker": "o", "markersize": 3},
+}
+"""The evaluations that are drawn with the loss."""
 GREY = "#909090"
 # No dates or versions, so that the same runs give the same bytes.
 METADATA: dict[str, dict[str, Any]] = {
@@ -61,7 +65,7 @@ def save_figure(
     log: bool | None = None,
     title: str = "",
 ) -> None:
-    """Draw a metric and the learning rate of runs into a stream; evaluations are dashed, quartiles shaded.
+    """Draw a metric and the learning rate of runs into a stream; evaluations are dashed or dotted, quartiles shaded.
 
     The same runs give the same bytes. Raises MissingExtraError without Matplotlib.
     """
@@ -75,7 +79,7 @@ def save_figure(
             upper.plot(*run.points(metric), color=colour, label=label, alpha=0.9, marker=_mark(run, metric))
             _shade(upper, run, metric, colour)
             for name in evaluations_of(metric, run.evaluations):
-                upper.plot(run.evaluations["step"], run.evaluations[name], color=colour, **EVALUATION)
+                upper.plot(run.evaluations["step"], run.evaluations[name], color=colour, **EVALUATIONS[name])
                 evaluated[name] = GREY if len(runs) > 1 else colour
             lower.plot(run.curves["step"], run.curves["lr"], color=colour)
         for axes, name in ((upper, metric), (lower, "lr")):
@@ -86,7 +90,7 @@ def save_figure(
         lower.set_xlabel("step")
         lower.margins(x=0.01)
         for name, colour in evaluated.items():
-            upper.plot([], [], color=colour, label=name, **EVALUATION)
+            upper.plot([], [], color=colour, label=name, **EVALUATIONS[name])
         if len(runs) > 1 or evaluated or title:
             handles = upper.get_legend_handles_labels()
             style = {"ncols": columns, "title": wrapped_label(title) if title else None, "alignment": "left"}
@@ -126,8 +130,8 @@ def _shade(axes: Any, run: Curves, metric: str, colour: str) -> None:
 
 
 def evaluations_of(metric: str, evaluations: Mapping[str, Array]) -> list[str]:
-    """Return the evaluations to draw in the axes of a metric: the test loss with the loss."""
-    return [name for name in ("test_loss",) if metric == "loss" and name in evaluations]
+    """Return the evaluations to draw in the axes of a metric: those on held-out data with the loss."""
+    return [name for name in EVALUATIONS if metric == "loss" and name in evaluations]
 
 
 def wrapped_label(label: str) -> str:

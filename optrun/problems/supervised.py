@@ -16,7 +16,7 @@ from optrun.problems.layers import Layers, Pass
 from optrun.problems.losses import ClassLoss, Loss
 from optrun.problems.passes import Chunk, Passes
 from optrun.problems.problem import Batches, Problem
-from optrun.registry import NonNegative, PositiveInt
+from optrun.registry import Added, NonNegative, PositiveInt
 
 TILE_BYTES = 1 << 18
 """Approximate size of a pass's widest array, so that the arrays of a few lanes fit into the L2 cache."""
@@ -30,7 +30,7 @@ class Supervised(Problem, ABC):
 
         f(θ) = 1/n Σᵢ loss(outputs(xᵢ; θ), yᵢ) + l2/2 ‖weights‖²
 
-    The test samples depend only on ``split_seed``, so all runs are evaluated on the same ones.
+    The validation and the test samples depend only on ``split_seed``, so all runs are evaluated on the same ones.
 
     Raises ConfigError if the data cannot be read or do not suit the loss, and if batch_size exceeds the number of
     training samples.
@@ -60,19 +60,29 @@ class Supervised(Problem, ABC):
         ] = True,
         test_fraction: Annotated[float, Ge(0), Lt(1), "part of the samples held out for testing"] = 0.2,
         split_seed: Annotated[int, Ge(0), "chooses the samples held out"] = 0,
+        validation_fraction: Annotated[
+            float, Ge(0), Lt(1), Added(), "part of the samples held out for selection: val_loss, val_accuracy"
+        ] = 0.0,
     ) -> None:
         super().__init__(arrays)
         dataset = self._dataset = load(data, Layout(target, header, index))
         self.task = task
         self.loss, targets = self._loss_and_targets(dataset)
         classes = isinstance(self.loss, ClassLoss)
-        train, test = split(targets if classes else None, len(targets), test_fraction, split_seed)
+        rows = split(
+            targets if classes else None,
+            len(targets),
+            test=test_fraction,
+            validation=validation_fraction,
+            seed=split_seed,
+        )
+        train = rows["train"]
         if batch_size is not None and batch_size > len(train):
             raise ConfigError(
                 f"batch_size: {batch_size:,} is more than the {len(train):,} training samples",
                 field="batch_size",
             )
-        self.inferred = dataset.inferred(len(train), len(test), by_class=classes)
+        self.inferred = dataset.inferred({part: len(own) for part, own in rows.items()}, by_class=classes)
         self.notes = dataset.remarks(by_class=classes)
         features = dataset.features
         if standardize:
@@ -88,16 +98,15 @@ class Supervised(Problem, ABC):
         # In full-batch steps, products are faster if the samples of a feature are contiguous.
         order = "F" if batch_size is None else "C"
         self.inputs: dict[str, Array] = {
-            part: arrays.xp.asarray(features[rows], arrays.dtype, order=order)
-            for part, rows in (("train", train), ("test", test))
-            if len(rows)
+            part: arrays.xp.asarray(features[own], arrays.dtype, order=order)
+            for part, own in rows.items()
+            if len(own)
         }
         """The features of each part, with a column of ones if there are biases."""
         self.layers = self._layers(features.shape[1] - bias, bias)
         self.parts = {
-            part: (self.inputs[part][:, : self.layers.widths[0]], arrays.array(targets[rows]))
-            for part, rows in (("train", train), ("test", test))
-            if len(rows)
+            part: (self.inputs[part][:, : self.layers.widths[0]], arrays.array(targets[rows[part]]))
+            for part in self.inputs
         }
         self._passes: dict[tuple[int, ...], Pass] = {}
         self._bound: dict[tuple[int, ...], Passes] = {}

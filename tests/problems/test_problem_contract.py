@@ -244,6 +244,7 @@ def test_an_unknown_option_is_refused(name):
         ("softmax_regression", {"batch_size": 0}, "batch_size must be ≥ 1"),
         ("softmax_regression", {"test_fraction": 1.0}, "test_fraction must be < 1"),
         ("softmax_regression", {"test_fraction": 1e-6}, "test_fraction: .*no sample"),
+        ("softmax_regression", {"validation_fraction": 0.8}, "validation_fraction: .*no sample for training"),
         ("softmax_regression", {"l2": float("inf")}, "l2 must be finite"),
     ],
 )

@@ -39,7 +39,7 @@ NESTED = "x-optrun-component"
 
 
 class Component(BaseModel):
-    """A registered class, by its canonical name, with every one of its options.
+    """A registered class, by its canonical name, with every one of its options, but `Added` ones at their defaults.
 
     In a config and in a dump the options stand beside the name. An option that is itself a component (the
     schedulers of a SequentialLR) is one here too. The interval of one that counts as the one around it is left out.

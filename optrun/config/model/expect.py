@@ -12,7 +12,7 @@ from optrun.config.model.options import Section
 from optrun.config.yaml.tree import Path
 from optrun.errors import did_you_mean, nearest
 
-_MEASURED = ("train_loss", "test_loss", "train_accuracy", "test_accuracy")
+_MEASURED = ("train_loss", "val_loss", "test_loss", "train_accuracy", "val_accuracy", "test_accuracy")
 FIGURES = ("final_loss", *_MEASURED, "average_loss", *(f"average_{name}" for name in _MEASURED))
 """What shipped problems measure at the end of a run; a plug-in's may measure more."""
 

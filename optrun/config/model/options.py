@@ -131,7 +131,8 @@ def read_options(
 ) -> tuple[dict[str, Any], Found]:
     """Return the options of a class that are given, in their order, and what is wrong with them.
 
-    Where they are to be complete, the others have their defaults. Keys that stand ``beside`` them are known.
+    Where they are to be complete, the others have their defaults, except that `Added` options are left out where they
+    have theirs. Keys that stand ``beside`` them are known.
     """
     found = Found()
     values, places, wrong = spelled_out(given, tuples_of(cls))
@@ -153,6 +154,8 @@ def read_options(
                 read[name] = option.validated(
                     list(default) if isinstance(default, tuple) else default, reader
                 )
+        if option.is_added and complete and read.get(name) == option.default:
+            read.pop(name, None)
     return read, found
 
 

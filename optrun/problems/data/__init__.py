@@ -43,6 +43,9 @@ GENERATORS: dict[str, Callable[..., tuple[Array, Array]]] = {
 
 INFERRED = Layout()
 
+PARTS = ("train", "val", "test")
+"""The parts of a data set: for training, for selection (validation), and for the final figures."""
+
 DATASETS = SHIPPED | {name: inspect.getdoc(make) or "" for name, make in GENERATORS.items()}
 """One line about the content of each data set, by name."""
 
@@ -131,23 +134,42 @@ def _generate(source: str, name: str, arguments: str) -> Dataset:
     return _checked(Dataset(source, features, targets))
 
 
-def split(labels: Array | None, samples: int, fraction: float, seed: int) -> tuple[Array, Array]:
-    """Return the sorted indices of the training and of the test samples.
+def split(
+    labels: Array | None, samples: int, *, test: float, validation: float, seed: int
+) -> dict[str, Array]:
+    """Return the sorted indices of the samples of each of the `PARTS`.
 
-    ``fraction`` of the samples is for testing, of each class if ``labels [N]`` gives classes. The split depends only on
-    ``seed``. At least one sample of each class stays in the training part.
+    ``test`` and ``validation`` are fractions of all samples, of each class if ``labels [N]`` gives classes. The split
+    depends only on ``seed``. The test part is drawn first, so that it does not depend on ``validation``. At least one
+    sample of each class stays in the training part.
 
-    Raises ConfigError if the fraction is positive, but the test part empty.
+    Raises ConfigError if no sample is left for training, and if a fraction is positive, but its part empty.
     """
-    order = stream(seed, "split").permutation(samples)
-    groups = [order] if labels is None else [order[labels[order] == c] for c in np.unique(labels)]
-    counts = [min(round(fraction * len(group)), len(group) - 1) for group in groups]
-    test = np.sort(np.concatenate([group[:count] for group, count in zip(groups, counts, strict=True)]))
-    if fraction > 0 and not len(test):
+    if test + validation >= 1:
         raise ConfigError(
-            f"test_fraction: {fraction:g} of {counted(samples, 'sample')} is no sample", field="test_fraction"
+            f"validation_fraction: {validation:g}, with a test_fraction of {test:g}, leaves no sample for training",
+            field="validation_fraction",
         )
-    return np.setdiff1d(order, test), test
+    order = stream(seed, "split").permutation(samples)
+    left = [order] if labels is None else [order[labels[order] == c] for c in np.unique(labels)]
+    sizes = [len(group) for group in left]
+    parts: dict[str, Array] = {}
+    for part, option, fraction in (
+        ("test", "test_fraction", test),
+        ("val", "validation_fraction", validation),
+    ):
+        counts = [
+            min(round(fraction * size), len(group) - 1) for size, group in zip(sizes, left, strict=True)
+        ]
+        drawn = [group[:count] for group, count in zip(left, counts, strict=True)]
+        left = [group[count:] for group, count in zip(left, counts, strict=True)]
+        parts[part] = np.sort(np.concatenate(drawn))
+        if fraction > 0 and not len(parts[part]):
+            raise ConfigError(
+                f"{option}: {fraction:g} of {counted(samples, 'sample')} is no sample", field=option
+            )
+    parts["train"] = np.sort(np.concatenate(left))
+    return {part: parts[part] for part in PARTS}
 
 
 def standardized(values: Array, train: Array) -> Array:

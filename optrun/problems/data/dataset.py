@@ -1,7 +1,7 @@
 """A data set: its samples, and properties inferred from its file."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -133,9 +133,11 @@ class Dataset:
         values = np.unique(self.targets)
         return len(values) <= MANY and bool(((values == np.floor(values)) & (np.abs(values) < 2**53)).all())
 
-    def inferred(self, train: int, test: int, *, by_class: bool) -> str:
-        """Return the line that says how the data were interpreted."""
-        parts = f"({train:,} train, {test:,} test) " if test else ""
+    def inferred(self, parts: Mapping[str, int], *, by_class: bool) -> str:
+        """Return the line that says how the data were interpreted, given the number of samples of each part."""
+        named = [f"{size:,} {part}" for part, size in parts.items() if size]
+        is_split = len(named) > 1
+        split = f"({', '.join(named)}) " if is_split else ""
         count = self.features.shape[1]
         features = counted(count, "feature")
         names = f" {listed([name_text(each) for each in self.columns])}" if self.columns else ""
@@ -146,11 +148,11 @@ class Dataset:
             sizes = " + ".join(f"{each:,}" for each in counts)
             if len(counts) > MOST_NAMED:
                 sizes = f"of {counts.min():,} … {counts.max():,}"
-            kind = f"{counted(len(counts), 'class')} {sizes}" + " (split by class)" * bool(test)
+            kind = f"{counted(len(counts), 'class')} {sizes}" + " (split by class)" * is_split
         else:
             values = self.values()
             kind = f"real, {values.min():.6g} … {values.max():.6g}"
-        return f"data {self.shown}: {len(self.targets):,} samples {parts}of {features}{names}{header}, {target}: {kind}"
+        return f"data {self.shown}: {len(self.targets):,} samples {split}of {features}{names}{header}, {target}: {kind}"
 
     def remarks(self, *, by_class: bool) -> list[str]:
         """Return possible mistakes in a user's file."""
