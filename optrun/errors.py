@@ -16,6 +16,7 @@ OptrunWarning (RuntimeWarning) is the category of optrun's warnings; the command
 
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 
@@ -90,6 +91,14 @@ def nearest(word: str, known: Iterable[str], *, cutoff: float = 0.6) -> str | No
     swapped = [name for name in by_fold if sorted(name) == sorted(folded)]
     matches = swapped or get_close_matches(folded, by_fold, n=1, cutoff=cutoff)
     return by_fold[matches[0]] if matches else None
+
+
+def unreadable(path: Path, error: OSError, pattern: str) -> str:
+    """Return why a file cannot be read, and which one beside it, of those of a pattern, may be meant."""
+    reason = (error.strerror or str(error)).lower()
+    beside = [str(other) for other in path.parent.glob(pattern)] if path.parent.is_dir() else []
+    near = nearest(str(path), beside) if isinstance(error, FileNotFoundError) else None
+    return reason if near is None else f"{reason}. Did you mean {near!r}?"
 
 
 def string_list(name: str, given: Any) -> Sequence[str]:

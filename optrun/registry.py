@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar, cast, get_ar
 from annotated_types import Ge, Gt, Le, Lt
 
 from optrun import sources
-from optrun.errors import ConfigError, UnknownNameError, did_you_mean, fold
+from optrun.errors import ConfigError, UnknownNameError, did_you_mean, fold, nearest
 from optrun.plugin_code import definition_of, guarded
 
 if TYPE_CHECKING:
@@ -51,6 +51,8 @@ Rate = Annotated[float, Ge(0), Unit("rate")]
 """Annotates a value that a schedule gives to the rate, whatever the optimizer's own is."""
 Number = Annotated[Any, "one number per lane, carried from step to step"]
 """Annotates state of an update rule that is no array."""
+
+_SLIP = 0.85  # so near to a known name that it is one misspelt; `MyAdam` is not
 
 REQUIRED: Any = inspect.Parameter.empty
 
@@ -246,12 +248,18 @@ class Registry(Generic[T]):
         """
         known = self._classes.get(fold(name), cls)
         if (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
+            by = definition_of(known) or f"optrun ({known.__module__})"
             raise ConfigError(
-                f"{self.kind} {name!r} of {cls.__module__} is already registered by {known.__module__}"
+                f"{self.kind} {name!r} is already registered by {by}: another class needs another name"
             )
         sources.source_of(cast(Any, cls))
         self._classes[fold(name)] = cls
         self._names[fold(name)] = name
+
+    @property
+    def classes(self) -> set[type[T]]:
+        """What is registered so far."""
+        return set(self._classes.values())
 
     def add_lacking(self, cls: type[T], what: str) -> None:
         """Remember a class that is not registered, for want of a method: one that others inherit from may be so."""
@@ -274,8 +282,9 @@ class Registry(Generic[T]):
             cls, _ = self._lacking.get(fold(name), (None, ""))
             if cls is not None and cls in (lacking := self.lacking()):
                 raise UnknownNameError(lacking[cls]) from None
-            there_are = f" There are: {', '.join(self)}; a plugin's names need --plugin."
-            hint = did_you_mean(name, self) or there_are
+            hint = did_you_mean(name, self) or f" There are: {', '.join(self)}."
+            if nearest(name, self, cutoff=_SLIP) is None:
+                hint += " A class of your own needs --plugin FILE."
             raise UnknownNameError(f"unknown {self.kind} {name!r}.{hint}") from None
 
     def spelled(self, name: str) -> str:

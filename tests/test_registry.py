@@ -1,5 +1,6 @@
 """Names, signatures and plugins."""
 
+import warnings
 from importlib.metadata import EntryPoint
 from typing import Annotated, Literal
 
@@ -86,6 +87,94 @@ def test_a_broken_entry_point_is_named(monkeypatch):
             registry.optimizers.find("Adam")
     finally:
         registry._load_entry_points.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        ("mime.py", "no such file or directory. Did you mean 'mine.py'?"),
+        ("folder.py", "is a directory"),
+        ("./", "this is a directory: give a file in it, or the name of a package on Python's path"),
+        ("folder.py/", "is a directory"),
+        ("notes.txt", "the file of a plugin ends in .py"),
+        ("--seed", "there is no such file and no such module; a file ends in .py"),
+        ("", "there is no such file and no such module; a file ends in .py"),
+        ("no_such.module", "there is no such file and no such module; a file ends in .py"),
+        ("json.nothing", "there is no such file and no such module; a file ends in .py"),
+        ("folder/mine", "there is no such module. Did you mean 'folder/mine.py'?"),
+        ("a\0.py", "embedded null byte"),
+    ],
+)
+def test_a_plugin_that_is_none_is_named_in_words(target, said, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("folder", "folder.py"):
+        (tmp_path / folder).mkdir()
+    for file in ("mine.py", "notes.txt", "folder/mine.py"):
+        (tmp_path / file).touch()
+    with pytest.raises(PluginError) as caught:
+        plugins.load_plugins([target])
+    assert str(caught.value) == f"plugin {target!r}: {said}"
+
+
+def test_what_a_plugin_imports_and_is_not_there_is_named(tmp_path, monkeypatch):
+    (tmp_path / "needy.py").write_text("import no_such_module\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    for target in ("needy", str(tmp_path / "needy.py")):
+        with pytest.raises(PluginError, match=r"No module named 'no_such_module' \(.*needy.py:1\)"):
+            plugins.load_plugin(target)
+
+
+EMPTY = "class Mine:\n    pass\n"
+RULE = """\
+from optrun.optim import Optimizer
+
+class {name}(Optimizer):
+    @staticmethod
+    def update(p, g, t, /, *, lr: float = 1e-3):
+        p -= lr * g
+"""
+
+
+def test_a_plugin_that_registers_nothing_is_told(tmp_path, monkeypatch):
+    assert "SGD" in registry.optimizers  # what is shipped is loaded, and stays
+    restore_after(monkeypatch, registry.optimizers)
+    file = tmp_path / "mine.py"
+    file.write_text(EMPTY)
+    with pytest.warns(OptrunWarning, match=r"mine\.py' registers nothing: it has no class that inherits"):
+        plugins.load_plugins([str(file)])
+    with pytest.warns(OptrunWarning, match="plugin 'json' registers nothing"):
+        plugins.load_plugins(["json"])
+    file.write_text(RULE.format(name="Mine"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for _ in range(2):  # a class that is registered again is one too
+            plugins.load_plugin(str(file))
+
+
+def test_a_name_that_is_taken_is_named_with_the_file_that_took_it(tmp_path, monkeypatch):
+    assert "SGD" in registry.optimizers  # what is shipped is loaded, and stays
+    restore_after(monkeypatch, registry.optimizers)
+    for file, name in (("own.py", "SGD"), ("first.py", "Taken"), ("second.py", "Taken")):
+        (tmp_path / file).write_text(RULE.format(name=name))
+    plugins.load_plugin(str(tmp_path / "first.py"))
+    with pytest.raises(PluginError, match=r"'Taken' is already registered by /.*first\.py:3: another class"):
+        plugins.load_plugin(str(tmp_path / "second.py"))
+    with pytest.raises(PluginError, match=r"'SGD' is already registered by optrun \(optrun\.optim\.sgd\)"):
+        plugins.load_plugin(str(tmp_path / "own.py"))
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("AdmW", "Did you mean 'AdamW'\\?"),
+        ("SDG", "Did you mean 'SGD'\\?"),
+        ("MyAdam", "Did you mean 'Adam'\\? A class of your own needs --plugin FILE."),
+        ("Signum", "There are: Adadelta, .*, SGD.* A class of your own needs --plugin FILE."),
+    ],
+)
+def test_an_unknown_name_that_may_be_of_a_plugin_says_how_to_load_it(name, hint):
+    with pytest.raises(UnknownNameError, match=rf"unknown optimizer '{name}'\. {hint}$"):
+        registry.optimizers.find(name)
 
 
 LACKING = {

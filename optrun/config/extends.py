@@ -15,9 +15,9 @@ from optrun.checks.messages import shown
 from optrun.config.model.options import SCHEDULES
 from optrun.config.tuples import below, tuples_named
 from optrun.config.yaml.errors import ConfigErrors, Issue, Place, in_order
-from optrun.config.yaml.files import directory_of, read_file, unreadable
+from optrun.config.yaml.files import YAML, directory_of, read_file
 from optrun.config.yaml.tree import MAX_NODES, Document, Path, YamlNode
-from optrun.errors import fold
+from optrun.errors import fold, unreadable
 from optrun.registry import SECTIONS
 
 EXTENDS = "extends"
@@ -129,7 +129,7 @@ class _Files:
         try:
             document = read_file(FilePath(file))
         except OSError as error:
-            self.refuse(place, f"{file}: {unreadable(FilePath(file), error)}")
+            self.refuse(place, f"{file}: {unreadable(FilePath(file), error, YAML)}")
         except ConfigErrors as errors:
             self.broken = True
             self.issues += errors.issues

@@ -9,11 +9,12 @@ from pathlib import Path
 from optrun.config.yaml.errors import ConfigErrors, Issue, Place
 from optrun.config.yaml.reader import MAX_BYTES, decode, read
 from optrun.config.yaml.tree import Document
-from optrun.errors import nearest
+from optrun.errors import unreadable
 from optrun.forks import renew_after_fork
 from optrun.regular_files import open_regular
 
 STDIN = "-"
+YAML = "*.y*ml"
 
 _streams: dict[tuple[str, int, int], bytes] = {}
 """What was read from pipes, which can be read only once, by name, device and inode."""
@@ -46,7 +47,7 @@ def read_config(path: Path) -> Document:
     try:
         return read(decode(_stream(source), source), source) if is_stream(source) else read_file(path)
     except OSError as error:
-        raise ConfigErrors([Issue.at(Place(str(path)), (), unreadable(path, error))]) from None
+        raise ConfigErrors([Issue.at(Place(str(path)), (), unreadable(path, error, YAML))]) from None
 
 
 def _stream(source: str) -> bytes:
@@ -59,11 +60,3 @@ def _stream(source: str) -> bytes:
         with nullcontext(sys.stdin.buffer) if source == STDIN else open(source, "rb") as file:
             _streams[key] = file.read(MAX_BYTES + 1)
         return _streams[key]
-
-
-def unreadable(path: Path, error: OSError) -> str:
-    """Return why a file cannot be read, and which one beside it may be meant."""
-    reason = (error.strerror or str(error)).lower()
-    beside = [str(other) for other in path.parent.glob("*.y*ml")] if path.parent.is_dir() else []
-    near = nearest(str(path), beside) if isinstance(error, FileNotFoundError) else None
-    return reason if near is None else f"{reason}. Did you mean {near!r}?"
