@@ -49,6 +49,8 @@ def ineffective_options(pack: Pack, varied: Collection[str] = ()) -> list[str]:
             *_unread_options(pack, config, varied),
             *_idle_schedules(pack, config, varied),
             *_late_times(pack, config),
+            *_rare_times(pack, config),
+            *_single_steps(pack, config),
         )
     ]
 
@@ -119,15 +121,44 @@ def _vanished(rates: Array, steps: Array, length: int, kind: str) -> Iterator[st
 def _late_times(pack: Pack, config: RunConfig) -> Iterator[str]:
     """Yield times beyond the end of the run."""
     per_epoch = pack.problem.steps_per_epoch
+    for path, schedule in _schedules(config).items():
+        yield from _beyond_end(schedule, path, pack.steps, per_epoch, "step")
+
+
+def _schedules(config: RunConfig) -> dict[str, Component]:
+    """Return all schedules by their paths."""
     chosen = {"scheduler": config.scheduler} if config.scheduler else {}
     chosen |= {f"schedules.{name}": schedule for name, schedule in config.schedules.items()}
     for i, group in enumerate(config.optimizer.param_groups):
         chosen |= {f"optimizer.param_groups.{i}.schedules.{name}": of for name, of in group.schedules.items()}
-    for path, schedule in chosen.items():
-        yield from _beyond_end(schedule, path, pack.steps, per_epoch, "step")
-    patience = config.stop.patience
-    if patience is not None and patience >= pack.steps:
-        yield f"stop.patience: {patience:,} is never reached in the run's {counted(pack.steps, 'step')}"
+    return chosen
+
+
+def _rare_times(pack: Pack, config: RunConfig) -> Iterator[str]:
+    """Yield numbers of steps that the run is too short for."""
+    steps, last = pack.steps, pack.steps - 1
+    for path, every, most in (
+        ("stop.patience", config.stop.patience, last),
+        ("record.every", config.record.every, max(last, 1)),
+        ("evaluate.every", config.evaluate.every, steps),
+        ("checkpoint.every", config.checkpoint.every, steps),
+    ):
+        if isinstance(every, int) and every > most:
+            yield f"{path}: {every:,} is never reached in the run's {counted(steps, 'step')}"
+
+
+def _single_steps(pack: Pack, config: RunConfig) -> Iterator[str]:
+    """Yield what counts epochs although the problem has no data to go through."""
+    if pack.problem.steps_per_epoch > 1 or pack.problem.inferred:
+        return
+    paths = ["epochs"] if config.epochs else []
+    paths += [
+        f"{path}.{INTERVAL.name}"
+        for path, schedule in _schedules(config).items()
+        if schedule.options.get(INTERVAL.name) == "epoch"
+    ]
+    if paths:
+        yield f"{' and '.join(paths)}: {config.problem.name} has no batches of data, so an epoch is one step"
 
 
 def _beyond_end(schedule: Component, path: str, left: int, per_epoch: int, unit: str) -> Iterator[str]:

@@ -149,8 +149,47 @@ def test_a_schedule_that_makes_nothing_of_zero_is_told(schedule, expected):
     )
 
 
-def test_what_is_never_reached_is_told():
-    assert notes(stop={"patience": 50}) == ["stop.patience: 50 is never reached in the run's 40 steps"]
+@pytest.mark.parametrize(
+    ("section", "key", "first"),
+    [
+        ("stop", "patience", 40),
+        ("record", "every", 40),
+        ("evaluate", "every", 41),
+        ("checkpoint", "every", 41),
+    ],
+)
+def test_what_is_never_reached_is_told(section, key, first):
+    assert notes(**{section: {key: first - 1}}) == []
+    said = f"{section}.{key}: {first} is never reached in the run's 40 steps"
+    assert notes(**{section: {key: first}}) == [said]
+
+
+def test_a_run_of_one_step_records_it():
+    assert notes(steps=1) == []
+    assert notes(steps=1, checkpoint={"every": "30s"}, evaluate={"every": 1}) == []
+
+
+EPOCHS = {"name": "CosineAnnealingLR", "T_max": 3, "interval": "epoch"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "paths"),
+    [
+        ({"steps": None, "epochs": 40}, "epochs"),
+        ({"steps": 3, "scheduler": EPOCHS}, "scheduler.interval"),
+        ({"steps": None, "epochs": 3, "scheduler": EPOCHS}, "epochs and scheduler.interval"),
+        ({"steps": 3, "schedules": {"weight_decay": EPOCHS}}, "schedules.weight_decay.interval"),
+        ({"steps": 3}, None),
+    ],
+)
+@pytest.mark.parametrize(
+    "data", [None, {"name": "softmax_regression", "data": "iris"}, {"name": "mlp", "data": "iris", "batch_size": 10}]
+)  # fmt: skip
+def test_an_epoch_without_data_is_one_step(changes, paths, data):
+    changes = changes | ({"optimizer": {"name": "SGD", "lr": 0.01, "weight_decay": 0.1}})
+    said = f"{paths}: rosenbrock has no batches of data, so an epoch is one step"
+    found = [each for each in notes(**changes, **({"problem": data} if data else {})) if "epoch is" in each]
+    assert found == ([] if data or paths is None else [said])
 
 
 @pytest.mark.parametrize(
