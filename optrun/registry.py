@@ -12,7 +12,18 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar, cast, get_args, get_origin, get_type_hints
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    Generic,
+    Literal,
+    TypeVar,
+    cast,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from annotated_types import Ge, Gt, Le, Lt
 
@@ -73,6 +84,17 @@ class Added:
 
     A class that gains an option keeps the configs of its earlier runs, and what is found by them: stores, checkpoints.
     """
+
+
+RUN_SEED = "seed"
+
+
+@dataclass(frozen=True)
+class RunSeed:
+    """Marks, in an annotation, an integer that may be the word ``seed`` in a config: it is then the seed of the run."""
+
+
+OwnOrRunSeed = Annotated[Annotated[int, Ge(0)] | Literal["seed"], RunSeed()]
 
 
 @dataclass(frozen=True)
@@ -157,6 +179,11 @@ class Option:
     def may_be_path(self) -> bool:
         """Whether it may be the path of a file."""
         return any(_marks(self.annotation, PathOrName))
+
+    @cached_property
+    def may_be_seed(self) -> bool:
+        """Whether the word ``seed`` stands for the seed of the run."""
+        return any(_marks(self.annotation, RunSeed))
 
     @cached_property
     def is_added(self) -> bool:

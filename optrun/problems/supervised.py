@@ -16,7 +16,7 @@ from optrun.problems.layers import Layers, Pass
 from optrun.problems.losses import ClassLoss, Loss
 from optrun.problems.passes import Chunk, Passes
 from optrun.problems.problem import Batches, Problem
-from optrun.registry import Added, NonNegative, PositiveInt
+from optrun.registry import Added, NonNegative, OwnOrRunSeed, PositiveInt
 
 TILE_BYTES = 1 << 18
 """Approximate size of a pass's widest array, so that the arrays of a few lanes fit into the L2 cache."""
@@ -30,7 +30,8 @@ class Supervised(Problem, ABC):
 
         f(θ) = 1/n Σᵢ loss(outputs(xᵢ; θ), yᵢ) + l2/2 ‖weights‖²
 
-    The validation and the test samples depend only on ``split_seed``, so all runs are evaluated on the same ones.
+    The validation and the test samples depend only on ``split_seed``. Unless it follows the seed of the run, all runs
+    are evaluated on the same ones.
 
     Raises ConfigError if the data cannot be read or do not suit the loss, and if batch_size exceeds the number of
     training samples.
@@ -59,12 +60,18 @@ class Supervised(Problem, ABC):
             bool, "scale features, and a real target, to mean 0 and variance 1 in training"
         ] = True,
         test_fraction: Annotated[float, Ge(0), Lt(1), "part of the samples held out for testing"] = 0.2,
-        split_seed: Annotated[int, Ge(0), "chooses the samples held out"] = 0,
+        split_seed: Annotated[
+            OwnOrRunSeed, "chooses the samples held out; the word seed: the run's, so that each has its own"
+        ] = 0,
         validation_fraction: Annotated[
             float, Ge(0), Lt(1), Added(), "part of the samples held out for selection: val_loss, val_accuracy"
         ] = 0.0,
     ) -> None:
         super().__init__(arrays)
+        if isinstance(split_seed, str):
+            raise ConfigError(
+                "split_seed: a problem without a run has no seed to follow: give a number", field="split_seed"
+            )
         dataset = self._dataset = load(data, Layout(target, header, index))
         self.task = task
         self.loss, targets = self._loss_and_targets(dataset)

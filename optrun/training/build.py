@@ -22,6 +22,7 @@ from optrun.problems import Problem
 from optrun.registry import averages, optimizers, owner_of
 from optrun.schedulers import LRScheduler
 from optrun.training.memory import check_fits
+from optrun.training.run_seed import follows_seed
 from optrun.training.stacking import built, stacked
 
 CHECKED_AT_ONCE = 1 << 16
@@ -55,6 +56,9 @@ def check_same(configs: Sequence[RunConfig]) -> None:
         if (own := shared(config)) != first:
             part = next(part for part, one, other in zip(SHARED, own, first, strict=True) if one != other)
             raise ConfigError(f"the runs of a pack differ in {part}", field=part)
+    seed = configs[0].seed
+    if any(config.seed != seed for config in configs) and follows_seed(configs[0].problem.model_dump()):
+        raise ConfigError("the runs of a pack differ in the seed, which their problem follows", field="seed")
     rule = _rule(configs[0])
     if any(_rule(config) != rule for config in configs):
         raise ConfigError("the runs of a pack differ in the optimizer or its groups", field="optimizer")

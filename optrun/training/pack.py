@@ -24,6 +24,7 @@ from optrun.training.build import (
     steps_of,
 )
 from optrun.training.checkpoints import PackState, select_arrays
+from optrun.training.run_seed import problem_options
 
 
 class Pack:
@@ -44,7 +45,7 @@ class Pack:
         self.arrays = Arrays(config.backend, config.dtype)
         with section("problem", config.problem.name):
             self.problem: Problem = problem or problems.find(config.problem.name)(
-                self.arrays, **config.problem.options
+                self.arrays, **problem_options(config)
             )
             self.steps = steps_of(config, self.problem)
             self.batches = self.problem.batches([each.seed for each in configs])

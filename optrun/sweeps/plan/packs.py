@@ -25,6 +25,7 @@ from optrun.training.config_notes import ineffective_options, inferred, is_rando
 from optrun.training.evaluator import Evaluator
 from optrun.training.identity import Identity, data_key
 from optrun.training.pack import Pack
+from optrun.training.run_seed import follows_seed
 
 MOST_FINE = 4
 """At most how many times as many packs as jobs there are, where the lanes do not ask for more."""
@@ -93,7 +94,7 @@ def grouped(plan: Plan, runs: Sequence[int] | None = None) -> list[Group]:
         groups[pack_key(documents[run])].append(run)
     alike: defaultdict[str, list[Sequence[int]]] = defaultdict(list)
     for own in groups.values():
-        alike[data_key(documents[own[0]])].append(own)
+        alike[_problem_key(documents[own[0]])].append(own)
     found: dict[int, Group] = {}
     varied = _varied(plan)
     for of_problem in alike.values():
@@ -129,7 +130,8 @@ def _group(
         raise ConfigErrors([plan.swept.issue(("metric", "name"), text)])
     work = len(runs) * pack.steps * pack.params.size
     on_device = pack.arrays.is_on_device
-    group = Group(runs, width, plan.repeats, work, on_device, identity, inferred(pack))
+    repeats = 1 if follows_seed(plan.documents[runs[0]]["problem"]) else plan.repeats
+    group = Group(runs, width, repeats, work, on_device, identity, inferred(pack))
     return replace(group, remarks=_remarks(pack, varied)) if varied else group, pack.problem
 
 
@@ -143,8 +145,9 @@ def _remarks(pack: Pack, varied: Collection[str]) -> list[str]:
     """Return which settings of a pack have no effect; nothing where a plugin's code raises."""
     try:
         found = ineffective_options(pack, varied)
-        if "seed" in varied and not is_random(pack.problem):
-            found.append(f"note: {pack.configs[0].problem.name} draws nothing, so that seeds have no effect")
+        config = pack.configs[0]
+        if "seed" in varied and not is_random(pack.problem) and not follows_seed(config.problem.model_dump()):
+            found.append(f"note: {config.problem.name} draws nothing, so that seeds have no effect")
     except Exception:
         log.debug("the settings could not be looked at", exc_info=True)
         return []
@@ -227,9 +230,19 @@ def jobs_for(groups: Sequence[Group]) -> int:
 
 
 def pack_key(document: dict[str, Any]) -> str:
-    """Return what the lanes of a pack have in common: the whole config but seeds, and floats that are stacked."""
-    shared = {name: value for name, value in document.items() if name not in ("seed", *_STACKED)}
+    """Return what the lanes of a pack have in common: the whole config but seeds, and floats that are stacked.
+
+    Lanes also have the seed in common where their problem follows it.
+    """
+    varied = _STACKED if follows_seed(document["problem"]) else ("seed", *_STACKED)
+    shared = {name: value for name, value in document.items() if name not in varied}
     return json.dumps([shared, *(_shared(document.get(name), known) for name, known in _STACKED.items())])
+
+
+def _problem_key(document: dict[str, Any]) -> str:
+    """Return what runs have in common that one problem can serve."""
+    key = data_key(document)
+    return f"{key} {document['seed']}" if follows_seed(document["problem"]) else key
 
 
 def _shared(value: Any, known: Registry[Any], options: Mapping[str, Option] = MappingProxyType({})) -> Any:

@@ -16,6 +16,7 @@ from optrun.store import Checkpoint, RunRows, RunState, Status
 from optrun.training.identity import Identity
 from optrun.training.memory_store import MemoryStore
 from optrun.training.pack import Pack
+from optrun.training.run_seed import problem_options
 from optrun.training.trainer import Progress, Trainer
 
 Observer = Callable[[Progress, int], None]
@@ -205,7 +206,11 @@ class Work:
         kept = _paused.pop(get_ident(), None)
         if kept is not None and self.checkpoints is not None:
             (config, problem), own = kept, self.configs[0]
-            is_same = _data(config) == _data(own) and type(problem) is problems.find(own.problem.name)
+            is_same = (
+                _data(config) == _data(own)
+                and problem_options(config) == problem_options(own)
+                and type(problem) is problems.find(own.problem.name)
+            )
             if is_same and self.checkpoints[0].meta.get("pack", {}).get("problem") == problem.fingerprint:
                 return Pack(self.configs, problem=problem)
         return Pack(self.configs)
