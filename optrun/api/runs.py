@@ -16,6 +16,7 @@ from optrun.store.event_names import INFERRED, LEFT, PLUGINS, TRACEBACK
 from optrun.store.locate import CONFIG, RUNS, find_numbered, find_whole
 from optrun.training.config_notes import inferred
 from optrun.training.evaluator import AVERAGE
+from optrun.training.figures import pack_of
 from optrun.training.identity import Identity, identity_of_store, note_machine_change, with_fingerprint
 from optrun.training.interrupt import Interruption, interruptible
 from optrun.training.memory_store import MemoryStore
@@ -110,7 +111,7 @@ def run(
     if not save and directory is not None:
         raise ConfigError("a run that is not saved has no directory", field="directory")
     chosen = _config(config, overrides)
-    pack = pack or Pack([chosen])
+    pack = pack or pack_of(chosen)
     with interruptible() as interruption:
         if not save:
             memory = MemoryStore([chosen])

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from optrun.api.runs import load_run
+from optrun.api.runs import load_run, run
 from optrun.cli.app import app
 from optrun.cli.commands import configs
 from optrun.cli.commands.configs import Template
@@ -20,7 +20,7 @@ from optrun.cli.exits import exit_code_of
 from optrun.cli.views.starter import PLUGINS
 from optrun.config import Resolved, from_mapping, load
 from optrun.config.sweep.resolve import load_sweep
-from optrun.errors import PluginError
+from optrun.errors import ConfigError, PluginError
 from tests.pairs import few_in_short
 
 BASE = "problem: {name: softmax_regression, data: iris}\noptimizer: {name: Adam, lr: 1e-1}\nsteps: 30\n"
@@ -175,6 +175,47 @@ def test_a_missed_expectation_is_exit_4_with_value_bound_and_place() -> None:
     assert second == f"{place}: expect.final_loss: {summary['final_loss']:.6g} is above the maximum 1e-09"
 
 
+@pytest.mark.parametrize(
+    "command",
+    ["run e.yaml", "run e.yaml -n", "run e.yaml --smoke", "validate e.yaml", "sweep e.yaml seed=0,1"],
+)
+def test_a_figure_that_no_run_measures_is_not_expected(command: str) -> None:
+    Path("e.yaml").write_text(
+        "problem: rosenbrock\noptimizer: SGD\nsteps: 3\nexpect:\n  test_accuracy: {min: 0.9}\n"
+    )
+    done = call(*command.split())
+    assert (done.returncode, done.stdout) == (2, "")
+    said = "expect.test_accuracy: rosenbrock has no figure 'test_accuracy': final_loss."
+    assert done.stderr == f"e.yaml:5:18: {said}\n"
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("param_norm", " `evaluate: {metrics: [param_norm]}` measures it."),
+        ("average_loss", " `average: swa` or `average: ema` keeps an average."),
+        ("final_value", " Did you mean 'final_loss'?"),
+        ("f1", ""),
+    ],
+)
+def test_a_figure_that_no_run_measures_comes_with_how_to_have_it(name: str, hint: str) -> None:
+    config = {"problem": "rosenbrock", "optimizer": "SGD", "steps": 3, "expect": {name: {"min": -1e9}}}
+    with pytest.raises(ConfigError) as caught:
+        run(config, save=False)
+    assert str(caught.value) == f"rosenbrock has no figure {name!r}: final_loss.{hint}"
+    assert caught.value.field == f"expect.{name}"
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [("param_norm", {"evaluate": {"metrics": ["param_norm"]}}), ("average_loss", {"average": "ema"})],
+)
+def test_a_figure_that_the_config_adds_may_be_expected(name: str, changes: dict[str, Any]) -> None:
+    config = {"problem": "rosenbrock", "optimizer": "SGD", "steps": 3, "expect": {name: {"min": -1e9}}}
+    assert name in run(config | changes, save=False).summary
+
+
 def test_json_lists_what_was_missed() -> None:
     done = expecting("{max: 0}", "--json")
     (missed,) = json.loads(done.stdout)["expect"]
@@ -183,7 +224,7 @@ def test_json_lists_what_was_missed() -> None:
 
 
 def test_a_run_that_diverges_is_exit_1_whatever_was_expected() -> None:
-    done = expecting("{min: 0}", "problem=rosenbrock", "optimizer=SGD", "optimizer.lr=1")
+    done = expecting("{min: 1.5}", "stop.divergence=1e-9")
     assert done.returncode == 1
     assert "expect.test_accuracy" in done.stderr
 

@@ -95,11 +95,11 @@ def _build(resolved: "Resolved") -> None:
     from optrun.cli.located import located
     from optrun.cli.views.hints import note_without_effect
     from optrun.errors import MissingExtraError
-    from optrun.training.pack import Pack
+    from optrun.training.figures import pack_of
 
     try:
         with located(resolved):
-            note_without_effect(Pack([resolved.config], at_start=False))
+            note_without_effect(pack_of(resolved.config, at_start=False))
     except MissingExtraError:
         pass  # the config is valid, but meant for a machine with this extra
 

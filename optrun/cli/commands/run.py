@@ -63,7 +63,7 @@ def run(
     from optrun.cli.views.run_outcome import note_outcome, print_outcome
     from optrun.config.overrides import named, path_of
     from optrun.errors import ConfigError
-    from optrun.training.pack import Pack
+    from optrun.training.figures import pack_of
 
     if output is not None and not save:
         raise ConfigError("--output: a run that is not saved has no directory")
@@ -78,7 +78,7 @@ def run(
             resolved = _resolved(config, given)
             with located(resolved):
                 chosen = _smoke(resolved.config, quiet=quiet or json) if smoke else resolved.config
-                pack = Pack([chosen])
+                pack = pack_of(chosen)
                 if not (quiet or json):
                     note_pack(pack)
                 if dry_run:
@@ -199,9 +199,9 @@ def _misses(
 
 def _smoke(config: "RunConfig", *, quiet: bool) -> "RunConfig":
     from optrun.config.shorten import smoke
-    from optrun.training.pack import Pack
+    from optrun.training.figures import pack_of
 
-    shortened, changes = smoke(config, Pack([config]).steps)
+    shortened, changes = smoke(config, pack_of(config).steps)
     if not quiet:
         typer.echo(f"smoke: {'; '.join(changes)}", err=True)
     return shortened

@@ -10,10 +10,8 @@ from itertools import pairwise
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
-
 from optrun.config import ConfigErrors, RunConfig
-from optrun.errors import ConfigError, MissingExtraError, did_you_mean
+from optrun.errors import ConfigError, MissingExtraError
 from optrun.fallbacks import log
 from optrun.kernels.threads import cores
 from optrun.plugin_code import guarded
@@ -22,7 +20,7 @@ from optrun.registry import Option, Registry, averages, optimizers, schedulers
 from optrun.sweeps.plan.expand import Plan
 from optrun.sweeps.plan.width import width_of
 from optrun.training.config_notes import ineffective_options, inferred, is_random
-from optrun.training.evaluator import Evaluator
+from optrun.training.figures import FINAL_LOSS, check_expected, figures_of, no_figure
 from optrun.training.identity import Identity, data_key
 from optrun.training.pack import Pack
 from optrun.training.run_seed import follows_seed
@@ -32,8 +30,6 @@ MOST_FINE = 4
 
 NEARLY_EVEN = 1.1
 """How much more than its share the busiest job may have to do before packs are made smaller."""
-
-FINAL_LOSS = "final_loss"
 
 LITTLE_WORK = 100_000_000
 """Steps times parameters that take about as long as the start of a process."""
@@ -86,7 +82,8 @@ def grouped(plan: Plan, runs: Sequence[int] | None = None) -> list[Group]:
     """Return the groups of runs, all or those that are given, that differ in floats and seeds alone.
 
     Raises ConfigErrors where the first run of one cannot be configured, or does not measure what the sweep is ranked
-    by, and MissingExtraError. Where it cannot be built for another reason, its runs are left to fail, each for itself.
+    by or expects, and MissingExtraError. Where it cannot be built for another reason, its runs are left to fail, each
+    for itself.
     """
     groups: defaultdict[str, list[int]] = defaultdict(list)
     documents = plan.documents
@@ -112,7 +109,9 @@ def _group(
     try:
         with guarded(config.problem.name):
             pack = Pack([config], problem=problem)
-            figures = _figures(pack) if plan.metric.name != FINAL_LOSS else [FINAL_LOSS]
+            is_asked = plan.metric.name != FINAL_LOSS or config.expect.keys() - {FINAL_LOSS}
+            figures = figures_of(pack) if is_asked else [FINAL_LOSS]
+            check_expected(config, figures)
             width, identity = width_of(pack), Identity.of(config, pack.problem.fingerprint)
     except (ConfigErrors, MissingExtraError):
         raise
@@ -126,8 +125,7 @@ def _group(
         return Group(runs, 1, plan.repeats, len(runs) * (config.steps or 1), identity=known), problem
     metric = plan.metric.name
     if metric not in figures:
-        text = f"{config.problem.name} has no figure {metric!r}: {', '.join(figures)}.{did_you_mean(metric, figures)}"
-        raise ConfigErrors([plan.swept.issue(("metric", "name"), text)])
+        raise ConfigErrors([plan.swept.issue(("metric", "name"), no_figure(config, metric, figures))])
     work = len(runs) * pack.steps * pack.params.size
     on_device = pack.arrays.is_on_device
     repeats = 1 if follows_seed(plan.documents[runs[0]]["problem"]) else plan.repeats
@@ -152,11 +150,6 @@ def _remarks(pack: Pack, varied: Collection[str]) -> list[str]:
         log.debug("the settings could not be looked at", exc_info=True)
         return []
     return found
-
-
-def _figures(pack: Pack) -> list[str]:
-    with np.errstate(all="ignore"):
-        return [FINAL_LOSS if name == "loss" else name for name in Evaluator(pack).current()]
 
 
 def divided(

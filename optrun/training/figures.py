@@ -1,0 +1,52 @@
+"""The figures that a run ends with, known before it starts: what is expected or ranked by may be none of them."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from optrun.config import RunConfig
+from optrun.errors import ConfigError, PluginError, did_you_mean
+from optrun.plugin_code import guarded
+from optrun.registry import metrics
+from optrun.training.evaluator import AVERAGE, Evaluator
+from optrun.training.pack import Pack
+
+FINAL_LOSS = "final_loss"
+
+
+def pack_of(config: RunConfig, *, at_start: bool = True) -> Pack:
+    """Return the pack of a single run; ConfigError, as from `Pack`, also for a figure that no run of it measures."""
+    pack = Pack([config], at_start=at_start)
+    if config.expect.keys() - {FINAL_LOSS}:
+        try:
+            with guarded(config.problem.name):
+                figures = figures_of(pack)
+        except PluginError:
+            return pack  # the run says where it fails
+        check_expected(config, figures)
+    return pack
+
+
+def figures_of(pack: Pack) -> list[str]:
+    """Return the names of the figures that runs of a pack end with."""
+    with np.errstate(all="ignore"):
+        return [FINAL_LOSS if name == "loss" else name for name in Evaluator(pack).current()]
+
+
+def check_expected(config: RunConfig, figures: Sequence[str]) -> None:
+    """Raise ConfigError where a config expects something of a figure that its run does not end with."""
+    for name in config.expect:
+        if name not in figures:
+            raise ConfigError(no_figure(config, name, figures), field=f"expect.{name}")
+
+
+def no_figure(config: RunConfig, name: str, figures: Sequence[str]) -> str:
+    """Return that a run does not end with a figure, with those that it ends with, and how to have it."""
+    averaged = [f"{AVERAGE}_{'loss' if each == FINAL_LOSS else each}" for each in figures]
+    if name in metrics and metrics.find(name).needs == ("p",):
+        hint = f" `evaluate: {{metrics: [{name}]}}` measures it."
+    elif name in averaged and config.average is None:
+        hint = " `average: swa` or `average: ema` keeps an average."
+    else:
+        hint = did_you_mean(name, figures)
+    return f"{config.problem.name} has no figure {name!r}: {', '.join(figures)}.{hint}"
