@@ -12,10 +12,11 @@ from optrun.errors import counted
 from optrun.fallbacks import Fallback
 from optrun.intervals import INTERVAL
 from optrun.problems import Problem
-from optrun.registry import Option, optimizers, schedulers
+from optrun.registry import Option, optimizers, problems, schedulers
 from optrun.store import Event
 from optrun.store.event_names import INFERRED
 from optrun.training.build import scheduled_steps
+from optrun.training.evaluator import AVERAGE
 from optrun.training.pack import Pack
 
 VANISHING = 1e-3
@@ -53,6 +54,17 @@ def ineffective_options(pack: Pack, varied: Collection[str] = ()) -> list[str]:
             *_single_steps(pack, config),
         )
     ]
+
+
+def selected_on_test(metric: str, config: RunConfig) -> str:
+    """Return a note if settings are selected by a figure of test samples, given a run; empty if there is none."""
+    options = problems.find(config.problem.name).options()
+    if not metric.removeprefix(f"{AVERAGE}_").startswith("test_") or "validation_fraction" not in options:
+        return ""
+    better = f"metric {metric.replace('test_', 'val_', 1)}"
+    if not config.problem.options.get("validation_fraction"):
+        better = f"problem.validation_fraction and {better}"
+    return f"note: settings are selected by {metric}, on the test data: give {better}"
 
 
 def is_random(problem: Problem) -> bool:

@@ -127,3 +127,37 @@ def test_what_is_kept_beside_the_parameters_must_fit_too(optimizer, average, mor
     assert done.code == (2 if more else 0), done.err
     assert more in done.err
     assert ("more than the 0.9 GiB of memory here" in done.err) == bool(more)
+
+
+SELECTION = "note: settings are selected by {}, on the test data: give {}"
+VALIDATION = "problem.validation_fraction=0.2"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (
+            ["sweep.metric.name=test_accuracy"],
+            ("test_accuracy", "problem.validation_fraction and metric val_accuracy"),
+        ),
+        (["sweep.metric.name=test_loss", VALIDATION], ("test_loss", "metric val_loss")),
+        (
+            ["sweep.metric.name=average_test_loss", "average=ema"],
+            ("average_test_loss", "problem.validation_fraction and metric average_val_loss"),
+        ),
+        (["sweep.metric.name=val_accuracy", VALIDATION], None),
+        (["sweep.metric.name=train_accuracy"], None),
+        ([], None),
+    ],
+)
+def test_a_selection_on_the_test_data_is_said_once(changes, said, config, call):  # noqa: F811
+    changes = ["scheduler=null", *changes]
+    rates = ["optimizer.lr=0.1,0.2", "problem.hidden=[2],[3]"]
+    lines = call("sweep", config, *rates, *changes, "--dry-run").err.splitlines()
+    assert [line for line in lines if "selected" in line] == ([SELECTION.format(*said)] if said else [])
+    assert call("sweep", config, *rates, *changes, "--dry-run", "--json").err == ""
+    assert "selected" not in call("sweep", config, "seed=0,1", *changes, "--dry-run").err
+
+
+def test_a_run_selects_nothing(config, call):  # noqa: F811
+    assert "selected" not in call("run", config, "--dry-run").err

@@ -101,6 +101,7 @@ def sweep(
         note_groups,
         note_method,
         note_ranking,
+        note_selection,
     )
     from optrun.cli.views.sweep_plan import print_sweep_plan
     from optrun.cli.views.sweep_table import print_table
@@ -141,6 +142,7 @@ def sweep(
                     print(said(), file=sys.stderr)
             if not (quiet or json):
                 note_groups(groups)
+                note_selection(plan)
             if jobs is None and executor == "local":
                 # Plugin code may crash its process: run it in worker processes, apart from this one.
                 how = replace(how, jobs=jobs_for(groups), apart=bool(plugin))

@@ -88,6 +88,15 @@ def note_ranking(plan: "Plan") -> None:
         print(f"note: {said}, whose scale differs between problems", file=sys.stderr)
 
 
+def note_selection(plan: "Plan") -> None:
+    """Print that settings are selected on the test data, if they are."""
+    from optrun.training.config_notes import selected_on_test
+
+    if plan.size > plan.repeats:
+        found = {selected_on_test(plan.metric.name, config) for config in plan.configs[:: plan.repeats]}
+        _print_lines(sorted(found - {""})[:1])
+
+
 def note_expansion(swept: "SweepConfig") -> None:
     """Print that a sweep is being expanded, if that takes seconds."""
     from optrun.sweeps.plan.expand import MAX_RUNS, foreseen
