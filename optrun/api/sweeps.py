@@ -4,13 +4,15 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from contextlib import ExitStack, suppress
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from threading import RLock
-from typing import Any, Self, overload
+from typing import TYPE_CHECKING, Any, Self, overload
 from weakref import finalize
 
+from optrun.analysis.confirmation import confirmation, ranking_of
 from optrun.analysis.leaderboard import Standing, SweepPlan, leaderboard, plan_of
 from optrun.analysis.sensitivity import Sensitivity, sensitivity
 from optrun.api.runs import Run
@@ -24,15 +26,18 @@ from optrun.fallbacks import Fallback
 from optrun.plugins import load_plugins
 from optrun.store import RunState, Status, Store
 from optrun.store.event_names import INFERRED
-from optrun.store.locate import RUNS, find_numbered
+from optrun.store.locate import RESULTS, RUNS, find_numbered
 from optrun.sweeps.options import Execution, check_count
-from optrun.sweeps.plan.expand import Plan, expand
+from optrun.sweeps.plan.expand import CONFIRM, Plan, expand
 from optrun.sweeps.plan.packs import Group, grouped
 from optrun.sweeps.run import carry_out, settled
 from optrun.sweeps.sweep_store import open_store, retry, summarise
 from optrun.sweeps.writer import SweepProgress
-from optrun.training.interrupt import interruptible
+from optrun.training.interrupt import Interruption, interruptible
 from optrun.training.memory_store import MemoryStore
+
+if TYPE_CHECKING:
+    from optrun.sweeps.workers.dask import Connection
 
 MOST_COMPARED = 50
 """The most settings with equal summaries whose loss curves are compared."""
@@ -69,6 +74,10 @@ class Sweep:
         self.states = states
         self.left = max(ranking.runs, len(states)) - sum(state.status.final for state in states)
         """The number of runs that have not ended, including runs that the sweep method has yet to propose."""
+        self.confirmed: Sweep | None = None
+        """The best settings on fresh seeds, if the sweep has `confirm` and is through; else None."""
+        self.confirmation_left = 0
+        """The number of runs of the confirmation that have not ended; 0 as long as the sweep itself is not through."""
         self._ranking = ranking
 
     @cached_property
@@ -122,6 +131,8 @@ class Sweep:
     def close(self) -> None:
         """Close the store; reading another run opens it again."""
         self._runs.close()
+        if self.confirmed is not None:
+            self.confirmed.close()
 
     def __enter__(self) -> Self:
         return self
@@ -207,8 +218,9 @@ def sweep(
     The results are stored in ``directory``, unless ``save`` is false. The default is a directory under `runs/` that
     depends on the sweep alone, so that the same call continues the same sweep: runs that have ended are not repeated,
     except, with ``retry_failed``, those that failed. If data or code have changed since the sweep began, continuing it
-    needs ``accept_changes``. ``limit`` is the most runs to execute. The first Ctrl-C or SIGTERM stops the sweep; the
-    results that workers report in time are kept.
+    needs ``accept_changes``. ``limit`` is the most runs to execute. Once all have ended, a sweep with `confirm` runs
+    its best settings on fresh seeds, in the directory `confirm` inside its own; ``limit`` does not count these. The
+    first Ctrl-C or SIGTERM stops the sweep; the results that workers report in time are kept.
 
     ``executor`` is "local" (this process, or ``jobs`` > 1 processes), "dask" (``jobs`` local processes, by default one
     per core, or the cluster at ``address``), or a `concurrent.futures.Executor`, which gets at most ``jobs`` packs at a
@@ -270,35 +282,82 @@ def sweep_plan(
     """
     check_count("limit", limit)
     execution = Execution(**how)
-    with interruptible() as interruption, ExitStack() as stack:
-        # Connect before the directory is created, so that a failed start leaves none behind.
-        connection = stack.enter_context(execution.connection())
-        results: Store | MemoryStore = MemoryStore(plan.configs, Status.WAITING)
-        if save:
-            results = store = stack.enter_context(
-                open_store(
-                    plan, groups, RUNS, directory, execution.plugins, note, accept_changes=accept_changes
-                )
-            )
+    # Connect before the directory is created, so that a failed start leaves none behind.
+    with interruptible() as interruption, execution.connection() as connection:
+        call = _Call(execution, interruption, connection, retry_failed, accept_changes)
+        with call.results(plan, groups, directory, note, save=save) as results:
+            result = call.executed(plan, groups, results, limit, observe)
+            # Within the lock of the sweep, so that nobody removes its directory meanwhile.
+            call.confirm(result, save=save, observe=observe, note=note)
+            return result
+
+
+@dataclass(frozen=True)
+class _Call:
+    """How a sweep is executed, and the one that confirms it."""
+
+    execution: Execution
+    interruption: Interruption
+    connection: "Connection | None"
+    retry_failed: bool
+    accept_changes: bool
+
+    @contextmanager
+    def results(
+        self,
+        plan: Plan,
+        groups: Sequence[Group],
+        directory: Path | None,
+        note: Callable[[str], None],
+        *,
+        save: bool,
+        is_confirmation: bool = False,
+    ) -> Iterator[Store | MemoryStore]:
+        """Open what the results of a plan are written to."""
+        if not save:
+            yield MemoryStore(plan.configs, Status.WAITING)
+            return
+        with open_store(
+            plan,
+            groups,
+            RUNS,
+            directory,
+            self.execution.plugins,
+            note,
+            accept_changes=self.accept_changes,
+            is_confirmation=is_confirmation,
+        ) as store:
             store.log(INFERRED, lines=list(dict.fromkeys(line for each in groups for line in each.inferred)))
-            if retry_failed:
+            if self.retry_failed:
                 retry(plan, store)
+            yield store
+
+    def executed(
+        self,
+        plan: Plan,
+        groups: Sequence[Group],
+        results: Store | MemoryStore,
+        limit: int | None,
+        observe: Callable[[SweepProgress], None] | None,
+    ) -> Sweep:
+        """Execute what is left of a plan."""
         before = results.states()
         try:
             plan = carry_out(
                 plan,
                 groups,
                 results,
-                execution,
+                self.execution,
                 limit=limit,
-                interrupted=interruption,
+                interrupted=self.interruption,
                 observe=observe,
-                connection=connection,
+                connection=self.connection,
             )
         except Exception as error:
             with suppress(StoreError):  # which may be the error being handled
                 _settle(results)
-            if not save or connection is None or not isinstance(error, RunFailedError):
+            is_kept = isinstance(results, Store) and self.connection is not None
+            if not is_kept or not isinstance(error, RunFailedError):
                 raise
             ended = sum(state.status.final for state in results.states())
             kept = f"{ended:,} of {counted(plan.size, 'run')} have ended and are kept"
@@ -308,9 +367,37 @@ def sweep_plan(
             # Even if no run was left: an earlier process may have been killed before it wrote the summary.
             summarise(plan, results, states)
         executed = sum(state.status.final for state in states) - sum(state.status.final for state in before)
-        return Sweep(
-            _ranking(plan), results, states, plan=plan, signal=interruption.signal, executed=executed
-        )
+        signal = self.interruption.signal
+        return Sweep(ranking_of(plan), results, states, plan=plan, signal=signal, executed=executed)
+
+    def confirm(
+        self,
+        result: Sweep,
+        *,
+        save: bool,
+        observe: Callable[[SweepProgress], None] | None,
+        note: Callable[[str], None],
+    ) -> None:
+        """Execute what confirms a sweep that is through; nothing after an interruption or the failure that ended it."""
+        if result.left or result.plan is None or (plan := confirmation(result.plan, result.states)) is None:
+            return
+        result.confirmation_left = plan.size
+        has_failed = any(state.status is Status.FAILED for state in result.states)
+        if self.interruption() or (self.execution.fail_fast and has_failed and result.executed):
+            return
+        groups = grouped(plan)
+        directory = result.path / CONFIRM if result.path is not None else None
+
+        def note_there(text: str) -> None:
+            note(f"{CONFIRM}: {text}")
+
+        def observe_there(now: SweepProgress) -> None:
+            if observe is not None:
+                observe(replace(now, confirms=True))
+
+        with self.results(plan, groups, directory, note_there, save=save, is_confirmation=True) as results:
+            result.confirmed = self.executed(plan, groups, results, None, observe_there if observe else None)
+        result.confirmation_left, result.signal = result.confirmed.left, result.confirmed.signal
 
 
 def _settle(results: Store | MemoryStore) -> list[RunState]:
@@ -333,9 +420,8 @@ def load_sweep(path: str | Path) -> Sweep:
         plan = plan_of(store)
         if plan is None:
             raise StoreError(f"{path}: a single run: read it with optrun.load_run")
-        return Sweep(plan, store, store.states())
-
-
-def _ranking(plan: Plan) -> SweepPlan:
-    maximize = plan.metric.goal == "maximize"
-    return SweepPlan(plan.settings, plan.repeats, plan.metric.name, maximize, plan.size)
+        sweep = Sweep(plan, store, store.states())
+    if not sweep.left and (directory / CONFIRM / RESULTS).exists():
+        sweep.confirmed = load_sweep(directory / CONFIRM)
+        sweep.confirmation_left = sweep.confirmed.left
+    return sweep

@@ -1,12 +1,16 @@
 """What the store of a sweep holds beside results: its plan, the decisions at rungs, a summary."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import reduce
 from operator import or_
 from pathlib import Path
 from typing import Any
 
+from optrun.config.model.options import SWEEP
+from optrun.config.yaml.errors import ConfigErrors
+from optrun.config.yaml.files import read_config
 from optrun.config.yaml.writer import inline, to_yaml
 from optrun.errors import StoreError
 from optrun.store import RunRecord, RunState, Status, Store, slug, write_summary
@@ -16,7 +20,7 @@ from optrun.store.locate import CONFIG, RESULTS
 from optrun.store.store_errors import store_errors
 from optrun.sweeps.growth import There, are_first, family_of, found_among
 from optrun.sweeps.methods.method import decides_on_the_way
-from optrun.sweeps.plan.expand import Plan
+from optrun.sweeps.plan.expand import CONFIRM, Plan
 from optrun.sweeps.plan.packs import Group
 from optrun.training.identity import Identity, identity_of_store, note_machine_change
 from optrun.training.memory_store import MemoryStore
@@ -42,10 +46,12 @@ def open_store(
     note: Callable[[str], None] = lambda text: None,
     *,
     accept_changes: bool = False,
+    is_confirmation: bool = False,
 ) -> Store:
     """Return the store of a plan, made where there is none, open for writing; it notes what ``plugins`` there are.
 
-    One that another plan has left gets this plan, and keeps all runs, of which ``note`` is told. Raises StoreError
+    One that another plan has left gets this plan, and keeps all runs, of which ``note`` is told. That of a confirmation
+    belongs to its sweep, so that it may get any plan. Raises StoreError
     where the directory holds another sweep, or something else, and ChangedError where it holds runs of other data or
     code, unless these changes are accepted.
     """
@@ -66,8 +72,10 @@ def open_store(
     try:
         current, events = check_identity(store, _identity_of(groups), "sweep", ANEW, accept=accept_changes)
         events |= note_machine_change(store)
-        found = _found_in(store, plan, groups, current)
+        found = _found_in(store, plan, groups, current, is_any=is_confirmation)
         noted = _noted(store)
+        if not is_confirmation and not _confirms_alike(path, plan):
+            _write_config(path, config)
         if plan.is_decided_on_the_way and noted:
             if plan.size > noted["runs"]:
                 _write_config(path, config)
@@ -105,12 +113,14 @@ def looked_up(
     return _found_in(store, plan, groups, current)
 
 
-def _found_in(store: Store, plan: Plan, groups: Sequence[Group], current: Identity) -> dict[int, RunRecord]:
+def _found_in(
+    store: Store, plan: Plan, groups: Sequence[Group], current: Identity, *, is_any: bool = False
+) -> dict[int, RunRecord]:
     """Return the runs of a plan that a store has, by their numbers in the plan, whatever plan it has.
 
     The data and the code that are ``current`` count for all runs of its plan, since other ones were accepted for
     them; for those that are kept aside it counts of what they were made. Raises StoreError where it holds another
-    sweep, or something else.
+    sweep, or something else; where it may be ``is_any`` sweep, there may be no run in common.
     """
     noted = _noted(store)
     if plan.is_decided_on_the_way or decides_on_the_way(noted.get("method")):
@@ -124,7 +134,7 @@ def _found_in(store: Store, plan: Plan, groups: Sequence[Group], current: Identi
     found = found_among(there, plan, groups)
     if not noted and len(found) < len(plan.documents):
         raise StoreError(f"{store.path}: {OTHER}")
-    if not found and noted.get("family") != family_of(plan):
+    if not (found or is_any) and noted.get("family") != family_of(plan):
         raise StoreError(f"{store.path}: {OTHER}")
     by_number = {each.record.run: each.record for each in there}
     return {run: by_number[number] for run, number in found.items()}
@@ -244,6 +254,16 @@ def _check_same(
             f"{store.path}: holds a sweep of {trials:,} settings: fewer are another sweep: -o DIR"
         )
     _check_holds(store, plan, groups, current)
+
+
+def _confirms_alike(path: Path, plan: Plan) -> bool:
+    """Return whether the config in the directory of a sweep says what its plan says of the confirmation."""
+    wanted = plan.swept.node.child(CONFIRM)
+    with suppress(ConfigErrors):
+        written = read_config(path / CONFIG).root.child(SWEEP)
+        found = written.child(CONFIRM) if written is not None else None
+        return (found and found.plain()) == (wanted and wanted.plain())
+    return True
 
 
 def _write_config(path: Path, text: str) -> None:

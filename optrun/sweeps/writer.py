@@ -50,6 +50,8 @@ class SweepProgress:
     """How many runs the parts are worth that are done of those that go on."""
     deaths: int = 0
     """How often a worker has died, so that its pack runs again."""
+    confirms: bool = False
+    """Whether the sweep is through, and these are the runs that confirm its best settings."""
 
 
 class Writer:

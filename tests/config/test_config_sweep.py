@@ -130,6 +130,16 @@ MISTAKES = {
     "  parameters: {optimizer.lr: [1]}\n  include: [{▸optimizer.bata1: 1}]": [
         "optimizer.bata1: unknown key. Did you mean 'beta1'?"
     ],
+    "  parameters: {optimizer.lr: [1, 2]}\n  confirm: {by: ▸optimizer.name, ▸tops: 2, top: ▸0, seeds: ▸1}": [
+        "confirm.by: is not swept. Did you mean 'optimizer.lr'?",
+        "confirm.tops: unknown key. Did you mean 'top'?",
+        "confirm.top: must be ≥ 1 (got 0)",
+        "confirm.seeds: must be ≥ 2 (got 1)",
+    ],
+    "  parameters: {optimizer.lr: [1, 2]}\n  confirm: {by: ▸seed}": [
+        "confirm.by: is not swept. Swept: optimizer.lr"
+    ],
+    "  parameters: {optimizer.lr: [1, 2]}\n  confirm: ▸5": ["confirm: must be a mapping (got 5)"],
     "  spaces: ▸[]": ["spaces: is empty: give each space its parameters, or leave spaces out"],
     "  spaces: [{parameters: {optimizer.lr: [1]}}, ▸{}]": ["spaces.1: is a space without parameters"],
     "  spaces: [▸{parameters: {}}]": ["spaces.0: is a space without parameters"],
@@ -217,6 +227,7 @@ BLOCK = (
     "parameters.",
     "zip.",
     "exclude.",
+    "confirm",
     "repeats.",
     "metric.",
     "method:",
@@ -569,3 +580,11 @@ def test_commas_within_a_function_are_its_own() -> None:
         from_mapping(data, ["scheduler.lr_lambda=max(0, 1 - t)"]).scheduler.options["lr_lambda"]
         == "max(0, 1 - t)"
     )
+
+
+@pytest.mark.parametrize("by", ["optimizer", "optimizer.name", "scheduler.gamma", "steps"])
+def test_what_a_confirmation_compares_is_swept_or_may_be(by):
+    spaces = [{"parameters": {"optimizer.name": ["Adam", "SGD"]}}]
+    schedules = [None, {"name": "ExponentialLR", "gamma": 0.9}]
+    sweep = {"spaces": spaces, "parameters": {"scheduler": schedules}, "include": [{"steps": 20}]}
+    assert sweep_from_mapping(BASE | {"sweep": {**sweep, "confirm": {"by": by}}}).sweep.confirm.by == by

@@ -19,7 +19,7 @@ from optrun.config.model.components import NESTED, Named, Schedules
 from optrun.config.model.expect import FIGURES, Bounds
 from optrun.config.model.options import GROUPS, SCHEDULES, Model, floats_of, options_of_group
 from optrun.config.model.run import Checkpointing, Divergence, Evaluate, Record, RunConfig, Stop, metric_names
-from optrun.config.sweep.model import Metric, SpaceBlock, sweep_model
+from optrun.config.sweep.model import Confirm, Metric, SpaceBlock, sweep_model
 from optrun.config.yaml.writer import inline
 from optrun.registry import SECTIONS, Option, PathOrName, Registry, methods, optimizers, tuples_of
 from optrun.registry import metrics as metrics_of
@@ -60,6 +60,7 @@ def json_schema() -> Schema:
         block,
         SpaceBlock,
         Metric,
+        Confirm,
     ):
         _explain(definitions[model.__name__]["properties"], model)
     swept["properties"]["method"] |= _one_of(methods)

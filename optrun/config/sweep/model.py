@@ -66,6 +66,17 @@ class Metric(Model):
         return {key: value for key, value in data.items() if (key, value) != ("goal", None)}
 
 
+class Confirm(Model):
+    """The best settings of a sweep, run again on seeds that were not used to select them."""
+
+    by: Annotated[
+        Annotated[str, MinLen(1)] | None,
+        "the path whose values are compared; by default optimizer.name or scheduler.name, where it varies",
+    ] = None
+    top: Annotated[Count, "how many of the best settings of each problem and each value of by"] = 1
+    seeds: Annotated[int, Ge(2), INTEGRAL, "fresh seeds of each setting"] = 10
+
+
 def _known_method(name: str) -> str:
     return methods.spelled(name)
 
@@ -102,6 +113,9 @@ class SweepBlock(SpaceBlock):
     ] = 1
     metric: Annotated[Metric, "by which settings are ranked"] = Metric()
     seed: Annotated[Seed, "of what is drawn"] = 0
+    confirm: Annotated[
+        Confirm | None, "the best settings run again on fresh seeds, once the sweep is through"
+    ] = None
 
     @property
     def draws(self) -> bool:

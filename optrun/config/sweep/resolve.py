@@ -70,6 +70,27 @@ class SweepConfig:
         document = Document(root, self.base.issues, self.base.spoiled, self.base.order)
         return Resolved(validate(document, self.name), root)
 
+    def of_settings(self, settings: Sequence[Mapping[str, YamlNode]], seeds: Sequence[int]) -> "SweepConfig":
+        """Return the sweep of exactly these settings, each on these seeds, that ranks them by the same metric.
+
+        A setting without parameters comes last.
+        """
+        place = self.node.place
+
+        def space(setting: Mapping[str, YamlNode]) -> YamlNode:
+            values = {path: YamlNode.sequence([of], of.place, of.key) for path, of in setting.items()}
+            return YamlNode.mapping({"parameters": YamlNode.mapping(values, place)}, place)
+
+        block = {}
+        if spaces := [space(setting) for setting in settings if setting]:
+            block["spaces"] = YamlNode.sequence(spaces, place)
+            if not all(settings):
+                block["include"] = YamlNode.of([{}], place)
+        block["repeats"] = YamlNode.of(list(seeds), place)
+        block["metric"] = YamlNode.of(self.sweep.metric.model_dump(), place)
+        node = YamlNode.mapping(block, place, self.node.key)
+        return replace(self, sweep=sweep_model().model_validate(node.plain()), node=node)
+
     def to_dict(self) -> dict[str, Any]:
         """Return the config with its sweep as plain values."""
         values = completed(self.base.root, self.name)

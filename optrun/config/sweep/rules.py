@@ -42,6 +42,7 @@ def at_odds(data: Mapping[str, Any]) -> Found:
         if said := _unsweepable(path):
             yield place, said
     yield from _excluded((), data, swept)
+    yield from _compared(_mapping(data.get("confirm")).get("by"), swept)
 
 
 def _swept_twice(within: Path, data: Mapping[str, Any], swept: dict[str, Path]) -> Found:
@@ -122,6 +123,15 @@ def _excluded(within: Path, data: Mapping[str, Any], swept: Mapping[str, Path]) 
                 yield (*within, "exclude", i, path), f"is not swept.{did_you_mean(path, swept)}"
         if each == {}:
             yield (*within, "exclude", i), "leaves everything out"
+
+
+def _compared(by: Any, swept: Mapping[str, Path]) -> Found:
+    """Yield what is wrong with a path whose values are compared: they vary where it, its name or its part is swept."""
+    if isinstance(by, str) and by:
+        is_swept = any(each in (by, f"{by}.name") or by.startswith(f"{each}.") for each in swept)
+        if not is_swept:
+            known = f" Swept: {', '.join(swept)}" if swept else ""
+            yield ("confirm", "by"), f"is not swept.{did_you_mean(by, swept) or known}"
 
 
 def _unsweepable(path: str) -> str:

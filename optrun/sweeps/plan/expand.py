@@ -18,6 +18,9 @@ from optrun.registry import SECTIONS
 from optrun.sweeps.methods.method import Method, method_of, proposed
 from optrun.sweeps.plan.spaces import Setting
 
+CONFIRM = "confirm"
+"""What of a sweep says which settings run again once it is through: no part of what its own runs are."""
+
 MAX_RUNS = 1_000_000
 MAX_REFUSED = 100
 """How many settings that cannot be used are looked at before their issues are raised."""
@@ -106,7 +109,9 @@ class Plan:
             digest.update(json.dumps(self.method.basis).encode())
         if self.method.grows:  # and has not asked for all runs yet
             written = determining(self.swept.to_dict())
-            block = {key: value for key, value in written.pop(SWEEP).items() if key != "trials"}
+            block = {
+                key: value for key, value in written.pop(SWEEP).items() if key not in ("trials", CONFIRM)
+            }
             digest.update(canonical({**written, SWEEP: block}).encode())
             return digest.hexdigest()
         for text in canonical_texts(self.documents):

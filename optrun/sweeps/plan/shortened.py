@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from optrun.config.shorten import SMOKE_STEPS, smoke
 from optrun.config.sweep.rules import GRID
-from optrun.sweeps.plan.expand import Plan
+from optrun.sweeps.plan.expand import CONFIRM, Plan
 from optrun.sweeps.plan.packs import Group
 from optrun.training.pack import Pack
 
@@ -13,7 +13,7 @@ from optrun.training.pack import Pack
 def shortened(plan: Plan, groups: Sequence[Group]) -> Plan:
     """Return a plan of the same settings, all of which run, each as `smoke` cuts a config.
 
-    None is stopped at a rung, and no settings are added on the way. ``groups`` are those of the plan.
+    None is stopped at a rung or confirmed, and no settings are added on the way. ``groups`` are those of the plan.
     """
     configs = list(plan.configs)
     for group in groups:
@@ -22,7 +22,7 @@ def shortened(plan: Plan, groups: Sequence[Group]) -> Plan:
         steps = Pack([first]).steps if first.steps is None else first.steps
         for run in group.runs:
             configs[run], _ = smoke(configs[run], steps)
-    block = plan.swept.sweep.model_copy(update={"method": GRID})
+    block = plan.swept.sweep.model_copy(update={"method": GRID, CONFIRM: None})
     return replace(
         plan,
         swept=replace(plan.swept, sweep=block),
