@@ -86,6 +86,13 @@ class Added:
     """
 
 
+@dataclass(frozen=True)
+class Unless:
+    """Marks, in an annotation, an option that is refused, and left out of a config, where another one is set."""
+
+    other: str
+
+
 RUN_SEED = "seed"
 
 
@@ -184,6 +191,11 @@ class Option:
     def may_be_seed(self) -> bool:
         """Whether the word ``seed`` stands for the seed of the run."""
         return any(_marks(self.annotation, RunSeed))
+
+    @cached_property
+    def unless(self) -> str:
+        """The option beside which it is refused; empty if there is none."""
+        return next((mark.other for mark in _marks(self.annotation, Unless)), "")
 
     @cached_property
     def is_added(self) -> bool:

@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any
 
 from optrun.arrays import Array, Arrays
-from optrun.errors import PluginError
+from optrun.errors import ConfigError, PluginError
 from optrun.hyperparameters import option_named
 from optrun.kernels.capture import LoopEngine
 from optrun.kernels.stepper import Engine
@@ -28,7 +28,10 @@ class _Checked(ABCMeta):
         known = cls.options()
         for name, value in options.items():
             if name != "arrays":
-                options[name] = option_named(name, known, {}, cls.__name__).check(value, cls.__name__)
+                option = option_named(name, known, {}, cls.__name__)
+                if option.unless and options.get(option.unless) is not None:
+                    raise ConfigError(f"{name}: it has no effect beside {option.unless}", field=name)
+                options[name] = option.check(value, cls.__name__)
         chosen = [options.get(name) for name, option in known.items() if option.may_be_path]
         paths = [each for each in chosen if isinstance(each, str) and PathOrName.is_path(each)]
         digest = files_digest(paths) if cls.fingerprint is Problem.fingerprint else ""

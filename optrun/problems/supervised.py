@@ -11,12 +11,21 @@ from optrun.arrays import Array, Arrays
 from optrun.errors import ConfigError
 from optrun.kernels.stepper import Engine
 from optrun.problems.batches import SampleBatches
-from optrun.problems.data import Dataset, DataSource, Layout, Task, load, split, standardized
+from optrun.problems.data import (
+    Dataset,
+    DataSource,
+    Layout,
+    Task,
+    drawn_parts,
+    given_parts,
+    load,
+    standardized,
+)
 from optrun.problems.layers import Layers, Pass
 from optrun.problems.losses import ClassLoss, Loss
 from optrun.problems.passes import Chunk, Passes
 from optrun.problems.problem import Batches, Problem
-from optrun.registry import Added, NonNegative, OwnOrRunSeed, PositiveInt
+from optrun.registry import Added, NonNegative, OwnOrRunSeed, PositiveInt, Unless
 
 TILE_BYTES = 1 << 18
 """Approximate size of a pass's widest array, so that the arrays of a few lanes fit into the L2 cache."""
@@ -59,30 +68,47 @@ class Supervised(Problem, ABC):
         standardize: Annotated[
             bool, "scale features, and a real target, to mean 0 and variance 1 in training"
         ] = True,
-        test_fraction: Annotated[float, Ge(0), Lt(1), "part of the samples held out for testing"] = 0.2,
+        test_fraction: Annotated[
+            float, Ge(0), Lt(1), Unless("split"), "part of the samples held out for testing"
+        ] = 0.2,
         split_seed: Annotated[
-            OwnOrRunSeed, "chooses the samples held out; the word seed: the run's, so that each has its own"
+            OwnOrRunSeed,
+            Unless("split"),
+            "chooses the samples held out; the word seed: the run's, so that each has its own",
         ] = 0,
         validation_fraction: Annotated[
-            float, Ge(0), Lt(1), Added(), "part of the samples held out for selection: val_loss, val_accuracy"
+            float,
+            Ge(0),
+            Lt(1),
+            Added(),
+            Unless("split"),
+            "part of the samples held out for selection: val_loss, val_accuracy",
         ] = 0.0,
+        split: Annotated[
+            str | int | None,
+            Added(),
+            "column of a CSV file, or array of an NPZ file, that says train, val or test for each sample",
+        ] = None,
     ) -> None:
         super().__init__(arrays)
         if isinstance(split_seed, str):
             raise ConfigError(
                 "split_seed: a problem without a run has no seed to follow: give a number", field="split_seed"
             )
-        dataset = self._dataset = load(data, Layout(target, header, index))
+        dataset = self._dataset = load(data, Layout(target, header, index, split))
         self.task = task
         self.loss, targets = self._loss_and_targets(dataset)
         classes = isinstance(self.loss, ClassLoss)
-        rows = split(
-            targets if classes else None,
-            len(targets),
-            test=test_fraction,
-            validation=validation_fraction,
-            seed=split_seed,
-        )
+        if dataset.parts is None:
+            rows = drawn_parts(
+                targets if classes else None,
+                len(targets),
+                test=test_fraction,
+                validation=validation_fraction,
+                seed=split_seed,
+            )
+        else:
+            rows = given_parts(dataset.parts, dataset.shown)
         train = rows["train"]
         if batch_size is not None and batch_size > len(train):
             raise ConfigError(

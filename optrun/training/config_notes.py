@@ -62,7 +62,8 @@ def selected_on_test(metric: str, config: RunConfig) -> str:
     if not metric.removeprefix(f"{AVERAGE}_").startswith("test_") or "validation_fraction" not in options:
         return ""
     better = f"metric {metric.replace('test_', 'val_', 1)}"
-    if not config.problem.options.get("validation_fraction"):
+    chosen = config.problem.options
+    if not chosen.get("validation_fraction") and chosen.get("split") is None:
         better = f"problem.validation_fraction and {better}"
     return f"note: settings are selected by {metric}, on the test data: give {better}"
 

@@ -10,7 +10,7 @@ from optrun.arrays import Arrays
 from optrun.config import from_mapping
 from optrun.errors import ConfigError
 from optrun.problems import SoftmaxRegression
-from optrun.problems.data import load, split
+from optrun.problems.data import drawn_parts, load
 from optrun.training.checkpoints import run_key
 
 
@@ -24,7 +24,7 @@ def labels_of(data: str) -> np.ndarray:
 )
 def test_each_part_has_its_fraction_of_every_class(data, test, validation):
     labels = labels_of(data)
-    parts = split(labels, len(labels), test=test, validation=validation, seed=3)
+    parts = drawn_parts(labels, len(labels), test=test, validation=validation, seed=3)
     assert list(parts) == ["train", "val", "test"]
     assert np.array_equal(np.sort(np.concatenate([*parts.values()])), np.arange(len(labels)))
     for label, size in zip(*np.unique(labels, return_counts=True), strict=True):
@@ -40,7 +40,7 @@ def test_each_part_has_its_fraction_of_every_class(data, test, validation):
 def test_a_part_has_the_classes_that_one_of_scikit_learn_has(data, part, fraction):
     model_selection = pytest.importorskip("sklearn.model_selection")
     labels = labels_of(data)
-    parts = split(labels, len(labels), test=0.2, validation=0.25, seed=0)
+    parts = drawn_parts(labels, len(labels), test=0.2, validation=0.25, seed=0)
     _, theirs = model_selection.train_test_split(labels, test_size=fraction, stratify=labels)
     assert np.abs(np.bincount(labels[parts[part]]) - np.bincount(theirs)).max() <= 1
 
@@ -48,16 +48,16 @@ def test_a_part_has_the_classes_that_one_of_scikit_learn_has(data, part, fractio
 @pytest.mark.parametrize("labels", [None, np.arange(101) % 7], ids=["real", "classes"])
 @pytest.mark.parametrize("seed", [0, 5])
 def test_the_test_part_does_not_depend_on_the_validation_part(labels, seed):
-    without, beside = (split(labels, 101, test=0.2, validation=each, seed=seed) for each in (0.0, 0.3))
+    without, beside = (drawn_parts(labels, 101, test=0.2, validation=each, seed=seed) for each in (0.0, 0.3))
     assert np.array_equal(without["test"], beside["test"])
     assert np.array_equal(without["train"], np.sort(np.concatenate([beside["train"], beside["val"]])))
-    other = split(labels, 101, test=0.2, validation=0.3, seed=seed + 1)
+    other = drawn_parts(labels, 101, test=0.2, validation=0.3, seed=seed + 1)
     assert not np.array_equal(beside["val"], other["val"])
 
 
 def test_every_class_keeps_a_sample_for_training():
     labels = np.array([0] * 50 + [1, 2, 2])
-    parts = split(labels, len(labels), test=0.5, validation=0.49, seed=0)
+    parts = drawn_parts(labels, len(labels), test=0.5, validation=0.49, seed=0)
     assert {label: int((labels[parts["train"]] == label).sum()) for label in (0, 1, 2)} == {0: 1, 1: 1, 2: 1}
 
 

@@ -19,7 +19,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from optrun.checks.messages import MISSING, explained, failure, in_words, unknown_key
+from optrun.checks.messages import MISSING, conflict, explained, failure, in_words, unknown_key
 from optrun.checks.tuples import spelled_out
 from optrun.checks.types import STRICT, Reader
 from optrun.config.yaml.tree import Path
@@ -132,7 +132,7 @@ def read_options(
     """Return the options of a class that are given, in their order, and what is wrong with them.
 
     Where they are to be complete, the others have their defaults, except that `Added` options are left out where they
-    have theirs. Keys that stand ``beside`` them are known.
+    have theirs, and options that exclude each other (`Unless`) are so. Keys that stand ``beside`` them are known.
     """
     found = Found()
     values, places, wrong = spelled_out(given, tuples_of(cls))
@@ -143,7 +143,12 @@ def read_options(
     found += [((key,), unknown_key(known)) for key in values if key not in options]
     read: dict[str, Any] = {}
     for name, option in options.items():
-        if name in values:
+        if complete and option.unless and values.get(option.unless) is not None:
+            if name in values:
+                off = f"has no effect beside {name}: leave it out, or turn it off with null"
+                said = f"has no effect beside {option.unless}: leave it out, or set {option.unless}: null"
+                found.append(((name,), conflict(said, option.unless, off)))
+        elif name in values:
             with found.at(*places.get(name, (name,))):
                 read[name] = option.validated(values[name], reader)
         elif option.required:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from optrun.arrays import Array, stream
+from optrun.arrays import Array
 from optrun.checks.scalars import resolve
 from optrun.errors import ConfigError, counted, did_you_mean, fold
 from optrun.hyperparameters import option_named
@@ -18,6 +18,8 @@ from optrun.problems.data import synthetic
 from optrun.problems.data.dataset import Dataset as Dataset
 from optrun.problems.data.dataset import Task as Task
 from optrun.problems.data.files import check_no_layout, files_of, read
+from optrun.problems.data.parts import drawn_parts as drawn_parts
+from optrun.problems.data.parts import given_parts as given_parts
 from optrun.problems.data.tables import Layout as Layout
 from optrun.registry import PathOrName, options_of
 
@@ -42,9 +44,6 @@ GENERATORS: dict[str, Callable[..., tuple[Array, Array]]] = {
 }
 
 INFERRED = Layout()
-
-PARTS = ("train", "val", "test")
-"""The parts of a data set: for training, for selection (validation), and for the final figures."""
 
 DATASETS = SHIPPED | {name: inspect.getdoc(make) or "" for name, make in GENERATORS.items()}
 """One line about the content of each data set, by name."""
@@ -132,44 +131,6 @@ def _generate(source: str, name: str, arguments: str) -> Dataset:
             raise ConfigError(f"data: {error}", field="data") from None
     features, targets = make(**options)
     return _checked(Dataset(source, features, targets))
-
-
-def split(
-    labels: Array | None, samples: int, *, test: float, validation: float, seed: int
-) -> dict[str, Array]:
-    """Return the sorted indices of the samples of each of the `PARTS`.
-
-    ``test`` and ``validation`` are fractions of all samples, of each class if ``labels [N]`` gives classes. The split
-    depends only on ``seed``. The test part is drawn first, so that it does not depend on ``validation``. At least one
-    sample of each class stays in the training part.
-
-    Raises ConfigError if no sample is left for training, and if a fraction is positive, but its part empty.
-    """
-    if test + validation >= 1:
-        raise ConfigError(
-            f"validation_fraction: {validation:g}, with a test_fraction of {test:g}, leaves no sample for training",
-            field="validation_fraction",
-        )
-    order = stream(seed, "split").permutation(samples)
-    left = [order] if labels is None else [order[labels[order] == c] for c in np.unique(labels)]
-    sizes = [len(group) for group in left]
-    parts: dict[str, Array] = {}
-    for part, option, fraction in (
-        ("test", "test_fraction", test),
-        ("val", "validation_fraction", validation),
-    ):
-        counts = [
-            min(round(fraction * size), len(group) - 1) for size, group in zip(sizes, left, strict=True)
-        ]
-        drawn = [group[:count] for group, count in zip(left, counts, strict=True)]
-        left = [group[count:] for group, count in zip(left, counts, strict=True)]
-        parts[part] = np.sort(np.concatenate(drawn))
-        if fraction > 0 and not len(parts[part]):
-            raise ConfigError(
-                f"{option}: {fraction:g} of {counted(samples, 'sample')} is no sample", field=option
-            )
-    parts["train"] = np.sort(np.concatenate(left))
-    return {part: parts[part] for part in PARTS}
 
 
 def standardized(values: Array, train: Array) -> Array:

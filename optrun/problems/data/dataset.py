@@ -38,6 +38,10 @@ class Dataset:
     """The name of the target column, such as ``'y'`` or ``column 3``."""
     header: str = ""
     """Whether the file has a header, in words."""
+    parts: Array | None = None
+    """The part of each sample ``[N]``: train, val or test; None if the data do not say."""
+    split: str = ""
+    """What says the parts, such as ``'fold'`` or ``column 4``."""
     notes: tuple[str, ...] = ()
     """Columns that were left out, and possible mistakes."""
     is_labelled: bool = True
@@ -49,7 +53,7 @@ class Dataset:
         if not PathOrName.is_path(self.name):
             return ""
         digest = hashlib.sha256()
-        for values in (self.features, self.targets):
+        for values in (self.features, self.targets, *(() if self.parts is None else (self.parts,))):
             digest.update(f"{values.dtype}{values.shape}".encode())
             digest.update(np.ascontiguousarray(values).view(np.uint8).data)
         return digest.hexdigest()
@@ -137,6 +141,7 @@ class Dataset:
         """Return the line that says how the data were interpreted, given the number of samples of each part."""
         named = [f"{size:,} {part}" for part, size in parts.items() if size]
         is_split = len(named) > 1
+        by = f"by {self.split}" if self.split else "by class" if by_class else ""
         split = f"({', '.join(named)}) " if is_split else ""
         count = self.features.shape[1]
         features = counted(count, "feature")
@@ -148,10 +153,11 @@ class Dataset:
             sizes = " + ".join(f"{each:,}" for each in counts)
             if len(counts) > MOST_NAMED:
                 sizes = f"of {counts.min():,} … {counts.max():,}"
-            kind = f"{counted(len(counts), 'class')} {sizes}" + " (split by class)" * is_split
+            kind = f"{counted(len(counts), 'class')} {sizes}"
         else:
             values = self.values()
             kind = f"real, {values.min():.6g} … {values.max():.6g}"
+        kind += f" (split {by})" * bool(is_split and by)
         return f"data {self.shown}: {len(self.targets):,} samples {split}of {features}{names}{header}, {target}: {kind}"
 
     def remarks(self, *, by_class: bool) -> list[str]:

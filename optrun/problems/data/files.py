@@ -6,6 +6,7 @@ import tokenize
 import zipfile
 import zlib
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy as np
 from optrun.arrays import Array
 from optrun.errors import ConfigError
 from optrun.problems.data.dataset import Dataset
+from optrun.problems.data.parts import no_part, part_named
 from optrun.problems.data.tables import Layout, error_in, is_table, read_table
 from optrun.regular_files import open_regular
 
@@ -44,11 +46,13 @@ def read(name: str, path: Path, layout: Layout) -> Dataset:
         raise error_in(path, "not a regular file")
     if is_table(path):
         return read_table(name, path, _bytes(path), layout)
-    check_no_layout(layout, path.name)
+    is_archive = path.suffix.lower() == ".npz"
+    check_no_layout(replace(layout, split=None) if is_archive else layout, path.name)
     try:
-        if path.suffix.lower() == ".npz":
-            features, targets = read_npz(path)
-            return Dataset(name, features, targets, is_labelled=False)
+        if is_archive:
+            features, targets, parts = read_npz(path, layout.split)
+            split = "" if parts is None else repr(layout.split)
+            return Dataset(name, features, targets, parts=parts, split=split, is_labelled=False)
         if "idx" in path.name:
             return Dataset(name, *read_idx(path))
     # Damaged files may make NumPy and Python raise any exception.
@@ -73,13 +77,17 @@ def check_no_layout(layout: Layout, name: str) -> None:
     """Raise ConfigError if a config describes columns of a file that is not a text table."""
     for option, value in vars(layout).items():
         if value is not None:
-            raise ConfigError(
-                f"{option}: only a CSV file has columns to choose from, not {name!r}", field=option
-            )
+            what = "or an NPZ file says its split" if option == "split" else "has columns to choose from"
+            raise ConfigError(f"{option}: only a CSV file {what}, not {name!r}", field=option)
 
 
-def read_npz(path: Path) -> tuple[Array, Array]:
-    """Return the arrays ``X`` (``[N, …]``, flattened to ``[N, d]``) and ``y`` of an archive, without pickle."""
+def read_npz(path: Path, split: str | int | None = None) -> tuple[Array, Array, Array | None]:
+    """Return the arrays ``X`` (``[N, …]``, flattened to ``[N, d]``) and ``y`` of an archive, without pickle.
+
+    The third one is the part of each sample ``[N]``, of which the array called ``split`` has the words.
+    """
+    if isinstance(split, int):
+        raise ConfigError("split: the arrays of an NPZ file have names, not numbers", field="split")
     try:
         with open_regular(path) as file, zipfile.ZipFile(file) as archive:
             if sum(member.file_size for member in archive.infolist()) > MAX_BYTES:
@@ -88,7 +96,13 @@ def read_npz(path: Path) -> tuple[Array, Array]:
             missing = [name for name in ("X", "y") if name not in arrays.files]
             if missing:
                 raise error_in(path, f"no array {missing[0]!r}; it has {', '.join(arrays.files) or 'none'}")
+            if split is not None and split not in arrays.files:
+                raise ConfigError(
+                    f"split: no array {split!r} in {path.name!r}; it has {', '.join(arrays.files)}",
+                    field="split",
+                )
             x, y = arrays["X"], arrays["y"]
+            words = None if split is None else arrays[split]
     except (zipfile.BadZipFile, zlib.error, RuntimeError, ValueError, MemoryError) as error:
         if isinstance(error, ConfigError):
             raise
@@ -97,7 +111,20 @@ def read_npz(path: Path) -> tuple[Array, Array]:
         raise error_in(path, f"X: numbers [N, features] expected, not {x.dtype} of shape {x.shape}")
     if y.dtype.kind not in "fiubU" or y.shape != x.shape[:1]:
         raise error_in(path, f"y: {len(x)} targets expected, as X has rows, not {y.dtype} of shape {y.shape}")
-    return x.reshape(len(x), math.prod(x.shape[1:])).astype(np.float64), _plain(y)
+    parts = None if words is None else _parts(path, words, len(x), split or "")
+    return x.reshape(len(x), math.prod(x.shape[1:])).astype(np.float64), _plain(y), parts
+
+
+def _parts(path: Path, words: Array, samples: int, name: str) -> Array:
+    if words.dtype.kind != "U" or words.shape != (samples,):
+        raise error_in(
+            path, f"{name}: {samples} words expected, as X has rows, not {words.dtype} of shape {words.shape}"
+        )
+    parts = [part_named(word) for word in words.tolist()]
+    if None in parts:
+        row = parts.index(None)
+        raise error_in(path, f"{name}: sample {row}: {no_part(str(words[row])[:40])}")
+    return np.array(parts)
 
 
 def _plain(targets: Array) -> Array:

@@ -15,6 +15,7 @@ import numpy as np
 from optrun.arrays import Array
 from optrun.errors import ConfigError, counted
 from optrun.problems.data.dataset import MANY, Dataset, listed, name_text
+from optrun.problems.data.parts import no_part, part_named
 
 SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 
@@ -38,6 +39,8 @@ class Layout:
     """Whether the first line has the column names."""
     index: bool | None = None
     """Whether the first column is a row index, and left out."""
+    split: str | int | None = None
+    """Name or index of the column, or name of the array, that says the part of each sample."""
 
 
 def is_table(path: Path) -> bool:
@@ -57,9 +60,10 @@ def read_table(name: str, path: Path, content: bytes, layout: Layout) -> Dataset
     if not cells:
         raise error_in(path, "no line to read")
     first = [cell.strip() for cell in cells]
-    column = _target_column(path, first, layout)
-    used = [i for i in range(len(first)) if i != column and not (i == 0 and layout.index)]
-    body = _Body(path, first, used, column, separator)
+    split = None if layout.split is None else _column("split", layout.split, path, first, layout)
+    column = _target_column(path, first, layout, split)
+    used = [i for i in range(len(first)) if i not in (column, split) and not (i == 0 and layout.index)]
+    body = _Body(path, first, used, column, separator, split)
     for line, cells in rows:
         body.add(line, cells)
     body.is_headed = _is_header(path, first, body, layout)
@@ -77,6 +81,8 @@ def read_table(name: str, path: Path, content: bytes, layout: Layout) -> Dataset
         columns=tuple(names[used[i]] for i in kept) if names else (),
         target=repr(names[column]) if names else f"column {column + 1}",
         header="header" if names else "no header",
+        parts=body.parts(),
+        split="" if split is None else repr(names[split]) if names else f"column {split + 1}",
         notes=tuple(notes),
         is_labelled=False,
     )
@@ -114,42 +120,61 @@ def _parsed(path: Path, lines: Iterator[str], separator: str) -> Iterator[tuple[
         raise error_in(path, str(error), reader.line_num) from None
 
 
-def _target_column(path: Path, first: Sequence[str], layout: Layout) -> int:
-    width, target = len(first), layout.target
-    if isinstance(target, str):
+def _target_column(path: Path, first: Sequence[str], layout: Layout, split: int | None) -> int:
+    """Return the target column, by default the last one but the split."""
+    last = -2 if split == len(first) - 1 else -1
+    wanted = last if layout.target is None else layout.target
+    column = _column("target", wanted, path, first, layout)
+    if column == split:
+        raise ConfigError("split: the column is the target", field="split")
+    return column
+
+
+def _column(option: str, wanted: str | int, path: Path, first: Sequence[str], layout: Layout) -> int:
+    """Return the column that an option names, by its name or index."""
+    width = len(first)
+    if isinstance(wanted, str):
         names = [] if layout.header is False or all(map(is_number, first)) else list(first)
-        if names.count(target) != 1:
+        if names.count(wanted) != 1:
             known = (
                 f"its columns are {', '.join(map(name_text, names))}"
                 if names
                 else "it has no header; give an index"
             )
             raise ConfigError(
-                f"target: no single column {target!r} in {path.name!r}: {known}", field="target"
+                f"{option}: no single column {wanted!r} in {path.name!r}: {known}", field=option
             )
-        return names.index(target)
-    index = -1 if target is None else target
-    if not -width <= index < width:
+        return names.index(wanted)
+    if not -width <= wanted < width:
         raise ConfigError(
-            f"target: {path.name!r} has {counted(width, 'column')}, so none has the index {index}",
-            field="target",
+            f"{option}: {path.name!r} has {counted(width, 'column')}, so none has the index {wanted}",
+            field=option,
         )
-    if index % width == 0 and layout.index:
-        raise ConfigError("index: the first column is the target", field="index")
-    return index % width
+    if wanted % width == 0 and layout.index:
+        raise ConfigError(f"index: the first column is the {option}", field="index")
+    return wanted % width
 
 
 class _Body:
     """The lines after the first one, as numbers."""
 
     def __init__(
-        self, path: Path, first: Sequence[str], used: Sequence[int], column: int, separator: str
+        self,
+        path: Path,
+        first: Sequence[str],
+        used: Sequence[int],
+        column: int,
+        separator: str,
+        split: int | None,
     ) -> None:
         self._path = path
         self._first = first
         self._used = used
         self._column = column
         self._separator = separator
+        self._split = split
+        self._parts: list[str] = []
+        self._no_part: tuple[int, str] | None = None
         self._numbers = array("d")
         self._labels: list[str] = []
         self._same: dict[str, str] = {}  # classes repeat, so equal labels share one string
@@ -169,13 +194,23 @@ class _Body:
         label = cells[self._column].strip()
         self._labels.append(self._same.setdefault(label, label))
         self._numbers.extend(self._row(line, cells))
+        if self._split is not None:
+            word = cells[self._split]
+            part = part_named(word)
+            if part is None:
+                self._no_part = self._no_part or (line, word)
+            self._parts.append(part or "")
 
     def put_first(self, line: int, cells: Sequence[str]) -> None:
         """Insert a row before all others: the first line, if it is a sample."""
         numbers, lines, labels = self._numbers, self._lines, self._labels
         self._numbers, self._lines, self._labels = array("d"), array("q"), []
+        parts, self._parts = self._parts, []
         bad, self._bad = self._bad, {}
+        no_part, self._no_part = self._no_part, None
         self.add(line, cells)
+        self._parts += parts
+        self._no_part = self._no_part or no_part
         self._bad |= {column: where for column, where in bad.items() if column not in self._bad}
         self._numbers.extend(numbers)
         self._lines.extend(lines)
@@ -269,6 +304,15 @@ class _Body:
             )
         return values
 
+    def parts(self) -> Array | None:
+        """Return the part of each sample ``[N]``, None without a split column; ConfigError for a word that is none."""
+        if self._split is None:
+            return None
+        if self._no_part is not None:
+            line, word = self._no_part
+            raise error_in(self._path, f"{self._named(self._split)}: {no_part(_shortened(word))}", line)
+        return np.array(self._parts)
+
     def _named(self, column: int) -> str:
         name = repr(self._first[column]) if self.is_headed and self._first[column] else ""
         return f"column {column + 1} {name}".rstrip()
@@ -278,8 +322,12 @@ def _is_header(path: Path, first: Sequence[str], body: _Body, layout: Layout) ->
     """Return whether the first line is a header; ConfigError, which asks, if it may also be a sample."""
     if layout.header is not None:
         return layout.header
+    if isinstance(layout.target, str) or isinstance(layout.split, str):
+        return True
+    if layout.split is not None and part_named(first[layout.split]):
+        return False
     numeric = [is_number(cell) for cell in first]
-    if isinstance(layout.target, str) or not any(numeric):
+    if not any(numeric):
         return True
     whole = all(cell.isdecimal() for cell, is_numeric in zip(first, numeric, strict=True) if is_numeric)
     if not all(numeric):
