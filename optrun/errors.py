@@ -83,13 +83,20 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return "" if near is None else f" Did you mean {near!r}?"
 
 
-def nearest(word: str, known: Iterable[str], *, cutoff: float = 0.6) -> str | None:
-    """Return the known word that is most similar to a mistyped one, or None if none is similar."""
+SIMILAR = 0.6
+"""The least ratio of similar words."""
+
+
+def nearest(word: str, known: Iterable[str], *, cutoff: float = SIMILAR) -> str | None:
+    """Return the known word that is most similar to a mistyped or shortened one, or None if none is similar."""
     by_fold = {fold(name): name for name in known}
     folded = fold(word)[:100]
     # Swapped letters are the most frequent typing error, and difflib rates them lowest in short words.
     swapped = [name for name in by_fold if sorted(name) == sorted(folded)]
     matches = swapped or get_close_matches(folded, by_fold, n=1, cutoff=cutoff)
+    if not matches and cutoff <= SIMILAR and len(folded) > 2:
+        begun = [name for name in by_fold if name.startswith(folded)]
+        matches = begun if len(begun) == 1 else []
     return by_fold[matches[0]] if matches else None
 
 

@@ -134,6 +134,14 @@ def _wrong_type(kind: str, value: Any) -> str:
     return text
 
 
+def of_seeds(text: str) -> str:
+    """Return what is wrong with a seed, where it is several of them."""
+    said, several, _ = text.partition("; to ")
+    return (
+        f"{said}; to have several, give a sweep repeats: 4, or seed=0,1,2 to its command" if several else text
+    )
+
+
 def _are_numbers(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(each, (int, float)) for each in value)
 

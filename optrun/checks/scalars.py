@@ -20,6 +20,10 @@ FLOAT = re.compile(
     r"(?:[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))\Z"
 )
 
+NUMBER = re.compile(r"[-+]?[0-9]+(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?\Z")
+COMMA = re.compile(r"[-+]?[0-9]*,[0-9]+(?:[eE][-+]?[0-9]+)?")
+THOUSANDS = re.compile(r"[-+]?[1-9][0-9]{0,2}(?:,[0-9]{3})+")
+
 MAX_WHOLE = 2**63 - 1
 MAX_INT = 10**20
 MAX_DIGITS = 100
@@ -43,8 +47,31 @@ def resolve(text: str) -> Scalar:
     return text
 
 
+def with_point(text: str, wanted: type = float) -> str:
+    """Return how a number is written that was given with a comma, or nothing for what is no such number."""
+    forms = [text.replace(",", "")] if THOUSANDS.fullmatch(text) else []
+    forms += [text.replace(",", ".")] if COMMA.fullmatch(text) else []
+    return " or ".join(form for form in forms if wanted is float or INT.match(form))
+
+
+def as_range(text: str) -> str:
+    """Return how a sweep writes the values of `0..3`, ends included, or nothing for what is no such range."""
+    first, dots, last = text.partition("..")
+    ends = [end.strip() for end in (first, last.removeprefix("."))]
+    if not dots or not all(map(NUMBER.match, ends)) or float(ends[0]) >= float(ends[1]):
+        return ""
+    if all(end.lstrip("+-").isdecimal() for end in ends):
+        return f"{{range: [{ends[0]}, {int(ends[1]) + 1}]}}"
+    low, high = map(float, ends)
+    return f"{{{'logspace' if 0 < 10 * low <= high else 'linspace'}: [{', '.join(ends)}, 5]}}"
+
+
 def hint(text: str, wanted: type) -> str:
     """Return what to write instead of a string that was meant as a number or a truth value, or nothing."""
+    if wanted is not bool and (number := with_point(text, wanted)):
+        return f"; a number has a decimal point and no other mark: write {number}"
+    if wanted is not bool and (values := as_range(text)):
+        return f"; to sweep over values write {values} under sweep.parameters"
     plain = _OLD_BOOL.get(text.lower(), text) if wanted is bool else text.strip().replace("_", "")
     try:
         value = resolve(plain)

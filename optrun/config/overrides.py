@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from optrun.checks.messages import shown
+from optrun.checks.scalars import with_point
 from optrun.config.extends import EXTENDS
 from optrun.config.model.options import SCHEDULES, SWEEP
 from optrun.config.tuples import below, home
@@ -127,7 +128,9 @@ def _value(text: str, place: Place, path: str) -> YamlNode:
         if not all(part.strip() for part in parts):
             raise _wrong(place, path, "there is a comma with nothing before it")
         written = value if len(value) <= 80 else f"{value[:80]}…"
-        said = f"a list is written '{path}=[{written}]'; text with a comma needs quotes of its own"
+        is_number = "0" in (value[0], parts[1][:1]) and (number := with_point(value))
+        said = f"a number has a decimal point, {number}; " if is_number else ""
+        said += f"a list is written '{path}=[{written}]'; text with a comma needs quotes of its own"
         is_swept = path.split(".")[0] != SWEEP
         raise _wrong(place, path, f"{said}; `optrun sweep` runs each value" if is_swept else said)
     return YamlNode.of(value, place, key=place)

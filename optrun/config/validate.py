@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from optrun.checks.messages import CONFLICT, MISSING, UNKNOWN_KEY, message
+from optrun.checks.messages import CONFLICT, MISSING, UNKNOWN_KEY, message, of_seeds
 from optrun.config.data_paths import path_options, resolved_path
 from optrun.config.model.components import class_of
 from optrun.config.model.options import SCHEDULES, Model
@@ -16,6 +16,17 @@ from optrun.config.yaml.errors import ConfigErrors, Issue, in_order
 from optrun.config.yaml.tree import Document, Path, YamlNode
 from optrun.errors import fold, nearest
 from optrun.registry import SECTIONS, tuples_of
+
+_FORMS: Mapping[Path, str] = {
+    ("record",): "{every: 10, metrics: [grad_norm]}",
+    ("evaluate",): "{every: 100}",
+    ("checkpoint",): "{every: 30s}",
+    ("stop",): "{target: 1e-6, patience: 100}",
+    ("expect",): "{final_loss: {max: 1e-6}}",
+    ("expect", "*"): "{max: 1e-6}",
+    ("schedules",): "{weight_decay: {name: LinearLR}}",
+}
+"""What the sections look like that are mappings; * is any key."""
 
 
 def validate(document: Document, name: str) -> RunConfig:
@@ -57,7 +68,7 @@ def _issues(errors: list[ErrorDetails], document: Document, data: Mapping[str, A
         follows = error["type"] == MISSING.type and not suggested.isdisjoint((path, other))
         if follows or any(path[:i] in document.spoiled for i in range(len(path) + 1)):
             continue
-        text = message(error)
+        text = _with_form(path, message(error))
         if error["type"] == CONFLICT:
             if _rank(document, other) > _rank(document, path):
                 path, other, text = other, path, error["ctx"]["instead"]
@@ -68,6 +79,15 @@ def _issues(errors: list[ErrorDetails], document: Document, data: Mapping[str, A
             text += advice + _replacing(document, path)
         issues.append(_issue(document.root, path, text, at_key=error["type"] == UNKNOWN_KEY))
     return in_order(issues, document.root.place.source)
+
+
+def _with_form(path: Path, text: str) -> str:
+    """Return what is wrong with a part of the config, and where it is no mapping what it looks like."""
+    if path == ("seed",):
+        return of_seeds(text)
+    form = _FORMS.get(path[:1] if len(path) < 2 else (*path[:1], "*"))
+    must = "must be a mapping"
+    return text.replace(must, f"{must} such as {form}", 1) if form and text.startswith(must) else text
 
 
 def _rank(document: Document, path: Path) -> int:

@@ -95,6 +95,33 @@ MISTAKES = {
         "optimizer.momentum: must be a number (got '1_0'); '1_0' is a string here: write 10",
         "optimizer.nesterov: must be true or false (got 'no'); 'no' is a string here: write false",
     ],
+    "problem: bowl\noptimizer:\n  name: SGD\n  lr: ▸0,01\n  momentum: ▸1,000\nsteps: ▸10,000": [
+        "optimizer.lr: must be a number (got '0,01'); a number has a decimal point and no other mark: write 0.01",
+        "optimizer.momentum: must be a number (got '1,000'); a number has a decimal point and no other mark: "
+        "write 1000 or 1.000",
+        "steps: must be an integer (got '10,000'); a number has a decimal point and no other mark: write 10000",
+    ],
+    "problem: bowl\noptimizer: {name: SGD, lr: 0,▸01}\nsteps: 1": [
+        "optimizer.01: 0,01 is a value and a key here: a number has a decimal point, 0.01",
+    ],
+    "problem: bowl\noptimizer: {name: SGD, lr: 0, ▸01}\nsteps: 1": [
+        "optimizer.01: a key must be a string: write '01' in quotes",
+    ],
+    "problem: {name: bowl, dim: ▸2..5}\noptimizer: SGD\nsteps: 1\nseed: ▸0..3": [
+        "problem.dim: must be an integer (got '2..5'); to sweep over values write {range: [2, 6]} "
+        "under sweep.parameters",
+        "seed: must be an integer (got '0..3'); to have several, give a sweep repeats: 4, "
+        "or seed=0,1,2 to its command",
+    ],
+    "problem: bowl\noptimizer: SGD\nsteps: 1\nseed: ▸[0, 1]": [
+        "seed: must be an integer (got [0, 1]); to have several, give a sweep repeats: 4, "
+        "or seed=0,1,2 to its command",
+    ],
+    "problem: bowl\noptimizer: SGD\nsteps: 1\nrecord: ▸[loss]\nevaluate: ▸10\ncheckpoint: ▸30s": [
+        "record: must be a mapping such as {every: 10, metrics: [grad_norm]} (got ['loss'])",
+        "evaluate: must be a mapping such as {every: 100} (got 10)",
+        "checkpoint: must be a mapping such as {every: 30s} (got '30s')",
+    ],
     "problem: bowl\noptimizer: {name: SGD, lr: ▸null}\nsteps: 1": [
         "optimizer.lr: must be a number (got null); leave the key out for its default",
     ],
@@ -177,8 +204,9 @@ MISTAKES = {
         "checkpoint.every: must be an integer or a duration such as 30s or null (got [1])",
     ],
     "problem: bowl\noptimizer: SGD\nsteps: 1\nrecord: ▸null\nstop: ▸3": [
-        "record: must be a mapping (got null); leave the key out for its default",
-        "stop: must be a mapping (got 3)",
+        "record: must be a mapping such as {every: 10, metrics: [grad_norm]} (got null); "
+        "leave the key out for its default",
+        "stop: must be a mapping such as {target: 1e-6, patience: 100} (got 3)",
     ],
     "▸- problem": [
         "a config is a mapping of keys to values",

@@ -34,8 +34,8 @@ def test_nothing_expected_leaves_no_trace(nothing: Any) -> None:
 @pytest.mark.parametrize(
     ("text", "messages"),
     [
-        ("3", ["9: expect: must be a mapping (got 3)"]),
-        ("{final_loss: 3}", ["22: expect.final_loss: must be a mapping (got 3)"]),
+        ("3", ["9: expect: must be a mapping such as {final_loss: {max: 1e-6}} (got 3)"]),
+        ("{final_loss: 3}", ["22: expect.final_loss: must be a mapping such as {max: 1e-6} (got 3)"]),
         ("{final_loss: {}}", ["22: expect.final_loss: expects nothing: give min, max or both"]),
         ("{x: {min: null}}", ["13: expect.x: expects nothing: give min, max or both"]),
         ("{x: {mix: 1}}", ["14: expect.x.mix: unknown key. Did you mean 'min'?"]),
@@ -52,7 +52,7 @@ def test_nothing_expected_leaves_no_trace(nothing: Any) -> None:
             [
                 "10: expect.test_acuracy: unknown key. Did you mean 'test_accuracy'?",
                 "30: expect.test_acuracy.max: must be a number (got 'no')",
-                "38: expect.y: must be a mapping (got 1)",
+                "38: expect.y: must be a mapping such as {max: 1e-6} (got 1)",
             ],
         ),
     ],

@@ -102,6 +102,9 @@ def test_an_override_replaces_no_other_one(first: str, second: str, message: str
         ("a\udcffb=1", "an override is written key.path=value, such as optimizer.lr=1e-3"),
         ("problem.hidden=1,2", "problem.hidden: a list is written 'problem.hidden=[1,2]'; "
                                "text with a comma needs quotes of its own; `optrun sweep` runs each value"),
+        ("optimizer.lr=0,01", "optimizer.lr: a number has a decimal point, 0.01; a list is written "
+                              "'optimizer.lr=[0,01]'; text with a comma needs quotes of its own; "
+                              "`optrun sweep` runs each value"),
         ("problem.hidden=[1,2", "problem.hidden: a comma or ']' is missing (it starts at line 1)"),
         ("problem.hidden=[1]]", "problem.hidden: nothing may follow the config here"),
         ("problem.hidden=[1e999]", "problem.hidden: the number 1e999 is too large for a float"),

@@ -58,7 +58,10 @@ def test_schedules_are_components_by_the_names_of_hyperparameters() -> None:
             "schedules: {eps: 3}",
             "4:18: schedules.eps: must be the name of a scheduler, or a mapping with 'name' (got 3)",
         ),
-        ("schedules: [StepLR]", "4:12: schedules: must be a mapping (got ['StepLR'])"),
+        (
+            "schedules: [StepLR]",
+            "4:12: schedules: must be a mapping such as {weight_decay: {name: LinearLR}} (got ['StepLR'])",
+        ),
         (
             "scheduler: LinearLR\nschedules: {lr: LinearLR}",
             "5:17: schedules.lr: scheduler and schedules.lr are both set: turn one off (schedules.lr=null)",

@@ -217,6 +217,35 @@ MISTAKES = {
     "  method: random\n  trials: 3\n  parameters: {steps: {int: [1, ▸1e16]}}": [
         "parameters.steps.int.1: must be an integer (got 1e+16)"
     ],
+    "  parameters: {optimizer.lr: [1]}\n  metric: {goal: ▸max}": [
+        "metric.goal: must be 'minimize' or 'maximize' (got 'max'). Did you mean 'maximize'?"
+    ],
+    "  parameters: {optimizer.lr: [1]}\n  ▸goal: max": [
+        "sweep.goal: unknown key. Did you mean 'metric.goal'?"
+    ],
+    "  ▸optimizer.lr: [1, 2]": [
+        "sweep.optimizer.lr: unknown key. What varies stands under parameters: {optimizer.lr: […]}"
+    ],
+    "  ▸optimizer: {lr: [1, 2]}": [
+        "sweep.optimizer: unknown key. What varies stands under parameters: {optimizer.lr: […]}"
+    ],
+    "  spaces: [{▸optimizer.lr: {logspace: [1e-4, 1, 5]}}]": [
+        "spaces.0.optimizer.lr: unknown key. What varies stands under parameters: {optimizer.lr: […]}"
+    ],
+    "  parameters: {problem.dim: ▸2..5}": ["parameters.problem.dim: is written {range: [2, 6]}"],
+    "  parameters: {optimizer.lr: ▸1e-4..1e-1}": [
+        "parameters.optimizer.lr: is written {logspace: [1e-4, 1e-1, 5]}"
+    ],
+    "  parameters: {optimizer.lr: ▸0.1..0.5}": [
+        "parameters.optimizer.lr: is written {linspace: [0.1, 0.5, 5]}"
+    ],
+    "  repeats: ▸0..3": [
+        "repeats: must be an integer or a list (got '0..3'): how many seeds, such as 5, or which, such as [0, 1, 2]"
+    ],
+    "  parameters: {optimizer.lr: [1]}\n  seed: ▸[0, 1]": [
+        "sweep.seed: must be an integer (got [0, 1]); to have several, give a sweep repeats: 4, "
+        "or seed=0,1,2 to its command"
+    ],
     "  repeats: ▸0": ["repeats: must be ≥ 1 (got 0)"],
     "  repeats: [1, ▸1]": ["repeats.1: 1 is listed twice"],
     "  parameters: {optimizer.lr: [1]}\n  metric: {goal: ▸up}": [
@@ -388,6 +417,16 @@ def test_an_empty_block_is_told_at_its_line():
         (f"optimizer.lr=1,{10**400}", "lr: the integer 10000000000000000000… (401 characters) is too large"),
         ("optimizer.lr=range(5)", "optimizer.lr: is written 'optimizer.lr={range: [0, 5]}'"),
         ("optimizer.lr=np.geomspace(1e-3, 1, 4)", "is written 'optimizer.lr={logspace: [1e-3, 1, 4]}'"),
+        ("problem.dim=2..5", "problem.dim: is written 'problem.dim={range: [2, 6]}'"),
+        ("seed=0..3", "seed: several seeds are listed, seed=0,1,2, or counted: seed=0 sweep.repeats=4"),
+        (
+            "optimizer.lr=0,01",
+            "optimizer.lr: 0,01 lists several values: a number has a decimal point and no other mark, 0.01",
+        ),
+        (
+            "steps=10,000",
+            "steps: 10,000 lists several values: a number has a decimal point and no other mark, 10000 or 10.000",
+        ),
         (
             "seed=range(0, 30)",
             "seed: several seeds are listed, seed=0,1,2, or counted: seed=0 sweep.repeats=30",
@@ -412,6 +451,8 @@ def test_a_parameter_without_dots_may_be_set_within_the_block():
     [
         ("optimizer.lr=1e-3,1e-2", [0.001, 0.01]),
         ("optimizer.lr={logspace: [1e-3, 1e-1, 3]}", [0.001, 0.01, 0.1]),
+        ("optimizer.lr=1,2", [1, 2]),
+        ("optimizer.lr=0,1", [0, 1]),
         ("optimizer=Adam,SGD", ["Adam", "SGD"]),
         ("optimizer.betas=[0.9,0.99],[0.9,0.999]", [[0.9, 0.99], [0.9, 0.999]]),
         ("optimizer.amsgrad=true,false", [True, False]),

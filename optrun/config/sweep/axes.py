@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypeAlias
 from pydantic import PlainValidator, WithJsonSchema
 
 from optrun.checks.messages import failure, shown, unknown_key
+from optrun.checks.scalars import as_range
 from optrun.config.model.options import Found
 from optrun.config.yaml.tree import Path
 from optrun.errors import counted
@@ -88,7 +89,9 @@ def _axis(value: Any) -> Axis:
 
 
 def as_written(value: Any) -> str:
-    """Return how values are written that are given as a call, `range(3)`, or nothing for what is no such call."""
+    """Return how values are written that are given as a call, `range(3)`, or as `0..3`; nothing for all else."""
+    if isinstance(value, str) and (spaced := as_range(value)):
+        return spaced
     called = _CALL.fullmatch(value) if isinstance(value, str) else None
     kind = _KINDS.get(called[1].lower()) if called else None
     if called is None or kind is None:

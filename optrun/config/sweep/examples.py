@@ -1,8 +1,14 @@
 """What the parts of a `sweep:` block look like, for messages about one that does not."""
 
-from optrun.config.yaml.tree import Path
+from collections.abc import Sequence
+
+from optrun.checks.messages import of_seeds
+from optrun.config.yaml.tree import Path, YamlNode
 from optrun.config.yaml.writer import inline
-from optrun.registry import methods
+from optrun.errors import did_you_mean
+from optrun.registry import SECTIONS, methods
+
+METRIC = ("name", "goal")
 
 _FORMS: dict[str | int, str] = {
     "parameters": "{optimizer.lr: [1e-3, 1e-2]}",
@@ -26,6 +32,19 @@ def method_form(name: str) -> str:
     return f"{{{', '.join(parts)}}}" if options else ""
 
 
+def meant(key: str, value: YamlNode, known: Sequence[str]) -> str:
+    """Return what to write in place of an unknown key of a block or a space, which may be a swept parameter."""
+    if hint := did_you_mean(key, known):
+        return hint
+    if key in METRIC:
+        return f" Did you mean 'metric.{key}'?"
+    if isinstance(value.value, dict) and key in SECTIONS:
+        key = f"{key}.{next(iter(value.value), '…')}"
+    if isinstance(value.value, (dict, list)):
+        return f" What varies stands under parameters: {{{key}: […]}}"
+    return f" Known here: {', '.join(known)}"
+
+
 MISPLACED = "{} stands beside parameters, not among them"
 MAPPING, LIST = "must be a mapping", "must be a list"
 
@@ -33,7 +52,11 @@ MAPPING, LIST = "must be a mapping", "must be a list"
 def with_form(path: Path, text: str) -> str:
     """Return what is wrong with a part of the block, and where its kind is wrong what it looks like."""
     if not path:
-        return text
+        return text.replace(MAPPING, f"{MAPPING} such as {{parameters: {_FORMS['parameters']}}}", 1)
+    if path == ("repeats",) and text.startswith("must be an integer or a list"):
+        return f"{text}: how many seeds, such as 5, or which, such as [0, 1, 2]"
+    if path == ("seed",):
+        return of_seeds(text)
     part = path[-2] if isinstance(path[-1], int) and len(path) > 1 else path[-1]
     known = forms()
     if part not in known:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from optrun.checks.scalars import with_point
 from optrun.config.model.options import SWEEP
 from optrun.config.overrides import lost, named, path_of
 from optrun.config.sweep.axes import DRAWN, SPACED, as_written
@@ -30,7 +31,7 @@ def check_paths(overrides: Iterable[str]) -> None:
 
 
 def check_calls(overrides: Iterable[str]) -> None:
-    """Raise ConfigErrors for values that are given as a call, `range(0, 5)`, or seeds in a form of other values."""
+    """Raise ConfigErrors for values given as a call, `range(0, 5)`, numbers with commas, seeds in another form."""
     wrong = []
     for text in overrides:
         path, value = (part.strip() for part in text.partition("=")[::2])
@@ -42,6 +43,8 @@ def check_calls(overrides: Iterable[str]) -> None:
             said = f"several seeds are listed, seed=0,1,2, or counted: {counted}"
         elif written:
             said = f"is written '{path}={written}'"
+        elif (number := with_point(value)) and value.partition(",")[2].startswith("0"):
+            said = f"{value} lists several values: a number has a decimal point and no other mark, {number}"
         else:
             continue
         wrong.append(Issue.at(Place(named(text)), (path,), said))

@@ -13,7 +13,7 @@ from optrun.config.extends import extended
 from optrun.config.model.options import SWEEP
 from optrun.config.overrides import given_twice, named, override, placed
 from optrun.config.resolve import Resolved
-from optrun.config.sweep.examples import with_form
+from optrun.config.sweep.examples import meant, with_form
 from optrun.config.sweep.model import SweepBlock, sweep_model
 from optrun.config.sweep.overrides import check_calls, check_paths, on_top, several, zip_listed
 from optrun.config.validate import completed, validate
@@ -158,7 +158,7 @@ def _validated(node: YamlNode, issues: list[Issue], base: Document, name: str) -
             at = found.place
             if each["type"] == UNKNOWN_KEY:
                 known = each["ctx"]["known"]
-                text += "." + (did_you_mean(str(path[-1]), known) or f" Known here: {', '.join(known)}")
+                text += "." + meant(str(path[-1]), found, known)
                 at = found.key or at
                 if path[-3:-2] == ("parameters",) and not did_you_mean(str(path[-1]), known):
                     text = f"is no way to vary a value: parameters are paths, so write {path[-2]}.{path[-1]}: [...]"

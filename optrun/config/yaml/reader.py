@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 import yaml
 
-from optrun.checks.scalars import Scalar, resolve
+from optrun.checks.scalars import Scalar, resolve, with_point
 from optrun.config.yaml.errors import ConfigErrors, Issue, Place
 from optrun.config.yaml.tree import MAX_DEPTH, MAX_NODES, Document, Path, YamlNode
 from optrun.errors import ConfigError
@@ -93,6 +93,8 @@ class _Reader:
     open: list[_Open] = field(default_factory=list)
     anchors: dict[str, YamlNode] = field(default_factory=dict)
     root: YamlNode | None = None
+    last: Any = None
+    """The scalar before."""
 
     def read(self, text: str) -> Document:
         if bad := _UNREADABLE.search(text):
@@ -154,10 +156,18 @@ class _Reader:
         if is_key and event.value == "<<" and event.implicit[0]:
             self._issue(place, "merge keys (<<) are not part of YAML 1.2: write the keys out", "<<")
         elif is_key and not isinstance(value, str):
-            self._issue(place, f"a key must be a string: write '{event.value}' in quotes", event.value)
+            self._issue(place, self._no_key(event), event.value)
         elif is_key and len(event.value) > MAX_KEY:
             self._stop(place, f"a key of {len(event.value):,} characters")
         self._add(YamlNode(event.value if is_key else value, place), event.anchor)
+        self.last = event
+
+    def _no_key(self, event: Any) -> str:
+        """Return what is wrong with a key that is no string; `{lr: 0,01}` has one, 01."""
+        written = f"{self.last.value if self.last else ''},{event.value}"
+        if self.last and _is_next(self.last.end_mark, event.start_mark) and (number := with_point(written)):
+            return f"{written} is a value and a key here: a number has a decimal point, {number}"
+        return f"a key must be a string: write '{event.value}' in quotes"
 
     def _expects_key(self) -> bool:
         return bool(self.open) and isinstance(self.open[-1].children, dict) and self.open[-1].key is None
@@ -226,6 +236,11 @@ class _Reader:
         started = error.context_mark.line if error.context_mark else mark.line
         since = f" (it starts at line {started + 1})" if started != mark.line else ""
         return place, _IN_WORDS.get(problem, problem) + since
+
+
+def _is_next(end: Any, start: Any) -> bool:
+    """Whether one character of the same line lies between two marks."""
+    return bool(end.line == start.line and end.column + 1 == start.column)
 
 
 def _tagged(tag: str, text: str) -> Scalar:
