@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from optrun.analysis.compare import differing_labels, flatten
 from optrun.analysis.leaderboard import Standing, SweepPlan, leaderboard
+from optrun.analysis.run_difference import differing_labels, flatten
 from optrun.errors import ConfigError, StoreError
 from optrun.store import RunRecord
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from optrun.analysis.compare import differing_labels
 from optrun.analysis.leaderboard import Standing, SweepPlan, leaderboard
+from optrun.analysis.run_difference import differing_labels
 from optrun.arrays import Array
 from optrun.config.sweep.model import usual_goal
 from optrun.config.yaml.writer import rounded

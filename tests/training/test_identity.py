@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 import optrun
-from optrun.analysis.compare import compare
+from optrun.analysis.run_difference import run_difference
 from optrun.cli.app import app
 from optrun.errors import ChangedError, ConfigError, OptrunWarning
 from optrun.plugins import load_plugin
@@ -173,7 +173,7 @@ def test_data_and_code_are_shown_and_compared():
     write_data(50)
     optrun.run(CONFIG_OF_DATA | {"optimizer": {"name": "Doubled"}}, directory="b")
     with Store.open(Path("a")) as one, Store.open(Path("b")) as other:
-        found = compare(one, other).environment
+        found = run_difference(one, other).environment
         assert f"data {found['data'][0][:12]}" in shown
     other_rule = hashlib.sha256(Path("rule.py").read_bytes()).hexdigest()
     assert found["code.optimizer Doubled"] == (rule, other_rule)

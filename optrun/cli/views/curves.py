@@ -8,8 +8,8 @@ from typing import Any
 
 from rich.text import Text
 
-from optrun.analysis.compare import differing_labels
 from optrun.analysis.leaderboard import SweepPlan, is_sweep, plan_of, single
+from optrun.analysis.run_difference import differing_labels
 from optrun.analysis.setting_curves import Curves, best_settings, setting_curves
 from optrun.arrays import Array
 from optrun.cli.commands.configs import runs_many

@@ -9,8 +9,8 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from optrun.analysis.compare import Comparison, CurveDifference, Pair, compare
 from optrun.analysis.leaderboard import single
+from optrun.analysis.run_difference import CurveDifference, Pair, RunDifference, run_difference
 from optrun.cli.text.console import GAP, emit, quoted, suggest, table
 from optrun.errors import printable
 from optrun.store import Store
@@ -22,7 +22,7 @@ def print_difference(a: Path, b: Path, *, json: bool) -> bool:
     named = find_numbered(a), find_numbered(b)
     paths = [f"{path}:{run}" if run is not None else path for path, run in named]
     with Store.open(named[0][0]) as one, Store.open(named[1][0]) as other:
-        found = compare(one, other, (single(one, named[0][1]), single(other, named[1][1])))
+        found = run_difference(one, other, (single(one, named[0][1]), single(other, named[1][1])))
     if json:
         print(json_module.dumps(_as_json(found), ensure_ascii=False, allow_nan=False))
         return found.identical
@@ -86,7 +86,7 @@ def _value(value: Any) -> str:
     return printable(json_module.dumps(value, ensure_ascii=False))
 
 
-def _as_json(found: Comparison) -> dict[str, Any]:
+def _as_json(found: RunDifference) -> dict[str, Any]:
     return {
         "identical": found.identical,
         "same_results": found.same_results,

@@ -32,7 +32,7 @@ class CurveDifference:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class RunDifference:
     """The differences between two runs, by dotted key or by name."""
 
     config: dict[str, Pair]
@@ -52,7 +52,7 @@ class Comparison:
         return self.same_results and not self.config
 
 
-def compare(a: Store, b: Store, runs: tuple[int, int] = (0, 0)) -> Comparison:
+def run_difference(a: Store, b: Store, runs: tuple[int, int] = (0, 0)) -> RunDifference:
     """Compare two runs, given by their numbers in their stores; StoreError if a store is damaged."""
     one, other = a.run(runs[0]), b.run(runs[1])
     outcomes = [
@@ -63,7 +63,7 @@ def compare(a: Store, b: Store, runs: tuple[int, int] = (0, 0)) -> Comparison:
         (store.environments() or [{}])[-1] | _identity(identity_of(store, run))
         for store, run in ((a, one), (b, other))
     ]
-    return Comparison(
+    return RunDifference(
         config=differences(flatten(one.config), flatten(other.config)),
         environment=differences(flatten(environments[0]), flatten(environments[1])),
         summary=differences(outcomes[0], outcomes[1]),

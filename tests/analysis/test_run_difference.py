@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from optrun.analysis.compare import ABSENT, compare, differing_labels, flatten
+from optrun.analysis.run_difference import ABSENT, differing_labels, flatten, run_difference
 from optrun.store import RunState, Status, Store
 
 
@@ -21,7 +21,7 @@ def made(name, curves, config=None, **state):
 
 def differences(a, b):
     with Store.open(a) as one, Store.open(b) as other:
-        return compare(one, other)
+        return run_difference(one, other)
 
 
 STEPS = np.arange(4)
