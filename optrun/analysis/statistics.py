@@ -1,0 +1,186 @@
+"""Statistics of few values per group: robust means, bootstrap intervals, paired tests. Lower values are better.
+
+A value may be +∞, that of a run that diverged. Draws are seeded, so that equal values give equal intervals.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from optrun.arrays import Array
+
+LEVEL = 0.95
+"""The level of all intervals."""
+
+DRAWS = 2_000
+"""The number of bootstrap samples."""
+
+LEAST_FOR_INTERVAL = 3
+"""Fewer values have no interval."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A statistic and its interval, None if there are too few values for one."""
+
+    value: float
+    low: float | None
+    high: float | None
+
+
+def interquartile_mean(values: Array) -> Array:
+    """Return the mean of the middle half of the values along the last axis.
+
+        IQM = mean of x₍ₖ₊₁₎ … x₍ₙ₋ₖ₎,  k = ⌊n / 4⌋
+
+    Agarwal et al. (2021), arXiv 2108.13264.
+    """
+    ordered = np.sort(values, axis=-1)
+    cut = ordered.shape[-1] // 4
+    return np.asarray(ordered[..., cut : ordered.shape[-1] - cut].mean(axis=-1))
+
+
+def median(values: Array) -> Array:
+    """Return the median along the last axis; with values of both infinities in the middle it is NaN."""
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.median(values, axis=-1))
+
+
+def bootstrap(values: Sequence[float], statistic: Callable[[Array], Array]) -> Estimate:
+    """Return a statistic of independent values with its percentile bootstrap interval (Efron 1979)."""
+    return stratified_bootstrap([values], lambda strata: statistic(strata[0]))
+
+
+def stratified_bootstrap(
+    strata: Sequence[Sequence[float]], statistic: Callable[[list[Array]], Array]
+) -> Estimate:
+    """Return a statistic of groups of values with its percentile bootstrap interval, each group drawn from itself.
+
+    ``statistic`` takes arrays `[draws, n]` of the groups and returns `[draws]`.
+    """
+    groups = [np.asarray(stratum, np.float64) for stratum in strata]
+    value = float(statistic([group[None] for group in groups])[0])
+    if min(map(len, groups)) < LEAST_FOR_INTERVAL:
+        return Estimate(value, None, None)
+    generator = np.random.default_rng(0)
+    drawn = [group[generator.integers(len(group), size=(DRAWS, len(group)))] for group in groups]
+    low, high = interval(statistic(drawn))
+    return Estimate(value, low, high)
+
+
+def interval(draws: Array) -> tuple[float, float]:
+    """Return the range that holds LEVEL of the draws."""
+    outside = (1 - LEVEL) / 2
+    # Between a finite value and an infinite one nothing can be interpolated.
+    low, high = np.quantile(draws, [outside, 1 - outside], method="inverted_cdf")
+    return float(low), float(high)
+
+
+def wilcoxon(differences: Sequence[float]) -> float:
+    """Return the two-sided p-value of the exact signed-rank test that differences are symmetric about 0.
+
+        W = Σ rank|dᵢ| over dᵢ > 0,  p = P(|W - E W| ≥ |w - E W|) over all 2ⁿ signs
+
+    Zeros are left out and ties have their average rank; infinite differences have the highest. Wilcoxon (1945).
+    """
+    given = np.asarray([each for each in differences if each != 0], np.float64)
+    if not len(given):
+        return 1.0
+    # Twice the ranks are whole numbers, so that sums of them can be counted.
+    ranks = twice_ranks(np.abs(given))
+    ways = np.zeros(int(ranks.sum()) + 1)
+    ways[0] = 1.0
+    for rank in ranks:
+        ways[rank:] = (ways[rank:] + ways[: len(ways) - rank]) / 2
+        ways[:rank] /= 2
+    sums = np.arange(len(ways))
+    total = ranks.sum()
+    extreme = abs(2 * int(ranks[given > 0].sum()) - total)
+    return min(1.0, float(ways[np.abs(2 * sums - total) >= extreme].sum()))
+
+
+def twice_ranks(values: Array) -> Array:
+    """Return twice the rank of each value from 1 on; equal values share the mean of their ranks."""
+    ordered = np.sort(values)
+    first = np.searchsorted(ordered, values, side="left")
+    last = np.searchsorted(ordered, values, side="right")
+    return np.asarray(first + last + 1)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return the p-values corrected for their number; the probability of any false rejection stays below the level.
+
+        p̃₍ᵢ₎ = max over j ≤ i of min(1, (m - j + 1) p₍ⱼ₎)
+
+    Holm (1979).
+    """
+    corrected = [1.0] * len(p_values)
+    greatest = 0.0
+    for place, index in enumerate(np.argsort(p_values, kind="stable")):
+        greatest = max(greatest, min(1.0, (len(p_values) - place) * p_values[index]))
+        corrected[index] = greatest
+    return corrected
+
+
+def improvement_probability(own: Sequence[Sequence[float]], others: Sequence[Sequence[float]]) -> Estimate:
+    """Return the probability that a run is better than one of the others, as the mean over problems.
+
+        P = mean over problems of (#(x < y) + ½ #(x = y)) / (n m)
+
+    with a stratified bootstrap interval; ``own`` and ``others`` have the values of each problem. Agarwal et al. (2021),
+    arXiv 2108.13264.
+    """
+    count = len(own)
+
+    def mean_probability(strata: list[Array]) -> Array:
+        found = [
+            (
+                (x[:, :, None] < y[:, None, :]).mean(axis=(1, 2))
+                + 0.5 * (x[:, :, None] == y[:, None, :]).mean(axis=(1, 2))
+            )
+            for x, y in zip(strata[:count], strata[count:], strict=True)
+        ]
+        return np.asarray(np.mean(found, axis=0))
+
+    return stratified_bootstrap([*own, *others], mean_probability)
+
+
+def best_after(values: Sequence[float], trials: int) -> float:
+    """Return the median of the best value of so many trials, drawn from these with replacement.
+
+        smallest x₍ᵢ₎ with 1 - (1 - i / n)ᵏ ≥ ½
+
+    Lourie et al. (2023), arXiv 2311.09480.
+    """
+    ordered = np.sort(np.asarray(values, np.float64))
+    reached = 1 - (1 - np.arange(1, len(ordered) + 1) / len(ordered)) ** trials
+    return float(ordered[int(np.argmax(reached >= 0.5))])
+
+
+def average_ranks(costs: Array) -> Array:
+    """Return the mean rank of each column over the rows, 1 for the lowest value; equal values share their ranks."""
+    return np.asarray(np.mean([twice_ranks(row) / 2 for row in costs], axis=0))
+
+
+def profile_score(ratios: Array, most: float = 4.0) -> Array:
+    """Return the area under the performance profile of each column, 1 for what is the best everywhere.
+
+        ρ(τ) = part of the rows with ratio ≤ τ,  score = ∫₁^most ρ(τ) dτ / (most - 1)
+
+    ``ratios`` `[problems, values]` are costs over the best cost of the problem. Dolan & Moré (2002), arXiv cs/0102001;
+    Dahl et al. (2023), arXiv 2306.07179.
+    """
+    # Each row contributes from its ratio on.
+    return np.asarray((np.clip(most - ratios, 0.0, most - 1.0) / (most - 1.0)).mean(axis=0))
+
+
+def detectable_difference(deviation: float, n: int, z: float = 1.959964 + 0.841621) -> float:
+    """Return the difference that n pairs show with a probability of 80 % at the level of 5 %.
+
+        Δ = (z₀.₉₇₅ + z₀.₈) s / √n
+
+    ``deviation`` is the standard deviation s of the differences, which are taken to be normal.
+    """
+    return z * deviation / math.sqrt(n)

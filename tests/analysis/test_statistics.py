@@ -1,0 +1,116 @@
+"""Statistics against SciPy, and against worked examples."""
+
+import math
+
+import numpy as np
+import pytest
+
+from optrun.analysis import statistics as ours
+
+scipy_stats = pytest.importorskip("scipy.stats")
+GENERATOR = np.random.default_rng(5)
+SAMPLES = [GENERATOR.normal(size=n) for n in (3, 4, 7, 10, 25)]
+TIED = [np.round(sample * 2) for sample in SAMPLES]
+
+
+@pytest.mark.parametrize("values", [*SAMPLES, *TIED], ids=len)
+def test_the_interquartile_mean_is_the_trimmed_mean(values):
+    assert ours.interquartile_mean(values) == pytest.approx(scipy_stats.trim_mean(values, 0.25), abs=1e-12)
+
+
+@pytest.mark.parametrize("values", SAMPLES, ids=len)
+def test_wilcoxon_is_exact(values):
+    expected = scipy_stats.wilcoxon(values, method="exact").pvalue
+    assert ours.wilcoxon(values) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("values", [*TIED, np.array([1.0, 1.0, -1.0, 2.0, 0.0, 2.0, math.inf])], ids=len)
+def test_wilcoxon_with_ties_counts_all_signs(values):
+    given = values[values != 0]
+    finite = np.where(np.isinf(given), 1e6, given)
+    expected = scipy_stats.permutation_test(
+        (finite,),
+        lambda x: np.sum(scipy_stats.rankdata(np.abs(x)) * (x > 0)),
+        permutation_type="samples",
+        n_resamples=np.inf if len(given) <= 12 else 100_000,
+        rng=1,
+    ).pvalue
+    assert ours.wilcoxon(values) == pytest.approx(expected, abs=1e-12 if len(given) <= 12 else 0.01)
+
+
+def test_no_difference_is_none():
+    assert ours.wilcoxon([0.0, 0.0]) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ([0.01, 0.04, 0.03], [0.03, 0.06, 0.06]),
+        ([0.5], [0.5]),
+        ([0.9, 0.8], [1.0, 1.0]),
+        ([], []),
+    ],
+)
+def test_holm_multiplies_and_stays_monotonic(given, expected):
+    assert ours.holm(given) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("values", SAMPLES[2:], ids=len)
+@pytest.mark.parametrize("name", ["median", "interquartile_mean"])
+def test_the_bootstrap_is_scipy_s_within_what_drawing_makes(values, name):
+    statistic = getattr(ours, name)
+    found = ours.bootstrap(values, statistic)
+    expected = scipy_stats.bootstrap(
+        (values,),
+        lambda x, axis: statistic(np.moveaxis(x, axis, -1)),
+        method="percentile",
+        n_resamples=20_000,
+        rng=3,
+    ).confidence_interval
+    scale = values.std() / math.sqrt(len(values))
+    # Medians of few values jump from one to the next.
+    tolerance = (0.8 if name == "median" else 0.25) * scale
+    assert found.low == pytest.approx(expected.low, abs=tolerance)
+    assert found.high == pytest.approx(expected.high, abs=tolerance)
+
+
+def test_two_values_have_no_interval():
+    assert ours.bootstrap([1.0, 3.0], ours.median) == ours.Estimate(2.0, None, None)
+
+
+def test_what_diverged_is_the_worst():
+    found = ours.bootstrap([1.0, 2.0, math.inf, 3.0, math.inf], ours.median)
+    assert found.value == 3.0
+    assert found.high == math.inf
+
+
+def test_the_probability_of_improvement_is_that_of_mann_and_whitney():
+    own, others = [SAMPLES[3], SAMPLES[2]], [SAMPLES[4], TIED[3]]
+    pairs = zip(own, others, strict=True)
+    expected = np.mean([scipy_stats.mannwhitneyu(y, x).statistic / len(x) / len(y) for x, y in pairs])
+    found = ours.improvement_probability(own, others)
+    assert found.value == pytest.approx(expected, abs=1e-12)
+    assert found.low < found.value < found.high
+
+
+def test_the_best_after_some_trials_is_the_median_of_the_minimum():
+    values = SAMPLES[4]
+    assert ours.best_after(values, 1) == np.sort(values)[12]
+    draws = np.random.default_rng(0).choice(values, (200_000, 6)).min(axis=1)
+    assert ours.best_after(values, 6) == np.quantile(draws, 0.5, method="inverted_cdf")
+
+
+def test_ranks_are_scipy_s():
+    costs = np.array([[1.0, 2.0, 2.0], [3.0, 1.0, math.inf]])
+    expected = np.mean([scipy_stats.rankdata(row) for row in costs], axis=0)
+    assert ours.average_ranks(costs) == pytest.approx(expected)
+
+
+def test_the_profile_score_is_the_area_under_the_profile():
+    ratios = np.array([[1.0, 2.0, math.inf], [1.0, 1.0, 5.0], [3.0, 1.0, 1.0]])
+    taus = np.linspace(1, 4, 300_001)
+    expected = [
+        np.trapezoid([(column <= tau).mean() for tau in taus[::100]], taus[::100]) / 3 for column in ratios.T
+    ]
+    assert ours.profile_score(ratios) == pytest.approx(expected, abs=1e-3)
+    assert ours.profile_score(np.ones((4, 2))) == pytest.approx([1.0, 1.0])
