@@ -65,6 +65,11 @@ class SweepPlan:
     plugins: tuple[str, ...] = ()
     """The plugins that the sweep was started with."""
 
+    @property
+    def goal(self) -> str:
+        """Which end of the metric is the better one."""
+        return "maximize" if self.maximize else "minimize"
+
     def setting(self, run: int) -> Mapping[str, Any]:
         """Return the setting of a run."""
         return self.settings[run // self.repeats]

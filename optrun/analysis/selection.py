@@ -39,8 +39,8 @@ class Selected:
     index: int
     """The index of the setting in the plan."""
     standing: Standing
-    trials: int
-    """The number of settings that were compared."""
+    tried: Sequence[float | None]
+    """The median of each setting that was compared; None where it diverged."""
     edge: tuple[str, ...]
     """The numeric parameters whose value is at an edge of the values that were tried."""
 
@@ -51,7 +51,8 @@ def selections(
     """Return the ``top`` best settings of each cell, in the order of the plan; a setting without results is none.
 
     ``by`` is a path of the config, by default what varies: the optimizer, or else the scheduler, or else the only
-    parameter. Raises ConfigError if it does not vary, or if nothing tells what is compared.
+    parameter. An empty one is the same for all settings. Raises ConfigError if no run has it, or if nothing tells what
+    is compared.
     """
     cells = cells_of(plan, runs, by)
     members: defaultdict[Cell, list[int]] = defaultdict(list)
@@ -62,9 +63,11 @@ def selections(
         own = SweepPlan([plan.settings[index] for index in indices], plan.repeats, plan.metric, plan.maximize)
         states = [run for index in indices for run in of_setting(plan, runs, index)]
         places = {place * plan.repeats: index for place, index in enumerate(indices)}
-        for standing in [each for each in leaderboard(own, states) if _is_result(each)][:top]:
+        standings = [each for each in leaderboard(own, states) if _is_result(each)]
+        tried = [each.median for each in standings]
+        for standing in standings[:top]:
             edge = tuple(_at_edge(standing.setting, own.settings))
-            found.append(Selected(cell, places[standing.first], standing, len(indices), edge))
+            found.append(Selected(cell, places[standing.first], standing, tried, edge))
     return found
 
 
@@ -79,11 +82,14 @@ def cells_of(plan: SweepPlan, runs: Sequence[RunRecord], by: str | None = None) 
         raise StoreError(f"the plan has {len(plan.settings) * plan.repeats} runs, the sweep {len(runs)}")
     configs = [runs[index * plan.repeats].config for index in range(len(plan.settings))]
     problems = problem_labels(configs)
-    path = by or usual_by(plan, configs)
-    values = [value_at(config, path) for config in configs]
+    path = usual_by(plan, configs) if by is None else by
+    values = [value_at(config, path) if path else "" for config in configs]
     if by is not None and not any(value is not None for value in values):
         raise ConfigError(f"{by}: no run of the sweep has it; what varies is {', '.join(varying(plan))}")
-    return [Cell(problem, value or NONE) for problem, value in zip(problems, values, strict=True)]
+    return [
+        Cell(problem, NONE if value is None else value)
+        for problem, value in zip(problems, values, strict=True)
+    ]
 
 
 def usual_by(plan: SweepPlan, configs: Sequence[Mapping[str, Any]]) -> str:

@@ -38,7 +38,7 @@ def test_the_best_setting_has_the_best_median_and_what_diverged_counts_as_the_wo
         "SGD": 0.1,
         "Adam": 1.0,
     }
-    assert found["SGD"].trials == 2
+    assert len(found["SGD"].tried) == 2
     assert found["SGD"].index == 0
     best = {
         each.cell.value: each.standing.setting["optimizer.lr"]

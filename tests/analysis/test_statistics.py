@@ -32,10 +32,10 @@ def test_wilcoxon_with_ties_counts_all_signs(values):
         (finite,),
         lambda x: np.sum(scipy_stats.rankdata(np.abs(x)) * (x > 0)),
         permutation_type="samples",
-        n_resamples=np.inf if len(given) <= 12 else 100_000,
+        n_resamples=np.inf if len(given) <= 12 else 20_000,
         rng=1,
     ).pvalue
-    assert ours.wilcoxon(values) == pytest.approx(expected, abs=1e-12 if len(given) <= 12 else 0.01)
+    assert ours.wilcoxon(values) == pytest.approx(expected, abs=1e-12 if len(given) <= 12 else 0.02)
 
 
 def test_no_difference_is_none():

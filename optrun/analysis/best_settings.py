@@ -1,0 +1,177 @@
+"""The rows of a comparison: the best setting of a value on a problem, over its seeds and beside the baseline."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from optrun.analysis.comparison import ComparisonRow, Difference, ProblemTable
+from optrun.analysis.leaderboard import SweepPlan
+from optrun.analysis.selection import Selected, of_setting
+from optrun.analysis.statistics import (
+    Estimate,
+    best_after,
+    bootstrap,
+    holm,
+    interquartile_mean,
+    median,
+    wilcoxon,
+)
+from optrun.store import RunRecord, Status
+
+SIGNIFICANCE = 0.05
+BUDGETS = (1, 4, 16, 64)
+"""Numbers of trials after which the best value of a random search is told."""
+
+Values = Mapping[int, float]
+"""The costs of a setting by seed: its metric where lower is better, else minus that; +∞ where it diverged."""
+
+
+@dataclass(frozen=True)
+class ComparedSweep:
+    """A sweep to compare, and the confirmation of its selected settings on other seeds."""
+
+    label: str
+    plan: SweepPlan
+    runs: Sequence[RunRecord]
+    confirmed: "ComparedSweep | None" = None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """The selected setting of a cell, with where it comes from."""
+
+    selected: Selected
+    source: ComparedSweep
+
+    @cached_property
+    def results(self) -> tuple[Sequence[RunRecord], bool]:
+        """The runs to report, and whether they are those of the confirmation."""
+        confirmed = self.source.confirmed
+        if confirmed is not None and self.selected.standing.setting in confirmed.plan.settings:
+            index = list(confirmed.plan.settings).index(self.selected.standing.setting)
+            return of_setting(confirmed.plan, confirmed.runs, index), True
+        return of_setting(self.source.plan, self.source.runs, self.selected.index), False
+
+    @cached_property
+    def costs(self) -> Values:
+        plan = self.source.plan
+        return {run.seed: cost for run in self.results[0] if (cost := _cost(plan, run)) is not None}
+
+
+def _cost(plan: SweepPlan, run: RunRecord) -> float | None:
+    """Return the metric of a run as a cost; None if the run has not ended or failed, or lacks the metric."""
+    if not run.status.final or run.status is Status.FAILED:
+        return None
+    value = run.figure(plan.metric)
+    if value is None:
+        return math.inf if run.is_bad or plan.metric in run.summary else None
+    return -value if plan.maximize else value
+
+
+def problem_table(problem: str, entries: Mapping[str, Entry], baseline: str) -> ProblemTable:
+    of_baseline = entries[baseline].costs if baseline in entries else {}
+    rows = [
+        _row(value, entry, None if value == baseline else of_baseline) for value, entry in entries.items()
+    ]
+    lists = [list(entry.costs.values()) for entry in entries.values()]
+    same_seeds = max(map(len, lists), default=0) > 1 and all(len(set(costs)) <= 1 for costs in lists)
+    if same_seeds:
+        # Equal values are one observation.
+        rows = [
+            replace(
+                row,
+                low=None,
+                high=None,
+                difference=row.difference and replace(row.difference, low=None, high=None, p=None),
+            )
+            for row in rows
+        ]
+    deviations = [
+        float(np.std(costs, ddof=1)) for costs in lists if len(costs) > 1 and np.isfinite(costs).all()
+    ]
+    sign = -1 if next(iter(entries.values())).source.plan.maximize else 1
+    rows.sort(key=lambda row: math.inf if row.median is None else sign * row.median)
+    return ProblemTable(problem, float(np.median(deviations)) if deviations else None, rows, same_seeds)
+
+
+def _row(value: str, entry: Entry, baseline: Values | None) -> ComparisonRow:
+    selected, plan, costs = entry.selected, entry.source.plan, entry.costs
+    sign = -1.0 if plan.maximize else 1.0
+    values = list(costs.values()) or [math.inf]
+    middle = _signed(bootstrap(values, median), sign)
+    return ComparisonRow(
+        value,
+        selected.standing.setting,
+        len(costs),
+        _finite(middle.value),
+        _finite(sign * float(interquartile_mean(np.asarray(values)))),
+        _finite(middle.low),
+        _finite(middle.high),
+        None if baseline is None else _difference(costs, baseline, sign),
+        None,
+        sum(cost == math.inf for cost in costs.values()),
+        selected.edge,
+        len(selected.tried),
+        entry.results[1],
+        _after(entry),
+    )
+
+
+def _of_one_observation(row: ComparisonRow) -> ComparisonRow:
+    difference = row.difference and replace(row.difference, low=None, high=None, p=None)
+    return replace(row, low=None, high=None, difference=difference)
+
+
+def _difference(costs: Values, baseline: Values, sign: float) -> Difference | None:
+    pairs = [(costs[seed], baseline[seed]) for seed in costs if seed in baseline]
+    if not pairs:
+        return None
+    # Two runs that diverged do not differ.
+    differences = [0.0 if own == other else own - other for own, other in pairs]
+    found = _signed(bootstrap(differences, median), sign)
+    return Difference(
+        _finite(found.value), _finite(found.low), _finite(found.high), wilcoxon(differences), len(pairs)
+    )
+
+
+def _signed(estimate: Estimate, sign: float) -> Estimate:
+    low, high = (None if each is None else sign * each for each in (estimate.low, estimate.high))
+    return Estimate(sign * estimate.value, *((low, high) if sign > 0 else (high, low)))
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _after(entry: Entry) -> dict[int, float | None]:
+    """Return the best value after some trials of random search, for other methods draw no settings alike."""
+    plan, tried = entry.source.plan, entry.selected.tried
+    if plan.method != "random":
+        return {}
+    sign = -1.0 if plan.maximize else 1.0
+    costs = [math.inf if value is None else sign * value for value in tried]
+    return {trials: _finite(sign * best_after(costs, trials)) for trials in BUDGETS if trials <= len(costs)}
+
+
+def corrected(tables: Sequence[ProblemTable]) -> list[ProblemTable]:
+    """Return the tables with p-values corrected for the number of comparisons."""
+    tested = [
+        (row.difference.p, place, row.value)
+        for place, table in enumerate(tables)
+        for row in table.rows
+        if row.difference is not None and row.difference.p is not None
+    ]
+    corrected = {
+        (place, value): p for (_, place, value), p in zip(tested, holm([p for p, *_ in tested]), strict=True)
+    }
+
+    def of(place: int, row: ComparisonRow) -> ComparisonRow:
+        p = corrected.get((place, row.value))
+        if row.difference is None or p is None:
+            return row
+        return replace(row, difference=replace(row.difference, p=p), separable=p <= SIGNIFICANCE)
+
+    return [replace(table, rows=[of(place, row) for row in table.rows]) for place, table in enumerate(tables)]

@@ -1,0 +1,151 @@
+"""A comparison in words: what is better, what cannot be told apart, and what to be careful about."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+
+from optrun.analysis.best_settings import SIGNIFICANCE, ComparedSweep
+from optrun.analysis.comparison import Comparison, ComparisonRow, ProblemTable
+from optrun.analysis.statistics import LEAST_FOR_INTERVAL, Estimate
+from optrun.errors import counted
+
+LEAST_PAIRS = 6
+"""Fewer pairs of seeds cannot differ at the level of 5 % by the signed-rank test: 2 / 2⁵ is more."""
+
+TEST = "test_"
+"""What the names of figures of the test data begin with."""
+
+
+def verdict(found: Comparison) -> str:
+    """Return what a comparison shows, in sentences."""
+    lower = "higher" if found.goal == "maximize" else "lower"
+    tables, ranking = found.problems, found.ranking
+    if len(tables) == 1:
+        return (
+            f"On {tables[0].problem}, by {found.metric} ({lower} is better): {_of_problem(tables[0], found)}"
+        )
+    wins = Counter(table.rows[0].value for table in tables if table.rows[0].median is not None)
+    if not wins:
+        return f"Over {len(tables)} problems, by {found.metric}: no setting has a finite median."
+    sentences = [
+        f"Over {len(tables)} problems, by {found.metric} ({lower} is better), "
+        + ", ".join(f"{value} has the best median on {count}" for value, count in wins.most_common())
+    ]
+    for rank in ranking:
+        if rank.probability_of_improvement is not None:
+            chance = _estimate(rank.probability_of_improvement)
+            better, worse = _differing(found, rank.value)
+            sentences.append(
+                f"{rank.value}: P(improvement over {found.baseline}) {chance}; better on {better} and worse on {worse} "
+                f"of {len(tables)} beyond chance"
+            )
+    return ". ".join(sentences) + "."
+
+
+def _of_problem(table: ProblemTable, found: Comparison) -> str:
+    best = table.rows[0]
+    if best.median is None:
+        return "no setting has a finite median."
+    sentences = [f"{best.value} has the best median, {_number(best.median)}{_interval(best.low, best.high)}"]
+    for row in table.rows:
+        if row.separable:
+            assert row.difference is not None
+            end = "better" if _is_better(row, found) else "worse"
+            sentences.append(f"{row.value} is {end} than {found.baseline} {_difference(row)}")
+    alike = [row.value for row in table.rows if row.separable is False]
+    if alike:
+        sentences.append(f"Not told apart from {found.baseline}: {', '.join(alike)}")
+    return ". ".join(sentences) + "."
+
+
+def _is_better(row: ComparisonRow, found: Comparison) -> bool:
+    difference = row.difference.median if row.difference else None
+    if difference is None:
+        return row.median is not None
+    return difference > 0 if found.goal == "maximize" else difference < 0
+
+
+def _differing(found: Comparison, value: str) -> tuple[int, int]:
+    rows = [row for table in found.problems for row in table.rows if row.value == value and row.separable]
+    better = sum(_is_better(row, found) for row in rows)
+    return better, len(rows) - better
+
+
+def _difference(row: ComparisonRow) -> str:
+    assert row.difference is not None
+    of = row.difference
+    amount = "" if of.median is None else f"by {_number(abs(of.median))} "
+    return f"{amount}(median of {of.n} seeds, p = {of.p:.2g} corrected)"
+
+
+def _number(value: float) -> str:
+    return format(value, ".4g")
+
+
+def _interval(low: float | None, high: float | None) -> str:
+    return "" if low is None or high is None else f" [{_number(low)}, {_number(high)}]"
+
+
+def _estimate(estimate: Estimate) -> str:
+    interval = "" if estimate.low is None else f" [{estimate.low:.2f}, {estimate.high:.2f}]"
+    return f"{estimate.value:.2f}{interval}"
+
+
+def cautions(found: Comparison, sweeps: Sequence[ComparedSweep]) -> Iterator[str]:
+    """Yield what may mislead: selection on the reported seeds or test data, few seeds, edges, unequal budgets."""
+    rows = [(table, row) for table in found.problems for row in table.rows]
+    if not all(row.confirmed for _, row in rows):
+        yield (
+            "the settings were selected on the seeds that are reported, which favours what had more trials: "
+            "sweep.confirm runs the best ones on fresh seeds"
+        )
+    if found.metric.removeprefix("average_").startswith(TEST):
+        yield f"the settings were selected by {found.metric}: select by a val_ figure, and report that of the test data"
+    yield from _of_seeds(found)
+    edges = defaultdict(list)
+    for table, row in rows:
+        for parameter in row.edge:
+            edges[row.value, parameter].append(table.problem)
+    for (value, parameter), problems in edges.items():
+        yield (
+            f"the best {parameter} of {value} is at the edge of what was tried {_on(problems, found)}: "
+            "a wider range may have a better one"
+        )
+    for table in found.problems:
+        budgets = {row.trials for row in table.rows}
+        if len(budgets) > 1:
+            yield f"{table.problem}: {min(budgets)} to {max(budgets)} settings were tried, not equally many of each"
+            break
+    everywhere = {row.value for _, row in rows}
+    for table in found.problems:
+        missing = everywhere - {row.value for row in table.rows}
+        if missing:
+            yield f"{table.problem}: no result of {', '.join(sorted(missing))}, left out of the ranking"
+    for table, row in rows:
+        if row.n and row.diverged == row.n:
+            yield f"{row.value} diverged with all seeds on {table.problem}"
+    steps = {run.config.get("steps") or run.config.get("epochs") for sweep in sweeps for run in sweep.runs}
+    if len(steps) > 1:
+        yield "the runs have different numbers of steps"
+    waiting = sum(not run.status.final for sweep in sweeps for run in sweep.runs)
+    if waiting:
+        yield f"{counted(waiting, 'run')} of the sweeps have not ended"
+
+
+def _of_seeds(found: Comparison) -> Iterator[str]:
+    if equal := [table.problem for table in found.problems if table.same_seeds]:
+        yield f"the seed changes nothing {_on(equal, found)}: all its runs are one observation"
+    counts = [row.n for table in found.problems if not table.same_seeds for row in table.rows]
+    if not counts:
+        return
+    fewest = min(counts)
+    if fewest < LEAST_FOR_INTERVAL:
+        yield f"{counted(fewest, 'seed')}: an interval needs {LEAST_FOR_INTERVAL}, a test {LEAST_PAIRS}"
+    elif fewest < LEAST_PAIRS:
+        yield f"{fewest} seeds: the test needs {LEAST_PAIRS} to tell a difference from chance at {SIGNIFICANCE:.0%}"
+
+
+def _on(problems: Iterable[str], found: Comparison) -> str:
+    names = list(problems)
+    if len(names) == len(found.problems) > 1:
+        return "on all problems"
+    return f"on {', '.join(names)}" if len(names) <= 3 else f"on {len(names)} problems"
