@@ -9,13 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from optrun import errors, optim, problems, schedulers
+    from optrun.analysis.comparison import Comparison
+    from optrun.api.comparisons import compare
     from optrun.api.runs import Run, load_run, resume, run
     from optrun.api.sweeps import Sweep, load_sweep, sweep
 
 __version__ = "0.1.0"
 __all__ = [
+    "Comparison",
     "Run",
     "Sweep",
+    "compare",
     "errors",
     "load_run",
     "load_sweep",
@@ -28,6 +32,7 @@ __all__ = [
 ]
 
 _HOME = dict.fromkeys(["Run", "load_run", "resume", "run"], "optrun.api.runs")
+_HOME |= {"Comparison": "optrun.analysis.comparison", "compare": "optrun.api.comparisons"}
 _HOME |= dict.fromkeys(["Sweep", "load_sweep", "sweep"], "optrun.api.sweeps")
 
 

@@ -11,7 +11,7 @@ from optrun.analysis.comparison import ComparisonRow, Difference, ProblemTable
 from optrun.analysis.leaderboard import SweepPlan
 from optrun.analysis.selection import Selected, of_setting
 from optrun.analysis.statistics import (
-    Estimate,
+    IntervalEstimate,
     best_after,
     bootstrap,
     holm,
@@ -137,9 +137,9 @@ def _difference(costs: Values, baseline: Values, sign: float) -> Difference | No
     )
 
 
-def _signed(estimate: Estimate, sign: float) -> Estimate:
+def _signed(estimate: IntervalEstimate, sign: float) -> IntervalEstimate:
     low, high = (None if each is None else sign * each for each in (estimate.low, estimate.high))
-    return Estimate(sign * estimate.value, *((low, high) if sign > 0 else (high, low)))
+    return IntervalEstimate(sign * estimate.value, *((low, high) if sign > 0 else (high, low)))
 
 
 def _finite(value: float | None) -> float | None:

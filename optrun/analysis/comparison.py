@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from optrun.analysis.statistics import Estimate
+from optrun.analysis.statistics import IntervalEstimate
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Rank:
     average_rank: float
     profile_score: float | None
     """The area under the performance profile up to 4 times the best cost; None if costs are not positive."""
-    probability_of_improvement: Estimate | None
+    probability_of_improvement: IntervalEstimate | None
     """Of a run to be better than one of the baseline; None for the baseline."""
 
 
@@ -90,3 +90,10 @@ class Comparison:
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
         return asdict(self)
+
+    def is_better(self, row: ComparisonRow) -> bool:
+        """Whether a row is better than the baseline, by the median of the differences."""
+        difference = row.difference.median if row.difference else None
+        if difference is None:
+            return row.median is not None  # the baseline diverged
+        return difference > 0 if self.goal == "maximize" else difference < 0

@@ -121,6 +121,12 @@ def value_at(config: Mapping[str, Any], path: str) -> str | None:
     return None if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
+def tells_problem(path: str) -> bool:
+    """Whether runs that differ at a path of the config are of different problems."""
+    section, _, option = path.partition(".")
+    return section == "problem" and option not in NO_OTHER_PROBLEM
+
+
 def problem_labels(configs: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return the label of each config's problem: its name, and the options in which problems of one name differ."""
     blocks = [

@@ -22,7 +22,7 @@ LEAST_FOR_INTERVAL = 3
 
 
 @dataclass(frozen=True)
-class Estimate:
+class IntervalEstimate:
     """A statistic and its interval, None if there are too few values for one."""
 
     value: float
@@ -48,14 +48,14 @@ def median(values: Array) -> Array:
         return np.asarray(np.median(values, axis=-1))
 
 
-def bootstrap(values: Sequence[float], statistic: Callable[[Array], Array]) -> Estimate:
+def bootstrap(values: Sequence[float], statistic: Callable[[Array], Array]) -> IntervalEstimate:
     """Return a statistic of independent values with its percentile bootstrap interval (Efron 1979)."""
     return stratified_bootstrap([values], lambda strata: statistic(strata[0]))
 
 
 def stratified_bootstrap(
     strata: Sequence[Sequence[float]], statistic: Callable[[list[Array]], Array]
-) -> Estimate:
+) -> IntervalEstimate:
     """Return a statistic of groups of values with its percentile bootstrap interval, each group drawn from itself.
 
     ``statistic`` takes arrays `[draws, n]` of the groups and returns `[draws]`.
@@ -63,11 +63,11 @@ def stratified_bootstrap(
     groups = [np.asarray(stratum, np.float64) for stratum in strata]
     value = float(statistic([group[None] for group in groups])[0])
     if min(map(len, groups)) < LEAST_FOR_INTERVAL:
-        return Estimate(value, None, None)
+        return IntervalEstimate(value, None, None)
     generator = np.random.default_rng(0)
     drawn = [group[generator.integers(len(group), size=(DRAWS, len(group)))] for group in groups]
     low, high = interval(statistic(drawn))
-    return Estimate(value, low, high)
+    return IntervalEstimate(value, low, high)
 
 
 def interval(draws: Array) -> tuple[float, float]:
@@ -124,7 +124,9 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected
 
 
-def improvement_probability(own: Sequence[Sequence[float]], others: Sequence[Sequence[float]]) -> Estimate:
+def improvement_probability(
+    own: Sequence[Sequence[float]], others: Sequence[Sequence[float]]
+) -> IntervalEstimate:
     """Return the probability that a run is better than one of the others, as the mean over problems.
 
         P = mean over problems of (#(x < y) + ½ #(x = y)) / (n m)

@@ -3,9 +3,9 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
-from optrun.analysis.best_settings import SIGNIFICANCE, ComparedSweep
+from optrun.analysis.best_settings import ComparedSweep
 from optrun.analysis.comparison import Comparison, ComparisonRow, ProblemTable
-from optrun.analysis.statistics import LEAST_FOR_INTERVAL, Estimate
+from optrun.analysis.statistics import LEAST_FOR_INTERVAL, IntervalEstimate
 from optrun.errors import counted
 
 LEAST_PAIRS = 6
@@ -29,14 +29,15 @@ def verdict(found: Comparison) -> str:
     sentences = [
         f"Over {len(tables)} problems, by {found.metric} ({lower} is better), "
         + ", ".join(f"{value} has the best median on {count}" for value, count in wins.most_common())
+        + f" of {len(tables)}"
     ]
     for rank in ranking:
         if rank.probability_of_improvement is not None:
             chance = _estimate(rank.probability_of_improvement)
             better, worse = _differing(found, rank.value)
             sentences.append(
-                f"{rank.value}: P(improvement over {found.baseline}) {chance}; better on {better} and worse on {worse} "
-                f"of {len(tables)} beyond chance"
+                f"{rank.value}: P(improvement over {found.baseline}) {chance}; beyond chance better on {better}, "
+                f"worse on {worse}"
             )
     return ". ".join(sentences) + "."
 
@@ -49,7 +50,7 @@ def _of_problem(table: ProblemTable, found: Comparison) -> str:
     for row in table.rows:
         if row.separable:
             assert row.difference is not None
-            end = "better" if _is_better(row, found) else "worse"
+            end = "better" if found.is_better(row) else "worse"
             sentences.append(f"{row.value} is {end} than {found.baseline} {_difference(row)}")
     alike = [row.value for row in table.rows if row.separable is False]
     if alike:
@@ -57,16 +58,9 @@ def _of_problem(table: ProblemTable, found: Comparison) -> str:
     return ". ".join(sentences) + "."
 
 
-def _is_better(row: ComparisonRow, found: Comparison) -> bool:
-    difference = row.difference.median if row.difference else None
-    if difference is None:
-        return row.median is not None
-    return difference > 0 if found.goal == "maximize" else difference < 0
-
-
 def _differing(found: Comparison, value: str) -> tuple[int, int]:
     rows = [row for table in found.problems for row in table.rows if row.value == value and row.separable]
-    better = sum(_is_better(row, found) for row in rows)
+    better = sum(found.is_better(row) for row in rows)
     return better, len(rows) - better
 
 
@@ -85,7 +79,7 @@ def _interval(low: float | None, high: float | None) -> str:
     return "" if low is None or high is None else f" [{_number(low)}, {_number(high)}]"
 
 
-def _estimate(estimate: Estimate) -> str:
+def _estimate(estimate: IntervalEstimate) -> str:
     interval = "" if estimate.low is None else f" [{estimate.low:.2f}, {estimate.high:.2f}]"
     return f"{estimate.value:.2f}{interval}"
 
@@ -141,7 +135,7 @@ def _of_seeds(found: Comparison) -> Iterator[str]:
     if fewest < LEAST_FOR_INTERVAL:
         yield f"{counted(fewest, 'seed')}: an interval needs {LEAST_FOR_INTERVAL}, a test {LEAST_PAIRS}"
     elif fewest < LEAST_PAIRS:
-        yield f"{fewest} seeds: the test needs {LEAST_PAIRS} to tell a difference from chance at {SIGNIFICANCE:.0%}"
+        yield f"{fewest} seeds: the test needs {LEAST_PAIRS} to tell a difference from chance"
 
 
 def _on(problems: Iterable[str], found: Comparison) -> str:

@@ -24,7 +24,7 @@ from optrun.config.sweep.resolve import sweep_from_mapping
 from optrun.errors import ConfigError, RunFailedError, StoreError, counted, string_list
 from optrun.fallbacks import Fallback
 from optrun.plugins import load_plugins
-from optrun.store import RunState, Status, Store
+from optrun.store import RunRecord, RunState, Status, Store
 from optrun.store.event_names import INFERRED
 from optrun.store.locate import RESULTS, RUNS, find_numbered
 from optrun.sweeps.options import Execution, check_count
@@ -62,7 +62,8 @@ class Sweep:
         """The number of the signal that interrupted the sweep, or None."""
         self.executed = executed
         """The number of runs that ended in this call of `sweep`; 0 for a loaded sweep."""
-        self._runs = _Runs(len(states), results if isinstance(results, MemoryStore) else results.path)
+        self._results: MemoryStore | Path = results if isinstance(results, MemoryStore) else results.path
+        self._runs = _Runs(len(states), self._results)
         self.runs: Sequence[Run] = self._runs
         """The runs, as `run` returns them; those of a saved sweep are read lazily."""
         self.plan = plan
@@ -78,7 +79,8 @@ class Sweep:
         """The best settings on fresh seeds, if the sweep has `confirm` and is through; else None."""
         self.confirmation_left = 0
         """The number of runs of the confirmation that have not ended; 0 as long as the sweep itself is not through."""
-        self._ranking = ranking
+        self.ranking = ranking
+        """The settings, the number of seeds and the metric, as they are stored."""
 
     @cached_property
     def configs(self) -> Sequence[RunConfig]:
@@ -94,7 +96,7 @@ class Sweep:
 
     @cached_property
     def _standings(self) -> list[Standing]:
-        return leaderboard(self._ranking, self.states)
+        return leaderboard(self.ranking, self.states)
 
     def table(self) -> list[dict[str, Any]]:
         """Return `standings` as plain values: median and quartiles of the metric over a setting's seeds."""
@@ -105,7 +107,7 @@ class Sweep:
 
         ``parameter`` is by default the learning rate, or the only number that varies; ``metric`` that of the sweep.
         """
-        return sensitivity(self._ranking, self.states, parameter, metric)
+        return sensitivity(self.ranking, self.states, parameter, metric)
 
     def equal_settings(self) -> list[list[int]]:
         """Return groups of settings, by their indices, whose results are bit-identical.
@@ -113,7 +115,7 @@ class Sweep:
         Of the settings with equal summaries, the loss curves of the first 50 are compared.
         """
         alike: defaultdict[Any, list[int]] = defaultdict(list)
-        repeats = self._ranking.repeats
+        repeats = self.ranking.repeats
         for setting in range(len(self.settings)):
             states = self.states[setting * repeats : (setting + 1) * repeats]
             if all(state.status.final and not state.is_bad for state in states):
@@ -127,6 +129,13 @@ class Sweep:
                 losses[self.runs[setting * repeats].curves["loss"].tobytes()].append(setting)
             found += [each for each in losses.values() if len(each) > 1]
         return found
+
+    def records(self) -> list[RunRecord]:
+        """Return the config, the seed and the state of every run, without its curves."""
+        if isinstance(self._results, MemoryStore):
+            return [self._results.run(run) for run in range(len(self.states))]
+        with Store.open(self._results) as store:
+            return store.runs()
 
     def close(self) -> None:
         """Close the store; reading another run opens it again."""

@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperCommand
 
 from optrun import __version__
-from optrun.cli.commands import configs, guide, maintain, names, run, runs, smoke, sweep
+from optrun.cli.commands import answers, configs, guide, maintain, names, run, runs, smoke, sweep
 from optrun.cli.exits import exit_code_of, reported
 from optrun.cli.messages import Messages
 from optrun.fallbacks import log
@@ -55,6 +55,7 @@ _command(rich_help_panel=CONFIGS)(names.show)
 _command(rich_help_panel=RUNS)(runs.ls)
 _command(rich_help_panel=RUNS)(runs.curves)
 _command(rich_help_panel=RUNS)(runs.plot)
+_command(rich_help_panel=RUNS)(answers.compare)
 _command(rich_help_panel=RUNS)(runs.diff)
 _command(rich_help_panel=RUNS)(runs.watch)
 _command(rich_help_panel=RUNS)(runs.export)

@@ -75,7 +75,7 @@ def test_the_bootstrap_is_scipy_s_within_what_drawing_makes(values, name):
 
 
 def test_two_values_have_no_interval():
-    assert ours.bootstrap([1.0, 3.0], ours.median) == ours.Estimate(2.0, None, None)
+    assert ours.bootstrap([1.0, 3.0], ours.median) == ours.IntervalEstimate(2.0, None, None)
 
 
 def test_what_diverged_is_the_worst():

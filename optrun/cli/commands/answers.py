@@ -1,0 +1,67 @@
+"""The command `compare`."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from optrun.cli import completion
+from optrun.cli.arguments import Json
+
+
+class Form(StrEnum):
+    """How a comparison is printed."""
+
+    TEXT = "text"
+    JSON = "json"
+    CSV = "csv"
+    MARKDOWN = "md"
+    LATEX = "latex"
+
+
+def compare(
+    sweeps: Annotated[
+        list[Path],
+        typer.Argument(metavar="SWEEP…", help="Sweeps, or: latest.", autocompletion=completion.runs),
+    ],
+    by: Annotated[
+        str | None,
+        typer.Option(
+            "--by",
+            metavar="PATH",
+            help="What is compared, e.g. optimizer.name, or: sweep. By default the optimizer, if it varies.",
+        ),
+    ] = None,
+    baseline: Annotated[
+        str | None,
+        typer.Option(
+            "--baseline", metavar="VALUE", help="What others are compared to. By default AdamW, Adam, SGD."
+        ),
+    ] = None,
+    metric: Annotated[
+        str | None, typer.Option("--metric", "-m", help="By default the metric of the sweeps.")
+    ] = None,
+    json: Json = False,
+    csv: Annotated[bool, typer.Option("--csv", help="Print one table, as CSV.")] = False,
+    md: Annotated[bool, typer.Option("--md", help="Print the tables as Markdown.")] = False,
+    latex: Annotated[bool, typer.Option("--latex", help="Print the tables for LaTeX's booktabs.")] = False,
+) -> None:
+    """Say what is better, by how much, and whether it is real: the best setting of each optimizer, on each problem.
+
+    Settings are selected by the median over their seeds; what diverged counts as the worst. Differences to the
+    baseline are those of equal seeds, and p-values are corrected for their number.
+
+    Example: optrun compare runs/sweep-digits-9753bee6 --baseline Adam
+    """
+    from optrun.cli.views.comparison import print_comparison
+    from optrun.errors import ConfigError
+
+    chosen = [
+        form
+        for form, wanted in ((Form.JSON, json), (Form.CSV, csv), (Form.MARKDOWN, md), (Form.LATEX, latex))
+        if wanted
+    ]
+    if len(chosen) > 1:
+        raise ConfigError(f"--{chosen[0]} and --{chosen[1]}: choose one")
+    print_comparison(sweeps, by, baseline, metric, chosen[0] if chosen else Form.TEXT)

@@ -1,0 +1,240 @@
+"""Sweeps compared: selection, pairing, tests, ranking and words."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+import optrun
+from optrun.analysis.best_settings import ComparedSweep
+from optrun.analysis.compare import comparison_of
+from optrun.analysis.leaderboard import SweepPlan
+from optrun.errors import ConfigError
+from optrun.store import RunRecord, Status
+
+GENERATOR = np.random.default_rng(1)
+NOISE = GENERATOR.normal(size=10)
+
+
+def swept(values, *, label="x", metric="test_loss", maximize=False, method="grid", confirmed=None):
+    """Return a sweep of settings (problem, optimizer, lr), each with its values, None for a run that diverged."""
+    settings = [
+        {"problem.name": problem, "optimizer.name": name, "optimizer.lr": lr} for problem, name, lr in values
+    ]
+    runs = [
+        RunRecord(
+            run=0,
+            seed=seed,
+            config={"problem": {"name": problem}, "optimizer": {"name": name, "lr": lr}, "steps": 10},
+            status=Status.DIVERGED if value is None else Status.COMPLETED,
+            summary={metric: value},
+        )
+        for (problem, name, lr), of in values.items()
+        for seed, value in enumerate(of)
+    ]
+    repeats = len(next(iter(values.values())))
+    return ComparedSweep(
+        label, SweepPlan(settings, repeats, metric, maximize, method=method), runs, confirmed
+    )
+
+
+def rows_of(found, problem="a"):
+    (table,) = (each for each in found.problems if each.problem == problem)
+    return {row.value: row for row in table.rows}
+
+
+def test_differences_are_those_of_equal_seeds():
+    stats = pytest.importorskip("scipy.stats")
+    noise = NOISE * 10  # far more than the difference
+    found = comparison_of(
+        [swept({("a", "SGD", 1.0): noise, ("a", "Adam", 1.0): noise - 0.1 + NOISE**2 / 100})]
+    )
+    row = rows_of(found)["SGD"]
+    differences = 0.1 - NOISE**2 / 100
+    assert row.difference.median == pytest.approx(np.median(differences))
+    assert row.difference.p == pytest.approx(stats.wilcoxon(differences).pvalue)
+    assert row.separable
+    assert not found.is_better(row)
+    assert row.difference.n == 10
+    assert "SGD is worse than Adam by" in found.verdict
+
+
+def test_the_p_values_are_corrected_for_all_comparisons():
+    stats = pytest.importorskip("scipy.stats")
+
+    def shifted(by):
+        return NOISE + by + GENERATOR.normal(scale=0.5, size=10)
+
+    values = {
+        (problem, name, 1.0): shifted(by) for problem in "ab" for by, name in enumerate(["Adam", "B", "C"])
+    }
+    found = comparison_of([swept(values)])
+    raw, ours = [], []
+    for problem in "ab":
+        for name in ("B", "C"):
+            raw.append(stats.wilcoxon(values[problem, name, 1.0] - values[problem, "Adam", 1.0]).pvalue)
+            ours.append(rows_of(found, problem)[name].difference.p)
+    order = np.argsort(raw)
+    expected = np.maximum.accumulate([raw[each] * (4 - place) for place, each in enumerate(order)])
+    assert [ours[each] for each in order] == pytest.approx(np.minimum(expected, 1.0))
+
+
+def test_what_diverged_is_the_worst_and_has_no_number():
+    found = comparison_of(
+        [swept({("a", "Adam", 1.0): [1.0] * 10, ("a", "SGD", 1.0): [0.0] * 3 + [None] * 7})]
+    )
+    row = rows_of(found)["SGD"]
+    assert (row.median, row.iqm, row.diverged) == (None, None, 7)
+    assert found.problems[0].rows[0].value == "Adam"
+    json.loads(json.dumps(found.to_dict(), allow_nan=False))
+
+
+def test_a_metric_may_be_maximized():
+    values = {("a", "Adam", 1.0): NOISE, ("a", "SGD", 1.0): NOISE + 1, ("a", "SGD", 2.0): NOISE - 5}
+    found = comparison_of([swept(values, metric="test_accuracy", maximize=True)])
+    best = found.problems[0].rows[0]
+    assert (best.value, best.setting["optimizer.lr"]) == ("SGD", 1.0)
+    assert best.low <= best.median <= best.high
+    assert best.difference.median == pytest.approx(1.0)
+    assert found.is_better(best)
+
+
+def test_a_confirmation_is_reported_in_place_of_the_seeds_of_the_selection():
+    lucky = {("a", "Adam", 1.0): NOISE, ("a", "Adam", 2.0): NOISE - 1, ("a", "SGD", 1.0): NOISE}
+    fresh = {("a", "Adam", 2.0): NOISE + 3, ("a", "SGD", 1.0): NOISE}
+    found = comparison_of([swept(lucky, confirmed=swept(fresh))])
+    row = rows_of(found)["Adam"]
+    assert row.confirmed
+    assert row.setting["optimizer.lr"] == 2.0
+    assert row.median == pytest.approx(np.median(NOISE + 3))
+    assert not any("fresh seeds" in each for each in found.warnings)
+    assert any("fresh seeds" in each for each in comparison_of([swept(lucky)]).warnings)
+
+
+def test_the_ranking_is_over_problems():
+    values = {
+        (problem, name, 1.0): 1.0 + by + 0.01 * NOISE
+        for problem in "abc"
+        for by, name in enumerate(["Adam", "B", "C"])
+    }
+    values["c", "B", 1.0], values["c", "C", 1.0] = values["c", "C", 1.0], values["c", "B", 1.0]
+    found = comparison_of([swept(values)])
+    ranks = {rank.value: rank for rank in found.ranking}
+    assert [rank.value for rank in found.ranking] == ["Adam", "B", "C"]
+    assert ranks["B"].average_rank == pytest.approx(7 / 3)
+    assert ranks["Adam"].score == pytest.approx(1.0, abs=0.01)
+    assert ranks["Adam"].profile_score == pytest.approx(1.0)
+    assert ranks["B"].profile_score == pytest.approx(np.mean([2, 2, 1]) / 3, abs=0.02)
+    assert ranks["B"].probability_of_improvement.value == 0.0
+    assert ranks["Adam"].probability_of_improvement is None
+
+
+def test_sweeps_are_compared_with_each_other():
+    old = swept({("a", "Adam", 1.0): NOISE, ("a", "Adam", 2.0): NOISE + 5}, label="old")
+    new = swept({("a", "Adam", 1.0): NOISE - 1 + NOISE / 10}, label="new")
+    found = comparison_of([old, new], baseline="old")
+    assert found.by == "sweep"
+    assert rows_of(found)["new"].difference.median == pytest.approx(np.median(NOISE / 10) - 1)
+
+
+@pytest.mark.parametrize(
+    ("sources", "options", "said"),
+    [
+        ([swept({("a", "Adam", 1.0): [1.0]})], {"by": "optimizer.name"}, "optimizer.name is Adam throughout"),
+        (
+            [swept({("a", "Adam", 1.0): [1.0], ("a", "SGD", 1.0): [1.0]})],
+            {"baseline": "Adan"},
+            "Did you mean 'Adam'",
+        ),
+        (
+            [swept({("a", "Adam", 1.0): [1.0], ("a", "SGD", 1.0): [1.0]})],
+            {"metric": "test_los"},
+            "'test_loss'",
+        ),
+        (
+            [
+                swept({("a", "Adam", 1.0): [1.0]}),
+                swept({("a", "SGD", 1.0): [1.0]}, label="y", metric="final_loss"),
+            ],
+            {},
+            "choose one by --metric",
+        ),
+        (
+            [
+                swept({("a", "Adam", 1.0): [1.0], ("a", "SGD", 1.0): [1.0]}),
+                swept({("a", "SGD", 1.0): [1.0]}, label="y"),
+            ],
+            {},
+            "x and y both have SGD on a: use --by sweep",
+        ),
+    ],
+)
+def test_what_cannot_be_compared_is_said(sources, options, said):
+    with pytest.raises(ConfigError, match=said):
+        comparison_of(sources, **options)
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({("a", "Adam", 1.0): [1.0, 1.0], ("a", "SGD", 1.0): [2.0, 2.0]}, "the seed changes nothing on a"),
+        ({("a", "Adam", 1.0): [1.0], ("a", "SGD", 1.0): [2.0]}, "1 seed: an interval needs 3"),
+        ({("a", "Adam", 1.0): NOISE[:4], ("a", "SGD", 1.0): NOISE[4:8]}, "4 seeds: the test needs 6"),
+        ({("a", "Adam", 1.0): NOISE, ("a", "SGD", 1.0): [None] * 10}, "SGD diverged with all seeds on a"),
+        (
+            {("a", "Adam", lr): NOISE + lr for lr in (1.0, 2.0, 3.0)} | {("a", "SGD", 1.0): NOISE},
+            "the best optimizer.lr of Adam is at the edge",
+        ),
+        (
+            {("a", "Adam", 1.0): NOISE, ("a", "SGD", 1.0): NOISE, ("b", "SGD", 1.0): NOISE},
+            "b: no result of Adam, left out of the ranking",
+        ),
+        ({("a", "Adam", 1.0): NOISE, ("a", "SGD", 1.0): NOISE}, "selected by test_loss"),
+    ],
+)
+def test_what_may_mislead_is_said(values, said):
+    warnings = comparison_of([swept(values)]).warnings
+    assert any(said in each for each in warnings), warnings
+
+
+def test_a_random_search_tells_what_few_trials_would_have_found():
+    medians = [5.0, 1.0, 4.0, 2.0, 3.0]
+    values = {("a", "Adam", lr): [of] * 3 for lr, of in enumerate(medians)}
+    values |= {("a", "SGD", 1.0): [0.0] * 3}
+    found = comparison_of([swept(values, method="random")])
+    assert rows_of(found)["Adam"].after == {1: 3.0, 4: 1.0}
+    assert rows_of(comparison_of([swept(values)]))["Adam"].after == {}
+
+
+def test_equal_optimizers_are_rarely_called_different():
+    """400 comparisons of an optimizer with itself: runs of a noisy quadratic, half of them under another name."""
+    comparisons, n = 400, 8
+    config = {
+        "problem": {"name": "quadratic", "noise": 0.5},
+        "optimizer": {"name": "SGD", "lr": 1e-3},
+        "steps": 20,
+        "sweep": {"repeats": 2 * comparisons * n},
+    }
+    with optrun.sweep(config, save=False) as runs:
+        losses = np.array([state.summary["final_loss"] for state in runs.states]).reshape(comparisons, 2, n)
+    called = sum(
+        bool(
+            rows_of(comparison_of([swept({("a", "Adam", 1.0): first, ("a", "SGD", 1.0): second})]))[
+                "SGD"
+            ].separable
+        )
+        for first, second in losses
+    )
+    # 5 % and three standard deviations of a count.
+    assert called <= 0.05 * comparisons + 3 * math.sqrt(0.05 * 0.95 * comparisons)
+    moved = losses[:, 1] + 3 * losses.std()
+    found = sum(
+        bool(
+            rows_of(comparison_of([swept({("a", "Adam", 1.0): first, ("a", "SGD", 1.0): second})]))[
+                "SGD"
+            ].separable
+        )
+        for first, second in zip(losses[:100, 0], moved[:100], strict=True)
+    )
+    assert found >= 80
