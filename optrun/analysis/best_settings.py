@@ -19,6 +19,7 @@ from optrun.analysis.statistics import (
     median,
     wilcoxon,
 )
+from optrun.config.sweep.model import Metric
 from optrun.store import RunRecord, Status
 
 SIGNIFICANCE = 0.05
@@ -45,6 +46,13 @@ class Entry:
 
     selected: Selected
     source: ComparedSweep
+    metric: Metric
+    """What is reported; the setting was selected by the metric of its sweep."""
+
+    @property
+    def sign(self) -> float:
+        """What makes a cost of the metric."""
+        return -1.0 if self.metric.goal == "maximize" else 1.0
 
     @cached_property
     def results(self) -> tuple[Sequence[RunRecord], bool]:
@@ -57,18 +65,17 @@ class Entry:
 
     @cached_property
     def costs(self) -> Values:
-        plan = self.source.plan
-        return {run.seed: cost for run in self.results[0] if (cost := _cost(plan, run)) is not None}
+        """The metric by seed, as a cost; without runs that have not ended or failed, or that lack the metric."""
+        costs = {run.seed: self._cost(run) for run in self.results[0]}
+        return {seed: cost for seed, cost in costs.items() if cost is not None}
 
-
-def _cost(plan: SweepPlan, run: RunRecord) -> float | None:
-    """Return the metric of a run as a cost; None if the run has not ended or failed, or lacks the metric."""
-    if not run.status.final or run.status is Status.FAILED:
-        return None
-    value = run.figure(plan.metric)
-    if value is None:
-        return math.inf if run.is_bad or plan.metric in run.summary else None
-    return -value if plan.maximize else value
+    def _cost(self, run: RunRecord) -> float | None:
+        if not run.status.final or run.status is Status.FAILED:
+            return None
+        value = run.figure(self.metric.name)
+        if value is None:
+            return math.inf if run.is_bad or self.metric.name in run.summary else None
+        return self.sign * value
 
 
 def problem_table(problem: str, entries: Mapping[str, Entry], baseline: str) -> ProblemTable:
@@ -92,14 +99,13 @@ def problem_table(problem: str, entries: Mapping[str, Entry], baseline: str) -> 
     deviations = [
         float(np.std(costs, ddof=1)) for costs in lists if len(costs) > 1 and np.isfinite(costs).all()
     ]
-    sign = -1 if next(iter(entries.values())).source.plan.maximize else 1
+    sign = next(iter(entries.values())).sign
     rows.sort(key=lambda row: math.inf if row.median is None else sign * row.median)
     return ProblemTable(problem, float(np.median(deviations)) if deviations else None, rows, same_seeds)
 
 
 def _row(value: str, entry: Entry, baseline: Values | None) -> ComparisonRow:
-    selected, plan, costs = entry.selected, entry.source.plan, entry.costs
-    sign = -1.0 if plan.maximize else 1.0
+    selected, costs, sign = entry.selected, entry.costs, entry.sign
     values = list(costs.values()) or [math.inf]
     middle = _signed(bootstrap(values, median), sign)
     return ComparisonRow(
@@ -147,13 +153,14 @@ def _finite(value: float | None) -> float | None:
 
 
 def _after(entry: Entry) -> dict[int, float | None]:
-    """Return the best value after some trials of random search, for other methods draw no settings alike."""
+    """Return the best value after some trials of random search; other methods draw no settings alike."""
     plan, tried = entry.source.plan, entry.selected.tried
-    if plan.method != "random":
+    if plan.method != "random" or plan.metric != entry.metric.name:
         return {}
-    sign = -1.0 if plan.maximize else 1.0
-    costs = [math.inf if value is None else sign * value for value in tried]
-    return {trials: _finite(sign * best_after(costs, trials)) for trials in BUDGETS if trials <= len(costs)}
+    costs = [math.inf if value is None else entry.sign * value for value in tried]
+    return {
+        trials: _finite(entry.sign * best_after(costs, trials)) for trials in BUDGETS if trials <= len(costs)
+    }
 
 
 def corrected(tables: Sequence[ProblemTable]) -> list[ProblemTable]:

@@ -7,11 +7,13 @@ from optrun.analysis.best_settings import ComparedSweep, Entry, corrected, probl
 from optrun.analysis.comparison import Comparison
 from optrun.analysis.ranking import ranking
 from optrun.analysis.selection import BY, Cell, selections, usual_by, value_at
-from optrun.analysis.verdict import cautions, verdict
-from optrun.config.sweep.model import usual_goal
+from optrun.analysis.verdict import TEST, cautions, verdict
+from optrun.config.sweep.model import Metric, usual_goal
 from optrun.errors import ConfigError, did_you_mean, fold
 
 USUAL_BASELINES = ("AdamW", "Adam", "SGD")
+VALIDATION = "val_"
+"""What the names of figures of the validation data begin with; an average's have it behind `average_`."""
 BY_SWEEP = "sweep"
 """What `by` is where the sweeps themselves are compared."""
 
@@ -24,17 +26,12 @@ def comparison_of(
 ) -> Comparison:
     """Compare the best settings of sweeps, on each problem and over problems.
 
-    ``by`` is a path of the config, or ``sweep``; ``baseline`` one of its values. Raises ConfigError if metrics or goals
-    differ, if there is nothing to compare, or if a name is unknown.
+    Settings are selected by the metrics of their sweeps. ``metric`` is what is reported, by default the same, or in
+    place of a figure of the validation data that of the test data. ``by`` is a path of the config, or ``sweep``;
+    ``baseline`` one of its values. Raises ConfigError if metrics differ, if there is nothing to compare, or if a name
+    is unknown.
     """
-    sources = [_with_metric(source, metric) for source in sources]
-    first = sources[0].plan
-    for source in sources:
-        if (source.plan.metric, source.plan.maximize) != (first.metric, first.maximize):
-            raise ConfigError(
-                f"the metric of {sources[0].label} is {first.metric}, that of {source.label} "
-                f"{source.plan.metric}: choose one by --metric"
-            )
+    reported = _reported(sources, metric)
     path = _usual_by(sources) if by is None else by
     entries: dict[Cell, Entry] = {}
     for source in sources:
@@ -43,7 +40,7 @@ def comparison_of(
             if cell in entries:
                 both = f"{entries[cell].source.label} and {source.label}"
                 raise ConfigError(f"{both} both have {cell.value} on {cell.problem}: use --by sweep")
-            entries[cell] = Entry(selected, source)
+            entries[cell] = Entry(selected, source, reported)
     names = list(dict.fromkeys(cell.value for cell in entries))
     if len(names) < 2:
         raise ConfigError(
@@ -58,22 +55,30 @@ def comparison_of(
     ranks = ranking(
         [{value: each.costs for value, each in of.items()} for of in of_problems.values()], chosen
     )
-    found = Comparison(first.metric, first.goal, path, chosen, problems, list(ranks))
+    found = Comparison(reported.name, reported.goal, path, chosen, problems, list(ranks))
     warnings = list(cautions(found, sources))
-    return replace(found, verdict=verdict(found), warnings=warnings)
+    return replace(found, verdict=verdict(found, sources), warnings=warnings)
 
 
-def _with_metric(source: ComparedSweep, metric: str | None) -> ComparedSweep:
-    plan = (
-        source.plan
-        if metric is None
-        else replace(source.plan, metric=metric, maximize=usual_goal(metric) == "maximize")
-    )
-    known = {name for run in source.runs for name in run.summary}
-    if known and plan.metric not in known:
-        others = did_you_mean(plan.metric, known) or f" There are: {', '.join(sorted(known))}"
-        raise ConfigError(f"{source.label}: no run has the metric {plan.metric}.{others}")
-    return replace(source, plan=plan)
+def _reported(sources: Sequence[ComparedSweep], name: str | None) -> Metric:
+    """Return the metric to report; ConfigError if the sweeps have different ones, or no run of one has it."""
+    known = [{name for run in source.runs for name in run.summary} for source in sources]
+    plans = [source.plan for source in sources]
+    if name is None:
+        for source in sources:
+            if (source.plan.metric, source.plan.goal) != (plans[0].metric, plans[0].goal):
+                raise ConfigError(
+                    f"the metric of {sources[0].label} is {plans[0].metric}, that of {source.label} "
+                    f"{source.plan.metric}: choose one by --metric"
+                )
+        on_test = plans[0].metric.replace(VALIDATION, TEST, 1)
+        name = on_test if all(on_test in names for names in known) else plans[0].metric
+    for source, names in zip(sources, known, strict=True):
+        if names and name not in names:
+            others = did_you_mean(name, names) or f" There are: {', '.join(sorted(names))}"
+            raise ConfigError(f"{source.label}: no run has the metric {name}.{others}")
+    selected_by = {plan.metric: plan.goal for plan in plans}
+    return Metric(name=name, goal=selected_by.get(name) or usual_goal(name))
 
 
 def _usual_by(sources: Sequence[ComparedSweep]) -> str:

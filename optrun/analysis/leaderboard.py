@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -66,7 +66,7 @@ class SweepPlan:
     """The plugins that the sweep was started with."""
 
     @property
-    def goal(self) -> str:
+    def goal(self) -> Literal["minimize", "maximize"]:
         """Which end of the metric is the better one."""
         return "maximize" if self.maximize else "minimize"
 

@@ -15,19 +15,19 @@ TEST = "test_"
 """What the names of figures of the test data begin with."""
 
 
-def verdict(found: Comparison) -> str:
+def verdict(found: Comparison, sweeps: Sequence[ComparedSweep]) -> str:
     """Return what a comparison shows, in sentences."""
-    lower = "higher" if found.goal == "maximize" else "lower"
+    lower = f"{'higher' if found.goal == 'maximize' else 'lower'} is better"
+    if others := {sweep.plan.metric for sweep in sweeps} - {found.metric}:
+        lower += f"; selected by {', '.join(sorted(others))}"
     tables, ranking = found.problems, found.ranking
     if len(tables) == 1:
-        return (
-            f"On {tables[0].problem}, by {found.metric} ({lower} is better): {_of_problem(tables[0], found)}"
-        )
+        return f"On {tables[0].problem}, by {found.metric} ({lower}): {_of_problem(tables[0], found)}"
     wins = Counter(table.rows[0].value for table in tables if table.rows[0].median is not None)
     if not wins:
         return f"Over {len(tables)} problems, by {found.metric}: no setting has a finite median."
     sentences = [
-        f"Over {len(tables)} problems, by {found.metric} ({lower} is better), "
+        f"Over {len(tables)} problems, by {found.metric} ({lower}), "
         + ", ".join(f"{value} has the best median on {count}" for value, count in wins.most_common())
         + f" of {len(tables)}"
     ]
@@ -92,8 +92,12 @@ def cautions(found: Comparison, sweeps: Sequence[ComparedSweep]) -> Iterator[str
             "the settings were selected on the seeds that are reported, which favours what had more trials: "
             "sweep.confirm runs the best ones on fresh seeds"
         )
-    if found.metric.removeprefix("average_").startswith(TEST):
-        yield f"the settings were selected by {found.metric}: select by a val_ figure, and report that of the test data"
+    for metric in sorted({sweep.plan.metric for sweep in sweeps}):
+        if metric.removeprefix("average_").startswith(TEST):
+            yield (
+                f"the settings were selected by {metric}, on the test data: problem.validation_fraction and "
+                "a metric val_… select on others"
+            )
     yield from _of_seeds(found)
     edges = defaultdict(list)
     for table, row in rows:

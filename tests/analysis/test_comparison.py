@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -110,6 +111,23 @@ def test_a_confirmation_is_reported_in_place_of_the_seeds_of_the_selection():
     assert row.median == pytest.approx(np.median(NOISE + 3))
     assert not any("fresh seeds" in each for each in found.warnings)
     assert any("fresh seeds" in each for each in comparison_of([swept(lucky)]).warnings)
+
+
+def test_settings_are_selected_on_validation_data_and_reported_on_test_data():
+    source = swept(
+        {("a", "Adam", 1.0): NOISE, ("a", "Adam", 2.0): NOISE - 1, ("a", "SGD", 1.0): NOISE},
+        metric="val_loss",
+    )
+    runs = [
+        replace(run, summary={**run.summary, "test_loss": -run.summary["val_loss"]}) for run in source.runs
+    ]
+    found = comparison_of([replace(source, runs=runs)])
+    assert (found.metric, found.goal) == ("test_loss", "minimize")
+    row = rows_of(found)["Adam"]
+    assert row.setting["optimizer.lr"] == 2.0
+    assert row.median == pytest.approx(np.median(1 - NOISE))
+    assert "selected by val_loss" in found.verdict
+    assert rows_of(comparison_of([replace(source, runs=runs)], metric="val_loss"))["Adam"].median < 0
 
 
 def test_the_ranking_is_over_problems():
