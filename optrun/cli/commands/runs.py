@@ -72,7 +72,7 @@ def curves(
     kind: KindOption = None,
     over: Over = None,
     evaluations: Annotated[
-        bool, typer.Option("--evaluations", "-e", help="Also draw the test loss.")
+        bool, typer.Option("--evaluations", "-e", help="Also draw the losses on validation and test data.")
     ] = False,
     schedule: Annotated[
         bool, typer.Option("--schedule", help="Draw the scheduled lr of a config, without running it.")
