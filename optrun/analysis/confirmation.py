@@ -6,8 +6,9 @@ from itertools import chain, islice
 
 from optrun.analysis.leaderboard import SweepPlan
 from optrun.analysis.selection import BY, cells_of, selections, value_at
+from optrun.config import ConfigErrors
 from optrun.store import RunRecord, RunState, Status
-from optrun.sweeps.plan.expand import MAX_SEED, Plan
+from optrun.sweeps.plan.expand import CONFIRM, MAX_SEED, Plan
 
 SCHEDULER = "scheduler.name"
 
@@ -47,6 +48,16 @@ def foreseen(plan: Plan) -> int:
     waiting = [RunState(status=Status.WAITING)] * len(plan.configs)
     cells = cells_of(ranking_of(plan), _records(plan, waiting), confirm.by or _usual(plan))
     return sum(min(count, confirm.top) for count in Counter(cells).values()) * confirm.seeds
+
+
+def check_compared(plan: Plan) -> None:
+    """Raise ConfigErrors where no setting of a sweep has what its confirmation compares."""
+    confirm = plan.swept.sweep.confirm
+    by = confirm.by if confirm is not None else None
+    if by is None or plan.method.grows:
+        return
+    if all(value_at(each, by) is None for each in plan.documents[:: plan.repeats]):
+        raise ConfigErrors([plan.swept.issue((CONFIRM, "by"), f"no setting has {by}")])
 
 
 def fresh_seeds(plan: Plan) -> Iterator[int]:

@@ -1,5 +1,6 @@
 """Summaries of run directories: status, config and results of each in one row."""
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -185,12 +186,17 @@ def _lowest(states: Sequence[RunState], figure: str) -> float | None:
 
 
 def file_sizes(path: Path) -> dict[str, int]:
-    """Return the file sizes of a run directory, in bytes; files that vanish meanwhile are skipped."""
+    """Return the file sizes of a run directory and the directories in it, in bytes.
+
+    Files that vanish meanwhile are skipped.
+    """
     sizes = {}
-    with suppress(OSError):
-        for file in sorted(path.iterdir()):
+    for folder, folders, files in os.walk(path):
+        folders.sort()
+        for name in sorted(files):
             with suppress(OSError):
-                sizes[file.name] = file.lstat().st_size
+                file = Path(folder, name)
+                sizes[file.relative_to(path).as_posix()] = file.lstat().st_size
     return sizes
 
 

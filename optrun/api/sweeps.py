@@ -12,7 +12,7 @@ from threading import RLock
 from typing import TYPE_CHECKING, Any, Self, overload
 from weakref import finalize
 
-from optrun.analysis.confirmation import confirmation, ranking_of
+from optrun.analysis.confirmation import check_compared, confirmation, ranking_of
 from optrun.analysis.leaderboard import Standing, SweepPlan, leaderboard, plan_of
 from optrun.analysis.sensitivity import Sensitivity, sensitivity
 from optrun.api.runs import Run
@@ -290,6 +290,7 @@ def sweep_plan(
     ``note`` is called with a message about existing results if the directory holds another plan.
     """
     check_count("limit", limit)
+    check_compared(plan)
     execution = Execution(**how)
     # Connect before the directory is created, so that a failed start leaves none behind.
     with interruptible() as interruption, execution.connection() as connection:

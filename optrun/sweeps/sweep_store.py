@@ -11,6 +11,7 @@ from typing import Any
 from optrun.config.model.options import SWEEP
 from optrun.config.yaml.errors import ConfigErrors
 from optrun.config.yaml.files import read_config
+from optrun.config.yaml.tree import YamlNode
 from optrun.config.yaml.writer import inline, to_yaml
 from optrun.errors import StoreError
 from optrun.store import RunRecord, RunState, Status, Store, slug, write_summary
@@ -74,7 +75,7 @@ def open_store(
         events |= note_machine_change(store)
         found = _found_in(store, plan, groups, current, is_any=is_confirmation)
         noted = _noted(store)
-        if not is_confirmation and not _confirms_alike(path, plan):
+        if not is_confirmation and written_confirm(path) != _confirm_in(plan.swept.node):
             _write_config(path, config)
         if plan.is_decided_on_the_way and noted:
             if plan.size > noted["runs"]:
@@ -256,14 +257,17 @@ def _check_same(
     _check_holds(store, plan, groups, current)
 
 
-def _confirms_alike(path: Path, plan: Plan) -> bool:
-    """Return whether the config in the directory of a sweep says what its plan says of the confirmation."""
-    wanted = plan.swept.node.child(CONFIRM)
+def written_confirm(path: Path) -> Any:
+    """Return what the config in the directory of a sweep says of its confirmation; None where it says nothing."""
     with suppress(ConfigErrors):
-        written = read_config(path / CONFIG).root.child(SWEEP)
-        found = written.child(CONFIRM) if written is not None else None
-        return (found and found.plain()) == (wanted and wanted.plain())
-    return True
+        sweep = read_config(path / CONFIG).root.child(SWEEP)
+        return _confirm_in(sweep) if sweep is not None else None
+    return None
+
+
+def _confirm_in(sweep: YamlNode) -> Any:
+    found = sweep.child(CONFIRM)
+    return found.plain() if found is not None else None
 
 
 def _write_config(path: Path, text: str) -> None:

@@ -18,12 +18,15 @@ MOST_ROWS = 20
 """The most settings in a job summary: so many of the best, and so many with a problem."""
 
 
-def misses_of(sweep: Sweep) -> list[tuple[int, Issue]]:
-    """Return the missed expectations with their runs; an issue has the position of the expectation in the config."""
+def misses_of(sweep: Sweep, what: str = "") -> list[tuple[int, Issue]]:
+    """Return the missed expectations with their runs; an issue has the position of the expectation in the config.
+
+    ``what`` says of which runs they are, where that is not clear.
+    """
     plan = sweep.plan
     assert plan is not None
     return [
-        (run, Issue.at(_place(plan, run, miss.path), miss.path[:2], f"{miss.reason} (run {run})"))
+        (run, Issue.at(_place(plan, run, miss.path), miss.path[:2], f"{miss.reason} (run {run}{what})"))
         for run, (config, state) in enumerate(zip(sweep.configs, sweep.states, strict=True))
         if state.status.final and state.status != "pruned" and config.expect
         for miss in unmet(config.expect, state.summary)
@@ -39,7 +42,9 @@ def _place(plan: Plan, run: int, path: tuple[str, ...]) -> Place:
     return list(plan.swept.base.root.along(path))[-1].place
 
 
-def report_sweep(report: Report, whole: Case, sweep: Sweep, misses: Sequence[tuple[int, Issue]]) -> None:
+def report_sweep(
+    report: Report, whole: Case, sweep: Sweep, misses: Sequence[tuple[int, Issue]], what: str = ""
+) -> None:
     """Add the outcome of a sweep and of its settings to the report; a diverged run is a result, not a problem."""
     if not report.is_wanted:
         return
@@ -57,22 +62,27 @@ def report_sweep(report: Report, whole: Case, sweep: Sweep, misses: Sequence[tup
     missed: dict[int, list[Issue]] = {}
     for run, issue in misses:
         missed.setdefault(run, []).append(issue)
-    cases = {each.first: _case(sweep, each, missed) for each in standings}
+    cases = {each.first: _case(sweep, each, missed, f"sweep setting{what}") for each in standings}
     report.cases += [cases[first] for first in sorted(cases)]
     best = [cases[each.first] for each in standings[:MOST_ROWS]]
     wrong = [case for case in cases.values() if case.problem in ("error", "failure")]
-    report.summary = [whole, *best, *[case for case in wrong if case not in best][:MOST_ROWS]]
+    report.summary = [
+        *(report.summary or ()),
+        whole,
+        *best,
+        *[case for case in wrong if case not in best][:MOST_ROWS],
+    ]
     report.issues += [issue for _, issue in misses]
     report.issues += [
-        Issue(f"run {run}", None, None, "", f"failed: {state.reason}")
+        Issue(f"run {run}{what}", None, None, "", f"failed: {state.reason}")
         for run, state in enumerate(sweep.states)
         if state.status == "failed"
     ]
 
 
-def _case(sweep: Sweep, standing: Standing, missed: Mapping[int, Sequence[Issue]]) -> Case:
+def _case(sweep: Sweep, standing: Standing, missed: Mapping[int, Sequence[Issue]], group: str) -> Case:
     runs = range(standing.first, standing.first + standing.runs)
-    case = Case(setting_text(standing.setting) or "all seeds", "sweep setting", "completed")
+    case = Case(setting_text(standing.setting) or "all seeds", group, "completed")
     if standing.median is not None:
         case.metrics = {sweep.metric.name: number(standing.median)}
         if standing.runs > 1:

@@ -109,6 +109,7 @@ def _build_sweep(swept: "SweepConfig") -> int | None:
 
     Returns None if the sweep method needs a package that is not installed.
     """
+    from optrun.analysis.confirmation import check_compared
     from optrun.errors import MissingExtraError
     from optrun.sweeps.plan.expand import expand
     from optrun.sweeps.plan.packs import grouped
@@ -117,6 +118,7 @@ def _build_sweep(swept: "SweepConfig") -> int | None:
     with suppress(MissingExtraError):
         plan = expand(swept)
         runs = plan.size
+        check_compared(plan)
         grouped(plan)
     return runs
 

@@ -104,7 +104,7 @@ def sweep(
         note_selection,
     )
     from optrun.cli.views.sweep_plan import print_sweep_plan
-    from optrun.cli.views.sweep_table import print_table
+    from optrun.cli.views.sweep_table import CONFIRMATION, print_table
     from optrun.config.sweep.resolve import load_sweep
     from optrun.errors import ConfigError
     from optrun.sweeps.options import Execution
@@ -182,6 +182,11 @@ def sweep(
                 )
         misses = misses_of(result)
         report_sweep(report, case, result, misses)
+        if result.confirmed is not None:
+            with report.case(f"{case.name}: confirmation", "sweep") as confirmation:
+                confirmed_misses = misses_of(result.confirmed, CONFIRMATION)
+                report_sweep(report, confirmation, result.confirmed, confirmed_misses, CONFIRMATION)
+            misses += confirmed_misses
         if not (quiet or json):
             note_equal_results(result)
         print_table(result, [issue for _, issue in misses], again, json=json, quiet=quiet)
@@ -212,8 +217,9 @@ def _seconds(timeout: str | None) -> float | None:
 
 
 def _code(result: "Sweep", missed: bool) -> int:
-    if result.signal is not None and result.left:
+    if result.signal is not None and (result.left or result.confirmation_left):
         return 128 + result.signal
-    if any(state.status == "failed" for state in result.states):
+    confirmed = result.confirmed.states if result.confirmed is not None else ()
+    if any(state.status == "failed" for state in (*result.states, *confirmed)):
         return 1
     return 4 if missed else 0

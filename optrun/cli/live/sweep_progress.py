@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
@@ -55,6 +56,10 @@ class _Lines:
     """Prints a line every tenth of the runs or every ten seconds, and one at the end."""
 
     def __init__(self) -> None:
+        self._begin()
+
+    def _begin(self, *, confirms: bool = False) -> None:
+        self._confirms = confirms
         self._next_run = 1.0
         self._next_time = time.monotonic() + LINE_SECONDS
         self._status = _Status()
@@ -63,9 +68,12 @@ class _Lines:
         """The latest line, if it has not been printed."""
 
     def __call__(self, now: SweepProgress) -> None:
+        if now.confirms and not self._confirms:
+            self.end()
+            self._begin(confirms=True)
         if death := self._deaths(now):
             print(death, file=sys.stderr)
-        self._unprinted = self._status(now, f"{now.runs:,}/{counted(now.of_runs, 'run')}")
+        self._unprinted = self._status(now, _count(now))
         if now.executed < self._next_run and time.monotonic() < self._next_time:
             return
         self.end()
@@ -96,16 +104,24 @@ def _bar(name: str) -> Iterator[Observer]:
         # Keep the cursor visible, so that it need not be restored after a kill.
         console.show_cursor(True)
         task = bar.add_task(name[:NAME_COLUMNS], total=None, visible=False, figures="")
-        status = _Status(console.width - len(name[:NAME_COLUMNS]) - BAR_COLUMNS)
-        deaths = _Deaths()
+        columns_left = console.width - len(name[:NAME_COLUMNS]) - BAR_COLUMNS
+        # One for the sweep, and one for its confirmation.
+        statuses = defaultdict[bool, _Status](lambda: _Status(columns_left))
+        deaths = defaultdict[bool, _Deaths](_Deaths)
 
         def observe(now: SweepProgress) -> None:
-            if death := deaths(now):
+            if death := deaths[now.confirms](now):
                 console.print(death)
-            text = status(now, f"{now.runs:,}/{counted(now.of_runs, 'run')}")
+            status = statuses[now.confirms]
+            text = status(now, _count(now))
             bar.update(task, completed=status.through, total=now.of_runs, visible=True, figures=text)
 
         yield observe
+
+
+def _count(now: SweepProgress) -> str:
+    """Return how many runs have ended."""
+    return f"{'confirming: ' * now.confirms}{now.runs:,}/{counted(now.of_runs, 'run')}"
 
 
 class _Status:

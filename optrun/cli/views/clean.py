@@ -15,9 +15,10 @@ from optrun.cli.text.console import counted, emit
 from optrun.cli.views.run_list import check_statuses, runs_table
 from optrun.errors import ConfigError, StoreError, printable
 from optrun.store import Status
-from optrun.store.directory import collect, remove_directory
-from optrun.store.locate import CONFIG, RESULTS, run_directories
+from optrun.store.directory import collect, is_being_written, remove_directory
+from optrun.store.locate import CONFIG, RESULTS, is_run_directory, run_directories
 from optrun.store.store_errors import store_errors
+from optrun.sweeps.plan.expand import CONFIRM
 
 FAILED = (str(Status.FAILED), str(Status.DIVERGED))
 UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -87,6 +88,7 @@ def age_of(text: str) -> timedelta:
 
 
 def _check_unchanged(listed: Summary) -> None:
+    """Raise StoreError if a run has changed since it was listed, or the confirmation of a sweep is being written."""
     now = summary_of(listed.path)
     if now.status == Status.RUNNING and listed.status in RESUMABLE:  # as this process locks it
         now = replace(now, status=listed.status)
@@ -94,6 +96,9 @@ def _check_unchanged(listed: Summary) -> None:
         raise StoreError(
             f"it has changed since it was listed, and is {now.status} after {counted(now.steps, 'step')}"
         )
+    confirmation = listed.path / CONFIRM
+    if is_run_directory(confirmation) and is_being_written(confirmation, unknown=False):
+        raise StoreError("its confirmation is being written by another process")
 
 
 def _amount(sizes: list[int]) -> str:

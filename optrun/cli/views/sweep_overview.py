@@ -9,13 +9,17 @@ from typing import Any
 from rich.text import Text
 
 from optrun.analysis.leaderboard import Standing, SweepPlan, leaderboard
-from optrun.analysis.summaries import KILLED, RESUMABLE, file_sizes, sweep_status
+from optrun.analysis.summaries import KILLED, RESUMABLE, Summary, file_sizes, summary_of, sweep_status
 from optrun.cli.text.console import counted, emit, quoted, status_text, suggest, with_plugins
 from optrun.cli.text.metrics import number
 from optrun.cli.text.setting_table import Labels, value_text
 from optrun.cli.views.sweep_table import MOST_SETTINGS, print_standings
 from optrun.errors import printable
 from optrun.store import RunState, Status, Store
+from optrun.store.directory import is_being_written
+from optrun.store.locate import is_run_directory
+from optrun.sweeps.plan.expand import CONFIRM
+from optrun.sweeps.sweep_store import written_confirm
 from optrun.training.config_notes import inferred_lines
 from optrun.training.identity import Identity, data_label, identity_of_store
 from optrun.training.provenance import earlier_identities
@@ -72,6 +76,7 @@ def view_of(store: Store, plan: SweepPlan) -> SweepView:
 def print_sweep(store: Store, plan: SweepPlan, *, json: bool, limit: int | None = None) -> None:
     """Print the leaderboard of a sweep, at most ``limit`` settings; 0: all, which is the default for JSON."""
     view, identity = view_of(store, plan), identity_of_store(store)
+    confirmation = _confirmation(store, view)
     older = sorted(run for run in earlier_identities(store) if run < store.size)
     if json:
         document = {
@@ -85,6 +90,7 @@ def print_sweep(store: Store, plan: SweepPlan, *, json: bool, limit: int | None 
             "parameters": values_of(plan),
             "table": [standing.to_dict() for standing in view.standings[: limit or None]],
             "failed": [{"run": run, "reason": view.states[run].reason} for run in view.failed],
+            "confirmation": confirmation.to_dict() if confirmation is not None else None,
             "environments": store.environments(),
             "inferred": inferred_lines(store.events()),
             "identity": {
@@ -119,17 +125,34 @@ def print_sweep(store: Store, plan: SweepPlan, *, json: bool, limit: int | None 
     print_reasons(view.states)
     if kept := len(store.kept()):
         emit(f"{counted(kept, 'run')} of earlier plans kept, in case a later plan contains them")
+    if confirmation is not None:
+        ended = f"{confirmation.ended:,} of {counted(confirmation.runs, 'run')} ended"
+        there = f"{ended}: optrun show {quoted(confirmation.path)}" if confirmation.runs else "not begun"
+        emit(f"confirmation on fresh seeds: {confirmation.status}, {there}")
     emit(Text("\nfiles", "bold"))
     for file, size in file_sizes(store.path).items():
         emit(Text(f"  {size:>11,} B  {printable(file)}"))
     path = quoted(store.path)
     if view.status == Status.RUNNING:
         suggest(f"watch {path}")
-    elif view.status in RESUMABLE:
+    elif view.status in RESUMABLE or (confirmation is not None and confirmation.status in RESUMABLE):
         suggest(f"resume {path}{with_plugins(plan.plugins)}")
     else:
         shown = view.failed[0] if view.failed else view.standings[0].first
         suggest(f"show {path}:{shown}", f"curves {path}", f"export {path} -o curves.csv")
+
+
+def _confirmation(store: Store, view: SweepView) -> Summary | None:
+    """Return the summary of the confirmation of a sweep; None where it has none, or is not through itself."""
+    path = store.path / CONFIRM
+    if view.ended < max(view.plan.runs, len(view.states)):
+        return None
+    if is_run_directory(path):
+        return summary_of(path)
+    if written_confirm(store.path) is None:
+        return None
+    status = Status.RUNNING if is_being_written(store.path) else Status.INTERRUPTED
+    return Summary(path, str(status), runs=0)
 
 
 def code_lines(identity: Identity) -> list[str]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from optrun.analysis.confirmation import foreseen
 from optrun.cli.text.console import counted, emit, size
 from optrun.cli.text.setting_table import Labels, settings_table
 from optrun.cli.text.tables import Column
@@ -34,7 +35,7 @@ def print_sweep_plan(
     accept_changes: bool,
 ) -> None:
     """Print the settings of a sweep, its packs, an estimate of the time, and where it would be stored."""
-    stages = plan.outline
+    stages, confirming = plan.outline, foreseen(plan)
     where = directory or directory_of(plan, RUNS)
     left = _left(where, plan, groups, retry_failed=retry_failed, accept_changes=accept_changes)
     runs = left[:limit]
@@ -48,6 +49,7 @@ def print_sweep_plan(
             "seeds": [config.seed for config in plan.configs[: plan.repeats]],
             "left": len(left),
             "stages": [{"settings": count, "until": until} for count, until in stages],
+            "confirming": confirming,
             "packs": packs,
             "jobs": jobs,
             "estimate": asdict(needed),
@@ -67,6 +69,9 @@ def print_sweep_plan(
     emit(f"\n{counted(plan.size, 'run')}: {counted(plan.size // plan.repeats, 'setting')}{seeds}")
     for line in _stages(stages):
         emit(line)
+    if confirming:
+        most = "about " * plan.method.grows
+        emit(f"then {most}{counted(confirming, 'run')} more, which confirm the best settings on fresh seeds")
     if len(left) < len(plan.configs):
         emit(f"{counted(len(plan.configs) - len(left), 'run')} ended before: {len(left):,} left")
     if limit is not None and limit < len(left):

@@ -4,6 +4,7 @@ import json as json_module
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from rich.table import Table
 from rich.text import Text
@@ -21,6 +22,8 @@ from optrun.store import Store
 
 MOST_SETTINGS = 20
 MOST_REASONS = 5
+CONFIRMATION = " of the confirmation"
+"""Says in a message which runs are meant."""
 LOSSES = ("final_loss", "train_loss")
 """Metrics that are close to the target in every run that ends at `stop.target`."""
 
@@ -34,52 +37,86 @@ def print_table(
     quiet: bool,
 ) -> None:
     """Print the leaderboard, failures and the next commands; ``again`` holds the arguments to repeat the sweep."""
-    states = sweep.states
-    left = sweep.left
-    failed = [(run, state.reason) for run, state in enumerate(states) if state.status == "failed"]
+    confirmed = sweep.confirmed
+    sweeps = [sweep] if confirmed is None else [sweep, confirmed]
     if json:
-        document = {
-            "sweep": str(sweep.path) if sweep.path else None,
-            "runs": len(states),
-            "left": left,
-            "statuses": dict(Counter(str(state.status) for state in states)),
-            "metric": sweep.metric.model_dump(),
-            "table": [standing.to_dict() for standing in sweep.standings()],
-            "failed": [{"run": run, "reason": reason} for run, reason in failed],
+        more = {
             "expect": [*map(str, misses)],
+            "confirmed": _document(confirmed) if confirmed is not None else None,
         }
-        print(json_module.dumps(document, ensure_ascii=False, allow_nan=False))
+        print(json_module.dumps(_document(sweep) | more, ensure_ascii=False, allow_nan=False))
     elif quiet:
         if sweep.path:
             print(sweep.path)
     else:
-        if any(state.status.final for state in states):
-            command = f"show {quoted(sweep.path)}" if sweep.path else None
-            print_standings(sweep.standings(), sweep.metric.name, command)
+        _print_tables(sweep)
         if sweep.path:
             emit(printable(str(sweep.path)))
-        if sweep.executed == left == 0:
-            print(f"nothing is left to run: {counted(len(states), 'run')} ended before", file=sys.stderr)
-    for run, reason in failed[:MOST_REASONS]:
-        print(printable(f"run {run} failed: {reason}"), file=sys.stderr)
-        if reported.debug:
-            _print_traceback(sweep, run)
+        if not any(each.executed or each.left for each in sweeps) and not sweep.confirmation_left:
+            ended = sum(len(each.states) for each in sweeps)
+            print(f"nothing is left to run: {counted(ended, 'run')} ended before", file=sys.stderr)
+    for each in sweeps:
+        _print_failures(each, "" if each is sweep else CONFIRMATION, is_brief=json or quiet)
     for miss in misses[:MOST_REASONS]:
         print(printable(str(miss)), file=sys.stderr)
-    diverged = sum(state.status == "diverged" for state in states)
-    if diverged and not (json or quiet):
-        print(f"{diverged:,} of {counted(len(states), 'run')} diverged", file=sys.stderr)
-    for what, count in (("failed", len(failed)), ("missed expectations", len(misses))):
-        if count > MOST_REASONS:
-            print(f"… {count:,} {what} in all", file=sys.stderr)
-    if left:
+    if len(misses) > MOST_REASONS:
+        print(f"… {len(misses):,} missed expectations in all", file=sys.stderr)
+    if sweep.left or sweep.confirmation_left:
+        left = counted(sweep.left or sweep.confirmation_left, "run")
         then = "continues" if sweep.path else "starts again, since nothing was stored"
-        print(f"{counted(left, 'run')} left: the same command {then}", file=sys.stderr)
+        what = "" if sweep.left else CONFIRMATION
+        print(f"{left}{what} left: the same command {then}", file=sys.stderr)
         suggest(" ".join(["sweep", *map(quoted, again)]))
     elif not (json or quiet) and sweep.path:
         path = quoted(sweep.path)
-        shown = failed[0][0] if failed else sweep.standings()[0].first
+        failed = [run for run, state in enumerate(sweep.states) if state.status == "failed"]
+        shown = failed[0] if failed else sweep.standings()[0].first
         suggest(f"show {path}:{shown}", f"curves {path}", f"export {path} -o curves.csv")
+
+
+def _document(sweep: Sweep) -> dict[str, Any]:
+    states = sweep.states
+    return {
+        "sweep": str(sweep.path) if sweep.path else None,
+        "runs": len(states),
+        "left": sweep.left,
+        "statuses": dict(Counter(str(state.status) for state in states)),
+        "metric": sweep.metric.model_dump(),
+        "table": [standing.to_dict() for standing in sweep.standings()],
+        "failed": [
+            {"run": run, "reason": state.reason}
+            for run, state in enumerate(states)
+            if state.status == "failed"
+        ],
+    }
+
+
+def _print_tables(sweep: Sweep) -> None:
+    """Print the leaderboard of a sweep, and below it that of its confirmation."""
+    confirmed, path = sweep.confirmed, sweep.path
+    if any(state.status.final for state in sweep.states):
+        command = f"show {quoted(path)}" if path else None
+        print_standings(sweep.standings(), sweep.metric.name, command)
+    if confirmed is not None and any(state.status.final for state in confirmed.states):
+        repeats = len(confirmed.states) // len(confirmed.settings)
+        command = f"show {quoted(confirmed.path)}" if confirmed.path else None
+        where = f": optrun {command}" if command else ""
+        emit(f"confirmed on {repeats} fresh seeds{where}")
+        print_standings(confirmed.standings(), confirmed.metric.name, command)
+
+
+def _print_failures(sweep: Sweep, what: str, *, is_brief: bool) -> None:
+    """Print the first runs that failed, and, unless it is to be brief, how many diverged."""
+    failed = [(run, state.reason) for run, state in enumerate(sweep.states) if state.status == "failed"]
+    for run, reason in failed[:MOST_REASONS]:
+        print(printable(f"run {run}{what} failed: {reason}"), file=sys.stderr)
+        if reported.debug:
+            _print_traceback(sweep, run)
+    diverged = sum(state.status == "diverged" for state in sweep.states)
+    if diverged and not is_brief:
+        print(f"{diverged:,} of {counted(len(sweep.states), 'run')}{what} diverged", file=sys.stderr)
+    if len(failed) > MOST_REASONS:
+        print(f"… {len(failed):,} failed in all", file=sys.stderr)
 
 
 def _print_traceback(sweep: Sweep, run: int) -> None:
