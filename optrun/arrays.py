@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from optrun.errors import ConfigError, MissingExtraError
+from optrun.errors import ConfigError, MissingExtraError, install
 from optrun.fallbacks import log
 from optrun.forks import renew_after_fork
 
@@ -94,9 +94,7 @@ def _cupy() -> Any:
     try:
         import cupy
     except ModuleNotFoundError as error:
-        raise MissingExtraError(
-            "the cupy backend needs CuPy: python -m pip install 'cupy-cuda12x[ctk]'"
-        ) from error
+        raise MissingExtraError(f"the cupy backend needs CuPy: {install('cupy-cuda12x[ctk]')}") from error
     except ImportError as error:
         raise MissingExtraError(f"CuPy cannot be imported: {error}") from error
     runtime = cupy.cuda.runtime

@@ -14,7 +14,10 @@ OptrunError
 OptrunWarning (RuntimeWarning) is the category of optrun's warnings; the command line prints them as notes.
 """
 
+import shlex
+import sys
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -67,6 +70,16 @@ class OutOfMemoryError(OptrunError, MemoryError):
 
 class MissingExtraError(OptrunError, ImportError):
     """A missing optional dependency; the message is the command that installs it."""
+
+
+def install(*packages: str) -> str:
+    """Return the command that installs packages beside optrun, with the interpreter as one types it from here."""
+    python = Path(sys.executable or "python")
+    with suppress(
+        OSError, ValueError
+    ):  # without a working directory, or where the interpreter is not below it
+        python = python.relative_to(Path.cwd())
+    return shlex.join([str(python), "-m", "pip", "install", *packages])
 
 
 class PluginError(OptrunError, ImportError):

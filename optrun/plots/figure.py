@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 from optrun.analysis.setting_curves import Curves
 from optrun.arrays import Array
-from optrun.errors import ConfigError, MissingExtraError, did_you_mean, printable
+from optrun.errors import ConfigError, MissingExtraError, did_you_mean, install, printable
 from optrun.forks import renew_after_fork
 from optrun.plots.ticks import prefers_log
 
@@ -111,7 +111,7 @@ def figure_into(stream: BinaryIO, format: str, inches: tuple[float, float]) -> I
         import matplotlib as mpl
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise MissingExtraError("pictures need Matplotlib: python -m pip install matplotlib") from error
+        raise MissingExtraError(f"pictures need Matplotlib: {install('matplotlib')}") from error
     settings: Any = {**mpl.rcParamsDefault, **STYLE}
     with _drawing, mpl.rc_context(settings):
         figure = Figure(figsize=inches, layout="constrained", dpi=150)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, BinaryIO
 
 from optrun.arrays import Array
-from optrun.errors import MissingExtraError
+from optrun.errors import MissingExtraError, install
 from optrun.store.curves import STEP
 from optrun.store.store import Store
 
@@ -29,7 +29,7 @@ def write_parquet(
         import pyarrow as pa
         from pyarrow import parquet as pq
     except ImportError as error:
-        raise MissingExtraError("Parquet needs PyArrow: python -m pip install pyarrow") from error
+        raise MissingExtraError(f"Parquet needs PyArrow: {install('pyarrow')}") from error
     names = [name for name in metrics if name != STEP]
     taken = {RUN, *metrics}
     swept = dict.fromkeys(path for setting in settings for path in setting if path not in taken)

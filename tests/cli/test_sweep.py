@@ -17,6 +17,7 @@ import pytest
 import optrun
 from optrun.cli.arguments import Show
 from optrun.cli.live.sweep_progress import sweep_progress
+from optrun.cli.text import console
 from optrun.registry import optimizers
 from optrun.store import RunState, Status, Store
 from optrun.sweeps.writer import SweepProgress
@@ -795,15 +796,24 @@ def test_ctrl_c_keeps_what_is_finished_and_the_same_command_goes_on(jobs, file, 
 
 
 def test_a_sensitivity_is_drawn_in_the_terminal_and_plotted_by_default(file, call):  # noqa: F811
-    pytest.importorskip("matplotlib")
     path = optrun.sweep(file).path
     done = call("curves", path, "--kind", "sensitivity")
     assert done.out.startswith("small: test_accuracy over optimizer.lr\n")
     assert "A amsgrad=" in done.out
     assert "median and quartiles of 2 seeds\n★ " in done.out
-    assert done.err == f"next: optrun plot {path} -o sensitivity.png\n"
+    assert done.err in ("", f"next: optrun plot {path} -o sensitivity.png\n")  # where there is no Matplotlib
     assert call("curves", path, "--over", "lr", "-m", "final_loss").out.startswith("small: final_loss over")
     assert "the best 6 settings, each the median over its seeds" in call("curves", path).out
+
+
+@pytest.mark.parametrize("kind", ["sensitivity", "curves"])
+def test_a_picture_is_offered_only_where_it_can_be_drawn(kind, file, call, monkeypatch):  # noqa: F811
+    path = optrun.sweep(file).path
+    for found, said in ((object(), f"next: optrun plot {path} "), (None, "")):
+        monkeypatch.setattr(console, "find_spec", lambda _, found=found: found)
+        err = call("curves", path, "--kind", kind).err
+        assert err.startswith(said)
+        assert bool(err) is bool(said)
     for arguments, text in (
         ((), "★"),
         (("--kind", "curves"), "learning rate"),

@@ -5,13 +5,13 @@ import sys
 import pytest
 
 from optrun.arrays import Arrays
-from optrun.errors import MissingExtraError
+from optrun.errors import MissingExtraError, install
 from tests.cli.test_cli import call
 from tests.gpu import stand_in
 
 CONFIG = "problem: rosenbrock\noptimizer: Adam\nsteps: 3\nbackend: cupy\n"
 
-INSTALL = "the cupy backend needs CuPy: python -m pip install 'cupy-cuda12x[ctk]'"
+NO_CUPY = "the cupy backend needs CuPy: {install}"
 NO_DEVICE = "the cupy backend needs a CUDA device: the driver is too old"
 
 
@@ -48,9 +48,10 @@ def no_device(monkeypatch):
     monkeypatch.setitem(sys.modules, "cupy", module)
 
 
-@pytest.mark.parametrize(("missing", "message"), [("no_cupy", INSTALL), ("no_device", NO_DEVICE)])
+@pytest.mark.parametrize(("missing", "message"), [("no_cupy", NO_CUPY), ("no_device", NO_DEVICE)])
 def test_a_missing_backend_is_exit_3_and_the_message_what_is_missing(missing, message, request, tmp_path):
     request.getfixturevalue(missing)
+    message = message.format(install=install("cupy-cuda12x[ctk]"))
     (tmp_path / "gpu.yaml").write_text(CONFIG)
     with pytest.raises(MissingExtraError) as raised:
         Arrays("cupy").zeros(1, 1)

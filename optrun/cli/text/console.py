@@ -4,6 +4,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 
 from rich.console import Console, RenderableType
@@ -110,6 +111,12 @@ def quoted(path: Path | str) -> str:
 def with_plugins(plugins: Sequence[str]) -> str:
     """Return the command-line options that load plugins."""
     return "".join(f" --plugin {quoted(plugin)}" for plugin in plugins)
+
+
+def suggest_picture(command: str) -> None:
+    """Print on stderr which command draws a picture into a file, where there is Matplotlib to draw it."""
+    if find_spec("matplotlib"):
+        suggest(command)
 
 
 def suggest(*commands: str) -> None:

@@ -14,7 +14,16 @@ from optrun.analysis.setting_curves import Curves, best_settings, setting_curves
 from optrun.arrays import Array
 from optrun.cli.commands.configs import runs_many
 from optrun.cli.located import located
-from optrun.cli.text.console import WIDTH, console, drawn, emit, quoted, suggest, with_plugins
+from optrun.cli.text.console import (
+    WIDTH,
+    console,
+    drawn,
+    emit,
+    quoted,
+    suggest,
+    suggest_picture,
+    with_plugins,
+)
 from optrun.config import resolve
 from optrun.config.sweep.resolve import load_sweep
 from optrun.errors import ConfigError, did_you_mean, printable
@@ -57,7 +66,7 @@ def print_curves(
         emit(note)
     of_sweep = any(number is None and is_sweep(path) for path, number in map(find_numbered, runs))
     options = " -k curves" * of_sweep + (f" -m {quoted(metric)}" if metric != "loss" else "")
-    suggest(f"plot {' '.join(map(quoted, runs))}{options} -o curves.png")
+    suggest_picture(f"plot {' '.join(map(quoted, runs))}{options} -o curves.png")
 
 
 def caption(chosen: Sequence[Curves]) -> str:

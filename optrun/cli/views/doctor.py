@@ -8,7 +8,7 @@ from rich.text import Text
 
 from optrun.cli.text.console import emit, table
 from optrun.diagnostics import findings
-from optrun.errors import counted, printable
+from optrun.errors import counted, install, printable
 from optrun.store.check import faults
 from optrun.store.locate import find_whole
 
@@ -59,8 +59,7 @@ def _extras(extras: Mapping[str, Mapping[str, str | None]]) -> dict[str, Text]:
         missing = [name for name, version in distributions.items() if version is None]
         text = Text(there)
         if missing:
-            command = f"python -m pip install {' '.join(missing)}"
-            text.append(f"{'; ' if there else ''}{', '.join(missing)} missing: {command}", "yellow")
+            text.append(f"{'; ' if there else ''}{', '.join(missing)} missing: {install(*missing)}", "yellow")
         lines[extra] = text
     return lines
 

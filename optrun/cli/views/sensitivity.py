@@ -16,7 +16,7 @@ from optrun.analysis.sensitivity import (
     visible_range,
 )
 from optrun.arrays import Array
-from optrun.cli.text.console import COLOURS, counted, drawn, emit, quoted, suggest
+from optrun.cli.text.console import COLOURS, counted, drawn, emit, quoted, suggest_picture
 from optrun.cli.views.curves import HEIGHT, columns
 from optrun.errors import ConfigError, printable
 from optrun.plots.braille import Mark
@@ -95,7 +95,7 @@ def print_sensitivity(
         emit(", ".join(notes))
     options = f" --over {quoted(over)}" if over else ""
     options += f" -m {quoted(metric)}" if metric else ""
-    suggest(f"plot {quoted(runs[0])}{options} -o sensitivity.png")
+    suggest_picture(f"plot {quoted(runs[0])}{options} -o sensitivity.png")
 
 
 def printable_heading(found: Sensitivity) -> str:

@@ -11,7 +11,7 @@ from typing import Self
 import numpy as np
 
 from optrun.arrays import Array
-from optrun.errors import MissingExtraError
+from optrun.errors import MissingExtraError, install
 from optrun.kernels.capture import Captured
 from optrun.kernels.layout import Rows
 from optrun.kernels.lower import Listing
@@ -54,7 +54,7 @@ class NumbaEngine:
         piece_bytes: int = PIECE_BYTES,
     ) -> None:
         if not is_installed():
-            raise MissingExtraError("the numba engine needs Numba: python -m pip install 'numba>=0.61'")
+            raise MissingExtraError(f"the numba engine needs Numba: {install('numba>=0.61')}")
         self._threads = threads_per_step() if threads is None else threads
         self._shared_above = shared_above
         self._piece_bytes = piece_bytes

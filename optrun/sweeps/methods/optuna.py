@@ -11,12 +11,10 @@ from typing import Annotated, Any, Literal
 import numpy as np
 
 from optrun.config.sweep.resolve import SweepConfig
-from optrun.errors import MissingExtraError
+from optrun.errors import MissingExtraError, install
 from optrun.registry import PositiveInt
 from optrun.sweeps.methods.method import Candidate, Method, Proposal
 from optrun.sweeps.plan.spaces import Dimension, Setting, Space, joined, quantile
-
-INSTALL = "python -m pip install 'optuna>=4'"
 
 
 class Optuna(Method):
@@ -98,9 +96,7 @@ def _sampler(optuna: Any, name: str, seed: int) -> Any:
     try:
         import cmaes  # noqa: F401
     except ImportError as error:
-        raise MissingExtraError(
-            "Optuna's CMA-ES needs a package: python -m pip install 'cmaes>=0.11'"
-        ) from error
+        raise MissingExtraError(f"Optuna's CMA-ES needs a package: {install('cmaes>=0.11')}") from error
     return optuna.samplers.CmaEsSampler(seed=seed, warn_independent_sampling=False)
 
 
@@ -166,6 +162,6 @@ def _optuna() -> Any:
     try:
         import optuna
     except ImportError as error:
-        raise MissingExtraError(f"method: optuna needs Optuna: {INSTALL}") from error
+        raise MissingExtraError(f"method: optuna needs Optuna: {install('optuna>=4')}") from error
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna

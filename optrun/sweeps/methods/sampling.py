@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from optrun.arrays import Array, stream
-from optrun.errors import MissingExtraError
+from optrun.errors import MissingExtraError, install
 from optrun.sweeps.methods.method import Sampler
 from optrun.sweeps.plan.spaces import Setting, Space, joined
 
@@ -56,5 +56,5 @@ def _sobol_engine() -> Any:
     try:
         from scipy.stats.qmc import Sobol as Engine
     except ImportError as error:
-        raise MissingExtraError("method: sobol needs SciPy: python -m pip install 'scipy>=1.15'") from error
+        raise MissingExtraError(f"method: sobol needs SciPy: {install('scipy>=1.15')}") from error
     return Engine

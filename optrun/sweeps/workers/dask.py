@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Self
 from uuid import uuid4
 
-from optrun.errors import ConfigError, MissingExtraError, OptrunWarning, RunFailedError
+from optrun.errors import ConfigError, MissingExtraError, OptrunWarning, RunFailedError, install
 from optrun.fallbacks import Fallback
 from optrun.sweeps.workers.base import NEEDS_MAIN, Attempt, CallerExecutor, Failure, Outcome
 from optrun.sweeps.workers.processes import isolated, starting
@@ -49,7 +49,7 @@ class Connection:
                 self.distributed: Any = import_module("distributed")
         except ImportError as error:
             raise MissingExtraError(
-                "the executor dask needs Dask: python -m pip install 'distributed>=2025.1'"
+                f"the executor dask needs Dask: {install('distributed>=2025.1')}"
             ) from error
         self.client: Any = None
         if address is not None:
