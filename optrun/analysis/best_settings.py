@@ -11,6 +11,7 @@ from optrun.analysis.comparison import ComparisonRow, Difference, ProblemTable
 from optrun.analysis.leaderboard import SweepPlan
 from optrun.analysis.selection import Selected, of_setting
 from optrun.analysis.statistics import (
+    SIGNIFICANCE,
     IntervalEstimate,
     best_after,
     bootstrap,
@@ -22,7 +23,6 @@ from optrun.analysis.statistics import (
 from optrun.config.sweep.model import Metric
 from optrun.store import RunRecord, Status
 
-SIGNIFICANCE = 0.05
 BUDGETS = (1, 4, 16, 64)
 """Numbers of trials after which the best value of a random search is told."""
 

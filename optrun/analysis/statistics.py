@@ -3,7 +3,6 @@
 A value may be +∞, that of a run that diverged. Draws are seeded, so that equal values give equal intervals.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -16,6 +15,15 @@ LEVEL = 0.95
 
 DRAWS = 2_000
 """The number of bootstrap samples."""
+
+SIGNIFICANCE = 0.05
+"""The level below which a p-value counts."""
+
+POWER = 0.8
+"""How often a difference that can be detected is shown."""
+
+LEAST_PAIRS = 6
+"""Fewer pairs have no p-value below SIGNIFICANCE: 2 / 2⁵ is more."""
 
 LEAST_FOR_INTERVAL = 3
 """Fewer values have no interval."""
@@ -90,15 +98,21 @@ def wilcoxon(differences: Sequence[float]) -> float:
         return 1.0
     # Twice the ranks are whole numbers, so that sums of them can be counted.
     ranks = twice_ranks(np.abs(given))
+    ways = _probabilities_of_sums(ranks)
+    sums = np.arange(len(ways))
+    total = ranks.sum()
+    extreme = abs(2 * int(ranks[given > 0].sum()) - total)
+    return min(1.0, float(ways[np.abs(2 * sums - total) >= extreme].sum()))
+
+
+def _probabilities_of_sums(ranks: Array) -> Array:
+    """Return the probability of each sum 0, 1, … of ranks that count with a probability of ½ each."""
     ways = np.zeros(int(ranks.sum()) + 1)
     ways[0] = 1.0
     for rank in ranks:
         ways[rank:] = (ways[rank:] + ways[: len(ways) - rank]) / 2
         ways[:rank] /= 2
-    sums = np.arange(len(ways))
-    total = ranks.sum()
-    extreme = abs(2 * int(ranks[given > 0].sum()) - total)
-    return min(1.0, float(ways[np.abs(2 * sums - total) >= extreme].sum()))
+    return ways
 
 
 def twice_ranks(values: Array) -> Array:
@@ -178,11 +192,29 @@ def profile_score(ratios: Array, most: float = 4.0) -> Array:
     return np.asarray((np.clip(most - ratios, 0.0, most - 1.0) / (most - 1.0)).mean(axis=0))
 
 
-def detectable_difference(deviation: float, n: int, z: float = 1.959964 + 0.841621) -> float:
-    """Return the difference that n pairs show with a probability of 80 % at the level of 5 %.
+def detectable_difference(differences: Sequence[float], n: int) -> float | None:
+    """Return the smallest shift that n pairs show in 80 % of the cases, None if so few pairs never can.
 
-        Δ = (z₀.₉₇₅ + z₀.₈) s / √n
-
-    ``deviation`` is the standard deviation s of the differences, which are taken to be normal.
+    The differences of pairs are drawn from those given, without their median; they count as shown if the p-value of
+    `wilcoxon` is below 5 %.
     """
-    return z * deviation / math.sqrt(n)
+    values = np.asarray(differences, np.float64)
+    if n < LEAST_PAIRS or not np.isfinite(values).all() or not np.ptp(values):
+        return None
+    centred = values - np.median(values)
+    drawn = centred[np.random.default_rng(0).integers(len(centred), size=(DRAWS, n))]
+    least = _critical_sum(n)
+    low, high = 0.0, 4 * float(np.ptp(values))
+    for _ in range(30):
+        middle = (low + high) / 2
+        shifted = drawn + middle
+        ranks = np.argsort(np.argsort(np.abs(shifted), axis=1), axis=1) + 1
+        shown = (np.where(shifted > 0, ranks, 0).sum(axis=1) >= least).mean() >= POWER
+        low, high = (low, middle) if shown else (middle, high)
+    return high
+
+
+def _critical_sum(n: int) -> int:
+    """Return the smallest sum of ranks of positive differences, without ties, whose p-value is below 5 %."""
+    above = np.cumsum(_probabilities_of_sums(np.arange(1, n + 1))[::-1])[::-1]
+    return int(np.argmax(2 * above <= SIGNIFICANCE))

@@ -5,11 +5,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from optrun.analysis.best_settings import ComparedSweep
 from optrun.analysis.comparison import Comparison, ComparisonRow, ProblemTable
-from optrun.analysis.statistics import LEAST_FOR_INTERVAL, IntervalEstimate
+from optrun.analysis.statistics import LEAST_FOR_INTERVAL, LEAST_PAIRS, IntervalEstimate
 from optrun.errors import counted
-
-LEAST_PAIRS = 6
-"""Fewer pairs of seeds cannot differ at the level of 5 % by the signed-rank test: 2 / 2⁵ is more."""
 
 TEST = "test_"
 """What the names of figures of the test data begin with."""

@@ -114,3 +114,17 @@ def test_the_profile_score_is_the_area_under_the_profile():
     ]
     assert ours.profile_score(ratios) == pytest.approx(expected, abs=1e-3)
     assert ours.profile_score(np.ones((4, 2))) == pytest.approx([1.0, 1.0])
+
+
+@pytest.mark.parametrize("n", [6, 10, 20])
+def test_a_detectable_difference_is_detected_in_four_of_five_cases(n):
+    known = GENERATOR.standard_normal(4000)
+    shift = ours.detectable_difference(known, n)
+    fresh = GENERATOR.standard_normal((1000, n)) + shift
+    shown = np.mean([ours.wilcoxon(row) <= 0.05 for row in fresh])
+    assert shown == pytest.approx(0.8, abs=0.05)
+
+
+def test_few_pairs_detect_nothing():
+    assert ours.detectable_difference(SAMPLES[4], 5) is None
+    assert ours.detectable_difference([1.0, 1.0, 1.0], 10) is None
