@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from optrun import errors, optim, problems, schedulers
     from optrun.analysis.comparison import Comparison
-    from optrun.api.comparisons import compare
+    from optrun.api.comparisons import compare, noise
     from optrun.api.runs import Run, load_run, resume, run
     from optrun.api.sweeps import Sweep, load_sweep, sweep
 
@@ -23,6 +23,7 @@ __all__ = [
     "errors",
     "load_run",
     "load_sweep",
+    "noise",
     "optim",
     "problems",
     "resume",
@@ -32,7 +33,8 @@ __all__ = [
 ]
 
 _HOME = dict.fromkeys(["Run", "load_run", "resume", "run"], "optrun.api.runs")
-_HOME |= {"Comparison": "optrun.analysis.comparison", "compare": "optrun.api.comparisons"}
+_HOME |= dict.fromkeys(["compare", "noise"], "optrun.api.comparisons")
+_HOME["Comparison"] = "optrun.analysis.comparison"
 _HOME |= dict.fromkeys(["Sweep", "load_sweep", "sweep"], "optrun.api.sweeps")
 
 

@@ -1,12 +1,16 @@
-"""The Python API of comparisons."""
+"""The Python API of comparisons, and of the noise that limits them."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from optrun.analysis.best_settings import ComparedSweep
 from optrun.analysis.compare import comparison_of
 from optrun.analysis.comparison import Comparison
-from optrun.api.sweeps import Sweep, load_sweep
-from optrun.errors import ConfigError
+from optrun.analysis.noise import Noise, noise_of
+from optrun.api.sweeps import Sweep, load_sweep, sweep
+from optrun.config.sweep.model import Metric
+from optrun.errors import ConfigError, RunFailedError, did_you_mean
 
 
 def compare(
@@ -25,6 +29,35 @@ def compare(
     labels = _labels(sweeps)
     with_runs = [_compared(each, label) for each, label in zip(sweeps, labels, strict=True)]
     return comparison_of(with_runs, by, baseline, metric)
+
+
+def noise(
+    config: Mapping[str, Any] | str | Path,
+    *,
+    seeds: int = 20,
+    metric: str | None = None,
+    overrides: Sequence[str] = (),
+    plugins: Sequence[str] = (),
+) -> Noise:
+    """Run a config with so many seeds, which are not saved, and return the spread of a metric over them.
+
+    The first seed is that of the config; ``metric`` is a figure of the summary, by default the final loss. Raises
+    ConfigError for fewer than two seeds or an unknown metric, and RunFailedError if a run fails or is interrupted.
+    """
+    if type(seeds) is not int or seeds < 2:
+        raise ConfigError(f"noise needs two seeds or more, not {seeds!r}")
+    found = sweep(config, overrides=[*overrides, f"sweep.repeats={seeds}"], save=False, plugins=plugins)
+    if len(found.settings) > 1:
+        raise ConfigError(f"noise is that of one setting, not of {len(found.settings)}: turn the sweep off")
+    failed = [state.reason for state in found.states if state.status == "failed"]
+    if failed or found.left:
+        raise RunFailedError(failed[0] if failed else f"{found.left} of {seeds} runs have not ended")
+    chosen = found.metric if metric is None else Metric(name=metric)
+    known = {name for state in found.states for name in state.summary}
+    if known and chosen.name not in known:
+        others = did_you_mean(chosen.name, known) or f" There are: {', '.join(sorted(known))}"
+        raise ConfigError(f"no run has the metric {chosen.name}.{others}")
+    return noise_of(found.states, chosen)
 
 
 def _labels(sweeps: tuple[Sweep | str | Path, ...]) -> list[str]:

@@ -41,11 +41,13 @@ class _Command(TyperCommand):
 
 _command = partial(app.command, cls=_Command)
 
-RUN, CONFIGS, RUNS = "Run", "Configs and names", "Look at runs"
+RUN, ANSWERS, CONFIGS, RUNS = "Run", "Answers", "Configs and names", "Look at runs"
 _command(rich_help_panel=RUN)(run.run)
 _command(rich_help_panel=RUN)(run.resume)
 _command(rich_help_panel=RUN)(sweep.sweep)
 _command(rich_help_panel=RUN)(smoke.smoke)
+_command(rich_help_panel=ANSWERS)(answers.compare)
+_command(rich_help_panel=ANSWERS)(answers.noise)
 _command(rich_help_panel=CONFIGS)(configs.init)
 _command(rich_help_panel=CONFIGS)(configs.validate)
 _command(rich_help_panel=CONFIGS)(configs.config)
@@ -55,7 +57,6 @@ _command(rich_help_panel=CONFIGS)(names.show)
 _command(rich_help_panel=RUNS)(runs.ls)
 _command(rich_help_panel=RUNS)(runs.curves)
 _command(rich_help_panel=RUNS)(runs.plot)
-_command(rich_help_panel=RUNS)(answers.compare)
 _command(rich_help_panel=RUNS)(runs.diff)
 _command(rich_help_panel=RUNS)(runs.watch)
 _command(rich_help_panel=RUNS)(runs.export)

@@ -187,7 +187,9 @@ def test_a_list_of_strings_is_nothing_else(name, given):
 
 
 def test_the_public_names_are_these_and_come_at_their_first_use():
-    public = "Comparison Run Sweep __version__ compare errors load_run load_sweep optim problems resume run"
+    public = (
+        "Comparison Run Sweep __version__ compare errors load_run load_sweep noise optim problems resume run"
+    )
     assert dir(optrun) == [*public.split(), "schedulers", "sweep"]
     code = (
         "import optrun, sys; assert 'numpy' not in sys.modules\n"

@@ -1,4 +1,4 @@
-"""The command `compare`, and its tables in other forms."""
+"""The commands `compare`, with its tables in other forms, and `noise`."""
 
 import csv
 import io
@@ -97,3 +97,23 @@ def test_what_cannot_be_done_is_said(call, study, options, said):
 
 def test_a_single_run_is_no_sweep(call, small):
     assert "a single run" in call("compare", small()).err
+
+
+NOISY = """\
+problem: {name: quadratic, noise: 0.5}
+optimizer: {name: SGD, lr: 1e-3}
+steps: 20
+"""
+
+
+def test_noise_names_the_smallest_difference(call, tmp_path):
+    config = tmp_path / "noisy.yaml"
+    config.write_text(NOISY)
+    done = call("noise", config, "-n", "8")
+    assert done.out.startswith("final_loss over 8 seeds: median ")
+    assert re.search(r"^ +5  none", done.out, re.M)
+    assert re.search(r"^ +10  [\d.]+ +[\d.]+$", done.out, re.M)
+    found = json.loads(call("noise", config, "-n", "8", "--json").out)
+    assert found == {**optrun.noise(config, seeds=8).to_dict(), "detectable": found["detectable"]}
+    assert call("noise", config, "problem.noise=0").out.endswith("the seed changes nothing\n")
+    assert call("noise", config, "-m", "final_los").code == 2

@@ -1,4 +1,4 @@
-"""The command `compare`."""
+"""The commands `compare` and `noise`."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from optrun.cli import completion
-from optrun.cli.arguments import Json
+from optrun.cli.arguments import Config, Json, Overrides, Plugins
 
 
 class Form(StrEnum):
@@ -65,3 +65,24 @@ def compare(
     if len(chosen) > 1:
         raise ConfigError(f"--{chosen[0]} and --{chosen[1]}: choose one")
     print_comparison(sweeps, by, baseline, metric, chosen[0] if chosen else Form.TEXT)
+
+
+def noise(
+    config: Config,
+    overrides: Overrides = None,
+    seeds: Annotated[int, typer.Option("--seeds", "-n", min=2, help="The number of seeds.")] = 20,
+    metric: Annotated[
+        str | None, typer.Option("--metric", "-m", help="A figure of the summary; by default the final loss.")
+    ] = None,
+    json: Json = False,
+    plugin: Plugins = None,
+) -> None:
+    """Say how much a metric varies over seeds, and the smallest difference that 6, 10, 20 seeds can show.
+
+    Nothing is stored.
+
+    Example: optrun noise configs/digits_mlp.yaml -n 20 --metric test_accuracy
+    """
+    from optrun.cli.views.noise import print_noise
+
+    print_noise(config, overrides or (), seeds, metric, plugin or (), json=json)

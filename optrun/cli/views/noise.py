@@ -1,0 +1,45 @@
+"""The noise of a metric over seeds."""
+
+import json as json_module
+from collections.abc import Sequence
+from pathlib import Path
+
+from optrun.api.comparisons import noise
+from optrun.cli.text.console import emit, table
+
+
+def print_noise(
+    config: Path,
+    overrides: Sequence[str],
+    seeds: int,
+    metric: str | None,
+    plugins: Sequence[str],
+    *,
+    json: bool,
+) -> None:
+    """Run a config with several seeds and print the spread of a metric on stdout."""
+    found = noise(config, seeds=seeds, metric=metric, overrides=overrides, plugins=plugins)
+    if json:
+        print(json_module.dumps(found.to_dict(), ensure_ascii=False, allow_nan=False))
+        return
+    of = f"{found.metric} over {found.n} seeds"
+    if found.median is None:
+        print(f"{of}: all diverged")
+        return
+    if found.same:
+        print(f"{of}: {found.median:.6g} with each: the seed changes nothing")
+        return
+    print(
+        f"{of}: median {found.median:.4g}, standard deviation {found.deviation:.3g}, "
+        f"from {found.least:.4g} to {found.greatest:.4g}"
+    )
+    if found.diverged:
+        print(f"careful: {found.diverged} of {found.n} runs diverged, which are not counted")
+    made = table("seeds", "smallest difference shown", "of the median", right=("seeds",))
+    for n, difference in found.detectable.items():
+        relative = "" if difference is None or not found.median else f"{abs(difference / found.median):.2g}"
+        made.add_row(str(n), "none" if difference is None else f"{difference:.3g}", relative)
+    emit(made)
+    print(
+        "a difference of two settings, shown in 80 % of the cases at the level of 5 %; equal seeds show smaller ones"
+    )
