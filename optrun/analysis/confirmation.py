@@ -74,10 +74,10 @@ def ranking_of(plan: Plan) -> SweepPlan:
 
 
 def _usual(plan: Plan) -> str:
-    """Return what is compared if nothing is said; where that does not vary, all settings of a problem are compared."""
+    """Return the path that is compared if nothing is said; an empty one compares all settings of a problem."""
     documents = plan.documents[:: plan.repeats]
     return next(
-        (path for path in (BY, SCHEDULER) if len({value_at(each, path) for each in documents}) > 1), BY
+        (path for path in (BY, SCHEDULER) if len({value_at(each, path) for each in documents}) > 1), ""
     )
 
 
