@@ -42,7 +42,13 @@ def smoke(config: RunConfig, steps: int) -> tuple[RunConfig, list[str]]:
         "record": _scaled(config.record, part, "every"),
         "evaluate": _scaled(config.evaluate, part, "every"),
         "checkpoint": _scaled(config.checkpoint, part, "every"),
-        "stop": config.stop.model_copy(update={"patience": None, "time": _shorter(config.stop.time)}),
+        "stop": config.stop.model_copy(
+            update={
+                "patience": None,
+                "metric": config.stop.metric if config.stop.target is not None else None,
+                "time": _shorter(config.stop.time),
+            }
+        ),
         "expect": {},
     }
     done = [f"{counted(cut, 'step')} in place of {steps:,}"]

@@ -17,7 +17,7 @@ FINAL_LOSS = "final_loss"
 def pack_of(config: RunConfig, *, at_start: bool = True) -> Pack:
     """Return the pack of a single run; ConfigError, as from `Pack`, also for a figure that no run of it measures."""
     pack = Pack([config], at_start=at_start)
-    if config.expect.keys() - {FINAL_LOSS}:
+    if asks_for_figures(config):
         try:
             with guarded(config.problem.name):
                 figures = figures_of(pack)
@@ -27,6 +27,11 @@ def pack_of(config: RunConfig, *, at_start: bool = True) -> Pack:
     return pack
 
 
+def asks_for_figures(config: RunConfig) -> bool:
+    """Return whether a config names figures that its run may not measure."""
+    return bool(config.expect.keys() - {FINAL_LOSS}) or config.stop.metric is not None
+
+
 def figures_of(pack: Pack) -> list[str]:
     """Return the names of the figures that runs of a pack end with."""
     with np.errstate(all="ignore"):
@@ -34,10 +39,13 @@ def figures_of(pack: Pack) -> list[str]:
 
 
 def check_expected(config: RunConfig, figures: Sequence[str]) -> None:
-    """Raise ConfigError where a config expects something of a figure that its run does not end with."""
+    """Raise ConfigError where a config expects something of a figure that its run does not end with, or stops by it."""
     for name in config.expect:
         if name not in figures:
             raise ConfigError(no_figure(config, name, figures), field=f"expect.{name}")
+    evaluated = ["loss" if name == FINAL_LOSS else name for name in figures]
+    if config.stop.metric is not None and config.stop.metric not in evaluated:
+        raise ConfigError(no_figure(config, config.stop.metric, evaluated), field="stop.metric")
 
 
 def no_figure(config: RunConfig, name: str, figures: Sequence[str]) -> str:

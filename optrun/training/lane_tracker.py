@@ -99,7 +99,10 @@ class LaneTracker:
         self._check_stopping(t, loss)
         # Last, since an evaluation may overwrite the loss buffer.
         if self.evaluations.is_due(t):
-            self.evaluations.add(t, self._evaluator.current())
+            figures = self._evaluator.current()
+            self.evaluations.add(t, figures)
+            for lane, status, reason in self._stopping.check_figures(t, figures):
+                self._end(lane, t, status, reason)
 
     def end(self, t: int, status: Status, reason: str) -> None:
         """End all running lanes at step t."""
@@ -136,7 +139,7 @@ class LaneTracker:
         ended = sorted(self._ends)
         final = self._evaluator.final(sorted([*ended, *running]) if evaluating else ended)
         summaries = {lane: self._evaluator.summary(lane, metrics) for lane, metrics in final.items()}
-        states = {lane: self._state(lane, final[lane]["loss"], summaries[lane]) for lane in ended}
+        states = {lane: self._state(lane, final[lane], summaries[lane]) for lane in ended}
         states |= {
             lane: RunState(status=status, steps=t, summary=summaries.get(lane, {})) for lane in running
         }
@@ -234,9 +237,9 @@ class LaneTracker:
         with denormals(flushed=False):  # Python would write an option of 1e-310 as 0.0
             return {lane: checkpoint_of(lane, configs[lane], arrays, meta) for lane in lanes}
 
-    def _state(self, lane: int, loss: float, summary: Mapping[str, float | None]) -> RunState:
+    def _state(self, lane: int, final: Mapping[str, float], summary: Mapping[str, float | None]) -> RunState:
         end = self._ends[lane]
         status, reason = end.status, end.reason
         if status is Status.COMPLETED:
-            status, reason = self._stopping.final_status(lane, loss, end.step)
+            status, reason = self._stopping.final_status(lane, final, end.step)
         return RunState(status=status, reason=reason, steps=end.step, summary=summary)

@@ -116,7 +116,10 @@ class Pack:
     @property
     def is_asynchronous(self) -> bool:
         """Whether steps run asynchronously on a device, without the host in between."""
-        return self.arrays.is_on_device and not (self.optimizer.needs_closure or self._needs_metrics)
+        needs_host = (
+            self.optimizer.needs_closure or self._needs_metrics or self.configs[0].stop.metric is not None
+        )
+        return self.arrays.is_on_device and not needs_host
 
     @property
     def keeps_average(self) -> bool:

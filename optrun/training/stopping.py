@@ -1,12 +1,13 @@
 """Stopping criteria: divergence, target loss, patience."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from pydantic import BaseModel
 
 from optrun.arrays import Array
 from optrun.config.model.run import Divergence, Stop
+from optrun.config.sweep.model import usual_goal
 from optrun.errors import counted
 from optrun.store import Status
 
@@ -14,7 +15,10 @@ GREATEST = float(np.finfo(np.float64).max)
 
 
 class StoppingState(BaseModel):
-    """Per lane the lowest loss and its step, and the first loss; None for a loss not yet known."""
+    """Per lane the lowest loss and its step, and the first loss; None for a loss not yet known.
+
+    If the criteria observe a figure, it takes the place of the lowest loss, negated if higher is better.
+    """
 
     best: list[float | None]
     best_at: list[int]
@@ -62,14 +66,17 @@ def limits(stop: Stop, first: Array) -> Array:
 
 
 class Stopping:
-    """Checks the losses `[B]` of all lanes against the stopping criteria."""
+    """Checks the losses `[B]` of all lanes, or a figure of their evaluations, against the stopping criteria."""
 
     def __init__(self, stop: Stop, lanes: int) -> None:
         self._stop = stop
         self._first = np.full(lanes, np.nan)
         self._is_relative = factor_of(stop) > 0
         self._set_limits(self._first)
-        self._target = -np.inf if stop.target is None else stop.target
+        self._observed = stop.metric or "loss"
+        self._is_higher_better = stop.metric is not None and usual_goal(stop.metric) == "maximize"
+        target = -np.inf if stop.target is None else stop.target
+        self._target = -target if self._is_higher_better else target
         self._best = np.full(lanes, np.inf)
         self._best_at = np.zeros(lanes, np.int64)
         self.alive = np.ones(lanes, bool)
@@ -90,25 +97,43 @@ class Stopping:
         if not np.logical_and.reduce(self._bounded):  # takes a third of the time of all()
             for lane in np.flatnonzero(~self._bounded & self.alive):
                 yield int(lane), Status.DIVERGED, self._reason(int(lane), float(loss[lane]), f"at step {t}")
+        if self._stop.metric is None:
+            yield from self._observe(t, loss)
+
+    def check_figures(self, t: int, figures: Mapping[str, Array]) -> Iterator[tuple[int, Status, str]]:
+        """Yield each lane that ends by an evaluation at step t, whose figures are `[B]` each."""
+        if self._stop.metric is not None:
+            values = figures[self._stop.metric]
+            np.isfinite(values, out=self._bounded)
+            yield from self._observe(t, -values if self._is_higher_better else values)
+
+    def _observe(self, t: int, values: Array) -> Iterator[tuple[int, Status, str]]:
+        """Yield each lane that ends by the target or the patience, of values `[B]` that are to be low."""
         if self._stop.target is not None:
-            np.greater(loss, self._target, out=self._above)
+            np.greater(values, self._target, out=self._above)
             for lane in np.flatnonzero(~self._above & self._bounded & self.alive):
-                yield int(lane), Status.TARGET_REACHED, f"loss is {loss[lane]:g} at step {t}"
+                yield int(lane), Status.TARGET_REACHED, f"{self._shown(values[lane])} at step {t}"
         if self._stop.patience is not None:
-            better = loss < self._best
-            self._best[better] = loss[better]
+            better = values < self._best
+            self._best[better] = values[better]
             self._best_at[better] = t
             for lane in np.flatnonzero((t - self._best_at >= self._stop.patience) & self.alive):
-                best = f"{self._best[lane]:g} at step {self._best_at[lane]}"
+                beyond, sign = ("above", -1) if self._is_higher_better else ("below", 1)
+                best = f"{beyond} {sign * self._best[lane]:g} at step {self._best_at[lane]}"
                 long = counted(self._stop.patience, "step")
-                yield int(lane), Status.EARLY_STOPPED, f"no loss below {best} for {long}"
+                yield int(lane), Status.EARLY_STOPPED, f"no {self._observed} {best} for {long}"
 
-    def final_status(self, lane: int, loss: float, steps: int) -> tuple[Status, str]:
-        """Return the status of a lane after its last step, and the reason, given its final loss."""
+    def _shown(self, value: float) -> str:
+        return f"{self._observed} is {-value if self._is_higher_better else value:g}"
+
+    def final_status(self, lane: int, figures: Mapping[str, float], steps: int) -> tuple[Status, str]:
+        """Return the status of a lane after its last step, and the reason, given its final figures."""
+        loss, value = figures["loss"], figures[self._observed]
+        value = -value if self._is_higher_better else value
         if not abs(loss) <= self._limits[lane]:
             return Status.DIVERGED, self._reason(lane, loss, f"after step {steps - 1}")
-        if self._stop.target is not None and loss <= self._stop.target:
-            return Status.TARGET_REACHED, f"loss is {loss:g} after the last step"
+        if self._stop.target is not None and value <= self._target:
+            return Status.TARGET_REACHED, f"{self._shown(value)} after the last step"
         return Status.COMPLETED, ""
 
     def _set_limits(self, first: Array) -> None:
@@ -117,7 +142,9 @@ class Stopping:
         # Fast path: if the sum of squares is far below the limit, so is every loss, whatever the rounding errors.
         # The squares of smaller limits underflow in float32.
         least = float(self._limits.min())
-        self._has_fast_path = self._stop.target is None and self._stop.patience is None and least > 1e-15
+        is_observed = self._stop.target is not None or self._stop.patience is not None
+        is_needed = is_observed and self._stop.metric is None
+        self._has_fast_path = not is_needed and least > 1e-15
         self._fast_bound = (least / 2) * (least / 2)
 
     def _reason(self, lane: int, loss: float, when: str) -> str:

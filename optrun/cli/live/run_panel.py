@@ -204,8 +204,10 @@ def _endings(view: View, now: Progress) -> Text:
     stop = view.config.stop
     ends = []
     if stop.target is not None:
-        ends.append(f"target {stop.target:g}")
-    if stop.patience is not None:
+        ends.append(f"target {stop.target:g}" + (f" of {stop.metric}" if stop.metric else ""))
+    if stop.patience is not None and stop.metric is not None:
+        ends.append(f"patience {stop.patience:,} with {stop.metric}")
+    elif stop.patience is not None:
         ends.append(f"patience {now.step - view.best[1]:,} of {stop.patience:,}")
     if stop.time is not None:
         ends.append(f"time {clock(now.seconds)} of {clock(stop.time.seconds)}")

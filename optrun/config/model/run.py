@@ -110,6 +110,10 @@ class Stop(Section):
         "a loss that is too high: a number, or a factor of the first one; null is none that is finite",
     ] = Divergence()
     patience: Annotated[Count | None, "steps without a new lowest loss"] = None
+    metric: Annotated[
+        Annotated[str, MinLen(1)] | None,
+        "an evaluated figure, such as val_loss, that target and patience observe in place of the loss",
+    ] = None
     time: Annotated[Duration | None, "such as 10m"] = None
 
 
@@ -137,6 +141,19 @@ def _length_at_odds(data: dict[str, Any]) -> list[tuple[Path, PydanticCustomErro
     both = "steps and epochs are both set: turn one off"
     said = conflict(f"{both} (steps=null)", "steps", f"{both} (epochs=null)")
     return [(("epochs",), said)] if len(given) == 2 else []
+
+
+def _stopping_at_odds(data: dict[str, Any]) -> list[tuple[Path, PydanticCustomError]]:
+    stop, evaluate = ({} if data.get(key) is None else data[key] for key in ("stop", "evaluate"))
+    if not isinstance(stop, dict) or not isinstance(evaluate, dict) or stop.get("metric") is None:
+        return []
+    if stop.get("target") is None and stop.get("patience") is None:
+        said = "nothing observes it: give stop.patience or stop.target"
+    elif evaluate.get("every") is None:
+        said = "is evaluated at the end alone: give evaluate.every"
+    else:
+        return []
+    return [(("stop", "metric"), PydanticCustomError("config", "{said}", {"said": said}))]
 
 
 def _hyperparameters_at_odds(data: dict[str, Any]) -> list[tuple[Path, PydanticCustomError]]:
@@ -218,8 +235,13 @@ class RunConfig(Section):
 
     @classmethod
     def at_odds(cls, data: dict[str, Any]) -> list[tuple[Path, PydanticCustomError]]:
-        """Return what is wrong with the length, the engine, and what is scheduled or recorded but no hyperparameter."""
-        return [*_length_at_odds(data), *_engine_at_odds(data), *_hyperparameters_at_odds(data)]
+        """Return what is wrong with the length, the engine and the end, and with what is scheduled or recorded."""
+        return [
+            *_length_at_odds(data),
+            *_engine_at_odds(data),
+            *_stopping_at_odds(data),
+            *_hyperparameters_at_odds(data),
+        ]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the config as plain JSON values, in the order in which people write them."""

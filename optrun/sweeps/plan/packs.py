@@ -20,7 +20,7 @@ from optrun.registry import Option, Registry, averages, optimizers, schedulers
 from optrun.sweeps.plan.expand import Plan
 from optrun.sweeps.plan.width import width_of
 from optrun.training.config_notes import ineffective_options, inferred, is_random
-from optrun.training.figures import FINAL_LOSS, check_expected, figures_of, no_figure
+from optrun.training.figures import FINAL_LOSS, asks_for_figures, check_expected, figures_of, no_figure
 from optrun.training.identity import Identity, data_key
 from optrun.training.pack import Pack
 from optrun.training.run_seed import follows_seed
@@ -109,7 +109,7 @@ def _group(
     try:
         with guarded(config.problem.name):
             pack = Pack([config], problem=problem)
-            is_asked = plan.metric.name != FINAL_LOSS or config.expect.keys() - {FINAL_LOSS}
+            is_asked = plan.metric.name != FINAL_LOSS or asks_for_figures(config)
             figures = figures_of(pack) if is_asked else [FINAL_LOSS]
             check_expected(config, figures)
             width, identity = width_of(pack), Identity.of(config, pack.problem.fingerprint)
