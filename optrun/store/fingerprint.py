@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from optrun import __version__
 from optrun.arrays import Arrays
 from optrun.errors import MissingExtraError
 from optrun.fallbacks import Fallback, log
@@ -27,7 +28,7 @@ def environment(backend: str = "numpy") -> dict[str, Any]:
     Of a run on a device it tells of that, too; for any other CuPy is not imported.
     """
     return {
-        "optrun": _version("optrun"),
+        "optrun": __version__,
         "python": platform.python_version(),
         "numpy": np.__version__,
         "numba": _version("numba"),

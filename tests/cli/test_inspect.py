@@ -2,12 +2,14 @@
 
 import json
 import re
+import shutil
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import optrun
 from optrun.store import RunState, Status, Store
 from tests.cli.looking import call, run
 
@@ -89,6 +91,17 @@ def test_show_describes_a_run_however_it_is_named(call, run, name):
     document = json.loads(call("show", text, "--json").out)
     assert document["status"] == "completed"
     assert document["config"]["optimizer"]["lr"] == 0.01
+
+
+def test_show_of_a_store_that_knows_no_version_names_none(call, tmp_path):
+    golden = Path(__file__).parents[1] / "store" / "golden" / "format-1" / "run"
+    done = call("show", shutil.copytree(golden, tmp_path / "old"))
+    environment = done.out.partition("\nenvironment\n")[2].splitlines()
+    assert environment[:2] == ["  python 3.11.7, numpy 2.4.6", "  a processor, Linux 6.1 x86_64"]
+
+
+def test_show_names_the_version_of_optrun(call, run):
+    assert f"  optrun {optrun.__version__}, python " in call("show", run()).out
 
 
 def test_show_of_a_killed_run_says_how_to_go_on(call):

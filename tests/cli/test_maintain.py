@@ -143,9 +143,51 @@ def test_doctor_reads_every_row_of_a_run(call, run):
         "curve of run 0 is damaged: it has made 30 steps, and what is stored ends before the first",
     ]
     done = call("doctor", "latest")
-    assert (done.code, done.out) == (1, "".join(f"{path}: {each}\n" for each in damage))
-    done = call("doctor", "latest", "--json")
+    kept = f"{path / 'metrics.csv'} has the curves as they were written before\n"
+    assert (done.code, done.out) == (1, "".join(f"{path}: {each}\n" for each in damage) + kept)
+    assert done.err == f"next: optrun run {path}/config.yaml -o {path}-again\n"
+    assert call(*done.err.split()[2:], "-q").code == 0
+    done = call("doctor", path.name, "--json")
     assert (done.code, json.loads(done.out)["damage"]) == (1, damage)
+
+
+def damage_a_curve(path, run):
+    with closing(sqlite3.connect(path / "results.sqlite")) as db, db:
+        db.execute('UPDATE curves SET "values" = zeroblob(10) WHERE run = ?', [run])
+
+
+def test_doctor_says_which_runs_of_a_damaged_sweep_can_be_read_and_how_to_repeat_it(call, run):
+    run()
+    path = optrun.sweep("small.yaml", overrides=["optimizer.lr=1e-3,1e-2,1e-1"], jobs=1).path
+    damage_a_curve(path, 0)
+    done = call("doctor", path)
+    assert done.code == 1
+    assert done.out.endswith("\n2 runs of 3 can still be read: 1, 2\n")
+    export, sweep = (line.split("optrun ")[1].split() for line in done.err.splitlines())
+    assert call(*export).code == 0
+    assert Path("run-1.csv").read_text().startswith("step,loss,lr")
+    assert call(*sweep, "-q", "-j", "1").out == f"{path}-again\n"
+
+
+def test_doctor_says_that_a_run_with_a_damaged_event_can_be_read(call, run):
+    path = run()
+    with closing(sqlite3.connect(path / "results.sqlite")) as db, db:
+        db.execute("UPDATE events SET time = ''")
+    done = call("doctor", path)
+    assert "the curves of the run can still be read" in done.out
+    assert call(*done.err.splitlines()[0].split()[2:]).code == 0
+    assert Path("curves.csv").exists()
+
+
+def test_doctor_of_a_file_that_is_no_database_says_how_to_repeat_the_run(call, run):
+    path = run()
+    (path / "results.sqlite").write_bytes(b"\xff" * 4096)
+    done = call("doctor", path)
+    assert done.code == 2
+    assert done.err.splitlines() == [
+        f"{path}: results.sqlite: file is not a database",
+        f"next: optrun run {path}/config.yaml -o {path}-again",
+    ]
 
 
 @pytest.fixture

@@ -140,7 +140,8 @@ def _indented(text: str) -> str:
 
 
 def _environment(found: Mapping[str, Any], identity: Identity) -> str:
-    versions = ", ".join(f"{name} {found.get(name)}" for name in ("optrun", "python", "numpy"))
+    versions = ", ".join(f"{name} {found[name]}" for name in ("optrun", "python", "numpy") if found.get(name))
+    machine = ", ".join(str(found[name]) for name in ("cpu", "platform") if found.get(name))
     blas = ", ".join(
         " ".join(str(value) for value in library.values() if value)
         for library in found.get("blas") or []
@@ -149,10 +150,10 @@ def _environment(found: Mapping[str, Any], identity: Identity) -> str:
     git = found.get("git")
     dirty = " with changes" if isinstance(git, dict) and git.get("dirty") else ""
     revision = f"git {str(git.get('sha'))[:12]}{dirty}" if isinstance(git, dict) else ""
-    lines = [versions, f"{found.get('cpu')}, {found.get('platform')}", blas, revision]
+    lines = [versions, machine, blas, revision]
     lines += [f"data {identity.fingerprint[:DIGITS]}"] if identity.fingerprint else []
     lines += code_lines(identity)
-    return "\n".join(printable(line) for line in lines if line)
+    return "\n".join(printable(line) for line in lines if line) or "nothing is known of it"
 
 
 def _print_events(events: list[Event]) -> None:
