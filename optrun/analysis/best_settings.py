@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -38,6 +39,11 @@ class ComparedSweep:
     plan: SweepPlan
     runs: Sequence[RunRecord]
     confirmed: "ComparedSweep | None" = None
+
+    @property
+    def configs(self) -> list[Mapping[str, Any]]:
+        """The config of each setting, with its first seed."""
+        return [run.config for run in self.runs[:: self.plan.repeats]]
 
 
 @dataclass(frozen=True)

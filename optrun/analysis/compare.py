@@ -6,7 +6,7 @@ from dataclasses import replace
 from optrun.analysis.best_settings import ComparedSweep, Entry, corrected, problem_table
 from optrun.analysis.comparison import Comparison
 from optrun.analysis.ranking import ranking
-from optrun.analysis.selection import BY, Cell, selections, usual_by, value_at
+from optrun.analysis.selection import BY, Cell, common_labels, selections, usual_by, value_at
 from optrun.analysis.verdict import TEST, cautions, verdict
 from optrun.config.sweep.model import Metric, usual_goal
 from optrun.errors import ConfigError, did_you_mean, fold
@@ -34,8 +34,10 @@ def comparison_of(
     reported = _reported(sources, metric)
     path = _usual_by(sources) if by is None else by
     entries: dict[Cell, Entry] = {}
-    for source in sources:
-        for selected in selections(source.plan, source.runs, "" if path == BY_SWEEP else path):
+    labels = common_labels([source.configs for source in sources])
+    for source, of_settings in zip(sources, labels, strict=True):
+        option = "" if path == BY_SWEEP else path
+        for selected in selections(source.plan, source.runs, option, problems=of_settings):
             cell = replace(selected.cell, value=source.label) if path == BY_SWEEP else selected.cell
             if cell in entries:
                 both = f"{entries[cell].source.label} and {source.label}"
@@ -82,7 +84,7 @@ def _reported(sources: Sequence[ComparedSweep], name: str | None) -> Metric:
 
 
 def _usual_by(sources: Sequence[ComparedSweep]) -> str:
-    configs = [run.config for source in sources for run in source.runs[:: source.plan.repeats]]
+    configs = [config for source in sources for config in source.configs]
     if len(sources) == 1:
         return usual_by(sources[0].plan, configs)
     values = {value_at(config, BY) for config in configs}

@@ -46,15 +46,20 @@ class Selected:
 
 
 def selections(
-    plan: SweepPlan, runs: Sequence[RunRecord], by: str | None = None, top: int = 1
+    plan: SweepPlan,
+    runs: Sequence[RunRecord],
+    by: str | None = None,
+    top: int = 1,
+    problems: Sequence[str] | None = None,
 ) -> list[Selected]:
     """Return the ``top`` best settings of each cell, in the order of the plan; a setting without results is none.
 
     ``by`` is a path of the config, by default what varies: the optimizer, or else the scheduler, or else the only
-    parameter. An empty one is the same for all settings. Raises ConfigError if no run has it, or if nothing tells what
-    is compared.
+    parameter. An empty one is the same for all settings. ``problems`` are the labels of the settings' problems, by
+    default those that tell the problems of this sweep apart. Raises ConfigError if no run has ``by``, or if nothing
+    tells what is compared.
     """
-    cells = cells_of(plan, runs, by)
+    cells = cells_of(plan, runs, by, problems)
     members: defaultdict[Cell, list[int]] = defaultdict(list)
     for index, cell in enumerate(cells):
         members[cell].append(index)
@@ -76,19 +81,24 @@ def of_setting(plan: SweepPlan, runs: Sequence[RunRecord], index: int) -> Sequen
     return runs[index * plan.repeats : (index + 1) * plan.repeats]
 
 
-def cells_of(plan: SweepPlan, runs: Sequence[RunRecord], by: str | None = None) -> list[Cell]:
+def cells_of(
+    plan: SweepPlan,
+    runs: Sequence[RunRecord],
+    by: str | None = None,
+    problems: Sequence[str] | None = None,
+) -> list[Cell]:
     """Return the cell of each setting; raises as `selections` does."""
     if len(runs) != len(plan.settings) * plan.repeats:
         raise StoreError(f"the plan has {len(plan.settings) * plan.repeats} runs, the sweep {len(runs)}")
     configs = [runs[index * plan.repeats].config for index in range(len(plan.settings))]
-    problems = problem_labels(configs)
+    labels = problem_labels(configs) if problems is None else problems
     path = usual_by(plan, configs) if by is None else by
     values = [value_at(config, path) if path else "" for config in configs]
     if by is not None and not any(value is not None for value in values):
         raise ConfigError(f"{by}: no run of the sweep has it; what varies is {', '.join(varying(plan))}")
     return [
         Cell(problem, NONE if value is None else value)
-        for problem, value in zip(problems, values, strict=True)
+        for problem, value in zip(labels, values, strict=True)
     ]
 
 
@@ -142,6 +152,12 @@ def problem_labels(configs: Sequence[Mapping[str, Any]]) -> list[str]:
         others = differing_labels([{"problem": each} for each in alike])[alike.index(block)]
         labels[key] = name if names[name] == 1 else f"{name} {others}"
     return [labels[_key(block)] for block in blocks]
+
+
+def common_labels(sweeps: Sequence[Sequence[Mapping[str, Any]]]) -> list[list[str]]:
+    """Return the labels of the problems of several sweeps, given by their configs; each problem has one label."""
+    labels = iter(problem_labels([config for configs in sweeps for config in configs]))
+    return [[next(labels) for _ in configs] for configs in sweeps]
 
 
 def _key(block: Mapping[str, Any]) -> str:

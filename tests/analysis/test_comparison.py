@@ -256,3 +256,18 @@ def test_equal_optimizers_are_rarely_called_different():
         for first, second in zip(losses[:100, 0], moved[:100], strict=True)
     )
     assert found >= 80
+
+
+def test_problems_of_one_name_in_different_sweeps_are_not_one_problem():
+    iris, wine = (
+        replace(each, runs=[replace(run, config=run.config | {"problem": of}) for run in each.runs])
+        for each, of in (
+            (swept({("a", "Adam", 1.0): NOISE}, label="x"), {"name": "a", "data": "iris"}),
+            (swept({("a", "SGD", 1.0): NOISE + 1}, label="y"), {"name": "a", "data": "wine"}),
+        )
+    )
+    found = comparison_of([iris, wine])
+    assert [(each.problem, [row.value for row in each.rows]) for each in found.problems] == [
+        ("a data=iris", ["Adam"]),
+        ("a data=wine", ["SGD"]),
+    ]
