@@ -93,15 +93,7 @@ def problem_table(problem: str, entries: Mapping[str, Entry], baseline: str) -> 
     same_seeds = max(map(len, lists), default=0) > 1 and all(len(set(costs)) <= 1 for costs in lists)
     if same_seeds:
         # Equal values are one observation.
-        rows = [
-            replace(
-                row,
-                low=None,
-                high=None,
-                difference=row.difference and replace(row.difference, low=None, high=None, p=None),
-            )
-            for row in rows
-        ]
+        rows = [_of_one_observation(row) for row in rows]
     deviations = [
         float(np.std(costs, ddof=1)) for costs in lists if len(costs) > 1 and np.isfinite(costs).all()
     ]
