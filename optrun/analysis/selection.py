@@ -97,8 +97,7 @@ def cells_of(
     if by is not None and not any(value is not None for value in values):
         raise ConfigError(f"{by}: no run of the sweep has it; what varies is {', '.join(varying(plan))}")
     return [
-        Cell(problem, NONE if value is None else value)
-        for problem, value in zip(labels, values, strict=True)
+        Cell(problem, NONE if value is None else value) for problem, value in zip(labels, values, strict=True)
     ]
 
 

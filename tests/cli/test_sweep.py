@@ -592,6 +592,8 @@ def test_the_best_run_of_the_progress_has_come_to_its_end(file):
     [
         "{parameters: {optimizer.lr: [0.1, 0.01], epochs: [50, 70]}}",
         "{method: halving, halving: {min_steps: 200}, parameters: {optimizer.lr: [0.1, 0.01, 0.02]}}",
+        "{method: random, trials: 3, parameters: {optimizer.lr: {loguniform: [0.01, 0.1]}}}",
+        "{method: halving, trials: 4, halving: {min_steps: 200}, parameters: {optimizer.lr: {uniform: [0.01, 0.1]}}}",
     ],
 )
 def test_smoke_tries_every_run_of_a_sweep_and_stores_nothing(block, call, tmp_path):  # noqa: F811

@@ -22,7 +22,10 @@ def shortened(plan: Plan, groups: Sequence[Group]) -> Plan:
         steps = Pack([first]).steps if first.steps is None else first.steps
         for run in group.runs:
             configs[run], _ = smoke(configs[run], steps)
-    block = plan.swept.sweep.model_copy(update={"method": GRID, CONFIRM: None})
+    sweep = plan.swept.sweep
+    # The settings are those of the plan: the method is one that stops and adds none, and that can read the parameters.
+    method = "random" if sweep.draws else GRID
+    block = sweep.model_copy(update={"method": method, CONFIRM: None})
     return replace(
         plan,
         swept=replace(plan.swept, sweep=block),
