@@ -1,6 +1,7 @@
 """The Python API of comparisons, and of the noise that limits them."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from optrun.analysis.noise import Noise, noise_of
 from optrun.api.sweeps import Sweep, load_sweep, sweep
 from optrun.config.sweep.model import Metric
 from optrun.errors import ConfigError, RunFailedError, did_you_mean
+from optrun.store.locate import is_run_directory
+from optrun.sweeps.plan.expand import CONFIRM
 
 
 def compare(
@@ -46,7 +49,12 @@ def noise(
     """
     if type(seeds) is not int or seeds < 2:
         raise ConfigError(f"noise needs two seeds or more, not {seeds!r}")
-    found = sweep(config, overrides=[*overrides, f"sweep.repeats={seeds}"], save=False, plugins=plugins)
+    found = sweep(
+        config,
+        overrides=[*overrides, f"sweep.repeats={seeds}", "sweep.confirm=null"],
+        save=False,
+        plugins=plugins,
+    )
     if len(found.settings) > 1:
         raise ConfigError(f"noise is that of one setting, not of {len(found.settings)}: turn the sweep off")
     failed = [state.reason for state in found.states if state.status == "failed"]
@@ -70,4 +78,8 @@ def _labels(sweeps: tuple[Sweep | str | Path, ...]) -> list[str]:
 def _compared(given: Sweep | str | Path, label: str) -> ComparedSweep:
     sweep = given if isinstance(given, Sweep) else load_sweep(given)
     confirmed = None if sweep.confirmed is None else _compared(sweep.confirmed, label)
-    return ComparedSweep(label, sweep.ranking, sweep.records(), confirmed)
+    found = ComparedSweep(label, sweep.ranking, sweep.records(), confirmed)
+    path = sweep.path
+    if path is not None and path.name == CONFIRM and is_run_directory(path.absolute().parent):
+        return replace(found, confirmed=found)  # it has no other seeds than fresh ones
+    return found

@@ -277,3 +277,49 @@ def test_a_failure_that_ends_a_sweep_ends_it_before_the_confirmation():
     assert (sweep.left, sweep.confirmed, sweep.confirmation_left) == (0, None, 4)
     confirmed = optrun.sweep(poisoned(0.1)).confirmed
     assert (confirmed.settings, confirmed.left) == ([{"optimizer.name": "Poison", "optimizer.lr": 0.1}], 0)
+
+
+def test_a_comparison_takes_its_figures_from_the_fresh_seeds():
+    sweep = optrun.sweep(study())
+    found = optrun.compare(sweep)
+    rows = {row.value: row for row in found.problems[0].rows}
+    for standing in sweep.confirmed.standings():
+        row = rows[standing.setting["optimizer.name"]]
+        assert (row.n, row.median, row.confirmed) == (4, standing.median, True)
+    assert not any("seeds that are reported" in each for each in found.warnings)
+    alone = optrun.compare(sweep.confirmed.path)
+    assert [row.median for row in alone.problems[0].rows] == [row.median for row in found.problems[0].rows]
+    assert not any("seeds that are reported" in each for each in alone.warnings)
+
+
+def test_the_noise_of_a_config_needs_no_confirmation(monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        "optrun.api.sweeps.confirmation", lambda plan, _: asked.append(plan.swept.sweep.confirm)
+    )
+    assert optrun.noise(BASE | {"sweep": {"repeats": 2, "confirm": {}}}, seeds=3).n == 3
+    assert asked == [None]
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("how", [{"jobs": 2}, {"jobs": 2, "timeout": 60.0}, {"executor": "dask", "jobs": 2}])
+def test_the_confirmation_is_executed_as_its_sweep_is(how):
+    if "executor" in how:
+        pytest.importorskip("distributed")
+    plain, other = optrun.sweep(study(), directory="runs/a"), optrun.sweep(study(), directory="runs/b", **how)
+    assert digest_of(plain.confirmed) == digest_of(other.confirmed)
+
+
+@pytest.mark.parametrize("method", ["halving", "optuna"])
+def test_a_sweep_that_is_decided_on_the_way_is_confirmed_later_too(method):
+    if method == "optuna":
+        pytest.importorskip("optuna")
+    block = METHODS[method]
+    if "parameters" in block:
+        block = {**block, "spaces": [{"parameters": {"optimizer.name": ["SGD", "Adam"]}}]}
+    plain = optrun.sweep(study(confirm=None, **block))
+    sweep = optrun.sweep(study(**block))
+    assert (sweep.path, sweep.executed) == (plain.path, 0)
+    assert sweep.confirmed.left == 0
+    config = sweep.path / "config.yaml"
+    assert optrun.sweep(config, directory=sweep.path).confirmed.executed == 0

@@ -1,13 +1,16 @@
 """What commands show of a sweep's confirmation."""
 
 import json
+import signal
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import optrun
-from optrun.store import Store
+from optrun.cli.live import sweep_progress
+from optrun.store import Status, Store
 from tests.cli.looking import CONFIG, call  # noqa: F401
 
 SWEEP = (
@@ -123,6 +126,38 @@ def test_expectations_hold_for_the_confirmation_too(call):  # noqa: F811
     names = [case.get("classname") for case in suite.iter("testcase")]
     assert sum(name.endswith("sweep setting of the confirmation") for name in names) == 2
     assert sum(name.endswith("sweep setting") for name in names) == 4
+
+
+def test_an_interrupted_confirmation_is_told_and_the_same_command_goes_on(call, monkeypatch):  # noqa: F811
+    shown = sweep_progress._count
+
+    def interrupt(now):
+        if now.confirms:
+            signal.raise_signal(signal.SIGINT)
+        return shown(now)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(sweep_progress, "_count", interrupt)
+        part = call("sweep", "s.yaml", *IN)
+    assert part.code == 128 + signal.SIGINT
+    assert "\n6 runs of the confirmation left: the same command continues\n" in part.err
+    assert part.err.endswith("next: optrun sweep s.yaml -o runs/x -j 1\n")
+    again = call("sweep", "s.yaml", *IN)
+    assert (again.code, "confirming: 6/6 runs" in again.err) == (0, True)
+
+
+def test_a_failed_run_of_the_confirmation_is_told(call):  # noqa: F811
+    call("sweep", "s.yaml", *IN)
+    with Store.open(Path(PATH, "confirm"), write=True) as store:
+        store.commit(states={4: replace(store.states()[4], status=Status.FAILED, reason="no luck")})
+    done = call("sweep", "s.yaml", *IN)
+    assert (done.code, "\nrun 4 of the confirmation failed: no luck\n" in done.err) == (1, True)
+    assert call("sweep", "s.yaml", *IN, "--retry-failed").code == 0
+
+
+def test_a_smoke_test_confirms_nothing(call):  # noqa: F811
+    done = call("sweep", "s.yaml", "--smoke", "-j", "1")
+    assert (done.code, "confirm" in done.out + done.err) == (0, False)
 
 
 def test_nothing_that_varies_is_a_mistake_before_anything_runs(call, tmp_path):  # noqa: F811
