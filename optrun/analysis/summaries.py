@@ -12,12 +12,12 @@ from optrun.analysis.leaderboard import SweepPlan, leaderboard, plan_of, plugins
 from optrun.errors import StoreError, printable
 from optrun.store import Event, RunRecord, RunState, Status, Store
 from optrun.store.directory import is_being_written
-from optrun.store.event_names import PLAN
+from optrun.store.event_names import LIMITED, PLAN
 from optrun.store.locate import run_directories
 
 KILLED, BROKEN = "killed", "broken"
 STATES = (*map(str, Status), KILLED, BROKEN)
-RESUMABLE = (str(Status.INTERRUPTED), KILLED)
+RESUMABLE = (str(Status.INTERRUPTED), str(Status.WAITING), KILLED)
 
 
 @dataclass(frozen=True)
@@ -170,14 +170,21 @@ def _summary_of_sweep(store: Store, first: RunRecord, created: list[Event]) -> S
 
 
 def sweep_status(store: Store, states: Sequence[RunState], plan: SweepPlan | None) -> str:
-    """Return the status of a sweep: that of all its runs, or completed if they ended differently."""
+    """Return the status of a sweep: that of all its runs, or completed if they ended differently.
+
+    A sweep that has executed as many runs as it was to (`--limit`) is waiting, and not interrupted.
+    """
     statuses = {state.status for state in states}
     if plan and plan.runs > len(states):
         statuses.add(Status.WAITING)
     if not all(status.final for status in statuses):
         if is_being_written(store.path):
             return str(Status.RUNNING)
-        return KILLED if Status.RUNNING in statuses else str(Status.INTERRUPTED)
+        if Status.RUNNING in statuses:
+            return KILLED
+        limited = [event.attempt for event in store.events(LIMITED)]
+        is_last = limited[-1:] == [len(store.environments()) - 1]
+        return str(Status.WAITING if is_last else Status.INTERRUPTED)
     return str(statuses.pop() if len(statuses) == 1 else Status.COMPLETED)
 
 

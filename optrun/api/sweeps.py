@@ -25,7 +25,7 @@ from optrun.errors import ConfigError, RunFailedError, StoreError, counted, stri
 from optrun.fallbacks import Fallback
 from optrun.plugins import load_plugins
 from optrun.store import RunRecord, RunState, Status, Store
-from optrun.store.event_names import INFERRED
+from optrun.store.event_names import INFERRED, LIMITED
 from optrun.store.locate import RESULTS, RUNS, find_numbered
 from optrun.sweeps.options import Execution, check_count
 from optrun.sweeps.plan.expand import CONFIRM, Plan, expand
@@ -378,7 +378,15 @@ class _Call:
             summarise(plan, results, states)
         executed = sum(state.status.final for state in states) - sum(state.status.final for state in before)
         signal = self.interruption.signal
-        return Sweep(ranking_of(plan), results, states, plan=plan, signal=signal, executed=executed)
+        sweep = Sweep(ranking_of(plan), results, states, plan=plan, signal=signal, executed=executed)
+        if limit is not None and sweep.left and not self._has_stopped(sweep) and isinstance(results, Store):
+            results.log(LIMITED, limit=limit)
+        return sweep
+
+    def _has_stopped(self, sweep: Sweep) -> bool:
+        """Whether an interruption has ended a sweep, or the failure of a run that was to end it."""
+        has_failed = any(state.status is Status.FAILED for state in sweep.states)
+        return self.interruption() or (self.execution.fail_fast and has_failed and sweep.executed > 0)
 
     def confirm(
         self,
@@ -392,8 +400,7 @@ class _Call:
         if result.left or result.plan is None or (plan := confirmation(result.plan, result.states)) is None:
             return
         result.confirmation_left = plan.size
-        has_failed = any(state.status is Status.FAILED for state in result.states)
-        if self.interruption() or (self.execution.fail_fast and has_failed and result.executed):
+        if self._has_stopped(result):
             return
         groups = grouped(plan)
         directory = result.path / CONFIRM if result.path is not None else None

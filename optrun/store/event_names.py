@@ -42,5 +42,8 @@ LONGER = "longer"
 INFERRED = "inferred"
 """The event that keeps what was inferred from data."""
 
+LIMITED = "limited"
+"""The event that tells that a sweep was to execute no more runs this time."""
+
 LEFT = "left"
 """The event that tells after how many seconds an attempt left a run, ended or not."""

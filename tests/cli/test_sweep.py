@@ -189,8 +189,8 @@ def test_a_sweep_that_has_more_to_ask_for_is_not_complete(file, call):  # noqa: 
     pytest.importorskip("optuna")
     asked = ("sweep.method=optuna", "sweep.trials=6", "sweep.optuna.batch=3")
     command = ("sweep", "small.yaml", "optimizer.lr={loguniform: [1e-4, 1]}", *asked, "-o", "here")
-    assert call(*command, "--limit", "3").err.count("3 runs left: the same command continues") == 1
-    assert json.loads(call("ls", ".", "--json").out)[0]["status"] == "interrupted"
+    assert call(*command, "--limit", "3").err.count(", 3 left: the same command continues") == 1
+    assert json.loads(call("ls", ".", "--json").out)[0]["status"] == "waiting"
     assert call("show", "here").err == "next: optrun resume here\n"
     assert call("sweep", "here/config.yaml", "-o", "here").code == 0
     shown = json.loads(call("show", "here", "--json").out)
@@ -251,11 +251,11 @@ def test_a_limit_leaves_the_rest_and_says_so(file, call):  # noqa: F811
     done = call("sweep", file, "--limit", "5", "-o", "here", "-j", "1")
     assert done.code == 0
     assert done.err.endswith(
-        "7 runs left: the same command continues\nnext: optrun sweep s.yaml -o here -j 1\n"
+        "5 of 12 runs ended, 7 left: the same command continues\nnext: optrun sweep s.yaml -o here -j 1\n"
     )
     assert "1 of 2" in done.out
     status = json.loads(call("ls", ".", "--json").out)[0]
-    assert (status["status"], status["runs"]) == ("interrupted", 12)
+    assert (status["status"], status["runs"]) == ("waiting", 12)
     assert call("ls", ".").err == "next: optrun resume here\n"
     assert "5 of 12 runs over optimizer.lr, optimizer.amsgrad, best test_accuracy" in call("ls", ".").out
     assert call("show", "here").err == "next: optrun resume here\n"
@@ -655,7 +655,7 @@ def test_plain_progress_ends_with_the_last_state(capsys):
 def test_runs_that_wait_are_told_from_those_that_run(call, tmp_path):  # noqa: F811
     (tmp_path / "f.yaml").write_text("problem: quadratic\noptimizer: SGD\nsteps: 5\n")
     assert call("sweep", "f.yaml", "seed=0,1,2,3", "-o", "here", "--limit", "1").code == 0
-    assert call("show", "here").out.startswith("f: interrupted, 4 runs: 1 completed, 3 left\n")
+    assert call("show", "here").out.startswith("f: waiting, 4 runs: 1 completed, 3 left\n")
     listed = json.loads(call("ls", "here", "--status", "waiting", "--json").out)
     assert [each["run"] for each in listed] == ["here:1", "here:2", "here:3"]
     assert call("show", "here:2").out.startswith("f: waiting at step 0\n")
@@ -770,7 +770,7 @@ def test_without_a_result_there_is_no_table(file, call, monkeypatch):  # noqa: F
     monkeypatch.setattr(import_module("optrun.sweeps.run")._Course, "_execute", lambda *_: False)
     done = call("sweep", file, "-o", "here")
     assert done.out == "here\n"
-    assert "12 runs left" in done.err
+    assert "0 of 12 runs ended, 12 left" in done.err
 
 
 @pytest.mark.full
@@ -790,7 +790,7 @@ def test_ctrl_c_keeps_what_is_finished_and_the_same_command_goes_on(jobs, file, 
     with Store.open(tmp_path / "here") as store:
         ended = sum(state.status.final for state in store.states())
     assert 4 <= ended < 16
-    assert f"{16 - ended} runs left: the same command continues" in done.stderr
+    assert f"{ended} of 16 runs ended, {16 - ended} left: the same command continues" in done.stderr
     assert call("sweep", "small.yaml", *axes, "-o", "here", "-j", "1").code == 0
     whole = optrun.sweep("small.yaml", overrides=axes)
     with Store.open(tmp_path / "here") as store, Store.open(whole.path) as other:

@@ -221,9 +221,19 @@ def test_runs_that_were_in_no_pack_wait_and_leave_no_event():
     assert part.left == 6
     assert part.runs[5].status is Status.WAITING
     found = summary_of(part.path)
-    assert (found.status, found.ended) == ("interrupted", 0)
+    assert (found.status, found.ended) == ("waiting", 0)
     optrun.sweep(HALVING, limit=2)
     assert kinds(part.path).count("interrupted") == 4
+
+
+def test_a_sweep_that_reached_its_limit_waits_until_another_process_leaves_it():
+    part = optrun.sweep(HALVING, limit=2)
+    assert summary_of(part.path).status == "waiting"
+    with Store.open(part.path, write=True):  # as a process that is interrupted before its first run
+        pass
+    assert summary_of(part.path).status == "interrupted"
+    optrun.sweep(HALVING)
+    assert summary_of(part.path).status == "completed"
 
 
 def test_a_run_is_running_once_a_worker_has_its_pack_and_waits_again_where_nothing_is_kept(monkeypatch):

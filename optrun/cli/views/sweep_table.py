@@ -62,10 +62,14 @@ def print_table(
     if len(misses) > MOST_REASONS:
         print(f"… {len(misses):,} missed expectations in all", file=sys.stderr)
     if sweep.left or sweep.confirmation_left:
-        left = counted(sweep.left or sweep.confirmation_left, "run")
+        left = sweep.left or sweep.confirmation_left
+        states = sweep.states if sweep.left else confirmed.states if confirmed else ()
+        ended = sum(state.status.final for state in states)
         then = "continues" if sweep.path else "starts again, since nothing was stored"
         what = "" if sweep.left else CONFIRMATION
-        print(f"{left}{what} left: the same command {then}", file=sys.stderr)
+        why = "interrupted: " if sweep.signal else ""
+        of = f"{ended:,} of {counted(ended + left, 'run')}{what} ended, {left:,} left"
+        print(f"{why}{of}: the same command {then}", file=sys.stderr)
         suggest(" ".join(["sweep", *map(quoted, again)]))
     elif not (json or quiet) and sweep.path:
         path = quoted(sweep.path)
