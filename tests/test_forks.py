@@ -14,7 +14,7 @@ LOCKS = [
     ("optrun.config.yaml.files", "_reading"),
     ("optrun.kernels.numba.code_cache", "_lock"),
     ("optrun.kernels.threads", "_lock"),
-    ("optrun.plots.figure", "_drawing"),
+    ("optrun.plots.look", "_drawing"),
     ("optrun.problems.batches", "_keeping"),
     ("optrun.schedulers.expression", "_multiplying"),
     ("optrun.schedulers.expression", "_parsing"),

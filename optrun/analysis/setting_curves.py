@@ -3,15 +3,25 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
+from typing import Protocol
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from optrun.analysis.leaderboard import QUARTILES, SweepPlan, leaderboard
 from optrun.arrays import Array
-from optrun.store import RunState, Status, Store
+from optrun.store import RunState, Status
 
 Table = Mapping[str, Array]
+"""Arrays `[n]` by name, `step` among them."""
 Bands = dict[str, tuple[Array, Array]]
+
+
+class CurveSource(Protocol):
+    """A store, or memory."""
+
+    def curves(self, run: int) -> Table: ...
+    def evaluations(self, run: int) -> Table: ...
 
 
 @dataclass(frozen=True)
@@ -51,13 +61,43 @@ def best_settings(plan: SweepPlan, states: Sequence[RunState], most: int) -> lis
     return chosen
 
 
-def setting_curves(store: Store, runs: Sequence[int]) -> Curves:
-    """Return the medians and quartiles of the curves and evaluations of runs, at the steps that all runs have."""
+def setting_curves(store: CurveSource, runs: Sequence[int], smooth: int = 1) -> Curves:
+    """Return the medians and quartiles of the curves and evaluations of runs, at the steps that all runs have.
+
+    Each run is smoothed first.
+    """
+    return curves_of([(store.curves(run), store.evaluations(run)) for run in runs], smooth)
+
+
+def curves_of(runs: Sequence[tuple[Table, Table]], smooth: int = 1, label: str = "") -> Curves:
+    """Return the medians and quartiles of runs, each given by its curves and evaluations, after smoothing."""
+    tables = [[smoothed(table, smooth) for table in of] for of in zip(*runs, strict=True)]
     if len(runs) == 1:
-        return Curves("", store.curves(runs[0]), store.evaluations(runs[0]))
-    curves, bands = merged([store.curves(run) for run in runs])
-    evaluations, others = merged([store.evaluations(run) for run in runs])
-    return Curves("", curves, evaluations, {**others, **bands})
+        return Curves(label, tables[0][0], tables[1][0])
+    (curves, bands), (evaluations, others) = map(merged, tables)
+    return Curves(label, curves, evaluations, {**others, **bands})
+
+
+def smoothed(table: Table, count: int) -> Table:
+    """Return a table whose values are means of so many rows, the last of them its own; the first rows have fewer.
+
+        x̄ₖ = mean of xⱼ, max(0, k - count + 1) ≤ j ≤ k
+
+    Steps and learning rates stay as they are.
+    """
+    if count == 1:
+        return table
+    return {
+        name: values if name == "step" or name.partition(".")[0] == "lr" else _running_mean(values, count)
+        for name, values in table.items()
+    }
+
+
+def _running_mean(values: Array, count: int) -> Array:
+    # No differences of sums: a loss that falls by many decades would be lost in their rounding errors.
+    first = [values[:end].mean() for end in range(1, min(count, len(values) + 1))]
+    windows = sliding_window_view(values, count).mean(axis=-1) if len(values) >= count else []
+    return np.concatenate([first, windows])
 
 
 def merged(tables: Sequence[Table]) -> tuple[dict[str, Array], Bands]:

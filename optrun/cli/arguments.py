@@ -20,10 +20,24 @@ class Show(StrEnum):
 
 
 class Kind(StrEnum):
-    """The kinds of plots of a sweep."""
+    """The kinds of plots of a sweep in the terminal."""
 
     CURVES = "curves"
     SENSITIVITY = "sensitivity"
+
+
+class PictureKind(StrEnum):
+    """The kinds of pictures in files."""
+
+    CURVES = "curves"
+    SENSITIVITY = "sensitivity"
+
+
+class PictureStyle(StrEnum):
+    """Sizes of letters and lines: `optrun.plots.look.STYLES`."""
+
+    PAPER = "paper"
+    TALK = "talk"
 
 
 Overrides = Annotated[

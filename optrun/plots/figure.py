@@ -1,45 +1,37 @@
-"""Matplotlib figures of runs: a metric above the learning rate, several runs in one figure."""
+"""Matplotlib figures: how they begin, their legends, how they are saved; a metric above the learning rate."""
 
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import cycle
+from itertools import accumulate
+from math import ceil
 from pathlib import Path
 from textwrap import wrap
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 from optrun.analysis.setting_curves import Curves
 from optrun.arrays import Array
-from optrun.errors import ConfigError, MissingExtraError, did_you_mean, install, printable
-from optrun.forks import renew_after_fork
+from optrun.errors import ConfigError, did_you_mean, printable
+from optrun.plots.look import GREY, WIDEST, Look, matplotlib_in_style, series_style
 from optrun.plots.ticks import prefers_log
 
-FORMATS = ("png", "svg", "pdf")
-# Okabe & Ito (2008): distinguishable for colour-blind readers too.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-STYLE = {
-    "font.size": 11,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.alpha": 0.25,
-    "lines.linewidth": 1.6,
-    "legend.frameon": False,
-    "svg.hashsalt": "optrun",  # ids in SVG are random otherwise
-    "svg.fonttype": "none",
-}
-WIDEST = 84
-"""The number of characters across a figure."""
+if TYPE_CHECKING:
+    from optrun.plots.picture import Picture
 
-LINE = 0.23
-"""The height of a line of a legend in inches."""
+FORMATS = ("png", "svg", "pdf")
+MOST_COLUMNS = 5
+"""The most columns of a legend."""
+
+MARGIN = 7
+"""The width of a line and the gaps beside a label of a legend, in characters."""
+
+SHARE = 0.35
+"""The largest part of a picture of a given size that a legend takes."""
 
 EVALUATIONS: dict[str, dict[str, Any]] = {
     "val_loss": {"linestyle": ":", "marker": "s", "markersize": 3},
     "test_loss": {"linestyle": "--", "marker": "o", "markersize": 3},
 }
 """The evaluations that are drawn with the loss."""
-GREY = "#909090"
 # No dates or versions, so that the same runs give the same bytes.
 METADATA: dict[str, dict[str, Any]] = {
     "png": {"Software": None},
@@ -56,75 +48,78 @@ def format_of(path: Path) -> str:
     return suffix
 
 
-def save_figure(
+@contextmanager
+def new_picture(look: Look, inches: tuple[float, float]) -> Iterator["Picture"]:
+    """Yield an empty figure, to be filled meanwhile; MissingExtraError without Matplotlib."""
+    with matplotlib_in_style(look):
+        from optrun.plots.picture import Picture
+
+        yield Picture(look, inches)
+
+
+def save(picture: "Picture", stream: BinaryIO, format: str) -> None:
+    """Write a picture into a stream; the same picture gives the same bytes."""
+    picture.savefig(stream, format=format, metadata=METADATA[format])
+
+
+def curves_figure(
     runs: Sequence[Curves],
-    stream: BinaryIO,
-    format: str,
     *,
     metric: str = "loss",
     log: bool | None = None,
-    title: str = "",
-) -> None:
-    """Draw a metric and the learning rate of runs into a stream; evaluations are dashed or dotted, quartiles shaded.
+    caption: str = "",
+    smooth: int = 1,
+    look: Look | None = None,
+) -> "Picture":
+    """Draw a metric and the learning rate of runs; evaluations are dashed or dotted, quartiles shaded.
 
-    The same runs give the same bytes. Raises MissingExtraError without Matplotlib.
+    ``smooth`` is what the curves were smoothed by. Raises MissingExtraError without Matplotlib.
     """
+    look = look or Look()
+    caption = look.named(caption)
     labels = [run.label for run in runs]
-    columns = 2 if max(map(len, labels)) <= WIDEST / 2 else 1
-    with figure_into(stream, format, (8, 5.5 + height_of(labels, columns))) as figure:
-        upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
+    with new_picture(look, look.inches(5.5, legend_shape(labels, look)[1])) as picture:
+        upper, lower = picture.subplots(2, 1, sharex=True, height_ratios=(2, 1))
         evaluated: dict[str, str] = {}
-        for run, colour in zip(runs, cycle(COLOURS), strict=False):
-            label = wrapped_label(run.label)
-            upper.plot(*run.points(metric), color=colour, label=label, alpha=0.9, marker=_mark(run, metric))
-            _shade(upper, run, metric, colour)
+        for index, run in enumerate(runs):
+            style = series_style(index)
+            colour = style["color"]
+            label = wrapped_label(run.label, look.characters)
+            upper.plot(*run.points(metric), label=label, alpha=0.9, **_marked(style, run, metric))
+            shade(upper, run, metric, colour)
             for name in evaluations_of(metric, run.evaluations):
                 upper.plot(run.evaluations["step"], run.evaluations[name], color=colour, **EVALUATIONS[name])
                 evaluated[name] = GREY if len(runs) > 1 else colour
-            lower.plot(run.curves["step"], run.curves["lr"], color=colour)
+            lower.plot(run.curves["step"], run.curves["lr"], **style)
         for axes, name in ((upper, metric), (lower, "lr")):
             if prefers_log(name, [run.points(name)[1] for run in runs]) if log is None else log:
                 axes.set_yscale("log")
-        upper.set_ylabel(metric)
+        upper.set_ylabel(wrapped_label(metric))
         lower.set_ylabel("learning rate")
-        lower.set_xlabel("step")
+        lower.set_xlabel(steps_label(metric, smooth))
         lower.margins(x=0.01)
         for name, colour in evaluated.items():
             upper.plot([], [], color=colour, label=name, **EVALUATIONS[name])
-        if len(runs) > 1 or evaluated or title:
-            handles = upper.get_legend_handles_labels()
-            style = {"ncols": columns, "title": wrapped_label(title) if title else None, "alignment": "left"}
-            figure.legend(*handles, loc="outside upper left", **style)
-        else:
-            upper.set_title(wrapped_label(runs[0].label), loc="left")
+        if len(runs) > 1 or evaluated or (caption and look.title is None):
+            legend_outside(picture, *upper.get_legend_handles_labels(), title=caption)
+        elif title := look.named(runs[0].label):
+            upper.set_title(wrapped_label(title, look.characters), loc="left")
+    return picture
 
 
-_drawing = threading.Lock()
-"""Matplotlib's settings count for all threads."""
-renew_after_fork(globals(), "_drawing")
+def steps_label(metric: str, smooth: int) -> str:
+    """Return the label of an axis of steps, which says what a metric was smoothed by."""
+    escaped = wrapped_label(metric)
+    return "step" if smooth == 1 else f"step ({escaped}: running mean over {smooth} recorded steps)"
 
 
-@contextmanager
-def figure_into(stream: BinaryIO, format: str, inches: tuple[float, float]) -> Iterator[Any]:
-    """Yield an empty figure in optrun's style, and save it at the end; MissingExtraError without Matplotlib."""
-    try:
-        import matplotlib as mpl
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtraError(f"pictures need Matplotlib: {install('matplotlib')}") from error
-    settings: Any = {**mpl.rcParamsDefault, **STYLE}
-    with _drawing, mpl.rc_context(settings):
-        figure = Figure(figsize=inches, layout="constrained", dpi=150)
-        yield figure
-        figure.savefig(stream, format=format, metadata=METADATA[format])
+def _marked(style: Mapping[str, Any], run: Curves, metric: str) -> dict[str, Any]:
+    """Return a style with a marker for a metric of a single point, of which a line would show nothing."""
+    return {**style, "marker": "o", "markevery": None} if len(run.points(metric)[0]) == 1 else {**style}
 
 
-def _mark(run: Curves, metric: str) -> str:
-    """Return a marker for a metric of a single point, of which a line would show nothing."""
-    return "o" if len(run.points(metric)[0]) == 1 else ""
-
-
-def _shade(axes: Any, run: Curves, metric: str, colour: str) -> None:
+def shade(axes: Any, run: Curves, metric: str, colour: str) -> None:
+    """Draw the band of a metric, if it has one."""
     if metric in run.bands:
         axes.fill_between(run.points(metric)[0], *run.bands[metric], color=colour, alpha=0.18, linewidth=0)
 
@@ -134,13 +129,38 @@ def evaluations_of(metric: str, evaluations: Mapping[str, Array]) -> list[str]:
     return [name for name in EVALUATIONS if metric == "loss" and name in evaluations]
 
 
-def wrapped_label(label: str) -> str:
+def wrapped_label(label: str, widest: int = WIDEST) -> str:
     """Return a label wrapped to the width of a figure and escaped for Matplotlib."""
     # Matplotlib parses `$` as TeX, and hides labels that begin with `_`.
-    lines = [line for part in label.split("\n") for line in wrap(printable(part), WIDEST)]
+    lines = [line for part in label.split("\n") for line in wrap(printable(part), widest)]
     return "\n".join(lines).replace("$", r"\$").lstrip("_") or "run"
 
 
-def height_of(labels: Sequence[str], columns: int = 1) -> float:
-    """Return the approximate height of a legend with these labels, in inches."""
-    return LINE * sum(1 + wrapped_label(label).count("\n") for label in labels) / columns
+def legend_shape(labels: Sequence[str], look: Look) -> tuple[int, int]:
+    """Return the number of columns and of lines of a legend with these labels."""
+    lines = [wrapped_label(label, look.characters).split("\n") for label in labels]
+    longest = max((len(line) for of in lines for line in of), default=0)
+    columns = max(1, min(MOST_COLUMNS, look.characters // (longest + MARGIN)))
+    return columns, ceil(sum(map(len, lines)) / columns)
+
+
+def legend_outside(
+    picture: "Picture",
+    handles: Sequence[Any],
+    labels: Sequence[str],
+    *,
+    title: str = "",
+    place: Literal["outside upper left", "outside lower left"] = "outside upper left",
+) -> None:
+    """Place a legend beside all axes; in a picture of a given size, as many entries as leave room for the curves."""
+    look = picture.look
+    columns, lines = legend_shape(labels, look)
+    heading = wrapped_label(title, look.characters) if title else None
+    above = 1 + heading.count("\n") if heading else 0
+    room = max(1, int(SHARE * picture.get_figheight() / look.line) - above) if look.size else lines
+    if lines > room:
+        heights = accumulate(1 + wrapped_label(label, look.characters).count("\n") for label in labels)
+        kept = max(1, sum(height < room * columns for height in heights))
+        (blank,) = picture.axes[0].plot([], [], linestyle="none")
+        handles, labels = [*handles[:kept], blank], [*labels[:kept], f"… and {len(labels) - kept} more"]
+    picture.legend(handles, labels, loc=place, ncols=columns, title=heading, alignment="left")

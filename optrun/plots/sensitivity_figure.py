@@ -1,10 +1,14 @@
 """Matplotlib figure of the metric of a sweep against a parameter."""
 
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 from optrun.analysis.sensitivity import PRUNED, Line, Sensitivity, heading, visible_range
-from optrun.plots.figure import COLOURS, GREY, figure_into, height_of, wrapped_label
+from optrun.plots.figure import legend_outside, legend_shape, new_picture, wrapped_label
+from optrun.plots.look import COLOURS, GREY, Look
 from optrun.plots.ticks import values_prefer_log
+
+if TYPE_CHECKING:
+    from optrun.plots.picture import Picture
 
 BAND = 0.18
 """The opacity (alpha) of the band between the quartiles."""
@@ -15,27 +19,28 @@ FAINT = 0.45
 MARGIN = 0.07
 """The margin at either end of the y axis, as a fraction of the range of the medians."""
 
-WIDEST_BESIDE = 26
-"""The longest label that fits beside the axes; longer ones go below them."""
+BESIDE = 0.31
+"""The part of a picture's width that labels beside the axes take at most; longer ones go below the axes."""
 
 MARKS_APART = 0.022
 """The distance between the marks of lines that diverge at the same value, as a fraction of the axes' height."""
 
 
-def save_sensitivity(
-    found: Sensitivity, stream: BinaryIO, format: str, *, title: str, log: bool | None = None
-) -> None:
-    """Draw the median and the quartiles of each line into a stream.
+def sensitivity_figure(
+    found: Sensitivity, *, name: str, log: bool | None = None, look: Look | None = None
+) -> "Picture":
+    """Draw the median and the quartiles of each line.
 
     A line connects the settings that were not pruned; pruned ones are hollow markers. A cross at the worse edge marks
     settings with diverged or failed runs, its opacity their fraction. Medians outside `visible_range` are marked at
     that edge. ``log`` chooses the scale of the metric's axis.
     """
+    look = look or Look()
     drawn, rest = found.lines[: len(COLOURS)], found.lines[len(COLOURS) :]
     labels = [line.label for line in drawn]
-    below = max(map(len, labels)) > WIDEST_BESIDE
-    with figure_into(stream, format, (8, 5 + height_of(labels) * below)) as figure:
-        axes = figure.subplots()
+    below = max(map(len, labels)) > BESIDE * look.characters
+    with new_picture(look, look.inches(5, below * legend_shape(labels, look)[1])) as picture:
+        axes = picture.subplots()
         for line in rest:
             axes.plot(line.x[~line.pruned], line.median[~line.pruned], color=GREY, linewidth=0.8, zorder=1)
         marked = 0
@@ -59,9 +64,12 @@ def save_sensitivity(
         _mark_best(axes, found)
         axes.set_xlabel(wrapped_label(found.parameter))
         axes.set_ylabel(wrapped_label(found.metric))
-        figure.suptitle(wrapped_label(f"{title}: {heading(found)}"), x=0.01, ha="left", fontsize=11)
-        place = "outside lower left" if below else "outside right center"
-        _legend(figure, axes, found, len(rest), place, beyond=beyond)
+        title = look.named(f"{name}: {heading(found)}")
+        if title:
+            shown = wrapped_label(title, look.characters)
+            picture.suptitle(shown, x=0.01, ha="left", fontsize=look.font)
+        _legend(picture, axes, found, len(rest), below=below, beyond=beyond)
+    return picture
 
 
 def _draw(axes: Any, line: Line, colour: str, *, repeated: bool) -> None:
@@ -123,7 +131,9 @@ def _mark_best(axes: Any, found: Sensitivity) -> None:
         axes.plot(*point, linestyle="none", zorder=5, **style)
 
 
-def _legend(figure: Any, axes: Any, found: Sensitivity, rest: int, place: str, *, beyond: bool) -> None:
+def _legend(
+    picture: "Picture", axes: Any, found: Sensitivity, rest: int, *, below: bool, beyond: bool
+) -> None:
     if rest:
         axes.plot([], [], color=GREY, linewidth=0.8, label=f"{rest} others")
     if any(line.pruned.any() for line in found.lines):
@@ -135,7 +145,9 @@ def _legend(figure: Any, axes: Any, found: Sensitivity, rest: int, place: str, *
         mark, edge = ("v", "below") if found.maximize else ("^", "above")
         axes.plot([], [], linestyle="none", marker=mark, color=GREY, label=f"far worse, {edge} the plot")
     handles, labels = axes.get_legend_handles_labels()
-    if len(found.lines) > 1:
-        figure.legend(handles, labels, loc=place)
+    if len(found.lines) > 1 and not below:
+        picture.legend(handles, labels, loc="outside right center")
+    elif len(found.lines) > 1:
+        legend_outside(picture, handles, labels, place="outside lower left")
     elif len(labels) > 1:
         axes.legend(handles[1:], labels[1:])

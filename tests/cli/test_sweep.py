@@ -821,6 +821,8 @@ def test_a_picture_is_offered_only_where_it_can_be_drawn(kind, file, call, monke
         (("--kind", "curves"), "learning rate"),
         (("-m", "loss"), "learning rate"),
         (("--over", "optimizer.lr", "-m", "train_loss"), "train_loss"),
+        (("--smooth", "3", "--title", "of mine"), "step (loss: running mean over 3 recorded steps)"),
+        (("--title", "of mine", "--size", "5x4", "--style", "talk", "--dpi", "80"), "of mine"),
     ):
         assert call("plot", path, "-o", "x.svg", *arguments).out == "x.svg\n"
         with open("x.svg", encoding="utf-8") as picture:
@@ -833,6 +835,9 @@ def test_a_picture_is_offered_only_where_it_can_be_drawn(kind, file, call, monke
         (("--over", "optimizer.lt"), "Did you mean 'optimizer.lr'"),
         (("--over", "lr", "-m", "accuracy"), "Did you mean 'test_accuracy'"),
         (("--over", "lr", "--kind", "curves"), "--over is for --kind sensitivity"),
+        (("--over", "lr", "--smooth", "3"), "--smooth is for curves"),
+        (("--size", "6x"), "size '6x': it is WIDTHxHEIGHT in inches"),
+        (("--dpi", "0"), "dpi 0: it is a whole number"),
         (("nowhere", "--over", "lr"), "a sensitivity plot needs one sweep, not 2 runs"),
     ],
 )

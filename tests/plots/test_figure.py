@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from optrun.errors import ConfigError, MissingExtraError
-from optrun.plots.figure import FORMATS, Curves, format_of, save_figure
+from optrun.plots.figure import FORMATS, Curves, curves_figure, format_of, save
+from optrun.plots.look import COLOURS, Look, series_style, size_of
 
 STEPS = np.arange(50)
 RUNS = [
@@ -23,10 +24,14 @@ RUNS = [
 ]
 
 
-def picture(format, **options):
+def saved(figure, format):
     stream = BytesIO()
-    save_figure(RUNS, stream, format, **options)
+    save(figure, stream, format)
     return stream.getvalue()
+
+
+def picture(format, runs=RUNS, **options):
+    return saved(curves_figure(runs, **options), format)
 
 
 @pytest.mark.parametrize(("format", "magic"), [("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")])
@@ -47,29 +52,23 @@ def test_a_picture_names_its_runs_and_its_axes():
 def test_labels_of_any_length_leave_room_for_the_curves():
     pytest.importorskip("matplotlib")
     runs = [replace(run, label=f"{index} {'long ' * 60}") for index, run in enumerate(RUNS * 4)]
-    stream = BytesIO()
-    save_figure(runs, stream, "png", title="what they are")  # Matplotlib warns where there is none
-    assert stream.getvalue()
+    assert picture("png", runs, caption="what they are")  # Matplotlib warns where there is none
 
 
 def test_a_curve_of_one_point_is_a_mark():
     pytest.importorskip("matplotlib")
     for rows, marks in ((1, 1), (2, 0)):
-        stream = BytesIO()
         curves = {name: values[:rows] for name, values in RUNS[0].curves.items()}
-        save_figure([replace(RUNS[0], curves=curves, evaluations={})], stream, "svg")
+        svg = picture("svg", [replace(RUNS[0], curves=curves, evaluations={})]).decode()
         # Those of the axes are not clipped.
-        assert len(re.findall(r"<g clip-path[^>]*>\s*<use", stream.getvalue().decode())) == marks
+        assert len(re.findall(r"<g clip-path[^>]*>\s*<use", svg)) == marks
 
 
 def test_quartiles_are_shaded():
     pytest.importorskip("matplotlib")
-    plain, shaded = BytesIO(), BytesIO()
     loss = RUNS[0].curves["loss"]
-    save_figure(RUNS[:1], plain, "svg")
-    save_figure([replace(RUNS[0], bands={"loss": (loss / 2, loss * 2)})], shaded, "svg")
-    assert b"FillBetween" not in plain.getvalue()
-    assert b"FillBetween" in shaded.getvalue()
+    assert b"FillBetween" not in picture("svg", RUNS[:1])
+    assert b"FillBetween" in picture("svg", [replace(RUNS[0], bands={"loss": (loss / 2, loss * 2)})])
 
 
 def test_without_matplotlib_the_error_is_the_command_that_installs_it(monkeypatch):
@@ -93,14 +92,78 @@ def test_the_format_is_that_of_the_name():
 
 @pytest.mark.parametrize("metric", ["loss", "lr"])
 @pytest.mark.parametrize(("log", "scale"), [(True, "log"), (False, "linear"), (None, "linear")])
-def test_both_panels_obey_the_axis_that_is_asked_for(monkeypatch, metric, log, scale):
+def test_both_panels_obey_the_axis_that_is_asked_for(metric, log, scale):
     pytest.importorskip("matplotlib")
-    scales = []
-    monkeypatch.setattr(
-        "matplotlib.figure.Figure.savefig",
-        lambda figure, *_, **__: scales.extend(axes.get_yscale() for axes in figure.axes),
-    )
     t = STEPS / 49
     run = Curves("x", {"step": STEPS, "loss": 1 + t, "lr": 1 + np.cos(np.pi * t) + 1e-9}, {})
-    save_figure([run], BytesIO(), "png", metric=metric, log=log)
-    assert scales == [scale, scale]
+    figure = curves_figure([run], metric=metric, log=log)
+    assert [axes.get_yscale() for axes in figure.axes] == [scale, scale]
+
+
+def test_the_look_is_what_was_chosen():
+    pytest.importorskip("matplotlib")
+    figure = curves_figure(RUNS, caption="what they are", look=Look("My $title", (6, 4), 50))
+    svg = saved(figure, "svg").decode()
+    assert "My $title" in svg
+    assert "what they are" not in svg
+    png = saved(figure, "png")
+    assert [int.from_bytes(png[at : at + 4], "big") for at in (16, 20)] == [300, 200]
+    fonts = {
+        style: curves_figure(RUNS[:1], look=Look(style=style)).axes[0].yaxis.label.get_fontsize()
+        for style in (None, "paper", "talk")
+    }
+    assert fonts == {None: 11, "paper": 8, "talk": 16}
+
+
+def test_texts_stay_texts_and_fonts_are_those_that_publishers_take():
+    matplotlib = pytest.importorskip("matplotlib")
+    with matplotlib.rc_context({"pdf.fonttype": 3, "svg.fonttype": "path", "pdf.compression": 0}):
+        figure = curves_figure(RUNS)
+        pdf, svg = saved(figure, "pdf"), saved(figure, "svg")
+        assert b"CIDFontType2" in pdf
+        assert b"/Type3" not in pdf
+        assert b">learning rate</text>" in svg
+        assert matplotlib.rcParams["pdf.fonttype"] == 3
+
+
+def test_thirty_series_are_told_apart_and_leave_room_for_the_curves():
+    pytest.importorskip("matplotlib")
+    styles = [series_style(index) for index in range(30)]
+    assert (
+        len({tuple(map(str, (each["color"], each.get("linestyle"), each.get("marker")))) for each in styles})
+        == 30
+    )
+    assert "marker" not in styles[len(COLOURS) - 1]
+    runs = [replace(RUNS[0], label=f"optimizer {index}") for index in range(30)]
+    for look in (Look(), Look(size=(6, 4)), Look(size=(3, 2)), Look(style="paper"), Look(style="talk")):
+        figure = curves_figure(runs, look=look)
+        saved(figure, "png")
+        upper = figure.axes[0].get_position()
+        assert upper.height > 0.15
+        labels = [text.get_text() for text in figure.legends[0].get_texts()]
+        given = [text for text in labels if text.startswith("optimizer")]
+        assert len(given) == 30 or labels[-1] == f"… and {30 - len(given)} more"
+        assert len(given) == 30 or look.size is not None
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"style": "papr"}, "style 'papr': it is one of paper, talk. Did you mean 'paper'?"),
+        ({"dpi": 5}, "dpi 5: it is a whole number from 20 to 1200"),
+        ({"size": (0.5, 3)}, "width and height are 1 to 50 inches"),
+        ({"size": (float("nan"), 3)}, "width and height are 1 to 50 inches"),
+        ({"size": 3}, "width and height are 1 to 50 inches"),
+    ],
+)
+def test_a_look_that_cannot_be_is_refused(options, said):
+    with pytest.raises(ConfigError) as error:
+        Look(**options)
+    assert said in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["6", "x", "6x", "6x4x2", "axb"])
+def test_a_size_is_two_numbers(text):
+    assert size_of("6x4.5") == (6, 4.5)
+    with pytest.raises(ConfigError, match="WIDTHxHEIGHT in inches, such as 6x4"):
+        size_of(text)

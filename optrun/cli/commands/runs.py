@@ -7,7 +7,16 @@ from typing import Annotated
 import typer
 
 from optrun.cli import completion
-from optrun.cli.arguments import Json, Kind, Plugins, RunDirectory, Runs, load_plugins
+from optrun.cli.arguments import (
+    Json,
+    Kind,
+    PictureKind,
+    PictureStyle,
+    Plugins,
+    RunDirectory,
+    Runs,
+    load_plugins,
+)
 
 Folder = Annotated[Path, typer.Argument(metavar="[DIR|SWEEP]", help="A directory of runs, or a sweep.")]
 Metric = Annotated[
@@ -111,8 +120,20 @@ def plot(
     ],
     metric: Metric = None,
     log: Log = None,
-    kind: KindOption = None,
+    kind: Annotated[
+        PictureKind | None,
+        typer.Option("--kind", "-k", help="For a sweep: its best curves, or its metric over a parameter."),
+    ] = None,
     over: Over = None,
+    smooth: Annotated[
+        int, typer.Option("--smooth", metavar="K", min=1, help="Running mean over K recorded steps.")
+    ] = 1,
+    title: Annotated[str | None, typer.Option("--title", help="The title; an empty one is none.")] = None,
+    size: Annotated[str | None, typer.Option("--size", metavar="WxH", help="In inches, e.g. 6x4.")] = None,
+    dpi: Annotated[int, typer.Option("--dpi", help="Dots per inch of a PNG.")] = 150,
+    style: Annotated[
+        PictureStyle | None, typer.Option("--style", help="Sizes of letters for a page or for slides.")
+    ] = None,
 ) -> None:
     """Plot loss and lr of one or more runs into a PNG, SVG or PDF file; needs the extra `plots`.
 
@@ -122,8 +143,10 @@ def plot(
     Example: optrun plot latest -o curves.png
     """
     from optrun.cli.views.plot_file import save_plot
+    from optrun.plots.look import Look, size_of
 
-    save_plot(runs, output, kind, metric, log, over)
+    look = Look(title, size_of(size) if size is not None else None, dpi, style)
+    save_plot(runs, output, kind, metric, log, over, smooth, look)
     print(output)
 
 

@@ -130,8 +130,10 @@ def _of_settings(config: Path, overrides: Sequence[str]) -> tuple[dict[str, dict
     return tables, max(0, len(plan.settings) - MOST_CURVES)
 
 
-def load_curves(runs: Sequence[str], metric: str) -> list[Curves]:
+def load_curves(runs: Sequence[str], metric: str, smooth: int = 1) -> list[Curves]:
     """Return the curves of runs, or of the best settings of sweeps, labelled by the values in which they differ.
+
+    ``smooth`` rows each are replaced by their running mean.
 
     Raises StoreError for a missing or damaged run, ConfigError if one lacks the metric.
     """
@@ -153,7 +155,7 @@ def load_curves(runs: Sequence[str], metric: str) -> list[Curves]:
                 if state.status is Status.FAILED and not store.curves(members[0]):
                     named = f"{path}:{members[0]}" if store.size > 1 else f"{path}"
                     raise ConfigError(f"{named}: no curves: it failed before its first row: {state.reason}")
-                found.append(_checked(setting_curves(store, members), path, metric))
+                found.append(_checked(setting_curves(store, members, smooth), path, metric))
     labels = [printable(label) for label in differing_labels(configs)]
     if len(set(labels)) < len(labels):
         labels = [f"{label}, {printable(name)}" for label, name in zip(labels, names, strict=True)]
