@@ -1,11 +1,12 @@
 """A comparison in words: what is better, what cannot be told apart, and what to be careful about."""
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
 from optrun.analysis.best_settings import ComparedSweep
 from optrun.analysis.comparison import Comparison, ComparisonRow, ProblemTable
-from optrun.analysis.statistics import LEAST_FOR_INTERVAL, LEAST_PAIRS, IntervalEstimate
+from optrun.analysis.statistics import LEAST_FOR_INTERVAL, LEAST_PAIRS, SIGNIFICANCE, IntervalEstimate
 from optrun.errors import counted
 
 TEST = "test_"
@@ -25,8 +26,8 @@ def verdict(found: Comparison, sweeps: Sequence[ComparedSweep]) -> str:
         return f"Over {len(tables)} problems, by {found.metric}: no setting has a finite median."
     sentences = [
         f"Over {len(tables)} problems, by {found.metric} ({lower}), "
-        + ", ".join(f"{value} has the best median on {count}" for value, count in wins.most_common())
-        + f" of {len(tables)}"
+        + "the best median is "
+        + ", ".join(f"that of {value} on {count}" for value, count in wins.most_common())
     ]
     for rank in ranking:
         if rank.probability_of_improvement is not None:
@@ -96,15 +97,7 @@ def cautions(found: Comparison, sweeps: Sequence[ComparedSweep]) -> Iterator[str
                 "a metric val_… select on others"
             )
     yield from _of_seeds(found)
-    edges = defaultdict(list)
-    for table, row in rows:
-        for parameter in row.edge:
-            edges[row.value, parameter].append(table.problem)
-    for (value, parameter), problems in edges.items():
-        yield (
-            f"the best {parameter} of {value} is at the edge of what was tried {_on(problems, found)}: "
-            "a wider range may have a better one"
-        )
+    yield from _of_edges(found)
     for table in found.problems:
         budgets = {row.trials for row in table.rows}
         if len(budgets) > 1:
@@ -126,6 +119,19 @@ def cautions(found: Comparison, sweeps: Sequence[ComparedSweep]) -> Iterator[str
         yield f"{counted(waiting, 'run')} of the sweeps have not ended"
 
 
+def _of_edges(found: Comparison) -> Iterator[str]:
+    edges = defaultdict(list)
+    for table in found.problems:
+        for row in table.rows:
+            for parameter in row.edge:
+                edges[row.value, parameter].append(table.problem)
+    if edges:
+        those = (
+            f"{parameter} of {value} {_on(problems, found)}" for (value, parameter), problems in edges.items()
+        )
+        yield f"the best value is at the edge of what was tried: {'; '.join(those)}"
+
+
 def _of_seeds(found: Comparison) -> Iterator[str]:
     if equal := [table.problem for table in found.problems if table.same_seeds]:
         yield f"the seed changes nothing {_on(equal, found)}: all its runs are one observation"
@@ -135,8 +141,13 @@ def _of_seeds(found: Comparison) -> Iterator[str]:
     fewest = min(counts)
     if fewest < LEAST_FOR_INTERVAL:
         yield f"{counted(fewest, 'seed')}: an interval needs {LEAST_FOR_INTERVAL}, a test {LEAST_PAIRS}"
-    elif fewest < LEAST_PAIRS:
-        yield f"{fewest} seeds: the test needs {LEAST_PAIRS} to tell a difference from chance"
+        return
+    # Holm's correction multiplies the least p-value by the number of comparisons.
+    tested = sum(row.separable is not None for table in found.problems for row in table.rows)
+    least = max(LEAST_PAIRS, math.ceil(math.log2(2 * max(tested, 1) / SIGNIFICANCE)))
+    if fewest < least:
+        among = f" among {tested} comparisons" if tested > 1 else ""
+        yield f"{fewest} seeds: the test needs {least} to tell a difference from chance{among}"
 
 
 def _on(problems: Iterable[str], found: Comparison) -> str:

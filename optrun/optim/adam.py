@@ -1,6 +1,6 @@
 """Adam and its variants, with first and second moments of the gradient."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,6 +11,12 @@ from optrun.optim.optimizer import Optimizer
 from optrun.registry import Decay, NonNegative, Number, Positive
 
 BETAS = {"betas": ("beta1", "beta2")}
+MOMENTS_SPACE: Mapping[str, Mapping[str, Sequence[float]]] = {
+    "lr": {"loguniform": [1e-4, 1.0]},
+    "beta1": {"uniform": [0.5, 0.999]},
+    "beta2": {"uniform": [0.8, 0.999]},
+}
+"""In the manner of Schmidt et al. (2021), arXiv:2007.01547."""
 
 
 class Adam(Optimizer):
@@ -29,6 +35,7 @@ class Adam(Optimizer):
     """
 
     tuples: ClassVar = BETAS
+    search_space: ClassVar = MOMENTS_SPACE
 
     @staticmethod
     def update(p: Any, g: Any, t: Any, /, exp_avg: Any, exp_avg_sq: Any, max_exp_avg_sq: Any, *, lr: NonNegative = 1e-3,
@@ -56,6 +63,7 @@ class AdamW(Optimizer):
     """
 
     tuples: ClassVar = BETAS
+    search_space: ClassVar = {**MOMENTS_SPACE, "weight_decay": {"loguniform": [1e-5, 1e-1]}}
 
     @staticmethod
     def update(p: Any, g: Any, t: Any, /, exp_avg: Any, exp_avg_sq: Any, max_exp_avg_sq: Any, *, lr: NonNegative = 1e-3,
@@ -82,6 +90,7 @@ class Adamax(Optimizer):
     """
 
     tuples: ClassVar = BETAS
+    search_space: ClassVar = MOMENTS_SPACE
 
     @staticmethod
     def update(p: Any, g: Any, t: Any, /, exp_avg: Any, exp_inf: Any, *, lr: NonNegative = 2e-3, beta1: Decay = 0.9,
@@ -109,6 +118,7 @@ class NAdam(Optimizer):
     """
 
     tuples: ClassVar = BETAS
+    search_space: ClassVar = MOMENTS_SPACE
 
     @staticmethod
     def update(p: Any, g: Any, t: Any, /, exp_avg: Any, exp_avg_sq: Any, mu_product: Number, *, lr: NonNegative = 2e-3,
@@ -147,6 +157,7 @@ class RAdam(Optimizer):
     """
 
     tuples: ClassVar = BETAS
+    search_space: ClassVar = MOMENTS_SPACE
 
     @staticmethod
     def update(p: Any, g: Any, t: Any, /, exp_avg: Any, exp_avg_sq: Any, *, lr: NonNegative = 1e-3, beta1: Decay = 0.9,
@@ -180,6 +191,7 @@ class SparseAdam(Optimizer):
     """
 
     tuples: ClassVar = BETAS
+    search_space: ClassVar = MOMENTS_SPACE
 
     @staticmethod
     def update(p: Any, g: Any, t: Any, /, exp_avg: Any, exp_avg_sq: Any, *, lr: NonNegative = 1e-3, beta1: Decay = 0.9,

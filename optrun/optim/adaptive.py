@@ -26,6 +26,8 @@ class Adagrad(Optimizer):
         optimizer: {name: Adagrad, lr: 1.0}
     """
 
+    search_space: ClassVar = {"lr": {"loguniform": [1e-4, 1.0]}}
+
     @staticmethod
     def update(p: Any, g: Any, t: Any, /, sum: Any, *, lr: NonNegative = 1e-2, lr_decay: NonNegative = 0.0,
                weight_decay: NonNegative = 0.0, initial_accumulator_value: NonNegative = 0.0,
@@ -51,6 +53,8 @@ class Adadelta(Optimizer):
         optimizer: {name: Adadelta}
         scheduler: {name: CosineAnnealingLR, T_max: 3000}
     """
+
+    search_space: ClassVar = {"lr": {"loguniform": [1e-3, 10.0]}, "rho": {"uniform": [0.8, 0.999]}}
 
     @staticmethod
     def update(p: Any, g: Any, t: Any, /, square_avg: Any, acc_delta: Any, *, lr: NonNegative = 1.0,
@@ -78,6 +82,8 @@ class RMSprop(Optimizer):
         optimizer: {name: RMSprop, momentum: 0.9}
         scheduler: {name: CosineAnnealingLR, T_max: 3000}
     """
+
+    search_space: ClassVar = {"lr": {"loguniform": [1e-4, 1.0]}, "alpha": {"uniform": [0.8, 0.999]}}
 
     @staticmethod
     def update(p: Any, g: Any, t: Any, /, square_avg: Any, momentum_buffer: Any, grad_avg: Any, *,
@@ -108,6 +114,7 @@ class Rprop(Optimizer):
     """
 
     tuples: ClassVar = {"etas": ("eta_minus", "eta_plus"), "step_sizes": ("step_size_min", "step_size_max")}
+    search_space: ClassVar = {"lr": {"loguniform": [1e-4, 1e-1]}}
 
     @staticmethod
     def update(p: Any, g: Any, t: Any, /, prev: Any, step_size: Any, *, lr: NonNegative = 1e-2,

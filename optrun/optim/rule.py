@@ -18,7 +18,7 @@ only on hyperparameters, `t` and other such states. A rule with ``per_tensor`` i
 """
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any, ClassVar, get_type_hints
 
@@ -45,6 +45,9 @@ class Rule:
 
     needs_closure: ClassVar[bool] = False
     """Whether a step evaluates the loss, possibly several times, through a closure."""
+
+    search_space: ClassVar[Mapping[str, Mapping[str, Sequence[float]]]] = {}
+    """The distributions of a random search, by hyperparameter as a sweep has them; empty if none is usual."""
 
     average: ClassVar[str] = ""
     """The state that is an average of the parameters; it is evaluated like them."""

@@ -1,7 +1,7 @@
 """Stochastic gradient descent: plain, with momentum, and averaged."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -25,6 +25,8 @@ class SGD(Optimizer):
 
         optimizer: {name: SGD, lr: 3e-3, momentum: 0.9}
     """
+
+    search_space: ClassVar = {"lr": {"loguniform": [1e-4, 1.0]}, "momentum": {"uniform": [0.0, 0.99]}}
 
     @staticmethod
     def update(p: Any, g: Any, t: Any, /, momentum_buffer: Any, *, lr: NonNegative = 1e-3, momentum: NonNegative = 0.0,
@@ -61,6 +63,7 @@ class ASGD(Optimizer):
     """
 
     average = "ax"
+    search_space: ClassVar = {"lr": {"loguniform": [1e-4, 1.0]}}
 
     @staticmethod
     def update(p: Any, g: Any, t: Any, /, ax: Any, eta: Number, *, lr: NonNegative = 1e-2, lambd: NonNegative = 1e-4,

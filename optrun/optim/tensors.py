@@ -32,6 +32,7 @@ class Adafactor(Optimizer):
 
     tuples: ClassVar = {"eps": ("eps1", "eps2")}
     per_tensor = True
+    search_space: ClassVar = {"lr": {"loguniform": [1e-4, 1.0]}}
 
     @staticmethod
     def update(p: Any, g: Any, t: Any, /, row_var: Any, col_var: Any, variance: Any, *, lr: NonNegative = 1e-2,

@@ -15,7 +15,7 @@ from optrun.registry import schedulers
 from optrun.training.pack import Pack
 from tests.cli.test_cli import CONFIG, call
 
-SHIPPED = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
+SHIPPED = sorted((Path(__file__).parents[2] / "configs").rglob("*.yaml"))
 CONFIGS = [path for path in SHIPPED if not is_sweep(path)]
 BASE = {"problem": "rosenbrock", "optimizer": "Adam", "steps": 20_000}
 SHAPED = BASE | {

@@ -13,7 +13,7 @@ from optrun import registry
 from optrun.config import ConfigErrors, from_mapping, load, parse, unmet
 from optrun.config.sweep.resolve import is_sweep
 
-SHIPPED = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
+SHIPPED = sorted((Path(__file__).parents[2] / "configs").rglob("*.yaml"))
 SWEEPS = [path for path in SHIPPED if is_sweep(path)]
 CONFIGS = [path for path in SHIPPED if path not in SWEEPS]
 SECTIONS = {

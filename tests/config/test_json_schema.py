@@ -19,7 +19,7 @@ jsonschema = pytest.importorskip("jsonschema")
 ROOT = Path(__file__).parents[2]
 TEMPLATES = ROOT.glob("optrun/config/templates/*.yaml")
 OF_NO_PLUGIN = [path for path in TEMPLATES if not path.with_suffix(".py").exists()]
-SHIPPED = sorted([*ROOT.glob("configs/*.yaml"), *OF_NO_PLUGIN])
+SHIPPED = sorted([*ROOT.glob("configs/**/*.yaml"), *OF_NO_PLUGIN])
 SMALL: dict[str, Any] = {"problem": "rosenbrock", "optimizer": "SGD", "steps": 1}
 
 # What a schema cannot say: how options depend on each other, and what words and numbers stand for.

@@ -112,12 +112,18 @@ def _print_class(registry: Registry[Any], name: str, *, json: bool) -> None:
             "file": _place(cls),
             "options": _documented(options),
         }
+        if space := getattr(cls, "search_space", None):
+            document["search_space"] = space
         print(json_module.dumps(document, default=str, ensure_ascii=False))
         return
     _print_heading(official, registry.kind)
     print(f"\n{_wrapped(inspect.getdoc(cls) or '')}\n")
     if options:
         emit(_option_table(options))
+    if space := getattr(cls, "search_space", None):
+        axes = [(name, *next(iter(axis.items()))) for name, axis in space.items()]
+        drawn = ", ".join(f"{name} {kind} {ends[0]:g} … {ends[1]:g}" for name, kind, ends in axes)
+        print(f"\nSearch space: {drawn}")
     print(f"\nDefined in {_place(cls)}\n")
     if registry is methods:
         print(f"sweep:\n  method: {official}" + (f"\n  {official}:" if options else ""))

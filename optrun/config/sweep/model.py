@@ -103,6 +103,10 @@ class SweepBlock(SpaceBlock):
     spaces: Annotated[
         list[SpaceBlock], "sets of parameters, each crossed with those beside; the sweep is their union"
     ] = Field(default=[], json_schema_extra={"minItems": 1})
+    optimizers: Annotated[
+        union([Literal["all"], Annotated[list[str], MinLen(1), AfterValidator(_each_once)]]) | None,  # type: ignore[valid-type]
+        "optimizers that become spaces, each with the search space that its class declares; or all",
+    ] = None
     method: Annotated[str, AfterValidator(_known_method), "how settings are chosen"] = GRID
     include: Annotated[list[dict[str, Any]], "settings to add, each a mapping of paths to values"] = Field(
         default=[]

@@ -15,6 +15,7 @@ from optrun.config.overrides import given_twice, named, override, placed
 from optrun.config.resolve import Resolved
 from optrun.config.sweep.examples import meant, with_form
 from optrun.config.sweep.model import SweepBlock, sweep_model
+from optrun.config.sweep.optimizers import with_optimizers
 from optrun.config.sweep.overrides import check_calls, check_paths, on_top, several, zip_listed
 from optrun.config.validate import completed, validate
 from optrun.config.yaml.errors import ConfigErrors, Issue, Place, in_order
@@ -136,6 +137,8 @@ def swept(document: Document, overrides: Sequence[str] = ()) -> SweepConfig:
             place, path = ((node.key or node.place), (SWEEP,)) if node else (root.place, ())
             raise ConfigErrors(issues or [Issue.at(place, path, NOTHING)])
         node = YamlNode.mapping({}, root.place)
+    node, wrong = with_optimizers(node)
+    issues += wrong
     node = on_top(zip_listed(node), overrides, axes, base)
     order = [*document.order, *map(named, overrides)]
     stem = SWEEP if source.startswith("<") or is_stream(source) else FilePath(source).stem
