@@ -74,3 +74,12 @@ def test_torch_differs_as_listed(title):
 def worded(shown):
     """Return a text without the figures that another processor rounds otherwise."""
     return re.sub(r"≈\S+", "≈", shown)
+
+
+@pytest.mark.parametrize("page", ["README.md", "optrun/guide/reliability.md"])
+def test_pages_name_the_torch_that_optrun_was_compared_with_and_the_one_whose_classes_it_has(page):
+    head = ledger.LEDGER.read_text(encoding="utf-8").partition("## ")[0]
+    compared = re.search(r"torch (\d+\.\d+)\.\d+,", head)[1]
+    has = re.search(r"optrun has what torch (\d+\.\d+) has", head)[1]
+    text = (ledger.LEDGER.parents[2] / page).read_text(encoding="utf-8")
+    assert set(re.findall(r"torch\s+(\d\.\d+)", text)) == {compared, has}
