@@ -1,30 +1,22 @@
 """The Python API of sweeps."""
 
 import os
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
-from threading import RLock
-from typing import TYPE_CHECKING, Any, Self, overload
-from weakref import finalize
+from typing import TYPE_CHECKING, Any
 
 from optrun.analysis.confirmation import check_compared, confirmation, ranking_of
-from optrun.analysis.leaderboard import Standing, SweepPlan, leaderboard, plan_of
-from optrun.analysis.sensitivity import Sensitivity, sensitivity
-from optrun.api.runs import Run
-from optrun.config import RunConfig, from_mapping
+from optrun.analysis.leaderboard import plan_of
+from optrun.api.sweep_results import Sweep as Sweep
 from optrun.config.model.durations import Duration
-from optrun.config.sweep.model import Metric
 from optrun.config.sweep.resolve import load_sweep as sweep_from_file
 from optrun.config.sweep.resolve import sweep_from_mapping
 from optrun.errors import ConfigError, RunFailedError, StoreError, counted, string_list
-from optrun.fallbacks import Fallback
 from optrun.plugins import load_plugins
-from optrun.store import RunRecord, RunState, Status, Store
+from optrun.store import RunState, Status, Store
 from optrun.store.event_names import INFERRED, LIMITED
 from optrun.store.locate import RESULTS, RUNS, find_numbered
 from optrun.sweeps.options import Execution, check_count
@@ -38,171 +30,6 @@ from optrun.training.memory_store import MemoryStore
 
 if TYPE_CHECKING:
     from optrun.sweeps.workers.dask import Connection
-
-MOST_COMPARED = 50
-"""The most settings with equal summaries whose loss curves are compared."""
-
-
-class Sweep:
-    """A finished or interrupted sweep: its runs, in the order of the plan, and the ranking of its settings."""
-
-    def __init__(
-        self,
-        ranking: SweepPlan,
-        results: Store | MemoryStore,
-        states: Sequence[RunState],
-        *,
-        plan: Plan | None = None,
-        signal: int | None = None,
-        executed: int = 0,
-    ) -> None:
-        self.path = results.path if isinstance(results, Store) else None
-        """The directory of the sweep; None if it is not saved."""
-        self.signal = signal
-        """The number of the signal that interrupted the sweep, or None."""
-        self.executed = executed
-        """The number of runs that ended in this call of `sweep`; 0 for a loaded sweep."""
-        self._results: MemoryStore | Path = results if isinstance(results, MemoryStore) else results.path
-        self._runs = _Runs(len(states), self._results)
-        self.runs: Sequence[Run] = self._runs
-        """The runs, as `run` returns them; those of a saved sweep are read lazily."""
-        self.plan = plan
-        """The plan, including settings that the sweep method added during the sweep; None for a loaded sweep."""
-        self.metric = Metric(name=ranking.metric, goal="maximize" if ranking.maximize else "minimize")
-        """The metric by which settings are ranked."""
-        self.settings = ranking.settings
-        """The values of the swept parameters, one mapping for each setting; a setting has one run per seed."""
-        self.states = states
-        self.left = max(ranking.runs, len(states)) - sum(state.status.final for state in states)
-        """The number of runs that have not ended, including runs that the sweep method has yet to propose."""
-        self.confirmed: Sweep | None = None
-        """The best settings on fresh seeds, if the sweep has `confirm` and is through; else None."""
-        self.confirmation_left = 0
-        """The number of runs of the confirmation that have not ended; 0 as long as the sweep itself is not through."""
-        self.ranking = ranking
-        """The settings, the number of seeds and the metric, as they are stored."""
-
-    @cached_property
-    def configs(self) -> Sequence[RunConfig]:
-        """The config of each run; ConfigErrors if a loaded sweep needs a plugin that is not loaded."""
-        return [from_mapping(run.config) for run in self.runs] if self.plan is None else self.plan.configs
-
-    def standings(self) -> list[Standing]:
-        """Return the settings with their results, the best first.
-
-        A diverged run counts as the worst value; settings with a failed run come after all others.
-        """
-        return list(self._standings)
-
-    @cached_property
-    def _standings(self) -> list[Standing]:
-        return leaderboard(self.ranking, self.states)
-
-    def table(self) -> list[dict[str, Any]]:
-        """Return `standings` as plain values: median and quartiles of the metric over a setting's seeds."""
-        return [standing.to_dict() for standing in self.standings()]
-
-    def sensitivity(self, parameter: str | None = None, metric: str | None = None) -> Sensitivity:
-        """Return how a metric depends on a numeric parameter, such as `optimizer.lr`.
-
-        ``parameter`` is by default the learning rate, or the only number that varies; ``metric`` that of the sweep.
-        """
-        return sensitivity(self.ranking, self.states, parameter, metric)
-
-    def equal_settings(self) -> list[list[int]]:
-        """Return groups of settings, by their indices, whose results are bit-identical.
-
-        Of the settings with equal summaries, the loss curves of the first 50 are compared.
-        """
-        alike: defaultdict[Any, list[int]] = defaultdict(list)
-        repeats = self.ranking.repeats
-        for setting in range(len(self.settings)):
-            states = self.states[setting * repeats : (setting + 1) * repeats]
-            if all(state.status.final and not state.is_bad for state in states):
-                figures = [(state.status, state.steps, *state.summary.items()) for state in states]
-                alike[tuple(figures)].append(setting)
-        found = []
-        for settings in alike.values():
-            # Summaries may be equal by chance, such as accuracies of 1; loss curves are not.
-            losses: defaultdict[bytes, list[int]] = defaultdict(list)
-            for setting in settings[:MOST_COMPARED] if len(settings) > 1 else ():
-                losses[self.runs[setting * repeats].curves["loss"].tobytes()].append(setting)
-            found += [each for each in losses.values() if len(each) > 1]
-        return found
-
-    def records(self) -> list[RunRecord]:
-        """Return the config, the seed and the state of every run, without its curves."""
-        if isinstance(self._results, MemoryStore):
-            return [self._results.run(run) for run in range(len(self.states))]
-        with Store.open(self._results) as store:
-            return store.runs()
-
-    def close(self) -> None:
-        """Close the store; reading another run opens it again."""
-        self._runs.close()
-        if self.confirmed is not None:
-            self.confirmed.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
-
-    def __repr__(self) -> str:
-        place = f" {self.path}" if self.path else ""
-        ended = sum(state.status.final for state in self.states)
-        return f"<Sweep{place}: {ended} of {counted(ended + self.left, 'run')}>"
-
-
-class _Runs(Sequence[Run]):
-    """The runs of a sweep, read from memory or from its directory; all threads share one reader."""
-
-    def __init__(self, size: int, results: MemoryStore | Path) -> None:
-        self._size = size
-        self._results = results
-        self._store: Store | None = None
-        self._lock = RLock()
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _Runs, (self._size, self._results)
-
-    def close(self) -> None:
-        with self._lock:
-            if self._store is not None:
-                self._store.close()
-            self._store = None
-
-    def __len__(self) -> int:
-        return self._size
-
-    def __repr__(self) -> str:
-        place = "" if isinstance(self._results, MemoryStore) else f" of {self._results}"
-        return f"<{counted(self._size, 'run')}{place}>"
-
-    @overload
-    def __getitem__(self, index: int) -> Run: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Run]: ...
-    def __getitem__(self, index: int | slice) -> Run | list[Run]:
-        chosen = range(self._size)[index]
-        return self._read(chosen) if isinstance(chosen, int) else [self._read(run) for run in chosen]
-
-    def __iter__(self) -> Iterator[Run]:
-        return map(self._read, range(self._size))
-
-    def _read(self, run: int) -> Run:
-        if isinstance(self._results, MemoryStore):
-            return Run(self._results, run=run)
-        with self._lock:
-            if self._store is not None:
-                with Fallback(f"{self._results} is opened again", StoreError):
-                    return Run(self._store, path=self._results, run=run)
-                # A writer killed since then has left a journal, which is rolled back only when the store is opened.
-                self.close()
-            self._store = store = Store.open(self._results)
-            finalize(self, store.close)
-            return Run(store, path=self._results, run=run)
 
 
 def sweep(
