@@ -9,16 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from optrun import errors, optim, problems, schedulers
+    from optrun.analysis.check import Check
     from optrun.analysis.comparison import Comparison
+    from optrun.api.checking import check
     from optrun.api.comparisons import compare, noise
     from optrun.api.runs import Run, load_run, resume, run
     from optrun.api.sweeps import Sweep, load_sweep, sweep
 
 __version__ = "0.1.0"
 __all__ = [
+    "Check",
     "Comparison",
     "Run",
     "Sweep",
+    "check",
     "compare",
     "errors",
     "load_run",
@@ -34,6 +38,7 @@ __all__ = [
 
 _HOME = dict.fromkeys(["Run", "load_run", "resume", "run"], "optrun.api.runs")
 _HOME |= dict.fromkeys(["compare", "noise"], "optrun.api.comparisons")
+_HOME |= {"Check": "optrun.analysis.check", "check": "optrun.api.checking"}
 _HOME["Comparison"] = "optrun.analysis.comparison"
 _HOME |= dict.fromkeys(["Sweep", "load_sweep", "sweep"], "optrun.api.sweeps")
 

@@ -31,7 +31,7 @@ def comparison_of(
     ``baseline`` one of its values. Raises ConfigError if metrics differ, if there is nothing to compare, or if a name
     is unknown.
     """
-    reported = _reported(sources, metric)
+    reported = reported_metric(sources, metric)
     path = _usual_by(sources) if by is None else by
     entries: dict[Cell, Entry] = {}
     labels = common_labels([source.configs for source in sources])
@@ -62,7 +62,7 @@ def comparison_of(
     return replace(found, verdict=verdict(found, sources), warnings=warnings)
 
 
-def _reported(sources: Sequence[ComparedSweep], name: str | None) -> Metric:
+def reported_metric(sources: Sequence[ComparedSweep], name: str | None) -> Metric:
     """Return the metric to report; ConfigError if the sweeps have different ones, or no run of one has it."""
     known = [{name for run in source.runs for name in run.summary} for source in sources]
     plans = [source.plan for source in sources]

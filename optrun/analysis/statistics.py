@@ -93,16 +93,27 @@ def wilcoxon(differences: Sequence[float]) -> float:
 
     Zeros are left out and ties have their average rank; infinite differences have the highest. Wilcoxon (1945).
     """
+    positive, ways = _signed_rank_sum(differences)
+    sums = np.arange(len(ways))
+    total = len(ways) - 1
+    return min(1.0, float(ways[np.abs(2 * sums - total) >= abs(2 * positive - total)].sum()))
+
+
+def wilcoxon_above(differences: Sequence[float]) -> float:
+    """Return the one-sided p-value of `wilcoxon` that differences are above 0.
+
+    p = P(W ≥ w) over all 2ⁿ signs
+    """
+    positive, ways = _signed_rank_sum(differences)
+    return min(1.0, float(ways[positive:].sum()))
+
+
+def _signed_rank_sum(differences: Sequence[float]) -> tuple[int, Array]:
+    """Return twice the sum of the ranks of positive differences, and the probability of each sum."""
     given = np.asarray([each for each in differences if each != 0], np.float64)
-    if not len(given):
-        return 1.0
     # Twice the ranks are whole numbers, so that sums of them can be counted.
     ranks = twice_ranks(np.abs(given))
-    ways = _probabilities_of_sums(ranks)
-    sums = np.arange(len(ways))
-    total = ranks.sum()
-    extreme = abs(2 * int(ranks[given > 0].sum()) - total)
-    return min(1.0, float(ways[np.abs(2 * sums - total) >= extreme].sum()))
+    return int(ranks[given > 0].sum()), _probabilities_of_sums(ranks)
 
 
 def _probabilities_of_sums(ranks: Array) -> Array:

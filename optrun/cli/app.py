@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperCommand
 
 from optrun import __version__
-from optrun.cli.commands import answers, configs, guide, maintain, names, run, runs, smoke, sweep
+from optrun.cli.commands import answers, check, configs, guide, maintain, names, run, runs, smoke, sweep
 from optrun.cli.exits import exit_code_of, reported
 from optrun.cli.messages import Messages
 from optrun.fallbacks import log
@@ -47,6 +47,7 @@ _command(rich_help_panel=RUN)(run.resume)
 _command(rich_help_panel=RUN)(sweep.sweep)
 _command(rich_help_panel=RUN)(smoke.smoke)
 _command(rich_help_panel=ANSWERS)(answers.compare)
+_command(rich_help_panel=ANSWERS)(check.check)
 _command(rich_help_panel=ANSWERS)(answers.noise)
 _command(rich_help_panel=CONFIGS)(configs.init)
 _command(rich_help_panel=CONFIGS)(configs.validate)

@@ -76,8 +76,8 @@ reported = Reported()
 def exit_code_of(command: Callable[[], Any]) -> int:
     """Run a command and return its exit code.
 
-    0 ok, 1 a run, the machine or optrun itself failed, 2 usage or config, 3 a missing extra, 4 a missed expectation,
-    128 + signal number if interrupted (130, 143, 129, 138), 141 a closed pipe.
+    0 ok, 1 a run, the machine or optrun itself failed, 2 usage or config, 3 a missing extra, 4 a missed expectation
+    or a failed check, 128 + signal number if interrupted (130, 143, 129, 138), 141 a closed pipe.
     """
     if "GITHUB_ACTIONS" in os.environ and not {"FORCE_COLOR", "PY_COLORS"} & os.environ.keys():
         # Typer assumes that GitHub Actions is a colour terminal, even if the output is a pipe.

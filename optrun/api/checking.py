@@ -1,0 +1,88 @@
+"""The Python API of checks, which say whether results are as good as a baseline or a target."""
+
+from pathlib import Path
+
+from optrun.analysis.best_settings import ComparedSweep
+from optrun.analysis.check import Check
+from optrun.analysis.leaderboard import SweepPlan, is_sweep
+from optrun.analysis.regression import regression
+from optrun.api.comparisons import compared
+from optrun.api.runs import Run, load_run
+from optrun.api.sweeps import Sweep, load_sweep
+from optrun.errors import ConfigError, RunFailedError, counted
+from optrun.store import RunRecord, RunState
+from optrun.store.locate import find_numbered
+from optrun.training.figures import FINAL_LOSS
+
+Checked = Sweep | Run | str | Path
+
+
+def check(
+    new: Checked,
+    *,
+    baseline: Checked,
+    by: str | None = None,
+    metric: str | None = None,
+    tolerance: float | str = 0.0,
+    p: float | None = None,
+) -> Check:
+    """Check that a sweep, or a run, is not worse than a baseline, another sweep or run.
+
+    The best setting of each problem and of each value of ``by``, a path of the config, is compared to that of the
+    baseline: by default of each optimizer, if the optimizer varies, or else of each scheduler. The ``metric`` may be
+    worse by ``tolerance``, a number, or a part of the baseline such as "2%", in the median over seeds; with ``p``, what
+    is worse by more fails only if the one-sided signed-rank test has at most this p-value.
+
+    Raises ConfigError if there is nothing to compare or a name is unknown, RunFailedError if runs of ``new`` have not
+    ended, StoreError if a store is damaged.
+    """
+    old, checked = _source(baseline), _source(new)
+    _check_ended(new, checked)
+    is_run = isinstance(checked, RunState)
+    if isinstance(old, RunState) != is_run:
+        raise ConfigError("a run is compared to a run, and a sweep to a sweep")
+    if is_run and (p is not None or by is not None):
+        raise ConfigError(
+            f"{'p' if by is None else 'by'}: a single run has no seeds and no settings to compare"
+        )
+    sources = _compared(new, checked, "what is checked"), _compared(baseline, old, "the baseline")
+    return regression(*sources, "" if is_run else by, metric, tolerance, p)
+
+
+def _source(given: Checked) -> Sweep | RunState:
+    """Return a sweep, or the state of a run."""
+    if isinstance(given, Sweep):
+        return given
+    if isinstance(given, Run):
+        return _state(given)
+    directory, number = find_numbered(given)
+    return load_sweep(directory) if number is None and is_sweep(directory) else _state(load_run(given))
+
+
+def _state(run: Run) -> RunState:
+    return RunState(status=run.status, reason=run.reason, steps=run.steps, summary=run.summary)
+
+
+def _check_ended(given: Checked, source: Sweep | RunState) -> None:
+    """Raise RunFailedError if runs have not ended: what they will show is not known."""
+    left = (
+        int(not source.status.final)
+        if isinstance(source, RunState)
+        else source.left or source.confirmation_left
+    )
+    if left:
+        raise RunFailedError(f"{_label(given, 'what is checked')}: {counted(left, 'run')} left to end")
+
+
+def _compared(given: Checked, source: Sweep | RunState, otherwise: str) -> ComparedSweep:
+    """Return a sweep to compare; a run is one of one setting and no particular problem and seed."""
+    label = _label(given, otherwise)
+    if isinstance(source, Sweep):
+        return compared(source, label)
+    record = RunRecord(**vars(source), run=0, seed=0, config={"problem": {}})
+    return ComparedSweep(label, SweepPlan([{}], 1, FINAL_LOSS, maximize=False), [record])
+
+
+def _label(given: Checked, otherwise: str) -> str:
+    path = given.path if isinstance(given, (Sweep, Run)) else given
+    return otherwise if path is None else str(path)
