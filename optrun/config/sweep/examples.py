@@ -34,12 +34,13 @@ def method_form(name: str) -> str:
 
 def meant(key: str, value: YamlNode, known: Sequence[str]) -> str:
     """Return what to write in place of an unknown key of a block or a space, which may be a swept parameter."""
-    if hint := did_you_mean(key, known):
+    is_section = isinstance(value.value, dict) and key in SECTIONS
+    if not (is_section or "." in key) and (hint := did_you_mean(key, known)):
         return hint
     if key in METRIC:
         return f" Did you mean 'metric.{key}'?"
-    if isinstance(value.value, dict) and key in SECTIONS:
-        key = f"{key}.{next(iter(value.value), '…')}"
+    if is_section:
+        key = f"{key}.{next(iter(value.children), '…')}"
     if isinstance(value.value, (dict, list)):
         return f" What varies stands under parameters: {{{key}: […]}}"
     return f" Known here: {', '.join(known)}"
