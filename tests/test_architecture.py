@@ -13,8 +13,8 @@ import optrun
 PACKAGE = Path(optrun.__file__).parent
 FLOORS = [
     "cli",
-    "plots",
     "api",
+    "plots",
     "analysis",
     "diagnostics",
     "selftest",

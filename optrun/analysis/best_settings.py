@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from optrun.analysis.statistics import (
     median,
     wilcoxon,
 )
+from optrun.arrays import Array
 from optrun.config.sweep.model import Metric
 from optrun.store import RunRecord, Status
 
@@ -31,6 +32,15 @@ Values = Mapping[int, float]
 """The costs of a setting by seed: its metric where lower is better, else minus that; +∞ where it diverged."""
 
 
+class WithCurves(Protocol):
+    """A run with its curves."""
+
+    @property
+    def curves(self) -> Mapping[str, Array]: ...
+    @property
+    def evaluations(self) -> Mapping[str, Array]: ...
+
+
 @dataclass(frozen=True)
 class ComparedSweep:
     """A sweep to compare, and the confirmation of its selected settings on other seeds."""
@@ -39,6 +49,8 @@ class ComparedSweep:
     plan: SweepPlan
     runs: Sequence[RunRecord]
     confirmed: "ComparedSweep | None" = None
+    curves: Sequence[WithCurves] = ()
+    """The curves of the runs, in the same order; they are read when they are asked for."""
 
     @property
     def configs(self) -> list[Mapping[str, Any]]:
@@ -68,6 +80,13 @@ class Entry:
             index = list(confirmed.plan.settings).index(self.selected.standing.setting)
             return of_setting(confirmed.plan, confirmed.runs, index), True
         return of_setting(self.source.plan, self.source.runs, self.selected.index), False
+
+    @property
+    def curves(self) -> Sequence[WithCurves]:
+        """The curves of the runs of the sweep, or of its confirmation, that are reported."""
+        source, (runs, is_confirmed) = self.source, self.results
+        of = source.confirmed if is_confirmed and source.confirmed is not None else source
+        return [of.curves[run.run] for run in runs]
 
     @cached_property
     def costs(self) -> Values:

@@ -32,17 +32,7 @@ def comparison_of(
     is unknown.
     """
     reported = reported_metric(sources, metric)
-    path = _usual_by(sources) if by is None else by
-    entries: dict[Cell, Entry] = {}
-    labels = common_labels([source.configs for source in sources])
-    for source, of_settings in zip(sources, labels, strict=True):
-        option = "" if path == BY_SWEEP else path
-        for selected in selections(source.plan, source.runs, option, problems=of_settings):
-            cell = replace(selected.cell, value=source.label) if path == BY_SWEEP else selected.cell
-            if cell in entries:
-                both = f"{entries[cell].source.label} and {source.label}"
-                raise ConfigError(f"{both} both have {cell.value} on {cell.problem}: use --by sweep")
-            entries[cell] = Entry(selected, source, reported)
+    path, entries = entries_of(sources, by, reported)
     names = list(dict.fromkeys(cell.value for cell in entries))
     if len(names) < 2:
         raise ConfigError(
@@ -60,6 +50,25 @@ def comparison_of(
     found = Comparison(reported.name, reported.goal, path, chosen, problems, list(ranks))
     warnings = list(cautions(found, sources))
     return replace(found, verdict=verdict(found, sources), warnings=warnings)
+
+
+def entries_of(
+    sources: Sequence[ComparedSweep], by: str | None = None, reported: Metric | None = None
+) -> tuple[str, dict[Cell, Entry]]:
+    """Return what is compared and the best setting of each cell; the metric is by default that of the sweep."""
+    path = _usual_by(sources) if by is None else by
+    entries: dict[Cell, Entry] = {}
+    labels = common_labels([source.configs for source in sources])
+    for source, of_settings in zip(sources, labels, strict=True):
+        metric = reported or Metric(name=source.plan.metric, goal=source.plan.goal)
+        option = "" if path == BY_SWEEP else path
+        for selected in selections(source.plan, source.runs, option, problems=of_settings):
+            cell = replace(selected.cell, value=source.label) if path == BY_SWEEP else selected.cell
+            if cell in entries:
+                both = f"{entries[cell].source.label} and {source.label}"
+                raise ConfigError(f"{both} both have {cell.value} on {cell.problem}: use --by sweep")
+            entries[cell] = Entry(selected, source, metric)
+    return path, entries
 
 
 def reported_metric(sources: Sequence[ComparedSweep], name: str | None) -> Metric:

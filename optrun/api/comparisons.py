@@ -29,9 +29,7 @@ def compare(
     """
     if not sweeps:
         raise ConfigError("a comparison needs a sweep")
-    labels = _labels(sweeps)
-    with_runs = [compared(each, label) for each, label in zip(sweeps, labels, strict=True)]
-    return comparison_of(with_runs, by, baseline, metric)
+    return comparison_of(compared_sweeps(sweeps), by, baseline, metric)
 
 
 def noise(
@@ -68,19 +66,24 @@ def noise(
     return noise_of(found.states, chosen)
 
 
-def compared(given: Sweep | str | Path, label: str) -> ComparedSweep:
-    """Return what is compared of a sweep, with its confirmation."""
-    sweep = given if isinstance(given, Sweep) else load_sweep(given)
-    confirmed = None if sweep.confirmed is None else compared(sweep.confirmed, label)
-    found = ComparedSweep(label, sweep.ranking, sweep.records(), confirmed)
-    path = sweep.path
-    if path is not None and path.name == CONFIRM and is_run_directory(path.absolute().parent):
-        return replace(found, confirmed=found)  # it has no other seeds than fresh ones
-    return found
+def compared_sweeps(sweeps: Sequence[Sweep | str | Path]) -> list[ComparedSweep]:
+    """Return sweeps as a comparison takes them, each with a name."""
+    return [compared(each, label) for each, label in zip(sweeps, _labels(sweeps), strict=True)]
 
 
-def _labels(sweeps: tuple[Sweep | str | Path, ...]) -> list[str]:
+def _labels(sweeps: Sequence[Sweep | str | Path]) -> list[str]:
     """Return a name for each sweep: that of its directory, or else its path, or its number."""
     paths = [each.path if isinstance(each, Sweep) else Path(each) for each in sweeps]
     names = [f"sweep {number}" if path is None else path.name for number, path in enumerate(paths, 1)]
     return [name if names.count(name) == 1 else str(path) for name, path in zip(names, paths, strict=True)]
+
+
+def compared(given: Sweep | str | Path, label: str) -> ComparedSweep:
+    """Return what is compared of a sweep, with its confirmation."""
+    sweep = given if isinstance(given, Sweep) else load_sweep(given)
+    confirmed = None if sweep.confirmed is None else compared(sweep.confirmed, label)
+    found = ComparedSweep(label, sweep.ranking, sweep.records(), confirmed, sweep.runs)
+    path = sweep.path
+    if path is not None and path.name == CONFIRM and is_run_directory(path.absolute().parent):
+        return replace(found, confirmed=found)  # it has no other seeds than fresh ones
+    return found

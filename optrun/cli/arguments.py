@@ -31,6 +31,7 @@ class PictureKind(StrEnum):
 
     CURVES = "curves"
     SENSITIVITY = "sensitivity"
+    BEST = "best"
 
 
 class PictureStyle(StrEnum):

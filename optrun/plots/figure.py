@@ -85,7 +85,7 @@ def curves_figure(
             style = series_style(index)
             colour = style["color"]
             label = wrapped_label(run.label, look.characters)
-            upper.plot(*run.points(metric), label=label, alpha=0.9, **_marked(style, run, metric))
+            upper.plot(*run.points(metric), label=label, alpha=0.9, **marked_if_alone(style, run, metric))
             shade(upper, run, metric, colour)
             for name in evaluations_of(metric, run.evaluations):
                 upper.plot(run.evaluations["step"], run.evaluations[name], color=colour, **EVALUATIONS[name])
@@ -113,7 +113,7 @@ def steps_label(metric: str, smooth: int) -> str:
     return "step" if smooth == 1 else f"step ({escaped}: running mean over {smooth} recorded steps)"
 
 
-def _marked(style: Mapping[str, Any], run: Curves, metric: str) -> dict[str, Any]:
+def marked_if_alone(style: Mapping[str, Any], run: Curves, metric: str) -> dict[str, Any]:
     """Return a style with a marker for a metric of a single point, of which a line would show nothing."""
     return {**style, "marker": "o", "markevery": None} if len(run.points(metric)[0]) == 1 else {**style}
 

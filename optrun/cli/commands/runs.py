@@ -122,9 +122,20 @@ def plot(
     log: Log = None,
     kind: Annotated[
         PictureKind | None,
-        typer.Option("--kind", "-k", help="For a sweep: its best curves, or its metric over a parameter."),
+        typer.Option("--kind", "-k", help="What is drawn, for a sweep; see `optrun guide answers`."),
     ] = None,
-    over: Over = None,
+    by: Annotated[
+        str | None,
+        typer.Option(
+            "--by", metavar="PATH", help="What is compared; by default the optimizer, if it varies."
+        ),
+    ] = None,
+    over: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--over", metavar="PARAMETER", help="The parameter of a sensitivity; by default the lr."
+        ),
+    ] = None,
     smooth: Annotated[
         int, typer.Option("--smooth", metavar="K", min=1, help="Running mean over K recorded steps.")
     ] = 1,
@@ -138,15 +149,17 @@ def plot(
     """Plot loss and lr of one or more runs into a PNG, SVG or PDF file; needs the extra `plots`.
 
     For a sweep: median and quartiles of its metric over the learning rate or the only number that varies;
-    with --kind curves, or if no number varies, loss and lr of the best settings.
+    with --kind curves, or if no number varies, loss and lr of the best settings. --kind best draws the best
+    setting of each optimizer, on each problem.
 
     Example: optrun plot latest -o curves.png
     """
+    from optrun.api.pictures import Choice
     from optrun.cli.views.plot_file import save_plot
     from optrun.plots.look import Look, size_of
 
     look = Look(title, size_of(size) if size is not None else None, dpi, style)
-    save_plot(runs, output, kind, metric, log, over, smooth, look)
+    save_plot(runs, output, kind, Choice(metric, by, tuple(over or ()), log, smooth), look)
     print(output)
 
 

@@ -1,10 +1,12 @@
-"""`plot`: draw runs or a sensitivity into a file."""
+"""`plot`: draw runs or sweeps into a file."""
 
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from optrun.api.pictures import Choice, picture_of
+from optrun.api.sweeps import load_sweep
 from optrun.cli.arguments import PictureKind
 from optrun.cli.views.curves import caption, load_curves
 from optrun.cli.views.sensitivity import has_sensitivity, sensitivity_of
@@ -13,50 +15,39 @@ from optrun.plots.figure import curves_figure, format_of, save
 from optrun.plots.look import Look
 from optrun.plots.sensitivity_figure import sensitivity_figure
 from optrun.store.directory import write_output
+from optrun.store.locate import find_whole
 
 if TYPE_CHECKING:
     from optrun.plots.picture import Picture
 
 
 def save_plot(
-    runs: Sequence[str],
-    output: Path,
-    kind: PictureKind | None,
-    metric: str | None,
-    log: bool | None,
-    over: str | None,
-    smooth: int,
-    look: Look,
+    runs: Sequence[str], output: Path, kind: PictureKind | None, choice: Choice, look: Look
 ) -> None:
-    """Draw runs, or the sensitivity of a sweep, into a file; ConfigError for invalid options or files."""
+    """Draw runs or sweeps into a file; ConfigError for invalid options or files."""
     format = format_of(output)
-    picture = _picture(runs, kind, metric, log, over, smooth, look)
+    picture = _picture(runs, kind, choice, look)
     try:
         write_output(output, partial(save, picture, format=format))
     except OSError as error:
         raise ConfigError(f"{output}: {(error.strerror or str(error)).lower()}") from error
 
 
-def _picture(
-    runs: Sequence[str],
-    kind: PictureKind | None,
-    metric: str | None,
-    log: bool | None,
-    over: str | None,
-    smooth: int,
-    look: Look,
-) -> "Picture":
+def _picture(runs: Sequence[str], kind: PictureKind | None, choice: Choice, look: Look) -> "Picture":
     if kind is None:
-        wanted = over is not None or (metric is None and smooth == 1 and has_sensitivity(runs))
+        undecided = choice.metric is None and choice.smooth == 1
+        wanted = choice.over or (undecided and has_sensitivity(runs))
         kind = PictureKind.SENSITIVITY if wanted else PictureKind.CURVES
+    choice.check(kind, dashes="--")
     if kind is PictureKind.SENSITIVITY:
-        if smooth > 1:
-            raise ConfigError("--smooth is for curves: a sensitivity has no steps")
-        name, found = sensitivity_of(runs, over, metric)
-        return sensitivity_figure(found, name=name, log=log, look=look)
-    if over is not None:
-        raise ConfigError("--over is for --kind sensitivity: curves are plotted over steps")
-    drawn = load_curves(runs, metric or "loss", smooth)
-    return curves_figure(
-        drawn, metric=metric or "loss", log=log, caption=caption(drawn), smooth=smooth, look=look
-    )
+        if len(choice.over) > 1:
+            raise ConfigError("--over: a sensitivity is over one parameter; --kind heat is over two")
+        name, found = sensitivity_of(runs, choice.over[0] if choice.over else None, choice.metric)
+        return sensitivity_figure(found, name=name, log=choice.log, look=look)
+    if kind is PictureKind.CURVES:
+        metric = choice.metric or "loss"
+        drawn = load_curves(runs, metric, choice.smooth)
+        return curves_figure(
+            drawn, metric=metric, caption=caption(drawn), look=look, log=choice.log, smooth=choice.smooth
+        )
+    return picture_of([load_sweep(find_whole(run, "draw")) for run in runs], kind, choice, look)

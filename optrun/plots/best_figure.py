@@ -1,0 +1,107 @@
+"""Matplotlib figure of the curves of the best settings, with axes for each problem."""
+
+from collections.abc import Mapping, Sequence
+from itertools import islice
+from math import ceil
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from optrun.analysis.best_curves import BestCurves, CurvePanel
+from optrun.plots.figure import (
+    legend_outside,
+    legend_shape,
+    marked_if_alone,
+    new_picture,
+    shade,
+    steps_label,
+    wrapped_label,
+)
+from optrun.plots.look import Look, series_style
+from optrun.plots.ticks import prefers_log
+
+if TYPE_CHECKING:
+    from optrun.plots.picture import Picture
+
+HEIGHTS = {1: 4.5, 2: 2.9, 3: 2.3}
+"""The height of axes in inches by how many are side by side."""
+
+MOST_NAMED = 2
+"""Of how many values a title says that they diverged."""
+
+
+def best_figure(
+    found: BestCurves, *, log: bool | None = None, smooth: int = 1, look: Look | None = None
+) -> "Picture":
+    """Draw the median of each value's curves, between the quartiles of its seeds.
+
+    ``smooth`` is what the curves were smoothed by. What diverged on all seeds does not determine the range of the axis.
+    """
+    look = look or Look()
+    values = list(dict.fromkeys(each.label for panel in found.panels for each in panel.curves))
+    styles = {value: series_style(index) for index, value in enumerate(values)}
+    labels = [wrapped_label(value, look.characters) for value in values]
+    columns = columns_of(len(found.panels))
+    rows = ceil(len(found.panels) / columns)
+    title = look.named(f"best settings by {found.selected_by}: {found.seeds}")
+    lines = legend_shape(labels, look)[1] + 2
+    with new_picture(look, look.inches(HEIGHTS[columns] * rows, lines)) as picture:
+        every = picture.subplots(rows, columns, squeeze=False).ravel()
+        for panel, axes in zip(found.panels, every, strict=False):
+            _draw(axes, panel, found.metric, styles, log)
+            heading = "\n".join([panel.problem, *_gone(panel)])
+            axes.set_title(wrapped_label(heading, look.characters // columns - 6), fontsize=0.9 * look.font)
+        for axes in every[len(found.panels) :]:
+            axes.set_axis_off()
+        picture.supylabel(wrapped_label(found.metric), fontsize=look.font)
+        picture.supxlabel(steps_label(found.metric, smooth), fontsize=look.font)
+        handles = [
+            picture.axes[0].plot([], [], label=label, **styles[value])[0]
+            for value, label in zip(values, labels, strict=True)
+        ]
+        legend_outside(picture, handles, labels, title=title)
+    return picture
+
+
+def columns_of(count: int) -> int:
+    """Return how many axes are side by side."""
+    return 1 if count == 1 else 2 if count <= 4 else 3
+
+
+def _draw(
+    axes: Any, panel: CurvePanel, metric: str, styles: Mapping[str, Mapping[str, Any]], log: bool | None
+) -> None:
+    sound = []
+    for curves in panel.curves:
+        style = styles[curves.label]
+        axes.plot(*curves.points(metric), alpha=0.9, **marked_if_alone(style, curves, metric))
+        shade(axes, curves, metric, style["color"])
+        gone, runs = panel.diverged.get(curves.label, (0, 0))
+        if not runs or gone < runs:
+            sound.append(curves)
+    drawn = [curves.points(metric)[1] for curves in sound or panel.curves]
+    on_log = prefers_log(metric, drawn) if log is None else log
+    if on_log:
+        axes.set_yscale("log", nonpositive="clip")
+    bands = [side for curves in sound for side in curves.bands.get(metric, ())]
+    if sound and len(sound) < len(panel.curves):
+        _limit(axes, np.concatenate([*drawn, *bands]), log=on_log)
+    axes.margins(x=0.02)
+
+
+def _limit(axes: Any, values: Any, *, log: bool) -> None:
+    seen = values[np.isfinite(values) & ((values > 0) | (not log))]
+    if seen.size and seen.min() < seen.max():
+        low, high = float(seen.min()), float(seen.max())
+        margin = (high / low) ** 0.05 if log else 0.05 * (high - low)
+        axes.set_ylim(*((low / margin, high * margin) if log else (low - margin, high + margin)))
+
+
+def _gone(panel: CurvePanel) -> Sequence[str]:
+    """Return a line that names what diverged, if anything did."""
+    words = [
+        f"{value}: {'all' if gone == runs else f'{gone} of {runs}'} diverged"
+        for value, (gone, runs) in islice(panel.diverged.items(), MOST_NAMED)
+    ]
+    more = len(panel.diverged) - len(words)
+    return [", ".join([*words, *[f"{more} more"] * bool(more)])] if words else []
