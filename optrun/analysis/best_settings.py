@@ -99,7 +99,7 @@ class Entry:
             return None
         value = run.figure(self.metric.name)
         if value is None:
-            return math.inf if run.is_bad or self.metric.name in run.summary else None
+            return math.inf if run.has_figure(self.metric.name) else None
         return self.sign * value
 
 

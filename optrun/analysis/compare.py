@@ -10,6 +10,8 @@ from optrun.analysis.selection import BY, Cell, common_labels, selections, usual
 from optrun.analysis.verdict import TEST, cautions, verdict
 from optrun.config.sweep.model import Metric, usual_goal
 from optrun.errors import ConfigError, did_you_mean, fold
+from optrun.store import Status
+from optrun.store.types import STEPS_TO_TARGET
 
 USUAL_BASELINES = ("AdamW", "Adam", "SGD")
 VALIDATION = "val_"
@@ -73,7 +75,7 @@ def entries_of(
 
 def reported_metric(sources: Sequence[ComparedSweep], name: str | None) -> Metric:
     """Return the metric to report; ConfigError if the sweeps have different ones, or no run of one has it."""
-    known = [{name for run in source.runs for name in run.summary} for source in sources]
+    known = [_figures(source) for source in sources]
     plans = [source.plan for source in sources]
     if name is None:
         for source in sources:
@@ -90,6 +92,13 @@ def reported_metric(sources: Sequence[ComparedSweep], name: str | None) -> Metri
             raise ConfigError(f"{source.label}: no run has the metric {name}.{others}")
     selected_by = {plan.metric: plan.goal for plan in plans}
     return Metric(name=name, goal=selected_by.get(name) or usual_goal(name))
+
+
+def _figures(source: ComparedSweep) -> set[str]:
+    """Return the names of the figures that runs of a sweep have."""
+    reached = any(run.status is Status.TARGET_REACHED for run in source.runs)
+    names = {name for run in source.runs for name in run.summary}
+    return names | {STEPS_TO_TARGET} if reached else names
 
 
 def _usual_by(sources: Sequence[ComparedSweep]) -> str:

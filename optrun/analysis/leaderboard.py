@@ -12,6 +12,7 @@ import numpy as np
 from optrun.errors import StoreError, counted
 from optrun.store import RunState, Status, Store
 from optrun.store.event_names import PLAN, PLUGINS
+from optrun.store.types import STEPS_TO_TARGET
 
 QUARTILES = (25, 50, 75)
 
@@ -73,6 +74,11 @@ class SweepPlan:
     def setting(self, run: int) -> Mapping[str, Any]:
         """Return the setting of a run."""
         return self.settings[run // self.repeats]
+
+
+def worst(metric: str) -> str:
+    """Return what a run has done whose metric is the worst: it diverged, or missed its target."""
+    return "missed" if metric == STEPS_TO_TARGET else "diverged"
 
 
 def plan_of(store: Store) -> SweepPlan | None:
@@ -160,7 +166,7 @@ def leaderboard(plan: SweepPlan, states: Sequence[RunState]) -> list[Standing]:
 def _metric_values(states: Sequence[RunState], metric: str, worst: float) -> list[float]:
     """Return the metric of the ended runs, ``worst`` for diverged ones; runs that failed or lack it are left out."""
     ended = [state for state in states if state.status.final and state.status is not Status.FAILED]
-    values = [(state.figure(metric), state.is_bad or metric in state.summary) for state in ended]
+    values = [(state.figure(metric), state.has_figure(metric)) for state in ended]
     return [worst if value is None else value for value, counts in values if counts]
 
 
@@ -175,7 +181,7 @@ def _standing(
 ) -> Standing:
     ended = [state for state in states if state.status.final]
     failed = sum(state.status is Status.FAILED for state in ended)
-    lacking = sum(not state.is_bad and metric not in state.summary for state in ended)
+    lacking = sum(not state.has_figure(metric) for state in ended)
     finite = sum(state.figure(metric) is not None for state in ended)
     reached = [state.steps for state in ended if state.status is Status.TARGET_REACHED]
     steps = sorted([*reached, *[math.inf] * (len(ended) - len(reached))])

@@ -71,7 +71,7 @@ def selections(
         standings = [each for each in leaderboard(own, states) if _is_result(each)]
         tried = [each.median for each in standings]
         for standing in standings[:top]:
-            edge = tuple(_at_edge(standing.setting, own.settings))
+            edge = () if standing.median is None else tuple(_at_edge(standing.setting, own.settings))
             found.append(Selected(cell, places[standing.first], standing, tried, edge))
     return found
 

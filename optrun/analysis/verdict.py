@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from optrun.analysis.best_settings import ComparedSweep
 from optrun.analysis.comparison import Comparison, ComparisonRow, ProblemTable
+from optrun.analysis.leaderboard import worst
 from optrun.analysis.statistics import LEAST_FOR_INTERVAL, LEAST_PAIRS, SIGNIFICANCE, IntervalEstimate
 from optrun.errors import counted
 
@@ -110,7 +111,7 @@ def cautions(found: Comparison, sweeps: Sequence[ComparedSweep]) -> Iterator[str
             yield f"{table.problem}: no result of {', '.join(sorted(missing))}, left out of the ranking"
     for table, row in rows:
         if row.n and row.diverged == row.n:
-            yield f"{row.value} diverged with all seeds on {table.problem}"
+            yield f"{row.value} {worst(found.metric)} with all seeds on {table.problem}"
     steps = {run.config.get("steps") or run.config.get("epochs") for sweep in sweeps for run in sweep.runs}
     if len(steps) > 1:
         yield "the runs have different numbers of steps"

@@ -11,6 +11,9 @@ from optrun.arrays import Array
 FIRST_COLUMNS = ("step", "loss", "lr")
 """The columns of every curve, in this order before the others."""
 
+STEPS_TO_TARGET = "steps_to_target"
+"""A figure that no summary has: the steps of a run that ended at `stop.target`; infinite where it did not."""
+
 
 class Status(StrEnum):
     """How far a run has come, or why it ended."""
@@ -53,9 +56,15 @@ class RunState:
         return self.status in (Status.DIVERGED, Status.FAILED)
 
     def figure(self, name: str) -> float | None:
-        """Return a finite figure of the summary; None where there is none, or the run has diverged or failed."""
+        """Return a finite figure, of the summary or STEPS_TO_TARGET; None without one, and of a run that is bad."""
+        if name == STEPS_TO_TARGET:
+            return float(self.steps) if self.status is Status.TARGET_REACHED else None
         value = None if self.is_bad else self.summary.get(name)
         return value if value is not None and math.isfinite(value) else None
+
+    def has_figure(self, name: str) -> bool:
+        """Whether an ended run has a figure, be it the worst: that of a run that diverged, or missed its target."""
+        return self.is_bad or name in self.summary or name == STEPS_TO_TARGET
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -275,3 +275,29 @@ def test_problems_of_one_name_in_different_sweeps_are_not_one_problem():
         ("a data=iris", ["Adam"]),
         ("a data=wine", ["SGD"]),
     ]
+
+
+def test_steps_to_a_target_are_the_worst_where_it_is_missed():
+    config = {
+        "problem": {"name": "quadratic", "noise": 0.1},
+        "steps": 60,
+        "stop": {"target": 1.0},
+        "sweep": {
+            "parameters": {"optimizer.name": ["SGD", "Adam"], "optimizer.lr": [1e-5, 1e-2]},
+            "repeats": 6,
+            "metric": {"name": "steps_to_target"},
+        },
+    }
+    with optrun.sweep(config, save=False) as sweep:
+        losses = [run.curves["loss"] for run in sweep.runs]
+        first = [int(np.argmax(loss <= 1.0)) if (loss <= 1.0).any() else math.inf for loss in losses]
+        medians = np.median(np.array(first).reshape(4, 6), axis=1)
+        assert [each.median for each in sorted(sweep.standings(), key=lambda each: each.first)] == [
+            None if math.isinf(value) else value for value in medians
+        ]
+        found = optrun.compare(sweep)
+    assert {row.value: row.median for row in found.problems[0].rows} == {
+        "SGD": medians[1],
+        "Adam": None if math.isinf(medians[3]) else medians[3],
+    }
+    assert not math.isinf(medians[1])

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from optrun.analysis.leaderboard import Standing
+from optrun.analysis.leaderboard import Standing, worst
 from optrun.api.sweeps import Sweep
 from optrun.cli.ci.case import Case
 from optrun.cli.ci.report import Report
@@ -86,10 +86,11 @@ def _case(sweep: Sweep, standing: Standing, missed: Mapping[int, Sequence[Issue]
     if standing.median is not None:
         case.metrics = {sweep.metric.name: number(standing.median)}
         if standing.runs > 1:
-            case.metrics["quartiles"] = quartiles_text(standing, number)
+            case.metrics["quartiles"] = quartiles_text(standing, sweep.metric.name, number)
     if standing.diverged:
-        case.outcome = f"{standing.diverged} of {standing.runs} diverged"
-        case.metrics["diverged"] = f"{standing.diverged} of {standing.runs}"
+        word = worst(sweep.metric.name)
+        case.outcome = f"{standing.diverged} of {standing.runs} {word}"
+        case.metrics[word] = f"{standing.diverged} of {standing.runs}"
     messages = [
         f"run {run}: {sweep.states[run].reason}" for run in runs if sweep.states[run].status == "failed"
     ]

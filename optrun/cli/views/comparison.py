@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from optrun.analysis.comparison import Comparison, ComparisonRow, ProblemTable
+from optrun.analysis.leaderboard import worst
 from optrun.analysis.selection import tells_problem
 from optrun.api.comparisons import compare
 from optrun.cli.commands.answers import Form
@@ -23,7 +24,6 @@ from optrun.errors import printable
 from optrun.store.locate import find_whole
 
 EDGE, BETTER, WORSE = "◇", "✓", "✗"
-NOT_FINITE = "diverged"
 LATEX_SPECIAL = {each: f"\\{each}" for each in "&%$#_{}"} | {
     "◇": r"$\diamond$",
     "✓": r"\checkmark",
@@ -90,7 +90,7 @@ def _tables(found: Comparison) -> list[_Table]:
 def _noise(table: ProblemTable) -> str:
     if table.same_seeds:
         return " (the seed changes nothing)"
-    return "" if table.noise is None else f" (noise over seeds: {_number(table.noise)})"
+    return "" if table.noise is None else f" (noise over seeds: {table.noise:.4g})"
 
 
 def _ranking(found: Comparison) -> list[Column]:
@@ -122,17 +122,17 @@ def _of_problem(table: ProblemTable, found: Comparison) -> _Table:
     columns = [
         Column("edge", [EDGE if row.edge else "" for row in rows]),
         Column("n", [str(row.n) for row in rows], right=True),
-        Column("median", [_number(row.median) for row in rows], right=True),
+        Column("median", [_number(row.median, found) for row in rows], right=True),
         Column("95 % interval", [_interval(row.low, row.high).strip() for row in rows]),
-        Column("IQM", [_number(row.iqm) for row in rows], right=True, spare=True),
+        Column("IQM", [_number(row.iqm, found) for row in rows], right=True, spare=True),
         Column(f"to {found.baseline}", [_difference(row) for row in rows]),
         Column("p", [_p(row) for row in rows], right=True),
         Column("", [_mark(row, found) for row in rows]),
-        Column("diverged", [str(row.diverged) if row.diverged else "" for row in rows], right=True),
+        Column(worst(found.metric), [str(row.diverged) if row.diverged else "" for row in rows], right=True),
         *(
             Column(
                 f"after {trials}",
-                [_number(row.after[trials]) if trials in row.after else "" for row in rows],
+                [_number(row.after[trials], found) if trials in row.after else "" for row in rows],
                 right=True,
                 spare=True,
             )
@@ -159,8 +159,8 @@ def _of_value(row: ComparisonRow, found: Comparison) -> dict[str, object]:
     }
 
 
-def _number(value: float | None) -> str:
-    return NOT_FINITE if value is None else format(value, ".4g")
+def _number(value: float | None, found: Comparison) -> str:
+    return worst(found.metric) if value is None else format(value, ".4g")
 
 
 def _interval(low: float | None, high: float | None, form: str = ".4g") -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from optrun.analysis.leaderboard import Standing
+from optrun.analysis.leaderboard import Standing, worst
 from optrun.api.sweeps import Sweep
 from optrun.cli.exits import reported
 from optrun.cli.text.console import counted, emit, quoted, suggest
@@ -19,6 +19,7 @@ from optrun.cli.text.tables import Column
 from optrun.config import Issue
 from optrun.errors import printable, printable_lines
 from optrun.store import Store
+from optrun.store.types import STEPS_TO_TARGET
 
 MOST_SETTINGS = 20
 MOST_REASONS = 5
@@ -136,15 +137,17 @@ def leaderboard_table(standings: Sequence[Standing], metric: str, most: int) -> 
     after = [
         Column(
             metric,
-            [_median_text(each, number) for each in shown],
+            [_median_text(each, metric, number) for each in shown],
             right=True,
-            short=[_median_text(each, _short) for each in shown],
+            short=[_median_text(each, metric, _short) for each in shown],
         )
     ]
     if any(each.runs > 1 for each in standings):
-        after.append(Column("quartiles", [quartiles_text(each, _short) for each in shown], spare=True))
-    after += _problem_columns(shown)
-    if any(each.reached for each in standings):
+        after.append(
+            Column("quartiles", [quartiles_text(each, metric, _short) for each in shown], spare=True)
+        )
+    after += _problem_columns(shown, metric)
+    if metric != STEPS_TO_TARGET and any(each.reached for each in standings):
         steps = ["" if each.steps_to_target is None else f"{each.steps_to_target:,g}" for each in shown]
         after.append(Column("steps to target", steps, right=True))
     if any(each.pruned for each in shown):
@@ -172,25 +175,26 @@ def print_standings(
         print(f"note: runs that end at stop.target are ranked {how}", file=sys.stderr)
 
 
-def quartiles_text(of: Standing, number: Callable[[float], str]) -> str:
+def quartiles_text(of: Standing, metric: str, number: Callable[[float], str]) -> str:
     """Format the quartiles of a setting; a quartile None falls on diverged runs."""
     if of.median is None:
         return ""
-    return " … ".join("diverged" if each is None else number(each) for each in (of.lower, of.upper))
+    return " … ".join(worst(metric) if each is None else number(each) for each in (of.lower, of.upper))
 
 
-def _median_text(of: Standing, number: Callable[[float], str]) -> str:
-    return number(of.median) if of.median is not None else "diverged" if of.diverged else ""
+def _median_text(of: Standing, metric: str, number: Callable[[float], str]) -> str:
+    return number(of.median) if of.median is not None else worst(metric) if of.diverged else ""
 
 
 def _short(value: float) -> str:
     return f"{value:.4g}"
 
 
-def _problem_columns(shown: Sequence[Standing]) -> list[Column]:
+def _problem_columns(shown: Sequence[Standing], metric: str) -> list[Column]:
     """Return a column that counts diverged, failed and metric-less runs per setting; no column if there are none."""
-    counts = [{"diverged": each.diverged, "failed": each.failed, "lacking": each.lacking} for each in shown]
-    kinds = [kind for kind in ("diverged", "failed", "lacking") if any(each[kind] for each in counts)]
+    word = worst(metric)
+    counts = [{word: each.diverged, "failed": each.failed, "lacking": each.lacking} for each in shown]
+    kinds = [kind for kind in (word, "failed", "lacking") if any(each[kind] for each in counts)]
     if len(kinds) == 1:
         (kind,) = kinds
         bad = [each[kind] for each in counts]

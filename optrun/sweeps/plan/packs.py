@@ -17,6 +17,7 @@ from optrun.kernels.threads import cores
 from optrun.plugin_code import guarded
 from optrun.problems import Problem
 from optrun.registry import Option, Registry, averages, optimizers, schedulers
+from optrun.store.types import STEPS_TO_TARGET
 from optrun.sweeps.plan.expand import Plan
 from optrun.sweeps.plan.width import width_of
 from optrun.training.config_notes import ineffective_options, inferred, is_random
@@ -124,7 +125,10 @@ def _group(
         known = Identity.of(config, None)
         return Group(runs, 1, plan.repeats, len(runs) * (config.steps or 1), identity=known), problem
     metric = plan.metric.name
-    if metric not in figures:
+    if metric == STEPS_TO_TARGET and config.stop.target is None:
+        said = f"{metric} is a figure of runs that end at a loss: set stop.target"
+        raise ConfigErrors([plan.swept.issue(("metric", "name"), said)])
+    if metric not in (*figures, STEPS_TO_TARGET):
         raise ConfigErrors([plan.swept.issue(("metric", "name"), no_figure(config, metric, figures))])
     work = len(runs) * pack.steps * pack.params.size
     on_device = pack.arrays.is_on_device

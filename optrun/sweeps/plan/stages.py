@@ -90,10 +90,7 @@ def score(states: Sequence[RunState], metric: Metric) -> float | None:
 
     None where it is the worst, or a run has failed or has no such figure.
     """
-    if any(
-        state.status is Status.FAILED or not (state.is_bad or metric.name in state.summary)
-        for state in states
-    ):
+    if any(state.status is Status.FAILED or not state.has_figure(metric.name) for state in states):
         return None
     worst = math.inf if metric.goal == "minimize" else -math.inf
     figures = [state.figure(metric.name) for state in states]
