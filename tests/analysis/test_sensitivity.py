@@ -16,7 +16,8 @@ from optrun.analysis.sensitivity import (
     visible_range,
 )
 from optrun.errors import ConfigError
-from optrun.plots.sensitivity_figure import save_sensitivity
+from optrun.plots.figure import save
+from optrun.plots.sensitivity_figure import sensitivity_figure
 from optrun.plots.ticks import labels
 from optrun.store import RunState, Status
 
@@ -174,7 +175,7 @@ def test_a_line_goes_through_what_came_to_the_end_alone(monkeypatch):
         Axes, "plot", lambda *args, **more: drawn.append((*args[1:3], more)) or plot(*args, **more)
     )
     states = [ended(2.0), stopped(9.0), ended(1.0), stopped(8.0)]
-    save_sensitivity(sensitivity(over_lr([0.1, 1.0, 10.0, 100.0]), states), BytesIO(), "svg", title="a sweep")
+    sensitivity_figure(sensitivity(over_lr([0.1, 1.0, 10.0, 100.0]), states), name="a sweep")
     by_style = {more["linestyle"]: list(x) for x, _, more in drawn[:2]}
     assert by_style == {"-": [0.1, 10.0], "none": [1.0, 100.0]}
 
@@ -236,7 +237,7 @@ def test_every_sensitivity_is_drawn_to_the_same_bytes(case, format):
     pictures = []
     for _ in range(2):
         stream = BytesIO()
-        save_sensitivity(found, stream, format, title="a sweep")
+        save(sensitivity_figure(found, name="a sweep"), stream, format)
         pictures.append(stream.getvalue())
     assert pictures[0] == pictures[1]
     if format == "svg":
@@ -273,7 +274,7 @@ def test_a_picture_says_what_lies_beyond_it_and_has_ticks_that_differ():
     states = [ended(3.0), *(ended(lowest + gap) for gap in (4e-7, 2e-7, 0.0, 1e-7)), ended(2.0)]
     found = sensitivity(over_lr(np.geomspace(1e-4, 1, 6).tolist()), states)
     stream = BytesIO()
-    save_sensitivity(found, stream, "svg", title="camel")
+    save(sensitivity_figure(found, name="camel"), stream, "svg")
     svg = stream.getvalue().decode()
     assert "far worse, above the plot" in svg
     assert "1e" not in "".join(re.findall(r"<!-- ([^>]*) -->", svg))  # no offset beside the axis
