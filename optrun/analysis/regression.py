@@ -1,14 +1,23 @@
 """Whether the best settings of a sweep, or a run, have become worse than those of a baseline."""
 
 import math
-from collections import Counter
-from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from optrun.analysis.best_settings import ComparedSweep, Entry
-from optrun.analysis.check import Check, CheckLine, check_by, entries_of
+from optrun.analysis.check import (
+    NO_RESULT,
+    SIGNED_RANK,
+    Check,
+    CheckLine,
+    Outcome,
+    by_problem,
+    check_by,
+    check_level,
+    entries_of,
+    middle,
+)
 from optrun.analysis.compare import reported_metric
 from optrun.analysis.selection import Cell
 from optrun.analysis.statistics import median, wilcoxon_above
@@ -68,8 +77,7 @@ def regression(
     a seed of the baseline that has none, is missing. What diverged counts as worst. Raises ConfigError if metrics
     differ, a name is unknown, or a cell has too few seeds for ``p``.
     """
-    if p is not None and not 0 < p < 1:
-        raise ConfigError(f"p {p:g}: it is a probability between 0 and 1, such as 0.05")
+    check_level(p)
     sources = [old, new]
     reported = reported_metric(sources, metric)
     path = check_by(sources) if by is None else by
@@ -77,28 +85,25 @@ def regression(
     of_old, of_new = entries_of(sources, reported, path)
     lines = [_line(cell, entry, of_new.get(cell), allowed, p) for cell, entry in of_old.items()]
     lines += [_unknown(cell, entry) for cell, entry in of_new.items() if cell not in of_old]
-    problems = list(dict.fromkeys(line.problem for line in lines))
-    lines.sort(key=lambda line: problems.index(line.problem))
     if not of_old:
         raise ConfigError(f"{old.label}: no run has a result")
     found = Check(
-        reported.name, reported.goal, path, lines, "", old.label, str(allowed) if allowed.amount else None, p
+        *(reported.name, reported.goal, path, by_problem(lines), "", old.label),
+        tolerance=str(allowed) if allowed.amount else None,
+        p=p,
     )
     return replace(found, verdict=_verdict(found))
 
 
 def _line(cell: Cell, old: Entry, new: Entry | None, allowed: Tolerance, level: float | None) -> CheckLine:
     if new is None:
-        return CheckLine(
-            *(cell.problem, cell.value, "missing", _middle(old, old.costs), None, None, 0),
-            note="no run has a result",
-        )
+        return CheckLine.missing(cell, NO_RESULT, middle(old, old.costs))
     seeds = [seed for seed in old.costs if seed in new.costs]
     lost = [run.seed for run in new.results[0] if run.seed in old.costs and run.seed not in new.costs]
-    before, now = _middle(old, seeds), _middle(new, seeds)
+    before, now = middle(old, seeds), middle(new, seeds)
     if lost or not seeds:
         note = f"{counted(len(lost), 'run')} without a result" if lost else "no seed in common"
-        return CheckLine(cell.problem, cell.value, "missing", before, now, None, len(seeds), note=note)
+        return CheckLine.missing(cell, note, before, now, len(seeds))
     pairs = [(new.costs[seed], old.costs[seed]) for seed in seeds]
     excess = [allowed.excess(*pair) for pair in pairs]
     tested = None if level is None else wilcoxon_above(excess)
@@ -117,38 +122,25 @@ def _line(cell: Cell, old: Entry, new: Entry | None, allowed: Tolerance, level: 
         difference if math.isfinite(difference) else None,
         len(seeds),
         tested,
+        "" if tested is None else SIGNED_RANK,
         f"{diverged} newly diverged" if diverged else "",
     )
 
 
 def _unknown(cell: Cell, new: Entry) -> CheckLine:
-    result = _middle(new, new.costs)
+    result = middle(new, new.costs)
     return CheckLine(
         *(cell.problem, cell.value, "new", None, result, None, len(new.costs)),
         note="the baseline has no result",
     )
 
 
-def _middle(entry: Entry, seeds: Collection[int]) -> float | None:
-    """Return the median of the metric over seeds; None if it is not finite."""
-    value = float(median(np.asarray([entry.costs[seed] for seed in seeds]))) if seeds else math.inf
-    return entry.sign * value if math.isfinite(value) else None
-
-
 def _verdict(found: Check) -> str:
-    outcomes = Counter(line.outcome for line in found.lines)
-    count = len(found.lines) - outcomes["new"]
     allowed = "" if found.tolerance is None else f" by more than {found.tolerance}"
     beyond = "" if found.p is None else f" beyond chance (p ≤ {found.p:g})"
     worse = f"worse than in {found.baseline}{allowed}{beyond}"
-    is_single = not any(line.name for line in found.lines)
     if found.passed:
-        where = "" if is_single else f" in any of {counted(count, 'cell')}"
-        return f"passed: {found.metric} is not {worse}{where}"
-    parts = [(worse, outcomes["worse"]), ("missing", outcomes["missing"])]
-    told = [
-        what if is_single else f"{what} in {number} of {counted(count, 'cell')}"
-        for what, number in parts
-        if number
-    ]
+        return f"passed: {found.metric} is not {worse}{found.counted()}"
+    outcomes: dict[Outcome, str] = {"worse": worse, "missing": "missing"}
+    told = [f"{what}{found.counted(outcome)}" for outcome, what in outcomes.items() if found.has(outcome)]
     return f"failed: {found.metric} is {', and '.join(told)}"

@@ -6,6 +6,7 @@ from optrun.analysis.best_settings import ComparedSweep
 from optrun.analysis.check import Check
 from optrun.analysis.leaderboard import SweepPlan, is_sweep
 from optrun.analysis.regression import regression
+from optrun.analysis.target import reaching
 from optrun.api.comparisons import compared
 from optrun.api.runs import Run, load_run
 from optrun.api.sweeps import Sweep, load_sweep
@@ -20,33 +21,49 @@ Checked = Sweep | Run | str | Path
 def check(
     new: Checked,
     *,
-    baseline: Checked,
+    baseline: Checked | None = None,
+    target: float | None = None,
     by: str | None = None,
     metric: str | None = None,
-    tolerance: float | str = 0.0,
+    tolerance: float | str | None = None,
     p: float | None = None,
+    sigma: float | None = None,
 ) -> Check:
-    """Check that a sweep, or a run, is not worse than a baseline, another sweep or run.
+    """Check that a sweep, or a run, is not worse than a baseline, another sweep or run, or that it reaches a target.
 
-    The best setting of each problem and of each value of ``by``, a path of the config, is compared to that of the
-    baseline: by default of each optimizer, if the optimizer varies, or else of each scheduler. The ``metric`` may be
-    worse by ``tolerance``, a number, or a part of the baseline such as "2%", in the median over seeds; with ``p``, what
-    is worse by more fails only if the one-sided signed-rank test has at most this p-value.
+    The best setting of each problem and of each value of ``by``, a path of the config, is judged: by default of each
+    optimizer, if the optimizer varies, or else of each scheduler. Beside a baseline, the ``metric`` may be worse by
+    ``tolerance``, a number, or a part of the baseline such as "2%", in the median over seeds; with ``p``, what is worse
+    by more fails only if the one-sided signed-rank test has at most this p-value. A target is reached by the median
+    over seeds; with ``p``, if a one-sided test of their mean has at most this p-value: a t-test (the signed-rank test
+    without SciPy), or a normal test if ``sigma``, the standard deviation of a run, is given.
 
     Raises ConfigError if there is nothing to compare or a name is unknown, RunFailedError if runs of ``new`` have not
     ended, StoreError if a store is damaged.
     """
-    old, checked = _source(baseline), _source(new)
-    _check_ended(new, checked)
-    is_run = isinstance(checked, RunState)
-    if isinstance(old, RunState) != is_run:
-        raise ConfigError("a run is compared to a run, and a sweep to a sweep")
-    if is_run and (p is not None or by is not None):
+    if (baseline is None) == (target is None):
+        raise ConfigError("a check has a baseline or a target: give one of them")
+    if target is None and sigma is not None:
+        raise ConfigError("sigma: it goes with a target")
+    if baseline is None and tolerance is not None:
+        raise ConfigError("tolerance: it goes with a baseline")
+    source = _source(new)
+    _check_ended(new, source)
+    is_run = isinstance(source, RunState)
+    if is_run and (by is not None or (p is not None and sigma is None)):
         raise ConfigError(
             f"{'p' if by is None else 'by'}: a single run has no seeds and no settings to compare"
         )
-    sources = _compared(new, checked, "what is checked"), _compared(baseline, old, "the baseline")
-    return regression(*sources, "" if is_run else by, metric, tolerance, p)
+    path = "" if is_run else by
+    checked = _compared(new, source, "what is checked")
+    if target is not None:
+        return reaching(checked, target, path, metric, p, sigma)
+    assert baseline is not None
+    old = _source(baseline)
+    if isinstance(old, RunState) != is_run:
+        raise ConfigError("a run is compared to a run, and a sweep to a sweep")
+    compared_to = _compared(baseline, old, "the baseline")
+    return regression(checked, compared_to, path, metric, 0.0 if tolerance is None else tolerance, p)
 
 
 def _source(given: Checked) -> Sweep | RunState:

@@ -88,6 +88,23 @@ def test_runs_of_sweeps_are_checked_by_their_numbers(call, sweeps):
     )
 
 
+def test_a_target_is_checked(call, sweeps):
+    done = call("check", "old", "--target", "10")
+    assert done.code == 0
+    assert done.out.splitlines()[0].split() == ["problem", "optimizer", "median", "to", "10", "n"]
+    assert (
+        done.out.splitlines()[-1] == "passed: the median of final_loss reaches the target 10 in 2 of 2 cells"
+    )
+    done = call("check", "old", "--target", "0", "--p", "0.01", "--sigma", "0.5", "--junit", "report.xml")
+    assert done.code == 4
+    assert done.out.splitlines()[1].endswith("normal test")
+    line = optrun.check("old", target=0, p=0.01, sigma=0.5).lines[0]
+    case = list(ElementTree.parse("report.xml").getroot().iter("testcase"))[1]
+    assert case.find("failure").get("message") == (
+        f"final_loss misses 0: {line.result:.6g} (by {line.difference:+.3g}), p = {line.p:.2g} in the normal test"
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -32,7 +32,12 @@ def note_check(report: Report, whole: Case, found: Check) -> None:
     whole.messages = [] if found.passed else [found.verdict]
     for line in found.lines:
         case = Case(line.name, f"check of {found.metric}", line.outcome) if line.name else whole
-        values = {"baseline": line.baseline, "new": line.result, "difference": line.difference, "p": line.p}
+        values = {
+            "baseline": line.baseline,
+            _name(found): line.result,
+            "difference": line.difference,
+            "p": line.p,
+        }
         case.metrics = {name: _number(value) for name, value in values.items() if value is not None}
         case.metrics["n"] = str(line.n)
         if line.outcome in FAILING:
@@ -48,17 +53,27 @@ def _columns(found: Check) -> list[Column]:
         Column("", [Text(line.outcome, COLOURS.get(line.outcome, "red")) for line in lines]),
         Column("problem", [printable(line.problem) for line in lines]),
         Column(found.by.removesuffix(".name").rpartition(".")[2], [printable(line.value) for line in lines]),
-        Column("baseline", [_value(line.baseline, line) for line in lines], right=True),
-        Column("new", [_value(line.result, line) for line in lines], right=True),
         Column(
-            "difference",
+            "baseline", [_value(line.baseline, line) if found.baseline else "" for line in lines], right=True
+        ),
+        Column(_name(found), [_value(line.result, line) for line in lines], right=True),
+        Column(
+            "difference" if found.target is None else f"to {found.target:.10g}",
             ["" if line.difference is None else f"{line.difference:+.3g}" for line in lines],
             right=True,
         ),
         Column("n", [str(line.n) for line in lines], right=True),
         Column("p", ["" if line.p is None else f"{line.p:.2g}" for line in lines], right=True),
+        Column("", ["" if found.target is None else line.test for line in lines]),
         Column("", [line.note for line in lines]),
     ]
+
+
+def _name(found: Check) -> str:
+    """Return the name of what is judged: of seeds, beside a target, a mean or a median."""
+    if found.target is None or all(line.n <= 1 for line in found.lines):
+        return "new" if found.target is None else "value"
+    return "median" if found.p is None else "mean"
 
 
 def _value(value: float | None, line: CheckLine) -> str:
@@ -76,6 +91,10 @@ def _message(line: CheckLine, found: Check) -> str:
     if line.outcome == "missing":
         return f"{found.metric} is missing: {line.note}"
     difference = "" if line.difference is None else f" (by {line.difference:+.3g})"
+    if found.target is not None:
+        p = "" if line.p is None else f", p = {line.p:.2g} in the {line.test}"
+        note = f": {line.note}" if line.note else ""
+        return f"{found.metric} misses {found.target:.10g}: {_value(line.result, line)}{difference}{p}{note}"
     return (
         f"{found.metric} is {line.outcome}: {_value(line.result, line)}{difference}, "
         f"the baseline has {_value(line.baseline, line)}" + (f": {line.note}" if line.note else "")
