@@ -22,7 +22,8 @@ def run_directories(root: Path = RUNS) -> list[Path]:
     with Fallback(f"{root} is not looked into", OSError):
         entries = list(os.scandir(root)) if root.exists() else []
     for entry in entries:
-        if not entry.name.startswith(".") and entry.is_dir():
+        # Of a link that leads to itself, the entry would raise OSError.
+        if not entry.name.startswith(".") and os.path.isdir(entry.path):
             path = Path(entry.path)
             if is_run_directory(path):
                 found.append((_created(path), entry.name))

@@ -28,6 +28,12 @@ def test_the_newest_run_comes_first_and_nothing_else_is_one(runs):
     assert run_directories(Path("nowhere")) == []
 
 
+def test_a_link_that_leads_nowhere_hides_no_run(runs):
+    for name, to in (("loop", "loop"), ("gone", "nothing"), ("linked", "beta")):
+        Path("runs", name).symlink_to(to)
+    assert sorted(path.name for path in run_directories()) == ["alpha-1", "alpha-2", "beta", "linked"]
+
+
 @pytest.mark.parametrize("text", ["runs/beta", "beta", "b", "runs/b", "latest", Path("beta")])
 def test_a_run_is_found_by_path_id_prefix_or_as_the_latest(runs, text):
     assert find_run(text) == Path("runs/beta")
