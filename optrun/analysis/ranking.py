@@ -8,6 +8,7 @@ from optrun.analysis.best_settings import Values
 from optrun.analysis.comparison import Rank
 from optrun.analysis.statistics import (
     average_ranks,
+    cost_ratios,
     improvement_probability,
     interquartile_mean,
     profile_score,
@@ -26,7 +27,7 @@ def ranking(problems: Sequence[Mapping[str, Values]], baseline: str) -> Iterator
         [[float(np.median(lists[name][place])) for name in names] for place in range(len(problems))]
     )
     ranks = average_ranks(medians)
-    profile = profile_score(_ratios(medians)) if (medians > 0).all() else None
+    profile = profile_score(cost_ratios(medians)) if (medians > 0).all() else None
     found = []
     for column, name in enumerate(names):
         scores = [_scores(costs, medians[place]) for place, costs in enumerate(lists[name])]
@@ -47,12 +48,6 @@ def ranking(problems: Sequence[Mapping[str, Values]], baseline: str) -> Iterator
             )
         )
     yield from sorted(found, key=lambda rank: -rank.score)
-
-
-def _ratios(costs: Array) -> Array:
-    """Return the costs of each problem over the best one; where all diverged, or missed the target, infinity."""
-    best = costs.min(axis=1, keepdims=True)
-    return np.where(np.isfinite(best), costs / np.where(np.isfinite(best), best, 1.0), np.inf)
 
 
 def _scores(costs: Sequence[float], medians: Array) -> list[float]:

@@ -191,6 +191,17 @@ def average_ranks(costs: Array) -> Array:
     return np.asarray(np.mean([twice_ranks(row) / 2 for row in costs], axis=0))
 
 
+def cost_ratios(costs: Array) -> Array:
+    """Return positive costs `[problems, values]` over the best of their problem; infinite where none is finite."""
+    best = costs.min(axis=1, keepdims=True)
+    return np.where(np.isfinite(best), costs / np.where(np.isfinite(best), best, 1.0), np.inf)
+
+
+def performance_profile(ratios: Array, at: Array) -> Array:
+    """Return ρ(τ) of `profile_score` at each τ, as `[τ, values]`."""
+    return np.asarray((ratios[None] <= at[:, None, None]).mean(axis=1))
+
+
 def profile_score(ratios: Array, most: float = 4.0) -> Array:
     """Return the area under the performance profile of each column, 1 for what is the best everywhere.
 

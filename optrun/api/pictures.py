@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from optrun.analysis.best_curves import best_curves
-from optrun.api.comparisons import compared_sweeps
+from optrun.api.comparisons import compare, compared_sweeps
 from optrun.api.sweeps import Sweep
 from optrun.errors import ConfigError, did_you_mean
 from optrun.plots.best_figure import best_figure
 from optrun.plots.look import Look
+from optrun.plots.ranking_figures import profile_figure, ranking_figure
 
 if TYPE_CHECKING:
     from optrun.plots.picture import Picture
@@ -18,6 +19,8 @@ TAKES = {
     "curves": ("metric", "log", "smooth"),
     "sensitivity": ("metric", "log", "over"),
     "best": ("by", "metric", "log", "smooth"),
+    "profile": ("by", "metric"),
+    "ranking": ("by", "metric"),
 }
 """The options that each kind of picture takes, beside those of its look."""
 
@@ -56,4 +59,16 @@ def _best(sweeps: Sequence[Sweep], choice: Choice, look: Look) -> "Picture":
     return best_figure(found, log=choice.log, smooth=choice.smooth, look=look)
 
 
-DRAW: dict[str, Callable[[Sequence[Sweep], Choice, Look], "Picture"]] = {"best": _best}
+def _profile(sweeps: Sequence[Sweep], choice: Choice, look: Look) -> "Picture":
+    return profile_figure(compare(*sweeps, by=choice.by, metric=choice.metric), look=look)
+
+
+def _ranking(sweeps: Sequence[Sweep], choice: Choice, look: Look) -> "Picture":
+    return ranking_figure(compare(*sweeps, by=choice.by, metric=choice.metric), look=look)
+
+
+DRAW: dict[str, Callable[[Sequence[Sweep], Choice, Look], "Picture"]] = {
+    "best": _best,
+    "profile": _profile,
+    "ranking": _ranking,
+}

@@ -32,6 +32,8 @@ class PictureKind(StrEnum):
     CURVES = "curves"
     SENSITIVITY = "sensitivity"
     BEST = "best"
+    PROFILE = "profile"
+    RANKING = "ranking"
 
 
 class PictureStyle(StrEnum):
