@@ -7,6 +7,7 @@ from optrun.analysis.best_settings import ComparedSweep, Entry, corrected, probl
 from optrun.analysis.comparison import Comparison
 from optrun.analysis.ranking import ranking
 from optrun.analysis.selection import BY, Cell, common_labels, selections, usual_by, value_at
+from optrun.analysis.statistics import critical_difference
 from optrun.analysis.verdict import TEST, cautions, verdict
 from optrun.config.sweep.model import Metric, usual_goal
 from optrun.errors import ConfigError, did_you_mean, fold
@@ -16,6 +17,9 @@ from optrun.store.types import STEPS_TO_TARGET
 USUAL_BASELINES = ("AdamW", "Adam", "SGD")
 VALIDATION = "val_"
 """What the names of figures of the validation data begin with; an average's have it behind `average_`."""
+LEAST_PROBLEMS = 5
+"""Over fewer, mean ranks say little."""
+
 BY_SWEEP = "sweep"
 """What `by` is where the sweeps themselves are compared."""
 
@@ -46,10 +50,11 @@ def comparison_of(
         for problem in dict.fromkeys(cell.problem for cell in entries)
     }
     problems = corrected([problem_table(problem, of, chosen) for problem, of in of_problems.items()])
-    ranks = ranking(
-        [{value: each.costs for value, each in of.items()} for of in of_problems.values()], chosen
-    )
-    found = Comparison(reported.name, reported.goal, path, chosen, problems, list(ranks))
+    costs = [{value: each.costs for value, each in of.items()} for of in of_problems.values()]
+    ranks = list(ranking(costs, chosen))
+    enough = len(ranks) > 1 and len(problems) >= LEAST_PROBLEMS
+    difference = critical_difference(len(ranks), len(problems)) if enough else None
+    found = Comparison(reported.name, reported.goal, path, chosen, problems, ranks, difference)
     warnings = list(cautions(found, sources))
     return replace(found, verdict=verdict(found, sources), warnings=warnings)
 

@@ -84,6 +84,8 @@ class Comparison:
     problems: Sequence[ProblemTable]
     ranking: Sequence[Rank]
     """Empty for a single problem; values that lack a problem are left out."""
+    critical_difference: float | None = None
+    """Mean ranks closer than this are not separable, by Nemenyi's test; None for fewer than five problems."""
     verdict: str = ""
     warnings: Sequence[str] = ()
 

@@ -3,6 +3,7 @@
 A value may be +∞, that of a run that diverged. Draws are seeded, so that equal values give equal intervals.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -200,6 +201,22 @@ def cost_ratios(costs: Array) -> Array:
 def performance_profile(ratios: Array, at: Array) -> Array:
     """Return ρ(τ) of `profile_score` at each τ, as `[τ, values]`."""
     return np.asarray((ratios[None] <= at[:, None, None]).mean(axis=1))
+
+
+def critical_difference(count: int, problems: int) -> float | None:
+    """Return the smallest difference of mean ranks that Nemenyi's test shows, None without SciPy.
+
+        CD = q √(k (k + 1) / 6 N)
+
+    for k = ``count`` values on N = ``problems``; q is a quantile of the studentized range over √2. Demšar (2006),
+    JMLR 7:1.
+    """
+    try:
+        from scipy.stats import studentized_range
+    except ImportError:
+        return None
+    quantile = float(studentized_range.ppf(1 - SIGNIFICANCE, count, np.inf)) / math.sqrt(2)
+    return quantile * math.sqrt(count * (count + 1) / (6 * problems))
 
 
 def profile_score(ratios: Array, most: float = 4.0) -> Array:

@@ -110,6 +110,12 @@ def cautions(found: Comparison, sweeps: Sequence[ComparedSweep]) -> Iterator[str
         if missing:
             yield f"{table.problem}: no result of {', '.join(sorted(missing))}, left out of the ranking"
     for table, row in rows:
+        if (
+            row.value != found.baseline
+            and row.difference is None
+            and any(r.value == found.baseline for r in table.rows)
+        ):
+            yield f"{row.value} and {found.baseline} have no seed in common on {table.problem}: not tested"
         if row.n and row.diverged == row.n:
             yield f"{row.value} {worst(found.metric)} with all seeds on {table.problem}"
     steps = {run.config.get("steps") or run.config.get("epochs") for sweep in sweeps for run in sweep.runs}

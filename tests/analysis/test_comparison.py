@@ -301,3 +301,25 @@ def test_steps_to_a_target_are_the_worst_where_it_is_missed():
         "Adam": None if math.isinf(medians[3]) else medians[3],
     }
     assert not math.isinf(medians[1])
+
+
+def test_sweeps_without_a_seed_in_common_are_not_tested():
+    old = swept({("a", "Adam", 1.0): NOISE}, label="old")
+    new = swept({("a", "Adam", 1.0): NOISE - 1}, label="new")
+    new = replace(new, runs=[replace(run, seed=run.seed + 10) for run in new.runs])
+    found = comparison_of([old, new])
+    assert rows_of(found)["new"].difference is None
+    assert any("new and old have no seed in common on a: not tested" in each for each in found.warnings)
+
+
+def test_mean_ranks_over_five_problems_have_a_critical_difference():
+    pytest.importorskip("scipy")
+    values = {
+        (problem, name, 1.0): NOISE + by for problem in "abcde" for by, name in enumerate(["Adam", "B", "C"])
+    }
+    found = comparison_of([swept(values)])
+    assert found.critical_difference == pytest.approx(2.343 * math.sqrt(12 / 30), abs=1e-3)
+    assert (
+        comparison_of([swept({key: of for key, of in values.items() if key[0] != "e"})]).critical_difference
+        is None
+    )

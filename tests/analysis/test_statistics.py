@@ -128,3 +128,9 @@ def test_a_detectable_difference_is_detected_in_four_of_five_cases(n):
 def test_few_pairs_detect_nothing():
     assert ours.detectable_difference(SAMPLES[4], 5) is None
     assert ours.detectable_difference([1.0, 1.0, 1.0], 10) is None
+
+
+@pytest.mark.parametrize(("count", "quantile"), [(2, 1.960), (3, 2.343), (4, 2.569), (7, 2.949), (10, 3.164)])
+def test_the_critical_difference_has_the_quantiles_of_demsar(count, quantile):
+    expected = quantile * math.sqrt(count * (count + 1) / (6 * 14))
+    assert ours.critical_difference(count, 14) == pytest.approx(expected, abs=1e-3)

@@ -46,7 +46,7 @@ def test_the_text_has_verdict_cautions_and_tables(call, study):
 def test_json_has_what_the_guide_says(call, study):
     found = json.loads(call("compare", study, "--json", "--baseline", "sgd").out)
     assert {*found} == {
-        "verdict", "metric", "goal", "by", "baseline", "problems", "ranking", "warnings"
+        "verdict", "metric", "goal", "by", "baseline", "problems", "ranking", "critical_difference", "warnings"
     }  # fmt: skip
     assert (found["baseline"], found["by"], found["goal"]) == ("SGD", "optimizer.name", "minimize")
     row = found["problems"][0]["rows"][0]

@@ -83,6 +83,8 @@ def _tables(found: Comparison) -> list[_Table]:
     tables = [_of_problem(table, found) for table in found.problems]
     if found.ranking:
         title = f"over {len(found.problems)} problems"
+        if found.critical_difference is not None:
+            title += f" (mean ranks closer than {found.critical_difference:.2f} are not separable)"
         tables.insert(0, _Table(title, _ranking(found), [{}] * len(found.ranking), []))
     return tables
 
