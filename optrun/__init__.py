@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from optrun.analysis.comparison import Comparison
     from optrun.api.checking import check
     from optrun.api.comparisons import compare, noise
+    from optrun.api.reports import report
     from optrun.api.runs import Run, load_run, resume, run
     from optrun.api.sweeps import Sweep, load_sweep, sweep
 
@@ -30,6 +31,7 @@ __all__ = [
     "noise",
     "optim",
     "problems",
+    "report",
     "resume",
     "run",
     "schedulers",
@@ -40,6 +42,7 @@ _HOME = dict.fromkeys(["Run", "load_run", "resume", "run"], "optrun.api.runs")
 _HOME |= dict.fromkeys(["compare", "noise"], "optrun.api.comparisons")
 _HOME |= {"Check": "optrun.analysis.check", "check": "optrun.api.checking"}
 _HOME["Comparison"] = "optrun.analysis.comparison"
+_HOME["report"] = "optrun.api.reports"
 _HOME |= dict.fromkeys(["Sweep", "load_sweep", "sweep"], "optrun.api.sweeps")
 
 

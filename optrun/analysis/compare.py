@@ -1,7 +1,7 @@
 """Sweeps compared: what is better, by how much, and whether it is real."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from optrun.analysis.best_settings import ComparedSweep, Entry, corrected, problem_table
 from optrun.analysis.comparison import Comparison
@@ -24,12 +24,32 @@ BY_SWEEP = "sweep"
 """What `by` is where the sweeps themselves are compared."""
 
 
+@dataclass(frozen=True)
+class Evidence:
+    """A comparison, and what it was made from."""
+
+    comparison: Comparison
+    sources: Sequence[ComparedSweep]
+    entries: Mapping[Cell, Entry]
+    """The selected setting of each value on each problem, with its runs."""
+
+
 def comparison_of(
     sources: Sequence[ComparedSweep],
     by: str | None = None,
     baseline: str | None = None,
     metric: str | None = None,
 ) -> Comparison:
+    """Compare the best settings of sweeps as `evidence_of` does, and return what was found."""
+    return evidence_of(sources, by, baseline, metric).comparison
+
+
+def evidence_of(
+    sources: Sequence[ComparedSweep],
+    by: str | None = None,
+    baseline: str | None = None,
+    metric: str | None = None,
+) -> Evidence:
     """Compare the best settings of sweeps, on each problem and over problems.
 
     Settings are selected by the metrics of their sweeps. ``metric`` is what is reported, by default the same, or in
@@ -56,7 +76,8 @@ def comparison_of(
     difference = critical_difference(len(ranks), len(problems)) if enough else None
     found = Comparison(reported.name, reported.goal, path, chosen, problems, ranks, difference)
     warnings = list(cautions(found, sources))
-    return replace(found, verdict=verdict(found, sources), warnings=warnings)
+    found = replace(found, verdict=verdict(found, sources), warnings=warnings)
+    return Evidence(found, sources, entries)
 
 
 def entries_of(

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from optrun.analysis.best_settings import ComparedSweep
-from optrun.analysis.compare import comparison_of
+from optrun.analysis.compare import Evidence, evidence_of
 from optrun.analysis.comparison import Comparison
 from optrun.analysis.noise import Noise, noise_of
 from optrun.api.sweeps import Sweep, load_sweep, sweep
@@ -27,9 +27,16 @@ def compare(
 
     Raises ConfigError if there is nothing to compare or a name is unknown, StoreError if a store is damaged.
     """
+    return evidence(*sweeps, by=by, baseline=baseline, metric=metric).comparison
+
+
+def evidence(
+    *sweeps: Sweep | str | Path, by: str | None = None, baseline: str | None = None, metric: str | None = None
+) -> Evidence:
+    """Compare sweeps as `compare` does, and return what the comparison was made from as well."""
     if not sweeps:
         raise ConfigError("a comparison needs a sweep")
-    return comparison_of(compared_sweeps(sweeps), by, baseline, metric)
+    return evidence_of(compared_sweeps(sweeps), by, baseline, metric)
 
 
 def noise(

@@ -1,4 +1,4 @@
-"""The commands `compare` and `noise`."""
+"""The commands `compare`, `report` and `noise`."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -20,28 +20,32 @@ class Form(StrEnum):
     LATEX = "latex"
 
 
+Sweeps = Annotated[
+    list[Path],
+    typer.Argument(metavar="SWEEP…", help="Sweeps, or: latest.", autocompletion=completion.runs),
+]
+By = Annotated[
+    str | None,
+    typer.Option(
+        "--by",
+        metavar="PATH",
+        help="What is compared, e.g. optimizer.name, or: sweep. By default the optimizer, if it varies.",
+    ),
+]
+Baseline = Annotated[
+    str | None,
+    typer.Option(
+        "--baseline", metavar="VALUE", help="What others are compared to. By default AdamW, Adam, SGD."
+    ),
+]
+Reported = Annotated[str | None, typer.Option("--metric", "-m", help="By default the metric of the sweeps.")]
+
+
 def compare(
-    sweeps: Annotated[
-        list[Path],
-        typer.Argument(metavar="SWEEP…", help="Sweeps, or: latest.", autocompletion=completion.runs),
-    ],
-    by: Annotated[
-        str | None,
-        typer.Option(
-            "--by",
-            metavar="PATH",
-            help="What is compared, e.g. optimizer.name, or: sweep. By default the optimizer, if it varies.",
-        ),
-    ] = None,
-    baseline: Annotated[
-        str | None,
-        typer.Option(
-            "--baseline", metavar="VALUE", help="What others are compared to. By default AdamW, Adam, SGD."
-        ),
-    ] = None,
-    metric: Annotated[
-        str | None, typer.Option("--metric", "-m", help="By default the metric of the sweeps.")
-    ] = None,
+    sweeps: Sweeps,
+    by: By = None,
+    baseline: Baseline = None,
+    metric: Reported = None,
     json: Json = False,
     csv: Annotated[bool, typer.Option("--csv", help="Print one table, as CSV.")] = False,
     md: Annotated[bool, typer.Option("--md", help="Print the tables as Markdown.")] = False,
@@ -65,6 +69,29 @@ def compare(
     if len(chosen) > 1:
         raise ConfigError(f"--{chosen[0]} and --{chosen[1]}: choose one")
     print_comparison(sweeps, by, baseline, metric, chosen[0] if chosen else Form.TEXT)
+
+
+def report(
+    sweeps: Sweeps,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The HTML file.")] = Path(
+        "report.html"
+    ),
+    by: By = None,
+    baseline: Baseline = None,
+    metric: Reported = None,
+) -> None:
+    """Write what `compare` finds as one HTML page with charts, which needs no network; needs the extra `report`.
+
+    Verdict, ranking, a matrix of medians, differences seed by seed, curves and hyperparameters, and what all of it
+    rests on.
+
+    Example: optrun report runs/sweep-digits-9753bee6 -o report.html
+    """
+    from optrun.api.reports import report as write_report
+    from optrun.store.locate import find_whole
+
+    found = [find_whole(each, "report") for each in sweeps]
+    print(write_report(*found, path=output, by=by, baseline=baseline, metric=metric))
 
 
 def noise(

@@ -1,0 +1,64 @@
+"""All settings that a comparison selected from, by problem."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from optrun.analysis.compare import BY_SWEEP, Evidence
+from optrun.analysis.leaderboard import leaderboard
+from optrun.analysis.selection import SEED, cells_of, common_labels, tells_problem
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A setting with the median of its sweep's metric."""
+
+    value: str
+    """What is compared, such as the name of its optimizer."""
+    setting: Mapping[str, Any]
+    """Its parameters, but for those that tell its problem, its seed, and what is compared."""
+    median: float | None
+    """None where it diverged or failed, or has no result."""
+    ended: bool
+    """Whether a run of it has ended."""
+
+
+def trials_of(evidence: Evidence) -> dict[str, list[Trial]]:
+    """Return the settings of each problem, the best of a sweep first."""
+    found: defaultdict[str, list[Trial]] = defaultdict(list)
+    by = evidence.comparison.by
+    left_out = {by, by.removesuffix(".name"), SEED}
+    labels = common_labels([source.configs for source in evidence.sources])
+    for source, problems in zip(evidence.sources, labels, strict=True):
+        cells = cells_of(source.plan, source.runs, "" if by == BY_SWEEP else by, problems)
+        for standing in leaderboard(source.plan, source.runs):
+            cell = cells[standing.first // source.plan.repeats]
+            setting = {
+                path: value
+                for path, value in standing.setting.items()
+                if path not in left_out and not tells_problem(path)
+            }
+            value = source.label if by == BY_SWEEP else cell.value
+            found[cell.problem].append(
+                Trial(value, setting, standing.median, standing.waiting < standing.runs)
+            )
+    return dict(found)
+
+
+def numeric_paths(trials: Sequence[Trial]) -> list[str]:
+    """Return the paths whose values are numbers, of which there are two or more."""
+    values: defaultdict[str, set[float]] = defaultdict(set)
+    for trial in trials:
+        for path in trial.setting:
+            if (number := number_at(trial, path)) is not None:
+                values[path].add(number)
+    return [path for path, numbers in values.items() if len(numbers) > 1]
+
+
+def number_at(trial: Trial, path: str) -> float | None:
+    """Return the finite number at a path of a setting; None if there is none."""
+    value = trial.setting.get(path)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or abs(value) > 1e300:
+        return None
+    return float(value)

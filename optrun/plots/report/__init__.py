@@ -1,0 +1,1 @@
+"""A comparison of sweeps as one page that needs no network."""

@@ -1,0 +1,208 @@
+"""The page of a report: its numbers, its markup, and that nothing in it is loaded or injected."""
+
+import base64
+import builtins
+import hashlib
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+import optrun
+from optrun.analysis.comparison import Comparison, ComparisonRow, ProblemTable
+from optrun.api.comparisons import evidence
+from optrun.errors import ConfigError, MissingExtraError
+from optrun.plots.report.honesty import results_digest
+from optrun.plots.report.markup import Strip, Td, table
+from optrun.plots.report.page import page_of
+from optrun.plots.report.tables import nearness
+
+EVIL = "</script><img src=x onerror=alert(1)>{{<b>"
+STUDY = {
+    "name": EVIL,
+    "problem": {"name": "softmax_regression", "data": "iris", "batch_size": 32},
+    "optimizer": "SGD",
+    "steps": 20,
+    "evaluate": {"every": 5},
+    "sweep": {
+        "method": "random",
+        "trials": 16,
+        "repeats": 3,
+        "parameters": {
+            "problem.data": ["iris", "wine"],
+            "optimizer.name": ["SGD", "AdamW"],
+            "optimizer.lr": {"loguniform": [1e-3, 1e-1]},
+            "optimizer.weight_decay": {"uniform": [0, 1e-2]},
+        },
+        "metric": {"name": "test_loss"},
+    },
+}
+VOID = {"meta", "img", "br", "line", "circle", "link", "input"}
+
+
+class Page(HTMLParser):
+    """What a browser sees of a page: its elements in their order, and the text of each."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[tuple[str, str]] = []
+        self.open: list[str] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_startendtag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+
+    def handle_data(self, data):
+        self.texts.append((self.open[-1] if self.open else "", data))
+
+    def text(self, *tags: str) -> str:
+        return " ".join(text for tag, text in self.texts if tag in tags)
+
+
+@pytest.fixture(scope="module")
+def study():
+    return optrun.sweep(STUDY, save=False)
+
+
+@pytest.fixture(scope="module")
+def made(study):
+    """The text of a page whose names are hostile; the library stands for Plotly's."""
+    found = evidence(study, baseline="SGD")
+    named = replace(found.comparison, verdict=f"{EVIL} wins.", warnings=[f"{EVIL}: a; b" + " " * 300])
+    return page_of(replace(found, comparison=named), [None], Path("a'b.html"), "window.Plotly = null;")
+
+
+def test_the_markup_is_closed_and_nothing_is_injected(made):
+    page = Page(made)
+    assert page.open == []
+    assert {tag for tag, _ in page.elements} & {"img", "b", "iframe", "object", "link", "base"} == set()
+    assert not [name for _, given in page.elements for name in given if name.startswith("on")]
+    assert f"{EVIL} wins." in page.text("p")
+
+
+def test_nothing_is_loaded(made):
+    page = Page(made)
+    for tag, given in page.elements:
+        assert not {"src", "srcset", "data", "action", "poster"} & set(given), tag
+        assert given.get("href", "#").startswith("#")
+        assert "url(" not in (given.get("style") or "")
+    assert "url(" not in page.text("style")
+    assert "@import" not in page.text("style")
+
+
+def test_only_the_scripts_of_the_page_may_run(made):
+    page = Page(made)
+    policy = next(given["content"] for tag, given in page.elements if "http-equiv" in given)
+    assert policy.startswith("default-src 'none'; script-src 'sha256-")
+    assert "unsafe-eval" not in policy
+    allowed = re.findall(r"'sha256-([^']+)'", policy)
+    scripts = re.findall(r"<script>(.*?)</script>", made, re.S)
+    assert allowed == [
+        base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts
+    ]
+
+
+def test_the_numbers_are_those_of_compare(study, made):
+    found = optrun.compare(study, baseline="SGD")
+    cells = [cell for tag, cell in Page(made).texts if tag == "td"]
+    for of in found.problems:
+        for row in of.rows:
+            assert any(cell.startswith(f"{row.median:.4g} ({row.n})") for cell in cells)
+            assert {f"{row.median:.4g}", f"[{row.low:.4g}, {row.high:.4g}]", f"{row.iqm:.4g}"} <= set(cells)
+            if row.difference:
+                assert {f"{row.difference.median:+.3g}", f"{row.difference.p:.2g}"} <= set(cells)
+    for rank in found.ranking:
+        assert {f"{rank.score:.2f}", f"{rank.average_rank:.2f}"} <= set(cells)
+
+
+def test_the_page_says_what_it_rests_on(tmp_path):
+    pytest.importorskip("plotly")
+    places = [tmp_path / "runs" / name for name in ("<img src=x onerror=alert(1)>", "again")]
+    saved = [optrun.sweep(STUDY, directory=place) for place in places]
+    output = tmp_path / "a" / "page.html"
+    assert optrun.report(*places, path=output, by="sweep", baseline="again") == output
+    text = output.read_text(encoding="utf-8")
+    assert len(text) < 7_000_000
+    page = Page(text)
+    assert page.open == []
+    assert "img" not in {tag for tag, _ in page.elements}
+    command = "--by sweep --baseline again --metric test_loss -o"
+    assert command in page.text("pre")
+    assert EVIL in page.text("pre")
+    cells = page.text("td")
+    for said in ("48 runs: 48 completed", "0, 1, 2", optrun.__version__, "optimizer.lr: 0.0"):
+        assert said in cells
+    first, second = re.findall(r"\b[0-9a-f]{64}\b", cells)
+    assert first == second == results_digest(saved[0].records())
+    assert first != results_digest(saved[0].records()[1:])
+
+
+def test_the_charts_are_plain_json(made):
+    text = re.search(r'<script type="application/json" id="charts">(.*?)</script>', made, re.S)
+    assert text is not None
+    assert not set("<>&") & set(text[1])
+    assert isinstance(json.loads(text[1]), list)
+
+
+@pytest.mark.parametrize(
+    ("goal", "medians", "parts"),
+    [
+        ("minimize", [1.0, 2.0, 4.0, 9.0, None], [1.0, 0.5, 0.0, 0.0, None]),
+        ("minimize", [-1.0, 0.0, 1.0], [1.0, 0.5, 0.0]),
+        ("maximize", [0.9, 0.8, 0.7], [1.0, 0.5, 0.0]),
+        ("maximize", [0.9, 0.9], [1.0, 1.0]),
+    ],
+)
+def test_the_colour_is_how_near_a_median_is_to_the_best(goal, medians, parts):
+    rows = [
+        ComparisonRow(str(place), {}, 3, median, median, None, None, None, None, 0, (), 1, False, {})
+        for place, median in enumerate(medians)
+    ]
+    of = ProblemTable("p", None, rows, False)
+    found = Comparison("m", goal, "optimizer.name", "0", [of], [])
+    assert [nearness(row, of, found) for row in rows] == pytest.approx(parts)
+
+
+def test_an_interval_far_from_the_others_does_not_compress_them():
+    axis = Strip.over([1.0, 2.0, 3.0, 4.0, 1e6], 0.0)
+    assert (axis.low, axis.high) == (0.0, 4.0)
+    assert "beyond" in axis.draw(1e6, None, None).markup
+    assert "beyond" not in axis.draw(2.0, 1.0, 3.0).markup
+
+
+def test_a_table_leaves_out_empty_columns_and_escapes():
+    page = Page(table(["a<", "b", "c"], [[Td("<x>"), Td("", 1.0), Td("2", 2.0)]]))
+    assert [text for tag, text in page.texts if tag == "button"] == ["a<", "c"]
+    assert [text for tag, text in page.texts if tag == "td"] == ["<x>", "2"]
+
+
+def test_a_report_is_an_html_page(study):
+    with pytest.raises(ConfigError, match="ends in .html"):
+        optrun.report(study, path="report.pdf")
+
+
+def test_without_plotly_the_error_is_the_command_that_installs_it(monkeypatch, study, tmp_path):
+    real = builtins.__import__
+
+    def missing(name, *rest):
+        if name.startswith("plotly"):
+            raise ImportError(name)
+        return real(name, *rest)
+
+    monkeypatch.setattr(builtins, "__import__", missing)
+    with pytest.raises(MissingExtraError, match="pip install plotly"):
+        optrun.report(study, path=tmp_path / "a.html")
+    assert not (tmp_path / "a.html").exists()
