@@ -143,7 +143,7 @@ def leaderboard(plan: SweepPlan, states: Sequence[RunState]) -> list[Standing]:
     groups = [
         states[index * plan.repeats : (index + 1) * plan.repeats] for index in range(len(plan.settings))
     ]
-    quartiles = _quartiles([_metric_values(group, plan.metric, worst) for group in groups])
+    quartiles = _quartiles([metric_values(group, plan.metric, worst) for group in groups])
     standings = [
         _standing(setting, index * plan.repeats, group, plan.metric, *of_group)
         for index, (setting, group, of_group) in enumerate(zip(plan.settings, groups, quartiles, strict=True))
@@ -163,7 +163,7 @@ def leaderboard(plan: SweepPlan, states: Sequence[RunState]) -> list[Standing]:
     return sorted(standings, key=sort_key)
 
 
-def _metric_values(states: Sequence[RunState], metric: str, worst: float) -> list[float]:
+def metric_values(states: Sequence[RunState], metric: str, worst: float) -> list[float]:
     """Return the metric of the ended runs, ``worst`` for diverged ones; runs that failed or lack it are left out."""
     ended = [state for state in states if state.status.final and state.status is not Status.FAILED]
     values = [(state.figure(metric), state.has_figure(metric)) for state in ended]

@@ -93,16 +93,8 @@ class Sensitivity:
 
     @property
     def log(self) -> bool:
-        """Whether the parameter needs a log axis: the ratios of its values vary less than their differences."""
-        x = np.unique(np.concatenate([line.x for line in self.lines]))
-        if x[0] <= 0 or x.size < 2:
-            return False
-        if x.size == 2:
-            return bool(x[1] >= LEAST_RATIO * x[0])
-        by_ratio, by_difference = (
-            float(np.std(gaps) / np.mean(gaps)) for gaps in (np.diff(np.log(x)), np.diff(x))
-        )
-        return by_ratio < by_difference
+        """Whether the parameter needs a log axis."""
+        return needs_log_axis(np.unique(np.concatenate([line.x for line in self.lines])))
 
     @property
     def repeated(self) -> bool:
@@ -118,8 +110,8 @@ def sensitivity(
     ``metric`` is a key of the runs' summaries, by default the metric of the sweep. Raises ConfigError if the sweep has
     no such parameter or metric, or if no number varies.
     """
-    path = _chosen(plan, parameter)
-    plan = _ranked_by(plan, states, metric)
+    path = chosen_parameter(plan, parameter)
+    plan = ranked_by(plan, states, metric)
     every = leaderboard(plan, states)
     standings = [each for each in every if each.setting.get(path) is not None]
     if not (ended := [each for each in standings if each.waiting < each.runs]):
@@ -162,17 +154,33 @@ def _best_setting(found: Sensitivity, best: Standing) -> str:
     return ", ".join(words)
 
 
+def needs_log_axis(x: Array) -> bool:
+    """Whether sorted values need a log axis: their ratios vary less than their differences."""
+    if x[0] <= 0 or x.size < 2:
+        return False
+    if x.size == 2:
+        return bool(x[1] >= LEAST_RATIO * x[0])
+    by_ratio, by_difference = (
+        float(np.std(gaps) / np.mean(gaps)) for gaps in (np.diff(np.log(x)), np.diff(x))
+    )
+    return by_ratio < by_difference
+
+
 def visible_range(found: Sensitivity, *, log: bool) -> tuple[float, float]:
+    """Return the range of `visible_medians` of all lines."""
+    return visible_medians(np.concatenate([line.median for line in found.lines]), found.maximize, log=log)
+
+
+def visible_medians(medians: Array, maximize: bool, *, log: bool) -> tuple[float, float]:
     """Return the least and the greatest median to show; medians far worse than the better half are cut off.
 
     Otherwise they would compress the rest of the plot. Both are 0 if no median is finite (on a ``log`` axis: positive).
     """
-    medians = np.concatenate([line.median for line in found.lines])
     known = medians[np.isfinite(medians) & ((medians > 0) | (not log))]
     if not known.size:
         return 0.0, 0.0
     cost = np.log10(known) if log else known
-    cost = -cost if found.maximize else cost
+    cost = -cost if maximize else cost
     middle = np.median(cost)
     edge = middle + (SPREADS_ON_LOG if log else SPREADS) * (middle - cost.min())
     seen = known[cost <= edge] if cost.min() < middle else known
@@ -185,11 +193,12 @@ def numeric_parameters(plan: SweepPlan) -> list[str]:
     for setting in plan.settings:
         for path, value in setting.items():
             if value is not None:  # null turns a parameter off; such settings are not drawn
-                values.setdefault(path, set()).add(value if _is_number(value) else None)
+                values.setdefault(path, set()).add(value if is_number(value) else None)
     return [path for path, found in values.items() if None not in found and len(found) > 1]
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Whether a value of a config is a finite number."""
     try:
         return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
     except OverflowError:  # of most integers there is no float
@@ -203,7 +212,8 @@ def default_parameter(plan: SweepPlan) -> str | None:
     return next((found[0] for found in (rates, paths) if len(found) == 1), None)
 
 
-def _chosen(plan: SweepPlan, parameter: str | None) -> str:
+def chosen_parameter(plan: SweepPlan, parameter: str | None) -> str:
+    """Return the path that a name or the end of one means; ConfigError unless it is that of one number that varies."""
     paths = numeric_parameters(plan)
     if not paths:
         varying = ", ".join({path: None for setting in plan.settings for path in setting}) or "the seed"
@@ -221,7 +231,8 @@ def _chosen(plan: SweepPlan, parameter: str | None) -> str:
     return named[0]
 
 
-def _ranked_by(plan: SweepPlan, states: Sequence[RunState], metric: str | None) -> SweepPlan:
+def ranked_by(plan: SweepPlan, states: Sequence[RunState], metric: str | None) -> SweepPlan:
+    """Return a plan whose settings are ranked by another metric; ConfigError if no run has it."""
     if metric is None or metric == plan.metric:
         return plan
     known = dict.fromkeys(name for state in states for name in state.summary)
@@ -236,7 +247,7 @@ def _grouped(standings: Sequence[Standing], path: str) -> list[tuple[dict[str, A
     """Group the settings into lines: the values they share, and the settings; the line with the best one first."""
     groups = _by_others(standings, {path})
     if len(standings) < LEAST_POINTS * len(groups):
-        numbers = {other for each in standings for other, value in each.setting.items() if _is_number(value)}
+        numbers = {other for each in standings for other, value in each.setting.items() if is_number(value)}
         coarser = _by_others(standings, {path, *numbers})
         # Unless names differ in every setting: then the lines have one point either way.
         groups = coarser if len(coarser) < len(groups) else groups

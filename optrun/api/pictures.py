@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from optrun.analysis.best_curves import best_curves
+from optrun.analysis.heat import heat_of
 from optrun.api.comparisons import compare, compared_sweeps
 from optrun.api.sweeps import Sweep
 from optrun.errors import ConfigError, did_you_mean
 from optrun.plots.best_figure import best_figure
+from optrun.plots.heat_figure import heat_figure
 from optrun.plots.look import Look
 from optrun.plots.ranking_figures import profile_figure, ranking_figure
 
@@ -21,6 +23,7 @@ TAKES = {
     "best": ("by", "metric", "log", "smooth"),
     "profile": ("by", "metric"),
     "ranking": ("by", "metric"),
+    "heat": ("metric", "log", "over"),
 }
 """The options that each kind of picture takes, beside those of its look."""
 
@@ -67,8 +70,16 @@ def _ranking(sweeps: Sequence[Sweep], choice: Choice, look: Look) -> "Picture":
     return ranking_figure(compare(*sweeps, by=choice.by, metric=choice.metric), look=look)
 
 
+def _heat(sweeps: Sequence[Sweep], choice: Choice, look: Look) -> "Picture":
+    if len(sweeps) != 1:
+        raise ConfigError(f"a heat map needs one sweep, not {len(sweeps)}")
+    found = heat_of(sweeps[0].ranking, sweeps[0].states, choice.over, choice.metric)
+    return heat_figure(found, log=choice.log, look=look)
+
+
 DRAW: dict[str, Callable[[Sequence[Sweep], Choice, Look], "Picture"]] = {
     "best": _best,
     "profile": _profile,
     "ranking": _ranking,
+    "heat": _heat,
 }

@@ -34,6 +34,7 @@ class PictureKind(StrEnum):
     BEST = "best"
     PROFILE = "profile"
     RANKING = "ranking"
+    HEAT = "heat"
 
 
 class PictureStyle(StrEnum):

@@ -834,7 +834,7 @@ def test_a_picture_is_offered_only_where_it_can_be_drawn(kind, file, call, monke
     [
         (("--over", "optimizer.lt"), "Did you mean 'optimizer.lr'"),
         (("--over", "lr", "-m", "accuracy"), "Did you mean 'test_accuracy'"),
-        (("--over", "lr", "--kind", "curves"), "--over is for --kind sensitivity, not for curves"),
+        (("--over", "lr", "--kind", "curves"), "--over is for --kind sensitivity or heat, not for curves"),
         (("--over", "lr", "--smooth", "3"), "--smooth is for --kind curves or best, not for sensitivity"),
         (("--size", "6x"), "size '6x': it is WIDTHxHEIGHT in inches"),
         (("--dpi", "0"), "dpi 0: it is a whole number"),

@@ -125,7 +125,7 @@ def test_the_command_writes_every_format(format, call):
     [
         (("--metric", "los"), "no curve 'los'. Did you mean 'loss'?"),
         (("--by", "optimizer.nam"), "optimizer.nam: no run of the sweep has it"),
-        (("--over", "optimizer.lr"), "--over is for --kind sensitivity, not for best"),
+        (("--over", "optimizer.lr"), "--over is for --kind sensitivity or heat, not for best"),
     ],
 )
 def test_what_cannot_be_drawn_is_said(arguments, said, call):
