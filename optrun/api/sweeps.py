@@ -1,6 +1,8 @@
 """The Python API of sweeps."""
 
+import math
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager, suppress
@@ -44,6 +46,7 @@ def sweep(
     timeout: str | float | None = None,
     fail_fast: bool = False,
     limit: int | None = None,
+    budget: str | float | None = None,
     retry_failed: bool = False,
     accept_changes: bool = False,
     plugins: Sequence[str] = (),
@@ -54,7 +57,8 @@ def sweep(
     The results are stored in ``directory``, unless ``save`` is false. The default is a directory under `runs/` that
     depends on the sweep alone, so that the same call continues the same sweep: runs that have ended are not repeated,
     except, with ``retry_failed``, those that failed. If data or code have changed since the sweep began, continuing it
-    needs ``accept_changes``. ``limit`` is the most runs to execute. Once all have ended, a sweep with `confirm` runs
+    needs ``accept_changes``. ``limit`` is the most runs to execute, ``budget`` the most wall time (seconds, or such as
+    "10m"), after which runs under way are paused. Once all have ended, a sweep with `confirm` runs
     its best settings on fresh seeds, in the directory `confirm` inside its own; ``limit`` does not count these. The
     first Ctrl-C or SIGTERM stops the sweep; the results that workers report in time are kept.
 
@@ -69,6 +73,8 @@ def sweep(
     is true. Raises ConfigError, StoreError, ChangedError, MissingExtraError, or RunFailedError if the workers cannot
     work, or if a run was executed twice with different results.
     """
+    seconds = Duration(budget).seconds if isinstance(budget, str) else budget
+    until = math.inf if seconds is None else time.monotonic() + seconds
     if not save and directory is not None:
         raise ConfigError("a sweep that is not saved has no directory", field="directory")
     load_plugins(plugins)
@@ -92,6 +98,7 @@ def sweep(
         timeout=Duration(timeout).seconds if isinstance(timeout, str) else timeout,
         fail_fast=fail_fast,
         limit=limit,
+        until=until,
         retry_failed=retry_failed,
         accept_changes=accept_changes,
         plugins=plugins,
@@ -106,6 +113,7 @@ def sweep_plan(
     save: bool = True,
     directory: Path | None = None,
     limit: int | None = None,
+    until: float = math.inf,
     retry_failed: bool = False,
     accept_changes: bool = False,
     observe: Callable[[SweepProgress], None] | None = None,
@@ -114,14 +122,15 @@ def sweep_plan(
 ) -> Sweep:
     """Execute a plan whose groups are known; arguments as for `sweep`, ``how`` being the fields of `Execution`.
 
-    ``note`` is called with a message about existing results if the directory holds another plan.
+    ``note`` is called with a message about existing results if the directory holds another plan; ``until`` is the
+    monotonic time at which the sweep ends.
     """
     check_count("limit", limit)
     check_compared(plan)
     execution = Execution(**how)
     # Connect before the directory is created, so that a failed start leaves none behind.
     with interruptible() as interruption, execution.connection() as connection:
-        call = _Call(execution, interruption, connection, retry_failed, accept_changes)
+        call = _Call(execution, interruption, connection, until, retry_failed, accept_changes)
         with call.results(plan, groups, directory, note, save=save) as results:
             result = call.executed(plan, groups, results, limit, observe)
             # Within the lock of the sweep, so that nobody removes its directory meanwhile.
@@ -136,6 +145,8 @@ class _Call:
     execution: Execution
     interruption: Interruption
     connection: "Connection | None"
+    until: float
+    """When the time of the budget is over, by the monotonic clock."""
     retry_failed: bool
     accept_changes: bool
 
@@ -186,7 +197,7 @@ class _Call:
                 results,
                 self.execution,
                 limit=limit,
-                interrupted=self.interruption,
+                interrupted=lambda: self.interruption() or self._is_over(),
                 observe=observe,
                 connection=self.connection,
             )
@@ -206,9 +217,13 @@ class _Call:
         executed = sum(state.status.final for state in states) - sum(state.status.final for state in before)
         signal = self.interruption.signal
         sweep = Sweep(ranking_of(plan), results, states, plan=plan, signal=signal, executed=executed)
-        if limit is not None and sweep.left and not self._has_stopped(sweep) and isinstance(results, Store):
+        is_limited = limit is not None or self._is_over()
+        if is_limited and sweep.left and not self._has_stopped(sweep) and isinstance(results, Store):
             results.log(LIMITED, limit=limit)
         return sweep
+
+    def _is_over(self) -> bool:
+        return time.monotonic() >= self.until
 
     def _has_stopped(self, sweep: Sweep) -> bool:
         """Whether an interruption has ended a sweep, or the failure of a run that was to end it."""

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import optrun
+from optrun.analysis.summaries import summary_of
 from optrun.api import sweeps
 from optrun.config import from_mapping
 from optrun.config.sweep.resolve import load_sweep, sweep_from_mapping
@@ -245,6 +246,15 @@ def test_a_limit_leaves_the_rest_to_the_same_sweep():
     rest = optrun.sweep(STUDY, observe=progress.append)
     assert (progress[0].runs, progress[-1].runs, progress[-1].executed) == (10, 36, 26)
     assert digest_of(rest) == whole
+
+
+def test_a_budget_of_time_leaves_the_rest_to_the_same_sweep():
+    whole = digest_of(optrun.sweep(STUDY, directory="whole"))
+    part = optrun.sweep(STUDY, budget=0.0)
+    assert part.signal is None
+    assert {str(state.status) for state in part.states} == {"waiting"}
+    assert summary_of(part.path).status == "waiting"
+    assert digest_of(optrun.sweep(STUDY, budget="1h")) == whole
 
 
 @pytest.mark.full

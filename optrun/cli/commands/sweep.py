@@ -1,7 +1,9 @@
 """The command `sweep`."""
 
+import math
 import shlex
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -69,6 +71,12 @@ def sweep(
     limit: Annotated[
         int | None, typer.Option(min=1, help="Execute at most so many runs, in the order of the plan.")
     ] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DURATION", help="End after this time, e.g. 10m, with the runs that have ended."
+        ),
+    ] = None,
     smoke: Annotated[
         bool, typer.Option("--smoke", help="Shorten every run to a second or two; nothing is stored.")
     ] = False,
@@ -112,13 +120,15 @@ def sweep(
     from optrun.sweeps.plan.packs import grouped, jobs_for
     from optrun.sweeps.plan.shortened import said, shortened
 
+    seconds = _seconds(budget, "--budget")
+    until = math.inf if seconds is None else time.monotonic() + seconds
     if smoke and (output is not None or dry_run):
         raise ConfigError(f"--smoke: stores nothing, and so takes no {'--output' if output else '--dry-run'}")
     how = Execution(
         executor=executor,
         jobs=jobs,
         address=address,
-        timeout=_seconds(timeout),
+        timeout=_seconds(timeout, "--timeout"),
         fail_fast=fail_fast,
         plugins=plugin or (),
     )
@@ -166,6 +176,7 @@ def sweep(
             again += [] if executor == "local" else ["--executor", executor]
             again += ["--address", address] if address else []
             again += ["--timeout", timeout] if timeout else []
+            again += ["--budget", budget] if budget else []
             again += [each for name in plugin or () for each in ("--plugin", name)]
             with _with_next_command(again), sweep_progress(plan.name, show, quiet=quiet or json) as observe:
                 result = sweeps.sweep_plan(
@@ -174,6 +185,7 @@ def sweep(
                     save=not smoke,
                     directory=output,
                     limit=limit,
+                    until=until,
                     retry_failed=retry_failed,
                     accept_changes=accept_changes,
                     observe=observe,
@@ -206,14 +218,14 @@ def _with_next_command(again: Sequence[str]) -> Iterator[None]:
         raise RunFailedError(f"{error}\nnext: optrun sweep {shlex.join(again)}") from error
 
 
-def _seconds(timeout: str | None) -> float | None:
+def _seconds(duration: str | None, option: str) -> float | None:
     from optrun.config.model.durations import Duration
     from optrun.errors import ConfigError
 
     try:
-        return None if timeout is None else Duration(timeout).seconds
+        return None if duration is None else Duration(duration).seconds
     except ConfigError as error:
-        raise ConfigError(f"--timeout: {error}") from None
+        raise ConfigError(f"{option}: {error}") from None
 
 
 def _code(result: "Sweep", missed: bool) -> int:
