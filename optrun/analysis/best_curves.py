@@ -43,7 +43,7 @@ def best_curves(
     if not entries:
         raise ConfigError("nothing to draw yet: no run has a result")
     panels = [
-        _panel(
+        curve_panel(
             problem,
             {cell.value: each for cell, each in entries.items() if cell.problem == problem},
             metric,
@@ -52,10 +52,11 @@ def best_curves(
         for problem in dict.fromkeys(cell.problem for cell in entries)
     ]
     selected_by = ", ".join(dict.fromkeys(source.plan.metric for source in sources))
-    return BestCurves(path, selected_by, metric, _seeds(list(entries.values())), panels)
+    return BestCurves(path, selected_by, metric, seeds_in_words(list(entries.values())), panels)
 
 
-def _panel(problem: str, entries: Mapping[str, Entry], metric: str, smooth: int) -> CurvePanel:
+def curve_panel(problem: str, entries: Mapping[str, Entry], metric: str, smooth: int = 1) -> CurvePanel:
+    """Return the curves of the entries of a problem, by value; ConfigError where a run has no such curve."""
     found, diverged = [], {}
     for value, entry in entries.items():
         records = entry.results[0]
@@ -75,7 +76,8 @@ def _panel(problem: str, entries: Mapping[str, Entry], metric: str, smooth: int)
     return CurvePanel(problem, found, diverged)
 
 
-def _seeds(entries: Sequence[Entry]) -> str:
+def seeds_in_words(entries: Sequence[Entry]) -> str:
+    """Return over how many seeds curves are medians."""
     counts = sorted({len(entry.results[0]) for entry in entries})
     fresh = "fresh " * all(entry.results[1] for entry in entries)
     if counts == [1]:

@@ -175,16 +175,16 @@ def improvement_probability(
     return stratified_bootstrap([*own, *others], mean_probability)
 
 
-def best_after(values: Sequence[float], trials: int) -> float:
-    """Return the median of the best value of so many trials, drawn from these with replacement.
+def best_after(values: Sequence[float], trials: int, part: float = 0.5) -> float:
+    """Return a quantile of the best value of so many trials, drawn from these with replacement; by default the median.
 
-        smallest x₍ᵢ₎ with 1 - (1 - i / n)ᵏ ≥ ½
+        smallest x₍ᵢ₎ with 1 - (1 - i / n)ᵏ ≥ part
 
     Lourie et al. (2023), arXiv 2311.09480.
     """
     ordered = np.sort(np.asarray(values, np.float64))
     reached = 1 - (1 - np.arange(1, len(ordered) + 1) / len(ordered)) ** trials
-    return float(ordered[int(np.argmax(reached >= 0.5))])
+    return float(ordered[int(np.argmax(reached >= part))])
 
 
 def average_ranks(costs: Array) -> Array:

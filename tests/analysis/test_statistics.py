@@ -97,7 +97,8 @@ def test_the_best_after_some_trials_is_the_median_of_the_minimum():
     values = SAMPLES[4]
     assert ours.best_after(values, 1) == np.sort(values)[12]
     draws = np.random.default_rng(0).choice(values, (200_000, 6)).min(axis=1)
-    assert ours.best_after(values, 6) == np.quantile(draws, 0.5, method="inverted_cdf")
+    for part in (0.25, 0.5, 0.75):
+        assert ours.best_after(values, 6, part) == np.quantile(draws, part, method="inverted_cdf")
 
 
 def test_ranks_are_scipy_s():

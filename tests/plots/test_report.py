@@ -40,7 +40,7 @@ STUDY = {
         "metric": {"name": "test_loss"},
     },
 }
-VOID = {"meta", "img", "br", "line", "circle", "link", "input"}
+VOID = {"meta", "wbr", "img", "br", "line", "circle", "link", "input"}
 
 
 class Page(HTMLParser):

@@ -35,6 +35,11 @@ class Td:
     title: str = ""
     style: str = ""
 
+    @property
+    def is_number(self) -> bool:
+        """Whether the cell is put to the right."""
+        return self.key is not None and not self.markup
+
     def to_html(self) -> str:
         """Return the element."""
         given = {"title": shown(self.title), "style": shown(self.style)}
@@ -58,10 +63,10 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[Td]], *, caption: str = 
     kept = [
         place for place, _ in enumerate(heads) if any(row[place].text or row[place].markup for row in body)
     ]
-    is_number = [any(row[place].key is not None for row in body) for place, _ in enumerate(heads)]
+    is_number = [any(row[place].is_number for row in body) for place, _ in enumerate(heads)]
     head = "".join(
         f'<th scope="col"{" class=number" if is_number[place] else ""}>'
-        f'<button type="button">{shown(heads[place])}</button></th>'
+        f'<button type="button">{shown(heads[place]).replace("_", "_<wbr>")}</button></th>'
         for place in kept
     )
     lines = "\n".join(f"<tr>{''.join(row[place].to_html() for place in kept)}</tr>" for row in body)

@@ -3,19 +3,18 @@
 import base64
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 from optrun.analysis.compare import Evidence
+from optrun.analysis.comparison import ProblemTable
+from optrun.analysis.selection import Cell
 from optrun.errors import MissingExtraError, install
 from optrun.plots.report import tables
+from optrun.plots.report.charts import Chart, Palette, best_setting_curves, profiles, tuning
 from optrun.plots.report.honesty import honesty_box
 from optrun.plots.report.markup import shown
-
-Chart = Mapping[str, Any]
-"""The `data` and the `layout` of a figure of Plotly."""
 
 
 def plotly_script() -> str:
@@ -69,25 +68,38 @@ def _sections(
 ) -> Iterator[tuple[str, str, str]]:
     """Yield key, title and content of the sections, and collect their charts."""
     found = evidence.comparison
+    palette = Palette(tables.values_of(found), found.baseline)
     if found.ranking:
         yield "ranking", f"Over {len(found.problems)} problems", tables.ranking_table(found)
     yield "matrix", "On each problem", tables.matrix(found) + tables.legend(found)
+    if (chart := profiles(found, palette)) is not None:
+        yield "profiles", "Performance profiles", chart_place(charts, chart)
     pairs = tables.pairwise_table(found)
     if pairs:
         yield "pairs", f"Against {shown(found.baseline)}, seed by seed", pairs
-    parts = []
-    for of in found.problems:
-        parts.append(
-            f"<h3>{shown(of.problem)}</h3><p>{tables.noise_note(of)}</p>{tables.problem_table(of, found)}"
-        )
+    parts = [_problem(of, evidence, palette, charts) for of in found.problems]
     yield "problems", "The best settings", "".join(parts)
     yield "basis", "What this rests on", honesty_box(evidence, places, output)
 
 
-def chart_place(charts: list[Chart], chart: Chart, height: int) -> str:
+def _problem(of: ProblemTable, evidence: Evidence, palette: Palette, charts: list[Chart]) -> str:
+    """Return the table of a problem, the curves of its best settings, and what random search found by trials."""
+    found = evidence.comparison
+    entries = {row.value: evidence.entries[Cell(of.problem, row.value)] for row in of.rows}
+    parts = [f"<h3>{shown(of.problem)}</h3><p>{tables.noise_note(of)}</p>{tables.problem_table(of, found)}"]
+    if (drawn := best_setting_curves(of.problem, entries, palette)) is not None:
+        chart, words = drawn
+        parts.append(f'{chart_place(charts, chart)}<p class="note">{shown(words)}</p>')
+    if (searched := tuning(entries, palette)) is not None:
+        words = "the best of so many settings of random search: median and quartiles of what they would have found"
+        parts.append(f'{chart_place(charts, searched)}<p class="note">{words}</p>')
+    return "".join(parts)
+
+
+def chart_place(charts: list[Chart], chart: Chart) -> str:
     """Add a chart to those of the page, and return the element that it is drawn in."""
     charts.append(chart)
-    return f'<div class="chart" data-chart="{len(charts) - 1}" style="height:{height}px"></div>'
+    return f'<div class="chart" data-chart="{len(charts) - 1}" style="height:{chart["height"]}px"></div>'
 
 
 def _inert(charts: Sequence[Chart]) -> str:

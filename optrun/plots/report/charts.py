@@ -1,0 +1,279 @@
+"""Figures of Plotly, as plain data: performance profiles, tuning curves, and the curves of the best settings."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from typing import Any
+
+import numpy as np
+
+from optrun.analysis.best_curves import curve_panel, seeds_in_words
+from optrun.analysis.best_settings import Entry
+from optrun.analysis.comparison import Comparison
+from optrun.analysis.setting_curves import Curves
+from optrun.analysis.statistics import best_after
+from optrun.arrays import Array
+from optrun.errors import printable
+from optrun.plots.ticks import lr_prefers_log, values_prefer_log
+
+Chart = dict[str, Any]
+"""The `data` and the `layout` of a figure of Plotly, and its `height` in pixels."""
+
+COLOURS = (
+    "#2f86d1",
+    "#e0662b",
+    "#1fa37c",
+    "#cc79a7",
+    "#d9a400",
+    "#7f6fd0",
+    "#8a949e",
+    "#3fb8d6",
+    "#b5533c",
+    "#7fa323",
+)
+"""Colours that are seen on white and on black."""
+
+DASHES = ("solid", "dash", "dot", "dashdot")
+"""The lines of the first ten values, the next ten, …"""
+
+MOST_SHOWN = 8
+"""How many values are drawn from the beginning; the others at a click on the legend."""
+
+MOST_CURVES = 16
+"""How many values have curves on a problem."""
+
+MOST_POINTS = 200
+"""How many points a curve has at most."""
+
+MOST_RATIO = 4.0
+"""The largest ratio of a performance profile."""
+
+
+class Palette:
+    """The look of each value, the same in all charts; the best values are drawn from the beginning."""
+
+    def __init__(self, values: Sequence[str], always: str) -> None:
+        self._places = {value: place for place, value in enumerate(values)}
+        self._drawn = {*values[:MOST_SHOWN], always}
+
+    def line(self, value: str) -> dict[str, Any]:
+        """Return colour and dash of the line of a value."""
+        place = self._places[value]
+        return {
+            "color": self.colour(value),
+            "dash": DASHES[place // len(COLOURS) % len(DASHES)],
+            "width": 1.8,
+        }
+
+    def colour(self, value: str) -> str:
+        """Return the colour of a value."""
+        return COLOURS[self._places[value] % len(COLOURS)]
+
+    def shade(self, value: str) -> str:
+        """Return the colour of the area about a line."""
+        red, green, blue = (int(self.colour(value)[start : start + 2], 16) for start in (1, 3, 5))
+        return f"rgba({red},{green},{blue},0.15)"
+
+    def trace(self, value: str, *, legend: bool = True) -> dict[str, Any]:
+        """Return what all traces of a value share."""
+        return {
+            "name": label(value),
+            "legendgroup": label(value),
+            "showlegend": legend,
+            "visible": True if value in self._drawn else "legendonly",
+        }
+
+
+def label(text: str) -> str:
+    """Return a text that Plotly, which knows some markup, shows as it is."""
+    return escape(printable(text), quote=False)
+
+
+def numbers(values: Iterable[float | None], *, positive: bool = False) -> list[float | None]:
+    """Return numbers in five significant digits; None for what is not finite, or cannot be on a log axis."""
+    return [
+        None
+        if value is None or not math.isfinite(value) or (positive and value <= 0)
+        else float(f"{value:.5g}")
+        for value in map(_plain, values)
+    ]
+
+
+def _plain(value: Any) -> float | None:
+    return None if value is None else float(value)
+
+
+def axis(title: str, *, log: bool = False, **options: Any) -> dict[str, Any]:
+    """Return an axis with a title."""
+    kind = "log" if log else "linear"
+    return {"title": {"text": label(title)}, "type": kind, "showline": True, "automargin": True, **options}
+
+
+def layout(**options: Any) -> dict[str, Any]:
+    """Return the layout that all charts have."""
+    return {"margin": {"l": 60, "r": 10, "t": 30, "b": 45}, "hovermode": "closest", **options}
+
+
+def profiles(found: Comparison, palette: Palette) -> Chart | None:
+    """Draw the part of the problems on which a median is within a ratio to the best; None where costs are not positive.
+
+        ρ(τ) = part of the problems with median / best median ≤ τ
+
+    Dolan & Moré (2002), arXiv cs/0102001.
+    """
+    if not found.ranking or any(rank.profile_score is None for rank in found.ranking):
+        return None
+    ratios: dict[str, list[float]] = {rank.value: [] for rank in found.ranking}
+    for of in found.problems:
+        medians = {row.value: math.inf if row.median is None else row.median for row in of.rows}
+        best = min(medians[value] for value in ratios)
+        for value, each in ratios.items():
+            each.append(medians[value] / best if math.isfinite(best) else math.inf)
+    data = []
+    for value, each in ratios.items():
+        steps = sorted({1.0, *(ratio for ratio in each if ratio < MOST_RATIO), MOST_RATIO})
+        parts = [sum(ratio <= step for ratio in each) / len(each) for step in steps]
+        line = {**palette.line(value), "shape": "hv"}
+        data.append(
+            {**palette.trace(value), "x": numbers(steps), "y": numbers(parts), "mode": "lines", "line": line}
+        )
+    return {
+        "data": data,
+        "layout": layout(
+            xaxis=axis("ratio to the best median of the problem, τ", range=[1, MOST_RATIO]),
+            yaxis=axis("part of the problems within τ", range=[0, 1.03]),
+        ),
+        "height": 380,
+    }
+
+
+def tuning(entries: Mapping[str, Entry], palette: Palette) -> Chart | None:
+    """Draw the best value by the number of trials of random search: median and quartiles; None for other searches."""
+    data: list[Chart] = []
+    log = values_prefer_log([_costs(entry) for entry in entries.values()])
+    for value, entry in entries.items():
+        costs, tried = _costs(entry), len(entry.selected.tried)
+        if entry.source.plan.method != "random" or tried < 2:
+            continue
+        sign = -1.0 if entry.source.plan.maximize else 1.0
+        counts = sorted({round(each) for each in np.geomspace(1, tried, min(tried, 40))})
+        own = (sign * costs).tolist()
+        middle, *band = (
+            [sign * best_after(own, count, part) for count in counts] for part in (0.5, 0.25, 0.75)
+        )
+        data += banded(value, counts, middle, band, palette, log=log)
+    if not data:
+        return None
+    metric = next(iter(entries.values())).source.plan.metric
+    return {
+        "data": data,
+        "layout": layout(
+            xaxis=axis("settings tried", log=True), yaxis=axis(f"best {metric}", log=log), hovermode="x"
+        ),
+        "height": 340,
+    }
+
+
+def _costs(entry: Entry) -> Array:
+    worst = -math.inf if entry.source.plan.maximize else math.inf
+    return np.array([worst if each is None else each for each in entry.selected.tried])
+
+
+def banded(
+    value: str,
+    x: Sequence[float],
+    middle: Sequence[float],
+    band: Sequence[Sequence[float]],
+    palette: Palette,
+    *,
+    log: bool,
+    legend: bool = True,
+    **axes: str,
+) -> list[dict[str, Any]]:
+    """Return the traces of a line and of the area between two others; ``axes`` are those they belong to."""
+    shared = {"x": numbers(x), "mode": "lines", **axes}
+    traces: list[dict[str, Any]] = []
+    for place, edge in enumerate(band):
+        traces.append(
+            {
+                **palette.trace(value, legend=False),
+                **shared,
+                "y": numbers(edge, positive=log),
+                "line": {"width": 0},
+                "hoverinfo": "skip",
+                **({"fill": "tonexty", "fillcolor": palette.shade(value)} if place else {}),
+            }
+        )
+    own = {**palette.trace(value, legend=legend), **shared, "line": palette.line(value)}
+    return [*traces, {**own, "y": numbers(middle, positive=log)}]
+
+
+def best_setting_curves(
+    problem: str, entries: Mapping[str, Entry], palette: Palette
+) -> tuple[Chart, str] | None:
+    """Draw the curves of the best settings with the lr below, and say what is drawn; None where there is no curve."""
+    drawn = dict(list(entries.items())[:MOST_CURVES])
+    metric = _curve_of(drawn)
+    if metric is None:
+        return None
+    panel = curve_panel(problem, drawn, metric)
+    log = values_prefer_log([curves.points(metric)[1] for curves in panel.curves])
+    rates = {curves.label: name for curves in panel.curves if (name := _rate(curves)) is not None}
+    rates_log = bool(rates) and lr_prefers_log(
+        np.concatenate(
+            [curves.points(rates[curves.label])[1] for curves in panel.curves if curves.label in rates]
+        )
+    )
+    data: list[dict[str, Any]] = []
+    for curves in panel.curves:
+        data += _lines(curves, metric, palette, log=log)
+        if curves.label in rates:
+            data += _lines(
+                curves, rates[curves.label], palette, log=rates_log, legend=False, xaxis="x", yaxis="y2"
+            )
+    top = [0.33, 1.0] if rates else [0.0, 1.0]
+    figure = layout(
+        xaxis=axis("step", anchor="y2" if rates else "y"),
+        yaxis=axis(metric, log=log, domain=top),
+        **({"yaxis2": axis("lr", log=rates_log, domain=[0.0, 0.25], rangemode="tozero")} if rates else {}),
+    )
+    words = [seeds_in_words(list(drawn.values()))]
+    if len(drawn) < len(entries):
+        words.append(f"the best {len(drawn)} of {len(entries)} are drawn")
+    for value, (gone, runs) in panel.diverged.items():
+        words.append(f"{value}: {gone} of {runs} seeds diverged" + ("" if gone == runs else ", not drawn"))
+    return {"data": data, "layout": figure, "height": 460}, f"{metric}, {'; '.join(words)}"
+
+
+def _curve_of(entries: Mapping[str, Entry]) -> str | None:
+    """Return the curve that shows the metric: the one of its name, or else the loss; None if runs have neither."""
+    reported = next(iter(entries.values())).metric.name
+    found: list[set[str]] = []
+    for entry in entries.values():
+        first = entry.curves[0]
+        # One value is no curve.
+        found.append({name for of in (first.curves, first.evaluations) for name in of if len(of[name]) > 1})
+    names = (reported, reported.removeprefix("final_"), "loss")
+    return next((name for name in names if all(name in each for each in found)), None)
+
+
+def _rate(curves: Curves) -> str | None:
+    return next((name for name in curves.curves if name.partition(".")[0] == "lr"), None)
+
+
+def _lines(
+    curves: Curves, name: str, palette: Palette, *, log: bool, legend: bool = True, **axes: str
+) -> list[dict[str, Any]]:
+    steps, middle = curves.points(name)
+    kept = np.unique(np.linspace(0, len(steps) - 1, min(len(steps), MOST_POINTS)).round().astype(int))
+    band = [side[kept].tolist() for side in curves.bands.get(name, ())]
+    return banded(
+        curves.label,
+        steps[kept].tolist(),
+        middle[kept].tolist(),
+        band,
+        palette,
+        log=log,
+        legend=legend,
+        **axes,
+    )
