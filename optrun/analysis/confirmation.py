@@ -70,7 +70,8 @@ def fresh_seeds(plan: Plan) -> Iterator[int]:
 def ranking_of(plan: Plan) -> SweepPlan:
     """Return by what the settings of a plan are ranked."""
     maximize = plan.metric.goal == "maximize"
-    return SweepPlan(plan.settings, plan.repeats, plan.metric.name, maximize, plan.size)
+    method = plan.swept.sweep.method
+    return SweepPlan(plan.settings, plan.repeats, plan.metric.name, maximize, plan.size, method)
 
 
 def _usual(plan: Plan) -> str:
