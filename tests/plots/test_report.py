@@ -9,12 +9,14 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import optrun
 from optrun.analysis.comparison import Comparison, ComparisonRow, ProblemTable
 from optrun.api.comparisons import evidence
 from optrun.errors import ConfigError, MissingExtraError
+from optrun.plots.report.charts import MOST_POINTS, Palette
 from optrun.plots.report.honesty import results_digest
 from optrun.plots.report.markup import Strip, Td, table
 from optrun.plots.report.page import page_of
@@ -39,6 +41,11 @@ STUDY = {
         },
         "metric": {"name": "test_loss"},
     },
+}
+GRID = {
+    "repeats": 2,
+    "parameters": {"optimizer.name": ["SGD", "AdamW"], "optimizer.lr": [1e-3, 1e-2]},
+    "metric": {"name": "test_loss"},
 }
 VOID = {"meta", "wbr", "img", "br", "line", "circle", "link", "input"}
 
@@ -150,11 +157,74 @@ def test_the_page_says_what_it_rests_on(tmp_path):
     assert first != results_digest(saved[0].records()[1:])
 
 
-def test_the_charts_are_plain_json(made):
-    text = re.search(r'<script type="application/json" id="charts">(.*?)</script>', made, re.S)
-    assert text is not None
-    assert not set("<>&") & set(text[1])
-    assert isinstance(json.loads(text[1]), list)
+def charts_of(text):
+    found = re.search(r'<script type="application/json" id="charts">(.*?)</script>', text, re.S)
+    assert found is not None
+    assert not set("<>&") & set(found[1])
+    return json.loads(found[1])
+
+
+def titled(charts, title):
+    """The charts whose y axis has this title."""
+    return [each for each in charts if each["layout"]["yaxis"]["title"]["text"] == title]
+
+
+def test_each_chart_has_its_place(made):
+    charts = charts_of(made)
+    places = [given["data-chart"] for _, given in Page(made).elements if given.get("class") == "chart"]
+    assert places == [str(number) for number in range(len(charts))]
+
+
+def test_a_profile_is_the_part_of_the_problems_within_a_ratio(study, made):
+    (chart,) = titled(charts_of(made), "part of the problems within τ")
+    found = optrun.compare(study, baseline="SGD")
+    best = [of.rows[0].median for of in found.problems]
+    for trace in chart["data"]:
+        medians = [row.median for of in found.problems for row in of.rows if row.value == trace["name"]]
+        for ratio, part in zip(trace["x"], trace["y"], strict=True):
+            within = [median <= 1.00002 * ratio * low for median, low in zip(medians, best, strict=True)]
+            assert part == pytest.approx(sum(within) / 2)
+
+
+def test_the_curves_are_medians_over_the_seeds(study, made):
+    row = optrun.compare(study, baseline="SGD").problems[0].rows[0]
+    place = study.settings.index(row.setting)
+    losses = [run.evaluations["test_loss"] for run in study.runs[3 * place : 3 * place + 3]]
+    chart = titled(charts_of(made), "test_loss")[0]
+    line = next(each for each in chart["data"] if each["name"] == row.value and each["showlegend"])
+    assert line["y"] == pytest.approx(np.median(losses, axis=0), rel=1e-4)
+    below = [each for each in chart["data"] if each.get("yaxis") == "y2"]
+    assert {each["name"] for each in below} == {"SGD", "AdamW"}
+    assert chart["layout"]["xaxis"]["anchor"] == "y2"
+
+
+def test_tuning_ends_at_the_best_setting_of_random_search(study, made):
+    chart = titled(charts_of(made), "best test_loss")[0]
+    of = optrun.compare(study, baseline="SGD").problems[0]
+    lines = {each["name"]: each for each in chart["data"] if each["showlegend"]}
+    for row in of.rows:
+        assert lines[row.value]["y"][-1] == pytest.approx(row.median, rel=1e-4)
+        assert lines[row.value]["y"][0] == pytest.approx(row.after[1], rel=1e-4)
+    grid = optrun.sweep({**STUDY, "sweep": GRID}, save=False)
+    assert titled(charts_of(page_of(evidence(grid), [None], Path("a.html"), "")), "best test_loss") == []
+
+
+def test_long_curves_are_thinned_and_the_last_point_stays():
+    config = {**STUDY, "steps": 1000, "sweep": {**GRID, "parameters": {"optimizer.name": ["SGD", "AdamW"]}}}
+    del config["evaluate"]
+    chart = charts_of(page_of(evidence(optrun.sweep(config, save=False)), [None], Path("a.html"), ""))[0]
+    for trace in chart["data"]:
+        assert len(trace["x"]) == len(trace["y"]) == MOST_POINTS
+        assert trace["x"][-1] == 999
+
+
+def test_only_the_best_values_and_the_baseline_are_drawn_at_first():
+    values = [f"v{place}" for place in range(30)]
+    palette = Palette(values, "v20")
+    assert [value for value in values if palette.draws(value)] == [*values[:8], "v20"]
+    assert len({(palette.colour(value), palette.line(value)["dash"]) for value in values}) == 30
+    assert palette.trace("v9")["visible"] == "legendonly"
+    assert palette.of(["v9"]).trace("v9")["visible"] is True
 
 
 @pytest.mark.parametrize(

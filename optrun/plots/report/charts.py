@@ -54,7 +54,24 @@ class Palette:
 
     def __init__(self, values: Sequence[str], always: str) -> None:
         self._places = {value: place for place, value in enumerate(values)}
+        self._always = always
         self._drawn = {*values[:MOST_SHOWN], always}
+
+    def of(self, values: Sequence[str]) -> "Palette":
+        """Return the same look of each value, the best of others being drawn from the beginning."""
+        found = Palette(list(self._places), self._always)
+        found._drawn = {*values[:MOST_SHOWN], self._always}
+        return found
+
+    @property
+    def note(self) -> str:
+        """What is not drawn from the beginning, in words; nothing where all is."""
+        more = len(self._places) - MOST_SHOWN
+        return "" if more < 1 else "a click on the legend draws the other values as well"
+
+    def draws(self, value: str) -> bool:
+        """Whether a value is drawn from the beginning."""
+        return value in self._drawn
 
     def line(self, value: str) -> dict[str, Any]:
         """Return colour and dash of the line of a value."""
@@ -80,7 +97,7 @@ class Palette:
             "name": label(value),
             "legendgroup": label(value),
             "showlegend": legend,
-            "visible": True if value in self._drawn else "legendonly",
+            "visible": True if self.draws(value) else "legendonly",
         }
 
 
@@ -149,7 +166,8 @@ def profiles(found: Comparison, palette: Palette) -> Chart | None:
 
 def tuning(entries: Mapping[str, Entry], palette: Palette) -> Chart | None:
     """Draw the best value by the number of trials of random search: median and quartiles; None for other searches."""
-    data: list[Chart] = []
+    data: list[dict[str, Any]] = []
+    medians: list[float] = []
     log = values_prefer_log([_costs(entry) for entry in entries.values()])
     for value, entry in entries.items():
         costs, tried = _costs(entry), len(entry.selected.tried)
@@ -161,6 +179,7 @@ def tuning(entries: Mapping[str, Entry], palette: Palette) -> Chart | None:
         middle, *band = (
             [sign * best_after(own, count, part) for count in counts] for part in (0.5, 0.25, 0.75)
         )
+        medians += middle if palette.draws(value) else []
         data += banded(value, counts, middle, band, palette, log=log)
     if not data:
         return None
@@ -168,10 +187,21 @@ def tuning(entries: Mapping[str, Entry], palette: Palette) -> Chart | None:
     return {
         "data": data,
         "layout": layout(
-            xaxis=axis("settings tried", log=True), yaxis=axis(f"best {metric}", log=log), hovermode="x"
+            xaxis=axis("settings tried", log=True),
+            yaxis=axis(f"best {metric}", log=log, **_range(medians, log=log)),
         ),
         "height": 340,
     }
+
+
+def _range(values: Sequence[float], *, log: bool) -> dict[str, Any]:
+    """Return the range of an axis that holds values, as an option of it."""
+    seen = [each for each in values if math.isfinite(each) and (each > 0 or not log)]
+    if not seen or min(seen) == max(seen):
+        return {}
+    low, high = (math.log10(end) if log else end for end in (min(seen), max(seen)))
+    margin = 0.06 * (high - low)
+    return {"range": [low - margin, high + margin]}
 
 
 def _costs(entry: Entry) -> Array:
@@ -231,11 +261,13 @@ def best_setting_curves(
             data += _lines(
                 curves, rates[curves.label], palette, log=rates_log, legend=False, xaxis="x", yaxis="y2"
             )
+    ticks = {"dtick": 1} if rates_log else {"rangemode": "tozero"}
+    rate_axis = axis("lr", log=rates_log, domain=[0.0, 0.25], **ticks)
     top = [0.33, 1.0] if rates else [0.0, 1.0]
     figure = layout(
         xaxis=axis("step", anchor="y2" if rates else "y"),
         yaxis=axis(metric, log=log, domain=top),
-        **({"yaxis2": axis("lr", log=rates_log, domain=[0.0, 0.25], rangemode="tozero")} if rates else {}),
+        **({"yaxis2": rate_axis} if rates else {}),
     )
     words = [seeds_in_words(list(drawn.values()))]
     if len(drawn) < len(entries):

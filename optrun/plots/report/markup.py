@@ -1,6 +1,7 @@
 """Pieces of HTML: escaped text, numbers, sortable tables, intervals drawn in a cell."""
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -17,6 +18,11 @@ FENCES = 3.0
 def shown(value: object) -> str:
     """Return a value as text that HTML cannot mistake for markup."""
     return escape(printable(str(value)))
+
+
+def breakable(text: str) -> str:
+    """Return a text as `shown` does, which may go on in another line behind a sign."""
+    return "<wbr>".join(map(shown, re.split(r"(?<=[_(=])", text)))
 
 
 def interval(low: float | None, high: float | None, form: str = ".4g") -> str:
@@ -66,7 +72,7 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[Td]], *, caption: str = 
     is_number = [any(row[place].is_number for row in body) for place, _ in enumerate(heads)]
     head = "".join(
         f'<th scope="col"{" class=number" if is_number[place] else ""}>'
-        f'<button type="button">{shown(heads[place]).replace("_", "_<wbr>")}</button></th>'
+        f'<button type="button">{breakable(heads[place])}</button></th>'
         for place in kept
     )
     lines = "\n".join(f"<tr>{''.join(row[place].to_html() for place in kept)}</tr>" for row in body)

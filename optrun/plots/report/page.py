@@ -70,10 +70,15 @@ def _sections(
     found = evidence.comparison
     palette = Palette(tables.values_of(found), found.baseline)
     if found.ranking:
-        yield "ranking", f"Over {len(found.problems)} problems", tables.ranking_table(found)
+        yield (
+            "ranking",
+            f"Over {len(found.problems)} problems",
+            tables.ranking_table(found) + tables.ranks_note(found),
+        )
     yield "matrix", "On each problem", tables.matrix(found) + tables.legend(found)
     if (chart := profiles(found, palette)) is not None:
-        yield "profiles", "Performance profiles", chart_place(charts, chart)
+        note = f'<p class="note">{palette.note}</p>'
+        yield "profiles", "Performance profiles", chart_place(charts, chart) + note
     pairs = tables.pairwise_table(found)
     if pairs:
         yield "pairs", f"Against {shown(found.baseline)}, seed by seed", pairs
@@ -86,6 +91,7 @@ def _problem(of: ProblemTable, evidence: Evidence, palette: Palette, charts: lis
     """Return the table of a problem, the curves of its best settings, and what random search found by trials."""
     found = evidence.comparison
     entries = {row.value: evidence.entries[Cell(of.problem, row.value)] for row in of.rows}
+    palette = palette.of(list(entries))
     parts = [f"<h3>{shown(of.problem)}</h3><p>{tables.noise_note(of)}</p>{tables.problem_table(of, found)}"]
     if (drawn := best_setting_curves(of.problem, entries, palette)) is not None:
         chart, words = drawn

@@ -56,6 +56,13 @@ def ranking_table(found: Comparison) -> str:
     return table([title_of(found), *heads], rows, kind="ranking")
 
 
+def ranks_note(found: Comparison) -> str:
+    """Return which mean ranks are not separable."""
+    if found.critical_difference is None:
+        return ""
+    return f'<p class="note">Mean ranks closer than {found.critical_difference:.2f} are not separable.</p>'
+
+
 def matrix(found: Comparison) -> str:
     """Return the medians of all values on all problems, coloured by how near each is to the best."""
     of_problems = [{row.value: row for row in of.rows} for of in found.problems]
@@ -140,16 +147,16 @@ def problem_table(of: ProblemTable, found: Comparison) -> str:
     rows = [
         [
             Td(row.value),
-            *(_setting(setting.get(path), at_edge=path in row.edge) for path in paths),
             Td(str(row.n), row.n),
             axis.draw(row.median, row.low, row.high),
             numeric(row.median, missing=gone),
             Td(interval(row.low, row.high)),
-            numeric(row.iqm, missing=gone),
             numeric(row.difference.median if row.difference else None, "+.3g"),
             numeric(row.difference.p if row.difference else None, ".2g"),
             Td(mark(row, found)),
             Td(str(row.diverged), row.diverged) if row.diverged else Td("", math.nan),
+            *(_setting(setting.get(path), at_edge=path in row.edge) for path in paths),
+            numeric(row.iqm, missing=gone),
             Td(str(row.trials), row.trials),
             *(
                 numeric(row.after[count], missing=gone) if count in row.after else Td("", math.nan)
@@ -158,9 +165,9 @@ def problem_table(of: ProblemTable, found: Comparison) -> str:
         ]
         for row, setting in zip(of.rows, settings, strict=True)
     ]
-    results = ["n", found.metric, "median", "95 % interval", "IQM", f"to {found.baseline}", "p", " "]
-    counts = [gone, "settings tried", *(f"after {count}" for count in trials)]
-    return table([title_of(found), *heads, *results, *counts], rows)
+    results = ["n", found.metric, "median", "95 % interval", f"to {found.baseline}", "p", " "]
+    counts = ["IQM", "settings tried", *(f"after {count}" for count in trials)]
+    return table([title_of(found), *results, gone, *heads, *counts], rows)
 
 
 def _parameters(row: ComparisonRow, found: Comparison) -> Mapping[str, Any]:
