@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from optrun.analysis.confirmation import check_compared, confirmation, ranking_of
+from optrun.analysis.expectation import check_expectation
 from optrun.analysis.leaderboard import plan_of
 from optrun.api.sweep_results import Sweep as Sweep
 from optrun.config.model.durations import Duration
@@ -127,6 +128,7 @@ def sweep_plan(
     """
     check_count("limit", limit)
     check_compared(plan)
+    check_expectation(plan, groups)
     execution = Execution(**how)
     # Connect before the directory is created, so that a failed start leaves none behind.
     with interruptible() as interruption, execution.connection() as connection:

@@ -10,6 +10,7 @@ from optrun.config.extends import extended
 from optrun.config.model.options import GROUPS, SCHEDULES, SWEEP
 from optrun.config.model.run import RunConfig
 from optrun.config.overrides import named, override
+from optrun.config.sweep.expect import split
 from optrun.config.validate import validate
 from optrun.config.yaml.errors import ConfigErrors, Issue, Place
 from optrun.config.yaml.files import is_stream, read_config
@@ -81,7 +82,7 @@ def resolved(document: Document, overrides: Sequence[str]) -> Resolved:
 
 
 def _of_one_run(root: YamlNode) -> YamlNode:
-    """Return a config without a sweep that is turned off; raises ConfigErrors for one that is not."""
+    """Return a config without a sweep that is turned off, and what that is to reach; ConfigErrors for one that is."""
     sweep = root.child(SWEEP)
     if sweep is None or not isinstance(root.value, dict):
         return root
@@ -90,7 +91,8 @@ def _of_one_run(root: YamlNode) -> YamlNode:
         command = f"optrun sweep {'FILE' if source.startswith('<') else source}"
         text = f"these are many runs: `{command}` runs them, {SWEEP}=null is the run without them"
         raise ConfigErrors([Issue.at(sweep.key or sweep.place, (SWEEP,), text)])
-    return YamlNode.mapping({key: child for key, child in root.value.items() if key != SWEEP}, root.place)
+    alone = YamlNode.mapping({key: child for key, child in root.value.items() if key != SWEEP}, root.place)
+    return split(alone)[0]
 
 
 def origins_of(

@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
+from optrun.analysis.expectation import judged
 from optrun.analysis.leaderboard import Standing, worst
+from optrun.api.comparisons import compared
 from optrun.api.sweeps import Sweep
 from optrun.cli.ci.case import Case
 from optrun.cli.ci.report import Report
@@ -40,6 +42,28 @@ def _place(plan: Plan, run: int, path: tuple[str, ...]) -> Place:
         if dotted == swept or dotted.startswith(f"{swept}."):
             return node.place
     return list(plan.swept.base.root.along(path))[-1].place
+
+
+def judge(report: Report, sweep: Sweep) -> list[Issue]:
+    """Return what a sweep that is through has missed as a whole; add a case for each best setting to the report."""
+    expected = sweep.plan.swept.expected if sweep.plan is not None else None
+    if expected is None or sweep.left or sweep.confirmation_left:
+        return []
+    found = judged(expected, compared(sweep, "sweep"))
+    for each in found:
+        name = ": ".join(part for part in (each.key, each.cell.problem) if part)
+        case = Case(name, "sweep expectation", "met")
+        case.metrics = {name: number(value) for name, value in each.figures.items()} | {"n": str(each.seeds)}
+        if each.setting:
+            case.metrics["setting"] = setting_text(each.setting)
+        if each.misses:
+            case.problem, case.outcome = "failure", "expectation missed"
+            case.messages = [str(issue) for issue in each.misses]
+        report.cases.append(case)
+        report.summary = [*(report.summary or ()), case]
+    issues = [issue for each in found for issue in each.misses]
+    report.issues += issues
+    return issues
 
 
 def report_sweep(

@@ -110,6 +110,7 @@ def _build_sweep(swept: "SweepConfig") -> int | None:
     Returns None if the sweep method needs a package that is not installed.
     """
     from optrun.analysis.confirmation import check_compared
+    from optrun.analysis.expectation import check_expectation
     from optrun.errors import MissingExtraError
     from optrun.sweeps.plan.expand import expand
     from optrun.sweeps.plan.packs import grouped
@@ -119,7 +120,7 @@ def _build_sweep(swept: "SweepConfig") -> int | None:
         plan = expand(swept)
         runs = plan.size
         check_compared(plan)
-        grouped(plan)
+        check_expectation(plan, grouped(plan))
     return runs
 
 

@@ -99,7 +99,7 @@ def sweep(
     """
     from optrun.api import sweeps
     from optrun.cli.ci.report import reporting
-    from optrun.cli.ci.sweep_report import misses_of, report_sweep
+    from optrun.cli.ci.sweep_report import judge, misses_of, report_sweep
     from optrun.cli.live.run_progress import shown_as
     from optrun.cli.live.sweep_progress import sweep_progress
     from optrun.cli.views.hints import (
@@ -199,10 +199,11 @@ def sweep(
                 confirmed_misses = misses_of(result.confirmed, CONFIRMATION)
                 report_sweep(report, confirmation, result.confirmed, confirmed_misses, CONFIRMATION)
             misses += confirmed_misses
+        missed = [*(issue for _, issue in misses), *judge(report, result)]
         if not (quiet or json):
             note_equal_results(result)
-        print_table(result, [issue for _, issue in misses], again, json=json, quiet=quiet)
-    raise typer.Exit(_code(result, bool(misses)))
+        print_table(result, missed, again, json=json, quiet=quiet)
+    raise typer.Exit(_code(result, bool(missed)))
 
 
 @contextmanager

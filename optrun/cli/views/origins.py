@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from optrun.config import Resolved
 from optrun.config.model.options import SWEEP
 from optrun.config.resolve import Origin, origins_of
+from optrun.config.sweep.expect import EXPECT
 from optrun.config.yaml.writer import to_yaml
 from optrun.sweeps.plan.expand import Plan
 
@@ -39,6 +40,9 @@ def print_sweep_origins(plan: Plan, *, json: bool) -> None:
         for each in plan.swept.resolved(plan.nodes[0]).origins
         if not _within(each, swept) and not (each.place is None and _within(each, renamed))
     ]
+    expected = plan.swept.expected
+    if expected is not None:
+        common += origins_of((EXPECT, SWEEP), expected.node.plain(), expected.node)
     _print([*common, *origins_of((SWEEP,), plan.swept.node.plain(), plan.swept.node)], json=json)
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import ValidationError, ValidatorFunctionWrapHandler, WrapValidator, model_validator
 
 from optrun.checks.messages import conflict, failure, in_words, unknown_key
-from optrun.config.model.options import Section
+from optrun.config.model.options import SWEEP, Section
 from optrun.config.yaml.tree import Path
 from optrun.errors import did_you_mean, nearest
 
@@ -39,10 +39,12 @@ class Bounds(Section):
 def _named(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
     if value is None:
         return {}
+    problems: list[tuple[Path, Any]] = []
+    if isinstance(value, dict) and SWEEP in value:
+        problems.append(((SWEEP,), "is judged over all runs of a sweep: optrun sweep"))
+        value = {name: bounds for name, bounds in value.items() if name != SWEEP}
     names = value if isinstance(value, dict) else ()
-    problems: list[tuple[Path, Any]] = [
-        ((name,), unknown_key(meant)) for name in names if (meant := _misspelt(name))
-    ]
+    problems += [((name,), unknown_key(meant)) for name in names if (meant := _misspelt(name))]
     try:
         checked = handler(value)
     except ValidationError as error:

@@ -17,7 +17,7 @@ from pydantic_core import core_schema
 from optrun.checks.types import MEMBER
 from optrun.config.model.components import NESTED, Named, Schedules
 from optrun.config.model.expect import FIGURES, Bounds
-from optrun.config.model.options import GROUPS, SCHEDULES, Model, floats_of, options_of_group
+from optrun.config.model.options import GROUPS, SCHEDULES, SWEEP, Model, floats_of, options_of_group
 from optrun.config.model.run import Checkpointing, Divergence, Evaluate, Record, RunConfig, Stop, metric_names
 from optrun.config.sweep.model import Confirm, Metric, SpaceBlock, sweep_model
 from optrun.config.yaml.writer import inline
@@ -88,7 +88,10 @@ def json_schema() -> Schema:
     definitions["Record"]["properties"]["metrics"]["items"]["enum"] = metrics
     evaluable = [name for name in metrics_of.in_order() if metrics_of.find(name).needs == ("p",)]
     definitions["Evaluate"]["properties"]["metrics"]["items"]["enum"] = evaluable
-    properties["expect"]["properties"] = {name: {"$ref": f"{_REF}Bounds"} for name in FIGURES}
+    figures = {name: {"$ref": f"{_REF}Bounds"} for name in FIGURES}
+    properties["expect"]["properties"] = figures | {
+        SWEEP: _of_sweep({**properties["expect"], "properties": figures})
+    }
     properties["name"]["type"] = ["string", "null"]
     properties["engine"]["enum"] = _engines()
     _explain(properties, RunConfig)
@@ -103,6 +106,18 @@ def json_schema() -> Schema:
         "if": {"anyOf": [_with("extends", "string", "array"), _with("sweep", "object")]},
         "else": _complete_run(),
         "definitions": definitions,
+    }
+
+
+def _of_sweep(bounds: Schema) -> Schema:
+    """Return what a whole sweep is expected to reach; ``bounds`` are those of figures."""
+    by = {"description": "The path whose values have bounds of their own.", **_PATHS}
+    best = {**bounds, "description": "Bounds for the best setting of each problem."}
+    return {
+        "description": "Bounds of medians over seeds, judged once a sweep is through.",
+        "type": ["object", "null"],
+        "properties": {"best": best, "by": {**by, "type": ["string", "null"]}},
+        "additionalProperties": bounds,
     }
 
 

@@ -14,6 +14,7 @@ from optrun.config.model.options import SWEEP
 from optrun.config.overrides import given_twice, named, override, placed
 from optrun.config.resolve import Resolved
 from optrun.config.sweep.examples import meant, with_form
+from optrun.config.sweep.expect import EXPECT, SweepExpectation, split
 from optrun.config.sweep.model import SweepBlock, sweep_model
 from optrun.config.sweep.optimizers import with_optimizers
 from optrun.config.sweep.overrides import check_calls, check_paths, on_top, several, zip_listed
@@ -39,6 +40,8 @@ class SweepConfig:
     base: Document
     """The rest of the config; it need not be complete without what varies."""
     name: str
+    expected: SweepExpectation | None = None
+    """What the sweep as a whole is to reach."""
 
     def place(self, *path: str | int) -> Place:
         """Return where a part of the sweep was written, or what is around it."""
@@ -90,11 +93,13 @@ class SweepConfig:
         block["repeats"] = YamlNode.of(list(seeds), place)
         block["metric"] = YamlNode.of(self.sweep.metric.model_dump(), place)
         node = YamlNode.mapping(block, place, self.node.key)
-        return replace(self, sweep=sweep_model().model_validate(node.plain()), node=node)
+        return replace(self, sweep=sweep_model().model_validate(node.plain()), node=node, expected=None)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the config with its sweep as plain values."""
         values = completed(self.base.root, self.name)
+        if self.expected is not None:
+            values[EXPECT] = {**(values.get(EXPECT) or {}), SWEEP: self.expected.node.plain()}
         return {"name": values.pop("name"), **values, SWEEP: _with_paths(self.node)}
 
 
@@ -132,6 +137,8 @@ def swept(document: Document, overrides: Sequence[str] = ()) -> SweepConfig:
     issues = [*document.issues, *issues]
     node = root.value.get(SWEEP)
     base = YamlNode.mapping({key: child for key, child in root.value.items() if key != SWEEP}, root.place)
+    base, expected, wrong = split(base)
+    issues += wrong
     if node is None or node.value is None:
         if not axes:
             place, path = ((node.key or node.place), (SWEEP,)) if node else (root.place, ())
@@ -148,7 +155,7 @@ def swept(document: Document, overrides: Sequence[str] = ()) -> SweepConfig:
         raise ConfigErrors([Issue.at(node.key or node.place, (SWEEP,), NOTHING)])
     name = base.child("name")
     shown = name.value if name is not None and isinstance(name.value, str) else stem
-    return SweepConfig(sweep, node, document, shown)
+    return SweepConfig(sweep, node, document, shown, expected)
 
 
 def _validated(node: YamlNode, issues: list[Issue], base: Document, name: str) -> SweepBlock:

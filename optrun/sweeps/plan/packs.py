@@ -65,6 +65,8 @@ class Group:
     """What was inferred from data, a line each."""
     remarks: Sequence[str] = ()
     """Which settings have no effect, a line each."""
+    figures: Sequence[str] = ()
+    """The figures that its runs end with, as far as somebody asks for them."""
 
     @property
     def data(self) -> str:
@@ -111,6 +113,7 @@ def _group(
         with guarded(config.problem.name):
             pack = Pack([config], problem=problem)
             is_asked = plan.metric.name != FINAL_LOSS or asks_for_figures(config)
+            is_asked = is_asked or plan.swept.expected is not None
             figures = figures_of(pack) if is_asked else [FINAL_LOSS]
             check_expected(config, figures)
             width, identity = width_of(pack), Identity.of(config, pack.problem.fingerprint)
@@ -133,7 +136,7 @@ def _group(
     work = len(runs) * pack.steps * pack.params.size
     on_device = pack.arrays.is_on_device
     repeats = 1 if follows_seed(plan.documents[runs[0]]["problem"]) else plan.repeats
-    group = Group(runs, width, repeats, work, on_device, identity, inferred(pack))
+    group = Group(runs, width, repeats, work, on_device, identity, inferred(pack), figures=figures)
     return replace(group, remarks=_remarks(pack, varied)) if varied else group, pack.problem
 
 

@@ -13,7 +13,8 @@ from optrun.training.pack import Pack
 def shortened(plan: Plan, groups: Sequence[Group]) -> Plan:
     """Return a plan of the same settings, all of which run, each as `smoke` cuts a config.
 
-    None is stopped at a rung or confirmed, and no settings are added on the way. ``groups`` are those of the plan.
+    None is stopped at a rung or confirmed, nothing is expected, and no settings are added on the way. ``groups`` are
+    those of the plan.
     """
     configs = list(plan.configs)
     for group in groups:
@@ -28,7 +29,7 @@ def shortened(plan: Plan, groups: Sequence[Group]) -> Plan:
     block = sweep.model_copy(update={"method": method, CONFIRM: None})
     return replace(
         plan,
-        swept=replace(plan.swept, sweep=block),
+        swept=replace(plan.swept, sweep=block, expected=None),
         configs=configs,
         documents=[config.to_dict() for config in configs],
     )
