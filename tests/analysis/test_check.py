@@ -180,3 +180,19 @@ def test_a_run_and_a_sweep_are_not_compared_and_what_has_not_ended_is_not_judged
     with pytest.raises(RunFailedError, match="1 run left to end"):
         optrun.check(optrun.sweep(config, save=False, limit=1), baseline=sweep)
     assert optrun.check(sweep, baseline=sweep).passed
+
+
+def test_a_problem_has_its_name_whatever_else_the_other_sweep_has():
+    def of_data(source, names):
+        runs = [
+            replace(run, config={**run.config, "problem": {"name": "a", "data": name}})
+            for name, run in zip(np.repeat(names, 10).tolist(), source.runs, strict=True)
+        ]
+        return replace(source, runs=runs)
+
+    old = of_data(swept({("a", "SGD", 1.0): BEFORE, ("b", "SGD", 1.0): BEFORE}), ["iris", "wine"])
+    new = of_data(swept({("a", "SGD", 1.0): BEFORE}), ["wine"])
+    assert [(line.name, line.outcome) for line in regression(new, old).lines] == [
+        ("a data=iris", "missing"),
+        ("a data=wine", "ok"),
+    ]
