@@ -40,6 +40,7 @@ NEEDS = {
     "=optuna": "optuna",
     "--executor dask": "distributed",
     ".parquet": "pyarrow",
+    ".xlsx": "openpyxl",
 }
 """The package that a command needs which has this in it."""
 each_page = pytest.mark.parametrize("page", PAGES, ids=[page.stem for page in PAGES])

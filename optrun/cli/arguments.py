@@ -26,6 +26,14 @@ class Kind(StrEnum):
     SENSITIVITY = "sensitivity"
 
 
+class TableRows(StrEnum):
+    """What a table has rows of: `optrun.store.run_table.WHAT`."""
+
+    RUNS = "runs"
+    CURVES = "curves"
+    EVALUATIONS = "evaluations"
+
+
 class PictureKind(StrEnum):
     """The kinds of pictures in files."""
 

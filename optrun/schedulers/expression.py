@@ -22,7 +22,7 @@ MAX_LENGTH = 500
 MAX_DEPTH = 100
 
 _CONSTANTS = {"pi": math.pi, "e": math.e}
-_UNARY: dict[str, Callable[..., Any]] = {
+UNARY: dict[str, Callable[..., Any]] = {
     "sqrt": np.sqrt,
     "exp": np.exp,
     "log": np.log,
@@ -32,7 +32,7 @@ _UNARY: dict[str, Callable[..., Any]] = {
     "floor": np.floor,
     "ceil": np.ceil,
 }
-_EXTREMES: dict[str, Callable[..., Any]] = {"min": np.minimum, "max": np.maximum}
+EXTREMES: dict[str, Callable[..., Any]] = {"min": np.minimum, "max": np.maximum}
 _multiplying = threading.Lock()
 """Guards the cached products of an expression, which runs in several threads may share."""
 renew_after_fork(globals(), "_multiplying")
@@ -41,8 +41,8 @@ _parsing = threading.Lock()
 """What is ignored of warnings counts for all threads, and two of them would undo it in the wrong order."""
 renew_after_fork(globals(), "_parsing")
 
-KNOWN = frozenset((*_CONSTANTS, *_UNARY, "min", "max"))
-_OPERATORS: dict[type[ast.AST], Callable[..., Any]] = {
+KNOWN = frozenset((*_CONSTANTS, *UNARY, "min", "max"))
+OPERATORS: dict[type[ast.AST], Callable[..., Any]] = {
     ast.Add: np.add,
     ast.Sub: np.subtract,
     ast.Mult: np.multiply,
@@ -82,7 +82,7 @@ class Expression(str):
         text = source if isinstance(source, str) else getattr(source, "__name__", repr(source))
         made = super().__new__(cls, text)
         made.function = None if isinstance(source, str) else source
-        made._tree = _parsed(text) if isinstance(source, str) else ast.Constant(0.0)
+        made._tree = _arithmetic(text) if isinstance(source, str) else ast.Constant(0.0)
         made._products = array("d", [1.0])
         return made
 
@@ -117,11 +117,22 @@ class Expression(str):
         )
 
 
-def _parsed(text: str) -> ast.expr:
+def _arithmetic(text: str) -> ast.expr:
+    tree = parsed(text, "an expression in t", "0.95 ** t")
+    _check(tree, len(text) - len(text.lstrip()), 0)
+    return tree
+
+
+def parsed(text: str, what: str, example: str) -> ast.expr:
+    """Return the syntax tree of an expression, unchecked; its columns count from where the leading blanks end.
+
+    Raises ConfigError for what is no expression, is empty, or is longer than 500 characters; ``what`` and ``example``
+    are for the messages.
+    """
     if len(text) > MAX_LENGTH:
         raise ConfigError(f"an expression has at most {MAX_LENGTH} characters (got {len(text)})")
     if not text.strip():
-        raise ConfigError("an expression in t is empty: write one such as '0.95 ** t'")
+        raise ConfigError(f"{what} is empty: write one such as {example!r}")
     start = len(text) - len(text.lstrip())
     try:
         with _parsing, warnings.catch_warnings():
@@ -131,7 +142,6 @@ def _parsed(text: str) -> ast.expr:
         raise ConfigError(f"column {(error.offset or len(text) - start + 1) + start}: {error.msg}") from None
     except (ValueError, MemoryError, RecursionError) as error:
         raise ConfigError(f"this is no expression: {error or type(error).__name__}") from None
-    _check(tree, start, 0)
     return tree
 
 
@@ -147,21 +157,21 @@ def _check(node: ast.expr, start: int, depth: int) -> None:
                 _refuse(node, start, "a number that is too large")
             below: list[ast.expr] = []
         case ast.Name(id=name):
-            _check_known(node, start, name, ["t", *_CONSTANTS], "name", [*_UNARY, *_EXTREMES])
+            _check_known(node, start, name, ["t", *_CONSTANTS], "name", [*UNARY, *EXTREMES])
             below = []
-        case ast.BinOp(left, op, right) if type(op) in _OPERATORS:
+        case ast.BinOp(left, op, right) if type(op) in OPERATORS:
             below = [left, right]
-        case ast.UnaryOp(op, operand) if type(op) in _OPERATORS:
+        case ast.UnaryOp(op, operand) if type(op) in OPERATORS:
             below = [operand]
-        case ast.Compare(left, ops, comparators) if all(type(op) in _OPERATORS for op in ops):
+        case ast.Compare(left, ops, comparators) if all(type(op) in OPERATORS for op in ops):
             below = [left, *comparators]
         case ast.IfExp(test, body, orelse):
             below = [test, body, orelse]
         case ast.Call(ast.Name(id=name) as called, args, []):
-            _check_known(called, start, name, [*_UNARY, *_EXTREMES], "function", ["t", *_CONSTANTS])
-            if name in _UNARY and len(args) != 1:
+            _check_known(called, start, name, [*UNARY, *EXTREMES], "function", ["t", *_CONSTANTS])
+            if name in UNARY and len(args) != 1:
                 _refuse(node, start, f"{name} takes one number (got {len(args)})")
-            if name in _EXTREMES and len(args) < 2:
+            if name in EXTREMES and len(args) < 2:
                 _refuse(node, start, f"{name} takes at least two numbers (got {len(args)})")
             below = args
         case _:
@@ -208,20 +218,20 @@ def _value(node: ast.expr, t: Array) -> Any:
         case ast.Name(id=name):
             return t if name == "t" else np.float64(_CONSTANTS[name])
         case ast.BinOp(left, op, right):
-            return _OPERATORS[type(op)](_value(left, t), _value(right, t))
+            return OPERATORS[type(op)](_value(left, t), _value(right, t))
         case ast.UnaryOp(op, operand):
-            return _OPERATORS[type(op)](_value(operand, t))
+            return OPERATORS[type(op)](_value(operand, t))
         case ast.Compare(left, ops, comparators):
             values = [_value(each, t) for each in (left, *comparators)]
-            holds = [_OPERATORS[type(op)](*pair) for op, pair in zip(ops, pairwise(values), strict=True)]
+            holds = [OPERATORS[type(op)](*pair) for op, pair in zip(ops, pairwise(values), strict=True)]
             return np.asarray(np.logical_and.reduce(np.broadcast_arrays(*holds)), np.float64)
         case ast.IfExp(test, body, orelse):
             return np.where(_value(test, t) != 0, _value(body, t), _value(orelse, t))
         case ast.Call(ast.Name(id=name), [first, *rest]):
             value = _value(first, t)
-            if name in _UNARY:
-                return _UNARY[name](value)
+            if name in UNARY:
+                return UNARY[name](value)
             for each in rest:
-                value = _EXTREMES[name](value, _value(each, t))
+                value = EXTREMES[name](value, _value(each, t))
             return value
     raise AssertionError(node)  # pragma: no cover

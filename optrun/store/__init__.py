@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from optrun.store.directory import check_free, slug
     from optrun.store.fingerprint import environment
-    from optrun.store.formats import FORMATS, TABLES, export, export_all, write_csv, write_summary
+    from optrun.store.formats import (
+        BINARY,
+        FORMATS,
+        PAGES,
+        WHOLE,
+        export,
+        write_csv,
+        write_summary,
+        write_table,
+    )
     from optrun.store.run_rows import RunRows
     from optrun.store.store import Store
     from optrun.store.types import Checkpoint, Event, RunRecord, RunState, Status
@@ -14,15 +23,17 @@ if TYPE_CHECKING:
 _HOME = {
     "directory": ["check_free", "slug"],
     "fingerprint": ["environment"],
-    "formats": ["FORMATS", "TABLES", "export", "export_all", "write_csv", "write_summary"],
+    "formats": ["BINARY", "FORMATS", "PAGES", "WHOLE", "export", "write_csv", "write_summary", "write_table"],
     "run_rows": ["RunRows"],
     "store": ["Store"],
     "types": ["Checkpoint", "Event", "RunRecord", "RunState", "Status"],
 }
 
 __all__ = [
+    "BINARY",
     "FORMATS",
-    "TABLES",
+    "PAGES",
+    "WHOLE",
     "Checkpoint",
     "Event",
     "RunRecord",
@@ -33,10 +44,10 @@ __all__ = [
     "check_free",
     "environment",
     "export",
-    "export_all",
     "slug",
     "write_csv",
     "write_summary",
+    "write_table",
 ]
 
 

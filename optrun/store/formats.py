@@ -1,67 +1,63 @@
-"""Results in the formats of others: CSV, NPZ, JSON and Parquet."""
+"""Results in the formats of others: a run whole, or a table of runs."""
 
 import csv
 import json
+import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from io import StringIO
-from itertools import repeat
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from optrun.arrays import Array
-from optrun.errors import UnknownNameError, did_you_mean, printable
+from optrun.errors import UnknownNameError, did_you_mean
 from optrun.store.blobs import write_npz
 from optrun.store.directory import replace_file
+from optrun.store.excel import write_excel
 from optrun.store.parquet import write_parquet
+from optrun.store.run_table import STEP, RunTable, in_order
 from optrun.store.store import Store
 from optrun.store.store_errors import store_errors
+from optrun.store.text import (
+    ROWS,
+    heading,
+    inert,
+    lines,
+    write_csv_table,
+    write_json_rows,
+    write_latex,
+    write_markdown,
+)
 from optrun.store.types import FIRST_COLUMNS
 
-PARQUET = "parquet"
 METRICS, SUMMARY = "metrics.csv", "summary.csv"
-ROWS = 1 << 13
-"""Of a text, of which so many at a time are in memory."""
 
 
 def export(store: Store, run: int, format: str, stream: BinaryIO) -> None:
-    """Write one run to a stream.
+    """Write one run whole to a stream.
 
         csv   the curves: columns step, loss, lr, then the other metrics as they were recorded
         npz   the curves by name, the evaluations as eval/…, the final parameters as params/…
         json  one object: run, seed, config, status, reason, steps, summary, curves, evaluations; NaN is null
-        parquet  the curves: run, step, then the metrics as in csv
 
-    Raises UnknownNameError for another format, StoreError where the run is missing or damaged, MissingExtraError.
+    Raises UnknownNameError for another format, StoreError where the run is missing or damaged.
+    """
+    if format not in WHOLE:
+        raise UnknownNameError(f"unknown export format {format!r}.{did_you_mean(format, WHOLE)}")
+    WHOLE[format](store, run, stream)
+
+
+def write_table(table: RunTable, format: str, stream: BinaryIO) -> None:
+    """Write a table of runs to a stream in one of FORMATS.
+
+    Raises UnknownNameError for another format, StoreError where a run is damaged, MissingExtraError, and ConfigError
+    where the format cannot hold so many rows.
     """
     if format not in FORMATS:
-        raise UnknownNameError(f"unknown export format {format!r}.{did_you_mean(format, FORMATS)}")
-    FORMATS[format](store, run, stream)
-
-
-def export_all(
-    store: Store, format: str, stream: BinaryIO, settings: Sequence[Mapping[str, Any]] = ()
-) -> None:
-    """Write the curves of all runs in their order, as csv or parquet: run, step, loss, lr, then the other metrics.
-
-    A metric that a run does not have is empty. The swept parameters follow, ``settings`` of each run.
-    Raises StoreError where a run is damaged, MissingExtraError.
-    """
-    names: dict[str, None] = {}
-    for run in range(store.size):
-        names |= dict.fromkeys(store.columns(run))
-    ordered = _in_order(names or dict.fromkeys(FIRST_COLUMNS))
-    if format == PARQUET:
-        write_parquet(store, range(store.size), ordered, stream, settings)
-        return
-    taken = {"run", *ordered}
-    swept = list(dict.fromkeys(path for setting in settings for path in setting if path not in taken))
-    stream.write(_heading(["run", *ordered, *swept]))
-    for run in range(store.size):
-        curves = store.curves(run)
-        after = _cells([settings[run].get(path) for path in swept]) if swept else ()
-        for start in range(0, len(curves.get("step", ())), ROWS):
-            stream.write(_lines(curves, ordered, start, (str(run),), after))
+        raise UnknownNameError(
+            f"unknown format {format!r}: {', '.join(FORMATS)}.{did_you_mean(format, FORMATS)}"
+        )
+    FORMATS[format](table, stream)
 
 
 def write_csv(store: Store, run: int = 0) -> None:
@@ -75,8 +71,8 @@ def write_summary(store: Store, columns: Sequence[str], rows: Iterable[Sequence[
     """Have summary.csv hold one row per run: it is written where it differs, whole or not at all."""
     text = StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(map(_inert, columns))
-    writer.writerows([_inert(cell) if isinstance(cell, str) else cell for cell in row] for row in rows)
+    writer.writerow(map(inert, columns))
+    writer.writerows([inert(cell) if isinstance(cell, str) else cell for cell in row] for row in rows)
     path, content = store.path / SUMMARY, text.getvalue().encode()
     with store_errors(store.path):
         if not path.is_file() or path.read_bytes() != content:
@@ -88,61 +84,18 @@ def _write_csv(store: Store, run: int, stream: BinaryIO) -> None:
 
 
 def _csv(curves: Mapping[str, Array]) -> Iterator[bytes]:
-    names = _in_order(curves or FIRST_COLUMNS)
-    yield _heading(names)
-    for start in range(0, len(curves.get("step", ())), ROWS):
-        yield _lines(curves, names, start)
-
-
-def _in_order(names: Iterable[str]) -> list[str]:
-    return sorted(names, key=lambda name: (*FIRST_COLUMNS, name).index(name))
-
-
-def _heading(names: list[str]) -> bytes:
-    header = StringIO()
-    csv.writer(header, lineterminator="\n").writerow([_inert(name) for name in names])
-    return header.getvalue().encode()
-
-
-def _lines(
-    curves: Mapping[str, Array],
-    names: list[str],
-    start: int,
-    before: Sequence[str] = (),
-    after: Sequence[str] = (),
-) -> bytes:
-    count = len(curves["step"][start : start + ROWS])
-    # repr is the shortest text that reads back as the same float.
-    columns: list[Iterable[str]] = [
-        map(repr, curves[name][start : start + ROWS].tolist()) if name in curves else repeat("", count)
-        for name in names
-    ]
-    return "".join(f"{','.join((*before, *row, *after))}\n" for row in zip(*columns, strict=True)).encode()
-
-
-def _cells(values: Sequence[Any]) -> list[str]:
-    """Return values of a config as cells, quoted where that is needed; nothing stands for null."""
-    cells = []
-    for value in values:
-        text = StringIO()
-        plain = (
-            value
-            if value is None or isinstance(value, (str, float))
-            else json.dumps(value, ensure_ascii=False)
-        )
-        csv.writer(text, lineterminator="").writerow([_inert(plain) if isinstance(plain, str) else plain])
-        cells.append(text.getvalue() if value not in (None, "") else "")
-    return cells
+    names = in_order(curves or FIRST_COLUMNS)
+    yield heading(names)
+    count = len(curves.get(STEP, ()))
+    for start in range(0, count, ROWS):
+        part = {name: values[start : start + ROWS] for name, values in curves.items()}
+        yield lines(part, names, min(ROWS, count - start))
 
 
 def _write_npz(store: Store, run: int, stream: BinaryIO) -> None:
     evaluations = {f"eval/{name}": values for name, values in store.evaluations(run).items()}
     params = {f"params/{name}": values for name, values in store.params(run).items()}
     write_npz(stream, store.curves(run) | evaluations | params)
-
-
-def _write_parquet(store: Store, run: int, stream: BinaryIO) -> None:
-    write_parquet(store, [store.run(run).run], _in_order(store.columns(run)), stream)
 
 
 def _write_json(store: Store, run: int, stream: BinaryIO) -> None:
@@ -170,16 +123,48 @@ def _lists(curves: dict[str, Array]) -> Iterator[tuple[str, list[Any]]]:
         yield name, numbers
 
 
-def _inert(name: str) -> str:
-    """Return a heading of one line that no spreadsheet takes for a formula."""
-    return printable(f"'{name}" if name.startswith(("=", "+", "-", "@")) else name)
+def _write_columns(table: RunTable, stream: BinaryIO) -> None:
+    """Write the columns of a table as arrays of an npz archive: null is NaN in numbers and empty in text."""
+    parts = list(table.parts())
+    counts = [part.count for part in parts]
+    columns = {}
+    for name in table.heads:
+        values = [table.typed(name, part.heads[name]) for part in parts]
+        if None in values:
+            number = table.kinds[name] in (int, float)
+            values = [(np.nan if number else "") if each is None else each for each in values]
+        columns[name] = np.repeat(np.array(values, None if values else float), counts)
+    for name in table.figures:
+        found = [part.figures.get(name) for part in parts]
+        each = [
+            np.full(n, np.nan) if array is None else array for array, n in zip(found, counts, strict=True)
+        ]
+        columns[name] = np.concatenate(each) if each else np.empty(0)
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
+        for name, column in columns.items():
+            # A ZipInfo made by hand carries no clock and no permissions.
+            with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, column, allow_pickle=False)
 
 
-FORMATS: dict[str, Callable[[Store, int, BinaryIO], None]] = {
+WHOLE: dict[str, Callable[[Store, int, BinaryIO], None]] = {
     "csv": _write_csv,
     "npz": _write_npz,
     "json": _write_json,
-    PARQUET: _write_parquet,
 }
-TABLES = ("csv", PARQUET)
-"""The formats that hold many runs."""
+"""The formats of a run."""
+
+FORMATS: dict[str, Callable[[RunTable, BinaryIO], None]] = {
+    "csv": write_csv_table,
+    "parquet": write_parquet,
+    "json": write_json_rows,
+    "npz": _write_columns,
+    "xlsx": write_excel,
+    "md": write_markdown,
+    "tex": write_latex,
+}
+"""The formats of a table, which are the endings of its file too."""
+
+BINARY = ("npz", "parquet", "xlsx")
+PAGES = ("md", "tex")
+"""The formats that hold a page, and no long tables."""

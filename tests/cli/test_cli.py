@@ -82,7 +82,7 @@ def test_run_ends_with_the_result_the_directory_and_what_to_type_next(config):
     assert [line[6:].split()[:2] for line in after] == [["optrun", "curves"], ["optrun", "export"]]
     for line in after:
         assert call(*line[6:].split()[1:]).returncode == 0
-    assert Path("curves.csv").read_text().startswith("step,loss,lr\n0,")
+    assert Path("curves.csv").read_text().startswith("run,seed,status,step,loss,lr\n0,")
 
 
 def test_quiet_prints_the_directory_alone(config):
@@ -218,7 +218,7 @@ def test_export_forms_agree(config):
     directory = call("run", config, "-q").stdout.strip()
     run = optrun.load_run(directory)
     rows = list(csv.DictReader(call("export", directory).stdout.splitlines()))
-    assert list(rows[0])[:3] == ["step", "loss", "lr"]
+    assert list(rows[0])[:6] == ["run", "seed", "status", "step", "loss", "lr"]
     np.testing.assert_array_equal([float(row["loss"]) for row in rows], run.curves["loss"])
     assert call("export", directory, "--format", "npz", "-o", "curves.npz").returncode == 0
     with np.load("curves.npz") as exported:

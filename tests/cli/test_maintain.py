@@ -165,7 +165,7 @@ def test_doctor_says_which_runs_of_a_damaged_sweep_can_be_read_and_how_to_repeat
     assert done.out.endswith("\n2 runs of 3 can still be read: 1, 2\n")
     export, sweep = (line.split("optrun ")[1].split() for line in done.err.splitlines())
     assert call(*export).code == 0
-    assert Path("run-1.csv").read_text().startswith("step,loss,lr")
+    assert Path("run-1.csv").read_text().startswith("run,optimizer.lr,seed,status,step,loss,lr")
     assert call(*sweep, "-q", "-j", "1").out == f"{path}-again\n"
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from optrun.errors import StoreError, UnknownNameError
-from optrun.store import FORMATS, RunState, Status, Store, export, formats, write_csv
+from optrun.store import WHOLE, RunState, Status, Store, export, formats, write_csv
 from tests.store.samples import columns, new_store
 
 AWKWARD = [0.1, 1e-300, 5e-324, 1e22, 123456789.123456789, -0.0, np.nan, np.inf, -np.inf]
@@ -32,8 +32,6 @@ def awkward(store: Store) -> Store:
 
 
 def exported(store: Store, run: int, format: str) -> bytes:
-    if format == "parquet":
-        pytest.importorskip("pyarrow")
     stream = io.BytesIO()
     export(store, run, format, stream)
     return stream.getvalue()
@@ -109,7 +107,7 @@ def test_json(awkward: Store) -> None:
         assert value == expected if math.isfinite(expected) else value is None
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", WHOLE)
 def test_a_run_without_records(store: Store, format: str) -> None:
     assert exported(store, 0, format)
     with pytest.raises(StoreError, match="no run 3"):

@@ -15,6 +15,7 @@ from optrun.cli.arguments import (
     Plugins,
     RunDirectory,
     Runs,
+    TableRows,
     load_plugins,
 )
 
@@ -35,6 +36,18 @@ Log = Annotated[
     bool | None,
     typer.Option("--log/--linear", help="The scale of the y axis; by default chosen from the values."),
 ]
+Where = Annotated[
+    str | None,
+    typer.Option(
+        "--where", metavar="CONDITION", help="Only runs such as 'optimizer.lr < 0.01 and status == diverged'."
+    ),
+]
+Sort = Annotated[
+    str | None,
+    typer.Option(
+        "--sort", metavar="COLUMN", help="Sort by a column, e.g. final_loss; -final_loss: downwards."
+    ),
+]
 
 
 def ls(
@@ -48,21 +61,26 @@ def ls(
             "--limit", "-n", min=0, help="List at most so many runs; 0: all. By default 20, with --json all."
         ),
     ] = None,
+    where: Where = None,
+    sort: Sort = None,
     json: Json = False,
 ) -> None:
-    """List the runs in a directory, newest first, or the runs of a sweep.
+    """List the runs in a directory, newest first, or the runs of a sweep, which --where and --sort choose.
 
     The process of a `killed` run has died; `optrun resume` continues such a run.
 
-    Examples: optrun ls --status diverged; optrun ls runs/sweep-digits-lr-9753bee6
+    Examples: optrun ls --status diverged; optrun ls runs/sweep-digits-lr-9753bee6 --sort final_loss
     """
     from optrun.cli.views.run_list import print_runs
     from optrun.cli.views.sweep_runs import print_sweep_runs
+    from optrun.errors import ConfigError
     from optrun.store.locate import known_numbered
 
     statuses = tuple(status or ())
     if named := known_numbered(directory):
-        print_sweep_runs(*named, statuses, limit, json=json)
+        print_sweep_runs(*named, statuses, limit, where, sort, json=json)
+    elif where is not None or sort is not None:
+        raise ConfigError(f"{directory}: --where and --sort are for the runs of a sweep: optrun ls SWEEP")
     else:
         print_runs(directory, statuses, limit, json=json)
 
@@ -185,27 +203,36 @@ def diff(
 
 def export(
     run_directory: RunDirectory,
+    what: Annotated[
+        TableRows | None,
+        typer.Option(
+            "--what", "-w", help="A row for each run, or for each row of the curves (default) or evaluations."
+        ),
+    ] = None,
     format: Annotated[
         str | None,
         typer.Option(
             "--format",
             "-f",
-            metavar="csv|npz|json|parquet",
-            help="By default the suffix of FILE, or csv.",
+            metavar="csv|parquet|json|npz|xlsx|md|tex",
+            help="By default the ending of FILE, or csv.",
             autocompletion=completion.formats,
         ),
     ] = None,
     output: Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="A file; - is stdout.")] = "-",
+    where: Where = None,
+    sort: Sort = None,
 ) -> None:
-    """Write the curves of a run as CSV, NPZ, JSON or Parquet, or those of all runs of a sweep as one table.
+    """Write the runs, curves or evaluations of a run or a sweep as one table, with the swept parameters as columns.
 
-    Parquet needs the extra `parquet`. The table of a sweep has the swept parameters as columns.
+    Without --what, JSON and NPZ of a single run hold all of it. Parquet needs the extra `parquet`, xlsx the extra
+    `excel`.
 
-    Example: optrun export latest --format csv -o curves.csv
+    Examples: optrun export latest -o curves.csv; optrun export latest --what runs -o runs.csv
     """
     from optrun.cli.views.export import export_run
 
-    export_run(run_directory, format, output)
+    export_run(run_directory, what, format, output, where, sort)
     if output != "-":
         print(output)
 

@@ -1,4 +1,4 @@
-"""`export`: write curves to a file or stdout."""
+"""`export`: write a table of runs, or a run whole, to a file or stdout."""
 
 import sys
 from collections.abc import Callable
@@ -6,47 +6,62 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-from optrun.analysis.leaderboard import plan_of, single
+from optrun.analysis.chosen_runs import stored_table
+from optrun.analysis.leaderboard import plan_of
 from optrun.errors import ConfigError, StoreError, did_you_mean
-from optrun.store import FORMATS, TABLES, Store, export, export_all
+from optrun.store import BINARY, FORMATS, PAGES, Store, export, write_table
 from optrun.store.directory import OWN_FILES, write_output
 from optrun.store.locate import RESULTS, find_numbered
+from optrun.store.run_table import check_what
 
-BINARY = ("npz", "parquet")
 
+def export_run(
+    run_directory: Path,
+    what: str | None,
+    format: str | None,
+    output: str,
+    where: str | None = None,
+    sort: str | None = None,
+) -> None:
+    """Write a table of a run or of a sweep, by default the curves; ConfigError for an invalid format or file.
 
-def export_run(run_directory: Path, format: str | None, output: str) -> None:
-    """Write the curves of a run, or of all runs of a sweep; ConfigError for an invalid format or file."""
-    suffix = Path(output).suffix.removeprefix(".").lower()
-    if format is None and suffix and output != "-" and suffix not in (*FORMATS, "txt"):
-        known = ", ".join(f".{each}" for each in FORMATS)
+    Where nothing says what is wanted, JSON and NPZ of a single run hold all of it.
+    """
+    format = format_of(format, output)
+    rows = check_what(what or "curves")
+    if format in PAGES and rows != "runs":
         raise ConfigError(
-            f"{output}: unknown suffix .{suffix}, not one of {known}; --format csv writes CSV into any file"
+            f"{format} is for a page, and {rows} may have thousands of rows: --what runs, or another of "
+            + ", ".join(each for each in FORMATS if each not in PAGES)
         )
-    format = format or (suffix if suffix in FORMATS else "csv")
-    if format not in FORMATS:
-        raise ConfigError(f"unknown format {format!r}: {', '.join(FORMATS)}.{did_you_mean(format, FORMATS)}")
     path, number = find_numbered(run_directory)
     with Store.open(path) as store:
+        is_one = number is not None or (store.size == 1 and plan_of(store) is None)
         write: Callable[[BinaryIO], None]
-        plan = plan_of(store)
-        is_whole = number is None and (store.size > 1 or plan is not None)
-        if is_whole and format in TABLES:
-            settings = [plan.setting(run) for run in range(store.size)] if plan else []
-            write = partial(export_all, store, format, settings=settings)
-        elif is_whole and store.size > 1:
-            raise ConfigError(
-                f"{path}: {format} is for one run, such as {path}:0; for a whole sweep use csv or parquet"
-            )
+        if is_one and format in ("json", "npz") and (what, where, sort) == (None, None, None):
+            write = partial(export, store, number or 0, format)
         else:
-            run = single(store, number)
-            write = partial(export, store, run, format)
+            write = partial(write_table, stored_table(store, rows, number, where, sort), format)
         if output != "-":
             _write_file(Path(output), write)
         elif format in BINARY and sys.stdout.isatty():
             raise ConfigError(f"{format} is binary: give a file with -o")
         else:
             write(sys.stdout.buffer)
+
+
+def format_of(format: str | None, output: str) -> str:
+    """Return the format of a file: as given, else its ending, else csv; ConfigError for any other."""
+    suffix = Path(output).suffix.removeprefix(".").lower()
+    if format is None and suffix and output != "-" and suffix not in FORMATS:
+        known = ", ".join(f".{each}" for each in FORMATS)
+        raise ConfigError(
+            f"{output}: unknown ending .{suffix}, not one of {known}; --format csv writes CSV into any file"
+        )
+    format = format or (suffix if suffix in FORMATS else "csv")
+    if format not in FORMATS:
+        raise ConfigError(f"unknown format {format!r}: {', '.join(FORMATS)}.{did_you_mean(format, FORMATS)}")
+    return format
 
 
 def _write_file(file: Path, write: Callable[[BinaryIO], None]) -> None:

@@ -3,8 +3,10 @@
 import json as json_module
 from pathlib import Path
 
+from optrun.analysis.chosen_runs import choose
 from optrun.analysis.leaderboard import plan_of
-from optrun.analysis.summaries import run_object, state_of
+from optrun.analysis.run_columns import RunColumns
+from optrun.analysis.summaries import run_object
 from optrun.cli.text.console import emit, quoted, status_text, suggest
 from optrun.cli.text.metrics import number
 from optrun.cli.text.setting_table import Labels, settings_table
@@ -14,17 +16,26 @@ from optrun.store import Store
 
 
 def print_sweep_runs(
-    path: Path, run: int | None, statuses: tuple[str, ...], limit: int | None, *, json: bool
+    path: Path,
+    run: int | None,
+    statuses: tuple[str, ...],
+    limit: int | None,
+    where: str | None = None,
+    sort: str | None = None,
+    *,
+    json: bool,
 ) -> None:
-    """Print the runs of a store by number, or only ``run``; ConfigError for an unknown status.
+    """Print the runs of a store by number, or only ``run``; ConfigError for an unknown status or name.
 
-    Without a limit, the table has the first 20 runs, JSON all.
+    ``where`` is a condition that they fulfil, and ``sort`` the name of what they are sorted by. Without a limit, the
+    table has the first 20 runs, JSON all.
     """
     check_statuses(statuses)
     with Store.open(path) as store:
         plan = plan_of(store)
-        records = store.runs() if run is None else [store.run(run)]
-        named = [(*state_of(store, record), plan.setting(record.run) if plan else {}) for record in records]
+        columns = RunColumns.of(store, run)
+    indices = choose(columns, where, sort)
+    named = [(columns.statuses[each], columns.records[each], columns.settings[each]) for each in indices]
     most = MOST_RUNS if limit is None and not json else limit
     chosen = [each for each in named if not statuses or each[0] in statuses]
     shown = chosen[:most] if most else chosen
@@ -43,10 +54,17 @@ def print_sweep_runs(
         Column("steps", [f"{record.steps:,}" for _, record, _ in shown], right=True),
         Column(metric, ["" if figure is None else number(figure) for figure in figures], right=True),
     ]
+    name = (sort or "").removeprefix("-")
+    if name != metric and any(name in record.summary for _, record, _ in shown):
+        values = [record.summary.get(name) for _, record, _ in shown]
+        before.append(Column(name, ["" if each is None else number(each) for each in values], right=True))
     seeds = Column("seed", [str(record.seed) for _, record, _ in shown])
     settings = [setting for *_, setting in shown]
     emit(settings_table(before, Labels(plan.settings if plan else []), settings, [seeds]))
     if len(shown) < len(chosen):
-        suggest(f"ls {quoted(path)} --limit 0")
+        options = "".join(
+            f" {option} {quoted(value)}" for option, value in (("--where", where), ("--sort", sort)) if value
+        )
+        suggest(f"ls {quoted(path)}{options} --limit 0")
     elif shown:
         suggest(f"show {quoted(path)}:{shown[0][1].run}")
