@@ -4,7 +4,7 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from optrun.arrays import Array
 from optrun.config import RunConfig, from_mapping, load
@@ -14,6 +14,7 @@ from optrun.plugins import load_plugins
 from optrun.store import RunRecord, RunState, Status, Store, write_csv
 from optrun.store.event_names import INFERRED, LEFT, PLUGINS, TRACEBACK
 from optrun.store.locate import CONFIG, RUNS, find_numbered, find_whole
+from optrun.store.run_table import What, check_what, run_table
 from optrun.training.config_notes import inferred
 from optrun.training.evaluator import AVERAGE
 from optrun.training.figures import pack_of
@@ -24,6 +25,9 @@ from optrun.training.pack import Pack
 from optrun.training.prolong import prolong, update_config_file
 from optrun.training.provenance import check_identity
 from optrun.training.trainer import Progress, Trainer
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _AVERAGE = f"{AVERAGE}/"
 
@@ -52,13 +56,21 @@ class Run:
     """A finished or interrupted run: its curves, evaluations, final parameters, their average, and summary."""
 
     def __init__(
-        self, results: Results, *, path: Path | None = None, run: int = 0, signal: int | None = None
+        self,
+        results: Results,
+        *,
+        path: Path | None = None,
+        run: int = 0,
+        signal: int | None = None,
+        setting: Mapping[str, Any] | None = None,
     ) -> None:
-        record = results.run(run)
+        self._record = record = results.run(run)
         self.path = path
         """The run directory; None if the run is not saved."""
         self.signal = signal
         """The number of the signal that interrupted the run, or None."""
+        self.setting: Mapping[str, Any] = setting or {}
+        """The values of the swept parameters; empty for a run that is of no sweep."""
         self.config: Mapping[str, Any] = record.config
         """The complete config, as plain values."""
         self.status: Status = record.status
@@ -81,6 +93,18 @@ class Run:
             name.removeprefix(_AVERAGE): value for name, value in params.items() if name.startswith(_AVERAGE)
         }
         """The averaged parameters at the end, by name; empty without an average."""
+
+    def to_pandas(self, what: What = "curves") -> "pd.DataFrame":
+        """Return the columns of `optrun export` as a data frame: a row for each of its curves or evaluations, or one.
+
+        ``what`` is "curves", "evaluations" or "runs". Raises MissingExtraError without pandas.
+        """
+        from optrun.store.frame import data_frame
+
+        columns = self.evaluations if check_what(what) == "evaluations" else self.curves
+        return data_frame(
+            run_table(what, [self._record], [self.setting], [str(self.status)], lambda run: columns)
+        )
 
     def __repr__(self) -> str:
         place = f" {self.path}" if self.path else ""
@@ -189,13 +213,14 @@ def load_run(path: str | Path, run: int | None = None) -> Run:
     ``path="SWEEP:RUN"``, or the sweep and the number ``run``. Raises StoreError if the store is damaged, or if ``path``
     is a sweep and no run is given.
     """
-    from optrun.analysis.leaderboard import single  # imports the sweeps, which `run` does not need
+    from optrun.analysis.leaderboard import plan_of, single  # imports the sweeps, which `run` does not need
 
     directory, number = find_numbered(path)
     if run is not None and number not in (None, run):
         raise StoreError(f"{path}: this names run {number}, not run {run}")
     with Store.open(directory) as store:
-        return Run(store, path=store.path, run=single(store, number if run is None else run))
+        chosen, plan = single(store, number if run is None else run), plan_of(store)
+        return Run(store, path=store.path, run=chosen, setting=plan.setting(chosen) if plan else None)
 
 
 def _check_single(store: Store) -> None:

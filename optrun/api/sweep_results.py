@@ -5,9 +5,10 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from threading import RLock
-from typing import Any, Self, overload
+from typing import TYPE_CHECKING, Any, Self, overload
 from weakref import finalize
 
+from optrun.analysis.chosen_runs import stored_table
 from optrun.analysis.leaderboard import Standing, SweepPlan, leaderboard
 from optrun.analysis.sensitivity import Sensitivity, sensitivity
 from optrun.api.runs import Run
@@ -16,8 +17,13 @@ from optrun.config.sweep.model import Metric
 from optrun.errors import StoreError, counted
 from optrun.fallbacks import Fallback
 from optrun.store import RunRecord, RunState, Store
+from optrun.store.frame import data_frame
+from optrun.store.run_table import What, check_what, run_table
 from optrun.sweeps.plan.expand import Plan
 from optrun.training.memory_store import MemoryStore
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MOST_COMPARED = 50
 """The most settings with equal summaries whose loss curves are compared."""
@@ -43,7 +49,7 @@ class Sweep:
         self.executed = executed
         """The number of runs that ended in this call of `sweep`; 0 for a loaded sweep."""
         self._results: MemoryStore | Path = results if isinstance(results, MemoryStore) else results.path
-        self._runs = _Runs(len(states), self._results)
+        self._runs = _Runs(len(states), self._results, ranking)
         self.runs: Sequence[Run] = self._runs
         """The runs, as `run` returns them; those of a saved sweep are read lazily."""
         self.plan = plan
@@ -117,6 +123,20 @@ class Sweep:
         with Store.open(self._results) as store:
             return store.runs()
 
+    def to_pandas(self, what: What = "runs") -> "pd.DataFrame":
+        """Return the table of `optrun export` as a data frame: a row for each run, or of its curves or evaluations.
+
+        ``what`` is "runs", "curves" or "evaluations". Raises MissingExtraError without pandas.
+        """
+        rows = check_what(what)
+        if not isinstance(self._results, MemoryStore):
+            with Store.open(self._results) as store:
+                return data_frame(stored_table(store, rows))
+        records = self.records()
+        settings = [self.ranking.setting(record.run) for record in records]
+        read = self._results.curves if rows == "curves" else self._results.evaluations
+        return data_frame(run_table(rows, records, settings, [str(each.status) for each in records], read))
+
     def close(self) -> None:
         """Close the store; reading another run opens it again."""
         self._runs.close()
@@ -138,14 +158,15 @@ class Sweep:
 class _Runs(Sequence[Run]):
     """The runs of a sweep, read from memory or from its directory; all threads share one reader."""
 
-    def __init__(self, size: int, results: MemoryStore | Path) -> None:
+    def __init__(self, size: int, results: MemoryStore | Path, ranking: SweepPlan) -> None:
         self._size = size
         self._results = results
+        self._ranking = ranking
         self._store: Store | None = None
         self._lock = RLock()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _Runs, (self._size, self._results)
+        return _Runs, (self._size, self._results, self._ranking)
 
     def close(self) -> None:
         with self._lock:
@@ -172,14 +193,15 @@ class _Runs(Sequence[Run]):
         return map(self._read, range(self._size))
 
     def _read(self, run: int) -> Run:
+        setting = self._ranking.setting(run)
         if isinstance(self._results, MemoryStore):
-            return Run(self._results, run=run)
+            return Run(self._results, run=run, setting=setting)
         with self._lock:
             if self._store is not None:
                 with Fallback(f"{self._results} is opened again", StoreError):
-                    return Run(self._store, path=self._results, run=run)
+                    return Run(self._store, path=self._results, run=run, setting=setting)
                 # A writer killed since then has left a journal, which is rolled back only when the store is opened.
                 self.close()
             self._store = store = Store.open(self._results)
             finalize(self, store.close)
-            return Run(store, path=self._results, run=run)
+            return Run(store, path=self._results, run=run, setting=setting)

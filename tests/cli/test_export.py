@@ -1,0 +1,317 @@
+"""Tables of runs, read back by readers of others and compared with what SQLite has."""
+
+import builtins
+import csv
+import io
+import json
+import math
+import sqlite3
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import optrun
+from optrun.store import FORMATS, excel
+from tests.cli.looking import call  # noqa: F401
+
+SWEEP = {
+    "name": "mixed",
+    "problem": "rosenbrock",
+    "optimizer": {"name": "SGD", "lr": 1e-4},
+    "steps": 30,
+    "dtype": "float64",
+    "evaluate": {"every": 10},
+    "sweep": {
+        "parameters": {"optimizer.lr": [1e-4, 10], "optimizer.nesterov": [False, True]},
+        "include": [{"optimizer": {"name": "Adam", "lr": 0.01}, "record.metrics": ["grad_norm"], "steps": 7}],
+        "exclude": [{"optimizer.nesterov": True}],
+        "repeats": 2,
+    },
+}
+SWEPT = ["optimizer.lr", "optimizer.nesterov", "optimizer", "record.metrics", "steps"]
+SETTINGS = [
+    {"optimizer.lr": 1e-4, "optimizer.nesterov": False},
+    {"optimizer.lr": 10, "optimizer.nesterov": False},
+    {"optimizer": {"name": "Adam", "lr": 0.01}, "record.metrics": ["grad_norm"], "steps": 7},
+]
+WHAT = ("runs", "curves", "evaluations")
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    """A sweep whose settings have other parameters, metrics and lengths, and of which some diverge."""
+    return optrun.sweep(SWEEP, directory=tmp_path_factory.mktemp("sweeps") / "mixed").path
+
+
+def rows_of(path, what):
+    """Return the rows that a table must have, each a mapping, as SQLite and NumPy read the file."""
+    rows = []
+    with closing(sqlite3.connect(f"file:{path}/results.sqlite?mode=ro", uri=True)) as db:
+        query = "SELECT run, seed, status, steps, summary FROM runs JOIN states USING (run) ORDER BY run"
+        for run, seed, status, steps, summary in db.execute(query).fetchall():
+            heads = {"run": run, **dict.fromkeys(SWEPT), **SETTINGS[run // 2], "seed": seed, "status": status}
+            if what == "runs":
+                rows.append({**heads, "steps_made": steps, **json.loads(summary)})
+                continue
+            query = 'SELECT name, "values" FROM curves WHERE run = ? AND kind = ? ORDER BY first_step'
+            columns = {}
+            for name, blob in db.execute(query, (run, what[:-1])):
+                columns.setdefault(name, []).extend(np.load(io.BytesIO(blob)).tolist())
+            figures = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+            rows += [heads | figure for figure in figures]
+    names = dict.fromkeys(name for row in rows for name in row)
+    return [{name: row.get(name) for name in names} for row in rows]
+
+
+def plain(value):
+    """Return a value as a table has it that knows numbers, truth and text: NaN is null."""
+    if hasattr(value, "item"):
+        value = value.item()
+    if isinstance(value, (dict, list)):
+        return json.dumps(value)
+    return None if value == "" or (isinstance(value, float) and math.isnan(value)) else value
+
+
+def read_csv(file):
+    def value(text):
+        try:
+            return {"true": True, "false": False}[text]
+        except KeyError:
+            pass
+        try:
+            return float(text)
+        except ValueError:
+            return text
+
+    with open(file, newline="") as stream:
+        return [{name: value(cell) for name, cell in row.items()} for row in csv.DictReader(stream)]
+
+
+def read_parquet(file):
+    return pytest.importorskip("pyarrow.parquet").read_table(file).to_pylist()
+
+
+def read_json(file):
+    return json.loads(Path(file).read_text())
+
+
+def read_npz(file):
+    with np.load(file, allow_pickle=False) as columns:
+        arrays = {name: columns[name].tolist() for name in columns.files}
+    rows = [dict(zip(arrays, row, strict=True)) for row in zip(*arrays.values(), strict=True)]
+    # An array has one type: with a null among them, truth is text.
+    truth = {"True": True, "False": False}
+    return [{**row, "optimizer.nesterov": truth.get(row["optimizer.nesterov"], "")} for row in rows]
+
+
+def read_xlsx(file):
+    sheet = pytest.importorskip("openpyxl").load_workbook(file).active
+    names, *rows = sheet.iter_rows(values_only=True)
+    return [dict(zip(names, row, strict=True)) for row in rows]
+
+
+READERS = {
+    "csv": read_csv,
+    "parquet": read_parquet,
+    "json": read_json,
+    "npz": read_npz,
+    "xlsx": read_xlsx,
+}
+
+
+@pytest.mark.parametrize("what", WHAT)
+@pytest.mark.parametrize("ending", READERS)
+def test_every_format_reads_back_as_the_store_has_it(path, call, ending, what):  # noqa: F811
+    if ending == "xlsx":
+        pytest.importorskip("openpyxl")
+    if ending == "parquet":
+        pytest.importorskip("pyarrow")
+    expected = rows_of(path, what)
+    assert call("export", path, "--what", what, "-o", f"all.{ending}") == (0, f"all.{ending}\n", "")
+    found = READERS[ending](f"all.{ending}")
+    assert list(found[0]) == list(expected[0])
+    assert len(found) == len(expected) == {"runs": 6, "curves": 78, "evaluations": 16}[what]
+    for row, wanted in zip(found, expected, strict=True):
+        for name, value in row.items():
+            # openpyxl writes 16 digits.
+            number = ending == "xlsx" and isinstance(wanted[name], float)
+            same = pytest.approx(wanted[name], rel=1e-15) if number else plain(wanted[name])
+            assert plain(value) == same, name
+
+
+@pytest.mark.parametrize("what", WHAT)
+def test_the_data_frames_have_the_columns_of_the_export(path, call, what):  # noqa: F811
+    pd = pytest.importorskip("pandas")
+    sweep = optrun.load_sweep(path)
+    frame = sweep.to_pandas(what)
+    expected = rows_of(path, what)
+    assert list(frame.columns) == list(expected[0])
+    assert [[plain(each) for each in row] for row in frame.itertuples(index=False)] == [
+        [plain(each) for each in row.values()] for row in expected
+    ]
+    assert call("export", path, "--what", what, "-o", "all.csv").code == 0
+    read = pd.read_csv("all.csv")
+    for name in frame.columns:
+        if pd.api.types.is_numeric_dtype(frame[name]):
+            np.testing.assert_allclose(frame[name], read[name], rtol=1e-15)
+    alone = pd.concat([run.to_pandas(what) for run in sweep.runs], ignore_index=True)
+    # In a sweep over steps, the steps that a run has made are another column.
+    for name in alone.columns.difference(["steps", "steps_made"]):
+        assert list(map(plain, alone[name])) == list(map(plain, frame[name])), name
+    loaded = optrun.load_run(path, 5).to_pandas(what)
+    pd.testing.assert_frame_equal(loaded, sweep.runs[5].to_pandas(what))
+
+
+@pytest.mark.parametrize("what", WHAT)
+def test_results_in_memory_have_the_same_data_frame_as_stored_ones(path, what):
+    pd = pytest.importorskip("pandas")
+    stored = optrun.load_sweep(path).to_pandas(what)
+    pd.testing.assert_frame_equal(optrun.sweep(SWEEP, save=False).to_pandas(what), stored)
+    assert len(optrun.run({**SWEEP, "sweep": None}, save=False).to_pandas(what)) == {
+        "runs": 1,
+        "curves": 30,
+        "evaluations": 4,
+    }.get(what)
+
+
+@pytest.mark.parametrize("of", [optrun.Run, optrun.Sweep])
+def test_a_data_frame_of_something_else_is_refused(path, of):
+    made = optrun.load_sweep(path) if of is optrun.Sweep else optrun.load_run(path, 0)
+    with pytest.raises(optrun.errors.ConfigError, match="'curve', only of .* Did you mean 'curves'"):
+        made.to_pandas("curve")
+
+
+def test_a_page_has_a_row_for_each_run(path, call):  # noqa: F811
+    expected = rows_of(path, "runs")
+    lines = call("export", path, "--what", "runs", "--format", "md").out.splitlines()
+    rows = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
+    assert [name.replace("\\", "") for name in rows[0]] == list(expected[0])
+    assert rows[1][:2] == ["---:", "---:"]
+    assert rows[0].index("status") == rows[1].index("---", 6)
+    assert [row[0] for row in rows[2:]] == ["0", "1", "2", "3", "4", "5"]
+    assert [row[-1] for row in rows[2:]] == [f"{row['final_loss']:.6g}" for row in expected]
+    table = call("export", path, "--what", "runs", "--format", "tex").out
+    assert table.startswith("% needs \\usepackage{booktabs}\n\\begin{tabular}{rrlllrrlrr}\n\\toprule\n")
+    assert r"final\_loss \\" in table
+    assert r"\{" in table
+    assert table.count(r" \\") == 7
+    assert all(line.count(" & ") == 9 for line in table.splitlines() if line.endswith(r" \\"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["-o", "x.foo"],
+            "x.foo: unknown ending .foo, not one of .csv, .parquet, .json, .npz, .xlsx, .md, .tex",
+        ),
+        (["-o", "x.txt"], "unknown ending .txt"),
+        (
+            ["--format", "xls"],
+            "unknown format 'xls': csv, parquet, json, npz, xlsx, md, tex. Did you mean 'xlsx'?",
+        ),
+        (["-o", "x.md"], "md is for a page, and curves may have thousands of rows: --what runs, or"),
+        (
+            ["-f", "tex", "--what", "evaluations"],
+            "tex is for a page, and evaluations may have thousands of rows",
+        ),
+        (["--what", "run"], "'run' is not one of 'runs', 'curves', 'evaluations'"),
+        (["--what", "runs", "--where", "final_los < 1"], "column 1: unknown name 'final_los'"),
+        (["--what", "runs", "--sort", "final_los"], "Did you mean 'final_loss'?"),
+    ],
+)
+def test_what_no_table_can_be_is_refused_in_words(path, call, arguments, message):  # noqa: F811
+    done = call("export", path, *arguments)
+    assert (done.code, done.out) == (2, "")
+    assert message in " ".join(done.err.replace("│", " ").split())
+    assert not any(Path().glob("x.*"))
+
+
+@pytest.mark.parametrize(("package", "ending"), [("openpyxl", "xlsx"), ("pandas", None)])
+def test_without_its_package_the_error_is_the_command_that_installs_it(
+    path,
+    monkeypatch,
+    call,  # noqa: F811
+    package,
+    ending,
+):
+    real = builtins.__import__
+
+    def missing(name, *rest):
+        if name.split(".")[0] == package:
+            raise ImportError(name)
+        return real(name, *rest)
+
+    monkeypatch.setattr(builtins, "__import__", missing)
+    if ending is None:
+        with pytest.raises(optrun.errors.MissingExtraError, match=f"pip install {package}"):
+            optrun.load_sweep(path).to_pandas()
+        return
+    done = call("export", path, "-o", f"x.{ending}")
+    assert done.code == 3
+    assert f"pip install {package}" in done.err
+
+
+def test_a_sheet_with_too_many_rows_is_refused(path, monkeypatch, call):  # noqa: F811
+    pytest.importorskip("openpyxl")
+    monkeypatch.setattr(excel, "MOST_ROWS", 78)
+    done = call("export", path, "-o", "x.xlsx")
+    assert (done.code, Path("x.xlsx").exists()) == (2, False)
+    assert "a sheet of xlsx has 78 rows, and these curves are more: use parquet or csv" in done.err
+    monkeypatch.setattr(excel, "MOST_ROWS", 79)
+    assert call("export", path, "-o", "x.xlsx").code == 0
+
+
+@pytest.mark.parametrize("what", WHAT)
+def test_the_runs_of_a_table_are_chosen_and_sorted(path, call, what):  # noqa: F811
+    condition = "status != diverged and optimizer.lr < 0.1 or steps == 7"
+    arguments = ("--what", what, "--where", condition, "--sort", "-run", "-f", "json")
+    found = json.loads(call("export", path, *arguments).out)
+    assert list(dict.fromkeys(row["run"] for row in found)) == [5, 4, 1, 0]
+    # A column is there if a chosen run has it.
+    assert ("grad_norm" in found[0]) == (what == "curves")
+
+
+def test_a_table_of_no_run_is_empty(path, call):  # noqa: F811
+    for form in ("csv", "json", "md", "npz"):
+        assert call("export", path, "--what", "runs", "--where", "run > 99", "-o", f"x.{form}").code == 0
+    assert Path("x.csv").read_text() == "run,seed,status,steps\n"
+    assert json.loads(Path("x.json").read_text()) == []
+    assert Path("x.md").read_text().splitlines()[0] == "| run | seed | status | steps |"
+    with np.load("x.npz") as columns:
+        assert all(columns[name].shape == (0,) for name in columns.files)
+    pytest.importorskip("pandas")
+    waiting = optrun.sweep(SWEEP, directory="w", limit=1)
+    assert list(waiting.to_pandas("runs")["status"]).count("waiting") == 5
+
+
+def test_ls_chooses_sorts_and_cuts_no_json(path, call):  # noqa: F811
+    done = call("ls", path, "--where", "optimizer.lr > 1", "--sort", "-run", "--json")
+    assert [each["run"] for each in json.loads(done.out)] == [f"{path}:3", f"{path}:2"]
+    lines = call("ls", path, "--sort", "-final_loss", "-n", "3").out.splitlines()
+    worst = sorted(rows_of(path, "runs"), key=lambda row: -row["final_loss"])[:3]
+    assert [int(line.split()[0]) for line in lines[1:]] == [row["run"] for row in worst]
+    many = {**SWEEP, "steps": 1, "sweep": {"parameters": {"optimizer.lr": {"logspace": [1e-5, 1e-4, 30]}}}}
+    optrun.sweep(many, directory="many")
+    assert len(json.loads(call("ls", "many", "--json").out)) == 30
+    shown = call("ls", "many", "--sort", "lr")
+    assert len(shown.out.splitlines()) == 21
+    assert "ls many --sort lr --limit 0" in shown.err
+    refused = call("ls", ".", "--sort", "lr")
+    assert (refused.code, "are for the runs of a sweep" in refused.err) == (2, True)
+
+
+def test_no_format_imports_a_library_that_it_does_not_need(path, call):  # noqa: F811
+    import subprocess
+
+    code = (
+        "import sys; from optrun.cli.app import app\n"
+        f"try: app(['export', {str(path)!r}, '--what', 'runs'])\n"
+        "except SystemExit: pass\n"
+        "assert not {'pandas', 'openpyxl', 'pyarrow'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+    assert set(READERS) | {"md", "tex"} == set(FORMATS)
