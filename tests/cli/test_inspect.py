@@ -207,7 +207,7 @@ def test_export_takes_a_run_as_the_others_do(call, run):
     assert call("export", "latest", "-o", "curves.npz").code == 0
     with np.load("curves.npz", allow_pickle=False) as file:
         assert "loss" in file.files
-    assert Path("curves.csv").read_text().startswith("step,loss,lr\n0,")
+    assert Path("curves.csv").read_text().startswith("run,seed,status,step,loss,lr\n0,")
 
 
 @pytest.mark.parametrize(
@@ -253,3 +253,36 @@ def test_figures_of_an_average_stand_behind_those_of_the_parameters(call, run):
     listed = json.loads(call("ls", "--json").out)
     averages = [each["summary"].get("average_loss") for each in listed]
     assert averages == [figures["average_loss"], None]
+
+
+TYPES = {"string": str, "string or null": (str, type(None)), "integer": int, "object": dict}
+
+
+@pytest.mark.parametrize("lr", ["1e-2", "1e300"])
+def test_a_run_has_the_keys_and_types_of_the_guide_in_every_command(call, run, lr):
+    run()
+    page = (Path(optrun.__file__).parent / "guide" / "stores.md").read_text()
+    section = page.split("## A run as JSON")[1].split("## ")[0]
+    keys = {key: TYPES[kind] for key, kind in re.findall(r"^\| `(\w+)` \| ([\w ]+) \|", section, re.M)}
+    assert list(keys) == ["run", "path", "status", "reason", "steps", "seed", "summary", "config"]
+    printed = json.loads(call("run", "small.yaml", f"optimizer.lr={lr}", "-o", "a/r", "--json").out)
+    assert printed["status"] == ("completed" if lr == "1e-2" else "diverged")
+    call("sweep", "small.yaml", f"optimizer.lr={lr},2e-2", "-o", "s", "-q")
+    alike = [
+        [
+            printed,
+            json.loads(call("show", "a/r", "--json").out),
+            *json.loads(call("ls", "a", "--json").out),
+            *json.loads(call("ls", "a/r", "--json").out),
+            json.loads(call("resume", "a/r", "--json").out),
+        ],
+        [json.loads(call("show", "s:0", "--json").out), json.loads(call("ls", "s", "--json").out)[0]],
+        [json.loads(call("run", "small.yaml", "--no-save", "--json").out)],
+    ]
+    for documents in alike:
+        for document in documents:
+            assert list(document)[: len(keys)] == list(keys)
+            assert all(isinstance(document[key], kind) for key, kind in keys.items())
+            assert {key: document[key] for key in keys} == {key: documents[0][key] for key in keys}
+    assert [len(each) for each in alike] == [5, 2, 1]
+    assert alike[2][0]["run"] is None
