@@ -12,6 +12,9 @@ from optrun.store.text import inert
 MOST_ROWS = 1_048_576
 """The rows of a sheet, its heading among them."""
 
+MOST_EXACT = 1 << 53
+"""The largest integer up to which a spreadsheet, whose numbers are floats, has all; a larger one is text."""
+
 NOT_FINITE = "#NUM!"
 
 
@@ -58,4 +61,6 @@ def _rows(table: RunTable) -> Iterator[list[Any]]:
 def _cell(value: Any) -> Any:
     if isinstance(value, str):
         return inert(value)
+    if isinstance(value, int) and abs(value) > MOST_EXACT:
+        return str(value)
     return NOT_FINITE if isinstance(value, float) and not isfinite(value) else value

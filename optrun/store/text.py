@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from io import StringIO
 from itertools import repeat
-from math import isfinite
+from math import inf, isfinite
 from typing import Any, BinaryIO
 
 from optrun.arrays import Array
@@ -35,9 +35,10 @@ def write_json_rows(table: RunTable, stream: BinaryIO) -> None:
     """Write a table as a list of one JSON object for each row; null is a figure that is lacking or not finite."""
     before = "[\n"
     for part in table.parts(ROWS):
+        heads = {name: None if value in (inf, -inf) else value for name, value in part.heads.items()}
         columns = [_finite(part.figures.get(name), part.count) for name in table.figures]
         for row in zip(*columns, strict=True) if columns else repeat((), part.count):
-            document = {**part.heads, **dict(zip(table.figures, row, strict=True))}
+            document = {**heads, **dict(zip(table.figures, row, strict=True))}
             text = json.dumps(document, ensure_ascii=False, allow_nan=False)
             stream.write(f"{before}{text}".encode())
             before = ",\n"
