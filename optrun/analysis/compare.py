@@ -11,7 +11,6 @@ from optrun.analysis.statistics import critical_difference
 from optrun.analysis.verdict import TEST, cautions, verdict
 from optrun.config.sweep.model import Metric, usual_goal
 from optrun.errors import ConfigError, did_you_mean, fold
-from optrun.store import Status
 from optrun.store.types import STEPS_TO_TARGET
 
 USUAL_BASELINES = ("AdamW", "Adam", "SGD")
@@ -122,9 +121,9 @@ def reported_metric(sources: Sequence[ComparedSweep], name: str | None) -> Metri
 
 def _figures(source: ComparedSweep) -> set[str]:
     """Return the names of the figures that runs of a sweep have."""
-    reached = any(run.status is Status.TARGET_REACHED for run in source.runs)
     names = {name for run in source.runs for name in run.summary}
-    return names | {STEPS_TO_TARGET} if reached else names
+    has_target = any((config.get("stop") or {}).get("target") is not None for config in source.configs)
+    return names | {STEPS_TO_TARGET} if has_target else names
 
 
 def _usual_by(sources: Sequence[ComparedSweep]) -> str:

@@ -19,6 +19,7 @@ from optrun.analysis.check import (
     middle,
 )
 from optrun.analysis.compare import reported_metric
+from optrun.analysis.leaderboard import worst
 from optrun.analysis.selection import Cell
 from optrun.analysis.statistics import median, wilcoxon_above
 from optrun.errors import ConfigError, counted
@@ -123,7 +124,7 @@ def _line(cell: Cell, old: Entry, new: Entry | None, allowed: Tolerance, level: 
         len(seeds),
         tested,
         "" if tested is None else SIGNED_RANK,
-        f"{diverged} newly diverged" if diverged else "",
+        f"{diverged} newly {worst(new.metric.name)}" if diverged else "",
     )
 
 

@@ -20,6 +20,7 @@ from optrun.analysis.check import (
     middle,
 )
 from optrun.analysis.compare import reported_metric
+from optrun.analysis.leaderboard import worst
 from optrun.analysis.selection import cells_of
 from optrun.analysis.statistics import wilcoxon_above
 from optrun.errors import ConfigError, counted
@@ -80,7 +81,7 @@ def _line(entry: Entry, target: float, level: float | None, sigma: float | None)
         is_reached = tested is not None and tested <= level
     return CheckLine(
         *(cell.problem, cell.value, "ok" if is_reached else "missed", None, result, difference, len(costs)),
-        *(tested, test, f"{diverged} diverged" if diverged else ""),
+        *(tested, test, f"{diverged} {worst(entry.metric.name)}" if diverged else ""),
     )
 
 

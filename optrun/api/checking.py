@@ -11,7 +11,7 @@ from optrun.api.comparisons import compared
 from optrun.api.runs import Run, load_run
 from optrun.api.sweeps import Sweep, load_sweep
 from optrun.errors import ConfigError, RunFailedError, counted
-from optrun.store import RunRecord, RunState
+from optrun.store import RunRecord
 from optrun.store.locate import find_numbered
 from optrun.training.figures import FINAL_LOSS
 
@@ -48,8 +48,9 @@ def check(
     if baseline is None and tolerance is not None:
         raise ConfigError("tolerance: it goes with a baseline")
     source = _source(new)
-    _check_ended(new, source)
-    is_run = isinstance(source, RunState)
+    if left := _left(source):  # what they will show is not known
+        raise RunFailedError(f"{_label(new, 'what is checked')}: {counted(left, 'run')} left to end")
+    is_run = isinstance(source, Run)
     if is_run and (by is not None or (p is not None and sigma is None)):
         raise ConfigError(
             f"{'p' if by is None else 'by'}: a single run has no seeds and no settings to compare"
@@ -60,43 +61,40 @@ def check(
         return reaching(checked, target, path, metric, p, sigma)
     assert baseline is not None
     old = _source(baseline)
-    if isinstance(old, RunState) != is_run:
+    if isinstance(old, Run) != is_run:
         raise ConfigError("a run is compared to a run, and a sweep to a sweep")
     compared_to = _compared(baseline, old, "the baseline")
     return regression(checked, compared_to, path, metric, 0.0 if tolerance is None else tolerance, p)
 
 
-def _source(given: Checked) -> Sweep | RunState:
-    """Return a sweep, or the state of a run."""
-    if isinstance(given, Sweep):
+def _source(given: Checked) -> Sweep | Run:
+    if isinstance(given, (Sweep, Run)):
         return given
-    if isinstance(given, Run):
-        return _state(given)
     directory, number = find_numbered(given)
-    return load_sweep(directory) if number is None and is_sweep(directory) else _state(load_run(given))
+    return load_sweep(directory) if number is None and is_sweep(directory) else load_run(given)
 
 
-def _state(run: Run) -> RunState:
-    return RunState(status=run.status, reason=run.reason, steps=run.steps, summary=run.summary)
+def _left(source: Sweep | Run) -> int:
+    """Return how many runs have not ended."""
+    if isinstance(source, Run):
+        return 0 if source.status.final else 1
+    return source.left or source.confirmation_left
 
 
-def _check_ended(given: Checked, source: Sweep | RunState) -> None:
-    """Raise RunFailedError if runs have not ended: what they will show is not known."""
-    left = (
-        int(not source.status.final)
-        if isinstance(source, RunState)
-        else source.left or source.confirmation_left
-    )
-    if left:
-        raise RunFailedError(f"{_label(given, 'what is checked')}: {counted(left, 'run')} left to end")
-
-
-def _compared(given: Checked, source: Sweep | RunState, otherwise: str) -> ComparedSweep:
+def _compared(given: Checked, source: Sweep | Run, otherwise: str) -> ComparedSweep:
     """Return a sweep to compare; a run is one of one setting and no particular problem and seed."""
     label = _label(given, otherwise)
     if isinstance(source, Sweep):
         return compared(source, label)
-    record = RunRecord(**vars(source), run=0, seed=0, config={"problem": {}})
+    record = RunRecord(
+        run=0,
+        seed=0,
+        config={"problem": {}, "stop": source.config.get("stop")},
+        status=source.status,
+        reason=source.reason,
+        steps=source.steps,
+        summary=source.summary,
+    )
     return ComparedSweep(label, SweepPlan([{}], 1, FINAL_LOSS, maximize=False), [record])
 
 

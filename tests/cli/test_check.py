@@ -105,6 +105,14 @@ def test_a_target_is_checked(call, sweeps):
     )
 
 
+def test_steps_to_a_target_that_runs_miss_are_the_worst(call):
+    for name, target in (("old", 10.0), ("new", 1e-9)):
+        optrun.sweep(STUDY, directory=name, overrides=[f"stop.target={target}"])
+    done = call("check", "new", "--baseline", "old", "--metric", "steps_to_target", "--by", "problem.name")
+    assert done.code == 4
+    assert done.out.splitlines()[1].split()[-6:] == ["0", "missed", "3", "3", "newly", "missed"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

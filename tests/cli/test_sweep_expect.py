@@ -135,10 +135,10 @@ def test_what_diverged_is_missed(call, tmp_path):
         ),
     ],
 )
-@pytest.mark.parametrize("command", ["validate", "sweep"])
+@pytest.mark.parametrize("command", [["validate"], ["sweep"], ["sweep", "-n"]], ids=" ".join)
 def test_what_cannot_be_is_refused_before_anything_runs(call, tmp_path, command, text, message):
     expecting(tmp_path, text)
-    done = call(command, "s.yaml")
+    done = call(*command, "s.yaml")
     assert done.code == 2
     assert message in done.err
     assert not (tmp_path / "runs").exists()

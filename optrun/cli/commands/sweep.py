@@ -97,6 +97,7 @@ def sweep(
 
     Example: optrun sweep configs/digits_mlp.yaml optimizer.lr=1e-3,1e-2,1e-1 seed=0,1,2
     """
+    from optrun.analysis.expectation import check_expectation
     from optrun.api import sweeps
     from optrun.cli.ci.report import reporting
     from optrun.cli.ci.sweep_report import judge, misses_of, report_sweep
@@ -157,6 +158,7 @@ def sweep(
                 # Plugin code may crash its process: run it in worker processes, apart from this one.
                 how = replace(how, jobs=jobs_for(groups), apart=bool(plugin))
             if dry_run:
+                check_expectation(plan, groups)
                 print_sweep_plan(
                     plan,
                     groups,

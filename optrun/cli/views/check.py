@@ -5,6 +5,7 @@ import json as json_module
 from rich.text import Text
 
 from optrun.analysis.check import FAILING, Check, CheckLine
+from optrun.analysis.leaderboard import worst
 from optrun.cli.ci.case import Case
 from optrun.cli.ci.report import Report
 from optrun.cli.text.console import console, emit
@@ -54,9 +55,11 @@ def _columns(found: Check) -> list[Column]:
         Column("problem", [printable(line.problem) for line in lines]),
         Column(found.by.removesuffix(".name").rpartition(".")[2], [printable(line.value) for line in lines]),
         Column(
-            "baseline", [_value(line.baseline, line) if found.baseline else "" for line in lines], right=True
+            "baseline",
+            [_value(line.baseline, line, found) if found.baseline else "" for line in lines],
+            right=True,
         ),
-        Column(_name(found), [_value(line.result, line) for line in lines], right=True),
+        Column(_name(found), [_value(line.result, line, found) for line in lines], right=True),
         Column(
             "difference" if found.target is None else f"to {found.target:.10g}",
             ["" if line.difference is None else f"{line.difference:+.3g}" for line in lines],
@@ -76,10 +79,10 @@ def _name(found: Check) -> str:
     return "median" if found.p is None else "mean"
 
 
-def _value(value: float | None, line: CheckLine) -> str:
+def _value(value: float | None, line: CheckLine, found: Check) -> str:
     if value is not None:
         return _number(value)
-    return "diverged" if line.n and line.outcome != "new" else ""
+    return worst(found.metric) if line.n and line.outcome != "new" else ""
 
 
 def _number(value: float) -> str:
@@ -94,8 +97,8 @@ def _message(line: CheckLine, found: Check) -> str:
     if found.target is not None:
         p = "" if line.p is None else f", p = {line.p:.2g} in the {line.test}"
         note = f": {line.note}" if line.note else ""
-        return f"{found.metric} misses {found.target:.10g}: {_value(line.result, line)}{difference}{p}{note}"
+        return f"{found.metric} misses {found.target:.10g}: {_value(line.result, line, found)}{difference}{p}{note}"
     return (
-        f"{found.metric} is {line.outcome}: {_value(line.result, line)}{difference}, "
-        f"the baseline has {_value(line.baseline, line)}" + (f": {line.note}" if line.note else "")
+        f"{found.metric} is {line.outcome}: {_value(line.result, line, found)}{difference}, "
+        f"the baseline has {_value(line.baseline, line, found)}" + (f": {line.note}" if line.note else "")
     )
