@@ -94,7 +94,7 @@ class Sensitivity:
     @property
     def log(self) -> bool:
         """Whether the parameter needs a log axis."""
-        return needs_log_axis(np.unique(np.concatenate([line.x for line in self.lines])))
+        return needs_log(np.concatenate([line.x for line in self.lines]))
 
     @property
     def repeated(self) -> bool:
@@ -127,6 +127,19 @@ def sensitivity(
     best = standings[0] if standings[0].median is not None else None
     left_out = len(every) - len(standings)
     return Sensitivity(path, plan.metric, plan.maximize, lines, plan.repeats, best, left_out)
+
+
+def needs_log(values: Array) -> bool:
+    """Whether the values of a parameter need a log axis: their ratios vary less than their differences."""
+    x = np.unique(values)
+    if x.size < 2 or x[0] <= 0:
+        return False
+    if x.size == 2:
+        return bool(x[1] >= LEAST_RATIO * x[0])
+    by_ratio, by_difference = (
+        float(np.std(gaps) / np.mean(gaps)) for gaps in (np.diff(np.log(x)), np.diff(x))
+    )
+    return by_ratio < by_difference
 
 
 def heading(found: Sensitivity) -> str:

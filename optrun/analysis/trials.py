@@ -1,5 +1,6 @@
 """All settings that a comparison selected from, by problem."""
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +26,10 @@ class Trial:
 
 
 def trials_of(evidence: Evidence) -> dict[str, list[Trial]]:
-    """Return the settings of each problem, the best of a sweep first."""
+    """Return the settings of each problem, the best first; none where the sweeps select by different metrics."""
+    plans = [source.plan for source in evidence.sources]
+    if len({(plan.metric, plan.maximize) for plan in plans}) > 1:
+        return {}
     found: defaultdict[str, list[Trial]] = defaultdict(list)
     by = evidence.comparison.by
     left_out = {by, by.removesuffix(".name"), SEED}
@@ -43,7 +47,11 @@ def trials_of(evidence: Evidence) -> dict[str, list[Trial]]:
             found[cell.problem].append(
                 Trial(value, setting, standing.median, standing.waiting < standing.runs)
             )
-    return dict(found)
+    sign = -1.0 if plans[0].maximize else 1.0
+    return {
+        problem: sorted(trials, key=lambda each: math.inf if each.median is None else sign * each.median)
+        for problem, trials in found.items()
+    }
 
 
 def numeric_paths(trials: Sequence[Trial]) -> list[str]:

@@ -14,9 +14,10 @@ import pytest
 
 import optrun
 from optrun.analysis.comparison import Comparison, ComparisonRow, ProblemTable
+from optrun.analysis.trials import trials_of
 from optrun.api.comparisons import evidence
 from optrun.errors import ConfigError, MissingExtraError
-from optrun.plots.report.charts import MOST_POINTS, Palette
+from optrun.plots.report.charts import MOST_POINTS
 from optrun.plots.report.honesty import results_digest
 from optrun.plots.report.markup import Strip, Td, table
 from optrun.plots.report.page import page_of
@@ -166,7 +167,8 @@ def charts_of(text):
 
 def titled(charts, title):
     """The charts whose y axis has this title."""
-    return [each for each in charts if each["layout"]["yaxis"]["title"]["text"] == title]
+    titles = [each["layout"]["yaxis"].get("title", {}).get("text") for each in charts]
+    return [each for each, of in zip(charts, titles, strict=True) if of == title]
 
 
 def test_each_chart_has_its_place(made):
@@ -209,6 +211,18 @@ def test_tuning_ends_at_the_best_setting_of_random_search(study, made):
     assert titled(charts_of(page_of(evidence(grid), [None], Path("a.html"), "")), "best test_loss") == []
 
 
+def test_the_settings_are_those_of_the_sweep_the_best_first(study):
+    found = trials_of(evidence(study, baseline="SGD"))
+    assert sum(map(len, found.values())) == 16
+    assert sorted({*found["softmax_regression data=wine"][0].setting}) == [
+        "optimizer.lr",
+        "optimizer.weight_decay",
+    ]
+    for of in found.values():
+        medians = [each.median for each in of]
+        assert medians == sorted(medians)
+
+
 def test_long_curves_are_thinned_and_the_last_point_stays():
     config = {**STUDY, "steps": 1000, "sweep": {**GRID, "parameters": {"optimizer.name": ["SGD", "AdamW"]}}}
     del config["evaluate"]
@@ -216,15 +230,6 @@ def test_long_curves_are_thinned_and_the_last_point_stays():
     for trace in chart["data"]:
         assert len(trace["x"]) == len(trace["y"]) == MOST_POINTS
         assert trace["x"][-1] == 999
-
-
-def test_only_the_best_values_and_the_baseline_are_drawn_at_first():
-    values = [f"v{place}" for place in range(30)]
-    palette = Palette(values, "v20")
-    assert [value for value in values if palette.draws(value)] == [*values[:8], "v20"]
-    assert len({(palette.colour(value), palette.line(value)["dash"]) for value in values}) == 30
-    assert palette.trace("v9")["visible"] == "legendonly"
-    assert palette.of(["v9"]).trace("v9")["visible"] is True
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,10 @@
         found[`${name}.zerolinecolor`] = chosen.grid;
       }
     }
+    // What is written over lines is read on the colour of the page.
+    if (layout.annotations) {
+      found.annotations = layout.annotations.map((each) => ({ ...each, bgcolor: chosen.paper }));
+    }
     return found;
   };
   const set = (target, changes) => {

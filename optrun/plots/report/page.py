@@ -10,11 +10,15 @@ from pathlib import Path
 from optrun.analysis.compare import Evidence
 from optrun.analysis.comparison import ProblemTable
 from optrun.analysis.selection import Cell
+from optrun.analysis.trials import trials_of
 from optrun.errors import MissingExtraError, install
 from optrun.plots.report import tables
-from optrun.plots.report.charts import Chart, Palette, best_setting_curves, profiles, tuning
+from optrun.plots.report.charts import best_setting_curves, profiles, tuning
+from optrun.plots.report.figures import Chart, Palette
 from optrun.plots.report.honesty import honesty_box
+from optrun.plots.report.hyperparameters import sensitivities
 from optrun.plots.report.markup import shown
+from optrun.plots.report.parallel import parallel
 
 
 def plotly_script() -> str:
@@ -84,6 +88,8 @@ def _sections(
         yield "pairs", f"Against {shown(found.baseline)}, seed by seed", pairs
     parts = [_problem(of, evidence, palette, charts) for of in found.problems]
     yield "problems", "The best settings", "".join(parts)
+    if settings := _settings(evidence, palette, charts):
+        yield "settings", "All settings", settings
     yield "basis", "What this rests on", honesty_box(evidence, places, output)
 
 
@@ -99,6 +105,23 @@ def _problem(of: ProblemTable, evidence: Evidence, palette: Palette, charts: lis
     if (searched := tuning(entries, palette)) is not None:
         words = "the best of so many settings of random search: median and quartiles of what they would have found"
         parts.append(f'{chart_place(charts, searched)}<p class="note">{words}</p>')
+    return "".join(parts)
+
+
+def _settings(evidence: Evidence, palette: Palette, charts: list[Chart]) -> str:
+    """Return the metric against the parameters, for each problem."""
+    found, metric, parts = evidence.comparison, evidence.sources[0].plan.metric, []
+    trials = trials_of(evidence)
+    for of in found.problems:
+        tried = trials.get(of.problem, [])
+        own = palette.of([row.value for row in of.rows])
+        drawn = [sensitivities(tried, metric, own), parallel(tried, tables.title_of(found), metric)]
+        places = [
+            f'{chart_place(charts, chart)}<p class="note">{shown(words)}</p>'
+            for chart, words in filter(None, drawn)
+        ]
+        if places:
+            parts.append(f"<h3>{shown(of.problem)}</h3>{''.join(places)}")
     return "".join(parts)
 
 
