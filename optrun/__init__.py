@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from optrun import errors, optim, problems, schedulers
     from optrun.analysis.check import Check
-    from optrun.analysis.comparison import Comparison
     from optrun.api.checking import check
-    from optrun.api.comparisons import compare, noise
+    from optrun.api.comparisons import Comparison, compare, noise
     from optrun.api.reports import report
     from optrun.api.runs import Run, load_run, resume, run
     from optrun.api.sweeps import Sweep, load_sweep, sweep
@@ -39,9 +38,8 @@ __all__ = [
 ]
 
 _HOME = dict.fromkeys(["Run", "load_run", "resume", "run"], "optrun.api.runs")
-_HOME |= dict.fromkeys(["compare", "noise"], "optrun.api.comparisons")
+_HOME |= dict.fromkeys(["Comparison", "compare", "noise"], "optrun.api.comparisons")
 _HOME |= {"Check": "optrun.analysis.check", "check": "optrun.api.checking"}
-_HOME["Comparison"] = "optrun.analysis.comparison"
 _HOME["report"] = "optrun.api.reports"
 _HOME |= dict.fromkeys(["Sweep", "load_sweep", "sweep"], "optrun.api.sweeps")
 

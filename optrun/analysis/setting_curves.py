@@ -10,7 +10,11 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from optrun.analysis.leaderboard import QUARTILES, SweepPlan, leaderboard
 from optrun.arrays import Array
+from optrun.errors import ConfigError, did_you_mean
 from optrun.store import RunState, Status
+
+MOST_CURVES = 6
+"""The most settings of a sweep to draw, the best first."""
 
 Table = Mapping[str, Array]
 """Arrays `[n]` by name, `step` among them."""
@@ -116,3 +120,19 @@ def merged(tables: Sequence[Table]) -> tuple[dict[str, Array], Bands]:
             lower, medians[name], upper = np.percentile(values, QUARTILES, axis=0)
         bands[name] = (lower, upper)
     return medians, bands
+
+
+def missing_curve(name: str, metric: str, known: Sequence[str]) -> ConfigError:
+    """Return the error for a curve that a run lacks; ``name`` is that of the run."""
+    if not known:
+        return ConfigError(f"{name}: no curves yet: rows are stored with each checkpoint and at the end")
+    hint = did_you_mean(metric, known) or " `record: {metrics: […]}` chooses what is recorded"
+    return ConfigError(f"{name}: no curve {metric!r}; it has {', '.join(known)}.{hint}")
+
+
+def caption_of(chosen: Sequence[Curves]) -> str:
+    """Return a caption for curves of settings of a sweep, empty for curves of runs."""
+    if not any(each.bands for each in chosen):
+        return ""
+    best = f"the best {len(chosen)} settings" if len(chosen) > 1 else "the setting"
+    return f"{best}, each the median over its seeds"

@@ -1,24 +1,72 @@
 """The Python API of comparisons, and of the noise that limits them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from optrun.analysis.best_settings import ComparedSweep
 from optrun.analysis.compare import Evidence, evidence_of
-from optrun.analysis.comparison import Comparison
+from optrun.analysis.comparison import Comparison as ComparisonTables
 from optrun.analysis.noise import Noise, noise_of
+from optrun.api.html import html_table
 from optrun.api.sweeps import Sweep, load_sweep, sweep
 from optrun.config.sweep.model import Metric
 from optrun.errors import ConfigError, RunFailedError, did_you_mean
 from optrun.store.locate import is_run_directory
 from optrun.sweeps.plan.expand import CONFIRM
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class SweepComparison(ComparisonTables):
+    """A comparison that draws itself."""
+
+    def plot(
+        self,
+        kind: str = "ranking",
+        *,
+        title: str | None = None,
+        size: tuple[float, float] | None = None,
+        dpi: int = 150,
+        style: str | None = None,
+    ) -> "Figure":
+        """Return a Matplotlib figure over problems: ranking or profile, as `optrun plot` draws them.
+
+        ``size`` is width and height in inches, ``style`` paper or talk. Raises ConfigError for what cannot be drawn,
+        such as a single problem, MissingExtraError without Matplotlib.
+        """
+        from optrun.api.pictures import comparison_picture
+        from optrun.plots.look import Look
+
+        return comparison_picture(self, kind, Look(title, size, dpi, style))
+
+    def _repr_html_(self) -> str:
+        rows = [
+            [table.problem, row.value, _setting(row.setting), row.n, row.median, row.low, row.high]
+            for table in self.problems
+            for row in table.rows
+        ]
+        header = ("problem", self.by, "setting", "n", f"median {self.metric}", "95 % from", "to")
+        return html_table(header, rows, self.verdict)
+
+
+Comparison = SweepComparison
+"""The name of the class in `optrun`."""
+
+
+def _setting(setting: Mapping[str, Any]) -> str:
+    return ", ".join(
+        f"{path}={value:.4g}" if isinstance(value, float) else f"{path}={value}"
+        for path, value in setting.items()
+    )
+
 
 def compare(
     *sweeps: Sweep | str | Path, by: str | None = None, baseline: str | None = None, metric: str | None = None
-) -> Comparison:
+) -> SweepComparison:
     """Compare the best settings of one or more sweeps, on each problem and over problems.
 
     A sweep is one of `sweep`, or a directory. ``by`` is a path of the config, by default that of what varies
@@ -27,7 +75,7 @@ def compare(
 
     Raises ConfigError if there is nothing to compare or a name is unknown, StoreError if a store is damaged.
     """
-    return evidence(*sweeps, by=by, baseline=baseline, metric=metric).comparison
+    return SweepComparison(**vars(evidence(*sweeps, by=by, baseline=baseline, metric=metric).comparison))
 
 
 def evidence(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from optrun.api.html import html_table
 from optrun.arrays import Array
 from optrun.config import RunConfig, from_mapping, load
 from optrun.config.edited import as_in_file
@@ -28,6 +29,7 @@ from optrun.training.trainer import Progress, Trainer
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
 _AVERAGE = f"{AVERAGE}/"
 
@@ -105,6 +107,31 @@ class Run:
         return data_frame(
             run_table(what, [self._record], [self.setting], [str(self.status)], lambda run: columns)
         )
+
+    def plot(
+        self,
+        *,
+        metric: str = "loss",
+        log: bool | None = None,
+        smooth: int = 1,
+        title: str | None = None,
+        size: tuple[float, float] | None = None,
+        dpi: int = 150,
+        style: str | None = None,
+    ) -> "Figure":
+        """Return a Matplotlib figure of a metric and the learning rate.
+
+        ``smooth`` is the number of recorded steps of a running mean, ``size`` width and height in inches, ``style``
+        paper or talk. Raises ConfigError for what cannot be drawn, MissingExtraError without Matplotlib.
+        """
+        from optrun.api.pictures import Choice, run_picture
+        from optrun.plots.look import Look
+
+        return run_picture(self, Choice(metric, log=log, smooth=smooth), Look(title, size, dpi, style))
+
+    def _repr_html_(self) -> str:
+        rows = [("status", f"{self.status} {self.reason}"), ("steps", self.steps), *self.summary.items()]
+        return html_table(("run", str(self.path or "")), rows)
 
     def __repr__(self) -> str:
         place = f" {self.path}" if self.path else ""

@@ -11,6 +11,7 @@ from weakref import finalize
 from optrun.analysis.chosen_runs import stored_table
 from optrun.analysis.leaderboard import Standing, SweepPlan, leaderboard
 from optrun.analysis.sensitivity import Sensitivity, sensitivity
+from optrun.api.html import html_table
 from optrun.api.runs import Run
 from optrun.config import RunConfig, from_mapping
 from optrun.config.sweep.model import Metric
@@ -24,6 +25,10 @@ from optrun.training.memory_store import MemoryStore
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
+
+MOST_ROWS = 10
+"""The most settings in the table that a notebook shows."""
 
 MOST_COMPARED = 50
 """The most settings with equal summaries whose loss curves are compared."""
@@ -136,6 +141,44 @@ class Sweep:
         settings = [self.ranking.setting(record.run) for record in records]
         read = self._results.curves if rows == "curves" else self._results.evaluations
         return data_frame(run_table(rows, records, settings, [str(each.status) for each in records], read))
+
+    def plot(
+        self,
+        kind: str | None = None,
+        *,
+        metric: str | None = None,
+        by: str | None = None,
+        over: str | Sequence[str] = (),
+        log: bool | None = None,
+        smooth: int = 1,
+        title: str | None = None,
+        size: tuple[float, float] | None = None,
+        dpi: int = 150,
+        style: str | None = None,
+    ) -> "Figure":
+        """Return a Matplotlib figure: curves, sensitivity, best, profile, ranking or heat, as `optrun plot` draws them.
+
+        ``metric``, ``by``, ``over`` and ``smooth`` are options of some kinds; ``size`` is width and height in inches,
+        ``style`` paper or talk. Raises ConfigError for what cannot be drawn, MissingExtraError without Matplotlib.
+        """
+        from optrun.api.pictures import Choice, sweep_picture
+        from optrun.plots.look import Look
+
+        parameters = (over,) if isinstance(over, str) else tuple(over)
+        choice = Choice(metric, by, parameters, log, smooth)
+        return sweep_picture(self, kind, choice, Look(title, size, dpi, style))
+
+    def _repr_html_(self) -> str:
+        best = self.standings()[:MOST_ROWS]
+        paths = list(dict.fromkeys(path for each in best for path in each.setting))
+        rows = [
+            [*map(each.setting.get, paths), each.median, each.lower, each.upper, each.diverged]
+            for each in best
+        ]
+        more = len(self.settings) - len(best)
+        note = f"; the best {len(best)} settings, {more:,} more" if more else ""
+        header = [*paths, f"median {self.metric.name}", "1st quartile", "3rd quartile", "diverged"]
+        return html_table(header, rows, f"{self!r}"[1:-1] + note)
 
     def close(self) -> None:
         """Close the store; reading another run opens it again."""

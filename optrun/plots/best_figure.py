@@ -9,7 +9,7 @@ import numpy as np
 
 from optrun.analysis.best_curves import BestCurves, CurvePanel
 from optrun.plots.figure import (
-    legend_outside,
+    legend_above,
     legend_shape,
     marked_if_alone,
     new_picture,
@@ -59,7 +59,7 @@ def best_figure(
             picture.axes[0].plot([], [], label=label, **styles[value])[0]
             for value, label in zip(values, labels, strict=True)
         ]
-        legend_outside(picture, handles, labels, title=title)
+        legend_above(picture, handles, labels, title=title)
     return picture
 
 

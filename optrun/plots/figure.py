@@ -6,7 +6,7 @@ from itertools import accumulate
 from math import ceil
 from pathlib import Path
 from textwrap import wrap
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from optrun.analysis.setting_curves import Curves
 from optrun.arrays import Array
@@ -58,8 +58,15 @@ def new_picture(look: Look, inches: tuple[float, float]) -> Iterator["Picture"]:
 
 
 def save(picture: "Picture", stream: BinaryIO, format: str) -> None:
-    """Write a picture into a stream; the same picture gives the same bytes."""
+    """Write a picture into a stream; the same picture gives the same bytes.
+
+    Raises ConfigError if a given size has no room for it.
+    """
     picture.savefig(stream, format=format, metadata=METADATA[format])
+    if picture.crowded:
+        width, height = picture.get_size_inches()
+        letters = f"letters of {picture.look.font:g} points"
+        raise ConfigError(f"{width:g} x {height:g} inches are too small for this picture with {letters}")
 
 
 def curves_figure(
@@ -101,7 +108,7 @@ def curves_figure(
         for name, colour in evaluated.items():
             upper.plot([], [], color=colour, label=name, **EVALUATIONS[name])
         if len(runs) > 1 or evaluated or (caption and look.title is None):
-            legend_outside(picture, *upper.get_legend_handles_labels(), title=caption)
+            legend_above(picture, *upper.get_legend_handles_labels(), title=caption)
         elif title := look.named(runs[0].label):
             upper.set_title(wrapped_label(title, look.characters), loc="left")
     return picture
@@ -144,15 +151,14 @@ def legend_shape(labels: Sequence[str], look: Look) -> tuple[int, int]:
     return columns, ceil(sum(map(len, lines)) / columns)
 
 
-def legend_outside(
+def legend_above(
     picture: "Picture",
     handles: Sequence[Any],
     labels: Sequence[str],
     *,
     title: str = "",
-    place: Literal["outside upper left", "outside lower left"] = "outside upper left",
 ) -> None:
-    """Place a legend beside all axes; in a picture of a given size, as many entries as leave room for the curves."""
+    """Place a legend above all axes; in a picture of a given size, as many entries as leave room for the curves."""
     look = picture.look
     columns, lines = legend_shape(labels, look)
     heading = wrapped_label(title, look.characters) if title else None
@@ -163,4 +169,4 @@ def legend_outside(
         kept = max(1, sum(height < room * columns for height in heights))
         (blank,) = picture.axes[0].plot([], [], linestyle="none")
         handles, labels = [*handles[:kept], blank], [*labels[:kept], f"… and {len(labels) - kept} more"]
-    picture.legend(handles, labels, loc=place, ncols=columns, title=heading, alignment="left")
+    picture.legend(handles, labels, loc="outside upper left", ncols=columns, title=heading, alignment="left")

@@ -11,7 +11,7 @@ from optrun.analysis.leaderboard import worst
 from optrun.analysis.sensitivity import visible_medians
 from optrun.arrays import Array
 from optrun.errors import counted
-from optrun.plots.figure import legend_outside, new_picture, wrapped_label
+from optrun.plots.figure import legend_above, new_picture, wrapped_label
 from optrun.plots.look import GREY, Look
 from optrun.plots.ticks import labels, values_prefer_log
 
@@ -151,4 +151,4 @@ def _legend(picture: "Picture", found: Heat, title: str) -> None:
     if any(each.any() for each in bad):
         handles += axes.plot([], [], linestyle="none", **CROSS)
         names.append(f"some {worst(found.metric)}")
-    legend_outside(picture, handles, names, title=title)
+    legend_above(picture, handles, names, title=title)

@@ -8,7 +8,7 @@ from optrun.analysis.comparison import Comparison
 from optrun.analysis.statistics import cost_ratios, performance_profile
 from optrun.arrays import Array
 from optrun.errors import ConfigError
-from optrun.plots.figure import legend_outside, legend_shape, new_picture, wrapped_label
+from optrun.plots.figure import legend_above, legend_shape, new_picture, wrapped_label
 from optrun.plots.look import COLOURS, GREY, Look, series_style
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def profile_figure(found: Comparison, *, look: Look | None = None) -> "Picture":
         axes.set_ylim(-0.03, 1.03)
         axes.set_xlabel(wrapped_label(f"τ: {found.metric}, times the best one of the problem"))
         axes.set_ylabel("part of the problems")
-        legend_outside(picture, *axes.get_legend_handles_labels(), title=title)
+        legend_above(picture, *axes.get_legend_handles_labels(), title=title)
     return picture
 
 

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from optrun.analysis.sensitivity import PRUNED, Line, Sensitivity, heading, visible_range
-from optrun.plots.figure import legend_outside, legend_shape, new_picture, wrapped_label
+from optrun.plots.figure import legend_above, legend_shape, new_picture, wrapped_label
 from optrun.plots.look import COLOURS, GREY, Look
 from optrun.plots.ticks import values_prefer_log
 
@@ -20,7 +20,7 @@ MARGIN = 0.07
 """The margin at either end of the y axis, as a fraction of the range of the medians."""
 
 BESIDE = 0.31
-"""The part of a picture's width that labels beside the axes take at most; longer ones go below the axes."""
+"""The part of a picture's width that labels beside the axes take at most; longer ones go above the axes."""
 
 MARKS_APART = 0.022
 """The distance between the marks of lines that diverge at the same value, as a fraction of the axes' height."""
@@ -38,8 +38,8 @@ def sensitivity_figure(
     look = look or Look()
     drawn, rest = found.lines[: len(COLOURS)], found.lines[len(COLOURS) :]
     labels = [line.label for line in drawn]
-    below = max(map(len, labels)) > BESIDE * look.characters
-    with new_picture(look, look.inches(5, below * legend_shape(labels, look)[1])) as picture:
+    above = len(labels) > 1 and max(map(len, labels)) > BESIDE * look.characters
+    with new_picture(look, look.inches(5, above * legend_shape(labels, look)[1])) as picture:
         axes = picture.subplots()
         for line in rest:
             axes.plot(line.x[~line.pruned], line.median[~line.pruned], color=GREY, linewidth=0.8, zorder=1)
@@ -65,10 +65,10 @@ def sensitivity_figure(
         axes.set_xlabel(wrapped_label(found.parameter))
         axes.set_ylabel(wrapped_label(found.metric))
         title = look.named(f"{name}: {heading(found)}")
-        if title:
+        if title and not above:
             shown = wrapped_label(title, look.characters)
             picture.suptitle(shown, x=0.01, ha="left", fontsize=look.font)
-        _legend(picture, axes, found, len(rest), below=below, beyond=beyond)
+        _legend(picture, axes, found, len(rest), title if above else None, beyond=beyond)
     return picture
 
 
@@ -132,7 +132,7 @@ def _mark_best(axes: Any, found: Sensitivity) -> None:
 
 
 def _legend(
-    picture: "Picture", axes: Any, found: Sensitivity, rest: int, *, below: bool, beyond: bool
+    picture: "Picture", axes: Any, found: Sensitivity, rest: int, title: str | None, *, beyond: bool
 ) -> None:
     if rest:
         axes.plot([], [], color=GREY, linewidth=0.8, label=f"{rest} others")
@@ -145,9 +145,9 @@ def _legend(
         mark, edge = ("v", "below") if found.maximize else ("^", "above")
         axes.plot([], [], linestyle="none", marker=mark, color=GREY, label=f"far worse, {edge} the plot")
     handles, labels = axes.get_legend_handles_labels()
-    if len(found.lines) > 1 and not below:
+    if len(found.lines) > 1 and title is None:
         picture.legend(handles, labels, loc="outside right center")
-    elif len(found.lines) > 1:
-        legend_outside(picture, handles, labels, place="outside lower left")
+    elif title is not None:
+        legend_above(picture, handles, labels, title=title)
     elif len(labels) > 1:
         axes.legend(handles[1:], labels[1:])

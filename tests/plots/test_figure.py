@@ -146,6 +146,13 @@ def test_thirty_series_are_told_apart_and_leave_room_for_the_curves():
         assert len(given) == 30 or look.size is not None
 
 
+def test_a_size_without_room_is_refused():
+    pytest.importorskip("matplotlib")
+    runs = [replace(run, label=f"{run.label} of a long name") for run in RUNS]
+    with pytest.raises(ConfigError, match="2 x 1.5 inches are too small for this picture with letters of 16"):
+        saved(curves_figure(runs, look=Look(size=(2, 1.5), style="talk")), "png")
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

@@ -10,7 +10,14 @@ from rich.text import Text
 
 from optrun.analysis.leaderboard import SweepPlan, is_sweep, plan_of, single
 from optrun.analysis.run_difference import differing_labels
-from optrun.analysis.setting_curves import Curves, best_settings, setting_curves
+from optrun.analysis.setting_curves import (
+    MOST_CURVES,
+    Curves,
+    best_settings,
+    caption_of,
+    missing_curve,
+    setting_curves,
+)
 from optrun.arrays import Array
 from optrun.cli.commands.configs import runs_many
 from optrun.cli.located import located
@@ -26,7 +33,7 @@ from optrun.cli.text.console import (
 )
 from optrun.config import resolve
 from optrun.config.sweep.resolve import load_sweep
-from optrun.errors import ConfigError, did_you_mean, printable
+from optrun.errors import ConfigError, printable
 from optrun.plots.figure import evaluations_of
 from optrun.plots.terminal import Series, drawing
 from optrun.plots.ticks import prefers_log
@@ -36,8 +43,6 @@ from optrun.sweeps.plan.expand import expand
 from optrun.training.schedule_preview import scheduled
 
 HEIGHT, LR_HEIGHT = 16, 8
-MOST_CURVES = 6
-"""The most settings of a sweep to draw, the best first."""
 
 
 def print_curves(
@@ -62,19 +67,11 @@ def print_curves(
     if metric != "lr":
         rates_of = [Series(run.label, run.curves["step"], run.curves["lr"]) for run in chosen]
         _print(rates_of, "lr", log, width, min(height or LR_HEIGHT, LR_HEIGHT))
-    if note := caption(chosen):
+    if note := caption_of(chosen):
         emit(note)
     of_sweep = any(number is None and is_sweep(path) for path, number in map(find_numbered, runs))
     options = " -k curves" * of_sweep + (f" -m {quoted(metric)}" if metric != "loss" else "")
     suggest_picture(f"plot {' '.join(map(quoted, runs))}{options} -o curves.png")
-
-
-def caption(chosen: Sequence[Curves]) -> str:
-    """Return a caption for curves of settings of a sweep, empty for curves of runs."""
-    if not any(each.bands for each in chosen):
-        return ""
-    best = f"the best {len(chosen)} settings" if len(chosen) > 1 else "the setting"
-    return f"{best}, each the median over its seeds"
 
 
 def print_schedule(
@@ -181,11 +178,8 @@ def _members(store: Store, plan: SweepPlan | None, run: int | None) -> list[list
 
 
 def _checked(run: Curves, path: Path, metric: str) -> Curves:
-    if not run.curves:
-        raise ConfigError(f"{path}: no curves yet: rows are stored with each checkpoint and at the end")
-    if metric not in run.metrics:
-        hint = did_you_mean(metric, run.metrics) or " `record: {metrics: […]}` chooses what is recorded"
-        raise ConfigError(f"{path}: no curve {metric!r}; it has {', '.join(run.metrics)}.{hint}")
+    if not run.curves or metric not in run.metrics:
+        raise missing_curve(str(path), metric, run.metrics if run.curves else ())
     return run
 
 

@@ -5,10 +5,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from optrun.analysis.setting_curves import caption_of
 from optrun.api.pictures import Choice, picture_of
 from optrun.api.sweeps import load_sweep
 from optrun.cli.arguments import PictureKind
-from optrun.cli.views.curves import caption, load_curves
+from optrun.cli.views.curves import load_curves
 from optrun.cli.views.sensitivity import has_sensitivity, sensitivity_of
 from optrun.errors import ConfigError
 from optrun.plots.figure import curves_figure, format_of, save
@@ -48,6 +49,6 @@ def _picture(runs: Sequence[str], kind: PictureKind | None, choice: Choice, look
         metric = choice.metric or "loss"
         drawn = load_curves(runs, metric, choice.smooth)
         return curves_figure(
-            drawn, metric=metric, caption=caption(drawn), look=look, log=choice.log, smooth=choice.smooth
+            drawn, metric=metric, caption=caption_of(drawn), look=look, log=choice.log, smooth=choice.smooth
         )
     return picture_of([load_sweep(find_whole(run, "draw")) for run in runs], kind, choice, look)

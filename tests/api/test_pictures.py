@@ -1,0 +1,185 @@
+"""Runs, sweeps and comparisons draw themselves, and notebooks show them as tables."""
+
+import builtins
+import subprocess
+import sys
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+import optrun
+from optrun.api.html import html_table
+from optrun.errors import ConfigError, MissingExtraError
+
+SWEEP = {
+    "name": "<b>study</b>",
+    "problem": {"name": "quadratic", "noise": 0.5},
+    "optimizer": "SGD",
+    "steps": 12,
+    "sweep": {
+        "repeats": 3,
+        "parameters": {
+            "problem.noise": [0.5, 2.0],
+            "optimizer.name": ["SGD", "Adam"],
+            "optimizer.lr": [1e-4, 1e-3, 1e-2],
+            "optimizer.weight_decay": [0.0, 0.1],
+        },
+    },
+}
+KINDS = ["curves", "sensitivity", "best", "profile", "ranking", "heat"]
+
+
+@pytest.fixture(scope="module")
+def sweep():
+    return optrun.sweep(SWEEP, save=False)
+
+
+@pytest.fixture
+def without_matplotlib(monkeypatch):
+    real = builtins.__import__
+
+    def missing(name, *rest):
+        if name.startswith("matplotlib"):
+            raise ImportError(name)
+        return real(name, *rest)
+
+    monkeypatch.setattr(builtins, "__import__", missing)
+
+
+class Cells(HTMLParser):
+    """The texts of the cells of a table, row by row, and all tags."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.rows, self.tags = [], set()
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.add(tag)
+        if tag == "tr":
+            self.rows.append([])
+        elif tag in ("td", "th"):
+            self.rows[-1].append("")
+
+    def handle_data(self, data):
+        if self.rows and self.rows[-1]:
+            self.rows[-1][-1] += data.strip("\n")
+
+
+@pytest.mark.parametrize("kind", [None, *KINDS])
+def test_a_sweep_draws_every_kind(kind, sweep):
+    figure_module = pytest.importorskip("matplotlib.figure")
+    given = {"over": ("lr", "weight_decay")} if kind == "heat" else {}
+    figure = sweep.plot(kind, title="of mine", size=(6, 4), dpi=50, style="talk", **given)
+    assert isinstance(figure, figure_module.Figure)
+    assert (figure.get_size_inches().tolist(), figure.dpi) == ([6, 4], 50)
+    assert figure._repr_png_().startswith(b"\x89PNG")
+
+
+def test_curves_of_a_sweep_are_medians_of_its_best_settings(sweep):
+    pytest.importorskip("matplotlib")
+    figure = sweep.plot("curves", metric="loss", smooth=2)
+    best = sweep.standings()[0]
+    runs = np.array([run.curves["loss"] for run in sweep.runs[best.first : best.first + 3]])
+    means = np.concatenate([runs[:, :1], (runs[:, 1:] + runs[:, :-1]) / 2], axis=1)
+    np.testing.assert_allclose(
+        figure.axes[0].get_lines()[0].get_ydata(), np.median(means, axis=0), rtol=1e-12
+    )
+    said = figure.legends[0]
+    assert said.get_title().get_text() == "the best 6 settings, each the median over its seeds"
+    assert len(said.get_texts()) == 6
+
+
+def test_a_run_draws_its_curves():
+    pytest.importorskip("matplotlib")
+    run = optrun.run({key: SWEEP[key] for key in SWEEP if key != "sweep"}, save=False)
+    upper, lower = run.plot(log=False).axes
+    np.testing.assert_array_equal(
+        upper.get_lines()[0].get_xydata(), np.column_stack([run.curves["step"], run.curves["loss"]])
+    )
+    np.testing.assert_array_equal(lower.get_lines()[0].get_ydata(), run.curves["lr"])
+    assert upper.get_title(loc="left") == "<b>study</b>"
+    with pytest.raises(ConfigError, match="no curve 'los'; it has loss, .*Did you mean 'loss'"):
+        run.plot(metric="los")
+    with pytest.raises(ConfigError, match="smooth 0: it is a number of recorded steps"):
+        run.plot(smooth=0)
+
+
+@pytest.mark.parametrize("kind", ["profile", "ranking"])
+def test_a_comparison_draws_itself(kind, sweep):
+    pytest.importorskip("matplotlib")
+    found = optrun.compare(sweep)
+    assert isinstance(found, optrun.Comparison)
+    same = sweep.plot(kind)
+    drawn = found.plot(kind)
+    for one, other in zip(same.axes, drawn.axes, strict=True):
+        for a, b in zip(one.get_lines(), other.get_lines(), strict=True):
+            np.testing.assert_array_equal(a.get_xydata(), b.get_xydata())
+    with pytest.raises(ConfigError, match="kind 'heat': that of a comparison is profile or ranking"):
+        found.plot("heat")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"kind": "hat"}, "kind 'hat': it is one of curves, .* Did you mean 'heat'"),
+        ({"kind": "best", "over": "lr"}, "^over is for kind sensitivity or heat, not for best"),
+        ({"over": ["lr", "weight_decay"]}, "a sensitivity is over one parameter; a heat map is over two"),
+        ({"style": "paer"}, "Did you mean 'paper'"),
+        ({"size": (6, 4, 2)}, "size .*: width and height"),
+    ],
+)
+def test_what_cannot_be_drawn_is_said(arguments, said, sweep):
+    with pytest.raises(ConfigError, match=said):
+        sweep.plot(**arguments)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_without_matplotlib_the_error_says_how_to_install_it(kind, sweep, without_matplotlib):
+    given = {"over": ("lr", "weight_decay")} if kind == "heat" else {}
+    with pytest.raises(MissingExtraError, match="pip install matplotlib"):
+        sweep.plot(kind, **given)
+
+
+def test_a_notebook_shows_tables_without_pictures(sweep, without_matplotlib):
+    shown = Cells(sweep._repr_html_())
+    assert shown.tags == {"p", "table", "thead", "tbody", "tr", "th", "td"}
+    assert shown.rows[0][-4:] == ["median final_loss", "1st quartile", "3rd quartile", "diverged"]
+    best = sweep.standings()[0]
+    assert len(shown.rows) == 11
+    setting = [each if isinstance(each, str) else f"{each:.4g}" for each in best.setting.values()]
+    assert shown.rows[1] == [
+        *setting,
+        *(f"{each:.4g}" for each in (best.median, best.lower, best.upper)),
+        "0",
+    ]
+    assert "the best 10 settings, 14 more" in sweep._repr_html_()
+    run = sweep.runs[0]
+    rows = Cells(run._repr_html_()).rows
+    assert ["steps", "12"] in rows
+    assert ["final_loss", f"{run.summary['final_loss']:.4g}"] in rows
+    found = optrun.compare(sweep)
+    rows = Cells(found._repr_html_()).rows
+    assert len(rows) == 1 + sum(len(table.rows) for table in found.problems)
+    first = found.problems[0].rows[0]
+    assert rows[1][:2] == [found.problems[0].problem, first.value]
+    assert rows[1][3:5] == [str(first.n), f"{first.median:.4g}"]
+
+
+def test_tables_are_escaped():
+    html = html_table(["<b>", "a"], [["<script>alert('&')</script>\x1b", 1.23456], [None, 2]], "<p>")
+    assert Cells(html).tags == {"p", "table", "thead", "tbody", "tr", "th", "td"}
+    assert Cells(html).rows == [["<b>", "a"], ["<script>alert('&')</script>?", "1.235"], ["", "2"]]
+    assert "<p>&lt;p&gt;</p>" in html
+
+
+@pytest.mark.full
+def test_nothing_imports_matplotlib_before_a_picture_is_drawn():
+    code = (
+        "import sys, optrun, optrun.api.pictures\n"
+        "run = optrun.run({'problem': 'beale', 'optimizer': 'SGD', 'steps': 3}, save=False)\n"
+        "run._repr_html_()\n"
+        "assert 'matplotlib' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
