@@ -41,6 +41,7 @@ NEEDS = {
     "--executor dask": "distributed",
     ".parquet": "pyarrow",
     ".xlsx": "openpyxl",
+    "--to tensorboard": "tensorboardX",
 }
 """The package that a command needs which has this in it."""
 each_page = pytest.mark.parametrize("page", PAGES, ids=[page.stem for page in PAGES])

@@ -34,6 +34,12 @@ class TableRows(StrEnum):
     EVALUATIONS = "evaluations"
 
 
+class Viewer(StrEnum):
+    """The programs for which results are exported as files of their own kind."""
+
+    TENSORBOARD = "tensorboard"
+
+
 class PictureKind(StrEnum):
     """The kinds of pictures in files."""
 

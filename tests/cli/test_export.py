@@ -6,6 +6,7 @@ import io
 import json
 import math
 import sqlite3
+import struct
 import sys
 from contextlib import closing
 from pathlib import Path
@@ -230,7 +231,9 @@ def test_what_no_table_can_be_is_refused_in_words(path, call, arguments, message
     assert not any(Path().glob("x.*"))
 
 
-@pytest.mark.parametrize(("package", "ending"), [("openpyxl", "xlsx"), ("pandas", None)])
+@pytest.mark.parametrize(
+    ("package", "ending"), [("openpyxl", "xlsx"), ("tensorboardX", ""), ("pandas", None)]
+)
 def test_without_its_package_the_error_is_the_command_that_installs_it(
     path,
     monkeypatch,
@@ -250,8 +253,8 @@ def test_without_its_package_the_error_is_the_command_that_installs_it(
         with pytest.raises(optrun.errors.MissingExtraError, match=f"pip install {package}"):
             optrun.load_sweep(path).to_pandas()
         return
-    done = call("export", path, "-o", f"x.{ending}")
-    assert done.code == 3
+    done = call("export", path, "-o", f"x.{ending}", *(() if ending else ("--to", "tensorboard")))
+    assert (done.code, any(Path().glob("x*"))) == (3, False)
     assert f"pip install {package}" in done.err
 
 
@@ -263,6 +266,60 @@ def test_a_sheet_with_too_many_rows_is_refused(path, monkeypatch, call):  # noqa
     assert "a sheet of xlsx has 78 rows, and these curves are more: use parquet or csv" in done.err
     monkeypatch.setattr(excel, "MOST_ROWS", 79)
     assert call("export", path, "-o", "x.xlsx").code == 0
+
+
+def events_of(folder):
+    """Return the scalars of the only event file of a folder by tag: pairs of step and value."""
+    event_pb2 = pytest.importorskip("tensorboardX.proto.event_pb2")
+    (file,) = folder.iterdir()
+    data, found = file.read_bytes(), {}
+    while data:
+        # A record is its length, a checksum of that, the event, and a checksum of it.
+        (length,) = struct.unpack("<Q", data[:8])
+        event = event_pb2.Event.FromString(data[12 : 12 + length])
+        for value in event.summary.value:
+            found.setdefault(value.tag, []).append((event.step, value.simple_value))
+        data = data[16 + length :]
+    return found
+
+
+def test_tensorboard_shows_all_curves_and_evaluations(path, call):  # noqa: F811
+    pytest.importorskip("tensorboardX")
+    assert call("export", path, "--to", "tensorboard", "-o", "a/tb") == (0, "a/tb\n", "")
+    folders = sorted(Path("a/tb").iterdir())
+    assert [folder.name for folder in folders[1:3]] == [
+        "1 lr=0.0001,nesterov=false",
+        "2 lr=10,nesterov=false",
+    ]
+    for run, folder in enumerate(folders):
+        expected = {}
+        for what, before in (("curves", ""), ("evaluations", "eval/")):
+            for row in rows_of(path, what):
+                for name in ("loss", "lr", "grad_norm"):
+                    if row["run"] == run and row.get(name) is not None:
+                        pair = (row["step"], float(np.float32(row[name])))
+                        expected.setdefault(f"{before}{name}", []).append(pair)
+        assert events_of(folder) == expected
+    again = call("export", path, "--to", "tensorboard", "-o", "a/tb")
+    assert (again.code, "a/tb: not empty: give a new folder" in again.err) == (2, True)
+    assert call("export", path, "--to", "tensorboard", "-o", "b", "--where", "steps == 7").code == 0
+    assert [folder.name[0] for folder in sorted(Path("b").iterdir())] == ["4", "5"]
+    assert call("export", f"{path}:3", "--to", "tensorboard", "-o", "c").code == 0
+    assert [folder.name[0] for folder in Path("c").iterdir()] == ["3"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "--to tensorboard writes a folder: give it with -o"),
+        (["-o", "x", "--what", "runs"], "without --what, --format and --sort"),
+        (["-o", "x", "--format", "csv"], "without --what, --format and --sort"),
+    ],
+)
+def test_what_tensorboard_does_not_take_is_refused(path, call, arguments, message):  # noqa: F811
+    done = call("export", path, "--to", "tensorboard", *arguments)
+    assert (done.code, Path("x").exists()) == (2, False)
+    assert message in done.err
 
 
 @pytest.mark.parametrize("what", WHAT)
