@@ -187,10 +187,11 @@ def test_a_list_of_strings_is_nothing_else(name, given):
 
 
 def test_the_public_names_are_these_and_come_at_their_first_use():
-    public = (
-        "Comparison Run Sweep __version__ compare errors load_run load_sweep noise optim problems resume run"
+    classes = "Check Comparison Run Sweep __version__"
+    others = (
+        "check compare errors load_run load_sweep noise optim problems report resume run schedulers sweep"
     )
-    assert dir(optrun) == [*public.split(), "schedulers", "sweep"]
+    assert dir(optrun) == [*classes.split(), *others.split()]
     code = (
         "import optrun, sys; assert 'numpy' not in sys.modules\n"
         "for name in dir(optrun): getattr(optrun, name)\n"

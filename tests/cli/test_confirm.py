@@ -140,7 +140,8 @@ def test_an_interrupted_confirmation_is_told_and_the_same_command_goes_on(call, 
         patched.setattr(sweep_progress, "_count", interrupt)
         part = call("sweep", "s.yaml", *IN)
     assert part.code == 128 + signal.SIGINT
-    assert "\n6 runs of the confirmation left: the same command continues\n" in part.err
+    left = "0 of 6 runs of the confirmation ended, 6 left"
+    assert f"\ninterrupted: {left}: the same command continues\n" in part.err
     assert part.err.endswith("next: optrun sweep s.yaml -o runs/x -j 1\n")
     again = call("sweep", "s.yaml", *IN)
     assert (again.code, "confirming: 6/6 runs" in again.err) == (0, True)
