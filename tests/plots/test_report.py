@@ -5,6 +5,8 @@ import builtins
 import hashlib
 import json
 import re
+import shutil
+import subprocess
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -13,12 +15,14 @@ import numpy as np
 import pytest
 
 import optrun
+from optrun.analysis.best_settings import ComparedSweep
 from optrun.analysis.comparison import Comparison, ComparisonRow, ProblemTable
+from optrun.analysis.leaderboard import SweepPlan
 from optrun.analysis.trials import trials_of
 from optrun.api.comparisons import evidence
 from optrun.errors import ConfigError, MissingExtraError
 from optrun.plots.report.charts import MOST_POINTS
-from optrun.plots.report.honesty import results_digest
+from optrun.plots.report.honesty import _facts, results_digest
 from optrun.plots.report.markup import Strip, Td, table
 from optrun.plots.report.page import page_of
 from optrun.plots.report.tables import nearness
@@ -264,6 +268,20 @@ def test_a_table_leaves_out_empty_columns_and_escapes():
     assert [text for tag, text in page.texts if tag == "td"] == ["<x>", "2"]
 
 
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ([{"a": 0.1}, {"a": 1}, {"b": 7}], "0.1 … 1 (2 values)"),
+        ([{"a": None}, {"a": {"name": "StepLR", "step_size": 3}}, {"a": True}], "none, StepLR, true"),
+        ([{"a": str(place)} for place in range(20)], ", ".join(map(str, range(12))) + " and 8 more"),
+    ],
+)
+def test_a_space_is_told_by_what_was_tried(settings, words):
+    plan = SweepPlan([{**each, "c": 1} for each in settings], 1, "loss", False)
+    facts = dict(_facts(ComparedSweep("s", plan, []), None))
+    assert f"a: {words};" in facts["settings"] + ";"
+
+
 def test_a_report_is_an_html_page(study):
     with pytest.raises(ConfigError, match="ends in .html"):
         optrun.report(study, path="report.pdf")
@@ -281,3 +299,31 @@ def test_without_plotly_the_error_is_the_command_that_installs_it(monkeypatch, s
     with pytest.raises(MissingExtraError, match="pip install plotly"):
         optrun.report(study, path=tmp_path / "a.html")
     assert not (tmp_path / "a.html").exists()
+
+
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+@pytest.mark.full
+@pytest.mark.skipif(BROWSER is None, reason="without a browser")
+def test_a_browser_without_network_draws_all_charts_and_finds_no_error(study, tmp_path):
+    pytest.importorskip("plotly")
+    output = optrun.report(study, path=tmp_path / "page.html")
+    command = [
+        BROWSER,
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        f"--user-data-dir={tmp_path / 'profile'}",
+    ]
+    # Of a name that cannot be looked up nothing can be loaded; the console says what the policy of the page forbids.
+    command += [
+        "--host-resolver-rules=MAP * ~NOTFOUND",
+        "--enable-logging=stderr",
+        "--window-size=1200,20000",
+    ]
+    command += ["--virtual-time-budget=20000", "--dump-dom", output.as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=100)
+    assert [line for line in done.stderr.splitlines() if "CONSOLE" in line] == []
+    drawn = done.stdout.count('class="chart js-plotly-plot"')
+    assert drawn == len(charts_of(output.read_text(encoding="utf-8"))) > 5

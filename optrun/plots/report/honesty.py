@@ -15,12 +15,15 @@ from optrun.analysis.comparison import Comparison
 from optrun.analysis.selection import varying
 from optrun.analysis.statistics import DRAWS, LEVEL, SIGNIFICANCE
 from optrun.errors import counted
-from optrun.plots.report.markup import Td, shown, table
+from optrun.plots.report.markup import Td, shown, table, text_of
 from optrun.store import RunRecord, Store
 from optrun.store.locate import CONFIG
 
 LONGEST_CONFIG = 20_000
 """The most characters of a config that are shown."""
+
+MOST_NAMES = 12
+"""The most names of a search space that are shown."""
 
 
 def honesty_box(evidence: Evidence, places: Sequence[Path | None], output: Path) -> str:
@@ -38,7 +41,7 @@ def _facts(source: ComparedSweep, place: Path | None) -> Iterator[tuple[str, str
     if plan.method:
         yield "method", plan.method
     yield "selected by", f"{plan.metric}, {plan.goal}d, the median over {counted(plan.repeats, 'seed')}"
-    spaces = [f"{path}: {_range([each.get(path) for each in plan.settings])}" for path in varying(plan)]
+    spaces = [f"{path}: {_range(plan.settings, path)}" for path in varying(plan)]
     yield "settings", f"{len(plan.settings)}; tried: {'; '.join(spaces) or 'one'}"
     yield "seeds", _seeds(source.runs)
     yield "runs", _counts(source.runs)
@@ -55,16 +58,14 @@ def _facts(source: ComparedSweep, place: Path | None) -> Iterator[tuple[str, str
     yield from _versions(place)
 
 
-def _range(values: Sequence[Any]) -> str:
-    there = [value for value in values if value is not None]
-    distinct = {json.dumps(value, sort_keys=True, default=str): value for value in there}
-    if distinct and all(isinstance(each, (int, float)) and not isinstance(each, bool) for each in there):
-        return f"{min(there):.4g} … {max(there):.4g} ({counted(len(distinct), 'value')})"
-    names = [
-        str(each.get("name", each)) if isinstance(each, Mapping) else str(each) for each in distinct.values()
-    ]
-    more = f" and {len(names) - 12} more" if len(names) > 12 else ""
-    return ", ".join(names[:12]) + more
+def _range(settings: Sequence[Mapping[str, Any]], path: str) -> str:
+    """Return what was tried at a path, in words; settings that do not have it do not count."""
+    values = [setting[path] for setting in settings if path in setting]
+    distinct = list({json.dumps(value, sort_keys=True, default=str): value for value in values}.values())
+    if all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in distinct):
+        return f"{min(distinct):.4g} … {max(distinct):.4g} ({counted(len(distinct), 'value')})"
+    more = f" and {len(distinct) - MOST_NAMES} more" if len(distinct) > MOST_NAMES else ""
+    return ", ".join(map(text_of, distinct[:MOST_NAMES])) + more
 
 
 def _seeds(runs: Sequence[RunRecord]) -> str:

@@ -2,10 +2,11 @@
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
+from optrun.analysis.selection import NONE
 from optrun.errors import printable
 
 WIDTH, HEIGHT, MARGIN = 150, 14, 5
@@ -18,6 +19,15 @@ FENCES = 3.0
 def shown(value: object) -> str:
     """Return a value as text that HTML cannot mistake for markup."""
     return escape(printable(str(value)))
+
+
+def text_of(value: object) -> str:
+    """Return a value of a config as a text: of a part its name."""
+    if isinstance(value, Mapping):
+        value = value.get("name", "…")
+    if value is None:
+        return NONE
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def breakable(text: str) -> str:

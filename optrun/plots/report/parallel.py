@@ -1,17 +1,17 @@
 """A figure of Plotly of all settings: parallel coordinates."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from optrun.analysis.selection import NONE
 from optrun.analysis.sensitivity import needs_log
 from optrun.analysis.trials import Trial, number_at, numeric_paths
 from optrun.plots.report.figures import COLOURS, Chart, label, layout, numbers
 from optrun.plots.report.hyperparameters import MOST_PANELS, thinned
+from optrun.plots.report.markup import text_of
 
 MOST_LINES = 250
 """How many settings of a problem have lines."""
@@ -46,16 +46,11 @@ def parallel(trials: Sequence[Trial], title: str, metric: str) -> tuple[Chart, s
     if len(paths) < 2:
         return None
     shown = thinned(good, MOST_LINES)
-    names = [
-        found
-        for path in dict.fromkeys(path for each in shown for path in each.setting)
-        if path not in paths
-        and (found := _names(path, [_name(each.setting, path) for each in shown])) is not None
-    ]
+    others = dict.fromkeys(path for each in shown for path in each.setting if path not in paths)
+    names = [_names(path, [_text(each, path) for each in shown]) for path in others]
     values = _names(title, [each.value for each in shown], most=len(shown))
     axes = [
-        *([values] if values else []),
-        *names,
+        *filter(None, [values, *names]),
         *(_numbers(path, [number_at(each, path) for each in shown]) for path in paths),
         _numbers(metric, [each.median for each in shown]),
     ]
@@ -102,14 +97,8 @@ def parallel(trials: Sequence[Trial], title: str, metric: str) -> tuple[Chart, s
     }, f"each line is one of {number} settings with a median"
 
 
-def _name(setting: Mapping[str, Any], path: str) -> str | None:
-    """Return what is written of a value that is no number; None where the setting does not have it."""
-    value = setting.get(path)
-    if isinstance(value, Mapping):
-        value = value.get("name", "…")
-    if value is None:
-        return NONE if path in setting else None
-    return str(value).lower() if isinstance(value, bool) else str(value)
+def _text(trial: Trial, path: str) -> str | None:
+    return text_of(trial.setting[path]) if path in trial.setting else None
 
 
 def _names(title: str, values: Sequence[str | None], most: int = CATEGORIES) -> ParallelAxis | None:

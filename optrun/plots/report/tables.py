@@ -8,7 +8,7 @@ from optrun.analysis.comparison import Comparison, ComparisonRow, ProblemTable
 from optrun.analysis.leaderboard import worst
 from optrun.analysis.selection import SEED, tells_problem
 from optrun.config.yaml.writer import rounded
-from optrun.plots.report.markup import Strip, Td, interval, numeric, shown, table
+from optrun.plots.report.markup import Strip, Td, interval, numeric, shown, table, text_of
 
 BETTER, WORSE, EDGE = "✓", "✗", "◇"
 FOUR_TIMES = math.log(4.0)
@@ -155,7 +155,7 @@ def problem_table(of: ProblemTable, found: Comparison) -> str:
             numeric(row.difference.p if row.difference else None, ".2g"),
             Td(mark(row, found)),
             Td(str(row.diverged), row.diverged) if row.diverged else Td("", math.nan),
-            *(_setting(setting.get(path), at_edge=path in row.edge) for path in paths),
+            *(_setting(setting, path, at_edge=path in row.edge) for path in paths),
             numeric(row.iqm, missing=gone),
             Td(str(row.trials), row.trials),
             *(
@@ -177,13 +177,13 @@ def _parameters(row: ComparisonRow, found: Comparison) -> Mapping[str, Any]:
     }
 
 
-def _setting(value: Any, *, at_edge: bool) -> Td:
-    sign = f" {EDGE}" if at_edge else ""
+def _setting(setting: Mapping[str, Any], path: str, *, at_edge: bool) -> Td:
+    if path not in setting:
+        return Td("")
+    value, sign = setting[path], f" {EDGE}" if at_edge else ""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return Td(f"{rounded(value, 4) if isinstance(value, float) else value}{sign}", float(value))
-    if isinstance(value, Mapping) and "name" in value:
-        return Td(str(value["name"]), title=str(dict(value)))
-    return Td("" if value is None else f"{value}{sign}")
+    return Td(text_of(value) + sign, title=str(dict(value)) if isinstance(value, Mapping) else "")
 
 
 def legend(found: Comparison) -> str:
