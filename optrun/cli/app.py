@@ -14,7 +14,19 @@ import typer
 from typer.core import TyperCommand
 
 from optrun import __version__
-from optrun.cli.commands import answers, check, configs, guide, maintain, names, run, runs, smoke, sweep
+from optrun.cli.commands import (
+    answers,
+    check,
+    configs,
+    export,
+    guide,
+    maintain,
+    names,
+    run,
+    runs,
+    smoke,
+    sweep,
+)
 from optrun.cli.exits import exit_code_of, reported
 from optrun.cli.messages import Messages
 from optrun.fallbacks import log
@@ -61,7 +73,7 @@ _command(rich_help_panel=RUNS)(runs.curves)
 _command(rich_help_panel=RUNS)(runs.plot)
 _command(rich_help_panel=RUNS)(runs.diff)
 _command(rich_help_panel=RUNS)(runs.watch)
-_command(rich_help_panel=RUNS)(runs.export)
+_command(rich_help_panel=RUNS)(export.export)
 _command(rich_help_panel=RUNS)(maintain.clean)
 _command(rich_help_panel=CONFIGS)(maintain.doctor)
 app.command(rich_help_panel=CONFIGS)(guide.guide)

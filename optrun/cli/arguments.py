@@ -72,6 +72,18 @@ Plugins = Annotated[
         "--plugin", metavar="FILE_OR_MODULE", help="Python code that registers problems, optimizers, …"
     ),
 ]
+Where = Annotated[
+    str | None,
+    typer.Option(
+        "--where", metavar="CONDITION", help="Only runs such as 'optimizer.lr < 0.01 and status == diverged'."
+    ),
+]
+Sort = Annotated[
+    str | None,
+    typer.Option(
+        "--sort", metavar="COLUMN", help="Sort by a column, e.g. final_loss; -final_loss: downwards."
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 AcceptChanges = Annotated[
     bool,

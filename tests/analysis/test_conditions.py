@@ -22,7 +22,12 @@ def record(run, row):
     return RunRecord(
         run=run,
         seed=7,
-        config={"optimizer": optimizer | {"groups": [{"lr": row["lr"] / 2}]}, "steps": 10, "größe": 3},
+        config={
+            "optimizer": optimizer | {"groups": [{"lr": row["lr"] / 2}]},
+            "steps": 10,
+            "größe": 3,
+            "mixed": [1, "a", None, 2, "b"][run],
+        },
         status=row["status"],
         steps=row["steps"],
         summary={} if row["loss"] == "lacking" else {"final_loss": row["loss"]},
@@ -65,6 +70,8 @@ def columns():
         ("größe == 3 and seed == 7 and run > 3", [4]),
         ("  run\t==0", [0]),
         ("optimizer > 'B'", [0, 3, 4]),
+        ("mixed != 1", [1, 2, 3, 4]),
+        ("mixed == a or mixed >= 2", [1, 3]),
         ("true", [0, 1, 2, 3, 4]),
     ],
 )

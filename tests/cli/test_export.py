@@ -359,6 +359,7 @@ def test_ls_chooses_sorts_and_cuts_no_json(path, call):  # noqa: F811
     assert "ls many --sort lr --limit 0" in shown.err
     refused = call("ls", ".", "--sort", "lr")
     assert (refused.code, "are for the runs of a sweep" in refused.err) == (2, True)
+    assert "nowhere: no such directory" in call("ls", "nowhere", "--sort", "lr").err
 
 
 def test_no_format_imports_a_library_that_it_does_not_need(path, call):  # noqa: F811

@@ -1,4 +1,4 @@
-"""The commands `ls`, `curves`, `plot`, `diff`, `export` and `watch`."""
+"""The commands `ls`, `curves`, `plot`, `diff` and `watch`."""
 
 import sys
 from pathlib import Path
@@ -15,8 +15,8 @@ from optrun.cli.arguments import (
     Plugins,
     RunDirectory,
     Runs,
-    TableRows,
-    Viewer,
+    Sort,
+    Where,
     load_plugins,
 )
 
@@ -36,18 +36,6 @@ Over = Annotated[
 Log = Annotated[
     bool | None,
     typer.Option("--log/--linear", help="The scale of the y axis; by default chosen from the values."),
-]
-Where = Annotated[
-    str | None,
-    typer.Option(
-        "--where", metavar="CONDITION", help="Only runs such as 'optimizer.lr < 0.01 and status == diverged'."
-    ),
-]
-Sort = Annotated[
-    str | None,
-    typer.Option(
-        "--sort", metavar="COLUMN", help="Sort by a column, e.g. final_loss; -final_loss: downwards."
-    ),
 ]
 
 
@@ -81,7 +69,10 @@ def ls(
     if named := known_numbered(directory):
         print_sweep_runs(*named, statuses, limit, where, sort, json=json)
     elif where is not None or sort is not None:
-        raise ConfigError(f"{directory}: --where and --sort are for the runs of a sweep: optrun ls SWEEP")
+        missing = "" if directory.is_dir() else "no such directory; "
+        raise ConfigError(
+            f"{directory}: {missing}--where and --sort are for the runs of a sweep: optrun ls SWEEP"
+        )
     else:
         print_runs(directory, statuses, limit, json=json)
 
@@ -200,55 +191,6 @@ def diff(
     identical = print_difference(a, b, json=json)
     if exit_code and not identical:
         raise typer.Exit(1)
-
-
-def export(
-    run_directory: RunDirectory,
-    what: Annotated[
-        TableRows | None,
-        typer.Option(
-            "--what", "-w", help="A row for each run, or for each row of the curves (default) or evaluations."
-        ),
-    ] = None,
-    format: Annotated[
-        str | None,
-        typer.Option(
-            "--format",
-            "-f",
-            metavar="csv|parquet|json|npz|xlsx|md|tex",
-            help="By default the ending of FILE, or csv.",
-            autocompletion=completion.formats,
-        ),
-    ] = None,
-    output: Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="A file; - is stdout.")] = "-",
-    where: Where = None,
-    sort: Sort = None,
-    to: Annotated[
-        Viewer | None,
-        typer.Option("--to", help="Write all curves and evaluations into a new folder, for this program."),
-    ] = None,
-) -> None:
-    """Write the runs, curves or evaluations of a run or a sweep as one table, with the swept parameters as columns.
-
-    Without --what, JSON and NPZ of a single run hold all of it. Parquet needs the extra `parquet`, xlsx the extra
-    `excel`, TensorBoard the extra `tensorboard`.
-
-    Examples: optrun export latest -o curves.csv; optrun export latest --what runs -o runs.csv
-    """
-    from optrun.cli.views.export import export_run
-    from optrun.cli.views.export_events import export_events
-    from optrun.errors import ConfigError
-
-    if to is None:
-        export_run(run_directory, what, format, output, where, sort)
-    elif (what, format, sort) == (None, None, None):
-        export_events(run_directory, output, where)
-    else:
-        raise ConfigError(
-            "--to tensorboard writes all curves and evaluations: without --what, --format and --sort"
-        )
-    if output != "-":
-        print(output)
 
 
 def watch(run: RunDirectory) -> None:
