@@ -183,8 +183,13 @@ def best_after(values: Sequence[float], trials: int, part: float = 0.5) -> float
     Lourie et al. (2023), arXiv 2311.09480.
     """
     ordered = np.sort(np.asarray(values, np.float64))
-    reached = 1 - (1 - np.arange(1, len(ordered) + 1) / len(ordered)) ** trials
-    return float(ordered[int(np.argmax(reached >= part))])
+    return float(ordered[rank_after(len(ordered), trials, part)])
+
+
+def rank_after(count: int, trials: int, part: float = 0.5) -> int:
+    """Return the rank of the value of `best_after` among so many values, 0 for the best."""
+    reached = 1 - (1 - np.arange(1, count + 1) / count) ** trials
+    return int(np.argmax(reached >= part))
 
 
 def average_ranks(costs: Array) -> Array:

@@ -17,6 +17,7 @@ from optrun.analysis.setting_curves import (
     curves_of,
     missing_curve,
 )
+from optrun.analysis.tuning import tuning_of
 from optrun.api.comparisons import compare, compared_sweeps
 from optrun.api.runs import Run
 from optrun.api.sweeps import Sweep
@@ -27,6 +28,7 @@ from optrun.plots.heat_figure import heat_figure
 from optrun.plots.look import Look
 from optrun.plots.ranking_figures import profile_figure, ranking_figure
 from optrun.plots.sensitivity_figure import sensitivity_figure
+from optrun.plots.tuning_figure import tuning_figure
 
 if TYPE_CHECKING:
     from optrun.plots.picture import Picture
@@ -38,6 +40,7 @@ TAKES = {
     "profile": ("by", "metric"),
     "ranking": ("by", "metric"),
     "heat": ("metric", "log", "over"),
+    "tuning": ("by", "metric", "log"),
 }
 """The options that each kind of picture takes, beside those of its look."""
 
@@ -158,6 +161,12 @@ def _heat(sweeps: Sequence[Sweep], choice: Choice, look: Look) -> "Picture":
     return heat_figure(found, log=choice.log, look=look)
 
 
+def _tuning(sweeps: Sequence[Sweep], choice: Choice, look: Look) -> "Picture":
+    return tuning_figure(
+        tuning_of(compared_sweeps(sweeps), choice.by, choice.metric), log=choice.log, look=look
+    )
+
+
 DRAW: dict[str, Callable[[Sequence[Sweep], Choice, Look], "Picture"]] = {
     "curves": _curves,
     "sensitivity": _sensitivity,
@@ -165,4 +174,5 @@ DRAW: dict[str, Callable[[Sequence[Sweep], Choice, Look], "Picture"]] = {
     "profile": _profile,
     "ranking": _ranking,
     "heat": _heat,
+    "tuning": _tuning,
 }

@@ -156,7 +156,7 @@ class Sweep:
         dpi: int = 150,
         style: str | None = None,
     ) -> "Figure":
-        """Return a Matplotlib figure: curves, sensitivity, best, profile, ranking or heat, as `optrun plot` draws them.
+        """Return a Matplotlib figure: curves, sensitivity, best, profile, ranking, heat or tuning, as in `optrun plot`.
 
         ``metric``, ``by``, ``over`` and ``smooth`` are options of some kinds; ``size`` is width and height in inches,
         ``style`` paper or talk. Raises ConfigError for what cannot be drawn, MissingExtraError without Matplotlib.

@@ -49,6 +49,7 @@ class PictureKind(StrEnum):
     PROFILE = "profile"
     RANKING = "ranking"
     HEAT = "heat"
+    TUNING = "tuning"
 
 
 class PictureStyle(StrEnum):

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import islice
-from math import ceil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,13 +17,11 @@ from optrun.plots.figure import (
     wrapped_label,
 )
 from optrun.plots.look import Look, series_style
+from optrun.plots.panels import inches_of, panel_axes
 from optrun.plots.ticks import prefers_log
 
 if TYPE_CHECKING:
     from optrun.plots.picture import Picture
-
-HEIGHTS = {1: 4.5, 2: 2.9, 3: 2.3}
-"""The height of axes in inches by how many are side by side."""
 
 MOST_NAMED = 2
 """Of how many values a title says that they diverged."""
@@ -41,18 +38,12 @@ def best_figure(
     values = list(dict.fromkeys(each.label for panel in found.panels for each in panel.curves))
     styles = {value: series_style(index) for index, value in enumerate(values)}
     labels = [wrapped_label(value, look.characters) for value in values]
-    columns = columns_of(len(found.panels))
-    rows = ceil(len(found.panels) / columns)
     title = look.named(f"best settings by {found.selected_by}: {found.seeds}")
     lines = legend_shape(labels, look)[1] + 2
-    with new_picture(look, look.inches(HEIGHTS[columns] * rows, lines)) as picture:
-        every = picture.subplots(rows, columns, squeeze=False).ravel()
-        for panel, axes in zip(found.panels, every, strict=False):
+    with new_picture(look, inches_of(look, len(found.panels), lines)) as picture:
+        titles = ["\n".join([panel.problem, *_gone(panel)]) for panel in found.panels]
+        for panel, axes in zip(found.panels, panel_axes(picture, titles), strict=True):
             _draw(axes, panel, found.metric, styles, log)
-            heading = "\n".join([panel.problem, *_gone(panel)])
-            axes.set_title(wrapped_label(heading, look.characters // columns - 6), fontsize=0.9 * look.font)
-        for axes in every[len(found.panels) :]:
-            axes.set_axis_off()
         picture.supylabel(wrapped_label(found.metric), fontsize=look.font)
         picture.supxlabel(steps_label(found.metric, smooth), fontsize=look.font)
         handles = [
@@ -61,11 +52,6 @@ def best_figure(
         ]
         legend_above(picture, handles, labels, title=title)
     return picture
-
-
-def columns_of(count: int) -> int:
-    """Return how many axes are side by side."""
-    return 1 if count == 1 else 2 if count <= 4 else 3
 
 
 def _draw(

@@ -106,6 +106,15 @@ def test_a_run_draws_its_curves():
         run.plot(smooth=0)
 
 
+def test_a_random_search_draws_its_tuning():
+    pytest.importorskip("matplotlib")
+    block = {"method": "random", "trials": 3, "parameters": {"optimizer.lr": {"uniform": [1e-4, 1e-3]}}}
+    sweep = optrun.sweep({**SWEEP, "sweep": block}, save=False)
+    losses = sorted(run.summary["final_loss"] for run in sweep.runs)
+    line = sweep.plot("tuning").axes[0].get_lines()[0]
+    assert line.get_ydata().tolist() == [losses[1], losses[0], losses[0]]
+
+
 @pytest.mark.parametrize("kind", ["profile", "ranking"])
 def test_a_comparison_draws_itself(kind, sweep):
     pytest.importorskip("matplotlib")
