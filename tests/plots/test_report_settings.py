@@ -17,6 +17,7 @@ def test_only_the_best_values_and_the_baseline_are_drawn_at_first():
     assert [value for value in values if palette.draws(value)] == [*values[:8], "v20"]
     assert len({(palette.colour(value), palette.line(value)["dash"]) for value in values}) == 30
     assert palette.trace("v9")["visible"] == "legendonly"
+    assert len({(palette.colour(value), palette.symbol(value)) for value in values}) == 30
     assert palette.of(["v9"]).trace("v9")["visible"] is True
 
 
@@ -59,6 +60,13 @@ def test_a_far_worse_median_is_beyond_the_axis(medians, worst_is_high):
     cross = chart["data"][-1]["y"][0]
     assert (cross > max(medians[:3])) == worst_is_high
     assert low < cross < high
+
+
+def test_an_axis_has_a_range_even_if_none_of_its_values_is_drawn():
+    given = [Trial("SGD", {"optimizer.lr": 10.0**place}, 1.0 + place, True) for place in (2, 0, 1)]
+    chart, _ = sensitivities(given, "loss", Palette(["Adam", "SGD"], "Adam").of([]))
+    assert chart["data"][0]["visible"] == "legendonly"
+    assert chart["layout"]["xaxis"]["range"] == pytest.approx([-0.12, 2.12])
 
 
 def test_points_of_one_parameter_are_joined():

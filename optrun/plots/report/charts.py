@@ -1,7 +1,7 @@
 """Figures of Plotly of a comparison: performance profiles, tuning curves, and the curves of the best settings."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from optrun.analysis.comparison import Comparison
 from optrun.analysis.setting_curves import Curves
 from optrun.analysis.statistics import best_after
 from optrun.arrays import Array
-from optrun.plots.report.figures import Chart, Palette, axis, banded, layout, numbers
+from optrun.plots.report.figures import Chart, Palette, axis, axis_range, banded, layout, numbers
 from optrun.plots.ticks import lr_prefers_log, values_prefer_log
 
 MOST_CURVES = 16
@@ -82,20 +82,10 @@ def tuning(entries: Mapping[str, Entry], palette: Palette) -> Chart | None:
         "data": data,
         "layout": layout(
             xaxis=axis("settings tried", log=True),
-            yaxis=axis(f"best {metric}", log=log, **_range(medians, log=log)),
+            yaxis=axis(f"best {metric}", log=log, **axis_range(medians, log=log)),
         ),
         "height": 340,
     }
-
-
-def _range(values: Sequence[float], *, log: bool) -> dict[str, Any]:
-    """Return the range of an axis that holds values, as an option of it."""
-    seen = [each for each in values if math.isfinite(each) and (each > 0 or not log)]
-    if not seen or min(seen) == max(seen):
-        return {}
-    low, high = (math.log10(end) if log else end for end in (min(seen), max(seen)))
-    margin = 0.06 * (high - low)
-    return {"range": [low - margin, high + margin]}
 
 
 def _costs(entry: Entry) -> Array:

@@ -25,7 +25,8 @@ COLOURS = (
 """Colours that are seen on white and on black."""
 
 DASHES = ("solid", "dash", "dot", "dashdot")
-"""The lines of the first ten values, the next ten, …"""
+SYMBOLS = ("circle", "diamond", "square", "triangle-up")
+"""Lines and points of the first ten values, the next ten, …"""
 
 MOST_SHOWN = 8
 """How many values are drawn from the beginning; the others at a click on the legend."""
@@ -39,10 +40,10 @@ class Palette:
         self._always = always
         self._drawn = {*values[:MOST_SHOWN], always}
 
-    def of(self, values: Sequence[str]) -> "Palette":
-        """Return the same look of each value, the best of others being drawn from the beginning."""
+    def of(self, values: Sequence[str], most: int = MOST_SHOWN) -> "Palette":
+        """Return the same look of each value, so many others being drawn from the beginning."""
         found = Palette(list(self._places), self._always)
-        found._drawn = {*values[:MOST_SHOWN], self._always}
+        found._drawn = {*values[:most], self._always}
         return found
 
     @property
@@ -67,6 +68,10 @@ class Palette:
     def colour(self, value: str) -> str:
         """Return the colour of a value."""
         return COLOURS[self._places[value] % len(COLOURS)]
+
+    def symbol(self, value: str) -> str:
+        """Return the shape of the points of a value."""
+        return SYMBOLS[self._places[value] // len(COLOURS) % len(SYMBOLS)]
 
     def shade(self, value: str) -> str:
         """Return the colour of the area about a line."""
@@ -111,6 +116,16 @@ def axis(title: str, *, log: bool = False, **options: Any) -> dict[str, Any]:
         "automargin": True,
     }
     return {"title": {"text": label(title)}, **own, **options}
+
+
+def axis_range(values: Sequence[float], *, log: bool) -> dict[str, Any]:
+    """Return the range of an axis that holds values, as an option of it."""
+    seen = [each for each in values if math.isfinite(each) and (each > 0 or not log)]
+    if not seen or min(seen) == max(seen):
+        return {}
+    low, high = (math.log10(end) if log else end for end in (min(seen), max(seen)))
+    margin = 0.06 * (high - low)
+    return {"range": [low - margin, high + margin]}
 
 
 def layout(**options: Any) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import optrun
 from optrun.analysis.best_settings import ComparedSweep
 from optrun.analysis.compare import Evidence
 from optrun.analysis.comparison import Comparison
-from optrun.analysis.selection import varying
+from optrun.analysis.selection import tells_problem, varying
 from optrun.analysis.statistics import DRAWS, LEVEL, SIGNIFICANCE
 from optrun.errors import counted
 from optrun.plots.report.markup import Td, shown, table, text_of
@@ -30,19 +30,22 @@ def honesty_box(evidence: Evidence, places: Sequence[Path | None], output: Path)
     """Return what a comparison was made from, and the command that makes its page again."""
     parts = []
     for source, place in zip(evidence.sources, places, strict=True):
-        rows = [[Td(name), Td(text)] for name, text in _facts(source, place)]
+        rows = [[Td(name), Td(text)] for name, text in facts(source, place)]
         parts.append(f"<h3>{shown(source.label)}</h3>{table(['', ''], rows, kind='facts')}{_config(place)}")
     return f"{_statistics(evidence.comparison)}{''.join(parts)}{_command(evidence, places, output)}"
 
 
-def _facts(source: ComparedSweep, place: Path | None) -> Iterator[tuple[str, str]]:
+def facts(source: ComparedSweep, place: Path | None) -> Iterator[tuple[str, str]]:
+    """Yield what is told of a sweep: a name and a text."""
     plan = source.plan
     yield "directory", "not saved" if place is None else str(place)
     if plan.method:
         yield "method", plan.method
     yield "selected by", f"{plan.metric}, {plan.goal}d, the median over {counted(plan.repeats, 'seed')}"
-    spaces = [f"{path}: {_range(plan.settings, path)}" for path in varying(plan)]
-    yield "settings", f"{len(plan.settings)}; tried: {'; '.join(spaces) or 'one'}"
+    yield "settings", f"{len(plan.settings):,}"
+    for path in varying(plan):
+        if not tells_problem(path):
+            yield path, _range(plan.settings, path)
     yield "seeds", _seeds(source.runs)
     yield "runs", _counts(source.runs)
     yield "digest of the results", results_digest(source.runs)
@@ -75,9 +78,7 @@ def _seeds(runs: Sequence[RunRecord]) -> str:
 
 def _counts(runs: Sequence[RunRecord]) -> str:
     counts = Counter(str(run.status).replace("_", " ") for run in runs)
-    return (
-        f"{counted(len(runs), 'run')}: {', '.join(f'{count} {name}' for name, count in counts.most_common())}"
-    )
+    return f"{counted(len(runs), 'run')}: {', '.join(f'{count:,} {name}' for name, count in counts.most_common())}"
 
 
 def results_digest(runs: Sequence[RunRecord]) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 
 from optrun.analysis.sensitivity import needs_log
 from optrun.analysis.trials import Trial, number_at, numeric_paths
-from optrun.plots.report.figures import Chart, Palette, axis, layout, numbers
+from optrun.plots.report.figures import Chart, Palette, axis, axis_range, layout, numbers
 from optrun.plots.ticks import values_prefer_log
 
 MOST_SETTINGS = 1_000
@@ -18,6 +18,9 @@ MOST_PANELS = 6
 """How many parameters of a problem are drawn."""
 
 COLUMNS, PANEL_HEIGHT = 3, 250
+
+MOST_TICKS, LEAST_DECADES = 6, 1.5
+"""How many powers of ten an axis has at most, and from how many decades on."""
 
 SPREADS = {True: 1.5, False: 20.0}
 """How far beyond the better half a median is seen, in units of the range of that half, on a log axis or not."""
@@ -57,7 +60,14 @@ def sensitivities(trials: Sequence[Trial], metric: str, palette: Palette) -> tup
         on_log = needs_log(np.array(values))
         left, bottom = _corner(place, min(COLUMNS, len(paths)), rows)
         figure[f"xaxis{number}"] = axis(
-            path, log=on_log, domain=[left[0], left[1]], anchor=f"y{number}", nticks=6, zeroline=False
+            path,
+            log=on_log,
+            domain=[left[0], left[1]],
+            anchor=f"y{number}",
+            nticks=6,
+            zeroline=False,
+            **axis_range(values, log=on_log),
+            **(_decades(values) if on_log else {}),
         )
         figure[f"yaxis{number}"] = axis(
             metric if place % COLUMNS == 0 else "",
@@ -74,6 +84,12 @@ def sensitivities(trials: Sequence[Trial], metric: str, palette: Palette) -> tup
     if len(shown) < len(ended):
         words[0] = f"{len(shown)} of {words[0]}"
     return {"data": data, "layout": figure, "height": 90 + PANEL_HEIGHT * rows}, "; ".join(words)
+
+
+def _decades(values: Sequence[float]) -> dict[str, Any]:
+    """Return ticks at powers of ten, as an option of an axis; none where these would be too few."""
+    decades = math.log10(max(values) / min(values))
+    return {"dtick": math.ceil(decades / MOST_TICKS)} if decades >= LEAST_DECADES else {}
 
 
 def _corner(place: int, columns: int, rows: int) -> tuple[tuple[float, float], tuple[float, float]]:
@@ -119,7 +135,12 @@ def _points(
             "y": numbers(median for _, median in good),
             "mode": "lines+markers" if joined else "markers",
             "line": palette.line(value),
-            "marker": {"color": palette.colour(value), "size": 6 if joined else 5, "opacity": 0.8},
+            "marker": {
+                "color": palette.colour(value),
+                "symbol": palette.symbol(value),
+                "size": 6 if joined else 5,
+                "opacity": 0.8,
+            },
         }
     ]
     if gone:

@@ -13,7 +13,7 @@ from optrun.analysis.selection import Cell
 from optrun.analysis.trials import trials_of
 from optrun.errors import MissingExtraError, install
 from optrun.plots.report import tables
-from optrun.plots.report.charts import best_setting_curves, profiles, tuning
+from optrun.plots.report.charts import MOST_CURVES, best_setting_curves, profiles, tuning
 from optrun.plots.report.figures import Chart, Palette
 from optrun.plots.report.honesty import honesty_box
 from optrun.plots.report.hyperparameters import sensitivities
@@ -114,7 +114,7 @@ def _settings(evidence: Evidence, palette: Palette, charts: list[Chart]) -> str:
     trials = trials_of(evidence)
     for of in found.problems:
         tried = trials.get(of.problem, [])
-        own = palette.of([row.value for row in of.rows])
+        own = palette.of([row.value for row in of.rows], MOST_CURVES)
         drawn = [sensitivities(tried, metric, own), parallel(tried, tables.title_of(found), metric)]
         places = [
             f'{chart_place(charts, chart)}<p class="note">{shown(words)}</p>'
