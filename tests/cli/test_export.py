@@ -359,6 +359,8 @@ def test_ls_chooses_sorts_and_cuts_no_json(path, call):  # noqa: F811
     assert "ls many --sort lr --limit 0" in shown.err
     refused = call("ls", ".", "--sort", "lr")
     assert (refused.code, "are for the runs of a sweep" in refused.err) == (2, True)
+    none = call("ls", path, "--where", "status == failed").out
+    assert " ".join(none.split()).startswith("none of 6 runs in ")
     assert "nowhere: no such directory" in call("ls", "nowhere", "--sort", "lr").err
 
 

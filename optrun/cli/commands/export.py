@@ -36,8 +36,9 @@ def export(
 ) -> None:
     """Write the runs, curves or evaluations of a run or a sweep as one table, with the swept parameters as columns.
 
-    Without --what, JSON and NPZ of a single run hold all of it. Parquet needs the extra `parquet`, xlsx the extra
-    `excel`, TensorBoard the extra `tensorboard`.
+    Without --what, JSON and NPZ of a single run hold all of it.
+
+    Extras: `parquet`, `excel` for xlsx, `tensorboard`.
 
     Examples: optrun export latest -o curves.csv; optrun export latest --what runs -o runs.csv
     """

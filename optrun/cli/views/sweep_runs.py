@@ -7,7 +7,7 @@ from optrun.analysis.chosen_runs import choose
 from optrun.analysis.leaderboard import plan_of
 from optrun.analysis.run_columns import RunColumns
 from optrun.analysis.summaries import run_object
-from optrun.cli.text.console import emit, quoted, status_text, suggest
+from optrun.cli.text.console import counted, emit, quoted, status_text, suggest
 from optrun.cli.text.metrics import number
 from optrun.cli.text.setting_table import Labels, settings_table
 from optrun.cli.text.tables import Column
@@ -46,6 +46,9 @@ def print_sweep_runs(
         ]
         print(json_module.dumps(documents, ensure_ascii=False, allow_nan=False))
         return
+    if not shown:
+        emit(f"none of {counted(columns.size, 'run')} in {path} is as asked for")
+        return
     metric = plan.metric if plan else "final_loss"
     figures = [record.summary.get(metric) for _, record, _ in shown]
     before = [
@@ -66,5 +69,5 @@ def print_sweep_runs(
             f" {option} {quoted(value)}" for option, value in (("--where", where), ("--sort", sort)) if value
         )
         suggest(f"ls {quoted(path)}{options} --limit 0")
-    elif shown:
+    else:
         suggest(f"show {quoted(path)}:{shown[0][1].run}")
