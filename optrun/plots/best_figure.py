@@ -1,7 +1,6 @@
 """Matplotlib figure of the curves of the best settings, with axes for each problem."""
 
 from collections.abc import Mapping, Sequence
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from optrun.plots.picture import Picture
 
 MOST_NAMED = 2
-"""Of how many values a title says that they diverged."""
+"""How many values that diverged are named in a title; more are counted."""
 
 
 def best_figure(
@@ -85,9 +84,12 @@ def _limit(axes: Any, values: Any, *, log: bool) -> None:
 
 def _gone(panel: CurvePanel) -> Sequence[str]:
     """Return a line that names what diverged, if anything did."""
-    words = [
+    if not panel.diverged:
+        return []
+    if len(panel.diverged) > MOST_NAMED:
+        return [f"{len(panel.diverged)} of {len(panel.curves)} settings with diverged runs"]
+    words = (
         f"{value}: {'all' if gone == runs else f'{gone} of {runs}'} diverged"
-        for value, (gone, runs) in islice(panel.diverged.items(), MOST_NAMED)
-    ]
-    more = len(panel.diverged) - len(words)
-    return [", ".join([*words, *[f"{more} more"] * bool(more)])] if words else []
+        for value, (gone, runs) in panel.diverged.items()
+    )
+    return [", ".join(words)]

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 import optrun
-from optrun.api.pictures import Choice, picture_of
+from optrun.api.pictures import DRAW, TAKES, Choice, picture_of
+from optrun.cli.arguments import PictureKind, PictureStyle
 from optrun.errors import ConfigError
 from optrun.plots.figure import FORMATS
-from optrun.plots.look import Look
+from optrun.plots.look import STYLES, Look
 from tests.cli.looking import call
 
 __all__ = ["call"]
@@ -133,6 +134,30 @@ def test_what_cannot_be_drawn_is_said(arguments, said, call):
     done = call("plot", "runs/gone", "--kind", "best", "-o", "best.png", *arguments)
     assert (done.code, done.out) == (2, "")
     assert said in done.err
+
+
+@pytest.mark.parametrize("kind", [kind for kind in PictureKind if kind not in ("curves", "sensitivity")])
+def test_a_single_run_is_no_sweep(kind, call):
+    optrun.run({key: GONE[key] for key in GONE if key != "sweep"}, directory="runs/one")
+    done = call("plot", "runs/one", "--kind", kind, "-o", "a.png")
+    assert (done.code, done.err) == (2, f"runs/one: a single run: --kind {kind} needs a sweep\n")
+    optrun.sweep(GONE, directory="runs/gone")
+    assert (
+        f"optrun plot --kind {kind} runs/gone" in call("plot", "runs/gone:1", "-k", kind, "-o", "a.png").err
+    )
+
+
+def test_the_command_has_every_kind_and_every_style():
+    assert [*PictureKind] == [*TAKES] == [*DRAW]
+    assert [*PictureStyle] == [*STYLES]
+    assert set(Choice.__dataclass_fields__) == {option for options in TAKES.values() for option in options}
+
+
+def test_many_that_diverged_are_counted():
+    pytest.importorskip("matplotlib")
+    block = {"parameters": {"optimizer.lr": [1e-4, 1.0, 2.0, 3.0]}}
+    figure = optrun.sweep({**GONE, "sweep": block}, save=False).plot("best")
+    assert figure.axes[0].get_title() == "rosenbrock\n3 of 4 settings with diverged runs"
 
 
 def test_a_kind_that_is_unknown_is_named():

@@ -143,7 +143,9 @@ def plot(
     over: Annotated[
         list[str] | None,
         typer.Option(
-            "--over", metavar="PARAMETER", help="The parameter of a sensitivity; by default the lr."
+            "--over",
+            metavar="PARAMETER",
+            help="The parameter of a sensitivity; by default the lr. Twice: those of a heat map.",
         ),
     ] = None,
     smooth: Annotated[
@@ -159,8 +161,10 @@ def plot(
     """Plot loss and lr of one or more runs into a PNG, SVG or PDF file; needs the extra `plots`.
 
     For a sweep: median and quartiles of its metric over the learning rate or the only number that varies;
-    with --kind curves, or if no number varies, loss and lr of the best settings. --kind best draws the best
-    setting of each optimizer, on each problem.
+    with --kind curves, or if no number varies, loss and lr of the best settings.
+
+    Other kinds: best, the best setting of each optimizer on each problem; profile and ranking, over problems;
+    heat, over two parameters; tuning, the best value against the trials of a random search.
 
     Example: optrun plot latest -o curves.png
     """

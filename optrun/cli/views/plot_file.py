@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from optrun.analysis.leaderboard import is_sweep
 from optrun.analysis.setting_curves import caption_of
 from optrun.api.pictures import Choice, picture_of
 from optrun.api.sweeps import load_sweep
@@ -51,4 +52,8 @@ def _picture(runs: Sequence[str], kind: PictureKind | None, choice: Choice, look
         return curves_figure(
             drawn, metric=metric, caption=caption_of(drawn), look=look, log=choice.log, smooth=choice.smooth
         )
-    return picture_of([load_sweep(find_whole(run, "draw")) for run in runs], kind, choice, look)
+    paths = [find_whole(run, f"plot --kind {kind}") for run in runs]
+    for path in paths:
+        if not is_sweep(path):
+            raise ConfigError(f"{path}: a single run: --kind {kind} needs a sweep")
+    return picture_of([load_sweep(path) for path in paths], kind, choice, look)
