@@ -22,7 +22,7 @@ from optrun.analysis.trials import trials_of
 from optrun.api.comparisons import evidence
 from optrun.errors import ConfigError, MissingExtraError
 from optrun.plots.report.charts import MOST_POINTS
-from optrun.plots.report.honesty import facts, results_digest
+from optrun.plots.report.honesty import facts, honesty_box, results_digest
 from optrun.plots.report.markup import Strip, Td, table
 from optrun.plots.report.page import page_of
 from optrun.plots.report.tables import nearness
@@ -160,6 +160,7 @@ def test_the_page_says_what_it_rests_on(tmp_path):
     first, second = re.findall(r"\b[0-9a-f]{64}\b", cells)
     assert first == second == results_digest(saved[0].records())
     assert first != results_digest(saved[0].records()[1:])
+    assert "optimizer" in [text for tag, text in page.texts if tag == "button"]
 
 
 def charts_of(text):
@@ -266,6 +267,21 @@ def test_a_table_leaves_out_empty_columns_and_escapes():
     page = Page(table(["a<", "b", "c"], [[Td("<x>"), Td("", 1.0), Td("2", 2.0)]]))
     assert [text for tag, text in page.texts if tag == "button"] == ["a<", "c"]
     assert [text for tag, text in page.texts if tag == "td"] == ["<x>", "2"]
+
+
+@pytest.mark.parametrize(
+    ("separable", "words"),
+    [
+        ([None, None], "No difference to SGD is tested."),
+        ([None, False], "1 comparison with SGD, by the exact"),
+    ],
+)
+def test_the_page_says_how_much_was_tested(study, separable, words):
+    found = evidence(study, baseline="SGD")
+    of = found.comparison.problems[0]
+    rows = [replace(row, separable=each) for row, each in zip(of.rows, separable, strict=True)]
+    changed = replace(found.comparison, problems=[replace(of, rows=rows)], ranking=[])
+    assert words in honesty_box(replace(found, comparison=changed), [None], Path("a.html"))
 
 
 @pytest.mark.parametrize(

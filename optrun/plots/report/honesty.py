@@ -116,9 +116,12 @@ def _config(place: Path | None) -> str:
 def _statistics(found: Comparison) -> str:
     rows = [row for of in found.problems for row in of.rows]
     tested = sum(row.separable is not None for row in rows)
-    words = [
+    tests = (
         f"{counted(tested, 'comparison')} with {found.baseline}, by the exact signed-rank test of Wilcoxon on pairs of "
-        f"equal seeds; p-values corrected by Holm for all {tested}, at a level of {SIGNIFICANCE:.0%}.",
+        f"equal seeds; p-values corrected by Holm for their number, at a level of {SIGNIFICANCE:.0%}."
+    )
+    words = [
+        tests if tested else f"No difference to {found.baseline} is tested.",
         f"Intervals: {LEVEL:.0%}, percentile bootstrap of {DRAWS:,} draws.",
         "A run that diverged counts as the worst; a failed one is left out.",
     ]

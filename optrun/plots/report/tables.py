@@ -139,7 +139,7 @@ def problem_table(of: ProblemTable, found: Comparison) -> str:
     """Return the rows of a problem as `optrun compare` prints them."""
     settings = [_parameters(row, found) for row in of.rows]
     paths = list(dict.fromkeys(path for setting in settings for path in setting))
-    names = [path.rpartition(".")[2] for path in paths]
+    names = [path.removesuffix(".name").rpartition(".")[2] for path in paths]
     heads = [name if names.count(name) == 1 else path for name, path in zip(names, paths, strict=True)]
     gone = worst(found.metric)
     trials = list(dict.fromkeys(count for row in of.rows for count in row.after))
