@@ -19,7 +19,7 @@ from optrun.analysis.statistics import (
     holm,
     interquartile_mean,
     median,
-    wilcoxon,
+    signed_rank,
 )
 from optrun.arrays import Array
 from optrun.config.sweep.model import Metric
@@ -66,6 +66,8 @@ class Entry:
     source: ComparedSweep
     metric: Metric
     """What is reported; the setting was selected by the metric of its sweep."""
+    is_confirmed: bool = True
+    """Whether the runs of a confirmation are reported, if there is one."""
 
     @property
     def sign(self) -> float:
@@ -74,12 +76,23 @@ class Entry:
 
     @cached_property
     def results(self) -> tuple[Sequence[RunRecord], bool]:
-        """The runs to report, and whether they are those of the confirmation."""
-        confirmed = self.source.confirmed
-        if confirmed is not None and self.selected.standing.setting in confirmed.plan.settings:
-            index = list(confirmed.plan.settings).index(self.selected.standing.setting)
-            return of_setting(confirmed.plan, confirmed.runs, index), True
+        """The runs to report, and whether their seeds took no part in the selection.
+
+        Those of a confirmation are reported once all have ended.
+        """
+        confirmed, setting = self.source.confirmed, self.selected.standing.setting
+        if self.is_confirmed and confirmed is not None and setting in confirmed.plan.settings:
+            runs = of_setting(confirmed.plan, confirmed.runs, list(confirmed.plan.settings).index(setting))
+            # A confirmation that is compared by itself may have several settings to choose from.
+            is_choice = confirmed.runs is self.source.runs and len(self.selected.tried) > 1
+            if all(run.status.final for run in runs):
+                return runs, not is_choice
         return of_setting(self.source.plan, self.source.runs, self.selected.index), False
+
+    @property
+    def pruned(self) -> int | None:
+        """The step at which the setting was pruned, None if it was not."""
+        return min((run.steps for run in self.results[0] if run.status is Status.PRUNED), default=None)
 
     @property
     def curves(self) -> Sequence[WithCurves]:
@@ -104,27 +117,34 @@ class Entry:
 
 
 def problem_table(problem: str, entries: Mapping[str, Entry], baseline: str) -> ProblemTable:
-    of_baseline = entries[baseline].costs if baseline in entries else {}
+    of_baseline = entries.get(baseline)
     rows = [
         _row(value, entry, None if value == baseline else of_baseline) for value, entry in entries.items()
     ]
-    lists = [list(entry.costs.values()) for entry in entries.values()]
-    same_seeds = max(map(len, lists), default=0) > 1 and all(len(set(costs)) <= 1 for costs in lists)
-    if same_seeds:
-        # Equal values are one observation.
-        rows = [_of_one_observation(row) for row in rows]
-    deviations = [
-        float(np.std(costs, ddof=1)) for costs in lists if len(costs) > 1 and np.isfinite(costs).all()
-    ]
+    lists = [list(entry.costs.values()) for entry in entries.values() if not is_constant(entry.costs)]
+    deviations = [_deviation(costs) for costs in lists if len(costs) > 1 and np.isfinite(costs).all()]
     sign = next(iter(entries.values())).sign
     rows.sort(key=lambda row: math.inf if row.median is None else sign * row.median)
-    return ProblemTable(problem, float(np.median(deviations)) if deviations else None, rows, same_seeds)
+    noise = _finite(float(np.median(deviations))) if deviations else None
+    return ProblemTable(problem, noise, rows, all(row.constant for row in rows))
 
 
-def _row(value: str, entry: Entry, baseline: Values | None) -> ComparisonRow:
+def is_constant(costs: Values) -> bool:
+    """Whether all of several seeds have the same value: they are one observation."""
+    return len(costs) > 1 and len(set(costs.values())) == 1
+
+
+def _deviation(costs: Sequence[float]) -> float:
+    with np.errstate(over="ignore", invalid="ignore"):
+        return float(np.std(costs, ddof=1))
+
+
+def _row(value: str, entry: Entry, baseline: Entry | None) -> ComparisonRow:
     selected, costs, sign = entry.selected, entry.costs, entry.sign
-    values = list(costs.values()) or [math.inf]
+    values = list(costs.values())
     middle = _signed(bootstrap(values, median), sign)
+    runs, is_confirmed = entry.results
+    config = runs[0].config
     return ComparisonRow(
         value,
         selected.standing.setting,
@@ -133,36 +153,51 @@ def _row(value: str, entry: Entry, baseline: Values | None) -> ComparisonRow:
         _finite(sign * float(interquartile_mean(np.asarray(values)))),
         _finite(middle.low),
         _finite(middle.high),
-        None if baseline is None else _difference(costs, baseline, sign),
+        None if baseline is None else _difference(entry, baseline),
         None,
-        sum(cost == math.inf for cost in costs.values()),
+        sum(cost == math.inf for cost in values),
         selected.edge,
         len(selected.tried),
-        entry.results[1],
+        is_confirmed,
         _after(entry),
+        sum(run.status.final for run in runs) - len(costs),
+        entry.pruned,
+        is_constant(costs),
+        f"{config.get('epochs')} epochs" if config.get("epochs") else f"{config.get('steps')} steps",
     )
 
 
-def _of_one_observation(row: ComparisonRow) -> ComparisonRow:
-    difference = row.difference and replace(row.difference, low=None, high=None, p=None)
-    return replace(row, low=None, high=None, difference=difference)
-
-
-def _difference(costs: Values, baseline: Values, sign: float) -> Difference | None:
-    pairs = [(costs[seed], baseline[seed]) for seed in costs if seed in baseline]
-    if not pairs:
+def _difference(entry: Entry, baseline: Entry) -> Difference | None:
+    """Return the differences of equal seeds; None without any, or where one side was pruned."""
+    pairs = [(cost, baseline.costs[seed]) for seed, cost in entry.costs.items() if seed in baseline.costs]
+    if not pairs or entry.pruned is not None or baseline.pruned is not None:
         return None
-    # Two runs that diverged do not differ.
-    differences = [0.0 if own == other else own - other for own, other in pairs]
-    found = _signed(bootstrap(differences, median), sign)
+    differences = [_apart(own, other) for own, other in pairs]
+    found, test = _signed(bootstrap(differences, median), entry.sign), signed_rank(differences)
+    is_one = is_constant(entry.costs) and is_constant(baseline.costs)
     return Difference(
-        _finite(found.value), _finite(found.low), _finite(found.high), wilcoxon(differences), len(pairs)
+        _finite(found.value),
+        None if is_one else _finite(found.low),
+        None if is_one else _finite(found.high),
+        None if is_one else test.p,
+        len(pairs),
+        None if test.direction == 0 else test.direction < 0,
     )
+
+
+def _apart(own: float, other: float) -> float:
+    """Return the difference of two costs, to 12 digits, so that equal ones are; two runs that diverged are equal."""
+    if own == other:
+        return 0.0
+    difference = own - other
+    if not math.isfinite(difference):
+        return difference
+    return round(difference, 12 - math.frexp(max(abs(own), abs(other)))[1] * 3 // 10)
 
 
 def _signed(estimate: IntervalEstimate, sign: float) -> IntervalEstimate:
     low, high = (None if each is None else sign * each for each in (estimate.low, estimate.high))
-    return IntervalEstimate(sign * estimate.value, *((low, high) if sign > 0 else (high, low)))
+    return IntervalEstimate(sign * estimate.value + 0.0, *((low, high) if sign > 0 else (high, low)))
 
 
 def _finite(value: float | None) -> float | None:
@@ -180,7 +215,14 @@ def _after(entry: Entry) -> dict[int, float | None]:
     }
 
 
-def corrected(tables: Sequence[ProblemTable]) -> list[ProblemTable]:
+def _is_contrary(difference: Difference, *, maximize: bool) -> bool:
+    """Whether the median is in favour of one side, and the signed ranks of the other."""
+    if not difference.median:
+        return False
+    return ((difference.median > 0) is maximize) is not difference.better
+
+
+def corrected(tables: Sequence[ProblemTable], *, maximize: bool) -> list[ProblemTable]:
     """Return the tables with p-values corrected for the number of comparisons."""
     tested = [
         (row.difference.p, place, row.value)
@@ -196,6 +238,7 @@ def corrected(tables: Sequence[ProblemTable]) -> list[ProblemTable]:
         p = corrected.get((place, row.value))
         if row.difference is None or p is None:
             return row
-        return replace(row, difference=replace(row.difference, p=p), separable=p <= SIGNIFICANCE)
+        is_shown = p <= SIGNIFICANCE and not _is_contrary(row.difference, maximize=maximize)
+        return replace(row, difference=replace(row.difference, p=p), separable=is_shown)
 
     return [replace(table, rows=[of(place, row) for row in table.rows]) for place, table in enumerate(tables)]

@@ -3,7 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from optrun.analysis.best_settings import ComparedSweep, Entry, corrected, problem_table
+from optrun.analysis.best_settings import (
+    ComparedSweep,
+    Entry,
+    Values,
+    corrected,
+    is_constant,
+    problem_table,
+)
 from optrun.analysis.comparison import Comparison
 from optrun.analysis.ranking import ranking
 from optrun.analysis.selection import BY, Cell, common_labels, selections, usual_by, value_at
@@ -58,18 +65,27 @@ def evidence_of(
     """
     reported = reported_metric(sources, metric)
     path, entries = entries_of(sources, by, reported)
+    if not all(entry.results[1] for entry in entries.values()):
+        # Seeds of a selection and fresh ones have nothing in common.
+        entries = {cell: replace(entry, is_confirmed=False) for cell, entry in entries.items()}
+    entries = {cell: entry for cell, entry in entries.items() if entry.costs}
     names = list(dict.fromkeys(cell.value for cell in entries))
     if len(names) < 2:
-        raise ConfigError(
-            f"nothing to compare: {path} is {names[0]} throughout" if names else "no run has a result"
-        )
+        only = f"{path or 'all'} is {names[0]} in all runs" if names else "none of the runs"
+        raise ConfigError(f"nothing to compare: {only} with a result")
     chosen = _baseline(names, baseline)
     of_problems = {
         problem: {cell.value: entry for cell, entry in entries.items() if cell.problem == problem}
         for problem in dict.fromkeys(cell.problem for cell in entries)
     }
-    problems = corrected([problem_table(problem, of, chosen) for problem, of in of_problems.items()])
-    costs = [{value: each.costs for value, each in of.items()} for of in of_problems.values()]
+    tables = [problem_table(problem, of, chosen) for problem, of in of_problems.items()]
+    problems = corrected(tables, maximize=reported.goal == "maximize")
+    if not any(len(of) > 1 for of in of_problems.values()):
+        raise ConfigError(f"nothing to compare: no problem has two values of {path}")
+    costs = [
+        {value: _observations(each) for value, each in of.items() if each.pruned is None}
+        for of in of_problems.values()
+    ]
     ranks = list(ranking(costs, chosen))
     enough = len(ranks) > 1 and len(problems) >= LEAST_PROBLEMS
     difference = critical_difference(len(ranks), len(problems)) if enough else None
@@ -77,6 +93,11 @@ def evidence_of(
     warnings = list(cautions(found, sources))
     found = replace(found, verdict=verdict(found, sources), warnings=warnings)
     return Evidence(found, sources, entries)
+
+
+def _observations(entry: Entry) -> Values:
+    """Return the costs by seed; where the seed changes nothing, that of one."""
+    return dict(list(entry.costs.items())[:1]) if is_constant(entry.costs) else entry.costs
 
 
 def entries_of(
@@ -115,7 +136,8 @@ def reported_metric(sources: Sequence[ComparedSweep], name: str | None) -> Metri
         if names and name not in names:
             others = did_you_mean(name, names) or f" There are: {', '.join(sorted(names))}"
             raise ConfigError(f"{source.label}: no run has the metric {name}.{others}")
-    selected_by = {plan.metric: plan.goal for plan in plans}
+    selected_by = {plan.metric.replace(VALIDATION, TEST, 1): plan.goal for plan in plans}
+    selected_by |= {plan.metric: plan.goal for plan in plans}
     return Metric(name=name, goal=selected_by.get(name) or usual_goal(name))
 
 

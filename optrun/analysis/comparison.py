@@ -17,6 +17,8 @@ class Difference:
     p: float | None
     """None where the seeds change nothing."""
     n: int
+    better: bool | None = None
+    """Whether the signed ranks are in favour of the value or of the baseline; None for neither."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class ComparisonRow:
     iqm: float | None
     low: float | None
     high: float | None
-    """The 95 % interval of the median; None if there are fewer than three seeds, or where it is not finite."""
+    """The 95 % interval of the median; None if there are fewer than six seeds, or where it is not finite."""
     difference: Difference | None
     """None for the baseline, and without seeds in common."""
     separable: bool | None
@@ -42,7 +44,15 @@ class ComparisonRow:
     confirmed: bool
     """Whether the seeds took no part in the selection."""
     after: Mapping[int, float | None]
-    """The median of the best value after so many trials; only of random search."""
+    """The median of the best value after so many trials, over the seeds of the selection; only of random search."""
+    missing: int = 0
+    """The number of ended runs that failed or lack the metric."""
+    pruned: int | None = None
+    """The step at which the setting was pruned; it is then not tested, and in no ranking."""
+    constant: bool = False
+    """Whether all of several seeds have the same value."""
+    length: str = ""
+    """The steps or epochs of the runs."""
 
 
 @dataclass(frozen=True)
@@ -94,8 +104,5 @@ class Comparison:
         return asdict(self)
 
     def is_better(self, row: ComparisonRow) -> bool:
-        """Whether a row is better than the baseline, by the median of the differences."""
-        difference = row.difference.median if row.difference else None
-        if difference is None:
-            return row.median is not None  # the baseline diverged
-        return difference > 0 if self.goal == "maximize" else difference < 0
+        """Whether a row is better than the baseline, by the signed ranks of the differences."""
+        return row.difference is not None and row.difference.better is True

@@ -43,10 +43,13 @@ class Noise:
 def noise_of(states: Sequence[RunState], metric: Metric) -> Noise:
     """Return the noise of a metric over runs that differ in their seeds alone.
 
-    A detectable difference is that of two settings whose values vary independently. Where equal seeds make both vary
-    alike, as in `compare`, smaller ones show.
+    A detectable difference is that of two settings whose values vary independently, in a single comparison.
     """
-    ended = [state for state in states if state.status.final and state.status is not Status.FAILED]
+    ended = [
+        state
+        for state in states
+        if state.status.final and state.status is not Status.FAILED and state.has_figure(metric.name)
+    ]
     figures = [state.figure(metric.name) for state in ended]
     values = np.array([value for value in figures if value is not None])
     if not len(values):

@@ -57,5 +57,5 @@ def _scores(costs: Sequence[float], medians: Array) -> list[float]:
         return [0.0] * len(costs)
     best, worst = float(finite.min()), float(finite.max())
     if best == worst:
-        return [float(cost <= best) for cost in costs]
+        return [float(np.isfinite(cost)) for cost in costs]
     return [min(1.0, max(0.0, (worst - cost) / (worst - best))) for cost in costs]

@@ -1,7 +1,7 @@
 """The best setting of a sweep for every problem and every value of what is compared, such as each optimizer."""
 
 import math
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +13,7 @@ from optrun.store import RunRecord
 
 BY = "optimizer.name"
 SEED = "seed"
-NONE = "none"
+NONE = "null"
 """The value of a part that is turned off, such as a scheduler that is null."""
 
 NO_OTHER_PROBLEM = ("batch_size",)
@@ -69,6 +69,7 @@ def selections(
         states = [run for index in indices for run in of_setting(plan, runs, index)]
         places = {place * plan.repeats: index for place, index in enumerate(indices)}
         standings = [each for each in leaderboard(own, states) if _is_result(each)]
+        standings.sort(key=lambda each: each.waiting > 0)  # a setting whose seeds have all ended goes first
         tried = [each.median for each in standings]
         for standing in standings[:top]:
             edge = () if standing.median is None else tuple(_at_edge(standing.setting, own.settings))
@@ -106,7 +107,7 @@ def usual_by(plan: SweepPlan, configs: Sequence[Mapping[str, Any]]) -> str:
     for path in (BY, "scheduler.name"):
         if len({value_at(config, path) for config in configs}) > 1:
             return path
-    paths = [path for path in varying(plan) if path.partition(".")[0] != "problem"]
+    paths = [path for path in varying(plan) if not tells_problem(path)]
     if len(paths) == 1:
         return paths[0]
     raise ConfigError(f"what is to be compared? Give one of these by --by: {', '.join(paths) or BY}")
@@ -127,7 +128,7 @@ def value_at(config: Mapping[str, Any], path: str) -> str | None:
             value = value.get(key) if isinstance(value, Mapping) else None
     if isinstance(value, Mapping):
         value = value.get("name")
-    return None if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+    return None if value is None else f"{value:.12g}" if isinstance(value, float) else str(value)
 
 
 def tells_problem(path: str) -> bool:
@@ -142,15 +143,16 @@ def problem_labels(configs: Sequence[Mapping[str, Any]]) -> list[str]:
         {key: value for key, value in config["problem"].items() if key not in NO_OTHER_PROBLEM}
         for config in configs
     ]
-    distinct = {_key(block): block for block in blocks}
-    names = Counter(str(block.get("name", "")) for block in distinct.values())
+    keys = [_key(block) for block in blocks]
+    by_name: defaultdict[str, dict[str, Mapping[str, Any]]] = defaultdict(dict)
+    for key, block in zip(keys, blocks, strict=True):
+        by_name[str(block.get("name", ""))][key] = block
     labels = {}
-    for key, block in distinct.items():
-        name = str(block.get("name", ""))
-        alike = [each for each in distinct.values() if each.get("name", "") == name]
-        others = differing_labels([{"problem": each} for each in alike])[alike.index(block)]
-        labels[key] = name if names[name] == 1 else f"{name} {others}"
-    return [labels[_key(block)] for block in blocks]
+    for name, alike in by_name.items():
+        others = differing_labels([{"problem": block} for block in alike.values()])
+        for key, other in zip(alike, others, strict=True):
+            labels[key] = name if len(alike) == 1 else f"{name} {other}"
+    return [labels[key] for key in keys]
 
 
 def common_labels(sweeps: Sequence[Sequence[Mapping[str, Any]]]) -> list[list[str]]:

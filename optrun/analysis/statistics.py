@@ -23,11 +23,14 @@ SIGNIFICANCE = 0.05
 POWER = 0.8
 """How often a difference that can be detected is shown."""
 
-LEAST_PAIRS = 6
-"""Fewer pairs have no p-value below SIGNIFICANCE: 2 / 2⁵ is more."""
+LEAST_SEEDS = 6
+"""Fewer pairs have no p-value below SIGNIFICANCE, 2 / 2⁵, and the range of fewer values is no interval of LEVEL."""
 
-LEAST_FOR_INTERVAL = 3
-"""Fewer values have no interval."""
+MOST_EXACT = 200
+"""Of more pairs the signed-rank test is approximated."""
+
+MOST_AT_ONCE = 4_000_000
+"""The most comparisons of runs at a time, which bounds the memory of a bootstrap."""
 
 
 @dataclass(frozen=True)
@@ -71,12 +74,15 @@ def stratified_bootstrap(
     """
     groups = [np.asarray(stratum, np.float64) for stratum in strata]
     value = float(statistic([group[None] for group in groups])[0])
-    if min(map(len, groups)) < LEAST_FOR_INTERVAL:
+    # A single value stands for seeds that change nothing.
+    sizes = [len(group) for group in groups if len(group) > 1]
+    if not sizes or min(sizes) < LEAST_SEEDS:
         return IntervalEstimate(value, None, None)
     generator = np.random.default_rng(0)
     drawn = [group[generator.integers(len(group), size=(DRAWS, len(group)))] for group in groups]
     low, high = interval(statistic(drawn))
-    return IntervalEstimate(value, low, high)
+    # An interval of one point would claim more than so few values can show.
+    return IntervalEstimate(value, low, high) if low < high else IntervalEstimate(value, None, None)
 
 
 def interval(draws: Array) -> tuple[float, float]:
@@ -87,34 +93,55 @@ def interval(draws: Array) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def wilcoxon(differences: Sequence[float]) -> float:
-    """Return the two-sided p-value of the exact signed-rank test that differences are symmetric about 0.
+@dataclass(frozen=True)
+class SignedRank:
+    """The signed-rank test of differences: its p-value, and whether they tend to be above (1) or below (-1) zero."""
+
+    p: float
+    direction: int
+
+
+def signed_rank(differences: Sequence[float]) -> SignedRank:
+    """Return the two-sided signed-rank test that differences are symmetric about 0.
 
         W = Σ rank|dᵢ| over dᵢ > 0,  p = P(|W - E W| ≥ |w - E W|) over all 2ⁿ signs
 
-    Zeros are left out and ties have their average rank; infinite differences have the highest. Wilcoxon (1945).
+    Zeros are left out and ties have their average rank; infinite differences have the highest. Of more than MOST_EXACT
+    differences W is taken to be normal. Wilcoxon (1945).
     """
-    positive, ways = _signed_rank_sum(differences)
-    sums = np.arange(len(ways))
-    total = len(ways) - 1
-    return min(1.0, float(ways[np.abs(2 * sums - total) >= abs(2 * positive - total)].sum()))
+    given = np.asarray([each for each in differences if each != 0], np.float64)
+    if not len(given):
+        return SignedRank(1.0, 0)
+    # Twice the ranks are whole numbers, so that sums of them can be counted.
+    ranks = twice_ranks(np.abs(given))
+    excess = 2 * int(ranks[given > 0].sum()) - int(ranks.sum())
+    if len(given) > MOST_EXACT:
+        p = math.erfc(abs(excess) / math.sqrt(2 * float(np.sum(ranks.astype(np.float64) ** 2))))
+    else:
+        ways = _probabilities_of_sums(ranks)
+        p = float(ways[np.abs(2 * np.arange(len(ways)) - ranks.sum()) >= abs(excess)].sum())
+    return SignedRank(min(1.0, p), (excess > 0) - (excess < 0))
+
+
+def wilcoxon(differences: Sequence[float]) -> float:
+    """Return the p-value of `signed_rank`."""
+    return signed_rank(differences).p
 
 
 def wilcoxon_above(differences: Sequence[float]) -> float:
-    """Return the one-sided p-value of `wilcoxon` that differences are above 0.
+    """Return the one-sided p-value of `signed_rank` that differences are above 0.
 
     p = P(W ≥ w) over all 2ⁿ signs
     """
-    positive, ways = _signed_rank_sum(differences)
-    return min(1.0, float(ways[positive:].sum()))
-
-
-def _signed_rank_sum(differences: Sequence[float]) -> tuple[int, Array]:
-    """Return twice the sum of the ranks of positive differences, and the probability of each sum."""
     given = np.asarray([each for each in differences if each != 0], np.float64)
-    # Twice the ranks are whole numbers, so that sums of them can be counted.
+    if not len(given):
+        return 1.0
     ranks = twice_ranks(np.abs(given))
-    return int(ranks[given > 0].sum()), _probabilities_of_sums(ranks)
+    positive = int(ranks[given > 0].sum())
+    if len(given) > MOST_EXACT:
+        deviation = math.sqrt(float(np.sum(ranks.astype(np.float64) ** 2)))
+        return math.erfc((2 * positive - int(ranks.sum())) / deviation / math.sqrt(2)) / 2
+    return min(1.0, float(_probabilities_of_sums(ranks)[positive:].sum()))
 
 
 def _probabilities_of_sums(ranks: Array) -> Array:
@@ -163,16 +190,20 @@ def improvement_probability(
     count = len(own)
 
     def mean_probability(strata: list[Array]) -> Array:
-        found = [
-            (
-                (x[:, :, None] < y[:, None, :]).mean(axis=(1, 2))
-                + 0.5 * (x[:, :, None] == y[:, None, :]).mean(axis=(1, 2))
-            )
-            for x, y in zip(strata[:count], strata[count:], strict=True)
-        ]
+        found = [_probability(x, y) for x, y in zip(strata[:count], strata[count:], strict=True)]
         return np.asarray(np.mean(found, axis=0))
 
     return stratified_bootstrap([*own, *others], mean_probability)
+
+
+def _probability(x: Array, y: Array) -> Array:
+    """Return the part of the pairs of x `[draws, n]` and y `[draws, m]` with x < y; equal ones count half."""
+    size = max(1, MOST_AT_ONCE // (x.shape[1] * y.shape[1]))
+    parts = []
+    for first in range(0, len(x), size):
+        own, other = x[first : first + size, :, None], y[first : first + size, None, :]
+        parts.append((own < other).mean(axis=(1, 2)) + 0.5 * (own == other).mean(axis=(1, 2)))
+    return np.concatenate(parts)
 
 
 def best_after(values: Sequence[float], trials: int, part: float = 0.5) -> float:
@@ -243,7 +274,7 @@ def detectable_difference(differences: Sequence[float], n: int) -> float | None:
     `wilcoxon` is below 5 %.
     """
     values = np.asarray(differences, np.float64)
-    if n < LEAST_PAIRS or not np.isfinite(values).all() or not np.ptp(values):
+    if n < LEAST_SEEDS or not np.isfinite(values).all() or not np.ptp(values):
         return None
     centred = values - np.median(values)
     drawn = centred[np.random.default_rng(0).integers(len(centred), size=(DRAWS, n))]

@@ -2,12 +2,14 @@
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from optrun.analysis.best_settings import ComparedSweep
 from optrun.analysis.comparison import Comparison, ComparisonRow, ProblemTable
 from optrun.analysis.leaderboard import worst
-from optrun.analysis.statistics import LEAST_FOR_INTERVAL, LEAST_PAIRS, SIGNIFICANCE, IntervalEstimate
+from optrun.analysis.selection import value_at
+from optrun.analysis.statistics import LEAST_SEEDS, SIGNIFICANCE, IntervalEstimate
 from optrun.errors import counted
 
 TEST = "test_"
@@ -22,7 +24,7 @@ def verdict(found: Comparison, sweeps: Sequence[ComparedSweep]) -> str:
     tables, ranking = found.problems, found.ranking
     if len(tables) == 1:
         return f"On {tables[0].problem}, by {found.metric} ({lower}): {_of_problem(tables[0], found)}"
-    wins = Counter(table.rows[0].value for table in tables if table.rows[0].median is not None)
+    wins = Counter(value for table in tables for value in _best(table))
     if not wins:
         return f"Over {len(tables)} problems, by {found.metric}: no setting has a finite median."
     sentences = [
@@ -45,7 +47,9 @@ def _of_problem(table: ProblemTable, found: Comparison) -> str:
     best = table.rows[0]
     if best.median is None:
         return "no setting has a finite median."
-    sentences = [f"{best.value} has the best median, {_number(best.median)}{_interval(best.low, best.high)}"]
+    best_ones = _best(table)
+    have = "has the best median" if len(best_ones) == 1 else "have the best median"
+    sentences = [f"{' and '.join(best_ones)} {have}, {_number(best.median)}{_interval(best.low, best.high)}"]
     for row in table.rows:
         if row.separable:
             assert row.difference is not None
@@ -57,6 +61,12 @@ def _of_problem(table: ProblemTable, found: Comparison) -> str:
     return ". ".join(sentences) + "."
 
 
+def _best(table: ProblemTable) -> list[str]:
+    """Return the values with the best median of a problem: several where it is the same."""
+    best = table.rows[0].median
+    return [row.value for row in table.rows if best is not None and row.median == best]
+
+
 def _differing(found: Comparison, value: str) -> tuple[int, int]:
     rows = [row for table in found.problems for row in table.rows if row.value == value and row.separable]
     better = sum(found.is_better(row) for row in rows)
@@ -66,7 +76,7 @@ def _differing(found: Comparison, value: str) -> tuple[int, int]:
 def _difference(row: ComparisonRow) -> str:
     assert row.difference is not None
     of = row.difference
-    amount = "" if of.median is None else f"by {_number(abs(of.median))} "
+    amount = "" if not of.median else f"by {_number(abs(of.median))} "
     return f"{amount}(median of {of.n} seeds, p = {of.p:.2g} corrected)"
 
 
@@ -86,44 +96,73 @@ def _estimate(estimate: IntervalEstimate) -> str:
 def cautions(found: Comparison, sweeps: Sequence[ComparedSweep]) -> Iterator[str]:
     """Yield what may mislead: selection on the reported seeds or test data, few seeds, edges, unequal budgets."""
     rows = [(table, row) for table in found.problems for row in table.rows]
-    if not all(row.confirmed for _, row in rows):
-        yield (
-            "the settings were selected on the seeds that are reported, which favours what had more trials: "
-            "sweep.confirm runs the best ones on fresh seeds"
+    is_chosen = any(row.trials > 1 for _, row in rows)
+    if any(row.trials > 1 and not row.confirmed for _, row in rows):
+        has_some = any(sweep.confirmed is not None for sweep in sweeps)
+        remedy = (
+            f"the confirmation lacks settings that are compared: give sweep.confirm.by={found.by}"
+            if has_some
+            else "sweep.confirm runs the best ones on fresh seeds"
         )
+        yield f"the settings were selected on the seeds that are reported, which favours what had more trials: {remedy}"
     for metric in sorted({sweep.plan.metric for sweep in sweeps}):
-        if metric.removeprefix("average_").startswith(TEST):
+        if is_chosen and metric.removeprefix("average_").startswith(TEST):
             yield (
                 f"the settings were selected by {metric}, on the test data: problem.validation_fraction and "
                 "a metric val_… select on others"
             )
     yield from _of_seeds(found)
     yield from _of_edges(found)
-    for table in found.problems:
-        budgets = {row.trials for row in table.rows}
-        if len(budgets) > 1:
-            yield f"{table.problem}: {min(budgets)} to {max(budgets)} settings were tried, not equally many of each"
-            break
+    budgets = [
+        row.trials
+        for table in found.problems
+        if len({row.trials for row in table.rows}) > 1
+        for row in table.rows
+    ]
+    if budgets:
+        yield f"not equally many settings were tried of each on a problem, {min(budgets)} to {max(budgets)}"
+    shared = {_split_of(config) for sweep in sweeps for config in sweep.configs} - {None}
+    if shared and found.metric.removeprefix("average_").startswith((TEST, "val_")):
+        yield "all seeds share one split of the data: problem.split_seed: seed shows what depends on it"
     everywhere = {row.value for _, row in rows}
+    compared = {value_at(config, found.by) for sweep in sweeps for config in sweep.configs} - {None}
+    if found.by != "sweep" and (lost := compared - everywhere):
+        yield f"no result of {', '.join(sorted(map(str, lost)))} on any problem"
     for table in found.problems:
         missing = everywhere - {row.value for row in table.rows}
         if missing:
             yield f"{table.problem}: no result of {', '.join(sorted(missing))}, left out of the ranking"
-    for table, row in rows:
-        if (
-            row.value != found.baseline
-            and row.difference is None
-            and any(r.value == found.baseline for r in table.rows)
-        ):
-            yield f"{row.value} and {found.baseline} have no seed in common on {table.problem}: not tested"
-        if row.n and row.diverged == row.n:
-            yield f"{row.value} {worst(found.metric)} with all seeds on {table.problem}"
-    steps = {run.config.get("steps") or run.config.get("epochs") for sweep in sweeps for run in sweep.runs}
-    if len(steps) > 1:
-        yield "the runs have different numbers of steps"
-    waiting = sum(not run.status.final for sweep in sweeps for run in sweep.runs)
-    if waiting:
-        yield f"{counted(waiting, 'run')} of the sweeps have not ended"
+    yield from _of_rows(found)
+    for table in found.problems:
+        if len(lengths := dict.fromkeys(row.length for row in table.rows)) > 1:
+            yield f"{table.problem}: the runs have different lengths, {', '.join(lengths)}"
+    for what, of in (("the sweeps", sweeps), ("the confirmation", [each.confirmed for each in sweeps])):
+        waiting = sum(not run.status.final for sweep in of if sweep is not None for run in sweep.runs)
+        if waiting:
+            yield f"{counted(waiting, 'run')} of {what} have not ended"
+
+
+def _split_of(config: Mapping[str, Any]) -> Any:
+    """Return the seed of the split that the runs of all seeds share, None if each has its own."""
+    seed = config["problem"].get("split_seed")
+    return None if seed == "seed" else seed
+
+
+def _of_rows(found: Comparison) -> Iterator[str]:
+    """Yield what is particular to single rows."""
+    for table in found.problems:
+        has_baseline = any(row.value == found.baseline for row in table.rows)
+        is_pruned = any(row.pruned is not None for row in table.rows if row.value == found.baseline)
+        for row in table.rows:
+            if row.pruned is not None:
+                yield f"{row.value} was pruned at step {row.pruned:,} on {table.problem}: it is not tested"
+            elif has_baseline and not is_pruned and row.value != found.baseline and row.difference is None:
+                yield f"{row.value} and {found.baseline} have no seed in common on {table.problem}: not tested"
+            if row.diverged == row.n:
+                yield f"{row.value} {worst(found.metric)} with all seeds on {table.problem}"
+            if row.missing:
+                of = row.n + row.missing
+                yield f"{row.value}: {row.missing} of {counted(of, 'run')} have no {found.metric} on {table.problem}"
 
 
 def _of_edges(found: Comparison) -> Iterator[str]:
@@ -136,25 +175,32 @@ def _of_edges(found: Comparison) -> Iterator[str]:
         those = (
             f"{parameter} of {value} {_on(problems, found)}" for (value, parameter), problems in edges.items()
         )
-        yield f"the best value is at the edge of what was tried: {'; '.join(those)}"
+        yield f"the best value is among the outermost that were tried (◇): {'; '.join(those)}"
 
 
 def _of_seeds(found: Comparison) -> Iterator[str]:
+    constant = defaultdict(list)
+    for table in found.problems:
+        for row in table.rows:
+            if row.constant:
+                constant[row.value].append(table.problem)
     if equal := [table.problem for table in found.problems if table.same_seeds]:
         yield f"the seed changes nothing {_on(equal, found)}: all its runs are one observation"
-    counts = [row.n for table in found.problems if not table.same_seeds for row in table.rows]
-    if not counts:
-        return
-    fewest = min(counts)
-    if fewest < LEAST_FOR_INTERVAL:
-        yield f"{counted(fewest, 'seed')}: an interval needs {LEAST_FOR_INTERVAL}, a test {LEAST_PAIRS}"
+    for value, problems in constant.items():
+        if others := [problem for problem in problems if problem not in equal]:
+            yield f"the seed changes nothing for {value} {_on(others, found)}: its runs are one observation"
+    counts = [row.n for table in found.problems for row in table.rows if not row.constant]
+    counts += [row.difference.n for table in found.problems for row in table.rows if row.difference]
+    if not counts or all(table.same_seeds for table in found.problems):
         return
     # Holm's correction multiplies the least p-value by the number of comparisons.
     tested = sum(row.separable is not None for table in found.problems for row in table.rows)
-    least = max(LEAST_PAIRS, math.ceil(math.log2(2 * max(tested, 1) / SIGNIFICANCE)))
+    least = max(LEAST_SEEDS, math.ceil(math.log2(2 * max(tested, 1) / SIGNIFICANCE)))
+    fewest = min(counts)
     if fewest < least:
         among = f" among {tested} comparisons" if tested > 1 else ""
-        yield f"{fewest} seeds: the test needs {least} to tell a difference from chance{among}"
+        interval = f"an interval needs {LEAST_SEEDS}, " if fewest < LEAST_SEEDS else ""
+        yield f"{counted(fewest, 'seed')}: {interval}the test needs {least} to tell a difference from chance{among}"
 
 
 def _on(problems: Iterable[str], found: Comparison) -> str:

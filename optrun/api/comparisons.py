@@ -14,6 +14,7 @@ from optrun.api.sweeps import Sweep, load_sweep, sweep
 from optrun.config.sweep.model import Metric
 from optrun.errors import ConfigError, RunFailedError, did_you_mean
 from optrun.store.locate import is_run_directory
+from optrun.store.types import STEPS_TO_TARGET
 from optrun.sweeps.plan.expand import CONFIRM
 
 if TYPE_CHECKING:
@@ -115,6 +116,7 @@ def noise(
         raise RunFailedError(failed[0] if failed else f"{found.left} of {seeds} runs have not ended")
     chosen = found.metric if metric is None else Metric(name=metric)
     known = {name for state in found.states for name in state.summary}
+    known |= {STEPS_TO_TARGET} if any(state.status == "target_reached" for state in found.states) else set()
     if known and chosen.name not in known:
         others = did_you_mean(chosen.name, known) or f" There are: {', '.join(sorted(known))}"
         raise ConfigError(f"no run has the metric {chosen.name}.{others}")

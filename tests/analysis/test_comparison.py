@@ -159,7 +159,11 @@ def test_sweeps_are_compared_with_each_other():
 @pytest.mark.parametrize(
     ("sources", "options", "said"),
     [
-        ([swept({("a", "Adam", 1.0): [1.0]})], {"by": "optimizer.name"}, "optimizer.name is Adam throughout"),
+        (
+            [swept({("a", "Adam", 1.0): [1.0]})],
+            {"by": "optimizer.name"},
+            "optimizer.name is Adam in all runs",
+        ),
         (
             [swept({("a", "Adam", 1.0): [1.0], ("a", "SGD", 1.0): [1.0]})],
             {"baseline": "Adan"},
@@ -197,12 +201,15 @@ def test_what_cannot_be_compared_is_said(sources, options, said):
     ("values", "said"),
     [
         ({("a", "Adam", 1.0): [1.0, 1.0], ("a", "SGD", 1.0): [2.0, 2.0]}, "the seed changes nothing on a"),
-        ({("a", "Adam", 1.0): [1.0], ("a", "SGD", 1.0): [2.0]}, "1 seed: an interval needs 3"),
-        ({("a", "Adam", 1.0): NOISE[:4], ("a", "SGD", 1.0): NOISE[4:8]}, "4 seeds: the test needs 6"),
+        ({("a", "Adam", 1.0): [1.0], ("a", "SGD", 1.0): [2.0]}, "1 seed: an interval needs 6"),
+        (
+            {("a", "Adam", 1.0): NOISE[:4], ("a", "SGD", 1.0): NOISE[4:8]},
+            "4 seeds: an interval needs 6",
+        ),
         ({("a", "Adam", 1.0): NOISE, ("a", "SGD", 1.0): [None] * 10}, "SGD diverged with all seeds on a"),
         (
             {("a", "Adam", lr): NOISE + lr for lr in (1.0, 2.0, 3.0)} | {("a", "SGD", 1.0): NOISE},
-            "at the edge of what was tried: optimizer.lr of Adam on a",
+            "among the outermost that were tried (◇): optimizer.lr of Adam on a",
         ),
         (
             {("a", str(name), 1.0): NOISE + name for name in range(27)},
@@ -212,7 +219,10 @@ def test_what_cannot_be_compared_is_said(sources, options, said):
             {("a", "Adam", 1.0): NOISE, ("a", "SGD", 1.0): NOISE, ("b", "SGD", 1.0): NOISE},
             "b: no result of Adam, left out of the ranking",
         ),
-        ({("a", "Adam", 1.0): NOISE, ("a", "SGD", 1.0): NOISE}, "selected by test_loss"),
+        (
+            {("a", "Adam", lr): NOISE + lr for lr in (1.0, 2.0)} | {("a", "SGD", 1.0): NOISE},
+            "selected by test_loss",
+        ),
     ],
 )
 def test_what_may_mislead_is_said(values, said):
@@ -270,11 +280,8 @@ def test_problems_of_one_name_in_different_sweeps_are_not_one_problem():
             (swept({("a", "SGD", 1.0): NOISE + 1}, label="y"), {"name": "a", "data": "wine"}),
         )
     )
-    found = comparison_of([iris, wine])
-    assert [(each.problem, [row.value for row in each.rows]) for each in found.problems] == [
-        ("a data=iris", ["Adam"]),
-        ("a data=wine", ["SGD"]),
-    ]
+    with pytest.raises(ConfigError, match="no problem has two values of optimizer.name"):
+        comparison_of([iris, wine])
 
 
 def test_steps_to_a_target_are_the_worst_where_it_is_missed():
@@ -323,3 +330,76 @@ def test_mean_ranks_over_five_problems_have_a_critical_difference():
         comparison_of([swept({key: of for key, of in values.items() if key[0] != "e"})]).critical_difference
         is None
     )
+
+
+def test_better_is_what_the_ranks_say_and_a_median_that_says_otherwise_is_not_separable():
+    worse_by_ranks = np.array([0.0] * 11 + [1.0] * 9)
+    found = comparison_of([swept({("a", "Adam", 1.0): [0.0] * 20, ("a", "SGD", 1.0): worse_by_ranks})])
+    row = rows_of(found)["SGD"]
+    assert (row.separable, row.difference.better, row.difference.median) == (True, False, 0.0)
+    assert "by 0" not in found.verdict
+    contrary = np.array(
+        [-0.012 - 1e-4 * each for each in range(34)] + [1.1 + 1e-3 * each for each in range(26)]
+    )
+    row = rows_of(comparison_of([swept({("a", "Adam", 1.0): [0.0] * 60, ("a", "SGD", 1.0): contrary})]))[
+        "SGD"
+    ]
+    assert (row.difference.p < 0.05, row.separable, row.difference.better) == (True, False, False)
+
+
+def test_two_values_that_no_seed_changes_are_not_tested_beside_one_that_it_does():
+    values = {("a", "Adam", 1.0): [1.0] * 10, ("a", "SGD", 1.0): [2.0] * 10, ("a", "B", 1.0): NOISE}
+    found = comparison_of([swept(values)])
+    row = rows_of(found)["SGD"]
+    assert (row.separable, row.difference.p, row.low, row.constant) == (None, None, None, True)
+    assert rows_of(found)["B"].difference.p is not None
+    assert any("the seed changes nothing for SGD on a" in each for each in found.warnings)
+    assert found.problems[0].noise == pytest.approx(np.std(NOISE, ddof=1))
+
+
+def test_what_was_pruned_is_not_tested():
+    source = swept({("a", "Adam", 1.0): NOISE, ("a", "SGD", 1.0): NOISE - 3})
+    runs = [
+        replace(run, status=Status.PRUNED, steps=2) if run.config["optimizer"]["name"] == "Adam" else run
+        for run in source.runs
+    ]
+    found = comparison_of([replace(source, runs=runs)])
+    assert rows_of(found)["SGD"].difference is None
+    assert any("Adam was pruned at step 2 on a: it is not tested" in each for each in found.warnings)
+
+
+def test_a_confirmation_that_has_not_ended_is_not_reported():
+    fresh = swept({("a", "Adam", 1.0): NOISE, ("a", "SGD", 1.0): NOISE})
+    runs = [replace(run, status=Status.WAITING, summary={}) if run.seed > 4 else run for run in fresh.runs]
+    source = swept({("a", "Adam", 1.0): NOISE + 1, ("a", "SGD", 1.0): NOISE + 2})
+    found = comparison_of([replace(source, confirmed=replace(fresh, runs=runs))])
+    assert rows_of(found)["Adam"].median == pytest.approx(np.median(NOISE + 1))
+    assert any("10 runs of the confirmation have not ended" in each for each in found.warnings)
+
+
+def test_a_maximized_figure_of_validation_is_one_of_the_test_data_too():
+    source = swept({("a", "Adam", 1.0): NOISE, ("a", "SGD", 1.0): NOISE + 1}, metric="val_f1", maximize=True)
+    runs = [replace(run, summary={**run.summary, "test_f1": run.summary["val_f1"]}) for run in source.runs]
+    found = comparison_of([replace(source, runs=runs)])
+    assert (found.metric, found.goal) == ("test_f1", "maximize")
+    assert found.problems[0].rows[0].value == "SGD"
+
+
+def test_failed_runs_and_ties_are_told():
+    source = swept({("a", "Adam", 1.0): [1.0] * 8, ("a", "SGD", 1.0): [1.0] * 8})
+    runs = [
+        replace(run, status=Status.FAILED)
+        if run.seed < 2 and run.config["optimizer"]["name"] == "SGD"
+        else run
+        for run in source.runs
+    ]
+    found = comparison_of([replace(source, runs=runs)])
+    assert "Adam and SGD have the best median" in found.verdict
+    assert any("SGD: 2 of 8 runs have no test_loss on a" in each for each in found.warnings)
+
+
+def test_a_value_whose_rivals_diverged_has_the_whole_score():
+    values = {(problem, "Adam", 1.0): 1 + 0.01 * NOISE for problem in "ab"}
+    values |= {(problem, "SGD", 1.0): [None] * 10 for problem in "ab"}
+    ranks = {rank.value: rank.score for rank in comparison_of([swept(values)]).ranking}
+    assert ranks == {"Adam": 1.0, "SGD": 0.0}

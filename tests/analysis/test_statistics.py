@@ -74,12 +74,12 @@ def test_the_bootstrap_is_scipy_s_within_what_drawing_makes(values, name):
     assert found.high == pytest.approx(expected.high, abs=tolerance)
 
 
-def test_two_values_have_no_interval():
-    assert ours.bootstrap([1.0, 3.0], ours.median) == ours.IntervalEstimate(2.0, None, None)
+def test_five_values_have_no_interval():
+    assert ours.bootstrap([1.0, 3.0, 2.0, 5.0, 4.0], ours.median) == ours.IntervalEstimate(3.0, None, None)
 
 
 def test_what_diverged_is_the_worst():
-    found = ours.bootstrap([1.0, 2.0, math.inf, 3.0, math.inf], ours.median)
+    found = ours.bootstrap([1.0, 2.0, math.inf, 3.0, math.inf, 2.5, math.inf], ours.median)
     assert found.value == 3.0
     assert found.high == math.inf
 
@@ -135,3 +135,13 @@ def test_few_pairs_detect_nothing():
 def test_the_critical_difference_has_the_quantiles_of_demsar(count, quantile):
     expected = quantile * math.sqrt(count * (count + 1) / (6 * 14))
     assert ours.critical_difference(count, 14) == pytest.approx(expected, abs=1e-3)
+
+
+def test_many_pairs_are_approximated():
+    values = GENERATOR.normal(0.1, size=400)
+    expected = scipy_stats.wilcoxon(values, method="approx", correction=False).pvalue
+    assert ours.wilcoxon(values) == pytest.approx(expected, abs=1e-12)
+    assert ours.wilcoxon_above(values) == pytest.approx(
+        scipy_stats.wilcoxon(values, method="approx", correction=False, alternative="greater").pvalue,
+        abs=1e-12,
+    )

@@ -53,7 +53,7 @@ def test_json_has_what_the_guide_says(call, study):
     assert {"value", "setting", "n", "median", "iqm", "low", "high", "difference", "diverged", "edge"} <= {
         *row
     }
-    assert {*row["difference"]} == {"median", "low", "high", "p", "n"}
+    assert {*row["difference"]} == {"median", "low", "high", "p", "n", "better"}
     assert {*found["ranking"][0]} == {
         "value", "score", "low", "high", "average_rank", "profile_score", "probability_of_improvement"
     }  # fmt: skip

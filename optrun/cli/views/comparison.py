@@ -4,7 +4,7 @@ import csv
 import json as json_module
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,9 @@ from optrun.analysis.leaderboard import worst
 from optrun.analysis.selection import tells_problem
 from optrun.api.comparisons import compare
 from optrun.cli.commands.answers import Form
-from optrun.cli.text.console import emit
+from optrun.cli.text.console import console, emit
 from optrun.cli.text.setting_table import Labels, settings_table
-from optrun.cli.text.tables import Column
+from optrun.cli.text.tables import Column, TableLayout
 from optrun.errors import printable
 from optrun.store.locate import find_whole
 
@@ -47,15 +47,22 @@ def _print_text(found: Comparison) -> None:
         emit(Text(printable(f"careful: {warning}"), "yellow"))
     tables = _tables(found)
     for each in tables:
-        emit(Text(), Text(printable(each.title), "bold"), each.fitting())
+        emit(Text(), Text(printable(each.title), "bold"))
+        if each.fits(console().width):
+            emit(each.fitting())
+        else:
+            emit(replace(each, settings=[{}] * len(each.settings)).fitting())
+            names = map(str, each.before[0].cells)
+            for name, setting in zip(names, each.settings, strict=True):
+                emit(Text(printable(f"{name}: {Labels(each.settings).text(setting)}"), "dim"))
     marks = [
         f"{mark} {meaning}"
         for mark, meaning in (
             (BETTER, f"better than {found.baseline} beyond chance"),
             (WORSE, f"worse than {found.baseline} beyond chance"),
-            (EDGE, "at the edge of its space"),
+            (EDGE, "among the outermost values that were tried"),
         )
-        if any(mark in map(str, column.cells) for each in tables for column in each.after)
+        if any(mark in str(cell) for each in tables for column in each.after for cell in column.cells)
     ]
     if marks:
         emit(Text(), Text(printable("   ".join(marks)), "dim"))
@@ -74,6 +81,11 @@ class _Table:
     def columns(self) -> list[Column]:
         columns = [*self.before, *Labels(self.settings).columns(self.settings), *self.after]
         return [column for column in columns if not column.is_empty]
+
+    def fits(self, width: int) -> bool:
+        """Whether the table without what can be spared has so much room."""
+        columns = [column for column in self.columns if not column.spare]
+        return TableLayout(columns, [column.value_width for column in columns]).fits(width)
 
     def fitting(self) -> Table:
         return settings_table(self.before, Labels(self.settings), self.settings, self.after)
@@ -125,11 +137,10 @@ def _of_problem(table: ProblemTable, found: Comparison) -> _Table:
         Column("edge", [EDGE if row.edge else "" for row in rows]),
         Column("n", [str(row.n) for row in rows], right=True),
         Column("median", [_number(row.median, found) for row in rows], right=True),
-        Column("95 % interval", [_interval(row.low, row.high).strip() for row in rows]),
+        Column("95 % interval", [_interval(row.low, row.high).strip() for row in rows], spare=True),
         Column("IQM", [_number(row.iqm, found) for row in rows], right=True, spare=True),
         Column(f"to {found.baseline}", [_difference(row) for row in rows]),
-        Column("p", [_p(row) for row in rows], right=True),
-        Column("", [_mark(row, found) for row in rows]),
+        Column("p", [f"{_p(row)} {_mark(row, found)}".strip() for row in rows]),
         Column(worst(found.metric), [str(row.diverged) if row.diverged else "" for row in rows], right=True),
         *(
             Column(

@@ -4,8 +4,12 @@ import json as json_module
 from collections.abc import Sequence
 from pathlib import Path
 
+from optrun.analysis.leaderboard import worst
 from optrun.api.comparisons import noise
 from optrun.cli.text.console import emit, table
+
+FEW = 10
+"""The spread of fewer values is not known well."""
 
 
 def print_noise(
@@ -24,7 +28,7 @@ def print_noise(
         return
     of = f"{found.metric} over {found.n} seeds"
     if found.median is None:
-        print(f"{of}: all diverged")
+        print(f"{of}: all {worst(found.metric)}")
         return
     if found.same:
         print(f"{of}: {found.median:.6g} with each: the seed changes nothing")
@@ -34,12 +38,14 @@ def print_noise(
         f"from {found.least:.4g} to {found.greatest:.4g}"
     )
     if found.diverged:
-        print(f"careful: {found.diverged} of {found.n} runs diverged, which are not counted")
+        print(f"careful: {found.diverged} of {found.n} runs {worst(found.metric)}, which are not counted")
+    if found.n < FEW:
+        print(f"careful: from {found.n} seeds the differences below are rough")
     made = table("seeds", "smallest difference shown", "of the median", right=("seeds",))
     for n, difference in found.detectable.items():
         relative = "" if difference is None or not found.median else f"{abs(difference / found.median):.2g}"
         made.add_row(str(n), "none" if difference is None else f"{difference:.3g}", relative)
     emit(made)
     print(
-        "a difference of two settings, shown in 80 % of the cases at the level of 5 %; equal seeds show smaller ones"
+        "the difference of two settings that a single comparison shows in 80 % of the cases, at the level of 5 %"
     )
