@@ -23,7 +23,7 @@ STUDY = {
     "optimizer": "SGD",
     "steps": 20,
     "sweep": {
-        "repeats": 5,
+        "repeats": 6,
         "parameters": {
             "problem": [
                 {"name": "softmax_regression", "data": "iris"},
@@ -55,7 +55,7 @@ def costs_of(path):
                     loss = float(row["final_loss"]) if row["status"] == "completed" else np.inf
                     settings.setdefault(row["optimizer.lr"], []).append(loss)
             found.append(min(settings.values(), key=np.median))
-    return np.array(found).reshape(len(problems), len(NAMES), 5)
+    return np.array(found).reshape(len(problems), len(NAMES), 6)
 
 
 def test_the_lines_of_a_profile_are_parts_of_the_problems(study):
@@ -89,7 +89,7 @@ def test_a_ranking_has_scores_with_intervals_and_mean_ranks(study):
     medians = np.median(costs, axis=-1)
     low, high = medians.min(axis=1)[:, None, None], medians.max(axis=1)[:, None, None]
     normalised = np.sort(np.clip((high - costs) / (high - low), 0, 1).transpose(1, 0, 2).reshape(3, -1))
-    middle = normalised[:, 3:-3].mean(axis=1)  # 15 values, of which a quarter at each end is left out
+    middle = normalised[:, 4:-4].mean(axis=1)  # 18 values, of which a quarter at each end is left out
     mean_ranks = (np.argsort(np.argsort(medians, axis=1), axis=1) + 1).mean(axis=0)
     order = np.argsort(-middle)
     assert [text.get_text() for text in scores.get_yticklabels()] == [NAMES[at] for at in order]
@@ -100,7 +100,8 @@ def test_a_ranking_has_scores_with_intervals_and_mean_ranks(study):
     for row, at in enumerate(order):
         score = points[row].get_xdata()[0]
         assert score == pytest.approx(middle[at])
-        assert spans[row][0] <= score <= spans[row][1]
+        if row in spans:  # what is the best everywhere has no interval
+            assert spans[row][0] <= score <= spans[row][1]
         assert ranks.get_lines()[row].get_xdata()[0] == pytest.approx(mean_ranks[at])
     assert len({line.get_color() for line in points.values()}) == 2
     assert points[list(order).index(0)].get_color() == "#909090"

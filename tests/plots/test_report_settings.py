@@ -94,7 +94,7 @@ def test_parallel_coordinates_have_an_axis_for_each_parameter():
     chart, _ = parallel(given, "optimizer", "loss")
     titles = [each["text"] for each in chart["layout"]["annotations"] if each["text"].startswith("<b>")]
     assert titles == [f"<b>{name}</b>" for name in ("optimizer", "scheduler", "lr", "beta", "loss")]
-    assert {"none", "StepLR&lt;b&gt;"} <= {each["text"] for each in chart["layout"]["annotations"]}
+    assert {"null", "StepLR&lt;b&gt;"} <= {each["text"] for each in chart["layout"]["annotations"]}
     best = chart["data"][-1]
     assert best["name"] == "best 10 %"
     assert (best["x"][:6], best["y"][4]) == ([0.0, 1.0, 2.0, 3.0, 4.0, None], 0.0)
