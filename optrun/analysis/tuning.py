@@ -11,7 +11,7 @@ from optrun.analysis.compare import entries_of
 from optrun.analysis.confirmation import SCHEDULER
 from optrun.analysis.selection import BY, value_at
 from optrun.analysis.sensitivity import ranked_by
-from optrun.analysis.statistics import DRAWS, LEAST_FOR_INTERVAL, interval, rank_after
+from optrun.analysis.statistics import DRAWS, LEAST_SEEDS, interval, rank_after
 from optrun.arrays import Array
 from optrun.errors import ConfigError
 
@@ -87,7 +87,7 @@ def _curve(value: str, tried: Sequence[float | None], maximize: bool) -> TuningC
     ranks = np.array([rank_after(count, trials) for trials in range(1, count + 1)])
     best = costs[ranks]
     low = high = np.full(count, np.nan)
-    if count >= LEAST_FOR_INTERVAL:
+    if count >= LEAST_SEEDS:
         generator = np.random.default_rng(0)
         # The ranks are few: as many as have different values.
         drawn = np.sort(costs[generator.integers(count, size=(DRAWS, count))], axis=1)
