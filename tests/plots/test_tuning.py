@@ -104,8 +104,8 @@ def test_the_band_is_that_of_the_bootstrap(maximize):
 
 
 def test_trials_that_diverged_are_the_worst_and_few_have_no_band():
-    ((_, (curve,)),) = tuning_of([searched([None, None, 1.0, 2.0, None])]).problems
-    assert curve.best.tolist() == [math.inf, 2.0, 2.0, 1.0, 1.0]
+    ((_, (curve,)),) = tuning_of([searched([None, None, 1.0, 2.0, None, None])]).problems
+    assert curve.best.tolist() == [math.inf, 2.0, 2.0, 1.0, 1.0, 1.0]
     assert curve.high[0] == math.inf
     ((_, (few,)),) = tuning_of([searched([3.0, 1.0])]).problems
     assert np.isnan(few.low).all()
