@@ -110,6 +110,7 @@ def test_nothing_is_loaded(made):
     for tag, given in page.elements:
         assert not {"src", "srcset", "data", "action", "poster"} & set(given), tag
         assert given.get("href", "#").startswith("#")
+        assert given.get("href", "#")[1:] in {"", *(each.get("id") for _, each in page.elements)}
         assert "url(" not in (given.get("style") or "")
     assert "url(" not in page.text("style")
     assert "@import" not in page.text("style")
@@ -129,7 +130,7 @@ def test_only_the_scripts_of_the_page_may_run(made):
 
 def test_the_numbers_are_those_of_compare(study, made):
     found = optrun.compare(study, baseline="SGD")
-    cells = [cell for tag, cell in Page(made).texts if tag == "td"]
+    cells = [cell for tag, cell in Page(made).texts if tag in ("td", "a")]
     for of in found.problems:
         for row in of.rows:
             assert any(cell.startswith(f"{row.median:.4g} ({row.n})") for cell in cells)

@@ -50,6 +50,8 @@ class Td:
     markup: str = ""
     title: str = ""
     style: str = ""
+    link: str = ""
+    """The id of what the text leads to."""
 
     @property
     def is_number(self) -> bool:
@@ -65,7 +67,10 @@ class Td:
                 "data-key": f"{self.key:.17g}" if math.isfinite(self.key) else "",
             }
         attributes = "".join(f' {name}="{value}"' for name, value in given.items() if value or name[0] == "d")
-        return f"<td{attributes}>{self.markup or shown(self.text)}</td>"
+        content = self.markup or shown(self.text)
+        if self.link:
+            content = f'<a href="#{shown(self.link)}">{content}</a>'
+        return f"<td{attributes}>{content}</td>"
 
 
 def numeric(value: float | None, form: str = ".4g", missing: str = "") -> Td:

@@ -8,7 +8,6 @@ from importlib.resources import files
 from pathlib import Path
 
 from optrun.analysis.compare import Evidence
-from optrun.analysis.comparison import ProblemTable
 from optrun.analysis.selection import Cell
 from optrun.analysis.trials import trials_of
 from optrun.errors import MissingExtraError, install
@@ -86,19 +85,21 @@ def _sections(
     pairs = tables.pairwise_table(found)
     if pairs:
         yield "pairs", f"Against {shown(found.baseline)}, seed by seed", pairs
-    parts = [_problem(of, evidence, palette, charts) for of in found.problems]
+    parts = [_problem(place, evidence, palette, charts) for place in range(len(found.problems))]
     yield "problems", "The best settings", "".join(parts)
     if settings := _settings(evidence, palette, charts):
         yield "settings", "All settings", settings
     yield "basis", "What this rests on", honesty_box(evidence, places, output)
 
 
-def _problem(of: ProblemTable, evidence: Evidence, palette: Palette, charts: list[Chart]) -> str:
+def _problem(place: int, evidence: Evidence, palette: Palette, charts: list[Chart]) -> str:
     """Return the table of a problem, the curves of its best settings, and what random search found by trials."""
     found = evidence.comparison
+    of = found.problems[place]
     entries = {row.value: evidence.entries[Cell(of.problem, row.value)] for row in of.rows}
     palette = palette.of(list(entries))
-    parts = [f"<h3>{shown(of.problem)}</h3><p>{tables.noise_note(of)}</p>{tables.problem_table(of, found)}"]
+    heading = f'<h3 id="{tables.id_of(place)}">{shown(of.problem)}</h3>'
+    parts = [f"{heading}<p>{tables.noise_note(of)}</p>{tables.problem_table(of, found)}"]
     if (drawn := best_setting_curves(of.problem, entries, palette)) is not None:
         chart, words = drawn
         parts.append(f'{chart_place(charts, chart)}<p class="note">{shown(words)}</p>')

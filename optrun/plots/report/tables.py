@@ -26,6 +26,11 @@ def values_of(found: Comparison) -> list[str]:
     return list(dict.fromkeys([*ranked, *(row.value for of in found.problems for row in of.rows)]))
 
 
+def id_of(place: int) -> str:
+    """Return the id of the heading of a problem."""
+    return f"problem-{place + 1}"
+
+
 def mark(row: ComparisonRow, found: Comparison) -> str:
     """Return whether a row is better or worse than the baseline beyond chance; nothing where it is neither."""
     if not row.separable:
@@ -70,8 +75,8 @@ def matrix(found: Comparison) -> str:
         [
             Td(value),
             *(
-                _coloured(rows.get(value), of, found)
-                for of, rows in zip(found.problems, of_problems, strict=True)
+                _coloured(rows.get(value), of, found, id_of(place))
+                for place, (of, rows) in enumerate(zip(found.problems, of_problems, strict=True))
             ),
         ]
         for value in values_of(found)
@@ -79,7 +84,7 @@ def matrix(found: Comparison) -> str:
     return table([title_of(found), *(of.problem for of in found.problems)], rows, kind="matrix")
 
 
-def _coloured(row: ComparisonRow | None, of: ProblemTable, found: Comparison) -> Td:
+def _coloured(row: ComparisonRow | None, of: ProblemTable, found: Comparison, link: str) -> Td:
     if row is None:
         return Td("", math.nan)
     signs = " ".join(filter(None, [mark(row, found), EDGE if row.edge else ""]))
@@ -88,9 +93,9 @@ def _coloured(row: ComparisonRow | None, of: ProblemTable, found: Comparison) ->
     part = nearness(row, of, found)
     key = math.nan if row.median is None else row.median
     if part is None:
-        return Td(text, key)
+        return Td(text, key, link=link)
     title = f"{row.value} on {of.problem}: {part:.0%} of the way to the best"
-    return Td(text, key, title=title, style=f"--near: {100 * part:.0f}%")
+    return Td(text, key, title=title, style=f"--near: {100 * part:.0f}%", link=link)
 
 
 def nearness(row: ComparisonRow, of: ProblemTable, found: Comparison) -> float | None:
