@@ -16,7 +16,7 @@ import pytest
 
 import optrun
 from optrun.analysis.best_settings import ComparedSweep
-from optrun.analysis.comparison import Comparison, ComparisonRow, ProblemTable
+from optrun.analysis.comparison import Comparison, ComparisonRow, Difference, ProblemTable
 from optrun.analysis.leaderboard import SweepPlan
 from optrun.analysis.trials import trials_of
 from optrun.api.comparisons import evidence
@@ -25,7 +25,7 @@ from optrun.plots.report.charts import MOST_POINTS
 from optrun.plots.report.honesty import facts, honesty_box, results_digest
 from optrun.plots.report.markup import Strip, Td, table
 from optrun.plots.report.page import page_of
-from optrun.plots.report.tables import nearness
+from optrun.plots.report.tables import mark, nearness
 
 EVIL = "</script><img src=x onerror=alert(1)>{{<b>"
 STUDY = {
@@ -255,6 +255,32 @@ def test_the_colour_is_how_near_a_median_is_to_the_best(goal, medians, parts):
     of = ProblemTable("p", None, rows, False)
     found = Comparison("m", goal, "optimizer.name", "0", [of], [])
     assert [nearness(row, of, found) for row in rows] == pytest.approx(parts)
+
+
+@pytest.mark.parametrize(
+    ("goal", "difference", "separable", "sign"),
+    [
+        ("minimize", -1.0, True, "✓"),
+        ("minimize", 1.0, True, "✗"),
+        ("maximize", 1.0, True, "✓"),
+        ("minimize", -1.0, False, ""),
+        ("minimize", -1.0, None, ""),
+    ],
+)
+def test_marks_say_what_is_better_beyond_chance(goal, difference, separable, sign):
+    of = Difference(difference, None, None, 0.01, 6)
+    row = ComparisonRow("a", {}, 6, 1.0, 1.0, None, None, of, separable, 0, (), 1, False, {})
+    assert mark(row, Comparison("m", goal, "optimizer.name", "b", [], [])) == sign
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"seed": 7}, {"config": {"steps": 1}}, {"steps": 1}, {"status": "failed"}, {"summary": {"loss": 0.5}}],
+)
+def test_the_digest_is_that_of_all_results(study, change):
+    runs = study.records()
+    assert results_digest([*runs[:-1], replace(runs[-1], **change)]) != results_digest(runs)
+    assert results_digest([*runs[:-1], replace(runs[-1], reason="other words")]) == results_digest(runs)
 
 
 def test_an_interval_far_from_the_others_does_not_compress_them():
