@@ -159,7 +159,7 @@ def problem_table(of: ProblemTable, found: Comparison) -> str:
             numeric(row.difference.median if row.difference else None, "+.3g"),
             numeric(row.difference.p if row.difference else None, ".2g"),
             Td(mark(row, found)),
-            Td(str(row.diverged), row.diverged) if row.diverged else Td("", math.nan),
+            *(_count(count) for count in (row.diverged, row.missing, row.pruned)),
             *(_setting(setting, path, at_edge=path in row.edge) for path in paths),
             numeric(row.iqm, missing=gone),
             Td(str(row.trials), row.trials),
@@ -172,7 +172,11 @@ def problem_table(of: ProblemTable, found: Comparison) -> str:
     ]
     results = ["n", found.metric, "median", "95 % interval", f"to {found.baseline}", "p", " "]
     counts = ["IQM", "settings tried", *(f"after {count}" for count in trials)]
-    return table([title_of(found), *results, gone, *heads, *counts], rows)
+    return table([title_of(found), *results, gone, "no result", "pruned at", *heads, *counts], rows)
+
+
+def _count(count: int | None) -> Td:
+    return Td(str(count), count) if count else Td("", math.nan)
 
 
 def _parameters(row: ComparisonRow, found: Comparison) -> Mapping[str, Any]:
@@ -196,7 +200,7 @@ def legend(found: Comparison) -> str:
     words = [
         "median (number of seeds)",
         f"{BETTER} better, {WORSE} worse than {found.baseline} beyond chance",
-        f"{EDGE} a parameter at the edge of its space",
+        f"{EDGE} a parameter among the outermost values that were tried",
     ]
     scale = ' · <span class="scale"></span> far from the best … the best of its problem'
     return f'<p class="legend">{shown(" · ".join(words))}{scale}</p>'
