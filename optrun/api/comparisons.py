@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from optrun.analysis.best_settings import ComparedSweep
 from optrun.analysis.compare import Evidence, evidence_of
@@ -24,6 +24,15 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class SweepComparison(ComparisonTables):
     """A comparison that draws itself."""
+
+    _sweeps: ClassVar[tuple[Sweep | str | Path, ...]] = ()
+    """What was compared; no field, since `to_dict` tells what was found alone."""
+
+    def report(self, path: str | Path = "report.html") -> Path:
+        """Write the comparison as one HTML page, as `optrun.report` does, and return its path."""
+        from optrun.api.reports import report
+
+        return report(*self._sweeps, path=path, by=self.by, baseline=self.baseline, metric=self.metric)
 
     def plot(
         self,
@@ -76,7 +85,9 @@ def compare(
 
     Raises ConfigError if there is nothing to compare or a name is unknown, StoreError if a store is damaged.
     """
-    return SweepComparison(**vars(evidence(*sweeps, by=by, baseline=baseline, metric=metric).comparison))
+    found = SweepComparison(**vars(evidence(*sweeps, by=by, baseline=baseline, metric=metric).comparison))
+    object.__setattr__(found, "_sweeps", sweeps)  # of this frozen object alone
+    return found
 
 
 def evidence(

@@ -233,6 +233,16 @@ def test_long_curves_are_thinned_and_the_last_point_stays():
         assert trace["x"][-1] == 999
 
 
+def test_a_comparison_writes_its_report(study, tmp_path):
+    pytest.importorskip("plotly")
+    found = optrun.compare(study, baseline="SGD", metric="final_loss")
+    assert "_sweeps" not in found.to_dict()
+    written = found.report(tmp_path / "a.html")
+    page = Page(written.read_text(encoding="utf-8"))
+    assert found.verdict in page.text("p")
+    assert "by final_loss" in found.verdict
+
+
 def test_a_report_is_an_html_page(study):
     with pytest.raises(ConfigError, match="ends in .html"):
         optrun.report(study, path="report.pdf")
