@@ -53,6 +53,9 @@ class SweepComparison(ComparisonTables):
 
         return comparison_picture(self, kind, Look(title, size, dpi, style))
 
+    def __str__(self) -> str:
+        return "\n".join([self.verdict, *(f"careful: {warning}" for warning in self.warnings)])
+
     def _repr_html_(self) -> str:
         rows = [
             [table.problem, row.value, _setting(row.setting), row.n, row.median, row.low, row.high]
