@@ -239,6 +239,7 @@ def test_a_random_search_tells_what_few_trials_would_have_found():
     assert rows_of(comparison_of([swept(values)]))["Adam"].after == {}
 
 
+@pytest.mark.full
 def test_equal_optimizers_are_rarely_called_different():
     """400 comparisons of an optimizer with itself: runs of a noisy quadratic, half of them under another name."""
     comparisons, n = 400, 8

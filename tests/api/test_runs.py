@@ -171,7 +171,7 @@ def test_runs_and_sweeps_are_loaded_by_the_names_that_commands_take():
         optrun.load_run("latest")
     with pytest.raises(errors.StoreError, match="names run 1, not run 2"):
         optrun.load_run("latest:1", 2)
-    with pytest.raises(errors.StoreError, match="a single run: read it with optrun.load_run"):
+    with pytest.raises(errors.StoreError, match="a single run, not a sweep"):
         optrun.load_sweep(alone.path)
     with pytest.raises(errors.StoreError, match="run 1 of a sweep: read it with optrun.load_run"):
         optrun.load_sweep("latest:1")

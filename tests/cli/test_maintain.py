@@ -226,7 +226,7 @@ def test_a_killed_run_is_removed(call):
 def test_a_sweep_of_which_runs_wait_is_removed(call):
     sweep = {"problem": "quadratic", "optimizer": "SGD", "steps": 2, "sweep": {"repeats": 3}}
     path = optrun.sweep(sweep, limit=1).path
-    assert call("clean", "--status", "interrupted", "-y").code == 0
+    assert call("clean", "--status", "waiting", "-y").code == 0
     assert not path.exists()
 
 

@@ -805,6 +805,11 @@ def test_a_picture_is_offered_only_where_it_can_be_drawn(kind, file, call, monke
         err = call("curves", path, "--kind", kind).err
         assert err.startswith(said)
         assert bool(err) is bool(said)
+
+
+def test_what_a_picture_of_a_sweep_shows_is_what_was_asked_for(file, call):  # noqa: F811
+    pytest.importorskip("matplotlib")
+    path = optrun.sweep(file).path
     for arguments, text in (
         ((), "★"),
         (("--kind", "curves"), "learning rate"),

@@ -297,6 +297,7 @@ os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 CONTRACTED = re.compile(r"\b(vfn?m(add|sub)\w*|fn?m(add|sub)|fml[as])\b")
 
 
+@pytest.mark.full
 @EVERY_DTYPE
 @pytest.mark.parametrize("made", ["Adam", "many buffers"])
 def test_loops_are_vectors_and_no_operation_is_contracted(made, dtype, monkeypatch):

@@ -500,8 +500,8 @@ def code_lines(cls):
     return len(lines - set(range(docstring.lineno, docstring.end_lineno + 1)))
 
 
-def test_adam_is_at_most_fifteen_lines_of_code():
-    assert code_lines(Adam) <= 15
+def test_adam_is_at_most_sixteen_lines_of_code_its_search_space_among_them():
+    assert code_lines(Adam) <= 16
 
 
 def test_momentum_turned_on_later_starts_from_nothing_in_every_lane(rng):

@@ -236,6 +236,7 @@ def test_more_dimensions_than_a_loop_may_have_instructions_are_not_tried(dim, mo
     steps(problem, Engine(), 2, True)
 
 
+@pytest.mark.full
 @NEEDS_NUMBA
 @pytest.mark.parametrize("lane_fast", [True, False])
 def test_losses_take_no_more_room_than_their_layout_needs(lane_fast):
