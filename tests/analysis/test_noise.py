@@ -33,6 +33,7 @@ def test_the_spread_is_that_of_the_runs():
     assert found.median == pytest.approx(np.median(losses))
 
 
+@pytest.mark.full
 def test_what_it_names_is_found_in_four_of_five_comparisons():
     """Runs of the project itself, half of them worse by what 10 seeds can show."""
     comparisons, n = 300, 10

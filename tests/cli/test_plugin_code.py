@@ -139,6 +139,7 @@ def test_the_end_of_an_iterator_is_named_with_its_line(monkeypatch):
         optrun.run({"problem": "beale", "optimizer": "SGD", "steps": 1}, save=False)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("closed", ["sys.stdout", "sys.stderr", "sys.__stdout__"])
 def test_a_plugin_that_closes_streams_closes_none_of_optruns(closed, files):
     (files / "bowl.py").write_text(RAISING.replace('print("stepped")', f"{closed}.close()"))

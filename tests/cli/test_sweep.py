@@ -576,6 +576,7 @@ def test_the_best_run_of_the_progress_has_come_to_its_end(file):
     assert seen[-1].best is not None
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "block",
     [

@@ -48,6 +48,7 @@ def run(template: str, *overrides: str) -> Run:
     return optrun.load_run("here")
 
 
+@pytest.mark.full
 def test_the_optimizer_is_the_heavy_ball():
     ran = run("optimizer")
     optimum = optrun.problems.Quadratic(optrun.arrays.Arrays(dtype="float64"), dim=10).minimizers[0]["x"]

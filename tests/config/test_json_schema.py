@@ -155,6 +155,7 @@ def agree(data: dict[str, Any], validator: Any) -> bool:
     return not refused
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(("section", "name"), few_in_short(CLASSES, 12))
 def test_it_agrees_about_every_class(section: str, name: str, validator: Any) -> None:
     data = complete(section, name)

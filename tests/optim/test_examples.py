@@ -57,6 +57,7 @@ def loss_after(config, function, start):
     return function(params.data[0])[0]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("name", [name for name in optimizers if optimizers.find(name).__doc__])
 def test_the_example_reaches_the_optimum_of_a_quadratic(name):
     start = np.zeros(10)

@@ -241,6 +241,7 @@ def test_what_a_plugin_raises_has_the_place_of_its_code(body):
     assert FAULTY[body] in str(caught.value)
 
 
+@pytest.mark.full
 def test_a_class_that_lacks_propose_is_named():
     type("Half", (Method,), {})
     with pytest.raises(PluginError, match="method Half lacks propose"):

@@ -114,6 +114,7 @@ def test_an_interruption_keeps_what_packs_under_way_have_made(jobs, data, whole,
     assert (Path("part") / "summary.csv").read_bytes() == whole[1]
 
 
+@pytest.mark.full
 def test_a_sweep_that_was_killed_goes_on_from_where_its_packs_paused(data, whole, starts):
     def observe(progress):
         if progress.lane_steps > 100:

@@ -31,6 +31,7 @@ def bits(run):
     return [str(run.status), run.summary, *(each.tobytes() for each in arrays)]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("jobs", [1, 2])
 @pytest.mark.parametrize("data", [GRID, HALVING], ids=["grid", "halving"])
 def test_every_run_is_the_one_that_it_is_alone(data, jobs, tmp_path):

@@ -248,6 +248,7 @@ def test_a_limit_leaves_the_rest_to_the_same_sweep():
     assert digest_of(rest) == whole
 
 
+@pytest.mark.full
 def test_a_budget_of_time_leaves_the_rest_to_the_same_sweep():
     whole = digest_of(optrun.sweep(STUDY, directory="whole"))
     part = optrun.sweep(STUDY, budget=0.0)

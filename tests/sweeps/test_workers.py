@@ -298,6 +298,7 @@ def other_end(results):
     return [replace(results[0], state=replace(results[0].state, steps=3)), *results[1:]]
 
 
+@pytest.mark.full
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("save", [True, False])
 @pytest.mark.parametrize("spoil", [other_curve, other_params, other_end])

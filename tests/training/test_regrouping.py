@@ -114,6 +114,7 @@ def everything(memory, run):
     )
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(("optimizer", "scheduler"), few_in_short(pairs(optimizers, schedulers), 10))
 def test_lanes_grouped_anew_at_any_steps_are_uninterrupted(optimizer, scheduler):
     draws = random.Random(f"{optimizer} {scheduler}")

@@ -63,6 +63,7 @@ def test_the_cases_are_of_all_kinds():
     assert {expected(whole, stop)[0] for stop in STOPS} == {"target_reached", "early_stopped", "completed"}
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("stop", STOPS[:5], ids=str)
 def test_every_lane_ends_as_it_does_alone_wherever_its_pack_has_paused(stop, tmp_path):
     data = {
