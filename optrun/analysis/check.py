@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from optrun.analysis.best_settings import ComparedSweep, Entry
-from optrun.analysis.selection import BY, Cell, common_labels, selections, value_at
+from optrun.analysis.selection import PARTS, Cell, common_labels, selections, varying_part
 from optrun.analysis.statistics import median
 from optrun.config.sweep.model import Metric
 from optrun.errors import ConfigError, counted
@@ -116,10 +116,8 @@ def middle(entry: Entry, seeds: Collection[int]) -> float | None:
 
 def check_by(sources: Sequence[ComparedSweep]) -> str:
     """Return what is checked apart if nothing is said: the optimizers or else the schedulers that a sweep compares."""
-    for path in (BY, "scheduler.name"):
-        if any(len({value_at(config, path) for config in source.configs}) > 1 for source in sources):
-            return path
-    return ""
+    vary = {varying_part(source.configs) for source in sources}
+    return next((part for part in PARTS if part in vary), "")
 
 
 def entries_of(sources: Sequence[ComparedSweep], metric: Metric, by: str) -> list[Mapping[Cell, Entry]]:

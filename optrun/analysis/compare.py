@@ -13,21 +13,16 @@ from optrun.analysis.best_settings import (
 )
 from optrun.analysis.comparison import Comparison
 from optrun.analysis.ranking import ranking
-from optrun.analysis.selection import BY, Cell, common_labels, selections, usual_by, value_at
+from optrun.analysis.selection import BY, BY_SWEEP, Cell, common_labels, selections, usual_by, value_at
 from optrun.analysis.statistics import critical_difference
-from optrun.analysis.verdict import TEST, cautions, verdict
+from optrun.analysis.verdict import TEST, VALIDATION, cautions, verdict
 from optrun.config.sweep.model import Metric, usual_goal
 from optrun.errors import ConfigError, did_you_mean, fold
 from optrun.store.types import STEPS_TO_TARGET
 
 USUAL_BASELINES = ("AdamW", "Adam", "SGD")
-VALIDATION = "val_"
-"""What the names of figures of the validation data begin with; an average's have it behind `average_`."""
 LEAST_PROBLEMS = 5
 """Over fewer, mean ranks say little."""
-
-BY_SWEEP = "sweep"
-"""What `by` is where the sweeps themselves are compared."""
 
 
 @dataclass(frozen=True)

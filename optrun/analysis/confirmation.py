@@ -5,12 +5,10 @@ from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 
 from optrun.analysis.leaderboard import SweepPlan
-from optrun.analysis.selection import BY, cells_of, selections, value_at
+from optrun.analysis.selection import cells_of, selections, value_at, varying_part
 from optrun.config import ConfigErrors
 from optrun.store import RunRecord, RunState, Status
 from optrun.sweeps.plan.expand import CONFIRM, MAX_SEED, Plan
-
-SCHEDULER = "scheduler.name"
 
 
 def confirmation(plan: Plan, states: Sequence[RunState]) -> Plan | None:
@@ -76,10 +74,7 @@ def ranking_of(plan: Plan) -> SweepPlan:
 
 def _usual(plan: Plan) -> str:
     """Return the path that is compared if nothing is said; an empty one compares all settings of a problem."""
-    documents = plan.documents[:: plan.repeats]
-    return next(
-        (path for path in (BY, SCHEDULER) if len({value_at(each, path) for each in documents}) > 1), ""
-    )
+    return varying_part(plan.documents[:: plan.repeats])
 
 
 def _records(plan: Plan, states: Sequence[RunState]) -> list[RunRecord]:

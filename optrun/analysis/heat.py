@@ -10,7 +10,7 @@ import numpy as np
 from optrun.analysis.leaderboard import SweepPlan, metric_values
 from optrun.analysis.run_difference import differing_labels
 from optrun.analysis.selection import SEED, tells_problem
-from optrun.analysis.sensitivity import chosen_parameter, is_number, needs_log_axis, ranked_by
+from optrun.analysis.sensitivity import chosen_parameter, is_number, needs_log, ranked_by
 from optrun.arrays import Array
 from optrun.errors import ConfigError
 from optrun.store import RunState
@@ -162,7 +162,7 @@ def _axes(paths: Sequence[str], at: Array) -> tuple[HeatAxis, HeatAxis]:
 
 
 def _axis(path: str, values: Array, bins: int | None) -> HeatAxis:
-    log = needs_log_axis(values)
+    log = needs_log(values)
     if bins is None:
         return HeatAxis(path, values, False, log)
     spaced = np.geomspace if log else np.linspace

@@ -12,6 +12,12 @@ from optrun.errors import ConfigError, StoreError
 from optrun.store import RunRecord
 
 BY = "optimizer.name"
+PARTS = (BY, "scheduler.name")
+"""What is compared if nothing is said and it varies, the first one first."""
+
+BY_SWEEP = "sweep"
+"""What `by` is where the sweeps themselves are compared."""
+
 SEED = "seed"
 NONE = "null"
 """The value of a part that is turned off, such as a scheduler that is null."""
@@ -104,13 +110,18 @@ def cells_of(
 
 def usual_by(plan: SweepPlan, configs: Sequence[Mapping[str, Any]]) -> str:
     """Return what is compared if nothing is said; ConfigError if that is not clear."""
-    for path in (BY, "scheduler.name"):
-        if len({value_at(config, path) for config in configs}) > 1:
-            return path
+    if part := varying_part(configs):
+        return part
     paths = [path for path in varying(plan) if not tells_problem(path)]
     if len(paths) == 1:
         return paths[0]
     raise ConfigError(f"what is to be compared? Give one of these by --by: {', '.join(paths) or BY}")
+
+
+def varying_part(configs: Sequence[Mapping[str, Any]]) -> str:
+    """Return the path of the optimizer's name if it varies, or else the scheduler's; empty if neither does."""
+    varies = (path for path in PARTS if len({value_at(config, path) for config in configs}) > 1)
+    return next(varies, "")
 
 
 def varying(plan: SweepPlan) -> list[str]:

@@ -167,18 +167,6 @@ def _best_setting(found: Sensitivity, best: Standing) -> str:
     return ", ".join(words)
 
 
-def needs_log_axis(x: Array) -> bool:
-    """Whether sorted values need a log axis: their ratios vary less than their differences."""
-    if x[0] <= 0 or x.size < 2:
-        return False
-    if x.size == 2:
-        return bool(x[1] >= LEAST_RATIO * x[0])
-    by_ratio, by_difference = (
-        float(np.std(gaps) / np.mean(gaps)) for gaps in (np.diff(np.log(x)), np.diff(x))
-    )
-    return by_ratio < by_difference
-
-
 def visible_range(found: Sensitivity, *, log: bool) -> tuple[float, float]:
     """Return the range of `visible_medians` of all lines."""
     return visible_medians(np.concatenate([line.median for line in found.lines]), found.maximize, log=log)

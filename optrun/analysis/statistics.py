@@ -109,14 +109,9 @@ def signed_rank(differences: Sequence[float]) -> SignedRank:
     Zeros are left out and ties have their average rank; infinite differences have the highest. Of more than MOST_EXACT
     differences W is taken to be normal. Wilcoxon (1945).
     """
-    given = np.asarray([each for each in differences if each != 0], np.float64)
-    if not len(given):
-        return SignedRank(1.0, 0)
-    # Twice the ranks are whole numbers, so that sums of them can be counted.
-    ranks = twice_ranks(np.abs(given))
-    excess = 2 * int(ranks[given > 0].sum()) - int(ranks.sum())
-    if len(given) > MOST_EXACT:
-        p = math.erfc(abs(excess) / math.sqrt(2 * float(np.sum(ranks.astype(np.float64) ** 2))))
+    ranks, excess = _signed_ranks(differences)
+    if len(ranks) > MOST_EXACT:
+        p = math.erfc(abs(excess) / _deviation(ranks) / math.sqrt(2))
     else:
         ways = _probabilities_of_sums(ranks)
         p = float(ways[np.abs(2 * np.arange(len(ways)) - ranks.sum()) >= abs(excess)].sum())
@@ -133,15 +128,24 @@ def wilcoxon_above(differences: Sequence[float]) -> float:
 
     p = P(W ≥ w) over all 2ⁿ signs
     """
-    given = np.asarray([each for each in differences if each != 0], np.float64)
-    if not len(given):
-        return 1.0
-    ranks = twice_ranks(np.abs(given))
-    positive = int(ranks[given > 0].sum())
-    if len(given) > MOST_EXACT:
-        deviation = math.sqrt(float(np.sum(ranks.astype(np.float64) ** 2)))
-        return math.erfc((2 * positive - int(ranks.sum())) / deviation / math.sqrt(2)) / 2
+    ranks, excess = _signed_ranks(differences)
+    if len(ranks) > MOST_EXACT:
+        return math.erfc(excess / _deviation(ranks) / math.sqrt(2)) / 2
+    positive = (excess + int(ranks.sum())) // 2
     return min(1.0, float(_probabilities_of_sums(ranks)[positive:].sum()))
+
+
+def _signed_ranks(differences: Sequence[float]) -> tuple[Array, int]:
+    """Return twice the ranks of the differences but zeros, and how much the positive ones exceed the negative ones."""
+    given = np.asarray([each for each in differences if each != 0], np.float64)
+    # Twice the ranks are whole numbers, so that sums of them can be counted.
+    ranks = twice_ranks(np.abs(given))
+    return ranks, 2 * int(ranks[given > 0].sum()) - int(ranks.sum())
+
+
+def _deviation(ranks: Array) -> float:
+    """Return the standard deviation of the sum of ranks that count with either sign."""
+    return math.sqrt(float(np.sum(ranks.astype(np.float64) ** 2)))
 
 
 def _probabilities_of_sums(ranks: Array) -> Array:

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from optrun.analysis.compare import BY_SWEEP, Evidence
+from optrun.analysis.compare import Evidence
 from optrun.analysis.leaderboard import leaderboard
-from optrun.analysis.selection import SEED, cells_of, common_labels, tells_problem
+from optrun.analysis.selection import BY_SWEEP, SEED, cells_of, common_labels, tells_problem
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,7 @@ import numpy as np
 
 from optrun.analysis.best_settings import ComparedSweep
 from optrun.analysis.compare import entries_of
-from optrun.analysis.confirmation import SCHEDULER
-from optrun.analysis.selection import BY, value_at
+from optrun.analysis.selection import BY, varying_part
 from optrun.analysis.sensitivity import ranked_by
 from optrun.analysis.statistics import DRAWS, LEAST_SEEDS, interval, rank_after
 from optrun.arrays import Array
@@ -58,10 +57,7 @@ def tuning_of(sources: Sequence[ComparedSweep], by: str | None = None, metric: s
         names = " and ".join(name for name, _ in metrics)
         raise ConfigError(f"the metrics of the sweeps are {names}: choose one by metric")
     if by is None and len(sources) == 1:
-        paths = (BY, SCHEDULER)
-        by = next(
-            (path for path in paths if len({value_at(each, path) for each in sources[0].configs}) > 1), BY
-        )
+        by = varying_part(sources[0].configs) or BY
     _, entries = entries_of(ranked, by)
     if not entries:
         raise ConfigError("nothing to draw yet: no run has a result")

@@ -8,12 +8,12 @@ from typing import Any
 from optrun.analysis.best_settings import ComparedSweep
 from optrun.analysis.comparison import Comparison, ComparisonRow, ProblemTable
 from optrun.analysis.leaderboard import worst
-from optrun.analysis.selection import value_at
+from optrun.analysis.selection import BY_SWEEP, value_at
 from optrun.analysis.statistics import LEAST_SEEDS, SIGNIFICANCE, IntervalEstimate
 from optrun.errors import counted
 
-TEST = "test_"
-"""What the names of figures of the test data begin with."""
+TEST, VALIDATION = "test_", "val_"
+"""What the names of figures of the test and the validation data begin with; an average's have it behind `average_`."""
 
 
 def verdict(found: Comparison, sweeps: Sequence[ComparedSweep]) -> str:
@@ -122,11 +122,11 @@ def cautions(found: Comparison, sweeps: Sequence[ComparedSweep]) -> Iterator[str
     if budgets:
         yield f"not equally many settings were tried of each on a problem, {min(budgets)} to {max(budgets)}"
     shared = {_split_of(config) for sweep in sweeps for config in sweep.configs} - {None}
-    if shared and found.metric.removeprefix("average_").startswith((TEST, "val_")):
+    if shared and found.metric.removeprefix("average_").startswith((TEST, VALIDATION)):
         yield "all seeds share one split of the data: problem.split_seed: seed shows what depends on it"
     everywhere = {row.value for _, row in rows}
     compared = {value_at(config, found.by) for sweep in sweeps for config in sweep.configs} - {None}
-    if found.by != "sweep" and (lost := compared - everywhere):
+    if found.by != BY_SWEEP and (lost := compared - everywhere):
         yield f"no result of {', '.join(sorted(map(str, lost)))} on any problem"
     for table in found.problems:
         missing = everywhere - {row.value for row in table.rows}
