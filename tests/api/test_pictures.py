@@ -1,6 +1,5 @@
 """Runs, sweeps and comparisons draw themselves, and notebooks show them as tables."""
 
-import builtins
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -11,6 +10,7 @@ import pytest
 import optrun
 from optrun.api.html import html_table
 from optrun.errors import ConfigError, MissingExtraError
+from tests.missing import without
 
 SWEEP = {
     "name": "<b>study</b>",
@@ -37,14 +37,7 @@ def sweep():
 
 @pytest.fixture
 def without_matplotlib(monkeypatch):
-    real = builtins.__import__
-
-    def missing(name, *rest):
-        if name.startswith("matplotlib"):
-            raise ImportError(name)
-        return real(name, *rest)
-
-    monkeypatch.setattr(builtins, "__import__", missing)
+    without(monkeypatch, "matplotlib")
 
 
 class Cells(HTMLParser):

@@ -1,6 +1,5 @@
 """Pictures in files."""
 
-import builtins
 import re
 from dataclasses import replace
 from io import BytesIO
@@ -12,6 +11,7 @@ import pytest
 from optrun.errors import ConfigError, MissingExtraError
 from optrun.plots.figure import FORMATS, Curves, curves_figure, format_of, save
 from optrun.plots.look import COLOURS, Look, series_style, size_of
+from tests.missing import without
 
 STEPS = np.arange(50)
 RUNS = [
@@ -72,14 +72,7 @@ def test_quartiles_are_shaded():
 
 
 def test_without_matplotlib_the_error_is_the_command_that_installs_it(monkeypatch):
-    real = builtins.__import__
-
-    def missing(name, *rest):
-        if name.startswith("matplotlib"):
-            raise ImportError(name)
-        return real(name, *rest)
-
-    monkeypatch.setattr(builtins, "__import__", missing)
+    without(monkeypatch, "matplotlib")
     with pytest.raises(MissingExtraError, match="pip install matplotlib"):
         picture("png")
 

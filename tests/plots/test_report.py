@@ -1,7 +1,6 @@
 """The page of a report: its numbers, its markup, and that nothing in it is loaded or injected."""
 
 import base64
-import builtins
 import hashlib
 import json
 import re
@@ -21,6 +20,7 @@ from optrun.errors import ConfigError, MissingExtraError
 from optrun.plots.report.charts import MOST_POINTS
 from optrun.plots.report.honesty import results_digest
 from optrun.plots.report.page import page_of
+from tests.missing import without
 
 EVIL = "</script><img src=x onerror=alert(1)>{{<b>"
 STUDY = {
@@ -249,14 +249,7 @@ def test_a_report_is_an_html_page(study):
 
 
 def test_without_plotly_the_error_is_the_command_that_installs_it(monkeypatch, study, tmp_path):
-    real = builtins.__import__
-
-    def missing(name, *rest):
-        if name.startswith("plotly"):
-            raise ImportError(name)
-        return real(name, *rest)
-
-    monkeypatch.setattr(builtins, "__import__", missing)
+    without(monkeypatch, "plotly")
     with pytest.raises(MissingExtraError, match="pip install plotly"):
         optrun.report(study, path=tmp_path / "a.html")
     assert not (tmp_path / "a.html").exists()

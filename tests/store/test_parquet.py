@@ -1,6 +1,5 @@
 """Tables as Parquet, read back with PyArrow and compared with the CSV."""
 
-import builtins
 import csv
 import io
 import struct
@@ -11,6 +10,7 @@ import optrun
 from optrun.analysis.chosen_runs import stored_table
 from optrun.errors import MissingExtraError
 from optrun.store import Store, parquet, write_table
+from tests.missing import without
 
 SWEEP = {
     "problem": "rosenbrock",
@@ -95,13 +95,6 @@ def test_the_swept_parameters_are_columns_of_their_types(sweep, what):
 
 
 def test_without_pyarrow_the_error_is_the_command_that_installs_it(sweep, monkeypatch):
-    real = builtins.__import__
-
-    def missing(name, *rest):
-        if name.startswith("pyarrow"):
-            raise ImportError(name)
-        return real(name, *rest)
-
-    monkeypatch.setattr(builtins, "__import__", missing)
+    without(monkeypatch, "pyarrow")
     with Store.open(sweep.path) as store, pytest.raises(MissingExtraError, match="pip install pyarrow"):
         write_table(stored_table(store, "runs"), "parquet", io.BytesIO())
