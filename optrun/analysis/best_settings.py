@@ -10,7 +10,7 @@ import numpy as np
 
 from optrun.analysis.comparison import ComparisonRow, Difference, ProblemTable
 from optrun.analysis.leaderboard import SweepPlan
-from optrun.analysis.selection import Selected, of_setting
+from optrun.analysis.selection import Cell, Selected, common_labels, of_setting, selections
 from optrun.analysis.statistics import (
     SIGNIFICANCE,
     IntervalEstimate,
@@ -114,6 +114,25 @@ class Entry:
         if value is None:
             return math.inf if run.has_figure(self.metric.name) else None
         return self.sign * value
+
+
+def best_entries(
+    sources: Sequence[ComparedSweep], metric: Metric | None, by: str | None
+) -> list[dict[Cell, Entry]]:
+    """Return the best setting of each cell of each sweep; a cell without results is not among them.
+
+    What is reported is the metric, by default that of the sweep. Raises as `selections` does.
+    """
+    labels = common_labels([source.configs for source in sources])
+    return [
+        {
+            selected.cell: Entry(
+                selected, source, metric or Metric(name=source.plan.metric, goal=source.plan.goal)
+            )
+            for selected in selections(source.plan, source.runs, by, problems=problems)
+        }
+        for source, problems in zip(sources, labels, strict=True)
+    ]
 
 
 def problem_table(problem: str, entries: Mapping[str, Entry], baseline: str) -> ProblemTable:

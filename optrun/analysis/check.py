@@ -1,16 +1,15 @@
 """What a check found: whether runs are as good as a baseline or a target, cell by cell."""
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
 
 from optrun.analysis.best_settings import ComparedSweep, Entry
-from optrun.analysis.selection import PARTS, Cell, common_labels, selections, varying_part
+from optrun.analysis.selection import PARTS, Cell, varying_part
 from optrun.analysis.statistics import median
-from optrun.config.sweep.model import Metric
 from optrun.errors import ConfigError, counted
 
 Outcome = Literal["ok", "worse", "missed", "missing", "new"]
@@ -118,15 +117,3 @@ def check_by(sources: Sequence[ComparedSweep]) -> str:
     """Return what is checked apart if nothing is said: the optimizers or else the schedulers that a sweep compares."""
     vary = {varying_part(source.configs) for source in sources}
     return next((part for part in PARTS if part in vary), "")
-
-
-def entries_of(sources: Sequence[ComparedSweep], metric: Metric, by: str) -> list[Mapping[Cell, Entry]]:
-    """Return the best setting of each cell of each sweep; a cell without results is not among them."""
-    labels = common_labels([source.configs for source in sources])
-    return [
-        {
-            selected.cell: Entry(selected, source, metric)
-            for selected in selections(source.plan, source.runs, by, problems=problems)
-        }
-        for source, problems in zip(sources, labels, strict=True)
-    ]

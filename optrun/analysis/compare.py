@@ -7,13 +7,14 @@ from optrun.analysis.best_settings import (
     ComparedSweep,
     Entry,
     Values,
+    best_entries,
     corrected,
     is_constant,
     problem_table,
 )
 from optrun.analysis.comparison import Comparison
 from optrun.analysis.ranking import ranking
-from optrun.analysis.selection import BY, BY_SWEEP, Cell, common_labels, selections, usual_by, value_at
+from optrun.analysis.selection import BY, BY_SWEEP, Cell, usual_by, value_at
 from optrun.analysis.statistics import critical_difference
 from optrun.analysis.verdict import TEST, VALIDATION, cautions, verdict
 from optrun.config.sweep.model import Metric, usual_goal
@@ -101,16 +102,14 @@ def entries_of(
     """Return what is compared and the best setting of each cell; the metric is by default that of the sweep."""
     path = _usual_by(sources) if by is None else by
     entries: dict[Cell, Entry] = {}
-    labels = common_labels([source.configs for source in sources])
-    for source, of_settings in zip(sources, labels, strict=True):
-        metric = reported or Metric(name=source.plan.metric, goal=source.plan.goal)
-        option = "" if path == BY_SWEEP else path
-        for selected in selections(source.plan, source.runs, option, problems=of_settings):
-            cell = replace(selected.cell, value=source.label) if path == BY_SWEEP else selected.cell
+    of_sources = best_entries(sources, reported, "" if path == BY_SWEEP else path)
+    for source, found in zip(sources, of_sources, strict=True):
+        for own, entry in found.items():
+            cell = replace(own, value=source.label) if path == BY_SWEEP else own
             if cell in entries:
                 both = f"{entries[cell].source.label} and {source.label}"
                 raise ConfigError(f"{both} both have {cell.value} on {cell.problem}: use --by sweep")
-            entries[cell] = Entry(selected, source, metric)
+            entries[cell] = entry
     return path, entries
 
 

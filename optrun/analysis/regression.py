@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from optrun.analysis.best_settings import ComparedSweep, Entry
+from optrun.analysis.best_settings import ComparedSweep, Entry, best_entries
 from optrun.analysis.check import (
     NO_RESULT,
     SIGNED_RANK,
@@ -15,7 +15,6 @@ from optrun.analysis.check import (
     by_problem,
     check_by,
     check_level,
-    entries_of,
     middle,
 )
 from optrun.analysis.compare import reported_metric
@@ -83,7 +82,7 @@ def regression(
     reported = reported_metric(sources, metric)
     path = check_by(sources) if by is None else by
     allowed = Tolerance.of(tolerance)
-    of_old, of_new = entries_of(sources, reported, path)
+    of_old, of_new = best_entries(sources, reported, path)
     lines = [_line(cell, entry, of_new.get(cell), allowed, p) for cell, entry in of_old.items()]
     lines += [_unknown(cell, entry) for cell, entry in of_new.items() if cell not in of_old]
     if not of_old:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from optrun.analysis.best_settings import ComparedSweep, Entry
+from optrun.analysis.best_settings import ComparedSweep, Entry, best_entries
 from optrun.analysis.check import (
     NO_RESULT,
     SIGNED_RANK,
@@ -16,7 +16,6 @@ from optrun.analysis.check import (
     by_problem,
     check_by,
     check_level,
-    entries_of,
     middle,
 )
 from optrun.analysis.compare import reported_metric
@@ -54,7 +53,7 @@ def reaching(
         raise ConfigError(f"sigma {sigma:g}: it is a number > 0, and goes with p")
     reported = reported_metric([source], metric)
     path = check_by([source]) if by is None else by
-    (entries,) = entries_of([source], reported, path)
+    (entries,) = best_entries([source], reported, path)
     lines = [
         _line(entries[cell], target, p, sigma) if cell in entries else CheckLine.missing(cell, NO_RESULT)
         for cell in dict.fromkeys(cells_of(source.plan, source.runs, path))

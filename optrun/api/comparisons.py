@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
 from optrun.analysis.best_settings import ComparedSweep
 from optrun.analysis.compare import Evidence, evidence_of
@@ -19,6 +19,8 @@ from optrun.sweeps.plan.expand import CONFIRM
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from optrun.plots.look import LookOptions
 
 
 @dataclass(frozen=True)
@@ -37,21 +39,17 @@ class SweepComparison(ComparisonTables):
     def plot(
         self,
         kind: str = "ranking",
-        *,
-        title: str | None = None,
-        size: tuple[float, float] | None = None,
-        dpi: int = 150,
-        style: str | None = None,
+        **look: Unpack["LookOptions"],
     ) -> "Figure":
         """Return a Matplotlib figure over problems: ranking or profile, as `optrun plot` draws them.
 
-        ``size`` is width and height in inches, ``style`` paper or talk. Raises ConfigError for what cannot be drawn,
-        such as a single problem, MissingExtraError without Matplotlib.
+        ``look`` is that of `Run.plot`. Raises ConfigError for what cannot be drawn, such as a single problem,
+        MissingExtraError without Matplotlib.
         """
         from optrun.api.pictures import comparison_picture
         from optrun.plots.look import Look
 
-        return comparison_picture(self, kind, Look(title, size, dpi, style))
+        return comparison_picture(self, kind, Look(**look))
 
     def __str__(self) -> str:
         return "\n".join([self.verdict, *(f"careful: {warning}" for warning in self.warnings)])

@@ -4,7 +4,7 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Unpack
 
 from optrun.api.html import html_table
 from optrun.arrays import Array
@@ -30,6 +30,8 @@ from optrun.training.trainer import Progress, Trainer
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
+
+    from optrun.plots.look import LookOptions
 
 _AVERAGE = f"{AVERAGE}/"
 
@@ -114,20 +116,18 @@ class Run:
         metric: str = "loss",
         log: bool | None = None,
         smooth: int = 1,
-        title: str | None = None,
-        size: tuple[float, float] | None = None,
-        dpi: int = 150,
-        style: str | None = None,
+        **look: Unpack["LookOptions"],
     ) -> "Figure":
         """Return a Matplotlib figure of a metric and the learning rate.
 
-        ``smooth`` is the number of recorded steps of a running mean, ``size`` width and height in inches, ``style``
-        paper or talk. Raises ConfigError for what cannot be drawn, MissingExtraError without Matplotlib.
+        ``smooth`` is the number of recorded steps of a running mean; ``look`` has ``title``, ``size`` (width and height
+        in inches), ``dpi`` and ``style`` (paper or talk). Raises ConfigError for what cannot be drawn,
+        MissingExtraError without Matplotlib.
         """
         from optrun.api.pictures import Choice, run_picture
         from optrun.plots.look import Look
 
-        return run_picture(self, Choice(metric, log=log, smooth=smooth), Look(title, size, dpi, style))
+        return run_picture(self, Choice(metric, log=log, smooth=smooth), Look(**look))
 
     def _repr_html_(self) -> str:
         rows = [("status", f"{self.status} {self.reason}"), ("steps", self.steps), *self.summary.items()]

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from threading import RLock
-from typing import TYPE_CHECKING, Any, Self, overload
+from typing import TYPE_CHECKING, Any, Self, Unpack, overload
 from weakref import finalize
 
 from optrun.analysis.chosen_runs import stored_table
@@ -26,6 +26,8 @@ from optrun.training.memory_store import MemoryStore
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
+
+    from optrun.plots.look import LookOptions
 
 MOST_ROWS = 10
 """The most settings in the table that a notebook shows."""
@@ -151,22 +153,19 @@ class Sweep:
         over: str | Sequence[str] = (),
         log: bool | None = None,
         smooth: int = 1,
-        title: str | None = None,
-        size: tuple[float, float] | None = None,
-        dpi: int = 150,
-        style: str | None = None,
+        **look: Unpack["LookOptions"],
     ) -> "Figure":
         """Return a Matplotlib figure: curves, sensitivity, best, profile, ranking, heat or tuning, as in `optrun plot`.
 
-        ``metric``, ``by``, ``over`` and ``smooth`` are options of some kinds; ``size`` is width and height in inches,
-        ``style`` paper or talk. Raises ConfigError for what cannot be drawn, MissingExtraError without Matplotlib.
+        ``metric``, ``by``, ``over`` and ``smooth`` are options of some kinds; ``look`` is that of `Run.plot`. Raises
+        ConfigError for what cannot be drawn, MissingExtraError without Matplotlib.
         """
         from optrun.api.pictures import Choice, sweep_picture
         from optrun.plots.look import Look
 
         parameters = (over,) if isinstance(over, str) else tuple(over)
         choice = Choice(metric, by, parameters, log, smooth)
-        return sweep_picture(self, kind, choice, Look(title, size, dpi, style))
+        return sweep_picture(self, kind, choice, Look(**look))
 
     def _repr_html_(self) -> str:
         best = self.standings()[:MOST_ROWS]

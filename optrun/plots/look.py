@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import isfinite
-from typing import Any
+from typing import Any, TypedDict
 
 from optrun.errors import ConfigError, MissingExtraError, did_you_mean, install
 from optrun.forks import renew_after_fork
@@ -31,6 +31,15 @@ LINE = 0.23
 
 INCHES, DPI = (1.0, 50.0), (20, 1200)
 """The least and the greatest size and resolution."""
+
+
+class LookOptions(TypedDict, total=False):
+    """The fields of `Look`, as the keyword arguments of what draws."""
+
+    title: str | None
+    size: tuple[float, float] | None
+    dpi: int
+    style: str | None
 
 
 @dataclass(frozen=True)
