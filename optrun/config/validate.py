@@ -18,6 +18,7 @@ from optrun.errors import fold, nearest
 from optrun.registry import SECTIONS, tuples_of
 
 _FORMS: Mapping[Path, str] = {
+    ("seeds",): "{init: 0, data: seed}",
     ("record",): "{every: 10, metrics: [grad_norm]}",
     ("evaluate",): "{every: 100}",
     ("checkpoint",): "{every: 30s}",

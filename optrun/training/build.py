@@ -22,7 +22,7 @@ from optrun.problems import Problem
 from optrun.registry import averages, optimizers, owner_of
 from optrun.schedulers import LRScheduler
 from optrun.training.memory import check_fits
-from optrun.training.run_seed import follows_seed
+from optrun.training.run_seed import follows_seed, init_seed
 from optrun.training.stacking import built, stacked
 
 CHECKED_AT_ONCE = 1 << 16
@@ -108,7 +108,7 @@ def parameters_of(
             inputs_first=problem.inputs_first,
         )
         for lane, config in enumerate(configs if at_start else ()):
-            params.set_lane(lane, problem.initial(config.seed))
+            params.set_lane(lane, problem.initial(init_seed(config)))
         return params
 
 

@@ -12,12 +12,13 @@ from optrun.errors import counted
 from optrun.fallbacks import Fallback
 from optrun.intervals import INTERVAL
 from optrun.problems import Problem
-from optrun.registry import Option, optimizers, problems, schedulers
+from optrun.registry import RUN_SEED, Option, optimizers, problems, schedulers
 from optrun.store import Event
 from optrun.store.event_names import INFERRED
 from optrun.training.build import scheduled_steps
 from optrun.training.evaluator import AVERAGE
 from optrun.training.pack import Pack
+from optrun.training.run_seed import follows_seed
 
 VANISHING = 1e-3
 """Relative to the highest learning rate, a learning rate that has practically no effect."""
@@ -52,6 +53,7 @@ def ineffective_options(pack: Pack, varied: Collection[str] = ()) -> list[str]:
             *_late_times(pack, config),
             *_rare_times(pack, config),
             *_single_steps(pack, config),
+            *_idle_seeds(pack, config, varied),
         )
     ]
 
@@ -68,11 +70,26 @@ def selected_on_test(metric: str, config: RunConfig) -> str:
     return f"note: settings are selected by {metric}, on the test data: give {better}"
 
 
-def is_random(problem: Problem) -> bool:
-    """Return whether a run depends on its seed: through its initial parameters or its first batch."""
+def seed_is_idle(problem: Problem, config: RunConfig) -> str:
+    """Return why the seed of a run has no effect; empty if it has one."""
+    drawn = [purpose for purpose, (draws, _) in _DRAWS.items() if draws(problem)]
+    follows = any(getattr(config.seeds, purpose) == RUN_SEED for purpose in drawn)
+    if follows or follows_seed(config.problem.model_dump()):
+        return ""
+    if not drawn:
+        return f"{config.problem.name} draws nothing, so that seeds have no effect"
+    given = " and ".join(f"seeds.{purpose}" for purpose in drawn)
+    return f"{given} {'are' if len(drawn) > 1 else 'is'} set, so that the seed of the run has no effect"
+
+
+def draws_start(problem: Problem) -> bool:
+    """Return whether the initial parameters depend on a seed."""
     one, other = (problem.initial(seed) for seed in (0, 1))
-    if any(not np.array_equal(one[name], other[name]) for name in one):
-        return True
+    return any(not np.array_equal(one[name], other[name]) for name in one)
+
+
+def draws_batches(problem: Problem) -> bool:
+    """Return whether the first batch depends on a seed."""
     first, second = (problem.batches([seed])[0] for seed in (0, 1))
     if first is None and second is None:
         return False
@@ -80,6 +97,22 @@ def is_random(problem: Problem) -> bool:
     with Fallback("batches of a plugin's own kind are taken to differ between seeds", TypeError, ValueError):
         return not np.array_equal(to_host(first), to_host(second))
     return True
+
+
+_DRAWS = {
+    "init": (draws_start, "starts from a fixed point"),
+    "data": (draws_batches, "draws no batches and no noise"),
+}
+"""By purpose of a seed: whether a problem draws it, and what is true of one that does not."""
+
+
+def _idle_seeds(pack: Pack, config: RunConfig, varied: Collection[str]) -> Iterator[str]:
+    """Yield seeds of what the problem does not draw."""
+    for purpose, (draws, instead) in _DRAWS.items():
+        path = f"seeds.{purpose}"
+        is_set = path in varied or getattr(config.seeds, purpose) != RUN_SEED
+        if is_set and not draws(pack.problem):
+            yield f"{path} has no effect: {config.problem.name} {instead}"
 
 
 def _unread_options(pack: Pack, config: RunConfig, varied: Collection[str]) -> Iterator[str]:

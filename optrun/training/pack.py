@@ -24,13 +24,13 @@ from optrun.training.build import (
     steps_of,
 )
 from optrun.training.checkpoints import PackState, select_arrays
-from optrun.training.run_seed import problem_options
+from optrun.training.run_seed import data_seed, problem_options
 
 
 class Pack:
     """The problem, parameters, optimizer and schedulers of several runs, one lane per run.
 
-    The configs may differ only in the seed and in floats of the optimizer and the schedulers. ``problem`` reuses the
+    The configs may differ only in the seeds and in floats of the optimizer and the schedulers. ``problem`` reuses the
     problem of a similar pack, whose data need not be loaded again. Unless ``at_start``, the parameters are zero.
 
     Raises ConfigError for other differences, and if the problem, the optimizer or a scheduler cannot be built.
@@ -48,7 +48,7 @@ class Pack:
                 self.arrays, **problem_options(config)
             )
             self.steps = steps_of(config, self.problem)
-            self.batches = self.problem.batches([each.seed for each in configs])
+            self.batches = self.problem.batches([data_seed(each) for each in configs])
             shapes = self.problem.shapes
             self.problem.use(engine_named(config.engine, config.backend))
         groups = groups_of(configs, shapes)

@@ -1,10 +1,22 @@
-"""Problems that depend on the seed of the run, since one of their options is the word ``seed``."""
+"""The seeds of a run: of its initialisation and its data, and of a problem whose option is the word ``seed``."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from optrun.config import RunConfig
 from optrun.registry import RUN_SEED, problems
+
+
+def init_seed(config: RunConfig) -> int:
+    """Return the seed of the initial parameters."""
+    own = config.seeds.init
+    return config.seed if own == RUN_SEED else own
+
+
+def data_seed(config: RunConfig) -> int:
+    """Return the seed of batches and sampled noise."""
+    own = config.seeds.data
+    return config.seed if own == RUN_SEED else own
 
 
 def problem_options(config: RunConfig) -> dict[str, Any]:

@@ -39,7 +39,9 @@ def print_plan(config: RunConfig, work: Estimate, where: str | None, *, json: bo
         "scheduler": scheduler,
         **({"average": f"{average.name}, {_options(average)}"} if (average := config.average) else {}),
         **({"schedules": ", ".join(schedules)} if schedules else {}),
-        "seed": f"{config.seed}",
+        "seed": ", ".join(
+            [f"{config.seed}", *(f"{of} {seed}" for of, seed in config.seeds.model_dump().items())]
+        ),
         "steps": f"{work.steps:,}",
         "time": f"about {about(work.seconds)} ({work.steps_per_second:,.0f} steps/s in a trial)",
         "ends early": _endings(config),

@@ -19,6 +19,7 @@ from optrun.config.model.components import NESTED, Named, Schedules
 from optrun.config.model.expect import FIGURES, Bounds
 from optrun.config.model.options import GROUPS, SCHEDULES, SWEEP, Model, floats_of, options_of_group
 from optrun.config.model.run import Checkpointing, Divergence, Evaluate, Record, RunConfig, Stop, metric_names
+from optrun.config.model.seeds import Seeds
 from optrun.config.sweep.model import Confirm, Metric, SpaceBlock, sweep_model
 from optrun.config.yaml.writer import inline
 from optrun.registry import SECTIONS, Option, PathOrName, Registry, methods, optimizers, tuples_of
@@ -51,6 +52,7 @@ def json_schema() -> Schema:
     swept = _generated(block, _REF + "{model}")
     definitions |= {**swept.pop("$defs"), "SweepBlock": swept}
     for model in (
+        Seeds,
         Record,
         Evaluate,
         Checkpointing,

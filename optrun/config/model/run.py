@@ -4,7 +4,7 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, Gt, Lt, MinLen
+from annotated_types import Ge, Gt, MinLen
 from pydantic import (
     AfterValidator,
     BeforeValidator,
@@ -20,6 +20,7 @@ from optrun.config.model.components import Component, Named, OptimizerComponent,
 from optrun.config.model.durations import Duration
 from optrun.config.model.expect import Expectations
 from optrun.config.model.options import SCHEDULES, Section, floats_of, unschedulable
+from optrun.config.model.seeds import Seed, Seeds
 from optrun.config.yaml.tree import Path
 from optrun.config.yaml.writer import to_yaml
 from optrun.errors import ConfigError
@@ -210,7 +211,10 @@ class RunConfig(Section):
     ] = None
     steps: Annotated[Count | None, "updates; or give epochs"] = None
     epochs: Annotated[Count | None, "passes over the training data; or give steps"] = None
-    seed: Annotated[int, Ge(0), Lt(2**63), INTEGRAL, "of everything that is drawn"] = 0
+    seed: Annotated[Seed, "of everything that is drawn"] = 0
+    seeds: Annotated[Seeds, _off(Seeds), "of initialisation and of data, where they are not the run's"] = (
+        Seeds()
+    )
     dtype: Annotated[Literal["float32", "float64"], "of parameters, gradients and state"] = "float32"
     backend: Annotated[Literal["numpy", "cupy"], "CPU or GPU"] = "numpy"
     engine: Annotated[

@@ -20,7 +20,7 @@ from optrun.registry import Option, Registry, averages, optimizers, schedulers
 from optrun.store.types import STEPS_TO_TARGET
 from optrun.sweeps.plan.expand import Plan
 from optrun.sweeps.plan.width import width_of
-from optrun.training.config_notes import ineffective_options, inferred, is_random
+from optrun.training.config_notes import ineffective_options, inferred, seed_is_idle
 from optrun.training.figures import FINAL_LOSS, asks_for_figures, check_expected, figures_of, no_figure
 from optrun.training.identity import Identity, data_key
 from optrun.training.pack import Pack
@@ -151,8 +151,8 @@ def _remarks(pack: Pack, varied: Collection[str]) -> list[str]:
     try:
         found = ineffective_options(pack, varied)
         config = pack.configs[0]
-        if "seed" in varied and not is_random(pack.problem) and not follows_seed(config.problem.model_dump()):
-            found.append(f"note: {config.problem.name} draws nothing, so that seeds have no effect")
+        if "seed" in varied and (why := seed_is_idle(pack.problem, config)):
+            found.append(f"note: {why}")
     except Exception:
         log.debug("the settings could not be looked at", exc_info=True)
         return []
@@ -234,7 +234,7 @@ def pack_key(document: dict[str, Any]) -> str:
 
     Lanes also have the seed in common where their problem follows it.
     """
-    varied = _STACKED if follows_seed(document["problem"]) else ("seed", *_STACKED)
+    varied = ("seeds", *_STACKED, *(() if follows_seed(document["problem"]) else ("seed",)))
     shared = {name: value for name, value in document.items() if name not in varied}
     return json.dumps([shared, *(_shared(document.get(name), known) for name, known in _STACKED.items())])
 
