@@ -10,7 +10,8 @@ import numpy as np
 
 from optrun.analysis.comparison import ComparisonRow, Difference, ProblemTable
 from optrun.analysis.leaderboard import SweepPlan
-from optrun.analysis.selection import Cell, Selected, common_labels, of_setting, selections
+from optrun.analysis.problem_labels import common_labels
+from optrun.analysis.selection import Cell, Selected, of_setting, selections
 from optrun.analysis.statistics import (
     SIGNIFICANCE,
     IntervalEstimate,

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 
 from optrun.analysis.leaderboard import SweepPlan
+from optrun.analysis.problem_labels import labels_of_settings
 from optrun.analysis.selection import cells_of, selections, value_at, varying_part
 from optrun.config import ConfigErrors
 from optrun.store import RunRecord, RunState, Status
@@ -69,7 +70,10 @@ def ranking_of(plan: Plan) -> SweepPlan:
     """Return by what the settings of a plan are ranked."""
     maximize = plan.metric.goal == "maximize"
     method = plan.swept.sweep.method
-    return SweepPlan(plan.settings, plan.repeats, plan.metric.name, maximize, plan.size, method)
+    problems = labels_of_settings(plan.settings, lambda setting: plan.documents[setting * plan.repeats])
+    return SweepPlan(
+        plan.settings, plan.repeats, plan.metric.name, maximize, plan.size, method, problems=problems
+    )
 
 
 def _usual(plan: Plan) -> str:

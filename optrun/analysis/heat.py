@@ -9,9 +9,10 @@ import numpy as np
 
 from optrun.analysis.leaderboard import SweepPlan, metric_values
 from optrun.analysis.run_difference import differing_labels
-from optrun.analysis.selection import SEED, tells_problem
+from optrun.analysis.selection import SEED
 from optrun.analysis.sensitivity import chosen_parameter, is_number, needs_log, ranked_by
 from optrun.arrays import Array
+from optrun.config.same_problem import tells_problem
 from optrun.errors import ConfigError
 from optrun.store import RunState
 

@@ -1,14 +1,15 @@
-"""Rank the settings of a sweep by the median of a metric over the repeats (seeds)."""
+"""Rank the settings of a sweep, within each problem, by the median of a metric over the repeats (seeds)."""
 
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
+from optrun.analysis.problem_labels import labels_of_settings
 from optrun.errors import StoreError, counted
 from optrun.store import RunState, Status, Store
 from optrun.store.event_names import PLAN, PLUGINS
@@ -45,6 +46,8 @@ class Standing:
     """Runs that ended at `stop.target`."""
     steps_to_target: float | None = None
     """The median number of steps to the target; None if it was missed by half of the ended runs or more."""
+    problem: str | None = None
+    """The label of its problem; None if the sweep has one problem."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as plain values for JSON."""
@@ -65,6 +68,8 @@ class SweepPlan:
     """The sweep method; empty in stores of older versions."""
     plugins: tuple[str, ...] = ()
     """The plugins that the sweep was started with."""
+    problems: Sequence[str] = ()
+    """The label of each setting's problem; empty if the sweep has one problem."""
 
     @property
     def goal(self) -> Literal["minimize", "maximize"]:
@@ -105,7 +110,10 @@ def plan_of(store: Store) -> SweepPlan | None:
         raise StoreError(f"{store.path}: the plan of the sweep is damaged: {error!r}") from error
     if len(plan.settings) * plan.repeats != store.size:
         raise StoreError(f"{store.path}: the plan of the sweep is not one of {counted(store.size, 'run')}")
-    return plan
+    return replace(
+        plan,
+        problems=labels_of_settings(plan.settings, lambda setting: store.run(setting * plan.repeats).config),
+    )
 
 
 def plugins_of(store: Store) -> tuple[str, ...]:
@@ -134,19 +142,23 @@ def single(store: Store, run: int | None) -> int:
 
 
 def leaderboard(plan: SweepPlan, states: Sequence[RunState]) -> list[Standing]:
-    """Return the settings, the best median first.
+    """Return the settings, the best median first; those of several problems one problem after the other.
 
     A diverged run counts as the worst value. Settings with a run that failed or lacks the metric come after all
-    others; among the rest, a setting that was pruned comes after all that ran for more steps.
+    others; among the rest, a setting that was pruned comes after all that ran for more steps. Problems are in the
+    order of the plan: a metric of one problem is neither better nor worse than that of another.
     """
     worst = -math.inf if plan.maximize else math.inf
     groups = [
         states[index * plan.repeats : (index + 1) * plan.repeats] for index in range(len(plan.settings))
     ]
     quartiles = _quartiles([metric_values(group, plan.metric, worst) for group in groups])
+    problems: Sequence[str | None] = plan.problems or [None] * len(groups)
     standings = [
-        _standing(setting, index * plan.repeats, group, plan.metric, *of_group)
-        for index, (setting, group, of_group) in enumerate(zip(plan.settings, groups, quartiles, strict=True))
+        _standing(setting, index * plan.repeats, group, plan.metric, *of_group, problem)
+        for index, (setting, group, of_group, problem) in enumerate(
+            zip(plan.settings, groups, quartiles, problems, strict=True)
+        )
     ]
 
     def sort_key(of: Standing) -> tuple[bool, bool, float, float]:
@@ -160,7 +172,26 @@ def leaderboard(plan: SweepPlan, states: Sequence[RunState]) -> list[Standing]:
             -of.median if plan.maximize else of.median,
         )
 
-    return sorted(standings, key=sort_key)
+    order = {problem: place for place, problem in enumerate(dict.fromkeys(problems))}
+    return sorted(sorted(standings, key=sort_key), key=lambda of: order[of.problem])
+
+
+def by_problem(standings: Sequence[Standing]) -> dict[str | None, list[Standing]]:
+    """Return the settings of each problem, each problem's best first; the one problem of a sweep is None."""
+    found: dict[str | None, list[Standing]] = {}
+    for each in standings:
+        found.setdefault(each.problem, []).append(each)
+    return found
+
+
+def first_of_each(standings: Sequence[Standing], most: int) -> list[Standing]:
+    """Return at most so many settings of each problem; 0: all."""
+    return [each for own in by_problem(standings).values() for each in own[: most or None]]
+
+
+def best_of(standings: Sequence[Standing]) -> list[Standing]:
+    """Return the best setting of each problem, where its median is finite."""
+    return [first for first, *_ in by_problem(standings).values() if first.median is not None]
 
 
 def metric_values(states: Sequence[RunState], metric: str, worst: float) -> list[float]:
@@ -178,6 +209,7 @@ def _standing(
     lower: float | None,
     median: float | None,
     upper: float | None,
+    problem: str | None,
 ) -> Standing:
     ended = [state for state in states if state.status.final]
     failed = sum(state.status is Status.FAILED for state in ended)
@@ -200,6 +232,7 @@ def _standing(
         upper,
         len(reached),
         to_target if math.isfinite(to_target) else None,
+        problem,
     )
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from optrun.analysis.leaderboard import Standing, SweepPlan, leaderboard
-from optrun.analysis.run_difference import differing_labels, flatten
+from optrun.analysis.problem_labels import problem_labels
+from optrun.config.same_problem import tells_problem
 from optrun.errors import ConfigError, StoreError
 from optrun.store import RunRecord
 
@@ -21,9 +22,6 @@ BY_SWEEP = "sweep"
 SEED = "seed"
 NONE = "null"
 """The value of a part that is turned off, such as a scheduler that is null."""
-
-NO_OTHER_PROBLEM = ("batch_size",)
-"""Options of a problem that are hyperparameters: runs that differ in them alone are of one problem."""
 
 EDGE = 0.05
 """A value is at the edge of its space if it is among this part of the values that were tried, or the outermost one."""
@@ -140,40 +138,6 @@ def value_at(config: Mapping[str, Any], path: str) -> str | None:
     if isinstance(value, Mapping):
         value = value.get("name")
     return None if value is None else f"{value:.12g}" if isinstance(value, float) else str(value)
-
-
-def tells_problem(path: str) -> bool:
-    """Whether runs that differ at a path of the config are of different problems."""
-    section, _, option = path.partition(".")
-    return section == "problem" and option not in NO_OTHER_PROBLEM
-
-
-def problem_labels(configs: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the label of each config's problem: its name, and the options in which problems of one name differ."""
-    blocks = [
-        {key: value for key, value in config["problem"].items() if key not in NO_OTHER_PROBLEM}
-        for config in configs
-    ]
-    keys = [_key(block) for block in blocks]
-    by_name: defaultdict[str, dict[str, Mapping[str, Any]]] = defaultdict(dict)
-    for key, block in zip(keys, blocks, strict=True):
-        by_name[str(block.get("name", ""))][key] = block
-    labels = {}
-    for name, alike in by_name.items():
-        others = differing_labels([{"problem": block} for block in alike.values()])
-        for key, other in zip(alike, others, strict=True):
-            labels[key] = name if len(alike) == 1 else f"{name} {other}"
-    return [labels[key] for key in keys]
-
-
-def common_labels(sweeps: Sequence[Sequence[Mapping[str, Any]]]) -> list[list[str]]:
-    """Return the labels of the problems of several sweeps, given by their configs; each problem has one label."""
-    labels = iter(problem_labels([config for configs in sweeps for config in configs]))
-    return [[next(labels) for _ in configs] for configs in sweeps]
-
-
-def _key(block: Mapping[str, Any]) -> str:
-    return repr(sorted(flatten(block).items()))
 
 
 def _is_result(standing: Standing) -> bool:

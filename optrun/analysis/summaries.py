@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from optrun.analysis.leaderboard import SweepPlan, leaderboard, plan_of, plugins_of
+from optrun.analysis.leaderboard import SweepPlan, by_problem, leaderboard, plan_of, plugins_of
 from optrun.errors import StoreError, printable
 from optrun.store import Event, RunRecord, RunState, Status, Store
 from optrun.store.directory import is_being_written
@@ -44,7 +44,9 @@ class Summary:
     ended: int = 0
     metric: str = ""
     best: float | None = None
-    """The median of the metric of the best setting of a sweep."""
+    """The median of the metric of the best setting of a sweep; None if it has several problems."""
+    problems: int = 1
+    """The number of problems of a sweep."""
     failed: int = 0
     diverged: int = 0
     method: str = ""
@@ -145,7 +147,9 @@ def _summary_of_run(store: Store, status: str, record: RunRecord, created: Seque
 def _summary_of_sweep(store: Store, first: RunRecord, created: list[Event]) -> Summary:
     states, plan = store.states(), plan_of(store)
     over = dict.fromkeys(path for setting in (plan.settings if plan else ()) for path in setting)
-    best = leaderboard(plan, states)[0].median if plan else None
+    standings = leaderboard(plan, states) if plan else []
+    problems = max(1, len(by_problem(standings)))
+    best = standings[0].median if standings and problems == 1 else None
     return Summary(
         store.path,
         sweep_status(store, states, plan),
@@ -162,6 +166,7 @@ def _summary_of_sweep(store: Store, first: RunRecord, created: list[Event]) -> S
         sum(state.status.final for state in states),
         printable(plan.metric) if plan else "",
         best,
+        problems,
         sum(state.status is Status.FAILED for state in states),
         sum(state.status is Status.DIVERGED for state in states),
         printable(plan.method) if plan else "",

@@ -8,7 +8,9 @@ from typing import Any
 
 from optrun.analysis.compare import Evidence
 from optrun.analysis.leaderboard import leaderboard
-from optrun.analysis.selection import BY_SWEEP, SEED, cells_of, common_labels, tells_problem
+from optrun.analysis.problem_labels import common_labels
+from optrun.analysis.selection import BY_SWEEP, SEED, cells_of
+from optrun.config.same_problem import tells_problem
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self, Unpack, overload
 from weakref import finalize
 
 from optrun.analysis.chosen_runs import stored_table
-from optrun.analysis.leaderboard import Standing, SweepPlan, leaderboard
+from optrun.analysis.leaderboard import Standing, SweepPlan, by_problem, first_of_each, leaderboard
 from optrun.analysis.sensitivity import Sensitivity, sensitivity
 from optrun.api.html import html_table
 from optrun.api.runs import Run
@@ -81,7 +81,7 @@ class Sweep:
         return [from_mapping(run.config) for run in self.runs] if self.plan is None else self.plan.configs
 
     def standings(self) -> list[Standing]:
-        """Return the settings with their results, the best first.
+        """Return the settings with their results, the best first; those of several problems problem by problem.
 
         A diverged run counts as the worst value; settings with a failed run come after all others.
         """
@@ -92,7 +92,10 @@ class Sweep:
         return leaderboard(self.ranking, self.states)
 
     def table(self) -> list[dict[str, Any]]:
-        """Return `standings` as plain values: median and quartiles of the metric over a setting's seeds."""
+        """Return `standings` as plain values: median and quartiles of the metric over a setting's seeds.
+
+        ``problem`` is the label of a setting's problem; None if the sweep has one problem.
+        """
         return [standing.to_dict() for standing in self.standings()]
 
     def sensitivity(self, parameter: str | None = None, metric: str | None = None) -> Sensitivity:
@@ -168,15 +171,32 @@ class Sweep:
         return sweep_picture(self, kind, choice, Look(**look))
 
     def _repr_html_(self) -> str:
-        best = self.standings()[:MOST_ROWS]
+        problems = len(by_problem(self._standings))
+        best = first_of_each(self._standings, max(1, MOST_ROWS // problems))
         paths = list(dict.fromkeys(path for each in best for path in each.setting))
+        several = problems > 1
         rows = [
-            [*map(each.setting.get, paths), each.median, each.lower, each.upper, each.diverged]
+            [
+                *[each.problem] * several,
+                *map(each.setting.get, paths),
+                each.median,
+                each.lower,
+                each.upper,
+                each.diverged,
+            ]
             for each in best
         ]
         more = len(self.settings) - len(best)
-        note = f"; the best {len(best)} settings, {more:,} more" if more else ""
-        header = [*paths, f"median {self.metric.name}", "1st quartile", "3rd quartile", "diverged"]
+        of_each = " of each problem" * several
+        note = f"; the best {len(best)} settings{of_each}, {more:,} more" if more else ""
+        header = [
+            *["problem"] * several,
+            *paths,
+            f"median {self.metric.name}",
+            "1st quartile",
+            "3rd quartile",
+            "diverged",
+        ]
         return html_table(header, rows, f"{self!r}"[1:-1] + note)
 
     def close(self) -> None:

@@ -110,7 +110,9 @@ class _Course:
         """Execute runs until they end or pause; return whether all did, and none failed where that ends all."""
         how, plan, look = self._how, self.plan, self._writer.look
         packs = _divided(self._groups, wanted, states, how)
-        self._writer.begin(states, wanted, packs, self._of_runs, until)
+        self._writer.begin(
+            states, wanted, packs, self._of_runs, until, comparable=not plan.has_several_problems
+        )
         if self._workers is None:
             # A later stage may have more packs than what is left of this one.
             most = len(packs) if len(plan.outline) == 1 else max(len(packs), how.split)

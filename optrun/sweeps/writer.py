@@ -39,7 +39,7 @@ class SweepProgress:
     failed: int
     """Runs that failed, this time."""
     best: float | None
-    """The best value of the metric of the runs that came to their end, this time."""
+    """The best metric of the runs that came to their end, this time; None if the sweep has several problems."""
     until: int | None = None
     """The step to which runs go for now; None is their end."""
     lane_steps: int = 0
@@ -83,11 +83,14 @@ class Writer:
         packs: Sequence[Sequence[int]],
         of_runs: int,
         until: int | None,
+        *,
+        comparable: bool = True,
     ) -> None:
         """Expect the results of these runs in these packs or their parts.
 
-        All runs have come as far as ``states`` say.
+        All runs have come as far as ``states`` say. ``comparable`` is whether their metrics can be compared.
         """
+        self._comparable = comparable
         self.states = list(states)
         self._left = set(wanted)
         ended = sum(state.status.final for state in states)
@@ -144,7 +147,7 @@ class Writer:
             executed=self._now.executed + len(ended),
             diverged=self._now.diverged + sum(state.status is Status.DIVERGED for state in ended),
             failed=self._now.failed + sum(state.status is Status.FAILED for state in ended),
-            best=better(figures, default=None),
+            best=better(figures, default=None) if self._comparable else None,
         )
         self._report()
 

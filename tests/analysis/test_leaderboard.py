@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import optrun
-from optrun.analysis.leaderboard import SweepPlan, leaderboard, plan_of
+from optrun.analysis.leaderboard import SweepPlan, best_of, first_of_each, leaderboard, plan_of
+from optrun.analysis.problem_labels import labels_of_settings
 from optrun.errors import StoreError
 from optrun.store import RunState, Status, Store
 from optrun.store.attempts import event
@@ -48,6 +49,45 @@ def test_a_run_that_diverged_is_the_worst_and_one_that_failed_none_at_all():
 def test_the_other_end_may_be_the_better_one():
     plan = SweepPlan(PLAN.settings, 4, "final_loss", True)
     assert [row.setting["lr"] for row in leaderboard(plan, STATES)] == [1, 4, 2, 3]
+
+
+def test_settings_are_ranked_within_their_problem():
+    settings = [{"problem.data": data, "lr": lr} for lr in (1, 2, 3) for data in ("wine", "iris")]
+    plan = SweepPlan(settings, 1, "final_loss", False, problems=["wine", "iris"] * 3)
+    # Every loss on wine is below every loss on iris.
+    rows = leaderboard(plan, [ended(value) for value in (0.3, 8.0, 0.1, 9.0, 0.2, 7.0)])
+    assert [(row.problem, row.setting["lr"]) for row in rows] == [
+        *[("wine", lr) for lr in (2, 3, 1)],
+        *[("iris", lr) for lr in (3, 1, 2)],
+    ]
+    assert [(row.problem, row.median) for row in best_of(rows)] == [("wine", 0.1), ("iris", 7.0)]
+    assert first_of_each(rows, 1) == best_of(rows)
+    # A problem none of whose settings has a finite median has no best one.
+    gone = leaderboard(plan, [ended(0.3), GONE, ended(0.1), GONE, ended(0.2), GONE])
+    assert [row.problem for row in best_of(gone)] == ["wine"]
+
+
+@pytest.mark.parametrize(
+    ("values", "labels"),
+    [
+        ([{"problem.dim": 2}, {"problem.dim": 4}], ["quadratic dim=2", "quadratic dim=4"]),
+        ([{"problem.batch_size": 2}, {"problem.batch_size": 4}], []),
+        ([{"problem": {"name": "quadratic", "batch_size": size}} for size in (2, 4)], []),
+        ([{"problem.dim": 2}, {}], []),
+        ([{"problem": "quadratic"}, {"problem": {"name": "rosenbrock"}}], ["quadratic", "rosenbrock"]),
+    ],
+)
+def test_problems_are_those_that_compare_tells_apart(values, labels):
+    configs = []
+    for setting in values:
+        config = {"problem": {"name": "quadratic", "dim": 2}}
+        for path, value in setting.items():
+            if path == "problem":
+                config["problem"] = {"name": value} if isinstance(value, str) else dict(value)
+            else:
+                config["problem"][path.removeprefix("problem.")] = value
+        configs.append(config)
+    assert labels_of_settings(values, configs.__getitem__) == labels
 
 
 def test_a_figure_that_is_not_finite_counts_as_diverged():

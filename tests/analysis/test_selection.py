@@ -3,7 +3,8 @@
 import pytest
 
 from optrun.analysis.leaderboard import SweepPlan
-from optrun.analysis.selection import Cell, problem_labels, selections, value_at
+from optrun.analysis.problem_labels import problem_labels
+from optrun.analysis.selection import Cell, selections, value_at
 from optrun.errors import ConfigError
 from optrun.store import RunRecord, Status
 

@@ -44,6 +44,56 @@ def file(tmp_path):
     return "s.yaml"
 
 
+def test_several_problems_have_a_ranking_each_and_no_best_of_all(tmp_path, call):  # noqa: F811
+    (tmp_path / "p.yaml").write_text(
+        "name: two\nproblem: {name: quadratic, dim: 2}\noptimizer: SGD\nsteps: 20\nsweep:\n  parameters:\n"
+        "    problem: [{name: quadratic, dim: 2}, {name: rosenbrock, dim: 2}]\n"
+        "    optimizer.lr: [1.0e-4, 1.0e-3, 1.0e-5]\n"
+    )
+    done = call("sweep", "p.yaml", "-o", "two")
+    assert "best run" not in done.err
+    table = ["quadratic", ["lr", "final_loss", "run"], "rosenbrock", ["lr", "final_loss", "run"]]
+    lines = [line.split() for line in done.out.splitlines() if line]
+    assert [lines[0], lines[1], lines[5], lines[6]] == [[table[0]], table[1], [table[2]], table[3]]
+    assert [[row[0], row[1]] for row in lines[2:5] + lines[7:10]] == [
+        [place, lr] for _ in range(2) for place, lr in (("1", "0.001"), ("2", "0.0001"), ("3", "1e-05"))
+    ]
+    shown = call("show", "two", "--limit", "1").out
+    assert "within each of 2 problems" in shown
+    assert "… 4 more settings: optrun show two --limit 0" in shown
+    rows = json.loads(call("show", "two", "--json", "--limit", "1").out)["table"]
+    assert [row["problem"] for row in rows] == ["quadratic", "rosenbrock"]
+    assert [row["setting"]["optimizer.lr"] for row in rows] == [1e-3, 1e-3]
+    assert [
+        row["problem"] for row in json.loads(call("sweep", "p.yaml", "-o", "two", "--json").out)["table"]
+    ] == [
+        *["quadratic"] * 3,
+        *["rosenbrock"] * 3,
+    ]
+    assert "2 problems" in call("ls", ".").out
+    (listed,) = json.loads(call("ls", ".", "--json").out)
+    assert (listed["problems"], listed["best"]) == (2, None)
+    loaded = optrun.load_sweep("two")
+    assert [row["problem"] for row in loaded.table()[::3]] == ["quadratic", "rosenbrock"]
+    assert loaded._repr_html_().count("<td>rosenbrock</td>") == 3
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("problem: [{name: quadratic}, {name: rosenbrock, dim: 2}]", True),
+        ("optimizer.beta1: [0.9, 0.8]", False),
+    ],
+)
+def test_a_method_that_compares_problems_by_one_metric_says_so(setting, words, tmp_path, call):  # noqa: F811
+    (tmp_path / "h.yaml").write_text(
+        "problem: {name: rosenbrock, dim: 2}\noptimizer: Adam\nsteps: 9\nsweep:\n  method: halving\n"
+        f"  halving: {{min_steps: 3}}\n  parameters:\n    {setting}\n    optimizer.lr: [0.1, 0.2]\n"
+    )
+    err = call("sweep", "h.yaml", "--dry-run").err
+    assert ("halving compares the settings of several problems by one metric, final_loss" in err) == words
+
+
 def test_a_sweep_ranks_its_settings_and_says_what_to_type_next(file, call):  # noqa: F811
     done = call("sweep", file)
     path = optrun.sweep(file).path

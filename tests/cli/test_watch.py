@@ -175,8 +175,26 @@ def test_settings_that_are_watched_fit_the_terminal_and_can_be_told_apart(width,
     lines = captured.get().splitlines()
     assert len(lines) <= height or most == 1
     words = [word.removeprefix("lr=") for word in " ".join(lines).split()]
-    assert made.row_count == most
+    (shown,) = made.renderables
+    assert shown.row_count == most
     assert all(words.count(str(lr)) for lr in range(most))
+
+
+@pytest.mark.parametrize(("height", "problems"), [(40, 5), (9, 2)])
+def test_of_several_problems_as_many_are_watched_as_fit(height, problems, monkeypatch):
+    settings = [{"problem.dim": dim, "optimizer.lr": float(lr)} for dim in range(5) for lr in range(4)]
+    labels = [f"quadratic dim={dim}" for dim in range(5) for _ in range(4)]
+    plan = SweepPlan(settings, 1, "final_loss", False, problems=labels)
+    states = [RunState(status=Status.COMPLETED, summary={"final_loss": 1.0 + run}) for run in range(20)]
+    view = SweepView("s", "running", plan, states, leaderboard(plan, states))
+    out = Console(width=80, height=40)
+    monkeypatch.setattr(setting_table, "console", lambda: out)
+    with out.capture() as captured:
+        out.print(settings_that_fit(view, height, out))
+    assert captured.get().count("\n") <= height
+    assert captured.get().count("quadratic") == problems
+    best = "1 (quadratic dim=0), 5 (quadratic dim=1), 9 (quadratic dim=2), … 2 more"
+    assert progress_text(view) == f"20/20 runs  best final_loss {best}"
 
 
 def test_what_is_said_of_a_sweep_that_goes_on_or_has_failures(call, going):

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from optrun.analysis.expectation import judged
-from optrun.analysis.leaderboard import Standing, worst
+from optrun.analysis.leaderboard import Standing, best_of, by_problem, first_of_each, worst
 from optrun.api.comparisons import compared
 from optrun.api.sweeps import Sweep
 from optrun.cli.ci.case import Case
@@ -78,9 +78,10 @@ def report_sweep(
     counts = {"diverged": diverged, "failed": failed, "left": left}
     parts = [f"{count:,} {what}" for what, count in counts.items() if count]
     whole.outcome = ", ".join([counted(len(sweep.states), "run"), *parts])
-    if standings[0].median is not None:
-        whole.metrics = {sweep.metric.name: number(standings[0].median)}
-        whole.metrics["best"] = setting_text(standings[0].setting) or "seeds"
+    for each in best_of(standings):
+        of_problem = f" on {each.problem}" if each.problem else ""
+        whole.metrics[f"{sweep.metric.name}{of_problem}"] = number(each.median)
+        whole.metrics[f"best{of_problem}"] = setting_text(each.setting) or "seeds"
     if left and sweep.signal is not None:
         whole.problem, whole.messages = "error", [f"interrupted: {counted(left, 'run')} left"]
     missed: dict[int, list[Issue]] = {}
@@ -88,7 +89,8 @@ def report_sweep(
         missed.setdefault(run, []).append(issue)
     cases = {each.first: _case(sweep, each, missed, f"sweep setting{what}") for each in standings}
     report.cases += [cases[first] for first in sorted(cases)]
-    best = [cases[each.first] for each in standings[:MOST_ROWS]]
+    share = max(1, MOST_ROWS // len(by_problem(standings)))
+    best = [cases[each.first] for each in first_of_each(standings, share)]
     wrong = [case for case in cases.values() if case.problem in ("error", "failure")]
     report.summary = [
         *(report.summary or ()),

@@ -45,7 +45,7 @@ def show(
             "--limit",
             "-n",
             min=0,
-            help="Show at most so many settings of a sweep; 0: all. By default 20, with --json all.",
+            help="Show at most so many settings of each problem of a sweep; 0: all. By default 20, with --json all.",
         ),
     ] = None,
     json: Json = False,

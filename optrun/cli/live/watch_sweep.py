@@ -7,14 +7,13 @@ from pathlib import Path
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
 from optrun.analysis.leaderboard import plan_of
 from optrun.cli.live.watch_run import BAR, MOST_LINES, exiting_on_sigterm, follow
 from optrun.cli.text.console import console, emit, span
 from optrun.cli.views.sweep_overview import SweepView, heading, print_sweep, progress_text, view_of
-from optrun.cli.views.sweep_table import leaderboard_table
+from optrun.cli.views.sweep_table import leaderboard_parts
 from optrun.errors import StoreError
 from optrun.store import Status, Store
 
@@ -87,12 +86,20 @@ def frame(path: Path, view: SweepView, since: float, out: Console) -> Group:
     return Group(*above, settings_that_fit(view, room, out), *below)
 
 
-def settings_that_fit(view: SweepView, height: int, out: Console) -> Table:
-    """Return a table of as many of the best settings as fit in ``height`` lines, header and wrapped rows included."""
+def settings_that_fit(view: SweepView, height: int, out: Console) -> Group:
+    """Return tables of as many of the best settings as fit in ``height`` lines, headers and wrapped rows included.
+
+    Of more problems than fit with one setting each, the first ones are shown.
+    """
     most = height - 1
     while True:
-        found = leaderboard_table(view.standings, view.plan.metric, most)
+        parts = leaderboard_parts(view.standings, view.plan.metric, most)
+        found = Group(*parts)
         lines = len(out.render_lines(found, pad=False))
-        if lines <= height or most == 1:
+        if lines <= height:
             return found
+        if most == 1:
+            while len(parts) > 2 and len(out.render_lines(Group(*parts), pad=False)) > height:
+                parts = parts[:-3]  # a blank line, the label of a problem, and its table
+            return Group(*parts)
         most = max(1, min(most - 1, most * height // lines))

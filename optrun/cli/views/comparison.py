@@ -14,12 +14,12 @@ from rich.text import Text
 
 from optrun.analysis.comparison import Comparison, ComparisonRow, ProblemTable
 from optrun.analysis.leaderboard import worst
-from optrun.analysis.selection import tells_problem
 from optrun.api.comparisons import compare
 from optrun.cli.commands.answers import Form
 from optrun.cli.text.console import console, emit
 from optrun.cli.text.setting_table import Labels, settings_table
 from optrun.cli.text.tables import Column, TableLayout
+from optrun.config.same_problem import tells_problem
 from optrun.errors import printable
 from optrun.store.locate import find_whole
 

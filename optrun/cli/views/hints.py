@@ -73,7 +73,7 @@ def note_equal(plan: "Plan") -> None:
 
 
 def note_ranking(plan: "Plan") -> None:
-    """Warn if the ranking of settings is probably a mistake: an unusual goal, or several problems."""
+    """Warn if the ranking is probably a mistake: an unusual goal, or a method that compares several problems."""
     from optrun.config.sweep.model import usual_goal
 
     metric = plan.metric
@@ -81,11 +81,11 @@ def note_ranking(plan: "Plan") -> None:
         first = "highest" if metric.goal == "maximize" else "lowest"
         said = f"goal: {metric.goal} ranks the {first} {metric.name} first"
         print(f"note: {said}; sweep.metric.goal=null chooses the usual goal", file=sys.stderr)
-    problems = list(dict.fromkeys(config.problem.name for config in plan.configs))
-    if len(problems) > 1:
-        compared = "compared at rungs" if plan.method.prunes else "ranked"
-        said = f"settings of several problems ({', '.join(problems)}) are {compared} by one metric, {metric.name}"
-        print(f"note: {said}, whose scale differs between problems", file=sys.stderr)
+    if plan.is_decided_on_the_way and plan.has_several_problems:
+        method = plan.swept.sweep.method
+        said = f"{method} compares the settings of several problems by one metric, {metric.name}"
+        rather = "sweep each problem alone, or choose another method"
+        print(f"note: {said}, whose scale differs between problems: {rather}", file=sys.stderr)
 
 
 def note_selection(plan: "Plan") -> None:

@@ -95,6 +95,7 @@ def _cells(run: Summary) -> list[str]:
         what += f"{of}{counted(run.runs, 'run')}"
         what += f" ({', '.join(bad)})" if bad else ""
         what += f" over {', '.join(run.over) or 'seeds'}"
+        what += f", {run.problems} problems" * (run.problems > 1)
         what += "" if run.best is None else f", best {run.metric} {run.best:.4g}"
     # No lowest loss for a sweep: its problems may differ in scale.
     losses = (None, None) if run.metric else (run.final_loss, run.average_loss)

@@ -8,12 +8,19 @@ from typing import Any
 
 from rich.text import Text
 
-from optrun.analysis.leaderboard import Standing, SweepPlan, leaderboard
+from optrun.analysis.leaderboard import (
+    Standing,
+    SweepPlan,
+    best_of,
+    by_problem,
+    first_of_each,
+    leaderboard,
+)
 from optrun.analysis.summaries import KILLED, RESUMABLE, Summary, file_sizes, summary_of, sweep_status
 from optrun.cli.text.console import counted, emit, quoted, status_text, suggest, with_plugins
 from optrun.cli.text.metrics import number
 from optrun.cli.text.setting_table import Labels, value_text
-from optrun.cli.views.sweep_table import MOST_SETTINGS, print_standings
+from optrun.cli.views.sweep_table import print_standings
 from optrun.errors import printable
 from optrun.store import RunState, Status, Store
 from optrun.store.directory import is_being_written
@@ -30,6 +37,8 @@ DIGITS = 12
 MOST_VALUES = 6
 """The most values of a parameter to list; of more numbers, only the range is shown."""
 
+MOST_BEST = 3
+"""The most problems whose best value is on one line."""
 
 FINAL = frozenset(str(status) for status in Status if status.final)
 
@@ -61,9 +70,9 @@ class SweepView:
         return [run for run, state in enumerate(self.states) if state.status is Status.FAILED]
 
     @property
-    def best(self) -> Standing | None:
-        """The best setting; None if no median is finite yet."""
-        return self.standings[0] if self.standings[0].median is not None else None
+    def problems(self) -> int:
+        """The number of problems."""
+        return len(by_problem(self.standings))
 
 
 def view_of(store: Store, plan: SweepPlan) -> SweepView:
@@ -74,7 +83,10 @@ def view_of(store: Store, plan: SweepPlan) -> SweepView:
 
 
 def print_sweep(store: Store, plan: SweepPlan, *, json: bool, limit: int | None = None) -> None:
-    """Print the leaderboard of a sweep, at most ``limit`` settings; 0: all, which is the default for JSON."""
+    """Print the leaderboard of a sweep, at most ``limit`` settings of each problem.
+
+    0 is all of them, which is the default for JSON.
+    """
     view, identity = view_of(store, plan), identity_of_store(store)
     confirmation = _confirmation(store, view)
     older = sorted(run for run in earlier_identities(store) if run < store.size)
@@ -88,7 +100,7 @@ def print_sweep(store: Store, plan: SweepPlan, *, json: bool, limit: int | None 
             "method": plan.method,
             "metric": {"name": plan.metric, "goal": "maximize" if plan.maximize else "minimize"},
             "parameters": values_of(plan),
-            "table": [standing.to_dict() for standing in view.standings[: limit or None]],
+            "table": [standing.to_dict() for standing in first_of_each(view.standings, limit or 0)],
             "failed": [{"run": run, "reason": view.states[run].reason} for run in view.failed],
             "confirmation": confirmation.to_dict() if confirmation is not None else None,
             "environments": store.environments(),
@@ -105,6 +117,7 @@ def print_sweep(store: Store, plan: SweepPlan, *, json: bool, limit: int | None 
     emit(Text(printable(str(store.path)), "dim"))
     seeds = f"the median over {plan.repeats} seeds" if plan.repeats > 1 else "one seed"
     order = f"ranked by the {'highest' if plan.maximize else 'lowest'} {printable(plan.metric)}, {seeds}"
+    order += f", within each of {view.problems} problems" * (view.problems > 1)
     emit(f"method {printable(plan.method)}, {order}" if plan.method else order)
     for path, values in values_of(plan).items():
         emit(f"over {printable(path)}: {_range(values)}")
@@ -120,8 +133,7 @@ def print_sweep(store: Store, plan: SweepPlan, *, json: bool, limit: int | None 
         one = f"show {quoted(store.path)}:{older[0]}"
         emit(f"{counted(len(older), 'run')} made with older data or code, as accepted: {runs} ({one})")
     if view.ended:
-        most = MOST_SETTINGS if limit is None else limit
-        print_standings(view.standings, plan.metric, f"show {quoted(store.path)}", most)
+        print_standings(view.standings, plan.metric, f"show {quoted(store.path)}", limit)
     print_reasons(view.states)
     if kept := len(store.kept()):
         emit(f"{counted(kept, 'run')} of earlier plans kept, in case a later plan contains them")
@@ -174,12 +186,20 @@ def heading(view: SweepView) -> Text:
 
 
 def progress_text(view: SweepView) -> str:
-    """Return the number of ended runs, the best setting so far, and the number of diverged and failed runs."""
+    """Return the number of ended runs, the best setting so far, and the number of diverged and failed runs.
+
+    Of several problems, it is the best value of each, as far as there is room.
+    """
     parts = [f"{view.ended:,}/{counted(len(view.states), 'run')}"]
-    if view.best is not None:
-        figure = number(view.best.median)
+    best = best_of(view.standings)
+    if best and view.problems > 1:
+        values = [f"{number(each.median)} ({each.problem})" for each in best[:MOST_BEST]]
+        more = [f"… {len(best) - MOST_BEST} more"] * (len(best) > MOST_BEST)
+        parts.append(f"best {view.plan.metric} {', '.join([*values, *more])}")
+    elif best:
+        figure = number(best[0].median)
         labels = Labels(view.plan.settings)
-        parts.append(f"best {view.plan.metric} {figure} {labels.text(view.best.setting)}".rstrip())
+        parts.append(f"best {view.plan.metric} {figure} {labels.text(best[0].setting)}".rstrip())
     counts = Counter(state.status for state in view.states)
     parts += [f"{counts[bad]:,} {bad}" for bad in (Status.DIVERGED, Status.FAILED) if counts[bad]]
     return printable("  ".join(parts))

@@ -4,12 +4,14 @@ import json as json_module
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from optrun.analysis.leaderboard import Standing, worst
+from optrun.analysis.leaderboard import Standing, by_problem, worst
 from optrun.api.sweeps import Sweep
 from optrun.cli.exits import reported
 from optrun.cli.text.console import counted, emit, quoted, suggest
@@ -17,11 +19,17 @@ from optrun.cli.text.metrics import number
 from optrun.cli.text.setting_table import Labels, settings_table
 from optrun.cli.text.tables import Column
 from optrun.config import Issue
+from optrun.config.same_problem import tells_problem
 from optrun.errors import printable, printable_lines
 from optrun.store import Store
 from optrun.store.types import STEPS_TO_TARGET
 
 MOST_SETTINGS = 20
+"""The default number of settings to print, divided among the problems."""
+LEAST_OF_PROBLEM = 3
+"""The least default number of settings of each problem."""
+MOST_PROBLEMS = 12
+"""The default number of problems to print."""
 MOST_REASONS = 5
 CONFIRMATION = " of the confirmation"
 """Says in a message which runs are meant."""
@@ -131,8 +139,36 @@ def _print_traceback(sweep: Sweep, run: int) -> None:
         print(printable_lines(store.traceback(run)), file=sys.stderr)
 
 
-def leaderboard_table(standings: Sequence[Standing], metric: str, most: int) -> Table:
-    """Return a table of the settings, the best first, at most ``most``."""
+def leaderboard_parts(standings: Sequence[Standing], metric: str, most: int) -> list[RenderableType]:
+    """Return a table of the settings, the best first, at most ``most``; of several problems one below its label each.
+
+    The tables of several problems leave out what tells the problem.
+    """
+    blocks = by_problem(standings)
+    if len(blocks) == 1:
+        return [_leaderboard_table(standings, metric, most, Labels([each.setting for each in standings]))]
+    told = [path for path in {path for each in standings for path in each.setting} if tells_problem(path)]
+    constant = {path for path in told if all(_is_constant(path, own) for own in blocks.values())}
+    short = {
+        problem: [
+            replace(each, setting={path: each.setting[path] for path in each.setting if path not in constant})
+            for each in own
+        ]
+        for problem, own in blocks.items()
+    }
+    labels = Labels([each.setting for own in short.values() for each in own])
+    parts: list[RenderableType] = []
+    for problem, own in short.items():
+        parts += [Text()] * bool(parts)
+        parts += [Text(printable(problem or ""), "bold"), _leaderboard_table(own, metric, most, labels)]
+    return parts
+
+
+def _is_constant(path: str, standings: Sequence[Standing]) -> bool:
+    return len({repr(each.setting.get(path)) for each in standings}) == 1
+
+
+def _leaderboard_table(standings: Sequence[Standing], metric: str, most: int, labels: Labels) -> Table:
     shown = standings[:most]
     after = [
         Column(
@@ -157,19 +193,28 @@ def leaderboard_table(standings: Sequence[Standing], metric: str, most: int) -> 
         after.append(Column("left", left))
     after.append(Column("run", [run_numbers(each.first, each.runs) for each in shown], right=True))
     places = Column("", [str(place) for place in range(1, len(shown) + 1)], right=True)
-    labels = Labels([each.setting for each in standings])
     return settings_table([places], labels, [each.setting for each in shown], after)
 
 
 def print_standings(
-    standings: Sequence[Standing], metric: str, command: str | None, most: int = MOST_SETTINGS
+    standings: Sequence[Standing], metric: str, command: str | None, most: int | None = None
 ) -> None:
-    """Print the settings, the best first, and the command that shows more; ``most`` 0: all."""
+    """Print the settings, the best first, and the command that shows more.
+
+    ``most`` is how many are printed of each problem; 0: all; by default `MOST_SETTINGS`, divided among the problems.
+    """
+    blocks = list(by_problem(standings).values())
+    shown = blocks[:MOST_PROBLEMS] if most is None else blocks
+    if most is None:
+        most = MOST_SETTINGS if len(shown) == 1 else max(LEAST_OF_PROBLEM, MOST_SETTINGS // len(shown))
     most = most or len(standings)
-    emit(leaderboard_table(standings, metric, most))
-    if (left := len(standings) - most) > 0:
+    for part in leaderboard_parts([each for own in shown for each in own], metric, most):
+        emit(part)
+    if left := len(standings) - sum(min(most, len(own)) for own in shown):
+        those = "" if len(blocks) == 1 else " settings"
+        rest = f", {len(blocks) - len(shown):,} more problems among them" * (len(shown) < len(blocks))
         how = f": optrun {printable(command)} --limit 0" if command else ""
-        emit(Text(f"… {left:,} more{how}", "dim"))
+        emit(Text(f"… {left:,} more{those}{rest}{how}", "dim"))
     if any(each.reached for each in standings) and metric in LOSSES:
         how = f"by {printable(metric)}, not by the steps to the target"
         print(f"note: runs that end at stop.target are ranked {how}", file=sys.stderr)

@@ -12,8 +12,9 @@ import optrun
 from optrun.analysis.best_settings import ComparedSweep
 from optrun.analysis.compare import Evidence
 from optrun.analysis.comparison import Comparison
-from optrun.analysis.selection import tells_problem, varying
+from optrun.analysis.selection import varying
 from optrun.analysis.statistics import DRAWS, LEVEL, SIGNIFICANCE
+from optrun.config.same_problem import tells_problem
 from optrun.errors import counted
 from optrun.plots.report.markup import Td, shown, table, text_of
 from optrun.store import RunRecord, Store

@@ -6,7 +6,8 @@ from typing import Any
 
 from optrun.analysis.comparison import Comparison, ComparisonRow, ProblemTable
 from optrun.analysis.leaderboard import worst
-from optrun.analysis.selection import SEED, tells_problem
+from optrun.analysis.selection import SEED
+from optrun.config.same_problem import tells_problem
 from optrun.config.yaml.writer import rounded
 from optrun.plots.report.markup import Strip, Td, interval, numeric, shown, table, text_of
 

@@ -10,6 +10,7 @@ from typing import Any
 from optrun.config import ConfigErrors, Issue, RunConfig
 from optrun.config.identity import canonical, canonical_texts, determining
 from optrun.config.model.options import SWEEP
+from optrun.config.same_problem import problem_keys
 from optrun.config.sweep.model import Metric
 from optrun.config.sweep.resolve import SweepConfig
 from optrun.config.sweep.variants import Complete, Variants
@@ -117,6 +118,12 @@ class Plan:
         for text in canonical_texts(self.documents):
             digest.update(text.encode())
         return digest.hexdigest()
+
+    @cached_property
+    def has_several_problems(self) -> bool:
+        """Whether its settings are of several problems, so that their metrics cannot be compared."""
+        keys = problem_keys(self.settings, lambda setting: self.documents[setting * self.repeats])
+        return len(set(keys)) > 1
 
     @property
     def is_decided_on_the_way(self) -> bool:
