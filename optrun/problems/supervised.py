@@ -10,7 +10,7 @@ from annotated_types import Ge, Lt
 from optrun.arrays import Array, Arrays
 from optrun.errors import ConfigError
 from optrun.kernels.stepper import Engine
-from optrun.problems.batches import SampleBatches
+from optrun.problems.batches import SampleBatches, Sampling
 from optrun.problems.data import (
     Dataset,
     DataSource,
@@ -89,12 +89,23 @@ class Supervised(Problem, ABC):
             Added(),
             "column of a CSV file, or array of an NPZ file, that says train, val or test for each sample",
         ] = None,
+        sampling: Annotated[
+            Sampling,
+            Added(),
+            "of batches: a new order in each epoch, draws with replacement, or the order of the data",
+        ] = "shuffle",
     ) -> None:
         super().__init__(arrays)
         if isinstance(split_seed, str):
             raise ConfigError(
                 "split_seed: a problem without a run has no seed to follow: give a number", field="split_seed"
             )
+        if batch_size is None and sampling != "shuffle":
+            raise ConfigError(
+                f"sampling: {sampling} needs a batch_size: without one each step uses all training samples",
+                field="sampling",
+            )
+        self.sampling = sampling
         dataset = self._dataset = load(data, Layout(target, header, index, split))
         self.task = task
         self.loss, targets = self._loss_and_targets(dataset)
@@ -183,7 +194,7 @@ class Supervised(Problem, ABC):
     def batches(self, seeds: Sequence[int]) -> Batches:
         if self.batch_size is None:
             return Batches()
-        return SampleBatches(self.arrays, seeds, len(self.parts["train"][0]), self.batch_size)
+        return SampleBatches(self.arrays, seeds, len(self.parts["train"][0]), self.batch_size, self.sampling)
 
     def loss_and_grad(self, params: Mapping[str, Array], grads: Mapping[str, Array], batch: Any) -> Array:
         passes = self._passes_of(params, grads, batch)

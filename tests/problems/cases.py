@@ -24,8 +24,11 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
         {"rotation": True, "noise": 1.0, "dim": 17},
     ],
     "linear_regression": [{"l2": 0.1, "batch_size": 32}, {"bias": False, "standardize": False}],
-    "logistic_regression": [{"l2": 0.1, "batch_size": 100}, {"bias": False, "l2": 0.01}],
-    "softmax_regression": [{"l2": 0.1, "batch_size": 17}, {"bias": False}],
+    "logistic_regression": [
+        {"l2": 0.1, "batch_size": 100, "sampling": "replacement"},
+        {"bias": False, "l2": 0.01},
+    ],
+    "softmax_regression": [{"l2": 0.1, "batch_size": 17, "sampling": "fixed"}, {"bias": False}],
     "mlp": [
         {"activation": "tanh", "l2": 0.1},
         {"activation": "gelu", "hidden": [4, 3], "batch_size": 17},

@@ -268,4 +268,4 @@ def test_threads_share_the_orders_of_epochs(monkeypatch):
     for epoch in range(2):
         batches._order(1, epoch, 5)
     threads[0].join()
-    assert list(orders) == [(1, 0, 5), (1, 1, 5), (2, 0, 5)]
+    assert list(orders) == [(1, 0, 5, 0), (1, 1, 5, 0), (2, 0, 5, 0)]
