@@ -184,7 +184,14 @@ def _row(value: str, entry: Entry, baseline: Entry | None) -> ComparisonRow:
         entry.pruned,
         is_constant(costs),
         f"{config.get('epochs')} epochs" if config.get("epochs") else f"{config.get('steps')} steps",
+        _steps(runs),
     )
+
+
+def _steps(runs: Sequence[RunRecord]) -> tuple[int, int] | None:
+    gone = (Status.FAILED, Status.DIVERGED, Status.PRUNED)
+    ended = [run.steps for run in runs if run.status.final and run.status not in gone]
+    return (min(ended), max(ended)) if ended else None
 
 
 def _difference(entry: Entry, baseline: Entry) -> Difference | None:

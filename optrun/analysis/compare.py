@@ -14,14 +14,17 @@ from optrun.analysis.best_settings import (
 )
 from optrun.analysis.comparison import Comparison
 from optrun.analysis.ranking import ranking
-from optrun.analysis.selection import BY, BY_SWEEP, Cell, usual_by, value_at
+from optrun.analysis.selection import BY, BY_SWEEP, Cell, paths_of, usual_by, value_at, varying
+from optrun.analysis.sensitivity import is_number
 from optrun.analysis.statistics import critical_difference
 from optrun.analysis.verdict import TEST, VALIDATION, cautions, verdict
+from optrun.config.same_problem import tells_problem
 from optrun.config.sweep.model import Metric, usual_goal
 from optrun.errors import ConfigError, did_you_mean, fold
 from optrun.store.types import STEPS_TO_TARGET
 
 USUAL_BASELINES = ("AdamW", "Adam", "SGD")
+GRID, HALVING = "grid", "halving"
 LEAST_PROBLEMS = 5
 """Over fewer, mean ranks say little."""
 
@@ -55,12 +58,19 @@ def evidence_of(
     """Compare the best settings of sweeps, on each problem and over problems.
 
     Settings are selected by the metrics of their sweeps. ``metric`` is what is reported, by default the same, or in
-    place of a figure of the validation data that of the test data. ``by`` is a path of the config, or ``sweep``;
-    ``baseline`` one of its values. Raises ConfigError if metrics differ, if there is nothing to compare, or if a name
-    is unknown.
+    place of a figure of the validation data that of the test data. ``by`` is a path of the config, several separated by
+    commas, or ``sweep``; ``baseline`` one of its values. Raises ConfigError if metrics differ, if there is nothing to
+    compare, if the values were drawn, or if a name is unknown.
     """
+    if by == "":
+        raise ConfigError(
+            "what is to be compared? by is empty: give a path of the config, such as optimizer.name"
+        )
     reported = reported_metric(sources, metric)
     path, entries = entries_of(sources, by, reported)
+    for source in sources:
+        if said := _drawn(path, source, [entry for entry in entries.values() if entry.source is source]):
+            raise ConfigError(said)
     if not all(entry.results[1] for entry in entries.values()):
         # Seeds of a selection and fresh ones have nothing in common.
         entries = {cell: replace(entry, is_confirmed=False) for cell, entry in entries.items()}
@@ -89,6 +99,24 @@ def evidence_of(
     warnings = list(cautions(found, sources))
     found = replace(found, verdict=verdict(found, sources), warnings=warnings)
     return Evidence(found, sources, entries)
+
+
+def _drawn(path: str, source: ComparedSweep, entries: Sequence[Entry]) -> str:
+    """Return why the values of a path cannot be compared: numbers that were drawn, of one setting each; else nothing.
+
+    Halving of a grid has such numbers too, where it has one parameter.
+    """
+    method, settings = source.plan.method, [entry.selected.standing.setting for entry in entries]
+    parts = [part for part in paths_of(path) if any(is_number(setting.get(part)) for setting in settings)]
+    others = [each for each in varying(source.plan) if each not in parts and not tells_problem(each)]
+    is_grid = method in ("", GRID) or (method == HALVING and not others)
+    if is_grid or not parts or len(entries) < 2 or any(len(entry.selected.tried) > 1 for entry in entries):
+        return ""
+    return (
+        f"{path} was drawn: each of its {len(entries)} values has one setting, so that there is nothing to choose "
+        "from and nothing repeats. `optrun plot SWEEP --kind sensitivity` draws the metric against a number; in a "
+        "grid its values can be compared"
+    )
 
 
 def _observations(entry: Entry) -> Values:
@@ -152,8 +180,9 @@ def _usual_by(sources: Sequence[ComparedSweep]) -> str:
 
 def _baseline(names: Sequence[str], baseline: str | None) -> str:
     if baseline is None:
-        return next(name for name in (*USUAL_BASELINES, *names) if name in names)
-    by_folded = {fold(name): name for name in names}
+        usual = (name for first in USUAL_BASELINES for name in names if name.split(", ")[0] == first)
+        return next(usual, names[0])
+    by_folded = {fold(name): name for name in names} | {fold(name).replace(" ", ""): name for name in names}
     if fold(baseline) not in by_folded:
         raise ConfigError(
             f"baseline {baseline!r}: it is not among {', '.join(names)}.{did_you_mean(baseline, names)}"

@@ -52,7 +52,9 @@ class ComparisonRow:
     constant: bool = False
     """Whether all of several seeds have the same value."""
     length: str = ""
-    """The steps or epochs of the runs."""
+    """The steps or epochs of the runs, as they were asked for."""
+    steps: tuple[int, int] | None = None
+    """The least and the greatest number of steps after which its runs ended; None if all diverged or failed."""
 
 
 @dataclass(frozen=True)

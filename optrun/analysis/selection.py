@@ -9,7 +9,7 @@ from typing import Any
 from optrun.analysis.leaderboard import Standing, SweepPlan, leaderboard
 from optrun.analysis.problem_labels import problem_labels
 from optrun.config.same_problem import tells_problem
-from optrun.errors import ConfigError, StoreError
+from optrun.errors import ConfigError, StoreError, did_you_mean
 from optrun.store import RunRecord
 
 BY = "optimizer.name"
@@ -58,10 +58,10 @@ def selections(
 ) -> list[Selected]:
     """Return the ``top`` best settings of each cell, in the order of the plan; a setting without results is none.
 
-    ``by`` is a path of the config, by default what varies: the optimizer, or else the scheduler, or else the only
-    parameter. An empty one is the same for all settings. ``problems`` are the labels of the settings' problems, by
-    default those that tell the problems of this sweep apart. Raises ConfigError if no run has ``by``, or if nothing
-    tells what is compared.
+    ``by`` is a path of the config, or several separated by commas; by default what varies: the optimizer, or else the
+    scheduler, or else the only parameter. An empty one is the same for all settings. ``problems`` are the labels of the
+    settings' problems, by default those that tell the problems of this sweep apart. Raises ConfigError if no run has
+    ``by``, or if nothing tells what is compared.
     """
     cells = cells_of(plan, runs, by, problems)
     members: defaultdict[Cell, list[int]] = defaultdict(list)
@@ -99,11 +99,40 @@ def cells_of(
     labels = problem_labels(configs) if problems is None else problems
     path = usual_by(plan, configs) if by is None else by
     values = [value_at(config, path) if path else "" for config in configs]
-    if by is not None and not any(value is not None for value in values):
-        raise ConfigError(f"{by}: no run of the sweep has it; what varies is {', '.join(varying(plan))}")
+    for each in paths_of(by) if by else []:
+        if all(value_at(config, each) is None for config in configs):
+            raise ConfigError(_unknown(each, varying(plan)))
     return [
         Cell(problem, NONE if value is None else value) for problem, value in zip(labels, values, strict=True)
     ]
+
+
+def paths_of(by: str) -> list[str]:
+    """Return the paths whose values are compared, which commas separate."""
+    return [path.strip() for path in by.split(",")]
+
+
+def short_name(path: str) -> str:
+    """Return the last part of a path that says something: `optimizer` of `optimizer.name`, `lr` of `optimizer.lr`."""
+    return path.removesuffix(".name").rpartition(".")[2]
+
+
+def title_of(by: str) -> str:
+    """Return the heading of what is compared."""
+    return ", ".join(map(short_name, paths_of(by)))
+
+
+def own_paths(by: str) -> set[str]:
+    """Return the paths of a setting that a table needs no columns for: that of the seed, and of what is compared."""
+    parts = {path.removesuffix(".name") for path in paths_of(by)}
+    return {SEED, *paths_of(by), *parts, *(f"{part}.name" for part in parts)}
+
+
+def _unknown(path: str, varying: Sequence[str]) -> str:
+    """Return the message for a path that no run has, and which one may be meant."""
+    ending = [each for each in varying if each.endswith(f".{path}") or each == f"{path}.name"]
+    hint = f" Did you mean {ending[0]!r}?" if len(ending) == 1 else did_you_mean(path, varying)
+    return f"{path or repr(path)}: no run of the sweep has it; what varies is {', '.join(varying)}{hint and '.'}{hint}"
 
 
 def usual_by(plan: SweepPlan, configs: Sequence[Mapping[str, Any]]) -> str:
@@ -128,7 +157,14 @@ def varying(plan: SweepPlan) -> list[str]:
 
 
 def value_at(config: Mapping[str, Any], path: str) -> str | None:
-    """Return the value at a path of a config as text, of a part its name; None if it is not there or null."""
+    """Return the value at a path of a config as text, of a part its name; None if it is not there or null.
+
+    The values at several paths, which commas separate, are one text.
+    """
+    if "," in path:
+        values = [value_at(config, each) for each in paths_of(path)]
+        texts = [NONE if value is None else value for value in values]
+        return None if values == [None] * len(values) else ", ".join(texts)
     value: Any = config
     for key in path.split("."):
         if isinstance(value, Sequence) and not isinstance(value, str):

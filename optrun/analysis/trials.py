@@ -9,7 +9,7 @@ from typing import Any
 from optrun.analysis.compare import Evidence
 from optrun.analysis.leaderboard import leaderboard
 from optrun.analysis.problem_labels import common_labels
-from optrun.analysis.selection import BY_SWEEP, SEED, cells_of
+from optrun.analysis.selection import BY_SWEEP, cells_of, own_paths
 from optrun.config.same_problem import tells_problem
 
 
@@ -34,7 +34,7 @@ def trials_of(evidence: Evidence) -> dict[str, list[Trial]]:
         return {}
     found: defaultdict[str, list[Trial]] = defaultdict(list)
     by = evidence.comparison.by
-    left_out = {by, by.removesuffix(".name"), SEED}
+    left_out = own_paths(by)
     labels = common_labels([source.configs for source in evidence.sources])
     for source, problems in zip(evidence.sources, labels, strict=True):
         cells = cells_of(source.plan, source.runs, "" if by == BY_SWEEP else by, problems)

@@ -11,6 +11,7 @@ from optrun.analysis.leaderboard import worst
 from optrun.analysis.selection import BY_SWEEP, value_at
 from optrun.analysis.statistics import LEAST_SEEDS, SIGNIFICANCE, IntervalEstimate
 from optrun.errors import counted
+from optrun.store.types import STEPS_TO_TARGET
 
 TEST, VALIDATION = "test_", "val_"
 """What the names of figures of the test and the validation data begin with; an average's have it behind `average_`."""
@@ -136,10 +137,21 @@ def cautions(found: Comparison, sweeps: Sequence[ComparedSweep]) -> Iterator[str
     for table in found.problems:
         if len(lengths := dict.fromkeys(row.length for row in table.rows)) > 1:
             yield f"{table.problem}: the runs have different lengths, {', '.join(lengths)}"
+        elif (steps := _ends(table)) and steps[0] < steps[1] and found.metric != STEPS_TO_TARGET:
+            yield (
+                f"{table.problem}: the runs were stopped after {steps[0]:,} to {steps[1]:,} steps, and "
+                f"{found.metric} is that of the end of each"
+            )
     for what, of in (("the sweeps", sweeps), ("the confirmation", [each.confirmed for each in sweeps])):
         waiting = sum(not run.status.final for sweep in of if sweep is not None for run in sweep.runs)
         if waiting:
             yield f"{counted(waiting, 'run')} of {what} have not ended"
+
+
+def _ends(table: ProblemTable) -> tuple[int, int] | None:
+    """Return the least and the greatest number of steps after which runs of a problem ended."""
+    steps = [row.steps for row in table.rows if row.steps is not None]
+    return (min(least for least, _ in steps), max(most for _, most in steps)) if steps else None
 
 
 def _split_of(config: Mapping[str, Any]) -> Any:

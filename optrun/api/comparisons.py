@@ -1,5 +1,6 @@
 """The Python API of comparisons, and of the noise that limits them."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,9 +11,10 @@ from optrun.analysis.compare import Evidence, evidence_of
 from optrun.analysis.comparison import Comparison as ComparisonTables
 from optrun.analysis.noise import Noise, noise_of
 from optrun.api.html import html_table
+from optrun.api.runs import Run
 from optrun.api.sweeps import Sweep, load_sweep, sweep
 from optrun.config.sweep.model import Metric
-from optrun.errors import ConfigError, RunFailedError, did_you_mean
+from optrun.errors import ConfigError, RunFailedError, brief, did_you_mean
 from optrun.store.locate import is_run_directory
 from optrun.store.types import STEPS_TO_TARGET
 from optrun.sweeps.plan.expand import CONFIRM
@@ -64,6 +66,9 @@ class SweepComparison(ComparisonTables):
         return html_table(header, rows, self.verdict)
 
 
+Given = Sweep | str | Path
+"""A sweep, or where it is."""
+
 Comparison = SweepComparison
 """The name of the class in `optrun`."""
 
@@ -76,28 +81,55 @@ def _setting(setting: Mapping[str, Any]) -> str:
 
 
 def compare(
-    *sweeps: Sweep | str | Path, by: str | None = None, baseline: str | None = None, metric: str | None = None
+    *sweeps: Given | Sequence[Given],
+    by: str | None = None,
+    baseline: str | float | None = None,
+    metric: str | None = None,
 ) -> SweepComparison:
     """Compare the best settings of one or more sweeps, on each problem and over problems.
 
-    A sweep is one of `sweep`, or a directory. ``by`` is a path of the config, by default that of what varies
-    (the optimizer, the scheduler, or the only parameter), or ``sweep``; ``baseline`` is one of its values, by default
+    A sweep is one of `sweep`, or a directory; a list of them is one too many words for the same. ``by`` is a path of
+    the config, by default that of what varies (the optimizer, the scheduler, or the only parameter), several paths
+    separated by commas, or ``sweep``; ``baseline`` is one of its values, by default
     AdamW, Adam, SGD or the first one; ``metric`` a figure of the summary, by default that of the sweeps.
 
-    Raises ConfigError if there is nothing to compare or a name is unknown, StoreError if a store is damaged.
+    Raises ConfigError if there is nothing to compare, a name is unknown or an argument is none of these, StoreError if
+    a store is damaged.
     """
-    found = SweepComparison(**vars(evidence(*sweeps, by=by, baseline=baseline, metric=metric).comparison))
-    object.__setattr__(found, "_sweeps", sweeps)  # of this frozen object alone
+    given = given_sweeps(sweeps)
+    found = SweepComparison(**vars(evidence(*given, by=by, baseline=baseline, metric=metric).comparison))
+    object.__setattr__(found, "_sweeps", tuple(given))  # of this frozen object alone
     return found
 
 
 def evidence(
-    *sweeps: Sweep | str | Path, by: str | None = None, baseline: str | None = None, metric: str | None = None
+    *sweeps: Given, by: str | None = None, baseline: str | float | None = None, metric: str | None = None
 ) -> Evidence:
     """Compare sweeps as `compare` does, and return what the comparison was made from as well."""
-    if not sweeps:
-        raise ConfigError("a comparison needs a sweep")
+    for name, text in (("by", by), ("metric", metric)):
+        if not (text is None or isinstance(text, str)):
+            raise ConfigError(f"{name} must be a string, not {brief(text)}", field=name)
+    if isinstance(baseline, (int, float)):
+        baseline = f"{baseline:.12g}"
+    if not (baseline is None or isinstance(baseline, str)):
+        raise ConfigError(
+            f"baseline must be a value of what is compared, not {brief(baseline)}", field="baseline"
+        )
     return evidence_of(compared_sweeps(sweeps), by, baseline, metric)
+
+
+def given_sweeps(sweeps: Sequence[Given | Sequence[Given]]) -> list[Given]:
+    """Return the sweeps that were given, one by one or in a list; ConfigError for anything else."""
+    found: list[Any] = []
+    for each in sweeps:
+        found += each if isinstance(each, (list, tuple)) else [each]
+    for each in found:
+        if not isinstance(each, (Sweep, str, os.PathLike)):
+            what = "a single run" if isinstance(each, Run) else type(each).__name__
+            raise ConfigError(f"a comparison takes sweeps, or their directories, not {what}")
+    if not found:
+        raise ConfigError("a comparison needs a sweep")
+    return found
 
 
 def noise(

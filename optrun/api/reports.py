@@ -1,10 +1,11 @@
 """The Python API of reports."""
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-from optrun.api.comparisons import evidence
+from optrun.api.comparisons import Given, evidence, given_sweeps
 from optrun.api.sweeps import Sweep, load_sweep
 from optrun.errors import ConfigError
 from optrun.plots.report.page import page_of, plotly_script
@@ -14,10 +15,10 @@ SUFFIXES = (".html", ".htm")
 
 
 def report(
-    *sweeps: Sweep | str | Path,
+    *sweeps: Given | Sequence[Given],
     path: str | Path = "report.html",
     by: str | None = None,
-    baseline: str | None = None,
+    baseline: str | float | None = None,
     metric: str | None = None,
 ) -> Path:
     """Write the comparison of sweeps as one HTML page that needs no network, and return its path.
@@ -29,7 +30,7 @@ def report(
     if output.suffix.lower() not in SUFFIXES:
         raise ConfigError(f"{output}: a report is an HTML page, whose name ends in .html")
     library = plotly_script()
-    opened = [each if isinstance(each, Sweep) else load_sweep(each) for each in sweeps]
+    opened = [each if isinstance(each, Sweep) else load_sweep(each) for each in given_sweeps(sweeps)]
     found = evidence(*opened, by=by, baseline=baseline, metric=metric)
     page = page_of(found, [each.path for each in opened], output, library).encode()
     try:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 
 from optrun.checks.messages import shown
-from optrun.config.model.options import SCHEDULES
+from optrun.config.model.options import METRIC, SCHEDULES
 from optrun.config.tuples import below, tuples_named
 from optrun.config.yaml.errors import ConfigErrors, Issue, Place, in_order
 from optrun.config.yaml.files import YAML, directory_of, read_file
@@ -47,6 +47,8 @@ def merge(base: YamlNode, over: YamlNode, path: Path = ()) -> YamlNode:
             return over
         if path[0] in SECTIONS and isinstance(over.value, dict):
             base = below(base, over.value, tuples_named(path[0], over, base))
+    if list(path) == METRIC and isinstance(over.value, dict):
+        base = _spelled_out(base)
     if not isinstance(base.value, dict) or not isinstance(over.value, dict):
         return over
     children = dict(base.value)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from optrun.checks.messages import shown
 from optrun.checks.scalars import with_point
 from optrun.config.extends import EXTENDS
-from optrun.config.model.options import SCHEDULES, SWEEP
+from optrun.config.model.options import METRIC, SCHEDULES, SWEEP
 from optrun.config.tuples import below, home
 from optrun.config.yaml.errors import ConfigErrors, Issue, Place
 from optrun.config.yaml.reader import read
@@ -175,7 +175,7 @@ def _set_item(
 
 def _may_be_a_name(steps: Sequence[str]) -> bool:
     """Whether what the steps lead to has options, and may be written as its name alone."""
-    return (len(steps) == 1 and steps[0] in SECTIONS) or list(steps[-2:-1]) == [SCHEDULES]
+    return steps == METRIC or (len(steps) == 1 and steps[0] in SECTIONS) or list(steps[-2:-1]) == [SCHEDULES]
 
 
 def _wrong(place: Place, path: str, message: str) -> ConfigErrors:

@@ -91,6 +91,42 @@ def test_what_diverged_is_the_worst_and_has_no_number():
     json.loads(json.dumps(found.to_dict(), allow_nan=False))
 
 
+def test_combinations_are_compared_by_paths_with_commas_between():
+    values = {("a", name, lr): NOISE + lr + (name == "B") for name in ("Adam", "B") for lr in (1.0, 2.0)}
+    found = comparison_of([swept(values)], by="optimizer.name, optimizer.lr", baseline="adam,2")
+    assert [row.value for row in found.problems[0].rows][:1] == ["Adam, 1"]
+    assert {row.value: row.trials for row in found.problems[0].rows} == dict.fromkeys(
+        ("Adam, 1", "Adam, 2", "B, 1", "B, 2"), 1
+    )
+    assert found.baseline == "Adam, 2"
+    assert rows_of(found)["Adam, 1"].difference.median == pytest.approx(-1.0)
+    assert comparison_of([swept(values)], by="optimizer.lr,optimizer.name").baseline == "1, Adam"
+
+
+def test_numbers_that_were_drawn_are_not_compared():
+    values = {("a", "Adam", lr): NOISE + lr for lr in (0.1, 0.4, 0.5)}
+    assert len(rows_of(comparison_of([swept(values)], by="optimizer.lr"))) == 3
+    with pytest.raises(ConfigError, match="optimizer.lr was drawn: each of its 3 values has one setting"):
+        comparison_of([swept(values, method="random")], by="optimizer.lr")
+    with pytest.raises(ConfigError, match="was drawn"):
+        comparison_of([swept(values, method="sobol")], by="optimizer.name,optimizer.lr")
+    twice = values | {("a", "B", lr): NOISE for lr in (0.1, 0.4, 0.5)}
+    assert len(rows_of(comparison_of([swept(twice, method="random")], by="optimizer.lr"))) == 3
+
+
+@pytest.mark.parametrize(("steps", "warned"), [((7, 10), True), ((10, 10), False)])
+def test_runs_that_were_stopped_earlier_are_named(steps, warned):
+    source = swept({("a", "Adam", 1.0): NOISE, ("a", "B", 1.0): NOISE})
+    runs = [
+        replace(run, steps=3, status=Status.DIVERGED) if index == 0 else replace(run, steps=steps[index % 2])
+        for index, run in enumerate(source.runs)
+    ]
+    found = comparison_of([replace(source, runs=runs)])
+    assert rows_of(found)["B"].steps == steps
+    said = "a: the runs were stopped after 7 to 10 steps, and test_loss is that of the end of each"
+    assert (said in found.warnings) is warned
+
+
 def test_a_metric_may_be_maximized():
     values = {("a", "Adam", 1.0): NOISE, ("a", "SGD", 1.0): NOISE + 1, ("a", "SGD", 2.0): NOISE - 5}
     found = comparison_of([swept(values, metric="test_accuracy", maximize=True)])

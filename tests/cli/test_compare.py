@@ -65,6 +65,11 @@ def test_csv_has_a_row_for_each_problem_and_value(call, study):
     assert len(rows) == 4
     found = optrun.compare(study)
     assert [float(row["median"]) for row in rows] == [row.median for of in found.problems for row in of.rows]
+    scores = {rank.value: rank.score for rank in found.ranking}
+    assert [float(row["score"]) for row in rows] == [scores[row["value"]] for row in rows]
+    assert {(row["metric"], row["goal"], row["baseline"]) for row in rows} == {
+        ("final_loss", "minimize", "AdamW")
+    }
 
 
 def test_markdown_and_latex_are_tables(call, study):
@@ -75,6 +80,7 @@ def test_markdown_and_latex_are_tables(call, study):
     latex = call("compare", study, "--latex").out
     assert latex.count(r"\begin{tabular}") == latex.count(r"\end{tabular}") == 3
     assert r"95 \% interval" in latex
+    assert f"\n% {optrun.compare(study).verdict}\n% careful: " in latex
     assert not re.search(
         r"(?<!\\)[%_#]", "\n".join(line for line in latex.splitlines() if not line.startswith("%"))
     )
@@ -87,12 +93,30 @@ def test_markdown_and_latex_are_tables(call, study):
         (["--baseline", "Lion"], "baseline 'Lion': it is not among SGD, AdamW"),
         (["--metric", "accuracy"], "no run has the metric accuracy"),
         (["--csv", "--md"], "--csv and --md: choose one"),
+        (["--by", "lr"], "Did you mean 'optimizer.lr'?"),
+        (["--by", "scheduler.name,lr"], "scheduler.name: no run of the sweep has it"),
+        (["--by", ""], "by is empty: give a path of the config, such as optimizer.name"),
     ],
 )
 def test_what_cannot_be_done_is_said(call, study, options, said):
     done = call("compare", study, *options)
     assert (done.code, done.out) == (2, "")
     assert said in done.err
+
+
+def test_sweeps_may_be_in_a_list_and_other_things_are_refused(study):
+    found = optrun.compare([study], by="optimizer.lr", baseline=0.01)
+    assert found.baseline == "0.01"
+    for wrong, said in (
+        ((3,), "takes sweeps, or their directories, not int"),
+        (({},), "not dict"),
+        (([],), "needs a sweep"),
+        ((optrun.load_sweep(study).runs[0],), "not a single run"),
+    ):
+        with pytest.raises(optrun.errors.ConfigError, match=said):
+            optrun.compare(*wrong)
+    with pytest.raises(optrun.errors.ConfigError, match="by must be a string, not 3"):
+        optrun.compare(study, by=3)
 
 
 def test_a_single_run_is_no_sweep(call, small):

@@ -3,6 +3,7 @@
 import pytest
 
 from optrun.config import ConfigErrors, from_mapping, load, parse
+from optrun.config.sweep.model import Metric
 from optrun.config.sweep.resolve import load_sweep, sweep_from_mapping, swept
 from optrun.config.yaml.reader import read
 from optrun.config.yaml.writer import to_yaml
@@ -246,6 +247,12 @@ MISTAKES = {
         "sweep.seed: must be an integer (got [0, 1]); to have several, give a sweep repeats: 4, "
         "or seed=0,1,2 to its command"
     ],
+    "  optimizers: ▸SGD": [
+        "sweep.optimizers: must be 'all' (got 'SGD'): all that have a search space, or a list of names, such as [SGD]"
+    ],
+    "  repeats: 2\n  metric: ▸5": [
+        "sweep.metric: must be a mapping such as {name: final_loss}, or the name alone (got 5)"
+    ],
     "  repeats: ▸0": ["repeats: must be ≥ 1 (got 0)"],
     "  repeats: [1, ▸1]": ["repeats.1: 1 is listed twice"],
     "  parameters: {optimizer.lr: [1]}\n  metric: {goal: ▸up}": [
@@ -326,11 +333,19 @@ def test_too_many_runs_are_refused_before_there_are_any(parameters, more, count)
         ({"name": "test_accuracy", "goal": "minimize"}, "minimize"),
         ({"name": "test_loss"}, "minimize"),
         ({}, "minimize"),
+        ("test_accuracy", "maximize"),
     ],
 )
 def test_the_better_end_of_a_metric_follows_from_its_name(metric, goal):
     sweep = sweep_from_mapping(BASE | {"sweep": {"repeats": 2, "metric": metric}}).sweep
     assert sweep.metric.goal == goal
+
+
+def test_a_metric_may_be_its_name_alone_and_is_overridden_alike():
+    named = BASE | {"sweep": {"repeats": 2, "metric": "val_loss"}}
+    found = sweep_from_mapping(named, ["sweep.metric.goal=maximize"]).sweep.metric
+    assert found == Metric(name="val_loss", goal="maximize")
+    assert sweep_from_mapping(named, ["sweep.metric=test_loss"]).sweep.metric == Metric(name="test_loss")
 
 
 def test_an_option_of_one_of_several_optimizers_is_sent_to_spaces():

@@ -265,6 +265,8 @@ def test_bounds_may_be_left_to_another_file(validator: Any) -> None:
         ({"metod": "random"}, False),
         ({"repeats": 0}, False),
         ({"metric": {"goal": "up"}}, False),
+        ({"metric": "test_loss", "repeats": 2}, True),
+        ({"metric": 5, "repeats": 2}, False),
     ],
 )
 def test_a_sweep_block_is_checked(sweep: Any, valid: bool, validator: Any) -> None:

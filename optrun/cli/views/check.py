@@ -6,6 +6,7 @@ from rich.text import Text
 
 from optrun.analysis.check import FAILING, Check, CheckLine
 from optrun.analysis.leaderboard import worst
+from optrun.analysis.selection import title_of
 from optrun.cli.ci.case import Case
 from optrun.cli.ci.report import Report
 from optrun.cli.text.console import console, emit
@@ -53,7 +54,7 @@ def _columns(found: Check) -> list[Column]:
     return [
         Column("", [Text(line.outcome, COLOURS.get(line.outcome, "red")) for line in lines]),
         Column("problem", [printable(line.problem) for line in lines]),
-        Column(found.by.removesuffix(".name").rpartition(".")[2], [printable(line.value) for line in lines]),
+        Column(title_of(found.by), [printable(line.value) for line in lines]),
         Column(
             "baseline",
             [_value(line.baseline, line, found) if found.baseline else "" for line in lines],

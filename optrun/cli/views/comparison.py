@@ -14,6 +14,7 @@ from rich.text import Text
 
 from optrun.analysis.comparison import Comparison, ComparisonRow, ProblemTable
 from optrun.analysis.leaderboard import worst
+from optrun.analysis.selection import own_paths, title_of
 from optrun.api.comparisons import compare
 from optrun.cli.commands.answers import Form
 from optrun.cli.text.console import console, emit
@@ -111,7 +112,7 @@ def _ranking(found: Comparison) -> list[Column]:
     ranks = found.ranking
     title = f"P(better than {found.baseline})"
     return [
-        Column(_title(found), [printable(rank.value) for rank in ranks]),
+        Column(title_of(found.by), [printable(rank.value) for rank in ranks]),
         Column("score", [f"{rank.score:.2f}{_interval(rank.low, rank.high, '.2f')}" for rank in ranks]),
         Column("mean rank", [f"{rank.average_rank:.2f}" for rank in ranks], right=True),
         Column(
@@ -154,19 +155,15 @@ def _of_problem(table: ProblemTable, found: Comparison) -> _Table:
     ]
     return _Table(
         f"{table.problem}{_noise(table)}",
-        [Column(_title(found), [printable(row.value) for row in rows])],
+        [Column(title_of(found.by), [printable(row.value) for row in rows])],
         [_of_value(row, found) for row in rows],
         [column for column in columns if not column.is_empty],
     )
 
 
-def _title(found: Comparison) -> str:
-    return found.by.removesuffix(".name").rpartition(".")[2]
-
-
 def _of_value(row: ComparisonRow, found: Comparison) -> dict[str, object]:
     """Return the setting without what has a column of its own: the problem, and what is compared."""
-    left_out = {found.by, found.by.removesuffix(".name"), "seed"}
+    left_out = own_paths(found.by)
     return {
         path: value for path, value in row.setting.items() if path not in left_out and not tells_problem(path)
     }
@@ -212,17 +209,18 @@ def _print_csv(found: Comparison) -> None:
     )
     names = ["n", "median", "iqm", "low", "high", "separable", "diverged", "trials", "confirmed"]
     differences = ["median", "low", "high", "p", "n"]
-    table.writerow(
-        ["problem", "value", *names, *(f"difference_{name}" for name in differences), "edge", *paths]
-    )
+    of_all = ["score", "average_rank"]
+    ranks = {rank.value: rank for rank in found.ranking}
+    heads = [*names, *(f"difference_{name}" for name in differences), *of_all, "edge", *paths]
+    table.writerow(["metric", "goal", "baseline", "problem", "value", *heads])
     for of in found.problems:
         for row in of.rows:
             table.writerow(
                 [
-                    of.problem,
-                    row.value,
+                    *(found.metric, found.goal, found.baseline, of.problem, row.value),
                     *(getattr(row, name) for name in names),
                     *(row.difference and getattr(row.difference, name) for name in differences),
+                    *((rank := ranks.get(row.value)) and getattr(rank, name) for name in of_all),
                     " ".join(row.edge),
                     *(row.setting.get(path) for path in paths),
                 ]
@@ -240,6 +238,11 @@ def _print_markdown(found: Comparison) -> None:
 
 def _print_latex(found: Comparison) -> None:
     print("% needs \\usepackage{booktabs, amssymb}")
+    print(
+        f"% {printable(found.verdict)}",
+        *(f"% careful: {printable(each)}" for each in found.warnings),
+        sep="\n",
+    )
     for each in _tables(found):
         columns = each.columns
         print(f"% {each.title}")

@@ -28,6 +28,8 @@ from optrun.registry import REQUIRED, Option, tuples_of
 GROUPS = "param_groups"
 SCHEDULES = "schedules"
 SWEEP = "sweep"
+METRIC = [SWEEP, "metric"]
+"""The steps to the metric of a sweep, which may be its name alone."""
 
 
 class Model(BaseModel):

@@ -15,7 +15,7 @@ _FORMS: dict[str | int, str] = {
     "zip": "{optimizer.lr: [1e-3, 1e-2], steps: [200, 100]}",
     "include": "{optimizer.lr: 1e-3, steps: 100}",
     "exclude": "{optimizer.lr: 1e-3, steps: 100}",
-    "metric": "{name: final_loss}",
+    "metric": "{name: final_loss}, or the name alone",
     "spaces": "{parameters: {optimizer.lr: [1e-3, 1e-2]}}",
 }
 
@@ -47,6 +47,7 @@ def meant(key: str, value: YamlNode, known: Sequence[str]) -> str:
 
 
 MISPLACED = "{} stands beside parameters, not among them"
+ALL_OR_LIST = "must be 'all'"
 MAPPING, LIST = "must be a mapping", "must be a list"
 
 
@@ -56,6 +57,8 @@ def with_form(path: Path, text: str) -> str:
         return text.replace(MAPPING, f"{MAPPING} such as {{parameters: {_FORMS['parameters']}}}", 1)
     if path == ("repeats",) and text.startswith("must be an integer or a list"):
         return f"{text}: how many seeds, such as 5, or which, such as [0, 1, 2]"
+    if path == ("optimizers",) and text.startswith(ALL_OR_LIST):
+        return f"{text}: all that have a search space, or a list of names, such as [SGD]"
     if path == ("seed",):
         return of_seeds(text)
     part = path[-2] if isinstance(path[-1], int) and len(path) > 1 else path[-1]

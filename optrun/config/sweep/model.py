@@ -66,12 +66,17 @@ class Metric(Model):
         return {key: value for key, value in data.items() if (key, value) != ("goal", None)}
 
 
+def _named(metric: Any) -> Any:
+    return {"name": metric} if isinstance(metric, str) else metric
+
+
 class Confirm(Model):
     """The best settings of a sweep, run again on seeds that were not used to select them."""
 
     by: Annotated[
         Annotated[str, MinLen(1)] | None,
-        "the path whose values are compared; by default optimizer.name or scheduler.name, where it varies",
+        "the path whose values are compared, or several separated by commas; by default optimizer.name or "
+        "scheduler.name, where it varies",
     ] = None
     top: Annotated[Count, "how many of the best settings of each problem and each value of by"] = 1
     seeds: Annotated[int, Ge(2), INTEGRAL, "fresh seeds of each setting"] = 10
@@ -115,7 +120,11 @@ class SweepBlock(SpaceBlock):
         union([Count, Annotated[list[Seed], MinLen(1), AfterValidator(_each_once)]]),  # type: ignore[valid-type]
         "seeds of each setting: how many, from the config's on, or which",
     ] = 1
-    metric: Annotated[Metric, "by which settings are ranked"] = Metric()
+    metric: Annotated[
+        Metric,
+        BeforeValidator(_named, json_schema_input_type=Metric | str),
+        "by which settings are ranked: a name, or a mapping",
+    ] = Metric()
     seed: Annotated[Seed, "of what is drawn"] = 0
     confirm: Annotated[
         Confirm | None, "the best settings run again on fresh seeds, once the sweep is through"

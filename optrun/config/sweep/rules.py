@@ -127,11 +127,12 @@ def _excluded(within: Path, data: Mapping[str, Any], swept: Mapping[str, Path]) 
 
 def _compared(by: Any, swept: Mapping[str, Path]) -> Found:
     """Yield what is wrong with a path whose values are compared: they vary where it, its name or its part is swept."""
-    if isinstance(by, str) and by:
-        is_swept = any(each in (by, f"{by}.name") or by.startswith(f"{each}.") for each in swept)
+    for path in (each.strip() for each in by.split(",")) if isinstance(by, str) and by else ():
+        is_swept = any(each in (path, f"{path}.name") or path.startswith(f"{each}.") for each in swept)
         if not is_swept:
             known = f" Swept: {', '.join(swept)}" if swept else ""
-            yield ("confirm", "by"), f"is not swept.{did_you_mean(by, swept) or known}"
+            what = "" if path == by else f"{path!r} "
+            yield ("confirm", "by"), f"{what}is not swept.{did_you_mean(path, swept) or known}"
 
 
 def _unsweepable(path: str) -> str:

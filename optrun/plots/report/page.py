@@ -8,7 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from optrun.analysis.compare import Evidence
-from optrun.analysis.selection import Cell
+from optrun.analysis.selection import Cell, title_of
 from optrun.analysis.trials import trials_of
 from optrun.errors import MissingExtraError, install
 from optrun.plots.report import tables
@@ -116,7 +116,7 @@ def _settings(evidence: Evidence, palette: Palette, charts: list[Chart]) -> str:
     for of in found.problems:
         tried = trials.get(of.problem, [])
         own = palette.of([row.value for row in of.rows], MOST_CURVES)
-        drawn = [sensitivities(tried, metric, own), parallel(tried, tables.title_of(found), metric)]
+        drawn = [sensitivities(tried, metric, own), parallel(tried, title_of(found.by), metric)]
         places = [
             f'{chart_place(charts, chart)}<p class="note">{shown(words)}</p>'
             for chart, words in filter(None, drawn)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from optrun.analysis.selection import short_name
 from optrun.analysis.sensitivity import needs_log
 from optrun.analysis.trials import Trial, number_at, numeric_paths
 from optrun.plots.report.figures import COLOURS, Chart, label, layout, numbers
@@ -144,7 +145,7 @@ def _written(of: ParallelAxis, place: int) -> list[dict[str, Any]]:
     """Return title and labels of an axis; those of the first stand to its left."""
     common = {"x": place, "showarrow": False, "yref": "y", "xref": "x"}
     side = {"xanchor": "right", "xshift": -4} if place == 0 else {"xanchor": "left", "xshift": 4}
-    name = of.title.removesuffix(".name").rpartition(".")[2]
+    name = short_name(of.title)
     return [
         {**common, "y": 1.06, "text": f"<b>{label(name)}</b>", "yanchor": "bottom"},
         *({**common, **side, "y": y, "text": label(text), "font": {"size": 10}} for y, text in of.labels),

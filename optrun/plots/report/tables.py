@@ -6,7 +6,7 @@ from typing import Any
 
 from optrun.analysis.comparison import Comparison, ComparisonRow, ProblemTable
 from optrun.analysis.leaderboard import worst
-from optrun.analysis.selection import SEED
+from optrun.analysis.selection import own_paths, short_name, title_of
 from optrun.config.same_problem import tells_problem
 from optrun.config.yaml.writer import rounded
 from optrun.plots.report.markup import Strip, Td, interval, numeric, shown, table, text_of
@@ -14,11 +14,6 @@ from optrun.plots.report.markup import Strip, Td, interval, numeric, shown, tabl
 BETTER, WORSE, EDGE = "✓", "✗", "◇"
 FOUR_TIMES = math.log(4.0)
 """The logarithm of the ratio to the best at which nothing is left of the colour of the best."""
-
-
-def title_of(found: Comparison) -> str:
-    """Return what is compared, in a word."""
-    return found.by.removesuffix(".name").rpartition(".")[2]
 
 
 def values_of(found: Comparison) -> list[str]:
@@ -59,7 +54,7 @@ def ranking_table(found: Comparison) -> str:
             ]
         )
     heads = ["score", "", "95 % interval", "mean rank", "profile", f"P(better than {found.baseline})", "", ""]
-    return table([title_of(found), *heads], rows, kind="ranking")
+    return table([title_of(found.by), *heads], rows, kind="ranking")
 
 
 def ranks_note(found: Comparison) -> str:
@@ -82,7 +77,7 @@ def matrix(found: Comparison) -> str:
         ]
         for value in values_of(found)
     ]
-    return table([title_of(found), *(of.problem for of in found.problems)], rows, kind="matrix")
+    return table([title_of(found.by), *(of.problem for of in found.problems)], rows, kind="matrix")
 
 
 def _coloured(row: ComparisonRow | None, of: ProblemTable, found: Comparison, link: str) -> Td:
@@ -137,7 +132,7 @@ def pairwise_table(found: Comparison) -> str:
                     Td(mark(row, found)),
                 ]
             )
-    heads = ["problem", title_of(found), "difference", "", "95 % interval", "pairs", "p, corrected", " "]
+    heads = ["problem", title_of(found.by), "difference", "", "95 % interval", "pairs", "p, corrected", " "]
     return table(heads, rows) if rows else ""
 
 
@@ -145,7 +140,7 @@ def problem_table(of: ProblemTable, found: Comparison) -> str:
     """Return the rows of a problem as `optrun compare` prints them."""
     settings = [_parameters(row, found) for row in of.rows]
     paths = list(dict.fromkeys(path for setting in settings for path in setting))
-    names = [path.removesuffix(".name").rpartition(".")[2] for path in paths]
+    names = [short_name(path) for path in paths]
     heads = [name if names.count(name) == 1 else path for name, path in zip(names, paths, strict=True)]
     gone = worst(found.metric)
     trials = list(dict.fromkeys(count for row in of.rows for count in row.after))
@@ -173,7 +168,7 @@ def problem_table(of: ProblemTable, found: Comparison) -> str:
     ]
     results = ["n", found.metric, "median", "95 % interval", f"to {found.baseline}", "p", " "]
     counts = ["IQM", "settings tried", *(f"after {count}" for count in trials)]
-    return table([title_of(found), *results, gone, "no result", "pruned at", *heads, *counts], rows)
+    return table([title_of(found.by), *results, gone, "no result", "pruned at", *heads, *counts], rows)
 
 
 def _count(count: int | None) -> Td:
@@ -181,7 +176,7 @@ def _count(count: int | None) -> Td:
 
 
 def _parameters(row: ComparisonRow, found: Comparison) -> Mapping[str, Any]:
-    left_out = {found.by, found.by.removesuffix(".name"), SEED}
+    left_out = own_paths(found.by)
     return {
         path: value for path, value in row.setting.items() if path not in left_out and not tells_problem(path)
     }
