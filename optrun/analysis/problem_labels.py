@@ -6,6 +6,7 @@ from typing import Any
 
 from optrun.analysis.run_difference import differing_labels
 from optrun.config.same_problem import problem_block, problem_key, problem_keys
+from optrun.errors import ConfigError, did_you_mean
 
 
 def problem_labels(configs: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -41,3 +42,27 @@ def labels_of_settings(
         return []
     labels = dict(zip(first, problem_labels([config_of(index) for index in first.values()]), strict=True))
     return [labels[key] for key in keys]
+
+
+def chosen_problem(problems: Sequence[str], name: str) -> str:
+    """Return the label that a name means: the whole of it, or a part that no other label has.
+
+    ``problems`` are the labels of a sweep's settings. Raises ConfigError for a name that means none, or several.
+    """
+    labels = list(dict.fromkeys(problems))
+    if not labels:
+        raise ConfigError("the sweep has one problem: none is to be chosen", field="problem")
+    found = [label for label in labels if label == name] or [label for label in labels if name in label]
+    if len(found) != 1:
+        means = "means several" if found else "is none"
+        hint = "" if found else did_you_mean(name, labels)
+        raise ConfigError(
+            f"{name!r} {means} of the problems {', '.join(labels)}.{hint}".rstrip("."), field="problem"
+        )
+    return found[0]
+
+
+def several_problems(problems: Sequence[str], what: str) -> ConfigError:
+    """Return the error for what shows one problem, and none of several has been chosen."""
+    labels = ", ".join(dict.fromkeys(problems))
+    return ConfigError(f"{what} is of one problem: --problem takes one of {labels}", field="problem")

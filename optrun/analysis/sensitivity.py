@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from optrun.analysis.leaderboard import Standing, SweepPlan, leaderboard
+from optrun.analysis.leaderboard import Standing, SweepPlan, by_problem, leaderboard
+from optrun.analysis.problem_labels import chosen_problem, several_problems
 from optrun.analysis.run_difference import differing_labels
 from optrun.arrays import Array
+from optrun.config.same_problem import tells_problem
 from optrun.config.sweep.model import usual_goal
 from optrun.config.yaml.writer import rounded
 from optrun.errors import ConfigError, did_you_mean
@@ -87,9 +89,11 @@ class Sensitivity:
     lines: Sequence[Line]
     repeats: int
     best: Standing | None
-    """The best setting; None if no median is finite yet."""
+    """The best setting; None if no median is finite yet, or if the parameter is one of the problem."""
     left_out: int = 0
     """The number of settings without the parameter."""
+    problem: str | None = None
+    """The label of its problem; None if the sweep has one problem."""
 
     @property
     def log(self) -> bool:
@@ -103,19 +107,67 @@ class Sensitivity:
 
 
 def sensitivity(
-    plan: SweepPlan, states: Sequence[RunState], parameter: str | None = None, metric: str | None = None
+    plan: SweepPlan,
+    states: Sequence[RunState],
+    parameter: str | None = None,
+    metric: str | None = None,
+    problem: str | None = None,
 ) -> Sensitivity:
     """Return how a metric depends on a numeric parameter, by default the learning rate or the only one that varies.
 
-    ``metric`` is a key of the runs' summaries, by default the metric of the sweep. Raises ConfigError if the sweep has
-    no such parameter or metric, or if no number varies.
+    ``metric`` is a key of the runs' summaries, by default the metric of the sweep; ``problem`` is one of the sweep's
+    problems, or a part of its label. Raises ConfigError if the sweep has no such parameter, metric or problem, if no
+    number varies, or if there are several problems and none is chosen.
+    """
+    found = sensitivities(plan, states, parameter, metric, problem)
+    if len(found) > 1:
+        raise several_problems(plan.problems, "a sensitivity")
+    return found[0]
+
+
+def sensitivities(
+    plan: SweepPlan,
+    states: Sequence[RunState],
+    parameter: str | None = None,
+    metric: str | None = None,
+    problem: str | None = None,
+) -> list[Sensitivity]:
+    """Return the sensitivity of each problem of which a run has ended; arguments and errors as for `sensitivity`.
+
+    Over a parameter of the problem, there is one for all values of that parameter.
     """
     path = chosen_parameter(plan, parameter)
     plan = ranked_by(plan, states, metric)
     every = leaderboard(plan, states)
+    if problem is not None:
+        chosen = chosen_problem(plan.problems, problem)
+        every = [each for each in every if each.problem == chosen]
+    blocks = _without(path, every) if tells_problem(path) else by_problem(every)
+    found = [_of_problem(plan, path, label, own) for label, own in blocks.items()]
+    if not (drawn := [each for each in found if each is not None]):
+        raise ConfigError("nothing to draw yet: no run has ended")
+    return drawn
+
+
+def _without(path: str, standings: Sequence[Standing]) -> dict[str | None, list[Standing]]:
+    """Return the settings by their problems, told apart by all parameters but one."""
+    groups: dict[str, list[Standing]] = {}
+    parts: dict[str, dict[str, Any]] = {}
+    for each in standings:
+        part = {key: value for key, value in each.setting.items() if tells_problem(key) and key != path}
+        groups.setdefault(repr(part), []).append(each)
+        parts[repr(part)] = part
+    if len(groups) == 1:
+        return {None: list(standings)}
+    return dict(zip(differing_labels(list(parts.values())), groups.values(), strict=True))
+
+
+def _of_problem(
+    plan: SweepPlan, path: str, problem: str | None, every: Sequence[Standing]
+) -> Sensitivity | None:
     standings = [each for each in every if each.setting.get(path) is not None]
     if not (ended := [each for each in standings if each.waiting < each.runs]):
-        raise ConfigError("nothing to draw yet: no run has ended")
+        return None
     groups = _grouped(ended, path)
     labels = differing_labels([others for others, _ in groups])
     lines = []
@@ -124,9 +176,9 @@ def sensitivity(
         x = np.array([float(each.setting[path]) for each in members])
         alone = all(len(each.setting) == len(others) + 1 for each in members)
         lines.append(Line(label, others, members, x, joined=alone and bool((x[1:] > x[:-1]).all())))
-    best = standings[0] if standings[0].median is not None else None
+    best = None if standings[0].median is None or tells_problem(path) else standings[0]
     left_out = len(every) - len(standings)
-    return Sensitivity(path, plan.metric, plan.maximize, lines, plan.repeats, best, left_out)
+    return Sensitivity(path, plan.metric, plan.maximize, lines, plan.repeats, best, left_out, problem)
 
 
 def needs_log(values: Array) -> bool:
@@ -144,11 +196,22 @@ def needs_log(values: Array) -> bool:
 
 def heading(found: Sensitivity) -> str:
     """Return what the lines show, and the best setting."""
-    what = f"median and quartiles of {found.repeats} seeds" if found.repeated else "one seed"
+    best = best_text(found)
+    return seeds_text(found) + (f"\n{best}" if found.best is not None else f", {best}" if best else "")
+
+
+def seeds_text(found: Sensitivity) -> str:
+    """Return over which seeds the lines are."""
+    return f"median and quartiles of {found.repeats} seeds" if found.repeated else "one seed"
+
+
+def best_text(found: Sensitivity) -> str:
+    """Return the best setting, or that there is none; nothing where the lines are over several problems."""
     if found.best is None or found.best.median is None:
-        return f"{what}, none finite"
+        is_finite = any(np.isfinite(line.median).any() for line in found.lines)
+        return "" if is_finite else "none finite"
     gone = f" ({found.best.diverged} of {found.best.runs} diverged)" if found.best.diverged else ""
-    return f"{what}\n★ {_best_setting(found, found.best)}: {found.metric} {found.best.median:.4g}{gone}"
+    return f"★ {_best_setting(found, found.best)}: {found.metric} {found.best.median:.4g}{gone}"
 
 
 def _best_setting(found: Sensitivity, best: Standing) -> str:

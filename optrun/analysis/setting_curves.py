@@ -9,6 +9,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from optrun.analysis.leaderboard import QUARTILES, SweepPlan, leaderboard
+from optrun.analysis.problem_labels import chosen_problem, several_problems
 from optrun.arrays import Array
 from optrun.errors import ConfigError, did_you_mean
 from optrun.store import RunState, Status
@@ -49,13 +50,20 @@ class Curves:
         return source["step"], source[metric]
 
 
-def best_settings(plan: SweepPlan, states: Sequence[RunState], most: int) -> list[list[int]]:
+def best_settings(
+    plan: SweepPlan, states: Sequence[RunState], most: int, problem: str | None = None
+) -> list[list[int]]:
     """Return the runs of each of the best settings, the best first: those that neither diverged nor failed, else all.
 
-    Settings without an ended run are left out.
+    Settings without an ended run are left out. Raises ConfigError if there are several problems and none is chosen.
     """
-    chosen = []
+    if plan.problems and problem is None:
+        raise several_problems(plan.problems, "a picture of the best curves")
+    label = None if problem is None else chosen_problem(plan.problems, problem)
+    chosen: list[list[int]] = []
     for each in leaderboard(plan, states):
+        if each.problem != label:
+            continue
         ended = [run for run in range(each.first, each.first + each.runs) if states[run].status.final]
         good = [run for run in ended if states[run].status not in (Status.DIVERGED, Status.FAILED)]
         if ended:

@@ -8,7 +8,7 @@ from optrun.analysis.best_curves import best_curves
 from optrun.analysis.comparison import Comparison
 from optrun.analysis.heat import heat_of
 from optrun.analysis.run_difference import differing_labels
-from optrun.analysis.sensitivity import default_parameter
+from optrun.analysis.sensitivity import default_parameter, sensitivities
 from optrun.analysis.setting_curves import (
     MOST_CURVES,
     Curves,
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from optrun.plots.picture import Picture
 
 TAKES = {
-    "curves": ("metric", "log", "smooth"),
-    "sensitivity": ("metric", "log", "over"),
+    "curves": ("metric", "log", "smooth", "problem"),
+    "sensitivity": ("metric", "log", "over", "problem"),
     "best": ("by", "metric", "log", "smooth"),
     "profile": ("by", "metric"),
     "ranking": ("by", "metric"),
@@ -54,6 +54,7 @@ class Choice:
     over: tuple[str, ...] = ()
     log: bool | None = None
     smooth: int = 1
+    problem: str | None = None
 
     def check(self, kind: str, *, dashes: str = "") -> None:
         """Raise ConfigError for an option that a kind of picture does not take; ``dashes`` precede it in a command."""
@@ -119,7 +120,7 @@ def _only(sweeps: Sequence[Sweep], what: str) -> Sweep:
 
 def _curves(sweeps: Sequence[Sweep], choice: Choice, look: Look) -> "Picture":
     sweep = _only(sweeps, "picture of the best curves")
-    chosen = best_settings(sweep.ranking, sweep.states, MOST_CURVES)
+    chosen = best_settings(sweep.ranking, sweep.states, MOST_CURVES, choice.problem)
     if not chosen:
         raise ConfigError("no curves yet: no run has ended")
     labels = differing_labels([sweep.ranking.setting(runs[0]) for runs in chosen])
@@ -136,7 +137,8 @@ def _sensitivity(sweeps: Sequence[Sweep], choice: Choice, look: Look) -> "Pictur
     sweep = _only(sweeps, "sensitivity plot")
     if len(choice.over) > 1:
         raise ConfigError("over: a sensitivity is over one parameter; a heat map is over two")
-    found = sweep.sensitivity(choice.over[0] if choice.over else None, choice.metric)
+    over = choice.over[0] if choice.over else None
+    found = sensitivities(sweep.ranking, sweep.states, over, choice.metric, choice.problem)
     return sensitivity_figure(
         found, name=str(sweep.runs[0].config.get("name", "sweep")), log=choice.log, look=look
     )

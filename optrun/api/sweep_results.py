@@ -98,12 +98,15 @@ class Sweep:
         """
         return [standing.to_dict() for standing in self.standings()]
 
-    def sensitivity(self, parameter: str | None = None, metric: str | None = None) -> Sensitivity:
+    def sensitivity(
+        self, parameter: str | None = None, metric: str | None = None, problem: str | None = None
+    ) -> Sensitivity:
         """Return how a metric depends on a numeric parameter, such as `optimizer.lr`.
 
-        ``parameter`` is by default the learning rate, or the only number that varies; ``metric`` that of the sweep.
+        ``parameter`` is by default the learning rate, or the only number that varies; ``metric`` that of the sweep;
+        ``problem`` is needed if the sweep has several: the label of one, or a part of it.
         """
-        return sensitivity(self.ranking, self.states, parameter, metric)
+        return sensitivity(self.ranking, self.states, parameter, metric, problem)
 
     def equal_settings(self) -> list[list[int]]:
         """Return groups of settings, by their indices, whose results are bit-identical.
@@ -154,20 +157,21 @@ class Sweep:
         metric: str | None = None,
         by: str | None = None,
         over: str | Sequence[str] = (),
+        problem: str | None = None,
         log: bool | None = None,
         smooth: int = 1,
         **look: Unpack["LookOptions"],
     ) -> "Figure":
         """Return a Matplotlib figure: curves, sensitivity, best, profile, ranking, heat or tuning, as in `optrun plot`.
 
-        ``metric``, ``by``, ``over`` and ``smooth`` are options of some kinds; ``look`` is that of `Run.plot`. Raises
-        ConfigError for what cannot be drawn, MissingExtraError without Matplotlib.
+        ``metric``, ``by``, ``over``, ``problem`` and ``smooth`` are options of some kinds; ``look`` is that of
+        `Run.plot`. Raises ConfigError for what cannot be drawn, MissingExtraError without Matplotlib.
         """
         from optrun.api.pictures import Choice, sweep_picture
         from optrun.plots.look import Look
 
         parameters = (over,) if isinstance(over, str) else tuple(over)
-        choice = Choice(metric, by, parameters, log, smooth)
+        choice = Choice(metric, by, parameters, log, smooth, problem)
         return sweep_picture(self, kind, choice, Look(**look))
 
     def _repr_html_(self) -> str:
@@ -187,8 +191,8 @@ class Sweep:
             for each in best
         ]
         more = len(self.settings) - len(best)
-        of_each = " of each problem" * several
-        note = f"; the best {len(best)} settings{of_each}, {more:,} more" if more else ""
+        which = "best settings of each problem" if several else f"best {len(best)} settings"
+        note = f"; the {which}, {more:,} more" if more else ""
         header = [
             *["problem"] * several,
             *paths,

@@ -1,10 +1,20 @@
 """Matplotlib figure of the metric of a sweep against a parameter."""
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from optrun.analysis.sensitivity import PRUNED, Line, Sensitivity, heading, visible_range
+from optrun.analysis.sensitivity import (
+    PRUNED,
+    Line,
+    Sensitivity,
+    best_text,
+    heading,
+    seeds_text,
+    visible_range,
+)
 from optrun.plots.figure import legend_above, legend_shape, new_picture, wrapped_label
 from optrun.plots.look import COLOURS, GREY, Look
+from optrun.plots.panels import inches_of, panel_axes
 from optrun.plots.ticks import values_prefer_log
 
 if TYPE_CHECKING:
@@ -27,49 +37,112 @@ MARKS_APART = 0.022
 
 
 def sensitivity_figure(
-    found: Sensitivity, *, name: str, log: bool | None = None, look: Look | None = None
+    found: Sensitivity | Sequence[Sensitivity],
+    *,
+    name: str,
+    log: bool | None = None,
+    look: Look | None = None,
 ) -> "Picture":
-    """Draw the median and the quartiles of each line.
+    """Draw the median and the quartiles of each line, each of several problems in axes of its own.
 
     A line connects the settings that were not pruned; pruned ones are hollow markers. A cross at the worse edge marks
     settings with diverged or failed runs, its opacity their fraction. Medians outside `visible_range` are marked at
     that edge. ``log`` chooses the scale of the metric's axis.
     """
     look = look or Look()
-    drawn, rest = found.lines[: len(COLOURS)], found.lines[len(COLOURS) :]
-    labels = [line.label for line in drawn]
+    panels = [found] if isinstance(found, Sensitivity) else list(found)
+    if len(panels) > 1:
+        return _panels(panels, name, log, look)
+    (found,) = panels
+    colours = _colours(panels)
+    rest = len(found.lines) - len(colours)
+    labels = list(colours)
     above = len(labels) > 1 and max(map(len, labels)) > BESIDE * look.characters
     with new_picture(look, look.inches(5, above * legend_shape(labels, look)[1])) as picture:
         axes = picture.subplots()
-        for line in rest:
-            axes.plot(line.x[~line.pruned], line.median[~line.pruned], color=GREY, linewidth=0.8, zorder=1)
-        marked = 0
-        for line, colour in zip(drawn, COLOURS, strict=False):
-            _draw(axes, line, colour, repeated=found.repeated)
-            if line.bad.any():
-                _mark_bad(axes, line, colour, marked, at_the_top=not found.maximize)
-                marked += 1
-        on_log = values_prefer_log([line.median for line in found.lines]) if log is None else log
-        if found.log:
-            axes.set_xscale("log")
-        if on_log:
-            axes.set_yscale("log", nonpositive="clip")
-        low, high = visible_range(found, log=on_log)
-        if low < high:
-            margin = (high / low) ** MARGIN if on_log else MARGIN * (high - low)
-            axes.set_ylim(*((low / margin, high * margin) if on_log else (low - margin, high + margin)))
-        if not on_log:
-            axes.ticklabel_format(axis="y", useOffset=False)  # tick labels without a common offset
-        beyond = _mark_beyond(axes, found, low, high)
-        _mark_best(axes, found)
+        beyond = _fill(axes, found, colours, log)
         axes.set_xlabel(wrapped_label(found.parameter))
         axes.set_ylabel(wrapped_label(found.metric))
-        title = look.named(f"{name}: {heading(found)}")
+        what = f" on {found.problem}" if found.problem else ""
+        title = look.named(f"{name}{what}: {heading(found)}")
         if title and not above:
             shown = wrapped_label(title, look.characters)
             picture.suptitle(shown, x=0.01, ha="left", fontsize=look.font)
-        _legend(picture, axes, found, len(rest), title if above else None, beyond=beyond)
+        _explain(axes, panels, rest, beyond=beyond)
+        handles, labels = axes.get_legend_handles_labels()
+        if len(found.lines) > 1 and not above:
+            picture.legend(handles, labels, loc="outside right center")
+        elif above:
+            legend_above(picture, handles, labels, title=title)
+        elif len(labels) > 1:
+            axes.legend(handles[1:], labels[1:])
     return picture
+
+
+def _panels(panels: Sequence[Sensitivity], name: str, log: bool | None, look: Look) -> "Picture":
+    colours = _colours(panels)
+    rest = len({line.label for found in panels for line in found.lines}) - len(colours)
+    with new_picture(look, inches_of(look, len(panels), legend_shape(list(colours), look)[1] + 3)) as picture:
+        titles = [f"{found.problem}\n{_best_line(found)}" for found in panels]
+        drawn = panel_axes(picture, titles)
+        beyond = [_fill(axes, found, colours, log) for found, axes in zip(panels, drawn, strict=True)]
+        picture.supxlabel(wrapped_label(panels[0].parameter), fontsize=look.font)
+        picture.supylabel(wrapped_label(panels[0].metric), fontsize=look.font)
+        handles = {
+            label: drawn[0].plot([], [], color=colour, marker="o", markersize=4)[0]
+            for label, colour in colours.items()
+        }
+        if len(handles) == 1:
+            handles.clear()
+        title = look.named(f"{name}: {seeds_text(panels[0])}")
+        before = len(drawn[0].get_legend_handles_labels()[1])
+        _explain(drawn[0], panels, rest, beyond=any(beyond))
+        of_marks, marks = (each[before:] for each in drawn[0].get_legend_handles_labels())
+        labels = [*map(wrapped_label, handles), *marks]
+        legend_above(picture, [*handles.values(), *of_marks], labels, title=title)
+    return picture
+
+
+def _best_line(found: Sensitivity) -> str:
+    """Return the line and the median of the best setting, which a panel has room for."""
+    if found.best is None or found.best.median is None:
+        return best_text(found)
+    of_line = f"{found.lines[0].label}: " if len(found.lines) > 1 else ""
+    return f"★ {of_line}{found.best.median:.4g}"
+
+
+def _colours(panels: Sequence[Sensitivity]) -> dict[str, str]:
+    """Return the colour of each line that has one, by its label; it is the same in all panels."""
+    labels = dict.fromkeys(line.label for found in panels for line in found.lines)
+    return dict(zip(labels, COLOURS, strict=False))
+
+
+def _fill(axes: Any, found: Sensitivity, colours: Mapping[str, str], log: bool | None) -> bool:
+    """Draw the lines of a problem; return whether there are medians beyond the visible range."""
+    marked = 0
+    for line in found.lines:
+        colour = colours.get(line.label)
+        if colour is None:
+            axes.plot(line.x[~line.pruned], line.median[~line.pruned], color=GREY, linewidth=0.8, zorder=1)
+            continue
+        _draw(axes, line, colour, repeated=found.repeated)
+        if line.bad.any():
+            _mark_bad(axes, line, colour, marked, at_the_top=not found.maximize)
+            marked += 1
+    on_log = values_prefer_log([line.median for line in found.lines]) if log is None else log
+    if found.log:
+        axes.set_xscale("log")
+    if on_log:
+        axes.set_yscale("log", nonpositive="clip")
+    low, high = visible_range(found, log=on_log)
+    if low < high:
+        margin = (high / low) ** MARGIN if on_log else MARGIN * (high - low)
+        axes.set_ylim(*((low / margin, high * margin) if on_log else (low - margin, high + margin)))
+    if not on_log:
+        axes.ticklabel_format(axis="y", useOffset=False)  # tick labels without a common offset
+    beyond = _mark_beyond(axes, found, colours, low, high)
+    _mark_best(axes, found)
+    return beyond
 
 
 def _draw(axes: Any, line: Line, colour: str, *, repeated: bool) -> None:
@@ -111,12 +184,16 @@ def _mark_bad(axes: Any, line: Line, colour: str, index: int, *, at_the_top: boo
         )
 
 
-def _mark_beyond(axes: Any, found: Sensitivity, low: float, high: float) -> bool:
+def _mark_beyond(axes: Any, found: Sensitivity, colours: Mapping[str, str], low: float, high: float) -> bool:
     """Mark the medians beyond the visible range at the edge; return whether there are any."""
     marked = False
-    for line, colour in zip(found.lines, COLOURS, strict=False):
+    for line in found.lines:
+        if (colour := colours.get(line.label)) is None:
+            continue
         x = line.x[line.median < low if found.maximize else line.median > high]
-        marked |= bool(x.size)
+        if not x.size:  # unclipped and empty, it would widen the margins of the axes to the picture's corner
+            continue
+        marked = True
         style = {"marker": "v" if found.maximize else "^", "markersize": 6, "color": colour}
         edge = [0.01 if found.maximize else 0.99] * len(x)
         transform = axes.get_xaxis_transform()
@@ -131,23 +208,16 @@ def _mark_best(axes: Any, found: Sensitivity) -> None:
         axes.plot(*point, linestyle="none", zorder=5, **style)
 
 
-def _legend(
-    picture: "Picture", axes: Any, found: Sensitivity, rest: int, title: str | None, *, beyond: bool
-) -> None:
+def _explain(axes: Any, panels: Sequence[Sensitivity], rest: int, *, beyond: bool) -> None:
+    """Add what marks and grey lines mean to the legend."""
+    lines = [line for found in panels for line in found.lines]
     if rest:
         axes.plot([], [], color=GREY, linewidth=0.8, label=f"{rest} others")
-    if any(line.pruned.any() for line in found.lines):
+    if any(line.pruned.any() for line in lines):
         hollow = {"marker": "o", "markersize": 4, "markerfacecolor": "none"}
         axes.plot([], [], linestyle="none", color=GREY, label=PRUNED, **hollow)
-    if any(line.bad.any() for line in found.lines):
+    if any(line.bad.any() for line in lines):
         axes.plot([], [], linestyle="none", marker="x", color=GREY, label="diverged or failed")
     if beyond:
-        mark, edge = ("v", "below") if found.maximize else ("^", "above")
+        mark, edge = ("v", "below") if panels[0].maximize else ("^", "above")
         axes.plot([], [], linestyle="none", marker=mark, color=GREY, label=f"far worse, {edge} the plot")
-    handles, labels = axes.get_legend_handles_labels()
-    if len(found.lines) > 1 and title is None:
-        picture.legend(handles, labels, loc="outside right center")
-    elif title is not None:
-        legend_above(picture, handles, labels, title=title)
-    elif len(labels) > 1:
-        axes.legend(handles[1:], labels[1:])

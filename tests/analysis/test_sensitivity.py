@@ -1,6 +1,7 @@
 """A metric against a swept parameter: which one, which lines, and what is in sight."""
 
 import re
+from dataclasses import replace
 from io import BytesIO
 
 import numpy as np
@@ -12,6 +13,7 @@ from optrun.analysis.sensitivity import (
     default_parameter,
     heading,
     numeric_parameters,
+    sensitivities,
     sensitivity,
     visible_range,
 )
@@ -178,6 +180,23 @@ def test_a_line_goes_through_what_came_to_the_end_alone(monkeypatch):
     sensitivity_figure(sensitivity(over_lr([0.1, 1.0, 10.0, 100.0]), states), name="a sweep")
     by_style = {more["linestyle"]: list(x) for x, _, more in drawn[:2]}
     assert by_style == {"-": [0.1, 10.0], "none": [1.0, 100.0]}
+
+
+def test_a_parameter_of_the_problem_joins_its_problems_and_names_no_best_one():
+    settings = [{"problem.dim": dim, "optimizer.lr": lr} for dim in (2, 4, 8) for lr in (0.1, 1.0)]
+    labels = [f"quadratic dim={each['problem.dim']}" for each in settings]
+    made = replace(plan(settings), problems=labels)
+    states = [ended(value) for value in (1, 2, 3, 4, 5, 6)]
+    found = sensitivity(made, states, "problem.dim")
+    assert (found.best, found.problem, heading(found)) == (None, None, "one seed")
+    assert [(line.label, line.median.tolist()) for line in found.lines] == [
+        ("lr=0.1", [1, 3, 5]),
+        ("lr=1", [2, 4, 6]),
+    ]
+    assert [each.best.median for each in sensitivities(made, states, "lr")] == [1, 3, 5]
+    with pytest.raises(ConfigError, match="a sensitivity is of one problem: --problem takes one of"):
+        sensitivity(made, states, "lr")
+    assert sensitivity(made, states, "lr", problem="dim=4").best.median == 3
 
 
 def test_another_figure_is_drawn_by_its_name():

@@ -27,6 +27,8 @@ SWEEP = {
         },
     },
 }
+NEEDED = {"heat": {"over": ("lr", "weight_decay")}, "curves": {"problem": "noise=2"}}
+"""The options without which a kind cannot be drawn of this sweep."""
 KINDS = ["curves", "sensitivity", "best", "profile", "ranking", "heat"]
 
 
@@ -63,8 +65,7 @@ class Cells(HTMLParser):
 @pytest.mark.parametrize("kind", [None, *KINDS])
 def test_a_sweep_draws_every_kind(kind, sweep):
     figure_module = pytest.importorskip("matplotlib.figure")
-    given = {"over": ("lr", "weight_decay")} if kind == "heat" else {}
-    figure = sweep.plot(kind, title="of mine", size=(6, 4), dpi=50, style="talk", **given)
+    figure = sweep.plot(kind, title="of mine", size=(6, 4), dpi=50, style="talk", **NEEDED.get(kind, {}))
     assert isinstance(figure, figure_module.Figure)
     assert (figure.get_size_inches().tolist(), figure.dpi) == ([6, 4], 50)
     assert figure._repr_png_().startswith(b"\x89PNG")
@@ -72,8 +73,8 @@ def test_a_sweep_draws_every_kind(kind, sweep):
 
 def test_curves_of_a_sweep_are_medians_of_its_best_settings(sweep):
     pytest.importorskip("matplotlib")
-    figure = sweep.plot("curves", metric="loss", smooth=2)
-    best = sweep.standings()[0]
+    figure = sweep.plot("curves", metric="loss", smooth=2, problem="noise=2")
+    best = next(each for each in sweep.standings() if each.problem == "quadratic noise=2")
     runs = np.array([run.curves["loss"] for run in sweep.runs[best.first : best.first + 3]])
     means = np.concatenate([runs[:, :1], (runs[:, 1:] + runs[:, :-1]) / 2], axis=1)
     np.testing.assert_allclose(
@@ -82,6 +83,28 @@ def test_curves_of_a_sweep_are_medians_of_its_best_settings(sweep):
     said = figure.legends[0]
     assert said.get_title().get_text() == "the best 6 settings, each the median over its seeds"
     assert len(said.get_texts()) == 6
+
+
+def test_a_sensitivity_has_axes_for_each_problem(sweep):
+    pytest.importorskip("matplotlib")
+    figure = sweep.plot("sensitivity")
+    figure._repr_png_()
+    problems = ["quadratic noise=0.5", "quadratic noise=2"]
+    assert [axes.get_title().partition("\n")[0] for axes in figure.axes] == problems
+    for problem, axes in zip(problems, figure.axes, strict=True):
+        found = sweep.sensitivity(problem=problem)
+        (star,) = [line for line in axes.get_lines() if line.get_marker() == "*"]
+        assert star.get_ydata() == min(each.median for each in sweep.standings() if each.problem == problem)
+        assert (found.problem, found.best.median) == (problem, star.get_ydata())
+        # Neither is the panel empty, nor have unclipped marks widened its margins.
+        assert axes.get_position().width > 0.3
+    # A line of one setting has one colour in all panels.
+    colours = [{line.get_label(): line.get_color() for line in axes.get_lines()} for axes in figure.axes]
+    shared = [label for label in colours[0] if label in colours[1] and not label.startswith("_")]
+    assert len(shared) == 4
+    assert all(colours[0][label] == colours[1][label] for label in shared)
+    (alone,) = sweep.plot("sensitivity", problem="noise=2").axes
+    assert {line.get_label(): line.get_color() for line in alone.get_lines()}.keys() >= set(shared)
 
 
 def test_a_run_draws_its_curves():
@@ -128,6 +151,16 @@ def test_a_comparison_draws_itself(kind, sweep):
         ({"kind": "hat"}, "kind 'hat': it is one of curves, .* Did you mean 'heat'"),
         ({"kind": "best", "over": "lr"}, "^over is for kind sensitivity or heat, not for best"),
         ({"over": ["lr", "weight_decay"]}, "a sensitivity is over one parameter; a heat map is over two"),
+        (
+            {"kind": "curves"},
+            "best curves is of one problem: --problem takes one of quadratic noise=0.5, quad",
+        ),
+        (
+            {"problem": "noise"},
+            "'noise' means several of the problems quadratic noise=0.5, quadratic noise=2",
+        ),
+        ({"problem": "nose=2"}, "'nose=2' is none of the problems"),
+        ({"kind": "best", "problem": "noise=2"}, "problem is for kind curves or sensitivity, not for best"),
         ({"style": "paer"}, "Did you mean 'paper'"),
         ({"size": (6, 4, 2)}, "size .*: width and height"),
     ],
@@ -139,9 +172,8 @@ def test_what_cannot_be_drawn_is_said(arguments, said, sweep):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_without_matplotlib_the_error_says_how_to_install_it(kind, sweep, without_matplotlib):
-    given = {"over": ("lr", "weight_decay")} if kind == "heat" else {}
     with pytest.raises(MissingExtraError, match="pip install matplotlib"):
-        sweep.plot(kind, **given)
+        sweep.plot(kind, **NEEDED.get(kind, {}))
 
 
 def test_a_notebook_shows_tables_without_pictures(sweep, without_matplotlib):
@@ -150,13 +182,17 @@ def test_a_notebook_shows_tables_without_pictures(sweep, without_matplotlib):
     assert shown.rows[0][-4:] == ["median final_loss", "1st quartile", "3rd quartile", "diverged"]
     best = sweep.standings()[0]
     assert len(shown.rows) == 11
+    assert [row[0] for row in shown.rows[1:]] == [
+        problem for problem in ("quadratic noise=0.5", "quadratic noise=2") for _ in range(5)
+    ]
     setting = [each if isinstance(each, str) else f"{each:.4g}" for each in best.setting.values()]
     assert shown.rows[1] == [
+        best.problem,
         *setting,
         *(f"{each:.4g}" for each in (best.median, best.lower, best.upper)),
         "0",
     ]
-    assert "the best 10 settings, 14 more" in sweep._repr_html_()
+    assert "the best settings of each problem, 14 more" in sweep._repr_html_()
     run = sweep.runs[0]
     rows = Cells(run._repr_html_()).rows
     assert ["steps", "12"] in rows

@@ -73,6 +73,14 @@ def test_several_problems_have_a_ranking_each_and_no_best_of_all(tmp_path, call)
     assert "2 problems" in call("ls", ".").out
     (listed,) = json.loads(call("ls", ".", "--json").out)
     assert (listed["problems"], listed["best"]) == (2, None)
+    drawn = call("curves", "two", "-k", "sensitivity").out
+    assert [line.split(" on ")[1].split()[0] for line in drawn.splitlines() if " over " in line] == [
+        "quadratic",
+        "rosenbrock",
+    ]
+    headings = {"quadratic", "rosenbrock"}
+    assert [line for line in call("curves", "two").out.splitlines() if line in headings] == sorted(headings)
+    assert "rosenbrock" not in call("curves", "two", "--problem", "quad").out
     loaded = optrun.load_sweep("two")
     assert [row["problem"] for row in loaded.table()[::3]] == ["quadratic", "rosenbrock"]
     assert loaded._repr_html_().count("<td>rosenbrock</td>") == 3

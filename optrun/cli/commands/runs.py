@@ -29,6 +29,12 @@ KindOption = Annotated[
     Kind | None,
     typer.Option("--kind", "-k", help="For a sweep: its best curves, or its metric over a parameter."),
 ]
+OfProblem = Annotated[
+    str | None,
+    typer.Option(
+        "--problem", metavar="LABEL", help="One problem of a sweep over several: its label, or a part of it."
+    ),
+]
 Over = Annotated[
     str | None,
     typer.Option("--over", metavar="PARAMETER", help="The parameter of a sensitivity; by default the lr."),
@@ -90,6 +96,7 @@ def curves(
     log: Log = None,
     kind: KindOption = None,
     over: Over = None,
+    problem: OfProblem = None,
     evaluations: Annotated[
         bool, typer.Option("--evaluations", "-e", help="Also draw the losses on validation and test data.")
     ] = False,
@@ -118,9 +125,9 @@ def curves(
     if schedule:
         print_schedule(Path(runs[0]), runs[1:], log, width, height, plugins=plugin or ())
     elif kind is Kind.SENSITIVITY or over is not None:
-        print_sensitivity(runs, over, metric, log, width, height)
+        print_sensitivity(runs, over, metric, log, width, height, problem)
     else:
-        print_curves(runs, metric or "loss", log, width, height, evaluations=evaluations)
+        print_curves(runs, metric or "loss", log, width, height, problem, evaluations=evaluations)
 
 
 def plot(
@@ -148,6 +155,7 @@ def plot(
             help="The parameter of a sensitivity; by default the lr. Twice: those of a heat map.",
         ),
     ] = None,
+    problem: OfProblem = None,
     smooth: Annotated[
         int, typer.Option("--smooth", metavar="K", min=1, help="Running mean over K recorded steps.")
     ] = 1,
@@ -173,7 +181,7 @@ def plot(
     from optrun.plots.look import Look, size_of
 
     look = Look(title, size_of(size) if size is not None else None, dpi, style)
-    save_plot(runs, output, kind, Choice(metric, by, tuple(over or ()), log, smooth), look)
+    save_plot(runs, output, kind, Choice(metric, by, tuple(over or ()), log, smooth, problem), look)
     print(output)
 
 

@@ -51,11 +51,45 @@ def print_curves(
     log: bool | None,
     width: int | None,
     height: int | None,
+    problem: str | None = None,
     *,
     evaluations: bool,
 ) -> None:
-    """Plot a metric of runs and, below it, their learning rates; ConfigError if a run lacks the metric."""
-    chosen = load_curves(runs, metric)
+    """Plot a metric of runs and, below it, their learning rates; ConfigError if a run lacks the metric.
+
+    Of a sweep over several problems, the best settings of each are plotted by themselves.
+    """
+    for of_problem in [problem] if problem is not None or len(runs) > 1 else _problems(runs[0]):
+        if of_problem is not None and problem is None:
+            emit(Text(printable(of_problem), "bold"))
+        _print_curves(runs, metric, log, width, height, of_problem, evaluations=evaluations)
+    of_sweep = any(number is None and is_sweep(path) for path, number in map(find_numbered, runs))
+    options = " -k curves" * of_sweep + (f" -m {quoted(metric)}" if metric != "loss" else "")
+    options += "" if of_problem is None else f" --problem {quoted(of_problem)}"
+    suggest_picture(f"plot {' '.join(map(quoted, runs))}{options} -o curves.png")
+
+
+def _problems(text: str) -> list[str | None]:
+    """Return the problems of a sweep; None where it has one, and for a single run."""
+    path, run = find_numbered(text)
+    if run is not None:
+        return [None]
+    with Store.open(path) as store:
+        plan = plan_of(store)
+    return list(dict.fromkeys(plan.problems)) if plan is not None and plan.problems else [None]
+
+
+def _print_curves(
+    runs: Sequence[str],
+    metric: str,
+    log: bool | None,
+    width: int | None,
+    height: int | None,
+    problem: str | None,
+    *,
+    evaluations: bool,
+) -> None:
+    chosen = load_curves(runs, metric, problem=problem)
     series = [Series(run.label, *run.points(metric)) for run in chosen]
     if evaluations:
         series += [
@@ -69,9 +103,6 @@ def print_curves(
         _print(rates_of, "lr", log, width, min(height or LR_HEIGHT, LR_HEIGHT))
     if note := caption_of(chosen):
         emit(note)
-    of_sweep = any(number is None and is_sweep(path) for path, number in map(find_numbered, runs))
-    options = " -k curves" * of_sweep + (f" -m {quoted(metric)}" if metric != "loss" else "")
-    suggest_picture(f"plot {' '.join(map(quoted, runs))}{options} -o curves.png")
 
 
 def print_schedule(
@@ -127,12 +158,15 @@ def _of_settings(config: Path, overrides: Sequence[str]) -> tuple[dict[str, dict
     return tables, max(0, len(plan.settings) - MOST_CURVES)
 
 
-def load_curves(runs: Sequence[str], metric: str, smooth: int = 1) -> list[Curves]:
+def load_curves(
+    runs: Sequence[str], metric: str, smooth: int = 1, problem: str | None = None
+) -> list[Curves]:
     """Return the curves of runs, or of the best settings of sweeps, labelled by the values in which they differ.
 
-    ``smooth`` rows each are replaced by their running mean.
+    ``smooth`` rows each are replaced by their running mean; ``problem`` is that of the best settings.
 
-    Raises StoreError for a missing or damaged run, ConfigError if one lacks the metric.
+    Raises StoreError for a missing or damaged run, ConfigError if one lacks the metric, or if a sweep has several
+    problems and none is chosen.
     """
     found: list[Curves] = []
     configs: list[Mapping[str, Any]] = []
@@ -141,7 +175,7 @@ def load_curves(runs: Sequence[str], metric: str, smooth: int = 1) -> list[Curve
         path, run = find_numbered(text)
         with Store.open(path) as store:
             plan = plan_of(store) if run is None else None
-            for members in _members(store, plan, run):
+            for members in _members(store, plan, run, problem):
                 endings.append("" if plan is None else _diverged(store, plan, members[0]))
                 names.append(path.name if run is None and store.size == 1 else f"{path.name}:{members[0]}")
                 config = store.run(members[0]).config
@@ -167,11 +201,11 @@ def _diverged(store: Store, plan: SweepPlan, run: int) -> str:
     return f" ({gone} of {plan.repeats} diverged)" if 0 < gone < plan.repeats else ""
 
 
-def _members(store: Store, plan: SweepPlan | None, run: int | None) -> list[list[int]]:
+def _members(store: Store, plan: SweepPlan | None, run: int | None, problem: str | None) -> list[list[int]]:
     """Return the runs of a store to draw: the given one, or those of each of the best settings."""
     if plan is None:
         return [[single(store, run)]]
-    chosen = best_settings(plan, store.states(), MOST_CURVES)
+    chosen = best_settings(plan, store.states(), MOST_CURVES, problem)
     if not chosen:
         raise ConfigError(f"{store.path}: no curves yet: none of its runs has ended")
     return chosen

@@ -44,11 +44,13 @@ def _picture(runs: Sequence[str], kind: PictureKind | None, choice: Choice, look
     if kind is PictureKind.SENSITIVITY:
         if len(choice.over) > 1:
             raise ConfigError("--over: a sensitivity is over one parameter; --kind heat is over two")
-        name, found = sensitivity_of(runs, choice.over[0] if choice.over else None, choice.metric)
+        name, found = sensitivity_of(
+            runs, choice.over[0] if choice.over else None, choice.metric, choice.problem
+        )
         return sensitivity_figure(found, name=name, log=choice.log, look=look)
     if kind is PictureKind.CURVES:
         metric = choice.metric or "loss"
-        drawn = load_curves(runs, metric, choice.smooth)
+        drawn = load_curves(runs, metric, choice.smooth, choice.problem)
         return curves_figure(
             drawn, metric=metric, caption=caption_of(drawn), look=look, log=choice.log, smooth=choice.smooth
         )

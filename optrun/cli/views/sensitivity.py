@@ -12,7 +12,7 @@ from optrun.analysis.sensitivity import (
     Sensitivity,
     default_parameter,
     heading,
-    sensitivity,
+    sensitivities,
     visible_range,
 )
 from optrun.arrays import Array
@@ -40,10 +40,12 @@ def has_sensitivity(runs: Sequence[str]) -> bool:
         return plan is not None and default_parameter(plan) is not None
 
 
-def sensitivity_of(runs: Sequence[str], over: str | None, metric: str | None) -> tuple[str, Sensitivity]:
-    """Return the name of a sweep and its sensitivity, and print on stderr how many settings are left out.
+def sensitivity_of(
+    runs: Sequence[str], over: str | None, metric: str | None, problem: str | None = None
+) -> tuple[str, list[Sensitivity]]:
+    """Return the name of a sweep and the sensitivity on each problem, and print how many settings are left out.
 
-    Raises ConfigError unless ``runs`` is one sweep with such a parameter and metric.
+    Raises ConfigError unless ``runs`` is one sweep with such a parameter, metric and problem.
     """
     if len(runs) != 1:
         raise ConfigError(f"a sensitivity plot needs one sweep, not {len(runs)} runs")
@@ -53,10 +55,10 @@ def sensitivity_of(runs: Sequence[str], over: str | None, metric: str | None) ->
         if plan is None:
             raise ConfigError(f"{runs[0]}: a single run: a sensitivity plot needs a sweep")
         name = str(store.run(0).config.get("name", path.name))
-        found = sensitivity(plan, store.states(), over, metric)
-    if found.left_out:
-        those = counted(found.left_out, "setting")
-        print(printable(f"note: {those} without {found.parameter} left out"), file=sys.stderr)
+        found = sensitivities(plan, store.states(), over, metric, problem)
+    if left_out := sum(each.left_out for each in found):
+        those = counted(left_out, "setting")
+        print(printable(f"note: {those} without {found[0].parameter} left out"), file=sys.stderr)
     return printable(name), found
 
 
@@ -67,21 +69,34 @@ def print_sensitivity(
     log: bool | None,
     width: int | None,
     height: int | None,
+    problem: str | None = None,
 ) -> None:
-    """Plot the metric of a sweep over a parameter in the terminal."""
-    name, found = sensitivity_of(runs, over, metric)
+    """Plot the metric of a sweep over a parameter in the terminal, each problem by itself."""
+    name, panels = sensitivity_of(runs, over, metric, problem)
+    for index, found in enumerate(panels):
+        if index:
+            emit("")
+        _print(name, found, log, width, height)
+    options = f" --over {quoted(over)}" if over else ""
+    options += f" -m {quoted(metric)}" if metric else ""
+    options += f" --problem {quoted(problem)}" if problem else ""
+    suggest_picture(f"plot {quoted(runs[0])}{options} -o sensitivity.png")
+
+
+def _print(name: str, found: Sensitivity, log: bool | None, width: int | None, height: int | None) -> None:
     medians = [line.median for line in found.lines]
     log = values_prefer_log(medians) if log is None else log
     low, high = visible_range(found, log=log)
     shown = found.lines[: len(COLOURS)]
     series = [_series(found, line, low, high) for line in shown]
     x = np.concatenate([line.x for line in found.lines])
+    on = f" on {printable(found.problem)}" if found.problem else ""
     picture = drawing(
         series,
         width=columns(width),
         height=height or HEIGHT,
         log=log,
-        title=f"{name}: {found.metric} over {found.parameter}",
+        title=f"{name}: {found.metric} over {found.parameter}{on}",
         x_axis=axis_of(x.min(), x.max(), found.log),
     )
     emit(drawn(picture))
@@ -93,9 +108,6 @@ def print_sensitivity(
     notes += [f"{len(found.lines) - len(shown)} more lines are not drawn"] * (len(found.lines) > len(shown))
     if notes:
         emit(", ".join(notes))
-    options = f" --over {quoted(over)}" if over else ""
-    options += f" -m {quoted(metric)}" if metric else ""
-    suggest_picture(f"plot {quoted(runs[0])}{options} -o sensitivity.png")
 
 
 def printable_heading(found: Sensitivity) -> str:
