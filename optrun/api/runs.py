@@ -55,6 +55,14 @@ class Results(Protocol):
         """Return a run's final parameters."""
         ...
 
+    def snapshot_steps(self, run: int) -> list[int]:
+        """Return the steps whose parameters a run has kept."""
+        ...
+
+    def snapshot(self, run: int, step: int) -> dict[str, Array]:
+        """Return the parameters that a run has kept at a step."""
+        ...
+
 
 class Run:
     """A finished or interrupted run: its curves, evaluations, final parameters, their average, and summary."""
@@ -69,6 +77,7 @@ class Run:
         setting: Mapping[str, Any] | None = None,
     ) -> None:
         self._record = record = results.run(run)
+        self._memory = results if isinstance(results, MemoryStore) else None
         self.path = path
         """The run directory; None if the run is not saved."""
         self.signal = signal
@@ -97,6 +106,30 @@ class Run:
             name.removeprefix(_AVERAGE): value for name, value in params.items() if name.startswith(_AVERAGE)
         }
         """The averaged parameters at the end, by name; empty without an average."""
+
+    def params_at(self, step: int) -> Mapping[str, Array]:
+        """Return the parameters after so many updates, by name: the final ones, or those that `record.params` keeps.
+
+        Raises ConfigError for a step whose parameters are not kept, and StoreError if the store is damaged.
+        """
+        if step == self.steps and self.params:
+            return self.params
+        if self._memory is not None or self.path is None:
+            return self._snapshot(self._memory, step)
+        with Store.open(self.path) as store:
+            return self._snapshot(store, step)
+
+    def _snapshot(self, results: Results | None, step: int) -> Mapping[str, Array]:
+        run = self._record.run
+        kept = results.snapshot_steps(run) if results is not None else []
+        if results is None or step not in kept:
+            ends = [f"{each:,}" for each in (*kept, *([self.steps] if self.params else []))]
+            raise ConfigError(
+                f"no parameters of step {step!r} are kept, only those of {', '.join(ends) or 'none'}: "
+                f"record.params names the steps",
+                field="record.params",
+            )
+        return results.snapshot(run, step)
 
     def to_pandas(self, what: What = "curves") -> "pd.DataFrame":
         """Return the columns of `optrun export` as a data frame: a row for each of its curves or evaluations, or one.

@@ -27,11 +27,12 @@ class Kind(StrEnum):
 
 
 class TableRows(StrEnum):
-    """What a table has rows of: `optrun.store.run_table.WHAT`."""
+    """What is exported: tables of `optrun.store.run_table.WHAT`, or parameters."""
 
     RUNS = "runs"
     CURVES = "curves"
     EVALUATIONS = "evaluations"
+    PARAMS = "params"
 
 
 class Viewer(StrEnum):

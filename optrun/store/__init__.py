@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         WHOLE,
         export,
         write_csv,
+        write_params,
         write_summary,
         write_table,
     )
@@ -23,7 +24,17 @@ if TYPE_CHECKING:
 _HOME = {
     "directory": ["check_free", "slug"],
     "fingerprint": ["environment"],
-    "formats": ["BINARY", "FORMATS", "PAGES", "WHOLE", "export", "write_csv", "write_summary", "write_table"],
+    "formats": [
+        "BINARY",
+        "FORMATS",
+        "PAGES",
+        "WHOLE",
+        "export",
+        "write_csv",
+        "write_params",
+        "write_summary",
+        "write_table",
+    ],
     "run_rows": ["RunRows"],
     "store": ["Store"],
     "types": ["Checkpoint", "Event", "RunRecord", "RunState", "Status"],
@@ -46,6 +57,7 @@ __all__ = [
     "export",
     "slug",
     "write_csv",
+    "write_params",
     "write_summary",
     "write_table",
 ]

@@ -70,13 +70,13 @@ def decode(blob: bytes, what: str) -> Array:
         raise StoreError(f"{what} declares an impossible shape: {error}") from error
 
 
-def write_npz(stream: BinaryIO, arrays: Mapping[str, Any]) -> None:
-    """Write arrays as an uncompressed npz archive; any name will do, unlike with `numpy.savez`.
+def write_npz(stream: BinaryIO, arrays: Iterable[tuple[str, Any]]) -> None:
+    """Write arrays by name as an uncompressed npz archive; any name will do, unlike with `numpy.savez`.
 
     Raises StoreError where an array holds anything but numbers or booleans.
     """
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
-        for name, array in arrays.items():
+        for name, array in arrays:
             values = canonical(array)
             # A ZipInfo made by hand carries no clock and no permissions.
             with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
@@ -87,7 +87,7 @@ def write_npz(stream: BinaryIO, arrays: Mapping[str, Any]) -> None:
 def encode_npz(arrays: Mapping[str, Any]) -> bytes:
     """Return arrays as an uncompressed npz blob."""
     stream = BytesIO()
-    write_npz(stream, arrays)
+    write_npz(stream, arrays.items())
     return stream.getvalue()
 
 

@@ -11,6 +11,7 @@ from optrun.store.curves import EVALUATION, STEP, join, recorded
 from optrun.store.directory import is_being_written
 from optrun.store.opening import connect, open_results, page_faults
 from optrun.store.runs import KEPT, LEFT_IN, read_all_runs, read_checkpoint, read_params, read_runs
+from optrun.store.snapshots import check_snapshots
 from optrun.store.store_errors import store_errors
 
 
@@ -57,6 +58,8 @@ def _read_run(db: sqlite3.Connection, run: int, found: list[str]) -> None:
         last["curves"] = recorded(db, run, steps).get(STEP, [0])[-1]
     with _noted(found):
         last["evaluations"] = join(db, run, EVALUATION).get(STEP, [0])[-1]
+    with _noted(found):
+        last["parameters"] = check_snapshots(db, run)
     with _noted(found):
         read_params(db, run)
     with _noted(found):

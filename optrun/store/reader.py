@@ -22,6 +22,7 @@ from optrun.store.runs import (
     read_states,
     read_steps,
 )
+from optrun.store.snapshots import read_snapshot, snapshot_steps
 from optrun.store.store_errors import store_errors
 from optrun.store.types import Checkpoint, Event, RunRecord, RunState
 
@@ -93,6 +94,16 @@ class Reader:
         """Return a run's parameters by name, at its end or where it waits at a rung of its sweep; nothing before."""
         with store_errors(self.path):
             return read_params(self._db, self._check(run))
+
+    def snapshot_steps(self, run: int = 0) -> list[int]:
+        """Return the steps whose parameters a run has kept along its way."""
+        with store_errors(self.path):
+            return snapshot_steps(self._db, self._check(run))
+
+    def snapshot(self, run: int, step: int) -> dict[str, Array]:
+        """Return the parameters that a run has kept at a step, by name; nothing where it has none."""
+        with store_errors(self.path):
+            return read_snapshot(self._db, self._check(run), index(step))
 
     def checkpoint(self, run: int = 0) -> Checkpoint | None:
         """Return a run's latest checkpoint, or None where it has none."""

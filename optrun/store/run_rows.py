@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Self
 
 from optrun.arrays import Array
 from optrun.store import blobs, schema, verified
 from optrun.store.curves import CURVE, EVALUATION, segment
+from optrun.store.snapshots import snapshot_rows
 
 
 @dataclass(frozen=True)
@@ -23,11 +25,12 @@ class RunRows:
         curves: Mapping[str, Array],
         evaluations: Mapping[str, Array],
         params: Mapping[str, Array],
+        snapshots: Mapping[int, Mapping[str, Array]],
     ) -> Self:
         """Return the rows of the run of this number; StoreError where something cannot be stored."""
         of_kinds = ((CURVE, curves), (EVALUATION, evaluations))
         segments = [row for kind, columns in of_kinds if columns for row in segment(run, kind, columns)]
         return cls(
-            list(verified.checked("curves", segments)),
+            list(verified.checked("curves", chain(segments, snapshot_rows(run, snapshots)))),
             list(verified.checked("params", [(run, blobs.encode_npz(params))] if params else [])),
         )

@@ -20,6 +20,7 @@ from optrun.store.reader import Reader
 from optrun.store.rearrange import rearrange
 from optrun.store.run_rows import RunRows
 from optrun.store.runs import LEFT_IN, check_left, insert_runs, write_states
+from optrun.store.snapshots import snapshot_rows
 from optrun.store.store_errors import store_errors
 from optrun.store.types import Checkpoint, Event, RunState, Status
 
@@ -99,6 +100,7 @@ class Store(Reader):
         evaluations: Mapping[int, Mapping[str, Array]] = NONE,
         states: Mapping[int, RunState] = NONE,
         params: Mapping[int, Mapping[str, Array]] = NONE,
+        snapshots: Mapping[int, Mapping[int, Mapping[str, Array]]] = NONE,
         checkpoints: Mapping[int, Checkpoint | None] = NONE,
         rows: Mapping[int, RunRows] = NONE,
         events: Mapping[str, Mapping[str, Any]] = NONE,
@@ -107,7 +109,8 @@ class Store(Reader):
 
         ``curves`` and ``evaluations`` append a segment to each run's columns ``[n]``: ``step`` (integers) and
         any metrics (floats). A final state merges the run's segments, so that nothing tells how often it was
-        committed. ``params`` are a run's last parameters; none drop what there is. A run's checkpoint replaces its
+        committed. ``params`` are a run's last parameters; none drop what there is. ``snapshots`` are
+        parameters that a run keeps along its way, by step. A run's checkpoint replaces its
         older one; None drops it. ``rows`` are all that a run has left that had left nothing yet. ``events`` are the
         details, by kind, of what happened with it.
 
@@ -115,7 +118,7 @@ class Store(Reader):
         left something before, or the disk refuses.
         """
         with self._transaction(states, events):
-            for run in {*curves, *evaluations, *states, *params}:
+            for run in {*curves, *evaluations, *states, *params, *snapshots}:
                 self._check(run)
             self._check_new(rows)
             for run, checkpoint in checkpoints.items():
@@ -129,6 +132,8 @@ class Store(Reader):
                 begun = append(self._db, kind, {index(run): of for run, of in segments.items()})
                 for run in sorted(final - begun):
                     merge(self._db, run, kind)
+            for run, taken in snapshots.items():
+                verified.insert(self._db, "curves", snapshot_rows(index(run), taken))
             dropped = [(index(run),) for run, arrays in params.items() if not arrays]
             self._db.executemany("DELETE FROM params WHERE run = ?", dropped)
             finals = ((run, blobs.encode_npz(arrays)) for run, arrays in params.items() if arrays)

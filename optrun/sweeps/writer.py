@@ -176,6 +176,7 @@ class Writer:
             evaluations={run: each.evaluations for run, each in by_run.items() if each.evaluations},
             states={run: each.state for run, each in by_run.items()},
             params={run: each.params for run, each in by_run.items() if each.params or run in waited},
+            snapshots={run: each.snapshots for run, each in by_run.items() if each.snapshots},
             checkpoints={
                 run: each.checkpoint for run, each in by_run.items() if each.checkpoint or run in waited
             },
@@ -215,6 +216,7 @@ class Writer:
             _since(began, results.curves(run)),
             _since(began, results.evaluations(run)),
             results.params(run),
+            {step: results.snapshot(run, step) for step in results.snapshot_steps(run) if step >= began},
         )
         ends = [(each.status, each.reason, each.steps, dict(each.summary)) for each in (stored, result.state)]
         if ends[0] != ends[1] or rows != (result.rows or result.as_rows(run)):

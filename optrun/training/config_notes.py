@@ -191,6 +191,9 @@ def _rare_times(pack: Pack, config: RunConfig) -> Iterator[str]:
     ):
         if isinstance(every, int) and every > most:
             yield f"{path}: {every:,} is never reached in the run's {counted(steps, 'step')}"
+    for i, step in enumerate(config.record.params or ()):
+        if step > steps:
+            yield f"record.params.{i}: {step:,} is never reached in the run's {counted(steps, 'step')}"
 
 
 def _single_steps(pack: Pack, config: RunConfig) -> Iterator[str]:

@@ -73,7 +73,10 @@ def estimate(configs: Sequence[RunConfig]) -> Estimate:
         seconds=start + pack.steps * step + (evaluations + 1) * evaluation,
         curves=_blank(list(memory.curves(0)), made[0]),
         evaluations=_blank(["step", *figures, *averages], made[1]),
-        params={"": np.zeros(pack.params.size * (1 + pack.keeps_average), pack.params.data.dtype)},
+        params={
+            "": np.zeros(pack.params.size * (1 + pack.keeps_average), pack.params.data.dtype),
+            "kept": np.zeros(pack.snapshot_bytes, np.uint8),
+        },
         times=sum(rows) / sum(made),
     )
 

@@ -17,6 +17,7 @@ from optrun.training.evaluator import Evaluator
 from optrun.training.pack import Pack
 from optrun.training.recorder import Recorder
 from optrun.training.sink import Sink
+from optrun.training.snapshots import SnapshotBuffer
 from optrun.training.stopping import Stopping, StoppingState
 
 
@@ -38,6 +39,7 @@ class LaneTracker:
         self.pack = pack
         self.runs = range(pack.lanes) if runs is None else runs
         self.recorder = Recorder(pack)
+        self._snapshots = SnapshotBuffer(pack)
         self.evaluations = Evaluations(pack.lanes, pack.steps, config.evaluate.every)
         self._stopping = Stopping(config.stop, pack.lanes)
         self._keeps_end = config.checkpoint.every is not None
@@ -76,7 +78,13 @@ class LaneTracker:
         """Whether the host needs the loss of step t; on a device most steps are asynchronous."""
         if self._device_losses is None:
             return True
-        return self._device_losses.is_full(t) or self.recorder.full or self.evaluations.is_due(t)
+        is_due = self.evaluations.is_due(t) or self._snapshots.is_due(t)
+        return is_due or self._device_losses.is_full(t) or self.is_full
+
+    @property
+    def is_full(self) -> bool:
+        """Whether rows or snapshots need a commit."""
+        return self.recorder.full or self._snapshots.full
 
     def defer_step(self, t: int, loss: Array) -> None:
         """Leave step t on the device; the next `sync` observes it."""
@@ -93,9 +101,11 @@ class LaneTracker:
         return self._observe_deferred(t)
 
     def observe_step(self, t: int, loss: Array) -> None:
-        """Record step t, check the stopping criteria and evaluate if due; call before the update."""
+        """Record step t, keep its parameters, check the stopping criteria, evaluate; call before the update."""
         if t % self.recorder.every == 0:
             self.recorder.record(t, loss)
+        if self._snapshots.is_due(t):
+            self._snapshots.add(t, self._running_lanes())
         self._check_stopping(t, loss)
         # Last, since an evaluation may overwrite the loss buffer.
         if self.evaluations.is_due(t):
@@ -225,6 +235,7 @@ class LaneTracker:
             evaluations={runs[lane]: rows for lane, rows in evaluations.items()},
             states={runs[lane]: state for lane, state in sorted(states.items())},
             params={runs[lane]: values for lane, values in (params or {}).items()},
+            snapshots={runs[lane]: taken for lane, taken in self._snapshots.take().items()},
             checkpoints={runs[lane]: None for lane in self._ends}
             | {runs[lane]: each for lane, each in (checkpoints or {}).items()},
         )

@@ -1,15 +1,21 @@
 """Memory limits: what does not fit is refused before it is allocated."""
 
+import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
-from optrun.errors import OutOfMemoryError
+from optrun.config import RunConfig
+from optrun.errors import ConfigError, OutOfMemoryError, counted
 from optrun.fallbacks import Fallback, log
 
 GIB = 1 << 30
+
+MOST_KEPT_BYTES = GIB
+"""The most that the snapshots of one run may take."""
+
 _LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
 
@@ -40,3 +46,17 @@ def check_fits(parts: Mapping[str, int]) -> None:
         f"{', '.join(each[:-1])}{' and ' if len(each) > 1 else ''}{each[-1]} take {needed / GIB:,.1f} GiB, "
         f"more than the {there_is / GIB:,.1f} GiB of memory here"
     )
+
+
+def snapshot_bytes(config: RunConfig, steps: int, shapes: Iterable[tuple[int, ...]]) -> int:
+    """Return the bytes of the parameters that a run keeps at `record.params`; ConfigError if they are too many."""
+    kept = sum(step < steps for step in config.record.params or ())
+    size = sum(map(math.prod, shapes))
+    needed = kept * size * (4 if config.dtype == "float32" else 8)
+    if needed > MOST_KEPT_BYTES:
+        raise ConfigError(
+            f"params: {counted(size, 'parameter')} at {counted(kept, 'step')} are {needed / GIB:,.1f} GiB, "
+            f"and a run keeps at most {MOST_KEPT_BYTES // GIB} GiB: name fewer steps",
+            field="record.params",
+        )
+    return needed

@@ -23,6 +23,7 @@ class MemoryStore:
         self._states = [RunState(status=status) for _ in configs]
         self._segments: dict[tuple[str, int], list[Mapping[str, Array]]] = {}
         self._params: dict[int, Mapping[str, Array]] = {}
+        self._snapshots: dict[int, dict[int, Mapping[str, Array]]] = {}
         self._checkpoints: dict[int, Checkpoint | None] = {}
 
     def add(self, configs: Sequence[RunConfig]) -> None:
@@ -37,6 +38,7 @@ class MemoryStore:
         evaluations: Mapping[int, Mapping[str, Array]] = NONE,
         states: Mapping[int, RunState] = NONE,
         params: Mapping[int, Mapping[str, Array]] = NONE,
+        snapshots: Mapping[int, Mapping[int, Mapping[str, Array]]] = NONE,
         checkpoints: Mapping[int, Checkpoint | None] = NONE,
     ) -> None:
         """Keep what was recorded since the last commit."""
@@ -46,6 +48,8 @@ class MemoryStore:
         for run, state in states.items():
             self._states[run] = state
         self._params.update(params)
+        for run, taken in snapshots.items():
+            self._snapshots.setdefault(run, {}).update(taken)
         self._checkpoints.update(checkpoints)
 
     def run(self, run: int) -> RunRecord:
@@ -69,6 +73,14 @@ class MemoryStore:
     def params(self, run: int = 0) -> dict[str, Array]:
         """Return a run's final parameters by name."""
         return dict(self._params.get(run, {}))
+
+    def snapshot_steps(self, run: int = 0) -> list[int]:
+        """Return the steps whose parameters a run has kept."""
+        return list(self._snapshots.get(run, {}))
+
+    def snapshot(self, run: int, step: int) -> dict[str, Array]:
+        """Return the parameters that a run has kept at a step, by name; nothing where it has none."""
+        return dict(self._snapshots.get(run, {}).get(step, {}))
 
     def checkpoint(self, run: int = 0) -> Checkpoint | None:
         """Return a run's latest checkpoint; None without one."""

@@ -24,6 +24,7 @@ from optrun.training.build import (
     steps_of,
 )
 from optrun.training.checkpoints import PackState, select_arrays
+from optrun.training.memory import snapshot_bytes
 from optrun.training.run_seed import data_seed, problem_options
 
 
@@ -51,6 +52,8 @@ class Pack:
             self.batches = self.problem.batches([data_seed(each) for each in configs])
             shapes = self.problem.shapes
             self.problem.use(engine_named(config.engine, config.backend))
+        self.snapshot_bytes = snapshot_bytes(config, self.steps, shapes.values())
+        """Bytes of the parameters that each run keeps along its way."""
         groups = groups_of(configs, shapes)
         self.params = parameters_of(configs, self.problem, groups, at_start=at_start)
         self.optimizer = optimizer_of(configs, self.params, groups)

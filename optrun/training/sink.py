@@ -22,6 +22,7 @@ class Sink(Protocol):
         evaluations: Mapping[int, Mapping[str, Array]],
         states: Mapping[int, RunState],
         params: Mapping[int, Mapping[str, Array]],
+        snapshots: Mapping[int, Mapping[int, Mapping[str, Array]]],
         checkpoints: Mapping[int, Checkpoint | None],
     ) -> None:
         """Store atomically what was recorded since the last commit."""

@@ -167,7 +167,7 @@ class Trainer:
         return self._checkpoint_steps is not None and t % self._checkpoint_steps == 0 and t > self._start
 
     def _is_checkpoint_due(self, t: int, seconds: float) -> bool:
-        return self._is_checkpoint_step(t) or seconds >= self._checkpoint_seconds or self._lanes.recorder.full
+        return self._is_checkpoint_step(t) or seconds >= self._checkpoint_seconds or self._lanes.is_full
 
     def _commit(self, t: int, status: Status, *, pausing: bool = False, evaluating: bool = False) -> None:
         now = time.monotonic()

@@ -13,7 +13,9 @@ def export(
     what: Annotated[
         TableRows | None,
         typer.Option(
-            "--what", "-w", help="A row for each run, or for each row of the curves (default) or evaluations."
+            "--what",
+            "-w",
+            help="A row for each run, or for each row of the curves (default) or evaluations; or params, as NPZ.",
         ),
     ] = None,
     format: Annotated[
@@ -36,7 +38,8 @@ def export(
 ) -> None:
     """Write the runs, curves or evaluations of a run or a sweep as one table, with the swept parameters as columns.
 
-    Without --what, JSON and NPZ of a single run hold all of it.
+    Without --what, JSON and NPZ of a single run hold all of it. With --what params, NPZ has the parameters at the end
+    and at the steps of record.params, by names such as step10/layer1.weight.
 
     Extras: `parquet`, `excel` for xlsx, `tensorboard`.
 

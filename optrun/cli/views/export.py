@@ -6,13 +6,16 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-from optrun.analysis.chosen_runs import stored_table
+from optrun.analysis.chosen_runs import choose, stored_table
 from optrun.analysis.leaderboard import plan_of
+from optrun.analysis.run_columns import RunColumns
 from optrun.errors import ConfigError, StoreError, did_you_mean
-from optrun.store import BINARY, FORMATS, PAGES, Store, export, write_table
+from optrun.store import BINARY, FORMATS, PAGES, Store, export, write_params, write_table
 from optrun.store.directory import OWN_FILES, write_output
 from optrun.store.locate import RESULTS, find_numbered
 from optrun.store.run_table import check_what
+
+PARAMS = "params"
 
 
 def export_run(
@@ -28,6 +31,9 @@ def export_run(
     Where nothing says what is wanted, JSON and NPZ of a single run hold all of it.
     """
     format = format_of(format, output)
+    if what == PARAMS:
+        _export_params(run_directory, format, output, where, sort)
+        return
     rows = check_what(what or "curves")
     if format in PAGES and rows != "runs":
         raise ConfigError(
@@ -42,12 +48,30 @@ def export_run(
             write = partial(export, store, number or 0, format)
         else:
             write = partial(write_table, stored_table(store, rows, number, where, sort), format)
-        if output != "-":
-            _write_file(Path(output), write)
-        elif format in BINARY and sys.stdout.isatty():
-            raise ConfigError(f"{format} is binary: give a file with -o")
-        else:
-            write(sys.stdout.buffer)
+        _write(format, output, write)
+
+
+def _export_params(
+    run_directory: Path, format: str, output: str, where: str | None, sort: str | None
+) -> None:
+    """Write the parameters of a run or of the runs of a sweep; ConfigError for another format than NPZ."""
+    if format != "npz":
+        raise ConfigError(f"params are arrays, and no table for {format}: a file.npz, or --format npz")
+    path, number = find_numbered(run_directory)
+    with Store.open(path) as store:
+        columns = RunColumns.of(store, number)
+        runs = [columns.records[index].run for index in choose(columns, where, sort)]
+        is_one = number is not None or (store.size == 1 and plan_of(store) is None)
+        _write(format, output, lambda stream: write_params(store, runs, stream, numbered=not is_one))
+
+
+def _write(format: str, output: str, write: Callable[[BinaryIO], None]) -> None:
+    if output != "-":
+        _write_file(Path(output), write)
+    elif format in BINARY and sys.stdout.isatty():
+        raise ConfigError(f"{format} is binary: give a file with -o")
+    else:
+        write(sys.stdout.buffer)
 
 
 def format_of(format: str | None, output: str) -> str:

@@ -4,7 +4,7 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, Gt, MinLen
+from annotated_types import Ge, Gt, MaxLen, MinLen
 from pydantic import (
     AfterValidator,
     BeforeValidator,
@@ -13,7 +13,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from optrun import registry
-from optrun.checks.messages import MISSING, conflict, failure, not_one_of
+from optrun.checks.messages import MISSING, conflict, failure, not_one_of, shown
 from optrun.checks.types import INTEGRAL
 from optrun.checks.unions import union
 from optrun.config.model.components import Component, Named, OptimizerComponent, Schedule, Schedules, class_of
@@ -34,6 +34,9 @@ ALWAYS = {
 """What every curve has."""
 
 Count = Annotated[int, Ge(1), INTEGRAL]
+
+MOST_KEPT = 10_000
+"""At most so many steps whose parameters are kept."""
 
 
 def _always_recorded(metrics: list[str]) -> list[str]:
@@ -56,13 +59,30 @@ def _evaluable(metrics: list[str] | None) -> list[str] | None:
     return metrics
 
 
+def _each_step_once(steps: list[int]) -> list[int]:
+    wrong = [((i,), f"{shown(step)} is listed twice") for i, step in enumerate(steps) if step in steps[:i]]
+    if wrong:
+        raise failure(*wrong)
+    return sorted(steps)
+
+
 class Record(Section):
-    """Which metrics are recorded (the loss and the lr always are), and at which steps."""
+    """Which metrics are recorded (the loss and the lr always are) and at which steps, and which parameters are kept."""
 
     every: Annotated[Count, "steps from one row to the next"] = 1
     metrics: Annotated[
         list[str], AfterValidator(_always_recorded), "besides loss and lr: norms, floats of the optimizer"
     ] = Field(default=[], validate_default=True)
+    params: Annotated[
+        Annotated[
+            list[Annotated[int, Ge(0), INTEGRAL]],
+            MinLen(1),
+            MaxLen(MOST_KEPT),
+            AfterValidator(_each_step_once),
+        ]
+        | None,
+        "steps before whose update the parameters are kept; those of the end always are",
+    ] = None
 
     @property
     def measured(self) -> list[str]:

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from optrun.config import ConfigErrors, RunConfig
-from optrun.errors import ConfigError, MissingExtraError
+from optrun.errors import ConfigError, MissingExtraError, counted
 from optrun.fallbacks import log
 from optrun.kernels.threads import cores
 from optrun.plugin_code import guarded
@@ -23,6 +23,7 @@ from optrun.sweeps.plan.width import width_of
 from optrun.training.config_notes import ineffective_options, inferred, seed_is_idle
 from optrun.training.figures import FINAL_LOSS, asks_for_figures, check_expected, figures_of, no_figure
 from optrun.training.identity import Identity, data_key
+from optrun.training.memory import GIB, MOST_KEPT_BYTES
 from optrun.training.pack import Pack
 from optrun.training.run_seed import follows_seed
 
@@ -136,7 +137,12 @@ def _group(
     work = len(runs) * pack.steps * pack.params.size
     on_device = pack.arrays.is_on_device
     repeats = 1 if follows_seed(plan.documents[runs[0]]["problem"]) else plan.repeats
-    group = Group(runs, width, repeats, work, on_device, identity, inferred(pack), figures=figures)
+    lines = inferred(pack)
+    if (kept := len(runs) * pack.snapshot_bytes) > MOST_KEPT_BYTES:
+        lines.append(
+            f"note: record.params keeps {kept / GIB:,.1f} GiB of parameters, of {counted(len(runs), 'run')}"
+        )
+    group = Group(runs, width, repeats, work, on_device, identity, lines, figures=figures)
     return replace(group, remarks=_remarks(pack, varied)) if varied else group, pack.problem
 
 

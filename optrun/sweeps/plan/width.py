@@ -55,7 +55,7 @@ def _more_bytes(pack: Pack) -> int:
         figures = FEW_FIGURES * (1 + pack.keeps_average)
         numbers += math.ceil(pack.steps / config.evaluate.every) * (1 + figures)
     average = pack.params.data.nbytes if pack.average is not None else 0
-    return 8 * numbers + optimizer.state_bytes(pack.steps) + average
+    return 8 * numbers + optimizer.state_bytes(pack.steps) + average + pack.snapshot_bytes
 
 
 def l2_bytes() -> int:

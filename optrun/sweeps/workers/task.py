@@ -38,6 +38,7 @@ class Result:
     curves: Mapping[str, Array] = field(default_factory=dict)
     evaluations: Mapping[str, Array] = field(default_factory=dict)
     params: Mapping[str, Array] = field(default_factory=dict)
+    snapshots: Mapping[int, Mapping[str, Array]] = field(default_factory=dict)
     checkpoint: Checkpoint | None = None
     """From which a paused run goes on, in any pack."""
     start: int = 0
@@ -58,7 +59,7 @@ class Result:
 
     def as_rows(self, run: int) -> RunRows:
         """Return what the run of this number has left as rows of a store."""
-        return RunRows.of(run, self.curves, self.evaluations, self.params)
+        return RunRows.of(run, self.curves, self.evaluations, self.params, self.snapshots)
 
 
 @dataclass(frozen=True)
@@ -228,6 +229,7 @@ def _result(memory: MemoryStore, lane: int, state: RunState) -> Result:
         memory.evaluations(lane),
         # A view would keep those of all lanes.
         {name: values.copy() for name, values in memory.params(lane).items()},
+        {step: memory.snapshot(lane, step) for step in memory.snapshot_steps(lane)},
         memory.checkpoint(lane),
     )
 
