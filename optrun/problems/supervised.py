@@ -5,27 +5,17 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import numpy as np
-from annotated_types import Ge, Lt
 
 from optrun.arrays import Array, Arrays
 from optrun.errors import ConfigError
 from optrun.kernels.stepper import Engine
 from optrun.problems.batches import SampleBatches, Sampling
-from optrun.problems.data import (
-    Dataset,
-    DataSource,
-    Layout,
-    Task,
-    drawn_parts,
-    given_parts,
-    load,
-    standardized,
-)
+from optrun.problems.data_problem import DataProblem
 from optrun.problems.layers import Layers, Pass
-from optrun.problems.losses import ClassLoss, Loss
+from optrun.problems.losses import ClassLoss
 from optrun.problems.passes import Chunk, Passes
-from optrun.problems.problem import Batches, Problem
-from optrun.registry import Added, NonNegative, OwnOrRunSeed, PositiveInt, Unless
+from optrun.problems.problem import Batches
+from optrun.registry import Added, NonNegative, PositiveInt
 
 TILE_BYTES = 1 << 18
 """Approximate size of a pass's widest array, so that the arrays of a few lanes fit into the L2 cache."""
@@ -34,141 +24,63 @@ DEVICE_TILE_BYTES = 1 << 28
 """The same on a device, where larger tiles are faster."""
 
 
-class Supervised(Problem, ABC):
+class Supervised(DataProblem, ABC):
     """Dense layers; the objective is the mean loss over the training samples plus a penalty on the weights.
 
         f(θ) = 1/n Σᵢ loss(outputs(xᵢ; θ), yᵢ) + l2/2 ‖weights‖²
 
-    The validation and the test samples depend only on ``split_seed``. Unless it follows the seed of the run, all runs
-    are evaluated on the same ones.
-
-    Raises ConfigError if the data cannot be read or do not suit the loss, and if batch_size exceeds the number of
-    training samples.
+    Samples of more than one dimension, such as images, are flattened. Raises ConfigError if batch_size exceeds the
+    number of training samples.
     """
 
     def __init__(
         self,
         arrays: Arrays,
         *,
-        data: DataSource,
-        target: Annotated[str | int | None, "target column of a CSV file, by default the last"] = None,
-        task: Annotated[
-            Task | None, "by default classification where targets are names or a few whole numbers"
-        ] = None,
-        header: Annotated[
-            bool | None, "whether a CSV file's first line names its columns, by default where it is no sample"
-        ] = None,
-        index: Annotated[
-            bool | None,
-            "whether a CSV file's first column is left out, by default where it has no name and numbers the rows",
-        ] = None,
         batch_size: Annotated[PositiveInt | None, "samples per step; null for all of them"] = None,
         l2: Annotated[NonNegative, "strength of the penalty on the weights; biases have none"] = 0.0,
         bias: Annotated[bool, "whether layers have biases"] = True,
-        standardize: Annotated[
-            bool, "scale features, and a real target, to mean 0 and variance 1 in training"
-        ] = True,
-        test_fraction: Annotated[
-            float, Ge(0), Lt(1), Unless("split"), "part of the samples held out for testing"
-        ] = 0.2,
-        split_seed: Annotated[
-            OwnOrRunSeed,
-            Unless("split"),
-            "chooses the samples held out; the word seed: the run's, so that each has its own",
-        ] = 0,
-        validation_fraction: Annotated[
-            float,
-            Ge(0),
-            Lt(1),
-            Added(),
-            Unless("split"),
-            "part of the samples held out for selection: val_loss, val_accuracy",
-        ] = 0.0,
-        split: Annotated[
-            str | int | None,
-            Added(),
-            "column of a CSV file, or array of an NPZ file, that says train, val or test for each sample",
-        ] = None,
         sampling: Annotated[
             Sampling,
             Added(),
             "of batches: a new order in each epoch, draws with replacement, or the order of the data",
         ] = "shuffle",
+        **options: Any,
     ) -> None:
-        super().__init__(arrays)
-        if isinstance(split_seed, str):
-            raise ConfigError(
-                "split_seed: a problem without a run has no seed to follow: give a number", field="split_seed"
-            )
         if batch_size is None and sampling != "shuffle":
             raise ConfigError(
                 f"sampling: {sampling} needs a batch_size: without one each step uses all training samples",
                 field="sampling",
             )
-        self.sampling = sampling
-        dataset = self._dataset = load(data, Layout(target, header, index, split))
-        self.task = task
-        self.loss, targets = self._loss_and_targets(dataset)
-        classes = isinstance(self.loss, ClassLoss)
-        if dataset.parts is None:
-            rows = drawn_parts(
-                targets if classes else None,
-                len(targets),
-                test=test_fraction,
-                validation=validation_fraction,
-                seed=split_seed,
-            )
-        else:
-            rows = given_parts(dataset.parts, dataset.shown)
-        train = rows["train"]
-        if batch_size is not None and batch_size > len(train):
+        super().__init__(arrays, **options)
+        samples = len(self.parts["train"][0])
+        if batch_size is not None and batch_size > samples:
             raise ConfigError(
-                f"batch_size: {batch_size:,} is more than the {len(train):,} training samples",
+                f"batch_size: {batch_size:,} is more than the {samples:,} training samples",
                 field="batch_size",
             )
-        self.inferred = dataset.inferred({part: len(own) for part, own in rows.items()}, by_class=classes)
-        self.notes = dataset.remarks(by_class=classes)
-        features = dataset.features
-        if standardize:
-            features = standardized(features, features[train])
-            targets = targets if classes else standardized(targets, targets[train])
-        self._check_range(features, "features", standardize=standardize)
-        self._check_range(targets, "targets", standardize=standardize)
+        self.sampling = sampling
         self.l2 = l2
         self.batch_size = batch_size
-        self.steps_per_epoch = -(-len(train) // (batch_size or len(train)))
-        if bias:
-            features = np.column_stack([features, np.ones(len(features))])
+        self.steps_per_epoch = -(-samples // (batch_size or samples))
         # In full-batch steps, products are faster if the samples of a feature are contiguous.
         order = "F" if batch_size is None else "C"
         self.inputs: dict[str, Array] = {
-            part: arrays.xp.asarray(features[own], arrays.dtype, order=order)
-            for part, own in rows.items()
-            if len(own)
+            part: self._input(x, bias, order) for part, (x, _) in self.parts.items()
         }
-        """The features of each part, with a column of ones if there are biases."""
-        self.layers = self._layers(features.shape[1] - bias, bias)
-        self.parts = {
-            part: (self.inputs[part][:, : self.layers.widths[0]], arrays.array(targets[rows[part]]))
-            for part in self.inputs
-        }
+        """The features of each part ``[n, d]``, with a column of ones if there are biases."""
+        features = self.inputs["train"].shape[1] - bias
+        self.layers = self._layers(features, bias)
+        self.parts = {part: (self.inputs[part][:, :features], y) for part, (_, y) in self.parts.items()}
         self._passes: dict[tuple[int, ...], Pass] = {}
         self._bound: dict[tuple[int, ...], Passes] = {}
 
-    def _check_range(self, values: Array, what: str, *, standardize: bool) -> None:
-        """Raise ConfigError if a value is too large for the dtype."""
-        dtype = self.arrays.dtype
-        largest = max(abs(float(values.max())), abs(float(values.min())))
-        if not largest <= float(np.finfo(dtype).max):
-            remedy = "dtype: float64" if standardize else "standardize: true, or dtype: float64,"
-            raise ConfigError(
-                f"data: the {what} reach {largest:.3g}, which {dtype} cannot hold: {remedy} may, or scale them",
-                field="data",
-            )
-
-    @abstractmethod
-    def _loss_and_targets(self, dataset: Dataset) -> tuple[Loss, Array]:
-        """Return the loss, and the targets ``[N]`` in its form; ConfigError if they do not suit it."""
+    def _input(self, x: Array, bias: bool, order: str) -> Array:
+        flat = x.reshape(len(x), -1)
+        if bias:
+            flat = self.arrays.xp.concatenate([flat, self.arrays.filled((len(x), 1), 1)], axis=1)
+        ordered: Array = self.arrays.xp.asarray(flat, order=order)
+        return ordered
 
     @abstractmethod
     def _layers(self, features: int, bias: bool) -> Layers: ...
@@ -181,10 +93,6 @@ class Supervised(Problem, ABC):
     def inputs_first(self) -> frozenset[str]:
         """The weights, all of which are `[in, out]`."""
         return frozenset(self.layers.weights)
-
-    @property
-    def fingerprint(self) -> str:
-        return self._dataset.fingerprint
 
     def use(self, engine: Engine) -> None:
         super().use(engine)

@@ -200,7 +200,7 @@ def npz(tmp_path, **arrays):
 
 def test_npz(tmp_path):
     data = npz(tmp_path, X=np.arange(12, dtype=np.uint8).reshape(2, 2, 3), y=np.array(["b", "a"]))
-    assert data.features.tolist() == [[0, 1, 2, 3, 4, 5], [6, 7, 8, 9, 10, 11]]
+    assert data.features.tolist() == [[[0, 1, 2], [3, 4, 5]], [[6, 7, 8], [9, 10, 11]]]
     assert data.classes()[1].tolist() == [1, 0]
     assert npz(tmp_path, X=np.eye(3), y=np.array([1, 0, 2], np.uint8)).categorical
     assert not npz(tmp_path, X=np.eye(4), y=np.ones(4, np.float32)).categorical
@@ -273,7 +273,8 @@ def test_idx(tmp_path, images_gz, labels_gz, separator):
     images = next(tmp_path.glob("train-images*"))
     for source in (images, tmp_path):
         data = load(str(source))
-        assert (data.features == IMAGES.reshape(5, 6) / 255).all()
+        assert data.features.shape == (5, 2, 3)
+        assert (data.features == IMAGES / 255).all()
         assert data.targets.tolist() == LABELS.tolist()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -20,6 +21,9 @@ from optrun.problems.data.dataset import Task as Task
 from optrun.problems.data.files import check_no_layout, files_of, read
 from optrun.problems.data.parts import drawn_parts as drawn_parts
 from optrun.problems.data.parts import given_parts as given_parts
+from optrun.problems.data.preparation import Preparation as Preparation
+from optrun.problems.data.preparation import Target as Target
+from optrun.problems.data.scaling import Scaling as Scaling
 from optrun.problems.data.tables import Layout as Layout
 from optrun.registry import PathOrName, options_of
 
@@ -97,14 +101,18 @@ def _load(name: str, path: Path, layout: Layout, stats: tuple[tuple[str, int, in
 def _checked(dataset: Dataset) -> Dataset:
     """Make a data set read-only; ConfigError if it is empty or not finite."""
     name, features, targets = dataset.name, dataset.features, dataset.targets
-    if len(features) < 2 or not features.shape[1]:
+    size = math.prod(features.shape[1:])
+    if len(features) < 2 or not size:
         raise ConfigError(
-            f"data: {name!r} has {counted(len(features), 'sample')} of {counted(features.shape[1], 'feature')}",
+            f"data: {name!r} has {counted(len(features), 'sample')} of {counted(size, 'feature')}",
             field="data",
         )
     if not np.isfinite(features).all():
-        row, column = np.argwhere(~np.isfinite(features))[0]
-        raise ConfigError(f"data: {name!r}: feature {column} of sample {row} is not finite", field="data")
+        row, *column = np.argwhere(~np.isfinite(features))[0].tolist()
+        raise ConfigError(
+            f"data: {name!r}: feature {', '.join(map(str, column))} of sample {row} is not finite",
+            field="data",
+        )
     if targets.dtype.kind == "f" and not np.isfinite(targets).all():
         raise ConfigError(
             f"data: {name!r}: target {np.flatnonzero(~np.isfinite(targets))[0]} is not finite", field="data"
@@ -131,22 +139,3 @@ def _generate(source: str, name: str, arguments: str) -> Dataset:
             raise ConfigError(f"data: {error}", field="data") from None
     features, targets = make(**options)
     return _checked(Dataset(source, features, targets))
-
-
-def standardized(values: Array, train: Array) -> Array:
-    """Standardize columns by the mean and the standard deviation of ``train``.
-
-    (x - mean) / std        a column that is constant in ``train`` is only shifted
-    """
-    least, most = train.min(axis=0), train.max(axis=0)
-    # Squares of extreme values would overflow or underflow, so such columns are first scaled by a power of 2.
-    magnitude = np.maximum(np.abs(least), np.abs(most))
-    exponent = np.where((magnitude > 1e100) | (magnitude < 1e-100), np.frexp(magnitude)[1], 0)
-    if np.any(exponent):
-        with np.errstate(over="ignore", under="ignore"):
-            values, train, least = (np.ldexp(each, -exponent) for each in (values, train, least))
-    # For a constant column, the computed mean and deviation may have rounding errors.
-    is_constant = train.min(axis=0) == train.max(axis=0)
-    scaled: Array = values - np.where(is_constant, least, train.mean(axis=0))
-    scaled /= np.where(is_constant, 1.0, train.std(axis=0))
-    return scaled

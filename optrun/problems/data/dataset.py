@@ -1,6 +1,7 @@
 """A data set: its samples, and properties inferred from its file."""
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,6 +12,7 @@ import numpy as np
 
 from optrun.arrays import Array
 from optrun.errors import ConfigError, counted
+from optrun.problems.data.columns import Table, table_of
 from optrun.registry import PathOrName
 
 Task = Literal["classification", "regression"]
@@ -27,7 +29,7 @@ MAJORITY = 0.75
 
 @dataclass(frozen=True)
 class Dataset:
-    """Samples: features ``[N, d]`` as float64, and targets ``[N]`` as real numbers, integers or names."""
+    """Samples: features ``[N, *shape]`` as float64, and targets ``[N]`` as real numbers, integers or names."""
 
     name: str
     features: Array
@@ -35,7 +37,9 @@ class Dataset:
     columns: tuple[str, ...] = ()
     """The names of the features; empty if unknown."""
     target: str = ""
-    """The name of the target column, such as ``'y'`` or ``column 3``."""
+    """The target column in words, such as ``'y'`` or ``column 3``."""
+    target_name: str = ""
+    """Its name; empty if it has none."""
     header: str = ""
     """Whether the file has a header, in words."""
     parts: Array | None = None
@@ -57,6 +61,11 @@ class Dataset:
             digest.update(f"{values.dtype}{values.shape}".encode())
             digest.update(np.ascontiguousarray(values).view(np.uint8).data)
         return digest.hexdigest()
+
+    @cached_property
+    def samples(self) -> Table | Array:
+        """The samples as a table of named columns if they come from one, else as an array."""
+        return table_of(self.columns, self.features) if self.columns else self.features
 
     @property
     def categorical(self) -> bool:
@@ -143,8 +152,9 @@ class Dataset:
         is_split = len(named) > 1
         by = f"by {self.split}" if self.split else "by class" if by_class else ""
         split = f"({', '.join(named)}) " if is_split else ""
-        count = self.features.shape[1]
-        features = counted(count, "feature")
+        features = counted(math.prod(self.features.shape[1:]), "feature")
+        if self.features.ndim > 2:
+            features += f" ({' × '.join(map(str, self.features.shape[1:]))})"
         names = f" {listed([name_text(each) for each in self.columns])}" if self.columns else ""
         header = f" ({self.header})" if self.header else ""
         target = f"target {self.target}".rstrip()

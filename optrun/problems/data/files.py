@@ -82,7 +82,7 @@ def check_no_layout(layout: Layout, name: str) -> None:
 
 
 def read_npz(path: Path, split: str | int | None = None) -> tuple[Array, Array, Array | None]:
-    """Return the arrays ``X`` (``[N, …]``, flattened to ``[N, d]``) and ``y`` of an archive, without pickle.
+    """Return the arrays ``X`` (``[N, *shape]``) and ``y`` of an archive, without pickle.
 
     The third one is the part of each sample ``[N]``, of which the array called ``split`` has the words.
     """
@@ -112,7 +112,7 @@ def read_npz(path: Path, split: str | int | None = None) -> tuple[Array, Array, 
     if y.dtype.kind not in "fiubU" or y.shape != x.shape[:1]:
         raise error_in(path, f"y: {len(x)} targets expected, as X has rows, not {y.dtype} of shape {y.shape}")
     parts = None if words is None else _parts(path, words, len(x), split or "")
-    return x.reshape(len(x), math.prod(x.shape[1:])).astype(np.float64), _plain(y), parts
+    return x.astype(np.float64), _plain(y), parts
 
 
 def _parts(path: Path, words: Array, samples: int, name: str) -> Array:
@@ -133,7 +133,7 @@ def _plain(targets: Array) -> Array:
 
 
 def read_idx(path: Path) -> tuple[Array, Array]:
-    """Return MNIST images, flattened, and their labels.
+    """Return MNIST images ``[N, *shape]`` and their labels.
 
     Unsigned bytes are divided by 255. The labels of ``train-images-idx3-ubyte.gz`` are in
     ``train-labels-idx1-ubyte.gz``, either file with or without ``.gz``.
@@ -148,7 +148,7 @@ def read_idx(path: Path) -> tuple[Array, Array]:
     if labels.shape != images.shape[:1]:
         raise error_in(labels_path, f"{len(images)} labels expected, not an array of shape {labels.shape}")
     scale = 255.0 if images.dtype == np.uint8 else 1.0
-    features = images.reshape(len(images), math.prod(images.shape[1:])).astype(np.float64)
+    features = images.astype(np.float64)
     features /= scale
     return features, _plain(labels)
 

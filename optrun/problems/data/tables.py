@@ -80,6 +80,7 @@ def read_table(name: str, path: Path, content: bytes, layout: Layout) -> Dataset
         labels,
         columns=tuple(names[used[i]] for i in kept) if names else (),
         target=repr(names[column]) if names else f"column {column + 1}",
+        target_name=names[column] if names else f"column {column + 1}",
         header="header" if names else "no header",
         parts=body.parts(),
         split="" if split is None else repr(names[split]) if names else f"column {split + 1}",

@@ -1,0 +1,185 @@
+"""The preparation of samples: what the training samples tell about it, applied to any others, and plain data."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+
+from optrun.arrays import Array
+from optrun.errors import ConfigError, counted, did_you_mean
+from optrun.problems.data.columns import Table
+from optrun.problems.data.scaling import Scaling
+from optrun.problems.data.treatments import Categories, Missing, Number, Treatment, treatment_from_json
+
+VERSION = 1
+"""Of the plain data; another one is refused."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is predicted: one of several classes, or a real number."""
+
+    name: str = ""
+    """The column; empty if it has no name."""
+    classes: tuple[int | str, ...] = ()
+    """The classes, in the order of the outputs; empty for a real number."""
+    scaling: Scaling | None = None
+    """Of a real number; None if it is not scaled."""
+
+    def decoded(self, outputs: Array) -> Array:
+        """Return predictions ``[...]`` in the words or units of the data: of class indices, or of scaled numbers."""
+        if self.classes:
+            return np.array(self.classes)[outputs]
+        return outputs if self.scaling is None else self.scaling.invert(outputs)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the target as plain data."""
+        scaling = None if self.scaling is None else self.scaling.to_json()
+        return {"name": self.name, "classes": list(self.classes), "scaling": scaling}
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> Self:
+        """Return the target of what `to_json` has returned."""
+        scaling = None if plain["scaling"] is None else Scaling.from_json(plain["scaling"])
+        return cls(plain["name"], tuple(plain["classes"]), scaling)
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """Makes the features of a problem from samples, as its training samples were made: plain data, without any sample.
+
+    Samples are rows of a table, whose columns are found by their names, or an array ``[N, *shape]``.
+    """
+
+    shape: tuple[int, ...]
+    """The shape of the features of one sample."""
+    columns: tuple[Treatment, ...] = ()
+    """The columns that are used, in order, and how; empty for an array."""
+    scaling: Scaling | None = None
+    """Of the features; None if they are not scaled."""
+    target: Target = Target()
+
+    @classmethod
+    def fit(
+        cls,
+        samples: Table | Array,
+        train: Array,
+        *,
+        standardize: bool,
+        missing: Missing = "error",
+        categories: Sequence[str] = (),
+        target: Target | None = None,
+    ) -> Self:
+        """Return the preparation that the rows ``train [n]`` of samples tell: the other rows have no influence.
+
+        Columns of words, and the numeric ones among ``categories``, become one feature for each word. Raises
+        ConfigError if a column has no value in training.
+        """
+        columns: tuple[Treatment, ...] = ()
+        if isinstance(samples, Table):
+            training = samples.take(train)
+            if empty := [column.name for column in training if column.missing.all()]:
+                raise ConfigError(
+                    f"data: no training sample has a value of {', '.join(map(repr, empty))}: drop "
+                    f"{'it' if len(empty) == 1 else 'them'}",
+                    field="data",
+                )
+            columns = tuple(
+                Number.fit(column, missing)
+                if column.words is None and column.name not in categories
+                else Categories.fit(column, missing)
+                for column in training
+            )
+        made = cls((), columns)
+        features = made._encoded(samples)
+        scaling = Scaling.fit(features[train]) if standardize else None
+        return cls(features.shape[1:], columns, scaling, target or Target())
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the features; empty for an array."""
+        return [name for treatment in self.columns for name in treatment.features]
+
+    def features(self, samples: Table | Array) -> Array:
+        """Return the features ``[N, *shape]`` of samples as float64.
+
+        Raises ConfigError, which names all of them, if columns lack, or have words in place of numbers, or if cells are
+        missing for which nothing stands.
+        """
+        if isinstance(samples, Table):
+            samples = self._chosen(samples)
+        elif self.columns or samples.shape[1:] != self.shape:
+            expected = (
+                f"the columns {', '.join(each.name for each in self.columns)}" if self.columns else self.shape
+            )
+            raise ConfigError(
+                f"data: samples of shape {samples.shape[1:]}, where {expected} are expected", field="data"
+            )
+        features = self._encoded(samples)
+        return features if self.scaling is None else self.scaling.apply(features)
+
+    def unknown(self, samples: Table) -> dict[str, int]:
+        """Return by column how many cells have a word that no training sample had; such columns only."""
+        counts = {
+            each.name: int(each.unknown(samples[each.name]).sum())
+            for each in self.columns
+            if isinstance(each, Categories)
+        }
+        return {name: count for name, count in counts.items() if count}
+
+    def _chosen(self, table: Table) -> Table:
+        """Return the columns that are used; ConfigError for all that is wrong with them."""
+        names = table.names
+        wrong: list[str] = []
+        for each in self.columns:
+            if each.name not in names:
+                wrong.append(f"no column {each.name!r}.{did_you_mean(each.name, names)}".removesuffix("."))
+                continue
+            column = table[each.name]
+            is_number = isinstance(each, Number)
+            if is_number and column.words is not None:
+                places = np.flatnonzero(column.values >= 0)
+                wrong.append(
+                    f"{each.name!r} has {counted(len(places), 'word')} in place of numbers, such as "
+                    f"{column.words[column.values[places[0]]]!r} in line {table.lines[places[0]]}"
+                )
+            elif each.fill is None and not each.indicator and column.missing.any():
+                lines = table.lines[column.missing]
+                wrong.append(
+                    f"{each.name!r} lacks {counted(len(lines), 'value')}, the first in line {lines[0]}: the training "
+                    "samples had none missing that was filled in"
+                )
+        if wrong:
+            raise ConfigError(f"data: {'; '.join(wrong)}", field="data")
+        return Table(tuple(table[each.name] for each in self.columns), table.lines)
+
+    def _encoded(self, samples: Table | Array) -> Array:
+        """Return the features ``[N, *shape]`` before they are scaled."""
+        if not isinstance(samples, Table):
+            return samples.astype(np.float64, copy=False)
+        parts = [part for each in self.columns for part in each.encoded(samples[each.name])]
+        # Rows are contiguous: sums over the samples, as of the mean, depend on the memory order in their last bits.
+        features = np.empty((len(samples), len(parts)))
+        for i, part in enumerate(parts):
+            features[:, i] = part
+        return features
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the preparation as plain data, of which `from_json` makes the same one to the bit."""
+        return {
+            "version": VERSION,
+            "shape": list(self.shape),
+            "columns": [each.to_json() for each in self.columns],
+            "scaling": None if self.scaling is None else self.scaling.to_json(),
+            "target": self.target.to_json(),
+        }
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> Self:
+        """Return the preparation of what `to_json` has returned; ConfigError for that of another version of optrun."""
+        if plain.get("version") != VERSION:
+            raise ConfigError(f"preparation: version {plain.get('version')!r} is unknown, {VERSION} is known")
+        scaling = None if plain["scaling"] is None else Scaling.from_json(plain["scaling"])
+        columns = tuple(map(treatment_from_json, plain["columns"]))
+        return cls(tuple(plain["shape"]), columns, scaling, Target.from_json(plain["target"]))

@@ -1,0 +1,135 @@
+"""Problems on data: which samples, their preparation, and their parts."""
+
+from abc import ABC, abstractmethod
+from typing import Annotated
+
+import numpy as np
+from annotated_types import Ge, Lt
+
+from optrun.arrays import Array, Arrays
+from optrun.errors import ConfigError
+from optrun.problems.data import (
+    Dataset,
+    DataSource,
+    Layout,
+    Preparation,
+    Scaling,
+    Target,
+    Task,
+    drawn_parts,
+    given_parts,
+    load,
+)
+from optrun.problems.losses import ClassLoss, Loss
+from optrun.problems.problem import Problem
+from optrun.registry import Added, OwnOrRunSeed, Unless
+
+
+class DataProblem(Problem, ABC):
+    """A problem on samples, which have up to three parts: for training, for selection (val) and for the final figures.
+
+    The validation and the test samples depend only on ``split_seed``. Unless it follows the seed of the run, all runs
+    are evaluated on the same ones.
+
+    Raises ConfigError if the data cannot be read or do not suit the loss.
+    """
+
+    def __init__(
+        self,
+        arrays: Arrays,
+        *,
+        data: DataSource,
+        target: Annotated[str | int | None, "target column of a CSV file, by default the last"] = None,
+        task: Annotated[
+            Task | None, "by default classification where targets are names or a few whole numbers"
+        ] = None,
+        header: Annotated[
+            bool | None, "whether a CSV file's first line names its columns, by default where it is no sample"
+        ] = None,
+        index: Annotated[
+            bool | None,
+            "whether a CSV file's first column is left out, by default where it has no name and numbers the rows",
+        ] = None,
+        standardize: Annotated[
+            bool, "scale features, and a real target, to mean 0 and variance 1 in training"
+        ] = True,
+        test_fraction: Annotated[
+            float, Ge(0), Lt(1), Unless("split"), "part of the samples held out for testing"
+        ] = 0.2,
+        split_seed: Annotated[
+            OwnOrRunSeed,
+            Unless("split"),
+            "chooses the samples held out; the word seed: the run's, so that each has its own",
+        ] = 0,
+        validation_fraction: Annotated[
+            float,
+            Ge(0),
+            Lt(1),
+            Added(),
+            Unless("split"),
+            "part of the samples held out for selection: val_loss, val_accuracy",
+        ] = 0.0,
+        split: Annotated[
+            str | int | None,
+            Added(),
+            "column of a CSV file, or array of an NPZ file, that says train, val or test for each sample",
+        ] = None,
+    ) -> None:
+        super().__init__(arrays)
+        if isinstance(split_seed, str):
+            raise ConfigError(
+                "split_seed: a problem without a run has no seed to follow: give a number", field="split_seed"
+            )
+        dataset = self._dataset = load(data, Layout(target, header, index, split))
+        self.task = task
+        self.loss, targets = self._loss_and_targets(dataset)
+        by_class = isinstance(self.loss, ClassLoss)
+        if dataset.parts is None:
+            rows = drawn_parts(
+                targets if by_class else None,
+                len(targets),
+                test=test_fraction,
+                validation=validation_fraction,
+                seed=split_seed,
+            )
+        else:
+            rows = given_parts(dataset.parts, dataset.shown)
+        self.inferred = dataset.inferred({part: len(own) for part, own in rows.items()}, by_class=by_class)
+        self.notes = dataset.remarks(by_class=by_class)
+        train = rows["train"]
+        if by_class:
+            described = Target(dataset.target_name, tuple(dataset.classes()[0].tolist()))
+        else:
+            scaling = Scaling.fit(targets[train]) if standardize else None
+            described = Target(dataset.target_name, scaling=scaling)
+            targets = scaling.apply(targets) if scaling else targets
+        self.preparation = Preparation.fit(dataset.samples, train, standardize=standardize, target=described)
+        """What makes features of samples, of these or of new ones."""
+        features = self.preparation.features(dataset.samples)
+        self._check_range(features, "features", standardize=standardize)
+        self._check_range(targets, "targets", standardize=standardize)
+        self.parts: dict[str, tuple[Array, Array]] = {
+            part: (arrays.array(features[own]), arrays.array(targets[own]))
+            for part, own in rows.items()
+            if len(own)
+        }
+        """The features ``[n, *shape]`` and the targets ``[n]`` of each part that has samples."""
+
+    def _check_range(self, values: Array, what: str, *, standardize: bool) -> None:
+        """Raise ConfigError if a value is too large for the dtype."""
+        dtype = self.arrays.dtype
+        largest = max(abs(float(values.max())), abs(float(values.min())))
+        if not largest <= float(np.finfo(dtype).max):
+            remedy = "dtype: float64" if standardize else "standardize: true, or dtype: float64,"
+            raise ConfigError(
+                f"data: the {what} reach {largest:.3g}, which {dtype} cannot hold: {remedy} may, or scale them",
+                field="data",
+            )
+
+    @abstractmethod
+    def _loss_and_targets(self, dataset: Dataset) -> tuple[Loss, Array]:
+        """Return the loss, and the targets ``[N]`` in its form; ConfigError if they do not suit it."""
+
+    @property
+    def fingerprint(self) -> str:
+        return self._dataset.fingerprint
