@@ -97,10 +97,10 @@ class Entry:
 
     @property
     def curves(self) -> Sequence[WithCurves]:
-        """The curves of the runs of the sweep, or of its confirmation, that are reported."""
+        """The curves of the runs of the sweep, or of its confirmation, that are reported; none where there are none."""
         source, (runs, is_confirmed) = self.source, self.results
         of = source.confirmed if is_confirmed and source.confirmed is not None else source
-        return [of.curves[run.run] for run in runs]
+        return [of.curves[run.run] for run in runs] if of.curves else []
 
     @cached_property
     def costs(self) -> Values:

@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from statistics import fmean
 
+from optrun.analysis.at_defaults import at_defaults
 from optrun.analysis.best_settings import (
     ComparedSweep,
     Entry,
@@ -12,10 +14,12 @@ from optrun.analysis.best_settings import (
     is_constant,
     problem_table,
 )
-from optrun.analysis.comparison import Comparison
+from optrun.analysis.comparison import Comparison, ProblemTable, Rank
 from optrun.analysis.ranking import ranking
+from optrun.analysis.rate_sensitivity import initial_loss, rate_sensitivity
 from optrun.analysis.selection import BY, BY_SWEEP, Cell, paths_of, usual_by, value_at, varying
 from optrun.analysis.sensitivity import is_number
+from optrun.analysis.speedup import median_curve, speedup
 from optrun.analysis.statistics import critical_difference
 from optrun.analysis.verdict import TEST, VALIDATION, cautions, verdict
 from optrun.config.same_problem import tells_problem
@@ -85,6 +89,7 @@ def evidence_of(
         for problem in dict.fromkeys(cell.problem for cell in entries)
     }
     tables = [problem_table(problem, of, chosen) for problem, of in of_problems.items()]
+    tables = [_with_tuning(table, of, chosen) for table, of in zip(tables, of_problems.values(), strict=True)]
     problems = corrected(tables, maximize=reported.goal == "maximize")
     if not any(len(of) > 1 for of in of_problems.values()):
         raise ConfigError(f"nothing to compare: no problem has two values of {path}")
@@ -92,7 +97,7 @@ def evidence_of(
         {value: _observations(each) for value, each in of.items() if each.pruned is None}
         for of in of_problems.values()
     ]
-    ranks = list(ranking(costs, chosen))
+    ranks = [_with_sensitivity(rank, problems) for rank in ranking(costs, chosen)]
     enough = len(ranks) > 1 and len(problems) >= LEAST_PROBLEMS
     difference = critical_difference(len(ranks), len(problems)) if enough else None
     found = Comparison(reported.name, reported.goal, path, chosen, problems, ranks, difference)
@@ -117,6 +122,29 @@ def _drawn(path: str, source: ComparedSweep, entries: Sequence[Entry]) -> str:
         "from and nothing repeats. `optrun plot SWEEP --kind sensitivity` draws the metric against a number; in a "
         "grid its values can be compared"
     )
+
+
+def _with_tuning(table: ProblemTable, entries: Mapping[str, Entry], baseline: str) -> ProblemTable:
+    """Return a table that tells what tuning brought, and how fast the tuned settings are."""
+    initial = initial_loss(entries.values())
+    of_baseline = median_curve(entries[baseline]) if baseline in entries else None
+    rows = [
+        replace(
+            row,
+            at_defaults=at_defaults(entry),
+            lr_sensitivity=rate_sensitivity(entry, initial),
+            speedup=None if row.value == baseline else speedup(entry, of_baseline),
+        )
+        for row in table.rows
+        for entry in [entries[row.value]]
+    ]
+    return replace(table, rows=rows)
+
+
+def _with_sensitivity(rank: Rank, problems: Sequence[ProblemTable]) -> Rank:
+    found = [row.lr_sensitivity for table in problems for row in table.rows if row.value == rank.value]
+    known = [each for each in found if each is not None]
+    return replace(rank, lr_sensitivity=fmean(known) if len(known) == len(found) else None)
 
 
 def _observations(entry: Entry) -> Values:

@@ -22,6 +22,20 @@ class Difference:
 
 
 @dataclass(frozen=True)
+class Speedup:
+    """When a setting is as good as the best of the baseline, by the medians of their evaluations over the seeds."""
+
+    target: float
+    """The best value of the baseline's curve."""
+    baseline_steps: int
+    """The step at which the baseline is there."""
+    steps: int | None
+    """The step at which the setting is; None if it never is."""
+    ratio: float | None
+    """Those of the baseline over those of the setting: above 1 if the setting is faster."""
+
+
+@dataclass(frozen=True)
 class ComparisonRow:
     """What is compared, on one problem: its best setting, and the metric over the seeds of that."""
 
@@ -55,6 +69,12 @@ class ComparisonRow:
     """The steps or epochs of the runs, as they were asked for."""
     steps: tuple[int, int] | None = None
     """The least and the greatest number of steps after which its runs ended; None if all diverged or failed."""
+    at_defaults: float | None = None
+    """The median of the metric where all hyperparameters are defaults; None if that is not in the sweep."""
+    lr_sensitivity: float | None = None
+    """How far the loss is above its lowest, on average over the learning rates: 0 if the rate does not matter."""
+    speedup: Speedup | None = None
+    """None for the baseline, and where it cannot be told."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +103,8 @@ class Rank:
     """The area under the performance profile up to 4 times the best cost; None if costs are not positive."""
     probability_of_improvement: IntervalEstimate | None
     """Of a run to be better than one of the baseline; None for the baseline."""
+    lr_sensitivity: float | None = None
+    """The mean over all problems; None where one lacks it."""
 
 
 @dataclass(frozen=True)

@@ -43,10 +43,17 @@ class Selected:
     index: int
     """The index of the setting in the plan."""
     standing: Standing
-    tried: Sequence[float | None]
-    """The median of each setting that was compared; None where it diverged."""
+    standings: Sequence[Standing]
+    """The settings that were compared, the best first."""
+    indices: Sequence[int]
+    """Their indices in the plan."""
     edge: tuple[str, ...]
     """The numeric parameters whose value is at an edge of the values that were tried."""
+
+    @property
+    def tried(self) -> list[float | None]:
+        """The median of each setting that was compared; None where it diverged."""
+        return [each.median for each in self.standings]
 
 
 def selections(
@@ -74,10 +81,10 @@ def selections(
         places = {place * plan.repeats: index for place, index in enumerate(indices)}
         standings = [each for each in leaderboard(own, states) if _is_result(each)]
         standings.sort(key=lambda each: each.waiting > 0)  # a setting whose seeds have all ended goes first
-        tried = [each.median for each in standings]
+        of_plan = [places[each.first] for each in standings]
         for standing in standings[:top]:
             edge = () if standing.median is None else tuple(_at_edge(standing.setting, own.settings))
-            found.append(Selected(cell, places[standing.first], standing, tried, edge))
+            found.append(Selected(cell, places[standing.first], standing, standings, of_plan, edge))
     return found
 
 

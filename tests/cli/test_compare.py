@@ -53,9 +53,11 @@ def test_json_has_what_the_guide_says(call, study):
     assert {"value", "setting", "n", "median", "iqm", "low", "high", "difference", "diverged", "edge"} <= {
         *row
     }
+    assert {"at_defaults", "lr_sensitivity", "speedup", "steps"} <= {*row}
     assert {*row["difference"]} == {"median", "low", "high", "p", "n", "better"}
     assert {*found["ranking"][0]} == {
-        "value", "score", "low", "high", "average_rank", "profile_score", "probability_of_improvement"
+        "value", "score", "low", "high", "average_rank", "profile_score", "probability_of_improvement",
+        "lr_sensitivity",
     }  # fmt: skip
 
 

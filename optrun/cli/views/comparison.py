@@ -111,7 +111,7 @@ def _noise(table: ProblemTable) -> str:
 def _ranking(found: Comparison) -> list[Column]:
     ranks = found.ranking
     title = f"P(better than {found.baseline})"
-    return [
+    columns = [
         Column(title_of(found.by), [printable(rank.value) for rank in ranks]),
         Column("score", [f"{rank.score:.2f}{_interval(rank.low, rank.high, '.2f')}" for rank in ranks]),
         Column("mean rank", [f"{rank.average_rank:.2f}" for rank in ranks], right=True),
@@ -129,7 +129,9 @@ def _ranking(found: Comparison) -> list[Column]:
                 for rank in ranks
             ],
         ),
+        Column("lr sensitivity", [_part(rank.lr_sensitivity) for rank in ranks], right=True),
     ]
+    return [column for column in columns if not column.is_empty]
 
 
 def _of_problem(table: ProblemTable, found: Comparison) -> _Table:
@@ -142,6 +144,14 @@ def _of_problem(table: ProblemTable, found: Comparison) -> _Table:
         Column("IQM", [_number(row.iqm, found) for row in rows], right=True, spare=True),
         Column(f"to {found.baseline}", [_difference(row) for row in rows]),
         Column("p", [f"{_p(row)} {_mark(row, found)}".strip() for row in rows]),
+        Column(
+            "at defaults",
+            ["" if row.at_defaults is None else _number(row.at_defaults, found) for row in rows],
+            right=True,
+            spare=True,
+        ),
+        Column("lr sensitivity", [_part(row.lr_sensitivity) for row in rows], right=True, spare=True),
+        Column("speed-up", [_speedup(row) for row in rows], right=True, spare=True),
         Column(worst(found.metric), [str(row.diverged) if row.diverged else "" for row in rows], right=True),
         *(
             Column(
@@ -182,6 +192,16 @@ def _difference(row: ComparisonRow) -> str:
     return "" if of is None or of.median is None else f"{of.median:+.3g}{_interval(of.low, of.high, '.3g')}"
 
 
+def _part(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
+
+
+def _speedup(row: ComparisonRow) -> str:
+    if row.speedup is None:
+        return ""
+    return "not reached" if row.speedup.ratio is None else f"{row.speedup.ratio:.3g}×"
+
+
 def _p(row: ComparisonRow) -> str:
     return "" if row.difference is None or row.difference.p is None else f"{row.difference.p:.2g}"
 
@@ -208,10 +228,11 @@ def _print_csv(found: Comparison) -> None:
         )
     )
     names = ["n", "median", "iqm", "low", "high", "separable", "diverged", "trials", "confirmed"]
+    names += ["at_defaults", "lr_sensitivity"]
     differences = ["median", "low", "high", "p", "n"]
     of_all = ["score", "average_rank"]
     ranks = {rank.value: rank for rank in found.ranking}
-    heads = [*names, *(f"difference_{name}" for name in differences), *of_all, "edge", *paths]
+    heads = [*names, "speedup", *(f"difference_{name}" for name in differences), *of_all, "edge", *paths]
     table.writerow(["metric", "goal", "baseline", "problem", "value", *heads])
     for of in found.problems:
         for row in of.rows:
@@ -219,6 +240,7 @@ def _print_csv(found: Comparison) -> None:
                 [
                     *(found.metric, found.goal, found.baseline, of.problem, row.value),
                     *(getattr(row, name) for name in names),
+                    row.speedup and row.speedup.ratio,
                     *(row.difference and getattr(row.difference, name) for name in differences),
                     *((rank := ranks.get(row.value)) and getattr(rank, name) for name in of_all),
                     " ".join(row.edge),
