@@ -119,11 +119,11 @@ def _statistics(found: Comparison) -> str:
     tested = sum(row.separable is not None for row in rows)
     tests = (
         f"{counted(tested, 'comparison')} with {found.baseline}, by the exact signed-rank test of Wilcoxon on pairs of "
-        f"equal seeds; p-values corrected by Holm for their number, at a level of {SIGNIFICANCE:.0%}."
+        f"equal seeds; p-values corrected by Holm for their number, at a level of {100 * SIGNIFICANCE:.0f} %."
     )
     words = [
         tests if tested else f"No difference to {found.baseline} is tested.",
-        f"Intervals: {LEVEL:.0%}, percentile bootstrap of {DRAWS:,} draws.",
+        f"Intervals: {100 * LEVEL:.0f} %, percentile bootstrap of {DRAWS:,} draws.",
         "A run that diverged counts as the worst; a failed one is left out.",
     ]
     return f"<p>{shown(' '.join(words))}</p>"

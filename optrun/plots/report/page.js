@@ -60,6 +60,10 @@
     drawn.add(place);
     const { data, layout } = charts[Number(place.dataset.chart)];
     const base = { font: { family: "system-ui, sans-serif", size: 12 }, ...layout };
+    // Beside a chart on a telephone there is no room for names.
+    if (place.clientWidth < 600) {
+      base.legend = { ...layout.legend, orientation: "h", yref: "container", y: 0, yanchor: "bottom" };
+    }
     Plotly.newPlot(place, data, set(base, coloursOf(layout, isDark.matches ? dark : light)), options);
   };
   const recolour = (chosen) => {
@@ -71,6 +75,17 @@
   );
   for (const place of places) near.observe(place);
   isDark.addEventListener("change", () => recolour(isDark.matches ? dark : light));
-  addEventListener("beforeprint", () => { places.forEach(draw); recolour(light); });
-  addEventListener("afterprint", () => recolour(isDark.matches ? dark : light));
+  // Paper is narrower than most windows: on A4 with the usual margins this is the width of the text.
+  const paperWidth = 700;
+  addEventListener("beforeprint", () => {
+    for (const place of places) {
+      draw(place);
+      Plotly.relayout(place, { ...coloursOf(place.layout, light), width: paperWidth });
+    }
+  });
+  addEventListener("afterprint", () => {
+    for (const place of places) {
+      Plotly.relayout(place, { ...coloursOf(place.layout, isDark.matches ? dark : light), width: null, autosize: true });
+    }
+  });
 })();
