@@ -3,6 +3,7 @@
 import json
 import re
 import tracemalloc
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -157,6 +158,44 @@ def test_a_selection_on_the_test_data_is_said_once(changes, said, config, call):
     assert [line for line in lines if "selected" in line] == ([SELECTION.format(*said)] if said else [])
     assert call("sweep", config, *rates, *changes, "--dry-run", "--json").err == ""
     assert "selected" not in call("sweep", config, "seed=0,1", *changes, "--dry-run").err
+
+
+def test_draws_that_are_spread_unequally_over_problems_are_told(tmp_path, call):  # noqa: F811
+    (tmp_path / "r.yaml").write_text(
+        "problem: {name: quadratic, dim: 2}\noptimizer: SGD\nsteps: 3\nsweep:\n  method: random\n  trials: 9\n"
+        "  parameters:\n    problem.dim: [2, 3]\n    optimizer.lr: {loguniform: [1e-4, 1]}\n"
+        "    optimizer.name: [SGD, Adam]\n"
+    )
+    done = call("sweep", "r.yaml", "--dry-run", "--json")
+    settings = json.loads(done.out)["settings"]
+    counts = Counter((each["problem.dim"], each["optimizer.name"]) for each in settings)
+    assert len(counts) == 4
+    spread = (
+        f"the 4 cells of problem and optimizer.name have {min(counts.values())} to {max(counts.values())}"
+    )
+    how = "settings each; sweep.cross: [problem.dim] runs each draw on every problem"
+    assert (
+        f"note: problems are drawn like other parameters: {spread} {how}\n"
+        in call("sweep", "r.yaml", "--dry-run").err
+    )
+    few = call("sweep", "r.yaml", "--limit=1", "sweep.trials=6").err
+    assert "of 4 cells of problem and optimizer.name have no setting: quadratic dim=" in few
+    assert (
+        "1 of 2 problems have no setting; sweep.cross" in call("sweep", "r.yaml", "-n", "sweep.trials=1").err
+    )
+    for change in ("sweep.cross=[problem.dim]", "problem.dim=2"):
+        assert "drawn like other" not in call("sweep", "r.yaml", "--dry-run", change).err
+
+
+def test_few_fresh_seeds_are_told_before_they_run(tmp_path, call):  # noqa: F811
+    (tmp_path / "c.yaml").write_text(
+        "problem: {name: quadratic, noise: 1.0}\noptimizer: SGD\nsteps: 3\n"
+        "sweep: {parameters: {optimizer.lr: [0.1, 0.2]}, confirm: {seeds: 5}}\n"
+    )
+    said = "note: 5 fresh seeds confirm, which are too few for a test: 6 are the fewest that can show a difference"
+    for option in ("--dry-run", "--limit=1"):
+        assert said in call("sweep", "c.yaml", option).err
+    assert "too few" not in call("sweep", "c.yaml", "--dry-run", "sweep.confirm.seeds=6").err
 
 
 def test_a_run_selects_nothing(config, call):  # noqa: F811

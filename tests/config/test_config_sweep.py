@@ -187,6 +187,19 @@ MISTAKES = {
     "  method: optuna\n  trials: 3\n  parameters: {steps: [1, 2]}\n  exclude: ▸[{steps: 1}]": [
         "exclude: optuna chooses the settings itself: leave exclude out"
     ],
+    "  parameters: {steps: [1, 2]}\n  cross: ▸[steps]": ["cross: grid combines all values: leave cross out"],
+    "  method: optuna\n  trials: 3\n  parameters: {steps: [1, 2]}\n  cross: ▸[steps]": [
+        "cross: optuna chooses the settings itself: leave cross out"
+    ],
+    "  method: random\n  trials: 3\n  parameters: {steps: [1, 2], dtype: [float32]}\n  cross: [▸step]": [
+        "cross.0: is not swept. Did you mean 'steps'?"
+    ],
+    "  method: random\n  trials: 3\n  parameters: {steps: {int: [1, 2]}, dtype: [float32]}\n  cross: [▸steps]": [
+        "cross.0: is drawn from a distribution: list its values, or leave it out of cross"
+    ],
+    "  method: random\n  trials: 3\n  parameters: {steps: [1, 2]}\n  cross: ▸[steps]": [
+        "cross: leaves nothing to draw"
+    ],
     "  spaces: [{parameters: {steps: [1]}, trials: ▸3}]": [
         "spaces.0.trials: grid draws nothing: add 'method: random', or leave trials out"
     ],
@@ -260,6 +273,7 @@ MISTAKES = {
     ],
 }
 BLOCK = (
+    "cross",
     "parameters.",
     "zip.",
     "exclude.",

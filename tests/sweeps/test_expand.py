@@ -55,6 +55,37 @@ def test_a_range_is_python_s(axis, expected):
     assert values(parameters={"steps": {"range": axis}}) == [(value,) for value in expected]
 
 
+@pytest.mark.parametrize("method", ["random", "sobol"])
+def test_every_draw_has_all_values_that_are_crossed_with_it(method):
+    pytest.importorskip("scipy")
+    swept = {
+        "method": method,
+        "trials": 8,
+        "spaces": [
+            {"parameters": {"optimizer.name": [name], "optimizer.lr": {"loguniform": [1e-4, 1]}}}
+            for name in ("SGD", "Adam")
+        ],
+    }
+    crossed = {
+        "parameters": {"problem.dim": [2, 3]},
+        "zip": [{"steps": [10, 20], "dtype": ["float32", "float64"]}],
+    }
+    found = [dict(each) for each in plan(**swept, **crossed, cross=["problem.dim", "steps"]).settings]
+    # The draws are those of a sweep without what is crossed, whatever is crossed with them.
+    assert found == [
+        {"problem.dim": dim, "steps": steps, "dtype": dtype, **drawn}
+        for drawn in plan(**swept).settings
+        for dim in (2, 3)
+        for steps, dtype in ((10, "float32"), (20, "float64"))
+    ]
+    halved = plan(
+        **(swept | {"method": "halving", "halving": {"min_steps": 3}}),
+        parameters={"problem.dim": [2, 3]},
+        cross=["problem.dim"],
+    )
+    assert len(halved.settings) == 16
+
+
 def test_paired_values_are_not_crossed():
     zipped = {"optimizer.name": ["Adam", "SGD"], "optimizer.lr": [0.1, 0.2]}
     assert values(zip=zipped) == [("Adam", 0.1), ("SGD", 0.2)]

@@ -104,6 +104,7 @@ def sweep(
     from optrun.cli.live.run_progress import shown_as
     from optrun.cli.live.sweep_progress import sweep_progress
     from optrun.cli.views.hints import (
+        note_design,
         note_equal,
         note_equal_results,
         note_expansion,
@@ -154,6 +155,7 @@ def sweep(
             if not (quiet or json):
                 note_groups(groups)
                 note_selection(plan)
+                note_design(plan)
             if jobs is None and executor == "local":
                 # Plugin code may crash its process: run it in worker processes, apart from this one.
                 how = replace(how, jobs=jobs_for(groups), apart=bool(plugin))

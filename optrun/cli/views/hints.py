@@ -88,6 +88,20 @@ def note_ranking(plan: "Plan") -> None:
         print(f"note: {said}, whose scale differs between problems: {rather}", file=sys.stderr)
 
 
+def note_design(plan: "Plan") -> None:
+    """Print what a comparison of the sweep's results would lack: equal numbers of trials, or seeds for a test."""
+    from optrun.analysis.draws import uneven_cells
+    from optrun.analysis.statistics import LEAST_SEEDS
+
+    lines = [uneven_cells(plan)]
+    if (confirm := plan.swept.sweep.confirm) is not None and confirm.seeds < LEAST_SEEDS:
+        lines.append(
+            f"{confirm.seeds} fresh seeds confirm, which are too few for a test: {LEAST_SEEDS} are the fewest that "
+            "can show a difference; sweep.confirm.seeds is how many"
+        )
+    _print_lines(f"note: {line}" for line in lines if line)
+
+
 def note_selection(plan: "Plan") -> None:
     """Print that settings are selected on the test data, if they are."""
     from optrun.training.config_notes import selected_on_test

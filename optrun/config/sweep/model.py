@@ -116,6 +116,9 @@ class SweepBlock(SpaceBlock):
     include: Annotated[list[dict[str, Any]], "settings to add, each a mapping of paths to values"] = Field(
         default=[]
     )
+    cross: Annotated[
+        list[str], "swept paths with each of whose values every drawn setting runs, such as problem"
+    ] = Field(default=[])
     repeats: Annotated[
         union([Count, Annotated[list[Seed], MinLen(1), AfterValidator(_each_once)]]),  # type: ignore[valid-type]
         "seeds of each setting: how many, from the config's on, or which",

@@ -88,10 +88,49 @@ def _methods(data: Mapping[str, Any], spaces: Mapping[int, Mapping[str, Any]], v
             yield (*within, "trials"), f"{name} draws nothing: add 'method: random', or leave trials out"
         if method.grows and space.get("exclude"):
             yield (*within, "exclude"), f"{name} chooses the settings itself: leave exclude out"
+    if data.get("cross"):
+        yield from _crossed(data, everywhere, name, drawing=bool(drawing), grows=method.grows)
     if drawing:
         yield from _trials(data, name if method.grows else "", list(spaces), with_trials)
         if not varies:
             yield ("method",), "there is nothing to draw: give parameters"
+
+
+def _crossed(
+    data: Mapping[str, Any],
+    everywhere: Sequence[tuple[Path, Mapping[str, Any]]],
+    method: str,
+    *,
+    drawing: bool,
+    grows: bool,
+) -> Found:
+    """Yield what is wrong with the paths that are crossed with draws; ``everywhere`` is what is swept, by its place."""
+    if not drawing or grows:
+        does = "chooses the settings itself" if grows else "combines all values"
+        yield ("cross",), f"{method} {does}: leave cross out"
+        return
+    crossed = [each for each in _list(data["cross"]) if isinstance(each, str)]
+    swept = {within: list(_paths(space)) for within, space in everywhere}
+    known = [path for paths in swept.values() for group in paths for path in group]
+    for i, path in enumerate(crossed):
+        if path not in known:
+            yield ("cross", i), f"is not swept.{did_you_mean(path, known) or ' Swept: ' + ', '.join(known)}"
+        for _, space in everywhere:
+            value = _mapping(space.get("parameters")).get(path)
+            kind = next(iter(value), None) if isinstance(value, dict) else None
+            if kind in DRAWN and kind != "choice":
+                yield ("cross", i), "is drawn from a distribution: list its values, or leave it out of cross"
+    for within in list(swept)[1:] or [()]:
+        groups = [*swept[()], *(swept[within] if within else ())]
+        if groups and all(set(group) & set(crossed) for group in groups):
+            yield ("cross",), f"leaves nothing to draw{f' in space {within[1]}' if within else ''}"
+            return
+
+
+def _paths(space: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    """Yield the swept paths of a space; those whose values are paired are together."""
+    yield from ((path,) for path in _mapping(space.get("parameters")))
+    yield from (tuple(_mapping(group)) for group in _list(space.get("zip")))
 
 
 def _is(data: Mapping[str, Any], method: str) -> bool:

@@ -131,7 +131,12 @@ class Sampler(Method, ABC):
         """Return the settings of all spaces but those that are excluded; ConfigErrors where a rule excludes none."""
         if history:
             return None
-        found = [(space, setting) for space in self.spaces for setting in self.sample(space)]
+        found = [
+            (space, setting)
+            for space in self.spaces
+            for drawn in self.sample(space)
+            for setting in space.completed(drawn)
+        ]
         if not self.swept.sweep.draws:
             self._check_excluded(found)
         return Proposal([setting for space, setting in found if not space.leaves_out(setting)])

@@ -1,5 +1,6 @@
 """The spaces of a sweep: what is chosen in each, and which values there are to choose from."""
 
+import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -85,14 +86,22 @@ class Space:
     index: tuple[int, ...]
     """Its number among several spaces, or nothing."""
     dimensions: Sequence[Dimension]
+    crossed: Sequence[Dimension]
+    """Those of which every drawn setting has each value."""
     excluded: Sequence[Mapping[str, Any]]
     trials: int
-    """How many settings are drawn from it; 0 where there is one for each combination."""
+    """How many settings are drawn from it, before they are crossed; 0 where there is one for each combination."""
 
     @property
     def size(self) -> int:
         """How many settings it has."""
-        return self.trials or math.prod(each.size for each in self.dimensions)
+        drawn = self.trials or math.prod(each.size for each in self.dimensions)
+        return drawn * math.prod(each.size for each in self.crossed)
+
+    def completed(self, setting: Setting) -> Iterator[Setting]:
+        """Yield a setting of its dimensions with all values that are crossed with it."""
+        for values in itertools.product(*(each.choices for each in self.crossed)):
+            yield joined([*values, setting])
 
     def at(self, quantiles: Sequence[Array]) -> list[Setting]:
         """Return the settings at quantiles in [0, 1), ``[n]`` for each dimension."""
@@ -109,18 +118,24 @@ def spaces_of(swept: SweepConfig) -> list[Space]:
     sweep = swept.sweep
     shared = list(_dimensions(swept, (), sweep))
     if not sweep.spaces:
-        return [Space((), shared, sweep.exclude, sweep.trials or 0)]
+        return [Space((), *_parted(shared, sweep.cross), sweep.exclude, sweep.trials or 0)]
     count = len(sweep.spaces)
     divided = [len(range(i, sweep.trials or 0, count)) for i in range(count)]
     return [
         Space(
             (i,),
-            [*shared, *_dimensions(swept, ("spaces", i), space)],
+            *_parted([*shared, *_dimensions(swept, ("spaces", i), space)], sweep.cross),
             [*sweep.exclude, *space.exclude],
             space.trials or divided[i],
         )
         for i, space in enumerate(sweep.spaces)
     ]
+
+
+def _parted(dimensions: Sequence[Dimension], cross: Sequence[str]) -> tuple[list[Dimension], list[Dimension]]:
+    """Return the dimensions that are drawn, and those that are crossed with the draws."""
+    crossed = [each for each in dimensions if not {*each.paths}.isdisjoint(cross)]
+    return [each for each in dimensions if each not in crossed], crossed
 
 
 def joined(parts: Iterable[Setting]) -> Setting:
