@@ -361,10 +361,11 @@ schedulers: Registry[Any] = Registry("scheduler", "optrun.schedulers")
 problems: Registry[Any] = Registry("problem", "optrun.problems")
 averages: Registry[Any] = Registry("average", "optrun.optim.averaging")
 metrics: Registry[Any] = Registry("metric", "optrun.optim.metrics")
+prediction_metrics: Registry[Any] = Registry("prediction metric", "optrun.problems.metrics")
 methods: Registry[Any] = Registry("sweep method", "optrun.sweeps.methods")
 
 
-REGISTRIES = (optimizers, schedulers, problems, averages, methods, metrics)
+REGISTRIES = (optimizers, schedulers, problems, averages, methods, metrics, prediction_metrics)
 
 SECTIONS: dict[str, Registry[Any]] = {
     each.kind: each for each in (problems, optimizers, schedulers, averages)

@@ -41,7 +41,7 @@ def kinds(incomplete: str) -> list[str]:
     """Complete the kinds of names that `list` accepts."""
     from optrun.registry import REGISTRIES
 
-    every = (*(registry.plural for registry in REGISTRIES), "datasets")
+    every = dict.fromkeys([*(registry.plural for registry in REGISTRIES), "datasets"])
     return [kind for kind in every if kind.startswith(incomplete)]
 
 

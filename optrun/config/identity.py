@@ -7,7 +7,7 @@ from typing import Any
 from optrun.config.data_paths import path_options
 from optrun.config.model.components import Component, class_of
 from optrun.config.model.run import RunConfig
-from optrun.registry import SECTIONS, PathOrName, metrics
+from optrun.registry import SECTIONS, PathOrName, metrics, prediction_metrics
 
 INERT = ("name", "engine", "checkpoint", "expect")
 """The parts of a config on which no number that a run leaves depends."""
@@ -66,7 +66,9 @@ def classes_of(config: RunConfig) -> dict[str, Any]:
         f"{kind} {each.name}": SECTIONS[kind].find(each.name)
         for kind, component in chosen
         for each in _components(component)
-    } | {f"metric {name}": metrics.find(name) for name in measured}
+    } | {
+        f"metric {name}": (metrics if name in metrics else prediction_metrics).find(name) for name in measured
+    }
 
 
 def _components(value: Any) -> Iterator[Component]:

@@ -1,6 +1,7 @@
 """Problems: losses and gradients of all lanes."""
 
 from optrun.problems.functions import Beale, Himmelblau, Rosenbrock
+from optrun.problems.metrics import ClassificationMetric, RegressionMetric
 from optrun.problems.networks import MLP
 from optrun.problems.problem import Batches, Problem
 from optrun.problems.quadratics import Quadratic
@@ -10,11 +11,13 @@ __all__ = [
     "MLP",
     "Batches",
     "Beale",
+    "ClassificationMetric",
     "Himmelblau",
     "LinearRegression",
     "LogisticRegression",
     "Problem",
     "Quadratic",
+    "RegressionMetric",
     "Rosenbrock",
     "SoftmaxRegression",
 ]

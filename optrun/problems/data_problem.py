@@ -21,6 +21,8 @@ from optrun.problems.data import (
     load,
 )
 from optrun.problems.losses import ClassLoss, Loss
+from optrun.problems.metrics.prediction import ClassPredictions, Predictions
+from optrun.problems.metrics.suitable import unsuitable
 from optrun.problems.problem import Problem
 from optrun.registry import Added, OwnOrRunSeed, Unless
 
@@ -97,6 +99,8 @@ class DataProblem(Problem, ABC):
         self.inferred = dataset.inferred({part: len(own) for part, own in rows.items()}, by_class=by_class)
         self.notes = dataset.remarks(by_class=by_class)
         train = rows["train"]
+        self.targets = {part: targets[own] for part, own in rows.items() if len(own)}
+        """The targets ``[n]`` of each part: class indices, or numbers in their own units."""
         if by_class:
             described = Target(dataset.target_name, tuple(dataset.classes()[0].tolist()))
         else:
@@ -129,6 +133,21 @@ class DataProblem(Problem, ABC):
     @abstractmethod
     def _loss_and_targets(self, dataset: Dataset) -> tuple[Loss, Array]:
         """Return the loss, and the targets ``[N]`` in its form; ConfigError if they do not suit it."""
+
+    def unmeasured(self, metric: str) -> str:
+        return unsuitable(metric, self.targets, [str(each) for each in self.preparation.target.classes])
+
+    def predictions(self, part: str, outputs: Array) -> Predictions:
+        """Return what the outputs ``[B, o, n]`` for the samples of a part predict."""
+        outputs = self.arrays.to_host(outputs).astype(np.float64)
+        finite = np.asarray(np.isfinite(outputs).all(axis=(-2, -1)))
+        targets = self.targets[part]
+        with np.errstate(all="ignore"):
+            if not isinstance(self.loss, ClassLoss):
+                return Predictions(targets, self.preparation.target.decoded(outputs[:, 0]), finite)
+            shares = self.loss.probabilities(outputs)
+            predicted = self.loss.predicted(outputs).astype(np.int64)
+        return ClassPredictions(targets, predicted, finite, scores=shares, probabilities=shares)
 
     @property
     def fingerprint(self) -> str:

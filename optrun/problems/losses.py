@@ -6,6 +6,8 @@ Outputs are ``[..., S, o, n]`` for n samples, targets ``[S, n]``: lanes with the
 from abc import ABC, abstractmethod
 from typing import Protocol
 
+import numpy as np
+
 from optrun.arrays import Array, Arrays
 
 
@@ -40,6 +42,10 @@ class ClassLoss(Loss, ABC):
     @abstractmethod
     def predicted(self, outputs: Array) -> Array:
         """Return the predicted classes ``[..., n]``."""
+
+    @abstractmethod
+    def probabilities(self, outputs: Array) -> Array:
+        """Return the probabilities of the C classes ``[..., C, n]``, on the host and of its dtype."""
 
     def accuracy(self, outputs: Array, targets: Array) -> Array:
         """Return the fraction ``[...]`` of correctly predicted samples, in float64."""
@@ -104,6 +110,11 @@ class BinaryCrossEntropy(ClassLoss):
     def predicted(self, outputs: Array) -> Array:
         return outputs[..., 0, :] > 0
 
+    def probabilities(self, outputs: Array) -> Array:
+        small = np.exp(-np.abs(outputs))
+        one, other = 1 / (1 + small), small / (1 + small)
+        return np.concatenate([np.where(outputs > 0, other, one), np.where(outputs > 0, one, other)], axis=-2)
+
 
 class CrossEntropy(ClassLoss):
     """Softmax cross-entropy of C logits z and a class y of 0 … C-1.
@@ -158,3 +169,10 @@ class CrossEntropy(ClassLoss):
     def predicted(self, outputs: Array) -> Array:
         largest: Array = outputs.argmax(axis=-2)
         return largest
+
+    def probabilities(self, outputs: Array) -> Array:
+        exponentials = np.exp(outputs - outputs.max(axis=-2, keepdims=True))
+        # In the order of the classes, so that the bits of a lane depend on no other.
+        total = sum(exponentials[..., c, :] for c in range(self.outputs))
+        shares: Array = exponentials / total[..., None, :]
+        return shares

@@ -146,7 +146,14 @@ class Problem(metaclass=_Checked):
 
     @abstractmethod
     def evaluate(self, params: Mapping[str, Array]) -> dict[str, Array]:
-        """Return full-data metrics by name, each ``[B]`` on the host; ``loss`` is the full objective."""
+        """Return full-data metrics by name, each ``[B]`` on the host; ``loss`` is the full objective.
+
+        A problem that predicts also takes ``measure``, the names of metrics that are not `unmeasured`.
+        """
+
+    def unmeasured(self, metric: str) -> str:
+        """Return why a metric of predictions does not suit the problem; empty where it does."""
+        return "which predicts nothing: metrics of the parameters, such as param_norm, suit every problem"
 
     def scratch(self, name: str, *shape: int) -> Array:
         """Return the array of this name and shape, allocated on first use, so that later steps allocate nothing."""

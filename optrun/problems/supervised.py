@@ -1,6 +1,7 @@
 """Dense layers trained on a data set: options, samples, batches and full-data metrics."""
 
 from abc import ABC, abstractmethod
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
@@ -13,6 +14,7 @@ from optrun.problems.batches import SampleBatches, Sampling
 from optrun.problems.data_problem import DataProblem
 from optrun.problems.layers import Layers, Pass
 from optrun.problems.losses import ClassLoss
+from optrun.problems.metrics.prediction import measured
 from optrun.problems.passes import Chunk, Passes
 from optrun.problems.problem import Batches
 from optrun.registry import Added, NonNegative, PositiveInt
@@ -118,8 +120,11 @@ class Supervised(DataProblem, ABC):
             self._add_penalty_grad(params, grads)
         return passes.loss
 
-    def evaluate(self, params: Mapping[str, Array]) -> dict[str, Array]:
-        """Return ``loss`` (with penalty), and for each part the mean loss (without penalty) and the accuracy."""
+    def evaluate(self, params: Mapping[str, Array], *, measure: Sequence[str] = ()) -> dict[str, Array]:
+        """Return ``loss`` (with penalty), and for each part the mean loss (without penalty) and the accuracy.
+
+        ``measure`` names metrics of predictions, which are returned beside them.
+        """
         metrics: dict[str, Array] = {}
         for part, x in self.inputs.items():
             y = self.parts[part][1]
@@ -127,14 +132,20 @@ class Supervised(DataProblem, ABC):
             passes.gather()
             targets = self.loss.prepared(y[None])
             accuracies = []
+            measures: defaultdict[str, list[Array]] = defaultdict(list)
             for tile in passes.chunks[0].tiles:
                 outputs = tile.run.forward(tile.matrices, x)
                 if isinstance(self.loss, ClassLoss):
                     accuracies.append(self.loss.accuracy(outputs[:, 0], y))
+                if measure:
+                    for name, values in measured(measure, self.predictions(part, outputs[:, 0])).items():
+                        measures[f"{part}_{name}"].append(values)
                 self.loss(outputs, targets, tile.loss)
             if accuracies:
                 metrics[f"{part}_accuracy"] = self.arrays.xp.concatenate(accuracies)
             metrics[f"{part}_loss"] = passes.loss
+            of_part = {name: np.concatenate(of_tiles) for name, of_tiles in measures.items()}
+            metrics |= {name: values for name, values in of_part.items() if name not in metrics}
         full = metrics["train_loss"]
         metrics = {"loss": full + self._penalty(params) if self.l2 else full, **metrics}
         return {name: self.arrays.to_host(values) for name, values in metrics.items()}

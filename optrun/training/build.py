@@ -19,7 +19,7 @@ from optrun.optim import Average, Optimizer
 from optrun.optim.param_group import matching, selected
 from optrun.plugin_code import guarded
 from optrun.problems import Problem
-from optrun.registry import averages, optimizers, owner_of
+from optrun.registry import averages, optimizers, owner_of, prediction_metrics
 from optrun.schedulers import LRScheduler
 from optrun.training.memory import check_fits
 from optrun.training.run_seed import follows_seed, init_seed
@@ -110,6 +110,14 @@ def parameters_of(
         for lane, config in enumerate(configs if at_start else ()):
             params.set_lane(lane, problem.initial(init_seed(config)))
         return params
+
+
+def check_measured(config: RunConfig, problem: Problem) -> None:
+    """Raise ConfigError where a metric of predictions does not suit the problem."""
+    for i, name in enumerate(config.evaluate.metrics or ()):
+        if name in prediction_metrics and (why := problem.unmeasured(name)):
+            said = f"{name} does not suit {config.problem.name}, {why}"
+            raise ConfigError(said, field=f"evaluate.metrics.{i}")
 
 
 def check_memory(params: Parameters, optimizer: Optimizer, average: Average | None, steps: int) -> None:

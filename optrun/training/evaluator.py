@@ -8,6 +8,7 @@ import numpy as np
 from optrun.arrays import Array
 from optrun.plugin_code import contract_error, shape_text
 from optrun.registry import metrics as metrics_by_name
+from optrun.registry import prediction_metrics
 from optrun.training.pack import Pack
 
 AVERAGE = "average"
@@ -20,6 +21,8 @@ class Evaluator:
     def __init__(self, pack: Pack) -> None:
         self._pack = pack
         self._final = pack.params
+        self._chosen = pack.configs[0].evaluate.metrics or []
+        self._predicted = [name for name in self._chosen if name in prediction_metrics]
         self._average: dict[str, Array] = {}
         self._has_average = np.zeros(pack.lanes, bool)
 
@@ -105,8 +108,9 @@ class Evaluator:
 
     def _metrics(self, params: Mapping[str, Array]) -> dict[str, Array]:
         """Return the problem's metrics; PluginError unless they include `loss` and each has shape `[B]`."""
-        evaluate = self._pack.problem.evaluate
-        metrics, lanes = evaluate(params), len(next(iter(params.values())))
+        evaluate, lanes = self._pack.problem.evaluate, len(next(iter(params.values())))
+        # A plugin's problem, which has no predictions, need not take the argument.
+        metrics = evaluate(params, **({"measure": self._predicted} if self._predicted else {}))
         if not isinstance(metrics, Mapping) or "loss" not in metrics:
             raise contract_error(evaluate, "does not return a mapping with loss")
         for name, values in metrics.items():
@@ -117,7 +121,8 @@ class Evaluator:
 
     def _measured(self, params: Mapping[str, Array], known: Mapping[str, Array]) -> dict[str, Array]:
         """Return the metrics that the config asks for; PluginError where the problem has one of that name."""
-        if not (chosen := self._pack.configs[0].evaluate.metrics):
+        chosen = [name for name in self._chosen if name not in self._predicted]
+        if not chosen:
             return {}
         for name in chosen:
             if name in known:

@@ -1,5 +1,6 @@
 """The figures that a run ends with, known before it starts: what is expected or ranked by may be none of them."""
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -7,9 +8,11 @@ import numpy as np
 from optrun.config import RunConfig
 from optrun.errors import ConfigError, PluginError, did_you_mean
 from optrun.plugin_code import guarded
-from optrun.registry import metrics
+from optrun.registry import metrics, prediction_metrics
 from optrun.training.evaluator import AVERAGE, Evaluator
 from optrun.training.pack import Pack
+
+_OF_PART = re.compile(rf"^({AVERAGE}_)?(train|val|test)_")
 
 FINAL_LOSS = "final_loss"
 
@@ -51,8 +54,13 @@ def check_expected(config: RunConfig, figures: Sequence[str]) -> None:
 def no_figure(config: RunConfig, name: str, figures: Sequence[str]) -> str:
     """Return that a run does not end with a figure, with those that it ends with, and how to have it."""
     averaged = [f"{AVERAGE}_{'loss' if each == FINAL_LOSS else each}" for each in figures]
-    if name in metrics and metrics.find(name).needs == ("p",):
-        hint = f" `evaluate: {{metrics: [{name}]}}` measures it."
+    measured = _OF_PART.sub("", name)
+    if (name in metrics and metrics.find(name).needs == ("p",)) or (
+        measured != name
+        and measured in prediction_metrics
+        and measured not in (config.evaluate.metrics or ())
+    ):
+        hint = f" `evaluate: {{metrics: [{measured}]}}` measures it."
     elif name in averaged and config.average is None:
         hint = " `average: swa` or `average: ema` keeps an average."
     else:

@@ -14,6 +14,7 @@ from optrun.problems import Problem
 from optrun.registry import problems
 from optrun.training.build import (
     average_of,
+    check_measured,
     check_memory,
     check_same,
     groups_of,
@@ -52,6 +53,7 @@ class Pack:
             self.batches = self.problem.batches([data_seed(each) for each in configs])
             shapes = self.problem.shapes
             self.problem.use(engine_named(config.engine, config.backend))
+        check_measured(config, self.problem)
         self.snapshot_bytes = snapshot_bytes(config, self.steps, shapes.values())
         """Bytes of the parameters that each run keeps along its way."""
         groups = groups_of(configs, shapes)

@@ -9,13 +9,14 @@ from optrun.cli.views.describe import names
 from optrun.config import parse, read
 from optrun.config.model.run import metric_names
 from optrun.config.sweep.resolve import swept
-from optrun.registry import REGISTRIES, methods, metrics
+from optrun.registry import REGISTRIES, methods, metrics, prediction_metrics
 from tests.cli.looking import call, run
 from tests.pairs import few_in_short
 
 __all__ = ["call", "run"]
 
-CLASSES = [(each.kind, name) for each in REGISTRIES if each is not metrics for name in each]
+MEASURED = (metrics, prediction_metrics)
+CLASSES = [(each.kind, name) for each in REGISTRIES if each not in MEASURED for name in each]
 
 
 @pytest.mark.parametrize(("kind", "name"), few_in_short(CLASSES, 4))
@@ -56,13 +57,19 @@ def test_the_yaml_of_show_is_a_sweep(call, name):
 
 
 def test_data_sets_and_metrics_are_names_too(call):
-    for name, stub in (("digits", "data: digits"), ("grad_norm", "metrics: [grad_norm]")):
+    stubs = {
+        "digits": "data: digits",
+        "grad_norm": "metrics: [grad_norm]",
+        "f1_macro": "F1_c = 2 tp_c / (2 tp_c + fp_c + fn_c)",
+        "rmse": "Lower is better. Of a regression: train_rmse, val_rmse, test_rmse.",
+    }
+    for name, stub in stubs.items():
         done = call("show", name)
         assert done.code == 0
         assert stub in done.out
         assert json.loads(call("show", name, "--json").out)["name"] == name
     listed = call("list", "metrics").out
-    assert all(name in listed for name in metric_names())
+    assert all(name in listed for name in (*metric_names(), *prediction_metrics))
 
 
 def test_list_prints_every_name_once_and_cuts_nothing_in_a_pipe(call):

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from optrun.cli.text.console import WIDTH, console, emit, suggest
 from optrun.errors import UnknownNameError, did_you_mean, fold
-from optrun.registry import REGISTRIES, Option, Registry, methods, metrics
+from optrun.registry import REGISTRIES, Option, Registry, methods, metrics, prediction_metrics
 
 
 def print_list(kind: str | None, *, json: bool) -> None:
@@ -51,6 +51,9 @@ def is_name(text: str) -> bool:
 def print_description(name: str, *, json: bool) -> None:
     """Print the docstring and the options of a name, with YAML to paste; UnknownNameError if it is unknown."""
     registry = next((each for each in REGISTRIES if each is not metrics and name in each), None)
+    if registry is prediction_metrics:
+        _print_prediction_metric(registry.find(name), registry.spelled(name), json=json)
+        return
     if registry is not None:
         _print_class(registry, name, json=json)
         return
@@ -85,7 +88,7 @@ def _tables() -> dict[str, dict[str, str]]:
     tables: dict[str, dict[str, str]] = {
         registry.plural: {each: _first_sentence(registry.find(each)) for each in registry}
         for registry in REGISTRIES
-        if registry is not metrics
+        if registry not in (metrics, prediction_metrics)
     }
     return {
         **tables,
@@ -97,7 +100,32 @@ def _tables() -> dict[str, dict[str, str]]:
 def _metrics() -> dict[str, str]:
     from optrun.config.model.run import ALWAYS
 
-    return ALWAYS | {name: _first_sentence(metrics.find(name)) for name in metrics.in_order()}
+    return ALWAYS | {
+        name: _first_sentence(registry.find(name))
+        for registry in (metrics, prediction_metrics)
+        for name in registry.in_order()
+    }
+
+
+def _print_prediction_metric(cls: Any, name: str, *, json: bool) -> None:
+    figures = [f"{part}_{name}" for part in ("train", "val", "test")]
+    if json:
+        document = {
+            "name": name,
+            "kind": prediction_metrics.kind,
+            "doc": inspect.getdoc(cls),
+            "file": _place(cls),
+            "goal": cls.goal,
+            "task": cls.task,
+            "figures": figures,
+        }
+        print(json_module.dumps(document, ensure_ascii=False))
+        return
+    _print_heading(name, prediction_metrics.kind)
+    print(f"\n{_wrapped(inspect.getdoc(cls) or '')}\n")
+    better = "Higher" if cls.goal == "maximize" else "Lower"
+    print(f"{better} is better. Of a {cls.task}: {', '.join(figures)}.")
+    print(f"\nDefined in {_place(cls)}\n\nevaluate:\n  metrics: [{name}]")
 
 
 def _print_class(registry: Registry[Any], name: str, *, json: bool) -> None:

@@ -18,12 +18,20 @@ from optrun.checks.types import MEMBER
 from optrun.config.model.components import NESTED, Named, Schedules
 from optrun.config.model.expect import FIGURES, Bounds
 from optrun.config.model.options import GROUPS, SCHEDULES, SWEEP, Model, floats_of, options_of_group
-from optrun.config.model.run import Checkpointing, Divergence, Evaluate, Record, RunConfig, Stop, metric_names
+from optrun.config.model.run import (
+    Checkpointing,
+    Divergence,
+    Evaluate,
+    Record,
+    RunConfig,
+    Stop,
+    evaluable_names,
+    metric_names,
+)
 from optrun.config.model.seeds import Seeds
 from optrun.config.sweep.model import Confirm, Metric, SpaceBlock, sweep_model
 from optrun.config.yaml.writer import inline
 from optrun.registry import SECTIONS, Option, PathOrName, Registry, methods, optimizers, tuples_of
-from optrun.registry import metrics as metrics_of
 
 Schema = dict[str, Any]
 
@@ -88,8 +96,7 @@ def json_schema() -> Schema:
     properties["schedules"] = _keyed({"type": ["object", "null"], **merged}, every)
     metrics = list(dict.fromkeys([*metric_names(), *every]))
     definitions["Record"]["properties"]["metrics"]["items"]["enum"] = metrics
-    evaluable = [name for name in metrics_of.in_order() if metrics_of.find(name).needs == ("p",)]
-    definitions["Evaluate"]["properties"]["metrics"]["items"]["enum"] = evaluable
+    definitions["Evaluate"]["properties"]["metrics"]["items"]["enum"] = evaluable_names()
     figures = {name: {"$ref": f"{_REF}Bounds"} for name in FIGURES}
     properties["expect"]["properties"] = figures | {
         SWEEP: _of_sweep({**properties["expect"], "properties": figures})

@@ -51,8 +51,16 @@ def metric_names() -> list[str]:
     return [*ALWAYS, *registry.metrics.in_order()]
 
 
+def evaluable_names() -> list[str]:
+    """Return what can be evaluated: metrics of the parameters alone, and of predictions."""
+    of_parameters = [
+        name for name in registry.metrics.in_order() if registry.metrics.find(name).needs == ("p",)
+    ]
+    return [*of_parameters, *registry.prediction_metrics.in_order()]
+
+
 def _evaluable(metrics: list[str] | None) -> list[str] | None:
-    known = [name for name in registry.metrics.in_order() if registry.metrics.find(name).needs == ("p",)]
+    known = evaluable_names()
     wrong = [((i,), not_one_of(known, name)) for i, name in enumerate(metrics or ()) if name not in known]
     if wrong:
         raise failure(*wrong)
@@ -101,7 +109,7 @@ class Evaluate(Section):
     every: Annotated[Count | None, "steps from one evaluation to the next"] = None
     metrics: Annotated[
         Annotated[list[str], AfterValidator(_evaluable)] | None,
-        "of the parameters, beside what the problem evaluates, such as param_norm",
+        "of predictions or parameters, beside what is always evaluated, such as f1_macro, rmse, param_norm",
     ] = None
 
 

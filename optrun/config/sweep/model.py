@@ -1,5 +1,6 @@
 """What a `sweep:` block may say."""
 
+import re
 from collections.abc import Sequence
 from functools import cache, partial
 from typing import Annotated, Any, Literal
@@ -16,7 +17,7 @@ from optrun.config.sweep.axes import AxisOf, listed
 from optrun.config.sweep.rules import GRID, at_odds
 from optrun.config.yaml.tree import Path
 from optrun.errors import counted
-from optrun.registry import methods
+from optrun.registry import methods, prediction_metrics
 
 Count = Annotated[int, Ge(1), INTEGRAL]
 Seed = Annotated[int, Ge(0), Lt(2**63), INTEGRAL]
@@ -45,8 +46,15 @@ def _of_one_length(group: dict[str, list[Any]]) -> dict[str, list[Any]]:
 Goal = Literal["minimize", "maximize"]
 
 
+_OF_PART = re.compile(r"^(average_)?(train|val|test)_")
+
+
 def usual_goal(metric: str) -> Goal:
-    """Return which end of a figure is the better one: accuracies are to be high, all else is to be low."""
+    """Return which end of a figure is the better one: that of its metric, accuracies are to be high, all else low."""
+    measured = _OF_PART.sub("", metric)
+    if measured != metric and measured in prediction_metrics:
+        goal: Goal = prediction_metrics.find(measured).goal
+        return goal
     return "maximize" if metric.endswith("accuracy") else "minimize"
 
 
@@ -56,9 +64,9 @@ class Metric(Model):
     name: Annotated[str, MinLen(1), "a figure of the summary, such as final_loss or test_accuracy"] = (
         "final_loss"
     )
-    goal: Annotated[Goal, "which end is the better one; by default the higher one of accuracies alone"] = (
-        Field(default_factory=lambda data: usual_goal(data.get("name", "")))
-    )
+    goal: Annotated[
+        Goal, "which end is the better one; by default that of the metric: higher for accuracy or r2"
+    ] = Field(default_factory=lambda data: usual_goal(data.get("name", "")))
 
     @classmethod
     def prepared(cls, data: dict[str, Any]) -> dict[str, Any]:
