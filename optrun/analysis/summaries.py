@@ -13,7 +13,9 @@ from optrun.errors import StoreError, printable
 from optrun.store import Event, RunRecord, RunState, Status, Store
 from optrun.store.directory import is_being_written
 from optrun.store.event_names import LIMITED, PLAN
-from optrun.store.locate import run_directories
+from optrun.store.locate import is_run_directory, run_directories
+from optrun.sweeps.plan.expand import CONFIRM
+from optrun.sweeps.sweep_store import written_confirm
 
 KILLED, BROKEN = "killed", "broken"
 STATES = (*map(str, Status), KILLED, BROKEN)
@@ -54,6 +56,14 @@ class Summary:
     """The plugins with which the run or the sweep was started."""
     record: RunRecord | None = None
     """The stored record of a single run; None for a sweep."""
+    confirmation: "Summary | None" = None
+    """The confirmation of a sweep that is through itself; None if it has none."""
+
+    @property
+    def is_resumable(self) -> bool:
+        """Whether runs are left and nobody executes them, those of the confirmation included."""
+        left = self.confirmation is not None and self.confirmation.status in RESUMABLE
+        return self.status in RESUMABLE or left
 
     def is_one_of(self, statuses: tuple[str, ...]) -> bool:
         """Whether the status is one of these; a sweep with a failed run also counts as failed."""
@@ -65,7 +75,8 @@ class Summary:
         if self.record is not None:
             return {**run_object(self.path, self.status, self.record), "created": created}
         fields = {name: value for name, value in vars(self).items() if name != "record"}
-        return {**fields, "path": str(self.path), "created": created}
+        confirmation = self.confirmation.to_dict() if self.confirmation is not None else None
+        return {**fields, "path": str(self.path), "created": created, "confirmation": confirmation}
 
 
 class Described(Protocol):
@@ -149,6 +160,8 @@ def _summary_of_sweep(store: Store, first: RunRecord, created: list[Event]) -> S
     over = dict.fromkeys(path for setting in (plan.settings if plan else ()) for path in setting)
     standings = leaderboard(plan, states) if plan else []
     problems = max(1, len(by_problem(standings)))
+    ended = sum(state.status.final for state in states)
+    is_through = ended == max(plan.runs if plan else 0, len(states))
     best = standings[0].median if standings and problems == 1 else None
     return Summary(
         store.path,
@@ -163,7 +176,7 @@ def _summary_of_sweep(store: Store, first: RunRecord, created: list[Event]) -> S
         parse_time(created[0].time) if created else None,
         len(states),
         tuple(map(printable, over)),
-        sum(state.status.final for state in states),
+        ended,
         printable(plan.metric) if plan else "",
         best,
         problems,
@@ -171,7 +184,19 @@ def _summary_of_sweep(store: Store, first: RunRecord, created: list[Event]) -> S
         sum(state.status is Status.DIVERGED for state in states),
         printable(plan.method) if plan else "",
         plan.plugins if plan else (),
+        confirmation=confirmation_of(store) if is_through else None,
     )
+
+
+def confirmation_of(store: Store) -> Summary | None:
+    """Return the summary of the confirmation of a sweep that is through itself; None if it has none."""
+    path = store.path / CONFIRM
+    if is_run_directory(path):
+        return summary_of(path)
+    if written_confirm(store.path) is None:
+        return None
+    status = Status.RUNNING if is_being_written(store.path) else Status.INTERRUPTED
+    return Summary(path, str(status), runs=0)
 
 
 def sweep_status(store: Store, states: Sequence[RunState], plan: SweepPlan | None) -> str:

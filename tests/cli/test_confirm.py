@@ -3,6 +3,7 @@
 import json
 import signal
 import xml.etree.ElementTree as ElementTree
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 import optrun
 from optrun.cli.live import sweep_progress
+from optrun.cli.live.watch_sweep import _is_confirming
 from optrun.store import Status, Store
 from tests.cli.looking import CONFIG, call  # noqa: F401
 
@@ -101,9 +103,34 @@ def test_what_the_confirmation_lacks_is_shown_and_made_by_resume(call):  # noqa:
         in done.out
     )
     assert done.err == f"next: optrun resume {PATH}\n"
+    listed = call("ls", "runs")
+    assert "confirmation interrupted (4 of 6 runs)" in listed.out
+    assert listed.err == f"next: optrun resume {PATH}\n"
+    (found,) = json.loads(call("ls", "runs", "--json").out)
+    assert [found["confirmation"][key] for key in ("status", "ended", "runs")] == ["interrupted", 4, 6]
+    assert "interrupted, 4 of 6 runs ended" in call("watch", PATH).out
     resumed = call("resume", PATH)
     assert (resumed.code, "confirming: 6/6 runs" in resumed.err) == (0, True)
     assert json.loads(call("show", PATH, "--json").out)["confirmation"]["ended"] == 6
+    assert ", confirmed" in call("ls", "runs").out
+
+
+def test_a_confirmation_that_goes_on_is_watched_after_its_sweep(call):  # noqa: F811
+    call("sweep", "s.yaml", *IN)
+    path = Path(PATH)
+    assert not _is_confirming(path)
+    with Store.open(path / "confirm", write=True) as store:
+        store.reset([1, 2])
+    (path / "confirm").rename("aside")
+    with Store.open(path, write=True), ExitStack() as stack:
+        # It has not begun: its directory comes while its start is waited for.
+        def begin(seconds):
+            Path("aside").rename(path / "confirm")
+            stack.enter_context(Store.open(path / "confirm", write=True))
+
+        assert _is_confirming(path, begin)
+    # Its writer is gone.
+    assert not _is_confirming(path)
 
 
 def test_a_sweep_that_is_removed_takes_its_confirmation_along(call, tmp_path):  # noqa: F811

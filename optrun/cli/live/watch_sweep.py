@@ -1,5 +1,6 @@
 """`watch SWEEP`: follow a sweep that another process executes."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -10,22 +11,49 @@ from rich.live import Live
 from rich.text import Text
 
 from optrun.analysis.leaderboard import plan_of
-from optrun.cli.live.watch_run import BAR, MOST_LINES, exiting_on_sigterm, follow
+from optrun.analysis.summaries import KILLED, confirmation_of
+from optrun.cli.live.watch_run import BAR, MOST_LINES, POLL_SECONDS, exiting_on_sigterm, follow
 from optrun.cli.text.console import console, emit, span
 from optrun.cli.views.sweep_overview import SweepView, heading, print_sweep, progress_text, view_of
 from optrun.cli.views.sweep_table import leaderboard_parts
 from optrun.errors import StoreError
 from optrun.store import Status, Store
+from optrun.sweeps.plan.expand import CONFIRM
 
 
 def watch_sweep(path: Path) -> int:
-    """Follow a sweep until it ends and print its table; return 1 if it was killed or a run failed, else 0."""
-    with exiting_on_sigterm(), _view(path) as show:
+    """Follow a sweep and its confirmation until they end, and print the sweep's table.
+
+    Returns 1 if one of them was killed or a run of one failed, else 0.
+    """
+    with exiting_on_sigterm():
+        views = [_followed(path)]
+        if _is_confirming(path):
+            views.append(_followed(path / CONFIRM))
+    with Store.open(path) as store:
+        print_sweep(store, views[0].plan, json=False)
+    failed = any(state.status is Status.FAILED for view in views for state in view.states)
+    return int(failed or any(view.status == KILLED for view in views))
+
+
+def _followed(path: Path) -> SweepView:
+    """Follow a sweep until it ends; return it as it is then."""
+    with _view(path) as show:
         for view in follow(path, read=read_sweep):
             show(view)
-    with Store.open(path) as store:
-        print_sweep(store, view.plan, json=False)
-    return int(view.status == "killed" or any(state.status is Status.FAILED for state in view.states))
+    return view
+
+
+def _is_confirming(path: Path, wait: Callable[[float], None] = time.sleep) -> bool:
+    """Whether another process executes the confirmation of a sweep that is through; wait until it has begun."""
+    while True:
+        with Store.open(path) as store:
+            view = view_of(store, plan) if (plan := plan_of(store)) is not None else None
+            if view is None or view.left or (found := confirmation_of(store)) is None:
+                return False
+        if found.runs or found.status != Status.RUNNING:
+            return bool(found.runs) and found.status == Status.RUNNING
+        wait(POLL_SECONDS)
 
 
 def read_sweep(path: Path) -> SweepView:

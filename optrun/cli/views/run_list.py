@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.table import Table
 from rich.text import Text
 
-from optrun.analysis.summaries import BROKEN, RESUMABLE, STATES, Summary, summaries
+from optrun.analysis.summaries import BROKEN, STATES, Summary, summaries
 from optrun.cli.text.console import (
     GAP,
     STATUS_COLOURS,
@@ -97,14 +97,23 @@ def _cells(run: Summary) -> list[str]:
         what += f" over {', '.join(run.over) or 'seeds'}"
         what += f", {run.problems} problems" * (run.problems > 1)
         what += "" if run.best is None else f", best {run.metric} {run.best:.4g}"
+        what += "" if run.confirmation is None else f", {_confirming(run.confirmation)}"
     # No lowest loss for a sweep: its problems may differ in scale.
     losses = (None, None) if run.metric else (run.final_loss, run.average_loss)
     figures = ["" if loss is None else f"{loss:.4g}" for loss in losses]
     return [name, run.status, f"{run.steps:,}", *figures, age(run.created), what]
 
 
+def _confirming(confirmation: Summary) -> str:
+    """Return how far the confirmation of a sweep is."""
+    if confirmation.ended == confirmation.runs > 0:
+        return "confirmed"
+    of = f" ({confirmation.ended:,} of {counted(confirmation.runs, 'run')})" if confirmation.runs else ""
+    return f"confirmation {confirmation.status}{of}"
+
+
 def _after_runs(directory: Path, shown: list[Summary], more: bool) -> None:
-    left = [each for each in shown if each.status in RESUMABLE][:3]
+    left = [each for each in shown if each.is_resumable][:3]
     commands = [f"resume {quoted(each.path)}{with_plugins(each.plugins)}" for each in left]
     whole = [each for each in shown if each.status != BROKEN]
     if whole and not commands:

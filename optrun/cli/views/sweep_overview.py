@@ -16,17 +16,13 @@ from optrun.analysis.leaderboard import (
     first_of_each,
     leaderboard,
 )
-from optrun.analysis.summaries import KILLED, RESUMABLE, Summary, file_sizes, summary_of, sweep_status
+from optrun.analysis.summaries import KILLED, RESUMABLE, Summary, confirmation_of, file_sizes, sweep_status
 from optrun.cli.text.console import counted, emit, quoted, status_text, suggest, with_plugins
 from optrun.cli.text.metrics import number
 from optrun.cli.text.setting_table import Labels, value_text
 from optrun.cli.views.sweep_table import print_standings
 from optrun.errors import printable
 from optrun.store import RunState, Status, Store
-from optrun.store.directory import is_being_written
-from optrun.store.locate import is_run_directory
-from optrun.sweeps.plan.expand import CONFIRM
-from optrun.sweeps.sweep_store import written_confirm
 from optrun.training.config_notes import inferred_lines
 from optrun.training.identity import Identity, data_label, identity_of_store
 from optrun.training.provenance import earlier_identities
@@ -56,6 +52,11 @@ class SweepView:
     @property
     def ended(self) -> int:
         return sum(state.status.final for state in self.states)
+
+    @property
+    def left(self) -> int:
+        """The number of runs that have not ended, those included that the sweep method has yet to propose."""
+        return max(self.plan.runs, len(self.states)) - self.ended
 
     @property
     def counts(self) -> Counter[str]:
@@ -88,7 +89,7 @@ def print_sweep(store: Store, plan: SweepPlan, *, json: bool, limit: int | None 
     0 is all of them, which is the default for JSON.
     """
     view, identity = view_of(store, plan), identity_of_store(store)
-    confirmation = _confirmation(store, view)
+    confirmation = None if view.left else confirmation_of(store)
     older = sorted(run for run in earlier_identities(store) if run < store.size)
     if json:
         document = {
@@ -138,9 +139,8 @@ def print_sweep(store: Store, plan: SweepPlan, *, json: bool, limit: int | None 
     if kept := len(store.kept()):
         emit(f"{counted(kept, 'run')} of earlier plans kept, in case a later plan contains them")
     if confirmation is not None:
-        ended = f"{confirmation.ended:,} of {counted(confirmation.runs, 'run')} ended"
-        there = f"{ended}: optrun show {quoted(confirmation.path)}" if confirmation.runs else "not begun"
-        emit(f"confirmation on fresh seeds: {confirmation.status}, {there}")
+        there = f": optrun show {quoted(confirmation.path)}" if confirmation.runs else ""
+        emit(f"confirmation on fresh seeds: {confirmation_text(confirmation)}{there}")
     emit(Text("\nfiles", "bold"))
     for file, size in file_sizes(store.path).items():
         emit(Text(f"  {size:>11,} B  {printable(file)}"))
@@ -154,17 +154,10 @@ def print_sweep(store: Store, plan: SweepPlan, *, json: bool, limit: int | None 
         suggest(f"show {path}:{shown}", f"curves {path}", f"export {path} -o curves.csv")
 
 
-def _confirmation(store: Store, view: SweepView) -> Summary | None:
-    """Return the summary of the confirmation of a sweep; None where it has none, or is not through itself."""
-    path = store.path / CONFIRM
-    if view.ended < max(view.plan.runs, len(view.states)):
-        return None
-    if is_run_directory(path):
-        return summary_of(path)
-    if written_confirm(store.path) is None:
-        return None
-    status = Status.RUNNING if is_being_written(store.path) else Status.INTERRUPTED
-    return Summary(path, str(status), runs=0)
+def confirmation_text(confirmation: Summary) -> str:
+    """Return how far the confirmation of a sweep is."""
+    done = f"{confirmation.ended:,} of {counted(confirmation.runs, 'run')} ended"
+    return f"{confirmation.status}, {done if confirmation.runs else 'not begun'}"
 
 
 def code_lines(identity: Identity) -> list[str]:
