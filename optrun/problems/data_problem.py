@@ -26,6 +26,8 @@ from optrun.problems.metrics.suitable import unsuitable
 from optrun.problems.problem import Problem
 from optrun.registry import Added, OwnOrRunSeed, Unless
 
+TEST_FRACTION = 0.2
+
 
 class DataProblem(Problem, ABC):
     """A problem on samples, which have up to three parts: for training, for selection (val) and for the final figures.
@@ -57,7 +59,7 @@ class DataProblem(Problem, ABC):
         ] = True,
         test_fraction: Annotated[
             float, Ge(0), Lt(1), Unless("split"), "part of the samples held out for testing"
-        ] = 0.2,
+        ] = TEST_FRACTION,
         split_seed: Annotated[
             OwnOrRunSeed,
             Unless("split"),
@@ -95,7 +97,18 @@ class DataProblem(Problem, ABC):
                 seed=split_seed,
             )
         else:
-            rows = given_parts(dataset.parts, dataset.shown)
+            if test_fraction != TEST_FRACTION and split is None:
+                raise ConfigError(
+                    f"test_fraction: {dataset.shown!r} has test samples of its own: leave it out",
+                    field="test_fraction",
+                )
+            rows = given_parts(
+                dataset.parts,
+                dataset.shown,
+                targets if by_class else None,
+                validation=validation_fraction,
+                seed=split_seed,
+            )
         self.inferred = dataset.inferred({part: len(own) for part, own in rows.items()}, by_class=by_class)
         self.notes = dataset.remarks(by_class=by_class)
         train = rows["train"]

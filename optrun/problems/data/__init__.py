@@ -19,6 +19,7 @@ from optrun.problems.data import synthetic
 from optrun.problems.data.dataset import Dataset as Dataset
 from optrun.problems.data.dataset import Task as Task
 from optrun.problems.data.files import check_no_layout, files_of, read
+from optrun.problems.data.mnist1d import mnist1d
 from optrun.problems.data.parts import drawn_parts as drawn_parts
 from optrun.problems.data.parts import given_parts as given_parts
 from optrun.problems.data.preparation import Preparation as Preparation
@@ -41,11 +42,13 @@ SHIPPED = {
     "wine": "178 samples × 13 features, 3 classes; UCI, CC BY 4.0",
 }
 
-GENERATORS: dict[str, Callable[..., tuple[Array, Array]]] = {
+GENERATORS: dict[str, Callable[..., tuple[Array, ...]]] = {
     "blobs": synthetic.blobs,
     "linear": synthetic.linear,
+    "mnist1d": mnist1d,
     "spirals": synthetic.spirals,
 }
+"""Functions that return features, targets and, where the data have a split of their own, the part of each sample."""
 
 INFERRED = Layout()
 
@@ -137,5 +140,6 @@ def _generate(source: str, name: str, arguments: str) -> Dataset:
             options[key] = option_named(key, known, {}, name).check(resolve(value.strip()), name)
         except ConfigError as error:
             raise ConfigError(f"data: {error}", field="data") from None
-    features, targets = make(**options)
-    return _checked(Dataset(source, features, targets))
+    features, targets, *parts = make(**options)
+    given = parts[0] if parts else None
+    return _checked(Dataset(source, features, targets, parts=given, split="the data set" if parts else ""))

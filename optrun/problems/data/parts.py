@@ -21,14 +21,23 @@ def no_part(word: str) -> str:
     return f"{word!r} is no part: train, val or test is expected.{did_you_mean(word.lower(), _WORDS)}"
 
 
-def given_parts(parts: Array, source: str) -> dict[str, Array]:
+def given_parts(
+    parts: Array, source: str, labels: Array | None = None, *, validation: float = 0.0, seed: int = 0
+) -> dict[str, Array]:
     """Return the indices of the samples of each of the `PARTS`, of which ``parts [N]`` are names.
 
-    Raises ConfigError if there are no training samples.
+    ``validation``, a fraction of all samples, is drawn as by `drawn_parts` from those for training. Raises ConfigError
+    if there are no training samples, or if none is left.
     """
     rows = {part: np.flatnonzero(parts == part) for part in PARTS}
     if not len(rows["train"]):
         raise ConfigError(f"split: no sample of {source!r} is for training", field="split")
+    if validation:
+        train = rows["train"]
+        share = validation * len(parts) / len(train)
+        own = None if labels is None else labels[train]
+        drawn = drawn_parts(own, len(train), test=0.0, validation=min(share, 1.0), seed=seed)
+        rows |= {part: train[drawn[part]] for part in ("train", "val")}
     return rows
 
 
