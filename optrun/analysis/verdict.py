@@ -13,6 +13,9 @@ from optrun.analysis.statistics import LEAST_SEEDS, SIGNIFICANCE, IntervalEstima
 from optrun.errors import counted
 from optrun.store.types import STEPS_TO_TARGET
 
+MOST_NAMED = 3
+"""The most values that a sentence names."""
+
 TEST, VALIDATION = "test_", "val_"
 """What the names of figures of the test and the validation data begin with; an average's have it behind `average_`."""
 
@@ -41,7 +44,34 @@ def verdict(found: Comparison, sweeps: Sequence[ComparedSweep]) -> str:
                 f"{rank.value}: P(improvement over {found.baseline}) {chance}; beyond chance better on {better}, "
                 f"worse on {worse}"
             )
-    return ". ".join(sentences) + "."
+    return ". ".join([*sentences, *_left_out(found)]) + "."
+
+
+def _left_out(found: Comparison) -> Iterator[str]:
+    """Yield which values are in no ranking over the problems, and why."""
+    ranked = {rank.value for rank in found.ranking}
+    whys = {}
+    for value in dict.fromkeys(row.value for table in found.problems for row in table.rows):
+        if value in ranked:
+            continue
+        rows = {table.problem: {row.value: row for row in table.rows}.get(value) for table in found.problems}
+        lacking = [problem for problem, row in rows.items() if row is None]
+        pruned = [problem for problem, row in rows.items() if row is not None and row.pruned is not None]
+        why = [f"no result {_on(lacking, found)}"] * bool(lacking) + [f"pruned {_on(pruned, found)}"] * bool(
+            pruned
+        )
+        if why:
+            whys[value] = " and ".join(why)
+    if not whys:
+        return
+    words = [f"{value} ({why})" for value, why in list(whys.items())[:MOST_NAMED]]
+    words += [f"{len(whys) - MOST_NAMED} more"] * (len(whys) > MOST_NAMED)
+    if ranked:
+        yield f"The ranking is over values with a result on every problem; left out: {', '.join(words)}"
+    else:
+        yield f"There is no ranking, since fewer than two values have a result on every problem: {', '.join(words)}"
+    if ranked and found.baseline in whys:
+        yield f"The baseline {found.baseline} is left out, so that there is no P(improvement over {found.baseline})"
 
 
 def _of_problem(table: ProblemTable, found: Comparison) -> str:
@@ -132,7 +162,11 @@ def cautions(found: Comparison, sweeps: Sequence[ComparedSweep]) -> Iterator[str
     for table in found.problems:
         missing = everywhere - {row.value for row in table.rows}
         if missing:
-            yield f"{table.problem}: no result of {', '.join(sorted(missing))}, left out of the ranking"
+            only = f"; nothing is compared with the baseline {found.baseline} there" * (
+                found.baseline in missing
+            )
+            yield f"{table.problem}: no result of {', '.join(sorted(missing))}, left out of the ranking{only}"
+    yield from _of_profile(found)
     yield from _of_rows(found)
     for table in found.problems:
         if len(lengths := dict.fromkeys(row.length for row in table.rows)) > 1:
@@ -146,6 +180,24 @@ def cautions(found: Comparison, sweeps: Sequence[ComparedSweep]) -> Iterator[str
         waiting = sum(not run.status.final for sweep in of if sweep is not None for run in sweep.runs)
         if waiting:
             yield f"{counted(waiting, 'run')} of {what} have not ended"
+
+
+def _of_profile(found: Comparison) -> Iterator[str]:
+    """Yield why there is no performance profile: a median that is not positive, among metrics that are to be low."""
+    if not found.ranking or found.goal == "maximize" or found.ranking[0].profile_score is not None:
+        return
+    ranked = {rank.value for rank in found.ranking}
+    those = [
+        f"{_number(row.median)} ({row.value} on {table.problem})"
+        for table in found.problems
+        for row in table.rows
+        if row.value in ranked and row.median is not None and row.median <= 0
+    ]
+    more = f" and {len(those) - MOST_NAMED} more" * (len(those) > MOST_NAMED)
+    yield (
+        "there is no performance profile, which needs ratios to the best and so positive medians: "
+        f"{', '.join(those[:MOST_NAMED])}{more}"
+    )
 
 
 def _ends(table: ProblemTable) -> tuple[int, int] | None:

@@ -256,6 +256,18 @@ def test_what_cannot_be_compared_is_said(sources, options, said):
             "b: no result of Adam, left out of the ranking",
         ),
         (
+            {("a", "Adam", 1.0): NOISE, ("a", "SGD", 1.0): NOISE, ("b", "SGD", 1.0): NOISE},
+            "left out of the ranking; nothing is compared with the baseline Adam there",
+        ),
+        (
+            {
+                (problem, name, 1.0): [0.0] * 3 if (problem, name) == ("b", "SGD") else NOISE[:3] + 5
+                for problem in "ab"
+                for name in ("Adam", "SGD")
+            },
+            "needs ratios to the best and so positive medians: 0 (SGD on b)",
+        ),
+        (
             {("a", "Adam", lr): NOISE + lr for lr in (1.0, 2.0)} | {("a", "SGD", 1.0): NOISE},
             "selected by test_loss",
         ),
@@ -264,6 +276,32 @@ def test_what_cannot_be_compared_is_said(sources, options, said):
 def test_what_may_mislead_is_said(values, said):
     warnings = comparison_of([swept(values)]).warnings
     assert any(said in each for each in warnings), warnings
+
+
+@pytest.mark.parametrize(
+    ("lacking", "ranked", "said"),
+    [
+        ([], 3, None),
+        ([("b", "SGD")], 2, "over values with a result on every problem; left out: SGD (no result on b)."),
+        ([("b", "Adam")], 2, "The baseline Adam is left out, so that there is no P(improvement over Adam)."),
+        (
+            [("b", "SGD"), ("a", "Adam")],
+            0,
+            "no ranking, since fewer than two values have a result on every problem: SGD (no result on b), Adam (no re",
+        ),
+    ],
+)
+def test_the_verdict_says_what_is_in_no_ranking(lacking, ranked, said):
+    values = {
+        (problem, name, 1.0): NOISE
+        for problem in "ab"
+        for name in ("Lion", "SGD", "Adam")
+        if (problem, name) not in lacking
+    }
+    found = comparison_of([swept(values)], baseline="Adam")
+    assert len(found.ranking) == ranked
+    assert "Over 2 problems" in found.verdict
+    assert said in found.verdict if said else "rank" not in found.verdict
 
 
 def test_a_random_search_tells_what_few_trials_would_have_found():

@@ -224,6 +224,17 @@ def test_the_settings_are_those_of_the_sweep_the_best_first(study):
         assert medians == sorted(medians)
 
 
+def test_sweeps_of_different_metrics_say_why_their_settings_are_not_drawn():
+    sweeps = [
+        optrun.sweep({**STUDY, "name": name, "sweep": {**GRID, "metric": {"name": name}}}, save=False)
+        for name in ("test_loss", "train_loss")
+    ]
+    page = page_of(evidence(*sweeps, by="sweep", metric="test_loss"), [None, None], Path("a.html"), "")
+    assert "Settings are not drawn: the sweeps rank them by different metrics" in page
+    assert ": test_loss, minimized; " in page
+    assert ": train_loss, minimized)" in page
+
+
 def test_long_curves_are_thinned_and_the_last_point_stays():
     config = {**STUDY, "steps": 1000, "sweep": {**GRID, "parameters": {"optimizer.name": ["SGD", "AdamW"]}}}
     del config["evaluate"]

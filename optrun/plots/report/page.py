@@ -87,7 +87,7 @@ def _sections(
         yield "pairs", f"Against {shown(found.baseline)}, seed by seed", pairs
     parts = [_problem(place, evidence, palette, charts) for place in range(len(found.problems))]
     yield "problems", "The best settings", "".join(parts)
-    if settings := _settings(evidence, palette, charts):
+    if settings := _not_drawn(evidence) or _settings(evidence, palette, charts):
         yield "settings", "All settings", settings
     yield "basis", "What this rests on", honesty_box(evidence, places, output)
 
@@ -107,6 +107,16 @@ def _problem(place: int, evidence: Evidence, palette: Palette, charts: list[Char
         words = "the best of so many settings of random search: median and quartiles of what they would have found"
         parts.append(f'{chart_place(charts, searched)}<p class="note">{words}</p>')
     return "".join(parts)
+
+
+def _not_drawn(evidence: Evidence) -> str:
+    """Return why the settings of several sweeps are not drawn; empty if they are."""
+    metrics = dict.fromkeys(f"{each.plan.metric}, {each.plan.goal}d" for each in evidence.sources)
+    if len(metrics) == 1:
+        return ""
+    those = "; ".join(f"{each.label}: {each.plan.metric}, {each.plan.goal}d" for each in evidence.sources)
+    said = f"Settings are not drawn: the sweeps rank them by different metrics, which have no axis in common ({those})."
+    return f'<p class="note">{shown(said)}</p>'
 
 
 def _settings(evidence: Evidence, palette: Palette, charts: list[Chart]) -> str:
