@@ -9,6 +9,7 @@ from optrun.arrays import Array
 from optrun.plugin_code import contract_error, shape_text
 from optrun.registry import metrics as metrics_by_name
 from optrun.registry import prediction_metrics
+from optrun.training.best_parameters import BestParameters
 from optrun.training.pack import Pack
 
 AVERAGE = "average"
@@ -55,6 +56,16 @@ class Evaluator:
     def confirm_snapshot(self, lane: int, *, with_average: bool) -> None:
         """Tell that `snapshot_where` has copied a lane, and whether its average existed then."""
         self._has_average[lane] = with_average
+
+    def restore(self, lanes: Sequence[int], best: BestParameters) -> None:
+        """Make the best parameters of lanes their final ones."""
+        if self._final is self._pack.params:
+            self._final = self._final.copy()
+        for name, values in best.params:
+            self._final[name][lanes] = values[lanes]
+        for name, values in best.average:
+            self._average.setdefault(name, self._pack.arrays.xp.zeros_like(values))[lanes] = values[lanes]
+        self._has_average[lanes] = best.has_average[lanes]
 
     def final(self, lanes: Sequence[int]) -> dict[int, dict[str, float]]:
         """Return the final metrics of lanes; metrics of the average are NaN for lanes without one."""

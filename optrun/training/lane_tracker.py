@@ -1,7 +1,7 @@
 """Per-lane bookkeeping during training: recording, early stopping, what to commit."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -10,7 +10,8 @@ from optrun.errors import StateError, counted
 from optrun.fallbacks import Fallback
 from optrun.kernels.denormals import denormals
 from optrun.store import Checkpoint, RunState, Status
-from optrun.training.checkpoints import Meta, checkpoint_of
+from optrun.training.best_parameters import BestParameters
+from optrun.training.checkpoints import Meta, checkpoint_of, select_arrays
 from optrun.training.device_losses import DeviceLosses
 from optrun.training.evaluations import Evaluations
 from optrun.training.evaluator import Evaluator
@@ -45,6 +46,7 @@ class LaneTracker:
         self._keeps_end = config.checkpoint.every is not None
         """Whether a completed run keeps a checkpoint, from which it can be prolonged."""
         self._evaluator = Evaluator(pack)
+        self._best = BestParameters(pack) if config.stop.restore_best else None
         self._device_losses = DeviceLosses(pack, config.stop) if pack.is_asynchronous else None
         self._ends: dict[int, _LaneEnd] = {}
 
@@ -66,7 +68,7 @@ class LaneTracker:
                 f"the checkpoint at step {meta.step} does not fit "
                 f"{counted(lanes, 'lane')} and {counted(steps, 'step')}"
             )
-        self.pack.load_state(arrays, meta.pack)
+        self.pack.load_state(arrays if self._best is None else self._best.load_state(arrays), meta.pack)
         self._load_stopping(meta.stopping)
 
     @property
@@ -111,7 +113,10 @@ class LaneTracker:
         if self.evaluations.is_due(t):
             figures = self._evaluator.current()
             self.evaluations.add(t, figures)
-            for lane, status, reason in self._stopping.check_figures(t, figures):
+            ending = list(self._stopping.check_figures(t, figures))
+            if self._best is not None:
+                self._best.keep(np.flatnonzero(self._stopping.improved & self._stopping.alive).tolist())
+            for lane, status, reason in ending:
                 self._end(lane, t, status, reason)
 
     def end(self, t: int, status: Status, reason: str) -> None:
@@ -126,6 +131,8 @@ class LaneTracker:
         running = self._running_lanes()
         narrowed = LaneTracker(self.pack.narrowed(running), [self.runs[lane] for lane in running])
         narrowed._load_stopping(self._stopping.state().select(running))
+        if self._best is not None and narrowed._best is not None:
+            narrowed._best.load_state(select_arrays(self._best.state(), running))
         return narrowed
 
     def commit(
@@ -150,6 +157,8 @@ class LaneTracker:
         final = self._evaluator.final(sorted([*ended, *running]) if evaluating else ended)
         summaries = {lane: self._evaluator.summary(lane, metrics) for lane, metrics in final.items()}
         states = {lane: self._state(lane, final[lane], summaries[lane]) for lane in ended}
+        if self._best is not None:
+            states |= self._restored(self._best, {lane: states[lane] for lane in ended}, final)
         states |= {
             lane: RunState(status=status, steps=t, summary=summaries.get(lane, {})) for lane in running
         }
@@ -163,6 +172,32 @@ class LaneTracker:
             params=self._evaluator.params(final),
             checkpoints=self._checkpoints(t, seconds, going) if going else {},
         )
+
+    def _restored(
+        self, best: BestParameters, states: Mapping[int, RunState], final: Mapping[int, Mapping[str, float]]
+    ) -> dict[int, RunState]:
+        """Give lanes that have ended well the parameters of their best evaluation; return the states of these lanes.
+
+        The evaluations keep what was measured at the end.
+        """
+        steps = {
+            lane: step
+            for lane, state in states.items()
+            if not state.is_bad
+            and (step := self._stopping.best_step(lane, final[lane], state.steps)) is not None
+        }
+        if not steps:
+            return {}
+        self._evaluator.restore(list(steps), best)
+        figures = self._evaluator.final(list(steps))
+        return {
+            lane: replace(
+                states[lane],
+                summary=self._evaluator.summary(lane, figures[lane]),
+                reason="; ".join(filter(None, [states[lane].reason, f"restored to step {step}"])),
+            )
+            for lane, step in steps.items()
+        }
 
     def fail(self, sink: Sink, t: int, reason: str) -> None:
         """End all lanes whose end is not committed as failed, and commit what was recorded.
@@ -243,6 +278,7 @@ class LaneTracker:
 
     def _checkpoints(self, t: int, seconds: float, lanes: Iterable[int]) -> dict[int, Checkpoint]:
         arrays, pack = self.pack.state()
+        arrays |= {} if self._best is None else self._best.state()
         meta = Meta(step=t, seconds=seconds, pack=pack, stopping=self._stopping.state())
         configs = self.pack.configs
         with denormals(flushed=False):  # Python would write an option of 1e-310 as 0.0

@@ -82,6 +82,8 @@ class Stopping:
         self.alive = np.ones(lanes, bool)
         self.running = lanes
         """The number of lanes that have not ended."""
+        self.improved = np.zeros(lanes, bool)
+        """Which lanes have a new best value by the last ones that were observed."""
         self._magnitude = np.empty(lanes)
         self._bounded = np.empty(lanes, bool)
         self._above = np.empty(lanes, bool)
@@ -113,10 +115,11 @@ class Stopping:
             np.greater(values, self._target, out=self._above)
             for lane in np.flatnonzero(~self._above & self._bounded & self.alive):
                 yield int(lane), Status.TARGET_REACHED, f"{self._shown(values[lane])} at step {t}"
+        if self._stop.patience is not None or self._stop.restore_best:
+            np.less(values, self._best, out=self.improved)
+            self._best[self.improved] = values[self.improved]
+            self._best_at[self.improved] = t
         if self._stop.patience is not None:
-            better = values < self._best
-            self._best[better] = values[better]
-            self._best_at[better] = t
             for lane in np.flatnonzero((t - self._best_at >= self._stop.patience) & self.alive):
                 beyond, sign = ("above", -1) if self._is_higher_better else ("below", 1)
                 best = f"{beyond} {sign * self._best[lane]:g} at step {self._best_at[lane]}"
@@ -135,6 +138,12 @@ class Stopping:
         if self._stop.target is not None and value <= self._target:
             return Status.TARGET_REACHED, f"{self._shown(value)} after the last step"
         return Status.COMPLETED, ""
+
+    def best_step(self, lane: int, final: Mapping[str, float], steps: int) -> int | None:
+        """Return the step of a lane's best evaluation; None if none was better than the final one, or finite."""
+        value = -final[self._observed] if self._is_higher_better else final[self._observed]
+        at = int(self._best_at[lane])
+        return at if np.isfinite(self._best[lane]) and not value < self._best[lane] and at < steps else None
 
     def _set_limits(self, first: Array) -> None:
         self._first = first.astype(np.float64)

@@ -143,6 +143,9 @@ class Stop(Section):
         Annotated[str, MinLen(1)] | None,
         "an evaluated figure, such as val_loss, that target and patience observe in place of the loss",
     ] = None
+    restore_best: Annotated[
+        bool, "whether the parameters and the figures of the run are those of its best evaluation by metric"
+    ] = False
     time: Annotated[Duration | None, "such as 10m"] = None
 
 
@@ -174,9 +177,14 @@ def _length_at_odds(data: dict[str, Any]) -> list[tuple[Path, PydanticCustomErro
 
 def _stopping_at_odds(data: dict[str, Any]) -> list[tuple[Path, PydanticCustomError]]:
     stop, evaluate = ({} if data.get(key) is None else data[key] for key in ("stop", "evaluate"))
-    if not isinstance(stop, dict) or not isinstance(evaluate, dict) or stop.get("metric") is None:
+    if not isinstance(stop, dict) or not isinstance(evaluate, dict):
         return []
-    if stop.get("target") is None and stop.get("patience") is None:
+    restores = stop.get("restore_best") is True
+    if stop.get("metric") is None:
+        said = "by which figure? Give stop.metric, such as val_loss"
+        wrong = PydanticCustomError("config", "{said}", {"said": said})
+        return [(("stop", "restore_best"), wrong)] if restores else []
+    if stop.get("target") is None and stop.get("patience") is None and not restores:
         said = "nothing observes it: give stop.patience or stop.target"
     elif evaluate.get("every") is None:
         said = "is evaluated at the end alone: give evaluate.every"
