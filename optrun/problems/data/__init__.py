@@ -38,7 +38,7 @@ SHIPPED = {
     "breast_cancer": "569 samples × 30 features, 2 classes (benign, malignant); UCI, CC BY 4.0",
     "diabetes": "442 samples × 10 features, real target (disease progression, 25…346); Efron et al. 2004",
     "digits": "1,797 samples × 64 pixels in [0, 1], 10 classes; UCI, CC BY 4.0",
-    "iris": "150 samples × 4 features, 3 classes; Fisher 1936, UCI, CC BY 4.0",
+    "iris": "150 samples × 4 features, 3 classes; Fisher 1936",
     "wine": "178 samples × 13 features, 3 classes; UCI, CC BY 4.0",
 }
 
