@@ -132,6 +132,8 @@ def string_list(name: str, given: Any) -> Sequence[str]:
 
 def counted(count: int, what: str) -> str:
     """Return a count with its noun, such as ``"1 run"`` or ``"2,000 runs"``."""
+    if count != 1 and what.endswith("y") and what[-2:-1] not in "aeiou":
+        return f"{count:,} {what[:-1]}ies"
     return f"{count:,} {what}{'' if count == 1 else 'es' if what.endswith('s') else 's'}"
 
 

@@ -1,17 +1,20 @@
 """Problems on data: which samples, their preparation, and their parts."""
 
+import math
 from abc import ABC, abstractmethod
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
-from annotated_types import Ge, Lt
+from annotated_types import Ge, Lt, MinLen
 
 from optrun.arrays import Array, Arrays
 from optrun.errors import ConfigError
 from optrun.problems.data import (
     Dataset,
     DataSource,
+    Decimal,
     Layout,
+    Missing,
     Preparation,
     Scaling,
     Target,
@@ -27,6 +30,9 @@ from optrun.problems.problem import Problem
 from optrun.registry import Added, OwnOrRunSeed, Unless
 
 TEST_FRACTION = 0.2
+
+Columns = Annotated[list[str | int], MinLen(1)] | None
+"""Globs of the names of columns, or numbers of columns, from 0."""
 
 
 class DataProblem(Problem, ABC):
@@ -53,6 +59,27 @@ class DataProblem(Problem, ABC):
         index: Annotated[
             bool | None,
             "whether a CSV file's first column is left out, by default where it has no name and numbers the rows",
+        ] = None,
+        features: Annotated[
+            Columns,
+            Added(),
+            Unless("drop"),
+            "columns of a table to learn from: globs of names, or numbers from 0",
+        ] = None,
+        drop: Annotated[Columns, Added(), "columns of a table that are left out, in the same form"] = None,
+        categories: Annotated[
+            Literal["auto"] | list[str | int],
+            Added(),
+            "columns of a table that become one feature for each word; auto: all of words",
+        ] = "auto",
+        missing: Annotated[
+            Missing,
+            Added(),
+            "missing cells of a table: an error, rows left out, or filled in by the training samples' median or mode "
+            "(of words: the mode); indicator: the median, and a feature that marks them",
+        ] = "error",
+        decimal: Annotated[
+            Decimal | None, Added(), "decimal sign of a CSV file's numbers, by default the one that fits"
         ] = None,
         standardize: Annotated[
             bool, "scale features, and a real target, to mean 0 and variance 1 in training"
@@ -84,7 +111,18 @@ class DataProblem(Problem, ABC):
             raise ConfigError(
                 "split_seed: a problem without a run has no seed to follow: give a number", field="split_seed"
             )
-        dataset = self._dataset = load(data, Layout(target, header, index, split))
+        layout = Layout(
+            target,
+            header,
+            index,
+            split,
+            features=None if features is None else tuple(features),
+            drop=None if drop is None else tuple(drop),
+            categories=None if categories == "auto" else tuple(categories),
+            missing=None if missing == "error" else missing,
+            decimal=decimal,
+        )
+        dataset = self._dataset = load(data, layout)
         self.task = task
         self.loss, targets = self._loss_and_targets(dataset)
         by_class = isinstance(self.loss, ClassLoss)
@@ -109,8 +147,6 @@ class DataProblem(Problem, ABC):
                 validation=validation_fraction,
                 seed=split_seed,
             )
-        self.inferred = dataset.inferred({part: len(own) for part, own in rows.items()}, by_class=by_class)
-        self.notes = dataset.remarks(by_class=by_class)
         train = rows["train"]
         self.targets = {part: targets[own] for part, own in rows.items() if len(own)}
         """The targets ``[n]`` of each part: class indices, or numbers in their own units."""
@@ -120,13 +156,26 @@ class DataProblem(Problem, ABC):
             scaling = Scaling.fit(targets[train]) if standardize else None
             described = Target(dataset.target_name, scaling=scaling)
             targets = scaling.apply(targets) if scaling else targets
-        self.preparation = Preparation.fit(dataset.samples, train, standardize=standardize, target=described)
+        self.preparation = Preparation.fit(
+            dataset.samples,
+            train,
+            standardize=standardize,
+            missing=dataset.missing,
+            categories=dataset.categories,
+            target=described,
+        )
         """What makes features of samples, of these or of new ones."""
-        features = self.preparation.features(dataset.samples)
-        self._check_range(features, "features", standardize=standardize)
+        prepared = self.preparation.features(dataset.samples)
+        self.inferred = dataset.inferred(
+            {part: len(own) for part, own in rows.items()},
+            by_class=by_class,
+            features=math.prod(self.preparation.shape),
+        )
+        self.notes = dataset.remarks(by_class=by_class)
+        self._check_range(prepared, "features", standardize=standardize)
         self._check_range(targets, "targets", standardize=standardize)
         self.parts: dict[str, tuple[Array, Array]] = {
-            part: (arrays.array(features[own]), arrays.array(targets[own]))
+            part: (arrays.array(prepared[own]), arrays.array(targets[own]))
             for part, own in rows.items()
             if len(own)
         }

@@ -79,11 +79,11 @@ def test_the_training_part_alone_decides_the_scaling(table):
 @pytest.mark.parametrize(
     ("words", "split", "message"),
     [
-        (["train", "tset", "test"], "part", r"line 3: column 2 'part': 'tset' is no part: .*mean 'test'\?"),
+        (["train", "tset", "test"], "part", r"column 2 'part', line 3: 'tset' is no part: .*mean 'test'\?"),
         (
             ["train", "", "test"],
             "part",
-            r"line 3: column 2 'part': '' is no part: train, val or test is expected",
+            r"column 2 'part', line 3: '' is no part: train, val or test is expected",
         ),
         (["test", "val", "test"], "part", "split: no sample of 'd.csv' is for training"),
         (["train", "val", "test"], "prt", "split: no single column 'prt' in 'd.csv'"),
@@ -99,7 +99,7 @@ def test_what_is_no_split_is_refused_at_its_line_and_column(words, split, messag
 
 def test_a_word_in_the_first_line_of_a_table_without_header(table):
     path = table(rows(["tran", "train", "test"]))
-    with pytest.raises(ConfigError, match="line 1: column 2: 'tran' is no part"):
+    with pytest.raises(ConfigError, match="column 2, line 1: 'tran' is no part"):
         SoftmaxRegression(Arrays(), data=path, split=1, header=False)
 
 

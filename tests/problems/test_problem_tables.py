@@ -138,16 +138,22 @@ def test_suffixes(name):
 @pytest.mark.parametrize(
     ("written", "message"),
     [
-        ("a,a,y\n1,2,0\n2,3,1\n", "line 1: two columns are called 'a'"),
+        ("a,a,y\n1,2,0\n2,3,1\n", "line 1: several columns are called 'a'"),
         (
-            "id,date,x,y\nP1,2020-01-01,1.5,0\nP2,2020-01-02,,1\n",
-            "3 columns have cells that are not numbers: column 1 'id' .*column 2 'date' .*column 3 'x' .*pandas",
+            "id,date,x,y\nP1,2020-01-01,1.5,0\nP2,2020-01-02,,1\nP3,2020-01-03,-1_0,1\nP4,2020-01-03,2\n",
+            r"d.csv': 5 faults:\n  1 line with another number of cells than the 4 of the first: line 5 \(3\)\n"
+            r"  column 1 'id' holds 3 different words in 3 cells, such as 'P1' \(line 2\).*: drop it, .*\n"
+            r"  column 2 'date' holds dates or times, such as '2020-01-01' \(line 2\): drop it, .*\n"
+            r"  column 3 'x': 1 of 2 cells is no finite number: '-1_0' \(line 4\): .*\n"
+            r"  column 3 'x' lacks 1 of 3 cells \(line 3\): missing: median",
         ),
         (
-            "x;y\n51,4;0\n52,3;1\n",
-            r"line 2: column 1 'x': '51,4' is not a number; decimal commas .*decimal=','",
+            "a,y\n1," + "9" * 5000 + "\n2,3\n",
+            r"column 2 'y', the target: '9+…' is no finite number \(line 2\)",
         ),
-        ("a,y\n1," + "9" * 5000 + "\n2,3\n", "line 2: column 2 'y': 9+… is not finite"),
+        ('a;y\n"1,234";0\n"5,678";1\n', r"the comma of '1,234' may be a decimal .*: set decimal: ',' or '.'"),
+        ("a;b;y\n51,4;0.5;0\n52,3;0.25;1\n", r"the comma of '51,4' may be a decimal"),
+        ("price,y\n$1,0\n$2,1\n", "holds numbers with a unit, such as '\\$1'"),
     ],
 )
 def test_what_cannot_be_used_is_named_with_a_remedy(written, message):
@@ -176,7 +182,7 @@ def test_the_line_says_how_the_data_were_understood():
     made = problem(
         LinearRegression, text(rows(40, 3), ['"height, cm"', "weight", "", "y"]), test_fraction=0.0
     )
-    assert "of 3 features 'height, cm', weight, '' (header)" in made.inferred
+    assert "of 3 features 'height, cm', weight, column 3 (header)" in made.inferred
     made = problem(MLP, labelled(["u"] * 30 + ["v"] * 10).replace("0.5,u", "0.5,u"), test_fraction=0)
     assert made.notes == ["75% of the samples are of class 'u': always to say so has an accuracy of 0.75"]
     made = problem(MLP, text([[*line[:1], "7", line[2]] for line in rows(8)], ["a", "b", "y"]))

@@ -37,8 +37,10 @@ class Issue:
 
     def __str__(self) -> str:
         place = Place(self.file, self.line, self.column)
-        message = " ".join(self.message.splitlines())
-        return printable(": ".join(part for part in (str(place), self.path, message) if part))
+        # Only indented lines, such as those of a list, remain lines.
+        message = [" ".join(part.splitlines()) for part in self.message.split("\n  ")]
+        lines = [": ".join(part for part in (str(place), self.path, message[0]) if part), *message[1:]]
+        return "\n  ".join(map(printable, lines))
 
 
 def in_order(issues: Sequence[Issue], first: str) -> list[Issue]:

@@ -16,6 +16,8 @@ from optrun.checks.scalars import resolve
 from optrun.errors import ConfigError, counted, did_you_mean, fold
 from optrun.hyperparameters import option_named
 from optrun.problems.data import synthetic
+from optrun.problems.data.cells import Decimal as Decimal
+from optrun.problems.data.columns import Table as Table
 from optrun.problems.data.dataset import Dataset as Dataset
 from optrun.problems.data.dataset import Task as Task
 from optrun.problems.data.files import check_no_layout, files_of, read
@@ -26,6 +28,7 @@ from optrun.problems.data.preparation import Preparation as Preparation
 from optrun.problems.data.preparation import Target as Target
 from optrun.problems.data.scaling import Scaling as Scaling
 from optrun.problems.data.tables import Layout as Layout
+from optrun.problems.data.treatments import Missing as Missing
 from optrun.registry import PathOrName, options_of
 
 DataSource = Annotated[
@@ -103,7 +106,10 @@ def _load(name: str, path: Path, layout: Layout, stats: tuple[tuple[str, int, in
 
 def _checked(dataset: Dataset) -> Dataset:
     """Make a data set read-only; ConfigError if it is empty or not finite."""
-    name, features, targets = dataset.name, dataset.features, dataset.targets
+    name, targets = dataset.name, dataset.targets
+    if isinstance(dataset.samples, Table):
+        return _checked_table(dataset, dataset.samples)
+    features = dataset.samples
     size = math.prod(features.shape[1:])
     if len(features) < 2 or not size:
         raise ConfigError(
@@ -122,6 +128,16 @@ def _checked(dataset: Dataset) -> Dataset:
         )
     for array in (features, targets):
         array.flags.writeable = False
+    return dataset
+
+
+def _checked_table(dataset: Dataset, table: Table) -> Dataset:
+    width = len(table.columns)
+    if len(dataset.targets) < 2 or not width:
+        raise ConfigError(
+            f"data: {dataset.name!r} has {counted(len(dataset.targets), 'sample')} of {counted(width, 'feature')}",
+            field="data",
+        )
     return dataset
 
 

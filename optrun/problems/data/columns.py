@@ -1,6 +1,6 @@
 """Raw columns of a table: numbers or words, as they were read."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -18,6 +18,8 @@ class DataColumn:
     """``[N]``: float64 or int64 numbers, or int32 codes."""
     words: tuple[str, ...] | None = None
     """The words that the codes stand for, sorted; None for numbers."""
+    is_whole: bool = False
+    """Whether all numbers are written as whole ones, which may be classes."""
 
     def __len__(self) -> int:
         return len(self.values)
@@ -33,7 +35,7 @@ class DataColumn:
 
     def take(self, rows: Array) -> "DataColumn":
         """Return some rows, given as indices or a mask."""
-        return DataColumn(self.name, self.values[rows], self.words)
+        return DataColumn(self.name, self.values[rows], self.words, self.is_whole)
 
     def as_words(self) -> "DataColumn":
         """Return numbers as words, whole ones without a point, so that 1 and 1.0 are the same word."""
@@ -53,6 +55,8 @@ class Table:
     columns: tuple[DataColumn, ...]
     lines: Array
     """The number of each row's line, for messages, ``[N]``."""
+    unit: str = "line"
+    """What a line is called: those of a binary file are rows."""
 
     def __len__(self) -> int:
         return len(self.lines)
@@ -70,7 +74,7 @@ class Table:
 
     def take(self, rows: Array) -> "Table":
         """Return some rows, given as indices or a mask."""
-        return Table(tuple(column.take(rows) for column in self.columns), self.lines[rows])
+        return Table(tuple(column.take(rows) for column in self.columns), self.lines[rows], self.unit)
 
     def matrix(self) -> Array:
         """Return columns of numbers as float64 ``[N, d]``."""
@@ -80,9 +84,3 @@ class Table:
 def number_text(number: float) -> str:
     """Return the shortest text of a number, of a whole one without a point."""
     return str(int(number)) if float(number).is_integer() and abs(number) < 1e18 else repr(float(number))
-
-
-def table_of(names: Sequence[str], matrix: Array) -> Table:
-    """Return the table of named columns of numbers ``[N, d]``; rows are counted from 1."""
-    columns = tuple(DataColumn(name, matrix[:, i]) for i, name in enumerate(names))
-    return Table(columns, np.arange(1, len(matrix) + 1))

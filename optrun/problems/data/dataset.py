@@ -1,8 +1,7 @@
 """A data set: its samples, and properties inferred from its file."""
 
 import hashlib
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +11,8 @@ import numpy as np
 
 from optrun.arrays import Array
 from optrun.errors import ConfigError, counted
-from optrun.problems.data.columns import Table, table_of
+from optrun.problems.data.columns import DataColumn, Table
+from optrun.problems.data.treatments import Missing
 from optrun.registry import PathOrName
 
 Task = Literal["classification", "regression"]
@@ -29,19 +29,20 @@ MAJORITY = 0.75
 
 @dataclass(frozen=True)
 class Dataset:
-    """Samples: features ``[N, *shape]`` as float64, and targets ``[N]`` as real numbers, integers or names."""
+    """Samples, and their targets ``[N]`` as real numbers, integers or names."""
 
     name: str
-    features: Array
+    samples: Table | Array
+    """A table of columns, or features ``[N, *shape]`` as float64."""
     targets: Array
-    columns: tuple[str, ...] = ()
-    """The names of the features; empty if unknown."""
     target: str = ""
     """The target column in words, such as ``'y'`` or ``column 3``."""
     target_name: str = ""
     """Its name; empty if it has none."""
     header: str = ""
     """Whether the file has a header, in words."""
+    understood: tuple[str, ...] = ()
+    """What is unusual about the file, such as its separator."""
     parts: Array | None = None
     """The part of each sample ``[N]``: train, val or test; None if the data do not say."""
     split: str = ""
@@ -50,6 +51,10 @@ class Dataset:
     """Columns that were left out, and possible mistakes."""
     is_labelled: bool = True
     """Whether integer or string targets are known to be classes, whatever their number."""
+    missing: Missing = "error"
+    """What is done about missing cells."""
+    categories: tuple[str, ...] = ()
+    """The columns of numbers that are taken as categories."""
 
     @cached_property
     def fingerprint(self) -> str:
@@ -57,15 +62,34 @@ class Dataset:
         if not PathOrName.is_path(self.name):
             return ""
         digest = hashlib.sha256()
-        for values in (self.features, self.targets, *(() if self.parts is None else (self.parts,))):
+        parts = () if self.parts is None else (self.parts,)
+        for values in (*self._arrays(), self.targets, *parts):
             digest.update(f"{values.dtype}{values.shape}".encode())
             digest.update(np.ascontiguousarray(values).view(np.uint8).data)
         return digest.hexdigest()
 
+    def _arrays(self) -> Iterator[Array]:
+        if not isinstance(self.samples, Table):
+            yield self.samples
+            return
+        words = [column for column in self.samples if column.words is not None]
+        if not words:
+            yield self.samples.matrix()
+            return
+        for column in self.samples:
+            yield column.values
+            yield np.array(column.words or ())
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the columns; empty without a table that has names."""
+        is_headed = isinstance(self.samples, Table) and self.header != "no header"
+        return tuple(self.samples.names) if isinstance(self.samples, Table) and is_headed else ()
+
     @cached_property
-    def samples(self) -> Table | Array:
-        """The samples as a table of named columns if they come from one, else as an array."""
-        return table_of(self.columns, self.features) if self.columns else self.features
+    def features(self) -> Array:
+        """The features as numbers ``[N, *shape]``; of a table its columns ``[N, d]``, words as their codes."""
+        return self.samples.matrix() if isinstance(self.samples, Table) else self.samples
 
     @property
     def categorical(self) -> bool:
@@ -146,17 +170,14 @@ class Dataset:
         values = np.unique(self.targets)
         return len(values) <= MANY and bool(((values == np.floor(values)) & (np.abs(values) < 2**53)).all())
 
-    def inferred(self, parts: Mapping[str, int], *, by_class: bool) -> str:
-        """Return the line that says how the data were interpreted, given the number of samples of each part."""
+    def inferred(self, parts: Mapping[str, int], *, by_class: bool, features: int) -> str:
+        """Return a line about what was inferred, given the sizes of the parts and the number of features made."""
         named = [f"{size:,} {part}" for part, size in parts.items() if size]
         is_split = len(named) > 1
         by = f"by {self.split}" if self.split else "by class" if by_class else ""
         split = f"({', '.join(named)}) " if is_split else ""
-        features = counted(math.prod(self.features.shape[1:]), "feature")
-        if self.features.ndim > 2:
-            features += f" ({' × '.join(map(str, self.features.shape[1:]))})"
-        names = f" {listed([name_text(each) for each in self.columns])}" if self.columns else ""
-        header = f" ({self.header})" if self.header else ""
+        header = "; ".join(filter(None, (self.header, ", ".join(self.understood), self._filled())))
+        header = f" ({header})" if header else ""
         target = f"target {self.target}".rstrip()
         if by_class:
             counts = np.unique(self.targets, return_counts=True)[1]
@@ -168,7 +189,41 @@ class Dataset:
             values = self.values()
             kind = f"real, {values.min():.6g} … {values.max():.6g}"
         kind += f" (split {by})" * bool(is_split and by)
-        return f"data {self.shown}: {len(self.targets):,} samples {split}of {features}{names}{header}, {target}: {kind}"
+        of = f"{split}of {self._described(features)}{header}"
+        return f"data {self.shown}: {len(self.targets):,} samples {of}, {target}: {kind}"
+
+    def _described(self, features: int) -> str:
+        """Return the columns in words, and how many features they become."""
+        if not isinstance(self.samples, Table):
+            shape = self.samples.shape[1:]
+            return counted(features, "feature") + (
+                f" ({' × '.join(map(str, shape))})" if len(shape) > 1 else ""
+            )
+        width = len(self.samples.columns)
+        names = f" {listed([self._named(column) for column in self.samples])}" if self.columns else ""
+        if width == features:
+            return f"{counted(width, 'feature')}{names}"
+        return f"{counted(width, 'column')}{names} as {counted(features, 'feature')}"
+
+    def _named(self, column: DataColumn) -> str:
+        is_category = column.words is not None or column.name in self.categories
+        count = len(column.as_words().words or ()) if is_category else 0
+        return name_text(column.name) + (f" ({counted(count, 'category')})" if is_category else "")
+
+    def _filled(self) -> str:
+        """Return what is filled in, in words."""
+        lacking = (
+            [column for column in self.samples if column.missing.any()]
+            if isinstance(self.samples, Table)
+            else []
+        )
+        if not lacking:
+            return ""
+        named = listed([f"{column.missing.sum():,} of {name_text(column.name)}" for column in lacking])
+        by = "median" if self.missing == "indicator" else self.missing
+        return f"missing {named} filled in by the {by}" + (
+            " and marked" if self.missing == "indicator" else ""
+        )
 
     def remarks(self, *, by_class: bool) -> list[str]:
         """Return possible mistakes in a user's file."""

@@ -7,6 +7,7 @@ import zipfile
 import zlib
 from contextlib import suppress
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +16,17 @@ from optrun.arrays import Array
 from optrun.errors import ConfigError
 from optrun.problems.data.dataset import Dataset
 from optrun.problems.data.parts import no_part, part_named
-from optrun.problems.data.tables import Layout, error_in, is_table, read_table
+from optrun.problems.data.tables import Layout, read_table
+from optrun.problems.data.text import RawTable, error_in, read_text
 from optrun.regular_files import open_regular
 
 MAX_BYTES = 1 << 29
 """Largest size of a file, also when unpacked, so that a hostile file cannot fill the memory."""
 
 IDX_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+
+
+TEXTS = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 
 
 def files_of(path: Path) -> list[Path]:
@@ -44,8 +49,8 @@ def read(name: str, path: Path, layout: Layout) -> Dataset:
         path = _training_images(path)
     if not path.is_file():
         raise error_in(path, "not a regular file")
-    if is_table(path):
-        return read_table(name, path, _bytes(path), layout)
+    if path.name.lower().endswith(TEXTS):
+        return read_table(name, path, _text(path, path.stat().st_mtime_ns), layout)
     is_archive = path.suffix.lower() == ".npz"
     check_no_layout(replace(layout, split=None) if is_archive else layout, path.name)
     try:
@@ -71,6 +76,12 @@ def read(name: str, path: Path, layout: Layout) -> Dataset:
     raise error_in(
         path, "known are .csv, .tsv (also .gz), .npz and MNIST's files (…-images-idx3-ubyte, also .gz)"
     )
+
+
+# Cached, since a sweep may read other columns of the same file.
+@lru_cache(maxsize=2)
+def _text(path: Path, changed: int) -> RawTable:
+    return read_text(path, _bytes(path))
 
 
 def check_no_layout(layout: Layout, name: str) -> None:

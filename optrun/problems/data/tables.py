@@ -1,32 +1,22 @@
-"""Text tables: their separator, their header, and the columns in use."""
+"""Data sets of tables: which columns are features, which is the target, and what is wrong with them."""
 
-import csv
-import io
-import math
-import re
-from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import numpy as np
 
 from optrun.arrays import Array
-from optrun.errors import ConfigError, counted
-from optrun.problems.data.dataset import MANY, Dataset, listed, name_text
+from optrun.errors import ConfigError, counted, did_you_mean
+from optrun.problems.data.cells import Decimal, decimal_sign, is_number
+from optrun.problems.data.columns import DataColumn, Table
+from optrun.problems.data.dataset import Dataset, name_text
+from optrun.problems.data.faults import feature_faults, place_of, shortened, target_faults, words_of
+from optrun.problems.data.header import has_header, row_numbers
 from optrun.problems.data.parts import no_part, part_named
-
-SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
-
-MOST_DIGITS = 18
-"""An integer with more digits may exceed 64 bits, and is no class."""
-
-_UNNAMED = re.compile(r"(Unnamed: \d+(\.\d+)?)?\Z")
-"""Name that pandas gives to an unnamed column."""
-_DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+\Z")
-_WORD = re.compile(r"[^\W\d_]")
-_MISSING = {"na", "nan", "null", "none", "n/a", "inf", "infinity"}
+from optrun.problems.data.text import RawTable
+from optrun.problems.data.treatments import Missing
 
 
 @dataclass(frozen=True)
@@ -41,378 +31,225 @@ class Layout:
     """Whether the first column is a row index, and left out."""
     split: str | int | None = None
     """Name or index of the column, or name of the array, that says the part of each sample."""
+    features: tuple[str | int, ...] | None = None
+    """Globs of names, or indices, of the columns that are features, by default all others."""
+    drop: tuple[str | int, ...] | None = None
+    """Globs of names, or indices, of columns that are left out."""
+    categories: tuple[str | int, ...] | None = None
+    """Those of the columns of categories, by default all of words."""
+    missing: Missing | None = None
+    """What is done about missing cells, by default an error."""
+    decimal: Decimal | None = None
+    """The decimal sign of numbers."""
 
 
-def is_table(path: Path) -> bool:
-    """Whether a file name is that of a text table."""
-    return path.name.lower().endswith(SUFFIXES)
+def read_table(name: str, path: Path, raw: RawTable, layout: Layout) -> Dataset:
+    """Return the data set in a table; ConfigError, which says all that is wrong with it and how to mend it."""
+    return _Reading(path, raw, layout).dataset(name)
 
 
-def read_table(name: str, path: Path, content: bytes, layout: Layout) -> Dataset:
-    """Return the data set in a table.
+class _Reading:
+    """A table that is being understood."""
 
-    The separator is a comma, semicolon or tab, the most frequent one outside of quotes in the first line, or blanks if
-    there is none. Targets are names if none of them is a number. Raises ConfigError, which names every unusable column,
-    and which asks about the header if the first line may be a header or a sample.
-    """
-    rows, separator = _rows(path, content)
-    first_line, cells = next(rows, (0, []))
-    if not cells:
-        raise error_in(path, "no line to read")
-    first = [cell.strip() for cell in cells]
-    split = None if layout.split is None else _column("split", layout.split, path, first, layout)
-    column = _target_column(path, first, layout, split)
-    used = [i for i in range(len(first)) if i not in (column, split) and not (i == 0 and layout.index)]
-    body = _Body(path, first, used, column, separator, split)
-    for line, cells in rows:
-        body.add(line, cells)
-    body.is_headed = _is_header(path, first, body, layout)
-    if not body.is_headed:
-        body.put_first(first_line, first)
-    features, labels = body.features(), body.targets()
-    names = first if body.is_headed else []
-    if repeated := [name for name in names if name and names.count(name) > 1]:
-        raise error_in(path, f"two columns are called {repeated[0]!r}", first_line)
-    kept, notes = _without_index(features, used, names, layout)
-    return Dataset(
-        name,
-        features if len(kept) == len(used) else features[:, kept],
-        labels,
-        columns=tuple(names[used[i]] for i in kept) if names else (),
-        target=repr(names[column]) if names else f"column {column + 1}",
-        target_name=names[column] if names else f"column {column + 1}",
-        header="header" if names else "no header",
-        parts=body.parts(),
-        split="" if split is None else repr(names[split]) if names else f"column {split + 1}",
-        notes=tuple(notes),
-        is_labelled=False,
-    )
-
-
-def _rows(path: Path, content: bytes) -> tuple[Iterator[tuple[int, list[str]]], str]:
-    """Return the rows with their line numbers, and the separator."""
-    try:
-        content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise error_in(path, f"not UTF-8 text at byte {error.start}") from None
-    # A StringIO would need four bytes per character.
-    text = io.TextIOWrapper(io.BytesIO(content), "utf-8-sig", newline="")
-    head: list[str] = []
-    for line in text:
-        head.append(line)
-        if line.strip():
-            break
-    bare = re.sub(r'"[^"]*"', "", head[-1]).strip() if head else ""
-    separator = max(",;\t", key=bare.count)
-    if separator not in bare and " " in bare:
-        separator = " "
-    return _parsed(path, chain(head, text), separator), separator
-
-
-def _parsed(path: Path, lines: Iterator[str], separator: str) -> Iterator[tuple[int, list[str]]]:
-    if separator == " ":
-        lines = (f"{line.strip()}\n" for line in lines)
-    reader = csv.reader(lines, delimiter=separator, strict=True, skipinitialspace=separator == " ")
-    try:
-        for cells in reader:
-            if cells:
-                yield reader.line_num, cells
-    except csv.Error as error:
-        raise error_in(path, str(error), reader.line_num) from None
-
-
-def _target_column(path: Path, first: Sequence[str], layout: Layout, split: int | None) -> int:
-    """Return the target column, by default the last one but the split."""
-    last = -2 if split == len(first) - 1 else -1
-    wanted = last if layout.target is None else layout.target
-    column = _column("target", wanted, path, first, layout)
-    if column == split:
-        raise ConfigError("split: the column is the target", field="split")
-    return column
-
-
-def _column(option: str, wanted: str | int, path: Path, first: Sequence[str], layout: Layout) -> int:
-    """Return the column that an option names, by its name or index."""
-    width = len(first)
-    if isinstance(wanted, str):
-        names = [] if layout.header is False or all(map(is_number, first)) else list(first)
-        if names.count(wanted) != 1:
-            known = (
-                f"its columns are {', '.join(map(name_text, names))}"
-                if names
-                else "it has no header; give an index"
+    def __init__(self, path: Path, raw: RawTable, layout: Layout) -> None:
+        self.path, self.layout, self.first = path, layout, raw.first
+        self.faults = list(raw.faults)
+        sign, has_thousands = decimal_sign(raw.cells, raw.separator)
+        sign = layout.decimal or sign
+        self.decimal = sign or "?"
+        self.understood = [*raw.understood, *["decimal commas"] * (sign == ",")]
+        self.understood += ["thousands are separated"] * has_thousands
+        width = len(self.first)
+        split = None if layout.split is None else self._index("split", layout.split)
+        wanted = layout.target
+        if wanted is None:
+            wanted = -2 if split == width - 1 and width > 1 else -1
+        target = self._index("target", wanted)
+        if target == split:
+            raise ConfigError("split: the column is the target", field="split")
+        self.split, self.target = split, target
+        below = [cells.column("", sign) for cells in raw.cells]
+        self.is_headed = self._is_headed(raw, below)
+        lines, cells = raw.lines, raw.cells
+        if not self.is_headed:
+            lines = np.concatenate([[raw.first_line], lines])
+            cells = [each.with_first(text) for each, text in zip(cells, self.first, strict=True)]
+            below = [each.column("", sign) for each in cells]
+        self.names = self._names(raw)
+        columns = [
+            DataColumn(name, each.values, each.words, each.is_whole)
+            for name, each in zip(self.names, below, strict=True)
+        ]
+        if sign == "," and (odd := [i for i, each in enumerate(raw.cells) if _has_points(each.numbers)]):
+            self.faults.append(
+                f"{', '.join(map(self._label, odd))} with decimal points, others with commas: make them alike"
             )
-            raise ConfigError(
-                f"{option}: no single column {wanted!r} in {path.name!r}: {known}", field=option
-            )
-        return names.index(wanted)
-    if not -width <= wanted < width:
-        raise ConfigError(
-            f"{option}: {path.name!r} has {counted(width, 'column')}, so none has the index {wanted}",
-            field=option,
-        )
-    if wanted % width == 0 and layout.index:
-        raise ConfigError(f"index: the first column is the {option}", field="index")
-    return wanted % width
+        self.table = Table(tuple(columns), lines, raw.unit)
 
-
-class _Body:
-    """The lines after the first one, as numbers."""
-
-    def __init__(
-        self,
-        path: Path,
-        first: Sequence[str],
-        used: Sequence[int],
-        column: int,
-        separator: str,
-        split: int | None,
-    ) -> None:
-        self._path = path
-        self._first = first
-        self._used = used
-        self._column = column
-        self._separator = separator
-        self._split = split
-        self._parts: list[str] = []
-        self._no_part: tuple[int, str] | None = None
-        self._numbers = array("d")
-        self._labels: list[str] = []
-        self._same: dict[str, str] = {}  # classes repeat, so equal labels share one string
-        self._lines = array("q")
-        self._bad: dict[int, tuple[int, str]] = {}
-        self.is_headed = True
-
-    def add(self, line: int, cells: Sequence[str]) -> None:
-        """Add a row; ConfigError if it has another number of cells."""
-        if len(cells) != len(self._first):
-            raise error_in(
-                self._path,
-                f"{counted(len(cells), 'cell')}, where the first line has {len(self._first)}",
-                line,
-            )
-        self._lines.append(line)
-        label = cells[self._column].strip()
-        self._labels.append(self._same.setdefault(label, label))
-        self._numbers.extend(self._row(line, cells))
-        if self._split is not None:
-            word = cells[self._split]
-            part = part_named(word)
-            if part is None:
-                self._no_part = self._no_part or (line, word)
-            self._parts.append(part or "")
-
-    def put_first(self, line: int, cells: Sequence[str]) -> None:
-        """Insert a row before all others: the first line, if it is a sample."""
-        numbers, lines, labels = self._numbers, self._lines, self._labels
-        self._numbers, self._lines, self._labels = array("d"), array("q"), []
-        parts, self._parts = self._parts, []
-        bad, self._bad = self._bad, {}
-        no_part, self._no_part = self._no_part, None
-        self.add(line, cells)
-        self._parts += parts
-        self._no_part = self._no_part or no_part
-        self._bad |= {column: where for column, where in bad.items() if column not in self._bad}
-        self._numbers.extend(numbers)
-        self._lines.extend(lines)
-        self._labels += labels
-
-    def _row(self, line: int, cells: Sequence[str]) -> list[float]:
-        row = []
-        for column in self._used:
-            cell = cells[column]
-            try:
-                number = float(cell)
-            except ValueError:
-                number = math.nan
-            if not math.isfinite(number) or "_" in cell:  # Python's own digit separator
-                self._bad.setdefault(column, (line, cell))
-            row.append(number)
-        return row
-
-    def matrix(self) -> Array:
-        """Return the features ``[N, d]`` so far, without checks."""
-        return np.frombuffer(self._numbers, np.float64).reshape(len(self._labels), len(self._used))
-
-    def heads_numbers(self, column: int) -> bool:
-        """Whether all cells of a column, except in the first line, are numbers."""
-        if column == self._column:
-            return bool(self._labels) and all(map(is_number, self._same))
-        return column in self._used and column not in self._bad and bool(self._labels)
-
-    def has_fractions(self) -> bool:
-        """Whether a column consists mostly of fractions."""
-        with np.errstate(invalid="ignore"):
-            matrix = self.matrix()
-            return bool(
-                ((matrix != np.floor(matrix)) & np.isfinite(matrix)).mean(axis=0).max(initial=0) > 0.5
-            )
-
-    def is_unlike_first(self) -> bool:
-        """Whether the first line increases and is far from the others, or has a class that no other line has."""
-        if self._bad or not self.heads_numbers(self._column):
-            return False
-        below = np.array([float(label) for label in self._same])
-        first = np.array([float(self._first[column]) for column in (*self._used, self._column)])
-        if not (np.isfinite(below).all() and np.isfinite(first).all()):
-            return False
-        if len(below) <= MANY and len(below) < len(self._labels) and first[-1] not in below:
+    def _is_headed(self, raw: RawTable, below: Sequence[DataColumn]) -> bool:
+        layout = self.layout
+        if raw.has_names or layout.header is not None:
+            return raw.has_names or bool(layout.header)
+        named = [layout.target, layout.split, *(layout.features or ()), *(layout.drop or ())]
+        if any(isinstance(each, str) for each in named):
             return True
-        matrix = self.matrix()
-        low, high = np.append(matrix.min(axis=0), below.min()), np.append(matrix.max(axis=0), below.max())
-        is_far = (first < 2 * low - high) | (first > 2 * high - low)
-        return len(matrix) > 2 and bool((np.diff(first) > 0).all() and is_far.all())
+        if self.split is not None and part_named(self.first[self.split]):
+            return False
+        return has_header(self.path.name, self.first, below, self.target)
 
-    def has_names(self) -> bool:
-        """Whether no target is a number."""
-        return bool(self._labels) and not any(map(is_number, self._same))
-
-    def features(self) -> Array:
-        """Return the features ``[N, d]``; ConfigError, which names all unusable columns, if there are any."""
-        if not self._bad:
-            return self.matrix()
-        bad = sorted(self._bad.items())
-        column, (line, cell) = bad[0]
-        if len(bad) == 1:
-            raise error_in(self._path, f"{self._named(column)}: {_reason(cell, self._separator)}", line)
-        columns = listed([f"{self._named(each)} ({found[1]!r}, line {found[0]})" for each, found in bad])
-        remedy = _reason(cell, self._separator).partition("; ")[2]
-        raise error_in(self._path, f"{len(bad)} columns have cells that are not numbers: {columns}; {remedy}")
-
-    def targets(self) -> Array:
-        """Return the targets ``[N]``: integers, real numbers or names."""
-        labels, column = self._labels, self._named(self._column)
-        numeric = {label: is_number(label) for label in self._same}
-        if not any(numeric.values()):
-            if "" in numeric:
-                raise error_in(self._path, f"{column}: an empty target", self._lines[labels.index("")])
-            return np.array(labels)
-        if not all(numeric.values()):
-            odd = next(i for i, label in enumerate(labels) if not numeric[label])
-            raise error_in(
-                self._path,
-                f"{column}: {labels[odd]!r} is not a number, as other targets are",
-                self._lines[odd],
+    def _names(self, raw: RawTable) -> list[str]:
+        """Return a name for each column, its own or a number."""
+        names = list(self.first) if self.is_headed else [""] * len(self.first)
+        repeated = {name for name in names if name and names.count(name) > 1}
+        if repeated:
+            self.faults.append(
+                f"line {raw.first_line}: several columns are called {' and '.join(map(repr, sorted(repeated)))}"
             )
-        whole = {label.lstrip("+-") for label in numeric}
-        if all(label.isdecimal() and len(label) <= MOST_DIGITS for label in whole):
-            return np.array([int(label) for label in labels], np.int64)
-        values = np.array([float(label) for label in labels])
-        if len(wrong := np.flatnonzero(~np.isfinite(values))):
-            label = labels[wrong[0]]
-            raise error_in(
-                self._path, f"{column}: {_shortened(label)} is not finite", self._lines[int(wrong[0])]
-            )
-        return values
+        return [
+            f"column {i + 1}" if not name else f"{name} (column {i + 1})" if name in repeated else name
+            for i, name in enumerate(names)
+        ]
 
-    def parts(self) -> Array | None:
-        """Return the part of each sample ``[N]``, None without a split column; ConfigError for a word that is none."""
-        if self._split is None:
+    def _index(self, option: str, wanted: str | int) -> int:
+        """Return the index of the column that an option names, by its name or index."""
+        width, first, file = len(self.first), self.first, self.path.name
+        if isinstance(wanted, str):
+            names = [] if self.layout.header is False or all(map(is_number, first)) else list(first)
+            if self.layout.header:
+                names = list(first)
+            if names.count(wanted) != 1:
+                known = (
+                    f"its columns are {', '.join(map(name_text, names))}"
+                    if names
+                    else "it has no header; give an index"
+                )
+                raise ConfigError(f"{option}: no single column {wanted!r} in {file!r}: {known}", field=option)
+            return names.index(wanted)
+        if not -width <= wanted < width:
+            raise ConfigError(
+                f"{option}: {file!r} has {counted(width, 'column')}, so none has the index {wanted}",
+                field=option,
+            )
+        if wanted % width == 0 and self.layout.index:
+            raise ConfigError(f"index: the first column is the {option}", field="index")
+        return wanted % width
+
+    def _matching(self, option: str, wanted: Sequence[str | int], among: Sequence[int]) -> list[int]:
+        """Return the columns that globs or indices choose; ConfigError for one that chooses none."""
+        found: set[int] = set()
+        for each in wanted:
+            if isinstance(each, int):
+                chosen = [i for i in among if i == each % len(self.names)]
+            else:
+                chosen = [i for i in among if fnmatchcase(self.names[i], each)]
+            if not chosen:
+                names = [self.names[i] for i in among]
+                hint = did_you_mean(each, names) if isinstance(each, str) else ""
+                known = hint or f" Those that may be chosen are {', '.join(map(name_text, names))}"
+                raise ConfigError(f"{option}: no column {each!r} in {self.path.name!r}.{known}", field=option)
+            found |= set(chosen)
+        return sorted(found)
+
+    def _label(self, i: int) -> str:
+        named = self.is_headed and self.first[i]
+        return f"column {i + 1} {self.names[i]!r}" if named else f"column {i + 1}"
+
+    def dataset(self, name: str) -> Dataset:
+        """Return the data set; ConfigError for all that is wrong with its lines and columns."""
+        layout, columns = self.layout, self.table.columns
+        others = [i for i in range(len(columns)) if i not in (self.target, self.split)]
+        used = [i for i in others if not (i == 0 and layout.index)]
+        if layout.features is not None:
+            used = self._matching("features", layout.features, others)
+        elif layout.drop is not None:
+            dropped = self._matching("drop", layout.drop, others)
+            used = [i for i in used if i not in dropped]
+        categories = None
+        if layout.categories is not None:
+            chosen = self._matching("categories", layout.categories, [*used, self.target])
+            categories = [self.names[i] for i in chosen]
+        names = list(self.first) if self.is_headed else []
+        kept, notes = row_numbers(names, columns, used, False if layout.features else layout.index)
+        missing = layout.missing or "error"
+        target = columns[self.target]
+        if len(self.table):
+            for i in kept:
+                self.faults += feature_faults(
+                    columns[i],
+                    self._label(i),
+                    self.table,
+                    missing=missing,
+                    categories=categories,
+                    decimal=self.decimal,
+                )
+            is_category = target.name in (categories or ())
+            self.faults += target_faults(
+                target, self._label(self.target), self.table, missing=missing, is_category=is_category
+            )
+        parts = self._parts()
+        self._check()
+        rows = ~target.missing
+        if missing == "drop":
+            rows &= ~np.any([columns[i].missing for i in kept], axis=0) if kept else True
+        table = Table(tuple(columns[i] for i in kept), self.table.lines, self.table.unit)
+        left_out = int((~rows).sum())
+        if left_out:
+            table, target, parts = table.take(rows), target.take(rows), None if parts is None else parts[rows]
+            notes = [
+                *notes,
+                f"{counted(left_out, 'row')} with missing cells {'is' if left_out == 1 else 'are'} left out",
+            ]
+        return Dataset(
+            name,
+            table,
+            _targets(target.as_words() if target.name in (categories or ()) else target),
+            target=repr(target.name) if names and names[self.target] else target.name,
+            target_name=target.name,
+            header="header" if self.is_headed else "no header",
+            understood=tuple(self.understood),
+            parts=parts,
+            split="" if self.split is None else self._split_name(),
+            notes=tuple(notes),
+            is_labelled=False,
+            missing=missing,
+            categories=tuple(categories or ()),
+        )
+
+    def _split_name(self) -> str:
+        assert self.split is not None
+        return repr(self.names[self.split]) if self.is_headed else self.names[self.split]
+
+    def _parts(self) -> Array | None:
+        """Return the part of each row ``[N]``, None without a split column."""
+        if self.split is None:
             return None
-        if self._no_part is not None:
-            line, word = self._no_part
-            raise error_in(self._path, f"{self._named(self._split)}: {no_part(_shortened(word))}", line)
-        return np.array(self._parts)
+        column, label = self.table.columns[self.split].as_words(), self._label(self.split)
+        words = [""] if column.words is None else list(column.words)
+        occurring = set(words_of(column)[0])
+        for word in words:
+            if word in occurring and part_named(word) is None:
+                place = place_of(column, word, self.table)
+                self.faults.append(f"{label}, {place}: {no_part(shortened(word))}")
+        if column.missing.any():
+            line = self.table.lines[column.missing][0]
+            self.faults.append(f"{label}, {self.table.unit} {line}: {no_part('')}")
+        found = np.array([part_named(word) or "" for word in [*words, ""]])
+        return np.asarray(found[column.values])
 
-    def _named(self, column: int) -> str:
-        name = repr(self._first[column]) if self.is_headed and self._first[column] else ""
-        return f"column {column + 1} {name}".rstrip()
-
-
-def _is_header(path: Path, first: Sequence[str], body: _Body, layout: Layout) -> bool:
-    """Return whether the first line is a header; ConfigError, which asks, if it may also be a sample."""
-    if layout.header is not None:
-        return layout.header
-    if isinstance(layout.target, str) or isinstance(layout.split, str):
-        return True
-    if layout.split is not None and part_named(first[layout.split]):
-        return False
-    numeric = [is_number(cell) for cell in first]
-    if not any(numeric):
-        return True
-    whole = all(cell.isdecimal() for cell, is_numeric in zip(first, numeric, strict=True) if is_numeric)
-    if not all(numeric):
-        # Words above numbers are column names, except words for missing values.
-        words = any(
-            _WORD.match(cell) and cell.lower() not in _MISSING and body.heads_numbers(i)
-            for i, cell in enumerate(first)
-        )
-        return whole and (words or (first[0] == "" and body.heads_numbers(0)))
-    counts = [*first] == [str(i) for i in range(len(first))]
-    if counts and (body.has_fractions() or body.has_names()):
-        return True
-    if counts or (whole and (body.has_fractions() or body.has_names() or body.is_unlike_first())):
-        raise ConfigError(
-            f"header: {path.name!r}, line 1: are {listed(first)} the names of columns, or a sample? "
-            "Set header: true or header: false",
-            field="header",
-        )
-    return False
+    def _check(self) -> None:
+        """Raise ConfigError for all faults."""
+        if self.faults:
+            several = f"{len(self.faults)} faults:\n  " if len(self.faults) > 1 else ""
+            said = f"data: {str(self.path)!r}: {several}" + "\n  ".join(self.faults)
+            raise ConfigError(said, field="data")
 
 
-def _without_index(
-    features: Array, used: Sequence[int], names: Sequence[str], layout: Layout
-) -> tuple[list[int], list[str]]:
-    """Return the positions of the features that are no row index, and notes about those that are or may be one."""
-    kept, notes = [], []
-    for i, column in enumerate(used):
-        is_unnamed = bool(names) and bool(_UNNAMED.match(names[column]))
-        numbers_rows = layout.index is None and len(features) > 2 and _are_row_numbers(features[:, i])
-        # The unnamed first column of a pandas file is the index, even of a subset or in another order.
-        is_first = layout.index is None and is_unnamed and column == 0
-        if is_unnamed and (numbers_rows or (is_first and _are_distinct_counts(features[:, i]))):
-            notes.append(
-                f"column {column + 1} has no name and numbers the rows: it is left out, index: false keeps it"
-            )
-            continue
-        if numbers_rows:
-            name = repr(names[column]) if names and names[column] else f"column {column + 1}"
-            notes.append(f"{name} numbers the rows" + (": index: true leaves it out" if column == 0 else ""))
-        elif is_first:
-            notes.append("column 1 has no name: index: true leaves it out")
-        kept.append(i)
-    return kept, notes
+def _has_points(numbers: Array | None) -> bool:
+    return numbers is not None and numbers.dtype.kind == "f"
 
 
-def _are_row_numbers(values: Array) -> bool:
-    """Return whether values ``[N]`` are 0 … N - 1 or 1 … N in any order."""
-    low = values.min()
-    is_in_range = low in (0, 1) and values.max() == low + len(values) - 1
-    return bool(is_in_range) and np.array_equal(np.sort(values), np.arange(low, low + len(values)))
-
-
-def _are_distinct_counts(values: Array) -> bool:
-    """Return whether values ``[N]`` are distinct integers ≥ 0."""
-    are_counts = values.min() >= 0 and (values == np.floor(values)).all()
-    return bool(are_counts) and len(np.unique(values)) == len(values) > 2
-
-
-def is_number(cell: str) -> bool:
-    """Whether a cell is a number in Python's syntax, without digit separators."""
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return "_" not in cell
-
-
-def _reason(cell: str, separator: str) -> str:
-    """Return why a cell is no finite number, and after a semicolon the remedy."""
-    if is_number(cell):
-        return f"{_shortened(cell.strip())} is not finite; prepare with pandas: fill or drop such rows"
-    said = f"{_shortened(cell.strip())!r} is not a number; "
-    if separator != "," and _DECIMAL_COMMA.match(cell.strip()):
-        return f"{said}decimal commas become points with pandas: read_csv(…, sep={separator!r}, decimal=',')"
-    return (
-        f"{said}prepare with pandas: drop the column, fill in what is missing or encode categories as numbers"
-    )
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= 40 else f"{text[:40]}…"
-
-
-def error_in(path: Path, message: str, line: int | None = None) -> ConfigError:
-    """Return the error for a file, or for a line of it."""
-    where = f"{str(path)!r}, line {line}" if line else repr(str(path))
-    return ConfigError(f"data: {where}: {message}", field="data")
+def _targets(column: DataColumn) -> Array:
+    """Return the targets ``[N]``: integers, real numbers or words."""
+    if column.words is not None:
+        return np.array(column.words or ("",))[column.values]
+    return column.values.astype(np.int64) if column.is_whole else column.values

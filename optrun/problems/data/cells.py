@@ -1,0 +1,155 @@
+"""The cells of a column as text, and what they mean: numbers, words, or nothing."""
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from optrun.arrays import Array
+from optrun.problems.data.columns import DataColumn, number_text
+
+Decimal = Literal[".", ","]
+
+MOST_DIGITS = 18
+"""An integer with more digits may exceed 64 bits, and is a real number."""
+
+MISSING = frozenset(
+    [
+        "",
+        "NA",
+        "N/A",
+        "n/a",
+        "<NA>",
+        "#N/A",
+        "#NA",
+        "nan",
+        "NaN",
+        "NAN",
+        "-nan",
+        "-NaN",
+        "null",
+        "NULL",
+        "None",
+        "?",
+    ]
+)
+"""Words for a missing cell, in any column."""
+
+MISSING_NUMBERS = frozenset(["-", "--", ".", "na", "none", "missing"])
+"""Words for a missing cell where all others are numbers."""
+
+_COMMA = re.compile(r"[-+]?(\d+|\d{1,3}(\.\d{3})+),\d+([eE][-+]?\d+)?\Z")
+_BY_POINTS = re.compile(r"[-+]?\d{1,3}(\.\d{3})+\Z")
+_BY_COMMAS = re.compile(r"[-+]?\d{1,3}(,\d{3})+(\.\d+)?\Z")
+_BY_BLANKS = re.compile("[-+]?\\d{1,3}([ '\u00a0\u202f]\\d{3})+([.,]\\d+)?\\Z")
+_POINT = re.compile(r"[-+]?\d*\.\d+([eE][-+]?\d+)?\Z")
+_SIGNS = str.maketrans("", "", "+- ")
+
+
+def numbers_in(cells: Sequence[str]) -> Array | None:
+    """Return cells as numbers ``[N]``, integers if all are; None if one is no finite number in Python's syntax."""
+    text = "".join(cells)
+    if "_" in text or not cells:  # Python's own digit separator
+        return None if cells else np.zeros(0, np.int64)
+    try:
+        values = np.array(list(map(float, cells)))
+    except ValueError:
+        return None
+    if not np.isfinite(values).all():
+        return None
+    if text.translate(_SIGNS).isdecimal() and np.abs(values).max() < 10**MOST_DIGITS:
+        return np.array(list(map(int, cells)), np.int64)
+    return values
+
+
+def is_number(cell: str) -> bool:
+    """Whether a cell is a finite number in Python's syntax, without digit separators."""
+    return numbers_in([cell]) is not None
+
+
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """The cells of a column: numbers ``[N]``, or else codes ``[N]`` of distinct texts."""
+
+    codes: Array | None = None
+    texts: Sequence[str] = ()
+    numbers: Array | None = None
+
+    def with_first(self, text: str) -> "Cells":
+        """Return the cells with one more before them."""
+        if self.numbers is not None:
+            first = numbers_in([text])
+            if first is not None:
+                return Cells(numbers=np.concatenate([first, self.numbers]))
+            distinct, codes = np.unique(self.numbers, return_inverse=True)
+            texts: Sequence[str] = [number_text(number) for number in distinct.tolist()]
+        else:
+            assert self.codes is not None
+            codes, texts = self.codes, self.texts
+        texts = [*texts, text]
+        return Cells(np.concatenate([[len(texts) - 1], codes]).astype(np.int32), texts)
+
+    def column(self, name: str, decimal: Decimal | None) -> DataColumn:
+        """Return the column that the cells are, given the decimal sign of numbers; None if it is unclear."""
+        if self.numbers is not None:
+            return DataColumn(name, self.numbers, is_whole=self.numbers.dtype.kind == "i")
+        assert self.codes is not None
+        texts = [text.strip() for text in self.texts]
+        parsed = [None if text in MISSING else _number(text, decimal) for text in texts]
+        words = {
+            text for text, value in zip(texts, parsed, strict=True) if value is None and text not in MISSING
+        }
+        has_numbers = any(value is not None for value in parsed)
+        if has_numbers and words <= MISSING_NUMBERS:
+            numbers = np.array([math.nan if value is None else value[0] for value in parsed])[self.codes]
+            is_whole = all(value[1] for value in parsed if value is not None)
+            return DataColumn(name, numbers, is_whole=is_whole)
+        words |= {text for text, value in zip(texts, parsed, strict=True) if value is not None}
+        if {word.lower() for word in words} <= {"true", "false"}:
+            texts = [text if text in MISSING else text.capitalize() for text in texts]
+            words = {text for text in texts if text not in MISSING}
+        known = {word: i for i, word in enumerate(sorted(words))}
+        places = np.array([known.get(text, -1) for text in texts], np.int32)
+        return DataColumn(name, places[self.codes] if len(places) else self.codes, tuple(known))
+
+
+def _number(text: str, decimal: Decimal | None) -> tuple[float, bool] | None:
+    """Return a number, and whether it is written as a whole one; None for a word."""
+    if decimal == "," and _COMMA.match(text):
+        text = text.replace(".", "").replace(",", ".")
+    elif decimal == "," and _BY_POINTS.match(text):
+        text = text.replace(".", "")
+    elif decimal == "." and _BY_COMMAS.match(text):
+        text = text.replace(",", "")
+    elif _BY_BLANKS.match(text):
+        text = re.sub("[ '\u00a0\u202f]", "", text).replace(",", ".")
+    values = numbers_in([text])
+    return None if values is None else (float(values[0]), values.dtype.kind == "i")
+
+
+def decimal_sign(columns: Iterable[Cells], separator: str) -> tuple[Decimal | None, bool]:
+    """Return the decimal sign of a table's numbers, None if it may be either, and whether thousands are separated."""
+    columns = list(columns)
+    texts = {text.strip() for cells in columns for text in cells.texts}
+    commas = [text for text in texts if _COMMA.match(text)]
+    has_points = any(_POINT.match(text) and not _BY_POINTS.match(text) for text in texts) or any(
+        cells.numbers is not None and cells.numbers.dtype.kind == "f" for cells in columns
+    )
+    has_blanks = any(map(_BY_BLANKS.match, texts))
+    grouped = [text for text in texts if _BY_COMMAS.match(text)]
+    if set(commas) <= set(grouped):
+        is_clear = (
+            not grouped or separator == "," or has_points or any(text.count(",") > 1 for text in grouped)
+        )
+        return ("." if is_clear else None), bool(grouped) or has_blanks
+    if has_points:
+        return None, False
+    return ",", has_blanks or any(map(_BY_POINTS.match, texts)) or any("." in text for text in commas)
+
+
+def is_ambiguous(text: str) -> bool:
+    """Whether a comma in a text may be a decimal sign, or separate thousands."""
+    return bool(_COMMA.match(text))

@@ -1,0 +1,162 @@
+"""What is wrong with columns of a table, in words: where, how often, and which option mends it."""
+
+import re
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from optrun.arrays import Array
+from optrun.errors import counted
+from optrun.problems.data.cells import is_ambiguous, is_number
+from optrun.problems.data.columns import DataColumn, Table
+
+MOST_CATEGORIES = 100
+"""Largest number of words that are taken as categories unless a user says so."""
+
+FEW = 10
+"""Up to so many words may each occur only once or twice."""
+
+MOST_LINES = 5
+"""Largest number of lines and cells that a message lists."""
+
+_DATE = re.compile(
+    r"\d{4}[-/.]\d{1,2}([-/.]\d{1,2}([T ]\d.*)?)?\Z"
+    r"|\d{1,2}[-/.]\d{1,2}[-/.](\d{2}|\d{4})( .*)?\Z"
+    r"|\d{1,2}[-. ]{1,2}[^\W\d_]{3,9}\.?[-, ]+\d{2,4}\Z|[^\W\d_]{3,9}\.? \d{1,2},? \d{4}\Z"
+    r"|\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?\Z"
+)
+
+
+_UNIT = re.compile(r"[-+]?([$€£¥]\s?[\d.,]+|[\d.,]+\s?[%€$£¥])\Z")
+
+
+def feature_faults(
+    column: DataColumn,
+    label: str,
+    table: Table,
+    *,
+    missing: str,
+    categories: Sequence[str] | None,
+    decimal: str,
+) -> Iterator[str]:
+    """Yield what is wrong with a column as a feature; ``categories`` of None are all columns of words."""
+    lacks = column.missing
+    if lacks.all():
+        yield f"{label} is empty: drop it"
+        return
+    is_category = column.name in (categories or ())
+    if column.words is not None and not is_category:
+        yield from _word_faults(column, label, table, is_auto=categories is None, decimal=decimal)
+    if lacks.any() and missing == "error":
+        yield (
+            f"{label} lacks {lacks.sum():,} of {counted(len(column), 'cell')} ({places(table, lacks)}): missing: "
+            "median fills them in; mode, indicator and drop are others"
+        )
+
+
+def _word_faults(
+    column: DataColumn, label: str, table: Table, *, is_auto: bool, decimal: str
+) -> Iterator[str]:
+    words, counts = words_of(column)
+    cells, first = int(counts.sum()), f"{shortened(words[0])!r} ({place_of(column, words[0], table)})"
+    if share(counts, map(_is_date, words)) > 0.8:
+        yield (
+            f"{label} holds dates or times, such as {first}: drop it, or make numbers of it with pandas, such as "
+            ".dt.year"
+        )
+    elif share(counts, (bool(_UNIT.match(word)) for word in words)) > 0.8:
+        yield f"{label} holds numbers with a unit, such as {first}: remove the unit, or drop the column"
+    elif decimal == "?" and any(map(is_ambiguous, words)):
+        word = next(word for word in words if is_ambiguous(word))
+        yield f"{label}: the comma of {word!r} may be a decimal sign or separate thousands: set decimal: ',' or '.'"
+    elif share(counts, map(_is_like_number, words)) > 0:
+        odd = [word for word in words if not is_number(word)]
+        named = ", ".join(
+            f"{shortened(word)!r} ({place_of(column, word, table)})" for word in odd[:MOST_LINES]
+        )
+        count = sum(int(count) for word, count in zip(words, counts, strict=True) if not is_number(word))
+        more = ", …" if len(odd) > MOST_LINES else ""
+        are = "is no finite number" if count == 1 else "are no finite numbers"
+        yield (
+            f"{label}: {count:,} of {counted(cells, 'cell')} {are}: {named}{more}: correct or empty them, drop the "
+            "column, or list it under categories"
+        )
+    elif not is_auto:
+        yield f"{label} holds words, such as {first}: list it under categories, or drop it"
+    elif len(words) > MOST_CATEGORIES or 2 < len(words) == cells or len(words) > max(FEW, cells / 2):
+        yield (
+            f"{label} holds {len(words):,} different words in {counted(cells, 'cell')}, such as {first}, like names or "
+            "free text: drop it, or list it under categories"
+        )
+
+
+def target_faults(
+    column: DataColumn, label: str, table: Table, *, missing: str, is_category: bool
+) -> Iterator[str]:
+    """Yield what is wrong with a column as the target."""
+    lacks = column.missing
+    if lacks.any() and (missing == "error" or lacks.all()):
+        yield (
+            f"{label}, the target, lacks {lacks.sum():,} of {counted(len(column), 'cell')} ({places(table, lacks)}): "
+            "missing: drop leaves out such rows"
+        )
+    if column.words is None or is_category or lacks.all():
+        return
+    words, counts = words_of(column)
+    if share(counts, map(_is_date, words)) > 0.8:
+        yield f"{label}, the target, holds dates or times, such as {words[0]!r}: name another with target"
+    elif (odd := [word for word in words if not _is_like_number(word)]) and len(odd) < len(words):
+        yield (
+            f"{label}, the target: {shortened(odd[0])!r} is not a number, as other targets are "
+            f"({place_of(column, odd[0], table)}): correct it, or list the column under categories"
+        )
+    elif not odd:
+        wrong = next((word for word in words if not is_number(word)), words[0])
+        yield (
+            f"{label}, the target: {shortened(wrong)!r} is no finite number ({place_of(column, wrong, table)}): set "
+            "decimal, or correct it"
+        )
+
+
+def words_of(column: DataColumn) -> tuple[list[str], Array]:
+    """Return the words that occur in a column of words, in the order of their lines, and how often each does."""
+    assert column.words is not None
+    codes, first, counts = np.unique(column.values[column.values >= 0], return_index=True, return_counts=True)
+    order = np.argsort(first)
+    return [column.words[code] for code in codes[order]], counts[order]
+
+
+def share(counts: Array, chosen: Iterator[bool]) -> float:
+    """Return the share of the cells whose words are chosen."""
+    return float(counts[np.fromiter(chosen, bool, len(counts))].sum() / counts.sum())
+
+
+def place_of(column: DataColumn, word: str, table: Table) -> str:
+    """Return where a word first occurs, such as ``line 3``."""
+    assert column.words is not None
+    row = np.flatnonzero(column.values == column.words.index(word))[0]
+    return f"{table.unit} {table.lines[row]}"
+
+
+def places(table: Table, chosen: Array) -> str:
+    """Return the lines of chosen rows, such as ``lines 3, 5``, shortened if there are many."""
+    lines = table.lines[chosen]
+    more = ", …" if len(lines) > MOST_LINES else ""
+    return f"{table.unit}{'s' * (len(lines) > 1)} {', '.join(map(str, lines[:MOST_LINES]))}{more}"
+
+
+def shortened(text: str) -> str:
+    """Return a text, cut to 40 characters."""
+    return text if len(text) <= 40 else f"{text[:40]}…"
+
+
+def _is_date(word: str) -> bool:
+    return bool(_DATE.match(word))
+
+
+def _is_like_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return is_ambiguous(word)
+    return "_" not in word

@@ -1,0 +1,258 @@
+"""Text tables: their encoding, their separator, and their cells, column by column."""
+
+import codecs
+import csv
+import io
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from optrun.arrays import Array
+from optrun.errors import ConfigError, counted
+from optrun.problems.data.cells import MOST_DIGITS, Cells, numbers_in
+
+PANDAS_FROM = 1 << 20
+"""From this many bytes on, pandas is faster, though its import takes half a second."""
+
+AT_ONCE = 1 << 12
+"""Number of lines that are converted together."""
+
+SNIFFED = 20
+"""Number of lines in which a separator is looked for."""
+
+MOST_LISTED = 5
+"""Largest number of lines that a message lists."""
+
+_BINARY = bytes([*range(9), *range(14, 27)])
+"""Bytes that no text has."""
+_QUOTED = re.compile(r'"[^"]*"')
+_SEP_LINE = re.compile(r'"?sep=(.)"?\s*\Z', re.IGNORECASE)
+"""With such a line Excel names the separator."""
+
+
+@dataclass(frozen=True, eq=False)
+class RawTable:
+    """The cells of a file, before it is known whether the first line has names."""
+
+    first: Sequence[str]
+    """The cells of the first line."""
+    first_line: int
+    """Its number."""
+    cells: Sequence[Cells]
+    """The columns below."""
+    lines: Array
+    """The line number of each row below, ``[N]``."""
+    understood: Sequence[str] = ()
+    """What is unusual about the file, in words: its encoding, its separator."""
+    faults: Sequence[str] = ()
+    """What is wrong with lines."""
+    separator: str = ","
+    unit: str = "line"
+    """What the lines are called."""
+    has_names: bool = field(default=False)
+    """Whether the first line surely has the names of columns."""
+
+
+def error_in(path: Path, message: str, line: int | None = None) -> ConfigError:
+    """Return the error for a file, or for a line of it."""
+    where = f"{str(path)!r}, line {line}" if line else repr(str(path))
+    return ConfigError(f"data: {where}: {message}", field="data")
+
+
+def read_text(path: Path, content: bytes) -> RawTable:
+    """Return the cells of a text table, with its separator, one of ``,;|``, tab and blanks.
+
+    Raises ConfigError if it is no text, or has no line.
+    """
+    encoding = _encoding(path, content)
+    head, skipped, separator = _head(content, encoding)
+    if not head:
+        raise error_in(path, "no line to read")
+    source = _Source(path, content, encoding, separator, skipped)
+    first_line, first = next(source.rows())
+    found = _by_pandas(source, first_line, len(first)) if len(content) >= PANDAS_FROM else None
+    cells, lines, faults = _by_csv(source, len(first)) if found is None else found
+    understood = [f"encoding {encoding}"] if encoding not in ("utf-8", "utf-8-sig") else []
+    if separator != ",":
+        names = {"\t": "tabs", " ": "blanks"}
+        understood.append(f"separated by {names.get(separator, separator)}")
+    return RawTable([cell.strip() for cell in first], first_line, cells, lines, understood, faults, separator)
+
+
+def _encoding(path: Path, content: bytes) -> str:
+    """Return the encoding: UTF-8, UTF-16 with its mark, or else that of Windows, which also is Latin-1."""
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        tried: Sequence[str] = ["utf-16"]
+    elif len(content.translate(None, _BINARY)) < len(content):
+        tried = []
+    else:
+        tried = ["utf-8-sig" if content.startswith(codecs.BOM_UTF8) else "utf-8", "cp1252", "latin-1"]
+    for encoding in tried:
+        with suppress(UnicodeDecodeError):
+            content.decode(encoding)
+            return encoding
+    raise error_in(path, "not a text file: it has bytes that no text has")
+
+
+def _head(content: bytes, encoding: str) -> tuple[list[str], int, str]:
+    """Return the first lines that are not blank, how many lines come before them, and the separator."""
+    head: list[str] = []
+    skipped, named = 0, ""
+    for line in io.TextIOWrapper(io.BytesIO(content), encoding, newline=None):
+        if not head and (not line.strip() or _SEP_LINE.match(line.strip())):
+            named = named or (_SEP_LINE.match(line.strip()) or ["", ""])[1]
+            skipped += 1
+        elif line.strip():
+            head.append(line)
+        if len(head) == SNIFFED:
+            break
+    return head, skipped, named or _separator(head)
+
+
+def _separator(head: Sequence[str]) -> str:
+    """Return the separator outside of quotes: one that is as often in each line, else the most frequent one."""
+    bare = [_QUOTED.sub("", line).strip("\n\r") for line in head]
+    for each in "\t;|,":  # a comma comes last, since it may be a decimal sign
+        if len({line.count(each) for line in bare}) == 1 and each in bare[0]:
+            return each
+    if not bare:
+        return ","
+    separator = max(",;\t|", key=bare[0].count)
+    return " " if separator not in bare[0] and " " in bare[0].strip() else separator
+
+
+@dataclass(frozen=True)
+class _Source:
+    """The text of a table, which can be gone through again."""
+
+    path: Path
+    content: bytes
+    encoding: str
+    separator: str
+    skipped: int
+
+    def rows(self) -> Iterator[tuple[int, list[str]]]:
+        """Yield each row that is not blank, with the number of its last line; ConfigError for a stray quote."""
+        lines: Iterator[str] = io.TextIOWrapper(io.BytesIO(self.content), self.encoding, newline="")
+        lines = chain([""] * self.skipped, islice(lines, self.skipped, None))
+        is_blank = self.separator == " "
+        if is_blank:
+            lines = (f"{line.strip()}\n" for line in lines)
+        reader = csv.reader(lines, delimiter=self.separator, strict=True, skipinitialspace=True)
+        try:
+            for cells in reader:
+                if cells and (len(cells) > 1 or cells[0].strip()):
+                    yield reader.line_num, cells
+        except csv.Error as error:
+            raise error_in(self.path, str(error), reader.line_num) from None
+
+
+def _by_csv(source: _Source, width: int) -> tuple[list[Cells], Array, list[str]]:
+    """Return the columns below the first line, their line numbers, and what is wrong with lines."""
+    lines: list[int] = []
+    ragged: list[tuple[int, int]] = []
+
+    def chunks(note: bool) -> Iterator[list[tuple[str, ...]]]:
+        rows = islice(source.rows(), 1, None)
+        while chunk := list(islice(rows, AT_ONCE)):
+            if note:
+                lines.extend(line for line, cells in chunk if len(cells) == width)
+                ragged.extend((line, len(cells)) for line, cells in chunk if len(cells) != width)
+            even = [cells for _, cells in chunk if len(cells) == width]
+            yield list(zip(*even, strict=True)) if even else [()] * width
+
+    numbers: dict[int, list[Array]] = {i: [] for i in range(width)}
+    for columns in chunks(True):
+        for i in list(numbers):
+            values = numbers_in(columns[i])
+            if values is None:
+                del numbers[i]
+            else:
+                numbers[i].append(values)
+    places: dict[int, dict[str, int]] = {i: {} for i in range(width) if i not in numbers}
+    codes: dict[int, list[Array]] = {i: [] for i in places}
+    for columns in chunks(False) if places else ():
+        for i, known in places.items():
+            found = [known.setdefault(cell, len(known)) for cell in columns[i]]
+            codes[i].append(np.array(found, np.int32))
+    faults = []
+    if ragged:
+        named = ", ".join(f"{line} ({count})" for line, count in ragged[:MOST_LISTED])
+        more = ", …" if len(ragged) > MOST_LISTED else ""
+        faults.append(
+            f"{counted(len(ragged), 'line')} with another number of cells than the {width} of the first: "
+            f"line{'s' * (len(ragged) > 1)} {named}{more}"
+        )
+    cells = [
+        Cells(numbers=_joined(numbers[i]))
+        if i in numbers
+        else Cells(np.concatenate(codes[i]), list(places[i]))
+        for i in range(width)
+    ]
+    return cells, np.array(lines, np.int64), faults
+
+
+def _joined(parts: Sequence[Array]) -> Array:
+    # Whole numbers are integers only if all of them are.
+    return np.concatenate(parts) if parts else np.zeros(0)
+
+
+def _by_pandas(source: _Source, first_line: int, width: int) -> tuple[list[Cells], Array, list[str]] | None:
+    """Return the same as `_by_csv`, in a tenth of the time; None where only that knows what is wrong, or where."""
+    try:
+        import pandas
+    except ImportError:
+        return None
+    content = source.content.rstrip(b"\r\n")
+    is_plain = source.encoding.startswith(("utf-8", "cp1252", "latin-1")) and source.separator != " "
+    if not is_plain:
+        return None
+    # Before version 3.1 only this parser rounded as Python does.
+    exact: dict[str, Any] = {}
+    if tuple(map(int, pandas.__version__.split(".")[:2])) < (3, 1):
+        exact["float_precision"] = "round_trip"
+    try:
+        frame = pandas.read_csv(
+            io.BytesIO(content),
+            sep=source.separator,
+            encoding=source.encoding,
+            header=None,
+            names=range(width),
+            index_col=False,
+            skiprows=first_line,
+            keep_default_na=False,
+            skipinitialspace=True,
+            low_memory=False,
+            on_bad_lines="error",
+            **exact,
+        )
+    except (ValueError, OverflowError):  # a ParserError is a ValueError
+        return None
+    # Other counts: blank lines, line breaks within cells.
+    if len(frame) != content.count(b"\n") + 1 - first_line or frame.isna().any(axis=None):
+        return None
+    cells = [_cells(pandas, frame[i]) for i in range(width)]
+    known = [each for each in cells if each is not None]
+    return (
+        (known, np.arange(first_line + 1, first_line + 1 + len(frame)), []) if len(known) == width else None
+    )
+
+
+def _cells(pandas: Any, series: Any) -> Cells | None:
+    kind = series.dtype.kind
+    if kind == "b":
+        return Cells(series.to_numpy().astype(np.int32), ["False", "True"])
+    if kind in "if":
+        values = series.to_numpy()
+        if kind == "i" and len(values) and np.abs(values).max() >= 10**MOST_DIGITS:
+            values = values.astype(np.float64)
+        return Cells(numbers=values) if np.isfinite(values).all() else None
+    codes, texts = pandas.factorize(series)
+    texts = texts.tolist()
+    return Cells(codes.astype(np.int32), texts) if all(type(text) is str for text in texts) else None

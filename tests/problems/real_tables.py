@@ -1,0 +1,236 @@
+"""Tables as people have them: each with what is understood, or all that is wrong."""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+ROWS = 60
+
+
+@dataclass(frozen=True)
+class RealTable:
+    """A file, and what its line says, or the error does, in this order; ``mended`` are options by which it trains."""
+
+    content: bytes
+    said: tuple[str, ...] = ()
+    wrong: tuple[str, ...] = ()
+    mended: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+def table(
+    columns: dict[str, Callable[[random.Random, int], Any]],
+    *,
+    separator: str = ",",
+    decimal: str = ".",
+    encoding: str = "utf-8",
+    rows: int = ROWS,
+    header: bool = True,
+    end: str = "\n",
+) -> bytes:
+    """Return a text table of columns that draw a cell from a generator and the number of its row."""
+    draw = random.Random(0)
+    lines = [separator.join(columns)] if header else []
+    for i in range(rows):
+        cells = [each(draw, i) for each in columns.values()]
+        texts = [f"{cell}".replace(".", decimal) if isinstance(cell, float) else str(cell) for cell in cells]
+        lines.append(separator.join(texts))
+    return (end.join(lines) + end).encode(encoding)
+
+
+def real(draw: random.Random, i: int) -> float:
+    return round(draw.uniform(1, 90), 2)
+
+
+def whole(draw: random.Random, i: int) -> int:
+    return draw.randrange(18, 90)
+
+
+def among(*words: Any) -> Callable[[random.Random, int], Any]:
+    return lambda draw, i: words[i % len(words)] if i < len(words) else draw.choice(words)
+
+
+def sometimes(of: Callable[[random.Random, int], Any], rows: tuple[int, ...], instead: Any = "") -> Any:
+    return lambda draw, i: instead if i in rows else of(draw, i)
+
+
+YES_NO = among("yes", "no")
+FIRST, LAST = ["Ann", "Bob", "Cat", "Dan", "Eve", "Fay", "Gil"], ["Ito", "Lee", "Kim"]
+NAMES = among(*(f"{first} {last}" for first in FIRST for last in LAST))
+PLAIN = {"age": whole, "height": real, "outcome": YES_NO}
+
+REAL_TABLES = {
+    "plain": RealTable(table(PLAIN), ("of 2 features age, height (header), target 'outcome': 2 classes",)),
+    "mixed types": RealTable(
+        table(
+            {
+                "age": whole,
+                "sex": among("m", "f"),
+                "income": real,
+                "city": among("Oslo", "Bern", "Rom"),
+                "y": YES_NO,
+            }
+        ),
+        ("4 columns age, sex (2 categories), income, city (3 categories) as 7 features",),
+    ),
+    "missing cells": RealTable(
+        table({"age": sometimes(whole, (3, 9)), "sex": sometimes(among("m", "f"), (4,), "NA"), "y": YES_NO}),
+        ("missing 2 of age, 1 of sex filled in by the median",),
+        (
+            "2 faults",
+            "'age' lacks 2 of 60 cells (lines 5, 11)",
+            "'sex' lacks 1 of 60 cells (line 6)",
+            "missing: median",
+        ),
+        {"missing": "median"},
+    ),
+    "question marks": RealTable(
+        table({"a": sometimes(real, (0,), "?"), "b": real, "y": YES_NO}),
+        ("missing 1 of a filled in by the median and marked", "as 3 features"),
+        ("'a' lacks 1 of 60 cells (line 2)",),
+        {"missing": "indicator"},
+    ),
+    "target missing": RealTable(
+        table({"a": real, "y": sometimes(YES_NO, (1, 2))}),
+        ("58 samples",),
+        ("'y', the target, lacks 2 of 60 cells (lines 3, 4): missing: drop leaves out such rows",),
+        {"missing": "drop"},
+    ),
+    "a few words in a number": RealTable(
+        table({"a": sometimes(real, (5,), "about 7"), "b": real, "y": YES_NO}),
+        ("of 1 feature b",),
+        ("'a': 1 of 60 cells is no finite number: 'about 7' (line 7)", "drop the column"),
+        {"drop": ["a"]},
+    ),
+    "semicolons and decimal commas": RealTable(
+        table({"a": real, "b": real, "y": YES_NO}, separator=";", decimal=","),
+        ("of 2 features a, b (header; separated by ;, decimal commas)",),
+    ),
+    "an Excel export": RealTable(
+        b"\xef\xbb\xbfsep=;\r\n"
+        + table(
+            {"Preis": lambda d, i: f"1.{d.randrange(100, 999)},50", "n": whole, "y": YES_NO},
+            separator=";",
+            end="\r\n",
+        ),
+        ("separated by ;, decimal commas, thousands are separated",),
+    ),
+    "thousands": RealTable(
+        table(
+            {"price": lambda d, i: f'"{d.randrange(1, 9)},{d.randrange(100, 999)}"', "b": real, "y": YES_NO}
+        ),
+        ("of 2 features price, b (header; thousands are separated)",),
+    ),
+    "thousands or decimals": RealTable(
+        table(
+            {"price": lambda d, i: f"{d.randrange(1, 9)},{d.randrange(100, 999)}", "y": YES_NO}, separator=";"
+        ),
+        ("decimal commas",),
+        ("may be a decimal sign or separate thousands: set decimal: ',' or '.'",),
+        {"decimal": ","},
+    ),
+    "quoted separators": RealTable(
+        table({'"height, cm"': real, "place": among('"Bern, CH"', '"Oslo, NO"'), "y": YES_NO}),
+        ("of 2 columns 'height, cm', place (2 categories) as 3 features",),
+    ),
+    "line breaks in cells": RealTable(
+        table({"a": real, "note": among('"one\ntwo"', '"three"'), "y": YES_NO}), ("note (2 categories)",)
+    ),
+    "UTF-16": RealTable(
+        table(PLAIN, encoding="utf-16", separator="\t"), ("encoding utf-16, separated by tabs",)
+    ),
+    "Latin-1": RealTable(
+        table({"größe": real, "farbe": among("grün", "weiß"), "y": YES_NO}, encoding="latin-1"),
+        ("of 2 columns größe, farbe (2 categories) as 3 features (header; encoding cp1252)",),
+    ),
+    "a mark at the start": RealTable(table(PLAIN, encoding="utf-8-sig"), ("features age, height (header)",)),
+    "blanks": RealTable(table(PLAIN, separator="   "), ("age, height (header; separated by blanks)",)),
+    "no header": RealTable(
+        table(PLAIN, header=False), ("of 2 features (no header), target column 3: 2 classes",)
+    ),
+    "years as header": RealTable(
+        table({"2019": whole, "2020": whole, "2021": among(0, 1)}),
+        ("of 2 features 2019, 2020 (header)",),
+        ("are 2019, 2020, 2021 the names of columns, or a sample? Set header: true or header: false",),
+        {"header": True},
+    ),
+    "words without a header": RealTable(
+        table({"a": among("red", "blue"), "b": among("big", "small"), "y": YES_NO}, header=False),
+        ("60 samples",),
+        ("are red, big, yes the names of columns, or a sample?",),
+        {"header": False},
+    ),
+    "dates": RealTable(
+        table({"when": lambda d, i: f"2024-{1 + i % 12:02}-{1 + i % 28:02}", "a": real, "y": YES_NO}),
+        ("of 1 feature a",),
+        ("'when' holds dates or times, such as '2024-01-01' (line 2): drop it, or make numbers of it",),
+        {"drop": ["wh*"]},
+    ),
+    "identifiers, names and free text": RealTable(
+        table(
+            {
+                "id": lambda d, i: f"P{i:05}",
+                "name": lambda d, i: f"{NAMES(d, i)} {i}",
+                "note": lambda d, i: f"seen on day {i}",
+                "a": real,
+                "y": YES_NO,
+            }
+        ),
+        ("of 1 feature a",),
+        ("3 faults", "'id' holds 60 different words in 60 cells", "'name' holds", "'note' holds", "drop it"),
+        {"features": ["a"]},
+    ),
+    "an index and a number of the row": RealTable(
+        table({"": lambda d, i: i, "nr": lambda d, i: 1 + i, "a": real, "y": YES_NO}),
+        ("of 2 features nr, a",),
+    ),
+    "currencies": RealTable(
+        table({"price": lambda d, i: f"${d.randrange(9)}", "a": real, "y": YES_NO}),
+        ("of 1 feature a",),
+        ("'price' holds numbers with a unit, such as '$", "remove the unit"),
+        {"drop": ["price"]},
+    ),
+    "true and false": RealTable(
+        table({"is_member": among("TRUE", "FALSE"), "a": real, "y": among("True", "False")}),
+        ("is_member (2 categories)", "2 classes"),
+    ),
+    "infinities": RealTable(
+        table({"a": sometimes(real, (7,), "inf"), "b": real, "y": YES_NO}),
+        ("of 1 feature b",),
+        ("'a': 1 of 60 cells is no finite number: 'inf' (line 9)",),
+        {"drop": ["a"]},
+    ),
+    "ragged lines": RealTable(
+        table(PLAIN) + b"1,2\n3,4.5,yes,9\n",
+        (),
+        ("2 lines with another number of cells than the 3 of the first: lines 62 (2), 63 (4)",),
+    ),
+    "names twice": RealTable(
+        table(PLAIN).replace(b"age,height", b"age,age"), (), ("line 1: several columns are called 'age'",)
+    ),
+    "an empty column": RealTable(
+        table({"a": real, "empty": lambda d, i: "", "y": YES_NO}),
+        ("of 1 feature a",),
+        ("'empty' is empty: drop it",),
+        {"drop": ["empty"]},
+    ),
+    "few rows": RealTable(table(PLAIN, rows=6), ("6 samples",), options={"test_fraction": 0.34}),
+    "many columns": RealTable(
+        table({f"g{i}": real for i in range(300)} | {"y": YES_NO}), ("of 300 features g0, g1",)
+    ),
+    "imbalanced": RealTable(
+        table({"a": real, "y": lambda d, i: "ill" if i in (4, 9, 30) else "well"}), ("2 classes 3 + 57",)
+    ),
+    "a wide target": RealTable(
+        table({"a": real, "salary": lambda d, i: d.randrange(20_000, 90_000)}),
+        ("target 'salary': real, 2",),
+        ("60 different whole numbers as targets: set task: classification or task: regression",),
+        {"task": "regression"},
+    ),
+    "codes of an area": RealTable(
+        table({"zip": among("8001", "8002", "3000"), "a": real, "y": YES_NO}),
+        ("zip (3 categories), a as 4 features",),
+        options={"categories": ["zip"]},
+    ),
+}

@@ -1,0 +1,92 @@
+"""Tables as people have them: each trains, or one message says all that is wrong and what mends it."""
+
+import numpy as np
+import pytest
+
+from optrun.arrays import Arrays
+from optrun.errors import ConfigError
+from optrun.problems.data import Layout, files, load, text
+from optrun.problems.networks import MLP
+from tests.problems.real_tables import REAL_TABLES
+
+ENGINES = {"csv": 1 << 40, "pandas": 0}
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request, monkeypatch):
+    """Read tables of any size by the engine of this name."""
+    if request.param == "pandas":
+        pytest.importorskip("pandas")
+    monkeypatch.setattr(text, "PANDAS_FROM", ENGINES[request.param])
+    files._text.cache_clear()
+
+
+def problem(path, options):
+    made = MLP(Arrays(dtype="float64"), data=str(path), hidden=[4], **options)
+    params = {name: made.arrays.array(value[None]) for name, value in made.initial(0).items()}
+    grads = {name: np.empty_like(value) for name, value in params.items()}
+    assert np.isfinite(made.loss_and_grad(params, grads, None)).all()
+    return made
+
+
+@pytest.mark.parametrize("name", REAL_TABLES)
+def test_a_table_trains_or_one_message_says_what_is_wrong(name, tmp_path, engine):
+    given = REAL_TABLES[name]
+    path = tmp_path / "d.csv"
+    path.write_bytes(given.content)
+    options = given.options
+    if given.wrong:
+        with pytest.raises(ConfigError) as caught:
+            problem(path, options)
+        said = str(caught.value)
+        for part in given.wrong:
+            assert part in said, said
+            said = said[said.index(part) :]
+        options = options | given.mended
+    if given.said:
+        made = problem(path, options)
+        for part in given.said:
+            assert part in made.inferred, made.inferred
+
+
+def test_all_columns_are_the_same_by_either_engine(tmp_path, monkeypatch):
+    pytest.importorskip("pandas")
+    draw = np.random.default_rng(0)
+    odd = [repr(float(x)) for x in draw.normal(size=300) * 10.0 ** draw.integers(-300, 300, 300)]
+    whole = ["007", "+5", "-0", " 12", str(10**17), "3"] * 50
+    mixed = ["1", "2.50", ".5", "5.", "1e3", "-1E-3"] * 50
+    long = [f"{x:.30f}" for x in draw.random(300)]
+    words = ["a", " b", "c ", "1", "", "NA"] * 50
+    lines = [",".join(cells) for cells in zip(odd, whole, mixed, long, words, whole, strict=True)]
+    path = tmp_path / "d.csv"
+    path.write_text("odd,whole,mixed,long,words,y\n" + "\n".join(lines))
+    found = []
+    for name, size in ENGINES.items():
+        monkeypatch.setattr(text, "PANDAS_FROM", size)
+        if name == "pandas":
+            monkeypatch.setattr(text, "_by_csv", lambda *_: pytest.fail("pandas has not read it"))
+        data = read_anew(path)
+        found.append([data.targets.tolist(), data.targets.dtype])
+        found[-1] += [(c.name, c.values.tolist(), c.values.dtype, c.words, c.is_whole) for c in data.samples]
+    assert found[0] == found[1]
+    assert found[0][2][1] == list(map(float, odd))
+    assert found[0][5][1] == list(map(float, long))
+
+
+def read_anew(path):
+    files._text.cache_clear()
+    return files.read(str(path), path, Layout(categories=("words",), missing="median"))
+
+
+def test_pandas_reads_what_is_large(tmp_path, monkeypatch):
+    pandas = pytest.importorskip("pandas")
+    calls = []
+    read = pandas.read_csv
+    monkeypatch.setattr(
+        pandas, "read_csv", lambda *args, **options: calls.append(1) or read(*args, **options)
+    )
+    path = tmp_path / "d.csv"
+    for lines in (10, 200_000):
+        path.write_text("a,b,y\n" + "1.5,2,0\n" * lines)
+        assert load(str(path)).features.shape == (lines, 2)
+        assert len(calls) == (lines > 10)
