@@ -42,6 +42,7 @@ NEEDS = {
     ".parquet": "pyarrow",
     ".xlsx": "openpyxl",
     "--to tensorboard": "tensorboardX",
+    "--to mlflow": "mlflow",
 }
 """The package that a command needs which has this in it."""
 each_page = pytest.mark.parametrize("page", PAGES, ids=[page.stem for page in PAGES])

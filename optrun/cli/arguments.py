@@ -39,6 +39,7 @@ class Viewer(StrEnum):
     """The programs for which results are exported as files of their own kind."""
 
     TENSORBOARD = "tensorboard"
+    MLFLOW = "mlflow"
 
 
 class PictureKind(StrEnum):

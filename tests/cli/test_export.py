@@ -232,14 +232,20 @@ def test_what_no_table_can_be_is_refused_in_words(path, call, arguments, message
 
 
 @pytest.mark.parametrize(
-    ("package", "ending"), [("openpyxl", "xlsx"), ("tensorboardX", ""), ("pandas", None)]
+    ("package", "arguments"),
+    [
+        ("openpyxl", ["-o", "x.xlsx"]),
+        ("tensorboardX", ["-o", "x", "--to", "tensorboard"]),
+        ("mlflow", ["-o", "x.db", "--to", "mlflow"]),
+        ("pandas", None),
+    ],
 )
 def test_without_its_package_the_error_is_the_command_that_installs_it(
     path,
     monkeypatch,
     call,  # noqa: F811
     package,
-    ending,
+    arguments,
 ):
     real = builtins.__import__
 
@@ -249,11 +255,11 @@ def test_without_its_package_the_error_is_the_command_that_installs_it(
         return real(name, *rest)
 
     monkeypatch.setattr(builtins, "__import__", missing)
-    if ending is None:
+    if arguments is None:
         with pytest.raises(optrun.errors.MissingExtraError, match=f"pip install {package}"):
             optrun.load_sweep(path).to_pandas()
         return
-    done = call("export", path, "-o", f"x.{ending}", *(() if ending else ("--to", "tensorboard")))
+    done = call("export", path, *arguments)
     assert (done.code, any(Path().glob("x*"))) == (3, False)
     assert f"pip install {package}" in done.err
 
@@ -306,6 +312,52 @@ def test_tensorboard_shows_all_curves_and_evaluations(path, call):  # noqa: F811
     assert [folder.name[0] for folder in sorted(Path("b").iterdir())] == ["4", "5"]
     assert call("export", f"{path}:3", "--to", "tensorboard", "-o", "c").code == 0
     assert [folder.name[0] for folder in Path("c").iterdir()] == ["3"]
+
+
+@pytest.mark.full
+@pytest.mark.filterwarnings("ignore")  # of what MLflow stands on
+def test_mlflow_has_the_config_curves_evaluations_and_figures_of_each_run(path, call):  # noqa: F811
+    pytest.importorskip("mlflow")
+    pytest.importorskip("alembic")
+    from mlflow.tracking import MlflowClient
+
+    done = call("export", path, "--to", "mlflow", "-o", "a/ml.db")
+    assert (done.code, done.out) == (0, "a/ml.db\n"), done.err
+    client = MlflowClient(tracking_uri="sqlite:///a/ml.db")
+    name = optrun.load_sweep(path).runs[0].config["name"]
+    runs = client.search_runs([client.get_experiment_by_name(name).experiment_id])
+    found = {run.data.tags["optrun.run"]: run for run in runs}
+    for row in rows_of(path, "runs"):
+        run = found[f"{path}:{row['run']}"]
+        is_gone = row["status"] in ("diverged", "failed")
+        assert (run.info.status, run.data.tags["optrun.status"]) == (
+            "FAILED" if is_gone else "FINISHED",
+            row["status"],
+        )
+        if row["optimizer.lr"] is not None:
+            assert float(run.data.params["optimizer.lr"]) == row["optimizer.lr"]
+        assert run.data.params["optimizer.maximize"] == "false"
+        assert run.data.metrics.get("final_loss") == row.get("final_loss")
+        for what, before in (("curves", ""), ("evaluations", "eval/")):
+            of = [each for each in rows_of(path, what) if each["run"] == row["run"]]
+            points = client.get_metric_history(run.info.run_id, f"{before}loss")
+            assert sorted((point.step, point.value) for point in points) == [
+                (each["step"], each["loss"]) for each in of if np.isfinite(each.get("loss") or 0.0)
+            ]
+    again = call("export", path, "--to", "mlflow", "-o", "a/ml.db")
+    assert (again.code, f"has {path}:0 already" in again.err) == (2, True)
+
+
+def test_mlflow_is_given_no_file_that_is_another(path, call):  # noqa: F811
+    Path("x.db").write_text("a text")
+    for file, said in (
+        ("x.db", "x.db: not a database"),
+        (f"{path}/results.sqlite", "file of a run directory"),
+    ):
+        done = call("export", path, "--to", "mlflow", "-o", file)
+        assert (done.code, said in done.err) == (2, True)
+    assert Path("x.db").read_text() == "a text"
+    assert "such as mlflow.db" in call("export", path, "--to", "mlflow").err
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,10 @@ def export(
     sort: Sort = None,
     to: Annotated[
         Viewer | None,
-        typer.Option("--to", help="Write all curves and evaluations into a new folder, for this program."),
+        typer.Option(
+            "--to",
+            help="Write all curves and evaluations for this program: into a new folder, or of mlflow into a database.",
+        ),
     ] = None,
 ) -> None:
     """Write the runs, curves or evaluations of a run or a sweep as one table, with the swept parameters as columns.
@@ -41,21 +44,19 @@ def export(
     Without --what, JSON and NPZ of a single run hold all of it. With --what params, NPZ has the parameters at the end
     and at the steps of record.params, by names such as step10/layer1.weight.
 
-    Extras: `parquet`, `excel` for xlsx, `tensorboard`.
+    Extras: `parquet`, `excel` for xlsx, `tensorboard`, `mlflow`.
 
     Examples: optrun export latest -o curves.csv; optrun export latest --what runs -o runs.csv
     """
     from optrun.cli.views.export import export_run
-    from optrun.cli.views.export_events import export_events
+    from optrun.cli.views.export_viewer import export_to
     from optrun.errors import ConfigError
 
     if to is None:
         export_run(run_directory, what, format, output, where, sort)
     elif (what, format, sort) == (None, None, None):
-        export_events(run_directory, output, where)
+        export_to(to, run_directory, output, where)
     else:
-        raise ConfigError(
-            "--to tensorboard writes all curves and evaluations: without --what, --format and --sort"
-        )
+        raise ConfigError(f"--to {to} writes all curves and evaluations: without --what, --format and --sort")
     if output != "-":
         print(output)

@@ -88,9 +88,14 @@ def format_of(format: str | None, output: str) -> str:
     return format
 
 
-def _write_file(file: Path, write: Callable[[BinaryIO], None]) -> None:
+def check_not_own(file: Path) -> None:
+    """Raise ConfigError for a file of a run directory."""
     if file.name in OWN_FILES and (file.absolute().parent / RESULTS).exists():
         raise ConfigError(f"{file} is a file of a run directory: give another")
+
+
+def _write_file(file: Path, write: Callable[[BinaryIO], None]) -> None:
+    check_not_own(file)
     try:
         write_output(file, write)
     except StoreError:
