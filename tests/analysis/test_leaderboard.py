@@ -54,13 +54,13 @@ def test_the_other_end_may_be_the_better_one():
 def test_settings_are_ranked_within_their_problem():
     settings = [{"problem.data": data, "lr": lr} for lr in (1, 2, 3) for data in ("wine", "iris")]
     plan = SweepPlan(settings, 1, "final_loss", False, problems=["wine", "iris"] * 3)
-    # Every loss on wine is below every loss on iris.
-    rows = leaderboard(plan, [ended(value) for value in (0.3, 8.0, 0.1, 9.0, 0.2, 7.0)])
+    # Every loss on wine, the first problem of the plan, is above every loss on iris.
+    rows = leaderboard(plan, [ended(value) for value in (9.0, 0.2, 7.0, 0.3, 8.0, 0.1)])
     assert [(row.problem, row.setting["lr"]) for row in rows] == [
         *[("wine", lr) for lr in (2, 3, 1)],
         *[("iris", lr) for lr in (3, 1, 2)],
     ]
-    assert [(row.problem, row.median) for row in best_of(rows)] == [("wine", 0.1), ("iris", 7.0)]
+    assert [(row.problem, row.median) for row in best_of(rows)] == [("wine", 7.0), ("iris", 0.1)]
     assert first_of_each(rows, 1) == best_of(rows)
     # A problem none of whose settings has a finite median has no best one.
     gone = leaderboard(plan, [ended(0.3), GONE, ended(0.1), GONE, ended(0.2), GONE])
