@@ -13,9 +13,10 @@ from optrun.config.edited import as_in_file
 from optrun.errors import ConfigError, RunFailedError, StoreError, counted, string_list
 from optrun.plugins import load_plugins
 from optrun.store import RunRecord, RunState, Status, Store, write_csv
-from optrun.store.event_names import INFERRED, LEFT, PLUGINS, TRACEBACK
+from optrun.store.event_names import BASELINES, INFERRED, LEFT, PLUGINS, TRACEBACK
 from optrun.store.locate import CONFIG, RUNS, find_numbered, find_whole
 from optrun.store.run_table import What, check_what, run_table
+from optrun.training.baselines import Baselines, baselines_of, stored_baselines
 from optrun.training.config_notes import inferred
 from optrun.training.evaluator import AVERAGE
 from optrun.training.figures import pack_of
@@ -75,6 +76,7 @@ class Run:
         run: int = 0,
         signal: int | None = None,
         setting: Mapping[str, Any] | None = None,
+        baselines: Baselines | None = None,
     ) -> None:
         self._record = record = results.run(run)
         self._memory = results if isinstance(results, MemoryStore) else None
@@ -93,6 +95,8 @@ class Run:
         """The number of optimizer steps."""
         self.summary: Mapping[str, float | None] = record.summary
         """`final_loss` and every final evaluation; None for a value that is not finite."""
+        self.baselines: Baselines = baselines or {}
+        """Figures of what predicts without training on the same data, by its name, such as `class prior`."""
         self.curves: Mapping[str, Array] = results.curves(run)
         """`step`, `loss`, `lr` and other metrics, one entry per recorded step."""
         self.evaluations: Mapping[str, Array] = results.evaluations(run)
@@ -196,12 +200,13 @@ def run(
         raise ConfigError("a run that is not saved has no directory", field="directory")
     chosen = _config(config, overrides)
     pack = pack or pack_of(chosen)
+    baselines = baselines_of(pack)
+    beside = next(iter(baselines.values()), None)
     with interruptible() as interruption:
         if not save:
             memory = MemoryStore([chosen])
-            return _trained(
-                memory, Trainer(pack, memory, observe=observe, interrupted=interruption), interruption
-            )
+            trainer = Trainer(pack, memory, observe=observe, interrupted=interruption)
+            return _trained(memory, trainer, interruption, beside)
         with Store.create(
             RUNS,
             chosen.name,
@@ -212,9 +217,10 @@ def run(
             | Identity.of(chosen, pack.problem.fingerprint).events(),
         ) as store:
             store.log(INFERRED, lines=inferred(pack))
-            return _trained(
-                store, Trainer(pack, store, observe=observe, interrupted=interruption), interruption
-            )
+            if baselines:
+                store.log(BASELINES, figures=baselines)
+            trainer = Trainer(pack, store, observe=observe, interrupted=interruption)
+            return _trained(store, trainer, interruption, beside)
 
 
 def resume(
@@ -253,7 +259,7 @@ def resume(
                 record = store.run(0)
         if record.status.final:
             write_csv(store)  # an earlier process may have been killed before it wrote this file
-            return Run(store, path=store.path)
+            return Run(store, path=store.path, baselines=stored_baselines(store.events(), record.config))
         if note is not None:
             note(pack)
         trainer = Trainer(pack, store, observe=observe, interrupted=interruption)
@@ -263,7 +269,8 @@ def resume(
             trainer.resume([with_fingerprint(checkpoint, pack.problem.fingerprint if is_compared else None)])
         events |= note_machine_change(store)
         store.commit(states={0: RunState(status=Status.RUNNING, steps=record.steps)}, events=events)
-        return _trained(store, trainer, interruption)
+        beside = stored_baselines(store.events(), record.config)
+        return _trained(store, trainer, interruption, beside)
 
 
 def load_run(path: str | Path, run: int | None = None) -> Run:
@@ -280,7 +287,13 @@ def load_run(path: str | Path, run: int | None = None) -> Run:
         raise StoreError(f"{path}: this names run {number}, not run {run}")
     with Store.open(directory) as store:
         chosen, plan = single(store, number if run is None else run), plan_of(store)
-        return Run(store, path=store.path, run=chosen, setting=plan.setting(chosen) if plan else None)
+        return Run(
+            store,
+            path=store.path,
+            run=chosen,
+            setting=plan.setting(chosen) if plan else None,
+            baselines=stored_baselines(store.events(), store.run(chosen).config),
+        )
 
 
 def _check_single(store: Store) -> None:
@@ -308,7 +321,9 @@ def _config(config: RunConfig | Mapping[str, Any] | str | Path, overrides: Seque
     return load(config, overrides)
 
 
-def _trained(results: Store | MemoryStore, trainer: Trainer, interruption: Interruption) -> Run:
+def _trained(
+    results: Store | MemoryStore, trainer: Trainer, interruption: Interruption, baselines: Baselines | None
+) -> Run:
     began = time.monotonic()
     try:
         trainer.run()
@@ -319,7 +334,8 @@ def _trained(results: Store | MemoryStore, trainer: Trainer, interruption: Inter
             results.log(TRACEBACK, 0, text=error.traceback)
         _finished(results, began)
         raise
-    return Run(results, path=_finished(results, began), signal=interruption.signal)
+    path = _finished(results, began)
+    return Run(results, path=path, signal=interruption.signal, baselines=baselines)
 
 
 def _finished(results: Store | MemoryStore, began: float) -> Path | None:

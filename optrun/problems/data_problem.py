@@ -2,6 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 
 import numpy as np
@@ -24,6 +25,7 @@ from optrun.problems.data import (
     load,
 )
 from optrun.problems.losses import ClassLoss, Loss
+from optrun.problems.metrics.baselines import baselines
 from optrun.problems.metrics.prediction import ClassPredictions, Predictions
 from optrun.problems.metrics.suitable import unsuitable
 from optrun.problems.problem import Problem
@@ -198,6 +200,10 @@ class DataProblem(Problem, ABC):
 
     def unmeasured(self, metric: str) -> str:
         return unsuitable(metric, self.targets, [str(each) for each in self.preparation.target.classes])
+
+    def baselines(self, measure: Sequence[str]) -> Mapping[str, Mapping[str, float]]:
+        with np.errstate(all="ignore"):
+            return baselines(self, measure)
 
     def predictions(self, part: str, outputs: Array) -> Predictions:
         """Return what the outputs ``[B, o, n]`` for the samples of a part predict."""

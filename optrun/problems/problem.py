@@ -155,6 +155,10 @@ class Problem(metaclass=_Checked):
         """Return why a metric of predictions does not suit the problem; empty where it does."""
         return "which predicts nothing: metrics of the parameters, such as param_norm, suit every problem"
 
+    def baselines(self, measure: Sequence[str]) -> Mapping[str, Mapping[str, float]]:
+        """Return the figures of what predicts without training, by its name; ``measure`` as in `evaluate`."""
+        return {}
+
     def scratch(self, name: str, *shape: int) -> Array:
         """Return the array of this name and shape, allocated on first use, so that later steps allocate nothing."""
         key = (name, shape)

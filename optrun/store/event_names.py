@@ -42,6 +42,9 @@ LONGER = "longer"
 INFERRED = "inferred"
 """The event that keeps what was inferred from data."""
 
+BASELINES = "baselines"
+"""The event that keeps the figures of what predicts without training, by the data."""
+
 LIMITED = "limited"
 """The event that tells that a sweep was to execute no more runs this time."""
 

@@ -241,12 +241,12 @@ def test_figures_of_an_average_stand_behind_those_of_the_parameters(call, run):
     assert "average" not in call("ls").out + call("show", str(plain)).out
     averaged = run("average=EMA", "average.decay=0.5")
     shown = [line.split() for line in call("show", str(averaged)).out.splitlines() if "   average " in line]
-    assert [line[::2] for line in shown] == [
+    assert [line[:3:2] for line in shown] == [
         [name, "average"]
         for name in ("final_loss", "train_accuracy", "train_loss", "test_accuracy", "test_loss")
     ]
     figures = json.loads(call("show", str(averaged), "--json").out)["summary"]
-    assert shown[-1][1::2] == [f"{figures[name]:.6g}" for name in ("test_loss", "average_test_loss")]
+    assert shown[-1][1:4:2] == [f"{figures[name]:.6g}" for name in ("test_loss", "average_test_loss")]
     first, second = call("ls").out.splitlines()[1:]
     assert f"{figures['average_loss']:.4g}" in first.split()
     assert len(second.split()) == len(first.split()) - 1

@@ -5,16 +5,32 @@ from collections.abc import Iterator, Mapping
 _AVERAGE = "average_"
 
 
-def metric_lines(summary: Mapping[str, float | None]) -> Iterator[str]:
-    """Yield a line for each metric; the value at the averaged parameters follows the one at the parameters."""
+def metric_lines(
+    summary: Mapping[str, float | None], baselines: Mapping[str, Mapping[str, float]] | None = None
+) -> Iterator[str]:
+    """Yield a line for each metric: its value, that at the averaged parameters, and those of the baselines."""
     pairs = dict(paired(summary))
-    width = max(map(len, pairs), default=0)
-    column = max((len(number(summary[name])) for name, beside in pairs.items() if beside), default=0)
-    for name, beside in pairs.items():
-        text = number(summary[name])
-        yield f"{name:<{width}}  " + (
-            f"{text:<{column}}   average {number(summary[beside])}" if beside else text
+    columns = [
+        {name: number(summary[name]) for name in pairs},
+        {name: f"average {number(summary[beside])}" for name, beside in pairs.items() if beside},
+        *(
+            {name: f"{title} {number(of[name])}" for name in pairs if name in of}
+            for title, of in (baselines or {}).items()
+        ),
+    ]
+    columns = [texts for texts in columns if texts]
+    widths = [
+        # A last value, which none follows, widens no column.
+        max(
+            (len(text) for name, text in texts.items() if any(name in of for of in columns[i + 1 :])),
+            default=0,
         )
+        for i, texts in enumerate(columns)
+    ]
+    width = max(map(len, pairs), default=0)
+    for name in pairs:
+        cells = [f"{texts.get(name, ''):<{widths[i]}}" for i, texts in enumerate(columns)]
+        yield f"{name:<{width}}  {'   '.join(cells)}".rstrip()
 
 
 def paired(names: Mapping[str, float | None]) -> Iterator[tuple[str, str | None]]:

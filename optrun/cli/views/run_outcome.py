@@ -75,7 +75,7 @@ def _print_summary(run: Run) -> None:
     reason = f": {run.reason}" if run.reason else ""
     taken = f"{run.steps} step{'s' * (run.steps != 1)}"
     print(printable_lines(f"{run.config['name']}: {run.status} after {taken}{reason}"))
-    for line in metric_lines(run.summary):
+    for line in metric_lines(run.summary, run.baselines):
         print(f"  {printable(line)}")
     if run.path:
         print(printable(str(run.path)))

@@ -17,7 +17,8 @@ from optrun.config.yaml.writer import to_yaml
 from optrun.errors import ConfigError, printable, printable_lines
 from optrun.plots.terminal import sparkline
 from optrun.store import Event, RunRecord, Status, Store
-from optrun.store.event_names import IDENTITIES, INFERRED, LEFT, MADE, OF_SWEEPS, TRACEBACK
+from optrun.store.event_names import BASELINES, IDENTITIES, INFERRED, LEFT, MADE, OF_SWEEPS, TRACEBACK
+from optrun.training.baselines import Baselines, stored_baselines
 from optrun.training.config_notes import inferred_lines
 from optrun.training.identity import Identity
 from optrun.training.provenance import identity_of
@@ -46,8 +47,8 @@ def print_run(path: Path, run: int | None, *, json: bool, limit: int | None = No
         identity = identity_of(store, record)
         is_of_sweep = plan is not None or store.size > 1
         traceback = store.traceback(record.run) if record.status is Status.FAILED else ""
-    lines = inferred_lines(events)
-    events = [event for event in events if event.kind not in (INFERRED, *IDENTITIES)]
+    lines, baselines = inferred_lines(events), stored_baselines(events, record.config)
+    events = [event for event in events if event.kind not in (INFERRED, BASELINES, *IDENTITIES)]
     if json:
         document = {
             **run_object(path, status, record, record.run if is_of_sweep else None),
@@ -62,10 +63,11 @@ def print_run(path: Path, run: int | None, *, json: bool, limit: int | None = No
             ],
             "curves": list(curves),
             "inferred": lines,
+            **({"baselines": baselines} if baselines else {}),
         }
         print(json_module.dumps(document, ensure_ascii=False, allow_nan=False))
         return
-    print_outcome(Path(f"{path}:{record.run}") if is_of_sweep else path, status, record)
+    print_outcome(Path(f"{path}:{record.run}") if is_of_sweep else path, status, record, baselines)
     for line in lines:
         emit(Text(printable(line)))
     _print_curve(curves)
@@ -87,15 +89,15 @@ def print_run(path: Path, run: int | None, *, json: bool, limit: int | None = No
         suggest(f"curves {quoted(path)}:{record.run}", f"export {quoted(path)}:{record.run} -o curves.csv")
 
 
-def print_outcome(path: Path, status: str, record: RunRecord) -> None:
-    """Print the status, the steps and the summary of a run."""
+def print_outcome(path: Path, status: str, record: RunRecord, baselines: Baselines | None = None) -> None:
+    """Print the status, the steps and the summary of a run, beside its baselines."""
     reason = ": " + (record.reason or "its process is gone") if record.reason or status == KILLED else ""
     head = Text.assemble((printable(str(record.config.get("name", path.name))), "bold"), ": ")
     taken = f"{record.steps:,} step{'s' * (record.steps != 1)}"
     step = f" after {taken}" if record.status.final else f" at step {record.steps:,}"
     emit(head + status_text(status) + Text(f"{step}{printable(reason)}"))
     emit(Text(printable(str(path)), "dim"))
-    for line in metric_lines(record.summary):
+    for line in metric_lines(record.summary, baselines):
         emit(Text(f"  {printable(line)}"))
 
 

@@ -1,0 +1,71 @@
+"""What predicts without training, beside the figures of a run."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import optrun
+from optrun.arrays import Arrays
+from optrun.registry import problems
+from tests.cli.looking import call
+
+__all__ = ["call"]
+
+
+def test_the_class_prior_and_the_mean_by_hand(call):
+    rows = "".join(
+        f"{i % 5},{part},{'b' if i % 4 else 'a'}\n" for part in ("train", "test") for i in range(8)
+    )
+    Path("t.csv").write_text(f"x,fold,y\n{rows}")
+    text = "problem: {name: logistic_regression, data: ./t.csv, split: fold}\noptimizer: SGD\nsteps: 1\n"
+    Path("f.yaml").write_text(f"{text}dtype: float64\nevaluate: {{metrics: [f1_macro, brier]}}\n")
+    run = optrun.run("f.yaml", directory="run")
+    entropy = -(0.75 * np.log(0.75) + 0.25 * np.log(0.25))
+    expected = {"accuracy": 0.75, "loss": entropy, "f1_macro": 6 / 7 / 2, "brier": 0.75 * 0.25}
+    assert run.baselines["class prior"] == pytest.approx(
+        {f"{part}_{name}": value for part in ("train", "test") for name, value in expected.items()}, rel=1e-14
+    )
+    assert optrun.load_run("run").baselines == run.baselines
+    for command in (("show", "run"), ("run", "f.yaml", "--no-save")):
+        lines = [line.split() for line in call(*command).out.splitlines() if "test_accuracy" in line]
+        assert lines[0][2:6] == ["class", "prior", "0.75", "least"]
+    assert json.loads(call("show", "run", "--json").out)["baselines"] == run.baselines
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", ["softmax_regression", "mlp", "logistic_regression"])
+def test_classes_are_those_of_scikit_learn(name):
+    dummy, linear = pytest.importorskip("sklearn.dummy"), pytest.importorskip("sklearn.linear_model")
+    problem = problems.find(name)(Arrays(dtype="float64"))
+    found = problem.baselines(["log_loss", "roc_auc"])
+    (x, _), y = problem.parts["train"], problem.targets["train"]
+    prior = dummy.DummyClassifier(strategy="prior").fit(x, y)
+    fitted = linear.LinearRegression().fit(x, np.eye(y.max() + 1)[y])
+    for part, (samples, _) in problem.parts.items():
+        own = problem.targets[part]
+        assert found["class prior"][f"{part}_accuracy"] == prior.score(samples, own)
+        said = -prior.predict_log_proba(samples)[np.arange(len(own)), own].mean()
+        assert found["class prior"][f"{part}_loss"] == pytest.approx(said, rel=1e-12)
+        accuracy = (fitted.predict(samples).argmax(axis=1) == own).mean()
+        assert found["least squares"][f"{part}_accuracy"] == accuracy
+        assert found["class prior"][f"{part}_roc_auc"] == 0.5 < found["least squares"][f"{part}_roc_auc"]
+    assert not {"train_loss", "train_log_loss"} & found["least squares"].keys()
+
+
+@pytest.mark.parametrize("standardize", [True, False])
+def test_numbers_are_those_of_a_solved_regression_in_the_units_of_the_target(standardize):
+    problem = problems.find("linear_regression")(Arrays(dtype="float64"), standardize=standardize)
+    found = problem.baselines(["rmse", "r2", "mae"])
+    assert found["least squares"]["train_loss"] == pytest.approx(problem.minimum, rel=1e-10)
+    assert found["mean"]["train_rmse"] == pytest.approx(problem.targets["train"].std(), rel=1e-12)
+    assert found["mean"]["train_r2"] == pytest.approx(0, abs=1e-12)
+    other = problems.find("linear_regression")(Arrays(dtype="float64"), standardize=not standardize)
+    assert found["least squares"]["test_mae"] == pytest.approx(
+        other.baselines(["mae"])["least squares"]["test_mae"], rel=1e-9
+    )
+
+
+def test_a_problem_without_predictions_has_none():
+    assert problems.find("rosenbrock")(Arrays()).baselines([]) == {}
