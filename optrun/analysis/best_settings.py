@@ -25,6 +25,7 @@ from optrun.analysis.statistics import (
 from optrun.arrays import Array
 from optrun.config.sweep.model import Metric
 from optrun.store import RunRecord, Status
+from optrun.training.curve_figures import Evaluated, with_figure
 
 BUDGETS = (1, 4, 16, 64)
 """Numbers of trials after which the best value of a random search is told."""
@@ -52,11 +53,23 @@ class ComparedSweep:
     confirmed: "ComparedSweep | None" = None
     curves: Sequence[WithCurves] = ()
     """The curves of the runs, in the same order; they are read when they are asked for."""
+    evaluated: Evaluated | None = None
+    """Where figures of the evaluations are computed from."""
 
     @property
     def configs(self) -> list[Mapping[str, Any]]:
         """The config of each setting, with its first seed."""
         return [run.config for run in self.runs[:: self.plan.repeats]]
+
+    def measured(self, metric: Metric) -> "ComparedSweep":
+        """Return the sweep and its confirmation with a metric of their runs that may be one of the evaluations."""
+        if self.evaluated is None:
+            return self
+        found = replace(self, runs=with_figure(self.runs, self.evaluated, metric.name, metric.goal))
+        if self.confirmed is None:
+            return found
+        is_own = self.confirmed.runs is self.runs
+        return replace(found, confirmed=found if is_own else self.confirmed.measured(metric))
 
 
 @dataclass(frozen=True)

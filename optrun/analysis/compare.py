@@ -15,17 +15,20 @@ from optrun.analysis.best_settings import (
     problem_table,
 )
 from optrun.analysis.comparison import Comparison, ProblemTable, Rank
+from optrun.analysis.figure_names import figures_in, lacking
+from optrun.analysis.leaderboard import SweepPlan
 from optrun.analysis.ranking import ranking
 from optrun.analysis.rate_sensitivity import initial_loss, rate_sensitivity
 from optrun.analysis.selection import BY, BY_SWEEP, Cell, paths_of, usual_by, value_at, varying
 from optrun.analysis.sensitivity import is_number
 from optrun.analysis.speedup import median_curve, speedup
 from optrun.analysis.statistics import critical_difference
-from optrun.analysis.verdict import TEST, VALIDATION, cautions, verdict
+from optrun.analysis.verdict import cautions, verdict
 from optrun.config.same_problem import tells_problem
-from optrun.config.sweep.model import Metric, usual_goal
+from optrun.config.sweep.goal import goal_of, usual_goal
+from optrun.config.sweep.model import Metric
 from optrun.errors import ConfigError, did_you_mean, fold
-from optrun.store.types import STEPS_TO_TARGET
+from optrun.training.curve_figures import reported_name
 
 USUAL_BASELINES = ("AdamW", "Adam", "SGD")
 GRID, HALVING = "grid", "halving"
@@ -70,7 +73,7 @@ def evidence_of(
         raise ConfigError(
             "what is to be compared? by is empty: give a path of the config, such as optimizer.name"
         )
-    reported = reported_metric(sources, metric)
+    reported, sources = reported_metric(sources, metric)
     path, entries = entries_of(sources, by, reported)
     for source in sources:
         if said := _drawn(path, source, [entry for entry in entries.values() if entry.source is source]):
@@ -169,9 +172,14 @@ def entries_of(
     return path, entries
 
 
-def reported_metric(sources: Sequence[ComparedSweep], name: str | None) -> Metric:
-    """Return the metric to report; ConfigError if the sweeps have different ones, or no run of one has it."""
-    known = [_figures(source) for source in sources]
+def reported_metric(
+    sources: Sequence[ComparedSweep], name: str | None
+) -> tuple[Metric, Sequence[ComparedSweep]]:
+    """Return the metric to report, and the sweeps whose runs have it.
+
+    Raises ConfigError if the sweeps have different metrics, or no run of one has it.
+    """
+    known = [figures_in(source.runs, has_target=_has_target(source)) for source in sources]
     plans = [source.plan for source in sources]
     if name is None:
         for source in sources:
@@ -180,22 +188,37 @@ def reported_metric(sources: Sequence[ComparedSweep], name: str | None) -> Metri
                     f"the metric of {sources[0].label} is {plans[0].metric}, that of {source.label} "
                     f"{source.plan.metric}: choose one by --metric"
                 )
-        on_test = plans[0].metric.replace(VALIDATION, TEST, 1)
-        name = on_test if all(on_test in names for names in known) else plans[0].metric
-    for source, names in zip(sources, known, strict=True):
-        if names and name not in names:
-            others = did_you_mean(name, names) or f" There are: {', '.join(sorted(names))}"
-            raise ConfigError(f"{source.label}: no run has the metric {name}.{others}")
-    selected_by = {plan.metric.replace(VALIDATION, TEST, 1): plan.goal for plan in plans}
-    selected_by |= {plan.metric: plan.goal for plan in plans}
-    return Metric(name=name, goal=selected_by.get(name) or usual_goal(name))
+        on_test = _metric(reported_name(plans[0].metric), plans)
+        measured = [source.measured(on_test) for source in sources]
+        has_it = all(on_test.name in figures_in(source.runs) for source in measured)
+        return (on_test if has_it else _metric(plans[0].metric, plans)), (measured if has_it else sources)
+    metric = _metric(name, plans)
+    measured = [source.measured(metric) for source in sources]
+    for source, names in zip(measured, known, strict=True):
+        if names and name not in {**names, **figures_in(source.runs)}:
+            raise ConfigError(f"{source.label}: no run has the metric {name}.{lacking(name, names)}")
+    return metric, measured
 
 
-def _figures(source: ComparedSweep) -> set[str]:
-    """Return the names of the figures that runs of a sweep have."""
-    names = {name for run in source.runs for name in run.summary}
-    has_target = any((config.get("stop") or {}).get("target") is not None for config in source.configs)
-    return names | {STEPS_TO_TARGET} if has_target else names
+def ranked_anew(sources: Sequence[ComparedSweep], name: str) -> list[ComparedSweep]:
+    """Return the sweeps with plans that rank by another metric; ConfigError if no run of one has it."""
+    metric, measured = reported_metric(sources, name)
+    maximize = metric.goal == "maximize"
+    return [
+        replace(each, plan=replace(each.plan, metric=metric.name, maximize=maximize)) for each in measured
+    ]
+
+
+def _metric(name: str, plans: Sequence[SweepPlan]) -> Metric:
+    """Return a figure with the goal that the first sweep gives it by its metric, or else the usual one."""
+    goals = (goal_of(name, plan.metric, plan.goal) for plan in plans)
+    usual = usual_goal(name)
+    return Metric(name=name, goal=next((goal for goal in goals if goal != usual), usual))
+
+
+def _has_target(source: ComparedSweep) -> bool:
+    """Whether runs of a sweep may end at a target."""
+    return any((config.get("stop") or {}).get("target") is not None for config in source.configs)
 
 
 def _usual_by(sources: Sequence[ComparedSweep]) -> str:

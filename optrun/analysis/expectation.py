@@ -9,12 +9,12 @@ from optrun.analysis.check import middle
 from optrun.analysis.selection import Cell, cells_of, selections, value_at
 from optrun.config import Bounds, ConfigErrors, Issue, unmet
 from optrun.config.sweep.expect import BEST, BY, SweepExpectation
+from optrun.config.sweep.goal import goal_of
 from optrun.config.sweep.model import Metric
 from optrun.errors import counted, did_you_mean
-from optrun.store.types import STEPS_TO_TARGET
 from optrun.sweeps.plan.expand import Plan
 from optrun.sweeps.plan.packs import Group
-from optrun.training.figures import no_figure
+from optrun.training.figures import not_expected
 
 
 @dataclass(frozen=True)
@@ -65,9 +65,10 @@ def _unmeasured(
 ) -> Iterator[Issue]:
     for group in groups:
         values = {value_at(plan.documents[run], expected.by) for run in group.runs}
-        if group.figures and name not in (*group.figures, STEPS_TO_TARGET) and (key == BEST or key in values):
-            text = no_figure(plan.configs[group.runs[0]], name, group.figures)
-            yield expected.issue((key, name), text, at_key=True)
+        if not group.figures or not (key == BEST or key in values):
+            continue
+        if missing := not_expected(plan.configs[group.runs[0]], name, group.figures):
+            yield expected.issue((key, name), missing, at_key=True)
 
 
 def judged(expected: SweepExpectation, source: ComparedSweep) -> list[Judged]:
@@ -84,7 +85,9 @@ def judged(expected: SweepExpectation, source: ComparedSweep) -> list[Judged]:
                 missing = expected.issue((key,), f"no setting has a result{_on(cell)}", at_key=True)
                 found.append(Judged(key, cell, None, 0, {}, [missing]))
                 continue
-            entries = {name: Entry(chosen[cell], source, Metric(name=name)) for name in bounds}
+            goals = {name: goal_of(name, source.plan.metric, source.plan.goal) for name in bounds}
+            metrics = [Metric(name=name, goal=goal) for name, goal in goals.items()]
+            entries = {each.name: Entry(chosen[cell], source.measured(each), each) for each in metrics}
             seeds = max(len(entry.costs) for entry in entries.values())
             figures = {name: middle(entry, entry.costs) for name, entry in entries.items() if entry.costs}
             missed = [

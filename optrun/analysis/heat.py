@@ -10,7 +10,7 @@ import numpy as np
 from optrun.analysis.leaderboard import SweepPlan, metric_values
 from optrun.analysis.run_difference import differing_labels
 from optrun.analysis.selection import SEED
-from optrun.analysis.sensitivity import chosen_parameter, is_number, needs_log, ranked_by
+from optrun.analysis.sensitivity import chosen_parameter, is_number, needs_log
 from optrun.arrays import Array
 from optrun.config.same_problem import tells_problem
 from optrun.errors import ConfigError
@@ -79,13 +79,11 @@ class Heat:
     """The number of settings without one of the parameters."""
 
 
-def heat_of(
-    plan: SweepPlan, states: Sequence[RunState], over: Sequence[str], metric: str | None = None
-) -> Heat:
-    """Return the medians of a metric over two numeric parameters; other numbers are mixed, other parameters panels.
+def heat_of(plan: SweepPlan, states: Sequence[RunState], over: Sequence[str]) -> Heat:
+    """Return the medians of the metric over two numeric parameters; other numbers are mixed, other parameters panels.
 
     Values of a grid are cells; where most of these would be empty, as in a random search, values are binned. Raises
-    ConfigError unless there are two such parameters, such a metric, and runs that have ended.
+    ConfigError unless there are two such parameters, and runs that have ended.
     """
     if len(over) != 2:
         raise ConfigError(
@@ -94,7 +92,6 @@ def heat_of(
     paths = [chosen_parameter(plan, each) for each in over]
     if paths[0] == paths[1]:
         raise ConfigError(f"a heat map is over two parameters, not twice over {paths[0]}", field="over")
-    plan = ranked_by(plan, states, metric)
     given = [index for index, setting in enumerate(plan.settings) if _has(setting, paths)]
     points = [each for each in (_Point(plan, states, index, paths) for index in given) if each.values]
     if not points:

@@ -13,7 +13,8 @@ from optrun.analysis.problem_labels import labels_of_settings
 from optrun.errors import StoreError, counted
 from optrun.store import RunState, Status, Store
 from optrun.store.event_names import PLAN, PLUGINS
-from optrun.store.types import STEPS_TO_TARGET
+from optrun.store.types import TO_TARGET
+from optrun.training.curve_figures import with_figure
 
 QUARTILES = (25, 50, 75)
 
@@ -83,7 +84,12 @@ class SweepPlan:
 
 def worst(metric: str) -> str:
     """Return what a run has done whose metric is the worst: it diverged, or missed its target."""
-    return "missed" if metric == STEPS_TO_TARGET else "diverged"
+    return "missed" if metric in TO_TARGET else "diverged"
+
+
+def states_of(store: Store, plan: SweepPlan) -> list[RunState]:
+    """Return the states of all runs, with the metric of the plan."""
+    return with_figure(store.states(), store, plan.metric, plan.goal)
 
 
 def plan_of(store: Store) -> SweepPlan | None:

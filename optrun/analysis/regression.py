@@ -78,8 +78,7 @@ def regression(
     differ, a name is unknown, or a cell has too few seeds for ``p``.
     """
     check_level(p)
-    sources = [old, new]
-    reported = reported_metric(sources, metric)
+    reported, sources = reported_metric([old, new], metric)
     path = check_by(sources) if by is None else by
     allowed = Tolerance.of(tolerance)
     of_old, of_new = best_entries(sources, reported, path)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Self
 
 from optrun.analysis.leaderboard import plan_of
@@ -9,6 +10,7 @@ from optrun.analysis.summaries import state_of
 from optrun.errors import ConfigError, did_you_mean
 from optrun.store import RunRecord, Store
 from optrun.store.run_table import run_table
+from optrun.training.curve_figures import with_figure
 
 MISSING = object()
 MOST_NAMED = 12
@@ -34,6 +36,9 @@ class RunColumns:
         plan = plan_of(store)
         found = [state_of(store, record) for record in (store.runs() if run is None else [store.run(run)])]
         records = [record for _, record in found]
+        if plan and run is None:
+            records = with_figure(records, store, plan.metric, plan.goal)
+            records = [replace(record, summary=record.figures) for record in records]
         settings = [plan.setting(record.run) if plan else {} for record in records]
         return cls(records, [status for status, _ in found], settings)
 

@@ -5,19 +5,21 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
+from optrun.analysis.figure_names import figures_in, lacking
 from optrun.analysis.leaderboard import Standing, SweepPlan, by_problem, leaderboard
 from optrun.analysis.problem_labels import chosen_problem, several_problems
 from optrun.analysis.run_difference import differing_labels
 from optrun.arrays import Array
 from optrun.config.same_problem import tells_problem
-from optrun.config.sweep.model import usual_goal
+from optrun.config.sweep.goal import goal_of
 from optrun.config.yaml.writer import rounded
 from optrun.errors import ConfigError, did_you_mean
 from optrun.store import RunState
+from optrun.training.curve_figures import Evaluated, with_figure
 
 RATE = "lr"
 """The default parameter if several numbers vary."""
@@ -110,16 +112,15 @@ def sensitivity(
     plan: SweepPlan,
     states: Sequence[RunState],
     parameter: str | None = None,
-    metric: str | None = None,
     problem: str | None = None,
 ) -> Sensitivity:
     """Return how a metric depends on a numeric parameter, by default the learning rate or the only one that varies.
 
-    ``metric`` is a key of the runs' summaries, by default the metric of the sweep; ``problem`` is one of the sweep's
-    problems, or a part of its label. Raises ConfigError if the sweep has no such parameter, metric or problem, if no
-    number varies, or if there are several problems and none is chosen.
+    The metric is that of the plan, which the states have; ``problem`` is one of the sweep's problems, or a part of its
+    label. Raises ConfigError if the sweep has no such parameter or problem, if no number varies, or if there are
+    several problems and none is chosen.
     """
-    found = sensitivities(plan, states, parameter, metric, problem)
+    found = sensitivities(plan, states, parameter, problem)
     if len(found) > 1:
         raise several_problems(plan.problems, "a sensitivity")
     return found[0]
@@ -129,7 +130,6 @@ def sensitivities(
     plan: SweepPlan,
     states: Sequence[RunState],
     parameter: str | None = None,
-    metric: str | None = None,
     problem: str | None = None,
 ) -> list[Sensitivity]:
     """Return the sensitivity of each problem of which a run has ended; arguments and errors as for `sensitivity`.
@@ -137,7 +137,6 @@ def sensitivities(
     Over a parameter of the problem, there is one for all values of that parameter.
     """
     path = chosen_parameter(plan, parameter)
-    plan = ranked_by(plan, states, metric)
     every = leaderboard(plan, states)
     if problem is not None:
         chosen = chosen_problem(plan.problems, problem)
@@ -295,16 +294,28 @@ def chosen_parameter(plan: SweepPlan, parameter: str | None) -> str:
     return named[0]
 
 
-def ranked_by(plan: SweepPlan, states: Sequence[RunState], metric: str | None) -> SweepPlan:
-    """Return a plan whose settings are ranked by another metric; ConfigError if no run has it."""
+class Ranked(Evaluated, Protocol):
+    """A store, or a sweep in memory."""
+
+    def states(self) -> Sequence[RunState]: ...
+
+
+def ranked_by(plan: SweepPlan, source: Ranked, metric: str | None) -> tuple[SweepPlan, Sequence[RunState]]:
+    """Return a plan whose settings are ranked by another metric, by default its own, and the states of its runs.
+
+    Raises ConfigError if no run has the metric.
+    """
+    states = source.states()
     if metric is None or metric == plan.metric:
-        return plan
-    known = dict.fromkeys(name for state in states for name in state.summary)
-    if metric not in known:
+        return plan, with_figure(states, source, plan.metric, plan.goal)
+    goal = goal_of(metric, plan.metric, plan.goal)
+    states = with_figure(states, source, metric, goal)
+    if metric not in (known := figures_in(states)):
         there = f"there are {', '.join(known)}" if known else "no run has ended yet"
-        hint = did_you_mean(metric, known)
-        raise ConfigError(f"no metric {metric!r}: {there}{hint and '.' + hint}", field="metric")
-    return replace(plan, metric=metric, maximize=usual_goal(metric) == "maximize")
+        hint = lacking(metric, known) if known else ""
+        more = f".{hint}" if hint and not hint.startswith(" There are") else ""
+        raise ConfigError(f"no metric {metric!r}: {there}{more}", field="metric")
+    return replace(plan, metric=metric, maximize=goal == "maximize"), states
 
 
 def _grouped(standings: Sequence[Standing], path: str) -> list[tuple[dict[str, Any], list[Standing]]]:

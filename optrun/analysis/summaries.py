@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from optrun.analysis.leaderboard import SweepPlan, by_problem, leaderboard, plan_of, plugins_of
+from optrun.analysis.leaderboard import SweepPlan, by_problem, leaderboard, plan_of, plugins_of, states_of
 from optrun.errors import StoreError, printable
 from optrun.store import Event, RunRecord, RunState, Status, Store
 from optrun.store.directory import is_being_written
@@ -156,7 +156,8 @@ def _summary_of_run(store: Store, status: str, record: RunRecord, created: Seque
 
 
 def _summary_of_sweep(store: Store, first: RunRecord, created: list[Event]) -> Summary:
-    states, plan = store.states(), plan_of(store)
+    plan = plan_of(store)
+    states = states_of(store, plan) if plan else store.states()
     over = dict.fromkeys(path for setting in (plan.settings if plan else ()) for path in setting)
     standings = leaderboard(plan, states) if plan else []
     problems = max(1, len(by_problem(standings)))

@@ -51,7 +51,7 @@ def reaching(
         raise ConfigError(f"target {target:g}: it is a finite number")
     if sigma is not None and (p is None or not (math.isfinite(sigma) and sigma > 0)):
         raise ConfigError(f"sigma {sigma:g}: it is a number > 0, and goes with p")
-    reported = reported_metric([source], metric)
+    reported, (source,) = reported_metric([source], metric)
     path = check_by([source]) if by is None else by
     (entries,) = best_entries([source], reported, path)
     lines = [

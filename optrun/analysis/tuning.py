@@ -2,14 +2,13 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from optrun.analysis.best_settings import ComparedSweep
-from optrun.analysis.compare import entries_of
+from optrun.analysis.compare import entries_of, ranked_anew
 from optrun.analysis.selection import BY, varying_part
-from optrun.analysis.sensitivity import ranked_by
 from optrun.analysis.statistics import DRAWS, LEAST_SEEDS, interval, rank_after
 from optrun.arrays import Array
 from optrun.errors import ConfigError
@@ -51,7 +50,7 @@ def tuning_of(sources: Sequence[ComparedSweep], by: str | None = None, metric: s
                 f"{source.label}: a tuning curve needs a random search, whose trials are drawn alike; "
                 f"the method of this sweep is {method}"
             )
-    ranked = [replace(each, plan=ranked_by(each.plan, each.runs, metric)) for each in sources]
+    ranked = list(sources) if metric is None else ranked_anew(sources, metric)
     metrics = dict.fromkeys((each.plan.metric, each.plan.maximize) for each in ranked)
     if len(metrics) > 1:
         names = " and ".join(name for name, _ in metrics)

@@ -10,14 +10,13 @@ from optrun.analysis.comparison import Comparison, ComparisonRow, ProblemTable
 from optrun.analysis.leaderboard import worst
 from optrun.analysis.selection import BY_SWEEP, value_at
 from optrun.analysis.statistics import LEAST_SEEDS, SIGNIFICANCE, IntervalEstimate
+from optrun.config.sweep.goal import TEST, VALIDATION, of_data
 from optrun.errors import counted
-from optrun.store.types import STEPS_TO_TARGET
+from optrun.store.types import STEPS_TO_TARGET, TIME_TO_TARGET
+from optrun.training.curve_figures import CurveFigure
 
 MOST_NAMED = 3
 """The most values that a sentence names."""
-
-TEST, VALIDATION = "test_", "val_"
-"""What the names of figures of the test and the validation data begin with; an average's have it behind `average_`."""
 
 
 def verdict(found: Comparison, sweeps: Sequence[ComparedSweep]) -> str:
@@ -137,11 +136,22 @@ def cautions(found: Comparison, sweeps: Sequence[ComparedSweep]) -> Iterator[str
         )
         yield f"the settings were selected on the seeds that are reported, which favours what had more trials: {remedy}"
     for metric in sorted({sweep.plan.metric for sweep in sweeps}):
-        if is_chosen and metric.removeprefix("average_").startswith(TEST):
+        if is_chosen and TEST in of_data(metric):
             yield (
                 f"the settings were selected by {metric}, on the test data: problem.validation_fraction and "
                 "a metric val_… select on others"
             )
+    if found.metric == TIME_TO_TARGET:
+        yield (
+            f"{TIME_TO_TARGET} is measured: it depends on the machine and on what else ran there, and another "
+            "execution has other times"
+        )
+    if (
+        (best := CurveFigure.named(found.metric)) is not None
+        and best.kind == "best"
+        and TEST in of_data(found.metric)
+    ):
+        yield f"{found.metric} chooses the evaluation on the test data, which favours curves that vary more"
     yield from _of_seeds(found)
     yield from _of_edges(found)
     budgets = [
@@ -153,7 +163,7 @@ def cautions(found: Comparison, sweeps: Sequence[ComparedSweep]) -> Iterator[str
     if budgets:
         yield f"not equally many settings were tried of each on a problem, {min(budgets)} to {max(budgets)}"
     shared = {_split_of(config) for sweep in sweeps for config in sweep.configs} - {None}
-    if shared and found.metric.removeprefix("average_").startswith((TEST, VALIDATION)):
+    if shared and of_data(found.metric) & {TEST, VALIDATION}:
         yield "all seeds share one split of the data: problem.split_seed: seed shows what depends on it"
     everywhere = {row.value for _, row in rows}
     compared = {value_at(config, found.by) for sweep in sweeps for config in sweep.configs} - {None}

@@ -1,5 +1,7 @@
 """The Python API of checks, which say whether results are as good as a baseline or a target."""
 
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from optrun.analysis.best_settings import ComparedSweep
@@ -10,6 +12,7 @@ from optrun.analysis.target import reaching
 from optrun.api.comparisons import compared
 from optrun.api.runs import Run, load_run
 from optrun.api.sweeps import Sweep, load_sweep
+from optrun.arrays import Array
 from optrun.errors import ConfigError, RunFailedError, counted
 from optrun.store import RunRecord
 from optrun.store.locate import find_numbered
@@ -95,7 +98,22 @@ def _compared(given: Checked, source: Sweep | Run, otherwise: str) -> ComparedSw
         steps=source.steps,
         summary=source.summary,
     )
-    return ComparedSweep(label, SweepPlan([{}], 1, FINAL_LOSS, maximize=False), [record])
+    plan = SweepPlan([{}], 1, FINAL_LOSS, maximize=False)
+    return ComparedSweep(label, plan, [record], evaluated=_OneRun(source.evaluations))
+
+
+@dataclass(frozen=True)
+class _OneRun:
+    """The evaluations of a single run, in the form of those of a sweep."""
+
+    evaluations: Mapping[str, Array]
+
+    def series(self, names: Sequence[str]) -> Iterator[tuple[int, Mapping[str, Array]]]:
+        if self.evaluations and self.evaluations.keys() >= set(names):
+            yield 0, self.evaluations
+
+    def seconds(self) -> Mapping[int, float | None]:
+        return {}
 
 
 def _label(given: Checked, otherwise: str) -> str:

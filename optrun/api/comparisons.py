@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 from optrun.analysis.best_settings import ComparedSweep
 from optrun.analysis.compare import Evidence, evidence_of
 from optrun.analysis.comparison import Comparison as ComparisonTables
+from optrun.analysis.figure_names import figures_in, lacking
 from optrun.analysis.noise import Noise, noise_of
 from optrun.api.html import html_table
 from optrun.api.runs import Run
 from optrun.api.sweeps import Sweep, load_sweep, sweep
 from optrun.config.sweep.model import Metric
-from optrun.errors import ConfigError, RunFailedError, brief, did_you_mean
+from optrun.errors import ConfigError, RunFailedError, brief
 from optrun.store.locate import is_run_directory
-from optrun.store.types import STEPS_TO_TARGET
 from optrun.sweeps.plan.expand import CONFIRM
+from optrun.training.curve_figures import with_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -159,12 +160,10 @@ def noise(
     if failed or found.left:
         raise RunFailedError(failed[0] if failed else f"{found.left} of {seeds} runs have not ended")
     chosen = found.metric if metric is None else Metric(name=metric)
-    known = {name for state in found.states for name in state.summary}
-    known |= {STEPS_TO_TARGET} if any(state.status == "target_reached" for state in found.states) else set()
-    if known and chosen.name not in known:
-        others = did_you_mean(chosen.name, known) or f" There are: {', '.join(sorted(known))}"
-        raise ConfigError(f"no run has the metric {chosen.name}.{others}")
-    return noise_of(found.states, chosen)
+    states = with_figure(found.states, found, chosen.name, chosen.goal)
+    if (known := figures_in(states)) and chosen.name not in known:
+        raise ConfigError(f"no run has the metric {chosen.name}.{lacking(chosen.name, known)}")
+    return noise_of(states, chosen)
 
 
 def compared_sweeps(sweeps: Sequence[Sweep | str | Path]) -> list[ComparedSweep]:
@@ -183,7 +182,7 @@ def compared(given: Sweep | str | Path, label: str) -> ComparedSweep:
     """Return what is compared of a sweep, with its confirmation."""
     sweep = given if isinstance(given, Sweep) else load_sweep(given)
     confirmed = None if sweep.confirmed is None else compared(sweep.confirmed, label)
-    found = ComparedSweep(label, sweep.ranking, sweep.records(), confirmed, sweep.runs)
+    found = ComparedSweep(label, sweep.ranking, sweep.records(), confirmed, sweep.runs, sweep)
     path = sweep.path
     if path is not None and path.name == CONFIRM and is_run_directory(path.absolute().parent):
         return replace(found, confirmed=found)  # it has no other seeds than fresh ones

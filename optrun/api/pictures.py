@@ -138,7 +138,7 @@ def _sensitivity(sweeps: Sequence[Sweep], choice: Choice, look: Look) -> "Pictur
     if len(choice.over) > 1:
         raise ConfigError("over: a sensitivity is over one parameter; a heat map is over two")
     over = choice.over[0] if choice.over else None
-    found = sensitivities(sweep.ranking, sweep.states, over, choice.metric, choice.problem)
+    found = sensitivities(*sweep.ranked_by(choice.metric), over, choice.problem)
     return sensitivity_figure(
         found, name=str(sweep.runs[0].config.get("name", "sweep")), log=choice.log, look=look
     )
@@ -159,7 +159,7 @@ def _ranking(sweeps: Sequence[Sweep], choice: Choice, look: Look) -> "Picture":
 
 def _heat(sweeps: Sequence[Sweep], choice: Choice, look: Look) -> "Picture":
     sweep = _only(sweeps, "heat map")
-    found = heat_of(sweep.ranking, sweep.states, choice.over, choice.metric)
+    found = heat_of(*sweep.ranked_by(choice.metric), choice.over)
     return heat_figure(found, log=choice.log, look=look)
 
 

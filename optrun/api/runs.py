@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Unpack
 
@@ -18,6 +18,7 @@ from optrun.store.locate import CONFIG, RUNS, find_numbered, find_whole
 from optrun.store.run_table import What, check_what, run_table
 from optrun.training.baselines import Baselines, baselines_of, stored_baselines
 from optrun.training.config_notes import inferred
+from optrun.training.curve_figures import expected_figures
 from optrun.training.evaluator import AVERAGE
 from optrun.training.figures import pack_of
 from optrun.training.identity import Identity, identity_of_store, note_machine_change, with_fingerprint
@@ -134,6 +135,10 @@ class Run:
                 field="record.params",
             )
         return results.snapshot(run, step)
+
+    def figures(self, names: Iterable[str] = ()) -> Mapping[str, float | None]:
+        """Return the summary, and those of these figures that are of its evaluations: `best_val_loss`, `area_loss`."""
+        return expected_figures(names, self._record, lambda: self.evaluations)
 
     def to_pandas(self, what: What = "curves") -> "pd.DataFrame":
         """Return the columns of `optrun export` as a data frame: a row for each of its curves or evaluations, or one.

@@ -1,7 +1,9 @@
 """The results of a sweep: its runs, and the ranking of its settings."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from threading import RLock
@@ -10,9 +12,10 @@ from weakref import finalize
 
 from optrun.analysis.chosen_runs import stored_table
 from optrun.analysis.leaderboard import Standing, SweepPlan, by_problem, first_of_each, leaderboard
-from optrun.analysis.sensitivity import Sensitivity, sensitivity
+from optrun.analysis.sensitivity import Sensitivity, ranked_by, sensitivity
 from optrun.api.html import html_table
 from optrun.api.runs import Run
+from optrun.arrays import Array
 from optrun.config import RunConfig, from_mapping
 from optrun.config.sweep.model import Metric
 from optrun.errors import StoreError, counted
@@ -21,6 +24,7 @@ from optrun.store import RunRecord, RunState, Store
 from optrun.store.frame import data_frame
 from optrun.store.run_table import What, check_what, run_table
 from optrun.sweeps.plan.expand import Plan
+from optrun.training.curve_figures import with_figure
 from optrun.training.memory_store import MemoryStore
 
 if TYPE_CHECKING:
@@ -65,7 +69,7 @@ class Sweep:
         """The metric by which settings are ranked."""
         self.settings = ranking.settings
         """The values of the swept parameters, one mapping for each setting; a setting has one run per seed."""
-        self.states = states
+        self.states: Sequence[RunState] = with_figure(states, results, ranking.metric, ranking.goal)
         self.left = max(ranking.runs, len(states)) - sum(state.status.final for state in states)
         """The number of runs that have not ended, including runs that the sweep method has yet to propose."""
         self.confirmed: Sweep | None = None
@@ -106,7 +110,18 @@ class Sweep:
         ``parameter`` is by default the learning rate, or the only number that varies; ``metric`` that of the sweep;
         ``problem`` is needed if the sweep has several: the label of one, or a part of it.
         """
-        return sensitivity(self.ranking, self.states, parameter, metric, problem)
+        plan, states = self.ranked_by(metric)
+        return sensitivity(plan, states, parameter, problem)
+
+    def ranked_by(self, metric: str | None) -> tuple[SweepPlan, Sequence[RunState]]:
+        """Return what ranks its settings by a metric, by default its own: a plan, and the states of the runs.
+
+        Raises ConfigError if no run has the metric.
+        """
+        if metric is None or metric == self.ranking.metric:
+            return self.ranking, self.states
+        with self._opened() as results:
+            return ranked_by(self.ranking, results, metric)
 
     def equal_settings(self) -> list[list[int]]:
         """Return groups of settings, by their indices, whose results are bit-identical.
@@ -131,10 +146,32 @@ class Sweep:
 
     def records(self) -> list[RunRecord]:
         """Return the config, the seed and the state of every run, without its curves."""
-        if isinstance(self._results, MemoryStore):
-            return [self._results.run(run) for run in range(len(self.states))]
-        with Store.open(self._results) as store:
-            return store.runs()
+        with self._opened() as results:
+            in_memory = isinstance(results, MemoryStore)
+            records = [results.run(run) for run in range(len(self.states))] if in_memory else results.runs()
+        return [
+            replace(record, derived=state.derived) if state.derived else record
+            for record, state in zip(records, self.states, strict=True)
+        ]
+
+    def series(self, names: Sequence[str]) -> Iterator[tuple[int, Mapping[str, Array]]]:
+        """Yield each run that was evaluated by all of these metrics, and the columns ``[n]`` of these and the steps."""
+        with self._opened() as results:
+            yield from results.series(names)
+
+    def seconds(self) -> Mapping[int, float | None]:
+        """Return how long runs took that ended at their target; None for those that shared a pack."""
+        with self._opened() as results:
+            found: Mapping[int, float | None] = results.seconds()
+            return found
+
+    def _opened(self) -> AbstractContextManager[Any]:
+        """Return the results, a store or those in memory."""
+        return (
+            nullcontext(self._results)
+            if isinstance(self._results, MemoryStore)
+            else Store.open(self._results)
+        )
 
     def to_pandas(self, what: What = "runs") -> "pd.DataFrame":
         """Return the table of `optrun export` as a data frame: a row for each run, or of its curves or evaluations.

@@ -28,6 +28,7 @@ from optrun.sweeps.plan.packs import Group, grouped
 from optrun.sweeps.run import carry_out, settled
 from optrun.sweeps.sweep_store import open_store, retry, summarise
 from optrun.sweeps.writer import SweepProgress
+from optrun.training.curve_figures import with_figure
 from optrun.training.interrupt import Interruption, interruptible
 from optrun.training.memory_store import MemoryStore
 
@@ -212,7 +213,7 @@ class _Call:
             ended = sum(state.status.final for state in results.states())
             kept = f"{ended:,} of {counted(plan.size, 'run')} have ended and are kept"
             raise RunFailedError(f"{error}; {kept}") from error
-        states = _settle(results)
+        states = with_figure(_settle(results), results, plan.metric.name, plan.metric.goal)
         if isinstance(results, Store):
             # Even if no run was left: an earlier process may have been killed before it wrote the summary.
             summarise(plan, results, states)

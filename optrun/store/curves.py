@@ -2,7 +2,8 @@
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain, pairwise
+from itertools import chain, groupby, pairwise
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -92,6 +93,30 @@ def join(db: sqlite3.Connection, run: int, kind: str) -> dict[str, Array]:
     if not steps.size or not 0 <= steps[0] <= steps[-1] <= schema.LAST_STEP:
         raise StoreError(f"{what} is damaged: it has no steps, or impossible ones")
     return arrays
+
+
+def evaluated(
+    db: sqlite3.Connection, names: Sequence[str], end: int
+) -> Iterator[tuple[int, Mapping[str, Array]]]:
+    """Yield each run before the number ``end`` that was evaluated, with its steps and these columns.
+
+    Raises StoreError where a segment is damaged; runs that lack a column are left out.
+    """
+    columns = (STEP, *names)
+    marks = ", ".join("?" * len(columns))
+    rows = verified.scan(
+        db, "curves", f"run < ? AND kind = ? AND name IN ({marks})", (end, EVALUATION, *columns)
+    )
+    for run, own in groupby(rows, itemgetter(0)):
+        parts: dict[str, list[Array]] = {}
+        for _, _, _, _, _, name, blob in own:
+            parts.setdefault(name, []).append(blobs.decode(blob, f"{EVALUATION} of run {run}: {name!r}"))
+        if parts.keys() != set(columns):
+            continue
+        arrays = {name: _joined(segments) for name, segments in parts.items()}
+        if any(values.shape != arrays[STEP].shape for values in arrays.values()):
+            raise StoreError(f"{EVALUATION} of run {run} is damaged: its columns have different lengths")
+        yield run, arrays
 
 
 def recorded(db: sqlite3.Connection, run: int, steps: int) -> dict[str, Array]:

@@ -1,6 +1,7 @@
 """What is read from the store of an experiment: runs, their curves, checkpoints and parameters, and what happened."""
 
 import hashlib
+from collections.abc import Iterator, Mapping, Sequence
 from operator import index
 from pathlib import Path
 from types import TracebackType
@@ -9,7 +10,7 @@ from typing import Any, Self
 from optrun.arrays import Array
 from optrun.errors import StoreError
 from optrun.store import attempts, schema, verified
-from optrun.store.curves import EVALUATION, column_names, join, recorded
+from optrun.store.curves import EVALUATION, column_names, evaluated, join, recorded
 from optrun.store.event_names import RESET, TRACEBACK
 from optrun.store.opening import open_results
 from optrun.store.runs import (
@@ -24,7 +25,7 @@ from optrun.store.runs import (
 )
 from optrun.store.snapshots import read_snapshot, snapshot_steps
 from optrun.store.store_errors import store_errors
-from optrun.store.types import Checkpoint, Event, RunRecord, RunState
+from optrun.store.types import Checkpoint, Event, RunRecord, RunState, Status
 
 
 class Reader:
@@ -89,6 +90,16 @@ class Reader:
         """Return a run's evaluations in the form of `curves`, at steps of their own."""
         with store_errors(self.path):
             return join(self._db, self._check(run), EVALUATION)
+
+    def series(self, names: Sequence[str]) -> Iterator[tuple[int, Mapping[str, Array]]]:
+        """Yield each run that was evaluated by all of these metrics, and the columns ``[n]`` of these and the steps."""
+        with store_errors(self.path):
+            yield from evaluated(self._db, names, KEPT)
+
+    def seconds(self) -> dict[int, float | None]:
+        """Return how long runs took that ended at their target; None for those that shared a pack."""
+        ended = self.events(Status.TARGET_REACHED)
+        return {event.run: event.details.get("seconds") for event in ended if event.run is not None}
 
     def params(self, run: int = 0) -> dict[str, Array]:
         """Return a run's parameters by name, at its end or where it waits at a rung of its sweep; nothing before."""

@@ -249,7 +249,7 @@ class Store(Reader):
                 now: dict[str, Any] = {"time": attempts.now(), "attempt": self._attempt}
                 happened = [Event(kind=kind, details=details, **now) for kind, details in events.items()]
                 ended = [
-                    Event(kind=state.status, run=run, **now)
+                    Event(kind=state.status, run=run, details=_details(state), **now)
                     for run, state in states.items()
                     if state.status not in (Status.WAITING, Status.RUNNING)
                 ]
@@ -276,3 +276,8 @@ class Store(Reader):
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+
+def _details(state: RunState) -> Mapping[str, Any]:
+    """Return what there is to tell of the end of a run beside its state."""
+    return NONE if state.seconds is None else {"seconds": state.seconds}

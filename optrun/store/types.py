@@ -14,6 +14,11 @@ FIRST_COLUMNS = ("step", "loss", "lr")
 STEPS_TO_TARGET = "steps_to_target"
 """A figure that no summary has: the steps of a run that ended at `stop.target`; infinite where it did not."""
 
+TIME_TO_TARGET = "time_to_target"
+"""The same in seconds, of a run that was alone in its pack: lanes that share one have no times of their own."""
+
+TO_TARGET = (STEPS_TO_TARGET, TIME_TO_TARGET)
+
 
 class Status(StrEnum):
     """How far a run has come, or why it ended."""
@@ -44,6 +49,15 @@ class RunState:
     reason: str = ""
     steps: int = 0
     summary: Mapping[str, float | None] = field(default_factory=dict)
+    derived: Mapping[str, float | None] = field(default_factory=dict, compare=False)
+    """Figures of its evaluations or its time, which are computed when they are asked for and not stored."""
+    seconds: float | None = field(default=None, compare=False)
+    """How long a run that has just ended took, if it was alone in its pack; events keep it, as it is no result."""
+
+    @property
+    def figures(self) -> Mapping[str, float | None]:
+        """The summary, and what was computed beside it."""
+        return {**self.summary, **self.derived}
 
     @property
     def has_begun(self) -> bool:
@@ -56,15 +70,15 @@ class RunState:
         return self.status in (Status.DIVERGED, Status.FAILED)
 
     def figure(self, name: str) -> float | None:
-        """Return a finite figure, of the summary or STEPS_TO_TARGET; None without one, and of a run that is bad."""
+        """Return a finite figure; None without one, and of a run that is bad."""
         if name == STEPS_TO_TARGET:
             return float(self.steps) if self.status is Status.TARGET_REACHED else None
-        value = None if self.is_bad else self.summary.get(name)
+        value = None if self.is_bad else self.summary.get(name, self.derived.get(name))
         return value if value is not None and math.isfinite(value) else None
 
     def has_figure(self, name: str) -> bool:
         """Whether an ended run has a figure, be it the worst: that of a run that diverged, or missed its target."""
-        return self.is_bad or name in self.summary or name == STEPS_TO_TARGET
+        return self.is_bad or name in self.summary or name in self.derived or name == STEPS_TO_TARGET
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,6 +17,7 @@ from optrun.sweeps.workers.base import Workers
 from optrun.sweeps.workers.dispatch import Dispatch
 from optrun.sweeps.workers.task import Work
 from optrun.sweeps.writer import SweepProgress, Writer
+from optrun.training.curve_figures import with_figure
 from optrun.training.identity import Identity, with_fingerprint
 from optrun.training.memory_store import MemoryStore
 
@@ -80,7 +81,8 @@ class _Course:
         stage = next(stages, None)
         while stage is not None and self._is_through(stage):
             try:
-                stage = stages.send(self._results.states())
+                metric, results = self.plan.metric, self._results
+                stage = stages.send(with_figure(results.states(), results, metric.name, metric.goal))
             except StopIteration:
                 stage = None
 
@@ -109,7 +111,7 @@ class _Course:
     def _execute(self, wanted: Sequence[int], states: list[RunState], until: int | None) -> bool:
         """Execute runs until they end or pause; return whether all did, and none failed where that ends all."""
         how, plan, look = self._how, self.plan, self._writer.look
-        packs = _divided(self._groups, wanted, states, how)
+        packs = _divided(self._groups, wanted, states, replace(how, lanes=plan.most_lanes or how.lanes))
         self._writer.begin(
             states, wanted, packs, self._of_runs, until, comparable=not plan.has_several_problems
         )

@@ -313,13 +313,13 @@ def _rows(plan: Plan, first: int = 0) -> list[tuple[Mapping[str, Any], int]]:
 def summarise(plan: Plan, store: Store, states: Sequence[RunState]) -> None:
     """Write the sweep's summary.csv: of each run its number, setting, seed, end and figures."""
     paths = list(dict.fromkeys(path for setting in plan.settings for path in setting))
-    figures = list(dict.fromkeys(name for state in states for name in state.summary))
+    figures = list(dict.fromkeys(name for state in states for name in state.figures))
     texts: dict[str, str] = {}  # YAML takes 0.2 ms for a mapping, which thousands of settings may share
     rows = []
     for run, state in enumerate(states):
         setting = plan.settings[run // plan.repeats]
         values = [_cell(setting[path], texts) if path in setting else "" for path in paths]
-        summary = [state.summary.get(name) for name in figures]
+        summary = [state.figures.get(name) for name in figures]
         rows.append([run, *values, plan.configs[run].seed, str(state.status), state.steps, *summary])
     # Where steps are swept, those that a run has made are another column.
     steps = "steps_made" if "steps" in paths else "steps"

@@ -46,6 +46,8 @@ class Meta(BaseModel):
     """The `run_key` of the run; empty for several lanes, empty or of another form if an older version wrote it."""
     step: NonNegativeInt
     seconds: NonNegativeFloat
+    alone: bool = False
+    """Whether it was alone in its pack all the time, so that the seconds are its own; older versions did not tell."""
     pack: PackState
     stopping: StoppingState
 
@@ -116,7 +118,13 @@ def join_checkpoints(
     states = zip(*(meta.pack.schedulers for meta in metas), strict=True)
     pack = first.pack.model_copy(update={"schedulers": [join_lanes(each) for each in states]})
     stopping = StoppingState.join([meta.stopping for meta in metas])
-    meta = Meta(step=first.step, seconds=max(meta.seconds for meta in metas), pack=pack, stopping=stopping)
+    meta = Meta(
+        step=first.step,
+        seconds=max(meta.seconds for meta in metas),
+        alone=len(metas) == 1 and first.alone,
+        pack=pack,
+        stopping=stopping,
+    )
     return _concatenated([checkpoint.arrays for checkpoint in checkpoints]), meta
 
 

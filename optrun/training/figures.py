@@ -9,6 +9,8 @@ from optrun.config import RunConfig
 from optrun.errors import ConfigError, PluginError, did_you_mean
 from optrun.plugin_code import guarded
 from optrun.registry import metrics, prediction_metrics
+from optrun.store.types import STEPS_TO_TARGET, TIME_TO_TARGET, TO_TARGET
+from optrun.training.curve_figures import CurveFigure, names_of
 from optrun.training.evaluator import AVERAGE, Evaluator
 from optrun.training.pack import Pack
 
@@ -42,17 +44,43 @@ def figures_of(pack: Pack) -> list[str]:
 
 
 def check_expected(config: RunConfig, figures: Sequence[str]) -> None:
-    """Raise ConfigError where a config expects something of a figure that its run does not end with, or stops by it."""
+    """Raise ConfigError where a config names a figure that its run does not have: expected, observed, to stop by."""
     for name in config.expect:
-        if name not in figures:
-            raise ConfigError(no_figure(config, name, figures), field=f"expect.{name}")
+        if unexpected := not_expected(config, name, figures):
+            raise ConfigError(unexpected, field=f"expect.{name}")
     evaluated = ["loss" if name == FINAL_LOSS else name for name in figures]
     if config.stop.metric is not None and config.stop.metric not in evaluated:
         raise ConfigError(no_figure(config, config.stop.metric, evaluated), field="stop.metric")
 
 
-def no_figure(config: RunConfig, name: str, figures: Sequence[str]) -> str:
-    """Return that a run does not end with a figure, with those that it ends with, and how to have it."""
+def not_expected(config: RunConfig, name: str, figures: Sequence[str]) -> str:
+    """Return why nothing can be expected of a figure of a run that ends with these; empty if something can."""
+    if name == TIME_TO_TARGET:
+        return f"{name} is a measured time, and no result: expect {STEPS_TO_TARGET}"
+    return missing_figure(config, name, figures)
+
+
+def missing_figure(config: RunConfig, name: str, figures: Sequence[str]) -> str:
+    """Return why a run that ends with these figures has none of this name; empty if it has one."""
+    if name in figures:
+        return ""
+    if name in TO_TARGET:
+        said = f"{name} is a figure of runs that end at a loss: set stop.target"
+        return "" if config.stop.target is not None else said
+    evaluated = ["loss" if each == FINAL_LOSS else each for each in figures]
+    figure = CurveFigure.named(name)
+    if figure is None or not set(figure.columns) <= set(evaluated):
+        return no_figure(config, name, figures, names_of(evaluated))
+    if config.evaluate.every is None:
+        return f"{name} is a figure of evaluations during the run: set evaluate.every"
+    return ""
+
+
+def no_figure(config: RunConfig, name: str, figures: Sequence[str], of_curves: Sequence[str] = ()) -> str:
+    """Return that a run does not end with a figure, with those that it ends with, and how to have it.
+
+    ``of_curves`` are others that may be meant.
+    """
     averaged = [f"{AVERAGE}_{'loss' if each == FINAL_LOSS else each}" for each in figures]
     measured = _OF_PART.sub("", name)
     if (name in metrics and metrics.find(name).needs == ("p",)) or (
@@ -64,5 +92,5 @@ def no_figure(config: RunConfig, name: str, figures: Sequence[str]) -> str:
     elif name in averaged and config.average is None:
         hint = " `average: swa` or `average: ema` keeps an average."
     else:
-        hint = did_you_mean(name, figures)
+        hint = did_you_mean(name, [*figures, *of_curves])
     return f"{config.problem.name} has no figure {name!r}: {', '.join(figures)}.{hint}"

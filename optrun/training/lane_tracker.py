@@ -43,6 +43,8 @@ class LaneTracker:
         self._snapshots = SnapshotBuffer(pack)
         self.evaluations = Evaluations(pack.lanes, pack.steps, config.evaluate.every)
         self._stopping = Stopping(config.stop, pack.lanes)
+        self._is_alone = pack.lanes == 1
+        """Whether the pack has had one lane all the time, whose time is its own."""
         self._keeps_end = config.checkpoint.every is not None
         """Whether a completed run keeps a checkpoint, from which it can be prolonged."""
         self._evaluator = Evaluator(pack)
@@ -70,6 +72,7 @@ class LaneTracker:
             )
         self.pack.load_state(arrays if self._best is None else self._best.load_state(arrays), meta.pack)
         self._load_stopping(meta.stopping)
+        self._is_alone = meta.alone
 
     @property
     def sync_every(self) -> int:
@@ -131,6 +134,7 @@ class LaneTracker:
         running = self._running_lanes()
         narrowed = LaneTracker(self.pack.narrowed(running), [self.runs[lane] for lane in running])
         narrowed._load_stopping(self._stopping.state().select(running))
+        narrowed._is_alone = False
         if self._best is not None and narrowed._best is not None:
             narrowed._best.load_state(select_arrays(self._best.state(), running))
         return narrowed
@@ -156,7 +160,8 @@ class LaneTracker:
         ended = sorted(self._ends)
         final = self._evaluator.final(sorted([*ended, *running]) if evaluating else ended)
         summaries = {lane: self._evaluator.summary(lane, metrics) for lane, metrics in final.items()}
-        states = {lane: self._state(lane, final[lane], summaries[lane]) for lane in ended}
+        own = seconds if self._is_alone else None
+        states = {lane: self._state(lane, final[lane], summaries[lane], own) for lane in ended}
         if self._best is not None:
             states |= self._restored(self._best, {lane: states[lane] for lane in ended}, final)
         states |= {
@@ -279,14 +284,21 @@ class LaneTracker:
     def _checkpoints(self, t: int, seconds: float, lanes: Iterable[int]) -> dict[int, Checkpoint]:
         arrays, pack = self.pack.state()
         arrays |= {} if self._best is None else self._best.state()
-        meta = Meta(step=t, seconds=seconds, pack=pack, stopping=self._stopping.state())
+        stopping = self._stopping.state()
+        meta = Meta(step=t, seconds=seconds, alone=self._is_alone, pack=pack, stopping=stopping)
         configs = self.pack.configs
         with denormals(flushed=False):  # Python would write an option of 1e-310 as 0.0
             return {lane: checkpoint_of(lane, configs[lane], arrays, meta) for lane in lanes}
 
-    def _state(self, lane: int, final: Mapping[str, float], summary: Mapping[str, float | None]) -> RunState:
+    def _state(
+        self,
+        lane: int,
+        final: Mapping[str, float],
+        summary: Mapping[str, float | None],
+        seconds: float | None,
+    ) -> RunState:
         end = self._ends[lane]
         status, reason = end.status, end.reason
         if status is Status.COMPLETED:
             status, reason = self._stopping.final_status(lane, final, end.step)
-        return RunState(status=status, reason=reason, steps=end.step, summary=summary)
+        return RunState(status=status, reason=reason, steps=end.step, summary=summary, seconds=seconds)

@@ -1,6 +1,6 @@
 """Results of unsaved runs, in memory."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -69,6 +69,17 @@ class MemoryStore:
     def evaluations(self, run: int = 0) -> dict[str, Array]:
         """Return a run's evaluations, each ``[n]``."""
         return self._joined("evaluation", run)
+
+    def series(self, names: Sequence[str]) -> Iterator[tuple[int, Mapping[str, Array]]]:
+        """Yield each run that was evaluated by all of these metrics, and its evaluations."""
+        for run in range(len(self._states)):
+            rows = self.evaluations(run)
+            if rows and rows.keys() >= set(names):
+                yield run, rows
+
+    def seconds(self) -> dict[int, float | None]:
+        """Return how long runs took; None for those that shared a pack."""
+        return {run: state.seconds for run, state in enumerate(self._states)}
 
     def params(self, run: int = 0) -> dict[str, Array]:
         """Return a run's final parameters by name."""

@@ -13,6 +13,7 @@ from optrun.analysis.sensitivity import (
     default_parameter,
     heading,
     numeric_parameters,
+    ranked_by,
     sensitivities,
     sensitivity,
     visible_range,
@@ -26,6 +27,15 @@ from optrun.store import RunState, Status
 
 def ended(value, status=Status.COMPLETED):
     return RunState(status=status, summary={"final_loss": value, "test_accuracy": value and 1 / (1 + value)})
+
+
+class Results:
+    """Runs without evaluations."""
+
+    def __init__(self, states):
+        self.states = lambda: states
+        self.series = lambda names: iter(())
+        self.seconds = dict
 
 
 def stopped(value, steps=20):
@@ -200,14 +210,44 @@ def test_a_parameter_of_the_problem_joins_its_problems_and_names_no_best_one():
 
 
 def test_another_figure_is_drawn_by_its_name():
-    states = [ended(3.0), ended(1.0)]
-    found = sensitivity(over_lr([0.1, 1.0]), states, metric="test_accuracy")
+    results = Results([ended(3.0), ended(1.0)])
+    found = sensitivity(*ranked_by(over_lr([0.1, 1.0]), results, "test_accuracy"))
     assert found.lines[0].median.tolist() == [0.25, 0.5]
     assert (found.maximize, found.best.setting["optimizer.lr"]) == (True, 1.0)
     with pytest.raises(ConfigError, match="Did you mean 'test_accuracy'"):
-        sensitivity(over_lr([0.1, 1.0]), states, metric="accuracy")
+        ranked_by(over_lr([0.1, 1.0]), results, "accuracy")
     with pytest.raises(ConfigError, match="no run has ended yet"):
-        sensitivity(over_lr([0.1, 1.0]), [RunState(status=Status.RUNNING)] * 2, metric="accuracy")
+        ranked_by(over_lr([0.1, 1.0]), Results([RunState(status=Status.RUNNING)] * 2), "accuracy")
+
+
+@pytest.mark.parametrize(
+    ("metric", "maximize"),
+    [
+        ("test_score", True),  # as that of the validation data, by which the sweep selects
+        ("best_val_score", True),
+        ("area_average_train_score", True),
+        ("test_loss", False),
+        ("last_3_test_accuracy", True),
+        ("steps_to_target", False),
+    ],
+)
+def test_figures_of_one_quantity_share_the_goal_that_the_sweep_gives_it(metric, maximize):
+    of_score = SweepPlan([{"optimizer.lr": 0.1}, {"optimizer.lr": 1.0}], 1, "val_score", maximize=True)
+    states = [RunState(status=Status.TARGET_REACHED, summary={metric: 1.0, "val_score": 2.0})] * 2
+    found, _ = ranked_by(of_score, Results(states), metric)
+    assert (found.metric, found.maximize) == (metric, maximize)
+
+
+def test_steps_to_the_target_are_drawn_of_runs_that_reach_it():
+    states = [
+        RunState(status=Status.TARGET_REACHED, steps=30, summary={"final_loss": 1.0}),
+        ended(2.0),
+    ]
+    found = sensitivity(*ranked_by(over_lr([0.1, 1.0]), Results(states), "steps_to_target"))
+    assert found.lines[0].median[0] == 30.0
+    assert np.isnan(found.lines[0].median[1])
+    with pytest.raises(ConfigError, match="no metric 'steps_to_target': there are final_loss"):
+        ranked_by(over_lr([0.1, 1.0]), Results([ended(2.0)] * 2), "steps_to_target")
 
 
 def test_what_is_far_worse_is_out_of_sight_and_the_better_half_never():

@@ -1,6 +1,6 @@
 """The CI report of a sweep: a case for the sweep, and one for each setting."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from optrun.analysis.expectation import judged
 from optrun.analysis.leaderboard import Standing, best_of, by_problem, first_of_each, worst
@@ -14,6 +14,7 @@ from optrun.cli.text.setting_table import setting_text
 from optrun.cli.views.sweep_table import quartiles_text
 from optrun.config import Issue, Place, unmet
 from optrun.sweeps.plan.expand import Plan
+from optrun.training.curve_figures import expected_figures
 
 MOST_MESSAGES = 10
 MOST_ROWS = 20
@@ -27,11 +28,15 @@ def misses_of(sweep: Sweep, what: str = "") -> list[tuple[int, Issue]]:
     """
     plan = sweep.plan
     assert plan is not None
+
+    def figures_of(run: int, names: Iterable[str]) -> Mapping[str, float | None]:
+        return expected_figures(names, sweep.states[run], lambda: sweep.runs[run].evaluations)
+
     return [
         (run, Issue.at(_place(plan, run, miss.path), miss.path[:2], f"{miss.reason} (run {run}{what})"))
         for run, (config, state) in enumerate(zip(sweep.configs, sweep.states, strict=True))
         if state.status.final and state.status != "pruned" and config.expect
-        for miss in unmet(config.expect, state.summary)
+        for miss in unmet(config.expect, figures_of(run, config.expect))
     ]
 
 

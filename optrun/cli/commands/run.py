@@ -193,7 +193,7 @@ def _misses(
     """Return the missed expectations of a run, with their positions in the config."""
     from optrun.config import Issue, Place, unmet
 
-    missed = unmet(config.expect, run.summary) if run.status.final else []
+    missed = unmet(config.expect, run.figures(config.expect)) if run.status.final else []
     return [Issue.at(place(miss.path) or Place("expect"), miss.path[:2], miss.reason) for miss in missed]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.text import Text
 
-from optrun.analysis.leaderboard import SweepPlan, is_sweep, plan_of, single
+from optrun.analysis.leaderboard import SweepPlan, is_sweep, plan_of, single, states_of
 from optrun.analysis.run_difference import differing_labels
 from optrun.analysis.setting_curves import (
     MOST_CURVES,
@@ -205,7 +205,7 @@ def _members(store: Store, plan: SweepPlan | None, run: int | None, problem: str
     """Return the runs of a store to draw: the given one, or those of each of the best settings."""
     if plan is None:
         return [[single(store, run)]]
-    chosen = best_settings(plan, store.states(), MOST_CURVES, problem)
+    chosen = best_settings(plan, states_of(store, plan), MOST_CURVES, problem)
     if not chosen:
         raise ConfigError(f"{store.path}: no curves yet: none of its runs has ended")
     return chosen

@@ -12,6 +12,7 @@ from optrun.analysis.sensitivity import (
     Sensitivity,
     default_parameter,
     heading,
+    ranked_by,
     sensitivities,
     visible_range,
 )
@@ -55,7 +56,8 @@ def sensitivity_of(
         if plan is None:
             raise ConfigError(f"{runs[0]}: a single run: a sensitivity plot needs a sweep")
         name = str(store.run(0).config.get("name", path.name))
-        found = sensitivities(plan, store.states(), over, metric, problem)
+        plan, states = ranked_by(plan, store, metric)
+        found = sensitivities(plan, states, over, problem)
     if left_out := sum(each.left_out for each in found):
         those = counted(left_out, "setting")
         print(printable(f"note: {those} without {found[0].parameter} left out"), file=sys.stderr)

@@ -15,6 +15,7 @@ from optrun.analysis.leaderboard import (
     by_problem,
     first_of_each,
     leaderboard,
+    states_of,
 )
 from optrun.analysis.summaries import KILLED, RESUMABLE, Summary, confirmation_of, file_sizes, sweep_status
 from optrun.cli.text.console import counted, emit, quoted, status_text, suggest, with_plugins
@@ -78,7 +79,7 @@ class SweepView:
 
 def view_of(store: Store, plan: SweepPlan) -> SweepView:
     """Read a sweep from its store."""
-    states = store.states()
+    states = states_of(store, plan)
     name = printable(str(store.run(0).config.get("name", store.path.name)))
     return SweepView(name, sweep_status(store, states, plan), plan, states, leaderboard(plan, states))
 

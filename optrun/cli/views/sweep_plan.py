@@ -39,7 +39,7 @@ def print_sweep_plan(
     where = directory or directory_of(plan, RUNS)
     left = _left(where, plan, groups, retry_failed=retry_failed, accept_changes=accept_changes)
     runs = left[:limit]
-    packs = divided(groups, runs, jobs)
+    packs = divided(groups, runs, jobs, plan.most_lanes)
     needed = estimate_sweep(plan, groups, packs, jobs, plugins)
     if json:
         document = {

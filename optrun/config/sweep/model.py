@@ -1,6 +1,5 @@
 """What a `sweep:` block may say."""
 
-import re
 from collections.abc import Sequence
 from functools import cache, partial
 from typing import Annotated, Any, Literal
@@ -14,10 +13,11 @@ from optrun.checks.types import INTEGRAL
 from optrun.checks.unions import union
 from optrun.config.model.options import Model, read_options
 from optrun.config.sweep.axes import AxisOf, listed
+from optrun.config.sweep.goal import Goal, usual_goal
 from optrun.config.sweep.rules import GRID, at_odds
 from optrun.config.yaml.tree import Path
 from optrun.errors import counted
-from optrun.registry import methods, prediction_metrics
+from optrun.registry import methods
 
 Count = Annotated[int, Ge(1), INTEGRAL]
 Seed = Annotated[int, Ge(0), Lt(2**63), INTEGRAL]
@@ -41,21 +41,6 @@ def _of_one_length(group: dict[str, list[Any]]) -> dict[str, list[Any]]:
                 )
             )
     return group
-
-
-Goal = Literal["minimize", "maximize"]
-
-
-_OF_PART = re.compile(r"^(average_)?(train|val|test)_")
-
-
-def usual_goal(metric: str) -> Goal:
-    """Return which end of a figure is the better one: that of its metric, accuracies are to be high, all else low."""
-    measured = _OF_PART.sub("", metric)
-    if measured != metric and measured in prediction_metrics:
-        goal: Goal = prediction_metrics.find(measured).goal
-        return goal
-    return "maximize" if metric.endswith("accuracy") else "minimize"
 
 
 class Metric(Model):

@@ -16,6 +16,7 @@ from optrun.config.sweep.resolve import SweepConfig
 from optrun.config.sweep.variants import Complete, Variants
 from optrun.config.yaml.errors import condensed, in_order
 from optrun.registry import SECTIONS
+from optrun.store.types import TIME_TO_TARGET
 from optrun.sweeps.methods.method import Method, method_of, proposed
 from optrun.sweeps.plan.spaces import Setting
 
@@ -53,6 +54,11 @@ class Plan:
     def metric(self) -> Metric:
         """By what settings are ranked."""
         return self.swept.sweep.metric
+
+    @property
+    def most_lanes(self) -> int | None:
+        """The most lanes of a pack, if what settings are ranked by limits it: lanes have no times of their own."""
+        return 1 if self.metric.name == TIME_TO_TARGET else None
 
     @cached_property
     def method(self) -> Method:

@@ -17,11 +17,10 @@ from optrun.kernels.threads import cores
 from optrun.plugin_code import guarded
 from optrun.problems import Problem
 from optrun.registry import Option, Registry, averages, optimizers, schedulers
-from optrun.store.types import STEPS_TO_TARGET
 from optrun.sweeps.plan.expand import Plan
 from optrun.sweeps.plan.width import width_of
 from optrun.training.config_notes import ineffective_options, inferred, seed_is_idle
-from optrun.training.figures import FINAL_LOSS, asks_for_figures, check_expected, figures_of, no_figure
+from optrun.training.figures import FINAL_LOSS, asks_for_figures, check_expected, figures_of, missing_figure
 from optrun.training.identity import Identity, data_key
 from optrun.training.memory import GIB, MOST_KEPT_BYTES
 from optrun.training.pack import Pack
@@ -129,11 +128,8 @@ def _group(
         known = Identity.of(config, None)
         return Group(runs, 1, plan.repeats, len(runs) * (config.steps or 1), identity=known), problem
     metric = plan.metric.name
-    if metric == STEPS_TO_TARGET and config.stop.target is None:
-        said = f"{metric} is a figure of runs that end at a loss: set stop.target"
-        raise ConfigErrors([plan.swept.issue(("metric", "name"), said)])
-    if metric not in (*figures, STEPS_TO_TARGET):
-        raise ConfigErrors([plan.swept.issue(("metric", "name"), no_figure(config, metric, figures))])
+    if missing := missing_figure(config, metric, figures):
+        raise ConfigErrors([plan.swept.issue(("metric", "name"), missing)])
     work = len(runs) * pack.steps * pack.params.size
     on_device = pack.arrays.is_on_device
     repeats = 1 if follows_seed(plan.documents[runs[0]]["problem"]) else plan.repeats
