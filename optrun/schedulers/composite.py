@@ -96,9 +96,18 @@ class SequentialLR(_Composite):
         return result
 
     def _observe_metric(self, t: int, metrics: Array) -> bool:
+        member, since = self._active(t)
+        return member.observe_metric(t - since, metrics)
+
+    def _observe_figures(self, t: int, figures: Mapping[str, Array]) -> bool:
+        member, since = self._active(t)
+        return member.observe_figures(t - since, figures)
+
+    def _active(self, t: int) -> tuple[LRScheduler, int]:
+        """Return the member whose turn it is at t, and since when."""
         starts = [0, *self._options["milestones"]]
         turn = bisect_right(starts, t) - 1
-        return self.members[turn].observe_metric(t - starts[turn], metrics)
+        return self.members[turn], starts[turn]
 
 
 def _initial_values(
@@ -135,4 +144,8 @@ class ChainedScheduler(_Composite):
 
     def _observe_metric(self, t: int, metrics: Array) -> bool:
         reduced = [member.observe_metric(t, metrics) for member in self.members]
+        return any(reduced)
+
+    def _observe_figures(self, t: int, figures: Mapping[str, Array]) -> bool:
+        reduced = [member.observe_figures(t, figures) for member in self.members]
         return any(reduced)

@@ -1,12 +1,14 @@
 """ReduceLROnPlateau, the schedule driven by a metric."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
 from optrun.arrays import Array, power
-from optrun.registry import Decay, NonNegative, NonNegativeSteps
+from optrun.errors import ConfigError
+from optrun.intervals import INTERVAL
+from optrun.registry import Added, Decay, NonNegative, NonNegativeSteps
 from optrun.schedulers.lane_state import counts_from_json, floats_from_json, to_json
 from optrun.schedulers.scheduler import LRScheduler
 
@@ -21,8 +23,9 @@ class ReduceLROnPlateau(LRScheduler):
     A lane's learning rate is reduced after more than patience consecutive steps that do not improve on the best metric
     by threshold: with threshold_mode rel a fraction of the best metric's magnitude (torch has no margin for negative
     metrics). The cooldown steps after a reduction do not count as bad; NaN and infinities do. In a run the metric is
-    the batch loss, or with interval epoch the unweighted mean of the epoch's batch losses. In a SequentialLR it
-    observes only the metrics of its own steps.
+    the batch loss, or with interval epoch the unweighted mean of the epoch's batch losses, or the figure of the
+    evaluations that metric names: then patience and cooldown count evaluations, and an evaluation counts for the update
+    that follows it. In a SequentialLR it observes only the metrics of its own steps.
     """
 
     @staticmethod
@@ -39,13 +42,32 @@ class ReduceLROnPlateau(LRScheduler):
         cooldown: NonNegativeSteps = 0,
         min_lr: NonNegative = 0.0,
         eps: NonNegative = 1e-8,
+        metric: Annotated[
+            str | None,
+            Added(),
+            "figure of the evaluations, such as val_loss, to observe in place of the loss of the batch",
+        ] = None,
     ) -> Any:
         return base
 
+    @classmethod
+    def validate_options(cls, options: Mapping[str, Any]) -> None:
+        """Raise ConfigError for an interval beside a figure, which is observed at the evaluations."""
+        if options.get("metric") is not None and options.get(INTERVAL.name) == "epoch":
+            raise ConfigError(
+                f"{cls.__name__}: {options['metric']} is observed at the evaluations: leave interval out",
+                field=INTERVAL.name,
+            )
+
     @property
     def needs_metrics(self) -> bool:
-        """Always true."""
-        return True
+        """Whether it observes a metric of each step, and no figure of the evaluations."""
+        return self._options["metric"] is None
+
+    @property
+    def figures(self) -> set[str]:
+        """The figure of the evaluations that it observes, if it does."""
+        return set() if self._options["metric"] is None else {self._options["metric"]}
 
     def at(self, t: Any, base: Any) -> Array:
         """Return the learning rates `[T, 1 or B]` at the steps ``t``, with the reductions so far."""
@@ -72,6 +94,9 @@ class ReduceLROnPlateau(LRScheduler):
         self.num_bad_epochs = np.zeros(lanes, np.int64)
         self.cooldown_counter = np.zeros(lanes, np.int64)
         self.reductions = np.zeros(lanes, np.int64)
+
+    def _observe_figures(self, t: int, figures: Mapping[str, Array]) -> bool:
+        return self._observe_metric(t, np.asarray(figures[self._options["metric"]], np.float64))
 
     def _observe_metric(self, t: int, metrics: Array) -> bool:
         options = self._options

@@ -117,6 +117,16 @@ class LRScheduler:
         return any(member.needs_metrics for member in self.members)
 
     @property
+    def figures(self) -> set[str]:
+        """The figures of the evaluations of a run that it observes, in place of a metric of each step."""
+        return set().union(*(member.figures for member in self.members))
+
+    @property
+    def has_feedback(self) -> bool:
+        """Whether its values depend on a metric of the steps or on figures of the evaluations."""
+        return self.needs_metrics or bool(self.figures)
+
+    @property
     def is_known_ahead(self) -> bool:
         """Whether it can be evaluated at future steps: a Python function, which may have side effects, cannot."""
         functions = [each for each in self._options.values() if isinstance(each, Expression)]
@@ -189,6 +199,15 @@ class LRScheduler:
         self.last_epoch = there
         binding.apply(self.last_epoch)
 
+    def observe_evaluation(self, figures: Mapping[str, Array]) -> None:
+        """Observe an evaluation before the next step of the optimizer, whose values it changes.
+
+        ``figures`` are `[B]` each, by name; KeyError if one that it observes is missing.
+        """
+        if self.figures and self.observe_figures(int(self.last_epoch), figures):
+            self._bound().invalidate()
+            self._bound().apply(self.last_epoch)
+
     def finish(self, metrics: Any = None) -> None:
         """Observe the metrics of the run's last step, without setting values for a step after it."""
         if self._needs_metrics:
@@ -204,7 +223,7 @@ class LRScheduler:
     def state_dict(self) -> dict[str, Any]:
         """Return what does not follow from the options: the number of steps, and the state that depends on metrics."""
         # The key of stores of format 1.
-        observed = {"heard": self._metric_state()} if self.needs_metrics else {}
+        observed = {"heard": self._metric_state()} if self.has_feedback else {}
         return {"scheduler": type(self).__name__, "last_epoch": self.last_epoch, **observed}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
@@ -219,7 +238,7 @@ class LRScheduler:
         last_epoch = state_dict.get("last_epoch")
         if not (self.takes_fractions and type(last_epoch) is float and 0 <= last_epoch < 2**53):
             (last_epoch,) = counts_from_json([last_epoch], 1, "last_epoch").tolist()
-        if self.needs_metrics:
+        if self.has_feedback:
             self._load_metric_state(mapping(state_dict.get("heard"), type(self).__name__))
         self.last_epoch = last_epoch
         self._bound().invalidate()
@@ -249,6 +268,10 @@ class LRScheduler:
             return False
         mean, self._total = self._total / divisor, np.zeros_like(self._total)
         return self._observe_metric(t // divisor, mean)
+
+    def observe_figures(self, t: int, figures: Mapping[str, Array]) -> bool:
+        """Observe the figures `[B]` of an evaluation at step t; return whether the values change from there on."""
+        return bool(self.figures) and self._observe_figures(t // (self._divisor or 1), figures)
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         vars(self).update(state)
@@ -299,10 +322,13 @@ class LRScheduler:
     def _observe_metric(self, t: int, metrics: Array) -> bool:
         return False
 
+    def _observe_figures(self, t: int, figures: Mapping[str, Array]) -> bool:
+        return False
+
     def _metric_state(self) -> dict[str, Any]:
         """Return the state that depends on metrics, as JSON."""
         total = {"total": to_json(self._total)} if self._divisor != 1 else {}
-        members = [member._metric_state() if member.needs_metrics else None for member in self.members]
+        members = [member._metric_state() if member.has_feedback else None for member in self.members]
         return {**total, **({MEMBERS: members} if members else {})}
 
     def _load_metric_state(self, state: Mapping[str, Any]) -> None:
@@ -314,7 +340,7 @@ class LRScheduler:
             if not isinstance(states, list) or len(states) != len(self.members):
                 raise StateError(f"{type(self).__name__}: the state is of other members")
             for member, each in zip(self.members, states, strict=True):
-                if member.needs_metrics:
+                if member.has_feedback:
                     member._load_metric_state(mapping(each, type(member).__name__))
 
     def _bound(self) -> Binding:

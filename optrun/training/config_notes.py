@@ -8,6 +8,7 @@ import numpy as np
 from optrun.arrays import Array
 from optrun.config import RunConfig
 from optrun.config.model.components import Component
+from optrun.config.sweep.goal import usual_goal
 from optrun.errors import counted
 from optrun.fallbacks import Fallback
 from optrun.intervals import INTERVAL
@@ -19,6 +20,7 @@ from optrun.training.build import scheduled_steps
 from optrun.training.evaluator import AVERAGE
 from optrun.training.pack import Pack
 from optrun.training.run_seed import follows_seed
+from optrun.training.schedule_paths import observed_figures, schedules_by_path
 
 VANISHING = 1e-3
 """Relative to the highest learning rate, a learning rate that has practically no effect."""
@@ -54,6 +56,7 @@ def ineffective_options(pack: Pack, varied: Collection[str] = ()) -> list[str]:
             *_rare_times(pack, config),
             *_single_steps(pack, config),
             *_idle_seeds(pack, config, varied),
+            *_lowest_accuracies(config),
         )
     ]
 
@@ -142,7 +145,7 @@ def _idle_schedules(pack: Pack, config: RunConfig, varied: Collection[str]) -> I
             value = config.optimizer.options[free]
             if f"optimizer.{free}" in varied or value != options[free].default:
                 yield f"optimizer.{free} has no effect: {kind} sets {free} itself"
-        if scheduler.needs_metrics or pack.steps < 2:
+        if scheduler.has_feedback or pack.steps < 2:
             continue
         tables = [_lane(values) for _, of, values in scheduler.values_at(steps) if of == name]
         starts = [np.ravel(group[f"initial_{name}"])[0] for group, of, _ in scheduler.values_at(steps[:1])]
@@ -167,17 +170,8 @@ def _vanished(rates: Array, steps: Array, length: int, kind: str) -> Iterator[st
 def _late_times(pack: Pack, config: RunConfig) -> Iterator[str]:
     """Yield times beyond the end of the run."""
     per_epoch = pack.problem.steps_per_epoch
-    for path, schedule in _schedules(config).items():
+    for path, schedule in schedules_by_path(config).items():
         yield from _beyond_end(schedule, path, pack.steps, per_epoch, "step")
-
-
-def _schedules(config: RunConfig) -> dict[str, Component]:
-    """Return all schedules by their paths."""
-    chosen = {"scheduler": config.scheduler} if config.scheduler else {}
-    chosen |= {f"schedules.{name}": schedule for name, schedule in config.schedules.items()}
-    for i, group in enumerate(config.optimizer.param_groups):
-        chosen |= {f"optimizer.param_groups.{i}.schedules.{name}": of for name, of in group.schedules.items()}
-    return chosen
 
 
 def _rare_times(pack: Pack, config: RunConfig) -> Iterator[str]:
@@ -203,11 +197,18 @@ def _single_steps(pack: Pack, config: RunConfig) -> Iterator[str]:
     paths = ["epochs"] if config.epochs else []
     paths += [
         f"{path}.{INTERVAL.name}"
-        for path, schedule in _schedules(config).items()
+        for path, schedule in schedules_by_path(config).items()
         if schedule.options.get(INTERVAL.name) == "epoch"
     ]
     if paths:
         yield f"{' and '.join(paths)}: {config.problem.name} has no batches of data, so an epoch is one step"
+
+
+def _lowest_accuracies(config: RunConfig) -> Iterator[str]:
+    """Yield schedules that take the lowest value of a figure for the best whose highest one is."""
+    for path, schedule, name in observed_figures(config):
+        if usual_goal(name) == "maximize" and schedule.options.get("mode", "min") == "min":
+            yield f"{path}.mode: min takes the lowest {name} for the best: give mode: max"
 
 
 def _beyond_end(schedule: Component, path: str, left: int, per_epoch: int, unit: str) -> Iterator[str]:

@@ -13,6 +13,7 @@ from optrun.store.types import STEPS_TO_TARGET, TIME_TO_TARGET, TO_TARGET
 from optrun.training.curve_figures import CurveFigure, names_of
 from optrun.training.evaluator import AVERAGE, Evaluator
 from optrun.training.pack import Pack
+from optrun.training.schedule_paths import observed_figures
 
 _OF_PART = re.compile(rf"^({AVERAGE}_)?(train|val|test)_")
 
@@ -34,7 +35,8 @@ def pack_of(config: RunConfig, *, at_start: bool = True) -> Pack:
 
 def asks_for_figures(config: RunConfig) -> bool:
     """Return whether a config names figures that its run may not measure."""
-    return bool(config.expect.keys() - {FINAL_LOSS}) or config.stop.metric is not None
+    is_observed = config.stop.metric is not None or any(observed_figures(config))
+    return is_observed or bool(config.expect.keys() - {FINAL_LOSS})
 
 
 def figures_of(pack: Pack) -> list[str]:
@@ -49,6 +51,12 @@ def check_expected(config: RunConfig, figures: Sequence[str]) -> None:
         if unexpected := not_expected(config, name, figures):
             raise ConfigError(unexpected, field=f"expect.{name}")
     evaluated = ["loss" if name == FINAL_LOSS else name for name in figures]
+    for path, schedule, name in observed_figures(config):
+        if name not in evaluated:
+            raise ConfigError(no_figure(config, name, evaluated), field=f"{path}.metric")
+        if config.evaluate.every is None:
+            said = f"{schedule.name} observes {name} at evaluations during the run: set evaluate.every"
+            raise ConfigError(said, field=f"{path}.metric")
     if config.stop.metric is not None and config.stop.metric not in evaluated:
         raise ConfigError(no_figure(config, config.stop.metric, evaluated), field="stop.metric")
 

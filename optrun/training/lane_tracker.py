@@ -106,16 +106,20 @@ class LaneTracker:
         return self._observe_deferred(t)
 
     def observe_step(self, t: int, loss: Array) -> None:
-        """Record step t, keep its parameters, check the stopping criteria, evaluate; call before the update."""
+        """Evaluate and record step t, keep its parameters, check the stopping criteria; call before the update."""
+        figures = None
+        if self.evaluations.is_due(t):
+            loss = loss.copy()  # an evaluation may overwrite the buffer
+            figures = self._evaluator.current()
+            self.evaluations.add(t, figures)
+            self.pack.observe_evaluation(figures)
+        # After the schedules have observed the evaluation: the update uses their values.
         if t % self.recorder.every == 0:
             self.recorder.record(t, loss)
         if self._snapshots.is_due(t):
             self._snapshots.add(t, self._running_lanes())
         self._check_stopping(t, loss)
-        # Last, since an evaluation may overwrite the loss buffer.
-        if self.evaluations.is_due(t):
-            figures = self._evaluator.current()
-            self.evaluations.add(t, figures)
+        if figures is not None:
             ending = list(self._stopping.check_figures(t, figures))
             if self._best is not None:
                 self._best.keep(np.flatnonzero(self._stopping.improved & self._stopping.alive).tolist())

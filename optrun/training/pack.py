@@ -61,6 +61,8 @@ class Pack:
         self.optimizer = optimizer_of(configs, self.params, groups)
         self.schedulers = schedulers_of(configs, self.optimizer, self.problem, self.steps)
         self._needs_metrics = any(each.needs_metrics for each in self.schedulers)
+        self.observes_figures = any(each.figures for each in self.schedulers)
+        """Whether a schedule observes evaluations."""
         self.average = average_of(configs, self.params, self.steps)
         check_memory(self.params, self.optimizer, self.average, self.steps)
 
@@ -111,6 +113,11 @@ class Pack:
         if replay is not None:
             replay.finish()
 
+    def observe_evaluation(self, figures: Mapping[str, Array]) -> None:
+        """Have the schedules observe an evaluation, before the update whose values it changes."""
+        for scheduler in self.schedulers:
+            scheduler.observe_evaluation(figures)
+
     def _check_loss(self, loss: Any) -> None:
         if getattr(loss, "shape", None) != (self.lanes,):
             raise contract_error(
@@ -122,7 +129,10 @@ class Pack:
     def is_asynchronous(self) -> bool:
         """Whether steps run asynchronously on a device, without the host in between."""
         needs_host = (
-            self.optimizer.needs_closure or self._needs_metrics or self.configs[0].stop.metric is not None
+            self.optimizer.needs_closure
+            or self._needs_metrics
+            or self.observes_figures
+            or self.configs[0].stop.metric is not None
         )
         return self.arrays.is_on_device and not needs_host
 
