@@ -2,12 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from optrun.analysis.best_settings import ComparedSweep, Entry
 from optrun.analysis.compare import entries_of
 from optrun.analysis.setting_curves import Curves, curves_of
 from optrun.errors import ConfigError, did_you_mean
 from optrun.store import Status
+from optrun.training.curve_figures import CurveFigure, reported_name
+
+LOSS = "loss"
 
 
 @dataclass(frozen=True)
@@ -33,15 +37,21 @@ class BestCurves:
 
 
 def best_curves(
-    sources: Sequence[ComparedSweep], by: str | None = None, metric: str = "loss", smooth: int = 1
+    sources: Sequence[ComparedSweep], by: str | None = None, metric: str | None = None, smooth: int = 1
 ) -> BestCurves:
     """Return the curves of the best settings, of the confirmation where there is one; ``by`` as in a comparison.
+
+    ``metric`` is the name of a curve, by default the one that shows what a comparison reports, or else the loss.
 
     Raises ConfigError if there is nothing to compare, or if no run has such a curve.
     """
     path, entries = entries_of(sources, by)
     if not entries:
         raise ConfigError("nothing to draw yet: no run has a result")
+    selected_by = list(dict.fromkeys(source.plan.metric for source in sources))
+    if metric is None:
+        names = [name for each in selected_by for name in (reported_name(each), each)]
+        metric = usual_curve(entries, names if len(selected_by) == 1 else ()) or LOSS
     panels = [
         curve_panel(
             problem,
@@ -51,8 +61,21 @@ def best_curves(
         )
         for problem in dict.fromkeys(cell.problem for cell in entries)
     ]
-    selected_by = ", ".join(dict.fromkeys(source.plan.metric for source in sources))
-    return BestCurves(path, selected_by, metric, seeds_in_words(list(entries.values())), panels)
+    return BestCurves(path, ", ".join(selected_by), metric, seeds_in_words(list(entries.values())), panels)
+
+
+def usual_curve(entries: Mapping[Any, Entry], names: Sequence[str]) -> str | None:
+    """Return the curve that shows the first of some figures that has one, or else the loss; None without either."""
+    figures = {name: CurveFigure.named(name) for name in names}
+    series = [
+        name.removeprefix("final_") if figure is None else figure.series for name, figure in figures.items()
+    ]
+    found: list[set[str]] = []
+    for entry in entries.values():
+        first = entry.curves[0]
+        # One value is no curve.
+        found.append({name for of in (first.curves, first.evaluations) for name in of if len(of[name]) > 1})
+    return next((name for name in (*series, LOSS) if all(name in each for each in found)), None)
 
 
 def curve_panel(problem: str, entries: Mapping[str, Entry], metric: str, smooth: int = 1) -> CurvePanel:

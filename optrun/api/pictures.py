@@ -145,7 +145,7 @@ def _sensitivity(sweeps: Sequence[Sweep], choice: Choice, look: Look) -> "Pictur
 
 
 def _best(sweeps: Sequence[Sweep], choice: Choice, look: Look) -> "Picture":
-    found = best_curves(compared_sweeps(sweeps), choice.by, choice.metric or "loss", choice.smooth)
+    found = best_curves(compared_sweeps(sweeps), choice.by, choice.metric, choice.smooth)
     return best_figure(found, log=choice.log, smooth=choice.smooth, look=look)
 
 

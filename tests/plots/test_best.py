@@ -75,6 +75,36 @@ def test_the_lines_are_medians_of_the_best_settings(smooth):
     assert ("running mean over 3 recorded steps" in figure.get_supxlabel()) is (smooth == 3)
 
 
+EVALUATED = {
+    **STUDY,
+    "problem": {**STUDY["problem"], "validation_fraction": 0.2},
+    "evaluate": {"every": 4},
+    "sweep": {"repeats": 3, "parameters": {"optimizer.name": ["SGD", "Adam"]}},
+}
+
+
+@pytest.mark.parametrize(
+    ("metric", "every", "drawn"),
+    [
+        ("val_loss", 4, "test_loss"),  # which a comparison reports
+        ("best_val_accuracy", 4, "test_accuracy"),
+        ("area_train_loss", 4, "train_loss"),
+        ("final_loss", 4, "loss"),
+        ("val_loss", None, "loss"),  # evaluated at the end alone
+    ],
+)
+def test_the_curve_is_that_of_the_figure_if_runs_were_evaluated(metric, every, drawn):
+    pytest.importorskip("matplotlib")
+    block = {**EVALUATED["sweep"], "metric": {"name": metric}}
+    sweep = optrun.sweep({**EVALUATED, "evaluate": {"every": every}, "sweep": block}, save=False)
+    figure = sweep.plot("best")
+    assert figure.get_supylabel() == drawn
+    assert figure.legends[0].get_title().get_text().startswith(f"best settings by {metric}: ")
+    of = "curves" if drawn == "loss" else "evaluations"
+    wanted = np.median([getattr(run, of)[drawn] for run in sweep.runs[:3]], axis=0)
+    assert next(iter(lines_of(figure.axes[0]).values()))[:, 1].tolist() == wanted.tolist()
+
+
 def test_a_confirmation_is_drawn_in_place_of_the_seeds_of_the_selection():
     pytest.importorskip("matplotlib")
     config = {**STUDY, "sweep": {**STUDY["sweep"], "repeats": 2, "confirm": {"seeds": 3}}}

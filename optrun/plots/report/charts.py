@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from optrun.analysis.best_curves import curve_panel, seeds_in_words
+from optrun.analysis.best_curves import curve_panel, seeds_in_words, usual_curve
 from optrun.analysis.best_settings import Entry
 from optrun.analysis.comparison import Comparison
 from optrun.analysis.setting_curves import Curves
@@ -98,7 +98,7 @@ def best_setting_curves(
 ) -> tuple[Chart, str] | None:
     """Draw the curves of the best settings with the lr below, and say what is drawn; None where there is no curve."""
     drawn = dict(list(entries.items())[:MOST_CURVES])
-    metric = _curve_of(drawn)
+    metric = usual_curve(drawn, [next(iter(drawn.values())).metric.name])
     if metric is None:
         return None
     panel = curve_panel(problem, drawn, metric)
@@ -130,18 +130,6 @@ def best_setting_curves(
     for value, (gone, runs) in panel.diverged.items():
         words.append(f"{value}: {gone} of {runs} seeds diverged" + ("" if gone == runs else ", not drawn"))
     return {"data": data, "layout": figure, "height": 460}, f"{metric}, {'; '.join(words)}"
-
-
-def _curve_of(entries: Mapping[str, Entry]) -> str | None:
-    """Return the curve that shows the metric: the one of its name, or else the loss; None if runs have neither."""
-    reported = next(iter(entries.values())).metric.name
-    found: list[set[str]] = []
-    for entry in entries.values():
-        first = entry.curves[0]
-        # One value is no curve.
-        found.append({name for of in (first.curves, first.evaluations) for name in of if len(of[name]) > 1})
-    names = (reported, reported.removeprefix("final_"), "loss")
-    return next((name for name in names if all(name in each for each in found)), None)
 
 
 def _rate(curves: Curves) -> str | None:
