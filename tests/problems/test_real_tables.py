@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from optrun.arrays import Arrays
-from optrun.errors import ConfigError
+from optrun.errors import ConfigError, MissingExtraError
 from optrun.problems.data import Layout, files, load, text
 from optrun.problems.networks import MLP
+from tests.missing import without
 from tests.problems.real_tables import REAL_TABLES
 
 ENGINES = {"csv": 1 << 40, "pandas": 0}
@@ -18,7 +19,7 @@ def engine(request, monkeypatch):
     if request.param == "pandas":
         pytest.importorskip("pandas")
     monkeypatch.setattr(text, "PANDAS_FROM", ENGINES[request.param])
-    files._text.cache_clear()
+    files._raw_table.cache_clear()
 
 
 def problem(path, options):
@@ -74,7 +75,7 @@ def test_all_columns_are_the_same_by_either_engine(tmp_path, monkeypatch):
 
 
 def read_anew(path):
-    files._text.cache_clear()
+    files._raw_table.cache_clear()
     return files.read(str(path), path, Layout(categories=("words",), missing="median"))
 
 
@@ -90,3 +91,61 @@ def test_pandas_reads_what_is_large(tmp_path, monkeypatch):
         path.write_text("a,b,y\n" + "1.5,2,0\n" * lines)
         assert load(str(path)).features.shape == (lines, 2)
         assert len(calls) == (lines > 10)
+
+
+def frame(pandas):
+    days = pandas.date_range("2024-01-01", periods=6)
+    return pandas.DataFrame(
+        {
+            "age": pandas.array([3, None, 5, 6, 7, 8], "Int64"),
+            "height": [1.5, 2.5, np.nan, 0.1, 0.2, 0.3],
+            "sex": pandas.Categorical(["m", "f", "m", None, "f", "m"]),
+            "is_new": [True, False, True, False, True, True],
+            "day": days,
+            "kind": ["a", "b", "a", "b", "a", "b"],
+        },
+        index=[5, 3, 1, 0, 2, 4],
+    )
+
+
+def test_a_parquet_file_is_the_data_frame_that_was_written(tmp_path):
+    pandas = pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow")
+    path = tmp_path / "d.parquet"
+    frame(pandas).to_parquet(path)
+    with pytest.raises(ConfigError) as caught:
+        problem(path, {})
+    said = str(caught.value)
+    assert "'age' lacks 1 of 6 cells (row 2)" in said
+    assert "'sex' lacks 1 of 6 cells (row 4)" in said
+    assert "'day' holds dates or times, such as '2024-01-01" in said
+    made = problem(path, {"drop": ["day"], "missing": "mode", "test_fraction": 0, "standardize": False})
+    assert (
+        "of 4 columns age, height, sex (2 categories), is_new (2 categories) as 6 features" in made.inferred
+    )
+    assert made.preparation.names == ["age", "height", "sex=f", "sex=m", "is_new=False", "is_new=True"]
+    np.testing.assert_array_equal(made.parts["train"][0][1], [3, 2.5, 1, 0, 1, 0])
+    assert (
+        "target 'age': real, 3 … 8"
+        in problem(
+            path, {"target": "age", "features": ["kind"], "missing": "drop", "task": "regression"}
+        ).inferred
+    )
+
+
+@pytest.mark.parametrize("cut", [0, 4, 100, -1, -9])
+def test_a_damaged_parquet_file_is_a_config_error(cut, tmp_path):
+    pandas = pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow")
+    path = tmp_path / "d.parquet"
+    frame(pandas).to_parquet(path)
+    path.write_bytes(path.read_bytes()[:cut])
+    with pytest.raises(ConfigError, match=r"d.parquet.* not a readable Parquet file"):
+        load(str(path))
+
+
+def test_a_parquet_file_without_pyarrow_says_what_to_install(tmp_path, monkeypatch):
+    (tmp_path / "d.parquet").write_bytes(b"PAR1")
+    without(monkeypatch, "pyarrow")
+    with pytest.raises(MissingExtraError, match=r"-m pip install 'optrun\[data\]'"):
+        load(str(tmp_path / "d.parquet"))

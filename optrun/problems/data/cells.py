@@ -77,6 +77,9 @@ class Cells:
     codes: Array | None = None
     texts: Sequence[str] = ()
     numbers: Array | None = None
+    """NaN is missing."""
+    is_whole: bool = False
+    """Whether the numbers are whole, though they are real since some are missing."""
 
     def with_first(self, text: str) -> "Cells":
         """Return the cells with one more before them."""
@@ -95,7 +98,7 @@ class Cells:
     def column(self, name: str, decimal: Decimal | None) -> DataColumn:
         """Return the column that the cells are, given the decimal sign of numbers; None if it is unclear."""
         if self.numbers is not None:
-            return DataColumn(name, self.numbers, is_whole=self.numbers.dtype.kind == "i")
+            return DataColumn(name, self.numbers, is_whole=self.is_whole or self.numbers.dtype.kind == "i")
         assert self.codes is not None
         texts = [text.strip() for text in self.texts]
         parsed = [None if text in MISSING else _number(text, decimal) for text in texts]

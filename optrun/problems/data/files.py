@@ -15,6 +15,7 @@ import numpy as np
 from optrun.arrays import Array
 from optrun.errors import ConfigError
 from optrun.problems.data.dataset import Dataset
+from optrun.problems.data.parquet import read_parquet
 from optrun.problems.data.parts import no_part, part_named
 from optrun.problems.data.tables import Layout, read_table
 from optrun.problems.data.text import RawTable, error_in, read_text
@@ -26,7 +27,7 @@ MAX_BYTES = 1 << 29
 IDX_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
 
-TEXTS = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
+TABLES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet")
 
 
 def files_of(path: Path) -> list[Path]:
@@ -49,8 +50,8 @@ def read(name: str, path: Path, layout: Layout) -> Dataset:
         path = _training_images(path)
     if not path.is_file():
         raise error_in(path, "not a regular file")
-    if path.name.lower().endswith(TEXTS):
-        return read_table(name, path, _text(path, path.stat().st_mtime_ns), layout)
+    if path.name.lower().endswith(TABLES):
+        return read_table(name, path, _raw_table(path, (path.stat().st_mtime_ns, path.stat().st_size)), layout)
     is_archive = path.suffix.lower() == ".npz"
     check_no_layout(replace(layout, split=None) if is_archive else layout, path.name)
     try:
@@ -74,14 +75,15 @@ def read(name: str, path: Path, layout: Layout) -> Dataset:
             raise
         raise error_in(path, f"not readable ({type(error).__name__}: {error})") from None
     raise error_in(
-        path, "known are .csv, .tsv (also .gz), .npz and MNIST's files (…-images-idx3-ubyte, also .gz)"
+        path,
+        "known are .csv, .tsv (also .gz), .parquet, .npz and MNIST's files (…-images-idx3-ubyte, also .gz)",
     )
 
 
 # Cached, since a sweep may read other columns of the same file.
 @lru_cache(maxsize=2)
-def _text(path: Path, changed: int) -> RawTable:
-    return read_text(path, _bytes(path))
+def _raw_table(path: Path, version: tuple[int, int]) -> RawTable:
+    return read_parquet(path) if path.suffix.lower() == ".parquet" else read_text(path, _bytes(path))
 
 
 def check_no_layout(layout: Layout, name: str) -> None:
