@@ -9,7 +9,7 @@ import numpy as np
 from annotated_types import Ge, Lt, MinLen
 
 from optrun.arrays import Array, Arrays
-from optrun.errors import ConfigError
+from optrun.errors import ConfigError, did_you_mean
 from optrun.problems.data import (
     Dataset,
     DataSource,
@@ -22,6 +22,7 @@ from optrun.problems.data import (
     Task,
     drawn_parts,
     given_parts,
+    listed,
     load,
 )
 from optrun.problems.losses import ClassLoss, Loss
@@ -29,7 +30,7 @@ from optrun.problems.metrics.baselines import baselines
 from optrun.problems.metrics.prediction import ClassPredictions, Predictions
 from optrun.problems.metrics.suitable import unsuitable
 from optrun.problems.problem import Problem
-from optrun.registry import Added, OwnOrRunSeed, Unless
+from optrun.registry import Added, OwnOrRunSeed, Positive, Unless
 
 TEST_FRACTION = 0.2
 
@@ -82,6 +83,11 @@ class DataProblem(Problem, ABC):
         ] = "error",
         decimal: Annotated[
             Decimal | None, Added(), "decimal sign of a CSV file's numbers, by default the one that fits"
+        ] = None,
+        class_weight: Annotated[
+            Literal["balanced"] | dict[str, Positive] | None,
+            Added(),
+            "weights of classes in the loss; balanced: n / (classes · n of the class), of the training samples",
         ] = None,
         standardize: Annotated[
             bool, "scale features, and a real target, to mean 0 and variance 1 in training"
@@ -152,6 +158,8 @@ class DataProblem(Problem, ABC):
         train = rows["train"]
         self.targets = {part: targets[own] for part, own in rows.items() if len(own)}
         """The targets ``[n]`` of each part: class indices, or numbers in their own units."""
+        if class_weight is not None:
+            self._weigh(class_weight, dataset, targets[train])
         if by_class:
             described = Target(dataset.target_name, tuple(dataset.classes()[0].tolist()))
         else:
@@ -173,6 +181,8 @@ class DataProblem(Problem, ABC):
             by_class=by_class,
             features=math.prod(self.preparation.shape),
         )
+        if self.loss.weights is not None:
+            self.inferred += f", class weights {listed([f'{weight:.3g}' for weight in self.loss.weights])}"
         self.notes = dataset.remarks(by_class=by_class)
         self._check_range(prepared, "features", standardize=standardize)
         self._check_range(targets, "targets", standardize=standardize)
@@ -182,6 +192,24 @@ class DataProblem(Problem, ABC):
             if len(own)
         }
         """The features ``[n, *shape]`` and the targets ``[n]`` of each part that has samples."""
+
+    def _weigh(self, chosen: Literal["balanced"] | dict[str, float], dataset: Dataset, codes: Array) -> None:
+        """Give the loss weights of classes, of which ``codes [n]`` are those of the training samples.
+
+        A class that is not named has the weight 1. Raises ConfigError if a name is of no class.
+        """
+        if not isinstance(self.loss, ClassLoss):
+            raise ConfigError("class_weight: the target is a real number, of no class", field="class_weight")
+        names = [str(name) for name in dataset.classes()[0].tolist()]
+        if chosen == "balanced":
+            counts = np.bincount(codes, minlength=len(names))
+            self.loss.weights = (len(codes) / (len(names) * np.maximum(counts, 1))).tolist()
+            return
+        for name in chosen:
+            if name not in names:
+                known = did_you_mean(name, names) or f" There are {listed(names)}"
+                raise ConfigError(f"class_weight: no class {name!r}.{known}", field="class_weight")
+        self.loss.weights = [chosen.get(name, 1.0) for name in names]
 
     def _check_range(self, values: Array, what: str, *, standardize: bool) -> None:
         """Raise ConfigError if a value is too large for the dtype."""

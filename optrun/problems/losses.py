@@ -4,6 +4,7 @@ Outputs are ``[..., S, o, n]`` for n samples, targets ``[S, n]``: lanes with the
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -22,6 +23,8 @@ class Loss(ABC):
 
     outputs: int = 1
     """The number of outputs per sample."""
+    weights: Sequence[float] | None = None
+    """The weight of each class; None if all have the same, or there are none."""
 
     def __init__(self, arrays: Arrays, scratch: Scratch) -> None:
         self.arrays = arrays
@@ -37,7 +40,12 @@ class Loss(ABC):
 
 
 class ClassLoss(Loss, ABC):
-    """A loss whose targets are class indices, for which an accuracy is defined."""
+    """A loss whose targets are class indices, for which an accuracy is defined.
+
+    Classes may have weights, as scikit-learn's ``class_weight``: the mean is over samples, not over weights.
+
+    L = 1/n Σ w_y loss(z, y)
+    """
 
     @abstractmethod
     def predicted(self, outputs: Array) -> Array:
@@ -103,6 +111,12 @@ class BinaryCrossEntropy(ClassLoss):
         xp.exp(logits, out=logits)
         logits /= small  # σ(z) = exp(min(z, 0)) / (1 + exp(-|z|))
         logits -= targets
+        if self.weights is not None:
+            # `small` is not needed any more.
+            small[...] = self.weights[0]
+            xp.copyto(small, self.weights[1], where=targets > 0.5)
+            logits *= small
+            terms *= small
         logits /= samples
         terms.sum(axis=-1, out=out)
         out /= samples
@@ -131,7 +145,7 @@ class CrossEntropy(ClassLoss):
         self._masks: dict[tuple[int, ...], Array] = {}
 
     def prepared(self, targets: Array) -> Array:
-        """Return [j = y] / n for every class and sample, ``[S, C, n]``."""
+        """Return w_y [j = y] / n for every class and sample, ``[S, C, n]``; without weights w is 1."""
         samples = targets.shape[-1]
         shape = (*targets.shape[:-1], self.outputs, samples)
         if shape not in self._masks:
@@ -141,6 +155,8 @@ class CrossEntropy(ClassLoss):
         self.arrays.xp.equal(targets[..., None, :], self._codes, out=is_class)
         one_hot[...] = is_class
         one_hot /= samples
+        if self.weights is not None:
+            one_hot *= self.arrays.array([[weight] for weight in self.weights])
         return one_hot
 
     def __call__(self, outputs: Array, targets: Array, out: Array) -> None:
@@ -159,11 +175,21 @@ class CrossEntropy(ClassLoss):
         xp.exp(outputs, out=outputs)
         xp.matmul(self._ones, outputs, out=sums)
         xp.log(sums, out=largest)
-        xp.multiply(sums, samples, out=sums)
-        xp.divide(outputs, sums, out=outputs)
-        xp.subtract(outputs, targets, out=outputs)
-        largest[..., 0, :].sum(axis=-1, out=out)
-        out /= samples
+        if self.weights is None:
+            xp.multiply(sums, samples, out=sums)
+            xp.divide(outputs, sums, out=outputs)
+            xp.subtract(outputs, targets, out=outputs)
+            largest[..., 0, :].sum(axis=-1, out=out)
+            out /= samples
+        else:
+            # All terms but one are 0, so that the sum is w_y / n.
+            shares = self.scratch("shares", *targets.shape[:-2], 1, samples)
+            targets.sum(axis=-2, keepdims=True, out=shares)
+            xp.divide(outputs, sums, out=outputs)
+            xp.multiply(outputs, shares, out=outputs)
+            xp.subtract(outputs, targets, out=outputs)
+            xp.multiply(largest, shares, out=largest)
+            largest[..., 0, :].sum(axis=-1, out=out)
         xp.subtract(out, of_target[..., 0, 0], out=out)
 
     def predicted(self, outputs: Array) -> Array:

@@ -100,7 +100,7 @@ class LogisticRegression(SolvedRegression):
 
         f(w, b) = 1/n Σᵢ log(1 + exp(zᵢ)) - yᵢ zᵢ + l2/2 ‖w‖²        zᵢ = wᵀxᵢ + b
 
-    The minimum is known only for l2 > 0: without a penalty it may not exist.
+    The minimum is known only for l2 > 0 and without class weights: without a penalty it may not exist.
     """
 
     def __init__(self, arrays: Arrays, *, data: DataSource = "breast_cancer", **options: Any) -> None:
@@ -117,7 +117,8 @@ class LogisticRegression(SolvedRegression):
         return BinaryCrossEntropy(self.arrays, self.scratch), codes
 
     def _solve(self, x: Array, y: Array, penalties: Array) -> tuple[Array, float] | None:
-        return _newton(x, y, penalties) if self.l2 > 0 else None
+        is_known = self.l2 > 0 and self.loss.weights is None
+        return _newton(x, y, penalties) if is_known else None
 
 
 class SoftmaxRegression(Regression):

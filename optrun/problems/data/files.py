@@ -51,7 +51,9 @@ def read(name: str, path: Path, layout: Layout) -> Dataset:
     if not path.is_file():
         raise error_in(path, "not a regular file")
     if path.name.lower().endswith(TABLES):
-        return read_table(name, path, _raw_table(path, (path.stat().st_mtime_ns, path.stat().st_size)), layout)
+        return read_table(
+            name, path, _raw_table(path, (path.stat().st_mtime_ns, path.stat().st_size)), layout
+        )
     is_archive = path.suffix.lower() == ".npz"
     check_no_layout(replace(layout, split=None) if is_archive else layout, path.name)
     try:
