@@ -27,7 +27,6 @@ from optrun.problems.data import (
 )
 from optrun.problems.losses import ClassLoss, Loss
 from optrun.problems.metrics.baselines import baselines
-from optrun.problems.metrics.prediction import ClassPredictions, Predictions
 from optrun.problems.metrics.suitable import unsuitable
 from optrun.problems.problem import Problem
 from optrun.registry import Added, OwnOrRunSeed, Positive, Unless
@@ -232,18 +231,6 @@ class DataProblem(Problem, ABC):
     def baselines(self, measure: Sequence[str]) -> Mapping[str, Mapping[str, float]]:
         with np.errstate(all="ignore"):
             return baselines(self, measure)
-
-    def predictions(self, part: str, outputs: Array) -> Predictions:
-        """Return what the outputs ``[B, o, n]`` for the samples of a part predict."""
-        outputs = self.arrays.to_host(outputs).astype(np.float64)
-        finite = np.asarray(np.isfinite(outputs).all(axis=(-2, -1)))
-        targets = self.targets[part]
-        with np.errstate(all="ignore"):
-            if not isinstance(self.loss, ClassLoss):
-                return Predictions(targets, self.preparation.target.decoded(outputs[:, 0]), finite)
-            shares = self.loss.probabilities(outputs)
-            predicted = self.loss.predicted(outputs).astype(np.int64)
-        return ClassPredictions(targets, predicted, finite, scores=shares, probabilities=shares)
 
     @property
     def fingerprint(self) -> str:

@@ -1,5 +1,6 @@
 """Multilayer perceptrons."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -9,7 +10,7 @@ from optrun.errors import ConfigError
 from optrun.problems.activations import ACTIVATIONS
 from optrun.problems.data import Dataset, DataSource
 from optrun.problems.layers import Layers
-from optrun.problems.losses import CrossEntropy, Loss, MeanSquaredError
+from optrun.problems.losses import Loss
 from optrun.problems.supervised import Supervised
 from optrun.registry import PositiveInt
 
@@ -48,18 +49,21 @@ class MLP(Supervised):
         elif self.task is not None and name != _LOSSES[self.task]:
             raise ConfigError(f"task: {self.task} has another loss than {name}: leave one out", field="task")
         if name == "mse":
-            return MeanSquaredError(self.arrays, self.scratch), dataset.values()
+            return self.loss_of(self.arrays, self.scratch, 0), dataset.values()
         classes, codes = dataset.classes()
-        return CrossEntropy(self.arrays, self.scratch, len(classes)), codes
+        return self.loss_of(self.arrays, self.scratch, len(classes)), codes
 
-    def _layers(self, features: int, bias: bool) -> Layers:
-        widths = [features, *self.hidden, self.loss.outputs]
+    @classmethod
+    def layers_of(
+        cls, arrays: Arrays, features: int, outputs: int, bias: bool, options: Mapping[str, Any]
+    ) -> Layers:
+        widths = [features, *options["hidden"], outputs]
         return Layers(
-            self.arrays,
+            arrays,
             widths,
             prefixes=[f"layer{layer}." for layer in range(1, len(widths))],
             bias=bias,
-            activation=ACTIVATIONS[self.activation],
+            activation=ACTIVATIONS[options["activation"]],
         )
 
     def initial(self, seed: int) -> dict[str, Array]:

@@ -12,21 +12,18 @@ from optrun.errors import ConfigError, counted
 from optrun.problems.activations import Relu
 from optrun.problems.data import Dataset, DataSource
 from optrun.problems.layers import Layers
-from optrun.problems.losses import BinaryCrossEntropy, CrossEntropy, Loss, MeanSquaredError
+from optrun.problems.losses import BinaryCrossEntropy, Loss, Scratch
 from optrun.problems.supervised import Supervised
 
 
 class Regression(Supervised, ABC):
     """One dense layer, "weight" ``[d, outputs]`` and "bias" ``[outputs]``, initialised to zero."""
 
-    def _layers(self, features: int, bias: bool) -> Layers:
-        return Layers(
-            self.arrays,
-            [features, self.loss.outputs],
-            prefixes=[""],
-            bias=bias,
-            activation=Relu,
-        )
+    @classmethod
+    def layers_of(
+        cls, arrays: Arrays, features: int, outputs: int, bias: bool, options: Mapping[str, Any]
+    ) -> Layers:
+        return Layers(arrays, [features, outputs], prefixes=[""], bias=bias, activation=Relu)
 
     def _classes(self, dataset: Dataset) -> tuple[Array, Array]:
         """Return the classes and the class index of each sample; ConfigError if the task is regression."""
@@ -85,7 +82,7 @@ class LinearRegression(SolvedRegression):
                 "task: linear_regression fits numbers: logistic_regression or softmax_regression takes classes",
                 field="task",
             )
-        return MeanSquaredError(self.arrays, self.scratch), dataset.values()
+        return self.loss_of(self.arrays, self.scratch, 0), dataset.values()
 
     def _solve(self, x: Array, y: Array, penalties: Array) -> tuple[Array, float]:
         # The penalty equals the loss of additional samples with target 0.
@@ -114,7 +111,11 @@ class LogisticRegression(SolvedRegression):
                 " softmax_regression takes more",
                 field="data",
             )
-        return BinaryCrossEntropy(self.arrays, self.scratch), codes
+        return self.loss_of(self.arrays, self.scratch, 2), codes
+
+    @classmethod
+    def loss_of(cls, arrays: Arrays, scratch: Scratch, classes: int) -> Loss:
+        return BinaryCrossEntropy(arrays, scratch)
 
     def _solve(self, x: Array, y: Array, penalties: Array) -> tuple[Array, float] | None:
         is_known = self.l2 > 0 and self.loss.weights is None
@@ -132,7 +133,7 @@ class SoftmaxRegression(Regression):
 
     def _loss_and_targets(self, dataset: Dataset) -> tuple[Loss, Array]:
         classes, codes = self._classes(dataset)
-        return CrossEntropy(self.arrays, self.scratch, len(classes)), codes
+        return self.loss_of(self.arrays, self.scratch, len(classes)), codes
 
 
 def _newton(x: Array, y: Array, penalties: Array) -> tuple[Array, float]:

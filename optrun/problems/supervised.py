@@ -1,29 +1,22 @@
 """Dense layers trained on a data set: options, samples, batches and full-data metrics."""
 
+import math
 from abc import ABC, abstractmethod
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
-
-import numpy as np
 
 from optrun.arrays import Array, Arrays
 from optrun.errors import ConfigError
 from optrun.kernels.stepper import Engine
 from optrun.problems.batches import SampleBatches, Sampling
+from optrun.problems.data import Preparation
 from optrun.problems.data_problem import DataProblem
-from optrun.problems.layers import Layers, Pass
-from optrun.problems.losses import ClassLoss
-from optrun.problems.metrics.prediction import measured
+from optrun.problems.layers import Layers
+from optrun.problems.losses import CrossEntropy, Loss, MeanSquaredError, Scratch
+from optrun.problems.model import DenseModel, inputs_of, scratch_of
 from optrun.problems.passes import Chunk, Passes
 from optrun.problems.problem import Batches
 from optrun.registry import Added, NonNegative, PositiveInt
-
-TILE_BYTES = 1 << 18
-"""Approximate size of a pass's widest array, so that the arrays of a few lanes fit into the L2 cache."""
-
-DEVICE_TILE_BYTES = 1 << 28
-"""The same on a device, where larger tiles are faster."""
 
 
 class Supervised(DataProblem, ABC):
@@ -65,27 +58,37 @@ class Supervised(DataProblem, ABC):
         self.l2 = l2
         self.batch_size = batch_size
         self.steps_per_epoch = -(-samples // (batch_size or samples))
-        # In full-batch steps, products are faster if the samples of a feature are contiguous.
-        order = "F" if batch_size is None else "C"
         self.inputs: dict[str, Array] = {
-            part: self._input(x, bias, order) for part, (x, _) in self.parts.items()
+            part: inputs_of(arrays, x, bias=bias, batch_size=batch_size)
+            for part, (x, _) in self.parts.items()
         }
         """The features of each part ``[n, d]``, with a column of ones if there are biases."""
         features = self.inputs["train"].shape[1] - bias
-        self.layers = self._layers(features, bias)
+        # Options that layers depend on are attributes of the same name.
+        self.layers = self.layers_of(arrays, features, self.loss.outputs, bias, vars(self))
+        self.model = DenseModel(arrays, self.layers, self.loss, self.preparation.target)
         self.parts = {part: (self.inputs[part][:, :features], y) for part, (_, y) in self.parts.items()}
-        self._passes: dict[tuple[int, ...], Pass] = {}
         self._bound: dict[tuple[int, ...], Passes] = {}
 
-    def _input(self, x: Array, bias: bool, order: str) -> Array:
-        flat = x.reshape(len(x), -1)
-        if bias:
-            flat = self.arrays.xp.concatenate([flat, self.arrays.filled((len(x), 1), 1)], axis=1)
-        ordered: Array = self.arrays.xp.asarray(flat, order=order)
-        return ordered
-
+    @classmethod
     @abstractmethod
-    def _layers(self, features: int, bias: bool) -> Layers: ...
+    def layers_of(
+        cls, arrays: Arrays, features: int, outputs: int, bias: bool, options: Mapping[str, Any]
+    ) -> Layers:
+        """Return the layers of a problem with these options."""
+
+    @classmethod
+    def loss_of(cls, arrays: Arrays, scratch: Scratch, classes: int) -> Loss:
+        """Return the loss for so many classes, 0 for a real target."""
+        return CrossEntropy(arrays, scratch, classes) if classes else MeanSquaredError(arrays, scratch)
+
+    @classmethod
+    def model_of(cls, arrays: Arrays, options: Mapping[str, Any], preparation: Preparation) -> DenseModel:
+        """Return the model of a problem with these options, all of them, without its data."""
+        loss = cls.loss_of(arrays, scratch_of(arrays), len(preparation.target.classes))
+        features = math.prod(preparation.shape)
+        layers = cls.layers_of(arrays, features, loss.outputs, options["bias"], options)
+        return DenseModel(arrays, layers, loss, preparation.target)
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -98,7 +101,7 @@ class Supervised(DataProblem, ABC):
 
     def use(self, engine: Engine) -> None:
         super().use(engine)
-        self._passes.clear()
+        self.model.use(self.loops)
         self._bound.clear()
 
     def batches(self, seeds: Sequence[int]) -> Batches:
@@ -127,25 +130,8 @@ class Supervised(DataProblem, ABC):
         """
         metrics: dict[str, Array] = {}
         for part, x in self.inputs.items():
-            y = self.parts[part][1]
-            passes = self._bind(params, {}, 1, len(x))
-            passes.gather()
-            targets = self.loss.prepared(y[None])
-            accuracies = []
-            measures: defaultdict[str, list[Array]] = defaultdict(list)
-            for tile in passes.chunks[0].tiles:
-                outputs = tile.run.forward(tile.matrices, x)
-                if isinstance(self.loss, ClassLoss):
-                    accuracies.append(self.loss.accuracy(outputs[:, 0], y))
-                if measure:
-                    for name, values in measured(measure, self.predictions(part, outputs[:, 0])).items():
-                        measures[f"{part}_{name}"].append(values)
-                self.loss(outputs, targets, tile.loss)
-            if accuracies:
-                metrics[f"{part}_accuracy"] = self.arrays.xp.concatenate(accuracies)
-            metrics[f"{part}_loss"] = passes.loss
-            of_part = {name: np.concatenate(of_tiles) for name, of_tiles in measures.items()}
-            metrics |= {name: values for name, values in of_part.items() if name not in metrics}
+            figures = self.model.figures(params, x, self.parts[part][1], self.targets[part], measure)
+            metrics |= {f"{part}_{name}": values for name, values in figures.items()}
         full = metrics["train_loss"]
         metrics = {"loss": full + self._penalty(params) if self.l2 else full, **metrics}
         return {name: self.arrays.to_host(values) for name, values in metrics.items()}
@@ -160,27 +146,8 @@ class Supervised(DataProblem, ABC):
             self._bound.clear()
             passes = None
         if passes is None:
-            self._bound[key] = passes = self._bind(params, grads, *key)
+            self._bound[key] = passes = self.model.bind(params, grads, *key)
         return passes
-
-    def _bind(
-        self, params: Mapping[str, Array], grads: Mapping[str, Array], seeds: int, samples: int
-    ) -> Passes:
-        # Lanes with the same samples share their inputs.
-        widest = samples * max(self.layers.widths[seeds == 1 :])
-        lane = widest * np.dtype(self.arrays.dtype).itemsize
-        tile = TILE_BYTES if self.arrays.xp is np else DEVICE_TILE_BYTES
-        at_once = max(1, round(tile / lane))
-        return Passes(
-            self.layers, params, grads, self._pass, seeds=seeds, samples=samples, lanes_at_once=at_once
-        )
-
-    def _pass(self, lanes: tuple[int, int], samples: int) -> Pass:
-        """Return the pass for this shape, whose arrays are reused tile by tile."""
-        key = (*lanes, samples)
-        if key not in self._passes:
-            self._passes[key] = Pass(self.layers, lanes, samples, self.loops)
-        return self._passes[key]
 
     def _samples(self, chunk: Chunk, batch: Array | None) -> tuple[Array, Array]:
         """Return the inputs and the targets of some rows of a batch."""

@@ -94,7 +94,7 @@ TILED = [
 def test_bits_do_not_depend_on_how_many_lanes_a_pass_takes(case, seeds, monkeypatch):
     found = []
     for size in (1, 3_000, 9_000, 1 << 30):
-        monkeypatch.setattr("optrun.problems.supervised.TILE_BYTES", size)
+        monkeypatch.setattr("optrun.problems.model.TILE_BYTES", size)
         problem = build(case, "float32")
         params = pack(problem, seeds)
         for lane, seed in enumerate(range(12)):
