@@ -25,6 +25,7 @@ from optrun.training.identity import Identity, identity_of_store, note_machine_c
 from optrun.training.interrupt import Interruption, interruptible
 from optrun.training.memory_store import MemoryStore
 from optrun.training.pack import Pack
+from optrun.training.prepared import keep_prepared, prepared
 from optrun.training.prolong import prolong, update_config_file
 from optrun.training.provenance import check_identity
 from optrun.training.trainer import Progress, Trainer
@@ -210,6 +211,7 @@ def run(
     with interruptible() as interruption:
         if not save:
             memory = MemoryStore([chosen])
+            keep_prepared(memory, prepared(chosen.to_dict(), pack.problem))
             trainer = Trainer(pack, memory, observe=observe, interrupted=interruption)
             return _trained(memory, trainer, interruption, beside)
         with Store.create(
@@ -222,6 +224,7 @@ def run(
             | Identity.of(chosen, pack.problem.fingerprint).events(),
         ) as store:
             store.log(INFERRED, lines=inferred(pack))
+            keep_prepared(store, prepared(chosen.to_dict(), pack.problem))
             if baselines:
                 store.log(BASELINES, figures=baselines)
             trainer = Trainer(pack, store, observe=observe, interrupted=interruption)
@@ -267,6 +270,7 @@ def resume(
             return Run(store, path=store.path, baselines=stored_baselines(store.events(), record.config))
         if note is not None:
             note(pack)
+        keep_prepared(store, prepared(record.config, pack.problem))
         trainer = Trainer(pack, store, observe=observe, interrupted=interruption)
         checkpoint = store.checkpoint()
         if checkpoint is not None:

@@ -31,6 +31,7 @@ from optrun.sweeps.writer import SweepProgress
 from optrun.training.curve_figures import with_figure
 from optrun.training.interrupt import Interruption, interruptible
 from optrun.training.memory_store import MemoryStore
+from optrun.training.prepared import keep_prepared
 
 if TYPE_CHECKING:
     from optrun.sweeps.workers.dask import Connection
@@ -166,7 +167,9 @@ class _Call:
     ) -> Iterator[Store | MemoryStore]:
         """Open what the results of a plan are written to."""
         if not save:
-            yield MemoryStore(plan.configs, Status.WAITING)
+            memory = MemoryStore(plan.configs, Status.WAITING)
+            keep_prepared(memory, (each for group in groups for each in group.prepared))
+            yield memory
             return
         with open_store(
             plan,
@@ -179,6 +182,7 @@ class _Call:
             is_confirmation=is_confirmation,
         ) as store:
             store.log(INFERRED, lines=list(dict.fromkeys(line for each in groups for line in each.inferred)))
+            keep_prepared(store, (each for group in groups for each in group.prepared))
             if self.retry_failed:
                 retry(plan, store)
             yield store

@@ -100,14 +100,19 @@ class DenseModel:
 
     def predictions(self, targets: Array, outputs: Array) -> Predictions:
         """Return what outputs ``[B, o, n]`` predict for samples with these targets ``[n]``."""
-        outputs = self.arrays.to_host(outputs).astype(np.float64)
-        finite = np.asarray(np.isfinite(outputs).all(axis=(-2, -1)))
-        with np.errstate(all="ignore"):
-            if not isinstance(self.loss, ClassLoss):
-                return Predictions(targets, self.target.decoded(outputs[:, 0]), finite)
-            shares = self.loss.probabilities(outputs)
-            predicted = self.loss.predicted(outputs).astype(np.int64)
-        return ClassPredictions(targets, predicted, finite, scores=shares, probabilities=shares)
+        return predictions_of(self.loss, self.target, targets, self.arrays.to_host(outputs))
+
+
+def predictions_of(loss: Loss, target: Target, targets: Array, outputs: Array) -> Predictions:
+    """Return what outputs ``[B, o, n]`` on the host predict for samples with these targets ``[n]``."""
+    outputs = outputs.astype(np.float64)
+    finite = np.asarray(np.isfinite(outputs).all(axis=(-2, -1)))
+    with np.errstate(all="ignore"):
+        if not isinstance(loss, ClassLoss):
+            return Predictions(targets, target.decoded(outputs[:, 0]), finite)
+        shares = loss.probabilities(outputs)
+        predicted = loss.predicted(outputs).astype(np.int64)
+    return ClassPredictions(targets, predicted, finite, scores=shares, probabilities=shares)
 
 
 def inputs_of(arrays: Arrays, features: Array, *, bias: bool, batch_size: int | None) -> Array:

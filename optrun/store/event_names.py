@@ -50,3 +50,6 @@ LIMITED = "limited"
 
 LEFT = "left"
 """The event that tells after how many seconds an attempt left a run, ended or not."""
+
+PREPARED = "prepared"
+"""The event that keeps how samples are prepared, and for which runs, so that these can predict."""

@@ -25,6 +25,7 @@ from optrun.sweeps.plan.expand import CONFIRM, Plan
 from optrun.sweeps.plan.packs import Group
 from optrun.training.identity import Identity, identity_of_store, note_machine_change
 from optrun.training.memory_store import MemoryStore
+from optrun.training.prepared import keep_prepared
 from optrun.training.provenance import check_identity, compare_identity, earlier_identities, single_identity
 
 OTHER = "holds other runs than this sweep: name another directory with -o"
@@ -159,6 +160,7 @@ def add_settings(results: Store | MemoryStore, plan: Plan, groups: Sequence[Grou
     Raises StoreError where there are other runs already, and ChangedError where data or code have changed.
     """
     run = first * plan.repeats
+    keep_prepared(results, (each for group in groups for each in group.prepared))
     if isinstance(results, MemoryStore):
         results.add(plan.configs[run:])
         return

@@ -8,6 +8,7 @@ import numpy as np
 
 from optrun.arrays import Array
 from optrun.config import RunConfig
+from optrun.problems.data import Preparation
 from optrun.store import Checkpoint, RunRecord, RunState, Status
 
 NONE: Mapping[Any, Any] = MappingProxyType({})
@@ -25,6 +26,8 @@ class MemoryStore:
         self._params: dict[int, Mapping[str, Array]] = {}
         self._snapshots: dict[int, dict[int, Mapping[str, Array]]] = {}
         self._checkpoints: dict[int, Checkpoint | None] = {}
+        self.preparations: dict[str, Preparation] = {}
+        """How samples are prepared, by what the configs of runs have in common."""
 
     def add(self, configs: Sequence[RunConfig]) -> None:
         """Add runs that wait."""

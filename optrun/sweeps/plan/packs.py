@@ -24,6 +24,7 @@ from optrun.training.figures import FINAL_LOSS, asks_for_figures, check_expected
 from optrun.training.identity import Identity, data_key
 from optrun.training.memory import GIB, MOST_KEPT_BYTES
 from optrun.training.pack import Pack
+from optrun.training.prepared import Prepared, prepared
 from optrun.training.run_seed import follows_seed
 
 MOST_FINE = 4
@@ -67,6 +68,8 @@ class Group:
     """Which settings have no effect, a line each."""
     figures: Sequence[str] = ()
     """The figures that its runs end with, as far as somebody asks for them."""
+    prepared: Sequence[Prepared] = ()
+    """How their samples are prepared, if they have any."""
 
     @property
     def data(self) -> str:
@@ -134,11 +137,12 @@ def _group(
     on_device = pack.arrays.is_on_device
     repeats = 1 if follows_seed(plan.documents[runs[0]]["problem"]) else plan.repeats
     lines = inferred(pack)
-    if (kept := len(runs) * pack.snapshot_bytes) > MOST_KEPT_BYTES:
+    if (size := len(runs) * pack.snapshot_bytes) > MOST_KEPT_BYTES:
         lines.append(
-            f"note: record.params keeps {kept / GIB:,.1f} GiB of parameters, of {counted(len(runs), 'run')}"
+            f"note: record.params keeps {size / GIB:,.1f} GiB of parameters, of {counted(len(runs), 'run')}"
         )
-    group = Group(runs, width, repeats, work, on_device, identity, lines, figures=figures)
+    kept = prepared(plan.documents[runs[0]], pack.problem)
+    group = Group(runs, width, repeats, work, on_device, identity, lines, figures=figures, prepared=kept)
     return replace(group, remarks=_remarks(pack, varied)) if varied else group, pack.problem
 
 
