@@ -155,6 +155,13 @@ class Problem(metaclass=_Checked):
         """Return why a metric of predictions does not suit the problem; empty where it does."""
         return "which predicts nothing: metrics of the parameters, such as param_norm, suit every problem"
 
+    def confusion(self, params: Mapping[str, Array]) -> tuple[tuple[str, ...], Mapping[str, Array]]:
+        """Return the C classes, and for each part how many samples of each were predicted as each, ``[B, C, C]``.
+
+        Raises ConfigError if the problem predicts no classes.
+        """
+        raise ConfigError("confusion: the problem predicts no classes", field="problem")
+
     def baselines(self, measure: Sequence[str]) -> Mapping[str, Mapping[str, float]]:
         """Return the figures of what predicts without training, by its name; ``measure`` as in `evaluate`."""
         return {}

@@ -5,6 +5,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
+import numpy as np
+
 from optrun.arrays import Array, Arrays
 from optrun.errors import ConfigError
 from optrun.kernels.stepper import Engine
@@ -12,7 +14,8 @@ from optrun.problems.batches import SampleBatches, Sampling
 from optrun.problems.data import Preparation
 from optrun.problems.data_problem import DataProblem
 from optrun.problems.layers import Layers
-from optrun.problems.losses import CrossEntropy, Loss, MeanSquaredError, Scratch
+from optrun.problems.losses import ClassLoss, CrossEntropy, Loss, MeanSquaredError, Scratch
+from optrun.problems.metrics.prediction import ClassPredictions
 from optrun.problems.model import DenseModel, inputs_of, scratch_of
 from optrun.problems.passes import Chunk, Passes
 from optrun.problems.problem import Batches
@@ -135,6 +138,17 @@ class Supervised(DataProblem, ABC):
         full = metrics["train_loss"]
         metrics = {"loss": full + self._penalty(params) if self.l2 else full, **metrics}
         return {name: self.arrays.to_host(values) for name, values in metrics.items()}
+
+    def confusion(self, params: Mapping[str, Array]) -> tuple[tuple[str, ...], Mapping[str, Array]]:
+        if not isinstance(self.loss, ClassLoss):
+            return super().confusion(params)
+        found: dict[str, Array] = {}
+        for part, x in self.inputs.items():
+            said = [self.predictions(part, outputs[:, 0]) for outputs, _ in self.model.outputs(params, x)]
+            found[part] = np.concatenate(
+                [each.confusion for each in said if isinstance(each, ClassPredictions)]
+            )
+        return tuple(map(str, self.preparation.target.classes)), found
 
     def _passes_of(
         self, params: Mapping[str, Array], grads: Mapping[str, Array], batch: Array | None

@@ -48,6 +48,9 @@ def show(
             help="Show at most so many settings of each problem of a sweep; 0: all. By default 20, with --json all.",
         ),
     ] = None,
+    confusion: Annotated[
+        bool, typer.Option("--confusion", help="Show how many samples of each class a run predicts as each.")
+    ] = False,
     json: Json = False,
     plugin: Plugins = None,
 ) -> None:
@@ -59,18 +62,19 @@ def show(
     """
     load_plugins(plugin)
     from optrun.cli.views.describe import is_name, names, print_description
-    from optrun.cli.views.run_overview import check_no_limit, print_run
+    from optrun.cli.views.run_overview import check_no_confusion, check_no_limit, print_run
     from optrun.errors import UnknownNameError, did_you_mean, fold
     from optrun.kernels import ENGINES
     from optrun.store.locate import find_numbered, known_run, matching_runs, run_directories
 
     whole, _, number = name.rpartition(":")
     if whole and known_run(name) is None and (number.isdecimal() or known_run(whole) is not None):
-        print_run(*find_numbered(name), json=json, limit=limit)
+        print_run(*find_numbered(name), json=json, limit=limit, confusion=confusion)
         return
     run = known_run(name)
     if run is None and is_name(name):
         check_no_limit(limit)
+        check_no_confusion(confusion)
         print_description(name, json=json)
         return
     matches = [run] if run is not None else matching_runs(name)
@@ -83,4 +87,4 @@ def show(
             )
         several = f": {len(matches)} runs begin with it, e.g. {matches[0].name}" if matches else ""
         raise UnknownNameError(f"no name and no run is called {name!r}{several}.{did_you_mean(name, known)}")
-    print_run(matches[0], None, json=json, limit=limit)
+    print_run(matches[0], None, json=json, limit=limit, confusion=confusion)

@@ -13,27 +13,34 @@ from optrun.arrays import Array
 from optrun.cli.text.console import emit, quoted, span, status_text, suggest, table, with_plugins
 from optrun.cli.text.metrics import metric_lines
 from optrun.cli.views.sweep_overview import DIGITS, code_lines, print_sweep
+from optrun.config import from_mapping
 from optrun.config.yaml.writer import to_yaml
-from optrun.errors import ConfigError, printable, printable_lines
+from optrun.errors import ConfigError, StoreError, printable, printable_lines
 from optrun.plots.terminal import sparkline
 from optrun.store import Event, RunRecord, Status, Store
 from optrun.store.event_names import BASELINES, IDENTITIES, INFERRED, LEFT, MADE, OF_SWEEPS, TRACEBACK
 from optrun.training.baselines import Baselines, stored_baselines
 from optrun.training.config_notes import inferred_lines
+from optrun.training.confusion import Confusion, confusion_of
 from optrun.training.identity import Identity
 from optrun.training.provenance import identity_of
 
 SPARKS = 40
 
 
-def print_run(path: Path, run: int | None, *, json: bool, limit: int | None = None) -> None:
+def print_run(
+    path: Path, run: int | None, *, json: bool, limit: int | None = None, confusion: bool = False
+) -> None:
     """Print everything about a run except its rows, or the leaderboard of a sweep, at most ``limit`` settings.
+
+    With ``confusion`` also how many samples of each class the run predicts as each.
 
     Raises StoreError if the store is damaged, and ConfigError for a limit with a single run.
     """
     with Store.open(path) as store:
         plan = plan_of(store)
         if run is None and plan is not None:
+            check_no_confusion(confusion)
             print_sweep(store, plan, json=json, limit=limit)
             return
         check_no_limit(limit)
@@ -45,6 +52,7 @@ def print_run(path: Path, run: int | None, *, json: bool, limit: int | None = No
             if event.run in (None, record.run) and event.kind not in OF_SWEEPS
         ]
         identity = identity_of(store, record)
+        confused = _confusion(store, record, identity) if confusion else None
         is_of_sweep = plan is not None or store.size > 1
         traceback = store.traceback(record.run) if record.status is Status.FAILED else ""
     lines, baselines = inferred_lines(events), stored_baselines(events, record.config)
@@ -64,12 +72,15 @@ def print_run(path: Path, run: int | None, *, json: bool, limit: int | None = No
             "curves": list(curves),
             "inferred": lines,
             **({"baselines": baselines} if baselines else {}),
+            **({"confusion": _plain(confused)} if confused else {}),
         }
         print(json_module.dumps(document, ensure_ascii=False, allow_nan=False))
         return
     print_outcome(Path(f"{path}:{record.run}") if is_of_sweep else path, status, record, baselines)
     for line in lines:
         emit(Text(printable(line)))
+    if confused is not None:
+        _print_confusion(confused)
     _print_curve(curves)
     if traceback:
         _heading("traceback")
@@ -115,6 +126,41 @@ def suggest_for(path: Path, status: str) -> None:
 
 def _heading(title: str) -> None:
     emit(Text(f"\n{title}", "bold"))
+
+
+def check_no_confusion(confusion: bool) -> None:
+    """Raise ConfigError where confusion matrices are asked of anything but a run."""
+    if confusion:
+        raise ConfigError("--confusion is of a run; that of a sweep is SWEEP:N")
+
+
+def _confusion(store: Store, record: RunRecord, identity: Identity) -> Confusion:
+    try:
+        return confusion_of(from_mapping(record.config), store.params(record.run), identity)
+    except StoreError as error:
+        raise StoreError(f"{store.path}: {error}") from None
+
+
+def _plain(confused: Confusion) -> dict[str, Any]:
+    """Return confusion matrices as plain values for JSON."""
+    return {
+        "classes": list(confused.classes),
+        **{part: counts.tolist() for part, counts in confused.counts.items()},
+    }
+
+
+def _print_confusion(confused: Confusion) -> None:
+    names = [printable(name) for name in confused.classes]
+    most = max(map(len, names))
+    for part, counts in confused.counts.items():
+        _heading(f"confusion, {part}")
+        emit(Text("  rows are the true classes, columns the predicted ones", "dim"))
+        widths = [max(len(name), len(f"{counts[:, i].max():,}")) for i, name in enumerate(names)]
+        titles = [f"{name:>{width}}" for name, width in zip(names, widths, strict=True)]
+        print(f"  {'':<{most}}  {'  '.join(titles)}")
+        for name, row in zip(names, counts, strict=True):
+            cells = [f"{count:>{width},}" for count, width in zip(row, widths, strict=True)]
+            print(f"  {name:<{most}}  {'  '.join(cells)}")
 
 
 def check_no_limit(limit: int | None) -> None:

@@ -61,7 +61,12 @@ def evaluable_names() -> list[str]:
 
 def _evaluable(metrics: list[str] | None) -> list[str] | None:
     known = evaluable_names()
-    wrong = [((i,), not_one_of(known, name)) for i, name in enumerate(metrics or ()) if name not in known]
+    matrix = "is a matrix, and no number: `optrun show RUN --confusion` prints it"
+    wrong = [
+        ((i,), matrix if name == "confusion" else not_one_of(known, name))
+        for i, name in enumerate(metrics or ())
+        if name not in known
+    ]
     if wrong:
         raise failure(*wrong)
     return metrics
