@@ -20,7 +20,7 @@ from optrun.config.sweep.resolve import sweep_from_mapping
 from optrun.errors import ConfigError, RunFailedError, StoreError, counted, string_list
 from optrun.plugins import load_plugins
 from optrun.store import RunState, Status, Store
-from optrun.store.event_names import INFERRED, LIMITED
+from optrun.store.event_names import BASELINES, INFERRED, LIMITED
 from optrun.store.locate import RESULTS, RUNS, find_numbered
 from optrun.sweeps.options import Execution, check_count
 from optrun.sweeps.plan.expand import CONFIRM, Plan, expand
@@ -182,6 +182,8 @@ class _Call:
             is_confirmation=is_confirmation,
         ) as store:
             store.log(INFERRED, lines=list(dict.fromkeys(line for each in groups for line in each.inferred)))
+            if figures := {key: of for each in groups for key, of in each.baselines.items()}:
+                store.log(BASELINES, figures=figures)
             keep_prepared(store, (each for group in groups for each in group.prepared))
             if self.retry_failed:
                 retry(plan, store)

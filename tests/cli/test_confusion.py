@@ -26,6 +26,7 @@ def table():
     Path("f.yaml").write_text(CONFIG)
 
 
+@pytest.mark.full
 def test_rows_are_the_true_classes(call):
     pytest.importorskip("sklearn")
     from sklearn.metrics import confusion_matrix

@@ -34,6 +34,21 @@ def test_the_class_prior_and_the_mean_by_hand(call):
     assert json.loads(call("show", "run", "--json").out)["baselines"] == run.baselines
 
 
+def test_a_sweep_keeps_those_of_each_of_its_problems(call):
+    Path("f.yaml").write_text(
+        "problem: {name: softmax_regression, data: iris}\noptimizer: SGD\nsteps: 1\n"
+        "sweep: {parameters: {problem.data: [iris, wine]}, repeats: 2}\n"
+    )
+    assert call("sweep", "f.yaml", "-j", "1", "-o", "s").code == 0
+    for number, data in enumerate(["iris", "iris", "wine", "wine"]):
+        expected = problems.find("softmax_regression")(Arrays(), data=data).baselines([])
+        assert json.loads(call("show", f"s:{number}", "--json").out)["baselines"] == expected
+        assert optrun.load_run(f"s:{number}").baselines == expected
+    # The splits differ, and so do the figures.
+    assert call("sweep", "f.yaml", "problem.split_seed=seed", "-j", "1", "-o", "t").code == 0
+    assert "baselines" not in json.loads(call("show", "t:0", "--json").out)
+
+
 @pytest.mark.full
 @pytest.mark.parametrize("name", ["softmax_regression", "mlp", "logistic_regression"])
 def test_classes_are_those_of_scikit_learn(name):

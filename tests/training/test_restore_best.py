@@ -105,6 +105,7 @@ def test_a_resumed_run_ends_as_one_that_was_not_interrupted(tmp_path):
         assert run.params[name].tobytes() == values.tobytes()
 
 
+@pytest.mark.full
 def test_a_longer_run_goes_on_from_the_end_and_not_from_the_best(tmp_path):
     config = {**RUN, "stop": RESTORE, "checkpoint": {"every": 7}}
     optrun.run(config, directory=tmp_path / "run")

@@ -19,6 +19,7 @@ from optrun.problems import Problem
 from optrun.registry import Option, Registry, averages, optimizers, schedulers
 from optrun.sweeps.plan.expand import Plan
 from optrun.sweeps.plan.width import width_of
+from optrun.training.baselines import Baselines, baselines_of
 from optrun.training.config_notes import ineffective_options, inferred, seed_is_idle
 from optrun.training.figures import FINAL_LOSS, asks_for_figures, check_expected, figures_of, missing_figure
 from optrun.training.identity import Identity, data_key
@@ -70,6 +71,8 @@ class Group:
     """The figures that its runs end with, as far as somebody asks for them."""
     prepared: Sequence[Prepared] = ()
     """How their samples are prepared, if they have any."""
+    baselines: Mapping[str, Baselines] = field(default_factory=dict)
+    """The figures of what predicts without training, by the data; of one of the groups that share a problem."""
 
     @property
     def data(self) -> str:
@@ -143,6 +146,9 @@ def _group(
         )
     kept = prepared(plan.documents[runs[0]], pack.problem)
     group = Group(runs, width, repeats, work, on_device, identity, lines, figures=figures, prepared=kept)
+    # Where each seed has a split of its own, there are no figures of all runs.
+    if problem is None and not follows_seed(plan.documents[runs[0]]["problem"]):
+        group = replace(group, baselines=baselines_of(pack))
     return replace(group, remarks=_remarks(pack, varied)) if varied else group, pack.problem
 
 
