@@ -91,6 +91,8 @@ class Unless:
     """Marks, in an annotation, an option that is refused, and left out of a config, where another one is set."""
 
     other: str
+    but_mapping: bool = False
+    """Whether the other one may be a mapping."""
 
 
 RUN_SEED = "seed"
@@ -192,10 +194,13 @@ class Option:
         """Whether the word ``seed`` stands for the seed of the run."""
         return any(_marks(self.annotation, RunSeed))
 
-    @cached_property
-    def unless(self) -> str:
-        """The option beside which it is refused; empty if there is none."""
-        return next((mark.other for mark in _marks(self.annotation, Unless)), "")
+    def excluded_by(self, values: Mapping[str, Any]) -> str:
+        """Return the option beside whose value this one is refused; empty if there is none."""
+        for mark in _marks(self.annotation, Unless):
+            value = values.get(mark.other)
+            if value is not None and not (mark.but_mapping and isinstance(value, dict)):
+                return mark.other
+        return ""
 
     @cached_property
     def is_added(self) -> bool:

@@ -9,8 +9,9 @@ import numpy as np
 from annotated_types import Ge, Lt, MinLen
 
 from optrun.arrays import Array, Arrays
-from optrun.errors import ConfigError, did_you_mean
+from optrun.errors import ConfigError
 from optrun.problems.data import (
+    TEST_FRACTION,
     Dataset,
     DataSource,
     Decimal,
@@ -18,10 +19,11 @@ from optrun.problems.data import (
     Missing,
     Preparation,
     Scaling,
+    Split,
     Target,
     Task,
-    drawn_parts,
-    given_parts,
+    absent_classes,
+    class_weights,
     listed,
     load,
 )
@@ -31,9 +33,7 @@ from optrun.problems.metrics.prediction import Predictions
 from optrun.problems.metrics.suitable import unsuitable
 from optrun.problems.model import predictions_of
 from optrun.problems.problem import Problem
-from optrun.registry import Added, OwnOrRunSeed, Positive, Unless
-
-TEST_FRACTION = 0.2
+from optrun.registry import Added, Fraction, OwnOrRunSeed, Positive, Unless
 
 Columns = Annotated[list[str | int], MinLen(1)] | None
 """Globs of the names of columns, or numbers of columns, from 0."""
@@ -94,11 +94,11 @@ class DataProblem(Problem, ABC):
             bool, "scale features, and a real target, to mean 0 and variance 1 in training"
         ] = True,
         test_fraction: Annotated[
-            float, Ge(0), Lt(1), Unless("split"), "part of the samples held out for testing"
+            float, Ge(0), Lt(1), Unless("split"), Unless("folds"), "part of the samples held out for testing"
         ] = TEST_FRACTION,
         split_seed: Annotated[
             OwnOrRunSeed,
-            Unless("split"),
+            Unless("split", but_mapping=True),
             "chooses the samples held out; the word seed: the run's, so that each has its own",
         ] = 0,
         validation_fraction: Annotated[
@@ -110,57 +110,67 @@ class DataProblem(Problem, ABC):
             "part of the samples held out for selection: val_loss, val_accuracy",
         ] = 0.0,
         split: Annotated[
-            str | int | None,
+            str | int | dict[str, Fraction] | None,
             Added(),
-            "column of a CSV file, or array of an NPZ file, that says train, val or test for each sample",
+            "column of a table, or array of an NPZ file, that says train, val or test for each sample; or the fraction "
+            "of each part",
         ] = None,
+        group: Annotated[
+            str | int | None, Added(), "column of a table: rows in which it is equal stay in one part"
+        ] = None,
+        folds: Annotated[
+            Annotated[int, Ge(2)] | None,
+            Added(),
+            Unless("split"),
+            "of a cross-validation: so many parts, of which one is for testing",
+        ] = None,
+        fold: Annotated[
+            OwnOrRunSeed,
+            Added(),
+            "which of the folds that is, from 0; after the last comes the first. The word seed: the run's seed",
+        ] = 0,
     ) -> None:
         super().__init__(arrays)
-        if isinstance(split_seed, str):
+        if isinstance(split_seed, str) or isinstance(fold, str):
+            option = "split_seed" if isinstance(split_seed, str) else "fold"
             raise ConfigError(
-                "split_seed: a problem without a run has no seed to follow: give a number", field="split_seed"
+                f"{option}: a problem without a run has no seed to follow: give a number", field=option
             )
         layout = Layout(
             target,
             header,
             index,
-            split,
+            None if isinstance(split, dict) else split,
             features=None if features is None else tuple(features),
             drop=None if drop is None else tuple(drop),
             categories=None if categories == "auto" else tuple(categories),
             missing=None if missing == "error" else missing,
             decimal=decimal,
+            group=group,
         )
+        chosen = Split(test_fraction, validation_fraction, split_seed, folds, fold)
+        if isinstance(split, dict):
+            chosen = Split.of_fractions(split, split_seed)
         dataset = self._dataset = load(data, layout)
         self.task = task
         self.loss, targets = self._loss_and_targets(dataset)
         by_class = isinstance(self.loss, ClassLoss)
-        if dataset.parts is None:
-            rows = drawn_parts(
-                targets if by_class else None,
-                len(targets),
-                test=test_fraction,
-                validation=validation_fraction,
-                seed=split_seed,
+        if dataset.parts is not None and split is None and (folds or test_fraction != TEST_FRACTION):
+            option = "folds" if folds else "test_fraction"
+            raise ConfigError(
+                f"{option}: {dataset.shown!r} has test samples of its own: leave it out", field=option
             )
-        else:
-            if test_fraction != TEST_FRACTION and split is None:
-                raise ConfigError(
-                    f"test_fraction: {dataset.shown!r} has test samples of its own: leave it out",
-                    field="test_fraction",
-                )
-            rows = given_parts(
-                dataset.parts,
-                dataset.shown,
-                targets if by_class else None,
-                validation=validation_fraction,
-                seed=split_seed,
-            )
+        rows = chosen.rows(dataset, targets if by_class else None)
         train = rows["train"]
         self.targets = {part: targets[own] for part, own in rows.items() if len(own)}
         """The targets ``[n]`` of each part: class indices, or numbers in their own units."""
         if class_weight is not None:
-            self._weigh(class_weight, dataset, targets[train])
+            if not by_class:
+                raise ConfigError(
+                    "class_weight: the target is a real number, of no class", field="class_weight"
+                )
+            names = [str(name) for name in dataset.classes()[0].tolist()]
+            self.loss.weights = class_weights(class_weight, names, targets[train])
         if by_class:
             described = Target(dataset.target_name, tuple(dataset.classes()[0].tolist()))
         else:
@@ -185,6 +195,8 @@ class DataProblem(Problem, ABC):
         if self.loss.weights is not None:
             self.inferred += f", class weights {listed([f'{weight:.3g}' for weight in self.loss.weights])}"
         self.notes = dataset.remarks(by_class=by_class)
+        if by_class:
+            self.notes += absent_classes(rows, targets, [str(name) for name in described.classes])
         self._check_range(prepared, "features", standardize=standardize)
         self._check_range(targets, "targets", standardize=standardize)
         self.parts: dict[str, tuple[Array, Array]] = {
@@ -193,24 +205,6 @@ class DataProblem(Problem, ABC):
             if len(own)
         }
         """The features ``[n, *shape]`` and the targets ``[n]`` of each part that has samples."""
-
-    def _weigh(self, chosen: Literal["balanced"] | dict[str, float], dataset: Dataset, codes: Array) -> None:
-        """Give the loss weights of classes, of which ``codes [n]`` are those of the training samples.
-
-        A class that is not named has the weight 1. Raises ConfigError if a name is of no class.
-        """
-        if not isinstance(self.loss, ClassLoss):
-            raise ConfigError("class_weight: the target is a real number, of no class", field="class_weight")
-        names = [str(name) for name in dataset.classes()[0].tolist()]
-        if chosen == "balanced":
-            counts = np.bincount(codes, minlength=len(names))
-            self.loss.weights = (len(codes) / (len(names) * np.maximum(counts, 1))).tolist()
-            return
-        for name in chosen:
-            if name not in names:
-                known = did_you_mean(name, names) or f" There are {listed(names)}"
-                raise ConfigError(f"class_weight: no class {name!r}.{known}", field="class_weight")
-        self.loss.weights = [chosen.get(name, 1.0) for name in names]
 
     def _check_range(self, values: Array, what: str, *, standardize: bool) -> None:
         """Raise ConfigError if a value is too large for the dtype."""

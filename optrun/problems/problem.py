@@ -29,8 +29,8 @@ class _Checked(ABCMeta):
         for name, value in options.items():
             if name != "arrays":
                 option = option_named(name, known, {}, cls.__name__)
-                if option.unless and options.get(option.unless) is not None:
-                    raise ConfigError(f"{name}: it has no effect beside {option.unless}", field=name)
+                if other := option.excluded_by(options):
+                    raise ConfigError(f"{name}: it has no effect beside {other}", field=name)
                 options[name] = option.check(value, cls.__name__)
         chosen = [options.get(name) for name, option in known.items() if option.may_be_path]
         paths = [each for each in chosen if isinstance(each, str) and PathOrName.is_path(each)]

@@ -145,11 +145,11 @@ def read_options(
     found += [((key,), unknown_key(known)) for key in values if key not in options]
     read: dict[str, Any] = {}
     for name, option in options.items():
-        if complete and option.unless and values.get(option.unless) is not None:
+        if complete and (other := option.excluded_by(values)):
             if name in values:
                 off = f"has no effect beside {name}: leave it out, or turn it off with null"
-                said = f"has no effect beside {option.unless}: leave it out, or set {option.unless}: null"
-                found.append(((name,), conflict(said, option.unless, off)))
+                said = f"has no effect beside {other}: leave it out, or set {other}: null"
+                found.append(((name,), conflict(said, other, off)))
         elif name in values:
             with found.at(*places.get(name, (name,))):
                 read[name] = option.validated(values[name], reader)

@@ -23,13 +23,16 @@ from optrun.problems.data.dataset import Task as Task
 from optrun.problems.data.dataset import listed as listed
 from optrun.problems.data.files import check_no_layout, files_of, read
 from optrun.problems.data.mnist1d import mnist1d
+from optrun.problems.data.parts import absent_classes as absent_classes
 from optrun.problems.data.parts import drawn_parts as drawn_parts
-from optrun.problems.data.parts import given_parts as given_parts
 from optrun.problems.data.preparation import Preparation as Preparation
 from optrun.problems.data.preparation import Target as Target
 from optrun.problems.data.scaling import Scaling as Scaling
+from optrun.problems.data.splits import TEST_FRACTION as TEST_FRACTION
+from optrun.problems.data.splits import Split as Split
 from optrun.problems.data.tables import Layout as Layout
 from optrun.problems.data.treatments import Missing as Missing
+from optrun.problems.data.weights import class_weights as class_weights
 from optrun.registry import PathOrName, options_of
 
 DataSource = Annotated[

@@ -45,6 +45,8 @@ class Dataset:
     """What is unusual about the file, such as its separator."""
     parts: Array | None = None
     """The part of each sample ``[N]``: train, val or test; None if the data do not say."""
+    groups: Array | None = None
+    """Numbers ``[N]`` that are equal for samples that stay in one part."""
     split: str = ""
     """What says the parts, such as ``'fold'`` or ``column 4``."""
     notes: tuple[str, ...] = ()
@@ -62,8 +64,8 @@ class Dataset:
         if not PathOrName.is_path(self.name):
             return ""
         digest = hashlib.sha256()
-        parts = () if self.parts is None else (self.parts,)
-        for values in (*self._arrays(), self.targets, *parts):
+        others = [each for each in (self.parts, self.groups) if each is not None]
+        for values in (*self._arrays(), self.targets, *others):
             digest.update(f"{values.dtype}{values.shape}".encode())
             digest.update(np.ascontiguousarray(values).view(np.uint8).data)
         return digest.hexdigest()
@@ -174,7 +176,8 @@ class Dataset:
         """Return a line about what was inferred, given the sizes of the parts and the number of features made."""
         named = [f"{size:,} {part}" for part, size in parts.items() if size]
         is_split = len(named) > 1
-        by = f"by {self.split}" if self.split else "by class" if by_class else ""
+        drawn = "by group" if self.groups is not None else "by class" if by_class else ""
+        by = f"by {self.split}" if self.split else drawn
         split = f"({', '.join(named)}) " if is_split else ""
         header = "; ".join(filter(None, (self.header, ", ".join(self.understood), self._filled())))
         header = f" ({header})" if header else ""

@@ -22,7 +22,13 @@ def no_part(word: str) -> str:
 
 
 def given_parts(
-    parts: Array, source: str, labels: Array | None = None, *, validation: float = 0.0, seed: int = 0
+    parts: Array,
+    source: str,
+    labels: Array | None = None,
+    *,
+    validation: float = 0.0,
+    seed: int = 0,
+    groups: Array | None = None,
 ) -> dict[str, Array]:
     """Return the indices of the samples of each of the `PARTS`, of which ``parts [N]`` are names.
 
@@ -36,19 +42,27 @@ def given_parts(
         train = rows["train"]
         share = validation * len(parts) / len(train)
         own = None if labels is None else labels[train]
-        drawn = drawn_parts(own, len(train), test=0.0, validation=min(share, 1.0), seed=seed)
+        together = None if groups is None else groups[train]
+        drawn = drawn_parts(own, len(train), test=0.0, validation=min(share, 1.0), seed=seed, groups=together)
         rows |= {part: train[drawn[part]] for part in ("train", "val")}
     return rows
 
 
 def drawn_parts(
-    labels: Array | None, samples: int, *, test: float, validation: float, seed: int
+    labels: Array | None,
+    samples: int,
+    *,
+    test: float,
+    validation: float,
+    seed: int,
+    groups: Array | None = None,
 ) -> dict[str, Array]:
     """Return the sorted indices of the samples of each of the `PARTS`.
 
     ``test`` and ``validation`` are fractions of all samples, of each class if ``labels [N]`` gives classes. The split
-    depends only on ``seed``. The test part is drawn first, so that it does not depend on ``validation``. At least one
-    sample of each class stays in the training part.
+    depends only on ``seed``. The test part is drawn first, so that it does not depend on ``validation``. Of each class
+    at least one sample stays in the training part, and at least one is in each other part if there are as many. Samples
+    of equal ``groups [N]`` stay together, whatever their classes.
 
     Raises ConfigError if no sample is left for training, and if a fraction is positive, but its part empty.
     """
@@ -58,22 +72,85 @@ def drawn_parts(
             field="validation_fraction",
         )
     order = stream(seed, "split").permutation(samples)
+    if groups is not None:
+        return _drawn_groups(order, groups, test=test, validation=validation)
     left = [order] if labels is None else [order[labels[order] == c] for c in np.unique(labels)]
     sizes = [len(group) for group in left]
     parts: dict[str, Array] = {}
-    for part, option, fraction in (
-        ("test", "test_fraction", test),
-        ("val", "validation_fraction", validation),
-    ):
+    for part, option, fraction in _fractions(test, validation):
+        least = int(round(fraction * samples) > 0)
         counts = [
-            min(round(fraction * size), len(group) - 1) for size, group in zip(sizes, left, strict=True)
+            min(max(round(fraction * size), least), len(group) - 1)
+            for size, group in zip(sizes, left, strict=True)
         ]
         drawn = [group[:count] for group, count in zip(left, counts, strict=True)]
         left = [group[count:] for group, count in zip(left, counts, strict=True)]
         parts[part] = np.sort(np.concatenate(drawn))
         if fraction > 0 and not len(parts[part]):
-            raise ConfigError(
-                f"{option}: {fraction:g} of {counted(samples, 'sample')} is no sample", field=option
-            )
+            raise _no_sample(option, fraction, f"{counted(samples, 'sample')} is no sample")
     parts["train"] = np.sort(np.concatenate(left))
     return {part: parts[part] for part in PARTS}
+
+
+def _fractions(test: float, validation: float) -> list[tuple[str, str, float]]:
+    return [("test", "test_fraction", test), ("val", "validation_fraction", validation)]
+
+
+def _no_sample(option: str, fraction: float, of: str) -> ConfigError:
+    return ConfigError(f"{option}: {fraction:g} of {of}", field=option)
+
+
+def _drawn_groups(order: Array, groups: Array, *, test: float, validation: float) -> dict[str, Array]:
+    """Return parts of whole groups, each as near to its fraction of the samples as the order of the groups allows."""
+    left = list(dict.fromkeys(groups[order].tolist()))
+    parts: dict[str, Array] = {}
+    for part, option, fraction in _fractions(test, validation):
+        sizes = np.cumsum([0, *(int((groups == group).sum()) for group in left)])
+        count = int(np.abs(sizes - fraction * len(groups)).argmin())
+        count = min(max(count, int(fraction > 0)), len(left) - 1)
+        if fraction > 0 and not count:
+            raise _no_sample(option, fraction, f"{counted(len(np.unique(groups)), 'group')} is no group")
+        parts[part] = np.flatnonzero(np.isin(groups, left[:count]))
+        left = left[count:]
+    parts["train"] = np.flatnonzero(np.isin(groups, left))
+    return {part: parts[part] for part in PARTS}
+
+
+def fold_parts(
+    labels: Array | None, samples: int, *, folds: int, fold: int, seed: int, groups: Array | None = None
+) -> Array:
+    """Return the part of each sample ``[N]``: test for those of one of ``folds``, else train.
+
+    Each sample is in one fold, each class in all of them alike, and a group is in one. Raises ConfigError if there are
+    fewer samples, or groups, than folds.
+    """
+    units = np.arange(samples) if groups is None else groups
+    of = "sample" if groups is None else "group"
+    if (count := len(np.unique(units))) < folds:
+        raise ConfigError(f"folds: {folds:,} are more than the {counted(count, of)}", field="folds")
+    order = stream(seed, "split").permutation(samples)
+    own = np.empty(samples, np.int64)
+    if groups is None:
+        # The folds of a class begin where those of the class before it end, so that all are of nearly equal size.
+        by_class = order if labels is None else order[np.argsort(labels[order], kind="stable")]
+        own[by_class] = np.arange(samples) % folds
+    else:
+        sizes = np.zeros(folds, np.int64)
+        distinct = list(dict.fromkeys(groups[order].tolist()))
+        for group in sorted(distinct, key=lambda group: -int((groups == group).sum())):
+            smallest = int(sizes.argmin())
+            own[groups == group] = smallest
+            sizes[smallest] += int((groups == group).sum())
+    return np.where(own == fold, "test", "train")
+
+
+def absent_classes(rows: dict[str, Array], labels: Array, names: list[str]) -> list[str]:
+    """Return a note for each part that has samples, but not of every class."""
+    notes = []
+    for part, own in rows.items():
+        absent = [name for code, name in enumerate(names) if len(own) and code not in labels[own]]
+        if absent:
+            are = "class" if len(absent) == 1 else "classes"
+            shown = ", ".join(map(repr, absent[:6])) + ", …" * (len(absent) > 6)
+            notes.append(f"the {part} part has no sample of the {are} {shown}")
+    return notes

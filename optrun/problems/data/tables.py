@@ -12,7 +12,7 @@ from optrun.errors import ConfigError, counted, did_you_mean
 from optrun.problems.data.cells import Decimal, decimal_sign, is_number
 from optrun.problems.data.columns import DataColumn, Table
 from optrun.problems.data.dataset import Dataset, name_text
-from optrun.problems.data.faults import feature_faults, place_of, shortened, target_faults, words_of
+from optrun.problems.data.faults import feature_faults, place_of, places, shortened, target_faults, words_of
 from optrun.problems.data.header import has_header, row_numbers
 from optrun.problems.data.parts import no_part, part_named
 from optrun.problems.data.text import RawTable
@@ -41,6 +41,8 @@ class Layout:
     """What is done about missing cells, by default an error."""
     decimal: Decimal | None = None
     """The decimal sign of numbers."""
+    group: str | int | None = None
+    """Name or index of the column whose equal cells stay in one part."""
 
 
 def read_table(name: str, path: Path, raw: RawTable, layout: Layout) -> Dataset:
@@ -65,9 +67,11 @@ class _Reading:
         if wanted is None:
             wanted = -2 if split == width - 1 and width > 1 else -1
         target = self._index("target", wanted)
-        if target == split:
-            raise ConfigError("split: the column is the target", field="split")
-        self.split, self.target = split, target
+        group = None if layout.group is None else self._index("group", layout.group)
+        for option, column in (("split", split), ("group", group)):
+            if column == target:
+                raise ConfigError(f"{option}: the column is the target", field=option)
+        self.split, self.target, self.group = split, target, group
         below = [cells.column("", sign) for cells in raw.cells]
         self.is_headed = self._is_headed(raw, below)
         lines, cells = raw.lines, raw.cells
@@ -90,7 +94,7 @@ class _Reading:
         layout = self.layout
         if raw.has_names or layout.header is not None:
             return raw.has_names or bool(layout.header)
-        named = [layout.target, layout.split, *(layout.features or ()), *(layout.drop or ())]
+        named = [layout.target, layout.split, layout.group, *(layout.features or ()), *(layout.drop or ())]
         if any(isinstance(each, str) for each in named):
             return True
         if self.split is not None and part_named(self.first[self.split]):
@@ -157,7 +161,7 @@ class _Reading:
     def dataset(self, name: str) -> Dataset:
         """Return the data set; ConfigError for all that is wrong with its lines and columns."""
         layout, columns = self.layout, self.table.columns
-        others = [i for i in range(len(columns)) if i not in (self.target, self.split)]
+        others = [i for i in range(len(columns)) if i not in (self.target, self.split, self.group)]
         used = [i for i in others if not (i == 0 and layout.index)]
         if layout.features is not None:
             used = self._matching("features", layout.features, others)
@@ -187,6 +191,10 @@ class _Reading:
                 target, self._label(self.target), self.table, missing=missing, is_category=is_category
             )
         parts = self._parts()
+        groups = None if self.group is None else columns[self.group]
+        if groups is not None and groups.missing.any():
+            lacks = places(self.table, groups.missing)
+            self.faults.append(f"{self._label(self.group or 0)}, the group, is missing in {lacks}")
         self._check()
         rows = ~target.missing
         if missing == "drop":
@@ -208,6 +216,7 @@ class _Reading:
             header="header" if self.is_headed else "no header",
             understood=tuple(self.understood),
             parts=parts,
+            groups=None if groups is None else groups.as_words().values[rows],
             split="" if self.split is None else self._split_name(),
             notes=tuple(notes),
             is_labelled=False,

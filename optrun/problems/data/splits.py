@@ -1,0 +1,69 @@
+"""How samples are split: by the data themselves, by fractions, or by folds."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from optrun.arrays import Array
+from optrun.errors import ConfigError
+from optrun.problems.data.dataset import Dataset
+from optrun.problems.data.parts import drawn_parts, fold_parts, given_parts, no_part, part_named
+
+TEST_FRACTION = 0.2
+"""By default."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """A config's description of the parts of samples."""
+
+    test: float = TEST_FRACTION
+    """Fraction of the samples."""
+    validation: float = 0.0
+    """Fraction of the samples."""
+    seed: int = 0
+    folds: int | None = None
+    """Number of parts of equal size, each of which is the test part once."""
+    fold: int = 0
+    """The one that it is here, counted from 0 and cyclically."""
+
+    @classmethod
+    def of_fractions(cls, fractions: Mapping[str, float], seed: int) -> "Split":
+        """Return the split of fractions by the names of parts; ConfigError if they do not make a whole."""
+        found: dict[str, float] = {}
+        for word, fraction in fractions.items():
+            part = part_named(word)
+            if part is None:
+                raise ConfigError(f"split: {no_part(word)}", field="split")
+            found[part] = fraction
+        held_out = found.get("test", 0.0), found.get("val", 0.0)
+        train = found.get("train", 1 - sum(held_out))
+        if not math.isclose(train + sum(held_out), 1) or train <= 0:
+            shown = " + ".join(f"{each:g}" for each in (train, *reversed(held_out)))
+            raise ConfigError(
+                f"split: the fractions of train, validation and test are {shown}, where 1 is expected, with some for "
+                "training",
+                field="split",
+            )
+        return cls(*held_out, seed)
+
+    def rows(self, dataset: Dataset, labels: Array | None) -> dict[str, Array]:
+        """Return the sorted indices of the samples of each part, of each class alike if ``labels [N]`` gives classes.
+
+        Raises ConfigError if a part that is asked for would be empty.
+        """
+        parts, groups = dataset.parts, dataset.groups
+        samples = len(dataset.targets)
+        if self.folds is None and self.fold:
+            raise ConfigError(f"fold: {self.fold} of how many? Set folds, too", field="fold")
+        if self.folds is not None:
+            parts = fold_parts(
+                labels, samples, folds=self.folds, fold=self.fold % self.folds, seed=self.seed, groups=groups
+            )
+        if parts is not None:
+            return given_parts(
+                parts, dataset.shown, labels, validation=self.validation, seed=self.seed, groups=groups
+            )
+        return drawn_parts(
+            labels, samples, test=self.test, validation=self.validation, seed=self.seed, groups=groups
+        )

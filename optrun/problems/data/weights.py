@@ -1,0 +1,29 @@
+"""Weights of classes."""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import numpy as np
+
+from optrun.arrays import Array
+from optrun.errors import ConfigError, did_you_mean
+from optrun.problems.data.dataset import listed
+
+
+def class_weights(
+    chosen: Literal["balanced"] | Mapping[str, float], names: Sequence[str], codes: Array
+) -> list[float]:
+    """Return the weight of each class, of which ``codes [n]`` are those of the training samples.
+
+    ``balanced`` is n / (classes · n of the class). Otherwise a class that is not named has the weight 1. Raises
+    ConfigError if a name is of no class.
+    """
+    if chosen == "balanced":
+        counts = np.bincount(codes, minlength=len(names))
+        weights: list[float] = (len(codes) / (len(names) * np.maximum(counts, 1))).tolist()
+        return weights
+    for name in chosen:
+        if name not in names:
+            known = did_you_mean(name, names) or f" There are {listed(names)}"
+            raise ConfigError(f"class_weight: no class {name!r}.{known}", field="class_weight")
+    return [chosen.get(name, 1.0) for name in names]

@@ -1,0 +1,170 @@
+"""Splits by fractions, by folds and by groups: each class in each part, each sample tested once, groups whole."""
+
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import optrun
+from optrun.arrays import Arrays
+from optrun.config import ConfigErrors, from_mapping
+from optrun.errors import ConfigError
+from optrun.problems.data import Split, load
+from optrun.problems.regression import LinearRegression, SoftmaxRegression
+
+
+def sizes(problem):
+    return {part: len(x) for part, (x, _) in problem.parts.items()}
+
+
+@pytest.fixture
+def visits(tmp_path):
+    """Write a table of 40 rows of 8 patients, with a rare class, and return its path."""
+    draw = random.Random(0)
+    lines = ["patient,a,b,y"]
+    lines += [
+        f"P{i % 8},{draw.random():.3f},{draw.random():.3f},{'ill' if i < 3 else 'well'}" for i in range(40)
+    ]
+    path = tmp_path / "visits.csv"
+    path.write_text("\n".join(lines))
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("split", "expected"),
+    [
+        ({"train": 0.7, "validation": 0.15, "test": 0.15}, {"train": 105, "val": 24, "test": 21}),
+        ({"test": 0.5}, {"train": 75, "test": 75}),
+        ({"train": 0.9, "val": 0.1}, {"train": 135, "val": 15}),
+        ({"Train": 1}, {"train": 150}),
+    ],
+)
+def test_fractions_of_all_parts(split, expected):
+    found = sizes(SoftmaxRegression(Arrays(), data="iris", split=split))
+    assert sum(found.values()) == 150
+    assert all(abs(found[part] - size) <= 3 for part, size in expected.items())
+    assert found.keys() == expected.keys()
+    same = SoftmaxRegression(
+        Arrays(),
+        data="iris",
+        test_fraction=split.get("test", 0.0),
+        validation_fraction=split.get("validation", split.get("val", 0.0)),
+    )
+    assert (
+        same.parts["train"][0] == SoftmaxRegression(Arrays(), data="iris", split=split).parts["train"][0]
+    ).all()
+    other = SoftmaxRegression(Arrays(), data="iris", split=split, split_seed=1)
+    assert len(split) == 1 or (other.parts["train"][0] != same.parts["train"][0]).any()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"split": {"train": 0.7, "test": 0.2}}, r"are 0.7 \+ 0 \+ 0.2, where 1 is expected"),
+        ({"split": {"train": 0, "test": 1}}, "with some for training"),
+        ({"split": {"tset": 0.2}}, "'tset' is no part.*mean 'test'"),
+        ({"split": {"test": 2.0}}, "split.*must be ≤ 1"),
+        ({"folds": 5, "fold": "seed"}, "fold: a problem without a run has no seed to follow"),
+        ({"fold": 2}, "fold: 2 of how many"),
+        ({"folds": 151}, "folds: 151 are more than the 150 samples"),
+        ({"folds": 1}, "folds must be ≥ 2"),
+        ({"folds": 3, "test_fraction": 0.2}, "test_fraction: it has no effect beside folds"),
+        ({"folds": 3, "split": {"test": 0.2}}, "folds: it has no effect beside split"),
+        ({"group": 0}, "group: only a CSV file"),
+    ],
+)
+def test_wrong_splits(options, message):
+    with pytest.raises(ConfigError, match=message):
+        SoftmaxRegression(Arrays(), data="iris", **options)
+
+
+@pytest.mark.parametrize("folds", [2, 5, 7])
+def test_folds_have_each_sample_once_and_each_class_as_scikit_learn(folds):
+    model_selection = pytest.importorskip("sklearn.model_selection")
+    data = load("wine")
+    labels = data.classes()[1]
+    rows = [Split(folds=folds, fold=fold, validation=0.1).rows(data, labels) for fold in range(folds)]
+    assert np.sort(np.concatenate([each["test"] for each in rows])).tolist() == list(range(178))
+    theirs = model_selection.StratifiedKFold(folds).split(labels, labels)
+    for own, (_, test) in zip(rows, theirs, strict=True):
+        assert np.sort(np.concatenate([*own.values()])).tolist() == list(range(178))
+        assert np.abs(np.bincount(labels[own["test"]]) - np.bincount(labels[test])).max() <= 1
+        assert abs(len(own["test"]) - len(test)) <= 1
+        assert abs(len(own["val"]) - 18) <= 2
+    real = load("diabetes")
+    tested = [Split(folds=folds, fold=fold).rows(real, None)["test"] for fold in range(folds)]
+    assert np.sort(np.concatenate(tested)).tolist() == list(range(442))
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"validation_fraction": 0.25}, {"folds": 4}, {"folds": 3, "validation_fraction": 0.2}]
+)
+def test_a_group_is_in_one_part(visits, options):
+    patients = [int(line[1]) for line in Path(visits).read_text().splitlines()[1:]]
+    tested = []
+    for fold in range(options.get("folds", 1)):
+        made = SoftmaxRegression(
+            Arrays(),
+            data=visits,
+            group="patient",
+            standardize=False,
+            **options | ({"fold": fold} if "folds" in options else {}),
+        )
+        assert "of 2 features a, b (header)" in made.inferred
+        groups = [{patients[i] for i in rows} for rows in rows_of(made, visits)]
+        assert len(groups) == 2 + ("validation_fraction" in options)
+        assert sorted(group for part in groups for group in part) == list(range(8))
+        tested += rows_of(made, visits)[-1]
+    if "folds" in options:
+        assert sorted(tested) == list(range(40))
+    else:
+        assert len(tested) == 10  # the nearest to a fifth of 40 rows in groups of 5
+
+
+def rows_of(problem, path):
+    """Return the rows of a table that each part of a problem has, by their features."""
+    lines = [tuple(np.float32(line.split(",")[1:3])) for line in Path(path).read_text().splitlines()[1:]]
+    return [[lines.index(tuple(row)) for row in x] for x, _ in problem.parts.values()]
+
+
+def test_every_class_is_in_every_part_or_a_note_says_so(visits):
+    made = SoftmaxRegression(Arrays(), data=visits, group="patient", test_fraction=0.1)
+    assert any("part has no sample of the class 'ill'" in note for note in made.notes)
+    drawn = SoftmaxRegression(
+        Arrays(), data=visits, drop=["patient"], test_fraction=0.1, validation_fraction=0.1
+    )
+    assert [int((y == 0).sum()) for _, y in drawn.parts.values()] == [1, 1, 1]
+    assert not [note for note in drawn.notes if "no sample" in note]
+
+
+def test_a_group_must_be_known(visits):
+    with open(visits, "a") as file:
+        file.write("\n,1,2,well")
+    with pytest.raises(ConfigError, match=r"'patient', the group, is missing in line 42"):
+        SoftmaxRegression(Arrays(), data=visits, group="patient")
+    with pytest.raises(ConfigError, match="group: the column is the target"):
+        LinearRegression(Arrays(), data=visits, target="a", group="a")
+
+
+def test_folds_are_an_axis_of_a_sweep(tmp_path):
+    problem = {"name": "softmax_regression", "data": "iris", "folds": 3}
+    config = {
+        "problem": problem,
+        "optimizer": {"name": "Adam", "lr": 0.1},
+        "steps": 3,
+        "sweep": {"parameters": {"problem.fold": [0, 1, 2]}},
+    }
+    found = optrun.sweep(config, directory=tmp_path / "axis", jobs=1)
+    losses = {run.summary["test_loss"] for run in found.runs}
+    assert len(losses) == 3
+    repeated = {**config, "problem": {**problem, "fold": "seed"}, "seed": 7, "seeds": {"init": 0, "data": 0}}
+    found = optrun.sweep(
+        {**repeated, "sweep": {"parameters": {}, "repeats": 3}}, directory=tmp_path / "r", jobs=1
+    )
+    assert {run.summary["test_loss"] for run in found.runs} == losses
+    written = from_mapping({**config, "sweep": None}).to_dict()["problem"]
+    assert "test_fraction" not in written
+    assert from_mapping({"problem": written, "optimizer": "SGD", "steps": 1}).to_dict()["problem"] == written
+    with pytest.raises(ConfigErrors, match="test_fraction: has no effect beside folds: leave it out"):
+        from_mapping({**config, "sweep": None, "problem": {**problem, "test_fraction": 0.2}})
