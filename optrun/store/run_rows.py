@@ -3,12 +3,15 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Self
+from types import MappingProxyType
+from typing import Any, Self
 
 from optrun.arrays import Array
 from optrun.store import blobs, schema, verified
 from optrun.store.curves import CURVE, EVALUATION, segment
 from optrun.store.snapshots import snapshot_rows
+
+NONE: Mapping[Any, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,7 @@ class RunRows:
         curves: Mapping[str, Array],
         evaluations: Mapping[str, Array],
         params: Mapping[str, Array],
-        snapshots: Mapping[int, Mapping[str, Array]],
+        snapshots: Mapping[int, Mapping[str, Array]] = NONE,
     ) -> Self:
         """Return the rows of the run of this number; StoreError where something cannot be stored."""
         of_kinds = ((CURVE, curves), (EVALUATION, evaluations))

@@ -141,7 +141,7 @@ def results(configs):
     Trainer(Pack(configs), memory).run()
     return [
         {
-            "state": vars(memory.run(lane)) | {"run": 0},
+            "state": vars(memory.run(lane)) | {"run": 0, "seconds": None},
             **{name: of.tobytes() for name, of in memory.evaluations(lane).items()},
             **{name: of.tobytes() for name, of in memory.params(lane).items()},
         }

@@ -54,7 +54,7 @@ def results(chosen):
     Trainer(Pack(chosen), memory).run()
     return [
         {
-            "state": vars(memory.run(run)) | {"run": 0},
+            "state": vars(memory.run(run)) | {"run": 0, "seconds": None},
             **{
                 f"{kind}/{name}": np.ascontiguousarray(values).tobytes()
                 for kind, of in (

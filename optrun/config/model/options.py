@@ -23,7 +23,7 @@ from optrun.checks.messages import MISSING, conflict, explained, failure, in_wor
 from optrun.checks.tuples import spelled_out
 from optrun.checks.types import STRICT, Reader
 from optrun.config.yaml.tree import Path
-from optrun.registry import REQUIRED, Option, tuples_of
+from optrun.registry import REQUIRED, Added, Option, tuples_of
 
 GROUPS = "param_groups"
 SCHEDULES = "schedules"
@@ -68,7 +68,7 @@ class Model(BaseModel):
 
 
 class Section(Model):
-    """A part of the config; what is off is left out of its dump."""
+    """A part of the config; what is off, and what is `Added` and has its default, is left out of its dump."""
 
     @model_serializer(mode="wrap")
     def _what_is_on(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -77,7 +77,9 @@ class Section(Model):
         return {
             key: value
             for key, value in dumped.items()
-            if value != {} and not (value is None and fields[key].default is None)
+            if value != {}
+            and not (value is None and fields[key].default is None)
+            and not (value == fields[key].default and Added() in fields[key].metadata)
         }
 
 

@@ -25,6 +25,7 @@ from optrun.config.yaml.tree import Path
 from optrun.config.yaml.writer import to_yaml
 from optrun.errors import ConfigError
 from optrun.plugin_code import definition_of
+from optrun.registry import Added
 
 ALWAYS = {
     "loss": "The loss before the update, on the batch that the update uses; always recorded.",
@@ -149,7 +150,9 @@ class Stop(Section):
         "an evaluated figure, such as val_loss, that target and patience observe in place of the loss",
     ] = None
     restore_best: Annotated[
-        bool, "whether the parameters and the figures of the run are those of its best evaluation by metric"
+        bool,
+        Added(),
+        "whether the parameters and the figures of the run are those of its best evaluation by metric",
     ] = False
     time: Annotated[Duration | None, "such as 10m"] = None
 
