@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Unpack
 
 from optrun.api.html import html_table
+from optrun.api.predicting import predicted, predictor_of, probabilities, samples_of
 from optrun.arrays import Array
 from optrun.config import RunConfig, from_mapping, load
 from optrun.config.edited import as_in_file
@@ -25,6 +26,7 @@ from optrun.training.identity import Identity, identity_of_store, note_machine_c
 from optrun.training.interrupt import Interruption, interruptible
 from optrun.training.memory_store import MemoryStore
 from optrun.training.pack import Pack
+from optrun.training.predictor import Evaluation, Predictor
 from optrun.training.prepared import keep_prepared, prepared
 from optrun.training.prolong import prolong, update_config_file
 from optrun.training.provenance import check_identity
@@ -80,8 +82,9 @@ class Run:
         setting: Mapping[str, Any] | None = None,
         baselines: Baselines | None = None,
     ) -> None:
-        self._record = record = results.run(run)
-        self._memory = results if isinstance(results, MemoryStore) else None
+        self.record = record = results.run(run)
+        """The run as it is stored."""
+        self.memory = results if isinstance(results, MemoryStore) else None
         self.path = path
         """The run directory; None if the run is not saved."""
         self.signal = signal
@@ -113,6 +116,8 @@ class Run:
         }
         """The averaged parameters at the end, by name; empty without an average."""
 
+        self._predictors: dict[bool, Predictor] = {}
+
     def params_at(self, step: int) -> Mapping[str, Array]:
         """Return the parameters after so many updates, by name: the final ones, or those that `record.params` keeps.
 
@@ -120,13 +125,13 @@ class Run:
         """
         if step == self.steps and self.params:
             return self.params
-        if self._memory is not None or self.path is None:
-            return self._snapshot(self._memory, step)
+        if self.memory is not None or self.path is None:
+            return self._snapshot(self.memory, step)
         with Store.open(self.path) as store:
             return self._snapshot(store, step)
 
     def _snapshot(self, results: Results | None, step: int) -> Mapping[str, Array]:
-        run = self._record.run
+        run = self.record.run
         kept = results.snapshot_steps(run) if results is not None else []
         if results is None or step not in kept:
             ends = [f"{each:,}" for each in (*kept, *([self.steps] if self.params else []))]
@@ -137,9 +142,46 @@ class Run:
             )
         return results.snapshot(run, step)
 
+    @property
+    def classes(self) -> tuple[int | str, ...]:
+        """The classes in the order of their probabilities; empty for a real target. Raises as `predict`."""
+        return self._predictor().classes
+
+    def predict(self, samples: Any, *, average: bool = False) -> Array:
+        """Return the classes in the words of the data, or the numbers in its units, ``[N]``, of new samples.
+
+        ``samples`` are a data frame, whose columns are found by name, an array ``[N, *shape]``, or the path of a file;
+        ``average`` takes the averaged parameters. The model is computed in the dtype of the run on the CPU; numbers are
+        float64. Raises ConfigError if the samples do not suit, or if the run predicts nothing, and StoreError if an
+        older version ran it.
+        """
+        predictor = self._predictor(average)
+        return predicted(predictor, predictor.predictions(samples_of(predictor, samples)))
+
+    def predict_proba(self, samples: Any, *, average: bool = False) -> Array:
+        """Return the probabilities ``[N, C]`` of the `classes` as float64; like `predict`."""
+        predictor = self._predictor(average)
+        return probabilities(predictor, predictor.predictions(samples_of(predictor, samples)))
+
+    def evaluate(
+        self, samples: Any, targets: Any = None, *, metrics: Sequence[str] = (), average: bool = False
+    ) -> Evaluation:
+        """Return the figures of the run on samples with targets: loss, accuracy, those of ``metrics``, the confusion.
+
+        The targets are a column of the samples, or given ``[N]``. Raises as `predict`, and ConfigError for a metric
+        that does not suit.
+        """
+        predictor = self._predictor(average)
+        return predictor.evaluate(samples_of(predictor, samples, targets), metrics)
+
+    def _predictor(self, average: bool = False) -> Predictor:
+        if average not in self._predictors:
+            self._predictors[average] = predictor_of(self, average=average)
+        return self._predictors[average]
+
     def figures(self, names: Iterable[str] = ()) -> Mapping[str, float | None]:
         """Return the summary, and those of these figures that are of its evaluations: `best_val_loss`, `area_loss`."""
-        return expected_figures(names, self._record, lambda: self.evaluations)
+        return expected_figures(names, self.record, lambda: self.evaluations)
 
     def to_pandas(self, what: What = "curves") -> "pd.DataFrame":
         """Return the columns of `optrun export` as a data frame: a row for each of its curves or evaluations, or one.
@@ -150,7 +192,7 @@ class Run:
 
         columns = self.evaluations if check_what(what) == "evaluations" else self.curves
         return data_frame(
-            run_table(what, [self._record], [self.setting], [str(self.status)], lambda run: columns)
+            run_table(what, [self.record], [self.setting], [str(self.status)], lambda run: columns)
         )
 
     def plot(

@@ -22,6 +22,7 @@ from optrun.cli.commands import (
     guide,
     maintain,
     names,
+    predict,
     run,
     runs,
     smoke,
@@ -74,6 +75,8 @@ _command(rich_help_panel=RUNS)(runs.plot)
 _command(rich_help_panel=RUNS)(runs.diff)
 _command(rich_help_panel=RUNS)(runs.watch)
 _command(rich_help_panel=RUNS)(export.export)
+_command(rich_help_panel=RUNS)(predict.predict)
+_command(rich_help_panel=RUNS)(predict.evaluate)
 _command(rich_help_panel=RUNS)(maintain.clean)
 _command(rich_help_panel=CONFIGS)(maintain.doctor)
 app.command(rich_help_panel=CONFIGS)(guide.guide)

@@ -172,7 +172,8 @@ class DataProblem(Problem, ABC):
             names = [str(name) for name in dataset.classes()[0].tolist()]
             self.loss.weights = class_weights(class_weight, names, targets[train])
         if by_class:
-            described = Target(dataset.target_name, tuple(dataset.classes()[0].tolist()))
+            classes = tuple(dataset.classes()[0].tolist())
+            described = Target(dataset.target_name, classes, weights=tuple(self.loss.weights or ()))
         else:
             scaling = Scaling.fit(targets[train]) if standardize else None
             described = Target(dataset.target_name, scaling=scaling)

@@ -88,10 +88,12 @@ class Supervised(DataProblem, ABC):
     @classmethod
     def model_of(cls, arrays: Arrays, options: Mapping[str, Any], preparation: Preparation) -> DenseModel:
         """Return the model of a problem with these options, all of them, without its data."""
-        loss = cls.loss_of(arrays, scratch_of(arrays), len(preparation.target.classes))
+        target = preparation.target
+        loss = cls.loss_of(arrays, scratch_of(arrays), len(target.classes))
+        loss.weights = target.weights or None
         features = math.prod(preparation.shape)
         layers = cls.layers_of(arrays, features, loss.outputs, options["bias"], options)
-        return DenseModel(arrays, layers, loss, preparation.target)
+        return DenseModel(arrays, layers, loss, target)
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:

@@ -48,7 +48,7 @@ def export_run(
             write = partial(export, store, number or 0, format)
         else:
             write = partial(write_table, stored_table(store, rows, number, where, sort), format)
-        _write(format, output, write)
+        written_as(format, output, write)
 
 
 def _export_params(
@@ -62,10 +62,11 @@ def _export_params(
         columns = RunColumns.of(store, number)
         runs = [columns.records[index].run for index in choose(columns, where, sort)]
         is_one = number is not None or (store.size == 1 and plan_of(store) is None)
-        _write(format, output, lambda stream: write_params(store, runs, stream, numbered=not is_one))
+        written_as(format, output, lambda stream: write_params(store, runs, stream, numbered=not is_one))
 
 
-def _write(format: str, output: str, write: Callable[[BinaryIO], None]) -> None:
+def written_as(format: str, output: str, write: Callable[[BinaryIO], None]) -> None:
+    """Write to a file, or to stdout for ``-``; ConfigError for a binary format on a terminal."""
     if output != "-":
         _write_file(Path(output), write)
     elif format in BINARY and sys.stdout.isatty():

@@ -10,6 +10,7 @@ from rich.text import Text
 from optrun.analysis.leaderboard import plan_of, plugins_of
 from optrun.analysis.summaries import KILLED, RESUMABLE, file_sizes, parse_time, run_object, state_of
 from optrun.arrays import Array
+from optrun.cli.text.confusion import confusion_lines
 from optrun.cli.text.console import emit, quoted, span, status_text, suggest, table, with_plugins
 from optrun.cli.text.metrics import metric_lines
 from optrun.cli.views.sweep_overview import DIGITS, code_lines, print_sweep
@@ -150,17 +151,11 @@ def _plain(confused: Confusion) -> dict[str, Any]:
 
 
 def _print_confusion(confused: Confusion) -> None:
-    names = [printable(name) for name in confused.classes]
-    most = max(map(len, names))
     for part, counts in confused.counts.items():
         _heading(f"confusion, {part}")
         emit(Text("  rows are the true classes, columns the predicted ones", "dim"))
-        widths = [max(len(name), len(f"{counts[:, i].max():,}")) for i, name in enumerate(names)]
-        titles = [f"{name:>{width}}" for name, width in zip(names, widths, strict=True)]
-        print(f"  {'':<{most}}  {'  '.join(titles)}")
-        for name, row in zip(names, counts, strict=True):
-            cells = [f"{count:>{width},}" for count, width in zip(row, widths, strict=True)]
-            print(f"  {name:<{most}}  {'  '.join(cells)}")
+        for line in confusion_lines(confused.classes, counts):
+            print(line)
 
 
 def check_no_limit(limit: int | None) -> None:

@@ -46,23 +46,46 @@ def read(name: str, path: Path, layout: Layout) -> Dataset:
 
     Raises ConfigError if the file is of an unknown type or malformed.
     """
+    path = _existing(path)
+    if (raw := read_raw(path)) is not None:
+        return read_table(name, path, raw, layout)
+    is_archive = path.suffix.lower() == ".npz"
+    check_no_layout(replace(layout, split=None) if is_archive else layout, path.name)
+    features, targets, parts = _arrays(path, layout.split, labelled=True)
+    assert targets is not None
+    split = "" if parts is None else repr(layout.split)
+    return Dataset(name, features, targets, parts=parts, split=split, is_labelled=not is_archive)
+
+
+def read_raw(path: Path) -> RawTable | None:
+    """Return the cells of a table; None for a file of arrays."""
+    if not path.name.lower().endswith(TABLES):
+        return None
+    stats = _existing(path).stat()
+    return _raw_table(path, (stats.st_mtime_ns, stats.st_size))
+
+
+def read_arrays(path: Path) -> tuple[Array, Array | None]:
+    """Return the samples ``[N, *shape]`` of a file of arrays, and their targets ``[N]``, None if it has none."""
+    return _arrays(_existing(path), None, labelled=False)[:2]
+
+
+def _existing(path: Path) -> Path:
     if path.is_dir():
         path = _training_images(path)
     if not path.is_file():
         raise error_in(path, "not a regular file")
-    if path.name.lower().endswith(TABLES):
-        return read_table(
-            name, path, _raw_table(path, (path.stat().st_mtime_ns, path.stat().st_size)), layout
-        )
-    is_archive = path.suffix.lower() == ".npz"
-    check_no_layout(replace(layout, split=None) if is_archive else layout, path.name)
+    return path
+
+
+def _arrays(
+    path: Path, split: str | int | None, *, labelled: bool
+) -> tuple[Array, Array | None, Array | None]:
     try:
-        if is_archive:
-            features, targets, parts = read_npz(path, layout.split)
-            split = "" if parts is None else repr(layout.split)
-            return Dataset(name, features, targets, parts=parts, split=split, is_labelled=False)
+        if path.suffix.lower() == ".npz":
+            return read_npz(path, split, labelled=labelled)
         if "idx" in path.name:
-            return Dataset(name, *read_idx(path))
+            return *read_idx(path, labelled=labelled), None
     # Damaged files may make NumPy and Python raise any exception.
     except (
         ArithmeticError,
@@ -96,10 +119,13 @@ def check_no_layout(layout: Layout, name: str) -> None:
             raise ConfigError(f"{option}: only a CSV file {what}, not {name!r}", field=option)
 
 
-def read_npz(path: Path, split: str | int | None = None) -> tuple[Array, Array, Array | None]:
+def read_npz(
+    path: Path, split: str | int | None = None, *, labelled: bool = True
+) -> tuple[Array, Array | None, Array | None]:
     """Return the arrays ``X`` (``[N, *shape]``) and ``y`` of an archive, without pickle.
 
-    The third one is the part of each sample ``[N]``, of which the array called ``split`` has the words.
+    Unless it must be ``labelled``, y may be absent. The third one is the part of each sample ``[N]``, of which the
+    array called ``split`` has the words.
     """
     if isinstance(split, int):
         raise ConfigError("split: the arrays of an NPZ file have names, not numbers", field="split")
@@ -108,7 +134,8 @@ def read_npz(path: Path, split: str | int | None = None) -> tuple[Array, Array, 
             if sum(member.file_size for member in archive.infolist()) > MAX_BYTES:
                 raise error_in(path, f"unpacks to more than {MAX_BYTES:,} bytes")
         with open_regular(path) as file, np.load(file, allow_pickle=False) as arrays:
-            missing = [name for name in ("X", "y") if name not in arrays.files]
+            needed = ("X", "y") if labelled else ("X",)
+            missing = [name for name in needed if name not in arrays.files]
             if missing:
                 raise error_in(path, f"no array {missing[0]!r}; it has {', '.join(arrays.files) or 'none'}")
             if split is not None and split not in arrays.files:
@@ -116,7 +143,7 @@ def read_npz(path: Path, split: str | int | None = None) -> tuple[Array, Array, 
                     f"split: no array {split!r} in {path.name!r}; it has {', '.join(arrays.files)}",
                     field="split",
                 )
-            x, y = arrays["X"], arrays["y"]
+            x, y = arrays["X"], arrays["y"] if "y" in arrays.files else None
             words = None if split is None else arrays[split]
     except (zipfile.BadZipFile, zlib.error, RuntimeError, ValueError, MemoryError) as error:
         if isinstance(error, ConfigError):
@@ -124,6 +151,8 @@ def read_npz(path: Path, split: str | int | None = None) -> tuple[Array, Array, 
         raise error_in(path, f"not a readable archive of plain arrays ({error})") from None
     if x.dtype.kind not in "fiub" or x.ndim < 2:
         raise error_in(path, f"X: numbers [N, features] expected, not {x.dtype} of shape {x.shape}")
+    if y is None:
+        return x.astype(np.float64), None, None
     if y.dtype.kind not in "fiubU" or y.shape != x.shape[:1]:
         raise error_in(path, f"y: {len(x)} targets expected, as X has rows, not {y.dtype} of shape {y.shape}")
     parts = None if words is None else _parts(path, words, len(x), split or "")
@@ -147,8 +176,8 @@ def _plain(targets: Array) -> Array:
     return targets if kind == "U" else targets.astype(np.float64 if kind == "f" else np.int64)
 
 
-def read_idx(path: Path) -> tuple[Array, Array]:
-    """Return MNIST images ``[N, *shape]`` and their labels.
+def read_idx(path: Path, *, labelled: bool = True) -> tuple[Array, Array | None]:
+    """Return MNIST images ``[N, *shape]`` and their labels, which may be absent unless they must be ``labelled``.
 
     Unsigned bytes are divided by 255. The labels of ``train-images-idx3-ubyte.gz`` are in
     ``train-labels-idx1-ubyte.gz``, either file with or without ``.gz``.
@@ -156,16 +185,18 @@ def read_idx(path: Path) -> tuple[Array, Array]:
     if "images" not in path.name:
         raise error_in(path, "not an images file: give the images, with the labels in the same directory")
     images = _idx_array(path)
-    labels_path = _beside(path)
-    labels = _idx_array(labels_path)
+    labels = None
+    with suppress(*([] if labelled else [ConfigError])):
+        labels_path = _beside(path)
+        labels = _idx_array(labels_path)
     if images.ndim < 2:
         raise error_in(path, f"images expected, not an array of shape {images.shape}")
-    if labels.shape != images.shape[:1]:
+    if labels is not None and labels.shape != images.shape[:1]:
         raise error_in(labels_path, f"{len(images)} labels expected, not an array of shape {labels.shape}")
     scale = 255.0 if images.dtype == np.uint8 else 1.0
     features = images.astype(np.float64)
     features /= scale
-    return features, _plain(labels)
+    return features, None if labels is None else _plain(labels)
 
 
 def _training_images(directory: Path) -> Path:

@@ -26,6 +26,8 @@ class Target:
     """The classes, in the order of the outputs; empty for a real number."""
     scaling: Scaling | None = None
     """Of a real number; None if it is not scaled."""
+    weights: tuple[float, ...] = ()
+    """Those of the classes in the loss; empty if all have the same."""
 
     def decoded(self, outputs: Array) -> Array:
         """Return predictions ``[...]`` in the words or units of the data: of class indices, or of scaled numbers."""
@@ -36,13 +38,14 @@ class Target:
     def to_json(self) -> dict[str, Any]:
         """Return the target as plain data."""
         scaling = None if self.scaling is None else self.scaling.to_json()
-        return {"name": self.name, "classes": list(self.classes), "scaling": scaling}
+        plain = {"name": self.name, "classes": list(self.classes), "scaling": scaling}
+        return plain | ({"weights": list(self.weights)} if self.weights else {})
 
     @classmethod
     def from_json(cls, plain: Mapping[str, Any]) -> Self:
         """Return the target of what `to_json` has returned."""
         scaling = None if plain["scaling"] is None else Scaling.from_json(plain["scaling"])
-        return cls(plain["name"], tuple(plain["classes"]), scaling)
+        return cls(plain["name"], tuple(plain["classes"]), scaling, tuple(plain.get("weights", ())))
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,186 @@
+"""Samples for a model that has been trained: columns by name in any order, with or without the target."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from optrun.arrays import Array
+from optrun.errors import ConfigError, counted, did_you_mean
+from optrun.problems.data.cells import Cells, Decimal, decimal_sign
+from optrun.problems.data.columns import DataColumn, Table, number_text
+from optrun.problems.data.dataset import listed
+from optrun.problems.data.files import read_arrays, read_raw
+from optrun.problems.data.preparation import Preparation, Target
+from optrun.problems.data.text import RawTable
+from optrun.problems.data.treatments import Number
+from optrun.registry import PathOrName
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_NUMBERED = re.compile(r"column [1-9]\d*\Z")
+
+
+@dataclass(frozen=True)
+class NewSamples:
+    """Samples as a preparation takes them, and their targets where there are any."""
+
+    samples: Table | Array
+    targets: DataColumn | Array | None = None
+    """``[N]``"""
+    ignored: Sequence[str] = ()
+    """The columns that the model does not use."""
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+
+def read_samples(source: str, preparation: Preparation, decimal: Decimal | None = None) -> NewSamples:
+    """Return the samples of a file or of a data set by name.
+
+    Raises ConfigError if they cannot be read, or are no table where the model was trained on one.
+    """
+    if not PathOrName.is_path(source) and not Path(source).exists():
+        from optrun.problems.data import load
+
+        dataset = load(source)
+        return NewSamples(dataset.samples, dataset.targets)
+    path = Path(source)
+    try:
+        raw = read_raw(path)
+        if raw is None:
+            return NewSamples(*read_arrays(path))
+    except OSError as error:
+        raise ConfigError(
+            f"data: {source!r} cannot be read: {error.strerror or error}", field="data"
+        ) from None
+    if raw.faults:
+        raise ConfigError(f"data: {source!r}: {'; '.join(raw.faults)}", field="data")
+    return _used(_table(raw, preparation, decimal), preparation)
+
+
+def given_samples(values: "Array | pd.DataFrame | Any", preparation: Preparation) -> NewSamples:
+    """Return samples that are given as an array ``[N, *shape]`` or as a data frame of pandas.
+
+    The columns of an array are those of training, in their order. Raises ConfigError for anything else.
+    """
+    if hasattr(values, "columns") and hasattr(values, "iloc"):
+        return _used(_of_frame(cast("pd.DataFrame", values)), preparation)
+    array = np.asarray(values)
+    if array.dtype.kind not in "fiub":
+        raise ConfigError(
+            f"data: an array of numbers or a data frame is expected, not {array.dtype}", field="data"
+        )
+    array = array.astype(np.float64)
+    columns = preparation.columns
+    if not columns:
+        return NewSamples(array)
+    if not all(isinstance(each, Number) for each in columns):
+        words = [each.name for each in columns if not isinstance(each, Number)]
+        raise ConfigError(f"data: {listed(words)} are words: give a data frame", field="data")
+    if array.shape[1:] != (len(columns),):
+        names = listed([each.name for each in columns])
+        raise ConfigError(
+            f"data: samples of shape {array.shape[1:]}, where {counted(len(columns), 'column')} are expected: {names}",
+            field="data",
+        )
+    table = tuple(DataColumn(each.name, array[:, i]) for i, each in enumerate(columns))
+    return NewSamples(Table(table, np.arange(len(array)), "row"))
+
+
+def _table(raw: RawTable, preparation: Preparation, decimal: Decimal | None) -> Table:
+    sign = decimal or decimal_sign(raw.cells, raw.separator)[0]
+    names = [each.name for each in preparation.columns]
+    # Columns are numbered where the training table had no header.
+    is_headed = raw.has_names or not names or not all(map(_NUMBERED.match, names))
+    cells, lines = raw.cells, raw.lines
+    if not is_headed:
+        cells = [each.with_first(text) for each, text in zip(cells, raw.first, strict=True)]
+        lines = np.concatenate([[raw.first_line], lines])
+    found = [name if is_headed and name else f"column {i + 1}" for i, name in enumerate(raw.first)]
+    if twice := [name for name in names if found.count(name) > 1]:
+        raise ConfigError(f"data: several columns are called {' and '.join(map(repr, twice))}", field="data")
+    columns = [_plain(each.column(name, sign)) for name, each in zip(found, cells, strict=True)]
+    return Table(tuple(columns), lines, raw.unit)
+
+
+def _of_frame(frame: "pd.DataFrame") -> Table:
+    columns = []
+    for name in frame.columns:
+        series = frame[name]
+        if series.ndim > 1:
+            raise ConfigError(f"data: several columns are called {name!r}", field="data")
+        missing = series.isna().to_numpy(bool)
+        if series.dtype.kind in "fiu" and series.dtype != bool:
+            values = series.to_numpy(np.float64, na_value=np.nan) if missing.any() else series.to_numpy()
+            columns.append(DataColumn(str(name), values))
+            continue
+        texts = ["" if gone else str(cell) for cell, gone in zip(series.tolist(), missing, strict=True)]
+        places = {text: i for i, text in enumerate(dict.fromkeys(texts))}
+        codes = np.array([places[text] for text in texts], np.int32)
+        columns.append(_plain(Cells(codes, list(places)).column(str(name), ".")))
+    return Table(tuple(columns), np.arange(len(frame)), "row")
+
+
+def _plain(column: DataColumn) -> DataColumn:
+    """Return a column without any value as one of missing numbers, which any column may be."""
+    return DataColumn(column.name, np.full(len(column), np.nan)) if column.words == () else column
+
+
+def _used(table: Table, preparation: Preparation) -> NewSamples:
+    names = [each.name for each in preparation.columns]
+    target = preparation.target.name
+    ignored = [name for name in table.names if name not in (*names, target)]
+    has_target = target in table.names and target not in names
+    return NewSamples(table, table[target] if has_target else None, ignored)
+
+
+def known_targets(new: NewSamples, target: Target) -> tuple[Array, Array]:
+    """Return the rows ``[n]`` that have a target, and their targets ``[n]``: class indices, or numbers.
+
+    Raises ConfigError if there are no targets, or if some are none that the model knows.
+    """
+    found = new.targets
+    if found is None:
+        name = f" {target.name!r}" if target.name else ""
+        hint = ""
+        if isinstance(new.samples, Table):
+            hint = did_you_mean(target.name, new.samples.names)
+        raise ConfigError(
+            f"data: there is no target{name} to compare with.{hint}".removesuffix("."), field="data"
+        )
+    column = found if isinstance(found, DataColumn) else _column_of(found)
+    rows = np.flatnonzero(~column.missing)
+    if not len(rows):
+        raise ConfigError("data: no row has a target", field="data")
+    column = column.take(rows)
+    if not target.classes:
+        if column.words is not None:
+            word = column.words[column.values[0]]
+            raise ConfigError(f"data: targets such as {word!r} are no numbers", field="data")
+        return rows, column.values.astype(np.float64)
+    column = column.as_words()
+    assert column.words is not None
+    places = {_text(each): i for i, each in enumerate(target.classes)}
+    occurring = [column.words[code] for code in np.unique(column.values)]
+    if unknown := [word for word in occurring if word not in places]:
+        known = listed([_text(each) for each in target.classes])
+        raise ConfigError(
+            f"data: the model knows no class {', '.join(map(repr, unknown))}, only {known}", field="data"
+        )
+    return rows, np.array([places.get(word, -1) for word in column.words])[column.values]
+
+
+def _column_of(targets: Array) -> DataColumn:
+    if targets.dtype.kind != "U":
+        return DataColumn("", targets)
+    words, codes = np.unique(targets, return_inverse=True)
+    return DataColumn("", codes.ravel().astype(np.int32), tuple(words.tolist()))
+
+
+def _text(value: int | str) -> str:
+    return value if isinstance(value, str) else number_text(value)

@@ -1,0 +1,142 @@
+"""A trained run on other samples: what it predicts, and its figures."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from optrun.arrays import Array, Arrays, one_blas_thread
+from optrun.config import ConfigErrors, from_mapping
+from optrun.errors import ConfigError, StateError, counted
+from optrun.kernels.denormals import denormals
+from optrun.problems.data import Preparation, Table
+from optrun.problems.data.new_samples import NewSamples, known_targets
+from optrun.problems.metrics.prediction import ClassPredictions, Predictions
+from optrun.problems.metrics.suitable import unsuitable
+from optrun.problems.model import inputs_of
+from optrun.problems.supervised import Supervised
+from optrun.registry import prediction_metrics, problems
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The figures of a run on other samples."""
+
+    samples: int
+    """How many have a target."""
+    left_out: int
+    """How many have none."""
+    figures: Mapping[str, float]
+    """``loss``, ``accuracy`` of classes, and the metrics that were asked for."""
+    classes: Sequence[int | str]
+    confusion: Array | None
+    """The number of samples of each class, along rows, that were predicted as each ``[C, C]``; None of numbers."""
+
+
+class Predictor:
+    """A model with its parameters; it is computed in the dtype of its run, on the CPU.
+
+    Raises ConfigError where the config is of no problem that predicts, or of one whose plugin is not loaded, and
+    StateError where the parameters are not those of the config.
+    """
+
+    def __init__(
+        self, config: Mapping[str, Any], preparation: Preparation, params: Mapping[str, Array]
+    ) -> None:
+        cls = problem_class(config)
+        self.preparation = preparation
+        try:
+            chosen = from_mapping(
+                {"problem": config["problem"], "dtype": config.get("dtype"), "optimizer": "SGD", "steps": 1}
+            )
+        except ConfigErrors as error:
+            raise ConfigError(f"the config of the run is not valid: {error}") from None
+        self.config = chosen
+        self.arrays = Arrays("numpy", chosen.dtype)
+        self._options = chosen.problem.options
+        self._model = cls.model_of(self.arrays, self._options, preparation)
+        found = {name: values.shape for name, values in params.items()}
+        if found != self._model.layers.shapes:
+            raise StateError(
+                f"the parameters of the run are {_shapes(found)}, where its config has "
+                f"{_shapes(self._model.layers.shapes)}"
+            )
+        self._params = {name: self.arrays.array(values[None]) for name, values in params.items()}
+
+    @cached_property
+    def classes(self) -> tuple[int | str, ...]:
+        """The classes in the order of their probabilities; empty for a real target."""
+        return self.preparation.target.classes
+
+    def predictions(self, new: NewSamples) -> Predictions:
+        """Return what is predicted for N samples: `ClassPredictions` of classes; its targets mean nothing.
+
+        Raises ConfigError if the samples do not suit the model, or if outputs are not finite.
+        """
+        inputs = self._inputs(new.samples)
+        with one_blas_thread, denormals(flushed=True), np.errstate(all="ignore"):
+            ((outputs, _),) = self._model.outputs(self._params, inputs)
+            found = self._model.predictions(np.zeros(len(inputs), np.int64), outputs[:, 0])
+        if not found.finite.all():
+            bad = int((~np.isfinite(outputs[0, 0]).all(axis=0)).sum())
+            raise ConfigError(
+                f"the outputs of {counted(bad, 'sample')} are not finite: the run has diverged, or the samples are far "
+                "from those of training"
+            )
+        return found
+
+    def evaluate(self, new: NewSamples, metrics: Sequence[str] = ()) -> Evaluation:
+        """Return the figures on samples with targets; ConfigError as `predictions`, and for a metric that they lack."""
+        rows, own = known_targets(new, self.preparation.target)
+        samples = (
+            new.samples
+            if len(rows) == len(new)
+            else new.samples.take(rows)
+            if isinstance(new.samples, Table)
+            else new.samples[rows]
+        )
+        for name in metrics:
+            prediction_metrics.find(name)
+            if why := unsuitable(name, {"new": own}, [str(each) for each in self.classes]):
+                raise ConfigError(f"{name} does not suit the run, {why}")
+        scaling = self.preparation.target.scaling
+        targets = self.arrays.array(own if scaling is None else scaling.apply(own))
+        inputs = self._inputs(samples)
+        with one_blas_thread, denormals(flushed=True), np.errstate(all="ignore"):
+            found = self._model.figures(self._params, inputs, targets, own, metrics)
+        figures = {name: float(values[0]) for name, values in found.items()}
+        confusion = None
+        if self.classes:
+            predicted = self.predictions(NewSamples(samples))
+            assert isinstance(predicted, ClassPredictions)
+            predicted.targets = own
+            confusion = predicted.confusion[0]
+        return Evaluation(len(rows), len(new) - len(rows), figures, self.classes, confusion)
+
+    def _inputs(self, samples: Table | Array) -> Array:
+        features = self.arrays.array(self.preparation.features(samples))
+        bias, batch_size = self._options["bias"], self._options["batch_size"]
+        return inputs_of(self.arrays, features, bias=bias, batch_size=batch_size)
+
+
+def problem_class(config: Mapping[str, Any]) -> type[Supervised]:
+    """Return the class of a config's problem; ConfigError if it is not known, or predicts nothing."""
+    section = config.get("problem")
+    name = section.get("name") if isinstance(section, Mapping) else None
+    if not isinstance(name, str):
+        raise ConfigError("the config of the run names no problem")
+    if name not in problems:
+        raise ConfigError(
+            f"the problem {name!r} is of a plugin, which predicts only once it is loaded: --plugin FILE, which runs "
+            "its code"
+        )
+    cls = problems.find(name)
+    if not issubclass(cls, Supervised):
+        raise ConfigError(f"{name} predicts nothing: it has no layers that were trained on data")
+    return cls
+
+
+def _shapes(shapes: Mapping[str, tuple[int, ...]]) -> str:
+    return ", ".join(f"{name} {list(shape)}" for name, shape in shapes.items()) or "none"

@@ -1,0 +1,224 @@
+"""Predictions of stored runs: the model as plain NumPy computes it, figures to the bit, and what is refused."""
+
+import csv
+import json
+import sqlite3
+from contextlib import closing
+
+import numpy as np
+import pytest
+
+import optrun
+from optrun.errors import ConfigError, StoreError
+from optrun.store import Store
+from optrun.store.event_names import PREPARED
+from tests.cli.looking import call
+
+__all__ = ["call"]
+
+COLOURS = ("blue", "green", "red")
+
+
+def rows_of(count, seed=0):
+    """Return rows with two numbers, a colour, a part, a kind of three, and a price."""
+    draws = np.random.default_rng(seed)
+    rows = []
+    for i in range(count):
+        length, width = draws.normal(1.0, 2.0), draws.normal(50.0, 9.0)
+        colour = COLOURS[draws.integers(3)]
+        score = length + (width - 50) / 9 + (colour == "red")
+        kind = "ash" if score < 0.5 else "elm" if score < 2 else "oak"
+        part = ("train", "train", "train", "test")[i % 4]
+        rows.append([length, width, colour, part, kind, 1000 + 100 * score])
+    return rows
+
+
+NAMES = ["length", "width", "colour", "part", "kind", "price"]
+
+
+def write(path, rows, names=NAMES):
+    places = [NAMES.index(name) for name in names]
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([names, *([row[i] for i in places] for row in rows)])
+    return str(path)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "all.csv", rows_of(80))
+    write(tmp_path / "test.csv", [row for row in rows_of(80) if row[3] == "test"])
+    return tmp_path
+
+
+def train(problem, **more):
+    """Run a problem on the table, store it, and read it back."""
+    target = problem.pop("target", "kind")
+    table = {
+        "data": "./all.csv",
+        "split": "part",
+        "target": target,
+        "features": ["length", "width", "colour"],
+    }
+    config = {
+        "problem": {**table, **problem},
+        "optimizer": {"name": "Adam", "lr": 0.05},
+        "steps": 30,
+        "dtype": "float64",
+        **more,
+    }
+    return optrun.load_run(optrun.run(config).path)
+
+
+def plain_outputs(run, rows):
+    """Return the outputs ``[N, o]`` as the stored card of the run says, by NumPy alone."""
+    with Store.open(run.path) as store:
+        (event,) = store.events(PREPARED)
+    (card,) = event.details["preparations"].values()
+    features = np.array([[row[0], row[1], *(float(row[2] == each) for each in COLOURS)] for row in rows])
+    assert [each["name"] for each in card["columns"]] == NAMES[:3]
+    assert card["columns"][2]["values"] == list(COLOURS)
+    if card["scaling"] is not None:
+        features = (features - card["scaling"]["shift"]) / card["scaling"]["scale"]
+    layers = max((int(name[5]) for name in run.params if name.startswith("layer")), default=0)
+    names = [f"layer{i}." for i in range(1, layers + 1)] or [""]
+    activation = {"relu": lambda z: np.maximum(z, 0), "tanh": np.tanh}
+    for i, name in enumerate(names):
+        features = features @ run.params[f"{name}weight"] + run.params.get(f"{name}bias", 0.0)
+        if i < len(names) - 1:
+            features = activation[run.config["problem"]["activation"]](features)
+    return features, card["target"]
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [
+        {"name": "mlp", "hidden": [7, 5]},
+        {"name": "mlp", "hidden": [6], "activation": "tanh", "bias": False, "batch_size": 8},
+        {"name": "softmax_regression", "standardize": False, "class_weight": "balanced"},
+    ],
+)
+def test_classes_are_those_of_plain_numpy(folder, problem):
+    run = train(problem)
+    new = rows_of(20, seed=1)
+    path = write(folder / "new.csv", new, ["colour", "width", "length"])
+    outputs, target = plain_outputs(run, new)
+    shares = np.exp(outputs) / np.exp(outputs).sum(axis=1, keepdims=True)
+    assert run.classes == ("ash", "elm", "oak") == tuple(target["classes"])
+    np.testing.assert_allclose(run.predict_proba(path), shares, rtol=1e-12, atol=1e-15)
+    assert run.predict(path).tolist() == [target["classes"][i] for i in outputs.argmax(axis=1)]
+
+
+def test_two_classes_have_a_probability_each_and_numbers_are_in_their_units(folder):
+    for row in (rows := rows_of(80)):
+        row[4] = "yes" if row[4] == "oak" else "no"
+    write(folder / "all.csv", rows)
+    new = rows_of(20, seed=1)
+    path = write(folder / "new.csv", new, ["colour", "width", "length"])
+    run = train({"name": "logistic_regression"})
+    outputs, _ = plain_outputs(run, new)
+    one = 1 / (1 + np.exp(-outputs[:, 0]))
+    np.testing.assert_allclose(run.predict_proba(path), np.stack([1 - one, one], 1), rtol=1e-12)
+    run = train({"name": "linear_regression", "target": "price"})
+    outputs, target = plain_outputs(run, new)
+    price = outputs[:, 0] * target["scaling"]["scale"] + target["scaling"]["shift"]
+    np.testing.assert_allclose(run.predict(path), price, rtol=1e-12)
+    with pytest.raises(ConfigError, match="no probabilities"):
+        run.predict_proba(path)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("problem", "metrics"),
+    [
+        ({"name": "mlp", "hidden": [7], "l2": 0.1, "class_weight": {"oak": 3}}, ["f1_macro", "log_loss"]),
+        ({"name": "softmax_regression", "batch_size": 8}, ["brier"]),
+        ({"name": "linear_regression", "target": "price"}, ["rmse", "r2"]),
+    ],
+)
+def test_figures_on_the_test_samples_are_those_of_the_run_to_the_bit(folder, problem, metrics, dtype):
+    run = train(dict(problem), dtype=dtype, evaluate={"metrics": metrics}, average="swa")
+    found = run.evaluate("test.csv", metrics=metrics)
+    assert found.figures == {name: run.summary[f"test_{name}"] for name in found.figures}
+    assert set(metrics) < set(found.figures)
+    found = run.evaluate("test.csv", metrics=metrics, average=True)
+    assert found.figures == {name: run.summary[f"average_test_{name}"] for name in found.figures}
+
+
+@pytest.mark.full
+def test_samples_come_as_data_frames_arrays_and_files_of_arrays(folder):
+    pandas = pytest.importorskip("pandas")
+    run = train({"name": "mlp", "hidden": [4]})
+    frame = pandas.read_csv("all.csv")
+    assert run.predict(frame).tolist() == run.predict("all.csv").tolist()
+    frame["colour"] = frame["colour"].astype("category")
+    assert run.evaluate(frame).figures == run.evaluate("all.csv").figures
+    with pytest.raises(ConfigError, match="'colour'.*words|colour are words"):
+        run.predict(np.zeros((2, 3)))
+    config = {"problem": {"name": "softmax_regression", "data": "iris"}, "optimizer": "Adam", "steps": 3}
+    memory = optrun.run(config, save=False)
+    samples = np.random.default_rng(0).normal(size=(5, 4))
+    np.savez("new.npz", X=samples)
+    np.savez("labelled.npz", X=samples, y=memory.predict(samples))
+    assert (
+        memory.predict(samples).tolist()
+        == optrun.load_run(optrun.run(config).path).predict("new.npz").tolist()
+    )
+    assert memory.evaluate("labelled.npz").figures["accuracy"] == 1
+    assert memory.evaluate(samples, memory.predict(samples)).confusion.sum() == 5
+    with pytest.raises(ConfigError, match=r"shape \(3,\)"):
+        memory.predict(samples[:, :3])
+
+
+def test_the_command_names_all_that_lacks_and_tells_what_it_does_not_use(folder, call):
+    run = train({"name": "mlp", "hidden": [4]})
+    new = rows_of(12, seed=1)
+    new[0][2] = "violet"
+    path = write(folder / "new.csv", new, ["price", "colour", "width", "length"])
+    code, out, err = call("predict", str(run.path), path)
+    assert code == 0
+    assert out.splitlines()[0].split() == ["line", "kind", "ash", "elm", "oak"]
+    assert len(out.splitlines()) == 11
+    assert "not used: 'price'" in err
+    assert "'colour': 1 cell of 12" in err
+    assert "2 more samples" in err
+    code, out, err = call("predict", str(run.path), path, "-o", "p.csv")
+    with open("p.csv") as file:
+        found = list(csv.DictReader(file))
+    assert [row["predicted"] for row in found] == run.predict(path).tolist()
+    assert [float(row["probability_elm"]) for row in found] == run.predict_proba(path)[:, 1].tolist()
+    code, out, _ = call("predict", str(run.path), path, "--json")
+    assert json.loads(out)["predicted"] == run.predict(path).tolist()
+    call("predict", str(run.path), path, "-o", "p.npz")
+    assert np.load("p.npz")["predicted"].tolist() == run.predict(path).tolist()
+    path = write(folder / "bad.csv", new, ["price", "colour"])
+    code, _, err = call("predict", str(run.path), path)
+    assert code == 2
+    assert "'length'" in err
+    assert "'width'" in err
+    code, _, err = call("evaluate", str(run.path), "new.csv")
+    assert code == 2
+    assert "no target 'kind'" in err
+    code, out, _ = call("evaluate", str(run.path), "test.csv", "--metrics", "f1_macro", "--json")
+    assert np.sum(json.loads(out)["confusion"]) == 20
+    code, _, err = call("evaluate", str(run.path), "test.csv", "--metrics", "rmse")
+    assert code == 2
+    assert "rmse does not suit" in err
+
+
+def test_neither_data_nor_plugins_are_touched(folder, call):
+    run = train({"name": "mlp", "hidden": [4]})
+    expected = run.predict("test.csv").tolist()
+    (folder / "all.csv").unlink()
+    assert optrun.load_run(run.path).predict("test.csv").tolist() == expected
+    with closing(sqlite3.connect(run.path / "results.sqlite")) as db, db:
+        db.execute("DELETE FROM events WHERE kind = 'prepared'")
+    with pytest.raises(StoreError, match=r"an older optrun ran it.*optrun run "):
+        optrun.load_run(run.path).predict("test.csv")
+    plain = optrun.run({"problem": "rosenbrock", "optimizer": "SGD", "steps": 2})
+    code, _, err = call("predict", str(plain.path), "test.csv")
+    assert code == 2
+    assert "rosenbrock predicts nothing" in err
+    plain.record.config["problem"]["name"] = "strange"
+    with pytest.raises(ConfigError, match="--plugin FILE"):
+        plain.predict("test.csv")
