@@ -155,8 +155,9 @@ class DataProblem(Problem, ABC):
         self.task = task
         self.loss, targets = self._loss_and_targets(dataset)
         by_class = isinstance(self.loss, ClassLoss)
-        if dataset.parts is not None and split is None and (folds or test_fraction != TEST_FRACTION):
-            option = "folds" if folds else "test_fraction"
+        has_own = dataset.parts is not None and not isinstance(split, (str, int))
+        refused = {"folds": folds, "split": split, "test_fraction": test_fraction != TEST_FRACTION}
+        if has_own and (option := next((name for name, given in refused.items() if given), "")):
             raise ConfigError(
                 f"{option}: {dataset.shown!r} has test samples of its own: leave it out", field=option
             )
@@ -196,6 +197,8 @@ class DataProblem(Problem, ABC):
         if self.loss.weights is not None:
             self.inferred += f", class weights {listed([f'{weight:.3g}' for weight in self.loss.weights])}"
         self.notes = dataset.remarks(by_class=by_class)
+        if has_own and split_seed and not validation_fraction:
+            self.notes.append(f"split_seed has no effect: {dataset.shown} has a split of its own")
         if by_class:
             self.notes += absent_classes(rows, targets, [str(name) for name in described.classes])
         self._check_range(prepared, "features", standardize=standardize)

@@ -70,6 +70,10 @@ def test_a_validation_part_comes_from_the_training_samples():
     ("options", "message"),
     [
         ({"test_fraction": 0.3}, "test_fraction: 'mnist1d' has test samples of its own: leave it out"),
+        (
+            {"split": {"train": 0.5, "test": 0.5}},
+            "split: 'mnist1d' has test samples of its own: leave it out",
+        ),
         ({"validation_fraction": 0.8}, "validation_fraction: .* leaves no sample for training"),
         ({"split": "fold"}, "split: only a CSV file or an NPZ file says its split"),
     ],
@@ -77,6 +81,12 @@ def test_a_validation_part_comes_from_the_training_samples():
 def test_what_its_split_leaves_no_room_for_is_refused(options, message):
     with pytest.raises(ConfigError, match=message):
         SoftmaxRegression(Arrays(), data="mnist1d", **options)
+
+
+def test_a_seed_of_a_split_that_is_given_is_pointed_out():
+    note = ["split_seed has no effect: mnist1d has a split of its own"]
+    for options, expected in (({}, []), ({"split_seed": 3}, note), ({"validation_fraction": 0.1}, [])):
+        assert list(SoftmaxRegression(Arrays(), data="mnist1d", **options).notes) == expected
 
 
 @pytest.mark.full
