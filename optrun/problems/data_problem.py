@@ -168,7 +168,8 @@ class DataProblem(Problem, ABC):
         if class_weight is not None:
             if not by_class:
                 raise ConfigError(
-                    "class_weight: the target is a real number, of no class", field="class_weight"
+                    f"class_weight: the target of {dataset.shown!r} is a real number, of no class",
+                    field="class_weight",
                 )
             names = [str(name) for name in dataset.classes()[0].tolist()]
             self.loss.weights = class_weights(class_weight, names, targets[train])

@@ -98,7 +98,11 @@ def test_equal_weights_are_no_weights_and_what_they_are_is_said():
             {"data": "iris", "class_weight": {"setosaa": 2.0}},
             "no class 'setosaa'.*mean 'setosa'",
         ),
-        (LinearRegression, {"class_weight": "balanced"}, "class_weight: the target is a real number"),
+        (
+            LinearRegression,
+            {"class_weight": "balanced"},
+            "class_weight: the target of .diabetes. is a real number",
+        ),
         (MLP, {"data": "iris", "class_weight": {"setosa": 0.0}}, "class_weight.setosa must be > 0"),
         (MLP, {"data": "iris", "class_weight": "balance"}, "class_weight.* must be 'balanced'"),
     ],

@@ -46,21 +46,23 @@ _BY_POINTS = re.compile(r"[-+]?\d{1,3}(\.\d{3})+\Z")
 _BY_COMMAS = re.compile(r"[-+]?\d{1,3}(,\d{3})+(\.\d+)?\Z")
 _BY_BLANKS = re.compile("[-+]?\\d{1,3}([ '\u00a0\u202f]\\d{3})+([.,]\\d+)?\\Z")
 _POINT = re.compile(r"[-+]?\d*\.\d+([eE][-+]?\d+)?\Z")
-_SIGNS = str.maketrans("", "", "+- ")
+_SIGNS = str.maketrans("", "", "+-")
 
 
 def numbers_in(cells: Sequence[str]) -> Array | None:
     """Return cells as numbers ``[N]``, integers if all are; None if one is no finite number in Python's syntax."""
     text = "".join(cells)
-    if "_" in text or not cells:  # Python's own digit separator
-        return None if cells else np.zeros(0, np.int64)
+    if not cells:
+        return np.zeros(0, np.int64)
+    if "_" in text or not text.isascii():  # Python's own digit separator; digits of other scripts
+        return None
     try:
         values = np.array(list(map(float, cells)))
     except ValueError:
         return None
     if not np.isfinite(values).all():
         return None
-    if text.translate(_SIGNS).isdecimal() and np.abs(values).max() < 10**MOST_DIGITS:
+    if "".join(text.split()).translate(_SIGNS).isdecimal() and np.abs(values).max() < 10**MOST_DIGITS:
         return np.array(list(map(int, cells)), np.int64)
     return values
 
@@ -125,6 +127,8 @@ def _number(text: str, decimal: Decimal | None) -> tuple[float, bool] | None:
         text = text.replace(".", "").replace(",", ".")
     elif decimal == "," and _BY_POINTS.match(text):
         text = text.replace(".", "")
+    elif decimal == "," and _POINT.match(text):
+        return None
     elif decimal == "." and _BY_COMMAS.match(text):
         text = text.replace(",", "")
     elif _BY_BLANKS.match(text):

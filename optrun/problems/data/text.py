@@ -224,7 +224,6 @@ def _by_pandas(source: _Source, first_line: int, width: int) -> tuple[list[Cells
             encoding=source.encoding,
             header=None,
             names=range(width),
-            index_col=False,
             skiprows=first_line,
             keep_default_na=False,
             skipinitialspace=True,
@@ -234,8 +233,22 @@ def _by_pandas(source: _Source, first_line: int, width: int) -> tuple[list[Cells
         )
     except (ValueError, OverflowError):  # a ParserError is a ValueError
         return None
-    # Other counts: blank lines, line breaks within cells.
-    if len(frame) != content.count(b"\n") + 1 - first_line or frame.isna().any(axis=None):
+    # In longer lines pandas takes the first cells for an index.
+    if not isinstance(frame.index, pandas.RangeIndex):
+        return None
+    # pandas fills up shorter lines. Other counts of lines: blank ones, or line breaks within cells.
+    lines = content.split(b"\n", first_line)[-1] if content.count(b"\n") >= first_line else b""
+    ends = b"[\r\n" + re.escape(source.separator.encode()) + b"]"
+    bare = (
+        re.sub(b"(?<=" + ends + b')"[^"]*"(?=' + ends + b")", b"", b"\n" + lines + b"\n")
+        if b'"' in lines
+        else lines
+    )
+    # Quotes within a cell, or returns without a new line, which the csv module reads differently.
+    if b'"' in bare or lines.count(b"\r") != lines.count(b"\r\n"):
+        return None
+    separators = bare.count(source.separator.encode())
+    if len(frame) != lines.count(b"\n") + 1 or separators != len(frame) * (width - 1):
         return None
     cells = [_cells(pandas, frame[i]) for i in range(width)]
     known = [each for each in cells if each is not None]
