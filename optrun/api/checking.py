@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from optrun.analysis.best_run import find_numbered
 from optrun.analysis.best_settings import ComparedSweep
 from optrun.analysis.check import Check
 from optrun.analysis.leaderboard import SweepPlan, is_sweep
@@ -15,7 +16,6 @@ from optrun.api.sweeps import Sweep, load_sweep
 from optrun.arrays import Array
 from optrun.errors import ConfigError, RunFailedError, counted
 from optrun.store import RunRecord
-from optrun.store.locate import find_numbered
 from optrun.training.figures import FINAL_LOSS
 
 Checked = Sweep | Run | str | Path

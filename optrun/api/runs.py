@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any, Protocol, Unpack
 
 from optrun.api.html import html_table
 from optrun.api.predicting import predicted, predictor_of, probabilities, samples_of
+from optrun.api.stored_configs import resolve_any
 from optrun.arrays import Array
-from optrun.config import RunConfig, from_mapping, load
+from optrun.config import RunConfig, from_mapping
 from optrun.config.edited import as_in_file
 from optrun.errors import ConfigError, RunFailedError, StoreError, counted, string_list
 from optrun.plugins import load_plugins
 from optrun.store import RunRecord, RunState, Status, Store, write_csv
 from optrun.store.event_names import BASELINES, INFERRED, LEFT, PLUGINS, TRACEBACK
-from optrun.store.locate import CONFIG, RUNS, find_numbered, find_whole
+from optrun.store.locate import CONFIG, RUNS, find_whole
 from optrun.store.run_table import What, check_what, run_table
 from optrun.training.baselines import Baselines, baselines_of, stored_baselines
 from optrun.training.config_notes import inferred
@@ -233,7 +234,7 @@ def run(
     observe: Callable[[Progress], None] | None = None,
     pack: Pack | None = None,
 ) -> Run:
-    """Run a config, a mapping or a YAML file, and return its results.
+    """Run a config, a mapping, a YAML file, or the config of a run of a sweep, `SWEEP:15` or `SWEEP:best`.
 
     The results are stored in ``directory``, by default a new one under `runs/`, unless ``save`` is false.
     ``plugins`` (files or modules that register problems, optimizers, …) are loaded first. ``observe`` is called with
@@ -328,9 +329,10 @@ def load_run(path: str | Path, run: int | None = None) -> Run:
     """Read a run, which may still be running.
 
     ``path`` is a directory, an id under `runs/` or the beginning of one, or "latest"; a run of a sweep is
-    ``path="SWEEP:RUN"``, or the sweep and the number ``run``. Raises StoreError if the store is damaged, or if ``path``
-    is a sweep and no run is given.
+    ``path="SWEEP:RUN"`` or ``"SWEEP:best"``, or the sweep and the number ``run``. Raises StoreError if the store is
+    damaged, or if ``path`` is a sweep and no run is given.
     """
+    from optrun.analysis.best_run import find_numbered
     from optrun.analysis.leaderboard import plan_of, single  # imports the sweeps, which `run` does not need
 
     directory, number = find_numbered(path)
@@ -369,7 +371,7 @@ def _config(config: RunConfig | Mapping[str, Any] | str | Path, overrides: Seque
     if not isinstance(config, (str, os.PathLike)):
         got = type(config).__name__
         raise ConfigError(f"a run takes a RunConfig, a mapping or the path of a YAML file, not {got}")
-    return load(config, overrides)
+    return resolve_any(config, overrides).config
 
 
 def _trained(

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from optrun.analysis.best_run import find_numbered
 from optrun.analysis.confirmation import check_compared, confirmation, ranking_of
 from optrun.analysis.expectation import check_expectation
 from optrun.analysis.leaderboard import plan_of
@@ -21,7 +22,7 @@ from optrun.errors import ConfigError, RunFailedError, StoreError, counted, stri
 from optrun.plugins import load_plugins
 from optrun.store import RunState, Status, Store
 from optrun.store.event_names import BASELINES, INFERRED, LIMITED
-from optrun.store.locate import RESULTS, RUNS, find_numbered
+from optrun.store.locate import RESULTS, RUNS
 from optrun.sweeps.options import Execution, check_count
 from optrun.sweeps.plan.expand import CONFIRM, Plan, expand
 from optrun.sweeps.plan.packs import Group, grouped

@@ -112,7 +112,7 @@ RunDirectory = Annotated[
     Path,
     typer.Argument(
         metavar="RUN",
-        help="A run: a directory, an id under runs/ or the beginning of one, or: latest.",
+        help="A run: a directory, an id under runs/ or the beginning of one, or: latest; SWEEP:15, SWEEP:best.",
         autocompletion=completion.runs,
     ),
 ]

@@ -11,6 +11,8 @@ from optrun.fallbacks import Fallback
 
 RUNS = Path("runs")
 LATEST = "latest"
+BEST = "best"
+"""In place of the number of a run of a sweep: that of its best setting, which only rankings know."""
 RESULTS, CONFIG = "results.sqlite", "config.yaml"
 """The files of a run directory that tell what it is."""
 
@@ -53,6 +55,9 @@ def find_whole(text: str | Path, command: str, root: Path = RUNS) -> Path:
 
     Raises StoreError as `find_run` does, and where it names such a run.
     """
+    name, _, best = str(text).rpartition(":")
+    if name and best == BEST and known_run(text, root) is None:
+        raise StoreError(f"{text}: the sweep is taken as a whole: optrun {command} {name}")
     path, number = find_numbered(text, root)
     if number is not None:
         raise StoreError(

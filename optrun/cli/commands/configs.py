@@ -142,24 +142,25 @@ def config(
 ) -> None:
     """Print a config as it would run, with its base files, the overrides and all defaults filled in.
 
-    A config with a sweep is printed with the sweep, and without the defaults of its runs.
+    SWEEP:15 or SWEEP:best prints that of a run of a sweep. A config with a sweep is printed with the sweep, and
+    without the defaults of its runs.
 
     Example: optrun config configs/digits_mlp.yaml optimizer.lr=1e-2 --show-origin
     """
     load_plugins(plugin)
+    from optrun.api.stored_configs import is_of_sweep, resolve_any
     from optrun.cli.views.origins import print_config, print_origins, print_sweep, print_sweep_origins
-    from optrun.config import resolve
     from optrun.config.sweep.resolve import load_sweep
     from optrun.sweeps.plan.expand import expand
 
-    if runs_many(config, overrides or []):
+    if not is_of_sweep(config) and runs_many(config, overrides or []):
         plan = expand(load_sweep(config, overrides or []))
         if show_origin:
             print_sweep_origins(plan, json=json)
         else:
             print_sweep(plan, json=json)
         return
-    resolved = resolve(config, overrides or [])
+    resolved = resolve_any(config, overrides or [])
     if show_origin:
         print_origins(resolved, json=json)
     else:

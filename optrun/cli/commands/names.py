@@ -56,19 +56,20 @@ def show(
 ) -> None:
     """Show the options of a name, with YAML to paste, or the config and results of a run.
 
-    A run is a directory, an id under runs/ or the beginning of one, or `latest`; SWEEP:N is run N of a sweep.
+    A run is a directory, an id under runs/ or the beginning of one, or `latest`; of a sweep SWEEP:15, or SWEEP:best.
 
     Examples: optrun show Adam; optrun show latest
     """
     load_plugins(plugin)
+    from optrun.analysis.best_run import find_numbered
     from optrun.cli.views.describe import is_name, names, print_description
     from optrun.cli.views.run_overview import check_no_confusion, check_no_limit, print_run
     from optrun.errors import UnknownNameError, did_you_mean, fold
     from optrun.kernels import ENGINES
-    from optrun.store.locate import find_numbered, known_run, matching_runs, run_directories
+    from optrun.store.locate import BEST, known_run, matching_runs, run_directories
 
     whole, _, number = name.rpartition(":")
-    if whole and known_run(name) is None and (number.isdecimal() or known_run(whole) is not None):
+    if whole and known_run(name) is None and (number.isdecimal() or number == BEST or known_run(whole)):
         print_run(*find_numbered(name), json=json, limit=limit, confusion=confusion)
         return
     run = known_run(name)

@@ -51,7 +51,7 @@ def run(
     quiet: Quiet = False,
     plugin: Plugins = None,
 ) -> None:
-    """Run a config and store its curves.
+    """Run a config and store its curves; SWEEP:15 or SWEEP:best is the config of a run of a sweep.
 
     Example: optrun run configs/digits_mlp.yaml optimizer.lr=1e-2 --seed 3
     """
@@ -171,11 +171,14 @@ def resume(
 
 def _resolved(config: Path, overrides: Sequence[str]) -> "Resolved":
     """Return a config with its overrides; ConfigErrors if it has a sweep, or first for the errors of that sweep."""
-    from optrun.config import ConfigErrors, resolve
+    from optrun.api.stored_configs import is_of_sweep, resolve_any
+    from optrun.config import ConfigErrors
 
     try:
-        return resolve(config, overrides)
+        return resolve_any(config, overrides)
     except ConfigErrors:
+        if is_of_sweep(config):
+            raise
         from optrun.cli.commands.configs import runs_many
         from optrun.config.sweep.resolve import load_sweep
         from optrun.errors import MissingExtraError

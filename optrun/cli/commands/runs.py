@@ -66,10 +66,10 @@ def ls(
 
     Examples: optrun ls --status diverged; optrun ls runs/sweep-digits-lr-9753bee6 --sort final_loss
     """
+    from optrun.analysis.best_run import known_numbered
     from optrun.cli.views.run_list import print_runs
     from optrun.cli.views.sweep_runs import print_sweep_runs
     from optrun.errors import ConfigError
-    from optrun.store.locate import known_numbered
 
     statuses = tuple(status or ())
     if named := known_numbered(directory):

@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.text import Text
 
+from optrun.analysis.best_run import find_numbered
 from optrun.analysis.leaderboard import SweepPlan, is_sweep, plan_of, single, states_of
 from optrun.analysis.run_difference import differing_labels
 from optrun.analysis.setting_curves import (
@@ -38,7 +39,6 @@ from optrun.plots.figure import evaluations_of
 from optrun.plots.terminal import Series, drawing
 from optrun.plots.ticks import prefers_log
 from optrun.store import Status, Store
-from optrun.store.locate import find_numbered
 from optrun.sweeps.plan.expand import expand
 from optrun.training.schedule_preview import scheduled
 

@@ -9,12 +9,12 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from optrun.analysis.best_run import find_numbered
 from optrun.analysis.leaderboard import single
 from optrun.analysis.run_difference import CurveDifference, Pair, RunDifference, run_difference
 from optrun.cli.text.console import GAP, emit, quoted, suggest, table
 from optrun.errors import printable
 from optrun.store import Store
-from optrun.store.locate import find_numbered
 
 
 def print_difference(a: Path, b: Path, *, json: bool) -> bool:

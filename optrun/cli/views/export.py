@@ -6,13 +6,14 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
+from optrun.analysis.best_run import find_numbered
 from optrun.analysis.chosen_runs import choose, stored_table
 from optrun.analysis.leaderboard import plan_of
 from optrun.analysis.run_columns import RunColumns
 from optrun.errors import ConfigError, StoreError, did_you_mean
 from optrun.store import BINARY, FORMATS, PAGES, Store, export, write_params, write_table
 from optrun.store.directory import OWN_FILES, write_output
-from optrun.store.locate import RESULTS, find_numbered
+from optrun.store.locate import RESULTS
 from optrun.store.run_table import check_what
 
 PARAMS = "params"

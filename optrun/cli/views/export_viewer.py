@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+from optrun.analysis.best_run import find_numbered
 from optrun.analysis.chosen_runs import choose
 from optrun.analysis.run_columns import RunColumns
 from optrun.analysis.run_difference import flatten
@@ -11,7 +12,6 @@ from optrun.cli.text.setting_table import Labels
 from optrun.cli.views.export import check_not_own
 from optrun.errors import ConfigError
 from optrun.store import Store
-from optrun.store.locate import find_numbered
 from optrun.store.mlflow import NamedRun, write_runs
 from optrun.store.tensorboard import write_events
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from optrun.analysis.best_run import find_numbered
 from optrun.analysis.leaderboard import plan_of
 from optrun.analysis.sensitivity import (
     PRUNED,
@@ -24,7 +25,6 @@ from optrun.plots.braille import Mark
 from optrun.plots.terminal import Series, drawing
 from optrun.plots.ticks import axis_of, values_prefer_log
 from optrun.store import Store
-from optrun.store.locate import find_numbered
 
 BEST, BAD, STOPPED = "★", "×", "○"
 BELOW, ABOVE = "↓", "↑"
