@@ -18,7 +18,7 @@ def write_parquet(table: RunTable, stream: BinaryIO) -> None:
     except ImportError as error:
         raise MissingExtraError(f"Parquet needs PyArrow: {install('pyarrow')}") from error
     types = {bool: pa.bool_(), int: pa.int64(), float: pa.float64(), str: pa.string()}
-    heads = {name: types[kind] for name, kind in table.kinds.items()} | {RUN: pa.int32()}
+    heads = {name: pa.int32() if name == RUN else types[kind] for name, kind in table.kinds.items()}
     figures = {name: pa.int64() if name == STEP else pa.float64() for name in table.figures}
     schema = pa.schema([*heads.items(), *figures.items()])
 

@@ -146,6 +146,22 @@ def test_figures_on_the_test_samples_are_those_of_the_run_to_the_bit(folder, pro
 
 
 @pytest.mark.full
+@pytest.mark.parametrize(
+    ("ending", "package"), [("parquet", "pyarrow"), ("xlsx", "openpyxl"), ("json", "json")]
+)
+def test_predictions_are_written_in_the_formats_of_exports(folder, call, ending, package):
+    pandas = pytest.importorskip("pandas")
+    pytest.importorskip(package)
+    run = train({"name": "mlp", "hidden": [4]})
+    assert call("predict", run.path, "test.csv", "-o", f"p.{ending}").code == 0
+    read = {"parquet": pandas.read_parquet, "xlsx": pandas.read_excel, "json": pandas.read_json}[ending]
+    found = read(f"p.{ending}")
+    assert list(found) == ["predicted", *(f"probability_{name}" for name in run.classes)]
+    assert found["predicted"].tolist() == run.predict("test.csv").tolist()
+    np.testing.assert_allclose(found.iloc[:, 1:], run.predict_proba("test.csv"), rtol=1e-14)
+
+
+@pytest.mark.full
 def test_samples_come_as_data_frames_arrays_and_files_of_arrays(folder):
     pandas = pytest.importorskip("pandas")
     run = train({"name": "mlp", "hidden": [4]})

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from optrun.api.predicting import names_of, predicted, predictor_of, probabilities, samples_of
 from optrun.api.runs import load_run
@@ -19,7 +19,7 @@ from optrun.errors import ConfigError, counted, printable, printable_lines
 from optrun.problems.data import Table
 from optrun.problems.data.new_samples import NewSamples
 from optrun.store import PAGES, write_table
-from optrun.store.run_table import RunTable
+from optrun.store.run_table import RunTable, What
 from optrun.training.predictor import Predictor
 
 SHOWN = 10
@@ -75,7 +75,7 @@ def print_predictions(
         heads = {PREDICTED: values}
         if shares is not None:
             heads |= {f"{PROBABILITY}_{name}": shares[:, i].tolist() for i, name in enumerate(classes)}
-        rows = _Rows("runs", heads, (), lambda row: (1, {}))
+        rows = _Rows(cast(What, "predictions"), heads, (), lambda row: (1, {}))
         written_as(chosen, output, partial(write_table, rows, chosen))
         if output != "-":
             print(output)
