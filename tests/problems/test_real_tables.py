@@ -5,7 +5,7 @@ import pytest
 
 from optrun.arrays import Arrays
 from optrun.errors import ConfigError, MissingExtraError
-from optrun.problems.data import Layout, files, load, text
+from optrun.problems.data import Layout, _load, files, load, shared, text
 from optrun.problems.networks import MLP
 from tests.missing import without
 from tests.problems.real_tables import REAL_TABLES
@@ -149,3 +149,23 @@ def test_a_parquet_file_without_pyarrow_says_what_to_install(tmp_path, monkeypat
     without(monkeypatch, "pyarrow")
     with pytest.raises(MissingExtraError, match=r"-m pip install 'optrun\[data\]'"):
         load(str(tmp_path / "d.parquet"))
+
+
+def test_a_table_that_another_process_has_read_is_the_same(tmp_path, monkeypatch):
+    path = tmp_path / "d.csv"
+    path.write_bytes(REAL_TABLES["mixed types"].content.replace(b"Oslo", b"Z\xc3\xbcrich"))
+    monkeypatch.setattr(shared, "SHARED_FROM", 0)
+    monkeypatch.setattr(shared, "_read", {})
+    monkeypatch.setattr(shared, "_attached", {})
+    made = problem(path, {})
+    with shared.published() as tables:
+        if not tables:
+            pytest.skip("the system has no files in memory")
+        shared.attach(tables)
+        for each in (files._raw_table, _load):
+            each.cache_clear()
+        monkeypatch.setattr(files, "read_text", lambda *_: pytest.fail("the file is read again"))
+        again = problem(path, {})
+    assert (again.inferred, again.fingerprint) == (made.inferred, made.fingerprint)
+    assert again.parts["train"][0].tobytes() == made.parts["train"][0].tobytes()
+    assert shared.attached(next(iter(tables))) is None  # since the one that had published it is through

@@ -17,6 +17,7 @@ from optrun.errors import ConfigError
 from optrun.problems.data.dataset import Dataset
 from optrun.problems.data.parquet import read_parquet
 from optrun.problems.data.parts import no_part, part_named
+from optrun.problems.data.shared import attached, keep
 from optrun.problems.data.tables import Layout, read_table
 from optrun.problems.data.text import RawTable, error_in, read_text
 from optrun.regular_files import open_regular
@@ -108,7 +109,12 @@ def _arrays(
 # Cached, since a sweep may read other columns of the same file.
 @lru_cache(maxsize=2)
 def _raw_table(path: Path, version: tuple[int, int]) -> RawTable:
-    return read_parquet(path) if path.suffix.lower() == ".parquet" else read_text(path, _bytes(path))
+    key = (str(path.absolute()), *version)
+    table = attached(key)
+    if table is None:
+        table = read_parquet(path) if path.suffix.lower() == ".parquet" else read_text(path, _bytes(path))
+        keep(key, table)
+    return table
 
 
 def check_no_layout(layout: Layout, name: str) -> None:

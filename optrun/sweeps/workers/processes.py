@@ -5,14 +5,15 @@ import signal
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from multiprocessing import get_context
 from multiprocessing.connection import wait
 from multiprocessing.resource_tracker import ensure_running
 from typing import Any
 
 from optrun.errors import RunFailedError
+from optrun.problems.data.shared import Key, published
 from optrun.sweeps.workers.base import NEEDS_MAIN, Failure, Outcome, Running, Workers
 from optrun.sweeps.workers.task import Work
 from optrun.sweeps.workers.worker_process import ISOLATED, Plugin, Shared, execute_for_parent
@@ -34,6 +35,9 @@ class LocalProcesses(Workers):
         self._waiting: deque[tuple[int, Work]] = deque()
         self._workers: list[_Worker] = []
         self._outcomes: list[tuple[int, Outcome]] = []
+        self._shared = ExitStack()
+        self._tables: Mapping[Key, str] | None = None
+        """What of the data processes need not read; None before the first one starts."""
         self._deaths = 0
         """How many processes in a row have died that had begun no pack."""
         self._has_started = False
@@ -105,7 +109,9 @@ class LocalProcesses(Workers):
                     self._outcomes.append((number, Failure.DIED))
         starting = sum(not each.is_ready for each in self._workers)
         for _ in range(min(len(self._waiting) - starting, self._jobs - len(self._workers))):
-            self._workers.append(_Worker(self._plugins))
+            if self._tables is None:
+                self._tables = self._shared.enter_context(published())
+            self._workers.append(_Worker(self._plugins, self._tables))
 
     def running(self) -> list[Running]:
         """Return what the processes tell."""
@@ -130,17 +136,20 @@ class LocalProcesses(Workers):
             worker.process.kill()
         for worker in self._workers:
             worker.end()
+        self._shared.close()
 
 
 class _Worker:
     """A process, a pipe in each direction, and the attempt that it has."""
 
-    def __init__(self, plugins: Sequence[Plugin]) -> None:
+    def __init__(self, plugins: Sequence[Plugin], tables: Mapping[Key, str]) -> None:
         context = get_context("spawn")
         self.shared: Any = context.RawValue(Shared)
         packs, self._packs = context.Pipe(duplex=False)
         self.results, results = context.Pipe(duplex=False)
-        self.process = context.Process(target=execute_for_parent, args=(packs, results, self.shared, plugins))
+        self.process = context.Process(
+            target=execute_for_parent, args=(packs, results, self.shared, plugins, tables)
+        )
         with starting():
             self.process.start()
         # A pipe is at its end once no process has the other end.

@@ -22,6 +22,7 @@ from optrun.errors import OptrunError, OptrunWarning, PluginError, RunFailedErro
 from optrun.forks import renew_after_fork
 from optrun.plugin_code import traceback_of
 from optrun.plugins import ensure_plugin, plugin_version
+from optrun.problems.data.shared import Key, attach
 from optrun.store import environment
 from optrun.store.fingerprint import machine_changes
 from optrun.sweeps.workers.task import Result, Work, forget
@@ -156,12 +157,17 @@ class Shared(ctypes.Structure):
 
 
 def execute_for_parent(
-    packs: Connection, results: Connection, shared: Any, plugins: Sequence[Plugin]
+    packs: Connection,
+    results: Connection,
+    shared: Any,
+    plugins: Sequence[Plugin],
+    tables: Mapping[Key, str],
 ) -> None:
     """Execute packs that the parent sends, and send it their results, or an error, until it is gone.
 
-    The first message says that this process is ready.
+    The first message says that this process is ready. ``tables`` of data are those that the parent has published.
     """
+    attach(tables)
     if hasattr(os, "register_at_fork"):
         # A process that a run forks may live longer than this one, whose pipes have to end then.
         os.register_at_fork(after_in_child=packs.close)
