@@ -122,7 +122,7 @@ class LaneTracker:
         if figures is not None:
             ending = list(self._stopping.check_figures(t, figures))
             if self._best is not None:
-                self._best.keep(np.flatnonzero(self._stopping.improved & self._stopping.alive).tolist())
+                self._best.keep(np.flatnonzero(self._stopping.improved).tolist())
             for lane, status, reason in ending:
                 self._end(lane, t, status, reason)
 

@@ -83,7 +83,7 @@ class Stopping:
         self.running = lanes
         """The number of lanes that have not ended."""
         self.improved = np.zeros(lanes, bool)
-        """Which lanes have a new best value by the last ones that were observed."""
+        """Which running lanes have a new best value by the last ones that were observed."""
         self._magnitude = np.empty(lanes)
         self._bounded = np.empty(lanes, bool)
         self._above = np.empty(lanes, bool)
@@ -117,6 +117,8 @@ class Stopping:
                 yield int(lane), Status.TARGET_REACHED, f"{self._shown(values[lane])} at step {t}"
         if self._stop.patience is not None or self._stop.restore_best:
             np.less(values, self._best, out=self.improved)
+            # A lane that has ended still takes steps until the next commit: its best value is that of its own end.
+            self.improved &= self.alive
             self._best[self.improved] = values[self.improved]
             self._best_at[self.improved] = t
         if self._stop.patience is not None:

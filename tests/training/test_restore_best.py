@@ -5,7 +5,9 @@ import pytest
 
 import optrun
 from optrun.config import ConfigErrors, from_mapping
+from optrun.config.model.run import Stop
 from optrun.store import Store
+from optrun.training.stopping import Stopping
 
 RUN = {
     "name": "x",
@@ -62,6 +64,13 @@ def test_the_end_counts_as_an_evaluation():
     assert (run.reason, run.summary) == ("", optrun.run(config, save=False).summary)
 
 
+def test_a_run_that_reaches_its_target_ends_at_its_best():
+    run = optrun.run({**RUN, "stop": {**RESTORE, "target": 0.5}}, save=False)
+    assert str(run.status) == "target_reached"
+    assert run.steps == best_of(run)
+    assert "restored" not in run.reason
+
+
 def test_a_run_that_diverges_keeps_its_end():
     config = {**RUN, "optimizer": {"name": "SGD", "lr": 1e4}, "stop": RESTORE}
     run = optrun.run(config, save=False)
@@ -70,22 +79,42 @@ def test_a_run_that_diverges_keeps_its_end():
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("stop", [RESTORE, {**RESTORE, "patience": 12}], ids=["whole", "early"])
-def test_a_lane_ends_as_alone_wherever_its_pack_has_paused(stop, tmp_path):
+@pytest.mark.parametrize("patience", [None, 6])
+@pytest.mark.parametrize("checkpoint", [None, {"every": 6}])
+def test_a_lane_ends_as_alone_wherever_its_pack_has_paused(patience, checkpoint, tmp_path):
     data = {
         **RUN,
+        "problem": {**RUN["problem"], "batch_size": 8},
+        "evaluate": {**RUN["evaluate"], "every": 2},
         "average": {"name": "swa", "start": 10},
-        "stop": stop,
-        "checkpoint": {"every": 6},
-        "sweep": {"parameters": {"optimizer.lr": [1e-3, 1e-2, 3e-2, 1e-1]}, "repeats": 2},
+        "stop": {**RESTORE, "patience": patience},
+        "checkpoint": checkpoint,
+        "sweep": {"parameters": {"optimizer.lr": [1e-3, 1e-2, 3e-2, 1e-1]}, "repeats": 3},
     }
     sweep = optrun.sweep(data, directory=tmp_path / "sweep")
+    ends = {run.steps for run in sweep.runs}
     assert len({run.reason for run in sweep.runs}) > 2
+    assert len(ends) > 2 if patience else ends == {60}
     for run in sweep.runs:
         alone = optrun.run({**run.config, "checkpoint": None}, save=False)
         assert (run.reason, run.summary) == (alone.reason, alone.summary)
         for name, values in alone.params.items():
             assert run.params[name].tobytes() == values.tobytes()
+
+
+@pytest.mark.parametrize("end", ["patience", "target"])
+def test_a_lane_that_has_ended_keeps_its_best_while_its_pack_goes_on(end):
+    stop = Stop(metric="val_loss", restore_best=True, **{end: 2})
+    stopping = Stopping(stop, 2)
+    falling = np.array([9.0, 8.0, 7.0, 6.0, 5.0])
+    ending = {"patience": [4.0, 5.0, 6.0, 1.0, 0.0], "target": [4.0, 3.0, 2.0, 1.0, 0.0]}[end]
+    for t, values in enumerate(zip(ending, falling, strict=True)):
+        ended = [lane for lane, *_ in stopping.check_figures(t, {"val_loss": np.array(values)})]
+        stopping.end(ended)
+        assert ended == ([0] if t == 2 else [])
+        assert stopping.improved.tolist() == [t == 0 or (end == "target" and t <= 2), True]
+    # The end at which the target is reached is itself the best: nothing is restored.
+    assert stopping.best_step(0, {"val_loss": ending[2]}, 2) == (0 if end == "patience" else None)
 
 
 def test_a_resumed_run_ends_as_one_that_was_not_interrupted(tmp_path):
