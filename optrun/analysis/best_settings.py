@@ -10,6 +10,7 @@ import numpy as np
 
 from optrun.analysis.comparison import ComparisonRow, Difference, ProblemTable
 from optrun.analysis.leaderboard import SweepPlan
+from optrun.analysis.noise import are_same
 from optrun.analysis.problem_labels import common_labels
 from optrun.analysis.selection import Cell, Selected, of_setting, selections
 from optrun.analysis.statistics import (
@@ -121,6 +122,14 @@ class Entry:
         costs = {run.seed: self._cost(run) for run in self.results[0]}
         return {seed: cost for seed, cost in costs.items() if cost is not None}
 
+    @cached_property
+    def is_one(self) -> bool:
+        """Whether the seed changes nothing: all of several runs are the same, and so they are one observation.
+
+        Runs that have only the metric in common, such as its worst value, are several.
+        """
+        return are_same([run for run in self.results[0] if run.seed in self.costs])
+
     def _cost(self, run: RunRecord) -> float | None:
         if not run.status.final or run.status is Status.FAILED:
             return None
@@ -154,17 +163,12 @@ def problem_table(problem: str, entries: Mapping[str, Entry], baseline: str) -> 
     rows = [
         _row(value, entry, None if value == baseline else of_baseline) for value, entry in entries.items()
     ]
-    lists = [list(entry.costs.values()) for entry in entries.values() if not is_constant(entry.costs)]
+    lists = [list(entry.costs.values()) for entry in entries.values() if not entry.is_one]
     deviations = [_deviation(costs) for costs in lists if len(costs) > 1 and np.isfinite(costs).all()]
     sign = next(iter(entries.values())).sign
     rows.sort(key=lambda row: math.inf if row.median is None else sign * row.median)
     noise = _finite(float(np.median(deviations))) if deviations else None
     return ProblemTable(problem, noise, rows, all(row.constant for row in rows))
-
-
-def is_constant(costs: Values) -> bool:
-    """Whether all of several seeds have the same value: they are one observation."""
-    return len(costs) > 1 and len(set(costs.values())) == 1
 
 
 def _deviation(costs: Sequence[float]) -> float:
@@ -195,9 +199,10 @@ def _row(value: str, entry: Entry, baseline: Entry | None) -> ComparisonRow:
         _after(entry),
         sum(run.status.final for run in runs) - len(costs),
         entry.pruned,
-        is_constant(costs),
+        entry.is_one,
         f"{config.get('epochs')} epochs" if config.get("epochs") else f"{config.get('steps')} steps",
         _steps(runs),
+        is_tied=len(costs) > 1 and len(set(costs.values())) == 1,
     )
 
 
@@ -214,7 +219,7 @@ def _difference(entry: Entry, baseline: Entry) -> Difference | None:
         return None
     differences = [_apart(own, other) for own, other in pairs]
     found, test = _signed(bootstrap(differences, median), entry.sign), signed_rank(differences)
-    is_one = is_constant(entry.costs) and is_constant(baseline.costs)
+    is_one = entry.is_one and baseline.is_one
     return Difference(
         _finite(found.value),
         None if is_one else _finite(found.low),

@@ -11,7 +11,6 @@ from optrun.analysis.best_settings import (
     Values,
     best_entries,
     corrected,
-    is_constant,
     problem_table,
 )
 from optrun.analysis.comparison import Comparison, ProblemTable, Rank
@@ -152,7 +151,7 @@ def _with_sensitivity(rank: Rank, problems: Sequence[ProblemTable]) -> Rank:
 
 def _observations(entry: Entry) -> Values:
     """Return the costs by seed; where the seed changes nothing, that of one."""
-    return dict(list(entry.costs.items())[:1]) if is_constant(entry.costs) else entry.costs
+    return dict(list(entry.costs.items())[:1]) if entry.is_one else entry.costs
 
 
 def entries_of(

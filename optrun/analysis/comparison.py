@@ -64,7 +64,7 @@ class ComparisonRow:
     pruned: int | None = None
     """The step at which the setting was pruned; it is then not tested, and in no ranking."""
     constant: bool = False
-    """Whether all of several seeds have the same value."""
+    """Whether the runs of several seeds are the same."""
     length: str = ""
     """The steps or epochs of the runs, as they were asked for."""
     steps: tuple[int, int] | None = None
@@ -75,6 +75,8 @@ class ComparisonRow:
     """How far the loss is above its lowest, on average over the learning rates: 0 if the rate does not matter."""
     speedup: Speedup | None = None
     """None for the baseline, and where it cannot be told."""
+    is_tied: bool = False
+    """Whether the metric is the same for all of several seeds, be their runs the same or not."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ class ProblemTable:
     """The standard deviation over seeds, as the median over the rows."""
     rows: Sequence[ComparisonRow]
     same_seeds: bool
-    """Whether every value is the same for all seeds."""
+    """Whether the runs of every value are the same for all seeds."""
 
 
 @dataclass(frozen=True)

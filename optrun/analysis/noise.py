@@ -30,14 +30,23 @@ class Noise:
     detectable: Mapping[int, float | None]
     """The smallest difference of two settings that so many seeds show in 80 % of the cases; None if none."""
 
+    same_runs: bool = False
+    """Whether the seed changes nothing: the runs are the same, and not their metric alone."""
+
     @property
     def same(self) -> bool:
         """Whether all seeds have the same value."""
-        return self.n > 1 and self.least is not None and self.least == self.greatest
+        return self.n > 1 and not self.diverged and self.least == self.greatest
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
         return asdict(self)
+
+
+def are_same(runs: Sequence[RunState]) -> bool:
+    """Whether several runs ended alike in everything: their status, their steps, and all figures to the bit."""
+    outcomes = {(run.status, run.steps, *sorted(run.summary.items())) for run in runs}
+    return len(runs) > 1 and len(outcomes) == 1
 
 
 def noise_of(states: Sequence[RunState], metric: Metric) -> Noise:
@@ -70,4 +79,5 @@ def noise_of(states: Sequence[RunState], metric: Metric) -> Noise:
         float(values.min()),
         float(values.max()),
         detectable,
+        are_same(ended),
     )

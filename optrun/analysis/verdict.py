@@ -153,6 +153,7 @@ def cautions(found: Comparison, sweeps: Sequence[ComparedSweep]) -> Iterator[str
     ):
         yield f"{found.metric} chooses the evaluation on the test data, which favours curves that vary more"
     yield from _of_seeds(found)
+    yield from _of_ties(found, sweeps)
     yield from _of_edges(found)
     budgets = [
         row.trials
@@ -252,13 +253,42 @@ def _of_edges(found: Comparison) -> Iterator[str]:
         yield f"the best value is among the outermost that were tried (◇): {'; '.join(those)}"
 
 
+def changes_nothing(table: ProblemTable) -> bool:
+    """Whether to say that the seed changes nothing; of runs that all diverged or missed it says nothing."""
+    return table.same_seeds and any(row.median is not None for row in table.rows)
+
+
+def _of_ties(found: Comparison, sweeps: Sequence[ComparedSweep]) -> Iterator[str]:
+    """Yield where the runs of all seeds differ and have the same finite value of the metric."""
+    tied = defaultdict(list)
+    for table in found.problems:
+        for row in table.rows:
+            if row.is_tied and not row.constant and row.median is not None:
+                tied[row.value, row.median].append(table.problem)
+    if not tied:
+        return
+    every = {_between_looks(config) for sweep in sweeps for config in sweep.configs}
+    is_counted = found.metric == STEPS_TO_TARGET and len(every) == 1 and every != {None}
+    grid = f" (evaluations every {every.pop()} steps)" if is_counted else ""
+    those = [f"{value} {_on(on, found)}, {_number(median)}" for (value, median), on in tied.items()]
+    more = f"; {len(those) - MOST_NAMED} more" * (len(those) > MOST_NAMED)
+    yield f"all seeds have the same {found.metric}{grid}: {'; '.join(those[:MOST_NAMED])}{more}"
+
+
+def _between_looks(config: Mapping[str, Any]) -> int | None:
+    """Return the steps between two evaluations that a target looks at; None where it looks at every step."""
+    stop, evaluate = (config.get(key) or {} for key in ("stop", "evaluate"))
+    every: int | None = evaluate.get("every") if stop.get("metric") else None
+    return every
+
+
 def _of_seeds(found: Comparison) -> Iterator[str]:
     constant = defaultdict(list)
     for table in found.problems:
         for row in table.rows:
-            if row.constant:
+            if row.constant and row.median is not None:
                 constant[row.value].append(table.problem)
-    if equal := [table.problem for table in found.problems if table.same_seeds]:
+    if equal := [table.problem for table in found.problems if changes_nothing(table)]:
         yield f"the seed changes nothing {_on(equal, found)}: all its runs are one observation"
     for value, problems in constant.items():
         if others := [problem for problem in problems if problem not in equal]:

@@ -432,6 +432,50 @@ def test_two_values_that_no_seed_changes_are_not_tested_beside_one_that_it_does(
     assert found.problems[0].noise == pytest.approx(np.std(NOISE, ddof=1))
 
 
+TIES = "all seeds have the same test_accuracy: Adam on a, 0.9"
+
+
+@pytest.mark.parametrize(
+    ("adam", "losses", "said"),
+    [
+        ([0.9] * 8, NOISE[:8], {TIES}),
+        ([0.9] * 8, [0.1] * 8, {"the seed changes nothing for Adam on a: its runs are one observation"}),
+        ([None] * 8, NOISE[:8], {"Adam diverged with all seeds on a"}),
+        ([None] * 8, [0.1] * 8, {"Adam diverged with all seeds on a"}),
+    ],
+)
+def test_only_runs_that_are_the_same_are_one_observation(adam, losses, said):
+    """Metrics that merely tie, such as all diverged, are as many observations as there are seeds."""
+    values = {("a", "Adam", 1.0): adam, ("a", "SGD", 1.0): 0.5 + NOISE[:8] / 100}
+    source = swept(values, metric="test_accuracy", maximize=True)
+    runs = [
+        replace(run, summary={**run.summary, "final_loss": float([*losses, *NOISE[:8]][index])})
+        for index, run in enumerate(source.runs)
+    ]
+    found = comparison_of([replace(source, runs=runs)])
+    told = {each for each in found.warnings if "seed" in each and "split" not in each}
+    assert told == said
+
+
+def test_values_that_tie_within_each_value_are_tested():
+    values = {("a", "Adam", 1.0): [0.9] * 8, ("a", "SGD", 1.0): [0.5] * 8}
+    source = swept(values, metric="steps_to_target")
+    runs = [
+        replace(
+            run, status=Status.TARGET_REACHED, steps=40 + 20 * (index >= 8), summary={"final_loss": index}
+        )
+        for index, run in enumerate(source.runs)
+    ]
+    looks = {"stop": {"metric": "val_loss", "target": 0.1}, "evaluate": {"every": 5}}
+    runs = [replace(run, config=run.config | looks) for run in runs]
+    found = comparison_of([replace(source, runs=runs)])
+    assert rows_of(found)["SGD"].difference.p == pytest.approx(2 / 2**8)
+    assert (
+        "all seeds have the same steps_to_target (evaluations every 5 steps): Adam on a, 40; SGD on a, 60"
+        in found.warnings
+    )
+
+
 def test_what_was_pruned_is_not_tested():
     source = swept({("a", "Adam", 1.0): NOISE, ("a", "SGD", 1.0): NOISE - 3})
     runs = [

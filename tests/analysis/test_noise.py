@@ -53,7 +53,18 @@ def test_what_diverged_is_counted_apart():
 def test_seeds_that_change_nothing_are_said_to():
     found = noise_of(states_of([1.0] * 8), Metric())
     assert found.same
+    assert found.same_runs
     assert set(found.detectable.values()) == {None}
+
+
+def test_runs_that_tie_are_not_said_to_be_the_same():
+    def ended(loss, status=Status.TARGET_REACHED):
+        return RunState(status=status, steps=40, summary={"final_loss": loss})
+
+    metric = Metric(name="steps_to_target")
+    found = noise_of([ended(0.1), ended(0.2)], metric)
+    assert (found.same, found.same_runs) == (True, False)
+    assert not noise_of([ended(0.1), ended(0.2), ended(None, Status.DIVERGED)], metric).same
 
 
 @pytest.mark.parametrize(

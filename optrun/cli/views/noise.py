@@ -31,7 +31,8 @@ def print_noise(
         print(f"{of}: all {worst(found.metric)}")
         return
     if found.same:
-        print(f"{of}: {found.median:.6g} with each: the seed changes nothing")
+        why = ": the seed changes nothing" if found.same_runs else ", by runs that differ"
+        print(f"{of}: {found.median:.6g} with each{why}")
         return
     print(
         f"{of}: median {found.median:.4g}, standard deviation {found.deviation:.3g}, "
