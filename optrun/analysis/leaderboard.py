@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from optrun.analysis.problem_labels import labels_of_settings
+from optrun.config.sweep.rules import GRID
 from optrun.errors import StoreError, counted
 from optrun.store import RunState, Status, Store
 from optrun.store.event_names import PLAN, PLUGINS
@@ -76,6 +77,11 @@ class SweepPlan:
     def goal(self) -> Literal["minimize", "maximize"]:
         """Which end of the metric is the better one."""
         return "maximize" if self.maximize else "minimize"
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether its method draws settings, in place of every combination of values; halving counts as drawing."""
+        return self.method not in ("", GRID)
 
     def setting(self, run: int) -> Mapping[str, Any]:
         """Return the setting of a run."""

@@ -8,12 +8,16 @@ import numpy as np
 
 from optrun.analysis.best_settings import Entry
 from optrun.analysis.sensitivity import is_number
+from optrun.config.sweep.goal import quantity
 
 LEAST_RATES = 3
 """Of fewer learning rates nothing is said."""
 
 PER_DECADE = 2
-"""The number of bins per decade for rates that were drawn together with other numbers, so that none occurs twice."""
+"""The number of bins per decade for rates that were drawn together with other numbers.
+
+A drawn rate has mostly one setting, whose loss may be high because of the other numbers.
+"""
 
 
 def rate_sensitivity(entry: Entry, initial: float | None) -> float | None:
@@ -23,11 +27,11 @@ def rate_sensitivity(entry: Entry, initial: float | None) -> float | None:
 
     where ℓ(lr) is the lowest median over seeds of the sweep's metric at a rate, and ℓ₀, ``initial``, the loss before
     the first step, which also what diverged counts as. It is 0 if the rate does not matter, and 1 - 1/n if only one of
-    n rates learns. None for metrics that are no losses, fewer than LEAST_RATES rates, where settings were pruned, or
+    n rates learns. None for metrics that are not the loss, fewer than LEAST_RATES rates, where settings were pruned, or
     if nothing is below ℓ₀.
     """
     plan, selected = entry.source.plan, entry.selected
-    if initial is None or plan.maximize or not plan.metric.endswith("loss"):
+    if initial is None or plan.maximize or quantity(plan.metric) != "loss":
         return None
     rates: defaultdict[float, list[float]] = defaultdict(list)
     for index, standing in zip(selected.indices, selected.standings, strict=True):
@@ -35,7 +39,7 @@ def rate_sensitivity(entry: Entry, initial: float | None) -> float | None:
         if not is_number(rate) or rate <= 0 or standing.pruned is not None:
             return None
         rates[float(rate)].append(math.inf if standing.median is None else standing.median)
-    if len(rates) == len(selected.standings) and _has_other_numbers(entry):
+    if plan.is_drawn and _has_other_numbers(entry):
         rates = _binned(rates)
     if len(rates) < LEAST_RATES:
         return None

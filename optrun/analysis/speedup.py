@@ -5,16 +5,22 @@ Dahl et al. (2023), arXiv:2306.07179.
 
 import numpy as np
 
-from optrun.analysis.best_settings import Entry
+from optrun.analysis.best_settings import Entry, WithCurves
 from optrun.analysis.comparison import Speedup
-from optrun.analysis.setting_curves import merged
 from optrun.arrays import Array
-from optrun.store import Status
+from optrun.store import RunRecord, Status
+from optrun.training.curve_figures import CurveFigure
 from optrun.training.figures import FINAL_LOSS
 
 LEAST_EVALUATIONS = 10
-"""Of a baseline that was evaluated fewer times before its best, a ratio of steps would be a guess."""
+"""The fewest evaluations of the baseline up to its best: a step is known to one interval between two of them only."""
 
+COMPARABLE = (Status.COMPLETED, Status.EARLY_STOPPED)
+"""How runs end whose curves tell when a value was reached.
+
+A run that ended at a target could have become better; what was pruned, failed, diverged or ran out of time, too, ended
+before its last step.
+"""
 
 MedianCurve = tuple[Array, Array]
 
@@ -25,8 +31,8 @@ def speedup(entry: Entry, baseline: MedianCurve | None) -> Speedup | None:
         target = best over steps of the baseline's median over seeds
         ratio = first step at which the baseline's median is at the target / that of the entry's median
 
-    The medians are those of `median_curve`. None where runs diverged, failed, or were not
-    evaluated often enough to tell.
+    The medians are those of `median_curve`. None where one of them is None, or where the baseline was evaluated fewer
+    than LEAST_EVALUATIONS times up to its best.
     """
     own = median_curve(entry)
     if baseline is None or own is None:
@@ -34,7 +40,7 @@ def speedup(entry: Entry, baseline: MedianCurve | None) -> Speedup | None:
     (steps, costs), (own_steps, own_costs) = baseline, own
     first = int(np.argmin(costs))
     reached = np.flatnonzero(own_costs <= costs[first])
-    if first + 1 < LEAST_EVALUATIONS:
+    if first + 1 < LEAST_EVALUATIONS or not np.isfinite(costs[first]):
         return None
     there = int(steps[first])
     at = int(own_steps[reached[0]]) if len(reached) else None
@@ -44,15 +50,34 @@ def speedup(entry: Entry, baseline: MedianCurve | None) -> Speedup | None:
 def median_curve(entry: Entry) -> MedianCurve | None:
     """Return the steps and the medians over seeds of the evaluations of the reported metric, as a cost.
 
-    None unless all runs ended and were evaluated.
+    Of a figure of a curve, such as `best_val_loss`, they are those of its series. A run that was stopped early keeps
+    the value it ended with, so that the median is over all seeds at every step of the longest run. None unless all runs
+    are COMPARABLE and were evaluated.
     """
-    name = "loss" if entry.metric.name == FINAL_LOSS else entry.metric.name
-    curves = entry.curves
-    gone = (Status.DIVERGED, Status.FAILED)
-    if not curves or any(run.status in gone or not run.status.final for run in entry.results[0]):
+    name, curves = series_of(entry.metric.name), entry.curves
+    runs = entry.results[0]
+    if not curves or any(run.status not in COMPARABLE for run in runs):
         return None
-    medians, _ = merged([run.evaluations for run in curves])
-    if name not in medians:
+    if not all(name in each.evaluations for each in curves):
         return None
-    costs = entry.sign * medians[name]
-    return medians["step"], np.where(np.isfinite(costs), costs, np.inf)
+    steps = max((each.evaluations["step"] for each in curves), key=len)
+    steps = steps[steps >= max(int(each.evaluations["step"][0]) for each in curves)]
+    costs = [entry.sign * _kept(each, run, name, steps) for each, run in zip(curves, runs, strict=True)]
+    return steps, np.median(np.where(np.isfinite(costs), costs, np.inf), axis=0)
+
+
+def series_of(metric: str) -> str:
+    """Return the evaluated series that a metric is of: `val_loss` of `best_val_loss`."""
+    figure = CurveFigure.named(metric)
+    return figure.series if figure is not None else "loss" if metric == FINAL_LOSS else metric
+
+
+def _kept(curves: WithCurves, run: RunRecord, name: str, steps: Array) -> Array:
+    """Return the last evaluated value at each step, and behind the end of the run that of its summary."""
+    own = curves.evaluations
+    values = own[name][np.searchsorted(own["step"], steps, side="right") - 1].astype(np.float64)
+    # `stop.restore_best` gives a run the parameters of an earlier evaluation, which its summary is of.
+    end = run.summary.get(FINAL_LOSS if name == "loss" else name)
+    if end is not None:
+        values[steps > own["step"][-1]] = end
+    return values

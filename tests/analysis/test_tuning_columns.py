@@ -20,17 +20,23 @@ class Ran:
     evaluations: dict = field(default_factory=dict)
 
 
-def swept(settings, *, metric="train_loss", curves=(), method="grid", problem="a"):
-    """Return a sweep of settings, each a mapping of optimizer options, with values, None for a run that diverged."""
+ENDED = {False: Status.COMPLETED, True: Status.DIVERGED}
+
+
+def swept(settings, *, metric="train_loss", curves=(), method="grid", problem="a", pruned=()):
+    """Return a sweep of settings, each a mapping of optimizer options, with values, None for a run that diverged.
+
+    ``pruned`` are the indices of those that were pruned.
+    """
     runs = [
         RunRecord(
             run=0,
             seed=seed,
             config={"problem": {"name": problem}, "optimizer": dict(options), "steps": 100},
-            status=Status.DIVERGED if value is None else Status.COMPLETED,
+            status=Status.PRUNED if index in pruned else ENDED[value is None],
             summary={metric: value},
         )
-        for options, values in settings
+        for index, (options, values) in enumerate(settings)
         for seed, value in enumerate(values)
     ]
     runs = [replace(run, run=number) for number, run in enumerate(runs)]
@@ -67,6 +73,7 @@ def test_the_figure_at_the_defaults_is_that_of_the_setting_which_has_them():
     assert (row_of(confirmed).median, row_of(confirmed).at_defaults) == (6.0, 4.0)
     diverged = [*settings[:2], (settings[2][0], [None, None]), settings[3]]
     assert row_of(swept(diverged)).at_defaults is None
+    assert row_of(swept(settings, pruned=[2])).at_defaults is None
 
 
 @pytest.mark.parametrize(
@@ -119,6 +126,16 @@ def test_the_best_of_a_rate_counts_and_drawn_rates_are_binned():
     ]
     source = swept([*drawn, OTHER], curves=began_at(*[1.5] * 14), method="random")
     assert row_of(source).lr_sensitivity == pytest.approx(0.625)
+    # A setting that was added, or crossed with another part, at a rate that was drawn changes nothing.
+    more = [*drawn, ({"name": "Adam", "lr": 1.1e-3, "beta1": 0.9}, [1.4, 1.4])]
+    source = swept([*more, OTHER], curves=began_at(*[1.5] * 16), method="random")
+    assert row_of(source).lr_sensitivity == pytest.approx(0.625)
+
+
+def test_rates_that_were_drawn_alone_are_not_binned():
+    rates = [({"name": "Adam", "lr": lr}, [loss, loss]) for lr, loss in ((1.1, 0.5), (1.2, 1.0), (1.3, 1.5))]
+    source = swept([*rates, OTHER], curves=began_at(*[1.5] * 8), method="random")
+    assert row_of(source).lr_sensitivity == pytest.approx((0 + 0.5 + 1) / 3)
 
 
 @pytest.mark.parametrize(
@@ -128,8 +145,10 @@ def test_the_best_of_a_rate_counts_and_drawn_rates_are_binned():
         swept([*RATES[:2], OTHER], curves=began_at(*[1.5] * 6)),
         swept([*RATES, OTHER], curves=began_at(*[0.3] * 10)),
         swept([*RATES, OTHER], curves=began_at(*[1.5] * 10), metric="test_accuracy"),
+        swept([*RATES, OTHER], curves=began_at(*[1.5] * 10), metric="val_log_loss"),
+        swept([*RATES, OTHER], curves=began_at(*[1.5] * 10), pruned=[2]),
     ],
-    ids=["without curves", "two rates", "nothing is learned", "no loss"],
+    ids=["without curves", "two rates", "nothing is learned", "no loss", "another loss", "a pruned setting"],
 )
 def test_where_nothing_can_be_said_there_is_no_sensitivity(source):
     assert row_of(source).lr_sensitivity is None
@@ -181,3 +200,44 @@ def test_the_speed_up_is_a_ratio_of_steps_to_the_best_of_the_baseline(curves, ex
     assert row_of(swept(settings, curves=few), "B").speedup is None
     gone = [settings[0], (settings[1][0], [0.4, 0.4, None])]
     assert row_of(swept(gone, curves=ran), "B").speedup is None
+
+
+def two_curves(baseline, own, *, ends=("completed",) * 2, metric="train_loss", kept=None):
+    """Return the speed-up of B, the second seeds of which have curves and ends of their own."""
+    settings = [({"name": name, "lr": 0.1}, [0.4] * 2) for name in ("Adam", "B")]
+    source = swept(settings, metric=metric, curves=[evaluated(*each) for each in (*baseline, *own)])
+    runs = [*source.runs[:2]]
+    for run, end in zip(source.runs[2:], ends, strict=True):
+        summary = {**run.summary} if kept is None else {**run.summary, "train_loss": kept}
+        runs.append(replace(run, status=Status(end), summary=summary))
+    return row_of(replace(source, runs=runs), "B").speedup
+
+
+def test_a_seed_that_stopped_early_keeps_its_value_while_others_go_on():
+    # The median of B is (0.4 + 0.8) / 2 at step 120; up to step 40, where its first seed ends, it is above 0.6.
+    ends = ("early_stopped", "completed")
+    found = two_curves(
+        [SLOW] * 2, ([1.0, 0.8, 0.6, 0.4], [1.9 - 0.1 * at for at in range(15)]), ends=ends, kept=0.4
+    )
+    assert (found.steps, found.ratio) == (120, 150 / 120)
+    # The baseline, too, is at its best after the end of its first seed.
+    stopped = two_curves(([1.0, 0.8, 0.6, 0.4], SLOW), [FAST] * 2)
+    assert (stopped.baseline_steps, stopped.target) == (150, pytest.approx(0.5))
+
+
+def test_a_seed_that_was_restored_goes_on_with_its_best():
+    curves = ([1.0, 0.4, 0.9], [1.9 - 0.1 * at for at in range(15)])
+    ends = ("early_stopped", "completed")
+    assert two_curves([SLOW] * 2, curves, ends=ends, kept=0.9).steps is None
+    assert two_curves([SLOW] * 2, curves, ends=ends, kept=0.4).steps == 120
+
+
+@pytest.mark.parametrize("status", [each for each in Status if each not in ("completed", "early_stopped")])
+def test_curves_that_were_cut_off_have_no_speed_up(status):
+    assert two_curves([SLOW] * 2, [FAST] * 2).ratio == 150 / 80
+    assert two_curves([SLOW] * 2, [FAST] * 2, ends=("completed", status)) is None
+
+
+@pytest.mark.parametrize("metric", ["best_train_loss", "train_loss_at_best_val_loss", "last_5_train_loss"])
+def test_the_speed_up_of_a_figure_is_that_of_its_series(metric):
+    assert two_curves([SLOW] * 2, [FAST] * 2, metric=metric).ratio == 150 / 80
