@@ -25,6 +25,7 @@ FLOORS = [
     "schedulers",
     "optim",
     "store",
+    "ops",
     "kernels",
     "plugins",
     "hyperparameters",

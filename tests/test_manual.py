@@ -25,8 +25,8 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
+from optrun import ops
 from optrun.cli.app import app
-from optrun.optim import ops
 
 ROOT = Path(__file__).parents[1]
 GUIDE = ROOT / "optrun" / "guide"

@@ -12,7 +12,6 @@ from functools import partial
 from optrun.arrays import Array
 from optrun.errors import MissingExtraError, OptrunWarning
 from optrun.fallbacks import log
-from optrun.kernels.capture import Captured
 from optrun.kernels.lower import Listing
 from optrun.kernels.numba.code_cache import is_installed
 from optrun.kernels.numba.engine import NumbaEngine
@@ -43,11 +42,15 @@ class AutoEngine:
         in_calls = partial(self._numpy.bind, listing, buffers, coefficients)
         return self._counted(in_calls, listing, buffers, coefficients)
 
-    def bind_captured(
-        self, calls: Callable[[], None], captured: Captured, buffers: Mapping[str, Array]
+    def bind_loop(
+        self,
+        calls: Callable[[], None],
+        listing: Listing,
+        buffers: Mapping[str, Array],
+        coefficients: Sequence[Array],
     ) -> Callable[[], None]:
         """Return the function that does to these buffers what the calls do."""
-        return self._counted(lambda: calls, captured.listing, buffers, captured.coefficients)
+        return self._counted(lambda: calls, listing, buffers, coefficients)
 
     def _counted(
         self,

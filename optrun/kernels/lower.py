@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from optrun.kernels.program import TENSOR_OPS, Node, in_order, node
+from optrun.kernels.program import TENSOR_OPS, Node, in_order, node, shape_of_slice
 
 OPERATORS = {
     "add": "+",
@@ -16,18 +16,24 @@ OPERATORS = {
     "le": "<=",
     "eq": "==",
     "ne": "!=",
+    "and": "&",
+    "or": "|",
 }
 """Binary operators, written alike in Python and C."""
 
 
 @dataclass(frozen=True)
 class Instruction:
-    """`target = op(*operands)`; ``axis`` of a sum is -1 or -2, empty for all axes."""
+    """`target = op(*operands)`; ``axis`` of a sum is -1 or -2, empty for all axes.
+
+    A sum that ``consumes`` its operand may overwrite it.
+    """
 
     op: str
     target: str
     operands: tuple[str, ...]
     axis: str = ""
+    consumes: bool = False
 
 
 @dataclass(frozen=True)
@@ -35,7 +41,8 @@ class Listing:
     """A straight-line program of instructions.
 
     Buffers have the names of the variables and `g`, which is read only. `_c0, _c1, …` are the coefficients by index,
-    `_s0, _s1, …` float scratch arrays and `_b0, _b1, …` boolean ones.
+    `_s0, _s1, …` float scratch arrays, `_b0, _b1, …` boolean ones, and `_z0, _z1, …` float ones that are -0.0 where
+    nothing is written to them. `_k` and a hexadecimal float is that number. In a function, `x|1:` is a slice of `x`.
     """
 
     instructions: tuple[Instruction, ...]
@@ -43,7 +50,7 @@ class Listing:
     """The scratch arrays, each with the shape of one lane; () in elementwise rules."""
 
     def names(self, prefix: str) -> list[str]:
-        """Return the buffers whose name starts with a prefix, sorted."""
+        """Return the buffers or numbers whose name starts with a prefix, sorted."""
         return sorted({name for name in self._all() if name.startswith(prefix)})
 
     def variables(self) -> list[str]:
@@ -56,7 +63,12 @@ class Listing:
 
     def _all(self) -> Iterable[str]:
         for instruction in self.instructions:
-            yield from (instruction.target, *instruction.operands)
+            yield from (name.partition("|")[0] for name in (instruction.target, *instruction.operands))
+
+
+def number_of(name: str) -> float:
+    """Return the value of a number `_k…`."""
+    return float.fromhex(name[2:])
 
 
 def scalar(name: str) -> str:
@@ -74,7 +86,7 @@ def lower(outputs: Mapping[str, Node], coefficients: Sequence[Node]) -> Listing:
 def _computed(name: str, value: Node) -> Node:
     """Return an output as an operation: another buffer or a coefficient is copied."""
     is_unchanged = value.op == "input" and value.name == name
-    needs_copy = not is_unchanged and (value.op == "input" or not value.is_array)
+    needs_copy = not is_unchanged and (value.op in ("input", "slice", "literal") or not value.is_array)
     return node("copy", value, is_array=True) if needs_copy else value
 
 
@@ -83,39 +95,49 @@ class _Lowering:
         self.outputs = outputs
         values = in_order(outputs)
         self.inputs = {value.name: value for value in values if value.op == "input"}
-        self.work = [value for value in values if value.op != "input"]
+        self.work = [value for value in values if value.op not in ("input", "literal", "slice")]
         self.place = {value: name for name, value in self.inputs.items()}
+        self.place |= {value: f"_k{value.name}" for value in values if value.op == "literal"}
         self.place |= {coefficient: f"_c{index}" for index, coefficient in enumerate(coefficients)}
-        self.last_read = {arg: index for index, value in enumerate(self.work) for arg in value.args}
+        self.last_read = {_whole(arg): index for index, value in enumerate(self.work) for arg in value.args}
         self.free: dict[tuple[str, tuple[int, ...]], list[str]] = {}
         self.shapes: dict[str, tuple[int, ...]] = {}
 
     def listing(self) -> Listing:
-        in_place = self._in_place()
+        in_place = self._in_place() | self._padded()
         instructions = []
         for index, value in enumerate(self.work):
-            operands = tuple(self.place[arg] for arg in value.args)
+            operands = tuple(self._place_of(arg) for arg in value.args)
             # In the order of the arguments, so that the names of scratch arrays are the same in every process.
-            released = [arg for arg in dict.fromkeys(value.args) if self.last_read[arg] == index]
+            wholes = dict.fromkeys(map(_whole, value.args))
+            released = [whole for whole in wholes if self.last_read[whole] == index]
             # An engine may fill the target of `where` with the last branch before it reads the other operands.
             kept = [arg for arg in released if arg is not value.args[2]] if value.op == "where" else []
-            kept = released if value.op in TENSOR_OPS else kept
+            kept = released if value.op in TENSOR_OPS or not wholes.keys() >= {*value.args} else kept
             self._release(arg for arg in released if arg not in kept)
             self.place[value] = in_place.get(value) or self._take(value)
             self._release(kept)
+            if value.op == "pad":
+                if operands[0] != (part := f"{self.place[value]}|{value.name}"):
+                    instructions.append(Instruction("copy", part, operands))
+                continue
             axis = value.name if value.op == "sum" else ""
-            instructions.append(Instruction(value.op, self.place[value], operands, axis))
+            consumes = value.op == "sum" and released == [value.args[0]] and operands[0].startswith("_s")
+            instructions.append(Instruction(value.op, self.place[value], operands, axis, consumes))
         for name, value in self.outputs.items():
             if self.place[value] != name:
                 instructions.append(Instruction("copy", name, (self.place[value],)))
         return Listing(tuple(instructions), tuple(self.shapes.items()))
+
+    def _place_of(self, value: Node) -> str:
+        return f"{self._place_of(value.args[0])}|{value.name}" if value.op == "slice" else self.place[value]
 
     def _in_place(self) -> dict[Node, str]:
         """Return the values that can be written directly to a variable: its old value is not read later."""
         in_place: dict[Node, str] = {}
         for name, value in self.outputs.items():
             old = self.inputs.get(name)
-            if value.op == "input" or value in in_place:
+            if value.op in ("input", "pad") or value in in_place:
                 continue
             is_read_later = self.last_read.get(old, -1) > self.work.index(value) if old else False
             is_kept_branch = value.op == "where" and value.args[1] is old
@@ -125,6 +147,24 @@ class _Lowering:
         for value in self.outputs.values():
             self.last_read[value] = len(self.work)
         return in_place
+
+    def _padded(self) -> dict[Node, str]:
+        """Return the places of padded vectors, each an array of its own, and of values that are written there."""
+        places: dict[Node, str] = {}
+        readers: dict[Node, list[Node]] = {}
+        for value in self.work:
+            for arg in value.args:
+                readers.setdefault(_whole(arg), []).append(value)
+        for value in self.work:
+            if value.op != "pad":
+                continue
+            places[value] = name = f"_z{len([each for each in places.values() if '|' not in each])}"
+            self.shapes[name] = value.shape
+            part, is_scalar = value.args[0], value.args[0].shape != shape_of_slice(value.shape, value.name)
+            is_own = part in self.work and part.op not in TENSOR_OPS and part not in self.outputs.values()
+            if is_own and not is_scalar and readers[part] == [value]:
+                places[part] = f"{name}|{value.name}"
+        return places
 
     def _take(self, value: Node) -> str:
         kind = ("_b" if value.is_condition else "_s", value.shape)
@@ -137,5 +177,10 @@ class _Lowering:
     def _release(self, values: Iterable[Node]) -> None:
         for value in values:
             place = self.place[value]
-            if place in self.shapes:
+            if place in self.shapes and not place.startswith("_z"):
                 self.free.setdefault((place[:2], self.shapes[place]), []).append(place)
+
+
+def _whole(value: Node) -> Node:
+    """Return what a value is a slice of; itself unless it is a slice."""
+    return _whole(value.args[0]) if value.op == "slice" else value

@@ -11,8 +11,9 @@ from functools import cache, partial
 import numpy as np
 
 from optrun.arrays import Array
+from optrun.kernels.bits import BITS, calls_of
 from optrun.kernels.layout import is_lane_fast
-from optrun.kernels.lower import Instruction, Listing
+from optrun.kernels.lower import Instruction, Listing, number_of
 from optrun.kernels.threads import run_in_threads, threads_per_step
 
 TILE_BYTES = 1 << 17
@@ -37,6 +38,10 @@ UFUNCS = {
     "le": "less_equal",
     "eq": "equal",
     "ne": "not_equal",
+    "floor": "floor",
+    "and": "logical_and",
+    "or": "logical_or",
+    "not": "logical_not",
 }
 
 
@@ -63,10 +68,12 @@ class NumpyEngine:
         if threads > 1:
             tiles = _tiles(buffers["p"], SHARED_TILE * self.tile_bytes)
         pieces = []
+        numbers = [np.array(number_of(name), buffers["p"].dtype) for name in _numbers(listing)]
         for lanes, columns in tiles:
             own = [
                 self._argument(name, lanes, columns, buffers, coefficients) for name in listing.arguments()
             ]
+            own += numbers
             shape = buffers["p"][lanes, columns].shape
             scratch = [self._scratch_of(listing, buffers["p"], shape, thread) for thread in range(threads)]
             if len(tiles) == 1:
@@ -131,22 +138,29 @@ def _scratch_names(listing: Listing) -> list[str]:
     return listing.names("_s") + listing.names("_b")
 
 
+def _numbers(listing: Listing) -> list[str]:
+    """Return the numbers in a listing, as arrays, since ufuncs take twice as long with Python's: -1 and 0 first."""
+    return [f"_k{(-1.0).hex()}", f"_k{(0.0).hex()}", *listing.names("_k")]
+
+
 @cache
 def _compile(listing: Listing) -> Callable[..., None]:
-    """Return the listing compiled to a Python function of its arguments and scratch arrays."""
-    lines = [line for instruction in listing.instructions for line in _emit(instruction)]
+    """Return the listing compiled to a Python function of its arguments, its numbers and scratch arrays."""
+    numbers = ["_minus", "_zero", *(f"_k{index}" for index, _ in enumerate(listing.names("_k")))]
+    named = dict(zip(listing.names("_k"), numbers[2:], strict=True))
+    lines = [line for instruction in listing.instructions for line in _emit(instruction, named)]
     source = (
-        f"def step({', '.join([*listing.arguments(), *_scratch_names(listing)])}):\n    "
+        f"def step({', '.join([*listing.arguments(), *numbers, *_scratch_names(listing)])}):\n    "
         + "\n    ".join(lines or ["pass"])
     )
     namespace: dict[str, Callable[..., None]] = {name: getattr(np, name) for name in UFUNCS.values()}
-    namespace["copyto"] = np.copyto
+    namespace |= {"copyto": np.copyto, **calls_of(np)}
     exec(compile(source, "<step>", "exec"), namespace)
     return namespace["step"]
 
 
-def _emit(instruction: Instruction) -> list[str]:
-    target, operands = instruction.target, instruction.operands
+def _emit(instruction: Instruction, numbers: Mapping[str, str]) -> list[str]:
+    target, operands = instruction.target, [numbers.get(name, name) for name in instruction.operands]
     if instruction.op == "copy":
         return [f"copyto({target}, {operands[0]})"]
     if instruction.op == "where":
@@ -155,7 +169,9 @@ def _emit(instruction: Instruction) -> list[str]:
         return [*fill, f"copyto({target}, {if_true}, where={condition})"]
     if instruction.op == "neg":
         # np.negative of NumPy 2.4 is wrong for inputs with a stride of four floats or eight doubles.
-        return [f"multiply({operands[0]}, -1, out={target})"]
+        return [f"multiply({operands[0]}, _minus, out={target})"]
     if instruction.op == "nonzero":
-        return [f"not_equal({operands[0]}, 0, out={target})"]
+        return [f"not_equal({operands[0]}, _zero, out={target})"]
+    if instruction.op in BITS:
+        return [f"{instruction.op}({operands[0]}, {target})"]
     return [f"{UFUNCS[instruction.op]}({', '.join(operands)}, out={target})"]

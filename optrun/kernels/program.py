@@ -5,13 +5,11 @@ that depends on parameters, gradients or other states is an *array*. Both are no
 expressions are the same node.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 
 import numpy as np
-
-from optrun.arrays import Array, power
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,12 +22,12 @@ class Node:
     value: float
     is_array: bool
     shape: tuple[int, ...]
-    """The shape of one lane's array in a per-tensor rule; () for coefficients and in elementwise rules."""
+    """The shape of one lane's array in a per-tensor rule or a function; () in elementwise rules."""
 
     @property
     def is_condition(self) -> bool:
         """Whether it is boolean."""
-        return self.op in COMPARISONS or self.op == "nonzero"
+        return self.op in COMPARISONS or self.op in ("nonzero", "and", "or", "not")
 
 
 @cache
@@ -50,7 +48,7 @@ def node(
     return Node(op, args, name, value, is_array, shape)
 
 
-TENSOR_OPS = frozenset({"matmul", "transpose", "sum"})
+TENSOR_OPS = frozenset({"matmul", "transpose", "sum", "slice", "pad"})
 """Operations whose elements depend on other elements than their own."""
 
 
@@ -62,6 +60,16 @@ COMPARISONS = {
     "eq": np.equal,
     "ne": np.not_equal,
 }
+
+
+def part_of(name: str) -> slice:
+    """Return the slice that the name of a `slice` or `pad` says."""
+    return slice(*(int(bound) if bound else None for bound in name.split(":")))
+
+
+def shape_of_slice(shape: tuple[int, ...], name: str) -> tuple[int, ...]:
+    """Return the shape of a slice of a vector."""
+    return (len(range(shape[0])[part_of(name)]),)
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,64 +116,6 @@ def depends_on(coefficient: Node, names: frozenset[str]) -> bool:
     if coefficient.op == "hyperparameter":
         return coefficient.name in names
     return any(depends_on(arg, names) for arg in coefficient.args)
-
-
-def evaluate(coefficient: Node, t: Array, values: Mapping[str, Array], memo: dict[Node, Array]) -> Array:
-    """Return a coefficient in float64 as `[T, B]`; an axis along which it is constant has length 1.
-
-    ``t`` is `[T, 1]`, every hyperparameter `[T or 1, B or 1]` and every scalar state `[T, B or 1]`.
-    """
-    if coefficient not in memo:
-        if coefficient.op == "const":
-            memo[coefficient] = np.full((1, 1), coefficient.value)
-        elif coefficient.op == "t":
-            memo[coefficient] = t
-        elif coefficient.op in ("hyperparameter", "scalar_state"):
-            memo[coefficient] = values[coefficient.name]
-        else:
-            args = [evaluate(arg, t, values, memo) for arg in coefficient.args]
-            memo[coefficient] = _FUNCTIONS[coefficient.op](*args)
-    return memo[coefficient]
-
-
-def evaluate_scalar_states(
-    scalar_states: Mapping[str, Node], t: Array, values: Mapping[str, Array], start: Mapping[str, Array]
-) -> dict[str, Array]:
-    """Return each scalar state before the first of the steps t and after each of them, `[T + 1, B or 1]` in float64.
-
-    ``start`` holds the states `[B or 1]` before the first step; the other arguments are those of `evaluate`.
-    """
-    if not scalar_states:
-        return {}
-    rows = {name: [start[name]] for name in scalar_states}
-    # Values that depend on no scalar state are evaluated for all steps at once.
-    fixed: dict[Node, Array] = {}
-    for value in sorted(nodes_below(scalar_states.values()), key=lambda each: len(nodes_below([each]))):
-        if not any(each.op == "scalar_state" for each in nodes_below([value])):
-            evaluate(value, t, values, fixed)
-    for step in range(len(t)):
-        memo = {value: of[step if len(of) > 1 else 0] for value, of in fixed.items()}
-        now = {name: of[-1] for name, of in rows.items()}
-        for name, value in scalar_states.items():
-            rows[name].append(evaluate(value, t[step], now, memo))
-    return {name: np.stack(np.broadcast_arrays(*of)) for name, of in rows.items()}
-
-
-_FUNCTIONS: dict[str, Callable[..., Array]] = {
-    "add": np.add,
-    "sub": np.subtract,
-    "mul": np.multiply,
-    "div": np.divide,
-    "neg": lambda x: np.multiply(x, -1.0),
-    "pow": power,
-    "sqrt": np.sqrt,
-    "abs": np.absolute,
-    "sign": np.sign,
-    "max": np.maximum,
-    "min": np.minimum,
-    "where": np.where,
-    **COMPARISONS,
-}
 
 
 def nodes_below(values: Iterable[Node]) -> set[Node]:

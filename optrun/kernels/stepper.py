@@ -3,15 +3,17 @@
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from itertools import pairwise
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from optrun.arrays import Array
 from optrun.kernels.coefficients import Coefficients, HostCoefficients, Layout, layout_of
+from optrun.kernels.evaluate import evaluate, evaluate_scalar_states
+from optrun.kernels.expand import expanded
 from optrun.kernels.fold import Known, fold, live_variables, read_hyperparameters
 from optrun.kernels.lower import Listing, lower
-from optrun.kernels.program import Node, Program, depends_on, evaluate, evaluate_scalar_states
+from optrun.kernels.program import Node, Program, depends_on
 
 
 class Engine(Protocol):
@@ -21,6 +23,21 @@ class Engine(Protocol):
         self, listing: Listing, buffers: Mapping[str, Array], coefficients: Sequence[Array]
     ) -> Callable[[], None]:
         """Return the function that runs the listing once on these buffers `[B, n]`."""
+        ...
+
+
+@runtime_checkable
+class LoopEngine(Protocol):
+    """An engine that runs a listing as one compiled loop, if that is faster than NumPy calls."""
+
+    def bind_loop(
+        self,
+        calls: Callable[[], None],
+        listing: Listing,
+        buffers: Mapping[str, Array],
+        coefficients: Sequence[Array],
+    ) -> Callable[[], None]:
+        """Return a function equivalent to the calls on these buffers `[B, n]`, one of which is named "p"."""
         ...
 
 
@@ -150,7 +167,7 @@ class Stepper:
         return kernels
 
     def _bind(self, layout: Layout, known: Array) -> Callable[[], None]:
-        listing = _listing(self.program, known.tobytes(), self.live)
+        listing = _listing(self.program, known.tobytes(), self.live, self._dtype.name)
         coefficients = self._coefficients_of(layout).arrays
         kernels = [
             self._engine.bind(
@@ -183,10 +200,10 @@ def _live(program: Program, constant: frozenset[tuple[Node, Known]]) -> frozense
 
 
 @lru_cache(1024)
-def _listing(program: Program, known: bytes, live: frozenset[str]) -> Listing:
+def _listing(program: Program, known: bytes, live: frozenset[str], dtype: str) -> Listing:
     """Return the instructions of a program, given what is known of its coefficients."""
     facts = dict(zip(program.coefficients, map(Known, known), strict=True))
-    return lower(fold(program, facts, live), program.coefficients)
+    return lower(expanded(fold(program, facts, live), dtype), program.coefficients)
 
 
 def _known_shared(shared: Array) -> Array:

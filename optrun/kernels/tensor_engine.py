@@ -1,4 +1,5 @@
-"""The engine for per-tensor rules: every instruction is one array call on the tensors of all lanes.
+"""The engine for per-tensor rules and for functions of long vectors: every instruction is one array call on the tensors
+of all lanes.
 
 Matrix products are batched over lanes, and sums are pairwise, so a lane has the bits of its solo run. All buffers are
 allocated when a listing is bound, so a step allocates nothing.
@@ -6,14 +7,20 @@ allocated when a listing is bound, so a step allocates nothing.
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from optrun.arrays import Array
+from optrun.kernels.bits import apply_bits
 from optrun.kernels.cuda.launches import launch
-from optrun.kernels.lower import Instruction, Listing
+from optrun.kernels.lower import Instruction, Listing, number_of
 from optrun.kernels.numpy_engine import UFUNCS
+from optrun.kernels.program import part_of
+
+Call = Callable[[], object]
+Order = Literal["C", "F"]
+MINUS, ZERO = (f"_k{number.hex()}" for number in (-1.0, 0.0))
 
 
 class TensorEngine:
@@ -26,26 +33,42 @@ class TensorEngine:
         self, listing: Listing, buffers: Mapping[str, Array], coefficients: Sequence[Array]
     ) -> Callable[[], None]:
         """Return the function that runs the listing once; a coefficient is a 0-d array or `[B, 1]`."""
-        parameters = buffers["p"]
-        lanes, rank = len(parameters), max(buffer.ndim for buffer in buffers.values()) - 1
-        arrays = {name: _padded(buffer, rank) for name, buffer in buffers.items()}
-        for name, shape in listing.shapes:
-            dtype = "bool" if name.startswith("_b") else parameters.dtype
-            arrays[name] = _padded(self._xp.empty((lanes, *shape), dtype), rank)
-        for index, coefficient in enumerate(coefficients):
-            is_per_lane = coefficient.ndim > 0
-            arrays[f"_c{index}"] = coefficient.reshape(lanes, *(1,) * rank) if is_per_lane else coefficient
-        calls = [call for instruction in listing.instructions for call in self._calls(instruction, arrays)]
-
-        def run() -> None:
-            for call in calls:
-                call()
-
+        run = in_turn(self.calls(listing, buffers, coefficients))
         return run if self._xp is np else partial(launch, run)
 
-    def _calls(self, instruction: Instruction, arrays: Mapping[str, Array]) -> list[Callable[[], Any]]:
-        xp, target = self._xp, arrays[instruction.target]
-        operands = [arrays[name] for name in instruction.operands]
+    def calls(
+        self,
+        listing: Listing,
+        buffers: Mapping[str, Array],
+        coefficients: Sequence[Array],
+        scratch: Mapping[str, Array] | None = None,
+    ) -> list[Call]:
+        """Return the calls of a listing, in order; a coefficient `[1, n]` is the same vector in all lanes."""
+        some = next(iter(buffers.values()))
+        lanes, dtype = len(some), some.dtype
+        rank = max(buffer.ndim for buffer in buffers.values()) - 1
+        scratch = self.scratch(listing, lanes, dtype.name) if scratch is None else scratch
+        arrays = {name: _padded(buffer, rank) for name, buffer in {**buffers, **scratch}.items()}
+        for name in [*listing.names("_k"), MINUS, ZERO]:
+            arrays[name] = self._xp.asarray(number_of(name), dtype)
+        for index, coefficient in enumerate(coefficients):
+            is_per_lane = coefficient.shape == (lanes, 1)
+            arrays[f"_c{index}"] = coefficient.reshape(lanes, *(1,) * rank) if is_per_lane else coefficient
+        return [call for instruction in listing.instructions for call in self._calls(instruction, arrays)]
+
+    def scratch(self, listing: Listing, lanes: int, dtype: str, order: Order = "C") -> dict[str, Array]:
+        """Return the scratch arrays of a listing."""
+        arrays = {
+            name: self._xp.empty((lanes, *shape), "bool" if name.startswith("_b") else dtype, order=order)
+            for name, shape in listing.shapes
+        }
+        for name in listing.names("_z"):
+            arrays[name].fill(-0.0)
+        return arrays
+
+    def _calls(self, instruction: Instruction, arrays: Mapping[str, Array]) -> list[Call]:
+        xp, target = self._xp, _part(arrays, instruction.target)
+        operands = [_part(arrays, name) for name in instruction.operands]
         match instruction.op:
             case "copy":
                 return [partial(xp.copyto, target, operands[0])]
@@ -54,20 +77,39 @@ class TensorEngine:
                 fill = [] if target is if_false else [partial(xp.copyto, target, if_false)]
                 return [*fill, partial(xp.copyto, target, if_true, where=condition)]
             case "neg":
-                return [partial(xp.multiply, operands[0], -1, out=target)]
+                return [partial(xp.multiply, operands[0], arrays[MINUS], out=target)]
             case "nonzero":
-                return [partial(xp.not_equal, operands[0], 0, out=target)]
+                return [partial(xp.not_equal, operands[0], arrays[ZERO], out=target)]
             case "transpose":
                 return [partial(xp.copyto, target, operands[0].swapaxes(-1, -2))]
             case "matmul":
                 return self._product(operands[0], operands[1], target)
+            case "sum" if operands[0].ndim == 2 and not instruction.axis:
+                if instruction.consumes:
+                    return self._halved(operands[0], target)
+                terms = xp.empty_like(operands[0])
+                return [partial(xp.copyto, terms, operands[0]), *self._halved(terms, target)]
             case "sum":
                 return self._sum(operands[0], target, instruction.axis)
+            case "shifted" | "exponent" | "significand":
+                return [partial(apply_bits, xp, instruction.op, operands[0], target)]
         return [partial(getattr(xp, UFUNCS[instruction.op]), *operands, out=target)]
 
-    def _product(self, left: Array, right: Array, target: Array) -> list[Callable[[], Any]]:
+    def _halved(self, terms: Array, target: Array) -> list[Call]:
+        """Return the calls of a pairwise sum of each lane's terms `[B, n]`, which are overwritten."""
+        calls: list[Call] = []
+        n = terms.shape[1]
+        while n > 2:
+            half = n // 2
+            low, high = terms[:, :half], terms[:, n - half : n]
+            calls.append(partial(self._xp.add, low, high, out=low))
+            n -= half
+        last = partial(self._xp.add, terms[:, :1], terms[:, 1:2], out=target)
+        return [*calls, last if n == 2 else partial(self._xp.copyto, target, terms[:, :1] if n else 0)]
+
+    def _product(self, left: Array, right: Array, target: Array) -> list[Call]:
         """Return the calls of a matrix product of contiguous copies, so that bits do not depend on the layout."""
-        calls: list[Callable[[], Any]] = []
+        calls: list[Call] = []
         factors = []
         for factor in (left, right):
             if not factor.flags.c_contiguous:
@@ -84,7 +126,7 @@ class TensorEngine:
             partial(self._xp.copyto, target, product),
         ]
 
-    def _sum(self, terms: Array, target: Array, axis: str) -> list[Callable[[], Any]]:
+    def _sum(self, terms: Array, target: Array, axis: str) -> list[Call]:
         """Return the calls of a pairwise sum, in the same order for any layout."""
         lanes, *shape = terms.shape
         if axis:
@@ -95,7 +137,7 @@ class TensorEngine:
             n = int(np.prod(shape))
             halves = self._xp.empty((lanes, n), terms.dtype)
             along = 1
-        calls: list[Callable[[], Any]] = [partial(self._xp.copyto, halves.reshape(terms.shape), terms)]
+        calls: list[Call] = [partial(self._xp.copyto, halves.reshape(terms.shape), terms)]
         if not n:
             return [partial(self._xp.copyto, target, 0)]
         ahead = (slice(None),) * along
@@ -106,6 +148,25 @@ class TensorEngine:
             n -= half
         first = halves[(*ahead, slice(1))]
         return [*calls, partial(self._xp.copyto, target, first.reshape(target.shape))]
+
+
+def in_turn(calls: Sequence[Call]) -> Callable[[], None]:
+    """Return the function that makes these calls."""
+
+    def run() -> None:
+        for call in calls:
+            call()
+
+    return run
+
+
+def _part(arrays: Mapping[str, Array], name: str) -> Array:
+    """Return an array, or the slice of a vector that the name says."""
+    whole, *slices = name.split("|")
+    array = arrays[whole]
+    for each in slices:
+        array = array[:, part_of(each)]
+    return array
 
 
 def _padded(buffer: Array, rank: int) -> Array:

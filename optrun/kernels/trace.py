@@ -1,117 +1,10 @@
-"""Tracing: an update rule is called once with symbols, which record its operations as a program.
+"""Tracing: an update rule is called once with symbols, which record its operations as a program."""
 
-An elementwise rule is traced without shapes, since all of its arrays have the same one. A per-tensor rule is traced
-for the shape of one tensor, without the lane axis, and may combine arrays of different shapes.
-"""
-
-import math
 from collections.abc import Callable, Iterable, Mapping
-from contextvars import ContextVar
-from typing import Any, Union
-
-import numpy as np
+from typing import Any
 
 from optrun.kernels.program import Node, Program, coefficients_of, node, nodes_below
-
-Operand = Union["Symbol", float]
-
-_is_per_tensor: ContextVar[bool] = ContextVar("_is_per_tensor", default=True)
-"""Whether the rule that is being traced is a per-tensor rule."""
-
-
-class Symbol:
-    """A symbolic value; operators and the primitives of `optrun.optim.ops` build the graph of a program."""
-
-    __hash__ = None  # type: ignore[assignment]
-    __array_ufunc__ = None
-
-    def __init__(self, node: Node) -> None:
-        self.node = node
-
-    def __add__(self, other: Operand) -> "Symbol":
-        return apply("add", self, other)
-
-    def __radd__(self, other: Operand) -> "Symbol":
-        return apply("add", other, self)
-
-    def __sub__(self, other: Operand) -> "Symbol":
-        return apply("sub", self, other)
-
-    def __rsub__(self, other: Operand) -> "Symbol":
-        return apply("sub", other, self)
-
-    def __mul__(self, other: Operand) -> "Symbol":
-        return apply("mul", self, other)
-
-    def __rmul__(self, other: Operand) -> "Symbol":
-        return apply("mul", other, self)
-
-    def __truediv__(self, other: Operand) -> "Symbol":
-        return apply("div", self, other)
-
-    def __rtruediv__(self, other: Operand) -> "Symbol":
-        return apply("div", other, self)
-
-    def __pow__(self, other: Operand) -> "Symbol":
-        return apply("pow", self, other)
-
-    def __rpow__(self, other: Operand) -> "Symbol":
-        return apply("pow", other, self)
-
-    def __neg__(self) -> "Symbol":
-        return apply("neg", self)
-
-    def __matmul__(self, other: "Symbol") -> "Symbol":
-        _check_per_tensor()
-        left, right = as_node(self), as_node(other)
-        shape = np.broadcast_shapes(left.shape[:-2], right.shape[:-2])
-        if len(left.shape) < 2 or len(right.shape) < 2 or left.shape[-1] != right.shape[-2]:
-            raise TypeError(f"no product of {left.shape} and {right.shape}")
-        shape = (*shape, left.shape[-2], right.shape[-1])
-        return Symbol(node("matmul", left, right, is_array=True, shape=shape))
-
-    @property
-    def mT(self) -> "Symbol":
-        """The transpose of the last two axes, as in torch."""
-        *stack, rows, columns = self.shape
-        return Symbol(node("transpose", self.node, is_array=True, shape=(*stack, columns, rows)))
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The shape of one lane's array; only in a per-tensor rule."""
-        _check_per_tensor()
-        return self.node.shape
-
-    @property
-    def ndim(self) -> int:
-        """The number of axes of one lane's array; only in a per-tensor rule."""
-        return len(self.shape)
-
-    @property
-    def size(self) -> int:
-        """The number of elements of one lane's array; only in a per-tensor rule."""
-        return math.prod(self.shape)
-
-    def __gt__(self, other: Operand) -> "Symbol":
-        return apply("gt", self, other)
-
-    def __ge__(self, other: Operand) -> "Symbol":
-        return apply("ge", self, other)
-
-    def __lt__(self, other: Operand) -> "Symbol":
-        return apply("lt", self, other)
-
-    def __le__(self, other: Operand) -> "Symbol":
-        return apply("le", self, other)
-
-    def __eq__(self, other: object) -> "Symbol":  # type: ignore[override]
-        return apply("eq", self, other)
-
-    def __ne__(self, other: object) -> "Symbol":  # type: ignore[override]
-        return apply("ne", self, other)
-
-    def __bool__(self) -> bool:
-        raise TypeError("a rule cannot branch on a value that differs between lanes or steps: use where(...)")
+from optrun.kernels.symbols import ELEMENTS, TENSORS, Operand, Symbol, apply, as_node, tracing
 
 
 class Variable(Symbol):
@@ -155,36 +48,6 @@ class Variable(Symbol):
         return self
 
 
-def _check_per_tensor() -> None:
-    if not _is_per_tensor.get():
-        raise TypeError(
-            "norm, mean, total, @, mT and shape need whole tensors, but an elementwise rule sees single elements: "
-            "set per_tensor = True in its class"
-        )
-
-
-def as_node(value: object) -> Node:
-    """Return the node of a symbol or of a Python number."""
-    if isinstance(value, Symbol):
-        return value.node
-    if isinstance(value, (int, float)):
-        # Keyed by its bits: 0.0 and -0.0 are equal, but not the same constant.
-        return node("const", name=float(value).hex(), value=float(value))
-    raise TypeError(f"a rule combines symbols and numbers, not {type(value).__name__}")
-
-
-def apply(op: str, *operands: object) -> Symbol:
-    """Return the symbol of an operation on symbols and Python numbers."""
-    args = tuple(as_node(operand) for operand in operands)
-    is_array = any(arg.is_array for arg in args)
-    if is_array and op == "div" and not args[1].is_array:
-        # For an array, dividing by a coefficient is five times slower than multiplying by its reciprocal.
-        return apply("mul", apply("div", 1.0, Symbol(args[1])), Symbol(args[0]))
-    if is_array and op == "pow":
-        raise TypeError("a rule may raise coefficients to a power, not arrays: write x * x or sqrt(x)")
-    return Symbol(node(op, *args, is_array=is_array))
-
-
 def trace(
     update: Callable[..., object],
     states: Iterable[str],
@@ -220,8 +83,7 @@ def trace(
     }
     gradient = Symbol(node("input", name="g", is_array=True, shape=shapes.get("p", ())))
     symbols = {name: Symbol(node("hyperparameter", name=name)) for name in hyperparameters}
-    token = _is_per_tensor.set(for_tensors)
-    try:
+    with tracing(TENSORS if for_tensors else ELEMENTS):
         returned = update(
             variables["p"],
             -gradient if maximize else gradient,
@@ -230,8 +92,6 @@ def trace(
             **symbols,
             **flags,
         )
-    finally:
-        _is_per_tensor.reset(token)
     if returned is not None:
         raise TypeError(
             "update returns a value: it assigns in place, p -= … or p[:] = …, and returns nothing"

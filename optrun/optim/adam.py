@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from optrun.errors import ConfigError
-from optrun.optim.ops import abs, debias, lerp, maximum, sqrt, where
+from optrun.ops import abs, debias, lerp, maximum, sqrt, where
 from optrun.optim.optimizer import Optimizer
 from optrun.registry import Decay, NonNegative, Number, Positive
 

@@ -26,7 +26,7 @@ from optrun.kernels import engine_named
 from optrun.kernels.program import Program
 from optrun.kernels.stepper import Engine, Stepper
 from optrun.kernels.trace import trace
-from optrun.optim.ops import lerp, where
+from optrun.ops import lerp, where
 from optrun.optim.rule import flags_of
 from optrun.optim.state import check_numeric
 from optrun.plugin_code import guarded

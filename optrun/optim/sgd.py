@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from optrun.errors import ConfigError
-from optrun.optim.ops import maximum, where
+from optrun.ops import maximum, where
 from optrun.optim.optimizer import Optimizer
 from optrun.registry import Fraction, NonNegative, Number
 

@@ -7,7 +7,7 @@ import numpy as np
 from annotated_types import Ge, Le, Lt
 
 from optrun.errors import ConfigError
-from optrun.optim.ops import lerp, maximum, mean, minimum, norm, sqrt, where
+from optrun.ops import lerp, maximum, mean, minimum, norm, sqrt, where
 from optrun.optim.optimizer import Optimizer
 from optrun.registry import NonNegative
 

@@ -1,5 +1,6 @@
 """Problems: losses and gradients of all lanes."""
 
+from optrun.problems.function import Dim, Function
 from optrun.problems.functions import Beale, Himmelblau, Rosenbrock
 from optrun.problems.metrics import ClassificationMetric, RegressionMetric
 from optrun.problems.networks import MLP
@@ -12,6 +13,8 @@ __all__ = [
     "Batches",
     "Beale",
     "ClassificationMetric",
+    "Dim",
+    "Function",
     "Himmelblau",
     "LinearRegression",
     "LogisticRegression",

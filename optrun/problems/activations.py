@@ -8,7 +8,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from optrun.arrays import Array
-from optrun.kernels.capture import Capture, LoopEngine, captured
+from optrun.kernels.lower import lower
+from optrun.kernels.program import coefficients_of, node
+from optrun.kernels.stepper import LoopEngine
+from optrun.kernels.symbols import Symbol
+from optrun.ops import maximum
 
 
 class Activation(ABC):
@@ -16,6 +20,10 @@ class Activation(ABC):
 
     keeps_ones: ClassVar[bool] = False
     """Whether a(1) = 1."""
+
+    loops: ClassVar[Mapping[str, Callable[[Any, Any], Any]]] = {}
+    """What `forward` makes of z, and `backward` of delta, where engines have loops for it: functions of both in the
+    words of `optrun.ops`, with the bits of the calls."""
 
     def __init__(self, xp: Any, z: Array, delta: Array) -> None:
         self.xp = xp
@@ -35,6 +43,7 @@ class Relu(Activation):
     """Rectified linear: a(z) = max(z, 0), with a'(0) = 0."""
 
     keeps_ones = True
+    loops: ClassVar = {"z": lambda z, delta: maximum(z, 0.0), "delta": lambda z, delta: delta * (z > 0)}
 
     def __init__(self, xp: Any, z: Array, delta: Array) -> None:
         super().__init__(xp, z, delta)
@@ -52,6 +61,8 @@ class Relu(Activation):
 
 class Tanh(Activation):
     """Hyperbolic tangent: a'(z) = 1 - tanh² z."""
+
+    loops: ClassVar = {"delta": lambda z, delta: delta * (1 - z * z)}
 
     def __init__(self, xp: Any, z: Array, delta: Array) -> None:
         super().__init__(xp, z, delta)
@@ -108,19 +119,19 @@ ACTIVATIONS: dict[str, type[Activation]] = {"relu": Relu, "tanh": Tanh, "gelu": 
 def bind_activation(
     activation: type[Activation], xp: Any, z: Array, delta: Array, loops: LoopEngine | None
 ) -> tuple[Callable[[], None], Callable[[], None]]:
-    """Return the bound `forward` and `backward` of an activation, each as one loop if it can be captured."""
+    """Return the bound `forward` and `backward` of an activation, each as one loop if the engine has loops."""
     made = activation(xp, z, delta)
     if loops is None:
         return made.forward, made.backward
-    flat = {"z0": z.reshape(1, -1), "delta0": delta.reshape(1, -1), "p": z.reshape(1, -1)}
+    flat = {"z": z.reshape(1, -1), "delta": delta.reshape(1, -1), "p": z.reshape(1, -1)}
+    symbols = [Symbol(node("input", name=name, is_array=True)) for name in ("z", "delta")]
 
     def as_loop(name: str, calls: Callable[[], None]) -> Callable[[], None]:
-        def record(capture: Capture) -> Mapping[str, Array]:
-            arrays = {"z": capture.inputs("z", 1, 1), "delta": capture.inputs("delta", 1, 1)}
-            getattr(activation(np, **arrays), name)()
-            return arrays
+        if name not in activation.loops:
+            return calls
+        outputs = {name: activation.loops[name](*symbols).node}
+        constants = coefficients_of(outputs)
+        values = [np.array(constant.value, z.dtype) for constant in constants]
+        return loops.bind_loop(calls, lower(outputs, constants), flat, values)
 
-        listed = captured(record, z.dtype.name)
-        return calls if listed is None else loops.bind_captured(calls, listed, flat)
-
-    return as_loop("forward", made.forward), as_loop("backward", made.backward)
+    return as_loop("z", made.forward), as_loop("delta", made.backward)

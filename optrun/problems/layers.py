@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from optrun.arrays import Array, Arrays, adjacent_view
-from optrun.kernels.capture import LoopEngine
+from optrun.kernels.stepper import LoopEngine
 from optrun.problems.activations import Activation, bind_activation
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from optrun.arrays import Array, Arrays
-from optrun.kernels.capture import LoopEngine
+from optrun.kernels.stepper import LoopEngine
 from optrun.problems.data import Target
 from optrun.problems.layers import Layers, Pass
 from optrun.problems.losses import ClassLoss, Loss

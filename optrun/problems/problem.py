@@ -9,8 +9,7 @@ from typing import Any
 from optrun.arrays import Array, Arrays
 from optrun.errors import ConfigError, PluginError
 from optrun.hyperparameters import option_named
-from optrun.kernels.capture import LoopEngine
-from optrun.kernels.stepper import Engine
+from optrun.kernels.stepper import Engine, LoopEngine
 from optrun.plugin_code import definition_of
 from optrun.registry import Option, PathOrName, check_annotated, options_of, problems, snake_case
 from optrun.regular_files import files_digest
@@ -93,11 +92,11 @@ class Problem(metaclass=_Checked):
     def __init__(self, arrays: Arrays) -> None:
         self.arrays = arrays
         self.loops: LoopEngine | None = None
-        """The engine that can run captured NumPy calls as loops; None if the engine cannot."""
+        """The engine that can run listings as compiled loops; None if the engine cannot."""
         self._scratch: dict[tuple[str, tuple[int, ...]], Array] = {}
 
     def use(self, engine: Engine) -> None:
-        """Let an engine run captured NumPy calls as loops, with the same bits, if it can."""
+        """Let an engine run what it can as compiled loops, with the same bits."""
         self.loops = engine if isinstance(engine, LoopEngine) else None
 
     @property

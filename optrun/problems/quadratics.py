@@ -1,13 +1,15 @@
 """Quadratics with a given condition number and a known minimizer."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Annotated, Any
 
 import numpy as np
 from annotated_types import Ge, Le
 
-from optrun.arrays import Array, Arrays, lane_sum, one_blas_thread, stream
+from optrun.arrays import Array, Arrays, one_blas_thread, stream
 from optrun.errors import ConfigError
+from optrun.ops import sum
 from optrun.problems.vectors import MOST_DIMENSIONS, VectorProblem
 
 MOST_ROTATED = 5_000
@@ -24,8 +26,6 @@ class Quadratic(VectorProblem):
 
     Raises ConfigError for a condition number above 1 in one dimension.
     """
-
-    pure = True
 
     def __init__(
         self,
@@ -49,52 +49,53 @@ class Quadratic(VectorProblem):
                 f"dim: a rotation is a matrix of dim × dim numbers: at most {MOST_ROTATED:,}, not {dim:,}",
                 field="dim",
             )
-        self._dim = dim
+        self.dim = dim
         super().__init__(arrays, **options)
         draws = stream(problem_seed, "quadratic")
         self._minimizer = draws.standard_normal(dim)
-        spectrum = np.geomspace(1.0, condition, dim)
-        self._center = arrays.array(self._minimizer[:, None])
-        self._spectrum = arrays.array(spectrum[:, None])
-        self._half = arrays.array(0.5)
+        self._spectrum = np.geomspace(1.0, condition, dim)
         self._hessian: Array | None = None
         if rotation:
             # Products with H are computed lane by lane, so the elements of a lane must be contiguous.
             self.lane_fast = False
             with one_blas_thread:
                 q = _rotation(draws, dim)
-                self._hessian = arrays.array((q * spectrum) @ q.T)
+                self._hessian = arrays.array((q * self._spectrum) @ q.T)
 
     @property
-    def dim(self) -> int:
-        return self._dim
+    def minimum(self) -> float:
+        return 0.0
+
+    @property
+    def minimizers(self) -> Sequence[Mapping[str, Array]]:
+        return [{"x": self._minimizer}]
 
     def _usual_start(self) -> Array:
         return np.zeros(self.dim)
 
-    def _minimizers(self) -> Sequence[Sequence[float]]:
-        return [self._minimizer.tolist()]
+    def _value(self, x: Any) -> Any:
+        return 0.5 * sum((np.sqrt(self._spectrum) * (x - self._minimizer)) ** 2)
 
-    def _workspace(self, lanes: int) -> tuple[Array, ...]:
+    def _bind(self, x: Array, grad: Array) -> Callable[[], Array]:
         if self._hessian is None:
-            return tuple(self.scratch("rows", 3, self.dim, lanes))
-        error, product, terms = self.scratch("lanes", 3, lanes, self.dim)
-        return error.T, product.T, terms.T
+            return super()._bind(x, grad)
+        minimizer, half = map(self.arrays.array, (self._minimizer, 0.5))
+        return partial(self._rotated, self._hessian, minimizer, half, x, grad)
 
-    def _compute(self, x: Array, grad: Array, *workspace: Array) -> Array:
+    def _bind_value(self, x: Array) -> Callable[[], Array]:
+        return (
+            super()._bind_value(x) if self._hessian is None else self._bind(x, self.scratch("grad", *x.shape))
+        )
+
+    def _rotated(self, hessian: Array, minimizer: Array, half: Array, x: Array, grad: Array) -> Array:
         xp = self.arrays.xp
-        error, product, terms = workspace
-        xp.subtract(x, self._center, out=error)
-        if self._hessian is None:
-            xp.multiply(error, self._spectrum, out=grad)
-            xp.multiply(error, grad, out=terms)
-            total = lane_sum(terms.T)
-        else:
-            xp.matmul(self._hessian, error.T[:, :, None], out=product.T[:, :, None])
-            grad[...] = product
-            xp.multiply(error, product, out=terms)
-            total = xp.sum(terms.T, axis=1, out=product[0])
-        loss: Array = xp.multiply(total, self._half, out=error[0])
+        error, product = self.scratch("lanes", 2, *x.shape)
+        xp.subtract(x, minimizer, out=error)
+        xp.matmul(hessian, error[:, :, None], out=product[:, :, None])
+        grad[...] = product
+        xp.multiply(error, product, out=error)
+        total = xp.sum(error, axis=1, out=product[:, 0])
+        loss: Array = xp.multiply(total, half, out=error[:, 0])
         return loss
 
 

@@ -52,8 +52,9 @@ def _goes_over(direction):
 
 
 ON_THE_DEVICE = (
-    "abs absolute add any all argmax concatenate copyto divide empty_like equal exp greater greater_equal isfinite less"
-    " less_equal log log1p logical_and matmul max maximum mean min minimum multiply negative not_equal ones_like sign"
+    "abs absolute add any all argmax bitwise_and bitwise_or concatenate copyto divide empty_like equal exp floor"
+    " greater greater_equal isfinite left_shift less less_equal log log1p logical_and logical_not logical_or matmul max"
+    " maximum mean min minimum multiply negative not_equal ones_like right_shift sign"
     " sqrt square stack subtract sum take tanh where zeros_like"
 )
 

@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 
+from optrun import ops
+from optrun.kernels.evaluate import evaluate
 from optrun.kernels.fold import Known, fold, live_variables
 from optrun.kernels.lower import lower
-from optrun.kernels.program import coefficients_of, evaluate
+from optrun.kernels.program import coefficients_of
 from optrun.kernels.trace import trace
-from optrun.optim import ops
 from tests.kernels.engines import EVERY_ENGINE
 
 OLD = {
@@ -134,8 +135,17 @@ def test_a_step_allocates_no_arrays():
 
 
 def test_a_rule_says_what_it_may_not_do():
-    def power_of_array(p, g, t, /):
-        p -= g**2
+    def vector(p, g, t, /):
+        p -= np.ones(3) * g
+
+    def sum_of_elements(p, g, t, /):
+        p -= ops.sum(g)
+
+    def numpy_word(p, g, t, /):
+        p -= np.exp(g)
+
+    def numbers_joined(p, g, t, /):
+        p -= ops.where((g > 0) & g, 1.0, 2.0)
 
     def slice_of_array(p, g, t, /):
         p[1:] = g
@@ -151,7 +161,10 @@ def test_a_rule_says_what_it_may_not_do():
         return p
 
     for rule, message in [
-        (power_of_array, "not arrays"),
+        (vector, "symbols and numbers, not ndarray"),
+        (sum_of_elements, "set per_tensor = True"),
+        (numpy_word, "np.exp takes numbers: use the words of optrun.ops"),
+        (numbers_joined, "join comparisons"),
         (slice_of_array, "whole arrays"),
         (text, "not str"),
         (nothing, "never assigns p"),

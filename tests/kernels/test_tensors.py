@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from optrun.errors import PluginError
+from optrun.kernels.evaluate import evaluate
 from optrun.kernels.lower import lower
-from optrun.kernels.program import TENSOR_OPS, evaluate
+from optrun.kernels.program import TENSOR_OPS
 from optrun.kernels.tensor_engine import TensorEngine
 from optrun.kernels.trace import trace
 from optrun.optim import Optimizer
@@ -85,7 +86,7 @@ def test_the_engine_computes_what_numpy_does_on_every_lane(rule, direct, t, rng)
 def test_a_product_is_not_written_over_its_factors():
     program = trace(products, ("row", "square", "vector"), ("h",), {}, shapes=SHAPES, dtype="float64")
     listing = lower(program.outputs, program.coefficients)
-    assert {each.op for each in listing.instructions} >= TENSOR_OPS - {"sum"}
+    assert {each.op for each in listing.instructions} >= {"matmul", "transpose"}
     for each in listing.instructions:
         assert each.op not in TENSOR_OPS or each.target not in each.operands
 
@@ -107,7 +108,7 @@ def test_lanes_and_layout_change_no_bit(rule, _, rng):
     ("body", "complaint"),
     [
         (lambda p, g: p.__isub__(g @ p), "no product of"),
-        (lambda p, g: p.__setitem__(slice(None), p[0]), "not subscriptable"),
+        (lambda p, g: p.__setitem__(slice(None), p[0]), "only a vector has elements"),
         (lambda p, g: p.__setitem__(slice(None), g.mT), "does not fit"),
     ],
 )

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from optrun.arrays import Arrays, Parameters
-from optrun.problems import Problem
+from optrun.problems import Function, Problem
 from optrun.registry import problems
 
 SMALL = {
@@ -18,6 +18,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "rosenbrock": [{"dim": 5}, {"noise": 0.3}, {"dim": 3, "start": [1.0, 2.0, 3.0]}],
     "beale": [{"noise": 0.1}],
     "himmelblau": [{"noise": 0.1}],
+    "ackley": [{"dim": 3}],
     "quadratic": [
         {"rotation": True},
         {"dim": 1, "condition": 1.0},
@@ -37,8 +38,14 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
         {"data": "spirals(samples=50)", "hidden": [], "test_fraction": 0},
     ],
 }
+FUNCTIONS = [name for name in problems if issubclass(problems.find(name), Function)]
+SOME_FUNCTIONS = {"rosenbrock", "beale", "himmelblau", "helical_valley"}
+"""With all that functions are made of; the others are formulas of the same words."""
 CASES = [
-    (name, SMALL.get(name, {}) | variant) for name in problems for variant in [{}, *VARIANTS.get(name, [])]
+    (name, SMALL.get(name, {}) | variant)
+    for name in problems
+    if name not in FUNCTIONS or name in SOME_FUNCTIONS
+    for variant in [{}, *VARIANTS.get(name, [])]
 ]
 
 

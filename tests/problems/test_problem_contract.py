@@ -137,7 +137,7 @@ def test_minimizers_are_minimizers(case):
         params.set_lane(0, minimizer)
         problem.loss_and_grad(params, params.grads, None)
         assert np.abs(params.grad).max() < 1e-9
-        assert problem.evaluate(params)["loss"][0] == pytest.approx(problem.minimum, rel=1e-12, abs=1e-20)
+        assert problem.evaluate(params)["loss"][0] == pytest.approx(problem.minimum, rel=1e-12, abs=1e-14)
     others = problem.evaluate(pack(problem, range(50)))["loss"]
     assert (others > problem.minimum).all()
 

@@ -7,7 +7,8 @@ import pytest
 
 from optrun.arrays import Arrays, Parameters
 from optrun.problems import Beale, Himmelblau, Quadratic, Rosenbrock
-from tests.problems.cases import build, pack
+from optrun.registry import problems
+from tests.problems.cases import FUNCTIONS, build, pack
 
 
 def at(problem, *points):
@@ -25,6 +26,103 @@ def test_rosenbrock_is_scipys(dim):
     loss, grad = at(Rosenbrock(Arrays(dtype="float64"), dim=dim), *points)
     np.testing.assert_allclose(loss, [optimize.rosen(x) for x in points], rtol=1e-12)
     np.testing.assert_allclose(grad, [optimize.rosen_der(x) for x in points], rtol=1e-10, atol=1e-12)
+
+
+def near_start(problem):
+    """A point near the start, where no function of ours has an edge."""
+    scale = 0.1 * np.diff(problem.domain)[:, 0].clip(max=3.0)
+    return problem.start + scale * np.random.default_rng(5).uniform(0.2, 1, problem.dim)
+
+
+def in_dimensions(name):
+    """Variants of a function: as it is, and with more dimensions where it may have more."""
+    more = [pytest.param(name, {"dim": 8}, marks=pytest.mark.full)]
+    return [(name, {}), *(more if "dim" in problems.find(name).options() else [])]
+
+
+EVERY_FUNCTION = pytest.mark.parametrize(
+    ("name", "options"), [case for name in FUNCTIONS for case in in_dimensions(name)], ids=str
+)
+
+
+@EVERY_FUNCTION
+def test_a_function_is_what_is_known_about_it(name, options):
+    problem = build((name, options))
+    function = problem.f
+    assert (problem.domain[:, 0] < problem.domain[:, 1]).all()
+    for minimizer in problem.minimizers:
+        x = minimizer["x"]
+        loss, grad = at(problem, x)
+        scale = max(1.0, abs(problem.minimum))
+        assert loss[0] == pytest.approx(problem.minimum, abs=1e-12 * scale)
+        is_inside = ((x > problem.domain[:, 0]) & (x < problem.domain[:, 1])).all()
+        assert not is_inside or np.abs(grad).max() < 1e-9 * scale
+        low, high = problem.domain.T
+        others = np.random.default_rng(0).uniform(low, high, (500, problem.dim))
+        near = np.clip(x + 0.01 * np.random.default_rng(1).standard_normal((500, problem.dim)), low, high)
+        assert (at(problem, *others, *near)[0] > problem.minimum - 1e-12 * scale).all()
+    x, h = near_start(problem), 1e-3
+    steps = h * np.concatenate([k * np.eye(problem.dim) for k in (-2, -1, 1, 2)])
+    values = at(problem, *(x + steps))[0].reshape(4, problem.dim)
+    loss, grad = at(problem, x)
+    differences = np.array([1, -8, 8, -1]) @ values / (12 * h)
+    assert loss[0] == pytest.approx(function(x, **problem._options), rel=1e-12)
+    np.testing.assert_allclose(grad[0], differences, rtol=1e-5, atol=1e-5 * np.abs(differences).max())
+
+
+class Symbolic:
+    """A number of SymPy that NumPy's functions take, at a point that decides comparisons."""
+
+    def __init__(self, expression, point):
+        self.expression, self.point = expression, point
+
+    def _with(self, expression):
+        return Symbolic(expression, self.point)
+
+    def __getattr__(self, name):
+        if name not in ("exp", "sin", "cos", "sqrt", "arctan"):
+            raise AttributeError(name)
+        sympy = pytest.importorskip("sympy")
+        return lambda: self._with(getattr(sympy, {"arctan": "atan"}.get(name, name))(self.expression))
+
+    def __abs__(self):
+        return self._with(abs(self.expression))
+
+    def __lt__(self, other):
+        return bool(self.expression.subs(self.point) < other)
+
+    def __neg__(self):
+        return self._with(-self.expression)
+
+
+for _operator in ("add", "sub", "mul", "truediv", "pow"):
+    for _name in (f"__{_operator}__", f"__r{_operator}__"):
+
+        def _operation(self, other, name=_name):
+            sympy = pytest.importorskip("sympy")
+            if isinstance(other, Symbolic):
+                given = other.expression
+            else:
+                given = (
+                    sympy.Integer(int(other)) if float(other).is_integer() else sympy.Float(float(other), 40)
+                )
+            return self._with(getattr(self.expression, name)(given))
+
+        setattr(Symbolic, _name, _operation)
+
+
+@pytest.mark.full
+@EVERY_FUNCTION
+def test_a_gradient_is_sympys(name, options):
+    sympy = pytest.importorskip("sympy")
+    problem = build((name, options))
+    x = near_start(problem)
+    names = sympy.symbols(f"x:{problem.dim}", real=True)
+    point = {symbol: sympy.Float(value, 40) for symbol, value in zip(names, x.tolist(), strict=True)}
+    value = problem.f(np.array([Symbolic(symbol, point) for symbol in names]), **problem._options).expression
+    exact = [float(sympy.diff(value, symbol).evalf(30, subs=point)) for symbol in names]
+    scale = np.abs(exact).max()
+    np.testing.assert_allclose(at(problem, x)[1][0], exact, rtol=1e-10, atol=1e-12 * scale)
 
 
 def exact_beale(x, y):

@@ -3,23 +3,19 @@
 import numpy as np
 import pytest
 
-from optrun.arrays import Arrays
 from optrun.config import from_mapping
-from optrun.kernels import auto_engine, engine_named
+from optrun.kernels import auto_engine, engine_named, formula
 from optrun.kernels.auto_engine import AutoEngine
-from optrun.kernels.capture import MOST_INSTRUCTIONS
+from optrun.kernels.formula import MOST_INSTRUCTIONS, TILE_BYTES
 from optrun.kernels.numba.engine import NumbaEngine
-from optrun.problems import vectors
-from optrun.problems.functions import Himmelblau
 from optrun.problems.vectors import VectorProblem
 from optrun.training.pack import Pack
 from tests.kernels.engines import NEEDS_NUMBA
 from tests.problems.cases import CASES, build, case_id, pack
 
 each_case = pytest.mark.parametrize("case", CASES, ids=case_id)
-each_function = pytest.mark.parametrize(
-    "case", [case for case in CASES if isinstance(build(case), VectorProblem)], ids=case_id
-)
+VECTORS = [case for case in CASES if isinstance(build(case), VectorProblem)]
+each_function = pytest.mark.parametrize("case", VECTORS, ids=case_id)
 each_dtype = pytest.mark.parametrize("dtype", ["float32", "float64"])
 SPECIAL = (np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-45, 1e30)
 
@@ -63,9 +59,9 @@ class Engine(NumbaEngine):
 
     loops = 0
 
-    def bind_captured(self, calls, captured, buffers):
+    def bind_loop(self, *given):
         self.loops += 1
-        return super().bind_captured(calls, captured, buffers)
+        return super().bind_loop(*given)
 
 
 @NEEDS_NUMBA
@@ -158,82 +154,26 @@ def test_arrays_of_two_layouts_stay_with_numpy():
     assert engine.loops == 0
 
 
-class _Choosy(Himmelblau):
-    pure = True
-
-    def _compute(self, x, grad, *workspace):
-        if float(x.max()) > 1e6:
-            raise ValueError("too far")
-        return super()._compute(x, grad, *workspace)
-
-
-@NEEDS_NUMBA
-def test_code_that_looks_at_its_numbers_stays_with_numpy():
-    choosy, engine = _Choosy(Arrays(dtype="float64")), Engine()
-    assert steps(choosy, engine, 1, True) == steps(build(("himmelblau", {})), engine_named("numpy"), 1, True)
-    assert engine.loops == 0
+@each_dtype
+@pytest.mark.parametrize("lanes", [1, 10])
+def test_long_vectors_in_tiles_have_the_bits_of_one(lanes, dtype, monkeypatch):
+    found = []
+    for tile in (TILE_BYTES, 1):
+        monkeypatch.setattr(formula, "TILE_BYTES", tile)
+        problem = build(("rosenbrock", {"dim": 60}), dtype)
+        found += [steps(problem, engine_named("numpy"), lanes, fast) for fast in (True, False)]
+    assert found == found[:1] * 4
 
 
-class _Inherits(Himmelblau):
-    pass
-
-
-class _Moves(Himmelblau):
-    pure = True
-
-    def loss_and_grad(self, params, grads, batch):
-        self._targets[...] += 1
-        return super().loss_and_grad(params, grads, batch)
-
-
-class _Counts(Himmelblau):
-    calls = 0
-
-    def _compute(self, x, grad, *workspace):
-        self.calls += 1
-        loss = super()._compute(x, grad, *workspace)
-        return np.multiply(loss, float(self.calls), out=workspace[0][0])
-
-
-class _Precise(Himmelblau):
-    def _compute(self, x, grad, *workspace):
-        loss = super()._compute(x, grad, *workspace)
-        return np.add(loss, 1e-3 if x.dtype == "float64" else 1.0, out=workspace[0][0])
-
-
-class _Declared(_Precise):
-    pure = True
-
-    def _compute(self, x, grad, *workspace):
-        return Himmelblau._compute(self, x, grad, *workspace)
-
-
-@NEEDS_NUMBA
-@pytest.mark.parametrize("made", [_Inherits, _Moves, _Counts, _Precise])
-def test_a_class_that_does_not_say_that_its_own_code_is_pure_stays_with_numpy(made):
-    engine, arrays = Engine(), Arrays(dtype="float64")
-    assert steps(made(arrays), engine, 3, True) == steps(made(arrays), engine_named("numpy"), 3, True)
-    assert engine.loops == 0
-
-
-@NEEDS_NUMBA
-def test_a_class_may_say_that_its_own_code_is_pure():
-    engine, arrays = Engine(), Arrays(dtype="float64")
-    assert steps(_Declared(arrays), engine, 3, True) == steps(
-        _Declared(arrays), engine_named("numpy"), 3, True
-    )
-    assert engine.loops == 1
-
-
-@NEEDS_NUMBA
-@pytest.mark.parametrize("dim", [MOST_INSTRUCTIONS + 1, 10**5])
-def test_more_dimensions_than_a_loop_may_have_instructions_are_not_tried(dim, monkeypatch):
-    def tried(*_):
-        raise AssertionError
-
-    monkeypatch.setattr(vectors, "captured", tried)
-    problem = build(("rosenbrock", {"dim": dim}))
-    steps(problem, Engine(), 2, True)
+@each_dtype
+@pytest.mark.parametrize("case", [c for c in VECTORS if not c[1].get("rotation")], ids=case_id)
+def test_vectors_have_the_bits_of_their_elements(case, dtype, monkeypatch):
+    """Both forms of a short program, by NumPy's calls."""
+    found = []
+    for count in (0, 10**6):
+        monkeypatch.setattr(formula, "_count", lambda listing, count=count: count)
+        found.append(steps(build(case, dtype), engine_named("numpy"), 9, True))
+    assert found[0] == found[1]
 
 
 @pytest.mark.full
@@ -244,9 +184,9 @@ def test_losses_take_no_more_room_than_their_layout_needs(lane_fast):
     problem, given = build(("quadratic", {"dim": dim})), {}
 
     class Seen(NumbaEngine):
-        def bind_captured(self, calls, captured, buffers):
+        def bind_loop(self, calls, listing, buffers, coefficients):
             given.update(buffers)
-            return super().bind_captured(calls, captured, buffers)
+            return super().bind_loop(calls, listing, buffers, coefficients)
 
     steps(problem, Seen(), lanes, lane_fast)
     room = given["loss0"]

@@ -16,6 +16,7 @@ from optrun.schedulers import LRScheduler
 from optrun.schedulers.expression import Expression
 from optrun.selftest import examples
 from optrun.selftest.smoke import PROBLEMS, Combination, Verdict, combinations, outcomes
+from tests.problems.cases import CASES
 
 
 @pytest.fixture(autouse=True)
@@ -44,7 +45,7 @@ def test_every_optimizer_passes_or_says_why_it_does_not_apply(optimizer):
         assert bool(outcome.reason) is (outcome.verdict is Verdict.NOT_APPLICABLE)
 
 
-@pytest.mark.parametrize("problem", list(problems))
+@pytest.mark.parametrize("problem", sorted({name for name, _ in CASES}))
 def test_every_problem_may_be_asked_for(problem):
     assert tried("Adam", "none", problem).verdict is Verdict.PASSED
 

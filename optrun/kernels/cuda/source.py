@@ -3,10 +3,12 @@
 Apart from the thread indices the kernels are plain C, so that tests can compile and run them without a GPU.
 """
 
+import math
 import sys
 
+from optrun.kernels.bits import BITS, FORMATS, expression
 from optrun.kernels.layout import COLUMN, ROW, Rows
-from optrun.kernels.lower import OPERATORS, Instruction, Listing, scalar
+from optrun.kernels.lower import OPERATORS, Instruction, Listing, number_of, scalar
 
 OPTIONS = ("--fmad=false", "--prec-div=true", "--prec-sqrt=true", "--ftz=false")
 """Compiler options: every operation is rounded according to IEEE 754, and denormal numbers are kept."""
@@ -29,6 +31,8 @@ def step_source(listing: Listing, dtype: str, rows: Rows) -> str:
         *(f"const {types[name]}* __restrict__ all_{name}" for name in coefficients),
         *(f"long long {name}" for name in ("rows", "columns", "distance")),
     ]
+    integer = "unsigned int" if dtype == "float32" else "unsigned long long"
+    uses_bits = [each for each in listing.instructions if each.op in BITS]
     lines = [
         f'extern "C" __global__ void step({", ".join(parameters)})',
         "{",
@@ -47,7 +51,8 @@ def step_source(listing: Listing, dtype: str, rows: Rows) -> str:
         *(f"            {real} at_{name} = all_{name}[at];" for name in variables),
         *(f"            {real} {name};" for name in listing.names("_s")),
         *(f"            bool {name};" for name in listing.names("_b")),
-        *(f"            {scalar(each.target)} = {_expression(each, real)};" for each in listing.instructions),
+        *(f"            union {{ {real} number; {integer} bits; }} both;" for _ in uses_bits[:1]),
+        *(f"            {_statement(each, dtype)}" for each in listing.instructions),
         *(f"            all_{name}[at] = at_{name};" for name in variables if name in written),
         "        }",
         "    }",
@@ -113,8 +118,30 @@ extern "C" __global__ void watch(const {real}* __restrict__ loss, {real}* __rest
 """
 
 
-def _expression(instruction: Instruction, real: str) -> str:
-    op, operands = instruction.op, [scalar(name) for name in instruction.operands]
+def _statement(instruction: Instruction, dtype: str) -> str:
+    target = scalar(instruction.target)
+    if instruction.op in BITS:
+        x, moved = (
+            _operand(instruction.operands[0], dtype),
+            expression(instruction.op, "both.bits", FORMATS[dtype]),
+        )
+        return f"both.number = {x}; both.bits = {moved}; {target} = both.number;"
+    return f"{target} = {_expression(instruction, dtype)};"
+
+
+def _operand(name: str, dtype: str) -> str:
+    if not name.startswith("_k"):
+        return scalar(name)
+    value, suffix = number_of(name), "f" if dtype == "float32" else ""
+    if not math.isfinite(value):
+        top = 0.0 if math.isnan(value) else math.copysign(1.0, value)
+        return f"({top}{suffix} / 0.0{suffix})"
+    return f"{value!r}{suffix}"
+
+
+def _expression(instruction: Instruction, dtype: str) -> str:
+    op, operands = instruction.op, [_operand(name, dtype) for name in instruction.operands]
+    real = C_TYPES[dtype]
     suffix = "f" if real == "float" else ""
     if op in OPERATORS:
         return f" {OPERATORS[op]} ".join(operands)
@@ -128,8 +155,10 @@ def _expression(instruction: Instruction, real: str) -> str:
             return f"{x} != ({real})0"
         case "neg":
             return f"{x} * ({real})-1"
-        case "sqrt":
-            return f"sqrt{suffix}({x})"
+        case "not":
+            return f"!{x}"
+        case "sqrt" | "floor":
+            return f"{op}{suffix}({x})"
         case "abs":
             return f"fabs{suffix}({x})"
         case "sign":

@@ -12,7 +12,6 @@ import numpy as np
 
 from optrun.arrays import Array
 from optrun.errors import MissingExtraError, install
-from optrun.kernels.capture import Captured
 from optrun.kernels.layout import Rows
 from optrun.kernels.lower import Listing
 from optrun.kernels.numba.code_cache import bound, compiled, is_installed
@@ -94,11 +93,15 @@ class NumbaEngine:
             return pieces[0]
         return run_in_threads([_by_any_thread(piece) for piece in pieces], self._threads)
 
-    def bind_captured(
-        self, calls: Callable[[], None], captured: Captured, buffers: Mapping[str, Array]
+    def bind_loop(
+        self,
+        calls: Callable[[], None],
+        listing: Listing,
+        buffers: Mapping[str, Array],
+        coefficients: Sequence[Array],
     ) -> Callable[[], None]:
         """Return the function that does to these buffers what the calls do."""
-        return self.bind(captured.listing, buffers, captured.coefficients)
+        return self.bind(listing, buffers, coefficients)
 
 
 def _arrays(listing: Listing, buffers: Mapping[str, Array], rows: Rows) -> dict[str, Array]:

@@ -1,7 +1,8 @@
 """A listing as the source of one fused loop, which Numba compiles: scalars in place of scratch arrays."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
+from optrun.kernels.bits import BITS, FORMATS, expression
 from optrun.kernels.layout import COLUMN, ROW, Rows
 from optrun.kernels.lower import OPERATORS, Instruction, Listing, scalar
 
@@ -29,14 +30,18 @@ def source(listing: Listing, dtype: str, rows: Rows) -> str:
     named |= {name: f"all_{name}[%s] != 0" for name in conditions}
     is_split = len(written) * (2 * len(buffers) - len(written) - 1) > 2 * MOST_PAIRS
     into = "all__out[{place} + at]" if is_split else "all_{name}[start + at]"
+    numbers_in = {name: f"k{place}" for place, name in enumerate(listing.names("_k"))}
+    uses_bits = any(each.op in BITS for each in listing.instructions)
     to = {name: into.format(name=name, place=place * BLOCK) for place, name in enumerate(written)}
     lines = [
         '"""Made by optrun; safe to delete."""',
         "",
         "import numpy as np",
+        *(["from optrun.kernels.numba.bitcast import bits_of, number_of"] if uses_bits else []),
         "",
         f'signature = "void(CPointer(CPointer({dtype})), CPointer(CPointer(uint8)), CPointer(intp))"',
         f"zero, one = np.{dtype}(0), np.{dtype}(1)",
+        *(f'{short} = np.{dtype}(float.fromhex("{name[2:]}"))' for name, short in numbers_in.items()),
         "",
         "",
         "def step(numbers, conditions, integers):",
@@ -55,7 +60,10 @@ def source(listing: Listing, dtype: str, rows: Rows) -> str:
         "            for at in range(stop):",
         *(f"                {name} = {named[name] % 'begin + at'}" for name in rows.along(COLUMN)),
         *(f"                at_{name} = all_{name}[start + at]" for name in read),
-        *(f"                {scalar(each.target)} = {_expression(each)}" for each in listing.instructions),
+        *(
+            f"                {scalar(each.target)} = {_expression(each, dtype, numbers_in)}"
+            for each in listing.instructions
+        ),
         *(f"                {target} = at_{name}" for name, target in to.items()),
     ]
     for name, collected in to.items() if is_split else ():
@@ -78,8 +86,11 @@ def _variables(listing: Listing) -> tuple[Collection[str], Collection[str]]:
     return read, written
 
 
-def _expression(instruction: Instruction) -> str:
-    op, operands = instruction.op, [scalar(name) for name in instruction.operands]
+def _expression(instruction: Instruction, dtype: str, numbers: Mapping[str, str]) -> str:
+    op, operands = instruction.op, [numbers.get(name) or scalar(name) for name in instruction.operands]
+    if op in BITS:
+        form = FORMATS[dtype]
+        return f"number_of(np.{form.integers}({expression(op, f'bits_of({operands[0]})', form)}))"
     if op in OPERATORS:
         return f" {OPERATORS[op]} ".join(operands)
     x, *others = operands
@@ -97,6 +108,10 @@ def _expression(instruction: Instruction) -> str:
             return f"np.sqrt({x})"
         case "abs":
             return f"abs({x})"
+        case "floor":
+            return f"np.floor({x})"
+        case "not":
+            return f"not {x}"
         case "sign":
             return f"one if {x} > zero else (-one if {x} < zero else (zero if {x} == zero else {x}))"
         case "max" | "min":

@@ -1,0 +1,160 @@
+"""Formulas: functions of a vector, written in the words of `optrun.ops`, and bound to the vectors of all lanes.
+
+A function is traced once, and its gradient is made from its program. Where the vector is short, the program is unrolled
+to elements, which an engine runs as a loop over lanes. Otherwise every operation is one call, of NumPy or CuPy, on the
+vectors of as many lanes as fit into the cache. Both make the same operations, so they give the same bits.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+
+import numpy as np
+
+from optrun.arrays import Array, Arrays
+from optrun.kernels.differentiate import gradient
+from optrun.kernels.evaluate import evaluate
+from optrun.kernels.expand import expanded
+from optrun.kernels.layout import is_lane_fast
+from optrun.kernels.lower import Listing, lower
+from optrun.kernels.numpy_engine import NumpyEngine
+from optrun.kernels.program import Node, coefficients_of, node
+from optrun.kernels.stepper import LoopEngine
+from optrun.kernels.symbols import VECTOR, Symbol, tracing
+from optrun.kernels.tensor_engine import Order, TensorEngine, in_turn
+from optrun.kernels.unroll import size_of, unrolled
+
+MOST_INSTRUCTIONS = 800
+MOST_WORK = 6_000
+"""Instructions × dimensions: larger loops take more than some seconds to compile."""
+TILE_BYTES = 1 << 21
+"""Of a vector in the lanes that are done together. Smaller tiles of many lanes have short rows, and NumPy takes 50 ns
+to begin one. Rosenbrock's function in 100 dimensions and 10,000 lanes takes 0.8 of the time that it takes in one tile.
+"""
+
+
+class Formula:
+    """A function of vectors of one length, and its gradient.
+
+    Raises TypeError for a function that does not return a number that depends on the vector.
+    """
+
+    def __init__(self, function: Callable[[Symbol], object], dim: int, arrays: Arrays) -> None:
+        self._dim, self._arrays = dim, arrays
+        x = node("input", name="x", is_array=True, shape=(dim,))
+        with tracing(VECTOR):
+            value = function(Symbol(x))
+            if not isinstance(value, Symbol) or not value.node.is_array or value.node.is_condition:
+                raise TypeError(f"a function returns a number computed from x, not {type(value).__name__}")
+            if value.shape:
+                raise TypeError(
+                    f"a function returns one number, not {len(value)}: sum(…) and prod(…) of optrun.ops are numbers"
+                )
+            self._outputs = {"loss": value.node, "grad": gradient(value.node, x)}
+
+    def bind(self, x: Array, grad: Array, loops: LoopEngine | None) -> Callable[[], Array]:
+        """Return the function that writes the gradients ``[B, n]`` at x ``[B, n]``, and returns the values ``[B]``."""
+        column = _column_like(x) if isinstance(x, np.ndarray) else self._arrays.empty((len(x), 1))
+        buffers = {"x": x, "grad": grad, "loss": column[:, 0]}
+        calls = self._calls(self._vectors, buffers)
+        losses: Array = column[:, 0]
+        # A loop needs all of its buffers in the same layout.
+        if (
+            self._elements
+            and not self._arrays.is_on_device
+            and x.flags.forc
+            and _strides(x) == _strides(grad)
+        ):
+            listing, coefficients = self._elements
+            columns = {
+                f"{name}{i}": array[:, i : i + 1]
+                for name, array in (("x", x), ("grad", grad))
+                for i in range(self._dim)
+            }
+            columns |= {"loss0": column, "p": x[:, :1]}
+            if len(listing.instructions) <= _count(self._vectors[0]):
+                calls = NumpyEngine().bind(listing, columns, coefficients)
+            if loops is not None:
+                calls = loops.bind_loop(calls, listing, columns, coefficients)
+
+        def step() -> Array:
+            calls()
+            return losses
+
+        return step
+
+    def bind_value(self, x: Array) -> Callable[[], Array]:
+        """Return the function that returns the values ``[B]`` at x ``[B, n]``, with the bits of `bind`."""
+        losses = self._arrays.empty((len(x),))
+        calls = self._calls(self._value, {"x": x, "loss": losses})
+
+        def value() -> Array:
+            calls()
+            return losses
+
+        return value
+
+    @cached_property
+    def _vectors(self) -> "_Lowered":
+        return self._lowered(self._outputs)
+
+    @cached_property
+    def _value(self) -> "_Lowered":
+        return self._lowered({"loss": self._outputs["loss"]})
+
+    @cached_property
+    def _elements(self) -> "_Lowered | None":
+        """The unrolled program; None if it is too long for a loop."""
+        outputs = expanded(self._outputs, self._arrays.dtype)
+        most = min(MOST_INSTRUCTIONS, MOST_WORK // self._dim)
+        if size_of(outputs) > 2 * most:
+            return None
+        lowered = self._lowered(unrolled(outputs))
+        return lowered if len(lowered[0].instructions) <= most else None
+
+    def _lowered(self, outputs: Mapping[str, Node]) -> "_Lowered":
+        """Return the listing and the coefficients, each 0-d or `[1, n]`."""
+        coefficients = coefficients_of(outputs)
+        values = []
+        with np.errstate(all="ignore"):
+            for each in coefficients:
+                value = evaluate(each, np.ones((1, 1)), {}, {})
+                value = value.reshape(1, -1) if each.shape else value.reshape(())
+                values.append(value if value.dtype == bool else value.astype(self._arrays.dtype))
+        return lower(expanded(outputs, self._arrays.dtype), coefficients), values
+
+    def _calls(self, lowered: "_Lowered", buffers: Mapping[str, Array]) -> Callable[[], None]:
+        """Return the calls of a listing of vectors, tile by tile; the tiles share their scratch arrays."""
+        xp, x = self._arrays.xp, buffers["x"]
+        engine, (listing, values) = TensorEngine(xp), lowered
+        lanes, dim = x.shape
+        coefficients = [xp.asarray(value) for value in values]
+        tile = lanes if self._arrays.is_on_device else max(1, TILE_BYTES // (x.itemsize * max(1, dim)))
+        order: Order = "F" if is_lane_fast(x) else "C"
+        scratch = engine.scratch(listing, min(tile, lanes), x.dtype.name, order)
+        calls = []
+        for start in range(0, lanes, tile):
+            own = {name: buffer[start : start + tile] for name, buffer in buffers.items()}
+            rows = {name: array[: len(own["x"])] for name, array in scratch.items()}
+            calls += engine.calls(listing, own, coefficients, rows)
+        return in_turn(calls)
+
+
+_Lowered = tuple[Listing, Sequence[Array]]
+
+
+def _count(listing: Listing) -> int:
+    """Return the number of calls that a listing of vectors makes."""
+    shapes = dict(listing.shapes)
+    lengths = (shapes.get(each.operands[0], (0,)) for each in listing.instructions if each.op == "sum")
+    return len(listing.instructions) + sum(length[0].bit_length() for length in lengths if length)
+
+
+def _column_like(array: Array) -> Array:
+    """Return a column ``[B, 1]`` with the same stride as an array's columns."""
+    distance = max(1, array.strides[0] // array.itemsize)
+    column: Array = np.empty(len(array) * distance, array.dtype)[::distance, None]
+    return column
+
+
+def _strides(array: Array) -> list[int]:
+    return [stride for stride, size in zip(array.strides, array.shape, strict=True) if size > 1]

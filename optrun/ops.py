@@ -1,0 +1,157 @@
+"""The words of update rules and of functions, for symbols and arrays.
+
+All engines give the same bits for them: what is not one operation of the processor is computed in elementary ones.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from optrun.kernels.symbols import Symbol, apply, total
+
+__all__ = [
+    "abs", "arctan", "clip", "cos", "debias", "dot", "exp", "floor", "lerp", "log", "log1p", "maximum", "mean",
+    "minimum", "mod", "norm", "power", "prod", "sign", "sin", "sqrt", "sum", "tanh", "total", "where",
+]  # fmt: skip
+
+
+def _word(op: str, function: Any, *operands: Any) -> Any:
+    if any(isinstance(operand, Symbol) for operand in operands):
+        return apply(op, *operands)
+    return function(*operands)
+
+
+def sqrt(x: Any) -> Any:
+    """√x."""
+    return _word("sqrt", np.sqrt, x)
+
+
+def exp(x: Any) -> Any:
+    """eˣ."""
+    return _word("exp", np.exp, x)
+
+
+def log(x: Any) -> Any:
+    """The natural logarithm; -∞ at 0, NaN below."""
+    return _word("log", np.log, x)
+
+
+def log1p(x: Any) -> Any:
+    """log(1 + x), accurate near 0."""
+    return _word("log1p", np.log1p, x)
+
+
+def sin(x: Any) -> Any:
+    """sin x; NaN beyond |x| = 1.2e4 in float32, 1.6e6 in float64, where neighbouring numbers are too far apart."""
+    return _word("sin", np.sin, x)
+
+
+def cos(x: Any) -> Any:
+    """cos x; NaN where `sin` is."""
+    return _word("cos", np.cos, x)
+
+
+def arctan(x: Any) -> Any:
+    """The angle in (-π/2, π/2) whose tangent is x."""
+    return _word("arctan", np.arctan, x)
+
+
+def tanh(x: Any) -> Any:
+    """The hyperbolic tangent."""
+    return _word("tanh", np.tanh, x)
+
+
+def abs(x: Any) -> Any:
+    """|x|."""
+    return _word("abs", np.absolute, x)
+
+
+def sign(x: Any) -> Any:
+    """-1, 0 or 1, the sign of x."""
+    return _word("sign", np.sign, x)
+
+
+def floor(x: Any) -> Any:
+    """The largest integer that is not above x."""
+    return _word("floor", np.floor, x)
+
+
+def mod(x: Any, y: Any) -> Any:
+    """x - y ⌊x / y⌋, the remainder with the sign of y; also ``x % y``."""
+    return x % y
+
+
+def power(x: Any, y: Any) -> Any:
+    """xʸ; also ``x ** y``. An array to an integer or half an integer is made of products and roots; any other power of
+    an array is exp(y log x), NaN for x < 0, with an error of |y log x| units in the last place.
+    """
+    return x**y
+
+
+def maximum(x: Any, y: Any) -> Any:
+    """The elementwise maximum; NaN if either is NaN."""
+    return _word("max", np.maximum, x, y)
+
+
+def minimum(x: Any, y: Any) -> Any:
+    """The elementwise minimum; NaN if either is NaN."""
+    return _word("min", np.minimum, x, y)
+
+
+def clip(x: Any, least: Any, most: Any) -> Any:
+    """x within bounds."""
+    return minimum(maximum(x, least), most)
+
+
+def where(condition: Any, x: Any, y: Any) -> Any:
+    """x where the condition holds, otherwise y."""
+    return _word("where", np.where, condition, x, y)
+
+
+def debias(beta: Any, t: Any) -> Any:
+    """1 - βᵗ, the bias correction of an exponential average that started at zero, after t steps."""
+    return 1 - beta**t
+
+
+def lerp(start: Any, end: Any, weight: Any) -> Any:
+    """Linear interpolation, exact at both ends."""
+    difference = end - start
+    return where(weight < 0.5, start + weight * difference, end - (1 - weight) * difference)
+
+
+def sum(x: Any, axis: int | None = None) -> Any:
+    """The sum of all elements of a vector or tensor, or over an axis of tensors, which is kept with length 1."""
+    return total(x, axis) if isinstance(x, Symbol) else np.sum(x, axis, keepdims=axis is not None)
+
+
+def mean(x: Any, axis: int | None = None) -> Any:
+    """The mean over rows (axis -2), columns (axis -1) or all elements; 0 if there are none."""
+    count = x.size if axis is None else x.shape[axis]
+    return sum(x, axis) / float(max(count, 1))
+
+
+def prod(x: Any) -> Any:
+    """The product of the elements of a vector."""
+    if not isinstance(x, Symbol):
+        return np.prod(x)
+    if x.ndim != 1:
+        raise TypeError("prod takes a vector")
+    odd = []
+    while len(x) > 1:
+        half = len(x) // 2
+        odd += [x[-1]] if len(x) % 2 else []
+        x = x[:half] * x[half : 2 * half]
+    value = x[0] if len(x) else 1.0
+    for each in odd:
+        value = value * each
+    return value
+
+
+def dot(x: Any, y: Any) -> Any:
+    """Σ x y."""
+    return sum(x * y)
+
+
+def norm(x: Any) -> Any:
+    """√Σ x², the Euclidean norm of a vector, or the Frobenius norm of each tensor."""
+    return sqrt(sum(x * x))

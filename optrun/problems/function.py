@@ -1,0 +1,81 @@
+"""Function, the base class of test functions: a formula, and what is known about it."""
+
+from abc import ABC
+from collections.abc import Callable
+from functools import cache
+from typing import Annotated, Any, ClassVar
+
+import numpy as np
+from annotated_types import Ge, Le
+
+from optrun.arrays import Array, Arrays
+from optrun.kernels.symbols import Symbol
+from optrun.problems.vectors import MOST_DIMENSIONS, VectorProblem
+from optrun.registry import Option, check_annotated, options_of
+
+Dim = Annotated[int, Ge(1), Le(MOST_DIMENSIONS)]
+TwoOrMore = Annotated[int, Ge(2), Le(MOST_DIMENSIONS)]
+
+
+def _lacking(x: Any) -> Any:
+    raise TypeError("a function has its formula in a static method f(x)")
+
+
+class Function(VectorProblem, ABC):
+    """A test function, given by its formula in the words of `optrun.ops`::
+
+        class Sphere(Function):
+            minimum, minimizers, start = 0.0, [[0.0]], [1.0]
+
+            @staticmethod
+            def f(x, /, *, dim: Dim = 2):
+                return sum(x**2)
+
+    `f` is called once, with a symbol for the vector x; its gradient is derived from the formula. After `*` come the
+    options. A function in any number of dimensions has the option ``dim``; others have the class attribute, by default
+    2. Points are repeated until they have ``dim`` numbers. The minimum and the points may also be functions of the
+    number of dimensions, ``lambda n: …``.
+    """
+
+    f: ClassVar[Callable[..., Any]] = staticmethod(_lacking)
+    """Static method of every function: its value at a vector x."""
+    start: Any = (1.0,)
+    """Where every run starts, unless the config says otherwise."""
+    minimum: Any = None
+    """The minimum; None if unknown."""
+    minimizers: Any = ()
+    """Where the minimum is; empty if unknown."""
+    domain: Any = (-5.0, 5.0)
+    """The usual range of every coordinate, or one for each; the minimizers are those within."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "f" in vars(cls):
+            check_annotated(f"{cls.__name__}.f", cls.f)
+
+    @classmethod
+    @cache
+    def options(cls) -> dict[str, Option]:
+        last = options_of(VectorProblem.__init__)
+        own = {name: option for name, option in super().options().items() if name not in last}
+        of_formula = {name: option for name, option in options_of(cls.f).items() if name not in own}
+        return {**own, **of_formula, **last}
+
+    def __init__(self, arrays: Arrays, **options: Any) -> None:
+        of_formula = options_of(self.f)
+        self._options = {name: options.pop(name, option.default) for name, option in of_formula.items()}
+        self.dim = self._options.get("dim", self.dim)
+        super().__init__(arrays, **options)
+        self.minimum = self._known(type(self).minimum)
+        self.domain = np.broadcast_to(np.array(type(self).domain, np.float64), (self.dim, 2))
+        points = self._known(type(self).minimizers)
+        self.minimizers = [{"x": np.resize(np.array(point, np.float64), self.dim)} for point in points]
+
+    def _known(self, value: Any) -> Any:
+        return value(self.dim) if callable(value) else value
+
+    def _usual_start(self) -> Array:
+        return np.resize(np.array(self._known(type(self).start), np.float64), self.dim)
+
+    def _value(self, x: Symbol) -> Any:
+        return self.f(x, **self._options)
