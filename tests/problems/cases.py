@@ -39,7 +39,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     ],
 }
 FUNCTIONS = [name for name in problems if issubclass(problems.find(name), Function)]
-SOME_FUNCTIONS = {"rosenbrock", "beale", "himmelblau", "helical_valley"}
+SOME_FUNCTIONS = {"rosenbrock", "beale", "himmelblau", "ackley", "griewank", "helical_valley"}
 """With all that functions are made of; the others are formulas of the same words."""
 CASES = [
     (name, SMALL.get(name, {}) | variant)
