@@ -79,6 +79,11 @@ class PathOrName:
 
 
 @dataclass(frozen=True)
+class PathsWithin:
+    """Marks, in an annotation, an option that may be a mapping whose texts are paths."""
+
+
+@dataclass(frozen=True)
 class Added:
     """Marks, in an annotation, an option that a config leaves out where it has its default.
 
@@ -188,6 +193,11 @@ class Option:
     def may_be_path(self) -> bool:
         """Whether it may be the path of a file."""
         return any(_marks(self.annotation, PathOrName))
+
+    @cached_property
+    def may_hold_paths(self) -> bool:
+        """Whether it may be a mapping whose texts are paths."""
+        return any(_marks(self.annotation, PathsWithin))
 
     @cached_property
     def may_be_seed(self) -> bool:

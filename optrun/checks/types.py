@@ -78,6 +78,8 @@ def strictly(annotation: Any) -> Any:
         return union([strictly(arg) for arg in args])
     if origin is list:
         return list[strictly(args[0])]  # type: ignore[misc]
+    if origin is dict:
+        return dict[args[0], strictly(args[1])]  # type: ignore[misc, valid-type]
     if annotation is int:
         return Annotated[int, INTEGRAL]
     if isinstance(annotation, type) and hasattr(annotation, "options"):

@@ -16,6 +16,12 @@ def path_options(cls: type[Any]) -> list[str]:
     return [name for name, option in options.items() if option.may_be_path]
 
 
+def path_mappings(cls: type[Any]) -> list[str]:
+    """Return the options of a problem that may be mappings whose texts are paths."""
+    options = cls.options() if hasattr(cls, "options") else {}
+    return [name for name, option in options.items() if option.may_hold_paths]
+
+
 def resolved_path(value: Any, place: Place) -> Any:
     """Return a value that was written somewhere, absolute where it is a path."""
     if not isinstance(value, str) or not PathOrName.is_path(value):

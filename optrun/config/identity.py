@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from optrun.config.data_paths import path_options
+from optrun.config.data_paths import path_mappings, path_options
 from optrun.config.model.components import Component, class_of
 from optrun.config.model.run import RunConfig
 from optrun.registry import SECTIONS, PathOrName, metrics, prediction_metrics
@@ -47,7 +47,12 @@ def canonical_texts(documents: Iterable[Mapping[str, Any]], *, whole: bool = Fal
 def _placeless(name: str, part: Any) -> Any:
     cls = class_of("problem", part) if name == "problem" and isinstance(part, dict) else None
     files = [option for option in (path_options(cls) if cls else ()) if _is_path(part.get(option))]
-    return part | dict.fromkeys(files, ANY_PATH) if files else part
+    within = {
+        option: {key: ANY_PATH if _is_path(value) else value for key, value in part[option].items()}
+        for option in (path_mappings(cls) if cls else ())
+        if isinstance(part.get(option), dict)
+    }
+    return part | dict.fromkeys(files, ANY_PATH) | within if files or within else part
 
 
 def _is_path(value: Any) -> bool:

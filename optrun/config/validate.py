@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from optrun.checks.messages import CONFLICT, MISSING, UNKNOWN_KEY, message, of_seeds
-from optrun.config.data_paths import path_options, resolved_path
+from optrun.config.data_paths import path_mappings, path_options, resolved_path
 from optrun.config.model.components import class_of
 from optrun.config.model.options import SCHEDULES, Model
 from optrun.config.model.run import RunConfig
@@ -163,3 +163,9 @@ def _resolve_paths(data: dict[str, Any], root: YamlNode) -> None:
     for name in path_options(cls):
         if name in problem:
             problem[name] = resolved_path(problem[name], root.at(("problem", name)).place)
+    for name in path_mappings(cls):
+        if isinstance(given := problem.get(name), dict):
+            problem[name] = {
+                key: resolved_path(value, root.at(("problem", name, key)).place)
+                for key, value in given.items()
+            }

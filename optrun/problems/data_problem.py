@@ -24,6 +24,7 @@ from optrun.problems.data import (
     Task,
     absent_classes,
     class_weights,
+    joined,
     listed,
     load,
 )
@@ -33,7 +34,7 @@ from optrun.problems.metrics.prediction import Predictions
 from optrun.problems.metrics.suitable import unsuitable
 from optrun.problems.model import predictions_of
 from optrun.problems.problem import Problem
-from optrun.registry import Added, Fraction, OwnOrRunSeed, Positive, Unless
+from optrun.registry import Added, Fraction, OwnOrRunSeed, PathsWithin, Positive, Unless
 
 Columns = Annotated[list[str | int], MinLen(1)] | None
 """Globs of the names of columns, or numbers of columns, from 0."""
@@ -106,14 +107,15 @@ class DataProblem(Problem, ABC):
             Ge(0),
             Lt(1),
             Added(),
-            Unless("split"),
+            Unless("split", but_mapping=True),
             "part of the samples held out for selection: val_loss, val_accuracy",
         ] = 0.0,
         split: Annotated[
-            str | int | dict[str, Fraction] | None,
+            str | int | dict[str, Fraction | str] | None,
             Added(),
+            PathsWithin(),
             "column of a table, or array of an NPZ file, that says train, val or test for each sample; or the fraction "
-            "of each part",
+            "of each part; or the files of the val and test parts",
         ] = None,
         group: Annotated[
             str | int | None, Added(), "column of a table: rows in which it is equal stay in one part"
@@ -149,13 +151,17 @@ class DataProblem(Problem, ABC):
             group=group,
         )
         chosen = Split(test_fraction, validation_fraction, split_seed, folds, fold)
+        paths: Mapping[str, str] = {}
         if isinstance(split, dict):
-            chosen = Split.of_fractions(split, split_seed)
-        dataset = self._dataset = load(data, layout)
+            chosen, paths = Split.of_mapping(split, chosen)
+        dataset = load(data, layout)
+        if paths:
+            dataset = joined(dataset, {part: load(path, layout) for part, path in paths.items()})
+        self._dataset = dataset
         self.task = task
         self.loss, targets = self._loss_and_targets(dataset)
         by_class = isinstance(self.loss, ClassLoss)
-        has_own = dataset.parts is not None and not isinstance(split, (str, int))
+        has_own = dataset.parts is not None and not (isinstance(split, (str, int)) or paths)
         refused = {"folds": folds, "split": split, "test_fraction": test_fraction != TEST_FRACTION}
         if has_own and (option := next((name for name, given in refused.items() if given), "")):
             raise ConfigError(

@@ -1,5 +1,6 @@
 """Splits by fractions, by folds and by groups: each class in each part, each sample tested once, groups whole."""
 
+import json
 import random
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 import optrun
 from optrun.arrays import Arrays
 from optrun.config import ConfigErrors, from_mapping
+from optrun.config import load as load_config
 from optrun.errors import ConfigError
 from optrun.problems.data import Split, load
 from optrun.problems.regression import LinearRegression, SoftmaxRegression
@@ -63,6 +65,11 @@ def test_fractions_of_all_parts(split, expected):
     [
         ({"split": {"train": 0.7, "test": 0.2}}, r"are 0.7 \+ 0 \+ 0.2, where 1 is expected"),
         ({"split": {"train": 0, "test": 1}}, "with some for training"),
+        ({"split": {"test": 0.2}, "validation_fraction": 0.1}, "validation_fraction: split says it"),
+        ({"split": {"train": "a.csv"}}, "split: the training samples are data"),
+        ({"split": {"test": "a.csv", "val": 0.1}}, "split: fractions or files, not both"),
+        ({"split": {"val": "a.csv"}, "validation_fraction": 0.1}, "split names a file of that part"),
+        ({"split": {"test": True}}, "split.test must be a number or a string"),
         ({"split": {"tset": 0.2}}, "'tset' is no part.*mean 'test'"),
         ({"split": {"test": 2.0}}, "split.*must be ≤ 1"),
         ({"folds": 5, "fold": "seed"}, "fold: a problem without a run has no seed to follow"),
@@ -168,3 +175,87 @@ def test_folds_are_an_axis_of_a_sweep(tmp_path):
     assert from_mapping({"problem": written, "optimizer": "SGD", "steps": 1}).to_dict()["problem"] == written
     with pytest.raises(ConfigErrors, match="test_fraction: has no effect beside folds: leave it out"):
         from_mapping({**config, "sweep": None, "problem": {**problem, "test_fraction": 0.2}})
+
+
+def write(directory, **tables):
+    for name, lines in tables.items():
+        (directory / f"{name}.csv").write_text("\n".join(lines) + "\n")
+
+
+HEAD = "a,colour,y"
+TRAIN = [HEAD, *(f"{i}.5,{'red' if i % 2 else 'blue'},{'uv'[i % 3 == 0]}" for i in range(12))]
+
+
+def test_parts_of_files_of_their_own(tmp_path):
+    write(
+        tmp_path,
+        train=TRAIN,
+        test=["y,extra,colour,a", "u,1,red,100", "v,2,green,200"],
+        val=[HEAD, "1,blue,v", "2,red,u"],
+    )
+    config = {
+        "problem": {
+            "name": "softmax_regression",
+            "data": "train.csv",
+            "split": {"test": "test.csv", "validation": "val.csv"},
+            "target": "y",
+        },
+        "optimizer": "SGD",
+        "steps": 1,
+    }
+    path = tmp_path / "c.yaml"
+    path.write_text(json.dumps(config))
+    problem = load_config(path).problem
+    assert problem.options["split"]["test"] == str(tmp_path / "test.csv")  # from wherever it is run
+    made = SoftmaxRegression(Arrays(dtype="float64"), **problem.options)
+    assert sizes(made) == {"train": 12, "val": 2, "test": 2}
+    assert "16 samples (12 train, 2 val, 2 test) of 2 columns a, colour" in made.inferred
+    assert made.inferred.endswith("(split by files)")
+    assert made.preparation.names == ["a", "colour=blue", "colour=red"]
+    a = np.array([i + 0.5 for i in range(12)])
+    np.testing.assert_allclose(made.parts["test"][0][:, 0], (np.array([100, 200]) - a.mean()) / a.std())
+    unscaled = SoftmaxRegression(Arrays(dtype="float64"), **problem.options | {"standardize": False})
+    np.testing.assert_array_equal(unscaled.parts["test"][0][:, 1:], [[0, 1], [0, 0]])
+    assert unscaled.parts["test"][1].tolist() == [0, 1]
+    before = made.fingerprint
+    write(tmp_path, test=["y,colour,a", "u,red,100", "u,green,200"])
+    assert SoftmaxRegression(Arrays(), **problem.options).fingerprint != before
+    drawn = SoftmaxRegression(
+        Arrays(),
+        data=str(tmp_path / "train.csv"),
+        target="y",
+        split={"test": str(tmp_path / "test.csv")},
+        validation_fraction=0.25,
+    )
+    assert {part: len(x) for part, (x, _) in drawn.parts.items()} == {"train": 9, "val": 3, "test": 2}
+
+
+def test_files_that_differ_are_refused_with_all_differences(tmp_path):
+    write(tmp_path, train=TRAIN, test=["b,colour,y", "x,red,1", "y,blue,2"])
+    with pytest.raises(ConfigError) as caught:
+        SoftmaxRegression(
+            Arrays(), data=str(tmp_path / "train.csv"), split={"test": str(tmp_path / "test.csv")}
+        )
+    assert "'test.csv': its targets are words, or those for training are" in str(caught.value)
+    assert "'test.csv': no column 'a'" in str(caught.value)
+    write(tmp_path, test=["a,colour,y", "x,red,u", "y,blue,v"])
+    with pytest.raises(
+        ConfigError, match="column 'a' has words, such as 'x', where numbers are for training"
+    ):
+        SoftmaxRegression(
+            Arrays(), data=str(tmp_path / "train.csv"), split={"test": str(tmp_path / "test.csv")}
+        )
+
+
+def test_archives_of_images_are_parts_too(tmp_path):
+    for name, count in (("train", 6), ("test", 4)):
+        np.savez(
+            tmp_path / f"{name}.npz",
+            X=np.random.default_rng(0).normal(size=(count, 2, 3)),
+            y=np.arange(count) % 2,
+        )
+    made = SoftmaxRegression(
+        Arrays(), data=str(tmp_path / "train.npz"), split={"test": str(tmp_path / "test.npz")}
+    )
+    assert sizes(made) == {"train": 6, "test": 4}
+    assert made.preparation.shape == (2, 3)

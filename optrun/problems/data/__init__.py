@@ -22,6 +22,7 @@ from optrun.problems.data.dataset import Dataset as Dataset
 from optrun.problems.data.dataset import Task as Task
 from optrun.problems.data.dataset import listed as listed
 from optrun.problems.data.files import check_no_layout, files_of, read
+from optrun.problems.data.joined import joined as joined
 from optrun.problems.data.mnist1d import mnist1d
 from optrun.problems.data.parts import absent_classes as absent_classes
 from optrun.problems.data.parts import drawn_parts as drawn_parts

@@ -28,16 +28,34 @@ class Split:
     """The one that it is here, counted from 0 and cyclically."""
 
     @classmethod
-    def of_fractions(cls, fractions: Mapping[str, float], seed: int) -> "Split":
-        """Return the split of fractions by the names of parts; ConfigError if they do not make a whole."""
-        found: dict[str, float] = {}
-        for word, fraction in fractions.items():
+    def of_mapping(
+        cls, chosen: Mapping[str, float | str], drawn: "Split"
+    ) -> tuple["Split", Mapping[str, str]]:
+        """Return a split and the files of its parts: given fractions of parts, or files of the val and test parts.
+
+        ``drawn`` is what else a config says. Raises ConfigError if fractions do not make a whole, or parts are unknown.
+        """
+        found: dict[str, float | str] = {}
+        for word, value in chosen.items():
             part = part_named(word)
-            if part is None:
+            if part is None or part in found:
                 raise ConfigError(f"split: {no_part(word)}", field="split")
-            found[part] = fraction
-        held_out = found.get("test", 0.0), found.get("val", 0.0)
-        train = found.get("train", 1 - sum(held_out))
+            found[part] = value
+        paths = {part: value for part, value in found.items() if isinstance(value, str)}
+        if paths:
+            if len(paths) < len(found) or "train" in paths:
+                said = "the training samples are data" if "train" in paths else "fractions or files, not both"
+                raise ConfigError(f"split: {said}", field="split")
+            if drawn.validation and "val" in paths:
+                raise ConfigError(
+                    "validation_fraction: split names a file of that part", field="validation_fraction"
+                )
+            return drawn, paths
+        if drawn.validation:
+            raise ConfigError("validation_fraction: split says it: leave it out", field="validation_fraction")
+        fractions = {part: value for part, value in found.items() if not isinstance(value, str)}
+        held_out = fractions.get("test", 0.0), fractions.get("val", 0.0)
+        train = fractions.get("train", 1 - sum(held_out))
         if not math.isclose(train + sum(held_out), 1) or train <= 0:
             shown = " + ".join(f"{each:g}" for each in (train, *reversed(held_out)))
             raise ConfigError(
@@ -45,7 +63,7 @@ class Split:
                 "training",
                 field="split",
             )
-        return cls(*held_out, seed)
+        return cls(*held_out, drawn.seed), {}
 
     def rows(self, dataset: Dataset, labels: Array | None) -> dict[str, Array]:
         """Return the sorted indices of the samples of each part, of each class alike if ``labels [N]`` gives classes.
