@@ -23,8 +23,8 @@ from optrun.analysis.sensitivity import is_number
 from optrun.analysis.speedup import median_curve, speedup
 from optrun.analysis.statistics import critical_difference
 from optrun.analysis.verdict import cautions, verdict
+from optrun.config.goal import goal_of, usual_goal
 from optrun.config.same_problem import tells_problem
-from optrun.config.sweep.goal import goal_of, usual_goal
 from optrun.config.sweep.model import Metric
 from optrun.errors import ConfigError, did_you_mean, fold
 from optrun.training.curve_figures import reported_name

@@ -8,8 +8,8 @@ from optrun.analysis.best_settings import ComparedSweep, Entry
 from optrun.analysis.check import middle
 from optrun.analysis.selection import Cell, cells_of, selections, value_at
 from optrun.config import Bounds, ConfigErrors, Issue, unmet
+from optrun.config.goal import goal_of
 from optrun.config.sweep.expect import BEST, BY, SweepExpectation
-from optrun.config.sweep.goal import goal_of
 from optrun.config.sweep.model import Metric
 from optrun.errors import counted, did_you_mean
 from optrun.sweeps.plan.expand import Plan

@@ -8,7 +8,7 @@ import numpy as np
 
 from optrun.analysis.best_settings import Entry
 from optrun.analysis.sensitivity import is_number
-from optrun.config.sweep.goal import quantity
+from optrun.config.goal import quantity
 
 LEAST_RATES = 3
 """Of fewer learning rates nothing is said."""

@@ -14,8 +14,8 @@ from optrun.analysis.leaderboard import Standing, SweepPlan, by_problem, leaderb
 from optrun.analysis.problem_labels import chosen_problem, several_problems
 from optrun.analysis.run_difference import differing_labels
 from optrun.arrays import Array
+from optrun.config.goal import goal_of
 from optrun.config.same_problem import tells_problem
-from optrun.config.sweep.goal import goal_of
 from optrun.config.yaml.writer import rounded
 from optrun.errors import ConfigError, did_you_mean
 from optrun.store import RunState

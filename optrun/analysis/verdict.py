@@ -10,7 +10,7 @@ from optrun.analysis.comparison import Comparison, ComparisonRow, ProblemTable
 from optrun.analysis.leaderboard import worst
 from optrun.analysis.selection import BY_SWEEP, value_at
 from optrun.analysis.statistics import LEAST_SEEDS, SIGNIFICANCE, IntervalEstimate
-from optrun.config.sweep.goal import TEST, VALIDATION, of_data
+from optrun.config.goal import TEST, VALIDATION, of_data
 from optrun.errors import counted
 from optrun.store.types import STEPS_TO_TARGET, TIME_TO_TARGET
 from optrun.training.curve_figures import CurveFigure

@@ -7,8 +7,8 @@ import numpy as np
 
 from optrun.arrays import Array
 from optrun.config import RunConfig
+from optrun.config.goal import usual_goal
 from optrun.config.model.components import Component
-from optrun.config.sweep.goal import usual_goal
 from optrun.errors import counted
 from optrun.fallbacks import Fallback
 from optrun.intervals import INTERVAL

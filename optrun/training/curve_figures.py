@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 
 from optrun.arrays import Array
-from optrun.config.sweep.goal import TEST, VALIDATION, Goal, goal_of, usual_goal
+from optrun.config.goal import TEST, VALIDATION, Goal, goal_of, usual_goal
 from optrun.store import RunState, Status
 from optrun.store.types import STEPS_TO_TARGET, TIME_TO_TARGET
 

@@ -6,8 +6,8 @@ import numpy as np
 from pydantic import BaseModel
 
 from optrun.arrays import Array
+from optrun.config.goal import usual_goal
 from optrun.config.model.run import Divergence, Stop
-from optrun.config.sweep.goal import usual_goal
 from optrun.errors import counted
 from optrun.store import Status
 

@@ -74,7 +74,7 @@ def note_equal(plan: "Plan") -> None:
 
 def note_ranking(plan: "Plan") -> None:
     """Warn if the ranking is probably a mistake: an unusual goal, or a method that compares several problems."""
-    from optrun.config.sweep.goal import usual_goal
+    from optrun.config.goal import usual_goal
 
     metric = plan.metric
     if metric.goal != usual_goal(metric.name) and metric.name.endswith(("loss", "accuracy")):

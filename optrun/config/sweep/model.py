@@ -11,9 +11,9 @@ from pydantic_core import PydanticCustomError
 from optrun.checks.messages import failure
 from optrun.checks.types import INTEGRAL
 from optrun.checks.unions import union
+from optrun.config.goal import Goal, usual_goal
 from optrun.config.model.options import Model, read_options
 from optrun.config.sweep.axes import AxisOf, listed
-from optrun.config.sweep.goal import Goal, usual_goal
 from optrun.config.sweep.rules import GRID, at_odds
 from optrun.config.yaml.tree import Path
 from optrun.errors import counted
