@@ -50,6 +50,8 @@ class Standing:
     """The median number of steps to the target; None if it was missed by half of the ended runs or more."""
     problem: str | None = None
     """The label of its problem; None if the sweep has one problem."""
+    missed: int = 0
+    """How many of `diverged` only missed their target."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as plain values for JSON."""
@@ -227,6 +229,7 @@ def _standing(
     failed = sum(state.status is Status.FAILED for state in ended)
     lacking = sum(not state.has_figure(metric) for state in ended)
     finite = sum(state.figure(metric) is not None for state in ended)
+    missed = sum(state.status is not Status.DIVERGED for state in ended if _has_none(state, metric))
     reached = [state.steps for state in ended if state.status is Status.TARGET_REACHED]
     steps = sorted([*reached, *[math.inf] * (len(ended) - len(reached))])
     to_target = statistics.median(steps) if reached else math.inf
@@ -245,7 +248,14 @@ def _standing(
         len(reached),
         to_target if math.isfinite(to_target) else None,
         problem,
+        missed,
     )
+
+
+def _has_none(state: RunState, metric: str) -> bool:
+    """Whether a run ended without reaching the target of a metric."""
+    counts = state.status is not Status.FAILED and state.has_figure(metric)
+    return metric in TO_TARGET and counts and state.figure(metric) is None
 
 
 def _quartiles(groups: Sequence[Sequence[float]]) -> list[tuple[float | None, float | None, float | None]]:

@@ -32,6 +32,11 @@ SPREADS_ON_LOG, SPREADS = 1.5, 20.0
 
 PRUNED = "pruned (stopped earlier)"
 
+NO_VALUE = {"diverged": "diverged", "failed": "failed", "missed": "missed the target", "lacking": "no value"}
+"""Why runs have no value of the metric, and how a legend says it; each has a mark of its own."""
+
+NOT_POSITIVE = "0 or less, below the log axis"
+
 LONGEST_SETTING = 75
 """The most characters of the best setting in a heading."""
 
@@ -67,9 +72,12 @@ class Line:
         return self._values("upper")
 
     @cached_property
-    def bad(self) -> Array:
-        """The fraction of the runs that diverged or failed."""
-        return np.array([(each.diverged + each.failed) / each.runs for each in self.standings])
+    def without_value(self) -> Mapping[str, Array]:
+        """The fraction of the runs without a value, by the keys of NO_VALUE; only those that occur."""
+        counts = [no_value(each) for each in self.standings]
+        runs = np.array([each.runs for each in self.standings])
+        found = {why: np.array([of[why] for of in counts]) / runs for why in NO_VALUE}
+        return {why: shares for why, shares in found.items() if shares.any()}
 
     @cached_property
     def pruned(self) -> Array:
@@ -199,6 +207,16 @@ def heading(found: Sensitivity) -> str:
     return seeds_text(found) + (f"\n{best}" if found.best is not None else f", {best}" if best else "")
 
 
+def no_value(of: Standing) -> dict[str, int]:
+    """Return how many ended runs of a setting have no value of the metric, by the keys of NO_VALUE."""
+    return {
+        "diverged": of.diverged - of.missed,
+        "failed": of.failed,
+        "missed": of.missed,
+        "lacking": of.lacking,
+    }
+
+
 def seeds_text(found: Sensitivity) -> str:
     """Return over which seeds the lines are."""
     return f"median and quartiles of {found.repeats} seeds" if found.repeated else "one seed"
@@ -209,7 +227,9 @@ def best_text(found: Sensitivity) -> str:
     if found.best is None or found.best.median is None:
         is_finite = any(np.isfinite(line.median).any() for line in found.lines)
         return "" if is_finite else "none finite"
-    gone = f" ({found.best.diverged} of {found.best.runs} diverged)" if found.best.diverged else ""
+    counts = no_value(found.best)
+    words = [f"{counts[why]} of {found.best.runs} {text}" for why, text in NO_VALUE.items() if counts[why]]
+    gone = f" ({', '.join(words)})" if words else ""
     return f"★ {_best_setting(found, found.best)}: {found.metric} {found.best.median:.4g}{gone}"
 
 
@@ -232,6 +252,14 @@ def _best_setting(found: Sensitivity, best: Standing) -> str:
 def visible_range(found: Sensitivity, *, log: bool) -> tuple[float, float]:
     """Return the range of `visible_medians` of all lines."""
     return visible_medians(np.concatenate([line.median for line in found.lines]), found.maximize, log=log)
+
+
+def beyond(found: Sensitivity, line: Line, *, log: bool) -> tuple[Array, Array]:
+    """Return which medians of a line are far worse than the visible range, and which a log axis cannot show."""
+    low, high = visible_range(found, log=log)
+    hidden = (line.median <= 0) & log & (not found.maximize)
+    worse = line.median < low if found.maximize else line.median > high
+    return np.asarray(worse & ~hidden), np.asarray(hidden)
 
 
 def visible_medians(medians: Array, maximize: bool, *, log: bool) -> tuple[float, float]:

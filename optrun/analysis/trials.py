@@ -10,6 +10,7 @@ from optrun.analysis.compare import Evidence
 from optrun.analysis.leaderboard import leaderboard
 from optrun.analysis.problem_labels import common_labels
 from optrun.analysis.selection import BY_SWEEP, cells_of, own_paths
+from optrun.analysis.sensitivity import no_value
 from optrun.config.same_problem import tells_problem
 
 
@@ -25,6 +26,8 @@ class Trial:
     """None where it diverged or failed, or has no result."""
     ended: bool
     """Whether a run of it has ended."""
+    without_value: Sequence[str] = ("diverged",)
+    """Where the median is None: why its runs have no value, as keys of NO_VALUE."""
 
 
 def trials_of(evidence: Evidence) -> dict[str, list[Trial]]:
@@ -46,8 +49,9 @@ def trials_of(evidence: Evidence) -> dict[str, list[Trial]]:
                 if path not in left_out and not tells_problem(path)
             }
             value = source.label if by == BY_SWEEP else cell.value
+            why = [each for each, count in no_value(standing).items() if count]
             found[cell.problem].append(
-                Trial(value, setting, standing.median, standing.waiting < standing.runs)
+                Trial(value, setting, standing.median, standing.waiting < standing.runs, why)
             )
     sign = -1.0 if plans[0].maximize else 1.0
     return {

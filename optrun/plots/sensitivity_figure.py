@@ -4,10 +4,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from optrun.analysis.sensitivity import (
+    NO_VALUE,
+    NOT_POSITIVE,
     PRUNED,
     Line,
     Sensitivity,
     best_text,
+    beyond,
     heading,
     seeds_text,
     visible_range,
@@ -32,6 +35,14 @@ MARGIN = 0.07
 BESIDE = 0.31
 """The part of a picture's width that labels beside the axes take at most; longer ones go above the axes."""
 
+MARKS: Mapping[str, Mapping[str, Any]] = {
+    "diverged": {"marker": "x"},
+    "failed": {"marker": "+", "markersize": 8},
+    "missed": {"marker": "s", "markerfacecolor": "none"},
+    "lacking": {"marker": "1", "markersize": 8},
+}
+"""The marks of settings with runs without a value, by the keys of NO_VALUE."""
+
 MARKS_APART = 0.022
 """The distance between the marks of lines that diverge at the same value, as a fraction of the axes' height."""
 
@@ -45,9 +56,9 @@ def sensitivity_figure(
 ) -> "Picture":
     """Draw the median and the quartiles of each line, each of several problems in axes of its own.
 
-    A line connects the settings that were not pruned; pruned ones are hollow markers. A cross at the worse edge marks
-    settings with diverged or failed runs, its opacity their fraction. Medians outside `visible_range` are marked at
-    that edge. ``log`` chooses the scale of the metric's axis.
+    A line connects the settings that were not pruned; pruned ones are hollow markers. Marks at the worse edge are
+    settings with runs without a value (MARKS), their opacity the fraction of these runs. Medians outside
+    `visible_range` are marked at the edge. ``log`` chooses the scale of the metric's axis.
     """
     look = look or Look()
     panels = [found] if isinstance(found, Sensitivity) else list(found)
@@ -60,7 +71,7 @@ def sensitivity_figure(
     above = len(labels) > 1 and max(map(len, labels)) > BESIDE * look.characters
     with new_picture(look, look.inches(5, above * legend_shape(labels, look)[1])) as picture:
         axes = picture.subplots()
-        beyond = _fill(axes, found, colours, log)
+        edges = _fill(axes, found, colours, log)
         axes.set_xlabel(wrapped_label(found.parameter))
         axes.set_ylabel(wrapped_label(found.metric))
         what = f" on {found.problem}" if found.problem else ""
@@ -68,7 +79,7 @@ def sensitivity_figure(
         if title and not above:
             shown = wrapped_label(title, look.characters)
             picture.suptitle(shown, x=0.01, ha="left", fontsize=look.font)
-        _explain(axes, panels, rest, beyond=beyond)
+        _explain(axes, panels, rest, edges)
         handles, labels = axes.get_legend_handles_labels()
         if len(found.lines) > 1 and not above:
             picture.legend(handles, labels, loc="outside right center")
@@ -85,7 +96,11 @@ def _panels(panels: Sequence[Sensitivity], name: str, log: bool | None, look: Lo
     with new_picture(look, inches_of(look, len(panels), legend_shape(list(colours), look)[1] + 3)) as picture:
         titles = [f"{found.problem}\n{_best_line(found)}" for found in panels]
         drawn = panel_axes(picture, titles)
-        beyond = [_fill(axes, found, colours, log) for found, axes in zip(panels, drawn, strict=True)]
+        edges = {
+            label: marker
+            for found, axes in zip(panels, drawn, strict=True)
+            for label, marker in _fill(axes, found, colours, log).items()
+        }
         picture.supxlabel(wrapped_label(panels[0].parameter), fontsize=look.font)
         picture.supylabel(wrapped_label(panels[0].metric), fontsize=look.font)
         handles = {
@@ -96,7 +111,7 @@ def _panels(panels: Sequence[Sensitivity], name: str, log: bool | None, look: Lo
             handles.clear()
         title = look.named(f"{name}: {seeds_text(panels[0])}")
         before = len(drawn[0].get_legend_handles_labels()[1])
-        _explain(drawn[0], panels, rest, beyond=any(beyond))
+        _explain(drawn[0], panels, rest, edges)
         of_marks, marks = (each[before:] for each in drawn[0].get_legend_handles_labels())
         labels = [*map(wrapped_label, handles), *marks]
         legend_above(picture, [*handles.values(), *of_marks], labels, title=title)
@@ -117,18 +132,20 @@ def _colours(panels: Sequence[Sensitivity]) -> dict[str, str]:
     return dict(zip(labels, COLOURS, strict=False))
 
 
-def _fill(axes: Any, found: Sensitivity, colours: Mapping[str, str], log: bool | None) -> bool:
-    """Draw the lines of a problem; return whether there are medians beyond the visible range."""
+def _fill(axes: Any, found: Sensitivity, colours: Mapping[str, str], log: bool | None) -> dict[str, str]:
+    """Draw the lines of a problem; return the markers of medians beyond the visible range, by what they mean."""
     marked = 0
     for line in found.lines:
         colour = colours.get(line.label)
         if colour is None:
             axes.plot(line.x[~line.pruned], line.median[~line.pruned], color=GREY, linewidth=0.8, zorder=1)
-            continue
-        _draw(axes, line, colour, repeated=found.repeated)
-        if line.bad.any():
-            _mark_bad(axes, line, colour, marked, at_the_top=not found.maximize)
-            marked += 1
+        else:
+            _draw(axes, line, colour, repeated=found.repeated)
+        if line.without_value:
+            _mark_without(
+                axes, line, colour or GREY, marked if colour else len(colours), at_the_top=not found.maximize
+            )
+            marked += colour is not None
     on_log = values_prefer_log([line.median for line in found.lines]) if log is None else log
     if found.log:
         axes.set_xscale("log")
@@ -140,9 +157,9 @@ def _fill(axes: Any, found: Sensitivity, colours: Mapping[str, str], log: bool |
         axes.set_ylim(*((low / margin, high * margin) if on_log else (low - margin, high + margin)))
     if not on_log:
         axes.ticklabel_format(axis="y", useOffset=False)  # tick labels without a common offset
-    beyond = _mark_beyond(axes, found, colours, low, high)
+    edges = _mark_beyond(axes, found, colours, log=on_log)
     _mark_best(axes, found)
-    return beyond
+    return edges
 
 
 def _draw(axes: Any, line: Line, colour: str, *, repeated: bool) -> None:
@@ -166,38 +183,49 @@ def _draw(axes: Any, line: Line, colour: str, *, repeated: bool) -> None:
         axes.vlines(line.x[ended], lower, upper, color=colour, alpha=0.5, linewidth=1, zorder=2)
 
 
-def _mark_bad(axes: Any, line: Line, colour: str, index: int, *, at_the_top: bool) -> None:
+def _mark_without(axes: Any, line: Line, colour: str, index: int, *, at_the_top: bool) -> None:
     height = 0.5 * MARKS_APART + index * MARKS_APART
-    for x, share in zip(line.x[line.bad > 0], line.bad[line.bad > 0], strict=True):
-        axes.plot(
-            x,
-            1 - height if at_the_top else height,
-            marker="x",
-            markersize=6,
-            markeredgewidth=1.6,
-            color=colour,
-            alpha=0.3 + 0.7 * share,
-            linestyle="none",
-            transform=axes.get_xaxis_transform(),
-            clip_on=False,
-            zorder=4,
-        )
+    for why, shares in line.without_value.items():
+        style = {"markersize": 6, "markeredgewidth": 1.6, "color": colour, **MARKS[why]}
+        for x, share in zip(line.x[shares > 0], shares[shares > 0], strict=True):
+            axes.plot(
+                x,
+                1 - height if at_the_top else height,
+                alpha=0.3 + 0.7 * share,
+                linestyle="none",
+                transform=axes.get_xaxis_transform(),
+                clip_on=False,
+                zorder=4,
+                **style,
+            )
 
 
-def _mark_beyond(axes: Any, found: Sensitivity, colours: Mapping[str, str], low: float, high: float) -> bool:
-    """Mark the medians beyond the visible range at the edge; return whether there are any."""
-    marked = False
+def _mark_beyond(axes: Any, found: Sensitivity, colours: Mapping[str, str], *, log: bool) -> dict[str, str]:
+    """Mark the medians beyond the visible range at the edge; return the markers by what they mean."""
+    marked: dict[str, str] = {}
+    worse = ("v", "far worse, below the plot") if found.maximize else ("^", "far worse, above the plot")
     for line in found.lines:
-        if (colour := colours.get(line.label)) is None:
-            continue
-        x = line.x[line.median < low if found.maximize else line.median > high]
-        if not x.size:  # unclipped and empty, it would widen the margins of the axes to the picture's corner
-            continue
-        marked = True
-        style = {"marker": "v" if found.maximize else "^", "markersize": 6, "color": colour}
-        edge = [0.01 if found.maximize else 0.99] * len(x)
-        transform = axes.get_xaxis_transform()
-        axes.plot(x, edge, linestyle="none", transform=transform, clip_on=False, zorder=4, **style)
+        colour = colours.get(line.label, GREY)
+        for there, (marker, meaning) in zip(
+            beyond(found, line, log=log), (worse, ("v", NOT_POSITIVE)), strict=True
+        ):
+            x = line.x[there]
+            if (
+                not x.size
+            ):  # unclipped and empty, it would widen the margins of the axes to the picture's corner
+                continue
+            marked[meaning] = marker
+            axes.plot(
+                x,
+                [0.99 if marker == "^" else 0.01] * len(x),
+                marker=marker,
+                markersize=6,
+                color=colour,
+                linestyle="none",
+                transform=axes.get_xaxis_transform(),
+                clip_on=False,
+                zorder=4,
+            )
     return marked
 
 
@@ -208,16 +236,16 @@ def _mark_best(axes: Any, found: Sensitivity) -> None:
         axes.plot(*point, linestyle="none", zorder=5, **style)
 
 
-def _explain(axes: Any, panels: Sequence[Sensitivity], rest: int, *, beyond: bool) -> None:
+def _explain(axes: Any, panels: Sequence[Sensitivity], rest: int, edges: Mapping[str, str]) -> None:
     """Add what marks and grey lines mean to the legend."""
     lines = [line for found in panels for line in found.lines]
+    style: dict[str, Any] = {"linestyle": "none", "color": GREY}
     if rest:
         axes.plot([], [], color=GREY, linewidth=0.8, label=f"{rest} others")
     if any(line.pruned.any() for line in lines):
-        hollow = {"marker": "o", "markersize": 4, "markerfacecolor": "none"}
-        axes.plot([], [], linestyle="none", color=GREY, label=PRUNED, **hollow)
-    if any(line.bad.any() for line in lines):
-        axes.plot([], [], linestyle="none", marker="x", color=GREY, label="diverged or failed")
-    if beyond:
-        mark, edge = ("v", "below") if panels[0].maximize else ("^", "above")
-        axes.plot([], [], linestyle="none", marker=mark, color=GREY, label=f"far worse, {edge} the plot")
+        axes.plot([], [], marker="o", markersize=4, markerfacecolor="none", label=PRUNED, **style)
+    for why, words in NO_VALUE.items():
+        if any(why in line.without_value for line in lines):
+            axes.plot([], [], label=words, **style, **MARKS[why])
+    for meaning, marker in edges.items():
+        axes.plot([], [], marker=marker, label=meaning, **style)

@@ -10,6 +10,8 @@ import pytest
 import optrun
 from optrun.analysis.leaderboard import SweepPlan
 from optrun.analysis.sensitivity import (
+    NO_VALUE,
+    NOT_POSITIVE,
     default_parameter,
     heading,
     numeric_parameters,
@@ -109,7 +111,9 @@ def test_diverged_seeds_are_the_worst_and_a_setting_whose_median_is_one_is_a_gap
     assert line.median.tolist()[:2] == [4, 3]
     assert np.isnan(line.median[2])
     assert (line.lower[0], line.upper[0]) == (3, 5)
-    assert line.bad.tolist() == [0, 1 / 3, 2 / 3]
+    assert {why: shares.tolist() for why, shares in line.without_value.items()} == {
+        "diverged": [0, 1 / 3, 2 / 3]
+    }
     assert found.best.setting == {"optimizer.lr": 1.0}
     assert heading(found).endswith("final_loss 3 (1 of 3 diverged)")
 
@@ -302,9 +306,40 @@ def test_every_sensitivity_is_drawn_to_the_same_bytes(case, format):
     if format == "svg":
         svg = pictures[0].decode()
         assert found.parameter in svg
-        assert ("diverged or failed" in svg) is any(line.bad.any() for line in found.lines)
+        for why, words in NO_VALUE.items():
+            assert (words in svg) is any(why in line.without_value for line in found.lines)
         assert ("pruned (stopped earlier)" in svg) is (case == "pruned")
         assert ("5 others" in svg) is (case == "many")
+
+
+def test_runs_without_a_value_are_told_apart():
+    pytest.importorskip("matplotlib")
+    made = replace(over_lr([0.1, 1.0, 10.0, 100.0]), metric="steps_to_target")
+    missed = RunState(status=Status.COMPLETED, steps=9, summary={"final_loss": 1.0, "steps_to_target": None})
+    reached = replace(missed, status=Status.TARGET_REACHED, summary={"final_loss": 1.0, "steps_to_target": 5})
+    failed = RunState(status=Status.FAILED)
+    found = sensitivity(made, [reached, missed, replace(GONE, summary=missed.summary), failed])
+    assert {why: shares.tolist() for why, shares in found.lines[0].without_value.items()} == {
+        "diverged": [0, 0, 1, 0],
+        "failed": [0, 0, 0, 1],
+        "missed": [0, 1, 0, 0],
+    }
+    (axes,) = sensitivity_figure(found, name="a sweep").axes
+    drawn = axes.get_legend_handles_labels()[1][1:]
+    assert drawn == ["diverged", "failed", "missed the target"]
+
+
+def test_what_leaves_the_frame_has_a_mark_and_a_word():
+    pytest.importorskip("matplotlib")
+    found = sensitivity(over_lr([0.1, 1.0, 10.0, 100.0]), [ended(each) for each in (0.0, 1.0, 1.1, 1e9)])
+    (axes,) = sensitivity_figure(found, name="a sweep", log=True).axes
+    assert axes.get_legend_handles_labels()[1][1:] == ["far worse, above the plot", NOT_POSITIVE]
+    marks = {
+        line.get_marker(): line.get_xdata().tolist()
+        for line in axes.lines
+        if line.get_transform() == axes.get_xaxis_transform()
+    }
+    assert marks == {"^": [100.0], "v": [0.1]}
 
 
 def test_a_sweep_tells_its_sensitivity():

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from optrun.analysis.sensitivity import NO_VALUE
 from optrun.analysis.trials import Trial
 from optrun.plots.report.figures import Palette
 from optrun.plots.report.hyperparameters import sensitivities
@@ -60,6 +61,25 @@ def test_a_far_worse_median_is_beyond_the_axis(medians, worst_is_high):
     cross = chart["data"][-1]["y"][0]
     assert (cross > max(medians[:3])) == worst_is_high
     assert low < cross < high
+
+
+def test_every_setting_that_the_axis_does_not_show_has_a_mark_and_a_word():
+    medians = [0.0, 1.0, 1.1, 1.2, 1e9]
+    given = [Trial("SGD", {"optimizer.lr": 1.0 + place}, each, True) for place, each in enumerate(medians)]
+    given += [Trial("SGD", {"optimizer.lr": 8.0}, None, True, [why]) for why in NO_VALUE]
+    chart, words = sensitivities(given, "loss", Palette(["SGD"], "SGD"))
+    assert words.split("; ")[1:] == [
+        "▼: 0 or less, below the log axis",
+        "▲: far worse, above the plot",
+        "×: diverged",
+        "+: failed",
+        "□: missed the target",
+        "Y: no value",
+    ]
+    marks = [(each["marker"]["symbol"], each["x"], each["text"]) for each in chart["data"][1:]]
+    assert marks[:2] == [("triangle-down", [1.0], ["0"]), ("triangle-up", [5.0], ["1e+09"])]
+    low, high = (10**end for end in chart["layout"]["yaxis"]["range"])
+    assert all(low < each["y"][0] < high for each in chart["data"][1:])
 
 
 def test_an_axis_has_a_range_even_if_none_of_its_values_is_drawn():

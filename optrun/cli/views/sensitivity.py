@@ -8,16 +8,17 @@ import numpy as np
 from optrun.analysis.best_run import find_numbered
 from optrun.analysis.leaderboard import plan_of
 from optrun.analysis.sensitivity import (
+    NO_VALUE,
+    NOT_POSITIVE,
     PRUNED,
     Line,
     Sensitivity,
+    beyond,
     default_parameter,
     heading,
     ranked_by,
     sensitivities,
-    visible_range,
 )
-from optrun.arrays import Array
 from optrun.cli.text.console import COLOURS, counted, drawn, emit, quoted, suggest_picture
 from optrun.cli.views.curves import HEIGHT, columns
 from optrun.errors import ConfigError, printable
@@ -26,7 +27,9 @@ from optrun.plots.terminal import Series, drawing
 from optrun.plots.ticks import axis_of, values_prefer_log
 from optrun.store import Store
 
-BEST, BAD, STOPPED = "★", "×", "○"
+BEST, STOPPED = "★", "○"
+WITHOUT_VALUE = {"diverged": "×", "failed": "+", "missed": "□", "lacking": "Y"}
+"""Marks of settings with runs without a value, by the keys of NO_VALUE."""
 BELOW, ABOVE = "↓", "↑"
 """Marks at the edge for medians outside the visible range."""
 
@@ -88,9 +91,8 @@ def print_sensitivity(
 def _print(name: str, found: Sensitivity, log: bool | None, width: int | None, height: int | None) -> None:
     medians = [line.median for line in found.lines]
     log = values_prefer_log(medians) if log is None else log
-    low, high = visible_range(found, log=log)
     shown = found.lines[: len(COLOURS)]
-    series = [_series(found, line, low, high) for line in shown]
+    series = [_series(found, line, log=log) for line in shown]
     x = np.concatenate([line.x for line in found.lines])
     on = f" on {printable(found.problem)}" if found.problem else ""
     picture = drawing(
@@ -103,10 +105,16 @@ def _print(name: str, found: Sensitivity, log: bool | None, width: int | None, h
     )
     emit(drawn(picture))
     emit(printable_heading(found))
-    notes = [f"{BAD} diverged or failed"] * any(line.bad.any() for line in found.lines)
+    notes = [
+        f"{WITHOUT_VALUE[why]} {words}"
+        for why, words in NO_VALUE.items()
+        if any(why in line.without_value for line in shown)
+    ]
     notes += [f"{STOPPED} {PRUNED}"] * any(line.pruned.any() for line in shown)
     edge = f"{BELOW} far worse, below" if found.maximize else f"{ABOVE} far worse, above"
-    notes += [f"{edge} the plot"] * any((_beyond(found, line.median, low, high)).any() for line in shown)
+    worse, hidden = zip(*(beyond(found, line, log=log) for line in shown), strict=True)
+    notes += [f"{edge} the plot"] * any(each.any() for each in worse)
+    notes += [f"{BELOW} {NOT_POSITIVE}"] * any(each.any() for each in hidden)
     notes += [f"{len(found.lines) - len(shown)} more lines are not drawn"] * (len(found.lines) > len(shown))
     if notes:
         emit(", ".join(notes))
@@ -117,18 +125,16 @@ def printable_heading(found: Sensitivity) -> str:
     return "\n".join(map(printable, heading(found).split("\n")))
 
 
-def _series(found: Sensitivity, line: Line, low: float, high: float) -> Series:
+def _series(found: Sensitivity, line: Line, *, log: bool) -> Series:
     worst = -np.inf if found.maximize else np.inf
-    beyond = _beyond(found, line.median, low, high)
-    marks = [Mark(x, worst, BELOW if found.maximize else ABOVE) for x in line.x[beyond]]
-    marks += [Mark(x, worst, BAD) for x in line.x[line.bad > 0]]
-    y = np.where(beyond, np.nan, line.median)
+    worse, hidden = beyond(found, line, log=log)
+    marks = [Mark(x, worst, BELOW if found.maximize else ABOVE) for x in line.x[worse]]
+    marks += [Mark(x, -np.inf, BELOW) for x in line.x[hidden]]
+    for why, shares in line.without_value.items():
+        marks += [Mark(x, worst, WITHOUT_VALUE[why]) for x in line.x[shares > 0]]
+    y = np.where(worse | hidden, np.nan, line.median)
     stopped = line.pruned & np.isfinite(y)
     marks += [Mark(*point, STOPPED) for point in zip(line.x[stopped], y[stopped], strict=True)]
     if found.best is not None and found.best in line.standings:
         marks.append(Mark(found.best.setting[found.parameter], found.best.median or 0.0, BEST))
     return Series(line.label, line.x[~line.pruned], y[~line.pruned], marks, line.joined)
-
-
-def _beyond(found: Sensitivity, medians: Array, low: float, high: float) -> Array:
-    return np.asarray(medians < low if found.maximize else medians > high)

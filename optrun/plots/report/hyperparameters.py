@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from optrun.analysis.sensitivity import needs_log
+from optrun.analysis.sensitivity import NO_VALUE, NOT_POSITIVE, needs_log
 from optrun.analysis.trials import Trial, number_at, numeric_paths
 from optrun.plots.report.figures import Chart, Palette, axis, axis_range, layout, numbers
 from optrun.plots.ticks import values_prefer_log
@@ -25,6 +26,17 @@ MOST_TICKS, LEAST_DECADES = 6, 1.5
 SPREADS = {True: 1.5, False: 20.0}
 """How far beyond the better half a median is seen, in units of the range of that half, on a log axis or not."""
 
+MARKS = {
+    "diverged": ("×", "x"),
+    "failed": ("+", "cross"),
+    "missed": ("□", "square-open"),
+    "lacking": ("Y", "y-down-open"),
+}
+"""The marks of settings without a median, by the keys of NO_VALUE: in words, and as symbols of Plotly."""
+
+ABOVE, BELOW = ("▲", "triangle-up"), ("▼", "triangle-down")
+"""The marks of medians beyond the axis."""
+
 MOST_JOINED = 40
 """The most points that a line joins."""
 
@@ -41,7 +53,8 @@ def thinned(trials: Sequence[Trial], most: int) -> list[Trial]:
 def sensitivities(trials: Sequence[Trial], metric: str, palette: Palette) -> tuple[Chart, str] | None:
     """Draw the metric against each numeric parameter, and say what is drawn; None where no number varies.
 
-    Far worse medians than those of the better half are beyond the axis; × at its end are settings that diverged.
+    Far worse medians than those of the better half are beyond the axis, and marked at its end, as are settings without
+    a median.
     """
     ended = [each for each in trials if each.ended]
     paths = numeric_paths(ended)[:MOST_PANELS]
@@ -50,7 +63,8 @@ def sensitivities(trials: Sequence[Trial], metric: str, palette: Palette) -> tup
         return None
     shown = thinned(ended, MOST_SETTINGS)
     log = values_prefer_log([medians])
-    low, high, end = _seen(medians, log=log)
+    seen = _seen(medians, log=log)
+    marked: dict[str, str] = {}
     rows = math.ceil(len(paths) / COLUMNS)
     figure = layout()
     data: list[dict[str, Any]] = []
@@ -74,13 +88,17 @@ def sensitivities(trials: Sequence[Trial], metric: str, palette: Palette) -> tup
             log=log,
             domain=[bottom[0], bottom[1]],
             anchor=f"x{number}",
-            range=[low, high],
+            range=list(seen.axis),
             zeroline=False,
         )
         for value in dict.fromkeys(trial.value for trial in shown):
             own = [each for each in shown if each.value == value]
-            data += _points(own, path, end, palette, number, alone=len(paths) == 1, first=place == 0)
-    words = [f"{len(ended)} settings, the median of each over its seeds", "×: diverged"]
+            data += _points(own, path, palette, number, alone=len(paths) == 1, first=place == 0)
+            for mark in _beyond(own, path, seen):
+                marked[mark.character] = mark.meaning
+                data.append(mark.trace(value, palette, number))
+    words = [f"{len(ended)} settings, the median of each over its seeds"]
+    words += [f"{character}: {meaning}" for character, meaning in marked.items()]
     if len(shown) < len(ended):
         words[0] = f"{len(shown)} of {words[0]}"
     return {"data": data, "layout": figure, "height": 90 + PANEL_HEIGHT * rows}, "; ".join(words)
@@ -102,21 +120,91 @@ def _corner(place: int, columns: int, rows: int) -> tuple[tuple[float, float], t
     return (round(left, 4), round(left + width, 4)), (round(max(0.0, top - height), 4), round(top, 4))
 
 
-def _seen(medians: Any, *, log: bool) -> tuple[float, float, float]:
-    """Return the range of the axis, in decades where it is a log one, and the value at its end for what diverged."""
+@dataclass(frozen=True)
+class _Seen:
+    """The medians that the axis shows, and where the marks of the others are."""
+
+    axis: tuple[float, float]
+    """In decades where it is a log one."""
+    low: float
+    high: float
+    maximize: bool
+    log: bool
+
+    def end(self, *, upper: bool) -> float:
+        """Return the value of the marks at an end of the axis."""
+        at = self.axis[upper]
+        inner = math.log10((self.low, self.high)[upper]) if self.log else (self.low, self.high)[upper]
+        middle = (at + inner) / 2
+        return float(10**middle if self.log else middle)
+
+
+@dataclass(frozen=True)
+class _Marks:
+    """Settings of which an axis shows no median."""
+
+    character: str
+    symbol: str
+    meaning: str
+    x: Sequence[float]
+    y: float
+    texts: Sequence[str]
+
+    def trace(self, value: str, palette: Palette, number: str) -> dict[str, Any]:
+        """Return the trace of Plotly."""
+        return {
+            **palette.trace(value, legend=False),
+            "xaxis": f"x{number}",
+            "yaxis": f"y{number}",
+            "x": numbers(self.x),
+            "y": numbers([self.y] * len(self.x)),
+            "text": list(self.texts),
+            "hoverinfo": "x+text+name",
+            "mode": "markers",
+            "marker": {"color": palette.colour(value), "symbol": self.symbol, "size": 7, "opacity": 0.8},
+        }
+
+
+def _seen(medians: Any, *, log: bool) -> _Seen:
+    """Return what the axis shows of the medians, which are sorted, the best first."""
     costs = np.log10(medians[medians > 0]) if log else medians
-    # Settings are sorted, the best first.
     best, middle = float(costs[0]), float(costs[len(costs) // 2])
     reach = SPREADS[log] * abs(middle - best)
     seen = costs[np.abs(costs - middle) <= max(reach, abs(middle - best))]
     low, high = float(seen.min()), float(seen.max())
     margin = 0.08 * (high - low) or 0.1 * abs(high) or 1.0
-    worst = low - margin / 2 if best > float(costs[-1]) else high + margin / 2
-    return low - margin, high + margin, float(10**worst if log else worst)
+    ends = (10**low, 10**high) if log else (low, high)
+    return _Seen((low - margin, high + margin), *ends, best > float(costs[-1]), log)
+
+
+def _beyond(trials: Sequence[Trial], path: str, seen: _Seen) -> list[_Marks]:
+    """Return the marks of the settings without a median, and of those whose median is beyond the axis."""
+    found: dict[tuple[str, str, str, bool], list[tuple[float, str]]] = {}
+    worse = (*BELOW, "far worse, below the plot") if seen.maximize else (*ABOVE, "far worse, above the plot")
+    low, high = (10**end if seen.log else end for end in seen.axis)
+    for trial in trials:
+        if (x := number_at(trial, path)) is None:
+            continue
+        if trial.median is None:
+            for why in trial.without_value:
+                found.setdefault((*MARKS[why], NO_VALUE[why], not seen.maximize), []).append(
+                    (x, NO_VALUE[why])
+                )
+        elif seen.log and trial.median <= 0:
+            found.setdefault((*BELOW, NOT_POSITIVE, False), []).append((x, f"{trial.median:.4g}"))
+        elif not low <= trial.median <= high:
+            found.setdefault((*worse, not seen.maximize), []).append((x, f"{trial.median:.4g}"))
+    ordered = sorted(found.items(), key=lambda each: each[0][2] in NO_VALUE.values())
+    return [
+        _Marks(
+            character, symbol, meaning, [x for x, _ in at], seen.end(upper=upper), [text for _, text in at]
+        )
+        for (character, symbol, meaning, upper), at in ordered
+    ]
 
 
 def _points(
-    trials: Sequence[Trial], path: str, end: float, palette: Palette, number: str, *, alone: bool, first: bool
+    trials: Sequence[Trial], path: str, palette: Palette, number: str, *, alone: bool, first: bool
 ) -> list[dict[str, Any]]:
     there = sorted(
         ((x, each.median) for each in trials if (x := number_at(each, path)) is not None),
@@ -125,9 +213,8 @@ def _points(
     value = trials[0].value
     axes = {"xaxis": f"x{number}", "yaxis": f"y{number}"}
     good = [each for each in there if each[1] is not None]
-    gone = [x for x, median in there if median is None]
     joined = alone and len({x for x, _ in good}) == len(good) <= MOST_JOINED
-    traces: list[dict[str, Any]] = [
+    return [
         {
             **palette.trace(value, legend=first),
             **axes,
@@ -143,15 +230,3 @@ def _points(
             },
         }
     ]
-    if gone:
-        traces.append(
-            {
-                **palette.trace(value, legend=False),
-                **axes,
-                "x": numbers(gone),
-                "y": numbers([end] * len(gone)),
-                "mode": "markers",
-                "marker": {"color": palette.colour(value), "symbol": "x", "size": 6, "opacity": 0.8},
-            }
-        )
-    return traces
