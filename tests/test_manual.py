@@ -41,6 +41,7 @@ NEEDS = {
     "--executor dask": "distributed",
     ".parquet": "pyarrow",
     ".xlsx": "openpyxl",
+    ".safetensors": "safetensors",
     "--to tensorboard": "tensorboardX",
     "--to mlflow": "mlflow",
 }

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
         WHOLE,
         export,
         write_csv,
-        write_params,
         write_summary,
         write_table,
     )
+    from optrun.store.parameters import PARAM_FORMATS, write_params
     from optrun.store.run_rows import RunRows
     from optrun.store.store import Store
     from optrun.store.types import Checkpoint, Event, RunRecord, RunState, Status
@@ -31,10 +31,10 @@ _HOME = {
         "WHOLE",
         "export",
         "write_csv",
-        "write_params",
         "write_summary",
         "write_table",
     ],
+    "parameters": ["PARAM_FORMATS", "write_params"],
     "run_rows": ["RunRows"],
     "store": ["Store"],
     "types": ["Checkpoint", "Event", "RunRecord", "RunState", "Status"],
@@ -44,6 +44,7 @@ __all__ = [
     "BINARY",
     "FORMATS",
     "PAGES",
+    "PARAM_FORMATS",
     "WHOLE",
     "Checkpoint",
     "Event",

@@ -10,6 +10,7 @@ import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from io import BytesIO
+from types import MappingProxyType
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -18,6 +19,7 @@ from optrun.arrays import Array
 from optrun.errors import StoreError
 
 KINDS = "biuf"
+NO_TEXTS: Mapping[str, str] = MappingProxyType({})
 PIECE = 1 << 17
 """How many elements of a long array are written at a time."""
 DEEPEST = 64
@@ -70,8 +72,12 @@ def decode(blob: bytes, what: str) -> Array:
         raise StoreError(f"{what} declares an impossible shape: {error}") from error
 
 
-def write_npz(stream: BinaryIO, arrays: Iterable[tuple[str, Any]]) -> None:
+def write_npz(
+    stream: BinaryIO, arrays: Iterable[tuple[str, Any]], texts: Mapping[str, str] = NO_TEXTS
+) -> None:
     """Write arrays by name as an uncompressed npz archive; any name will do, unlike with `numpy.savez`.
+
+    Last come ``texts`` by name, as arrays of one text, which `decode_npz` does not read.
 
     Raises StoreError where an array holds anything but numbers or booleans.
     """
@@ -82,6 +88,9 @@ def write_npz(stream: BinaryIO, arrays: Iterable[tuple[str, Any]]) -> None:
             with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
                 member.write(_header(values.dtype.str, values.shape))
                 member.write(_bytes_of(values))
+        for name, text in texts.items():
+            with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.array(text), allow_pickle=False)
 
 
 def encode_npz(arrays: Mapping[str, Any]) -> bytes:

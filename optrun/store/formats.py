@@ -11,10 +11,11 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from optrun.arrays import Array
-from optrun.errors import ConfigError, UnknownNameError, did_you_mean
+from optrun.errors import UnknownNameError, did_you_mean
 from optrun.store.blobs import write_npz
 from optrun.store.directory import replace_file
 from optrun.store.excel import write_excel
+from optrun.store.parameters import snapshots_of
 from optrun.store.parquet import write_parquet
 from optrun.store.run_table import STEP, RunTable, in_order
 from optrun.store.store import Store
@@ -97,37 +98,7 @@ def _write_npz(store: Store, run: int, stream: BinaryIO) -> None:
     evaluations = {f"eval/{name}": values for name, values in store.evaluations(run).items()}
     params = {f"params/{name}": values for name, values in store.params(run).items()}
     whole = store.curves(run) | evaluations | params
-    write_npz(stream, chain(whole.items(), _snapshots(store, run)))
-
-
-def write_params(store: Store, runs: Sequence[int], stream: BinaryIO, *, numbered: bool) -> None:
-    """Write the parameters of runs as an npz archive: ``step10/layer1.weight``, the last step that of the end.
-
-    Where they are ``numbered``, the names begin with the run: ``run3/step10/layer1.weight``. Raises ConfigError where
-    there are none, StoreError where a run is damaged.
-    """
-    if not any(store.snapshot_steps(run) or store.params(run) for run in runs):
-        raise ConfigError(
-            "no parameters are kept: those of the end are, of runs that have ended, and record.params"
-        )
-    states = store.states()
-
-    def named() -> Iterator[tuple[str, Array]]:
-        for run in runs:
-            prefix = f"run{run}/" if numbered else ""
-            end = f"step{states[run].steps}"
-            final = {f"{end}/{name}": values for name, values in store.params(run).items()}
-            for name, values in chain(_snapshots(store, run, end if final else ""), final.items()):
-                yield f"{prefix}{name}", values
-
-    write_npz(stream, named())
-
-
-def _snapshots(store: Store, run: int, end: str = "") -> Iterator[tuple[str, Array]]:
-    """Yield the parameters that a run keeps along its way, but those of its ``end``."""
-    for step in (each for each in store.snapshot_steps(run) if f"step{each}" != end):
-        for name, values in store.snapshot(run, step).items():
-            yield f"step{step}/{name}", values
+    write_npz(stream, chain(whole.items(), snapshots_of(store, run)))
 
 
 def _write_json(store: Store, run: int, stream: BinaryIO) -> None:

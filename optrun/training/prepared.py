@@ -10,6 +10,7 @@ from optrun.errors import ConfigError, StoreError
 from optrun.problems import Problem
 from optrun.problems.data import Preparation
 from optrun.problems.data_problem import DataProblem
+from optrun.registry import problems
 from optrun.store import RunRecord, Store
 from optrun.store.event_names import PREPARED
 from optrun.training.identity import data_key
@@ -89,7 +90,9 @@ def preparation_of(results: Store | MemoryStore, record: RunRecord) -> Preparati
 
 def _key(document: Mapping[str, Any]) -> str:
     key = data_key(document)
-    return f"{key} {document['seed']}" if follows_seed(document["problem"]) else key
+    # Of a plugin that is not loaded it is not known.
+    is_seeded = document["problem"]["name"] in problems and follows_seed(document["problem"])
+    return f"{key} {document['seed']}" if is_seeded else key
 
 
 def _run_key(key: str, fingerprint: str) -> str:

@@ -13,6 +13,7 @@ from optrun.errors import ConfigError, StoreError
 from optrun.store import Store
 from optrun.store.event_names import PREPARED
 from tests.cli.looking import call
+from tests.missing import without
 
 __all__ = ["call"]
 
@@ -71,23 +72,27 @@ def train(problem, **more):
 
 
 def plain_outputs(run, rows):
-    """Return the outputs ``[N, o]`` as the stored card of the run says, by NumPy alone."""
+    """Return the outputs ``[N, o]`` as the stored preparation of the run says, by NumPy alone, and its target."""
     with Store.open(run.path) as store:
         (event,) = store.events(PREPARED)
     (card,) = event.details["preparations"].values()
+    return forward(card, run.params, run.config["problem"].get("activation"), rows), card["target"]
+
+
+def forward(card, params, activation, rows):
     features = np.array([[row[0], row[1], *(float(row[2] == each) for each in COLOURS)] for row in rows])
     assert [each["name"] for each in card["columns"]] == NAMES[:3]
     assert card["columns"][2]["values"] == list(COLOURS)
     if card["scaling"] is not None:
         features = (features - card["scaling"]["shift"]) / card["scaling"]["scale"]
-    layers = max((int(name[5]) for name in run.params if name.startswith("layer")), default=0)
+    layers = max((int(name[5]) for name in params if name.startswith("layer")), default=0)
     names = [f"layer{i}." for i in range(1, layers + 1)] or [""]
-    activation = {"relu": lambda z: np.maximum(z, 0), "tanh": np.tanh}
+    function = {"relu": lambda z: np.maximum(z, 0), "tanh": np.tanh}.get(activation)
     for i, name in enumerate(names):
-        features = features @ run.params[f"{name}weight"] + run.params.get(f"{name}bias", 0.0)
+        features = features @ params[f"{name}weight"] + params.get(f"{name}bias", 0.0)
         if i < len(names) - 1:
-            features = activation[run.config["problem"]["activation"]](features)
-    return features, card["target"]
+            features = function(features)
+    return features
 
 
 @pytest.mark.parametrize(
@@ -145,6 +150,41 @@ def test_figures_on_the_test_samples_are_those_of_the_run_to_the_bit(folder, pro
     assert found.figures == {name: run.summary[f"average_test_{name}"] for name in found.figures}
 
 
+def test_exported_parameters_and_their_card_are_all_it_takes(folder, call):
+    run = train({"name": "mlp", "hidden": [7], "activation": "tanh"}, record={"params": [0]})
+    new = rows_of(20, seed=1)
+    path = write(folder / "new.csv", new, ["colour", "width", "length"])
+    assert call("export", run.path, "--what", "params", "-o", "p.npz").code == 0
+    with np.load("p.npz", allow_pickle=False) as read:
+        card = json.loads(read["card"].item())
+        params = {name[7:]: read[name] for name in read.files if name.startswith("step30/")}
+    assert card["config"] == run.config
+    assert card["figures"] == run.summary
+    outputs = forward(card["preparation"], params, card["config"]["problem"]["activation"], new)
+    shares = np.exp(outputs) / np.exp(outputs).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(run.predict_proba(path), shares, rtol=1e-12, atol=1e-15)
+    safetensors = pytest.importorskip("safetensors")
+    assert call("export", run.path, "--what", "params", "-o", "p.safetensors").code == 0
+    with safetensors.safe_open("p.safetensors", "np") as read:
+        assert json.loads(read.metadata()["card"]) == card
+        found = {name: read.get_tensor(name) for name in read.keys()}  # noqa: SIM118
+    assert found.keys() == {*run.params, *(f"step0/{name}" for name in run.params)}
+    for name, values in run.params.items():
+        assert found[name].dtype == values.dtype
+        assert found[name].tobytes() == params[name].tobytes() == values.tobytes()
+        assert found[f"step0/{name}"].tobytes() == run.params_at(0)[name].tobytes()
+    assert call("export", run.path, "-o", "again.safetensors").code == 0
+    assert (folder / "again.safetensors").read_bytes() == (folder / "p.safetensors").read_bytes()
+    assert call("export", run.path, "--what", "curves", "-o", "p.safetensors").code == 2
+
+
+def test_without_safetensors_the_message_installs_it(folder, call, monkeypatch):
+    run = optrun.run({"problem": "rosenbrock", "optimizer": "SGD", "steps": 2})
+    without(monkeypatch, "safetensors")
+    code, _, err = call("export", run.path, "--what", "params", "-o", "p.safetensors")
+    assert (code, "pip install safetensors" in err) == (3, True)
+
+
 @pytest.mark.full
 @pytest.mark.parametrize(
     ("ending", "package"), [("parquet", "pyarrow"), ("xlsx", "openpyxl"), ("json", "json")]
@@ -158,7 +198,7 @@ def test_predictions_are_written_in_the_formats_of_exports(folder, call, ending,
     found = read(f"p.{ending}")
     assert list(found) == ["predicted", *(f"probability_{name}" for name in run.classes)]
     assert found["predicted"].tolist() == run.predict("test.csv").tolist()
-    np.testing.assert_allclose(found.iloc[:, 1:], run.predict_proba("test.csv"), rtol=1e-14)
+    np.testing.assert_allclose(found.iloc[:, 1:], run.predict_proba("test.csv"), rtol=1e-9)
 
 
 @pytest.mark.full

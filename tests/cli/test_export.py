@@ -436,21 +436,22 @@ def test_parameters_are_exported_by_step_and_name(tmp_path, call):  # noqa: F811
     result = call("export", sweep.path, "--what", "params", "-o", tmp_path / "all.npz")
     assert (result.code, result.out.strip()) == (0, str(tmp_path / "all.npz"))
     with np.load(tmp_path / "all.npz", allow_pickle=False) as read:
-        assert read.files == [f"run{run}/step{step}/x" for run in (0, 1) for step in (0, 5, 30)]
+        cards = ["run0/card", "run1/card"]
+        assert read.files == [f"run{run}/step{step}/x" for run in (0, 1) for step in (0, 5, 30)] + cards
         for run, each in enumerate(sweep.runs):
             for step in (0, 5, 30):
                 assert read[f"run{run}/step{step}/x"].tobytes() == each.params_at(step)["x"].tobytes()
     chosen = ["--where", "optimizer.lr > 5e-4", "-o", tmp_path / "some.npz"]
     assert call("export", sweep.path, "--what", "params", *chosen).code == 0
     with np.load(tmp_path / "some.npz") as read:
-        assert read.files == ["run1/step0/x", "run1/step5/x", "run1/step30/x"]
+        assert read.files == ["run1/step0/x", "run1/step5/x", "run1/step30/x", "run1/card"]
     assert call("export", f"{sweep.path}:1", "--what", "params", "-o", tmp_path / "one.npz").code == 0
     assert call("export", f"{sweep.path}:1", "-o", tmp_path / "whole.npz").code == 0
     with np.load(tmp_path / "one.npz") as one, np.load(tmp_path / "whole.npz") as whole:
-        assert one.files == ["step0/x", "step5/x", "step30/x"]
+        assert one.files == ["step0/x", "step5/x", "step30/x", "card"]
         assert whole.files[-3:] == ["params/x", "step0/x", "step5/x"]
     table = call("export", sweep.path, "--what", "params", "-o", tmp_path / "x.csv")
     assert (table.code, table.err.strip()) == (
         2,
-        "params are arrays, and no table for csv: a file.npz, or --format npz",
+        "params are arrays, and no table for csv: a file.npz or file.safetensors, or --format npz",
     )

@@ -15,7 +15,7 @@ def export(
         typer.Option(
             "--what",
             "-w",
-            help="A row for each run, or for each row of the curves (default) or evaluations; or params, as NPZ.",
+            help="A row for each run, or for each row of the curves (default) or evaluations; or params, as arrays.",
         ),
     ] = None,
     format: Annotated[
@@ -23,7 +23,7 @@ def export(
         typer.Option(
             "--format",
             "-f",
-            metavar="csv|parquet|json|npz|xlsx|md|tex",
+            metavar="csv|parquet|json|npz|xlsx|md|tex|safetensors",
             help="By default the ending of FILE, or csv.",
             autocompletion=completion.formats,
         ),
@@ -42,9 +42,10 @@ def export(
     """Write the runs, curves or evaluations of a run or a sweep as one table, with the swept parameters as columns.
 
     Without --what, JSON and NPZ of a single run hold all of it. With --what params, NPZ has the parameters at the end
-    and at the steps of record.params, by names such as step10/layer1.weight.
+    and at the steps of record.params, by names such as step10/layer1.weight; it and safetensors also hold a card, the
+    JSON of all it takes to use them: config, preparation of the data, figures.
 
-    Extras: `parquet`, `excel` for xlsx, `tensorboard`, `mlflow`.
+    Extras: `parquet`, `excel` for xlsx, `safetensors`, `tensorboard`, `mlflow`.
 
     Examples: optrun export latest -o curves.csv; optrun export latest --what runs -o runs.csv
     """

@@ -1,7 +1,7 @@
 """`export`: write a table of runs, or a run whole, to a file or stdout."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
@@ -10,13 +10,14 @@ from optrun.analysis.best_run import find_numbered
 from optrun.analysis.chosen_runs import choose, stored_table
 from optrun.analysis.leaderboard import plan_of
 from optrun.analysis.run_columns import RunColumns
+from optrun.api.cards import card_of
 from optrun.errors import ConfigError, StoreError, did_you_mean
-from optrun.store import BINARY, FORMATS, PAGES, Store, export, write_params, write_table
+from optrun.store import BINARY, FORMATS, PAGES, PARAM_FORMATS, Store, export, write_params, write_table
 from optrun.store.directory import OWN_FILES, write_output
 from optrun.store.locate import RESULTS
 from optrun.store.run_table import check_what
 
-PARAMS = "params"
+PARAMS, SAFETENSORS = "params", "safetensors"
 
 
 def export_run(
@@ -31,10 +32,12 @@ def export_run(
 
     Where nothing says what is wanted, JSON and NPZ of a single run hold all of it.
     """
-    format = format_of(format, output)
+    if what is None and SAFETENSORS in (format, Path(output).suffix.removeprefix(".")):
+        what = PARAMS  # which it holds alone
     if what == PARAMS:
-        _export_params(run_directory, format, output, where, sort)
+        _export_params(run_directory, format_of(format, output, [*FORMATS, SAFETENSORS]), output, where, sort)
         return
+    format = format_of(format, output)
     rows = check_what(what or "curves")
     if format in PAGES and rows != "runs":
         raise ConfigError(
@@ -55,38 +58,41 @@ def export_run(
 def _export_params(
     run_directory: Path, format: str, output: str, where: str | None, sort: str | None
 ) -> None:
-    """Write the parameters of a run or of the runs of a sweep; ConfigError for another format than NPZ."""
-    if format != "npz":
-        raise ConfigError(f"params are arrays, and no table for {format}: a file.npz, or --format npz")
+    """Write the parameters of a run or of the runs of a sweep; ConfigError for a format of tables."""
+    if format not in PARAM_FORMATS:
+        raise ConfigError(
+            f"params are arrays, and no table for {format}: a file.npz or file.safetensors, or --format npz"
+        )
     path, number = find_numbered(run_directory)
     with Store.open(path) as store:
         columns = RunColumns.of(store, number)
         runs = [columns.records[index].run for index in choose(columns, where, sort)]
         is_one = number is not None or (store.size == 1 and plan_of(store) is None)
-        written_as(format, output, lambda stream: write_params(store, runs, stream, numbered=not is_one))
+        write = partial(write_params, store, runs, format, numbered=not is_one, card=partial(card_of, store))
+        written_as(format, output, write)
 
 
 def written_as(format: str, output: str, write: Callable[[BinaryIO], None]) -> None:
     """Write to a file, or to stdout for ``-``; ConfigError for a binary format on a terminal."""
     if output != "-":
         _write_file(Path(output), write)
-    elif format in BINARY and sys.stdout.isatty():
+    elif format in (*BINARY, *PARAM_FORMATS) and sys.stdout.isatty():
         raise ConfigError(f"{format} is binary: give a file with -o")
     else:
         write(sys.stdout.buffer)
 
 
-def format_of(format: str | None, output: str) -> str:
-    """Return the format of a file: as given, else its ending, else csv; ConfigError for any other."""
+def format_of(format: str | None, output: str, known: Collection[str] = FORMATS) -> str:
+    """Return the format of a file: as given, else its ending, else csv; ConfigError for one that is not known."""
     suffix = Path(output).suffix.removeprefix(".").lower()
-    if format is None and suffix and output != "-" and suffix not in FORMATS:
-        known = ", ".join(f".{each}" for each in FORMATS)
+    if format is None and suffix and output != "-" and suffix not in known:
+        endings = ", ".join(f".{each}" for each in known)
         raise ConfigError(
-            f"{output}: unknown ending .{suffix}, not one of {known}; --format csv writes CSV into any file"
+            f"{output}: unknown ending .{suffix}, not one of {endings}; --format csv writes CSV into any file"
         )
-    format = format or (suffix if suffix in FORMATS else "csv")
-    if format not in FORMATS:
-        raise ConfigError(f"unknown format {format!r}: {', '.join(FORMATS)}.{did_you_mean(format, FORMATS)}")
+    format = format or (suffix if suffix in known else "csv")
+    if format not in known:
+        raise ConfigError(f"unknown format {format!r}: {', '.join(known)}.{did_you_mean(format, known)}")
     return format
 
 
