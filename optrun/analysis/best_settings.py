@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -56,6 +57,10 @@ class ComparedSweep:
     """The curves of the runs, in the same order; they are read when they are asked for."""
     evaluated: Evaluated | None = None
     """Where figures of the evaluations are computed from."""
+    path: Path | None = None
+    """What `optrun resume` continues; None where nothing is saved, or a process is at it."""
+    confirms: bool = False
+    """Whether its config asks for a confirmation."""
 
     @property
     def configs(self) -> list[Mapping[str, Any]]:

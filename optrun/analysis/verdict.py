@@ -10,6 +10,7 @@ from optrun.analysis.comparison import Comparison, ComparisonRow, ProblemTable
 from optrun.analysis.leaderboard import worst
 from optrun.analysis.selection import BY_SWEEP, value_at
 from optrun.analysis.statistics import LEAST_SEEDS, SIGNIFICANCE, IntervalEstimate
+from optrun.analysis.unended import selected_on_reported, unended
 from optrun.config.goal import TEST, VALIDATION, of_data
 from optrun.errors import counted
 from optrun.store.types import STEPS_TO_TARGET, TIME_TO_TARGET
@@ -127,14 +128,7 @@ def cautions(found: Comparison, sweeps: Sequence[ComparedSweep]) -> Iterator[str
     """Yield what may mislead: selection on the reported seeds or test data, few seeds, edges, unequal budgets."""
     rows = [(table, row) for table in found.problems for row in table.rows]
     is_chosen = any(row.trials > 1 for _, row in rows)
-    if any(row.trials > 1 and not row.confirmed for _, row in rows):
-        has_some = any(sweep.confirmed is not None for sweep in sweeps)
-        remedy = (
-            f"the confirmation lacks settings that are compared: give sweep.confirm.by={found.by}"
-            if has_some
-            else "sweep.confirm runs the best ones on fresh seeds"
-        )
-        yield f"the settings were selected on the seeds that are reported, which favours what had more trials: {remedy}"
+    yield from selected_on_reported(found, sweeps)
     for metric in sorted({sweep.plan.metric for sweep in sweeps}):
         if is_chosen and TEST in of_data(metric):
             yield (
@@ -187,10 +181,7 @@ def cautions(found: Comparison, sweeps: Sequence[ComparedSweep]) -> Iterator[str
                 f"{table.problem}: the runs were stopped after {steps[0]:,} to {steps[1]:,} steps, and "
                 f"{found.metric} is that of the end of each"
             )
-    for what, of in (("the sweeps", sweeps), ("the confirmation", [each.confirmed for each in sweeps])):
-        waiting = sum(not run.status.final for sweep in of if sweep is not None for run in sweep.runs)
-        if waiting:
-            yield f"{counted(waiting, 'run')} of {what} have not ended"
+    yield from unended(found, sweeps)
 
 
 def _of_profile(found: Comparison) -> Iterator[str]:

@@ -16,8 +16,10 @@ from optrun.api.runs import Run
 from optrun.api.sweeps import Sweep, load_sweep, sweep
 from optrun.config.sweep.model import Metric
 from optrun.errors import ConfigError, RunFailedError, brief
+from optrun.store.directory import is_being_written
 from optrun.store.locate import is_run_directory
 from optrun.sweeps.plan.expand import CONFIRM
+from optrun.sweeps.sweep_store import written_confirm
 from optrun.training.curve_figures import with_figure
 
 if TYPE_CHECKING:
@@ -184,6 +186,15 @@ def compared(given: Sweep | str | Path, label: str) -> ComparedSweep:
     confirmed = None if sweep.confirmed is None else compared(sweep.confirmed, label)
     found = ComparedSweep(label, sweep.ranking, sweep.records(), confirmed, sweep.runs, sweep)
     path = sweep.path
-    if path is not None and path.name == CONFIRM and is_run_directory(path.absolute().parent):
-        return replace(found, confirmed=found)  # it has no other seeds than fresh ones
-    return found
+    if path is None:
+        return found
+    is_confirmation = path.name == CONFIRM and is_run_directory(path.absolute().parent)
+    of_all = path.parent if is_confirmation else path
+    found = replace(
+        found,
+        path=of_all if of_all.is_dir() and not is_being_written(of_all, unknown=False) else None,
+        confirms=not is_confirmation and written_confirm(path) is not None,
+    )
+    return (
+        replace(found, confirmed=found) if is_confirmation else found
+    )  # it has no other seeds than fresh ones

@@ -3,6 +3,7 @@
 import json
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -494,6 +495,50 @@ def test_a_confirmation_that_has_not_ended_is_not_reported():
     found = comparison_of([replace(source, confirmed=replace(fresh, runs=runs))])
     assert rows_of(found)["Adam"].median == pytest.approx(np.median(NOISE + 1))
     assert any("10 runs of the confirmation have not ended" in each for each in found.warnings)
+
+
+CHOICE = {("a", "Adam", 1.0): NOISE, ("a", "Adam", 2.0): NOISE + 1, ("a", "SGD", 1.0): NOISE}
+
+
+def begun(fresh, ended):
+    """Return a confirmation of which so many runs have ended."""
+    source = swept(fresh)
+    runs = [replace(run, status=Status.WAITING) if n >= ended else run for n, run in enumerate(source.runs)]
+    return replace(source, runs=runs)
+
+
+@pytest.mark.parametrize(
+    ("changes", "cure"),
+    [
+        ({}, "sweep.confirm runs the best ones on fresh seeds"),
+        ({"confirms": True}, "the confirmation on fresh seeds has not begun: optrun resume 'runs/a b'"),
+        *(
+            (
+                {"confirmed": begun({("a", "Adam", 1.0): NOISE, ("a", "SGD", 1.0): NOISE}, ended)},
+                f"{20 - ended} of 20 runs of the confirmation are left, and none of it is reported before: "
+                "optrun resume 'runs/a b'",
+            )
+            for ended in (0, 10)
+        ),
+        (
+            {"confirmed": swept({("a", "Adam", 1.0): NOISE})},
+            "the confirmation lacks settings that are compared: give sweep.confirm.by=optimizer.name",
+        ),
+    ],
+)
+def test_what_would_report_fresh_seeds_is_what_the_cause_says(changes, cure):
+    found = comparison_of([replace(swept(CHOICE), path=Path("runs/a b"), **changes)])
+    (said,) = (each for each in found.warnings if "the seeds that are reported" in each)
+    assert said.endswith(f"more trials: {cure}")
+    assert not any("confirmation have not ended" in each for each in found.warnings)
+
+
+def test_of_two_sweeps_the_one_without_a_confirmation_is_named():
+    one = swept(CHOICE, label="x", confirmed=swept({("a", "Adam", 1.0): NOISE, ("a", "SGD", 1.0): NOISE}))
+    other = swept({("a", "B", 1.0): NOISE, ("a", "B", 2.0): NOISE}, label="y")
+    assert any(
+        "sweep.confirm runs the best ones of y" in each for each in comparison_of([one, other]).warnings
+    )
 
 
 def test_a_maximized_figure_of_validation_is_one_of_the_test_data_too():
