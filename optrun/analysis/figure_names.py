@@ -2,11 +2,12 @@
 
 from collections.abc import Collection, Iterable
 
+from optrun.config.goal import of_data
 from optrun.errors import did_you_mean
 from optrun.store import RunState, Status
 from optrun.store.types import STEPS_TO_TARGET, TIME_TO_TARGET, TO_TARGET
 from optrun.training.curve_figures import CurveFigure, names_of
-from optrun.training.figures import FINAL_LOSS
+from optrun.training.figures import FINAL_LOSS, lacking_part
 
 ALONE = "lanes of a pack have no times of their own: sweep.metric.name=time_to_target runs each alone"
 
@@ -28,6 +29,8 @@ def lacking(name: str, known: Collection[str]) -> str:
         return " It needs evaluations during the run: evaluate.every"
     if name == TIME_TO_TARGET and STEPS_TO_TARGET in known:
         return f" {ALONE[0].upper()}{ALONE[1:]}"
+    if any(of_data(each) for each in known) and (part := lacking_part(name, known)):
+        return part
     if hint := did_you_mean(name, [*known, *names_of(series)]):
         return hint
     return f" There are: {', '.join(sorted(known))}" if known else ""

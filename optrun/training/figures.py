@@ -1,20 +1,22 @@
 """The figures that a run ends with, known before it starts: what is expected or ranked by may be none of them."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
 from optrun.config import RunConfig
+from optrun.config.goal import TEST, VALIDATION, of_data
 from optrun.errors import ConfigError, PluginError, did_you_mean
 from optrun.plugin_code import guarded
-from optrun.registry import metrics, prediction_metrics
+from optrun.registry import metrics, prediction_metrics, problems
 from optrun.store.types import STEPS_TO_TARGET, TIME_TO_TARGET, TO_TARGET
 from optrun.training.curve_figures import CurveFigure, names_of
 from optrun.training.evaluator import AVERAGE, Evaluator
 from optrun.training.pack import Pack
 from optrun.training.schedule_paths import observed_figures
 
+_PARTS = {VALIDATION: ("validation", "validation_fraction"), TEST: ("test", "test_fraction")}
 _OF_PART = re.compile(rf"^({AVERAGE}_)?(train|val|test)_")
 
 FINAL_LOSS = "final_loss"
@@ -84,6 +86,13 @@ def missing_figure(config: RunConfig, name: str, figures: Sequence[str]) -> str:
     return ""
 
 
+def lacking_part(name: str, figures: Collection[str]) -> str:
+    """Return which samples a figure needs if none of these is of such; empty if that is not why it is missing."""
+    known = {data for each in figures for data in of_data(each)}
+    of = next((data for data in _PARTS if data in of_data(name) - known), None)
+    return "" if of is None else f" It needs {_PARTS[of][0]} samples: set problem.{_PARTS[of][1]}."
+
+
 def no_figure(config: RunConfig, name: str, figures: Sequence[str], of_curves: Sequence[str] = ()) -> str:
     """Return that a run does not end with a figure, with those that it ends with, and how to have it.
 
@@ -93,6 +102,7 @@ def no_figure(config: RunConfig, name: str, figures: Sequence[str], of_curves: S
     measured = _OF_PART.sub("", name)
     if (name in metrics and metrics.find(name).needs == ("p",)) or (
         measured != name
+        and any(_OF_PART.match(each) for each in figures)  # it predicts something
         and measured in prediction_metrics
         and measured not in (config.evaluate.metrics or ())
     ):
@@ -101,4 +111,10 @@ def no_figure(config: RunConfig, name: str, figures: Sequence[str], of_curves: S
         hint = " `average: swa` or `average: ema` keeps an average."
     else:
         hint = did_you_mean(name, [*figures, *of_curves])
+    has_samples = "validation_fraction" in problems.find(config.problem.name).options()
+    if has_samples and (part := lacking_part(name, figures)):
+        # What is similar is of other samples, and to select by those is another thing.
+        has_split = config.problem.options.get("split") is not None
+        part = " problem.split gives it no samples." if has_split else part
+        hint = part + (hint if hint.startswith(" `") else "")
     return f"{config.problem.name} has no figure {name!r}: {', '.join(figures)}.{hint}"

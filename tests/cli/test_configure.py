@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from optrun.analysis.figure_names import lacking
 from optrun.api.runs import load_run, run
 from optrun.cli.app import app
 from optrun.cli.commands import configs
@@ -205,6 +206,35 @@ def test_a_figure_that_no_run_measures_comes_with_how_to_have_it(name: str, hint
         run(config, save=False)
     assert str(caught.value) == f"rosenbrock has no figure {name!r}: final_loss.{hint}"
     assert caught.value.field == f"expect.{name}"
+
+
+VALIDATION = "It needs validation samples: set problem.validation_fraction."
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "hint"),
+    [
+        ("val_loss", {}, VALIDATION),
+        ("average_val_loss", {}, VALIDATION),
+        ("val_f1_macro", {}, f"{VALIDATION} `evaluate: {{metrics: [f1_macro]}}` measures it."),
+        ("val_loss", {"test_fraction": 0}, VALIDATION),
+        ("test_loss", {"test_fraction": 0}, "It needs test samples: set problem.test_fraction."),
+        ("val_loss", {"split": {"train": 0.8, "test": 0.2}}, "problem.split gives it no samples."),
+    ],
+)
+def test_a_figure_of_samples_that_are_not_there_comes_with_what_gives_them(
+    name: str, options: dict[str, Any], hint: str
+) -> None:
+    """A similar figure of other samples is no answer: to select by the training loss is another thing."""
+    config = {"problem": {"name": "softmax_regression", "data": "iris", **options}, "steps": 3}
+    with pytest.raises(ConfigError) as caught:
+        run({**config, "optimizer": "SGD", "expect": {name: {"min": -1e9}}}, save=False)
+    assert str(caught.value).endswith(f". {hint}")
+
+
+def test_runs_without_validation_samples_say_so() -> None:
+    assert lacking("best_val_loss", ["final_loss", "test_loss"]) == f" {VALIDATION}"
+    assert lacking("val_loss", ["final_loss"]) == " Did you mean 'final_loss'?"
 
 
 @pytest.mark.parametrize(
