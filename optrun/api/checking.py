@@ -10,6 +10,7 @@ from optrun.analysis.check import Check
 from optrun.analysis.leaderboard import SweepPlan, is_sweep
 from optrun.analysis.regression import regression
 from optrun.analysis.target import reaching
+from optrun.api.arguments import check_numbers, check_texts
 from optrun.api.comparisons import compared
 from optrun.api.runs import Run, load_run
 from optrun.api.sweeps import Sweep, load_sweep
@@ -44,6 +45,8 @@ def check(
     Raises ConfigError if there is nothing to compare or a name is unknown, RunFailedError if runs of ``new`` have not
     ended, StoreError if a store is damaged.
     """
+    check_numbers(target=target, p=p, sigma=sigma)
+    check_texts(by=by, metric=metric)
     if (baseline is None) == (target is None):
         raise ConfigError("a check has a baseline or a target: give one of them")
     if target is None and sigma is not None:

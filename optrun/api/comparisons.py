@@ -11,11 +11,12 @@ from optrun.analysis.compare import Evidence, evidence_of
 from optrun.analysis.comparison import Comparison as ComparisonTables
 from optrun.analysis.figure_names import figures_in, lacking
 from optrun.analysis.noise import Noise, noise_of
+from optrun.api.arguments import check_texts
 from optrun.api.html import html_table
 from optrun.api.runs import Run
 from optrun.api.sweeps import Sweep, load_sweep, sweep
 from optrun.config.sweep.model import Metric
-from optrun.errors import ConfigError, RunFailedError, brief
+from optrun.errors import ConfigError, RunFailedError, brief, string_list
 from optrun.store.directory import is_being_written
 from optrun.store.locate import is_run_directory
 from optrun.sweeps.plan.expand import CONFIRM
@@ -109,9 +110,7 @@ def evidence(
     *sweeps: Given, by: str | None = None, baseline: str | float | None = None, metric: str | None = None
 ) -> Evidence:
     """Compare sweeps as `compare` does, and return what the comparison was made from as well."""
-    for name, text in (("by", by), ("metric", metric)):
-        if not (text is None or isinstance(text, str)):
-            raise ConfigError(f"{name} must be a string, not {brief(text)}", field=name)
+    check_texts(by=by, metric=metric)
     if isinstance(baseline, (int, float)):
         baseline = f"{baseline:.12g}"
     if not (baseline is None or isinstance(baseline, str)):
@@ -148,8 +147,12 @@ def noise(
     The first seed is that of the config; ``metric`` is a figure of the summary, by default the final loss. Raises
     ConfigError for fewer than two seeds or an unknown metric, and RunFailedError if a run fails or is interrupted.
     """
-    if type(seeds) is not int or seeds < 2:
-        raise ConfigError(f"noise needs two seeds or more, not {seeds!r}")
+    if type(seeds) is not int:
+        raise ConfigError(f"seeds must be an integer, not {brief(seeds)}", field="seeds")
+    if seeds < 2:
+        raise ConfigError(f"noise needs two seeds or more, not {seeds}")
+    check_texts(metric=metric)
+    string_list("overrides", overrides)
     found = sweep(
         config,
         overrides=[*overrides, f"sweep.repeats={seeds}", "sweep.confirm=null"],

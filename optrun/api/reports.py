@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
+from optrun.api.arguments import check_paths
 from optrun.api.comparisons import Given, evidence, given_sweeps
 from optrun.api.sweeps import Sweep, load_sweep
 from optrun.errors import ConfigError
@@ -26,6 +27,7 @@ def report(
     ``sweeps``, ``by``, ``baseline`` and ``metric`` are those of `compare`. Raises MissingExtraError without Plotly,
     ConfigError if there is nothing to compare, a name is unknown or the file cannot be written.
     """
+    check_paths(path=path)
     output = Path(path)
     if output.suffix.lower() not in SUFFIXES:
         raise ConfigError(f"{output}: a report is an HTML page, whose name ends in .html")
