@@ -129,8 +129,10 @@ def _wrong_type(kind: str, value: Any) -> str:
         return f"{text}; to try several, list them under sweep.parameters, or write 1e-3,1e-2 in a sweep"
     if wanted is str and isinstance(value, (bool, int, float)):
         return f"{text}; put it in quotes"
+    if value is None and wanted in (list, dict):
+        return f"{text}; an empty one is written {'[]' if wanted is list else '{}'}"
     if value is None:
-        return f"{text}; leave the key out for its default"
+        return f"{text}; leave the key out, or write its default"
     return text
 
 

@@ -123,7 +123,7 @@ MISTAKES = {
         "checkpoint: must be a mapping such as {every: 30s} (got '30s')",
     ],
     "problem: bowl\noptimizer: {name: SGD, lr: ▸null}\nsteps: 1": [
-        "optimizer.lr: must be a number (got null); leave the key out for its default",
+        "optimizer.lr: must be a number (got null); leave the key out, or write its default",
     ],
     "problem: bowl\noptimizer: {name: SGD, nesterov: ▸true}\nsteps: 1": [
         "optimizer.nesterov: needs momentum",
@@ -205,7 +205,7 @@ MISTAKES = {
     ],
     "problem: bowl\noptimizer: SGD\nsteps: 1\nrecord: ▸null\nstop: ▸3": [
         "record: must be a mapping such as {every: 10, metrics: [grad_norm]} (got null); "
-        "leave the key out for its default",
+        "leave the key out, or write its default",
         "stop: must be a mapping such as {target: 1e-6, patience: 100} (got 3)",
     ],
     "▸- problem": [

@@ -1,5 +1,7 @@
 """Overrides: key.path=value, by the rules of the file."""
 
+import re
+from importlib import resources
 from typing import Any
 
 import pytest
@@ -147,3 +149,13 @@ def test_an_override_of_a_shared_value_changes_one_place() -> None:
     text += "scheduler: {name: RangeLR, base: *h}\n"
     config = parse(text, overrides=["scheduler.base.0=9"])
     assert config.problem.options["hidden"] == [3, 4]
+
+
+def test_null_turns_off_what_the_guide_lists():
+    text = (resources.files("optrun") / "guide" / "configs.md").read_text(encoding="utf-8")
+    listed = text.partition("`null` turns off what can be off:")[2].partition(", each key")[0]
+    keys = re.findall("`([a-z.]+)`", listed)
+    assert len(keys) > 5
+    for key in keys:
+        if not key.startswith("sweep"):
+            parse(TEXT, overrides=[f"{key}=null"])

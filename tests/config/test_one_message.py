@@ -42,7 +42,13 @@ MISTAKES = [
     ("scheduler", "StepLR", "step_size", 2.5, "must be an integer (got 2.5)"),
     ("scheduler", "StepLR", "step_size", 2**64, "must be < 2⁶³ (got a whole number of 65 bits)"),
     ("scheduler", "LambdaLR", "lr_lambda", "0.9 ** tt", "column 8: unknown name 'tt'. Did you mean 't'?"),
-    ("problem", "beale", "noise", None, "must be a number (got null); leave the key out for its default"),
+    (
+        "problem",
+        "beale",
+        "noise",
+        None,
+        "must be a number (got null); leave the key out, or write its default",
+    ),
     ("problem", "beale", "start", [0.5, "a"], "must be a number (got 'a')"),
     (
         "problem",
