@@ -12,6 +12,7 @@ from optrun.arrays import Array, Arrays
 from optrun.errors import ConfigError
 from optrun.problems.data import (
     TEST_FRACTION,
+    AutoTask,
     Dataset,
     DataSource,
     Decimal,
@@ -21,12 +22,12 @@ from optrun.problems.data import (
     Scaling,
     Split,
     Target,
-    Task,
     absent_classes,
     class_weights,
     joined,
     listed,
     load,
+    remarks,
 )
 from optrun.problems.losses import ClassLoss, Loss
 from optrun.problems.metrics.baselines import baselines
@@ -56,7 +57,8 @@ class DataProblem(Problem, ABC):
         data: DataSource,
         target: Annotated[str | int | None, "target column of a CSV file, by default the last"] = None,
         task: Annotated[
-            Task | None, "by default classification where targets are names or a few whole numbers"
+            AutoTask,
+            "by default, or auto, classification where targets are names or a few whole numbers",
         ] = None,
         header: Annotated[
             bool | None, "whether a CSV file's first line names its columns, by default where it is no sample"
@@ -203,7 +205,7 @@ class DataProblem(Problem, ABC):
         )
         if self.loss.weights is not None:
             self.inferred += f", class weights {listed([f'{weight:.3g}' for weight in self.loss.weights])}"
-        self.notes = dataset.remarks(by_class=by_class)
+        self.notes = remarks(dataset, by_class=by_class) + self.preparation.unknown_words(dataset.samples)
         if has_own and split_seed and not validation_fraction:
             self.notes.append(f"split_seed has no effect: {dataset.shown} has a split of its own")
         if by_class:

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 from optrun.arrays import Arrays
+from optrun.config import from_mapping
 from optrun.errors import ConfigError, MissingExtraError
 from optrun.problems.data import Layout, _load, files, load, shared, text
 from optrun.problems.networks import MLP
 from tests.missing import without
-from tests.problems.real_tables import REAL_TABLES
+from tests.problems.real_tables import REAL_TABLES, YES_NO, real, table
 
 ENGINES = {"csv": 1 << 40, "pandas": 0}
 
@@ -169,3 +170,52 @@ def test_a_table_that_another_process_has_read_is_the_same(tmp_path, monkeypatch
     assert (again.inferred, again.fingerprint) == (made.inferred, made.fingerprint)
     assert again.parts["train"][0].tobytes() == made.parts["train"][0].tobytes()
     assert shared.attached(next(iter(tables))) is None  # since the one that had published it is through
+
+
+@pytest.mark.parametrize(
+    ("columns", "note"),
+    [
+        ({"when": lambda d, i: 20240101 + i % 28, "a": real, "y": YES_NO}, "'when' looks like dates"),
+        (
+            {"patient_id": lambda d, i: 7000 + 3 * i, "a": real, "y": YES_NO},
+            "'patient_id' differs in each row",
+        ),
+        ({"nr": lambda d, i: i, "a": real, "y": YES_NO}, "'nr' numbers the rows: index: true leaves it out"),
+        ({"a": real, "b": lambda d, i: 7, "y": YES_NO}, "feature 'b' is constant"),
+        ({"a": real, "y": lambda d, i: "no" if i % 9 else "yes"}, "88% of the samples are of class 'no'"),
+        ({"a": real, "c": lambda d, i: "x" if i != 8 else "z", "y": YES_NO}, None),
+    ],
+)
+def test_what_may_be_a_mistake_is_noted(columns, note, tmp_path):
+    (tmp_path / "d.csv").write_bytes(table(columns))
+    notes = problem(tmp_path / "d.csv", {}).notes
+    assert [note in each for each in notes] == ([True] if note else [])
+
+
+def test_words_that_training_samples_have_not_are_noted(tmp_path):
+    lines = [
+        f"{i}.5,{'new' if i == 3 else 'old'},{'ab'[i % 2]},{'test' if i > 1 else 'train'}" for i in range(4)
+    ]
+    (tmp_path / "d.csv").write_text("\n".join(["x,c,y,part", *lines]))
+    notes = problem(tmp_path / "d.csv", {"split": "part"}).notes
+    assert (
+        "1 cell of 'c' has a word that no training sample has: all features of the column are 0 there"
+        in notes
+    )
+
+
+def test_a_message_does_not_list_hundreds_of_columns(tmp_path):
+    columns = {f"c{i}": lambda d, i: "" if i == 5 else i for i in range(300)}
+    (tmp_path / "d.csv").write_bytes(table(columns | {"y": YES_NO}))
+    with pytest.raises(ConfigError) as caught:
+        problem(tmp_path / "d.csv", {})
+    assert "300 faults" in str(caught.value)
+    assert str(caught.value).splitlines()[-1] == "  … and 276 others"
+
+
+def test_the_word_auto_is_the_default_of_the_task():
+    config = {"problem": {"name": "mlp", "data": "iris", "task": "auto"}, "optimizer": "SGD", "steps": 1}
+    assert (
+        from_mapping(config).to_dict()
+        == from_mapping({**config, "problem": {"name": "mlp", "data": "iris"}}).to_dict()
+    )

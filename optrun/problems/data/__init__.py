@@ -18,20 +18,22 @@ from optrun.hyperparameters import option_named
 from optrun.problems.data import synthetic
 from optrun.problems.data.cells import Decimal as Decimal
 from optrun.problems.data.columns import Table as Table
+from optrun.problems.data.dataset import AutoTask as AutoTask
 from optrun.problems.data.dataset import Dataset as Dataset
 from optrun.problems.data.dataset import Task as Task
 from optrun.problems.data.dataset import listed as listed
 from optrun.problems.data.files import check_no_layout, files_of, read
 from optrun.problems.data.joined import joined as joined
+from optrun.problems.data.layout import Layout as Layout
 from optrun.problems.data.mnist1d import mnist1d
 from optrun.problems.data.parts import absent_classes as absent_classes
 from optrun.problems.data.parts import drawn_parts as drawn_parts
 from optrun.problems.data.preparation import Preparation as Preparation
 from optrun.problems.data.preparation import Target as Target
+from optrun.problems.data.remarks import remarks as remarks
 from optrun.problems.data.scaling import Scaling as Scaling
 from optrun.problems.data.splits import TEST_FRACTION as TEST_FRACTION
 from optrun.problems.data.splits import Split as Split
-from optrun.problems.data.tables import Layout as Layout
 from optrun.problems.data.treatments import Missing as Missing
 from optrun.problems.data.weights import class_weights as class_weights
 from optrun.registry import PathOrName, options_of

@@ -83,6 +83,11 @@ class Cells:
     is_whole: bool = False
     """Whether the numbers are whole, though they are real since some are missing."""
 
+    @property
+    def size(self) -> int:
+        """The number of cells."""
+        return len(self.codes if self.numbers is None else self.numbers)  # type: ignore[arg-type]
+
     def with_first(self, text: str) -> "Cells":
         """Return the cells with one more before them."""
         if self.numbers is not None:

@@ -5,9 +5,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
+from pydantic import BeforeValidator
 
 from optrun.arrays import Array
 from optrun.errors import ConfigError, counted
@@ -17,14 +18,19 @@ from optrun.registry import PathOrName
 
 Task = Literal["classification", "regression"]
 
+AutoTask = Annotated[
+    Task | None,
+    BeforeValidator(
+        lambda given: None if given == "auto" else given, json_schema_input_type=Literal["auto"] | Task | None
+    ),
+]
+"""A task that may also be inferred: auto, or null."""
+
 MANY = 20
 """Above this number of distinct values the task must be set, unless the data are known to be classes."""
 
 MOST_NAMED = 6
 """Largest number of columns and classes that a message lists."""
-
-MAJORITY = 0.75
-"""Fraction of one class from which on the accuracy of always predicting it is worth a note."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +133,7 @@ class Dataset:
         """
         targets = self.targets
         if not self.categorical:
-            if not self._is_whole():
+            if not self.is_whole():
                 raise ConfigError(
                     f"data: the targets of {self.shown!r} are real numbers, not classes: linear_regression, or mlp "
                     "with loss: mse, fits numbers",
@@ -141,7 +147,7 @@ class Dataset:
 
     def labels(self) -> tuple[Array, Array]:
         """Return the `classes`; ConfigError, with the remedy, if the targets are not known to be classes."""
-        if self.task() == "regression" and self._is_whole():
+        if self.task() == "regression" and self.is_whole():
             raise ConfigError(
                 f"data: the targets of {self.shown!r} are real numbers such as {self.targets[0]:.1f}, not classes: "
                 "task: classification takes them as such",
@@ -167,7 +173,7 @@ class Dataset:
         """The name for messages: a path without its directory."""
         return Path(self.name).name if PathOrName.is_path(self.name) else self.name
 
-    def _is_whole(self) -> bool:
+    def is_whole(self) -> bool:
         """Return whether real targets are a few integers, as classes become in a table with missing cells."""
         values = np.unique(self.targets)
         return len(values) <= MANY and bool(((values == np.floor(values)) & (np.abs(values) < 2**53)).all())
@@ -223,35 +229,12 @@ class Dataset:
         if not lacking:
             return ""
         named = listed([f"{column.missing.sum():,} of {name_text(column.name)}" for column in lacking])
-        by = "median" if self.missing == "indicator" else self.missing
+        by = "mode" if self.missing == "mode" else "median"
+        has_words = any(column.words is not None for column in lacking)
+        by += " (of words the mode)" * (has_words and by == "median")
         return f"missing {named} filled in by the {by}" + (
             " and marked" if self.missing == "indicator" else ""
         )
-
-    def remarks(self, *, by_class: bool) -> list[str]:
-        """Return possible mistakes in a user's file."""
-        if not self.header:
-            return []
-        found = list(self.notes)
-        constant = np.flatnonzero((self.features == self.features[0]).all(axis=0))
-        if len(constant):
-            names = [repr(self.columns[i]) if self.columns else f"{i + 1}" for i in constant]
-            are = f"feature {names[0]} is" if len(names) == 1 else f"features {listed(names)} are"
-            found.append(f"{are} constant")
-        if by_class:
-            classes, counts = np.unique(self.targets, return_counts=True)
-            if counts.max() >= MAJORITY * counts.sum():
-                share = counts.max() / counts.sum()
-                found.append(
-                    f"{share:.0%} of the samples are of class {classes[counts.argmax()].item()!r}: "
-                    f"always to say so has an accuracy of {share:.2g}"
-                )
-        elif not self.categorical and self._is_whole():
-            found.append(
-                f"the target is real, of {len(np.unique(self.targets))} whole numbers: task: classification takes "
-                "them as classes"
-            )
-        return found
 
 
 def listed(names: Sequence[str]) -> str:

@@ -15,10 +15,11 @@ import numpy as np
 from optrun.arrays import Array
 from optrun.errors import ConfigError
 from optrun.problems.data.dataset import Dataset
+from optrun.problems.data.layout import Layout
 from optrun.problems.data.parquet import read_parquet
 from optrun.problems.data.parts import no_part, part_named
 from optrun.problems.data.shared import attached, keep
-from optrun.problems.data.tables import Layout, read_table
+from optrun.problems.data.tables import read_table
 from optrun.problems.data.text import RawTable, error_in, read_text
 from optrun.regular_files import open_regular
 

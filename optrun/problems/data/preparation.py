@@ -131,6 +131,15 @@ class Preparation:
         }
         return {name: count for name, count in counts.items() if count}
 
+    def unknown_words(self, samples: Table | Array) -> list[str]:
+        """Return a note for each column with words that no training sample had."""
+        counts = self.unknown(samples) if isinstance(samples, Table) else {}
+        return [
+            f"{counted(count, 'cell')} of {name!r} {'has a word' if count == 1 else 'have words'} that no training "
+            "sample has: all features of the column are 0 there"
+            for name, count in counts.items()
+        ]
+
     def _chosen(self, table: Table) -> Table:
         """Return the columns that are used; ConfigError for all that is wrong with them."""
         names = table.names

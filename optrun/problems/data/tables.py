@@ -1,7 +1,6 @@
 """Data sets of tables: which columns are features, which is the target, and what is wrong with them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -9,40 +8,17 @@ import numpy as np
 
 from optrun.arrays import Array
 from optrun.errors import ConfigError, counted, did_you_mean
-from optrun.problems.data.cells import Decimal, decimal_sign, is_number
+from optrun.problems.data.cells import decimal_sign, is_number
 from optrun.problems.data.columns import DataColumn, Table
 from optrun.problems.data.dataset import Dataset, name_text
 from optrun.problems.data.faults import feature_faults, place_of, places, shortened, target_faults, words_of
 from optrun.problems.data.header import has_header, row_numbers
+from optrun.problems.data.layout import Layout
 from optrun.problems.data.parts import no_part, part_named
 from optrun.problems.data.text import RawTable
-from optrun.problems.data.treatments import Missing
 
-
-@dataclass(frozen=True)
-class Layout:
-    """A config's description of a table; None is inferred."""
-
-    target: str | int | None = None
-    """Name or index of the target column, by default the last."""
-    header: bool | None = None
-    """Whether the first line has the column names."""
-    index: bool | None = None
-    """Whether the first column is a row index, and left out."""
-    split: str | int | None = None
-    """Name or index of the column, or name of the array, that says the part of each sample."""
-    features: tuple[str | int, ...] | None = None
-    """Globs of names, or indices, of the columns that are features, by default all others."""
-    drop: tuple[str | int, ...] | None = None
-    """Globs of names, or indices, of columns that are left out."""
-    categories: tuple[str | int, ...] | None = None
-    """Those of the columns of categories, by default all of words."""
-    missing: Missing | None = None
-    """What is done about missing cells, by default an error."""
-    decimal: Decimal | None = None
-    """The decimal sign of numbers."""
-    group: str | int | None = None
-    """Name or index of the column whose equal cells stay in one part."""
+MOST_FAULTS = 25
+"""Largest number of faults that a message shows."""
 
 
 def read_table(name: str, path: Path, raw: RawTable, layout: Layout) -> Dataset:
@@ -248,8 +224,11 @@ class _Reading:
     def _check(self) -> None:
         """Raise ConfigError for all faults."""
         if self.faults:
-            several = f"{len(self.faults)} faults:\n  " if len(self.faults) > 1 else ""
-            said = f"data: {str(self.path)!r}: {several}" + "\n  ".join(self.faults)
+            count = len(self.faults)
+            shown = self.faults if count <= MOST_FAULTS else self.faults[: MOST_FAULTS - 1]
+            more = [f"… and {count - len(shown):,} others"] if len(shown) < count else []
+            several = f"{count:,} faults:\n  " if count > 1 else ""
+            said = f"data: {str(self.path)!r}: {several}" + "\n  ".join([*shown, *more])
             raise ConfigError(said, field="data")
 
 

@@ -9,13 +9,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from optrun.arrays import Array
 from optrun.errors import ConfigError, counted
-from optrun.problems.data.cells import MOST_DIGITS, Cells, numbers_in
+from optrun.problems.data.cells import Cells, numbers_in
+from optrun.problems.data.pandas_cells import cells_by_pandas
 
 PANDAS_FROM = 1 << 20
 """From this many bytes on, pandas is faster, though its import takes half a second."""
@@ -76,8 +76,14 @@ def read_text(path: Path, content: bytes) -> RawTable:
         raise error_in(path, "no line to read")
     source = _Source(path, content, encoding, separator, skipped)
     first_line, first = next(source.rows())
-    found = _by_pandas(source, first_line, len(first)) if len(content) >= PANDAS_FROM else None
-    cells, lines, faults = _by_csv(source, len(first)) if found is None else found
+    width = len(first)
+    found = None
+    if len(content) >= PANDAS_FROM and source.separator != " ":
+        found = cells_by_pandas(content, encoding, separator, skipped=first_line, width=width)
+    if found is None:
+        cells, lines, faults = _by_csv(source, width)
+    else:
+        cells, lines, faults = found, np.arange(first_line + 1, first_line + 1 + found[0].size), []
     understood = [f"encoding {encoding}"] if encoding not in ("utf-8", "utf-8-sig") else []
     if separator != ",":
         names = {"\t": "tabs", " ": "blanks"}
@@ -201,71 +207,3 @@ def _by_csv(source: _Source, width: int) -> tuple[list[Cells], Array, list[str]]
 def _joined(parts: Sequence[Array]) -> Array:
     # Whole numbers are integers only if all of them are.
     return np.concatenate(parts) if parts else np.zeros(0)
-
-
-def _by_pandas(source: _Source, first_line: int, width: int) -> tuple[list[Cells], Array, list[str]] | None:
-    """Return the same as `_by_csv`, in a tenth of the time; None where only that knows what is wrong, or where."""
-    try:
-        import pandas
-    except ImportError:
-        return None
-    content = source.content.rstrip(b"\r\n")
-    is_plain = source.encoding.startswith(("utf-8", "cp1252", "latin-1")) and source.separator != " "
-    if not is_plain:
-        return None
-    # Before version 3.1 only this parser rounded as Python does.
-    exact: dict[str, Any] = {}
-    if tuple(map(int, pandas.__version__.split(".")[:2])) < (3, 1):
-        exact["float_precision"] = "round_trip"
-    try:
-        frame = pandas.read_csv(
-            io.BytesIO(content),
-            sep=source.separator,
-            encoding=source.encoding,
-            header=None,
-            names=range(width),
-            skiprows=first_line,
-            keep_default_na=False,
-            skipinitialspace=True,
-            low_memory=False,
-            on_bad_lines="error",
-            **exact,
-        )
-    except (ValueError, OverflowError):  # a ParserError is a ValueError
-        return None
-    # In longer lines pandas takes the first cells for an index.
-    if not isinstance(frame.index, pandas.RangeIndex):
-        return None
-    # pandas fills up shorter lines. Other counts of lines: blank ones, or line breaks within cells.
-    lines = content.split(b"\n", first_line)[-1] if content.count(b"\n") >= first_line else b""
-    ends = b"[\r\n" + re.escape(source.separator.encode()) + b"]"
-    bare = (
-        re.sub(b"(?<=" + ends + b')"[^"]*"(?=' + ends + b")", b"", b"\n" + lines + b"\n")
-        if b'"' in lines
-        else lines
-    )
-    # Quotes within a cell, or returns without a new line, which the csv module reads differently.
-    if b'"' in bare or lines.count(b"\r") != lines.count(b"\r\n"):
-        return None
-    separators = bare.count(source.separator.encode())
-    if len(frame) != lines.count(b"\n") + 1 or separators != len(frame) * (width - 1):
-        return None
-    cells = [_cells(pandas, frame[i]) for i in range(width)]
-    known = [each for each in cells if each is not None]
-    return (
-        (known, np.arange(first_line + 1, first_line + 1 + len(frame)), []) if len(known) == width else None
-    )
-
-
-def _cells(pandas: Any, series: Any) -> Cells | None:
-    kind = series.dtype.kind
-    if kind == "b":
-        return Cells(series.to_numpy().astype(np.int32), ["False", "True"])
-    if kind in "if":
-        values = series.to_numpy()
-        if kind == "i" and len(values) and np.abs(values).max() >= 10**MOST_DIGITS:
-            values = values.astype(np.float64)
-        return Cells(numbers=values) if np.isfinite(values).all() else None
-    codes, texts = pandas.factorize(series)
-    texts = texts.tolist()
-    return Cells(codes.astype(np.int32), texts) if all(type(text) is str for text in texts) else None

@@ -1,0 +1,64 @@
+"""Possible mistakes in a user's data, in words."""
+
+import re
+from collections.abc import Iterator
+
+import numpy as np
+
+from optrun.problems.data.columns import DataColumn, Table
+from optrun.problems.data.dataset import Dataset, listed
+
+MAJORITY = 0.75
+"""Fraction of one class from which on the accuracy of always predicting it is worth a note."""
+
+_IDENTIFIER = re.compile(r"(.*[^a-z])?(id|nr|no|key|number)\Z", re.IGNORECASE | re.DOTALL)
+
+
+def remarks(dataset: Dataset, *, by_class: bool) -> list[str]:
+    """Return possible mistakes in a user's file, one line each; nothing about data that optrun ships."""
+    if not dataset.header:
+        return []
+    found = list(dataset.notes)
+    constant = np.flatnonzero((dataset.features == dataset.features[0]).all(axis=0))
+    if len(constant):
+        names = [repr(dataset.columns[i]) if dataset.columns else f"{i + 1}" for i in constant]
+        are = f"feature {names[0]} is" if len(names) == 1 else f"features {listed(names)} are"
+        found.append(f"{are} constant")
+    if isinstance(dataset.samples, Table):
+        found += [note for column in dataset.samples for note in _doubts(column)]
+    if by_class:
+        classes, counts = np.unique(dataset.targets, return_counts=True)
+        if counts.max() >= MAJORITY * counts.sum():
+            share = counts.max() / counts.sum()
+            found.append(
+                f"{share:.0%} of the samples are of class {classes[counts.argmax()].item()!r}: "
+                f"always to say so has an accuracy of {share:.2g}"
+            )
+    elif not dataset.categorical and dataset.is_whole():
+        found.append(
+            f"the target is real, of {len(np.unique(dataset.targets))} whole numbers: task: classification takes "
+            "them as classes"
+        )
+    return found
+
+
+def _doubts(column: DataColumn) -> Iterator[str]:
+    """Yield what numbers may stand for: an identifier, or dates."""
+    if column.words is not None or not column.is_whole or column.missing.any() or len(column) < 3:
+        return
+    values = column.values.astype(np.int64)
+    months, days = values // 100 % 100, values % 100
+    are_dates = (
+        (values > 19_000_000)
+        & (values < 21_000_000)
+        & (months > 0)
+        & (months < 13)
+        & (days > 0)
+        & (days < 32)
+    )
+    if are_dates.all() and len(np.unique(values)) > 1:
+        yield f"{column.name!r} looks like dates, which as numbers mean little: drop it, or make features of it"
+    elif _IDENTIFIER.match(column.name) and len(np.unique(values)) == len(values):
+        low = values.min()
+        if low not in (0, 1) or values.max() != low + len(values) - 1:  # or it is said to number the rows
+            yield f"{column.name!r} differs in each row, like an identifier: drop it if it is one"
