@@ -23,9 +23,11 @@ from optrun.kernels.symbols import VECTOR, Symbol, tracing
 from optrun.kernels.tensor_engine import Order, TensorEngine, in_turn
 from optrun.kernels.unroll import size_of, unrolled
 
-MOST_INSTRUCTIONS = 800
+MOST_INSTRUCTIONS = 320
+"""Larger loops take seconds to compile, except those of few dimensions."""
+MOST_OF_FEW = 800
 MOST_WORK = 6_000
-"""Instructions × dimensions: larger loops take more than some seconds to compile."""
+"""Instructions × dimensions of loops of few dimensions."""
 TILE_BYTES = 1 << 21
 """Of a vector in the lanes that are done together. Smaller tiles of many lanes have short rows, and NumPy takes 50 ns
 to begin one. Rosenbrock's function in 100 dimensions and 10,000 lanes takes 0.8 of the time that it takes in one tile.
@@ -105,13 +107,13 @@ class Formula:
     def _elements(self) -> "_Lowered | None":
         """The unrolled program; None if it is too long for a loop."""
         outputs = expanded(self._outputs, self._arrays.dtype)
-        most = min(MOST_INSTRUCTIONS, MOST_WORK // self._dim)
+        most = max(MOST_INSTRUCTIONS, min(MOST_OF_FEW, MOST_WORK // self._dim))
         if size_of(outputs) > 2 * most:
             return None
-        lowered = self._lowered(unrolled(outputs))
+        lowered = self._lowered(unrolled(outputs), overwrites=False)
         return lowered if len(lowered[0].instructions) <= most else None
 
-    def _lowered(self, outputs: Mapping[str, Node]) -> "_Lowered":
+    def _lowered(self, outputs: Mapping[str, Node], *, overwrites: bool = True) -> "_Lowered":
         """Return the listing and the coefficients, each 0-d or `[1, n]`."""
         coefficients = coefficients_of(outputs)
         values = []
@@ -120,7 +122,8 @@ class Formula:
                 value = evaluate(each, np.ones((1, 1)), {}, {})
                 value = value.reshape(1, -1) if each.shape else value.reshape(())
                 values.append(value if value.dtype == bool else value.astype(self._arrays.dtype))
-        return lower(expanded(outputs, self._arrays.dtype), coefficients), values
+        listing = lower(expanded(outputs, self._arrays.dtype), coefficients, overwrites=overwrites)
+        return listing, values
 
     def _calls(self, lowered: "_Lowered", buffers: Mapping[str, Array]) -> Callable[[], None]:
         """Return the calls of a listing of vectors, tile by tile; the tiles share their scratch arrays."""

@@ -76,11 +76,14 @@ def scalar(name: str) -> str:
     return name if name.startswith("_") else f"at_{name}"
 
 
-def lower(outputs: Mapping[str, Node], coefficients: Sequence[Node]) -> Listing:
-    """Return the instructions that compute the outputs; scratch arrays are reused as soon as possible."""
-    return _Lowering(
-        {name: _computed(name, value) for name, value in outputs.items()}, coefficients
-    ).listing()
+def lower(outputs: Mapping[str, Node], coefficients: Sequence[Node], *, overwrites: bool = True) -> Listing:
+    """Return the instructions that compute the outputs; scratch arrays are reused as soon as possible.
+
+    ``overwrites`` tells whether an instruction may write to a scratch array that it reads: that needs less memory, but
+    NumPy takes twice as long where the array is a single element.
+    """
+    computed = {name: _computed(name, value) for name, value in outputs.items()}
+    return _Lowering(computed, coefficients, overwrites).listing()
 
 
 def _computed(name: str, value: Node) -> Node:
@@ -91,8 +94,8 @@ def _computed(name: str, value: Node) -> Node:
 
 
 class _Lowering:
-    def __init__(self, outputs: Mapping[str, Node], coefficients: Sequence[Node]) -> None:
-        self.outputs = outputs
+    def __init__(self, outputs: Mapping[str, Node], coefficients: Sequence[Node], overwrites: bool) -> None:
+        self.outputs, self.overwrites = outputs, overwrites
         values = in_order(outputs)
         self.inputs = {value.name: value for value in values if value.op == "input"}
         self.work = [value for value in values if value.op not in ("input", "literal", "slice")]
@@ -113,7 +116,8 @@ class _Lowering:
             released = [whole for whole in wholes if self.last_read[whole] == index]
             # An engine may fill the target of `where` with the last branch before it reads the other operands.
             kept = [arg for arg in released if arg is not value.args[2]] if value.op == "where" else []
-            kept = released if value.op in TENSOR_OPS or not wholes.keys() >= {*value.args} else kept
+            reads_others = value.op in TENSOR_OPS or not wholes.keys() >= {*value.args}
+            kept = released if reads_others or not self.overwrites else kept
             self._release(arg for arg in released if arg not in kept)
             self.place[value] = in_place.get(value) or self._take(value)
             self._release(kept)
