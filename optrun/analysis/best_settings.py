@@ -25,6 +25,7 @@ from optrun.analysis.statistics import (
     signed_rank,
 )
 from optrun.arrays import Array
+from optrun.config.goal import GoalOf
 from optrun.config.sweep.model import Metric
 from optrun.store import RunRecord, Status
 from optrun.training.curve_figures import Evaluated, with_figure
@@ -67,15 +68,15 @@ class ComparedSweep:
         """The config of each setting, with its first seed."""
         return [run.config for run in self.runs[:: self.plan.repeats]]
 
-    def measured(self, metric: Metric) -> "ComparedSweep":
+    def measured(self, metric: str, goals: GoalOf) -> "ComparedSweep":
         """Return the sweep and its confirmation with a metric of their runs that may be one of the evaluations."""
         if self.evaluated is None:
             return self
-        found = replace(self, runs=with_figure(self.runs, self.evaluated, metric.name, metric.goal))
+        found = replace(self, runs=with_figure(self.runs, self.evaluated, metric, goals))
         if self.confirmed is None:
             return found
         is_own = self.confirmed.runs is self.runs
-        return replace(found, confirmed=found if is_own else self.confirmed.measured(metric))
+        return replace(found, confirmed=found if is_own else self.confirmed.measured(metric, goals))
 
 
 @dataclass(frozen=True)

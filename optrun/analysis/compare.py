@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from statistics import fmean
 
 from optrun.analysis.at_defaults import at_defaults
@@ -23,7 +24,7 @@ from optrun.analysis.sensitivity import is_number
 from optrun.analysis.speedup import median_curve, speedup
 from optrun.analysis.statistics import critical_difference
 from optrun.analysis.verdict import cautions, verdict
-from optrun.config.goal import goal_of, usual_goal
+from optrun.config.goal import Goal, usual_goal
 from optrun.config.same_problem import tells_problem
 from optrun.config.sweep.model import Metric
 from optrun.errors import ConfigError, did_you_mean, fold
@@ -178,8 +179,9 @@ def reported_metric(
 
     Raises ConfigError if the sweeps have different metrics, or no run of one has it.
     """
-    known = [figures_in(source.runs, has_target=_has_target(source)) for source in sources]
+    known = [_figures(source) for source in sources]
     plans = [source.plan for source in sources]
+    goals = partial(_goal, plans)
     if name is None:
         for source in sources:
             if (source.plan.metric, source.plan.goal) != (plans[0].metric, plans[0].goal):
@@ -187,16 +189,16 @@ def reported_metric(
                     f"the metric of {sources[0].label} is {plans[0].metric}, that of {source.label} "
                     f"{source.plan.metric}: choose one by --metric"
                 )
-        on_test = _metric(reported_name(plans[0].metric), plans)
-        measured = [source.measured(on_test) for source in sources]
-        has_it = all(on_test.name in figures_in(source.runs) for source in measured)
-        return (on_test if has_it else _metric(plans[0].metric, plans)), (measured if has_it else sources)
-    metric = _metric(name, plans)
-    measured = [source.measured(metric) for source in sources]
+        name = reported_name(plans[0].metric)
+        measured = [source.measured(name, goals) for source in sources]
+        if not all(name in _figures(source) for source in measured):
+            name, measured = plans[0].metric, list(sources)
+        return Metric(name=name, goal=goals(name)), measured
+    measured = [source.measured(name, goals) for source in sources]
     for source, names in zip(measured, known, strict=True):
-        if names and name not in {**names, **figures_in(source.runs)}:
+        if names and name not in _figures(source):
             raise ConfigError(f"{source.label}: no run has the metric {name}.{lacking(name, names)}")
-    return metric, measured
+    return Metric(name=name, goal=goals(name)), measured
 
 
 def ranked_anew(sources: Sequence[ComparedSweep], name: str) -> list[ComparedSweep]:
@@ -208,16 +210,16 @@ def ranked_anew(sources: Sequence[ComparedSweep], name: str) -> list[ComparedSwe
     ]
 
 
-def _metric(name: str, plans: Sequence[SweepPlan]) -> Metric:
-    """Return a figure with the goal that the first sweep gives it by its metric, or else the usual one."""
-    goals = (goal_of(name, plan.metric, plan.goal) for plan in plans)
+def _goal(plans: Sequence[SweepPlan], name: str) -> Goal:
+    """Return the goal that the first sweep gives a figure by its metric, or else the usual one."""
     usual = usual_goal(name)
-    return Metric(name=name, goal=next((goal for goal in goals if goal != usual), usual))
+    return next((goal for plan in plans if (goal := plan.goal_of(name)) != usual), usual)
 
 
-def _has_target(source: ComparedSweep) -> bool:
-    """Whether runs of a sweep may end at a target."""
-    return any((config.get("stop") or {}).get("target") is not None for config in source.configs)
+def _figures(source: ComparedSweep) -> dict[str, None]:
+    """Return the names of the figures of a sweep's runs."""
+    has_target = any((config.get("stop") or {}).get("target") is not None for config in source.configs)
+    return figures_in(source.runs, has_target=has_target)
 
 
 def _usual_by(sources: Sequence[ComparedSweep]) -> str:

@@ -8,7 +8,6 @@ from optrun.analysis.best_settings import ComparedSweep, Entry
 from optrun.analysis.check import middle
 from optrun.analysis.selection import Cell, cells_of, selections, value_at
 from optrun.config import Bounds, ConfigErrors, Issue, unmet
-from optrun.config.goal import goal_of
 from optrun.config.sweep.expect import BEST, BY, SweepExpectation
 from optrun.config.sweep.model import Metric
 from optrun.errors import counted, did_you_mean
@@ -85,9 +84,11 @@ def judged(expected: SweepExpectation, source: ComparedSweep) -> list[Judged]:
                 missing = expected.issue((key,), f"no setting has a result{_on(cell)}", at_key=True)
                 found.append(Judged(key, cell, None, 0, {}, [missing]))
                 continue
-            goals = {name: goal_of(name, source.plan.metric, source.plan.goal) for name in bounds}
-            metrics = [Metric(name=name, goal=goal) for name, goal in goals.items()]
-            entries = {each.name: Entry(chosen[cell], source.measured(each), each) for each in metrics}
+            goals = source.plan.goal_of
+            metrics = [Metric(name=name, goal=goals(name)) for name in bounds]
+            entries = {
+                each.name: Entry(chosen[cell], source.measured(each.name, goals), each) for each in metrics
+            }
             seeds = max(len(entry.costs) for entry in entries.values())
             figures = {name: middle(entry, entry.costs) for name, entry in entries.items() if entry.costs}
             missed = [

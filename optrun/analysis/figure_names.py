@@ -9,16 +9,19 @@ from optrun.store.types import STEPS_TO_TARGET, TIME_TO_TARGET, TO_TARGET
 from optrun.training.curve_figures import CurveFigure, names_of
 from optrun.training.figures import FINAL_LOSS, lacking_part
 
-ALONE = "lanes of a pack have no times of their own: sweep.metric.name=time_to_target runs each alone"
-
 
 def figures_in(states: Iterable[RunState], *, has_target: bool = False) -> dict[str, None]:
-    """Return the names of the figures of runs, in their order; ``has_target`` tells that runs may end at a target."""
+    """Return the names of the figures of runs, in their order; ``has_target`` tells that runs may end at a target.
+
+    Without a target there is no time to it either, which every run would have missed.
+    """
     known: dict[str, None] = {}
     for state in states:
         known |= dict.fromkeys(state.figures)
         has_target |= state.status is Status.TARGET_REACHED
-    return known | ({STEPS_TO_TARGET: None} if has_target else {})
+    if has_target:
+        return known | {STEPS_TO_TARGET: None}
+    return {name: None for name in known if name != TIME_TO_TARGET}
 
 
 def lacking(name: str, known: Collection[str]) -> str:
@@ -27,8 +30,10 @@ def lacking(name: str, known: Collection[str]) -> str:
     figure = CurveFigure.named(name)
     if figure is not None and set(figure.columns) <= set(series):
         return " It needs evaluations during the run: evaluate.every"
-    if name == TIME_TO_TARGET and STEPS_TO_TARGET in known:
-        return f" {ALONE[0].upper()}{ALONE[1:]}"
+    if name in TO_TARGET and STEPS_TO_TARGET not in known:
+        return " It is a figure of runs that end at a loss: stop.target"
+    if name == TIME_TO_TARGET:
+        return f" Runs are timed in a sweep by it, where each is alone: sweep.metric.name={TIME_TO_TARGET}"
     if any(of_data(each) for each in known) and (part := lacking_part(name, known)):
         return part
     if hint := did_you_mean(name, [*known, *names_of(series)]):

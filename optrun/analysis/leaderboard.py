@@ -5,11 +5,12 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from optrun.analysis.problem_labels import labels_of_settings
+from optrun.config.goal import Goal, goal_of
 from optrun.config.sweep.rules import GRID
 from optrun.errors import StoreError, counted
 from optrun.store import RunState, Status, Store
@@ -76,9 +77,13 @@ class SweepPlan:
     """The label of each setting's problem; empty if the sweep has one problem."""
 
     @property
-    def goal(self) -> Literal["minimize", "maximize"]:
+    def goal(self) -> Goal:
         """Which end of the metric is the better one."""
         return "maximize" if self.maximize else "minimize"
+
+    def goal_of(self, name: str) -> Goal:
+        """Return the goal of a figure of the runs."""
+        return goal_of(name, self.metric, self.goal)
 
     @property
     def is_drawn(self) -> bool:
@@ -97,7 +102,7 @@ def worst(metric: str) -> str:
 
 def states_of(store: Store, plan: SweepPlan) -> list[RunState]:
     """Return the states of all runs, with the metric of the plan."""
-    return with_figure(store.states(), store, plan.metric, plan.goal)
+    return with_figure(store.states(), store, plan.metric, plan.goal_of)
 
 
 def plan_of(store: Store) -> SweepPlan | None:

@@ -37,7 +37,7 @@ class RunColumns:
         found = [state_of(store, record) for record in (store.runs() if run is None else [store.run(run)])]
         records = [record for _, record in found]
         if plan and run is None:
-            records = with_figure(records, store, plan.metric, plan.goal)
+            records = with_figure(records, store, plan.metric, plan.goal_of)
             records = [replace(record, summary=record.figures) for record in records]
         settings = [plan.setting(record.run) if plan else {} for record in records]
         return cls(records, [status for status, _ in found], settings)

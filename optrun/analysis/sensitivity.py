@@ -14,7 +14,6 @@ from optrun.analysis.leaderboard import Standing, SweepPlan, by_problem, leaderb
 from optrun.analysis.problem_labels import chosen_problem, several_problems
 from optrun.analysis.run_difference import differing_labels
 from optrun.arrays import Array
-from optrun.config.goal import goal_of
 from optrun.config.same_problem import tells_problem
 from optrun.config.yaml.writer import rounded
 from optrun.errors import ConfigError, did_you_mean
@@ -335,15 +334,14 @@ def ranked_by(plan: SweepPlan, source: Ranked, metric: str | None) -> tuple[Swee
     """
     states = source.states()
     if metric is None or metric == plan.metric:
-        return plan, with_figure(states, source, plan.metric, plan.goal)
-    goal = goal_of(metric, plan.metric, plan.goal)
-    states = with_figure(states, source, metric, goal)
+        return plan, with_figure(states, source, plan.metric, plan.goal_of)
+    states = with_figure(states, source, metric, plan.goal_of)
     if metric not in (known := figures_in(states)):
         there = f"there are {', '.join(known)}" if known else "no run has ended yet"
         hint = lacking(metric, known) if known else ""
         more = f".{hint}" if hint and not hint.startswith(" There are") else ""
         raise ConfigError(f"no metric {metric!r}: {there}{more}", field="metric")
-    return replace(plan, metric=metric, maximize=goal == "maximize"), states
+    return replace(plan, metric=metric, maximize=plan.goal_of(metric) == "maximize"), states
 
 
 def _grouped(standings: Sequence[Standing], path: str) -> list[tuple[dict[str, Any], list[Standing]]]:

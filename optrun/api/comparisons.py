@@ -165,8 +165,9 @@ def noise(
     if failed or found.left:
         raise RunFailedError(failed[0] if failed else f"{found.left} of {seeds} runs have not ended")
     chosen = found.metric if metric is None else Metric(name=metric)
-    states = with_figure(found.states, found, chosen.name, chosen.goal)
-    if (known := figures_in(states)) and chosen.name not in known:
+    states = with_figure(found.states, found, chosen.name, chosen.goal_of)
+    known = figures_in(states, has_target=found.configs[0].stop.target is not None)
+    if known and chosen.name not in known:
         raise ConfigError(f"no run has the metric {chosen.name}.{lacking(chosen.name, known)}")
     return noise_of(states, chosen)
 

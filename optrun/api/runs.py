@@ -12,6 +12,8 @@ from optrun.api.stored_configs import resolve_any
 from optrun.arrays import Array
 from optrun.config import RunConfig, from_mapping
 from optrun.config.edited import as_in_file
+from optrun.config.goal import GoalOf
+from optrun.config.model.run import Stop
 from optrun.errors import ConfigError, RunFailedError, StoreError, counted, string_list
 from optrun.plugins import load_plugins
 from optrun.store import RunRecord, RunState, Status, Store, write_csv
@@ -82,6 +84,7 @@ class Run:
         signal: int | None = None,
         setting: Mapping[str, Any] | None = None,
         baselines: Baselines | None = None,
+        goals: GoalOf | None = None,
     ) -> None:
         self.record = record = results.run(run)
         """The run as it is stored."""
@@ -118,6 +121,7 @@ class Run:
         """The averaged parameters at the end, by name; empty without an average."""
 
         self._predictors: dict[bool, Predictor] = {}
+        self._goals = goals
 
     def params_at(self, step: int) -> Mapping[str, Array]:
         """Return the parameters after so many updates, by name: the final ones, or those that `record.params` keeps.
@@ -182,7 +186,8 @@ class Run:
 
     def figures(self, names: Iterable[str] = ()) -> Mapping[str, float | None]:
         """Return the summary, and those of these figures that are of its evaluations: `best_val_loss`, `area_loss`."""
-        return expected_figures(names, self.record, lambda: self.evaluations)
+        goals = self._goals or Stop.model_validate(self.config.get("stop") or {}).goal_of
+        return expected_figures(names, self.record, lambda: self.evaluations, goals)
 
     def to_pandas(self, what: What = "curves") -> "pd.DataFrame":
         """Return the columns of `optrun export` as a data frame: a row for each of its curves or evaluations, or one.

@@ -69,7 +69,7 @@ class Sweep:
         """The metric by which settings are ranked."""
         self.settings = ranking.settings
         """The values of the swept parameters, one mapping for each setting; a setting has one run per seed."""
-        self.states: Sequence[RunState] = with_figure(states, results, ranking.metric, ranking.goal)
+        self.states: Sequence[RunState] = with_figure(states, results, ranking.metric, ranking.goal_of)
         self.left = max(ranking.runs, len(states)) - sum(state.status.final for state in states)
         """The number of runs that have not ended, including runs that the sweep method has yet to propose."""
         self.confirmed: Sweep | None = None
@@ -296,15 +296,15 @@ class _Runs(Sequence[Run]):
         return map(self._read, range(self._size))
 
     def _read(self, run: int) -> Run:
-        setting = self._ranking.setting(run)
+        setting, goals = self._ranking.setting(run), self._ranking.goal_of
         if isinstance(self._results, MemoryStore):
-            return Run(self._results, run=run, setting=setting)
+            return Run(self._results, run=run, setting=setting, goals=goals)
         with self._lock:
             if self._store is not None:
                 with Fallback(f"{self._results} is opened again", StoreError):
-                    return Run(self._store, path=self._results, run=run, setting=setting)
+                    return Run(self._store, path=self._results, run=run, setting=setting, goals=goals)
                 # A writer killed since then has left a journal, which is rolled back only when the store is opened.
                 self.close()
             self._store = store = Store.open(self._results)
             finalize(self, store.close)
-            return Run(store, path=self._results, run=run, setting=setting)
+            return Run(store, path=self._results, run=run, setting=setting, goals=goals)

@@ -220,7 +220,7 @@ class _Call:
             ended = sum(state.status.final for state in results.states())
             kept = f"{ended:,} of {counted(plan.size, 'run')} have ended and are kept"
             raise RunFailedError(f"{error}; {kept}") from error
-        states = with_figure(_settle(results), results, plan.metric.name, plan.metric.goal)
+        states = with_figure(_settle(results), results, plan.metric.name, plan.metric.goal_of)
         if isinstance(results, Store):
             # Even if no run was left: an earlier process may have been killed before it wrote the summary.
             summarise(plan, results, states)

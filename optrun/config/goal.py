@@ -1,11 +1,14 @@
 """Which end of a figure is the better one."""
 
 import re
+from collections.abc import Callable
 from typing import Literal
 
 from optrun.registry import prediction_metrics
 
 Goal = Literal["minimize", "maximize"]
+GoalOf = Callable[[str], Goal]
+"""Returns the goal of a figure, given its name."""
 
 VALIDATION, TEST = "val_", "test_"
 """What the names of figures of the validation and the test data begin with; an average's have it behind `average_`."""
@@ -23,6 +26,11 @@ def usual_goal(metric: str) -> Goal:
         goal: Goal = prediction_metrics.find(measured).goal
         return goal
     return "maximize" if series.endswith("accuracy") else "minimize"
+
+
+def has_usual_goal(metric: str) -> bool:
+    """Return whether the better end of a figure is known: of a loss, an accuracy and the metrics of predictions."""
+    return quantity(metric) in prediction_metrics or metric.endswith(("loss", "accuracy"))
 
 
 def goal_of(metric: str, ranked_by: str, goal: Goal) -> Goal:
@@ -47,3 +55,8 @@ def of_data(metric: str) -> set[str]:
         for data in (VALIDATION, TEST)
         if part.removeprefix("average_").startswith(data)
     }
+
+
+def on_data(metric: str, given: str, other: str) -> str:
+    """Return the figure of other data, such as TEST in place of VALIDATION; the same if its series is of others."""
+    return re.sub(rf"^((?:(?:best|area|last_\d+)_)?(?:average_)?){given}", rf"\g<1>{other}", metric)

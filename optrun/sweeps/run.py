@@ -82,7 +82,7 @@ class _Course:
         while stage is not None and self._is_through(stage):
             try:
                 metric, results = self.plan.metric, self._results
-                stage = stages.send(with_figure(results.states(), results, metric.name, metric.goal))
+                stage = stages.send(with_figure(results.states(), results, metric.name, metric.goal_of))
             except StopIteration:
                 stage = None
 

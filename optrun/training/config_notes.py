@@ -7,7 +7,7 @@ import numpy as np
 
 from optrun.arrays import Array
 from optrun.config import RunConfig
-from optrun.config.goal import usual_goal
+from optrun.config.goal import TEST, VALIDATION, has_usual_goal, of_data, on_data, usual_goal
 from optrun.config.model.components import Component
 from optrun.errors import counted
 from optrun.fallbacks import Fallback
@@ -17,7 +17,6 @@ from optrun.registry import RUN_SEED, Option, optimizers, problems, schedulers
 from optrun.store import Event
 from optrun.store.event_names import INFERRED
 from optrun.training.build import scheduled_steps
-from optrun.training.evaluator import AVERAGE
 from optrun.training.pack import Pack
 from optrun.training.run_seed import follows_seed
 from optrun.training.schedule_paths import observed_figures, schedules_by_path
@@ -56,7 +55,7 @@ def ineffective_options(pack: Pack, varied: Collection[str] = ()) -> list[str]:
             *_rare_times(pack, config),
             *_single_steps(pack, config),
             *_idle_seeds(pack, config, varied),
-            *_lowest_accuracies(config),
+            *_reversed_modes(config),
         )
     ]
 
@@ -64,9 +63,11 @@ def ineffective_options(pack: Pack, varied: Collection[str] = ()) -> list[str]:
 def selected_on_test(metric: str, config: RunConfig) -> str:
     """Return a note if settings are selected by a figure of test samples, given a run; empty if there is none."""
     options = problems.find(config.problem.name).options()
-    if not metric.removeprefix(f"{AVERAGE}_").startswith("test_") or "validation_fraction" not in options:
+    if TEST not in of_data(metric) or "validation_fraction" not in options:
         return ""
-    better = f"metric {metric.replace('test_', 'val_', 1)}"
+    better = (
+        f"metric {'_at_best_'.join(on_data(part, TEST, VALIDATION) for part in metric.split('_at_best_'))}"
+    )
     chosen = config.problem.options
     if not chosen.get("validation_fraction") and chosen.get("split") is None:
         better = f"problem.validation_fraction and {better}"
@@ -204,11 +205,20 @@ def _single_steps(pack: Pack, config: RunConfig) -> Iterator[str]:
         yield f"{' and '.join(paths)}: {config.problem.name} has no batches of data, so an epoch is one step"
 
 
-def _lowest_accuracies(config: RunConfig) -> Iterator[str]:
-    """Yield schedules that take the lowest value of a figure for the best whose highest one is."""
-    for path, schedule, name in observed_figures(config):
-        if usual_goal(name) == "maximize" and schedule.options.get("mode", "min") == "min":
-            yield f"{path}.mode: min takes the lowest {name} for the best: give mode: max"
+def _reversed_modes(config: RunConfig) -> Iterator[str]:
+    """Yield where the worse end of a figure is taken for the better one: the lowest accuracy, the highest loss."""
+    observed = [
+        (f"{path}.mode", schedule.options.get("mode", "min"), ("min", "max"), name)
+        for path, schedule, name in observed_figures(config)
+    ]
+    if config.stop.metric is not None and config.stop.goal is not None:
+        observed.append(("stop.goal", config.stop.goal, ("minimize", "maximize"), config.stop.metric))
+    for path, given, ends, name in observed:
+        usual = ends[usual_goal(name) == "maximize"]
+        if has_usual_goal(name) and given != usual:
+            end = "lowest" if given == ends[0] else "highest"
+            key = path.rpartition(".")[2]
+            yield f"{path}: {given} takes the {end} {name} for the best: give {key}: {usual}"
 
 
 def _beyond_end(schedule: Component, path: str, left: int, per_epoch: int, unit: str) -> Iterator[str]:

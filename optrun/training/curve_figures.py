@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 
 from optrun.arrays import Array
-from optrun.config.goal import TEST, VALIDATION, Goal, goal_of, usual_goal
+from optrun.config.goal import TEST, VALIDATION, GoalOf, on_data
 from optrun.store import RunState, Status
 from optrun.store.types import STEPS_TO_TARGET, TIME_TO_TARGET
 
@@ -47,8 +47,8 @@ class CurveFigure:
         """The evaluated series that it needs."""
         return (self.series, self.other) if self.other else (self.series,)
 
-    def value(self, rows: Mapping[str, Array], goal: Goal) -> float | None:
-        """Return the value, given the columns ``[n]`` and the goal of the figure; None if it is not finite."""
+    def value(self, rows: Mapping[str, Array], goals: GoalOf) -> float | None:
+        """Return the value, given the columns ``[n]`` and the goals of series; None if it is not finite."""
         steps, values = rows["step"], rows[self.series]
         if self.kind == "last":
             found = values[-self.count :].mean()
@@ -56,9 +56,9 @@ class CurveFigure:
             span = steps[-1] - steps[0]
             found = np.trapezoid(values, steps) / span if span else values[-1]
         else:
-            ranked = rows[self.other] if self.other else values
-            of_ranked = goal_of(self.other, self.series, goal) if self.other else goal
-            costs = np.where(np.isfinite(ranked), -ranked if of_ranked == "maximize" else ranked, np.inf)
+            best_of = self.other or self.series
+            ranked = rows[best_of]
+            costs = np.where(np.isfinite(ranked), -ranked if goals(best_of) == "maximize" else ranked, np.inf)
             place = int(np.argmin(costs))
             found = values[place] if np.isfinite(costs[place]) else math.nan
         return float(found) if np.isfinite(found) else None
@@ -71,25 +71,25 @@ class Evaluated(Protocol):
     def seconds(self) -> Mapping[int, float | None]: ...
 
 
-def with_figure(states: Sequence[State], source: Evaluated, name: str, goal: Goal) -> list[State]:
-    """Return the states of all runs, each with a figure of its evaluations or its time, where ``name`` is one of these.
+def with_figure(states: Sequence[State], source: Evaluated, name: str, goals: GoalOf) -> list[State]:
+    """Return the states of all runs, each with the figure of this name if it is to be computed.
 
-    A run that lacks the series, or the time, is unchanged.
+    That is a figure of a series of evaluations, or the time to the target. A run that lacks the series is unchanged.
     """
     figure = CurveFigure.named(name)
     if (figure is None and name != TIME_TO_TARGET) or any(name in state.figures for state in states):
         return list(states)
-    found = _times(states, source) if figure is None else _values(source, figure, goal)
+    found = _times(states, source) if figure is None else _values(source, figure, goals)
     return [
         replace(state, derived={**state.derived, name: found[run]}) if run in found else state
         for run, state in enumerate(states)
     ]
 
 
-def _values(source: Evaluated, figure: CurveFigure, goal: Goal) -> dict[int, float | None]:
+def _values(source: Evaluated, figure: CurveFigure, goals: GoalOf) -> dict[int, float | None]:
     with np.errstate(all="ignore"):
         return {
-            run: figure.value(rows, goal) for run, rows in source.series(figure.columns) if _is_series(rows)
+            run: figure.value(rows, goals) for run, rows in source.series(figure.columns) if _is_series(rows)
         }
 
 
@@ -99,9 +99,15 @@ def _is_series(rows: Mapping[str, Array]) -> bool:
 
 
 def expected_figures(
-    names: Iterable[str], state: RunState, evaluations: Callable[[], Mapping[str, Array]]
+    names: Iterable[str],
+    state: RunState,
+    evaluations: Callable[[], Mapping[str, Array]],
+    goals: GoalOf,
 ) -> Mapping[str, float | None]:
-    """Return the summary of a run that has ended, and those of these figures that are of its evaluations or steps."""
+    """Return the summary of a run that has ended, and those of these figures that are of its evaluations or steps.
+
+    ``goals`` are those of the series.
+    """
     found = dict(state.summary)
     for name in names:
         if name == STEPS_TO_TARGET:
@@ -109,20 +115,23 @@ def expected_figures(
         elif name not in found and (figure := CurveFigure.named(name)) is not None:
             rows = evaluations()
             if rows.keys() >= set(figure.columns) and _is_series(rows):
-                found[name] = figure.value(rows, usual_goal(name))
+                found[name] = figure.value(rows, goals)
     return found
 
 
 def _times(states: Sequence[RunState], source: Evaluated) -> dict[int, float | None]:
-    """Return the seconds to the target, None where it was missed; runs that shared a pack have none."""
+    """Return the seconds to the target, None where it was missed; empty if a run that reached it was not timed.
+
+    Runs that shared a pack are not timed. Without them, those that missed the target would decide.
+    """
     seconds = source.seconds()
-    reached = [run for run, state in enumerate(states) if state.status is Status.TARGET_REACHED]
-    if reached and all(seconds.get(run) is None for run in reached):
+    reached = {run for run, state in enumerate(states) if state.status is Status.TARGET_REACHED}
+    if any(seconds.get(run) is None for run in reached):
         return {}
     return {
-        run: seconds.get(run) if state.status is Status.TARGET_REACHED else None
+        run: seconds[run] if run in reached else None
         for run, state in enumerate(states)
-        if state.status.final and (state.status is not Status.TARGET_REACHED or seconds.get(run) is not None)
+        if state.status.final
     }
 
 
@@ -132,11 +141,12 @@ def names_of(evaluated: Sequence[str]) -> list[str]:
 
 
 def reported_name(metric: str) -> str:
-    """Return the figure of the test data to report where settings are selected by one of the validation data.
+    """Return the figure to report where settings are selected by another one: that of the test data, if it has one.
 
-    The best value of the test data would be selected on them; it is that where the validation data are at their best.
+    The best value of the validation data becomes the value of the test data at the same evaluation: the best value of
+    the test data would be selected on them.
     """
-    figure = CurveFigure.named(metric)
-    if figure is not None and figure.kind == "best" and VALIDATION in figure.series:
-        return f"{figure.series.replace(VALIDATION, TEST, 1)}_at_best_{figure.series}"
-    return metric.replace(VALIDATION, TEST, 1)
+    on_test, figure = on_data(metric, VALIDATION, TEST), CurveFigure.named(metric)
+    if figure is None or figure.kind != "best" or on_test == metric:
+        return on_test
+    return f"{on_data(figure.series, VALIDATION, TEST)}_at_best_{figure.series}"

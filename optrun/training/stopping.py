@@ -6,7 +6,6 @@ import numpy as np
 from pydantic import BaseModel
 
 from optrun.arrays import Array
-from optrun.config.goal import usual_goal
 from optrun.config.model.run import Divergence, Stop
 from optrun.errors import counted
 from optrun.store import Status
@@ -74,7 +73,7 @@ class Stopping:
         self._is_relative = factor_of(stop) > 0
         self._set_limits(self._first)
         self._observed = stop.metric or "loss"
-        self._is_higher_better = stop.metric is not None and usual_goal(stop.metric) == "maximize"
+        self._is_higher_better = stop.metric is not None and stop.goal_of(stop.metric) == "maximize"
         target = -np.inf if stop.target is None else stop.target
         self._target = -target if self._is_higher_better else target
         self._best = np.full(lanes, np.inf)

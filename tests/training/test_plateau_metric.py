@@ -147,4 +147,7 @@ def test_the_lowest_accuracy_taken_for_the_best_is_noted():
     assert notes(metric="val_accuracy") == [
         "note: scheduler.mode: min takes the lowest val_accuracy for the best: give mode: max"
     ]
+    assert notes(metric="val_loss", mode="max") == [
+        "note: scheduler.mode: max takes the highest val_loss for the best: give mode: min"
+    ]
     assert notes(metric="val_accuracy", mode="max") == notes(metric="val_loss") == []

@@ -30,7 +30,9 @@ def misses_of(sweep: Sweep, what: str = "") -> list[tuple[int, Issue]]:
     assert plan is not None
 
     def figures_of(run: int, names: Iterable[str]) -> Mapping[str, float | None]:
-        return expected_figures(names, sweep.states[run], lambda: sweep.runs[run].evaluations)
+        return expected_figures(
+            names, sweep.states[run], lambda: sweep.runs[run].evaluations, sweep.ranking.goal_of
+        )
 
     return [
         (run, Issue.at(_place(plan, run, miss.path), miss.path[:2], f"{miss.reason} (run {run}{what})"))

@@ -74,10 +74,10 @@ def note_equal(plan: "Plan") -> None:
 
 def note_ranking(plan: "Plan") -> None:
     """Warn if the ranking is probably a mistake: an unusual goal, or a method that compares several problems."""
-    from optrun.config.goal import usual_goal
+    from optrun.config.goal import has_usual_goal, usual_goal
 
     metric = plan.metric
-    if metric.goal != usual_goal(metric.name) and metric.name.endswith(("loss", "accuracy")):
+    if metric.goal != usual_goal(metric.name) and has_usual_goal(metric.name):
         first = "highest" if metric.goal == "maximize" else "lowest"
         said = f"goal: {metric.goal} ranks the {first} {metric.name} first"
         print(f"note: {said}; sweep.metric.goal=null chooses the usual goal", file=sys.stderr)

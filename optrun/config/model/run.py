@@ -16,6 +16,7 @@ from optrun import registry
 from optrun.checks.messages import MISSING, conflict, failure, not_one_of, shown
 from optrun.checks.types import INTEGRAL
 from optrun.checks.unions import union
+from optrun.config.goal import Goal, goal_of, usual_goal
 from optrun.config.model.components import Component, Named, OptimizerComponent, Schedule, Schedules, class_of
 from optrun.config.model.durations import Duration
 from optrun.config.model.expect import Expectations
@@ -149,12 +150,19 @@ class Stop(Section):
         Annotated[str, MinLen(1)] | None,
         "an evaluated figure, such as val_loss, that target and patience observe in place of the loss",
     ] = None
+    goal: Annotated[
+        Goal | None, "which end of metric is the better one; by default higher for accuracy or r2, lower else"
+    ] = None
     restore_best: Annotated[
-        bool,
-        Added(),
-        "whether the parameters and the figures of the run are those of its best evaluation by metric",
+        bool, Added(), "whether the run ends with the parameters of its best evaluation by metric"
     ] = False
     time: Annotated[Duration | None, "such as 10m"] = None
+
+    def goal_of(self, name: str) -> Goal:
+        """Return the goal of a figure where `metric` has that of these criteria."""
+        if self.metric is None:
+            return usual_goal(name)
+        return goal_of(name, self.metric, self.goal or usual_goal(self.metric))
 
 
 def _known_engine(name: str) -> str:
@@ -189,9 +197,17 @@ def _stopping_at_odds(data: dict[str, Any]) -> list[tuple[Path, PydanticCustomEr
         return []
     restores = stop.get("restore_best") is True
     if stop.get("metric") is None:
-        said = "by which figure? Give stop.metric, such as val_loss"
-        wrong = PydanticCustomError("config", "{said}", {"said": said})
-        return [(("stop", "restore_best"), wrong)] if restores else []
+        asking = [("restore_best", "by which figure?")] * restores
+        asking += [("goal", "of which figure?")] * (stop.get("goal") is not None)
+        return [
+            (
+                ("stop", key),
+                PydanticCustomError(
+                    "config", "{said}", {"said": f"{which} Give stop.metric, such as val_loss"}
+                ),
+            )
+            for key, which in asking
+        ]
     if stop.get("target") is None and stop.get("patience") is None and not restores:
         said = "nothing observes it: give stop.patience or stop.target"
     elif evaluate.get("every") is None:

@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 from optrun.checks.messages import failure
 from optrun.checks.types import INTEGRAL
 from optrun.checks.unions import union
-from optrun.config.goal import Goal, usual_goal
+from optrun.config.goal import Goal, goal_of, usual_goal
 from optrun.config.model.options import Model, read_options
 from optrun.config.sweep.axes import AxisOf, listed
 from optrun.config.sweep.rules import GRID, at_odds
@@ -52,6 +52,10 @@ class Metric(Model):
     goal: Annotated[
         Goal, "which end is the better one; by default that of the metric: higher for accuracy or r2"
     ] = Field(default_factory=lambda data: usual_goal(data.get("name", "")))
+
+    def goal_of(self, name: str) -> Goal:
+        """Return the goal of a figure where this metric has its own."""
+        return goal_of(name, self.name, self.goal)
 
     @classmethod
     def prepared(cls, data: dict[str, Any]) -> dict[str, Any]:
