@@ -96,7 +96,8 @@ class ReduceLROnPlateau(LRScheduler):
         self.reductions = np.zeros(lanes, np.int64)
 
     def _observe_figures(self, t: int, figures: Mapping[str, Array]) -> bool:
-        return self._observe_metric(t, np.asarray(figures[self._options["metric"]], np.float64))
+        metric = self._options["metric"]
+        return metric in figures and self._observe_metric(t, np.asarray(figures[metric], np.float64))
 
     def _observe_metric(self, t: int, metrics: Array) -> bool:
         options = self._options

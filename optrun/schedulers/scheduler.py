@@ -202,7 +202,8 @@ class LRScheduler:
     def observe_evaluation(self, figures: Mapping[str, Array]) -> None:
         """Observe an evaluation before the next step of the optimizer, whose values it changes.
 
-        ``figures`` are `[B]` each, by name; KeyError if one that it observes is missing.
+        ``figures`` are `[B]` each, by name. One that does not exist yet, as those of an average that begins later, is
+        not observed.
         """
         if self.figures and self.observe_figures(int(self.last_epoch), figures):
             self._bound().invalidate()

@@ -31,6 +31,12 @@ class Evaluator:
         """Return the current metrics, each `[B]`; metrics of the average are NaN before the average exists."""
         return self._evaluated(self._pack.params, self._pack.averaged())
 
+    def existing(self, figures: Mapping[str, Array]) -> Mapping[str, Array]:
+        """Return current metrics without those of an average that does not exist yet, which nothing may observe."""
+        if self._pack.averaged() is not None:
+            return figures
+        return {name: values for name, values in figures.items() if not self._is_average(name)}
+
     def snapshot(self, lanes: Sequence[int], *, others_continue: bool) -> None:
         """Copy the current parameters of lanes as their final ones."""
         params, average = self._pack.params, self._pack.averaged()

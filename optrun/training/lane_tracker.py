@@ -107,20 +107,21 @@ class LaneTracker:
 
     def observe_step(self, t: int, loss: Array) -> None:
         """Evaluate and record step t, keep its parameters, check the stopping criteria; call before the update."""
-        figures = None
+        observed: Mapping[str, Array] | None = None
         if self.evaluations.is_due(t):
             loss = loss.copy()  # an evaluation may overwrite the buffer
             figures = self._evaluator.current()
             self.evaluations.add(t, figures)
-            self.pack.observe_evaluation(figures)
+            observed = self._evaluator.existing(figures)
+            self.pack.observe_evaluation(observed)
         # After the schedules have observed the evaluation: the update uses their values.
         if t % self.recorder.every == 0:
             self.recorder.record(t, loss)
         if self._snapshots.is_due(t):
             self._snapshots.add(t, self._running_lanes())
         self._check_stopping(t, loss)
-        if figures is not None:
-            ending = list(self._stopping.check_figures(t, figures))
+        if observed is not None:
+            ending = list(self._stopping.check_figures(t, observed))
             if self._best is not None:
                 self._best.keep(np.flatnonzero(self._stopping.improved).tolist())
             for lane, status, reason in ending:

@@ -102,8 +102,11 @@ class Stopping:
             yield from self._observe(t, loss)
 
     def check_figures(self, t: int, figures: Mapping[str, Array]) -> Iterator[tuple[int, Status, str]]:
-        """Yield each lane that ends by an evaluation at step t, whose figures are `[B]` each."""
-        if self._stop.metric is not None:
+        """Yield each lane that ends by an evaluation at step t, whose figures are `[B]` each.
+
+        Before a figure exists, as those of an average that begins later, no patience runs out.
+        """
+        if self._stop.metric is not None and self._stop.metric in figures:
             values = figures[self._stop.metric]
             np.isfinite(values, out=self._bounded)
             yield from self._observe(t, -values if self._is_higher_better else values)
