@@ -55,7 +55,7 @@ class DataProblem(Problem, ABC):
         arrays: Arrays,
         *,
         data: DataSource,
-        target: Annotated[str | int | None, "target column of a CSV file, by default the last"] = None,
+        target: Annotated[str | int | None, "target column of a table, by default the last"] = None,
         task: Annotated[
             AutoTask,
             "by default, or auto, classification where targets are names or a few whole numbers",

@@ -136,7 +136,7 @@ def test_an_array_that_is_no_split_is_refused(arrays, split, message, tmp_path):
 
 
 def test_shipped_data_have_no_columns():
-    with pytest.raises(ConfigError, match="split: only a CSV file or an NPZ file says its split, not 'iris'"):
+    with pytest.raises(ConfigError, match="split: only a table or an NPZ file says its split, not 'iris'"):
         SoftmaxRegression(Arrays(), data="iris", split="part")
 
 

@@ -75,7 +75,7 @@ def test_a_validation_part_comes_from_the_training_samples():
             "split: 'mnist1d' has test samples of its own: leave it out",
         ),
         ({"validation_fraction": 0.8}, "validation_fraction: .* leaves no sample for training"),
-        ({"split": "fold"}, "split: only a CSV file or an NPZ file says its split"),
+        ({"split": "fold"}, "split: only a table or an NPZ file says its split"),
     ],
 )
 def test_what_its_split_leaves_no_room_for_is_refused(options, message):

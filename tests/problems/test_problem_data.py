@@ -115,7 +115,7 @@ def test_unknown_sources(source, message):
 def test_a_target_column_is_for_csv_files_only(tmp_path):
     np.savez(tmp_path / "a.npz", X=np.eye(3), y=np.arange(3.0))
     for source in ("iris", "blobs", str(tmp_path / "a.npz")):
-        with pytest.raises(ConfigError, match="target: only a CSV file"):
+        with pytest.raises(ConfigError, match="target: only a table"):
             load(source, Layout(target=0))
 
 

@@ -78,7 +78,7 @@ def test_fractions_of_all_parts(split, expected):
         ({"folds": 1}, "folds must be ≥ 2"),
         ({"folds": 3, "test_fraction": 0.2}, "test_fraction: it has no effect beside folds"),
         ({"folds": 3, "split": {"test": 0.2}}, "folds: it has no effect beside split"),
-        ({"group": 0}, "group: only a CSV file"),
+        ({"group": 0}, "group: only a table"),
     ],
 )
 def test_wrong_splits(options, message):

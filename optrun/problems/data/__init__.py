@@ -41,7 +41,7 @@ from optrun.registry import PathOrName, options_of
 DataSource = Annotated[
     str,
     PathOrName(),
-    "a shipped data set, a generator such as blobs(samples=200), or the path of a CSV, NPZ or IDX file",
+    "a shipped data set, a generator such as blobs(samples=200), or the path of a CSV, Parquet, NPZ or IDX file",
 ]
 
 SHIPPED = {

@@ -108,7 +108,7 @@ def _arrays(
 
 
 # Cached, since a sweep may read other columns of the same file.
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=4)
 def _raw_table(path: Path, version: tuple[int, int]) -> RawTable:
     key = (str(path.absolute()), *version)
     table = attached(key)
@@ -123,7 +123,7 @@ def check_no_layout(layout: Layout, name: str) -> None:
     for option, value in vars(layout).items():
         if value is not None:
             what = "or an NPZ file says its split" if option == "split" else "has columns to choose from"
-            raise ConfigError(f"{option}: only a CSV file {what}, not {name!r}", field=option)
+            raise ConfigError(f"{option}: only a table {what}, not {name!r}", field=option)
 
 
 def read_npz(

@@ -16,7 +16,7 @@ from optrun.problems.data.text import RawTable
 SHARED_FROM = 1 << 20
 """From this size in bytes on it takes longer to read a file than to copy what was read."""
 
-MOST_KEPT = 2
+MOST_KEPT = 4
 """Number of tables that a process keeps to share."""
 
 Key = tuple[str, int, int]
