@@ -19,7 +19,7 @@ from optrun.analysis.figure_names import figures_in, lacking
 from optrun.analysis.leaderboard import SweepPlan
 from optrun.analysis.ranking import ranking
 from optrun.analysis.rate_sensitivity import initial_loss, rate_sensitivity
-from optrun.analysis.selection import BY, BY_SWEEP, Cell, paths_of, usual_by, value_at, varying
+from optrun.analysis.selection import BY, BY_SWEEP, Cell, paths_of, short_value, usual_by, value_at, varying
 from optrun.analysis.sensitivity import is_number
 from optrun.analysis.speedup import median_curve, speedup
 from optrun.analysis.statistics import critical_difference
@@ -75,6 +75,10 @@ def evidence_of(
         )
     reported, sources = reported_metric(sources, metric)
     path, entries = entries_of(sources, by, reported)
+    short = {name: short_value(name) for name in {cell.value for cell in entries}}
+    if len(set(short.values())) == len(short) and path != BY_SWEEP:
+        entries = {replace(cell, value=short[cell.value]): entry for cell, entry in entries.items()}
+        baseline = baseline if baseline is None else short_value(baseline)
     for source in sources:
         if said := _drawn(path, source, [entry for entry in entries.values() if entry.source is source]):
             raise ConfigError(said)

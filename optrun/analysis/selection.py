@@ -183,6 +183,19 @@ def value_at(config: Mapping[str, Any], path: str) -> str | None:
     return None if value is None else f"{value:.12g}" if isinstance(value, float) else str(value)
 
 
+def short_value(value: str) -> str:
+    """Return a value of what is compared as tables have it: a number to six digits."""
+    return ", ".join(map(_short, value.split(", ")))
+
+
+def _short(part: str) -> str:
+    try:
+        shorter = f"{float(part):.6g}" if "." in part else part
+    except ValueError:
+        return part
+    return shorter if len(shorter) < len(part) else part
+
+
 def _is_result(standing: Standing) -> bool:
     return standing.runs > standing.waiting + standing.failed + standing.lacking
 

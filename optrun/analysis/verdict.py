@@ -1,50 +1,36 @@
 """A comparison in words: what is better, what cannot be told apart, and what to be careful about."""
 
 import math
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from optrun.analysis.best_settings import ComparedSweep
 from optrun.analysis.comparison import Comparison, ComparisonRow, ProblemTable
 from optrun.analysis.leaderboard import worst
-from optrun.analysis.selection import BY_SWEEP, value_at
-from optrun.analysis.statistics import LEAST_SEEDS, SIGNIFICANCE, IntervalEstimate
+from optrun.analysis.overall import MOST_NAMED, MOST_VALUES, best_of, conclusion, few_names, over_problems
+from optrun.analysis.selection import BY_SWEEP, short_value, value_at
+from optrun.analysis.statistics import LEAST_SEEDS, SIGNIFICANCE
 from optrun.analysis.unended import selected_on_reported, unended
 from optrun.config.goal import TEST, VALIDATION, of_data
 from optrun.errors import counted
 from optrun.store.types import STEPS_TO_TARGET, TIME_TO_TARGET
 from optrun.training.curve_figures import CurveFigure
 
-MOST_NAMED = 3
-"""The most values that a sentence names."""
-
 
 def verdict(found: Comparison, sweeps: Sequence[ComparedSweep]) -> str:
     """Return what a comparison shows, in sentences."""
     lower = f"{'higher' if found.goal == 'maximize' else 'lower'} is better"
-    if others := {sweep.plan.metric for sweep in sweeps} - {found.metric}:
-        lower += f"; selected by {', '.join(sorted(others))}"
-    tables, ranking = found.problems, found.ranking
+    if metrics := {sweep.plan.metric for sweep in sweeps} - {found.metric}:
+        lower += f"; selected by {', '.join(sorted(metrics))}"
+    tables = found.problems
     if len(tables) == 1:
         return f"On {tables[0].problem}, by {found.metric} ({lower}): {_of_problem(tables[0], found)}"
-    wins = Counter(value for table in tables for value in _best(table))
-    if not wins:
+    if not any(map(best_of, tables)):
         return f"Over {len(tables)} problems, by {found.metric}: no setting has a finite median."
-    sentences = [
-        f"Over {len(tables)} problems, by {found.metric} ({lower}), "
-        + "the best median is "
-        + ", ".join(f"that of {value} on {count}" for value, count in wins.most_common())
-    ]
-    for rank in ranking:
-        if rank.probability_of_improvement is not None:
-            chance = _estimate(rank.probability_of_improvement)
-            better, worse = _differing(found, rank.value)
-            sentences.append(
-                f"{rank.value}: P(improvement over {found.baseline}) {chance}; beyond chance better on {better}, "
-                f"worse on {worse}"
-            )
-    return ". ".join([*sentences, *_left_out(found)]) + "."
+    first, *others = over_problems(found)
+    sentences = [f"Over {len(tables)} problems, by {found.metric} ({lower}), {first}", *others]
+    return ". ".join([*sentences, *_left_out(found), *conclusion(found)]) + "."
 
 
 def _left_out(found: Comparison) -> Iterator[str]:
@@ -78,30 +64,19 @@ def _of_problem(table: ProblemTable, found: Comparison) -> str:
     best = table.rows[0]
     if best.median is None:
         return "no setting has a finite median."
-    best_ones = _best(table)
+    best_ones = best_of(table)
     have = "has the best median" if len(best_ones) == 1 else "have the best median"
-    sentences = [f"{' and '.join(best_ones)} {have}, {_number(best.median)}{_interval(best.low, best.high)}"]
-    for row in table.rows:
-        if row.separable:
-            assert row.difference is not None
-            end = "better" if found.is_better(row) else "worse"
-            sentences.append(f"{row.value} is {end} than {found.baseline} {_difference(row)}")
+    sentences = [f"{few_names(best_ones)} {have}, {_number(best.median)}{_interval(best.low, best.high)}"]
+    for end, is_better in (("better", True), ("worse", False)):
+        rows = [row for row in table.rows if row.separable and found.is_better(row) is is_better]
+        shown = rows if len(rows) <= MOST_VALUES else rows[:MOST_NAMED]
+        sentences += [f"{row.value} is {end} than {found.baseline} {_difference(row)}" for row in shown]
+        if more := len(rows) - len(shown):
+            sentences.append(f"{more} more are {end}")
     alike = [row.value for row in table.rows if row.separable is False]
     if alike:
-        sentences.append(f"Not told apart from {found.baseline}: {', '.join(alike)}")
+        sentences.append(f"Not told apart from {found.baseline}: {few_names(alike)}")
     return ". ".join(sentences) + "."
-
-
-def _best(table: ProblemTable) -> list[str]:
-    """Return the values with the best median of a problem: several where it is the same."""
-    best = table.rows[0].median
-    return [row.value for row in table.rows if best is not None and row.median == best]
-
-
-def _differing(found: Comparison, value: str) -> tuple[int, int]:
-    rows = [row for table in found.problems for row in table.rows if row.value == value and row.separable]
-    better = sum(found.is_better(row) for row in rows)
-    return better, len(rows) - better
 
 
 def _difference(row: ComparisonRow) -> str:
@@ -117,11 +92,6 @@ def _number(value: float) -> str:
 
 def _interval(low: float | None, high: float | None) -> str:
     return "" if low is None or high is None else f" [{_number(low)}, {_number(high)}]"
-
-
-def _estimate(estimate: IntervalEstimate) -> str:
-    interval = "" if estimate.low is None else f" [{estimate.low:.2f}, {estimate.high:.2f}]"
-    return f"{estimate.value:.2f}{interval}"
 
 
 def cautions(found: Comparison, sweeps: Sequence[ComparedSweep]) -> Iterator[str]:
@@ -161,9 +131,10 @@ def cautions(found: Comparison, sweeps: Sequence[ComparedSweep]) -> Iterator[str
     if shared and of_data(found.metric) & {TEST, VALIDATION}:
         yield "all seeds share one split of the data: problem.split_seed: seed shows what depends on it"
     everywhere = {row.value for _, row in rows}
-    compared = {value_at(config, found.by) for sweep in sweeps for config in sweep.configs} - {None}
-    if found.by != BY_SWEEP and (lost := compared - everywhere):
-        yield f"no result of {', '.join(sorted(map(str, lost)))} on any problem"
+    values = [value_at(config, found.by) for sweep in sweeps for config in sweep.configs]
+    compared = {short_value(each) for each in values if each is not None}
+    if found.by != BY_SWEEP and (lost := compared - set(map(short_value, everywhere))):
+        yield f"no result of {', '.join(sorted(lost))} on any problem"
     for table in found.problems:
         missing = everywhere - {row.value for row in table.rows}
         if missing:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -560,6 +561,81 @@ def test_failed_runs_and_ties_are_told():
     found = comparison_of([replace(source, runs=runs)])
     assert "Adam and SGD have the best median" in found.verdict
     assert any("SGD: 2 of 8 runs have no test_loss on a" in each for each in found.warnings)
+
+
+def over_two(of_problem):
+    """Return a comparison with Adam, 1 with noise on both problems; the others are so much more on each."""
+    values = {(problem, "Adam", 1.0): 1 + NOISE / 100 for problem in "ab"}
+    for name, shifts in of_problem.items():
+        values |= {
+            (problem, name, 1.0): 1 + shift + NOISE[::-1] / 100 * (shift != 0) + NOISE / 100 * (shift == 0)
+            for problem, shift in zip("ab", shifts, strict=True)
+        }
+    return comparison_of([swept(values)])
+
+
+@pytest.mark.parametrize(
+    ("others", "said"),
+    [
+        (
+            {"SGD": (-0.5, -0.3)},
+            r"Overall, SGD is better than Adam: test_loss is (39|40|41) % lower, in the median",
+        ),
+        (
+            {"SGD": (0.5, 0.3), "B": (1, 1)},
+            r"Overall, Adam is the best: SGD and B are worse, test_loss is (39|40|41) % and (99|100|101) % higher",
+        ),
+        (
+            {"SGD": (0.5, -0.5)},
+            r"Overall, no optimizer is better than Adam beyond chance: the best scores are",
+        ),
+        (
+            {"SGD": (0.5, -0.5), "B": (1, 1)},
+            r"Overall, no optimizer is better than Adam beyond chance, and B is worse: the best scores are",
+        ),
+        (
+            {"SGD": (0, 0)},
+            r"Adam and SGD tie for the best median on 2\. .* Overall, no optimizer is better than Adam beyond",
+        ),
+        (
+            {"SGD": (0, -1), "B": (0, 1)},
+            r"the best median is that of SGD on 1; Adam, SGD and B tie on 1\. .*Overall, SGD is better than Adam",
+        ),
+    ],
+)
+def test_over_problems_the_verdict_ends_with_who_is_better_overall(others, said):
+    found = over_two(others).verdict
+    assert re.search(said, found), found
+    assert found.endswith(found[found.index("Overall, ") :])
+
+
+def test_of_many_values_the_first_ones_are_named_and_the_others_counted():
+    found = over_two({f"B{n}": (n / 10, n / 10) for n in range(-4, 5) if n})
+    said = found.verdict
+    assert said.count("P(improvement over Adam)") == 3
+    assert "Of 5 more, 1 are beyond chance better on a problem, 4 worse" in said
+    one = comparison_of(
+        [
+            swept(
+                {("a", "Adam", 1.0): NOISE}
+                | {("a", f"B{n}", 1.0): NOISE + n + NOISE**2 / 99 for n in range(1, 9)}
+            )
+        ]
+    )
+    assert one.verdict.count("worse than Adam") == 3
+    assert "5 more are worse" in one.verdict
+
+
+def test_numbers_that_are_compared_are_as_short_as_in_tables():
+    values = {("a", "Adam", lr): NOISE + lr for lr in (0.0316227766017, 0.1)}
+    found = comparison_of([swept(values)], by="optimizer.lr", baseline="0.0316227766017")
+    assert [row.value for row in found.problems[0].rows] == ["0.0316228", "0.1"]
+    assert found.baseline == "0.0316228"
+    assert "0.0316228 has the best median" in found.verdict
+    assert not any("no result of" in each for each in found.warnings)
+    close = {("a", "Adam", lr): NOISE + lr for lr in (0.12345671, 0.12345672)}
+    rows = comparison_of([swept(close)], by="optimizer.lr").problems[0].rows
+    assert {row.value for row in rows} == {"0.12345671", "0.12345672"}
 
 
 def test_a_value_whose_rivals_diverged_has_the_whole_score():
