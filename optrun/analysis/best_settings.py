@@ -174,7 +174,9 @@ def problem_table(problem: str, entries: Mapping[str, Entry], baseline: str) -> 
     sign = next(iter(entries.values())).sign
     rows.sort(key=lambda row: math.inf if row.median is None else sign * row.median)
     noise = _finite(float(np.median(deviations))) if deviations else None
-    return ProblemTable(problem, noise, rows, all(row.constant for row in rows))
+    known = [each for each in deviations if math.isfinite(each)]
+    span = (min(known), max(known)) if known else None
+    return ProblemTable(problem, noise, rows, all(row.constant for row in rows), span)
 
 
 def _deviation(costs: Sequence[float]) -> float:

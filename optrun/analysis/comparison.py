@@ -89,6 +89,8 @@ class ProblemTable:
     rows: Sequence[ComparisonRow]
     same_seeds: bool
     """Whether the runs of every value are the same for all seeds."""
+    noise_range: tuple[float, float] | None = None
+    """The least and the greatest standard deviation over seeds of a row; None where none has one."""
 
 
 @dataclass(frozen=True)

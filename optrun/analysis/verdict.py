@@ -237,6 +237,14 @@ def _of_ties(found: Comparison, sweeps: Sequence[ComparedSweep]) -> Iterator[str
     yield f"all seeds have the same {found.metric}{grid}: {'; '.join(those[:MOST_NAMED])}{more}"
 
 
+def noise_in_words(table: ProblemTable) -> str:
+    """Return the standard deviation over seeds, from that of the steadiest value to that of the least steady one."""
+    if table.noise_range is None:
+        return ""
+    least, most = (f"{each:.3g}" for each in table.noise_range)
+    return least if least == most else f"{least} to {most}"
+
+
 def _between_looks(config: Mapping[str, Any]) -> int | None:
     """Return the steps between two evaluations that a target looks at; None where it looks at every step."""
     stop, evaluate = (config.get(key) or {} for key in ("stop", "evaluate"))

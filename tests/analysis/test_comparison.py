@@ -13,6 +13,7 @@ import optrun
 from optrun.analysis.best_settings import ComparedSweep
 from optrun.analysis.compare import comparison_of
 from optrun.analysis.leaderboard import SweepPlan
+from optrun.analysis.verdict import noise_in_words
 from optrun.errors import ConfigError
 from optrun.store import RunRecord, Status
 
@@ -457,6 +458,15 @@ def test_only_runs_that_are_the_same_are_one_observation(adam, losses, said):
     found = comparison_of([replace(source, runs=runs)])
     told = {each for each in found.warnings if "seed" in each and "split" not in each}
     assert told == said
+
+
+def test_the_noise_of_a_problem_is_that_of_its_steadiest_value_to_its_least_steady_one():
+    found = comparison_of([swept({("a", "Adam", 1.0): NOISE, ("a", "SGD", 1.0): 3 * NOISE})])
+    table = found.problems[0]
+    deviation = np.std(NOISE, ddof=1)
+    assert table.noise_range == pytest.approx((deviation, 3 * deviation))
+    assert noise_in_words(table) == f"{deviation:.3g} to {3 * deviation:.3g}"
+    assert noise_in_words(replace(table, noise_range=(0.1, 0.1))) == "0.1"
 
 
 def test_values_that_tie_within_each_value_are_tested():

@@ -15,7 +15,7 @@ from rich.text import Text
 from optrun.analysis.comparison import Comparison, ComparisonRow, ProblemTable
 from optrun.analysis.leaderboard import worst
 from optrun.analysis.selection import own_paths, title_of
-from optrun.analysis.verdict import changes_nothing
+from optrun.analysis.verdict import changes_nothing, noise_in_words
 from optrun.api.comparisons import compare
 from optrun.cli.commands.answers import Form
 from optrun.cli.text.console import console, emit
@@ -106,7 +106,8 @@ def _tables(found: Comparison) -> list[_Table]:
 def _noise(table: ProblemTable) -> str:
     if changes_nothing(table):
         return " (the seed changes nothing)"
-    return "" if table.noise is None else f" (noise over seeds: {table.noise:.4g})"
+    noise = noise_in_words(table)
+    return f" (noise over seeds: {noise})" if noise else ""
 
 
 def _ranking(found: Comparison) -> list[Column]:

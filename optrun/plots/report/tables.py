@@ -7,7 +7,7 @@ from typing import Any
 from optrun.analysis.comparison import Comparison, ComparisonRow, ProblemTable
 from optrun.analysis.leaderboard import worst
 from optrun.analysis.selection import own_paths, short_name, title_of
-from optrun.analysis.verdict import changes_nothing
+from optrun.analysis.verdict import changes_nothing, noise_in_words
 from optrun.config.same_problem import tells_problem
 from optrun.config.yaml.writer import rounded
 from optrun.plots.report.markup import Strip, Td, interval, numeric, shown, table, text_of
@@ -207,7 +207,8 @@ def noise_note(of: ProblemTable) -> str:
     """Return the spread over seeds, in words."""
     if changes_nothing(of):
         return "The seed changes nothing."
-    return "" if of.noise is None else f"Standard deviation over seeds: {of.noise:.4g}."
+    noise = noise_in_words(of)
+    return f"Standard deviation over seeds: {noise}." if noise else ""
 
 
 def captioned(warnings: Sequence[str]) -> str:
