@@ -13,7 +13,7 @@ from optrun.analysis.comparison import ComparisonRow, Difference, ProblemTable
 from optrun.analysis.leaderboard import SweepPlan
 from optrun.analysis.noise import are_same
 from optrun.analysis.problem_labels import common_labels
-from optrun.analysis.selection import Cell, Selected, of_setting, selections
+from optrun.analysis.selection import Cell, Selected, edge_in, of_setting, selections
 from optrun.analysis.statistics import (
     SIGNIFICANCE,
     IntervalEstimate,
@@ -62,6 +62,8 @@ class ComparedSweep:
     """What `optrun resume` continues; None where nothing is saved, or a process is at it."""
     confirms: bool = False
     """Whether its config asks for a confirmation."""
+    tuned: "ComparedSweep | None" = None
+    """The sweep whose selected settings this one confirms, where it is compared by itself."""
 
     @property
     def configs(self) -> list[Mapping[str, Any]]:
@@ -89,6 +91,8 @@ class Entry:
     """What is reported; the setting was selected by the metric of its sweep."""
     is_confirmed: bool = True
     """Whether the runs of a confirmation are reported, if there is one."""
+    by: str | None = None
+    """The path whose values are compared."""
 
     @property
     def sign(self) -> float:
@@ -109,6 +113,14 @@ class Entry:
             if all(run.status.final for run in runs):
                 return runs, not is_choice
         return of_setting(self.source.plan, self.source.runs, self.selected.index), False
+
+    @property
+    def edge(self) -> Sequence[str]:
+        """The parameters at an edge of the values that were tried, those of a confirmation in the sweep before it."""
+        tuned, setting = self.source.tuned, self.selected.standing.setting
+        if tuned is None or setting not in tuned.plan.settings:
+            return self.selected.edge
+        return edge_in(tuned.plan, tuned.runs, list(tuned.plan.settings).index(setting), self.by)
 
     @property
     def pruned(self) -> int | None:
@@ -156,7 +168,7 @@ def best_entries(
     return [
         {
             selected.cell: Entry(
-                selected, source, metric or Metric(name=source.plan.metric, goal=source.plan.goal)
+                selected, source, metric or Metric(name=source.plan.metric, goal=source.plan.goal), by=by
             )
             for selected in selections(source.plan, source.runs, by, problems=problems)
         }
@@ -201,7 +213,7 @@ def _row(value: str, entry: Entry, baseline: Entry | None) -> ComparisonRow:
         None if baseline is None else _difference(entry, baseline),
         None,
         sum(cost == math.inf for cost in values),
-        selected.edge,
+        entry.edge,
         len(selected.tried),
         is_confirmed,
         _after(entry),

@@ -93,6 +93,13 @@ def of_setting(plan: SweepPlan, runs: Sequence[RunRecord], index: int) -> Sequen
     return runs[index * plan.repeats : (index + 1) * plan.repeats]
 
 
+def edge_in(plan: SweepPlan, runs: Sequence[RunRecord], index: int, by: str | None) -> tuple[str, ...]:
+    """Return the numeric parameters of a setting whose value is at an edge of those that its cell tried."""
+    cells = cells_of(plan, runs, by)
+    own = [setting for setting, cell in zip(plan.settings, cells, strict=True) if cell == cells[index]]
+    return tuple(_at_edge(plan.settings[index], own))
+
+
 def cells_of(
     plan: SweepPlan,
     runs: Sequence[RunRecord],

@@ -199,6 +199,8 @@ def compared(given: Sweep | str | Path, label: str) -> ComparedSweep:
         path=of_all if of_all.is_dir() and not is_being_written(of_all, unknown=False) else None,
         confirms=not is_confirmation and written_confirm(path) is not None,
     )
-    return (
-        replace(found, confirmed=found) if is_confirmation else found
-    )  # it has no other seeds than fresh ones
+    if not is_confirmation:
+        return found
+    tuned = load_sweep(of_all)
+    found = replace(found, tuned=ComparedSweep(label, tuned.ranking, tuned.records()))
+    return replace(found, confirmed=found)  # it has no other seeds than fresh ones

@@ -290,6 +290,9 @@ def test_a_comparison_takes_its_figures_from_the_fresh_seeds():
     alone = optrun.compare(sweep.confirmed.path)
     assert [row.median for row in alone.problems[0].rows] == [row.median for row in found.problems[0].rows]
     assert not any("seeds that are reported" in each for each in alone.warnings)
+    edges = [{row.value: tuple(row.edge) for row in each.problems[0].rows} for each in (found, alone)]
+    assert edges[0] == edges[1]
+    assert any(edges[0].values())
 
 
 def test_the_noise_of_a_config_needs_no_confirmation(monkeypatch):
