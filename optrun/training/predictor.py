@@ -57,6 +57,9 @@ class Predictor:
         self.arrays = Arrays("numpy", chosen.dtype)
         self._options = chosen.problem.options
         self._model = cls.model_of(self.arrays, self._options, preparation)
+        known = len(preparation.target.classes)
+        if known and known != max(2, self._model.loss.outputs):
+            raise StateError(f"{chosen.problem.name} has not {known:,} classes")
         found = {name: values.shape for name, values in params.items()}
         if found != self._model.layers.shapes:
             raise StateError(

@@ -2,13 +2,15 @@
 
 import hashlib
 import json
-import math
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from optrun.errors import ConfigError, StoreError
 from optrun.problems import Problem
 from optrun.problems.data import Preparation
+from optrun.problems.data.treatments import Number, Treatment
 from optrun.problems.data_problem import DataProblem
 from optrun.registry import problems
 from optrun.store import RunRecord, Store
@@ -69,16 +71,15 @@ def preparation_of(results: Store | MemoryStore, record: RunRecord) -> Preparati
 
     Raises StoreError if it is damaged.
     """
-    key = _key(record.config)
     if isinstance(results, MemoryStore):
-        return results.preparations.get(key)
-    run = _run_key(key, identity_of(results, record).fingerprint or "")
-    known = [event.details for event in results.events(PREPARED)]
-    digests = [digest for details in known for of, digest in _runs(details) if of == run]
-    if not digests:
-        return None
-    texts = {of: plain for details in known for of, plain in _mapping(details, "preparations").items()}
+        return results.preparations.get(_key(record.config))
     try:
+        run = _run_key(_key(record.config), identity_of(results, record).fingerprint or "")
+        known = [event.details for event in results.events(PREPARED)]
+        digests = [digest for details in known for of, digest in _runs(details) if of == run]
+        if not digests:
+            return None
+        texts = {of: plain for details in known for of, plain in _mapping(details, "preparations").items()}
         found = Preparation.from_json(texts[digests[-1]])
         _check(found)
     except ConfigError as error:
@@ -116,19 +117,31 @@ def _mapping(details: Mapping[str, Any], name: str) -> dict[str, Any]:
 def _check(preparation: Preparation) -> None:
     """Raise ValueError unless the parts of a preparation that was read fit together."""
     shape, scaling, target = preparation.shape, preparation.scaling, preparation.target
-    if not shape or not all(type(size) is int and size > 0 for size in shape):
-        raise ValueError
-    if preparation.columns and shape != (len(preparation.names),):
-        raise ValueError
-    if (
-        scaling is not None
-        and not shape == scaling.shift.shape == scaling.scale.shape == scaling.exponent.shape
+    arrays = [] if scaling is None else [scaling.shift, scaling.scale, scaling.exponent]
+    of_target = [] if target.scaling is None else [target.scaling.shift, target.scaling.scale]
+    if not (
+        shape
+        and all(type(size) is int and size > 0 for size in shape)
+        and (not preparation.columns or shape == (len(preparation.names),))
+        and all(array.shape == shape and np.isfinite(array).all() for array in arrays)
+        and all(array.shape == () and np.isfinite(array) for array in of_target)
+        and all(map(_fits, preparation.columns))
+        and isinstance(target.name, str)
+        and all(type(each) in (int, str) for each in target.classes)
+        and len(set(target.classes)) == len(target.classes)
+        and len(target.weights) in (0, len(target.classes))
+        and all(isinstance(each, float | int) for each in target.weights)
     ):
         raise ValueError
-    of_target = target.scaling
-    if of_target is not None and not all(
-        math.isfinite(float(each)) for each in (of_target.shift, of_target.scale, of_target.exponent)
-    ):
-        raise ValueError
-    if not all(type(each) in (int, str) for each in target.classes):
-        raise ValueError
+
+
+def _fits(column: Treatment) -> bool:
+    is_plain = isinstance(column.name, str) and isinstance(column.indicator, bool)
+    if isinstance(column, Number):
+        return is_plain and (column.fill is None or isinstance(column.fill, float | int))
+    words = column.values
+    return (
+        is_plain
+        and all(isinstance(each, str) for each in words)
+        and (column.fill is None or column.fill in words)
+    )

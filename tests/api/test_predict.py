@@ -10,10 +10,12 @@ import pytest
 
 import optrun
 from optrun.errors import ConfigError, StoreError
+from optrun.registry import problems
 from optrun.store import Store
 from optrun.store.event_names import PREPARED
 from tests.cli.looking import call
 from tests.missing import without
+from tests.registries import restore_after
 
 __all__ = ["call"]
 
@@ -220,6 +222,8 @@ def test_samples_come_as_data_frames_arrays_and_files_of_arrays(folder):
         memory.predict(samples).tolist()
         == optrun.load_run(optrun.run(config).path).predict("new.npz").tolist()
     )
+    sweep = optrun.sweep({**config, "sweep": {"repeats": 2}}, save=False)
+    assert sweep.runs[0].predict_proba(samples).tobytes() == memory.predict_proba(samples).tobytes()
     assert memory.evaluate("labelled.npz").figures["accuracy"] == 1
     assert memory.evaluate(samples, memory.predict(samples)).confusion.sum() == 5
     with pytest.raises(ConfigError, match=r"shape \(3,\)"):
@@ -278,3 +282,29 @@ def test_neither_data_nor_plugins_are_touched(folder, call):
     plain.record.config["problem"]["name"] = "strange"
     with pytest.raises(ConfigError, match="--plugin FILE"):
         plain.predict("test.csv")
+
+
+def test_a_plugin_is_loaded_only_where_it_is_asked_for(folder, call):
+    plugin = folder / "mine.py"
+    plugin.write_text(
+        "from pathlib import Path\n"
+        "from optrun.problems.networks import MLP\n"
+        "Path('executed').touch()\n\n\n"
+        "class MyNetwork(MLP):\n"
+        "    '''Mine.'''\n"
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        restore_after(patch, problems)
+        problem = {"name": "my_network", "data": "./all.csv", "target": "kind", "drop": ["part"]}
+        config = {"problem": problem, "optimizer": "Adam", "steps": 2}
+        path = optrun.run(config, plugins=[str(plugin)]).path
+    (folder / "executed").unlink()
+    code, _, err = call("predict", path, "test.csv")
+    assert (code, "'my_network' is of a plugin" in err) == (2, True)
+    assert call("export", path, "--what", "params", "-o", "mine.npz").code == 0
+    assert not (folder / "executed").exists()
+    with pytest.MonkeyPatch.context() as patch:
+        restore_after(patch, problems)
+        other = plugin.rename("other.py")  # a file is loaded once
+        assert call("predict", path, "test.csv", "--plugin", other).code == 0
+    assert (folder / "executed").exists()

@@ -63,7 +63,23 @@ def test_without_data_there_is_none_and_damage_is_told(flowers):
     with Store.open(run.path, write=True) as store:
         (event,) = store.events(PREPARED)
         (digest,) = event.details["preparations"]
-        for wrong in ({}, {**event.details["preparations"][digest], "shape": [7]}, [1], None):
+        plain = event.details["preparations"][digest]
+        column = plain["columns"][0]
+        for wrong in (
+            {},
+            [1],
+            None,
+            {**plain, "version": 99},
+            {**plain, "shape": [7]},
+            {**plain, "shape": [2.0]},
+            {**plain, "columns": [column]},
+            {**plain, "columns": [{**column, "fill": "x"}, column]},
+            {**plain, "columns": [{**column, "more": 1}, column]},
+            {**plain, "scaling": {"shift": [0.0], "scale": [1.0]}},
+            {**plain, "scaling": {"shift": [0.0, None], "scale": [1.0, 1.0]}},
+            {**plain, "target": {**plain["target"], "classes": [["a"], "b"]}},
+            {**plain, "target": {**plain["target"], "weights": [1.0]}},
+        ):
             store.log(PREPARED, runs=event.details["runs"], preparations={digest: wrong})
             store.commit()
             with pytest.raises(StoreError):
