@@ -17,7 +17,7 @@ from optrun.plots.figure import (
 )
 from optrun.plots.look import Look, series_style
 from optrun.plots.panels import inches_of, panel_axes
-from optrun.plots.ticks import prefers_log
+from optrun.plots.ticks import curves_prefer_log
 
 if TYPE_CHECKING:
     from optrun.plots.picture import Picture
@@ -65,9 +65,10 @@ def _draw(
         if not runs or gone < runs:
             sound.append(curves)
     drawn = [curves.points(metric)[1] for curves in sound or panel.curves]
-    on_log = prefers_log(metric, drawn) if log is None else log
+    on_log = curves_prefer_log(metric, drawn) if log is None else log
     if on_log:
         axes.set_yscale("log", nonpositive="clip")
+        axes.set_ylabel("log", fontsize="small")
     bands = [side for curves in sound for side in curves.bands.get(metric, ())]
     if sound and len(sound) < len(panel.curves):
         _limit(axes, np.concatenate([*drawn, *bands]), log=on_log)

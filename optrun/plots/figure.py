@@ -27,6 +27,9 @@ MARGIN = 7
 SHARE = 0.35
 """The largest part of a picture of a given size that a legend takes."""
 
+MOST_EVALUATED = 3
+"""The most runs whose evaluations are drawn with the loss; with more, no line can be followed."""
+
 EVALUATIONS: dict[str, dict[str, Any]] = {
     "val_loss": {"linestyle": ":", "marker": "s", "markersize": 3},
     "test_loss": {"linestyle": "--", "marker": "o", "markersize": 3},
@@ -80,9 +83,15 @@ def curves_figure(
 ) -> "Picture":
     """Draw a metric and the learning rate of runs; evaluations are dashed or dotted, quartiles shaded.
 
+    The evaluations of more than MOST_EVALUATED runs are left out, which the title says.
+
     ``smooth`` is what the curves were smoothed by. Raises MissingExtraError without Matplotlib.
     """
     look = look or Look()
+    shown = len(runs) <= MOST_EVALUATED
+    others = dict.fromkeys(name for run in runs for name in evaluations_of(metric, run.evaluations))
+    if others and not shown:
+        caption = f"{caption}\n".lstrip() + f"not drawn: {', '.join(others)} (draw one as the metric)"
     caption = look.named(caption)
     labels = [run.label for run in runs]
     with new_picture(look, look.inches(5.5, legend_shape(labels, look)[1])) as picture:
@@ -94,7 +103,7 @@ def curves_figure(
             label = wrapped_label(run.label, look.characters)
             upper.plot(*run.points(metric), label=label, alpha=0.9, **marked_if_alone(style, run, metric))
             shade(upper, run, metric, colour)
-            for name in evaluations_of(metric, run.evaluations):
+            for name in evaluations_of(metric, run.evaluations) if shown else ():
                 upper.plot(run.evaluations["step"], run.evaluations[name], color=colour, **EVALUATIONS[name])
                 evaluated[name] = GREY if len(runs) > 1 else colour
             lower.plot(run.curves["step"], run.curves["lr"], **style)

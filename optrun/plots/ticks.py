@@ -10,6 +10,9 @@ from optrun.arrays import Array
 
 DECADES_FOR_LOG = 2.0
 
+CURVE_RATIO = 30.0
+"""The ratio of values from which on the curves of best settings have a log axis: their ends are what is compared."""
+
 
 @dataclass(frozen=True)
 class PlotAxis:
@@ -49,9 +52,9 @@ def axis_of(low: float, high: float, log: bool) -> PlotAxis:
     return PlotAxis(low - margin, high + margin)
 
 
-def spans_decades(low: float, high: float) -> bool:
-    """Whether a range is positive and spans more than two decades."""
-    return low > 0 and math.log10(high) - math.log10(low) > DECADES_FOR_LOG
+def spans_decades(low: float, high: float, decades: float = DECADES_FOR_LOG) -> bool:
+    """Whether a range is positive and spans more than so many decades."""
+    return low > 0 and math.log10(high) - math.log10(low) > decades
 
 
 def prefers_log(metric: str, curves: Sequence[Array]) -> bool:
@@ -61,8 +64,15 @@ def prefers_log(metric: str, curves: Sequence[Array]) -> bool:
     return values_prefer_log(curves)
 
 
-def values_prefer_log(curves: Sequence[Array]) -> bool:
-    """Whether to draw curves on a log axis: most values are positive, none is negative, and they span two decades.
+def curves_prefer_log(metric: str, curves: Sequence[Array]) -> bool:
+    """Whether to draw the curves of best settings on a log axis: they span CURVE_RATIO, learning rates two decades."""
+    if metric.partition(".")[0] == "lr":
+        return prefers_log(metric, curves)
+    return values_prefer_log(curves, math.log10(CURVE_RATIO))
+
+
+def values_prefer_log(curves: Sequence[Array], decades: float = DECADES_FOR_LOG) -> bool:
+    """Whether to draw curves on a log axis: most values are positive, none is negative, and they span the decades.
 
     A few zeros are accepted and drawn as gaps: a loss in float32 may underflow to 0.
     """
@@ -70,7 +80,7 @@ def values_prefer_log(curves: Sequence[Array]) -> bool:
     positive = known[known > 0]
     if 2 * positive.size <= known.size or known.min() < 0:
         return False
-    return spans_decades(float(positive.min()), float(positive.max()))
+    return spans_decades(float(positive.min()), float(positive.max()), decades)
 
 
 def lr_prefers_log(rates: Array) -> bool:

@@ -167,3 +167,13 @@ def test_a_size_is_two_numbers(text):
     assert size_of("6x4.5") == (6, 4.5)
     with pytest.raises(ConfigError, match="WIDTHxHEIGHT in inches, such as 6x4"):
         size_of(text)
+
+
+def test_evaluations_of_many_runs_are_left_out_and_the_title_says_so():
+    pytest.importorskip("matplotlib")
+    run = Curves(
+        "x", {"step": STEPS, "loss": 1.0 + STEPS, "lr": 1.0 + STEPS}, {"step": STEPS, "val_loss": 2.0 + STEPS}
+    )
+    few, many = (curves_figure([run] * count) for count in (3, 4))
+    assert len(few.axes[0].lines) > len(many.axes[0].lines)
+    assert "not drawn: val_loss" in many.legends[0].get_title().get_text()

@@ -13,7 +13,7 @@ from optrun.analysis.setting_curves import Curves
 from optrun.analysis.statistics import best_after
 from optrun.arrays import Array
 from optrun.plots.report.figures import Chart, Palette, axis, axis_range, banded, layout, numbers
-from optrun.plots.ticks import lr_prefers_log, values_prefer_log
+from optrun.plots.ticks import curves_prefer_log, lr_prefers_log, values_prefer_log
 
 MOST_CURVES = 16
 """How many values have curves on a problem."""
@@ -102,7 +102,7 @@ def best_setting_curves(
     if metric is None:
         return None
     panel = curve_panel(problem, drawn, metric)
-    log = values_prefer_log([curves.points(metric)[1] for curves in panel.curves])
+    log = curves_prefer_log(metric, [curves.points(metric)[1] for curves in panel.curves])
     rates = {curves.label: name for curves in panel.curves if (name := _rate(curves)) is not None}
     rates_log = bool(rates) and lr_prefers_log(
         np.concatenate(
@@ -121,7 +121,7 @@ def best_setting_curves(
     top = [0.33, 1.0] if rates else [0.0, 1.0]
     figure = layout(
         xaxis=axis("step", anchor="y2" if rates else "y"),
-        yaxis=axis(metric, log=log, domain=top),
+        yaxis=axis(f"{metric} (log)" if log else metric, log=log, domain=top),
         **({"yaxis2": rate_axis} if rates else {}),
     )
     words = [seeds_in_words(list(drawn.values()))]
