@@ -80,6 +80,8 @@ def message(error: ErrorDetails) -> str:
     if kind in _BOUNDS:
         name, sign = _BOUNDS[kind]
         return f"must be {sign} {_bound(context[name])} (got {shown(value)})"
+    if kind == "multiple_of":
+        return f"must be a multiple of {context['multiple_of']} (got {shown(value)})"
     if kind in _MUST:
         return _wrong_type(kind, value)
     if kind == "literal_error":

@@ -69,6 +69,7 @@ class Function(VectorProblem, ABC):
         self.minimum = self._known(type(self).minimum)
         self.domain = np.broadcast_to(np.array(type(self).domain, np.float64), (self.dim, 2))
         points = self._known(type(self).minimizers)
+        _ = self._formula  # traced here, so that a mistake is found before the first step
         self.minimizers = [{"x": np.resize(np.array(point, np.float64), self.dim)} for point in points]
 
     def _known(self, value: Any) -> Any:

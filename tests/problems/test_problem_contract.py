@@ -227,6 +227,7 @@ def test_an_unknown_option_is_refused(name):
         ("rosenbrock", {"dim": 3, "start": [1.0, 2.0]}, "start: 3 numbers expected.* not 2"),
         ("beale", {"start": [1.0, float("nan")]}, r"start\.1 must be finite \(got .nan\)$"),
         ("beale", {"start": ["a", 1.0]}, r"start\.0 must be a number \(got 'a'\)$"),
+        ("powell", {"dim": 6}, r"Powell: dim must be a multiple of 4 \(got 6\)$"),
         ("beale", {"nois": 1.0}, "Did you mean 'noise'"),
         ("beale", {"noise": -1.0}, r"noise must be ≥ 0 \(got -1.0\)$"),
         ("beale", {"noise": float("inf")}, "noise must be finite"),

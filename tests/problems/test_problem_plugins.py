@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from optrun.arrays import Arrays, Parameters
-from optrun.errors import ConfigError, UnknownNameError
+from optrun.errors import ConfigError, PluginError, UnknownNameError
 from optrun.plugins import load_plugin
 from optrun.registry import problems
 from tests.registries import restore_after
@@ -15,7 +15,7 @@ from typing import Annotated, Any
 from annotated_types import Gt
 
 from optrun.problems.functions import Rosenbrock
-from optrun.problems import Problem
+from optrun.problems import Function, Problem
 
 
 class TiltedBowl(Problem):
@@ -39,6 +39,12 @@ class TiltedBowl(Problem):
 
     def evaluate(self, params):
         return {"loss": self.loss_and_grad(params, {"x": self.scratch("g", *params["x"].shape)}, None)}
+
+
+class Looking(Function):
+    @staticmethod
+    def f(x, /):
+        return x[0] if x[1] > 0 else x[1]
 
 
 class Shifted(Rosenbrock):
@@ -78,6 +84,13 @@ def test_the_options_of_a_plugin_are_checked_and_inherited():
         bowl(Arrays(), a=-1.0, tilt=0.0)
     with pytest.raises(ConfigError, match="TiltedBowl: unknown option 'noise'"):
         bowl(Arrays(), noise=1.0, tilt=0.0)
+
+
+@pytest.mark.usefixtures("_plugin")
+def test_a_formula_is_traced_when_its_problem_is_made_and_a_mistake_has_its_line():
+    line = PLUGIN.splitlines().index("        return x[0] if x[1] > 0 else x[1]") + 1
+    with pytest.raises(PluginError, match=rf"Looking: .*use where.*bowls\.py:{line}\)"):
+        problems.find("looking")(Arrays())
 
 
 def test_an_unknown_problem_is_refused_with_the_nearest():
