@@ -14,7 +14,7 @@ from optrun.analysis.statistics import LEAST_SEEDS, SIGNIFICANCE
 from optrun.analysis.unended import selected_on_reported, unended
 from optrun.config.goal import TEST, VALIDATION, of_data
 from optrun.errors import counted
-from optrun.store.types import STEPS_TO_TARGET, TIME_TO_TARGET
+from optrun.store.types import STEPS_TO_TARGET, TIME_TO_TARGET, TO_TARGET
 from optrun.training.curve_figures import CurveFigure
 
 
@@ -147,10 +147,12 @@ def cautions(found: Comparison, sweeps: Sequence[ComparedSweep]) -> Iterator[str
     for table in found.problems:
         if len(lengths := dict.fromkeys(row.length for row in table.rows)) > 1:
             yield f"{table.problem}: the runs have different lengths, {', '.join(lengths)}"
-        elif (steps := _ends(table)) and steps[0] < steps[1] and found.metric != STEPS_TO_TARGET:
+        elif (
+            (steps := _ends(table)) and steps[0] < steps[1] and (of := _part_of_curves(found.metric, sweeps))
+        ):
             yield (
                 f"{table.problem}: the runs were stopped after {steps[0]:,} to {steps[1]:,} steps, and "
-                f"{found.metric} is that of the end of each"
+                f"{found.metric} is that of {of}"
             )
     yield from unended(found, sweeps)
 
@@ -171,6 +173,18 @@ def _of_profile(found: Comparison) -> Iterator[str]:
         "there is no performance profile, which needs ratios to the best and so positive medians: "
         f"{', '.join(those[:MOST_NAMED])}{more}"
     )
+
+
+def _part_of_curves(metric: str, sweeps: Sequence[ComparedSweep]) -> str:
+    """Return of which steps a figure is where it depends on the length of a run; else nothing."""
+    figure = CurveFigure.named(metric)
+    if figure is not None and figure.kind == "area":
+        return "the steps of each"
+    is_of_best = figure is not None and figure.kind in ("best", "at_best")
+    restored = (figure is None) and any(
+        (config.get("stop") or {}).get("restore_best") for sweep in sweeps for config in sweep.configs
+    )
+    return "" if metric in TO_TARGET or is_of_best or restored else "the end of each"
 
 
 def _ends(table: ProblemTable) -> tuple[int, int] | None:

@@ -130,6 +130,32 @@ def test_runs_that_were_stopped_earlier_are_named(steps, warned):
     assert (said in found.warnings) is warned
 
 
+@pytest.mark.parametrize(
+    ("metric", "restores", "part"),
+    [
+        ("last_5_test_loss", False, "the end of each"),
+        ("last_5_test_loss", True, "the end of each"),
+        ("area_test_loss", True, "the steps of each"),
+        ("test_loss", True, None),
+        ("best_train_loss", False, None),
+        ("test_loss_at_best_val_loss", False, None),
+        ("steps_to_target", False, None),
+        ("time_to_target", False, None),
+    ],
+)
+def test_a_figure_is_said_to_be_of_the_end_where_it_is(metric, restores, part):
+    source = swept({("a", "Adam", 1.0): NOISE, ("a", "B", 1.0): NOISE}, metric=metric)
+    stop = {"target": 1.0, "restore_best": restores}
+    runs = [
+        replace(run, steps=7 + index % 4, config={**run.config, "stop": stop}, derived={metric: 1.0 + index})
+        for index, run in enumerate(source.runs)
+    ]
+    said = [each for each in comparison_of([replace(source, runs=runs)]).warnings if "were stopped" in each]
+    assert said == [f"a: the runs were stopped after 7 to 10 steps, and {metric} is that of {part}"] * bool(
+        part
+    )
+
+
 def test_a_metric_may_be_maximized():
     values = {("a", "Adam", 1.0): NOISE, ("a", "SGD", 1.0): NOISE + 1, ("a", "SGD", 2.0): NOISE - 5}
     found = comparison_of([swept(values, metric="test_accuracy", maximize=True)])
