@@ -64,10 +64,11 @@ class ReduceLROnPlateau(LRScheduler):
         """Whether it observes a metric of each step, and no figure of the evaluations."""
         return self._options["metric"] is None
 
-    @property
-    def figures(self) -> set[str]:
-        """The figure of the evaluations that it observes, if it does."""
-        return set() if self._options["metric"] is None else {self._options["metric"]}
+    @classmethod
+    def observed_figure(cls, options: Mapping[str, Any]) -> str | None:
+        """Return the figure of the evaluations that ``metric`` names."""
+        name: str | None = options.get("metric")
+        return name
 
     def at(self, t: Any, base: Any) -> Array:
         """Return the learning rates `[T, 1 or B]` at the steps ``t``, with the reductions so far."""

@@ -72,6 +72,11 @@ class LRScheduler:
     def validate_options(cls, options: Mapping[str, Any]) -> None:
         """Raise ConfigError for options that contradict each other."""
 
+    @classmethod
+    def observed_figure(cls, options: Mapping[str, Any]) -> str | None:
+        """Return the figure of the evaluations that a schedule with these options observes itself; None without one."""
+        return None
+
     def __init__(
         self,
         optimizer: HasGroups | None = None,
@@ -119,7 +124,8 @@ class LRScheduler:
     @property
     def figures(self) -> set[str]:
         """The figures of the evaluations of a run that it observes, in place of a metric of each step."""
-        return set().union(*(member.figures for member in self.members))
+        own = self.observed_figure(self._options)
+        return set(() if own is None else (own,)).union(*(member.figures for member in self.members))
 
     @property
     def has_feedback(self) -> bool:

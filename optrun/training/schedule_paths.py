@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from optrun.config import RunConfig
 from optrun.config.model.components import Component
+from optrun.registry import schedulers
 
 
 def schedules_by_path(config: RunConfig) -> dict[str, Component]:
@@ -22,8 +23,8 @@ def observed_figures(config: RunConfig) -> Iterator[tuple[str, Component, str]]:
 
 
 def _observed(path: str, schedule: Component) -> Iterator[tuple[str, Component, str]]:
-    if schedule.name == "ReduceLROnPlateau" and schedule.options.get("metric") is not None:
-        yield path, schedule, schedule.options["metric"]
+    if (name := schedulers.find(schedule.name).observed_figure(schedule.options)) is not None:
+        yield path, schedule, name
     for name, value in schedule.options.items():
         for i, each in enumerate(value if isinstance(value, list) else ()):
             if isinstance(each, Component):
