@@ -16,6 +16,9 @@ from optrun.training.provenance import identity_of
 Pair = tuple[Any, Any]
 ABSENT = "absent"
 
+DEFAULT = "default"
+"""The label of a config that leaves out all options in which others differ from it."""
+
 
 @dataclass(frozen=True)
 class CurveDifference:
@@ -108,7 +111,10 @@ def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, Pair]:
 
 
 def differing_labels(configs: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return a label for each config: the values in which the configs differ, such as ``lr=0.01``, or else its name."""
+    """Return a label for each config: the values in which the configs differ, such as ``lr=0.01``.
+
+    One that has none of the keys in which they differ is DEFAULT; equal configs are called by their names.
+    """
     flats = [flatten(config) for config in configs]
     keys = dict.fromkeys(key for each in flats for key in each)
     differing = [
@@ -118,7 +124,9 @@ def differing_labels(configs: Sequence[Mapping[str, Any]]) -> list[str]:
     ]
     texts = {key: _texts([each.get(key, ABSENT) for each in flats]) for key in differing}
     labels = [_label(each, differing, texts) for each in flats]
-    return [label or str(each.get("name", "run")) for label, each in zip(labels, flats, strict=True)]
+    if not differing:
+        return [str(each.get("name", "run")) for each in flats]
+    return [label or DEFAULT for label in labels]
 
 
 def _texts(values: Sequence[Any]) -> dict[float, str]:

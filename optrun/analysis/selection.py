@@ -112,9 +112,15 @@ def cells_of(
     configs = [runs[index * plan.repeats].config for index in range(len(plan.settings))]
     labels = problem_labels(configs) if problems is None else problems
     path = usual_by(plan, configs) if by is None else by
-    values = [value_at(config, path) if path else "" for config in configs]
+    values = [
+        value_at(config, path, setting) if path else ""
+        for config, setting in zip(configs, plan.settings, strict=True)
+    ]
     for each in paths_of(by) if by else []:
-        if all(value_at(config, each) is None for config in configs):
+        if all(
+            value_at(config, each) is None and each not in setting
+            for config, setting in zip(configs, plan.settings, strict=True)
+        ):
             raise ConfigError(_unknown(each, varying(plan)))
     return [
         Cell(problem, NONE if value is None else value) for problem, value in zip(labels, values, strict=True)
@@ -170,13 +176,14 @@ def varying(plan: SweepPlan) -> list[str]:
     return [path for path in dict.fromkeys(path for each in plan.settings for path in each) if path != SEED]
 
 
-def value_at(config: Mapping[str, Any], path: str) -> str | None:
+def value_at(config: Mapping[str, Any], path: str, setting: Mapping[str, Any] | None = None) -> str | None:
     """Return the value at a path of a config as text, of a part its name; None if it is not there or null.
 
-    The values at several paths, which commas separate, are one text.
+    The values at several paths, which commas separate, are one text. A value that a config leaves out since it is the
+    default is that of its setting in a sweep, which is given by path.
     """
     if "," in path:
-        values = [value_at(config, each) for each in paths_of(path)]
+        values = [value_at(config, each, setting) for each in paths_of(path)]
         texts = [NONE if value is None else value for value in values]
         return None if values == [None] * len(values) else ", ".join(texts)
     value: Any = config
@@ -185,6 +192,8 @@ def value_at(config: Mapping[str, Any], path: str) -> str | None:
             value = value[int(key)] if key.isdigit() and int(key) < len(value) else None
         else:
             value = value.get(key) if isinstance(value, Mapping) else None
+    if value is None and setting is not None:
+        value = setting.get(path)
     if isinstance(value, Mapping):
         value = value.get("name")
     return None if value is None else f"{value:.12g}" if isinstance(value, float) else str(value)

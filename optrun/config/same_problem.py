@@ -5,8 +5,11 @@ from typing import Any
 
 from optrun.config.identity import canonical
 
-HYPERPARAMETERS = ("batch_size",)
-"""Options of a problem that are hyperparameters: runs that differ in them alone are of one problem."""
+HYPERPARAMETERS = ("batch_size", "sampling")
+"""Options of a problem that are hyperparameters: runs that differ in them alone are of one problem.
+
+They tell how batches are drawn, and change neither the objective nor the data.
+"""
 
 
 def tells_problem(path: str) -> bool:

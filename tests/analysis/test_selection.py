@@ -85,10 +85,10 @@ def test_what_is_compared_has_to_be_said_where_it_is_not_clear():
     }
 
 
-def test_problems_of_one_name_are_told_apart_but_not_by_the_batch_size():
+def test_problems_of_one_name_are_told_apart_but_not_by_how_batches_are_drawn():
     blocks = [
         {"name": "mlp", "data": "iris", "batch_size": 8},
-        {"name": "mlp", "data": "iris", "batch_size": 16},
+        {"name": "mlp", "data": "iris", "batch_size": 16, "sampling": "replacement"},
         {"name": "mlp", "data": "wine"},
         {"name": "rosenbrock"},
     ]
@@ -96,6 +96,9 @@ def test_problems_of_one_name_are_told_apart_but_not_by_the_batch_size():
     assert first == second == "mlp data=iris"
     assert third == "mlp data=wine"
     assert fourth == "rosenbrock"
+    # An option at its default is not in the config.
+    halves = [{"name": "mlp", "data": "iris", **more} for more in ({}, {"split": "stratified"})]
+    assert problem_labels([{"problem": each} for each in halves]) == ["mlp default", "mlp split=stratified"]
 
 
 @pytest.mark.parametrize(
@@ -104,3 +107,24 @@ def test_problems_of_one_name_are_told_apart_but_not_by_the_batch_size():
 )
 def test_a_value_of_a_config_is_text(path, value):
     assert value_at({"optimizer": {"name": "Adam", "lr": 0.1}, "scheduler": None, "a": [2, 3]}, path) == value
+
+
+def test_a_default_that_the_config_leaves_out_is_compared_by_its_value():
+    settings = [{"problem.sampling": each, "optimizer.lr": 0.1} for each in ("shuffle", "replacement")]
+    written = [{}, {"sampling": "replacement"}]
+    runs = [
+        RunRecord(
+            run=run,
+            seed=0,
+            config={"problem": {"name": "mlp", **more}, "optimizer": {"name": "Adam", "lr": 0.1}},
+            status=Status.COMPLETED,
+            summary={"final_loss": 1.0},
+        )
+        for run, more in enumerate(written)
+    ]
+    plan = SweepPlan(settings, 1, "final_loss", False)
+    for by, expected in (
+        ("problem.sampling", ["shuffle", "replacement"]),
+        ("optimizer.name, problem.sampling", ["Adam, shuffle", "Adam, replacement"]),
+    ):
+        assert [each.cell.value for each in selections(plan, runs, by)] == expected
