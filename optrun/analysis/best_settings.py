@@ -134,6 +134,21 @@ class Entry:
         of = source.confirmed if is_confirmed and source.confirmed is not None else source
         return [of.curves[run.run] for run in runs] if of.curves else []
 
+    @property
+    def draws(self) -> list[float]:
+        """The cost of each drawn setting by the metric of the sweep, the lowest of those that it was crossed with.
+
+        Settings that share a draw are not drawn independently of each other.
+        """
+        plan, selected = self.source.plan, self.selected
+        sign = -1.0 if plan.maximize else 1.0
+        lowest: dict[str, float] = {}
+        for standing in selected.standings:
+            draw = repr([(path, of) for path, of in standing.setting.items() if path not in plan.crossed])
+            cost = math.inf if standing.median is None else sign * standing.median
+            lowest[draw] = min(cost, lowest.get(draw, math.inf))
+        return list(lowest.values())
+
     @cached_property
     def costs(self) -> Values:
         """The metric by seed, as a cost; without runs that have not ended or failed, or that lack the metric."""
@@ -271,10 +286,9 @@ def _finite(value: float | None) -> float | None:
 
 def _after(entry: Entry) -> dict[int, float | None]:
     """Return the best value after some trials of random search; other methods draw no settings alike."""
-    plan, tried = entry.source.plan, entry.selected.tried
+    plan, costs = entry.source.plan, entry.draws
     if plan.method != "random" or plan.metric != entry.metric.name:
         return {}
-    costs = [math.inf if value is None else entry.sign * value for value in tried]
     return {
         trials: _finite(entry.sign * best_after(costs, trials)) for trials in BUDGETS if trials <= len(costs)
     }

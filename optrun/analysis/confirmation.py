@@ -72,7 +72,14 @@ def ranking_of(plan: Plan) -> SweepPlan:
     method = plan.swept.sweep.method
     problems = labels_of_settings(plan.settings, lambda setting: plan.documents[setting * plan.repeats])
     return SweepPlan(
-        plan.settings, plan.repeats, plan.metric.name, maximize, plan.size, method, problems=problems
+        plan.settings,
+        plan.repeats,
+        plan.metric.name,
+        maximize,
+        plan.size,
+        method,
+        problems=problems,
+        crossed=plan.crossed,
     )
 
 

@@ -75,6 +75,8 @@ class SweepPlan:
     """The plugins that the sweep was started with."""
     problems: Sequence[str] = ()
     """The label of each setting's problem; empty if the sweep has one problem."""
+    crossed: Sequence[str] = ()
+    """The paths of whose values every drawn setting has each."""
 
     @property
     def goal(self) -> Goal:
@@ -124,6 +126,7 @@ def plan_of(store: Store) -> SweepPlan | None:
             runs,
             str(plans[0].get("method", "")),
             tuple(map(str, plans[0].get("plugins", ()))),
+            crossed=tuple(map(str, plans[0].get("crossed", ()))),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise StoreError(f"{store.path}: the plan of the sweep is damaged: {error!r}") from error

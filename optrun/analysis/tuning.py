@@ -1,6 +1,5 @@
 """How the best value of a random search depends on its number of trials."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -65,7 +64,7 @@ def tuning_of(sources: Sequence[ComparedSweep], by: str | None = None, metric: s
         (
             problem,
             [
-                _curve(cell.value, each.selected.tried, maximize)
+                _curve(cell.value, each.draws, maximize)
                 for cell, each in entries.items()
                 if cell.problem == problem
             ],
@@ -75,9 +74,9 @@ def tuning_of(sources: Sequence[ComparedSweep], by: str | None = None, metric: s
     return Tuning(name, maximize, problems)
 
 
-def _curve(value: str, tried: Sequence[float | None], maximize: bool) -> TuningCurve:
+def _curve(value: str, draws: Sequence[float], maximize: bool) -> TuningCurve:
     sign = -1.0 if maximize else 1.0
-    costs = np.sort([math.inf if each is None else sign * each for each in tried])
+    costs = np.sort(draws)
     count = len(costs)
     ranks = np.array([rank_after(count, trials) for trials in range(1, count + 1)])
     best = costs[ranks]

@@ -292,6 +292,7 @@ def _plan_from(plan: Plan, first: int, **more: Any) -> dict[str, Any]:
         "metric": plan.metric.model_dump(),
         "runs": plan.size,
         "method": plan.swept.sweep.method,
+        **({"crossed": crossed} if (crossed := plan.crossed) else {}),
         **more,
     }
 

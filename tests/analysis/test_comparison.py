@@ -13,7 +13,9 @@ import optrun
 from optrun.analysis.best_settings import ComparedSweep
 from optrun.analysis.compare import comparison_of
 from optrun.analysis.leaderboard import SweepPlan
+from optrun.analysis.tuning import tuning_of
 from optrun.analysis.verdict import noise_in_words
+from optrun.api.comparisons import compared_sweeps
 from optrun.errors import ConfigError
 from optrun.store import RunRecord, Status
 
@@ -340,6 +342,34 @@ def test_a_random_search_tells_what_few_trials_would_have_found():
     found = comparison_of([swept(values, method="random")])
     assert rows_of(found)["Adam"].after == {1: 3.0, 4: 1.0}
     assert rows_of(comparison_of([swept(values)]))["Adam"].after == {}
+
+
+@pytest.mark.parametrize("is_saved", [False, True])
+def test_a_draw_that_is_crossed_is_one_trial(is_saved, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    idle = {"name": "ConstantLR", "factor": 1.0, "total_iters": 5}
+    parameters = {"optimizer.lr": {"loguniform": [1e-3, 0.1]}, "optimizer.name": ["Adam", "SGD"]}
+    config = {
+        "problem": "rosenbrock",
+        "steps": 3,
+        "sweep": {"method": "random", "trials": 5, "parameters": parameters, "cross": ["optimizer.name"]},
+    }
+    alone = optrun.sweep(config, directory="alone" if is_saved else None, save=is_saved)
+    of_crossed = {
+        "parameters": {**parameters, "scheduler": [None, idle]},
+        "cross": ["optimizer.name", "scheduler"],
+    }
+    crossed = optrun.sweep(
+        {**config, "sweep": {**config["sweep"], **of_crossed}},
+        directory="crossed" if is_saved else None,
+        save=is_saved,
+    )
+    rows = [{row.value: row for row in optrun.compare(each).problems[0].rows} for each in (alone, crossed)]
+    assert [rows[1][name].trials for name in ("Adam", "SGD")] == [10, 10]
+    assert all(rows[1][name].after == rows[0][name].after != {} for name in ("Adam", "SGD"))
+    # A band of the bootstrap needs six draws.
+    curves = tuning_of(compared_sweeps([crossed]))
+    assert all(len(each.best) == 5 and np.isnan(each.low).all() for each in curves.problems[0][1])
 
 
 @pytest.mark.full

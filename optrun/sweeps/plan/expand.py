@@ -66,6 +66,11 @@ class Plan:
         return method_of(self.swept, self.configs)
 
     @property
+    def crossed(self) -> list[str]:
+        """The paths of whose values every drawn setting has each, and those that are paired with them."""
+        return sorted({path for space in self.method.spaces for each in space.crossed for path in each.paths})
+
+    @property
     def size(self) -> int:
         """How many runs there are to be in all, those that are to be added on the way among them."""
         if not self.method.grows:
