@@ -17,8 +17,11 @@ from optrun.store.run_table import STEP
 from optrun.store.tensorboard import EVALUATIONS
 from optrun.store.types import RunRecord, Status
 
-RUN = "optrun.run"
-"""The tag that names the run in its store."""
+RUN, STATUS, REASON = "optrun.run", "optrun.status", "optrun.reason"
+"""The tags of a run that is written: the run in its store, how it ended, and why."""
+
+BEGUN = "optrun.begun"
+"""The tag of a run that is being written, from the first on: where it lacks RUN, the writing was interrupted."""
 
 SQLITE = b"SQLite format 3\0"
 """What a database begins with."""
@@ -51,8 +54,9 @@ def write_runs(
     """Write runs into an experiment of MLflow, each with its config, curves, evaluations, and figures of the summary.
 
     ``output`` is the file of a database, or a tracking URI. The figures are at the last step; a value that is not
-    finite is left out, as there is no such number in a database. Raises MissingExtraError without mlflow, and
-    ConfigError where MLflow refuses, or has one of the runs already.
+    finite is left out, as there is no such number in a database. A run that is there is not written again if it had
+    ended, and replaced if it had not, or if its writing was interrupted. Raises MissingExtraError without mlflow, and
+    ConfigError where MLflow refuses.
     """
     if Path(output).is_file() and not _is_database(Path(output)):
         raise ConfigError(f"{output}: not a database of SQLite: give another file")
@@ -71,37 +75,47 @@ def write_runs(
         client = MlflowClient(tracking_uri=uri_of(output))
         found = client.get_experiment_by_name(experiment)
         place = found.experiment_id if found else client.create_experiment(experiment)
-        there = set(_places(client, place)) if found else set()
-        if again := [run.place for run in runs if run.place in there]:
-            raise ConfigError(
-                f"{output}: experiment {experiment} has {again[0]} already: give another database"
-            )
+        written = _written(client, place, runs) if found else set()
         for run in runs:
-            of = client.create_run(place, start_time=now, run_name=run.name).info.run_id
+            if run.place in written:
+                continue
+            begun = {BEGUN: run.place}
+            of = client.create_run(place, start_time=now, tags=begun, run_name=run.name).info.run_id
             texts = {path: _text(value)[:LONGEST_PARAM] for path, value in run.config.items()}
             for params in _batched(texts.items(), MOST_PARAMS):
                 client.log_batch(of, params=[Param(path, text) for path, text in params])
             points = _points(run.record, curves(run.record.run), evaluations(run.record.run))
             for some in _batched(points, MOST_METRICS):
                 client.log_batch(of, metrics=[Metric(name, value, now, step) for name, value, step in some])
-            tags = {
-                RUN: run.place,
-                "optrun.status": str(run.record.status),
-                "optrun.reason": run.record.reason,
-            }
-            client.log_batch(of, tags=[RunTag(name, text) for name, text in tags.items() if text])
             client.set_terminated(of, _status(run.record.status), now)
+            tags = {RUN: run.place, STATUS: str(run.record.status), REASON: run.record.reason}
+            client.log_batch(of, tags=[RunTag(name, text) for name, text in tags.items() if text])
     except MlflowException as error:
         raise ConfigError(f"{output}: {error.message}") from error
 
 
-def _places(client: Any, experiment: str) -> Iterator[str]:
-    """Yield where the runs of an experiment come from."""
+def _written(client: Any, experiment: str, runs: Sequence[NamedRun]) -> set[str]:
+    """Return which runs an experiment has as they ended, and delete what it has of the others."""
+    wanted = {run.place: run.record.status for run in runs}
+    written: set[str] = set()
+    for run in list(_runs(client, experiment)):
+        tags = run.data.tags
+        place = tags.get(RUN) or tags.get(BEGUN)
+        if place not in wanted:
+            continue
+        if RUN in tags and wanted[place].final and tags[STATUS] == wanted[place]:
+            written.add(place)
+        else:
+            client.delete_run(run.info.run_id)
+    return written
+
+
+def _runs(client: Any, experiment: str) -> Iterator[Any]:
     token = None
     while token is None or token:
-        runs = client.search_runs([experiment], page_token=token)
-        yield from (run.data.tags[RUN] for run in runs if RUN in run.data.tags)
-        token = runs.token or ""
+        found = client.search_runs([experiment], page_token=token)
+        yield from found
+        token = found.token or ""
 
 
 def _text(value: Any) -> str:

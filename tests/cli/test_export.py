@@ -328,7 +328,7 @@ def test_mlflow_has_the_config_curves_evaluations_and_figures_of_each_run(path, 
     runs = client.search_runs([client.get_experiment_by_name(name).experiment_id])
     found = {run.data.tags["optrun.run"]: run for run in runs}
     for row in rows_of(path, "runs"):
-        run = found[f"{path}:{row['run']}"]
+        run = found[f"{Path(path).resolve()}:{row['run']}"]
         is_gone = row["status"] in ("diverged", "failed")
         assert (run.info.status, run.data.tags["optrun.status"]) == (
             "FAILED" if is_gone else "FINISHED",
@@ -344,8 +344,42 @@ def test_mlflow_has_the_config_curves_evaluations_and_figures_of_each_run(path, 
             assert sorted((point.step, point.value) for point in points) == [
                 (each["step"], each["loss"]) for each in of if np.isfinite(each.get("loss") or 0.0)
             ]
-    again = call("export", path, "--to", "mlflow", "-o", "a/ml.db")
-    assert (again.code, f"has {path}:0 already" in again.err) == (2, True)
+
+
+@pytest.mark.full
+@pytest.mark.filterwarnings("ignore")  # of what MLflow stands on
+def test_mlflow_has_each_run_once_whatever_was_interrupted(path, call, monkeypatch):  # noqa: F811
+    pytest.importorskip("mlflow")
+    pytest.importorskip("alembic")
+    from mlflow.exceptions import MlflowException
+    from mlflow.tracking import MlflowClient
+
+    terminate, ended = MlflowClient.set_terminated, []
+
+    def failing(self, run, *rest):
+        ended.append(run)
+        if len(ended) == 3:
+            raise MlflowException("the server is gone")
+        return terminate(self, run, *rest)
+
+    monkeypatch.setattr(MlflowClient, "set_terminated", failing)
+    assert "the server is gone" in call("export", path, "--to", "mlflow", "-o", "ml.db").err
+    client = MlflowClient(tracking_uri="sqlite:///ml.db")
+    (experiment,) = client.search_experiments(filter_string="name != 'Default'")
+
+    def ids():
+        return [run.info.run_id for run in client.search_runs([experiment.experiment_id])]
+
+    assert len(ids()) == 3
+    for same in (path, f"./{path}", Path(path).resolve()):
+        assert call("export", same, "--to", "mlflow", "-o", "ml.db").code == 0
+        assert len(ids()) == len(rows_of(path, "runs"))
+        assert (set(ended[:2]) <= set(ids()), ended[2] in ids()) == (True, False)
+    # A run that had not ended is replaced by how it ended.
+    first, *_ = client.search_runs([experiment.experiment_id])
+    client.set_tag(first.info.run_id, "optrun.status", "interrupted")
+    assert call("export", path, "--to", "mlflow", "-o", "ml.db").code == 0
+    assert (len(ids()), first.info.run_id in ids()) == (len(rows_of(path, "runs")), False)
 
 
 def test_mlflow_is_given_no_file_that_is_another(path, call):  # noqa: F811

@@ -48,7 +48,8 @@ def export_to(viewer: Viewer, run_directory: Path, output: str, where: str | Non
             return
         records = [columns.records[index] for index in chosen]
         runs = [
-            NamedRun(names[each.run], f"{path}:{each.run}", each, flatten(each.config)) for each in records
+            NamedRun(names[each.run], f"{path.resolve()}:{each.run}", each, flatten(each.config))
+            for each in records
         ]
         experiment = str(records[0].config.get("name", path.name)) if records else path.name
         write_runs(output, experiment, runs, store.curves, store.evaluations)
