@@ -72,9 +72,9 @@ def usual_curve(entries: Mapping[Any, Entry], names: Sequence[str]) -> str | Non
     ]
     found: list[set[str]] = []
     for entry in entries.values():
-        first = entry.curves[0]
+        columns = [of for run in entry.curves[:1] for of in (run.curves, run.evaluations)]
         # One value is no curve.
-        found.append({name for of in (first.curves, first.evaluations) for name in of if len(of[name]) > 1})
+        found.append({name for of in columns for name in of if len(of[name]) > 1})
     return next((name for name in (*series, LOSS) if all(name in each for each in found)), None)
 
 

@@ -1,5 +1,6 @@
 """Sweeps compared: what is better, by how much, and whether it is real."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -26,6 +27,7 @@ from optrun.analysis.statistics import critical_difference
 from optrun.analysis.verdict import cautions, verdict
 from optrun.config.goal import Goal, usual_goal
 from optrun.config.same_problem import tells_problem
+from optrun.config.seed_paths import REPEAT_SEEDS, is_of_seeds
 from optrun.config.sweep.model import Metric
 from optrun.errors import ConfigError, did_you_mean, fold
 from optrun.training.curve_figures import reported_name
@@ -162,7 +164,10 @@ def _observations(entry: Entry) -> Values:
 def entries_of(
     sources: Sequence[ComparedSweep], by: str | None = None, reported: Metric | None = None
 ) -> tuple[str, dict[Cell, Entry]]:
-    """Return what is compared and the best setting of each cell; the metric is by default that of the sweep."""
+    """Return what is compared and the best setting of each cell; the metric is by default that of the sweep.
+
+    Raises ConfigError where the settings of a cell differ in seeds, or two sweeps have one cell.
+    """
     path = _usual_by(sources) if by is None else by
     entries: dict[Cell, Entry] = {}
     of_sources = best_entries(sources, reported, "" if path == BY_SWEEP else path)
@@ -173,7 +178,21 @@ def entries_of(
                 both = f"{entries[cell].source.label} and {source.label}"
                 raise ConfigError(f"{both} both have {cell.value} on {cell.problem}: use --by sweep")
             entries[cell] = entry
+            if differing := _differing_seeds(entry):
+                raise ConfigError(
+                    f"{source.label}: {' and '.join(differing)} was swept, so that the best setting would be that of "
+                    f"the luckiest seed: {REPEAT_SEEDS}"
+                )
     return path, entries
+
+
+def _differing_seeds(entry: Entry) -> list[str]:
+    """Return the paths of seeds in which the settings differ of which an entry is the best."""
+    values: defaultdict[str, set[str]] = defaultdict(set)
+    for standing in entry.selected.standings:
+        for path in filter(is_of_seeds, standing.setting):
+            values[path].add(repr(standing.setting[path]))
+    return [path for path, found in values.items() if len(found) > 1]
 
 
 def reported_metric(

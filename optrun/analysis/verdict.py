@@ -136,12 +136,8 @@ def cautions(found: Comparison, sweeps: Sequence[ComparedSweep]) -> Iterator[str
     if found.by != BY_SWEEP and (lost := compared - set(map(short_value, everywhere))):
         yield f"no result of {', '.join(sorted(lost))} on any problem"
     for table in found.problems:
-        missing = everywhere - {row.value for row in table.rows}
-        if missing:
-            only = f"; nothing is compared with the baseline {found.baseline} there" * (
-                found.baseline in missing
-            )
-            yield f"{table.problem}: no result of {', '.join(sorted(missing))}, left out of the ranking{only}"
+        if found.baseline not in {row.value for row in table.rows}:
+            yield f"{table.problem}: no result of the baseline {found.baseline}: nothing is compared with it there"
     yield from _of_profile(found)
     yield from _of_rows(found)
     for table in found.problems:

@@ -119,17 +119,46 @@ def test_numbers_that_were_drawn_are_not_compared():
     assert len(rows_of(comparison_of([swept(twice, method="random")], by="optimizer.lr"))) == 3
 
 
-@pytest.mark.parametrize(("steps", "warned"), [((7, 10), True), ((10, 10), False)])
-def test_runs_that_were_stopped_earlier_are_named(steps, warned):
-    source = swept({("a", "Adam", 1.0): NOISE, ("a", "B", 1.0): NOISE})
+@pytest.mark.parametrize(
+    ("steps", "metric", "stop", "said"),
+    [
+        ((7, 10), "test_loss", {}, "that of the end of each"),
+        ((10, 10), "test_loss", {}, ""),
+        ((7, 10), "last_5_test_loss", {}, "that of the end of each"),
+        ((7, 10), "area_test_loss", {}, "that of the steps of each"),
+        ((7, 10), "best_test_loss", {}, ""),
+        ((7, 10), "test_loss_at_best_val_loss", {}, ""),
+        ((7, 10), "time_to_target", {}, ""),
+        ((7, 10), "test_loss", {"restore_best": True}, ""),
+        ((7, 10), "area_test_loss", {"restore_best": True}, "that of the steps of each"),
+    ],
+)
+def test_runs_that_were_stopped_earlier_are_named(steps, metric, stop, said):
+    source = swept({("a", "Adam", 1.0): NOISE, ("a", "B", 1.0): NOISE}, metric=metric)
+    runs = [replace(run, config={**run.config, "stop": stop}) for run in source.runs]
     runs = [
         replace(run, steps=3, status=Status.DIVERGED) if index == 0 else replace(run, steps=steps[index % 2])
-        for index, run in enumerate(source.runs)
+        for index, run in enumerate(runs)
     ]
     found = comparison_of([replace(source, runs=runs)])
     assert rows_of(found)["B"].steps == steps
-    said = "a: the runs were stopped after 7 to 10 steps, and test_loss is that of the end of each"
-    assert (said in found.warnings) is warned
+    ends = [each for each in found.warnings if "were stopped after" in each]
+    assert ends == [f"a: the runs were stopped after 7 to 10 steps, and {metric} is {said}"] * bool(said)
+
+
+@pytest.mark.parametrize("path", ["seeds.init", "seeds.data", "seeds"])
+def test_a_setting_is_not_chosen_for_its_seed(path):
+    seeds = [{"init": 0}, {"init": 1}] if path == "seeds" else [0, 1]
+    config = {
+        "problem": "rosenbrock",
+        "steps": 2,
+        "sweep": {"parameters": {path: seeds, "optimizer.name": ["Adam", "SGD"]}},
+    }
+    found = optrun.sweep(config, save=False)
+    with pytest.raises(ConfigError, match=rf"{path} was swept, .* the luckiest seed: sweep.repeats repeats"):
+        optrun.compare(found)
+    if path != "seeds":  # where the seeds are what is compared, none is chosen
+        assert len(optrun.compare(found, by=f"optimizer.name,{path}").problems[0].rows) == 4
 
 
 @pytest.mark.parametrize(
@@ -284,11 +313,7 @@ def test_what_cannot_be_compared_is_said(sources, options, said):
         ),
         (
             {("a", "Adam", 1.0): NOISE, ("a", "SGD", 1.0): NOISE, ("b", "SGD", 1.0): NOISE},
-            "b: no result of Adam, left out of the ranking",
-        ),
-        (
-            {("a", "Adam", 1.0): NOISE, ("a", "SGD", 1.0): NOISE, ("b", "SGD", 1.0): NOISE},
-            "left out of the ranking; nothing is compared with the baseline Adam there",
+            "b: no result of the baseline Adam: nothing is compared with it there",
         ),
         (
             {
@@ -333,6 +358,8 @@ def test_the_verdict_says_what_is_in_no_ranking(lacking, ranked, said):
     assert len(found.ranking) == ranked
     assert "Over 2 problems" in found.verdict
     assert said in found.verdict if said else "rank" not in found.verdict
+    # The verdict names what the ranking leaves out; the warnings do not say it again.
+    assert not any("ranking" in each or "SGD" in each for each in found.warnings)
 
 
 def test_a_random_search_tells_what_few_trials_would_have_found():

@@ -200,3 +200,11 @@ def test_few_fresh_seeds_are_told_before_they_run(tmp_path, call):  # noqa: F811
 
 def test_a_run_selects_nothing(config, call):  # noqa: F811
     assert "selected" not in call("run", config, "--dry-run").err
+
+
+@pytest.mark.parametrize(
+    ("path", "noted"), [("seeds.init", True), ("seeds.data", True), ("optimizer.lr", False)]
+)
+def test_seeds_that_are_swept_as_parameters_are_told(path, noted, config, call):  # noqa: F811
+    done = call("sweep", "--dry-run", config, f"{path}=1,2")
+    assert (f"note: {path} is swept, and its values are ranked like settings" in done.err) is noted

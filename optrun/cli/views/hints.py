@@ -73,8 +73,17 @@ def note_equal(plan: "Plan") -> None:
 
 
 def note_ranking(plan: "Plan") -> None:
-    """Warn if the ranking is probably a mistake: an unusual goal, or a method that compares several problems."""
+    """Warn if the ranking is probably a mistake: an unusual goal, seeds as settings, several problems compared."""
     from optrun.config.goal import has_usual_goal, usual_goal
+    from optrun.config.seed_paths import REPEAT_SEEDS, is_of_seeds
+
+    swept = {
+        path: len({repr(each.get(path)) for each in plan.settings})
+        for path in filter(is_of_seeds, plan.settings[0])
+    }
+    if several := [path for path, count in swept.items() if count > 1]:
+        ranked = f"{' and '.join(several)} is swept, and its values are ranked like settings"
+        print(f"note: {ranked}: {REPEAT_SEEDS}", file=sys.stderr)
 
     metric = plan.metric
     if metric.goal != usual_goal(metric.name) and has_usual_goal(metric.name):
