@@ -143,3 +143,20 @@ def test_noise_names_the_smallest_difference(call, tmp_path):
     assert found == {**optrun.noise(config, seeds=8).to_dict(), "detectable": found["detectable"]}
     assert call("noise", config, "problem.noise=0").out.endswith("the seed changes nothing\n")
     assert call("noise", config, "-m", "final_los").code == 2
+
+
+def test_csv_has_parts_as_json(call):
+    part = {"name": "StepLR", "step_size": 3}
+    config = {
+        "problem": "rosenbrock",
+        "steps": 3,
+        "sweep": {"parameters": {"optimizer.name": ["Adam", "SGD"], "scheduler": [None, part]}},
+    }
+    optrun.sweep(config, directory="parts")
+    rows = list(
+        csv.DictReader(
+            io.StringIO(call("compare", "parts", "--by", "optimizer.name,scheduler.name", "--csv").out)
+        )
+    )
+    found = {json.dumps(json.loads(row["scheduler"])) for row in rows}
+    assert found == {json.dumps(each) for each in (None, part)}

@@ -7,12 +7,12 @@ import pytest
 
 import optrun
 from optrun.analysis.best_settings import ComparedSweep
-from optrun.analysis.comparison import Comparison, ComparisonRow, Difference, ProblemTable
+from optrun.analysis.comparison import Comparison, ComparisonRow, Difference, ProblemTable, Rank, Speedup
 from optrun.analysis.leaderboard import SweepPlan
 from optrun.api.comparisons import evidence
 from optrun.plots.report.honesty import facts, honesty_box, results_digest
 from optrun.plots.report.markup import Strip, Td, table
-from optrun.plots.report.tables import mark, nearness
+from optrun.plots.report.tables import mark, nearness, problem_table, ranking_table
 from tests.plots.test_report import STUDY, Page
 
 
@@ -48,6 +48,25 @@ def test_marks_say_what_is_better_beyond_chance(better, separable, sign):
     of = Difference(-1.0, None, None, 0.01, 6, better)
     row = ComparisonRow("a", {}, 6, 1.0, 1.0, None, None, of, separable, 0, (), 1, False, {})
     assert mark(row, Comparison("m", "minimize", "optimizer.name", "b", [], [])) == sign
+
+
+def test_a_problem_has_the_columns_of_compare_and_parts_as_json():
+    part = {"name": "StepLR", "step_size": 3}
+    row = ComparisonRow("a", {"scheduler": part}, 6, 1.0, 1.0, None, None, None, None, 0, (), 1, False, {})
+    fast = replace(row, at_defaults=3.5, lr_sensitivity=0.25, speedup=Speedup(0.5, 100, 40, 2.5))
+    never = replace(row, value="b", speedup=Speedup(0.5, 100, None, None))
+    of = ProblemTable("p", None, [fast, never], False)
+    found = Comparison("m", "minimize", "optimizer.name", "c", [of], [])
+    text = problem_table(of, found)
+    page = Page(text)
+    heads = [words for tag, words in page.texts if tag == "button"]
+    cells = [words for tag, words in page.texts if tag == "td"]
+    assert [head for head in heads if head in ("at defaults", "lr sensitivity", "speed-up")] == heads[-5:-2]
+    assert {"3.5", "0.25", "2.5×", "not reached"} <= set(cells)
+    assert "0.5 in 40 steps, the baseline in 100" in text
+    assert "{&quot;name&quot;: &quot;StepLR&quot;, &quot;step_size&quot;: 3}" in text
+    rank = Rank("a", 1.0, None, None, 1.0, None, None, 0.125)
+    assert "0.12" in [words for tag, words in Page(ranking_table(replace(found, ranking=[rank]))).texts]
 
 
 @pytest.mark.parametrize(

@@ -246,9 +246,14 @@ def _print_csv(found: Comparison) -> None:
                     *(row.difference and getattr(row.difference, name) for name in differences),
                     *((rank := ranks.get(row.value)) and getattr(rank, name) for name in of_all),
                     " ".join(row.edge),
-                    *(row.setting.get(path) for path in paths),
+                    *(_csv_value(row.setting[path]) if path in row.setting else "" for path in paths),
                 ]
             )
+
+
+def _csv_value(value: Any) -> str:
+    """Return a value of a setting as exported tables have it: JSON, which YAML reads too."""
+    return value if isinstance(value, str) else json_module.dumps(value, ensure_ascii=False)
 
 
 def _print_markdown(found: Comparison) -> None:

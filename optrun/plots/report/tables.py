@@ -1,5 +1,6 @@
 """The tables of a report: the ranking, the matrix of values and problems, the differences, each problem."""
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -52,10 +53,11 @@ def ranking_table(found: Comparison) -> str:
                 Td("") if of is None else chances.draw(of.value, of.low, of.high),
                 Td("baseline", math.nan) if of is None else numeric(of.value, ".2f"),
                 Td("" if of is None else interval(of.low, of.high, ".2f")),
+                numeric(rank.lr_sensitivity, ".2f"),
             ]
         )
     heads = ["score", "", "95 % interval", "mean rank", "profile", f"P(better than {found.baseline})", "", ""]
-    return table([title_of(found.by), *heads], rows, kind="ranking")
+    return table([title_of(found.by), *heads, "lr sensitivity"], rows, kind="ranking")
 
 
 def ranks_note(found: Comparison) -> str:
@@ -158,6 +160,9 @@ def problem_table(of: ProblemTable, found: Comparison) -> str:
             Td(mark(row, found)),
             *(_count(count) for count in (row.diverged, row.missing, row.pruned)),
             *(_setting(setting, path, at_edge=path in row.edge) for path in paths),
+            numeric(row.at_defaults),
+            numeric(row.lr_sensitivity, ".2f"),
+            _speedup(row),
             numeric(row.iqm, missing=gone),
             Td(str(row.trials), row.trials),
             *(
@@ -168,8 +173,24 @@ def problem_table(of: ProblemTable, found: Comparison) -> str:
         for row, setting in zip(of.rows, settings, strict=True)
     ]
     results = ["n", found.metric, "median", "95 % interval", f"to {found.baseline}", "p", " "]
-    counts = ["IQM", "settings tried", *(f"after {count}" for count in trials)]
+    counts = [
+        "at defaults",
+        "lr sensitivity",
+        "speed-up",
+        "IQM",
+        "settings tried",
+        *(f"after {count}" for count in trials),
+    ]
     return table([title_of(found.by), *results, gone, "no result", "pruned at", *heads, *counts], rows)
+
+
+def _speedup(row: ComparisonRow) -> Td:
+    if (of := row.speedup) is None:
+        return Td("", math.nan)
+    if of.ratio is None:
+        return Td("not reached", 0.0)  # the slowest
+    title = f"{of.target:.4g} in {of.steps:,} steps, the baseline in {of.baseline_steps:,}"
+    return Td(f"{of.ratio:.3g}×", of.ratio, title=title)
 
 
 def _count(count: int | None) -> Td:
@@ -189,7 +210,7 @@ def _setting(setting: Mapping[str, Any], path: str, *, at_edge: bool) -> Td:
     value, sign = setting[path], f" {EDGE}" if at_edge else ""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return Td(f"{rounded(value, 4) if isinstance(value, float) else value}{sign}", float(value))
-    return Td(text_of(value) + sign, title=str(dict(value)) if isinstance(value, Mapping) else "")
+    return Td(text_of(value) + sign, title=json.dumps(value) if isinstance(value, Mapping) else "")
 
 
 def legend(found: Comparison) -> str:
