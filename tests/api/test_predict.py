@@ -284,6 +284,18 @@ def test_neither_data_nor_plugins_are_touched(folder, call):
         plain.predict("test.csv")
 
 
+def test_columns_without_names_are_those_of_training(folder):
+    rows = [f"{row[0]:.3f};{row[1]:.1f};{row[4]}".replace(".", ",") for row in rows_of(40)]
+    (folder / "plain.csv").write_text("\n".join(rows))
+    (folder / "one.csv").write_text(rows[0].rpartition(";")[0])
+    problem = {"name": "softmax_regression", "data": "./plain.csv", "header": False}
+    run = optrun.run({"problem": problem, "optimizer": "Adam", "steps": 3}, save=False)
+    assert run.predict("one.csv").tolist() == run.predict("plain.csv").tolist()[:1]
+    assert run.evaluate("plain.csv").samples == 40
+    with pytest.raises(ConfigError, match=r"'gone\.csv': no such file"):
+        run.predict("gone.csv")
+
+
 def test_a_plugin_is_loaded_only_where_it_is_asked_for(folder, call):
     plugin = folder / "mine.py"
     plugin.write_text(

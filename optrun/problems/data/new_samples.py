@@ -50,6 +50,8 @@ def read_samples(source: str, preparation: Preparation, decimal: Decimal | None 
         dataset = load(source)
         return NewSamples(dataset.samples, dataset.targets)
     path = Path(source)
+    if not path.exists():
+        raise ConfigError(f"data: {source!r}: no such file", field="data")
     try:
         raw = read_raw(path)
         if raw is None:
@@ -93,7 +95,6 @@ def given_samples(values: "Array | pd.DataFrame | Any", preparation: Preparation
 
 
 def _table(raw: RawTable, preparation: Preparation, decimal: Decimal | None) -> Table:
-    sign = decimal or decimal_sign(raw.cells, raw.separator)[0]
     names = [each.name for each in preparation.columns]
     # Columns are numbered where the training table had no header.
     is_headed = raw.has_names or not names or not all(map(_NUMBERED.match, names))
@@ -101,6 +102,7 @@ def _table(raw: RawTable, preparation: Preparation, decimal: Decimal | None) -> 
     if not is_headed:
         cells = [each.with_first(text) for each, text in zip(cells, raw.first, strict=True)]
         lines = np.concatenate([[raw.first_line], lines])
+    sign = decimal or decimal_sign(cells, raw.separator)[0]
     found = [name if is_headed and name else f"column {i + 1}" for i, name in enumerate(raw.first)]
     if twice := [name for name in names if found.count(name) > 1]:
         raise ConfigError(f"data: several columns are called {' and '.join(map(repr, twice))}", field="data")
