@@ -24,12 +24,13 @@ from optrun.analysis.selection import BY, BY_SWEEP, Cell, paths_of, short_value,
 from optrun.analysis.sensitivity import is_number
 from optrun.analysis.speedup import median_curve, speedup
 from optrun.analysis.statistics import critical_difference
+from optrun.analysis.unended import to_resume, waiting
 from optrun.analysis.verdict import cautions, verdict
 from optrun.config.goal import Goal, usual_goal
 from optrun.config.same_problem import tells_problem
 from optrun.config.seed_paths import REPEAT_SEEDS, is_of_seeds
 from optrun.config.sweep.model import Metric
-from optrun.errors import ConfigError, did_you_mean, fold
+from optrun.errors import ConfigError, counted, did_you_mean, fold
 from optrun.training.curve_figures import reported_name
 
 USUAL_BASELINES = ("AdamW", "Adam", "SGD")
@@ -91,7 +92,13 @@ def evidence_of(
     names = list(dict.fromkeys(cell.value for cell in entries))
     if len(names) < 2:
         only = f"{path or 'all'} is {names[0]} in all runs" if names else "none of the runs"
-        raise ConfigError(f"nothing to compare: {only} with a result")
+        left = sum(map(waiting, sources))
+        rest = (
+            f"; {counted(left, 'run')} left{to_resume([each for each in sources if waiting(each)])}"
+            if left
+            else ""
+        )
+        raise ConfigError(f"nothing to compare: {only} with a result{rest}")
     chosen = _baseline(names, baseline)
     of_problems = {
         problem: {cell.value: entry for cell, entry in entries.items() if cell.problem == problem}

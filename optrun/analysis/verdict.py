@@ -128,7 +128,7 @@ def cautions(found: Comparison, sweeps: Sequence[ComparedSweep]) -> Iterator[str
     if budgets:
         yield f"not equally many settings were tried of each on a problem, {min(budgets)} to {max(budgets)}"
     shared = {_split_of(config) for sweep in sweeps for config in sweep.configs} - {None}
-    if shared and of_data(found.metric) & {TEST, VALIDATION}:
+    if shared and any(row.n > 1 for _, row in rows) and of_data(found.metric) & {TEST, VALIDATION}:
         yield "all seeds share one split of the data: problem.split_seed: seed shows what depends on it"
     everywhere = {row.value for _, row in rows}
     values = [value_at(config, found.by) for sweep in sweeps for config in sweep.configs]

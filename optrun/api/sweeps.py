@@ -288,7 +288,9 @@ def load_sweep(path: str | Path) -> Sweep:
     with Store.open(directory) as store:
         plan = plan_of(store)
         if plan is None:
-            raise StoreError(f"{path}: a single run, not a sweep: in Python, optrun.load_run reads it")
+            raise StoreError(
+                f"{path}: a single run, not a sweep: `optrun show` prints it, optrun.load_run reads it"
+            )
         sweep = Sweep(plan, store, store.states())
     if not sweep.left and (directory / CONFIRM / RESULTS).exists():
         sweep.confirmed = load_sweep(directory / CONFIRM)

@@ -613,6 +613,24 @@ def test_what_would_report_fresh_seeds_is_what_the_cause_says(changes, cure):
     assert not any("confirmation have not ended" in each for each in found.warnings)
 
 
+def test_what_has_too_few_results_says_how_many_runs_are_left():
+    source = replace(begun(CHOICE, 15), path=Path("runs/x"))
+    with pytest.raises(
+        ConfigError, match="Adam in all runs with a result; 15 runs left: optrun resume runs/x"
+    ):
+        comparison_of([source])
+
+
+@pytest.mark.parametrize("seeds", [1, 6])
+def test_one_seed_has_one_split_anyway(seeds):
+    source = swept({("a", "Adam", 1.0): NOISE[:seeds], ("a", "SGD", 1.0): NOISE[:seeds]})
+    runs = [
+        replace(run, config=run.config | {"problem": {"name": "a", "split_seed": 0}}) for run in source.runs
+    ]
+    said = any("share one split" in each for each in comparison_of([replace(source, runs=runs)]).warnings)
+    assert said == (seeds > 1)
+
+
 def test_of_two_sweeps_the_one_without_a_confirmation_is_named():
     one = swept(CHOICE, label="x", confirmed=swept({("a", "Adam", 1.0): NOISE, ("a", "SGD", 1.0): NOISE}))
     other = swept({("a", "B", 1.0): NOISE, ("a", "B", 2.0): NOISE}, label="y")

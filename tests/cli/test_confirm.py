@@ -46,6 +46,8 @@ def test_the_confirmation_has_its_table_below_that_of_the_sweep(call):  # noqa: 
     assert lines[9:] == [PATH]
     assert (done.code, "confirming: 6/6 runs" in done.err) == (0, True)
     assert "8/8 runs" in done.err
+    first = lines[7].split()[-1].partition("–")[0]
+    assert f"next: optrun show {PATH}/confirm:{first}\n" in done.err
     again = call("sweep", "s.yaml", *IN)
     assert (again.code, again.out) == (0, done.out)
     assert "nothing is left to run: 14 runs ended before\n" in again.err

@@ -41,6 +41,10 @@ def _picture(runs: Sequence[str], kind: PictureKind | None, choice: Choice, look
         wanted = choice.over or (undecided and has_sensitivity(runs))
         kind = PictureKind.SENSITIVITY if wanted else PictureKind.CURVES
     choice.check(kind, dashes="--")
+    if kind is PictureKind.HEAT and len(choice.over) != 2:
+        raise ConfigError(
+            f"a heat map is over two parameters, such as optimizer.lr, not {len(choice.over)}: give --over twice"
+        )
     if kind is PictureKind.SENSITIVITY:
         if len(choice.over) > 1:
             raise ConfigError("--over: a sensitivity is over one parameter; --kind heat is over two")

@@ -83,8 +83,16 @@ def print_table(
     elif not (json or quiet) and sweep.path:
         path = quoted(sweep.path)
         failed = [run for run, state in enumerate(sweep.states) if state.status == "failed"]
-        shown = failed[0] if failed else sweep.standings()[0].first
-        suggest(f"show {path}:{shown}", f"curves {path}", f"export {path} -o curves.csv")
+        # The settings of the confirmation are ranked by fresh seeds, in the table above.
+        ranked = (
+            sweep.confirmed if sweep.confirmed is not None and sweep.confirmed.path and not failed else sweep
+        )
+        shown = failed[0] if failed else ranked.standings()[0].first
+        suggest(
+            f"show {quoted(ranked.path or sweep.path)}:{shown}",
+            f"curves {path}",
+            f"export {path} -o curves.csv",
+        )
 
 
 def _document(sweep: Sweep) -> dict[str, Any]:

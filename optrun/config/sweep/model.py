@@ -5,10 +5,10 @@ from functools import cache, partial
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Lt, MinLen
-from pydantic import AfterValidator, BeforeValidator, Field, create_model
+from pydantic import AfterValidator, BeforeValidator, Field, create_model, model_validator
 from pydantic_core import PydanticCustomError
 
-from optrun.checks.messages import failure
+from optrun.checks.messages import failure, shown
 from optrun.checks.types import INTEGRAL
 from optrun.checks.unions import union
 from optrun.config.goal import Goal, goal_of, usual_goal
@@ -77,6 +77,18 @@ class Confirm(Model):
     ] = None
     top: Annotated[Count, "how many of the best settings of each problem and each value of by"] = 1
     seeds: Annotated[int, Ge(2), INTEGRAL, "fresh seeds of each setting"] = 10
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_mapping(cls, given: Any) -> Any:
+        if given is True or type(given) is int:
+            meant = f"{{seeds: {given}}}" if given is not True else "{}, for its defaults"
+            raise PydanticCustomError(
+                "confirm",
+                "must be a mapping (got {got}); it is written {meant}",
+                {"got": shown(given), "meant": meant},
+            )
+        return given
 
 
 def _known_method(name: str) -> str:
