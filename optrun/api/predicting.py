@@ -56,8 +56,7 @@ def predictor_of(run: "Run", *, average: bool = False) -> Predictor:
 def samples_of(predictor: Predictor, samples: Any, targets: Any = None) -> NewSamples:
     """Return samples, given as an array, a data frame, or the path of a file; ConfigError where they do not suit."""
     if isinstance(samples, (str, os.PathLike)):
-        decimal = predictor.config.problem.options.get("decimal")
-        new = read_samples(os.fspath(samples), predictor.preparation, decimal)
+        new = read_samples(os.fspath(samples), predictor.preparation)
     else:
         new = given_samples(samples, predictor.preparation)
     if targets is None:

@@ -3,6 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Annotated, Literal
 
 import numpy as np
@@ -158,6 +159,8 @@ class DataProblem(Problem, ABC):
             chosen, paths = Split.of_mapping(split, chosen)
         dataset = load(data, layout)
         if paths:
+            if dataset.decimal:
+                layout = replace(layout, decimal=dataset.decimal)
             dataset = joined(dataset, {part: load(path, layout) for part, path in paths.items()})
         self._dataset = dataset
         self.task = task
@@ -183,7 +186,8 @@ class DataProblem(Problem, ABC):
             self.loss.weights = class_weights(class_weight, names, targets[train])
         if by_class:
             classes = tuple(dataset.classes()[0].tolist())
-            described = Target(dataset.target_name, classes, weights=tuple(self.loss.weights or ()))
+            weights = tuple(self.loss.weights or ())
+            described = Target(dataset.target_name, classes, None, weights, dataset.target_of)
         else:
             scaling = Scaling.fit(targets[train]) if standardize else None
             described = Target(dataset.target_name, scaling=scaling)
@@ -195,6 +199,7 @@ class DataProblem(Problem, ABC):
             missing=dataset.missing,
             categories=dataset.categories,
             target=described,
+            decimal=dataset.decimal,
         )
         """What makes features of samples, of these or of new ones."""
         prepared = self.preparation.features(dataset.samples)

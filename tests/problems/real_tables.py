@@ -17,6 +17,8 @@ class RealTable:
     wrong: tuple[str, ...] = ()
     mended: dict[str, Any] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
+    first: tuple[float | str, ...] = ()
+    """The first cells of the columns that are features, and of the target."""
 
 
 def table(
@@ -61,7 +63,11 @@ NAMES = among(*(f"{first} {last}" for first in FIRST for last in LAST))
 PLAIN = {"age": whole, "height": real, "outcome": YES_NO}
 
 REAL_TABLES = {
-    "plain": RealTable(table(PLAIN), ("of 2 features age, height (header), target 'outcome': 2 classes",)),
+    "plain": RealTable(
+        table(PLAIN),
+        ("of 2 features age, height (header), target 'outcome': 2 classes",),
+        first=(67, 68.46, "yes"),
+    ),
     "mixed types": RealTable(
         table(
             {
@@ -73,6 +79,7 @@ REAL_TABLES = {
             }
         ),
         ("4 columns age, sex (2 categories), income, city (3 categories) as 7 features",),
+        first=(67, "m", 68.46, "Oslo", "yes"),
     ),
     "missing cells": RealTable(
         table({"age": sometimes(whole, (3, 9)), "sex": sometimes(among("m", "f"), (4,), "NA"), "y": YES_NO}),
@@ -106,6 +113,7 @@ REAL_TABLES = {
     "semicolons and decimal commas": RealTable(
         table({"a": real, "b": real, "y": YES_NO}, separator=";", decimal=","),
         ("of 2 features a, b (header; separated by ;, decimal commas)",),
+        first=(76.15, 68.46, "yes"),
     ),
     "an Excel export": RealTable(
         b"\xef\xbb\xbfsep=;\r\n"
@@ -115,12 +123,39 @@ REAL_TABLES = {
             end="\r\n",
         ),
         ("separated by ;, decimal commas, thousands are separated",),
+        first=(1964.5, 67, "yes"),
+    ),
+    "three decimals after a comma": RealTable(
+        table({"a": lambda d, i: f'"0,{123 + i}"', "b": whole, "y": lambda d, i: f'"{i},5"'}),
+        ("decimal commas), target 'y': real, 0.5 … 59.5",),
+        first=(0.123, 67, 0.5),
+    ),
+    "three decimals after a point": RealTable(
+        table(
+            {"a": lambda d, i: f"{i},5", "b": lambda d, i: f"0.{123 + i} m", "y": YES_NO}, separator=";"
+        ).replace(b" m", b""),
+        (),
+        ("'a': the comma of '0,5' may be a decimal sign",),
+    ),
+    "codes that begin with 0": RealTable(
+        table({"a": real, "code": among("01", "1", "A1"), "y": among("01", "1", "x")}),
+        ("code (3 categories)", "3 classes"),
+        options={"categories": ["code", "y"]},
+        first=(76.15, "01", "01"),
+    ),
+    "thousands or decimals in quotes": RealTable(
+        table({"a": lambda d, i: f'"{1 + i % 9},{123 + i}"', "b": whole, "y": YES_NO}),
+        ("thousands are separated",),
+        ("'a': the comma of '1,123' may be a decimal sign or separate thousands",),
+        {"decimal": "."},
+        first=(1123, 67, "yes"),
     ),
     "thousands": RealTable(
         table(
             {"price": lambda d, i: f'"{d.randrange(1, 9)},{d.randrange(100, 999)}"', "b": real, "y": YES_NO}
         ),
         ("of 2 features price, b (header; thousands are separated)",),
+        first=(7876, 80.23, "yes"),
     ),
     "thousands or decimals": RealTable(
         table(
@@ -129,6 +164,7 @@ REAL_TABLES = {
         ("decimal commas",),
         ("may be a decimal sign or separate thousands: set decimal: ',' or '.'",),
         {"decimal": ","},
+        first=(7.876, "yes"),
     ),
     "quoted separators": RealTable(
         table({'"height, cm"': real, "place": among('"Bern, CH"', '"Oslo, NO"'), "y": YES_NO}),
@@ -194,6 +230,7 @@ REAL_TABLES = {
     "true and false": RealTable(
         table({"is_member": among("TRUE", "FALSE"), "a": real, "y": among("True", "False")}),
         ("is_member (2 categories)", "2 classes"),
+        first=("True", 76.15, "True"),
     ),
     "infinities": RealTable(
         table({"a": sometimes(real, (7,), "inf"), "b": real, "y": YES_NO}),
@@ -231,6 +268,7 @@ REAL_TABLES = {
     "codes of an area": RealTable(
         table({"zip": among("8001", "8002", "3000"), "a": real, "y": YES_NO}),
         ("zip (3 categories), a as 4 features",),
+        first=(8001, 76.15, "yes"),
         options={"categories": ["zip"]},
     ),
 }

@@ -130,4 +130,4 @@ def test_a_damaged_table_is_refused_in_words_or_used_and_said(part, tmp_path, mo
         else:
             assert re.match(r"(data|target|\w+_fraction|class_weight|task|header|categories): ", found[0][0])
             assert re.search(r"d\.csv|of \d+ samples? is no sample", found[0][0])
-    assert COUNT // 40 < used < COUNT // 4
+    assert COUNT // 80 < used < COUNT // 4

@@ -89,7 +89,7 @@ def test_all_that_is_wrong_with_new_rows_is_named_at_once():
     with pytest.raises(ConfigError) as caught:
         made.features(new)
     assert str(caught.value) == (
-        "data: 'age' has 3 words in place of numbers, such as 'x' in line 2; no column 'size'. Did you mean 'siz'?; "
+        "data: 'age' has 2 words in place of numbers, such as 'x' in line 2; no column 'size'. Did you mean 'siz'?; "
         "'colour' lacks 1 value, the first in line 3: the training samples had none missing that was filled in"
     )
 

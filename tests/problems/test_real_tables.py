@@ -1,12 +1,15 @@
 """Tables as people have them: each trains, or one message says all that is wrong and what mends it."""
 
+import json
+
 import numpy as np
 import pytest
 
 from optrun.arrays import Arrays
 from optrun.config import from_mapping
 from optrun.errors import ConfigError, MissingExtraError
-from optrun.problems.data import Layout, _load, files, load, shared, text
+from optrun.problems.data import Layout, Preparation, _load, files, load, shared, text
+from optrun.problems.data.new_samples import known_targets, read_samples
 from optrun.problems.networks import MLP
 from tests.missing import without
 from tests.problems.real_tables import REAL_TABLES, YES_NO, real, table
@@ -49,6 +52,29 @@ def test_a_table_trains_or_one_message_says_what_is_wrong(name, tmp_path, engine
         made = problem(path, options)
         for part in given.said:
             assert part in made.inferred, made.inferred
+        if given.first:
+            data = made._dataset
+            assert (*map(cell, data.samples), data.targets[0]) == given.first
+            slices(made, path, tmp_path / "slice.csv")
+
+
+def cell(column):
+    """Return the first cell of a column."""
+    return column.values[0] if column.words is None else column.words[column.values[0]]
+
+
+def slices(made, path, part):
+    """Each row of a file alone is the sample that it is within the file, whatever the others are."""
+    head, *lines = path.read_bytes().removeprefix(b"\xef\xbb\xbfsep=;\r\n").splitlines(keepends=True)
+    preparation = Preparation.from_json(json.loads(json.dumps(made.preparation.to_json())))
+    whole = read_samples(str(path), preparation)
+    expected, (_, targets) = preparation.features(whole.samples), known_targets(whole, preparation.target)
+    np.testing.assert_array_equal(expected, preparation.features(made._dataset.samples))
+    for i in range(0, len(lines), 7):
+        part.write_bytes(head + lines[i])
+        alone = read_samples(str(part), preparation)
+        assert preparation.features(alone.samples).tolist() == [expected[i].tolist()]
+        assert known_targets(alone, preparation.target)[1].tolist() == [targets[i]]
 
 
 def test_all_columns_are_the_same_by_either_engine(tmp_path, monkeypatch):

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from optrun.arrays import Array
-from optrun.problems.data.columns import DataColumn, number_text
+from optrun.problems.data.columns import DataColumn, Kind, number_text
 
 Decimal = Literal[".", ","]
 
@@ -41,10 +41,11 @@ MISSING = frozenset(
 MISSING_NUMBERS = frozenset(["-", "--", ".", "na", "none", "missing"])
 """Words for a missing cell where all others are numbers."""
 
-_COMMA = re.compile(r"[-+]?(\d+|\d{1,3}(\.\d{3})+),\d+([eE][-+]?\d+)?\Z")
-_BY_POINTS = re.compile(r"[-+]?\d{1,3}(\.\d{3})+\Z")
-_BY_COMMAS = re.compile(r"[-+]?\d{1,3}(,\d{3})+(\.\d+)?\Z")
-_BY_BLANKS = re.compile("[-+]?\\d{1,3}([ '\u00a0\u202f]\\d{3})+([.,]\\d+)?\\Z")
+# Separated thousands do not begin with 0: 0,123 and 0.123 have a decimal sign.
+_COMMA = re.compile(r"[-+]?(\d+|[1-9]\d{0,2}(\.\d{3})+),\d+([eE][-+]?\d+)?\Z")
+_BY_POINTS = re.compile(r"[-+]?[1-9]\d{0,2}(\.\d{3})+\Z")
+_BY_COMMAS = re.compile(r"[-+]?[1-9]\d{0,2}(,\d{3})+(\.\d+)?\Z")
+_BY_BLANKS = re.compile("[-+]?[1-9]\\d{0,2}([ '\u00a0\u202f]\\d{3})+([.,]\\d+)?\\Z")
 _POINT = re.compile(r"[-+]?\d*\.\d+([eE][-+]?\d+)?\Z")
 _SIGNS = str.maketrans("", "", "+-")
 
@@ -88,6 +89,11 @@ class Cells:
         """The number of cells."""
         return len(self.codes if self.numbers is None else self.numbers)  # type: ignore[arg-type]
 
+    @property
+    def has_points(self) -> bool:
+        """Whether the cells are numbers in Python's syntax that are not whole."""
+        return self.numbers is not None and self.numbers.dtype.kind == "f" and not self.is_whole
+
     def with_first(self, text: str) -> "Cells":
         """Return the cells with one more before them."""
         if self.numbers is not None:
@@ -117,13 +123,44 @@ class Cells:
             numbers = np.array([math.nan if value is None else value[0] for value in parsed])[self.codes]
             is_whole = all(value[1] for value in parsed if value is not None)
             return DataColumn(name, numbers, is_whole=is_whole)
-        words |= {text for text, value in zip(texts, parsed, strict=True) if value is not None}
-        if {word.lower() for word in words} <= {"true", "false"}:
-            texts = [text if text in MISSING else text.capitalize() for text in texts]
-            words = {text for text in texts if text not in MISSING}
-        known = {word: i for i, word in enumerate(sorted(words))}
+        are_booleans = all(text.lower() in ("true", "false") for text in texts if text not in MISSING)
+        return self._of_words(name, [_capital(text) for text in texts] if are_booleans else texts)
+
+    def read_as(self, kind: Kind, name: str, decimal: Decimal | None) -> DataColumn:
+        """Return the column that the cells are where they are read as those of another table, which tells the kind.
+
+        Cells that are of another kind are words.
+        """
+        if self.numbers is not None:
+            column = self.column(name, decimal)
+            return column if kind == "numbers" else column.as_words()
+        texts = [text.strip() for text in self.texts]
+        if kind == "booleans":
+            texts = [_capital(text) for text in texts]
+        if kind == "numbers":
+            parsed = [None if text in MISSING else _number(text, decimal) for text in texts]
+            if all(
+                value is not None or text in MISSING | MISSING_NUMBERS
+                for text, value in zip(texts, parsed, strict=True)
+            ):
+                numbers = np.array([math.nan if value is None else value[0] for value in parsed])
+                return DataColumn(name, numbers[self.codes] if len(numbers) else numbers)
+            texts = [
+                ("" if text in MISSING_NUMBERS else text) if value is None else number_text(value[0])
+                for text, value in zip(texts, parsed, strict=True)
+            ]
+        return self._of_words(name, texts)
+
+    def _of_words(self, name: str, texts: Sequence[str]) -> DataColumn:
+        assert self.codes is not None
+        known = {word: i for i, word in enumerate(sorted({*texts} - MISSING))}
         places = np.array([known.get(text, -1) for text in texts], np.int32)
         return DataColumn(name, places[self.codes] if len(places) else self.codes, tuple(known))
+
+
+def _capital(text: str) -> str:
+    """Return a boolean as Python writes it, and any other text as it is."""
+    return text.capitalize() if text.lower() in ("true", "false") else text
 
 
 def _number(text: str, decimal: Decimal | None) -> tuple[float, bool] | None:
@@ -142,20 +179,18 @@ def _number(text: str, decimal: Decimal | None) -> tuple[float, bool] | None:
     return None if values is None else (float(values[0]), values.dtype.kind == "i")
 
 
-def decimal_sign(columns: Iterable[Cells], separator: str) -> tuple[Decimal | None, bool]:
+def decimal_sign(columns: Iterable[Cells]) -> tuple[Decimal | None, bool]:
     """Return the decimal sign of a table's numbers, None if it may be either, and whether thousands are separated."""
     columns = list(columns)
     texts = {text.strip() for cells in columns for text in cells.texts}
     commas = [text for text in texts if _COMMA.match(text)]
     has_points = any(_POINT.match(text) and not _BY_POINTS.match(text) for text in texts) or any(
-        cells.numbers is not None and cells.numbers.dtype.kind == "f" for cells in columns
+        cells.has_points for cells in columns
     )
     has_blanks = any(map(_BY_BLANKS.match, texts))
     grouped = [text for text in texts if _BY_COMMAS.match(text)]
     if set(commas) <= set(grouped):
-        is_clear = (
-            not grouped or separator == "," or has_points or any(text.count(",") > 1 for text in grouped)
-        )
+        is_clear = not grouped or has_points or any(text.count(",") > 1 or "." in text for text in grouped)
         return ("." if is_clear else None), bool(grouped) or has_blanks
     if has_points:
         return None, False

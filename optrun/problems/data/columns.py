@@ -3,10 +3,14 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 
 from optrun.arrays import Array
+
+Kind = Literal["numbers", "booleans", "words"]
+"""What the cells of a column are read as."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,6 +27,13 @@ class DataColumn:
 
     def __len__(self) -> int:
         return len(self.values)
+
+    @property
+    def kind(self) -> Kind:
+        """What the cells are: the words True and False alone are booleans."""
+        if self.words is None:
+            return "numbers"
+        return "booleans" if {*self.words} <= {"True", "False"} else "words"
 
     @cached_property
     def missing(self) -> Array:
@@ -43,8 +54,8 @@ class DataColumn:
             return self
         distinct, codes = np.unique(self.values, return_inverse=True)
         texts = ["" if number != number else number_text(number) for number in distinct.tolist()]
-        order = sorted(text for text in texts if text)
-        place = np.array([order.index(text) if text else -1 for text in texts], np.int32)
+        order = {text: i for i, text in enumerate(sorted(text for text in texts if text))}
+        place = np.array([order.get(text, -1) for text in texts], np.int32)
         return DataColumn(self.name, place[codes.ravel()], tuple(order))
 
 

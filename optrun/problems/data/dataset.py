@@ -12,7 +12,8 @@ from pydantic import BeforeValidator
 
 from optrun.arrays import Array
 from optrun.errors import ConfigError, counted
-from optrun.problems.data.columns import DataColumn, Table
+from optrun.problems.data.cells import Decimal
+from optrun.problems.data.columns import DataColumn, Kind, Table
 from optrun.problems.data.treatments import Missing
 from optrun.registry import PathOrName
 
@@ -63,6 +64,10 @@ class Dataset:
     """What is done about missing cells."""
     categories: tuple[str, ...] = ()
     """The columns of numbers that are taken as categories."""
+    target_of: Kind = "numbers"
+    """What the cells of the target column are."""
+    decimal: Decimal | None = None
+    """The decimal sign of a text table; None if it is unclear, and of no number that is used."""
 
     @cached_property
     def fingerprint(self) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 
 from optrun.arrays import Array
 from optrun.errors import counted
-from optrun.problems.data.cells import is_ambiguous, is_number
+from optrun.problems.data.cells import Decimal, is_ambiguous, is_number
 from optrun.problems.data.columns import DataColumn, Table
 
 MOST_CATEGORIES = 100
@@ -37,7 +37,7 @@ def feature_faults(
     *,
     missing: str,
     categories: Sequence[str] | None,
-    decimal: str,
+    decimal: Decimal | None,
 ) -> Iterator[str]:
     """Yield what is wrong with a column as a feature; ``categories`` of None are all columns of words."""
     lacks = column.missing
@@ -55,7 +55,7 @@ def feature_faults(
 
 
 def _word_faults(
-    column: DataColumn, label: str, table: Table, *, is_auto: bool, decimal: str
+    column: DataColumn, label: str, table: Table, *, is_auto: bool, decimal: Decimal | None
 ) -> Iterator[str]:
     words, counts = words_of(column)
     cells, first = int(counts.sum()), f"{shortened(words[0])!r} ({place_of(column, words[0], table)})"
@@ -66,7 +66,7 @@ def _word_faults(
         )
     elif share(counts, (bool(_UNIT.match(word)) for word in words)) > 0.8:
         yield f"{label} holds numbers with a unit, such as {first}: remove the unit, or drop the column"
-    elif decimal == "?" and any(map(is_ambiguous, words)):
+    elif decimal is None and any(map(is_ambiguous, words)):
         word = next(word for word in words if is_ambiguous(word))
         yield f"{label}: the comma of {word!r} may be a decimal sign or separate thousands: set decimal: ',' or '.'"
     elif share(counts, map(_is_like_number, words)) > 0:
@@ -88,6 +88,13 @@ def _word_faults(
             f"{label} holds {len(words):,} different words in {counted(cells, 'cell')}, such as {first}, like names or "
             "free text: drop it, or list it under categories"
         )
+
+
+def mixed_signs(points: Sequence[str], decimal: Decimal | None) -> list[str]:
+    """Return what is wrong with columns that have decimal points, given their labels, where the sign is a comma."""
+    if decimal != "," or not points:
+        return []
+    return [f"{', '.join(points)} with decimal points, others with commas: make them alike"]
 
 
 def target_faults(

@@ -5,6 +5,7 @@ import math
 import tokenize
 import zipfile
 import zlib
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
@@ -59,11 +60,13 @@ def read(name: str, path: Path, layout: Layout) -> Dataset:
     return Dataset(name, features, targets, parts=parts, split=split, is_labelled=not is_archive)
 
 
-def read_raw(path: Path) -> RawTable | None:
-    """Return the cells of a table; None for a file of arrays."""
+def read_raw(path: Path, texts: Collection[str] = ()) -> RawTable | None:
+    """Return the cells of a table, of which some columns remain texts; None for a file of arrays."""
     if not path.name.lower().endswith(TABLES):
         return None
     stats = _existing(path).stat()
+    if texts and path.suffix.lower() != ".parquet":
+        return read_text(path, _bytes(path), texts)
     return _raw_table(path, (stats.st_mtime_ns, stats.st_size))
 
 

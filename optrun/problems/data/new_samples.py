@@ -10,9 +10,10 @@ import numpy as np
 
 from optrun.arrays import Array
 from optrun.errors import ConfigError, counted, did_you_mean
-from optrun.problems.data.cells import Cells, Decimal, decimal_sign
-from optrun.problems.data.columns import DataColumn, Table, number_text
+from optrun.problems.data.cells import Cells
+from optrun.problems.data.columns import DataColumn, Kind, Table, number_text
 from optrun.problems.data.dataset import listed
+from optrun.problems.data.faults import mixed_signs
 from optrun.problems.data.files import read_arrays, read_raw
 from optrun.problems.data.preparation import Preparation, Target
 from optrun.problems.data.text import RawTable
@@ -39,7 +40,7 @@ class NewSamples:
         return len(self.samples)
 
 
-def read_samples(source: str, preparation: Preparation, decimal: Decimal | None = None) -> NewSamples:
+def read_samples(source: str, preparation: Preparation) -> NewSamples:
     """Return the samples of a file or of a data set by name.
 
     Raises ConfigError if they cannot be read, or are no table where the model was trained on one.
@@ -53,16 +54,17 @@ def read_samples(source: str, preparation: Preparation, decimal: Decimal | None 
     if not path.exists():
         raise ConfigError(f"data: {source!r}: no such file", field="data")
     try:
-        raw = read_raw(path)
+        raw = read_raw(path, [name for name, kind in _kinds(preparation).items() if kind != "numbers"])
         if raw is None:
             return NewSamples(*read_arrays(path))
     except OSError as error:
         raise ConfigError(
             f"data: {source!r} cannot be read: {error.strerror or error}", field="data"
         ) from None
-    if raw.faults:
-        raise ConfigError(f"data: {source!r}: {'; '.join(raw.faults)}", field="data")
-    return _used(_table(raw, preparation, decimal), preparation)
+    table, faults = _table(raw, preparation)
+    if faults:
+        raise ConfigError(f"data: {source!r}: {'; '.join(faults)}", field="data")
+    return _used(table, preparation)
 
 
 def given_samples(values: "Array | pd.DataFrame | Any", preparation: Preparation) -> NewSamples:
@@ -71,7 +73,7 @@ def given_samples(values: "Array | pd.DataFrame | Any", preparation: Preparation
     The columns of an array are those of training, in their order. Raises ConfigError for anything else.
     """
     if hasattr(values, "columns") and hasattr(values, "iloc"):
-        return _used(_of_frame(cast("pd.DataFrame", values)), preparation)
+        return _used(_of_frame(cast("pd.DataFrame", values), preparation), preparation)
     array = np.asarray(values)
     if array.dtype.kind not in "fiub":
         raise ConfigError(
@@ -94,7 +96,17 @@ def given_samples(values: "Array | pd.DataFrame | Any", preparation: Preparation
     return NewSamples(Table(table, np.arange(len(array)), "row"))
 
 
-def _table(raw: RawTable, preparation: Preparation, decimal: Decimal | None) -> Table:
+def _kinds(preparation: Preparation) -> dict[str, Kind]:
+    """Return by column what its cells are, as the training samples tell; the target is among the columns."""
+    kinds: dict[str, Kind] = {preparation.target.name: preparation.target.of}
+    return kinds | {
+        each.name: "numbers" if isinstance(each, Number) else each.of for each in preparation.columns
+    }
+
+
+def _table(raw: RawTable, preparation: Preparation) -> tuple[Table, list[str]]:
+    """Return the columns of a file, read as those of the training samples, and what is wrong with it."""
+    kinds = _kinds(preparation)
     names = [each.name for each in preparation.columns]
     # Columns are numbered where the training table had no header.
     is_headed = raw.has_names or not names or not all(map(_NUMBERED.match, names))
@@ -102,15 +114,22 @@ def _table(raw: RawTable, preparation: Preparation, decimal: Decimal | None) -> 
     if not is_headed:
         cells = [each.with_first(text) for each, text in zip(cells, raw.first, strict=True)]
         lines = np.concatenate([[raw.first_line], lines])
-    sign = decimal or decimal_sign(cells, raw.separator)[0]
     found = [name if is_headed and name else f"column {i + 1}" for i, name in enumerate(raw.first)]
     if twice := [name for name in names if found.count(name) > 1]:
         raise ConfigError(f"data: several columns are called {' and '.join(map(repr, twice))}", field="data")
-    columns = [_plain(each.column(name, sign)) for name, each in zip(found, cells, strict=True)]
-    return Table(tuple(columns), lines, raw.unit)
+    points = [
+        repr(name) for name, each in zip(found, cells, strict=True) if name in kinds and each.has_points
+    ]
+    columns = [
+        each.read_as(kinds.get(name, "numbers"), name, preparation.decimal)
+        for name, each in zip(found, cells, strict=True)
+    ]
+    faults = [*raw.faults, *(mixed_signs(points, preparation.decimal) if raw.unit == "line" else ())]
+    return Table(tuple(columns), lines, raw.unit), faults
 
 
-def _of_frame(frame: "pd.DataFrame") -> Table:
+def _of_frame(frame: "pd.DataFrame", preparation: Preparation) -> Table:
+    kinds = _kinds(preparation)
     columns = []
     for name in frame.columns:
         series = frame[name]
@@ -124,13 +143,9 @@ def _of_frame(frame: "pd.DataFrame") -> Table:
         texts = ["" if gone else str(cell) for cell, gone in zip(series.tolist(), missing, strict=True)]
         places = {text: i for i, text in enumerate(dict.fromkeys(texts))}
         codes = np.array([places[text] for text in texts], np.int32)
-        columns.append(_plain(Cells(codes, list(places)).column(str(name), ".")))
+        kind = kinds.get(str(name), "numbers")
+        columns.append(Cells(codes, list(places)).read_as(kind, str(name), preparation.decimal))
     return Table(tuple(columns), np.arange(len(frame)), "row")
-
-
-def _plain(column: DataColumn) -> DataColumn:
-    """Return a column without any value as one of missing numbers, which any column may be."""
-    return DataColumn(column.name, np.full(len(column), np.nan)) if column.words == () else column
 
 
 def _used(table: Table, preparation: Preparation) -> NewSamples:
@@ -155,7 +170,7 @@ def known_targets(new: NewSamples, target: Target) -> tuple[Array, Array]:
         raise ConfigError(
             f"data: there is no target{name} to compare with.{hint}".removesuffix("."), field="data"
         )
-    column = found if isinstance(found, DataColumn) else _column_of(found)
+    column = found if isinstance(found, DataColumn) else _column_of(found, target)
     rows = np.flatnonzero(~column.missing)
     if not len(rows):
         raise ConfigError("data: no row has a target", field="data")
@@ -177,7 +192,9 @@ def known_targets(new: NewSamples, target: Target) -> tuple[Array, Array]:
     return rows, np.array([places.get(word, -1) for word in column.words])[column.values]
 
 
-def _column_of(targets: Array) -> DataColumn:
+def _column_of(targets: Array, target: Target) -> DataColumn:
+    if targets.dtype.kind == "b" and target.of == "booleans":
+        targets = targets.astype(str)
     if targets.dtype.kind != "U":
         return DataColumn("", targets)
     words, codes = np.unique(targets, return_inverse=True)

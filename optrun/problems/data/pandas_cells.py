@@ -2,6 +2,7 @@
 
 import io
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,11 @@ from optrun.problems.data.cells import MOST_DIGITS, Cells
 
 
 def cells_by_pandas(
-    content: bytes, encoding: str, separator: str, *, skipped: int, width: int
+    content: bytes, encoding: str, separator: str, *, skipped: int, width: int, texts: Sequence[int] = ()
 ) -> list[Cells] | None:
     """Return the columns below the first ``skipped`` lines, a tenth of the time that the csv module takes.
+
+    The columns ``texts`` remain texts.
 
     None without pandas, for UTF-16, and wherever pandas may read something else than the csv module.
     """
@@ -38,6 +41,7 @@ def cells_by_pandas(
             keep_default_na=False,
             skipinitialspace=True,
             low_memory=False,
+            dtype=dict.fromkeys(texts, str),
             on_bad_lines="error",
             **exact,
         )
@@ -57,7 +61,7 @@ def cells_by_pandas(
         else lines
     )
     # Quotes within a cell, or returns without a new line, which the csv module reads differently.
-    if b'"' in bare or lines.count(b"\r") != lines.count(b"\r\n"):
+    if b'"' in bare or content.count(b"\r") != content.count(b"\r\n"):
         return None
     separators = bare.count(separator.encode())
     if len(frame) != lines.count(b"\n") + 1 or separators != len(frame) * (width - 1):

@@ -8,7 +8,8 @@ import numpy as np
 
 from optrun.arrays import Array
 from optrun.errors import ConfigError, counted, did_you_mean
-from optrun.problems.data.columns import Table
+from optrun.problems.data.cells import Decimal, is_number
+from optrun.problems.data.columns import Kind, Table
 from optrun.problems.data.scaling import Scaling
 from optrun.problems.data.treatments import Categories, Missing, Number, Treatment, treatment_from_json
 
@@ -28,6 +29,8 @@ class Target:
     """Of a real number; None if it is not scaled."""
     weights: tuple[float, ...] = ()
     """Those of the classes in the loss; empty if all have the same."""
+    of: Kind = "numbers"
+    """What the cells of other tables are read as."""
 
     def decoded(self, outputs: Array) -> Array:
         """Return predictions ``[...]`` in the words or units of the data: of class indices, or of scaled numbers."""
@@ -38,14 +41,15 @@ class Target:
     def to_json(self) -> dict[str, Any]:
         """Return the target as plain data."""
         scaling = None if self.scaling is None else self.scaling.to_json()
-        plain = {"name": self.name, "classes": list(self.classes), "scaling": scaling}
+        plain = {"name": self.name, "classes": list(self.classes), "scaling": scaling, "of": self.of}
         return plain | ({"weights": list(self.weights)} if self.weights else {})
 
     @classmethod
     def from_json(cls, plain: Mapping[str, Any]) -> Self:
         """Return the target of what `to_json` has returned."""
         scaling = None if plain["scaling"] is None else Scaling.from_json(plain["scaling"])
-        return cls(plain["name"], tuple(plain["classes"]), scaling, tuple(plain.get("weights", ())))
+        weights = tuple(plain.get("weights", ()))
+        return cls(plain["name"], tuple(plain["classes"]), scaling, weights, plain.get("of", "numbers"))
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,8 @@ class Preparation:
     scaling: Scaling | None = None
     """Of the features; None if they are not scaled."""
     target: Target = Target()
+    decimal: Decimal | None = None
+    """The decimal sign of the numbers of a text table; None if it is unclear, since no column that is used has one."""
 
     @classmethod
     def fit(
@@ -73,6 +79,7 @@ class Preparation:
         missing: Missing = "error",
         categories: Sequence[str] = (),
         target: Target | None = None,
+        decimal: Decimal | None = None,
     ) -> Self:
         """Return the preparation that the rows ``train [n]`` of samples tell: the other rows have no influence.
 
@@ -97,7 +104,7 @@ class Preparation:
         made = cls((), columns)
         features = made._encoded(samples)
         scaling = Scaling.fit(features[train]) if standardize else None
-        return cls(features.shape[1:], columns, scaling, target or Target())
+        return cls(features.shape[1:], columns, scaling, target or Target(), decimal)
 
     @property
     def names(self) -> list[str]:
@@ -149,9 +156,9 @@ class Preparation:
                 wrong.append(f"no column {each.name!r}.{did_you_mean(each.name, names)}".removesuffix("."))
                 continue
             column = table[each.name]
-            is_number = isinstance(each, Number)
-            if is_number and column.words is not None:
-                places = np.flatnonzero(column.values >= 0)
+            if isinstance(each, Number) and column.words is not None:
+                are_odd = np.array([not is_number(word) for word in column.words])
+                places = np.flatnonzero(~column.missing & (are_odd | are_odd.all())[column.values])
                 wrong.append(
                     f"{each.name!r} has {counted(len(places), 'word')} in place of numbers, such as "
                     f"{column.words[column.values[places[0]]]!r} in line {table.lines[places[0]]}"
@@ -185,6 +192,7 @@ class Preparation:
             "columns": [each.to_json() for each in self.columns],
             "scaling": None if self.scaling is None else self.scaling.to_json(),
             "target": self.target.to_json(),
+            "decimal": self.decimal,
         }
 
     @classmethod
@@ -194,4 +202,5 @@ class Preparation:
             raise ConfigError(f"preparation: version {plain.get('version')!r} is unknown, {VERSION} is known")
         scaling = None if plain["scaling"] is None else Scaling.from_json(plain["scaling"])
         columns = tuple(map(treatment_from_json, plain["columns"]))
-        return cls(tuple(plain["shape"]), columns, scaling, Target.from_json(plain["target"]))
+        target = Target.from_json(plain["target"])
+        return cls(tuple(plain["shape"]), columns, scaling, target, plain.get("decimal"))

@@ -72,7 +72,7 @@ def attached(key: Key) -> RawTable | None:
     return None
 
 
-_PLAIN = ("first", "first_line", "understood", "faults", "separator", "unit", "has_names")
+_PLAIN = ("first", "first_line", "understood", "faults", "unit", "has_names")
 
 
 def _arrays(table: RawTable) -> dict[str, Any]:

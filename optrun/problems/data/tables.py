@@ -11,7 +11,15 @@ from optrun.errors import ConfigError, counted, did_you_mean
 from optrun.problems.data.cells import decimal_sign, is_number
 from optrun.problems.data.columns import DataColumn, Table
 from optrun.problems.data.dataset import Dataset, name_text
-from optrun.problems.data.faults import feature_faults, place_of, places, shortened, target_faults, words_of
+from optrun.problems.data.faults import (
+    feature_faults,
+    mixed_signs,
+    place_of,
+    places,
+    shortened,
+    target_faults,
+    words_of,
+)
 from optrun.problems.data.header import has_header, row_numbers
 from optrun.problems.data.layout import Layout
 from optrun.problems.data.parts import no_part, part_named
@@ -32,9 +40,9 @@ class _Reading:
     def __init__(self, path: Path, raw: RawTable, layout: Layout) -> None:
         self.path, self.layout, self.first = path, layout, raw.first
         self.faults = list(raw.faults)
-        sign, has_thousands = decimal_sign(raw.cells, raw.separator)
+        sign, has_thousands = decimal_sign(raw.cells)
         sign = layout.decimal or sign
-        self.decimal = sign or "?"
+        self.sign = sign
         self.understood = [*raw.understood, *["decimal commas"] * (sign == ",")]
         self.understood += ["thousands are separated"] * has_thousands
         width = len(self.first)
@@ -60,10 +68,7 @@ class _Reading:
             DataColumn(name, each.values, each.words, each.is_whole)
             for name, each in zip(self.names, below, strict=True)
         ]
-        if sign == "," and (odd := [i for i, each in enumerate(raw.cells) if _has_points(each.numbers)]):
-            self.faults.append(
-                f"{', '.join(map(self._label, odd))} with decimal points, others with commas: make them alike"
-            )
+        self.faults += mixed_signs([self._label(i) for i, each in enumerate(cells) if each.has_points], sign)
         self.table = Table(tuple(columns), lines, raw.unit)
 
     def _is_headed(self, raw: RawTable, below: Sequence[DataColumn]) -> bool:
@@ -160,7 +165,7 @@ class _Reading:
                     self.table,
                     missing=missing,
                     categories=categories,
-                    decimal=self.decimal,
+                    decimal=self.sign,
                 )
             is_category = target.name in (categories or ())
             self.faults += target_faults(
@@ -198,6 +203,8 @@ class _Reading:
             is_labelled=False,
             missing=missing,
             categories=tuple(categories or ()),
+            target_of=target.kind,
+            decimal=self.sign,
         )
 
     def _split_name(self) -> str:
@@ -230,10 +237,6 @@ class _Reading:
             several = f"{count:,} faults:\n  " if count > 1 else ""
             said = f"data: {str(self.path)!r}: {several}" + "\n  ".join([*shown, *more])
             raise ConfigError(said, field="data")
-
-
-def _has_points(numbers: Array | None) -> bool:
-    return numbers is not None and numbers.dtype.kind == "f"
 
 
 def _targets(column: DataColumn) -> Array:

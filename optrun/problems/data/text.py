@@ -4,7 +4,7 @@ import codecs
 import csv
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain, islice
@@ -52,7 +52,6 @@ class RawTable:
     """What is unusual about the file, in words: its encoding, its separator."""
     faults: Sequence[str] = ()
     """What is wrong with lines."""
-    separator: str = ","
     unit: str = "line"
     """What the lines are called."""
     has_names: bool = field(default=False)
@@ -65,8 +64,10 @@ def error_in(path: Path, message: str, line: int | None = None) -> ConfigError:
     return ConfigError(f"data: {where}: {message}", field="data")
 
 
-def read_text(path: Path, content: bytes) -> RawTable:
+def read_text(path: Path, content: bytes, texts: Collection[str] = ()) -> RawTable:
     """Return the cells of a text table, with its separator, one of ``,;|``, tab and blanks.
+
+    Columns of these names, or numbers such as ``column 3``, remain texts.
 
     Raises ConfigError if it is no text, or has no line.
     """
@@ -77,18 +78,19 @@ def read_text(path: Path, content: bytes) -> RawTable:
     source = _Source(path, content, encoding, separator, skipped)
     first_line, first = next(source.rows())
     width = len(first)
+    kept = [i for i, name in enumerate(first) if name.strip() in texts or f"column {i + 1}" in texts]
     found = None
     if len(content) >= PANDAS_FROM and source.separator != " ":
-        found = cells_by_pandas(content, encoding, separator, skipped=first_line, width=width)
+        found = cells_by_pandas(content, encoding, separator, skipped=first_line, width=width, texts=kept)
     if found is None:
-        cells, lines, faults = _by_csv(source, width)
+        cells, lines, faults = _by_csv(source, width, kept)
     else:
         cells, lines, faults = found, np.arange(first_line + 1, first_line + 1 + found[0].size), []
     understood = [f"encoding {encoding}"] if encoding not in ("utf-8", "utf-8-sig") else []
     if separator != ",":
         names = {"\t": "tabs", " ": "blanks"}
         understood.append(f"separated by {names.get(separator, separator)}")
-    return RawTable([cell.strip() for cell in first], first_line, cells, lines, understood, faults, separator)
+    return RawTable([cell.strip() for cell in first], first_line, cells, lines, understood, faults)
 
 
 def _encoding(path: Path, content: bytes) -> str:
@@ -159,7 +161,7 @@ class _Source:
             raise error_in(self.path, str(error), reader.line_num) from None
 
 
-def _by_csv(source: _Source, width: int) -> tuple[list[Cells], Array, list[str]]:
+def _by_csv(source: _Source, width: int, texts: Sequence[int]) -> tuple[list[Cells], Array, list[str]]:
     """Return the columns below the first line, their line numbers, and what is wrong with lines."""
     lines: list[int] = []
     ragged: list[tuple[int, int]] = []
@@ -173,7 +175,7 @@ def _by_csv(source: _Source, width: int) -> tuple[list[Cells], Array, list[str]]
             even = [cells for _, cells in chunk if len(cells) == width]
             yield list(zip(*even, strict=True)) if even else [()] * width
 
-    numbers: dict[int, list[Array]] = {i: [] for i in range(width)}
+    numbers: dict[int, list[Array]] = {i: [] for i in range(width) if i not in texts}
     for columns in chunks(True):
         for i in list(numbers):
             values = numbers_in(columns[i])

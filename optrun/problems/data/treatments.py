@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 
 from optrun.arrays import Array
-from optrun.problems.data.columns import DataColumn
+from optrun.problems.data.columns import DataColumn, Kind
 
 Missing = Literal["error", "drop", "median", "mode", "indicator"]
 """What is done about missing cells: an error, without such rows, filled in, or filled in and marked."""
@@ -71,18 +71,20 @@ class Categories:
     """The word that stands for a missing cell; None if there must be none, or it is 0 everywhere."""
     indicator: bool = False
     """Whether a last feature says whether the cell was missing."""
+    of: Kind = "words"
+    """What the cells of other tables are read as."""
 
     @classmethod
     def fit(cls, column: DataColumn, missing: Missing) -> "Categories":
         """Return the treatment given the training rows, at least one of which must have a word."""
-        column = column.as_words()
+        kind, column = column.kind, column.as_words()
         assert column.words is not None
         counts = np.bincount(column.values[column.values >= 0], minlength=len(column.words))
         values = tuple(word for word, count in zip(column.words, counts, strict=True) if count)
         is_indicated = missing == "indicator" and bool(column.missing.any())
         is_filled = missing not in ("error", "drop") and not is_indicated
         return cls(
-            column.name, values, column.words[int(counts.argmax())] if is_filled else None, is_indicated
+            column.name, values, column.words[int(counts.argmax())] if is_filled else None, is_indicated, kind
         )
 
     @property
