@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from optrun.config import RunConfig
+from optrun.errors import ConfigError
 from optrun.registry import RUN_SEED, problems
 
 
@@ -22,7 +23,14 @@ def data_seed(config: RunConfig) -> int:
 def problem_options(config: RunConfig) -> dict[str, Any]:
     """Return the options of which a run's problem is built: the run's seed in place of the word."""
     options = config.problem.options
-    return options | dict.fromkeys(_seeded(config.problem.name, options), config.seed)
+    seeded = _seeded(config.problem.name, options)
+    if {"fold", "split_seed"} <= {*seeded}:
+        raise ConfigError(
+            "split_seed: with fold: seed each run would draw its fold of other ones, so that together they do not test "
+            "each sample once: give a number",
+            field="split_seed",
+        )
+    return options | dict.fromkeys(seeded, config.seed)
 
 
 def follows_seed(problem: Mapping[str, Any]) -> bool:

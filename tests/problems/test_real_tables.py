@@ -12,7 +12,7 @@ from optrun.problems.data import Layout, Preparation, _load, files, load, shared
 from optrun.problems.data.new_samples import known_targets, read_samples
 from optrun.problems.networks import MLP
 from tests.missing import without
-from tests.problems.real_tables import REAL_TABLES, YES_NO, real, table
+from tests.problems.real_tables import PLAIN, REAL_TABLES, YES_NO, among, real, sometimes, table
 
 ENGINES = {"csv": 1 << 40, "pandas": 0}
 
@@ -237,6 +237,69 @@ def test_a_message_does_not_list_hundreds_of_columns(tmp_path):
         problem(tmp_path / "d.csv", {})
     assert "300 faults" in str(caught.value)
     assert str(caught.value).splitlines()[-1] == "  … and 276 others"
+
+
+LONG = among(*(str(9_007_199_254_740_993 * 1000 + i) for i in range(3)))
+
+
+@pytest.mark.parametrize(
+    ("columns", "options", "wrong"),
+    [
+        ({"id": LONG, "a": real, "y": YES_NO}, {"group": "id"}, "'id' has whole numbers such as 9"),
+        (
+            {"id": LONG, "a": real, "y": YES_NO},
+            {"categories": ["id"]},
+            "'id' has whole numbers such as 9",
+        ),
+        ({"a": real, "y": LONG}, {}, "has targets such as 9.0"),
+        (
+            {"a": real, "y": sometimes(lambda d, i: 2**53 + i % 3, (7,))},
+            {"missing": "drop"},
+            "'y' has whole numbers such as 9",
+        ),
+        (PLAIN, {"drop": [9]}, "drop: 'd.csv' has 3 columns, so none has the index 9"),
+        (PLAIN, {"features": [-4]}, "features: 'd.csv' has 3 columns, so none has the index -4"),
+        (
+            {"a": real, "part": lambda d, i: f"p{i}", "y": YES_NO},
+            {"split": "part"},
+            "55 other words are no parts",
+        ),
+        (
+            {"price": sometimes(lambda d, i: f"{1234 + i}.5", (3,), "free"), "y": YES_NO},
+            {},
+            "1 of 60 cells is no finite number: 'free'",
+        ),
+    ],
+)
+def test_no_number_is_taken_for_another_one(columns, options, wrong, tmp_path):
+    (tmp_path / "d.csv").write_bytes(table(columns))
+    with pytest.raises(ConfigError) as caught:
+        problem(tmp_path / "d.csv", options)
+    assert wrong in str(caught.value)
+
+
+def test_an_exact_name_is_no_pattern(tmp_path):
+    (tmp_path / "d.csv").write_bytes(table({"price [USD]": real, "a": real, "y": YES_NO}))
+    assert "of 1 feature a" in problem(tmp_path / "d.csv", {"drop": ["price [USD]"]}).inferred
+
+
+def test_columns_of_a_parquet_file_are_what_they_were(tmp_path):
+    pandas = pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow")
+    path = str(tmp_path / "d.parquet")
+    names = {
+        "0": ["01234", "1234", "8001"] * 4,
+        "1": np.arange(12) // 4 + 2**62,
+        "2": np.arange(12, dtype="uint64") + np.uint64(2**63),
+        "3": np.arange(12) % 2,
+    }
+    pandas.DataFrame(names).to_parquet(path)
+    made = problem(path, {"target": "3", "drop": ["2"], "group": "1", "test_fraction": 0.4})
+    assert made.preparation.names == ["0=01234", "0=1234", "0=8001"]
+    assert len(np.unique(made._dataset.groups)) == 3
+    assert (
+        problem(path, {"target": "2", "drop": ["1"], "task": "regression"})._dataset.targets.min() == 2.0**63
+    )
 
 
 def test_the_word_auto_is_the_default_of_the_task():

@@ -14,6 +14,7 @@ from optrun.config import load as load_config
 from optrun.errors import ConfigError
 from optrun.problems.data import Split, load
 from optrun.problems.regression import LinearRegression, SoftmaxRegression
+from optrun.training.run_seed import problem_options
 
 
 def sizes(problem):
@@ -259,3 +260,10 @@ def test_archives_of_images_are_parts_too(tmp_path):
     )
     assert sizes(made) == {"train": 6, "test": 4}
     assert made.preparation.shape == (2, 3)
+
+
+def test_folds_that_follow_the_seed_are_of_one_split():
+    section = {"name": "softmax_regression", "data": "iris", "folds": 5, "fold": "seed", "split_seed": "seed"}
+    config = from_mapping({"problem": section, "optimizer": "SGD", "steps": 1})
+    with pytest.raises(ConfigError, match="together they do not test each sample once"):
+        problem_options(config)

@@ -83,6 +83,8 @@ class Cells:
     """NaN is missing."""
     is_whole: bool = False
     """Whether the numbers are whole, though they are real since some are missing."""
+    are_words: bool = False
+    """Whether texts are words though all may be numbers, such as 01."""
 
     @property
     def size(self) -> int:
@@ -114,6 +116,8 @@ class Cells:
             return DataColumn(name, self.numbers, is_whole=self.is_whole or self.numbers.dtype.kind == "i")
         assert self.codes is not None
         texts = [text.strip() for text in self.texts]
+        if self.are_words:
+            return self._of_words(name, texts)
         parsed = [None if text in MISSING else _number(text, decimal) for text in texts]
         words = {
             text for text, value in zip(texts, parsed, strict=True) if value is None and text not in MISSING

@@ -94,4 +94,6 @@ class Table:
 
 def number_text(number: float) -> str:
     """Return the shortest text of a number, of a whole one without a point."""
+    if isinstance(number, int):
+        return str(number)
     return str(int(number)) if float(number).is_integer() and abs(number) < 1e18 else repr(float(number))

@@ -114,9 +114,19 @@ class Dataset:
 
         Raises ConfigError, which asks for the task, if it is ambiguous.
         """
-        if not self.categorical:
-            return "regression"
         values, counts = np.unique(self.targets, return_counts=True)
+        if not self.categorical:
+            if (
+                len(values) <= MANY
+                and counts.max() > 1
+                and ((abs(values) >= 2**53) & (abs(values) < 1e25)).all()
+            ):
+                raise ConfigError(
+                    f"data: {self.shown!r} has targets such as {values[0]:.17g}, too long to be exact: write a letter "
+                    "before each if they are classes, or set task: regression",
+                    field="data",
+                )
+            return "regression"
         if self.is_labelled or (len(values) <= MANY and counts.max() > 1):
             return "classification"
         if self.targets.dtype.kind == "U":

@@ -69,8 +69,9 @@ def _word_faults(
     elif decimal is None and any(map(is_ambiguous, words)):
         word = next(word for word in words if is_ambiguous(word))
         yield f"{label}: the comma of {word!r} may be a decimal sign or separate thousands: set decimal: ',' or '.'"
-    elif share(counts, map(_is_like_number, words)) > 0:
-        odd = [word for word in words if not is_number(word)]
+    elif share(counts, map(_is_like_number, words)) > 0 and (
+        odd := [word for word in words if not is_number(word)]
+    ):
         named = ", ".join(
             f"{shortened(word)!r} ({place_of(column, word, table)})" for word in odd[:MOST_LINES]
         )
@@ -88,6 +89,19 @@ def _word_faults(
             f"{label} holds {len(words):,} different words in {counted(cells, 'cell')}, such as {first}, like names or "
             "free text: drop it, or list it under categories"
         )
+
+
+def inexact(column: DataColumn, label: str) -> list[str]:
+    """Return what is wrong with a column of numbers that are told apart, as classes and groups are."""
+    if column.words is not None or column.values.dtype.kind != "f":
+        return []
+    large = np.abs(column.values) >= 2**53
+    if not large.any():
+        return []
+    return [
+        f"{label} has whole numbers such as {column.values[large][0]:.17g}, too long to be exact, so that different "
+        "ones may be equal: write a letter before each"
+    ]
 
 
 def mixed_signs(points: Sequence[str], decimal: Decimal | None) -> list[str]:
@@ -110,6 +124,8 @@ def target_faults(
     if column.words is None or is_category or lacks.all():
         return
     words, counts = words_of(column)
+    if all(map(is_number, words)):
+        return
     if share(counts, map(_is_date, words)) > 0.8:
         yield f"{label}, the target, holds dates or times, such as {words[0]!r}: name another with target"
     elif (odd := [word for word in words if not _is_like_number(word)]) and len(odd) < len(words):
@@ -158,7 +174,7 @@ def shortened(text: str) -> str:
 
 
 def _is_date(word: str) -> bool:
-    return bool(_DATE.match(word))
+    return bool(_DATE.match(word)) and not is_number(word)
 
 
 def _is_like_number(word: str) -> bool:

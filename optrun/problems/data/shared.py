@@ -77,7 +77,7 @@ _PLAIN = ("first", "first_line", "understood", "faults", "unit", "has_names")
 
 def _arrays(table: RawTable) -> dict[str, Any]:
     plain = {name: getattr(table, name) for name in _PLAIN}
-    plain["cells"] = [[cells.is_whole, list(cells.texts)] for cells in table.cells]
+    plain["cells"] = [[cells.is_whole, cells.are_words, list(cells.texts)] for cells in table.cells]
     arrays: dict[str, Any] = {
         "plain": np.frombuffer(json.dumps(plain).encode(), np.uint8),
         "lines": table.lines,
@@ -93,10 +93,10 @@ def _arrays(table: RawTable) -> dict[str, Any]:
 def _table(arrays: Mapping[str, Array]) -> RawTable:
     plain = json.loads(arrays["plain"].tobytes())
     cells = []
-    for i, (is_whole, texts) in enumerate(plain.pop("cells")):
+    for i, (is_whole, are_words, texts) in enumerate(plain.pop("cells")):
         numbers, codes = f"numbers {i}", f"codes {i}"
         if numbers in arrays:
             cells.append(Cells(numbers=arrays[numbers], is_whole=is_whole))
         else:
-            cells.append(Cells(arrays[codes], texts, is_whole=is_whole))
+            cells.append(Cells(arrays[codes], texts, is_whole=is_whole, are_words=are_words))
     return RawTable(cells=cells, lines=arrays["lines"], **plain)

@@ -12,7 +12,9 @@ from optrun.problems.data.cells import decimal_sign, is_number
 from optrun.problems.data.columns import DataColumn, Table
 from optrun.problems.data.dataset import Dataset, name_text
 from optrun.problems.data.faults import (
+    MOST_LINES,
     feature_faults,
+    inexact,
     mixed_signs,
     place_of,
     places,
@@ -39,7 +41,7 @@ class _Reading:
 
     def __init__(self, path: Path, raw: RawTable, layout: Layout) -> None:
         self.path, self.layout, self.first = path, layout, raw.first
-        self.faults = list(raw.faults)
+        self.has_names, self.faults = raw.has_names, list(raw.faults)
         sign, has_thousands = decimal_sign(raw.cells)
         sign = layout.decimal or sign
         self.sign = sign
@@ -97,10 +99,10 @@ class _Reading:
 
     def _index(self, option: str, wanted: str | int) -> int:
         """Return the index of the column that an option names, by its name or index."""
-        width, first, file = len(self.first), self.first, self.path.name
+        first, file = self.first, self.path.name
         if isinstance(wanted, str):
             names = [] if self.layout.header is False or all(map(is_number, first)) else list(first)
-            if self.layout.header:
+            if self.layout.header or self.has_names:
                 names = list(first)
             if names.count(wanted) != 1:
                 known = (
@@ -110,21 +112,30 @@ class _Reading:
                 )
                 raise ConfigError(f"{option}: no single column {wanted!r} in {file!r}: {known}", field=option)
             return names.index(wanted)
-        if not -width <= wanted < width:
+        index = self._in_range(option, wanted)
+        if index == 0 and self.layout.index:
+            raise ConfigError(f"index: the first column is the {option}", field="index")
+        return index
+
+    def _in_range(self, option: str, index: int) -> int:
+        """Return the index of a column from 0, given one that may count from the end."""
+        width = len(self.first)
+        if not -width <= index < width:
             raise ConfigError(
-                f"{option}: {file!r} has {counted(width, 'column')}, so none has the index {wanted}",
+                f"{option}: {self.path.name!r} has {counted(width, 'column')}, so none has the index {index}",
                 field=option,
             )
-        if wanted % width == 0 and self.layout.index:
-            raise ConfigError(f"index: the first column is the {option}", field="index")
-        return wanted % width
+        return index % width
 
     def _matching(self, option: str, wanted: Sequence[str | int], among: Sequence[int]) -> list[int]:
         """Return the columns that globs or indices choose; ConfigError for one that chooses none."""
         found: set[int] = set()
         for each in wanted:
             if isinstance(each, int):
-                chosen = [i for i in among if i == each % len(self.names)]
+                index = self._in_range(option, each)
+                chosen = [i for i in among if i == index]
+            elif each in self.names:
+                chosen = [i for i in among if self.names[i] == each]
             else:
                 chosen = [i for i in among if fnmatchcase(self.names[i], each)]
             if not chosen:
@@ -176,6 +187,11 @@ class _Reading:
         if groups is not None and groups.missing.any():
             lacks = places(self.table, groups.missing)
             self.faults.append(f"{self._label(self.group or 0)}, the group, is missing in {lacks}")
+        classes = [i for i in [*kept, self.target] if self.names[i] in (categories or ())]
+        for i in dict.fromkeys([*classes, *([] if self.group is None else [self.group])]):
+            self.faults += inexact(columns[i], self._label(i))
+        if target.is_whole and target.name not in (categories or ()):
+            self.faults += inexact(target, self._label(self.target))
         self._check()
         rows = ~target.missing
         if missing == "drop":
@@ -217,11 +233,11 @@ class _Reading:
             return None
         column, label = self.table.columns[self.split].as_words(), self._label(self.split)
         words = [""] if column.words is None else list(column.words)
-        occurring = set(words_of(column)[0])
-        for word in words:
-            if word in occurring and part_named(word) is None:
-                place = place_of(column, word, self.table)
-                self.faults.append(f"{label}, {place}: {no_part(shortened(word))}")
+        wrong = [word for word in words_of(column)[0] if part_named(word) is None]
+        for word in wrong[:MOST_LINES]:
+            self.faults.append(f"{label}, {place_of(column, word, self.table)}: {no_part(shortened(word))}")
+        if len(wrong) > MOST_LINES:
+            self.faults.append(f"{label}: {len(wrong) - MOST_LINES:,} other words are no parts either")
         if column.missing.any():
             line = self.table.lines[column.missing][0]
             self.faults.append(f"{label}, {self.table.unit} {line}: {no_part('')}")
