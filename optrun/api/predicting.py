@@ -59,6 +59,8 @@ def samples_of(predictor: Predictor, samples: Any, targets: Any = None) -> NewSa
         new = read_samples(os.fspath(samples), predictor.preparation)
     else:
         new = given_samples(samples, predictor.preparation)
+    if not len(new):
+        raise ConfigError("data: there is no sample", field="data")
     if targets is None:
         return new
     own = np.asarray(targets)

@@ -25,9 +25,9 @@ class Evaluation:
     """The figures of a run on other samples."""
 
     samples: int
-    """How many have a target."""
+    """How many have a target, and all cells that are needed."""
     left_out: int
-    """How many have none."""
+    """How many have none, or lack cells where such rows were left out of training, too."""
     figures: Mapping[str, float]
     """``loss``, ``accuracy`` of classes, and the metrics that were asked for."""
     classes: Sequence[int | str]
@@ -93,6 +93,11 @@ class Predictor:
     def evaluate(self, new: NewSamples, metrics: Sequence[str] = ()) -> Evaluation:
         """Return the figures on samples with targets; ConfigError as `predictions`, and for a metric that they lack."""
         rows, own = known_targets(new, self.preparation.target)
+        if self._options.get("missing") == "drop":
+            complete = self.preparation.complete(new.samples)[rows]
+            if not complete.any():
+                raise ConfigError("data: no row with a target has all cells", field="data")
+            rows, own = rows[complete], own[complete]
         samples = (
             new.samples
             if len(rows) == len(new)
@@ -106,14 +111,13 @@ class Predictor:
                 raise ConfigError(f"{name} does not suit the run, {why}")
         scaling = self.preparation.target.scaling
         targets = self.arrays.array(own if scaling is None else scaling.apply(own))
+        predicted = self.predictions(NewSamples(samples))
         inputs = self._inputs(samples)
         with one_blas_thread, denormals(flushed=True), np.errstate(all="ignore"):
             found = self._model.figures(self._params, inputs, targets, own, metrics)
         figures = {name: float(values[0]) for name, values in found.items()}
         confusion = None
-        if self.classes:
-            predicted = self.predictions(NewSamples(samples))
-            assert isinstance(predicted, ClassPredictions)
+        if isinstance(predicted, ClassPredictions):
             predicted.targets = own
             confusion = predicted.confusion[0]
         return Evaluation(len(rows), len(new) - len(rows), figures, self.classes, confusion)

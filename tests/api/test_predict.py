@@ -10,6 +10,8 @@ import pytest
 
 import optrun
 from optrun.errors import ConfigError, StoreError
+from optrun.problems.data import Target
+from optrun.problems.data.new_samples import NewSamples, known_targets
 from optrun.registry import problems
 from optrun.store import Store
 from optrun.store.event_names import PREPARED
@@ -320,3 +322,38 @@ def test_a_plugin_is_loaded_only_where_it_is_asked_for(folder, call):
         other = plugin.rename("other.py")  # a file is loaded once
         assert call("predict", path, "test.csv", "--plugin", other).code == 0
     assert (folder / "executed").exists()
+
+
+def test_rows_that_training_left_out_are_left_out_of_figures(folder, call):
+    rows = rows_of(80)
+    rows[2][0] = rows[7][2] = ""
+    write(folder / "all.csv", rows)
+    for problem in ({"name": "softmax_regression"}, {"name": "linear_regression", "target": "price"}):
+        run = train({**problem, "missing": "drop"})
+        found = run.evaluate("all.csv")
+        assert (found.samples, found.left_out) == (78, 2)
+        write(folder / "complete.csv", [row for row in rows if "" not in row])
+        assert run.evaluate("complete.csv").figures == found.figures
+        with pytest.raises(ConfigError, match=r"'length' lacks 1 value \(line 4\).*leave out such rows"):
+            run.predict("all.csv")
+
+
+@pytest.mark.parametrize(
+    ("name", "target", "targets"),
+    [("softmax_regression", "kind", ["ash", "oak"]), ("linear_regression", "price", [1, 0])],
+)
+def test_samples_that_are_none_or_not_finite_are_refused(folder, name, target, targets):
+    section = {"name": name, "data": "./all.csv", "target": target, "features": ["length", "width"]}
+    run = optrun.run({"problem": section, "optimizer": "Adam", "steps": 3}, save=False)
+    (folder / "empty.csv").write_text(",".join(NAMES) + "\n")
+    for none in (np.zeros((0, 2)), "empty.csv"):
+        with pytest.raises(ConfigError, match="there is no sample"):
+            run.predict(none)
+    with pytest.raises(ConfigError, match="not finite"):
+        run.evaluate(np.full((2, 2), np.inf), targets)
+
+
+def test_booleans_are_the_words_of_a_table():
+    new = NewSamples(np.zeros((2, 1)), np.array([True, False]))
+    target = Target("y", ("False", "True"), of="booleans")
+    assert known_targets(new, target)[1].tolist() == [1, 0]

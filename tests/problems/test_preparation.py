@@ -90,7 +90,8 @@ def test_all_that_is_wrong_with_new_rows_is_named_at_once():
         made.features(new)
     assert str(caught.value) == (
         "data: 'age' has 2 words in place of numbers, such as 'x' in line 2; no column 'size'. Did you mean 'siz'?; "
-        "'colour' lacks 1 value, the first in line 3: the training samples had none missing that was filled in"
+        "'colour' lacks 1 value (line 3), and none was filled in for training: leave out such rows, or train with "
+        "missing: median"
     )
 
 

@@ -267,3 +267,9 @@ def test_folds_that_follow_the_seed_are_of_one_split():
     config = from_mapping({"problem": section, "optimizer": "SGD", "steps": 1})
     with pytest.raises(ConfigError, match="together they do not test each sample once"):
         problem_options(config)
+
+
+def test_a_validation_part_of_all_training_samples_is_refused():
+    data = load("iris")
+    with pytest.raises(ConfigError, match=r"0\.6 of 150 samples leaves none of the 75 for training"):
+        Split(folds=2, validation=0.6).rows(data, data.classes()[1])

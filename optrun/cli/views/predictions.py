@@ -121,7 +121,9 @@ def print_evaluation(run: Path, data: str, metrics: str, *, average: bool, json:
         print(json_module.dumps(document, ensure_ascii=False, allow_nan=False))
         return
     _note(new, unknown)
-    left_out = f", {found.left_out:,} without a target left out" if found.left_out else ""
+    left_out = (
+        f", {found.left_out:,} without a target or with missing cells left out" if found.left_out else ""
+    )
     print(printable_lines(f"{loaded.config['name']} on {data}: {counted(found.samples, 'sample')}{left_out}"))
     for line in metric_lines(figures):
         print(f"  {line}")

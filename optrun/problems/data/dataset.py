@@ -244,9 +244,9 @@ class Dataset:
         if not lacking:
             return ""
         named = listed([f"{column.missing.sum():,} of {name_text(column.name)}" for column in lacking])
-        by = "mode" if self.missing == "mode" else "median"
-        has_words = any(column.words is not None for column in lacking)
-        by += " (of words the mode)" * (has_words and by == "median")
+        are_words = [column.words is not None or column.name in self.categories for column in lacking]
+        by = "mode" if self.missing == "mode" or all(are_words) else "median"
+        by += " (of words the mode)" * (any(are_words) and by == "median")
         return f"missing {named} filled in by the {by}" + (
             " and marked" if self.missing == "indicator" else ""
         )

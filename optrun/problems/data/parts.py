@@ -41,9 +41,15 @@ def given_parts(
     if validation:
         train = rows["train"]
         share = validation * len(parts) / len(train)
+        if share >= 1:
+            raise ConfigError(
+                f"validation_fraction: {validation:g} of {counted(len(parts), 'sample')} leaves none of the "
+                f"{len(train):,} for training",
+                field="validation_fraction",
+            )
         own = None if labels is None else labels[train]
         together = None if groups is None else groups[train]
-        drawn = drawn_parts(own, len(train), test=0.0, validation=min(share, 1.0), seed=seed, groups=together)
+        drawn = drawn_parts(own, len(train), test=0.0, validation=share, seed=seed, groups=together)
         rows |= {part: train[drawn[part]] for part in ("train", "val")}
     return rows
 

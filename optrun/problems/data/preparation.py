@@ -10,6 +10,7 @@ from optrun.arrays import Array
 from optrun.errors import ConfigError, counted, did_you_mean
 from optrun.problems.data.cells import Decimal, is_number
 from optrun.problems.data.columns import Kind, Table
+from optrun.problems.data.faults import places as places_of
 from optrun.problems.data.scaling import Scaling
 from optrun.problems.data.treatments import Categories, Missing, Number, Treatment, treatment_from_json
 
@@ -161,17 +162,27 @@ class Preparation:
                 places = np.flatnonzero(~column.missing & (are_odd | are_odd.all())[column.values])
                 wrong.append(
                     f"{each.name!r} has {counted(len(places), 'word')} in place of numbers, such as "
-                    f"{column.words[column.values[places[0]]]!r} in line {table.lines[places[0]]}"
+                    f"{column.words[column.values[places[0]]]!r} in {table.unit} {table.lines[places[0]]}"
                 )
-            elif each.fill is None and not each.indicator and column.missing.any():
-                lines = table.lines[column.missing]
+            elif each.needs_all and column.missing.any():
                 wrong.append(
-                    f"{each.name!r} lacks {counted(len(lines), 'value')}, the first in line {lines[0]}: the training "
-                    "samples had none missing that was filled in"
+                    f"{each.name!r} lacks {counted(int(column.missing.sum()), 'value')} "
+                    f"({places_of(table, column.missing)}), and none was filled in for training: leave out such rows, "
+                    "or train with missing: median"
                 )
         if wrong:
             raise ConfigError(f"data: {'; '.join(wrong)}", field="data")
-        return Table(tuple(table[each.name] for each in self.columns), table.lines)
+        return Table(tuple(table[each.name] for each in self.columns), table.lines, table.unit)
+
+    def complete(self, samples: Table | Array) -> Array:
+        """Return whether each sample has all cells for which nothing stands, ``[N]``."""
+        rows = np.ones(len(samples), bool)
+        if isinstance(samples, Table):
+            names = {each.name for each in self.columns if each.needs_all}
+            for column in samples:
+                if column.name in names:
+                    rows &= ~column.missing
+        return rows
 
     def _encoded(self, samples: Table | Array) -> Array:
         """Return the features ``[N, *shape]`` before they are scaled."""

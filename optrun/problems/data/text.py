@@ -200,7 +200,7 @@ def _by_csv(source: _Source, width: int, texts: Sequence[int]) -> tuple[list[Cel
     cells = [
         Cells(numbers=_joined(numbers[i]))
         if i in numbers
-        else Cells(np.concatenate(codes[i]), list(places[i]))
+        else Cells(np.concatenate(codes[i] or [np.zeros(0, np.int32)]), list(places[i]))
         for i in range(width)
     ]
     return cells, np.array(lines, np.int64), faults

@@ -36,6 +36,11 @@ class Number:
         return cls(column.name, float(np.median(present)), is_indicated)
 
     @property
+    def needs_all(self) -> bool:
+        """Whether nothing stands for a missing cell."""
+        return self.fill is None and not self.indicator
+
+    @property
     def features(self) -> list[str]:
         """The names of its features."""
         return [self.name, *self.indicated]
@@ -86,6 +91,11 @@ class Categories:
         return cls(
             column.name, values, column.words[int(counts.argmax())] if is_filled else None, is_indicated, kind
         )
+
+    @property
+    def needs_all(self) -> bool:
+        """Whether nothing stands for a missing cell."""
+        return self.fill is None and not self.indicator
 
     @property
     def features(self) -> list[str]:
