@@ -3,13 +3,14 @@
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 
 from optrun.errors import ConfigError, StoreError
 from optrun.problems import Problem
 from optrun.problems.data import Preparation
+from optrun.problems.data.columns import Kind
 from optrun.problems.data.treatments import Number, Treatment
 from optrun.problems.data_problem import DataProblem
 from optrun.registry import problems
@@ -114,6 +115,9 @@ def _mapping(details: Mapping[str, Any], name: str) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
+_KINDS = get_args(Kind)
+
+
 def _check(preparation: Preparation) -> None:
     """Raise ValueError unless the parts of a preparation that was read fit together."""
     shape, scaling, target = preparation.shape, preparation.scaling, preparation.target
@@ -125,7 +129,10 @@ def _check(preparation: Preparation) -> None:
         and (not preparation.columns or shape == (len(preparation.names),))
         and all(array.shape == shape and np.isfinite(array).all() for array in arrays)
         and all(array.shape == () and np.isfinite(array) for array in of_target)
+        and all(scaling.scale.all() for scaling in (scaling, target.scaling) if scaling is not None)
         and all(map(_fits, preparation.columns))
+        and preparation.decimal in (None, ".", ",")
+        and target.of in _KINDS
         and isinstance(target.name, str)
         and all(type(each) in (int, str) for each in target.classes)
         and len(set(target.classes)) == len(target.classes)
@@ -142,6 +149,7 @@ def _fits(column: Treatment) -> bool:
     words = column.values
     return (
         is_plain
+        and column.of in _KINDS
         and all(isinstance(each, str) for each in words)
         and (column.fill is None or column.fill in words)
     )

@@ -79,6 +79,9 @@ def test_without_data_there_is_none_and_damage_is_told(flowers):
             {**plain, "scaling": {"shift": [0.0, None], "scale": [1.0, 1.0]}},
             {**plain, "target": {**plain["target"], "classes": [["a"], "b"]}},
             {**plain, "target": {**plain["target"], "weights": [1.0]}},
+            {**plain, "target": {**plain["target"], "of": "dates"}},
+            {**plain, "scaling": {"shift": [0.0, 0.0], "scale": [1.0, 0.0]}},
+            {**plain, "decimal": ";"},
         ):
             store.log(PREPARED, runs=event.details["runs"], preparations={digest: wrong})
             store.commit()
