@@ -80,8 +80,12 @@ class Table:
         """The names of the columns, in order."""
         return [column.name for column in self.columns]
 
+    @cached_property
+    def _named(self) -> dict[str, DataColumn]:
+        return {column.name: column for column in reversed(self.columns)}
+
     def __getitem__(self, name: str) -> DataColumn:
-        return next(column for column in self.columns if column.name == name)
+        return self._named[name]
 
     def take(self, rows: Array) -> "Table":
         """Return some rows, given as indices or a mask."""

@@ -1,6 +1,7 @@
 """Samples for a model that has been trained: columns by name in any order, with or without the target."""
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,7 +116,8 @@ def _table(raw: RawTable, preparation: Preparation) -> tuple[Table, list[str]]:
         cells = [each.with_first(text) for each, text in zip(cells, raw.first, strict=True)]
         lines = np.concatenate([[raw.first_line], lines])
     found = [name if is_headed and name else f"column {i + 1}" for i, name in enumerate(raw.first)]
-    if twice := [name for name in names if found.count(name) > 1]:
+    counts = Counter(found)
+    if twice := [name for name in names if counts[name] > 1]:
         raise ConfigError(f"data: several columns are called {' and '.join(map(repr, twice))}", field="data")
     points = [
         repr(name) for name, each in zip(found, cells, strict=True) if name in kinds and each.has_points
@@ -149,9 +151,9 @@ def _of_frame(frame: "pd.DataFrame", preparation: Preparation) -> Table:
 
 
 def _used(table: Table, preparation: Preparation) -> NewSamples:
-    names = [each.name for each in preparation.columns]
+    names = {each.name for each in preparation.columns}
     target = preparation.target.name
-    ignored = [name for name in table.names if name not in (*names, target)]
+    ignored = [name for name in table.names if name not in names and name != target]
     has_target = target in table.names and target not in names
     return NewSamples(table, table[target] if has_target else None, ignored)
 

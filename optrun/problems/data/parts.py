@@ -108,14 +108,16 @@ def _no_sample(option: str, fraction: float, of: str) -> ConfigError:
 
 def _drawn_groups(order: Array, groups: Array, *, test: float, validation: float) -> dict[str, Array]:
     """Return parts of whole groups, each as near to its fraction of the samples as the order of the groups allows."""
-    left = list(dict.fromkeys(groups[order].tolist()))
+    distinct, groups = np.unique(groups, return_inverse=True)
+    counts = np.bincount(groups)
+    left = np.array(list(dict.fromkeys(groups[order].tolist())))
     parts: dict[str, Array] = {}
     for part, option, fraction in _fractions(test, validation):
-        sizes = np.cumsum([0, *(int((groups == group).sum()) for group in left)])
+        sizes = np.cumsum([0, *counts[left]])
         count = int(np.abs(sizes - fraction * len(groups)).argmin())
         count = min(max(count, int(fraction > 0)), len(left) - 1)
         if fraction > 0 and not count:
-            raise _no_sample(option, fraction, f"{counted(len(np.unique(groups)), 'group')} is no group")
+            raise _no_sample(option, fraction, f"{counted(len(distinct), 'group')} is no group")
         parts[part] = np.flatnonzero(np.isin(groups, left[:count]))
         left = left[count:]
     parts["train"] = np.flatnonzero(np.isin(groups, left))
@@ -142,11 +144,13 @@ def fold_parts(
         own[by_class] = np.arange(samples) % folds
     else:
         sizes = np.zeros(folds, np.int64)
-        distinct = list(dict.fromkeys(groups[order].tolist()))
-        for group in sorted(distinct, key=lambda group: -int((groups == group).sum())):
-            smallest = int(sizes.argmin())
-            own[groups == group] = smallest
-            sizes[smallest] += int((groups == group).sum())
+        codes = np.unique(groups, return_inverse=True)[1]
+        counts = np.bincount(codes)
+        fold_of = np.empty(count, np.int64)
+        for code in sorted(dict.fromkeys(codes[order].tolist()), key=lambda code: -counts[code]):
+            fold_of[code] = smallest = int(sizes.argmin())
+            sizes[smallest] += counts[code]
+        own = fold_of[codes]
     return np.where(own == fold, "test", "train")
 
 

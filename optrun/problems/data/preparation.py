@@ -151,9 +151,10 @@ class Preparation:
     def _chosen(self, table: Table) -> Table:
         """Return the columns that are used; ConfigError for all that is wrong with them."""
         names = table.names
+        known = set(names)
         wrong: list[str] = []
         for each in self.columns:
-            if each.name not in names:
+            if each.name not in known:
                 wrong.append(f"no column {each.name!r}.{did_you_mean(each.name, names)}".removesuffix("."))
                 continue
             column = table[each.name]

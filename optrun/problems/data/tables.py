@@ -1,5 +1,6 @@
 """Data sets of tables: which columns are features, which is the target, and what is wrong with them."""
 
+from collections import Counter
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -87,7 +88,7 @@ class _Reading:
     def _names(self, raw: RawTable) -> list[str]:
         """Return a name for each column, its own or a number."""
         names = list(self.first) if self.is_headed else [""] * len(self.first)
-        repeated = {name for name in names if name and names.count(name) > 1}
+        repeated = {name for name, count in Counter(names).items() if name and count > 1}
         if repeated:
             self.faults.append(
                 f"line {raw.first_line}: several columns are called {' and '.join(map(repr, sorted(repeated)))}"
