@@ -140,7 +140,9 @@ MISTAKES = {
     "  parameters: {optimizer.lr: [1, 2]}\n  confirm: {by: ▸seed}": [
         "confirm.by: is not swept. Swept: optimizer.lr"
     ],
-    "  parameters: {optimizer.lr: [1, 2]}\n  confirm: ▸5": ["confirm: must be a mapping (got 5)"],
+    "  parameters: {optimizer.lr: [1, 2]}\n  confirm: ▸5": [
+        "confirm: must be a mapping (got 5); it is written {seeds: 5}"
+    ],
     "  spaces: ▸[]": ["spaces: is empty: give each space its parameters, or leave spaces out"],
     "  spaces: [{parameters: {optimizer.lr: [1]}}, ▸{}]": ["spaces.1: is a space without parameters"],
     "  spaces: [▸{parameters: {}}]": ["spaces.0: is a space without parameters"],

@@ -41,10 +41,6 @@ def _picture(runs: Sequence[str], kind: PictureKind | None, choice: Choice, look
         wanted = choice.over or (undecided and has_sensitivity(runs))
         kind = PictureKind.SENSITIVITY if wanted else PictureKind.CURVES
     choice.check(kind, dashes="--")
-    if kind is PictureKind.HEAT and len(choice.over) != 2:
-        raise ConfigError(
-            f"a heat map is over two parameters, such as optimizer.lr, not {len(choice.over)}: give --over twice"
-        )
     if kind is PictureKind.SENSITIVITY:
         if len(choice.over) > 1:
             raise ConfigError("--over: a sensitivity is over one parameter; --kind heat is over two")
@@ -62,4 +58,8 @@ def _picture(runs: Sequence[str], kind: PictureKind | None, choice: Choice, look
     for path in paths:
         if not is_sweep(path):
             raise ConfigError(f"{path}: a single run: --kind {kind} needs a sweep")
+    if kind is PictureKind.HEAT and len(choice.over) != 2:
+        raise ConfigError(
+            f"a heat map is over two parameters, such as optimizer.lr, not {len(choice.over)}: give --over twice"
+        )
     return picture_of([load_sweep(path) for path in paths], kind, choice, look)
