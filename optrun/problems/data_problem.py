@@ -214,6 +214,7 @@ class DataProblem(Problem, ABC):
         if has_own and split_seed and not validation_fraction:
             self.notes.append(f"split_seed has no effect: {dataset.shown} has a split of its own")
         if by_class:
+            self.notes += chosen.notes(dataset, rows)
             self.notes += absent_classes(rows, targets, [str(name) for name in described.classes])
         self._check_range(prepared, "features", standardize=standardize)
         self._check_range(targets, "targets", standardize=standardize)

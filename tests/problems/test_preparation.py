@@ -139,3 +139,12 @@ def test_a_problem_has_its_preparation(tmp_path):
 def test_another_version_is_refused():
     with pytest.raises(ConfigError, match="version 2 is unknown, 1 is known"):
         Preparation.from_json({"version": 2})
+
+
+def test_a_category_for_each_row_is_refused_before_it_fills_the_memory():
+    samples = 12_000
+    column = DataColumn("id", np.arange(samples), is_whole=True)
+    with pytest.raises(ConfigError, match=r"'id' alone becomes 12,000 features: drop it"):
+        Preparation.fit(
+            Table((column,), np.arange(samples)), np.arange(samples), standardize=True, categories=["id"]
+        )

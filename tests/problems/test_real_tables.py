@@ -206,6 +206,7 @@ def test_a_table_that_another_process_has_read_is_the_same(tmp_path, monkeypatch
             {"patient_id": lambda d, i: 7000 + 3 * i, "a": real, "y": YES_NO},
             "'patient_id' differs in each row",
         ),
+        ({"visit": lambda d, i: 1000 + i, "a": real, "y": YES_NO}, "'visit' differs in each row"),
         ({"nr": lambda d, i: i, "a": real, "y": YES_NO}, "'nr' numbers the rows: index: true leaves it out"),
         ({"a": real, "b": lambda d, i: 7, "y": YES_NO}, "feature 'b' is constant"),
         ({"a": real, "y": lambda d, i: "no" if i % 9 else "yes"}, "88% of the samples are of class 'no'"),

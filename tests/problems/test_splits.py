@@ -12,7 +12,7 @@ from optrun.arrays import Arrays
 from optrun.config import ConfigErrors, from_mapping
 from optrun.config import load as load_config
 from optrun.errors import ConfigError
-from optrun.problems.data import Split, load
+from optrun.problems.data import Dataset, Split, load
 from optrun.problems.regression import LinearRegression, SoftmaxRegression
 from optrun.training.run_seed import problem_options
 
@@ -271,5 +271,14 @@ def test_folds_that_follow_the_seed_are_of_one_split():
 
 def test_a_validation_part_of_all_training_samples_is_refused():
     data = load("iris")
-    with pytest.raises(ConfigError, match=r"0\.6 of 150 samples leaves none of the 75 for training"):
+    with pytest.raises(ConfigError, match=r"0\.6 of 150 samples, of which 75 .* leaves no sample"):
         Split(folds=2, validation=0.6).rows(data, data.classes()[1])
+
+
+def test_a_part_much_larger_than_its_fraction_is_noted():
+    classes = np.arange(300) % 100
+    data = Dataset("d.csv", np.zeros((300, 1)), classes)
+    for fraction, expected in ((0.02, ["the test part has 100 of 300 samples, not the 6"]), (0.3, [])):
+        split = Split(test=fraction)
+        notes = split.notes(data, split.rows(data, classes))
+        assert [note.partition(" of its")[0] for note in notes] == expected

@@ -43,8 +43,8 @@ def given_parts(
         share = validation * len(parts) / len(train)
         if share >= 1:
             raise ConfigError(
-                f"validation_fraction: {validation:g} of {counted(len(parts), 'sample')} leaves none of the "
-                f"{len(train):,} for training",
+                f"validation_fraction: {validation:g} of {counted(len(parts), 'sample')}, of which {len(train):,} are "
+                "for training, leaves no sample for training",
                 field="validation_fraction",
             )
         own = None if labels is None else labels[train]

@@ -17,6 +17,9 @@ from optrun.problems.data.treatments import Categories, Missing, Number, Treatme
 VERSION = 1
 """Of the plain data; another one is refused."""
 
+MOST_NUMBERS = 1 << 27
+"""Largest number of features of all samples of a table, 1 GiB: a column may have a category for each row."""
+
 
 @dataclass(frozen=True)
 class Target:
@@ -189,6 +192,14 @@ class Preparation:
         """Return the features ``[N, *shape]`` before they are scaled."""
         if not isinstance(samples, Table):
             return samples.astype(np.float64, copy=False)
+        width = len(self.names)
+        if self.columns and len(samples) * width > MOST_NUMBERS:
+            widest = max(self.columns, key=lambda each: len(each.features))
+            raise ConfigError(
+                f"data: {len(samples):,} samples × {width:,} features are more than {MOST_NUMBERS:,} numbers: "
+                f"{widest.name!r} alone becomes {len(widest.features):,} features: drop it",
+                field="data",
+            )
         parts = [part for each in self.columns for part in each.encoded(samples[each.name])]
         # Rows are contiguous: sums over the samples, as of the mean, depend on the memory order in their last bits.
         features = np.empty((len(samples), len(parts)))

@@ -11,6 +11,9 @@ from optrun.problems.data.dataset import Dataset, listed
 MAJORITY = 0.75
 """Fraction of one class from which on the accuracy of always predicting it is worth a note."""
 
+FEWEST = 20
+"""From so many rows on, whole numbers without a gap or a repetition are hardly there by chance."""
+
 _IDENTIFIER = re.compile(r"(.*[^a-z])?(id|nr|no|key|number)\Z", re.IGNORECASE | re.DOTALL)
 
 
@@ -58,7 +61,9 @@ def _doubts(column: DataColumn) -> Iterator[str]:
     )
     if are_dates.all() and len(np.unique(values)) > 1:
         yield f"{column.name!r} looks like dates, which as numbers mean little: drop it, or make features of it"
-    elif _IDENTIFIER.match(column.name) and len(np.unique(values)) == len(values):
+    elif len(np.unique(values)) == len(values):
         low = values.min()
-        if low not in (0, 1) or values.max() != low + len(values) - 1:  # or it is said to number the rows
+        counts = values.max() == low + len(values) - 1
+        is_said = counts and low in (0, 1)  # that it numbers the rows
+        if not is_said and (_IDENTIFIER.match(column.name) or (counts and len(values) >= FEWEST)):
             yield f"{column.name!r} differs in each row, like an identifier: drop it if it is one"

@@ -65,6 +65,18 @@ class Split:
             )
         return cls(*held_out, drawn.seed), {}
 
+    def notes(self, dataset: Dataset, rows: Mapping[str, Array]) -> list[str]:
+        """Return a note for each drawn part that is much larger than its fraction, since each class is in it."""
+        if dataset.parts is not None or self.folds is not None:
+            return []
+        samples = len(dataset.targets)
+        return [
+            f"the {part} part has {len(rows[part]):,} of {samples:,} samples, not the {round(fraction * samples):,} "
+            f"of its fraction {fraction:g}: each class has a sample there"
+            for part, fraction in (("test", self.test), ("val", self.validation))
+            if len(rows[part]) > 2 * max(1, round(fraction * samples)) and len(rows[part]) > 10
+        ]
+
     def rows(self, dataset: Dataset, labels: Array | None) -> dict[str, Array]:
         """Return the sorted indices of the samples of each part, of each class alike if ``labels [N]`` gives classes.
 

@@ -233,7 +233,6 @@ class _Reading:
         if self.split is None:
             return None
         column, label = self.table.columns[self.split].as_words(), self._label(self.split)
-        words = [""] if column.words is None else list(column.words)
         wrong = [word for word in words_of(column)[0] if part_named(word) is None]
         for word in wrong[:MOST_LINES]:
             self.faults.append(f"{label}, {place_of(column, word, self.table)}: {no_part(shortened(word))}")
@@ -242,7 +241,7 @@ class _Reading:
         if column.missing.any():
             line = self.table.lines[column.missing][0]
             self.faults.append(f"{label}, {self.table.unit} {line}: {no_part('')}")
-        found = np.array([part_named(word) or "" for word in [*words, ""]])
+        found = np.array([part_named(word) or "" for word in [*(column.words or ()), ""]])
         return np.asarray(found[column.values])
 
     def _check(self) -> None:

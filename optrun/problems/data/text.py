@@ -15,6 +15,7 @@ import numpy as np
 from optrun.arrays import Array
 from optrun.errors import ConfigError, counted
 from optrun.problems.data.cells import Cells, numbers_in
+from optrun.problems.data.faults import MOST_LINES
 from optrun.problems.data.pandas_cells import cells_by_pandas
 
 PANDAS_FROM = 1 << 20
@@ -25,9 +26,6 @@ AT_ONCE = 1 << 12
 
 SNIFFED = 20
 """Number of lines in which a separator is looked for."""
-
-MOST_LISTED = 5
-"""Largest number of lines that a message lists."""
 
 _BINARY = bytes([*range(9), *range(14, 27)])
 """Bytes that no text has."""
@@ -191,8 +189,8 @@ def _by_csv(source: _Source, width: int, texts: Sequence[int]) -> tuple[list[Cel
             codes[i].append(np.array(found, np.int32))
     faults = []
     if ragged:
-        named = ", ".join(f"{line} ({count})" for line, count in ragged[:MOST_LISTED])
-        more = ", …" if len(ragged) > MOST_LISTED else ""
+        named = ", ".join(f"{line} ({count})" for line, count in ragged[:MOST_LINES])
+        more = ", …" if len(ragged) > MOST_LINES else ""
         faults.append(
             f"{counted(len(ragged), 'line')} with another number of cells than the {width} of the first: "
             f"line{'s' * (len(ragged) > 1)} {named}{more}"
