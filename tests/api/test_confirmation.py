@@ -70,6 +70,7 @@ def test_the_best_settings_by_the_median_over_the_tuning_seeds_run_again(top):
     assert sweep.confirmed.metric == sweep.metric
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("repeats", "seed", "fresh"),
     [
@@ -189,6 +190,7 @@ def test_a_sweep_is_confirmed_once_it_is_through():
     assert load_sweep(sweep.path).confirmed.table() == sweep.confirmed.table()
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("while_confirming", [True, False])
 def test_an_interrupted_sweep_goes_on_with_what_is_left_of_its_confirmation(while_confirming):
     def interrupt(now):

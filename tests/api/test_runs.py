@@ -186,6 +186,7 @@ def test_a_list_of_strings_is_nothing_else(name, given):
         assert caught.value.field == name
 
 
+@pytest.mark.full
 def test_the_public_names_are_these_and_come_at_their_first_use():
     classes = "Check Comparison Run Sweep __version__"
     others = (

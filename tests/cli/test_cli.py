@@ -241,6 +241,7 @@ class Signum(Optimizer):
 '''
 
 
+@pytest.mark.full
 def test_a_plugin_of_ones_own_is_used_and_needed_to_resume(config, tmp_path):
     (tmp_path / "mine.py").write_text(PLUGIN)
     done = call("run", config, "optimizer=signum", "--plugin", "mine.py")

@@ -65,6 +65,7 @@ def test_json_has_the_confirmation_as_a_sweep_of_its_own(call):  # noqa: F811
     assert off["confirmed"] is None
 
 
+@pytest.mark.full
 def test_the_commands_for_a_sweep_are_those_for_its_confirmation(call):  # noqa: F811
     call("sweep", "s.yaml", *IN)
     inner = f"{PATH}/confirm"
@@ -88,6 +89,7 @@ def test_a_dry_run_tells_how_many_runs_follow(call):  # noqa: F811
     assert "confirm" not in call("sweep", "s.yaml", *IN, "-n", "sweep.confirm=null").out
 
 
+@pytest.mark.full
 def test_what_the_confirmation_lacks_is_shown_and_made_by_resume(call):  # noqa: F811
     call("sweep", "s.yaml", *IN, "sweep.confirm=null")
     assert "confirmation" not in call("show", PATH).out

@@ -451,6 +451,7 @@ def test_ls_chooses_sorts_and_cuts_no_json(path, call):  # noqa: F811
     assert "nowhere: no such directory" in call("ls", "nowhere", "--sort", "lr").err
 
 
+@pytest.mark.full
 def test_no_format_imports_a_library_that_it_does_not_need(path, call):  # noqa: F811
     import subprocess
 

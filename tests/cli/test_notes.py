@@ -134,6 +134,7 @@ SELECTION = "note: settings are selected by {}, on the test data: give {}"
 VALIDATION = "problem.validation_fraction=0.2"
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
@@ -160,6 +161,7 @@ def test_a_selection_on_the_test_data_is_said_once(changes, said, config, call):
     assert "selected" not in call("sweep", config, "seed=0,1", *changes, "--dry-run").err
 
 
+@pytest.mark.full
 def test_draws_that_are_spread_unequally_over_problems_are_told(tmp_path, call):  # noqa: F811
     (tmp_path / "r.yaml").write_text(
         "problem: {name: quadratic, dim: 2}\noptimizer: SGD\nsteps: 3\nsweep:\n  method: random\n  trials: 9\n"

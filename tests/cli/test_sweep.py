@@ -265,6 +265,7 @@ def test_a_missing_extra_is_told_with_its_command(method, package, file, call, m
     assert "python -m pip install '" in done.err
 
 
+@pytest.mark.full
 def test_pruned_settings_are_told_from_others(file, call, tmp_path):  # noqa: F811
     halving = ("sweep.method=halving", "sweep.halving={min_steps: 2, factor: 2}", "steps=6")
     command = ("sweep", "small.yaml", "optimizer.lr=1e-3,1e-2,1e-1,1,10", *halving)
@@ -305,6 +306,7 @@ def test_unbalanced_points_are_noted(trials, note, file, call):  # noqa: F811
     assert (f"note: Sobol' points fill a space evenly at powers of 2: {note}" in done.err) == bool(note)
 
 
+@pytest.mark.full
 def test_a_limit_leaves_the_rest_and_says_so(file, call):  # noqa: F811
     done = call("sweep", file, "--limit", "5", "-o", "here", "-j", "1")
     assert done.code == 0
@@ -524,6 +526,7 @@ def test_the_schedules_of_the_first_settings_are_drawn(file, call):  # noqa: F81
     assert "the first 6 settings; 12 more are not drawn" in many.out
 
 
+@pytest.mark.full
 def test_a_sweep_that_has_ended_is_watched_and_resumed_as_it_is(file, call):  # noqa: F811
     path = optrun.sweep(file).path
     watched = call("watch", path)

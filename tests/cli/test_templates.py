@@ -111,6 +111,7 @@ def test_the_contract_tests_take_it_in(template):
     assert int(done.stdout.split(" passed")[0].split()[-1]) >= 2
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("file", "there", "said"),
     few_in_short(

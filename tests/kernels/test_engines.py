@@ -69,6 +69,7 @@ def test_numba_has_the_bits_of_numpy(rule, options, dtype, lane_fast, flushed, r
     assert found[0] == found[1]
 
 
+@pytest.mark.full
 @EVERY_ENGINE
 @pytest.mark.parametrize(("lanes", "size"), [(2, 0), (7, 1), (1, 3), (2, 64), (7, 129), (1, 1000), (7, 1000)])
 @pytest.mark.parametrize("lane_fast", [False, True])

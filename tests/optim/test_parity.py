@@ -64,6 +64,7 @@ def test_trajectory_equals_recorded_torch(case):
     assert rules.differences(ours, theirs) <= rules.bound(case[0], "float64")
 
 
+@pytest.mark.full
 @EVERY_CHANGING_CASE
 def test_hyperparameters_that_change_count_when_torchs_do(engine, case):
     """Recorded, and live where torch is installed; at a minimum RMSprop makes ten times more of a rounding error."""

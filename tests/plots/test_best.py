@@ -166,6 +166,7 @@ def test_what_cannot_be_drawn_is_said(arguments, said, call):
     assert said in done.err
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("kind", [kind for kind in PictureKind if kind not in ("curves", "sensitivity")])
 def test_a_single_run_is_no_sweep(kind, call):
     optrun.run({key: GONE[key] for key in GONE if key != "sweep"}, directory="runs/one")

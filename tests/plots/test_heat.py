@@ -126,6 +126,7 @@ def test_the_command_writes_every_format(only, format, call):
     assert Path(f"a.{format}").stat().st_size > 1000
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -122,6 +122,7 @@ def test_the_command_writes_every_format(kind, format, study, call):
     assert Path(f"a.{format}").stat().st_size > 1000
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("overrides", "arguments", "said"),
     [

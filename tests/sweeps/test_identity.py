@@ -117,6 +117,7 @@ def planned(swept, **how):
     )
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("what", ["data", "code", "module beside the plugin"])
 def test_a_sweep_goes_on_with_what_it_began_with_unless_changes_are_accepted(what, monkeypatch):
     write_data()

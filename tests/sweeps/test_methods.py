@@ -165,6 +165,7 @@ def test_mistakes_with_it_have_their_place(lines, said):
     assert f"f.yaml:{said}" in str(caught.value).splitlines()
 
 
+@pytest.mark.full
 def test_it_is_listed_shown_completed_noted_and_in_the_schema(call):
     Path("f.yaml").write_text(json.dumps(config(method="van_der_corput", **DRAWN)))
     assert "van_der_corput" in json.loads(call("list", "methods", "--json").out)["methods"]

@@ -131,6 +131,7 @@ def test_a_cluster_of_the_user_is_left_idle_where_what_looks_on_raises():
             assert client.submit(abs, -1, workers=[place], pure=False).result(timeout=30) == 1
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("is_here", [True, False])
 def test_no_data_are_kept_once_a_sweep_is_over(is_here, monkeypatch):
     built, real = [], regression.SoftmaxRegression.__init__

@@ -91,6 +91,7 @@ def test_every_row_has_what_the_parameters_the_gradient_and_the_update_are():
     assert run.evaluations["param_max"].tolist() == [*rows["param_max"][::3], run.summary["param_max"]]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("optimizer", ["Adam", "LBFGS"])
 def test_a_lane_has_the_bits_of_its_run_alone_and_the_gradient_is_that_of_the_row(optimizer):
     data = BASE | {"optimizer": optimizer, "sweep": {"parameters": {"optimizer.lr": [1e-4, 1e-3, 1e-2]}}}

@@ -69,6 +69,7 @@ def test_an_update_uses_the_rate_of_its_row():
     assert other.curves["loss"].tobytes() == run.curves["loss"].tobytes()
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "scheduler",
     [

@@ -65,6 +65,7 @@ SCHEDULES = [
 ]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("optimizer", "schedule"),
     [*few_in_short(zip(optimizers, itertools.cycle(SCHEDULES)), 8), *(("Adam", s) for s in SCHEDULES)],

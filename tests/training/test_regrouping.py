@@ -181,6 +181,7 @@ def ending(stop, optimizer="Adam", lr=0.02, **more):
     ]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("resumable", [False, True])
 @pytest.mark.parametrize(
     ("stop", "rule"),

@@ -92,6 +92,7 @@ def results(name):
 PAIRS = "adam adam, mlp scheduled, muon closure, compiled sweep, halving mlp"
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(("one", "other"), [pair.split() for pair in PAIRS.split(", ")])
 def test_two_configs_at_once_have_the_bits_of_each_alone(one, other):
     alone = results(one), results(other)
