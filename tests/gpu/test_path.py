@@ -43,7 +43,7 @@ def results(configs):
 
 def kept(memory, lane):
     segments = {"curve": memory.curves, "evaluation": memory.evaluations, "final": memory.params}
-    return {"state": vars(memory.state(lane))} | {
+    return {"state": vars(memory.state(lane)) | {"seconds": None}} | {
         f"{kind} {name}": np.ascontiguousarray(values).tobytes()
         for kind, of in segments.items()
         for name, values in of(lane).items()
