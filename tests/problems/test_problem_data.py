@@ -178,6 +178,7 @@ def test_csv(tmp_path, text, target, features, targets):
             r"column 3, the target: 't' is not a number, as other targets are \(line 1\)",
         ),
         ("a,y\n1,u\n2,\n", None, r"column 2 'y', the target, lacks 1 of 2 cells \(line 3\)"),
+        ("a,y\n1,\n2,\n", None, "column 2 'y', the target, is empty: name another with target"),
         ("a,y\n1,2\n2,3\n", "z", "target: no single column 'z' in 'a.csv': its columns are a, y"),
         ("a,a\n1,2\n2,3\n", "a", "target: no single column 'a'"),
         ("1,2\n2,3\n", "y", "it has no header; give an index"),

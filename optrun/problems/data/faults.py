@@ -116,12 +116,15 @@ def target_faults(
 ) -> Iterator[str]:
     """Yield what is wrong with a column as the target."""
     lacks = column.missing
-    if lacks.any() and (missing == "error" or lacks.all()):
+    if lacks.all():
+        yield f"{label}, the target, is empty: name another with target"
+        return
+    if lacks.any() and missing == "error":
         yield (
             f"{label}, the target, lacks {lacks.sum():,} of {counted(len(column), 'cell')} ({places(table, lacks)}): "
             "missing: drop leaves out such rows"
         )
-    if column.words is None or is_category or lacks.all():
+    if column.words is None or is_category:
         return
     words, counts = words_of(column)
     if all(map(is_number, words)):
@@ -131,7 +134,8 @@ def target_faults(
     elif (odd := [word for word in words if not _is_like_number(word)]) and len(odd) < len(words):
         yield (
             f"{label}, the target: {shortened(odd[0])!r} is not a number, as other targets are "
-            f"({place_of(column, odd[0], table)}): correct it, or list the column under categories"
+            f"({place_of(column, odd[0], table)}): correct or empty it, or, where these are "
+            "classes, list the column under categories"
         )
     elif not odd:
         wrong = next((word for word in words if not is_number(word)), words[0])
