@@ -244,6 +244,8 @@ def test_the_command_names_all_that_lacks_and_tells_what_it_does_not_use(folder,
     assert "not used: 'price'" in err
     assert "'colour': 1 cell of 12" in err
     assert "2 more samples" in err
+    code, out, err = call("predict", str(run.path), "gone.csv")
+    assert (code, out, err) == (2, "", "data: 'gone.csv': no such file\n")
     code, out, err = call("predict", str(run.path), path, "-o", "p.csv")
     with open("p.csv") as file:
         found = list(csv.DictReader(file))

@@ -79,7 +79,7 @@ def _existing(path: Path) -> Path:
     if path.is_dir():
         path = _training_images(path)
     if not path.is_file():
-        raise error_in(path, "not a regular file")
+        raise error_in(path, "not a regular file" if path.exists() else "no such file")
     return path
 
 
