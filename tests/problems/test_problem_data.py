@@ -181,6 +181,7 @@ def test_csv(tmp_path, text, target, features, targets):
         ("a,y\n1,\n2,\n", None, "column 2 'y', the target, is empty: name another with target"),
         ("a,y\n1,2\n2,3\n", "z", "target: no single column 'z' in 'a.csv': its columns are a, y"),
         ("a,a\n1,2\n2,3\n", "a", "target: no single column 'a'"),
+        ("alpha,y\n1,2\n2,3\n", "alhpa", "its columns are alpha, y. Did you mean 'alpha'"),
         ("1,2\n2,3\n", "y", "it has no header; give an index"),
         ("1,2\n2,3\n", 2, "target: 'a.csv' has 2 columns, so none has the index 2"),
         ('a,y\n"1,2\n', None, "line 2: .*end of data"),

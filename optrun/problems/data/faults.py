@@ -83,7 +83,7 @@ def _word_faults(
             "column, or list it under categories"
         )
     elif not is_auto:
-        yield f"{label} holds words, such as {first}: list it under categories, or drop it"
+        yield f"{label} holds words, such as {first}: list it under categories, too, or drop it"
     elif len(words) > MOST_CATEGORIES or 2 < len(words) == cells or len(words) > max(FEW, cells / 2):
         yield (
             f"{label} holds {len(words):,} different words in {counted(cells, 'cell')}, such as {first}, like names or "

@@ -91,7 +91,8 @@ class _Reading:
         repeated = {name for name, count in Counter(names).items() if name and count > 1}
         if repeated:
             self.faults.append(
-                f"line {raw.first_line}: several columns are called {' and '.join(map(repr, sorted(repeated)))}"
+                f"line {raw.first_line}: several columns are called {' and '.join(map(repr, sorted(repeated)))}: "
+                "give each a name of its own in the file"
             )
         return [
             f"column {i + 1}" if not name else f"{name} (column {i + 1})" if name in repeated else name
@@ -111,6 +112,7 @@ class _Reading:
                     if names
                     else "it has no header; give an index"
                 )
+                known += f".{hint}" if (hint := did_you_mean(wanted, names)) else ""
                 raise ConfigError(f"{option}: no single column {wanted!r} in {file!r}: {known}", field=option)
             return names.index(wanted)
         index = self._in_range(option, wanted)
