@@ -28,7 +28,7 @@ def test_show_tells_every_option_with_bounds_default_and_place(call, kind, name)
     cls = next(registry for registry in REGISTRIES if registry.kind == kind).find(name)
     assert described["options"].keys() == cls.options().keys()
     for option in cls.options().values():
-        (row,) = [line for line in done.out.splitlines() if re.match(rf"{option.name} ", line)]
+        (row,) = [line for line in done.out.splitlines() if re.match(rf"{option.name}  ", line)]
         for bound in option.bounds:
             assert str(bound) in row
         assert ("required" in row) is option.required
