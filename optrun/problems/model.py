@@ -35,7 +35,7 @@ class DenseModel:
         self._passes: dict[tuple[int, ...], Pass] = {}
 
     def use(self, loops: LoopEngine | None) -> None:
-        """Let an engine run captured NumPy calls as loops, with the same bits."""
+        """Let an engine run what it can as compiled loops, with the same bits."""
         self.loops = loops
         self._passes.clear()
 

@@ -78,7 +78,9 @@ class Predictor:
 
         Raises ConfigError if the samples do not suit the model, or if outputs are not finite.
         """
-        inputs = self._inputs(new.samples)
+        return self._predicted(self._inputs(new.samples))
+
+    def _predicted(self, inputs: Array) -> Predictions:
         with one_blas_thread, denormals(flushed=True), np.errstate(all="ignore"):
             ((outputs, _),) = self._model.outputs(self._params, inputs)
             found = self._model.predictions(np.zeros(len(inputs), np.int64), outputs[:, 0])
@@ -111,8 +113,8 @@ class Predictor:
                 raise ConfigError(f"{name} does not suit the run, {why}")
         scaling = self.preparation.target.scaling
         targets = self.arrays.array(own if scaling is None else scaling.apply(own))
-        predicted = self.predictions(NewSamples(samples))
         inputs = self._inputs(samples)
+        predicted = self._predicted(inputs)
         with one_blas_thread, denormals(flushed=True), np.errstate(all="ignore"):
             found = self._model.figures(self._params, inputs, targets, own, metrics)
         figures = {name: float(values[0]) for name, values in found.items()}

@@ -13,8 +13,26 @@ Missing = Literal["error", "drop", "median", "mode", "indicator"]
 """What is done about missing cells: an error, without such rows, filled in, or filled in and marked."""
 
 
+class _FillsIn:
+    """What both treatments say of missing cells."""
+
+    name: str
+    fill: float | str | None
+    indicator: bool
+
+    @property
+    def needs_all(self) -> bool:
+        """Whether nothing stands for a missing cell."""
+        return self.fill is None and not self.indicator
+
+    @property
+    def indicated(self) -> list[str]:
+        """The name of the feature that says what is missing, if there is one."""
+        return [f"{self.name} is missing"] if self.indicator else []
+
+
 @dataclass(frozen=True)
-class Number:
+class Number(_FillsIn):
     """A column of numbers as one feature."""
 
     name: str
@@ -36,19 +54,9 @@ class Number:
         return cls(column.name, float(np.median(present)), is_indicated)
 
     @property
-    def needs_all(self) -> bool:
-        """Whether nothing stands for a missing cell."""
-        return self.fill is None and not self.indicator
-
-    @property
     def features(self) -> list[str]:
         """The names of its features."""
         return [self.name, *self.indicated]
-
-    @property
-    def indicated(self) -> list[str]:
-        """The name of the feature that says what is missing, if there is one."""
-        return [f"{self.name} is missing"] if self.indicator else []
 
     def encoded(self, column: DataColumn) -> list[Array]:
         """Return the features, each ``[N]``."""
@@ -63,7 +71,7 @@ class Number:
 
 
 @dataclass(frozen=True)
-class Categories:
+class Categories(_FillsIn):
     """A column of words as one feature for each: 1 where the cell has that word, else 0.
 
     A word that no training row has is 0 everywhere.
@@ -93,19 +101,9 @@ class Categories:
         )
 
     @property
-    def needs_all(self) -> bool:
-        """Whether nothing stands for a missing cell."""
-        return self.fill is None and not self.indicator
-
-    @property
     def features(self) -> list[str]:
         """The names of its features."""
         return [*(f"{self.name}={value}" for value in self.values), *self.indicated]
-
-    @property
-    def indicated(self) -> list[str]:
-        """The name of the feature that says what is missing, if there is one."""
-        return [f"{self.name} is missing"] if self.indicator else []
 
     def encoded(self, column: DataColumn) -> list[Array]:
         """Return the features, each ``[N]``."""
