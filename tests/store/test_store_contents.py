@@ -475,10 +475,10 @@ def test_what_may_change_bits_is_told_of_two_machines() -> None:
     assert machine_changes(here, here) == {}
     other = here | {
         "numpy": "1.0",
-        "simd": ["SSE2"],
+        "simd": ["of another machine"],
         "git": None,
         "platform": here["platform"].replace(" ", " 0.0.1-", 1),
-        "blas": [here["blas"][0] | {"architecture": "Zen"}, {"internal_api": "mkl"}],
+        "blas": [here["blas"][0] | {"architecture": "of another machine"}, {"internal_api": "mkl"}],
     }
     assert set(machine_changes(here, other)) == {"numpy", "simd", "blas"}
     assert machine_changes(here, other)["numpy"] == (here["numpy"], "1.0")
