@@ -32,9 +32,7 @@ from optrun.problems.data import (
 )
 from optrun.problems.losses import ClassLoss, Loss
 from optrun.problems.metrics.baselines import baselines
-from optrun.problems.metrics.prediction import Predictions
 from optrun.problems.metrics.suitable import unsuitable
-from optrun.problems.model import predictions_of
 from optrun.problems.problem import Problem
 from optrun.registry import Added, Fraction, OwnOrRunSeed, PathsWithin, Positive, Unless
 
@@ -246,11 +244,6 @@ class DataProblem(Problem, ABC):
     def baselines(self, measure: Sequence[str]) -> Mapping[str, Mapping[str, float]]:
         with np.errstate(all="ignore"):
             return baselines(self, measure)
-
-    def predictions(self, part: str, outputs: Array) -> Predictions:
-        """Return what the outputs ``[B, o, n]`` for the samples of a part predict."""
-        host = self.arrays.to_host(outputs)
-        return predictions_of(self.loss, self.preparation.target, self.targets[part], host)
 
     @property
     def fingerprint(self) -> str:

@@ -5,17 +5,11 @@ Outputs are ``[..., S, o, n]`` for n samples, targets ``[S, n]``: lanes with the
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Protocol
 
 import numpy as np
 
 from optrun.arrays import Array, Arrays
-
-
-class Scratch(Protocol):
-    """Returns the array of this name and shape."""
-
-    def __call__(self, name: str, *shape: int) -> Array: ...
+from optrun.problems.scratch import Scratch
 
 
 class Loss(ABC):

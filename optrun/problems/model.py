@@ -1,7 +1,6 @@
 """A model: dense layers and the loss that they are trained by, whatever the samples."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -123,15 +122,3 @@ def inputs_of(arrays: Arrays, features: Array, *, bias: bool, batch_size: int | 
     # In full-batch steps, products are faster if the samples of a feature are contiguous.
     ordered: Array = arrays.xp.asarray(flat, order="F" if batch_size is None else "C")
     return ordered
-
-
-def scratch_of(arrays: Arrays) -> Any:
-    """Return a `Scratch` of its own."""
-    kept: dict[tuple[str, tuple[int, ...]], Array] = {}
-
-    def scratch(name: str, *shape: int) -> Array:
-        if (name, shape) not in kept:
-            kept[name, shape] = arrays.empty(shape)
-        return kept[name, shape]
-
-    return scratch

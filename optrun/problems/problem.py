@@ -11,6 +11,7 @@ from optrun.errors import ConfigError, PluginError
 from optrun.hyperparameters import option_named
 from optrun.kernels.stepper import Engine, LoopEngine
 from optrun.plugin_code import definition_of
+from optrun.problems.scratch import Scratch
 from optrun.registry import Option, PathOrName, check_annotated, options_of, problems, snake_case
 from optrun.regular_files import files_digest
 
@@ -93,7 +94,8 @@ class Problem(metaclass=_Checked):
         self.arrays = arrays
         self.loops: LoopEngine | None = None
         """The engine that can run listings as compiled loops; None if the engine cannot."""
-        self._scratch: dict[tuple[str, tuple[int, ...]], Array] = {}
+        self.scratch = Scratch(arrays)
+        """Arrays by name and shape, allocated on first use: ``self.scratch("g", lanes, size)``."""
 
     def use(self, engine: Engine) -> None:
         """Let an engine run what it can as compiled loops, with the same bits."""
@@ -164,13 +166,6 @@ class Problem(metaclass=_Checked):
     def baselines(self, measure: Sequence[str]) -> Mapping[str, Mapping[str, float]]:
         """Return the figures of what predicts without training, by its name; ``measure`` as in `evaluate`."""
         return {}
-
-    def scratch(self, name: str, *shape: int) -> Array:
-        """Return the array of this name and shape, allocated on first use, so that later steps allocate nothing."""
-        key = (name, shape)
-        if key not in self._scratch:
-            self._scratch[key] = self.arrays.empty(shape)
-        return self._scratch[key]
 
 
 class Batches:

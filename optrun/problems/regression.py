@@ -12,7 +12,8 @@ from optrun.errors import ConfigError, counted
 from optrun.problems.activations import Relu
 from optrun.problems.data import Dataset, DataSource
 from optrun.problems.layers import Layers
-from optrun.problems.losses import BinaryCrossEntropy, Loss, Scratch
+from optrun.problems.losses import BinaryCrossEntropy, Loss
+from optrun.problems.scratch import Scratch
 from optrun.problems.supervised import Supervised
 
 

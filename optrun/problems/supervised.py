@@ -14,11 +14,12 @@ from optrun.problems.batches import SampleBatches, Sampling
 from optrun.problems.data import Preparation
 from optrun.problems.data_problem import DataProblem
 from optrun.problems.layers import Layers
-from optrun.problems.losses import ClassLoss, CrossEntropy, Loss, MeanSquaredError, Scratch
+from optrun.problems.losses import ClassLoss, CrossEntropy, Loss, MeanSquaredError
 from optrun.problems.metrics.prediction import ClassPredictions
-from optrun.problems.model import DenseModel, inputs_of, scratch_of
+from optrun.problems.model import DenseModel, inputs_of
 from optrun.problems.passes import Chunk, Passes
 from optrun.problems.problem import Batches
+from optrun.problems.scratch import Scratch
 from optrun.registry import Added, NonNegative, PositiveInt
 
 
@@ -89,7 +90,7 @@ class Supervised(DataProblem, ABC):
     def model_of(cls, arrays: Arrays, options: Mapping[str, Any], preparation: Preparation) -> DenseModel:
         """Return the model of a problem with these options, all of them, without its data."""
         target = preparation.target
-        loss = cls.loss_of(arrays, scratch_of(arrays), len(target.classes))
+        loss = cls.loss_of(arrays, Scratch(arrays), len(target.classes))
         loss.weights = target.weights or None
         features = math.prod(preparation.shape)
         layers = cls.layers_of(arrays, features, loss.outputs, options["bias"], options)
@@ -146,7 +147,10 @@ class Supervised(DataProblem, ABC):
             return super().confusion(params)
         found: dict[str, Array] = {}
         for part, x in self.inputs.items():
-            said = [self.predictions(part, outputs[:, 0]) for outputs, _ in self.model.outputs(params, x)]
+            said = [
+                self.model.predictions(self.targets[part], outputs[:, 0])
+                for outputs, _ in self.model.outputs(params, x)
+            ]
             found[part] = np.concatenate(
                 [each.confusion for each in said if isinstance(each, ClassPredictions)]
             )

@@ -9,6 +9,7 @@ import numpy as np
 from optrun.arrays import Array, one_blas_thread
 from optrun.problems.losses import BinaryCrossEntropy, ClassLoss
 from optrun.problems.metrics.prediction import ClassPredictions, Predictions, measured
+from optrun.problems.model import predictions_of
 from optrun.registry import prediction_metrics
 
 if TYPE_CHECKING:
@@ -67,7 +68,8 @@ def _predicted(problem: "DataProblem") -> Iterator[tuple[str, str, Predictions, 
         title, logits = MEAN, fitted.mean(axis=0)
     for part, own in targets.items():
         outputs = np.repeat(logits[:, None], len(own), axis=1)
-        yield title, part, problem.predictions(part, outputs[None]), _loss(problem, part, outputs)
+        found = predictions_of(loss, problem.preparation.target, own, outputs[None])
+        yield title, part, found, _loss(problem, part, outputs)
     for part, outputs in _linear(problem, fitted).items():
         if isinstance(loss, ClassLoss):
             scores = outputs[None]
@@ -76,7 +78,7 @@ def _predicted(problem: "DataProblem") -> Iterator[tuple[str, str, Predictions, 
             predictions = ClassPredictions(targets[part], said, finite, scores=scores, probabilities=None)
             yield LEAST_SQUARES, part, predictions, None
         else:
-            found = problem.predictions(part, outputs[None])
+            found = predictions_of(loss, problem.preparation.target, targets[part], outputs[None])
             yield LEAST_SQUARES, part, found, _loss(problem, part, outputs)
 
 
