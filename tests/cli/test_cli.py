@@ -236,7 +236,7 @@ class Signum(Optimizer):
     """Sign descent."""
     @staticmethod
     def update(p, g, t, /, *, lr: NonNegative = 1e-2):
-        from optrun.optim.ops import sign
+        from optrun.ops import sign
         p -= lr * sign(g)
 '''
 

@@ -23,7 +23,7 @@ import numpy as np
 
 from optrun.errors import ConfigError
 from optrun.optim import SGD, Optimizer
-from optrun.optim.ops import sqrt
+from optrun.ops import sqrt
 from optrun.registry import NonNegative
 
 

@@ -9,8 +9,8 @@ from optrun.kernels.lower import lower
 from optrun.kernels.program import TENSOR_OPS
 from optrun.kernels.tensor_engine import TensorEngine
 from optrun.kernels.trace import trace
+from optrun.ops import maximum, mean, norm, sqrt, total, where
 from optrun.optim import Optimizer
-from optrun.optim.ops import maximum, mean, norm, sqrt, total, where
 from optrun.registry import NonNegative, optimizers
 from tests.optim.samples import parameters
 

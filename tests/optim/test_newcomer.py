@@ -14,7 +14,7 @@ ELEMENTWISE = '''
 from typing import Any
 
 from optrun.optim import Optimizer
-from optrun.optim.ops import lerp, sign, where
+from optrun.ops import lerp, sign, where
 from optrun.registry import Decay, NonNegative, Number
 
 
@@ -40,7 +40,7 @@ PER_TENSOR = '''
 from typing import Any
 
 from optrun.optim import Optimizer
-from optrun.optim.ops import maximum, norm
+from optrun.ops import maximum, norm
 from optrun.registry import NonNegative
 
 

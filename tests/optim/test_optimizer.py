@@ -15,8 +15,8 @@ from optrun.errors import ConfigError, PluginError, StateError
 from optrun.kernels.numpy_engine import NumpyEngine
 from optrun.kernels.stepper import Stepper
 from optrun.kernels.trace import trace
+from optrun.ops import norm, where
 from optrun.optim import ASGD, LBFGS, SGD, Adam, AdamW, Muon, NAdam, Optimizer, SparseAdam
-from optrun.optim.ops import norm, where
 from optrun.registry import NonNegative, optimizers
 from optrun.schedulers import LinearLR
 from tests.optim.samples import (

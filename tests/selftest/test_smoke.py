@@ -9,8 +9,8 @@ from annotated_types import Ge, Gt, Le, MinLen
 
 from optrun.config import from_mapping
 from optrun.errors import ConfigError, UnknownNameError
+from optrun.ops import sqrt
 from optrun.optim import SGD, Optimizer
-from optrun.optim.ops import sqrt
 from optrun.registry import NonNegative, Rate, Steps, optimizers, problems, schedulers
 from optrun.schedulers import LRScheduler
 from optrun.schedulers.expression import Expression
