@@ -35,7 +35,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def is_short(config: pytest.Config) -> bool:
+    if hasattr(config, "workerinput"):  # pytest-xdist gives its workers the test folders as arguments
+        return config.workerinput["short"]
     return not config.getoption("full") and config.args_source is not config.ArgsSource.ARGS
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node) -> None:
+    node.workerinput["short"] = is_short(node.config)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -46,8 +53,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    if is_short(config) and not config.option.collectonly:
-        config.get_terminal_writer().line("This was the short run; python -m pytest --full runs every test.")
+    if is_short(config) and not config.option.collectonly and not hasattr(config, "workerinput"):
+        config.get_terminal_writer().line("This was the short run; python -m pytest -n 2 --full runs every test.")
 
 
 @pytest.fixture
