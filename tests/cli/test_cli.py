@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
 from typer.testing import CliRunner
 
 import optrun
@@ -166,6 +167,25 @@ def test_a_mistake_is_exit_2_one_clear_message_and_nothing_left(config, argument
     assert "Traceback" not in done.stderr
     assert not done.stdout
     assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "option", "given", "meant"),
+    [
+        ("plot", "--kind", "beste", "best"),
+        ("plot", "--style", "papr", "paper"),
+        ("curves", "--kind", "sens", "sensitivity"),
+        ("export", "--what", "run", "runs"),
+        ("export", "--to", "mlflw", "mlflow"),
+        ("run", "--progress", "lvie", "live"),
+        ("init", "--template", "optimiser", "optimizer"),
+    ],
+)
+def test_a_mistyped_choice_is_told_the_nearest_one(command, option, given, meant):
+    with pytest.raises(typer.BadParameter) as caught:
+        typer.main.get_command(app).commands[command].make_context(command, ["x", option, given])
+    assert caught.value.message.startswith(f"{given!r} is not one of '")
+    assert caught.value.message.endswith(f". Did you mean {meant!r}?")
 
 
 @pytest.mark.full

@@ -220,7 +220,10 @@ def test_a_page_has_a_row_for_each_run(path, call):  # noqa: F811
             ["-f", "tex", "--what", "evaluations"],
             "tex is for a page, and evaluations may have thousands of rows",
         ),
-        (["--what", "run"], "'run' is not one of 'runs', 'curves', 'evaluations'"),
+        (
+            ["--what", "run"],
+            "'run' is not one of 'runs', 'curves', 'evaluations', 'params'. Did you mean 'runs'?",
+        ),
         (["--what", "runs", "--where", "final_los < 1"], "column 1: unknown name 'final_los'"),
         (["--what", "runs", "--sort", "final_los"], "Did you mean 'final_loss'?"),
     ],
