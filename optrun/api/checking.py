@@ -1,7 +1,5 @@
 """The Python API of checks, which say whether results are as good as a baseline or a target."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from optrun.analysis.best_run import find_numbered
@@ -14,9 +12,9 @@ from optrun.api.arguments import check_numbers, check_texts
 from optrun.api.comparisons import compared
 from optrun.api.runs import Run, load_run
 from optrun.api.sweeps import Sweep, load_sweep
-from optrun.arrays import Array
 from optrun.errors import ConfigError, RunFailedError, counted
 from optrun.store import RunRecord
+from optrun.training.curve_figures import CurveFigure
 from optrun.training.figures import FINAL_LOSS
 
 Checked = Sweep | Run | str | Path
@@ -62,14 +60,14 @@ def check(
             f"{'p' if by is None else 'by'}: a single run has no seeds and no settings to compare"
         )
     path = "" if is_run else by
-    checked = _compared(new, source, "what is checked")
+    checked = _compared(new, source, "what is checked", metric)
     if target is not None:
         return reaching(checked, target, path, metric, p, sigma)
     assert baseline is not None
     old = _source(baseline)
     if isinstance(old, Run) != is_run:
         raise ConfigError("a run is compared to a run, and a sweep to a sweep")
-    compared_to = _compared(baseline, old, "the baseline")
+    compared_to = _compared(baseline, old, "the baseline", metric)
     return regression(checked, compared_to, path, metric, 0.0 if tolerance is None else tolerance, p)
 
 
@@ -87,11 +85,12 @@ def _left(source: Sweep | Run) -> int:
     return source.left or source.confirmation_left
 
 
-def _compared(given: Checked, source: Sweep | Run, otherwise: str) -> ComparedSweep:
+def _compared(given: Checked, source: Sweep | Run, otherwise: str, metric: str | None) -> ComparedSweep:
     """Return a sweep to compare; a run is one of one setting and no particular problem and seed."""
     label = _label(given, otherwise)
     if isinstance(source, Sweep):
         return compared(source, label)
+    name = metric or FINAL_LOSS
     record = RunRecord(
         run=0,
         seed=0,
@@ -100,23 +99,10 @@ def _compared(given: Checked, source: Sweep | Run, otherwise: str) -> ComparedSw
         reason=source.reason,
         steps=source.steps,
         summary=source.summary,
+        derived=source.figures([name]) if CurveFigure.named(name) else {},
     )
-    plan = SweepPlan([{}], 1, FINAL_LOSS, maximize=False)
-    return ComparedSweep(label, plan, [record], evaluated=_OneRun(source.evaluations))
-
-
-@dataclass(frozen=True)
-class _OneRun:
-    """The evaluations of a single run, in the form of those of a sweep."""
-
-    evaluations: Mapping[str, Array]
-
-    def series(self, names: Sequence[str]) -> Iterator[tuple[int, Mapping[str, Array]]]:
-        if self.evaluations and self.evaluations.keys() >= set(names):
-            yield 0, self.evaluations
-
-    def seconds(self) -> Mapping[int, float | None]:
-        return {}
+    plan = SweepPlan([{}], 1, name, maximize=source.goal_of(name) == "maximize")
+    return ComparedSweep(label, plan, [record])
 
 
 def _label(given: Checked, otherwise: str) -> str:

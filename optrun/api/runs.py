@@ -12,7 +12,7 @@ from optrun.api.stored_configs import resolve_any
 from optrun.arrays import Array
 from optrun.config import RunConfig, from_mapping
 from optrun.config.edited import as_in_file
-from optrun.config.goal import GoalOf
+from optrun.config.goal import Goal, GoalOf, usual_goal
 from optrun.config.model.run import Stop
 from optrun.errors import ConfigError, RunFailedError, StoreError, counted, string_list
 from optrun.plugins import load_plugins
@@ -186,8 +186,13 @@ class Run:
 
     def figures(self, names: Iterable[str] = ()) -> Mapping[str, float | None]:
         """Return the summary, and those of these figures that are of its evaluations: `best_val_loss`, `area_loss`."""
-        goals = self._goals or Stop.model_validate(self.config.get("stop") or {}).goal_of
-        return expected_figures(names, self.record, lambda: self.evaluations, goals)
+        return expected_figures(names, self.record, lambda: self.evaluations, self.goal_of)
+
+    def goal_of(self, name: str) -> Goal:
+        """Return which end of a figure is the better one, as its sweep, or what stops it, says; else the usual one."""
+        usual, stop = usual_goal(name), Stop.model_validate(self.config.get("stop") or {})
+        given = [*filter(None, [self._goals]), stop.goal_of]
+        return next((goal for goals in given if (goal := goals(name)) != usual), usual)
 
     def to_pandas(self, what: What = "curves") -> "pd.DataFrame":
         """Return the columns of `optrun export` as a data frame: a row for each of its curves or evaluations, or one.
@@ -350,6 +355,7 @@ def load_run(path: str | Path, run: int | None = None) -> Run:
             path=store.path,
             run=chosen,
             setting=plan.setting(chosen) if plan else None,
+            goals=plan.goal_of if plan else None,
             baselines=stored_baselines(store.events(), store.run(chosen).config),
         )
 

@@ -196,3 +196,23 @@ def test_a_problem_has_its_name_whatever_else_the_other_sweep_has():
         ("a data=iris", "missing"),
         ("a data=wine", "ok"),
     ]
+
+
+def test_the_better_end_of_a_runs_figure_is_that_of_what_stops_it():
+    run = optrun.run(
+        {
+            "problem": {"name": "softmax_regression", "data": "iris", "validation_fraction": 0.2},
+            "optimizer": "SGD",
+            "steps": 4,
+            "evaluate": {"every": 2},
+            "stop": {"metric": "val_loss", "goal": "maximize", "patience": 9},
+        },
+        save=False,
+    )
+    values = run.evaluations["val_loss"]
+    assert values.max() > values.min()
+    for metric in ("best_val_loss", "val_loss_at_best_val_loss"):
+        found = optrun.check(run, target=values.max(), metric=metric)
+        assert (found.goal, found.lines[0].result, found.passed) == ("maximize", values.max(), True)
+    assert not optrun.check(run, baseline=run, metric="val_loss", tolerance=0).lines[0].difference
+    assert optrun.check(run, target=values.min(), metric="best_train_loss").goal == "maximize"
