@@ -54,7 +54,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     if is_short(config) and not config.option.collectonly and not hasattr(config, "workerinput"):
-        config.get_terminal_writer().line("This was the short run; python -m pytest -n 2 --full runs every test.")
+        config.get_terminal_writer().line(
+            "This was the short run; python -m pytest -n 2 --full runs every test."
+        )
 
 
 @pytest.fixture
