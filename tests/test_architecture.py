@@ -30,6 +30,7 @@ FLOORS = [
     "plugins",
     "hyperparameters",
     "intervals",
+    "arithmetic",
     "arrays",
     "registry",
     "checks",

@@ -10,14 +10,14 @@ import pytest
 LOCKS = [
     ("optrun.plugins", "_loading"),
     ("optrun.plugin_code", "_output.lock"),
+    ("optrun.arithmetic.parser", "_parsing"),
     ("optrun.arrays", "one_blas_thread._lock"),
     ("optrun.config.yaml.files", "_reading"),
     ("optrun.kernels.numba.code_cache", "_lock"),
     ("optrun.kernels.threads", "_lock"),
     ("optrun.plots.look", "_drawing"),
     ("optrun.problems.batches", "_keeping"),
-    ("optrun.schedulers.expression", "_multiplying"),
-    ("optrun.schedulers.expression", "_parsing"),
+    ("optrun.schedulers.function_of_time", "_multiplying"),
     ("optrun.sweeps.workers.worker_process", "_timer"),
 ]
 

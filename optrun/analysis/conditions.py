@@ -12,22 +12,23 @@ import operator
 import re
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
 from optrun.analysis.run_columns import RunColumns
 from optrun.analysis.summaries import STATES
-from optrun.errors import ConfigError, did_you_mean
-from optrun.schedulers.expression import EXTREMES, MAX_DEPTH, OPERATORS, UNARY, parsed
+from optrun.arithmetic.parser import MAX_DEPTH, Arithmetic
+from optrun.arithmetic.words import OPERATORS, WORDS, Grammar
+from optrun.errors import ConfigError
 
 EXAMPLE = "optimizer.lr < 0.01 and status == diverged"
+GRAMMAR = Grammar("a condition", EXAMPLE, WORDS, OPERATORS)
 CONSTANTS = {"true": True, "false": False, "null": None, "True": True, "False": False, "None": None}
-WORDS = {"and", "or", "not", "in", "if", "else", "is"}
+_SYNTAX = {"and", "or", "not", "in", "if", "else", "is"}
 """The words of the grammar, and those whose misuse has a better message than an unknown name."""
 
 _TOKEN = re.compile(r"'[^']*'|\"[^\"]*\"|\d[\w.]*|[^\W\d]\w*(?:\.\w+)*")
-_ARITHMETIC = (ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Mod, ast.Pow)
 _COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
     ast.Lt: operator.lt,
     ast.LtE: operator.le,
@@ -44,47 +45,46 @@ def fulfilled(text: str, columns: RunColumns) -> list[int]:
     A value that is missing or not finite is null, which is equal to null only, and neither smaller nor larger than
     anything. Raises ConfigError, with the column, for what is no condition or compares text with numbers.
     """
-    condition = _Condition(text, columns)
-    with np.errstate(all="ignore"):
-        return condition.runs()
+    try:
+        with np.errstate(all="ignore"):
+            return _Condition(text, columns).runs()
+    except ConfigError as error:
+        raise ConfigError(f"--where: {error}") from None
 
 
-class _Condition:
+class _Condition(Arithmetic):
     def __init__(self, text: str, columns: RunColumns) -> None:
         self._columns = columns
         self._values: dict[int, list[Any]] = {}
         """The values of a name by the run, by the place of its node."""
         self._alike: dict[ast.expr, bool] = {}
         """Whether some run has had values of one type, by the right side of a comparison."""
-        self._names: dict[int, str] = {}
+        self._masked: dict[int, str] = {}
+        """The names by their places."""
 
         # A path such as optimizer.groups.0.lr is no Python name; a name of the same length keeps the columns.
         def masked(token: re.Match[str]) -> str:
             name = token[0]
-            if not name[0].isidentifier() or name in WORDS:
+            if not name[0].isidentifier() or name in _SYNTAX:
                 return name
-            self._names[token.start()] = name
+            self._masked[token.start()] = name
             return "_" * len(name)
 
-        self._text = _TOKEN.sub(masked, text)
-        try:
-            self._tree = parsed(self._text, "a condition", EXAMPLE)
-        except ConfigError as error:
-            single = re.search(r"(?<![=<>!])=(?!=)", self._text)
-            hint = "; is equal to is written ==" if single else ""
-            raise ConfigError(f"--where: {error}{hint}") from None
-        self._check_condition(self._tree, 0)
+        super().__init__(_TOKEN.sub(masked, text), GRAMMAR, shown=text)
 
     def runs(self) -> list[int]:
-        found = [run for run in range(self._columns.size) if self._holds(self._tree, run)]
+        found = [run for run in range(self._columns.size) if self._holds(self.tree, run)]
         for node, alike in self._alike.items():
             if not alike:
-                self._refuse(node, "text and numbers are compared; they are never equal, smaller or larger")
+                self.refuse(node, "text and numbers are compared; they are never equal, smaller or larger")
         return found
+
+    def _check(self) -> None:
+        self._check_condition(self.tree, 0)
 
     def _check_condition(self, node: ast.expr, depth: int) -> None:
         if depth > MAX_DEPTH:
-            self._refuse(node, f"nested deeper than {MAX_DEPTH} levels")
+            self.refuse(node, f"nested deeper than {MAX_DEPTH} levels")
         match node:
             case ast.BoolOp(values=below):
                 for each in below:
@@ -94,56 +94,53 @@ class _Condition:
             case ast.Compare(left, ops, comparators):
                 sides = [left, *comparators]
                 words = [word for side in sides for word in self._words(side)]
-                self._check_value(left, words, depth + 1)
+                self._check_value(left, depth + 1, words)
                 for op, side in zip(ops, comparators, strict=True):
                     if isinstance(op, (ast.In, ast.NotIn)):
                         self._check_list(side, words, depth + 1)
                     elif type(op) in _COMPARISONS:
-                        self._check_value(side, words, depth + 1)
+                        self._check_value(side, depth + 1, words)
                     else:
-                        self._refuse(side, "'is' is written ==")
+                        self.refuse(side, "'is' is written ==")
             case ast.Name():
-                self._check_value(node, (), depth + 1)
+                self._check_value(node, depth + 1)
             case ast.BinOp(op=ast.BitAnd() | ast.BitOr()):
-                self._refuse(node, "& is written and, | is written or")
+                self.refuse(node, self._advice(node))
             case _:
-                self._refuse(node, f"a condition compares values, such as {EXAMPLE}")
+                self.refuse(node, f"a condition compares values, such as {EXAMPLE}")
 
     def _check_list(self, node: ast.expr, words: Sequence[str], depth: int) -> None:
         if not isinstance(node, (ast.Tuple, ast.List)):
-            self._refuse(node, "after 'in' there is a list, such as (completed, diverged)")
+            self.refuse(node, "after 'in' there is a list, such as (completed, diverged)")
         for each in node.elts:
-            self._check_value(each, words, depth + 1)
+            self._check_value(each, depth + 1, words)
 
-    def _check_value(self, node: ast.expr, words: Sequence[str], depth: int) -> None:
-        if depth > MAX_DEPTH:
-            self._refuse(node, f"nested deeper than {MAX_DEPTH} levels")
-        below: Sequence[ast.expr] = ()
+    def _check_value(self, node: ast.expr, depth: int, words: Sequence[str] = ()) -> None:
+        """Check a value, which is a text if it is among ``words``."""
+        if isinstance(node, ast.Name):
+            self._resolve(node, words)
+        else:
+            super()._check_value(node, depth)
+
+    def _below(self, node: ast.expr) -> Sequence[ast.expr]:
         match node:
             case ast.Constant(value=str()):
-                pass
-            case ast.Constant(value=int() | float() as number) if not isinstance(number, bool):
-                if abs(number) > float(np.finfo(float).max):
-                    self._refuse(node, "a number that is too large")
-            case ast.Name():
-                self._resolve(node, words)
-            case ast.BinOp(left, op, right) if isinstance(op, _ARITHMETIC):
-                below = (left, right)
-            case ast.UnaryOp(op=ast.USub() | ast.UAdd(), operand=operand):
-                below = (operand,)
-            case ast.Call(ast.Name() as called, args, []):
-                name, known = self._name(called), [*UNARY, *EXTREMES]
-                if name not in known:
-                    hint = did_you_mean(name, known) or f" There are: {', '.join(known)}."
-                    self._refuse(called, f"unknown function {name!r}.{hint}")
-                if (name in UNARY) != (len(args) == 1):
-                    wanted = "one number" if name in UNARY else "at least two numbers"
-                    self._refuse(node, f"{name} takes {wanted} (got {len(args)})")
-                below = args
-            case _:
-                self._refuse(node, "only numbers, names, 'text', arithmetic and functions are values")
-        for each in below:
-            self._check_value(each, (), depth + 1)
+                return ()
+            case ast.IfExp():
+                self.refuse(node, self._advice(node))
+        return super()._below(node)
+
+    def _check_name(self, node: ast.Name) -> None:
+        self._resolve(node, ())
+
+    def _advice(self, node: ast.expr) -> str:
+        if isinstance(node, ast.BinOp) and isinstance(node.op, (ast.BitAnd, ast.BitOr)):
+            return "& is written and, | is written or"
+        return "only numbers, names, 'text', arithmetic and functions are values"
+
+    def _syntax(self, message: str, sign: str) -> str:
+        has_single = re.search(r"(?<![=<>!])=(?!=)", self.text)
+        return super()._syntax(message, sign) + ("; is equal to is written ==" if has_single else "")
 
     def _resolve(self, node: ast.Name, words: Sequence[str]) -> None:
         """Find the values of a name; a word that is no name is a text if it is among ``words``."""
@@ -155,7 +152,7 @@ class _Condition:
         elif name in words:
             self._values[node.col_offset] = [name] * self._columns.size
         else:
-            self._refuse(node, self._columns.unknown(name, words))
+            self.refuse(node, self._columns.unknown(name, words))
 
     def _words(self, node: ast.expr) -> Iterator[str]:
         """Yield the texts that are values of a column."""
@@ -176,16 +173,16 @@ class _Condition:
             case ast.Compare(left, ops, comparators):
                 pairs = pairwise([left, *comparators])
                 return all(self._compares(op, *pair, run) for op, pair in zip(ops, pairs, strict=True))
-        value = self._value(node, run)
+        value = self._of_run(node, run)
         if value is not None and not isinstance(value, bool):
-            self._refuse(node, f"a condition compares values, such as {EXAMPLE}")
+            self.refuse(node, f"a condition compares values, such as {EXAMPLE}")
         return value is True
 
     def _compares(self, op: ast.cmpop, left: ast.expr, right: ast.expr, run: int) -> bool:
         if isinstance(right, (ast.Tuple, ast.List)):
             is_in = any(self._compares(ast.Eq(), left, each, run) for each in right.elts)
             return is_in != isinstance(op, ast.NotIn)
-        a, b = self._value(left, run), self._value(right, run)
+        a, b = self._of_run(left, run), self._of_run(right, run)
         is_equality = isinstance(op, (ast.Eq, ast.NotEq))
         if a is None or b is None:
             return is_equality and bool(_COMPARISONS[type(op)](a, b))
@@ -193,7 +190,7 @@ class _Condition:
         self._alike[right] = self._alike.get(right, False) or is_alike
         return bool(_COMPARISONS[type(op)](a, b)) if is_alike else isinstance(op, ast.NotEq)
 
-    def _value(self, node: ast.expr, run: int) -> Any:
+    def _of_run(self, node: ast.expr, run: int) -> Any:
         """Return the value of a checked node: a number, a text, a bool or None."""
         match node:
             case ast.Constant(value):
@@ -205,33 +202,18 @@ class _Condition:
             case ast.UnaryOp(op, operand):
                 function, below = OPERATORS[type(op)], [operand]
             case ast.Call(ast.Name() as called, args):
-                name = self._name(called)
-                function, below = UNARY.get(name) or EXTREMES[name], args
+                function, below = self.grammar.words[self._name(called)].compute, args
             case _:
                 raise AssertionError(node)  # pragma: no cover
         numbers = []
         for each in below:
-            value = self._value(each, run)
+            value = self._of_run(each, run)
             if isinstance(value, (str, bool)):
-                self._refuse(each, f"arithmetic needs a number, not {value!r}")
+                self.refuse(each, f"arithmetic needs a number, not {value!r}")
             if value is None:
                 return None
             numbers.append(np.float64(value))
-        if len(numbers) > 2:
-            first, *rest = numbers
-            for other in rest:
-                first = function(first, other)
-            return float(first)
         return float(function(*numbers))
 
     def _name(self, node: ast.Name) -> str:
-        return self._names[self._place(node)]
-
-    def _place(self, node: ast.expr) -> int:
-        """Return the index in the text at which a node begins."""
-        # The syntax tree counts bytes, and not from the leading blanks.
-        after = self._text.lstrip()
-        return len(self._text) - len(after) + len(after.encode()[: node.col_offset].decode())
-
-    def _refuse(self, node: ast.expr, problem: str) -> NoReturn:
-        raise ConfigError(f"--where: column {self._place(node) + 1}: {problem}")
+        return self._masked[self._index(node.col_offset)]

@@ -4,7 +4,7 @@ from optrun.schedulers.annealing import SWALR, CosineAnnealingWarmRestarts, Mult
 from optrun.schedulers.closed_form import ConstantLR, CosineAnnealingLR, ExponentialLR, LinearLR, StepLR
 from optrun.schedulers.composite import ChainedScheduler, SequentialLR
 from optrun.schedulers.cyclic import CyclicLR, OneCycleLR
-from optrun.schedulers.expression import Expression
+from optrun.schedulers.function_of_time import FunctionOfTime
 from optrun.schedulers.lambdas import LambdaLR, MultiplicativeLR
 from optrun.schedulers.plateau import ReduceLROnPlateau
 from optrun.schedulers.scheduler import LRScheduler
@@ -17,7 +17,7 @@ __all__ = [
     "CosineAnnealingWarmRestarts",
     "CyclicLR",
     "ExponentialLR",
-    "Expression",
+    "FunctionOfTime",
     "LRScheduler",
     "LambdaLR",
     "LinearLR",

@@ -11,7 +11,7 @@ from optrun.errors import ConfigError
 from optrun.registry import Epochs, Fraction, NonNegative, Positive, PositiveInt, Rate, Steps
 from optrun.schedulers.annealing import Strategy, anneal
 from optrun.schedulers.closed_form import between
-from optrun.schedulers.expression import Expression
+from optrun.schedulers.function_of_time import FunctionOfTime
 from optrun.schedulers.scheduler import LRScheduler
 
 
@@ -51,7 +51,7 @@ class CyclicLR(_Cycle):
         step_size_down: Steps | None = None,
         mode: Literal["triangular", "triangular2", "exp_range"] = "triangular",
         gamma: NonNegative = 1.0,
-        scale_fn: Expression | None = None,
+        scale_fn: FunctionOfTime | None = None,
         scale_mode: Literal["cycle", "iterations"] = "cycle",
         cycle_momentum: bool = True,
         base_momentum: Fraction = 0.8,
@@ -70,7 +70,7 @@ class CyclicLR(_Cycle):
         step_size_down: int | None,
         mode: str,
         gamma: Any,
-        scale_fn: Expression | None,
+        scale_fn: FunctionOfTime | None,
         scale_mode: str,
         base_momentum: Any,
         max_momentum: Any,
@@ -87,7 +87,7 @@ def _height(
     down: int | None,
     mode: str,
     gamma: Any,
-    scale_fn: Expression | None,
+    scale_fn: FunctionOfTime | None,
     scale_mode: str,
 ) -> Any:
     """Return the position of each step between the lower (0) and the upper (1) bound."""

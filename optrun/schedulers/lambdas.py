@@ -2,10 +2,10 @@
 
 from typing import Annotated, Any
 
-from optrun.schedulers.expression import Expression
+from optrun.schedulers.function_of_time import FunctionOfTime
 from optrun.schedulers.scheduler import LRScheduler
 
-OfTime = Annotated[Expression, "a function of t, such as 0.95 ** t"]
+OfTime = Annotated[FunctionOfTime, "a function of t, such as 0.95 ** t"]
 
 
 class LambdaLR(LRScheduler):

@@ -24,7 +24,7 @@ from optrun.hyperparameters import completed
 from optrun.intervals import INTERVAL, interval_within, without_default
 from optrun.registry import Option, check_annotated, options_of, said_of, schedulers
 from optrun.schedulers.binding import Binding, HasGroups
-from optrun.schedulers.expression import Expression
+from optrun.schedulers.function_of_time import FunctionOfTime
 from optrun.schedulers.lane_state import MEMBERS, counts_from_json, floats_from_json, mapping, to_json
 
 
@@ -135,7 +135,7 @@ class LRScheduler:
     @property
     def is_known_ahead(self) -> bool:
         """Whether it can be evaluated at future steps: a Python function, which may have side effects, cannot."""
-        functions = [each for each in self._options.values() if isinstance(each, Expression)]
+        functions = [each for each in self._options.values() if isinstance(each, FunctionOfTime)]
         return all(each.function is None for each in functions) and all(
             member.is_known_ahead for member in self.members
         )

@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args, get_origin
 from optrun.errors import ConfigError
 from optrun.registry import Option, optimizers, problems, schedulers
 from optrun.schedulers import LRScheduler
-from optrun.schedulers.expression import Expression
+from optrun.schedulers.function_of_time import FunctionOfTime
 
 PROBLEMS: Mapping[str, Mapping[str, Any]] = {
     "beale": {},
@@ -20,7 +20,7 @@ PROBLEMS: Mapping[str, Mapping[str, Any]] = {
 """Options that make a problem small."""
 
 _MEMBERS = ({"name": "ConstantLR", "total_iters": 2}, {"name": "ExponentialLR", "gamma": 0.9})
-_OF_TYPE = {bool: False, str: "x", Expression: "0.9 ** t"}
+_OF_TYPE = {bool: False, str: "x", FunctionOfTime: "0.9 ** t"}
 
 
 def problem(name: str) -> dict[str, Any]:

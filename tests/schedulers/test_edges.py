@@ -23,7 +23,7 @@ from optrun.schedulers import (
     SequentialLR,
     StepLR,
 )
-from optrun.schedulers.expression import Expression
+from optrun.schedulers.function_of_time import FunctionOfTime
 
 T = np.arange(60)
 
@@ -229,7 +229,7 @@ def test_threads_share_a_running_product():
             threads[0].join(0.1)
         return 0.5
 
-    steps, shared = np.arange(8.0), Expression(halving)
+    steps, shared = np.arange(8.0), FunctionOfTime(halving)
     found = shared.product(steps)
     threads[0].join()
     assert found.tolist() == others[0].tolist() == (0.5**steps).tolist()

@@ -13,7 +13,7 @@ from optrun.ops import sqrt
 from optrun.optim import SGD, Optimizer
 from optrun.registry import NonNegative, Rate, Steps, optimizers, problems, schedulers
 from optrun.schedulers import LRScheduler
-from optrun.schedulers.expression import Expression
+from optrun.schedulers.function_of_time import FunctionOfTime
 from optrun.selftest import examples
 from optrun.selftest.smoke import PROBLEMS, Combination, Verdict, combinations, outcomes
 from tests.problems.cases import CASES
@@ -88,7 +88,7 @@ def test_required_options_are_derived_from_annotations():
             highest: Rate,
             period: Steps,
             turns: list[Steps],
-            lr_lambda: Expression,
+            lr_lambda: FunctionOfTime,
             long: Steps = 2000,
             short: Steps = 2,
             cycles: int = 2000,

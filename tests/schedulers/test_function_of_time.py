@@ -7,7 +7,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from optrun.errors import ConfigError
-from optrun.schedulers import Expression, LambdaLR
+from optrun.schedulers import FunctionOfTime, LambdaLR
 
 T = np.arange(300.0).reshape(-1, 1)
 
@@ -31,19 +31,20 @@ def test_it_is_what_python_computes(text):
         name: getattr(math, name) for name in ("exp", "sin", "cos", "sqrt", "log", "floor", "ceil", "pi", "e")
     }
     expected = [eval(text.strip(), {}, {**names, "t": t}) for t in T[:, 0].tolist()]
-    assert Expression(text)(T)[:, 0] == pytest.approx(np.array(expected, float), rel=1e-14, abs=1e-15)
+    assert FunctionOfTime(text)(T)[:, 0] == pytest.approx(np.array(expected, float), rel=1e-14, abs=1e-15)
 
 
 @pytest.mark.parametrize("text", ALL)
 def test_bits_do_not_depend_on_how_many_steps_are_asked_for(text):
-    whole = Expression(text)(T)
+    whole = FunctionOfTime(text)(T)
     for parts in (1, 2, 3, 7, 64):
-        split = [Expression(text)(part) for part in np.array_split(T, parts)]
+        split = [FunctionOfTime(text)(part) for part in np.array_split(T, parts)]
         assert np.concatenate(split).tobytes() == whole.tobytes()
     assert (
-        np.concatenate([Expression(text)(T[i : i + 1]) for i in range(len(T))]).tobytes() == whole.tobytes()
+        np.concatenate([FunctionOfTime(text)(T[i : i + 1]) for i in range(len(T))]).tobytes()
+        == whole.tobytes()
     )
-    assert Expression(text)(T[::3]).tobytes() == whole[::3].tobytes()
+    assert FunctionOfTime(text)(T[::3]).tobytes() == whole[::3].tobytes()
 
 
 @pytest.mark.parametrize(
@@ -55,6 +56,19 @@ def test_bits_do_not_depend_on_how_many_steps_are_asked_for(text):
         ("1 + sin", "column 5: 'sin' is a function"),
         ("sin(t, 2)", "column 1: sin takes one number (got 2)"),
         ("max(t)", "column 1: max takes at least two numbers (got 1)"),
+        (
+            "1 + t^2",
+            "column 6: only numbers, operators and functions of them are arithmetic: a power is written **",
+        ),
+        ("θ² + t", "column 2: ² is written **2\n    θ² + t\n     ^"),
+        ("2t", "column 1: invalid decimal literal; a product is written 2 * x"),
+        (
+            "2(t + 1)",
+            "column 1: only numbers, operators and functions of them are arithmetic: a product is written *",
+        ),
+        ("ln(t)", "column 1: unknown function 'ln'. It is written log(x)."),
+        ("1 +\n θ + tt", "column 6: unknown name 'θ'. There are: t, pi, e.\n    1 +  θ + tt\n         ^"),
+        ("t" + " + t" * 40 + " + uv", "\n    …" + "+ t " * 14 + "+ uv\n" + " " * 63 + "^~"),
         ("", "an expression in t is empty"),
         ("  ", "an expression in t is empty"),
         ("1 +", "column 4: invalid syntax"),
@@ -67,7 +81,7 @@ def test_bits_do_not_depend_on_how_many_steps_are_asked_for(text):
         ("2j", "column 1: only numbers"),
         ("None", "column 1: only numbers"),
         ("t and 1", "column 1: only numbers"),
-        ("t & 1", "column 1: only numbers"),
+        ("t & 1", "column 3: only numbers"),
         ("~t", "column 1: only numbers"),
         ("t in (1, 2)", "column 1: only numbers"),
         ("lambda: t", "column 1: only numbers"),
@@ -88,7 +102,7 @@ def test_bits_do_not_depend_on_how_many_steps_are_asked_for(text):
 )
 def test_anything_else_is_refused_with_its_place(text, message):
     with pytest.raises(ConfigError) as error:
-        Expression(text)
+        FunctionOfTime(text)
     assert message in str(error.value)
     with pytest.raises(ConfigError) as error:
         LambdaLR(lr_lambda=text)
@@ -96,14 +110,14 @@ def test_anything_else_is_refused_with_its_place(text, message):
 
 
 def test_numbers_are_floats_and_do_not_blow_up():
-    assert Expression("9 ** 9 ** 9")(T)[0, 0] == np.inf
-    assert Expression("1 / 0 * t")(T[1:])[0, 0] == np.inf
+    assert FunctionOfTime("9 ** 9 ** 9")(T)[0, 0] == np.inf
+    assert FunctionOfTime("1 / 0 * t")(T[1:])[0, 0] == np.inf
 
 
 def test_it_is_an_option_type_of_pydantic():
-    adapter = TypeAdapter(Expression)
+    adapter = TypeAdapter(FunctionOfTime)
     chosen = adapter.validate_python("0.9 ** t")
-    assert isinstance(chosen, Expression)
+    assert isinstance(chosen, FunctionOfTime)
     assert adapter.validate_python(chosen) is chosen
     assert adapter.dump_json(chosen) == b'"0.9 ** t"'
     assert adapter.json_schema() == {"type": "string", "minLength": 1}

@@ -1,0 +1,103 @@
+"""The words and operators of arithmetic: what expressions are made of, as tables."""
+
+import ast
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any
+
+import numpy as np
+
+from optrun.arrays import power
+
+CONSTANTS = {"pi": math.pi, "e": math.e}
+
+Operators = Mapping[type[ast.AST], Callable[..., Any]]
+
+
+@dataclass(frozen=True)
+class Word:
+    """A function that an expression may call: what computes it, and the bounds of how many operands it takes."""
+
+    compute: Callable[..., Any]
+    least: int = 1
+    most: int | None = 1
+    """None for any number of them."""
+
+    @property
+    def takes(self) -> str:
+        """What it takes, in words."""
+        count = {1: "one number", 2: "two numbers", 3: "three numbers"}[self.least]
+        return count if self.most else f"at least {count}"
+
+
+OPERATORS: Operators = {
+    ast.Add: np.add,
+    ast.Sub: np.subtract,
+    ast.Mult: np.multiply,
+    ast.Div: np.divide,
+    ast.FloorDiv: np.floor_divide,
+    ast.Mod: np.remainder,
+    ast.Pow: power,
+    ast.USub: np.negative,
+    ast.UAdd: np.positive,
+}
+"""Of numbers, in float64."""
+
+COMPARISONS: Operators = {
+    ast.Lt: np.less,
+    ast.LtE: np.less_equal,
+    ast.Gt: np.greater,
+    ast.GtE: np.greater_equal,
+    ast.Eq: np.equal,
+    ast.NotEq: np.not_equal,
+}
+
+WORDS: Mapping[str, Word] = {
+    "sqrt": Word(np.sqrt),
+    "exp": Word(np.exp),
+    "log": Word(np.log),
+    "sin": Word(np.sin),
+    "cos": Word(np.cos),
+    "abs": Word(np.abs),
+    "floor": Word(np.floor),
+    "ceil": Word(np.ceil),
+    "min": Word(lambda *values: reduce(np.minimum, values), 2, None),
+    "max": Word(lambda *values: reduce(np.maximum, values), 2, None),
+}
+"""Of numbers, in float64."""
+
+INSTEAD = {
+    "ln": "log(x)",
+    "log2": "log(x) / log(2)",
+    "log10": "log(x) / log(10)",
+    "tan": "sin(x) / cos(x)",
+    "sinh": "(exp(x) - exp(-x)) / 2",
+    "cosh": "(exp(x) + exp(-x)) / 2",
+}
+"""How functions are written that are no words."""
+
+SIGNS = {
+    "²": "**2",
+    "³": "**3",
+    "×": "*",
+    "·": "*",
+    "÷": "/",
+    "−": "-",
+    "√": "sqrt(…)",
+    "≤": "<=",
+    "≥": ">=",
+}
+"""How signs are written that are none of the grammar."""
+
+
+@dataclass(frozen=True)
+class Grammar:
+    """What an expression may be made of; ``what`` and ``example`` are for messages."""
+
+    what: str
+    example: str
+    words: Mapping[str, Word]
+    operators: Operators
+    longest: int = 500
