@@ -76,7 +76,7 @@ class DataProblem(Problem, ABC):
         categories: Annotated[
             Literal["auto"] | list[str | int],
             Added(),
-            "columns of a table that become one feature for each word; auto: all of words",
+            "columns of a table that become one feature for each word; auto, also in the list: all of words",
         ] = "auto",
         missing: Annotated[
             Missing,

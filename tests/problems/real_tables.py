@@ -244,7 +244,48 @@ REAL_TABLES = {
         ("2 lines with another number of cells than the 3 of the first: lines 62 (2), 63 (4)",),
     ),
     "names twice": RealTable(
-        table(PLAIN).replace(b"age,height", b"age,age"), (), ("line 1: several columns are called 'age'",)
+        table(PLAIN).replace(b"age,height", b"age,age"),
+        ("of 1 feature age (column 2)",),
+        ("line 1: several columns are called 'age', those with the numbers 0, 1", "drop: [1]"),
+        {"drop": [0]},
+        first=(68.46, "yes"),
+    ),
+    "codes of digits alone": RealTable(
+        table({"a": real, "code": among("01", "1", "02"), "city": among("Oslo", "Bern"), "y": YES_NO}),
+        ("of 3 columns a, code (3 categories), city (2 categories) as 6 features",),
+        options={"categories": ["auto", "code"]},
+        first=(76.15, "01", "Oslo", "yes"),
+    ),
+    "classes of digits alone": RealTable(
+        table({"a": real, "y": among("01", "1")}),
+        ("2 classes",),
+        options={"categories": ["y"]},
+        first=(76.15, "01"),
+    ),
+    "a title": RealTable(
+        b"Patients, 2024\n\n" + table(PLAIN),
+        (),
+        ("the first line, 'Patients, 2024', has 2 cells, and each below has 3: delete it if it is a title",),
+    ),
+    "titles": RealTable(
+        b"Patients\nof all clinics\n" + table(PLAIN, separator=";"),
+        (),
+        ("the first 2 lines, 'Patients' …, have not the 3 cells of those below: delete titles",),
+    ),
+    "a title of a spreadsheet": RealTable(
+        b"Patients,,\n" + table(PLAIN), (), ("the first line is a title, 'Patients': delete it",)
+    ),
+    "row names of R": RealTable(
+        table({"age,height": lambda d, i: f"{i},{20 + i},{i}.5", "y": YES_NO}),
+        (),
+        ("has 3 cells, and each below has 4", "complete it if it names the columns"),
+    ),
+    "a page": RealTable(b"<!DOCTYPE html>\n<html>\n<p>1,2\n</html>\n", (), ("a page of HTML or XML",)),
+    "JSON": RealTable(b'[{"a": 1, "y": 2},\n {"a": 2, "y": 3}]\n', (), ("JSON, no table",)),
+    "a spreadsheet by name a table": RealTable(
+        b"PK\x03\x04\x14\0",
+        (),
+        ("not a text file, but an Excel file or a ZIP archive: save the sheet as CSV",),
     ),
     "an empty column": RealTable(
         table({"a": real, "empty": lambda d, i: "", "y": YES_NO}),

@@ -88,7 +88,7 @@ def options_of(draw: random.Random) -> dict[str, object]:
         "missing": draw.choice(["error", "drop", "median", "mode", "indicator"]),
         "header": draw.choice([None, None, True, False]),
         "decimal": draw.choice([None, None, ".", ","]),
-        "categories": draw.choice(["auto", "auto", [0]]),
+        "categories": draw.choice(["auto", [0], ["auto", 0]]),
         "task": draw.choice([None, None, "classification"]),
         "class_weight": draw.choice([None, "balanced"]),
         "validation_fraction": draw.choice([0.0, 0.2]),

@@ -126,7 +126,7 @@ def test_separators(written, columns):
     assert data.features.tolist() == [[1.5, 2], [2.5, 3]]
 
 
-@pytest.mark.parametrize("name", ["d.CSV", "d.csv.gz", "d.TSV.GZ"])
+@pytest.mark.parametrize("name", ["d.CSV", "d.csv.gz", "d.TSV.GZ", "iris.data", "d.txt.gz"])
 def test_suffixes(name):
     content = text(rows(), ["a", "b", "y"]).encode()
     assert table(gzip.compress(content) if name.lower().endswith("gz") else content, name).columns == (

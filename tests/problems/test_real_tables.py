@@ -211,11 +211,24 @@ def test_a_table_that_another_process_has_read_is_the_same(tmp_path, monkeypatch
         ({"a": real, "b": lambda d, i: 7, "y": YES_NO}, "feature 'b' is constant"),
         ({"a": real, "y": lambda d, i: "no" if i % 9 else "yes"}, "88% of the samples are of class 'no'"),
         ({"a": real, "c": lambda d, i: "x" if i != 8 else "z", "y": YES_NO}, None),
+        (
+            {"zip": among("10001", "00501"), "a": real, "y": YES_NO},
+            "'zip' is read as numbers, and '00501' as 501: list it under categories",
+        ),
+        (
+            {"zip": sometimes(among("10001", "00501"), (3,)), "a": real, "y": YES_NO},
+            "'zip' is read as numbers",
+        ),
+        (
+            {"a": real, "y": among("no", "yes", "Yes")},
+            "of the target 'Yes' and 'yes' differ in case or blanks alone",
+        ),
+        ({"a": among("New York", "NewYork"), "y": YES_NO}, "of 'a' 'New York' and 'NewYork' differ"),
     ],
 )
 def test_what_may_be_a_mistake_is_noted(columns, note, tmp_path):
     (tmp_path / "d.csv").write_bytes(table(columns))
-    notes = problem(tmp_path / "d.csv", {}).notes
+    notes = problem(tmp_path / "d.csv", {"missing": "median"}).notes
     assert [note in each for each in notes] == ([True] if note else [])
 
 
@@ -277,6 +290,30 @@ def test_no_number_is_taken_for_another_one(columns, options, wrong, tmp_path):
     with pytest.raises(ConfigError) as caught:
         problem(tmp_path / "d.csv", options)
     assert wrong in str(caught.value)
+
+
+def test_a_category_01_of_training_is_not_1_in_another_file(tmp_path):
+    path = tmp_path / "d.csv"
+    path.write_bytes(table({"code": among("01", "1"), "y": among("01", "1")}))
+    made = problem(path, {"categories": ["*"]})
+    path.write_text("code,y\n1,1\n01,01\n1,01\n")
+    new = read_samples(str(path), made.preparation)
+    assert made.preparation.names == ["code=01", "code=1"]
+    assert (made.preparation.features(new.samples)[:, 1] > 0).tolist() == [True, False, True]
+    assert known_targets(new, made.preparation.target)[1].tolist() == [1, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("d.xlsx", "a spreadsheet is not read: save the sheet as CSV"),
+        ("d.feather", r"known are \.csv, .*: pandas writes"),
+    ],
+)
+def test_a_file_of_another_kind_is_refused_with_what_to_do(name, said, tmp_path):
+    (tmp_path / name).write_bytes(b"PK\x03\x04")
+    with pytest.raises(ConfigError, match=said):
+        load(str(tmp_path / name))
 
 
 def test_an_exact_name_is_no_pattern(tmp_path):

@@ -4,7 +4,8 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from functools import cached_property
+from typing import Literal, cast
 
 import numpy as np
 
@@ -48,6 +49,7 @@ _BY_COMMAS = re.compile(r"[-+]?[1-9]\d{0,2}(,\d{3})+(\.\d+)?\Z")
 _BY_BLANKS = re.compile("[-+]?[1-9]\\d{0,2}([ '\u00a0\u202f]\\d{3})+([.,]\\d+)?\\Z")
 _POINT = re.compile(r"[-+]?\d*\.\d+([eE][-+]?\d+)?\Z")
 _SIGNS = str.maketrans("", "", "+-")
+_CODE = re.compile(r"\s*0\d+\s*\Z")
 
 
 def numbers_in(cells: Sequence[str]) -> Array | None:
@@ -68,6 +70,11 @@ def numbers_in(cells: Sequence[str]) -> Array | None:
     return values
 
 
+def is_code(cell: str) -> bool:
+    """Whether a cell has digits that begin with 0, such as a postal code, which a number loses."""
+    return _CODE.match(cell) is not None
+
+
 def is_number(cell: str) -> bool:
     """Whether a cell is a finite number in Python's syntax, without digit separators."""
     return numbers_in([cell]) is not None
@@ -86,6 +93,11 @@ class Cells:
     are_words: bool = False
     """Whether texts are words though all may be numbers, such as 01."""
 
+    @cached_property
+    def code(self) -> str:
+        """The first text that `is_code`; empty if there is none."""
+        return next((text.strip() for text in self.texts if is_code(text)), "")
+
     @property
     def size(self) -> int:
         """The number of cells."""
@@ -100,7 +112,7 @@ class Cells:
         """Return the cells with one more before them."""
         if self.numbers is not None:
             first = numbers_in([text])
-            if first is not None:
+            if first is not None and not is_code(text):
                 return Cells(numbers=np.concatenate([first, self.numbers]))
             distinct, codes = np.unique(self.numbers, return_inverse=True)
             texts: Sequence[str] = [number_text(number) for number in distinct.tolist()]
@@ -110,13 +122,16 @@ class Cells:
         texts = [*texts, text]
         return Cells(np.concatenate([[len(texts) - 1], codes]).astype(np.int32), texts)
 
-    def column(self, name: str, decimal: Decimal | None) -> DataColumn:
-        """Return the column that the cells are, given the decimal sign of numbers; None if it is unclear."""
+    def column(self, name: str, decimal: Decimal | None, *, keep_codes: bool = False) -> DataColumn:
+        """Return the column that the cells are, given the decimal sign of numbers; None if it is unclear.
+
+        To ``keep_codes``, so that 01 and 1 differ, all texts are words where one is such a code.
+        """
         if self.numbers is not None:
             return DataColumn(name, self.numbers, is_whole=self.is_whole or self.numbers.dtype.kind == "i")
         assert self.codes is not None
         texts = [text.strip() for text in self.texts]
-        if self.are_words:
+        if self.are_words or (keep_codes and self.code):
             return self._of_words(name, texts)
         parsed = [None if text in MISSING else _number(text, decimal) for text in texts]
         words = {
@@ -124,8 +139,8 @@ class Cells:
         }
         has_numbers = any(value is not None for value in parsed)
         if has_numbers and words <= MISSING_NUMBERS:
-            numbers = np.array([math.nan if value is None else value[0] for value in parsed])[self.codes]
-            is_whole = all(value[1] for value in parsed if value is not None)
+            numbers = np.array([math.nan if value is None else value for value in parsed])[self.codes]
+            is_whole = all(type(value) is int for value in parsed if value is not None)
             return DataColumn(name, numbers, is_whole=is_whole)
         are_booleans = all(text.lower() in ("true", "false") for text in texts if text not in MISSING)
         return self._of_words(name, [_capital(text) for text in texts] if are_booleans else texts)
@@ -147,10 +162,10 @@ class Cells:
                 value is not None or text in MISSING | MISSING_NUMBERS
                 for text, value in zip(texts, parsed, strict=True)
             ):
-                numbers = np.array([math.nan if value is None else value[0] for value in parsed])
+                numbers = np.array([math.nan if value is None else value for value in parsed])
                 return DataColumn(name, numbers[self.codes] if len(numbers) else numbers)
             texts = [
-                ("" if text in MISSING_NUMBERS else text) if value is None else number_text(value[0])
+                ("" if text in MISSING_NUMBERS else text) if value is None else number_text(value)
                 for text, value in zip(texts, parsed, strict=True)
             ]
         return self._of_words(name, texts)
@@ -167,8 +182,8 @@ def _capital(text: str) -> str:
     return text.capitalize() if text.lower() in ("true", "false") else text
 
 
-def _number(text: str, decimal: Decimal | None) -> tuple[float, bool] | None:
-    """Return a number, and whether it is written as a whole one; None for a word."""
+def _number(text: str, decimal: Decimal | None) -> float | None:
+    """Return a number, an integer if it is written as a whole one; None for a word."""
     if decimal == "," and _COMMA.match(text):
         text = text.replace(".", "").replace(",", ".")
     elif decimal == "," and _BY_POINTS.match(text):
@@ -180,7 +195,7 @@ def _number(text: str, decimal: Decimal | None) -> tuple[float, bool] | None:
     elif _BY_BLANKS.match(text):
         text = re.sub("[ '\u00a0\u202f]", "", text).replace(",", ".")
     values = numbers_in([text])
-    return None if values is None else (float(values[0]), values.dtype.kind == "i")
+    return None if values is None else cast(float, values[0].item())
 
 
 def decimal_sign(columns: Iterable[Cells]) -> tuple[Decimal | None, bool]:

@@ -36,17 +36,17 @@ def feature_faults(
     table: Table,
     *,
     missing: str,
-    categories: Sequence[str] | None,
+    categories: Sequence[str],
+    is_auto: bool,
     decimal: Decimal | None,
 ) -> Iterator[str]:
-    """Yield what is wrong with a column as a feature; ``categories`` of None are all columns of words."""
+    """Yield what is wrong with a column as a feature; with ``is_auto`` all of words are categories, too."""
     lacks = column.missing
     if lacks.all():
         yield f"{label} is empty: drop it"
         return
-    is_category = column.name in (categories or ())
-    if column.words is not None and not is_category:
-        yield from _word_faults(column, label, table, is_auto=categories is None, decimal=decimal)
+    if column.words is not None and column.name not in categories:
+        yield from _word_faults(column, label, table, is_auto=is_auto, decimal=decimal)
     if lacks.any() and missing == "error":
         yield (
             f"{label} lacks {lacks.sum():,} of {counted(len(column), 'cell')} ({places(table, lacks)}): missing: "
@@ -83,7 +83,10 @@ def _word_faults(
             "column, or list it under categories"
         )
     elif not is_auto:
-        yield f"{label} holds words, such as {first}: list it under categories, too, or drop it"
+        yield (
+            f"{label} holds words, such as {first}: list it under categories, too, add auto there for all columns of "
+            "words, or drop it"
+        )
     elif len(words) > MOST_CATEGORIES or 2 < len(words) == cells or len(words) > max(FEW, cells / 2):
         yield (
             f"{label} holds {len(words):,} different words in {counted(cells, 'cell')}, such as {first}, like names or "

@@ -17,6 +17,7 @@ from optrun.arrays import Array
 from optrun.errors import ConfigError
 from optrun.problems.data.dataset import Dataset
 from optrun.problems.data.layout import Layout
+from optrun.problems.data.no_table import unread_kind
 from optrun.problems.data.parquet import read_parquet
 from optrun.problems.data.parts import no_part, part_named
 from optrun.problems.data.shared import attached, keep
@@ -30,7 +31,8 @@ MAX_BYTES = 1 << 29
 IDX_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
 
-TABLES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet")
+TEXTS = (".csv", ".tsv", ".txt", ".data")
+TABLES = (*TEXTS, *(f"{each}.gz" for each in TEXTS), ".parquet")
 
 
 def files_of(path: Path) -> list[Path]:
@@ -104,10 +106,7 @@ def _arrays(
         if isinstance(error, ConfigError):
             raise
         raise error_in(path, f"not readable ({type(error).__name__}: {error})") from None
-    raise error_in(
-        path,
-        "known are .csv, .tsv (also .gz), .parquet, .npz and MNIST's files (…-images-idx3-ubyte, also .gz)",
-    )
+    raise error_in(path, unread_kind(path.suffix))
 
 
 # Cached, since a sweep may read other columns of the same file.

@@ -1,6 +1,7 @@
 """Whether the first line of a table has the names of columns, and which columns number the rows."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -43,6 +44,15 @@ def has_header(file: str, first: Sequence[str], below: Sequence[DataColumn], tar
     return _is_asked(
         file, first, counts or (whole and (has_fractions or has_names or _is_unlike(first, below, target)))
     )
+
+
+def names_of(first: Sequence[str]) -> list[str]:
+    """Return a name for each column: its own, its number if it has none, or both if others are called so, too."""
+    counts = Counter(first)
+    return [
+        f"column {i + 1}" if not name else f"{name} (column {i + 1})" if counts[name] > 1 else name
+        for i, name in enumerate(first)
+    ]
 
 
 def _pairs(first: Sequence[str], below: Sequence[DataColumn]) -> Iterable[tuple[str, DataColumn]]:

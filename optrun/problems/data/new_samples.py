@@ -16,6 +16,7 @@ from optrun.problems.data.columns import DataColumn, Kind, Table, number_text
 from optrun.problems.data.dataset import listed
 from optrun.problems.data.faults import mixed_signs
 from optrun.problems.data.files import read_arrays, read_raw
+from optrun.problems.data.header import names_of
 from optrun.problems.data.preparation import Preparation, Target
 from optrun.problems.data.text import RawTable
 from optrun.problems.data.treatments import Number
@@ -115,10 +116,7 @@ def _table(raw: RawTable, preparation: Preparation) -> tuple[Table, list[str]]:
     if not is_headed:
         cells = [each.with_first(text) for each, text in zip(cells, raw.first, strict=True)]
         lines = np.concatenate([[raw.first_line], lines])
-    found = [name if is_headed and name else f"column {i + 1}" for i, name in enumerate(raw.first)]
-    counts = Counter(found)
-    if twice := [name for name in names if counts[name] > 1]:
-        raise ConfigError(f"data: several columns are called {' and '.join(map(repr, twice))}", field="data")
+    found = _names(raw.first if is_headed else [""] * len(raw.first), names)
     points = [
         repr(name) for name, each in zip(found, cells, strict=True) if name in kinds and each.has_points
     ]
@@ -130,23 +128,29 @@ def _table(raw: RawTable, preparation: Preparation) -> tuple[Table, list[str]]:
     return Table(tuple(columns), lines, raw.unit), faults
 
 
+def _names(first: Sequence[str], used: Sequence[str]) -> list[str]:
+    """Return the names of columns; ConfigError if several have one that is used."""
+    counts = Counter(first)
+    if twice := [name for name in used if name and counts[name] > 1]:
+        raise ConfigError(f"data: several columns are called {' and '.join(map(repr, twice))}", field="data")
+    return names_of(first)
+
+
 def _of_frame(frame: "pd.DataFrame", preparation: Preparation) -> Table:
     kinds = _kinds(preparation)
     columns = []
-    for name in frame.columns:
-        series = frame[name]
-        if series.ndim > 1:
-            raise ConfigError(f"data: several columns are called {name!r}", field="data")
+    for i, name in enumerate(_names(list(map(str, frame.columns)), list(kinds))):
+        series = frame.iloc[:, i]
         missing = series.isna().to_numpy(bool)
         if series.dtype.kind in "fiu" and series.dtype != bool:
             values = series.to_numpy(np.float64, na_value=np.nan) if missing.any() else series.to_numpy()
-            columns.append(DataColumn(str(name), values))
+            columns.append(DataColumn(name, values))
             continue
         texts = ["" if gone else str(cell) for cell, gone in zip(series.tolist(), missing, strict=True)]
         places = {text: i for i, text in enumerate(dict.fromkeys(texts))}
         codes = np.array([places[text] for text in texts], np.int32)
-        kind = kinds.get(str(name), "numbers")
-        columns.append(Cells(codes, list(places)).read_as(kind, str(name), preparation.decimal))
+        kind = kinds.get(name, "numbers")
+        columns.append(Cells(codes, list(places)).read_as(kind, name, preparation.decimal))
     return Table(tuple(columns), np.arange(len(frame)), "row")
 
 

@@ -30,8 +30,9 @@ def cells_by_pandas(
     exact: dict[str, Any] = {}
     if tuple(map(int, pandas.__version__.split(".")[:2])) < (3, 1):
         exact["float_precision"] = "round_trip"
-    try:
-        frame = pandas.read_csv(
+
+    def read(texts: Sequence[int], **chosen: Any) -> Any:
+        return pandas.read_csv(
             io.BytesIO(content),
             sep=separator,
             encoding=encoding,
@@ -44,7 +45,11 @@ def cells_by_pandas(
             dtype=dict.fromkeys(texts, str),
             on_bad_lines="error",
             **exact,
+            **chosen,
         )
+
+    try:
+        frame = read(texts)
     except (ValueError, OverflowError):  # a ParserError is a ValueError
         return None
     if frame.empty:
@@ -68,7 +73,16 @@ def cells_by_pandas(
         return None
     cells = [_cells(pandas, frame[i]) for i in range(width)]
     known = [each for each in cells if each is not None]
-    return known if len(known) == width else None
+    if len(known) < width:
+        return None
+    whole = [i for i, each in enumerate(known) if each.numbers is not None and each.numbers.dtype.kind == "i"]
+    if whole and re.search(b"(\\A|" + ends + rb')"?\s*0\d', lines):
+        again = read(whole, usecols=whole)
+        for i in whole:
+            as_texts = _cells(pandas, again[i])
+            if as_texts is not None and as_texts.code:
+                known[i] = as_texts
+    return known
 
 
 def _cells(pandas: Any, series: Any) -> Cells | None:

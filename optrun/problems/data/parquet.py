@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from optrun.errors import ConfigError, MissingExtraError, install
-from optrun.problems.data.cells import MOST_DIGITS, Cells
+from optrun.problems.data.cells import MOST_DIGITS, Cells, is_code
 from optrun.problems.data.columns import number_text
 from optrun.problems.data.text import RawTable, error_in
 from optrun.regular_files import open_regular
@@ -18,9 +18,6 @@ MOST_CELLS = 1 << 27
 
 _INDEX = re.compile(r"__index_level_\d+__\Z")
 """Name under which pandas writes an index."""
-
-_CODE = re.compile(r"\s*0\d")
-"""Texts of digits that are no number, such as a postal code."""
 
 
 def read_parquet(path: Path) -> RawTable:
@@ -77,7 +74,7 @@ def _cells(pyarrow: Any, column: Any) -> Cells:
     return Cells(
         np.array([known.setdefault(text, len(known)) for text in _texts(pyarrow, column)], np.int32),
         list(known),
-        are_words=any(map(_CODE.match, known)),
+        are_words=any(map(is_code, known)),
     )
 
 

@@ -1,7 +1,7 @@
 """Possible mistakes in a user's data, in words."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -29,6 +29,7 @@ def remarks(dataset: Dataset, *, by_class: bool) -> list[str]:
         found.append(f"{are} constant")
     if isinstance(dataset.samples, Table):
         found += [note for column in dataset.samples for note in _doubts(column)]
+    found += _alike(dataset, by_class=by_class)
     if by_class:
         classes, counts = np.unique(dataset.targets, return_counts=True)
         if counts.max() >= MAJORITY * counts.sum():
@@ -43,6 +44,23 @@ def remarks(dataset: Dataset, *, by_class: bool) -> list[str]:
             "them as classes"
         )
     return found
+
+
+def _alike(dataset: Dataset, *, by_class: bool) -> Iterator[str]:
+    """Yield words of a column that differ only in case or blanks: they are different categories, or classes."""
+    columns = (
+        [column for column in dataset.samples if column.words] if isinstance(dataset.samples, Table) else []
+    )
+    words: list[tuple[str, Sequence[str]]] = [(repr(column.name), column.words or ()) for column in columns]
+    if by_class and dataset.targets.dtype.kind == "U":
+        words.append(("the target", np.unique(dataset.targets).tolist()))
+    for name, several in words:
+        by_letters: dict[str, list[str]] = {}
+        for word in several:
+            by_letters.setdefault("".join(word.split()).casefold(), []).append(word)
+        alike = [" and ".join(map(repr, each)) for each in by_letters.values() if len(each) > 1]
+        if alike:
+            yield f"of {name} {listed(alike)} differ in case or blanks alone: write them alike if they are the same"
 
 
 def _doubts(column: DataColumn) -> Iterator[str]:

@@ -1,7 +1,6 @@
 """Data sets of tables: which columns are features, which is the target, and what is wrong with them."""
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -23,10 +22,13 @@ from optrun.problems.data.faults import (
     target_faults,
     words_of,
 )
-from optrun.problems.data.header import has_header, row_numbers
+from optrun.problems.data.header import has_header, names_of, row_numbers
 from optrun.problems.data.layout import Layout
 from optrun.problems.data.parts import no_part, part_named
 from optrun.problems.data.text import RawTable
+
+AUTO = "auto"
+"""Among the categories, all columns of words."""
 
 MOST_FAULTS = 25
 """Largest number of faults that a message shows."""
@@ -66,7 +68,9 @@ class _Reading:
             lines = np.concatenate([[raw.first_line], lines])
             cells = [each.with_first(text) for each, text in zip(cells, self.first, strict=True)]
             below = [each.column("", sign) for each in cells]
-        self.names = self._names(raw)
+        self.own = list(self.first) if self.is_headed else [""] * width
+        self.names, self.cells = names_of(self.own), cells
+        self.first_line = f"line {raw.first_line}: " if raw.unit == "line" else ""
         columns = [
             DataColumn(name, each.values, each.words, each.is_whole)
             for name, each in zip(self.names, below, strict=True)
@@ -85,19 +89,19 @@ class _Reading:
             return False
         return has_header(self.path.name, self.first, below, self.target)
 
-    def _names(self, raw: RawTable) -> list[str]:
-        """Return a name for each column, its own or a number."""
-        names = list(self.first) if self.is_headed else [""] * len(self.first)
-        repeated = {name for name, count in Counter(names).items() if name and count > 1}
-        if repeated:
-            self.faults.append(
-                f"line {raw.first_line}: several columns are called {' and '.join(map(repr, sorted(repeated)))}: "
-                "give each a name of its own in the file"
-            )
-        return [
-            f"column {i + 1}" if not name else f"{name} (column {i + 1})" if name in repeated else name
-            for i, name in enumerate(names)
-        ]
+    def _repeated(self, used: Collection[int]) -> Iterator[str]:
+        """Yield a fault for each name that several of the columns have that are used."""
+        places: dict[str, list[int]] = {}
+        for i in sorted(used):
+            places.setdefault(self.own[i], []).append(i)
+        for name, several in places.items():
+            if name and len(several) > 1:
+                rest = ", ".join(map(str, several[1:]))
+                yield (
+                    f"{self.first_line}several columns are called {name!r}, those with the numbers "
+                    f"{several[0]}, {rest}, counted from 0: leave out what is twice, such as by drop: [{rest}], or "
+                    "give each a name of its own in the file"
+                )
 
     def _index(self, option: str, wanted: str | int) -> int:
         """Return the index of the column that an option names, by its name or index."""
@@ -112,7 +116,11 @@ class _Reading:
                     if names
                     else "it has no header; give an index"
                 )
-                known += f".{hint}" if (hint := did_you_mean(wanted, names)) else ""
+                known += f"; {wanted!r} is there {names.count(wanted)} times: give its number, from 0" * (
+                    wanted in names
+                )
+                hint = "" if wanted in names else did_you_mean(wanted, names)
+                known += f".{hint}" if hint else ""
                 raise ConfigError(f"{option}: no single column {wanted!r} in {file!r}: {known}", field=option)
             return names.index(wanted)
         index = self._in_range(option, wanted)
@@ -137,8 +145,8 @@ class _Reading:
             if isinstance(each, int):
                 index = self._in_range(option, each)
                 chosen = [i for i in among if i == index]
-            elif each in self.names:
-                chosen = [i for i in among if self.names[i] == each]
+            elif each in self.names or each in self.own:
+                chosen = [i for i in among if each in (self.names[i], self.own[i])]
             else:
                 chosen = [i for i in among if fnmatchcase(self.names[i], each)]
             if not chosen:
@@ -150,25 +158,28 @@ class _Reading:
         return sorted(found)
 
     def _label(self, i: int) -> str:
-        named = self.is_headed and self.first[i]
-        return f"column {i + 1} {self.names[i]!r}" if named else f"column {i + 1}"
+        return f"column {i + 1} {self.names[i]!r}" if self.own[i] else f"column {i + 1}"
 
     def dataset(self, name: str) -> Dataset:
         """Return the data set; ConfigError for all that is wrong with its lines and columns."""
-        layout, columns = self.layout, self.table.columns
-        others = [i for i in range(len(columns)) if i not in (self.target, self.split, self.group)]
+        layout = self.layout
+        others = [i for i in range(len(self.names)) if i not in (self.target, self.split, self.group)]
         used = [i for i in others if not (i == 0 and layout.index)]
         if layout.features is not None:
             used = self._matching("features", layout.features, others)
         elif layout.drop is not None:
             dropped = self._matching("drop", layout.drop, others)
             used = [i for i in used if i not in dropped]
-        categories = None
-        if layout.categories is not None:
-            chosen = self._matching("categories", layout.categories, [*used, self.target])
-            categories = [self.names[i] for i in chosen]
+        wanted = [each for each in layout.categories or () if each != AUTO or AUTO in self.names]
+        chosen = self._matching("categories", wanted, [*used, self.target])
+        categories = [self.names[i] for i in chosen]
+        is_auto = layout.categories is None or len(wanted) < len(layout.categories)
+        self._keep_codes([*chosen, *([] if self.group is None else [self.group])])
+        columns = self.table.columns
         names = list(self.first) if self.is_headed else []
         kept, notes = row_numbers(names, columns, used, False if layout.features else layout.index)
+        named = [self.target, *(each for each in (self.split, self.group) if each is not None)]
+        self.faults = [*self._repeated({*kept, *named}), *self.faults]
         missing = layout.missing or "error"
         target = columns[self.target]
         if len(self.table):
@@ -179,9 +190,10 @@ class _Reading:
                     self.table,
                     missing=missing,
                     categories=categories,
+                    is_auto=is_auto,
                     decimal=self.sign,
                 )
-            is_category = target.name in (categories or ())
+            is_category = target.name in categories
             self.faults += target_faults(
                 target, self._label(self.target), self.table, missing=missing, is_category=is_category
             )
@@ -190,12 +202,13 @@ class _Reading:
         if groups is not None and groups.missing.any():
             lacks = places(self.table, groups.missing)
             self.faults.append(f"{self._label(self.group or 0)}, the group, is missing in {lacks}")
-        classes = [i for i in [*kept, self.target] if self.names[i] in (categories or ())]
+        classes = [i for i in [*kept, self.target] if self.names[i] in categories]
         for i in dict.fromkeys([*classes, *([] if self.group is None else [self.group])]):
             self.faults += inexact(columns[i], self._label(i))
-        if target.is_whole and target.name not in (categories or ()):
+        if target.is_whole and target.name not in categories:
             self.faults += inexact(target, self._label(self.target))
         self._check()
+        notes += self._lost_zeros([*kept, self.target], categories)
         rows = ~target.missing
         if missing == "drop":
             rows &= ~np.any([columns[i].missing for i in kept], axis=0) if kept else True
@@ -210,7 +223,7 @@ class _Reading:
         return Dataset(
             name,
             table,
-            _targets(target.as_words() if target.name in (categories or ()) else target),
+            _targets(target.as_words() if target.name in categories else target),
             target=repr(target.name) if names and names[self.target] else target.name,
             target_name=target.name,
             header="header" if self.is_headed else "no header",
@@ -221,10 +234,29 @@ class _Reading:
             notes=tuple(notes),
             is_labelled=False,
             missing=missing,
-            categories=tuple(categories or ()),
+            categories=tuple(categories),
             target_of=target.kind,
             decimal=self.sign,
         )
+
+    def _keep_codes(self, chosen: Sequence[int]) -> None:
+        """Read columns again so that 01 and 1 differ."""
+        columns = list(self.table.columns)
+        for i in chosen:
+            columns[i] = self.cells[i].column(self.names[i], self.sign, keep_codes=True)
+        self.table = Table(tuple(columns), self.table.lines, self.table.unit)
+
+    def _lost_zeros(self, used: Sequence[int], categories: Sequence[str]) -> list[str]:
+        """Return a note for each column of numbers that may be codes."""
+        return [
+            f"{name!r} is read as numbers, and {code!r} as {int(code)}: list it under categories if these are codes, "
+            "whose zeros count"
+            for i in used
+            if (code := self.cells[i].code)
+            and (name := self.names[i]) not in categories
+            and self.table.columns[i].words is None
+            and self.table.columns[i].is_whole
+        ]
 
     def _split_name(self) -> str:
         assert self.split is not None

@@ -14,8 +14,10 @@ import numpy as np
 
 from optrun.arrays import Array
 from optrun.errors import ConfigError, counted
-from optrun.problems.data.cells import Cells, numbers_in
+from optrun.problems.data.cells import Cells, is_code, numbers_in
 from optrun.problems.data.faults import MOST_LINES
+from optrun.problems.data.header import names_of
+from optrun.problems.data.no_table import KINDS, other_text, padded_title, titles
 from optrun.problems.data.pandas_cells import cells_by_pandas
 
 PANDAS_FROM = 1 << 20
@@ -23,6 +25,9 @@ PANDAS_FROM = 1 << 20
 
 AT_ONCE = 1 << 12
 """Number of lines that are converted together."""
+
+SEPARATORS = "\t;|,"
+"""In the order in which they are tried: a comma comes last, since it may be a decimal sign."""
 
 SNIFFED = 20
 """Number of lines in which a separator is looked for."""
@@ -73,10 +78,16 @@ def read_text(path: Path, content: bytes, texts: Collection[str] = ()) -> RawTab
     head, skipped, separator = _head(content, encoding)
     if not head:
         raise error_in(path, "no line to read")
+    if other := other_text(head[0]):
+        raise error_in(path, other)
     source = _Source(path, content, encoding, separator, skipped)
-    first_line, first = next(source.rows())
+    top = list(islice(source.rows(), 3))
+    first_line, first = top[0]
+    if title := padded_title([cells for _, cells in top]):
+        raise error_in(path, title)
     width = len(first)
-    kept = [i for i, name in enumerate(first) if name.strip() in texts or f"column {i + 1}" in texts]
+    names = names_of([cell.strip() for cell in first])
+    kept = [i for i, name in enumerate(names) if name in texts or f"column {i + 1}" in texts]
     found = None
     if len(content) >= PANDAS_FROM and source.separator != " ":
         found = cells_by_pandas(content, encoding, separator, skipped=first_line, width=width, texts=kept)
@@ -84,10 +95,12 @@ def read_text(path: Path, content: bytes, texts: Collection[str] = ()) -> RawTab
         cells, lines, faults = _by_csv(source, width, kept)
     else:
         cells, lines, faults = found, np.arange(first_line + 1, first_line + 1 + found[0].size), []
+    if (faults or width == 1) and (title := titles(_bare(head), SEPARATORS)):
+        raise error_in(path, title)
     understood = [f"encoding {encoding}"] if encoding not in ("utf-8", "utf-8-sig") else []
     if separator != ",":
-        names = {"\t": "tabs", " ": "blanks"}
-        understood.append(f"separated by {names.get(separator, separator)}")
+        words = {"\t": "tabs", " ": "blanks"}
+        understood.append(f"separated by {words.get(separator, separator)}")
     return RawTable([cell.strip() for cell in first], first_line, cells, lines, understood, faults)
 
 
@@ -103,7 +116,8 @@ def _encoding(path: Path, content: bytes) -> str:
         with suppress(UnicodeDecodeError):
             content.decode(encoding)
             return encoding
-    raise error_in(path, "not a text file: it has bytes that no text has")
+    kinds = [f", but {kind}" for start, kind in KINDS.items() if content.startswith(start)]
+    raise error_in(path, f"not a text file{kinds[0] if kinds else ': it has bytes that no text has'}")
 
 
 def _head(content: bytes, encoding: str) -> tuple[list[str], int, str]:
@@ -121,10 +135,14 @@ def _head(content: bytes, encoding: str) -> tuple[list[str], int, str]:
     return head, skipped, named or _separator(head)
 
 
+def _bare(head: Sequence[str]) -> list[str]:
+    return [_QUOTED.sub("", line).strip("\n\r") for line in head]
+
+
 def _separator(head: Sequence[str]) -> str:
     """Return the separator outside of quotes: one that is as often in each line, else the most frequent one."""
-    bare = [_QUOTED.sub("", line).strip("\n\r") for line in head]
-    for each in "\t;|,":  # a comma comes last, since it may be a decimal sign
+    bare = _bare(head)
+    for each in SEPARATORS:
         if len({line.count(each) for line in bare}) == 1 and each in bare[0]:
             return each
     if not bare:
@@ -174,6 +192,7 @@ def _by_csv(source: _Source, width: int, texts: Sequence[int]) -> tuple[list[Cel
             yield list(zip(*even, strict=True)) if even else [()] * width
 
     numbers: dict[int, list[Array]] = {i: [] for i in range(width) if i not in texts}
+    coded: set[int] = set()
     for columns in chunks(True):
         for i in list(numbers):
             values = numbers_in(columns[i])
@@ -181,6 +200,12 @@ def _by_csv(source: _Source, width: int, texts: Sequence[int]) -> tuple[list[Cel
                 del numbers[i]
             else:
                 numbers[i].append(values)
+                if values.dtype.kind == "i" and any(map(is_code, columns[i])):
+                    coded.add(i)
+    # Of codes the texts are kept: they are categories, if a user says so.
+    for i in coded & numbers.keys():
+        if _joined(numbers[i]).dtype.kind == "i":
+            del numbers[i]
     places: dict[int, dict[str, int]] = {i: {} for i in range(width) if i not in numbers}
     codes: dict[int, list[Array]] = {i: [] for i in places}
     for columns in chunks(False) if places else ():
