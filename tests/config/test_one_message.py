@@ -41,7 +41,13 @@ MISTAKES = [
     ("scheduler", "StepLR", "step_size", 0, "must be ≥ 1 (got 0)"),
     ("scheduler", "StepLR", "step_size", 2.5, "must be an integer (got 2.5)"),
     ("scheduler", "StepLR", "step_size", 2**64, "must be < 2⁶³ (got a whole number of 65 bits)"),
-    ("scheduler", "LambdaLR", "lr_lambda", "0.9 ** tt", "column 8: unknown name 'tt'. Did you mean 't'?"),
+    (
+        "scheduler",
+        "LambdaLR",
+        "lr_lambda",
+        "0.9 ** tt",
+        "column 8: unknown name 'tt'. Did you mean 't'?\n    0.9 ** tt\n           ^~",
+    ),
     (
         "problem",
         "beale",
