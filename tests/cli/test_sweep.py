@@ -89,17 +89,18 @@ def test_several_problems_have_a_ranking_each_and_no_best_of_all(tmp_path, call)
 @pytest.mark.parametrize(
     ("setting", "words"),
     [
-        ("problem: [{name: quadratic}, {name: rosenbrock, dim: 2}]", True),
-        ("optimizer.beta1: [0.9, 0.8]", False),
+        ("problem: [{name: quadratic}, {name: rosenbrock, dim: 2}]\n    optimizer.lr: [0.1, 0.2]", False),
+        ("problem.dim: [2, 3]", True),
+        ("optimizer.lr: [0.1, 0.2]", False),
     ],
 )
-def test_a_method_that_compares_problems_by_one_metric_says_so(setting, words, tmp_path, call):  # noqa: F811
+def test_halving_says_where_it_has_nothing_to_compare(setting, words, tmp_path, call):  # noqa: F811
     (tmp_path / "h.yaml").write_text(
         "problem: {name: rosenbrock, dim: 2}\noptimizer: Adam\nsteps: 9\nsweep:\n  method: halving\n"
-        f"  halving: {{min_steps: 3}}\n  parameters:\n    {setting}\n    optimizer.lr: [0.1, 0.2]\n"
+        f"  halving: {{min_steps: 3}}\n  parameters:\n    {setting}\n"
     )
     err = call("sweep", "h.yaml", "--dry-run").err
-    assert ("halving compares the settings of several problems by one metric, final_loss" in err) == words
+    assert ("each setting has a problem of its own: none ends early" in err) == words
 
 
 def test_a_sweep_ranks_its_settings_and_says_what_to_type_next(file, call):  # noqa: F811

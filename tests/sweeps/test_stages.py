@@ -86,6 +86,61 @@ def test_halving_is_what_one_does_by_hand():
     assert sorted(stopped.values()) == [4] * 9 + [12] * 3
 
 
+def test_settings_of_each_problem_are_halved_as_if_they_were_alone():
+    def halved(names, rates):
+        return optrun.sweep(
+            {
+                "problem": "rosenbrock",
+                "optimizer": "Adam",
+                "steps": 12,
+                "sweep": {
+                    "method": "halving",
+                    "halving": {"min_steps": 2, "factor": 2},
+                    "parameters": {"problem.name": names, "optimizer.lr": rates},
+                    "exclude": [{"problem.name": "matyas", "optimizer.lr": rates[1:]}] * ("matyas" in names),
+                },
+            },
+            save=False,
+        )
+
+    # The one setting of the last problem is compared with nothing.
+    names, rates = ["rosenbrock", "styblinski_tang", "matyas"], [1e-4, 1e-3, 1e-2, 1e-1, 1.0]
+    together = halved(names, rates)
+    alone = [*halved(names[:1], rates).states, *halved(names[1:2], rates).states, together.states[-1]]
+    assert [(each.status, each.steps, each.reason) for each in together.states] == [
+        (each.status, each.steps, each.reason) for each in alone
+    ]
+    assert (together.states[-1].status, together.states[-1].steps) == ("completed", 12)
+
+
+def test_the_outline_counts_what_is_left_of_each_problem():
+    sweep = HALVING["sweep"] | {"trials": None, "halving": {"min_steps": 4, "factor": 2}}
+    block = sweep | {"parameters": {"problem.l2": [0.0, 1.0], "optimizer.lr": [0.1, 0.2, 0.3, 0.4, 0.5]}}
+    assert expand(sweep_from_mapping(HALVING | {"sweep": block})).outline == [(10, 4), (4, 8), (2, None)]
+    block["exclude"] = [{"problem.l2": 1.0, "optimizer.lr": [0.2, 0.3, 0.4, 0.5]}]
+    assert expand(sweep_from_mapping(HALVING | {"sweep": block})).outline == [(6, 4), (3, 8), (2, None)]
+
+
+@pytest.mark.parametrize(
+    ("swept", "is_refused"),
+    [
+        ({"problem.data": ["iris", "wine"]}, True),
+        ({"problem": [{"name": "softmax_regression", "data": "iris"}, "rosenbrock"]}, True),
+        ({"problem.data": ["iris"], "problem.l2": [0.0, 0.1]}, False),
+    ],
+)
+def test_optuna_refuses_to_learn_from_the_metrics_of_several_problems(swept, is_refused):
+    pytest.importorskip("optuna")
+    block = OPTUNA["sweep"] | {"parameters": OPTUNA["sweep"]["parameters"] | swept}
+    if not is_refused:
+        expand(sweep_from_mapping(OPTUNA | {"sweep": block}))
+        return
+    with pytest.raises(
+        ConfigErrors, match="sweep.method: optuna learns from one metric.*sweep each problem alone"
+    ):
+        expand(sweep_from_mapping(OPTUNA | {"sweep": block}))
+
+
 @pytest.mark.parametrize(
     ("ends", "expected"),
     [

@@ -90,11 +90,14 @@ def note_ranking(plan: "Plan") -> None:
         first = "highest" if metric.goal == "maximize" else "lowest"
         said = f"goal: {metric.goal} ranks the {first} {metric.name} first"
         print(f"note: {said}; sweep.metric.goal=null chooses the usual goal", file=sys.stderr)
-    if plan.is_decided_on_the_way and plan.has_several_problems:
-        method = plan.swept.sweep.method
+    method = plan.swept.sweep.method
+    if plan.method.grows and plan.has_several_problems:
         said = f"{method} compares the settings of several problems by one metric, {metric.name}"
         rather = "sweep each problem alone, or choose another method"
-        print(f"note: {said}, whose scale differs between problems: {rather}", file=sys.stderr)
+        print(f"note: {said}, whose scale may differ between problems: {rather}", file=sys.stderr)
+    if plan.method.prunes and 1 < len(plan.settings) == len(set(plan.problems)):
+        said = f"{method} compares the settings of each problem, and each setting has a problem of its own"
+        print(f"note: {said}: none ends early", file=sys.stderr)
 
 
 def note_design(plan: "Plan") -> None:

@@ -1,4 +1,4 @@
-"""Successive halving: the settings that do best at a rung go on to the next one."""
+"""Successive halving: the settings that do best at a rung, each among those of its problem, go on to the next one."""
 
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
@@ -15,7 +15,7 @@ from optrun.sweeps.plan.spaces import Setting, Space
 
 
 class Halving(Sampler):
-    """The settings of a grid, or as many as there are trials, of which the best go on from rung to rung.
+    """The settings of a grid, or as many as there are trials; from rung to rung the best of each problem go on.
 
     Successive halving, Jamieson & Talwalkar (2016), arXiv:1502.07943.
     """
@@ -68,7 +68,12 @@ class Halving(Sampler):
             first = super().propose(history)
             return first and Proposal(first.settings, until=until)
         latest = [trial for trial in history if trial.is_latest]
-        best = ranked(latest, self.swept.sweep.metric.goal)[: survivors(len(latest), self.factor)]
+        goal = self.swept.sweep.metric.goal
+        best = [
+            trial
+            for own in by_problem(latest)
+            for trial in ranked(own, goal)[: survivors(len(own), self.factor)]
+        ]
         return Proposal(promoted=sorted(best, key=lambda trial: trial.number), until=until)
 
     def outline(self, settings: int) -> list[tuple[int, int | None]]:
@@ -93,6 +98,14 @@ def ranked(trials: Sequence[Candidate], goal: str) -> list[Candidate]:
     return sorted(scored, key=lambda trial: sign * (trial.score or 0.0))
 
 
+def by_problem(trials: Iterable[Candidate]) -> list[list[Candidate]]:
+    """Return the settings of each problem."""
+    found: dict[str, list[Candidate]] = {}
+    for trial in trials:
+        found.setdefault(trial.problem, []).append(trial)
+    return list(found.values())
+
+
 def survivors(settings: int, factor: int) -> int:
-    """Return how many settings go on from a rung, at most."""
+    """Return how many settings of a problem go on from a rung, at most."""
     return max(1, settings // factor)

@@ -28,6 +28,8 @@ class Candidate:
     """Whether a run of it has failed."""
     is_latest: bool
     """Whether the latest proposal had it."""
+    problem: str = ""
+    """What tells its problem, of a method that prunes: scores of one problem are no better or worse than another's."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,10 @@ class Method(ABC):
         return sum(space.size for space in self.spaces)
 
     def outline(self, settings: int) -> list[tuple[int, int | None]]:
-        """Return of each proposal how many settings it has, at most, where the first has so many, and its `until`."""
+        """Return of each proposal how many settings it has, at most, where the first has so many, and its `until`.
+
+        One that prunes is asked for each problem.
+        """
         return [(settings, None)]
 
     @property

@@ -3,6 +3,7 @@
 The study lives in memory. Asked and told the same, it is the same again: nothing of it has to be stored.
 """
 
+import itertools
 import math
 from collections.abc import Sequence
 from functools import cached_property
@@ -11,7 +12,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 
 from optrun.config.sweep.resolve import SweepConfig
-from optrun.errors import MissingExtraError, install
+from optrun.errors import ConfigError, MissingExtraError, install
 from optrun.registry import PositiveInt
 from optrun.sweeps.methods.method import Candidate, Method, Proposal
 from optrun.sweeps.plan.spaces import Dimension, Setting, Space, joined, quantile
@@ -36,6 +37,11 @@ class Optuna(Method):
         batch: Annotated[PositiveInt, "settings that are chosen together, before any of them has run"] = 16,
     ) -> None:
         super().__init__(swept)
+        if len(_problems(swept, self.spaces)) > 1:
+            raise ConfigError(
+                f"optuna learns from one metric, {swept.sweep.metric.name}, and that of one problem is no better or "
+                "worse than that of another: sweep each problem alone, or choose another method (random, with cross)"
+            )
         self._sampler = sampler
         self._batch = batch
         self._trials = swept.sweep.trials or 0
@@ -87,6 +93,20 @@ class Optuna(Method):
             asked = self.study.ask()
             _asked(asked, self.spaces)
             self._tell(asked, trial)
+
+
+def _problems(swept: SweepConfig, spaces: Sequence[Space]) -> set[str]:
+    """Return the names and data of the problems among which trials choose."""
+    paths = {"problem", "problem.name", "problem.data"}
+    found, own = set(), swept.to_dict().get("problem")
+    for space in spaces:
+        parts = [each.choices for each in space.dimensions if paths.intersection(each.paths)]
+        for chosen in itertools.product(*parts):
+            values = {path: node.plain() for path, node in joined(chosen).items() if path in paths}
+            block = values.get("problem", own)
+            block = block if isinstance(block, dict) else {"name": block}
+            found.add(repr([values.get(f"problem.{key}", block.get(key)) for key in ("name", "data")]))
+    return found
 
 
 def _sampler(optuna: Any, name: str, seed: int) -> Any:

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -80,7 +82,20 @@ class Plan:
     @property
     def outline(self) -> list[tuple[int, int | None]]:
         """Of each stage how many settings it has, at most, and the step to which they go; None is their end."""
-        return self.method.outline(len(self.settings))
+        counts = Counter(self.problems).values() if self.method.prunes else [len(self.settings)]
+        outlines = [self.method.outline(count) for count in counts]
+        if len(outlines) == 1:
+            return outlines[0]
+
+        def reach(until: int | None) -> float:
+            return math.inf if until is None else until
+
+        ends = sorted({until for each in outlines for _, until in each}, key=reach)
+        # A problem without a comparison at a rung has there what comes to its next one.
+        return [
+            (sum(next(count for count, of in each if reach(of) >= reach(until)) for each in outlines), until)
+            for until in ends
+        ]
 
     def extended(self, nodes: Sequence[Setting]) -> "Plan":
         """Return the plan with more settings; raises ConfigErrors."""
@@ -131,10 +146,14 @@ class Plan:
         return digest.hexdigest()
 
     @cached_property
+    def problems(self) -> Sequence[str]:
+        """What tells the problem of each setting; empty texts where all are of one."""
+        return problem_keys(self.settings, lambda setting: self.documents[setting * self.repeats])
+
+    @property
     def has_several_problems(self) -> bool:
         """Whether its settings are of several problems, so that their metrics cannot be compared."""
-        keys = problem_keys(self.settings, lambda setting: self.documents[setting * self.repeats])
-        return len(set(keys)) > 1
+        return len(set(self.problems)) > 1
 
     @property
     def is_decided_on_the_way(self) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 
 from optrun.config.sweep.model import Metric
 from optrun.store import RunState, Status
-from optrun.sweeps.methods.halving import ranked
+from optrun.sweeps.methods.halving import by_problem, ranked
 from optrun.sweeps.methods.method import Candidate, Proposal, method_of, proposed
 from optrun.sweeps.plan.expand import Plan
 from optrun.sweeps.plan.spaces import Setting
@@ -44,16 +44,17 @@ def stages_of(plan: Plan, decisions: Sequence[Mapping[str, Any]]) -> Stages:
     known = list(plan.nodes)
     if method.grows and proposal is not None:  # the plan may have the settings of later proposals
         known = known[: len(plan.swept.sweep.include) + len(proposal.settings)]
+    problems = dict(enumerate(plan.problems)) if method.prunes else {}
     latest: Sequence[int] = range(len(known))
     stage = Stage(_runs(plan, latest), settings=known if method.grows else ())
     earlier = iter(decisions)
     while proposal is not None:
-        # What is alone has nothing to be compared with.
-        until = proposal.until if len(latest) > 1 else None
+        # What is the only one of its problem has nothing to be compared with.
+        until = proposal.until if len({problems.get(each, "") for each in latest}) < len(latest) else None
         states = yield replace(stage, until=until)
         if until is None and not method.grows:
             return
-        trials = _trials(plan, known, frozenset(latest), states)
+        trials = _trials(plan, known, frozenset(latest), states, problems)
         proposal = proposed(method, trials)
         if until is not None and (decision := next(earlier, None)) is not None:
             # The proposal was made from later scores than the decision; the oldest decisions have no step.
@@ -75,13 +76,18 @@ def stages_of(plan: Plan, decisions: Sequence[Mapping[str, Any]]) -> Stages:
 
 
 def _trials(
-    plan: Plan, settings: Sequence[Setting], latest: Set[int], states: Sequence[RunState]
+    plan: Plan,
+    settings: Sequence[Setting],
+    latest: Set[int],
+    states: Sequence[RunState],
+    problems: Mapping[int, str],
 ) -> list[Candidate]:
     found = []
     for number, setting in enumerate(settings):
         own = states[number * plan.repeats : (number + 1) * plan.repeats]
         failed = any(state.status is Status.FAILED for state in own)
-        found.append(Candidate(number, setting, score(own, plan.metric), failed, number in latest))
+        of, problem = score(own, plan.metric), problems.get(number, "")
+        found.append(Candidate(number, setting, of, failed, number in latest, problem))
     return found
 
 
@@ -103,8 +109,9 @@ def _ends(
 ) -> dict[int, str]:
     """Return the runs that have not ended of settings that do not go on, each with the reason."""
     places = {
-        trial.number: f"{ordinal(place)} of {len(latest)}"
-        for place, trial in enumerate(ranked(latest, plan.metric.goal), 1)
+        trial.number: f"{ordinal(place)} of {len(own)}"
+        for own in by_problem(latest)
+        for place, trial in enumerate(ranked(own, plan.metric.goal), 1)
     }
     lacking = f"a run of its setting has no finite {plan.metric.name}"
     return {
