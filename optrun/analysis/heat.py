@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from optrun.analysis.leaderboard import SweepPlan, metric_values
+from optrun.analysis.leaderboard import SweepPlan, metric_values, missed_target
 from optrun.analysis.run_difference import differing_labels
 from optrun.analysis.selection import SEED
 from optrun.analysis.sensitivity import chosen_parameter, is_number, needs_log
 from optrun.arrays import Array
 from optrun.config.same_problem import tells_problem
 from optrun.errors import ConfigError
-from optrun.store import RunState
+from optrun.store import RunState, Status
 
 FILLED = 0.5
 """The least part of the cells of a grid that has settings; with fewer, the values are binned."""
@@ -62,6 +62,8 @@ class HeatPanel:
     """The number of runs with a result."""
     bad: Array
     """The number of runs that diverged, or missed their target."""
+    diverged: Array
+    """The number of those that diverged."""
 
 
 @dataclass(frozen=True)
@@ -133,6 +135,11 @@ class _Point:
         self.at = [float(self.setting[path]) for path in paths]
         own = states[index * plan.repeats : (index + 1) * plan.repeats]
         self.values = metric_values(own, plan.metric, -math.inf if plan.maximize else math.inf)
+        bad = sum(map(math.isinf, self.values))
+        missed = sum(
+            state.status is not Status.DIVERGED for state in own if missed_target(state, plan.metric)
+        )
+        self.diverged = bad - missed
 
     def part(self, names: Sequence[str]) -> dict[str, Any]:
         return {path: self.setting[path] for path in names if path in self.setting}
@@ -169,10 +176,12 @@ def _axis(path: str, values: Array, bins: int | None) -> HeatAxis:
 
 def _panel(label: str, problem: str, points: Sequence[_Point], x: HeatAxis, y: HeatAxis) -> HeatPanel:
     cells: dict[tuple[int, int], list[float]] = {}
+    median, (runs, bad, diverged) = np.full((y.count, x.count), np.nan), np.zeros((3, y.count, x.count), int)
     for each in points:
-        cells.setdefault((y.place(each.at[1]), x.place(each.at[0])), []).extend(each.values)
-    median, runs, bad = np.full((y.count, x.count), np.nan), *np.zeros((2, y.count, x.count), int)
+        place = y.place(each.at[1]), x.place(each.at[0])
+        cells.setdefault(place, []).extend(each.values)
+        diverged[place] += each.diverged
     for place, values in cells.items():
         median[place] = np.median(values)
         runs[place], bad[place] = len(values), int(np.isinf(values).sum())
-    return HeatPanel(label, problem, median, runs, bad)
+    return HeatPanel(label, problem, median, runs, bad, diverged)

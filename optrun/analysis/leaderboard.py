@@ -237,7 +237,7 @@ def _standing(
     failed = sum(state.status is Status.FAILED for state in ended)
     lacking = sum(not state.has_figure(metric) for state in ended)
     finite = sum(state.figure(metric) is not None for state in ended)
-    missed = sum(state.status is not Status.DIVERGED for state in ended if _has_none(state, metric))
+    missed = sum(state.status is not Status.DIVERGED for state in ended if missed_target(state, metric))
     reached = [state.steps for state in ended if state.status is Status.TARGET_REACHED]
     steps = sorted([*reached, *[math.inf] * (len(ended) - len(reached))])
     to_target = statistics.median(steps) if reached else math.inf
@@ -260,9 +260,9 @@ def _standing(
     )
 
 
-def _has_none(state: RunState, metric: str) -> bool:
-    """Whether a run ended without reaching the target of a metric."""
-    counts = state.status is not Status.FAILED and state.has_figure(metric)
+def missed_target(state: RunState, metric: str) -> bool:
+    """Whether a run ended, or diverged, without reaching the target that a metric counts to."""
+    counts = state.status.final and state.status is not Status.FAILED and state.has_figure(metric)
     return metric in TO_TARGET and counts and state.figure(metric) is None
 
 

@@ -18,7 +18,13 @@ from optrun.plots.ticks import labels, values_prefer_log
 if TYPE_CHECKING:
     from optrun.plots.picture import Picture
 
-HATCHED: dict[str, Any] = {"facecolor": "#EEEEEE", "edgecolor": GREY, "hatch": "////", "linewidth": 0}
+EMPTY = "#D4D4D4"
+"""The colour of cells without a result."""
+
+MISSED: dict[str, Any] = {"facecolor": "#F4F4F4", "edgecolor": GREY, "hatch": "////", "linewidth": 0}
+DIVERGED: dict[str, Any] = {"facecolor": "#F4F4F4", "edgecolor": "#606060", "hatch": "xxxx", "linewidth": 0}
+"""The looks of cells without a finite median."""
+
 HEIGHTS = {1: 5.0, 2: 3.4, 3: 2.7}
 """The height of axes in inches by how many are side by side."""
 
@@ -31,8 +37,9 @@ EXTEND = {(False, False): "neither", (True, False): "min", (False, True): "max",
 def heat_figure(found: Heat, *, log: bool | None = None, look: Look | None = None) -> "Picture":
     """Draw the median of each cell as a colour, the best ones bright, with a star at the best cell of each panel.
 
-    Cells whose median diverged are hatched; crosses mark cells with other runs that did. Values far worse than most
-    have the last colour. Panels of one problem share their colours. ``log`` chooses the scale of the colours.
+    Cells without a finite median are hatched, where half the runs diverged otherwise than where they missed a target;
+    those without a result are grey. Crosses mark cells with other bad runs. Values far worse than most have the last
+    colour. Panels of one problem share their colours. ``log`` chooses the scale of the colours.
     """
     look = look or Look()
     columns = min(len(found.panels), 2 if len(found.panels) <= 4 else 3)
@@ -93,9 +100,12 @@ def _draw(
     colours = "viridis" if found.maximize else "viridis_r"
     finite = np.ma.masked_invalid(panel.median)
     mesh = axes.pcolormesh(*edges, finite, cmap=colours, norm=scale["norm"], rasterized=True)
-    for y, x in zip(*np.nonzero(np.isinf(panel.median)), strict=True):
-        corner = (edges[0][x], edges[1][y])
-        axes.add_patch(_rectangle(corner, edges[0][x + 1] - corner[0], edges[1][y + 1] - corner[1]))
+    axes.set_facecolor(EMPTY)
+    for cells, cell_look in zip(_hatched(panel), (DIVERGED, MISSED), strict=True):
+        for y, x in np.argwhere(cells):
+            corner = (edges[0][x], edges[1][y])
+            size = edges[0][x + 1] - corner[0], edges[1][y + 1] - corner[1]
+            axes.add_patch(_rectangle(corner, *size, cell_look))
     middles = [_middles(axis, each) for axis, each in zip((found.x, found.y), edges, strict=True)]
     some = np.argwhere((panel.bad > 0) & np.isfinite(panel.median))
     axes.plot(middles[0][some[:, 1]], middles[1][some[:, 0]], **CROSS, linestyle="none")
@@ -131,10 +141,16 @@ def _write_values(which: Any, axis: HeatAxis, every: int) -> None:
     which.set_ticks(places, labels([float(f"{value:.3g}") for value in axis.values[places]]))
 
 
-def _rectangle(corner: tuple[float, float], width: float, height: float) -> Any:
+def _hatched(panel: HeatPanel) -> tuple[Array, Array]:
+    """Return which cells without a finite median have half or more diverged runs, and which have not."""
+    gone, diverged = np.isinf(panel.median), 2 * panel.diverged >= panel.runs
+    return gone & diverged, gone & ~diverged
+
+
+def _rectangle(corner: tuple[float, float], width: float, height: float, look: Mapping[str, Any]) -> Any:
     from matplotlib.patches import Rectangle
 
-    return Rectangle(corner, width, height, **HATCHED)
+    return Rectangle(corner, width, height, **look)
 
 
 def _legend(picture: "Picture", found: Heat, title: str) -> None:
@@ -145,10 +161,14 @@ def _legend(picture: "Picture", found: Heat, title: str) -> None:
     if any(np.isfinite(panel.median).any() for panel in found.panels):
         handles += axes.plot([], [], linestyle="none", **STAR)
         names.append("best")
-    if any(np.isinf(panel.median).any() for panel in found.panels):
-        handles.append(_rectangle((0, 0), 1, 1))
-        names.append(f"half or more {worst(found.metric)}")
+    for place, (look, name) in enumerate(((DIVERGED, "diverged"), (MISSED, "missed"))):
+        if any(_hatched(panel)[place].any() for panel in found.panels):
+            handles.append(_rectangle((0, 0), 1, 1, look))
+            names.append(f"half or more {name}")
     if any(each.any() for each in bad):
         handles += axes.plot([], [], linestyle="none", **CROSS)
         names.append(f"some {worst(found.metric)}")
+    if any((panel.runs == 0).any() for panel in found.panels):
+        handles.append(_rectangle((0, 0), 1, 1, {"facecolor": EMPTY}))
+        names.append("no result")
     legend_above(picture, handles, names, title=title)

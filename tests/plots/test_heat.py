@@ -11,6 +11,7 @@ from optrun.analysis.heat import heat_of
 from optrun.analysis.leaderboard import SweepPlan
 from optrun.api.pictures import Choice, picture_of
 from optrun.plots.figure import FORMATS
+from optrun.plots.heat_figure import DIVERGED, MISSED, heat_figure
 from optrun.plots.look import Look
 from optrun.store import RunState, Status
 from tests.cli.looking import call
@@ -77,6 +78,44 @@ def test_a_cell_has_the_median_of_its_runs_and_what_diverged_is_hatched():
     said = figure.legends[0].get_title().get_text()
     assert said == "median final_loss of 6 runs per cell, over values of optimizer.dampening"
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["best", "half or more diverged"]
+
+
+def test_what_diverged_missed_and_is_not_there_look_different():
+    pytest.importorskip("matplotlib")
+    ends = {
+        "reached": RunState(status=Status.TARGET_REACHED, steps=7),
+        "missed": RunState(status=Status.COMPLETED, steps=9),
+        "diverged": RunState(status=Status.DIVERGED, steps=2),
+    }
+    cells = [["reached", "missed"], ["diverged", "missed"], ["missed", "missed"], ["diverged", "diverged"]]
+    places = [(0.1, 1.0), (0.1, 2.0), (0.2, 1.0), (0.3, 2.0)]
+    settings = [{"optimizer.lr": x, "optimizer.momentum": y} for x, y in places]
+    plan = SweepPlan(settings, 2, "steps_to_target", maximize=False)
+    found = heat_of(plan, [ends[end] for cell in cells for end in cell], OVER)
+    assert found.panels[0].diverged.tolist() == [[0, 0, 0], [1, 0, 2]]
+    figure = heat_figure(found)
+    looks = {patch.get_xy(): patch.get_hatch() for patch in figure.axes[0].patches}
+    missed, diverged = MISSED["hatch"], DIVERGED["hatch"]
+    assert missed != diverged
+    assert looks == {
+        (-0.5, -0.5): missed,
+        (-0.5, 0.5): diverged,
+        (0.5, -0.5): missed,
+        (1.5, 0.5): diverged,
+    }
+    named = dict(
+        zip(
+            [text.get_text() for text in figure.legends[0].get_texts()],
+            figure.legends[0].get_patches(),
+            strict=True,
+        )
+    )
+    assert {name: of.get_hatch() for name, of in named.items()} == {
+        "half or more diverged": diverged,
+        "half or more missed": missed,
+        "no result": None,
+    }
+    assert named["no result"].get_facecolor() == figure.axes[0].get_facecolor()
 
 
 @pytest.mark.parametrize("maximize", [False, True])
