@@ -21,7 +21,7 @@ from optrun.store import Store
 from tests.sweeps import poison
 from tests.sweeps.support import digest_of
 
-RUNS = int(os.environ.get("OPTRUN_TESTS_SWEEP_RUNS", "40"))
+RUNS = int(os.environ.get("OPTRUN_TESTS_SWEEP_RUNS", "16"))
 STEPS = int(os.environ.get("OPTRUN_TESTS_SWEEP_STEPS", "3000"))
 KILLS = int(os.environ.get("OPTRUN_TESTS_SWEEP_KILLS", "2"))
 IS_LONG = "OPTRUN_TESTS_SWEEP_RUNS" in os.environ
