@@ -180,7 +180,7 @@ def test_vectors_have_the_bits_of_their_elements(case, dtype, monkeypatch):
 @NEEDS_NUMBA
 @pytest.mark.parametrize("lane_fast", [True, False])
 def test_losses_take_no_more_room_than_their_layout_needs(lane_fast):
-    lanes, dim = 1000, 50
+    lanes, dim = 1000, 12
     problem, given = build(("quadratic", {"dim": dim})), {}
 
     class Seen(NumbaEngine):
