@@ -100,6 +100,17 @@ class Unless:
     """Whether the other one may be a mapping."""
 
 
+@dataclass(frozen=True)
+class PerLane:
+    """Marks, in an annotation, an option of a problem whose floats may differ from lane to lane, as those of rules do.
+
+    It may be a float, or lists and mappings of floats.
+    """
+
+    unless: str = ""
+    """The option that, where it is set, makes this one the same in all lanes."""
+
+
 RUN_SEED = "seed"
 
 
@@ -211,6 +222,14 @@ class Option:
             if value is not None and not (mark.but_mapping and isinstance(value, dict)):
                 return mark.other
         return ""
+
+    def is_per_lane(self, values: Mapping[str, Any]) -> bool:
+        """Whether its floats may differ from lane to lane of a problem with these options."""
+        return any(not values.get(mark.unless) for mark in self._per_lane)
+
+    @cached_property
+    def _per_lane(self) -> tuple[PerLane, ...]:
+        return tuple(_marks(self.annotation, PerLane))
 
     @cached_property
     def is_added(self) -> bool:

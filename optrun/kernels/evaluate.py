@@ -8,13 +8,13 @@ import numpy as np
 from optrun.arrays import Array, lane_sum, power
 from optrun.kernels.bits import BITS, apply_bits
 from optrun.kernels.expand import expansion
-from optrun.kernels.program import COMPARISONS, Node, nodes_below
+from optrun.kernels.program import COMPARISONS, Node, nodes_below, part_of
 
 
 def evaluate(coefficient: Node, t: Array, values: Mapping[str, Array], memo: dict[Node, Array]) -> Array:
     """Return a coefficient in float64 as `[T, B]`; an axis along which it is constant has length 1.
 
-    A vector of constants, in a function, is `[1, n]`.
+    In a function, which has no steps, a number is `[B or 1, 1]` and a vector `[B or 1, n]`.
 
     ``t`` is `[T, 1]`, every hyperparameter `[T or 1, B or 1]` and every scalar state `[T, B or 1]`.
     """
@@ -27,12 +27,15 @@ def evaluate(coefficient: Node, t: Array, values: Mapping[str, Array], memo: dic
             memo[coefficient] = t
         elif coefficient.op in ("hyperparameter", "scalar_state"):
             memo[coefficient] = values[coefficient.name]
+        elif coefficient.op == "slice":
+            whole = evaluate(coefficient.args[0], t, values, memo)
+            memo[coefficient] = whole[:, part_of(coefficient.name)]
         elif coefficient.op in _FUNCTIONS:
             args = [evaluate(arg, t, values, memo) for arg in coefficient.args]
             memo[coefficient] = _FUNCTIONS[coefficient.op](*args)
         else:
-            whole = expansion(coefficient.op, "float64", *coefficient.args)
-            memo[coefficient] = evaluate(whole, t, values, memo)
+            elementary = expansion(coefficient.op, "float64", *coefficient.args)
+            memo[coefficient] = evaluate(elementary, t, values, memo)
     return memo[coefficient]
 
 

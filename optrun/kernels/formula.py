@@ -7,6 +7,7 @@ vectors of as many lanes as fit into the cache. Both make the same operations, s
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from types import MappingProxyType
 
 import numpy as np
 
@@ -33,9 +34,15 @@ TILE_BYTES = 1 << 21
 to begin one. Rosenbrock's function in 100 dimensions and 10,000 lanes takes 0.8 of the time that it takes in one tile.
 """
 
+Numbers = Mapping[str, Array]
+_NONE: Numbers = MappingProxyType({})
+
 
 class Formula:
     """A function of vectors of one length, and its gradient.
+
+    Where it has numbers that differ from lane to lane (`number_of_lane`), their values are given as it is bound, by
+    name: numbers `[B or 1, 1]` and vectors `[B or 1, n]`, in float64 on the host.
 
     Raises TypeError for a function that does not return a number that depends on the vector.
     """
@@ -53,11 +60,13 @@ class Formula:
                 )
             self._outputs = {"loss": value.node, "grad": gradient(value.node, x)}
 
-    def bind(self, x: Array, grad: Array, loops: LoopEngine | None) -> Callable[[], Array]:
+    def bind(
+        self, x: Array, grad: Array, loops: LoopEngine | None, numbers: Numbers = _NONE
+    ) -> Callable[[], Array]:
         """Return the function that writes the gradients ``[B, n]`` at x ``[B, n]``, and returns the values ``[B]``."""
         column = _column_like(x) if isinstance(x, np.ndarray) else self._arrays.empty((len(x), 1))
         buffers = {"x": x, "grad": grad, "loss": column[:, 0]}
-        calls = self._calls(self._vectors, buffers)
+        calls = self._calls(self._vectors, buffers, numbers)
         losses: Array = column[:, 0]
         # A loop needs all of its buffers in the same layout.
         if (
@@ -66,7 +75,8 @@ class Formula:
             and x.flags.forc
             and _strides(x) == _strides(grad)
         ):
-            listing, coefficients = self._elements
+            listing, nodes = self._elements
+            coefficients = self._values(nodes, numbers)
             columns = {
                 f"{name}{i}": array[:, i : i + 1]
                 for name, array in (("x", x), ("grad", grad))
@@ -84,10 +94,10 @@ class Formula:
 
         return step
 
-    def bind_value(self, x: Array) -> Callable[[], Array]:
+    def bind_value(self, x: Array, numbers: Numbers = _NONE) -> Callable[[], Array]:
         """Return the function that returns the values ``[B]`` at x ``[B, n]``, with the bits of `bind`."""
         losses = self._arrays.empty((len(x),))
-        calls = self._calls(self._value, {"x": x, "loss": losses})
+        calls = self._calls(self._value, {"x": x, "loss": losses}, numbers)
 
         def value() -> Array:
             calls()
@@ -114,23 +124,29 @@ class Formula:
         return lowered if len(lowered[0].instructions) <= most else None
 
     def _lowered(self, outputs: Mapping[str, Node], *, overwrites: bool = True) -> "_Lowered":
-        """Return the listing and the coefficients, each 0-d or `[1, n]`."""
+        """Return the listing and its coefficients."""
         coefficients = coefficients_of(outputs)
+        return lower(expanded(outputs, self._arrays.dtype), coefficients, overwrites=overwrites), coefficients
+
+    def _values(self, coefficients: Sequence[Node], numbers: Numbers) -> list[Array]:
+        """Return the values of coefficients, each 0-d or `[1, n]`, or of every lane, `[B, 1]` or `[B, n]`."""
+        memo: dict[Node, Array] = {}
         values = []
         with np.errstate(all="ignore"):
             for each in coefficients:
-                value = evaluate(each, np.ones((1, 1)), {}, {})
-                value = value.reshape(1, -1) if each.shape else value.reshape(())
+                value = evaluate(each, np.ones((1, 1)), numbers, memo)
+                value = value if each.shape or len(value) > 1 else value.reshape(())
                 values.append(value if value.dtype == bool else value.astype(self._arrays.dtype))
-        listing = lower(expanded(outputs, self._arrays.dtype), coefficients, overwrites=overwrites)
-        return listing, values
+        return values
 
-    def _calls(self, lowered: "_Lowered", buffers: Mapping[str, Array]) -> Callable[[], None]:
+    def _calls(
+        self, lowered: "_Lowered", buffers: Mapping[str, Array], numbers: Numbers
+    ) -> Callable[[], None]:
         """Return the calls of a listing of vectors, tile by tile; the tiles share their scratch arrays."""
         xp, x = self._arrays.xp, buffers["x"]
-        engine, (listing, values) = TensorEngine(xp), lowered
+        engine, (listing, nodes) = TensorEngine(xp), lowered
         lanes, dim = x.shape
-        coefficients = [xp.asarray(value) for value in values]
+        coefficients = [xp.asarray(value) for value in self._values(nodes, numbers)]
         tile = lanes if self._arrays.is_on_device else max(1, TILE_BYTES // (x.itemsize * max(1, dim)))
         order: Order = "F" if is_lane_fast(x) else "C"
         scratch = engine.scratch(listing, min(tile, lanes), x.dtype.name, order)
@@ -138,11 +154,15 @@ class Formula:
         for start in range(0, lanes, tile):
             own = {name: buffer[start : start + tile] for name, buffer in buffers.items()}
             rows = {name: array[: len(own["x"])] for name, array in scratch.items()}
-            calls += engine.calls(listing, own, coefficients, rows)
+            of_tile = [
+                value[start : start + tile] if value.ndim and len(value) > 1 else value
+                for value in coefficients
+            ]
+            calls += engine.calls(listing, own, of_tile, rows)
         return in_turn(calls)
 
 
-_Lowered = tuple[Listing, Sequence[Array]]
+_Lowered = tuple[Listing, Sequence[Node]]
 
 
 def _count(listing: Listing) -> int:

@@ -134,7 +134,8 @@ class _Lowering:
         return Listing(tuple(instructions), tuple(self.shapes.items()))
 
     def _place_of(self, value: Node) -> str:
-        return f"{self._place_of(value.args[0])}|{value.name}" if value.op == "slice" else self.place[value]
+        is_part = value.op == "slice" and value.is_array
+        return f"{self._place_of(value.args[0])}|{value.name}" if is_part else self.place[value]
 
     def _in_place(self) -> dict[Node, str]:
         """Return the values that can be written directly to a variable: its old value is not read later."""
@@ -186,5 +187,5 @@ class _Lowering:
 
 
 def _whole(value: Node) -> Node:
-    """Return what a value is a slice of; itself unless it is a slice."""
-    return _whole(value.args[0]) if value.op == "slice" else value
+    """Return what array a value is a slice of; itself unless it is one."""
+    return _whole(value.args[0]) if value.op == "slice" and value.is_array else value

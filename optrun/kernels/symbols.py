@@ -241,6 +241,11 @@ def as_node(value: object) -> Node:
     raise TypeError(f"{_traced.get()} combines {what}, not {type(value).__name__}")
 
 
+def number_of_lane(name: str, shape: tuple[int, ...] = ()) -> Symbol:
+    """Return the symbol of a number, or of a vector of numbers, that every lane may have another of."""
+    return Symbol(node("hyperparameter", name=name, shape=shape))
+
+
 def constants(values: Array) -> Node:
     """Return the node of a vector of numbers."""
     numbers = np.asarray(values, np.float64)

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from optrun.kernels.evaluate import evaluate
-from optrun.kernels.program import Node, in_order, node, part_of
-from optrun.kernels.symbols import as_node
+from optrun.kernels.program import Node, in_order, node, nodes_below, part_of
+from optrun.kernels.symbols import Symbol, as_node
 
 NOTHING = as_node(-0.0)
 """What is added to a number without changing a bit of it."""
@@ -43,6 +43,8 @@ def _parts(value: Node, memo: Mapping[Node, list[Node]]) -> list[Node]:
         return memo[value]
     if not value.shape:
         return [value]
+    if any(each.op == "hyperparameter" for each in nodes_below([value])):
+        return [Symbol(value)[index].node for index in range(value.shape[0])]
     numbers = evaluate(value, np.ones((1, 1)), {}, {})
     return [as_node(each) for each in np.broadcast_to(numbers, (1, *value.shape))[0].tolist()]
 

@@ -1,20 +1,23 @@
 """Function, the base class of test functions: a formula, and what is known about it."""
 
 from abc import ABC
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import cache
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
 from annotated_types import Ge, Le
 
 from optrun.arrays import Array, Arrays
-from optrun.kernels.symbols import Symbol
+from optrun.kernels.symbols import Symbol, number_of_lane
 from optrun.problems.vectors import MOST_DIMENSIONS, VectorProblem
-from optrun.registry import Option, check_annotated, options_of
+from optrun.registry import Option, PerLane, check_annotated, options_of
 
 Dim = Annotated[int, Ge(1), Le(MOST_DIMENSIONS)]
 TwoOrMore = Annotated[int, Ge(2), Le(MOST_DIMENSIONS)]
+
+_OF_FLOATS = (float, list[float], dict[str, float])
 
 
 def _lacking(x: Any) -> Any:
@@ -32,9 +35,10 @@ class Function(VectorProblem, ABC):
                 return sum(x**2)
 
     `f` is called once, with a symbol for the vector x; its gradient is derived from the formula. After `*` come the
-    options. A function in any number of dimensions has the option ``dim``; others have the class attribute, by default
-    2. Points are repeated until they have ``dim`` numbers. The minimum and the points may also be functions of the
-    number of dimensions, ``lambda n: …``.
+    options. Floats, and lists and mappings of them, are symbols too, since lanes may differ in them. A function in any
+    number of dimensions has the option ``dim``; others have the class attribute, by default 2. Points are repeated
+    until they have ``dim`` numbers. The minimum and the points may also be functions of the number of dimensions,
+    ``lambda n: …``.
     """
 
     f: ClassVar[Callable[..., Any]] = staticmethod(_lacking)
@@ -58,7 +62,13 @@ class Function(VectorProblem, ABC):
     def options(cls) -> dict[str, Option]:
         last = options_of(VectorProblem.__init__)
         own = {name: option for name, option in super().options().items() if name not in last}
-        of_formula = {name: option for name, option in options_of(cls.f).items() if name not in own}
+        of_formula = {
+            name: replace(option, annotation=Annotated[option.annotation, PerLane()])
+            if option.type in _OF_FLOATS
+            else option
+            for name, option in options_of(cls.f).items()
+            if name not in own
+        }
         return {**own, **of_formula, **last}
 
     def __init__(self, arrays: Arrays, **options: Any) -> None:
@@ -72,6 +82,11 @@ class Function(VectorProblem, ABC):
         _ = self._formula  # traced here, so that a mistake is found before the first step
         self.minimizers = [{"x": np.resize(np.array(point, np.float64), self.dim)} for point in points]
 
+    def for_lanes(self, numbers: Mapping[str, Any]) -> Self:
+        made = super().for_lanes({name: of for name, of in numbers.items() if name not in self._options})
+        made._options = {name: numbers.get(name, value) for name, value in self._options.items()}
+        return made
+
     def _known(self, value: Any) -> Any:
         return value(self.dim) if callable(value) else value
 
@@ -79,4 +94,31 @@ class Function(VectorProblem, ABC):
         return np.resize(np.array(self._known(type(self).start), np.float64), self.dim)
 
     def _value(self, x: Symbol) -> Any:
-        return self.f(x, **self._options)
+        symbols = {name: _symbols(name, value) for name, value in self._floats.items()}
+        return self.f(x, **{**self._options, **symbols})
+
+    def _numbers(self) -> Mapping[str, Array]:
+        return dict(pair for name, value in self._floats.items() for pair in _columns(name, value))
+
+    @property
+    def _floats(self) -> dict[str, Any]:
+        known = self.options()
+        return {name: value for name, value in self._options.items() if known[name].type in _OF_FLOATS}
+
+
+def _symbols(name: str, value: Any) -> Any:
+    """Return the symbols of an option's floats, in lists and mappings as they are in the option."""
+    if isinstance(value, dict):
+        return {key: _symbols(f"{name}.{key}", each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_symbols(f"{name}.{i}", each) for i, each in enumerate(value)]
+    return number_of_lane(name)
+
+
+def _columns(name: str, value: Any) -> Iterator[tuple[str, Array]]:
+    """Yield the values ``[B or 1, 1]`` of these symbols by their names."""
+    if isinstance(value, (dict, list)):
+        for key, each in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _columns(f"{name}.{key}", each)
+    else:
+        yield name, np.reshape(np.asarray(value, np.float64), (-1, 1))

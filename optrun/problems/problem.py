@@ -2,9 +2,10 @@
 
 import inspect
 from abc import ABC, ABCMeta, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import copy
 from functools import cache
-from typing import Any
+from typing import Any, Self
 
 from optrun.arrays import Array, Arrays
 from optrun.errors import ConfigError, PluginError
@@ -45,7 +46,7 @@ class Problem(metaclass=_Checked):
 
     A subclass declares its options as the keyword-only arguments of ``__init__``, and is registered under its class
     name in snake case. If ``__init__`` ends in ``**options``, it also has the options of its base class. Lanes differ
-    only in the seed; they share the problem and its options.
+    in the seed, and in the floats of options that are marked `PerLane`; all else of the problem they share.
 
     Shapes: B lanes; parameters ``[B, *shape]``; a loss ``[B]``.
 
@@ -101,6 +102,15 @@ class Problem(metaclass=_Checked):
         """Let an engine run what it can as compiled loops, with the same bits."""
         self.loops = engine if isinstance(engine, LoopEngine) else None
 
+    def for_lanes(self, numbers: Mapping[str, Any]) -> Self:
+        """Return the problem with other values of the options that are `PerLane`, each float a number or ``[B]``.
+
+        They are its attributes of these names. What does not depend on them is shared.
+        """
+        made = copy(self)
+        vars(made).update(numbers)
+        return made
+
     @property
     @abstractmethod
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -132,6 +142,10 @@ class Problem(metaclass=_Checked):
     @abstractmethod
     def initial(self, seed: int) -> dict[str, Array]:
         """Return the initial parameters for a seed, as float64 on the host."""
+
+    def starts(self, seeds: Iterable[int]) -> Iterable[Mapping[str, Array]]:
+        """Return the initial parameters of each lane."""
+        return map(self.initial, seeds)
 
     def batches(self, seeds: Sequence[int]) -> "Batches":
         """Return the random draws of each step, given one seed per lane."""

@@ -9,8 +9,10 @@ from annotated_types import Ge, Le
 
 from optrun.arrays import Array, Arrays, one_blas_thread, stream
 from optrun.errors import ConfigError
+from optrun.kernels.symbols import number_of_lane
 from optrun.ops import sum
 from optrun.problems.vectors import MOST_DIMENSIONS, VectorProblem
+from optrun.registry import PerLane
 
 MOST_ROTATED = 5_000
 """Largest number of dimensions with a rotation, which is a dense matrix."""
@@ -32,35 +34,48 @@ class Quadratic(VectorProblem):
         arrays: Arrays,
         *,
         dim: Annotated[int, Ge(1), Le(MOST_DIMENSIONS)] = 10,
-        condition: Annotated[float, Ge(1), "largest over smallest eigenvalue of the Hessian"] = 100.0,
+        condition: Annotated[
+            float, Ge(1), PerLane(unless="rotation"), "largest over smallest eigenvalue of the Hessian"
+        ] = 100.0,
         rotation: Annotated[
             bool, "whether the axes of the level sets are turned by a random rotation"
         ] = False,
         problem_seed: Annotated[int, Ge(0), "the instance: its minimizer and its rotation"] = 0,
         **options: Any,
     ) -> None:
-        if dim == 1 and condition > 1:
-            raise ConfigError(
-                f"condition: one dimension has one eigenvalue, so it must be 1, not {condition:g}",
-                field="condition",
-            )
-        if rotation and dim > MOST_ROTATED:
-            raise ConfigError(
-                f"dim: a rotation is a matrix of dim × dim numbers: at most {MOST_ROTATED:,}, not {dim:,}",
-                field="dim",
-            )
-        self.dim = dim
+        self.validate_options({"dim": dim, "condition": condition, "rotation": rotation})
+        self.dim, self.condition = dim, condition
         super().__init__(arrays, **options)
         draws = stream(problem_seed, "quadratic")
         self._minimizer = draws.standard_normal(dim)
-        self._spectrum = np.geomspace(1.0, condition, dim)
         self._hessian: Array | None = None
         if rotation:
             # Products with H are computed lane by lane, so the elements of a lane must be contiguous.
             self.lane_fast = False
             with one_blas_thread:
                 q = _rotation(draws, dim)
-                self._hessian = arrays.array((q * self._spectrum) @ q.T)
+                self._hessian = arrays.array((q * self._spectrum[0]) @ q.T)
+
+    @staticmethod
+    def validate_options(options: Mapping[str, Any]) -> None:
+        """Raise ConfigError for options that do not go together."""
+        dim, condition = options["dim"], options["condition"]
+        if dim == 1 and condition > 1:
+            raise ConfigError(
+                f"condition: one dimension has one eigenvalue, so it must be 1, not {condition:g}",
+                field="condition",
+            )
+        if options["rotation"] and dim > MOST_ROTATED:
+            raise ConfigError(
+                f"dim: a rotation is a matrix of dim × dim numbers: at most {MOST_ROTATED:,}, not {dim:,}",
+                field="dim",
+            )
+
+    @property
+    def _spectrum(self) -> Array:
+        """The eigenvalues of each lane, ``[B or 1, dim]``."""
+        # One by one: of several together NumPy computes each in another way where one of them is 1.
+        return np.stack([np.geomspace(1.0, each, self.dim) for each in np.ravel(self.condition)])
 
     @property
     def minimum(self) -> float:
@@ -74,7 +89,10 @@ class Quadratic(VectorProblem):
         return np.zeros(self.dim)
 
     def _value(self, x: Any) -> Any:
-        return 0.5 * sum((np.sqrt(self._spectrum) * (x - self._minimizer)) ** 2)
+        return 0.5 * sum((number_of_lane("scale", (self.dim,)) * (x - self._minimizer)) ** 2)
+
+    def _numbers(self) -> Mapping[str, Array]:
+        return {"scale": np.sqrt(self._spectrum)}
 
     def _bind(self, x: Array, grad: Array) -> Callable[[], Array]:
         if self._hessian is None:

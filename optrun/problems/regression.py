@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -45,8 +45,15 @@ class SolvedRegression(Regression, ABC):
     def _solve(self, x: Array, y: Array, penalties: Array) -> tuple[Array, float] | None:
         """Return the minimizer and the minimum of ``loss(x θ, y) + ½ Σ penalties θ²``; None if unknown."""
 
+    def for_lanes(self, numbers: Mapping[str, Any]) -> Self:
+        made = super().for_lanes(numbers)
+        vars(made).pop("_solution", None)
+        return made
+
     @cached_property
     def _solution(self) -> tuple[Array, float] | None:
+        if np.ndim(self.l2):
+            return None  # that of each lane is another one
         x, y = (self.arrays.to_host(array).astype(np.float64) for array in self.parts["train"])
         penalties = np.full(x.shape[1], self.l2)
         if self.layers.biases:
@@ -119,7 +126,7 @@ class LogisticRegression(SolvedRegression):
         return BinaryCrossEntropy(arrays, scratch)
 
     def _solve(self, x: Array, y: Array, penalties: Array) -> tuple[Array, float] | None:
-        is_known = self.l2 > 0 and self.loss.weights is None
+        is_known = float(self.l2) > 0 and self.loss.weights is None
         return _newton(x, y, penalties) if is_known else None
 
 

@@ -3,7 +3,8 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from functools import cached_property
+from typing import Annotated, Any, Self
 
 import numpy as np
 
@@ -20,7 +21,7 @@ from optrun.problems.model import DenseModel, inputs_of
 from optrun.problems.passes import Chunk, Passes
 from optrun.problems.problem import Batches
 from optrun.problems.scratch import Scratch
-from optrun.registry import Added, NonNegative, PositiveInt
+from optrun.registry import Added, NonNegative, PerLane, PositiveInt
 
 
 class Supervised(DataProblem, ABC):
@@ -37,7 +38,9 @@ class Supervised(DataProblem, ABC):
         arrays: Arrays,
         *,
         batch_size: Annotated[PositiveInt | None, "samples per step; null for all of them"] = None,
-        l2: Annotated[NonNegative, "strength of the penalty on the weights; biases have none"] = 0.0,
+        l2: Annotated[
+            NonNegative, PerLane(), "strength of the penalty on the weights; biases have none"
+        ] = 0.0,
         bias: Annotated[bool, "whether layers have biases"] = True,
         sampling: Annotated[
             Sampling,
@@ -59,7 +62,7 @@ class Supervised(DataProblem, ABC):
                 field="batch_size",
             )
         self.sampling = sampling
-        self.l2 = l2
+        self.l2: float | Array = l2
         self.batch_size = batch_size
         self.steps_per_epoch = -(-samples // (batch_size or samples))
         self.inputs: dict[str, Array] = {
@@ -73,6 +76,11 @@ class Supervised(DataProblem, ABC):
         self.model = DenseModel(arrays, self.layers, self.loss, self.preparation.target)
         self.parts = {part: (self.inputs[part][:, :features], y) for part, (_, y) in self.parts.items()}
         self._bound: dict[tuple[int, ...], Passes] = {}
+
+    def for_lanes(self, numbers: Mapping[str, Any]) -> Self:
+        made = super().for_lanes(numbers)
+        vars(made).pop("_strengths", None)
+        return made
 
     @classmethod
     @abstractmethod
@@ -124,7 +132,7 @@ class Supervised(DataProblem, ABC):
                 self.loss(tile.run.forward(tile.matrices, x), targets, tile.loss)
                 tile.run.backward(tile.matrices, tile.grads, x)
         passes.scatter()
-        if self.l2:
+        if self._is_penalized:
             passes.loss += self._penalty(params)
             self._add_penalty_grad(params, grads)
         return passes.loss
@@ -139,7 +147,7 @@ class Supervised(DataProblem, ABC):
             figures = self.model.figures(params, x, self.parts[part][1], self.targets[part], measure)
             metrics |= {f"{part}_{name}": values for name, values in figures.items()}
         full = metrics["train_loss"]
-        metrics = {"loss": full + self._penalty(params) if self.l2 else full, **metrics}
+        metrics = {"loss": full + self._penalty(params) if self._is_penalized else full, **metrics}
         return {name: self.arrays.to_host(values) for name, values in metrics.items()}
 
     def confusion(self, params: Mapping[str, Array]) -> tuple[tuple[str, ...], Mapping[str, Array]]:
@@ -179,6 +187,17 @@ class Supervised(DataProblem, ABC):
         some_y = self.arrays.take(y, index, self.scratch("y", *index.shape))
         return some_x, self.loss.prepared(some_y)
 
+    @property
+    def _is_penalized(self) -> bool:
+        return bool(np.any(self.l2))
+
+    @cached_property
+    def _strengths(self) -> tuple[Array, Array, Array | None]:
+        """l2 and its half, each a number or ``[B]``, and which lanes have no penalty where others have one."""
+        l2 = np.asarray(self.l2)
+        lacks = self.arrays.xp.asarray(l2 == 0) if l2.ndim and not l2.all() else None
+        return self.arrays.array(l2), self.arrays.array(l2 / 2), lacks
+
     def _penalty(self, params: Mapping[str, Array]) -> Array:
         """Return l2/2 ‖weights‖² ``[B]``."""
         lanes = len(params[self.layers.weights[0]])
@@ -188,13 +207,19 @@ class Supervised(DataProblem, ABC):
             squares = self.scratch(f"squares {name}", *params[name].shape)
             self.arrays.xp.multiply(params[name], params[name], out=squares)
             total += self.arrays.xp.sum(squares.reshape(lanes, -1), axis=1, out=of_layer)
-        total *= self.l2 / 2
+        _, half, unpenalized = self._strengths
+        total *= half
+        if unpenalized is not None:
+            self.arrays.xp.copyto(total, 0, where=unpenalized)  # 0 · inf would be NaN
         penalty: Array = total
         return penalty
 
     def _add_penalty_grad(self, params: Mapping[str, Array], grads: Mapping[str, Array]) -> None:
         """Add the gradient of the penalty, l2 · weights."""
+        l2, _, unpenalized = self._strengths
         for name in self.layers.weights:
-            scaled = self.scratch(f"squares {name}", *params[name].shape)
-            grad = grads[name]
-            grad += self.arrays.xp.multiply(params[name], self.l2, out=scaled)
+            scaled, grad = self.scratch(f"squares {name}", *params[name].shape), grads[name]
+            self.arrays.xp.multiply(params[name], l2.reshape(-1, 1, 1), out=scaled)
+            if unpenalized is not None:
+                self.arrays.xp.copyto(scaled, -0.0, where=unpenalized[:, None, None])
+            grad += scaled

@@ -1,10 +1,10 @@
 """Functions of one vector: initial points, and gradient noise."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import numpy as np
 
@@ -15,10 +15,14 @@ from optrun.kernels.stepper import Engine
 from optrun.kernels.symbols import Symbol
 from optrun.plugin_code import guarded
 from optrun.problems.problem import Batches, Problem
-from optrun.registry import NonNegative
+from optrun.registry import NonNegative, PerLane
 
-Start = Annotated[list[float] | None, "where every run starts; by default the function's usual start"]
-Noise = Annotated[NonNegative, "standard deviation of Gaussian noise added to the gradient, not to the loss"]
+Start = Annotated[
+    list[float] | None, PerLane(), "where every run starts; by default the function's usual start"
+]
+Noise = Annotated[
+    NonNegative, PerLane(), "standard deviation of Gaussian noise added to the gradient, not to the loss"
+]
 
 
 MOST_DIMENSIONS = 10_000_000
@@ -36,8 +40,9 @@ class VectorProblem(Problem, ABC):
 
     def __init__(self, arrays: Arrays, *, start: Start = None, noise: Noise = 0.0) -> None:
         super().__init__(arrays)
-        self.noise = noise
-        self.start = self._usual_start() if start is None else np.array(start, np.float64)
+        self.noise: float | Array = noise
+        self.start = self._start(start)
+        """``[dim]``, or one per lane ``[B, dim]``."""
         self._bound: _Bound | None = None
         self._evaluated: _Bound | None = None
         if self.start.shape != (self.dim,):
@@ -46,6 +51,23 @@ class VectorProblem(Problem, ABC):
                 field="start",
             )
 
+    def for_lanes(self, numbers: Mapping[str, Any]) -> Self:
+        _ = self._formula  # traced once, for all lanes
+        made = super().for_lanes(numbers)
+        if "start" in numbers:
+            made.start = self._start(numbers["start"])
+        made._bound = made._evaluated = None
+        return made
+
+    def _start(self, given: Sequence[Any] | None) -> Array:
+        if given is None:
+            return self._usual_start()
+        lanes = {np.size(each) for each in given if np.ndim(each)}
+        start: Array = np.empty((*lanes, len(given)))
+        for index, each in enumerate(given):
+            start[..., index] = each
+        return start
+
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         return {"x": (self.dim,)}
@@ -53,8 +75,11 @@ class VectorProblem(Problem, ABC):
     def initial(self, seed: int) -> dict[str, Array]:
         return {"x": self.start}
 
+    def starts(self, seeds: Iterable[int]) -> Iterable[Mapping[str, Array]]:
+        return super().starts(seeds) if self.start.ndim == 1 else ({"x": start} for start in self.start)
+
     def batches(self, seeds: Sequence[int]) -> Batches:
-        return GradientNoise(self.arrays, seeds, self.dim, self.noise) if self.noise else Batches()
+        return GradientNoise(self.arrays, seeds, self.dim, self.noise) if np.any(self.noise) else Batches()
 
     def use(self, engine: Engine) -> None:
         super().use(engine)
@@ -78,16 +103,20 @@ class VectorProblem(Problem, ABC):
 
     def _bind(self, x: Array, grad: Array) -> Callable[[], Array]:
         """Return the function that writes the gradients at x, both ``[B, dim]``, and returns the values ``[B]``."""
-        return self._formula.bind(x, grad, self.loops)
+        return self._formula.bind(x, grad, self.loops, self._numbers())
 
     def _bind_value(self, x: Array) -> Callable[[], Array]:
         """Return the function that returns the values ``[B]`` at x ``[B, dim]``, with the bits of `_bind`."""
-        return self._formula.bind_value(x)
+        return self._formula.bind_value(x, self._numbers())
 
     @cached_property
     def _formula(self) -> Formula:
         with guarded(type(self).__name__, type(self)):
             return Formula(self._value, self.dim, self.arrays)
+
+    def _numbers(self) -> Mapping[str, Array]:
+        """Return the numbers of the formula that may differ from lane to lane, as `Formula` takes them."""
+        return {}
 
     @abstractmethod
     def _usual_start(self) -> Array: ...
@@ -112,7 +141,7 @@ class GradientNoise(Batches):
 
     BLOCK = 64
 
-    def __init__(self, arrays: Arrays, seeds: Sequence[int], dim: int, scale: float) -> None:
+    def __init__(self, arrays: Arrays, seeds: Sequence[int], dim: int, scale: float | Array) -> None:
         self.arrays = arrays
         self.seeds = list(dict.fromkeys(seeds))
         position = {seed: i for i, seed in enumerate(self.seeds)}
@@ -133,4 +162,6 @@ class GradientNoise(Batches):
     def _draw(self, block: int) -> Array:
         shape = (self.BLOCK, self.dim)
         draws = [stream(seed, "gradient noise", block).standard_normal(shape) for seed in self.seeds]
-        return self.arrays.array(self.scale * np.stack(draws, axis=-1)[:, :, self.lanes])
+        noise = self.scale * np.stack(draws, axis=-1)[:, :, self.lanes]
+        # Alone, a lane without noise adds nothing; -0.0 changes no bit, as 0.0 would of a -0.0.
+        return self.arrays.array(np.where(self.scale, noise, -0.0))

@@ -135,7 +135,7 @@ class _Course:
                 }
                 self._results.commit(states=running)
             configs = [plan.configs[run] for run in pack]
-            identity = identities[pack[0]]
+            identity = identities[pack[0]].part(plan.documents[pack[0]])
             if any(self._writer.states[run].steps for run in pack):
                 checkpoints = [self._checkpoint(run, paused.pop(run, None), identity) for run in pack]
                 return Work(configs, until, checkpoints, identity=identity)

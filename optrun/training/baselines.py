@@ -14,13 +14,16 @@ Baselines = Mapping[str, Mapping[str, float]]
 """By the name of what predicts, figures by their names."""
 
 
-def baselines_of(pack: Pack) -> dict[str, Baselines]:
-    """Return the baselines of a pack's problem by its `data_key`, as the event keeps them; empty without any."""
+def baselines_of(pack: Pack, documents: Iterable[Mapping[str, Any]] = ()) -> dict[str, Baselines]:
+    """Return the baselines of a pack's problem by its `data_key`, as the event keeps them; empty without any.
+
+    They are those of all configs, given as ``documents``, that differ in its numbers alone.
+    """
     config = pack.configs[0]
     measure = [name for name in config.evaluate.metrics or () if name in prediction_metrics]
     with guarded(config.problem.name):
         found = pack.problem.baselines(measure)
-    return {data_key(config.to_dict()): found} if found else {}
+    return {data_key(each): found for each in (config.to_dict(), *documents)} if found else {}
 
 
 def stored_baselines(events: Iterable[Event], config: Mapping[str, Any]) -> Baselines:

@@ -32,7 +32,6 @@ CHECKED = 1 << 20
 """At most so many evenly spaced steps of a schedule are checked in advance; the run checks the others as it goes."""
 
 SHARED = (
-    "problem",
     "steps",
     "epochs",
     "dtype",
@@ -43,7 +42,7 @@ SHARED = (
     "checkpoint",
     "stop",
 )
-"""Parts of a config that all lanes of a pack share."""
+"""Parts of a config that all lanes of a pack share; of the problem they share all but its numbers."""
 
 Configs = Sequence[RunConfig]
 
@@ -107,8 +106,8 @@ def parameters_of(
             lane_fast=problem.lane_fast and len(configs) > size,
             inputs_first=problem.inputs_first,
         )
-        for lane, config in enumerate(configs if at_start else ()):
-            params.set_lane(lane, problem.initial(init_seed(config)))
+        for lane, start in enumerate(problem.starts(map(init_seed, configs)) if at_start else ()):
+            params.set_lane(lane, start)
         return params
 
 

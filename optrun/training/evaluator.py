@@ -7,6 +7,7 @@ import numpy as np
 
 from optrun.arrays import Array
 from optrun.plugin_code import contract_error, shape_text
+from optrun.problems import Problem
 from optrun.registry import metrics as metrics_by_name
 from optrun.registry import prediction_metrics
 from optrun.training.best_parameters import BestParameters
@@ -29,7 +30,7 @@ class Evaluator:
 
     def current(self) -> dict[str, Array]:
         """Return the current metrics, each `[B]`; metrics of the average are NaN before the average exists."""
-        return self._evaluated(self._pack.params, self._pack.averaged())
+        return self._evaluated(self._pack.problem, self._pack.params, self._pack.averaged())
 
     def existing(self, figures: Mapping[str, Array]) -> Mapping[str, Array]:
         """Return current metrics without those of an average that does not exist yet, which nothing may observe."""
@@ -78,7 +79,8 @@ class Evaluator:
         if not lanes:
             return {}
         chosen = list(lanes)
-        metrics = self._evaluated(_picked(self._final, chosen), _picked(self._average, chosen) or None)
+        params, average = _picked(self._final, chosen), _picked(self._average, chosen) or None
+        metrics = self._evaluated(self._pack.problem_of(chosen), params, average)
         columns = {name: values.tolist() for name, values in metrics.items()}
         return {
             lane: {
@@ -114,18 +116,18 @@ class Evaluator:
         return params
 
     def _evaluated(
-        self, params: Mapping[str, Array], average: Mapping[str, Array] | None
+        self, problem: Problem, params: Mapping[str, Array], average: Mapping[str, Array] | None
     ) -> dict[str, Array]:
-        metrics = self._metrics(params)
+        metrics = self._metrics(problem, params)
         if not self._pack.keeps_average:
             return metrics
         nothing = {name: np.full_like(values, np.nan) for name, values in metrics.items()}
-        beside = self._metrics(average) if average is not None else nothing
+        beside = self._metrics(problem, average) if average is not None else nothing
         return metrics | {f"{AVERAGE}_{name}": values for name, values in beside.items()}
 
-    def _metrics(self, params: Mapping[str, Array]) -> dict[str, Array]:
+    def _metrics(self, problem: Problem, params: Mapping[str, Array]) -> dict[str, Array]:
         """Return the problem's metrics; PluginError unless they include `loss` and each has shape `[B]`."""
-        evaluate, lanes = self._pack.problem.evaluate, len(next(iter(params.values())))
+        evaluate, lanes = problem.evaluate, len(next(iter(params.values())))
         # A plugin's problem, which has no predictions, need not take the argument.
         metrics = evaluate(params, **({"measure": self._predicted} if self._predicted else {}))
         if not isinstance(metrics, Mapping) or "loss" not in metrics:

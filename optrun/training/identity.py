@@ -4,7 +4,7 @@ import json
 import os
 import warnings
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,12 +29,16 @@ class Identity:
     @classmethod
     def of(cls, config: RunConfig, fingerprint: str | None) -> "Identity":
         """Return the identity of a config, given the fingerprint of its problem's data."""
-        data = {data_key(config.to_dict()): fingerprint} if fingerprint else {}
-        return cls(data, code_of(config))
+        return cls.of_data([config.to_dict()], fingerprint or "") | cls({}, code_of(config))
+
+    @classmethod
+    def of_data(cls, documents: Iterable[Mapping[str, Any]], fingerprint: str) -> "Identity":
+        """Return the identity of configs whose problems have the same data, given their fingerprint."""
+        return cls({data_key(document): fingerprint for document in documents} if fingerprint else {})
 
     @property
     def fingerprint(self) -> str | None:
-        """The fingerprint of the data of a single config; None if there is none."""
+        """The fingerprint of the data of one config, or of several that share them; None if there is none."""
         return next(iter(self.data.values()), None)
 
     def __or__(self, other: "Identity") -> "Identity":

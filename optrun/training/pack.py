@@ -27,13 +27,15 @@ from optrun.training.build import (
 from optrun.training.checkpoints import PackState, select_arrays
 from optrun.training.memory import snapshot_bytes
 from optrun.training.run_seed import data_seed, problem_options
+from optrun.training.stacking import lane_numbers
 
 
 class Pack:
     """The problem, parameters, optimizer and schedulers of several runs, one lane per run.
 
-    The configs may differ only in the seeds and in floats of the optimizer and the schedulers. ``problem`` reuses the
-    problem of a similar pack, whose data need not be loaded again. Unless ``at_start``, the parameters are zero.
+    The configs may differ only in the seeds, in floats of the optimizer and the schedulers, and in those of the problem
+    that are `PerLane`. ``problem`` reuses the problem of a similar pack, whose data need not be loaded again. Unless
+    ``at_start``, the parameters are zero.
 
     Raises ConfigError for other differences, and if the problem, the optimizer or a scheduler cannot be built.
     """
@@ -46,9 +48,9 @@ class Pack:
         self.configs = configs
         self.arrays = Arrays(config.backend, config.dtype)
         with section("problem", config.problem.name):
-            self.problem: Problem = problem or problems.find(config.problem.name)(
-                self.arrays, **problem_options(config)
-            )
+            problem = problem or problems.find(config.problem.name)(self.arrays, **problem_options(config))
+            self._numbers = lane_numbers(configs)
+            self.problem: Problem = problem.for_lanes(self._numbers) if self._numbers else problem
             self.steps = steps_of(config, self.problem)
             self.batches = self.problem.batches([data_seed(each) for each in configs])
             shapes = self.problem.shapes
@@ -65,6 +67,12 @@ class Pack:
         """Whether a schedule observes evaluations."""
         self.average = average_of(configs, self.params, self.steps)
         check_memory(self.params, self.optimizer, self.average, self.steps)
+
+    def problem_of(self, lanes: Sequence[int]) -> Problem:
+        """Return the problem with the numbers of some of the lanes."""
+        if len(lanes) == self.lanes or not self._numbers:
+            return self.problem
+        return self.problem.for_lanes(lane_numbers([self.configs[lane] for lane in lanes]))
 
     @property
     def lanes(self) -> int:

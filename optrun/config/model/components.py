@@ -1,7 +1,8 @@
 """The parts of a run that have a name in a registry: problem, optimizer, scheduler, average."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from copy import copy
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -132,10 +133,16 @@ class Named:
         return with_groups(cls) if self.registry.kind == "optimizer" else options
 
     def varied(self, component: Component, values: Mapping[str, float]) -> Component:
-        """Return a component with other values of options that hold no component; raises ValidationError."""
+        """Return a component with other values of options that hold no component, or of numbers within them, by their
+        paths; raises ValidationError.
+        """
         cls: Any = self.registry.find(component.name)
         known = cls.options()
-        options = component.options | {name: known[name].validated(value) for name, value in values.items()}
+        given: dict[str, Any] = {}
+        for path, value in values.items():
+            name, *steps = path.split(".")
+            given[name] = _with(given.get(name, component.options.get(name)), steps, value)
+        options = component.options | {name: known[name].validated(value) for name, value in given.items()}
         self._check(cls, options)
         if isinstance(component, OptimizerComponent):
             for i, group in enumerate(component.param_groups):
@@ -198,6 +205,17 @@ class Named:
                     check({name: value for name, value in options.items() if name != "params"})
         except ConfigError as error:
             raise failure(((*path, error.field) if error.field else path, str(error))) from None
+
+
+def _with(whole: Any, steps: Sequence[str], value: Any) -> Any:
+    """Return a list or a mapping with another value at the end of the steps."""
+    if not steps:
+        return value
+    step, *rest = steps
+    changed = copy(whole)
+    key = int(step) if isinstance(whole, list) else step
+    changed[key] = _with(whole[key], rest, value)
+    return changed
 
 
 def class_of(section: str, given: Any) -> type[Any] | None:

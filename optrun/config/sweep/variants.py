@@ -62,7 +62,7 @@ class _First:
         config = self.resolved.config
         sections: defaultdict[str, dict[str, float]] = defaultdict(dict)
         for path, value in floats.items():
-            section, option = path.split(".")
+            section, _, option = path.partition(".")
             sections[section][option] = value
         parts = {
             section: Named(SECTIONS[section]).varied(getattr(config, section), values)
@@ -74,4 +74,5 @@ class _First:
 
 def _is_option(path: str) -> bool:
     section, _, option = path.partition(".")
-    return section in SECTIONS and "." not in option and option != ""
+    # An option of a problem may be a list or a mapping of numbers; of others it may be one of components.
+    return section in SECTIONS and option != "" and (section == "problem" or "." not in option)

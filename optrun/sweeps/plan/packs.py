@@ -16,7 +16,8 @@ from optrun.fallbacks import log
 from optrun.kernels.threads import cores
 from optrun.plugin_code import guarded
 from optrun.problems import Problem
-from optrun.registry import Option, Registry, averages, optimizers, schedulers
+from optrun.problems.data_problem import DataProblem
+from optrun.registry import Option, Registry, averages, optimizers, problems, schedulers
 from optrun.sweeps.plan.expand import Plan
 from optrun.sweeps.plan.width import width_of
 from optrun.training.baselines import Baselines, baselines_of
@@ -123,6 +124,8 @@ def _group(
             figures = figures_of(pack) if is_asked else [FINAL_LOSS]
             check_expected(config, figures)
             width, identity = width_of(pack), Identity.of(config, pack.problem.fingerprint)
+            documents = _of_problems(plan, runs, pack.problem)
+            identity |= Identity.of_data(documents, pack.problem.fingerprint)
     except (ConfigErrors, MissingExtraError):
         raise
     except ConfigError as error:
@@ -144,12 +147,20 @@ def _group(
         lines.append(
             f"note: record.params keeps {size / GIB:,.1f} GiB of parameters, of {counted(len(runs), 'run')}"
         )
-    kept = prepared(plan.documents[runs[0]], pack.problem)
+    kept = [each for document in documents for each in prepared(document, pack.problem)]
     group = Group(runs, width, repeats, work, on_device, identity, lines, figures=figures, prepared=kept)
     # Where each seed has a split of its own, there are no figures of all runs.
     if problem is None and not follows_seed(plan.documents[runs[0]]["problem"]):
-        group = replace(group, baselines=baselines_of(pack))
+        group = replace(group, baselines=baselines_of(pack, documents))
     return replace(group, remarks=_remarks(pack, varied)) if varied else group, pack.problem
+
+
+def _of_problems(plan: Plan, runs: Sequence[int], problem: Problem) -> list[dict[str, Any]]:
+    """Return the first config of each problem of a group, which differ in numbers alone; none without data."""
+    if not problem.fingerprint and not isinstance(problem, DataProblem):
+        return []
+    documents = {id(document["problem"]): document for document in (plan.documents[run] for run in runs)}
+    return list({data_key(document): document for document in documents.values()}.values())
 
 
 def _varied(plan: Plan) -> set[str]:
@@ -246,9 +257,28 @@ def pack_key(document: dict[str, Any]) -> str:
 
     Lanes also have the seed in common where their problem follows it.
     """
-    varied = ("seeds", *_STACKED, *(() if follows_seed(document["problem"]) else ("seed",)))
+    problem = document["problem"]
+    varied = ("seeds", *_STACKED, *(() if follows_seed(problem) else ("seed",)))
     shared = {name: value for name, value in document.items() if name not in varied}
+    shared["problem"] = _without_numbers(problem)
     return json.dumps([shared, *(_shared(document.get(name), known) for name, known in _STACKED.items())])
+
+
+def _without_numbers(problem: dict[str, Any]) -> dict[str, Any]:
+    """Return a problem in which the floats in which lanes may differ look all the same."""
+    options = problems.find(problem["name"]).options()
+    return {
+        key: _alike(value) if key in options and options[key].is_per_lane(problem) else value
+        for key, value in problem.items()
+    }
+
+
+def _alike(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _alike(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_alike(each) for each in value]
+    return "·" if isinstance(value, float) else value
 
 
 def _problem_key(document: dict[str, Any]) -> str:
