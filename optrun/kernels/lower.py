@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from optrun.kernels.program import TENSOR_OPS, Node, in_order, node, shape_of_slice
 
@@ -48,6 +49,13 @@ class Listing:
     instructions: tuple[Instruction, ...]
     shapes: tuple[tuple[str, tuple[int, ...]], ...] = ()
     """The scratch arrays, each with the shape of one lane; () in elementwise rules."""
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.instructions, self.shapes))
 
     def names(self, prefix: str) -> list[str]:
         """Return the buffers or numbers whose name starts with a prefix, sorted."""

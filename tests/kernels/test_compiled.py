@@ -171,7 +171,9 @@ def step(numbers, conditions, integers):
 
 
 def bound(number, to, given):
-    return code_cache.bound(adding(number), [to, given], [np.array([True, True, False, True, True])], [1, 4])
+    return code_cache.bound(
+        adding(number), [to, given], [np.array([True, True, False, True, True])], np.array([1, 4])
+    )
 
 
 @pytest.fixture

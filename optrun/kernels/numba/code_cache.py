@@ -44,20 +44,20 @@ def directory() -> Path:
 
 
 def bound(
-    source: str, numbers: Sequence[Array], conditions: Sequence[Array], integers: Sequence[int]
+    source: str, numbers: Sequence[Array], conditions: Sequence[Array], integers: Array
 ) -> Callable[[], None]:
-    """Return the function that calls `step` of a source with the addresses of arrays, and integers.
+    """Return the function that calls `step` of a source with the addresses of arrays, and one of integers.
 
     The arrays are read and written where they are, while Python goes on with other threads. No argument is checked.
     """
     library = compiled(source)
     function: Any = _Function(library["step"])
-    function.held = library, numbers, conditions  # what is at the addresses has to stay there
+    function.held = library, numbers, conditions, integers  # what is at the addresses has to stay there
     addresses = [
         (ctypes.c_void_p * len(arrays))(*(array.ctypes.data for array in arrays))
         for arrays in (numbers, conditions)
     ]
-    words = (ctypes.c_ssize_t * len(integers))(*integers)
+    words = ctypes.c_ssize_t.from_address(integers.ctypes.data)
     result, error = ctypes.c_void_p(), ctypes.c_void_p()
     return partial(function, *(ctypes.byref(each) for each in (result, error, *addresses, words)))
 

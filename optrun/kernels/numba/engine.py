@@ -86,7 +86,9 @@ class NumbaEngine:
         pieces = []
         for some, columns in _shares(rows, count):
             numbers = [*arrays.values(), minus, np.empty(BLOCK * len(listing.variables()), parameters.dtype)]
-            integers = [some.start, some.stop, rows.distance, columns.start, columns.stop]
+            integers = np.array(
+                [some.start, some.stop, rows.distance, columns.start, columns.stop], np.intp
+            )
             with working():
                 pieces.append(bound(text, numbers, conditions, integers))
         if len(pieces) == 1:

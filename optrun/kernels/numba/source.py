@@ -1,6 +1,6 @@
 """A listing as the source of one fused loop, which Numba compiles: scalars in place of scratch arrays."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 from optrun.kernels.bits import BITS, FORMATS, expression
 from optrun.kernels.layout import COLUMN, ROW, Rows
@@ -30,20 +30,10 @@ def source(listing: Listing, dtype: str, rows: Rows) -> str:
     named |= {name: f"all_{name}[%s] != 0" for name in conditions}
     is_split = len(written) * (2 * len(buffers) - len(written) - 1) > 2 * MOST_PAIRS
     into = "all__out[{place} + at]" if is_split else "all_{name}[start + at]"
-    numbers_in = {name: f"k{place}" for place, name in enumerate(listing.names("_k"))}
-    uses_bits = any(each.op in BITS for each in listing.instructions)
+    named_numbers = numbers_of(listing.instructions)
     to = {name: into.format(name=name, place=place * BLOCK) for place, name in enumerate(written)}
     lines = [
-        '"""Made by optrun; safe to delete."""',
-        "",
-        "import numpy as np",
-        *(["from optrun.kernels.numba.bitcast import bits_of, number_of"] if uses_bits else []),
-        "",
-        f'signature = "void(CPointer(CPointer({dtype})), CPointer(CPointer(uint8)), CPointer(intp))"',
-        f"zero, one = np.{dtype}(0), np.{dtype}(1)",
-        *(f'{short} = np.{dtype}(float.fromhex("{name[2:]}"))' for name, short in numbers_in.items()),
-        "",
-        "",
+        *head(listing.instructions, dtype),
         "def step(numbers, conditions, integers):",
         "    first_row, end_row, distance = integers[0], integers[1], integers[2]",
         "    first, end = integers[3], integers[4]",
@@ -61,7 +51,7 @@ def source(listing: Listing, dtype: str, rows: Rows) -> str:
         *(f"                {name} = {named[name] % 'begin + at'}" for name in rows.along(COLUMN)),
         *(f"                at_{name} = all_{name}[start + at]" for name in read),
         *(
-            f"                {scalar(each.target)} = {_expression(each, dtype, numbers_in)}"
+            f"                {scalar(each.target)} = {expression_of(each, dtype, named_numbers)}"
             for each in listing.instructions
         ),
         *(f"                {target} = at_{name}" for name, target in to.items()),
@@ -86,7 +76,34 @@ def _variables(listing: Listing) -> tuple[Collection[str], Collection[str]]:
     return read, written
 
 
-def _expression(instruction: Instruction, dtype: str, numbers: Mapping[str, str]) -> str:
+def numbers_of(instructions: Sequence[Instruction]) -> dict[str, str]:
+    """Return the names that a module has for the numbers in its instructions."""
+    named = {name for each in instructions for name in each.operands if name.startswith("_k")}
+    return {name: f"k{place}" for place, name in enumerate(sorted(named))}
+
+
+def head(instructions: Sequence[Instruction], dtype: str, *imported: str) -> list[str]:
+    """Return what a module has before its function `step`."""
+    names = [*(["bits_of, number_of"] if any(each.op in BITS for each in instructions) else []), *imported]
+    return [
+        '"""Made by optrun; safe to delete."""',
+        "",
+        "import numpy as np",
+        *([f"from optrun.kernels.numba.intrinsics import {', '.join(names)}"] if names else []),
+        "",
+        f'signature = "void(CPointer(CPointer({dtype})), CPointer(CPointer(uint8)), CPointer(intp))"',
+        f"zero, one = np.{dtype}(0), np.{dtype}(1)",
+        *(
+            f'{short} = np.{dtype}(float.fromhex("{name[2:]}"))'
+            for name, short in numbers_of(instructions).items()
+        ),
+        "",
+        "",
+    ]
+
+
+def expression_of(instruction: Instruction, dtype: str, numbers: Mapping[str, str]) -> str:
+    """Return an instruction's operation in a module."""
     op, operands = instruction.op, [numbers.get(name) or scalar(name) for name in instruction.operands]
     if op in BITS:
         form = FORMATS[dtype]

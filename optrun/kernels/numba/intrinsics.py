@@ -1,0 +1,43 @@
+"""What Numba's Python lacks: floats as integers with the same bits, and back, and blocks of numbers on the stack."""
+
+from importlib import import_module
+from typing import Any
+
+from numba.extending import intrinsic
+
+types: Any = import_module("numba.types")
+cgutils: Any = import_module("numba.core.cgutils")
+ir: Any = import_module("llvmlite.ir")
+
+BLOCK = 64
+"""Numbers of a block."""
+
+_OTHER: dict[Any, Any] = {
+    types.float32: types.int32,
+    types.float64: types.int64,
+    types.int32: types.float32,
+    types.int64: types.float64,
+}
+
+
+def _cast(context: Any, value: Any) -> Any:
+    def code(target: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.bitcast(args[0], target.get_value_type(signature.return_type))
+
+    return _OTHER[value](value), code
+
+
+def _block(context: Any, value: Any) -> Any:
+    """Of numbers of the argument's type; LLVM knows that no other pointer leads there."""
+
+    def code(target: Any, builder: Any, signature: Any, args: Any) -> Any:
+        room = cgutils.alloca_once(builder, ir.ArrayType(target.get_data_type(value), BLOCK))
+        room.align = BLOCK
+        return builder.bitcast(room, target.get_value_type(signature.return_type))
+
+    return types.CPointer(value)(value), code
+
+
+bits_of = intrinsic(_cast)
+number_of = intrinsic(_cast)
+block = intrinsic(_block)
