@@ -248,7 +248,7 @@ def lane_sum(terms: Array) -> Array:
 
 def chunk_length(lanes: int) -> int:
     """Return for how many steps a table with one value per lane is evaluated in advance; it must fit into the cache."""
-    return max(8, min(256, 2**18 // lanes))
+    return max(8, min(max(256, 2**12 // lanes), 2**18 // lanes))
 
 
 def power(base: Any, exponent: Any) -> Array:

@@ -8,6 +8,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import TypeVar
 
 from optrun.arrays import Array
 from optrun.errors import MissingExtraError, OptrunWarning
@@ -16,6 +17,7 @@ from optrun.kernels.lower import Listing
 from optrun.kernels.numba.code_cache import is_installed
 from optrun.kernels.numba.engine import NumbaEngine
 from optrun.kernels.numpy_engine import NumpyEngine
+from optrun.kernels.trajectory import Elements, Stretch, Watch
 
 THRESHOLD = 1_000_000_000
 """Steps × instructions × elements of a loop after which it is compiled, or loaded where it is kept on disk.
@@ -25,6 +27,9 @@ saves 0.1 to 0.2 s. To load it takes 0.03 s, to compile it 1 s with Numba's impo
 """
 CALL = 4096
 """Elements that NumPy computes in the time that calling it takes."""
+
+
+Made = TypeVar("Made")
 
 
 class AutoEngine:
@@ -51,6 +56,18 @@ class AutoEngine:
     ) -> Callable[[], None]:
         """Return the function that does to these buffers what the calls do."""
         return self._counted(lambda: calls, listing, buffers, coefficients)
+
+    def is_worth(self, loop: str, instructions: int, lanes: int) -> bool:
+        """Whether a loop is to make many steps at once: once there was work enough for it."""
+        if self._numba is None:
+            return False
+        _work[loop] += instructions * (lanes + CALL)
+        return _work[loop] >= THRESHOLD and self._tried(self._numba.proven) is not None
+
+    def trajectory(self, function: Elements, stretch: Stretch, watch: Watch) -> Callable[[], None]:
+        """Return the function that makes the steps of a stretch."""
+        assert self._numba is not None
+        return self._numba.trajectory(function, stretch, watch)
 
     def _counted(
         self,
@@ -86,8 +103,12 @@ class AutoEngine:
     ) -> Callable[[], None] | None:
         if self._numba is None:
             return None
+        return self._tried(partial(self._numba.bind, listing, buffers, coefficients))
+
+    def _tried(self, attempt: Callable[[], Made]) -> Made | None:
+        """Return what Numba makes; None, and NumPy goes on from then, where it does not work."""
         try:
-            return self._numba.bind(listing, buffers, coefficients)
+            return attempt()
         except MissingExtraError as error:
             self._numba = None
             if not _failures:

@@ -1,7 +1,7 @@
 """The coefficients of a chunk of steps: a table, one row of which is copied to where kernels read it."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -14,6 +14,18 @@ Layout = tuple[str, ...]
 def layout_of(table: Sequence[Array]) -> Layout:
     """Return the layout of columns, `[T, B]` for per-lane coefficients and `[T, 1]` for shared ones."""
     return tuple(column.dtype.name if column.shape[1] > 1 else "" for column in table)
+
+
+BLOCK = 64
+"""Lanes that a loop may take together; so many numbers may be read behind a column's last one."""
+
+
+def cast(column: Array, dtype: Any) -> Array:
+    """Return a copy of a column in a dtype, with room for a block behind it; conditions stay conditions."""
+    room = np.zeros(column.size + BLOCK, bool if column.dtype == bool else dtype)
+    copied: Array = room[: column.size].reshape(column.shape)
+    copied[...] = column
+    return copied
 
 
 class Coefficients(Protocol):

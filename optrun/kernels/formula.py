@@ -12,6 +12,7 @@ from types import MappingProxyType
 import numpy as np
 
 from optrun.arrays import Array, Arrays
+from optrun.kernels.coefficients import cast
 from optrun.kernels.differentiate import gradient
 from optrun.kernels.evaluate import evaluate
 from optrun.kernels.expand import expanded
@@ -22,11 +23,14 @@ from optrun.kernels.program import Node, coefficients_of, node
 from optrun.kernels.stepper import LoopEngine
 from optrun.kernels.symbols import VECTOR, Symbol, tracing
 from optrun.kernels.tensor_engine import Order, TensorEngine, in_turn
+from optrun.kernels.trajectory import Elements
 from optrun.kernels.unroll import size_of, unrolled
 
 MOST_INSTRUCTIONS = 320
 """Larger loops take seconds to compile, except those of few dimensions."""
 MOST_OF_FEW = 800
+MOST_UPDATED = 16
+"""Elements of a loop that updates them, too, each by a rule's instructions of its own."""
 MOST_WORK = 6_000
 """Instructions × dimensions of loops of few dimensions."""
 TILE_BYTES = 1 << 21
@@ -70,12 +74,12 @@ class Formula:
         losses: Array = column[:, 0]
         # A loop needs all of its buffers in the same layout.
         if (
-            self._elements
+            self._unrolled
             and not self._arrays.is_on_device
             and x.flags.forc
             and _strides(x) == _strides(grad)
         ):
-            listing, nodes = self._elements
+            listing, nodes = self._unrolled
             coefficients = self._values(nodes, numbers)
             columns = {
                 f"{name}{i}": array[:, i : i + 1]
@@ -113,8 +117,23 @@ class Formula:
     def _value(self) -> "_Lowered":
         return self._lowered({"loss": self._outputs["loss"]})
 
+    def elements(self, numbers: Numbers = _NONE) -> Elements | None:
+        """Return the function and its gradient as a program of elements; None if it is too long with a rule."""
+        if self._unrolled is None or self._dim > MOST_UPDATED:
+            return None
+        listing, nodes = self._unrolled
+        values = self._values(nodes, numbers)
+        dtype = self._arrays.dtype
+        columns = {
+            f"_c{index}": cast(value.reshape(1, -1), dtype)
+            for index, value in enumerate(values)
+            if value.size > 1
+        }
+        shared = [value if value.size == 1 else 0.0 for value in values]
+        return Elements(listing, np.array(shared, dtype), columns)
+
     @cached_property
-    def _elements(self) -> "_Lowered | None":
+    def _unrolled(self) -> "_Lowered | None":
         """The unrolled program; None if it is too long for a loop."""
         outputs = expanded(self._outputs, self._arrays.dtype)
         most = max(MOST_INSTRUCTIONS, min(MOST_OF_FEW, MOST_WORK // self._dim))

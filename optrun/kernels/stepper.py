@@ -2,18 +2,18 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from itertools import pairwise
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from optrun.arrays import Array
-from optrun.kernels.coefficients import Coefficients, HostCoefficients, Layout, layout_of
+from optrun.kernels.coefficients import Coefficients, HostCoefficients, Layout, cast, layout_of
 from optrun.kernels.evaluate import evaluate, evaluate_scalar_states
 from optrun.kernels.expand import expanded
 from optrun.kernels.fold import Known, fold, live_variables, read_hyperparameters
 from optrun.kernels.lower import Listing, lower
 from optrun.kernels.program import Node, Program, depends_on
+from optrun.kernels.trajectory import Stretch
 
 
 class Engine(Protocol):
@@ -69,8 +69,13 @@ class Stepper:
         self._needed: frozenset[str] = frozenset()
         self._coefficients: dict[Layout, Coefficients] = {}
         self._kernels: dict[tuple[object, ...], Callable[[], None]] = {}
-        self._row_kernels: list[Callable[[], None]] = []
+        self._row_kernels: list[Callable[[], None] | None] = []
         self._fetch: Callable[[int], None]
+        self._table: Sequence[Array] = ()
+        self._shared: Array = np.empty((0, 0))
+        self._known: Array = np.empty((0, 0), np.int8)
+        self._layout: Layout = ()
+        self._scheduled: frozenset[str] = frozenset()
         self._scalar_rows: dict[str, Array] = {name: np.zeros((1, 1)) for name in program.scalar_states}
 
     @property
@@ -97,7 +102,7 @@ class Stepper:
         self._scalar_rows = evaluate_scalar_states(self.program.scalar_states, t, values, start)
         self._row = 0
         befores = {name: rows[:-1] for name, rows in self._scalar_rows.items()}
-        table = self._table(t, {**values, **befores})
+        table = self._table = self._evaluated(t, {**values, **befores})
         known = np.empty((steps, len(table)), np.int8)
         layout = layout_of(table)
         shared = [index for index, per_lane in enumerate(layout) if not per_lane]
@@ -116,13 +121,29 @@ class Stepper:
             self._constant = constant
         # Once allocated, a state buffer is updated every step.
         self.live |= self._needed
-        self._row_kernels = self._kernels_of(layout, known)
+        self._shared, self._known, self._layout, self._scheduled = shared_rows, known, layout, scheduled
+        self._row_kernels = [None] * steps
 
     def run(self, row: int) -> None:
         """Run the step of this row of the prepared table."""
         self._row = row + 1
         self._fetch(row)
-        self._row_kernels[row]()
+        (self._row_kernels[row] or self._kernel_from(row))()
+
+    def stretch(self, row: int, steps: int) -> Stretch:
+        """Return the steps of these rows of the prepared table, which the caller makes."""
+        rows = slice(row, row + steps)
+        known = self._known_in(rows)
+        listing = _listing(self.program, known.tobytes(), self.live, self._dtype.name)
+        columns = {
+            name: column[rows] if len(column) > 1 else column
+            for name in listing.names("_c")
+            if (column := self._table[int(name[2:])]).shape[1] > 1
+        }
+        (part,) = self._slices
+        buffers = {name: self._buffer(name)[..., part] for name in {"p", *listing.variables()} - {"g"}}
+        self._row = row + steps
+        return Stretch(steps, listing, self._shared[rows], columns, buffers)
 
     def needs(self, values: Mapping[str, Array], scheduled: frozenset[str]) -> frozenset[str]:
         """Return the variables that steps with these hyperparameters, each `[1, B or 1]`, need."""
@@ -135,19 +156,19 @@ class Stepper:
     def _constants(self, values: Mapping[str, Array], scheduled: frozenset[str]) -> dict[Node, Known]:
         """Return what is known of the coefficients that do not change with the step."""
         scalars = {name: np.ones((1, 1)) for name in self.program.scalar_states}
-        table = self._table(np.ones((1, 1)), {**values, **scalars})
+        table = self._evaluated(np.ones((1, 1)), {**values, **scalars})
         return {
             coefficient: Known(int(_known(column)[0]))
             for coefficient, column in zip(self.program.coefficients, table, strict=True)
             if not depends_on(coefficient, scheduled)
         }
 
-    def _table(self, t: Array, values: Mapping[str, Array]) -> list[Array]:
+    def _evaluated(self, t: Array, values: Mapping[str, Array]) -> list[Array]:
         """Return the coefficients at the steps t, in the dtype in which array operations read them."""
         memo: dict[Node, Array] = {}
         with np.errstate(all="ignore"):
             columns = [evaluate(coefficient, t, values, memo) for coefficient in self.program.coefficients]
-            return [column if column.dtype == bool else column.astype(self._dtype) for column in columns]
+            return [cast(column, self._dtype) for column in columns]
 
     def _coefficients_of(self, layout: Layout) -> Coefficients:
         if layout not in self._coefficients:
@@ -155,16 +176,35 @@ class Stepper:
             self._coefficients[layout] = kind(layout, self._lanes, self._dtype.name)
         return self._coefficients[layout]
 
-    def _kernels_of(self, layout: Layout, known: Array) -> list[Callable[[], None]]:
-        """Return the kernel of every row; rows with the same knowledge of the coefficients share one."""
-        changes = np.flatnonzero((known[1:] != known[:-1]).any(axis=1)) + 1
-        kernels: list[Callable[[], None]] = []
-        for start, stop in pairwise([0, *changes.tolist(), len(known)]):
-            key = (layout, known[start].tobytes(), self.live)
-            if key not in self._kernels:
-                self._kernels[key] = self._bind(layout, known[start])
-            kernels += [self._kernels[key]] * (stop - start)
-        return kernels
+    def _kernel_from(self, row: int) -> Callable[[], None]:
+        """Return the kernel of a row, which the next rows with the same knowledge of the coefficients share."""
+        known = self._known[row]
+        key = (self._layout, known.tobytes(), self.live)
+        if key not in self._kernels:
+            self._kernels[key] = self._bind(self._layout, known)
+        kernel = self._kernels[key]
+        differs = (self._known[row:] != known).any(axis=1)
+        count = int(differs.argmax()) or len(differs)
+        self._row_kernels[row : row + count] = [kernel] * count
+        return kernel
+
+    def _known_in(self, rows: slice) -> Array:
+        """Return what is known of the coefficients in several rows.
+
+        What holds in these steps alone is not used, unless it has to be: the next ones shall be the same program. A
+        term whose coefficient is zero in some of them has the same bits as one that is zero in some lanes.
+        """
+        known = self._known[rows]
+        first = known[0]
+        is_same = (known == first).all(axis=0)
+        is_zero = ((known == Known.ZERO) | (known == Known.SOME_ZERO)).any(axis=0)
+        changes = _changing(self.program, self._scheduled)
+        is_condition = np.array([column.dtype == bool for column in self._table], bool)
+        kept = is_same & (is_condition | ~changes)
+        joined: Array = np.where(
+            kept, first, np.where(is_zero & ~is_condition, Known.SOME_ZERO, Known.UNKNOWN)
+        )
+        return joined.astype(np.int8)
 
     def _bind(self, layout: Layout, known: Array) -> Callable[[], None]:
         listing = _listing(self.program, known.tobytes(), self.live, self._dtype.name)
@@ -191,6 +231,12 @@ def _device_coefficients() -> Callable[[Layout, int, str], Coefficients]:
     from optrun.kernels.cuda.engine import DeviceCoefficients
 
     return DeviceCoefficients
+
+
+@lru_cache(1024)
+def _changing(program: Program, scheduled: frozenset[str]) -> Array:
+    """Return which coefficients change with the step."""
+    return np.array([depends_on(each, scheduled) for each in program.coefficients], bool)
 
 
 @lru_cache(1024)

@@ -11,6 +11,7 @@ from optrun.arrays import Array, Parameters, chunk_length
 from optrun.errors import StateError
 from optrun.kernels.stepper import Engine, Stepper
 from optrun.kernels.tensor_engine import TensorEngine
+from optrun.kernels.trajectory import Stretch
 from optrun.optim.param_group import ParamGroup
 from optrun.optim.rule import Rule, flags_of
 from optrun.optim.state import StateBuffers, check_numeric
@@ -49,12 +50,26 @@ class GroupUpdate:
         self._parts = self._make_parts()
 
     def __call__(self) -> None:
+        self._begin()
+        for part in self._parts:
+            part.stepper.run(self._row)
+
+    def stretch(self, most: int) -> Stretch:
+        """Return the coming steps, at most so many; they count as made, and the caller makes them."""
+        self._begin()
+        steps = min(most, self._rows - self._row)
+        (part,) = self._parts
+        made = part.stepper.stretch(self._row, steps)
+        self.t += steps - 1
+        self._row += steps - 1
+        return made
+
+    def _begin(self) -> None:
+        """Begin the next step: prepare its coefficients unless they are."""
         self.t += 1
         self._row += 1
         if self._row >= self._rows or self._version != self.group.version or not self._as_expected():
             self._prepare()
-        for part in self._parts:
-            part.stepper.run(self._row)
 
     def state(self, parameter: str) -> dict[str, Any]:
         """Return a parameter's state by name: ``step``, views `[B, *shape]`, and scalar states `[B]`."""

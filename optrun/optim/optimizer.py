@@ -8,6 +8,7 @@ from optrun.errors import ConfigError, StateError, brief
 from optrun.hyperparameters import without_tuples
 from optrun.kernels import engine_named
 from optrun.kernels.stepper import Engine
+from optrun.kernels.trajectory import Stretch
 from optrun.optim.group_update import GroupUpdate
 from optrun.optim.hooks import Hook, HookHandle, Hooks
 from optrun.optim.param_group import ParamGroup, selected
@@ -130,6 +131,19 @@ class Optimizer(Rule):
         added = self._group(names, {**self.defaults, **values})
         self.param_groups.append(added)
         self._updates.append(self._update_of(added))
+
+    @property
+    def makes_stretches(self) -> bool:
+        """Whether `stretch` returns coming steps: those of an elementwise rule, one group, and no hooks."""
+        has_hooks = any(next(iter(self._hooks[kind]), None) for kind in ("step", "stepped"))
+        is_one = len(self._updates) == 1 and isinstance(self._updates[0], GroupUpdate)
+        return is_one and not (has_hooks or self.per_tensor or self.needs_closure)
+
+    def stretch(self, most: int) -> Stretch:
+        """Return the coming steps, at most so many; they count as made, and the caller makes them."""
+        (update,) = self._updates
+        assert isinstance(update, GroupUpdate)
+        return update.stretch(most)
 
     def zero_grad(self) -> None:
         self.params.grad[:] = 0

@@ -11,6 +11,7 @@ from optrun.arrays import Array, Arrays
 from optrun.errors import ConfigError, PluginError
 from optrun.hyperparameters import option_named
 from optrun.kernels.stepper import Engine, LoopEngine
+from optrun.kernels.trajectory import Elements
 from optrun.plugin_code import definition_of
 from optrun.problems.scratch import Scratch
 from optrun.registry import Option, PathOrName, check_annotated, options_of, problems, snake_case
@@ -128,6 +129,11 @@ class Problem(metaclass=_Checked):
         By default a hash of the files that options name, taken before ``__init__``; empty without files.
         """
         return self._fingerprint
+
+    @property
+    def elements(self) -> Elements | None:
+        """What an engine needs to make many steps at once; None if `loss_and_grad` has to be called for each."""
+        return None
 
     @property
     def minimum(self) -> float | None:

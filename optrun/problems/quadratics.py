@@ -10,6 +10,7 @@ from annotated_types import Ge, Le
 from optrun.arrays import Array, Arrays, one_blas_thread, stream
 from optrun.errors import ConfigError
 from optrun.kernels.symbols import number_of_lane
+from optrun.kernels.trajectory import Elements
 from optrun.ops import sum
 from optrun.problems.vectors import MOST_DIMENSIONS, VectorProblem
 from optrun.registry import PerLane
@@ -84,6 +85,10 @@ class Quadratic(VectorProblem):
     @property
     def minimizers(self) -> Sequence[Mapping[str, Array]]:
         return [{"x": self._minimizer}]
+
+    @property
+    def elements(self) -> Elements | None:
+        return self._elements() if self._hessian is None else None
 
     def _usual_start(self) -> Array:
         return np.zeros(self.dim)

@@ -13,6 +13,7 @@ from optrun.errors import ConfigError, counted
 from optrun.kernels.formula import Formula
 from optrun.kernels.stepper import Engine
 from optrun.kernels.symbols import Symbol
+from optrun.kernels.trajectory import Elements
 from optrun.plugin_code import guarded
 from optrun.problems.problem import Batches, Problem
 from optrun.registry import NonNegative, PerLane
@@ -80,6 +81,17 @@ class VectorProblem(Problem, ABC):
 
     def batches(self, seeds: Sequence[int]) -> Batches:
         return GradientNoise(self.arrays, seeds, self.dim, self.noise) if np.any(self.noise) else Batches()
+
+    @property
+    def elements(self) -> Elements | None:
+        is_formula = (
+            type(self).loss_and_grad is VectorProblem.loss_and_grad
+            and type(self)._bind is VectorProblem._bind
+        )
+        return self._elements() if is_formula else None
+
+    def _elements(self) -> Elements | None:
+        return None if np.any(self.noise) else self._formula.elements(self._numbers())
 
     def use(self, engine: Engine) -> None:
         super().use(engine)

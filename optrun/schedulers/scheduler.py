@@ -215,6 +215,11 @@ class LRScheduler:
             self._bound().invalidate()
             self._bound().apply(self.last_epoch)
 
+    def advance(self, steps: int) -> None:
+        """Advance by so many steps of a schedule that needs no metrics."""
+        self.last_epoch += steps
+        self._bound().apply(self.last_epoch)
+
     def finish(self, metrics: Any = None) -> None:
         """Observe the metrics of the run's last step, without setting values for a step after it."""
         if self._needs_metrics:

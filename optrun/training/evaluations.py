@@ -27,6 +27,10 @@ class Evaluations:
         """Whether all lanes are evaluated at step t."""
         return bool(self._every) and t % (self._every or 1) == 0
 
+    def next_due(self, t: int, stop: int) -> int:
+        """Return the first step from t on at which all lanes are evaluated; ``stop`` if that is first."""
+        return min(stop, t + -t % self._every) if self._every else stop
+
     def add(self, t: int, metrics: dict[str, Array]) -> None:
         """Keep the evaluation of all lanes at step t."""
         self.last = t, metrics

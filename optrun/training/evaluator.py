@@ -49,6 +49,12 @@ class Evaluator:
         for name, values in (average or {}).items():
             self._average.setdefault(name, self._pack.arrays.xp.zeros_like(values))[lanes] = values[lanes]
 
+    def snapshot_of(self, lanes: Sequence[int], params: Array) -> None:
+        """Copy the final parameters of lanes, whose average is none, from ``[B, n]``."""
+        if self._final is self._pack.params:
+            self._final = self._final.copy()
+        self._final.data[lanes] = params[lanes]
+
     def snapshot_where(self, ending: Array) -> None:
         """Copy, on the device, the parameters of the lanes in a mask `[B]`; the host learns the mask later."""
         params, average = self._pack.params, self._pack.averaged()

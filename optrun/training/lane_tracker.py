@@ -15,6 +15,7 @@ from optrun.training.checkpoints import Meta, checkpoint_of, select_arrays
 from optrun.training.device_losses import DeviceLosses
 from optrun.training.evaluations import Evaluations
 from optrun.training.evaluator import Evaluator
+from optrun.training.leaps import leaps_of
 from optrun.training.pack import Pack
 from optrun.training.recorder import Recorder
 from optrun.training.sink import Sink
@@ -50,6 +51,7 @@ class LaneTracker:
         self._evaluator = Evaluator(pack)
         self._best = BestParameters(pack) if config.stop.restore_best else None
         self._device_losses = DeviceLosses(pack, config.stop) if pack.is_asynchronous else None
+        self._leaps = leaps_of(pack)
         self._ends: dict[int, _LaneEnd] = {}
 
     @property
@@ -97,6 +99,26 @@ class LaneTracker:
             self._store_loss(t, loss)
         if t % self.recorder.every == 0:
             self.recorder.record(t, loss)
+
+    def next_due(self, t: int, stop: int) -> int:
+        """Return the first step from t on that has to be observed, at most ``stop``; t where each has to be."""
+        if self._leaps is None or not self._leaps.is_worth:
+            return t
+        room = t + -t % self.recorder.every + self.recorder.room * self.recorder.every
+        return min(room, self.evaluations.next_due(t, stop), self._snapshots.next_due(t, stop))
+
+    def leap(self, t: int, most: int) -> int:
+        """Make the steps from t on, at most so many, of which none has to be observed; return how many."""
+        assert self._leaps is not None
+        stopping, recorder = self._stopping, self.recorder
+        made = self._leaps.make(t, most, recorder.every, stopping.limits, stopping.target, stopping.alive)
+        steps = range(t + made.recorded.start, t + made.recorded.stop, recorder.every)
+        recorder.record_many(steps, made.losses, made.recorded.start)
+        for lane, end in made.ended:
+            self._end_lanes([lane], end, *stopping.verdict(lane, end, float(made.last[lane])))
+        if made.ended:
+            self._evaluator.snapshot_of([lane for lane, _ in made.ended], made.final)
+        return made.steps
 
     def sync(self, t: int, loss: Array) -> Array:
         """Observe the steps left on the device, and return the loss of step t on the host."""

@@ -1,6 +1,6 @@
 """A pack: configs that differ only in floats and seeds, built into one array program with one lane per config."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -79,10 +79,13 @@ class Pack:
         """The number of runs."""
         return len(self.configs)
 
-    def iterate(self, start: int, stop: int | None = None) -> Iterator[tuple[int, Array]]:
+    def iterate(
+        self, start: int, stop: int | None = None, leap: Callable[[int], int] = int
+    ) -> Iterator[tuple[int, Array]]:
         """Yield each step in ``start`` … ``stop`` - 1 (by default the last step) and its loss `[B]`.
 
-        The optimizer's update is made when the next step is requested.
+        The optimizer's update is made when the next step is requested. ``leap`` is given that step; it may make steps,
+        and returns the step to go on with.
         """
         problem, params, grads = self.problem, self.params, self.params.grads
         optimizer, average, schedulers, batches = self.optimizer, self.average, self.schedulers, self.batches
@@ -94,7 +97,8 @@ class Pack:
             else None
         )
         loss_and_grad = replay.loss_and_grad if replay else problem.loss_and_grad
-        for t in range(start, self.steps if stop is None else stop):
+        t, stop = start, self.steps if stop is None else stop
+        while t < stop:
             loss = loss_and_grad(params, grads, batches[t])
             if t == start:
                 self._check_loss(loss)
@@ -118,8 +122,14 @@ class Pack:
                     scheduler.step(metrics=observed)
                 else:  # no scheduler step after the last update: it could leave the hyperparameter's bounds
                     scheduler.finish(observed)
+            t = leap(t + 1)
         if replay is not None:
             replay.finish()
+
+    def advance(self, steps: int) -> None:
+        """Have the schedules follow so many steps that were made at once."""
+        for scheduler in self.schedulers:
+            scheduler.advance(steps)
 
     def observe_evaluation(self, figures: Mapping[str, Array]) -> None:
         """Have the schedules observe an evaluation, before the update whose values it changes."""

@@ -22,18 +22,15 @@ class Recorder:
         self.every = record.every
         self._pack = pack
         measured: dict[str, type[CurveMetric]] = {name: metrics.find(name) for name in record.measured}
+        groups = list(enumerate(pack.optimizer.param_groups))
+        others = [name for name in record.hyperparameters if name != "lr"]
+        self._hyperparameters = {_column("lr", index): (group, "lr") for index, group in groups} | {
+            _column(name, index): (group, name) for name in others for index, group in groups
+        }
         self._metrics: dict[str, Callable[[], Array | float]] = {
-            **{
-                _column("lr", index): _value(group, "lr")
-                for index, group in enumerate(pack.optimizer.param_groups)
-            },
+            **{name: _value(*of) for name, of in self._hyperparameters.items() if of[1] == "lr"},
             **{name: self._measured(cls) for name, cls in measured.items() if "u" not in cls.needs},
-            **{
-                _column(name, index): _value(group, name)
-                for name in record.hyperparameters
-                if name != "lr"
-                for index, group in enumerate(pack.optimizer.param_groups)
-            },
+            **{name: _value(*of) for name, of in self._hyperparameters.items() if of[1] != "lr"},
         }
         self._of_update = {name: cls for name, cls in measured.items() if "u" in cls.needs}
         """The metrics that need the update."""
@@ -63,7 +60,12 @@ class Recorder:
     @property
     def full(self) -> bool:
         """Whether there is no room for another row."""
-        return self._used == len(self._steps)
+        return not self.room
+
+    @property
+    def room(self) -> int:
+        """The number of rows for which there is room."""
+        return len(self._steps) - self._used
 
     def record(self, t: int, loss: Array) -> None:
         """Add the row of step t. Device values are copied to the host lazily, when the rows are read."""
@@ -78,6 +80,25 @@ class Recorder:
             self._columns[name][row] = np.nan
             self._awaits_update = True
         self._used += 1
+
+    def record_many(self, steps: range, losses: Array, ahead: int) -> None:
+        """Add the rows of several steps with losses ``[n, B]``, the first of which is so many steps ahead."""
+        rows = slice(self._used, self._used + len(steps))
+        if not steps:
+            return
+        self._steps[rows] = steps
+        self._columns["loss"][rows] = losses
+        for name, (group, hyperparameter) in self._hyperparameters.items():
+            if hyperparameter in group.forecasts:
+                forecast, now = group.forecasts[hyperparameter]
+                first = now + ahead
+                values = np.array(forecast[first : first + len(steps) * steps.step : steps.step])
+                self._unshared(name)[rows] = values.reshape(len(steps), -1)
+            else:
+                self._put(name, self._used, group[hyperparameter])
+                if name not in self._constants:
+                    self._columns[name][rows] = group[hyperparameter]
+        self._used += len(steps)
 
     def end(self, lanes: Sequence[int], t: int) -> None:
         """End the curves of lanes with step t."""
@@ -145,15 +166,21 @@ class Recorder:
         if name in self._constants:
             if values is self._constants[name]:
                 return
-            del self._constants[name]
-            self._columns[name] = np.empty_like(column)
-            self._columns[name][:row] = column[:row]
-            column = self._columns[name]
+            column = self._unshared(name)
         elif row == 0 and _is_constant(values):
             self._constants[name] = values
             self._columns[name] = np.broadcast_to(np.asarray(values, np.float64), column.shape)
             return
         column[row] = values
+
+    def _unshared(self, name: str) -> Array:
+        """Return a column whose rows may differ from now on."""
+        column = self._columns[name]
+        if name in self._constants:
+            del self._constants[name]
+            self._columns[name] = np.empty_like(column)
+            self._columns[name][: self._used] = column[: self._used]
+        return self._columns[name]
 
     def _fetch(self) -> None:
         """Copy all values on the device to the host, in one transfer."""

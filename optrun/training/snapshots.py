@@ -23,6 +23,10 @@ class SnapshotBuffer:
         """Whether the parameters before the update of step t are kept."""
         return t in self._steps
 
+    def next_due(self, t: int, stop: int) -> int:
+        """Return the first step from t on whose parameters are kept; ``stop`` if that is first."""
+        return min((step for step in self._steps if step >= t), default=stop)
+
     @property
     def full(self) -> bool:
         """Whether a commit is due."""

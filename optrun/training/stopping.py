@@ -97,9 +97,25 @@ class Stopping:
         np.less_equal(self._magnitude, self._limits, out=self._bounded)
         if not np.logical_and.reduce(self._bounded):  # takes a third of the time of all()
             for lane in np.flatnonzero(~self._bounded & self.alive):
-                yield int(lane), Status.DIVERGED, self._reason(int(lane), float(loss[lane]), f"at step {t}")
+                yield int(lane), *self.verdict(int(lane), t, float(loss[lane]))
         if self._stop.metric is None:
             yield from self._observe(t, loss)
+
+    @property
+    def limits(self) -> Array:
+        """The limits ``[B]`` of the magnitude of losses."""
+        return self._limits
+
+    @property
+    def target(self) -> float:
+        """What losses have to be above; -inf where they need not be."""
+        return self._target if self._stop.metric is None else -np.inf
+
+    def verdict(self, lane: int, t: int, loss: float) -> tuple[Status, str]:
+        """Return the status of a lane whose loss at step t is beyond its limit, or not above the target; and why."""
+        if not abs(loss) <= self._limits[lane]:
+            return Status.DIVERGED, self._reason(lane, loss, f"at step {t}")
+        return Status.TARGET_REACHED, f"{self._shown(loss)} at step {t}"
 
     def check_figures(self, t: int, figures: Mapping[str, Array]) -> Iterator[tuple[int, Status, str]]:
         """Yield each lane that ends by an evaluation at step t, whose figures are `[B]` each.

@@ -143,7 +143,7 @@ class Trainer:
         """Yield each step whose loss the host needs, and that loss; narrow the pack when enough lanes have ended."""
         start: int | None = self._start
         while start is not None:
-            steps, start = self._lanes.pack.iterate(start, self._stop), None
+            steps, start = self._lanes.pack.iterate(start, self._stop, self._leap), None
             for t, loss in steps:
                 self._step = t
                 if self._lanes.is_sparse and t % self._lanes.sync_every == 0:
@@ -155,6 +155,20 @@ class Trainer:
                     yield t, loss
                 else:
                     self._lanes.defer_step(t, loss)
+
+    def _leap(self, t: int) -> int:
+        """Make steps from t on that nothing but the recorder observes; return the step to go on with."""
+        end = self._lanes.next_due(t, self._stop - 1)
+        if (every := self._checkpoint_steps) is not None:
+            end = min(end, t + -t % every)
+        while t < end and self._lanes.alive and not self._lanes.is_sparse:
+            steps = self._lanes.leap(t, end - t)
+            t += steps
+            self._step = t - 1
+            self._lanes.pack.advance(steps)
+            if time.monotonic() - self._synced >= REPORT_SECONDS:
+                break
+        return t
 
     def _needs_sync(self, t: int) -> bool:
         return (

@@ -16,7 +16,9 @@ from optrun.kernels.layout import Rows
 from optrun.kernels.lower import Listing
 from optrun.kernels.numba.code_cache import bound, compiled, is_installed
 from optrun.kernels.numba.source import BLOCK, source
+from optrun.kernels.numba.trajectory import trajectory_source, value_of, variables_of
 from optrun.kernels.threads import run_in_threads, threads_per_step
+from optrun.kernels.trajectory import Elements, Stretch, Watch
 
 PROBE = 'signature = "void()"\ndef step():\n    pass\n'
 """What compiles wherever Numba works."""
@@ -86,9 +88,7 @@ class NumbaEngine:
         pieces = []
         for some, columns in _shares(rows, count):
             numbers = [*arrays.values(), minus, np.empty(BLOCK * len(listing.variables()), parameters.dtype)]
-            integers = np.array(
-                [some.start, some.stop, rows.distance, columns.start, columns.stop], np.intp
-            )
+            integers = np.array([some.start, some.stop, rows.distance, columns.start, columns.stop], np.intp)
             with working():
                 pieces.append(bound(text, numbers, conditions, integers))
         if len(pieces) == 1:
@@ -104,6 +104,48 @@ class NumbaEngine:
     ) -> Callable[[], None]:
         """Return the function that does to these buffers what the calls do."""
         return self.bind(listing, buffers, coefficients)
+
+    def is_worth(self, loop: str, instructions: int, lanes: int) -> bool:
+        """Whether a loop is to make many steps at once; always."""
+        return True
+
+    def trajectory(self, function: Elements, stretch: Stretch, watch: Watch) -> Callable[[], None]:
+        """Return the function that makes the steps of a stretch."""
+        parameters, steps = stretch.buffers["p"], stretch.steps
+        (lanes, dim), dtype = parameters.shape, parameters.dtype
+        given = {value_of(name): column for name, column in function.columns.items()} | dict(stretch.columns)
+        columns = {name: column.dtype == bool for name, column in given.items()}
+        text = trajectory_source(function.listing, stretch.rule, dim, dtype.name, tuple(columns.items()))
+        numbers = [
+            *(stretch.buffers[name] for name in variables_of(stretch.rule)),
+            *(
+                function.values,
+                stretch.shared,
+                watch.within,
+                watch.above,
+                watch.losses,
+                watch.last,
+                watch.final,
+            ),
+            np.full(1, -1, dtype),
+            *(column for name, column in given.items() if not columns[name]),
+        ]
+        conditions = [watch.running, *(given[name] for name in columns if columns[name])]
+        across, along = (stride // parameters.itemsize for stride in parameters.strides)
+        rows = [lanes if len(column) > 1 else 0 for column in given.values()]
+        every, width = watch.recorded.step, stretch.shared.shape[1]
+        integers = np.array(
+            [0, lanes, lanes, across, along, steps, watch.recorded.start, every, width, *rows, *[0] * lanes],
+            np.intp,
+        )
+        with working():
+            run = bound(text, numbers, conditions, integers)
+
+        def trajectory() -> None:
+            run()
+            watch.ended[:] = integers[-lanes:]
+
+        return trajectory
 
 
 def _arrays(listing: Listing, buffers: Mapping[str, Array], rows: Rows) -> dict[str, Array]:

@@ -1,0 +1,199 @@
+"""Leaps: many steps at once give the bits of single ones, whatever ends, is recorded or evaluated on the way."""
+
+import numpy as np
+import pytest
+
+from optrun.config import from_mapping
+from optrun.kernels import auto_engine
+from optrun.kernels.numba import engine
+from optrun.registry import optimizers
+from optrun.selftest import examples
+from optrun.training import lane_tracker
+from optrun.training.leaps import Leaps, leaps_of
+from optrun.training.memory_store import MemoryStore
+from optrun.training.pack import Pack
+from optrun.training.trainer import Trainer
+from tests.kernels.engines import NEEDS_NUMBA
+from tests.optim.samples import in_turn
+from tests.pairs import few_in_short
+
+pytestmark = NEEDS_NUMBA
+
+STEPS = 40
+RULES = [
+    name
+    for name in optimizers
+    if not (rule := optimizers.find(name)).per_tensor and not rule.needs_closure and not rule.average
+]
+FUNCTIONS = ("rosenbrock", "beale", "helical_valley", "ackley")
+
+
+def interpreted(source, numbers, conditions, integers):
+    """Return the loop of a source as Python runs it: its operations, without a compiler."""
+
+    def flat(array):
+        return np.lib.stride_tricks.as_strided(array, (array.size + 64,), (array.itemsize,))
+
+    lines = [line for line in source.splitlines() if not line.startswith("from optrun")]
+    made = {
+        "BLOCK": 64,
+        "block": lambda number: np.zeros(64, number.dtype),
+        "bits_of": lambda x: x.view(f"i{x.itemsize}"),
+        "number_of": lambda x: x.view(f"f{x.itemsize}"),
+    }
+    exec("\n".join(lines), made)
+    return lambda: made["step"]([*map(flat, numbers)], [*map(flat, conditions)], flat(integers))
+
+
+@pytest.fixture
+def without_compiler(monkeypatch):
+    monkeypatch.setattr(engine, "bound", interpreted)
+
+
+def configs(optimizer="Adam", lanes=3, **more):
+    options = {"lr": 0.02, **examples.optimizer(optimizer)}
+    base = {
+        "problem": {"name": "rosenbrock"},
+        "scheduler": {"name": "CosineAnnealingLR", "T_max": STEPS - 7},
+        "steps": STEPS,
+        "engine": "numba",
+    }
+    return [
+        from_mapping({**base, **more, "optimizer": {**options, "lr": options["lr"] * (1 + lane % 5)}})
+        for lane in range(lanes)
+    ]
+
+
+def set_in(problem, name, value):
+    name, _, index = name.partition(".")
+    if not index:
+        return {**problem, name: value}
+    values = list(problem[name])
+    values[int(index)] = value
+    return {**problem, name: values}
+
+
+def run(chosen):
+    store = MemoryStore(chosen)
+    store.resumable = True
+    trainer = Trainer(Pack(chosen), store)
+    trainer.run()
+    return [everything(store, lane) for lane in range(len(chosen))]
+
+
+def everything(store, lane):
+    at_end = store.checkpoint(lane)
+    arrays = at_end.arrays if at_end else {}
+    kept = [store.curves(lane), store.evaluations(lane), store.params(lane), arrays]
+    kept += [store.snapshot(lane, step) for step in store.snapshot_steps(lane)]
+    state = vars(store.state(lane)) | {"seconds": None}
+    return repr(state), [{name: np.asarray(of).tobytes() for name, of in each.items()} for each in kept]
+
+
+def made(chosen, monkeypatch):
+    """Return what is made with leaps, without, and how many steps the leaps had."""
+    leaps, make = [], Leaps.make
+
+    def counted(self, *given):
+        leaps.append(landing := make(self, *given))
+        return landing
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Leaps, "make", counted)
+        one = run(chosen)
+    with monkeypatch.context() as patch:
+        patch.setattr(lane_tracker, "leaps_of", lambda pack: None)
+        other = run(chosen)
+    return one, other, sum(each.steps for each in leaps)
+
+
+CASES = in_turn([(rule,) for rule in RULES], FUNCTIONS, ("float32", "float64"), (3, 1))
+
+
+@pytest.mark.parametrize(("rule", "function", "dtype", "lanes"), few_in_short(CASES, 4))
+def test_a_leap_has_the_bits_of_its_steps(rule, function, dtype, lanes, monkeypatch, without_compiler):
+    chosen = configs(rule, lanes, problem={"name": function}, dtype=dtype, checkpoint={"every": 30})
+    one, other, steps = made(chosen, monkeypatch)
+    assert STEPS // 2 < steps < STEPS
+    assert one == other
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(("rule", "function", "dtype", "lanes"), CASES[::3])
+def test_a_compiled_leap_has_the_bits_of_its_steps(rule, function, dtype, lanes, monkeypatch):
+    chosen = configs(rule, 23 * lanes, problem={"name": function}, dtype=dtype, steps=300)
+    one, other, steps = made(chosen, monkeypatch)
+    assert steps > 150
+    assert one == other
+
+
+@pytest.mark.parametrize(
+    ("rule", "more"),
+    [
+        ("SGD", {"stop": {"divergence": 100.0}, "record": {"every": 3}}),
+        ("Adam", {"stop": {"target": 4.0}, "evaluate": {"every": 9}}),
+        (
+            "SGD",
+            {
+                "stop": {"divergence": {"factor": 2.0}},
+                "record": {"params": [5, 6, 20], "metrics": ["momentum"]},
+            },
+        ),
+    ],
+)
+def test_lanes_end_at_their_steps(rule, more, monkeypatch, without_compiler):
+    lanes = 67  # two blocks, the second of which is not full
+    chosen = configs(rule, lanes, **more)
+    if rule == "SGD":  # some of its coefficients are zero in some lanes
+        momentum = [{"lr": 1e-4 * (1 + lane), "momentum": 0.9 * (lane % 2)} for lane in range(lanes)]
+        chosen = [
+            from_mapping({**each.to_dict(), "optimizer": {"name": rule, **options}})
+            for each, options in zip(chosen, momentum, strict=True)
+        ]
+    one, other, steps = made(chosen, monkeypatch)
+    assert len({state for state, _ in one}) > 3
+    assert steps > STEPS // 2
+    assert one == other
+
+
+@pytest.mark.parametrize("name", ["start.0", "condition"])
+def test_the_numbers_of_lanes_differ(name, monkeypatch, without_compiler):
+    problem = {"name": "quadratic", "dim": 3, "start": [1.0, 2.0, 3.0]}
+    given = [set_in(problem, name, 2.0 + lane) for lane in range(3)]
+    chosen = [configs(problem=each)[0] for each in given]
+    one, other, steps = made(chosen, monkeypatch)
+    assert len({repr(each) for each in one}) == 3
+    assert steps > STEPS // 2
+    assert one == other
+
+
+def test_it_leaps_once_there_was_work_enough(monkeypatch, without_compiler):
+    chosen = configs(engine="auto")
+    work = 2 * len(Pack(chosen).problem.elements.listing.instructions) * (3 + auto_engine.CALL)
+    monkeypatch.setattr(auto_engine, "_work", auto_engine.Counter())
+    monkeypatch.setattr(auto_engine, "THRESHOLD", 10 * work)
+    one, other, steps = made(chosen, monkeypatch)
+    assert steps == STEPS - 1 - 10  # the last one, too, is made by itself
+    assert one == other
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"engine": "numpy"},
+        {"problem": {"name": "rosenbrock", "noise": 0.1}},
+        {"problem": {"name": "quadratic", "rotation": True}},
+        {"problem": {"name": "rosenbrock", "dim": 17}},
+        {"average": {"name": "EMA"}},
+        {"optimizer": "ASGD"},
+        {"optimizer": "Adafactor"},
+        {"optimizer": "LBFGS", "lanes": 1},
+        {"scheduler": {"name": "ReduceLROnPlateau"}},
+        {"record": {"metrics": ["grad_norm"]}},
+        {"stop": {"patience": 5}},
+    ],
+    ids=str,
+)
+def test_what_every_step_has_to_observe_makes_no_leaps(more):
+    assert leaps_of(Pack(configs(**more))) is None
+    assert leaps_of(Pack(configs())) is not None
