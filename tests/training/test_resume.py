@@ -25,7 +25,7 @@ from tests.cli.looking import read_until_progress
 from tests.kernels.engines import NEEDS_NUMBA
 from tests.pairs import few_in_short
 
-KILLS = int(os.environ.get("OPTRUN_TESTS_KILLS", "4"))
+KILLS = int(os.environ.get("OPTRUN_TESTS_KILLS", "2"))
 
 STEPS = 60
 
