@@ -128,7 +128,7 @@ class Run:
 
         Raises ConfigError for a step whose parameters are not kept, and StoreError if the store is damaged.
         """
-        if step == self.steps and self.params:
+        if step == self.record.params_step and self.params:
             return self.params
         if self.memory is not None or self.path is None:
             return self._snapshot(self.memory, step)
@@ -139,7 +139,7 @@ class Run:
         run = self.record.run
         kept = results.snapshot_steps(run) if results is not None else []
         if results is None or step not in kept:
-            ends = [f"{each:,}" for each in (*kept, *([self.steps] if self.params else []))]
+            ends = [f"{each:,}" for each in (*kept, *([self.record.params_step] if self.params else []))]
             raise ConfigError(
                 f"no parameters of step {step!r} are kept, only those of {', '.join(ends) or 'none'}: "
                 f"record.params names the steps",

@@ -29,9 +29,12 @@ def configs(incomplete: str) -> list[str]:
 
 
 def runs(incomplete: str) -> list[str]:
-    """Complete run directories, the newest first, and `latest`."""
-    from optrun.store.locate import LATEST, run_directories
+    """Complete run directories, the newest first, and `latest`; after a colon, the best run of a sweep."""
+    from optrun.store.locate import BEST, LATEST, run_directories
 
+    if ":" in incomplete:
+        word = f"{incomplete.rpartition(':')[0]}:{BEST}"
+        return [word] * word.startswith(incomplete)
     folder = incomplete[: incomplete.rfind("/") + 1]
     directories = [str(path) for path in run_directories(Path(folder or "runs"))]
     return [name for name in [*directories, LATEST] if name.startswith(incomplete)]
@@ -70,9 +73,17 @@ def executors(incomplete: str) -> list[str]:
 
 
 def formats(incomplete: str) -> list[str]:
+    """Complete the formats of tables."""
     from optrun.store import FORMATS
 
     return [name for name in FORMATS if name.startswith(incomplete)]
+
+
+def export_formats(incomplete: str) -> list[str]:
+    """Complete the formats of tables and of parameters."""
+    from optrun.store import FORMATS, PARAM_FORMATS
+
+    return [name for name in dict.fromkeys([*FORMATS, *PARAM_FORMATS]) if name.startswith(incomplete)]
 
 
 def pages(incomplete: str) -> list[str]:

@@ -80,22 +80,35 @@ class DenseModel:
 
         ``targets [n]`` are in the form of the loss, ``own [n]`` as `Predictions` have them.
         """
-        losses, accuracies = [], []
-        measures: dict[str, list[Array]] = {name: [] for name in measure}
         prepared = self.loss.prepared(targets[None])
-        for outputs, loss in self.outputs(params, inputs):
-            if isinstance(self.loss, ClassLoss):
-                accuracies.append(self.loss.accuracy(outputs[:, 0], targets))
-            if measure:
-                for name, values in measured(measure, self.predictions(own, outputs[:, 0])).items():
-                    measures[name].append(values)
-            self.loss(outputs, prepared, loss)
-            losses.append(loss[:, 0])
-        concatenate = self.arrays.xp.concatenate
-        figures = {"accuracy": concatenate(accuracies)} if accuracies else {}
-        figures["loss"] = concatenate(losses)
-        found = {name: np.concatenate(values) for name, values in measures.items()}
-        return figures | {name: values for name, values in found.items() if name not in figures}
+        found = [
+            self.figures_of(
+                outputs,
+                loss,
+                targets,
+                prepared,
+                measured(measure, self.predictions(own, outputs[:, 0])) if measure else {},
+            )
+            for outputs, loss in self.outputs(params, inputs)
+        ]
+        xp = self.arrays.xp
+        return {
+            name: (xp if name in ("accuracy", "loss") else np).concatenate([each[name] for each in found])
+            for name in found[0]
+        }
+
+    def figures_of(
+        self, outputs: Array, loss: Array, targets: Array, prepared: Array, measures: Mapping[str, Array]
+    ) -> dict[str, Array]:
+        """Return the figures of some lanes, whose outputs are overwritten, and their measures of predictions."""
+        figures = (
+            {"accuracy": self.loss.accuracy(outputs[:, 0], targets)}
+            if isinstance(self.loss, ClassLoss)
+            else {}
+        )
+        self.loss(outputs, prepared, loss)
+        figures["loss"] = loss[:, 0]
+        return figures | {name: values for name, values in measures.items() if name not in figures}
 
     def predictions(self, targets: Array, outputs: Array) -> Predictions:
         """Return what outputs ``[B, o, n]`` predict for samples with these targets ``[n]``."""

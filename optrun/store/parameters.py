@@ -29,10 +29,10 @@ def write_params(
 ) -> None:
     """Write the parameters of runs in one of PARAM_FORMATS, and the ``card`` of each.
 
-    Those of an NPZ are called ``step10/layer1.weight``, the last step that of the end; those of the end are called
-    ``layer1.weight`` in safetensors, whose metadata hold the card. Where they are ``numbered``, the names begin with
-    the run: ``run3/step10/layer1.weight``. Raises ConfigError where there are none, StoreError where a run is damaged,
-    MissingExtraError without safetensors.
+    Those of an NPZ are called ``step10/layer1.weight``, those of the end by the step that they are of; those of the
+    end are called ``layer1.weight`` in safetensors, whose metadata hold the card. Where they are ``numbered``, the
+    names begin with the run: ``run3/step10/layer1.weight``. Raises ConfigError where there are none, StoreError where
+    a run is damaged, MissingExtraError without safetensors.
     """
     if not any(store.snapshot_steps(run) or store.params(run) for run in runs):
         raise ConfigError(
@@ -58,7 +58,7 @@ def write_params(
 def _named(store: Store, prefixes: Mapping[int, str], *, with_step: bool) -> Iterator[tuple[str, Array]]:
     states = store.states()
     for run, prefix in prefixes.items():
-        end = f"step{states[run].steps}"
+        end = f"step{states[run].params_step}"
         before = f"{end}/" if with_step else ""
         final = {f"{before}{name}": values for name, values in store.params(run).items()}
         for name, values in chain(snapshots_of(store, run, end if final else ""), final.items()):

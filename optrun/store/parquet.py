@@ -1,6 +1,9 @@
 """Results as Parquet, which pandas, Polars, DuckDB and Spark read; needs PyArrow."""
 
+from collections.abc import Sequence
 from typing import Any, BinaryIO
+
+import numpy as np
 
 from optrun.errors import MissingExtraError, install
 from optrun.store.run_table import GROUP_ROWS, RUN, STEP, Part, RunTable
@@ -22,24 +25,29 @@ def write_parquet(table: RunTable, stream: BinaryIO) -> None:
     figures = {name: pa.int64() if name == STEP else pa.float64() for name in table.figures}
     schema = pa.schema([*heads.items(), *figures.items()])
 
-    def rows(part: Part) -> Any:
+    def rows(parts: Sequence[Part]) -> Any:
+        index = np.repeat(np.arange(len(parts)), [part.count for part in parts])
         columns = [
-            pa.repeat(pa.scalar(table.typed(name, part.heads[name]), kind), part.count)
+            pa.array([table.typed(name, part.heads[name]) for part in parts], kind).take(index)
             for name, kind in heads.items()
         ]
         for name, kind in figures.items():
-            values = part.figures.get(name)
-            columns.append(pa.nulls(part.count, kind) if values is None else pa.array(values))
+            found = [(part.figures.get(name), part.count) for part in parts]
+            columns.append(
+                pa.concat_arrays(
+                    [pa.nulls(count, kind) if each is None else pa.array(each, kind) for each, count in found]
+                )
+            )
         return pa.table(columns, schema=schema)
 
     with pq.ParquetWriter(stream, schema) as writer:
-        tables: list[Any] = []
+        parts: list[Part] = []
         count = 0
         for part in table.parts(GROUP_ROWS):
-            tables.append(rows(part))
+            parts.append(part)
             count += part.count
             if count >= GROUP_ROWS:
-                writer.write_table(pa.concat_tables(tables))
-                tables, count = [], 0
-        if tables:
-            writer.write_table(pa.concat_tables(tables))
+                writer.write_table(rows(parts))
+                parts, count = [], 0
+        if parts:
+            writer.write_table(rows(parts))

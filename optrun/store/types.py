@@ -17,6 +17,9 @@ STEPS_TO_TARGET = "steps_to_target"
 TIME_TO_TARGET = "time_to_target"
 """The same in seconds, of a run that was alone in its pack: lanes that share one have no times of their own."""
 
+RESTORED = "restored to step "
+"""The end of the reason of a run that has the parameters of an earlier step, and before that step."""
+
 TO_TARGET = (STEPS_TO_TARGET, TIME_TO_TARGET)
 
 
@@ -53,6 +56,12 @@ class RunState:
     """Figures of its evaluations or its time, which are computed when they are asked for and not stored."""
     seconds: float | None = field(default=None, compare=False)
     """How long a run that has just ended took, if it was alone in its pack; events keep it, as it is no result."""
+
+    @property
+    def params_step(self) -> int:
+        """The step whose parameters are those of the end: the last, or the one that they were restored to."""
+        step = self.reason.rpartition(RESTORED)[2] if RESTORED in self.reason else ""
+        return int(step) if step.isdecimal() else self.steps
 
     @property
     def figures(self) -> Mapping[str, float | None]:

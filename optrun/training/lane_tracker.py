@@ -10,6 +10,7 @@ from optrun.errors import StateError, counted
 from optrun.fallbacks import Fallback
 from optrun.kernels.denormals import denormals
 from optrun.store import Checkpoint, RunState, Status
+from optrun.store.types import RESTORED
 from optrun.training.best_parameters import BestParameters
 from optrun.training.checkpoints import Meta, checkpoint_of, select_arrays
 from optrun.training.device_losses import DeviceLosses
@@ -226,7 +227,7 @@ class LaneTracker:
             lane: replace(
                 states[lane],
                 summary=self._evaluator.summary(lane, figures[lane]),
-                reason="; ".join(filter(None, [states[lane].reason, f"restored to step {step}"])),
+                reason="; ".join(filter(None, [states[lane].reason, f"{RESTORED}{step}"])),
             )
             for lane, step in steps.items()
         }

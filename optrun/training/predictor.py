@@ -13,7 +13,7 @@ from optrun.errors import ConfigError, StateError, counted
 from optrun.kernels.denormals import denormals
 from optrun.problems.data import Preparation, Table
 from optrun.problems.data.new_samples import NewSamples, known_targets
-from optrun.problems.metrics.prediction import ClassPredictions, Predictions
+from optrun.problems.metrics.prediction import ClassPredictions, Predictions, measured
 from optrun.problems.metrics.suitable import unsuitable
 from optrun.problems.model import inputs_of
 from optrun.problems.supervised import Supervised
@@ -78,50 +78,48 @@ class Predictor:
 
         Raises ConfigError if the samples do not suit the model, or if outputs are not finite.
         """
-        return self._predicted(self._inputs(new.samples))
-
-    def _predicted(self, inputs: Array) -> Predictions:
         with one_blas_thread, denormals(flushed=True), np.errstate(all="ignore"):
-            ((outputs, _),) = self._model.outputs(self._params, inputs)
-            found = self._model.predictions(np.zeros(len(inputs), np.int64), outputs[:, 0])
+            return self._predicted(new.samples, np.zeros(len(new), np.int64))[0]
+
+    def _predicted(self, samples: Table | Array, targets: Array) -> tuple[Predictions, Array, Array]:
+        """Return what is predicted, the outputs ``[1, 1, o, N]``, and the array of their loss ``[1, 1]``."""
+        ((outputs, loss),) = self._model.outputs(self._params, self._inputs(samples))
+        found = self._model.predictions(targets, outputs[:, 0])
         if not found.finite.all():
             bad = int((~np.isfinite(outputs[0, 0]).all(axis=0)).sum())
             raise ConfigError(
                 f"the outputs of {counted(bad, 'sample')} are not finite: the run has diverged, or the samples are far "
                 "from those of training"
             )
-        return found
+        return found, outputs, loss
+
+    def complete(self, new: NewSamples) -> Array:
+        """Return whether each sample is one that training would have used, ``[N]``: all unless missing is drop."""
+        if self._options.get("missing") == "drop":
+            return self.preparation.complete(new.samples)
+        return np.ones(len(new), bool)
 
     def evaluate(self, new: NewSamples, metrics: Sequence[str] = ()) -> Evaluation:
         """Return the figures on samples with targets; ConfigError as `predictions`, and for a metric that they lack."""
         rows, own = known_targets(new, self.preparation.target)
-        if self._options.get("missing") == "drop":
-            complete = self.preparation.complete(new.samples)[rows]
-            if not complete.any():
-                raise ConfigError("data: no row with a target has all cells", field="data")
-            rows, own = rows[complete], own[complete]
-        samples = (
-            new.samples
-            if len(rows) == len(new)
-            else new.samples.take(rows)
-            if isinstance(new.samples, Table)
-            else new.samples[rows]
-        )
+        complete = self.complete(new)[rows]
+        if not complete.any():
+            raise ConfigError("data: no row with a target has all cells", field="data")
+        rows, own = rows[complete], own[complete]
+        samples = (new if len(rows) == len(new) else new.take(rows)).samples
         for name in metrics:
             prediction_metrics.find(name)
             if why := unsuitable(name, {"new": own}, [str(each) for each in self.classes]):
                 raise ConfigError(f"{name} does not suit the run, {why}")
         scaling = self.preparation.target.scaling
         targets = self.arrays.array(own if scaling is None else scaling.apply(own))
-        inputs = self._inputs(samples)
-        predicted = self._predicted(inputs)
         with one_blas_thread, denormals(flushed=True), np.errstate(all="ignore"):
-            found = self._model.figures(self._params, inputs, targets, own, metrics)
+            predicted, outputs, loss = self._predicted(samples, own)
+            measures = measured(metrics, predicted)
+            prepared = self._model.loss.prepared(targets[None])
+            found = self._model.figures_of(outputs, loss, targets, prepared, measures)
         figures = {name: float(values[0]) for name, values in found.items()}
-        confusion = None
-        if isinstance(predicted, ClassPredictions):
-            predicted.targets = own
-            confusion = predicted.confusion[0]
+        confusion = predicted.confusion[0] if isinstance(predicted, ClassPredictions) else None
         return Evaluation(len(rows), len(new) - len(rows), figures, self.classes, confusion)
 
     def _inputs(self, samples: Table | Array) -> Array:

@@ -200,9 +200,10 @@ def test_predictions_are_written_in_the_formats_of_exports(folder, call, ending,
     assert call("predict", run.path, "test.csv", "-o", f"p.{ending}").code == 0
     read = {"parquet": pandas.read_parquet, "xlsx": pandas.read_excel, "json": pandas.read_json}[ending]
     found = read(f"p.{ending}")
-    assert list(found) == ["predicted", *(f"probability_{name}" for name in run.classes)]
+    assert list(found) == ["line", "predicted", *(f"probability_{name}" for name in run.classes)]
+    assert found["line"].tolist() == list(range(2, 22))
     assert found["predicted"].tolist() == run.predict("test.csv").tolist()
-    np.testing.assert_allclose(found.iloc[:, 1:], run.predict_proba("test.csv"), rtol=1e-9)
+    np.testing.assert_allclose(found.iloc[:, 2:], run.predict_proba("test.csv"), rtol=1e-9)
 
 
 @pytest.mark.full
@@ -326,7 +327,7 @@ def test_a_plugin_is_loaded_only_where_it_is_asked_for(folder, call):
     assert (folder / "executed").exists()
 
 
-def test_rows_that_training_left_out_are_left_out_of_figures(folder, call):
+def test_rows_that_training_left_out_are_left_out(folder, call):
     rows = rows_of(80)
     rows[2][0] = rows[7][2] = ""
     write(folder / "all.csv", rows)
@@ -338,6 +339,35 @@ def test_rows_that_training_left_out_are_left_out_of_figures(folder, call):
         assert run.evaluate("complete.csv").figures == found.figures
         with pytest.raises(ConfigError, match=r"'length' lacks 1 value \(line 4\).*leave out such rows"):
             run.predict("all.csv")
+        code, out, err = call("predict", run.path, "all.csv", "-o", "p.csv")
+        assert (code, out) == (0, "p.csv\n")
+        assert "2 rows with missing cells left out, as of training by missing: drop (lines 4, 9)" in err
+        with open("p.csv") as file:
+            found = list(csv.DictReader(file))
+        assert [int(row["line"]) for row in found] == [i for i in range(2, 82) if i not in (4, 9)]
+        assert [row["predicted"] for row in found] == list(map(str, run.predict("complete.csv").tolist()))
+
+
+def test_the_file_of_the_samples_is_not_written_over(folder, call):
+    run, before = train({"name": "softmax_regression"}), (folder / "test.csv").read_text()
+    code, _, err = call("predict", run.path, "test.csv", "-o", "./test.csv")
+    assert (code, (folder / "test.csv").read_text()) == (2, before)
+    assert "test.csv has the samples: give another file" in err
+
+
+@pytest.mark.parametrize(
+    ("name", "target", "said"),
+    [
+        ("linear_regression", "price", "the target 'abc' in line 5 is no number"),
+        ("softmax_regression", "kind", r"no class 'abc' \(line 5\)"),
+    ],
+)
+def test_a_bad_target_is_named_with_its_line(folder, name, target, said):
+    run = train({"name": name, "target": target})
+    rows = rows_of(9)
+    rows[3][4] = rows[3][5] = "abc"
+    with pytest.raises(ConfigError, match=said):
+        run.evaluate(write(folder / "bad.csv", rows))
 
 
 @pytest.mark.parametrize(

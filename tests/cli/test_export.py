@@ -468,6 +468,16 @@ def test_no_format_imports_a_library_that_it_does_not_need(path, call):  # noqa:
     assert set(READERS) | {"md", "tex"} == set(FORMATS)
 
 
+def test_restored_parameters_are_exported_by_the_step_that_they_are_of(tmp_path, call):  # noqa: F811
+    config = {"problem": "rosenbrock", "optimizer": {"name": "SGD", "lr": 0.01}, "steps": 3}
+    stop = {"metric": "loss", "restore_best": True, "divergence": None}
+    run = optrun.run({**config, "stop": stop, "evaluate": {"every": 1}}, directory=tmp_path / "run")
+    assert "restored to step 0" in run.reason
+    assert call("export", run.path, "--what", "params", "-o", tmp_path / "p.npz").code == 0
+    with np.load(tmp_path / "p.npz") as read:
+        assert read.files == ["step0/x", "card"]
+
+
 def test_parameters_are_exported_by_step_and_name(tmp_path, call):  # noqa: F811
     swept = {**SWEEP, "record": {"params": [0, 5]}, "stop": {"divergence": None}}
     swept["sweep"] = {"parameters": {"optimizer.lr": [1e-4, 1e-3]}}

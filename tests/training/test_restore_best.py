@@ -6,6 +6,7 @@ import pytest
 import optrun
 from optrun.config import ConfigErrors, from_mapping
 from optrun.config.model.run import Stop
+from optrun.errors import ConfigError
 from optrun.store import Store
 from optrun.training.stopping import Stopping
 
@@ -39,7 +40,9 @@ def test_it_ends_with_the_parameters_and_figures_of_the_best_step(stop, average)
     assert (run.status, run.steps) == (whole.status, whole.steps)
     assert run.reason == f"{whole.reason}; restored to step {at}".removeprefix("; ")
     for name, values in whole.params_at(at).items():
-        assert run.params[name].tobytes() == values.tobytes()
+        assert run.params[name].tobytes() == run.params_at(at)[name].tobytes() == values.tobytes()
+    with pytest.raises(ConfigError, match=f"only those of {at}"):
+        run.params_at(run.steps)
     (row,) = np.flatnonzero(whole.evaluations["step"] == at)
     for name, values in whole.evaluations.items():
         assert run.evaluations[name].tobytes() == values.tobytes()  # what was measured at the end stays

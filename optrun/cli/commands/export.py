@@ -25,7 +25,7 @@ def export(
             "-f",
             metavar="csv|parquet|json|npz|xlsx|md|tex|safetensors",
             help="By default the ending of FILE, or csv.",
-            autocompletion=completion.formats,
+            autocompletion=completion.export_formats,
         ),
     ] = None,
     output: Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="A file; - is stdout.")] = "-",

@@ -17,6 +17,7 @@ from optrun.cli.text.metrics import metric_lines
 from optrun.cli.views.export import format_of, written_as
 from optrun.errors import ConfigError, counted, printable, printable_lines
 from optrun.problems.data import Table
+from optrun.problems.data.faults import places
 from optrun.problems.data.new_samples import NewSamples
 from optrun.store import PAGES, write_table
 from optrun.store.run_table import RunTable, What
@@ -48,11 +49,13 @@ def print_predictions(
         raise ConfigError("--json prints the predictions, -o writes them: give one of them")
     if format is not None and output is None:
         raise ConfigError("--format is that of a file: give one with -o")
+    if output is not None and Path(output).exists() and Path(data).exists() and Path(output).samefile(data):
+        raise ConfigError(f"{output} has the samples: give another file with -o")
     chosen = "csv" if output is None else format_of(format, output)
     if chosen in PAGES:
         raise ConfigError(f"{chosen} is for a page, and predictions may have thousands of rows: -o FILE.csv")
     predictor = predictor_of(load_run(run), average=average)
-    new = samples_of(predictor, data)
+    new, left_out = _complete(predictor, samples_of(predictor, data))
     unknown = _unknown(predictor, new)
     found = predictor.predictions(new)
     values: list[Any] = predicted(predictor, found).tolist()
@@ -63,6 +66,7 @@ def print_predictions(
             "run": str(run),
             "target": predictor.preparation.target.name,
             "classes": list(predictor.classes),
+            **_lines(new),
             PREDICTED: values,
             "probabilities": None if shares is None else shares.tolist(),
             "ignored": list(new.ignored),
@@ -71,8 +75,10 @@ def print_predictions(
         print(json_module.dumps(document, ensure_ascii=False, allow_nan=False))
         return
     _note(new, unknown)
+    if left_out:
+        print(printable_lines(f"note: {left_out}"), file=sys.stderr)
     if output is not None:
-        heads = {PREDICTED: values}
+        heads = {**_lines(new), PREDICTED: values}
         if shares is not None:
             heads |= {f"{PROBABILITY}_{name}": shares[:, i].tolist() for i, name in enumerate(classes)}
         rows = _Rows(cast(What, "predictions"), heads, (), lambda row: (1, {}))
@@ -131,6 +137,29 @@ def print_evaluation(run: Path, data: str, metrics: str, *, average: bool, json:
         print("confusion: rows are the true classes, columns the predicted ones")
         for line in confusion_lines(found.classes, found.confusion):
             print(line)
+
+
+def _complete(predictor: Predictor, new: NewSamples) -> tuple[NewSamples, str]:
+    """Return the samples that have all cells, where training left out others, and what is left out in words."""
+    rows = predictor.complete(new)
+    if rows.all():
+        return new, ""
+    if not rows.any():
+        raise ConfigError(
+            "data: no row has all cells, and training left out such rows: train with missing: median",
+            field="data",
+        )
+    assert isinstance(new.samples, Table)
+    lacks = int((~rows).sum())
+    return new.take(rows), (
+        f"{counted(lacks, 'row')} with missing cells left out, as of training by missing: drop "
+        f"({places(new.samples, ~rows)}); a run with missing: median predicts such rows, too"
+    )
+
+
+def _lines(new: NewSamples) -> dict[str, Sequence[Any]]:
+    """Return the column that says which line, or row, of the file each sample is."""
+    return {new.samples.unit: new.samples.lines.tolist()} if isinstance(new.samples, Table) else {}
 
 
 def _unknown(predictor: Predictor, new: NewSamples) -> Mapping[str, int]:

@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -11,10 +11,10 @@ import numpy as np
 
 from optrun.arrays import Array
 from optrun.errors import ConfigError, counted, did_you_mean
-from optrun.problems.data.cells import Cells
+from optrun.problems.data.cells import Cells, is_number
 from optrun.problems.data.columns import DataColumn, Kind, Table, number_text
 from optrun.problems.data.dataset import listed
-from optrun.problems.data.faults import mixed_signs
+from optrun.problems.data.faults import mixed_signs, shortened
 from optrun.problems.data.files import read_arrays, read_raw
 from optrun.problems.data.header import names_of
 from optrun.problems.data.preparation import Preparation, Target
@@ -40,6 +40,20 @@ class NewSamples:
 
     def __len__(self) -> int:
         return len(self.samples)
+
+    def take(self, rows: Array) -> "NewSamples":
+        """Return some rows, given as indices or a mask."""
+        samples = self.samples.take(rows) if isinstance(self.samples, Table) else self.samples[rows]
+        targets = self.targets
+        if targets is not None:
+            targets = targets.take(rows) if isinstance(targets, DataColumn) else targets[rows]
+        return replace(self, samples=samples, targets=targets)
+
+    def place(self, row: int) -> str:
+        """Return where a row is, such as ``line 3``."""
+        if isinstance(self.samples, Table):
+            return f"{self.samples.unit} {self.samples.lines[row]}"
+        return f"sample {row}"
 
 
 def read_samples(source: str, preparation: Preparation) -> NewSamples:
@@ -183,8 +197,12 @@ def known_targets(new: NewSamples, target: Target) -> tuple[Array, Array]:
     column = column.take(rows)
     if not target.classes:
         if column.words is not None:
-            word = column.words[column.values[0]]
-            raise ConfigError(f"data: targets such as {word!r} are no numbers", field="data")
+            odd = np.array([not is_number(word) for word in column.words])
+            row = np.flatnonzero((odd | odd.all())[column.values])[0]
+            word = shortened(column.words[column.values[row]])
+            raise ConfigError(
+                f"data: the target {word!r} in {new.place(rows[row])} is no number", field="data"
+            )
         return rows, column.values.astype(np.float64)
     column = column.as_words()
     assert column.words is not None
@@ -192,8 +210,11 @@ def known_targets(new: NewSamples, target: Target) -> tuple[Array, Array]:
     occurring = [column.words[code] for code in np.unique(column.values)]
     if unknown := [word for word in occurring if word not in places]:
         known = listed([_text(each) for each in target.classes])
+        row = np.flatnonzero(column.values == column.words.index(unknown[0]))[0]
         raise ConfigError(
-            f"data: the model knows no class {', '.join(map(repr, unknown))}, only {known}", field="data"
+            f"data: the model knows no class {listed([repr(shortened(word)) for word in unknown])} "
+            f"({new.place(rows[row])}), only {known}",
+            field="data",
         )
     return rows, np.array([places.get(word, -1) for word in column.words])[column.values]
 
