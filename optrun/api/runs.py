@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Unpack
 
+from optrun.api.given_data import given
 from optrun.api.html import html_table
 from optrun.api.predicting import predicted, predictor_of, probabilities, samples_of
 from optrun.api.stored_configs import resolve_any
@@ -237,6 +238,7 @@ class Run:
 def run(
     config: RunConfig | Mapping[str, Any] | str | Path,
     *,
+    data: Any = None,
     overrides: Sequence[str] = (),
     save: bool = True,
     directory: str | Path | None = None,
@@ -247,6 +249,8 @@ def run(
     """Run a config, a mapping, a YAML file, or the config of a run of a sweep, `SWEEP:15` or `SWEEP:best`.
 
     The results are stored in ``directory``, by default a new one under `runs/`, unless ``save`` is false.
+    ``data`` are samples that the config does not name: a data frame, or arrays ``(X, y)``; they are stored beside the
+    run, in `data/`.
     ``plugins`` (files or modules that register problems, optimizers, …) are loaded first. ``observe`` is called with
     the progress a few times a second. The first Ctrl-C, SIGTERM, SIGHUP or SIGUSR1 stops the run at the next step,
     and `resume` continues it. ``pack`` is the pack of the config, if the caller has built it already.
@@ -257,6 +261,22 @@ def run(
     load_plugins(plugins)
     if not save and directory is not None:
         raise ConfigError("a run that is not saved has no directory", field="directory")
+    with given(data, overrides, save=save, directory=directory) as overrides:
+        return _run(
+            config, overrides, save=save, directory=directory, plugins=plugins, observe=observe, pack=pack
+        )
+
+
+def _run(
+    config: RunConfig | Mapping[str, Any] | str | Path,
+    overrides: Sequence[str],
+    *,
+    save: bool,
+    directory: str | Path | None,
+    plugins: Sequence[str],
+    observe: Callable[[Progress], None] | None,
+    pack: Pack | None,
+) -> Run:
     chosen = _config(config, overrides)
     pack = pack or pack_of(chosen)
     baselines = baselines_of(pack)

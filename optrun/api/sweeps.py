@@ -14,6 +14,7 @@ from optrun.analysis.best_run import find_numbered
 from optrun.analysis.confirmation import check_compared, confirmation, ranking_of
 from optrun.analysis.expectation import check_expectation
 from optrun.analysis.leaderboard import plan_of
+from optrun.api.given_data import given
 from optrun.api.sweep_results import Sweep as Sweep
 from optrun.config.model.durations import Duration
 from optrun.config.sweep.resolve import load_sweep as sweep_from_file
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 def sweep(
     config: Mapping[str, Any] | str | Path,
     *,
+    data: Any = None,
     overrides: Sequence[str] = (),
     save: bool = True,
     directory: str | Path | None = None,
@@ -63,7 +65,8 @@ def sweep(
     except, with ``retry_failed``, those that failed. If data or code have changed since the sweep began, continuing it
     needs ``accept_changes``. ``limit`` is the most runs to execute, ``budget`` the most wall time (seconds, or such as
     "10m"), after which runs under way are paused. Once all have ended, a sweep with `confirm` runs
-    its best settings on fresh seeds, in the directory `confirm` inside its own; ``limit`` does not count these. The
+    its best settings on fresh seeds, in the directory `confirm` inside its own; ``limit`` does not count these.
+    ``data`` are samples that the config does not name: a data frame, or arrays ``(X, y)``. The
     first Ctrl-C or SIGTERM stops the sweep; the results that workers report in time are kept.
 
     ``executor`` is "local" (this process, or ``jobs`` > 1 processes), "dask" (``jobs`` local processes, by default one
@@ -85,29 +88,30 @@ def sweep(
     string_list("overrides", overrides)
     if not isinstance(config, (Mapping, str, os.PathLike)):
         raise ConfigError(f"a sweep takes a mapping or the path of a YAML file, not {type(config).__name__}")
-    swept = (
-        sweep_from_mapping(config, overrides)
-        if isinstance(config, Mapping)
-        else sweep_from_file(config, overrides)
-    )
-    plan = expand(swept)
-    return sweep_plan(
-        plan,
-        grouped(plan),
-        save=save,
-        directory=Path(directory) if directory is not None else None,
-        jobs=jobs,
-        executor=executor,
-        address=address,
-        timeout=Duration(timeout).seconds if isinstance(timeout, str) else timeout,
-        fail_fast=fail_fast,
-        limit=limit,
-        until=until,
-        retry_failed=retry_failed,
-        accept_changes=accept_changes,
-        plugins=plugins,
-        observe=observe,
-    )
+    with given(data, overrides, save=save, directory=directory) as overrides:
+        swept = (
+            sweep_from_mapping(config, overrides)
+            if isinstance(config, Mapping)
+            else sweep_from_file(config, overrides)
+        )
+        plan = expand(swept)
+        return sweep_plan(
+            plan,
+            grouped(plan),
+            save=save,
+            directory=Path(directory) if directory is not None else None,
+            jobs=jobs,
+            executor=executor,
+            address=address,
+            timeout=Duration(timeout).seconds if isinstance(timeout, str) else timeout,
+            fail_fast=fail_fast,
+            limit=limit,
+            until=until,
+            retry_failed=retry_failed,
+            accept_changes=accept_changes,
+            plugins=plugins,
+            observe=observe,
+        )
 
 
 def sweep_plan(

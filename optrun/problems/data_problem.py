@@ -29,6 +29,7 @@ from optrun.problems.data import (
     listed,
     load,
     remarks,
+    repeated,
 )
 from optrun.problems.losses import ClassLoss, Loss
 from optrun.problems.metrics.baselines import baselines
@@ -209,6 +210,7 @@ class DataProblem(Problem, ABC):
         if self.loss.weights is not None:
             self.inferred += f", class weights {listed([f'{weight:.3g}' for weight in self.loss.weights])}"
         self.notes = remarks(dataset, by_class=by_class) + self.preparation.unknown_words(dataset.samples)
+        self.notes += repeated(dataset, targets, rows)
         if has_own and split_seed and not validation_fraction:
             self.notes.append(f"split_seed has no effect: {dataset.shown} has a split of its own")
         if by_class:

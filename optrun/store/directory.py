@@ -49,11 +49,11 @@ def create_directory(parent: Path, name: str, directory: Path | None, fill: Call
     leaves no run directory. Raises StoreError where ``directory`` holds something already.
     """
     if directory is None:
-        _make_parent(parent)
+        make_parent(parent)
     else:
         check_free(directory)
         if directory.parent == parent:
-            _make_parent(parent)
+            make_parent(parent)
         parent = directory.absolute().parent
         parent.mkdir(parents=True, exist_ok=True)
     collect(parent)
@@ -215,7 +215,8 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _make_parent(parent: Path) -> None:
+def make_parent(parent: Path) -> None:
+    """Make a directory of runs, which Git ignores, unless it is there."""
     if parent.is_dir():
         return
     parent.mkdir(parents=True, exist_ok=True)

@@ -232,6 +232,20 @@ def test_what_may_be_a_mistake_is_noted(columns, note, tmp_path):
     assert [note in each for each in notes] == ([True] if note else [])
 
 
+@pytest.mark.parametrize("copies", [0, 3])
+def test_samples_that_are_in_training_too_are_counted(copies, tmp_path):
+    rows = [f"{i}.5,{'ab'[i % 2]},{i},{'no' if i % 3 else 'yes'}" for i in range(20)]
+    lines = [f"{row},train" for row in rows[5:]] + [
+        f"{row},test" for row in (rows[:5] + rows[10 : 10 + copies])
+    ]
+    (tmp_path / "d.csv").write_text(
+        "\n".join(["x,c,n,y,part", *lines, "0.5,b,0,yes,train", "1.5,b,1,yes,train"])
+    )
+    notes = [note for note in problem(tmp_path / "d.csv", {"split": "part"}).notes if "alike" in note]
+    said = f"{copies} of the {5 + copies} test samples are in the training part, too, all cells alike"
+    assert [said in note for note in notes] == [True] * (copies > 0)
+
+
 def test_words_that_training_samples_have_not_are_noted(tmp_path):
     lines = [
         f"{i}.5,{'new' if i == 3 else 'old'},{'ab'[i % 2]},{'test' if i > 1 else 'train'}" for i in range(4)

@@ -31,6 +31,7 @@ from optrun.problems.data.parts import drawn_parts as drawn_parts
 from optrun.problems.data.preparation import Preparation as Preparation
 from optrun.problems.data.preparation import Target as Target
 from optrun.problems.data.remarks import remarks as remarks
+from optrun.problems.data.remarks import repeated as repeated
 from optrun.problems.data.scaling import Scaling as Scaling
 from optrun.problems.data.splits import TEST_FRACTION as TEST_FRACTION
 from optrun.problems.data.splits import Split as Split

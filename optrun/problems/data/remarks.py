@@ -1,10 +1,11 @@
 """Possible mistakes in a user's data, in words."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from optrun.arrays import Array
 from optrun.problems.data.columns import DataColumn, Table
 from optrun.problems.data.dataset import Dataset, listed
 
@@ -44,6 +45,31 @@ def remarks(dataset: Dataset, *, by_class: bool) -> list[str]:
             "them as classes"
         )
     return found
+
+
+def repeated(dataset: Dataset, targets: Array, rows: Mapping[str, Array]) -> list[str]:
+    """Return a note for each part of a table with samples that are in training, too, features and target alike.
+
+    Where all columns are categories, rows are alike by nature, and there is none.
+    """
+    table = dataset.samples
+    if not isinstance(table, Table) or all(
+        column.words is not None or column.name in dataset.categories for column in table
+    ):
+        return []
+    hashes = np.zeros(len(table), np.uint64)
+    factors = np.random.default_rng(0).integers(1 << 63, size=len(table.columns) + 1, dtype=np.uint64)
+    for values, factor in zip((*(column.values for column in table), targets), factors, strict=True):
+        bits = values.astype(np.float64).view(np.uint64)
+        hashes += (bits ^ (bits >> np.uint64(32))) * (2 * factor + np.uint64(1))
+    train, notes = hashes[rows["train"]], []
+    for part, own in rows.items():
+        if part != "train" and (count := int(np.isin(hashes[own], train).sum())):
+            notes.append(
+                f"{count:,} of the {len(own):,} {part} samples are in the training part, too, all cells alike: the "
+                f"{part} figures are better than for new samples unless what is twice is removed"
+            )
+    return notes
 
 
 def _alike(dataset: Dataset, *, by_class: bool) -> Iterator[str]:
