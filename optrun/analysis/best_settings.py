@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,10 +24,12 @@ from optrun.analysis.statistics import (
     median,
     signed_rank,
 )
+from optrun.analysis.untrained import untrained_of
 from optrun.arrays import Array
 from optrun.config.goal import GoalOf
 from optrun.config.sweep.model import Metric
 from optrun.store import RunRecord, Status
+from optrun.training.baselines import Baselines, baselines_in
 from optrun.training.curve_figures import Evaluated, with_figure
 
 BUDGETS = (1, 4, 16, 64)
@@ -62,6 +64,8 @@ class ComparedSweep:
     """What `optrun resume` continues; None where nothing is saved, or a process is at it."""
     confirms: bool = False
     """Whether its config asks for a confirmation."""
+    baselines: Mapping[str, Baselines] = field(default_factory=dict)
+    """Figures of what predicts without training, as `baselines_in` takes them."""
     tuned: "ComparedSweep | None" = None
     """The sweep whose selected settings this one confirms, where it is compared by itself."""
 
@@ -203,7 +207,11 @@ def problem_table(problem: str, entries: Mapping[str, Entry], baseline: str) -> 
     noise = _finite(float(np.median(deviations))) if deviations else None
     known = [each for each in deviations if math.isfinite(each)]
     span = (min(known), max(known)) if known else None
-    return ProblemTable(problem, noise, rows, all(row.constant for row in rows), span)
+    first = next(iter(entries.values()))
+    untrained = untrained_of(
+        baselines_in(first.source.baselines, first.results[0][0].config), first.metric.name
+    )
+    return ProblemTable(problem, noise, rows, all(row.constant for row in rows), span, untrained)
 
 
 def _deviation(costs: Sequence[float]) -> float:

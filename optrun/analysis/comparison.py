@@ -1,7 +1,7 @@
 """What a comparison of sweeps holds: tables of the best settings, a ranking, a verdict in words."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from optrun.analysis.statistics import IntervalEstimate
@@ -91,6 +91,8 @@ class ProblemTable:
     """Whether the runs of every value are the same for all seeds."""
     noise_range: tuple[float, float] | None = None
     """The least and the greatest standard deviation over seeds of a row; None where none has one."""
+    untrained: Mapping[str, float] = field(default_factory=dict)
+    """The metric of what predicts without training, by its name."""
 
 
 @dataclass(frozen=True)

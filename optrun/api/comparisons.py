@@ -188,7 +188,9 @@ def compared(given: Sweep | str | Path, label: str) -> ComparedSweep:
     """Return what is compared of a sweep, with its confirmation."""
     sweep = given if isinstance(given, Sweep) else load_sweep(given)
     confirmed = None if sweep.confirmed is None else compared(sweep.confirmed, label)
-    found = ComparedSweep(label, sweep.ranking, sweep.records(), confirmed, sweep.runs, sweep)
+    found = ComparedSweep(
+        label, sweep.ranking, sweep.records(), confirmed, sweep.runs, sweep, baselines=sweep.known_baselines()
+    )
     path = sweep.path
     if path is None:
         return found

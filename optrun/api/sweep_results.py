@@ -13,6 +13,7 @@ from weakref import finalize
 from optrun.analysis.chosen_runs import stored_table
 from optrun.analysis.leaderboard import Standing, SweepPlan, by_problem, first_of_each, leaderboard
 from optrun.analysis.sensitivity import Sensitivity, ranked_by, sensitivity
+from optrun.analysis.untrained import untrained_by_problem
 from optrun.api.html import html_table
 from optrun.api.runs import Run
 from optrun.arrays import Array
@@ -24,6 +25,7 @@ from optrun.store import RunRecord, RunState, Store
 from optrun.store.frame import data_frame
 from optrun.store.run_table import What, check_what, run_table
 from optrun.sweeps.plan.expand import Plan
+from optrun.training.baselines import Baselines, known_baselines
 from optrun.training.curve_figures import with_figure
 from optrun.training.memory_store import MemoryStore
 
@@ -153,6 +155,22 @@ class Sweep:
             replace(record, derived=state.derived) if state.derived else record
             for record, state in zip(records, self.states, strict=True)
         ]
+
+    def known_baselines(self) -> Mapping[str, Baselines]:
+        """Return the figures of what predicts without training, by the data; nothing where it is not saved."""
+        with self._opened() as results:
+            return known_baselines(results.events()) if isinstance(results, Store) else {}
+
+    @property
+    def untrained(self) -> Mapping[str | None, Mapping[str, float]]:
+        """The metric of what predicts without training, such as `class prior`, by its name, for each problem.
+
+        The label of the problem is None if the sweep has one. There is nothing of a sweep that is not saved.
+        """
+        known = self.known_baselines()
+        return untrained_by_problem(
+            known, self.standings(), self.metric.name, lambda run: self.runs[run].config
+        )
 
     def series(self, names: Sequence[str]) -> Iterator[tuple[int, Mapping[str, Array]]]:
         """Yield each run that was evaluated by all of these metrics, and the columns ``[n]`` of these and the steps."""

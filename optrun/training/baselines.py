@@ -1,8 +1,11 @@
 """The figures of what predicts without training, computed once for the data of a run and kept in its store."""
 
+import json
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
+from optrun.config.same_problem import HYPERPARAMETERS
 from optrun.plugin_code import guarded
 from optrun.registry import prediction_metrics
 from optrun.store import Event
@@ -28,11 +31,30 @@ def baselines_of(pack: Pack, documents: Iterable[Mapping[str, Any]] = ()) -> dic
 
 def stored_baselines(events: Iterable[Event], config: Mapping[str, Any]) -> Baselines:
     """Return the baselines of the data of a run, given its config, that the events of a store have recorded."""
-    key = data_key(config)
-    found: dict[str, Mapping[str, float]] = {}
+    return baselines_in(known_baselines(events), config)
+
+
+def known_baselines(events: Iterable[Event]) -> dict[str, Baselines]:
+    """Return all baselines that the events of a store have recorded, for `baselines_in`."""
+    found: dict[str, dict[str, Mapping[str, float]]] = {}
     for event in events:
         kept = event.details.get("figures") if event.kind == BASELINES else None
-        of_data = kept.get(key) if isinstance(kept, Mapping) else None
-        if isinstance(of_data, Mapping):
-            found |= {str(name): of for name, of in of_data.items() if isinstance(of, Mapping)}
-    return found
+        for key, of_data in kept.items() if isinstance(kept, Mapping) else ():
+            if isinstance(of_data, Mapping):
+                figures = {str(name): of for name, of in of_data.items() if isinstance(of, Mapping)}
+                found.setdefault(_samples(key), {}).update(figures)
+    return dict(found)
+
+
+def baselines_in(known: Mapping[str, Baselines], config: Mapping[str, Any]) -> Baselines:
+    """Return the baselines of the data of a run, which may be recorded of a run with other batches."""
+    return known.get(_samples(data_key(config)), {})
+
+
+def _samples(key: str) -> str:
+    """Return what of a `data_key` tells the samples, their preparation and their loss."""
+    with suppress(ValueError, TypeError, AttributeError):  # of a damaged store
+        problem, *others = json.loads(key)
+        kept = {name: of for name, of in problem.items() if name not in HYPERPARAMETERS}
+        return json.dumps([kept, *others], sort_keys=True)
+    return key

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import optrun
+from optrun.analysis.untrained import untrained_of
 from optrun.arrays import Arrays
 from optrun.registry import problems
 from tests.cli.looking import call
@@ -47,6 +48,43 @@ def test_a_sweep_keeps_those_of_each_of_its_problems(call):
     # The splits differ, and so do the figures.
     assert call("sweep", "f.yaml", "problem.split_seed=seed", "-j", "1", "-o", "t").code == 0
     assert "baselines" not in json.loads(call("show", "t:0", "--json").out)
+
+
+def test_what_answers_for_a_sweep_has_those_of_each_problem_whatever_the_batches(call):
+    Path("f.yaml").write_text(
+        "problem: {name: softmax_regression, data: iris}\noptimizer: SGD\nsteps: 1\n"
+        "sweep:\n  metric: test_accuracy\n  parameters:\n    problem.data: [iris, wine]\n"
+        "    problem.batch_size: [16, 32]\n    optimizer.name: [SGD, Adam]\n"
+    )
+    expected = {}
+    for data in ("iris", "wine"):
+        found = problems.find("softmax_regression")(Arrays(), data=data).baselines([])
+        expected[f"softmax_regression data={data}"] = {
+            name: figures["test_accuracy"] for name, figures in found.items()
+        }
+    document = json.loads(call("sweep", "f.yaml", "-j", "1", "-o", "s", "--json").out)
+    assert {each.pop("problem"): each for each in document["untrained"]} == expected
+    found = optrun.compare("s", metric="test_accuracy")
+    assert {table.problem: table.untrained for table in found.problems} == expected
+    for command in ("show", "compare"):
+        lines = [line for line in call(command, "s").out.splitlines() if "without training: " in line]
+        assert [float(line.split("class prior ")[1].split(",")[0]) for line in lines] == pytest.approx(
+            [each["class prior"] for each in expected.values()], abs=1e-4
+        )
+
+
+@pytest.mark.parametrize(
+    ("metric", "figure"),
+    [
+        ("best_val_loss", 3.0),
+        ("average_val_loss", 3.0),
+        ("val_loss_at_best_val_accuracy", 3.0),
+        ("loss", None),
+    ],
+)
+def test_a_figure_of_a_curve_has_that_of_its_series_beside_it(metric, figure):
+    found = untrained_of({"mean": {"val_loss": 3.0, "val_accuracy": 0.5}}, metric)
+    assert found == ({} if figure is None else {"mean": figure})
 
 
 @pytest.mark.full

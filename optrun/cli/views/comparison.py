@@ -15,6 +15,7 @@ from rich.text import Text
 from optrun.analysis.comparison import Comparison, ComparisonRow, ProblemTable
 from optrun.analysis.leaderboard import worst
 from optrun.analysis.selection import own_paths, title_of
+from optrun.analysis.untrained import untrained_in_words
 from optrun.analysis.verdict import changes_nothing, noise_in_words
 from optrun.api.comparisons import compare
 from optrun.cli.commands.answers import Form
@@ -103,11 +104,14 @@ def _tables(found: Comparison) -> list[_Table]:
     return tables
 
 
-def _noise(table: ProblemTable) -> str:
-    if changes_nothing(table):
-        return " (the seed changes nothing)"
+def _beside(table: ProblemTable) -> str:
+    """Return the spread over seeds, and what predicts without training."""
     noise = noise_in_words(table)
-    return f" (noise over seeds: {noise})" if noise else ""
+    spread = (
+        "the seed changes nothing" if changes_nothing(table) else f"noise over seeds: {noise}" * bool(noise)
+    )
+    words = [each for each in (spread, untrained_in_words(table.untrained)) if each]
+    return f" ({'; '.join(words)})" if words else ""
 
 
 def _ranking(found: Comparison) -> list[Column]:
@@ -166,7 +170,7 @@ def _of_problem(table: ProblemTable, found: Comparison) -> _Table:
         ),
     ]
     return _Table(
-        f"{table.problem}{_noise(table)}",
+        f"{table.problem}{_beside(table)}",
         [Column(title_of(found.by), [printable(row.value) for row in rows])],
         [_of_value(row, found) for row in rows],
         [column for column in columns if not column.is_empty],

@@ -18,12 +18,14 @@ from optrun.analysis.leaderboard import (
     states_of,
 )
 from optrun.analysis.summaries import KILLED, RESUMABLE, Summary, confirmation_of, file_sizes, sweep_status
+from optrun.analysis.untrained import untrained_by_problem
 from optrun.cli.text.console import counted, emit, quoted, status_text, suggest, with_plugins
 from optrun.cli.text.metrics import number
 from optrun.cli.text.setting_table import Labels, value_text
 from optrun.cli.views.sweep_table import print_standings
 from optrun.errors import printable
 from optrun.store import RunState, Status, Store
+from optrun.training.baselines import known_baselines
 from optrun.training.config_notes import inferred_lines
 from optrun.training.identity import Identity, data_label, identity_of_store
 from optrun.training.provenance import earlier_identities
@@ -135,7 +137,10 @@ def print_sweep(store: Store, plan: SweepPlan, *, json: bool, limit: int | None 
         one = f"show {quoted(store.path)}:{older[0]}"
         emit(f"{counted(len(older), 'run')} made with older data or code, as accepted: {runs} ({one})")
     if view.ended:
-        print_standings(view.standings, plan.metric, f"show {quoted(store.path)}", limit)
+        untrained = untrained_by_problem(
+            known_baselines(store.events()), view.standings, plan.metric, lambda run: store.run(run).config
+        )
+        print_standings(view.standings, plan.metric, f"show {quoted(store.path)}", limit, untrained=untrained)
     print_reasons(view.states)
     if kept := len(store.kept()):
         emit(f"{counted(kept, 'run')} of earlier plans kept, in case a later plan contains them")

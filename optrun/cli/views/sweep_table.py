@@ -3,7 +3,7 @@
 import json as json_module
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from optrun.analysis.leaderboard import Standing, by_problem, worst
+from optrun.analysis.untrained import Untrained, untrained_in_words
 from optrun.api.sweeps import Sweep
 from optrun.cli.exits import reported
 from optrun.cli.text.console import counted, emit, quoted, suggest
@@ -104,6 +105,7 @@ def _document(sweep: Sweep) -> dict[str, Any]:
         "statuses": dict(Counter(str(state.status) for state in states)),
         "metric": sweep.metric.model_dump(),
         "table": [standing.to_dict() for standing in sweep.standings()],
+        "untrained": [{"problem": problem, **of} for problem, of in sweep.untrained.items()],
         "failed": [
             {"run": run, "reason": state.reason}
             for run, state in enumerate(states)
@@ -117,13 +119,13 @@ def _print_tables(sweep: Sweep) -> None:
     confirmed, path = sweep.confirmed, sweep.path
     if any(state.status.final for state in sweep.states):
         command = f"show {quoted(path)}" if path else None
-        print_standings(sweep.standings(), sweep.metric.name, command)
+        print_standings(sweep.standings(), sweep.metric.name, command, untrained=sweep.untrained)
     if confirmed is not None and any(state.status.final for state in confirmed.states):
         repeats = len(confirmed.states) // len(confirmed.settings)
         command = f"show {quoted(confirmed.path)}" if confirmed.path else None
         where = f": optrun {command}" if command else ""
         emit(f"confirmed on {repeats} fresh seeds{where}")
-        print_standings(confirmed.standings(), confirmed.metric.name, command)
+        print_standings(confirmed.standings(), confirmed.metric.name, command, untrained=confirmed.untrained)
 
 
 def _print_failures(sweep: Sweep, what: str, *, is_brief: bool) -> None:
@@ -147,14 +149,22 @@ def _print_traceback(sweep: Sweep, run: int) -> None:
         print(printable_lines(store.traceback(run)), file=sys.stderr)
 
 
-def leaderboard_parts(standings: Sequence[Standing], metric: str, most: int) -> list[RenderableType]:
+def leaderboard_parts(
+    standings: Sequence[Standing],
+    metric: str,
+    most: int,
+    untrained: Mapping[str | None, Untrained] | None = None,
+) -> list[RenderableType]:
     """Return a table of the settings, the best first, at most ``most``; of several problems one below its label each.
 
-    The tables of several problems leave out what tells the problem.
+    The tables of several problems leave out what tells the problem. Below each is what predicts without training.
     """
     blocks = by_problem(standings)
+    lines = {problem: untrained_in_words(of) for problem, of in (untrained or {}).items()}
+    below = {problem: [Text(printable(line), "dim")] for problem, line in lines.items() if line}
     if len(blocks) == 1:
-        return [_leaderboard_table(standings, metric, most, Labels([each.setting for each in standings]))]
+        labels = Labels([each.setting for each in standings])
+        return [_leaderboard_table(standings, metric, most, labels), *below.get(next(iter(blocks)), [])]
     told = [path for path in {path for each in standings for path in each.setting} if tells_problem(path)]
     constant = {path for path in told if all(_is_constant(path, own) for own in blocks.values())}
     short = {
@@ -169,6 +179,7 @@ def leaderboard_parts(standings: Sequence[Standing], metric: str, most: int) -> 
     for problem, own in short.items():
         parts += [Text()] * bool(parts)
         parts += [Text(printable(problem or ""), "bold"), _leaderboard_table(own, metric, most, labels)]
+        parts += below.get(problem, [])
     return parts
 
 
@@ -205,7 +216,12 @@ def _leaderboard_table(standings: Sequence[Standing], metric: str, most: int, la
 
 
 def print_standings(
-    standings: Sequence[Standing], metric: str, command: str | None, most: int | None = None
+    standings: Sequence[Standing],
+    metric: str,
+    command: str | None,
+    most: int | None = None,
+    *,
+    untrained: Mapping[str | None, Untrained],
 ) -> None:
     """Print the settings, the best first, and the command that shows more.
 
@@ -216,7 +232,7 @@ def print_standings(
     if most is None:
         most = MOST_SETTINGS if len(shown) == 1 else max(LEAST_OF_PROBLEM, MOST_SETTINGS // len(shown))
     most = most or len(standings)
-    for part in leaderboard_parts([each for own in shown for each in own], metric, most):
+    for part in leaderboard_parts([each for own in shown for each in own], metric, most, untrained):
         emit(part)
     if left := len(standings) - sum(min(most, len(own)) for own in shown):
         those = "" if len(blocks) == 1 else " settings"

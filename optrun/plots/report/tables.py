@@ -8,6 +8,7 @@ from typing import Any
 from optrun.analysis.comparison import Comparison, ComparisonRow, ProblemTable
 from optrun.analysis.leaderboard import worst
 from optrun.analysis.selection import own_paths, short_name, title_of
+from optrun.analysis.untrained import untrained_in_words
 from optrun.analysis.verdict import changes_nothing, noise_in_words
 from optrun.config.same_problem import tells_problem
 from optrun.config.yaml.writer import rounded
@@ -225,11 +226,15 @@ def legend(found: Comparison) -> str:
 
 
 def noise_note(of: ProblemTable) -> str:
-    """Return the spread over seeds, in words."""
-    if changes_nothing(of):
-        return "The seed changes nothing."
+    """Return the spread over seeds, and what predicts without training, in words."""
     noise = noise_in_words(of)
-    return f"Standard deviation over seeds: {noise}." if noise else ""
+    spread = (
+        "the seed changes nothing"
+        if changes_nothing(of)
+        else f"standard deviation over seeds: {noise}" * bool(noise)
+    )
+    sentences = [each for each in (spread, untrained_in_words(of.untrained)) if each]
+    return " ".join(shown(f"{each[0].upper()}{each[1:]}.") for each in sentences)
 
 
 def captioned(warnings: Sequence[str]) -> str:
