@@ -103,7 +103,9 @@ def test_many_settings_are_thinned_and_the_best_stay():
     drawn = {y for each in chart["data"] if each["xaxis"] == "x" for y in each["y"]}
     assert {1.0 + place for place in range(250)} <= drawn
     lines, words = parallel(given, "optimizer", "loss")
-    assert words == "each line is one of 250 of 4500 settings with a median"
+    assert words.startswith(
+        "each line is one of 250 of 4500 settings with a median. In the legend, a click hides"
+    )
     assert sum(each["x"].count(None) for each in lines["data"]) == 250
     assert len(json.dumps(chart)) < 200_000
 

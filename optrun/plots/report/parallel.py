@@ -91,11 +91,11 @@ def parallel(trials: Sequence[Trial], title: str, metric: str) -> tuple[Chart, s
         legend={"traceorder": "reversed"},
     )
     number = f"{len(shown)} of {len(good)}" if len(shown) < len(good) else str(len(good))
-    return {
-        "data": data,
-        "layout": figure,
-        "height": 400,
-    }, f"each line is one of {number} settings with a median"
+    words = (
+        f"each line is one of {number} settings with a median. In the legend, a click hides or shows a group, "
+        "a double click leaves it alone"
+    )
+    return {"data": data, "layout": figure, "height": 400}, words
 
 
 def _text(trial: Trial, path: str) -> str | None:
