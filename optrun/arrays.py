@@ -281,13 +281,14 @@ class _OneBlasThread:
         self._limits: AbstractContextManager[Any] | None = None
 
     def __enter__(self) -> None:
-        from threadpoolctl import threadpool_limits
+        from threadpoolctl import ThreadpoolController
 
         with self._lock:
             self._within += 1
             if self._limits is None:
-                limits = self._limits = threadpool_limits(limits=1, user_api="blas")
-                if limits.get_original_num_threads()["blas"] is None:
+                libraries = ThreadpoolController().select(user_api="blas")
+                self._limits = libraries.limit(limits=1)
+                if not libraries.info():
                     log.debug(
                         "no BLAS is known here: it may use several threads, and give other bits by that"
                     )
