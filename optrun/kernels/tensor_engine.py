@@ -16,6 +16,7 @@ from optrun.kernels.bits import apply_bits
 from optrun.kernels.cuda.launches import launch
 from optrun.kernels.lower import Instruction, Listing, number_of
 from optrun.kernels.numpy_engine import UFUNCS
+from optrun.kernels.products import multiply
 from optrun.kernels.program import part_of
 
 Call = Callable[[], object]
@@ -117,12 +118,13 @@ class TensorEngine:
                 calls.append(partial(self._xp.copyto, copied, factor))
                 factor = copied
             factors.append(factor)
+        matmul = multiply(self._xp, left.shape[-2] * left.shape[-1] * right.shape[-1])
         if target.flags.c_contiguous:
-            return [*calls, partial(self._xp.matmul, *factors, out=target)]
+            return [*calls, partial(matmul, *factors, out=target)]
         product = self._xp.empty(target.shape, target.dtype)
         return [
             *calls,
-            partial(self._xp.matmul, *factors, out=product),
+            partial(matmul, *factors, out=product),
             partial(self._xp.copyto, target, product),
         ]
 

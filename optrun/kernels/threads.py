@@ -12,7 +12,7 @@ from multiprocessing import parent_process
 
 from optrun.kernels.denormals import are_flushed, denormals
 
-Piece = Callable[[int], None]
+Piece = Callable[[int], object]
 """A part of a step; its argument is the thread's index, which selects the scratch arrays."""
 
 

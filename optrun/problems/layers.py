@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from optrun.arrays import Array, Arrays, adjacent_view
+from optrun.kernels.products import multiply
 from optrun.kernels.stepper import LoopEngine
 from optrun.problems.activations import Activation, bind_activation
 
@@ -83,9 +84,11 @@ class Pass:
     def __init__(
         self, layers: Layers, lanes: tuple[int, ...], samples: int, loops: LoopEngine | None = None
     ) -> None:
-        self.xp = xp = layers.arrays.xp
+        xp = layers.arrays.xp
         self.outputs = layers.arrays.empty((*lanes, layers.widths[-1], samples))
         extra = len(layers.biases[:1])
+        largest = max((fan_in + extra) * fan_out for fan_in, fan_out in pairwise(layers.widths))
+        self.matmul = multiply(xp, samples * largest)
         self.hidden: list[Array] = []
         self.deltas: list[Array] = []
         for width in layers.widths[1:-1]:
@@ -108,22 +111,22 @@ class Pass:
 
     def forward(self, matrices: Matrices, x: Array) -> Array:
         """Return the outputs ``[..., o, n]`` for the inputs ``[..., n, in + 1]``."""
-        xp, inputs = self.xp, x
+        matmul, inputs = self.matmul, x
         for layer, hidden in enumerate(self.hidden):
-            xp.matmul(inputs, matrices.all[layer], out=self.z[layer])
+            matmul(inputs, matrices.all[layer], out=self.z[layer])
             self.activations[layer][0]()
             if self.ones:
                 self.ones[layer].fill(1)
             inputs = hidden
-        xp.matmul(matrices.transposed[-1], inputs.swapaxes(-1, -2), out=self.outputs)
+        matmul(matrices.transposed[-1], inputs.swapaxes(-1, -2), out=self.outputs)
         return self.outputs
 
     def backward(self, matrices: Matrices, grads: Sequence[Array], x: Array) -> None:
         """Write the gradients; before, ``outputs`` must be overwritten by the loss gradient with respect to them."""
-        xp, delta = self.xp, self.outputs.swapaxes(-1, -2)
+        matmul, delta = self.matmul, self.outputs.swapaxes(-1, -2)
         for layer in range(len(self.hidden), 0, -1):
-            xp.matmul(self.hidden[layer - 1].swapaxes(-1, -2), delta, out=grads[layer])
-            xp.matmul(delta, matrices.transposed[layer - 1], out=self.dz[layer - 1])
+            matmul(self.hidden[layer - 1].swapaxes(-1, -2), delta, out=grads[layer])
+            matmul(delta, matrices.transposed[layer - 1], out=self.dz[layer - 1])
             self.activations[layer - 1][1]()
             delta = self.dz[layer - 1]
-        xp.matmul(x.swapaxes(-1, -2), delta, out=grads[0])
+        matmul(x.swapaxes(-1, -2), delta, out=grads[0])

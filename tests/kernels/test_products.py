@@ -1,0 +1,80 @@
+"""Large matrix products in blocks: the same bits for any number of threads, and for a lane as alone."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from optrun.arrays import one_blas_thread
+from optrun.config import from_mapping
+from optrun.kernels import products, threads
+from optrun.kernels.products import CUT_ABOVE, LEAST_SIDE, blocks, matmul
+from optrun.training.pack import Pack
+
+THREADS = (1, 2, 4)
+
+
+@pytest.fixture
+def with_threads(monkeypatch):
+    """Have products run on a number of threads, however many cores there are."""
+    with ThreadPoolExecutor(max(THREADS) - 1) as pool:
+        monkeypatch.setattr(threads, "_pool", [pool])
+        yield lambda count: monkeypatch.setattr(products, "threads_per_step", lambda: count)
+
+
+@pytest.mark.parametrize(
+    "shape", [(1025, 512, 1024), (128, 2049, 2048), (3, 1 << 14, 1030), (511, 4096, 511), (64, 64, 64)]
+)
+def test_blocks_cover_a_product_once_and_are_cut_where_they_are_large(shape):
+    m, k, n = shape
+    covered = np.zeros((m, n), int)
+    for rows, columns in blocks(m, k, n):
+        part = covered[rows, columns]
+        part += 1
+        assert part.size * k <= CUT_ABOVE or max(part.shape) < 2 * LEAST_SIDE
+        assert part.shape == (m, n) or max(m, n) >= 2 * LEAST_SIDE
+    assert (covered == 1).all()
+
+
+def test_a_product_is_that_of_numpy_by_any_number_of_threads(with_threads):
+    draws = np.random.default_rng(0)
+    left, right = draws.standard_normal((3, 300, 521)), draws.standard_normal((3, 300, 530))
+    expected = left.swapaxes(1, 2) @ right
+    left, right = left.astype("float32"), right.astype("float32")
+    found = set()
+    for count in THREADS:
+        with_threads(count)
+        for lanes in (slice(3), slice(1, 2)):
+            wider = np.zeros((3, 521, 531), "float32")
+            with one_blas_thread:
+                matmul(left[lanes].swapaxes(1, 2), right[lanes], out=wider[lanes, :, :-1])
+            np.testing.assert_allclose(wider[lanes, :, :-1], expected[lanes], rtol=0, atol=1e-4)
+            assert not wider[:, :, -1].any()
+            found.add(wider[1].tobytes())
+    assert len(found) == 1
+
+
+def test_a_lane_of_a_large_network_is_its_solo_run_by_any_number_of_threads(with_threads):
+    def trained(seeds, count):
+        with_threads(count)
+        configs = [
+            from_mapping(
+                {
+                    "problem": {"name": "mlp", "hidden": [530, 530], "batch_size": 70, "bias": False},
+                    "optimizer": {"name": "Muon", "ns_steps": 1},
+                    "steps": 3,
+                    "seed": seed,
+                }
+            )
+            for seed in seeds
+        ]
+        pack = Pack(configs)
+        with one_blas_thread:
+            losses = [loss.tolist() for _, loss in pack.iterate(0, 2)]
+        return [
+            ([loss[lane] for loss in losses], pack.params.data[lane].tobytes()) for lane in range(pack.lanes)
+        ]
+
+    alone = [*trained([0], 1), *trained([1], 4)]
+    for count in THREADS:
+        assert trained([0, 1], count) == alone
