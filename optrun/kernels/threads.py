@@ -1,4 +1,4 @@
-"""Threads for one step: as many as there are cores, but one in a sweep's worker process."""
+"""Threads for one step: as many as there are cores for this process."""
 
 import contextvars
 import os
@@ -23,8 +23,19 @@ def cores() -> int:
 
 @cache
 def threads_per_step() -> int:
-    """Return the number of threads per step: the number of cores, or 1 in a sweep's worker process."""
+    """Return the number of threads per step: one for each core that `share_cores` leaves to this process.
+
+    In a process that another one has started, and that knows of no share, it is 1.
+    """
+    if _sharing:
+        return max(1, cores() // _sharing[-1])
     return cores() if parent_process() is None else 1
+
+
+def share_cores(processes: int) -> None:
+    """Leave to each of so many processes, this one among them, as many of the cores as to the others."""
+    _sharing.append(processes)
+    threads_per_step.cache_clear()
 
 
 def run_in_threads(pieces: Sequence[Piece], threads: int) -> Callable[[], None]:
@@ -85,6 +96,8 @@ def _work(pending: deque[Piece], thread: int) -> None:
         piece(thread)
 
 
+_sharing: list[int] = []
+"""Among how many processes the cores are shared, if that has been said; the last counts."""
 _pool: list[ThreadPoolExecutor] = []
 _lock = threading.Lock()
 

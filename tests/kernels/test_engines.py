@@ -14,7 +14,7 @@ from optrun.kernels import BACKENDS, ENGINES, engine_named
 from optrun.kernels.denormals import denormals
 from optrun.kernels.numba.engine import NumbaEngine
 from optrun.kernels.numpy_engine import NumpyEngine
-from optrun.kernels.threads import cores, run_in_threads, threads_per_step
+from optrun.kernels.threads import cores, run_in_threads, share_cores, threads_per_step
 from optrun.optim import SGD, Adam
 from tests.kernels.engines import EVERY_ENGINE, NEEDS_NUMBA
 from tests.optim.samples import DTYPES, VARIANTS, gradients, in_turn, parameters, per_lane, stepped
@@ -180,11 +180,14 @@ def test_threads_ignore_what_the_caller_ignores():
         run()
 
 
-def test_a_worker_process_has_one_thread():
+def test_a_worker_process_has_one_thread_unless_it_knows_of_more_cores():
     if hasattr(os, "sched_getaffinity"):
         assert threads_per_step() == cores() == len(os.sched_getaffinity(0))
     with get_context("spawn").Pool(1) as pool:
         assert pool.apply(threads_per_step) == 1
+        for processes, expected in ((1, cores()), (2 * cores(), 1)):
+            pool.apply(share_cores, [processes])
+            assert pool.apply(threads_per_step) == expected
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")

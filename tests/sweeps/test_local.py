@@ -26,6 +26,7 @@ import sys
 import threading
 from pathlib import Path
 
+from optrun.kernels.threads import cores, threads_per_step
 from optrun.sweeps.workers.processes import LocalProcesses
 from optrun.sweeps.workers.base import Failure
 
@@ -99,7 +100,7 @@ class Endless(Fake):
 
 class Short(Fake):
     def execute(self, interrupted, observe):
-        return []
+        return [threads_per_step() == cores()]
 
 
 def outcome(local):
@@ -116,7 +117,7 @@ if __name__ == "__main__":
         assert outcome(local) == (1, Failure.DIED)
         if Path("child").exists():
             os.kill(int(Path("child").read_text()), signal.SIGKILL)
-        assert outcome(local) == (2, [])
+        assert outcome(local) == (2, [True])
         local.submit(5, Raises())
         number, error = outcome(local)
         assert (number, str(error)) == (5, "a worker could not run a pack: KeyError: 'lost'")

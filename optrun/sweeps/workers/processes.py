@@ -111,7 +111,7 @@ class LocalProcesses(Workers):
         for _ in range(min(len(self._waiting) - starting, self._jobs - len(self._workers))):
             if self._tables is None:
                 self._tables = self._shared.enter_context(published())
-            self._workers.append(_Worker(self._plugins, self._tables))
+            self._workers.append(_Worker(self._plugins, self._tables, self._jobs))
 
     def running(self) -> list[Running]:
         """Return what the processes tell."""
@@ -142,13 +142,13 @@ class LocalProcesses(Workers):
 class _Worker:
     """A process, a pipe in each direction, and the attempt that it has."""
 
-    def __init__(self, plugins: Sequence[Plugin], tables: Mapping[Key, str]) -> None:
+    def __init__(self, plugins: Sequence[Plugin], tables: Mapping[Key, str], processes: int) -> None:
         context = get_context("spawn")
         self.shared: Any = context.RawValue(Shared)
         packs, self._packs = context.Pipe(duplex=False)
         self.results, results = context.Pipe(duplex=False)
         self.process = context.Process(
-            target=execute_for_parent, args=(packs, results, self.shared, plugins, tables)
+            target=execute_for_parent, args=(packs, results, self.shared, plugins, tables, processes)
         )
         with starting():
             self.process.start()

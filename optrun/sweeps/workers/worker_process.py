@@ -20,6 +20,7 @@ from uuid import uuid4
 
 from optrun.errors import OptrunError, OptrunWarning, PluginError, RunFailedError
 from optrun.forks import renew_after_fork
+from optrun.kernels.threads import share_cores
 from optrun.plugin_code import traceback_of
 from optrun.plugins import ensure_plugin, plugin_version
 from optrun.problems.data.shared import Key, attach
@@ -162,11 +163,14 @@ def execute_for_parent(
     shared: Any,
     plugins: Sequence[Plugin],
     tables: Mapping[Key, str],
+    processes: int,
 ) -> None:
     """Execute packs that the parent sends, and send it their results, or an error, until it is gone.
 
-    The first message says that this process is ready. ``tables`` of data are those that the parent has published.
+    The first message says that this process is ready. ``tables`` of data are those that the parent has published; so
+    many ``processes`` share the cores.
     """
+    share_cores(processes)
     attach(tables)
     if hasattr(os, "register_at_fork"):
         # A process that a run forks may live longer than this one, whose pipes have to end then.
