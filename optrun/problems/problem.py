@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any, Self
 
 from optrun.arrays import Array, Arrays
-from optrun.errors import ConfigError, PluginError
+from optrun.errors import ConfigError, PluginError, StateError
 from optrun.hyperparameters import option_named
 from optrun.kernels.stepper import Engine, LoopEngine
 from optrun.kernels.trajectory import Elements
@@ -148,6 +148,15 @@ class Problem(metaclass=_Checked):
     @abstractmethod
     def initial(self, seed: int) -> dict[str, Array]:
         """Return the initial parameters for a seed, as float64 on the host."""
+
+    def state(self) -> Mapping[str, Array]:
+        """Return what the lanes keep from step to step beside their parameters, each ``[B, …]``, for checkpoints."""
+        return {}
+
+    def load_state(self, arrays: Mapping[str, Array]) -> None:
+        """Restore what `state` returned; StateError if that fits no state of the problem."""
+        if arrays:
+            raise StateError(f"the checkpoint holds {', '.join(arrays)} of a problem that keeps nothing")
 
     def starts(self, seeds: Iterable[int]) -> Iterable[Mapping[str, Array]]:
         """Return the initial parameters of each lane."""

@@ -8,21 +8,20 @@ from typing import Annotated, Any, Self
 
 import numpy as np
 
-from optrun.arrays import Array, Arrays, stream
+from optrun.arrays import Array, Arrays
 from optrun.errors import ConfigError, counted
 from optrun.kernels.formula import Formula
 from optrun.kernels.stepper import Engine
 from optrun.kernels.symbols import Symbol
 from optrun.kernels.trajectory import Elements
 from optrun.plugin_code import guarded
+from optrun.problems.disturbances import Disturbances, Drawn, GradientNoise
+from optrun.problems.noise import Noise
 from optrun.problems.problem import Batches, Problem
-from optrun.registry import NonNegative, PerLane
+from optrun.registry import PerLane
 
 Start = Annotated[
     list[float] | None, PerLane(), "where every run starts; by default the function's usual start"
-]
-Noise = Annotated[
-    NonNegative, PerLane(), "standard deviation of Gaussian noise added to the gradient, not to the loss"
 ]
 
 
@@ -41,11 +40,12 @@ class VectorProblem(Problem, ABC):
 
     def __init__(self, arrays: Arrays, *, start: Start = None, noise: Noise = 0.0) -> None:
         super().__init__(arrays)
-        self.noise: float | Array = noise
+        self.noise: Any = noise
         self.start = self._start(start)
         """``[dim]``, or one per lane ``[B, dim]``."""
         self._bound: _Bound | None = None
         self._evaluated: _Bound | None = None
+        self._disturbances: Disturbances | None = None
         if self.start.shape != (self.dim,):
             raise ConfigError(
                 f"start: {counted(self.dim, 'number')} expected, one per dimension, not {len(self.start)}",
@@ -57,7 +57,7 @@ class VectorProblem(Problem, ABC):
         made = super().for_lanes(numbers)
         if "start" in numbers:
             made.start = self._start(numbers["start"])
-        made._bound = made._evaluated = None
+        made._bound = made._evaluated = made._disturbances = None
         return made
 
     def _start(self, given: Sequence[Any] | None) -> Array:
@@ -80,7 +80,13 @@ class VectorProblem(Problem, ABC):
         return super().starts(seeds) if self.start.ndim == 1 else ({"x": start} for start in self.start)
 
     def batches(self, seeds: Sequence[int]) -> Batches:
-        return GradientNoise(self.arrays, seeds, self.dim, self.noise) if np.any(self.noise) else Batches()
+        if isinstance(self.noise, (dict, list)):
+            return self._disturbed().batches(seeds)
+        return GradientNoise(self.arrays, seeds, self.dim, self.noise) if self._is_noisy else Batches()
+
+    @property
+    def _is_noisy(self) -> bool:
+        return isinstance(self.noise, (dict, list)) or bool(np.any(self.noise))
 
     @property
     def elements(self) -> Elements | None:
@@ -91,7 +97,19 @@ class VectorProblem(Problem, ABC):
         return self._elements() if is_formula else None
 
     def _elements(self) -> Elements | None:
-        return None if np.any(self.noise) else self._formula.elements(self._numbers())
+        return None if self._is_noisy else self._formula.elements(self._numbers())
+
+    def _disturbed(self) -> Disturbances:
+        if self._disturbances is None:
+            self._disturbances = Disturbances(self.arrays, self.noise, self.dim)
+        return self._disturbances
+
+    def state(self) -> Mapping[str, Array]:
+        return self._disturbances.kept if self._disturbances is not None else {}
+
+    def load_state(self, arrays: Mapping[str, Array]) -> None:
+        if arrays or self._disturbances is not None:
+            self._disturbed().kept = {name: self.arrays.array(values) for name, values in arrays.items()}
 
     def use(self, engine: Engine) -> None:
         super().use(engine)
@@ -103,7 +121,9 @@ class VectorProblem(Problem, ABC):
         if bound is None or bound.x is not x or bound.grad is not grad:
             bound = self._bound = _Bound(x, grad, self._bind(x, grad))
         loss = bound.run()
-        if batch is not None:
+        if isinstance(batch, Drawn):
+            self._disturbed().apply(loss, grad, batch)
+        elif batch is not None:
             self.arrays.xp.add(grad.T, batch, out=grad.T)
         return loss
 
@@ -146,34 +166,3 @@ class _Bound:
     grad: Array | None
     run: Callable[[], Array]
     """Returns the loss."""
-
-
-class GradientNoise(Batches):
-    """Gradient noise ``[dim, B]`` of step t, drawn for ``BLOCK`` steps at a time from each lane's own stream."""
-
-    BLOCK = 64
-
-    def __init__(self, arrays: Arrays, seeds: Sequence[int], dim: int, scale: float | Array) -> None:
-        self.arrays = arrays
-        self.seeds = list(dict.fromkeys(seeds))
-        position = {seed: i for i, seed in enumerate(self.seeds)}
-        self.lanes = [position[seed] for seed in seeds]
-        self.dim = dim
-        self.scale = scale
-        self._block = -1
-        self._noise: Array = arrays.empty((0,))
-
-    def __getitem__(self, t: int) -> Array:
-        block, step = divmod(t, self.BLOCK)
-        if block != self._block:
-            self._noise = self._draw(block)
-            self._block = block
-        noise: Array = self._noise[step]
-        return noise
-
-    def _draw(self, block: int) -> Array:
-        shape = (self.BLOCK, self.dim)
-        draws = [stream(seed, "gradient noise", block).standard_normal(shape) for seed in self.seeds]
-        noise = self.scale * np.stack(draws, axis=-1)[:, :, self.lanes]
-        # Alone, a lane without noise adds nothing; -0.0 changes no bit, as 0.0 would of a -0.0.
-        return self.arrays.array(np.where(self.scale, noise, -0.0))

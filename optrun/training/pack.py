@@ -167,6 +167,9 @@ class Pack:
         """Return the state to resume from: arrays by name, and the rest."""
         optimizer = self.optimizer.state_dict()
         arrays = {f"params/{name}": self.arrays.to_host(value) for name, value in self.params.items()}
+        arrays |= {
+            f"problem/{name}": self.arrays.to_host(value) for name, value in self.problem.state().items()
+        }
         steps: dict[str, int] = {}
         for parameter, entry in optimizer["state"].items():
             steps[parameter] = entry.pop("step")
@@ -193,6 +196,7 @@ class Pack:
         entries: dict[str, dict[str, Any]] = {name: {"step": step} for name, step in state.steps.items()}
         values: dict[str, Array] = {}
         average: dict[str, Array] = {}
+        of_problem: dict[str, Array] = {}
         for key, value in arrays.items():
             kind, _, rest = key.partition("/")
             name, _, parameter = rest.partition("/")
@@ -200,6 +204,8 @@ class Pack:
                 values[rest] = value
             elif kind == "average":
                 average[rest] = value
+            elif kind == "problem":
+                of_problem[rest] = value
             elif parameter in entries:
                 entries[parameter][name] = value
             else:
@@ -217,6 +223,7 @@ class Pack:
         )
         for name, value in values.items():
             self.params[name][:] = self.arrays.array(value)
+        self.problem.load_state(of_problem)
         for scheduler, steps in zip(self.schedulers, state.schedulers, strict=True):
             scheduler.load_state_dict(steps)
         if self.average is not None:

@@ -219,6 +219,10 @@ def _type(annotation: Any) -> str:
     if isinstance(annotation, type) and get_origin(annotation) is None:
         return "null" if annotation is type(None) else annotation.__name__
     words = [each if isinstance(each, str) else _type(each) for each in get_args(annotation)]
+    if get_origin(annotation) is dict:
+        return "mapping"
+    if get_origin(annotation) is list and get_args(annotation) == (Any,):
+        return "list"
     if get_origin(annotation) is list:
         return f"list of {words[0]}"
     if hasattr(annotation, "__metadata__"):

@@ -1,0 +1,120 @@
+"""Noise of the lanes of a pack: what each step draws, and what is kept from step to step."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from optrun.arrays import Array, Arrays, stream
+from optrun.problems.noise import KINDS, Kind
+from optrun.problems.problem import Batches
+
+
+class Disturbances:
+    """The kinds of noise of a problem's lanes, in their order, and what they keep from step to step."""
+
+    def __init__(self, arrays: Arrays, given: Any, dim: int) -> None:
+        self.arrays, self.dim = arrays, dim
+        self.kinds: list[Kind] = []
+        for each in given if isinstance(given, list) else [given]:
+            made: Callable[..., Kind] = KINDS[each["kind"]]
+            self.kinds.append(made(**{name: value for name, value in each.items() if name != "kind"}))
+        self.nothing = arrays.empty((0,))
+        self.kept: dict[str, Array] = {}
+        """By the place of a kind, ``[B, slots, n]``."""
+
+    def batches(self, seeds: Sequence[int]) -> "Draws":
+        """Return the draws of each step."""
+        return Draws(self, seeds)
+
+    def apply(self, loss: Array, grad: Array, drawn: "Drawn") -> None:
+        """Change losses ``[B]`` and gradients ``[B, n]``."""
+        xp = self.arrays.xp
+        for place, (kind, own) in enumerate(zip(self.kinds, drawn.of_kinds, strict=True)):
+            kept = self.nothing
+            if kind.slots:
+                key = f"noise.{place}"
+                if key not in self.kept:
+                    self.kept[key] = xp.zeros((len(grad), kind.slots, self.dim), grad.dtype)
+                kept = self.kept[key].transpose(1, 2, 0)
+            kind.apply(xp, loss, grad.T, own, kept, drawn.t)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What is drawn for step t: of each kind an array ``[n, B]``, empty where it draws nothing."""
+
+    t: int
+    of_kinds: Sequence[Array]
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Array:
+        return np.concatenate([each.ravel() for each in self.of_kinds], dtype=dtype)
+
+
+class Draws(Batches):
+    """What each step draws for all kinds of noise, for ``BLOCK`` steps at a time from each lane's own streams."""
+
+    BLOCK = 64
+
+    def __init__(self, of: Disturbances, seeds: Sequence[int]) -> None:
+        self._of = of
+        self._seeds = list(seeds)
+        self._block = -1
+        self._drawn: list[Array | None] = []
+
+    def __getitem__(self, t: int) -> Drawn:
+        block, step = divmod(t, self.BLOCK)
+        if block != self._block:
+            self._drawn = [self._of_kind(place, kind, block) for place, kind in enumerate(self._of.kinds)]
+            self._block = block
+        return Drawn(t, [self._of.nothing if each is None else each[step] for each in self._drawn])
+
+    def _of_kind(self, place: int, kind: Kind, block: int) -> Array | None:
+        index = (block, place) if place else (block,)
+        shape = (self.BLOCK, self._of.dim)
+        lanes = len(self._seeds)
+        shaping = [np.broadcast_to(getattr(kind, name), lanes).tolist() for name in kind.shaping]
+        each_lane = list(zip(self._seeds, *shaping, strict=True))
+        drawn: dict[tuple[Any, ...], int] = {}
+        arrays: list[Array] = []
+        for key in dict.fromkeys(each_lane):
+            options = dict(zip(kind.shaping, key[1:], strict=True))
+            own = kind.draw(stream(key[0], "gradient noise", *index), shape, **options)
+            if own is None:
+                return None
+            drawn[key] = len(arrays)
+            arrays.append(own)
+        of_lanes = np.stack(arrays, axis=-1)[:, :, [drawn[key] for key in each_lane]]
+        return self._of.arrays.array(kind.prepared(of_lanes, block * self.BLOCK))
+
+
+class GradientNoise(Batches):
+    """Gradient noise ``[dim, B]`` of step t, drawn for ``BLOCK`` steps at a time from each lane's own stream."""
+
+    BLOCK = 64
+
+    def __init__(self, arrays: Arrays, seeds: Sequence[int], dim: int, scale: float | Array) -> None:
+        self.arrays = arrays
+        self.seeds = list(dict.fromkeys(seeds))
+        position = {seed: i for i, seed in enumerate(self.seeds)}
+        self.lanes = [position[seed] for seed in seeds]
+        self.dim = dim
+        self.scale = scale
+        self._block = -1
+        self._noise: Array = arrays.empty((0,))
+
+    def __getitem__(self, t: int) -> Array:
+        block, step = divmod(t, self.BLOCK)
+        if block != self._block:
+            self._noise = self._draw(block)
+            self._block = block
+        noise: Array = self._noise[step]
+        return noise
+
+    def _draw(self, block: int) -> Array:
+        shape = (self.BLOCK, self.dim)
+        draws = [stream(seed, "gradient noise", block).standard_normal(shape) for seed in self.seeds]
+        noise = self.scale * np.stack(draws, axis=-1)[:, :, self.lanes]
+        # Alone, a lane without noise adds nothing; -0.0 changes no bit, as 0.0 would of a -0.0.
+        return self.arrays.array(np.where(self.scale, noise, -0.0))
