@@ -50,8 +50,8 @@ MISTAKES = [
     ),
     (
         "problem",
-        "beale",
-        "noise",
+        "quadratic",
+        "condition",
         None,
         "must be a number (got null); leave the key out, or write its default",
     ),
