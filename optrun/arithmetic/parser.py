@@ -84,7 +84,7 @@ class Arithmetic:
             at = min((error.offset or len(text) - start + 1) + start, len(text) + 1) - 1
             raise self._error(at, 1, self._syntax(error.msg, text[at : at + 1])) from None
         except (ValueError, MemoryError, RecursionError) as error:
-            raise ConfigError(f"this is no expression: {error or type(error).__name__}") from None
+            raise ConfigError(f"this is no expression: {str(error) or 'nested too deeply'}") from None
 
     def _syntax(self, message: str, sign: str) -> str:
         """Return what is wrong where no expression can be read, and what to write instead."""
@@ -156,7 +156,7 @@ class Arithmetic:
             case ast.BoolOp():
                 advice = ": comparisons are chained, as in 2 < t < 5"
             case ast.Lambda():
-                advice = ": leave out 'lambda t:'"
+                advice = ": leave out 'lambda …:'"
             case ast.Call(ast.Attribute(attr=name)) | ast.Attribute(attr=name) if (
                 name in self.grammar.words or name in CONSTANTS
             ):

@@ -24,11 +24,12 @@ class Word:
     least: int = 1
     most: int | None = 1
     """None for any number of them."""
+    of: str = "number"
 
     @property
     def takes(self) -> str:
         """What it takes, in words."""
-        count = {1: "one number", 2: "two numbers", 3: "three numbers"}[self.least]
+        count = f"{('no', 'one', 'two', 'three')[self.least]} {self.of}{'s' * (self.least > 1)}"
         return count if self.most else f"at least {count}"
 
 

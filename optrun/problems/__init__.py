@@ -1,5 +1,6 @@
 """Problems: losses and gradients of all lanes."""
 
+from optrun.problems.expression import Expression
 from optrun.problems.function import Dim, Function
 from optrun.problems.functions import Beale, Himmelblau, Rosenbrock
 from optrun.problems.metrics import ClassificationMetric, RegressionMetric
@@ -14,6 +15,7 @@ __all__ = [
     "Beale",
     "ClassificationMetric",
     "Dim",
+    "Expression",
     "Function",
     "Himmelblau",
     "LinearRegression",

@@ -116,7 +116,13 @@ class VectorProblem(Problem, ABC):
         self._bound = None
 
     def loss_and_grad(self, params: Mapping[str, Array], grads: Mapping[str, Array], batch: Any) -> Array:
-        x, grad = params["x"], grads["x"]
+        return self._at(params["x"], grads["x"], batch)
+
+    def evaluate(self, params: Mapping[str, Array]) -> dict[str, Array]:
+        return self._value_at(params["x"])
+
+    def _at(self, x: Array, grad: Array, batch: Any) -> Array:
+        """Return the values at x, and write the gradients, both ``[B, dim]``."""
         bound = self._bound
         if bound is None or bound.x is not x or bound.grad is not grad:
             bound = self._bound = _Bound(x, grad, self._bind(x, grad))
@@ -127,8 +133,7 @@ class VectorProblem(Problem, ABC):
             self.arrays.xp.add(grad.T, batch, out=grad.T)
         return loss
 
-    def evaluate(self, params: Mapping[str, Array]) -> dict[str, Array]:
-        x = params["x"]
+    def _value_at(self, x: Array) -> dict[str, Array]:
         if self._evaluated is None or self._evaluated.x is not x:
             self._evaluated = _Bound(x, None, self._bind_value(x))
         return {"loss": self.arrays.to_host(self._evaluated.run().copy())}

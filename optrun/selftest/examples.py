@@ -11,6 +11,11 @@ from optrun.schedulers.function_of_time import FunctionOfTime
 
 PROBLEMS: Mapping[str, Mapping[str, Any]] = {
     "beale": {},
+    "expression": {
+        "f": "(1 - x)**2 + a * sum((y - x) ** 2)",
+        "start": {"x": -1.2, "y": [1.0, 0.5]},
+        "parameters": {"a": 10.0},
+    },
     "quadratic": {"dim": 6, "condition": 10.0, "rotation": True},
     "mlp": {"data": "iris", "hidden": [6], "bias": False},  # no biases: Muon accepts matrices only
     "softmax_regression": {"data": "iris"},

@@ -13,9 +13,15 @@ SMALL = {
     "mlp": {"data": "iris", "hidden": [5]},
     "softmax_regression": {"data": "iris"},
     "quadratic": {"dim": 4},
+    "expression": {
+        "f": "(1 - x)**2 + a * sum((y[i + 1] - y[i] * sin(x))**2 for i in range(len(y) - 1)) + exp(z / 4)",
+        "start": {"x": -1.2, "y": [1.0, 0.3, 0.5], "z": 0.5},
+        "parameters": {"a": 10.0},
+    },
 }
 VARIANTS: dict[str, list[dict[str, Any]]] = {
     "rosenbrock": [{"dim": 5}, {"noise": 0.3}, {"dim": 3, "start": [1.0, 2.0, 3.0]}],
+    "expression": [{"noise": 0.1, "dim": 7}],
     "beale": [{"noise": 0.1}],
     "himmelblau": [{"noise": 0.1}],
     "ackley": [{"dim": 3}],

@@ -25,6 +25,7 @@ class Template(StrEnum):
     SMOKE = "smoke"
     TRAIN = "train"
     COMPARE = "compare"
+    FUNCTION = "function"
     SWEEP = "sweep"
     OPTIMIZER = "optimizer"
     PROBLEM = "problem"

@@ -225,6 +225,8 @@ def _type(annotation: Any) -> str:
         return "list"
     if get_origin(annotation) is list:
         return f"list of {words[0]}"
+    if get_origin(annotation) is dict:
+        return f"mapping to {words[1]}"
     if hasattr(annotation, "__metadata__"):
         return _type(get_args(annotation)[0])
     return " | ".join(words) if words else str(annotation)

@@ -25,6 +25,7 @@ NEXT = {
         "optrun run {file}",
         "optrun run {file} name=adam optimizer=Adam optimizer.lr=1e-2",
     ),
+    "function": ("optrun run {file}", "optrun sweep {file} problem.parameters.a=1,10,100"),
     "sweep": ("optrun sweep {file} --dry-run", "optrun sweep {file}"),
     "optimizer": (
         "optrun run {file} --plugin {plugin}",
