@@ -1,10 +1,11 @@
 """Expression, a function of one's own, written in the config."""
 
 import keyword
+import math
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import numpy as np
 from annotated_types import Ge, Le, MinLen
@@ -13,13 +14,14 @@ from optrun.arithmetic.words import CONSTANTS
 from optrun.arrays import Array, Arrays, Parameters
 from optrun.errors import ConfigError, brief, counted
 from optrun.kernels.program import node
-from optrun.kernels.symbols import VECTOR, Symbol, tracing
+from optrun.kernels.symbols import VECTOR, Symbol, number_of_lane, tracing
 from optrun.problems.formula_text import GRAMMAR, FormulaText
 from optrun.problems.vectors import MOST_DIMENSIONS, VectorProblem
+from optrun.registry import PerLane
 
 Values = dict[str, float | Annotated[list[float], MinLen(1)]]
-_Sizes = tuple[tuple[str, int | None], ...]
-"""Names with the lengths of their vectors; None for numbers."""
+_Shape = tuple[int, ...]
+_Shapes = tuple[tuple[str, _Shape], ...]
 
 
 class Expression(VectorProblem):
@@ -38,8 +40,12 @@ class Expression(VectorProblem):
         arrays: Arrays,
         *,
         f: Annotated[str, MinLen(1), "the function to minimise"],
-        start: Annotated[Values, MinLen(1), "the variables, numbers or vectors, and where every run starts"],
-        parameters: Annotated[Values | None, "numbers and vectors in f that stay as they are"] = None,
+        start: Annotated[
+            Values, MinLen(1), PerLane(), "the variables, numbers or vectors, and where every run starts"
+        ],
+        parameters: Annotated[
+            Values | None, PerLane(), "numbers and vectors in f that stay as they are"
+        ] = None,
         dim: Annotated[
             Annotated[int, Ge(1), Le(MOST_DIMENSIONS)] | None,
             "length of the vectors in start, which are repeated; by default as many numbers as start has",
@@ -48,15 +54,14 @@ class Expression(VectorProblem):
     ) -> None:
         given = {"f": f, "start": start, "parameters": parameters, "dim": dim}
         self.validate_options(given)
-        self._variables = _sized(start, dim)
-        self._parameters = {
-            name: np.array(value, np.float64)[()] for name, value in (parameters or {}).items()
-        }
-        self._text = FormulaText(f, [*self._variables, *self._parameters])
-        self.dim = sum(np.size(each) for each in self._variables.values())
-        self._order = tuple(self._variables)
+        self._shapes = dict(_shapes(start, dim))
+        self._given = start
+        self.parameters = parameters or {}
+        """The numbers of f by their names, each float a number or one per lane ``[B]``."""
+        self._text = FormulaText(f, [*start, *self.parameters])
+        self.dim = sum(math.prod(shape) for shape in self._shapes.values())
+        self._order = tuple(start)
         """The variables as they follow each other in memory."""
-        self._columns = _columns(self._variables, self._order)
         super().__init__(arrays, **options)
 
     @staticmethod
@@ -75,11 +80,8 @@ class Expression(VectorProblem):
         for name, value in start.items():
             if dim is not None and isinstance(value, list) and len(value) > dim:
                 raise ConfigError(f"more than dim: {counted(len(value), 'number')}", field=f"start.{name}")
-        sizes = [
-            tuple((name, _length(value)) for name, value in given.items())
-            for given in (_sized(start, dim), parameters)
-        ]
-        text = _checked(options["f"], *sizes)
+        shapes = tuple(_shapes(start, dim)), tuple(_shapes(parameters))
+        text = _checked(options["f"], *shapes)
         for section, names in (("start", start), ("parameters", parameters)):
             for name in names:
                 if name not in text.used:
@@ -88,41 +90,52 @@ class Expression(VectorProblem):
     @property
     def notes(self) -> Sequence[str]:  # type: ignore[override]
         """What is wrong with the start: a value or a slope that is not finite, or no slope."""
-        x = self.arrays.array(self.start[None])
-        grad = self.arrays.empty(x.shape)
+        numbers = self._numbers()
+        lanes = max(map(len, (*numbers.values(), np.atleast_2d(self.start))))
+        starts = np.broadcast_to(self.start, (lanes, self.dim))
+        x, grad = self.arrays.array(starts), self.arrays.empty(starts.shape)
         with np.errstate(all="ignore"):
-            (value,) = self.arrays.to_host(self._formula.bind(x, grad, None)())
-        there = ", ".join(f"{name} = {brief(each.tolist())}" for name, each in self._variables.items())
+            values = self.arrays.to_host(self._formula.bind(x, grad, None, numbers)())
         slopes = self.arrays.to_host(grad)
-        if not np.isfinite(value):
-            return [f"f is {value} where it starts, at {there}"]
-        if not np.isfinite(slopes).all():
-            return [f"the slope of f is not finite where it starts, at {there}"]
-        return (
-            []
-            if slopes.any() or self.noise
-            else [f"f is flat where it starts, at {there}: no step leaves it"]
-        )
+        wrong = {
+            "f is {} where it starts, at {}": ~np.isfinite(values),
+            "the slope of f is not finite where it starts, at {1}": ~np.isfinite(slopes).all(axis=1),
+            "f is flat where it starts, at {1}: no step leaves it": (slopes == 0).all(axis=1)
+            & (self.noise == 0),
+        }
+        for said, where in wrong.items():
+            for lane in np.flatnonzero(where):
+                named = self._named(starts[lane]).items()
+                there = ", ".join(f"{name} = {brief(each.tolist())}" for name, each in named)
+                return [said.format(values[lane], there)]
+        return ()
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        return {name: np.shape(value) for name, value in self._variables.items()}
+        return dict(self._shapes)
 
     def initial(self, seed: int) -> dict[str, Array]:
-        return self._variables
+        return self._named(self.start)
+
+    def starts(self, seeds: Iterable[int]) -> Iterable[Mapping[str, Array]]:
+        return super().starts(seeds) if self.start.ndim == 1 else map(self._named, self.start)
+
+    def for_lanes(self, numbers: Mapping[str, Any]) -> Self:
+        return super().for_lanes({**numbers, "parameters": numbers.get("parameters") or {}})
 
     def loss_and_grad(self, params: Mapping[str, Array], grads: Mapping[str, Array], batch: Any) -> Array:
         if not isinstance(params, Parameters) or grads is not params.grads:
             x = self._joined(params)
             grad = self.scratch("gradients", *x.shape)
             loss = self._at(x, grad, batch)
-            for name, columns in self._columns.items():
-                grads[name][...] = grad[:, columns].reshape(grads[name].shape)
+            for name, part in self._columns.items():
+                grads[name][...] = grad[:, part].reshape(grads[name].shape)
             return loss
         if tuple(params) != self._order:
             self._arrange(tuple(params))
-        if batch is not None and self._order != tuple(self._variables):
-            batch = batch[self._places]
+        if batch is not None and self._order != tuple(self._shapes):
+            columns = _columns(self._shapes.items())
+            batch = self.arrays.xp.concatenate([batch[columns[name]] for name in self._order])
         return self._at(params.data, params.grad, batch)
 
     def evaluate(self, params: Mapping[str, Array]) -> dict[str, Array]:
@@ -137,32 +150,51 @@ class Expression(VectorProblem):
 
     def _arrange(self, order: tuple[str, ...]) -> None:
         """Take the variables in another order, in which groups of parameters have them in memory."""
-        declared = _columns(self._variables, tuple(self._variables))
-        self._order, self._columns = order, _columns(self._variables, order)
-        self._places = np.concatenate([np.arange(self.dim)[declared[name]] for name in order])
+        self._order = order
         self._bound = self._evaluated = None
         vars(self).pop("_formula", None)
 
+    @property
+    def _columns(self) -> dict[str, slice]:
+        """Where in the vector each variable is."""
+        return _columns((name, self._shapes[name]) for name in self._order)
+
     def _usual_start(self) -> Array:
-        return np.concatenate([np.ravel(each) for each in self._variables.values()])
+        return self._start(self._given)
+
+    def _start(self, given: Any) -> Array:
+        """Return where runs start, ``[dim]``, or ``[B, dim]`` if lanes differ in it."""
+        if given is None:
+            return self._usual_start()
+        rows = [_rows(value, *self._shapes[name]) for name, value in given.items()]
+        lanes = max(map(len, rows))
+        joined = np.concatenate([np.broadcast_to(each, (lanes, each.shape[1])) for each in rows], axis=1)
+        return joined if lanes > 1 else joined[0]
+
+    def _named(self, start: Array) -> dict[str, Array]:
+        """Return the variables of a vector ``[dim]`` by their names."""
+        columns = _columns(self._shapes.items())
+        return {name: start[columns[name]].reshape(shape) for name, shape in self._shapes.items()}
 
     def _value(self, x: Symbol) -> Any:
-        sizes = tuple((name, _length(self._variables[name])) for name in self._order)
-        return self._text.value({**_parts(x, sizes), **self._parameters})
+        variables = _parts(x, [(name, self._shapes[name]) for name in self._order])
+        return self._text.value({**variables, **_symbols(_shapes(self.parameters))})
+
+    def _numbers(self) -> Mapping[str, Array]:
+        return {f"parameters.{name}": _rows(value) for name, value in self.parameters.items()}
 
 
 @lru_cache(maxsize=256)
-def _checked(f: str, variables: _Sizes, parameters: _Sizes) -> FormulaText:
-    """Return a function as text; ConfigError if it is none of variables and parameters of these lengths."""
+def _checked(f: str, variables: _Shapes, parameters: _Shapes) -> FormulaText:
+    """Return a function as text; ConfigError if it is none of variables and parameters of these shapes."""
     try:
         text = FormulaText(f, [name for name, _ in (*variables, *parameters)])
-        size = sum(length or 1 for _, length in variables)
+        size = sum(math.prod(shape) for _, shape in variables)
         x = Symbol(node("input", name="x", is_array=True, shape=(size,)))
-        constants = {name: np.float64(0.5) if n is None else np.full(n, 0.5) for name, n in parameters}
         with tracing(VECTOR):
-            value = text.value({**_parts(x, variables), **constants})
-            if text.used.issuperset(name for name, _ in variables) and not _depends(value):
-                raise ConfigError("it has the same value at all points")
+            value = text.value({**_parts(x, variables), **_symbols(parameters)})
+        if text.used.issuperset(name for name, _ in variables) and not _depends(value):
+            raise ConfigError("it has the same value at all points")
     except ConfigError as error:
         raise ConfigError(str(error), field="f") from None
     return text
@@ -172,22 +204,33 @@ def _depends(value: Any) -> bool:
     return isinstance(value, Symbol) and value.node.is_array
 
 
-def _parts(x: Any, sizes: _Sizes) -> dict[str, Any]:
+def _parts(x: Symbol, variables: Iterable[tuple[str, _Shape]]) -> dict[str, Symbol]:
     """Return the variables of a vector that holds one after the other."""
-    found, first = {}, 0
-    for name, length in sizes:
-        found[name] = x[first] if length is None else x[first : first + length]
-        first += length or 1
-    return found
+    shapes = dict(variables)
+    columns = _columns(shapes.items())
+    return {name: x[columns[name]] if shape else x[columns[name].start] for name, shape in shapes.items()}
 
 
-def _columns(variables: Mapping[str, Array], order: Iterable[str]) -> dict[str, slice]:
+def _symbols(parameters: Iterable[tuple[str, _Shape]]) -> dict[str, Symbol]:
+    return {name: number_of_lane(f"parameters.{name}", shape) for name, shape in parameters}
+
+
+def _columns(variables: Iterable[tuple[str, _Shape]]) -> dict[str, slice]:
     """Return where in the vector each variable is."""
     found, first = {}, 0
-    for name in order:
-        found[name] = slice(first, first + np.size(variables[name]))
+    for name, shape in variables:
+        found[name] = slice(first, first + math.prod(shape))
         first = found[name].stop
     return found
+
+
+def _rows(value: Any, size: int | None = None) -> Array:
+    """Return a number or vector as rows ``[B or 1, n]``; ``size`` is the length to which a vector is repeated."""
+    numbers = np.broadcast_arrays(
+        *(np.atleast_1d(each) for each in (value if isinstance(value, list) else [value]))
+    )
+    rows = np.stack(numbers, axis=-1).astype(np.float64)
+    return rows if size is None else rows[:, np.arange(size) % len(numbers)]
 
 
 def _unusable(name: str) -> str:
@@ -199,15 +242,10 @@ def _unusable(name: str) -> str:
     return ""
 
 
-def _sized(start: Mapping[str, Any], dim: int | None) -> dict[str, Array]:
-    """Return the variables at their start, the vectors repeated to a length."""
-    return {
-        name: np.resize(
-            np.array(value, np.float64), dim if dim and isinstance(value, list) else np.shape(value)
-        )
-        for name, value in start.items()
-    }
+def _shape(value: Any, dim: int | None) -> _Shape:
+    """Return the shape of a variable or parameter as a config has it, with vectors repeated to a length."""
+    return (dim or len(value),) if isinstance(value, list) else ()
 
 
-def _length(value: Any) -> int | None:
-    return len(value) if np.ndim(value) else None
+def _shapes(values: Mapping[str, Any], dim: int | None = None) -> Iterator[tuple[str, _Shape]]:
+    return ((name, _shape(value, dim)) for name, value in values.items())

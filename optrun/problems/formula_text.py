@@ -7,6 +7,7 @@ over an index     sum(x[i] * x[i + 1] for i in range(len(x) - 1)), also prod, me
 
 import ast
 import inspect
+import math
 import operator
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import reduce
@@ -17,6 +18,7 @@ import numpy as np
 from optrun import ops
 from optrun.arithmetic.parser import Arithmetic
 from optrun.arithmetic.words import COMPARISONS, OPERATORS, Grammar, Operators, Word
+from optrun.arrays import power
 from optrun.errors import ConfigError, counted
 from optrun.kernels.symbols import MOST_ITERATED, Symbol, as_node
 
@@ -295,7 +297,7 @@ def _combining(numbers: Callable[..., Any], symbols: Callable[..., Any]) -> Call
     """Return an operation of numbers and vectors that are known, and of those of which one is a symbol."""
 
     def operation(*operands: Any) -> Any:
-        lengths = {_length(each) for each in operands} - {None}
+        lengths = dict.fromkeys(each for each in map(_length, operands) if each is not None)
         if len(lengths) > 1:
             raise TypeError(f"vectors of different lengths do not combine: {' and '.join(map(str, lengths))}")
         if any(isinstance(each, Symbol) for each in operands):
@@ -322,6 +324,15 @@ def _where(condition: Any, value: Any, otherwise: Any) -> Any:
     return ops.where(condition if condition.node.is_condition else condition != 0, value, otherwise)
 
 
+def _power(x: Symbol, y: Symbol) -> Any:
+    """Return xʸ; a number that lanes may differ in is an exponent of numbers below 0 too, where it is whole."""
+    if y.node.is_array or y.node.op == "const" or not x.node.is_array:
+        return x**y
+    odd = y - 2 * ops.floor(y / 2)
+    sign = ops.where(odd == 1, -1.0, ops.where(odd == 0, 1.0, math.nan))
+    return ops.abs(x) ** y * ops.where(x < 0, sign, 1.0)
+
+
 _dot = _over_vector(ops.dot, "dot")
 
 
@@ -342,7 +353,7 @@ _SYMBOLS: Operators = {
     ast.Div: operator.truediv,
     ast.FloorDiv: operator.floordiv,
     ast.Mod: operator.mod,
-    ast.Pow: operator.pow,
+    ast.Pow: _power,
     ast.USub: operator.neg,
     ast.UAdd: operator.pos,
     ast.Lt: operator.lt,
@@ -358,6 +369,7 @@ GRAMMAR = Grammar(
     {
         **{name: _word(name) for name in ops.__all__ if name not in ("debias", "total")},
         "where": Word(_combining(_where, _where), 3, 3),
+        "power": Word(_combining(power, _power), 2, 2),
         "ceil": Word(lambda x: -ops.floor(-x)),
         "min": Word(lambda *values: reduce(_combining(ops.minimum, ops.minimum), values), 2, None),
         "max": Word(lambda *values: reduce(_combining(ops.maximum, ops.maximum), values), 2, None),
