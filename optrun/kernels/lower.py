@@ -59,19 +59,21 @@ class Listing:
 
     def names(self, prefix: str) -> list[str]:
         """Return the buffers or numbers whose name starts with a prefix, sorted."""
-        return sorted({name for name in self._all() if name.startswith(prefix)})
+        return sorted(name for name in self._all if name.startswith(prefix))
 
     def variables(self) -> list[str]:
         """Return the variables that are read or written, and `g`, sorted."""
-        return sorted({name for name in self._all() if not name.startswith("_")})
+        return sorted(name for name in self._all if not name.startswith("_"))
 
     def arguments(self) -> list[str]:
         """Return the arguments of the function that an engine generates: variables, then coefficients."""
         return self.variables() + self.names("_c")
 
-    def _all(self) -> Iterable[str]:
-        for instruction in self.instructions:
-            yield from (name.partition("|")[0] for name in (instruction.target, *instruction.operands))
+    @cached_property
+    def _all(self) -> frozenset[str]:
+        return frozenset(
+            name.partition("|")[0] for each in self.instructions for name in (each.target, *each.operands)
+        )
 
 
 def number_of(name: str) -> float:
