@@ -91,7 +91,7 @@ def everything(store, lane):
 
 
 def made(chosen, monkeypatch):
-    """Return what is made with leaps, without, and how many steps the leaps had."""
+    """Return what is made with leaps, without, and the leaps."""
     leaps, make = [], Leaps.make
 
     def counted(self, *given):
@@ -104,7 +104,11 @@ def made(chosen, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(lane_tracker, "leaps_of", lambda pack: None)
         other = run(chosen)
-    return one, other, sum(each.steps for each in leaps)
+    return one, other, leaps
+
+
+def steps_of(leaps):
+    return sum(each.steps for each in leaps)
 
 
 CASES = in_turn([(rule,) for rule in RULES], FUNCTIONS, ("float32", "float64"), (3, 1))
@@ -113,8 +117,8 @@ CASES = in_turn([(rule,) for rule in RULES], FUNCTIONS, ("float32", "float64"), 
 @pytest.mark.parametrize(("rule", "function", "dtype", "lanes"), few_in_short(CASES, 4))
 def test_a_leap_has_the_bits_of_its_steps(rule, function, dtype, lanes, monkeypatch, without_compiler):
     chosen = configs(rule, lanes, problem={"name": function}, dtype=dtype, checkpoint={"every": 30})
-    one, other, steps = made(chosen, monkeypatch)
-    assert STEPS // 2 < steps < STEPS
+    one, other, leaps = made(chosen, monkeypatch)
+    assert STEPS // 2 < steps_of(leaps) < STEPS
     assert one == other
 
 
@@ -122,37 +126,40 @@ def test_a_leap_has_the_bits_of_its_steps(rule, function, dtype, lanes, monkeypa
 @pytest.mark.parametrize(("rule", "function", "dtype", "lanes"), CASES[::3])
 def test_a_compiled_leap_has_the_bits_of_its_steps(rule, function, dtype, lanes, monkeypatch):
     chosen = configs(rule, 23 * lanes, problem={"name": function}, dtype=dtype, steps=300)
-    one, other, steps = made(chosen, monkeypatch)
-    assert steps > 150
+    one, other, leaps = made(chosen, monkeypatch)
+    assert steps_of(leaps) > 150
     assert one == other
 
 
 @pytest.mark.parametrize(
-    ("rule", "more"),
+    ("rule", "threads", "more"),
     [
-        ("SGD", {"stop": {"divergence": 100.0}, "record": {"every": 3}}),
-        ("Adam", {"stop": {"target": 4.0}, "evaluate": {"every": 9}}),
+        ("SGD", 1, {"stop": {"divergence": 1e4}, "record": {"every": 3}}),
+        ("Adam", 3, {"stop": {"target": 5.0}, "evaluate": {"every": 9}}),
         (
             "SGD",
+            3,
             {
-                "stop": {"divergence": {"factor": 2.0}},
-                "record": {"params": [5, 6, 20], "metrics": ["momentum"]},
+                "stop": {"divergence": {"factor": 100.0}},
+                "record": {"params": [5, 20], "metrics": ["momentum"]},
             },
         ),
     ],
 )
-def test_lanes_end_at_their_steps(rule, more, monkeypatch, without_compiler):
+def test_lanes_end_at_their_steps(rule, threads, more, monkeypatch, without_compiler):
+    init = engine.NumbaEngine.__init__
+    monkeypatch.setattr(engine.NumbaEngine, "__init__", lambda self: init(self, threads, shared_steps=100))
     lanes = 67  # two blocks, the second of which is not full
     chosen = configs(rule, lanes, **more)
     if rule == "SGD":  # some of its coefficients are zero in some lanes
-        momentum = [{"lr": 1e-4 * (1 + lane), "momentum": 0.9 * (lane % 2)} for lane in range(lanes)]
+        chosen = configs(rule, lanes, problem={"name": "quadratic", "dim": 2}, **more)
+        momentum = [{"lr": 5e-4 * (1 + lane), "momentum": 0.9 * (lane % 2)} for lane in range(lanes)]
         chosen = [
             from_mapping({**each.to_dict(), "optimizer": {"name": rule, **options}})
             for each, options in zip(chosen, momentum, strict=True)
         ]
-    one, other, steps = made(chosen, monkeypatch)
-    assert len({state for state, _ in one}) > 3
-    assert steps > STEPS // 2
+    one, other, leaps = made(chosen, monkeypatch)
+    assert len({end for leap in leaps for _, end in leap.ended}) > 2
     assert one == other
 
 
@@ -161,9 +168,9 @@ def test_the_numbers_of_lanes_differ(name, monkeypatch, without_compiler):
     problem = {"name": "quadratic", "dim": 3, "start": [1.0, 2.0, 3.0]}
     given = [set_in(problem, name, 2.0 + lane) for lane in range(3)]
     chosen = [configs(problem=each)[0] for each in given]
-    one, other, steps = made(chosen, monkeypatch)
+    one, other, leaps = made(chosen, monkeypatch)
     assert len({repr(each) for each in one}) == 3
-    assert steps > STEPS // 2
+    assert steps_of(leaps) > STEPS // 2
     assert one == other
 
 
@@ -172,8 +179,8 @@ def test_it_leaps_once_there_was_work_enough(monkeypatch, without_compiler):
     work = 2 * len(Pack(chosen).problem.elements.listing.instructions) * (3 + auto_engine.CALL)
     monkeypatch.setattr(auto_engine, "_work", auto_engine.Counter())
     monkeypatch.setattr(auto_engine, "THRESHOLD", 10 * work)
-    one, other, steps = made(chosen, monkeypatch)
-    assert steps == STEPS - 1 - 10  # the last one, too, is made by itself
+    one, other, leaps = made(chosen, monkeypatch)
+    assert steps_of(leaps) == STEPS - 1 - 10  # the last one, too, is made by itself
     assert one == other
 
 

@@ -25,6 +25,9 @@ PROBE = 'signature = "void()"\ndef step():\n    pass\n'
 SHARED_ABOVE = 1 << 23
 """Bytes of all buffers above which threads share a step: less is done before another thread has woken."""
 
+SHARED_STEPS = 100_000
+"""Lanes × steps of a trajectory from which on threads share it; it takes 1 to 3 ns for each of them."""
+
 PIECE_BYTES = 1 << 20
 """Bytes of all buffers in what a thread takes at a time, so that none waits long for the last one.
 
@@ -53,12 +56,14 @@ class NumbaEngine:
         threads: int | None = None,
         shared_above: int = SHARED_ABOVE,
         piece_bytes: int = PIECE_BYTES,
+        shared_steps: int = SHARED_STEPS,
     ) -> None:
         if not is_installed():
             raise MissingExtraError(f"the numba engine needs Numba: {install('numba>=0.61')}")
         self._threads = threads_per_step() if threads is None else threads
         self._shared_above = shared_above
         self._piece_bytes = piece_bytes
+        self._shared_steps = shared_steps
 
     def proven(self) -> Self:
         """Return this engine, or raise MissingExtraError before anything runs where Numba is there but broken."""
@@ -133,17 +138,21 @@ class NumbaEngine:
         conditions = [watch.running, *(given[name] for name in columns if columns[name])]
         across, along = (stride // parameters.itemsize for stride in parameters.strides)
         rows = [lanes if len(column) > 1 else 0 for column in given.values()]
-        every, width = watch.recorded.step, stretch.shared.shape[1]
-        integers = np.array(
-            [0, lanes, lanes, across, along, steps, watch.recorded.start, every, width, *rows, *[0] * lanes],
-            np.intp,
-        )
+        recorded, width = watch.recorded, stretch.shared.shape[1]
+        common = [lanes, across, along, steps, recorded.start, recorded.step, width, *rows]
+        is_shared = self._threads > 1 and lanes * steps >= self._shared_steps
+        shares = _parts(lanes, 2 * self._threads if is_shared else 1, BLOCK)
+        integers = [
+            np.array([share.start, share.stop, *common, *[0] * len(share)], np.intp) for share in shares
+        ]
         with working():
-            run = bound(text, numbers, conditions, integers)
+            pieces = [_by_any_thread(bound(text, numbers, conditions, each)) for each in integers]
+        run = run_in_threads(pieces, self._threads)
 
         def trajectory() -> None:
             run()
-            watch.ended[:] = integers[-lanes:]
+            for share, each in zip(shares, integers, strict=True):
+                watch.ended[share.start : share.stop] = each[-len(share) :]
 
         return trajectory
 
