@@ -317,6 +317,15 @@ def test_a_category_01_of_training_is_not_1_in_another_file(tmp_path):
     assert known_targets(new, made.preparation.target)[1].tolist() == [1, 0, 0]
 
 
+def test_decimal_commas_after_points_in_training_are_named(tmp_path):
+    path = tmp_path / "d.csv"
+    path.write_bytes(table(PLAIN))
+    made = problem(path, {})
+    path.write_text("age;height\n3;1,5\n4;2,5\n")
+    with pytest.raises(ConfigError, match=r"'1,5' in line 2, where those of training have no decimal commas"):
+        made.preparation.features(read_samples(str(path), made.preparation).samples)
+
+
 @pytest.mark.parametrize(
     ("name", "said"),
     [

@@ -8,7 +8,7 @@ import numpy as np
 
 from optrun.arrays import Array
 from optrun.errors import ConfigError, counted, did_you_mean
-from optrun.problems.data.cells import Decimal, is_number
+from optrun.problems.data.cells import Decimal, is_ambiguous, is_number
 from optrun.problems.data.columns import Kind, Table
 from optrun.problems.data.faults import places as places_of
 from optrun.problems.data.scaling import Scaling
@@ -164,9 +164,12 @@ class Preparation:
             if isinstance(each, Number) and column.words is not None:
                 are_odd = np.array([not is_number(word) for word in column.words])
                 places = np.flatnonzero(~column.missing & (are_odd | are_odd.all())[column.values])
+                word = column.words[column.values[places[0]]]
                 wrong.append(
                     f"{each.name!r} has {counted(len(places), 'word')} in place of numbers, such as "
-                    f"{column.words[column.values[places[0]]]!r} in {table.unit} {table.lines[places[0]]}"
+                    f"{word!r} in {table.unit} {table.lines[places[0]]}"
+                    + ", where those of training have no decimal commas"
+                    * (is_ambiguous(word) and self.decimal != ",")
                 )
             elif each.needs_all and column.missing.any():
                 wrong.append(
