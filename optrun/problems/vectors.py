@@ -61,13 +61,7 @@ class VectorProblem(Problem, ABC):
         return made
 
     def _start(self, given: Sequence[Any] | None) -> Array:
-        if given is None:
-            return self._usual_start()
-        lanes = {np.size(each) for each in given if np.ndim(each)}
-        start: Array = np.empty((*lanes, len(given)))
-        for index, each in enumerate(given):
-            start[..., index] = each
-        return start
+        return self._usual_start() if given is None else vectors_of(given)
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -161,6 +155,15 @@ class VectorProblem(Problem, ABC):
     @abstractmethod
     def _value(self, x: Symbol) -> Any:
         """Return the value at x, in the words of `optrun.ops`."""
+
+
+def vectors_of(numbers: Sequence[Any]) -> Array:
+    """Return numbers, some of them one per lane ``[B]``, as a vector ``[n]``, or one per lane ``[B, n]``."""
+    lanes = {np.size(each) for each in numbers if np.ndim(each)}
+    vectors: Array = np.empty((*lanes, len(numbers)))
+    for index, each in enumerate(numbers):
+        vectors[..., index] = each
+    return vectors
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,9 @@ CASES = {
     "start": [{"name": "rosenbrock", "dim": 3, "start": [each, 1.0, -each]} for each in (-2.0, 0.0, 1.0)],
     "condition": [{"name": "quadratic", "dim": 3, "condition": each} for each in (1.0, 3.0, 100.0)],
     "many dimensions": [{"name": "quadratic", "dim": 400, "condition": each} for each in (1.0, 3.0)],
+    "spectrum": [
+        {"name": "quadratic", "dim": 3, "spectrum": {"power_law": each}} for each in (0.5, 1.0, 2.0)
+    ],
     "formula": [
         {"name": "stretched", "power": 1.5 + each, "at": [-each], "by": {"a": each, "b": 1.0}}
         for each in (0.5, 1.0, 1.5)
