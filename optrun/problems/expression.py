@@ -15,6 +15,7 @@ from optrun.arrays import Array, Arrays, Parameters
 from optrun.errors import ConfigError, brief, counted
 from optrun.kernels.program import node
 from optrun.kernels.symbols import VECTOR, Symbol, number_of_lane, tracing
+from optrun.kernels.trajectory import Elements
 from optrun.problems.formula_text import GRAMMAR, FormulaText
 from optrun.problems.vectors import MOST_DIMENSIONS, VectorProblem
 from optrun.registry import PerLane
@@ -119,6 +120,12 @@ class Expression(VectorProblem):
 
     def starts(self, seeds: Iterable[int]) -> Iterable[Mapping[str, Array]]:
         return super().starts(seeds) if self.start.ndim == 1 else map(self._named, self.start)
+
+    @property
+    def elements(self) -> Elements | None:
+        if self._order != tuple(self._shapes):  # in one group they are as declared
+            self._arrange(tuple(self._shapes))
+        return self._elements()
 
     def for_lanes(self, numbers: Mapping[str, Any]) -> Self:
         return super().for_lanes({**numbers, "parameters": numbers.get("parameters") or {}})

@@ -1,5 +1,7 @@
 """Leaps: many steps at once give the bits of single ones, whatever ends, is recorded or evaluated on the way."""
 
+from copy import copy
+
 import numpy as np
 import pytest
 
@@ -64,12 +66,16 @@ def configs(optimizer="Adam", lanes=3, **more):
     ]
 
 
+QUADRATIC = {"name": "quadratic", "dim": 3, "start": [1.0, 2.0, 3.0]}
+TEXT = {"name": "expression", "f": "a * x**2 + y**4", "start": {"x": 1.0, "y": 2.0}, "parameters": {"a": 1.5}}
+
+
 def set_in(problem, name, value):
     name, _, index = name.partition(".")
     if not index:
         return {**problem, name: value}
-    values = list(problem[name])
-    values[int(index)] = value
+    values = copy(problem[name])
+    values[index if isinstance(values, dict) else int(index)] = value
     return {**problem, name: values}
 
 
@@ -163,9 +169,11 @@ def test_lanes_end_at_their_steps(rule, threads, more, monkeypatch, without_comp
     assert one == other
 
 
-@pytest.mark.parametrize("name", ["start.0", "condition"])
-def test_the_numbers_of_lanes_differ(name, monkeypatch, without_compiler):
-    problem = {"name": "quadratic", "dim": 3, "start": [1.0, 2.0, 3.0]}
+@pytest.mark.parametrize(
+    ("problem", "name"),
+    [(QUADRATIC, "start.0"), (QUADRATIC, "condition"), (TEXT, "start.y"), (TEXT, "parameters.a")],
+)
+def test_the_numbers_of_lanes_differ(problem, name, monkeypatch, without_compiler):
     given = [set_in(problem, name, 2.0 + lane) for lane in range(3)]
     chosen = [configs(problem=each)[0] for each in given]
     one, other, leaps = made(chosen, monkeypatch)
