@@ -21,7 +21,7 @@ from optrun.kernels.lower import Listing, lower
 from optrun.kernels.numpy_engine import NumpyEngine
 from optrun.kernels.program import Node, coefficients_of, node
 from optrun.kernels.stepper import LoopEngine
-from optrun.kernels.symbols import VECTOR, Symbol, tracing
+from optrun.kernels.symbols import VECTOR, Symbol, total, tracing
 from optrun.kernels.tensor_engine import Order, TensorEngine, in_turn
 from optrun.kernels.trajectory import Elements
 from optrun.kernels.unroll import size_of, unrolled
@@ -108,6 +108,21 @@ class Formula:
             return losses
 
         return value
+
+    def hessian_times(self, x: Array, vectors: Array, numbers: Numbers = _NONE) -> Array:
+        """Return the products ``[B, n]`` of the Hessians at x with vectors, all ``[B, n]`` and of the dtype."""
+        product = self._arrays.empty(x.shape)
+        self._calls(self._product, {"x": x, "v": vectors, "product": product}, numbers)()
+        return product
+
+    @cached_property
+    def _product(self) -> "_Lowered":
+        """The Hessian times a vector v: the gradient of gᵀ v, which is a program like any."""
+        x = node("input", name="x", is_array=True, shape=(self._dim,))
+        v = node("input", name="v", is_array=True, shape=(self._dim,))
+        with tracing(VECTOR):
+            slope = total(Symbol(self._outputs["grad"]) * Symbol(v))
+            return self._lowered({"product": gradient(slope.node, x)})
 
     @cached_property
     def _vectors(self) -> "_Lowered":

@@ -11,7 +11,9 @@ A metric is a class with one static method, whose arguments say what it needs::
 
 They are flat, ``[B, P]``: the parameters `p` before the update, the gradient `g`, the update `u`. It returns one number
 per lane, ``[B]``, which depends on this lane alone, to the bit (sums are those of `lane_sum`), and writes into none of
-them. One that needs `p` alone can be evaluated too (`evaluate.metrics`).
+them. One that needs `p` alone can be evaluated too (`evaluate.metrics`). One may instead need what is known of the full
+objective where it is evaluated, and is no column of the curves then: its `hessian`, its `loss` and its `minimum`,
+each ``[B]``.
 """
 
 import inspect
@@ -22,9 +24,13 @@ import numpy as np
 
 from optrun.arrays import Array, lane_sum
 from optrun.errors import fold
+from optrun.optim.curvature import Hessian, largest_eigenvalue, trace
 from optrun.plugin_code import contract_error, shape_text
 from optrun.registry import metrics, snake_case
 from optrun.store.types import FIRST_COLUMNS
+
+OF_STEPS, OF_OBJECTIVE = ("p", "g", "u"), ("p", "hessian", "loss", "minimum")
+"""What metrics need that are recorded at steps, and that are evaluated."""
 
 
 class CurveMetric:
@@ -34,7 +40,12 @@ class CurveMetric:
     """Returns the numbers ``[B]``; a static method of every metric."""
 
     needs: ClassVar[tuple[str, ...]]
-    """What `measure` takes, of p, g and u."""
+    """What `measure` takes: of p, g and u, or of p, hessian, loss and minimum."""
+
+    is_recorded: ClassVar[bool]
+    """Whether it can be a column of the curves."""
+    is_evaluated: ClassVar[bool]
+    """Whether it can be evaluated."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -44,18 +55,21 @@ class CurveMetric:
             metrics.add_lacking(cls, "measure(p, g, u)")
             return
         cls.needs = tuple(inspect.signature(cls.measure).parameters)
-        if not cls.needs or not {"p", "g", "u"}.issuperset(cls.needs):
-            raise TypeError(f"{cls.__name__}.measure takes some of p, g and u")
+        cls.is_recorded, cls.is_evaluated = (set(of).issuperset(cls.needs) for of in (OF_STEPS, OF_OBJECTIVE))
+        if not cls.needs or not (cls.is_recorded or cls.is_evaluated):
+            raise TypeError(
+                f"{cls.__name__}.measure takes some of p, g and u, or some of p, hessian, loss and minimum"
+            )
         name = snake_case(cls.__name__)
         if fold(name) in FIRST_COLUMNS:
             raise TypeError(f"{cls.__name__}: its column would be {name}, which every curve has")
         metrics.add(cls, name)
 
     @classmethod
-    def of(cls, arrays: Mapping[str, Array]) -> Array:
-        """Return the numbers, given the arrays by name; PluginError where they are not ``[B]``."""
-        found: Array = cls.measure(*(arrays[name] for name in cls.needs))
-        if getattr(found, "shape", None) != (lanes := arrays[cls.needs[0]].shape[:1]):
+    def of(cls, known: Mapping[str, Any]) -> Array:
+        """Return the numbers, given what is known by name, arrays first; PluginError where they are not ``[B]``."""
+        found: Array = cls.measure(*(known[name] for name in cls.needs))
+        if getattr(found, "shape", None) != (lanes := next(iter(known.values())).shape[:1]):
             what = f"returns {shape_text(found)}, not an array of shape {lanes}: one number for each lane"
             raise contract_error(cls.measure, what)
         return found
@@ -83,6 +97,34 @@ class ParamNorm(CurveMetric):
     @staticmethod
     def measure(p: Array) -> Array:
         return norm(p)
+
+
+class Sharpness(CurveMetric):
+    """λ_max(∇²f), the largest eigenvalue of the Hessian of the full objective, by 32 steps of Lanczos' method."""
+
+    @staticmethod
+    def measure(hessian: Hessian) -> Array:
+        return largest_eigenvalue(hessian)
+
+
+class Trace(CurveMetric):
+    """tr ∇²f, the trace of the Hessian of the full objective: exact up to 32 parameters, else Hutchinson's estimate.
+
+    mean of zᵀ ∇²f z over 32 vectors z of random signs
+    """
+
+    @staticmethod
+    def measure(hessian: Hessian) -> Array:
+        return trace(hessian)
+
+
+class Gap(CurveMetric):
+    """f(θ) - min f, by how much the full objective is above its minimum, where that is known."""
+
+    @staticmethod
+    def measure(loss: Array, minimum: Array) -> Array:
+        found: Array = loss.astype(np.float64) - minimum
+        return found
 
 
 def norm(values: Array) -> Array:

@@ -1,13 +1,16 @@
 """Problem, the interface for losses and gradients of all lanes."""
 
 import inspect
+import math
 from abc import ABC, ABCMeta, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from functools import cache
 from typing import Any, Self
 
-from optrun.arrays import Array, Arrays
+import numpy as np
+
+from optrun.arrays import Array, Arrays, lane_sum
 from optrun.errors import ConfigError, PluginError, StateError
 from optrun.hyperparameters import option_named
 from optrun.kernels.stepper import Engine, LoopEngine
@@ -136,8 +139,8 @@ class Problem(metaclass=_Checked):
         return None
 
     @property
-    def minimum(self) -> float | None:
-        """The minimum of the full objective; None if unknown."""
+    def minimum(self) -> float | Array | None:
+        """The minimum of the full objective, ``[B]`` where lanes have others; None if unknown."""
         return None
 
     @property
@@ -173,6 +176,37 @@ class Problem(metaclass=_Checked):
         The next call may overwrite the returned array. Values may overflow if a run diverges; the caller decides by
         ``numpy.errstate`` whether NumPy warns.
         """
+
+    def full_gradient(self, params: Mapping[str, Array], grads: Mapping[str, Array]) -> None:
+        """Write the gradient of the full objective to ``grads``; by default that of `loss_and_grad` without a batch."""
+        self.loss_and_grad(params, grads, None)
+
+    def hessian_times(self, params: Mapping[str, Array], vectors: Array) -> Array:
+        """Return the products of the lanes' Hessians with vectors, both float64 ``[B, P]`` on the host.
+
+            H v ≈ (∇f(θ + h v) - ∇f(θ - h v)) / 2h        h = ε^⅓ max(1, ‖θ‖) / ‖v‖,  ε of the dtype
+
+        P are the parameters in order, flat. The error is of order h². 0 where v is 0.
+        """
+        host, lanes = self.arrays.to_host, len(vectors)
+        flat = [host(params[name]).reshape(lanes, -1).astype(np.float64) for name in self.shapes]
+        at = np.concatenate(flat, axis=1)
+        size, length = (np.sqrt(lane_sum(each * each)) for each in (at, vectors))
+        epsilon = float(np.finfo(self.arrays.dtype).eps) ** (1 / 3)
+        step = (epsilon * np.maximum(1, size) / np.where(length > 0, length, 1))[:, None]
+        ends = np.cumsum([math.prod(shape) for shape in self.shapes.values()])[:-1]
+        found = []
+        for sign in (1, -1):
+            parts = np.split(at + sign * step * vectors, ends, axis=1)
+            moved = {
+                name: self.arrays.array(part.reshape(lanes, *shape))
+                for (name, shape), part in zip(self.shapes.items(), parts, strict=True)
+            }
+            grads = {name: self.arrays.empty(of.shape) for name, of in moved.items()}
+            self.full_gradient(moved, grads)
+            found.append(np.concatenate([host(of).reshape(lanes, -1) for of in grads.values()], axis=1))
+        difference: Array = (found[0].astype(np.float64) - found[1]) / (2 * step)
+        return difference
 
     @abstractmethod
     def evaluate(self, params: Mapping[str, Array]) -> dict[str, Array]:

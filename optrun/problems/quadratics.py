@@ -128,6 +128,14 @@ class Quadratic(VectorProblem):
     def _numbers(self) -> Mapping[str, Array]:
         return {"scale": np.sqrt(self._spectrum)}
 
+    def hessian_times(self, params: Mapping[str, Array], vectors: Array) -> Array:
+        if self._hessian is None:
+            return super().hessian_times(params, vectors)
+        products: Array = np.matmul(
+            self.arrays.to_host(self._hessian).astype(np.float64), vectors[:, :, None]
+        )
+        return products[:, :, 0]
+
     def _bind(self, x: Array, grad: Array) -> Callable[[], Array]:
         if self._hessian is None:
             return super()._bind(x, grad)

@@ -124,7 +124,15 @@ class Supervised(DataProblem, ABC):
         return SampleBatches(self.arrays, seeds, len(self.parts["train"][0]), self.batch_size, self.sampling)
 
     def loss_and_grad(self, params: Mapping[str, Array], grads: Mapping[str, Array], batch: Any) -> Array:
-        passes = self._passes_of(params, grads, batch)
+        return self._made(self._passes_of(params, grads, batch), params, grads, batch)
+
+    def full_gradient(self, params: Mapping[str, Array], grads: Mapping[str, Array]) -> None:
+        # Passes of their own: those of the steps stay bound to the parameters of the run.
+        self._made(self.model.bind(params, grads, 1, len(self.inputs["train"])), params, grads, None)
+
+    def _made(
+        self, passes: Passes, params: Mapping[str, Array], grads: Mapping[str, Array], batch: Array | None
+    ) -> Array:
         passes.gather()
         for chunk in passes.chunks:
             x, targets = self._samples(chunk, batch)

@@ -132,6 +132,10 @@ class VectorProblem(Problem, ABC):
             self._evaluated = _Bound(x, None, self._bind_value(x))
         return {"loss": self.arrays.to_host(self._evaluated.run().copy())}
 
+    def hessian_times(self, params: Mapping[str, Array], vectors: Array) -> Array:
+        product = self._formula.hessian_times(params["x"], self.arrays.array(vectors), self._numbers())
+        return self.arrays.to_host(product).astype(np.float64)
+
     def _bind(self, x: Array, grad: Array) -> Callable[[], Array]:
         """Return the function that writes the gradients at x, both ``[B, dim]``, and returns the values ``[B]``."""
         return self._formula.bind(x, grad, self.loops, self._numbers())

@@ -19,7 +19,7 @@ from optrun.optim import Average, Optimizer
 from optrun.optim.param_group import matching, selected
 from optrun.plugin_code import guarded
 from optrun.problems import Problem
-from optrun.registry import averages, optimizers, owner_of, prediction_metrics
+from optrun.registry import averages, metrics, optimizers, owner_of, prediction_metrics
 from optrun.schedulers import LRScheduler
 from optrun.training.memory import check_fits
 from optrun.training.run_seed import follows_seed, init_seed
@@ -112,9 +112,14 @@ def parameters_of(
 
 
 def check_measured(config: RunConfig, problem: Problem) -> None:
-    """Raise ConfigError where a metric of predictions does not suit the problem."""
+    """Raise ConfigError where a metric of predictions, or of the distance to the minimum, does not suit the problem."""
     for i, name in enumerate(config.evaluate.metrics or ()):
-        if name in prediction_metrics and (why := problem.unmeasured(name)):
+        why = ""
+        if name in prediction_metrics:
+            why = problem.unmeasured(name)
+        elif "minimum" in metrics.find(name).needs and problem.minimum is None:
+            why = "whose minimum is not known"
+        if why:
             said = f"{name} does not suit {config.problem.name}, {why}"
             raise ConfigError(said, field=f"evaluate.metrics.{i}")
 

@@ -2,10 +2,12 @@
 
 import math
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 
 from optrun.arrays import Array
+from optrun.optim.curvature import Hessian
 from optrun.plugin_code import contract_error, shape_text
 from optrun.problems import Problem
 from optrun.registry import metrics as metrics_by_name
@@ -30,7 +32,8 @@ class Evaluator:
 
     def current(self) -> dict[str, Array]:
         """Return the current metrics, each `[B]`; metrics of the average are NaN before the average exists."""
-        return self._evaluated(self._pack.problem, self._pack.params, self._pack.averaged())
+        lanes = range(self._pack.lanes)
+        return self._evaluated(self._pack.problem, lanes, self._pack.params, self._pack.averaged())
 
     def existing(self, figures: Mapping[str, Array]) -> Mapping[str, Array]:
         """Return current metrics without those of an average that does not exist yet, which nothing may observe."""
@@ -86,7 +89,7 @@ class Evaluator:
             return {}
         chosen = list(lanes)
         params, average = _picked(self._final, chosen), _picked(self._average, chosen) or None
-        metrics = self._evaluated(self._pack.problem_of(chosen), params, average)
+        metrics = self._evaluated(self._pack.problem_of(chosen), chosen, params, average)
         columns = {name: values.tolist() for name, values in metrics.items()}
         return {
             lane: {
@@ -122,29 +125,42 @@ class Evaluator:
         return params
 
     def _evaluated(
-        self, problem: Problem, params: Mapping[str, Array], average: Mapping[str, Array] | None
+        self,
+        problem: Problem,
+        lanes: Sequence[int],
+        params: Mapping[str, Array],
+        average: Mapping[str, Array] | None,
     ) -> dict[str, Array]:
-        metrics = self._metrics(problem, params)
+        metrics = self._metrics(problem, lanes, params)
         if not self._pack.keeps_average:
             return metrics
         nothing = {name: np.full_like(values, np.nan) for name, values in metrics.items()}
-        beside = self._metrics(problem, average) if average is not None else nothing
+        beside = self._metrics(problem, lanes, average) if average is not None else nothing
         return metrics | {f"{AVERAGE}_{name}": values for name, values in beside.items()}
 
-    def _metrics(self, problem: Problem, params: Mapping[str, Array]) -> dict[str, Array]:
+    def _metrics(
+        self, problem: Problem, lanes: Sequence[int], params: Mapping[str, Array]
+    ) -> dict[str, Array]:
         """Return the problem's metrics; PluginError unless they include `loss` and each has shape `[B]`."""
-        evaluate, lanes = problem.evaluate, len(next(iter(params.values())))
+        evaluate = problem.evaluate
         # A plugin's problem, which has no predictions, need not take the argument.
         metrics = evaluate(params, **({"measure": self._predicted} if self._predicted else {}))
         if not isinstance(metrics, Mapping) or "loss" not in metrics:
             raise contract_error(evaluate, "does not return a mapping with loss")
         for name, values in metrics.items():
-            if getattr(values, "shape", None) != (lanes,):
-                what = f"returns {name} of {shape_text(values)}, not an array of shape ({lanes},), one value per lane"
+            if getattr(values, "shape", None) != (len(lanes),):
+                shape = f"({len(lanes)},), one value per lane"
+                what = f"returns {name} of {shape_text(values)}, not an array of shape {shape}"
                 raise contract_error(evaluate, what)
-        return {**metrics, **self._measured(params, metrics)}
+        return {**metrics, **self._measured(problem, lanes, params, metrics)}
 
-    def _measured(self, params: Mapping[str, Array], known: Mapping[str, Array]) -> dict[str, Array]:
+    def _measured(
+        self,
+        problem: Problem,
+        lanes: Sequence[int],
+        params: Mapping[str, Array],
+        known: Mapping[str, Array],
+    ) -> dict[str, Array]:
         """Return the metrics that the config asks for; PluginError where the problem has one of that name."""
         chosen = [name for name in self._chosen if name not in self._predicted]
         if not chosen:
@@ -156,7 +172,16 @@ class Evaluator:
                 )
         xp, to_host = self._pack.arrays.xp, self._pack.arrays.to_host
         flat = xp.concatenate([values.reshape(len(values), -1) for values in params.values()], axis=1)
-        return {name: to_host(metrics_by_name.find(name).of({"p": flat})) for name in chosen}
+        seeds = [self._pack.configs[lane].seed for lane in lanes]
+        of_objective = {
+            "p": flat,
+            "hessian": Hessian(partial(problem.hessian_times, params), flat.shape[1], seeds),
+            "loss": known["loss"],
+        }
+        classes = {name: metrics_by_name.find(name) for name in chosen}
+        if any("minimum" in cls.needs for cls in classes.values()):
+            of_objective["minimum"] = np.broadcast_to(np.asarray(problem.minimum, np.float64), len(lanes))
+        return {name: to_host(cls.of(of_objective)) for name, cls in classes.items()}
 
     def _is_average(self, name: str) -> bool:
         return self._pack.keeps_average and name.startswith(f"{AVERAGE}_")

@@ -100,7 +100,7 @@ def no_figure(config: RunConfig, name: str, figures: Sequence[str], of_curves: S
     """
     averaged = [f"{AVERAGE}_{'loss' if each == FINAL_LOSS else each}" for each in figures]
     measured = _OF_PART.sub("", name)
-    if (name in metrics and metrics.find(name).needs == ("p",)) or (
+    if (name in metrics and metrics.find(name).is_evaluated) or (
         measured != name
         and any(_OF_PART.match(each) for each in figures)  # it predicts something
         and measured in prediction_metrics

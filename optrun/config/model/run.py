@@ -50,14 +50,15 @@ def _always_recorded(metrics: list[str]) -> list[str]:
 
 def metric_names() -> list[str]:
     """Return what can be recorded with any optimizer."""
-    return [*ALWAYS, *registry.metrics.in_order()]
+    return [
+        *ALWAYS,
+        *(name for name in registry.metrics.in_order() if registry.metrics.find(name).is_recorded),
+    ]
 
 
 def evaluable_names() -> list[str]:
-    """Return what can be evaluated: metrics of the parameters alone, and of predictions."""
-    of_parameters = [
-        name for name in registry.metrics.in_order() if registry.metrics.find(name).needs == ("p",)
-    ]
+    """Return what can be evaluated: metrics of the parameters and the objective, and of predictions."""
+    of_parameters = [name for name in registry.metrics.in_order() if registry.metrics.find(name).is_evaluated]
     return [*of_parameters, *registry.prediction_metrics.in_order()]
 
 
@@ -232,7 +233,9 @@ def _hyperparameters_at_odds(data: dict[str, Any]) -> list[tuple[Path, PydanticC
     for i, metric in enumerate(recorded if isinstance(recorded, list) else []):
         if not isinstance(metric, str):
             continue
-        if metric not in known:
+        if metric in registry.metrics and metric not in known:
+            said = f"{metric} takes many gradients, or all data, for one value: name it in evaluate.metrics"
+        elif metric not in known:
             said = not_one_of(known, metric)
         elif metric in floats and metric in registry.metrics:
             place = definition_of(registry.metrics.find(metric).measure)
