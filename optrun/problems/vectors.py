@@ -4,11 +4,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
+from annotated_types import Len
 
-from optrun.arrays import Array, Arrays
+from optrun.arrays import Array, Arrays, stream
 from optrun.errors import ConfigError, counted
 from optrun.kernels.formula import Formula
 from optrun.kernels.stepper import Engine
@@ -18,12 +19,20 @@ from optrun.plugin_code import guarded
 from optrun.problems.disturbances import Disturbances, Drawn, GradientNoise
 from optrun.problems.noise import Noise
 from optrun.problems.problem import Batches, Problem
-from optrun.registry import PerLane
+from optrun.registry import Added, PerLane, Unless
 
 Start = Annotated[
     list[float] | None, PerLane(), "where every run starts; by default the function's usual start"
 ]
 
+
+_Range = Annotated[list[float], Len(2, 2)]
+Init = Annotated[
+    dict[Literal["uniform"], list[_Range]] | None,
+    Added(),
+    Unless("start"),
+    "a start for each seed, drawn from {uniform: [[low, high], …]}, a range for each coordinate or one for all",
+]
 
 MOST_DIMENSIONS = 10_000_000
 """Largest dimension of a test function: arrays of 80 MB in float64."""
@@ -38,7 +47,7 @@ class VectorProblem(Problem, ABC):
     lane_fast = True
     dim: int = 2
 
-    def __init__(self, arrays: Arrays, *, start: Start = None, noise: Noise = 0.0) -> None:
+    def __init__(self, arrays: Arrays, *, start: Start = None, init: Init = None, noise: Noise = 0.0) -> None:
         super().__init__(arrays)
         self.noise: Any = noise
         self.start = self._start(start)
@@ -51,6 +60,7 @@ class VectorProblem(Problem, ABC):
                 f"start: {counted(self.dim, 'number')} expected, one per dimension, not {len(self.start)}",
                 field="start",
             )
+        self._box = None if init is None else self._box_of(init["uniform"])
 
     def for_lanes(self, numbers: Mapping[str, Any]) -> Self:
         _ = self._formula  # traced once, for all lanes
@@ -68,7 +78,23 @@ class VectorProblem(Problem, ABC):
         return {"x": (self.dim,)}
 
     def initial(self, seed: int) -> dict[str, Array]:
-        return {"x": self.start}
+        if self._box is None:
+            return {"x": self.start}
+        low, high = self._box
+        return {"x": low + (high - low) * stream(seed, "initialisation").random(self.dim)}
+
+    def _box_of(self, ranges: Sequence[Sequence[float]]) -> Array:
+        """Return the least and the largest start, ``[2, dim]``."""
+        if len(ranges) not in (1, self.dim):
+            said = (
+                f"{counted(self.dim, 'range')} expected, one per dimension, or one for all, not {len(ranges)}"
+            )
+            raise ConfigError(f"init: {said}", field="init")
+        for low, high in ranges:
+            if not low < high:
+                said = f"a range goes from a number to a larger one, not from {low:g} to {high:g}"
+                raise ConfigError(f"init: {said}", field="init")
+        return np.broadcast_to(np.array(ranges, np.float64), (self.dim, 2)).T
 
     def starts(self, seeds: Iterable[int]) -> Iterable[Mapping[str, Array]]:
         return super().starts(seeds) if self.start.ndim == 1 else ({"x": start} for start in self.start)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from optrun.arrays import Arrays, Parameters
+from optrun.errors import ConfigError
 from optrun.problems import Beale, Himmelblau, Quadratic, Rosenbrock
 from optrun.registry import problems
 from tests.problems.cases import FUNCTIONS, build, pack
@@ -26,6 +27,25 @@ def test_rosenbrock_is_scipys(dim):
     loss, grad = at(Rosenbrock(Arrays(dtype="float64"), dim=dim), *points)
     np.testing.assert_allclose(loss, [optimize.rosen(x) for x in points], rtol=1e-12)
     np.testing.assert_allclose(grad, [optimize.rosen_der(x) for x in points], rtol=1e-10, atol=1e-12)
+
+
+def test_a_start_is_drawn_for_each_seed_from_its_box():
+    box = [[-2.0, 2.0], [5.0, 6.0]]
+    problem = build(("rosenbrock", {"init": {"uniform": box}}))
+    starts = np.array([problem.initial(seed)["x"] for seed in range(200)])
+    assert (starts.min(axis=0) >= [-2, 5]).all()
+    assert (starts.max(axis=0) <= [2, 6]).all()
+    np.testing.assert_allclose(starts.std(axis=0), np.array([4, 1]) / np.sqrt(12), rtol=0.1)
+    assert (problem.for_lanes({"start": None}).initial(7)["x"] == starts[7]).all()
+    for init, message in (
+        ({"uniform": [[0.0, 1.0]] * 3}, "init: 2 ranges expected"),
+        ({"uniform": [[1.0, 1.0]]}, "init: a range goes from a number to a larger one, not from 1 to 1"),
+        ({"normal": [[0.0, 1.0]]}, "init"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            build(("rosenbrock", {"init": init}))
+    with pytest.raises(ConfigError, match="init: it has no effect beside start"):
+        build(("rosenbrock", {"init": {"uniform": box}, "start": [1.0, 1.0]}))
 
 
 def near_start(problem):

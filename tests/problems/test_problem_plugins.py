@@ -77,7 +77,7 @@ def test_a_problem_of_a_plugin_is_found_and_runs():
 def test_the_options_of_a_plugin_are_checked_and_inherited():
     bowl, shifted = problems.find("tilted_bowl"), problems.find("shifted")
     assert [(o.name, o.required) for o in bowl.options().values()] == [("a", False), ("tilt", True)]
-    assert list(shifted.options()) == ["shift", "dim", "start", "noise"]
+    assert list(shifted.options()) == ["shift", "dim", "start", "init", "noise"]
     assert shifted.options()["dim"].default == 3
     assert np.shape(shifted(Arrays(), noise=0.5).initial(0)["x"]) == (3,)
     with pytest.raises(ConfigError, match="TiltedBowl: a must be > 0 .got -1"):
