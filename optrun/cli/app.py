@@ -22,6 +22,7 @@ from optrun.cli.commands import (
     export,
     guide,
     maintain,
+    map,
     names,
     predict,
     run,
@@ -77,6 +78,7 @@ RUN, ANSWERS, CONFIGS, RUNS = "Run", "Answers", "Configs and names", "Look at ru
 _command(rich_help_panel=RUN)(run.run)
 _command(rich_help_panel=RUN)(run.resume)
 _command(rich_help_panel=RUN)(sweep.sweep)
+_command("map", rich_help_panel=RUN)(map.map_runs)
 _command(rich_help_panel=RUN)(smoke.smoke)
 _command(rich_help_panel=ANSWERS)(answers.compare)
 _command(rich_help_panel=ANSWERS)(answers.report)

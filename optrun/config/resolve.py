@@ -7,7 +7,7 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from optrun.config.extends import extended
-from optrun.config.model.options import GROUPS, SCHEDULES, SWEEP
+from optrun.config.model.options import GROUPS, MAP, SCHEDULES, SWEEP
 from optrun.config.model.run import RunConfig
 from optrun.config.overrides import named, override
 from optrun.config.sweep.expect import split
@@ -82,17 +82,29 @@ def resolved(document: Document, overrides: Sequence[str]) -> Resolved:
 
 
 def _of_one_run(root: YamlNode) -> YamlNode:
-    """Return a config without a sweep that is turned off, and what that is to reach; ConfigErrors for one that is."""
-    sweep = root.child(SWEEP)
-    if sweep is None or not isinstance(root.value, dict):
+    """Return a config without a sweep or a map that is turned off, and what a sweep is to reach.
+
+    Raises ConfigErrors for one that is not turned off.
+    """
+    if not isinstance(root.value, dict):
         return root
-    if sweep.value is not None:
-        source = root.place.source
-        command = f"optrun sweep {'FILE' if source.startswith('<') else source}"
-        text = f"these are many runs: `{command}` runs them, {SWEEP}=null is the run without them"
-        raise ConfigErrors([Issue.at(sweep.key or sweep.place, (SWEEP,), text)])
-    alone = YamlNode.mapping({key: child for key, child in root.value.items() if key != SWEEP}, root.place)
-    return split(alone)[0]
+    for key in (SWEEP, MAP):
+        many = root.child(key)
+        if many is not None and many.value is not None:
+            source = root.place.source
+            command = f"optrun {key} {'FILE' if source.startswith('<') else source}"
+            text = f"these are many runs: `{command}` runs them, {key}=null is the run without them"
+            raise ConfigErrors([Issue.at(many.key or many.place, (key,), text)])
+    if SWEEP not in root.value:
+        return without(root, MAP)
+    return split(without(root, SWEEP, MAP))[0]
+
+
+def without(root: YamlNode, *keys: str) -> YamlNode:
+    """Return a config without some of its keys."""
+    return YamlNode.mapping(
+        {key: child for key, child in root.children.items() if key not in keys}, root.place
+    )
 
 
 def origins_of(

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from optrun.arrays import Array, Arrays, lane_sum
+from optrun.arrays import Array, Arrays, Parameters, lane_sum
 from optrun.errors import ConfigError, PluginError, StateError
 from optrun.hyperparameters import option_named
 from optrun.kernels.stepper import Engine, LoopEngine
@@ -164,6 +164,11 @@ class Problem(metaclass=_Checked):
     def starts(self, seeds: Iterable[int]) -> Iterable[Mapping[str, Array]]:
         """Return the initial parameters of each lane."""
         return map(self.initial, seeds)
+
+    def begin(self, params: Parameters, seeds: Iterable[int]) -> None:
+        """Write the initial parameters of each lane."""
+        for lane, start in enumerate(self.starts(seeds)):
+            params.set_lane(lane, start)
 
     def batches(self, seeds: Sequence[int]) -> "Batches":
         """Return the random draws of each step, given one seed per lane."""

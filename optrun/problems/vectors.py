@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self
 import numpy as np
 from annotated_types import Len
 
-from optrun.arrays import Array, Arrays, stream
+from optrun.arrays import Array, Arrays, Parameters, stream
 from optrun.errors import ConfigError, counted
 from optrun.kernels.formula import Formula
 from optrun.kernels.stepper import Engine
@@ -98,6 +98,12 @@ class VectorProblem(Problem, ABC):
 
     def starts(self, seeds: Iterable[int]) -> Iterable[Mapping[str, Array]]:
         return super().starts(seeds) if self.start.ndim == 1 else ({"x": start} for start in self.start)
+
+    def begin(self, params: Parameters, seeds: Iterable[int]) -> None:
+        if type(self).initial is VectorProblem.initial and self._box is None:
+            params["x"][:] = self.arrays.array(self.start)
+        else:
+            super().begin(params, seeds)
 
     def batches(self, seeds: Sequence[int]) -> Batches:
         if isinstance(self.noise, (dict, list)):

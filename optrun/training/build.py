@@ -21,9 +21,10 @@ from optrun.plugin_code import guarded
 from optrun.problems import Problem
 from optrun.registry import averages, metrics, optimizers, owner_of, prediction_metrics
 from optrun.schedulers import LRScheduler
+from optrun.training.grid import LaneGrid, part_of, seeds_of
 from optrun.training.memory import check_fits
 from optrun.training.run_seed import follows_seed, init_seed
-from optrun.training.stacking import built, stacked
+from optrun.training.stacking import built
 
 CHECKED_AT_ONCE = 1 << 16
 """Number of schedule values that are checked in one batch before a run starts."""
@@ -49,6 +50,8 @@ Configs = Sequence[RunConfig]
 
 def check_same(configs: Sequence[RunConfig]) -> None:
     """Raise ConfigError if configs differ in a part that all lanes of a pack share."""
+    if isinstance(configs, LaneGrid):
+        return  # which is made of such
     shared = attrgetter(*SHARED)  # comparing tuples skips identical objects
     first = shared(configs[0])
     for config in configs:
@@ -73,7 +76,7 @@ def groups_of(configs: Configs, names: Collection[str]) -> list[dict[str, Any]]:
     with section("optimizer", chosen.name):
         groups: list[dict[str, Any]] = [
             {"params": group.params}
-            | stacked([each.optimizer.param_groups[index].options for each in configs])
+            | part_of(configs, lambda each, index=index: each.optimizer.param_groups[index].options)  # type: ignore[misc]
             for index, group in enumerate(chosen.param_groups)
         ]
         taken: set[str] = set()
@@ -106,8 +109,8 @@ def parameters_of(
             lane_fast=problem.lane_fast and len(configs) > size,
             inputs_first=problem.inputs_first,
         )
-        for lane, start in enumerate(problem.starts(map(init_seed, configs)) if at_start else ()):
-            params.set_lane(lane, start)
+        if at_start:
+            problem.begin(params, seeds_of(configs, init_seed))
         return params
 
 
@@ -146,7 +149,7 @@ def optimizer_of(configs: Configs, params: Parameters, groups: Sequence[Mapping[
     config = configs[0]
     with section("optimizer", config.optimizer.name):
         rule: type[Optimizer] = optimizers.find(config.optimizer.name)
-        options = stacked([each.optimizer.options for each in configs])
+        options = part_of(configs, lambda each: each.optimizer.options)
         engine = engine_named(config.engine, config.backend)
         return rule(params, groups, engine=engine, **options)
 
@@ -168,10 +171,10 @@ def schedulers_of(configs: Configs, optimizer: Optimizer, problem: Problem, step
 
     first = len(optimizer.param_groups) - len(config.optimizer.param_groups)
     for i in range(len(config.optimizer.param_groups)):
-        own = stacked([each.optimizer.param_groups[i].schedules for each in configs])
+        own = part_of(configs, lambda each, i=i: each.optimizer.param_groups[i].schedules)  # type: ignore[misc]
         for name, chosen in own.items():
             make(f"optimizer.param_groups.{i}.schedules.{name}", chosen, name, [first + i])
-    for name, chosen in stacked([_schedules(each) for each in configs]).items():
+    for name, chosen in part_of(configs, _schedules).items():
         make("scheduler" if name == "lr" and config.scheduler else f"schedules.{name}", chosen, name, None)
     return made
 
@@ -198,7 +201,7 @@ def average_of(configs: Configs, params: Parameters, steps: int) -> Average | No
     """Return the average of the parameters; None if the configs have none."""
     config = configs[0]
     with section("average", config.average.name if config.average else ""):
-        chosen = stacked([each.average for each in configs])
+        chosen = part_of(configs, lambda each: each.average)
         if chosen is None:
             return None
         engine = engine_named(config.engine, config.backend)

@@ -25,9 +25,9 @@ from optrun.training.build import (
     steps_of,
 )
 from optrun.training.checkpoints import PackState, select_arrays
+from optrun.training.grid import lane_numbers, seeds_of, selected_configs
 from optrun.training.memory import snapshot_bytes
 from optrun.training.run_seed import data_seed, problem_options
-from optrun.training.stacking import lane_numbers
 
 
 class Pack:
@@ -52,7 +52,7 @@ class Pack:
             self._numbers = lane_numbers(configs)
             self.problem: Problem = problem.for_lanes(self._numbers) if self._numbers else problem
             self.steps = steps_of(config, self.problem)
-            self.batches = self.problem.batches([data_seed(each) for each in configs])
+            self.batches = self.problem.batches(seeds_of(configs, data_seed))
             shapes = self.problem.shapes
             self.problem.use(engine_named(config.engine, config.backend))
         check_measured(config, self.problem)
@@ -72,7 +72,7 @@ class Pack:
         """Return the problem with the numbers of some of the lanes."""
         if len(lanes) == self.lanes or not self._numbers:
             return self.problem
-        return self.problem.for_lanes(lane_numbers([self.configs[lane] for lane in lanes]))
+        return self.problem.for_lanes(lane_numbers(selected_configs(self.configs, lanes)))
 
     @property
     def lanes(self) -> int:
@@ -233,6 +233,6 @@ class Pack:
     def narrowed(self, lanes: Sequence[int]) -> "Pack":
         """Return a pack of some of the lanes that continues from the current state."""
         arrays, state = self.state()
-        pack = Pack([self.configs[lane] for lane in lanes], problem=self.problem)
+        pack = Pack(selected_configs(self.configs, lanes), problem=self.problem)
         pack.load_state(select_arrays(arrays, lanes), state.select(lanes))
         return pack

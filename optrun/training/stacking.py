@@ -5,10 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from optrun.config import RunConfig
 from optrun.config.model.components import Component
 from optrun.errors import ConfigError
-from optrun.registry import problems, schedulers
+from optrun.registry import schedulers
 from optrun.schedulers import LRScheduler
 from optrun.schedulers.binding import HasGroups
 
@@ -32,25 +31,6 @@ def stacked(values: Sequence[Any]) -> Any:
     if all(isinstance(value, float) for value in values):
         return np.array(values)
     raise ConfigError(f"runs of one pack may differ in numbers alone, not {first!r} and others")
-
-
-def lane_numbers(configs: Sequence[RunConfig]) -> dict[str, Any]:
-    """Return the options of a pack's problem whose floats may differ from lane to lane, stacked.
-
-    Raises ConfigError where others differ.
-    """
-    first = configs[0].problem
-    known = problems.find(first.name).options()
-    names = [name for name in first.options if known[name].is_per_lane(first.options)]
-    if all(config.problem is first for config in configs):
-        return {name: first.options[name] for name in names}
-    for config in configs:
-        own = config.problem
-        if own.name != first.name or any(
-            first.options.get(key) != value for key, value in own.options.items() if key not in names
-        ):
-            raise ConfigError("the runs of a pack differ in problem", field="problem")
-    return {name: stacked([config.problem.options.get(name) for config in configs]) for name in names}
 
 
 def built(chosen: Component, optimizer: HasGroups | None = None, **binding: Any) -> LRScheduler:

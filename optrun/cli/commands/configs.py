@@ -76,11 +76,16 @@ def validate(files: Configs, json: Json = False, junit: Junit = None, plugin: Pl
 def _checked(file: Path, report: "Report", overrides: Sequence[str]) -> "tuple[list[Issue], int | None]":
     """Return the issues of a config and, if it has a sweep, the number of runs; errors are returned, not raised."""
     from optrun.config import ConfigErrors, Issue, resolve
+    from optrun.config.map import is_map, load_map
     from optrun.config.sweep.resolve import load_sweep
     from optrun.errors import OptrunError
+    from optrun.sweeps.maps import MapPlan
 
     try:
         with report.case(str(file), "validate"):
+            if "map=null" not in overrides and is_map(file):
+                plan = MapPlan(load_map(file, overrides))
+                return [], len(plan.x) * len(plan.y)
             if runs_many(file, overrides):
                 return [], _build_sweep(load_sweep(file, overrides))
             _build(resolve(file, overrides))

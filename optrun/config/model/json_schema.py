@@ -29,6 +29,7 @@ from optrun.config.model.run import (
     metric_names,
 )
 from optrun.config.model.seeds import Seeds
+from optrun.config.sweep.axes import AXIS_SCHEMA
 from optrun.config.sweep.model import Confirm, Metric, SpaceBlock, sweep_model
 from optrun.config.yaml.writer import inline
 from optrun.registry import SECTIONS, Option, PathOrName, Registry, methods, optimizers, tuples_of
@@ -45,6 +46,22 @@ _EXTENDS = {
 _SWEEP = {
     "description": "What varies between the runs of a sweep, which `optrun sweep` runs.",
     "anyOf": [{"$ref": _REF + "SweepBlock"}, {"type": "null"}],
+}
+_ALONG = {"type": "object", "minProperties": 1, "maxProperties": 1, "additionalProperties": AXIS_SCHEMA}
+_MAP = {
+    "description": "Two numbers that vary over a picture of which each pixel is a run, which `optrun map` draws.",
+    "type": ["object", "null"],
+    "additionalProperties": False,
+    "required": ["x", "y"],
+    "properties": {
+        "x": {"description": "The path of a number, with its values from left to right.", **_ALONG},
+        "y": {"description": "The path of a number, with its values from bottom to top.", **_ALONG},
+        "color": {
+            "description": "A figure of a run, steps_to_target or diverged_at.",
+            "type": "string",
+            "default": "final_loss",
+        },
+    },
 }
 _EITHER = {
     "if": {"required": ["steps", "epochs"], "properties": {"steps": {"type": "integer"}}},
@@ -110,9 +127,11 @@ def json_schema() -> Schema:
         "description": "An optimizer experiment: a problem, an optimizer, a learning-rate scheduler.",
         "type": "object",
         "additionalProperties": False,
-        "properties": {"extends": _EXTENDS, **properties, "sweep": _SWEEP},
+        "properties": {"extends": _EXTENDS, **properties, "sweep": _SWEEP, "map": _MAP},
         "allOf": [_EITHER, *(_if_optimized_by(name, floats[name]) for name in floats)],
-        "if": {"anyOf": [_with("extends", "string", "array"), _with("sweep", "object")]},
+        "if": {
+            "anyOf": [_with("extends", "string", "array"), _with("sweep", "object"), _with("map", "object")]
+        },
         "else": _complete_run(),
         "definitions": definitions,
     }

@@ -28,6 +28,7 @@ from optrun.registry import REQUIRED, Added, Option, tuples_of
 GROUPS = "param_groups"
 SCHEDULES = "schedules"
 SWEEP = "sweep"
+MAP = "map"
 METRIC = [SWEEP, "metric"]
 """The steps to the metric of a sweep, which may be its name alone."""
 

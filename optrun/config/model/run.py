@@ -297,8 +297,8 @@ class RunConfig(Section):
 
     @classmethod
     def known_keys(cls) -> list[str]:
-        """Return the keys that a file may have; what it `extends`, and its `sweep`, are dealt with before."""
-        return [*super().known_keys(), "extends", "sweep"]
+        """Return the keys that a file may have; what it `extends`, its `sweep` and its `map` are dealt with before."""
+        return [*super().known_keys(), "extends", "sweep", "map"]
 
     @classmethod
     def at_odds(cls, data: dict[str, Any]) -> list[tuple[Path, PydanticCustomError]]:

@@ -222,7 +222,7 @@ _CHECKS: dict[str, Callable[[list[Any], Path], tuple[Any, ...]]] = {
 
 _ANY_LIST = {"type": "array", "minItems": 1}
 _LENGTHS = {"linspace": (3, 3), "logspace": (3, 3), "range": (2, 3), "normal": (2, 4)}
-_SCHEMA = {
+AXIS_SCHEMA = {
     "anyOf": [
         _ANY_LIST,
         {
@@ -250,5 +250,5 @@ _SCHEMA = {
     ]
 }
 
-AxisOf: TypeAlias = Annotated[Axis, PlainValidator(_axis), WithJsonSchema(_SCHEMA)]
+AxisOf: TypeAlias = Annotated[Axis, PlainValidator(_axis), WithJsonSchema(AXIS_SCHEMA)]
 """In a model: what a parameter is swept over."""

@@ -10,9 +10,9 @@ from pydantic import ValidationError
 from optrun.checks.messages import UNKNOWN_KEY, message
 from optrun.config.data_paths import swept_paths, with_nearby
 from optrun.config.extends import extended
-from optrun.config.model.options import SWEEP
+from optrun.config.model.options import MAP, SWEEP
 from optrun.config.overrides import given_twice, named, override, placed
-from optrun.config.resolve import Resolved
+from optrun.config.resolve import Resolved, without
 from optrun.config.sweep.examples import meant, with_form
 from optrun.config.sweep.expect import EXPECT, SweepExpectation, split
 from optrun.config.sweep.model import SweepBlock, sweep_model
@@ -135,6 +135,11 @@ def swept(document: Document, overrides: Sequence[str] = ()) -> SweepConfig:
     root, issues = override(document.root, [text for text in overrides if text not in axes])
     assert isinstance(root.value, dict)
     issues = [*document.issues, *issues]
+    if (drawn := root.value.get(MAP)) is not None and drawn.value is not None:
+        said = f"a map is no sweep: `optrun map` makes its runs, {MAP}=null is the config without it"
+        issues.append(Issue.at(drawn.key or drawn.place, (MAP,), said))
+    root = without(root, MAP)
+    assert isinstance(root.value, dict)
     node = root.value.get(SWEEP)
     base = YamlNode.mapping({key: child for key, child in root.value.items() if key != SWEEP}, root.place)
     base, expected, wrong = split(base)

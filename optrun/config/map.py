@@ -1,0 +1,154 @@
+"""The `map:` block of a config: two numbers along two axes, and the figure whose value is the colour of a pixel."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path as FilePath
+from typing import Annotated, Any
+
+from annotated_types import MaxLen, MinLen
+from pydantic import ValidationError
+
+from optrun.checks.messages import UNKNOWN_KEY, message
+from optrun.config.extends import extended
+from optrun.config.model.options import MAP, SWEEP, Model
+from optrun.config.overrides import given_twice, named, override, path_of
+from optrun.config.resolve import without
+from optrun.config.sweep.axes import AxisOf
+from optrun.config.sweep.model import SweepBlock
+from optrun.config.sweep.resolve import SweepConfig
+from optrun.config.validate import completed
+from optrun.config.yaml.errors import ConfigErrors, Issue, Place, in_order
+from optrun.config.yaml.files import is_stream, read_config
+from optrun.config.yaml.reader import read
+from optrun.config.yaml.tree import Document, YamlNode
+
+FORM = "{x: {problem.start.0: {linspace: [-5, 5, 512]}}, y: {problem.start.1: {linspace: [-5, 5, 512]}}}"
+
+Along = Annotated[dict[str, AxisOf], MinLen(1), MaxLen(1)]
+
+_AXIS = re.compile(rf"{MAP}\.([xy])\.(.+)")
+
+
+class MapBlock(Model):
+    """What varies over a picture of which each pixel is a run."""
+
+    x: Annotated[
+        Along, "the path of a number with its values from left to right: linspace, logspace, range or a list"
+    ]
+    y: Annotated[Along, "the same from bottom to top"]
+    color: Annotated[
+        Annotated[str, MinLen(1)], "a figure such as final_loss, or steps_to_target or diverged_at"
+    ] = "final_loss"
+
+
+@dataclass(frozen=True)
+class MapConfig:
+    """A map as it was written."""
+
+    block: MapBlock
+    swept: SweepConfig
+    """The config that all its runs share, and what was written under `map`."""
+
+    @property
+    def name(self) -> str:
+        """What the map is called."""
+        return self.swept.name
+
+    def path(self, axis: str) -> str:
+        """Return the path of the number that varies along x or y."""
+        return next(iter(self.block.x if axis == "x" else self.block.y))
+
+    def refused(self, text: str, *path: str) -> ConfigErrors:
+        """Return what is wrong with a part of the map, at its place."""
+        node = self.swept.node.at(path)
+        return ConfigErrors([Issue.at(node.key or node.place, (MAP, *path), text)])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the config with its map as plain values."""
+        return {**completed(self.swept.base.root, self.name), MAP: self.swept.node.plain()}
+
+
+def load_map(path: str | FilePath, overrides: Sequence[str] = ()) -> MapConfig:
+    """Return the map in a YAML file, with overrides applied; raises ConfigErrors.
+
+    `map.x.PATH={linspace: […]}` gives another window of an axis, or another number for it.
+    """
+    document = extended(read_config(FilePath(path)))
+    root = document.root
+    source = root.place.source
+    if not isinstance(root.value, dict):
+        raise ConfigErrors(
+            [*document.issues, Issue.at(root.place, (), "a config is a mapping of keys to values")]
+        )
+    if twice := list(given_twice(overrides)):
+        raise ConfigErrors(twice)
+    root, issues = override(root, [text for text in overrides if not _AXIS.fullmatch(path_of(text))])
+    issues = [*document.issues, *issues]
+    node = root.child(MAP)
+    if node is None or node.value is None:
+        place = (node.key or node.place) if node else root.place
+        raise ConfigErrors(
+            issues or [Issue.at(place, (MAP,) if node else (), f"no map is here: give map: {FORM}")]
+        )
+    if (many := root.child(SWEEP)) is not None and many.value is not None:
+        said = f"a sweep is no map: `optrun sweep` makes its runs, {SWEEP}=null is the config without it"
+        issues.append(Issue.at(many.key or many.place, (SWEEP,), said))
+    for text in overrides:
+        if found := _AXIS.fullmatch(path_of(text)):
+            node = _with_axis(node, found[1], found[2], text)
+    issues += _shape(node)
+    if issues:
+        raise ConfigErrors(in_order(issues, source))
+    try:
+        block = MapBlock.model_validate(node.plain())
+    except ValidationError as error:
+        raise ConfigErrors(in_order(list(_issues(error, node)), source)) from None
+    base = without(root, MAP, SWEEP)
+    stem = MAP if is_stream(source) else FilePath(source).stem
+    order = [*document.order, *map(named, overrides)]
+    given = base.child("name")
+    name = given.value if given is not None and isinstance(given.value, str) else stem
+    swept = SweepConfig(SweepBlock(), node, Document(base, [], document.spoiled, order), name)
+    return MapConfig(block, swept)
+
+
+def is_map(path: str | FilePath) -> bool:
+    """Whether the config in a file, as far as it can be read, has a map."""
+    try:
+        node = extended(read_config(FilePath(path))).root.child(MAP)
+    except ConfigErrors:
+        return False
+    return node is not None and node.value is not None
+
+
+def _with_axis(node: YamlNode, axis: str, path: str, text: str) -> YamlNode:
+    """Return the block with the axis that an override gives in place of the written one."""
+    place = Place(named(text))
+    document = read(text.partition("=")[2], place.source)
+    if document.issues:
+        raise ConfigErrors([Issue.at(place, (MAP, axis, path), document.issues[0].message)])
+    value = YamlNode.of(document.root.plain(), place, key=place)
+    along = YamlNode.mapping({path: value}, place, place)
+    return YamlNode.mapping({**node.children, axis: along}, node.place, node.key)
+
+
+def _shape(node: YamlNode) -> Iterator[Issue]:
+    """Yield what of a block is no mapping of one path to its values."""
+    if not isinstance(node.value, dict):
+        yield Issue.at(node.place, (MAP,), f"must be a mapping such as {FORM}")
+        return
+    for axis in ("x", "y"):
+        along = node.child(axis)
+        if along is not None and (not isinstance(along.value, dict) or len(along.value) != 1):
+            said = "must be one path with its values, such as {optimizer.lr: {logspace: [1e-4, 1, 512]}}"
+            yield Issue.at(along.place, (MAP, axis), said)
+
+
+def _issues(error: ValidationError, node: YamlNode) -> Iterator[Issue]:
+    for each in error.errors(include_url=False):
+        path, text = each["loc"], message(each)
+        at = node.at(path)
+        if each["type"] == UNKNOWN_KEY:
+            text += f". Known here: {', '.join(each['ctx']['known'])}"
+        yield Issue.at(at.key if each["type"] == UNKNOWN_KEY and at.key else at.place, (MAP, *path), text)

@@ -1,0 +1,166 @@
+"""The configs of many lanes as columns: those along two axes, and which two of them each lane is made of."""
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from operator import attrgetter
+from typing import Any
+
+import numpy as np
+
+from optrun.arrays import Array
+from optrun.config import RunConfig
+from optrun.config.model.components import Component, OptimizerComponent
+from optrun.errors import ConfigError
+from optrun.registry import problems
+from optrun.training.run_seed import data_seed, init_seed
+from optrun.training.stacking import stacked
+
+
+class Axes:
+    """The configs along x, with the first value of y, and those along y, with the first value of x.
+
+    Raises ConfigError where they differ in more than numbers, or in the same number.
+    """
+
+    def __init__(self, xs: Sequence[RunConfig], ys: Sequence[RunConfig]) -> None:
+        self.x, self.y = _wide(xs), _wide(ys)
+        self.seeds: dict[Callable[[RunConfig], int], tuple[Array, Array]] = {
+            of: (_seeds(of, xs), _seeds(of, ys)) for of in (init_seed, data_seed, _own_seed)
+        }
+
+
+class LaneGrid(Sequence[RunConfig]):
+    """The configs of lanes, each at a place of two axes, of which none is made before somebody asks for it."""
+
+    def __init__(self, axes: Axes, x: Array, y: Array) -> None:
+        self._axes, self._x, self._y = axes, x, y
+
+    def __len__(self) -> int:
+        return len(self._x)
+
+    def __getitem__(self, lane: Any) -> Any:
+        return self._first if lane == 0 else self.select([lane])._first
+
+    def select(self, lanes: Sequence[int]) -> "LaneGrid":
+        """Return the configs of some of the lanes."""
+        return LaneGrid(self._axes, self._x[lanes], self._y[lanes])
+
+    @cached_property
+    def wide(self) -> RunConfig:
+        """The config of all lanes, in which each number that differs is an array `[B]`."""
+        axes = self._axes
+        merged = {part: self._merged(getattr(axes.x, part), getattr(axes.y, part)) for part in _PARTS}
+        return axes.x.model_copy(update=merged)
+
+    def seeds(self, of: Callable[[RunConfig], int]) -> list[int]:
+        """Return the seeds of the lanes, of their initialisation or of their data."""
+        along_x, along_y = self._axes.seeds[of]
+        found: list[int] = (along_x[self._x] if _varies(along_x) else along_y[self._y]).tolist()
+        return found
+
+    @cached_property
+    def _first(self) -> RunConfig:
+        one = self.select([0]).wide
+        return one.model_copy(update={"seed": self.select([0]).seeds(_own_seed)[0]})
+
+    def _merged(self, x: Any, y: Any) -> Any:
+        if isinstance(x, Component):
+            update: dict[str, Any] = {"options": self._merged(x.options, y.options)}
+            if isinstance(x, OptimizerComponent):
+                update["param_groups"] = [
+                    one.model_copy(
+                        update={
+                            "options": self._merged(one.options, other.options),
+                            "schedules": self._merged(one.schedules, other.schedules),
+                        }
+                    )
+                    for one, other in zip(x.param_groups, y.param_groups, strict=True)
+                ]
+            return x.model_copy(update=update)
+        if isinstance(x, dict):
+            return {key: self._merged(value, y[key]) for key, value in x.items()}
+        if isinstance(x, list):
+            return [self._merged(*pair) for pair in zip(x, y, strict=True)]
+        if isinstance(x, np.ndarray) and isinstance(y, np.ndarray):
+            raise ConfigError("x and y set the same number: give them paths of two")
+        if not isinstance(x, np.ndarray) and not isinstance(y, np.ndarray):
+            return x
+        values = x[self._x] if isinstance(x, np.ndarray) else y[self._y]
+        return float(values[0]) if (values == values[0]).all() else values
+
+
+_PARTS = ("problem", "optimizer", "scheduler", "schedules", "average")
+
+
+def part_of(configs: Sequence[RunConfig], part: Callable[[RunConfig], Any]) -> Any:
+    """Return a part of configs for all lanes; floats that differ are arrays `[B]`.
+
+    Raises ConfigError if anything but floats differs.
+    """
+    return part(configs.wide) if isinstance(configs, LaneGrid) else stacked([part(each) for each in configs])
+
+
+def seeds_of(configs: Sequence[RunConfig], of: Callable[[RunConfig], int]) -> list[int]:
+    """Return a seed of each lane."""
+    return configs.seeds(of) if isinstance(configs, LaneGrid) else list(map(of, configs))
+
+
+def selected_configs(configs: Sequence[RunConfig], lanes: Sequence[int]) -> Sequence[RunConfig]:
+    """Return the configs of some of the lanes."""
+    return configs.select(lanes) if isinstance(configs, LaneGrid) else [configs[lane] for lane in lanes]
+
+
+def lane_numbers(configs: Sequence[RunConfig]) -> dict[str, Any]:
+    """Return the options of a pack's problem whose floats may differ from lane to lane, stacked.
+
+    Raises ConfigError where others differ.
+    """
+    first = configs[0].problem
+    known = problems.find(first.name).options()
+    names = [name for name in first.options if known[name].is_per_lane(first.options)]
+    if isinstance(configs, LaneGrid):
+        return {name: configs.wide.problem.options.get(name) for name in names}
+    if all(config.problem is first for config in configs):
+        return {name: first.options[name] for name in names}
+    for config in configs:
+        own = config.problem
+        if own.name != first.name or any(
+            first.options.get(key) != value for key, value in own.options.items() if key not in names
+        ):
+            raise ConfigError("the runs of a pack differ in problem", field="problem")
+    return {name: stacked([config.problem.options.get(name) for config in configs]) for name in names}
+
+
+def _own_seed(config: RunConfig) -> int:
+    return config.seed
+
+
+def _seeds(of: Callable[[RunConfig], int], configs: Sequence[RunConfig]) -> Array:
+    return np.array([of(each) for each in configs], np.int64)
+
+
+def _varies(seeds: Array) -> bool:
+    return bool((seeds != seeds[0]).any())
+
+
+def _wide(configs: Sequence[RunConfig]) -> RunConfig:
+    """Return the first config, with an array `[n]` for each float in which they differ."""
+    first = configs[0]
+
+    def of(part: Callable[[RunConfig], Any]) -> Any:
+        return stacked([part(each) for each in configs])
+
+    def group(i: int) -> Any:
+        own = first.optimizer.param_groups[i]
+        options = of(lambda each: each.optimizer.param_groups[i].options)
+        schedules = of(lambda each: each.optimizer.param_groups[i].schedules)
+        return own.model_copy(update={"options": options, "schedules": schedules})
+
+    optimizer = first.optimizer.model_copy(
+        update={
+            "options": of(lambda each: each.optimizer.options),
+            "param_groups": [group(i) for i in range(len(first.optimizer.param_groups))],
+        }
+    )
+    others = {part: of(attrgetter(part)) for part in _PARTS if part != "optimizer"}
+    return first.model_copy(update={**others, "optimizer": optimizer})
