@@ -47,31 +47,37 @@ class SolvedRegression(Regression, ABC):
 
     def for_lanes(self, numbers: Mapping[str, Any]) -> Self:
         made = super().for_lanes(numbers)
-        vars(made).pop("_solution", None)
+        vars(made).pop("_solutions", None)
         return made
 
     @cached_property
-    def _solution(self) -> tuple[Array, float] | None:
-        if np.ndim(self.l2):
-            return None  # that of each lane is another one
+    def _solutions(self) -> list[tuple[Array, float] | None]:
+        """The minimizer and the minimum of each lane, one where lanes share l2; None where they are unknown."""
         x, y = (self.arrays.to_host(array).astype(np.float64) for array in self.parts["train"])
-        penalties = np.full(x.shape[1], self.l2)
+        size = x.shape[1]
         if self.layers.biases:
             x = np.column_stack([x, np.ones(len(x))])
-            penalties = np.append(penalties, 0.0)
+        strengths = [float(each) for each in np.ravel(self.l2)]
         with one_blas_thread:
-            return self._solve(x, y, penalties)
+            found = {
+                l2: self._solve(x, y, np.where(np.arange(x.shape[1]) < size, l2, 0.0)) for l2 in {*strengths}
+            }
+        return [found[l2] for l2 in strengths]
 
     @property
-    def minimum(self) -> float | None:
-        return None if self._solution is None else self._solution[1]
+    def minimum(self) -> float | Array | None:
+        minima = [each[1] for each in self._solutions if each is not None]
+        if len(minima) < len(self._solutions):
+            return None
+        return np.array(minima) if np.ndim(self.l2) else minima[0]
 
     @property
     def minimizers(self) -> Sequence[Mapping[str, Array]]:
-        if self._solution is None:
+        solution = None if np.ndim(self.l2) else self._solutions[0]
+        if solution is None:
             return ()
         size = self.layers.widths[0]
-        values = {"weight": self._solution[0][:size, None], "bias": self._solution[0][size:]}
+        values = {"weight": solution[0][:size, None], "bias": solution[0][size:]}
         return [{name: values[name] for name in self.shapes}]
 
 
@@ -126,7 +132,7 @@ class LogisticRegression(SolvedRegression):
         return BinaryCrossEntropy(arrays, scratch)
 
     def _solve(self, x: Array, y: Array, penalties: Array) -> tuple[Array, float] | None:
-        is_known = float(self.l2) > 0 and self.loss.weights is None
+        is_known = penalties.any() and self.loss.weights is None
         return _newton(x, y, penalties) if is_known else None
 
 

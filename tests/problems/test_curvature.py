@@ -142,3 +142,12 @@ def test_what_needs_the_objective_is_no_column_of_a_curve_and_a_gap_needs_a_mini
         ConfigError, match="gap does not suit logistic_regression, whose minimum is not known"
     ):
         optrun.run(config | unknown, save=False)
+
+
+def test_the_gap_of_lanes_with_penalties_of_their_own_is_that_of_their_runs_alone():
+    problem = {"name": "linear_regression", "data": "diabetes"}
+    config = {"problem": problem, "optimizer": "SGD", "steps": 2, "evaluate": {"metrics": ["gap"]}}
+    sweep = optrun.sweep(config | {"sweep": {"parameters": {"problem.l2": [0.0, 0.1, 1.0]}}}, save=False)
+    for run, own in zip(sweep.runs, sweep.configs, strict=True):
+        assert run.summary["gap"] == optrun.run(own, save=False).summary["gap"] > 0
+    assert len({run.summary["gap"] for run in sweep.runs}) == 3
