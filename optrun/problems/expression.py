@@ -102,7 +102,7 @@ class Expression(VectorProblem):
             "f is {} where it starts, at {}": ~np.isfinite(values),
             "the slope of f is not finite where it starts, at {1}": ~np.isfinite(slopes).all(axis=1),
             "f is flat where it starts, at {1}: no step leaves it": (slopes == 0).all(axis=1)
-            & (self.noise == 0),
+            & (not self._is_noisy),
         }
         for said, where in wrong.items():
             for lane in np.flatnonzero(where):
@@ -123,27 +123,24 @@ class Expression(VectorProblem):
 
     @property
     def elements(self) -> Elements | None:
-        if self._order != tuple(self._shapes):  # in one group they are as declared
-            self._arrange(tuple(self._shapes))
+        self._arrange(tuple(self._shapes))  # that in memory if there is one group
         return self._elements()
 
     def for_lanes(self, numbers: Mapping[str, Any]) -> Self:
         return super().for_lanes({**numbers, "parameters": numbers.get("parameters") or {}})
 
     def loss_and_grad(self, params: Mapping[str, Array], grads: Mapping[str, Array], batch: Any) -> Array:
-        if not isinstance(params, Parameters) or grads is not params.grads:
-            x = self._joined(params)
-            grad = self.scratch("gradients", *x.shape)
-            loss = self._at(x, grad, batch)
-            for name, part in self._columns.items():
-                grads[name][...] = grad[:, part].reshape(grads[name].shape)
-            return loss
-        if tuple(params) != self._order:
-            self._arrange(tuple(params))
-        if batch is not None and self._order != tuple(self._shapes):
-            columns = _columns(self._shapes.items())
-            batch = self.arrays.xp.concatenate([batch[columns[name]] for name in self._order])
-        return self._at(params.data, params.grad, batch)
+        declared, order = tuple(self._shapes), tuple(params)
+        if isinstance(params, Parameters) and grads is params.grads and (batch is None or order == declared):
+            self._arrange(order)
+            return self._at(params.data, params.grad, batch)
+        self._arrange(declared)  # noise is drawn in this order
+        x = self._joined(params)
+        grad = self.scratch("gradients", *x.shape)
+        loss = self._at(x, grad, batch)
+        for name, columns in self._columns.items():
+            grads[name][...] = grad[:, columns].reshape(grads[name].shape)
+        return loss
 
     def evaluate(self, params: Mapping[str, Array]) -> dict[str, Array]:
         return self._value_at(self._joined(params))
@@ -156,7 +153,9 @@ class Expression(VectorProblem):
         return x
 
     def _arrange(self, order: tuple[str, ...]) -> None:
-        """Take the variables in another order, in which groups of parameters have them in memory."""
+        """Take the variables in this order, in which groups of parameters may have them in memory."""
+        if order == self._order:
+            return
         self._order = order
         self._bound = self._evaluated = None
         vars(self).pop("_formula", None)

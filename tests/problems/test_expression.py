@@ -186,8 +186,9 @@ def test_a_note_says_where_no_run_can_start(f, start, note):
     assert "; ".join(Expression(Arrays(dtype="float64"), f=f, start=start).notes) == note
 
 
-def test_groups_of_variables_change_no_bit():
-    problem = {"name": "expression", **SMALL["expression"], "noise": 0.1}
+@pytest.mark.parametrize("noise", [0.0, 0.1, {"kind": "gaussian", "scale": 0.1}], ids=str)
+def test_groups_of_variables_change_no_bit(noise):
+    problem = {"name": "expression", **SMALL["expression"], "noise": noise}
     runs = [
         optrun.run(
             {"problem": problem, "optimizer": {"name": "Adam", "lr": 0.1, **groups}, "steps": 30}, save=False
