@@ -38,6 +38,9 @@ STATUSES = [*Status]
 """A status in an array is its place here; 0 is that of a run which is still to be made."""
 
 
+_CODES = {status: code for code, status in enumerate(STATUSES)}
+
+
 @dataclass
 class Map:
     """The values of a map as far as they are known."""
@@ -198,6 +201,22 @@ class _Kept:
                 self.status[lane] = STATUSES.index(state.status)
                 value = self._value(state)
                 self.value[lane] = np.nan if value is None else value
+
+    def end(
+        self, runs: Array, statuses: Sequence[Status], steps: Array, figures: Mapping[str, Array]
+    ) -> None:
+        codes = np.array([_CODES[each] for each in statuses], np.uint8)
+        self.status[runs] = codes
+        name, wanted = {
+            DIVERGED_AT: ("", Status.DIVERGED),
+            STEPS_TO_TARGET: ("", Status.TARGET_REACHED),
+        }.get(self._color, (self._color, None))
+        if wanted is not None:
+            values, has_value = steps, codes == _CODES[wanted]
+        else:
+            values = figures["loss" if name == "final_loss" else name]
+            has_value = (codes != _CODES[Status.DIVERGED]) & np.isfinite(values)
+        self.value[runs] = np.where(has_value, values, np.nan)
 
     def _value(self, state: RunState) -> float | None:
         if self._color == DIVERGED_AT:

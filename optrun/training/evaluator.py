@@ -88,15 +88,19 @@ class Evaluator:
         if not lanes:
             return {}
         chosen = list(lanes)
-        params, average = _picked(self._final, chosen), _picked(self._average, chosen) or None
-        metrics = self._evaluated(self._pack.problem_of(chosen), chosen, params, average)
-        columns = {name: values.tolist() for name, values in metrics.items()}
+        columns = {name: values.tolist() for name, values in self.final_columns(chosen).items()}
         return {
-            lane: {
-                name: math.nan if self._is_average(name) and not self._has_average[lane] else values[row]
-                for name, values in columns.items()
-            }
-            for row, lane in enumerate(chosen)
+            lane: {name: values[row] for name, values in columns.items()} for row, lane in enumerate(chosen)
+        }
+
+    def final_columns(self, lanes: list[int]) -> dict[str, Array]:
+        """Return the final metrics of lanes as `final` has them, each in the order of the lanes."""
+        params, average = _picked(self._final, lanes), _picked(self._average, lanes) or None
+        metrics = self._evaluated(self._pack.problem_of(lanes), lanes, params, average)
+        has_average = self._has_average[lanes]
+        return {
+            name: np.where(has_average, values, math.nan) if self._is_average(name) else values
+            for name, values in metrics.items()
         }
 
     def summary(self, lane: int, final: Mapping[str, float]) -> dict[str, float | None]:

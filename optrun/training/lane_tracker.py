@@ -19,7 +19,7 @@ from optrun.training.evaluator import Evaluator
 from optrun.training.leaps import leaps_of
 from optrun.training.pack import Pack
 from optrun.training.recorder import Recorder
-from optrun.training.sink import Sink
+from optrun.training.sink import EndsSink, Sink
 from optrun.training.snapshots import SnapshotBuffer
 from optrun.training.stopping import Stopping, StoppingState
 
@@ -205,6 +205,21 @@ class LaneTracker:
             params=self._evaluator.params(final),
             checkpoints=self._checkpoints(t, seconds, going) if going else {},
         )
+
+    def commit_ends(self, sink: EndsSink) -> None:
+        """Commit, as columns, no more than how lanes have ended, and their final figures."""
+        lanes = sorted(self._ends)
+        if not lanes:
+            return
+        ends = [self._ends[lane] for lane in lanes]
+        figures, statuses = self._evaluator.final_columns(lanes), [end.status for end in ends]
+        for row in np.flatnonzero(self._stopping.may_end(lanes, figures)).tolist():
+            if statuses[row] is Status.COMPLETED:
+                final = {name: float(values[row]) for name, values in figures.items()}
+                statuses[row], _ = self._stopping.final_status(lanes[row], final, ends[row].step)
+        runs = np.array(self.runs)[lanes]
+        sink.end(runs, statuses, np.array([end.step for end in ends]), figures)
+        self._ends.clear()
 
     def _restored(
         self, best: BestParameters, states: Mapping[int, RunState], final: Mapping[int, Mapping[str, float]]

@@ -1,10 +1,10 @@
 """The interface to which a pack commits its results."""
 
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Protocol, runtime_checkable
 
 from optrun.arrays import Array
-from optrun.store import Checkpoint, RunState
+from optrun.store import Checkpoint, RunState, Status
 
 
 class Sink(Protocol):
@@ -26,3 +26,14 @@ class Sink(Protocol):
         checkpoints: Mapping[int, Checkpoint | None],
     ) -> None:
         """Store atomically what was recorded since the last commit."""
+
+
+@runtime_checkable
+class EndsSink(Protocol):
+    """A destination of no more than how runs have ended."""
+
+    def end(
+        self, runs: Array, statuses: Sequence[Status], steps: Array, figures: Mapping[str, Array]
+    ) -> None:
+        """Keep of runs their statuses, their steps and their final figures, all ``[n]``."""
+        ...

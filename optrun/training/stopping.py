@@ -149,6 +149,12 @@ class Stopping:
     def _shown(self, value: float) -> str:
         return f"{self._observed} is {-value if self._is_higher_better else value:g}"
 
+    def may_end(self, lanes: Sequence[int], figures: Mapping[str, Array]) -> Array:
+        """Return of which lanes `final_status` may be another one than completed."""
+        if self._stop.target is not None:
+            return np.ones(len(lanes), bool)
+        return ~(np.absolute(figures["loss"]) <= self._limits[lanes])
+
     def final_status(self, lane: int, figures: Mapping[str, float], steps: int) -> tuple[Status, str]:
         """Return the status of a lane after its last step, and the reason, given its final figures."""
         loss, value = figures["loss"], figures[self._observed]
