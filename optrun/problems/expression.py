@@ -17,8 +17,8 @@ from optrun.kernels.program import node
 from optrun.kernels.symbols import VECTOR, Symbol, number_of_lane, tracing
 from optrun.kernels.trajectory import Elements
 from optrun.problems.formula_text import GRAMMAR, FormulaText
-from optrun.problems.vectors import MOST_DIMENSIONS, VectorProblem
-from optrun.registry import PerLane
+from optrun.problems.vectors import MOST_DIMENSIONS, Box, VectorProblem
+from optrun.registry import Added, PerLane
 
 Values = dict[str, float | Annotated[list[float], MinLen(1)]]
 _Shape = tuple[int, ...]
@@ -51,6 +51,11 @@ class Expression(VectorProblem):
             Annotated[int, Ge(1), Le(MOST_DIMENSIONS)] | None,
             "length of the vectors in start, which are repeated; by default as many numbers as start has",
         ] = None,
+        init: Annotated[
+            Box,
+            Added(),
+            "a start for each seed, from {uniform: [[low, high], …]}, a range for each number in start or one for all",
+        ] = None,
         **options: Any,
     ) -> None:
         given = {"f": f, "start": start, "parameters": parameters, "dim": dim}
@@ -63,7 +68,7 @@ class Expression(VectorProblem):
         self.dim = sum(math.prod(shape) for shape in self._shapes.values())
         self._order = tuple(start)
         """The variables as they follow each other in memory."""
-        super().__init__(arrays, **options)
+        super().__init__(arrays, init=init, **options)
 
     @staticmethod
     def validate_options(options: Mapping[str, Any]) -> None:
@@ -116,10 +121,12 @@ class Expression(VectorProblem):
         return dict(self._shapes)
 
     def initial(self, seed: int) -> dict[str, Array]:
-        return self._named(self.start)
+        return self._named(super().initial(seed)["x"])
 
     def starts(self, seeds: Iterable[int]) -> Iterable[Mapping[str, Array]]:
-        return super().starts(seeds) if self.start.ndim == 1 else map(self._named, self.start)
+        if self._box is not None or self.start.ndim == 1:
+            return map(self.initial, seeds)
+        return map(self._named, self.start)
 
     @property
     def elements(self) -> Elements | None:

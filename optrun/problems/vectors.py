@@ -27,8 +27,9 @@ Start = Annotated[
 
 
 _Range = Annotated[list[float], Len(2, 2)]
+Box = dict[Literal["uniform"], list[_Range]] | None
 Init = Annotated[
-    dict[Literal["uniform"], list[_Range]] | None,
+    Box,
     Added(),
     Unless("start"),
     "a start for each seed, drawn from {uniform: [[low, high], …]}, a range for each coordinate or one for all",

@@ -222,6 +222,16 @@ def test_lanes_differ_in_parameters_and_starts_with_the_bits_of_their_own_runs()
     assert len(grouped(sweep.plan)) == 1
 
 
+def test_starts_are_drawn_from_a_box_for_each_seed():
+    run = {"optimizer": {"name": "SGD", "lr": 0.1}, "steps": 1, "seed": 3}
+    problem = {"f": "x + sum(y)", "start": START, "init": {"uniform": [[0, 1], [5, 6], [7, 8]]}}
+    assert from_mapping({**run, "problem": {"name": "expression", **problem}}).problem.options["init"]
+    drawn = Expression(Arrays(), **problem).initial(3)
+    assert 0 < drawn["x"] < 1
+    assert 5 < drawn["y"][0] < 6 < 7 < drawn["y"][1] < 8
+    assert drawn["x"] != Expression(Arrays(), **problem).initial(4)["x"]
+
+
 @pytest.mark.parametrize("p", [2.0, 3.0, -1.0])
 def test_a_swept_exponent_is_that_of_a_number_below_0_too(p):
     arrays, start = Arrays(dtype="float64"), {"x": -1.5, "y": 0.7}
