@@ -60,7 +60,7 @@ def validate(files: Configs, json: Json = False, junit: Junit = None, plugin: Pl
             for issue in issues:
                 print(printable_lines(str(issue)), file=sys.stderr)
             if not json and not issues:
-                many = "" if runs[file] is None else f", a sweep of {counted(runs[file] or 0, 'run')}"
+                many = "" if runs[file] is None else f", a {_many(file)} of {counted(runs[file] or 0, 'run')}"
                 print(printable_lines(f"{file}: ok{many}"))
     if json:
         print(
@@ -69,8 +69,15 @@ def validate(files: Configs, json: Json = False, junit: Junit = None, plugin: Pl
     if any(found.values()):
         raise typer.Exit(2)
     if sys.stderr.isatty():
-        command = "run" if runs[files[0]] is None else "sweep"
+        command = "run" if runs[files[0]] is None else _many(files[0])
         print(f"next: optrun {command} {shlex.quote(str(files[0]))}", file=sys.stderr)
+
+
+def _many(file: Path) -> str:
+    """Return what a config of many runs is, which is also the command that makes them."""
+    from optrun.config.map import is_map
+
+    return "map" if is_map(file) else "sweep"
 
 
 def _checked(file: Path, report: "Report", overrides: Sequence[str]) -> "tuple[list[Issue], int | None]":
