@@ -14,7 +14,9 @@ _OWN = ("name", "options")
 
 
 def configs(incomplete: str) -> list[str]:
-    """Complete YAML files and directories."""
+    """Complete YAML files and directories; after a colon, the best run of a sweep."""
+    if ":" in incomplete:
+        return runs(incomplete)
     folder = incomplete[: incomplete.rfind("/") + 1]
     found = []
     with suppress(OSError):

@@ -134,10 +134,11 @@ class Optimizer(Rule):
 
     @property
     def makes_stretches(self) -> bool:
-        """Whether `stretch` returns coming steps: those of an elementwise rule, one group, and no hooks."""
+        """Whether `stretch` returns coming steps: of an elementwise rule, one group, no hooks, no step of its own."""
         has_hooks = any(next(iter(self._hooks[kind]), None) for kind in ("step", "stepped"))
         is_one = len(self._updates) == 1 and isinstance(self._updates[0], GroupUpdate)
-        return is_one and not (has_hooks or self.per_tensor or self.needs_closure)
+        is_own = type(self).step is not Optimizer.step
+        return is_one and not (is_own or has_hooks or self.per_tensor or self.needs_closure)
 
     def stretch(self, most: int) -> Stretch:
         """Return the coming steps, at most so many; they count as made, and the caller makes them."""

@@ -394,7 +394,9 @@ def completions(shell_name, *words):
         app, prog_name="optrun", env=variables | {"_OPTRUN_COMPLETE": f"complete_{shell_name}"}
     )
     assert not done.stderr
-    return done.stdout.split() if shell_name == "bash" else re.findall(r'"([^"]*)"', done.stdout)
+    if shell_name == "bash":
+        return done.stdout.split()
+    return [word.replace(r"\\:", ":") for word in re.findall(r'"([^"]*)"', done.stdout)]
 
 
 @pytest.mark.parametrize(

@@ -40,13 +40,15 @@ def file(tmp_path):
 def test_the_confirmation_has_its_table_below_that_of_the_sweep(call):  # noqa: F811
     done = call("sweep", "s.yaml", *IN)
     lines = done.out.splitlines()
-    assert lines[5] == "confirmed on 3 fresh seeds: optrun show runs/x/confirm"
-    assert lines[6].split() == ["optimizer", "lr", "test_accuracy", "quartiles", "run"]
-    assert [line.split()[1] for line in lines[7:9]] in (["SGD", "Adam"], ["Adam", "SGD"])
-    assert lines[9:] == [PATH]
+    assert lines[5].startswith("without training: ")
+    assert lines[6] == "confirmed on 3 fresh seeds: optrun show runs/x/confirm"
+    assert lines[7].split() == ["optimizer", "lr", "test_accuracy", "quartiles", "run"]
+    assert [line.split()[1] for line in lines[8:10]] in (["SGD", "Adam"], ["Adam", "SGD"])
+    assert lines[10].startswith("without training: ")
+    assert lines[11:] == [PATH]
     assert (done.code, "confirming: 6/6 runs" in done.err) == (0, True)
     assert "8/8 runs" in done.err
-    first = lines[7].split()[-1].partition("–")[0]
+    first = lines[8].split()[-1].partition("–")[0]
     assert f"next: optrun show {PATH}/confirm:{first}\n" in done.err
     again = call("sweep", "s.yaml", *IN)
     assert (again.code, again.out) == (0, done.out)

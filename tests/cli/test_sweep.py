@@ -109,7 +109,8 @@ def test_a_sweep_ranks_its_settings_and_says_what_to_type_next(file, call):  # n
     assert done.code == 0
     lines = done.out.splitlines()
     assert lines[0].split() == ["lr", "amsgrad", "test_accuracy", "quartiles", "run"]
-    assert len(lines) == 8
+    assert len(lines) == 9
+    assert lines[-2].startswith("without training: ")
     assert lines[-1] == str(path)
     best = optrun.sweep(file).table()[0]["first"]
     assert done.err.endswith(

@@ -339,7 +339,7 @@ def test_other_files_and_directories(tmp_path):
     (tmp_path / "train-labels-idx1-ubyte").write_bytes(idx(LABELS))
     (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(b"not gzip")
     for name, message in (
-        ("a.xlsx", r"known are \.csv"),
+        ("a.xlsx", "a spreadsheet is not read: save the sheet as CSV"),
         ("train-labels-idx1-ubyte", "not an images file"),
         ("train-images-idx3-ubyte.gz", "not a readable gzip file"),
     ):

@@ -134,7 +134,8 @@ def test_packs_differ_in_floats_and_seeds_alone():
         ({"optimizer": {"name": "Adam", "lr": 0.1}}, {"optimizer": {"name": "Adam", "eps": 0.1}}, True),
         ({"optimizer": "Adam"}, {"optimizer": {"name": "Adam", "amsgrad": True}}, False),
         ({"optimizer": "Adam"}, {"optimizer": "SGD"}, False),
-        ({"problem": {"name": "quadratic", "noise": 0.1}}, {"problem": "quadratic"}, False),
+        ({"problem": {"name": "quadratic", "noise": 0.1}}, {"problem": "quadratic"}, True),
+        ({"problem": {"name": "quadratic", "dim": 3}}, {"problem": "quadratic"}, False),
         ({"stop": {"target": 1.0}}, {"stop": {"target": 2.0}}, False),
         (
             {"scheduler": {"name": "StepLR", "step_size": 2}},
