@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from optrun.arrays import Array, Arrays, stream
-from optrun.problems.noise import KINDS, Kind
+from optrun.problems.noise import KINDS, NoiseKind
 from optrun.problems.problem import Batches
 
 
@@ -16,9 +16,9 @@ class Disturbances:
 
     def __init__(self, arrays: Arrays, given: Any, dim: int) -> None:
         self.arrays, self.dim = arrays, dim
-        self.kinds: list[Kind] = []
+        self.kinds: list[NoiseKind] = []
         for each in given if isinstance(given, list) else [given]:
-            made: Callable[..., Kind] = KINDS[each["kind"]]
+            made: Callable[..., NoiseKind] = KINDS[each["kind"]]
             self.kinds.append(made(**{name: value for name, value in each.items() if name != "kind"}))
         self.nothing = arrays.empty((0,))
         self.kept: dict[str, Array] = {}
@@ -70,7 +70,7 @@ class Draws(Batches):
             self._block = block
         return Drawn(t, [self._of.nothing if each is None else each[step] for each in self._drawn])
 
-    def _of_kind(self, place: int, kind: Kind, block: int) -> Array | None:
+    def _of_kind(self, place: int, kind: NoiseKind, block: int) -> Array | None:
         index = (block, place) if place else (block,)
         shape = (self.BLOCK, self._of.dim)
         lanes = len(self._seeds)

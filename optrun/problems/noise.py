@@ -12,10 +12,10 @@ from optrun.arrays import Array
 from optrun.checks.messages import MISSING, failure, in_words, not_one_of, shown, unknown_key
 from optrun.registry import NonNegative, PerLane, Positive, PositiveInt, options_of, snake_case
 
-KINDS: dict[str, type["Kind"]] = {}
+KINDS: dict[str, type["NoiseKind"]] = {}
 
 
-class Kind(ABC):
+class NoiseKind(ABC):
     """A kind of noise, by its class name in snake case; options are the keyword-only arguments of ``__init__``.
 
     Each float among them is a number, or an array ``[B]``. What is drawn is drawn on the host, for each lane from its
@@ -45,7 +45,7 @@ class Kind(ABC):
         """Change the loss or the gradient of step t."""
 
 
-class Gaussian(Kind):
+class Gaussian(NoiseKind):
     """g + scale · ξ with ξ ~ N(0, I)."""
 
     def __init__(self, *, scale: NonNegative) -> None:
@@ -106,7 +106,7 @@ class Value(Gaussian):
         xp.add(loss, drawn[0], out=loss)
 
 
-class Quantised(Kind):
+class Quantised(NoiseKind):
     """g rounded to multiples of step: to the nearest, or up and down at random so that the mean is g."""
 
     def __init__(self, *, step: Positive, stochastic: bool = False) -> None:
@@ -124,7 +124,7 @@ class Quantised(Kind):
         xp.multiply(grad, step, out=grad)
 
 
-class Delayed(Kind):
+class Delayed(NoiseKind):
     """The gradient of so many steps before; that of the first step until then."""
 
     def __init__(self, *, steps: Annotated[PositiveInt, Le(1_000)]) -> None:
@@ -135,7 +135,7 @@ class Delayed(Kind):
         grad[...] = kept[max(t - self.steps, 0) % self.slots]
 
 
-class Sparse(Kind):
+class Sparse(NoiseKind):
     """Each coordinate of g with the probability fraction, divided by it, else 0: the mean is g."""
 
     def __init__(self, *, fraction: Annotated[float, Gt(0), Le(1)]) -> None:

@@ -54,7 +54,7 @@ def test_the_confirmation_has_its_table_below_that_of_the_sweep(call):  # noqa: 
     assert (again.code, again.out) == (0, done.out)
     assert "nothing is left to run: 14 runs ended before\n" in again.err
     shown = call("show", f"{PATH}/confirm").out
-    assert lines[6:9] == [line for line in shown.splitlines() if line in lines[6:9]]
+    assert lines[7:10] == [line for line in shown.splitlines() if line in lines[7:10]]
     assert call("sweep", "s.yaml", *IN, "-q").out == f"{PATH}\n"
 
 

@@ -9,6 +9,7 @@ import pytest
 
 import optrun
 from optrun.config import Duration, from_mapping, load
+from optrun.config.map import is_map
 from optrun.config.shorten import SMOKE_STEPS, smoke
 from optrun.config.sweep.resolve import is_sweep
 from optrun.registry import schedulers
@@ -16,7 +17,7 @@ from optrun.training.pack import Pack
 from tests.cli.test_cli import CONFIG, call
 
 SHIPPED = sorted((Path(__file__).parents[2] / "configs").rglob("*.yaml"))
-CONFIGS = [path for path in SHIPPED if not is_sweep(path)]
+CONFIGS = [path for path in SHIPPED if not (is_sweep(path) or is_map(path))]
 BASE = {"problem": "rosenbrock", "optimizer": "Adam", "steps": 20_000}
 SHAPED = BASE | {
     "name": "shaped",

@@ -11,11 +11,13 @@ import pytest
 import optrun
 from optrun import registry
 from optrun.config import ConfigErrors, from_mapping, load, parse, unmet
+from optrun.config.map import is_map, load_map
 from optrun.config.sweep.resolve import is_sweep
 
 SHIPPED = sorted((Path(__file__).parents[2] / "configs").rglob("*.yaml"))
 SWEEPS = [path for path in SHIPPED if is_sweep(path)]
-CONFIGS = [path for path in SHIPPED if path not in SWEEPS]
+MAPS = [path for path in SHIPPED if is_map(path)]
+CONFIGS = [path for path in SHIPPED if path not in (*SWEEPS, *MAPS)]
 SECTIONS = {
     "problem": registry.problems,
     "optimizer": registry.optimizers,
@@ -31,6 +33,12 @@ FEWER = {"crowded_valley": ["sweep.trials=26", "sweep.confirm.seeds=2", "steps=6
 def test_a_shipped_config_is_valid_and_reads_back(path: Path) -> None:
     config = load(path)
     assert parse(config.to_yaml()) == config
+
+
+@pytest.mark.parametrize("path", MAPS, ids=lambda path: path.stem)
+def test_a_shipped_map_says_its_idea_and_is_valid(path: Path) -> None:
+    assert path.read_text().startswith("# ")
+    assert load_map(path).block.color
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
