@@ -13,7 +13,7 @@ pytestmark = pytest.mark.usefixtures("fakes")
 METRICS = "'loss' or 'lr' or 'grad_norm' or 'update_norm' or 'param_norm' or 'momentum' or 'weight_decay'"
 KNOWN = (
     "Known here: name, problem, optimizer, scheduler, schedules, average, steps, epochs, seed, seeds, dtype, backend, "
-    "engine, record, evaluate, checkpoint, stop, expect, extends, sweep"
+    "engine, record, evaluate, checkpoint, stop, expect, extends, sweep, map"
 )
 
 # Each issue's place is marked with ▸ in the text, in the order of the issues.

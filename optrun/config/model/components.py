@@ -204,7 +204,9 @@ class Named:
                 with guarded(cls.__name__, cls) if of_user else nullcontext():
                     check({name: value for name, value in options.items() if name != "params"})
         except ConfigError as error:
-            raise failure(((*path, *(error.field.split(".") if error.field else ())), str(error))) from None
+            fields = error.field.split(".") if error.field else [""]
+            message = str(error).removeprefix(f"{fields[-1]}: ")
+            raise failure(((*path, *filter(None, fields)), message)) from None
 
 
 def _with(whole: Any, steps: Sequence[str], value: Any) -> Any:
