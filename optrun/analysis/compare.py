@@ -7,15 +7,10 @@ from functools import partial
 from statistics import fmean
 
 from optrun.analysis.at_defaults import at_defaults
-from optrun.analysis.best_settings import (
-    ComparedSweep,
-    Entry,
-    Values,
-    best_entries,
-    corrected,
-    problem_table,
-)
+from optrun.analysis.best_settings import ComparedSweep, Entry, Values, best_entries
+from optrun.analysis.cautions import cautions
 from optrun.analysis.comparison import Comparison, ProblemTable, Rank
+from optrun.analysis.comparison_rows import corrected, problem_table
 from optrun.analysis.figure_names import figures_in, lacking
 from optrun.analysis.leaderboard import SweepPlan
 from optrun.analysis.ranking import ranking
@@ -25,7 +20,7 @@ from optrun.analysis.sensitivity import is_number
 from optrun.analysis.speedup import median_curve, speedup
 from optrun.analysis.statistics import critical_difference
 from optrun.analysis.unended import to_resume, waiting
-from optrun.analysis.verdict import cautions, verdict
+from optrun.analysis.verdict import verdict
 from optrun.config.goal import Goal, usual_goal
 from optrun.config.same_problem import tells_problem
 from optrun.config.seed_paths import REPEAT_SEEDS, is_of_seeds

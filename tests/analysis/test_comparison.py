@@ -12,9 +12,9 @@ import pytest
 import optrun
 from optrun.analysis.best_settings import ComparedSweep
 from optrun.analysis.compare import comparison_of
+from optrun.analysis.comparison_words import noise_in_words
 from optrun.analysis.leaderboard import SweepPlan
 from optrun.analysis.tuning import tuning_of
-from optrun.analysis.verdict import noise_in_words
 from optrun.api.comparisons import compared_sweeps
 from optrun.errors import ConfigError
 from optrun.store import RunRecord, Status

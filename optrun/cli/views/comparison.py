@@ -13,10 +13,10 @@ from rich.table import Table
 from rich.text import Text
 
 from optrun.analysis.comparison import Comparison, ComparisonRow, ProblemTable
+from optrun.analysis.comparison_words import changes_nothing, noise_in_words
 from optrun.analysis.leaderboard import worst
 from optrun.analysis.selection import own_paths, title_of
 from optrun.analysis.untrained import untrained_in_words
-from optrun.analysis.verdict import changes_nothing, noise_in_words
 from optrun.api.comparisons import compare
 from optrun.cli.commands.answers import Form
 from optrun.cli.text.console import console, emit

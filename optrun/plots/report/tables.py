@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from optrun.analysis.comparison import Comparison, ComparisonRow, ProblemTable
+from optrun.analysis.comparison_words import changes_nothing, noise_in_words
 from optrun.analysis.leaderboard import worst
 from optrun.analysis.selection import own_paths, short_name, title_of
 from optrun.analysis.untrained import untrained_in_words
-from optrun.analysis.verdict import changes_nothing, noise_in_words
 from optrun.config.same_problem import tells_problem
 from optrun.config.yaml.writer import rounded
 from optrun.plots.report.markup import Strip, Td, interval, numeric, shown, table, text_of
