@@ -1,6 +1,6 @@
 """A run and a sweep that are killed at any call that writes go on, and leave the same bytes and nothing else.
 
-OPTRUN_TESTS_IO_STRIDE=1 asks for every call, where usually it is every twentieth.
+OPTRUN_TESTS_IO_STRIDE=1 asks for every call, where usually it is every fiftieth.
 """
 
 import os
@@ -16,7 +16,7 @@ import pytest
 from optrun.store import directory
 from tests.sweeps.support import digest_of
 
-STRIDE = int(os.environ.get("OPTRUN_TESTS_IO_STRIDE", "20"))
+STRIDE = int(os.environ.get("OPTRUN_TESTS_IO_STRIDE", "50"))
 CALLS = ["mkdir", "write", "pwrite64", "fsync", "fdatasync", "rename", "unlink"]
 CONFIG = """\
 name: short

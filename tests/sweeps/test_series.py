@@ -25,7 +25,7 @@ RUNS = int(os.environ.get("OPTRUN_TESTS_SWEEP_RUNS", "16"))
 STEPS = int(os.environ.get("OPTRUN_TESTS_SWEEP_STEPS", "3000"))
 KILLS = int(os.environ.get("OPTRUN_TESTS_SWEEP_KILLS", "2"))
 IS_LONG = "OPTRUN_TESTS_SWEEP_RUNS" in os.environ
-EXECUTORS = ["local", "dask"]
+EXECUTORS = ["local", *["dask"] * IS_LONG]
 SWEEP = """\
 name: disturbed
 problem: {{name: softmax_regression, data: iris, batch_size: 32}}

@@ -52,21 +52,28 @@ def poisoned(rate, *options):
     return json.loads(done.stdout), done.returncode
 
 
+POISONS = {
+    poison.RAISES: "RuntimeError: no rate of 2 (",
+    poison.ABORTS: "its process died, 3 times",
+    poison.KILLED: "its process died, 3 times",
+    poison.EXHAUSTS: "MemoryError: Unable to allocate",
+    poison.LOOPS: "no end after 2 s",
+    poison.LOOPS_IN_C: "no end after 2 s",
+}
+ELSEWHERE = [
+    (poison.RAISES, "1", "local"),
+    (poison.LOOPS, "1", "local"),
+    (poison.KILLED, "2", "dask"),
+    (poison.LOOPS_IN_C, "1", "dask"),
+]
+
+
 @pytest.mark.full
-@pytest.mark.parametrize("executor", ["local", "dask"])
-@pytest.mark.parametrize("jobs", ["1", "2"])
 @pytest.mark.parametrize(
-    ("rate", "reason"),
-    [
-        (poison.RAISES, "RuntimeError: no rate of 2 ("),
-        (poison.ABORTS, "its process died, 3 times"),
-        (poison.KILLED, "its process died, 3 times"),
-        (poison.EXHAUSTS, "MemoryError: Unable to allocate"),
-        (poison.LOOPS, "no end after 2 s"),
-        (poison.LOOPS_IN_C, "no end after 2 s"),
-    ],
+    ("rate", "jobs", "executor"), [*((rate, "2", "local") for rate in POISONS), *ELSEWHERE]
 )
-def test_a_poisoned_run_is_named_and_the_others_are_complete(rate, reason, jobs, executor):
+def test_a_poisoned_run_is_named_and_the_others_are_complete(rate, jobs, executor):
+    reason = POISONS[rate]
     if executor == "dask":
         pytest.importorskip("distributed")
         if not IS_FULL and (jobs, rate) not in FEW_ON_DASK:
