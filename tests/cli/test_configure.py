@@ -109,7 +109,7 @@ def test_init_writes_a_config_that_runs_and_says_how(template: str) -> None:
     for command in commands:
         program, *arguments = shlex.split(command)
         assert program == "optrun"
-        assert call(*arguments, *(["--no-save"] if run == "run" else [])).returncode == 0
+        assert call(*arguments, *(["--no-save"] if arguments[0] == "run" else [])).returncode == 0
     mentioned = [line[4:] for line in Path("my lab.yaml").read_text().splitlines() if line.startswith("#   ")]
     for command in mentioned:
         overrides = [each for each in shlex.split(command)[3:] if each != "--dry-run"]

@@ -8,6 +8,7 @@ import pytest
 from optrun.config import from_mapping
 from optrun.kernels import auto_engine
 from optrun.kernels.numba import engine
+from optrun.optim import Optimizer
 from optrun.registry import optimizers
 from optrun.selftest import examples
 from optrun.training import lane_tracker
@@ -25,7 +26,10 @@ STEPS = 40
 RULES = [
     name
     for name in optimizers
-    if not (rule := optimizers.find(name)).per_tensor and not rule.needs_closure and not rule.average
+    if not (rule := optimizers.find(name)).per_tensor
+    and not rule.needs_closure
+    and not rule.average
+    and rule.step is Optimizer.step
 ]
 FUNCTIONS = ("rosenbrock", "beale", "helical_valley", "ackley")
 

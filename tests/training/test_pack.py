@@ -6,6 +6,7 @@ import pytest
 from optrun.config import from_mapping
 from optrun.errors import ConfigError
 from optrun.registry import optimizers, problems
+from optrun.selftest import examples
 from optrun.training.memory_store import MemoryStore
 from optrun.training.pack import Pack
 from optrun.training.trainer import Trainer
@@ -19,6 +20,7 @@ SMALL = {
     "logistic_regression": {"data": "breast_cancer", "batch_size": 32},
     "softmax_regression": {"data": "wine", "batch_size": 32},
     "quadratic": {"dim": 5, "noise": 0.1},
+    "expression": {**examples.problem("expression"), "noise": 0.1},
 }
 WIDTHS = (2, 3, 8, 31, 257)
 
