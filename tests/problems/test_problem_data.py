@@ -162,6 +162,7 @@ def test_csv(tmp_path, text, target, features, targets):
     ("text", "target", "message"),
     [
         ("", None, "no line to read"),
+        ('""', None, "no line to read"),
         ("a,b\n", None, "0 samples of 1 feature$"),
         ("1\n2\n", None, "2 samples of 0 features"),
         ("a,y\n1,2\n3\n", None, r"number of cells than the 2 of the first: line 3 \(1\)"),

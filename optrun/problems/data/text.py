@@ -82,6 +82,8 @@ def read_text(path: Path, content: bytes, texts: Collection[str] = ()) -> RawTab
         raise error_in(path, other)
     source = _Source(path, content, encoding, separator, skipped)
     top = list(islice(source.rows(), 3))
+    if not top:  # its lines are of quotes with nothing between them
+        raise error_in(path, "no line to read")
     first_line, first = top[0]
     if title := padded_title([cells for _, cells in top]):
         raise error_in(path, title)
