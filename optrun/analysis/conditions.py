@@ -8,9 +8,8 @@ It is read as Python's syntax tree and computed node by node: nothing is execute
 """
 
 import ast
-import operator
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -19,7 +18,7 @@ import numpy as np
 from optrun.analysis.run_columns import RunColumns
 from optrun.analysis.summaries import STATES
 from optrun.arithmetic.parser import MAX_DEPTH, Arithmetic
-from optrun.arithmetic.words import OPERATORS, WORDS, Grammar
+from optrun.arithmetic.words import COMPARISONS, OPERATORS, WORDS, Grammar
 from optrun.errors import ConfigError
 
 EXAMPLE = "optimizer.lr < 0.01 and status == diverged"
@@ -29,14 +28,6 @@ _SYNTAX = {"and", "or", "not", "in", "if", "else", "is"}
 """The words of the grammar, and those whose misuse has a better message than an unknown name."""
 
 _TOKEN = re.compile(r"'[^']*'|\"[^\"]*\"|\d[\w.]*|[^\W\d]\w*(?:\.\w+)*")
-_COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
-    ast.Lt: operator.lt,
-    ast.LtE: operator.le,
-    ast.Gt: operator.gt,
-    ast.GtE: operator.ge,
-    ast.Eq: operator.eq,
-    ast.NotEq: operator.ne,
-}
 
 
 def fulfilled(text: str, columns: RunColumns) -> list[int]:
@@ -98,7 +89,7 @@ class _Condition(Arithmetic):
                 for op, side in zip(ops, comparators, strict=True):
                     if isinstance(op, (ast.In, ast.NotIn)):
                         self._check_list(side, words, depth + 1)
-                    elif type(op) in _COMPARISONS:
+                    elif type(op) in COMPARISONS:
                         self._check_value(side, depth + 1, words)
                     else:
                         self.refuse(side, "'is' is written ==")
@@ -185,10 +176,10 @@ class _Condition(Arithmetic):
         a, b = self._of_run(left, run), self._of_run(right, run)
         is_equality = isinstance(op, (ast.Eq, ast.NotEq))
         if a is None or b is None:
-            return is_equality and bool(_COMPARISONS[type(op)](a, b))
+            return is_equality and bool(COMPARISONS[type(op)](a, b))
         is_alike = isinstance(a, str) == isinstance(b, str)
         self._alike[right] = self._alike.get(right, False) or is_alike
-        return bool(_COMPARISONS[type(op)](a, b)) if is_alike else isinstance(op, ast.NotEq)
+        return bool(COMPARISONS[type(op)](a, b)) if is_alike else isinstance(op, ast.NotEq)
 
     def _of_run(self, node: ast.expr, run: int) -> Any:
         """Return the value of a checked node: a number, a text, a bool or None."""

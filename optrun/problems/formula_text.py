@@ -356,12 +356,7 @@ _SYMBOLS: Operators = {
     ast.Pow: _power,
     ast.USub: operator.neg,
     ast.UAdd: operator.pos,
-    ast.Lt: operator.lt,
-    ast.LtE: operator.le,
-    ast.Gt: operator.gt,
-    ast.GtE: operator.ge,
-    ast.Eq: operator.eq,
-    ast.NotEq: operator.ne,
+    **COMPARISONS,
 }
 GRAMMAR = Grammar(
     "a function",
