@@ -5,12 +5,11 @@ from typing import Any
 
 from numba.extending import intrinsic
 
+from optrun.kernels.coefficients import BLOCK
+
 types: Any = import_module("numba.types")
 cgutils: Any = import_module("numba.core.cgutils")
 ir: Any = import_module("llvmlite.ir")
-
-BLOCK = 64
-"""Numbers of a block."""
 
 _OTHER: dict[Any, Any] = {
     types.float32: types.int32,
