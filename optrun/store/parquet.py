@@ -6,7 +6,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from optrun.errors import MissingExtraError, install
-from optrun.store.run_table import GROUP_ROWS, RUN, STEP, Part, RunTable
+from optrun.store.run_table import GROUP_ROWS, RUN, Part, RunTable
 
 
 def write_parquet(table: RunTable, stream: BinaryIO) -> None:
@@ -21,8 +21,8 @@ def write_parquet(table: RunTable, stream: BinaryIO) -> None:
     except ImportError as error:
         raise MissingExtraError(f"Parquet needs PyArrow: {install('pyarrow')}") from error
     types = {bool: pa.bool_(), int: pa.int64(), float: pa.float64(), str: pa.string()}
-    heads = {name: pa.int32() if name == RUN else types[kind] for name, kind in table.kinds.items()}
-    figures = {name: pa.int64() if name == STEP else pa.float64() for name in table.figures}
+    heads = {name: pa.int32() if name == RUN else types[table.kinds[name]] for name in table.heads}
+    figures = {name: types[table.kinds.get(name, float)] for name in table.figures}
     schema = pa.schema([*heads.items(), *figures.items()])
 
     def rows(parts: Sequence[Part]) -> Any:

@@ -43,7 +43,7 @@ class RunTable:
     heads: Mapping[str, Sequence[Any]]
     """By column, one value of a config for each run."""
     figures: Sequence[str]
-    """The columns of numbers."""
+    """The columns that arrays fill, most of them numbers."""
     read: Callable[[int], tuple[int, Mapping[str, Array]]]
     """Return the number of rows and the figures of the run at an index; a figure that it lacks is null."""
 
@@ -59,8 +59,9 @@ class RunTable:
 
     @cached_property
     def kinds(self) -> Mapping[str, type]:
-        """The type of each head: bool, int, float, or str for anything else."""
-        return {name: _kind(values) for name, values in self.heads.items()}
+        """The type of each head: bool, int, float, or str for anything else; that of a figure that is no float."""
+        whole = {STEP: int} if STEP in self.figures else {}
+        return {name: _kind(values) for name, values in self.heads.items()} | whole
 
     def parts(self, most: int = GROUP_ROWS) -> Iterator[Part]:
         """Yield the rows, at most so many of a run at once."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from io import StringIO
 from itertools import repeat
 from math import inf, isfinite
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from optrun.arrays import Array
 from optrun.errors import printable
@@ -74,11 +74,8 @@ def heading(names: Sequence[str]) -> bytes:
 def lines(
     columns: Mapping[str, Array], names: Sequence[str], count: int, before: Sequence[str] = ()
 ) -> bytes:
-    """Return rows of a CSV: the cells ``before``, equal in all rows, then ``count`` numbers of each column."""
-    # repr is the shortest text that reads back as the same float.
-    cells: list[Iterable[str]] = [
-        map(repr, columns[name].tolist()) if name in columns else repeat("", count) for name in names
-    ]
+    """Return rows of a CSV: the cells ``before``, equal in all rows, then ``count`` cells of each column."""
+    cells = [_csv_cells(columns[name]) if name in columns else repeat("", count) for name in names]
     rows: Iterable[tuple[str, ...]] = zip(*cells, strict=True) if cells else repeat((), count)
     return "".join(f"{','.join((*before, *row))}\n" for row in rows).encode()
 
@@ -86,6 +83,14 @@ def lines(
 def inert(text: str) -> str:
     """Return a cell of one line that no spreadsheet takes for a formula."""
     return printable(f"'{text}" if text.startswith(("=", "+", "-", "@")) else text)
+
+
+def _csv_cells(values: Array) -> Iterable[str]:
+    if values.dtype.kind != "U":
+        return map(repr, values.tolist())  # the shortest text that reads back as the same float
+    words = values.tolist()
+    cells = {word: _csv_cell(word) for word in set(words)}
+    return map(cells.__getitem__, words)
 
 
 def _csv_cell(value: Any) -> str:
@@ -101,6 +106,8 @@ def _csv_cell(value: Any) -> str:
 def _finite(values: Array | None, count: int) -> Iterable[Any]:
     if values is None:
         return repeat(None, count)
+    if values.dtype.kind != "f":
+        return cast(list[Any], values.tolist())
     return (value if isfinite(value) else None for value in values.tolist())
 
 

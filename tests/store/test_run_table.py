@@ -13,6 +13,7 @@ from optrun.errors import UnknownNameError
 from optrun.store import RunRecord, Status, write_table
 from optrun.store.frame import data_frame
 from optrun.store.run_table import run_table
+from optrun.store.text import lines
 from tests.store.test_store_formats import AWKWARD
 
 SETTINGS = [
@@ -64,6 +65,13 @@ def test_csv_has_every_bit_and_no_formula():
         ("3", str(SEED), "'=1+1", "inf")
     }
     assert {(row["text"], row["on"], row["list"]) for row in rows} == {('a,"b"?|', "", "")}
+
+
+def test_words_of_a_csv_read_back_as_they_were():
+    words = ["a,b", 'c"', "", "plain", "a,b", " d"]
+    text = lines({"word": np.array(words), "step": np.arange(6)}, ["word", "step"], 6).decode()
+    assert list(csv.reader(io.StringIO(text))) == [[word, str(i)] for i, word in enumerate(words)]
+    assert lines({"word": np.array(["=1+1"])}, ["word"], 1) == b"'=1+1\n"
 
 
 def test_npz_has_every_bit_and_pickles_nothing():

@@ -5,12 +5,13 @@ import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from optrun.api.predicting import names_of, predicted, predictor_of, probabilities, samples_of
 from optrun.api.runs import load_run
+from optrun.arrays import Array
 from optrun.cli.text.confusion import confusion_lines
 from optrun.cli.text.console import emit, quoted, table
 from optrun.cli.text.metrics import metric_lines
@@ -33,12 +34,16 @@ PREDICTED, PROBABILITY = "predicted", "probability"
 
 
 @dataclass(frozen=True)
-class _Rows(RunTable):
-    """A table with one row for each sample."""
+class _Columns(RunTable):
+    """A table of one run, with one row for each sample."""
 
     @property
     def size(self) -> int:
-        return len(self.heads[PREDICTED])
+        return 1
+
+    @cached_property
+    def kinds(self) -> Mapping[str, type]:
+        return {name: type(values[0].item()) for name, values in self.read(0)[1].items()}
 
 
 def print_predictions(
@@ -58,7 +63,7 @@ def print_predictions(
     new, left_out = _complete(predictor, samples_of(predictor, data))
     unknown = _unknown(predictor, new)
     found = predictor.predictions(new)
-    values: list[Any] = predicted(predictor, found).tolist()
+    values = predicted(predictor, found)
     shares = probabilities(predictor, found) if predictor.classes else None
     classes = [str(each) for each in predictor.classes]
     if json:
@@ -66,8 +71,8 @@ def print_predictions(
             "run": str(run),
             "target": predictor.preparation.target.name,
             "classes": list(predictor.classes),
-            **_lines(new),
-            PREDICTED: values,
+            **{name: lines.tolist() for name, lines in _lines(new).items()},
+            PREDICTED: values.tolist(),
             "probabilities": None if shares is None else shares.tolist(),
             "ignored": list(new.ignored),
             "unknown": unknown,
@@ -78,10 +83,10 @@ def print_predictions(
     if left_out:
         print(printable_lines(f"note: {left_out}"), file=sys.stderr)
     if output is not None:
-        heads = {**_lines(new), PREDICTED: values}
+        columns = {**_lines(new), PREDICTED: values}
         if shares is not None:
-            heads |= {f"{PROBABILITY}_{name}": shares[:, i].tolist() for i, name in enumerate(classes)}
-        rows = _Rows(cast(What, "predictions"), heads, (), lambda row: (1, {}))
+            columns |= {f"{PROBABILITY}_{name}": shares[:, i] for i, name in enumerate(classes)}
+        rows = _Columns(cast(What, "predictions"), {}, [*columns], lambda _: (len(values), columns))
         written_as(chosen, output, partial(write_table, rows, chosen))
         if output != "-":
             print(output)
@@ -94,7 +99,7 @@ def print_predictions(
     made = table(*map(printable, titles), right=[place, *map(printable, titles[2:])])
     for row in range(shown):
         at = new.samples.lines[row] if isinstance(new.samples, Table) else row
-        value = values[row]
+        value = values[row].item()
         cells = [f"{at}", f"{value:.6g}" if isinstance(value, float) else printable(str(value))]
         if shares is not None:
             cells += [f"{each:.4f}" for each in (shares[row] if several else [shares[row].max()])]
@@ -157,9 +162,9 @@ def _complete(predictor: Predictor, new: NewSamples) -> tuple[NewSamples, str]:
     )
 
 
-def _lines(new: NewSamples) -> dict[str, Sequence[Any]]:
+def _lines(new: NewSamples) -> dict[str, Array]:
     """Return the column that says which line, or row, of the file each sample is."""
-    return {new.samples.unit: new.samples.lines.tolist()} if isinstance(new.samples, Table) else {}
+    return {new.samples.unit: new.samples.lines} if isinstance(new.samples, Table) else {}
 
 
 def _unknown(predictor: Predictor, new: NewSamples) -> Mapping[str, int]:
