@@ -3,8 +3,9 @@
 import hashlib
 import io
 import json
+import re
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -14,10 +15,12 @@ import numpy as np
 from optrun.arrays import Array
 from optrun.errors import ConfigError, MissingExtraError, brief, install
 from optrun.store.directory import make_parent, replace_file
-from optrun.store.locate import RUNS
+from optrun.store.locate import CONFIG, RUNS
 
 FOLDER = "data"
 """Of such files, beside the directories of runs."""
+
+_NAME = re.compile(r"(?:frame-[0-9a-f]{12}\.parquet|arrays-[0-9a-f]{12}\.npz)")
 
 
 @contextmanager
@@ -47,6 +50,19 @@ def given(
 
             replace_file(path, write)
         yield [*overrides, f"problem.data={json.dumps(str(path), ensure_ascii=False)}"]
+
+
+def kept_for(runs: Iterable[Path]) -> set[Path]:
+    """Return the files of such data that the configs of runs name; all files beside a run that has no config."""
+    found: set[Path] = set()
+    for run in runs:
+        folder = run.parent / FOLDER
+        try:
+            names = _NAME.findall((run / CONFIG).read_text("utf-8"))
+        except (OSError, UnicodeDecodeError):
+            names = [each.name for each in folder.glob("*") if _NAME.fullmatch(each.name)]
+        found.update(folder / name for name in names)
+    return {each for each in found if each.is_file()}
 
 
 def _file(data: Any) -> tuple[str, bytes]:

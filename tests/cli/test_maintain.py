@@ -8,6 +8,7 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import optrun
@@ -36,6 +37,24 @@ def test_clean_removes_what_was_chosen_and_nothing_else(call, run):
     assert not bad.exists()
     assert good.is_dir()
     assert [path.name for path in Path("runs").iterdir() if path.name != ".gitignore"] == [good.name]
+
+
+def test_clean_removes_samples_with_the_last_run_that_they_are_of(call, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    x = np.arange(12.0).reshape(6, 2)
+    for name, rate in (("good", 0.01), ("bad", 1e30)):
+        optimizer = {"name": "SGD", "lr": rate}
+        config = {"name": name, "problem": "linear_regression", "optimizer": optimizer, "steps": 20}
+        optrun.run(config, data=(x, x.sum(axis=1)))
+    (file,) = (tmp_path / "runs/data").iterdir()
+    own = file.with_name("own.npz")
+    own.touch()
+    assert "removed 1 run, " in (said := call("clean", "--failed", "-y").out)
+    assert "of samples" not in said
+    assert file.exists()
+    assert ", and 1 file of samples, 0.0 MB would be" in call("clean", "-s", "completed", "-n").out
+    assert ", and 1 file of samples, 0.0 MB\n" in call("clean", "-s", "completed", "-y").out
+    assert [*own.parent.iterdir()] == [own]
 
 
 def test_clean_asks_and_takes_nothing_without_an_answer(call, run, monkeypatch):

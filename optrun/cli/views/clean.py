@@ -2,6 +2,7 @@
 
 import re
 import sys
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -11,6 +12,7 @@ import typer
 from rich.text import Text
 
 from optrun.analysis.summaries import BROKEN, RESUMABLE, Summary, file_sizes, summaries, summary_of
+from optrun.api.given_data import kept_for
 from optrun.cli.text.console import counted, emit
 from optrun.cli.views.run_list import check_statuses, runs_table
 from optrun.errors import ConfigError, StoreError, printable
@@ -35,8 +37,8 @@ def clean_runs(
 ) -> bool:
     """List the chosen runs, ask for confirmation, and remove them; return whether all were removed.
 
-    A run that has changed since it was listed is kept. Raises ConfigError without a criterion, or if stdin is no
-    terminal to ask on.
+    Samples that Python has given them, and no run that stays, are removed, too. A run that has changed since it was
+    listed is kept. Raises ConfigError without a criterion, or if stdin is no terminal to ask on.
     """
     check_statuses(statuses)
     if not (failed or statuses or older_than):
@@ -57,7 +59,9 @@ def clean_runs(
         return True
     emit(runs_table(chosen))
     sizes = [sum(file_sizes(each.path).values()) for each in chosen]
-    what = _amount(sizes)
+    chosen_paths = {each.path for each in chosen}
+    others = [each for each in run_directories(directory) if each not in chosen_paths]
+    what = _amount(sizes) + _data_amount(kept_for(chosen_paths) - kept_for(others))
     if dry_run:
         emit(f"{what} would be removed")
         return True
@@ -66,6 +70,7 @@ def clean_runs(
             raise ConfigError("stdin is no terminal to ask on: add -y to remove them, or --dry-run")
         typer.confirm(f"remove {what} permanently?", abort=True, err=True)
     removed = []
+    data = kept_for(chosen_paths)
     for each, size in zip(chosen, sizes, strict=True):
         try:
             with store_errors(each.path):
@@ -75,7 +80,12 @@ def clean_runs(
         else:
             removed.append(size)
             emit(Text(f"removed {printable(str(each.path))}"))
-    emit(f"removed {_amount(removed)}")
+    data -= kept_for(run_directories(directory))
+    amount = _amount(removed) + _data_amount(data)
+    for file in data:
+        with store_errors(file):
+            file.unlink(missing_ok=True)
+    emit(f"removed {amount}")
     return len(removed) == len(chosen)
 
 
@@ -103,6 +113,11 @@ def _check_unchanged(listed: Summary) -> None:
 
 def _amount(sizes: list[int]) -> str:
     return f"{len(sizes)} run{'s' * (len(sizes) != 1)}, {sum(sizes) / 1e6:,.1f} MB"
+
+
+def _data_amount(files: Collection[Path]) -> str:
+    size = sum(each.stat().st_size for each in files)
+    return f", and {counted(len(files), 'file')} of samples, {size / 1e6:,.1f} MB" if files else ""
 
 
 def _is_removable(run: Summary, before: datetime | None) -> bool:
