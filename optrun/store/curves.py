@@ -199,4 +199,4 @@ def _dtype(name: str) -> np.dtype[Any]:
 
 
 def _increasing(steps: Array) -> bool:
-    return bool((steps[1:] > steps[:-1]).all())
+    return steps.size < 2 or bool((steps[1:] > steps[:-1]).all())

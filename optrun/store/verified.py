@@ -81,9 +81,10 @@ def at_once(connection: sqlite3.Connection) -> Iterator[None]:
 
 def canonical_bytes(row: Sequence[Any]) -> list[bytes]:
     """Return a form of a row in which no two different rows of a table are alike."""
-    blobs = [cell for cell in row if isinstance(cell, bytes)]
-    cells = [len(cell) if isinstance(cell, bytes) else cell for cell in row] if blobs else list(row)
-    return [canonical_text(cells), *blobs]
+    *cells, last = row
+    if isinstance(last, bytes):  # no other cell of a table is a blob
+        return [canonical_text([*cells, len(last)]), last]
+    return [canonical_text([*cells, last])]
 
 
 def canonical_text(cells: list[Any]) -> bytes:

@@ -54,6 +54,31 @@ def refusal(read: Callable[[Path], str], path: Path, expected: str) -> str:
 
 
 @pytest.mark.full
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        {},
+        {"w": np.arange(3, dtype=np.float32)},
+        {
+            "π": np.arange(12.0).reshape(3, 4).T,
+            "b": np.zeros((0, 3)),
+            "n": np.int64(7),
+            "on": np.ones(2, bool),
+        },
+    ],
+)
+def test_small_archives_are_those_that_zipfile_writes(arrays: dict[str, Any]) -> None:
+    for factor in (1, 0):  # the second one fills in what the first one has left
+        own = {name: (values * factor).astype(values.dtype) for name, values in arrays.items()}
+        blob, stream = blobs.encode_npz(own), BytesIO()
+        blobs.write_npz(stream, own.items())
+        assert blob == stream.getvalue()
+        with zipfile.ZipFile(BytesIO(blob)) as archive:
+            assert archive.testzip() is None
+        with np.load(BytesIO(blob), allow_pickle=False) as read:
+            assert all((read[name] == values).all() for name, values in own.items())
+
+
 def test_flipped_bytes(finished: Path) -> None:
     file, expected = finished / "results.sqlite", everything(finished)
     original = file.read_bytes()
