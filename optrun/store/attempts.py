@@ -52,7 +52,7 @@ def write_events(db: sqlite3.Connection, events: Iterable[Event]) -> None:
             event.attempt,
             event.kind,
             NO_RUN if event.run is None else event.run,
-            blobs.dumps(dict(event.details), f"event {event.kind!r}"),
+            blobs.dumps(dict(event.details), f"event {event.kind!r}") if event.details else "{}",
         )
         for number, event in enumerate(events, first)
     ]

@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Collection, Iterable, Mapping
 from math import isfinite
+from operator import index
 from typing import Any
 
 from optrun.arrays import Array
@@ -31,9 +32,11 @@ def insert_runs(
     return len(rows)
 
 
-def write_states(db: sqlite3.Connection, states: Mapping[int, RunState]) -> None:
-    """Replace the states of these runs."""
-    verified.insert(db, "states", (_row(run, state) for run, state in states.items()))
+def write_states(db: sqlite3.Connection, states: Mapping[int, RunState]) -> dict[int, RunState]:
+    """Replace the states of these runs, and return them as they are read back."""
+    stored = {index(run): _as_stored(state) for run, state in states.items()}
+    verified.insert(db, "states", (_row(run, state) for run, state in stored.items()))
+    return stored
 
 
 def count_runs(db: sqlite3.Connection) -> int:
@@ -120,14 +123,19 @@ def check_left(db: sqlite3.Connection) -> None:
             pass
 
 
-def _row(run: int, state: RunState) -> schema.Row:
+def _as_stored(state: RunState) -> RunState:
     summary = {
         name: None if value is None or not isfinite(value) else float(value)
         for name, value in state.summary.items()
     }
     # The text of an exception may hold bytes of a file name that are no text.
-    reason = state.reason.encode(errors="backslashreplace").decode()
-    return run, str(state.status), reason, state.steps, blobs.dumps(summary, f"summary of run {run}")
+    reason = state.reason.encode(errors="backslashreplace").decode() if state.reason else ""
+    return RunState(status=state.status, reason=reason, steps=index(state.steps), summary=summary)
+
+
+def _row(run: int, state: RunState) -> schema.Row:
+    summary = blobs.dumps(state.summary, f"summary of run {run}") if state.summary else "{}"
+    return run, str(state.status), state.reason, state.steps, summary
 
 
 def _state(run: int, status: str, reason: str, steps: int, summary: str) -> RunState:

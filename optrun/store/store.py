@@ -39,7 +39,7 @@ class Store(Reader):
         self._write = write
         self._attempt = 0
         self._states: list[RunState] = []
-        """Those of all runs, as the only process that writes has read them since it last wrote."""
+        """Those of all runs, as the only process that writes has read them, and written them since."""
         try:
             super().__init__(path, write=write)
         except BaseException:
@@ -117,6 +117,7 @@ class Store(Reader):
         Raises StoreError, and changes nothing, where a segment does not continue its curve, a run that has rows has
         left something before, or the disk refuses.
         """
+        known = self._states
         with self._transaction(states, events):
             for run in {*curves, *evaluations, *states, *params, *snapshots}:
                 self._check(run)
@@ -138,7 +139,11 @@ class Store(Reader):
             self._db.executemany("DELETE FROM params WHERE run = ?", dropped)
             finals = ((run, blobs.encode_npz(arrays)) for run, arrays in params.items() if arrays)
             verified.insert(self._db, "params", finals)
-            write_states(self._db, states)
+            stored = write_states(self._db, states)
+        # What was written is what would be read: reading it again takes as long as writing it.
+        for run, state in stored.items() if known else ():
+            known[run] = state
+        self._states = known
 
     def add(
         self,
