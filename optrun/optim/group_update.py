@@ -9,6 +9,7 @@ import numpy as np
 
 from optrun.arrays import Array, Parameters, chunk_length
 from optrun.errors import StateError
+from optrun.kernels.program import depends_on, nodes_below
 from optrun.kernels.stepper import Engine, Stepper
 from optrun.kernels.tensor_engine import TensorEngine
 from optrun.kernels.trajectory import Stretch
@@ -41,7 +42,7 @@ class GroupUpdate:
         self._engine = engine
         self._params = params
         self._buffers = buffers
-        self._chunk = chunk_length(params.lanes)
+        self._chunk = 1
         self._is_held = False
         self._version = group.version
         self._expected: dict[str, Sequence[Any]] = {}
@@ -168,6 +169,7 @@ class GroupUpdate:
             self._rule.validate_options(self.group.unscheduled())
             self._retrace()
         self._version = self.group.version
+        self._chunk = chunk_length(self._width())
         self._expected = {name: self._forecast(*forecast) for name, forecast in self.group.forecasts.items()}
         self._row, self._rows = 0, min([self._chunk, *map(len, self._expected.values())])
         values = {
@@ -176,6 +178,17 @@ class GroupUpdate:
         }
         for part in self._parts:
             part.stepper.prepare(self.t, self._rows, values, frozenset(self._expected))
+
+    def _width(self) -> int:
+        """Return how many values a row of the tables may have: 1 unless some value changes with lane and step."""
+        forecasts = self.group.forecasts
+        now = {name: self.group[name] for name in self._floats()}
+        now |= {name: values[index] for name, (values, index) in forecasts.items()}
+        of_lanes = {name for name, value in now.items() if np.ndim(value)}
+        changing = frozenset(forecasts)
+        return max(
+            (_values_in_row(part, of_lanes, changing, self._params.lanes) for part in self._parts), default=1
+        )
 
     def _retrace(self) -> None:
         """Trace the rule again if a non-float hyperparameter has changed, which selects another program."""
@@ -217,6 +230,17 @@ class GroupUpdate:
 
     def _tensors_of(self, parameter: str) -> Callable[[str], Array]:
         return lambda name: self._buffers.tensor(name, parameter)
+
+
+def _values_in_row(part: _Part, of_lanes: Collection[str], changing: frozenset[str], lanes: int) -> int:
+    program = part.stepper.program
+    if program.scalar_states:
+        return lanes
+    for coefficient in program.coefficients:
+        read = {node.name for node in nodes_below([coefficient]) if node.op == "hyperparameter"}
+        if not read.isdisjoint(of_lanes) and depends_on(coefficient, changing):
+            return lanes
+    return 1
 
 
 def _column(values: Sequence[Any]) -> Array:

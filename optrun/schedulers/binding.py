@@ -136,13 +136,21 @@ class Binding:
 
     def prepare(self, step: float) -> int:
         """Evaluate the schedule from this step on, and return the table row of the step, which is 0."""
-        ahead = chunk_length(self.lanes) if self._schedule.is_known_ahead else 1
+        ahead = chunk_length(self._width(step)) if self._schedule.is_known_ahead else 1
         self._table = self._valid(step + np.arange(ahead), whole=False)
         self._first = step
         # A fractional step needs a table of its own: sums of fractions are rounded.
         is_whole = isinstance(step, int)
         self._rows = range(min(len(values) for _, _, values in self._table) if is_whole else 0)
         return 0
+
+    def _width(self, step: float) -> int:
+        """Return how many values a row of the table has: 1 where all lanes share the schedules."""
+        self.initialize_new_groups()
+        now = np.array([step])
+        with denormals(flushed=False):
+            rows = [schedule.at(now, group[f"initial_{name}"]) for group, name, schedule in self._targets()]
+        return max(int(values.shape[1]) for values in rows)
 
     def table(self, steps: Array) -> list[tuple[ScheduledGroup, str, Sequence[Any]]]:
         """Return each group, a hyperparameter and its values at the steps.

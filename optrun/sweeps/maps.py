@@ -25,6 +25,7 @@ from optrun.sweeps.plan.width import width_of
 from optrun.training.figures import check_expected, figures_of, missing_figure
 from optrun.training.grid import Axes, LaneGrid
 from optrun.training.identity import Identity
+from optrun.training.leaps import leaps_of
 from optrun.training.memory_store import NONE
 from optrun.training.pack import Pack
 from optrun.training.trainer import Trainer
@@ -33,6 +34,12 @@ DIVERGED_AT = "diverged_at"
 MOST_PIXELS = 1 << 26
 SAVE_SECONDS = 10.0
 """How often what has been made is written."""
+
+WIDE_LANES, WIDE_STEPS = 1 << 14, 1 << 27
+"""Lanes of packs whose steps are made many at once, and their steps in all: an interruption waits for one pack.
+
+Measured, 512 x 512 starts of Rosenbrock, 1,000 steps of Adam, s of CPU: 0.87 with 4,096 lanes, 0.65 with 16,384.
+"""
 
 STATUSES = [*Status]
 """A status in an array is its place here; 0 is that of a run which is still to be made."""
@@ -65,6 +72,12 @@ class Map:
         return found
 
 
+def lanes_of_packs(one: Pack) -> int:
+    """Return how many lanes packs of a map have, given a pack of one; the cache bounds no steps made many at once."""
+    width = width_of(one)
+    return width if leaps_of(one) is None else max(width, min(WIDE_LANES, WIDE_STEPS // one.steps))
+
+
 class MapPlan:
     """A map that can be made: its configs along the axes, and what its runs depend on.
 
@@ -94,7 +107,7 @@ class MapPlan:
             resolved = config.swept.resolved({**sides["x"][0], **sides["y"][0]})
             raise resolved.located(error) from error if error.field else config.refused(str(error))
         self.problem, self.steps = one.problem, one.steps
-        self.width = width_of(one)
+        self.width = lanes_of_packs(one)
         first_config, document = along["x"][0]
         color = config.block.color
         if color != DIVERGED_AT and (missing := missing_figure(first_config, color, figures)):

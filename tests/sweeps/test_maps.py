@@ -48,7 +48,7 @@ def plan_of(tmp_path, text, *overrides):
 
 @pytest.mark.parametrize(("text", "color"), CASES.values(), ids=CASES)
 def test_a_pixel_is_its_run(text, color, tmp_path, monkeypatch):
-    monkeypatch.setattr(maps, "width_of", lambda pack: 4)
+    monkeypatch.setattr(maps, "lanes_of_packs", lambda pack: 4)
     plan = plan_of(tmp_path, text, f"map.color={color}")
     found = draw_map(plan, tmp_path / "drawn.npz")
     for (row, column), value in np.ndenumerate(found.value):
@@ -68,7 +68,7 @@ def test_a_pixel_is_its_run(text, color, tmp_path, monkeypatch):
 
 
 def test_what_was_made_is_not_made_again(tmp_path, monkeypatch):
-    monkeypatch.setattr(maps, "width_of", lambda pack: 4)
+    monkeypatch.setattr(maps, "lanes_of_packs", lambda pack: 4)
     plan, path = plan_of(tmp_path, BASE + STARTS), tmp_path / "drawn.npz"
     signals = []
     part = draw_map(plan, path, interrupted=lambda: bool(signals), observe=lambda *made: signals.append(made))
