@@ -8,13 +8,13 @@ from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from optrun.analysis.setting_curves import Curves
 from optrun.arrays import Array
 from optrun.errors import ConfigError, did_you_mean, printable
 from optrun.plots.look import GREY, WIDEST, Look, matplotlib_in_style, series_style
 from optrun.plots.ticks import prefers_log
 
 if TYPE_CHECKING:
+    from optrun.analysis.setting_curves import Curves
     from optrun.plots.picture import Picture
 
 FORMATS = ("png", "svg", "pdf")
@@ -73,7 +73,7 @@ def save(picture: "Picture", stream: BinaryIO, format: str) -> None:
 
 
 def curves_figure(
-    runs: Sequence[Curves],
+    runs: Sequence["Curves"],
     *,
     metric: str = "loss",
     log: bool | None = None,
@@ -129,12 +129,12 @@ def steps_label(metric: str, smooth: int) -> str:
     return "step" if smooth == 1 else f"step ({escaped}: running mean over {smooth} recorded steps)"
 
 
-def marked_if_alone(style: Mapping[str, Any], run: Curves, metric: str) -> dict[str, Any]:
+def marked_if_alone(style: Mapping[str, Any], run: "Curves", metric: str) -> dict[str, Any]:
     """Return a style with a marker for a metric of a single point, of which a line would show nothing."""
     return {**style, "marker": "o", "markevery": None} if len(run.points(metric)[0]) == 1 else {**style}
 
 
-def shade(axes: Any, run: Curves, metric: str, colour: str) -> None:
+def shade(axes: Any, run: "Curves", metric: str, colour: str) -> None:
     """Draw the band of a metric, if it has one."""
     if metric in run.bands:
         axes.fill_between(run.points(metric)[0], *run.bands[metric], color=colour, alpha=0.18, linewidth=0)

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from optrun.analysis.setting_curves import Curves
 from optrun.errors import ConfigError, MissingExtraError
-from optrun.plots.figure import FORMATS, Curves, curves_figure, format_of, save
+from optrun.plots.figure import FORMATS, curves_figure, format_of, save
 from optrun.plots.look import COLOURS, Look, series_style, size_of
 from tests.missing import without
 
