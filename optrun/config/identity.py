@@ -28,6 +28,11 @@ def canonical(document: Mapping[str, Any]) -> str:
     return _ENCODER.encode(document)
 
 
+def canonical_text(document: Mapping[str, Any], *, whole: bool = False) -> str:
+    """Return the canonical text of what is determining in a config, or of the whole of it."""
+    return next(canonical_texts([document], whole=whole))
+
+
 def canonical_texts(documents: Iterable[Mapping[str, Any]], *, whole: bool = False) -> Iterator[str]:
     """Yield the canonical text of what is determining in each config, or of the whole of it.
 

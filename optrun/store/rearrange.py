@@ -13,7 +13,7 @@ NUMBERED = ("runs", "states", *LEFT_IN, "events")
 
 
 def rearrange(
-    db: sqlite3.Connection, runs: Iterable[tuple[Mapping[str, Any], int]], found: Mapping[int, int]
+    db: sqlite3.Connection, runs: Iterable[tuple[Mapping[str, Any] | str, int]], found: Mapping[int, int]
 ) -> int:
     """Make these the runs, pairs of config and seed, and return how many they are.
 

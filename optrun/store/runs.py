@@ -20,11 +20,17 @@ LEFT_IN = ("curves", "params", "checkpoints")
 
 
 def insert_runs(
-    db: sqlite3.Connection, runs: Iterable[tuple[Mapping[str, Any], int]], status: Status, first: int = 0
+    db: sqlite3.Connection,
+    runs: Iterable[tuple[Mapping[str, Any] | str, int]],
+    status: Status,
+    first: int = 0,
 ) -> int:
-    """Write the runs, pairs of config and seed, in their order from the number ``first`` on; return how many."""
+    """Write the runs, pairs of config and seed, in their order from the number ``first`` on; return how many.
+
+    A config is a JSON object, or the text that this module would write of it.
+    """
     rows = [
-        (run, seed, blobs.dumps(dict(config), f"config of run {run}"))
+        (run, seed, config if isinstance(config, str) else blobs.dumps(dict(config), f"config of run {run}"))
         for run, (config, seed) in enumerate(runs, first)
     ]
     verified.insert(db, "runs", rows)

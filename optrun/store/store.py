@@ -54,7 +54,7 @@ class Store(Reader):
         *,
         directory: Path | None = None,
         config_yaml: str,
-        runs: Iterable[tuple[Mapping[str, Any], int]],
+        runs: Iterable[tuple[Mapping[str, Any] | str, int]],
         status: Status = Status.RUNNING,
         events: Mapping[str, Mapping[str, Any]] = NONE,
     ) -> Self:
@@ -147,7 +147,7 @@ class Store(Reader):
 
     def add(
         self,
-        runs: Iterable[tuple[Mapping[str, Any], int]],
+        runs: Iterable[tuple[Mapping[str, Any] | str, int]],
         events: Mapping[str, Mapping[str, Any]] = NONE,
     ) -> None:
         """Write more runs that wait, pairs of a config and a seed, and events, in one durable transaction.
@@ -160,7 +160,7 @@ class Store(Reader):
 
     def rearrange(
         self,
-        runs: Iterable[tuple[Mapping[str, Any], int]],
+        runs: Iterable[tuple[Mapping[str, Any] | str, int]],
         found: Mapping[int, int],
         events: Mapping[str, Mapping[str, Any]] = NONE,
     ) -> None:

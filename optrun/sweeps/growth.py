@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import defaultdict, deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,7 +52,7 @@ def found_among(there: Sequence[There], plan: Plan, groups: Sequence[Group]) -> 
         by_text[text].append(each)
     found: dict[int, int] = {}
     identities = _identities(plan, groups)
-    for run, (document, text) in enumerate(zip(plan.documents, _digests(plan.documents), strict=True)):
+    for run, (document, text) in enumerate(zip(plan.documents, map(_digest, plan.texts()), strict=True)):
         alike = by_text.get(text, deque())
         for each in alike:
             if _is_made_of(each, document, identities[run]):
@@ -66,7 +66,7 @@ def are_first(there: Sequence[There], plan: Plan, groups: Sequence[Group], first
     """Return whether runs are those of a plan from ``first`` on, in their order, as far as both have them."""
     documents = plan.documents[first:]
     identities = _identities(plan, groups)[first:]
-    wanted = zip(documents, _digests(documents), identities, strict=True)
+    wanted = zip(documents, map(_digest, plan.texts(first)), identities, strict=True)
     return all(
         text == its and _is_made_of(each, document, identity)
         for each, text, (document, its, identity) in zip(
@@ -97,13 +97,15 @@ def _identities(plan: Plan, groups: Sequence[Group]) -> list[Identity]:
 
 def _texts(there: Sequence[There], plan: Plan, first: int = 0) -> Iterator[bytes]:
     """Yield a digest of what is determining in each run; parts that are one object, as in a plan, are encoded once."""
-    known = dict(enumerate(plan.documents[first:], first))
-    pairs = ((each.record.config, known.get(each.record.run, {})) for each in there)
-    return _digests(its if its == own else own for own, its in pairs)
+    documents = plan.documents
+    known = range(first, len(documents))
+    numbered = ((each.record.run, each.record.config) for each in there)
+    pairs = ((own, documents[run] if run in known else {}) for run, own in numbered)
+    return map(_digest, canonical_texts(its if its == own else own for own, its in pairs))
 
 
-def _digests(documents: Iterable[Mapping[str, Any]]) -> Iterator[bytes]:
-    return (hashlib.sha256(text.encode()).digest() for text in canonical_texts(documents))
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode()).digest()
 
 
 def _without(values: Any, path: str) -> Any:

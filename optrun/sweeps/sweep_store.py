@@ -66,7 +66,7 @@ def open_store(
             plan.name,
             directory=path,
             config_yaml=config,
-            runs=_rows(plan),
+            runs=plan.rows(),
             status=Status.WAITING,
             events={PLAN: begun} | _identity_of(groups).events(),
         )
@@ -93,7 +93,7 @@ def open_store(
             # The config first: whoever goes on with it after a kill asks for this plan again.
             _write_config(path, config)
             numbers = {run: record.run for run, record in found.items()}
-            store.rearrange(_rows(plan), numbers, {PLAN: begun})
+            store.rearrange(plan.rows(), numbers, {PLAN: begun})
             there = sum(record.has_begun for record in found.values())
             if noted:
                 note(f"{there:,} of {plan.size:,} runs are there from before{_aside(store)}")
@@ -169,7 +169,7 @@ def add_settings(results: Store | MemoryStore, plan: Plan, groups: Sequence[Grou
         _check_holds(results, plan, groups, current, run)
     if results.size < len(plan.documents):
         added = _plan_from(plan, results.size // plan.repeats)
-        results.add(_rows(plan, results.size), {PLAN: added} | events)
+        results.add(plan.rows(results.size), {PLAN: added} | events)
     elif events:
         results.commit(events=events)
 
@@ -287,7 +287,7 @@ def _aside(store: Store) -> str:
 def _plan_from(plan: Plan, first: int, **more: Any) -> dict[str, Any]:
     """Return what is noted of a plan: its settings from ``first`` on, and how they are chosen and ranked."""
     return {
-        "settings": plan.settings[first:],
+        "settings": list(plan.settings[first:]),
         "repeats": plan.repeats,
         "metric": plan.metric.model_dump(),
         "runs": plan.size,
@@ -309,21 +309,17 @@ def _check_holds(
         raise StoreError(f"{store.path}: {OTHER}")
 
 
-def _rows(plan: Plan, first: int = 0) -> list[tuple[Mapping[str, Any], int]]:
-    return [(document, document["seed"]) for document in plan.documents[first:]]
-
-
 def summarise(plan: Plan, store: Store, states: Sequence[RunState]) -> None:
     """Write the sweep's summary.csv: of each run its number, setting, seed, end and figures."""
-    paths = list(dict.fromkeys(path for setting in plan.settings for path in setting))
+    paths = plan.paths
     figures = list(dict.fromkeys(name for state in states for name in state.figures))
     texts: dict[str, str] = {}  # YAML takes 0.2 ms for a mapping, which thousands of settings may share
     rows = []
-    for run, state in enumerate(states):
+    for run, (state, seed) in enumerate(zip(states, plan.seeds(), strict=True)):
         setting = plan.settings[run // plan.repeats]
         values = [_cell(setting[path], texts) if path in setting else "" for path in paths]
         summary = [state.figures.get(name) for name in figures]
-        rows.append([run, *values, plan.configs[run].seed, str(state.status), state.steps, *summary])
+        rows.append([run, *values, seed, str(state.status), state.steps, *summary])
     # Where steps are swept, those that a run has made are another column.
     steps = "steps_made" if "steps" in paths else "steps"
     write_summary(store, ["run", *paths, "seed", "status", steps, *figures], rows)

@@ -3,18 +3,21 @@
 import json
 import math
 import sys
+import tracemalloc
 
 import numpy as np
 import pytest
 
 from optrun.arrays import stream
 from optrun.config import ConfigErrors
+from optrun.config.identity import canonical_texts
 from optrun.config.sweep.axes import Axis
 from optrun.config.sweep.resolve import sweep_from_mapping, swept
 from optrun.config.yaml.reader import read
 from optrun.config.yaml.writer import to_yaml
 from optrun.errors import MissingExtraError
 from optrun.sweeps.plan.expand import expand
+from optrun.sweeps.plan.packs import grouped, pack_key
 from optrun.sweeps.plan.spaces import inverse, quantile, spaces_of
 
 BASE = {"problem": "rosenbrock", "optimizer": "Adam", "steps": 10}
@@ -265,6 +268,11 @@ def test_settings_with_equal_configs_are_run_once(case):
     documents = [json.dumps(each) for each in found.documents]
     assert len(set(documents)) == len(documents) == len(found.configs) == 2 * len(expected) == found.size
     assert [each.to_dict() for each in found.configs] == found.documents
+    assert list(found.texts()) == list(canonical_texts(found.documents))
+    stored = [(json.dumps(each, separators=(",", ":")), each["seed"]) for each in found.documents]
+    assert list(found.rows()) == stored
+    assert sorted(run for group in grouped(found) for run in group.runs) == [*range(found.size)]
+    assert all(len({pack_key(found.documents[run]) for run in group.runs}) == 1 for group in grouped(found))
 
 
 def test_a_plan_is_extended_by_what_is_new_alone():
@@ -273,8 +281,33 @@ def test_a_plan_is_extended_by_what_is_new_alone():
     assert [setting["optimizer.lr"] for setting in after.settings] == [0.1, 0.2, 0.3]
     assert after.documents[2]["optimizer"]["lr"] == 0.3
     for kept in ("documents", "settings", "configs"):
-        old, new = getattr(before, kept), getattr(after, kept)
-        assert all(a is b for a, b in zip(old, new[:2], strict=True))
+        assert getattr(after, kept)[:2] == getattr(before, kept)
+    kinds = [each.columns[1].kind_and_seed(0)[0] for each in (before, after)]
+    assert kinds[0] is kinds[1]
+
+
+@pytest.mark.full  # what tracemalloc takes
+def test_a_run_takes_a_few_hundred_bytes_of_a_plan():
+    def planned(side):
+        found = plan(
+            parameters={
+                "optimizer.lr": {"logspace": [1e-4, 1e-1, side]},
+                "optimizer.beta1": {"linspace": [0.1, 0.9, side]},
+            }
+        )
+        return found, grouped(found)
+
+    planned(2)  # what is made once for all sweeps
+    tracemalloc.start()
+    try:
+        found, groups = planned(141)
+        now, peak = (each / found.size for each in tracemalloc.get_traced_memory())
+    finally:
+        tracemalloc.stop()
+    assert found.size == 141**2
+    assert [group.runs for group in groups] == [range(found.size)]
+    assert now < 300
+    assert peak < 800
 
 
 @pytest.mark.parametrize("method", ["random", "sobol"])

@@ -219,7 +219,7 @@ class Twice(Executor):
         return future
 
     def is_part(self, task):
-        return task.work.configs[0] is self.first[1].work.configs[0]
+        return task.work.configs[0] == self.first[1].work.configs[0]
 
 
 @pytest.fixture

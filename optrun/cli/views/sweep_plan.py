@@ -45,7 +45,7 @@ def print_sweep_plan(
         document = {
             "sweep": str(where),
             "runs": plan.size,
-            "settings": plan.settings,
+            "settings": list(plan.settings),
             "seeds": [config.seed for config in plan.configs[: plan.repeats]],
             "left": len(left),
             "stages": [{"settings": count, "until": until} for count, until in stages],

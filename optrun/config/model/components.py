@@ -141,7 +141,7 @@ class Named:
         given: dict[str, Any] = {}
         for path, value in values.items():
             name, *steps = path.split(".")
-            given[name] = _with(given.get(name, component.options.get(name)), steps, value)
+            given[name] = with_value(given.get(name, component.options.get(name)), steps, value)
         options = component.options | {name: known[name].validated(value) for name, value in given.items()}
         self._check(cls, options)
         if isinstance(component, OptimizerComponent):
@@ -209,14 +209,14 @@ class Named:
             raise failure(((*path, *filter(None, fields)), message)) from None
 
 
-def _with(whole: Any, steps: Sequence[str], value: Any) -> Any:
+def with_value(whole: Any, steps: Sequence[str], value: Any) -> Any:
     """Return a list or a mapping with another value at the end of the steps."""
     if not steps:
         return value
     step, *rest = steps
     changed = copy(whole)
     key = int(step) if isinstance(whole, list) else step
-    changed[key] = _with(whole[key], rest, value)
+    changed[key] = with_value(whole[key], rest, value)
     return changed
 
 

@@ -1,14 +1,15 @@
-"""The configs of a sweep's settings: where they differ in floats alone, no more is validated than what these are in."""
+"""The configs of a sweep's settings: where they differ in floats alone, these are all that is kept of each."""
 
+import math
 from collections import defaultdict
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from optrun.config.model.components import Named
+from optrun.config.json_pattern import JsonPattern
+from optrun.config.model.components import Component, Named, with_value
 from optrun.config.model.run import RunConfig
 from optrun.config.resolve import Resolved
 from optrun.config.sweep.resolve import SweepConfig
@@ -19,16 +20,95 @@ Complete = tuple[RunConfig, dict[str, Any]]
 """A config, and the same as plain JSON values."""
 
 
+class ConfigKind:
+    """Configs that differ in floats of their sections alone: the first of them, and the ``paths`` of the floats.
+
+    Whether its sections go together does not depend on these floats.
+    """
+
+    def __init__(self, resolved: Resolved, paths: Sequence[str] = ()) -> None:
+        self.config = resolved.config
+        self.paths = paths
+        self._sections: defaultdict[str, list[tuple[int, tuple[str, ...]]]] = defaultdict(list)
+        for place, path in enumerate(paths):
+            section, *steps = path.split(".")
+            self._sections[section].append((place, tuple(steps)))
+
+    @cached_property
+    def document(self) -> dict[str, Any]:
+        """The first config as plain JSON values."""
+        return self.config.to_dict()
+
+    @cached_property
+    def values(self) -> tuple[float, ...] | None:
+        """The floats of the first config; None where one of them is written otherwise than as it is."""
+        own = tuple(_at(self.config, path) for path in self.paths)
+        written = tuple(_at(self.document, path) for path in self.paths)
+        return own if own == written and _are_floats(own) and _are_floats(written) else None
+
+    def validated(self, floats: Sequence[float]) -> tuple[float, ...] | None:
+        """Return the floats that the config of these has, or None where it has others; raises ValidationError."""
+        found = list(floats)
+        for section, places in self._sections.items():
+            values = {".".join(steps): floats[place] for place, steps in places}
+            part = Named(SECTIONS[section]).varied(getattr(self.config, section), values)
+            for place, steps in places:
+                found[place] = _within(part.options, steps)
+        return tuple(found) if _are_floats(found) else None
+
+    def config_of(self, values: Sequence[float], seed: int) -> RunConfig:
+        """Return the config that has these validated floats, and a seed."""
+        changed: dict[str, Any] = {"seed": seed} if seed != self.config.seed else {}
+        for section, places in self._sections.items():
+            part: Component = getattr(self.config, section)
+            options = dict(part.options)
+            for place, (name, *steps) in places:
+                options[name] = with_value(options[name], steps, values[place])
+            changed[section] = part.model_copy(update={"options": options})
+        return self.config.model_copy(update=changed) if changed else self.config
+
+    def document_of(self, values: Sequence[Any], seed: Any) -> dict[str, Any]:
+        """Return the same as plain JSON values."""
+        document = {**self.document, "seed": seed}
+        for section, places in self._sections.items():
+            part = dict(document[section])
+            for place, (name, *steps) in places:
+                part[name] = with_value(part[name], steps, values[place])
+            document[section] = part
+        return document
+
+    def pattern(self, text_of: Callable[[dict[str, Any]], str]) -> JsonPattern:
+        """Return the JSON texts of all documents of this kind, given that of one: of their floats, then the seed."""
+        *marks, seed = JsonPattern.marks(len(self.paths) + 1)
+        return JsonPattern(text_of(self.document_of(marks, seed)))
+
+
+class Variant(NamedTuple):
+    """A config: the kind that it is of, and its floats."""
+
+    kind: ConfigKind
+    values: tuple[float, ...]
+
+    def complete(self) -> Complete:
+        """Return the config, with the seed of the kind."""
+        seed = self.kind.config.seed
+        return self.kind.config_of(self.values, seed), self.kind.document_of(self.values, seed)
+
+
 class Variants:
     """The configs of the settings of a sweep, which are values by their paths."""
 
     def __init__(self, swept: SweepConfig) -> None:
         self._swept = swept
-        self._firsts: dict[tuple[object, ...], _First] = {}
+        self._kinds: dict[tuple[object, ...], ConfigKind] = {}
         """By all of a setting but its floats."""
 
     def complete(self, setting: Mapping[str, YamlNode]) -> Complete:
         """Return the config of a setting; raises ConfigErrors."""
+        return self.find(setting).complete()
+
+    def find(self, setting: Mapping[str, YamlNode]) -> Variant:
+        """Return the config of a setting as one of a kind; raises ConfigErrors."""
         floats = {
             path: node.value
             for path, node in setting.items()
@@ -37,42 +117,42 @@ class Variants:
         rest = (
             (path, node.place, repr(node.plain())) for path, node in setting.items() if path not in floats
         )
-        kind = (*floats, *rest)
-        if kind in self._firsts:
+        key = (*floats, *rest)
+        if key in self._kinds:
             try:
-                return self._firsts[kind].varied(floats)
+                values = self._kinds[key].validated([*floats.values()])
             except ValidationError:
-                pass  # the whole config says where
-        first = self._firsts[kind] = _First(self._swept.resolved(setting))
-        return first.resolved.config, first.document
-
-
-@dataclass(frozen=True)
-class _First:
-    """The first config of a kind: whether its sections go together does not depend on floats within them."""
-
-    resolved: Resolved
-
-    @cached_property
-    def document(self) -> dict[str, Any]:
-        return self.resolved.config.to_dict()
-
-    def varied(self, floats: Mapping[str, float]) -> Complete:
-        """Return the config with other floats at the same paths; raises ValidationError."""
-        config = self.resolved.config
-        sections: defaultdict[str, dict[str, float]] = defaultdict(dict)
-        for path, value in floats.items():
-            section, _, option = path.partition(".")
-            sections[section][option] = value
-        parts = {
-            section: Named(SECTIONS[section]).varied(getattr(config, section), values)
-            for section, values in sections.items()
-        }
-        dumps = {section: part.model_dump(mode="json") for section, part in parts.items()}
-        return config.model_copy(update=parts), {**self.document, **dumps}
+                values = None  # the whole config says where
+            if values is not None:
+                return Variant(self._kinds[key], values)
+        resolved = self._swept.resolved(setting)
+        kind = ConfigKind(resolved, tuple(floats))
+        if kind.values is None:
+            return Variant(ConfigKind(resolved), ())
+        return Variant(self._kinds.setdefault(key, kind), kind.values)
 
 
 def _is_option(path: str) -> bool:
     section, _, option = path.partition(".")
     # An option of a problem may be a list or a mapping of numbers; of others it may be one of components.
     return section in SECTIONS and option != "" and (section == "problem" or "." not in option)
+
+
+def _are_floats(values: Sequence[Any]) -> bool:
+    return all(type(value) is float and math.isfinite(value) for value in values)
+
+
+def _at(config: RunConfig | Mapping[str, Any], path: str) -> Any:
+    """Return what a config has at a path of an option; None where it has nothing there."""
+    section, *steps = path.split(".")
+    part = config[section] if isinstance(config, Mapping) else getattr(config, section).options
+    return _within(part, steps)
+
+
+def _within(whole: Any, steps: Sequence[str]) -> Any:
+    for step in steps:
+        try:
+            whole = whole[int(step) if isinstance(whole, list) else step]
+        except (KeyError, IndexError, ValueError, TypeError):
+            return None
+    return whole

@@ -3,8 +3,9 @@
 import hashlib
 import json
 import math
+from array import array
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -15,11 +16,12 @@ from optrun.config.model.options import SWEEP
 from optrun.config.same_problem import problem_keys
 from optrun.config.sweep.model import Metric
 from optrun.config.sweep.resolve import SweepConfig
-from optrun.config.sweep.variants import Complete, Variants
+from optrun.config.sweep.variants import Variant, Variants
 from optrun.config.yaml.errors import condensed, in_order
 from optrun.registry import SECTIONS
 from optrun.store.types import TIME_TO_TARGET
 from optrun.sweeps.methods.method import Method, method_of, proposed
+from optrun.sweeps.plan.completed import Completed, Settings
 from optrun.sweeps.plan.spaces import Setting
 
 CONFIRM = "confirm"
@@ -46,6 +48,15 @@ class Plan:
     """The config of each run, as plain values."""
     equal: int = 0
     """How many settings were left out because their configs are those of earlier ones."""
+    columns: tuple[Settings, Completed] | None = None
+    """Of what the settings and configs are made when they are asked for, if they are."""
+
+    @classmethod
+    def of(cls, swept: SweepConfig, settings: Settings, completed: Completed, equal: int = 0) -> "Plan":
+        """Return the plan of settings and their configs in columns."""
+        nodes, plain = settings.nodes, settings.plain
+        made = completed.configs, completed.documents
+        return cls(swept, swept.sweep.seeds, nodes, plain, *made, equal, (settings, completed))
 
     @property
     def name(self) -> str:
@@ -99,21 +110,30 @@ class Plan:
 
     def extended(self, nodes: Sequence[Setting]) -> "Plan":
         """Return the plan with more settings; raises ConfigErrors."""
-        found = completed(self.swept, nodes)
-        return replace(
-            self,
-            nodes=[*self.nodes, *nodes],
-            settings=[*self.settings, *({path: of.plain() for path, of in each.items()} for each in nodes)],
-            configs=[*self.configs, *(config for config, _ in found)],
-            documents=[*self.documents, *(document for _, document in found)],
-        )
+        more = Settings(nodes), completed(self.swept, nodes)
+        if self.columns is not None:
+            settings, configs = self.columns
+            more = settings + more[0], configs + more[1]
+        return Plan.of(self.swept, *more, self.equal)
 
     def distinct(self) -> "Plan":
         """Return the plan with the first of all settings whose configs are equal."""
-        first: dict[bytes, int] = {}
-        for setting, text in enumerate(canonical_texts(self.documents[:: self.repeats], whole=True)):
-            first.setdefault(hashlib.sha256(text.encode()).digest(), setting)
-        kept = list(first.values())
+        if self.columns is not None:
+            settings, configs = self.columns
+            texts: Iterator[str] = map(configs.whole, configs.runs[:: self.repeats])
+        else:
+            texts = canonical_texts(self.documents[:: self.repeats], whole=True)
+        known: set[bytes] = set()
+        kept = array("q")
+        for setting, text in enumerate(texts):
+            digest = hashlib.sha256(text.encode()).digest()
+            if digest not in known:
+                known.add(digest)
+                kept.append(setting)
+        if (equal := len(self.nodes) - len(kept)) == 0:
+            return self
+        if self.columns is not None:
+            return Plan.of(self.swept, settings.chosen(kept), configs.chosen(kept), equal)
         runs = [setting * self.repeats + i for setting in kept for i in range(self.repeats)]
         return replace(
             self,
@@ -121,7 +141,7 @@ class Plan:
             settings=[self.settings[setting] for setting in kept],
             configs=[self.configs[run] for run in runs],
             documents=[self.documents[run] for run in runs],
-            equal=len(self.nodes) - len(kept),
+            equal=equal,
         )
 
     @cached_property
@@ -141,9 +161,37 @@ class Plan:
             }
             digest.update(canonical({**written, SWEEP: block}).encode())
             return digest.hexdigest()
-        for text in canonical_texts(self.documents):
+        for text in self.texts():
             digest.update(text.encode())
         return digest.hexdigest()
+
+    def texts(self, first: int = 0) -> Iterator[str]:
+        """Yield the canonical text of what is determining in the config of each run from ``first`` on."""
+        if self.columns is None:
+            return canonical_texts(self.documents[first:])
+        _, configs = self.columns
+        return map(configs.canonical, configs.runs[first:])
+
+    def rows(self, first: int = 0) -> Iterator[tuple[Mapping[str, Any] | str, int]]:
+        """Yield what a store is told of each run from ``first`` on: its config, or the JSON of it, and its seed."""
+        if self.columns is None:
+            return ((document, document["seed"]) for document in self.documents[first:])
+        _, configs = self.columns
+        return ((configs.stored(run), configs.seed(run)) for run in configs.runs[first:])
+
+    def seeds(self) -> Iterator[int]:
+        """Yield the seed of each run."""
+        if self.columns is None:
+            return (config.seed for config in self.configs)
+        _, configs = self.columns
+        return map(configs.seed, configs.runs)
+
+    @cached_property
+    def paths(self) -> list[str]:
+        """The paths of the swept parameters, in the order in which settings have them."""
+        if self.columns is None:
+            return list(dict.fromkeys(path for setting in self.settings for path in setting))
+        return self.columns[0].paths
 
     @cached_property
     def problems(self) -> Sequence[str]:
@@ -178,36 +226,31 @@ def foreseen(swept: SweepConfig) -> int:
     return (method_of(swept).total() + len(swept.sweep.include)) * swept.sweep.seeds
 
 
-def completed(swept: SweepConfig, settings: Sequence[Setting]) -> list[Complete]:
+def completed(swept: SweepConfig, settings: Sequence[Setting]) -> Completed:
     """Return the configs of settings, those of all seeds of the first one first; raises ConfigErrors."""
     repeats = swept.sweep.repeats
     variants = Variants(swept)
-    found: list[Complete] = []
+    found: list[Variant] = []
     issues: dict[Issue, None] = {}
     refused = 0
     for setting in settings:
         try:
-            config, document = variants.complete(setting)
+            variant = variants.find(setting)
         except ConfigErrors as error:
             issues |= dict.fromkeys(_advised(issue, setting) for issue in error.issues)
             refused += 1
             if refused == MAX_REFUSED:
                 break
         else:
-            seeds = range(config.seed, config.seed + repeats) if isinstance(repeats, int) else repeats
-            if seeds[-1] >= MAX_SEED:
-                text = f"the last seed would be {seeds[-1]}, and must be < 2⁶³"
+            last = variant.kind.config.seed + repeats - 1 if isinstance(repeats, int) else repeats[-1]
+            if last >= MAX_SEED:
+                text = f"the last seed would be {last}, and must be < 2⁶³"
                 raise ConfigErrors([swept.issue(("repeats",), text)])
-            found += [
-                (config.model_copy(update={"seed": seed}), {**document, "seed": seed})
-                if seed != config.seed
-                else (config, document)
-                for seed in seeds
-            ]
+            found.append(variant)
     if issues:
         shown = condensed(list(issues), more=refused == MAX_REFUSED)
         raise ConfigErrors(in_order(shown, swept.base.root.place.source))
-    return found
+    return Completed(swept.sweep.seeds, None if isinstance(repeats, int) else repeats, found)
 
 
 def _advised(issue: Issue, setting: Setting) -> Issue:

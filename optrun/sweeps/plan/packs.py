@@ -2,6 +2,7 @@
 
 import json
 import math
+from array import array
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,6 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from optrun.config import ConfigErrors, RunConfig
+from optrun.config.sweep.variants import ConfigKind
 from optrun.errors import ConfigError, MissingExtraError, counted
 from optrun.fallbacks import log
 from optrun.kernels.threads import cores
@@ -95,10 +97,12 @@ def grouped(plan: Plan, runs: Sequence[int] | None = None) -> list[Group]:
     by or expects, and MissingExtraError. Where it cannot be built for another reason, its runs are left to fail, each
     for itself.
     """
-    groups: defaultdict[str, list[int]] = defaultdict(list)
+    by_key: defaultdict[str, array[int]] = defaultdict(lambda: array("q"))
     documents = plan.documents
+    key_of = _KeysOfPacks(plan)
     for run in range(len(documents)) if runs is None else runs:
-        groups[pack_key(documents[run])].append(run)
+        by_key[key_of(run)].append(run)
+    groups = {key: _as_range(own) for key, own in by_key.items()}
     alike: defaultdict[str, list[Sequence[int]]] = defaultdict(list)
     for own in groups.values():
         alike[_problem_key(documents[own[0]])].append(own)
@@ -110,6 +114,34 @@ def grouped(plan: Plan, runs: Sequence[int] | None = None) -> list[Group]:
             looked_at = varied if len(found) < MOST_LOOKED_AT else ()
             found[each[0]], problem = _group(plan, each, problem, looked_at)
     return [found[own[0]] for own in groups.values()]
+
+
+class _KeysOfPacks:
+    """The `pack_key` of each run of a plan: one for all of a kind and a seed, if it depends on none of their floats."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._known: dict[tuple[int, int], str | None] = {}
+
+    def __call__(self, run: int) -> str:
+        plan = self._plan
+        key = self._of_kind(*plan.columns[1].kind_and_seed(run)) if plan.columns is not None else None
+        return pack_key(plan.documents[run]) if key is None else key
+
+    def _of_kind(self, kind: ConfigKind, seed: int) -> str | None:
+        place = id(kind), seed
+        if place not in self._known:
+            values = kind.values or ()
+            key = pack_key(kind.document_of(values, seed))
+            others = [math.nextafter(value, math.inf) for value in values]
+            self._known[place] = key if key == pack_key(kind.document_of(others, seed)) else None
+        return self._known[place]
+
+
+def _as_range(numbers: Sequence[int]) -> Sequence[int]:
+    """Return increasing numbers as a range where none is left out, which takes no memory."""
+    whole = range(numbers[0], numbers[-1] + 1)
+    return whole if len(whole) == len(numbers) else numbers
 
 
 def _group(
@@ -165,8 +197,7 @@ def _of_problems(plan: Plan, runs: Sequence[int], problem: Problem) -> list[dict
 
 def _varied(plan: Plan) -> set[str]:
     """Return the paths of a config in which the runs differ."""
-    paths = {path for setting in plan.settings for path in setting}
-    return paths | {"seed"} if plan.repeats > 1 else paths
+    return {*plan.paths, "seed"} if plan.repeats > 1 else {*plan.paths}
 
 
 def _remarks(pack: Pack, varied: Collection[str]) -> list[str]:
