@@ -10,8 +10,8 @@ import numpy as np
 from optrun.kernels.symbols import Symbol, apply, total
 
 __all__ = [
-    "abs", "arctan", "clip", "cos", "debias", "dot", "exp", "floor", "lerp", "log", "log1p", "maximum", "mean",
-    "minimum", "mod", "norm", "power", "prod", "sign", "sin", "sqrt", "sum", "tanh", "total", "where",
+    "abs", "arctan", "clip", "cos", "debias", "detach", "dot", "exp", "floor", "lerp", "log", "log1p", "maximum",
+    "mean", "minimum", "mod", "norm", "power", "prod", "sign", "sin", "sqrt", "sum", "tanh", "total", "where",
 ]  # fmt: skip
 
 
@@ -106,6 +106,11 @@ def clip(x: Any, least: Any, most: Any) -> Any:
 def where(condition: Any, x: Any, y: Any) -> Any:
     """x where the condition holds, otherwise y."""
     return _word("where", np.where, condition, x, y)
+
+
+def detach(x: Any) -> Any:
+    """x, which a gradient takes for a constant, as torch's ``x.detach()``."""
+    return apply("detach", x) if isinstance(x, Symbol) and x.node.is_array else x
 
 
 def debias(beta: Any, t: Any) -> Any:

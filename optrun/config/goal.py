@@ -19,18 +19,21 @@ _OF_DATA = re.compile(r"^(average_)?(train_|val_|test_)?")
 
 
 def usual_goal(metric: str) -> Goal:
-    """Return which end of a figure is the better one: that of its metric, accuracies are to be high, all else low."""
+    """Return which end of a figure is the better one: that of its metric; accuracies and `passed` are to be high.
+
+    All else is to be low.
+    """
     series = _FIRST.sub("", _AT_BEST.sub("", metric))
     measured = _OF_DATA.sub("", series)
     if measured != series and measured in prediction_metrics:
         goal: Goal = prediction_metrics.find(measured).goal
         return goal
-    return "maximize" if series.endswith("accuracy") else "minimize"
+    return "maximize" if series.endswith(("accuracy", "passed")) else "minimize"
 
 
 def has_usual_goal(metric: str) -> bool:
     """Return whether the better end of a figure is known: of a loss, an accuracy and the metrics of predictions."""
-    return quantity(metric) in prediction_metrics or metric.endswith(("loss", "accuracy"))
+    return quantity(metric) in prediction_metrics or metric.endswith(("loss", "accuracy", "passed"))
 
 
 def goal_of(metric: str, ranked_by: str, goal: Goal) -> Goal:

@@ -1,8 +1,8 @@
 """Derivatives of programs in reverse mode: the gradient of a value is a program of the same kind.
 
 Equal expressions are the same node, so the gradient shares what it can with the value. An adjoint may have a smaller
-shape than its value, if it is the same for all elements. Conditions and `floor` have no derivative; that of √x at 0 is
-taken for 0, as that of |x|.
+shape than its value, if it is the same for all elements. Conditions, `floor` and `detach` have no derivative; that of
+√x at 0 is taken for 0, as that of |x|.
 """
 
 import math
@@ -130,6 +130,7 @@ _RULES: dict[str, Callable[..., Adjoints]] = {
     "abs": lambda v, g, a: (_product(g, apply("sign", a)),),
     "sign": lambda v, g, a: (None,),
     "floor": lambda v, g, a: (None,),
+    "detach": lambda v, g, a: (None,),
     "max": _of_larger("ge"),
     "min": _of_larger("le"),
     "where": lambda v, g, c, a, b: (None, _where(c, g, 0.0), _where(c, 0.0, g)),

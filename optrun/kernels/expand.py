@@ -180,12 +180,14 @@ def expansion(op: str, dtype: str, *args: Node) -> Node:
 
 
 def expanded(outputs: Mapping[str, Node], dtype: str) -> dict[str, Node]:
-    """Return outputs whose array operations are elementary."""
+    """Return outputs whose array operations are elementary; `detach` is of derivatives, which are taken."""
     rebuilt: dict[Node, Node] = {}
     for value in in_order(outputs):
         args = tuple(rebuilt.get(arg, arg) for arg in value.args)
         if value.op in EXPANSIONS:
             rebuilt[value] = expansion(value.op, dtype, *args)
+        elif value.op == "detach":
+            rebuilt[value] = args[0]
         elif args != value.args:
             rebuilt[value] = node(value.op, *args, name=value.name, is_array=True, shape=value.shape)
     return {name: rebuilt.get(value, value) for name, value in outputs.items()}

@@ -51,6 +51,8 @@ class Function(VectorProblem, ABC):
     """Where the minimum is; empty if unknown."""
     domain: Any = (-5.0, 5.0)
     """The usual range of every coordinate, or one for each; the minimizers are those within."""
+    passes: float | None = None
+    """Of a diagnostic: the largest loss at its end with which a run has passed. It then has the figure ``passed``."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -86,6 +88,12 @@ class Function(VectorProblem, ABC):
         made = super().for_lanes({name: of for name, of in numbers.items() if name not in self._options})
         made._options = {name: numbers.get(name, value) for name, value in self._options.items()}
         return made
+
+    def evaluate(self, params: Mapping[str, Array]) -> dict[str, Array]:
+        figures = super().evaluate(params)
+        if self.passes is not None:
+            figures["passed"] = (figures["loss"] <= self.passes).astype(self.arrays.dtype)
+        return figures
 
     def _known(self, value: Any) -> Any:
         return value(self.dim) if callable(value) else value

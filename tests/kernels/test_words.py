@@ -180,6 +180,13 @@ def test_gradients_are_those_of_differences(name, rng):
     np.testing.assert_allclose(grad[0], differences, rtol=1e-8, atol=1e-8)
 
 
+def test_a_gradient_takes_what_is_detached_for_a_constant(rng):
+    x = rng.standard_normal((1, 5))
+    value, grad = at(lambda x: ops.sum(ops.detach(x) ** 3 * x + ops.exp(ops.detach(ops.sin(x)))), x)
+    assert value == pytest.approx(np.sum(x**4 + np.exp(np.sin(x))), rel=1e-13)
+    np.testing.assert_allclose(grad, x**3, rtol=1e-13)
+
+
 def test_a_second_derivative_is_the_gradient_of_a_gradient(rng):
     x, v = rng.standard_normal((2, 5))
     symbol = node("input", name="x", is_array=True, shape=(5,))

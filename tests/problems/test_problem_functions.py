@@ -1,6 +1,7 @@
 """Functions and quadratics against closed forms."""
 
 from fractions import Fraction
+from functools import partial
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from optrun.arrays import Arrays, Parameters
 from optrun.errors import ConfigError
 from optrun.problems import Beale, Himmelblau, Quadratic, Rosenbrock
+from optrun.problems.functions import diagnostics
 from optrun.registry import problems
 from tests.problems.cases import FUNCTIONS, build, pack
 
@@ -60,6 +62,24 @@ def in_dimensions(name):
     return [(name, {}), *(more if "dim" in problems.find(name).options() else [])]
 
 
+def frozen(function, at):
+    """The function with what it detaches as it is at a point, so that its slope is the gradient there."""
+    kept = []
+
+    def value(x, detached):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(diagnostics, "detach", detached)
+            return function(x)
+
+    value(at, lambda part: kept.append(part) or part)
+
+    def of(x):
+        again = iter(kept)
+        return value(x, lambda part: next(again))
+
+    return of
+
+
 EVERY_FUNCTION = pytest.mark.parametrize(
     ("name", "options"), [case for name in FUNCTIONS for case in in_dimensions(name)], ids=str
 )
@@ -68,7 +88,6 @@ EVERY_FUNCTION = pytest.mark.parametrize(
 @EVERY_FUNCTION
 def test_a_function_is_what_is_known_about_it(name, options):
     problem = build((name, options))
-    function = problem.f
     assert (problem.domain[:, 0] < problem.domain[:, 1]).all()
     for minimizer in problem.minimizers:
         x = minimizer["x"]
@@ -83,10 +102,11 @@ def test_a_function_is_what_is_known_about_it(name, options):
         assert (at(problem, *others, *near)[0] > problem.minimum - 1e-12 * scale).all()
     x, h = near_start(problem), 1e-3
     steps = h * np.concatenate([k * np.eye(problem.dim) for k in (-2, -1, 1, 2)])
-    values = at(problem, *(x + steps))[0].reshape(4, problem.dim)
+    function = frozen(partial(problem.f, **problem._options), x)
+    values = np.array([function(each) for each in x + steps]).reshape(4, problem.dim)
     loss, grad = at(problem, x)
     differences = np.array([1, -8, 8, -1]) @ values / (12 * h)
-    assert loss[0] == pytest.approx(function(x, **problem._options), rel=1e-12)
+    assert loss[0] == pytest.approx(function(x), rel=1e-12)
     np.testing.assert_allclose(grad[0], differences, rtol=1e-5, atol=1e-5 * np.abs(differences).max())
 
 
@@ -119,6 +139,7 @@ for _operator in ("add", "sub", "mul", "truediv", "pow"):
     for _name in (f"__{_operator}__", f"__r{_operator}__"):
 
         def _operation(self, other, name=_name):
+            other = other.item() if isinstance(other, np.ndarray) else other  # of np.where
             sympy = pytest.importorskip("sympy")
             if isinstance(other, Symbolic):
                 given = other.expression
@@ -133,16 +154,24 @@ for _operator in ("add", "sub", "mul", "truediv", "pow"):
 
 @pytest.mark.full
 @EVERY_FUNCTION
-def test_a_gradient_is_sympys(name, options):
+def test_a_gradient_and_a_product_with_the_hessian_are_sympys(name, options):
     sympy = pytest.importorskip("sympy")
     problem = build((name, options))
     x = near_start(problem)
     names = sympy.symbols(f"x:{problem.dim}", real=True)
     point = {symbol: sympy.Float(value, 40) for symbol, value in zip(names, x.tolist(), strict=True)}
-    value = problem.f(np.array([Symbolic(symbol, point) for symbol in names]), **problem._options).expression
-    exact = [float(sympy.diff(value, symbol).evalf(30, subs=point)) for symbol in names]
-    scale = np.abs(exact).max()
-    np.testing.assert_allclose(at(problem, x)[1][0], exact, rtol=1e-10, atol=1e-12 * scale)
+    function = frozen(partial(problem.f, **problem._options), x)
+    value = function(np.array([Symbolic(symbol, point) for symbol in names])).expression
+    slopes = [sympy.diff(value, symbol) for symbol in names]
+    v = np.random.default_rng(6).standard_normal(problem.dim)
+    along = sum(slope * sympy.Float(each, 40) for slope, each in zip(slopes, v.tolist(), strict=True))
+    products = [sympy.diff(along, symbol) for symbol in names]
+    for found, exact in (
+        (at(problem, x)[1][0], slopes),
+        (problem.hessian_times({"x": x[None]}, v[None])[0], products),
+    ):
+        numbers = [float(sympy.re(each.evalf(30, subs=point))) for each in exact]
+        np.testing.assert_allclose(found, numbers, rtol=1e-10, atol=1e-12 * np.abs(numbers).max())
 
 
 def exact_beale(x, y):

@@ -140,8 +140,9 @@ def _print_class(registry: Registry[Any], name: str, *, json: bool) -> None:
             "file": _place(cls),
             "options": _documented(options),
         }
-        if space := getattr(cls, "search_space", None):
-            document["search_space"] = space
+        for known in ("search_space", "passes"):
+            if value := getattr(cls, known, None):
+                document[known] = value
         print(json_module.dumps(document, default=str, ensure_ascii=False))
         return
     _print_heading(official, registry.kind)
@@ -152,6 +153,8 @@ def _print_class(registry: Registry[Any], name: str, *, json: bool) -> None:
         axes = [(name, *next(iter(axis.items()))) for name, axis in space.items()]
         drawn = ", ".join(f"{name} {kind} {ends[0]:g} … {ends[1]:g}" for name, kind, ends in axes)
         print(f"\nSearch space: {drawn}")
+    if passes := getattr(cls, "passes", None):
+        print(f"\nA run has passed, and the figure passed is 1, if its final_loss is at most {passes:g}.")
     print(f"\nDefined in {_place(cls)}\n")
     if registry is methods:
         print(f"sweep:\n  method: {official}" + (f"\n  {official}:" if options else ""))

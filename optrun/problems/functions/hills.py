@@ -8,22 +8,6 @@ from optrun.ops import cos, exp, sin, sum
 from optrun.problems.function import Dim, Function
 
 
-class Saddle(Function):
-    """A diagnostic: between two minima, a saddle that every run starts close to; what follows x² alone stays there.
-
-    f(x, y) = x² + (y² - 1)²/4
-
-    Starts at (1, 10⁻⁴), where ∂f/∂y is -10⁻⁴; the saddle at the origin is ¼ above the minima at (0, ±1).
-    """
-
-    minimum, minimizers, start, domain = 0.0, [[0.0, 1.0], [0.0, -1.0]], [1.0, 1e-4], (-2.0, 2.0)
-
-    @staticmethod
-    def f(x: Any, /) -> Any:
-        x, y = x
-        return x**2 + 0.25 * (y**2 - 1) ** 2
-
-
 class ThreeHumpCamel(Function):
     """The three-hump camel function, with three minima.
 
