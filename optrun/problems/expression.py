@@ -152,6 +152,10 @@ class Expression(VectorProblem):
     def evaluate(self, params: Mapping[str, Array]) -> dict[str, Array]:
         return self._value_at(self._joined(params))
 
+    def hessian_times(self, params: Mapping[str, Array], vectors: Array) -> Array:
+        self._arrange(tuple(params))  # the order of the vectors' elements
+        return super().hessian_times({"x": self._joined(params)}, vectors)
+
     def _joined(self, params: Mapping[str, Array]) -> Array:
         """Return a copy of the variables, in their order in memory, ``[B, dim]``."""
         x = self.scratch("variables", len(next(iter(params.values()))), self.dim)

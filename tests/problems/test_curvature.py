@@ -52,6 +52,17 @@ def test_a_product_with_a_functions_hessian_is_the_slope_of_its_gradient(name):
     np.testing.assert_allclose(exact / scale, by_differences / scale, atol=1e-6)
 
 
+def test_products_of_an_expression_follow_the_order_of_its_parameters():
+    options = {"f": "x * y[0]**2 + y[1]**3", "start": {"y": [2.0, 3.0], "x": 5.0}}
+    problem = problems.find("expression")(Arrays("numpy", "float64"), **options)
+    for order in (("y", "x"), ("x", "y")):
+        values = {"x": np.array([5.0]), "y": np.array([[2.0, 3.0]])}
+        found = dense(problem, {name: values[name] for name in order})
+        of_y_then_x = np.array([[10.0, 0, 4], [0, 18, 0], [4, 0, 0]])
+        places = [0, 1, 2] if order[0] == "y" else [2, 0, 1]
+        np.testing.assert_allclose(found, of_y_then_x[np.ix_(places, places)])
+
+
 def test_products_of_a_network_make_a_symmetric_matrix_with_the_eigenvalues_of_differences_of_losses():
     problem = problems.find("mlp")(Arrays("numpy", "float64"), **SMALL_MLP)
     params = {name: of[None].copy() for name, of in problem.initial(0).items()}
