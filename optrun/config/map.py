@@ -1,12 +1,13 @@
 """The `map:` block of a config: two numbers along two axes, and the figure whose value is the colour of a pixel."""
 
+import json
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path as FilePath
 from typing import Annotated, Any
 
-from annotated_types import MaxLen, MinLen
+from annotated_types import Gt, MaxLen, MinLen
 from pydantic import ValidationError
 
 from optrun.checks.messages import UNKNOWN_KEY, message
@@ -38,8 +39,12 @@ class MapBlock(Model):
     ]
     y: Annotated[Along, "the same from bottom to top"]
     color: Annotated[
-        Annotated[str, MinLen(1)], "a figure such as final_loss, or steps_to_target or diverged_at"
+        Annotated[str, MinLen(1)],
+        "a figure such as final_loss; steps_to_target, diverged_at, or steps, which is both; minimum: which one",
     ] = "final_loss"
+    tolerance: Annotated[
+        Annotated[float, Gt(0)], "how near to a minimum a run ends that has found it, for color: minimum"
+    ] = 0.1
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,12 @@ class MapConfig:
         """Return what is wrong with a part of the map, at its place."""
         node = self.swept.node.at(path)
         return ConfigErrors([Issue.at(node.key or node.place, (MAP, *path), text)])
+
+    def with_value(self, path: str, value: Any) -> "MapConfig":
+        """Return the map with a value at a path of the config that its runs share."""
+        base = self.swept.base
+        root, _ = override(base.root, [f"{path}={json.dumps(value)}"])
+        return replace(self, swept=replace(self.swept, base=replace(base, root=root)))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the config with its map as plain values."""

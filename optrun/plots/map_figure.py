@@ -1,5 +1,6 @@
 """Matplotlib figure of a map: each pixel is a run."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -7,15 +8,17 @@ import numpy as np
 from optrun.arrays import Array
 from optrun.errors import counted
 from optrun.plots.figure import legend_above, new_picture
-from optrun.plots.look import Look
+from optrun.plots.look import COLOURS, Look
+from optrun.plots.ticks import power_of_ten
 from optrun.store import Status
-from optrun.sweeps.maps import DIVERGED_AT, Map
+from optrun.sweeps.map_file import Map
+from optrun.sweeps.map_sink import DIVERGED_AT, MINIMUM, STEPS
 
 if TYPE_CHECKING:
     from optrun.plots.picture import Picture
 
 DIVERGED = "#5B1A18"
-"""The colour of runs that diverged; no other colour is a red."""
+"""The colour of runs that diverged; no other colour is a dark red."""
 
 EMPTY = "#D4D4D4"
 """The colour of runs without a value."""
@@ -23,52 +26,149 @@ EMPTY = "#D4D4D4"
 DECADES = 100.0
 """How far positive values have to be apart, the farthest ones aside, so that their scale is one of logarithms."""
 
+MOST_NAMED = 11
+"""At most so many minima are named in a legend."""
+
+STAR: dict[str, Any] = {"marker": "*", "markersize": 11, "color": "white", "markeredgecolor": "black"}
+
+BOTH = {Status.TARGET_REACHED: ("Blues_r", "steps to target"), Status.DIVERGED: ("YlOrRd_r", "diverged at")}
+"""Of runs that reached their target and of those that diverged, the colours of their steps, quick ones dark."""
+
+ENDS = {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}
+
 
 def map_figure(
     found: Map, *, x: str, y: str, color: str, title: str, log: bool | None = None, look: Look | None = None
 ) -> "Picture":
     """Draw the values as colours, low ones bright; runs that diverged are dark red, those without a value grey.
 
-    Colours are on a scale of logarithms where the values span decades, or as ``log`` chooses.
+    Colours are on a scale of logarithms where the values span decades, or as ``log`` chooses. Minima have a colour
+    each, and a star where they are. Steps have one scale for runs that reached their target, and one for those that
+    diverged.
     """
     look = look or Look()
     with new_picture(look, look.inches(6.6, 1)) as picture:
-        from matplotlib.colors import ListedColormap
-
         axes = picture.add_subplot()
-        diverged = found.where(Status.DIVERGED) if color != DIVERGED_AT else np.zeros_like(found.status, bool)
-        values = np.ma.masked_where(~np.isfinite(found.value) | diverged, found.value)
-        shown: dict[str, Any] = {"interpolation": "nearest", "origin": "lower", "aspect": "auto"}
+        painted = _Painted(picture, axes, found)
+        if color == MINIMUM:
+            _paint_minima(painted, found)
+            if (x, y) == ("problem.start.0", "problem.start.1"):
+                _star_minima(axes, found)
+        elif color == STEPS:
+            for status, (colours, label) in BOTH.items():
+                values = np.where(found.where(status), found.value, np.nan)
+                painted.scale(values, colours, label, True if log is None else log)
+        else:
+            painted.scale(found.value, "viridis_r", color, log)
+        if color not in (DIVERGED_AT, STEPS):
+            painted.flat(found.where(Status.DIVERGED), DIVERGED, "diverged")
+        painted.rest({MINIMUM: "at no minimum", STEPS: "neither of both"}.get(color, "no value"))
         extent = (*_ends(found.x), *_ends(found.y))
-        axes.set_facecolor(EMPTY)
-        norm, extend = _norm(values.compressed(), log)
-        image = axes.imshow(values, cmap="viridis_r", norm=norm, extent=extent, **shown)
-        if diverged.any():
-            red = np.ma.masked_where(~diverged, diverged)
-            axes.imshow(red, cmap=ListedColormap([DIVERGED]), extent=extent, **shown)
-        for axis, which, numbers in (("x", axes.xaxis, found.x), ("y", axes.yaxis, found.y)):
+        axes.imshow(painted.pixels, interpolation="nearest", origin="lower", aspect="auto", extent=extent)
+        for axis, path, numbers in ((axes.xaxis, x, found.x), (axes.yaxis, y, found.y)):
+            axis.set_label_text(path)
             if is_geometric(numbers):
-                which.set_major_formatter(lambda exponent, _: f"{10**exponent:.3g}")
-            axes.set(**{f"{axis}label": x if axis == "x" else y})
+                _logarithmic(axis)
+        axes.set(xlim=extent[:2], ylim=extent[2:])
         axes.grid(False)
-        picture.colorbar(image, ax=axes, label=color, extend=extend)
-        handles: list[Any] = []
-        names: list[str] = []
-        if diverged.any():
-            handles.append(_patch(DIVERGED))
-            names.append("diverged")
-        if (values.mask & ~diverged).any():
-            handles.append(_patch(EMPTY))
-            names.append("no value")
         runs = counted(found.status.size, "run")
-        legend_above(picture, handles, names, title=look.named(f"{title} ({runs})"))
+        legend_above(picture, painted.handles, painted.names, title=look.named(f"{title} ({runs})"))
     return picture
 
 
-def _patch(color: str) -> Any:
-    from matplotlib.patches import Patch
+class _Painted:
+    """Pixels `[Y, X, 4]` that get their colours, and what these mean."""
 
-    return Patch(facecolor=color)
+    def __init__(self, picture: "Picture", axes: Any, found: Map) -> None:
+        self._picture, self._axes = picture, axes
+        self.pixels = np.zeros((*found.status.shape, 4), np.uint8)
+        self.handles: list[Any] = []
+        self.names: list[str] = []
+
+    def scale(self, values: Array, colours: str, label: str, log: bool | None) -> None:
+        """Paint the finite values by a scale, which is drawn beside the axes; where there are none, nothing."""
+        from matplotlib import colormaps
+        from matplotlib.cm import ScalarMappable
+
+        where = np.isfinite(values)
+        if not where.any():
+            return
+        norm, extend = _norm(values[where], log)
+        mapped = ScalarMappable(norm, colormaps[colours])
+        self.pixels[where] = mapped.to_rgba(values[where], bytes=True)
+        bar = self._picture.colorbar(mapped, ax=self._axes, label=label, extend=extend)
+        if "Log" in type(norm).__name__:
+            _powers(bar.ax.yaxis, norm.vmax / norm.vmin)
+
+    def flat(self, where: Array, colour: str, name: str) -> None:
+        """Paint pixels in one colour, which is named if there are any."""
+        from matplotlib.colors import to_rgba
+        from matplotlib.patches import Patch
+
+        if where.any():
+            self.pixels[where] = np.round(255 * np.array(to_rgba(colour)))
+            self.handles.append(Patch(facecolor=colour))
+            self.names.append(name)
+
+    def rest(self, name: str) -> None:
+        """Paint what has no colour yet."""
+        self.flat(self.pixels[..., 3] == 0, EMPTY, name)
+
+
+def _paint_minima(painted: _Painted, found: Map) -> None:
+    assert found.minima is not None
+    assert found.minima_loss is not None
+    numbers = np.unique(found.value[np.isfinite(found.value)]).astype(int).tolist()
+    colours, several = (
+        _distinct(len(numbers)),
+        np.ptp(np.append(found.minima_loss, 0)[:-1] if len(numbers) else 0) > 1e-6,
+    )
+    for place, (number, colour) in enumerate(zip(numbers, colours, strict=True)):
+        point, loss = found.minima[number], found.minima_loss[number]
+        name = (
+            f"({', '.join(f'{each:.3g}' for each in point + 0.0)})"
+            if len(point) <= 3
+            else f"minimum {number}"
+        )
+        painted.flat(found.value == number, colour, f"{name}: {loss:.3g}" if several else name)
+        if place >= MOST_NAMED:
+            painted.handles.pop()
+            painted.names.pop()
+    if len(numbers) > MOST_NAMED:
+        painted.names[-1] += f" … and {len(numbers) - MOST_NAMED} more"
+
+
+def _star_minima(axes: Any, found: Map) -> None:
+    assert found.minima is not None
+    for point in found.minima:
+        if len(point) == 2:
+            axes.plot(*point, linestyle="none", **STAR)
+
+
+def _distinct(count: int) -> Sequence[str]:
+    """Return so many colours: of the usual ones, or where these are too few, of a scale."""
+    from matplotlib import colormaps
+    from matplotlib.colors import to_hex
+
+    if count < len(COLOURS):
+        return COLOURS[:count]
+    return [to_hex(colormaps["viridis_r"](place)) for place in np.linspace(0, 1, count)]
+
+
+def _logarithmic(axis: Any) -> None:
+    """Write powers of ten along an axis whose places are logarithms."""
+    low, high = axis.get_view_interval()
+    if high - low >= 2:
+        axis.get_major_locator().set_params(integer=True)
+        axis.set_major_formatter(lambda exponent, _: power_of_ten(round(exponent)))
+    else:
+        axis.set_major_formatter(lambda exponent, _: f"{10**exponent:.3g}")
+
+
+def _powers(axis: Any, ratio: float) -> None:
+    """Write powers of ten along an axis of logarithms: as text, since TeX takes longer than all else of a picture."""
+    axis.set_major_formatter(lambda value, _: power_of_ten(round(np.log10(value))))
+    axis.set_minor_formatter(lambda value, _: f"{value:.2g}" if ratio < 10 else "")
 
 
 def is_geometric(numbers: Array) -> bool:
@@ -76,7 +176,9 @@ def is_geometric(numbers: Array) -> bool:
     if len(numbers) < 3 or (numbers <= 0).any():
         return False
     factors = np.diff(np.log(numbers))
-    return bool(np.ptp(factors) < 1e-6 * abs(factors[0])) and bool(np.ptp(np.diff(numbers)) > 1e-6)
+    return bool(np.ptp(factors) < 1e-6 * abs(factors[0])) and bool(
+        np.ptp(np.diff(numbers)) > 1e-6 * numbers.max()
+    )
 
 
 def _ends(numbers: Array) -> tuple[float, float]:
@@ -92,8 +194,6 @@ def _norm(values: Array, log: bool | None) -> tuple[Any, str]:
     """Return the scale of colours, and at which ends values go beyond it: a few far ones would take all colours."""
     from matplotlib.colors import LogNorm, Normalize
 
-    if not len(values):
-        return Normalize(0, 1), "neither"
     positive = values[values > 0]
     if log is None:
         log = len(positive) * 2 > len(values) and bool(
@@ -109,7 +209,4 @@ def _norm(values: Array, log: bool | None) -> tuple[Any, str]:
     if not low < high:
         low, high = low - 0.5 * abs(low or 1), high + 0.5 * abs(high or 1)
     beyond = bool((values < low).any()), bool((values > high).any())
-    extend = {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}[
-        beyond
-    ]
-    return (LogNorm if log else Normalize)(low, high, clip=True), extend
+    return (LogNorm if log else Normalize)(low, high, clip=True), ENDS[beyond]

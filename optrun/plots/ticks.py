@@ -105,6 +105,14 @@ def labels(ticks: Sequence[float]) -> list[str]:
     return texts
 
 
+def power_of_ten(exponent: int) -> str:
+    """Return a power of ten as text."""
+    return {0: "1", 1: "10"}.get(exponent) or "10" + str(exponent).translate(_RAISED)
+
+
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
 def _round_values(low: float, high: float, most: int, least_step: float = 0.0) -> list[float]:
     rough = max(high / most - low / most, least_step)
     power = math.floor(math.log10(rough))

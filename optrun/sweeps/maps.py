@@ -1,24 +1,26 @@
 """Maps: a run for each point of a grid of two numbers, of which a figure and a status are kept in arrays."""
 
 import hashlib
-import json
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO
 
 import numpy as np
 
-from optrun.arrays import Array
+from optrun.arrays import Array, Arrays
 from optrun.config import RunConfig
 from optrun.config.identity import canonical, determining
 from optrun.config.map import MapConfig
 from optrun.config.sweep.variants import Complete, Variants
-from optrun.errors import ConfigError, RunFailedError
-from optrun.store import RunState, Status
-from optrun.store.directory import write_output
+from optrun.config.yaml.errors import ConfigErrors
+from optrun.errors import ConfigError, did_you_mean
+from optrun.problems.vectors import VectorProblem
+from optrun.registry import problems
 from optrun.store.types import STEPS_TO_TARGET
+from optrun.sweeps.basins import minima_near, nearest
+from optrun.sweeps.map_file import Map, read_map, write_map
+from optrun.sweeps.map_sink import MINIMUM, OF_MAPS, MapSink
 from optrun.sweeps.plan.packs import pack_key
 from optrun.sweeps.plan.spaces import Dimension, Setting
 from optrun.sweeps.plan.width import width_of
@@ -26,12 +28,12 @@ from optrun.training.figures import check_expected, figures_of, missing_figure
 from optrun.training.grid import Axes, LaneGrid
 from optrun.training.identity import Identity
 from optrun.training.leaps import leaps_of
-from optrun.training.memory_store import NONE
 from optrun.training.pack import Pack
+from optrun.training.run_seed import problem_options
 from optrun.training.trainer import Trainer
 
-DIVERGED_AT = "diverged_at"
-MOST_PIXELS = 1 << 26
+START = "problem.start"
+MOST_PIXELS, MOST_NUMBERS = 1 << 26, 1 << 27
 SAVE_SECONDS = 10.0
 """How often what has been made is written."""
 
@@ -40,36 +42,6 @@ WIDE_LANES, WIDE_STEPS = 1 << 14, 1 << 27
 
 Measured, 512 x 512 starts of Rosenbrock, 1,000 steps of Adam, s of CPU: 0.87 with 4,096 lanes, 0.65 with 16,384.
 """
-
-STATUSES = [*Status]
-"""A status in an array is its place here; 0 is that of a run which is still to be made."""
-
-
-_CODES = {status: code for code, status in enumerate(STATUSES)}
-
-
-@dataclass
-class Map:
-    """The values of a map as far as they are known."""
-
-    x: Array
-    """The numbers along x `[X]`, from left to right."""
-    y: Array
-    """Those along y `[Y]`, from bottom to top."""
-    value: Array
-    """The figure of each run `[Y, X]`; NaN where it has none."""
-    status: Array
-    """How each run ended `[Y, X]`, as places in STATUSES."""
-
-    @property
-    def made(self) -> int:
-        """How many runs have been made."""
-        return int(np.count_nonzero(self.status))
-
-    def where(self, status: Status) -> Array:
-        """Return which runs ended so `[Y, X]`."""
-        found: Array = self.status == STATUSES.index(status)
-        return found
 
 
 def lanes_of_packs(one: Pack) -> int:
@@ -85,7 +57,7 @@ class MapPlan:
     """
 
     def __init__(self, config: MapConfig) -> None:
-        self.config = config
+        self.config = config = _with_usual_start(config)
         sides = {axis: self._settings(axis) for axis in ("x", "y")}
         if len(sides["x"]) * len(sides["y"]) > MOST_PIXELS:
             raise config.refused(f"more than {MOST_PIXELS:,} runs")
@@ -109,12 +81,17 @@ class MapPlan:
         self.problem, self.steps = one.problem, one.steps
         self.width = lanes_of_packs(one)
         first_config, document = along["x"][0]
-        color = config.block.color
-        if color != DIVERGED_AT and (missing := missing_figure(first_config, color, figures)):
-            raise config.refused(missing, "color")
-        if color not in (*figures, STEPS_TO_TARGET, DIVERGED_AT):
-            known = ", ".join([*figures, STEPS_TO_TARGET, DIVERGED_AT])
+        self.color = color = config.block.color
+        if color not in OF_MAPS and (missing := missing_figure(first_config, color, figures)):
+            raise config.refused(f"{missing}{did_you_mean(color, OF_MAPS)}", "color")
+        if color not in (*figures, STEPS_TO_TARGET, *OF_MAPS):
+            known = ", ".join([*figures, STEPS_TO_TARGET, *OF_MAPS])
             raise config.refused(f"{color!r} is no figure that a run of a map ends with: {known}", "color")
+        if color == MINIMUM:
+            self._check_function()
+        elif "tolerance" in config.block.model_fields_set:
+            raise config.refused(f"it has no effect without color: {MINIMUM}", "tolerance")
+        self._first = first_config
         if first_config.stop.time is not None:
             raise config.refused(
                 "the runs of a map share their time, so that stop.time cannot end one of them"
@@ -128,6 +105,7 @@ class MapPlan:
                     "y": [config.path("y"), self.y],
                 }
                 | {"color": color, "of": depends.details()}
+                | ({"tolerance": config.block.tolerance} if color == MINIMUM else {})
             ).encode()
         ).hexdigest()
 
@@ -138,7 +116,44 @@ class MapPlan:
     def empty(self) -> Map:
         """Return the map of which nothing has been made."""
         shape = len(self.y), len(self.x)
-        return Map(np.array(self.x), np.array(self.y), np.full(shape, np.nan), np.zeros(shape, np.uint8))
+        found = Map(np.array(self.x), np.array(self.y), np.full(shape, np.nan), np.zeros(shape, np.uint8))
+        if self.color == MINIMUM:
+            found.ends = np.full((*shape, self._size), np.nan)
+        return found
+
+    def name_minima(self, found: Map) -> None:
+        """Find the minima at which the runs of a whole map ended, and make these the values."""
+        assert found.ends is not None
+        ends, tolerance = found.ends.reshape(-1, self._size), self.config.block.tolerance
+        function = problems.find(self._first.problem.name)(
+            Arrays("numpy", "float64"), **problem_options(self._first)
+        )
+        with np.errstate(all="ignore"):
+            minima = minima_near(function, ends, tolerance)
+            found.value[...] = nearest(minima, ends, tolerance).reshape(found.value.shape)
+        found.minima, found.minima_loss = minima.points, minima.losses
+        found.minima_known = np.arange(len(minima.points)) < minima.known
+
+    @cached_property
+    def _size(self) -> int:
+        return sum(int(np.prod(shape)) for shape in self.problem.shapes.values())
+
+    def _check_function(self) -> None:
+        config = self.config
+        if not isinstance(self.problem, VectorProblem):
+            said = f"{MINIMUM} is a color for maps of functions, and {config.swept.name}'s problem has data"
+            raise config.refused(said, "color")
+        for axis in ("x", "y"):
+            path = config.path(axis)
+            if path.startswith("problem.") and not path.startswith((f"{START}.", "problem.noise")):
+                raise config.refused(
+                    f"{path} makes other functions, with other minima: color: {MINIMUM} needs one", "color"
+                )
+        if len(self.x) * len(self.y) * self._size > MOST_NUMBERS:
+            raise config.refused(
+                f"more than {MOST_NUMBERS:,} parameters of all runs, by which color: {MINIMUM} tells them",
+                "color",
+            )
 
     def _settings(self, axis: str) -> Sequence[Setting]:
         config = self.config
@@ -174,67 +189,47 @@ def draw_map(
     ``observe`` is told how many runs have been made, and of how many. Raises ConfigError for a file of another map,
     and RunFailedError where a run fails.
     """
-    found = _read(path, plan)
+    found = read_map(path, plan.identity) or plan.empty()
     left = np.flatnonzero(found.status == 0)
     problem, saved = plan.problem, time.monotonic()
+
+    def save() -> None:
+        write_map(path, found, plan.config.to_dict(), plan.identity)
+
     try:
         for begin in range(0, len(left), plan.width):
             runs = left[begin : begin + plan.width]
             pack = Pack(plan.grid(runs), problem=problem)
-            kept = _Kept(plan.config.block.color, len(runs))
+            kept = MapSink(plan.color, len(runs), list(problem.shapes))
             Trainer(pack, kept, interrupted=interrupted).run()
             if interrupted():
                 break
-            found.value.flat[runs], found.status.flat[runs] = kept.value, kept.status
+            kept.put_into(found, runs)
             if observe is not None:
                 observe(found.made, found.status.size)
             if time.monotonic() - saved > SAVE_SECONDS:
-                _write(path, plan, found)
+                save()
                 saved = time.monotonic()
+        if plan.color == MINIMUM and found.is_whole and found.minima is None:
+            plan.name_minima(found)
     finally:
         if len(left):
-            _write(path, plan, found)
+            save()
     return found
 
 
-class _Kept:
-    """A sink that keeps a figure and the status of runs that have ended."""
-
-    resumable = False
-
-    def __init__(self, color: str, lanes: int) -> None:
-        self._color = color
-        self.value, self.status = np.full(lanes, np.nan), np.zeros(lanes, np.uint8)
-
-    def commit(self, *, states: Mapping[int, RunState] = NONE, **_: Any) -> None:
-        for lane, state in states.items():
-            if state.status is Status.FAILED:
-                raise RunFailedError(state.reason)
-            if state.status.final:
-                self.status[lane] = STATUSES.index(state.status)
-                value = self._value(state)
-                self.value[lane] = np.nan if value is None else value
-
-    def end(
-        self, runs: Array, statuses: Sequence[Status], steps: Array, figures: Mapping[str, Array]
-    ) -> None:
-        codes = np.array([_CODES[each] for each in statuses], np.uint8)
-        self.status[runs] = codes
-        name, wanted = {
-            DIVERGED_AT: ("", Status.DIVERGED),
-            STEPS_TO_TARGET: ("", Status.TARGET_REACHED),
-        }.get(self._color, (self._color, None))
-        if wanted is not None:
-            values, has_value = steps, codes == _CODES[wanted]
-        else:
-            values = figures["loss" if name == "final_loss" else name]
-            has_value = (codes != _CODES[Status.DIVERGED]) & np.isfinite(values)
-        self.value[runs] = np.where(has_value, values, np.nan)
-
-    def _value(self, state: RunState) -> float | None:
-        if self._color == DIVERGED_AT:
-            return state.steps if state.status is Status.DIVERGED else None
-        return state.figure(self._color)
+def _with_usual_start(config: MapConfig) -> MapConfig:
+    """Return a map with the usual start of its function written out, where an axis is a number of a start."""
+    if not any(config.path(axis).startswith(f"{START}.") for axis in ("x", "y")):
+        return config
+    try:
+        problem = config.swept.resolved({}).config.problem
+    except ConfigErrors:
+        return config  # it is whole with the numbers of the axes alone
+    if problem.options.get("start") is not None or problem.options.get("init") is not None:
+        return config
+    made = problems.find(problem.name)(Arrays("numpy", "float64"), **problem.options)
+    return config.with_value(START, made.start.tolist()) if isinstance(made, VectorProblem) else config
 
 
 def _plain(config: RunConfig) -> RunConfig:
@@ -248,33 +243,3 @@ def _number(setting: Setting) -> float:
     (node,) = setting.values()
     number: float = node.plain()
     return number
-
-
-def _read(path: Path, plan: MapPlan) -> Map:
-    if not path.exists():
-        return plan.empty()
-    try:
-        with np.load(path, allow_pickle=False) as held:
-            identity = str(held["identity"])
-            found = Map(held["x"], held["y"], held["value"], held["status"])
-    except (OSError, ValueError, KeyError) as error:
-        raise ConfigError(f"{path}: is no map: {error}: name another file with -o") from None
-    if identity != plan.identity:
-        raise ConfigError(
-            f"{path}: holds another map, or its data or code have changed: name another file with -o"
-        )
-    return found
-
-
-def _write(path: Path, plan: MapPlan, found: Map) -> None:
-    arrays: dict[str, Any] = {"x": found.x, "y": found.y, "value": found.value, "status": found.status}
-    texts: dict[str, Any] = {
-        "statuses": np.array([each.value for each in STATUSES]),
-        "config": np.array(json.dumps(plan.config.to_dict())),
-        "identity": np.array(plan.identity),
-    }
-
-    def write(stream: BinaryIO) -> None:
-        np.savez(stream, **arrays, **texts)
-
-    write_output(path, write)

@@ -103,6 +103,12 @@ class Evaluator:
             for name, values in metrics.items()
         }
 
+    def final_params(self, lanes: list[int]) -> dict[str, Array]:
+        """Return the final parameters of lanes by name, ``[n, *shape]``."""
+        return {
+            name: self._pack.arrays.to_host(values) for name, values in _picked(self._final, lanes).items()
+        }
+
     def summary(self, lane: int, final: Mapping[str, float]) -> dict[str, float | None]:
         """Return a lane's final metrics for its summary: `loss` as `final_loss`, None for non-finite values."""
         is_whole = not self._pack.keeps_average or self._has_average[lane]

@@ -207,7 +207,7 @@ class LaneTracker:
         )
 
     def commit_ends(self, sink: EndsSink) -> None:
-        """Commit, as columns, no more than how lanes have ended, and their final figures."""
+        """Commit, as columns, no more than how lanes have ended, their final figures and their parameters."""
         lanes = sorted(self._ends)
         if not lanes:
             return
@@ -218,7 +218,8 @@ class LaneTracker:
                 final = {name: float(values[row]) for name, values in figures.items()}
                 statuses[row], _ = self._stopping.final_status(lanes[row], final, ends[row].step)
         runs = np.array(self.runs)[lanes]
-        sink.end(runs, statuses, np.array([end.step for end in ends]), figures)
+        steps, params = np.array([end.step for end in ends]), self._evaluator.final_params(lanes)
+        sink.end(runs, statuses, steps, figures, params)
         self._ends.clear()
 
     def _restored(

@@ -33,7 +33,12 @@ class EndsSink(Protocol):
     """A destination of no more than how runs have ended."""
 
     def end(
-        self, runs: Array, statuses: Sequence[Status], steps: Array, figures: Mapping[str, Array]
+        self,
+        runs: Array,
+        statuses: Sequence[Status],
+        steps: Array,
+        figures: Mapping[str, Array],
+        params: Mapping[str, Array],
     ) -> None:
-        """Keep of runs their statuses, their steps and their final figures, all ``[n]``."""
+        """Keep of runs statuses, steps and final figures, all ``[n]``, and final parameters ``[n, *shape]``."""
         ...

@@ -17,8 +17,11 @@ from optrun.errors import ConfigError, counted, printable
 from optrun.plots.figure import format_of, save
 from optrun.plots.look import Look, matplotlib_in_style
 from optrun.plots.map_figure import map_figure
+from optrun.store import Status
 from optrun.store.directory import write_output
-from optrun.sweeps.maps import STATUSES, MapPlan, draw_map
+from optrun.sweeps.map_file import STATUSES, Map
+from optrun.sweeps.map_sink import MINIMUM
+from optrun.sweeps.maps import MapPlan, draw_map
 from optrun.training.interrupt import interruptible
 
 Observer = Callable[[int, int], None]
@@ -57,7 +60,21 @@ def print_map(
         counts = np.bincount(found.status.ravel(), minlength=len(STATUSES)).tolist()
         ended = (f"{many:,} {status}" for status, many in zip(STATUSES, counts, strict=True) if many)
         print(", ".join(ended), file=sys.stderr)
+        if plan.color == MINIMUM:
+            print(_of_minima(found), file=sys.stderr)
     print(printable(str(output)))
+
+
+def _of_minima(found: Map) -> str:
+    """Return at how many minima runs ended, and where these come from."""
+    assert found.minima_known is not None
+    reached = np.unique(found.value[np.isfinite(found.value)]).astype(int)
+    known = int(found.minima_known[reached].sum())
+    nowhere = int(np.count_nonzero(np.isnan(found.value) & ~found.where(Status.DIVERGED)))
+    more = len(reached) - known
+    found_ones = f", and {more} found where runs ended" if more else ""
+    said = f"minima at which runs ended: {known} known of the function{found_ones}"
+    return f"{said}; {counted(nowhere, 'run')} at none" if nowhere else said
 
 
 @contextmanager

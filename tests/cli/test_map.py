@@ -1,0 +1,215 @@
+"""The command `map`: its numbers, its picture, its window, and what it refuses."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from optrun.config.map import load_map
+from optrun.plots.look import COLOURS
+from optrun.store import Status
+from optrun.sweeps.map_file import CODES, STATUSES
+from optrun.sweeps.maps import MapPlan
+from tests.cli.looking import call
+
+__all__ = ["call"]
+
+MAP = """
+problem: himmelblau
+optimizer: {name: SGD, lr: 0.01, momentum: 0.5}
+steps: 200
+map:
+  x: {problem.start.0: {linspace: [-4, 4, 6]}}
+  y: {problem.start.1: {linspace: [-4, 4, 4]}}
+"""
+NUMBERS = {"x", "y", "value", "status", "statuses", "config", "identity"}
+
+
+@pytest.fixture
+def file(tmp_path):
+    (tmp_path / "drawn.yaml").write_text(MAP)
+    return "drawn.yaml"
+
+
+def held(path="drawn.npz"):
+    with np.load(path) as numbers:
+        return dict(numbers)
+
+
+def test_a_map_is_a_picture_and_its_numbers(file, call):
+    pytest.importorskip("matplotlib")
+    done = call("map", file)
+    assert done == (0, "drawn.png\n", "24 completed\n")
+    found = held()
+    assert found.keys() == NUMBERS
+    np.testing.assert_allclose(found["x"], np.linspace(-4, 4, 6))
+    np.testing.assert_allclose(found["y"], np.linspace(-4, 4, 4), rtol=1e-11)
+    assert found["value"].shape == found["status"].shape == (4, 6)
+    assert set(found["statuses"][found["status"]].ravel()) == {"completed"}
+    assert list(found["statuses"]) == STATUSES
+    config = json.loads(str(found["config"]))
+    assert config["problem"] == {"name": "himmelblau", "start": [0.0, 0.0]}  # the usual start, written out
+    assert config["map"]["x"] == {"problem.start.0": {"linspace": [-4, 4, 6]}}
+    assert call("map", file, "-q", "-o", "again.png").out == "again.png\n"
+    np.testing.assert_equal(held("again.npz")["value"], found["value"])
+
+
+def test_the_picture_shows_the_numbers(file, call, monkeypatch):
+    matplotlib = pytest.importorskip("matplotlib")
+    from optrun.cli.views import map as view
+
+    drawn = []
+    monkeypatch.setattr(view, "save", lambda picture, stream, format: drawn.append(picture))
+    call("map", file, "optimizer.lr=0.03")
+    pixels = drawn[0].axes[0].images[0].get_array()
+    found = held()
+    diverged = found["status"] == CODES[Status.DIVERGED]
+    assert 0 < diverged.sum() < diverged.size
+    assert (pixels[diverged] == pixels[diverged][0]).all()
+    lightness = matplotlib.colors.rgb_to_hsv(pixels[..., :3] / 255)[..., 2]
+    best, worst = (np.nanargmin(found["value"]), np.nanargmax(found["value"]))
+    assert lightness.flat[best] > lightness.flat[worst]
+    assert drawn[0].axes[0].images[0].origin == "lower"
+    assert [text.get_text() for text in drawn[0].legends[0].get_texts()] == ["diverged"]
+
+
+def test_which_minimum_is_a_color(file, call, monkeypatch):
+    pytest.importorskip("matplotlib")
+    from matplotlib.colors import to_rgba
+
+    from optrun.cli.views import map as view
+
+    drawn = []
+    monkeypatch.setattr(view, "save", lambda picture, stream, format: drawn.append(picture))
+    done = call("map", file, "map.color=minimum")
+    assert "minima at which runs ended: 4 known of the function\n" in done.err
+    found = held()
+    assert found.keys() == NUMBERS | {"ends", "minima", "minima_loss", "minima_known"}
+    distances = np.linalg.norm(found["ends"][:, :, None] - found["minima"], axis=-1)
+    np.testing.assert_array_equal(found["value"], distances.argmin(axis=-1))
+    assert (distances.min(axis=-1) < 0.1).all()
+    pixels = drawn[0].axes[0].images[0].get_array()
+    for number, colour in enumerate(COLOURS[:4]):
+        shown = pixels[found["value"] == number]
+        assert (shown == np.round(255 * np.array(to_rgba(colour)))).all()
+    labels = [text.get_text() for text in drawn[0].legends[0].get_texts()]
+    assert labels == ["(3, 2)", "(-2.81, 3.13)", "(-3.78, -3.28)", "(3.58, -1.85)"]
+    assert "4 known" in call("map", file, "map.color=minimum").err  # all of them made
+
+
+def test_minima_that_are_not_known_are_found(file, call):
+    pytest.importorskip("matplotlib")
+    written = "problem={name: expression, f: '(x**2 - 1)**2 + 0.1 * x + y**2', start: {x: 0.0, y: 0.0}}"
+    axes = ["map.x.problem.start.x={linspace: [-2, 2, 6]}", "map.y.problem.start.y=[-1.0, 1.0]"]
+    done = call("map", file, written, *axes, "map.color=minimum")
+    assert "0 known of the function, and 2 found where runs ended\n" in done.err
+    found = held()
+    roots = np.sort(np.roots([4, 0, -4, 0.1]).real)  # of the derivative
+    np.testing.assert_allclose(found["minima"], [[roots[0], 0], [roots[2], 0]], atol=1e-9)
+    assert not found["minima_known"].any()
+    assert (
+        call("map", file, written, *axes, "map.color=minimum", "map.tolerance=1e-9", "-o", "b.png").code == 0
+    )
+    assert np.isnan(held("b.npz")["value"]).any()  # float32 ends nearby
+
+
+@pytest.mark.parametrize("color", ["steps", "steps_to_target", "diverged_at"])
+def test_steps_are_those_until_the_target_or_the_divergence(color, file, call):
+    pytest.importorskip("matplotlib")
+    axes = ["map.x.optimizer.lr={logspace: [1e-4, 1e-1, 5]}", "map.y.optimizer.momentum=[0.0, 0.9]"]
+    assert call("map", file, *axes, "stop.target=1e-3", f"map.color={color}").code == 0
+    found = held()
+    status = found["statuses"][found["status"]]
+    counted = {
+        "steps": ("target_reached", "diverged"),
+        "steps_to_target": ("target_reached",),
+        "diverged_at": ("diverged",),
+    }[color]
+    assert {*status.ravel()} == {"completed", "target_reached", "diverged"}
+    np.testing.assert_array_equal(np.isfinite(found["value"]), np.isin(status, counted))
+
+
+def test_an_override_gives_another_window(file, call):
+    pytest.importorskip("matplotlib")
+    window = "map.x.problem.start.0={linspace: [2.9, 3.1, 3]}"
+    assert call("map", file, window, "-o", "zoom.svg").out == "zoom.svg\n"
+    np.testing.assert_array_equal(held("zoom.npz")["x"], np.linspace(2.9, 3.1, 3))
+    assert "problem.start.0" in Path("zoom.svg").read_text(encoding="utf-8")
+    refused = call("map", file, window, "-o", "zoom.svg", "steps=5")
+    assert refused.code == 2
+    assert "zoom.npz: holds another map" in refused.err
+
+
+KILLED = """
+import os, signal
+from optrun.sweeps import maps
+maps.lanes_of_packs, maps.SAVE_SECONDS, write = lambda pack: 10, -1, maps.write_map
+def killed(*given):
+    write(*given)
+    os.kill(os.getpid(), signal.SIGKILL)
+maps.write_map = killed
+from optrun.cli.app import main
+main()
+"""
+
+
+def test_what_was_killed_goes_on(file, call):
+    pytest.importorskip("matplotlib")
+    command = [sys.executable, "-c", KILLED, "map", file]
+    assert subprocess.run(command, check=False, capture_output=True).returncode == -9
+    assert np.count_nonzero(held()["status"]) == 10
+    assert not Path("drawn.png").exists()
+    assert call("map", file).code == 0
+    call("map", file, "-o", "other.png")
+    for name, values in held().items():
+        np.testing.assert_array_equal(values, held("other.npz")[name])
+
+
+REFUSED = {
+    "no axis": ("map.x.optimizer.lrr=[0.1, 0.2]", "drawn.yaml|override.*lrr.*Did you mean 'lr'"),
+    "no start": ("map.x.problem.start.2=[0.1, 0.2]", "problem.start.2.*no place in a list of 2"),
+    "no figure": ("map.color=minimun", "no figure 'minimun'.*Did you mean 'minimum'"),
+    "no target": ("map.color=steps_to_target", "set stop.target"),
+    "tolerance": ("map.tolerance=0.1", "map.tolerance: it has no effect without color: minimum"),
+    "no function": (
+        "problem={name: mlp, data: iris, start: 1}",
+        "problem.start",
+    ),
+}
+
+
+@pytest.mark.parametrize(("change", "said"), REFUSED.values(), ids=REFUSED)
+def test_what_is_no_map_is_refused(change, said, file, call):
+    pytest.importorskip("matplotlib")
+    done = call("map", file, change)
+    assert done.code == 2
+    assert not Path("drawn.npz").exists()
+    assert re.search(said, done.err), done.err
+
+
+def test_minima_are_those_of_one_function(file):
+    for problem, x, said in [
+        ("{name: quadratic}", "problem.noise: [0.0, 0.1]", ""),
+        ("{name: mlp, data: iris}", "optimizer.lr: [0.1, 0.2]", "is a color for maps of functions"),
+        (
+            "{name: expression, f: a * x**2, start: {x: 1.0}, parameters: {a: 1.0}}",
+            "problem.parameters.a: [1.0, 2.0]",
+            "problem.parameters.a makes other functions",
+        ),
+    ]:
+        config = load_map(
+            file,
+            [
+                f"problem={problem}",
+                f"map={{x: {{{x}}}, y: {{optimizer.momentum: [0.1, 0.2]}}, color: minimum}}",
+            ],
+        )
+        if said:
+            with pytest.raises(Exception, match=said):
+                MapPlan(config)
+        else:
+            MapPlan(config)
