@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from optrun.analysis.check import Check
     from optrun.api.checking import check
     from optrun.api.comparisons import Comparison, compare, noise
+    from optrun.api.maps import Map, map
     from optrun.api.reports import report
     from optrun.api.runs import Run, load_run, resume, run
     from optrun.api.sweeps import Sweep, load_sweep, sweep
@@ -20,6 +21,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Check",
     "Comparison",
+    "Map",
     "Run",
     "Sweep",
     "check",
@@ -27,6 +29,7 @@ __all__ = [
     "errors",
     "load_run",
     "load_sweep",
+    "map",
     "noise",
     "optim",
     "problems",
@@ -40,6 +43,7 @@ __all__ = [
 _HOME = dict.fromkeys(["Run", "load_run", "resume", "run"], "optrun.api.runs")
 _HOME |= dict.fromkeys(["Comparison", "compare", "noise"], "optrun.api.comparisons")
 _HOME |= {"Check": "optrun.analysis.check", "check": "optrun.api.checking"}
+_HOME |= dict.fromkeys(["Map", "map"], "optrun.api.maps")
 _HOME["report"] = "optrun.api.reports"
 _HOME |= dict.fromkeys(["Sweep", "load_sweep", "sweep"], "optrun.api.sweeps")
 

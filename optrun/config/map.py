@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path as FilePath
 from typing import Annotated, Any
@@ -85,7 +85,16 @@ def load_map(path: str | FilePath, overrides: Sequence[str] = ()) -> MapConfig:
 
     `map.x.PATH={linspace: […]}` gives another window of an axis, or another number for it.
     """
-    document = extended(read_config(FilePath(path)))
+    return _mapped(read_config(FilePath(path)), overrides)
+
+
+def map_from_mapping(data: Mapping[str, Any], overrides: Sequence[str] = ()) -> MapConfig:
+    """Return the map that plain values make; raises ConfigErrors."""
+    return _mapped(Document(YamlNode.of(data, Place("<config>")), [], set()), overrides)
+
+
+def _mapped(document: Document, overrides: Sequence[str]) -> MapConfig:
+    document = extended(document)
     root = document.root
     source = root.place.source
     if not isinstance(root.value, dict):
@@ -116,7 +125,7 @@ def load_map(path: str | FilePath, overrides: Sequence[str] = ()) -> MapConfig:
     except ValidationError as error:
         raise ConfigErrors(in_order(list(_issues(error, node)), source)) from None
     base = without(root, MAP, SWEEP)
-    stem = MAP if is_stream(source) else FilePath(source).stem
+    stem = MAP if is_stream(source) or source.startswith("<") else FilePath(source).stem
     order = [*document.order, *map(named, overrides)]
     given = base.child("name")
     name = given.value if given is not None and isinstance(given.value, str) else stem

@@ -11,7 +11,7 @@ from optrun.plots.figure import legend_above, new_picture
 from optrun.plots.look import COLOURS, Look
 from optrun.plots.ticks import power_of_ten
 from optrun.store import Status
-from optrun.sweeps.map_file import Map
+from optrun.sweeps.map_file import Pixels
 from optrun.sweeps.map_sink import DIVERGED_AT, MINIMUM, STEPS
 
 if TYPE_CHECKING:
@@ -38,7 +38,14 @@ ENDS = {(False, False): "neither", (True, False): "min", (False, True): "max", (
 
 
 def map_figure(
-    found: Map, *, x: str, y: str, color: str, title: str, log: bool | None = None, look: Look | None = None
+    found: Pixels,
+    *,
+    x: str,
+    y: str,
+    color: str,
+    title: str,
+    log: bool | None = None,
+    look: Look | None = None,
 ) -> "Picture":
     """Draw the values as colours, low ones bright; runs that diverged are dark red, those without a value grey.
 
@@ -50,7 +57,7 @@ def map_figure(
     with new_picture(look, look.inches(6.6, 1)) as picture:
         axes = picture.add_subplot()
         painted = _Painted(picture, axes, found)
-        if color == MINIMUM:
+        if color == MINIMUM and found.minima is not None:
             _paint_minima(painted, found)
             if (x, y) == ("problem.start.0", "problem.start.1"):
                 _star_minima(axes, found)
@@ -79,7 +86,7 @@ def map_figure(
 class _Painted:
     """Pixels `[Y, X, 4]` that get their colours, and what these mean."""
 
-    def __init__(self, picture: "Picture", axes: Any, found: Map) -> None:
+    def __init__(self, picture: "Picture", axes: Any, found: Pixels) -> None:
         self._picture, self._axes = picture, axes
         self.pixels = np.zeros((*found.status.shape, 4), np.uint8)
         self.handles: list[Any] = []
@@ -115,7 +122,7 @@ class _Painted:
         self.flat(self.pixels[..., 3] == 0, EMPTY, name)
 
 
-def _paint_minima(painted: _Painted, found: Map) -> None:
+def _paint_minima(painted: _Painted, found: Pixels) -> None:
     assert found.minima is not None
     assert found.minima_loss is not None
     numbers = np.unique(found.value[np.isfinite(found.value)]).astype(int).tolist()
@@ -138,7 +145,7 @@ def _paint_minima(painted: _Painted, found: Map) -> None:
         painted.names[-1] += f" … and {len(numbers) - MOST_NAMED} more"
 
 
-def _star_minima(axes: Any, found: Map) -> None:
+def _star_minima(axes: Any, found: Pixels) -> None:
     assert found.minima is not None
     for point in found.minima:
         if len(point) == 2:

@@ -20,7 +20,7 @@ CODES = {status: code for code, status in enumerate(STATUSES)}
 
 
 @dataclass
-class Map:
+class Pixels:
     """The values of a map as far as they are known; each array is in the file by its name."""
 
     x: Array
@@ -56,14 +56,14 @@ class Map:
         return found
 
 
-def read_map(path: Path, identity: str) -> Map | None:
+def read_map(path: Path, identity: str) -> Pixels | None:
     """Return the map in a file, None where there is no file; ConfigError for a file of another map."""
     if not path.exists():
         return None
     try:
         with np.load(path, allow_pickle=False) as held:
             of_whom = str(held["identity"])
-            found = Map(**{each.name: held[each.name] for each in fields(Map) if each.name in held})
+            found = Pixels(**{each.name: held[each.name] for each in fields(Pixels) if each.name in held})
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"{path}: is no map: {error}: name another file with -o") from None
     if of_whom != identity:
@@ -72,9 +72,9 @@ def read_map(path: Path, identity: str) -> Map | None:
     return found
 
 
-def write_map(path: Path, found: Map, config: dict[str, Any], identity: str) -> None:
+def write_map(path: Path, found: Pixels, config: dict[str, Any], identity: str) -> None:
     """Write a map, with its config as JSON."""
-    arrays = {each.name: getattr(found, each.name) for each in fields(Map)}
+    arrays = {each.name: getattr(found, each.name) for each in fields(Pixels)}
     texts: dict[str, Any] = {
         "statuses": np.array([each.value for each in STATUSES]),
         "config": np.array(json.dumps(config)),

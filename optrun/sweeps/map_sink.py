@@ -9,7 +9,7 @@ from optrun.arrays import Array
 from optrun.errors import RunFailedError
 from optrun.store import RunState, Status
 from optrun.store.types import STEPS_TO_TARGET
-from optrun.sweeps.map_file import CODES, Map
+from optrun.sweeps.map_file import CODES, Pixels
 from optrun.training.memory_store import NONE
 
 DIVERGED_AT = "diverged_at"
@@ -39,7 +39,7 @@ class MapSink:
         self._value, self._status = np.full(lanes, np.nan), np.zeros(lanes, np.uint8)
         self._ends: Array | None = None
 
-    def put_into(self, found: Map, runs: Array) -> None:
+    def put_into(self, found: Pixels, runs: Array) -> None:
         """Write what was kept of all lanes into a map, whose runs they are."""
         found.value.flat[runs], found.status.flat[runs] = self._value, self._status
         if found.ends is not None and self._ends is not None:

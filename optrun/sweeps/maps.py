@@ -19,7 +19,7 @@ from optrun.problems.vectors import VectorProblem
 from optrun.registry import problems
 from optrun.store.types import STEPS_TO_TARGET
 from optrun.sweeps.basins import minima_near, nearest
-from optrun.sweeps.map_file import Map, read_map, write_map
+from optrun.sweeps.map_file import Pixels, read_map, write_map
 from optrun.sweeps.map_sink import MINIMUM, OF_MAPS, MapSink
 from optrun.sweeps.plan.packs import pack_key
 from optrun.sweeps.plan.spaces import Dimension, Setting
@@ -113,15 +113,15 @@ class MapPlan:
         """Return the configs of runs, counted from left to right and from bottom to top."""
         return LaneGrid(self.axes, runs % len(self.x), runs // len(self.x))
 
-    def empty(self) -> Map:
+    def empty(self) -> Pixels:
         """Return the map of which nothing has been made."""
         shape = len(self.y), len(self.x)
-        found = Map(np.array(self.x), np.array(self.y), np.full(shape, np.nan), np.zeros(shape, np.uint8))
+        found = Pixels(np.array(self.x), np.array(self.y), np.full(shape, np.nan), np.zeros(shape, np.uint8))
         if self.color == MINIMUM:
             found.ends = np.full((*shape, self._size), np.nan)
         return found
 
-    def name_minima(self, found: Map) -> None:
+    def name_minima(self, found: Pixels) -> None:
         """Find the minima at which the runs of a whole map ended, and make these the values."""
         assert found.ends is not None
         ends, tolerance = found.ends.reshape(-1, self._size), self.config.block.tolerance
@@ -179,22 +179,23 @@ class MapPlan:
 
 def draw_map(
     plan: MapPlan,
-    path: Path,
+    path: Path | None,
     *,
     interrupted: Callable[[], bool] = lambda: False,
     observe: Callable[[int, int], None] | None = None,
-) -> Map:
-    """Make the runs of a map that a file does not hold yet, keep them there, and return all.
+) -> Pixels:
+    """Make the runs of a map that a file does not hold yet, keep them there, and return all; without a file, just that.
 
     ``observe`` is told how many runs have been made, and of how many. Raises ConfigError for a file of another map,
     and RunFailedError where a run fails.
     """
-    found = read_map(path, plan.identity) or plan.empty()
+    found = (path and read_map(path, plan.identity)) or plan.empty()
     left = np.flatnonzero(found.status == 0)
     problem, saved = plan.problem, time.monotonic()
 
     def save() -> None:
-        write_map(path, found, plan.config.to_dict(), plan.identity)
+        if path is not None:
+            write_map(path, found, plan.config.to_dict(), plan.identity)
 
     try:
         for begin in range(0, len(left), plan.width):

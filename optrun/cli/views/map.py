@@ -19,7 +19,7 @@ from optrun.plots.look import Look, matplotlib_in_style
 from optrun.plots.map_figure import map_figure
 from optrun.store import Status
 from optrun.store.directory import write_output
-from optrun.sweeps.map_file import STATUSES, Map
+from optrun.sweeps.map_file import STATUSES, Pixels
 from optrun.sweeps.map_sink import MINIMUM
 from optrun.sweeps.maps import MapPlan, draw_map
 from optrun.training.interrupt import interruptible
@@ -65,7 +65,7 @@ def print_map(
     print(printable(str(output)))
 
 
-def _of_minima(found: Map) -> str:
+def _of_minima(found: Pixels) -> str:
     """Return at how many minima runs ended, and where these come from."""
     assert found.minima_known is not None
     reached = np.unique(found.value[np.isfinite(found.value)]).astype(int)
