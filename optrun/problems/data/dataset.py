@@ -87,7 +87,7 @@ class Dataset:
             return
         words = [column for column in self.samples if column.words is not None]
         if not words:
-            yield self.samples.matrix()
+            yield self.features
             return
         for column in self.samples:
             yield column.values

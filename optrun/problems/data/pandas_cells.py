@@ -9,6 +9,9 @@ import numpy as np
 
 from optrun.problems.data.cells import MOST_DIGITS, Cells
 
+AT_ONCE = 1 << 16
+"""Bytes that are looked at together."""
+
 
 def cells_by_pandas(
     content: bytes, encoding: str, separator: str, *, skipped: int, width: int, texts: Sequence[int] = ()
@@ -25,7 +28,6 @@ def cells_by_pandas(
         import pandas
     except ImportError:
         return None
-    content = content.rstrip(b"\r\n")
     # Before version 3.1 only this parser rounded as Python does.
     exact: dict[str, Any] = {}
     if tuple(map(int, pandas.__version__.split(".")[:2])) < (3, 1):
@@ -57,26 +59,35 @@ def cells_by_pandas(
     # In longer lines pandas takes the first cells for an index.
     if not isinstance(frame.index, pandas.RangeIndex):
         return None
+    # No copies from here on: a large file takes as long to copy as to look through.
+    begin, end = 0, len(content)
+    for _ in range(skipped):
+        begin = content.find(b"\n", begin) + 1
+    while content[end - 1] in b"\r\n":
+        end -= 1
     # pandas fills up shorter lines. Other counts of lines: blank ones, or line breaks within cells.
-    lines = content.split(b"\n", skipped)[-1] if content.count(b"\n") >= skipped else b""
-    ends = b"[\r\n" + re.escape(separator.encode()) + b"]"
-    bare = (
-        re.sub(b"(?<=" + ends + b')"[^"]*"(?=' + ends + b")", b"", b"\n" + lines + b"\n")
-        if b'"' in lines
-        else lines
-    )
-    # Quotes within a cell, or returns without a new line, which the csv module reads differently.
-    if b'"' in bare or content.count(b"\r") != content.count(b"\r\n"):
+    if len(frame) != content.count(b"\n", begin, end) + 1:
         return None
-    separators = bare.count(separator.encode())
-    if len(frame) != lines.count(b"\n") + 1 or separators != len(frame) * (width - 1):
+    # Quotes within a cell, or returns without a new line, which the csv module reads differently.
+    if b"\r" in content and content.count(b"\r") != content.count(b"\r\n"):
+        return None
+    if content.find(b'"', begin, end) < 0:
+        separators = content.count(separator.encode(), begin, end)
+    else:
+        ends = b"[\r\n" + re.escape(separator.encode()) + b"]"
+        lines = b"\n" + content[begin:end] + b"\n"
+        bare = re.sub(b"(?<=" + ends + b')"[^"]*"(?=' + ends + b")", b"", lines)
+        if b'"' in bare:
+            return None
+        separators = bare.count(separator.encode())
+    if separators != len(frame) * (width - 1):
         return None
     cells = [_cells(pandas, frame[i]) for i in range(width)]
     known = [each for each in cells if each is not None]
     if len(known) < width:
         return None
     whole = [i for i, each in enumerate(known) if each.numbers is not None and each.numbers.dtype.kind == "i"]
-    if whole and _may_have_codes(lines, separator):
+    if whole and _may_have_codes(content, begin, separator):
         again = read(whole, usecols=whole)
         for i in whole:
             as_texts = _cells(pandas, again[i])
@@ -85,13 +96,21 @@ def cells_by_pandas(
     return known
 
 
-def _may_have_codes(lines: bytes, separator: str) -> bool:
-    """Whether a digit may follow a 0 that begins a cell; a regular expression takes ten times as long."""
-    characters = np.frombuffer(b"\n" + lines, np.uint8)
-    zeros = np.flatnonzero(characters[1:-1] == ord("0")) + 1
+def _may_have_codes(content: bytes, begin: int, separator: str) -> bool:
+    """Whether a digit may follow a 0 that begins a cell: parts are looked at that the caches of a processor hold."""
     ends = np.zeros(256, bool)
     ends[list(b'\r\n\t "' + separator.encode())] = True
-    return bool(np.any(ends[characters[zeros - 1]] & (characters[zeros + 1] - ord("0") < 10)))
+    characters = np.frombuffer(content, np.uint8)
+    if begin == 0:
+        characters = np.concatenate([np.frombuffer(b"\n", np.uint8), characters])
+    for start in range(max(begin - 1, 0), len(characters) - 2, AT_ONCE):
+        part = characters[start : start + AT_ONCE + 2]
+        found = part[1:-1] == ord("0")
+        found &= part[2:] - np.uint8(ord("0")) < 10
+        found &= part[:-2] - np.uint8(ord(".")) > ord("9") - ord(".")  # neither a digit nor a point
+        if found.any() and ends[part[:-2][found]].any():
+            return True
+    return False
 
 
 def _cells(pandas: Any, series: Any) -> Cells | None:

@@ -112,6 +112,8 @@ def _encoding(path: Path, content: bytes) -> str:
         tried: Sequence[str] = ["utf-16"]
     elif len(content.translate(None, _BINARY)) < len(content):
         tried = []
+    elif content.isascii():
+        return "utf-8"
     else:
         tried = ["utf-8-sig" if content.startswith(codecs.BOM_UTF8) else "utf-8", "cp1252", "latin-1"]
     for encoding in tried:

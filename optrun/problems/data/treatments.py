@@ -60,7 +60,7 @@ class Number(_FillsIn):
 
     def encoded(self, column: DataColumn) -> list[Array]:
         """Return the features, each ``[N]``."""
-        values = column.values.astype(np.float64)
+        values = column.values.astype(np.float64, copy=False)
         if self.fill is not None:
             values = np.where(column.missing, self.fill, values)
         return [values, column.missing.astype(np.float64)] if self.indicator else [values]
