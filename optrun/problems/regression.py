@@ -2,8 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from functools import cached_property
-from typing import Any, Self
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -13,12 +12,24 @@ from optrun.problems.activations import Relu
 from optrun.problems.data import Dataset, DataSource
 from optrun.problems.layers import Layers
 from optrun.problems.losses import BinaryCrossEntropy, Loss
+from optrun.problems.minima import Solution, Terms, logistic, newton, softmax
 from optrun.problems.scratch import Scratch
 from optrun.problems.supervised import Supervised
 
 
 class Regression(Supervised, ABC):
-    """One dense layer, "weight" ``[d, outputs]`` and "bias" ``[outputs]``, initialised to zero."""
+    """One dense layer, "weight" ``[d, outputs]`` and "bias" ``[outputs]``, initialised to zero.
+
+    Its minimum is computed when it is first asked for, in float64.
+    """
+
+    _at: ClassVar[tuple[str, ...]] = ("l2",)
+    """The options, in which lanes may differ, that the minimum depends on."""
+
+    def __init__(self, arrays: Arrays, **options: Any) -> None:
+        super().__init__(arrays, **options)
+        self._solved: dict[tuple[float, ...], Solution | None] = {}
+        """Shared by the problems of all lanes."""
 
     @classmethod
     def layers_of(
@@ -37,51 +48,62 @@ class Regression(Supervised, ABC):
     def initial(self, seed: int) -> dict[str, Array]:
         return {name: np.zeros(shape) for name, shape in self.shapes.items()}
 
-
-class SolvedRegression(Regression, ABC):
-    """A regression with one output, whose minimizer is computed in float64."""
-
-    @abstractmethod
-    def _solve(self, x: Array, y: Array, penalties: Array) -> tuple[Array, float] | None:
-        """Return the minimizer and the minimum of ``loss(x θ, y) + ½ Σ penalties θ²``; None if unknown."""
-
-    def for_lanes(self, numbers: Mapping[str, Any]) -> Self:
-        made = super().for_lanes(numbers)
-        vars(made).pop("_solutions", None)
-        return made
-
-    @cached_property
-    def _solutions(self) -> list[tuple[Array, float] | None]:
-        """The minimizer and the minimum of each lane, one where lanes share l2; None where they are unknown."""
-        x, y = (self.arrays.to_host(array).astype(np.float64) for array in self.parts["train"])
-        size = x.shape[1]
-        if self.layers.biases:
-            x = np.column_stack([x, np.ones(len(x))])
-        strengths = [float(each) for each in np.ravel(self.l2)]
-        with one_blas_thread:
-            found = {
-                l2: self._solve(x, y, np.where(np.arange(x.shape[1]) < size, l2, 0.0)) for l2 in {*strengths}
-            }
-        return [found[l2] for l2 in strengths]
-
     @property
     def minimum(self) -> float | Array | None:
-        minima = [each[1] for each in self._solutions if each is not None]
-        if len(minima) < len(self._solutions):
+        found = [each[1] for each in self._solutions if each is not None]
+        if len(found) < len(self._solutions):
             return None
-        return np.array(minima) if np.ndim(self.l2) else minima[0]
+        return np.array(found) if self._differs else found[0]
 
     @property
     def minimizers(self) -> Sequence[Mapping[str, Array]]:
-        solution = None if np.ndim(self.l2) else self._solutions[0]
+        solution = None if self._differs else self._solutions[0]
         if solution is None:
             return ()
         size = self.layers.widths[0]
-        values = {"weight": solution[0][:size, None], "bias": solution[0][size:]}
+        values = {"weight": solution[0][:size], "bias": solution[0][size:].reshape(-1)}
         return [{name: values[name] for name in self.shapes}]
 
+    @property
+    def _differs(self) -> bool:
+        """Whether lanes have minima of their own."""
+        return any(np.ndim(getattr(self, name)) for name in self._at)
 
-class LinearRegression(SolvedRegression):
+    @property
+    def _solutions(self) -> list[Solution | None]:
+        """The minimizer and the minimum of each lane, one where lanes share theirs; None where they are unknown."""
+        lanes = list(
+            zip(*np.broadcast_arrays(*(np.ravel(getattr(self, name)) for name in self._at)), strict=True)
+        )
+        new = [at for at in dict.fromkeys(lanes) if at not in self._solved]
+        if new:
+            x, y = (self.arrays.to_host(array).astype(np.float64) for array in self.parts["train"])
+            if self.layers.biases:
+                x = np.column_stack([x, np.ones(len(x))])
+            with one_blas_thread:
+                self._solved |= {at: self._solve(x, y, *map(float, at)) for at in new}
+        return [self._solved[at] for at in lanes]
+
+    @abstractmethod
+    def _solve(self, x: Array, y: Array, *at: float) -> Solution | None:
+        """Return the minimizer and the minimum of the objective at numbers of its options; None if it is unknown.
+
+        ``x [n, d]`` has a column of ones if there is a bias.
+        """
+
+    def _penalties(self, l2: float) -> Array:
+        """Return the penalty of each row of the minimizer: the bias has none."""
+        return np.repeat([l2, 0.0], [self.layers.widths[0], len(self.layers.biases)])
+
+    def _by_newton(self, terms: Terms, x: Array, y: Array, l2: float) -> Solution | None:
+        """Return what Newton's method finds; None without a penalty, without which there may be no minimizer."""
+        if l2 == 0:
+            return None
+        weights = None if self.loss.weights is None else np.array(self.loss.weights)[y.astype(np.intp)]
+        return newton(terms, x, y, self.loss.outputs, self._penalties(l2), weights)
+
+
+class LinearRegression(Regression):
     """Least squares, with a ridge penalty if l2 > 0.
 
     f(w, b) = 1/n Σᵢ (wᵀxᵢ + b - yᵢ)² + l2/2 ‖w‖²
@@ -98,20 +120,21 @@ class LinearRegression(SolvedRegression):
             )
         return self.loss_of(self.arrays, self.scratch, 0), dataset.values()
 
-    def _solve(self, x: Array, y: Array, penalties: Array) -> tuple[Array, float]:
+    def _solve(self, x: Array, y: Array, *at: float) -> Solution:
         # The penalty equals the loss of additional samples with target 0.
+        penalties = self._penalties(*at)
         x = np.concatenate([x / np.sqrt(len(x)), np.diag(np.sqrt(penalties / 2))])
-        y = np.concatenate([y / np.sqrt(len(y)), np.zeros(len(penalties))])
+        y = np.concatenate([y / np.sqrt(len(y)), np.zeros(len(penalties))])[:, None]
         theta = np.linalg.lstsq(x, y)[0]
         return theta, float(np.sum((x @ theta - y) ** 2))
 
 
-class LogisticRegression(SolvedRegression):
+class LogisticRegression(Regression):
     """Binary logistic regression; the second class in sorted order is y = 1.
 
         f(w, b) = 1/n Σᵢ log(1 + exp(zᵢ)) - yᵢ zᵢ + l2/2 ‖w‖²        zᵢ = wᵀxᵢ + b
 
-    The minimum is known only for l2 > 0 and without class weights: without a penalty it may not exist.
+    The minimum is known for l2 > 0: without a penalty it may not exist.
     """
 
     def __init__(self, arrays: Arrays, *, data: DataSource = "breast_cancer", **options: Any) -> None:
@@ -131,15 +154,16 @@ class LogisticRegression(SolvedRegression):
     def loss_of(cls, arrays: Arrays, scratch: Scratch, classes: int) -> Loss:
         return BinaryCrossEntropy(arrays, scratch)
 
-    def _solve(self, x: Array, y: Array, penalties: Array) -> tuple[Array, float] | None:
-        is_known = penalties.any() and self.loss.weights is None
-        return _newton(x, y, penalties) if is_known else None
+    def _solve(self, x: Array, y: Array, *at: float) -> Solution | None:
+        return self._by_newton(logistic, x, y, *at)
 
 
 class SoftmaxRegression(Regression):
     """Multinomial logistic regression.
 
-    f(W, b) = 1/n Σᵢ log Σⱼ exp(zᵢⱼ) - zᵢ,yᵢ + l2/2 ‖W‖²        zᵢ = Wᵀxᵢ + b
+        f(W, b) = 1/n Σᵢ log Σⱼ exp(zᵢⱼ) - zᵢ,yᵢ + l2/2 ‖W‖²        zᵢ = Wᵀxᵢ + b
+
+    The minimum is known for l2 > 0 and up to 2,000 parameters.
     """
 
     def __init__(self, arrays: Arrays, *, data: DataSource = "digits", **options: Any) -> None:
@@ -149,24 +173,5 @@ class SoftmaxRegression(Regression):
         classes, codes = self._classes(dataset)
         return self.loss_of(self.arrays, self.scratch, len(classes)), codes
 
-
-def _newton(x: Array, y: Array, penalties: Array) -> tuple[Array, float]:
-    """Return the minimizer and the minimum of the penalized logistic loss, by Newton's method with step halving."""
-    theta = np.zeros(x.shape[1])
-    value = _logistic(x, y, penalties, theta)
-    for _ in range(100):
-        p = 1 / (1 + np.exp(-np.clip(x @ theta, -500, 500)))
-        gradient = x.T @ (p - y) / len(y) + penalties * theta
-        if np.abs(gradient).max() < 1e-13:
-            break
-        hessian = (x.T * (p * (1 - p) / len(y))) @ x + np.diag(penalties)
-        step, scale = np.linalg.solve(hessian, gradient), 1.0
-        while (trial := _logistic(x, y, penalties, theta - scale * step)) > value and scale > 1e-10:
-            scale /= 2
-        theta, value = theta - scale * step, trial
-    return theta, value
-
-
-def _logistic(x: Array, y: Array, penalties: Array, theta: Array) -> float:
-    z = x @ theta
-    return float(np.mean(np.logaddexp(0, z) - y * z) + 0.5 * np.sum(penalties * theta**2))
+    def _solve(self, x: Array, y: Array, *at: float) -> Solution | None:
+        return self._by_newton(softmax, x, y, *at)
