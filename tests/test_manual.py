@@ -35,6 +35,7 @@ BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.M | re.S)
 FILE = re.compile(r"# ([\w.-]+\.(?:yaml|py|csv))\n")
 NEEDS = {
     "optrun plot": "matplotlib",
+    "optrun map": "matplotlib",
     "optrun report": "plotly",
     "=sobol": "scipy",
     "=optuna": "optuna",

@@ -69,7 +69,7 @@ def map_figure(
             painted.scale(found.value, "viridis_r", color, log)
         if color not in (DIVERGED_AT, STEPS):
             painted.flat(found.where(Status.DIVERGED), DIVERGED, "diverged")
-        painted.rest({MINIMUM: "at no minimum", STEPS: "neither of both"}.get(color, "no value"))
+        painted.rest({MINIMUM: "at no minimum", STEPS: "neither"}.get(color, "no value"))
         extent = (*_ends(found.x), *_ends(found.y))
         axes.imshow(painted.pixels, interpolation="nearest", origin="lower", aspect="auto", extent=extent)
         for axis, path, numbers in ((axes.xaxis, x, found.x), (axes.yaxis, y, found.y)):
@@ -103,7 +103,9 @@ class _Painted:
         norm, extend = _norm(values[where], log)
         mapped = ScalarMappable(norm, colormaps[colours])
         self.pixels[where] = mapped.to_rgba(values[where], bytes=True)
-        bar = self._picture.colorbar(mapped, ax=self._axes, label=label, extend=extend)
+        bar = self._picture.colorbar(
+            mapped, ax=self._axes, label=label, extend=extend, pad=0.02, fraction=0.05, aspect=30
+        )
         if "Log" in type(norm).__name__:
             _powers(bar.ax.yaxis, norm.vmax / norm.vmin)
 
