@@ -181,12 +181,14 @@ def _rare_times(pack: Pack, config: RunConfig) -> Iterator[str]:
     for path, every, most in (
         ("stop.patience", config.stop.patience, last),
         ("record.every", config.record.every, max(last, 1)),
+        ("record.params.every", getattr(config.record.params, "every", None), max(last, 1)),
         ("evaluate.every", config.evaluate.every, steps),
         ("checkpoint.every", config.checkpoint.every, steps),
     ):
         if isinstance(every, int) and every > most:
             yield f"{path}: {every:,} is never reached in the run's {counted(steps, 'step')}"
-    for i, step in enumerate(config.record.params or ()):
+    kept = config.record.params
+    for i, step in enumerate(kept if isinstance(kept, list) else ()):
         if step > steps:
             yield f"record.params.{i}: {step:,} is never reached in the run's {counted(steps, 'step')}"
 

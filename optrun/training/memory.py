@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from optrun.config import RunConfig
+from optrun.config.model.run import MOST_KEPT
 from optrun.errors import ConfigError, OutOfMemoryError, counted
 from optrun.fallbacks import Fallback, log
 
@@ -50,7 +51,7 @@ def check_fits(parts: Mapping[str, int]) -> None:
 
 def snapshot_bytes(config: RunConfig, steps: int, shapes: Iterable[tuple[int, ...]]) -> int:
     """Return the bytes of the parameters that a run keeps at `record.params`; ConfigError if they are too many."""
-    kept = sum(step < steps for step in config.record.params or ())
+    kept = len(config.record.kept(steps))
     size = sum(map(math.prod, shapes))
     needed = kept * size * (4 if config.dtype == "float32" else 8)
     if needed > MOST_KEPT_BYTES:
@@ -59,4 +60,9 @@ def snapshot_bytes(config: RunConfig, steps: int, shapes: Iterable[tuple[int, ..
             f"and a run keeps at most {MOST_KEPT_BYTES // GIB} GiB: name fewer steps",
             field="record.params",
         )
+    if kept > MOST_KEPT:
+        said = (
+            f"params: a run keeps its parameters at {MOST_KEPT:,} steps at most, not at {kept:,}: name fewer"
+        )
+        raise ConfigError(said, field="record.params")
     return needed

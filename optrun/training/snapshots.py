@@ -1,5 +1,6 @@
 """Snapshots: the parameters that a run keeps along its way, at the steps of `record.params`."""
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,7 +16,8 @@ class SnapshotBuffer:
 
     def __init__(self, pack: Pack) -> None:
         self._pack = pack
-        self._steps = frozenset(pack.configs[0].record.params or ())
+        self._in_order = pack.configs[0].record.kept(pack.steps)
+        self._steps = frozenset(self._in_order)
         self._taken: dict[int, dict[int, dict[str, Array]]] = {}
         self._bytes = 0
 
@@ -25,7 +27,8 @@ class SnapshotBuffer:
 
     def next_due(self, t: int, stop: int) -> int:
         """Return the first step from t on whose parameters are kept; ``stop`` if that is first."""
-        return min((step for step in self._steps if step >= t), default=stop)
+        place = bisect_left(self._in_order, t)
+        return self._in_order[place] if place < len(self._in_order) else stop
 
     @property
     def full(self) -> bool:

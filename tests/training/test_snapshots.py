@@ -192,3 +192,17 @@ def test_average_and_dtype_are_as_in_the_run(tmp_path):
     run = optrun.run({**RUN, "average": {"name": "ema"}}, directory=tmp_path / "run")
     assert {values.dtype for values in run.params_at(5).values()} == {np.dtype("float32")}
     assert [*run.params_at(5)] == [*run.params]
+
+
+def test_steps_at_equal_distances_are_those_of_their_list():
+    kept = {
+        str(params): optrun.run({**PARABOLA, "steps": 20, "record": {"params": params}}, save=False)
+        for params in ({"every": 7}, [0, 7, 14])
+    }
+    every, listed = kept.values()
+    for step in (0, 7, 14):
+        np.testing.assert_array_equal(every.params_at(step)["x"], listed.params_at(step)["x"])
+    with pytest.raises(ConfigError, match="only those of 0, 7, 14, 20:"):
+        every.params_at(1)
+    with pytest.raises(ConfigError, match="at 10,000 steps at most, not at 10,001"):
+        optrun.run({**PARABOLA, "steps": 10_001, "record": {"params": {"every": 1}}}, save=False)

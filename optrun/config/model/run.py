@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, MaxLen, MinLen
@@ -82,6 +83,17 @@ def _each_step_once(steps: list[int]) -> list[int]:
     return sorted(steps)
 
 
+_Steps = Annotated[
+    list[Annotated[int, Ge(0), INTEGRAL]], MinLen(1), MaxLen(MOST_KEPT), AfterValidator(_each_step_once)
+]
+
+
+class Kept(Section):
+    """Steps at equal distances, before whose update the parameters are kept."""
+
+    every: Annotated[Count, "steps from one to the next, from the first on"] = 1
+
+
 class Record(Section):
     """Which metrics are recorded (the loss and the lr always are) and at which steps, and which parameters are kept."""
 
@@ -90,15 +102,15 @@ class Record(Section):
         list[str], AfterValidator(_always_recorded), "besides loss and lr: norms, floats of the optimizer"
     ] = Field(default=[], validate_default=True)
     params: Annotated[
-        Annotated[
-            list[Annotated[int, Ge(0), INTEGRAL]],
-            MinLen(1),
-            MaxLen(MOST_KEPT),
-            AfterValidator(_each_step_once),
-        ]
-        | None,
-        "steps before whose update the parameters are kept; those of the end always are",
+        union([_Steps, Kept, type(None)]),  # type: ignore[valid-type]
+        "steps before whose update the parameters are kept: a list, or {every: 10}; those of the end always are",
     ] = None
+
+    def kept(self, steps: int) -> Sequence[int]:
+        """Return the steps of so many before whose update the parameters are kept, in order."""
+        if isinstance(self.params, Kept):
+            return range(0, steps, self.params.every)
+        return [step for step in self.params or () if step < steps]
 
     @property
     def measured(self) -> list[str]:
