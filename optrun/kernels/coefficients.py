@@ -1,19 +1,31 @@
 """The coefficients of a chunk of steps: a table, one row of which is copied to where kernels read it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
 from optrun.arrays import Array
+from optrun.kernels.deferred import Deferred
 
 Layout = tuple[str, ...]
 """Per coefficient its dtype if it has one value per lane, "" if all lanes share it."""
 
 
-def layout_of(table: Sequence[Array]) -> Layout:
+def layout_of(table: Sequence[Any], dtype: str) -> Layout:
     """Return the layout of columns, `[T, B]` for per-lane coefficients and `[T, 1]` for shared ones."""
-    return tuple(column.dtype.name if column.shape[1] > 1 else "" for column in table)
+
+    def kind(column: Any) -> str:
+        if isinstance(column, Deferred):
+            return "bool" if column.is_condition else dtype
+        return column.dtype.name if column.shape[1] > 1 else ""
+
+    return tuple(map(kind, table))
+
+
+def is_boolean(column: Any) -> bool:
+    """Return whether a column, which may be deferred, has conditions."""
+    return column.is_condition if isinstance(column, Deferred) else column.dtype == bool
 
 
 BLOCK = 64
@@ -36,10 +48,11 @@ class Coefficients(Protocol):
         """The values of the last fetched row: 0-d arrays for shared coefficients, `[B, 1]` for per-lane ones."""
         ...
 
-    def load(self, shared: Array, columns: Sequence[Array]) -> None:
+    def load(self, shared: Array, columns: Sequence[Any]) -> None:
         """Set the table of the coming steps: shared values `[T, K]`, and a column `[T, B]` per coefficient.
 
-        A column of length 1 in its last axis belongs to a shared coefficient, whose values are in ``shared``.
+        A column of length 1 in its last axis belongs to a shared coefficient, whose values are in ``shared``. On the
+        host a column may be deferred.
         """
 
     def fetch(self, row: int) -> None:
@@ -58,19 +71,20 @@ class HostCoefficients:
         ]
         self._per_lane = [index for index, kind in enumerate(layout) if kind]
         self._shared_rows = self._shared[None]
-        self._lane_rows: list[tuple[Array, Array]] = []
+        self._lane_rows: list[tuple[Array, Callable[[int], Array]]] = []
 
-    def load(self, shared: Array, columns: Sequence[Array]) -> None:
+    def load(self, shared: Array, columns: Sequence[Any]) -> None:
         self._shared_rows = shared
         self._lane_rows = [
-            (
-                self.arrays[index],
-                np.broadcast_to(columns[index], (len(shared), self._lanes))[:, :, None],
-            )
-            for index in self._per_lane
+            (self.arrays[index], self._rows_of(columns[index], len(shared))) for index in self._per_lane
         ]
+
+    def _rows_of(self, column: Any, steps: int) -> Callable[[int], Array]:
+        if isinstance(column, Deferred):
+            return lambda row: column.row(row).T
+        return np.broadcast_to(column, (steps, self._lanes))[:, :, None].__getitem__
 
     def fetch(self, row: int) -> None:
         self._shared[...] = self._shared_rows[row]
         for buffer, rows in self._lane_rows:
-            buffer[...] = rows[row]
+            buffer[...] = rows(row)

@@ -5,8 +5,9 @@ from functools import partial
 
 import numpy as np
 
-from optrun.arrays import Array, lane_sum, power
+from optrun.arrays import Array, lane_sum
 from optrun.kernels.bits import BITS, apply_bits
+from optrun.kernels.deferred import Deferred, NotDeferredError, power
 from optrun.kernels.expand import expansion
 from optrun.kernels.program import COMPARISONS, Node, nodes_below, part_of
 
@@ -44,7 +45,8 @@ def evaluate_scalar_states(
 ) -> dict[str, Array]:
     """Return each scalar state before the first of the steps t and after each of them, `[T + 1, B or 1]` in float64.
 
-    ``start`` holds the states `[B or 1]` before the first step; the other arguments are those of `evaluate`.
+    ``start`` holds the states `[B or 1]` before the first step; the other arguments are those of `evaluate`. Raises
+    NotDeferredError where a state depends on a deferred number.
     """
     if not scalar_states:
         return {}
@@ -54,6 +56,8 @@ def evaluate_scalar_states(
     for value in sorted(nodes_below(scalar_states.values()), key=lambda each: len(nodes_below([each]))):
         if not any(each.op == "scalar_state" for each in nodes_below([value])):
             evaluate(value, t, values, fixed)
+    if any(isinstance(of, Deferred) for of in fixed.values()):
+        raise NotDeferredError("a number that is carried from step to step")
     for step in range(len(t)):
         memo = {value: of[step if len(of) > 1 else 0] for value, of in fixed.items()}
         now = {name: of[-1] for name, of in rows.items()}

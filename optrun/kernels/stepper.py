@@ -2,17 +2,19 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from optrun.arrays import Array
-from optrun.kernels.coefficients import Coefficients, HostCoefficients, Layout, cast, layout_of
+from optrun.kernels.coefficients import Coefficients, HostCoefficients, Layout, cast, is_boolean, layout_of
+from optrun.kernels.deferred import Deferred, rows_of
 from optrun.kernels.evaluate import evaluate, evaluate_scalar_states
 from optrun.kernels.expand import expanded
 from optrun.kernels.fold import Known, fold, live_variables, read_hyperparameters
 from optrun.kernels.lower import Listing, lower
 from optrun.kernels.program import Node, Program, depends_on
+from optrun.kernels.ranges import range_of
 from optrun.kernels.trajectory import Stretch
 
 
@@ -71,7 +73,7 @@ class Stepper:
         self._kernels: dict[tuple[object, ...], Callable[[], None]] = {}
         self._row_kernels: list[Callable[[], None] | None] = []
         self._fetch: Callable[[int], None]
-        self._table: Sequence[Array] = ()
+        self._table: Sequence[Any] = ()
         self._shared: Array = np.empty((0, 0))
         self._known: Array = np.empty((0, 0), np.int8)
         self._layout: Layout = ()
@@ -95,29 +97,37 @@ class Stepper:
     def prepare(self, first: int, steps: int, values: Mapping[str, Array], scheduled: frozenset[str]) -> None:
         """Evaluate the coefficients of the steps first … first + steps - 1.
 
-        Hyperparameters are `[steps or 1, B or 1]`; ``scheduled`` names those that vary with the step.
+        Hyperparameters are `[steps or 1, B or 1]`, or deferred, as coefficients then are that differ from step to step
+        and from lane to lane; ``scheduled`` names those that vary with the step. Raises NotDeferredError, and changes
+        nothing, where a deferred number is needed.
         """
         t = np.arange(first, first + steps, dtype=np.float64)[:, None]
         start = {name: rows[self._row] for name, rows in self._scalar_rows.items()}
-        self._scalar_rows = evaluate_scalar_states(self.program.scalar_states, t, values, start)
-        self._row = 0
-        befores = {name: rows[:-1] for name, rows in self._scalar_rows.items()}
-        table = self._table = self._evaluated(t, {**values, **befores})
+        scalar_rows = evaluate_scalar_states(self.program.scalar_states, t, values, start)
+        befores = {name: rows[:-1] for name, rows in scalar_rows.items()}
+        table = self._evaluated(t, {**values, **befores})
+        self._row, self._scalar_rows, self._table = 0, scalar_rows, table
         known = np.empty((steps, len(table)), np.int8)
-        layout = layout_of(table)
+        layout = layout_of(table, self._dtype.name)
         shared = [index for index, per_lane in enumerate(layout) if not per_lane]
         shared_rows = np.zeros((steps, len(table)), self._dtype)
         for index in shared:
             shared_rows[:, index] = table[index][:, 0]
         known[:, shared] = _known_shared(shared_rows[:, shared])
         for index in set(range(len(table))) - set(shared):
-            known[:, index] = _known(table[index])
+            known[:, index] = _known(table[index], self._dtype, steps)
         coefficients = self._coefficients_of(layout)
         coefficients.load(shared_rows, table)
         self._fetch = coefficients.fetch
-        constant = (scheduled, *(rows.tobytes() for name, rows in values.items() if name not in scheduled))
+        first_rows = {
+            name: rows.row(0) if isinstance(rows, Deferred) else rows[:1] for name, rows in values.items()
+        }
+        constant = (
+            scheduled,
+            *(rows.tobytes() for name, rows in first_rows.items() if name not in scheduled),
+        )
         if constant != self._constant:
-            self._needed = self.needs({name: rows[:1] for name, rows in values.items()}, scheduled)
+            self._needed = self.needs(first_rows, scheduled)
             self._constant = constant
         # Once allocated, a state buffer is updated every step.
         self.live |= self._needed
@@ -135,15 +145,17 @@ class Stepper:
         rows = slice(row, row + steps)
         known = self._known_in(rows)
         listing = _listing(self.program, known.tobytes(), self.live, self._dtype.name)
+        table = {name: self._table[int(name[2:])] for name in listing.names("_c")}
         columns = {
             name: column[rows] if len(column) > 1 else column
-            for name in listing.names("_c")
-            if (column := self._table[int(name[2:])]).shape[1] > 1
+            for name, column in table.items()
+            if not isinstance(column, Deferred) and column.shape[1] > 1
         }
+        deferred = {name: column for name, column in table.items() if isinstance(column, Deferred)}
         (part,) = self._slices
         buffers = {name: self._buffer(name)[..., part] for name in {"p", *listing.variables()} - {"g"}}
         self._row = row + steps
-        return Stretch(steps, listing, self._shared[rows], columns, buffers)
+        return Stretch(steps, listing, self._shared[rows], columns, rows_of(deferred, rows), buffers)
 
     def needs(self, values: Mapping[str, Array], scheduled: frozenset[str]) -> frozenset[str]:
         """Return the variables that steps with these hyperparameters, each `[1, B or 1]`, need."""
@@ -158,17 +170,25 @@ class Stepper:
         scalars = {name: np.ones((1, 1)) for name in self.program.scalar_states}
         table = self._evaluated(np.ones((1, 1)), {**values, **scalars})
         return {
-            coefficient: Known(int(_known(column)[0]))
+            coefficient: Known(int(_known(column, self._dtype, 1)[0]))
             for coefficient, column in zip(self.program.coefficients, table, strict=True)
             if not depends_on(coefficient, scheduled)
         }
 
-    def _evaluated(self, t: Array, values: Mapping[str, Array]) -> list[Array]:
+    def _evaluated(self, t: Array, values: Mapping[str, Array]) -> list[Any]:
         """Return the coefficients at the steps t, in the dtype in which array operations read them."""
         memo: dict[Node, Array] = {}
         with np.errstate(all="ignore"):
             columns = [evaluate(coefficient, t, values, memo) for coefficient in self.program.coefficients]
-            return [cast(column, self._dtype) for column in columns]
+            return [self._cast(column) for column in columns]
+
+    def _cast(self, column: Any) -> Any:
+        """Return a column in the parameters' dtype; one that stays deferred is cast where it is read."""
+        if isinstance(column, Deferred):
+            if column.lanes > 1 and len(column) > 1:
+                return column
+            column = column.dense()
+        return cast(column, self._dtype)
 
     def _coefficients_of(self, layout: Layout) -> Coefficients:
         if layout not in self._coefficients:
@@ -199,7 +219,7 @@ class Stepper:
         is_same = (known == first).all(axis=0)
         is_zero = ((known == Known.ZERO) | (known == Known.SOME_ZERO)).any(axis=0)
         changes = _changing(self.program, self._scheduled)
-        is_condition = np.array([column.dtype == bool for column in self._table], bool)
+        is_condition = np.array([is_boolean(column) for column in self._table], bool)
         kept = is_same & (is_condition | ~changes)
         joined: Array = np.where(
             kept, first, np.where(is_zero & ~is_condition, Known.SOME_ZERO, Known.UNKNOWN)
@@ -257,8 +277,12 @@ def _known_shared(shared: Array) -> Array:
     return np.where(shared == 0, Known.ZERO, np.where(shared == 1, Known.ONE, Known.UNKNOWN))
 
 
-def _known(column: Array) -> Array:
+def _known(column: Any, dtype: Any, steps: int) -> Array:
     """Return what is known of a coefficient `[T or 1, B or 1]` at each step."""
+    if isinstance(column, Deferred):
+        if column.is_condition:
+            return np.full(steps, Known.UNKNOWN)
+        return np.where(range_of(column).may_be_zero(dtype, steps), Known.SOME_ZERO, Known.UNKNOWN)
     if column.dtype == bool:
         some = np.where(column.any(axis=1), Known.UNKNOWN, Known.ZERO)
         return np.where(column.all(axis=1), Known.ONE, some)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from optrun.arrays import Array
+from optrun.kernels.deferred import Deferred
 from optrun.kernels.lower import Listing
 
 
@@ -24,6 +25,8 @@ class Stretch:
     """Those that all lanes share, `[steps, K]` by index."""
     columns: Mapping[str, Array]
     """The others by name, each `[steps or 1, B]`, with room for a block of lanes behind it."""
+    deferred: Mapping[str, Deferred]
+    """Those that differ from step to step and from lane to lane, by name, which the loop computes."""
     buffers: Mapping[str, Array]
     """The parameters `[B, n]` and their states."""
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from optrun.arrays import Array, Parameters, chunk_length
 from optrun.errors import StateError
+from optrun.kernels.deferred import Deferred, Forecast, NotDeferredError
 from optrun.kernels.program import depends_on, nodes_below
 from optrun.kernels.stepper import Engine, Stepper
 from optrun.kernels.tensor_engine import TensorEngine
@@ -16,6 +17,9 @@ from optrun.kernels.trajectory import Stretch
 from optrun.optim.param_group import ParamGroup
 from optrun.optim.rule import Rule, flags_of
 from optrun.optim.state import StateBuffers, check_numeric
+
+FAR = 2048
+"""Steps ahead of which coefficients are known at once where those of lanes are deferred."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,7 @@ class GroupUpdate:
         self._params = params
         self._buffers = buffers
         self._chunk = 1
-        self._is_held = False
+        self._is_held = self._looks_far = False
         self._version = group.version
         self._expected: dict[str, Sequence[Any]] = {}
         self.t = 0
@@ -54,6 +58,10 @@ class GroupUpdate:
         self._begin()
         for part in self._parts:
             part.stepper.run(self._row)
+
+    def look_far(self) -> None:
+        """From now on, defer the coefficients of many steps where they can be, and make no table of all lanes."""
+        self._looks_far, self._rows = True, 0
 
     def stretch(self, most: int) -> Stretch:
         """Return the coming steps, at most so many; they count as made, and the caller makes them."""
@@ -171,7 +179,10 @@ class GroupUpdate:
         self._version = self.group.version
         self._chunk = chunk_length(self._width())
         self._expected = {name: self._forecast(*forecast) for name, forecast in self.group.forecasts.items()}
-        self._row, self._rows = 0, min([self._chunk, *map(len, self._expected.values())])
+        self._row = 0
+        if self._looks_far and not self._is_held and self._defer():
+            return
+        self._rows = min([self._chunk, *map(len, self._expected.values())])
         values = {
             name: _column(self._expected.get(name, [self.group[name]])[: self._rows])
             for name in self._floats()
@@ -190,6 +201,31 @@ class GroupUpdate:
             (_values_in_row(part, of_lanes, changing, self._params.lanes) for part in self._parts), default=1
         )
 
+    def _defer(self) -> bool:
+        """Prepare many steps, or fewer where powers of many numbers are read; return whether it could be."""
+        (part,) = self._parts
+        for most in (max(FAR, self._chunk), self._chunk):
+            self._rows = min([most, *map(len, self._expected.values())])
+            values = {name: self._deferred(name) for name in self._floats()}
+            try:
+                part.stepper.prepare(self.t, self._rows, values, frozenset(self._expected))
+            except NotDeferredError:
+                continue
+            return True
+        return False
+
+    def _deferred(self, name: str) -> Any:
+        """Return the values of the coming steps: `[T or 1, 1]`, or deferred where lanes differ."""
+        values = self._expected.get(name, [self.group[name]])[: self._rows]
+        if isinstance(values, Forecast):
+            return values.deferred
+        column = _column(values)
+        if column.shape[1] > 1:
+            if len(column) > 1:
+                raise NotDeferredError("a table that has been made")
+            return Deferred.of_lanes(column)
+        return column
+
     def _retrace(self) -> None:
         """Trace the rule again if a non-float hyperparameter has changed, which selects another program."""
         if self._flags() != self._traced_flags:
@@ -199,7 +235,9 @@ class GroupUpdate:
                 new.stepper.live = old.stepper.live
 
     def _forecast(self, values: Sequence[Any], index: int) -> Sequence[Any]:
-        return [values[index]] * self._chunk if self._is_held else values[index : index + self._chunk]
+        if self._is_held:
+            return [values[index]] * self._chunk
+        return values[index : index + max(self._chunk, FAR if self._looks_far else 0)]
 
     def _floats(self) -> list[str]:
         return [name for name, option in self._rule.options().items() if option.is_float]

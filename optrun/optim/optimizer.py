@@ -140,6 +140,12 @@ class Optimizer(Rule):
         is_own = type(self).step is not Optimizer.step
         return is_one and not (is_own or has_hooks or self.per_tensor or self.needs_closure)
 
+    def look_far(self) -> None:
+        """From now on, return in `stretch` as many steps as may be."""
+        for update in self._updates:
+            assert isinstance(update, GroupUpdate)
+            update.look_far()
+
     def stretch(self, most: int) -> Stretch:
         """Return the coming steps, at most so many; they count as made, and the caller makes them."""
         (update,) = self._updates

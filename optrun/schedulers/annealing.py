@@ -6,9 +6,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from optrun import arrays
 from optrun.arrays import Array
 from optrun.errors import ConfigError
+from optrun.kernels import deferred
 from optrun.registry import NonNegative, NonNegativeSteps, PositiveInt, Rate, Steps
 from optrun.schedulers.closed_form import between, half_wave
 from optrun.schedulers.scheduler import LRScheduler
@@ -30,7 +30,7 @@ class MultiStepLR(LRScheduler):
     @staticmethod
     def value(t: Any, base: Any, /, *, milestones: list[NonNegativeSteps], gamma: NonNegative = 0.1) -> Any:
         passed = np.searchsorted(np.array(milestones, np.float64), t, side="right")
-        return base * arrays.power(gamma, passed)
+        return base * deferred.power(gamma, passed)
 
     @classmethod
     def validate_options(cls, options: Mapping[str, Any]) -> None:
@@ -52,7 +52,7 @@ class PolynomialLR(LRScheduler):
     @staticmethod
     def value(t: Any, base: Any, /, *, total_iters: NonNegativeSteps = 5, power: NonNegative = 1.0) -> Any:
         done = np.minimum(t / total_iters, 1.0) if total_iters else np.ones_like(t)
-        return base * arrays.power(1.0 - done, power)
+        return base * deferred.power(1.0 - done, power)
 
 
 class CosineAnnealingWarmRestarts(LRScheduler):

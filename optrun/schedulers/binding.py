@@ -7,8 +7,13 @@ import numpy as np
 
 from optrun.arrays import Array, chunk_length
 from optrun.errors import ConfigError, counted, did_you_mean
+from optrun.kernels.deferred import Deferred, Forecast
 from optrun.kernels.denormals import denormals
+from optrun.kernels.ranges import LEAST, range_of
 from optrun.registry import Option
+
+FAR = 2048
+"""Steps ahead of which deferred values are known at once."""
 
 
 class ScheduledGroup(Protocol):
@@ -53,8 +58,8 @@ class Schedule(Protocol):
     def momentum(self) -> "tuple[str, Schedule] | None":
         """Return the option that turns the momentum schedule off, and that schedule; None without one."""
 
-    def at(self, t: Any, base: Any) -> Array:
-        """Return the values `[T, 1 or B]` at the steps."""
+    def at(self, t: Any, base: Any) -> Any:
+        """Return the values `[T, 1 or B]` at the steps, deferred if the initial ones are."""
 
     def base_for(self, t: float, values: Any) -> Array:
         """Return the initial values that give ``values`` at a step."""
@@ -85,6 +90,7 @@ class Binding:
         self._seen = 0
         self._now: float | None = None
         self._first: float = 0
+        self._looks_far = False
         self._rows = range(0)
         self._table: list[tuple[ScheduledGroup, str, Sequence[Any]]] = []
 
@@ -137,7 +143,8 @@ class Binding:
     def prepare(self, step: float) -> int:
         """Evaluate the schedule from this step on, and return the table row of the step, which is 0."""
         ahead = chunk_length(self._width(step)) if self._schedule.is_known_ahead else 1
-        self._table = self._valid(step + np.arange(ahead), whole=False)
+        far = self._deferred(step + np.arange(FAR)) if self._looks_far and ahead < FAR else None
+        self._table = far or self._valid(step + np.arange(ahead), whole=False)
         self._first = step
         # A fractional step needs a table of its own: sums of fractions are rounded.
         is_whole = isinstance(step, int)
@@ -151,6 +158,38 @@ class Binding:
         with denormals(flushed=False):
             rows = [schedule.at(now, group[f"initial_{name}"]) for group, name, schedule in self._targets()]
         return max(int(values.shape[1]) for values in rows)
+
+    def look_far(self, step: float) -> None:
+        """From this step on, know the values of many steps ahead, where they can be deferred."""
+        if self._schedule.is_known_ahead and not self._looks_far:
+            self._looks_far = True
+            self.invalidate()
+            self.apply(step)
+
+    def check(self, steps: Array) -> None:
+        """Raise ConfigError for a value out of bounds at one of the steps."""
+        table = self._deferred(steps)
+        rows = min((len(values) for *_, values in table), default=0) if table else 0
+        if rows < len(steps):
+            self.table(steps)
+
+    def _deferred(self, steps: Array) -> list[tuple[ScheduledGroup, str, Sequence[Any]]] | None:
+        """Return the deferred table, as far as it is known to be within bounds; None where it has to be made."""
+        self.initialize_new_groups()
+        made: list[tuple[ScheduledGroup, str, Sequence[Any]]] = []
+        for group, name, schedule in self._targets():
+            with denormals(flushed=False), np.errstate(all="ignore"):
+                try:
+                    values = schedule.at(steps, Deferred.of_lanes(group[f"initial_{name}"]))
+                except Exception:  # the table will say what is wrong, if anything is
+                    return None
+                forecast = _forecast(values, len(steps), group.options[name], self.lanes)
+            if forecast is None:
+                return None
+            made.append((group, name, forecast))
+        for group, name, _ in made:
+            group.schedules[name] = self
+        return made
 
     def table(self, steps: Array) -> list[tuple[ScheduledGroup, str, Sequence[Any]]]:
         """Return each group, a hyperparameter and its values at the steps.
@@ -257,3 +296,26 @@ def _within(option: Option, values: Array) -> Array:
     for bound in option.bounds:
         within &= bound.holds(values)
     return within
+
+
+def _forecast(values: Any, steps: int, option: Option, lanes: int) -> Sequence[Any] | None:
+    """Return values as far as they are known to be within bounds; None where they are not at first, or do not fit.
+
+    A single one is the same at all steps.
+    """
+    if np.shape(values)[-1] > 1 if not isinstance(values, Deferred) else values.lanes not in (1, lanes):
+        return None
+    length = steps if len(values) == 1 else len(values)
+    if isinstance(values, Deferred) and values.lanes > 1:
+        known = range_of(values)
+        if known.least < LEAST:
+            return None
+        within = known.is_within(lambda each: _within(option, each), length)
+    else:
+        numbers = values.dense() if isinstance(values, Deferred) else values
+        values = np.broadcast_to(numbers, (length, 1))
+        within = _within(option, values)[:, 0]
+    count = length if within.all() else int(np.argmin(within))
+    if not count:
+        return None
+    return Forecast(values, count) if isinstance(values, Deferred) else values[:count, 0].tolist()

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from optrun.arrays import power
+from optrun.kernels.deferred import power
 from optrun.registry import Fraction, NonNegative, NonNegativeSteps, Steps
 from optrun.schedulers.scheduler import LRScheduler
 

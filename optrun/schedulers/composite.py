@@ -11,6 +11,7 @@ from annotated_types import MinLen
 
 from optrun.arrays import Array
 from optrun.errors import ConfigError
+from optrun.kernels.deferred import Deferred, NotDeferredError
 from optrun.registry import Steps
 from optrun.schedulers.closed_form import ConstantLR
 from optrun.schedulers.scheduler import LRScheduler
@@ -57,6 +58,14 @@ class SequentialLR(_Composite):
     @staticmethod
     def value(t: Any, base: Any, /, *, schedulers: Members, milestones: list[Steps]) -> Any:
         turns = np.searchsorted(milestones, t[:, 0], side="right")
+        if isinstance(base, Deferred):
+            turn, count = int(turns[0]), int(np.argmin(turns == turns[0])) or len(turns)
+            if count == 1 < len(turns):
+                raise NotDeferredError("a single step of this turn")
+            initial = _initial_values(schedulers, milestones, turn, base)
+            values = schedulers[turn].at(t[:count, 0] - [0, *milestones][turn], initial)
+            # So many of them, also where they do not differ.
+            return np.where(np.ones((count, 1), bool), values, values) if count < len(turns) else values
         parts = {}
         for turn in np.unique(turns).tolist():
             rows = turns == turn

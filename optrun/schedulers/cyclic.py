@@ -6,8 +6,9 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from optrun.arrays import Array, power
+from optrun.arrays import Array
 from optrun.errors import ConfigError
+from optrun.kernels.deferred import power
 from optrun.registry import Epochs, Fraction, NonNegative, Positive, PositiveInt, Rate, Steps
 from optrun.schedulers.annealing import Strategy, anneal
 from optrun.schedulers.closed_form import between

@@ -8,6 +8,7 @@ import numpy as np
 from optrun.arrays import Array, power
 from optrun.errors import ConfigError
 from optrun.intervals import INTERVAL
+from optrun.kernels.deferred import Deferred, NotDeferredError
 from optrun.registry import Added, Decay, NonNegative, NonNegativeSteps
 from optrun.schedulers.lane_state import counts_from_json, floats_from_json, to_json
 from optrun.schedulers.scheduler import LRScheduler
@@ -70,9 +71,11 @@ class ReduceLROnPlateau(LRScheduler):
         name: str | None = options.get("metric")
         return name
 
-    def at(self, t: Any, base: Any) -> Array:
+    def at(self, t: Any, base: Any) -> Any:
         """Return the learning rates `[T, 1 or B]` at the steps ``t``, with the reductions so far."""
         rates, options = super().at(t, base), self._options
+        if isinstance(rates, Deferred) and self.reductions.any():
+            raise NotDeferredError("it has reduced them")
         for count in range(int(self.reductions.max())):
             lower = np.maximum(rates * options["factor"], options["min_lr"])
             changes = (self.reductions > count) & (rates - lower > options["eps"])

@@ -22,6 +22,7 @@ from optrun.arrays import Array, real
 from optrun.errors import ConfigError, StateError, brief
 from optrun.hyperparameters import completed
 from optrun.intervals import INTERVAL, interval_within, without_default
+from optrun.kernels.deferred import Deferred
 from optrun.registry import Option, check_annotated, options_of, said_of, schedulers
 from optrun.schedulers.binding import Binding, HasGroups
 from optrun.schedulers.function_of_time import FunctionOfTime
@@ -144,8 +145,11 @@ class LRScheduler:
         """Return the option that turns the momentum schedule off, and that schedule; None without one."""
         return None
 
-    def at(self, t: Any, base: Any) -> Array:
-        """Return the values `[T, 1 or B]` at the steps ``t`` `[T]` for initial values: a scalar, `[B]` or `[T, B]`."""
+    def at(self, t: Any, base: Any) -> Any:
+        """Return the values `[T, 1 or B]` at the steps ``t`` `[T]` for initial values: a scalar, `[B]` or `[T, B]`.
+
+        They are deferred if the initial values are, and then they may be fewer. NotDeferredError where they cannot be.
+        """
         if self._divisor is None:
             raise ConfigError(
                 f"{type(self).__name__}: interval epoch needs steps_per_epoch", field="steps_per_epoch"
@@ -153,6 +157,9 @@ class LRScheduler:
         steps = np.asarray(t, np.float64).reshape(-1, 1)
         steps = steps if self._divisor == 1 else steps // self._divisor
         options = {name: value for name, value in self._options.items() if name != INTERVAL.name}
+        if isinstance(base, Deferred):
+            options = {name: _deferred(value) for name, value in options.items()}
+            return self._function(steps, base, **options)
         values = self._function(steps, np.atleast_1d(np.asarray(base, np.float64)), **options)
         return np.broadcast_to(values, (len(steps), np.shape(values)[-1]))
 
@@ -214,6 +221,14 @@ class LRScheduler:
         if self.figures and self.observe_figures(int(self.last_epoch), figures):
             self._bound().invalidate()
             self._bound().apply(self.last_epoch)
+
+    def look_far(self) -> None:
+        """Know the values of many steps ahead from now on, which a table of all lanes would be too large for."""
+        self._bound().look_far(self.last_epoch)
+
+    def check(self, steps: Array) -> None:
+        """Raise ConfigError for a value out of bounds at one of the steps, given the metrics so far."""
+        self._bound().check(steps)
 
     def advance(self, steps: int) -> None:
         """Advance by so many steps of a schedule that needs no metrics."""
@@ -359,3 +374,8 @@ class LRScheduler:
         if self._binding is None:
             raise ConfigError(f"{type(self).__name__}: it is not bound to an optimizer")
         return self._binding
+
+
+def _deferred(value: Any) -> Any:
+    """Return an option, deferred where lanes differ in it."""
+    return Deferred.of_lanes(value) if isinstance(value, np.ndarray) and value.size > 1 else value

@@ -166,7 +166,8 @@ def _rates(config: RunConfig, curves: Mapping[str, Array]) -> Array:
         return np.full(len(steps), lr)
     schedule = built(config.scheduler)
     if not schedule.needs_metrics:
-        return schedule.at(steps, lr)[:, 0]
+        known: Array = schedule.at(steps, lr)[:, 0]
+        return known
     rates = np.empty(len(steps))
     for t, loss in enumerate(curves["loss"]):
         rates[t] = schedule.at([t], lr)[0, 0]

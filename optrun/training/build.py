@@ -166,7 +166,7 @@ def schedulers_of(configs: Configs, optimizer: Optimizer, problem: Problem, step
             if scheduler.is_known_ahead:
                 rows, checked = max(1, CHECKED_AT_ONCE // len(configs)), scheduled_steps(steps)
                 for first in range(0, len(checked), rows):
-                    scheduler.values_at(checked[first : first + rows])
+                    scheduler.check(checked[first : first + rows])
         made.append(scheduler)
 
     first = len(optimizer.param_groups) - len(config.optimizer.param_groups)

@@ -65,6 +65,8 @@ class Leaps:
         if not self._is_worth:
             instructions = 2 * len(self._elements.listing.instructions)  # the rule has about as many
             self._is_worth = self._engine.is_worth(self._loop, instructions, self._pack.lanes)
+            if self._is_worth:
+                self._pack.look_far()
         return self._is_worth
 
     def make(self, t: int, most: int, every: int, limits: Array, target: float, running: Array) -> "Landing":

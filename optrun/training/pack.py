@@ -126,6 +126,12 @@ class Pack:
         if replay is not None:
             replay.finish()
 
+    def look_far(self) -> None:
+        """Make ready for many steps at once from now on: in the optimizer and in the schedules."""
+        self.optimizer.look_far()
+        for scheduler in self.schedulers:
+            scheduler.look_far()
+
     def advance(self, steps: int) -> None:
         """Have the schedules follow so many steps that were made at once."""
         for scheduler in self.schedulers:

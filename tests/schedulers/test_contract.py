@@ -7,6 +7,8 @@ import pytest
 
 from optrun.arrays import Arrays, Parameters
 from optrun.errors import ConfigError, StateError
+from optrun.kernels.deferred import Deferred, NotDeferredError
+from optrun.kernels.ranges import range_of
 from optrun.optim import SGD
 from optrun.registry import options_of, schedulers
 from optrun.schedulers import ConstantLR, LinearLR, LRScheduler, SequentialLR, StepLR
@@ -20,6 +22,9 @@ OF_PLUGINS = [
     if name not in SHIPPED
 ]
 ALL = pytest.mark.parametrize("spec", [*EVERY, *OF_PLUGINS], ids=map(label, [*EVERY, *OF_PLUGINS]))
+
+NEVER_DEFERRED = {"ChainedScheduler"}
+"""Where members have tables of different lengths."""
 
 
 def optimizer(lr=0.1, lanes=1):
@@ -46,6 +51,39 @@ def test_a_lane_has_the_bits_of_its_solo_schedule(spec, rng):
     together = np.broadcast_to(schedule.at(np.arange(300), bases), (300, 37))
     for lane in (0, 17, 36):
         assert together[:, lane].tobytes() == schedule.at(np.arange(300), bases[lane])[:, 0].tobytes()
+
+
+@ALL
+def test_a_deferred_schedule_has_the_bits_of_its_table(spec, rng):
+    schedule, bases, t = built(spec), rng.uniform(1e-3, 1, 37), np.arange(300)
+    try:
+        deferred = schedule.at(t, Deferred.of_lanes(bases))
+    except NotDeferredError:
+        assert spec[0] in NEVER_DEFERRED
+        return
+    table = np.broadcast_to(schedule.at(t, bases), (300, 37))
+    if not isinstance(deferred, Deferred):  # it does not depend on the initial value
+        assert np.broadcast_to(deferred, (300, 37)).tobytes() == table.tobytes()
+        return
+    rows = 300 if len(deferred) == 1 else len(deferred)  # those of its first member
+    assert np.broadcast_to(deferred.dense(), (rows, 37)).tobytes() == table[:rows].tobytes()
+    known = range_of(deferred)
+    assert (known.low.min(axis=1) <= table[:rows].min(axis=1)).all()
+    assert (known.high.max(axis=1) >= table[:rows].max(axis=1)).all()
+    assert (known.may_be_zero("float64", rows) >= (table[:rows] == 0).any(axis=1)).all()
+
+
+@pytest.mark.parametrize("lr", [0.1, np.geomspace(1e-4, 0.1, 5)], ids=["one rate", "rates of lanes"])
+@ALL
+def test_who_looks_far_sees_the_same(spec, lr):
+    near, far = optimizer(lr, 5), optimizer(lr, 5)
+    schedules = [built(spec, each) for each in (near, far)]
+    for t in range(150):
+        if t == 7:
+            schedules[1].look_far()
+        assert np.array_equal(*(each.param_groups[0]["lr"] for each in (near, far)))
+        for schedule in schedules:
+            schedule.step(**({"metrics": METRICS[t % len(METRICS)]} if schedule.needs_metrics else {}))
 
 
 def applied(stepped):

@@ -8,7 +8,7 @@ import pytest
 from optrun.config import from_mapping
 from optrun.kernels import auto_engine
 from optrun.kernels.numba import engine
-from optrun.optim import Optimizer
+from optrun.optim import Optimizer, group_update
 from optrun.registry import optimizers
 from optrun.selftest import examples
 from optrun.training import lane_tracker
@@ -46,6 +46,8 @@ def interpreted(source, numbers, conditions, integers):
         "block": lambda number: np.zeros(64, number.dtype),
         "bits_of": lambda x: x.view(f"i{x.itemsize}"),
         "number_of": lambda x: x.view(f"f{x.itemsize}"),
+        "doubles": lambda x: x,
+        "places": lambda x: x,
     }
     exec("\n".join(lines), made)
     return lambda: made["step"]([*map(flat, numbers)], [*map(flat, conditions)], flat(integers))
@@ -184,6 +186,64 @@ def test_the_numbers_of_lanes_differ(problem, name, monkeypatch, without_compile
     assert len({repr(each) for each in one}) == 3
     assert steps_of(leaps) > STEPS // 2
     assert one == other
+
+
+WARMUP = [{"name": "LinearLR", "total_iters": 9}, {"name": "CosineAnnealingLR", "T_max": 31}]
+DIFFERING = {
+    "optimizer.beta1": ("Adam", None, (0.5, 0.9, 0.0)),
+    "optimizer.beta2": ("NAdam", None, (0.5, 0.99, 0.9)),
+    "optimizer.eps": ("NAdam", "CosineAnnealingLR", (1e-8, 1e-3, 0.1)),
+    "optimizer.weight_decay": ("AdamW", "CosineAnnealingLR", (0.1, 0.0, 0.2)),
+    "optimizer.momentum": (
+        "SGD",
+        {"name": "OneCycleLR", "max_lr": 1e-4, "total_steps": STEPS},
+        (0.5, 0.9, 0.0),
+    ),
+    "scheduler.gamma": ("Adam", {"name": "ExponentialLR"}, (0.9, 0.99, 1.0)),
+    "scheduler.eta_min": ("RAdam", {"name": "CosineAnnealingLR", "T_max": 20}, (1e-3, 0.0, 1e-4)),
+    "optimizer.lr": (
+        "Adam",
+        {"name": "SequentialLR", "schedulers": WARMUP, "milestones": [9]},
+        (0.1, 0.2, 0.3),
+    ),
+}
+
+
+CARRIED = {"optimizer.momentum_decay": ("NAdam", None, (0.1, 0.01, 0.0))}
+"""In what is carried from step to step, so that it stays a table."""
+
+
+@pytest.mark.parametrize(("path", "dtype"), in_turn(zip({**DIFFERING, **CARRIED}), ("float32", "float64")))
+def test_what_differs_from_lane_to_lane_is_computed_in_the_loop(path, dtype, monkeypatch, without_compiler):
+    rule, schedule, values = {**DIFFERING, **CARRIED}[path]
+    schedule = {"name": schedule, "T_max": STEPS} if isinstance(schedule, str) else schedule
+    part, name = path.split(".")
+    chosen = []
+    for lane in range(6):
+        given = {
+            "problem": "rosenbrock",
+            "optimizer": {"name": rule, "lr": 1e-3 * (1 + lane)},
+            "steps": STEPS,
+            "engine": "numba",
+            "dtype": dtype,
+            "evaluate": {"every": 17},
+            **({"scheduler": schedule} if schedule else {}),
+        }
+        chosen.append(from_mapping({**given, part: {**given[part], name: values[lane % 3]}}))
+    monkeypatch.setattr(group_update, "chunk_length", lambda lanes: 2)
+    one, other, leaps = made(chosen, monkeypatch)
+    assert one == other
+    assert steps_of(leaps) == STEPS - 4  # the first one, the last one, and those of two evaluations
+    assert (len(leaps) <= 5) == (path in DIFFERING)  # many steps each, although tables have two rows
+
+
+@pytest.mark.parametrize("length", [20, 1000])
+def test_a_coefficient_that_is_zero_at_a_step_is_looked_at_there(length):
+    pack = Pack(configs("SGD", scheduler={"name": "CosineAnnealingLR", "T_max": length}))
+    pack.look_far()
+    made = pack.optimizer.stretch(STEPS)
+    assert made.steps == STEPS
+    assert any(each.op == "nonzero" for each in made.rule.instructions) == (length < STEPS)
 
 
 def test_it_leaps_once_there_was_work_enough(monkeypatch, without_compiler):

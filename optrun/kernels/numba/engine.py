@@ -15,6 +15,7 @@ from optrun.errors import MissingExtraError, install
 from optrun.kernels.layout import Rows
 from optrun.kernels.lower import Listing
 from optrun.kernels.numba.code_cache import bound, compiled, is_installed
+from optrun.kernels.numba.computed import Computation, numbers_of_leaves
 from optrun.kernels.numba.source import BLOCK, source
 from optrun.kernels.numba.trajectory import trajectory_source, value_of, variables_of
 from optrun.kernels.threads import run_in_threads, threads_per_step
@@ -120,7 +121,10 @@ class NumbaEngine:
         (lanes, dim), dtype = parameters.shape, parameters.dtype
         given = {value_of(name): column for name, column in function.columns.items()} | dict(stretch.columns)
         columns = {name: column.dtype == bool for name, column in given.items()}
-        text = trajectory_source(function.listing, stretch.rule, dim, dtype.name, tuple(columns.items()))
+        form, leaves = Computation.of(stretch.deferred)
+        text = trajectory_source(
+            function.listing, stretch.rule, dim, dtype.name, tuple(columns.items()), form
+        )
         numbers = [
             *(stretch.buffers[name] for name in variables_of(stretch.rule)),
             *(
@@ -134,12 +138,14 @@ class NumbaEngine:
             ),
             np.full(1, -1, dtype),
             *(column for name, column in given.items() if not columns[name]),
+            *numbers_of_leaves(leaves, steps),
         ]
         conditions = [watch.running, *(given[name] for name in columns if columns[name])]
         across, along = (stride // parameters.itemsize for stride in parameters.strides)
         rows = [lanes if len(column) > 1 else 0 for column in given.values()]
         recorded, width = watch.recorded, stretch.shared.shape[1]
-        common = [lanes, across, along, steps, recorded.start, recorded.step, width, *rows]
+        widths = [leaf.values.shape[1] for leaf in leaves]
+        common = [lanes, across, along, steps, recorded.start, recorded.step, width, *rows, *widths]
         is_shared = self._threads > 1 and lanes * steps >= self._shared_steps
         shares = _parts(lanes, 2 * self._threads if is_shared else 1, BLOCK)
         integers = [

@@ -26,6 +26,18 @@ def _cast(context: Any, value: Any) -> Any:
     return _OTHER[value](value), code
 
 
+def _pointer_to(value: Any) -> Any:
+    """Return the function that makes of a pointer one to numbers of a type."""
+
+    def typed(context: Any, pointer: Any) -> Any:
+        def code(target: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return builder.bitcast(args[0], target.get_value_type(signature.return_type))
+
+        return types.CPointer(value)(pointer), code
+
+    return intrinsic(typed)
+
+
 def _block(context: Any, value: Any) -> Any:
     """Of numbers of the argument's type; LLVM knows that no other pointer leads there."""
 
@@ -40,3 +52,5 @@ def _block(context: Any, value: Any) -> Any:
 bits_of = intrinsic(_cast)
 number_of = intrinsic(_cast)
 block = intrinsic(_block)
+doubles = _pointer_to(types.float64)
+places = _pointer_to(types.intp)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import lru_cache
 
 from optrun.kernels.lower import Instruction, Listing, scalar
+from optrun.kernels.numba.computed import Computation
 from optrun.kernels.numba.source import expression_of, head, numbers_of
 
 INTEGERS = ("first", "end", "lanes", "across", "along", "steps", "recorded", "every", "width")
@@ -17,12 +18,17 @@ NUMBERS = ("values", "shared", "within", "above", "losses", "last", "final", "mi
 
 @lru_cache(256)
 def trajectory_source(
-    function: Listing, rule: Listing, dim: int, dtype: str, columns: tuple[tuple[str, bool], ...]
+    function: Listing,
+    rule: Listing,
+    dim: int,
+    dtype: str,
+    columns: tuple[tuple[str, bool], ...],
+    form: Computation,
 ) -> str:
     """Return a module with the function `step` and its signature.
 
     Its arguments are the addresses of arrays of numbers, of conditions, and of integers: the variables of the rule,
-    what `Watch` and `Stretch` have, and the columns, of which it is told whether they are conditions.
+    what `Watch` and `Stretch` have, the columns, of which it is told whether they are conditions, and what is deferred.
     """
     variables = variables_of(rule)
     blocks = [f"{name}_{i}" for name in variables for i in range(dim)]
@@ -32,17 +38,19 @@ def trajectory_source(
     numbers += [f"all_{name}" for name, is_condition in columns if not is_condition]
     conditions = ["the_running", *(f"all_{name}" for name, is_condition in columns if is_condition)]
     is_true = {name: " != 0" if is_condition else "" for name, is_condition in columns}
-    shared = [name for name in rule.names("_c") if name not in is_true]
+    computed = {name: is_condition for name, _, is_condition in form.results}
+    shared = [name for name in rule.names("_c") if name not in is_true and name not in computed]
     values = [name for name in map(value_of, function.names("_c")) if name not in is_true]
-    ended = len(INTEGERS) + len(columns)
+    ended = len(INTEGERS) + len(columns) + len(form.leaves)
     written = {each.target for each in instructions}
     lines = [
-        *head(instructions, dtype, "block", "BLOCK"),
+        *head(instructions, dtype, "block", "BLOCK", "doubles", "places"),
         "def step(numbers, conditions, integers):",
         *(f"    {name} = integers[{place}]" for place, name in enumerate(INTEGERS)),
         *(f"    row{name} = integers[{len(INTEGERS) + place}]" for place, name in enumerate(is_true)),
         *(f"    {name} = numbers[{place}]" for place, name in enumerate(numbers)),
         *(f"    {name} = conditions[{place}]" for place, name in enumerate(conditions)),
+        *form.arguments(len(numbers), len(INTEGERS) + len(columns)),
         "    minus_one, above = the_minus[0], the_above[0]",
         *(f"    {name} = the_values[{name[2:]}]" for name in values),
         *(f"    in_{name} = block(zero)" for name in blocks),
@@ -58,6 +66,7 @@ def trajectory_source(
             for name in variables
             for i in range(dim)
         ),
+        *form.of_block(),
         "            within[at] = the_within[lane]",
         "            running[at] = the_running[lane] if at < count else 0",
         "        due = recorded",
@@ -65,8 +74,13 @@ def trajectory_source(
         "        for now in range(steps):",
         *(f"            {name} = the_shared[now * width + {name[2:]}]" for name in shared),
         *(f"            start{name} = now * row{name} + begin" for name in is_true),
+        *form.of_step(dtype),
         "            for at in range(BLOCK):",
         *(f"                {scalar(name)} = in_{name}[at]" for name in blocks),
+        *(
+            f"                {name} = made{name}[at]{' != zero' * is_condition}"
+            for name, is_condition in computed.items()
+        ),
         *(f"                was_{i}[at] = at_p_{i}" for i in range(dim)),
         *(f"                {name} = all_{name}[start{name} + at]{is_true[name]}" for name in is_true),
         *(

@@ -1,0 +1,168 @@
+"""Ranges of deferred tables: bounds of the numbers of each step, without the numbers.
+
+Operations are rounded monotonically, so those of bounds are bounds of the results. Lanes are taken together where they
+differ by less than a factor of √2 in each number: then the range of a difference such as η - η · w is not much wider
+than its numbers.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from optrun.arrays import Array
+from optrun.kernels.deferred import DISTINCT, LANES, LEAVES, STEPS, Deferred, in_order
+
+MOST_KINDS = 256
+LEAST = 1e-290
+"""Above the numbers of which a thread that takes denormals for zeros might make others."""
+
+
+@dataclass(frozen=True)
+class Range:
+    """What is known of the numbers of each step, and of kinds of lanes."""
+
+    low: Array
+    high: Array
+    """Their bounds `[T or 1, K or 1]`."""
+    least: float = 0.0
+    """A lower bound of the magnitudes of those that are not zero."""
+
+    def is_within(self, holds: Callable[[Array], Array], steps: int) -> Array:
+        """Return at which steps `[T]` all numbers are finite and within bounds, as far as it is known."""
+        found = np.isfinite(self.low) & np.isfinite(self.high) & holds(self.low) & holds(self.high)
+        return np.broadcast_to(found.all(axis=1), (steps,))
+
+    def may_be_zero(self, dtype: Any, steps: int) -> Array:
+        """Return at which steps `[T]` a number may be zero in a dtype."""
+        found = ~((self.low.astype(dtype) > 0) | (self.high.astype(dtype) < 0))
+        return np.broadcast_to(found.any(axis=1), (steps,))
+
+
+def range_of(value: Deferred) -> Range:
+    """Return the range of a table, and the least magnitude in it and in those it is made of."""
+    values = in_order([value])
+    order, starts = _kinds([each for each in values if each.op == LANES and each.values.shape[1] > 1])
+    known: dict[int, Range] = {}
+    with np.errstate(all="ignore"):
+        for each in values:
+            args = [known[id(arg)] for arg in each.args]
+            if each.op in LEAVES:
+                known[id(each)] = _of_leaf(each, order, starts)
+            elif each.op == "where" and each.args[0].op == STEPS:
+                _, x, y = args
+                low, high = (
+                    np.where(each.args[0].values, *pair) for pair in ((x.low, y.low), (x.high, y.high))
+                )
+                known[id(each)] = Range(low, high, min(x.least, y.least))
+            else:
+                known[id(each)] = _RANGES.get(each.op, _condition)(*args)
+    least = min(known[id(each)].least for each in values)
+    return Range(known[id(value)].low, known[id(value)].high, least)
+
+
+def _kinds(leaves: Sequence[Deferred]) -> tuple[Array, Array]:
+    """Return an order of the lanes in which those of a kind are beside each other, and where each kind starts."""
+    if not leaves:
+        return np.zeros(0, np.intp), np.zeros(0, np.intp)
+    keys = []
+    with np.errstate(all="ignore"):
+        for leaf in leaves:
+            numbers = leaf.values[0].astype(np.float64)
+            keys.append(np.copysign(np.floor(2 * np.log2(np.absolute(numbers))) + 4096, numbers))
+    order = np.lexsort(keys)
+    changes = np.any([np.diff(key[order]) != 0 for key in keys], axis=0)
+    starts = np.concatenate([[0], np.flatnonzero(changes) + 1])
+    return order, starts if len(starts) <= MOST_KINDS else np.zeros(1, np.intp)
+
+
+def _of_leaf(leaf: Deferred, order: Array, starts: Array) -> Range:
+    numbers = leaf.values.astype(np.float64)
+    magnitudes = np.absolute(numbers)
+    least = float(np.min(magnitudes, where=magnitudes > 0, initial=np.inf))
+    if leaf.op == LANES and numbers.shape[1] > 1:
+        sorted_ = numbers[0][order]
+        bounds = (np.minimum.reduceat(sorted_, starts)[None], np.maximum.reduceat(sorted_, starts)[None])
+    elif leaf.op == DISTINCT:
+        bounds = numbers.min(axis=1, keepdims=True), numbers.max(axis=1, keepdims=True)
+    else:
+        bounds = numbers, numbers
+    return _hull(bounds, least)
+
+
+def _hull(candidates: Sequence[Array], least: float) -> Range:
+    low, high = candidates[0], candidates[0]
+    for each in candidates[1:]:
+        low, high = np.minimum(low, each), np.maximum(high, each)
+    return Range(np.where(np.isnan(low), -np.inf, low), np.where(np.isnan(high), np.inf, high), least)
+
+
+def _add(x: Range, y: Range) -> Range:
+    return _hull([x.low + y.low, x.high + y.high], _of_sum(x, y))
+
+
+def _sub(x: Range, y: Range) -> Range:
+    return _hull([x.low - y.high, x.high - y.low], _of_sum(x, y))
+
+
+def _of_sum(x: Range, y: Range) -> float:
+    # A sum that is not zero is a multiple of the last place of the smaller one.
+    return min(x.least, y.least) * 2.0**-53
+
+
+def _mul(x: Range, y: Range) -> Range:
+    return _hull([a * b for a, b in product((x.low, x.high), (y.low, y.high))], x.least * y.least)
+
+
+def _div(x: Range, y: Range) -> Range:
+    quotients = [a / b for a, b in product((x.low, x.high), (y.low, y.high))]
+    crosses = (y.low <= 0) & (y.high >= 0)
+    most = float(max(np.absolute(y.low).max(), np.absolute(y.high).max()))
+    found = _hull(quotients, x.least / most if most > 0 else 0.0)
+    return Range(np.where(crosses, -np.inf, found.low), np.where(crosses, np.inf, found.high), found.least)
+
+
+def _sqrt(x: Range) -> Range:
+    return _hull([np.sqrt(x.low), np.sqrt(x.high)], x.least**0.5)
+
+
+def _abs(x: Range) -> Range:
+    crosses = (x.low <= 0) & (x.high >= 0)
+    found = _hull([np.absolute(x.low), np.absolute(x.high)], x.least)
+    return Range(np.where(crosses, 0.0, found.low), found.high, found.least)
+
+
+def _max(x: Range, y: Range) -> Range:
+    return Range(np.maximum(x.low, y.low), np.maximum(x.high, y.high), min(x.least, y.least))
+
+
+def _min(x: Range, y: Range) -> Range:
+    return Range(np.minimum(x.low, y.low), np.minimum(x.high, y.high), min(x.least, y.least))
+
+
+def _where(_: Range, x: Range, y: Range) -> Range:
+    return Range(np.minimum(x.low, y.low), np.maximum(x.high, y.high), min(x.least, y.least))
+
+
+def _floor(x: Range) -> Range:
+    return Range(np.floor(x.low), np.floor(x.high), 1.0)
+
+
+def _condition(*_: Range) -> Range:
+    return Range(np.zeros((1, 1)), np.ones((1, 1)), 1.0)
+
+
+_RANGES: Mapping[str, Callable[..., Range]] = {
+    "add": _add,
+    "sub": _sub,
+    "mul": _mul,
+    "div": _div,
+    "sqrt": _sqrt,
+    "abs": _abs,
+    "max": _max,
+    "min": _min,
+    "where": _where,
+    "floor": _floor,
+}
