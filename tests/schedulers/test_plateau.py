@@ -158,7 +158,8 @@ def test_the_rates_of_many_steps_are_renewed_only_where_a_lane_was_reduced(monke
     monkeypatch.setattr(scheduler, "at", lambda t, base: tables.append(len(t)) or at(t, base))
     for step in range(60):
         scheduler.step([1.0, -step])
-    assert len(tables) == 59 // 6
+    # A single step tells how wide a table is.
+    assert sum(length > 1 for length in tables) == 59 // 6
 
 
 @pytest.mark.full
