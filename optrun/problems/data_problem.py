@@ -4,6 +4,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Annotated, Literal
 
 import numpy as np
@@ -209,13 +210,13 @@ class DataProblem(Problem, ABC):
         )
         if self.loss.weights is not None:
             self.inferred += f", class weights {listed([f'{weight:.3g}' for weight in self.loss.weights])}"
-        self.notes = remarks(dataset, by_class=by_class) + self.preparation.unknown_words(dataset.samples)
-        self.notes += repeated(dataset, targets, rows)
+        self._rows, self._targets_of_all = rows, targets
+        self._split_notes = []
         if has_own and split_seed and not validation_fraction:
-            self.notes.append(f"split_seed has no effect: {dataset.shown} has a split of its own")
+            self._split_notes.append(f"split_seed has no effect: {dataset.shown} has a split of its own")
         if by_class:
-            self.notes += chosen.notes(dataset, rows)
-            self.notes += absent_classes(rows, targets, [str(name) for name in described.classes])
+            self._split_notes += chosen.notes(dataset, rows)
+            self._split_notes += absent_classes(rows, targets, [str(name) for name in described.classes])
         self._check_range(prepared, "features", standardize=standardize)
         self._check_range(targets, "targets", standardize=standardize)
         self.parts: dict[str, tuple[Array, Array]] = {
@@ -224,6 +225,17 @@ class DataProblem(Problem, ABC):
             if len(own)
         }
         """The features ``[n, *shape]`` and the targets ``[n]`` of each part that has samples."""
+
+    @cached_property
+    def notes(self) -> Sequence[str]:  # type: ignore[override]
+        """Possible mistakes in the data; not looked for by the processes of a sweep, which do not say them."""
+        dataset = self._dataset
+        return [
+            *remarks(dataset, by_class=isinstance(self.loss, ClassLoss)),
+            *self.preparation.unknown_words(dataset.samples),
+            *repeated(dataset, self._targets_of_all, self._rows),
+            *self._split_notes,
+        ]
 
     def _check_range(self, values: Array, what: str, *, standardize: bool) -> None:
         """Raise ConfigError if a value is too large for the dtype."""

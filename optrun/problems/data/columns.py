@@ -93,7 +93,10 @@ class Table:
 
     def matrix(self) -> Array:
         """Return columns of numbers as float64 ``[N, d]``."""
-        return np.array([column.values for column in self.columns], np.float64).T.copy()
+        made = np.empty((len(self), len(self.columns)))
+        for i, column in enumerate(self.columns):
+            made[:, i] = column.values
+        return made
 
 
 def number_text(number: float) -> str:

@@ -87,7 +87,7 @@ class Dataset:
             return
         words = [column for column in self.samples if column.words is not None]
         if not words:
-            yield self.features
+            yield self.samples.matrix()
             return
         for column in self.samples:
             yield column.values

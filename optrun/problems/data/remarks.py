@@ -20,16 +20,16 @@ _IDENTIFIER = re.compile(r"(.*[^a-z])?(id|nr|no|key|number)\Z", re.IGNORECASE | 
 
 def remarks(dataset: Dataset, *, by_class: bool) -> list[str]:
     """Return possible mistakes in a user's file, one line each; nothing about data that optrun ships."""
-    if not dataset.header:
+    table = dataset.samples
+    if not isinstance(table, Table):
         return []
     found = list(dataset.notes)
-    constant = np.flatnonzero((dataset.features == dataset.features[0]).all(axis=0))
-    if len(constant):
+    constant = [i for i, column in enumerate(table) if (column.values == column.values[0]).all()]
+    if constant:
         names = [repr(dataset.columns[i]) if dataset.columns else f"{i + 1}" for i in constant]
         are = f"feature {names[0]} is" if len(names) == 1 else f"features {listed(names)} are"
         found.append(f"{are} constant")
-    if isinstance(dataset.samples, Table):
-        found += [note for column in dataset.samples for note in _doubts(column)]
+    found += [note for column in table for note in _doubts(column)]
     found += _alike(dataset, by_class=by_class)
     if by_class:
         classes, counts = np.unique(dataset.targets, return_counts=True)
