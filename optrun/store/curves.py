@@ -14,6 +14,7 @@ from optrun.store import blobs, schema, verified
 from optrun.store.types import FIRST_COLUMNS
 
 CURVE, EVALUATION = "curve", "evaluation"
+_WHOLE, _FLOAT = np.dtype(np.int64), np.dtype(np.float64)
 STEP = "step"
 _PREVIOUS = """SELECT name, last_step FROM curves WHERE run = ?1 AND kind = ?2 AND first_step =
     (SELECT max(first_step) FROM curves WHERE run = ?1 AND kind = ?2) ORDER BY column_index"""
@@ -52,10 +53,19 @@ def append(db: sqlite3.Connection, kind: str, segments: Mapping[int, Mapping[str
     return begun
 
 
-def segment(run: int, kind: str, columns: Mapping[str, Any]) -> list[schema.Row]:
-    """Return the rows of a segment, columns ``[n]`` of which one is ``step``: one for each, none where n is 0."""
+def checked_segment(run: int, kind: str, columns: Mapping[str, Any]) -> list[schema.Row]:
+    """Return the rows of a segment, with their checksums: one for each of the columns ``[n]``, none where n is 0.
+
+    One of the columns is ``step``. What the runs of a sweep have in common in their rows is encoded once for all.
+    """
     arrays = _columns(columns, f"{kind} of run {run}")
-    return list(_encoded(_rows(run, kind, arrays))) if arrays[STEP].size else []
+    if not arrays[STEP].size:
+        return []
+    begun, found = verified.begun(run), []
+    for cells, values in _rows(run, kind, arrays):
+        blob = blobs.encode(values)
+        found.append((verified.checksum_of_rest(begun, cells[1:], blob), *cells, blob))
+    return found
 
 
 def join(db: sqlite3.Connection, run: int, kind: str) -> dict[str, Array]:
@@ -195,7 +205,7 @@ def _columns(columns: Mapping[str, Any], what: str) -> dict[str, Array]:
 
 
 def _dtype(name: str) -> np.dtype[Any]:
-    return np.dtype(np.int64 if name == STEP else np.float64)
+    return _WHOLE if name == STEP else _FLOAT
 
 
 def _increasing(steps: Array) -> bool:

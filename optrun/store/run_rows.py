@@ -2,13 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from types import MappingProxyType
 from typing import Any, Self
 
 from optrun.arrays import Array
 from optrun.store import blobs, schema, verified
-from optrun.store.curves import CURVE, EVALUATION, segment
+from optrun.store.curves import CURVE, EVALUATION, checked_segment
 from optrun.store.snapshots import snapshot_rows
 
 NONE: Mapping[Any, Any] = MappingProxyType({})
@@ -32,8 +31,8 @@ class RunRows:
     ) -> Self:
         """Return the rows of the run of this number; StoreError where something cannot be stored."""
         of_kinds = ((CURVE, curves), (EVALUATION, evaluations))
-        segments = [row for kind, columns in of_kinds if columns for row in segment(run, kind, columns)]
+        rows = [row for kind, columns in of_kinds if columns for row in checked_segment(run, kind, columns)]
+        rows += verified.checked("curves", snapshot_rows(run, snapshots)) if snapshots else ()
         return cls(
-            list(verified.checked("curves", chain(segments, snapshot_rows(run, snapshots)))),
-            list(verified.checked("params", [(run, blobs.encode_npz(params))] if params else [])),
+            rows, list(verified.checked("params", [(run, blobs.encode_npz(params))])) if params else []
         )

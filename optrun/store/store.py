@@ -74,7 +74,9 @@ class Store(Reader):
                 attempts.write_events(db, [attempts.event(kind, 0, **of) for kind, of in events.items()])
 
         with store_errors(directory or parent, creates=True):
-            return cls(create_directory(parent, name, directory, fill), write=True)
+            store = cls(create_directory(parent, name, directory, fill), write=True)
+        store._states = [RunState(status=status)] * store.size
+        return store
 
     @classmethod
     def open(cls, path: Path, *, write: bool = False) -> Self:

@@ -8,6 +8,7 @@ import sqlite3
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
 from optrun.errors import StoreError
@@ -90,6 +91,21 @@ def canonical_bytes(row: Sequence[Any]) -> list[bytes]:
 def canonical_text(cells: list[Any]) -> bytes:
     """Return the canonical form of cells, with the length of a blob in its place."""
     return ascii(cells).encode()
+
+
+def begun(first: int) -> int:
+    """Return the checksum of the beginning of a row, whose first cell is this number."""
+    return zlib.crc32(f"[{operator.index(first)}, ".encode())
+
+
+def checksum_of_rest(crc: int, cells: tuple[Any, ...], blob: bytes) -> int:
+    """Return the checksum of a row that begins as `begun` has it, given its other cells; the blob is the last one."""
+    return zlib.crc32(blob, zlib.crc32(_rest(cells, len(blob)), crc))
+
+
+@lru_cache(256)
+def _rest(cells: tuple[Any, ...], size: int) -> bytes:
+    return canonical_text([*cells, size])[1:]
 
 
 def checksum(parts: Iterable[bytes | memoryview]) -> int:

@@ -1,5 +1,6 @@
 """A plan carried out: what is left of it is executed, and one writer commits each pack in one transaction."""
 
+from array import array
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
@@ -10,7 +11,7 @@ from optrun.errors import StoreError
 from optrun.store import Checkpoint, RunState, Status, Store
 from optrun.sweeps.options import Execution
 from optrun.sweeps.plan.expand import Plan
-from optrun.sweeps.plan.packs import Group, divided, grouped
+from optrun.sweeps.plan.packs import Group, as_range, divided, grouped
 from optrun.sweeps.plan.stages import Stage, stages_of
 from optrun.sweeps.sweep_store import add_settings, decisions_in, end_runs
 from optrun.sweeps.workers.base import Workers
@@ -90,7 +91,7 @@ class _Course:
         """Execute what is left of a stage; return whether nothing is."""
         self._begin(stage)
         states = self._results.states()
-        left = [run for run in stage.runs if _is_left(states[run], stage.until)]
+        left = as_range(array("q", (run for run in stage.runs if _is_left(states[run], stage.until))))
         wanted = left[: self._limit]
         if self._limit is not None:
             self._limit -= len(wanted)
@@ -120,22 +121,26 @@ class _Course:
             most = len(packs) if len(plan.outline) == 1 else max(len(packs), how.split)
             workers = how.workers(most, self._interrupted, look, self._connection)
             self._workers = self.stack.enter_context(workers)
-        left, has_to_end = set(wanted), False
-        identities = {run: group.identity for group in self._groups for run in group.runs}
-        waiting = {run for run in wanted if states[run].status is not Status.RUNNING}
+        has_to_end = False
+        left, waiting = bytearray(len(states)), bytearray(len(states))
+        for run in wanted:
+            left[run] = True
+            waiting[run] = states[run].status is not Status.RUNNING
+        group_of = array("q", bytes(8 * len(states)))
+        for number, group in enumerate(self._groups):
+            for run in group.runs:
+                group_of[run] = number
         # A pack that has paused goes on at once: reading its checkpoints takes as long as writing them.
         paused: dict[int, Checkpoint | None] = {}
 
         def work_of(pack: Sequence[int]) -> Work:
-            if begun := waiting.intersection(pack):
+            if begun := [run for run in pack if waiting[run]]:
                 # Once: a pack that is tried again, or a part of it, has begun.
-                waiting.difference_update(begun)
-                running = {
-                    run: replace(self._writer.states[run], status=Status.RUNNING) for run in sorted(begun)
-                }
-                self._results.commit(states=running)
+                for run in begun:
+                    waiting[run] = False
+                self._results.commit(states=_running(self._writer.states, begun))
             configs = [plan.configs[run] for run in pack]
-            identity = identities[pack[0]].part(plan.documents[pack[0]])
+            identity = self._groups[group_of[pack[0]]].identity.part(plan.documents[pack[0]])
             if any(self._writer.states[run].steps for run in pack):
                 checkpoints = [self._checkpoint(run, paused.pop(run, None), identity) for run in pack]
                 return Work(configs, until, checkpoints, identity=identity)
@@ -156,10 +161,11 @@ class _Course:
                 paused.update(
                     (run, each.checkpoint) for run, each in zip(pack, of_pack, strict=True) if each.goes_on
                 )
-                left -= {run for run, each in zip(pack, of_pack, strict=True) if not each.goes_on}
+                for run, each in zip(pack, of_pack, strict=True):
+                    left[run] = left[run] and each.goes_on
                 has_failed = any(each.state.status is Status.FAILED for each in of_pack)
                 has_to_end = has_to_end or (how.fail_fast and has_failed)
-        return not left and not has_to_end
+        return not any(left) and not has_to_end
 
     def _checkpoint(self, run: int, checkpoint: Checkpoint | None, identity: Identity) -> Checkpoint:
         """Return from where a run goes on that has made steps, by default what is stored; StoreError if nothing is."""
@@ -172,21 +178,29 @@ class _Course:
         return with_fingerprint(checkpoint, identity.fingerprint)
 
 
+def _running(states: Sequence[RunState], runs: Sequence[int]) -> dict[int, RunState]:
+    """Return the states of runs that begin or go on; those that wait for the first time share one."""
+    waiting, fresh = RunState(status=Status.WAITING), RunState(status=Status.RUNNING)
+    return {
+        run: fresh if states[run] == waiting else replace(states[run], status=Status.RUNNING) for run in runs
+    }
+
+
 def _is_left(state: RunState, until: int | None) -> bool:
     return not state.status.final and (until is None or state.steps < until)
 
 
 def _divided(
     groups: Sequence[Group], wanted: Sequence[int], states: Sequence[RunState], how: Execution
-) -> list[list[int]]:
+) -> list[Sequence[int]]:
     """Return packs whose lanes are at one step; those that were on their way come first."""
-    at_step: defaultdict[int, list[int]] = defaultdict(list)
+    at_step: defaultdict[int, array[int]] = defaultdict(lambda: array("q"))
     for run in wanted:
         at_step[states[run].steps].append(run)
     return [
         pack
         for step in sorted(at_step, reverse=True)
-        for pack in divided(groups, at_step[step], how.split, how.lanes)
+        for pack in divided(groups, as_range(at_step[step]), how.split, how.lanes)
     ]
 
 

@@ -1,6 +1,7 @@
 """The one writer of a sweep: commits each pack in one transaction, and tells how far the sweep is."""
 
 import time
+from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -67,7 +68,8 @@ class Writer:
         self._results = results
         self.states: list[RunState] = []
         """How far each run has come, by what has been committed."""
-        self._left: set[int] = set()
+        self._left = bytearray()
+        """Whether the result of each run is expected."""
         self._before: int | None = None
         """How many runs had ended at an earlier time."""
         self._observe = observe
@@ -92,11 +94,16 @@ class Writer:
         """
         self._comparable = comparable
         self.states = list(states)
-        self._left = set(wanted)
+        self._left = bytearray(len(states))
+        for run in wanted:
+            self._left[run] = True
         ended = sum(state.status.final for state in states)
         if self._before is None:
             self._before = ended
-        self._pack_of = {run: number for number, pack in enumerate(packs) for run in pack}
+        self._pack_of = array("q", bytes(8 * len(states)))
+        for number, pack in enumerate(packs):
+            for run in pack:
+                self._pack_of[run] = number
         self._through: set[int] = set()
         """The packs of which a part is through."""
         of_packs = self._now.packs + len(packs)
@@ -117,15 +124,16 @@ class Writer:
         """
         # What comes a second time is compared as it is: only a failure has no steps of its own.
         by_run = {
-            run: self._as_far(run, each) if run in self._left or each.state.status is Status.FAILED else each
+            run: self._as_far(run, each) if self._left[run] or each.state.status is Status.FAILED else each
             for run, each in zip(pack, results, strict=True)
         }
-        for run in by_run.keys() - self._left:
+        for run in [run for run in by_run if not self._left[run]]:
             if not (result := by_run.pop(run)).goes_on:
                 self._check_same(run, result)
         self._keep(by_run)
         paused = {run for run, each in by_run.items() if each.goes_on}
-        self._left -= by_run.keys() - paused
+        for run in by_run.keys() - paused:
+            self._left[run] = False
         ended = [each.state for each in by_run.values() if each.state.status.final]
         # A figure of a rung is that of fewer steps.
         through = [state for state in ended if state.status is not Status.PRUNED]

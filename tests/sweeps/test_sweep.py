@@ -184,7 +184,7 @@ def test_the_width_follows_the_cache_and_the_rows(monkeypatch):
 def test_packs_are_even_and_of_whole_settings_where_there_are_many(settings, repeats, width, jobs, widths):
     runs = range(settings * repeats)
     group = packs.Group(runs, width, repeats, work=1)
-    parts = divided([group], runs, jobs)
+    parts = [list(part) for part in divided([group], runs, jobs)]
     assert sorted(parts) == [list(runs[part[0] : part[-1] + 1]) for part in sorted(parts)]
     assert sorted(run for part in parts for run in part) == list(runs)
     assert sorted(map(len, parts)) == sorted(widths)

@@ -116,9 +116,10 @@ def note_design(plan: "Plan") -> None:
 
 def note_selection(plan: "Plan") -> None:
     """Print that settings are selected on the test data, if they are."""
+    from optrun.config.goal import TEST, of_data
     from optrun.training.config_notes import selected_on_test
 
-    if plan.size > plan.repeats:
+    if plan.size > plan.repeats and TEST in of_data(plan.metric.name):
         found = {selected_on_test(plan.metric.name, config) for config in plan.configs[:: plan.repeats]}
         _print_lines(sorted(found - {""})[:1])
 

@@ -50,7 +50,7 @@ def print_sweep_plan(
             "left": len(left),
             "stages": [{"settings": count, "until": until} for count, until in stages],
             "confirming": confirming,
-            "packs": packs,
+            "packs": [list(pack) for pack in packs],
             "jobs": jobs,
             "estimate": asdict(needed),
         }

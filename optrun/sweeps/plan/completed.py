@@ -138,6 +138,10 @@ class Completed:
         """Return of which kind the config of a run is, and its seed."""
         return self._kinds[run // self._repeats], self.seed(run)
 
+    def first_of_kinds(self) -> list[RunConfig]:
+        """Return the first config of each kind."""
+        return [kind.config for kind in {id(kind): kind for kind in self._kinds}.values()]
+
     def stored(self, run: int) -> str:
         """Return the config of a run as the JSON text that a store has."""
         return self._text(run, "stored", lambda document: blobs.dumps(document, "config"))

@@ -5,7 +5,7 @@ import json
 import math
 from array import array
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -185,6 +185,10 @@ class Plan:
             return (config.seed for config in self.configs)
         _, configs = self.columns
         return map(configs.seed, configs.runs)
+
+    def first_of_kinds(self) -> Iterable[RunConfig]:
+        """Yield configs from which all others differ in floats of their sections, and in seeds, alone."""
+        return self.configs if self.columns is None else self.columns[1].first_of_kinds()
 
     @cached_property
     def paths(self) -> list[str]:

@@ -102,7 +102,7 @@ def grouped(plan: Plan, runs: Sequence[int] | None = None) -> list[Group]:
     key_of = _KeysOfPacks(plan)
     for run in range(len(documents)) if runs is None else runs:
         by_key[key_of(run)].append(run)
-    groups = {key: _as_range(own) for key, own in by_key.items()}
+    groups = {key: as_range(own) for key, own in by_key.items()}
     alike: defaultdict[str, list[Sequence[int]]] = defaultdict(list)
     for own in groups.values():
         alike[_problem_key(documents[own[0]])].append(own)
@@ -138,8 +138,10 @@ class _KeysOfPacks:
         return self._known[place]
 
 
-def _as_range(numbers: Sequence[int]) -> Sequence[int]:
+def as_range(numbers: Sequence[int]) -> Sequence[int]:
     """Return increasing numbers as a range where none is left out, which takes no memory."""
+    if not numbers:
+        return range(0)
     whole = range(numbers[0], numbers[-1] + 1)
     return whole if len(whole) == len(numbers) else numbers
 
@@ -215,19 +217,19 @@ def _remarks(pack: Pack, varied: Collection[str]) -> list[str]:
 
 def divided(
     groups: Sequence[Group], runs: Collection[int], jobs: int, limit: int | None = None
-) -> list[list[int]]:
+) -> list[Sequence[int]]:
     """Return the packs of those runs that are wanted: as even as can be, and enough of them for all jobs.
 
     ``limit`` is the most lanes that a pack may have. For several jobs those with the most work come first, so that
     none of them is left for the end.
     """
     wanted = runs if isinstance(runs, (set, range)) else set(runs)
-    chosen = [(group, [run for run in group.runs if run in wanted]) for group in groups]
+    chosen = [(group, as_range([run for run in group.runs if run in wanted])) for group in groups]
     parts = [_Part(group, own, min(group.width, limit or group.width), jobs) for group, own in chosen if own]
     total = sum(part.work for part in parts)
     if jobs == 1 or not total:
         return [pack for part in parts for pack in part.packs(1)]
-    best: list[tuple[float, list[int]]] = []
+    best: list[tuple[float, Sequence[int]]] = []
     least = math.inf
     for fineness in range(1, MOST_FINE + 1):
         found = [
@@ -248,7 +250,7 @@ class _Part:
     """The wanted runs of a group."""
 
     group: Group
-    runs: list[int]
+    runs: Sequence[int]
     width: int
     jobs: int
 
@@ -256,7 +258,7 @@ class _Part:
     def work(self) -> float:
         return self.group.work * len(self.runs) / len(self.group.runs)
 
-    def packs(self, times: int) -> list[list[int]]:
+    def packs(self, times: int) -> list[Sequence[int]]:
         """Return even packs, as many as a multiple of ``times``, or as there are runs."""
         block = self.group.block(len(self.runs), self.width, self.jobs)
         blocks = math.ceil(len(self.runs) / block)

@@ -53,10 +53,11 @@ class Dispatch:
     """Of each pack, at each step at which it went on."""
     _died_at: float | None = field(default=None, init=False)
     _steps: dict[int, int] = field(default_factory=dict, init=False)
-    """The step at which each run began, or has paused since."""
+    """The step at which each run that has not ended began, or has paused since."""
     _spent_before: dict[int, float] = field(default_factory=dict, init=False)
     """The seconds of each run before this attempt."""
     _ended: set[int] = field(default_factory=set, init=False)
+    """Runs that have ended while packs were given up, of which they may be a part."""
     _failed: set[int] = field(default_factory=set, init=False)
     _came_late: set[int] = field(default_factory=set, init=False)
     """Runs whose results came late, which are not executed again: they are beyond where they began."""
@@ -121,7 +122,10 @@ class Dispatch:
         paused: defaultdict[int, list[int]] = defaultdict(list)
         for run, result in zip(pack, results, strict=True):
             if not result.goes_on:
-                self._ended.add(run)
+                if self._given_up:
+                    self._ended.add(run)
+                self._steps.pop(run, None)
+                self._spent_before.pop(run, None)
             elif run not in self._came_late:
                 self._steps[run] = result.state.steps
                 paused[result.state.steps].append(run)
