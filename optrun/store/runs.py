@@ -1,7 +1,7 @@
 """The runs of an experiment: what each was asked to do, which never changes, and its state, which does."""
 
 import sqlite3
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from math import isfinite
 from operator import index
 from typing import Any
@@ -29,13 +29,20 @@ def insert_runs(
 
     A config is a JSON object, or the text that this module would write of it.
     """
-    rows = [
-        (run, seed, config if isinstance(config, str) else blobs.dumps(dict(config), f"config of run {run}"))
-        for run, (config, seed) in enumerate(runs, first)
-    ]
-    verified.insert(db, "runs", rows)
-    write_states(db, {run: RunState(status=status) for run, _, _ in rows})
-    return len(rows)
+    count = 0
+
+    def rows() -> Iterator[schema.Row]:
+        nonlocal count
+        for run, (config, seed) in enumerate(runs, first):
+            count += 1
+            if not isinstance(config, str):
+                config = blobs.dumps(dict(config), f"config of run {run}")
+            yield run, seed, config
+
+    verified.insert(db, "runs", rows())
+    state = RunState(status=status)
+    verified.insert(db, "states", (_row(run, state) for run in range(first, first + count)))
+    return count
 
 
 def write_states(db: sqlite3.Connection, states: Mapping[int, RunState]) -> dict[int, RunState]:

@@ -1,9 +1,10 @@
 """The parts of a run that have a name in a registry: problem, optimizer, scheduler, average."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from copy import copy
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Annotated, Any
 
 from pydantic import (
@@ -34,6 +35,9 @@ from optrun.errors import ConfigError, UnknownNameError, did_you_mean
 from optrun.intervals import INTERVAL, interval_within, without_default
 from optrun.plugin_code import guarded
 from optrun.registry import SECTIONS, Option, Registry, tuples_of
+
+MOST_KNOWN = 1 << 12
+"""Of how many values of options it is kept what is validated of them."""
 
 NESTED = "x-optrun-component"
 """In a JSON schema from pydantic, what stands for a component of a kind."""
@@ -132,22 +136,38 @@ class Named:
         options: dict[str, Option] = cls.options()
         return with_groups(cls) if self.registry.kind == "optimizer" else options
 
-    def varied(self, component: Component, values: Mapping[str, float]) -> Component:
-        """Return a component with other values of options that hold no component, or of numbers within them, by their
-        paths; raises ValidationError.
+    def variation(
+        self, component: Component, paths: Sequence[Sequence[str]]
+    ) -> Callable[[Sequence[float]], dict[str, Any]]:
+        """Return what returns the options of a component, given other values of some of them or of numbers in them.
+
+        ``paths`` tell of which; they hold no component. It raises ValidationError.
         """
         cls: Any = self.registry.find(component.name)
         known = cls.options()
-        given: dict[str, Any] = {}
-        for path, value in values.items():
-            name, *steps = path.split(".")
-            given[name] = with_value(given.get(name, component.options.get(name)), steps, value)
-        options = component.options | {name: known[name].validated(value) for name, value in given.items()}
-        self._check(cls, options)
-        if isinstance(component, OptimizerComponent):
-            for i, group in enumerate(component.param_groups):
+        groups = component.param_groups if isinstance(component, OptimizerComponent) else []
+
+        @lru_cache(MOST_KNOWN)  # a grid has few values of each option
+        def validated(name: str, value: float) -> Any:
+            return known[name].validated(value)
+
+        def options_with(values: Sequence[float]) -> dict[str, Any]:
+            given: dict[str, Any] = {}
+            for (name, *steps), value in zip(paths, values, strict=True):
+                given[name] = with_value(given.get(name, component.options.get(name)), steps, value)
+            options = component.options | {
+                # A zero has a sign, which equality does not tell.
+                name: validated(name, value)
+                if type(value) is float and value
+                else known[name].validated(value)
+                for name, value in given.items()
+            }
+            self._check(cls, options)
+            for i, group in enumerate(groups):
                 self._check_group(cls, options, group.options, i)
-        return component.model_copy(update={"options": options})
+            return options
+
+        return options_with
 
     @property
     def _a_name(self) -> str:

@@ -20,6 +20,10 @@ Complete = tuple[RunConfig, dict[str, Any]]
 """A config, and the same as plain JSON values."""
 
 
+Place = tuple[int, tuple[str, ...]]
+"""The number of a float, and where it is among the options of its section."""
+
+
 class ConfigKind:
     """Configs that differ in floats of their sections alone: the first of them, and the ``paths`` of the floats.
 
@@ -29,7 +33,7 @@ class ConfigKind:
     def __init__(self, resolved: Resolved, paths: Sequence[str] = ()) -> None:
         self.config = resolved.config
         self.paths = paths
-        self._sections: defaultdict[str, list[tuple[int, tuple[str, ...]]]] = defaultdict(list)
+        self._sections: defaultdict[str, list[Place]] = defaultdict(list)
         for place, path in enumerate(paths):
             section, *steps = path.split(".")
             self._sections[section].append((place, tuple(steps)))
@@ -49,12 +53,21 @@ class ConfigKind:
     def validated(self, floats: Sequence[float]) -> tuple[float, ...] | None:
         """Return the floats that the config of these has, or None where it has others; raises ValidationError."""
         found = list(floats)
-        for section, places in self._sections.items():
-            values = {".".join(steps): floats[place] for place, steps in places}
-            part = Named(SECTIONS[section]).varied(getattr(self.config, section), values)
+        for places, options_with in self._variations:
+            options = options_with([floats[place] for place, _ in places])
             for place, steps in places:
-                found[place] = _within(part.options, steps)
+                found[place] = _within(options, steps)
         return tuple(found) if _are_floats(found) else None
+
+    @cached_property
+    def _variations(self) -> list[tuple[list[Place], Callable[[Sequence[float]], dict[str, Any]]]]:
+        return [
+            (
+                places,
+                Named(SECTIONS[section]).variation(getattr(self.config, section), [at for _, at in places]),
+            )
+            for section, places in self._sections.items()
+        ]
 
     def config_of(self, values: Sequence[float], seed: int) -> RunConfig:
         """Return the config that has these validated floats, and a seed."""
