@@ -12,7 +12,7 @@ from optrun.problems.activations import Relu
 from optrun.problems.data import Dataset, DataSource
 from optrun.problems.layers import Layers
 from optrun.problems.losses import BinaryCrossEntropy, Loss
-from optrun.problems.minima import Solution, Terms, logistic, newton, softmax
+from optrun.problems.minima import Solution, Terms, elastic_net, logistic, newton, softmax
 from optrun.problems.scratch import Scratch
 from optrun.problems.supervised import Supervised
 
@@ -23,7 +23,7 @@ class Regression(Supervised, ABC):
     Its minimum is computed when it is first asked for, in float64.
     """
 
-    _at: ClassVar[tuple[str, ...]] = ("l2",)
+    _at: ClassVar[tuple[str, ...]] = ("l1", "l2")
     """The options, in which lanes may differ, that the minimum depends on."""
 
     def __init__(self, arrays: Arrays, **options: Any) -> None:
@@ -91,22 +91,22 @@ class Regression(Supervised, ABC):
         ``x [n, d]`` has a column of ones if there is a bias.
         """
 
-    def _penalties(self, l2: float) -> Array:
+    def _penalty_of_rows(self, l2: float) -> Array:
         """Return the penalty of each row of the minimizer: the bias has none."""
         return np.repeat([l2, 0.0], [self.layers.widths[0], len(self.layers.biases)])
 
-    def _by_newton(self, terms: Terms, x: Array, y: Array, l2: float) -> Solution | None:
+    def _by_newton(self, terms: Terms, x: Array, y: Array, l1: float, l2: float) -> Solution | None:
         """Return what Newton's method finds; None without a penalty, without which there may be no minimizer."""
-        if l2 == 0:
+        if l2 == 0 or l1 > 0:
             return None
         weights = None if self.loss.weights is None else np.array(self.loss.weights)[y.astype(np.intp)]
-        return newton(terms, x, y, self.loss.outputs, self._penalties(l2), weights)
+        return newton(terms, x, y, self.loss.outputs, self._penalty_of_rows(l2), weights)
 
 
 class LinearRegression(Regression):
-    """Least squares, with a ridge penalty if l2 > 0.
+    """Least squares; ridge regression with ``l2``, the lasso with ``l1``, an elastic net with both.
 
-    f(w, b) = 1/n Σᵢ (wᵀxᵢ + b - yᵢ)² + l2/2 ‖w‖²
+    f(w, b) = 1/n Σᵢ (wᵀxᵢ + b - yᵢ)² + l2/2 ‖w‖² + l1 ‖w‖₁
     """
 
     def __init__(self, arrays: Arrays, *, data: DataSource = "diabetes", **options: Any) -> None:
@@ -120,13 +120,9 @@ class LinearRegression(Regression):
             )
         return self.loss_of(self.arrays, self.scratch, 0), dataset.values()
 
-    def _solve(self, x: Array, y: Array, *at: float) -> Solution:
-        # The penalty equals the loss of additional samples with target 0.
-        penalties = self._penalties(*at)
-        x = np.concatenate([x / np.sqrt(len(x)), np.diag(np.sqrt(penalties / 2))])
-        y = np.concatenate([y / np.sqrt(len(y)), np.zeros(len(penalties))])[:, None]
-        theta = np.linalg.lstsq(x, y)[0]
-        return theta, float(np.sum((x @ theta - y) ** 2))
+    def _solve(self, x: Array, y: Array, *at: float) -> Solution | None:
+        l1, l2 = at
+        return elastic_net(x, y, l1, l2, bias=bool(self.layers.biases))
 
 
 class LogisticRegression(Regression):
@@ -134,7 +130,7 @@ class LogisticRegression(Regression):
 
         f(w, b) = 1/n Σᵢ log(1 + exp(zᵢ)) - yᵢ zᵢ + l2/2 ‖w‖²        zᵢ = wᵀxᵢ + b
 
-    The minimum is known for l2 > 0: without a penalty it may not exist.
+    The minimum is known for l2 > 0 and l1 = 0: without a penalty it may not exist.
     """
 
     def __init__(self, arrays: Arrays, *, data: DataSource = "breast_cancer", **options: Any) -> None:
@@ -163,7 +159,7 @@ class SoftmaxRegression(Regression):
 
         f(W, b) = 1/n Σᵢ log Σⱼ exp(zᵢⱼ) - zᵢ,yᵢ + l2/2 ‖W‖²        zᵢ = Wᵀxᵢ + b
 
-    The minimum is known for l2 > 0 and up to 2,000 parameters.
+    The minimum is known for l2 > 0 and l1 = 0, and up to 2,000 parameters.
     """
 
     def __init__(self, arrays: Arrays, *, data: DataSource = "digits", **options: Any) -> None:

@@ -19,6 +19,7 @@ from optrun.problems.losses import ClassLoss, CrossEntropy, Loss, MeanSquaredErr
 from optrun.problems.metrics.prediction import ClassPredictions
 from optrun.problems.model import DenseModel, inputs_of
 from optrun.problems.passes import Chunk, Passes
+from optrun.problems.penalties import AbsolutePenalty, Penalty, SquaredPenalty
 from optrun.problems.problem import Batches
 from optrun.problems.scratch import Scratch
 from optrun.registry import Added, NonNegative, PerLane, PositiveInt
@@ -27,7 +28,7 @@ from optrun.registry import Added, NonNegative, PerLane, PositiveInt
 class Supervised(DataProblem, ABC):
     """Dense layers; the objective is the mean loss over the training samples plus a penalty on the weights.
 
-        f(θ) = 1/n Σᵢ loss(outputs(xᵢ; θ), yᵢ) + l2/2 ‖weights‖²
+        f(θ) = 1/n Σᵢ loss(outputs(xᵢ; θ), yᵢ) + l2/2 ‖weights‖² + l1 ‖weights‖₁
 
     Samples of more than one dimension, such as images, are flattened. Raises ConfigError if batch_size exceeds the
     number of training samples.
@@ -40,6 +41,12 @@ class Supervised(DataProblem, ABC):
         batch_size: Annotated[PositiveInt | None, "samples per step; null for all of them"] = None,
         l2: Annotated[
             NonNegative, PerLane(), "strength of the penalty on the weights; biases have none"
+        ] = 0.0,
+        l1: Annotated[
+            NonNegative,
+            Added(),
+            PerLane(),
+            "strength of the penalty on the absolute values of the weights; biases have none",
         ] = 0.0,
         bias: Annotated[bool, "whether layers have biases"] = True,
         sampling: Annotated[
@@ -63,6 +70,7 @@ class Supervised(DataProblem, ABC):
             )
         self.sampling = sampling
         self.l2: float | Array = l2
+        self.l1: float | Array = l1
         self.batch_size = batch_size
         self.steps_per_epoch = -(-samples // (batch_size or samples))
         self.inputs: dict[str, Array] = {
@@ -79,7 +87,7 @@ class Supervised(DataProblem, ABC):
 
     def for_lanes(self, numbers: Mapping[str, Any]) -> Self:
         made = super().for_lanes(numbers)
-        vars(made).pop("_strengths", None)
+        vars(made).pop("_penalties", None)
         return made
 
     @classmethod
@@ -140,9 +148,9 @@ class Supervised(DataProblem, ABC):
                 self.loss(tile.run.forward(tile.matrices, x), targets, tile.loss)
                 tile.run.backward(tile.matrices, tile.grads, x)
         passes.scatter()
-        if self._is_penalized:
-            passes.loss += self._penalty(params)
-            self._add_penalty_grad(params, grads)
+        for penalty in self._penalties:
+            passes.loss += penalty.value(params, self.layers.weights)
+            penalty.add_gradient(params, grads, self.layers.weights)
         return passes.loss
 
     def evaluate(self, params: Mapping[str, Array], *, measure: Sequence[str] = ()) -> dict[str, Array]:
@@ -155,7 +163,9 @@ class Supervised(DataProblem, ABC):
             figures = self.model.figures(params, x, self.parts[part][1], self.targets[part], measure)
             metrics |= {f"{part}_{name}": values for name, values in figures.items()}
         full = metrics["train_loss"]
-        metrics = {"loss": full + self._penalty(params) if self._is_penalized else full, **metrics}
+        for penalty in self._penalties:
+            full = full + penalty.value(params, self.layers.weights)
+        metrics = {"loss": full, **metrics}
         return {name: self.arrays.to_host(values) for name, values in metrics.items()}
 
     def confusion(self, params: Mapping[str, Array]) -> tuple[tuple[str, ...], Mapping[str, Array]]:
@@ -195,39 +205,8 @@ class Supervised(DataProblem, ABC):
         some_y = self.arrays.take(y, index, self.scratch("y", *index.shape))
         return some_x, self.loss.prepared(some_y)
 
-    @property
-    def _is_penalized(self) -> bool:
-        return bool(np.any(self.l2))
-
     @cached_property
-    def _strengths(self) -> tuple[Array, Array, Array | None]:
-        """l2 and its half, each a number or ``[B]``, and which lanes have no penalty where others have one."""
-        l2 = np.asarray(self.l2)
-        lacks = self.arrays.xp.asarray(l2 == 0) if l2.ndim and not l2.all() else None
-        return self.arrays.array(l2), self.arrays.array(l2 / 2), lacks
-
-    def _penalty(self, params: Mapping[str, Array]) -> Array:
-        """Return l2/2 ‖weights‖² ``[B]``."""
-        lanes = len(params[self.layers.weights[0]])
-        total, of_layer = self.scratch("penalty", 2, lanes)
-        total[...] = 0
-        for name in self.layers.weights:
-            squares = self.scratch(f"squares {name}", *params[name].shape)
-            self.arrays.xp.multiply(params[name], params[name], out=squares)
-            total += self.arrays.xp.sum(squares.reshape(lanes, -1), axis=1, out=of_layer)
-        _, half, unpenalized = self._strengths
-        total *= half
-        if unpenalized is not None:
-            self.arrays.xp.copyto(total, 0, where=unpenalized)  # 0 · inf would be NaN
-        penalty: Array = total
-        return penalty
-
-    def _add_penalty_grad(self, params: Mapping[str, Array], grads: Mapping[str, Array]) -> None:
-        """Add the gradient of the penalty, l2 · weights."""
-        l2, _, unpenalized = self._strengths
-        for name in self.layers.weights:
-            scaled, grad = self.scratch(f"squares {name}", *params[name].shape), grads[name]
-            self.arrays.xp.multiply(params[name], l2.reshape(-1, 1, 1), out=scaled)
-            if unpenalized is not None:
-                self.arrays.xp.copyto(scaled, -0.0, where=unpenalized[:, None, None])
-            grad += scaled
+    def _penalties(self) -> list[Penalty]:
+        """The penalties that some lane has."""
+        kinds = ((SquaredPenalty, self.l2), (AbsolutePenalty, self.l1))
+        return [kind(self.arrays, self.scratch, strength) for kind, strength in kinds if np.any(strength)]

@@ -117,18 +117,22 @@ def lane_numbers(configs: Sequence[RunConfig]) -> dict[str, Any]:
     """
     first = configs[0].problem
     known = problems.find(first.name).options()
-    names = [name for name in first.options if known[name].is_per_lane(first.options)]
+    # A config leaves out what has its default, as other lanes may not.
+    usual = {name: option.default for name, option in known.items() if option.is_per_lane(first.options)}
     if isinstance(configs, LaneGrid):
-        return {name: configs.wide.problem.options.get(name) for name in names}
+        return {name: configs.wide.problem.options.get(name, default) for name, default in usual.items()}
     if all(config.problem is first for config in configs):
-        return {name: first.options[name] for name in names}
+        return {name: first.options.get(name, default) for name, default in usual.items()}
     for config in configs:
         own = config.problem
         if own.name != first.name or any(
-            first.options.get(key) != value for key, value in own.options.items() if key not in names
+            first.options.get(key) != value for key, value in own.options.items() if key not in usual
         ):
             raise ConfigError("the runs of a pack differ in problem", field="problem")
-    return {name: stacked([config.problem.options.get(name) for config in configs]) for name in names}
+    return {
+        name: stacked([config.problem.options.get(name, default) for config in configs])
+        for name, default in usual.items()
+    }
 
 
 def _own_seed(config: RunConfig) -> int:

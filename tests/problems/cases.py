@@ -30,7 +30,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
         {"dim": 1, "condition": 1.0},
         {"rotation": True, "noise": 1.0, "dim": 17},
     ],
-    "linear_regression": [{"l2": 0.1, "batch_size": 32}, {"bias": False, "standardize": False}],
+    "linear_regression": [{"l2": 0.1, "batch_size": 32}, {"bias": False, "standardize": False}, {"l1": 0.1}],
     "logistic_regression": [
         {"l2": 0.1, "batch_size": 100, "sampling": "replacement"},
         {"bias": False, "l2": 0.01},

@@ -18,7 +18,7 @@ SMOOTH = [
     ("softmax_regression", {"data": "wine", "l2": 0.01, "class_weight": {"class_1": 7.0}}),
 ]
 NUMBERS = {
-    "linear_regression": {"l2": [0.0, 0.1, 1.0]},
+    "linear_regression": {"l1": [0.0, 0.1], "l2": [0.0, 0.1]},
     "logistic_regression": {"l2": [0.01, 0.1]},
     "softmax_regression": {"l2": [0.01, 0.1]},
 }
@@ -57,6 +57,28 @@ def test_a_minimum_is_scipys_to_1e_10(name, options):
     )
     assert found.fun == pytest.approx(problem.minimum, rel=1e-10, abs=1e-10)
     assert found.fun > problem.minimum - 1e-14 * max(1.0, problem.minimum)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("l2", [0.0, 0.01])
+@pytest.mark.parametrize("l1", [0.02, 0.1, 1.0, 3.0])
+@pytest.mark.parametrize("data", ["diabetes", "linear(samples=60, features=60, noise=0.5)"])
+def test_the_minimum_of_a_lasso_and_of_an_elastic_net_is_scikit_learns(data, l1, l2, bias):
+    linear = pytest.importorskip("sklearn.linear_model")
+    problem = built("linear_regression", {"data": data, "l1": l1, "l2": l2, "bias": bias})
+    x, y = problem.parts["train"]
+    # Theirs is half of our objective.
+    model = linear.ElasticNet(
+        alpha=(l1 + l2) / 2, l1_ratio=l1 / (l1 + l2), fit_intercept=bias, tol=1e-13, max_iter=100_000
+    ).fit(x, y)
+    theirs = at(problem, np.append(model.coef_, model.intercept_) if bias else model.coef_)[0]
+    assert theirs == pytest.approx(problem.minimum, rel=1e-10, abs=1e-10)
+    assert theirs > problem.minimum - 1e-14
+    (minimizer,) = problem.minimizers
+    np.testing.assert_allclose(minimizer["weight"][:, 0], model.coef_, atol=1e-5)
+    assert at(problem, np.concatenate([minimizer[part].ravel() for part in problem.shapes]))[
+        0
+    ] == pytest.approx(problem.minimum, rel=1e-13)
 
 
 def test_the_minimum_of_every_convex_problem_is_tested():

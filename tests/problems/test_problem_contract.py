@@ -136,7 +136,9 @@ def test_minimizers_are_minimizers(case):
         params = Parameters(problem.shapes, arrays=problem.arrays)
         params.set_lane(0, minimizer)
         problem.loss_and_grad(params, params.grads, None)
-        assert np.abs(params.grad).max() < 1e-9
+        # Where |w| has its edge, the slopes of its sides may enclose 0.
+        slack = getattr(problem, "l1", 0.0) * (params.data == 0)
+        assert (np.abs(params.grad) < 1e-9 + slack).all()
         assert problem.evaluate(params)["loss"][0] == pytest.approx(problem.minimum, rel=1e-12, abs=1e-14)
     others = problem.evaluate(pack(problem, range(50)))["loss"]
     assert (others > problem.minimum).all()

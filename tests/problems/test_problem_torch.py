@@ -24,10 +24,14 @@ TORCH_ACTIVATIONS = {
 }
 NETWORKS = [
     ("linear_regression", {"l2": 0.3}),
+    ("linear_regression", {"l1": 0.3, "l2": 0.1}),
     ("logistic_regression", {}),
     ("logistic_regression", {"l2": 0.3, "bias": False}),
     ("softmax_regression", {"data": "wine", "l2": 0.3}),
-    *[("mlp", {"activation": a, "hidden": [7, 6], "data": "wine", "l2": 0.2}) for a in TORCH_ACTIVATIONS],
+    *[
+        ("mlp", {"activation": a, "hidden": [7, 6], "data": "wine", "l2": 0.2, "l1": 0.1})
+        for a in TORCH_ACTIVATIONS
+    ],
 ]
 
 
@@ -50,7 +54,10 @@ def test_loss_gradient_and_metrics_are_torchs(case):
     parts = {part: [torch.tensor(a) for a in arrays] for part, arrays in problem.parts.items()}
     outputs = {p: torch_outputs(params, x, options.get("activation")) for p, (x, _) in parts.items()}
     losses = {p: TORCH_LOSSES[name](outputs[p], y) for p, (_, y) in parts.items()}
-    penalty = sum((w**2).sum() for k, w in params.items() if k.endswith("weight")) * options.get("l2", 0) / 2
+    weights = [w for k, w in params.items() if k.endswith("weight")]
+    penalty = sum(
+        (w**2).sum() * options.get("l2", 0) / 2 + w.abs().sum() * options.get("l1", 0) for w in weights
+    )
     (losses["train"] + penalty).backward()
     assert loss[1] == pytest.approx((losses["train"] + penalty).item(), rel=1e-12)
     for k, tensor in params.items():

@@ -40,6 +40,7 @@ CASES = {
         {"name": "stretched", "power": 1.5 + each, "at": [-each], "by": {"a": each, "b": 1.0}}
         for each in (0.5, 1.0, 1.5)
     ],
+    "l1": [{"name": "linear_regression", "l1": each, "l2": 0.1} for each in (0.0, 0.1, 0.5)],
     "l2": [{"name": "softmax_regression", "data": "iris", "l2": each} for each in (0.0, 0.1, 0.5)],
 }
 
@@ -74,6 +75,7 @@ def test_numbers_of_a_problem_are_lanes_of_one_pack_and_all_else_is_not():
     assert packs(start, **{"problem.start.0": {"linspace": [-1, 1, 5]}}) == [5]
     assert packs("quadratic", **{"problem.condition": [2.0, 3.0], "problem.dim": [2, 3]}) == [2, 2]
     assert packs({"name": "quadratic", "rotation": True}, **{"problem.condition": [2.0, 3.0]}) == [1, 1]
+    assert packs("softmax_regression", **{"problem.l1": [0.0, 0.1], "problem.l2": [0.0, 0.1]}) == [4]
     assert packs("softmax_regression", **{"problem.l2": [0.0, 0.1], "problem.batch_size": [8, 16]}) == [2, 2]
 
 

@@ -300,9 +300,10 @@ def pack_key(document: dict[str, Any]) -> str:
 def _without_numbers(problem: dict[str, Any]) -> dict[str, Any]:
     """Return a problem in which the floats in which lanes may differ look all the same."""
     options = problems.find(problem["name"]).options()
+    usual = {name: option.default for name, option in options.items() if option.is_per_lane(problem)}
     return {
-        key: _alike(value) if key in options and options[key].is_per_lane(problem) else value
-        for key, value in problem.items()
+        key: _alike(value) if key in usual else value
+        for key, value in {**usual, **problem}.items()  # which leaves out what has its default
     }
 
 
