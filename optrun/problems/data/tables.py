@@ -1,16 +1,16 @@
 """Data sets of tables: which columns are features, which is the target, and what is wrong with them."""
 
 from collections.abc import Collection, Iterator, Sequence
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 import numpy as np
 
 from optrun.arrays import Array
-from optrun.errors import ConfigError, counted, did_you_mean
-from optrun.problems.data.cells import decimal_sign, is_number
+from optrun.errors import ConfigError, counted
+from optrun.problems.data.cells import decimal_sign
+from optrun.problems.data.column_finder import ColumnFinder
 from optrun.problems.data.columns import DataColumn, Table
-from optrun.problems.data.dataset import Dataset, name_text
+from optrun.problems.data.dataset import Dataset
 from optrun.problems.data.faults import (
     MOST_LINES,
     feature_faults,
@@ -44,19 +44,20 @@ class _Reading:
 
     def __init__(self, path: Path, raw: RawTable, layout: Layout) -> None:
         self.path, self.layout, self.first = path, layout, raw.first
-        self.has_names, self.faults = raw.has_names, list(raw.faults)
+        self.faults = list(raw.faults)
         sign, has_thousands = decimal_sign(raw.cells)
         sign = layout.decimal or sign
         self.sign = sign
         self.understood = [*raw.understood, *["decimal commas"] * (sign == ",")]
         self.understood += ["thousands are separated"] * has_thousands
         width = len(self.first)
-        split = None if layout.split is None else self._index("split", layout.split)
+        self.finder = ColumnFinder(path.name, raw.first, raw.has_names, layout)
+        split = None if layout.split is None else self.finder.index("split", layout.split)
         wanted = layout.target
         if wanted is None:
             wanted = -2 if split == width - 1 and width > 1 else -1
-        target = self._index("target", wanted)
-        group = None if layout.group is None else self._index("group", layout.group)
+        target = self.finder.index("target", wanted)
+        group = None if layout.group is None else self.finder.index("group", layout.group)
         for option, column in (("split", split), ("group", group)):
             if column == target:
                 raise ConfigError(f"{option}: the column is the target", field=option)
@@ -103,59 +104,8 @@ class _Reading:
                     "give each a name of its own in the file"
                 )
 
-    def _index(self, option: str, wanted: str | int) -> int:
-        """Return the index of the column that an option names, by its name or index."""
-        first, file = self.first, self.path.name
-        if isinstance(wanted, str):
-            names = [] if self.layout.header is False or all(map(is_number, first)) else list(first)
-            if self.layout.header or self.has_names:
-                names = list(first)
-            if names.count(wanted) != 1:
-                known = (
-                    f"its columns are {', '.join(map(name_text, names))}"
-                    if names
-                    else "it has no header; give an index"
-                )
-                known += f"; {wanted!r} is there {names.count(wanted)} times: give its number, from 0" * (
-                    wanted in names
-                )
-                hint = "" if wanted in names else did_you_mean(wanted, names)
-                known += f".{hint}" if hint else ""
-                raise ConfigError(f"{option}: no single column {wanted!r} in {file!r}: {known}", field=option)
-            return names.index(wanted)
-        index = self._in_range(option, wanted)
-        if index == 0 and self.layout.index:
-            raise ConfigError(f"index: the first column is the {option}", field="index")
-        return index
-
-    def _in_range(self, option: str, index: int) -> int:
-        """Return the index of a column from 0, given one that may count from the end."""
-        width = len(self.first)
-        if not -width <= index < width:
-            raise ConfigError(
-                f"{option}: {self.path.name!r} has {counted(width, 'column')}, so none has the index {index}",
-                field=option,
-            )
-        return index % width
-
     def _matching(self, option: str, wanted: Sequence[str | int], among: Sequence[int]) -> list[int]:
-        """Return the columns that globs or indices choose; ConfigError for one that chooses none."""
-        found: set[int] = set()
-        for each in wanted:
-            if isinstance(each, int):
-                index = self._in_range(option, each)
-                chosen = [i for i in among if i == index]
-            elif each in self.names or each in self.own:
-                chosen = [i for i in among if each in (self.names[i], self.own[i])]
-            else:
-                chosen = [i for i in among if fnmatchcase(self.names[i], each)]
-            if not chosen:
-                names = [self.names[i] for i in among]
-                hint = did_you_mean(each, names) if isinstance(each, str) else ""
-                known = hint or f" Those that may be chosen are {', '.join(map(name_text, names))}"
-                raise ConfigError(f"{option}: no column {each!r} in {self.path.name!r}.{known}", field=option)
-            found |= set(chosen)
-        return sorted(found)
+        return self.finder.matching(option, wanted, names=self.names, own=self.own, among=among)
 
     def _label(self, i: int) -> str:
         return f"column {i + 1} {self.names[i]!r}" if self.own[i] else f"column {i + 1}"

@@ -1,0 +1,87 @@
+"""The columns of a table that options choose, by name, glob or number."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from optrun.errors import ConfigError, counted, did_you_mean
+from optrun.problems.data.cells import is_number
+from optrun.problems.data.dataset import name_text
+from optrun.problems.data.layout import Layout
+
+
+@dataclass(frozen=True)
+class ColumnFinder:
+    """Finds the columns of a file whose first line is given."""
+
+    file: str
+    """The name of the file, for messages."""
+    first: Sequence[str]
+    has_names: bool
+    """Whether the first line surely has the names of columns."""
+    layout: Layout
+
+    def index(self, option: str, wanted: str | int) -> int:
+        """Return the index of the column that an option names, by its name or index; ConfigError if none is."""
+        first, file = self.first, self.file
+        if isinstance(wanted, str):
+            names = [] if self.layout.header is False or all(map(is_number, first)) else list(first)
+            if self.layout.header or self.has_names:
+                names = list(first)
+            if names.count(wanted) != 1:
+                known = (
+                    f"its columns are {', '.join(map(name_text, names))}"
+                    if names
+                    else "it has no header; give an index"
+                )
+                known += f"; {wanted!r} is there {names.count(wanted)} times: give its number, from 0" * (
+                    wanted in names
+                )
+                hint = "" if wanted in names else did_you_mean(wanted, names)
+                known += f".{hint}" if hint else ""
+                raise ConfigError(f"{option}: no single column {wanted!r} in {file!r}: {known}", field=option)
+            return names.index(wanted)
+        index = self._in_range(option, wanted)
+        if index == 0 and self.layout.index:
+            raise ConfigError(f"index: the first column is the {option}", field="index")
+        return index
+
+    def matching(
+        self,
+        option: str,
+        wanted: Sequence[str | int],
+        *,
+        names: Sequence[str],
+        own: Sequence[str],
+        among: Sequence[int],
+    ) -> list[int]:
+        """Return the columns ``among`` some that globs or indices choose; ConfigError for one that chooses none.
+
+        ``names`` are those of all columns, and ``own`` are those that the file gives, of which several may be equal.
+        """
+        found: set[int] = set()
+        for each in wanted:
+            if isinstance(each, int):
+                index = self._in_range(option, each)
+                chosen = [i for i in among if i == index]
+            elif each in names or each in own:
+                chosen = [i for i in among if each in (names[i], own[i])]
+            else:
+                chosen = [i for i in among if fnmatchcase(names[i], each)]
+            if not chosen:
+                possible = [names[i] for i in among]
+                hint = did_you_mean(each, possible) if isinstance(each, str) else ""
+                known = hint or f" Those that may be chosen are {', '.join(map(name_text, possible))}"
+                raise ConfigError(f"{option}: no column {each!r} in {self.file!r}.{known}", field=option)
+            found |= set(chosen)
+        return sorted(found)
+
+    def _in_range(self, option: str, index: int) -> int:
+        """Return the index of a column from 0, given one that may count from the end."""
+        width = len(self.first)
+        if not -width <= index < width:
+            raise ConfigError(
+                f"{option}: {self.file!r} has {counted(width, 'column')}, so none has the index {index}",
+                field=option,
+            )
+        return index % width
