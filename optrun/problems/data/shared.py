@@ -1,10 +1,11 @@
 """Tables that one process has read, for others that it starts: a sweep reads a large file once."""
 
 import json
+import mmap
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import BinaryIO
 
 import numpy as np
 
@@ -18,6 +19,9 @@ SHARED_FROM = 1 << 20
 
 MOST_KEPT = 4
 """Number of tables that a process keeps to share."""
+
+BLOCK = 64
+"""Bytes to a multiple of which the arrays of a table begin."""
 
 Key = tuple[str, int, int]
 """A file: its path, when it was changed, in nanoseconds, and its size."""
@@ -47,7 +51,7 @@ def published() -> Iterator[Mapping[Key, str]]:
             for key, table in _read.items():
                 descriptors.append(os.memfd_create("optrun-table"))
                 with os.fdopen(os.dup(descriptors[-1]), "wb") as file:
-                    np.savez(file, **_arrays(table))
+                    _write(file, table)
                 paths[key] = f"/proc/{os.getpid()}/fd/{descriptors[-1]}"
         yield paths
     finally:
@@ -61,42 +65,54 @@ def attach(paths: Mapping[Key, str]) -> None:
 
 
 def attached(key: Key) -> RawTable | None:
-    """Return a table that another process has published; None if none has, or it is gone."""
+    """Return a table that another process has published, in the same memory; None if none has, or it is gone."""
     if key not in _attached:
         return None
     with (
         Fallback("a table is read again", OSError, ValueError, KeyError),
-        np.load(_attached[key], allow_pickle=False) as arrays,
+        open(_attached[key], "rb") as file,
     ):
-        return _table(arrays)
+        return _table(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
     return None
 
 
 _PLAIN = ("first", "first_line", "understood", "faults", "unit", "has_names")
 
 
-def _arrays(table: RawTable) -> dict[str, Any]:
+def _write(file: BinaryIO, table: RawTable) -> None:
+    """Write a line of JSON, padded to whole blocks, and then each array of the table in blocks of its own."""
+    arrays = [table.lines, *(_values(cells) for cells in table.cells)]
     plain = {name: getattr(table, name) for name in _PLAIN}
-    plain["cells"] = [[cells.is_whole, cells.are_words, list(cells.texts)] for cells in table.cells]
-    arrays: dict[str, Any] = {
-        "plain": np.frombuffer(json.dumps(plain).encode(), np.uint8),
-        "lines": table.lines,
-    }
-    for i, cells in enumerate(table.cells):
-        if cells.numbers is not None:
-            arrays[f"numbers {i}"] = cells.numbers
-        elif cells.codes is not None:
-            arrays[f"codes {i}"] = cells.codes
-    return arrays
+    plain["arrays"] = [[each.dtype.str, len(each)] for each in arrays]
+    plain["cells"] = [
+        [cells.numbers is not None, cells.is_whole, cells.are_words, list(cells.texts)]
+        for cells in table.cells
+    ]
+    head = np.frombuffer(json.dumps(plain).encode() + b"\n", np.uint8)
+    for each in (head, *arrays):
+        file.write(np.ascontiguousarray(each).data)
+        file.write(bytes(-each.nbytes % BLOCK))
 
 
-def _table(arrays: Mapping[str, Array]) -> RawTable:
-    plain = json.loads(arrays["plain"].tobytes())
-    cells = []
-    for i, (is_whole, are_words, texts) in enumerate(plain.pop("cells")):
-        numbers, codes = f"numbers {i}", f"codes {i}"
-        if numbers in arrays:
-            cells.append(Cells(numbers=arrays[numbers], is_whole=is_whole))
-        else:
-            cells.append(Cells(arrays[codes], texts, is_whole=is_whole, are_words=are_words))
-    return RawTable(cells=cells, lines=arrays["lines"], **plain)
+def _values(cells: Cells) -> Array:
+    values = cells.codes if cells.numbers is None else cells.numbers
+    assert values is not None
+    return values
+
+
+def _table(content: mmap.mmap) -> RawTable:
+    head = content.readline()
+    plain, start = json.loads(head), len(head)
+    arrays = []
+    for dtype, count in plain.pop("arrays"):
+        start += -start % BLOCK
+        arrays.append(np.frombuffer(content, dtype, count, start))
+        start += arrays[-1].nbytes
+    lines, *columns = arrays
+    cells = [
+        Cells(numbers=values, is_whole=is_whole)
+        if are_numbers
+        else Cells(values, texts, is_whole=is_whole, are_words=are_words)
+        for values, (are_numbers, is_whole, are_words, texts) in zip(columns, plain.pop("cells"), strict=True)
+    ]
+    return RawTable(cells=cells, lines=lines, **plain)
