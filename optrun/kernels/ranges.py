@@ -96,7 +96,9 @@ def _hull(candidates: Sequence[Array], least: float) -> Range:
     low, high = candidates[0], candidates[0]
     for each in candidates[1:]:
         low, high = np.minimum(low, each), np.maximum(high, each)
-    return Range(np.where(np.isnan(low), -np.inf, low), np.where(np.isnan(high), np.inf, high), least)
+    if np.isnan(low.sum()) or np.isnan(high.sum()):
+        low, high = np.where(np.isnan(low), -np.inf, low), np.where(np.isnan(high), np.inf, high)
+    return Range(low, high, least)
 
 
 def _add(x: Range, y: Range) -> Range:
@@ -112,11 +114,19 @@ def _of_sum(x: Range, y: Range) -> float:
     return min(x.least, y.least) * 2.0**-53
 
 
+def _are_positive(x: Range, y: Range) -> bool:
+    return float(x.low.min()) >= 0 < float(y.low.min())
+
+
 def _mul(x: Range, y: Range) -> Range:
+    if _are_positive(x, y):
+        return _hull([x.low * y.low, x.high * y.high], x.least * y.least)
     return _hull([a * b for a, b in product((x.low, x.high), (y.low, y.high))], x.least * y.least)
 
 
 def _div(x: Range, y: Range) -> Range:
+    if _are_positive(x, y):
+        return _hull([x.low / y.high, x.high / y.low], x.least / float(y.high.max()))
     quotients = [a / b for a, b in product((x.low, x.high), (y.low, y.high))]
     crosses = (y.low <= 0) & (y.high >= 0)
     most = float(max(np.absolute(y.low).max(), np.absolute(y.high).max()))

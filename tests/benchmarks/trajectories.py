@@ -133,8 +133,8 @@ def configs_of(*, recorded: bool) -> list[RunConfig]:
 class Ends(MemoryStore):
     """Keeps no more than how runs have ended, as a map does."""
 
-    def end(self, runs: Any, statuses: Any, steps: Any, figures: Any) -> None:
-        self.ends = runs, statuses, steps, figures
+    def end(self, *ends: Any) -> None:
+        self.ends = ends
 
 
 def ours(*, recorded: bool) -> Measured:

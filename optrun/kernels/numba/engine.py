@@ -123,7 +123,13 @@ class NumbaEngine:
         columns = {name: column.dtype == bool for name, column in given.items()}
         form, leaves = Computation.of(stretch.deferred)
         text = trajectory_source(
-            function.listing, stretch.rule, dim, dtype.name, tuple(columns.items()), form
+            function.listing,
+            stretch.rule,
+            dim,
+            dtype.name,
+            tuple(columns.items()),
+            form,
+            has_target=bool(watch.above[0] > -np.inf),
         )
         numbers = [
             *(stretch.buffers[name] for name in variables_of(stretch.rule)),
