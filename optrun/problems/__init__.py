@@ -7,7 +7,13 @@ from optrun.problems.metrics import ClassificationMetric, RegressionMetric
 from optrun.problems.networks import MLP
 from optrun.problems.problem import Batches, Problem
 from optrun.problems.quadratics import Quadratic
-from optrun.problems.regression import LinearRegression, LogisticRegression, SoftmaxRegression
+from optrun.problems.regression import (
+    HuberRegression,
+    LinearRegression,
+    LogisticRegression,
+    PoissonRegression,
+    SoftmaxRegression,
+)
 
 __all__ = [
     "MLP",
@@ -18,8 +24,10 @@ __all__ = [
     "Expression",
     "Function",
     "Himmelblau",
+    "HuberRegression",
     "LinearRegression",
     "LogisticRegression",
+    "PoissonRegression",
     "Problem",
     "Quadratic",
     "RegressionMetric",

@@ -189,7 +189,7 @@ class DataProblem(Problem, ABC):
             weights = tuple(self.loss.weights or ())
             described = Target(dataset.target_name, classes, None, weights, dataset.target_of)
         else:
-            scaling = Scaling.fit(targets[train]) if standardize else None
+            scaling = Scaling.fit(targets[train]) if standardize and self.loss.scales_target else None
             described = Target(dataset.target_name, scaling=scaling)
             targets = scaling.apply(targets) if scaling else targets
         self.preparation = Preparation.fit(

@@ -20,6 +20,9 @@ class Loss(ABC):
     weights: Sequence[float] | None = None
     """The weight of each class; None if all have the same, or there are none."""
 
+    scales_target: bool = True
+    """Whether a real target is scaled to mean 0 and variance 1."""
+
     def __init__(self, arrays: Arrays, scratch: Scratch) -> None:
         self.arrays = arrays
         self.scratch = scratch
@@ -32,6 +35,15 @@ class Loss(ABC):
     def __call__(self, outputs: Array, targets: Array, out: Array) -> None:
         """Write the loss ``[..., S]`` to ``out``, and overwrite the outputs by the gradient with respect to them."""
 
+    def predicted(self, outputs: Array) -> Array:
+        """Return what is predicted, ``[..., n]``: numbers, or the indices of classes."""
+        numbers: Array = outputs[..., 0, :]
+        return numbers
+
+    def outputs_of(self, predicted: Array) -> Array:
+        """Return the outputs that predict these numbers."""
+        return predicted
+
 
 class ClassLoss(Loss, ABC):
     """A loss whose targets are class indices, for which an accuracy is defined.
@@ -42,10 +54,6 @@ class ClassLoss(Loss, ABC):
     """
 
     @abstractmethod
-    def predicted(self, outputs: Array) -> Array:
-        """Return the predicted classes ``[..., n]``."""
-
-    @abstractmethod
     def probabilities(self, outputs: Array) -> Array:
         """Return the probabilities of the C classes ``[..., C, n]``, on the host and of its dtype."""
 
@@ -53,24 +61,6 @@ class ClassLoss(Loss, ABC):
         """Return the fraction ``[...]`` of correctly predicted samples, in float64."""
         share: Array = (self.predicted(outputs) == targets).mean(axis=-1)
         return share
-
-
-class MeanSquaredError(Loss):
-    """The mean squared error of one real target.
-
-    L = 1/n Σ (z - y)²        ∂L/∂z = 2 (z - y) / n
-    """
-
-    def __call__(self, outputs: Array, targets: Array, out: Array) -> None:
-        xp = self.arrays.xp
-        residuals = outputs[..., 0, :]
-        samples = residuals.shape[-1]
-        squares = self.scratch("squares", *residuals.shape)
-        xp.subtract(residuals, targets, out=residuals)
-        xp.multiply(residuals, residuals, out=squares)
-        xp.multiply(residuals, 2 / samples, out=residuals)
-        squares.sum(axis=-1, out=out)
-        out /= samples
 
 
 class BinaryCrossEntropy(ClassLoss):

@@ -22,6 +22,20 @@ MOST_UNKNOWNS = 2_000
 """Of a Hessian that is solved for."""
 
 
+def huber(delta: float, z: Array, y: Array) -> tuple[Array, Array, Array]:
+    """½ r² where |r| ≤ δ, δ (|r| - δ/2) elsewhere; r = z - y."""
+    r = z[:, 0] - y
+    is_near = np.abs(r) <= delta
+    values = np.where(is_near, r**2 / 2, delta * (np.abs(r) - delta / 2))
+    return values, np.clip(r, -delta, delta)[:, None], is_near[:, None, None] * 1.0
+
+
+def poisson(z: Array, y: Array) -> tuple[Array, Array, Array]:
+    """eᶻ - y z."""
+    mean = np.exp(z)
+    return mean[:, 0] - y * z[:, 0], mean - y[:, None], mean[:, None]
+
+
 def logistic(z: Array, y: Array) -> tuple[Array, Array, Array]:
     """log(1 + eᶻ) - y z."""
     p = np.exp(-np.logaddexp(0, -z))
@@ -70,17 +84,14 @@ def newton(
             hessian += 1e-9 * max(1.0, np.diag(hessian).mean()) * np.eye(len(hessian))
             step = np.linalg.solve(hessian, gradient.ravel()).reshape(theta.shape)
             decrement, scale = float(np.sum(gradient * step)) / 2, 1.0
+            unit = max(1.0, abs(value))
             # Nearer to the minimum, the difference of values is rounding.
-            while (
-                decrement > 1e-9 * abs(value)
-                and not value_at(theta - scale * step) <= value
-                and scale > 1e-12
-            ):
+            while decrement > 1e-9 * unit and not value_at(theta - scale * step) <= value and scale > 1e-12:
                 scale /= 2
             theta = theta - scale * step
-            if decrement <= 1e-22 * max(1.0, abs(value)):
+            if decrement <= 1e-22 * unit:
                 break
-    is_proven = decrement <= 1e-2 * ACCURACY * max(1.0, abs(value))
+    is_proven = decrement <= 1e-2 * ACCURACY * unit
     return (theta, value_at(theta)) if is_proven else None
 
 

@@ -121,7 +121,7 @@ def predictions_of(loss: Loss, target: Target, targets: Array, outputs: Array) -
     finite = np.asarray(np.isfinite(outputs).all(axis=(-2, -1)))
     with np.errstate(all="ignore"):
         if not isinstance(loss, ClassLoss):
-            return Predictions(targets, target.decoded(outputs[:, 0]), finite)
+            return Predictions(targets, target.decoded(loss.predicted(outputs)), finite)
         shares = loss.probabilities(outputs)
         predicted = loss.predicted(outputs).astype(np.int64)
     return ClassPredictions(targets, predicted, finite, scores=shares, probabilities=shares)

@@ -49,9 +49,9 @@ class MLP(Supervised):
         elif self.task is not None and name != _LOSSES[self.task]:
             raise ConfigError(f"task: {self.task} has another loss than {name}: leave one out", field="task")
         if name == "mse":
-            return self.loss_of(self.arrays, self.scratch, 0), dataset.values()
+            return self.loss_of(self.arrays, self.scratch, 0, vars(self)), dataset.values()
         classes, codes = dataset.classes()
-        return self.loss_of(self.arrays, self.scratch, len(classes)), codes
+        return self.loss_of(self.arrays, self.scratch, len(classes), vars(self)), codes
 
     @classmethod
     def layers_of(

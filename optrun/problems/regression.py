@@ -1,8 +1,9 @@
-"""Linear, logistic and softmax regression: convex problems on data."""
+"""Linear, Huber, Poisson, logistic and softmax regression: convex problems on data."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from functools import partial
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
@@ -12,9 +13,11 @@ from optrun.problems.activations import Relu
 from optrun.problems.data import Dataset, DataSource
 from optrun.problems.layers import Layers
 from optrun.problems.losses import BinaryCrossEntropy, Loss
-from optrun.problems.minima import Solution, Terms, elastic_net, logistic, newton, softmax
+from optrun.problems.minima import Solution, Terms, elastic_net, huber, logistic, newton, poisson, softmax
+from optrun.problems.number_losses import HuberLoss, PoissonLoss
 from optrun.problems.scratch import Scratch
 from optrun.problems.supervised import Supervised
+from optrun.registry import Positive, snake_case
 
 
 class Regression(Supervised, ABC):
@@ -44,6 +47,16 @@ class Regression(Supervised, ABC):
                 "task: this problem takes classes: linear_regression fits numbers", field="task"
             )
         return dataset.labels() if self.task is None else dataset.classes()
+
+    def _numbers(self, dataset: Dataset) -> Array:
+        """Return the targets; ConfigError if the task is classification."""
+        if self.task == "classification":
+            name = snake_case(type(self).__name__)
+            raise ConfigError(
+                f"task: {name} fits numbers: logistic_regression or softmax_regression takes classes",
+                field="task",
+            )
+        return dataset.values()
 
     def initial(self, seed: int) -> dict[str, Array]:
         return {name: np.zeros(shape) for name, shape in self.shapes.items()}
@@ -95,9 +108,11 @@ class Regression(Supervised, ABC):
         """Return the penalty of each row of the minimizer: the bias has none."""
         return np.repeat([l2, 0.0], [self.layers.widths[0], len(self.layers.biases)])
 
-    def _by_newton(self, terms: Terms, x: Array, y: Array, l1: float, l2: float) -> Solution | None:
-        """Return what Newton's method finds; None without a penalty, without which there may be no minimizer."""
-        if l2 == 0 or l1 > 0:
+    def _by_newton(
+        self, terms: Terms, x: Array, y: Array, l1: float, l2: float, *, may_be_free: bool = False
+    ) -> Solution | None:
+        """Return what Newton's method finds; None with l1, and unless it ``may_be_free`` without l2."""
+        if l1 > 0 or not (l2 > 0 or may_be_free):
             return None
         weights = None if self.loss.weights is None else np.array(self.loss.weights)[y.astype(np.intp)]
         return newton(terms, x, y, self.loss.outputs, self._penalty_of_rows(l2), weights)
@@ -113,16 +128,69 @@ class LinearRegression(Regression):
         super().__init__(arrays, data=data, **options)
 
     def _loss_and_targets(self, dataset: Dataset) -> tuple[Loss, Array]:
-        if self.task == "classification":
-            raise ConfigError(
-                "task: linear_regression fits numbers: logistic_regression or softmax_regression takes classes",
-                field="task",
-            )
-        return self.loss_of(self.arrays, self.scratch, 0), dataset.values()
+        return self.loss_of(self.arrays, self.scratch, 0, vars(self)), self._numbers(dataset)
 
     def _solve(self, x: Array, y: Array, *at: float) -> Solution | None:
         l1, l2 = at
         return elastic_net(x, y, l1, l2, bias=bool(self.layers.biases))
+
+
+class HuberRegression(Regression):
+    """Regression that outliers of the target move little, Huber (1964), doi:10.1214/aoms/1177703732.
+
+        f(w, b) = 1/n Σᵢ c (r - c/2) + l2/2 ‖w‖²        r = wᵀxᵢ + b - yᵢ,  c = r clipped to [-δ, δ]
+
+    The minimum is known for l1 = 0.
+    """
+
+    def __init__(
+        self,
+        arrays: Arrays,
+        *,
+        data: DataSource = "diabetes",
+        delta: Annotated[Positive, "the residual beyond which the loss is linear"] = 1.0,
+        **options: Any,
+    ) -> None:
+        self.delta = delta
+        super().__init__(arrays, data=data, **options)
+
+    def _loss_and_targets(self, dataset: Dataset) -> tuple[Loss, Array]:
+        return self.loss_of(self.arrays, self.scratch, 0, vars(self)), self._numbers(dataset)
+
+    @classmethod
+    def loss_of(cls, arrays: Arrays, scratch: Scratch, classes: int, options: Mapping[str, Any]) -> Loss:
+        return HuberLoss(arrays, scratch, options["delta"])
+
+    def _solve(self, x: Array, y: Array, *at: float) -> Solution | None:
+        return self._by_newton(partial(huber, self.delta), x, y, *at, may_be_free=True)
+
+
+class PoissonRegression(Regression):
+    """Regression of counts, whose mean is e^(wᵀx + b); the target is not scaled.
+
+        f(w, b) = 1/n Σᵢ exp(zᵢ) - yᵢ zᵢ + l2/2 ‖w‖²        zᵢ = wᵀxᵢ + b
+
+    The minimum is known for l1 = 0. Raises ConfigError for a target below 0.
+    """
+
+    def __init__(self, arrays: Arrays, *, data: DataSource = "diabetes", **options: Any) -> None:
+        super().__init__(arrays, data=data, **options)
+
+    def _loss_and_targets(self, dataset: Dataset) -> tuple[Loss, Array]:
+        counts = self._numbers(dataset)
+        if (least := counts.min()) < 0:
+            raise ConfigError(
+                f"data: the targets of {dataset.shown!r} begin at {least:g}: poisson_regression takes counts, ≥ 0",
+                field="data",
+            )
+        return self.loss_of(self.arrays, self.scratch, 0, vars(self)), counts
+
+    @classmethod
+    def loss_of(cls, arrays: Arrays, scratch: Scratch, classes: int, options: Mapping[str, Any]) -> Loss:
+        return PoissonLoss(arrays, scratch)
+
+    def _solve(self, x: Array, y: Array, *at: float) -> Solution | None:
+        return self._by_newton(poisson, x, y, *at, may_be_free=True)
 
 
 class LogisticRegression(Regression):
@@ -144,10 +212,10 @@ class LogisticRegression(Regression):
                 " softmax_regression takes more",
                 field="data",
             )
-        return self.loss_of(self.arrays, self.scratch, 2), codes
+        return self.loss_of(self.arrays, self.scratch, 2, vars(self)), codes
 
     @classmethod
-    def loss_of(cls, arrays: Arrays, scratch: Scratch, classes: int) -> Loss:
+    def loss_of(cls, arrays: Arrays, scratch: Scratch, classes: int, options: Mapping[str, Any]) -> Loss:
         return BinaryCrossEntropy(arrays, scratch)
 
     def _solve(self, x: Array, y: Array, *at: float) -> Solution | None:
@@ -167,7 +235,7 @@ class SoftmaxRegression(Regression):
 
     def _loss_and_targets(self, dataset: Dataset) -> tuple[Loss, Array]:
         classes, codes = self._classes(dataset)
-        return self.loss_of(self.arrays, self.scratch, len(classes)), codes
+        return self.loss_of(self.arrays, self.scratch, len(classes), vars(self)), codes
 
     def _solve(self, x: Array, y: Array, *at: float) -> Solution | None:
         return self._by_newton(softmax, x, y, *at)

@@ -15,9 +15,10 @@ from optrun.problems.batches import SampleBatches, Sampling
 from optrun.problems.data import Preparation
 from optrun.problems.data_problem import DataProblem
 from optrun.problems.layers import Layers
-from optrun.problems.losses import ClassLoss, CrossEntropy, Loss, MeanSquaredError
+from optrun.problems.losses import ClassLoss, CrossEntropy, Loss
 from optrun.problems.metrics.prediction import ClassPredictions
 from optrun.problems.model import DenseModel, inputs_of
+from optrun.problems.number_losses import MeanSquaredError
 from optrun.problems.passes import Chunk, Passes
 from optrun.problems.penalties import AbsolutePenalty, Penalty, SquaredPenalty
 from optrun.problems.problem import Batches
@@ -79,7 +80,7 @@ class Supervised(DataProblem, ABC):
         }
         """The features of each part ``[n, d]``, with a column of ones if there are biases."""
         features = self.inputs["train"].shape[1] - bias
-        # Options that layers depend on are attributes of the same name.
+        # Options that layers and the loss depend on are attributes of the same name.
         self.layers = self.layers_of(arrays, features, self.loss.outputs, bias, vars(self))
         self.model = DenseModel(arrays, self.layers, self.loss, self.preparation.target)
         self.parts = {part: (self.inputs[part][:, :features], y) for part, (_, y) in self.parts.items()}
@@ -98,15 +99,15 @@ class Supervised(DataProblem, ABC):
         """Return the layers of a problem with these options."""
 
     @classmethod
-    def loss_of(cls, arrays: Arrays, scratch: Scratch, classes: int) -> Loss:
-        """Return the loss for so many classes, 0 for a real target."""
+    def loss_of(cls, arrays: Arrays, scratch: Scratch, classes: int, options: Mapping[str, Any]) -> Loss:
+        """Return the loss of a problem with these options for so many classes, 0 for a real target."""
         return CrossEntropy(arrays, scratch, classes) if classes else MeanSquaredError(arrays, scratch)
 
     @classmethod
     def model_of(cls, arrays: Arrays, options: Mapping[str, Any], preparation: Preparation) -> DenseModel:
         """Return the model of a problem with these options, all of them, without its data."""
         target = preparation.target
-        loss = cls.loss_of(arrays, Scratch(arrays), len(target.classes))
+        loss = cls.loss_of(arrays, Scratch(arrays), len(target.classes), options)
         loss.weights = target.weights or None
         features = math.prod(preparation.shape)
         layers = cls.layers_of(arrays, features, loss.outputs, options["bias"], options)

@@ -31,6 +31,8 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
         {"rotation": True, "noise": 1.0, "dim": 17},
     ],
     "linear_regression": [{"l2": 0.1, "batch_size": 32}, {"bias": False, "standardize": False}, {"l1": 0.1}],
+    "huber_regression": [{"delta": 0.3, "l2": 0.1, "batch_size": 32}],
+    "poisson_regression": [{"l2": 0.1, "batch_size": 32}],
     "logistic_regression": [
         {"l2": 0.1, "batch_size": 100, "sampling": "replacement"},
         {"bias": False, "l2": 0.01},

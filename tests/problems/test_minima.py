@@ -11,6 +11,11 @@ from optrun.registry import problems
 
 SMOOTH = [
     ("linear_regression", {"l2": 0.3}),
+    ("huber_regression", {}),
+    ("huber_regression", {"delta": 0.1, "l2": 0.01, "bias": False}),
+    ("huber_regression", {"delta": 0.01}),
+    ("poisson_regression", {}),
+    ("poisson_regression", {"l2": 0.5, "bias": False}),
     ("logistic_regression", {"l2": 1e-3}),
     ("logistic_regression", {"l2": 0.1, "bias": False, "class_weight": "balanced"}),
     ("softmax_regression", {"data": "iris", "l2": 1e-3}),
@@ -19,11 +24,14 @@ SMOOTH = [
 ]
 NUMBERS = {
     "linear_regression": {"l1": [0.0, 0.1], "l2": [0.0, 0.1]},
+    "huber_regression": {"l2": [0.0, 0.1]},
+    "poisson_regression": {"l2": [0.0, 10.0]},
     "logistic_regression": {"l2": [0.01, 0.1]},
     "softmax_regression": {"l2": [0.01, 0.1]},
 }
 """What lanes may differ in, with a minimum each."""
 OPTIONS = {"softmax_regression": {"data": "iris"}}
+RATES = {"poisson_regression": 1e-3}
 CONVEX = [name for name in problems if issubclass(problems.find(name), Regression)]
 
 
@@ -56,7 +64,7 @@ def test_a_minimum_is_scipys_to_1e_10(name, options):
         options={"ftol": 0, "gtol": 1e-10, "maxiter": 20_000, "maxfun": 40_000, "maxcor": 50},
     )
     assert found.fun == pytest.approx(problem.minimum, rel=1e-10, abs=1e-10)
-    assert found.fun > problem.minimum - 1e-14 * max(1.0, problem.minimum)
+    assert found.fun > problem.minimum - 1e-14 * max(1.0, abs(problem.minimum))
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -94,7 +102,7 @@ def test_the_gap_of_a_lane_with_numbers_of_its_own_is_that_of_its_run_alone(name
     )
     config = {
         "problem": {"name": name, **OPTIONS.get(name, {})},
-        "optimizer": {"name": "SGD", "lr": 0.02},
+        "optimizer": {"name": "SGD", "lr": RATES.get(name, 0.02)},
         "steps": 20,
         "dtype": "float64",
         "evaluate": {"every": 10, "metrics": ["gap"]},

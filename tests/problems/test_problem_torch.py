@@ -13,6 +13,8 @@ functional = torch.nn.functional
 
 TORCH_LOSSES = {
     "linear_regression": lambda z, y: functional.mse_loss(z[:, 0], y),
+    "huber_regression": lambda z, y: functional.huber_loss(z[:, 0], y, delta=0.3),
+    "poisson_regression": lambda z, y: functional.poisson_nll_loss(z[:, 0], y),
     "logistic_regression": lambda z, y: functional.binary_cross_entropy_with_logits(z[:, 0], y),
     "softmax_regression": lambda z, y: functional.cross_entropy(z, y.long()),
     "mlp": lambda z, y: functional.cross_entropy(z, y.long()),
@@ -25,6 +27,8 @@ TORCH_ACTIVATIONS = {
 NETWORKS = [
     ("linear_regression", {"l2": 0.3}),
     ("linear_regression", {"l1": 0.3, "l2": 0.1}),
+    ("huber_regression", {"delta": 0.3, "l2": 0.1}),
+    ("poisson_regression", {"l2": 0.1}),
     ("logistic_regression", {}),
     ("logistic_regression", {"l2": 0.3, "bias": False}),
     ("softmax_regression", {"data": "wine", "l2": 0.3}),
@@ -66,7 +70,7 @@ def test_loss_gradient_and_metrics_are_torchs(case):
     for part, expected in losses.items():
         assert metrics[f"{part}_loss"][1] == pytest.approx(expected.item(), rel=1e-12)
         z, y = outputs[part].detach().numpy(), parts[part][1].numpy()
-        if name == "linear_regression":
+        if name in ("linear_regression", "huber_regression", "poisson_regression"):
             assert f"{part}_accuracy" not in metrics
         else:
             predicted = z.argmax(1) if z.shape[1] > 1 else z[:, 0] > 0

@@ -17,6 +17,8 @@ from tests.problems.cases import CASES
 SMALL = {
     "mlp": {"data": "iris", "hidden": [5], "batch_size": 16},
     "linear_regression": {"data": "diabetes", "batch_size": 32},
+    "huber_regression": {"data": "diabetes", "batch_size": 32},
+    "poisson_regression": {"data": "diabetes", "batch_size": 32},
     "logistic_regression": {"data": "breast_cancer", "batch_size": 32},
     "softmax_regression": {"data": "wine", "batch_size": 32},
     "quadratic": {"dim": 5, "noise": 0.1},

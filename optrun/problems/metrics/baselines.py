@@ -65,7 +65,7 @@ def _predicted(problem: "DataProblem") -> Iterator[tuple[str, str, Predictions, 
         title, fitted = PRIOR, (targets["train"][:, None] == np.arange(classes)) * 1.0
     else:
         fitted = problem.arrays.to_host(problem.parts["train"][1]).astype(np.float64)[:, None]
-        title, logits = MEAN, fitted.mean(axis=0)
+        title, logits = MEAN, loss.outputs_of(fitted.mean(axis=0))
     for part, own in targets.items():
         outputs = np.repeat(logits[:, None], len(own), axis=1)
         found = predictions_of(loss, problem.preparation.target, own, outputs[None])
@@ -78,6 +78,7 @@ def _predicted(problem: "DataProblem") -> Iterator[tuple[str, str, Predictions, 
             predictions = ClassPredictions(targets[part], said, finite, scores=scores, probabilities=None)
             yield LEAST_SQUARES, part, predictions, None
         else:
+            outputs = loss.outputs_of(outputs)
             found = predictions_of(loss, problem.preparation.target, targets[part], outputs[None])
             yield LEAST_SQUARES, part, found, _loss(problem, part, outputs)
 
