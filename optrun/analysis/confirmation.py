@@ -90,6 +90,6 @@ def _usual(plan: Plan) -> str:
 
 def _records(plan: Plan, states: Sequence[RunState]) -> list[RunRecord]:
     return [
-        RunRecord(run=run, seed=document["seed"], config=document, **vars(state))
+        RunRecord.of(run, document["seed"], document, state)
         for run, (document, state) in enumerate(zip(plan.documents, states, strict=True))
     ]

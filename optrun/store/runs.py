@@ -169,4 +169,4 @@ def _record(
     run: int, seed: int, config: str, status: str, reason: str, steps: int, summary: str
 ) -> RunRecord:
     document = blobs.loads(config, f"config of run {run}")
-    return RunRecord(run=run, seed=seed, config=document, **vars(_state(run, status, reason, steps, summary)))
+    return RunRecord.of(run, seed, document, _state(run, status, reason, steps, summary))

@@ -2,9 +2,9 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self
 
 from optrun.arrays import Array
 
@@ -44,15 +44,19 @@ class Status(StrEnum):
         return self not in (Status.WAITING, Status.RUNNING, Status.INTERRUPTED)
 
 
-@dataclass(frozen=True, kw_only=True)
+NO_FIGURES: Mapping[str, float | None] = {}
+"""Is shared by states that have none, and never changed."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RunState:
     """Where a run stands: updates made, and a flat summary in which None stands for NaN or infinity."""
 
     status: Status
     reason: str = ""
     steps: int = 0
-    summary: Mapping[str, float | None] = field(default_factory=dict)
-    derived: Mapping[str, float | None] = field(default_factory=dict, compare=False)
+    summary: Mapping[str, float | None] = field(default_factory=lambda: NO_FIGURES)
+    derived: Mapping[str, float | None] = field(default_factory=lambda: NO_FIGURES, compare=False)
     """Figures of its evaluations or its time, which are computed when they are asked for and not stored."""
     seconds: float | None = field(default=None, compare=False)
     """How long a run that has just ended took, if it was alone in its pack; events keep it, as it is no result."""
@@ -90,13 +94,19 @@ class RunState:
         return self.is_bad or name in self.summary or name in self.derived or name == STEPS_TO_TARGET
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RunRecord(RunState):
     """A run as it is stored: what it was asked to do, and its state."""
 
     run: int
     seed: int
     config: dict[str, Any]
+
+    @classmethod
+    def of(cls, run: int, seed: int, config: dict[str, Any], state: RunState) -> Self:
+        """Return the record of a run that is in a state."""
+        own = {each.name: getattr(state, each.name) for each in fields(RunState)}
+        return cls(run=run, seed=seed, config=config, **own)
 
 
 @dataclass(frozen=True)

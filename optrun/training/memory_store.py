@@ -57,7 +57,7 @@ class MemoryStore:
 
     def run(self, run: int) -> RunRecord:
         config, state = self._configs[run], self._states[run]
-        return RunRecord(run=run, seed=config.seed, config=config.to_dict(), **vars(state))
+        return RunRecord.of(run, config.seed, config.to_dict(), state)
 
     def state(self, run: int) -> RunState:
         return self._states[run]
