@@ -1,8 +1,9 @@
 """The columns of the runs of a store, by which they are chosen, sorted and exported."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any, Self
 
 from optrun.analysis.leaderboard import plan_of
@@ -10,6 +11,7 @@ from optrun.analysis.summaries import state_of
 from optrun.errors import ConfigError, did_you_mean
 from optrun.store import RunRecord, Store
 from optrun.store.run_table import run_table
+from optrun.store.types import ListedRun
 from optrun.training.curve_figures import with_figure
 
 MISSING = object()
@@ -22,25 +24,42 @@ class RunColumns:
 
     def __init__(
         self,
-        records: Sequence[RunRecord],
+        records: Sequence[RunRecord | ListedRun],
         statuses: Sequence[str],
         settings: Sequence[Mapping[str, Any]],
+        configs: Callable[[], Sequence[Mapping[str, Any]]] | None = None,
     ) -> None:
         self.records, self.statuses, self.settings = records, statuses, settings
+        self._read_configs = configs or (lambda: [record.config for record in records])
         self._table = run_table("runs", records, settings, statuses, lambda run: {})
         self._swept = dict.fromkeys(path for setting in settings for path in setting)
 
     @classmethod
     def of(cls, store: Store, run: int | None = None) -> Self:
-        """Return the columns of all runs of a store, or of one; StoreError where a run is damaged."""
+        """Return the columns of all runs of a store, or of one; StoreError where a run is damaged.
+
+        Their configs are read when they are asked for, while the store is open.
+        """
         plan = plan_of(store)
-        found = [state_of(store, record) for record in (store.runs() if run is None else [store.run(run)])]
-        records = [record for _, record in found]
+        given: list[RunRecord | ListedRun] = [*store.listed()] if run is None else [store.run(run)]
+        statuses, records = [], []
+        for each in given:
+            status, record = state_of(store, each)
+            statuses.append(status)
+            records.append(record)
         if plan and run is None:
             records = with_figure(records, store, plan.metric, plan.goal_of)
-            records = [replace(record, summary=record.figures) for record in records]
+            records = [
+                replace(record, summary=record.figures) if record.derived else record for record in records
+            ]
         settings = [plan.setting(record.run) if plan else {} for record in records]
-        return cls(records, [status for status, _ in found], settings)
+        if run is not None:
+            return cls(records, statuses, settings)
+        return cls(records, statuses, settings, lambda: [record.config for record in store.runs()])
+
+    @cached_property
+    def _configs(self) -> Sequence[Mapping[str, Any]]:
+        return self._read_configs()
 
     @property
     def size(self) -> int:
@@ -50,7 +69,7 @@ class RunColumns:
     @property
     def names(self) -> list[str]:
         """All names: columns, the keys of the configs, and short names of swept parameters."""
-        keys = dict.fromkeys(key for record in self.records for key in _keys(record.config))
+        keys = dict.fromkeys(key for config in self._configs for key in _keys(config))
         short = [path.rpartition(".")[2] for path in self._swept]
         return list(dict.fromkeys([*self._table.columns, *short, *keys]))
 
@@ -63,9 +82,11 @@ class RunColumns:
             return [record.summary.get(name) for record in self.records]
         if name in self._table.heads and name not in self._swept:
             return list(self._table.heads[name])
+        if all(name in setting for setting in self.settings):
+            return [_plain(setting[name]) for setting in self.settings]
         values = [
-            setting[name] if name in setting else _lookup(record.config, name)
-            for record, setting in zip(self.records, self.settings, strict=True)
+            setting[name] if name in setting else _lookup(config, name)
+            for config, setting in zip(self._configs, self.settings, strict=True)
         ]
         if any(value is not MISSING for value in values):
             return [None if value is MISSING else _plain(value) for value in values]

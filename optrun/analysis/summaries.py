@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, overload
 
 from optrun.analysis.leaderboard import SweepPlan, by_problem, leaderboard, plan_of, plugins_of, states_of
 from optrun.errors import StoreError, printable
@@ -14,6 +14,7 @@ from optrun.store import Event, RunRecord, RunState, Status, Store
 from optrun.store.directory import is_being_written
 from optrun.store.event_names import LIMITED, PLAN
 from optrun.store.locate import is_run_directory, run_directories
+from optrun.store.types import ListedRun
 from optrun.sweeps.plan.expand import CONFIRM
 from optrun.sweeps.sweep_store import written_confirm
 
@@ -238,7 +239,11 @@ def file_sizes(path: Path) -> dict[str, int]:
     return sizes
 
 
-def state_of(store: Store, record: RunRecord) -> tuple[str, RunRecord]:
+@overload
+def state_of(store: Store, record: RunRecord) -> tuple[str, RunRecord]: ...
+@overload
+def state_of(store: Store, record: RunRecord | ListedRun) -> tuple[str, RunRecord | ListedRun]: ...
+def state_of(store: Store, record: RunRecord | ListedRun) -> tuple[str, RunRecord | ListedRun]:
     """Return the status of a run and its record; a run that is marked running but has no writer is ``killed``.
 
     Raises StoreError if the directory is gone.

@@ -340,7 +340,9 @@ def resume(
                 record = store.run(0)
         if record.status.final:
             write_csv(store)  # an earlier process may have been killed before it wrote this file
-            return Run(store, path=store.path, baselines=stored_baselines(store.events(), record.config))
+            return Run(
+                store, path=store.path, baselines=stored_baselines(store.events(BASELINES), record.config)
+            )
         if note is not None:
             note(pack)
         keep_prepared(store, prepared(record.config, pack.problem))
@@ -351,7 +353,7 @@ def resume(
             trainer.resume([with_fingerprint(checkpoint, pack.problem.fingerprint if is_compared else None)])
         events |= note_machine_change(store)
         store.commit(states={0: RunState(status=Status.RUNNING, steps=record.steps)}, events=events)
-        beside = stored_baselines(store.events(), record.config)
+        beside = stored_baselines(store.events(BASELINES), record.config)
         return _trained(store, trainer, interruption, beside)
 
 
@@ -376,7 +378,7 @@ def load_run(path: str | Path, run: int | None = None) -> Run:
             run=chosen,
             setting=plan.setting(chosen) if plan else None,
             goals=plan.goal_of if plan else None,
-            baselines=stored_baselines(store.events(), store.run(chosen).config),
+            baselines=stored_baselines(store.events(BASELINES), store.run(chosen).config),
         )
 
 

@@ -22,6 +22,7 @@ from optrun.config.sweep.model import Metric
 from optrun.errors import StoreError, counted
 from optrun.fallbacks import Fallback
 from optrun.store import RunRecord, RunState, Store
+from optrun.store.event_names import BASELINES
 from optrun.store.frame import data_frame
 from optrun.store.run_table import What, check_what, run_table
 from optrun.sweeps.plan.expand import Plan
@@ -159,7 +160,7 @@ class Sweep:
     def known_baselines(self) -> Mapping[str, Baselines]:
         """Return the figures of what predicts without training, by the data; nothing where it is not saved."""
         with self._opened() as results:
-            return known_baselines(results.events()) if isinstance(results, Store) else {}
+            return known_baselines(results.events(BASELINES)) if isinstance(results, Store) else {}
 
     @property
     def untrained(self) -> Mapping[str | None, Mapping[str, float]]:

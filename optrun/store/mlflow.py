@@ -15,7 +15,7 @@ from optrun.arrays import Array
 from optrun.errors import ConfigError, MissingExtraError, install
 from optrun.store.run_table import STEP
 from optrun.store.tensorboard import EVALUATIONS
-from optrun.store.types import RunRecord, Status
+from optrun.store.types import ListedRun, RunRecord, Status
 
 RUN, STATUS, REASON = "optrun.run", "optrun.status", "optrun.reason"
 """The tags of a run that is written: the run in its store, how it ended, and why."""
@@ -39,7 +39,7 @@ class NamedRun:
 
     name: str
     place: str
-    record: RunRecord
+    record: RunRecord | ListedRun
     config: Mapping[str, Any]
 
 
@@ -123,7 +123,7 @@ def _text(value: Any) -> str:
 
 
 def _points(
-    record: RunRecord, curves: Mapping[str, Array], evaluations: Mapping[str, Array]
+    record: RunRecord | ListedRun, curves: Mapping[str, Array], evaluations: Mapping[str, Array]
 ) -> Iterator[tuple[str, float, int]]:
     """Yield the finite values of a run with their names and steps."""
     for before, columns in (("", curves), (EVALUATIONS, evaluations)):

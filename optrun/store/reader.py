@@ -20,12 +20,13 @@ from optrun.store.runs import (
     read_checkpoint,
     read_params,
     read_runs,
+    read_seeds,
     read_states,
     read_steps,
 )
 from optrun.store.snapshots import read_snapshot, snapshot_steps
 from optrun.store.store_errors import store_errors
-from optrun.store.types import Checkpoint, Event, RunRecord, RunState, Status
+from optrun.store.types import Checkpoint, Event, ListedRun, RunRecord, RunState, Status
 
 
 class Reader:
@@ -60,6 +61,18 @@ class Reader:
         """Return every run's config, seed and state."""
         with store_errors(self.path):
             return read_all_runs(self._db)
+
+    def listed(self) -> list[ListedRun]:
+        """Return every run, whose config is read whenever it is asked for, while this is open."""
+        with store_errors(self.path), verified.at_once(self._db):
+            states = read_states(self._db)
+            seeds = read_seeds(self._db)
+        if len(seeds) != len(states):
+            raise StoreError(f"{self.path}: damaged: a run has no state, or a state no run")
+        return [
+            ListedRun(run=run, seed=seed, read=self.run, **state.own())
+            for run, (seed, state) in enumerate(zip(seeds, states, strict=True))
+        ]
 
     def kept(self) -> list[RunRecord]:
         """Return the runs that are kept aside, which the plan of a sweep had once, and has no more."""

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 
 from optrun.arrays import Array
 from optrun.errors import ConfigError, did_you_mean
-from optrun.store.types import FIRST_COLUMNS, RunRecord
+from optrun.store.types import FIRST_COLUMNS, ListedRun, RunRecord
 
 What = Literal["runs", "curves", "evaluations"]
 WHAT: tuple[What, ...] = get_args(What)
@@ -82,7 +82,7 @@ class RunTable:
 
 def run_table(
     what: What,
-    records: Sequence[RunRecord],
+    records: Sequence[RunRecord | ListedRun],
     settings: Sequence[Mapping[str, Any]],
     statuses: Sequence[str],
     read: Callable[[int], Mapping[str, Array]],

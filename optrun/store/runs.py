@@ -1,7 +1,8 @@
 """The runs of an experiment: what each was asked to do, which never changes, and its state, which does."""
 
 import sqlite3
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import isfinite
 from operator import index
 from typing import Any
@@ -92,7 +93,17 @@ def read_states(db: sqlite3.Connection) -> list[RunState]:
     return list(states.values())
 
 
-def _check_all(found: Collection[int], count: int) -> None:
+def read_seeds(db: sqlite3.Connection) -> Sequence[int]:
+    """Return the seeds of all runs, in their order; StoreError where one is damaged or lost."""
+    runs, seeds = array("q"), array("q")
+    for run, seed, _ in verified.scan(db, "runs", "run < ?", (KEPT,)):
+        runs.append(run)
+        seeds.append(seed)
+    _check_all(runs, len(runs))
+    return seeds
+
+
+def _check_all(found: Iterable[int], count: int) -> None:
     """Raise StoreError where these are not the numbers of so many runs."""
     if lost := set(range(count)).symmetric_difference(found):
         raise StoreError(f"run {min(lost)} is damaged: it is not there")

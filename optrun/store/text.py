@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from io import StringIO
 from itertools import repeat
 from math import inf, isfinite
@@ -95,11 +96,17 @@ def _csv_cells(values: Array) -> Iterable[str]:
 
 def _csv_cell(value: Any) -> str:
     """Return a value of a config as a cell, quoted where that is needed; nothing stands for null."""
+    if type(value) in (int, float):
+        return repr(value)
     if value in (None, ""):
         return ""
-    plain = value if isinstance(value, (str, float)) else json.dumps(value, ensure_ascii=False)
+    return _quoted(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+
+
+@lru_cache(1024)
+def _quoted(plain: str) -> str:
     text = StringIO()
-    csv.writer(text, lineterminator="").writerow([inert(plain) if isinstance(plain, str) else plain])
+    csv.writer(text, lineterminator="").writerow([inert(plain)])
     return text.getvalue()
 
 

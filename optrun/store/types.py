@@ -1,7 +1,7 @@
 """What a store is told and what it tells: the state of a run, its record, a checkpoint, an event."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any, Self
@@ -61,6 +61,10 @@ class RunState:
     seconds: float | None = field(default=None, compare=False)
     """How long a run that has just ended took, if it was alone in its pack; events keep it, as it is no result."""
 
+    def own(self) -> dict[str, Any]:
+        """Return the fields of a state."""
+        return {each.name: getattr(self, each.name) for each in fields(RunState)}
+
     @property
     def params_step(self) -> int:
         """The step whose parameters are those of the end: the last, or the one that they were restored to."""
@@ -105,8 +109,21 @@ class RunRecord(RunState):
     @classmethod
     def of(cls, run: int, seed: int, config: dict[str, Any], state: RunState) -> Self:
         """Return the record of a run that is in a state."""
-        own = {each.name: getattr(state, each.name) for each in fields(RunState)}
-        return cls(run=run, seed=seed, config=config, **own)
+        return cls(run=run, seed=seed, config=config, **state.own())
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ListedRun(RunState):
+    """One of many runs that are stored: as a record, but that its config is read whenever it is asked for."""
+
+    run: int
+    seed: int
+    read: Callable[[int], RunRecord] = field(compare=False, repr=False)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What the run was asked to do; StoreError where it is damaged."""
+        return self.read(self.run).config
 
 
 @dataclass(frozen=True)

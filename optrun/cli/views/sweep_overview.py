@@ -25,6 +25,7 @@ from optrun.cli.text.setting_table import Labels, value_text
 from optrun.cli.views.sweep_table import print_standings
 from optrun.errors import printable
 from optrun.store import RunState, Status, Store
+from optrun.store.event_names import BASELINES, INFERRED
 from optrun.training.baselines import known_baselines
 from optrun.training.config_notes import inferred_lines
 from optrun.training.identity import Identity, data_label, identity_of_store
@@ -108,7 +109,7 @@ def print_sweep(store: Store, plan: SweepPlan, *, json: bool, limit: int | None 
             "failed": [{"run": run, "reason": view.states[run].reason} for run in view.failed],
             "confirmation": confirmation.to_dict() if confirmation is not None else None,
             "environments": store.environments(),
-            "inferred": inferred_lines(store.events()),
+            "inferred": inferred_lines(store.events(INFERRED)),
             "identity": {
                 "data": {data_label(key): fingerprint for key, fingerprint in identity.data.items()},
                 "code": {name: source._asdict() for name, source in identity.code.items()},
@@ -125,7 +126,7 @@ def print_sweep(store: Store, plan: SweepPlan, *, json: bool, limit: int | None 
     emit(f"method {printable(plan.method)}, {order}" if plan.method else order)
     for path, values in values_of(plan).items():
         emit(f"over {printable(path)}: {_range(values)}")
-    for line in inferred_lines(store.events()):
+    for line in inferred_lines(store.events(INFERRED)):
         emit(Text(printable(line)))
     data = {fingerprint: data_label(key) for key, fingerprint in identity.data.items()}
     lines = [f"data of {name}: {fingerprint[:DIGITS]}" for fingerprint, name in data.items()]
@@ -138,7 +139,10 @@ def print_sweep(store: Store, plan: SweepPlan, *, json: bool, limit: int | None 
         emit(f"{counted(len(older), 'run')} made with older data or code, as accepted: {runs} ({one})")
     if view.ended:
         untrained = untrained_by_problem(
-            known_baselines(store.events()), view.standings, plan.metric, lambda run: store.run(run).config
+            known_baselines(store.events(BASELINES)),
+            view.standings,
+            plan.metric,
+            lambda run: store.run(run).config,
         )
         print_standings(view.standings, plan.metric, f"show {quoted(store.path)}", limit, untrained=untrained)
     print_reasons(view.states)

@@ -34,18 +34,20 @@ def print_sweep_runs(
     with Store.open(path) as store:
         plan = plan_of(store)
         columns = RunColumns.of(store, run)
-    indices = choose(columns, where, sort)
-    named = [(columns.statuses[each], columns.records[each], columns.settings[each]) for each in indices]
-    most = MOST_RUNS if limit is None and not json else limit
-    chosen = [each for each in named if not statuses or each[0] in statuses]
-    shown = chosen[:most] if most else chosen
-    if json:
-        documents = [
-            {**run_object(path, status, record, record.run if plan else None), "setting": setting}
-            for status, record, setting in shown
+        named = choose(columns, where, sort)
+        most = MOST_RUNS if limit is None and not json else limit
+        chosen = [each for each in named if not statuses or columns.statuses[each] in statuses]
+        shown = [
+            (columns.statuses[each], columns.records[each], columns.settings[each])
+            for each in (chosen[:most] if most else chosen)
         ]
-        print(json_module.dumps(documents, ensure_ascii=False, allow_nan=False))
-        return
+        if json:
+            documents = [
+                {**run_object(path, status, record, record.run if plan else None), "setting": setting}
+                for status, record, setting in shown
+            ]
+            print(json_module.dumps(documents, ensure_ascii=False, allow_nan=False))
+            return
     if not shown:
         emit(f"none of {counted(columns.size, 'run')} in {path} is as asked for")
         return
