@@ -78,16 +78,15 @@ class Deferred(NDArrayOperatorsMixin):
             self, lambda leaf: leaf.values[step : step + 1] if len(leaf) > 1 else leaf.values, {}
         )
 
-    def lane(self, lane: int) -> Array:
-        """Return the numbers of a lane, `[T or 1, 1]`."""
+    def of_lanes_in(self, lanes: slice) -> Array:
+        """Return the numbers of some lanes, `[T or 1, k or 1]`."""
 
-        def of_lane(leaf: Deferred) -> Array:
+        def of_lanes(leaf: Deferred) -> Array:
             if leaf.index is not None:
-                at = int(leaf.index[lane])
-                return leaf.values[:, at : at + 1]
-            return leaf.values[:, lane : lane + 1] if leaf.values.shape[1] > 1 else leaf.values
+                return leaf.values[:, leaf.index[lanes]]
+            return leaf.values[:, lanes] if leaf.values.shape[1] > 1 else leaf.values
 
-        return _computed(self, of_lane, {}, gathers=False)
+        return _computed(self, of_lanes, {}, gathers=False)
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> "Deferred":
         if method != "__call__" or options or ufunc not in _NAMES:
@@ -134,7 +133,12 @@ class Forecast(Sequence[Any]):
     @property
     def deferred(self) -> Deferred:
         """The table `[T, B]` of these values."""
-        return self._values.rows(slice(self._first, self._first + self._length))
+        return self.every(slice(None))
+
+    def every(self, part: slice) -> Deferred:
+        """Return the table of some of these values."""
+        steps = range(self._first, self._first + self._length)[part]
+        return self._values.rows(slice(steps.start, steps.stop, steps.step))
 
 
 def power(base: Any, exponent: Any) -> Any:

@@ -49,7 +49,7 @@ class Watch:
     recorded: range
     """The steps whose losses are written; its start is one of the stretch, or beyond."""
     losses: Array
-    """These losses, `[len(recorded), B]`."""
+    """These losses, `[len(recorded) or more, B]`."""
     within: Array
     """The limit of the magnitude of each lane's loss, `[B]`."""
     above: Array

@@ -112,9 +112,10 @@ class LaneTracker:
         """Make the steps from t on, at most so many, of which none has to be observed; return how many."""
         assert self._leaps is not None
         stopping, recorder = self._stopping, self.recorder
-        made = self._leaps.make(t, most, recorder.every, stopping.limits, stopping.target, stopping.alive)
+        bounds = stopping.limits, stopping.target, stopping.alive
+        made = self._leaps.make(t, most, recorder.every, recorder.coming, *bounds)
         steps = range(t + made.recorded.start, t + made.recorded.stop, recorder.every)
-        recorder.record_many(steps, made.losses, made.recorded.start)
+        recorder.record_many(steps, made.recorded.start)
         for lane, end in made.ended:
             self._end_lanes([lane], end, *stopping.verdict(lane, end, float(made.last[lane])))
         if made.ended:
@@ -192,9 +193,9 @@ class LaneTracker:
         states = {lane: self._state(lane, final[lane], summaries[lane], own) for lane in ended}
         if self._best is not None:
             states |= self._restored(self._best, {lane: states[lane] for lane in ended}, final)
-        states |= {
-            lane: RunState(status=status, steps=t, summary=summaries.get(lane, {})) for lane in running
-        }
+        states |= dict.fromkeys(running, RunState(status=status, steps=t, summary={}))
+        for lane in summaries.keys() & running if evaluating else ():
+            states[lane] = RunState(status=status, steps=t, summary=summaries[lane])
         going = running if pausing or sink.resumable else []
         if sink.resumable and self._keeps_end:
             going = [*going, *(lane for lane in ended if states[lane].status is Status.COMPLETED)]
@@ -315,7 +316,7 @@ class LaneTracker:
         runs = self.runs
         evaluations = self.evaluations.take({lane: end.step for lane, end in self._ends.items()}, final or {})
         sink.commit(
-            curves={runs[lane]: rows for lane, rows in self.recorder.take().items()},
+            curves=self.recorder.take(runs),
             evaluations={runs[lane]: rows for lane, rows in evaluations.items()},
             states={runs[lane]: state for lane, state in sorted(states.items())},
             params={runs[lane]: values for lane, values in (params or {}).items()},

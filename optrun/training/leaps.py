@@ -35,8 +35,6 @@ class Landing:
     steps: int
     recorded: range
     """The recorded steps, counted from the first."""
-    losses: Array
-    """Their losses ``[len(recorded), B]``, which the next leap overwrites."""
     ended: Sequence[tuple[int, int]]
     """The lanes that ended and the steps at which they did, in the order of these."""
     last: Array
@@ -53,7 +51,6 @@ class Leaps:
         self._loop = f"{type(pack.optimizer).__name__} {elements.listing}"
         self._is_worth = False
         lanes, dtype = pack.lanes, pack.arrays.dtype
-        self._losses = np.empty((0, lanes), dtype)
         self._final = np.empty((lanes, pack.params.size), dtype)
         self._ended, self._last = np.zeros(lanes, np.intp), np.empty(lanes, dtype)
         self._limits: Array = np.empty(0)
@@ -69,22 +66,22 @@ class Leaps:
                 self._pack.look_far()
         return self._is_worth
 
-    def make(self, t: int, most: int, every: int, limits: Array, target: float, running: Array) -> "Landing":
+    def make(
+        self, t: int, most: int, every: int, losses: Array, limits: Array, target: float, running: Array
+    ) -> "Landing":
         """Make the steps from t on, at most so many.
 
-        Losses are recorded at multiples of ``every``. A lane ends if the magnitude of its loss is not within its limit,
-        or if its loss is not above the target.
+        Losses are recorded at multiples of ``every``, and written to the first rows of ``losses``, ``[n, B]``. A lane
+        ends if the magnitude of its loss is not within its limit, or if its loss is not above the target.
         """
         dtype = self._pack.arrays.dtype
         stretch = self._pack.optimizer.stretch(most)
         if limits is not self._limits:
             self._limits, self._within = limits, _at_most(limits, dtype)
         recorded = range(-t % every, stretch.steps, every)
-        if len(recorded) > len(self._losses):
-            self._losses = np.empty((len(recorded), len(running)), dtype)
         watch = Watch(
             recorded,
-            self._losses[: len(recorded)],
+            losses,
             self._within,
             _at_most(np.array([target]), dtype),
             running.astype(np.uint8),
@@ -96,7 +93,7 @@ class Leaps:
         lanes = np.flatnonzero(running & (watch.running == 0))
         lanes = lanes[np.argsort(self._ended[lanes], kind="stable")]
         ended = list(zip(lanes.tolist(), (t + self._ended[lanes]).tolist(), strict=True))
-        return Landing(stretch.steps, recorded, watch.losses, ended, self._last, self._final)
+        return Landing(stretch.steps, recorded, ended, self._last, self._final)
 
 
 def _at_most(values: Array, dtype: str) -> Array:

@@ -10,6 +10,7 @@ from optrun.arrays import Array
 from optrun.config import RunConfig
 from optrun.problems.data import Preparation
 from optrun.store import Checkpoint, RunRecord, RunState, Status
+from optrun.training.segments import Segments
 
 NONE: Mapping[Any, Any] = MappingProxyType({})
 
@@ -23,6 +24,8 @@ class MemoryStore:
         self._configs = list(configs)
         self._states = [RunState(status=status) for _ in configs]
         self._segments: dict[tuple[str, int], list[Mapping[str, Array]]] = {}
+        self._columns: list[Segments] = []
+        """Curves of many runs, of which rows are made when they are asked for."""
         self._params: dict[int, Mapping[str, Array]] = {}
         self._snapshots: dict[int, dict[int, Mapping[str, Array]]] = {}
         self._checkpoints: dict[int, Checkpoint | None] = {}
@@ -45,6 +48,9 @@ class MemoryStore:
         checkpoints: Mapping[int, Checkpoint | None] = NONE,
     ) -> None:
         """Keep what was recorded since the last commit."""
+        if isinstance(curves, Segments):
+            self._columns.append(curves)
+            curves = NONE
         for kind, segments in (("curve", curves), ("evaluation", evaluations)):
             for run, columns in segments.items():
                 self._segments.setdefault((kind, run), []).append(columns)
@@ -102,6 +108,8 @@ class MemoryStore:
 
     def _joined(self, kind: str, run: int) -> dict[str, Any]:
         segments = self._segments.get((kind, run), [])
+        if kind == "curve":
+            segments = [*(each[run] for each in self._columns if run in each), *segments]
         return {
             name: np.concatenate([segment[name] for segment in segments]) for name in (segments or [{}])[0]
         }

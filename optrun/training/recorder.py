@@ -6,9 +6,11 @@ from functools import partial
 import numpy as np
 
 from optrun.arrays import Array
+from optrun.kernels.deferred import Deferred, Forecast
 from optrun.optim.metrics import CurveMetric
 from optrun.registry import metrics
 from optrun.training.pack import Pack
+from optrun.training.segments import Segments, lane_of
 
 BYTES = 1 << 26
 """Approximate size of the buffers; when they are full, a commit is due."""
@@ -35,9 +37,16 @@ class Recorder:
         self._of_update = {name: cls for name, cls in measured.items() if "u" in cls.needs}
         """The metrics that need the update."""
         names = ["loss", *self._metrics, *self._of_update]
+        # On a device losses come with other values, in the dtype of these.
+        self._loss_dtype = np.dtype(np.float64 if pack.arrays.is_on_device else pack.arrays.dtype)
         rows = max(16, BYTES // (8 * pack.lanes * (len(names) - unscheduled(pack, record.hyperparameters))))
         self._steps = np.empty(rows, np.int64)
-        self._columns = {name: np.empty((rows, pack.lanes)) for name in names}
+        self._columns = {
+            name: np.empty((rows, pack.lanes), self._loss_dtype if name == "loss" else np.float64)
+            for name in names
+        }
+        self._deferred: dict[str, list[tuple[slice, Deferred]]] = {}
+        """Of some columns the rows whose values are deferred."""
         self._constants: dict[str, Array | float] = {}
         """Columns that have been constant so far, as broadcast views."""
         self._used = 0
@@ -81,18 +90,27 @@ class Recorder:
             self._awaits_update = True
         self._used += 1
 
-    def record_many(self, steps: range, losses: Array, ahead: int) -> None:
-        """Add the rows of several steps with losses ``[n, B]``, the first of which is so many steps ahead."""
+    @property
+    def coming(self) -> Array:
+        """Where the losses of the next rows are to be written, ``[room, B]``."""
+        return self._columns["loss"][self._used :]
+
+    def record_many(self, steps: range, ahead: int) -> None:
+        """Add the rows of several steps, the first of which is so many steps ahead; `coming` has their losses."""
         rows = slice(self._used, self._used + len(steps))
         if not steps:
             return
         self._steps[rows] = steps
-        self._columns["loss"][rows] = losses
         for name, (group, hyperparameter) in self._hyperparameters.items():
             if hyperparameter in group.forecasts:
                 forecast, now = group.forecasts[hyperparameter]
                 first = now + ahead
-                values = np.array(forecast[first : first + len(steps) * steps.step : steps.step])
+                if isinstance(forecast, Forecast) and len(steps) > 1:
+                    part = forecast.every(slice(first, first + len(steps) * steps.step, steps.step))
+                    self._unshared(name)
+                    self._deferred.setdefault(name, []).append((rows, part))
+                    continue
+                values = np.array(list(forecast[first : first + len(steps) * steps.step : steps.step]))
                 self._unshared(name)[rows] = values.reshape(len(steps), -1)
             else:
                 self._put(name, self._used, group[hyperparameter])
@@ -106,16 +124,13 @@ class Recorder:
         self._last.update(dict.fromkeys(lanes, t))
         self._ended.update(dict.fromkeys(lanes, rows))
 
-    def take(self) -> dict[int, Mapping[str, Array]]:
-        """Return and clear the rows of each lane since the last call."""
+    def take(self, runs: Sequence[int] | None = None) -> Segments:
+        """Return and clear the rows since the last call, by the runs of the lanes, or by these."""
         self._fetch()
-        steps, columns = self._steps, self._columns
-        used, segments = self._used, dict[int, Mapping[str, Array]]()
-        names, shared = ("step", *columns), steps[:used]
-        for lane, of_lane in enumerate(zip(*(values[:used].T for values in columns.values()), strict=True)):
-            if own := self._rows_of(lane):
-                rows = (shared, *of_lane) if own == used else [values[:own] for values in (shared, *of_lane)]
-                segments[lane] = dict(zip(names, rows, strict=True))
+        steps, columns, used = self._steps, self._columns, self._used
+        taken = {name: values[:used] for name, values in columns.items()}
+        runs = range(self._pack.lanes) if runs is None else runs
+        segments = Segments(runs, steps[:used], taken, self._deferred, self._ended if used else {})
         # The returned rows are views of these buffers, so later rows need new ones.
         self._steps, self._columns = (
             np.empty_like(steps),
@@ -123,17 +138,29 @@ class Recorder:
         )
         self._used = 0
         self._constants.clear()
+        self._deferred = {}
         self._ended = dict.fromkeys(self._ended, 0)
         return segments
 
     def rows(self, lane: int) -> Mapping[str, Array]:
-        """Return a lane's rows since the last `take`, as views."""
+        """Return a lane's rows since the last `take`."""
         self._fetch()
         used = self._rows_of(lane)
         return {
             "step": self._steps[:used],
-            **{name: values[:used, lane] for name, values in self._columns.items()},
+            **{
+                name: lane_of(values[:used], self._parts(name, used), lane)
+                for name, values in self._columns.items()
+            },
         }
+
+    def _parts(self, name: str, used: int) -> list[tuple[slice, Deferred]]:
+        """Return the deferred values of a column's first rows."""
+        found = []
+        for rows, part in self._deferred.get(name, ()):
+            if count := max(0, min(rows.stop, used) - rows.start):
+                found.append((slice(rows.start, rows.start + count), part.rows(slice(count))))
+        return found
 
     def _rows_of(self, lane: int) -> int:
         return self._ended.get(lane, self._used)

@@ -10,6 +10,7 @@ the best counts: processor time of one core, the clock for the gain of two. What
 """
 
 import ctypes
+import gc
 import json
 import os
 import shutil
@@ -247,5 +248,6 @@ def sections() -> Iterator[tuple[str, Callable[[], Table]]]:
 
 if __name__ == "__main__":
     of, count, is_recorded = sys.argv[1:]
+    gc.set_threshold(100_000)  # as the command does
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: int(count)])
     print(json.dumps(alone() if of == "alone" else MEASURES[of](recorded=is_recorded == "1")))

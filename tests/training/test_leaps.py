@@ -11,7 +11,7 @@ from optrun.kernels.numba import engine
 from optrun.optim import Optimizer, group_update
 from optrun.registry import optimizers
 from optrun.selftest import examples
-from optrun.training import lane_tracker
+from optrun.training import lane_tracker, trainer
 from optrun.training.leaps import Leaps, leaps_of
 from optrun.training.memory_store import MemoryStore
 from optrun.training.pack import Pack
@@ -88,8 +88,7 @@ def set_in(problem, name, value):
 def run(chosen):
     store = MemoryStore(chosen)
     store.resumable = True
-    trainer = Trainer(Pack(chosen), store)
-    trainer.run()
+    Trainer(Pack(chosen), store).run()
     return [everything(store, lane) for lane in range(len(chosen))]
 
 
@@ -231,6 +230,7 @@ def test_what_differs_from_lane_to_lane_is_computed_in_the_loop(path, dtype, mon
         }
         chosen.append(from_mapping({**given, part: {**given[part], name: values[lane % 3]}}))
     monkeypatch.setattr(group_update, "chunk_length", lambda lanes: 2)
+    monkeypatch.setattr(trainer, "REPORT_SECONDS", np.inf)
     one, other, leaps = made(chosen, monkeypatch)
     assert one == other
     assert steps_of(leaps) == STEPS - 4  # the first one, the last one, and those of two evaluations

@@ -78,3 +78,34 @@ def diverges_beyond(divergence, value, dtype):
     assert stopping.running == 2
     with np.errstate(over="ignore"):
         assert list(stopping.check(5, loss)) == []
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_rows_of_many_steps_are_those_of_single_ones(dtype):
+    rates = np.geomspace(1e-4, 1e-2, 70)  # more than are made at once
+    more = {"steps": 30, "dtype": dtype, "scheduler": {"name": "CosineAnnealingLR", "T_max": 30}}
+    far, near = (pack(*rates.tolist(), **more) for _ in range(2))
+    far.look_far()
+    losses = np.random.default_rng(0).normal(size=(30, 70)).astype(dtype)
+    at_once, singly = Recorder(far), Recorder(near)
+    at_once.record(0, losses[0])
+    at_once.coming[:29] = losses[1:]
+    at_once.record_many(range(1, 30), 1)
+    (scheduler,) = near.schedulers
+    for t in range(30):
+        singly.record(t, losses[t])
+        scheduler.step()
+    for recorder in (at_once, singly):
+        recorder.end([3, 66], 7)
+    assert bits(at_once.rows(3)) == bits(singly.rows(3))
+    one, other = (recorder.take(range(100, 170)) for recorder in (at_once, singly))
+    assert [*one] == [*other] == [*range(100, 170)]
+    for run in one:
+        assert bits(one[run]) == bits(other[run])
+        assert len(one[run]["loss"]) == (8 if run in (103, 166) else 30)
+        assert all(values.dtype == np.float64 for name, values in one[run].items() if name != "step")
+    assert not at_once.take()
+
+
+def bits(rows):
+    return {name: values.tobytes() for name, values in rows.items()}

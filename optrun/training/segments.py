@@ -1,0 +1,76 @@
+"""Rows of many lanes as columns, of which a lane's rows are made when they are asked for."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from optrun.arrays import Array
+from optrun.kernels.deferred import Deferred
+
+TOGETHER = 64
+"""Lanes whose rows are made at once: they are beside each other in memory."""
+
+Parts = Mapping[str, Sequence[tuple[slice, Deferred]]]
+"""Of some columns the rows whose values are deferred."""
+
+
+class Segments(Mapping[int, Mapping[str, Array]]):
+    """The rows of runs since the last commit: of each its columns ``[n]`` by name, ``step`` among them.
+
+    ``columns`` are ``[n, B]``, of which lanes that have ended use the first rows only.
+    """
+
+    def __init__(
+        self,
+        runs: Sequence[int],
+        steps: Array,
+        columns: Mapping[str, Array],
+        deferred: Parts,
+        ended: Mapping[int, int],
+    ) -> None:
+        self._steps, self._columns, self._deferred = steps, columns, deferred
+        rows = len(steps)
+        self._lanes = {run: lane for lane, run in enumerate(runs) if ended.get(lane, rows)}
+        self._ended = ended
+        self._made: tuple[int, Mapping[str, Array]] = -1, {}
+
+    def __getitem__(self, run: int) -> Mapping[str, Array]:
+        lane = self._lanes[run]
+        number, place = divmod(lane, TOGETHER)
+        if self._made[0] != number:
+            self._made = number, self._of_lanes(slice(number * TOGETHER, (number + 1) * TOGETHER))
+        own = self._ended.get(lane, len(self._steps))
+        columns = {name: values[place, :own] for name, values in self._made[1].items()}
+        return {"step": self._steps[:own], **columns}
+
+    def __contains__(self, run: object) -> bool:
+        return run in self._lanes
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._lanes)
+
+    def __len__(self) -> int:
+        return len(self._lanes)
+
+    def _of_lanes(self, lanes: slice) -> dict[str, Array]:
+        """Return the columns of some lanes ``[k, n]``."""
+        made = {}
+        for name, column in self._columns.items():
+            values = column[:, lanes].T
+            if column.strides[0] or name in self._deferred:  # otherwise it is one row
+                values = np.array(values, np.float64, order="C")
+            for rows, part in self._deferred.get(name, ()):
+                values[:, rows] = part.of_lanes_in(lanes).T
+            made[name] = values
+        return made
+
+
+def lane_of(column: Array, deferred: Sequence[tuple[slice, Deferred]], lane: int) -> Any:
+    """Return a lane's values ``[n]`` of a column ``[n, B]``."""
+    if not column.strides[0] and not deferred:
+        return column[:, lane]
+    values: Array = column[:, lane].astype(np.float64)
+    for rows, part in deferred:
+        values[rows] = part.of_lanes_in(slice(lane, lane + 1))[:, 0]
+    return values
