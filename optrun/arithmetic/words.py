@@ -12,7 +12,7 @@ import numpy as np
 
 from optrun.arrays import power
 
-CONSTANTS = {"pi": math.pi, "e": math.e}
+CONSTANTS = {"pi": np.float64(math.pi), "e": np.float64(math.e)}
 
 Operators = Mapping[type[ast.AST], Callable[..., Any]]
 
@@ -35,17 +35,19 @@ class Word:
 
 
 OPERATORS: Operators = {
-    ast.Add: np.add,
-    ast.Sub: np.subtract,
-    ast.Mult: np.multiply,
-    ast.Div: np.divide,
-    ast.FloorDiv: np.floor_divide,
-    ast.Mod: np.remainder,
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.FloorDiv: operator.floordiv,
+    ast.Mod: operator.mod,
     ast.Pow: power,
-    ast.USub: np.negative,
-    ast.UAdd: np.positive,
+    ast.USub: operator.neg,
+    ast.UAdd: operator.pos,
 }
-"""Of numbers, in float64."""
+"""Of NumPy's numbers and arrays, which do not raise where Python's do; but for powers, also of what a program is traced
+with.
+"""
 
 COMPARISONS: Operators = {
     ast.Lt: operator.lt,

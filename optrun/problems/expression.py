@@ -16,7 +16,8 @@ from optrun.errors import ConfigError, brief, counted
 from optrun.kernels.program import node
 from optrun.kernels.symbols import VECTOR, Symbol, number_of_lane, tracing
 from optrun.kernels.trajectory import Elements
-from optrun.problems.formula_text import GRAMMAR, FormulaText
+from optrun.problems.formula_text import FormulaText
+from optrun.problems.formula_words import GRAMMAR
 from optrun.problems.vectors import MOST_DIMENSIONS, Box, VectorProblem
 from optrun.registry import Added, PerLane
 

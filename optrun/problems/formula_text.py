@@ -6,8 +6,6 @@ over an index     sum(x[i] * x[i + 1] for i in range(len(x) - 1)), also prod, me
 """
 
 import ast
-import inspect
-import math
 import operator
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import reduce
@@ -17,30 +15,17 @@ import numpy as np
 
 from optrun import ops
 from optrun.arithmetic.parser import Arithmetic
-from optrun.arithmetic.words import COMPARISONS, OPERATORS, Grammar, Operators, Word
-from optrun.arrays import power
+from optrun.arithmetic.words import OPERATORS, Operators
 from optrun.errors import ConfigError, counted
-from optrun.kernels.symbols import MOST_ITERATED, Symbol, as_node
+from optrun.kernels.symbols import MOST_ITERATED, Symbol
+from optrun.problems.formula_words import GRAMMAR, OVER_A_VECTOR, OVER_AN_INDEX, chosen, length_of, symbol_of
 
-OVER_A_VECTOR = ("sum", "prod", "mean", "norm")
 MOST_TERMS = 2_000
 """Of sums over indices that are written out, since an index is not used as `i`, `i + 1` or `2 * i` alone."""
 
-_EXAMPLE = "(1 - x)**2 + 100 * (y - x**2)**2"
 _SLICES = "use slices, as in sum(x[1:] * x[:-1])"
-_OVER_AN_INDEX: Mapping[str, Callable[[Any, Any], Any]] = {
-    "sum": operator.add,
-    "mean": operator.add,
-    "prod": operator.mul,
-    "min": ops.minimum,
-    "max": ops.maximum,
-}
-_OF_WHOLE_NUMBERS: Mapping[type[ast.operator], Callable[[Any, Any], Any]] = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.FloorDiv: operator.floordiv,
-    ast.Mod: operator.mod,
+_OF_WHOLE_NUMBERS: Operators = {
+    op: OPERATORS[op] for op in (ast.Add, ast.Sub, ast.Mult, ast.FloorDiv, ast.Mod)
 }
 
 
@@ -63,7 +48,7 @@ class FormulaText(Arithmetic):
         """
         self._terms = 0
         value = super().value(values)
-        if _length(value) is not None:
+        if length_of(value) is not None:
             said = f"this is a vector of {counted(len(value), 'number')}: sum(…) or norm(…) makes it one"
             self.refuse(self.tree, said)
         if isinstance(value, Symbol) and value.node.is_condition:
@@ -73,7 +58,7 @@ class FormulaText(Arithmetic):
     def _check_value(self, node: ast.expr, depth: int) -> None:
         match node:
             case ast.Call(ast.Name(id=name), [ast.GeneratorExp() | ast.ListComp() as terms], []) if (
-                name in _OVER_AN_INDEX
+                name in OVER_AN_INDEX
             ):
                 known = len(self._names)
                 for each in terms.generators:
@@ -114,7 +99,7 @@ class FormulaText(Arithmetic):
 
     def _advice(self, node: ast.expr) -> str:
         if isinstance(node, (ast.GeneratorExp, ast.ListComp)):
-            return f"only {', '.join(_OVER_AN_INDEX)} are over an index"
+            return f"only {', '.join(OVER_AN_INDEX)} are over an index"
         if isinstance(node, ast.BoolOp):
             return "comparisons are multiplied, as in (x > 0) * (y > 0), or chained, as in 0 < x < 1"
         return super()._advice(node)
@@ -125,7 +110,7 @@ class FormulaText(Arithmetic):
                 case ast.Call(ast.Name(id=name), [ast.GeneratorExp() | ast.ListComp() as terms], []):
                     return self._over_index(name, terms.elt, terms.generators, values)
                 case ast.Subscript(ast.Name(id=name) as vector, index):
-                    if _length(values[name]) is None:
+                    if length_of(values[name]) is None:
                         self.refuse(vector, f"{name} is one number; [1.0, 2.0], say, is a vector")
                     return self._part(node, values[name], index, values)
                 case ast.Name(id=name) if isinstance(values[name], (int, range)):
@@ -139,12 +124,12 @@ class FormulaText(Arithmetic):
     def _all(self, holds: Sequence[Any]) -> Any:
         if any(isinstance(each, Symbol) for each in holds):
             return reduce(
-                operator.and_, (each if isinstance(each, Symbol) else _symbol(each) != 0 for each in holds)
+                operator.and_, (each if isinstance(each, Symbol) else symbol_of(each) != 0 for each in holds)
             )
         return super()._all(holds)[()]
 
     def _where(self, condition: Any, value: Any, otherwise: Any) -> Any:
-        return _where(condition, value, otherwise)
+        return chosen(condition, value, otherwise)
 
     def _part(self, node: ast.Subscript, vector: Any, index: ast.expr, values: Mapping[str, Any]) -> Any:
         """Return an element, a slice, or the elements at an index that stands for many."""
@@ -180,7 +165,7 @@ class FormulaText(Arithmetic):
             except _NotEvenly:
                 pass
             else:
-                if _length(value) is None:
+                if length_of(value) is None:
                     return {"sum": value * count, "prod": value**count}.get(word, value)
                 if word in OVER_A_VECTOR:
                     return getattr(ops, word)(value)
@@ -194,12 +179,12 @@ class FormulaText(Arithmetic):
                 continue
             self._count(term)
             value = self._value(term, within)
-            if _length(value) is not None:
+            if length_of(value) is not None:
                 self.refuse(term, f"each term is one number, not a vector of {len(value)}")
             terms.append(value)
         while len(terms) > 1:
             pairs = zip(terms[::2], terms[1::2], strict=False)
-            terms = [_OVER_AN_INDEX[word](*pair) for pair in pairs] + terms[len(terms) // 2 * 2 :]
+            terms = [OVER_AN_INDEX[word](*pair) for pair in pairs] + terms[len(terms) // 2 * 2 :]
         return terms[0] / count if word == "mean" else terms[0]
 
     def _count(self, term: ast.expr) -> None:
@@ -221,7 +206,7 @@ class FormulaText(Arithmetic):
                     return False
                 case ast.Subscript(vector):
                     inside.add(vector)
-                case ast.Name(id=name) if node not in inside and _length(values.get(name)) is not None:
+                case ast.Name(id=name) if node not in inside and length_of(values.get(name)) is not None:
                     return False
         return True
 
@@ -281,96 +266,3 @@ def _combined(function: Callable[[Any, Any], Any], left: int | range, right: int
 def _target(clause: ast.comprehension) -> str:
     assert isinstance(clause.target, ast.Name)
     return clause.target.id
-
-
-def _length(value: Any) -> int | None:
-    """Return the length of a vector; None for a number."""
-    shape = getattr(value, "shape", ())
-    return shape[0] if shape else None
-
-
-def _symbol(value: Any) -> Symbol:
-    return value if isinstance(value, Symbol) else Symbol(as_node(value))
-
-
-def _combining(numbers: Callable[..., Any], symbols: Callable[..., Any]) -> Callable[..., Any]:
-    """Return an operation of numbers and vectors that are known, and of those of which one is a symbol."""
-
-    def operation(*operands: Any) -> Any:
-        lengths = dict.fromkeys(each for each in map(_length, operands) if each is not None)
-        if len(lengths) > 1:
-            raise TypeError(f"vectors of different lengths do not combine: {' and '.join(map(str, lengths))}")
-        if any(isinstance(each, Symbol) for each in operands):
-            return symbols(*map(_symbol, operands))
-        return np.asarray(numbers(*operands))[()]
-
-    return operation
-
-
-def _over_vector(function: Callable[..., Any], name: str) -> Callable[..., Any]:
-    def operation(*vectors: Any) -> Any:
-        if any(_length(each) is None for each in vectors):
-            over = f", or is over an index: {name}(x[i] for i in range(3))" if name in _OVER_AN_INDEX else ""
-            raise TypeError(f"{name} takes a vector{over}")
-        return function(*vectors)
-
-    return operation
-
-
-def _where(condition: Any, value: Any, otherwise: Any) -> Any:
-    if not any(isinstance(each, Symbol) for each in (condition, value, otherwise)):
-        return np.where(condition != 0, value, otherwise)[()]
-    condition = _symbol(condition)
-    return ops.where(condition if condition.node.is_condition else condition != 0, value, otherwise)
-
-
-def _power(x: Symbol, y: Symbol) -> Any:
-    """Return xʸ; a number that lanes may differ in is an exponent of numbers below 0 too, where it is whole."""
-    if y.node.is_array or y.node.op == "const" or not x.node.is_array:
-        return x**y
-    odd = y - 2 * ops.floor(y / 2)
-    sign = ops.where(odd == 1, -1.0, ops.where(odd == 0, 1.0, math.nan))
-    return ops.abs(x) ** y * ops.where(x < 0, sign, 1.0)
-
-
-_dot = _over_vector(ops.dot, "dot")
-
-
-def _word(name: str) -> Word:
-    """Return a word of rules as one of expressions."""
-    function = getattr(ops, name)
-    parameters = inspect.signature(function).parameters.values()
-    count = sum(each.default is each.empty for each in parameters)
-    if name in OVER_A_VECTOR:
-        return Word(_over_vector(function, name), of="vector")
-    return Word(_combining(function, function), count, count)
-
-
-_SYMBOLS: Operators = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-    ast.FloorDiv: operator.floordiv,
-    ast.Mod: operator.mod,
-    ast.Pow: _power,
-    ast.USub: operator.neg,
-    ast.UAdd: operator.pos,
-    **COMPARISONS,
-}
-GRAMMAR = Grammar(
-    "a function",
-    _EXAMPLE,
-    {
-        **{name: _word(name) for name in ops.__all__ if name not in ("debias", "total")},
-        "where": Word(_combining(_where, _where), 3, 3),
-        "power": Word(_combining(power, _power), 2, 2),
-        "ceil": Word(lambda x: -ops.floor(-x)),
-        "min": Word(lambda *values: reduce(_combining(ops.minimum, ops.minimum), values), 2, None),
-        "max": Word(lambda *values: reduce(_combining(ops.maximum, ops.maximum), values), 2, None),
-        "len": Word(_over_vector(lambda x: np.float64(len(x)), "len"), of="vector"),
-        "dot": Word(_combining(_dot, _dot), 2, 2, "vector"),
-    },
-    {op: _combining(numbers, _SYMBOLS[op]) for op, numbers in {**OPERATORS, **COMPARISONS}.items()},
-    longest=10_000,
-)

@@ -11,7 +11,7 @@ from optrun import ops
 from optrun.arrays import Arrays, Parameters
 from optrun.config import ConfigErrors, from_mapping
 from optrun.problems import Expression
-from optrun.problems.formula_text import GRAMMAR
+from optrun.problems.formula_words import GRAMMAR
 from optrun.sweeps.plan.packs import grouped
 from tests.problems.cases import SMALL
 
