@@ -21,6 +21,7 @@ from optrun.analysis.tuning import tuning_of
 from optrun.api.comparisons import compare, compared_sweeps
 from optrun.api.runs import Run
 from optrun.api.sweeps import Sweep
+from optrun.api.trajectories import runs_of, ways_of
 from optrun.errors import ConfigError, did_you_mean
 from optrun.plots.best_figure import best_figure
 from optrun.plots.figure import curves_figure
@@ -28,6 +29,7 @@ from optrun.plots.heat_figure import heat_figure
 from optrun.plots.look import Look
 from optrun.plots.ranking_figures import profile_figure, ranking_figure
 from optrun.plots.sensitivity_figure import sensitivity_figure
+from optrun.plots.trajectory_figure import trajectory_figure
 from optrun.plots.tuning_figure import tuning_figure
 
 if TYPE_CHECKING:
@@ -41,6 +43,7 @@ TAKES = {
     "ranking": ("by", "metric"),
     "heat": ("metric", "log", "over"),
     "tuning": ("by", "metric", "log"),
+    "trajectory": ("log", "problem"),
 }
 """The options that each kind of picture takes, beside those of its look."""
 
@@ -169,6 +172,11 @@ def _tuning(sweeps: Sequence[Sweep], choice: Choice, look: Look) -> "Picture":
     )
 
 
+def _trajectory(sweeps: Sequence[Sweep], choice: Choice, look: Look) -> "Picture":
+    runs = [run for sweep in sweeps for run in runs_of(sweep, choice.problem)]
+    return trajectory_figure(*ways_of(runs), log=choice.log, look=look)
+
+
 DRAW: dict[str, Callable[[Sequence[Sweep], Choice, Look], "Picture"]] = {
     "curves": _curves,
     "sensitivity": _sensitivity,
@@ -177,4 +185,5 @@ DRAW: dict[str, Callable[[Sequence[Sweep], Choice, Look], "Picture"]] = {
     "ranking": _ranking,
     "heat": _heat,
     "tuning": _tuning,
+    "trajectory": _trajectory,
 }

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Unpack
 
+import numpy as np
+
 from optrun.api.given_data import given
 from optrun.api.html import html_table
 from optrun.api.predicting import predicted, predictor_of, probabilities, samples_of
@@ -135,6 +137,28 @@ class Run:
             return self._snapshot(self.memory, step)
         with Store.open(self.path) as store:
             return self._snapshot(store, step)
+
+    def trajectory(self) -> tuple[Array, Mapping[str, Array]]:
+        """Return the steps `[T]` whose parameters are kept, the end among them, and these parameters `[T, *shape]`.
+
+        `record.params` names the steps. Raises StoreError if the store is damaged.
+        """
+        if self.memory is not None or self.path is None:
+            kept = self._kept(self.memory)
+        else:
+            with Store.open(self.path) as store:
+                kept = self._kept(store)
+        if self.params:
+            kept[self.record.params_step] = self.params
+        names = next(iter(kept.values()), {})
+        return np.array([*kept], np.int64), {
+            name: np.stack([of[name] for of in kept.values()]) for name in names
+        }
+
+    def _kept(self, results: Results | None) -> dict[int, Mapping[str, Array]]:
+        run = self.record.run
+        steps = results.snapshot_steps(run) if results is not None else []
+        return {step: results.snapshot(run, step) for step in steps} if results is not None else {}
 
     def _snapshot(self, results: Results | None, step: int) -> Mapping[str, Array]:
         run = self.record.run

@@ -52,6 +52,7 @@ class PictureKind(StrEnum):
     RANKING = "ranking"
     HEAT = "heat"
     TUNING = "tuning"
+    TRAJECTORY = "trajectory"
 
 
 class PictureStyle(StrEnum):

@@ -160,7 +160,7 @@ def test_a_comparison_draws_itself(kind, sweep):
             "'noise' means several of the problems quadratic noise=0.5, quadratic noise=2",
         ),
         ({"problem": "nose=2"}, "'nose=2' is none of the problems"),
-        ({"kind": "best", "problem": "noise=2"}, "problem is for kind curves or sensitivity, not for best"),
+        ({"kind": "best", "problem": "noise=2"}, "problem is for kind curves or .* trajectory, not for best"),
         ({"style": "paer"}, "Did you mean 'paper'"),
         ({"size": (6, 4, 2)}, "size .*: width and height"),
     ],

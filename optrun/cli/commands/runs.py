@@ -133,8 +133,9 @@ def curves(
 def plot(
     runs: Runs,
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FILE", help="A file that ends in .png, .svg or .pdf.")
-    ],
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="A file that ends in .png, .svg or .pdf."),
+    ] = None,
     metric: Metric = None,
     log: Log = None,
     kind: Annotated[
@@ -156,6 +157,12 @@ def plot(
         ),
     ] = None,
     problem: OfProblem = None,
+    animate: Annotated[
+        Path | None,
+        typer.Option(
+            "--animate", metavar="FILE", help="Moving trajectories, in a file that ends in .gif or .html."
+        ),
+    ] = None,
     smooth: Annotated[
         int, typer.Option("--smooth", metavar="K", min=1, help="Running mean over K recorded steps.")
     ] = 1,
@@ -172,17 +179,28 @@ def plot(
     with --kind curves, or if no number varies, loss and lr of the best settings.
 
     Other kinds: best, the best setting of each optimizer on each problem; profile and ranking, over problems;
-    heat, over two parameters; tuning, the best value against the trials of a random search.
+    heat, over two parameters; tuning, the best value against the trials of a random search; trajectory, the ways
+    of runs over the contours of a function of two numbers, of which record: {params: {every: 1}} keeps the points.
 
     Example: optrun plot latest -o curves.png
     """
     from optrun.api.pictures import Choice
-    from optrun.cli.views.plot_file import save_plot
+    from optrun.cli.views.plot_file import save_animation, save_plot
+    from optrun.errors import ConfigError
     from optrun.plots.look import Look, size_of
 
     look = Look(title, size_of(size) if size is not None else None, dpi, style)
-    save_plot(runs, output, kind, Choice(metric, by, tuple(over or ()), log, smooth, problem), look)
-    print(output)
+    choice = Choice(metric, by, tuple(over or ()), log, smooth, problem)
+    if output is None and animate is None:
+        raise ConfigError("name a file: -o FILE, or --animate FILE for moving trajectories")
+    if animate is not None and kind not in (None, PictureKind.TRAJECTORY):
+        raise ConfigError(f"--animate moves trajectories, not {kind}")
+    if output is not None:
+        save_plot(runs, output, PictureKind.TRAJECTORY if animate else kind, choice, look)
+        print(output)
+    if animate is not None:
+        save_animation(runs, animate, choice, look)
+        print(animate)
 
 
 def diff(

@@ -1,14 +1,18 @@
 """`plot`: draw runs or sweeps into a file."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, BinaryIO
 
+from optrun.analysis.best_run import find_numbered
+from optrun.analysis.landscape import Landscape, Trajectory
 from optrun.analysis.leaderboard import is_sweep
 from optrun.analysis.setting_curves import caption_of
 from optrun.api.pictures import Choice, picture_of
+from optrun.api.runs import Run, load_run
 from optrun.api.sweeps import load_sweep
+from optrun.api.trajectories import runs_of, ways_of
 from optrun.cli.arguments import PictureKind
 from optrun.cli.views.curves import load_curves
 from optrun.cli.views.sensitivity import has_sensitivity, sensitivity_of
@@ -16,6 +20,7 @@ from optrun.errors import ConfigError
 from optrun.plots.figure import curves_figure, format_of, save
 from optrun.plots.look import Look
 from optrun.plots.sensitivity_figure import sensitivity_figure
+from optrun.plots.trajectory_figure import moving_format_of, save_moving, trajectory_figure
 from optrun.store.directory import write_output
 from optrun.store.locate import find_whole
 
@@ -29,10 +34,34 @@ def save_plot(
     """Draw runs or sweeps into a file; ConfigError for invalid options or files."""
     format = format_of(output)
     picture = _picture(runs, kind, choice, look)
+    _write(output, partial(save, picture, format=format))
+
+
+def save_animation(runs: Sequence[str], output: Path, choice: Choice, look: Look) -> None:
+    """Draw moving trajectories into a file; ConfigError for invalid options or files."""
+    format = moving_format_of(output)
+    choice.check(PictureKind.TRAJECTORY, dashes="--")
+    moving = save_moving(*_ways(runs, choice), format, log=choice.log, look=look)
+    _write(output, lambda stream: stream.write(moving))
+
+
+def _write(output: Path, write: Callable[[BinaryIO], Any]) -> None:
     try:
-        write_output(output, partial(save, picture, format=format))
+        write_output(output, write)
     except OSError as error:
         raise ConfigError(f"{output}: {(error.strerror or str(error)).lower()}") from error
+
+
+def _ways(runs: Sequence[str], choice: Choice) -> tuple[Landscape, list[Trajectory]]:
+    """Return the trajectories of runs, and of the best settings of sweeps."""
+    chosen: list[Run] = []
+    for run in runs:
+        path, number = find_numbered(run)
+        if number is None and is_sweep(path):
+            chosen += runs_of(load_sweep(path), choice.problem)
+        else:
+            chosen.append(load_run(run))
+    return ways_of(chosen)
 
 
 def _picture(runs: Sequence[str], kind: PictureKind | None, choice: Choice, look: Look) -> "Picture":
@@ -54,6 +83,8 @@ def _picture(runs: Sequence[str], kind: PictureKind | None, choice: Choice, look
         return curves_figure(
             drawn, metric=metric, caption=caption_of(drawn), look=look, log=choice.log, smooth=choice.smooth
         )
+    if kind is PictureKind.TRAJECTORY:
+        return trajectory_figure(*_ways(runs, choice), log=choice.log, look=look)
     paths = [find_whole(run, f"plot --kind {kind}") for run in runs]
     for path in paths:
         if not is_sweep(path):

@@ -1,0 +1,49 @@
+"""The ways of runs through the function that they minimise."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from optrun.analysis.landscape import Landscape, Trajectory, landscape_of
+from optrun.analysis.run_difference import differing_labels
+from optrun.analysis.setting_curves import MOST_CURVES, best_settings
+from optrun.api.runs import Run
+from optrun.api.sweeps import Sweep
+from optrun.errors import ConfigError, printable
+from optrun.store import Status
+
+OF_LABELS = ("name", "problem", "optimizer", "scheduler", "schedules", "seed", "steps", "dtype")
+"""The parts of configs by whose differences runs are told apart."""
+
+
+def runs_of(sweep: Sweep, problem: str | None = None) -> list[Run]:
+    """Return the first run of each of the best settings of a sweep."""
+    chosen = best_settings(sweep.ranking, sweep.states, MOST_CURVES, problem)
+    return [sweep.runs[members[0]] for members in chosen]
+
+
+def ways_of(runs: Sequence[Run]) -> tuple[Landscape, list[Trajectory]]:
+    """Return the function of runs, and their ways through it; ConfigError where there are none to draw."""
+    if not runs:
+        raise ConfigError("no trajectories yet: no run has ended")
+    landscape = landscape_of([run.config for run in runs])
+    names = dict.fromkeys(axis.partition("[")[0] for axis in landscape.axes)
+    swept = all(run.setting for run in runs)
+    parts = [{key: run.config[key] for key in OF_LABELS if key in run.config} for run in runs]
+    labels = differing_labels(
+        [{"name": run.config.get("name", "run"), **run.setting} for run in runs] if swept else parts
+    )
+    ways = []
+    for run, label in zip(runs, labels, strict=True):
+        steps, params = run.trajectory()
+        if len(steps) < 2:
+            where = run.path or run.config.get("name", "run")
+            kept = "record: {params: {every: 1}}"
+            raise ConfigError(
+                f"{where}: no parameters are kept along the way: run it with {kept}", field="record.params"
+            )
+        points = np.concatenate([params[name].reshape(len(steps), -1) for name in names], axis=1)
+        ways.append(
+            Trajectory(printable(label), steps, points.astype(np.float64), run.status is Status.DIVERGED)
+        )
+    return landscape, ways
