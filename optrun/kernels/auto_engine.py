@@ -57,12 +57,13 @@ class AutoEngine:
         """Return the function that does to these buffers what the calls do."""
         return self._counted(lambda: calls, listing, buffers, coefficients)
 
-    def is_worth(self, loop: str, instructions: int, lanes: int) -> bool:
-        """Whether a loop is to make many steps at once: once there was work enough for it."""
+    def is_worth(self, loop: str, instructions: int, lanes: int, steps: int) -> bool:
+        """Whether a loop is to make many steps at once: where there was, and will be, work enough for it."""
         if self._numba is None:
             return False
-        _work[loop] += instructions * (lanes + CALL)
-        return _work[loop] >= THRESHOLD and self._tried(self._numba.proven) is not None
+        work = instructions * (lanes + CALL)
+        _work[loop] += work
+        return _work[loop] + steps * work >= THRESHOLD and self._tried(self._numba.proven) is not None
 
     def trajectory(self, function: Elements, stretch: Stretch, watch: Watch) -> Callable[[], None]:
         """Return the function that makes the steps of a stretch."""

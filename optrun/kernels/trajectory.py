@@ -68,8 +68,8 @@ class Watch:
 class TrajectoryEngine(Protocol):
     """An engine that makes many steps at once."""
 
-    def is_worth(self, loop: str, instructions: int, lanes: int) -> bool:
-        """Whether a loop, of a name of its own, is to make steps of so many instructions for each lane."""
+    def is_worth(self, loop: str, instructions: int, lanes: int, steps: int) -> bool:
+        """Whether a loop, of a name of its own, is to make so many steps of so many instructions for each lane."""
         ...
 
     def trajectory(self, function: Elements, stretch: Stretch, watch: Watch) -> Callable[[], None]:

@@ -103,7 +103,7 @@ class LaneTracker:
 
     def next_due(self, t: int, stop: int) -> int:
         """Return the first step from t on that has to be observed, at most ``stop``; t where each has to be."""
-        if self._leaps is None or not self._leaps.is_worth:
+        if self._leaps is None or not self._leaps.is_worth(self.pack.steps - t):
             return t
         room = t + -t % self.recorder.every + self.recorder.room * self.recorder.every
         return min(room, self.evaluations.next_due(t, stop), self._snapshots.next_due(t, stop))

@@ -10,6 +10,9 @@ from optrun.kernels import engine_named
 from optrun.kernels.trajectory import Elements, TrajectoryEngine, Watch
 from optrun.training.pack import Pack
 
+OF_RULE = 14
+"""About as many instructions has a rule for each element: those of Adam."""
+
 
 def leaps_of(pack: Pack) -> "Leaps | None":
     """Return the leaps of a pack; None where every step is made by itself."""
@@ -56,12 +59,11 @@ class Leaps:
         self._limits: Array = np.empty(0)
         self._within = np.empty(lanes, dtype)
 
-    @property
-    def is_worth(self) -> bool:
-        """Whether steps are to be made at once; asked before every step that is made by itself."""
+    def is_worth(self, left: int) -> bool:
+        """Whether the steps that are left are to be made at once; asked before every step that is made by itself."""
         if not self._is_worth:
-            instructions = 2 * len(self._elements.listing.instructions)  # the rule has about as many
-            self._is_worth = self._engine.is_worth(self._loop, instructions, self._pack.lanes)
+            instructions = len(self._elements.listing.instructions) + OF_RULE * self._pack.params.size
+            self._is_worth = self._engine.is_worth(self._loop, instructions, self._pack.lanes, left)
             if self._is_worth:
                 self._pack.look_far()
         return self._is_worth

@@ -1,6 +1,7 @@
 """Leaps: many steps at once give the bits of single ones, whatever ends, is recorded or evaluated on the way."""
 
 from copy import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from optrun.optim import Optimizer, group_update
 from optrun.registry import optimizers
 from optrun.selftest import examples
 from optrun.training import lane_tracker, trainer
-from optrun.training.leaps import Leaps, leaps_of
+from optrun.training.leaps import OF_RULE, Leaps, leaps_of
 from optrun.training.memory_store import MemoryStore
 from optrun.training.pack import Pack
 from optrun.training.trainer import Trainer
@@ -97,7 +98,7 @@ def everything(store, lane):
     arrays = at_end.arrays if at_end else {}
     kept = [store.curves(lane), store.evaluations(lane), store.params(lane), arrays]
     kept += [store.snapshot(lane, step) for step in store.snapshot_steps(lane)]
-    state = vars(store.state(lane)) | {"seconds": None}
+    state = replace(store.state(lane), seconds=None)
     return repr(state), [{name: np.asarray(of).tobytes() for name, of in each.items()} for each in kept]
 
 
@@ -246,14 +247,16 @@ def test_a_coefficient_that_is_zero_at_a_step_is_looked_at_there(length):
     assert any(each.op == "nonzero" for each in made.rule.instructions) == (length < STEPS)
 
 
-def test_it_leaps_once_there_was_work_enough(monkeypatch, without_compiler):
+def test_it_leaps_where_there_was_and_will_be_work_enough(monkeypatch, without_compiler):
     chosen = configs(engine="auto")
-    work = 2 * len(Pack(chosen).problem.elements.listing.instructions) * (3 + auto_engine.CALL)
+    work = (len(Pack(chosen).problem.elements.listing.instructions) + 2 * OF_RULE) * (3 + auto_engine.CALL)
     monkeypatch.setattr(auto_engine, "_work", auto_engine.Counter())
-    monkeypatch.setattr(auto_engine, "THRESHOLD", 10 * work)
-    one, other, leaps = made(chosen, monkeypatch)
-    assert steps_of(leaps) == STEPS - 1 - 10  # the last one, too, is made by itself
-    assert one == other
+    monkeypatch.setattr(auto_engine, "THRESHOLD", (STEPS + 10) * work)
+    before, _, leaps = made(chosen, monkeypatch)
+    assert not leaps
+    then, other, leaps = made(chosen, monkeypatch)
+    assert steps_of(leaps) == STEPS - 2  # the first and the last one are made by themselves
+    assert before == then == other
 
 
 @pytest.mark.parametrize(

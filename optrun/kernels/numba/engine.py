@@ -111,7 +111,7 @@ class NumbaEngine:
         """Return the function that does to these buffers what the calls do."""
         return self.bind(listing, buffers, coefficients)
 
-    def is_worth(self, loop: str, instructions: int, lanes: int) -> bool:
+    def is_worth(self, loop: str, instructions: int, lanes: int, steps: int) -> bool:
         """Whether a loop is to make many steps at once; always."""
         return True
 
