@@ -65,7 +65,7 @@ class LayeredScales(Function):
 
         f(x) = Σᵢ (sᵢ xᵢ - 1)²        sᵢ from 0.1 to 10
 
-    Starts at 0. What fails lacks a scale for each parameter: one rate is 10⁸ times too large, or too small, for some.
+    Starts at 0. What fails lacks a scale for each parameter: one rate is 10⁴ times too large, or too small, for some.
     """
 
     minimum, start, domain = 0.0, [0.0], (-20.0, 20.0)
@@ -97,7 +97,7 @@ class Flip(Function):
 
 
 class Minimax(Function):
-    """A diagnostic: of a x²/2 + x y - a y²/2, a = 1/5, x seeks the minimum and y the maximum, which is at the saddle.
+    """A diagnostic: of a x²/2 + x y - a y²/2, a = 1/5, x seeks the minimum and y the maximum: the saddle at 0.
 
         f(x, y) = a (x² + y²)/2 + x ȳ - x̄ y        x̄, ȳ are x and y, constant for the gradient
 
