@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from optrun.config import ConfigErrors, Issue, from_mapping
+from optrun.config.map import MapBlock
 from optrun.config.model.json_schema import json_schema
 from optrun.config.yaml.reader import read
 from optrun.registry import SECTIONS
@@ -282,3 +283,12 @@ def test_a_sweep_block_is_checked(sweep: Any, valid: bool, validator: Any) -> No
     assert validator.is_valid({**SMALL, "sweep": sweep}) is valid
     # What varies need not be there besides.
     assert validator.is_valid({"sweep": sweep}) is (valid and sweep is not None)
+
+
+def test_the_schema_of_a_map_has_its_keys_and_defaults(schema: Any) -> None:
+    written = schema["properties"]["map"]["properties"]
+    assert written.keys() == MapBlock.model_fields.keys()
+    defaults = {
+        name: field.default for name, field in MapBlock.model_fields.items() if not field.is_required()
+    }
+    assert {name: written[name]["default"] for name in defaults} == defaults

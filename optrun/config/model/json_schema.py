@@ -58,9 +58,15 @@ _MAP = {
         "x": {"description": "The path of a number, with its values from left to right.", **_ALONG},
         "y": {"description": "The path of a number, with its values from bottom to top.", **_ALONG},
         "color": {
-            "description": "A figure of a run, steps_to_target or diverged_at.",
+            "description": "A figure of a run, steps_to_target, diverged_at, steps (both), or minimum: which one.",
             "type": "string",
             "default": "final_loss",
+        },
+        "tolerance": {
+            "description": "How near to a minimum a run ends that has found it, for color: minimum.",
+            "type": "number",
+            "exclusiveMinimum": 0,
+            "default": 0.1,
         },
     },
 }
