@@ -1,6 +1,7 @@
 """A lane is the same in whatever packs it has been: lanes leave, pause, and go on among others."""
 
 import random
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -59,7 +60,7 @@ def stored(result):
         for kind in ("curves", "evaluations", "params")
         for name, values in getattr(result, kind).items()
     }
-    return vars(result.state) | {"seconds": None}, arrays  # the time is no result
+    return asdict(result.state) | {"seconds": None}, arrays  # the time is no result
 
 
 def executed(chosen, **where):
