@@ -233,6 +233,9 @@ def _standing(
     upper: float | None,
     problem: str | None,
 ) -> Standing:
+    if len(states) == 1 and median is not None and states[0].status is Status.COMPLETED:
+        # One seed that came to its end: most settings of the largest sweeps.
+        return Standing(setting, first, 1, 0, 0, 0, None, 0, median, lower, upper, problem=problem)
     ended = [state for state in states if state.status.final]
     failed = sum(state.status is Status.FAILED for state in ended)
     lacking = sum(not state.has_figure(metric) for state in ended)

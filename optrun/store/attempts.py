@@ -4,13 +4,13 @@ import os
 import platform
 import sqlite3
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from optrun.store import blobs, verified
 from optrun.store.fingerprint import environment
-from optrun.store.types import Event
+from optrun.store.types import Event, RunState, Status
 
 NO_RUN = -1
 
@@ -44,7 +44,7 @@ def now() -> str:
 
 def write_events(db: sqlite3.Connection, events: Iterable[Event]) -> None:
     """Append events."""
-    first = db.execute("SELECT coalesce(max(event) + 1, 0) FROM events").fetchone()[0]
+    first = _next_event(db)
     rows = [
         (
             number,
@@ -57,6 +57,27 @@ def write_events(db: sqlite3.Connection, events: Iterable[Event]) -> None:
         for number, event in enumerate(events, first)
     ]
     verified.insert(db, "events", rows)
+
+
+def write_ends(db: sqlite3.Connection, attempt: int, states: Mapping[int, RunState]) -> None:
+    """Append an event for each run that has ended or paused, by its state: beside that, how long it took alone."""
+    ended = [(run, of) for run, of in states.items() if of.status not in (Status.WAITING, Status.RUNNING)]
+    if not ended:
+        return
+    first, time = _next_event(db), now()
+    rows = (
+        (number, time, attempt, str(of.status), run, "{}" if of.seconds is None else _details(of.seconds))
+        for number, (run, of) in enumerate(ended, first)
+    )
+    verified.insert(db, "events", rows)
+
+
+def _details(seconds: float) -> str:
+    return blobs.dumps({"seconds": seconds}, "how long a run took")
+
+
+def _next_event(db: sqlite3.Connection) -> int:
+    return int(db.execute("SELECT coalesce(max(event) + 1, 0) FROM events").fetchone()[0])
 
 
 def read_events(db: sqlite3.Connection, kind: str | None = None) -> list[Event]:

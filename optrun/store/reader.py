@@ -69,8 +69,17 @@ class Reader:
             seeds = read_seeds(self._db)
         if len(seeds) != len(states):
             raise StoreError(f"{self.path}: damaged: a run has no state, or a state no run")
+        read = self.run
         return [
-            ListedRun(run=run, seed=seed, read=self.run, **state.own())
+            ListedRun(
+                run=run,
+                seed=seed,
+                read=read,
+                status=state.status,
+                reason=state.reason,
+                steps=state.steps,
+                summary=state.summary,
+            )
             for run, (seed, state) in enumerate(zip(seeds, states, strict=True))
         ]
 

@@ -10,11 +10,13 @@ from typing import Any
 from optrun.arrays import Array
 from optrun.errors import StoreError, counted
 from optrun.store import blobs, schema, verified
-from optrun.store.types import Checkpoint, RunRecord, RunState, Status
+from optrun.store.types import NO_FIGURES, Checkpoint, RunRecord, RunState, Status
 
 KEPT = 1 << 40
 """The number from which on there are runs that the plan of a sweep no longer has: no list of runs has them."""
 
+
+_STATUSES = {str(status): status for status in Status}
 
 LEFT_IN = ("curves", "params", "checkpoints")
 """The tables of what runs leave."""
@@ -169,11 +171,11 @@ def _state(run: int, status: str, reason: str, steps: int, summary: str) -> RunS
     values = blobs.loads(summary, f"summary of run {run}")
     if not all(value is None or type(value) in (int, float) for value in values.values()):
         raise StoreError(f"summary of run {run} holds something else than numbers")
-    if status not in list(Status):
+    if status not in _STATUSES:
         raise StoreError(f"run {run} has the unknown status {status!r}")
     if not 0 <= steps <= schema.LAST_STEP:
         raise StoreError(f"run {run} is damaged: it has made {counted(steps, 'step')}")
-    return RunState(status=Status(status), reason=reason, steps=steps, summary=values)
+    return RunState(status=_STATUSES[status], reason=reason, steps=steps, summary=values or NO_FIGURES)
 
 
 def _record(

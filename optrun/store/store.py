@@ -255,12 +255,8 @@ class Store(Reader):
                 yield
                 now: dict[str, Any] = {"time": attempts.now(), "attempt": self._attempt}
                 happened = [Event(kind=kind, details=details, **now) for kind, details in events.items()]
-                ended = [
-                    Event(kind=state.status, run=run, details=_details(state), **now)
-                    for run, state in states.items()
-                    if state.status not in (Status.WAITING, Status.RUNNING)
-                ]
-                attempts.write_events(self._db, [*happened, *ended])
+                attempts.write_events(self._db, happened)
+                attempts.write_ends(self._db, self._attempt, states)
             self._pending.clear()
 
     def _check_new(self, runs: Collection[int]) -> None:
@@ -283,8 +279,3 @@ class Store(Reader):
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
-
-
-def _details(state: RunState) -> Mapping[str, Any]:
-    """Return what there is to tell of the end of a run beside its state."""
-    return NONE if state.seconds is None else {"seconds": state.seconds}

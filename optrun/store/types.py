@@ -41,11 +41,14 @@ class Status(StrEnum):
     @property
     def final(self) -> bool:
         """Whether the run has ended; an interrupted one waits to be resumed, a run of a sweep also for its start."""
-        return self not in (Status.WAITING, Status.RUNNING, Status.INTERRUPTED)
+        return self not in _GOING_ON
 
 
 NO_FIGURES: Mapping[str, float | None] = {}
 """Is shared by states that have none, and never changed."""
+
+
+_GOING_ON = frozenset((Status.WAITING, Status.RUNNING, Status.INTERRUPTED))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,10 +63,6 @@ class RunState:
     """Figures of its evaluations or its time, which are computed when they are asked for and not stored."""
     seconds: float | None = field(default=None, compare=False)
     """How long a run that has just ended took, if it was alone in its pack; events keep it, as it is no result."""
-
-    def own(self) -> dict[str, Any]:
-        """Return the fields of a state."""
-        return {each.name: getattr(self, each.name) for each in fields(RunState)}
 
     @property
     def params_step(self) -> int:
@@ -109,7 +108,8 @@ class RunRecord(RunState):
     @classmethod
     def of(cls, run: int, seed: int, config: dict[str, Any], state: RunState) -> Self:
         """Return the record of a run that is in a state."""
-        return cls(run=run, seed=seed, config=config, **state.own())
+        own = {each.name: getattr(state, each.name) for each in fields(RunState)}
+        return cls(run=run, seed=seed, config=config, **own)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

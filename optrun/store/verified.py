@@ -60,7 +60,7 @@ def scan(
     order = "run, kind, first_step, column_index" if table == "curves" else "rowid"
     types = _types(table)
     for crc, *cells in connection.execute(f"SELECT * FROM {table} WHERE {where} ORDER BY {order}", values):
-        if not all(isinstance(cell, kind) for cell, kind in zip(cells, types, strict=True)):
+        if tuple(map(type, cells)) != types:
             raise StoreError(f"a row of the table {table} has cells of the wrong type")
         if crc != checksum(canonical_bytes(cells)):
             raise StoreError(f"a row of the table {table} is damaged: its checksum does not match")

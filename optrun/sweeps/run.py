@@ -139,7 +139,7 @@ class _Course:
                 for run in begun:
                     waiting[run] = False
                 self._results.commit(states=_running(self._writer.states, begun))
-            configs = [plan.configs[run] for run in pack]
+            configs = plan.configs_of(pack)
             identity = self._groups[group_of[pack[0]]].identity.part(plan.documents[pack[0]])
             if any(self._writer.states[run].steps for run in pack):
                 checkpoints = [self._checkpoint(run, paused.pop(run, None), identity) for run in pack]

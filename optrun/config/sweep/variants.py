@@ -38,6 +38,10 @@ class ConfigKind:
             section, *steps = path.split(".")
             self._sections[section].append((place, tuple(steps)))
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what is made of the rest when it is asked for."""
+        return {"config": self.config, "paths": self.paths, "_sections": self._sections}
+
     @cached_property
     def document(self) -> dict[str, Any]:
         """The first config as plain JSON values."""

@@ -90,6 +90,39 @@ class Settings:
         return {path: of.plain() for path, of in zip(self._paths[setting], values, strict=True)}
 
 
+class ConfigsOfPack(Sequence[RunConfig]):
+    """The configs of a pack: those that are sent to a worker are made there, of their kinds, as a list."""
+
+    def __init__(
+        self, kinds: Sequence[ConfigKind], rows: Sequence[tuple[int, tuple[float, ...], int]]
+    ) -> None:
+        self._kinds = kinds
+        self._rows = rows
+        """Of each config the number of its kind, its floats and its seed."""
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, index: int) -> RunConfig: ...
+    @overload
+    def __getitem__(self, index: slice) -> "ConfigsOfPack": ...
+    def __getitem__(self, index: int | slice) -> "RunConfig | ConfigsOfPack":
+        if isinstance(index, slice):
+            return ConfigsOfPack(self._kinds, self._rows[index])
+        kind, values, seed = self._rows[index]
+        return self._kinds[kind].config_of(values, seed)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _listed, (self._kinds, self._rows)
+
+
+def _listed(
+    kinds: Sequence[ConfigKind], rows: Sequence[tuple[int, tuple[float, ...], int]]
+) -> list[RunConfig]:
+    return list(ConfigsOfPack(kinds, rows))
+
+
 class Completed:
     """The configs of settings: the kind of each, its floats, and the seeds that all have or count from their own."""
 
@@ -137,6 +170,20 @@ class Completed:
     def kind_and_seed(self, run: int) -> tuple[ConfigKind, int]:
         """Return of which kind the config of a run is, and its seed."""
         return self._kinds[run // self._repeats], self.seed(run)
+
+    def of_pack(self, runs: Sequence[int]) -> ConfigsOfPack:
+        """Return the configs of some runs."""
+        numbers: dict[int, int] = {}
+        kinds: list[ConfigKind] = []
+        rows = []
+        for run in runs:
+            setting = run // self._repeats
+            kind = self._kinds[setting]
+            number = numbers.setdefault(id(kind), len(kinds))
+            if number == len(kinds):
+                kinds.append(kind)
+            rows.append((number, self._values[setting], self.seed(run)))
+        return ConfigsOfPack(kinds, rows)
 
     def first_of_kinds(self) -> list[RunConfig]:
         """Return the first config of each kind."""

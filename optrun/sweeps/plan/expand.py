@@ -186,6 +186,10 @@ class Plan:
         _, configs = self.columns
         return map(configs.seed, configs.runs)
 
+    def configs_of(self, runs: Sequence[int]) -> Sequence[RunConfig]:
+        """Return the configs of a pack of runs, which are small where they are sent to a worker."""
+        return [self.configs[run] for run in runs] if self.columns is None else self.columns[1].of_pack(runs)
+
     def first_of_kinds(self) -> Iterable[RunConfig]:
         """Yield configs from which all others differ in floats of their sections, and in seeds, alone."""
         return self.configs if self.columns is None else self.columns[1].first_of_kinds()

@@ -102,11 +102,12 @@ class Work:
         two halves, so that the run to blame fails alone. Raises ChangedError where it is built of other data or code
         than its ``identity``.
         """
+        whole = replace(self, configs=[*self.configs])  # made once, and not whenever they are asked for
         results: list[Result] = []
         left = [range(len(self.configs))]
         while left:
             lanes = left.pop()
-            some = self._part(lanes)._attempted(interrupted, observe)
+            some = whole._part(lanes)._attempted(interrupted, observe)
             if some:
                 results += some
             else:
