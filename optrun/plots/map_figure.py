@@ -59,8 +59,8 @@ def map_figure(
         painted = _Painted(picture, axes, found)
         if color == MINIMUM and found.minima is not None:
             _paint_minima(painted, found)
-            if (x, y) == ("problem.start.0", "problem.start.1"):
-                _star_minima(axes, found)
+            if found.minima_axes is not None:
+                axes.plot(*found.minima[:, found.minima_axes].T, linestyle="none", **STAR)
         elif color == STEPS:
             for status, (colours, label) in BOTH.items():
                 values = np.where(found.where(status), found.value, np.nan)
@@ -145,13 +145,6 @@ def _paint_minima(painted: _Painted, found: Pixels) -> None:
             painted.names.pop()
     if len(numbers) > MOST_NAMED:
         painted.names[-1] += f" … and {len(numbers) - MOST_NAMED} more"
-
-
-def _star_minima(axes: Any, found: Pixels) -> None:
-    assert found.minima is not None
-    for point in found.minima:
-        if len(point) == 2:
-            axes.plot(*point, linestyle="none", **STAR)
 
 
 def _distinct(count: int) -> Sequence[str]:

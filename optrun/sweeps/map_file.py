@@ -39,6 +39,8 @@ class Pixels:
     """Their losses `[M]`, those of the minima that the function is known to have first."""
     minima_known: Array | None = None
     """Which minima are known of the function `[M]`; the others were found."""
+    minima_axes: Array | None = None
+    """Which coordinates of the minima x and y are `[2]`, where these are the start of two numbers."""
 
     @property
     def made(self) -> int:

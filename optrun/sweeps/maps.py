@@ -133,6 +133,21 @@ class MapPlan:
             found.value[...] = nearest(minima, ends, tolerance).reshape(found.value.shape)
         found.minima, found.minima_loss = minima.points, minima.losses
         found.minima_known = np.arange(len(minima.points)) < minima.known
+        axes = [self._coordinate(axis) for axis in ("x", "y")]
+        if self._size == 2 and None not in axes:
+            found.minima_axes = np.array(axes)
+
+    def _coordinate(self, axis: str) -> int | None:
+        """Return which of the parameters an axis is the start of; None where it is another number."""
+        path = self.config.path(axis)
+        if not path.startswith(f"{START}."):
+            return None
+        name, _, place = path.removeprefix(f"{START}.").partition(".")
+        if name.isdigit():
+            return int(name)
+        names = list(self.problem.shapes)
+        before = sum(int(np.prod(self.problem.shapes[each])) for each in names[: names.index(name)])
+        return before + int(place or 0)
 
     @cached_property
     def _size(self) -> int:

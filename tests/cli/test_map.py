@@ -88,7 +88,7 @@ def test_which_minimum_is_a_color(file, call, monkeypatch):
     done = call("map", file, "map.color=minimum")
     assert "minima at which runs ended: 4 known of the function\n" in done.err
     found = held()
-    assert found.keys() == NUMBERS | {"ends", "minima", "minima_loss", "minima_known"}
+    assert found.keys() == NUMBERS | {"ends", "minima", "minima_loss", "minima_known", "minima_axes"}
     distances = np.linalg.norm(found["ends"][:, :, None] - found["minima"], axis=-1)
     np.testing.assert_array_equal(found["value"], distances.argmin(axis=-1))
     assert (distances.min(axis=-1) < 0.1).all()
@@ -96,6 +96,8 @@ def test_which_minimum_is_a_color(file, call, monkeypatch):
     for number, colour in enumerate(COLOURS[:4]):
         shown = pixels[found["value"] == number]
         assert (shown == np.round(255 * np.array(to_rgba(colour)))).all()
+    (stars,) = drawn[0].axes[0].get_lines()
+    np.testing.assert_array_equal(stars.get_xydata(), found["minima"])
     labels = [text.get_text() for text in drawn[0].legends[0].get_texts()]
     assert labels == ["(3, 2)", "(-2.81, 3.13)", "(-3.78, -3.28)", "(3.58, -1.85)"]
     assert "4 known" in call("map", file, "map.color=minimum").err  # all of them made
@@ -111,6 +113,7 @@ def test_minima_that_are_not_known_are_found(file, call):
     roots = np.sort(np.roots([4, 0, -4, 0.1]).real)  # of the derivative
     np.testing.assert_allclose(found["minima"], [[roots[0], 0], [roots[2], 0]], atol=1e-9)
     assert not found["minima_known"].any()
+    assert found["minima_axes"].tolist() == [0, 1]
     assert (
         call("map", file, written, *axes, "map.color=minimum", "map.tolerance=1e-9", "-o", "b.png").code == 0
     )
