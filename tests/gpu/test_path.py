@@ -1,6 +1,7 @@
 """Whole runs with `backend: cupy`, on a stand-in for the device: the results are those of the CPU."""
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +44,7 @@ def results(configs):
 
 def kept(memory, lane):
     segments = {"curve": memory.curves, "evaluation": memory.evaluations, "final": memory.params}
-    return {"state": vars(memory.state(lane)) | {"seconds": None}} | {
+    return {"state": asdict(memory.state(lane)) | {"seconds": None}} | {
         f"{kind} {name}": np.ascontiguousarray(values).tobytes()
         for kind, of in segments.items()
         for name, values in of(lane).items()

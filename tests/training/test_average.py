@@ -1,5 +1,6 @@
 """`average:`: a running average of the parameters, evaluated beside them."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -141,7 +142,7 @@ def results(configs):
     Trainer(Pack(configs), memory).run()
     return [
         {
-            "state": vars(memory.run(lane)) | {"run": 0, "seconds": None},
+            "state": asdict(memory.run(lane)) | {"run": 0, "seconds": None},
             **{name: of.tobytes() for name, of in memory.evaluations(lane).items()},
             **{name: of.tobytes() for name, of in memory.params(lane).items()},
         }

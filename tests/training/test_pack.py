@@ -1,5 +1,7 @@
 """A lane of a pack is its solo run, to the bit: every problem and every optimizer."""
 
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 
@@ -59,7 +61,7 @@ def results(chosen):
     Trainer(Pack(chosen), memory).run()
     return [
         {
-            "state": vars(memory.run(run)) | {"run": 0, "seconds": None},
+            "state": asdict(memory.run(run)) | {"run": 0, "seconds": None},
             **{
                 f"{kind}/{name}": np.ascontiguousarray(values).tobytes()
                 for kind, of in (

@@ -106,7 +106,7 @@ def in_stages(chosen, stops, draws):
 
 def everything(memory, run):
     return (
-        vars(memory.state(run)) | {"seconds": None},
+        asdict(memory.state(run)) | {"seconds": None},
         {
             f"{kind}/{name}": np.ascontiguousarray(values).tobytes()
             for kind in ("curves", "evaluations", "params")
