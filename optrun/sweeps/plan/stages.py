@@ -41,9 +41,11 @@ def stages_of(plan: Plan, decisions: Sequence[Mapping[str, Any]]) -> Stages:
     """Return the stages of a plan; `decisions` tell which settings went on from each rung at an earlier time."""
     method = method_of(plan.swept, plan.configs)
     proposal = proposed(method, ())
-    known = list(plan.nodes)
+    known = plan.nodes
     if method.grows and proposal is not None:  # the plan may have the settings of later proposals
-        known = known[: len(plan.swept.sweep.include) + len(proposal.settings)]
+        known = [*known[: len(plan.swept.sweep.include) + len(proposal.settings)]]
+    elif proposal is not None:  # the plan has its settings, in less memory
+        proposal = replace(proposal, settings=())
     problems = dict(enumerate(plan.problems)) if method.prunes else {}
     latest: Sequence[int] = range(len(known))
     stage = Stage(_runs(plan, latest), settings=known if method.grows else ())
@@ -66,7 +68,7 @@ def stages_of(plan: Plan, decisions: Sequence[Mapping[str, Any]]) -> Stages:
             return
         elif until is None:
             latest = range(len(known), len(known) + len(proposal.settings))
-            known += proposal.settings
+            known = [*known, *proposal.settings]
             stage = Stage(_runs(plan, latest), settings=proposal.settings)
         else:
             promoted = [trial.number for trial in proposal.promoted]
@@ -123,7 +125,9 @@ def _ends(
     }
 
 
-def _runs(plan: Plan, settings: Sequence[int]) -> list[int]:
+def _runs(plan: Plan, settings: Sequence[int]) -> Sequence[int]:
+    if isinstance(settings, range):
+        return range(settings.start * plan.repeats, settings.stop * plan.repeats)
     return [each * plan.repeats + i for each in settings for i in range(plan.repeats)]
 
 
