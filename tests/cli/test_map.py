@@ -103,6 +103,16 @@ def test_which_minimum_is_a_color(file, call, monkeypatch):
     assert "4 known" in call("map", file, "map.color=minimum").err  # all of them made
 
 
+def test_a_run_that_ends_too_far_away_is_at_no_minimum(file, call):
+    pytest.importorskip("matplotlib")
+    done = call("map", file, "map.color=minimum", "map.tolerance=0.5", "steps=12")
+    found = held()
+    nearest = np.linalg.norm(found["ends"][:, :, None] - found["minima"], axis=-1).min(axis=-1)
+    np.testing.assert_array_equal(np.isnan(found["value"]), nearest > 0.5)
+    assert 0 < (nearest > 0.5).sum() < nearest.size
+    assert f"; {(nearest > 0.5).sum()} run" in done.err
+
+
 def test_minima_that_are_not_known_are_found(file, call):
     pytest.importorskip("matplotlib")
     written = "problem={name: expression, f: '(x**2 - 1)**2 + 0.1 * x + y**2', start: {x: 0.0, y: 0.0}}"
