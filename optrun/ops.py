@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from optrun.kernels.symbols import Symbol, apply, total
+from optrun.kernels.symbols import Symbol, apply, counted, reduced, total
 
 __all__ = [
     "abs", "arctan", "clip", "cos", "debias", "detach", "dot", "exp", "floor", "lerp", "log", "log1p", "maximum",
@@ -124,13 +124,21 @@ def lerp(start: Any, end: Any, weight: Any) -> Any:
     return where(weight < 0.5, start + weight * difference, end - (1 - weight) * difference)
 
 
-def sum(x: Any, axis: int | None = None) -> Any:
-    """The sum of all elements of a vector or tensor, or over an axis of tensors, which is kept with length 1."""
+def sum(x: Any, axis: int | None = None, *, over: str | None = None) -> Any:
+    """The sum of all elements of a vector or tensor, or over an axis of tensors, which is kept with length 1.
+
+    ``over`` says in a rule what else is added up: ``"tensor"``, all parameters of the ``"group"``, or all of the
+    ``"run"``. The sum is one number per lane then.
+    """
+    if over is not None and axis is None:
+        return reduced(x, over)
     return total(x, axis) if isinstance(x, Symbol) else np.sum(x, axis, keepdims=axis is not None)
 
 
-def mean(x: Any, axis: int | None = None) -> Any:
-    """The mean over rows (axis -2), columns (axis -1) or all elements; 0 if there are none."""
+def mean(x: Any, axis: int | None = None, *, over: str | None = None) -> Any:
+    """The mean over rows (axis -2), columns (axis -1) or all elements; 0 if there are none; ``over`` as in `sum`."""
+    if over is not None:
+        return reduced(x, over) / maximum(counted(over), 1.0)
     count = x.size if axis is None else x.shape[axis]
     return sum(x, axis) / float(max(count, 1))
 
@@ -152,11 +160,11 @@ def prod(x: Any) -> Any:
     return value
 
 
-def dot(x: Any, y: Any) -> Any:
-    """Σ x y."""
-    return sum(x * y)
+def dot(x: Any, y: Any, *, over: str | None = None) -> Any:
+    """Σ x y; ``over`` as in `sum`."""
+    return sum(x * y, over=over)
 
 
-def norm(x: Any) -> Any:
-    """√Σ x², the Euclidean norm of a vector, or the Frobenius norm of each tensor."""
-    return sqrt(sum(x * x))
+def norm(x: Any, *, over: str | None = None) -> Any:
+    """√Σ x², the Euclidean norm of a vector, or the Frobenius norm of each tensor; ``over`` as in `sum`."""
+    return sqrt(sum(x * x, over=over))

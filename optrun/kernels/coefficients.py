@@ -58,6 +58,9 @@ class Coefficients(Protocol):
     def fetch(self, row: int) -> None:
         """Copy a row of the table to `arrays`."""
 
+    def set(self, index: int, value: Array) -> None:
+        """Set a coefficient of the fetched row to `[1, B or 1]`."""
+
 
 class HostCoefficients:
     """Coefficients in NumPy arrays."""
@@ -88,3 +91,7 @@ class HostCoefficients:
         self._shared[...] = self._shared_rows[row]
         for buffer, rows in self._lane_rows:
             buffer[...] = rows(row)
+
+    def set(self, index: int, value: Array) -> None:
+        array = self.arrays[index]
+        array[...] = np.broadcast_to(value.T, array.shape) if array.ndim else value[0, 0]

@@ -8,7 +8,7 @@ lanes select `a`. So the bits of a lane do not depend on the other lanes of its 
 from collections.abc import Mapping, Set
 from enum import IntEnum
 
-from optrun.kernels.program import Node, Program, coefficients_of, in_order, node
+from optrun.kernels.program import Node, Program, coefficients_of, in_order, node, nodes_below, reduced_below
 
 
 class Known(IntEnum):
@@ -39,13 +39,14 @@ def live_variables(program: Program, known: Mapping[Node, Known]) -> frozenset[s
     """
     folded = fold(program, known, program.outputs.keys())
     resting = {name for name, value in folded.items() if value.op == "input" and value.name == name}
-    return _dependencies(folded, program.kept | (_dependencies(program.outputs, program.kept) - resting))
+    whole = _dependencies(program, program.outputs, program.kept)
+    return _dependencies(program, folded, program.kept | (whole - resting))
 
 
 def read_hyperparameters(program: Program, known: Mapping[Node, Known]) -> frozenset[str]:
     """Return the hyperparameters on which the kept variables depend, now or in a later step."""
     folded = fold(program, known, program.outputs.keys())
-    wanted = {name: folded[name] for name in _dependencies(folded, program.kept)}
+    wanted = {name: folded[name] for name in _dependencies(program, folded, program.kept)}
     left, seen, read = coefficients_of(wanted), set[Node](), set[str]()
     while left:
         if (value := left.pop()) in seen:
@@ -57,17 +58,29 @@ def read_hyperparameters(program: Program, known: Mapping[Node, Known]) -> froze
     return frozenset(read)
 
 
-def _dependencies(outputs: Mapping[str, Node], wanted: Set[str]) -> frozenset[str]:
+def _dependencies(program: Program, outputs: Mapping[str, Node], wanted: Set[str]) -> frozenset[str]:
     """Return the variables, and those on which they depend now or in a later step."""
     reached: set[str] = set()
     found = set(wanted)
     while found:
         reached |= found
-        read = {
-            value.name for value in in_order({name: outputs[name] for name in found}) if value.op == "input"
-        }
-        found = read - reached - {"g"}
+        some = {name: outputs[name] for name in found}
+        values = {*in_order(some)}
+        if program.reduced:
+            values |= nodes_below(reduced_below(_numbers(program, some)))
+        found = {value.name for value in values if value.op == "input"} - reached - {"g"}
     return frozenset(reached)
+
+
+def _numbers(program: Program, outputs: Mapping[str, Node]) -> set[Node]:
+    """Return the coefficients that the outputs read, and what the scalar states among these are made of."""
+    found: set[Node] = set()
+    left = set(coefficients_of(outputs))
+    while left:
+        found |= left
+        below = nodes_below(left)
+        left = {program.scalar_states[each.name] for each in below if each.op == "scalar_state"} - found
+    return found
 
 
 def _simplify(value: Node, args: tuple[Node, ...], known: Mapping[Node, Known]) -> Node:

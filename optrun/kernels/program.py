@@ -2,7 +2,8 @@
 
 A *coefficient* depends only on hyperparameters, the step count and scalar states; it is one number per lane. Any value
 that depends on parameters, gradients or other states is an *array*. Both are nodes of one graph, in which equal
-expressions are the same node.
+expressions are the same node. A *reduction*, the sum of an array's elements, is one number per lane again; a
+coefficient that depends on one is *late*: it is known only within the step.
 """
 
 from collections.abc import Iterable, Mapping
@@ -84,6 +85,31 @@ class Program:
     kept: frozenset[str] = frozenset({"p"})
     """Outputs computed even if the parameters do not depend on them."""
 
+    reduced: tuple[Node, ...] = ()
+    """The reductions, each after those on which it depends."""
+
+
+REDUCED, COUNT = "reduced", "count"
+"""The sum of an array's elements, and their number: over the `tensor`, the `group` or the `run`, as the name says."""
+
+
+def reduced_below(values: Iterable[Node]) -> tuple[Node, ...]:
+    """Return the reductions on which values depend, each after those on which it depends itself."""
+    found: dict[Node, None] = {}
+    seen: set[Node] = set()
+
+    def visit(value: Node) -> None:
+        if value not in seen:
+            seen.add(value)
+            for arg in value.args:
+                visit(arg)
+            if value.op in (REDUCED, COUNT):
+                found[value] = None
+
+    for value in values:
+        visit(value)
+    return tuple(found)
+
 
 def coefficients_of(outputs: Mapping[str, Node]) -> list[Node]:
     """Return the distinct coefficients that array operations read, in the order of their use."""
@@ -111,7 +137,7 @@ def in_order(outputs: Mapping[str, Node]) -> list[Node]:
 
 def depends_on(coefficient: Node, names: frozenset[str]) -> bool:
     """Return whether a coefficient changes with the step or with one of these hyperparameters."""
-    if coefficient.op in ("t", "scalar_state"):
+    if coefficient.op in ("t", "scalar_state", REDUCED, COUNT):
         return True
     if coefficient.op == "hyperparameter":
         return coefficient.name in names

@@ -15,6 +15,7 @@ from optrun.kernels.fold import Known, fold, live_variables, read_hyperparameter
 from optrun.kernels.lower import Listing, lower
 from optrun.kernels.program import Node, Program, depends_on
 from optrun.kernels.ranges import range_of
+from optrun.kernels.reductions import TERMS, Late, Sums, key_of, place_of, sums_of
 from optrun.kernels.trajectory import Stretch
 
 
@@ -78,21 +79,35 @@ class Stepper:
         self._known: Array = np.empty((0, 0), np.int8)
         self._layout: Layout = ()
         self._scheduled: frozenset[str] = frozenset()
-        self._scalar_rows: dict[str, Array] = {name: np.zeros((1, 1)) for name in program.scalar_states}
+        self._late = Late(program, self._lanes) if program.reduced else None
+        self._early = {
+            name: value
+            for name, value in program.scalar_states.items()
+            if self._late is None or name not in self._late.states
+        }
+        self._scalar_rows: dict[str, Array] = {name: np.zeros((1, 1)) for name in self._early}
+        self._scratch: dict[str, Array] = {}
+
+    @property
+    def stages(self) -> int:
+        """The number of stages in which a step makes reductions, before its update."""
+        return 0 if self._late is None else len(self._late.reductions.stages)
 
     @property
     def scalar_states(self) -> dict[str, Array]:
         """The scalar states, each `[B]`, after the last step."""
-        return {
-            name: np.broadcast_to(rows[self._row], (self._lanes,)) for name, rows in self._scalar_rows.items()
-        }
+        states = {name: rows[self._row] for name, rows in self._scalar_rows.items()}
+        if self._late is not None:
+            states |= {name: value[0] for name, value in self._late.states.items()}
+        return {name: np.broadcast_to(states[name], (self._lanes,)) for name in self.program.scalar_states}
 
     @scalar_states.setter
     def scalar_states(self, values: Mapping[str, Array]) -> None:
         self._row = 0
-        self._scalar_rows = {
-            name: np.array(values[name], np.float64)[None] for name in self.program.scalar_states
-        }
+        rows = {name: np.array(values[name], np.float64)[None] for name in self.program.scalar_states}
+        self._scalar_rows = {name: rows[name] for name in self._early}
+        if self._late is not None:
+            self._late.states = {name: rows[name] for name in self._late.states}
 
     def prepare(self, first: int, steps: int, values: Mapping[str, Array], scheduled: frozenset[str]) -> None:
         """Evaluate the coefficients of the steps first … first + steps - 1.
@@ -103,12 +118,14 @@ class Stepper:
         """
         t = np.arange(first, first + steps, dtype=np.float64)[:, None]
         start = {name: rows[self._row] for name, rows in self._scalar_rows.items()}
-        scalar_rows = evaluate_scalar_states(self.program.scalar_states, t, values, start)
+        scalar_rows = evaluate_scalar_states(self._early, t, values, start)
         befores = {name: rows[:-1] for name, rows in scalar_rows.items()}
         table = self._evaluated(t, {**values, **befores})
+        if self._late is not None:
+            self._late.prepare(t, {**values, **befores})
         self._row, self._scalar_rows, self._table = 0, scalar_rows, table
         known = np.empty((steps, len(table)), np.int8)
-        layout = layout_of(table, self._dtype.name)
+        layout = self._layout_of(table)
         shared = [index for index, per_lane in enumerate(layout) if not per_lane]
         shared_rows = np.zeros((steps, len(table)), self._dtype)
         for index in shared:
@@ -116,6 +133,8 @@ class Stepper:
         known[:, shared] = _known_shared(shared_rows[:, shared])
         for index in set(range(len(table))) - set(shared):
             known[:, index] = _known(table[index], self._dtype, steps)
+        if self._late is not None:
+            known[:, list(self._late.reductions.late)] = Known.UNKNOWN
         coefficients = self._coefficients_of(layout)
         coefficients.load(shared_rows, table)
         self._fetch = coefficients.fetch
@@ -139,6 +158,43 @@ class Stepper:
         self._row = row + 1
         self._fetch(row)
         (self._row_kernels[row] or self._kernel_from(row))()
+
+    def begin(self, row: int, counts: Mapping[str, int]) -> None:
+        """Begin a step with reductions: `reduce` and `learn` follow for each stage, then `finish`.
+
+        ``counts`` are the elements of a lane by what a reduction is over.
+        """
+        assert self._late is not None
+        self._row = row + 1
+        self._fetch(row)
+        self._late.begin(row, counts)
+        self.learn({})
+
+    def reduce(self, stage: int, tensors: Mapping[str, slice]) -> dict[str, Sums]:
+        """Return the sums of a stage over each of these tensors, by what they are to be added over."""
+        assert self._late is not None
+        program = self._late.reductions.stages[stage]
+        self._kernel_of(program, self._row - 1)()
+        found: dict[str, Sums] = {}
+        for name in program.outputs:
+            reduction, terms = self.program.reduced[place_of(name)], self._array(name)
+            found.setdefault(reduction.name, {})[key_of(reduction)] = {
+                tensor: sums_of(terms[..., part]) for tensor, part in tensors.items()
+            }
+        return found
+
+    def learn(self, sums: Mapping[int, Array]) -> None:
+        """Set what depends on sums `[B]`, by the keys of their reductions, that are now complete."""
+        assert self._late is not None
+        coefficients = self._coefficients_of(self._layout)
+        for index, value in self._late.learn(sums):
+            coefficients.set(index, value)
+
+    def finish(self) -> None:
+        """Make the update of a step with reductions."""
+        assert self._late is not None
+        self._kernel_of(self.program, self._row - 1)()
+        self._late.finish()
 
     def stretch(self, row: int, steps: int) -> Stretch:
         """Return the steps of these rows of the prepared table, which the caller makes."""
@@ -178,8 +234,14 @@ class Stepper:
     def _evaluated(self, t: Array, values: Mapping[str, Array]) -> list[Any]:
         """Return the coefficients at the steps t, in the dtype in which array operations read them."""
         memo: dict[Node, Array] = {}
+        late = () if self._late is None else self._late.reductions.late
         with np.errstate(all="ignore"):
-            columns = [evaluate(coefficient, t, values, memo) for coefficient in self.program.coefficients]
+            columns = [
+                np.zeros((1, self._lanes), bool if coefficient.is_condition else np.float64)
+                if index in late
+                else evaluate(coefficient, t, values, memo)
+                for index, coefficient in enumerate(self.program.coefficients)
+            ]
             return [self._cast(column) for column in columns]
 
     def _cast(self, column: Any) -> Any:
@@ -190,6 +252,14 @@ class Stepper:
             column = column.dense()
         return cast(column, self._dtype)
 
+    def _layout_of(self, table: Sequence[Array]) -> Layout:
+        layout = list(layout_of(table, self._dtype.name))
+        # What is known of a condition is folded, unless it is late: then an engine reads it, even in one lane.
+        for index in self._late.reductions.late if self._late is not None else ():
+            if table[index].dtype == bool:
+                layout[index] = "bool"
+        return tuple(layout)
+
     def _coefficients_of(self, layout: Layout) -> Coefficients:
         if layout not in self._coefficients:
             kind = HostCoefficients if self._is_on_host else _device_coefficients()
@@ -199,14 +269,30 @@ class Stepper:
     def _kernel_from(self, row: int) -> Callable[[], None]:
         """Return the kernel of a row, which the next rows with the same knowledge of the coefficients share."""
         known = self._known[row]
-        key = (self._layout, known.tobytes(), self.live)
-        if key not in self._kernels:
-            self._kernels[key] = self._bind(self._layout, known)
-        kernel = self._kernels[key]
+        kernel = self._kernel_of(self.program, row)
         differs = (self._known[row:] != known).any(axis=1)
         count = int(differs.argmax()) or len(differs)
         self._row_kernels[row : row + count] = [kernel] * count
         return kernel
+
+    def _kernel_of(self, program: Program, row: int) -> Callable[[], None]:
+        """Return the kernel of the program, or of one of its stages, given what is known of a row."""
+        known = self._known[row]
+        live = self.live if program is self.program else program.kept
+        key = (program, self._layout, known.tobytes(), live)
+        if key not in self._kernels:
+            self._kernels[key] = self._bind(program, self._layout, known, live)
+        return self._kernels[key]
+
+    def _array(self, name: str) -> Array:
+        """Return a variable's buffer, or the array of what a reduction adds up."""
+        if not name.startswith(TERMS):
+            return self._buffer(name)
+        if name not in self._scratch:
+            parameters, shape = self._buffer("p"), self.program.reduced[place_of(name)].args[0].shape
+            # In the layout of the parameters, as kernels have it of all buffers.
+            self._scratch[name] = np.empty_like(parameters, shape=(self._lanes, *shape) if shape else None)
+        return self._scratch[name]
 
     def _known_in(self, rows: slice) -> Array:
         """Return what is known of the coefficients in several rows.
@@ -226,13 +312,15 @@ class Stepper:
         )
         return joined.astype(np.int8)
 
-    def _bind(self, layout: Layout, known: Array) -> Callable[[], None]:
-        listing = _listing(self.program, known.tobytes(), self.live, self._dtype.name)
+    def _bind(
+        self, program: Program, layout: Layout, known: Array, live: frozenset[str]
+    ) -> Callable[[], None]:
+        listing = _listing(program, known.tobytes(), live, self._dtype.name)
         coefficients = self._coefficients_of(layout).arrays
         kernels = [
             self._engine.bind(
                 listing,
-                {name: self._buffer(name)[..., part] for name in {"p", *listing.variables()}},
+                {name: self._array(name)[..., part] for name in {"p", *listing.variables()}},
                 coefficients,
             )
             for part in self._slices

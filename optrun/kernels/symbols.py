@@ -15,11 +15,12 @@ from typing import Any, Union
 import numpy as np
 
 from optrun.arrays import Array
-from optrun.kernels.program import Node, node, shape_of_slice
+from optrun.kernels.program import COUNT, REDUCED, Node, node, shape_of_slice
 
 Operand = Union["Symbol", float]
 
 ELEMENTS, TENSORS, VECTOR = "an elementwise rule", "a per-tensor rule", "a function"
+OVER = ("tensor", "group", "run")
 MOST_ITERATED = 64
 """Elements of a vector that are taken one by one, each with operations of its own."""
 
@@ -224,7 +225,7 @@ def _check_whole() -> None:
     if _traced.get() == ELEMENTS:
         raise TypeError(
             "norm, mean, sum, @, mT, shape and x[i] need whole tensors, but an elementwise rule sees single elements: "
-            "set per_tensor = True in its class"
+            "set per_tensor = True in its class, or say over what to add up, such as norm(g, over='run')"
         )
 
 
@@ -299,6 +300,28 @@ def _power(base: Node, exponent: Node) -> Symbol:
 
 def _general(base: Node, exponent: Node) -> Symbol:
     return Symbol(node("pow", base, exponent, is_array=True))
+
+
+def reduced(x: Operand, over: str) -> Symbol:
+    """Return the sum, a number per lane, of all elements of a tensor, of a group's parameters or of the run's."""
+    check_over(over)
+    value = as_node(x)
+    if not value.is_array:
+        return counted(over) * Symbol(value)
+    return Symbol(node(REDUCED, value, name=over, shape=()))
+
+
+def counted(over: str) -> Symbol:
+    """Return the number of elements of a tensor, of a group's parameters, or of all of the run's."""
+    check_over(over)
+    return Symbol(node(COUNT, name=over, shape=()))
+
+
+def check_over(over: str) -> None:
+    """Raise TypeError for a sum over what a rule does not have."""
+    if over not in OVER or _traced.get() == VECTOR:
+        said = "a function adds up the elements of vectors" if _traced.get() == VECTOR else f"not {over!r}"
+        raise TypeError(f"a rule adds up over 'tensor', 'group' or 'run': {said}")
 
 
 def total(x: Symbol, axis: int | None = None) -> Symbol:

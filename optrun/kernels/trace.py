@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from optrun.kernels.program import Node, Program, coefficients_of, node, nodes_below
+from optrun.kernels.program import Node, Program, coefficients_of, node, nodes_below, reduced_below
 from optrun.kernels.symbols import ELEMENTS, TENSORS, Operand, Symbol, apply, as_node, tracing
 
 
@@ -21,6 +21,11 @@ class Variable(Symbol):
         """The fan-in and fan-out of a weight matrix; only in a per-tensor rule."""
         rows, columns = self.shape[-2:]
         return (rows, columns) if self._inputs_first else (columns, rows)
+
+    @property
+    def fan_in_axis(self) -> int:
+        """The axis of a weight matrix along which the inputs of a neuron lie; only in a per-tensor rule."""
+        return -2 if self._inputs_first else -1
 
     def __setitem__(self, key: slice, value: Operand) -> None:
         if key != slice(None):
@@ -46,6 +51,37 @@ class Variable(Symbol):
     def __itruediv__(self, other: Operand) -> "Variable":
         self[:] = apply("div", self, other)
         return self
+
+
+class Moving(Variable):
+    """Parameters that remember what a rule does to them: θ ← kept · θ - taken."""
+
+    def __init__(self, p: Variable) -> None:
+        super().__init__(p.node, p.dtype, inputs_first=p._inputs_first)
+        self._start = Symbol(p.node)
+        self.kept: Operand = 1.0
+        self.taken: Operand | None = None
+
+    def __setitem__(self, key: slice, value: Operand) -> None:
+        super().__setitem__(key, value)
+        self.kept, self.taken = 1.0, self._start - value
+
+    def __isub__(self, other: Operand) -> "Moving":
+        super().__setitem__(slice(None), apply("sub", self, other))
+        self.taken = other if self.taken is None else apply("add", self.taken, other)
+        return self
+
+    def __iadd__(self, other: Operand) -> "Moving":
+        return self.__isub__(apply("neg", other))
+
+    def __imul__(self, other: Operand) -> "Moving":
+        super().__setitem__(slice(None), apply("mul", self, other))
+        self.kept = apply("mul", self.kept, other)
+        self.taken = None if self.taken is None else apply("mul", self.taken, other)
+        return self
+
+    def __itruediv__(self, other: Operand) -> "Moving":
+        return self.__imul__(apply("div", 1.0, other))
 
 
 def trace(
@@ -109,4 +145,7 @@ def trace(
     for name, value in carried.items():
         if value.is_array:
             raise TypeError(f"{name} is one number per lane, but depends on arrays")
-    return Program(arrays, tuple(coefficients_of(arrays)), carried, frozenset(("p", *kept)))
+    reduced = reduced_below(new.values())
+    terms = {f"terms of {place}": each.args[0] for place, each in enumerate(reduced) if each.args}
+    coefficients = tuple(coefficients_of({**arrays, **terms}))
+    return Program(arrays, coefficients, carried, frozenset(("p", *kept)), reduced)

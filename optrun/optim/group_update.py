@@ -11,6 +11,7 @@ from optrun.arrays import Array, Parameters, chunk_length
 from optrun.errors import StateError
 from optrun.kernels.deferred import Deferred, Forecast, NotDeferredError
 from optrun.kernels.program import depends_on, nodes_below
+from optrun.kernels.reductions import Sums, joined, totals
 from optrun.kernels.stepper import Engine, Stepper
 from optrun.kernels.tensor_engine import TensorEngine
 from optrun.kernels.trajectory import Stretch
@@ -62,6 +63,49 @@ class GroupUpdate:
     def look_far(self) -> None:
         """From now on, defer the coefficients of many steps where they can be, and make no table of all lanes."""
         self._looks_far, self._rows = True, 0
+
+    @property
+    def stages(self) -> int:
+        """The number of stages in which a step adds up elements, before its update; see `step_together`."""
+        return max((part.stepper.stages for part in self._parts), default=0)
+
+    @property
+    def size(self) -> int:
+        """The number of elements of the group, in one lane."""
+        return sum(self._sizes)
+
+    def begin(self, size: int) -> None:
+        """Begin a step with sums; ``size`` is the number of elements of all groups."""
+        self._begin()
+        for part, own in zip(self._parts, self._sizes, strict=True):
+            part.stepper.begin(self._row, {"tensor": own, "group": self.size, "run": size})
+
+    def reduce(self, stage: int) -> Sums:
+        """Add up what a stage needs; return the sums over tensors that those of other groups are to be added to."""
+        found = [part.stepper.reduce(stage, self._tensors(part)) for part in self._parts]
+        of_group = totals(joined(sums.get("group", {}) for sums in found))
+        for part, sums in zip(self._parts, found, strict=True):
+            part.stepper.learn({**of_group, **totals(sums.get("tensor", {}))})
+        return joined(sums.get("run", {}) for sums in found)
+
+    def learn(self, sums: Mapping[int, Array]) -> None:
+        """Take the sums over all groups."""
+        for part in self._parts:
+            part.stepper.learn(sums)
+
+    def finish(self) -> None:
+        """Make the update of a step with sums."""
+        for part in self._parts:
+            part.stepper.finish()
+
+    def _tensors(self, part: _Part) -> Mapping[str, slice]:
+        slices = self._params.slices
+        return {name: slice(None) if self._rule.per_tensor else slices[name] for name in part.members}
+
+    @property
+    def _sizes(self) -> list[int]:
+        shapes = self._params.shapes
+        return [sum(math.prod(shapes[name]) for name in part.members) for part in self._parts]
 
     def stretch(self, most: int) -> Stretch:
         """Return the coming steps, at most so many; they count as made, and the caller makes them."""
@@ -230,7 +274,8 @@ class GroupUpdate:
         """Trace the rule again if a non-float hyperparameter has changed, which selects another program."""
         if self._flags() != self._traced_flags:
             before, self._parts = self._parts, self._make_parts()
-            for old, new in zip(before, self._parts, strict=True):
+            for new in self._parts:
+                old = next((part for part in before if part.members[:1] == new.members[:1]), before[0])
                 new.stepper.scalar_states = {**new.stepper.scalar_states, **old.stepper.scalar_states}
                 new.stepper.live = old.stepper.live
 
@@ -254,8 +299,16 @@ class GroupUpdate:
         flags = self._traced_flags = self._flags()
         members, buffers = self.group["params"], self._buffers
         if not self._rule.per_tensor:
-            slices = _joined([self._params.slices[name] for name in members])
-            return [_Part(members, Stepper(self._rule.program(flags), self._engine, buffers.flat, slices))]
+            whole = self._rule.program(flags)
+            parts = (
+                [[name] for name in members]
+                if any(each.name == "tensor" for each in whole.reduced)
+                else [members]
+            )
+            return [
+                _Part(part, Stepper(whole, self._engine, buffers.flat, self._slices_of(part)))
+                for part in parts
+            ]
         engine, dtype = TensorEngine(self._params.arrays.xp), str(self._params.data.dtype)
         shapes, inputs_first = self._params.shapes, self._params.inputs_first
         programs = {
@@ -265,6 +318,9 @@ class GroupUpdate:
             _Part([name], Stepper(program, engine, self._tensors_of(name), [slice(None)]))
             for name, program in programs.items()
         ]
+
+    def _slices_of(self, members: Sequence[str]) -> list[slice]:
+        return _joined([self._params.slices[name] for name in members])
 
     def _tensors_of(self, parameter: str) -> Callable[[str], Array]:
         return lambda name: self._buffers.tensor(name, parameter)
@@ -296,3 +352,17 @@ def _joined(slices: Sequence[slice]) -> list[slice]:
         else:
             joined.append(part)
     return joined
+
+
+def step_together(updates: Sequence[GroupUpdate]) -> None:
+    """Make a step of groups whose rules add up elements, stage by stage, since some sums are over all of them."""
+    size = sum(update.size for update in updates)
+    for update in updates:
+        update.begin(size)
+    for stage in range(max(update.stages for update in updates)):
+        reducing = [update for update in updates if stage < update.stages]
+        sums = totals(joined([update.reduce(stage) for update in reducing]))
+        for update in reducing:
+            update.learn(sums)
+    for update in updates:
+        update.finish()

@@ -56,6 +56,8 @@ class ClosureUpdate:
     The vectors are on the host, where each evaluation is followed by a decision; device parameters are copied.
     """
 
+    stages = 0
+
     def __init__(self, rule: type[Rule], group: ParamGroup, params: Parameters) -> None:
         self.group = group
         self.t = 0

@@ -9,7 +9,7 @@ from optrun.hyperparameters import without_tuples
 from optrun.kernels import engine_named
 from optrun.kernels.stepper import Engine
 from optrun.kernels.trajectory import Stretch
-from optrun.optim.group_update import GroupUpdate
+from optrun.optim.group_update import GroupUpdate, step_together
 from optrun.optim.hooks import Hook, HookHandle, Hooks
 from optrun.optim.param_group import ParamGroup, selected
 from optrun.optim.rule import Rule
@@ -25,6 +25,11 @@ class Update(Protocol):
     group: ParamGroup
     t: int
     """The number of steps so far."""
+
+    @property
+    def stages(self) -> int:
+        """The number of stages in which a step adds up elements, before its update."""
+        ...
 
     @property
     def __call__(self) -> Callable[..., Any]:
@@ -138,7 +143,12 @@ class Optimizer(Rule):
         has_hooks = any(next(iter(self._hooks[kind]), None) for kind in ("step", "stepped"))
         is_one = len(self._updates) == 1 and isinstance(self._updates[0], GroupUpdate)
         is_own = type(self).step is not Optimizer.step
-        return is_one and not (is_own or has_hooks or self.per_tensor or self.needs_closure)
+        return is_one and not (is_own or has_hooks or self.per_tensor or self.needs_closure or self.reduces)
+
+    @property
+    def reduces(self) -> bool:
+        """Whether a step adds up elements: it waits for the sums, on the host."""
+        return any(update.stages for update in self._updates)
 
     def look_far(self) -> None:
         """From now on, return in `stretch` as many steps as may be."""
@@ -268,8 +278,11 @@ class Optimizer(Rule):
 
     def _step(self, closure: Callable[[], Any] | None = None) -> Any:
         loss = closure() if closure is not None else None
-        for update in self._updates:
-            update()
+        if self.reduces:
+            step_together([update for update in self._updates if isinstance(update, GroupUpdate)])
+        else:
+            for update in self._updates:
+                update()
         return loss
 
     def _verified(self, state_dict: Mapping[str, Any]) -> tuple[list[ParamGroup], Mapping[str, Any]]:

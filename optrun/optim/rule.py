@@ -55,9 +55,9 @@ class Rule:
     update: ClassVar[Callable[..., Any]]
     """Static method of every rule: updates parameters and state in place, given the gradient."""
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
+    def __init_subclass__(cls, *, registered: bool = True, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if cls.__name__.startswith("_"):
+        if cls.__name__.startswith("_") or not registered:
             return
         if not hasattr(cls, "update"):
             optimizers.add_lacking(cls, "update(p, g, t, /, …, *, lr: …)")
@@ -92,6 +92,12 @@ class Rule:
         )
 
     @classmethod
+    def scalar_states(cls) -> tuple[str, ...]:
+        """Return the names of the states that are one number per lane."""
+        hints = get_type_hints(cls.update, include_extras=True)
+        return tuple(name for name, hint in hints.items() if hint is Number)
+
+    @classmethod
     @cache
     def program(
         cls,
@@ -105,7 +111,6 @@ class Rule:
         A per-tensor rule is traced for a shape and a dtype; ``inputs_first`` tells whether the tensor is `[in, out]`.
         """
         others = dict(flags)
-        hints = get_type_hints(cls.update, include_extras=True)
         with guarded(cls.__name__, cls):
             return trace(
                 cls.update,
@@ -113,7 +118,7 @@ class Rule:
                 [name for name, option in cls.options().items() if option.is_float],
                 others,
                 maximize=others.pop("maximize"),
-                scalar_states=[name for name, hint in hints.items() if hint is Number],
+                scalar_states=cls.scalar_states(),
                 kept=[cls.average] if cls.average else [],
                 shapes=None if shape is None else {"p": shape, **cls.state_shapes(shape)},
                 dtype=dtype,

@@ -154,6 +154,7 @@ class Pack:
         """Whether steps run asynchronously on a device, without the host in between."""
         needs_host = (
             self.optimizer.needs_closure
+            or self.optimizer.reduces
             or self._needs_metrics
             or self.observes_figures
             or self.configs[0].stop.metric is not None

@@ -87,6 +87,11 @@ class DeviceCoefficients:
         self._row = row + 1
         launch(self._fetch)
 
+    def set(self, index: int, value: Array) -> None:
+        array = self.arrays[index]
+        column = np.broadcast_to(value.T, array.shape) if array.ndim else value[0, 0]
+        array[...] = self._xp.asarray(column, array.dtype)
+
     def _allocate(self, rows: int) -> None:
         self._rows = rows
         width, flags = self._now.size, self._now_conditions.size
