@@ -396,15 +396,30 @@ problems: Registry[Any] = Registry("problem", "optrun.problems")
 averages: Registry[Any] = Registry("average", "optrun.optim.averaging")
 metrics: Registry[Any] = Registry("metric", "optrun.optim.metrics")
 prediction_metrics: Registry[Any] = Registry("prediction metric", "optrun.problems.metrics")
+gradient_transforms: Registry[Any] = Registry("gradient transform", "optrun.optim.transforms")
+update_transforms: Registry[Any] = Registry("update transform", "optrun.optim.transforms")
 methods: Registry[Any] = Registry("sweep method", "optrun.sweeps.methods")
 
 
-REGISTRIES = (optimizers, schedulers, problems, averages, methods, metrics, prediction_metrics)
+REGISTRIES = (
+    optimizers,
+    schedulers,
+    problems,
+    averages,
+    gradient_transforms,
+    update_transforms,
+    methods,
+    metrics,
+    prediction_metrics,
+)
 
 SECTIONS: dict[str, Registry[Any]] = {
     each.kind: each for each in (problems, optimizers, schedulers, averages)
 }
 """By the sections of a config that name a registered class."""
+
+TRANSFORMS: dict[str, Registry[Any]] = {"gradient": gradient_transforms, "update": update_transforms}
+"""By the options of an optimizer that list transforms."""
 
 
 def owner_of(name: str) -> type | None:

@@ -7,7 +7,7 @@ from typing import Any
 from optrun.config.data_paths import path_mappings, path_options
 from optrun.config.model.components import Component, class_of
 from optrun.config.model.run import RunConfig
-from optrun.registry import SECTIONS, PathOrName, metrics, prediction_metrics
+from optrun.registry import SECTIONS, TRANSFORMS, PathOrName, Registry, metrics, prediction_metrics
 
 INERT = ("name", "engine", "checkpoint", "expect")
 """The parts of a config on which no number that a run leaves depends."""
@@ -73,18 +73,19 @@ def classes_of(config: RunConfig) -> dict[str, Any]:
     chosen += [("scheduler", each) for each in schedules] + [("average", config.average)]
     measured = [*config.record.measured, *(config.evaluate.metrics or ())]
     return {
-        f"{kind} {each.name}": SECTIONS[kind].find(each.name)
+        f"{known.kind} {each.name}": known.find(each.name)
         for kind, component in chosen
-        for each in _components(component)
+        for known, each in _components(component, SECTIONS[kind])
     } | {
         f"metric {name}": (metrics if name in metrics else prediction_metrics).find(name) for name in measured
     }
 
 
-def _components(value: Any) -> Iterator[Component]:
-    """Yield a component and those within its options."""
+def _components(value: Any, known: Registry[Any]) -> Iterator[tuple[Registry[Any], Component]]:
+    """Yield a component and those within its options, each with the registry in which it is."""
     if isinstance(value, Component):
-        yield value
-        value = list(value.options.values())
+        yield known, value
+        for option, each in value.options.items():
+            yield from _components(each, TRANSFORMS.get(option, known))
     for each in value if isinstance(value, list) else ():
-        yield from _components(each)
+        yield from _components(each, known)

@@ -17,9 +17,18 @@ from optrun.intervals import INTERVAL
 from optrun.kernels import engine_named
 from optrun.optim import Average, Optimizer
 from optrun.optim.param_group import matching, selected
+from optrun.optim.transforms import composed
 from optrun.plugin_code import guarded
 from optrun.problems import Problem
-from optrun.registry import averages, metrics, optimizers, owner_of, prediction_metrics
+from optrun.registry import (
+    TRANSFORMS,
+    Registry,
+    averages,
+    metrics,
+    optimizers,
+    owner_of,
+    prediction_metrics,
+)
 from optrun.schedulers import LRScheduler
 from optrun.training.grid import LaneGrid, part_of, seeds_of
 from optrun.training.memory import check_fits
@@ -150,8 +159,13 @@ def optimizer_of(configs: Configs, params: Parameters, groups: Sequence[Mapping[
     with section("optimizer", config.optimizer.name):
         rule: type[Optimizer] = optimizers.find(config.optimizer.name)
         options = part_of(configs, lambda each: each.optimizer.options)
+        transforms = {kind: _transforms(options.pop(kind, None), known) for kind, known in TRANSFORMS.items()}
         engine = engine_named(config.engine, config.backend)
-        return rule(params, groups, engine=engine, **options)
+        return composed(rule, **transforms)(params, groups, engine=engine, **options)
+
+
+def _transforms(listed: Sequence[Component] | None, known: Registry[Any]) -> list[Any]:
+    return [known.find(each.name)(**each.options) for each in listed or ()]
 
 
 def schedulers_of(configs: Configs, optimizer: Optimizer, problem: Problem, steps: int) -> list[LRScheduler]:

@@ -65,7 +65,8 @@ MISTAKES = {
         "patience: unknown key. Did you mean 'stop.patience'?",
     ],
     "problem: bowl\noptimizer: {name: SGD, ▸zzz: 1}\nsteps: 1": [
-        "optimizer.zzz: unknown key. Known here: name, lr, momentum, weight_decay, nesterov, param_groups",
+        "optimizer.zzz: unknown key. Known here: name, lr, momentum, weight_decay, nesterov, gradient, update, "
+        "param_groups",
     ],
     "problem: bowl\noptimizer: {name: SGD, lr: ▸-1}\nsteps: 1": [
         "optimizer.lr: must be ≥ 0 (got -1)",

@@ -9,17 +9,33 @@ import pytest
 from optrun.arrays import Arrays, Parameters
 from optrun.errors import ConfigError
 from optrun.optim import Optimizer
-from optrun.registry import optimizers
+from optrun.optim.transforms.composed import rule_of
+from optrun.registry import gradient_transforms, optimizers, update_transforms
 from tests.kernels.engines import each_on_every_engine
-from tests.oracles.rules import flags_of, label, variants
+from tests.oracles.rules import label, variants
 
-RULES = [optimizers.find(name) for name in optimizers]
+
+def composed_rules():
+    """Return a rule with each transform, and one with several before and behind it."""
+    under = [optimizers.find(name) for name in ("AdamW", "SGD", "RMSprop")]
+    before = [(gradient_transforms.find(name),) for name in gradient_transforms]
+    behind = [(update_transforms.find(name),) for name in update_transforms]
+    alone = [rule_of(rule, first, ()) for rule, first in zip(itertools.cycle(under), before)]
+    alone += [rule_of(rule, (), last) for rule, last in zip(itertools.cycle(under), behind)]
+    several = [gradient_transforms.find(name) for name in ("ClipNorm", "Centralize")]
+    return [*alone, rule_of(optimizers.find("Muon"), tuple(several), (update_transforms.find("Cautious"),))]
+
+
+RULES = [optimizers.find(name) for name in optimizers] + composed_rules()
 
 
 def option_sets(rule):
     """Return the defaults, and for every set of flags the options with all floats moved."""
     found = list(variants(rule))
-    moved = {str(flags_of(rule.__name__, each)): each for each in found[1:]}
+    floats = [name for name, option in rule.options().items() if option.is_float]
+    moved = {
+        str({name: value for name, value in each.items() if name not in floats}): each for each in found[1:]
+    }
     return [found[0], *moved.values()]
 
 
@@ -47,9 +63,12 @@ def needs_lanes(rule):
         pytest.skip(f"{rule.__name__} has one lane")
 
 
-def needs_groups(rule):
+def needs_groups(rule, options):
     if not rule.batched:
         pytest.skip(f"{rule.__name__} has one group")
+    own = {name: option.default for name, option in rule.options().items()} | options
+    if "run" in own.values():
+        pytest.skip(f"{rule.__name__} adds up over all groups")
 
 
 EVERY_VARIANT_ON_EVERY_ENGINE = each_on_every_engine(

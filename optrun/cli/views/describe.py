@@ -11,7 +11,7 @@ from rich.text import Text
 
 from optrun.cli.text.console import WIDTH, console, emit, suggest
 from optrun.errors import UnknownNameError, did_you_mean, fold
-from optrun.registry import REGISTRIES, Option, Registry, methods, metrics, prediction_metrics
+from optrun.registry import REGISTRIES, TRANSFORMS, Option, Registry, methods, metrics, prediction_metrics
 
 
 def print_list(kind: str | None, *, json: bool) -> None:
@@ -85,11 +85,11 @@ def print_description(name: str, *, json: bool) -> None:
 def _tables() -> dict[str, dict[str, str]]:
     from optrun.problems.data import DATASETS
 
-    tables: dict[str, dict[str, str]] = {
-        registry.plural: {each: _first_sentence(registry.find(each)) for each in registry}
-        for registry in REGISTRIES
-        if registry not in (metrics, prediction_metrics)
-    }
+    tables: dict[str, dict[str, str]] = {}
+    for registry in REGISTRIES:
+        if registry not in (metrics, prediction_metrics):
+            described = {each: _first_sentence(registry.find(each)) for each in registry}
+            tables[registry.plural] = tables.get(registry.plural, {}) | described
     return {
         **tables,
         "datasets": dict(DATASETS),
@@ -156,14 +156,20 @@ def _print_class(registry: Registry[Any], name: str, *, json: bool) -> None:
     if passes := getattr(cls, "passes", None):
         print(f"\nA run has passed, and the figure passed is 1, if its final_loss is at most {passes:g}.")
     print(f"\nDefined in {_place(cls)}\n")
+    indent = "  "
+    listed = next((key for key, known in TRANSFORMS.items() if known is registry), "")
     if registry is methods:
         print(f"sweep:\n  method: {official}" + (f"\n  {official}:" if options else ""))
+        indent = "    "
+    elif listed:
+        print(f"optimizer:\n  name: SGD\n  {listed}:\n  - name: {official}")
+        indent = "    "
     else:
         print(f"{registry.kind}:\n  name: {official}")
     for option in options:
         required = f"…  # required: {' '.join([_type(option.type), _bounds(option)]).strip()}"
         given = required if option.required else _yaml(option.default)
-        print(f"{'  ' * (registry is methods)}  {option.name}: {given}")
+        print(f"{indent}{option.name}: {given}")
 
 
 def _documented(options: list[Option]) -> dict[str, dict[str, Any]]:

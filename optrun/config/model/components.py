@@ -24,17 +24,17 @@ from optrun import registry
 from optrun.checks.messages import MISSING, failure, shown, unknown_key
 from optrun.config.model.options import (
     GROUPS,
+    GROUPS_OPTION,
     SCHEDULES,
     options_of_group,
     read_options,
     unschedulable,
-    with_groups,
 )
 from optrun.config.yaml.tree import Path
 from optrun.errors import ConfigError, UnknownNameError, did_you_mean
 from optrun.intervals import INTERVAL, interval_within, without_default
 from optrun.plugin_code import guarded
-from optrun.registry import SECTIONS, Option, Registry, tuples_of
+from optrun.registry import SECTIONS, TRANSFORMS, Added, Option, Registry, tuples_of
 
 MOST_KNOWN = 1 << 12
 """Of how many values of options it is kept what is validated of them."""
@@ -86,6 +86,11 @@ class OptimizerComponent(Component):
         return {"name": self.name, **self.options, **groups}
 
 
+def schema_key(known: Registry[Any]) -> str:
+    """Return the name of a registry's definition in the JSON schema."""
+    return known.kind.replace(" ", "_")
+
+
 @dataclass(frozen=True)
 class Named:
     """Says of an annotation that its value is one of a registry's classes with its options."""
@@ -99,7 +104,7 @@ class Named:
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
         # Its definition is no model's, and pydantic knows no references but its own.
-        return {NESTED: self.registry.kind}
+        return {NESTED: schema_key(self.registry)}
 
     def validated(self, value: Any) -> Component:
         """Return the component that a name, or a mapping with a name, stands for."""
@@ -134,7 +139,7 @@ class Named:
     def known(self, cls: Any) -> dict[str, Option]:
         """Return what may stand beside the name of a class."""
         options: dict[str, Option] = cls.options()
-        return with_groups(cls) if self.registry.kind == "optimizer" else options
+        return {**options, **_COMPOSED, **GROUPS_OPTION} if self.registry.kind == "optimizer" else options
 
     def variation(
         self, component: Component, paths: Sequence[Sequence[str]]
@@ -144,7 +149,7 @@ class Named:
         ``paths`` tell of which; they hold no component. It raises ValidationError.
         """
         cls: Any = self.registry.find(component.name)
-        known = cls.options()
+        known = self.known(cls)
         groups = component.param_groups if isinstance(component, OptimizerComponent) else []
 
         @lru_cache(MOST_KNOWN)  # a grid has few values of each option
@@ -168,6 +173,10 @@ class Named:
             return options
 
         return options_with
+
+    def nested(self, option: str) -> "Named":
+        """Return of what kind the components in an option are: transforms in an optimizer's, otherwise of its own."""
+        return Named(TRANSFORMS[option]) if option in TRANSFORMS else self
 
     @property
     def _a_name(self) -> str:
@@ -222,7 +231,7 @@ class Named:
             if check is not None:
                 of_user = not check.__module__.startswith("optrun.")
                 with guarded(cls.__name__, cls) if of_user else nullcontext():
-                    check({name: value for name, value in options.items() if name != "params"})
+                    check({name: value for name, value in options.items() if name not in _NO_OPTIONS})
         except ConfigError as error:
             fields = error.field.split(".") if error.field else [""]
             message = str(error).removeprefix(f"{fields[-1]}: ")
@@ -272,6 +281,12 @@ def _those_on(schedules: Any) -> Any:
         return {name: schedule for name, schedule in schedules.items() if schedule is not None}
     return {} if schedules is None else schedules
 
+
+_COMPOSED = {
+    kind: Option(kind, Annotated[list[Annotated[Component, Named(known)]] | None, Added()], None)
+    for kind, known in TRANSFORMS.items()
+}
+_NO_OPTIONS = ("params", *TRANSFORMS)
 
 Schedule = Annotated[Component, Named(registry.schedulers), AfterValidator(_with_interval)]
 """A schedule that is within none."""

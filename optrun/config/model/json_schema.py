@@ -15,7 +15,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from optrun.checks.types import MEMBER
-from optrun.config.model.components import NESTED, Named, Schedules
+from optrun.config.model.components import NESTED, Named, Schedules, schema_key
 from optrun.config.model.expect import FIGURES, Bounds
 from optrun.config.model.options import GROUPS, SCHEDULES, SWEEP, Model, floats_of, options_of_group
 from optrun.config.model.run import (
@@ -33,11 +33,13 @@ from optrun.config.model.seeds import Seeds
 from optrun.config.sweep.axes import AXIS_SCHEMA
 from optrun.config.sweep.model import Confirm, Metric, SpaceBlock, sweep_model
 from optrun.config.yaml.writer import inline
-from optrun.registry import SECTIONS, Option, PathOrName, Registry, methods, optimizers, tuples_of
+from optrun.registry import SECTIONS, TRANSFORMS, Option, PathOrName, Registry, methods, optimizers, tuples_of
 
 Schema = dict[str, Any]
 
 _REF = "#/definitions/"
+_NAMED = {**SECTIONS, **{schema_key(known): known for known in TRANSFORMS.values()}}
+"""What is registered and has a definition, by its key."""
 _MATHS = re.compile(r" |\w+(\([^)]*\))? [=←] ")  # indented, or a formula from its first word
 _PATHS = {"type": "string", "minLength": 1}
 _EXTENDS = {
@@ -108,7 +110,7 @@ def json_schema() -> Schema:
                 "description": swept["properties"][name]["description"],
                 "anyOf": [{"$ref": f"{_REF}sweep.{name}"}, {"type": "null"}],
             }
-    for section, registry in SECTIONS.items():
+    for section, registry in _NAMED.items():
         definitions |= _component(section, registry)
     properties: Schema = run["properties"]
     for section in SECTIONS:
@@ -301,7 +303,7 @@ def _required(cls: type[Any]) -> list[str]:
 def _options(section: str, name: str, cls: Any) -> Schema:
     """Return the definitions of a class's options beside its name, and of its parameter groups."""
     key = f"{section}.{name}"
-    named = Named(SECTIONS[section])
+    named = Named(_NAMED[section])
     schema = _mapping(cls, named.known(cls), key)
     definitions = schema.pop("$defs", {})
     if section == "optimizer":
@@ -350,6 +352,10 @@ def _describe(properties: Schema, cls: type[Any]) -> None:
         }
     if "params" in properties and "params" not in options:
         properties["params"]["description"] = "A glob on parameter names, or a list of them."
+    for name in TRANSFORMS.keys() & properties.keys():
+        properties[name]["description"] = (
+            f"What is done to the {name}, in this order: names, or with options."
+        )
     if GROUPS in properties:
         properties[GROUPS]["description"] = "Parameters, by globs on their names, with options of their own."
 

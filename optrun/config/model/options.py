@@ -110,12 +110,7 @@ _GLOBS = Annotated[list[_GLOB], MinLen(1)]
 _PARAMS = Option(
     "params", Annotated[_GLOBS, BeforeValidator(_listed, json_schema_input_type=_GLOB | _GLOBS)], REQUIRED
 )
-_GROUPS = Option(GROUPS, list[dict[str, Any]] | None, None)
-
-
-def with_groups(cls: Any) -> dict[str, Option]:
-    """Return the options of an optimizer, and its parameter groups."""
-    return {**cls.options(), GROUPS: _GROUPS}
+GROUPS_OPTION = {GROUPS: Option(GROUPS, list[dict[str, Any]] | None, None)}
 
 
 @cache

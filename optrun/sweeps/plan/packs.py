@@ -19,7 +19,7 @@ from optrun.kernels.threads import cores
 from optrun.plugin_code import guarded
 from optrun.problems import Problem
 from optrun.problems.data_problem import DataProblem
-from optrun.registry import Option, Registry, averages, optimizers, problems, schedulers
+from optrun.registry import TRANSFORMS, Option, Registry, averages, optimizers, problems, schedulers
 from optrun.sweeps.plan.expand import Plan
 from optrun.sweeps.plan.width import width_of
 from optrun.training.baselines import Baselines, baselines_of
@@ -50,6 +50,9 @@ _STACKED: dict[str, Registry[Any]] = {
     "average": averages,
 }
 """The sections whose floats are stacked, and where what they name is found."""
+
+_NESTED: dict[str, Registry[Any]] = {"schedules": schedulers, **TRANSFORMS}
+"""Where else what is named is found, by the keys that it stands under."""
 
 
 @dataclass(frozen=True)
@@ -332,6 +335,6 @@ def _shared(value: Any, known: Registry[Any], options: Mapping[str, Option] = Ma
     return {
         key: "·"
         if isinstance(child, float) and key in options and options[key].is_float
-        else _shared(child, schedulers if key == "schedules" else known, options)
+        else _shared(child, _NESTED.get(key, known), options)
         for key, child in value.items()
     }

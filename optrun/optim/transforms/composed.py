@@ -1,0 +1,131 @@
+"""A rule with transforms before and behind it: another rule, traced as one program."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from typing import Any
+
+from optrun.errors import ConfigError
+from optrun.kernels.trace import Moving
+from optrun.optim.optimizer import Optimizer
+from optrun.optim.transforms.transform import GradientTransform, Transform, UpdateTransform
+from optrun.registry import Option
+
+GRADIENT, UPDATE = "gradient", "update"
+
+
+def composed(
+    rule: type[Optimizer],
+    *,
+    gradient: Sequence[GradientTransform] = (),
+    update: Sequence[UpdateTransform] = (),
+) -> Callable[..., Optimizer]:
+    """Return a rule whose gradients and updates are transformed, in this order; call it as the rule itself.
+
+    An option of the first transform of the gradient is the hyperparameter ``gradient.0.max_norm``, and so on.
+
+    Raises ConfigError where the rule takes no transforms.
+    """
+    made = rule_of(rule, tuple(map(type, gradient)), tuple(map(type, update)))  # type: ignore[arg-type]
+    given = {
+        f"{kind}.{i}.{name}": value
+        for kind, transforms in ((GRADIENT, gradient), (UPDATE, update))
+        for i, transform in enumerate(transforms)
+        for name, value in transform.given.items()
+    }
+    return partial(made, **given)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A transform, and the prefixes of its options and of its states."""
+
+    transform: type[Transform]
+    options: str
+    states: str
+
+    def of(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return its own options among those of the composed rule."""
+        return {
+            name.removeprefix(self.options): value
+            for name, value in values.items()
+            if name.startswith(self.options)
+        }
+
+
+@cache
+def rule_of(
+    rule: type[Optimizer], gradient: tuple[type[Transform], ...], update: tuple[type[Transform], ...]
+) -> type[Optimizer]:
+    """Return the rule composed of these; ConfigError where the rule takes no transforms."""
+    if not gradient and not update:
+        return rule
+    if rule.needs_closure:
+        raise ConfigError(
+            f"{rule.__name__} evaluates the loss itself, so it takes no transforms", field="name"
+        )
+    before, after = _places(GRADIENT, gradient), _places(UPDATE, update)
+    every = [*before, *after]
+
+    class Composed(rule, registered=False):  # type: ignore[misc, valid-type, call-arg]
+        per_tensor = rule.per_tensor or any(place.transform.per_tensor for place in every)
+
+        @staticmethod
+        def update(p: Any, g: Any, t: Any, /, *states: Any, **options: Any) -> None:
+            found = iter(states)
+            own = _taken(found, len(rule.states()))
+            of = {place.states: _taken(found, len(place.transform.states())) for place in every}
+            hyperparameters = {name: value for name, value in options.items() if "." not in name}
+            for place in before:
+                g = place.transform.apply(g, p, t, *of[place.states], **place.of(options))
+            moving = Moving(p) if after else p
+            rule.update(moving, g, t, *own, **hyperparameters)
+            if not after:
+                return
+            u = 0.0 if moving.taken is None else moving.taken
+            for place in after:
+                u = place.transform.apply(u, g, p, options["lr"], t, *of[place.states], **place.of(options))
+            p *= moving.kept
+            p -= u
+
+        @classmethod
+        def options(cls) -> dict[str, Option]:
+            added = {
+                place.options + name: replace(option, name=place.options + name)
+                for place in every
+                for name, option in place.transform.options().items()
+            }
+            return {**rule.options(), **added}
+
+        @classmethod
+        def validate_options(cls, options: Mapping[str, Any]) -> None:
+            rule.validate_options(options)
+            for place in every:
+                place.transform.validate_options(place.of(options))
+
+        @classmethod
+        def states(cls) -> tuple[str, ...]:
+            added = (place.states + name for place in every for name in place.transform.states())
+            return (*rule.states(), *added)
+
+        @classmethod
+        def scalar_states(cls) -> tuple[str, ...]:
+            added = (place.states + name for place in every for name in place.transform.scalar_states())
+            return (*rule.scalar_states(), *added)
+
+        @classmethod
+        def state_shapes(cls, shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+            return {**dict.fromkeys(cls.states(), shape), **rule.state_shapes(shape)}
+
+    Composed.__name__ = Composed.__qualname__ = " + ".join(
+        each.__name__ for each in (*gradient, rule, *update)
+    )
+    return Composed
+
+
+def _places(kind: str, transforms: Sequence[type[Transform]]) -> list[_Place]:
+    return [_Place(each, f"{kind}.{i}.", f"{kind}_{i}_") for i, each in enumerate(transforms)]
+
+
+def _taken(values: Iterator[Any], count: int) -> list[Any]:
+    return [next(values) for _ in range(count)]

@@ -1,0 +1,202 @@
+"""Transforms of gradients and updates: against torch, optax and plain formulas."""
+
+import numpy as np
+import pytest
+
+from optrun.arrays import Arrays, Parameters
+from optrun.config import from_mapping
+from optrun.errors import ConfigError
+from optrun.optim import LBFGS, SGD, Adam, AdamW, Muon
+from optrun.optim.transforms import (
+    AdaptiveClip,
+    Cautious,
+    Centralize,
+    ClipNorm,
+    ClipRMS,
+    ClipValue,
+    Normalize,
+    Sign,
+    SkipNonFinite,
+    TrustRatio,
+    composed,
+)
+from optrun.schedulers import ExponentialLR
+from optrun.training.pack import Pack
+
+SHAPES = {"w": (3, 4), "b": (4,)}
+
+
+def run(rule, rng, *, steps=30, gradient=(), update=(), groups=None, **options):
+    """Return the parameters after some steps, and the gradients and parameters of the start."""
+    params = Parameters(SHAPES, arrays=Arrays(dtype="float64"))
+    params.data[:] = rng.normal(size=params.data.shape)
+    start = {name: params[name][0].copy() for name in SHAPES}
+    optimizer = composed(rule, gradient=gradient, update=update)(params, groups, **options)
+    grads = [{name: rng.normal(size=shape) for name, shape in SHAPES.items()} for _ in range(steps)]
+    for grad in grads:
+        for name in SHAPES:
+            params.grads[name][:] = grad[name]
+        optimizer.step()
+    return {name: params[name][0] for name in SHAPES}, start, grads
+
+
+def assert_equal(found, expected):
+    for name in SHAPES:
+        np.testing.assert_allclose(found[name], expected[name], rtol=1e-11, atol=1e-13)
+
+
+def in_numpy(start, grads, gradient=None, update=None, lr=0.1):
+    """Plain gradient descent with functions of all tensors."""
+    p = {name: value.copy() for name, value in start.items()}
+    for grad in grads:
+        g = gradient(grad, p) if gradient else grad
+        u = {name: lr * g[name] for name in g}
+        u = update(u, g, p) if update else u
+        p = {name: p[name] - u[name] for name in p}
+    return p
+
+
+def flat(tensors):
+    return np.concatenate([each.ravel() for each in tensors.values()])
+
+
+def neurons(x):
+    return np.sqrt((x**2).sum(-1, keepdims=True)) if x.ndim == 2 else np.linalg.norm(x)
+
+
+def clipped_to_weights(g, p):
+    most = 0.1 * np.maximum(neurons(p), 1e-3)
+    return np.where(neurons(g) > most, g * most / np.maximum(neurons(g), 1e-6), g)
+
+
+def cautious(u, g):
+    mask = u * g > 0
+    return u * mask / max(mask.mean(), 1e-3)
+
+
+def of_each(function):
+    return lambda first, *others: {
+        name: function(first[name], *(each[name] for each in others)) for name in first
+    }
+
+
+FORMULAS = {
+    "Normalize": ([Normalize()], [], lambda g, p: {n: x / np.linalg.norm(flat(g)) for n, x in g.items()}, None),
+    "Sign": ([Sign()], [], of_each(lambda g, p: np.sign(g)), None),
+    "Centralize": (
+        [Centralize()], [], of_each(lambda g, p: g - g.mean(-1, keepdims=True) if g.ndim == 2 else g), None,
+    ),
+    "AdaptiveClip": ([AdaptiveClip(clipping=0.1)], [], of_each(clipped_to_weights), None),
+    "ClipRMS": (
+        [], [ClipRMS(threshold=0.5)], None, of_each(lambda u, g, p: u / max(1, np.sqrt((u**2).mean()) / 0.05)),
+    ),
+    "TrustRatio": (
+        [], [TrustRatio()], None, of_each(lambda u, g, p: 0.1 * np.linalg.norm(p) / np.linalg.norm(u) * u),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_it_is_its_formula(name, rng):
+    gradient, update, of_gradient, of_update = FORMULAS[name]
+    found, start, grads = run(SGD, rng, gradient=gradient, update=update, lr=0.1)
+    assert_equal(found, in_numpy(start, grads, of_gradient, of_update))
+
+
+@pytest.mark.parametrize("rule", ["SGD", "Adam", "AdamW"])
+@pytest.mark.parametrize("clip", ["norm", "value"])
+def test_clipping_is_torchs(rule, clip, rng):
+    torch = pytest.importorskip("torch")
+    gradient = [ClipNorm(max_norm=0.7)] if clip == "norm" else [ClipValue(clip_value=0.3)]
+    ours = {"SGD": SGD, "Adam": Adam, "AdamW": AdamW}[rule]
+    found, start, grads = run(ours, rng, gradient=gradient, lr=0.1, groups=[{"params": "b"}, {"params": "w"}])
+    tensors = {name: torch.tensor(value, requires_grad=True) for name, value in start.items()}
+    optimizer = getattr(torch.optim, rule)(tensors.values(), lr=0.1)
+    for grad in grads:
+        for name, tensor in tensors.items():
+            tensor.grad = torch.tensor(grad[name])
+        if clip == "norm":
+            torch.nn.utils.clip_grad_norm_(tensors.values(), 0.7)
+        else:
+            torch.nn.utils.clip_grad_value_(tensors.values(), 0.3)
+        optimizer.step()
+    assert_equal(found, {name: tensor.detach().numpy() for name, tensor in tensors.items()})
+
+
+def test_a_cautious_rule_is_adamw_without_the_steps_uphill(rng):
+    """In plain numbers; the weights decay apart from the mask, as in the authors' code."""
+    found, start, grads = run(AdamW, rng, update=[Cautious()], lr=0.1, weight_decay=0.01)
+    p, m = start, {name: np.zeros_like(value) for name, value in start.items()}
+    v = {name: np.zeros_like(value) for name, value in start.items()}
+    for t, grad in enumerate(grads, 1):
+        for name, g in grad.items():
+            m[name] = 0.9 * m[name] + 0.1 * g
+            v[name] = 0.999 * v[name] + 0.001 * g**2
+            u = 0.1 * (m[name] / (1 - 0.9**t)) / (np.sqrt(v[name] / (1 - 0.999**t)) + 1e-8)
+            p[name] = (1 - 0.1 * 0.01) * p[name] - cautious(u, g)
+    assert_equal(found, p)
+
+
+def test_a_step_with_an_infinite_gradient_is_made_with_zeros(rng):
+    params = Parameters(SHAPES, lanes=3, arrays=Arrays(dtype="float64"))
+    params.data[:] = before = rng.normal(size=params.data.shape)
+    optimizer = composed(SGD, gradient=[SkipNonFinite()])(params, lr=0.1)
+    params.grad[:] = 1.0
+    params.grad[0, 3], params.grad[2, 0] = np.inf, np.nan
+    optimizer.step()
+    np.testing.assert_array_equal(params.data[[0, 2]], before[[0, 2]])
+    np.testing.assert_allclose(params.data[1], before[1] - 0.1)
+
+
+def test_groups_change_no_bit_of_a_norm_over_the_run(rng):
+    seed = rng.integers(1 << 30)
+    groups = (None, [{"params": "b"}, {"params": "w"}], [{"params": "w"}, {"params": "b"}])
+    found = [
+        run(Adam, np.random.default_rng(seed), gradient=[ClipNorm(max_norm=0.5)], groups=each)[0]
+        for each in groups
+    ]
+    assert len({flat(dict(sorted(each.items()))).tobytes() for each in found}) == 1
+
+
+def test_options_are_hyperparameters_that_can_be_scheduled(rng):
+    params = Parameters(SHAPES, arrays=Arrays(dtype="float64"))
+    optimizer = composed(SGD, gradient=[ClipNorm(max_norm=2.0)])(params, lr=1.0)
+    scheduler = ExponentialLR(optimizer, gamma=0.5, hyperparameter="gradient.0.max_norm")
+    lengths = []
+    for _ in range(3):
+        params.grad[:] = 10.0
+        before = params.data.copy()
+        optimizer.step()
+        lengths.append(np.linalg.norm(params.data - before))
+        scheduler.step()
+    np.testing.assert_allclose(lengths, [2.0, 1.0, 0.5], rtol=1e-6)
+
+
+def test_a_config_is_the_composed_rule(rng):
+    config = from_mapping(
+        {
+            "problem": {"name": "rosenbrock", "dim": 4},
+            "optimizer": {
+                "name": "AdamW",
+                "lr": 0.1,
+                "gradient": [{"name": "ClipNorm", "max_norm": 0.5}, "Sign"],
+                "update": ["Cautious"],
+            },
+            "steps": 20,
+        }
+    )
+    pack = Pack([config])
+    direct = Parameters(pack.params.shapes, arrays=pack.params.arrays)
+    direct.data[:] = pack.params.data
+    rule = composed(AdamW, gradient=[ClipNorm(max_norm=0.5), Sign()], update=[Cautious()])(direct, lr=0.1)
+    for _ in pack.iterate(0):
+        direct.grad[:] = pack.params.grad
+        rule.step()
+    assert direct.data.tobytes() == pack.params.data.tobytes()
+
+
+def test_a_rule_that_evaluates_the_loss_itself_takes_no_transforms():
+    with pytest.raises(ConfigError, match="LBFGS evaluates the loss itself, so it takes no transforms"):
+        composed(LBFGS, gradient=[Sign()])
+    with pytest.raises(ConfigError, match="ClipNorm: max_norm must be > 0"):
+        composed(Muon, gradient=[ClipNorm(max_norm=-1)])
