@@ -15,6 +15,7 @@ from optrun.kernels.deferred import Deferred, NotDeferredError
 from optrun.registry import Steps
 from optrun.schedulers.closed_form import ConstantLR
 from optrun.schedulers.scheduler import LRScheduler
+from optrun.schedulers.warmup import WARMUP_START
 
 Members = Annotated[list[LRScheduler], MinLen(1)]
 
@@ -38,7 +39,7 @@ class _Composite(LRScheduler):
         fields = [f"schedulers.{i}.{each[0]}" for i, each in enumerate(found) if each]
         copied = copy(self)
         held = [each[1] if each else ConstantLR(factor=1.0) for each in found]
-        copied._options = {**self._options, "schedulers": held}
+        copied._options = {**self._options, "schedulers": held, WARMUP_START.name: 1.0}
         return fields[0], copied
 
 
@@ -94,7 +95,7 @@ class SequentialLR(_Composite):
 
     def base_for(self, t: float, values: Any) -> Array:
         """Return the initial values that give ``values`` at step t, through the member active at t."""
-        starts, t = [0, *self._options["milestones"]], t // (self._divisor or 1)
+        starts, (t, values) = [0, *self._options["milestones"]], self._without_warmup(t, values)
         turn = bisect_right(starts, t) - 1
         values = self.members[turn].base_for(t - starts[turn], values)
         # A member that continues started from the final value of the previous one.
@@ -146,8 +147,9 @@ class ChainedScheduler(_Composite):
 
     def base_for(self, t: float, values: Any) -> Array:
         """Return the initial values that give ``values`` at step t, by inverting the members from last to first."""
+        t, values = self._without_warmup(t, values)
         for member in reversed(self.members):
-            values = member.base_for(t // (self._divisor or 1), values)
+            values = member.base_for(t, values)
         result: Array = np.asarray(values)
         return result
 

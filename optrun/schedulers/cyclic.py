@@ -14,6 +14,7 @@ from optrun.schedulers.annealing import Strategy, anneal
 from optrun.schedulers.closed_form import between
 from optrun.schedulers.function_of_time import FunctionOfTime
 from optrun.schedulers.scheduler import LRScheduler
+from optrun.schedulers.warmup import WARMUP_START
 
 
 class _Cycle(LRScheduler):
@@ -28,6 +29,8 @@ class _Cycle(LRScheduler):
             return None
         copied = copy(self)
         copied._function = self.momentum_value
+        # It does not rise with the rate: it keeps its first value so long.
+        copied._options = {**self._options, WARMUP_START.name: 1.0}
         return "cycle_momentum", copied
 
 

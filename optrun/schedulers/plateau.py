@@ -86,7 +86,7 @@ class ReduceLROnPlateau(LRScheduler):
 
     def base_for(self, t: float, values: Any) -> Array:
         """Return the initial values that give ``values`` after the reductions so far."""
-        values = np.asarray(values, np.float64)
+        values = np.asarray(self._without_warmup(t, values)[1], np.float64)
         with np.errstate(all="ignore"):
             base: Array = values / power(self._options["factor"], self.reductions)
         return np.where(np.isfinite(base), base, values)

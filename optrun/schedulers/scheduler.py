@@ -27,14 +27,16 @@ from optrun.registry import Option, check_annotated, options_of, said_of, schedu
 from optrun.schedulers.binding import Binding, HasGroups
 from optrun.schedulers.function_of_time import FunctionOfTime
 from optrun.schedulers.lane_state import MEMBERS, counts_from_json, floats_from_json, mapping, to_json
+from optrun.schedulers.warmup import WARMUP, WARMUP_START, rise
 
 
 class LRScheduler:
     """Sets a hyperparameter, by default lr, of an optimizer's groups to a function of the number of steps.
 
     ``groups`` are indices of groups; by default all groups whose hyperparameter has no other scheduler. With
-    ``interval="epoch"`` t counts epochs of ``steps_per_epoch`` steps. Without an optimizer it can only be a member of
-    another scheduler.
+    ``interval="epoch"`` t counts epochs of ``steps_per_epoch`` steps. With ``warmup`` the value first rises linearly,
+    from the fraction ``warmup_start`` of the schedule's first value, and t counts from the end of the rise. Without an
+    optimizer it can only be a member of another scheduler.
 
     A group that is added to the optimizer later keeps its current value until the next step, as in torch. From then on
     its value changes by the same factors as the others: its initial value is the one that leads to its current value.
@@ -67,7 +69,10 @@ class LRScheduler:
 
     @classmethod
     def options(cls) -> dict[str, Option]:
-        return {**options_of(cls.value), INTERVAL.name: INTERVAL}
+        own = options_of(cls.value)
+        # A class that has a warm-up of its own, as a plugin may, has no other.
+        common = (INTERVAL,) if WARMUP.name in own else (INTERVAL, WARMUP, WARMUP_START)
+        return {**own, **{option.name: option for option in common}}
 
     @classmethod
     def validate_options(cls, options: Mapping[str, Any]) -> None:
@@ -145,6 +150,13 @@ class LRScheduler:
         """Return the option that turns the momentum schedule off, and that schedule; None without one."""
         return None
 
+    @property
+    def _warmup(self) -> tuple[int, Any]:
+        """The length of the warm-up, 0 for none, and the fraction from which it rises."""
+        if WARMUP_START.name not in self._options:
+            return 0, 1.0
+        return self._options[WARMUP.name], self._options[WARMUP_START.name]
+
     def at(self, t: Any, base: Any) -> Any:
         """Return the values `[T, 1 or B]` at the steps ``t`` `[T]` for initial values: a scalar, `[B]` or `[T, B]`.
 
@@ -156,11 +168,17 @@ class LRScheduler:
             )
         steps = np.asarray(t, np.float64).reshape(-1, 1)
         steps = steps if self._divisor == 1 else steps // self._divisor
-        options = {name: value for name, value in self._options.items() if name != INTERVAL.name}
+        options = {name: self._options[name] for name in options_of(self.value)}
+        warmup, start = self._warmup
+        since = np.maximum(steps - warmup, 0.0) if warmup else steps
         if isinstance(base, Deferred):
             options = {name: _deferred(value) for name, value in options.items()}
-            return self._function(steps, base, **options)
-        values = self._function(steps, np.atleast_1d(np.asarray(base, np.float64)), **options)
+            values = self._function(since, base, **options)
+            # A sequence may have made those of its first turn only.
+            rows = len(steps) if len(values) == 1 else len(values)
+            return values * rise(steps[:rows], warmup, _deferred(start)) if warmup else values
+        values = self._function(since, np.atleast_1d(np.asarray(base, np.float64)), **options)
+        values = values * rise(steps, warmup, start) if warmup else values
         return np.broadcast_to(values, (len(steps), np.shape(values)[-1]))
 
     def base_for(self, t: float, values: Any) -> Array:
@@ -177,6 +195,15 @@ class LRScheduler:
             base: Array = (values - (first - slope * probe)) / slope
         # A cosine of a rounded argument is not exactly zero where the exact one is.
         return np.where(np.isfinite(base) & (np.abs(slope) > 1e-15), base, values)
+
+    def _without_warmup(self, t: float, values: Any) -> tuple[float, Any]:
+        """Return the step of the schedule after its warm-up, and the values without the warm-up's fraction."""
+        t, (warmup, start) = t // (self._divisor or 1), self._warmup
+        if not warmup:
+            return t, values
+        fraction = rise(t, warmup, start)
+        # At 0 no initial value leads to the values.
+        return max(t - warmup, 0), values / np.where(fraction == 0, 1.0, fraction)
 
     def step(self, given: Any = None, epoch: Any = None, *, metrics: Any = None) -> None:
         """Advance to the next step, or to step ``epoch``, and set the values that the optimizer's next step uses.
@@ -288,17 +315,19 @@ class LRScheduler:
         if not self.needs_metrics:
             return False
         divisor = self._divisor or 1
+        since = t // divisor - self._warmup[0]
         if divisor == 1:
-            return self._observe_metric(t, metrics)
+            return since >= 0 and self._observe_metric(since, metrics)
         self._total = self._total + metrics
         if (t + 1) % divisor:
             return False
         mean, self._total = self._total / divisor, np.zeros_like(self._total)
-        return self._observe_metric(t // divisor, mean)
+        return since >= 0 and self._observe_metric(since, mean)
 
     def observe_figures(self, t: int, figures: Mapping[str, Array]) -> bool:
         """Observe the figures `[B]` of an evaluation at step t; return whether the values change from there on."""
-        return bool(self.figures) and self._observe_figures(t // (self._divisor or 1), figures)
+        since = t // (self._divisor or 1) - self._warmup[0]
+        return since >= 0 and bool(self.figures) and self._observe_figures(since, figures)
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         vars(self).update(state)
@@ -306,7 +335,9 @@ class LRScheduler:
             self._binding.prepare(self.last_epoch)
 
     def __repr__(self) -> str:
-        given = (f"{name}={value}" for name, value in without_default(self._options).items())
+        unused = () if self._warmup[0] else (WARMUP.name, WARMUP_START.name)
+        shown = {name: value for name, value in without_default(self._options).items() if name not in unused}
+        given = (f"{name}={value}" for name, value in shown.items())
         return f"{type(self).__name__}({', '.join(given)})"
 
     def _step_to(self, epoch: Any) -> float:

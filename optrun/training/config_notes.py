@@ -14,6 +14,7 @@ from optrun.fallbacks import Fallback
 from optrun.intervals import INTERVAL
 from optrun.problems import Problem
 from optrun.registry import RUN_SEED, Option, optimizers, problems, schedulers
+from optrun.schedulers.warmup import WARMUP
 from optrun.store import Event
 from optrun.store.event_names import INFERRED
 from optrun.training.build import scheduled_steps
@@ -233,7 +234,14 @@ def _beyond_end(schedule: Component, path: str, left: int, per_epoch: int, unit:
     starts = next(
         (value for name, value in values.items() if options[name].unit and isinstance(value, list)), []
     )
+    warmup = next((value for name, value in values.items() if options[name] is WARMUP), 0)
+    if warmup > left:
+        yield f"{path}.{WARMUP.name}: {warmup:,} is beyond the {left:,} {unit}s that the run has for it"
+        return
+    left -= warmup
     for name, value in values.items():
+        if options[name] is WARMUP:
+            continue
         most, of = (in_epochs, "epoch") if options[name].unit == "epochs" else (left, unit)
         for i, each in enumerate(value if isinstance(value, list) else [value]):
             # A phase that starts at the end of the run has no steps.

@@ -11,6 +11,7 @@ from optrun.config.model.json_schema import json_schema
 from optrun.config.shorten import smoke
 from optrun.errors import ConfigError
 from optrun.registry import schedulers
+from optrun.selftest import examples
 from optrun.training.pack import Pack
 
 HEAD = "problem: rosenbrock\nsteps: 10\noptimizer: Adam\n"
@@ -273,7 +274,8 @@ def test_a_whole_number_that_fits_into_64_bits_can_be_run_and_a_larger_one_is_re
     name: str, option: str, of: str
 ) -> None:
     def config(number: int) -> dict[str, Any]:
-        given = LEAST.get(name, {}) | {option: [number] if "list" in of else number}
+        least = LEAST.get(name) or examples.scheduler(name, 3, 1e-4)
+        given = least | {option: [number] if "list" in of else number}
         if option == "total_steps":
             given = {each: value for each, value in given.items() if "epoch" not in each}
         scheduler = {"name": name, **given}

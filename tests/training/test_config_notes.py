@@ -49,6 +49,11 @@ def notes(scheduler=None, varied=(), **changes):
             },
             "scheduler.schedulers.1.T_max: 31 is beyond the 30 steps",
         ),
+        (
+            {"name": "CosineAnnealingLR", "T_max": 31, "warmup": 10},
+            "scheduler.T_max: 31 is beyond the 30 steps",
+        ),
+        ({"name": "StepLR", "step_size": 1, "warmup": 41}, "scheduler.warmup: 41 is beyond the 40 steps"),
     ],
 )
 def test_schedules_without_effect_and_beyond_the_end(scheduler, expected):
@@ -60,6 +65,7 @@ def test_schedules_without_effect_and_beyond_the_end(scheduler, expected):
     [
         None,
         {"name": "CosineAnnealingLR", "T_max": 40},
+        {"name": "CosineAnnealingLR", "T_max": 30, "warmup": 10},
         {"name": "StepLR", "step_size": 39},
         {"name": "ReduceLROnPlateau"},
         {"name": "ExponentialLR", "gamma": 0.9},
