@@ -54,4 +54,4 @@ def home(root: YamlNode, steps: Sequence[str]) -> tuple[int, YamlNode | None, Tu
     nodes = list(root.along([int(step) if step.isdecimal() else step for step in steps[:count]]))
     if len(nodes) <= count:
         return 0, None, {}
-    return count, nodes[-1], tuples_named(steps[0], nodes[1])
+    return count, nodes[-1], tuples_named(steps[0], *([nodes[-1]] if count == 3 else []), nodes[1])

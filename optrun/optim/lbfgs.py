@@ -9,6 +9,7 @@ from optrun.optim.lbfgs_state import ClosureUpdate, History, dot, largest
 from optrun.optim.line_search import Point, strong_wolfe
 from optrun.optim.optimizer import Optimizer
 from optrun.optim.param_group import ParamGroup
+from optrun.optim.rule import Rule
 from optrun.registry import NonNegative, PositiveInt
 
 
@@ -82,7 +83,7 @@ class LBFGS(Optimizer):
         """Return the names of the state, which is stored with the first parameter."""
         return tuple(vars(History()))
 
-    def _update_of(self, group: ParamGroup) -> ClosureUpdate:
+    def _update_of(self, rule: type[Rule], group: ParamGroup) -> ClosureUpdate:
         return ClosureUpdate(type(self), group, self.params)
 
     def _step(self, closure: Callable[[], Any] | None = None) -> Any:

@@ -16,7 +16,7 @@ from optrun.optim.rule import Rule
 from optrun.optim.state import StateBuffers
 
 HOOKS = ("step", "stepped", "save", "saved", "load", "loaded")
-_NOT_COPIED = ("_engine", "_buffers", "_hooks", "_updates")
+_NOT_COPIED = ("_engine", "_buffers", "_hooks", "_updates", "_rules")
 
 
 class Update(Protocol):
@@ -59,7 +59,8 @@ class Optimizer(Rule):
     """Updates the parameters of all lanes by one rule, with hyperparameters per parameter group.
 
     ``groups`` are mappings with ``params``, a glob or a list of globs on parameter names, and hyperparameters that
-    override the defaults; parameters in no group are not updated. By default all parameters are one group.
+    override the defaults; parameters in no group are not updated. By default all parameters are one group. A group with
+    a ``rule``, another class, is updated by that one, whose own defaults it has.
 
     Raises ConfigError for unknown or invalid hyperparameters, globs without a match, and parameters in two groups.
     """
@@ -82,13 +83,16 @@ class Optimizer(Rule):
         self.params = params
         self.param_groups: list[ParamGroup] = []
         self._engine = engine or engine_named("auto", params.arrays.backend)
-        self._buffers = StateBuffers(type(self), params)
+        self._buffers: dict[type[Rule], StateBuffers] = {}
+        self._rules: list[type[Rule]] = []
         self._updates: list[Update] = []
         self._hooks = {kind: Hooks() for kind in HOOKS}
-        own = {name: option.default for name, option in self.options().items() if not option.required}
+        own = self.defaults_of_options()
         given = without_tuples(defaults, self.tuples, type(self).__name__)
         self.defaults = {
-            name: value for name, value in self._group([], {**own, **given}).items() if name != "params"
+            name: value
+            for name, value in self._group(type(self), [], {**own, **given}).items()
+            if name != "params"
         }
         if groups is not None and not (
             isinstance(groups, Sequence) and all(isinstance(group, Mapping) for group in groups)
@@ -109,15 +113,18 @@ class Optimizer(Rule):
             parameter: {name: self._on_host(value) for name, value in entry.items()}
             for parameter, entry in self.state.items()
         }
-        return {**own, "engine": type(self._engine), "state": state}
+        rules = [rule.recipe() for rule in self._rules]
+        return {**own, "engine": type(self._engine), "rules": rules, "state": state}
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         # As in torch, hooks are not copied.
-        vars(self).update({name: value for name, value in state.items() if name not in ("engine", "state")})
+        apart = ("engine", "rules", "state")
+        vars(self).update({name: value for name, value in state.items() if name not in apart})
+        self._rules = [make(*args) for make, args in state["rules"]]
         self._engine = state["engine"]()
-        self._buffers = StateBuffers(type(self), self.params)
+        self._buffers = {}
         self._hooks = {kind: Hooks() for kind in HOOKS}
-        self._updates = [self._update_of(group) for group in self.param_groups]
+        self._updates = [self._update_of(*each) for each in zip(self._rules, self.param_groups, strict=True)]
         for update in self._updates:
             update.load(state["state"])
 
@@ -127,15 +134,17 @@ class Optimizer(Rule):
             raise ConfigError(
                 f"{type(self).__name__}: a group needs params, a glob on parameter names", field="params"
             )
-        values = without_tuples(
-            {k: v for k, v in group.items() if k != "params"}, self.tuples, type(self).__name__
-        )
+        rule = self._rule_of(group)
+        given = {name: value for name, value in group.items() if name not in ("params", "rule")}
+        values = without_tuples(given, rule.tuples, rule.__name__)
         names = self._names(group["params"])
         for name in names:
-            self.validate_parameter(name, self.params.shapes[name])
-        added = self._group(names, {**self.defaults, **values})
+            rule.validate_parameter(name, self.params.shapes[name])
+        defaults = self.defaults if rule is type(self) else rule.defaults_of_options()
+        added = self._group(rule, names, {**defaults, **values})
+        self._rules.append(rule)
         self.param_groups.append(added)
-        self._updates.append(self._update_of(added))
+        self._updates.append(self._update_of(rule, added))
 
     @property
     def makes_stretches(self) -> bool:
@@ -143,7 +152,8 @@ class Optimizer(Rule):
         has_hooks = any(next(iter(self._hooks[kind]), None) for kind in ("step", "stepped"))
         is_one = len(self._updates) == 1 and isinstance(self._updates[0], GroupUpdate)
         is_own = type(self).step is not Optimizer.step
-        return is_one and not (is_own or has_hooks or self.per_tensor or self.needs_closure or self.reduces)
+        per_tensor = any(rule.per_tensor for rule in self._rules)
+        return is_one and not (is_own or has_hooks or per_tensor or self.needs_closure or self.reduces)
 
     @property
     def reduces(self) -> bool:
@@ -261,9 +271,10 @@ class Optimizer(Rule):
         for hook in self._hooks["load"]:
             state_dict = _replaced(hook(self, state_dict), state_dict)
         groups, state = self._verified(state_dict)
-        for group in groups:
-            self._update_of(group).verify(state)
-        self._buffers.clear()
+        for rule, group in zip(self._rules, groups, strict=True):
+            self._update_of(rule, group).verify(state)
+        for buffers in self._buffers.values():
+            buffers.clear()
         for update, group in zip(self._updates, groups, strict=True):
             update.group.assign(group)
             update.load(state)
@@ -299,13 +310,13 @@ class Optimizer(Rule):
         except (KeyError, TypeError, ValueError) as error:
             raise StateError(f"{own}: not a state_dict: {error!r}") from None
         # As in torch, a switch that an older state lacks has its default value.
-        switches = {name: option.default for name, option in self.options().items() if option.type is bool}
-        given = [{**switches, **group} for group in given]
+        if len(given) == len(self._rules):
+            given = [{**_switches(rule), **group} for rule, group in zip(self._rules, given, strict=True)]
         expected = [group["params"] for group in self.param_groups]
         if names != expected:
             raise StateError(f"{own}: the state's groups are {names}, not {expected}")
         try:
-            groups = [self._group(*group) for group in zip(names, given, strict=True)]
+            groups = [self._group(*group) for group in zip(self._rules, names, given, strict=True)]
         except ConfigError as error:
             raise StateError(str(error)) from error
         unknown = [parameter for parameter in state if not any(parameter in group for group in names)]
@@ -316,15 +327,31 @@ class Optimizer(Rule):
                 raise StateError(f"{own}: the state of {parameter} is {entry!r}, not a mapping")
         return groups, state
 
-    def _update_of(self, group: ParamGroup) -> Update:
-        return GroupUpdate(type(self), group, self._engine, self.params, self._buffers)
+    def _rule_of(self, group: Mapping[str, Any]) -> type[Rule]:
+        rule: type[Rule] = group.get("rule", type(self))
+        if rule is type(self):
+            return rule
+        own = type(self).__name__
+        if not (isinstance(rule, type) and issubclass(rule, Rule)):
+            raise ConfigError(f"{own}: the rule of a group is a class (got {brief(rule)})", field="rule")
+        for each in (rule, type(self)):
+            if each.needs_closure or each.average:
+                what = "averages the parameters" if each.average else "evaluates the loss itself"
+                said = f"{own}: {each.__name__} {what}, so that it goes with no other rule"
+                raise ConfigError(said, field="rule")
+        return rule
 
-    def _group(self, names: Sequence[str], values: Mapping[str, Any]) -> ParamGroup:
-        group = ParamGroup(type(self).__name__, self.options(), self.tuples, self.params.lanes, names, values)
-        missing = [name for name in self.options() if name not in group]
+    def _update_of(self, rule: type[Rule], group: ParamGroup) -> Update:
+        buffers = self._buffers.setdefault(rule, StateBuffers(rule, self.params))
+        return GroupUpdate(rule, group, self._engine, self.params, buffers)
+
+    def _group(self, rule: type[Rule], names: Sequence[str], values: Mapping[str, Any]) -> ParamGroup:
+        own, options = rule.__name__, rule.options()
+        group = ParamGroup(own, options, rule.tuples, self.params.lanes, names, values)
+        missing = [name for name in options if name not in group]
         if missing:
-            raise ConfigError(f"{type(self).__name__}: {missing[0]} is required", field=missing[0])
-        self.validate_options(group.unscheduled())
+            raise ConfigError(f"{own}: {missing[0]} is required", field=missing[0])
+        rule.validate_options(group.unscheduled())
         return group
 
     def _names(self, patterns: str | Sequence[str]) -> list[str]:
@@ -334,6 +361,10 @@ class Optimizer(Rule):
                 if name in matched:
                     raise ConfigError(f"{type(self).__name__}: {name!r} is in two groups", field="params")
         return matched
+
+
+def _switches(rule: type[Rule]) -> dict[str, bool]:
+    return {name: option.default for name, option in rule.options().items() if option.type is bool}
 
 
 def _replaced(returned: Any, given: Any) -> Any:

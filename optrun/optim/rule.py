@@ -71,6 +71,16 @@ class Rule:
         return {**options_of(cls.update), _MAXIMIZE.name: _MAXIMIZE}
 
     @classmethod
+    def recipe(cls) -> tuple[Callable[..., "type[Rule]"], tuple[Any, ...]]:
+        """Return a function and arguments that give the class, for pickle, which knows no class made on the way."""
+        return _itself, (cls,)
+
+    @classmethod
+    def defaults_of_options(cls) -> dict[str, Any]:
+        """Return the defaults of the hyperparameters that have one."""
+        return {name: option.default for name, option in cls.options().items() if not option.required}
+
+    @classmethod
     def validate_options(cls, options: Mapping[str, Any]) -> None:
         """Raise ConfigError for hyperparameters that contradict each other."""
 
@@ -124,6 +134,10 @@ class Rule:
                 dtype=dtype,
                 inputs_first=inputs_first,
             )
+
+
+def _itself(rule: type[Rule]) -> type[Rule]:
+    return rule
 
 
 def flags_of(owner: str, values: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:

@@ -246,13 +246,14 @@ class Binding:
 
     def _indices(self) -> list[int]:
         groups, name = self._optimizer.param_groups, self._hyperparameter
-        options = groups[0].options
+        options = {each: option for group in groups for each, option in group.options.items()}
         floats = [each for each, option in options.items() if option.is_float]
         if name not in floats:
             hint = did_you_mean(name, floats) or f" There are: {', '.join(floats)}."
             what = "is no float and cannot be scheduled" if name in options else "is no hyperparameter"
             raise ConfigError(f"{self._name}: {name!r} {what}.{hint}", field="hyperparameter")
-        chosen = range(len(groups)) if self._chosen is None else self._chosen
+        having = [index for index, group in enumerate(groups) if name in group.options]
+        chosen = having if self._chosen is None else self._chosen
         if not chosen:
             raise ConfigError(f"{self._name}: the list of groups is empty", field="groups")
         for index in chosen:
@@ -260,6 +261,8 @@ class Binding:
                 raise ConfigError(
                     f"{self._name}: there is no group {index}; they are 0 … {len(groups) - 1}", field="groups"
                 )
+            if index not in having:
+                raise ConfigError(f"{self._name}: group {index} has no {name}", field="groups")
         taken = [index for index in chosen if groups[index].schedules.get(name, self) is not self]
         free = [index for index in chosen if index not in taken]
         if not free or (taken and self._chosen is not None):

@@ -75,8 +75,8 @@ def check_same(configs: Sequence[RunConfig]) -> None:
         raise ConfigError("the runs of a pack differ in the optimizer or its groups", field="optimizer")
 
 
-def _rule(config: RunConfig) -> tuple[str, list[list[str]]]:
-    return config.optimizer.name, [group.params for group in config.optimizer.param_groups]
+def _rule(config: RunConfig) -> tuple[str, list[tuple[list[str], str | None]]]:
+    return config.optimizer.name, [(group.params, group.name) for group in config.optimizer.param_groups]
 
 
 def groups_of(configs: Configs, names: Collection[str]) -> list[dict[str, Any]]:
@@ -85,6 +85,7 @@ def groups_of(configs: Configs, names: Collection[str]) -> list[dict[str, Any]]:
     with section("optimizer", chosen.name):
         groups: list[dict[str, Any]] = [
             {"params": group.params}
+            | ({"rule": optimizers.find(group.name)} if group.name else {})
             | part_of(configs, lambda each, index=index: each.optimizer.param_groups[index].options)  # type: ignore[misc]
             for index, group in enumerate(chosen.param_groups)
         ]
@@ -158,10 +159,20 @@ def optimizer_of(configs: Configs, params: Parameters, groups: Sequence[Mapping[
     config = configs[0]
     with section("optimizer", config.optimizer.name):
         rule: type[Optimizer] = optimizers.find(config.optimizer.name)
-        options = part_of(configs, lambda each: each.optimizer.options)
+        options = dict(part_of(configs, lambda each: each.optimizer.options))
         transforms = {kind: _transforms(options.pop(kind, None), known) for kind, known in TRANSFORMS.items()}
         engine = engine_named(config.engine, config.backend)
+        groups = [
+            {**_composed_group(group.pop("rule"), transforms), **group} if "rule" in group else group
+            for group in map(dict, groups)
+        ]
         return composed(rule, **transforms)(params, groups, engine=engine, **options)
+
+
+def _composed_group(rule: type[Optimizer], transforms: Mapping[str, list[Any]]) -> dict[str, Any]:
+    """Return a rule of its own for a group, with the transforms of the optimizer."""
+    made = composed(rule, **transforms)
+    return {"rule": made.func, **made.keywords}
 
 
 def _transforms(listed: Sequence[Component] | None, known: Registry[Any]) -> list[Any]:

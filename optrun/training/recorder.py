@@ -27,7 +27,10 @@ class Recorder:
         groups = list(enumerate(pack.optimizer.param_groups))
         others = [name for name in record.hyperparameters if name != "lr"]
         self._hyperparameters = {_column("lr", index): (group, "lr") for index, group in groups} | {
-            _column(name, index): (group, name) for name in others for index, group in groups
+            _column(name, index): (group, name)
+            for name in others
+            for index, group in groups
+            if name in group.options
         }
         self._metrics: dict[str, Callable[[], Array | float]] = {
             **{name: _value(*of) for name, of in self._hyperparameters.items() if of[1] == "lr"},
@@ -234,7 +237,8 @@ def _column(name: str, index: int) -> str:
 
 def unscheduled(pack: Pack, names: Sequence[str]) -> int:
     """Return the number of hyperparameter columns that need no memory because they are unscheduled, hence constant."""
-    return sum(name not in group.forecasts for group in pack.optimizer.param_groups for name in names)
+    groups = pack.optimizer.param_groups
+    return sum(name in group.options and name not in group.forecasts for group in groups for name in names)
 
 
 def _is_constant(values: Array | float) -> bool:

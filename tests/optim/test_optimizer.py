@@ -4,6 +4,7 @@ import ast
 import inspect
 import io
 import itertools
+import pickle
 import textwrap
 import tokenize
 
@@ -18,7 +19,7 @@ from optrun.kernels.trace import trace
 from optrun.ops import norm, where
 from optrun.optim import ASGD, LBFGS, SGD, Adam, AdamW, Muon, NAdam, Optimizer, SparseAdam
 from optrun.registry import NonNegative, optimizers
-from optrun.schedulers import LinearLR
+from optrun.schedulers import LinearLR, StepLR
 from tests.optim.samples import (
     SHAPES,
     STEPS,
@@ -621,3 +622,35 @@ def test_a_state_from_before_there_was_a_switch_is_one_with_its_default(rng):
     del older["param_groups"][0]["lr"]
     with pytest.raises(StateError, match="lr is required"):
         newer.load_state_dict(older)
+
+
+def test_a_group_has_a_rule_of_its_own_with_its_own_defaults(rng):
+    params = parameters(rng, dtype="float64")
+    twin = params.copy()
+    optimizer = SGD(params, [{"params": "a.*", "lr": 0.1}, {"params": "b.*", "rule": Adam, "lr": 0.2}])
+    own = [SGD(twin, [{"params": "a.*", "lr": 0.1}]), Adam(twin, [{"params": "b.*", "lr": 0.2}])]
+    for grad in gradients(rng):
+        params.grad[:] = twin.grad[:] = grad
+        for each in (optimizer, *own):
+            each.step()
+    assert params.data.tobytes() == twin.data.tobytes()
+    assert optimizer.param_groups[1]["beta2"] == 0.999
+    saved = optimizer.state_dict()
+    again = SGD(params, [{"params": "a.*"}, {"params": "b.*", "rule": Adam}])
+    again.load_state_dict(saved)
+    assert bits(again) == bits(optimizer)
+    assert bits(pickle.loads(pickle.dumps(optimizer))) == bits(optimizer)
+
+
+@pytest.mark.parametrize("rule", [LBFGS, ASGD])
+def test_a_rule_that_works_alone_is_none_of_a_group(rule, rng):
+    with pytest.raises(ConfigError, match="goes with no other rule"):
+        SGD(parameters(rng), [{"params": "a.*"}, {"params": "b.*", "rule": rule}])
+
+
+def test_a_schedule_is_of_the_groups_that_have_the_hyperparameter(rng):
+    optimizer = SGD(parameters(rng), [{"params": "a.*"}, {"params": "b.*", "rule": Adam}], lr=0.1)
+    StepLR(optimizer, step_size=1, gamma=0.5, hyperparameter="beta1").step()
+    assert optimizer.param_groups[1]["beta1"] == 0.45
+    with pytest.raises(ConfigError, match="group 0 has no beta1"):
+        StepLR(optimizer, step_size=1, hyperparameter="beta1", groups=[0])

@@ -200,3 +200,67 @@ def test_a_rule_that_evaluates_the_loss_itself_takes_no_transforms():
         composed(LBFGS, gradient=[Sign()])
     with pytest.raises(ConfigError, match="ClipNorm: max_norm must be > 0"):
         composed(Muon, gradient=[ClipNorm(max_norm=-1)])
+
+
+WSD = "min(1, (t + 1) / 20) * min(1, (200 - t) / 60)"
+
+
+def orthogonalised(grad, coefficients, steps, eps):
+    """Newton-Schulz in the dtype of the gradient, which torch rounds to bfloat16."""
+    a, b, c = coefficients
+    x = grad.T if grad.shape[0] > grad.shape[1] else grad
+    x = x / x.norm().clamp(min=eps)
+    for _ in range(steps):
+        square = x @ x.T
+        x = a * x + (b * square + c * square @ square) @ x
+    return x.T if grad.shape[0] > grad.shape[1] else x
+
+
+def test_muon_on_matrices_and_adamw_on_the_rest_clipped_scheduled_and_averaged_is_torchs(monkeypatch):
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr("torch.optim._muon._zeropower_via_newtonschulz", orthogonalised)
+    config = from_mapping(
+        {
+            "problem": {"name": "mlp", "data": "iris", "hidden": [6, 5], "activation": "tanh"},
+            "optimizer": {
+                "name": "Muon",
+                "lr": 0.02,
+                "gradient": [{"name": "ClipNorm", "max_norm": 0.3}],
+                "param_groups": [
+                    {"params": "*.bias", "name": "AdamW", "lr": 0.01, "betas": [0.9, 0.99]},
+                ],
+            },
+            "scheduler": {"name": "LambdaLR", "lr_lambda": WSD},
+            "average": {"name": "EMA", "decay": 0.9},
+            "steps": 200,
+            "dtype": "float64",
+        }
+    )
+    pack = Pack([config])
+    tensors = {name: torch.tensor(np.array(value[0])) for name, value in pack.params.items()}
+    # torch's matrices are [out, in], on which Muon's factor depends.
+    matrices = [tensors[name].mT.contiguous() for name in tensors if name.endswith("weight")]
+    vectors = [tensors[name] for name in tensors if not name.endswith("weight")]
+    weights = [name for name in tensors if name.endswith("weight")]
+    biases = [name for name in tensors if not name.endswith("weight")]
+    optimizers = [torch.optim.Muon(matrices, lr=0.02), torch.optim.AdamW(vectors, lr=0.01, betas=(0.9, 0.99))]
+
+    def factor(t):
+        return min(1, (t + 1) / 20) * min(1, (200 - t) / 60)
+
+    schedules = [torch.optim.lr_scheduler.LambdaLR(each, factor) for each in optimizers]
+    average = None
+    for _ in pack.iterate(0):
+        for name, matrix in zip(weights, matrices, strict=True):
+            matrix.grad = torch.tensor(pack.params.grads[name][0]).mT.contiguous()
+        for name, vector in zip(biases, vectors, strict=True):
+            vector.grad = torch.tensor(pack.params.grads[name][0])
+        torch.nn.utils.clip_grad_norm_([*matrices, *vectors], 0.3)
+        for each in [*optimizers, *schedules]:
+            each.step()
+        now = [each.clone() for each in [*matrices, *vectors]]
+        average = now if average is None else [0.9 * a + 0.1 * p for a, p in zip(average, now, strict=True)]
+    for ours, last, mean in zip([*weights, *biases], now, average, strict=True):
+        of = (lambda x: x.mT) if ours.endswith("weight") else (lambda x: x)
+        np.testing.assert_allclose(pack.params[ours][0], of(last).numpy(), rtol=1e-10, atol=1e-12)
+        np.testing.assert_allclose(pack.averaged()[ours][0], of(mean).numpy(), rtol=1e-10, atol=1e-12)

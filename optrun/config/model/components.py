@@ -26,6 +26,7 @@ from optrun.config.model.options import (
     GROUPS,
     GROUPS_OPTION,
     SCHEDULES,
+    Found,
     options_of_group,
     read_options,
     unschedulable,
@@ -66,13 +67,16 @@ class ParamGroupOptions(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     params: list[str]
+    name: str | None = None
+    """The rule of these parameters, if it is another one."""
     options: dict[str, Any]
     schedules: dict[str, Component] = {}
 
     @model_serializer
     def _flat(self) -> dict[str, Any]:
+        name = {"name": self.name} if self.name else {}
         schedules = {SCHEDULES: self.schedules} if self.schedules else {}
-        return {"params": self.params, **self.options, **schedules}
+        return {"params": self.params, **name, **self.options, **schedules}
 
 
 class OptimizerComponent(Component):
@@ -117,24 +121,30 @@ class Named:
         options, found = read_options(cls, self.known(cls), given, self.validated, beside=["name"])
         groups = []
         for i, each in enumerate(options.pop(GROUPS, None) or []):
-            group, wrong = read_options(
-                cls, options_of_group(cls, Schedules), each, self.validated, complete=False
-            )
-            wrong += unschedulable(cls, each.get(SCHEDULES))
-            found += [((GROUPS, i, *path), what) for path, what in wrong]
-            groups.append(group)
+            with found.at(GROUPS, i):
+                groups.append(self._group(cls, each))
         found.check()
-        followed = [group.pop(SCHEDULES, {}) for group in groups]
         self._check(cls, options)
         for i, group in enumerate(groups):
             self._check_group(cls, options, group, i)
         if self.registry.kind != "optimizer":
             return Component(name=name, options=options)
-        parameters = [
-            ParamGroupOptions(params=group.pop("params"), options=group, schedules=each)
-            for group, each in zip(groups, followed, strict=True)
-        ]
-        return OptimizerComponent(name=name, options=options, param_groups=parameters)
+        return OptimizerComponent(name=name, options=options, param_groups=groups)
+
+    def _group(self, cls: Any, given: dict[str, Any]) -> ParamGroupOptions:
+        """Return a parameter group; with a name of its own it is of that rule."""
+        name, found = None, Found()
+        if "name" in given:
+            cls, name = self._found(given)
+        known = options_of_group(cls, Schedules)
+        own = {key: value for key, value in given.items() if key != "name"}
+        options, wrong = read_options(cls, known, own, self.validated, complete=False, beside=["name"])
+        found += [*wrong, *unschedulable(cls, given.get(SCHEDULES))]
+        found.check()
+        schedules = options.pop(SCHEDULES, {})
+        return ParamGroupOptions(
+            params=options.pop("params"), name=name, options=options, schedules=schedules
+        )
 
     def known(self, cls: Any) -> dict[str, Option]:
         """Return what may stand beside the name of a class."""
@@ -169,7 +179,7 @@ class Named:
             }
             self._check(cls, options)
             for i, group in enumerate(groups):
-                self._check_group(cls, options, group.options, i)
+                self._check_group(cls, options, group, i)
             return options
 
         return options_with
@@ -207,14 +217,18 @@ class Named:
                 hint = did_you_mean(key, known)
                 yield (key,), f"no {self.registry.kind} has this key" + (f".{hint}" if hint else "")
 
-    def _check_group(self, cls: type[Any], options: dict[str, Any], group: dict[str, Any], i: int) -> None:
+    def _check_group(self, cls: Any, options: dict[str, Any], chosen: ParamGroupOptions, i: int) -> None:
+        group = chosen.options
+        if chosen.name is not None:
+            cls = self.registry.find(chosen.name)
+            options = cls.defaults_of_options()
         try:
             self._check(cls, options | group, (GROUPS, i))
         except ValidationError as error:
             (each,) = error.errors(include_url=False)
             if each["loc"][-1] in group:
                 raise
-            own = [key for key in group if key != "params"]
+            own = list(group)
             to_blame = next((key for key in own if self._passes(cls, options, group, key)), own[0])
             raise failure(((GROUPS, i, to_blame), each["msg"])) from None
 

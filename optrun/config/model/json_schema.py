@@ -40,6 +40,7 @@ Schema = dict[str, Any]
 _REF = "#/definitions/"
 _NAMED = {**SECTIONS, **{schema_key(known): known for known in TRANSFORMS.values()}}
 """What is registered and has a definition, by its key."""
+_OTHER_RULE = "optimizer_of_group"
 _MATHS = re.compile(r" |\w+(\([^)]*\))? [=←] ")  # indented, or a formula from its first word
 _PATHS = {"type": "string", "minLength": 1}
 _EXTENDS = {
@@ -112,6 +113,10 @@ def json_schema() -> Schema:
             }
     for section, registry in _NAMED.items():
         definitions |= _component(section, registry)
+    definitions[_OTHER_RULE] = {
+        "properties": {"name": {**_one_of(optimizers), "description": "The rule of these parameters."}},
+        "allOf": [_if_named(name, {"$ref": f"{_REF}optimizer.{name}.Group"}) for name in optimizers],
+    }
     properties: Schema = run["properties"]
     for section in SECTIONS:
         properties[section] = {"anyOf": [{"$ref": _REF + section}]}
@@ -308,8 +313,13 @@ def _options(section: str, name: str, cls: Any) -> Schema:
     definitions = schema.pop("$defs", {})
     if section == "optimizer":
         group = _mapping(cls, options_of_group(cls, Schedules), key)
+        group["properties"] = {"name": {"const": name}, **group["properties"]}
         definitions |= {**group.pop("$defs", {}), "Group": {**group, "required": ["params"]}}
-        schema["properties"][GROUPS]["items"] = {"$ref": f"{_REF}{key}.Group"}
+        schema["properties"][GROUPS]["items"] = {
+            "if": {"type": "object", "required": ["name"]},
+            "then": {"$ref": _REF + _OTHER_RULE},
+            "else": {"$ref": f"{_REF}{key}.Group"},
+        }
     schema["properties"] = {"name": {"const": name}, **schema["properties"]}
     return {key: {**_texts(cls), **schema}, **{f"{key}.{of}": each for of, each in definitions.items()}}
 

@@ -19,7 +19,7 @@ def composed(
     *,
     gradient: Sequence[GradientTransform] = (),
     update: Sequence[UpdateTransform] = (),
-) -> Callable[..., Optimizer]:
+) -> partial[Optimizer]:
     """Return a rule whose gradients and updates are transformed, in this order; call it as the rule itself.
 
     An option of the first transform of the gradient is the hyperparameter ``gradient.0.max_norm``, and so on.
@@ -89,6 +89,13 @@ def rule_of(
             p -= u
 
         @classmethod
+        def recipe(cls) -> tuple[Callable[..., type[Optimizer]], tuple[Any, ...]]:
+            return rule_of, (rule, gradient, update)
+
+        def __reduce__(self) -> tuple[Any, ...]:
+            return _blank, (rule, gradient, update), self.__getstate__()
+
+        @classmethod
         def options(cls) -> dict[str, Option]:
             added = {
                 place.options + name: replace(option, name=place.options + name)
@@ -121,6 +128,12 @@ def rule_of(
         each.__name__ for each in (*gradient, rule, *update)
     )
     return Composed
+
+
+def _blank(*made_of: Any) -> Optimizer:
+    """Return an optimizer of a composed rule, whose state pickle or copy will set."""
+    rule = rule_of(*made_of)
+    return rule.__new__(rule)
 
 
 def _places(kind: str, transforms: Sequence[type[Transform]]) -> list[_Place]:
