@@ -4,13 +4,16 @@ from optrun.schedulers.annealing import SWALR, CosineAnnealingWarmRestarts, Mult
 from optrun.schedulers.closed_form import ConstantLR, CosineAnnealingLR, ExponentialLR, LinearLR, StepLR
 from optrun.schedulers.composite import ChainedScheduler, SequentialLR
 from optrun.schedulers.cyclic import CyclicLR, OneCycleLR
+from optrun.schedulers.decays import REXLR, WSD, InverseSqrtLR, TanhDecayLR
 from optrun.schedulers.function_of_time import FunctionOfTime
 from optrun.schedulers.lambdas import LambdaLR, MultiplicativeLR
 from optrun.schedulers.plateau import ReduceLROnPlateau
 from optrun.schedulers.scheduler import LRScheduler
 
 __all__ = [
+    "REXLR",
     "SWALR",
+    "WSD",
     "ChainedScheduler",
     "ConstantLR",
     "CosineAnnealingLR",
@@ -18,6 +21,7 @@ __all__ = [
     "CyclicLR",
     "ExponentialLR",
     "FunctionOfTime",
+    "InverseSqrtLR",
     "LRScheduler",
     "LambdaLR",
     "LinearLR",
@@ -28,4 +32,5 @@ __all__ = [
     "ReduceLROnPlateau",
     "SequentialLR",
     "StepLR",
+    "TanhDecayLR",
 ]

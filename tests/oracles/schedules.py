@@ -143,6 +143,37 @@ SCHEDULES: list[Spec] = [
 """What torch has too."""
 
 OWN: list[Spec] = [
+    ("WSD", {"stable_steps": 60, "decay_steps": 50}),
+    ("WSD", {"stable_steps": 60, "decay_steps": 50, "decay": "cosine", "final_factor": 0.1}),
+    ("WSD", {"stable_steps": 0, "decay_steps": 90, "decay": "linear"}),
+    (
+        "WSD",
+        {
+            "stable_steps": 60,
+            "decay_steps": 50,
+            "decay": "exp",
+            "final_factor": 0.01,
+            "stable": "rsqrt",
+            "timescale": 30,
+        },
+    ),
+    (
+        "WSD",
+        {
+            "stable_steps": 40,
+            "decay_steps": 50,
+            "decay": "power",
+            "decay_power": 2.5,
+            "stable": "power",
+            "stable_power": 0.7,
+            "timescale": 9,
+        },
+    ),
+    ("InverseSqrtLR", {"timescale": 20}),
+    ("REXLR", {"total_iters": 150}),
+    ("REXLR", {"total_iters": 60, "curvature": 0.9}),
+    ("TanhDecayLR", {"total_iters": 150}),
+    ("TanhDecayLR", {"total_iters": 60, "lower": -2.0, "upper": 1.5}),
     (
         "SequentialLR",
         {
@@ -175,7 +206,7 @@ OWN: list[Spec] = [
         },
     ),
 ]
-"""Nested as torch cannot."""
+"""Nested as torch cannot, and what torch has no class for."""
 
 EVERY = [*SCHEDULES, *OWN]
 
