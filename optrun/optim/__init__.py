@@ -1,33 +1,54 @@
 """Optimizers, in order of increasing complexity."""
 
 from optrun.optim.adam import Adam, Adamax, AdamW, NAdam, RAdam, SparseAdam
+from optrun.optim.adam_like import ADOPT, AdaBelief, AdaBound, LaProp, NAdamW, Yogi
 from optrun.optim.adaptive import Adadelta, Adagrad, RMSprop, Rprop
 from optrun.optim.averaging import EMA, SWA, Average
 from optrun.optim.lbfgs import LBFGS
 from optrun.optim.metrics import CurveMetric
+from optrun.optim.mixes import Adan, AdEMAMix, QHAdam, SimplifiedAdEMAMix
+from optrun.optim.momentum import COCOB, MADGRAD, QHM, AggMo
 from optrun.optim.optimizer import Optimizer
 from optrun.optim.sgd import ASGD, SGD
+from optrun.optim.signs import Lion, SignSGD, Signum
 from optrun.optim.tensors import Adafactor, Muon
 
 __all__ = [
+    "ADOPT",
     "ASGD",
+    "COCOB",
     "EMA",
     "LBFGS",
+    "MADGRAD",
+    "QHM",
     "SGD",
     "SWA",
+    "AdEMAMix",
+    "AdaBelief",
+    "AdaBound",
     "Adadelta",
     "Adafactor",
     "Adagrad",
     "Adam",
     "AdamW",
     "Adamax",
+    "Adan",
+    "AggMo",
     "Average",
     "CurveMetric",
+    "LaProp",
+    "Lion",
     "Muon",
     "NAdam",
+    "NAdamW",
     "Optimizer",
+    "QHAdam",
     "RAdam",
     "RMSprop",
     "Rprop",
+    "SignSGD",
+    "Signum",
+    "SimplifiedAdEMAMix",
     "SparseAdam",
+    "Yogi",
 ]
