@@ -114,6 +114,7 @@ def test_an_override_replaces_no_other_one(first: str, second: str, message: str
         ("problem.hidden.x=1", "problem.hidden.x: 'x' is no place in a list of 2: they count from 0"),
         ("problem.hidden.-1=1", "problem.hidden.-1: '-1' is no place in a list of 2: they count from 0"),
         ("steps.a=1", "steps.a: steps is 10, which has no 'a'"),
+        ("optimizer.name.a=1", "optimizer.name.a: optimizer.name is 'Adam', which has no 'a'"),
         ("problem.copy=!!python/name:os.system", "problem.copy: the tag !!python/name:os.system means nothing"
                                                  " in a config: remove it"),
         ("problem.copy=\udcff", "problem.copy: the character U+DCFF is not allowed in YAML: is this a text file?"),

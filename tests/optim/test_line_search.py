@@ -1,9 +1,9 @@
-"""The step of a cubic: by closed forms of cubics that have a minimum, and of those that have none."""
+"""The step of a cubic by closed forms, with a minimum and without; the search by the one of torch."""
 
 import numpy as np
 import pytest
 
-from optrun.optim.line_search import Point, _cubic_minimizer
+from optrun.optim.line_search import Point, _cubic_minimizer, strong_wolfe
 
 
 @pytest.mark.parametrize(
@@ -20,3 +20,36 @@ def test_a_step_is_the_minimizer_of_the_cubic_or_the_middle_where_there_is_none(
     ends = [Point(at, float(np.polyval(cubic, at)), None, float(np.polyval(slope, at))) for at in (0.0, 1.0)]
     for first, second in (ends, ends[::-1]):
         assert _cubic_minimizer(first, second, (0.2, 1.6)) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("most", [3, 25])
+def test_the_search_takes_the_steps_of_torch(most, rng):
+    """Waves on a slope: a bracket has its better end on either side, and is narrowed several times."""
+    lbfgs = pytest.importorskip("torch.optim.lbfgs")
+    import torch
+
+    counts = set()
+    for width, height, phase in zip(
+        *rng.uniform([[1.0], [0.1], [0.0]], [[9.0], [0.9], [6.0]], (3, 60)), strict=True
+    ):
+
+        def wave(t, width=width, height=height, phase=phase):
+            slope = -1.0 + 0.2 * t - height * width * np.sin(width * t + phase)
+            return -t + 0.1 * t * t + height * np.cos(width * t + phase), slope
+
+        def evaluate(t, wave=wave):
+            return Point(t, wave(t)[0], None, wave(t)[1])
+
+        def closure(_, t, d, wave=wave):
+            return wave(float(t))[0], torch.tensor([wave(float(t))[1]], dtype=torch.float64)
+
+        start = evaluate(0.0)
+        if start.slope >= 0:
+            continue
+        one = torch.ones(1, dtype=torch.float64)
+        grad = torch.tensor([start.slope], dtype=torch.float64)
+        expected = lbfgs._strong_wolfe(closure, None, 1.0, one, start.loss, grad, grad.dot(one), max_ls=most)
+        found, count = strong_wolfe(evaluate, start, 1.0, 1.0, most)
+        assert (found.step, count) == (pytest.approx(float(expected[2]), rel=1e-9), expected[3])
+        counts.add(count)
+    assert max(counts) > 3

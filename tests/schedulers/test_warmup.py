@@ -131,6 +131,7 @@ def test_a_plateau_observes_what_comes_after_it(epoch):
         ChainedScheduler(
             schedulers=[ExponentialLR(gamma=0.9, warmup=3, warmup_start=0.5)], warmup=8, warmup_start=0.1
         ),
+        SequentialLR(schedulers=[ExponentialLR(gamma=0.8), ExponentialLR(gamma=0.9)], milestones=[7]),
         ReduceLROnPlateau(warmup=8, warmup_start=0.1),
     ],
 )

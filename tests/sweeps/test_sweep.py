@@ -240,7 +240,10 @@ def test_the_same_sweep_again_executes_nothing_and_another_one_has_its_own_place
 @pytest.mark.full
 def test_a_limit_leaves_the_rest_to_the_same_sweep():
     whole = digest_of(optrun.sweep(STUDY, directory="whole"))
-    part = optrun.sweep(STUDY, limit=10)
+    progress = []
+    optrun.sweep(STUDY, limit=4)
+    part = optrun.sweep(STUDY, limit=6, observe=progress.append)
+    assert (progress[0].of_runs, progress[-1].runs) == (10, 10)
     assert sum(state.status.final for state in part.states) == 10
     assert {str(state.status) for state in part.states if not state.status.final} == {"waiting"}
     progress = []

@@ -3,7 +3,9 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -99,7 +101,14 @@ def test_a_worker_on_another_machine_says_so(config):
     assert f"numpy {here['numpy']}, here 1.0; simd" in result.warnings[0]
 
 
+def test_what_earlier_attempts_took_counts_as_time_of_a_pack(config):
+    shared = SimpleNamespace(stop=False)
+    worker_process._executed(Work([config], spent=1e6), shared, [])
+    assert time.monotonic() - shared.began >= 1e6
+
+
 def test_a_plugin_that_has_not_changed_is_loaded_once(config):
+    assert Plugin.of("mine.py") == on_disk()
     loss_elsewhere(config, on_disk())
     loaded = optimizers.find("Mine")
     loss_elsewhere(config, on_disk())

@@ -6,6 +6,7 @@ import pytest
 import optrun
 from optrun.config import from_mapping
 from optrun.problems.functions import Rosenbrock
+from optrun.training.build import scheduled_steps
 from optrun.training.schedule_preview import scheduled
 
 CONFIG = {
@@ -49,3 +50,8 @@ def test_everything_that_is_scheduled_is_there():
     assert list(table) == ["step", *names]
     for name in names:
         np.testing.assert_array_equal(table[name], trained[name], err_msg=name)
+
+
+@pytest.mark.parametrize("steps", [7, 2**62])
+def test_a_choice_of_steps_is_even_and_has_the_first_and_the_last(steps):
+    assert scheduled_steps(steps, 4).tolist() == [0, (steps - 1) // 3, 2 * (steps - 1) // 3, steps - 1]
