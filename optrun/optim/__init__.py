@@ -6,7 +6,7 @@ from optrun.optim.adaptive import Adadelta, Adagrad, RMSprop, Rprop
 from optrun.optim.averaging import EMA, SWA, Average
 from optrun.optim.lbfgs import LBFGS
 from optrun.optim.metrics import CurveMetric
-from optrun.optim.mixes import Adan, AdEMAMix, QHAdam, SimplifiedAdEMAMix
+from optrun.optim.mixes import MARS, Adan, AdEMAMix, QHAdam, SimplifiedAdEMAMix
 from optrun.optim.momentum import COCOB, MADGRAD, QHM, AggMo
 from optrun.optim.optimizer import Optimizer
 from optrun.optim.sgd import ASGD, SGD
@@ -20,6 +20,7 @@ __all__ = [
     "EMA",
     "LBFGS",
     "MADGRAD",
+    "MARS",
     "QHM",
     "SGD",
     "SWA",

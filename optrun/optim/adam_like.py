@@ -17,7 +17,7 @@ class ADOPT(Optimizer):
         v ← β₂ v + (1 - β₂) g²
 
     λ weight_decay, decoupled; in the authors' code it is added to g unless told otherwise. Without clip this is
-    Algorithm 1, the authors' first version. optax decays θ at the first step too.
+    Algorithm 1, the authors' first version.
 
     Example:
 
@@ -103,7 +103,8 @@ class Yogi(Optimizer):
         v ← v - (1 - β₂) sign(v - g²) g²         v̂ = v / (1 - β₂ᵗ)       v₀ = initial_accumulator_value
         θ ← (1 - lr λ) θ - lr · m̂ / (√v̂ + ε)
 
-    λ weight_decay. The paper omits the bias corrections for brevity. optax begins m too with the initial value.
+    λ weight_decay. The bias corrections are Adam's, which the paper's listing omits. optax begins m with the
+    initial value too.
 
     Example:
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from optrun.ops import debias, exp, lerp, log, maximum, minimum, sqrt, where
+from optrun.ops import debias, exp, lerp, log, maximum, minimum, norm, sqrt, where
 from optrun.optim.adam import BETAS, MOMENTS_SPACE
 from optrun.optim.optimizer import Optimizer
 from optrun.registry import Decay, Fraction, NonNegative
@@ -153,3 +153,37 @@ class QHAdam(Optimizer):
         m = (1 - nu1) * g + nu1 / debias(beta1, t) * exp_avg
         v = (1 - nu2) * (g * g) + nu2 / debias(beta2, t) * exp_avg_sq
         p -= lr * m / (sqrt(v) + eps)
+
+
+class MARS(Optimizer):
+    """MARS-AdamW, Algorithm 2 of Yuan et al. (2024), arXiv:2411.10438: AdamW of gradients with less variance.
+
+        c = g + γ β₁ / (1 - β₁) (g - (the gradient before))         first step: c = g
+        c ← c / max(1, ‖c‖)                                         ‖c‖ of each tensor
+        m ← β₁ m + (1 - β₁) c          m̂ = m / (1 - β₁ᵗ)
+        v ← β₂ v + (1 - β₂) c²         v̂ = v / (1 - β₂ᵗ)
+        θ ← (1 - lr λ) θ - lr · m̂ / (√v̂ + ε)
+
+    γ gamma, λ weight_decay. This is the paper's approximate variant, MARS-approx, with one gradient per step; the
+    exact one evaluates the gradient of this batch at the parameters before, too.
+
+    Example:
+
+        optimizer: {name: MARS, lr: 0.05, beta1: 0.9}
+        scheduler: {name: CosineAnnealingLR, T_max: 3000}
+    """
+
+    tuples: ClassVar = BETAS
+    search_space: ClassVar = {**MOMENTS_SPACE, "gamma": {"uniform": [0.0, 0.1]}}
+
+    @staticmethod
+    def update(p: Any, g: Any, t: Any, /, exp_avg: Any, exp_avg_sq: Any, prev: Any, *, lr: NonNegative = 3e-3,
+               beta1: Decay = 0.95, beta2: Decay = 0.99, gamma: NonNegative = 0.025, eps: NonNegative = 1e-8,
+               weight_decay: NonNegative = 0.0) -> None:  # fmt: skip
+        corrected = g + gamma * beta1 / (1 - beta1) * where(t == 1, 0.0, g - prev)
+        prev[:] = g
+        corrected = 1 / maximum(norm(corrected, over="tensor"), 1.0) * corrected
+        exp_avg[:] = lerp(exp_avg, corrected, 1 - beta1)
+        exp_avg_sq[:] = beta2 * exp_avg_sq + (1 - beta2) * (corrected * corrected)
+        p *= 1 - lr * weight_decay
+        p -= lr / debias(beta1, t) * exp_avg / (sqrt(exp_avg_sq) / sqrt(debias(beta2, t)) + eps)

@@ -28,6 +28,7 @@ PAPERS = {
     "AggMo": papers.aggmo,
     "MADGRAD": papers.madgrad,
     "COCOB": papers.cocob,
+    "MARS": papers.mars,
 }
 WARM = ("AdEMAMix", {"lr": 0.01, "alpha_warmup": 70.0, "beta3_warmup": 120.0})
 CASES = [(name, options) for name in PAPERS for options in option_sets(optimizers.find(name))] + [WARM]

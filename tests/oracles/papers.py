@@ -298,3 +298,29 @@ def cocob(
         target = first + theta / (largest * np.maximum(sizes + largest, alpha * largest)) * (largest + reward)
         x = x + lr * (target - x)
         yield x
+
+
+def mars(
+    x: Array,
+    slope: Slope,
+    *,
+    lr: float,
+    beta1: float,
+    beta2: float,
+    gamma: float,
+    eps: float,
+    weight_decay: float,
+) -> Iterator[Array]:
+    m, v, before = np.zeros_like(x), np.zeros_like(x), slope(x, 1)
+    for t in count(1):
+        g = slope(x, t)
+        c = g + gamma * beta1 / (1 - beta1) * (g - before)
+        before = g
+        for tensor in (c[:, :12], c[:, 12:]):  # the matrix and the vector of each objective
+            for row in tensor:
+                if np.linalg.norm(row) > 1:
+                    row /= np.linalg.norm(row)
+        m = beta1 * m + (1 - beta1) * c
+        v = beta2 * v + (1 - beta2) * c**2
+        x = x - lr * (m / (1 - beta1**t) / (np.sqrt(v / (1 - beta2**t)) + eps) + weight_decay * x)
+        yield x

@@ -10,6 +10,7 @@ from optrun.config import from_mapping
 from optrun.kernels import auto_engine
 from optrun.kernels.numba import engine
 from optrun.optim import Optimizer, group_update
+from optrun.optim.rule import flags_of
 from optrun.registry import optimizers
 from optrun.selftest import examples
 from optrun.training import lane_tracker, trainer
@@ -24,6 +25,14 @@ from tests.pairs import few_in_short
 pytestmark = NEEDS_NUMBA
 
 STEPS = 40
+
+
+def adds_up(rule):
+    """Whether an element's step depends on others."""
+    flags = {name: option.default for name, option in rule.options().items() if not option.is_float}
+    return bool(rule.program(flags_of(rule.__name__, flags)).reduced)
+
+
 RULES = [
     name
     for name in optimizers
@@ -31,6 +40,7 @@ RULES = [
     and not rule.needs_closure
     and not rule.average
     and rule.step is Optimizer.step
+    and not adds_up(rule)
 ]
 FUNCTIONS = ("rosenbrock", "beale", "helical_valley", "ackley")
 
