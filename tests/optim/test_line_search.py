@@ -22,8 +22,8 @@ def test_a_step_is_the_minimizer_of_the_cubic_or_the_middle_where_there_is_none(
         assert _cubic_minimizer(first, second, (0.2, 1.6)) == pytest.approx(expected, rel=1e-12)
 
 
-@pytest.mark.parametrize("most", [3, 25])
-def test_the_search_takes_the_steps_of_torch(most, rng):
+@pytest.mark.parametrize(("first", "most"), [(1.0, 3), (10.0, 25)])
+def test_the_search_takes_the_steps_of_torch(first, most, rng):
     """Waves on a slope: a bracket has its better end on either side, and is narrowed several times."""
     lbfgs = pytest.importorskip("torch.optim.lbfgs")
     import torch
@@ -48,8 +48,10 @@ def test_the_search_takes_the_steps_of_torch(most, rng):
             continue
         one = torch.ones(1, dtype=torch.float64)
         grad = torch.tensor([start.slope], dtype=torch.float64)
-        expected = lbfgs._strong_wolfe(closure, None, 1.0, one, start.loss, grad, grad.dot(one), max_ls=most)
-        found, count = strong_wolfe(evaluate, start, 1.0, 1.0, most)
+        expected = lbfgs._strong_wolfe(
+            closure, None, first, one, start.loss, grad, grad.dot(one), max_ls=most
+        )
+        found, count = strong_wolfe(evaluate, start, first, 1.0, most)
         assert (found.step, count) == (pytest.approx(float(expected[2]), rel=1e-9), expected[3])
         counts.add(count)
     assert max(counts) > 3

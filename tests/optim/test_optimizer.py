@@ -97,7 +97,9 @@ def test_hooks_are_called_around_the_step_until_removed(rng):
     called = []
     optimizer = SGD(parameters(rng))
     before = optimizer.register_step_pre_hook(lambda *given: called.append(("before", *given)))
+    assert not optimizer.has_post_hooks
     optimizer.register_step_post_hook(lambda *given: called.append("unnamed"))
+    assert optimizer.has_post_hooks
     after = optimizer.register_step_post_hook(lambda *given: called.append(("after", *given)))
     optimizer.step()
     before.remove()

@@ -71,6 +71,11 @@ def test_a_grown_sweep_has_the_same_place(kind):
     assert small == large
 
 
+def test_a_sweep_of_other_fixed_options_has_another_place():
+    one, other = over(0.2), over(0.2) | {"optimizer": {"name": "Adam", "beta1": 0.5}}
+    assert len({directory_of(prepared(data)[0], Path("runs")) for data in (one, other)}) == 2
+
+
 def files_of(path):
     return Path(path, "summary.csv").read_bytes(), Path(path, "config.yaml").read_bytes()
 

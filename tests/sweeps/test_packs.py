@@ -147,7 +147,7 @@ def test_equal_problems_are_built_once(monkeypatch):
 @pytest.mark.parametrize(
     "more",
     [
-        {"evaluate": {"every": 1}},
+        {"evaluate": {"every": 10}},
         {"record": {"metrics": ["grad_norm", "momentum"]}},
         {"optimizer": {"name": "SGD", "param_groups": [{"params": "*bias", "lr": 0.2}]}},
     ],

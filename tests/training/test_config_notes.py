@@ -42,6 +42,10 @@ def notes(scheduler=None, varied=(), **changes):
             "OneCycleLR: from step 9 of 40 on the learning rate stays at 4e-07",
         ),
         (
+            {"name": "LambdaLR", "lr_lambda": "0"},
+            "LambdaLR: from step 0 of 40 on the learning rate stays at 0",
+        ),
+        (
             {
                 "name": "SequentialLR",
                 "milestones": [10],

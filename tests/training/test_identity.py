@@ -1,6 +1,7 @@
 """A run goes on with the data, the code and the config with which it began, wherever its project lies by now."""
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from optrun.plugins import load_plugin
 from optrun.registry import optimizers
 from optrun.store import Store
 from optrun.training.identity import Identity
+from optrun.training.provenance import check_identity, earlier_identities, identity_of_store
 from tests.registries import restore_after
 
 RULE = '''
@@ -88,6 +90,19 @@ def test_a_run_goes_on_with_what_it_began_with_unless_changes_are_accepted(what)
     with Store.open(path) as store:
         (event,) = store.events("accepted")
     assert [change["what"].startswith(f"the {what}") for change in event.details["changes"]] == [True]
+
+
+def test_what_a_run_was_made_of_is_noted_once_for_its_steps():
+    write_data()
+    path = interrupted()
+    with Store.open(path, write=True) as store:
+        first = identity_of_store(store)
+        for digest in ("a", "b"):
+            now = replace(first, data=dict.fromkeys(first.data, digest))
+            _, events = check_identity(store, now, "run", "", accept=True)
+            store.commit(events=events)
+        (made,) = earlier_identities(store)[0]
+        assert made.identity.data == first.data
 
 
 @pytest.mark.parametrize(
