@@ -5,6 +5,7 @@ from itertools import islice
 import numpy as np
 import pytest
 
+from optrun.arrays import Arrays, Parameters
 from optrun.registry import optimizers
 from tests.optim.samples import option_sets
 from tests.oracles import papers, rules
@@ -30,8 +31,11 @@ PAPERS = {
     "COCOB": papers.cocob,
     "MARS": papers.mars,
 }
-WARM = ("AdEMAMix", {"lr": 0.01, "alpha_warmup": 70.0, "beta3_warmup": 120.0})
-CASES = [(name, options) for name in PAPERS for options in option_sets(optimizers.find(name))] + [WARM]
+WARM = [
+    ("AdEMAMix", {"lr": 0.01, "alpha_warmup": 70.0, "beta3_warmup": 120.0}),
+    ("AdEMAMix", {"lr": 0.01, "beta1": 0.98, "beta3": 0.9, "beta3_warmup": 120.0}),
+]
+CASES = [(name, options) for name in PAPERS for options in option_sets(optimizers.find(name))] + WARM
 STEPS = 150
 BOUND = 1e-10
 
@@ -64,6 +68,19 @@ def apart(one, other):
 @pytest.mark.parametrize(("name", "options"), CASES, ids=[rules.label(*case) for case in CASES])
 def test_a_rule_is_its_papers_algorithm(name, options):
     assert apart(ours(name, **options), written(name, options)) <= BOUND
+
+
+def test_mars_takes_no_change_of_a_first_gradient_that_is_not_clipped(rng):
+    slopes, x = 0.01 * rng.normal(size=(5, 1, rules.SIZE)), np.ones((1, rules.SIZE))
+    params = Parameters(rules.SHAPES, arrays=Arrays(dtype="float64"))
+    params.data[:] = x
+    optimizer = optimizers.find("MARS")(params)
+    values = complete("MARS", {})
+    values.pop("maximize")
+    for slope, row in zip(slopes, papers.mars(x, lambda x, t: slopes[t - 1], **values), strict=False):
+        params.grad[:] = slope
+        optimizer.step()
+        np.testing.assert_allclose(params.data, row, rtol=BOUND)
 
 
 def transformation(name, lr, **o):
