@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from optrun.arrays import Arrays, Parameters
+from optrun.optim import LBFGS
 from optrun.optim.line_search import Point, _cubic_minimizer, strong_wolfe
 
 
@@ -55,3 +57,33 @@ def test_the_search_takes_the_steps_of_torch(first, most, rng):
         assert (found.step, count) == (pytest.approx(float(expected[2]), rel=1e-9), expected[3])
         counts.add(count)
     assert max(counts) > 3
+
+
+@pytest.mark.parametrize("most", [4, 9])
+def test_all_evaluations_of_a_search_count(most):
+    torch = pytest.importorskip("torch")
+    options = {"line_search_fn": "strong_wolfe", "max_iter": 50, "max_eval": most}
+    start, calls = np.array([-1.2, 1.0, 0.5]), {"ours": 0, "torch": 0}
+    params = Parameters({"x": (3,)}, arrays=Arrays(dtype="float64"))
+    params.data[:] = start
+
+    def ours():
+        calls["ours"] += 1
+        x = params.data
+        params.grad[:] = 4 * x**3 - 3 * x + 0.3
+        return (x**4 - 1.5 * x**2 + 0.3 * x).sum(axis=1)
+
+    tensor = torch.tensor(start, requires_grad=True)
+    reference = torch.optim.LBFGS([tensor], **options)
+
+    def theirs():
+        calls["torch"] += 1
+        reference.zero_grad()
+        loss = (tensor**4 - 1.5 * tensor**2 + 0.3 * tensor).sum()
+        loss.backward()
+        return loss
+
+    LBFGS(params, **options).step(ours)
+    reference.step(theirs)
+    assert calls["ours"] == calls["torch"]
+    np.testing.assert_allclose(params.data[0], tensor.detach().numpy(), rtol=1e-9)

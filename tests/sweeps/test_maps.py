@@ -37,6 +37,10 @@ CASES = {
         "train_loss",
     ),
     "target": (BASE + STARTS, "steps_to_target"),
+    "target after the last step": (
+        BASE.replace("30", "1").replace("target: 1.0", "target: 20.0") + STARTS,
+        "steps_to_target",
+    ),
 }
 
 

@@ -13,9 +13,12 @@ import numpy as np
 import pytest
 
 import optrun
+from optrun.config import from_mapping
 from optrun.errors import ConfigError, MissingExtraError, RunFailedError
 from optrun.store import Store, blobs, verified
 from optrun.sweeps.workers import base
+from optrun.sweeps.workers.base import CallerExecutor
+from optrun.sweeps.workers.task import Work
 from tests.sweeps import poison
 from tests.sweeps.support import digest_of
 
@@ -312,6 +315,19 @@ def other_end(results):
 def test_a_result_that_comes_twice_and_differs_is_an_error_that_names_the_run(spoil, save):
     with pytest.raises(RunFailedError, match="run 0 came twice, with other results the second time"):
         optrun.sweep(DATA, executor=Twice(spoil), jobs=2, timeout=0.01, save=save)
+
+
+def test_what_an_executor_has_not_begun_is_cancelled():
+    future = Future()
+
+    class Waits(Executor):
+        def submit(self, function, *arguments):
+            return future
+
+    workers = CallerExecutor(Waits(), 2, [], None)
+    workers.submit(7, Work([from_mapping({"problem": "beale", "optimizer": "SGD", "steps": 1})]))
+    workers.stop()
+    assert future.cancelled()
 
 
 @pytest.mark.usefixtures("impatient")

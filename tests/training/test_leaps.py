@@ -190,10 +190,10 @@ def test_lanes_end_at_their_steps(rule, threads, more, monkeypatch, without_comp
     [(QUADRATIC, "start.0"), (QUADRATIC, "condition"), (TEXT, "start.y"), (TEXT, "parameters.a")],
 )
 def test_the_numbers_of_lanes_differ(problem, name, monkeypatch, without_compiler):
-    given = [set_in(problem, name, 2.0 + lane) for lane in range(3)]
+    given = [set_in(problem, name, 2.0 + lane) for lane in range(2)]
     chosen = [configs(problem=each)[0] for each in given]
     one, other, leaps = made(chosen, monkeypatch)
-    assert len({repr(each) for each in one}) == 3
+    assert len({repr(each) for each in one}) == 2
     assert steps_of(leaps) > STEPS // 2
     assert one == other
 
