@@ -34,12 +34,21 @@ def each_on_every_engine(
     cases: Iterable[tuple[Any, ...]],
     rule_of: Callable[..., Any],
     label: Callable[..., str],
+    in_short: Callable[..., bool] = lambda *case: True,
 ) -> pytest.MarkDecorator:
-    """Return the mark of a test that asks for `engine`, over cases; over all engines those whose rule is a loop."""
+    """Return the mark of a test that asks for `engine`, over cases; over all engines those whose rule is a loop.
+
+    Cases that are not ``in_short`` are left to the full run.
+    """
     return pytest.mark.parametrize(
         ("engine", *names),
         [
-            pytest.param(engine, *case, id=f"{engine}-{label(*case)}")
+            pytest.param(
+                engine,
+                *case,
+                id=f"{engine}-{label(*case)}",
+                marks=() if in_short(*case) else pytest.mark.full,
+            )
             for case in cases
             for engine in ON_EVERY_ENGINE
             if engine == "numpy" or not (rule_of(*case).per_tensor or rule_of(*case).needs_closure)

@@ -12,7 +12,7 @@ from optrun.optim import Optimizer
 from optrun.optim.transforms.composed import rule_of
 from optrun.registry import gradient_transforms, optimizers, update_transforms
 from tests.kernels.engines import each_on_every_engine
-from tests.oracles.rules import label, variants
+from tests.oracles.rules import TORCH, label, variants
 
 
 def composed_rules():
@@ -30,16 +30,21 @@ RULES = [optimizers.find(name) for name in optimizers] + composed_rules()
 
 
 def option_sets(rule):
-    """Return the defaults, and for every set of flags the options with all floats moved."""
-    found = list(variants(rule))
-    floats = [name for name, option in rule.options().items() if option.is_float]
-    moved = {
-        str({name: value for name, value in each.items() if name not in floats}): each for each in found[1:]
-    }
+    """Return the defaults, and for every set of flags the options with all floats moved.
+
+    Of rules that torch does not have, `maximize` is left to the test of its own, and of a composed rule the flags of
+    the rule beneath to that one.
+    """
+    flags = [name for name, option in rule.options().items() if not option.is_float]
+    left = {"maximize"} if rule.__name__ not in TORCH else set()
+    left |= {name for name in flags if "+" in rule.__name__ and "." not in name}
+    found = [each for each in variants(rule) if not left & each.keys()]
+    moved = {str({name: each[name] for name in flags if name in each}): each for each in found[1:]}
     return [found[0], *moved.values()]
 
 
-VARIANTS = [(rule, options) for rule in RULES for options in option_sets(rule)]
+VARIANTS_OF = {rule: option_sets(rule) for rule in RULES}
+VARIANTS = [(rule, options) for rule in RULES for options in VARIANTS_OF[rule]]
 
 
 def in_turn(cases, *axes):
@@ -89,6 +94,7 @@ EVERY_VARIANT_IN_SOME_LAYOUT_ON_EVERY_ENGINE = each_on_every_engine(
     in_turn(VARIANTS, DTYPES, (False, True)),
     lambda rule, *_: rule,
     lambda rule, options, *how: "-".join([label(rule.__name__, options), *map(str, how)]),
+    lambda rule, options, *_: options is VARIANTS_OF[rule][1],
 )
 
 
