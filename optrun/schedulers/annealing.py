@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
 from optrun.arrays import Array
 from optrun.errors import ConfigError
 from optrun.kernels import deferred
-from optrun.registry import NonNegative, NonNegativeSteps, PositiveInt, Rate, Steps
+from optrun.registry import Added, NonNegative, NonNegativeSteps, PositiveInt, Rate, Steps
 from optrun.schedulers.closed_form import between, half_wave
 from optrun.schedulers.scheduler import LRScheduler
 
@@ -58,32 +58,40 @@ class PolynomialLR(LRScheduler):
 class CosineAnnealingWarmRestarts(LRScheduler):
     """Cosine annealing to eta_min with restarts, Loshchilov & Hutter (2017), arXiv:1608.03983.
 
-    η(t) = η_min + (η₀ - η_min) · (1 + cos(π τ / Tᵢ)) / 2,  Tᵢ = T_0 · T_multⁱ
+    η(t) = η_min + (η₀ γⁱ - η_min) · (1 + cos(π τ / Tᵢ)) / 2,  Tᵢ = T_0 · T_multⁱ
 
-    τ is the time since the i-th restart, the last one.
+    τ is the time since the i-th restart, the last one. Torch has no gamma, the factor of the peak at each restart; it
+    is m_mul of Keras' CosineDecayRestarts, and optax's sgdr_schedule lists the peaks.
     """
 
     takes_fractions = True
 
     @staticmethod
     def value(
-        t: Any, base: Any, /, *, T_0: Steps, T_mult: PositiveInt = 1, eta_min: NonNegative = 0.0
+        t: Any,
+        base: Any,
+        /,
+        *,
+        T_0: Steps,
+        T_mult: PositiveInt = 1,
+        eta_min: NonNegative = 0.0,
+        gamma: Annotated[NonNegative, Added(), "factor of the peak at each restart"] = 1.0,
     ) -> Any:
-        start, length = _cycle(t, T_0, T_mult)
-        return half_wave(base, eta_min, (t - start) / length)
+        restarts, start, length = _cycle(t, T_0, T_mult)
+        return half_wave(base * deferred.power(gamma, restarts), eta_min, (t - start) / length)
 
 
-def _cycle(t: Array, first: int, factor: int) -> tuple[Array, Array]:
-    """Return the start and the length of the cycle of each step; both are integers, so exact in float64."""
+def _cycle(t: Array, first: int, factor: int) -> tuple[Array, Array, Array]:
+    """Return the number, the start and the length of the cycle of each step, integers and so exact in float64."""
     if factor == 1:
-        return t // first * first, np.full_like(t, first)
+        return t // first, t // first * first, np.full_like(t, first)
     starts, length = [0], first
     while starts[-1] <= t.max():
         starts.append(starts[-1] + length)
         length *= factor
     bounds = np.array(starts, np.float64)
     index = np.searchsorted(bounds, t, side="right")
-    return bounds[index - 1], bounds[index] - bounds[index - 1]
+    return index - 1.0, bounds[index - 1], bounds[index] - bounds[index - 1]
 
 
 class SWALR(LRScheduler):
