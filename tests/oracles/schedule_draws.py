@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args, get_origin
 import numpy as np
 
 from optrun.registry import Option, schedulers
-from tests.oracles.schedules import BASE, Spec, rates, torch_rates
+from tests.oracles.schedules import BASE, SCHEDULES, Spec, rates, torch_rates
 
 FACTORS = ("ConstantLR", "LinearLR", "MultiStepLR", "StepLR", "ExponentialLR", "PolynomialLR")
 """What torch may chain: factors of the rate, which do not ask where it came from."""
@@ -44,8 +44,9 @@ COUNTS: dict[str, tuple[int, int]] = {
 
 
 def names() -> list[str]:
-    """Return the schedulers of which options are drawn: optrun's own."""
-    return [name for name in schedulers if schedulers.find(name).__module__.startswith("optrun.")]
+    """Return the schedulers of which options are drawn: those that torch has."""
+    known = {name for name, _ in SCHEDULES}
+    return [name for name in schedulers if name in known]
 
 
 def bound(title: str) -> float:
@@ -68,7 +69,8 @@ def _drawn(name: str, rng: np.random.Generator) -> Spec:
         chosen = [_drawn(str(rng.choice(MEMBERS[name])), rng) for _ in range(rng.integers(2, 4))]
         milestones = {} if name == "ChainedScheduler" else {"milestones": _steps(rng, len(chosen) - 1)}
         return name, {"schedulers": chosen, **milestones}
-    options = schedulers.find(name).options().values()
+    # Torch lacks what has been added.
+    options = [option for option in schedulers.find(name).options().values() if not option.is_added]
     return name, {option.name: value for option in options if (value := _value(option, rng)) is not None}
 
 

@@ -2,16 +2,17 @@
 
 import numpy as np
 import pytest
-from scipy.special import eval_chebyt
 
 from optrun.schedulers import ChebyshevLR
+
+special = pytest.importorskip("scipy.special")
 
 ORDERS = ["fractal", "decreasing", "increasing"]
 
 
 def bound(n, condition):
     """Return 1 / Tₙ: what is left of the distance to the minimum after n optimal steps."""
-    return 1 / eval_chebyt(n, (condition + 1) / (condition - 1))
+    return 1 / special.eval_chebyt(n, (condition + 1) / (condition - 1))
 
 
 def descended(n, condition, order, *, rotated=False):
