@@ -11,7 +11,7 @@ from functools import cache, cached_property, reduce
 
 import numpy as np
 
-from optrun.arrays import Array, lane_sum
+from optrun.arrays import Array, Arrays, lane_sum
 from optrun.kernels.evaluate import evaluate
 from optrun.kernels.program import COUNT, REDUCED, Node, Program
 
@@ -145,8 +145,10 @@ def _reduced_in(value: Node) -> tuple[Node, ...]:
 def sums_of(terms: Array) -> Array:
     """Return the sum `[B]` of each lane's terms, which it overwrites, in float64 on the host."""
     flat = terms.reshape(len(terms), -1)
-    total = lane_sum(flat) if flat.shape[1] else flat.sum(axis=1)
-    return np.array(total.get() if hasattr(total, "get") else total, np.float64)
+    if not flat.shape[1]:
+        return np.zeros(len(flat))
+    total = lane_sum(flat)
+    return np.array(total if isinstance(total, np.ndarray) else Arrays("cupy").to_host(total), np.float64)
 
 
 def place_of(name: str) -> int:

@@ -2,16 +2,17 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
-from optrun.arrays import Array
+from optrun.arrays import Array, Arrays
 from optrun.kernels.coefficients import Coefficients, HostCoefficients, Layout, cast, is_boolean, layout_of
 from optrun.kernels.deferred import Deferred, rows_of
 from optrun.kernels.evaluate import evaluate, evaluate_scalar_states
 from optrun.kernels.expand import expanded
 from optrun.kernels.fold import Known, fold, live_variables, read_hyperparameters
+from optrun.kernels.layout import is_lane_fast
 from optrun.kernels.lower import Listing, lower
 from optrun.kernels.program import Node, Program, depends_on
 from optrun.kernels.ranges import range_of
@@ -290,8 +291,11 @@ class Stepper:
             return self._buffer(name)
         if name not in self._scratch:
             parameters, shape = self._buffer("p"), self.program.reduced[place_of(name)].args[0].shape
+            xp = np if self._is_on_host else Arrays("cupy").xp
             # In the layout of the parameters, as kernels have it of all buffers.
-            self._scratch[name] = np.empty_like(parameters, shape=(self._lanes, *shape) if shape else None)
+            order: Literal["C", "F"] = "F" if parameters.ndim == 2 and is_lane_fast(parameters) else "C"
+            size = (self._lanes, *shape) if shape else parameters.shape
+            self._scratch[name] = xp.empty(size, self._dtype, order=order)
         return self._scratch[name]
 
     def _known_in(self, rows: slice) -> Array:

@@ -24,6 +24,9 @@ PROBLEMS: Mapping[str, Mapping[str, Any]] = {
 }
 """Options that make a problem small."""
 
+SCHEDULERS: Mapping[str, Mapping[str, Any]] = {"ChebyshevLR": {"condition": 1.5}}
+"""Options with which a schedule keeps near the initial rate."""
+
 _MEMBERS = ({"name": "ConstantLR", "total_iters": 2}, {"name": "ExponentialLR", "gamma": 0.9})
 _OF_TYPE = {bool: False, str: "x", FunctionOfTime: "0.9 ** t"}
 
@@ -50,7 +53,7 @@ def scheduler(name: str, steps: int, lr: float) -> dict[str, Any]:
         for each, option in options.items()
         if option.unit and type(option.default) is int and option.default > soon
     }
-    given |= _required(options, soon, lr)
+    given |= {**_required(options, soon, lr), **SCHEDULERS.get(name, {})}
     try:
         cls.validate_options({each: option.default for each, option in options.items()} | given)
     except ConfigError as error:

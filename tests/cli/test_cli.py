@@ -214,6 +214,7 @@ def test_list_and_show_tell_what_is_registered():
         "schedulers",
         "problems",
         "averages",
+        "transforms",
         "methods",
         "datasets",
         "metrics",
@@ -252,7 +253,7 @@ from optrun.optim import Optimizer
 from optrun.problems import Problem
 from optrun.registry import NonNegative
 
-class Signum(Optimizer):
+class MySign(Optimizer):
     """Sign descent."""
     @staticmethod
     def update(p, g, t, /, *, lr: NonNegative = 1e-2):
@@ -264,10 +265,10 @@ class Signum(Optimizer):
 @pytest.mark.full
 def test_a_plugin_of_ones_own_is_used_and_needed_to_resume(config, tmp_path):
     (tmp_path / "mine.py").write_text(PLUGIN)
-    done = call("run", config, "optimizer=signum", "--plugin", "mine.py")
+    done = call("run", config, "optimizer=mysign", "--plugin", "mine.py")
     assert done.returncode == 0
-    assert call("run", config, "optimizer=signum").returncode == 2
-    assert "Sign descent." in call("show", "Signum", "--plugin", "mine.py").stdout
+    assert call("run", config, "optimizer=mysign").returncode == 2
+    assert "Sign descent." in call("show", "MySign", "--plugin", "mine.py").stdout
     (tmp_path / "broken.py").write_text("1 / 0")
     broken = call("run", config, "--plugin", "broken.py")
     assert broken.returncode == 2
@@ -442,7 +443,7 @@ def test_the_resume_command_names_the_plugins(config, tmp_path):
             sys.executable,
             "-m",
             "optrun",
-            *f"run {config} optimizer=signum steps=100000000 --plugin mine.py -o mine".split(),
+            *f"run {config} optimizer=mysign steps=100000000 --plugin mine.py -o mine".split(),
         ],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -14,7 +14,7 @@ from tests.optim.samples import VARIANTS, per_lane
 
 NVCC = shutil.which("nvcc")
 INEXACT = re.compile(r"\b(fma|mad|div|sqrt|rcp|rsqrt)\.(\w+\.)*(f32|f64)\b.*|.*\.(approx|ftz|full)\b.*")
-EXACT = re.compile(r"\b(div|sqrt)\.rn\.f(32|64)\b")
+EXACT = re.compile(r"\b(div|sqrt|rcp)\.rn\.f(32|64)\b")
 
 
 def inexact(ptx):
