@@ -272,6 +272,11 @@ REAL_TABLES = {
         (),
         ("the first 2 lines, 'Patients' …, have not the 3 cells of those below: delete titles",),
     ),
+    "names above a short line": RealTable(
+        b"a,b,y\n1.5,2.5\n" + b"1.5,2.5,no\n2.5,3.5,yes\n" * 10,
+        (),
+        ("1 line with another number of cells than the 3 of the first: line 2 (2)",),
+    ),
     "a title of a spreadsheet": RealTable(
         b"Patients,,\n" + table(PLAIN), (), ("the first line is a title, 'Patients': delete it",)
     ),

@@ -54,7 +54,9 @@ def titles(bare: Sequence[str], separators: str) -> str:
     for above in range(1, min(MOST_TITLES, len(bare) - 2) + 1):
         for each in separators:
             counts = {line.count(each) for line in bare[above:]}
-            if len(counts) == 1 and each in bare[above] and bare[above - 1].count(each) not in counts:
+            # Below a first line that is as wide as the rest, a short line is no title.
+            others = {bare[0].count(each), bare[above - 1].count(each)}
+            if len(counts) == 1 and each in bare[above] and not others & counts:
                 width, first = bare[above].count(each) + 1, _shown(bare[0])
                 if above == 1:
                     return (
