@@ -326,6 +326,18 @@ def test_decimal_commas_after_points_in_training_are_named(tmp_path):
         made.preparation.features(read_samples(str(path), made.preparation).samples)
 
 
+def test_decimal_points_after_commas_in_training_are_named(tmp_path):
+    path = tmp_path / "d.csv"
+    path.write_bytes(table(PLAIN, separator=";").replace(b".", b","))
+    made = problem(path, {})
+    assert made.preparation.decimal == ","
+    path.write_text("age,height\n3,1.5\n4,2.5\n")
+    with pytest.raises(ConfigError, match="decimal points, where those of training have decimal commas"):
+        read_samples(str(path), made.preparation)
+    path.write_text("age,height\n")
+    assert len(read_samples(str(path), made.preparation)) == 0
+
+
 @pytest.mark.parametrize(
     ("name", "said"),
     [

@@ -14,7 +14,7 @@ from optrun.errors import ConfigError, counted, did_you_mean
 from optrun.problems.data.cells import Cells, is_number
 from optrun.problems.data.columns import DataColumn, Kind, Table, number_text
 from optrun.problems.data.dataset import listed
-from optrun.problems.data.faults import mixed_signs, shortened
+from optrun.problems.data.faults import shortened
 from optrun.problems.data.files import read_arrays, read_raw
 from optrun.problems.data.header import names_of
 from optrun.problems.data.preparation import Preparation, Target
@@ -138,7 +138,10 @@ def _table(raw: RawTable, preparation: Preparation) -> tuple[Table, list[str]]:
         each.read_as(kinds.get(name, "numbers"), name, preparation.decimal)
         for name, each in zip(found, cells, strict=True)
     ]
-    faults = [*raw.faults, *(mixed_signs(points, preparation.decimal) if raw.unit == "line" else ())]
+    faults = [*raw.faults]
+    # Read as decimals, the points could be separated thousands; a file without rows has neither.
+    if raw.unit == "line" and preparation.decimal == "," and points and len(lines):
+        faults.append(f"{', '.join(points)} with decimal points, where those of training have decimal commas")
     return Table(tuple(columns), lines, raw.unit), faults
 
 
