@@ -2,7 +2,7 @@
 
 A page is one session in a folder that has `configs/`. Its blocks are taken in their order:
 
-    yaml, python    that begin with a comment of one file name (`# signum.py`) are written to that file
+    yaml, python    that begin with a comment of one file name (`# mysign.py`) are written to that file
     yaml            otherwise is a config that is valid
     python          otherwise is a program that ends well; a text block right behind it is what it prints
     sh              each line that begins with `optrun ` ends with exit code 0

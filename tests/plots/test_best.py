@@ -167,7 +167,9 @@ def test_what_cannot_be_drawn_is_said(arguments, said, call):
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("kind", [kind for kind in PictureKind if kind not in ("curves", "sensitivity")])
+@pytest.mark.parametrize(
+    "kind", [kind for kind in PictureKind if kind not in ("curves", "sensitivity", "trajectory")]
+)
 def test_a_single_run_is_no_sweep(kind, call):
     optrun.run({key: GONE[key] for key in GONE if key != "sweep"}, directory="runs/one")
     done = call("plot", "runs/one", "--kind", kind, "-o", "a.png")
