@@ -23,8 +23,11 @@ class ChebyshevLR(LRScheduler):
     arXiv:2103.01338, alternates large and small rates: σ₁ = (0), σ₂ₙ = (σₙ(0), 2 n - 1 - σₙ(0), σₙ(1), …). It is for
     powers of two; for any other n it is the order of the next one without what is beyond n.
 
-    Example, for the quadratic problem with its greatest eigenvalue of 1: {name: ChebyshevLR, total_steps: 64,
-    condition: 100} with an lr of 1
+    The loss grows on the way, at the first step by up to (κ - 1)², which a run takes for divergence unless
+    stop.divergence is null.
+
+    Example, for the quadratic problem with a condition of 100, an lr of 0.01 and stop: {divergence: null}:
+    {name: ChebyshevLR, total_steps: 64, condition: 100}
     """
 
     @staticmethod
