@@ -1,6 +1,7 @@
 """Predictions of runs: the model that a run has left, and the samples that it is given."""
 
 import os
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from optrun.arrays import Array
-from optrun.errors import ConfigError, StateError, StoreError
+from optrun.errors import ConfigError, OptrunWarning, StateError, StoreError
 from optrun.problems.data.new_samples import NewSamples, given_samples, read_samples
 from optrun.problems.metrics.prediction import ClassPredictions, Predictions
 from optrun.store import Store
@@ -69,6 +70,12 @@ def samples_of(predictor: Predictor, samples: Any, targets: Any = None) -> NewSa
     if own.shape != (len(new),) or own.dtype.kind not in "fiubU":
         raise ConfigError(f"data: {len(new):,} targets are expected, not {own.dtype} of shape {own.shape}")
     return replace(new, targets=own)
+
+
+def warn_of_unknown(predictor: Predictor, new: NewSamples) -> None:
+    """Warn the caller of the calling method about words that no training sample had, as the command `predict` does."""
+    for each in predictor.preparation.unknown_words(new.samples):
+        warnings.warn(each, OptrunWarning, stacklevel=3)
 
 
 def predicted(predictor: Predictor, found: Predictions) -> Array:

@@ -10,7 +10,7 @@ import numpy as np
 
 from optrun.api.given_data import given
 from optrun.api.html import html_table
-from optrun.api.predicting import predicted, predictor_of, probabilities, samples_of
+from optrun.api.predicting import predicted, predictor_of, probabilities, samples_of, warn_of_unknown
 from optrun.api.stored_configs import resolve_any
 from optrun.arrays import Array
 from optrun.config import RunConfig, from_mapping
@@ -182,16 +182,23 @@ class Run:
 
         ``samples`` are a data frame, whose columns are found by name, an array ``[N, *shape]``, or the path of a file;
         ``average`` takes the averaged parameters. The model is computed in the dtype of the run on the CPU; numbers are
-        float64. Raises ConfigError if the samples do not suit, or if the run predicts nothing, and StoreError if an
-        older version ran it.
+        float64. Warns about words that no training sample had. Raises ConfigError if the samples do not suit, also
+        if a cell is missing for which nothing stands, or if the run predicts nothing, and StoreError if an older
+        version ran it.
         """
         predictor = self._predictor(average)
-        return predicted(predictor, predictor.predictions(samples_of(predictor, samples)))
+        new = samples_of(predictor, samples)
+        found = predicted(predictor, predictor.predictions(new))
+        warn_of_unknown(predictor, new)
+        return found
 
     def predict_proba(self, samples: Any, *, average: bool = False) -> Array:
         """Return the probabilities ``[N, C]`` of the `classes` as float64; like `predict`."""
         predictor = self._predictor(average)
-        return probabilities(predictor, predictor.predictions(samples_of(predictor, samples)))
+        new = samples_of(predictor, samples)
+        found = probabilities(predictor, predictor.predictions(new))
+        warn_of_unknown(predictor, new)
+        return found
 
     def evaluate(
         self, samples: Any, targets: Any = None, *, metrics: Sequence[str] = (), average: bool = False
@@ -202,7 +209,10 @@ class Run:
         that does not suit.
         """
         predictor = self._predictor(average)
-        return predictor.evaluate(samples_of(predictor, samples, targets), metrics)
+        new = samples_of(predictor, samples, targets)
+        found = predictor.evaluate(new, metrics)
+        warn_of_unknown(predictor, new)
+        return found
 
     def _predictor(self, average: bool = False) -> Predictor:
         if average not in self._predictors:

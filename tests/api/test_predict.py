@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import optrun
-from optrun.errors import ConfigError, StoreError
+from optrun.errors import ConfigError, OptrunWarning, StoreError
 from optrun.problems.data import Target
 from optrun.problems.data.new_samples import NewSamples, known_targets
 from optrun.registry import problems
@@ -243,19 +243,29 @@ def test_the_command_names_all_that_lacks_and_tells_what_it_does_not_use(folder,
     assert out.splitlines()[0].split() == ["line", "kind", "ash", "elm", "oak"]
     assert len(out.splitlines()) == 11
     assert "not used: 'price'" in err
-    assert "'colour': 1 cell of 12" in err
+    unknown = (
+        "1 cell of 'colour' has a word that no training sample has: all features of the column are 0 there"
+    )
+    assert f"note: {unknown}\n" in err
     assert "2 more samples" in err
     code, out, err = call("predict", str(run.path), "gone.csv")
     assert (code, out, err) == (2, "", "data: 'gone.csv': no such file\n")
     code, out, err = call("predict", str(run.path), path, "-o", "p.csv")
     with open("p.csv") as file:
         found = list(csv.DictReader(file))
-    assert [row["predicted"] for row in found] == run.predict(path).tolist()
-    assert [float(row["probability_elm"]) for row in found] == run.predict_proba(path)[:, 1].tolist()
+    with pytest.warns(OptrunWarning, match=f"^{unknown}$") as said:
+        classes = run.predict(path).tolist()
+    assert [each.filename for each in said] == [__file__]
+    with pytest.warns(OptrunWarning, match=f"^{unknown}$"):
+        shares = run.predict_proba(path)
+    with pytest.warns(OptrunWarning, match=f"^{unknown}$"):
+        run.evaluate(path, classes)
+    assert [row["predicted"] for row in found] == classes
+    assert [float(row["probability_elm"]) for row in found] == shares[:, 1].tolist()
     code, out, _ = call("predict", str(run.path), path, "--json")
-    assert json.loads(out)["predicted"] == run.predict(path).tolist()
+    assert (json.loads(out)["predicted"], json.loads(out)["unknown"]) == (classes, {"colour": 1})
     call("predict", str(run.path), path, "-o", "p.npz")
-    assert np.load("p.npz")["predicted"].tolist() == run.predict(path).tolist()
+    assert np.load("p.npz")["predicted"].tolist() == classes
     path = write(folder / "bad.csv", new, ["price", "colour"])
     code, _, err = call("predict", str(run.path), path)
     assert code == 2

@@ -3,7 +3,7 @@
 import json as json_module
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -61,7 +61,6 @@ def print_predictions(
         raise ConfigError(f"{chosen} is for a page, and predictions may have thousands of rows: -o FILE.csv")
     predictor = predictor_of(load_run(run), average=average)
     new, left_out = _complete(predictor, samples_of(predictor, data))
-    unknown = _unknown(predictor, new)
     found = predictor.predictions(new)
     values = predicted(predictor, found)
     shares = probabilities(predictor, found) if predictor.classes else None
@@ -75,11 +74,11 @@ def print_predictions(
             PREDICTED: values.tolist(),
             "probabilities": None if shares is None else shares.tolist(),
             "ignored": list(new.ignored),
-            "unknown": unknown,
+            "unknown": predictor.preparation.unknown(new.samples),
         }
         print(json_module.dumps(document, ensure_ascii=False, allow_nan=False))
         return
-    _note(new, unknown)
+    _note(predictor, new)
     if left_out:
         print(printable_lines(f"note: {left_out}"), file=sys.stderr)
     if output is not None:
@@ -115,7 +114,6 @@ def print_evaluation(run: Path, data: str, metrics: str, *, average: bool, json:
     loaded = load_run(run)
     predictor = predictor_of(loaded, average=average)
     new = samples_of(predictor, data)
-    unknown = _unknown(predictor, new)
     found = predictor.evaluate(new, names_of(metrics))
     figures = {name: value if math.isfinite(value) else None for name, value in found.figures.items()}
     if json:
@@ -127,11 +125,11 @@ def print_evaluation(run: Path, data: str, metrics: str, *, average: bool, json:
             "classes": list(found.classes),
             "confusion": None if found.confusion is None else found.confusion.tolist(),
             "ignored": list(new.ignored),
-            "unknown": unknown,
+            "unknown": predictor.preparation.unknown(new.samples),
         }
         print(json_module.dumps(document, ensure_ascii=False, allow_nan=False))
         return
-    _note(new, unknown)
+    _note(predictor, new)
     left_out = (
         f", {found.left_out:,} without a target or with missing cells left out" if found.left_out else ""
     )
@@ -167,21 +165,7 @@ def _lines(new: NewSamples) -> dict[str, Array]:
     return {new.samples.unit: new.samples.lines} if isinstance(new.samples, Table) else {}
 
 
-def _unknown(predictor: Predictor, new: NewSamples) -> Mapping[str, int]:
-    """Return by column how many cells have a word that no training sample had."""
-    used = {each.name for each in predictor.preparation.columns}
-    if not isinstance(new.samples, Table) or not used <= set(new.samples.names):
-        return {}  # what lacks is an error that names it
-    return predictor.preparation.unknown(new.samples)
-
-
-def _note(new: NewSamples, unknown: Mapping[str, int]) -> None:
-    notes: Sequence[str] = [
-        *([f"not used: {', '.join(map(repr, new.ignored))}"] if new.ignored else []),
-        *(
-            f"{name!r}: {counted(count, 'cell')} of {len(new):,} with a word that no training sample had"
-            for name, count in unknown.items()
-        ),
-    ]
-    for each in notes:
+def _note(predictor: Predictor, new: NewSamples) -> None:
+    notes = [f"not used: {', '.join(map(repr, new.ignored))}"] if new.ignored else []
+    for each in notes + predictor.preparation.unknown_words(new.samples):
         print(printable_lines(f"note: {each}"), file=sys.stderr)

@@ -133,8 +133,10 @@ class Preparation:
         features = self._encoded(samples)
         return features if self.scaling is None else self.scaling.apply(features)
 
-    def unknown(self, samples: Table) -> dict[str, int]:
+    def unknown(self, samples: Table | Array) -> dict[str, int]:
         """Return by column how many cells have a word that no training sample had; such columns only."""
+        if not isinstance(samples, Table):
+            return {}
         counts = {
             each.name: int(each.unknown(samples[each.name]).sum())
             for each in self.columns
@@ -144,11 +146,10 @@ class Preparation:
 
     def unknown_words(self, samples: Table | Array) -> list[str]:
         """Return a note for each column with words that no training sample had."""
-        counts = self.unknown(samples) if isinstance(samples, Table) else {}
         return [
             f"{counted(count, 'cell')} of {name!r} {'has a word' if count == 1 else 'have words'} that no training "
             "sample has: all features of the column are 0 there"
-            for name, count in counts.items()
+            for name, count in self.unknown(samples).items()
         ]
 
     def _chosen(self, table: Table) -> Table:
