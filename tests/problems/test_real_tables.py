@@ -1,6 +1,7 @@
 """Tables as people have them: each trains, or one message says all that is wrong and what mends it."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -317,25 +318,42 @@ def test_a_category_01_of_training_is_not_1_in_another_file(tmp_path):
     assert known_targets(new, made.preparation.target)[1].tolist() == [1, 0, 0]
 
 
-def test_decimal_commas_after_points_in_training_are_named(tmp_path):
+@pytest.mark.parametrize("trained", [".", ","])
+@pytest.mark.parametrize("lines", ["age;height\n3;1,5\n4;-2,5\n", "age,height\n3,1.5\n4,-2.5\n"])
+def test_new_samples_have_a_decimal_sign_of_their_own(tmp_path, trained, lines):
     path = tmp_path / "d.csv"
-    path.write_bytes(table(PLAIN))
+    path.write_bytes(table(PLAIN, separator=";", decimal=trained))
     made = problem(path, {})
-    path.write_text("age;height\n3;1,5\n4;2,5\n")
-    with pytest.raises(ConfigError, match=r"'1,5' in line 2, where those of training have no decimal commas"):
-        made.preparation.features(read_samples(str(path), made.preparation).samples)
-
-
-def test_decimal_points_after_commas_in_training_are_named(tmp_path):
-    path = tmp_path / "d.csv"
-    path.write_bytes(table(PLAIN, separator=";").replace(b".", b","))
-    made = problem(path, {})
-    assert made.preparation.decimal == ","
-    path.write_text("age,height\n3,1.5\n4,2.5\n")
-    with pytest.raises(ConfigError, match="decimal points, where those of training have decimal commas"):
-        read_samples(str(path), made.preparation)
+    assert made.preparation.decimal == trained
+    path.write_text(lines)
+    assert read_samples(str(path), made.preparation).samples["height"].values.tolist() == [1.5, -2.5]
     path.write_text("age,height\n")
     assert len(read_samples(str(path), made.preparation)) == 0
+
+
+@pytest.mark.parametrize(
+    ("trained", "heights", "said"),
+    [
+        (".", "51,4 0.5", "a decimal comma, such as '51,4', and others with decimal points, such as '0.5'"),
+        (",", "51,4 0.5", "a decimal comma, such as '51,4', and others with decimal points, such as '0.5'"),
+        (",", "1.234 5", "the point of '1.234' may be a decimal sign, or separate thousands as in training"),
+        (",", "1.234 2,5", [1234, 2.5]),
+        (",", "1.234 2.5", [1.234, 2.5]),
+        (",", "1.234.567 5", [1234567, 5]),
+        (".", "1,234 2.5", [1234, 2.5]),
+        (".", "1,234 2,5", [1.234, 2.5]),
+    ],
+)
+def test_the_decimal_sign_of_new_samples_may_be_that_of_training(tmp_path, trained, heights, said):
+    path = tmp_path / "d.csv"
+    path.write_bytes(table(PLAIN, separator=";", decimal=trained))
+    made = problem(path, {})
+    path.write_text("age;height\n" + "".join(f"3;{height}\n" for height in heights.split()))
+    if isinstance(said, list):
+        assert read_samples(str(path), made.preparation).samples["height"].values.tolist() == said
+    else:
+        with pytest.raises(ConfigError, match=re.escape(said)):
+            read_samples(str(path), made.preparation)
 
 
 @pytest.mark.parametrize(

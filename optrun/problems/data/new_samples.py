@@ -11,7 +11,7 @@ import numpy as np
 
 from optrun.arrays import Array
 from optrun.errors import ConfigError, counted, did_you_mean
-from optrun.problems.data.cells import Cells, is_number
+from optrun.problems.data.cells import Cells, is_number, sign_of_new
 from optrun.problems.data.columns import DataColumn, Kind, Table, number_text
 from optrun.problems.data.dataset import listed
 from optrun.problems.data.faults import shortened
@@ -70,7 +70,10 @@ def read_samples(source: str, preparation: Preparation) -> NewSamples:
     if not path.exists():
         raise ConfigError(f"data: {source!r}: no such file", field="data")
     try:
-        raw = read_raw(path, [name for name, kind in _kinds(preparation).items() if kind != "numbers"])
+        # After decimal commas, 1.234 may be a thousand: its text is needed.
+        are_texts = preparation.decimal == ","
+        kinds = _kinds(preparation)
+        raw = read_raw(path, [name for name, kind in kinds.items() if are_texts or kind != "numbers"])
         if raw is None:
             return NewSamples(*read_arrays(path))
     except OSError as error:
@@ -131,18 +134,15 @@ def _table(raw: RawTable, preparation: Preparation) -> tuple[Table, list[str]]:
         cells = [each.with_first(text) for each, text in zip(cells, raw.first, strict=True)]
         lines = np.concatenate([[raw.first_line], lines])
     found = _names(raw.first if is_headed else [""] * len(raw.first), names)
-    points = [
-        repr(name) for name, each in zip(found, cells, strict=True) if name in kinds and each.has_points
-    ]
+    decimal, fault = sign_of_new(
+        [each for name, each in zip(found, cells, strict=True) if kinds.get(name) == "numbers"],
+        preparation.decimal,
+    )
     columns = [
-        each.read_as(kinds.get(name, "numbers"), name, preparation.decimal)
+        each.read_as(kinds.get(name, "numbers"), name, decimal)
         for name, each in zip(found, cells, strict=True)
     ]
-    faults = [*raw.faults]
-    # Read as decimals, the points could be separated thousands; a file without rows has neither.
-    if raw.unit == "line" and preparation.decimal == "," and points and len(lines):
-        faults.append(f"{', '.join(points)} with decimal points, where those of training have decimal commas")
-    return Table(tuple(columns), lines, raw.unit), faults
+    return Table(tuple(columns), lines, raw.unit), [*raw.faults, *([fault] if fault else [])]
 
 
 def _names(first: Sequence[str], used: Sequence[str]) -> list[str]:
@@ -155,20 +155,27 @@ def _names(first: Sequence[str], used: Sequence[str]) -> list[str]:
 
 def _of_frame(frame: "pd.DataFrame", preparation: Preparation) -> Table:
     kinds = _kinds(preparation)
-    columns = []
-    for i, name in enumerate(_names(list(map(str, frame.columns)), list(kinds))):
+    columns: dict[int, DataColumn] = {}
+    texts: dict[int, Cells] = {}
+    names = _names(list(map(str, frame.columns)), list(kinds))
+    for i, name in enumerate(names):
         series = frame.iloc[:, i]
         missing = series.isna().to_numpy(bool)
         if series.dtype.kind in "fiu" and series.dtype != bool:
             values = series.to_numpy(np.float64, na_value=np.nan) if missing.any() else series.to_numpy()
-            columns.append(DataColumn(name, values))
+            columns[i] = DataColumn(name, values)
             continue
-        texts = ["" if gone else str(cell) for cell, gone in zip(series.tolist(), missing, strict=True)]
-        places = {text: i for i, text in enumerate(dict.fromkeys(texts))}
-        codes = np.array([places[text] for text in texts], np.int32)
-        kind = kinds.get(name, "numbers")
-        columns.append(Cells(codes, list(places)).read_as(kind, name, preparation.decimal))
-    return Table(tuple(columns), np.arange(len(frame)), "row")
+        words = ["" if gone else str(cell) for cell, gone in zip(series.tolist(), missing, strict=True)]
+        places = {word: i for i, word in enumerate(dict.fromkeys(words))}
+        texts[i] = Cells(np.array([places[word] for word in words], np.int32), list(places))
+    decimal, fault = sign_of_new(
+        [cells for i, cells in texts.items() if kinds.get(names[i]) == "numbers"], preparation.decimal
+    )
+    if fault:
+        raise ConfigError(f"data: {fault}", field="data")
+    for i, cells in texts.items():
+        columns[i] = cells.read_as(kinds.get(names[i], "numbers"), names[i], decimal)
+    return Table(tuple(columns[i] for i in range(len(names))), np.arange(len(frame)), "row")
 
 
 def _used(table: Table, preparation: Preparation) -> NewSamples:

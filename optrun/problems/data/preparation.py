@@ -8,7 +8,7 @@ import numpy as np
 
 from optrun.arrays import Array
 from optrun.errors import ConfigError, counted, did_you_mean
-from optrun.problems.data.cells import Decimal, is_ambiguous, is_number
+from optrun.problems.data.cells import Decimal, is_number
 from optrun.problems.data.columns import Kind, Table
 from optrun.problems.data.faults import places as places_of
 from optrun.problems.data.scaling import Scaling
@@ -71,7 +71,10 @@ class Preparation:
     """Of the features; None if they are not scaled."""
     target: Target = Target()
     decimal: Decimal | None = None
-    """The decimal sign of the numbers of a text table; None if it is unclear, since no column that is used has one."""
+    """The decimal sign of the numbers of a text table; None if it is unclear, since no column that is used has one.
+
+    Other tables have their own; this one is that of numbers that may have either.
+    """
 
     @classmethod
     def fit(
@@ -169,8 +172,6 @@ class Preparation:
                 wrong.append(
                     f"{each.name!r} has {counted(len(places), 'word')} in place of numbers, such as "
                     f"{word!r} in {table.unit} {table.lines[places[0]]}"
-                    + ", where those of training have no decimal commas"
-                    * (is_ambiguous(word) and self.decimal != ",")
                 )
             elif each.needs_all and column.missing.any():
                 wrong.append(
