@@ -250,8 +250,8 @@ class GroupUpdate:
         (part,) = self._parts
         for most in (max(FAR, self._chunk), self._chunk):
             self._rows = min([most, *map(len, self._expected.values())])
-            values = {name: self._deferred(name) for name in self._floats()}
             try:
+                values = {name: self._deferred(name) for name in self._floats()}
                 part.stepper.prepare(self.t, self._rows, values, frozenset(self._expected))
             except NotDeferredError:
                 continue

@@ -245,6 +245,18 @@ def test_what_differs_from_lane_to_lane_is_computed_in_the_loop(path, dtype, mon
     assert (len(leaps) <= 5) == (path in DIFFERING)  # many steps each, although tables have two rows
 
 
+@pytest.mark.parametrize(("lanes", "lr"), [(2, 0.02), (3, 1e-300)])
+def test_rates_whose_table_is_made_already_are_looked_up(lanes, lr, monkeypatch, without_compiler):
+    optimizer = {"name": "SGD", "lr": lr}
+    given = [{**optimizer, "lr": lr * (1 + lane)} for lane in range(lanes)]
+    chosen = [
+        from_mapping({**each.to_dict(), "optimizer": of})
+        for each, of in zip(configs(lanes=lanes), given, strict=True)
+    ]
+    one, other, _ = made(chosen, monkeypatch)
+    assert one == other
+
+
 @pytest.mark.full
 @pytest.mark.parametrize("path", [*DIFFERING][::2])
 def test_what_a_compiled_loop_computes_has_the_bits_of_tables(path, monkeypatch):
