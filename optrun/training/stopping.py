@@ -75,7 +75,8 @@ class Stopping:
         self._observed = stop.metric or "loss"
         self._is_higher_better = stop.metric is not None and stop.goal_of(stop.metric) == "maximize"
         target = -np.inf if stop.target is None else stop.target
-        self._target = -target if self._is_higher_better else target
+        # A Python float would be rounded to the precision of the losses that it is compared with.
+        self._target = np.float64(-target if self._is_higher_better else target)
         self._best = np.full(lanes, np.inf)
         self._best_at = np.zeros(lanes, np.int64)
         self.alive = np.ones(lanes, bool)
@@ -109,7 +110,7 @@ class Stopping:
     @property
     def target(self) -> float:
         """What losses have to be above; -inf where they need not be."""
-        return self._target if self._stop.metric is None else -np.inf
+        return float(self._target) if self._stop.metric is None else -np.inf
 
     def verdict(self, lane: int, t: int, loss: float) -> tuple[Status, str]:
         """Return the status of a lane whose loss at step t is beyond its limit, or not above the target; and why."""

@@ -78,6 +78,14 @@ def test_a_target_that_the_last_update_reaches_counts():
     assert (done.status, done.steps) == (Status.TARGET_REACHED, 10)
 
 
+def test_a_loss_of_single_precision_is_compared_with_the_target_as_it_is_given():
+    losses = run(steps=20, dtype="float32").curves["loss"]
+    target = np.nextafter(
+        np.float64(losses[10]), -np.inf
+    )  # the nearest number of single precision is the loss
+    assert run(steps=20, dtype="float32", stop={"target": float(target)}).steps == 11
+
+
 def test_diverged_names_the_first_bad_step():
     done = run(optimizer={"name": "SGD", "lr": 1.0}, stop={"divergence": None})
     assert done.status is Status.DIVERGED
