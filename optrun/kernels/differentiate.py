@@ -87,7 +87,10 @@ def _of_root(value: Node, g: Symbol, a: Symbol) -> Adjoints:
 
 
 def _of_power(value: Node, g: Symbol, a: Symbol, b: Symbol) -> Adjoints:
-    return _product(g, _product(b, apply("pow", a, b - 1))), _product(g, Symbol(value) * apply("log", a))
+    # 0⁰ is 1 whatever the exponent does around it: neither 0 · 0⁻¹ nor 0 · log 0 has to be a number.
+    lower = b - 1 if b.node.op == "const" else _where(b == 0, 1.0, b - 1)
+    log = _where(a == 0, 0.0, apply("log", a))
+    return _product(g, _product(b, apply("pow", a, lower))), _product(g, Symbol(value) * log)
 
 
 def _of_larger(op: str) -> Callable[..., Adjoints]:

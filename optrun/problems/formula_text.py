@@ -19,6 +19,7 @@ from optrun.arithmetic.words import OPERATORS, Operators
 from optrun.errors import ConfigError, counted
 from optrun.kernels.symbols import MOST_ITERATED, Symbol
 from optrun.problems.formula_words import GRAMMAR, OVER_A_VECTOR, OVER_AN_INDEX, chosen, length_of, symbol_of
+from optrun.problems.vectors import MOST_DIMENSIONS
 
 MOST_TERMS = 2_000
 """Of sums over indices that are written out, since an index is not used as `i`, `i + 1` or `2 * i` alone."""
@@ -145,7 +146,7 @@ class FormulaText(Arithmetic):
             if not -size <= at < size:
                 self.refuse(node, f"there is no element {at} in a vector of {size}: they count from 0")
             return vector[at]
-        if min(at) < 0 or max(at) >= size:
+        if min(at[0], at[-1]) < 0 or max(at[0], at[-1]) >= size:
             self.refuse(
                 node, f"elements {at[0]} … {at[-1]} are not all in a vector of {size}: they count from 0"
             )
@@ -218,6 +219,8 @@ class FormulaText(Arithmetic):
         numbers = range(*bounds)
         if not numbers:
             self.refuse(clause.iter, "an index without values")
+        if numbers[MOST_DIMENSIONS:]:
+            self.refuse(clause.iter, f"an index has at most {MOST_DIMENSIONS:,} values")
         return numbers
 
     def _number(self, node: ast.expr, values: Mapping[str, Any]) -> int:

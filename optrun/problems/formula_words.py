@@ -74,7 +74,8 @@ def _power(x: Symbol, y: Symbol) -> Any:
         return x**y
     odd = y - 2 * ops.floor(y / 2)
     sign = ops.where(odd == 1, -1.0, ops.where(odd == 0, 1.0, math.nan))
-    return ops.abs(x) ** y * ops.where(x < 0, sign, 1.0)
+    magnitude = ops.where(x < 0, -x, x)  # of slope 1 at 0, as x¹ is; that of abs(x) is 0
+    return magnitude**y * ops.where(x < 0, sign, 1.0)
 
 
 _dot = _over_vector(ops.dot, "dot")

@@ -126,6 +126,7 @@ MISTAKES = [
     ({"f": "x + y[0.5]"}, "f: column 7: an index is a whole number, such as 0, i + 1 or len(x) - 1"),
     ({"f": "x + y[k]"}, "f: column 7: unknown name 'k'"),
     ({"f": "sum(y[i] for i in range(len(z)))"}, "f: column 29: unknown name 'z'"),
+    ({"f": "sum(i for i in range(99999999))"}, "f: column 16: an index has at most 10,000,000 values"),
     ({"f": "sum(x for x in range(3))"}, "f: column 11: 'x' has a meaning already"),
     ({"f": "sum(y[i] for i in range(3) if i)"}, "f: column 31: an index has no 'if'"),
     ({"f": "sum(y[i - 1] for i in range(2))"}, "f: column 5: elements -1 … 0 are not all in a vector of 2"),
@@ -239,3 +240,18 @@ def test_a_swept_exponent_is_that_of_a_number_below_0_too(p):
     loss, grad = at_start(swept)
     wanted, slopes = at_start(Expression(arrays, f=f"x**({p}) + y**({p}) + ({p})**y", start=start))
     np.testing.assert_allclose([loss, *grad], [wanted, *slopes], rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("f", "p", "slopes"),
+    [
+        ("x**p + y", 0.0, [0.0, 1.0]),
+        ("x**p + y", 1.0, [1.0, 1.0]),
+        ("x**p + y", 2.0, [0.0, 1.0]),
+        ("x**(p * y)", 2.0, [0.0, 0.0]),
+    ],
+)
+def test_a_power_of_0_has_its_slope(f, p, slopes):
+    problem = Expression(Arrays(dtype="float64"), f=f, start={"x": 0.0, "y": 1.0}, parameters={"p": p})
+    with np.errstate(all="ignore"):
+        np.testing.assert_array_equal(at_start(problem)[1], slopes)
