@@ -13,7 +13,7 @@ from optrun.config.model.components import Component, OptimizerComponent
 from optrun.errors import ConfigError
 from optrun.registry import problems
 from optrun.training.run_seed import data_seed, init_seed
-from optrun.training.stacking import stacked
+from optrun.training.stacking import is_one_number, stacked
 
 
 class Axes:
@@ -86,7 +86,7 @@ class LaneGrid(Sequence[RunConfig]):
         if not isinstance(x, np.ndarray) and not isinstance(y, np.ndarray):
             return x
         values = x[self._x] if isinstance(x, np.ndarray) else y[self._y]
-        return float(values[0]) if (values == values[0]).all() else values
+        return float(values[0]) if is_one_number(values) else values
 
 
 _PARTS = ("problem", "optimizer", "scheduler", "schedules", "average")

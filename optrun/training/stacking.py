@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from optrun.arrays import Array
 from optrun.config.model.components import Component
 from optrun.errors import ConfigError
 from optrun.registry import schedulers
@@ -26,11 +27,17 @@ def stacked(values: Sequence[Any]) -> Any:
         return {key: stacked([value[key] for value in values]) for key in first}
     if isinstance(first, list) and all(len(value) == len(first) for value in values):
         return [stacked(column) for column in zip(*values, strict=True)]
+    if all(isinstance(value, float) for value in values):
+        numbers = np.array(values)
+        return first if is_one_number(numbers) else numbers
     if all(value == first for value in values):
         return first
-    if all(isinstance(value, float) for value in values):
-        return np.array(values)
     raise ConfigError(f"runs of one pack may differ in numbers alone, not {first!r} and others")
+
+
+def is_one_number(values: Array) -> bool:
+    """Return whether floats are all the same; 0.0 and -0.0 are not."""
+    return bool((values.view(np.int64) == values.view(np.int64)[0]).all())
 
 
 def built(chosen: Component, optimizer: HasGroups | None = None, **binding: Any) -> LRScheduler:

@@ -31,6 +31,9 @@ def _stretched(monkeypatch):
 CASES = {
     "noise": [{"name": "beale", "noise": each} for each in (0.0, 0.5, 0.0, 2.0)],
     "start": [{"name": "rosenbrock", "dim": 3, "start": [each, 1.0, -each]} for each in (-2.0, 0.0, 1.0)],
+    "sign of zero": [
+        {"name": "expression", "f": "y**2 + 0 * x", "start": {"x": each, "y": 1.0}} for each in (0.0, -0.0)
+    ],
     "condition": [{"name": "quadratic", "dim": 3, "condition": each} for each in (1.0, 3.0, 100.0)],
     "many dimensions": [{"name": "quadratic", "dim": 400, "condition": each} for each in (1.0, 3.0)],
     "spectrum": [
