@@ -208,16 +208,18 @@ def _contours(
     finite = values[np.isfinite(values)]
     if not len(finite) or np.ptp(finite) == 0:
         return
+    values = np.where(np.isfinite(values), values, np.nan)
     lowest = float(finite.min()) if landscape.lowest is None else min(landscape.lowest, float(finite.min()))
     above = values - lowest
     greys = LinearSegmentedColormap.from_list("greys", GREYS)
-    if log is False:
-        levels = np.linspace(0, float(np.nanmax(above)), LEVELS)
-        norm: Any = Normalize(levels[0], levels[-1])
+    least, most = float(np.quantile(above[above > 0], 0.003)), float(np.nanmax(above))
+    is_log = log is not False and most > 1.01 * least  # a function of two values has no factors between
+    if is_log:
+        levels = np.geomspace(least, most, LEVELS)
+        norm: Any = LogNorm(levels[0], levels[-1])
     else:
-        positive = above[above > 0]
-        levels = np.geomspace(float(np.quantile(positive, 0.003)), float(positive.max()), LEVELS)
-        norm = LogNorm(levels[0], levels[-1])
+        levels = np.linspace(0, most, LEVELS)
+        norm = Normalize(levels[0], levels[-1])
     shown = np.clip(above, levels[0], None)
     filled = axes.contourf(x, y, shown, levels=levels, norm=norm, cmap=greys, zorder=0)
     axes.contour(x, y, above, levels=levels, colors=DARK, linewidths=0.5, alpha=0.7, zorder=1)
@@ -227,7 +229,7 @@ def _contours(
         else f"{landscape.name} - its least value here"
     )
     bar: Any = picture.colorbar(filled, ax=axes, label=name, pad=0.02, fraction=0.05, aspect=30)
-    if log is not False:
+    if is_log:
         decades = np.arange(np.ceil(np.log10(levels[0])), np.floor(np.log10(levels[-1])) + 1).astype(int)
         if len(decades) >= 2:
             bar.set_ticks([10.0**each for each in decades], labels=[power_of_ten(each) for each in decades])

@@ -56,6 +56,15 @@ def test_lines_stars_and_contours_are_those_of_the_runs_and_their_function(runs)
     assert np.ptp(np.diff(np.log(contours.levels))) < 1e-9
 
 
+@pytest.mark.parametrize("f", ["floor(a) * 0 + (a > 0) + 0 * b", "exp(exp(11 * a)) + b**2"])
+def test_a_function_of_two_values_and_one_that_overflows_are_drawn(f):
+    pytest.importorskip("matplotlib")
+    problem = {"name": "expression", "f": f, "start": {"a": 0.4, "b": 1.0}}
+    config = {**CONFIG, "problem": problem, "optimizer": {"name": "SGD", "lr": 1e-120}, "dtype": "float64"}
+    runs = [optrun.run(config, overrides=[f"problem.start.a={a}"], directory=f"from{a}") for a in (-0.5, 0.5)]
+    assert len(trajectory_figure(*ways_of(runs)).axes) == 2  # with a bar of colours
+
+
 def test_the_command_draws_runs_and_the_best_settings_of_sweeps(runs, call):
     pytest.importorskip("matplotlib")
     done = call("plot", "lr0.1", "lr0.3", "--kind", "trajectory", "-o", "ways.svg")
