@@ -225,6 +225,16 @@ def test_a_table_that_another_process_has_read_is_the_same(tmp_path, monkeypatch
             "of the target 'Yes' and 'yes' differ in case or blanks alone",
         ),
         ({"a": among("New York", "NewYork"), "y": YES_NO}, "of 'a' 'New York' and 'NewYork' differ"),
+        (
+            {"a": sometimes(real, (3, 7), "-999"), "y": YES_NO},
+            "'a' has 2 × -999, far from its other numbers (",
+        ),
+        ({"a": sometimes(real, (3,), "-999"), "y": YES_NO}, ""),
+        ({"a": lambda draw, i: i % 30 + 70, "b": real, "y": YES_NO}, ""),
+        (
+            {"a": real, "y": sometimes(real, (3, 4, 7), "9999.9")},
+            "the target has 3 × 9999.9, far from its other numbers (",
+        ),
     ],
 )
 def test_what_may_be_a_mistake_is_noted(columns, note, tmp_path):

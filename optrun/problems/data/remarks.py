@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from optrun.arrays import Array
-from optrun.problems.data.columns import DataColumn, Table
+from optrun.problems.data.columns import DataColumn, Table, number_text
 from optrun.problems.data.dataset import Dataset, listed
 
 MAJORITY = 0.75
@@ -14,6 +14,14 @@ MAJORITY = 0.75
 
 FEWEST = 20
 """From so many rows on, whole numbers without a gap or a repetition are hardly there by chance."""
+
+_CODES = [
+    float(f"{sign}{'9' * digits}.{rest}")
+    for sign in ("-", "")
+    for digits in range(2, 10)
+    for rest in ("0", "9", "99")
+]
+"""What software writes for a missing number: -99, -999, -999.9, 9999."""
 
 _IDENTIFIER = re.compile(r"(.*[^a-z])?(id|nr|no|key|number)\Z", re.IGNORECASE | re.DOTALL)
 
@@ -30,6 +38,13 @@ def remarks(dataset: Dataset, *, by_class: bool) -> list[str]:
         are = f"feature {names[0]} is" if len(names) == 1 else f"features {listed(names)} are"
         found.append(f"{are} constant")
     found += [note for column in table for note in _doubts(column)]
+    found += [
+        f"{column.name!r} has {codes}: empty such cells, and missing: median fills them in"
+        for column in table
+        if column.words is None and (codes := _codes(column.values))
+    ]
+    if dataset.targets.dtype.kind in "if" and (codes := _codes(dataset.targets)):
+        found.append(f"the target has {codes}: empty such cells, and missing: drop leaves out their rows")
     found += _alike(dataset, by_class=by_class)
     if by_class:
         classes, counts = np.unique(dataset.targets, return_counts=True)
@@ -87,6 +102,27 @@ def _alike(dataset: Dataset, *, by_class: bool) -> Iterator[str]:
         alike = [" and ".join(map(repr, each)) for each in by_letters.values() if len(each) > 1]
         if alike:
             yield f"of {name} {listed(alike)} differ in case or blanks alone: write them alike if they are the same"
+
+
+def _codes(values: Array) -> str:
+    """Return which numbers ``[N]`` may stand for missing ones: codes such as -999, repeated, and far outside."""
+    distinct, counts = np.unique(values[np.isfinite(values)], return_counts=True)
+    are_codes = np.isin(distinct, _CODES)
+    others = distinct[~are_codes].astype(np.float64)
+    if len(others) < 2:
+        return ""
+    low, high = others[0], others[-1]
+    outside = np.maximum(low - distinct, distinct - high)
+    found = are_codes & (outside > high - low) & (counts > 1)
+    if not found.any():
+        return ""
+    named = [
+        f"{count:,} × {number_text(code)}"
+        for code, count in zip(distinct[found].tolist(), counts[found], strict=True)
+    ]
+    return (
+        f"{listed(named)}, far from its other numbers ({low:.4g} … {high:.4g}), like codes for missing ones"
+    )
 
 
 def _doubts(column: DataColumn) -> Iterator[str]:
