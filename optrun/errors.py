@@ -101,7 +101,10 @@ SIMILAR = 0.6
 
 
 def nearest(word: str, known: Iterable[str], *, cutoff: float = SIMILAR) -> str | None:
-    """Return the known word that is most similar to a mistyped or shortened one, or None if none is similar."""
+    """Return the known word that is most similar to a mistyped or shortened one, or None if none is similar.
+
+    A shortened one may begin a single name, or be a part of the first of several, as f1 is of f1_macro.
+    """
     by_fold = {fold(name): name for name in known}
     folded = fold(word)[:100]
     # Swapped letters are the most frequent typing error, and difflib rates them lowest in short words.
@@ -110,7 +113,9 @@ def nearest(word: str, known: Iterable[str], *, cutoff: float = SIMILAR) -> str 
     if not matches and cutoff <= SIMILAR and len(folded) > 2:
         begun = [name for name in by_fold if name.startswith(folded)]
         matches = begun if len(begun) == 1 else []
-    return by_fold[matches[0]] if matches else None
+    if not matches:
+        return next((name for name in by_fold.values() if word.lower() in name.split("_")), None)
+    return by_fold[matches[0]]
 
 
 def unreadable(path: Path, error: OSError, pattern: str) -> str:

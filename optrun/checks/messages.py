@@ -132,7 +132,7 @@ def _wrong_type(kind: str, value: Any) -> str:
     if wanted is str and isinstance(value, (bool, int, float)):
         return f"{text}; put it in quotes"
     if value is None and wanted in (list, dict):
-        return f"{text}; an empty one is written {'[]' if wanted is list else '{}'}"
+        return f"{text}; leave the key out, or write {'[] for an empty one' if wanted is list else '{}'}"
     if value is None:
         return f"{text}; leave the key out, or write its default"
     return text

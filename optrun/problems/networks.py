@@ -9,6 +9,7 @@ from optrun.arrays import Array, Arrays, stream
 from optrun.errors import ConfigError
 from optrun.problems.activations import ACTIVATIONS
 from optrun.problems.data import Dataset, DataSource
+from optrun.problems.data.dataset import Asking
 from optrun.problems.layers import Layers
 from optrun.problems.losses import Loss
 from optrun.problems.supervised import Supervised
@@ -48,9 +49,10 @@ class MLP(Supervised):
             name = _LOSSES[self.task or dataset.task()]
         elif self.task is not None and name != _LOSSES[self.task]:
             raise ConfigError(f"task: {self.task} has another loss than {name}: leave one out", field="task")
+        asked_by: Asking = "task" if self.task else "loss" if self._loss_name != "auto" else "data"
         if name == "mse":
-            return self.loss_of(self.arrays, self.scratch, 0, vars(self)), dataset.values()
-        classes, codes = dataset.classes()
+            return self.loss_of(self.arrays, self.scratch, 0, vars(self)), dataset.values(asked_by)
+        classes, codes = dataset.classes(asked_by)
         return self.loss_of(self.arrays, self.scratch, len(classes), vars(self)), codes
 
     @classmethod

@@ -206,7 +206,7 @@ MISTAKES = {
     ],
     "problem: bowl\noptimizer: SGD\nsteps: 1\nrecord: ▸null\nstop: ▸3": [
         "record: must be a mapping such as {every: 10, metrics: [grad_norm]} (got null); "
-        "an empty one is written {}",
+        "leave the key out, or write {}",
         "stop: must be a mapping such as {target: 1e-6, patience: 100} (got 3)",
     ],
     "▸- problem": [

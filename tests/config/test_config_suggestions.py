@@ -68,6 +68,8 @@ def test_at_least_95_in_100_slips_are_understood() -> None:
             "stop.metrics: unknown key. Did you mean 'record.metrics' or 'evaluate.metrics'?",
         ),
         ({"record": {"patience": 3}}, "record.patience: unknown key. Did you mean 'stop.patience'?"),
+        ({"evaluate": {"metrics": ["f1"]}}, "(got 'f1'). Did you mean 'f1_macro'?"),
+        ({"evaluate": {"metrics": ["auc"]}}, "(got 'auc'). Did you mean 'roc_auc'?"),
         ({"every": 1}, "every: unknown key. Known here: name, problem, "),  # it belongs to three sections
     ],
 )

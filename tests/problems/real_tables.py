@@ -243,6 +243,19 @@ REAL_TABLES = {
         (),
         ("2 lines with another number of cells than the 3 of the first: lines 62 (2), 63 (4)",),
     ),
+    "lines with another separator": RealTable(
+        table(PLAIN, separator=";") + b"30,4.5,no\n31,5.5,yes\n",
+        (),
+        ("d.csv' (separated by ;): 2 lines with", "lines 62 (1), 63 (1); there is , in lines 62, 63"),
+    ),
+    "two separators in each line": RealTable(
+        table(
+            {"a": real, "b,c": lambda d, i: f"{i},u", "d": real, "y,z": lambda d, i: f"{i},no"},
+            separator=";",
+        ),
+        (),
+        ("d.csv' (separated by ;): column 2 'b,c' holds 60 different words in 60 cells, such as '0,u'",),
+    ),
     "names twice": RealTable(
         table(PLAIN).replace(b"age,height", b"age,age"),
         ("of 1 feature age (column 2)",),

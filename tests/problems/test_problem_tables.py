@@ -201,7 +201,7 @@ def test_many_whole_numbers_are_asked_about(cls):
     made = problem(cls, labelled(MANY), task="classification", test_fraction=0)
     assert "30 classes of 2 … 2" in made.inferred
     assert "real, 0 … 29" in problem(MLP, labelled(MANY), task="regression").inferred
-    with pytest.raises(ConfigError, match="6 different names as targets"):
+    with pytest.raises(ConfigError, match="6 different names as targets, such as 'a'"):
         problem(cls, labelled("abcdef"))
 
 
@@ -213,7 +213,9 @@ def test_real_labels_are_said_and_the_remedy_is_named():
     for cls in (SoftmaxRegression, LogisticRegression):
         with pytest.raises(ConfigError, match="task: classification takes them as such"):
             problem(cls, labelled(REAL))
-        with pytest.raises(ConfigError, match="linear_regression, or mlp with loss: mse, fits numbers"):
+        with pytest.raises(
+            ConfigError, match="linear_regression, or mlp with task: regression, fits numbers"
+        ):
             problem(cls, labelled(["0.5", "1.5", "0.25", "3"]))
         with pytest.raises(ConfigError, match="fits numbers"):
             problem(cls, labelled(["1e200", "2e200"] * 4))
@@ -235,8 +237,29 @@ def test_a_task_that_the_problem_has_not_is_refused(cls, options):
 def test_labels_that_are_numbers_can_be_fitted():
     made = MLP(Arrays("numpy", "float32"), data="digits", loss="mse")
     assert "target: real, 0 … 9" in made.inferred
-    with pytest.raises(ConfigError, match="class names, not numbers: loss: cross_entropy"):
-        MLP(Arrays("numpy", "float32"), data="iris", loss="mse")
+
+
+@pytest.mark.parametrize(
+    ("targets", "options", "said"),
+    [
+        (
+            ["0.5", "1.5"] * 9,
+            {"task": "classification"},
+            "task: .* real numbers such as 0.5, .*: task: regression fits",
+        ),
+        (
+            ["0.5", "1.5"] * 9,
+            {"loss": "cross_entropy"},
+            "loss: .* real numbers such as 0.5, .*: loss: mse fits numbers",
+        ),
+        ("uv" * 9, {"task": "regression"}, "task: .* class names, not numbers: task: classification takes"),
+        ("uv" * 9, {"loss": "mse"}, "loss: .* class names, not numbers: loss: cross_entropy takes classes"),
+    ],
+)
+def test_the_option_that_does_not_fit_the_targets_is_named_with_the_one_that_does(targets, options, said):
+    with pytest.raises(ConfigError, match=f"^{said}") as caught:
+        problem(MLP, labelled(targets), **options)
+    assert caught.value.field in options
 
 
 def test_one_class_is_named_as_it_was_written():

@@ -230,6 +230,7 @@ def test_a_table_that_another_process_has_read_is_the_same(tmp_path, monkeypatch
             "'a' has 2 × -999, far from its other numbers (",
         ),
         ({"a": sometimes(real, (3,), "-999"), "y": YES_NO}, ""),
+        ({"a": real, "y": sometimes(YES_NO, (3, 4), "")}, "2 rows without a target are left out"),
         ({"a": lambda draw, i: i % 30 + 70, "b": real, "y": YES_NO}, ""),
         (
             {"a": real, "y": sometimes(real, (3, 4, 7), "9999.9")},

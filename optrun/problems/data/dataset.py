@@ -19,6 +19,9 @@ from optrun.registry import PathOrName
 
 Task = Literal["classification", "regression"]
 
+Asking = Literal["data", "task", "loss"]
+"""The option that says what the targets are, or else the data themselves."""
+
 AutoTask = Annotated[
     Task | None,
     BeforeValidator(
@@ -130,9 +133,11 @@ class Dataset:
         if self.is_labelled or (len(values) <= MANY and counts.max() > 1):
             return "classification"
         if self.targets.dtype.kind == "U":
+            read = f" ({', '.join(self.understood)})" if self.understood else ""
             raise ConfigError(
-                f"data: {self.shown!r} has {len(values):,} different names as targets: is that the target? "
-                "Name another with target, or set task: classification",
+                f"data: {self.shown!r}{read} has {len(values):,} different names as targets, such as "
+                f"{self.targets[0].item()[:40]!r}: is that the target? Name another with "
+                "target, or set task: classification",
                 field="data",
             )
         raise ConfigError(
@@ -141,18 +146,21 @@ class Dataset:
             field="data",
         )
 
-    def classes(self) -> tuple[Array, Array]:
+    def classes(self, asked_by: Asking = "data") -> tuple[Array, Array]:
         """Return the sorted classes and the class index ``[N]`` of each sample.
 
-        Raises ConfigError if the targets are real numbers.
+        Raises ConfigError, about the option that asks for classes, if the targets are real numbers.
         """
         targets = self.targets
         if not self.categorical:
             if not self.is_whole():
+                odd = next((value for value in targets.tolist() if not value.is_integer()), targets[0])
+                others = {"task": "task: regression", "loss": "loss: mse"}
+                other = others.get(asked_by, "linear_regression, or mlp with task: regression,")
                 raise ConfigError(
-                    f"data: the targets of {self.shown!r} are real numbers, not classes: linear_regression, or mlp "
-                    "with loss: mse, fits numbers",
-                    field="data",
+                    f"{asked_by}: the targets of {self.shown!r} are real numbers such as {odd:.6g}, not classes: "
+                    f"{other} fits numbers",
+                    field=asked_by,
                 )
             targets = targets.astype(np.int64)
         classes, codes = np.unique(targets, return_inverse=True)
@@ -170,16 +178,17 @@ class Dataset:
             )
         return self.classes()
 
-    def values(self) -> Array:
-        """Return the targets ``[N]`` as float64; ConfigError if they are names."""
+    def values(self, asked_by: Asking = "data") -> Array:
+        """Return the targets ``[N]`` as float64; ConfigError, about what asks for them, if they are names."""
         if self.targets.dtype.kind == "U":
             try:
                 return self.targets.astype(np.float64)
             except ValueError:
+                others = {"task": "task: classification", "loss": "loss: cross_entropy"}
+                other = others.get(asked_by, "softmax_regression, or mlp with task: classification,")
                 raise ConfigError(
-                    f"data: the targets of {self.shown!r} are class names, not numbers: loss: cross_entropy, or "
-                    "softmax_regression, takes classes",
-                    field="data",
+                    f"{asked_by}: the targets of {self.shown!r} are class names, not numbers: {other} takes classes",
+                    field=asked_by,
                 ) from None
         return self.targets.astype(np.float64)
 

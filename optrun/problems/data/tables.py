@@ -159,16 +159,21 @@ class _Reading:
             self.faults += inexact(target, self._label(self.target))
         self._check()
         notes += self._lost_zeros([*kept, self.target], categories)
-        rows = ~target.missing
-        if missing == "drop":
-            rows &= ~np.any([columns[i].missing for i in kept], axis=0) if kept else True
+        rows, lacking = ~target.missing, {"without a target": int(target.missing.sum())}
+        if missing == "drop" and kept:
+            complete = ~np.any([columns[i].missing for i in kept], axis=0)
+            lacking["with missing cells"] = int((rows & ~complete).sum())
+            rows &= complete
         table = Table(tuple(columns[i] for i in kept), self.table.lines, self.table.unit)
-        left_out = int((~rows).sum())
-        if left_out:
+        if not rows.all():
             table, target, parts = table.take(rows), target.take(rows), None if parts is None else parts[rows]
             notes = [
                 *notes,
-                f"{counted(left_out, 'row')} with missing cells {'is' if left_out == 1 else 'are'} left out",
+                *(
+                    f"{counted(count, 'row')} {what} {'is' if count == 1 else 'are'} left out"
+                    for what, count in lacking.items()
+                    if count
+                ),
             ]
         return Dataset(
             name,
@@ -235,7 +240,8 @@ class _Reading:
             shown = self.faults if count <= MOST_FAULTS else self.faults[: MOST_FAULTS - 1]
             more = [f"… and {count - len(shown):,} others"] if len(shown) < count else []
             several = f"{count:,} faults:\n  " if count > 1 else ""
-            said = f"data: {str(self.path)!r}: {several}" + "\n  ".join([*shown, *more])
+            read = f" ({', '.join(self.understood)})" if self.understood else ""
+            said = f"data: {str(self.path)!r}{read}: {several}" + "\n  ".join([*shown, *more])
             raise ConfigError(said, field="data")
 
 

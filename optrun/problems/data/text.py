@@ -101,8 +101,7 @@ def read_text(path: Path, content: bytes, texts: Collection[str] = ()) -> RawTab
         raise error_in(path, title)
     understood = [f"encoding {encoding}"] if encoding not in ("utf-8", "utf-8-sig") else []
     if separator != ",":
-        words = {"\t": "tabs", " ": "blanks"}
-        understood.append(f"separated by {words.get(separator, separator)}")
+        understood.append(f"separated by {_named(separator)}")
     return RawTable([cell.strip() for cell in first], first_line, cells, lines, understood, faults)
 
 
@@ -185,13 +184,19 @@ def _by_csv(source: _Source, width: int, texts: Sequence[int]) -> tuple[list[Cel
     """Return the columns below the first line, their line numbers, and what is wrong with lines."""
     lines: list[int] = []
     ragged: list[tuple[int, int]] = []
+    strange: dict[str, list[int]] = {}
 
     def chunks(note: bool) -> Iterator[list[tuple[str, ...]]]:
         rows = islice(source.rows(), 1, None)
         while chunk := list(islice(rows, AT_ONCE)):
             if note:
                 lines.extend(line for line, cells in chunk if len(cells) == width)
-                ragged.extend((line, len(cells)) for line, cells in chunk if len(cells) != width)
+                for line, cells in chunk:
+                    if len(cells) != width:
+                        ragged.append((line, len(cells)))
+                        for each in SEPARATORS:
+                            if each != source.separator and any(each in cell for cell in cells):
+                                strange.setdefault(each, []).append(line)
             even = [cells for _, cells in chunk if len(cells) == width]
             yield list(zip(*even, strict=True)) if even else [()] * width
 
@@ -223,6 +228,10 @@ def _by_csv(source: _Source, width: int, texts: Sequence[int]) -> tuple[list[Cel
         faults.append(
             f"{counted(len(ragged), 'line')} with another number of cells than the {width} of the first: "
             f"line{'s' * (len(ragged) > 1)} {named}{more}"
+            + "".join(
+                f"; there is {_named(each)} in line{'s' * (len(found) > 1)} {', '.join(map(str, found[:MOST_LINES]))}"
+                for each, found in strange.items()
+            )
         )
     cells = [
         Cells(numbers=_joined(numbers[i]))
@@ -231,6 +240,10 @@ def _by_csv(source: _Source, width: int, texts: Sequence[int]) -> tuple[list[Cel
         for i in range(width)
     ]
     return cells, np.array(lines, np.int64), faults
+
+
+def _named(separator: str) -> str:
+    return {"\t": "tabs", " ": "blanks"}.get(separator, separator)
 
 
 def _joined(parts: Sequence[Array]) -> Array:
