@@ -111,6 +111,13 @@ class Symbol:
         *stack, rows, columns = self.shape
         return Symbol(node("transpose", self.node, is_array=True, shape=(*stack, columns, rows)))
 
+    def reshape(self, *shape: int) -> "Symbol":
+        """The same elements, in the same order, in another shape; not in an elementwise rule."""
+        _check_whole()
+        if self.size != math.prod(shape):
+            raise TypeError(f"{self.shape} has other elements than {shape}")
+        return self if shape == self.shape else Symbol(node("reshape", self.node, is_array=True, shape=shape))
+
     @property
     def shape(self) -> tuple[int, ...]:
         """The shape of one lane's array; not in an elementwise rule."""

@@ -47,8 +47,8 @@ class TensorEngine:
         """Return the calls of a listing, in order; a coefficient `[1, n]` is the same vector in all lanes."""
         some = next(iter(buffers.values()))
         lanes, dtype = len(some), some.dtype
-        rank = max(buffer.ndim for buffer in buffers.values()) - 1
         scratch = self.scratch(listing, lanes, dtype.name) if scratch is None else scratch
+        rank = max(array.ndim for array in (*buffers.values(), *scratch.values())) - 1
         arrays = {name: _padded(buffer, rank) for name, buffer in {**buffers, **scratch}.items()}
         for name in [*listing.names("_k"), MINUS, ZERO]:
             arrays[name] = self._xp.asarray(number_of(name), dtype)
@@ -83,6 +83,8 @@ class TensorEngine:
                 return [partial(xp.not_equal, operands[0], arrays[ZERO], out=target)]
             case "transpose":
                 return [partial(xp.copyto, target, operands[0].swapaxes(-1, -2))]
+            case "reshape":
+                return [partial(_reshaped, xp, operands[0], target)]
             case "matmul":
                 return self._product(operands[0], operands[1], target)
             case "sum" if operands[0].ndim == 2 and not instruction.axis:
@@ -169,6 +171,11 @@ def _part(arrays: Mapping[str, Array], name: str) -> Array:
     for each in slices:
         array = array[:, part_of(each)]
     return array
+
+
+def _reshaped(xp: Any, source: Array, target: Array) -> None:
+    # Reshaped at every call: of an array that is not contiguous that is a copy.
+    xp.copyto(target, source.reshape(target.shape))
 
 
 def _padded(buffer: Array, rank: int) -> Array:

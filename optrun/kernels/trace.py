@@ -1,5 +1,6 @@
 """Tracing: an update rule is called once with symbols, which record its operations as a program."""
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -18,9 +19,16 @@ class Variable(Symbol):
 
     @property
     def fans(self) -> tuple[int, int]:
-        """The fan-in and fan-out of a weight matrix; only in a per-tensor rule."""
-        rows, columns = self.shape[-2:]
+        """The fan-in and fan-out of a weight matrix, or of `as_matrix`; only in a per-tensor rule."""
+        rows, columns = self.as_matrix
         return (rows, columns) if self._inputs_first else (columns, rows)
+
+    @property
+    def as_matrix(self) -> tuple[int, int]:
+        """The shape of the weights as a matrix, with all axes but the outputs' flattened; only in a per-tensor rule."""
+        if self._inputs_first:
+            return math.prod(self.shape[:-1]), self.shape[-1]
+        return self.shape[0], math.prod(self.shape[1:])
 
     @property
     def fan_in_axis(self) -> int:

@@ -8,10 +8,11 @@ from optrun.optim.lbfgs import LBFGS
 from optrun.optim.metrics import CurveMetric
 from optrun.optim.mixes import MARS, Adan, AdEMAMix, QHAdam, SimplifiedAdEMAMix
 from optrun.optim.momentum import COCOB, MADGRAD, QHM, AggMo
+from optrun.optim.muon import AdaMuon, Muon, NorMuon, Scion
 from optrun.optim.optimizer import Optimizer
 from optrun.optim.sgd import ASGD, SGD
 from optrun.optim.signs import Lion, SignSGD, Signum
-from optrun.optim.tensors import Adafactor, Muon
+from optrun.optim.tensors import Adafactor
 
 __all__ = [
     "ADOPT",
@@ -27,6 +28,7 @@ __all__ = [
     "AdEMAMix",
     "AdaBelief",
     "AdaBound",
+    "AdaMuon",
     "Adadelta",
     "Adafactor",
     "Adagrad",
@@ -42,11 +44,13 @@ __all__ = [
     "Muon",
     "NAdam",
     "NAdamW",
+    "NorMuon",
     "Optimizer",
     "QHAdam",
     "RAdam",
     "RMSprop",
     "Rprop",
+    "Scion",
     "SignSGD",
     "Signum",
     "SimplifiedAdEMAMix",

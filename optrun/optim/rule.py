@@ -14,7 +14,7 @@ All other hyperparameters are fixed when the rule is traced, so a rule may branc
 
 A state has the shape of its parameter. A state annotated as `Number` is one float64 per lane instead, and may depend
 only on hyperparameters, `t` and other such states. A rule with ``per_tensor`` is traced for each tensor: it may use
-`@`, `mT`, `mean` and `norm`, read `p.shape` and `p.fans`, and define other state shapes by `state_shapes`.
+`@`, `mT`, `reshape`, `mean` and `norm`, read `p.shape` and `p.fans`, and define other state shapes by `state_shapes`.
 """
 
 import inspect

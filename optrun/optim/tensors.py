@@ -1,13 +1,11 @@
 """Per-tensor rules."""
 
-from math import sqrt as root
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
-from annotated_types import Ge, Le, Lt
+from annotated_types import Ge, Le
 
-from optrun.errors import ConfigError
-from optrun.ops import lerp, maximum, mean, minimum, norm, sqrt, where
+from optrun.ops import lerp, maximum, mean, minimum, sqrt, where
 from optrun.optim.optimizer import Optimizer
 from optrun.registry import NonNegative
 
@@ -61,60 +59,3 @@ class Adafactor(Optimizer):
             return {"row_var": shape, "col_var": shape, "variance": shape}
         *stack, rows, columns = shape
         return {"row_var": (*stack, rows, 1), "col_var": (*stack, 1, columns), "variance": shape}
-
-
-class Muon(Optimizer):
-    """Muon, Jordan et al. (2024), kellerjordan.github.io/posts/muon: orthogonalized momentum, for matrices only.
-
-        B ← μ B + (1 - μ) g            U = (1 - μ) g + μ B with nesterov, else B
-        X = U / max(‖U‖, ε), then ns_steps times   X ← a X + (b X Xᵀ + c (X Xᵀ)²) X,  of Uᵀ if U is tall
-        θ ← (1 - lr λ) θ - lr · s · X
-
-    s = √max(1, fan_out / fan_in), or with spectral_unclamped √(fan_out / fan_in), Bernstein (2025),
-    jeremybernste.in/writing/deriving-muon, or with match_rms_adamw 0.2 √max(fan_in, fan_out), Liu et al. (2025),
-    arXiv:2502.16982; λ weight_decay, a b c ns_coefficients. fan_out is the number of rows, as in torch, except for the
-    weights of optrun's networks, which are [in, out]. Products use the parameters' dtype, where torch uses bfloat16.
-
-    Example:
-
-        optimizer: {name: Muon, lr: 0.1, weight_decay: 0}
-        scheduler: {name: CosineAnnealingLR, T_max: 3000}
-
-    Raises ConfigError for parameters that are not matrices.
-    """
-
-    tuples: ClassVar = {"ns_coefficients": ("ns_a", "ns_b", "ns_c")}
-    per_tensor = True
-
-    @staticmethod
-    def update(p: Any, g: Any, t: Any, /, momentum_buffer: Any, *, lr: NonNegative = 1e-3,
-               weight_decay: NonNegative = 0.1, momentum: NonNegative = 0.95, nesterov: bool = True,
-               ns_a: float = 3.4445, ns_b: float = -4.775, ns_c: float = 2.0315, eps: NonNegative = 1e-7,
-               ns_steps: Annotated[int, Ge(0), Lt(100)] = 5,
-               adjust_lr_fn: Literal["original", "match_rms_adamw", "spectral_unclamped"] | None = None
-               ) -> None:  # fmt: skip
-        momentum_buffer[:] = lerp(momentum_buffer, g, 1 - momentum)
-        direction = lerp(g, momentum_buffer, momentum) if nesterov else momentum_buffer
-        rows, columns = p.shape
-        x = direction.mT if rows > columns else direction
-        x = x / maximum(norm(x), eps)
-        for _ in range(ns_steps):
-            gram = x @ x.mT
-            x = ns_a * x + (ns_b * gram + ns_c * (gram @ gram)) @ x
-        x = x.mT if rows > columns else x
-        fan_in, fan_out = p.fans
-        least = 0 if adjust_lr_fn == "spectral_unclamped" else 1
-        matches_adamw = adjust_lr_fn == "match_rms_adamw"
-        ratio = 0.2 * root(max(p.fans)) if matches_adamw else root(max(least, fan_out / max(1, fan_in)))
-        p *= 1 - lr * weight_decay
-        p -= lr * ratio * x
-
-    @classmethod
-    def validate_parameter(cls, name: str, shape: tuple[int, ...]) -> None:
-        """Raise ConfigError for a parameter that is not a matrix."""
-        if len(shape) != 2:
-            raise ConfigError(
-                f"Muon: {name} is no matrix (its shape is {shape}): Muon takes matrices only, so a network "
-                "needs bias: false",
-                field="params",
-            )

@@ -13,6 +13,7 @@ from optrun.training.trainer import Trainer
 from tests.gpu.test_kernels import steps_on
 from tests.gpu.test_path import ENDS, RATES, RIDGE, both, config, of_rates, results
 from tests.optim.samples import DTYPES, VARIANTS, gradients, in_turn, parameters, per_lane
+from tests.oracles.rules import takes_vectors
 from tests.problems.cases import CASES, case_id, pack
 
 runtime = pytest.importorskip("cupy", reason="not run: CuPy is not installed").cuda.runtime
@@ -55,7 +56,7 @@ def test_every_problem_has_the_loss_and_the_gradient_of_the_cpu(case):
 
 @pytest.mark.parametrize("name", list(optimizers))
 def test_every_optimizer_goes_the_way_of_the_cpu(name):
-    problem = {**RIDGE, "bias": name != "Muon"}
+    problem = {**RIDGE, "bias": takes_vectors(name)}
     changes = {"optimizer": {"name": name, "lr": 0.01}, "problem": problem, "dtype": "float64", "steps": 40}
     losses = []
     for backend in ("numpy", "cupy"):

@@ -18,6 +18,7 @@ from optrun.training.memory_store import MemoryStore
 from optrun.training.pack import Pack
 from optrun.training.trainer import Trainer
 from tests.gpu import stand_in
+from tests.oracles.rules import takes_vectors
 from tests.problems.cases import CASES, case_id
 
 RIDGE = {"name": "linear_regression", "data": "diabetes", "batch_size": 50, "l2": 0.01}
@@ -70,7 +71,7 @@ def of_rates(rates, **changes):
 @pytest.mark.parametrize("name", list(optimizers))
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_every_optimizer_gives_the_results_of_the_cpu(name, dtype, transfers):
-    problem = RIDGE if name != "Muon" else {**RIDGE, "bias": False}
+    problem = RIDGE if takes_vectors(name) else {**RIDGE, "bias": False}
     lanes = [{"optimizer": {"name": name, "lr": lr}, "problem": problem} for lr in (0.01, 0.1)]
     if not optimizers.find(name).batched:
         lanes = lanes[:1]

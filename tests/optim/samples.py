@@ -33,10 +33,10 @@ def option_sets(rule):
     """Return the defaults, and for every set of flags the options with all floats moved.
 
     Of rules that torch does not have, `maximize` is left to the test of its own, and of a composed rule the flags of
-    the rule beneath to that one.
+    the rule beneath to that one. How a matrix is orthogonalized is left to Muon.
     """
     flags = [name for name, option in rule.options().items() if not option.is_float]
-    left = {"maximize"} if rule.__name__ not in TORCH else set()
+    left = {"maximize", "ns_steps", "iteration"} if rule.__name__ not in TORCH else set()
     left |= {name for name in flags if "+" in rule.__name__ and "." not in name}
     found = [each for each in variants(rule) if not left & each.keys()]
     moved = {str({name: each[name] for name in flags if name in each}): each for each in found[1:]}

@@ -37,8 +37,11 @@ MOVED = {"t0": 50.0, "ns_b": -4.75}
 """Floats that do not go to nine tenths of their default: ASGD averages from step t0 on, and Newton-Schulz diverges."""
 
 FIRST = (2, 13)
-NEWER = {("Muon", "adjust_lr_fn", "spectral_unclamped"): (2, 15)}
-"""The torch that is compared with, and what only a newer one has."""
+NEWER = {
+    ("Muon", "adjust_lr_fn", "spectral_unclamped"): (2, 15),
+    ("Muon", "iteration", "polar_express"): (99, 0),
+}
+"""The torch that is compared with, and what only a newer one has, or none yet."""
 
 Case = tuple[str, dict[str, Any]]
 
@@ -143,9 +146,18 @@ def possible(rule: type[Optimizer], options: Mapping[str, Any]) -> bool:
     return True
 
 
+def takes_vectors(name: str) -> bool:
+    """Return whether an optimizer updates biases, not matrices alone as Muon."""
+    try:
+        optimizers.find(name).validate_parameter("bias", (2,))
+    except ConfigError:
+        return False
+    return True
+
+
 def shapes(name: str) -> dict[str, tuple[int, ...]]:
     """Return the tensors that an optimizer is tried on: a matrix and a vector, or matrices where it takes no other."""
-    return MATRICES if name == "Muon" else SHAPES
+    return SHAPES if takes_vectors(name) else MATRICES
 
 
 def steps(name: str, dtype: str = "float64") -> int:

@@ -36,6 +36,8 @@ def arguments(name: str, options: Mapping[str, Any]) -> tuple[dict[str, Any], fl
     values = {key: option.default for key, option in rule.options().items()} | dict(options)
     for joint, parts in rule.tuples.items():
         values[joint] = tuple(values.pop(part) for part in parts)
+    if "iteration" not in known:
+        values.pop("iteration", None)
     sign = -1.0 if "maximize" not in known and values.pop("maximize") else 1.0
     assert values.keys() <= known.keys(), f"torch's {name} has no {values.keys() - known.keys()}"
     return values | ({"foreach": False} if "foreach" in known else {}), sign

@@ -13,6 +13,7 @@ from optrun.training.memory_store import MemoryStore
 from optrun.training.pack import Pack
 from optrun.training.trainer import Trainer
 from tests.optim.samples import DTYPES, in_turn
+from tests.oracles.rules import takes_vectors
 from tests.pairs import pairs
 from tests.problems.cases import CASES
 
@@ -32,7 +33,7 @@ WIDTHS = (2, 3, 8, 31, 257)
 def configs(problem, optimizer, lanes, dtype="float64", steps=6, **more):
     """Configs that differ in seed, rate and, where the optimizer has it, decay."""
     decays = "weight_decay" in optimizers.find(optimizer).options()
-    bias = {"bias": False} if optimizer == "Muon" and "data" in SMALL.get(problem, {}) else {}
+    bias = {"bias": False} if not takes_vectors(optimizer) and "data" in SMALL.get(problem, {}) else {}
     return [
         from_mapping(
             {

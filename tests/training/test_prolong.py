@@ -14,13 +14,14 @@ from optrun.store import Status, Store
 from optrun.training import prolong
 from optrun.training.pack import Pack
 from optrun.training.trainer import Trainer
+from tests.oracles.rules import takes_vectors
 from tests.pairs import few_in_short
 
 LESS, MORE = 21, 34
 
 
 def config(optimizer="Adam", **more):
-    bias = optimizer != "Muon"
+    bias = takes_vectors(optimizer)
     return {
         "name": "longer",
         "problem": {"name": "mlp", "data": "iris", "hidden": [4], "batch_size": 32, "bias": bias},

@@ -23,6 +23,7 @@ from optrun.training.pack import Pack
 from optrun.training.trainer import Trainer
 from tests.cli.looking import read_until_progress
 from tests.kernels.engines import NEEDS_NUMBA
+from tests.oracles.rules import takes_vectors
 from tests.pairs import few_in_short
 
 KILLS = int(os.environ.get("OPTRUN_TESTS_KILLS", "2"))
@@ -32,7 +33,7 @@ STEPS = 60
 
 def config(optimizer="Adam", **more):
     has_groups = optimizers.find(optimizer).batched
-    bias = optimizer != "Muon"
+    bias = takes_vectors(optimizer)
     groups = [{"params": "*bias" if bias else "layer2*", "lr": 0.02}] if has_groups else []
     return from_mapping(
         {
