@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from optrun.analysis.check import Check
     from optrun.api.checking import check
     from optrun.api.comparisons import Comparison, compare, noise
+    from optrun.api.learning_rates import LearningRates, lr_find
     from optrun.api.maps import Map, map
     from optrun.api.reports import report
     from optrun.api.runs import Run, load_run, resume, run
@@ -21,6 +22,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Check",
     "Comparison",
+    "LearningRates",
     "Map",
     "Run",
     "Sweep",
@@ -29,6 +31,7 @@ __all__ = [
     "errors",
     "load_run",
     "load_sweep",
+    "lr_find",
     "map",
     "noise",
     "optim",
@@ -43,6 +46,7 @@ __all__ = [
 _HOME = dict.fromkeys(["Run", "load_run", "resume", "run"], "optrun.api.runs")
 _HOME |= dict.fromkeys(["Comparison", "compare", "noise"], "optrun.api.comparisons")
 _HOME |= {"Check": "optrun.analysis.check", "check": "optrun.api.checking"}
+_HOME |= dict.fromkeys(["LearningRates", "lr_find"], "optrun.api.learning_rates")
 _HOME |= dict.fromkeys(["Map", "map"], "optrun.api.maps")
 _HOME["report"] = "optrun.api.reports"
 _HOME |= dict.fromkeys(["Sweep", "load_sweep", "sweep"], "optrun.api.sweeps")

@@ -43,6 +43,15 @@ MARKS: Mapping[str, Mapping[str, Any]] = {
 }
 """The marks of settings with runs without a value, by the keys of NO_VALUE."""
 
+STAR: Mapping[str, Any] = {
+    "marker": "*",
+    "color": "#FFD000",
+    "markersize": 15,
+    "markeredgecolor": "black",
+    "linestyle": "none",
+}
+"""The mark of the best setting."""
+
 MARKS_APART = 0.022
 """The distance between the marks of lines that diverge at the same value, as a fraction of the axes' height."""
 
@@ -232,8 +241,7 @@ def _mark_beyond(axes: Any, found: Sensitivity, colours: Mapping[str, str], *, l
 def _mark_best(axes: Any, found: Sensitivity) -> None:
     if found.best is not None:
         point = (found.best.setting[found.parameter], found.best.median)
-        style = {"marker": "*", "color": "#FFD000", "markersize": 15, "markeredgecolor": "black"}
-        axes.plot(*point, linestyle="none", zorder=5, **style)
+        axes.plot(*point, zorder=5, **STAR)
 
 
 def _explain(axes: Any, panels: Sequence[Sensitivity], rest: int, edges: Mapping[str, str]) -> None:

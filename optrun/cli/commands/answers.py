@@ -1,4 +1,4 @@
-"""The commands `compare`, `report` and `noise`."""
+"""The commands `compare`, `report`, `noise` and `lr-find`."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -113,3 +113,50 @@ def noise(
     from optrun.cli.views.noise import print_noise
 
     print_noise(config, overrides or (), seeds, metric, plugin or (), json=json)
+
+
+def lr_find(
+    config: Config,
+    overrides: Overrides = None,
+    parameter: Annotated[
+        str | None,
+        typer.Option(
+            "--parameter", metavar="PATH", help="Another number than optimizer.lr: scheduler.max_lr."
+        ),
+    ] = None,
+    seeds: Annotated[
+        int, typer.Option("--seeds", "-n", min=1, help="The number of seeds near the best rate.")
+    ] = 3,
+    steps: Annotated[
+        int | None, typer.Option("--steps", min=1, help="Steps of a run, in place of the config's.")
+    ] = None,
+    metric: Annotated[
+        str | None, typer.Option("--metric", "-m", help="A figure of the summary; by default the final loss.")
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Draw a picture too: PNG, SVG or PDF."),
+    ] = None,
+    json: Json = False,
+    plugin: Plugins = None,
+) -> None:
+    """Find the learning rate: run a config at many rates, with its own schedule, and say which of them train.
+
+    Prints the rate to take, the range whose final loss is within 5 % of the best, and from where on runs diverge.
+    Nothing is stored.
+
+    Example: optrun lr-find configs/digits_mlp.yaml -o rates.png
+    """
+    from optrun.cli.views.lr_find import print_rates
+
+    print_rates(
+        config,
+        overrides or (),
+        plugin or (),
+        output,
+        parameter=parameter,
+        seeds=seeds,
+        steps=steps,
+        metric=metric,
+        json=json,
+    )

@@ -1,0 +1,194 @@
+"""The Python API of lr-find: the learning rates that train, and the one to take."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Unpack
+
+import numpy as np
+
+from optrun.analysis.leaderboard import Standing, leaderboard
+from optrun.analysis.learning_rates import FoundRates, Search
+from optrun.analysis.sensitivity import is_number
+from optrun.api.arguments import check_texts
+from optrun.api.html import html_table
+from optrun.api.sweeps import sweep
+from optrun.config import RunConfig, from_mapping, load
+from optrun.config.overrides import path_of
+from optrun.config.sweep.model import Metric
+from optrun.config.yaml.writer import rounded
+from optrun.errors import ConfigError, RunFailedError, brief, string_list
+from optrun.plugins import load_plugins
+from optrun.registry import schedulers
+from optrun.store import Status
+from optrun.training.build import scheduled_steps
+from optrun.training.config_notes import seed_is_idle
+from optrun.training.figures import FINAL_LOSS, pack_of
+from optrun.training.pack import Pack
+from optrun.training.schedule_paths import observed_figures, schedules_by_path
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from optrun.plots.look import LookOptions
+
+LR = "optimizer.lr"
+LOOKED_AT = 1000
+"""Steps at which it is looked whether a schedule depends on the learning rate."""
+
+
+class LearningRates(FoundRates):
+    """The learning rates that train, which draw themselves."""
+
+    def plot(self, **look: Unpack["LookOptions"]) -> "Figure":
+        """Return a Matplotlib figure of the metric over the learning rate, with the range and divergence marked.
+
+        ``look`` is that of `Run.plot`. Raises MissingExtraError without Matplotlib.
+        """
+        from optrun.plots.learning_rate_figure import learning_rate_figure
+        from optrun.plots.look import Look
+
+        return learning_rate_figure(self, look=Look(**look))
+
+    def _repr_html_(self) -> str:
+        rows = [
+            [each.rate, each.median, each.lower, each.upper, each.seeds, each.diverged]
+            for each in self.outcomes
+        ]
+        header = (self.parameter, f"median {self.metric}", "from", "to", "seeds", "diverged")
+        return html_table(header, rows, str(self))
+
+
+def lr_find(
+    config: Mapping[str, Any] | str | Path,
+    *,
+    parameter: str | None = None,
+    seeds: int = 3,
+    steps: int | None = None,
+    metric: str | None = None,
+    overrides: Sequence[str] = (),
+    plugins: Sequence[str] = (),
+) -> LearningRates:
+    """Run a config at many learning rates, which are not saved, and return which train, and which one to take.
+
+    Each run has one rate from its beginning to its end, with the config's own schedule and number of steps, or
+    ``steps``. The rates lie around that of the config, in a grid that widens where the best one lies at its edge, and
+    has more rates and ``seeds`` seeds near the best one. ``parameter`` is the path of another number than
+    `optimizer.lr`, such as `scheduler.max_lr`; ``metric`` a figure of the summary, by default the final loss.
+
+    Raises ConfigError where the rate has no effect, for fewer than one seed and for an unknown metric, and
+    RunFailedError if a run fails or is interrupted.
+    """
+    load_plugins(plugins)
+    for name, value in (("seeds", seeds), ("steps", 1 if steps is None else steps)):
+        if type(value) is not int or value < 1:
+            raise ConfigError(f"{name} must be a positive integer, not {brief(value)}", field=name)
+    check_texts(metric=metric, parameter=parameter)
+    string_list("overrides", overrides)
+    if not isinstance(config, (Mapping, str, os.PathLike)):
+        raise ConfigError(f"lr_find takes a mapping or the path of a YAML file, not {type(config).__name__}")
+    if steps is not None:
+        overrides = [*overrides, f"steps={steps}", "epochs=null"]
+    alone = [*overrides, "sweep=null", "map=null"]
+    chosen = from_mapping(config, alone) if isinstance(config, Mapping) else load(config, alone)
+    pack = pack_of(chosen)
+    path = parameter or LR
+    if parameter is None:
+        _check_matters(chosen, pack)
+    given = _number_at(chosen, path)
+    if seed_is_idle(pack.problem, chosen):
+        seeds = 1
+    runs = _Runs(config, overrides, path, metric or FINAL_LOSS, chosen)
+    maximize = Metric(name=runs.metric).goal == "maximize"
+    tried = Search(runs, given, seeds, maximize, lambda: runs.initial).outcomes()
+    medians = {each.median for each in tried}
+    if len(medians) == 1 and None not in medians:
+        raise ConfigError(f"{path} changes nothing: {runs.metric} is {medians.pop():.6g} at every value")
+    found = LearningRates(
+        path, runs.metric, maximize, seeds, given, runs.initial, tried, [*_cautions(chosen, path)]
+    )
+    if found.is_at_edge:
+        return replace(found, cautions=[*found.cautions, "the range reaches the end of what was tried"])
+    return found
+
+
+class _Runs:
+    """Runs of a config at given rates, of which nothing is kept but how they ended."""
+
+    def __init__(
+        self,
+        config: Mapping[str, Any] | str | Path,
+        overrides: Sequence[str],
+        path: str,
+        metric: str,
+        chosen: RunConfig,
+    ) -> None:
+        self._config, self._path, self.metric = config, path, metric
+        # The path is set by the rates; its value in an override is the one around which these lie.
+        others = [text for text in overrides if path_of(text) != path]
+        self._overrides = [*others, "map=null", f"record.every={2**62}", "checkpoint.every=null"]
+        watched = chosen.stop.metric is not None or chosen.stop.restore_best or any(observed_figures(chosen))
+        if not watched:
+            self._overrides.append("evaluate.every=null")
+        self.initial: float | None = None
+        """The loss before the first step, where the metric is the final loss."""
+
+    def __call__(self, rates: Sequence[float], seeds: int) -> list[Standing]:
+        """Return how each rate ended, over so many seeds."""
+        block = f"{{parameters: {{{self._path}: {list(rates)}}}, repeats: {seeds}, metric: {{name: {self.metric}}}}}"
+        found = sweep(self._config, overrides=[*self._overrides, f"sweep={block}"], save=False)
+        failed = [state.reason for state in found.states if state.status is Status.FAILED]
+        if failed or found.left:
+            raise RunFailedError(
+                failed[0] if failed else f"{found.left} of {len(found.states)} runs have not ended"
+            )
+        if self.initial is None and self.metric == FINAL_LOSS:
+            first = float(found.runs[0].curves["loss"][0])
+            self.initial = first if np.isfinite(first) else None
+        standings = leaderboard(found.ranking, found.states)
+        return sorted(standings, key=lambda each: each.first)
+
+
+def _number_at(config: RunConfig, path: str) -> float:
+    """Return the number at a path of a config, around which the rates lie."""
+    value: Any = config.to_dict()
+    for step in path.split("."):
+        inside = value.get(step) if isinstance(value, dict) else None
+        value = (
+            value[int(step)]
+            if isinstance(value, list) and step.isdigit() and int(step) < len(value)
+            else inside
+        )
+    if not is_number(value) or not value > 0:
+        raise ConfigError(
+            f"{path} is {brief(value)}: give it a positive number, around which rates are tried", field=path
+        )
+    return float(value)
+
+
+def _check_matters(config: RunConfig, pack: Pack) -> None:
+    """Raise ConfigError, with what to do instead, where the learning rate means nothing, or something else."""
+    name = config.optimizer.name
+    for path, schedule in schedules_by_path(config).items():
+        if path != "scheduler" and path != "schedules.lr":
+            continue
+        bound = [each for each in pack.schedulers if each.hyperparameter == "lr"]
+        if any("lr" in each.independent(scheduled_steps(pack.steps, LOOKED_AT)) for each in bound):
+            own = [
+                f"{path}.{option.name}"
+                for option in schedulers.find(schedule.name).options().values()
+                if option.unit == "rate"
+            ]
+            give = f": give --parameter {own[-1]}" if own else ", whose numbers --parameter names"
+            raise ConfigError(f"{schedule.name} sets the learning rate itself{give}", field=LR)
+    if not pack.optimizer.is_read("lr", {"lr"}):
+        raise ConfigError(f"{name} does not read lr, so that there is none to find", field=LR)
+
+
+def _cautions(config: RunConfig, path: str) -> Iterator[str]:
+    """Yield what the rates do not reach."""
+    for i, group in enumerate(config.optimizer.param_groups):
+        if path == LR and "lr" in group.options:
+            lr = rounded(group.options["lr"], 4)
+            yield f"optimizer.param_groups.{i} has a learning rate of its own, {lr}, in all runs"
