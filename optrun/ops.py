@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from optrun.kernels.symbols import Symbol, apply, counted, reduced, total
+from optrun.kernels.symbols import Symbol, apply, counted, largest, reduced, total
 
 __all__ = [
-    "abs", "arctan", "clip", "cos", "debias", "detach", "dot", "exp", "floor", "lerp", "log", "log1p", "maximum",
-    "mean", "minimum", "mod", "norm", "power", "prod", "sign", "sin", "sqrt", "sum", "tanh", "total", "where",
+    "abs", "amax", "arctan", "clip", "cos", "debias", "detach", "dot", "exp", "floor", "lerp", "log", "log1p",
+    "maximum", "mean", "minimum", "mod", "norm", "power", "prod", "sign", "sin", "sqrt", "sum", "tanh",
+    "total", "where",
 ]  # fmt: skip
 
 
@@ -141,6 +142,11 @@ def mean(x: Any, axis: int | None = None, *, over: str | None = None) -> Any:
         return reduced(x, over) / maximum(counted(over), 1.0)
     count = x.size if axis is None else x.shape[axis]
     return sum(x, axis) / float(max(count, 1))
+
+
+def amax(x: Any, axis: int | None = None) -> Any:
+    """The largest of rows (axis -2), columns (axis -1) or all elements, as torch's; 0 if there are none; in a rule."""
+    return largest(x, axis) if isinstance(x, Symbol) else np.amax(x, axis, keepdims=axis is not None)
 
 
 def prod(x: Any) -> Any:

@@ -50,6 +50,7 @@ def node(
 
 
 TENSOR_OPS = frozenset({"matmul", "transpose", "reshape", "sum", "slice", "pad"})
+TENSOR_OPS = frozenset({"matmul", "transpose", "sum", "amax", "slice", "pad"})
 """Operations whose elements depend on other elements than their own."""
 
 

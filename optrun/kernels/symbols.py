@@ -231,8 +231,8 @@ def _numpy_error(function: Any) -> TypeError:
 def _check_whole() -> None:
     if _traced.get() == ELEMENTS:
         raise TypeError(
-            "norm, mean, sum, @, mT, shape and x[i] need whole tensors, but an elementwise rule sees single elements: "
-            "set per_tensor = True in its class, or say over what to add up, such as norm(g, over='run')"
+            "norm, mean, sum, amax, @, mT, shape and x[i] need whole tensors, but an elementwise rule sees single "
+            "elements: set per_tensor = True in its class, or say over what to add up, such as norm(g, over='run')"
         )
 
 
@@ -333,13 +333,24 @@ def check_over(over: str) -> None:
 
 def total(x: Symbol, axis: int | None = None) -> Symbol:
     """Return the sum over an axis, which is kept with length 1, or over all elements of each tensor."""
+    return _along("sum", x, axis)
+
+
+def largest(x: Symbol, axis: int | None = None) -> Symbol:
+    """Return the largest along an axis, which is kept with length 1, or of all elements of each tensor."""
+    if _traced.get() == VECTOR:
+        raise TypeError("a function takes the maximum of two: maximum(x, y)")
+    return _along("amax", x, axis)
+
+
+def _along(op: str, x: Symbol, axis: int | None) -> Symbol:
     shape = list(x.shape) if axis is not None else [1] * x.ndim
     if axis is None and _traced.get() == VECTOR:
         shape = []
     if axis is not None:
         shape[axis] = 1
     name = "" if axis is None else str(axis)
-    return Symbol(node("sum", x.node, name=name, is_array=x.node.is_array, shape=tuple(shape)))
+    return Symbol(node(op, x.node, name=name, is_array=x.node.is_array, shape=tuple(shape)))
 
 
 def _joined(op: str, *operands: object) -> Symbol:

@@ -92,8 +92,9 @@ class TensorEngine:
                     return self._halved(operands[0], target)
                 terms = xp.empty_like(operands[0])
                 return [partial(xp.copyto, terms, operands[0]), *self._halved(terms, target)]
-            case "sum":
-                return self._sum(operands[0], target, instruction.axis)
+            case "sum" | "amax":
+                joined = xp.add if instruction.op == "sum" else xp.maximum
+                return self._joined(joined, operands[0], target, instruction.axis)
             case "shifted" | "exponent" | "significand":
                 return [partial(apply_bits, xp, instruction.op, operands[0], target)]
         return [partial(getattr(xp, UFUNCS[instruction.op]), *operands, out=target)]
@@ -130,8 +131,8 @@ class TensorEngine:
             partial(self._xp.copyto, target, product),
         ]
 
-    def _sum(self, terms: Array, target: Array, axis: str) -> list[Call]:
-        """Return the calls of a pairwise sum, in the same order for any layout."""
+    def _joined(self, join: Callable[..., object], terms: Array, target: Array, axis: str) -> list[Call]:
+        """Return the calls that join the terms pairwise, in the same order for any layout; 0 if there are none."""
         lanes, *shape = terms.shape
         if axis:
             along = terms.ndim + int(axis)
@@ -148,7 +149,7 @@ class TensorEngine:
         while n > 1:
             half = n // 2
             low, high = halves[(*ahead, slice(half))], halves[(*ahead, slice(n - half, n))]
-            calls.append(partial(self._xp.add, low, high, out=low))
+            calls.append(partial(join, low, high, out=low))
             n -= half
         first = halves[(*ahead, slice(1))]
         return [*calls, partial(self._xp.copyto, target, first.reshape(target.shape))]

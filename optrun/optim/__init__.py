@@ -4,6 +4,8 @@ from optrun.optim.adam import Adam, Adamax, AdamW, NAdam, RAdam, SparseAdam
 from optrun.optim.adam_like import ADOPT, AdaBelief, AdaBound, LaProp, NAdamW, Yogi
 from optrun.optim.adaptive import Adadelta, Adagrad, RMSprop, Rprop
 from optrun.optim.averaging import EMA, SWA, Average
+from optrun.optim.factored import CAME, SM3
+from optrun.optim.layerwise import LAMB, LARS, AdamMini, NovoGrad
 from optrun.optim.lbfgs import LBFGS
 from optrun.optim.metrics import CurveMetric
 from optrun.optim.mixes import MARS, Adan, AdEMAMix, QHAdam, SimplifiedAdEMAMix
@@ -17,13 +19,17 @@ from optrun.optim.tensors import Adafactor
 __all__ = [
     "ADOPT",
     "ASGD",
+    "CAME",
     "COCOB",
     "EMA",
+    "LAMB",
+    "LARS",
     "LBFGS",
     "MADGRAD",
     "MARS",
     "QHM",
     "SGD",
+    "SM3",
     "SWA",
     "AdEMAMix",
     "AdaBelief",
@@ -33,6 +39,7 @@ __all__ = [
     "Adafactor",
     "Adagrad",
     "Adam",
+    "AdamMini",
     "AdamW",
     "Adamax",
     "Adan",
@@ -45,6 +52,7 @@ __all__ = [
     "NAdam",
     "NAdamW",
     "NorMuon",
+    "NovoGrad",
     "Optimizer",
     "QHAdam",
     "RAdam",

@@ -95,7 +95,7 @@ GRAMMAR = Grammar(
     "a function",
     "(1 - x)**2 + 100 * (y - x**2)**2",
     {
-        **{name: _word(name) for name in ops.__all__ if name not in ("debias", "total")},
+        **{name: _word(name) for name in ops.__all__ if name not in ("amax", "debias", "total")},
         "where": Word(_combining(chosen, chosen), 3, 3),
         "power": Word(_combining(power, _power), 2, 2),
         "ceil": Word(lambda x: -ops.floor(-x)),

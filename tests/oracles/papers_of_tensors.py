@@ -1,0 +1,130 @@
+"""Optimizers of papers that look at whole tensors, or at all of them, in plain NumPy.
+
+Each is a generator of the list of tensors after each step. ``slope(x, t)`` is the list of their gradients at the
+tensors before step t, which counts from 1.
+"""
+
+from collections.abc import Callable, Iterator
+from itertools import count
+
+import numpy as np
+
+from optrun.arrays import Array
+
+Tensors = list[Array]
+Slope = Callable[[Tensors, int], Tensors]
+
+
+def zeros(x: Tensors) -> Tensors:
+    return [np.zeros_like(each) for each in x]
+
+
+def ratio(above: float, below: float) -> float:
+    return above / below if above and below else 1.0
+
+
+def lars(
+    x: Tensors, slope: Slope, *, lr: float, momentum: float, weight_decay: float, trust_coefficient: float
+) -> Iterator[Tensors]:
+    v = zeros(x)
+    for t in count(1):
+        for i, g in enumerate(slope(x, t)):
+            size = np.linalg.norm(x[i])
+            local = ratio(trust_coefficient * size, np.linalg.norm(g) + weight_decay * size)
+            v[i] = momentum * v[i] + lr * local * (g + weight_decay * x[i])
+        x = [a - b for a, b in zip(x, v, strict=True)]
+        yield x
+
+
+def lamb(
+    x: Tensors, slope: Slope, *, lr: float, beta1: float, beta2: float, eps: float, weight_decay: float
+) -> Iterator[Tensors]:
+    m, v = zeros(x), zeros(x)
+    for t in count(1):
+        moved = []
+        for i, g in enumerate(slope(x, t)):
+            m[i] = beta1 * m[i] + (1 - beta1) * g
+            v[i] = beta2 * v[i] + (1 - beta2) * g**2
+            u = m[i] / (1 - beta1**t) / (np.sqrt(v[i] / (1 - beta2**t)) + eps) + weight_decay * x[i]
+            moved.append(lr * ratio(np.linalg.norm(x[i]), np.linalg.norm(u)) * u)
+        x = [a - b for a, b in zip(x, moved, strict=True)]
+        yield x
+
+
+def novograd(
+    x: Tensors, slope: Slope, *, lr: float, beta1: float, beta2: float, eps: float, weight_decay: float
+) -> Iterator[Tensors]:
+    m, v = zeros(x), np.zeros(len(x))
+    for t in count(1):
+        for i, g in enumerate(slope(x, t)):
+            v[i] = beta2 * v[i] + (1 - beta2) * (g**2).sum() if t > 1 else (g**2).sum()
+            m[i] = beta1 * m[i] + (g / (np.sqrt(v[i]) + eps) + weight_decay * x[i])
+        x = [a - lr * b for a, b in zip(x, m, strict=True)]
+        yield x
+
+
+def adam_mini(
+    x: Tensors, slope: Slope, *, lr: float, beta1: float, beta2: float, eps: float, weight_decay: float
+) -> Iterator[Tensors]:
+    m, v = zeros(x), zeros(x)
+    for t in count(1):
+        x = list(x)
+        for i, g in enumerate(slope(x, t)):
+            blocks = [np.index_exp[row] for row in range(len(g))]  # a row of a matrix, a number of a vector
+            m[i] = beta1 * m[i] + (1 - beta1) * g
+            x[i] = (1 - lr * weight_decay) * x[i]
+            for block in blocks:
+                v[i][block] = beta2 * v[i][block] + (1 - beta2) * np.mean(g[block] ** 2)
+                root = np.sqrt(v[i][block] / (1 - beta2**t)) + eps
+                x[i][block] -= lr * m[i][block] / (1 - beta1**t) / root
+        yield x
+
+
+def sm3(x: Tensors, slope: Slope, *, lr: float, momentum: float) -> Iterator[Tensors]:
+    """With the paper's cover of a matrix, its rows and columns; a vector's is each of its elements."""
+    m = zeros(x)
+    cover: list[dict[object, float]] = [{} for _ in x]
+    for t in count(1):
+        x = list(x)
+        for i, g in enumerate(slope(x, t)):
+            v, most = np.empty_like(g), {}
+            for at in np.ndindex(g.shape):
+                sets = list(enumerate(at))
+                v[at] = min(cover[i].get(each, 0.0) for each in sets) + g[at] ** 2
+                most |= {each: max(most.get(each, 0.0), v[at]) for each in sets}
+            cover[i] = most
+            m[i] = momentum * m[i] + (1 - momentum) * g / np.sqrt(v)
+            x[i] = x[i] - lr * m[i]
+        yield x
+
+
+def came(
+    x: Tensors,
+    slope: Slope,
+    *,
+    lr: float,
+    beta1: float,
+    beta2: float,
+    beta3: float,
+    eps1: float,
+    eps2: float,
+    clip_threshold: float,
+    weight_decay: float,
+) -> Iterator[Tensors]:
+    """With the paper's R, C, sums of rows and columns, kept as the whole average of which they are sums."""
+    m, v, s = zeros(x), zeros(x), zeros(x)
+    for t in count(1):
+        x = list(x)
+        for i, g in enumerate(slope(x, t)):
+            v[i] = beta2 * v[i] + (1 - beta2) * (g**2 + eps1)
+            u = g / np.sqrt(rank_one(v[i]))
+            u = u / max(1.0, np.sqrt(np.mean(u**2)) / clip_threshold)
+            m[i] = beta1 * m[i] + (1 - beta1) * u
+            s[i] = beta3 * s[i] + (1 - beta3) * ((u - m[i]) ** 2 + eps2)
+            step = m[i] / np.sqrt(rank_one(s[i])) if g.ndim > 1 else m[i]
+            x[i] = x[i] - lr * (step + weight_decay * x[i])
+        yield x
+
+
+def rank_one(v: Array) -> Array:
+    return np.outer(v.sum(1), v.sum(0)) / v.sum() if v.ndim > 1 else v
