@@ -10,7 +10,7 @@ from optrun.arrays import Array, Arrays
 from optrun.config import from_mapping
 from optrun.config.model.components import Component
 from optrun.errors import ConfigError, counted
-from optrun.problems.vectors import VectorProblem
+from optrun.problems.vectors import VectorProblem, coordinate_names
 from optrun.registry import problems
 from optrun.training.run_seed import problem_options
 
@@ -59,11 +59,7 @@ def landscape_of(configs: Sequence[Mapping[str, Any]]) -> Landscape:
     problem = problems.find(first.name)(
         Arrays("numpy", "float64"), **problem_options(from_mapping(configs[0]))
     )
-    names = [
-        each
-        for name, shape in problem.shapes.items()
-        for each in ([f"{name}[{i}]" for i in range(int(np.prod(shape)))] if shape else [name])
-    ]
+    names = coordinate_names(problem.shapes)
     if not isinstance(problem, VectorProblem) or len(names) != 2:
         what = f"{first.name} has {counted(len(names), 'parameter')}"
         raise ConfigError(f"trajectories are drawn over a function of two numbers: {what}")

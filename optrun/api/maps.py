@@ -31,6 +31,7 @@ class Map:
     path: Path | None
     """The NPZ file that holds the numbers; None if there is none."""
     _paths: tuple[str, str]
+    _labels: tuple[str, str]
     _color: str
     _found: Pixels
 
@@ -69,7 +70,7 @@ class Map:
         from optrun.plots.look import Look
         from optrun.plots.map_figure import map_figure
 
-        (x, y), title = self._paths, str(self.config["name"])
+        (x, y), title = self._labels, str(self.config["name"])
         return map_figure(self._found, x=x, y=y, color=self._color, title=title, log=log, look=Look(**look))
 
     def __repr__(self) -> str:
@@ -105,4 +106,5 @@ def map(
     with interruptible() as interruption:
         found = draw_map(plan, path, interrupted=interruption, observe=observe)
     drawn = plan.config
-    return Map(drawn.to_dict(), path, (drawn.path("x"), drawn.path("y")), plan.color, found)
+    paths, named = ((of("x"), of("y")) for of in (drawn.path, plan.label))
+    return Map(drawn.to_dict(), path, paths, named, plan.color, found)

@@ -24,8 +24,6 @@ from optrun.config.yaml.files import is_stream, read_config
 from optrun.config.yaml.reader import read
 from optrun.config.yaml.tree import Document, YamlNode
 
-FORM = "{x: {problem.start.0: {linspace: [-5, 5, 512]}}, y: {problem.start.1: {linspace: [-5, 5, 512]}}}"
-
 Along = Annotated[dict[str, AxisOf], MinLen(1), MaxLen(1)]
 
 _AXIS = re.compile(rf"{MAP}\.([xy])\.(.+)")
@@ -109,7 +107,7 @@ def _mapped(document: Document, overrides: Sequence[str]) -> MapConfig:
     if node is None or node.value is None:
         place = (node.key or node.place) if node else root.place
         raise ConfigErrors(
-            issues or [Issue.at(place, (MAP,) if node else (), f"no map is here: give map: {FORM}")]
+            issues or [Issue.at(place, (MAP,) if node else (), f"no map is here: give map: {_form(root)}")]
         )
     if (many := root.child(SWEEP)) is not None and many.value is not None:
         said = f"a sweep is no map: `optrun sweep` makes its runs, {SWEEP}=null is the config without it"
@@ -117,7 +115,7 @@ def _mapped(document: Document, overrides: Sequence[str]) -> MapConfig:
     for text in overrides:
         if found := _AXIS.fullmatch(path_of(text)):
             node = _with_axis(node, found[1], found[2], text)
-    issues += _shape(node)
+    issues += _shape(node, _form(root))
     if issues:
         raise ConfigErrors(in_order(issues, source))
     try:
@@ -153,10 +151,23 @@ def _with_axis(node: YamlNode, axis: str, path: str, text: str) -> YamlNode:
     return YamlNode.mapping({**node.children, axis: along}, node.place, node.key)
 
 
-def _shape(node: YamlNode) -> Iterator[Issue]:
+def _form(root: YamlNode) -> str:
+    """Return an example of a map of starts: its paths have the names of the start that is written, or else numbers."""
+    start = root.at(("problem", "start"))
+    paths = [
+        f"{name}.{i}" if isinstance(values.value, list) else name
+        for name, values in (start.children.items() if isinstance(start.value, dict) else ())
+        for i in range(len(values.value) if isinstance(values.value, list) else 1)
+    ]
+    x, y = paths[:2] if len(paths) > 1 else ("0", "1")
+    window = "{linspace: [-5, 5, 512]}"
+    return f"{{x: {{problem.start.{x}: {window}}}, y: {{problem.start.{y}: {window}}}}}"
+
+
+def _shape(node: YamlNode, form: str) -> Iterator[Issue]:
     """Yield what of a block is no mapping of one path to its values."""
     if not isinstance(node.value, dict):
-        yield Issue.at(node.place, (MAP,), f"must be a mapping such as {FORM}")
+        yield Issue.at(node.place, (MAP,), f"must be a mapping such as {form}")
         return
     for axis in ("x", "y"):
         along = node.child(axis)

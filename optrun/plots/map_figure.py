@@ -7,9 +7,9 @@ import numpy as np
 
 from optrun.arrays import Array
 from optrun.errors import counted
-from optrun.plots.figure import legend_above, new_picture
+from optrun.plots.figure import legend_above, new_picture, wrapped_label
 from optrun.plots.look import COLOURS, Look
-from optrun.plots.ticks import power_of_ten
+from optrun.plots.ticks import FEWEST_TICKS, PlotAxis, base_of, labels, power_of_ten, round_log_values
 from optrun.store import Status
 from optrun.sweeps.map_file import Pixels
 from optrun.sweeps.map_sink import DIVERGED_AT, MINIMUM, STEPS
@@ -72,10 +72,12 @@ def map_figure(
         painted.rest({MINIMUM: "at no minimum", STEPS: "neither"}.get(color, "no value"))
         extent = (*_ends(found.x), *_ends(found.y))
         axes.imshow(painted.pixels, interpolation="nearest", origin="lower", aspect="auto", extent=extent)
-        for axis, path, numbers in ((axes.xaxis, x, found.x), (axes.yaxis, y, found.y)):
-            axis.set_label_text(path)
-            if is_geometric(numbers):
-                _logarithmic(axis)
+        for axis, name, numbers in ((axes.xaxis, x, found.x), (axes.yaxis, y, found.y)):
+            by_factors = is_geometric(numbers)
+            low, high = sorted(10**end if by_factors else end for end in _ends(numbers))
+            ticks, texts, label = _ticks(low, high, name, log=by_factors)
+            axis.set_ticks(np.log10(ticks) if by_factors else ticks, labels=texts)
+            axis.set_label_text(wrapped_label(label))
         axes.set(xlim=extent[:2], ylim=extent[2:])
         axes.grid(False)
         runs = counted(found.status.size, "run")
@@ -103,11 +105,12 @@ class _Painted:
         norm, extend = _norm(values[where], log)
         mapped = ScalarMappable(norm, colormaps[colours])
         self.pixels[where] = mapped.to_rgba(values[where], bytes=True)
-        bar = self._picture.colorbar(
-            mapped, ax=self._axes, label=label, extend=extend, pad=0.02, fraction=0.05, aspect=30
-        )
-        if "Log" in type(norm).__name__:
-            _powers(bar.ax.yaxis, norm.vmax / norm.vmin)
+        bar = self._picture.colorbar(mapped, ax=self._axes, extend=extend, pad=0.02, fraction=0.05, aspect=30)
+        # Texts are given, since TeX takes longer than all else of a picture.
+        ticks, texts, label = _ticks(norm.vmin, norm.vmax, label, log="Log" in type(norm).__name__)
+        bar.set_ticks(ticks, labels=texts)
+        bar.minorticks_off()
+        bar.set_label(label)
 
     def flat(self, where: Array, colour: str, name: str) -> None:
         """Paint pixels in one colour, which is named if there are any."""
@@ -157,20 +160,24 @@ def _distinct(count: int) -> Sequence[str]:
     return [to_hex(colormaps["viridis_r"](place)) for place in np.linspace(0, 1, count)]
 
 
-def _logarithmic(axis: Any) -> None:
-    """Write powers of ten along an axis whose places are logarithms."""
-    low, high = axis.get_view_interval()
-    if high - low >= 2:
-        axis.get_major_locator().set_params(integer=True)
-        axis.set_major_formatter(lambda exponent, _: power_of_ten(round(exponent)))
-    else:
-        axis.set_major_formatter(lambda exponent, _: f"{10**exponent:.3g}")
+def _ticks(low: float, high: float, name: str, *, log: bool) -> tuple[list[float], list[str], str]:
+    """Return round values within a range, their texts, and the label of the axis.
+
+    Of a range that is narrow beside its numbers, texts are distances from a round number, which the label has.
+    """
+    if base := base_of(low, high):
+        offsets = PlotAxis(low - base, high - base).ticks(6)
+        (text,) = labels([abs(base)])
+        return [base + each for each in offsets], _signed(labels(offsets)), f"{name} {'−+'[base < 0]} {text}"
+    values = round_log_values(low, high) if log else PlotAxis(low, high).ticks(6)
+    powers = [round(np.log10(each)) for each in values] if log else []
+    if len(values) >= FEWEST_TICKS and [10.0**each for each in powers] == values:
+        return values, [power_of_ten(each) for each in powers], name
+    return values, _signed(labels(values)), name
 
 
-def _powers(axis: Any, ratio: float) -> None:
-    """Write powers of ten along an axis of logarithms: as text, since TeX takes longer than all else of a picture."""
-    axis.set_major_formatter(lambda value, _: power_of_ten(round(np.log10(value))))
-    axis.set_minor_formatter(lambda value, _: f"{value:.2g}" if ratio < 10 else "")
+def _signed(texts: Sequence[str]) -> list[str]:
+    return [text.replace("-", "−") for text in texts]
 
 
 def is_geometric(numbers: Array) -> bool:

@@ -14,6 +14,13 @@ CURVE_RATIO = 30.0
 """The ratio of values from which on the curves of best settings have a log axis: their ends are what is compared."""
 
 
+FEWEST_TICKS = 3
+"""So few powers of ten are too few along an axis of logarithms."""
+
+NARROW = 1e-3
+"""A range is narrow beside its numbers where it is so much smaller: they would differ in their last digits alone."""
+
+
 @dataclass(frozen=True)
 class PlotAxis:
     """The range of an axis; its scale is logarithmic if `log`, its ticks are integers if `whole`."""
@@ -90,6 +97,25 @@ def lr_prefers_log(rates: Array) -> bool:
     """
     known = rates[np.isfinite(rates)]
     return known.size > 0 and spans_decades(*np.quantile(known, (0.1, 0.9), method="nearest").tolist())
+
+
+def round_log_values(low: float, high: float, most: int = 6) -> list[float]:
+    """Return about ``most`` round values within a positive range: powers of ten, else with 2 and 5 times, else even."""
+    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    for factors in ((1,), (1, 2, 5)):
+        values = [float(f"{factor}e{power}") for power in range(first, last + 1) for factor in factors]
+        within = [value for value in values if low * (1 - 1e-9) <= value <= high * (1 + 1e-9)]
+        if len(within) >= FEWEST_TICKS:
+            return within[:: math.ceil(len(within) / most)]
+    return _round_values(low, high, most)
+
+
+def base_of(low: float, high: float) -> float:
+    """Return the shortest number within a range that is narrow beside it, 0 for others: ticks are told from it."""
+    if high - low > NARROW * max(abs(low), abs(high)):
+        return 0.0
+    texts = (f"{low / 2 + high / 2:.{digits}g}" for digits in range(1, 18))
+    return next((float(text) for text in texts if low <= float(text) <= high), 0.0)
 
 
 def labels(ticks: Sequence[float]) -> list[str]:

@@ -194,6 +194,15 @@ class VectorProblem(Problem, ABC):
         """Return the value at x, in the words of `optrun.ops`."""
 
 
+def coordinate_names(shapes: Mapping[str, tuple[int, ...]]) -> list[str]:
+    """Return the name of each number of parameters of these shapes: x, or x[0], x[1], … of a vector."""
+    return [
+        each
+        for name, shape in shapes.items()
+        for each in ([f"{name}[{i}]" for i in range(int(np.prod(shape)))] if shape else [name])
+    ]
+
+
 def vectors_of(numbers: Sequence[Any]) -> Array:
     """Return numbers, some of them one per lane ``[B]``, as a vector ``[n]``, or one per lane ``[B, n]``."""
     lanes = {np.size(each) for each in numbers if np.ndim(each)}

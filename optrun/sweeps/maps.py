@@ -15,7 +15,7 @@ from optrun.config.map import MapConfig
 from optrun.config.sweep.variants import Complete, Variants
 from optrun.config.yaml.errors import ConfigErrors
 from optrun.errors import ConfigError, did_you_mean
-from optrun.problems.vectors import VectorProblem
+from optrun.problems.vectors import VectorProblem, coordinate_names
 from optrun.registry import problems
 from optrun.store.types import STEPS_TO_TARGET
 from optrun.sweeps.basins import minima_near, nearest
@@ -32,7 +32,7 @@ from optrun.training.pack import Pack
 from optrun.training.run_seed import problem_options
 from optrun.training.trainer import Trainer
 
-START = "problem.start"
+START, PARAMETERS = "problem.start", "problem.parameters"
 MOST_PIXELS, MOST_NUMBERS = 1 << 26, 1 << 27
 SAVE_SECONDS = 10.0
 """How often what has been made is written."""
@@ -112,6 +112,13 @@ class MapPlan:
     def grid(self, runs: Array) -> LaneGrid:
         """Return the configs of runs, counted from left to right and from bottom to top."""
         return LaneGrid(self.axes, runs % len(self.x), runs // len(self.x))
+
+    def label(self, axis: str) -> str:
+        """Return what the number along x or y is called: by its own name where it is the start of a function."""
+        path, place = self.config.path(axis), self._coordinate(axis)
+        if place is not None:
+            return coordinate_names(self.problem.shapes)[place]
+        return path.removeprefix(f"{PARAMETERS}.")
 
     def empty(self) -> Pixels:
         """Return the map of which nothing has been made."""

@@ -37,7 +37,7 @@ def test_a_map_is_that_of_the_command(tmp_path, call):
         np.testing.assert_array_equal(found.statuses, held["statuses"][held["status"]])
     again = optrun.map("map.yaml", file="map.npz", observe=lambda *each: pytest.fail("nothing is left"))
     figure = again.plot(title="basins", dpi=50)
-    assert figure.axes[0].get_xlabel() == "problem.start.0"
+    assert figure.axes[0].get_xlabel() == "x[0]"
     assert repr(again) == "Map(15 runs, minimum over problem.start.0 and problem.start.1)"
 
 

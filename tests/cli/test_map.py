@@ -11,8 +11,9 @@ import pytest
 
 from optrun.config.map import load_map
 from optrun.plots.look import COLOURS
+from optrun.plots.map_figure import map_figure
 from optrun.store import Status
-from optrun.sweeps.map_file import CODES, STATUSES
+from optrun.sweeps.map_file import CODES, STATUSES, Pixels
 from optrun.sweeps.maps import MapPlan
 from tests.cli.looking import call
 
@@ -77,6 +78,30 @@ def test_the_picture_shows_the_numbers(file, call, monkeypatch):
     assert [text.get_text() for text in drawn[0].legends[0].get_texts()] == ["diverged"]
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "name", "texts"),
+    [
+        (1.0, 1000.0, "lr", ["1", "10", "10²", "10³"]),
+        (5.0, 22.0, "lr", ["5", "10", "20"]),
+        (0.47, 1.36, "lr", ["0.6", "0.8", "1", "1.2"]),
+        (1.234561, 1.234565, "lr − 1.234563", ["−2e−6", "−1e−6", "0", "1e−6", "2e−6"]),
+    ],
+)
+def test_axes_of_any_window_have_several_short_texts(low, high, name, texts):
+    pytest.importorskip("matplotlib")
+    from matplotlib.figure import Figure
+
+    numbers = np.geomspace(low, high, 64)
+    found = Pixels(numbers, numbers, np.outer(numbers, np.ones(64)), np.full((64, 64), 2, np.uint8))
+    picture: Figure = map_figure(found, x="lr", y="y", color="steps_to_target", title="t", log=True)
+    axes, bar = picture.axes
+    assert axes.get_xlabel() == name
+    assert [text.get_text() for text in axes.get_xticklabels()] == texts
+    places = axes.get_xticks()
+    assert len(bar.get_yticks()) >= 3
+    assert ((axes.get_xlim()[0] <= places) & (places <= axes.get_xlim()[1])).all()
+
+
 def test_which_minimum_is_a_color(file, call, monkeypatch):
     pytest.importorskip("matplotlib")
     from matplotlib.colors import to_rgba
@@ -100,7 +125,9 @@ def test_which_minimum_is_a_color(file, call, monkeypatch):
     np.testing.assert_array_equal(stars.get_xydata(), found["minima"])
     labels = [text.get_text() for text in drawn[0].legends[0].get_texts()]
     assert labels == ["(3, 2)", "(-2.81, 3.13)", "(-3.78, -3.28)", "(3.58, -1.85)"]
-    assert "4 known" in call("map", file, "map.color=minimum").err  # all of them made
+    again = call("map", file, "map.color=minimum").err
+    assert again.startswith("nothing was run: drawn.npz holds all 24 runs\n24 completed\n")
+    assert "4 known" in again
 
 
 def test_a_run_that_ends_too_far_away_is_at_no_minimum(file, call):
@@ -151,7 +178,9 @@ def test_an_override_gives_another_window(file, call):
     window = "map.x.problem.start.0={linspace: [2.9, 3.1, 3]}"
     assert call("map", file, window, "-o", "zoom.svg").out == "zoom.svg\n"
     np.testing.assert_array_equal(held("zoom.npz")["x"], np.linspace(2.9, 3.1, 3))
-    assert "problem.start.0" in Path("zoom.svg").read_text(encoding="utf-8")
+    picture = Path("zoom.svg").read_text(encoding="utf-8")
+    assert "x[0]" in picture
+    assert "problem.start" not in picture
     refused = call("map", file, window, "-o", "zoom.svg", "steps=5")
     assert refused.code == 2
     assert "zoom.npz: holds another map" in refused.err
@@ -180,6 +209,13 @@ def test_what_was_killed_goes_on(file, call):
     call("map", file, "-o", "other.png")
     for name, values in held().items():
         np.testing.assert_array_equal(values, held("other.npz")[name])
+
+
+def test_the_example_of_a_map_has_the_names_of_the_start(file, call):
+    written = 'problem={name: expression, f: "x * u[1]", start: {x: 0.0, u: [1.0, 2.0]}}'
+    said = "give map: {x: {problem.start.x: {linspace: [-5, 5, 512]}}, y: {problem.start.u.0: {linspace"
+    assert said in call("map", file, written, "map=null").err
+    assert "map: must be a mapping such as {x: {problem.start.0: " in call("map", file, "map=3").err
 
 
 REFUSED = {

@@ -38,15 +38,23 @@ def print_map(
         pass  # before the runs: the picture needs an extra
     plan = MapPlan(config)
     numbers = output.with_suffix(".npz")
-    with interruptible() as interruption, _progress(config.name, show, quiet) as observe:
+    is_left = False
+
+    def observe(made: int, of: int) -> None:
+        nonlocal is_left
+        is_left = True
+        if shown is not None:
+            shown(made, of)
+
+    with interruptible() as interruption, _progress(config.name, show, quiet) as shown:
         found = draw_map(plan, numbers, interrupted=interruption, observe=observe)
     if left := found.status.size - found.made:
         print(f"{counted(left, 'run')} left: the same command goes on", file=sys.stderr)
         raise typer.Exit(128 + (interruption.signal or 2))
     picture = map_figure(
         found,
-        x=config.path("x"),
-        y=config.path("y"),
+        x=plan.label("x"),
+        y=plan.label("y"),
         color=config.block.color,
         title=config.name,
         log=log,
@@ -57,6 +65,11 @@ def print_map(
     except OSError as error:
         raise ConfigError(f"{output}: {(error.strerror or str(error)).lower()}") from error
     if not quiet:
+        if not is_left:
+            print(
+                printable(f"nothing was run: {numbers} holds all {counted(found.made, 'run')}"),
+                file=sys.stderr,
+            )
         counts = np.bincount(found.status.ravel(), minlength=len(STATUSES)).tolist()
         ended = (f"{many:,} {status}" for status, many in zip(STATUSES, counts, strict=True) if many)
         print(", ".join(ended), file=sys.stderr)
