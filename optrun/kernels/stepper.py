@@ -12,6 +12,7 @@ from optrun.kernels.deferred import Deferred, rows_of
 from optrun.kernels.evaluate import evaluate, evaluate_scalar_states
 from optrun.kernels.expand import expanded
 from optrun.kernels.fold import Known, fold, live_variables, read_hyperparameters
+from optrun.kernels.halving import halved, levels_of, parts
 from optrun.kernels.layout import is_lane_fast
 from optrun.kernels.lower import Listing, lower
 from optrun.kernels.program import Node, Program, depends_on
@@ -43,6 +44,10 @@ class LoopEngine(Protocol):
     ) -> Callable[[], None]:
         """Return a function equivalent to the calls on these buffers `[B, n]`, one of which is named "p"."""
         ...
+
+
+_Terms = tuple[list[Callable[[], None]], dict[str, dict[str, Array]]]
+"""What computes the terms of sums, and by tensor the arrays that have them, by their names."""
 
 
 class Stepper:
@@ -88,6 +93,7 @@ class Stepper:
         }
         self._scalar_rows: dict[str, Array] = {name: np.zeros((1, 1)) for name in self._early}
         self._scratch: dict[str, Array] = {}
+        self._terms: dict[tuple[object, ...], _Terms] = {}
 
     @property
     def stages(self) -> int:
@@ -174,13 +180,18 @@ class Stepper:
     def reduce(self, stage: int, tensors: Mapping[str, slice]) -> dict[str, Sums]:
         """Return the sums of a stage over each of these tensors, by what they are to be added over."""
         assert self._late is not None
-        program = self._late.reductions.stages[stage]
-        self._kernel_of(program, self._row - 1)()
+        program, known = self._late.reductions.stages[stage], self._known[self._row - 1]
+        key = (program, self._layout, known.tobytes())
+        if key not in self._terms:
+            self._terms[key] = self._bind_terms(program, known, tensors)
+        kernels, terms = self._terms[key]
+        for kernel in kernels:
+            kernel()
         found: dict[str, Sums] = {}
         for name in program.outputs:
-            reduction, terms = self.program.reduced[place_of(name)], self._array(name)
+            reduction = self.program.reduced[place_of(name)]
             found.setdefault(reduction.name, {})[key_of(reduction)] = {
-                tensor: sums_of(terms[..., part]) for tensor, part in tensors.items()
+                tensor: sums_of(arrays[name]) for tensor, arrays in terms.items()
             }
         return found
 
@@ -297,6 +308,25 @@ class Stepper:
             size = (self._lanes, *shape) if shape else parameters.shape
             self._scratch[name] = xp.empty(size, self._dtype, order=order)
         return self._scratch[name]
+
+    def _bind_terms(self, program: Program, known: Array, tensors: Mapping[str, slice]) -> _Terms:
+        """Return what computes the terms of a stage's sums, and where they are, of large tensors partly added."""
+        listing = _listing(program, known.tobytes(), program.kept, self._dtype.name)
+        coefficients, names = self._coefficients_of(self._layout).arrays, frozenset(program.outputs)
+        arrays = {name: self._array(name) for name in {"p", *listing.variables()}}
+        own = {
+            tensor: {name: array[..., part] for name, array in arrays.items()}
+            for tensor, part in tensors.items()
+        }
+        levels = {tensor: levels_of(listing, buffers["p"]) for tensor, buffers in own.items()}
+        if not any(levels.values()):
+            return [self._kernel_of(program, self._row - 1)], own
+        kernels = []
+        for tensor, buffers in own.items():
+            own[tensor] = parts(buffers, names, levels[tensor])
+            instructions = halved(listing, names, levels[tensor])
+            kernels.append(self._engine.bind(instructions, own[tensor], coefficients))
+        return kernels, own
 
     def _known_in(self, rows: slice) -> Array:
         """Return what is known of the coefficients in several rows.

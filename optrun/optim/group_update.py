@@ -355,14 +355,21 @@ def _joined(slices: Sequence[slice]) -> list[slice]:
 
 
 def step_together(updates: Sequence[GroupUpdate]) -> None:
-    """Make a step of groups whose rules add up elements, stage by stage, since some sums are over all of them."""
-    size = sum(update.size for update in updates)
-    for update in updates:
+    """Make a step of groups of which some add up elements, stage by stage, since some sums are over all of these.
+
+    What is over the run is over the groups whose rules add up.
+    """
+    adding = [update for update in updates if update.stages]
+    size = sum(update.size for update in adding)
+    for update in adding:
         update.begin(size)
-    for stage in range(max(update.stages for update in updates)):
-        reducing = [update for update in updates if stage < update.stages]
+    for stage in range(max(update.stages for update in adding)):
+        reducing = [update for update in adding if stage < update.stages]
         sums = totals(joined([update.reduce(stage) for update in reducing]))
         for update in reducing:
             update.learn(sums)
     for update in updates:
-        update.finish()
+        if update.stages:
+            update.finish()
+        else:
+            update()

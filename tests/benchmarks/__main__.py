@@ -10,7 +10,7 @@ from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
 
-from tests.benchmarks import engines, networks, problems, trajectories
+from tests.benchmarks import composition, engines, networks, problems, trajectories
 from tests.benchmarks.tables import Table, has, machine, markdown
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
@@ -25,7 +25,13 @@ def main() -> None:
     if given.write and given.words:
         parser.error(f"{RESULTS.name} has all tables")
     sections = list(
-        chain(engines.sections(), problems.sections(), networks.sections(), trajectories.sections())
+        chain(
+            engines.sections(),
+            composition.sections(),
+            problems.sections(),
+            networks.sections(),
+            trajectories.sections(),
+        )
     )
     chosen: list[tuple[str, Callable[[], Table]]] = [
         section

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 
 from optrun.arrays import Arrays, Parameters
+from optrun.kernels import halving
 from optrun.kernels.trace import trace
 from optrun.ops import dot, maximum, mean, norm, sqrt, sum, where
-from optrun.optim import Optimizer
+from optrun.optim import SGD, Optimizer
 from optrun.registry import NonNegative, Number
+from tests.kernels.engines import EVERY_ENGINE
 from tests.optim.samples import bits, gradients, parameters, stepped
 
 SHAPES = {"a": (3, 2), "b": (4,), "c": (2, 2)}
@@ -79,6 +81,28 @@ def test_lanes_groups_and_a_loaded_state_change_no_bit(dtype, lane_fast, rng):
         assert bits(stepped(first, grads[5:, lane])) == bits(after)
 
 
+@EVERY_ENGINE
+@pytest.mark.parametrize("lane_fast", [False, True])
+def test_additions_that_are_made_with_the_terms_change_no_bit(engine, lane_fast, rng, monkeypatch):
+    shapes = {
+        "a": (64,),
+        "b": (5, 4),
+        "c": (7,),
+    }  # of 64, 20 and 7 elements: halved 4 times, twice, not at all
+    start, grads = rng.normal(size=(3, 91)), rng.normal(size=(4, 3, 91)).astype(np.float32)
+    found = []
+    for least in (1, 1 << 40):
+        monkeypatch.setattr(halving, "LEAST", least)
+        params = Parameters(shapes, lanes=3, arrays=Arrays(dtype="float32"), lane_fast=lane_fast)
+        params.data[:] = start
+        found.append(
+            bits(
+                stepped(_Distance(params, [{"params": ["a", "c"]}, {"params": "b"}], engine=engine()), grads)
+            )
+        )
+    assert found[0] == found[1]
+
+
 def test_a_mean_counts_the_elements():
     class _Mean(Optimizer):
         @staticmethod
@@ -94,6 +118,17 @@ def test_a_mean_counts_the_elements():
         of_first = np.r_[params.slices["a"], params.slices["c"]]
         own = params.grad[0][of_first].mean() if over == "group" else expected
         np.testing.assert_allclose(found[of_first], own)
+
+
+def test_a_group_of_a_rule_without_sums_goes_its_own_way(rng):
+    params = Parameters(SHAPES, arrays=Arrays(dtype="float64"))
+    start, grads = rng.normal(size=(1, 14)), rng.normal(size=(5, 1, 14))
+    params.data[:] = start
+    stepped(_Distance(params, [{"params": ["a", "c"]}, {"params": "b", "rule": SGD, "lr": 0.1}]), grads)
+    of = np.r_[params.slices["a"], params.slices["c"]]
+    expected = start[0] - 0.1 * grads[:, 0].sum(axis=0)
+    expected[of] = distance(start[0], grads[:, 0], [of])[of]
+    np.testing.assert_allclose(params.data[0], expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize(
