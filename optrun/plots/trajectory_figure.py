@@ -3,8 +3,8 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
+from io import BytesIO
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from optrun.arrays import Array
 from optrun.errors import ConfigError, did_you_mean
 from optrun.plots.figure import legend_above, new_picture, wrapped_label
 from optrun.plots.look import COLOURS, DPI, Look, matplotlib_in_style, series_style
+from optrun.plots.moving_page import moving_page
 from optrun.plots.ticks import power_of_ten
 
 if TYPE_CHECKING:
@@ -72,47 +73,45 @@ def save_moving(
     picture, moving, show = _drawn(landscape, trajectories, log, look)
     last = int(max(each.steps[-1] for each in trajectories))
     times = np.unique(np.linspace(0, last, min(MOST_FRAMES, last + 1)).round().astype(int)).tolist()
-    with matplotlib_in_style(look), TemporaryDirectory() as folder:
-        from matplotlib.animation import HTMLWriter, PillowWriter
+    with matplotlib_in_style(look):
         from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
 
-        # What does not move is drawn once, and the writers are given frames as images.
+        # What does not move is drawn once.
         canvas: Any = FigureCanvasAgg(picture)
         for artist in moving:
             artist.set_animated(True)
         canvas.draw()
-        still = canvas.copy_from_bbox(picture.bbox)
-        size: Any = picture.get_size_inches()
-        screen = Figure(figsize=size, dpi=look.dpi)
-        whole = screen.add_axes((0, 0, 1, 1))
-        whole.set_axis_off()
-        image = whole.imshow(np.asarray(canvas.buffer_rgba()), aspect="auto", interpolation="nearest")
-        writer: Any = (
-            PillowWriter(FRAMES_PER_SECOND)
-            if format == "gif"
-            else HTMLWriter(FRAMES_PER_SECOND, embed_frames=True, default_mode="once")
-        )
-        path = Path(folder, f"moving.{format}")
-        with writer.saving(screen, str(path), look.dpi):
-            for time in [*times, *[last] * HELD] if format == "gif" else times:
-                canvas.restore_region(still)
-                show(time)
-                for artist in moving:
-                    picture.draw_artist(artist)
-                image.set_data(_in_few_colours(np.asarray(canvas.buffer_rgba())))
-                writer.grab_frame()
-        return path.read_bytes()
+        still, background = canvas.copy_from_bbox(picture.bbox), _in_few_colours(canvas)
+        frames = []
+        for time in times:
+            canvas.restore_region(still)
+            show(time)
+            for artist in moving:
+                picture.draw_artist(artist)
+            frames.append(_in_few_colours(canvas))
+    if format == "html":
+        title = look.named(landscape.name)
+        return moving_page(background, frames, title=title, per_second=FRAMES_PER_SECOND)
+    stream, last_frames = BytesIO(), [frames[-1]] * HELD
+    frames[0].save(
+        stream,
+        "GIF",
+        save_all=True,
+        append_images=[*frames[1:], *last_frames],
+        duration=1000 // FRAMES_PER_SECOND,
+        loop=0,
+    )
+    return stream.getvalue()
 
 
-def _in_few_colours(pixels: Array) -> Array:
-    """Return pixels in 256 colours of a picture, in which a GIF keeps those of thin lines, and frames are small."""
+def _in_few_colours(canvas: Any) -> Any:
+    """Return what is drawn in at most 255 colours, with those of thin lines: files are small."""
     from PIL import Image
 
-    whole: Any = Image.fromarray(pixels).convert("RGB")
+    whole: Any = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
     palette: Any = Image.new("P", (1, 1))
     palette.putpalette(np.round(255 * _palette()).astype(np.uint8).tobytes())
-    return np.asarray(whole.quantize(palette=palette, dither=Image.Dither.NONE).convert("RGB"))
+    return whole.quantize(palette=palette, dither=Image.Dither.NONE)
 
 
 @cache
@@ -120,7 +119,7 @@ def _palette() -> Array:
     """Return the colours of contours, from white to black, and those of lines with their ways to white."""
     from matplotlib.colors import LinearSegmentedColormap, to_rgb
 
-    greys = LinearSegmentedColormap.from_list("ramp", [*GREYS, DARK, "black"])(np.linspace(0, 1, 112))[:, :3]
+    greys = LinearSegmentedColormap.from_list("ramp", [*GREYS, DARK, "black"])(np.linspace(0, 1, 111))[:, :3]
     shares = np.linspace(0, 0.95, 24)[:, None]
     mixed = [to_rgb(colour) + shares * (1 - np.array(to_rgb(colour))) for colour in COLOURS[:-1]]
     return np.concatenate([greys, *mixed])
