@@ -49,8 +49,7 @@ def node(
     return Node(op, args, name, value, is_array, shape)
 
 
-TENSOR_OPS = frozenset({"matmul", "transpose", "reshape", "sum", "slice", "pad"})
-TENSOR_OPS = frozenset({"matmul", "transpose", "sum", "amax", "slice", "pad"})
+TENSOR_OPS = frozenset({"matmul", "transpose", "reshape", "sum", "amax", "slice", "pad"})
 """Operations whose elements depend on other elements than their own."""
 
 
