@@ -7,13 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from optrun.kernels.symbols import Symbol, apply, counted, largest, reduced, total
+from optrun.kernels.symbols import Symbol, apply, counted, factorized, largest, reduced, rows_of, total
 
 __all__ = [
-    "abs", "amax", "arctan", "clip", "cos", "debias", "detach", "dot", "exp", "floor", "lerp", "log", "log1p",
-    "maximum", "mean", "minimum", "mod", "norm", "power", "prod", "sign", "sin", "sqrt", "sum", "tanh",
-    "total", "where",
+    "abs", "amax", "arctan", "clip", "cos", "debias", "detach", "dot", "eigh", "exp", "floor", "inverse_root", "lerp",
+    "log", "log1p", "maximum", "mean", "minimum", "mod", "norm", "power", "prod", "qr", "sign", "sin", "solve",
+    "sorting", "sqrt", "sum", "tanh", "total", "where",
 ]  # fmt: skip
+
+OF_MATRICES = ("amax", "eigh", "inverse_root", "qr", "solve", "sorting")
+"""Words of per-tensor rules, which functions do not have."""
 
 
 def _word(op: str, function: Any, *operands: Any) -> Any:
@@ -174,3 +177,49 @@ def dot(x: Any, y: Any, *, over: str | None = None) -> Any:
 def norm(x: Any, *, over: str | None = None) -> Any:
     """√Σ x², the Euclidean norm of a vector, or the Frobenius norm of each tensor; ``over`` as in `sum`."""
     return sqrt(sum(x * x, over=over))
+
+
+def eigh(x: Any) -> tuple[Any, Any]:
+    """The eigenvalues of symmetric matrices ``[…, n, n]``, rising, ``[…, 1, n]``, and the eigenvectors as columns.
+
+    Only the lower triangle is read. Signs of the vectors, and those of equal values, are LAPACK's. A matrix with an
+    infinite element or NaN has NaN, here and in the words below.
+    """
+    *stack, rows, columns = x.shape
+    if rows != columns:
+        raise TypeError(f"eigenvalues of {x.shape}")
+    both = factorized("eigh", x, shape=(*stack, rows + 1, rows))
+    return rows_of(both, 0, 1), rows_of(both, 1, rows + 1)
+
+
+def qr(x: Any) -> Any:
+    """Q of x = Q R: orthonormal columns that span those of x, as many as the shorter side has."""
+    *stack, rows, columns = x.shape
+    return factorized("qr", x, shape=(*stack, rows, min(rows, columns)))
+
+
+def solve(a: Any, b: Any) -> Any:
+    """The matrices x of a x = b; NaN where a is singular."""
+    if a.shape[-1] != a.shape[-2] or a.shape[:-1] != b.shape[:-1]:
+        raise TypeError(f"{a.shape} and {b.shape} are no system of equations")
+    return factorized("solve", a, b, shape=b.shape)
+
+
+def sorting(x: Any) -> Any:
+    """The permutation P for which the row ``x @ P`` falls, ``[…, n, n]`` of ``[…, 1, n]``; equals keep their order."""
+    *stack, one, columns = x.shape
+    if one != 1:
+        raise TypeError(f"sorting takes a row, not {x.shape}")
+    return factorized("sorting", x, shape=(*stack, columns, columns))
+
+
+def inverse_root(x: Any, order: int, eps: Any) -> Any:
+    """(x + ε)^(-1 / order) of symmetric matrices without negative eigenvalues; order is a power of two.
+
+    What rounding makes of an eigenvalue of 0 is taken for 0 where it is negative.
+    """
+    values, vectors = eigh(x)
+    root = maximum(values, 0.0) + eps
+    while order > 1:
+        root, order = sqrt(root), order // 2
+    return (vectors / root) @ vectors.mT

@@ -25,7 +25,7 @@ OPERATORS = {
 
 @dataclass(frozen=True)
 class Instruction:
-    """`target = op(*operands)`; ``axis`` of a sum or maximum is -1 or -2, empty for all axes.
+    """`target = op(*operands)`; ``axis`` of a sum or maximum is -1, -2 or empty for all axes, of rows which they are.
 
     A sum that ``consumes`` its operand may overwrite it.
     """
@@ -135,7 +135,7 @@ class _Lowering:
                 if operands[0] != (part := f"{self.place[value]}|{value.name}"):
                     instructions.append(Instruction("copy", part, operands))
                 continue
-            axis = value.name if value.op in ("sum", "amax") else ""
+            axis = value.name if value.op in ("sum", "amax", "rows") else ""
             consumes = value.op == "sum" and released == [value.args[0]] and operands[0].startswith("_s")
             instructions.append(Instruction(value.op, self.place[value], operands, axis, consumes))
         for name, value in self.outputs.items():

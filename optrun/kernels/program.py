@@ -49,7 +49,12 @@ def node(
     return Node(op, args, name, value, is_array, shape)
 
 
-TENSOR_OPS = frozenset({"matmul", "transpose", "reshape", "sum", "amax", "slice", "pad"})
+FACTORIZATIONS = frozenset({"eigh", "qr", "solve", "sorting"})
+"""Operations on whole matrices, which LAPACK does."""
+
+TENSOR_OPS = (
+    frozenset({"matmul", "transpose", "reshape", "rows", "sum", "amax", "slice", "pad"}) | FACTORIZATIONS
+)
 """Operations whose elements depend on other elements than their own."""
 
 

@@ -353,6 +353,20 @@ def _along(op: str, x: Symbol, axis: int | None) -> Symbol:
     return Symbol(node(op, x.node, name=name, is_array=x.node.is_array, shape=tuple(shape)))
 
 
+def factorized(op: str, *operands: Symbol, shape: tuple[int, ...]) -> Symbol:
+    """Return the symbol of what LAPACK computes of whole matrices."""
+    _check_whole()
+    return Symbol(node(op, *(each.node for each in operands), is_array=True, shape=shape))
+
+
+def rows_of(x: Symbol, first: int, last: int) -> Symbol:
+    """Return some rows of a matrix."""
+    *stack, _, columns = x.shape
+    return Symbol(
+        node("rows", x.node, name=f"{first}:{last}", is_array=True, shape=(*stack, last - first, columns))
+    )
+
+
 def _joined(op: str, *operands: object) -> Symbol:
     args = tuple(as_node(operand) for operand in operands)
     if not all(arg.is_condition for arg in args):

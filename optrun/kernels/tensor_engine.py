@@ -14,10 +14,11 @@ import numpy as np
 from optrun.arrays import Array
 from optrun.kernels.bits import apply_bits
 from optrun.kernels.cuda.launches import launch
+from optrun.kernels.factorizations import factorize
 from optrun.kernels.lower import Instruction, Listing, number_of
 from optrun.kernels.numpy_engine import UFUNCS
 from optrun.kernels.products import multiply
-from optrun.kernels.program import part_of
+from optrun.kernels.program import FACTORIZATIONS, part_of
 
 Call = Callable[[], object]
 Order = Literal["C", "F"]
@@ -85,6 +86,10 @@ class TensorEngine:
                 return [partial(xp.copyto, target, operands[0].swapaxes(-1, -2))]
             case "reshape":
                 return [partial(_reshaped, xp, operands[0], target)]
+            case "rows":
+                return [partial(xp.copyto, target, operands[0][..., part_of(instruction.axis), :])]
+            case op if op in FACTORIZATIONS:
+                return [partial(factorize, xp, op, operands, target)]
             case "matmul":
                 return self._product(operands[0], operands[1], target)
             case "sum" if operands[0].ndim == 2 and not instruction.axis:

@@ -13,6 +13,7 @@ from optrun.optim.momentum import COCOB, MADGRAD, QHM, AggMo
 from optrun.optim.muon import AdaMuon, Muon, NorMuon, Scion
 from optrun.optim.optimizer import Optimizer
 from optrun.optim.sgd import ASGD, SGD
+from optrun.optim.shampoo import SOAP, Shampoo
 from optrun.optim.signs import Lion, SignSGD, Signum
 from optrun.optim.tensors import Adafactor
 
@@ -30,6 +31,7 @@ __all__ = [
     "QHM",
     "SGD",
     "SM3",
+    "SOAP",
     "SWA",
     "AdEMAMix",
     "AdaBelief",
@@ -59,6 +61,7 @@ __all__ = [
     "RMSprop",
     "Rprop",
     "Scion",
+    "Shampoo",
     "SignSGD",
     "Signum",
     "SimplifiedAdEMAMix",

@@ -91,11 +91,12 @@ def _word(name: str) -> Word:
     return Word(_combining(function, function), count, count)
 
 
+_OF_RULES = ("debias", "total", *ops.OF_MATRICES)
 GRAMMAR = Grammar(
     "a function",
     "(1 - x)**2 + 100 * (y - x**2)**2",
     {
-        **{name: _word(name) for name in ops.__all__ if name not in ("amax", "debias", "total")},
+        **{name: _word(name) for name in ops.__all__ if name not in _OF_RULES},
         "where": Word(_combining(chosen, chosen), 3, 3),
         "power": Word(_combining(power, _power), 2, 2),
         "ceil": Word(lambda x: -ops.floor(-x)),

@@ -9,7 +9,7 @@ from optrun.kernels.lower import lower
 from optrun.kernels.program import TENSOR_OPS
 from optrun.kernels.tensor_engine import TensorEngine
 from optrun.kernels.trace import trace
-from optrun.ops import maximum, mean, norm, sqrt, total, where
+from optrun.ops import eigh, inverse_root, maximum, mean, norm, qr, solve, sorting, sqrt, total, where
 from optrun.optim import Optimizer
 from optrun.registry import NonNegative, optimizers
 from tests.optim.samples import parameters
@@ -44,7 +44,28 @@ def reductions_in_numpy(p, g, t, row, square, vector, h):
     return p - moved, row, square, h * vector
 
 
-RULES = [(products, products_in_numpy), (reductions, reductions_in_numpy)]
+def factorizations(p, g, t, /, row, square, vector, *, h):
+    values, vectors = eigh(square + square.mT)
+    row[:] = (values @ sorting(values)).mT
+    basis = qr(p.reshape(47, 33).mT @ p.reshape(47, 33))
+    p[:] = solve(inverse_root(g @ g.mT, 2, 1.0), p)
+    square[:] = h * (vectors * values * values) @ vectors.mT + basis @ basis.mT
+    vector *= 1.0
+
+
+def factorizations_in_numpy(p, g, t, row, square, vector, h):
+    both = square + square.T
+    values = np.sort(np.linalg.eigvalsh(both))[::-1]
+    u, s, _ = np.linalg.svd(g)
+    moved = (u * np.sqrt(s**2 + 1)) @ u.T @ p
+    return moved, values[:, None], h * both @ both + np.eye(33), vector
+
+
+RULES = [
+    (products, products_in_numpy),
+    (reductions, reductions_in_numpy),
+    (factorizations, factorizations_in_numpy),
+]
 
 
 def run(rule, buffers, t, h):
@@ -104,12 +125,37 @@ def test_lanes_and_layout_change_no_bit(rule, _, rng):
             assert one[0].tobytes() == all_lanes[lane].tobytes()
 
 
+@pytest.mark.parametrize("broken", [np.nan, np.inf, 0.0])
+def test_a_matrix_that_lapack_refuses_is_that_lanes_alone(broken, rng):
+    """The whole stack fails where one matrix is singular, and a decomposition of NaN need not end."""
+
+    def rule(p, g, t, /, row, square, vector, *, h):
+        p *= 1.0
+        square[:] = solve(square, inverse_root(square @ square.mT, 4, h))
+        row += 1.0
+        vector += 1.0
+
+    buffers, h = samples(rng, 3), np.ones(3)
+    buffers["square"][1, 4] = broken
+    alone = {name: value[2:].copy() for name, value in buffers.items()}
+    with np.errstate(invalid="ignore"):
+        expected = run(rule, alone, 2, h[2:])[2][0]
+        found = run(rule, buffers, 2, h)[2]
+    assert np.isnan(found[1]).all()
+    assert np.isfinite(found[0]).all()
+    assert found[2].tobytes() == expected.tobytes()
+
+
 @pytest.mark.parametrize(
     ("body", "complaint"),
     [
         (lambda p, g: p.__isub__(g @ p), "no product of"),
         (lambda p, g: p.__setitem__(slice(None), p[0]), "only a vector has elements"),
         (lambda p, g: p.__setitem__(slice(None), g.mT), "does not fit"),
+        (lambda p, g: p.__isub__(eigh(g)[1]), "eigenvalues of"),
+        (lambda p, g: p.__isub__(solve(g, g)), "no system of equations"),
+        (lambda p, g: p.__isub__(sorting(g)), "sorting takes a row"),
+        (lambda p, g: p.__isub__(g.reshape(7)), "has other elements than"),
     ],
 )
 def test_a_rule_that_makes_no_sense_is_refused_with_its_place(body, complaint, rng):

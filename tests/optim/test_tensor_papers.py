@@ -17,19 +17,36 @@ PAPERS = {
     "NorMuon": papers.normuon,
     "AdaMuon": papers.adamuon,
     "Scion": papers.scion,
+    "Shampoo": papers.shampoo,
+    "SOAP": papers.soap,
 }
+ROUGH = {"Shampoo": {"eps": 0.1}}
+"""Options without which rounding errors grow: a gradient's part of small eigenvalues is divided by their roots."""
 CASES = [
-    (name, options)
+    (name, options | ROUGH.get(name, {}))
     for name in PAPERS
     for options in option_sets(optimizers.find(name))
-    if name != "Muon" or options.keys() <= {"lr", "iteration"}
+    if name != "Muon" or options.keys() <= {"lr"}
+]
+CASES += [
+    ("Muon", {"lr": 0.011, "iteration": "polar_express"}),
+    ("NorMuon", {"lr": 0.011, "iteration": "polar_express", "ns_steps": 6}),
+    ("Shampoo", {"lr": 0.011, "beta2": 0.9, "update_every": 3, "momentum": 0.9, "eps": 0.1}),
 ]
 STEPS = 120
 BOUND = 1e-10
 
 
+SQUARES = {"matrix": (3, 3), "other": (2, 2), "rest": (4,)}
+
+
 def shapes(name):
-    """A filter, a square matrix, and a vector or, where a rule takes none, a row."""
+    """A filter, a square matrix, and a vector or, where a rule takes none, a row.
+
+    Of a matrix that is wide or tall one side has eigenvectors that rounding chooses, so that SOAP has square ones.
+    """
+    if name == "SOAP":
+        return SQUARES
     return {"filter": (2, 2, 2), "matrix": (2, 2), "rest": (5,) if takes_vectors(name) else (1, 5)}
 
 
@@ -54,8 +71,8 @@ def written(name, options):
     return np.array(rows)[:, None]
 
 
-def ours(name, options):
-    params = Parameters(shapes(name), lanes=3, arrays=Arrays(dtype="float64"))
+def ours(name, options, tensors=None):
+    params = Parameters(tensors or shapes(name), lanes=3, arrays=Arrays(dtype="float64"))
     params.data[:] = start(SIZE)
     optimizer, rows = optimizers.find(name)(params, **options), []
     for t in range(STEPS):
@@ -126,24 +143,21 @@ def test_a_networks_weights_have_their_neurons_in_columns(rng):
         np.testing.assert_allclose(found[1], found[0], rtol=1e-12)
 
 
-def in_pytorch_optimizer(name, make):
+def in_pytorch_optimizer(make, shapes):
     """Return the trajectories of a rule of pytorch_optimizer, whose products are made to have the gradients' dtype."""
     torch = pytest.importorskip("torch")
     library = pytest.importorskip("pytorch_optimizer")
-    slices = Parameters(shapes(name)).slices
+    slices = Parameters(shapes).slices
     x, rows = np.resize(start(SIZE), (3, SIZE)), []
     tensors = [
-        [
-            torch.nn.Parameter(torch.tensor(of[slices[key]].reshape(shape)))
-            for key, shape in shapes(name).items()
-        ]
+        [torch.nn.Parameter(torch.tensor(of[slices[key]].reshape(shape))) for key, shape in shapes.items()]
         for of in x
     ]
     optimizers_of = [make(library, each) for each in tensors]
     for t in range(STEPS):
         slopes = gradients(x, t)
         for i, optimizer in enumerate(optimizers_of):
-            for tensor, (key, shape) in zip(tensors[i], shapes(name).items(), strict=True):
+            for tensor, (key, shape) in zip(tensors[i], shapes.items(), strict=True):
                 tensor.grad = torch.tensor(slopes[i, slices[key]].reshape(shape))
             optimizer.step()
             x[i] = np.concatenate([tensor.detach().numpy().ravel() for tensor in tensors[i]])
@@ -170,6 +184,26 @@ LIBRARY = [
         ),
     ),
     ("Scion", {"momentum": 0.9}, lambda of, params: of.SCION(params, lr=0.02, momentum=0.1)),
+    (
+        "Shampoo",
+        {"eps": 0.1, "update_every": 1, "weight_decay": 0.1},
+        lambda of, params: of.Shampoo(
+            params, lr=0.02, matrix_eps=0.1, weight_decay=0.1, weight_decouple=True
+        ),
+    ),
+    (
+        "SOAP",
+        {"weight_decay": 0.0, "update_every": 3, "eps": 1e-4},
+        lambda of, params: of.SOAP(
+            params,
+            lr=0.02,
+            betas=(0.95, 0.95),
+            shampoo_beta=0.95,
+            weight_decay=0.0,
+            precondition_frequency=3,
+            eps=1e-4,
+        ),
+    ),
 ]
 
 
@@ -181,5 +215,8 @@ def test_a_rule_is_pytorch_optimizers(name, options, make, monkeypatch):
     function = matrix.zero_power_via_newton_schulz_5
     wide = tuple(torch.float64 if each is torch.bfloat16 else each for each in function.__defaults__)
     monkeypatch.setattr(function, "__defaults__", wide)
-    theirs = in_pytorch_optimizer(name, make)
-    assert differences(ours(name, {"lr": 0.02, **options}), theirs) <= BOUND
+    # It has a preconditioner for each axis of a filter, and QR decompositions in float32.
+    tensors = SQUARES if name in ("SOAP", "Shampoo") else shapes(name)
+    monkeypatch.setattr(torch, "float32", torch.float64)
+    theirs = in_pytorch_optimizer(make, tensors)
+    assert differences(ours(name, {"lr": 0.02, **options}, tensors), theirs) <= BOUND

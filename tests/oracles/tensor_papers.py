@@ -144,3 +144,82 @@ def scion(
         return (1 - lr * weight_decay) * x + lr * scale * minimizer(average)
 
     return step
+
+
+def root_of(x: Array, power: float) -> Array:
+    """Return a power of a symmetric matrix, by its singular values."""
+    u, s, _ = np.linalg.svd(x, hermitian=True)
+    return (u * s**power) @ u.T
+
+
+def shampoo(
+    shape: tuple[int, ...],
+    *,
+    lr: float,
+    momentum: float,
+    beta2: float,
+    eps: float,
+    weight_decay: float,
+    squared: bool,
+    update_every: int,
+) -> Step:
+    m, n = shape[0], int(np.prod(shape[1:]))
+    k = 2 if len(shape) > 1 else 1
+    sums, average = [np.zeros((m, m)), np.zeros((n, n))], np.zeros((m, n))
+    roots = [np.eye(m), np.eye(n)]
+
+    def step(x: Array, g: Array, t: int) -> Array:
+        g = g.reshape(m, n)
+        average[:] = momentum * average + (1 - momentum) * g
+        for each, outer in zip(sums, (g @ g.T, g.T @ g), strict=True):
+            each[:] = beta2 * each + (outer if beta2 == 1 else (1 - beta2) * outer)
+        if t % update_every == 1 % update_every:
+            for root, each in zip(roots, sums, strict=True):
+                root[:] = root_of(each + eps * np.eye(len(each)), -(2 if squared else 1) / (2 * k))
+        moved = roots[0] @ average @ roots[1] if k == 2 else roots[0] @ average
+        return x - lr * (weight_decay * x + moved.reshape(shape))
+
+    return step
+
+
+def soap(
+    shape: tuple[int, ...],
+    *,
+    lr: float,
+    beta1: float,
+    beta2: float,
+    shampoo_beta: float,
+    eps: float,
+    weight_decay: float,
+    update_every: int,
+) -> Step:
+    sizes = [shape[0], int(np.prod(shape[1:]))] if len(shape) > 1 else []
+    flat = tuple(sizes) or shape
+    average, variance = np.zeros(flat), np.zeros(flat)
+    sums, bases = ([np.zeros((size, size)) for size in sizes] for _ in range(2))
+
+    def turned(x: Array, back: bool = False) -> Array:
+        for axis, q in enumerate(bases):
+            x = np.moveaxis(np.tensordot(q if back else q.T, x, (1, axis)), 0, axis)
+        return x
+
+    def step(x: Array, g: Array, t: int) -> Array:
+        g, t = g.reshape(flat), t - 1
+        if t:
+            average[:] = beta1 * average + (1 - beta1) * g
+            variance[:] = beta2 * variance + (1 - beta2) * turned(g) ** 2
+            rate = lr * np.sqrt(1 - beta2**t) / (1 - beta1**t)
+            moved = turned(turned(average) / (np.sqrt(variance) + eps), back=True)
+            x = (1 - lr * weight_decay) * x - rate * moved.reshape(shape)
+        for axis, each in enumerate(sums):
+            outer = np.tensordot(g, g, (1 - axis, 1 - axis))
+            each[:] = shampoo_beta * each + (1 - shampoo_beta) * outer
+            if t == 0:
+                bases[axis][:] = np.linalg.eigh(each)[1][:, ::-1]
+            elif t % update_every == 0:
+                order = np.argsort(-np.diag(bases[axis].T @ each @ bases[axis]))
+                bases[axis][:] = np.linalg.qr(each @ bases[axis][:, order])[0]
+                variance[:] = np.take(variance, order, axis)
+        return x
+
+    return step
