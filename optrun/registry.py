@@ -398,6 +398,7 @@ metrics: Registry[Any] = Registry("metric", "optrun.optim.metrics")
 prediction_metrics: Registry[Any] = Registry("prediction metric", "optrun.problems.metrics")
 gradient_transforms: Registry[Any] = Registry("gradient transform", "optrun.optim.transforms")
 update_transforms: Registry[Any] = Registry("update transform", "optrun.optim.transforms")
+wrappers: Registry[Any] = Registry("wrapper", "optrun.optim.transforms")
 methods: Registry[Any] = Registry("sweep method", "optrun.sweeps.methods")
 
 
@@ -408,6 +409,7 @@ REGISTRIES = (
     averages,
     gradient_transforms,
     update_transforms,
+    wrappers,
     methods,
     metrics,
     prediction_metrics,
@@ -418,8 +420,12 @@ SECTIONS: dict[str, Registry[Any]] = {
 }
 """By the sections of a config that name a registered class."""
 
-TRANSFORMS: dict[str, Registry[Any]] = {"gradient": gradient_transforms, "update": update_transforms}
-"""By the options of an optimizer that list transforms."""
+TRANSFORMS: dict[str, Registry[Any]] = {
+    "gradient": gradient_transforms,
+    "update": update_transforms,
+    "wrap": wrappers,
+}
+"""By the options of an optimizer that list transforms and wrappers."""
 
 
 def owner_of(name: str) -> type | None:

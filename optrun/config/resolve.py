@@ -16,7 +16,7 @@ from optrun.config.yaml.errors import ConfigErrors, Issue, Place
 from optrun.config.yaml.files import is_stream, read_config
 from optrun.config.yaml.tree import Document, Path, YamlNode
 from optrun.errors import ConfigError
-from optrun.registry import SECTIONS, Registry, tuples_of
+from optrun.registry import SECTIONS, TRANSFORMS, Registry, tuples_of
 
 
 @dataclass(frozen=True)
@@ -121,6 +121,8 @@ def origins_of(
             below = registry or (None if path else SECTIONS.get(key))
             if key == SCHEDULES and (not path or path[-2:-1] == (GROUPS,)):
                 below = SECTIONS["scheduler"]
+            if path[:1] == ("optimizer",):
+                below = TRANSFORMS.get(key, below)
             yield from origins_of((*path, key), child, _source(node, key, cls), below, cls)
     elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
         for i, item in enumerate(value):

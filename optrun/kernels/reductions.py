@@ -131,7 +131,9 @@ class Late:
 
     def _value(self, value: Node) -> Array:
         with np.errstate(all="ignore"):
-            return evaluate(value, np.empty((0, 1)), self.states, self._known)
+            found = evaluate(value, np.empty((0, 1)), self.states, self._known)
+        # NumPy gives NaN of NaNs another sign in a lane that it computes with others.
+        return found if found.dtype == bool else np.where(np.isnan(found), np.nan, found)
 
 
 @cache

@@ -70,6 +70,11 @@ class Moving(Variable):
         self.kept: Operand = 1.0
         self.taken: Operand | None = None
 
+    @property
+    def is_kept(self) -> bool:
+        """Whether the parameters are multiplied by nothing."""
+        return not isinstance(self.kept, Symbol)
+
     def __setitem__(self, key: slice, value: Operand) -> None:
         super().__setitem__(key, value)
         self.kept, self.taken = 1.0, self._start - value

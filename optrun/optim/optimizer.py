@@ -237,12 +237,11 @@ class Optimizer(Rule):
 
     def averaged(self) -> dict[str, Array] | None:
         """Return the rule's own average of the parameters, views by name; None if it has none."""
-        state = self.state if self.average else {}
-        if not state:
-            return None
-        return {
-            name: state[name][self.average] if name in state else value for name, value in self.params.items()
-        }
+        return self._of_state(self.average)
+
+    def at_evaluation(self) -> dict[str, Array] | None:
+        """Return what is evaluated in place of the parameters, views by name; None if the parameters are."""
+        return self._of_state(self.evaluated)
 
     def state_dict(self) -> dict[str, Any]:
         """Return a copy of the state and of the parameter groups; parameters are identified by name."""
@@ -283,6 +282,12 @@ class Optimizer(Rule):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(map(repr, self.param_groups))})"
+
+    def _of_state(self, kept: str) -> dict[str, Array] | None:
+        state = self.state if kept else {}
+        if not state:
+            return None
+        return {name: state[name][kept] if name in state else value for name, value in self.params.items()}
 
     def _on_host(self, value: Any) -> Any:
         return self.params.arrays.to_host(value) if hasattr(value, "dtype") else value

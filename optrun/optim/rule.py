@@ -52,6 +52,9 @@ class Rule:
     average: ClassVar[str] = ""
     """The state that is an average of the parameters; it is evaluated like them."""
 
+    evaluated: ClassVar[str] = ""
+    """The state that is evaluated in place of the parameters, of a rule that takes the gradient elsewhere."""
+
     update: ClassVar[Callable[..., Any]]
     """Static method of every rule: updates parameters and state in place, given the gradient."""
 
@@ -129,7 +132,7 @@ class Rule:
                 others,
                 maximize=others.pop("maximize"),
                 scalar_states=cls.scalar_states(),
-                kept=[cls.average] if cls.average else [],
+                kept=[name for name in (cls.average, cls.evaluated) if name],
                 shapes=None if shape is None else {"p": shape, **cls.state_shapes(shape)},
                 dtype=dtype,
                 inputs_first=inputs_first,

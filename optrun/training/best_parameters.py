@@ -25,7 +25,7 @@ class BestParameters:
     def keep(self, lanes: Sequence[int]) -> None:
         """Copy the current parameters of lanes."""
         average = self._pack.averaged()
-        now = {_PARAMS + name: values for name, values in self._pack.params.items()}
+        now = {_PARAMS + name: values for name, values in self._pack.evaluated().items()}
         now |= {_AVERAGE + name: values for name, values in (average or {}).items()}
         for name, values in now.items():
             self._kept.setdefault(name, self._pack.arrays.xp.zeros_like(values))[lanes] = values[lanes]

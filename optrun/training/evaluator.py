@@ -24,7 +24,7 @@ class Evaluator:
 
     def __init__(self, pack: Pack) -> None:
         self._pack = pack
-        self._final = pack.params
+        self._final = pack.evaluated()
         self._chosen = pack.configs[0].evaluate.metrics or []
         self._predicted = [name for name in self._chosen if name in prediction_metrics]
         self._average: dict[str, Array] = {}
@@ -33,7 +33,7 @@ class Evaluator:
     def current(self) -> dict[str, Array]:
         """Return the current metrics, each `[B]`; metrics of the average are NaN before the average exists."""
         lanes = range(self._pack.lanes)
-        return self._evaluated(self._pack.problem, lanes, self._pack.params, self._pack.averaged())
+        return self._evaluated(self._pack.problem, lanes, self._pack.evaluated(), self._pack.averaged())
 
     def existing(self, figures: Mapping[str, Array]) -> Mapping[str, Array]:
         """Return current metrics without those of an average that does not exist yet, which nothing may observe."""
@@ -43,7 +43,7 @@ class Evaluator:
 
     def snapshot(self, lanes: Sequence[int], *, others_continue: bool) -> None:
         """Copy the current parameters of lanes as their final ones."""
-        params, average = self._pack.params, self._pack.averaged()
+        params, average = self._pack.evaluated(), self._pack.averaged()
         if others_continue and self._final is params:
             self._final = params.copy()
         if self._final is not params:
@@ -54,13 +54,13 @@ class Evaluator:
 
     def snapshot_of(self, lanes: Sequence[int], params: Array) -> None:
         """Copy the final parameters of lanes, whose average is none, from ``[B, n]``."""
-        if self._final is self._pack.params:
+        if self._final is self._pack.evaluated():
             self._final = self._final.copy()
         self._final.data[lanes] = params[lanes]
 
     def snapshot_where(self, ending: Array) -> None:
         """Copy, on the device, the parameters of the lanes in a mask `[B]`; the host learns the mask later."""
-        params, average = self._pack.params, self._pack.averaged()
+        params, average = self._pack.evaluated(), self._pack.averaged()
         if self._final is params:
             self._final = params.copy()
         copyto = self._pack.arrays.xp.copyto
@@ -75,7 +75,7 @@ class Evaluator:
 
     def restore(self, lanes: Sequence[int], best: BestParameters) -> None:
         """Make the best parameters of lanes their final ones."""
-        if self._final is self._pack.params:
+        if self._final is self._pack.evaluated():
             self._final = self._final.copy()
         for name, values in best.params:
             self._final[name][lanes] = values[lanes]

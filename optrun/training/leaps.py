@@ -22,6 +22,7 @@ def leaps_of(pack: Pack) -> "Leaps | None":
     is_plain = (
         pack.optimizer.makes_stretches
         and not pack.keeps_average
+        and not pack.optimizer.evaluated
         and not config.record.measured
         and all(each.is_known_ahead and not each.needs_metrics for each in schedules)
         and (config.stop.metric is not None or config.stop.patience is None)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from optrun.arrays import Array, Arrays
+from optrun.arrays import Array, Arrays, Parameters
 from optrun.config import RunConfig
 from optrun.errors import ChangedError, StateError
 from optrun.kernels import engine_named
@@ -61,6 +61,7 @@ class Pack:
         groups = groups_of(configs, shapes)
         self.params = parameters_of(configs, self.problem, groups, at_start=at_start)
         self.optimizer = optimizer_of(configs, self.params, groups)
+        self._evaluated: Parameters | None = None
         self.schedulers = schedulers_of(configs, self.optimizer, self.problem, self.steps)
         self._needs_metrics = any(each.needs_metrics for each in self.schedulers)
         self.observes_figures = any(each.figures for each in self.schedulers)
@@ -169,6 +170,16 @@ class Pack:
     def averaged(self) -> Mapping[str, Array] | None:
         """Return the average of the parameters, views `[B, *shape]` by name; None while it does not exist."""
         return self.optimizer.averaged() if self.average is None else self.average.averaged()
+
+    def evaluated(self) -> Parameters:
+        """Return the parameters that are evaluated: the optimizer's, or a copy of what it has in their place."""
+        if not self.optimizer.evaluated:
+            return self.params
+        if self._evaluated is None:
+            self._evaluated = self.params.copy()
+        for name, values in (self.optimizer.at_evaluation() or self.params).items():
+            self._evaluated[name][:] = values
+        return self._evaluated
 
     def state(self) -> tuple[dict[str, Array], PackState]:
         """Return the state to resume from: arrays by name, and the rest."""

@@ -38,7 +38,7 @@ class SnapshotBuffer:
     def add(self, t: int, lanes: Sequence[int]) -> None:
         """Copy the current parameters of lanes."""
         to_host = self._pack.arrays.to_host
-        params: dict[str, Any] = {name: to_host(values) for name, values in self._pack.params.items()}
+        params: dict[str, Any] = {name: to_host(values) for name, values in self._pack.evaluated().items()}
         for lane in lanes:
             own = {name: values[lane].copy() for name, values in params.items()}
             self._taken.setdefault(lane, {})[t] = own

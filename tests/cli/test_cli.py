@@ -215,6 +215,7 @@ def test_list_and_show_tell_what_is_registered():
         "problems",
         "averages",
         "transforms",
+        "wrappers",
         "methods",
         "datasets",
         "metrics",

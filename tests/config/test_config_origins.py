@@ -71,6 +71,15 @@ def test_a_bare_name_is_where_it_is_written() -> None:
     assert origins(RANGE, "problem=bowl")["problem.name"] == "override 'problem=bowl'"
 
 
+def test_transforms_and_wrappers_are_found_where_they_are_listed() -> None:
+    found = origins(
+        RANGE + "optimizer: {gradient: [Sign, {name: ClipNorm}], wrap: [{name: Lookahead, k: 2}]}\n"
+    )
+    assert found["optimizer.gradient.0.name"] == "variant.yaml:3:24"
+    assert found["optimizer.gradient.1.max_norm"] == "default"
+    assert found["optimizer.wrap.0.k"] == "variant.yaml:3:77"
+
+
 def test_the_place_of_one_value() -> None:
     origins(RANGE + "expect:\n  x: {max: 1}\n")
     resolved: Resolved = resolve("variant.yaml")

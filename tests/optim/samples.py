@@ -10,20 +10,24 @@ from optrun.arrays import Arrays, Parameters
 from optrun.errors import ConfigError
 from optrun.optim import Optimizer
 from optrun.optim.transforms.composed import rule_of
-from optrun.registry import gradient_transforms, optimizers, update_transforms
+from optrun.registry import gradient_transforms, optimizers, update_transforms, wrappers
 from tests.kernels.engines import each_on_every_engine
 from tests.oracles.rules import TORCH, label, variants
 
 
 def composed_rules():
-    """Return a rule with each transform, and one with several before and behind it."""
+    """Return a rule with each transform or wrapper, and one with several before, behind and around it."""
     under = [optimizers.find(name) for name in ("AdamW", "SGD", "RMSprop")]
     before = [(gradient_transforms.find(name),) for name in gradient_transforms]
     behind = [(update_transforms.find(name),) for name in update_transforms]
     alone = [rule_of(rule, first, ()) for rule, first in zip(itertools.cycle(under), before)]
     alone += [rule_of(rule, (), last) for rule, last in zip(itertools.cycle(under), behind)]
+    alone += [
+        rule_of(rule, (), (), (wrappers.find(name),)) for rule, name in zip(itertools.cycle(under), wrappers)
+    ]
     several = [gradient_transforms.find(name) for name in ("ClipNorm", "Centralize")]
-    return [*alone, rule_of(optimizers.find("Muon"), tuple(several), (update_transforms.find("Cautious"),))]
+    behind, around = update_transforms.find("Cautious"), wrappers.find("Lookahead")
+    return [*alone, rule_of(optimizers.find("Muon"), tuple(several), (behind,), (around,))]
 
 
 RULES = [optimizers.find(name) for name in optimizers] + composed_rules()
@@ -72,7 +76,9 @@ def needs_groups(rule, options):
     if not rule.batched:
         pytest.skip(f"{rule.__name__} has one group")
     own = {name: option.default for name, option in rule.options().items()} | options
-    if "run" in own.values():
+    flags = tuple((name, own[name]) for name, option in rule.options().items() if not option.is_float)
+    over = [] if rule.per_tensor else [each.name for each in rule.program(flags).reduced]
+    if "run" in [*own.values(), *over]:
         pytest.skip(f"{rule.__name__} adds up over all groups")
 
 

@@ -1,7 +1,6 @@
 """What every optimizer promises, for whatever is registered."""
 
 import re
-from typing import get_type_hints
 
 import numpy as np
 import pytest
@@ -9,7 +8,7 @@ import pytest
 from optrun.arrays import Arrays, Parameters
 from optrun.errors import ConfigError
 from optrun.kernels.numpy_engine import NumpyEngine
-from optrun.registry import Number, optimizers
+from optrun.registry import optimizers
 from tests.optim.samples import (
     EVERY_DTYPE,
     EVERY_RULE,
@@ -227,7 +226,7 @@ def test_where_the_gradient_is_zero_nothing_but_decay_moves(engine, rule, dtype,
     for _ in range(3):
         assert optimizer.step(closure) == 1.0
     assert params.data.tobytes() == before.tobytes()
-    if "weight_decay" in rule.options():
+    if "weight_decay" in rule.options() and "Hyperball" not in rule.__name__:  # which keeps the norm
         stepped(rule(params, weight_decay=0.1, lr=0.1), np.zeros((3, 1, params.size)))
         large = np.abs(before) > 0.5
         assert (np.abs(params.data[large]) < np.abs(before[large])).all()
@@ -272,10 +271,7 @@ def test_the_bytes_of_the_state_are_known_before_it_is_there(rule, options, dtyp
     steps = 12
     foreseen = optimizer.state_bytes(steps)
     stepped(optimizer, gradients(rng, rule, optimizer.params.lanes, steps))
-    numbers = {
-        name for name, hint in get_type_hints(rule.update, include_extras=True).items() if hint is Number
-    }
-    numbers |= {"step", "n_iter", "t", "H_diag", "ro"}
+    numbers = {*rule.scalar_states(), "step", "n_iter", "t", "H_diag", "ro"}
     taken = sum(
         value.nbytes
         for entry in optimizer.state.values()

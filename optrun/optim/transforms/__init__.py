@@ -1,4 +1,4 @@
-"""Transforms of gradients and updates, and rules composed of them."""
+"""Transforms of gradients and updates, wrappers, and rules composed of them."""
 
 from optrun.optim.transforms.composed import composed
 from optrun.optim.transforms.gradient import (
@@ -10,8 +10,9 @@ from optrun.optim.transforms.gradient import (
     Sign,
     SkipNonFinite,
 )
-from optrun.optim.transforms.transform import GradientTransform, UpdateTransform
+from optrun.optim.transforms.transform import GradientTransform, UpdateTransform, Wrapper
 from optrun.optim.transforms.update import Cautious, ClipRMS, TrustRatio
+from optrun.optim.transforms.wrappers import Hyperball, Lookahead, Mechanic, ScheduleFree
 
 __all__ = [
     "AdaptiveClip",
@@ -21,10 +22,15 @@ __all__ = [
     "ClipRMS",
     "ClipValue",
     "GradientTransform",
+    "Hyperball",
+    "Lookahead",
+    "Mechanic",
     "Normalize",
+    "ScheduleFree",
     "Sign",
     "SkipNonFinite",
     "TrustRatio",
     "UpdateTransform",
+    "Wrapper",
     "composed",
 ]

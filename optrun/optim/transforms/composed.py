@@ -1,4 +1,4 @@
-"""A rule with transforms before and behind it: another rule, traced as one program."""
+"""A rule with transforms before, behind and around it: another rule, traced as one program."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -6,12 +6,15 @@ from functools import cache, partial
 from typing import Any
 
 from optrun.errors import ConfigError
-from optrun.kernels.trace import Moving
+from optrun.kernels.trace import Moving, Variable
 from optrun.optim.optimizer import Optimizer
-from optrun.optim.transforms.transform import GradientTransform, Transform, UpdateTransform
+from optrun.optim.transforms.transform import GradientTransform, Transform, UpdateTransform, Wrapper
 from optrun.registry import Option
 
-GRADIENT, UPDATE = "gradient", "update"
+GRADIENT, UPDATE, WRAP = "gradient", "update", "wrap"
+
+Step = Callable[[Variable, Any], None]
+"""Makes a step: changes the parameters in place, given the gradient."""
 
 
 def composed(
@@ -19,20 +22,22 @@ def composed(
     *,
     gradient: Sequence[GradientTransform] = (),
     update: Sequence[UpdateTransform] = (),
+    wrap: Sequence[Wrapper] = (),
 ) -> partial[Optimizer]:
     """Return a rule whose gradients and updates are transformed, in this order; call it as the rule itself.
 
-    An option of the first transform of the gradient is the hyperparameter ``gradient.0.max_norm``, and so on.
+    Of several wrappers each is around the rule with those before it. An option of the first transform of the gradient
+    is the hyperparameter ``gradient.0.max_norm``, and so on.
 
     Raises ConfigError where the rule takes no transforms.
     """
-    made = rule_of(rule, tuple(map(type, gradient)), tuple(map(type, update)))  # type: ignore[arg-type]
     given = {
         f"{kind}.{i}.{name}": value
-        for kind, transforms in ((GRADIENT, gradient), (UPDATE, update))
+        for kind, transforms in ((GRADIENT, gradient), (UPDATE, update), (WRAP, wrap))
         for i, transform in enumerate(transforms)
         for name, value in transform.given.items()
     }
+    made = rule_of(rule, *(tuple(map(type, each)) for each in (gradient, update, wrap)))  # type: ignore[arg-type]
     return partial(made, **given)
 
 
@@ -40,7 +45,7 @@ def composed(
 class _Place:
     """A transform, and the prefixes of its options and of its states."""
 
-    transform: type[Transform]
+    transform: type[Any]
     options: str
     states: str
 
@@ -53,22 +58,41 @@ class _Place:
         }
 
 
+@dataclass(frozen=True)
+class Inner:
+    """The rule inside a wrapper, in one step."""
+
+    step: Step
+    """Makes the rule's step: changes the parameters in place, given the gradient."""
+
+    def update(self, p: Variable, g: Any) -> Any:
+        """Return what the rule's step would subtract from the parameters, decoupled weight decay included."""
+        moving = Moving(p)
+        self.step(moving, g)
+        taken = 0.0 if moving.taken is None else moving.taken
+        return taken if moving.is_kept else (1.0 - moving.kept) * p + taken
+
+
 @cache
 def rule_of(
-    rule: type[Optimizer], gradient: tuple[type[Transform], ...], update: tuple[type[Transform], ...]
+    rule: type[Optimizer],
+    gradient: tuple[type[GradientTransform], ...] = (),
+    update: tuple[type[UpdateTransform], ...] = (),
+    wrap: tuple[type[Wrapper], ...] = (),
 ) -> type[Optimizer]:
     """Return the rule composed of these; ConfigError where the rule takes no transforms."""
-    if not gradient and not update:
+    if not gradient and not update and not wrap:
         return rule
     if rule.needs_closure:
         raise ConfigError(
             f"{rule.__name__} evaluates the loss itself, so it takes no transforms", field="name"
         )
-    before, after = _places(GRADIENT, gradient), _places(UPDATE, update)
-    every = [*before, *after]
+    before, after, around = _places(GRADIENT, gradient), _places(UPDATE, update), _places(WRAP, wrap)
+    every = [*before, *after, *around]
 
     class Composed(rule, registered=False):  # type: ignore[misc, valid-type, call-arg]
         per_tensor = rule.per_tensor or any(place.transform.per_tensor for place in every)
+        evaluated = _evaluated(around)
 
         @staticmethod
         def update(p: Any, g: Any, t: Any, /, *states: Any, **options: Any) -> None:
@@ -76,24 +100,37 @@ def rule_of(
             own = _taken(found, len(rule.states()))
             of = {place.states: _taken(found, len(place.transform.states())) for place in every}
             hyperparameters = {name: value for name, value in options.items() if "." not in name}
-            for place in before:
-                g = place.transform.apply(g, p, t, *of[place.states], **place.of(options))
-            moving = Moving(p) if after else p
-            rule.update(moving, g, t, *own, **hyperparameters)
-            if not after:
-                return
-            u = 0.0 if moving.taken is None else moving.taken
-            for place in after:
-                u = place.transform.apply(u, g, p, options["lr"], t, *of[place.states], **place.of(options))
-            p *= moving.kept
-            p -= u
+            lr = options["lr"]
+
+            def step_of_rule(p: Variable, g: Any) -> None:
+                for place in before:
+                    g = place.transform.apply(g, p, t, *of[place.states], **place.of(options))
+                if not after:
+                    rule.update(p, g, t, *own, **hyperparameters)
+                    return
+                moving = Moving(p)
+                rule.update(moving, g, t, *own, **hyperparameters)
+                u = 0.0 if moving.taken is None else moving.taken
+                for place in after:
+                    u = place.transform.apply(u, g, p, lr, t, *of[place.states], **place.of(options))
+                p *= moving.kept
+                p -= u
+
+            def step_around(inner: Step, place: _Place, p: Variable, g: Any) -> None:
+                own = place.of(options)
+                place.transform.apply(Inner(inner), p, g, lr, t, *of[place.states], **own)
+
+            step: Step = step_of_rule
+            for place in around:
+                step = partial(step_around, step, place)
+            step(p, g)
 
         @classmethod
         def recipe(cls) -> tuple[Callable[..., type[Optimizer]], tuple[Any, ...]]:
-            return rule_of, (rule, gradient, update)
+            return rule_of, (rule, gradient, update, wrap)
 
         def __reduce__(self) -> tuple[Any, ...]:
-            return _blank, (rule, gradient, update), self.__getstate__()
+            return _blank, (rule, gradient, update, wrap), self.__getstate__()
 
         @classmethod
         def options(cls) -> dict[str, Option]:
@@ -125,7 +162,7 @@ def rule_of(
             return {**dict.fromkeys(cls.states(), shape), **rule.state_shapes(shape)}
 
     Composed.__name__ = Composed.__qualname__ = " + ".join(
-        each.__name__ for each in (*gradient, rule, *update)
+        each.__name__ for each in (*gradient, rule, *update, *wrap)
     )
     return Composed
 
@@ -138,6 +175,12 @@ def _blank(*made_of: Any) -> Optimizer:
 
 def _places(kind: str, transforms: Sequence[type[Transform]]) -> list[_Place]:
     return [_Place(each, f"{kind}.{i}.", f"{kind}_{i}_") for i, each in enumerate(transforms)]
+
+
+def _evaluated(around: Sequence[_Place]) -> str:
+    """Return the state that is evaluated in place of the parameters: that of the outermost wrapper with one."""
+    named = [place.states + place.transform.evaluated for place in around if place.transform.evaluated]
+    return named[-1] if named else ""
 
 
 def _taken(values: Iterator[Any], count: int) -> list[Any]:

@@ -1,4 +1,4 @@
-"""What is done to the gradient before a rule, and to its update afterwards.
+"""What is done to the gradient before a rule, to its update afterwards, and around the whole rule.
 
 A transform is a class with one static method, whose signature is the schema::
 
@@ -11,6 +11,18 @@ The arguments before `/` are the gradient, the parameters and the number of this
 they are the update, which is subtracted from the parameters, the gradient, the parameters, lr and the number of the
 step. Between `/` and `*` come states, initially zero; after `*` the options, whose floats may differ between lanes and
 change between steps. A transform is traced into the program of the rule, in the words of `optrun.ops`.
+
+A wrapper is a rule with another one inside::
+
+    class Lookahead(Wrapper):
+        @staticmethod
+        def apply(rule, p, g, lr, t, /, slow, *, k: PositiveInt = 5, alpha: Fraction = 0.5):
+            slow[:] = where(t == 1, p, slow)
+            rule.step(p, g)
+            ...
+
+It changes the parameters and its states in place, as a rule does. `rule.step(p, g)` makes the step of the rule inside,
+with its transforms; `rule.update(p, g)` only returns what that step would subtract from the parameters.
 """
 
 import inspect
@@ -26,6 +38,7 @@ from optrun.registry import (
     gradient_transforms,
     options_of,
     update_transforms,
+    wrappers,
 )
 
 
@@ -98,5 +111,15 @@ class UpdateTransform(Transform):
     _given = "u, g, p, lr, t"
 
 
+class Wrapper(Transform):
+    """A rule around another one."""
+
+    _given = "rule, p, g, lr, t"
+
+    evaluated: ClassVar[str] = ""
+    """The state that is evaluated in place of the parameters, where the gradient is taken elsewhere."""
+
+
 GradientTransform._registry = gradient_transforms
 UpdateTransform._registry = update_transforms
+Wrapper._registry = wrappers
