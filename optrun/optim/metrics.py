@@ -13,11 +13,12 @@ They are flat, ``[B, P]``: the parameters `p` before the update, the gradient `g
 per lane, ``[B]``, which depends on this lane alone, to the bit (sums are those of `lane_sum`), and writes into none of
 them. One that needs `p` alone can be evaluated too (`evaluate.metrics`). One may instead need what is known of the full
 objective where it is evaluated, and is no column of the curves then: its `hessian`, its `loss` and its `minimum`,
-each ``[B]``.
+each ``[B]``, and its `minimizers` ``[M, P]``.
 """
 
 import inspect
 from collections.abc import Callable, Mapping
+from functools import reduce
 from typing import Any, ClassVar
 
 import numpy as np
@@ -29,7 +30,7 @@ from optrun.plugin_code import contract_error, shape_text
 from optrun.registry import metrics, snake_case
 from optrun.store.types import FIRST_COLUMNS
 
-OF_STEPS, OF_OBJECTIVE = ("p", "g", "u"), ("p", "hessian", "loss", "minimum")
+OF_STEPS, OF_OBJECTIVE = ("p", "g", "u"), ("p", "hessian", "loss", "minimum", "minimizers")
 """What metrics need that are recorded at steps, and that are evaluated."""
 
 
@@ -40,7 +41,7 @@ class CurveMetric:
     """Returns the numbers ``[B]``; a static method of every metric."""
 
     needs: ClassVar[tuple[str, ...]]
-    """What `measure` takes: of p, g and u, or of p, hessian, loss and minimum."""
+    """What `measure` takes: of p, g and u, or of p, hessian, loss, minimum and minimizers."""
 
     is_recorded: ClassVar[bool]
     """Whether it can be a column of the curves."""
@@ -58,7 +59,8 @@ class CurveMetric:
         cls.is_recorded, cls.is_evaluated = (set(of).issuperset(cls.needs) for of in (OF_STEPS, OF_OBJECTIVE))
         if not cls.needs or not (cls.is_recorded or cls.is_evaluated):
             raise TypeError(
-                f"{cls.__name__}.measure takes some of p, g and u, or some of p, hessian, loss and minimum"
+                f"{cls.__name__}.measure takes some of p, g and u, or some of p, hessian, loss, minimum and "
+                "minimizers"
             )
         name = snake_case(cls.__name__)
         if fold(name) in FIRST_COLUMNS:
@@ -125,6 +127,14 @@ class Gap(CurveMetric):
     def measure(loss: Array, minimum: Array) -> Array:
         found: Array = loss.astype(np.float64) - minimum
         return found
+
+
+class Distance(CurveMetric):
+    """‖θ - θ*‖, how far the parameters are from the nearest minimizer, where these are known."""
+
+    @staticmethod
+    def measure(p: Array, minimizers: Array) -> Array:
+        return reduce(np.minimum, [norm(p.astype(np.float64) - point) for point in minimizers])
 
 
 def norm(values: Array) -> Array:

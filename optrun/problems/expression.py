@@ -4,7 +4,7 @@ import keyword
 import math
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Annotated, Any, Self
 
 import numpy as np
@@ -12,7 +12,7 @@ from annotated_types import Ge, Le, MinLen
 
 from optrun.arithmetic.words import CONSTANTS
 from optrun.arrays import Array, Arrays, Parameters
-from optrun.errors import ConfigError, brief, counted
+from optrun.errors import ConfigError, brief, counted, did_you_mean
 from optrun.kernels.program import node
 from optrun.kernels.symbols import VECTOR, Symbol, number_of_lane, tracing
 from optrun.kernels.trajectory import Elements
@@ -52,6 +52,11 @@ class Expression(VectorProblem):
             Annotated[int, Ge(1), Le(MOST_DIMENSIONS)] | None,
             "length of the vectors in start, which are repeated; by default as many numbers as start has",
         ] = None,
+        minimum: Annotated[
+            float | Values | None,
+            Added(),
+            "the least value of f, or the point where it is, by the names in start: for gap, distance and pictures",
+        ] = None,
         init: Annotated[
             Box,
             Added(),
@@ -59,8 +64,15 @@ class Expression(VectorProblem):
         ] = None,
         **options: Any,
     ) -> None:
-        given = {"f": f, "start": start, "parameters": parameters, "dim": dim}
+        given: dict[str, Any] = {
+            "f": f,
+            "start": start,
+            "parameters": parameters,
+            "dim": dim,
+            "minimum": minimum,
+        }
         self.validate_options(given)
+        self._known, self._options = minimum, given
         self._shapes = dict(_shapes(start, dim))
         self._given = start
         self.parameters = parameters or {}
@@ -87,12 +99,32 @@ class Expression(VectorProblem):
         for name, value in start.items():
             if dim is not None and isinstance(value, list) and len(value) > dim:
                 raise ConfigError(f"more than dim: {counted(len(value), 'number')}", field=f"start.{name}")
+        if isinstance(minimum := options.get("minimum"), dict):
+            _check_point(minimum, start, dim)
         shapes = tuple(_shapes(start, dim)), tuple(_shapes(parameters))
         text = _checked(options["f"], *shapes)
         for section, names in (("start", start), ("parameters", parameters)):
             for name in names:
                 if name not in text.used:
                     raise ConfigError("f does not use it", field=f"{section}.{name}")
+
+    @cached_property
+    def minimum(self) -> float | Array | None:
+        if not isinstance(self._known, dict):
+            return self._known
+        exact = Expression(Arrays("numpy", "float64"), **{**self._options, "minimum": None})
+        exact = exact.for_lanes({"parameters": self.parameters})
+        lanes = max(map(len, exact._numbers().values()), default=1)
+        (point,) = self.minimizers
+        with np.errstate(all="ignore"):
+            values = exact.evaluate({name: np.stack([value] * lanes) for name, value in point.items()})[
+                "loss"
+            ]
+        return values.copy() if lanes > 1 else float(values[0])
+
+    @property
+    def minimizers(self) -> Sequence[Mapping[str, Array]]:
+        return [self._named(self._start(self._known))] if isinstance(self._known, dict) else []
 
     @property
     def notes(self) -> Sequence[str]:  # type: ignore[override]
@@ -110,6 +142,9 @@ class Expression(VectorProblem):
             "f is flat where it starts, at {1}: no step leaves it": (slopes == 0).all(axis=1)
             & (not self._is_noisy),
         }
+        if self.minimum is not None:
+            low = self.minimum - 1e-6 * np.maximum(1, np.abs(self.minimum))
+            wrong["f is {} where it starts, at {}: less than its minimum"] = values < low
         for said, where in wrong.items():
             for lane in np.flatnonzero(where):
                 named = self._named(starts[lane]).items()
@@ -135,7 +170,9 @@ class Expression(VectorProblem):
         return self._elements()
 
     def for_lanes(self, numbers: Mapping[str, Any]) -> Self:
-        return super().for_lanes({**numbers, "parameters": numbers.get("parameters") or {}})
+        made = super().for_lanes({**numbers, "parameters": numbers.get("parameters") or {}})
+        vars(made).pop("minimum", None)  # it depends on the parameters
+        return made
 
     def loss_and_grad(self, params: Mapping[str, Array], grads: Mapping[str, Array], batch: Any) -> Array:
         declared, order = tuple(self._shapes), tuple(params)
@@ -200,6 +237,21 @@ class Expression(VectorProblem):
 
     def _numbers(self) -> Mapping[str, Array]:
         return {f"parameters.{name}": _rows(value) for name, value in self.parameters.items()}
+
+
+def _check_point(point: Mapping[str, Any], start: Mapping[str, Any], dim: int | None) -> None:
+    """Raise ConfigError if a minimum is no point of the variables in start."""
+    for name in point:
+        if name not in start:
+            hint = did_you_mean(name, start) or f" There are: {', '.join(start)}."
+            raise ConfigError(f"no variable.{hint}", field=f"minimum.{name}")
+    if lacking := [name for name in start if name not in point]:
+        raise ConfigError(f"lacks {', '.join(lacking)}: a point has all variables", field="minimum")
+    for name, value in point.items():
+        shape, expected = _shape(value, dim), _shape(start[name], dim)
+        if shape != expected or (dim is not None and isinstance(value, list) and len(value) > dim):
+            what = f"a vector of {counted(expected[0], 'number')}" if expected else "a number"
+            raise ConfigError(f"must be {what}, as in start", field=f"minimum.{name}")
 
 
 @lru_cache(maxsize=256)

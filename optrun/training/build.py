@@ -15,7 +15,7 @@ from optrun.config.model.components import Component
 from optrun.errors import ConfigError, counted
 from optrun.intervals import INTERVAL
 from optrun.kernels import engine_named
-from optrun.optim import Average, Optimizer
+from optrun.optim import Average, CurveMetric, Optimizer
 from optrun.optim.param_group import matching, selected
 from optrun.optim.transforms import composed
 from optrun.plugin_code import guarded
@@ -127,14 +127,17 @@ def parameters_of(
 def check_measured(config: RunConfig, problem: Problem) -> None:
     """Raise ConfigError where a metric of predictions, or of the distance to the minimum, does not suit the problem."""
     for i, name in enumerate(config.evaluate.metrics or ()):
-        why = ""
-        if name in prediction_metrics:
-            why = problem.unmeasured(name)
-        elif "minimum" in metrics.find(name).needs and problem.minimum is None:
-            why = "whose minimum is not known"
-        if why:
+        of_predictions = name in prediction_metrics
+        if why := problem.unmeasured(name) if of_predictions else _unknown(metrics.find(name), problem):
             said = f"{name} does not suit {config.problem.name}, {why}"
             raise ConfigError(said, field=f"evaluate.metrics.{i}")
+
+
+def _unknown(metric: type[CurveMetric], problem: Problem) -> str:
+    """Return what a metric needs to know of the full objective that is not known; empty if there is nothing."""
+    if "minimum" in metric.needs and problem.minimum is None:
+        return "whose minimum is not known"
+    return "whose minimizers are not known" if "minimizers" in metric.needs and not problem.minimizers else ""
 
 
 def check_memory(params: Parameters, optimizer: Optimizer, average: Average | None, steps: int) -> None:

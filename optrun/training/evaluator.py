@@ -191,6 +191,11 @@ class Evaluator:
         classes = {name: metrics_by_name.find(name) for name in chosen}
         if any("minimum" in cls.needs for cls in classes.values()):
             of_objective["minimum"] = np.broadcast_to(np.asarray(problem.minimum, np.float64), len(lanes))
+        if any("minimizers" in cls.needs for cls in classes.values()):
+            points = [
+                np.concatenate([np.ravel(each[name]) for name in params]) for each in problem.minimizers
+            ]
+            of_objective["minimizers"] = xp.asarray(np.stack(points))
         return {name: to_host(cls.of(of_objective)) for name, cls in classes.items()}
 
     def _is_average(self, name: str) -> bool:

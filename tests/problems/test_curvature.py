@@ -9,6 +9,7 @@ from optrun.config import ConfigErrors, from_mapping
 from optrun.errors import ConfigError
 from optrun.optim.curvature import Hessian, largest_eigenvalue, trace
 from optrun.problems.function import Function
+from optrun.problems.quadratics import Quadratic
 from optrun.registry import problems
 
 QUICK = (
@@ -104,7 +105,7 @@ def test_the_largest_eigenvalue_and_the_trace_of_matrices(spectrum):
     np.testing.assert_allclose(largest_eigenvalue(nothing), [1.0, np.nan], rtol=1e-12)
 
 
-METRICS = ["sharpness", "trace", "gap"]
+METRICS = ["sharpness", "trace", "gap", "distance"]
 
 
 def test_a_quadratics_are_its_condition_and_the_sum_of_its_spectrum_at_every_evaluation():
@@ -114,6 +115,8 @@ def test_a_quadratics_are_its_condition_and_the_sum_of_its_spectrum_at_every_eva
     np.testing.assert_allclose(run.evaluations["sharpness"], 50, rtol=1e-9)
     np.testing.assert_allclose(run.evaluations["trace"], np.geomspace(1, 50, 20).sum(), rtol=1e-12)
     assert run.evaluations["gap"].tolist() == run.evaluations["loss"].tolist()
+    there = Quadratic(Arrays(), dim=20, condition=50).minimizers[0]["x"]
+    assert run.summary["distance"] == pytest.approx(np.linalg.norm(run.params["x"] - there), rel=1e-14)
     assert run.evaluations["step"].tolist() == [0, 2, 4]
 
 
@@ -153,6 +156,20 @@ def test_what_needs_the_objective_is_no_column_of_a_curve_and_a_gap_needs_a_mini
         ConfigError, match="gap does not suit logistic_regression, whose minimum is not known"
     ):
         optrun.run(config | unknown, save=False)
+    own = {"name": "expression", "f": "x**2", "start": {"x": 1.0}, "minimum": 0.0}
+    with pytest.raises(
+        ConfigError, match="distance does not suit expression, whose minimizers are not known"
+    ):
+        optrun.run(config | {"problem": own, "evaluate": {"metrics": ["distance"]}}, save=False)
+
+
+def test_the_nearest_of_several_minimizers_counts():
+    config = {
+        "problem": {"name": "himmelblau", "start": [-3.0, 3.0]},
+        "optimizer": {"name": "SGD", "lr": 0.0},
+    }
+    run = optrun.run(config | {"steps": 1, "evaluate": {"metrics": ["distance"]}}, save=False)
+    np.testing.assert_allclose(run.summary["distance"], np.hypot(3 - 2.805118, 3 - 3.131312), rtol=1e-5)
 
 
 def test_the_gap_of_lanes_with_penalties_of_their_own_is_that_of_their_runs_alone():

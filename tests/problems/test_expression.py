@@ -259,3 +259,58 @@ def test_a_power_of_0_has_its_slope(f, p, slopes):
     problem = Expression(Arrays(dtype="float64"), f=f, start={"x": 0.0, "y": 1.0}, parameters={"p": p})
     with np.errstate(all="ignore"):
         np.testing.assert_array_equal(at_start(problem)[1], slopes)
+
+
+def own(minimum, **more):
+    """Return a config of (x - a)² + |u|² + 3 with its minimum."""
+    problem = {
+        "name": "expression",
+        "f": "(x - a)**2 + sum(u**2) + 3",
+        "start": {"x": 1.0, "u": [2.0, 2.0]},
+        "parameters": {"a": 4.0},
+        "minimum": minimum,
+    }
+    evaluated = {"metrics": ["gap", "distance"] if isinstance(minimum, dict) else ["gap"]}
+    config = {"problem": problem, "optimizer": {"name": "SGD", "lr": 0.1}, "steps": 3, "dtype": "float64"}
+    return {**config, "evaluate": evaluated, **more}
+
+
+@pytest.mark.parametrize("minimum", [3.0, {"x": 4.0, "u": [0.0, 0.0]}])
+def test_a_function_has_the_minimum_that_it_is_told(minimum):
+    run = optrun.run(own(minimum), save=False)
+    np.testing.assert_allclose(run.summary["gap"], run.summary["final_loss"] - 3, rtol=1e-12)
+    if isinstance(minimum, dict):
+        there = np.array([run.params["x"] - 4, *run.params["u"]])
+        np.testing.assert_allclose(run.summary["distance"], np.linalg.norm(there), rtol=1e-12)
+
+
+def test_the_minimum_at_a_point_is_that_of_the_parameters_of_each_lane():
+    config = own({"x": 4.0, "u": [0.0, 0.0]}, sweep={"parameters": {"problem.parameters.a": [4.0, 5.0, 6.0]}})
+    sweep = optrun.sweep(config, save=False)
+    for run, each in zip(sweep.runs, sweep.configs, strict=True):
+        a = each.problem.options["parameters"]["a"]
+        np.testing.assert_allclose(
+            run.summary["gap"], run.summary["final_loss"] - ((4 - a) ** 2 + 3), rtol=1e-12
+        )
+        assert run.summary == optrun.run(each, save=False).summary
+
+
+@pytest.mark.parametrize(
+    ("minimum", "said"),
+    [
+        ({"x": 4.0}, "problem.minimum: lacks u: a point has all variables"),
+        ({"x": 4.0, "u": [0.0, 0.0], "X": 1.0}, "problem.minimum.X: no variable. Did you mean 'x'?"),
+        ({"x": 4.0, "u": 0.0}, "problem.minimum.u: must be a vector of 2 numbers, as in start"),
+        ("3", "problem.minimum: must be a number or a mapping or null (got '3')"),
+    ],
+)
+def test_a_minimum_that_is_no_point_is_refused(minimum, said):
+    with pytest.raises(ConfigErrors) as caught:
+        from_mapping(own(minimum))
+    assert said in str(caught.value)
+
+
+def test_a_start_below_the_minimum_is_noted():
+    options = {name: value for name, value in own(50.0)["problem"].items() if name != "name"}
+    said = "f is 20.0 where it starts, at x = 1.0, u = [2.0, 2.0]: less than its minimum"
+    assert Expression(Arrays(), **options).notes == [said]

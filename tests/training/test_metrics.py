@@ -137,14 +137,16 @@ def test_it_is_listed_exported_expected_and_in_the_schema(call):
     schema = json_schema()["definitions"]
     assert "grad_max" in schema["Record"]["properties"]["metrics"]["items"]["enum"]
     evaluable = schema["Evaluate"]["properties"]["metrics"]["items"]["enum"]
-    assert evaluable[:5] == ["param_norm", "sharpness", "trace", "gap", "param_max"]
+    assert evaluable[:6] == ["param_norm", "sharpness", "trace", "gap", "distance", "param_max"]
     assert "grad_max" not in evaluable
     assert "f1_macro" in evaluable
     with Store.open(Path("run")) as store:
         assert {"metric grad_max", "metric param_max"} <= store.events("code")[-1].details["sources"].keys()
 
 
-KNOWN = "must be 'param_norm' or 'sharpness' or 'trace' or 'gap' or 'param_max' or 'accuracy' or "
+KNOWN = (
+    "must be 'param_norm' or 'sharpness' or 'trace' or 'gap' or 'distance' or 'param_max' or 'accuracy' or "
+)
 
 
 @pytest.mark.parametrize(
