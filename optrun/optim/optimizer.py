@@ -16,7 +16,7 @@ from optrun.optim.rule import Rule
 from optrun.optim.state import StateBuffers
 
 HOOKS = ("step", "stepped", "save", "saved", "load", "loaded")
-_NOT_COPIED = ("_engine", "_buffers", "_hooks", "_updates", "_rules")
+_NOT_COPIED = ("_engine", "_buffers", "_hooks", "_updates", "_probes", "_start", "_rules")
 
 
 class Update(Protocol):
@@ -86,6 +86,8 @@ class Optimizer(Rule):
         self._buffers: dict[type[Rule], StateBuffers] = {}
         self._rules: list[type[Rule]] = []
         self._updates: list[Update] = []
+        self._probes: list[GroupUpdate] = []
+        self._start: Array | None = None
         self._hooks = {kind: Hooks() for kind in HOOKS}
         own = self.defaults_of_options()
         given = without_tuples(defaults, self.tuples, type(self).__name__)
@@ -127,6 +129,8 @@ class Optimizer(Rule):
         self._updates = [self._update_of(*each) for each in zip(self._rules, self.param_groups, strict=True)]
         for update in self._updates:
             update.load(state["state"])
+        self._start = None
+        self._make_probes()
 
     def add_param_group(self, group: Mapping[str, Any]) -> None:
         """Add a parameter group; its step count and state start at zero."""
@@ -145,6 +149,7 @@ class Optimizer(Rule):
         self._rules.append(rule)
         self.param_groups.append(added)
         self._updates.append(self._update_of(rule, added))
+        self._make_probes()
 
     @property
     def makes_stretches(self) -> bool:
@@ -158,7 +163,7 @@ class Optimizer(Rule):
     @property
     def reduces(self) -> bool:
         """Whether a step adds up elements: it waits for the sums, on the host."""
-        return any(update.stages for update in self._updates)
+        return any(update.stages for update in (*self._updates, *self._probes))
 
     def look_far(self) -> None:
         """From now on, return in `stretch` as many steps as may be."""
@@ -229,11 +234,12 @@ class Optimizer(Rule):
 
     def is_read(self, name: str, open: Collection[str] = ()) -> bool:
         """Return whether a float hyperparameter may have an effect; ``open`` ones may take any value."""
-        return any(update.is_read(name, open) for update in self._updates)
+        return any(update.is_read(name, open) for update in (*self._updates, *self._probes))
 
     def state_bytes(self, steps: int) -> int:
         """Return an upper bound of the state's size in bytes after so many steps, without allocating it."""
-        return sum(update.state_bytes(steps) for update in self._updates)
+        start = self.params.data.nbytes if self._probes else 0
+        return start + sum(update.state_bytes(steps) for update in self._updates)
 
     def averaged(self) -> dict[str, Array] | None:
         """Return the rule's own average of the parameters, views by name; None if it has none."""
@@ -277,6 +283,7 @@ class Optimizer(Rule):
         for update, group in zip(self._updates, groups, strict=True):
             update.group.assign(group)
             update.load(state)
+        self._make_probes()
         for hook in self._hooks["loaded"]:
             hook(self)
 
@@ -294,12 +301,33 @@ class Optimizer(Rule):
 
     def _step(self, closure: Callable[[], Any] | None = None) -> Any:
         loss = closure() if closure is not None else None
-        if self.reduces:
-            step_together([update for update in self._updates if isinstance(update, GroupUpdate)])
-        else:
-            for update in self._updates:
-                update()
+        if self._probes:
+            if closure is None:
+                raise ConfigError(
+                    f"{type(self).__name__}: step needs a closure that computes the gradients and returns the loss"
+                )
+            loss = _copy(loss)
+            self._probe(closure)
+        _make_steps(self._updates)
         return loss
+
+    def _probe(self, closure: Callable[[], Any]) -> None:
+        """Take the gradient where the rule wants it, and go back."""
+        if self._start is None:
+            self._start = self.params.zeros()
+        self._start[:] = self.params.data
+        _make_steps(self._probes)
+        closure()
+        self.params.data[:] = self._start
+
+    def _make_probes(self) -> None:
+        """Make the updates that move the parameters to where the gradient is taken, which have no state but a count."""
+        self._probes = []
+        for rule, update in zip(self._rules, self._updates, strict=True):
+            if probe := rule.probe():
+                buffers = StateBuffers(probe, self.params)
+                self._probes.append(GroupUpdate(probe, update.group, self._engine, self.params, buffers))
+                self._probes[-1].t = update.t
 
     def _verified(self, state_dict: Mapping[str, Any]) -> tuple[list[ParamGroup], Mapping[str, Any]]:
         """Return the parameter groups and the state of a state_dict, after checking that they fit."""
@@ -340,7 +368,7 @@ class Optimizer(Rule):
         if not (isinstance(rule, type) and issubclass(rule, Rule)):
             raise ConfigError(f"{own}: the rule of a group is a class (got {brief(rule)})", field="rule")
         for each in (rule, type(self)):
-            if each.needs_closure or each.average:
+            if (each.needs_closure and not each.probe()) or each.average:
                 what = "averages the parameters" if each.average else "evaluates the loss itself"
                 said = f"{own}: {each.__name__} {what}, so that it goes with no other rule"
                 raise ConfigError(said, field="rule")
@@ -366,6 +394,14 @@ class Optimizer(Rule):
                 if name in matched:
                     raise ConfigError(f"{type(self).__name__}: {name!r} is in two groups", field="params")
         return matched
+
+
+def _make_steps(updates: Sequence[Update]) -> None:
+    if any(update.stages for update in updates):
+        step_together([update for update in updates if isinstance(update, GroupUpdate)])
+    else:
+        for update in updates:
+            update()
 
 
 def _switches(rule: type[Rule]) -> dict[str, bool]:

@@ -79,6 +79,11 @@ class Rule:
         return _itself, (cls,)
 
     @classmethod
+    def probe(cls) -> "type[Rule] | None":
+        """Return the rule that moves the parameters to where the gradient of a step is taken; None if that is here."""
+        return None
+
+    @classmethod
     def defaults_of_options(cls) -> dict[str, Any]:
         """Return the defaults of the hyperparameters that have one."""
         return {name: option.default for name, option in cls.options().items() if not option.required}

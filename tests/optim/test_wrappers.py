@@ -7,7 +7,16 @@ from optrun.arrays import Arrays, Parameters
 from optrun.config import from_mapping
 from optrun.errors import ConfigError
 from optrun.optim import SGD, AdamW
-from optrun.optim.transforms import ClipNorm, Hyperball, Lookahead, Mechanic, ScheduleFree, composed
+from optrun.optim.transforms import (
+    ASAM,
+    SAM,
+    ClipNorm,
+    Hyperball,
+    Lookahead,
+    Mechanic,
+    ScheduleFree,
+    composed,
+)
 from optrun.schedulers import LinearLR
 from optrun.training.memory_store import MemoryStore
 from optrun.training.pack import Pack
@@ -187,6 +196,104 @@ def test_hyperball_keeps_the_norm_of_every_tensor():
             moved = x[part] - 0.03 * radius * u[part] / np.linalg.norm(u[part])
             x[part] = radius * moved / np.linalg.norm(moved)
         assert_equal(found[t], x)
+
+
+def probed(wrap, grad, *, steps=STEPS, **options):
+    """Return the parameters after each step with a gradient that depends on where it is taken."""
+    params = Parameters({"w": (3,), "b": (2,)}, arrays=Arrays(dtype="float64"))
+    params.data[:] = START
+    optimizer = composed(SGD, wrap=wrap)(params, [{"params": "b"}, {"params": "w"}], **options)
+    path, calls = [], []
+
+    def closure():
+        calls.append(params.data[0].copy())
+        params.grad[:] = grad(params.data[0], len(path))
+        return float(len(calls))
+
+    for t in range(steps):
+        assert optimizer.step(closure) == 2 * t + 1
+        path.append(params.data[0].copy())
+    assert len(calls) == 2 * steps
+    return np.array(path)
+
+
+def bent(x, t):
+    return slope(x, t) + np.sin(3 * x)
+
+
+@pytest.mark.parametrize("wrapper", [SAM(rho=0.2), ASAM(rho=0.2, eta=0.05)], ids=["SAM", "ASAM"])
+def test_the_gradient_is_taken_where_the_loss_is_higher(wrapper):
+    found = probed([wrapper, Lookahead(k=4)], bent, lr=0.02, momentum=0.9)
+    x, slow, update = START.copy(), START.copy(), sgd(0.02, 0.9)
+    for t in range(STEPS):
+        g = bent(x, t)
+        scale = np.abs(x) + 0.05 if isinstance(wrapper, ASAM) else 1.0
+        x = x - update(bent(x + 0.2 * scale**2 * g / np.linalg.norm(scale * g), t))
+        if (t + 1) % 4 == 0:
+            x = slow = slow + 0.5 * (x - slow)
+        assert_equal(found[t], x)
+
+
+@pytest.mark.full
+def test_sam_is_optaxs():
+    pytest.importorskip("optax")
+    import jax
+    import optax
+
+    found = probed([SAM(rho=0.3)], bent, lr=0.02, steps=60)
+    with jax.enable_x64(True):
+        ascent = optax.chain(optax.contrib.normalize(), optax.sgd(0.3))
+        rule = optax.contrib.sam(optax.sgd(0.02), ascent, opaque_mode=True)
+        params = jax.numpy.array(START)
+        state = rule.init(params)
+        for t in range(60):
+
+            def grad(x, _, t=t):
+                return jax.numpy.array(bent(np.array(x), t))
+
+            updates, state = rule.update(grad(params, 0), state, params, grad_fn=grad)
+            params = optax.apply_updates(params, updates)
+            assert_equal(found[t], np.array(params))
+
+
+def test_a_step_of_sam_needs_a_closure_and_has_one_second_gradient():
+    params = Parameters.of({"x": START}, arrays=Arrays(dtype="float64"))
+    with pytest.raises(ConfigError, match=r"SGD \+ SAM: step needs a closure"):
+        composed(SGD, wrap=[SAM()])(params).step()
+    with pytest.raises(ConfigError, match="SAM and ASAM take a second gradient: only one of them can"):
+        composed(SGD, wrap=[SAM(), ASAM()])
+
+
+def test_rho_is_swept_scheduled_and_read():
+    """In a pack, with another rule for some parameters; a lane is its solo run, which takes up where it stopped."""
+    configs = [
+        from_mapping(
+            {
+                "problem": {"name": "mlp", "data": "iris", "hidden": [4], "batch_size": 16},
+                "optimizer": {
+                    "name": "AdamW",
+                    "wrap": [{"name": "SAM", "rho": rho}],
+                    "param_groups": [{"params": "*.bias", "name": "SGD", "lr": 0.01}],
+                },
+                "steps": 12,
+            }
+        )
+        for rho in (0.0, 0.1, 0.4)
+    ]
+    together, alone = Pack(configs), Pack(configs[1:2])
+    assert together.optimizer.is_read("wrap.0.rho")
+    for _ in together.iterate(0):
+        pass
+    for _ in alone.iterate(0, 5):
+        pass
+    arrays, state = alone.state()
+    again = Pack(configs[1:2])
+    again.load_state(arrays, state)
+    for _ in again.iterate(5):
+        pass
+    found = np.ascontiguousarray(together.params.data)
+    assert found[1].tobytes() == again.params.data.tobytes()
+    assert found[0].tobytes() != found[1].tobytes() != found[2].tobytes()
 
 
 def test_each_wrapper_is_around_those_before_it():

@@ -12,9 +12,11 @@ from optrun.optim.transforms.gradient import (
 )
 from optrun.optim.transforms.transform import GradientTransform, UpdateTransform, Wrapper
 from optrun.optim.transforms.update import Cautious, ClipRMS, TrustRatio
-from optrun.optim.transforms.wrappers import Hyperball, Lookahead, Mechanic, ScheduleFree
+from optrun.optim.transforms.wrappers import ASAM, SAM, Hyperball, Lookahead, Mechanic, ScheduleFree
 
 __all__ = [
+    "ASAM",
+    "SAM",
     "AdaptiveClip",
     "Cautious",
     "Centralize",

@@ -8,8 +8,9 @@ from typing import Any
 from optrun.errors import ConfigError
 from optrun.kernels.trace import Moving, Variable
 from optrun.optim.optimizer import Optimizer
+from optrun.optim.rule import Rule
 from optrun.optim.transforms.transform import GradientTransform, Transform, UpdateTransform, Wrapper
-from optrun.registry import Option
+from optrun.registry import Option, options_of
 
 GRADIENT, UPDATE, WRAP = "gradient", "update", "wrap"
 
@@ -49,13 +50,15 @@ class _Place:
     options: str
     states: str
 
-    def of(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Return its own options among those of the composed rule."""
-        return {
+    def of(self, values: Mapping[str, Any], method: str = "") -> dict[str, Any]:
+        """Return its own options among those of the composed rule, or those of one of its methods."""
+        own = {
             name.removeprefix(self.options): value
             for name, value in values.items()
             if name.startswith(self.options)
         }
+        known = options_of(getattr(self.transform, method)) if method else own
+        return {name: value for name, value in own.items() if name in known}
 
 
 @dataclass(frozen=True)
@@ -89,10 +92,15 @@ def rule_of(
         )
     before, after, around = _places(GRADIENT, gradient), _places(UPDATE, update), _places(WRAP, wrap)
     every = [*before, *after, *around]
+    probing = [place for place in around if hasattr(place.transform, "probe")]
+    if len(probing) > 1:
+        both = " and ".join(place.transform.__name__ for place in probing)
+        raise ConfigError(f"{both} take a second gradient: only one of them can", field="wrap")
 
     class Composed(rule, registered=False):  # type: ignore[misc, valid-type, call-arg]
         per_tensor = rule.per_tensor or any(place.transform.per_tensor for place in every)
         evaluated = _evaluated(around)
+        needs_closure = bool(probing)
 
         @staticmethod
         def update(p: Any, g: Any, t: Any, /, *states: Any, **options: Any) -> None:
@@ -117,13 +125,17 @@ def rule_of(
                 p -= u
 
             def step_around(inner: Step, place: _Place, p: Variable, g: Any) -> None:
-                own = place.of(options)
+                own = place.of(options, "apply")
                 place.transform.apply(Inner(inner), p, g, lr, t, *of[place.states], **own)
 
             step: Step = step_of_rule
             for place in around:
                 step = partial(step_around, step, place)
             step(p, g)
+
+        @classmethod
+        def probe(cls) -> type[Rule] | None:
+            return _probe_of(cls, probing[0]) if probing else None  # type: ignore[arg-type]
 
         @classmethod
         def recipe(cls) -> tuple[Callable[..., type[Optimizer]], tuple[Any, ...]]:
@@ -165,6 +177,25 @@ def rule_of(
         each.__name__ for each in (*gradient, rule, *update, *wrap)
     )
     return Composed
+
+
+@cache
+def _probe_of(rule: type[Rule], place: _Place) -> type[Rule]:
+    """Return the rule that moves the parameters to where the second gradient is taken; its options are the rule's."""
+
+    class Probe(Rule, registered=False):
+        per_tensor = place.transform.per_tensor
+
+        @staticmethod
+        def update(p: Any, g: Any, t: Any, /, **options: Any) -> None:
+            place.transform.probe(p, g, t, **place.of(options, "probe"))
+
+        @classmethod
+        def options(cls) -> dict[str, Option]:
+            return rule.options()
+
+    Probe.__name__ = Probe.__qualname__ = rule.__name__
+    return Probe
 
 
 def _blank(*made_of: Any) -> Optimizer:

@@ -22,7 +22,9 @@ A wrapper is a rule with another one inside::
             ...
 
 It changes the parameters and its states in place, as a rule does. `rule.step(p, g)` makes the step of the rule inside,
-with its transforms; `rule.update(p, g)` only returns what that step would subtract from the parameters.
+with its transforms; `rule.update(p, g)` only returns what that step would subtract from the parameters. A wrapper may
+have a static method ``probe(p, g, t, /, *, …)``, instead of ``apply`` or beside it: it moves the parameters, for the
+gradient of the step to be taken there.
 """
 
 import inspect
@@ -118,6 +120,32 @@ class Wrapper(Transform):
 
     evaluated: ClassVar[str] = ""
     """The state that is evaluated in place of the parameters, where the gradient is taken elsewhere."""
+
+    probe: ClassVar[Callable[..., None]]
+    """Static method of wrappers that take a second gradient: moves the parameters to where that is, given the first."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        if hasattr(cls, "probe"):
+            before = [
+                each.name
+                for each in inspect.signature(cls.probe).parameters.values()
+                if each.kind is not each.KEYWORD_ONLY
+            ]
+            if len(before) != 3:
+                raise TypeError(f"{cls.__name__}.probe takes p, g, t before a slash: probe(p, g, t, /, *, …)")
+            check_annotated(f"{cls.__name__}.probe", cls.probe)
+            if not hasattr(cls, "apply"):
+                cls.apply = staticmethod(_step)
+        super().__init_subclass__(**kwargs)
+
+    @classmethod
+    def options(cls) -> dict[str, Option]:
+        """Return the options by name, those of the probe included."""
+        return {**super().options(), **(options_of(cls.probe) if hasattr(cls, "probe") else {})}
+
+
+def _step(rule: Any, p: Any, g: Any, lr: Any, t: Any, /) -> None:
+    rule.step(p, g)
 
 
 GradientTransform._registry = gradient_transforms

@@ -119,6 +119,44 @@ def _added(numbers: Sequence[Any]) -> Any:
     return reduce(operator.add, numbers)
 
 
+class SAM(Wrapper):
+    """Sharpness-aware minimization, Foret et al. (2021), arXiv:2010.01412: the gradient where the loss is higher.
+
+        g = ∇f(θ + ρ ∇f(θ) / ‖∇f(θ)‖), then the rule's step with g
+
+    A step takes two gradients, both on its batch. The norm is over the run.
+
+    Example:
+
+        optimizer: {name: SGD, lr: 0.01, momentum: 0.9, wrap: [{name: SAM, rho: 1e-3}]}
+        scheduler: {name: CosineAnnealingLR, T_max: 3000}
+    """
+
+    @staticmethod
+    def probe(p: Any, g: Any, t: Any, /, *, rho: NonNegative = 0.05) -> None:
+        p += rho / maximum(norm(g, over="run"), 1e-12) * g
+
+
+class ASAM(Wrapper):
+    """Adaptive SAM, Kwon et al. (2021), arXiv:2102.11600: as far as the weights are large.
+
+        T = |θ| + η                     g = ∇f(θ + ρ T² ∇f(θ) / ‖T ∇f(θ)‖), then the rule's step with g
+
+    A step takes two gradients, both on its batch. The norm is over the run. T is that of all parameters, also of
+    biases, where the authors' code has 1.
+
+    Example:
+
+        optimizer: {name: SGD, lr: 0.01, momentum: 0.9, wrap: [{name: ASAM, rho: 1e-3}]}
+        scheduler: {name: CosineAnnealingLR, T_max: 3000}
+    """
+
+    @staticmethod
+    def probe(p: Any, g: Any, t: Any, /, *, rho: NonNegative = 0.5, eta: NonNegative = 0.01) -> None:
+        size = abs(p) + eta
+        p += rho / maximum(norm(size * g, over="run"), 1e-12) * (size * size * g)
+
+
 class Hyperball(Wrapper):
     """Hyperball, Wen et al. (2025), whenwen.github.io: every tensor keeps its norm, and lr is a relative step.
 
