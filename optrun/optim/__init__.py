@@ -4,6 +4,7 @@ from optrun.optim.adam import Adam, Adamax, AdamW, NAdam, RAdam, SparseAdam
 from optrun.optim.adam_like import ADOPT, AdaBelief, AdaBound, LaProp, NAdamW, Yogi
 from optrun.optim.adaptive import Adadelta, Adagrad, RMSprop, Rprop
 from optrun.optim.averaging import EMA, SWA, Average
+from optrun.optim.distance import DAdaptAdam, DAdaptSGD, DoG, DoWG, Prodigy
 from optrun.optim.factored import CAME, SM3
 from optrun.optim.layerwise import LAMB, LARS, AdamMini, NovoGrad
 from optrun.optim.lbfgs import LBFGS
@@ -48,6 +49,10 @@ __all__ = [
     "AggMo",
     "Average",
     "CurveMetric",
+    "DAdaptAdam",
+    "DAdaptSGD",
+    "DoG",
+    "DoWG",
     "LaProp",
     "Lion",
     "Muon",
@@ -56,6 +61,7 @@ __all__ = [
     "NorMuon",
     "NovoGrad",
     "Optimizer",
+    "Prodigy",
     "QHAdam",
     "RAdam",
     "RMSprop",

@@ -22,6 +22,11 @@ PAPERS = {
     "AdamMini": papers.adam_mini,
     "SM3": papers.sm3,
     "CAME": papers.came,
+    "DoG": papers.dog,
+    "DoWG": papers.dowg,
+    "DAdaptSGD": papers.dadapt_sgd,
+    "DAdaptAdam": papers.dadapt_adam,
+    "Prodigy": papers.prodigy,
 }
 CASES = [(name, options) for name in PAPERS for options in option_sets(optimizers.find(name))]
 STEPS = 120
@@ -38,29 +43,57 @@ def flat(parts):
 
 
 def written(name, options):
-    """Return the trajectory that the paper's algorithm takes."""
-    values = complete(name, options)
+    """Return the trajectory of the paper's algorithm and the gradients that it meets, each `[steps, 3, 17]`."""
+    values, slopes = complete(name, options), []
     sign = -1.0 if values.pop("maximize") else 1.0
-    steps = PAPERS[name](
-        tensors(beginning()), lambda x, t: tensors(sign * gradients(flat(x), t - 1)), **values
-    )
-    return np.array([flat(each) for each in islice(steps, STEPS)])
+
+    def slope(x, t):
+        slopes.append(gradients(flat(x), t - 1))
+        return tensors(sign * slopes[-1])
+
+    rows = [flat(each) for each in islice(PAPERS[name](tensors(beginning()), slope, **values), STEPS)]
+    return np.array(rows), np.array(slopes)
 
 
-def ours(name, **options):
-    return rules.trajectories(name, options)[:STEPS, 0]
+def ours(name, options, slopes):
+    """Return the trajectory of these gradients: where they are its own, rounding errors may grow exponentially."""
+    shapes = {f"{i}.{name}": shape for i in range(3) for name, shape in rules.SHAPES.items()}
+    params = Parameters(shapes, arrays=Arrays(dtype="float64"))
+    params.data[:] = beginning().ravel()
+    optimizer, rows = optimizers.find(name)(params, **options), []
+    for slope in slopes:
+        params.grad[:] = slope.ravel()
+        optimizer.step()
+        rows.append(params.data.reshape(3, rules.SIZE).copy())
+    return np.array(rows)
 
 
 @pytest.mark.parametrize(("name", "options"), CASES, ids=[rules.label(*case) for case in CASES])
 def test_a_rule_is_its_papers_algorithm(name, options):
-    assert apart(ours(name, **options), written(name, options)) <= BOUND
+    rows, slopes = written(name, options)
+    assert apart(ours(name, options, slopes), rows) <= BOUND
 
 
 def transformation(name, o):
     """Return what optax has for a rule."""
+    import jax.numpy as jnp
     import optax
+    from optax import contrib
 
     lr, betas = o["lr"], {f"b{i}": o[f"beta{i}"] for i in (1, 2) if f"beta{i}" in o}
+    decay = {"weight_decay": o.get("weight_decay", 0.0)}
+    of_adam = {
+        "betas": (o.get("beta1"), o.get("beta2")),
+        "eps": o.get("eps"),
+        "estim_lr0": o.get("d0"),
+        **decay,
+    }
+
+    def unbiased(n):
+        """Undo the bias corrections that optax has and the papers lack."""
+        t = jnp.asarray(n, float) + 1
+        return lr * (1 - o["beta1"] ** t) / jnp.sqrt(1 - o["beta2"] ** t)
+
     return {
         "LARS": lambda: optax.lars(
             lr, o["weight_decay"], True, o["trust_coefficient"], momentum=o["momentum"]
@@ -68,20 +101,25 @@ def transformation(name, o):
         "LAMB": lambda: optax.lamb(lr, **betas, eps=o["eps"], weight_decay=o["weight_decay"]),
         "NovoGrad": lambda: optax.novograd(lr, **betas, eps=o["eps"], weight_decay=o["weight_decay"]),
         "SM3": lambda: optax.chain(optax.scale_by_sm3(o["momentum"], eps=0.0), optax.scale(-lr)),
+        "DoG": lambda: contrib.dog(lr, ("heuristic", o["reps_rel"]), o["eps"], **decay),
+        "DoWG": lambda: contrib.dowg(lr, o["r_eps"] ** 2, o["eps"], **decay),
+        "DAdaptAdam": lambda: contrib.dadapt_adamw(unbiased, **of_adam),
+        "Prodigy": lambda: contrib.prodigy(
+            unbiased, **of_adam, estim_lr_coef=o["d_coef"], safeguard_warmup=o["safeguard_warmup"]
+        ),
     }[name]()
 
 
-def in_optax(name, **options):
-    """Return optax's trajectory."""
+def in_optax(name, options, slopes):
+    """Return optax's trajectory of these gradients."""
     jax = pytest.importorskip("jax")
     optax = pytest.importorskip("optax")
     with jax.enable_x64(True):
         rule = transformation(name, complete(name, options))
         x = [jax.numpy.asarray(each) for each in tensors(beginning())]
         state, step, rows = rule.init(x), jax.jit(rule.update), []
-        for t in range(STEPS):
-            slopes = [jax.numpy.asarray(each) for each in tensors(gradients(flat(x), t))]
-            moved, state = step(slopes, state, x)
+        for slope in slopes:
+            moved, state = step([jax.numpy.asarray(each) for each in tensors(slope)], state, x)
             x = optax.apply_updates(x, moved)
             rows.append(flat(x))
     return np.array(rows)
@@ -92,6 +130,11 @@ IN_OPTAX = [
     ("LAMB", {"weight_decay": 0.02}),
     ("NovoGrad", {"weight_decay": 0.02}),
     ("SM3", {}),
+    ("DoG", {"lr": 0.9, "weight_decay": 0.02, "reps_rel": 1e-3}),
+    ("DoWG", {"lr": 0.9, "weight_decay": 0.02}),
+    ("DAdaptAdam", {"lr": 0.9, "weight_decay": 0.02}),
+    # It multiplies ε by the d after the step.
+    ("Prodigy", {"lr": 0.9, "weight_decay": 0.02, "d_coef": 0.5, "eps": 0.0}),
 ]
 
 
@@ -99,16 +142,18 @@ IN_OPTAX = [
 @pytest.mark.parametrize(("name", "options"), IN_OPTAX, ids=[rules.label(*case) for case in IN_OPTAX])
 def test_a_rule_is_optaxs(name, options):
     options = {"lr": 0.02, **options}
-    assert apart(ours(name, **options), in_optax(name, **options)) <= BOUND
+    _, slopes = written(name, options)
+    assert apart(ours(name, options, slopes), in_optax(name, options, slopes)) <= BOUND
 
 
-DEPARTURES = [("LARS", {"lr": 1.0, "weight_decay": 0.1})]
+DEPARTURES = [("LARS", {"lr": 1.0, "weight_decay": 0.1}), ("Prodigy", {"eps": 1.0})]
 
 
 @pytest.mark.full
 @pytest.mark.parametrize(("name", "options"), DEPARTURES, ids=[rules.label(*case) for case in DEPARTURES])
 def test_optax_departs_from_the_paper_as_the_rule_says(name, options):
-    assert apart(in_optax(name, **options), written(name, options)) > 1e-4
+    rows, slopes = written(name, options)
+    assert apart(in_optax(name, options, slopes), rows) > 1e-4
 
 
 SAME = [
@@ -119,9 +164,9 @@ SAME = [
 
 @pytest.mark.parametrize(("name", "options", "other", "theirs"), SAME, ids=[f"{s[0]}, {s[2]}" for s in SAME])
 def test_a_rule_is_another_for_vectors(name, options, other, theirs):
-    ours_, found = ours(name, **{"lr": 0.02, **options}), ours(other, **{"lr": 0.02, **theirs})
-    # The first objective has a gradient of its own for each element, so that its vector knows nothing of the matrix.
-    assert apart(ours_[:, :1, 12:], found[:, :1, 12:]) <= BOUND < apart(ours_[:, :1, :12], found[:, :1, :12])
+    _, slopes = written(name, {"lr": 0.02, **options})
+    own, found = ours(name, {"lr": 0.02, **options}, slopes), ours(other, {"lr": 0.02, **theirs}, slopes)
+    assert apart(own[..., 12:], found[..., 12:]) <= BOUND < apart(own[..., :12], found[..., :12])
 
 
 def test_lamb_is_adam_with_a_trust_ratio(rng):

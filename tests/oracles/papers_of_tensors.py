@@ -128,3 +128,111 @@ def came(
 
 def rank_one(v: Array) -> Array:
     return np.outer(v.sum(1), v.sum(0)) / v.sum() if v.ndim > 1 else v
+
+
+def inner(a: Tensors, b: Tensors) -> float:
+    return sum(float((one * other).sum()) for one, other in zip(a, b, strict=True))
+
+
+def added(a: Tensors, factor: float, b: Tensors) -> Tensors:
+    return [one + factor * other for one, other in zip(a, b, strict=True)]
+
+
+def length(a: Tensors) -> float:
+    return float(np.sqrt(inner(a, a)))
+
+
+def dog(
+    x: Tensors, slope: Slope, *, lr: float, reps_rel: float, eps: float, weight_decay: float, over: str
+) -> Iterator[Tensors]:
+    blocks = [[i] for i in range(len(x))] if over == "tensor" else [list(range(len(x)))]
+    first, farthest, squares = x, [0.0] * len(blocks), [0.0] * len(blocks)
+    for t in count(1):
+        g, x = added(slope(x, t), weight_decay, x), list(x)
+        for b, block in enumerate(blocks):
+            way = length([x[i] - first[i] for i in block])
+            begin = reps_rel * (1 + length([first[i] for i in block]))
+            farthest[b] = max(farthest[b], begin, way)
+            squares[b] += sum((g[i] ** 2).sum() for i in block)
+            for i in block:
+                x[i] = x[i] - lr * farthest[b] / np.sqrt(squares[b] + eps) * g[i]
+        yield x
+
+
+def dowg(
+    x: Tensors, slope: Slope, *, lr: float, r_eps: float, eps: float, weight_decay: float
+) -> Iterator[Tensors]:
+    first, r, v = x, r_eps, 0.0
+    for t in count(1):
+        g = added(slope(x, t), weight_decay, x)
+        r = max(r, length(added(x, -1, first)))
+        v += r**2 * inner(g, g)
+        x = added(x, -lr * r**2 / (np.sqrt(v) + eps), g)
+        yield x
+
+
+def dadapt_sgd(
+    x: Tensors, slope: Slope, *, lr: float, momentum: float, d0: float, weight_decay: float
+) -> Iterator[Tensors]:
+    z, s, d, above, first = x, zeros(x), d0, 0.0, 0.0
+    for t in count(1):
+        g = added(slope(x, t), weight_decay, x)
+        first = first or length(g)
+        rate = d * lr / first
+        above += rate * inner(g, s)
+        s, z = added(s, rate, g), added(z, -rate, g)
+        x = [momentum * a + (1 - momentum) * b for a, b in zip(x, z, strict=True)]
+        d = max(d, 2 * above / length(s))
+        yield x
+
+
+def dadapt_adam(
+    x: Tensors,
+    slope: Slope,
+    *,
+    lr: float,
+    beta1: float,
+    beta2: float,
+    d0: float,
+    eps: float,
+    weight_decay: float,
+) -> Iterator[Tensors]:
+    m, v, s, d, r, root = zeros(x), zeros(x), zeros(x), d0, 0.0, np.sqrt(beta2)
+    for t in count(1):
+        g = slope(x, t)
+        weighted = [a / (np.sqrt(b) + eps) for a, b in zip(s, v, strict=True)]
+        r = root * r + (1 - root) * d * lr * inner(g, weighted)
+        m = [beta1 * a + (1 - beta1) * d * lr * b for a, b in zip(m, g, strict=True)]
+        v = [beta2 * a + (1 - beta2) * b**2 for a, b in zip(v, g, strict=True)]
+        s = [root * a + (1 - root) * d * lr * b for a, b in zip(s, g, strict=True)]
+        step = [a / (np.sqrt(b) + eps) for a, b in zip(m, v, strict=True)]
+        x = added(added(x, -weight_decay * d * lr, x), -1, step)
+        d = max(d, r / ((1 - root) * sum(np.abs(each).sum() for each in s)))
+        yield x
+
+
+def prodigy(
+    x: Tensors,
+    slope: Slope,
+    *,
+    lr: float,
+    beta1: float,
+    beta2: float,
+    d0: float,
+    d_coef: float,
+    eps: float,
+    weight_decay: float,
+    safeguard_warmup: bool,
+) -> Iterator[Tensors]:
+    m, v, s, first, d, r, root = zeros(x), zeros(x), zeros(x), x, d0, 0.0, np.sqrt(beta2)
+    for t in count(1):
+        g = slope(x, t)
+        weight = d**2 if safeguard_warmup else lr * d**2
+        m = [beta1 * a + (1 - beta1) * d * b for a, b in zip(m, g, strict=True)]
+        v = [beta2 * a + (1 - beta2) * d**2 * b**2 for a, b in zip(v, g, strict=True)]
+        r = root * r + (1 - root) * lr * d**2 * inner(g, added(first, -1, x))
+        s = [root * a + (1 - root) * weight * b for a, b in zip(s, g, strict=True)]
+        step = [a / (np.sqrt(b) + d * eps) for a, b in zip(m, v, strict=True)]
+        x = added(added(x, -weight_decay * d * lr, x), -lr * d, step)
+        d = max(d, d_coef * r / sum(np.abs(each).sum() for each in s))
+        yield x
