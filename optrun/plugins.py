@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import CodeType, ModuleType
+from typing import Any
 
 from optrun import sources
 from optrun.errors import OptrunWarning, PluginError, string_list, unreadable
@@ -29,13 +30,14 @@ def load_plugin(target: str) -> None:
     """
     _check_target(target)
     with _loading:
-        known = _registered()
+        known, families = _registered(), _families()
         before = {cls for each in REGISTRIES for cls in each.lacking()}
         with guarded(f"plugin {target!r}", passed=()):
             module = _import_file(target) if _is_file(target) else _import_module(target)
         _loaded[os.path.abspath(target)] = plugin_version(target, loaded=True)
         lacking = {cls: said for each in REGISTRIES for cls, said in each.lacking().items()}
         registered = [cls for cls in _registered() if cls not in known or _is_of(cls, module)]
+        registered += [make for make in _families() if make not in families or _is_of(make, module)]
     said = [lacking[cls] for cls in lacking if cls not in before]
     if not (said or registered):
         bases = "Optimizer, LRScheduler, Problem, … (`optrun guide plugins`)"
@@ -136,7 +138,12 @@ def _registered() -> set[type]:
     return {cls for cls in classes if not cls.__module__.startswith("optrun.")}
 
 
-def _is_of(cls: type, module: ModuleType) -> bool:
+def _families() -> set[Any]:
+    """Return the functions that make classes on demand."""
+    return {make for each in REGISTRIES for make in each.families.values()}
+
+
+def _is_of(cls: Any, module: ModuleType) -> bool:
     return f"{cls.__module__}.".startswith(f"{module.__name__}.")
 
 

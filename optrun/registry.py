@@ -312,6 +312,7 @@ class Registry(Generic[T]):
         self._classes: dict[str, type[T]] = {}
         self._names: dict[str, str] = {}
         self._lacking: dict[str, tuple[type[T], str]] = {}
+        self._families: dict[str, Callable[[str], type[T]]] = {}
         self._loaded = False
 
     def add(self, cls: type[T], name: str) -> None:
@@ -328,6 +329,24 @@ class Registry(Generic[T]):
         sources.source_of(cast(Any, cls))
         self._classes[fold(name)] = cls
         self._names[fold(name)] = name
+
+    def add_family(self, prefix: str, make: Callable[[str], type[T]]) -> None:
+        """Have names such as ``prefix:rest`` stand for the classes that a function makes of the rest, on demand.
+
+        In a config they may be written ``{prefix: rest}``. They are in no list.
+        """
+        self._families[prefix] = make
+
+    @property
+    def families(self) -> Mapping[str, Callable[[str], type[T]]]:
+        """The functions that make classes on demand, by the prefixes of their names."""
+        return self._families
+
+    def _of_family(self, name: str) -> type[T] | None:
+        prefix, colon, rest = name.partition(":")
+        self._load()
+        make = self._families.get(prefix) if colon else None
+        return None if make is None else make(rest)
 
     @property
     def classes(self) -> set[type[T]]:
@@ -348,7 +367,8 @@ class Registry(Generic[T]):
 
     def find(self, name: str) -> type[T]:
         """Return the class of this name, or raise UnknownNameError with the nearest one."""
-        self._load()
+        if (made := self._of_family(name)) is not None:
+            return made
         try:
             return self._classes[fold(name)]
         except KeyError:
@@ -363,7 +383,7 @@ class Registry(Generic[T]):
     def spelled(self, name: str) -> str:
         """Return the name under which the class of this name was registered."""
         self.find(name)
-        return self._names[fold(name)]
+        return self._names.get(fold(name), name)
 
     def in_order(self) -> list[str]:
         """Return the names in the order in which their classes were defined."""
@@ -371,8 +391,10 @@ class Registry(Generic[T]):
         return list(self._names.values())
 
     def __contains__(self, name: str) -> bool:
-        self._load()
-        return fold(name) in self._classes
+        try:
+            return self._of_family(name) is not None or fold(name) in self._classes
+        except ConfigError:
+            return False
 
     def __iter__(self) -> Iterator[str]:
         """Iterate over the names, sorted."""
@@ -414,6 +436,9 @@ REGISTRIES = (
     metrics,
     prediction_metrics,
 )
+
+FAMILIES = {"torch": "optrun.foreign", "optax": "optrun.foreign"}
+"""The plugins that come with optrun, by the keys of a config that need them."""
 
 SECTIONS: dict[str, Registry[Any]] = {
     each.kind: each for each in (problems, optimizers, schedulers, averages)

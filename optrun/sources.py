@@ -33,6 +33,8 @@ def source_of(cls: type[Any]) -> Source | None:
 
     It is asked for when the class is registered, so that it is of the code that runs: files may be edited later.
     """
+    if (known := vars(cls).get("source")) is not None:
+        return known if isinstance(known, Source) else None
     if _is_own(cls):
         return None
     files: dict[str, bytes] = {}

@@ -23,6 +23,7 @@ FLOORS = [
     "config",
     "problems",
     "schedulers",
+    "foreign",
     "optim",
     "store",
     "ops",

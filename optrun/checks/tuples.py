@@ -1,4 +1,4 @@
-"""Torch's tuples of options, such as ``betas``, as one option each."""
+"""Torch's tuples of options, such as ``betas``, as one option each; a tuple of one is another name of it."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -23,7 +23,10 @@ def spelled_out(
             continue
         parts = tuples[name]
         both = [part for part in parts if part in values]
-        if isinstance(value, str) or not isinstance(value, Sequence) or len(value) != len(parts):
+        if len(parts) == 1 and not both:
+            result[parts[0]] = value
+            places[parts[0]] = (name,)
+        elif isinstance(value, str) or not isinstance(value, Sequence) or len(value) != len(parts):
             wrong[name] = f"must be a list of {len(parts)}: [{', '.join(parts)}] (got {shown(value)})"
         elif both:
             wrong[name] = f"{name} and {both[0]} are both set: choose one"

@@ -368,8 +368,9 @@ class Optimizer(Rule):
         if not (isinstance(rule, type) and issubclass(rule, Rule)):
             raise ConfigError(f"{own}: the rule of a group is a class (got {brief(rule)})", field="rule")
         for each in (rule, type(self)):
-            if (each.needs_closure and not each.probe()) or each.average:
+            if (each.needs_closure and not each.probe()) or each.average or not each.traced:
                 what = "averages the parameters" if each.average else "evaluates the loss itself"
+                what = what if each.traced else "is of another library"
                 said = f"{own}: {each.__name__} {what}, so that it goes with no other rule"
                 raise ConfigError(said, field="rule")
         return rule

@@ -46,6 +46,9 @@ class Rule:
     needs_closure: ClassVar[bool] = False
     """Whether a step evaluates the loss, possibly several times, through a closure."""
 
+    traced: ClassVar[bool] = True
+    """Whether its update is traced into a program, as all but code of other libraries is."""
+
     search_space: ClassVar[Mapping[str, Mapping[str, Sequence[float]]]] = {}
     """The distributions of a random search, by hyperparameter as a sweep has them; empty if none is usual."""
 

@@ -45,7 +45,7 @@ def names() -> list[str]:
 
 def is_name(text: str) -> bool:
     """Whether `show` can describe this name."""
-    return fold(text) in {fold(name) for name in names()}
+    return fold(text) in {fold(name) for name in names()} or any(text in each for each in REGISTRIES)
 
 
 def print_description(name: str, *, json: bool) -> None:
@@ -215,6 +215,7 @@ def _first_sentence(cls: type[Any]) -> str:
 
 
 def _place(cls: type[Any]) -> str:
+    cls = inspect.unwrap(cls)  # of another library
     file = Path(inspect.getsourcefile(cls) or "")
     shown = file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file
     return f"{shown}:{inspect.getsourcelines(cls)[1]}"

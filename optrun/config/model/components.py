@@ -116,6 +116,7 @@ class Named:
         value = {"name": value} if isinstance(value, str) else value
         if not isinstance(value, dict):
             raise ConfigError(f"must be {self._a_name}, or a mapping with 'name' (got {shown(value)})")
+        value = self._of_family(value)
         cls, name = self._found(value)
         given = {key: each for key, each in value.items() if key != "name"}
         options, found = read_options(cls, self.known(cls), given, self.validated, beside=["name"])
@@ -193,6 +194,14 @@ class Named:
         article = "an" if self.registry.kind[0] in "aeiou" else "a"
         return f"the name of {article} {self.registry.kind}"
 
+    def _of_family(self, value: dict[str, Any]) -> dict[str, Any]:
+        """Return a mapping such as ``{torch: timm.optim.Adan}`` with the name that it stands for."""
+        for prefix in self.registry.families:
+            if isinstance(value.get(prefix), str) and "name" not in value:
+                rest = {key: each for key, each in value.items() if key != prefix}
+                return {"name": f"{prefix}:{value[prefix]}", **rest}
+        return value
+
     def _found(self, value: dict[str, Any]) -> tuple[Any, str]:
         if "name" not in value:
             raise failure(*self._strange(value), (("name",), MISSING))
@@ -213,6 +222,8 @@ class Named:
         for key in value:
             if did_you_mean(key, ["name"]):
                 yield (key,), unknown_key(["name"])
+            elif self.registry.kind == "optimizer" and key in registry.FAMILIES:
+                yield (key,), f"an optimizer of {key} needs --plugin {registry.FAMILIES[key]}"
             elif key not in known:
                 hint = did_you_mean(key, known)
                 yield (key,), f"no {self.registry.kind} has this key" + (f".{hint}" if hint else "")

@@ -86,10 +86,9 @@ def rule_of(
     """Return the rule composed of these; ConfigError where the rule takes no transforms."""
     if not gradient and not update and not wrap:
         return rule
-    if rule.needs_closure:
-        raise ConfigError(
-            f"{rule.__name__} evaluates the loss itself, so it takes no transforms", field="name"
-        )
+    if rule.needs_closure or not rule.traced:
+        what = "evaluates the loss itself" if rule.traced else "is of another library"
+        raise ConfigError(f"{rule.__name__} {what}, so it takes no transforms", field="name")
     before, after, around = _places(GRADIENT, gradient), _places(UPDATE, update), _places(WRAP, wrap)
     every = [*before, *after, *around]
     probing = [place for place in around if hasattr(place.transform, "probe")]

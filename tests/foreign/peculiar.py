@@ -1,0 +1,49 @@
+"""An optimizer of torch that keeps its state wherever it can, and a transformation that branches on the rate."""
+
+import torch
+
+
+class Peculiar(torch.optim.Optimizer):
+    """Noisy momentum whose step grows with a count in its group and another in itself.
+
+    It has modes, as schedule-free optimizers do: in evaluation the parameters are halved.
+    """
+
+    def __init__(self, params, lr=0.1, momentum=0.5, powers=(1.0, 2.0), note="a", table=None):
+        super().__init__(params, {"lr": lr, "momentum": momentum, "powers": powers, "calls": 0, "past": []})
+        self.total = 0.0
+        self.mode = "eval"
+
+    def train(self):
+        self.mode = "train"
+
+    def eval(self):
+        self.mode = "eval"
+        for group in self.param_groups:
+            for p in group["params"]:
+                p.data.mul_(0.3)
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        assert self.mode == "train"
+        self.total += 1.0
+        for group in self.param_groups:
+            group["calls"] += 1
+            group["past"] = [*group["past"], group["lr"]][-2:]
+            for p in group["params"]:
+                state = self.state[p]
+                state.setdefault("pair", (torch.zeros_like(p), {"last": 0.0}))
+                mean, seen = state["pair"]
+                mean.mul_(group["momentum"]).add_(p.grad + 0.01 * torch.randn_like(p))
+                seen["last"] = float(mean.sum())
+                rate = group["lr"] / (group["calls"] ** group["powers"][0] + self.total ** group["powers"][1])
+                p.data = p.data - rate * (1 + 0.1 * len(group["past"])) * mean - 1e-3 * rate * seen["last"]
+
+
+def branching(learning_rate, decay=0.5):
+    """Return a transformation that is made by a comparison of the learning rate."""
+    import optax
+
+    return optax.chain(
+        optax.trace(decay), optax.scale(-learning_rate if learning_rate > 0.05 else -2 * learning_rate)
+    )
