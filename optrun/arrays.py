@@ -166,6 +166,11 @@ class Parameters(Mapping[str, Array]):
         parameters.set_lane(0, values)
         return parameters
 
+    @cached_property
+    def curvature(self) -> Array:
+        """A sample of the Hessian's diagonal, laid out like ``data``, for rules that read one; made on first use."""
+        return self.zeros()
+
     def zeros(self) -> Array:
         """Return zeros in the shape and layout of ``data``."""
         return self.arrays.zeros(self.lanes, self.size, lane_fast=self.lane_fast)

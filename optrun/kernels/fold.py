@@ -8,7 +8,16 @@ lanes select `a`. So the bits of a lane do not depend on the other lanes of its 
 from collections.abc import Mapping, Set
 from enum import IntEnum
 
-from optrun.kernels.program import Node, Program, coefficients_of, in_order, node, nodes_below, reduced_below
+from optrun.kernels.program import (
+    GIVEN,
+    Node,
+    Program,
+    coefficients_of,
+    in_order,
+    node,
+    nodes_below,
+    reduced_below,
+)
 
 
 class Known(IntEnum):
@@ -68,7 +77,7 @@ def _dependencies(program: Program, outputs: Mapping[str, Node], wanted: Set[str
         values = {*in_order(some)}
         if program.reduced:
             values |= nodes_below(reduced_below(_numbers(program, some)))
-        found = {value.name for value in values if value.op == "input"} - reached - {"g"}
+        found = {value.name for value in values if value.op == "input"} - reached - GIVEN
     return frozenset(reached)
 
 

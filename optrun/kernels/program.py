@@ -49,6 +49,9 @@ def node(
     return Node(op, args, name, value, is_array, shape)
 
 
+GIVEN = frozenset({"g", "h"})
+"""Inputs that a rule only reads: the gradient, and a sample of the Hessian's diagonal."""
+
 FACTORIZATIONS = frozenset({"eigh", "qr", "solve", "sorting"})
 """Operations on whole matrices, which LAPACK does."""
 

@@ -109,13 +109,14 @@ def trace(
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     dtype: str = "",
     inputs_first: bool = False,
+    curvature: bool = False,
 ) -> Program:
     """Return the program of an update rule.
 
-    ``update(p, g, t, *states, **hyperparameters, **flags)`` is called once. It may branch on ``flags``, which are
-    passed as they are. ``scalar_states`` names the states with one number per lane, ``kept`` the states that are
-    computed even if the parameters do not depend on them. A per-tensor rule needs the ``shapes`` of `p` and of every
-    state, the dtype, and whether weight matrices are `[in, out]`.
+    ``update(p, g, t, *states, **hyperparameters, **flags)`` is called once, with h behind t if ``curvature``. It may
+    branch on ``flags``, which are passed as they are. ``scalar_states`` names the states with one number per lane,
+    ``kept`` the states that are computed even if the parameters do not depend on them. A per-tensor rule needs the
+    ``shapes`` of `p` and of every state, the dtype, and whether weight matrices are `[in, out]`.
     """
     scalars = frozenset(scalar_states)
     for_tensors = shapes is not None
@@ -130,13 +131,18 @@ def trace(
         )
         for name in ("p", *states)
     }
-    gradient = Symbol(node("input", name="g", is_array=True, shape=shapes.get("p", ())))
+    given = [
+        Symbol(node("input", name=name, is_array=True, shape=shapes.get("p", ())))
+        for name in (["g", "h"] if curvature else ["g"])
+    ]
+    gradient, *sample = [-each for each in given] if maximize else given
     symbols = {name: Symbol(node("hyperparameter", name=name)) for name in hyperparameters}
     with tracing(TENSORS if for_tensors else ELEMENTS):
         returned = update(
             variables["p"],
-            -gradient if maximize else gradient,
+            gradient,
             Symbol(node("t")),
+            *sample,
             *(variables[name] for name in states),
             **symbols,
             **flags,

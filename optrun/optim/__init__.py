@@ -4,6 +4,7 @@ from optrun.optim.adam import Adam, Adamax, AdamW, NAdam, RAdam, SparseAdam
 from optrun.optim.adam_like import ADOPT, AdaBelief, AdaBound, LaProp, NAdamW, Yogi
 from optrun.optim.adaptive import Adadelta, Adagrad, RMSprop, Rprop
 from optrun.optim.averaging import EMA, SWA, Average
+from optrun.optim.curved import AdaHessian, SophiaH
 from optrun.optim.distance import DAdaptAdam, DAdaptSGD, DoG, DoWG, Prodigy
 from optrun.optim.factored import CAME, SM3
 from optrun.optim.layerwise import LAMB, LARS, AdamMini, NovoGrad
@@ -37,6 +38,7 @@ __all__ = [
     "AdEMAMix",
     "AdaBelief",
     "AdaBound",
+    "AdaHessian",
     "AdaMuon",
     "Adadelta",
     "Adafactor",
@@ -71,6 +73,7 @@ __all__ = [
     "SignSGD",
     "Signum",
     "SimplifiedAdEMAMix",
+    "SophiaH",
     "SparseAdam",
     "Yogi",
 ]

@@ -24,10 +24,10 @@ class Hessian:
     seeds: Sequence[int]
     """The seed of each lane, on which its random vectors depend."""
 
-    def probes(self, *index: int) -> Array:
+    def probes(self, *index: int, purpose: str = "curvature") -> Array:
         """Return random signs ``[B, P]``, those of a lane from its seed's own stream."""
         drawn = {
-            seed: stream(seed, "curvature", *index).integers(2, size=self.size) * 2.0 - 1
+            seed: stream(seed, purpose, *index).integers(2, size=self.size) * 2.0 - 1
             for seed in {*self.seeds}
         }
         return np.stack([drawn[seed] for seed in self.seeds])
@@ -76,3 +76,13 @@ def trace(hessian: Hessian) -> Array:
     for probe in map(hessian.probes, range(1, PROBES + 1)):
         total += lane_sum(probe * hessian.times(probe))
     return total / PROBES
+
+
+def diagonal(hessian: Hessian, t: int) -> Array:
+    """Return z ⊙ H z, ``[B, P]``, for random signs z of step t: on average over z the diagonal of H.
+
+    Hutchinson (1990), doi:10.1080/03610919008812866; of the diagonal Bekas, Kokiopoulou & Saad (2007),
+    doi:10.1016/j.apnum.2007.01.003.
+    """
+    signs = hessian.probes(t, purpose="hutchinson")
+    return signs * hessian.times(signs)

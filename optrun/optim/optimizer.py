@@ -157,13 +157,26 @@ class Optimizer(Rule):
         has_hooks = any(next(iter(self._hooks[kind]), None) for kind in ("step", "stepped"))
         is_one = len(self._updates) == 1 and isinstance(self._updates[0], GroupUpdate)
         is_own = type(self).step is not Optimizer.step
-        per_tensor = any(rule.per_tensor for rule in self._rules)
-        return is_one and not (is_own or has_hooks or per_tensor or self.needs_closure or self.reduces)
+        apart = any(rule.per_tensor or rule.needs_curvature for rule in self._rules)
+        return is_one and not (is_own or has_hooks or apart or self.needs_closure or self.reduces)
 
     @property
     def reduces(self) -> bool:
         """Whether a step adds up elements: it waits for the sums, on the host."""
         return any(update.stages for update in (*self._updates, *self._probes))
+
+    @property
+    def reads_curvature(self) -> bool:
+        """Whether some steps read `params.curvature`."""
+        return any(rule.needs_curvature for rule in self._rules)
+
+    @property
+    def awaits_curvature(self) -> bool:
+        """Whether the next step reads `params.curvature`, which the caller writes then as it writes gradients."""
+        return any(
+            rule.needs_curvature and update.t % update.group["update_every"] == 0
+            for rule, update in zip(self._rules, self._updates, strict=True)
+        )
 
     def look_far(self) -> None:
         """From now on, return in `stretch` as many steps as may be."""

@@ -12,6 +12,9 @@ The arguments before `/` are the parameters, the gradient and the number of this
 the states, initially zero; after `*` the hyperparameters. Floats may differ between lanes and change between steps.
 All other hyperparameters are fixed when the rule is traced, so a rule may branch on a bool, but not on a float or `t`.
 
+A rule with ``needs_curvature`` takes h behind t, z ⊙ H z of random signs z, whose mean is the Hessian's diagonal. It
+is that of this step in every step with (t - 1) mod update_every = 0, an integer hyperparameter.
+
 A state has the shape of its parameter. A state annotated as `Number` is one float64 per lane instead, and may depend
 only on hyperparameters, `t` and other such states. A rule with ``per_tensor`` is traced for each tensor: it may use
 `@`, `mT`, `reshape`, `mean` and `norm`, read `p.shape` and `p.fans`, and define other state shapes by `state_shapes`.
@@ -48,6 +51,9 @@ class Rule:
 
     traced: ClassVar[bool] = True
     """Whether its update is traced into a program, as all but code of other libraries is."""
+
+    needs_curvature: ClassVar[bool] = False
+    """Whether a step reads h, a sample of the Hessian's diagonal, every `update_every` steps."""
 
     search_space: ClassVar[Mapping[str, Mapping[str, Sequence[float]]]] = {}
     """The distributions of a random search, by hyperparameter as a sweep has them; empty if none is usual."""
@@ -144,6 +150,7 @@ class Rule:
                 shapes=None if shape is None else {"p": shape, **cls.state_shapes(shape)},
                 dtype=dtype,
                 inputs_first=inputs_first,
+                curvature=cls.needs_curvature,
             )
 
 
@@ -167,8 +174,9 @@ def flags_of(owner: str, values: Mapping[str, Any]) -> tuple[tuple[str, Any], ..
 def _check_signature(rule: type[Rule]) -> None:
     parameters = list(inspect.signature(rule.update).parameters.values())
     first = [parameter.name for parameter in parameters if parameter.kind is parameter.POSITIONAL_ONLY]
-    if len(first) != 3:
+    if len(first) != 3 + rule.needs_curvature:
         before = "p, evaluate, memory" if rule.needs_closure else "p, g, t"
+        before += ", h" if rule.needs_curvature else ""
         raise TypeError(f"{rule.__name__}.update takes {before} before a slash: update({before}, /, …)")
     check_annotated(f"{rule.__name__}.update", rule.update)
     if "lr" not in options_of(rule.update):

@@ -28,13 +28,15 @@ class StateBuffers:
         self._tensors: dict[tuple[str, str], Array] = {}
 
     def flat(self, name: str) -> Array:
-        """Return the flat buffer `[B, P]` of a state, of `p` or of `g`."""
+        """Return the flat buffer `[B, P]` of a state, of `p`, of `g` or of `h`."""
         if name not in self._flat:
-            self._flat[name] = self._params.zeros()
+            self._flat[name] = self._params.curvature if name == "h" else self._params.zeros()
         return self._flat[name]
 
     def tensor(self, name: str, parameter: str) -> Array:
-        """Return the buffer `[B, *shape]` of a parameter's state, of `p` or of `g`."""
+        """Return the buffer `[B, *shape]` of a parameter's state, of `p`, of `g` or of `h`."""
+        if name == "h":
+            return self._params.split(self._params.curvature)[parameter]
         if name in ("p", "g"):
             return (self._params if name == "p" else self._params.grads)[parameter]
         if (name, parameter) not in self._tensors:
@@ -59,7 +61,7 @@ class StateBuffers:
     def clear(self) -> None:
         """Set all states to zero."""
         for name, buffer in self._flat.items():
-            if name not in ("p", "g"):
+            if name not in ("p", "g", "h"):
                 buffer[:] = 0
         for buffer in self._tensors.values():
             buffer[:] = 0

@@ -190,7 +190,7 @@ class Expression(VectorProblem):
     def evaluate(self, params: Mapping[str, Array]) -> dict[str, Array]:
         return self._value_at(self._joined(params))
 
-    def hessian_times(self, params: Mapping[str, Array], vectors: Array) -> Array:
+    def hessian_times(self, params: Mapping[str, Array], vectors: Array, batch: Any = None) -> Array:
         self._arrange(tuple(params))  # the order of the vectors' elements
         return super().hessian_times({"x": self._joined(params)}, vectors)
 

@@ -182,33 +182,39 @@ class Problem(metaclass=_Checked):
         ``numpy.errstate`` whether NumPy warns.
         """
 
-    def full_gradient(self, params: Mapping[str, Array], grads: Mapping[str, Array]) -> None:
-        """Write the gradient of the full objective to ``grads``; by default that of `loss_and_grad` without a batch."""
+    def full_gradient(
+        self, params: Mapping[str, Array], grads: Mapping[str, Array], batch: Any = None
+    ) -> None:
+        """Write the gradient of the full objective to ``grads``; by default that of `loss_and_grad` without a batch.
+
+        A problem on samples takes those of a batch; noise is left out.
+        """
         self.loss_and_grad(params, grads, None)
 
-    def hessian_times(self, params: Mapping[str, Array], vectors: Array) -> Array:
+    def hessian_times(self, params: Mapping[str, Array], vectors: Array, batch: Any = None) -> Array:
         """Return the products of the lanes' Hessians with vectors, both float64 ``[B, P]`` on the host.
 
             H v ≈ (∇f(θ + h v) - ∇f(θ - h v)) / 2h        h = ε^⅓ max(1, ‖θ‖) / ‖v‖,  ε of the dtype
 
-        P are the parameters in order, flat. The error is of order h². 0 where v is 0.
+        P are the parameters in order, flat. The error is of order h². 0 where v is 0. ``batch`` as in `full_gradient`.
         """
         host, lanes = self.arrays.to_host, len(vectors)
-        flat = [host(params[name]).reshape(lanes, -1).astype(np.float64) for name in self.shapes]
+        shapes = {name: of.shape[1:] for name, of in params.items()}
+        flat = [host(of).reshape(lanes, -1).astype(np.float64) for of in params.values()]
         at = np.concatenate(flat, axis=1)
         size, length = (np.sqrt(lane_sum(each * each)) for each in (at, vectors))
         epsilon = float(np.finfo(self.arrays.dtype).eps) ** (1 / 3)
         step = (epsilon * np.maximum(1, size) / np.where(length > 0, length, 1))[:, None]
-        ends = np.cumsum([math.prod(shape) for shape in self.shapes.values()])[:-1]
+        ends = np.cumsum([math.prod(shape) for shape in shapes.values()])[:-1]
         found = []
         for sign in (1, -1):
             parts = np.split(at + sign * step * vectors, ends, axis=1)
             moved = {
                 name: self.arrays.array(part.reshape(lanes, *shape))
-                for (name, shape), part in zip(self.shapes.items(), parts, strict=True)
+                for (name, shape), part in zip(shapes.items(), parts, strict=True)
             }
             grads = {name: self.arrays.empty(of.shape) for name, of in moved.items()}
-            self.full_gradient(moved, grads)
+            self.full_gradient(moved, grads, batch)
             found.append(np.concatenate([host(of).reshape(lanes, -1) for of in grads.values()], axis=1))
         difference: Array = (found[0].astype(np.float64) - found[1]) / (2 * step)
         return difference

@@ -128,7 +128,7 @@ class Quadratic(VectorProblem):
     def _numbers(self) -> Mapping[str, Array]:
         return {"scale": np.sqrt(self._spectrum)}
 
-    def hessian_times(self, params: Mapping[str, Array], vectors: Array) -> Array:
+    def hessian_times(self, params: Mapping[str, Array], vectors: Array, batch: Any = None) -> Array:
         if self._hessian is None:
             return super().hessian_times(params, vectors)
         products: Array = np.matmul(

@@ -135,9 +135,12 @@ class Supervised(DataProblem, ABC):
     def loss_and_grad(self, params: Mapping[str, Array], grads: Mapping[str, Array], batch: Any) -> Array:
         return self._made(self._passes_of(params, grads, batch), params, grads, batch)
 
-    def full_gradient(self, params: Mapping[str, Array], grads: Mapping[str, Array]) -> None:
+    def full_gradient(
+        self, params: Mapping[str, Array], grads: Mapping[str, Array], batch: Any = None
+    ) -> None:
         # Passes of their own: those of the steps stay bound to the parameters of the run.
-        self._made(self.model.bind(params, grads, 1, len(self.inputs["train"])), params, grads, None)
+        shape = (1, len(self.inputs["train"])) if batch is None else batch.shape
+        self._made(self.model.bind(params, grads, *shape), params, grads, batch)
 
     def _made(
         self, passes: Passes, params: Mapping[str, Array], grads: Mapping[str, Array], batch: Array | None

@@ -165,7 +165,7 @@ class VectorProblem(Problem, ABC):
             self._evaluated = _Bound(x, None, self._bind_value(x))
         return {"loss": self.arrays.to_host(self._evaluated.run().copy())}
 
-    def hessian_times(self, params: Mapping[str, Array], vectors: Array) -> Array:
+    def hessian_times(self, params: Mapping[str, Array], vectors: Array, batch: Any = None) -> Array:
         product = self._formula.hessian_times(params["x"], self.arrays.array(vectors), self._numbers())
         return self.arrays.to_host(product).astype(np.float64)
 

@@ -1,14 +1,18 @@
 """A pack: configs that differ only in floats and seeds, built into one array program with one lane per config."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
+
+import numpy as np
 
 from optrun.arrays import Array, Arrays, Parameters
 from optrun.config import RunConfig
 from optrun.errors import ChangedError, StateError
 from optrun.kernels import engine_named
 from optrun.kernels.cuda.graph import Replay
+from optrun.optim.curvature import Hessian, diagonal
 from optrun.plugin_code import contract_error, shape_text
 from optrun.problems import Problem
 from optrun.registry import problems
@@ -106,6 +110,8 @@ class Pack:
             # Copied, since an evaluation before the update may overwrite the loss buffer.
             metrics = self.arrays.to_host(loss).copy() if needs_metrics else None
             yield t, loss
+            if optimizer.awaits_curvature:
+                self._sample_curvature(t, batches[t])
             if replay is not None:
                 with replay:
                     optimizer.step()
@@ -147,6 +153,22 @@ class Pack:
         for scheduler in self.schedulers:
             scheduler.observe_evaluation(figures)
 
+    def _sample_curvature(self, t: int, batch: Any) -> None:
+        """Write a sample of the diagonal of the Hessian on this batch, whose signs depend on the seed and t alone."""
+        problem, params = self.problem, self.params
+        # Signs are drawn in the problem's order of parameters; groups may have another one in memory.
+        ends = np.cumsum([math.prod(shape) for shape in problem.shapes.values()])
+        place = dict(zip(problem.shapes, np.split(np.arange(params.size), ends[:-1]), strict=True))
+        order = np.concatenate([place[name] for name in params])
+
+        def times(vectors: Array) -> Array:
+            products = np.empty_like(vectors)
+            products[:, order] = problem.hessian_times(params, vectors[:, order], batch)
+            return products
+
+        hessian = Hessian(times, params.size, [config.seed for config in self.configs])
+        params.curvature[...] = self.arrays.array(diagonal(hessian, t)[:, order])
+
     def _check_loss(self, loss: Any) -> None:
         if getattr(loss, "shape", None) != (self.lanes,):
             raise contract_error(
@@ -160,6 +182,7 @@ class Pack:
         needs_host = (
             self.optimizer.needs_closure
             or self.optimizer.reduces
+            or self.optimizer.reads_curvature
             or self._needs_metrics
             or self.observes_figures
             or self.configs[0].stop.metric is not None

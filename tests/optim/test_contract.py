@@ -20,6 +20,7 @@ from tests.optim.samples import (
     VARIANTS,
     accepted,
     bits,
+    curve,
     gradients,
     needs_groups,
     needs_lanes,
@@ -91,6 +92,7 @@ def test_groups_have_the_bits_of_optimizers_of_their_own(engine, rule, options, 
             for grad in grads:
                 for name in alone:
                     alone.grads[name][:] = grad[:, whole[name]].reshape(alone[name].shape)
+                curve(own)
                 own.step()
             for name in alone:
                 assert alone[name].tobytes() == np.ascontiguousarray(grouped[name]).tobytes()

@@ -38,6 +38,7 @@ RULES = [
     for name in optimizers
     if not (rule := optimizers.find(name)).per_tensor
     and not rule.needs_closure
+    and not rule.needs_curvature
     and not rule.average
     and rule.step is Optimizer.step
     and not adds_up(rule)
