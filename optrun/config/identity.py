@@ -69,7 +69,9 @@ def classes_of(config: RunConfig) -> dict[str, Any]:
     groups = config.optimizer.param_groups
     schedules = [config.scheduler, *config.schedules.values()]
     schedules += [each for group in groups for each in group.schedules.values()]
+    of_groups = [Component(name=each.name or config.optimizer.name, options=each.options) for each in groups]
     chosen: list[tuple[str, Any]] = [("problem", config.problem), ("optimizer", config.optimizer)]
+    chosen += [("optimizer", each) for each in of_groups]
     chosen += [("scheduler", each) for each in schedules] + [("average", config.average)]
     measured = [*config.record.measured, *(config.evaluate.metrics or ())]
     return {

@@ -165,17 +165,23 @@ def optimizer_of(configs: Configs, params: Parameters, groups: Sequence[Mapping[
         options = dict(part_of(configs, lambda each: each.optimizer.options))
         transforms = {kind: _transforms(options.pop(kind, None), known) for kind, known in TRANSFORMS.items()}
         engine = engine_named(config.engine, config.backend)
-        groups = [
-            {**_composed_group(group.pop("rule"), transforms), **group} if "rule" in group else group
-            for group in map(dict, groups)
-        ]
+        groups = [_composed_group(dict(group), rule, options, transforms) for group in groups]
         return composed(rule, **transforms)(params, groups, engine=engine, **options)
 
 
-def _composed_group(rule: type[Optimizer], transforms: Mapping[str, list[Any]]) -> dict[str, Any]:
-    """Return a rule of its own for a group, with the transforms of the optimizer."""
-    made = composed(rule, **transforms)
-    return {"rule": made.func, **made.keywords}
+def _composed_group(
+    group: dict[str, Any],
+    rule: type[Optimizer],
+    options: Mapping[str, Any],
+    transforms: Mapping[str, list[Any]],
+) -> dict[str, Any]:
+    """Return a group with a rule of its own if it has another one, or transforms in place of the optimizer's."""
+    own = {kind: _transforms(group.pop(kind), known) for kind, known in TRANSFORMS.items() if kind in group}
+    if not own and "rule" not in group:
+        return group
+    inherited = {} if "rule" in group else options
+    made = composed(group.pop("rule", rule), **{**transforms, **own})
+    return {"rule": made.func, **inherited, **made.keywords, **group}
 
 
 def _transforms(listed: Sequence[Component] | None, known: Registry[Any]) -> list[Any]:

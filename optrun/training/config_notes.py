@@ -9,11 +9,12 @@ from optrun.arrays import Array
 from optrun.config import RunConfig
 from optrun.config.goal import TEST, VALIDATION, has_usual_goal, of_data, on_data, usual_goal
 from optrun.config.model.components import Component
+from optrun.config.model.options import options_within
 from optrun.errors import counted
 from optrun.fallbacks import Fallback
 from optrun.intervals import INTERVAL
 from optrun.problems import Problem
-from optrun.registry import RUN_SEED, Option, optimizers, problems, schedulers
+from optrun.registry import RUN_SEED, TRANSFORMS, Option, optimizers, problems, schedulers
 from optrun.schedulers.warmup import WARMUP
 from optrun.store import Event
 from optrun.store.event_names import INFERRED
@@ -122,8 +123,15 @@ def _idle_seeds(pack: Pack, config: RunConfig, varied: Collection[str]) -> Itera
 
 def _unread_options(pack: Pack, config: RunConfig, varied: Collection[str]) -> Iterator[str]:
     """Yield hyperparameters that the optimizer does not read given the others, such as dampening without momentum."""
-    name, values = config.optimizer.name, config.optimizer.options
-    floats = {each: option for each, option in optimizers.find(name).options().items() if option.is_float}
+    name, chosen = config.optimizer.name, config.optimizer.options
+    known = options_within(optimizers.find(name), chosen)
+    floats = {each: option for each, option in known.items() if option.is_float}
+    values = chosen | {
+        f"{kind}.{i}.{key}": value
+        for kind in TRANSFORMS
+        for i, transform in enumerate(chosen.get(kind) or ())
+        for key, value in transform.options.items()
+    }
     paths = {path for path in varied if path.partition(".")[0] == "optimizer"}
     open = {path.partition(".")[2] for path in paths}
     if not open <= floats.keys():  # a varied option that is no float may change what is read

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from optrun.arrays import Arrays, Parameters
-from optrun.config import from_mapping
+from optrun.config import ConfigErrors, from_mapping, parse
 from optrun.errors import ConfigError
 from optrun.optim import LBFGS, SGD, Adam, AdamW, Muon
 from optrun.optim.transforms import (
@@ -193,6 +193,62 @@ def test_a_config_is_the_composed_rule(rng):
         direct.grad[:] = pack.params.grad
         rule.step()
     assert direct.data.tobytes() == pack.params.data.tobytes()
+
+
+GROUPS = """
+problem: {name: mlp, data: iris, hidden: [4]}
+optimizer:
+  name: SGD
+  lr: 0.1
+  momentum: 0.5
+  gradient: [{name: ClipNorm, max_norm: 0.2}]
+  param_groups:
+    - {params: layer1.bias, gradient: [{name: ClipValue, clip_value: 0.01}], update: [Cautious]}
+    - {params: layer2.bias, gradient: null, schedules: {momentum: {name: ConstantLR, factor: 0.0, total_iters: 99}}}
+    - {params: layer2.weight, name: Adam, lr: 0.01}
+schedules: {gradient.0.max_norm: {name: ExponentialLR, gamma: 0.5}}
+record: {metrics: [gradient.0.max_norm]}
+steps: 6
+"""
+
+
+def test_groups_have_transforms_of_their_own_and_options_of_transforms_schedules():
+    pack = Pack([parse(GROUPS)])
+    p = {name: value[0].copy() for name, value in pack.params.items()}
+    kept = {name: np.zeros_like(value) for name, value in p.items()}
+    m, v = np.zeros_like(p["layer2.weight"]), np.zeros_like(p["layer2.weight"])
+    for t, _ in pack.iterate(0):
+        g = {name: value[0].copy() for name, value in pack.params.grads.items()}
+        # The norm is over the parameters whose gradient it clips.
+        clipped = ["layer1.weight", "layer2.weight"]
+        factor = min(1.0, 0.2 * 0.5**t / (np.linalg.norm(flat({name: g[name] for name in clipped})) + 1e-6))
+        for name in clipped:
+            g[name] = factor * g[name]
+        g["layer1.bias"] = np.clip(g["layer1.bias"], -0.01, 0.01)
+        for name in ("layer1.weight", "layer1.bias"):
+            kept[name] = 0.5 * kept[name] + g[name]
+        p["layer1.weight"] -= 0.1 * kept["layer1.weight"]
+        p["layer1.bias"] -= cautious(0.1 * kept["layer1.bias"], g["layer1.bias"])
+        p["layer2.bias"] -= 0.1 * g["layer2.bias"]
+        m, v = 0.9 * m + 0.1 * g["layer2.weight"], 0.999 * v + 0.001 * g["layer2.weight"] ** 2
+        p["layer2.weight"] -= 0.01 * (m / (1 - 0.9 ** (t + 1))) / (np.sqrt(v / (1 - 0.999 ** (t + 1))) + 1e-8)
+    for name, value in p.items():
+        np.testing.assert_allclose(pack.params[name][0], value, rtol=2e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "place"),
+    [
+        ("gradient.0.max_norm: ", "gradient.0.max_nor: "),
+        ("gradient.0.max_norm: ", "gradient.1.max_norm: "),
+        ("gradient.0.max_norm: ", "gradient.0.over: "),
+        ("[{name: ClipValue, clip_value: 0.01}]", "[{name: ClipValue, clip_value: -1}]"),
+        ("momentum: {name", "gradient.0.max_norm: {name"),
+    ],
+)
+def test_a_schedule_of_no_float_of_a_transform_is_refused(wrong, place):
+    with pytest.raises(ConfigErrors):
+        parse(GROUPS.replace(wrong, place, 1))
 
 
 def test_a_rule_that_evaluates_the_loss_itself_takes_no_transforms():

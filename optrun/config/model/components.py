@@ -28,6 +28,7 @@ from optrun.config.model.options import (
     SCHEDULES,
     Found,
     options_of_group,
+    options_within,
     read_options,
     unschedulable,
 )
@@ -123,7 +124,7 @@ class Named:
         groups = []
         for i, each in enumerate(options.pop(GROUPS, None) or []):
             with found.at(GROUPS, i):
-                groups.append(self._group(cls, each))
+                groups.append(self._group(cls, each, given))
         found.check()
         self._check(cls, options)
         for i, group in enumerate(groups):
@@ -132,15 +133,15 @@ class Named:
             return Component(name=name, options=options)
         return OptimizerComponent(name=name, options=options, param_groups=groups)
 
-    def _group(self, cls: Any, given: dict[str, Any]) -> ParamGroupOptions:
-        """Return a parameter group; with a name of its own it is of that rule."""
+    def _group(self, cls: Any, given: dict[str, Any], whole: dict[str, Any]) -> ParamGroupOptions:
+        """Return a parameter group of a whole; with a name of its own it is of that rule."""
         name, found = None, Found()
         if "name" in given:
             cls, name = self._found(given)
-        known = options_of_group(cls, Schedules)
+        known = options_of_group(cls, Schedules, TRANSFORMS_OF_GROUPS)
         own = {key: value for key, value in given.items() if key != "name"}
         options, wrong = read_options(cls, known, own, self.validated, complete=False, beside=["name"])
-        found += [*wrong, *unschedulable(cls, given.get(SCHEDULES))]
+        found += [*wrong, *unschedulable(cls, options_within(cls, given, whole), given.get(SCHEDULES))]
         found.check()
         schedules = options.pop(SCHEDULES, {})
         return ParamGroupOptions(
@@ -311,6 +312,8 @@ _COMPOSED = {
     kind: Option(kind, Annotated[list[Annotated[Component, Named(known)]] | None, Added()], None)
     for kind, known in TRANSFORMS.items()
 }
+TRANSFORMS_OF_GROUPS = {kind: _COMPOSED[kind] for kind in ("gradient", "update")}
+"""What a parameter group may have of its own; what is around the rule is around all groups."""
 _NO_OPTIONS = ("params", *TRANSFORMS)
 
 Schedule = Annotated[Component, Named(registry.schedulers), AfterValidator(_with_interval)]

@@ -15,7 +15,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from optrun.checks.types import MEMBER
-from optrun.config.model.components import NESTED, Named, Schedules, schema_key
+from optrun.config.model.components import NESTED, TRANSFORMS_OF_GROUPS, Named, Schedules, schema_key
 from optrun.config.model.expect import FIGURES, Bounds
 from optrun.config.model.options import GROUPS, SCHEDULES, SWEEP, Model, floats_of, options_of_group
 from optrun.config.model.run import (
@@ -33,11 +33,23 @@ from optrun.config.model.seeds import Seeds
 from optrun.config.sweep.axes import AXIS_SCHEMA
 from optrun.config.sweep.model import Confirm, Metric, SpaceBlock, sweep_model
 from optrun.config.yaml.writer import inline
-from optrun.registry import SECTIONS, TRANSFORMS, Option, PathOrName, Registry, methods, optimizers, tuples_of
+from optrun.registry import (
+    SECTIONS,
+    TRANSFORMS,
+    Option,
+    PathOrName,
+    Registry,
+    methods,
+    optimizers,
+    tuples_of,
+    wrappers,
+)
 
 Schema = dict[str, Any]
 
 _REF = "#/definitions/"
+_OF_TRANSFORM: Schema = {"type": "string", "pattern": rf"^({'|'.join(TRANSFORMS)})\.\d+\.\w+$"}
+"""The name of an option of a transform, such as `gradient.0.max_norm`."""
 _NAMED = {**SECTIONS, **{schema_key(known): known for known in TRANSFORMS.values()}}
 """What is registered and has a definition, by its key."""
 _OTHER_RULE = "optimizer_of_group"
@@ -127,7 +139,7 @@ def json_schema() -> Schema:
     merged = {"additionalProperties": {"anyOf": [{"$ref": f"{_REF}scheduler"}, {"type": "null"}]}}
     properties["schedules"] = _keyed({"type": ["object", "null"], **merged}, every)
     metrics = list(dict.fromkeys([*metric_names(), *every]))
-    definitions["Record"]["properties"]["metrics"]["items"]["enum"] = metrics
+    definitions["Record"]["properties"]["metrics"]["items"] = {"anyOf": [{"enum": metrics}, _OF_TRANSFORM]}
     definitions["Evaluate"]["properties"]["metrics"]["items"]["enum"] = evaluable_names()
     figures = {name: {"$ref": f"{_REF}Bounds"} for name in FIGURES}
     properties["expect"]["properties"] = figures | {
@@ -287,8 +299,10 @@ def _if_optimized_by(name: str, floats: Sequence[str]) -> Schema:
         "if": {"required": ["optimizer"], "properties": {"optimizer": {"anyOf": [{"const": name}, named]}}},
         "then": {
             "properties": {
-                "schedules": {"propertyNames": {"enum": list(floats)}},
-                "record": {"properties": {"metrics": {"items": {"enum": metrics}}}},
+                "schedules": {"propertyNames": {"anyOf": [{"enum": list(floats)}, _OF_TRANSFORM]}},
+                "record": {
+                    "properties": {"metrics": {"items": {"anyOf": [{"enum": metrics}, _OF_TRANSFORM]}}}
+                },
             }
         },
     }
@@ -298,7 +312,8 @@ def _keyed(schema: Schema, names: Sequence[str]) -> Schema:
     """Return the schema of a mapping with these keys alone."""
     each = schema["additionalProperties"]
     keys = {name: {**each, "description": f"A schedule of {name}."} for name in names}
-    return {**schema, "properties": keys, "additionalProperties": False}
+    of_transforms = {_OF_TRANSFORM["pattern"]: {**each, "description": "A schedule of a transform's option."}}
+    return {**schema, "properties": keys, "patternProperties": of_transforms, "additionalProperties": False}
 
 
 def _required(cls: type[Any]) -> list[str]:
@@ -312,7 +327,7 @@ def _options(section: str, name: str, cls: Any) -> Schema:
     schema = _mapping(cls, named.known(cls), key)
     definitions = schema.pop("$defs", {})
     if section == "optimizer":
-        group = _mapping(cls, options_of_group(cls, Schedules), key)
+        group = _mapping(cls, options_of_group(cls, Schedules, TRANSFORMS_OF_GROUPS), key)
         group["properties"] = {"name": {"const": name}, **group["properties"]}
         definitions |= {**group.pop("$defs", {}), "Group": {**group, "required": ["params"]}}
         schema["properties"][GROUPS]["items"] = {
@@ -364,7 +379,9 @@ def _describe(properties: Schema, cls: type[Any]) -> None:
         properties["params"]["description"] = "A glob on parameter names, or a list of them."
     for name in TRANSFORMS.keys() & properties.keys():
         properties[name]["description"] = (
-            f"What is done to the {name}, in this order: names, or with options."
+            "Rules around this one, the first the innermost: names, or with options."
+            if TRANSFORMS[name] is wrappers
+            else f"What is done to the {name}, in this order: names, or with options."
         )
     if GROUPS in properties:
         properties[GROUPS]["description"] = "Parameters, by globs on their names, with options of their own."

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cache
 from typing import Annotated, Any
 
 from annotated_types import MinLen
@@ -23,7 +22,7 @@ from optrun.checks.messages import MISSING, conflict, explained, failure, in_wor
 from optrun.checks.tuples import spelled_out
 from optrun.checks.types import STRICT, Reader
 from optrun.config.yaml.tree import Path
-from optrun.registry import REQUIRED, Added, Option, tuples_of
+from optrun.registry import REQUIRED, TRANSFORMS, Added, Option, tuples_of
 
 GROUPS = "param_groups"
 SCHEDULES = "schedules"
@@ -113,11 +112,10 @@ _PARAMS = Option(
 GROUPS_OPTION = {GROUPS: Option(GROUPS, list[dict[str, Any]] | None, None)}
 
 
-@cache
-def options_of_group(cls: Any, schedules: Any) -> dict[str, Option]:
-    """Return what a parameter group may say: its parameters, any of the class's options, and schedules of them."""
+def options_of_group(cls: Any, schedules: Any, transforms: Mapping[str, Option]) -> dict[str, Option]:
+    """Return what a group may say: its parameters, any of the class's options, its transforms, schedules of floats."""
     own = {name: replace(option, default=None) for name, option in cls.options().items()}
-    return {"params": _PARAMS, **own, SCHEDULES: Option(SCHEDULES, schedules, None)}
+    return {"params": _PARAMS, **own, **transforms, SCHEDULES: Option(SCHEDULES, schedules, None)}
 
 
 def read_options(
@@ -169,9 +167,28 @@ def floats_of(options: Mapping[str, Option]) -> list[str]:
     return [name for name, option in options.items() if option.is_float]
 
 
-def unschedulable(cls: Any, schedules: Any) -> list[tuple[Path, PydanticCustomError]]:
-    """Return which of the schedules are of no float among a class's options."""
-    options, tuples = cls.options(), tuples_of(cls)
+def options_within(cls: Any, *given: Any) -> dict[str, Option]:
+    """Return an optimizer's options and those of its transforms, as ``gradient.0.max_norm``, as far as they are named.
+
+    ``given`` are sections that list transforms; of each kind the first list counts.
+    """
+    options = dict(cls.options())
+    for kind, known in TRANSFORMS.items():
+        lists = (each[kind] for each in given if isinstance(each, dict) and kind in each)
+        listed = next(lists, None)
+        for i, each in enumerate(listed if isinstance(listed, list) else ()):
+            name = each.get("name") if isinstance(each, dict) else getattr(each, "name", each)
+            if isinstance(name, str) and name in known:
+                of = known.find(name).options()
+                options |= {f"{kind}.{i}.{key}": option for key, option in of.items()}
+    return options
+
+
+def unschedulable(
+    cls: Any, options: Mapping[str, Option], schedules: Any
+) -> list[tuple[Path, PydanticCustomError]]:
+    """Return which of the schedules are of no float among a class's options, given with those of its transforms."""
+    tuples = tuples_of(cls)
     problems: list[tuple[Path, PydanticCustomError]] = []
     for name in schedules if isinstance(schedules, dict) else ():
         if name in tuples:

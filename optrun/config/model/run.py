@@ -21,7 +21,7 @@ from optrun.config.goal import Goal, goal_of, usual_goal
 from optrun.config.model.components import Component, Named, OptimizerComponent, Schedule, Schedules, class_of
 from optrun.config.model.durations import Duration
 from optrun.config.model.expect import Expectations
-from optrun.config.model.options import SCHEDULES, Section, floats_of, unschedulable
+from optrun.config.model.options import SCHEDULES, Section, floats_of, options_within, unschedulable
 from optrun.config.model.seeds import Seed, Seeds
 from optrun.config.yaml.tree import Path
 from optrun.config.yaml.writer import to_yaml
@@ -238,9 +238,10 @@ def _hyperparameters_at_odds(data: dict[str, Any]) -> list[tuple[Path, PydanticC
         problems.append(((SCHEDULES, "lr"), PydanticCustomError("config", "{both}", {"both": both})))
     if optimizer is None:
         return problems
-    problems += unschedulable(optimizer, schedules)
+    options = options_within(optimizer, data["optimizer"])
+    problems += unschedulable(optimizer, options, schedules)
     recorded = data["record"].get("metrics") if isinstance(data.get("record"), dict) else None
-    floats = floats_of(optimizer.options())
+    floats = floats_of(options)
     known = list(dict.fromkeys([*metric_names(), *floats]))
     for i, metric in enumerate(recorded if isinstance(recorded, list) else []):
         if not isinstance(metric, str):
