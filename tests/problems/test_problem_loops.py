@@ -10,10 +10,10 @@ from optrun.kernels.formula import MOST_INSTRUCTIONS, TILE_BYTES
 from optrun.kernels.numba.engine import NumbaEngine
 from optrun.problems.vectors import VectorProblem
 from optrun.training.pack import Pack
-from tests.kernels.engines import NEEDS_NUMBA
+from tests.kernels.engines import NEEDS_NUMBA, NewCompiled
+from tests.optim.samples import in_turn
 from tests.problems.cases import CASES, build, case_id, pack
 
-each_case = pytest.mark.parametrize("case", CASES, ids=case_id)
 VECTORS = [case for case in CASES if isinstance(build(case), VectorProblem)]
 each_function = pytest.mark.parametrize("case", VECTORS, ids=case_id)
 each_dtype = pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -43,18 +43,17 @@ def steps(problem, engine, lanes, lane_fast):
 
 
 @NEEDS_NUMBA
-@each_dtype
-@each_case
+@pytest.mark.parametrize(("case", "dtype"), in_turn(zip(CASES), ("float32", "float64")), ids=str)
 def test_loops_have_the_bits_of_calls(case, dtype):
     problem = build(case, dtype)
     for lanes in (1, 2, 37):
         for lane_fast in {problem.lane_fast, False}:
             expected = steps(problem, engine_named("numpy"), lanes, lane_fast)
-            for engine in (NumbaEngine(1), NumbaEngine(3, shared_above=0, piece_bytes=512)):
+            for engine in (NewCompiled(1), NewCompiled(3, shared_above=0, piece_bytes=512)):
                 assert steps(problem, engine, lanes, lane_fast) == expected, (lanes, lane_fast)
 
 
-class Engine(NumbaEngine):
+class Engine(NewCompiled):
     """Counts the loops that it is asked for."""
 
     loops = 0
@@ -183,7 +182,7 @@ def test_losses_take_no_more_room_than_their_layout_needs(lane_fast):
     lanes, dim = 1000, 12
     problem, given = build(("quadratic", {"dim": dim})), {}
 
-    class Seen(NumbaEngine):
+    class Seen(NewCompiled):
         def bind_loop(self, calls, listing, buffers, coefficients):
             given.update(buffers)
             return super().bind_loop(calls, listing, buffers, coefficients)

@@ -12,6 +12,7 @@ from optrun.selftest import examples
 from optrun.training.memory_store import MemoryStore
 from optrun.training.pack import Pack
 from optrun.training.trainer import Trainer
+from tests.kernels.engines import ON_EVERY_ENGINE
 from tests.optim.samples import DTYPES, in_turn
 from tests.oracles.rules import takes_vectors
 from tests.pairs import pairs
@@ -78,7 +79,9 @@ def results(chosen):
 
 
 @pytest.mark.full
-@pytest.mark.parametrize(("optimizer", "problem", "dtype"), in_turn(pairs(optimizers, problems), DTYPES))
+@pytest.mark.parametrize(
+    ("optimizer", "problem", "dtype"), in_turn(pairs(optimizers, problems, rounds=1), DTYPES)
+)
 def test_a_lane_is_its_solo_run(problem, optimizer, dtype):
     lanes = 9
     try:
@@ -90,17 +93,23 @@ def test_a_lane_is_its_solo_run(problem, optimizer, dtype):
         assert results(configs(problem, optimizer, lanes, dtype)[lane : lane + 1])[0] == together[lane]
 
 
+PROBLEMS = sorted({name for name, _ in CASES})
+ON_ENGINES = [("numpy", name) for name in PROBLEMS] + [("numba", name) for name in ("rosenbrock", "mlp")]
+
+
 @pytest.mark.full
-@pytest.mark.parametrize("dtype", [pytest.param("float32", marks=pytest.mark.full), "float64"])
-@pytest.mark.parametrize("problem", sorted({name for name, _ in CASES}))
+@pytest.mark.parametrize(
+    ("engine", "problem", "dtype"),
+    in_turn([case for case in ON_ENGINES if case[0] in ON_EVERY_ENGINE], DTYPES),
+    indirect=["engine"],
+)
 def test_the_width_of_a_pack_and_the_place_in_it_change_no_bit(engine, problem, dtype):
-    alone = results(configs(problem, "Adam", 1, dtype))[0]
+    two = configs(problem, "Adam", 2, dtype)
+    alone = [results([each])[0] for each in two]
     for width in WIDTHS:
-        chosen = configs(problem, "Adam", width, dtype)
-        for place in {0, width // 2, width - 1}:
-            moved = [*chosen[1:]]
-            moved.insert(place, chosen[0])
-            assert results(moved)[place] == alone, (width, place)
+        together = results([two[place % 3 % 2] for place in range(width)])
+        for place, found in enumerate(together):
+            assert found == alone[place % 3 % 2], (width, place)
 
 
 @pytest.mark.parametrize("problem", ["rosenbrock", "mlp"])
