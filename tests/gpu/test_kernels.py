@@ -8,7 +8,7 @@ from optrun.kernels.cuda.engine import CupyEngine
 from optrun.kernels.lower import Instruction, Listing
 from optrun.kernels.numpy_engine import NumpyEngine
 from optrun.optim import EMA, SWA
-from tests.optim.samples import DTYPES, EVERY_DTYPE, VARIANTS, accepted, in_turn, needs_lanes, per_lane
+from tests.optim.samples import DTYPES, EVERY_DTYPE, LAST_VARIANTS, accepted, in_turn, needs_lanes, per_lane
 
 SPECIAL = [
     np.nan,
@@ -69,7 +69,7 @@ def steps_on(backend, rule, options, start, grads, dtype, lane_fast):
 
 @pytest.mark.full
 @pytest.mark.parametrize(
-    ("rule", "options", "dtype", "lanes"), in_turn(VARIANTS, DTYPES, (1, 5, 70)), ids=str
+    ("rule", "options", "dtype", "lanes"), in_turn(LAST_VARIANTS, DTYPES, (1, 5, 70)), ids=str
 )
 def test_every_rule_has_the_bits_of_the_numpy_engine(rule, options, dtype, lanes, transfers, rng):
     lane_fast = lanes == 70

@@ -18,6 +18,7 @@ from optrun.training.memory_store import MemoryStore
 from optrun.training.pack import Pack
 from optrun.training.trainer import Trainer
 from tests.gpu import stand_in
+from tests.optim.samples import in_turn
 from tests.oracles.rules import takes_vectors
 from tests.problems.cases import CASES, case_id
 
@@ -68,8 +69,7 @@ def of_rates(rates, **changes):
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("name", list(optimizers))
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("name", "dtype"), in_turn(zip(optimizers), ("float32", "float64")))
 def test_every_optimizer_gives_the_results_of_the_cpu(name, dtype, transfers):
     problem = RIDGE if takes_vectors(name) else {**RIDGE, "bias": False}
     lanes = [{"optimizer": {"name": name, "lr": lr}, "problem": problem} for lr in (0.01, 0.1)]
@@ -106,9 +106,9 @@ ENDS = {
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("changes", ENDS.values(), ids=ENDS.keys())
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_a_lane_that_ends_between_two_looks_has_the_results_of_the_cpu(changes, dtype, transfers):
+@pytest.mark.parametrize(("end", "dtype"), in_turn(zip(ENDS), ("float32", "float64")))
+def test_a_lane_that_ends_between_two_looks_has_the_results_of_the_cpu(end, dtype, transfers):
+    changes = ENDS[end]
     expected, found = both(of_rates(RATES, dtype=dtype, steps=150, **changes))
     is_replayed = "metrics" not in changes.get("record", {}) and "patience" not in changes.get(
         "scheduler", {}

@@ -49,6 +49,8 @@ def option_sets(rule):
 
 VARIANTS_OF = {rule: option_sets(rule) for rule in RULES}
 VARIANTS = [(rule, options) for rule in RULES for options in VARIANTS_OF[rule]]
+LAST_VARIANTS = [(rule, VARIANTS_OF[rule][-1]) for rule in RULES]
+"""Each rule with all floats moved and as many flags as go together: what is done with a state, whatever computes it."""
 
 
 def in_turn(cases, *axes):
@@ -65,6 +67,10 @@ EVERY_RULE_ON_EVERY_ENGINE = each_on_every_engine(
 
 
 EVERY_VARIANT = pytest.mark.parametrize(("rule", "options"), VARIANTS, ids=str)
+EVERY_LAST_VARIANT = pytest.mark.parametrize(("rule", "options"), LAST_VARIANTS, ids=str)
+EVERY_RULE_IN_SOME_DTYPE = pytest.mark.parametrize(
+    ("rule", "options", "dtype"), in_turn(LAST_VARIANTS, ("float32", "float64")), ids=str
+)
 
 
 def needs_lanes(rule):
@@ -82,8 +88,11 @@ def needs_groups(rule, options):
         pytest.skip(f"{rule.__name__} adds up over all groups")
 
 
-EVERY_VARIANT_ON_EVERY_ENGINE = each_on_every_engine(
-    ("rule", "options"), VARIANTS, lambda rule, _: rule, lambda rule, options: label(rule.__name__, options)
+EVERY_LAST_VARIANT_ON_EVERY_ENGINE = each_on_every_engine(
+    ("rule", "options"),
+    LAST_VARIANTS,
+    lambda rule, _: rule,
+    lambda rule, options: label(rule.__name__, options),
 )
 
 
@@ -95,12 +104,21 @@ EVERY_VARIANT_IN_SOME_DTYPE = pytest.mark.parametrize(
 )
 
 
-EVERY_VARIANT_IN_SOME_LAYOUT_ON_EVERY_ENGINE = each_on_every_engine(
-    ("rule", "options", "dtype", "lane_fast"),
-    in_turn(VARIANTS, DTYPES, (False, True)),
-    lambda rule, *_: rule,
-    lambda rule, options, *how: "-".join([label(rule.__name__, options), *map(str, how)]),
-    lambda rule, options, *_: options is VARIANTS_OF[rule][1],
+def in_some_layout_on_every_engine(variants, in_short):
+    return each_on_every_engine(
+        ("rule", "options", "dtype", "lane_fast"),
+        in_turn(variants, DTYPES, (False, True)),
+        lambda rule, *_: rule,
+        lambda rule, options, *how: "-".join([label(rule.__name__, options), *map(str, how)]),
+        in_short,
+    )
+
+
+EVERY_VARIANT_IN_SOME_LAYOUT_ON_EVERY_ENGINE = in_some_layout_on_every_engine(
+    VARIANTS, lambda rule, options, *_: options is VARIANTS_OF[rule][1]
+)
+EVERY_LAST_VARIANT_IN_SOME_LAYOUT_ON_EVERY_ENGINE = in_some_layout_on_every_engine(
+    LAST_VARIANTS, lambda *_: True
 )
 
 

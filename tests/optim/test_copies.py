@@ -11,21 +11,24 @@ from optrun.errors import ConfigError
 from optrun.optim import SGD, Adam
 from optrun.registry import averages
 from optrun.schedulers import LambdaLR, LinearLR, StepLR
-from tests.optim.samples import EVERY_VARIANT, bits, gradients, parameters, stepped
-from tests.oracles.schedules import EVERY, METRICS, built, label
+from tests.optim.samples import LAST_VARIANTS, bits, gradients, in_turn, parameters, stepped
+from tests.oracles.schedules import EVERY, METRICS, built
 
-EVERY_WAY = pytest.mark.parametrize(
-    "copied", [copy.deepcopy, lambda thing: pickle.loads(pickle.dumps(thing))], ids=["deepcopy", "pickle"]
-)
+
+def pickled(thing):
+    return pickle.loads(pickle.dumps(thing))
+
+
+WAYS = {"deepcopy": copy.deepcopy, "pickle": pickled}
+EVERY_WAY = pytest.mark.parametrize("copied", WAYS.values(), ids=WAYS.keys())
 
 
 @pytest.mark.full
-@EVERY_WAY
-@EVERY_VARIANT
-def test_an_optimizer_and_its_copy_go_on_alike_and_apart(rule, options, copied, rng):
+@pytest.mark.parametrize(("rule", "options", "way"), in_turn(LAST_VARIANTS, WAYS), ids=str)
+def test_an_optimizer_and_its_copy_go_on_alike_and_apart(rule, options, way, rng):
     grads = gradients(rng, rule)
     optimizer = stepped(rule(parameters(rng, rule), **options), grads[:5])
-    params, twin = copied((optimizer.params, optimizer))
+    params, twin = WAYS[way]((optimizer.params, optimizer))
     assert twin.params is params
     assert bits(twin) == bits(optimizer)
     before = bits(optimizer)
@@ -68,16 +71,15 @@ def test_a_copied_group_is_a_group_that_nobody_schedules(copied):
 
 
 @pytest.mark.full
-@EVERY_WAY
-@pytest.mark.parametrize("spec", EVERY, ids=[label(spec) for spec in EVERY])
-def test_a_copied_schedule_leads_the_copied_optimizer(spec, copied):
+@pytest.mark.parametrize(("spec", "way"), in_turn(zip(EVERY), WAYS), ids=str)
+def test_a_copied_schedule_leads_the_copied_optimizer(spec, way):
     optimizer = SGD(Parameters.of({"x": np.zeros(1)}), lr=0.1)
     scheduler = built(spec, optimizer)
     observed = METRICS if scheduler.needs_metrics else [None] * len(METRICS)
     for metrics in observed[:50]:
         optimizer.step()
         scheduler.step(metrics)
-    twin = copied(scheduler)
+    twin = WAYS[way](scheduler)
     assert twin.get_last_lr() == scheduler.get_last_lr()
     with pytest.raises(ConfigError, match="has a scheduler already"):
         LinearLR(twin.optimizer)

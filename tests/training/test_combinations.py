@@ -37,7 +37,7 @@ def stepped(pack, start, stop):
 
 
 @pytest.mark.full
-@pytest.mark.parametrize(("optimizer", "scheduler"), pairs(optimizers, schedulers))
+@pytest.mark.parametrize(("optimizer", "scheduler"), pairs(optimizers, schedulers, rounds=1))
 def test_a_resumed_run_is_the_uninterrupted_one(optimizer, scheduler):
     chosen = config(optimizer, scheduler)
     whole, first, second = (Pack([chosen]) for _ in range(3))

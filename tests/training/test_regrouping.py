@@ -17,6 +17,7 @@ from optrun.training.lane_tracker import LaneTracker
 from optrun.training.memory_store import MemoryStore
 from optrun.training.pack import Pack
 from optrun.training.trainer import Trainer
+from tests.optim.samples import in_turn
 from tests.pairs import few_in_short, pairs
 
 STEPS, LANES = 14, 5
@@ -115,8 +116,7 @@ def everything(memory, run):
     )
 
 
-@pytest.mark.full
-@pytest.mark.parametrize(("optimizer", "scheduler"), few_in_short(pairs(optimizers, schedulers), 10))
+@pytest.mark.parametrize(("optimizer", "scheduler"), few_in_short(pairs(optimizers, schedulers, rounds=1), 5))
 def test_lanes_grouped_anew_at_any_steps_are_uninterrupted(optimizer, scheduler):
     draws = random.Random(f"{optimizer} {scheduler}")
     lanes = LANES if optimizers.find(optimizer).batched else 2
@@ -127,8 +127,7 @@ def test_lanes_grouped_anew_at_any_steps_are_uninterrupted(optimizer, scheduler)
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("average", AVERAGES, ids=str)
-@pytest.mark.parametrize("optimizer", ["SGD", "Adam", "NAdam"])
+@pytest.mark.parametrize(("average", "optimizer"), in_turn(zip(AVERAGES), ("SGD", "Adam", "NAdam")), ids=str)
 def test_averages_are_grouped_anew_with_their_lanes(optimizer, average):
     chosen = configs(optimizer, "ReduceLROnPlateau", average=average)
     staged = in_stages(chosen, [1, 4, 6, 7, 13], random.Random(0))
@@ -139,7 +138,7 @@ def test_averages_are_grouped_anew_with_their_lanes(optimizer, average):
 @pytest.mark.parametrize(
     ("optimizer", "scheduler"),
     few_in_short(
-        pairs([name for name in optimizers if optimizers.find(name).batched], schedulers, rounds=2), 5
+        pairs([name for name in optimizers if optimizers.find(name).batched], schedulers, rounds=1), 3
     ),
 )
 def test_lanes_that_are_left_in_a_smaller_pack_are_the_same(optimizer, scheduler):
