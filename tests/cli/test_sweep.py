@@ -826,6 +826,26 @@ def test_without_a_result_there_is_no_table(file, call, monkeypatch):  # noqa: F
     assert "0 of 12 runs ended, 12 left" in done.err
 
 
+def test_an_interruption_tells_which_runs_go_on_from_where(file, call, monkeypatch):  # noqa: F811
+    commit = Store.commit
+
+    def interrupt(self, **what):
+        commit(self, **what)
+        if what.get("checkpoints"):
+            signal.raise_signal(signal.SIGINT)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Store, "commit", interrupt)
+        done = call("sweep", file, "steps=1000", "checkpoint.every=2", "-o", "here", "-j", "1")
+    assert done.code == 128 + signal.SIGINT
+    with Store.open(Path("here")) as store:
+        begun = [state.steps for state in store.states() if state.steps]
+    assert 0 < len(begun) < 12
+    kept = f"12 left, of which {len(begun)} go on from step {begun[0]:,}"
+    assert f"interrupted: 0 of 12 runs ended, {kept}: the same command continues\n" in done.err
+    assert f"12 runs: {kept}\n" in call("show", "here").out
+
+
 @pytest.mark.full
 @pytest.mark.parametrize("jobs", ["1", "2"])
 def test_ctrl_c_keeps_what_is_finished_and_the_same_command_goes_on(jobs, file, call, tmp_path):  # noqa: F811

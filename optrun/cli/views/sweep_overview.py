@@ -22,7 +22,7 @@ from optrun.analysis.untrained import untrained_by_problem
 from optrun.cli.text.console import counted, emit, quoted, status_text, suggest, with_plugins
 from optrun.cli.text.metrics import number
 from optrun.cli.text.setting_table import Labels, value_text
-from optrun.cli.views.sweep_table import print_standings
+from optrun.cli.views.sweep_table import begun_text, print_standings
 from optrun.errors import printable
 from optrun.store import RunState, Status, Store
 from optrun.store.event_names import BASELINES, INFERRED
@@ -183,7 +183,9 @@ def heading(view: SweepView) -> Text:
             f"{count:,} {status}" for status, count in view.counts.items() if status not in FINAL
         )
         # After a kill, the statuses of unfinished runs are not reliable.
-        parts.append(f"{left:,} left" + (f" ({going})" if view.status == Status.RUNNING else ""))
+        parts.append(
+            f"{left:,} left" + (f" ({going})" if view.status == Status.RUNNING else begun_text(view.states))
+        )
     head = Text.assemble((view.name, "bold"), ": ") + status_text(view.status)
     return head + Text(f", {counted(len(view.states), 'run')}: {', '.join(parts)}")
 

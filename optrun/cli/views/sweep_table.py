@@ -22,7 +22,7 @@ from optrun.cli.text.tables import Column
 from optrun.config import Issue
 from optrun.config.same_problem import tells_problem
 from optrun.errors import printable, printable_lines
-from optrun.store import Store
+from optrun.store import RunState, Store
 from optrun.store.types import STEPS_TO_TARGET
 
 MOST_SETTINGS = 20
@@ -79,6 +79,7 @@ def print_table(
         what = "" if sweep.left else CONFIRMATION
         why = "interrupted: " if sweep.signal else ""
         of = f"{ended:,} of {counted(ended + left, 'run')}{what} ended, {left:,} left"
+        of += begun_text(states) if sweep.path else ""
         print(f"{why}{of}: the same command {then}", file=sys.stderr)
         suggest(" ".join(["sweep", *map(quoted, again)]))
     elif not (json or quiet) and sweep.path:
@@ -94,6 +95,16 @@ def print_table(
             f"curves {path}",
             f"export {path} -o curves.csv",
         )
+
+
+def begun_text(states: Sequence[RunState]) -> str:
+    """Return how many of the runs that are left go on from a checkpoint, and from which step; empty if none does."""
+    steps = [state.steps for state in states if not state.status.final and state.steps]
+    if not steps:
+        return ""
+    least, most = min(steps), max(steps)
+    where = f"step {least:,}" if least == most else f"steps {least:,} … {most:,}"
+    return f", of which {len(steps):,} {'goes' if len(steps) == 1 else 'go'} on from {where}"
 
 
 def _document(sweep: Sweep) -> dict[str, Any]:
