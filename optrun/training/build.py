@@ -162,7 +162,7 @@ def optimizer_of(configs: Configs, params: Parameters, groups: Sequence[Mapping[
     config = configs[0]
     with section("optimizer", config.optimizer.name):
         rule: type[Optimizer] = optimizers.find(config.optimizer.name)
-        options = dict(part_of(configs, lambda each: each.optimizer.options))
+        options = dict(part_of(configs, attrgetter("optimizer"), optimizers).options)
         transforms = {kind: _transforms(options.pop(kind, None), known) for kind, known in TRANSFORMS.items()}
         engine = engine_named(config.engine, config.backend)
         groups = [_composed_group(dict(group), rule, options, transforms) for group in groups]
@@ -235,7 +235,7 @@ def average_of(configs: Configs, params: Parameters, steps: int) -> Average | No
     """Return the average of the parameters; None if the configs have none."""
     config = configs[0]
     with section("average", config.average.name if config.average else ""):
-        chosen = part_of(configs, lambda each: each.average)
+        chosen = part_of(configs, attrgetter("average"), averages)
         if chosen is None:
             return None
         engine = engine_named(config.engine, config.backend)

@@ -11,7 +11,7 @@ from optrun.arrays import Array
 from optrun.config import RunConfig
 from optrun.config.model.components import Component, OptimizerComponent
 from optrun.errors import ConfigError
-from optrun.registry import problems
+from optrun.registry import Registry, averages, optimizers, problems, schedulers
 from optrun.training.run_seed import data_seed, init_seed
 from optrun.training.stacking import is_one_number, stacked
 
@@ -78,7 +78,12 @@ class LaneGrid(Sequence[RunConfig]):
                 ]
             return x.model_copy(update=update)
         if isinstance(x, dict):
-            return {key: self._merged(value, y[key]) for key, value in x.items()}
+            # A config leaves out an added float at its default, which the first value along the other axis may be.
+            return {key: self._merged(x[key], y.get(key)) for key in x} | {
+                key: of[self._y] if isinstance(of, np.ndarray) else of
+                for key, of in y.items()
+                if key not in x
+            }
         if isinstance(x, list):
             return [self._merged(*pair) for pair in zip(x, y, strict=True)]
         if isinstance(x, np.ndarray) and isinstance(y, np.ndarray):
@@ -89,15 +94,26 @@ class LaneGrid(Sequence[RunConfig]):
         return float(values[0]) if is_one_number(values) else values
 
 
-_PARTS = ("problem", "optimizer", "scheduler", "schedules", "average")
+_PARTS: dict[str, Registry[Any]] = {
+    "problem": problems,
+    "optimizer": optimizers,
+    "scheduler": schedulers,
+    "schedules": schedulers,
+    "average": averages,
+}
+"""The parts of a config in which lanes may differ, and where what they name is found."""
 
 
-def part_of(configs: Sequence[RunConfig], part: Callable[[RunConfig], Any]) -> Any:
-    """Return a part of configs for all lanes; floats that differ are arrays `[B]`.
+def part_of(
+    configs: Sequence[RunConfig], part: Callable[[RunConfig], Any], known: Registry[Any] = schedulers
+) -> Any:
+    """Return a part of configs for all lanes; floats that differ are arrays `[B]`. Components are of a known registry.
 
     Raises ConfigError if anything but floats differs.
     """
-    return part(configs.wide) if isinstance(configs, LaneGrid) else stacked([part(each) for each in configs])
+    if isinstance(configs, LaneGrid):
+        return part(configs.wide)
+    return stacked([part(each) for each in configs], known)
 
 
 def seeds_of(configs: Sequence[RunConfig], of: Callable[[RunConfig], int]) -> list[int]:
@@ -151,8 +167,8 @@ def _wide(configs: Sequence[RunConfig]) -> RunConfig:
     """Return the first config, with an array `[n]` for each float in which they differ."""
     first = configs[0]
 
-    def of(part: Callable[[RunConfig], Any]) -> Any:
-        return stacked([part(each) for each in configs])
+    def of(part: Callable[[RunConfig], Any], known: Registry[Any] = schedulers) -> Any:
+        return stacked([part(each) for each in configs], known)
 
     def group(i: int) -> Any:
         own = first.optimizer.param_groups[i]
@@ -162,9 +178,9 @@ def _wide(configs: Sequence[RunConfig]) -> RunConfig:
 
     optimizer = first.optimizer.model_copy(
         update={
-            "options": of(lambda each: each.optimizer.options),
+            "options": of(attrgetter("optimizer"), optimizers).options,
             "param_groups": [group(i) for i in range(len(first.optimizer.param_groups))],
         }
     )
-    others = {part: of(attrgetter(part)) for part in _PARTS if part != "optimizer"}
+    others = {part: of(attrgetter(part), known) for part, known in _PARTS.items() if part != "optimizer"}
     return first.model_copy(update={**others, "optimizer": optimizer})

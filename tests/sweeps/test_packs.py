@@ -1,11 +1,13 @@
 """Packs that keep all jobs busy, and groups that cannot be built."""
 
+import itertools
 import sys
 
+import numpy as np
 import pytest
 
 import optrun
-from optrun.config import ConfigErrors
+from optrun.config import ConfigErrors, from_mapping
 from optrun.config.sweep.resolve import sweep_from_mapping
 from optrun.errors import MissingExtraError
 from optrun.plugins import load_plugin
@@ -13,7 +15,8 @@ from optrun.problems import regression
 from optrun.registry import optimizers
 from optrun.sweeps.plan import width
 from optrun.sweeps.plan.expand import expand
-from optrun.sweeps.plan.packs import Group, divided, grouped
+from optrun.sweeps.plan.packs import Group, divided, grouped, pack_key
+from optrun.training.pack import Pack
 from tests.sweeps.support import prepared
 
 TOO_LARGE = 200_000_000_000
@@ -193,3 +196,42 @@ def test_a_float_of_an_option_that_may_be_none_is_one_for_the_pack():
         },
     }
     assert [list(group.runs) for group in prepared(data)[1]] == [[0, 1], [2, 3], [4, 5], [6, 7]]
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "path"),
+    [
+        ({"name": "CosineAnnealingWarmRestarts", "T_0": 4}, "gamma"),
+        ({"name": "StepLR", "step_size": 4, "warmup": 3}, "warmup_start"),
+        (
+            {
+                "name": "SequentialLR",
+                "schedulers": [{"name": "CosineAnnealingWarmRestarts", "T_0": 2}, {"name": "ConstantLR"}],
+                "milestones": [6],
+            },
+            "schedulers.0.gamma",
+        ),
+    ],
+)
+def test_an_added_option_may_differ_from_its_default_in_one_pack_and_along_both_axes_of_a_map(
+    scheduler, path
+):
+    base = {"problem": "rosenbrock", "optimizer": {"name": "SGD", "lr": 1e-3}, "steps": 9}
+    base["scheduler"] = scheduler
+    default = {"gamma": 1.0, "warmup_start": 0.0}[path.rpartition(".")[2]]
+    axes = {f"scheduler.{path}": [default, 0.5], "optimizer.lr": [1e-3, 2e-3]}
+    alone = {
+        pair: optrun.run(
+            base, overrides=[f"{name}={of}" for name, of in zip(axes, pair, strict=True)], save=False
+        )
+        for pair in itertools.product(*axes.values())
+    }
+    configs = [from_mapping(run.config) for run in alone.values()]
+    assert len({pack_key(config.to_dict()) for config in configs}) == 1
+    assert np.ptp(Pack(configs).optimizer.param_groups[0]["lr"]) > 0
+    across, along = axes
+    for x, y in ((across, along), (along, across)):
+        found = optrun.map({**base, "map": {"x": {x: axes[x]}, "y": {y: axes[y]}}}).values
+        losses = [run.summary["final_loss"] for run in alone.values()]
+        expected = np.reshape(losses, (2, 2))
+        assert found.tolist() == (expected.T if x == across else expected).tolist()

@@ -30,6 +30,7 @@ from optrun.training.memory import GIB, MOST_KEPT_BYTES
 from optrun.training.pack import Pack
 from optrun.training.prepared import Prepared, prepared
 from optrun.training.run_seed import follows_seed
+from optrun.training.stacking import with_added_floats
 
 MOST_FINE = 4
 """At most how many times as many packs as jobs there are, where the lanes do not ask for more."""
@@ -332,6 +333,8 @@ def _shared(value: Any, known: Registry[Any], options: Mapping[str, Option] = Ma
         return value
     if "name" in value:
         options = known.find(value["name"]).options()
+        if "params" not in value:  # a group has what the others have
+            value = with_added_floats(value, known)
     return {
         key: "·"
         if isinstance(child, float) and key in options and options[key].is_float
