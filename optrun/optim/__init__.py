@@ -14,6 +14,7 @@ from optrun.optim.mixes import MARS, Adan, AdEMAMix, QHAdam, SimplifiedAdEMAMix
 from optrun.optim.momentum import COCOB, MADGRAD, QHM, AggMo
 from optrun.optim.muon import AdaMuon, Muon, NorMuon, Scion
 from optrun.optim.optimizer import Optimizer
+from optrun.optim.searched import GradientDescent, NonlinearCG
 from optrun.optim.sgd import ASGD, SGD
 from optrun.optim.shampoo import SOAP, Shampoo
 from optrun.optim.signs import Lion, SignSGD, Signum
@@ -55,11 +56,13 @@ __all__ = [
     "DAdaptSGD",
     "DoG",
     "DoWG",
+    "GradientDescent",
     "LaProp",
     "Lion",
     "Muon",
     "NAdam",
     "NAdamW",
+    "NonlinearCG",
     "NorMuon",
     "NovoGrad",
     "Optimizer",

@@ -1,53 +1,67 @@
-"""The curvature history of L-BFGS, and its steps on flat parameters."""
+"""Rules that evaluate the loss themselves, through a closure: their steps on the flat vector of the parameters."""
 
 from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from optrun.arrays import Array, Parameters
-from optrun.errors import StateError
+from optrun.errors import ConfigError, StateError
+from optrun.optim.optimizer import Optimizer
 from optrun.optim.param_group import ParamGroup
-from optrun.optim.rule import Rule
 from optrun.optim.state import check_numeric
 
-LEAST_CURVATURE = 1e-10
+Evaluate = Callable[[Array], tuple[float, Array]]
+"""Returns the loss and the gradient at parameters `[n]`."""
 
 
-class History:
-    """State of L-BFGS: the last pairs y, s, and the last gradient, direction and step size."""
+class Memory:
+    """What such a rule keeps from step to step, as attributes: numbers, vectors `[n]`, empty at first, or lists."""
 
-    def __init__(self) -> None:
-        self.n_iter = 0
-        self.t = 0.0
-        self.H_diag = 1.0
-        self.d: Array = np.empty(0)
-        self.prev_flat_grad: Array = np.empty(0)
-        self.old_dirs: list[Array] = []
-        self.old_stps: list[Array] = []
-        self.ro: list[float] = []
+    def shapes(self, entry: Mapping[str, Any], size: int) -> dict[str, tuple[int, ...]]:
+        """Return the shapes that the arrays of a state have for n = ``size``; numbers are `[1]`, vectors `[1, n]`."""
+        vectors = [name for name, value in vars(self).items() if isinstance(value, np.ndarray)]
+        held = vectors if any(name in entry for name in vectors) else []
+        numbers = [name for name, value in vars(self).items() if isinstance(value, int | float)]
+        return dict.fromkeys(numbers, (1,)) | dict.fromkeys(held, (1, size))
 
-    def direction(self, g: Array, history_size: int) -> Array:
-        """Add the last pair and return the direction -H g, by the two-loop recursion."""
-        self.n_iter += 1
-        if not self.d.size:
-            return -g
-        y, s = g - self.prev_flat_grad, self.d * self.t
-        if dot(y, s) > LEAST_CURVATURE:
-            self.old_dirs = [*self.old_dirs, y][-history_size:]
-            self.old_stps = [*self.old_stps, s][-history_size:]
-            self.ro = [*self.ro, 1.0 / dot(y, s)][-history_size:]
-            self.H_diag = dot(y, s) / dot(y, y)
-        pairs = list(zip(self.old_dirs, self.old_stps, self.ro, strict=True))
-        d = -g
-        weights = []
-        for y, s, rho in reversed(pairs):
-            weights.append(dot(s, d) * rho)
-            d = d - weights[-1] * y
-        d = d * self.H_diag
-        for (y, s, rho), weight in zip(pairs, reversed(weights), strict=True):
-            d = d + (weight - dot(y, d) * rho) * s
-        return d
+    @classmethod
+    def most_vectors(cls, options: Mapping[str, Any], steps: int) -> int:
+        """Return the largest number of vectors after so many steps."""
+        return sum(isinstance(value, np.ndarray) for value in vars(cls()).values())
+
+
+class ClosureRule(Optimizer, registered=False):
+    """A rule whose `update(p, evaluate, memory, /, *, …)` evaluates the loss where it wants, and returns parameters.
+
+    It supports one lane and one parameter group; a step needs the closure.
+    """
+
+    batched = False
+    needs_closure = True
+    memory: ClassVar[type[Memory]] = Memory
+
+    def add_param_group(self, group: Mapping[str, Any]) -> None:
+        """Add the only parameter group; ConfigError for a second one."""
+        if self.param_groups:
+            own = type(self).__name__
+            raise ConfigError(f"{own}: only one parameter group is supported", field="param_groups")
+        super().add_param_group(group)
+
+    @classmethod
+    def states(cls) -> tuple[str, ...]:
+        """Return the names of the state, which is stored with the first parameter."""
+        return tuple(vars(cls.memory()))
+
+    def _update_of(self, rule: type[Any], group: ParamGroup) -> "ClosureUpdate":
+        return ClosureUpdate(type(self), group, self.params)
+
+    def _step(self, closure: Callable[[], Any] | None = None) -> Any:
+        if closure is None:
+            own = type(self).__name__
+            raise ConfigError(f"{own}: step needs a closure that computes the gradients and returns the loss")
+        (update,) = self._updates
+        return update(closure)
 
 
 class ClosureUpdate:
@@ -58,11 +72,11 @@ class ClosureUpdate:
 
     stages = 0
 
-    def __init__(self, rule: type[Rule], group: ParamGroup, params: Parameters) -> None:
+    def __init__(self, rule: type[ClosureRule], group: ParamGroup, params: Parameters) -> None:
         self.group = group
         self.t = 0
-        self.memory = History()
         self._rule = rule
+        self.memory = rule.memory()
         self._params = params
         self._size = sum(params.grads[name].size for name in group["params"])
 
@@ -95,12 +109,10 @@ class ClosureUpdate:
         return True
 
     def state_bytes(self, steps: int) -> int:
-        """Return the largest size of the state in bytes: two vectors, and two per stored pair.
-
-        The last iteration of a step stores no pair. A step that converges early stores fewer.
-        """
-        vectors = 2 * min(1 + self.group["history_size"], steps * self.group["max_iter"])
-        return int(vectors * self._size * self._params.data.itemsize)
+        """Return the largest size of the state in bytes."""
+        vectors = self._rule.memory.most_vectors(self.group, steps)
+        numbers = [value for value in vars(self.memory).values() if isinstance(value, int | float)]
+        return int(vectors * self._size * self._params.data.itemsize) + np.array(numbers).nbytes
 
     def verify(self, state: Mapping[str, Any]) -> None:
         """Raise StateError unless the entries of a state_dict are a valid state of this group."""
@@ -114,11 +126,7 @@ class ClosureUpdate:
         ):
             raise StateError(f"{own}: the steps of its parameters are {steps}, not one count for all")
         entry = {name: value for name, value in state[names[0]].items() if name != "step"}
-        pairs = np.shape(entry.get("old_dirs", 0))[1:2]
-        vector, stack = (1, self._size), (1, *pairs, self._size)
-        shapes: dict[str, tuple[int, ...]] = {"n_iter": (1,), "t": (1,), "H_diag": (1,)}
-        shapes |= {name: vector for name in ("d", "prev_flat_grad") if "d" in entry}
-        shapes |= {"old_dirs": stack, "old_stps": stack, "ro": stack[:-1]} if "old_dirs" in entry else {}
+        shapes = self.memory.shapes(entry, self._size)
         for name in sorted({*entry, *shapes}):
             if name not in entry or name not in shapes:
                 is_missing = "is missing" if name in shapes else "is unknown"
@@ -129,13 +137,14 @@ class ClosureUpdate:
         """Restore verified entries of a state_dict."""
         first = state.get(self.group["params"][0], {"step": 0})
         self.t = first["step"]
-        self.memory = History()
+        self.memory = self._rule.memory()
+        fresh, dtype = vars(self._rule.memory()), self._params.data.dtype
         for name in first.keys() - {"step"}:
             value = np.asarray(first[name])[0]
-            if name in ("n_iter", "t", "H_diag", "ro"):
+            if isinstance(fresh[name], int | float) or (isinstance(fresh[name], list) and value.ndim == 1):
                 setattr(self.memory, name, value.tolist())
                 continue
-            array = np.asarray(value, self._params.data.dtype)
+            array = np.asarray(value, dtype)
             setattr(self.memory, name, list(array) if array.ndim > 1 else array)
 
     def _flatten(self, tensors: Mapping[str, Array]) -> Array:
