@@ -17,7 +17,6 @@ if TYPE_CHECKING:
         write_table,
     )
     from optrun.store.parameters import PARAM_FORMATS, write_params
-    from optrun.store.run_rows import RunRows
     from optrun.store.store import Store
     from optrun.store.types import Checkpoint, Event, RunRecord, RunState, Status
 
@@ -35,7 +34,6 @@ _HOME = {
         "write_table",
     ],
     "parameters": ["PARAM_FORMATS", "write_params"],
-    "run_rows": ["RunRows"],
     "store": ["Store"],
     "types": ["Checkpoint", "Event", "RunRecord", "RunState", "Status"],
 }
@@ -49,7 +47,6 @@ __all__ = [
     "Checkpoint",
     "Event",
     "RunRecord",
-    "RunRows",
     "RunState",
     "Status",
     "Store",

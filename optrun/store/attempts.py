@@ -4,12 +4,17 @@ import os
 import platform
 import sqlite3
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
+
+from optrun.errors import StoreError
 from optrun.store import blobs, verified
+from optrun.store.event_names import PACK
 from optrun.store.fingerprint import environment
+from optrun.store.runs import count_runs, read_run
 from optrun.store.types import Event, RunState, Status
 
 NO_RUN = -1
@@ -26,10 +31,7 @@ def begin(db: sqlite3.Connection, kind: str) -> int:
 
 def _backend(db: sqlite3.Connection) -> str:
     """Return the backend of the first run, by which it is known that there is a device before one is used."""
-    configs = [
-        blobs.loads(config, "config of run 0") for _, _, config in verified.select(db, "runs", "run = 0")
-    ]
-    return str(configs[0].get("backend", "numpy")) if configs else "numpy"
+    return str(read_run(db, 0).config.get("backend", "numpy")) if count_runs(db) else "numpy"
 
 
 def event(kind: str, attempt: int, run: int | None = None, **details: Any) -> Event:
@@ -70,6 +72,46 @@ def write_ends(db: sqlite3.Connection, attempt: int, states: Mapping[int, RunSta
         for number, (run, of) in enumerate(ended, first)
     )
     verified.insert(db, "events", rows)
+
+
+def write_packs(db: sqlite3.Connection, attempt: int, packs: Iterable[Sequence[int]]) -> None:
+    """Append an event for each pack of runs that have ended together."""
+    write_events(db, [event(PACK, attempt, runs=_ranges(runs)) for runs in packs])
+
+
+def renumber_packs(db: sqlite3.Connection, moves: Mapping[int, int], gone: Collection[int]) -> None:
+    """Give runs that have ended together other numbers; some are gone."""
+    for number, time, attempt, kind, run, text in verified.select(db, "events", "kind = ?", (PACK,)):
+        details = blobs.loads(text, f"event {number}")
+        old = [run for part in _parts(details) for run in part if run not in gone]
+        new = sorted(moves.get(run, run) for run in old)
+        text = blobs.dumps({**details, "runs": _ranges(new) if new else []}, f"event {number}")
+        verified.insert(db, "events", [(number, time, attempt, kind, run, text)])
+
+
+def is_among(run: int, details: Mapping[str, Any]) -> bool:
+    """Whether a run is one of those that have ended together, by the details of their event."""
+    return any(run in part for part in _parts(details))
+
+
+def _parts(details: Mapping[str, Any]) -> list[range]:
+    parts = details.get("runs")
+    if not isinstance(parts, list) or not all(
+        isinstance(part, list) and 1 < len(part) < 4 and all(type(each) is int for each in part)
+        for part in parts
+    ):
+        raise StoreError("an event of a pack is damaged")
+    return [range(first, end, *(max(1, each) for each in step)) for first, end, *step in parts]
+
+
+def _ranges(runs: Sequence[int]) -> list[list[int]]:
+    """Return increasing numbers as ranges, each by its first number, the one behind its last, and its step."""
+    numbers = np.asarray(runs)
+    distances = np.diff(numbers)
+    if len(distances) and (distances == distances[0]).all():
+        return [[int(numbers[0]), int(numbers[-1]) + 1, int(distances[0])]]
+    parts = np.split(numbers, np.flatnonzero(distances != 1) + 1)
+    return [[int(part[0]), int(part[-1]) + 1] for part in parts]
 
 
 def _details(seconds: float) -> str:

@@ -6,11 +6,13 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from optrun.errors import StoreError, counted, printable
-from optrun.store import attempts, verified
-from optrun.store.curves import EVALUATION, STEP, join, recorded
+from optrun.store import attempts, blocks, verified
+from optrun.store.curve_columns import EVALUATION, STEP
+from optrun.store.curves import join, recorded
 from optrun.store.directory import is_being_written
 from optrun.store.opening import connect, open_results, page_faults
-from optrun.store.runs import KEPT, LEFT_IN, read_all_runs, read_checkpoint, read_params, read_runs
+from optrun.store.pack_columns import LEFT
+from optrun.store.runs import KEPT, LEFT_IN, known_runs, read_all_runs, read_checkpoint, read_params, read_run
 from optrun.store.snapshots import check_snapshots
 from optrun.store.store_errors import store_errors
 
@@ -32,7 +34,7 @@ def faults(directory: Path) -> tuple[int, list[str]]:
         with closing(connect(directory, write=False)) as db, _noted(found):
             found += page_faults(db)
         with _noted(found), closing(open_results(directory, write=False)) as db:
-            numbers = [run for (run,) in db.execute("SELECT run FROM runs UNION SELECT run FROM states")]
+            numbers = known_runs(db)
             size = sum(run < KEPT for run in numbers)
             for read in (read_all_runs, attempts.read_environments, attempts.read_events):
                 with _noted(found):
@@ -42,9 +44,16 @@ def faults(directory: Path) -> tuple[int, list[str]]:
                 with verified.at_once(db):
                     _read_run(db, run, of_run)
                 found += [text if f"run {run}" in text else f"run {run}: {text}" for text in of_run]
+            there = set(numbers)
             for table in LEFT_IN:
-                query = f"SELECT DISTINCT run FROM {table} WHERE run NOT IN (SELECT run FROM runs)"
-                found += [f"run {run} is not there, and has {table}" for (run,) in db.execute(query)]
+                left = db.execute(f"SELECT DISTINCT run FROM {table}")
+                found += [f"run {run} is not there, and has {table}" for (run,) in left if run not in there]
+            for kind in LEFT:
+                with _noted(found):
+                    left_in = (run for block in blocks.read(db, kind) for run in block.runs)
+                    found += [
+                        f"run {run} is not there, and has {kind}" for run in left_in if run not in there
+                    ]
     return size, list(dict.fromkeys(map(printable, found)))
 
 
@@ -53,7 +62,7 @@ def _read_run(db: sqlite3.Connection, run: int, found: list[str]) -> None:
     last: dict[str, int] = {}
     steps = 0
     with _noted(found):
-        steps = sum(record.steps for record in read_runs(db, "run = ?", run))
+        steps = read_run(db, run).steps
     with _noted(found):
         last["curves"] = recorded(db, run, steps).get(STEP, [0])[-1]
     with _noted(found):

@@ -10,12 +10,11 @@ import numpy as np
 
 from optrun.arrays import Array
 from optrun.errors import StoreError, counted
-from optrun.store import blobs, schema, verified
+from optrun.store import blobs, blocks, schema, verified
+from optrun.store.curve_columns import CURVE, EVALUATION, STEP, CurveColumns
 from optrun.store.types import FIRST_COLUMNS
 
-CURVE, EVALUATION = "curve", "evaluation"
 _WHOLE, _FLOAT = np.dtype(np.int64), np.dtype(np.float64)
-STEP = "step"
 _PREVIOUS = """SELECT name, last_step FROM curves WHERE run = ?1 AND kind = ?2 AND first_step =
     (SELECT max(first_step) FROM curves WHERE run = ?1 AND kind = ?2) ORDER BY column_index"""
 
@@ -53,19 +52,10 @@ def append(db: sqlite3.Connection, kind: str, segments: Mapping[int, Mapping[str
     return begun
 
 
-def checked_segment(run: int, kind: str, columns: Mapping[str, Any]) -> list[schema.Row]:
-    """Return the rows of a segment, with their checksums: one for each of the columns ``[n]``, none where n is 0.
-
-    One of the columns is ``step``. What the runs of a sweep have in common in their rows is encoded once for all.
-    """
+def segment_rows(run: int, kind: str, columns: Mapping[str, Any]) -> Iterator[schema.Row]:
+    """Yield the rows of a segment: one for each of the columns ``[n]``, of which one is ``step``; none where n is 0."""
     arrays = _columns(columns, f"{kind} of run {run}")
-    if not arrays[STEP].size:
-        return []
-    begun, found = verified.begun(run), []
-    for cells, values in _rows(run, kind, arrays):
-        blob = blobs.encode(values)
-        found.append((verified.checksum_of_rest(begun, cells[1:], blob), *cells, blob))
-    return found
+    return _encoded(_rows(run, kind, arrays)) if arrays[STEP].size else iter(())
 
 
 def join(db: sqlite3.Connection, run: int, kind: str) -> dict[str, Array]:
@@ -87,14 +77,20 @@ def join(db: sqlite3.Connection, run: int, kind: str) -> dict[str, Array]:
             )
         parts[name].append(values)
     if not parts:
-        return {}
+        return _checked(CurveColumns.found(db, kind, run), what)
     if db.execute(_UNLISTED, (run, kind)).fetchone()[0]:
         raise StoreError(f"{what} is damaged: columns are lost")
     lengths = [[values.size for values in segments] for segments in parts.values()]
     if STEP not in parts or any(one != other for one, other in pairwise(lengths)):
         raise StoreError(f"{what} is damaged: its columns have different lengths")
     # One column after the other, and a whole one as it is: long ones are in memory once.
-    arrays = {name: _joined(parts.pop(name)) for name in list(parts)}
+    return _checked({name: _joined(parts.pop(name)) for name in list(parts)}, what)
+
+
+def _checked(arrays: dict[str, Array], what: str) -> dict[str, Array]:
+    """Return the curves of a run; StoreError where their steps are not such as are recorded."""
+    if not arrays:
+        return arrays
     steps = arrays[STEP]
     distances = steps[1:] - steps[:-1]
     # Only the last one may be smaller, as that of an evaluation at the end of a run.
@@ -127,6 +123,12 @@ def evaluated(
         if any(values.shape != arrays[STEP].shape for values in arrays.values()):
             raise StoreError(f"{EVALUATION} of run {run} is damaged: its columns have different lengths")
         yield run, arrays
+    for block in blocks.read(db, EVALUATION, "first_run < ?", end):
+        series = CurveColumns.of_block(block)
+        if series.columns.keys() >= set(columns):
+            for lane, run in enumerate(block.runs):
+                if own_rows := series.of(lane):
+                    yield run, {name: own_rows[name] for name in columns}
 
 
 def recorded(db: sqlite3.Connection, run: int, steps: int) -> dict[str, Array]:
@@ -146,7 +148,8 @@ def recorded(db: sqlite3.Connection, run: int, steps: int) -> dict[str, Array]:
 def column_names(db: sqlite3.Connection, run: int) -> list[str]:
     """Return the names of a run's curves, in the order in which they were recorded."""
     query = "SELECT DISTINCT name FROM curves WHERE run = ? AND kind = ? ORDER BY first_step, column_index"
-    return [str(name) for (name,) in db.execute(query, (run, CURVE))]
+    names = [str(name) for (name,) in db.execute(query, (run, CURVE))]
+    return names or list(CurveColumns.found(db, CURVE, run))
 
 
 def merge(db: sqlite3.Connection, run: int, kind: str) -> None:

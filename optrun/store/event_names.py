@@ -53,3 +53,6 @@ LEFT = "left"
 
 PREPARED = "prepared"
 """The event that keeps how samples are prepared, and for which runs, so that these can predict."""
+
+PACK = "pack"
+"""The event that tells that runs have ended together, by their numbers."""

@@ -11,6 +11,7 @@ from typing import Any
 from optrun.errors import StoreError
 from optrun.fallbacks import log
 from optrun.store import schema, verified
+from optrun.store.blocks import ReadConnection
 from optrun.store.locate import RESULTS
 
 APPLICATION_ID = 0x6F70_7472  # "optr"
@@ -90,8 +91,9 @@ def _connect(path: Path | None, mode: str = "") -> sqlite3.Connection:
     """Connect to a file; to a temporary one where no path is given."""
     uri = f"{path.absolute().as_uri()}?mode={mode}" if path else ""
     # A store is used by one thread at a time, but not always by the one that opened it.
+    factory = ReadConnection if mode in ("", "ro") else sqlite3.Connection
     connection = sqlite3.connect(
-        uri, uri=True, timeout=30, isolation_level="IMMEDIATE", check_same_thread=False
+        uri, uri=True, timeout=30, isolation_level="IMMEDIATE", check_same_thread=False, factory=factory
     )
     connection.execute("PRAGMA trusted_schema = OFF")
     connection.execute("PRAGMA cell_size_check = ON")

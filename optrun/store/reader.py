@@ -2,31 +2,38 @@
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from operator import index
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import numpy as np
+
 from optrun.arrays import Array
 from optrun.errors import StoreError
 from optrun.store import attempts, schema, verified
-from optrun.store.curves import EVALUATION, column_names, evaluated, join, recorded
-from optrun.store.event_names import RESET, TRACEBACK
+from optrun.store.curve_columns import EVALUATION
+from optrun.store.curves import column_names, evaluated, join, recorded
+from optrun.store.event_names import PACK, RESET, TRACEBACK
 from optrun.store.opening import open_results
 from optrun.store.runs import (
     KEPT,
     count_runs,
     read_all_runs,
     read_checkpoint,
+    read_kept,
     read_params,
-    read_runs,
+    read_run,
     read_seeds,
     read_states,
     read_steps,
+    virtual_rows,
 )
 from optrun.store.snapshots import read_snapshot, snapshot_steps
+from optrun.store.states import States
 from optrun.store.store_errors import store_errors
-from optrun.store.types import Checkpoint, Event, ListedRun, RunRecord, RunState, Status
+from optrun.store.types import Checkpoint, Event, ListedRun, RunRecord, Status
 
 
 class Reader:
@@ -66,7 +73,7 @@ class Reader:
         """Return every run, whose config is read whenever it is asked for, while this is open."""
         with store_errors(self.path), verified.at_once(self._db):
             states = read_states(self._db)
-            seeds = read_seeds(self._db)
+            seeds = read_seeds(self._db).tolist()
         if len(seeds) != len(states):
             raise StoreError(f"{self.path}: damaged: a run has no state, or a state no run")
         read = self.run
@@ -86,9 +93,9 @@ class Reader:
     def kept(self) -> list[RunRecord]:
         """Return the runs that are kept aside, which the plan of a sweep had once, and has no more."""
         with store_errors(self.path):
-            return read_runs(self._db, "run >= ?", KEPT)
+            return read_kept(self._db)
 
-    def states(self) -> list[RunState]:
+    def states(self) -> States:
         """Return every run's state."""
         with store_errors(self.path):
             return read_states(self._db)
@@ -120,8 +127,10 @@ class Reader:
 
     def seconds(self) -> dict[int, float | None]:
         """Return how long runs took that ended at their target; None for those that shared a pack."""
-        ended = self.events(Status.TARGET_REACHED)
-        return {event.run: event.details.get("seconds") for event in ended if event.run is not None}
+        reached = np.flatnonzero(self.states().are(Status.TARGET_REACHED)).tolist()
+        ended = self.events(Status.TARGET_REACHED) if reached else []
+        known = {event.run: event.details.get("seconds") for event in ended}
+        return {run: known.get(run) for run in reached}
 
     def params(self, run: int = 0) -> dict[str, Array]:
         """Return a run's parameters by name, at its end or where it waits at a rung of its sweep; nothing before."""
@@ -153,6 +162,17 @@ class Reader:
         with store_errors(self.path):
             return attempts.read_events(self._db, kind)
 
+    def events_of(self, run: int) -> list[Event]:
+        """Return what happened with a run, and with all of them; that its pack ended is that it ended."""
+        found = []
+        for event in self.events():
+            if event.kind == PACK:
+                if attempts.is_among(run, event.details):
+                    found.append(replace(event, kind=str(self.run(run).status), run=run, details={}))
+            elif event.run in (None, run):
+                found.append(event)
+        return found
+
     def traceback(self, run: int = 0) -> str:
         """Return the traceback by which a run failed; nothing where there is none, as where its process died."""
         of_run = [event for event in self.events() if event.run == run and event.kind in (TRACEBACK, RESET)]
@@ -166,15 +186,13 @@ class Reader:
         digest = hashlib.sha256()
         with store_errors(self.path):
             for table in schema.RESULT_TABLES:
-                for row in verified.scan(self._db, table, "run < ?", (KEPT,)):
+                for row in virtual_rows(self._db, table, self.size):
                     for part in verified.canonical_bytes((table, *row)):
                         digest.update(part)
         return digest.hexdigest()
 
     def _run(self, run: int) -> RunRecord:
-        for record in read_runs(self._db, "run = ?", self._check(run)):
-            return record
-        raise StoreError(f"run {run} is damaged: it is not there")
+        return read_run(self._db, self._check(run))
 
     def _check(self, run: int) -> int:
         if not 0 <= run < self.size:

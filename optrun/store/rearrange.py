@@ -2,19 +2,28 @@
 
 import sqlite3
 from collections.abc import Iterable, Mapping
-from typing import Any
 
-from optrun.store import verified
-from optrun.store.runs import KEPT, LEFT_IN, insert_runs, read_numbered_states, write_states
-from optrun.store.types import RunState, Status
+from optrun.store import attempts, blobs, blocks, verified
+from optrun.store.pack_columns import LEFT, unpack_block
+from optrun.store.runs import (
+    KEPT,
+    LEFT_IN,
+    RUNS,
+    STATES,
+    Runs,
+    insert_runs,
+    read_numbered_states,
+    read_run,
+    state_row,
+    write_states,
+)
+from optrun.store.types import Status
 
-NUMBERED = ("runs", "states", *LEFT_IN, "events")
-"""The tables that tell of single runs."""
+NUMBERED = (*LEFT_IN, "events")
+"""The tables that tell of what single runs have left."""
 
 
-def rearrange(
-    db: sqlite3.Connection, runs: Iterable[tuple[Mapping[str, Any] | str, int]], found: Mapping[int, int]
-) -> int:
+def rearrange(db: sqlite3.Connection, runs: Runs, found: Mapping[int, int]) -> int:
     """Make these the runs, pairs of config and seed, and return how many they are.
 
     The run ``new`` has left what the run ``found[new]`` has left so far; one that is not there waits. Others that
@@ -25,15 +34,39 @@ def rearrange(
     taken, free = set(found.values()), max(KEPT, *(run + 1 for run in states))
     others = [run for run in states if run not in taken and run < KEPT]
     begun = [run for run in others if states[run].has_begun]
-    moves |= {run: free + i for i, run in enumerate(begun)}
+    aside = {run: free + i for i, run in enumerate(begun)}
+    kept = [(read_run(db, run), new) for run, new in aside.items()]
+    _renumber_blocks(db, moves | aside)
     _remove(db, set(others) - set(begun))
-    _renumber(db, moves)
-    rows = list(runs)
-    waiting = RunState(status=Status.WAITING)
-    kept = {new: states[old] for new, old in found.items()}
-    insert_runs(db, rows, Status.WAITING)
-    write_states(db, {run: kept.get(run, waiting) for run in range(len(rows))})
-    return len(rows)
+    _renumber(db, moves | aside)
+    attempts.renumber_packs(db, moves | aside, set(others) - set(begun))
+    for table in (RUNS, STATES):
+        db.execute(f"DELETE FROM {table} WHERE run < ?", (KEPT,))
+        db.execute("DELETE FROM blocks WHERE kind = ?", (table,))
+    texts = ((new, of.seed, blobs.dumps(of.config, f"config of run {of.run}")) for of, new in kept)
+    verified.insert(db, RUNS, texts)
+    verified.insert(db, STATES, (state_row(new, of) for of, new in kept))
+    count = insert_runs(db, runs, Status.WAITING)
+    write_states(db, {new: states[old] for new, old in found.items()})
+    return count
+
+
+def _renumber_blocks(db: sqlite3.Connection, moves: Mapping[int, int]) -> None:
+    """Give runs in blocks other numbers; rows of their own where a block would not have them in their order."""
+    moved = []
+    for kind in LEFT:
+        for block in blocks.read(db, kind):
+            numbers = [moves.get(run, run) for run in block.runs]
+            if numbers == [*block.runs]:
+                continue
+            if numbers == sorted(numbers) and numbers[-1] < KEPT:
+                moved.append((block, numbers))
+            else:
+                unpack_block(db, block)
+    for block, _ in moved:
+        blocks.remove(db, block)
+    for block, numbers in moved:
+        blocks.write(db, block.kind, numbers, block.meta, block.arrays)
 
 
 def _remove(db: sqlite3.Connection, runs: Iterable[int]) -> None:

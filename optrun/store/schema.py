@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 LAST_STEP = 1 << 53
 """Beyond it steps are no floats any more, and no run comes there."""
 
@@ -33,7 +33,12 @@ OTHER_TABLES = {
     "events": """event INTEGER PRIMARY KEY, time TEXT NOT NULL, attempt INTEGER NOT NULL, kind TEXT NOT NULL,
         run INTEGER NOT NULL, details TEXT NOT NULL""",
 }
-TABLES = RESULT_TABLES | OTHER_TABLES
+# What many runs of a sweep have of the results, as columns in one row: a run has rows of its own, or a place there.
+BLOCKS = {
+    "blocks": """kind TEXT NOT NULL, first_run INTEGER NOT NULL, last_run INTEGER NOT NULL, meta TEXT NOT NULL,
+        arrays BLOB NOT NULL, PRIMARY KEY (kind, first_run)""",
+}
+TABLES = RESULT_TABLES | OTHER_TABLES | BLOCKS
 
 Row = tuple[Any, ...]
 
@@ -49,8 +54,16 @@ class OlderFormat:
     upgrade: Sequence[str]
 
 
+def ddl(name: str, columns: str) -> str:
+    """Return the statement that makes a table: SQLite keeps its text, and files are known by it."""
+    return f"CREATE TABLE {name} (crc INTEGER NOT NULL, {' '.join(columns.split())})"
+
+
+_SECOND = RESULT_TABLES | OTHER_TABLES
+SECOND = OlderFormat(_SECOND, [ddl(name, columns) for name, columns in BLOCKS.items()])
+
 FIRST = OlderFormat(
-    TABLES
+    _SECOND
     | {
         "curves": """run INTEGER NOT NULL, kind TEXT NOT NULL, first INTEGER NOT NULL, position INTEGER NOT NULL,
             last INTEGER NOT NULL, name TEXT NOT NULL, "values" BLOB NOT NULL,
@@ -67,14 +80,9 @@ FIRST = OlderFormat(
     ),
 )
 
-OLDER: dict[int, OlderFormat] = {1: FIRST}
+OLDER: dict[int, OlderFormat] = {1: FIRST, 2: SECOND}
 """The older format versions by number. Who changes TABLES adds one to FORMAT_VERSION and an entry here, whose tables
 are written out where they are not those of now."""
-
-
-def ddl(name: str, columns: str) -> str:
-    """Return the statement that makes a table: SQLite keeps its text, and files are known by it."""
-    return f"CREATE TABLE {name} (crc INTEGER NOT NULL, {' '.join(columns.split())})"
 
 
 def found_in(connection: sqlite3.Connection) -> list[Row]:

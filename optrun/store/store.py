@@ -1,26 +1,30 @@
 """The store of one experiment, written by one process at a time, each time in one durable transaction."""
 
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from operator import index
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Self
 
+import numpy as np
+
 from optrun.arrays import Array
 from optrun.errors import StoreError
-from optrun.store import attempts, blobs, verified
-from optrun.store.curves import CURVE, EVALUATION, append, join, merge
+from optrun.store import attempts, blobs, blocks, verified
+from optrun.store.curve_columns import CURVE, EVALUATION
+from optrun.store.curves import append, join, merge
 from optrun.store.directory import collect, create_directory, lock
 from optrun.store.event_names import RESET
 from optrun.store.locate import CONFIG, RESULTS
 from optrun.store.opening import initialise
+from optrun.store.pack_columns import LEFT, PackColumns, unpack
 from optrun.store.reader import Reader
 from optrun.store.rearrange import rearrange
-from optrun.store.run_rows import RunRows
-from optrun.store.runs import LEFT_IN, check_left, insert_runs, write_states
+from optrun.store.runs import LEFT_IN, Runs, check_left, insert_runs, put_states, unpack_runs, write_states
 from optrun.store.snapshots import snapshot_rows
+from optrun.store.states import States
 from optrun.store.store_errors import store_errors
 from optrun.store.types import Checkpoint, Event, RunState, Status
 
@@ -38,7 +42,7 @@ class Store(Reader):
         self._lock = lock(path) if write else None
         self._write = write
         self._attempt = 0
-        self._states: list[RunState] = []
+        self._states: States | None = None
         """Those of all runs, as the only process that writes has read them, and written them since."""
         try:
             super().__init__(path, write=write)
@@ -54,7 +58,7 @@ class Store(Reader):
         *,
         directory: Path | None = None,
         config_yaml: str,
-        runs: Iterable[tuple[Mapping[str, Any] | str, int]],
+        runs: Runs,
         status: Status = Status.RUNNING,
         events: Mapping[str, Mapping[str, Any]] = NONE,
     ) -> Self:
@@ -75,7 +79,7 @@ class Store(Reader):
 
         with store_errors(directory or parent, creates=True):
             store = cls(create_directory(parent, name, directory, fill), write=True)
-        store._states = [RunState(status=status)] * store.size
+        store._states = States(store.size, status)
         return store
 
     @classmethod
@@ -104,7 +108,7 @@ class Store(Reader):
         params: Mapping[int, Mapping[str, Array]] = NONE,
         snapshots: Mapping[int, Mapping[int, Mapping[str, Array]]] = NONE,
         checkpoints: Mapping[int, Checkpoint | None] = NONE,
-        rows: Mapping[int, RunRows] = NONE,
+        packs: Sequence[PackColumns] = (),
         events: Mapping[str, Mapping[str, Any]] = NONE,
     ) -> None:
         """Write, in one durable transaction, what was recorded since the last one.
@@ -113,24 +117,24 @@ class Store(Reader):
         any metrics (floats). A final state merges the run's segments, so that nothing tells how often it was
         committed. ``params`` are a run's last parameters; none drop what there is. ``snapshots`` are
         parameters that a run keeps along its way, by step. A run's checkpoint replaces its
-        older one; None drops it. ``rows`` are all that a run has left that had left nothing yet. ``events`` are the
-        details, by kind, of what happened with it.
+        older one; None drops it. ``packs`` are all that runs have left that had left nothing yet, with their
+        states. ``events`` are the details, by kind, of what happened with it.
 
-        Raises StoreError, and changes nothing, where a segment does not continue its curve, a run that has rows has
+        Raises StoreError, and changes nothing, where a segment does not continue its curve, a run of a pack has
         left something before, or the disk refuses.
         """
         known = self._states
-        with self._transaction(states, events):
+        with self._transaction(states, events, packs):
             for run in {*curves, *evaluations, *states, *params, *snapshots}:
                 self._check(run)
-            self._check_new(rows)
+            unpack(self._db, {*curves, *evaluations, *params, *snapshots})
+            for pack in packs:
+                self._check_new(pack.runs)
+                pack.write(self._db)
+                put_states(self._db, np.asarray(pack.runs), pack.states)
             for run, checkpoint in checkpoints.items():
                 self._put_checkpoint(run, checkpoint)
-            for table in ("curves", "params"):
-                verified.insert_checked(
-                    self._db, table, (row for of in rows.values() for row in getattr(of, table))
-                )
-            final = {run for run, state in states.items() if state.status.final and run not in rows}
+            final = {run for run, state in states.items() if state.status.final}
             for kind, segments in ((CURVE, curves), (EVALUATION, evaluations)):
                 begun = append(self._db, kind, {index(run): of for run, of in segments.items()})
                 for run in sorted(final - begun):
@@ -143,13 +147,16 @@ class Store(Reader):
             verified.insert(self._db, "params", finals)
             stored = write_states(self._db, states)
         # What was written is what would be read: reading it again takes as long as writing it.
-        for run, state in stored.items() if known else ():
-            known[run] = state
+        if known is not None:
+            for pack in packs:
+                known.put(np.asarray(pack.runs), pack.states)
+            for run, state in stored.items():
+                known[run] = state
         self._states = known
 
     def add(
         self,
-        runs: Iterable[tuple[Mapping[str, Any] | str, int]],
+        runs: Runs,
         events: Mapping[str, Mapping[str, Any]] = NONE,
     ) -> None:
         """Write more runs that wait, pairs of a config and a seed, and events, in one durable transaction.
@@ -162,7 +169,7 @@ class Store(Reader):
 
     def rearrange(
         self,
-        runs: Iterable[tuple[Mapping[str, Any] | str, int]],
+        runs: Runs,
         found: Mapping[int, int],
         events: Mapping[str, Mapping[str, Any]] = NONE,
     ) -> None:
@@ -188,6 +195,7 @@ class Store(Reader):
         """
         with self._transaction(events=events):
             record = self._run(run)
+            unpack_runs(self._db)
             join(self._db, run, CURVE)  # else damage is noticed where the run ends again
             evaluations = {name: values[:-1] for name, values in join(self._db, run, EVALUATION).items()}
             row = (run, record.seed, blobs.dumps(dict(config), f"config of run {run}"))
@@ -203,6 +211,7 @@ class Store(Reader):
         """Have runs wait as if they had never begun, in one durable transaction; events tell of it."""
         with self._transaction():
             chosen = [self._check(run) for run in runs]
+            unpack(self._db, chosen)
             for table in LEFT_IN:
                 self._db.executemany(f"DELETE FROM {table} WHERE run = ?", [(run,) for run in chosen])
             write_states(self._db, {run: RunState(status=Status.WAITING) for run in chosen})
@@ -216,11 +225,11 @@ class Store(Reader):
         """
         self._pending.append(attempts.event(kind, self._attempt, run, **details))
 
-    def states(self) -> list[RunState]:
+    def states(self) -> States:
         """Return every run's state."""
-        states = self._states or super().states()
-        self._states = states if self._write else []
-        return list(states)
+        states = super().states() if self._states is None else self._states
+        self._states = states if self._write else None
+        return states.copy() if self._write else states
 
     def close(self) -> None:
         """Write pending events, close the file and let others write."""
@@ -240,16 +249,20 @@ class Store(Reader):
 
     @contextmanager
     def _transaction(
-        self, states: Mapping[int, RunState] = NONE, events: Mapping[str, Mapping[str, Any]] = NONE
+        self,
+        states: Mapping[int, RunState] = NONE,
+        events: Mapping[str, Mapping[str, Any]] = NONE,
+        packs: Sequence[PackColumns] = (),
     ) -> Iterator[None]:
         """Write what is written inside, all or nothing, and that it happened.
 
-        The events are what was noted, the details by kind, and which of the runs with these states have ended.
+        The events are what was noted, the details by kind, and which of the runs with these states, or of these packs,
+        have ended.
         """
         with store_errors(self.path):
             if not self._write:
                 raise StoreError("opened for reading only")
-            self._states = []
+            self._states = None
             with self._db:
                 attempts.write_events(self._db, self._pending)
                 yield
@@ -257,17 +270,20 @@ class Store(Reader):
                 happened = [Event(kind=kind, details=details, **now) for kind, details in events.items()]
                 attempts.write_events(self._db, happened)
                 attempts.write_ends(self._db, self._attempt, states)
+                attempts.write_packs(self._db, self._attempt, [pack.runs for pack in packs])
             self._pending.clear()
 
     def _check_new(self, runs: Collection[int]) -> None:
         """Check that runs have left nothing yet, which costs little where their numbers are neighbours."""
-        if not runs:
-            return
         ends = (self._check(min(runs)), self._check(max(runs)))
         for table in LEFT_IN:
             left = f"SELECT DISTINCT run FROM {table} WHERE run BETWEEN ? AND ?"
             if begun := sorted({run for (run,) in self._db.execute(left, ends)}.intersection(runs)):
                 raise StoreError(f"run {begun[0]} has {table} already")
+        for kind in LEFT:
+            for block in blocks.read(self._db, kind, "first_run <= ? AND last_run >= ?", ends[1], ends[0]):
+                if begun := sorted({*block.runs}.intersection(runs)):
+                    raise StoreError(f"run {begun[0]} has {kind} already")
 
     def _put_checkpoint(self, run: int, checkpoint: Checkpoint | None) -> None:
         self._db.execute("DELETE FROM checkpoints WHERE run = ?", (index(run),))

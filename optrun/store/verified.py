@@ -8,24 +8,19 @@ import sqlite3
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
 from typing import Any
 
 from optrun.errors import StoreError
 from optrun.store.schema import FORMAT_VERSION, Row, made
 
+_ORDERS = {"curves": "run, kind, first_step, column_index", "blocks": "kind, first_run"}
 _PLAIN: dict[type, Callable[[Any], Any]] = {int: operator.index, str: str, bytes: bytes}
 
 
 def insert(connection: sqlite3.Connection, table: str, rows: Iterable[Row]) -> None:
     """Write rows, each with its checksum; a row of the same primary key is replaced."""
-    insert_checked(connection, table, checked(table, rows))
-
-
-def insert_checked(connection: sqlite3.Connection, table: str, rows: Iterable[Row]) -> None:
-    """Write rows that have their checksums; a row of the same primary key is replaced."""
     marks = ", ".join("?" * (1 + len(_types(table))))
-    connection.executemany(f"INSERT OR REPLACE INTO {table} VALUES ({marks})", rows)
+    connection.executemany(f"INSERT OR REPLACE INTO {table} VALUES ({marks})", checked(table, rows))
 
 
 def _types(table: str) -> tuple[type, ...]:
@@ -57,7 +52,7 @@ def scan(
 
     Raises StoreError where a row is damaged or its cells are of another type.
     """
-    order = "run, kind, first_step, column_index" if table == "curves" else "rowid"
+    order = _ORDERS.get(table, "rowid")
     types = _types(table)
     for crc, *cells in connection.execute(f"SELECT * FROM {table} WHERE {where} ORDER BY {order}", values):
         if tuple(map(type, cells)) != types:
@@ -91,21 +86,6 @@ def canonical_bytes(row: Sequence[Any]) -> list[bytes]:
 def canonical_text(cells: list[Any]) -> bytes:
     """Return the canonical form of cells, with the length of a blob in its place."""
     return ascii(cells).encode()
-
-
-def begun(first: int) -> int:
-    """Return the checksum of the beginning of a row, whose first cell is this number."""
-    return zlib.crc32(f"[{operator.index(first)}, ".encode())
-
-
-def checksum_of_rest(crc: int, cells: tuple[Any, ...], blob: bytes) -> int:
-    """Return the checksum of a row that begins as `begun` has it, given its other cells; the blob is the last one."""
-    return zlib.crc32(blob, zlib.crc32(_rest(cells, len(blob)), crc))
-
-
-@lru_cache(256)
-def _rest(cells: tuple[Any, ...], size: int) -> bytes:
-    return canonical_text([*cells, size])[1:]
 
 
 def checksum(parts: Iterable[bytes | memoryview]) -> int:

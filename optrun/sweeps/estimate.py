@@ -2,18 +2,26 @@
 
 import multiprocessing
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
+
+from optrun.arrays import Array
 from optrun.config import RunConfig
 from optrun.errors import PluginError, RunFailedError
 from optrun.fallbacks import log
 from optrun.plugins import load_plugin
 from optrun.store import RunState, Status, Store
+from optrun.store.blocks import LEAST_LANES
+from optrun.store.config_columns import ConfigColumns
+from optrun.store.curve_columns import CURVE, EVALUATION, CurveColumns
 from optrun.store.locate import RESULTS
+from optrun.store.pack_columns import PackColumns
+from optrun.store.states import States
 from optrun.sweeps.plan.expand import Plan
 from optrun.sweeps.plan.packs import Group
 from optrun.training.estimate import Estimate, estimate
@@ -140,19 +148,45 @@ def _send_estimate(sender: Connection, configs: Sequence[RunConfig], plugins: Se
 
 
 def _stored(plan: Plan, runs: Sequence[int], found: Estimate) -> tuple[float, float]:
-    """Return how many seconds it takes to store a run, and bytes, by storing some that are nothing but zeros."""
-    rows = [(plan.documents[run], run) for run in runs]
+    """Return how many seconds it takes to store a run, and bytes, by storing some whose values say nothing."""
     numbers = range(len(runs))
+    stored = plan.rows()
+    if isinstance(stored, ConfigColumns):
+        stored = stored.part(np.asarray(runs))
+    else:
+        stored = [(plan.documents[run], run) for run in runs]
     with TemporaryDirectory() as folder:
         path = Path(folder) / "trial"
-        with Store.create(Path(folder), "trial", directory=path, config_yaml="", runs=rows) as store:
+        with Store.create(Path(folder), "trial", directory=path, config_yaml="", runs=stored) as store:
             began = time.monotonic()
-            store.commit(
-                curves=dict.fromkeys(numbers, found.curves),
-                evaluations=dict.fromkeys(numbers, found.evaluations),
-                params=dict.fromkeys(numbers, found.params),
-                states=dict.fromkeys(numbers, RunState(status=Status.COMPLETED, steps=found.steps)),
-            )
+            if len(runs) >= LEAST_LANES:
+                store.commit(packs=[_alike(numbers, found)])
+            else:
+                store.commit(
+                    curves=dict.fromkeys(numbers, found.curves),
+                    evaluations=dict.fromkeys(numbers, found.evaluations),
+                    params=dict.fromkeys(numbers, found.params),
+                    states=dict.fromkeys(numbers, RunState(status=Status.COMPLETED, steps=found.steps)),
+                )
             seconds = time.monotonic() - began
         size = (path / RESULTS).stat().st_size
         return found.times * seconds / len(runs), found.times * size / len(runs)
+
+
+def _alike(runs: range, found: Estimate) -> PackColumns:
+    """Return what runs leave of which no two have equal values."""
+    names = [name for name in found.evaluations if name != "step"]
+    states = [
+        RunState(status=Status.COMPLETED, steps=found.steps, summary=dict.fromkeys(names, float(run)))
+        for run in runs
+    ]
+
+    def of(columns: Mapping[str, Array]) -> CurveColumns | None:
+        return CurveColumns.joined(
+            [{name: of if name == "step" else of + run for name, of in columns.items()} for run in runs]
+        )
+
+    curves = {CURVE: of(found.curves), EVALUATION: of(found.evaluations)}
+    series = {kind: each for kind, each in curves.items() if each is not None}
+    params = {name: np.stack([values + run for run in runs]) for name, values in found.params.items()}
+    return PackColumns(runs, States.of(states), series, params)

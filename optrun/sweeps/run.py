@@ -16,7 +16,7 @@ from optrun.sweeps.plan.stages import Stage, stages_of
 from optrun.sweeps.sweep_store import add_settings, decisions_in, end_runs
 from optrun.sweeps.workers.base import Workers
 from optrun.sweeps.workers.dispatch import Dispatch
-from optrun.sweeps.workers.task import Work
+from optrun.sweeps.workers.task import Ended, Work
 from optrun.sweeps.writer import SweepProgress, Writer
 from optrun.training.curve_figures import with_figure
 from optrun.training.identity import Identity, with_fingerprint
@@ -109,7 +109,7 @@ class _Course:
         if stage.promoted is not None:
             end_runs(self._results, stage.ends, stage.promoted, stage.until)
 
-    def _execute(self, wanted: Sequence[int], states: list[RunState], until: int | None) -> bool:
+    def _execute(self, wanted: Sequence[int], states: Sequence[RunState], until: int | None) -> bool:
         """Execute runs until they end or pause; return whether all did, and none failed where that ends all."""
         how, plan, look = self._how, self.plan, self._writer.look
         packs = _divided(self._groups, wanted, states, replace(how, lanes=plan.most_lanes or how.lanes))
@@ -158,6 +158,10 @@ class _Course:
         with closing(dispatch.finished(packs)) as ended:
             for pack, of_pack in ended:
                 self._writer.commit(pack, of_pack)
+                if isinstance(of_pack, Ended):
+                    for run in pack:
+                        left[run] = False
+                    continue
                 paused.update(
                     (run, each.checkpoint) for run, each in zip(pack, of_pack, strict=True) if each.goes_on
                 )

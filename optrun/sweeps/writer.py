@@ -4,17 +4,19 @@ import time
 from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
 from optrun.arrays import Array
 from optrun.config.sweep.model import Metric
 from optrun.errors import RunFailedError
-from optrun.store import RunRows, RunState, Status, Store
+from optrun.store import RunState, Status, Store, blobs
 from optrun.store.event_names import TRACEBACK
+from optrun.store.pack_columns import PackColumns
+from optrun.store.states import States
+from optrun.store.types import STEPS_TO_TARGET
 from optrun.sweeps.workers.base import Running
-from optrun.sweeps.workers.task import Result
+from optrun.sweeps.workers.task import Ended, Result
 from optrun.training.memory_store import MemoryStore
 
 REPORT_SECONDS = 0.1
@@ -66,7 +68,7 @@ class Writer:
     ) -> None:
         self._metric = metric
         self._results = results
-        self.states: list[RunState] = []
+        self.states = States()
         """How far each run has come, by what has been committed."""
         self._left = bytearray()
         """Whether the result of each run is expected."""
@@ -93,11 +95,11 @@ class Writer:
         All runs have come as far as ``states`` say. ``comparable`` is whether their metrics can be compared.
         """
         self._comparable = comparable
-        self.states = list(states)
+        self.states = States.of(states)
         self._left = bytearray(len(states))
         for run in wanted:
             self._left[run] = True
-        ended = sum(state.status.final for state in states)
+        ended = int(self.states.ended.sum())
         if self._before is None:
             self._before = ended
         self._pack_of = array("q", bytes(8 * len(states)))
@@ -122,6 +124,9 @@ class Writer:
 
         Raises RunFailedError where a run has been committed before with other results.
         """
+        if isinstance(results, Ended) and all(map(self._left.__getitem__, pack)):
+            self._commit_ended(pack, results.columns)
+            return
         # What comes a second time is compared as it is: only a failure has no steps of its own.
         by_run = {
             run: self._as_far(run, each) if self._left[run] or each.state.status is Status.FAILED else each
@@ -134,27 +139,43 @@ class Writer:
         paused = {run for run, each in by_run.items() if each.goes_on}
         for run in by_run.keys() - paused:
             self._left[run] = False
-        ended = [each.state for each in by_run.values() if each.state.status.final]
+        self._note(pack, [*by_run], States.of(each.state for each in by_run.values()), is_paused=bool(paused))
+
+    def _commit_ended(self, pack: Sequence[int], columns: PackColumns) -> None:
+        """Commit what runs leave that are expected, and began and ended together."""
+        if isinstance(self._results, Store):
+            self._results.commit(packs=[columns])
+        for run in pack:
+            self._left[run] = False
+        self._note(pack, pack, columns.states, is_paused=False)
+
+    def _note(self, pack: Sequence[int], runs: Sequence[int], states: States, *, is_paused: bool) -> None:
+        """Take into account how far runs of a pack have come."""
+        places = np.asarray(runs, np.int64)
         # A figure of a rung is that of fewer steps.
-        through = [state for state in ended if state.status is not Status.PRUNED]
-        figures = [value for state in through if (value := state.figure(self._metric.name)) is not None]
+        ended = states.ended
+        through = ended & ~states.are(Status.PRUNED, Status.DIVERGED, Status.FAILED)
+        values = states.figures.get(self._metric.name, np.empty(0))
+        figures = values[through[: len(values)] & np.isfinite(values)].tolist()
+        if self._metric.name == STEPS_TO_TARGET:
+            figures = states.steps[states.are(Status.TARGET_REACHED)].tolist()
         figures += [self._now.best] if self._now.best is not None else []
         better = max if self._metric.goal == "maximize" else min
-        self._steps += sum(each.state.steps - self.states[run].steps for run, each in by_run.items())
-        for run, each in by_run.items():
-            self.states[run] = each.state
+        self._steps += int((states.steps - self.states.steps[places]).sum())
+        self.states.put(places, states)
         number = self._pack_of[pack[0]]
-        is_another_part = not paused and number in self._through
-        if not paused:
+        is_another_part = not is_paused and number in self._through
+        if not is_paused:
             self._through.add(number)
+        count = int(ended.sum())
         self._now = replace(
             self._now,
-            runs=self._now.runs + len(ended),
-            packs=self._now.packs + (not paused),
+            runs=self._now.runs + count,
+            packs=self._now.packs + (not is_paused),
             of_packs=self._now.of_packs + is_another_part,
-            executed=self._now.executed + len(ended),
-            diverged=self._now.diverged + sum(state.status is Status.DIVERGED for state in ended),
-            failed=self._now.failed + sum(state.status is Status.FAILED for state in ended),
+            executed=self._now.executed + count,
+            diverged=self._now.diverged + states.count(Status.DIVERGED),
+            failed=self._now.failed + states.count(Status.FAILED),
             best=better(figures, default=None) if self._comparable else None,
         )
         self._report()
@@ -170,10 +191,7 @@ class Writer:
 
     def _keep(self, by_run: Mapping[int, Result]) -> None:
         """Commit results in one transaction."""
-        # A store has those of runs from beginning to end as rows.
-        more: dict[str, Any] = {}
         if isinstance(self._results, Store):
-            more["rows"] = {run: each.rows for run, each in by_run.items() if each.rows is not None}
             for run, each in by_run.items():
                 if each.traceback:
                     self._results.log(TRACEBACK, run, text=each.traceback)
@@ -188,7 +206,6 @@ class Writer:
             checkpoints={
                 run: each.checkpoint for run, each in by_run.items() if each.checkpoint or run in waited
             },
-            **more,
         )
 
     def note_death(self) -> None:
@@ -219,19 +236,23 @@ class Writer:
     def _check_same(self, run: int, result: Result) -> None:
         results, began = self._results, result.start
         stored = results.run(run)
-        rows = RunRows.of(
-            run,
+        left = (
             _since(began, results.curves(run)),
             _since(began, results.evaluations(run)),
             results.params(run),
-            {step: results.snapshot(run, step) for step in results.snapshot_steps(run) if step >= began},
+            *(results.snapshot(run, step) for step in results.snapshot_steps(run) if step >= began),
         )
+        again = (result.curves, result.evaluations, result.params, *result.snapshots.values())
         ends = [(each.status, each.reason, each.steps, dict(each.summary)) for each in (stored, result.state)]
-        if ends[0] != ends[1] or rows != (result.rows or result.as_rows(run)):
+        if ends[0] != ends[1] or [*map(_bits, left)] != [*map(_bits, again)]:
             raise RunFailedError(
                 f"run {run} came twice, with other results the second time: the first ones are kept. "
                 "It is to be the same to the bit on every machine that takes part"
             )
+
+
+def _bits(arrays: Mapping[str, Array]) -> list[tuple[str, bytes]]:
+    return [(name, blobs.encode(values)) for name, values in arrays.items()]
 
 
 def _since(step: int, stored: Mapping[str, Array]) -> Mapping[str, Array]:

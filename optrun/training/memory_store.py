@@ -10,6 +10,10 @@ from optrun.arrays import Array
 from optrun.config import RunConfig
 from optrun.problems.data import Preparation
 from optrun.store import Checkpoint, RunRecord, RunState, Status
+from optrun.store.blocks import LEAST_LANES, MOST_BYTES
+from optrun.store.curve_columns import CURVE, EVALUATION, CurveColumns
+from optrun.store.pack_columns import PackColumns
+from optrun.store.states import States
 from optrun.training.segments import Segments
 
 NONE: Mapping[Any, Any] = MappingProxyType({})
@@ -61,6 +65,27 @@ class MemoryStore:
             self._snapshots.setdefault(run, {}).update(taken)
         self._checkpoints.update(checkpoints)
 
+    def columns(self, runs: Sequence[int]) -> PackColumns | None:
+        """Return all that runs have left, as those of these numbers; None where they are few, or not alike.
+
+        All of them have ended.
+        """
+        lanes, states = range(len(self._states)), States.of(self._states)
+        params = [self._params.get(lane, {}) for lane in lanes]
+        named = {name: [each[name] for each in params if name in each] for name in params[0]}
+        is_alike = all(each.keys() == named.keys() for each in params)
+        evaluations = CurveColumns.joined([self.evaluations(lane) for lane in lanes]) if is_alike else None
+        if (
+            len(lanes) < LEAST_LANES
+            or states.are(Status.FAILED).any()
+            or self._snapshots
+            or evaluations is None
+        ):
+            return None
+        series = {CURVE: Segments.joined(self._columns, len(lanes)), EVALUATION: evaluations}
+        found = PackColumns(runs, states, series, {name: np.stack(of) for name, of in named.items()})
+        return found if found.nbytes <= MOST_BYTES * len(lanes) else None
+
     def run(self, run: int) -> RunRecord:
         config, state = self._configs[run], self._states[run]
         return RunRecord.of(run, config.seed, config.to_dict(), state)
@@ -108,6 +133,8 @@ class MemoryStore:
 
     def _joined(self, kind: str, run: int) -> dict[str, Any]:
         segments = self._segments.get((kind, run), [])
+        if len(segments) == 1 and kind != "curve":
+            return dict(segments[0])
         if kind == "curve":
             segments = [*(each[run] for each in self._columns if run in each), *segments]
         return {

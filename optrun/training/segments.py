@@ -1,12 +1,14 @@
 """Rows of many lanes as columns, of which a lane's rows are made when they are asked for."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from optrun.arrays import Array
 from optrun.kernels.deferred import Deferred
+from optrun.store.curve_columns import CurveColumns
 
 TOGETHER = 64
 """Lanes whose rows are made at once: they are beside each other in memory."""
@@ -52,6 +54,40 @@ class Segments(Mapping[int, Mapping[str, Array]]):
 
     def __len__(self) -> int:
         return len(self._lanes)
+
+    @staticmethod
+    def joined(parts: "Sequence[Segments]", size: int) -> CurveColumns:
+        """Return the rows of the runs 0 … size - 1, of which each part has the next ones of some runs."""
+        counts = np.zeros(size, np.int64)
+        for each in parts:
+            counts[each._runs] += each._rows
+        placed, total = np.cumsum(counts) - counts, int(counts.sum())
+        columns: dict[str, Array] = {}
+        for each in parts:
+            lanes = np.fromiter(each._lanes.values(), np.int64, len(each._lanes))
+            rows = np.arange(len(each._steps))
+            is_own = rows < each._rows[:, None]
+            places = (placed[each._runs][:, None] + rows)[is_own]
+            all_lanes = slice(0, max((of.shape[1] for of in each._columns.values()), default=0))
+            of_lane = {name: values[lanes] for name, values in each._of_lanes(all_lanes).items()}
+            steps = np.broadcast_to(each._steps, is_own.shape)
+            for name, values in {"step": steps, **of_lane}.items():
+                if name not in columns:
+                    columns[name] = np.empty(total, np.int64 if name == "step" else np.float64)
+                columns[name][places] = values[is_own]
+            placed[each._runs] += each._rows
+        return CurveColumns(counts, columns)
+
+    @cached_property
+    def _runs(self) -> Array:
+        """The runs that have rows."""
+        return np.fromiter(self._lanes, np.int64, len(self._lanes))
+
+    @cached_property
+    def _rows(self) -> Array:
+        """How many rows these have."""
+        rows = len(self._steps)
+        return np.array([self._ended.get(lane, rows) for lane in self._lanes.values()], np.int64)
 
     def _of_lanes(self, lanes: slice) -> dict[str, Array]:
         """Return the columns of some lanes ``[k, n]``."""

@@ -1,11 +1,17 @@
 """Stores and curves to test with."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from optrun.store import Store
+from optrun.store import RunState, Store, blobs
+from optrun.store.config_columns import ConfigColumns
+from optrun.store.curve_columns import CURVE, EVALUATION, CurveColumns
+from optrun.store.json_pattern import JsonPattern
+from optrun.store.pack_columns import PackColumns
+from optrun.store.states import States
 
 
 def new_store(parent: Path, runs: int = 1, **options: Any) -> Store:
@@ -23,3 +29,26 @@ def columns(first: int, last: int) -> dict[str, Any]:
         "lr": np.full(steps.size, 1e-3),
         "grad_norm": np.sqrt(steps),
     }
+
+
+def packed(
+    left: Mapping[int, tuple[RunState, Mapping[str, Any], Mapping[str, Any], Mapping[str, Any]]],
+) -> PackColumns:
+    """Return as columns what runs leave: of each its state, curves, evaluations and parameters."""
+    states, curves, evaluations, params = zip(*left.values(), strict=True)
+    arrays = [
+        [{name: np.asarray(of) for name, of in each.items()} for each in own] for own in (curves, evaluations)
+    ]
+    series = {kind: CurveColumns.joined(own) for kind, own in zip((CURVE, EVALUATION), arrays, strict=True)}
+    named = {name: np.stack([each[name] for each in params]) for name in params[0]}
+    return PackColumns(list(left), States.of(states), {kind: of for kind, of in series.items() if of}, named)
+
+
+def config_columns(count: int) -> ConfigColumns:
+    """Return the configs of runs, of which every third is of another kind and has a float more."""
+    places = np.arange(count)
+    one = {"optimizer": {"name": "Adam", "lr": JsonPattern.marks(2)[0]}, "seed": JsonPattern.marks(2)[1]}
+    two = {"b": JsonPattern.marks(3)[1], "seed": JsonPattern.marks(3)[2], "a": JsonPattern.marks(3)[0]}
+    patterns = [JsonPattern.of(blobs.dumps(each, "")) for each in (one, two)]
+    values = [1.0 / (1 + places), np.where(places % 3 == 0, 5e-324 * places, np.nan)]
+    return ConfigColumns(patterns, [1, 2], (places % 3 == 0).astype(np.int64), values, places + 7)

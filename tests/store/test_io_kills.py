@@ -27,6 +27,7 @@ checkpoint: {every: 10}
 """
 COMMANDS = {
     "run": (["run", "short.yaml"], "metrics.csv"),
+    "packs": (["sweep", "packs.yaml", "-j", "1"], "summary.csv"),
     "sweep": (["sweep", "short.yaml", "optimizer.lr=1e-4,1e-3", "seed=0,1", "-j", "1"], "summary.csv"),
 }
 
@@ -50,6 +51,9 @@ def optrun(*arguments, before=()):
 def test_a_kill_at_a_call_that_writes_costs_nothing_and_leaves_nothing(kind, call, monkeypatch):
     command, table = COMMANDS[kind]
     Path("short.yaml").write_text(CONFIG)
+    Path("packs.yaml").write_text(
+        f"{CONFIG}sweep: {{parameters: {{optimizer.lr: {{logspace: [1e-4, 1e-3, 70]}}}}}}\n"
+    )
     assert optrun(*command, "-o", "whole").returncode == 0
     whole = digest_of("whole"), Path("whole", table).read_bytes()
     for number in count(1, STRIDE):

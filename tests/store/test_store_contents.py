@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 
 from optrun.errors import StoreError
-from optrun.store import Checkpoint, RunRows, RunState, Status, Store, environment
+from optrun.store import Checkpoint, RunState, Status, Store, environment
+from optrun.store.check import faults
 from optrun.store.fingerprint import machine_changes
 from optrun.store.runs import count_runs
-from tests.store.samples import columns, new_store
+from tests.store.samples import columns, config_columns, new_store, packed
 
 INT64 = np.iinfo(np.int64)
 FLOATS = [np.nan, -np.nan, np.inf, -np.inf, -0.0, 0.0, 5e-324, 1.7976931348623157e308, 0.1]
@@ -73,66 +74,128 @@ def test_memory_order_and_byte_order_do_not_show(store: Store) -> None:
     assert len(digests) == 1
 
 
-def test_rows_that_were_made_elsewhere_are_those_of_a_commit(tmp_path: Path) -> None:
-    odd = {"step": np.array([0, 2, 7]), "loss": np.array([np.nan, -0.0, 5e-324])}
-    runs = {
-        0: (RunState(status=Status.COMPLETED, steps=8, summary={"final_loss": np.nan}), odd, columns(3, 5)),
-        1: (RunState(status=Status.FAILED, reason="no luck"), {}, {}),
-        2: (RunState(status=Status.DIVERGED, steps=2, summary={"final_loss": 2.0}), columns(0, 0), {}),
-    }
-    params = {"w": np.arange(3, dtype=np.float32)}
-    with new_store(tmp_path, runs=3) as one, new_store(tmp_path, runs=3) as other:
-        one.commit(
-            curves={run: curves for run, (_, curves, _) in runs.items() if curves},
-            evaluations={0: columns(3, 5)},
-            states={run: state for run, (state, _, _) in runs.items()},
-            params={0: params},
-        )
-        other.log("an event")
-        other.commit(
-            states={run: state for run, (state, _, _) in runs.items()},
-            rows={
-                run: RunRows.of(run, curves, evaluations, {} if run else params)
-                for run, (_, curves, evaluations) in runs.items()
-            },
-        )
-        assert other.results_digest() == one.results_digest()
-        assert [repr(state) for state in other.states()] == [repr(state) for state in one.states()]
-        kinds = [event.kind for event in other.events()]
-        assert kinds == ["created", "an event", "completed", "failed", "diverged"]
-        assert kinds[2:] == [event.kind for event in one.events()][1:]
-        digest = other.results_digest()
-        with pytest.raises(StoreError, match="run 0 has curves already"):
-            other.commit(states={0: runs[0][0]}, rows={0: RunRows.of(0, columns(0, 9), {}, {})})
-        assert other.results_digest() == digest
+def left(runs: int) -> dict[int, Any]:
+    """Return what runs leave whose states, steps and values differ: state, curves, evaluations and parameters."""
+    found = {}
+    odd = {"step": np.array([0, 4, 7]), "loss": np.array(FLOATS[:3]), "lr": np.full(3, -0.0)}
+    for run in range(runs):
+        rows = run % 5
+        even = {name: of for name, of in columns(0, rows).items() if name != "grad_norm"} if rows else {}
+        params = {"w": np.arange(6, dtype=np.float32).reshape(2, 3) * run, "same": np.array([np.nan, -0.0])}
+        summary = {"final_loss": 1.0 / (run + 1), "b": np.nan}
+        state = RunState(status=Status.COMPLETED, steps=rows, summary=summary)
+        if run % 3:
+            status = Status.DIVERGED if run % 3 == 1 else Status.EARLY_STOPPED
+            state = RunState(status=status, reason=f"at {rows}", steps=8 * (run % 3 == 1), summary={})
+        curves = [even, odd, {}][run % 3]
+        found[run] = state, curves, {"step": [min(run, state.steps)], "accuracy": [0.5]}, params
+    return found
+
+
+def commit_singly(store: Store, runs: dict[int, Any]) -> None:
+    """Commit what `left` returns as that of single runs."""
+    states, curves, evaluations, params = (
+        {run: of[part] for run, of in runs.items() if of[part] or not part} for part in range(4)
+    )
+    store.commit(states=states, curves=curves, evaluations=evaluations, params=params)
+
+
+@pytest.mark.parametrize("size", [5, 64])
+def test_runs_of_a_pack_are_those_that_were_committed_singly(tmp_path: Path, size: int) -> None:
+    runs, configs = left(size), config_columns(size)
+    numbers = {"all": [*runs], "every second": [*runs][::2], "first": [0, 1]}
+    with Store.create(tmp_path, "one", config_yaml="", runs=list(configs)) as one:
+        commit_singly(one, runs)
+        for name, pack in numbers.items():
+            with Store.create(tmp_path, name, config_yaml="", runs=configs) as other:
+                other.log("an event")
+                other.commit(packs=[packed({run: runs[run] for run in pack})])
+                kinds = [event.kind for event in other.events()]
+                assert kinds == ["created", "an event", "pack"]
+                ended = [event.kind for event in other.events_of(pack[1])]
+                assert ended == ["created", "an event", str(runs[pack[1]][0].status)]
+                commit_singly(other, {run: of for run, of in runs.items() if run not in pack})
+                assert other.results_digest() == one.results_digest()
+                assert [repr(state) for state in other.states()] == [repr(state) for state in one.states()]
+            with Store.open(other.path) as reader:
+                assert faults(other.path) == (size, [])
+                assert reader.runs() == one.runs()
+                assert repr([*map(reader.run, runs)]) == repr([*map(one.run, runs)])
+                assert reader.results_digest() == one.results_digest()
+                for run in runs:
+                    for read in (Store.curves, Store.evaluations, Store.params):
+                        found, expected = read(reader, run), read(one, run)
+                        assert list(found) == list(expected)
+                        assert all(same_bits(found[name], expected[name]) for name in expected)
+                listed = [(each.run, each.seed, each.config) for each in reader.listed()]
+                assert listed == [(each.run, each.seed, each.config) for each in one.runs()]
+                series = {run: of["accuracy"].tolist() for run, of in reader.series(["accuracy"])}
+                assert series == {run: [0.5] for run in runs}
+
+
+def test_runs_of_a_pack_are_changed_like_others(tmp_path: Path) -> None:
+    runs, configs = left(100), config_columns(100)
+
+    def change(store: Store) -> None:
+        """Have runs begin anew, go on, be joined by others, and be put into another order."""
+        store.reset([7, 20])
+        store.commit(states={7: RunState(status=Status.RUNNING, steps=3)}, curves={7: columns(0, 3)})
+        store.prolong(99, {"seed": 106, "more": 1}, Checkpoint({}, {"step": 8}))
+        store.add(config_columns(80))
+        moved = [(text, seed) for text, seed in config_columns(180)][::-1]
+        store.rearrange(moved[30:], {149 - run: run for run in range(60)})
+        store.commit(params={5: {"w": np.zeros(1)}})
+
+    with Store.create(tmp_path, "one", config_yaml="", runs=list(configs)) as one:
+        commit_singly(one, runs)
+        change(one)
+        expected, kept = one.results_digest(), one.kept()
+    with Store.create(tmp_path, "other", config_yaml="", runs=configs) as other:
+        other.commit(packs=[packed({run: runs[run] for run in range(0, 100, 2)})])
+        other.commit(packs=[packed({run: runs[run] for run in range(1, 100, 2)})])
+        change(other)
+        assert (other.results_digest(), other.kept()) == (expected, kept)
+        assert other.states() == Store.open(one.path).states()
+    assert faults(other.path)[0] == 150
 
 
 @pytest.mark.parametrize(
-    ("kind", "left"),
+    ("kind", "there"),
     [
         ("curves", {"curves": {1: columns(0, 2)}}),
         ("curves", {"evaluations": {1: columns(0, 2)}}),
         ("params", {"params": {1: {"w": np.ones(2)}}}),
         ("checkpoints", {"checkpoints": {1: Checkpoint({})}}),
+        ("curve", {"packs": [packed({run: left(5)[1] for run in (1, 2)})]}),
     ],
 )
-def test_the_rows_of_a_run_are_all_that_it_leaves(kind: str, left: dict[str, Any], tmp_path: Path) -> None:
+def test_a_pack_is_all_that_its_runs_leave(kind: str, there: dict[str, Any], tmp_path: Path) -> None:
     with new_store(tmp_path, runs=3) as store:
-        store.commit(**left)
+        store.commit(**there)
         digest = store.results_digest()
-        rows = {run: RunRows.of(run, {}, {}, {"w": np.zeros(2)}) for run in range(2)}
         with pytest.raises(StoreError, match=f"run 1 has {kind} already"):
-            store.commit(states={run: RunState(status=Status.COMPLETED) for run in rows}, rows=rows)
+            store.commit(packs=[packed(left(2))])
         assert store.results_digest() == digest
-        done = RunState(status=Status.COMPLETED)
-        store.commit(states={0: done, 1: done}, rows={0: rows[0]}, curves={1: columns(2, 4)})
-        assert (store.params(0)["w"] == 0).all()
-        assert store.curves(1)["step"][-1] == 3
+
+
+def test_writers_are_told_of_what_a_reader_keeps(tmp_path: Path) -> None:
+    """A reader that has read a run of a block sees what is written to another one of it."""
+    with (
+        Store.create(tmp_path, "a", config_yaml="", runs=config_columns(100)) as store,
+        Store.open(store.path) as reader,
+    ):
+        assert reader.run(3).status is Status.RUNNING
+        store.commit(packs=[packed(left(5))])
+        assert reader.run(3).status is Status.COMPLETED
+        assert reader.params(3)["w"][1, 2] == 15
+        store.commit(states={3: RunState(status=Status.FAILED)}, params={3: {"w": np.ones(1)}})
+        assert reader.run(3).status is Status.FAILED
+        assert reader.params(3)["w"].tolist() == [1]
 
 
 def test_states_are_those_of_the_last_write(store: Store) -> None:
     assert [state.status for state in store.states()] == ["running"] * 3
-    store.states().clear()
+    store.states()[0] = RunState(status=Status.PRUNED)
     for run, status in enumerate(["completed", "failed", "diverged"]):
         store.commit(states={run: RunState(status=Status(status))})
         assert store.states()[run].status == status

@@ -24,7 +24,7 @@ from optrun.store import RunState, Status, Store, blobs, schema, verified
 from optrun.store.check import faults
 from optrun.store.locate import RESULTS
 from optrun.store.store_errors import store_errors
-from tests.store.samples import columns, new_store
+from tests.store.samples import columns, config_columns, new_store, packed
 
 FLIPS = 400
 
@@ -255,7 +255,7 @@ def execute(path: Path, *statements: str) -> None:
 @pytest.mark.parametrize(
     ("statement", "message"),
     [
-        ("PRAGMA user_version = 3", "has format version 3, and this optrun reads up to 2"),
+        ("PRAGMA user_version = 4", "has format version 4, and this optrun reads up to 3"),
         ("PRAGMA user_version = 1", "other tables"),
         ("PRAGMA user_version = 0", "damaged"),
         ("PRAGMA user_version = -1", "damaged"),
@@ -478,6 +478,119 @@ def test_rows_that_make_no_sense(finished: Path, table: str, rows: Any, message:
         everything(finished)
 
 
+@pytest.fixture
+def in_blocks(tmp_path: Path) -> Path:
+    """The directory of a store of 70 runs whose configs, states and results are in blocks."""
+    state = RunState(status=Status.COMPLETED, steps=3, summary={"final_loss": 0.5})
+    left = {
+        run: (state, columns(0, 3), {"step": [3], "loss": [run / 2]}, {"w": [run]}) for run in range(0, 70, 2)
+    }
+    with Store.create(tmp_path, "blocks", config_yaml="", runs=config_columns(70)) as store:
+        store.commit(packs=[packed(left)])
+        return store.path
+
+
+def test_flipped_bytes_of_blocks(in_blocks: Path) -> None:
+    def read(path: Path) -> str:
+        with Store.open(path) as store:
+            of_runs = [(store.curves(run), store.evaluations(run), store.params(run)) for run in (0, 1, 68)]
+            return repr((store.runs(), of_runs))
+
+    file, expected, chance = in_blocks / RESULTS, read(in_blocks), random.Random(1)
+    original = file.read_bytes()
+    noticed = 0
+    for _ in range(FLIPS // 4):
+        damaged = bytearray(original)
+        damaged[chance.randrange(len(original))] ^= chance.randint(1, 255)
+        file.write_bytes(damaged)
+        noticed += bool(refusal(read, in_blocks, expected))
+    assert noticed > FLIPS / 40
+
+
+def test_blocks_that_are_lost(in_blocks: Path) -> None:
+    for kind, message in [
+        ("runs", "a run has no state, or a state no run"),
+        ("states", "a run has no state, or a state no run"),
+        ("curve", "what is stored ends before the first"),
+    ]:
+        copy = Path(shutil.copytree(in_blocks, in_blocks.with_name(kind)))
+        execute(copy, f"DELETE FROM blocks WHERE kind = '{kind}'")
+        with pytest.raises(StoreError, match=message):
+            everything(copy)
+        assert kind == "curve" or faults(copy)[1]
+    execute(in_blocks, "INSERT INTO states SELECT 0, 3, 'waiting', '', 0, '{}'")
+    assert faults(in_blocks)[1]
+
+
+BAD_BLOCKS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+    ("states", {"statuses": ["won"]}, {}),
+    ("states", {"statuses": []}, {}),
+    ("states", {"reasons": [7]}, {}),
+    ("states", {"names": [["other"]]}, {}),
+    ("states", {"names": 7}, {}),
+    ("states", {}, {"steps": np.array([1 << 62])}),
+    ("states", {}, {"steps": np.array([-1])}),
+    ("states", {}, {"steps": np.zeros(69, np.int64)}),
+    ("states", {}, {"steps": np.zeros((70, 2), np.int64)}),
+    ("states", {}, {"status": np.array([200], np.uint8)}),
+    ("states", {}, {"reason": np.array([-1], np.int32)}),
+    ("states", {}, {"figure0": np.array(["text"]).view(np.int32)[:1]}),
+    ("states", {}, {"run": np.arange(70)}),
+    ("runs", {"patterns": [["no places"], ["at all"]]}, {}),
+    ("runs", {"patterns": ["text", "text"]}, {}),
+    ("runs", {"order": [[0, 9], [0, 9]]}, {}),
+    ("runs", {"floats": [7, 7]}, {}),
+    ("runs", {"floats": ["one", "two"]}, {}),
+    ("runs", {}, {"pattern": np.array([2], np.int32)}),
+    ("runs", {}, {"value0": np.full(1, np.inf)}),
+    ("runs", {}, {"seed": np.zeros(1)}),
+    ("curve", {"names": ["loss", "loss"]}, {}),
+    ("curve", {"names": ["loss", "lr"]}, {}),
+    ("curve", {"names": "step"}, {}),
+    ("curve", {"names": []}, {}),
+    ("curve", {}, {"count": np.array([1 << 60])}),
+    ("curve", {}, {"count": np.array([-3])}),
+    ("curve", {}, {"count": np.array([4])}),
+    ("curve", {}, {"common": np.arange(2)}),
+    ("curve", {}, {"common": np.array([0, 2, 1])}),
+    ("curve", {}, {"1": np.zeros(5)}),
+    ("curve", {}, {"1": np.zeros((105, 1))}),
+    ("curve", {}, {"1": np.zeros(105, np.int64)}),
+    ("evaluation", {}, {"common": np.array([1 << 60])}),
+    ("params", {}, {"array w": np.zeros(34)}),
+    ("params", {}, {"array w": np.array(7)}),
+    ("params", {}, {"run": np.arange(35)[::-1].copy()}),
+    ("params", {}, {"run": np.arange(34)}),
+    ("params", {}, {"run": np.zeros((35, 1), np.int64)}),
+]
+
+
+@pytest.mark.parametrize(("kind", "meta", "arrays"), BAD_BLOCKS, ids=str)
+def test_blocks_that_make_no_sense(
+    in_blocks: Path, kind: str, meta: dict[str, Any], arrays: dict[str, Any]
+) -> None:
+    """Each has its right checksum."""
+    with closing(sqlite3.connect(in_blocks / RESULTS)) as db, db:
+        ((_, first, last, text, blob),) = verified.select(db, "blocks", "kind = ?", (kind,))
+        text = json.dumps(json.loads(text) | meta)
+        blob = blobs.encode_npz(blobs.decode_npz(blob, kind) | arrays)
+        verified.insert(db, "blocks", [(kind, first, last, text, blob)])
+    with pytest.raises(StoreError):
+        everything(in_blocks)
+    assert faults(in_blocks)[1]
+
+
+@pytest.mark.parametrize(("first", "last"), [(-1, 69), (0, 1 << 50), (0, 1 << 20), (70, 69)])
+def test_blocks_of_runs_that_there_are_not(in_blocks: Path, first: int, last: int) -> None:
+    with closing(sqlite3.connect(in_blocks / RESULTS)) as db, db:
+        for kind in ("runs", "states"):
+            (row,) = verified.select(db, "blocks", "kind = ?", (kind,))
+            db.execute("DELETE FROM blocks WHERE kind = ?", (kind,))
+            verified.insert(db, "blocks", [(kind, first, last, *row[3:])])
+    with pytest.raises(StoreError):
+        everything(in_blocks)
+
+
 def test_text_that_is_no_text(finished: Path) -> None:
     execute(finished, "UPDATE states SET reason = CAST(x'ff' AS TEXT)")
     with pytest.raises(StoreError, match="UTF-8"):
@@ -495,8 +608,8 @@ def test_the_format_is_the_one_that_was_released(tmp_path: Path) -> None:
         b"".join(verified.canonical_bytes((1, "ü\n", b"x"))),
     ]
     assert (schema.FORMAT_VERSION, [zlib.crc32(part) for part in fixed]) == (
-        2,
-        [397815749, 736174372, 2113078436, 1880415754],
+        3,
+        [3091867681, 736174372, 2113078436, 1880415754],
     )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from optrun.store import RunState, Status, Store, blobs
-from optrun.store.curves import checked_segment
+from optrun.store.curves import segment_rows
 
 ROWS = 8 * blobs.PIECE + 5
 """No whole number of pieces."""
@@ -40,7 +40,7 @@ def stored(store):
 def test_a_long_curve_has_the_rows_of_a_short_one(store, rows):
     given = curves(rows)
     store.commit(curves={0: given}, states={0: RunState(status=Status.COMPLETED)})
-    assert stored(store) == [row[1:] for row in checked_segment(0, "curve", given)]
+    assert stored(store) == [*segment_rows(0, "curve", given)]
     found = store.curves()
     assert all(found[name].tobytes() == np.ascontiguousarray(given[name]).tobytes() for name in given)
 
@@ -51,7 +51,7 @@ def test_nothing_tells_in_how_many_segments_a_long_curve_was_written(store, tmp_
     for rows in (slice(0, 7), slice(7, ROWS - 1), slice(ROWS - 1, None)):
         store.commit(curves={0: {name: values[rows] for name, values in whole.items()}})
     store.commit(states={0: RunState(status=Status.COMPLETED)})
-    assert stored(store) == [row[1:] for row in checked_segment(0, "curve", whole)]
+    assert stored(store) == [*segment_rows(0, "curve", whole)]
 
 
 def test_a_long_curve_is_written_without_a_copy_of_a_column(store):

@@ -22,6 +22,9 @@ FIRST = Path(__file__).parent / "golden" / "format-1" / "run"
 WRITING = ["pwrite64", "fdatasync", "unlink"]
 """The calls by which SQLite writes."""
 
+UPGRADE = [*schema.FIRST.upgrade, *schema.SECOND.upgrade, f"PRAGMA user_version = {schema.FORMAT_VERSION}"]
+"""What makes a file of the first version one of this version."""
+
 NEXT = schema.OlderFormat(
     schema.TABLES,
     [
@@ -46,7 +49,7 @@ def test_readers_see_what_an_older_version_means_and_leave_it(older: Path) -> No
     before = (older / RESULTS).read_bytes()
     expected = everything(older)
     assert (older / RESULTS).read_bytes() == before
-    execute(older, *schema.FIRST.upgrade, "PRAGMA user_version = 2")
+    execute(older, *UPGRADE)
     assert everything(older) == expected
 
 
@@ -78,7 +81,7 @@ def test_no_writer_upgrades_a_file_while_a_reader_opens_it(
             suppress(sqlite3.OperationalError),
             closing(sqlite3.connect(older / RESULTS, timeout=0, isolation_level=None)) as db,
         ):
-            for statement in ("BEGIN", *schema.FIRST.upgrade, "PRAGMA user_version = 2", "COMMIT"):
+            for statement in ("BEGIN", *UPGRADE, "COMMIT"):
                 db.execute(statement)
         return found if late else found_in(connection)
 
@@ -90,9 +93,10 @@ def test_no_writer_upgrades_a_file_while_a_reader_opens_it(
 def test_an_upgrade_that_fails_changes_nothing(
     older: Path, write: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is the second of two: the first one is undone, too."""
-    monkeypatch.setattr(schema, "FORMAT_VERSION", 3)
-    monkeypatch.setattr(schema, "OLDER", schema.OLDER | {2: NEXT})
+    """It is the last of several: the others are undone, too."""
+    version = schema.FORMAT_VERSION
+    monkeypatch.setattr(schema, "FORMAT_VERSION", version + 1)
+    monkeypatch.setattr(schema, "OLDER", schema.OLDER | {version: NEXT})
     before = (older / RESULTS).read_bytes()
     with pytest.raises(StoreError, match="other tables"):
         Store.open(older, write=write)
@@ -128,7 +132,8 @@ def test_a_kill_in_an_upgrade_leaves_an_older_file_or_an_upgraded_one(tmp_path: 
         code = subprocess.run(["strace", "-f", "-o", "/dev/null", *inject, *command, path]).returncode
         assert code in (0, -signal.SIGKILL, 128 + signal.SIGKILL)
         assert everything(path) == expected, number
-        assert version(path) in ((2,) if code == 0 else (1, 2))
+        now = schema.FORMAT_VERSION
+        assert version(path) in ((now,) if code == 0 else (1, now))
         if code == 0:
             break
     assert number > 1

@@ -99,7 +99,7 @@ def test_a_grown_sweep_is_the_large_one(kind, limit):
     with Store.open(Path("d")) as store, Store.open(Path("whole")) as other:
         assert not store.kept()
         for run in range(store.size):
-            kinds = [[e.kind for e in each.events() if e.run == run] for each in (store, other)]
+            kinds = [[e.kind for e in each.events_of(run) if e.run == run] for each in (store, other)]
             assert kinds[0] == kinds[1] == ["completed"]
 
 
@@ -258,6 +258,6 @@ def test_runs_change_places_with_all_that_they_have(rng):
                 np.testing.assert_array_equal(store.curves(new)[name], values)
             for name, values in params.items():
                 np.testing.assert_array_equal(store.params(new)[name], values)
-            kinds = [event.kind for event in store.events() if event.run == new]
+            kinds = [event.kind for event in store.events_of(new) if event.run == new]
             assert kinds == ([] if record.status is Status.WAITING else ["completed"])
     assert faults(Path("d"))[1] == []

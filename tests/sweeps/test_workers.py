@@ -15,7 +15,7 @@ import pytest
 import optrun
 from optrun.config import from_mapping
 from optrun.errors import ConfigError, MissingExtraError, RunFailedError
-from optrun.store import Store, blobs, verified
+from optrun.store import Store
 from optrun.sweeps.workers import base
 from optrun.sweeps.workers.base import CallerExecutor
 from optrun.sweeps.workers.task import Work
@@ -271,26 +271,8 @@ def test_runs_that_came_late_are_not_executed_again(data, half_comes, save):
     assert [len(configs) for configs in parts] == [len(given_up.configs) // 2]
 
 
-def other_rows(table, rows, change):
-    """Return rows of a store of which the last has another blob: the first may be steps, which have to be possible."""
-    *others, (_, *cells, blob) = rows
-    return [*others, *verified.checked(table, [(*cells, change(blob))])]
-
-
-def last_bit(blob):
-    return blob[:-1] + bytes([blob[-1] ^ 1])
-
-
-def negated(blob):
-    return blobs.encode_npz({name: -of for name, of in blobs.decode_npz(blob, "").items()})
-
-
 def other_curve(results):
     first = results[0]
-    if first.rows is not None:
-        steps, *others = first.rows.curves
-        curves = [steps, *other_rows("curves", others, last_bit)]
-        return [replace(first, rows=replace(first.rows, curves=curves)), *results[1:]]
     curves = {name: values.copy() for name, values in first.curves.items()}
     curves["loss"][3] = np.nextafter(curves["loss"][3], np.inf)
     return [replace(first, curves=curves), *results[1:]]
@@ -298,9 +280,6 @@ def other_curve(results):
 
 def other_params(results):
     first = results[0]
-    if first.rows is not None:
-        params = other_rows("params", first.rows.params, negated)
-        return [replace(first, rows=replace(first.rows, params=params)), *results[1:]]
     return [replace(first, params={name: -of for name, of in first.params.items()}), *results[1:]]
 
 

@@ -47,11 +47,7 @@ def print_run(
         check_no_limit(limit)
         status, record = state_of(store, store.run(run or 0))
         curves, environments = store.curves(record.run), store.environments()
-        events = [
-            event
-            for event in store.events()
-            if event.run in (None, record.run) and event.kind not in OF_SWEEPS
-        ]
+        events = [event for event in store.events_of(record.run) if event.kind not in OF_SWEEPS]
         identity = identity_of(store, record)
         confused = _confusion(store, record, identity) if confusion else None
         is_of_sweep = plan is not None or store.size > 1

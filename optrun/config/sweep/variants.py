@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from optrun.config.json_pattern import JsonPattern
 from optrun.config.model.components import Component, Named, with_value
 from optrun.config.model.run import RunConfig
 from optrun.config.resolve import Resolved
 from optrun.config.sweep.resolve import SweepConfig
 from optrun.config.yaml.tree import YamlNode
 from optrun.registry import SECTIONS
+from optrun.store.json_pattern import JsonPattern
 
 Complete = tuple[RunConfig, dict[str, Any]]
 """A config, and the same as plain JSON values."""
@@ -97,7 +97,7 @@ class ConfigKind:
     def pattern(self, text_of: Callable[[dict[str, Any]], str]) -> JsonPattern:
         """Return the JSON texts of all documents of this kind, given that of one: of their floats, then the seed."""
         *marks, seed = JsonPattern.marks(len(self.paths) + 1)
-        return JsonPattern(text_of(self.document_of(marks, seed)))
+        return JsonPattern.of(text_of(self.document_of(marks, seed)))
 
 
 class Variant(NamedTuple):

@@ -1,14 +1,19 @@
 """The runs of a plan in columns: of each setting what varies, of which its configs are made when they are asked for."""
 
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar, overload
 
+import numpy as np
+
+from optrun.arrays import Array
 from optrun.config import RunConfig
 from optrun.config.identity import canonical_text
-from optrun.config.json_pattern import JsonPattern
 from optrun.config.sweep.variants import ConfigKind, Variant
 from optrun.config.yaml.tree import YamlNode
 from optrun.store import blobs
+from optrun.store.config_columns import ConfigColumns
+from optrun.store.json_pattern import JsonPattern
 from optrun.sweeps.plan.spaces import Setting
 
 T = TypeVar("T")
@@ -130,27 +135,45 @@ class Completed:
         self._repeats = repeats
         self._seeds = seeds
         self._kinds: list[ConfigKind] = []
-        self._values: list[tuple[float, ...]] = []
+        numbers: dict[int, int] = {}
+        codes, rows = array("q"), []
         for kind, values in variants:
-            self._kinds.append(kind)
-            self._values.append(values)
+            number = numbers.setdefault(id(kind), len(numbers))
+            if number == len(self._kinds):
+                self._kinds.append(kind)
+            codes.append(number)
+            rows.append(values)
+        self._codes: Array = np.array(codes, np.int64)
+        """The place of the kind of each setting."""
+        self._floats: list[int] = [len(kind.paths) for kind in self._kinds]
+        self._values: Array = np.full((len(rows), max(self._floats, default=0)), np.nan)
+        """Its floats ``[settings, n]``, of which a kind may have fewer."""
+        for number, count in enumerate(self._floats):
+            own = np.flatnonzero(self._codes == number) if len(self._kinds) > 1 else range(len(rows))
+            self._values[own, :count] = [rows[i] for i in own]
         self._patterns: dict[tuple[int, str], JsonPattern] = {}
 
     def chosen(self, settings: Sequence[int]) -> "Completed":
         """Return those of the settings of some numbers."""
-        return Completed(
-            self._repeats, self._seeds, (Variant(self._kinds[i], self._values[i]) for i in settings)
-        )
+        found = Completed(self._repeats, self._seeds)
+        chosen = np.asarray(settings, np.int64)
+        found._kinds, found._floats = self._kinds, self._floats
+        found._codes, found._values = self._codes[chosen], self._values[chosen]
+        return found
 
     def __add__(self, other: "Completed") -> "Completed":
         found = Completed(self._repeats, self._seeds)
-        found._kinds, found._values = self._kinds + other._kinds, self._values + other._values
+        found._kinds, found._floats = self._kinds + other._kinds, self._floats + other._floats
+        found._codes = np.concatenate([self._codes, other._codes + len(self._kinds)])
+        found._values = np.full((len(found._codes), max(found._floats, default=0)), np.nan)
+        found._values[: len(self._codes), : self._values.shape[1]] = self._values
+        found._values[len(self._codes) :, : other._values.shape[1]] = other._values
         return found
 
     @property
     def runs(self) -> range:
         """The numbers of the runs."""
-        return range(len(self._kinds) * self._repeats)
+        return range(len(self._codes) * self._repeats)
 
     @property
     def configs(self) -> Sequence[RunConfig]:
@@ -162,36 +185,40 @@ class Completed:
         """The same as plain values."""
         return Made(self.runs, self._document)
 
-    def seed(self, run: int) -> int:
-        """Return the seed of a run."""
-        setting, repeat = divmod(run, self._repeats)
-        return self._kinds[setting].config.seed + repeat if self._seeds is None else self._seeds[repeat]
+    def seeds(self, first: int = 0) -> Array:
+        """Return the seeds ``[n]`` of the runs from ``first`` on."""
+        settings, repeats = np.divmod(np.arange(first, len(self.runs)), self._repeats)
+        if self._seeds is not None:
+            return np.array(self._seeds, np.int64)[repeats]
+        return np.array([kind.config.seed for kind in self._kinds], np.int64)[self._codes[settings]] + repeats
 
     def kind_and_seed(self, run: int) -> tuple[ConfigKind, int]:
         """Return of which kind the config of a run is, and its seed."""
-        return self._kinds[run // self._repeats], self.seed(run)
+        return self._kind(run // self._repeats), self._seed(run)
 
     def of_pack(self, runs: Sequence[int]) -> ConfigsOfPack:
         """Return the configs of some runs."""
-        numbers: dict[int, int] = {}
-        kinds: list[ConfigKind] = []
-        rows = []
-        for run in runs:
-            setting = run // self._repeats
-            kind = self._kinds[setting]
-            number = numbers.setdefault(id(kind), len(kinds))
-            if number == len(kinds):
-                kinds.append(kind)
-            rows.append((number, self._values[setting], self.seed(run)))
-        return ConfigsOfPack(kinds, rows)
+        settings = np.asarray(runs, np.int64) // self._repeats
+        used, codes = np.unique(self._codes[settings], return_inverse=True)
+        seeds = (self._seed(run) for run in runs)
+        values = (
+            tuple(row[: self._floats[used[code]]])
+            for code, row in zip(codes, self._values[settings].tolist(), strict=True)
+        )
+        return ConfigsOfPack(
+            [self._kinds[code] for code in used], [*zip(codes.tolist(), values, seeds, strict=True)]
+        )
 
     def first_of_kinds(self) -> list[RunConfig]:
         """Return the first config of each kind."""
-        return [kind.config for kind in {id(kind): kind for kind in self._kinds}.values()]
+        return [kind.config for kind in self._kinds]
 
-    def stored(self, run: int) -> str:
-        """Return the config of a run as the JSON text that a store has."""
-        return self._text(run, "stored", lambda document: blobs.dumps(document, "config"))
+    def stored(self, first: int = 0) -> ConfigColumns:
+        """Return the configs and seeds of the runs from ``first`` on, as a store has them."""
+        settings = np.arange(first, len(self.runs)) // self._repeats
+        patterns = [kind.pattern(lambda document: blobs.dumps(document, "config")) for kind in self._kinds]
+        values = list(self._values[settings].T)
+        return ConfigColumns(patterns, self._floats, self._codes[settings], values, self.seeds(first))
 
     def canonical(self, run: int) -> str:
         """Return the canonical text of what is determining in the config of a run."""
@@ -203,16 +230,27 @@ class Completed:
 
     def _text(self, run: int, form: str, text_of: Callable[[dict[str, Any]], str]) -> str:
         setting = run // self._repeats
-        kind = self._kinds[setting]
-        pattern = self._patterns.get((id(kind), form))
+        code = int(self._codes[setting])
+        pattern = self._patterns.get((code, form))
         if pattern is None:
-            pattern = self._patterns[id(kind), form] = kind.pattern(text_of)
-        return pattern.text((*self._values[setting], self.seed(run)))
+            pattern = self._patterns[code, form] = self._kinds[code].pattern(text_of)
+        return pattern.text((*self._floats_of(setting), self._seed(run)))
 
     def _config(self, run: int) -> RunConfig:
         setting = run // self._repeats
-        return self._kinds[setting].config_of(self._values[setting], self.seed(run))
+        return self._kind(setting).config_of(self._floats_of(setting), self._seed(run))
 
     def _document(self, run: int) -> dict[str, Any]:
         setting = run // self._repeats
-        return self._kinds[setting].document_of(self._values[setting], self.seed(run))
+        return self._kind(setting).document_of(self._floats_of(setting), self._seed(run))
+
+    def _kind(self, setting: int) -> ConfigKind:
+        return self._kinds[int(self._codes[setting])]
+
+    def _floats_of(self, setting: int) -> list[float]:
+        values: list[float] = self._values[setting, : self._floats[self._codes[setting]]].tolist()
+        return values
+
+    def _seed(self, run: int) -> int:
+        setting, repeat = divmod(run, self._repeats)
+        return self._kind(setting).config.seed + repeat if self._seeds is None else self._seeds[repeat]

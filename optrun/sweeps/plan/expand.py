@@ -5,7 +5,7 @@ import json
 import math
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -19,6 +19,7 @@ from optrun.config.sweep.resolve import SweepConfig
 from optrun.config.sweep.variants import Variant, Variants
 from optrun.config.yaml.errors import condensed, in_order
 from optrun.registry import SECTIONS
+from optrun.store.runs import Runs
 from optrun.store.types import TIME_TO_TARGET
 from optrun.sweeps.methods.method import Method, method_of, proposed
 from optrun.sweeps.plan.completed import Completed, Settings
@@ -172,19 +173,18 @@ class Plan:
         _, configs = self.columns
         return map(configs.canonical, configs.runs[first:])
 
-    def rows(self, first: int = 0) -> Iterator[tuple[Mapping[str, Any] | str, int]]:
-        """Yield what a store is told of each run from ``first`` on: its config, or the JSON of it, and its seed."""
+    def rows(self, first: int = 0) -> Runs:
+        """Return what a store is told of each run from ``first`` on: its config, or the JSON of it, and its seed."""
         if self.columns is None:
             return ((document, document["seed"]) for document in self.documents[first:])
-        _, configs = self.columns
-        return ((configs.stored(run), configs.seed(run)) for run in configs.runs[first:])
+        return self.columns[1].stored(first)
 
-    def seeds(self) -> Iterator[int]:
-        """Yield the seed of each run."""
+    def seeds(self) -> Iterable[int]:
+        """Return the seed of each run."""
         if self.columns is None:
             return (config.seed for config in self.configs)
-        _, configs = self.columns
-        return map(configs.seed, configs.runs)
+        seeds: list[int] = self.columns[1].seeds().tolist()
+        return seeds
 
     def configs_of(self, runs: Sequence[int]) -> Sequence[RunConfig]:
         """Return the configs of a pack of runs, which are small where they are sent to a worker."""

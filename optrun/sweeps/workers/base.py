@@ -59,7 +59,7 @@ class Failure(Enum):
     """No worker has begun it."""
 
 
-Outcome = list[Result] | Failure | OptrunError
+Outcome = Sequence[Result] | Failure | OptrunError
 """The results of the lanes of a pack, or why there are none; an error ends the sweep."""
 
 
@@ -157,8 +157,8 @@ class CallerExecutor(Workers):
         self._executor = executor
         self._jobs = jobs
         self._plugins = [Plugin.of(target) for target in plugins]
-        self._function: Callable[[Task], list[Result]] = execute_anywhere
-        self._attempts: dict[Future[list[Result]], Attempt] = {}
+        self._function: Callable[[Task], Sequence[Result]] = execute_anywhere
+        self._attempts: dict[Future[Sequence[Result]], Attempt] = {}
         self._sweep = uuid4().hex
         self._idle_since: float | None = None
         """Since when nothing has begun, though packs wait and others were given up."""
@@ -190,11 +190,11 @@ class CallerExecutor(Workers):
         for future in done:
             attempt = self._attempts.pop(future)
             outcome = self._outcome(attempt, future)
-            if isinstance(outcome, list) or not attempt.is_given_up:
+            if isinstance(outcome, Sequence) or not attempt.is_given_up:
                 outcomes.append((attempt.number, outcome))
         return outcomes
 
-    def _outcome(self, attempt: Attempt, future: Future[list[Result]]) -> Outcome:
+    def _outcome(self, attempt: Attempt, future: Future[Sequence[Result]]) -> Outcome:
         """Return what became of a pack: an executor does not tell whether its worker ended itself."""
         if future.cancelled():
             if self._is_stopped:

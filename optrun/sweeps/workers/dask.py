@@ -145,7 +145,7 @@ class Dask(CallerExecutor):
                     future.cancel()
         return super().wait(seconds)
 
-    def _outcome(self, attempt: Attempt, future: Future[list[Result]]) -> Outcome:
+    def _outcome(self, attempt: Attempt, future: Future[Sequence[Result]]) -> Outcome:
         """Tell a worker that ended itself from one that died: by how long it ran."""
         began = self._starts.pop(attempt.number, None)
         if future.cancelled():
@@ -194,7 +194,7 @@ class Dask(CallerExecutor):
         self._stack.close()
 
 
-def _execute(topic: str, task: Task) -> list[Result]:
+def _execute(topic: str, task: Task) -> Sequence[Result]:
     """Run a pack in a worker, which says that it begins."""
     worker = import_module("distributed").get_worker()
     return execute_anywhere(task, partial(worker.log_event, topic, task.number))

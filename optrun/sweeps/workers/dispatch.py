@@ -10,7 +10,7 @@ from itertools import count
 
 from optrun.errors import OptrunError, OptrunWarning
 from optrun.sweeps.workers.base import Failure, Running, Workers
-from optrun.sweeps.workers.task import Result, Work, failed
+from optrun.sweeps.workers.task import Ended, Result, Work, failed, warnings_of
 
 DEATHS = 3
 """How many workers a pack may lose at one step before it is split, or its run fails."""
@@ -24,7 +24,7 @@ GRACE_SECONDS = 5.0
 """How long packs that run have after an interruption to pause."""
 
 Pack = Sequence[int]
-Finished = tuple[Pack, list[Result]]
+Finished = tuple[Pack, Sequence[Result]]
 
 _attempts = count()
 """Unique in this process, so that results of a pack that was given up are known in a later stage, too."""
@@ -110,15 +110,21 @@ class Dispatch:
                 if not self.interrupted():
                     yield from self._try_again(pack, outcome)
             else:
-                for warned in outcome[0].warnings:
+                for warned in warnings_of(outcome):
                     warnings.warn(warned, OptrunWarning, stacklevel=2)
-                new = [pair for pair in zip(pack, outcome, strict=True) if not pair[1].is_unchanged]
-                if new:
+                if isinstance(outcome, Ended):
+                    yield pack, outcome
+                elif new := [pair for pair in zip(pack, outcome, strict=True) if not pair[1].is_unchanged]:
                     yield [run for run, _ in new], [result for _, result in new]
                 self._go_on(pack, outcome)
 
     def _go_on(self, pack: Pack, results: Sequence[Result]) -> None:
         """Have those go on that have paused: they are at different steps where the pack was run in halves."""
+        if isinstance(results, Ended) and not self._given_up:
+            for run in pack:
+                self._steps.pop(run, None)
+                self._spent_before.pop(run, None)
+            return
         paused: defaultdict[int, list[int]] = defaultdict(list)
         for run, result in zip(pack, results, strict=True):
             if not result.goes_on:
@@ -157,7 +163,7 @@ class Dispatch:
                 reason = f"no end after {self.workers.timeout:g} s"
             yield pack, [Result(failed(reason), start=step)]
 
-    def _late(self, pack: Pack, outcome: list[Result] | Failure) -> Iterator[Finished]:
+    def _late(self, pack: Pack, outcome: Sequence[Result] | Failure) -> Iterator[Finished]:
         """Yield what a pack that was given up has left of runs that have not gone on since."""
         if isinstance(outcome, Failure):
             return

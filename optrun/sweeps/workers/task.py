@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from threading import get_ident
+from typing import overload
 
 from optrun.arrays import Array
 from optrun.config import RunConfig
@@ -12,7 +13,9 @@ from optrun.errors import ChangedError, MissingExtraError, RunFailedError
 from optrun.plugin_code import reason_of, traceback_of
 from optrun.problems import Problem
 from optrun.registry import problems
-from optrun.store import Checkpoint, RunRows, RunState, Status
+from optrun.store import Checkpoint, RunState, Status
+from optrun.store.curve_columns import CURVE, EVALUATION
+from optrun.store.pack_columns import PackColumns
 from optrun.training.identity import Identity
 from optrun.training.memory_store import MemoryStore
 from optrun.training.pack import Pack
@@ -45,8 +48,6 @@ class Result:
     """The step at which it went on from what had been left before."""
     goes_on: bool = False
     """Whether it has paused on its way, and is to go on at once; with no step made, where it is interrupted."""
-    rows: RunRows | None = None
-    """Of a store, in place of the arrays."""
     traceback: str = ""
     """Of the exception by which it failed."""
     warnings: Sequence[str] = ()
@@ -57,9 +58,42 @@ class Result:
         """Whether the run is where it was, so that there is nothing to commit."""
         return self.goes_on and self.state.steps == self.start
 
-    def as_rows(self, run: int) -> RunRows:
-        """Return what the run of this number has left as rows of a store."""
-        return RunRows.of(run, self.curves, self.evaluations, self.params, self.snapshots)
+
+@dataclass(frozen=True)
+class Ended(Sequence[Result]):
+    """The results of a pack whose runs began and ended together, in columns for a store."""
+
+    columns: PackColumns
+    warnings: Sequence[str] = ()
+
+    def __len__(self) -> int:
+        return len(self.columns.runs)
+
+    @overload
+    def __getitem__(self, index: int) -> Result: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Result]: ...
+    def __getitem__(self, index: int | slice) -> Result | list[Result]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(len(self))[index]]
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        columns = self.columns
+        curves, evaluations = (columns.series[kind].of(index) for kind in (CURVE, EVALUATION))
+        return Result(columns.states[index], curves, evaluations, columns.params_of(index))
+
+
+def with_warnings(results: Sequence[Result], more: Sequence[str]) -> Sequence[Result]:
+    """Return the results of a pack of which more warnings tell."""
+    if isinstance(results, Ended):
+        return replace(results, warnings=(*results.warnings, *more))
+    first, *others = results
+    return [replace(first, warnings=(*first.warnings, *more)), *others]
+
+
+def warnings_of(results: Sequence[Result]) -> Sequence[str]:
+    """Return what the process of a pack has warned of."""
+    return results.warnings if isinstance(results, Ended) else results[0].warnings
 
 
 @dataclass(frozen=True)
@@ -71,7 +105,7 @@ class Work:
     """The step before which the lanes pause."""
     checkpoints: Sequence[Checkpoint] | None = None
     runs: Sequence[int] | None = None
-    """The numbers of the runs, where their results are to be rows of a store if they begin and end here."""
+    """The increasing numbers of the runs, where their results are for a store if they begin and end here."""
     identity: Identity = field(default_factory=Identity)
     """The data and the code of which the pack is to be built."""
     pause_seconds: float = math.inf
@@ -94,7 +128,7 @@ class Work:
         """How long the lanes have run, at earlier times too."""
         return max((float(each.meta.get("seconds", 0.0)) for each in self.checkpoints or ()), default=0.0)
 
-    def execute(self, interrupted: Callable[[], bool], observe: Observer | None = None) -> list[Result]:
+    def execute(self, interrupted: Callable[[], bool], observe: Observer | None = None) -> Sequence[Result]:
         """Run the pack and return the results of its lanes; those that an interruption left no step are unchanged.
 
         Lanes that have not ended are paused before the step ``until``, and on the way there at an interruption, where
@@ -108,6 +142,8 @@ class Work:
         while left:
             lanes = left.pop()
             some = whole._part(lanes)._attempted(interrupted, observe)
+            if isinstance(some, Ended) and len(some) == len(self.configs):
+                return some
             if some:
                 results += some
             else:
@@ -124,7 +160,7 @@ class Work:
             runs=None if self.runs is None else self.runs[part],
         )
 
-    def _attempted(self, interrupted: Callable[[], bool], observe: Observer | None) -> list[Result]:
+    def _attempted(self, interrupted: Callable[[], bool], observe: Observer | None) -> Sequence[Result]:
         """Return the results of the lanes; none where several lanes raised.
 
         What the pack held is free when this has returned, so that a smaller one has room.
@@ -140,21 +176,17 @@ class Work:
         living = [state for state in states if not state.status.final]
         if any(state.steps <= self.start for state in living):
             return self.unchanged()
-        if self.runs is None or living:
-            end = math.inf if self.until is None else self.until
-            return [
-                replace(
-                    _result(memory, lane, state),
-                    start=self.start,
-                    goes_on=not state.status.final and state.steps < end,
-                    traceback=traceback,
-                )
-                for lane, state in enumerate(states)
-            ]
-        # Lane by lane, so that the arrays of all are not there a second time.
+        if self.runs is not None and not living and (columns := memory.columns(self.runs)) is not None:
+            return Ended(columns)
+        end = math.inf if self.until is None else self.until
         return [
-            Result(state, rows=_result(memory, lane, state).as_rows(run), traceback=traceback)
-            for lane, (run, state) in enumerate(zip(self.runs, states, strict=True))
+            replace(
+                _result(memory, lane, state),
+                start=self.start,
+                goes_on=not state.status.final and state.steps < end,
+                traceback=traceback,
+            )
+            for lane, state in enumerate(states)
         ]
 
     def _run(

@@ -10,7 +10,7 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection
@@ -26,7 +26,7 @@ from optrun.plugins import ensure_plugin, plugin_version
 from optrun.problems.data.shared import Key, attach
 from optrun.store import environment
 from optrun.store.fingerprint import machine_changes
-from optrun.sweeps.workers.task import Result, Work, forget
+from optrun.sweeps.workers.task import Result, Work, forget, with_warnings
 from optrun.training.interrupt import SIGNALS
 from optrun.training.trainer import Progress
 
@@ -74,7 +74,7 @@ def origin() -> tuple[str, int]:
     return _process, os.getpid()
 
 
-def execute_anywhere(task: Task, begins: Callable[[], None] | None = None) -> list[Result]:
+def execute_anywhere(task: Task, begins: Callable[[], None] | None = None) -> Sequence[Result]:
     """Run a pack in a worker of any executor; it ends its process where that takes longer than the timeout.
 
     A thread of the process that wants the results must not do so: there, nothing ends the pack. ``begins`` is called
@@ -92,7 +92,7 @@ def execute_anywhere(task: Task, begins: Callable[[], None] | None = None) -> li
     if is_elsewhere and (changed := machine_changes(task.machine, machine(task.work.configs[0].backend))):
         what = "; ".join(f"{name} {there}, here {here}" for name, (here, there) in changed.items())
         said = f"a worker has another machine, so that the last bits of its results may differ: {what}"
-        results[0] = replace(results[0], warnings=(*results[0].warnings, said))
+        results = with_warnings(results, [said])
     return results
 
 
@@ -108,7 +108,7 @@ def stop(sweep: str) -> None:
     forget()
 
 
-def _in_time(task: Task, timeout: float | None) -> list[Result]:
+def _in_time(task: Task, timeout: float | None) -> Sequence[Result]:
     def is_stopped() -> bool:
         return task.sweep in _stopped
 
@@ -191,7 +191,7 @@ def execute_for_parent(
                 results.send(own_error(error))
 
 
-def _executed(work: Work, shared: Any, warned: list[str]) -> list[Result]:
+def _executed(work: Work, shared: Any, warned: list[str]) -> Sequence[Result]:
     def observe(now: Progress, lanes: int) -> None:
         shared.step, shared.steps, shared.lanes, shared.alive = now.step, now.steps, lanes, now.alive
 
@@ -202,7 +202,7 @@ def _executed(work: Work, shared: Any, warned: list[str]) -> list[Result]:
     finally:
         shared.steps = 0
     if warned:
-        results[0] = replace(results[0], warnings=tuple(warned))
+        results = with_warnings(results, tuple(warned))
         warned.clear()
     return results
 

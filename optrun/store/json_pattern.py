@@ -3,14 +3,19 @@
 import json
 import re
 from collections.abc import Sequence
+from typing import Self
 
 
 class JsonPattern:
-    """The JSON text of a document in which `marks` stand for numbers, which may be anywhere in it."""
+    """The JSON text of a document in which numbers are filled in between ``pieces``, by their places in ``order``."""
 
-    def __init__(self, text: str) -> None:
-        self._pieces = _MARK.split(text)[::2]
-        self._order = [int(place) for place in _MARK.findall(text)]
+    def __init__(self, pieces: Sequence[str], order: Sequence[int]) -> None:
+        self.pieces, self.order = pieces, order
+
+    @classmethod
+    def of(cls, text: str) -> Self:
+        """Return the pattern of a text in which `marks` stand for numbers."""
+        return cls(_MARK.split(text)[::2], [int(place) for place in _MARK.findall(text)])
 
     @staticmethod
     def marks(count: int) -> list[str]:
@@ -20,10 +25,10 @@ class JsonPattern:
     def text(self, numbers: Sequence[int | float]) -> str:
         """Return the text that JSON has with these numbers, which are finite."""
         # `repr` is what Python's encoder writes for an int or a float.
-        filled = [repr(numbers[place]) for place in self._order]
+        filled = [repr(numbers[place]) for place in self.order]
         return (
-            "".join([part for pair in zip(self._pieces, filled, strict=False) for part in pair])
-            + self._pieces[-1]
+            "".join([part for pair in zip(self.pieces, filled, strict=False) for part in pair])
+            + self.pieces[-1]
         )
 
 
