@@ -50,9 +50,9 @@ class ForeignOptimizer(Optimizer, registered=False):
             raise ConfigError(said, field="param_groups")
         super().add_param_group(group)
 
-    def _step(self, closure: Callable[[], Any] | None = None) -> Any:
+    def _step(self, closure: Callable[[], Any] | None = None, *, loss: Any = None) -> Any:
         if not self.needs_closure:
-            return super()._step(closure)
+            return super()._step(closure, loss=loss)
         if closure is None:
             raise ConfigError(f"{type(self).__name__}: step needs a closure that returns the loss")
         (update,) = self._updates
@@ -68,7 +68,7 @@ class ForeignOptimizer(Optimizer, registered=False):
 class ForeignUpdate:
     """Steps of another library's optimizer, on copies of the parameters, on the host."""
 
-    stages = 0
+    is_staged = False
 
     def __init__(self, rule: type[ForeignOptimizer], group: ParamGroup, params: Parameters) -> None:
         self.group, self.t = group, 0

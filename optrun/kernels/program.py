@@ -97,8 +97,12 @@ class Program:
     """The reductions, each after those on which it depends."""
 
 
-REDUCED, COUNT = "reduced", "count"
-"""The sum of an array's elements, and their number: over the `tensor`, the `group` or the `run`, as the name says."""
+REDUCED, COUNT, LOSS = "reduced", "count", "loss"
+"""The sum of an array's elements, and their number: over the `tensor`, the `group` or the `run`, as the name says. And
+the loss of the step's batch."""
+
+OF_STEP = (REDUCED, COUNT, LOSS)
+"""What is known only within the step."""
 
 
 def reduced_below(values: Iterable[Node]) -> tuple[Node, ...]:
@@ -111,7 +115,7 @@ def reduced_below(values: Iterable[Node]) -> tuple[Node, ...]:
             seen.add(value)
             for arg in value.args:
                 visit(arg)
-            if value.op in (REDUCED, COUNT):
+            if value.op in OF_STEP:
                 found[value] = None
 
     for value in values:
@@ -145,7 +149,7 @@ def in_order(outputs: Mapping[str, Node]) -> list[Node]:
 
 def depends_on(coefficient: Node, names: frozenset[str]) -> bool:
     """Return whether a coefficient changes with the step or with one of these hyperparameters."""
-    if coefficient.op in ("t", "scalar_state", REDUCED, COUNT):
+    if coefficient.op in ("t", "scalar_state", *OF_STEP):
         return True
     if coefficient.op == "hyperparameter":
         return coefficient.name in names

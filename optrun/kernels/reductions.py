@@ -13,7 +13,7 @@ import numpy as np
 
 from optrun.arrays import Array, Arrays, lane_sum
 from optrun.kernels.evaluate import evaluate
-from optrun.kernels.program import COUNT, REDUCED, Node, Program
+from optrun.kernels.program import COUNT, LOSS, OF_STEP, REDUCED, Node, Program
 
 TERMS = "terms_"
 
@@ -64,7 +64,7 @@ class Reductions:
         memo: dict[Node, Array] = {}
 
         def visit(value: Node) -> None:
-            if value in known or value.op in (REDUCED, COUNT):
+            if value in known or value.op in OF_STEP:
                 return
             if self.is_late(value):
                 for arg in value.args:
@@ -102,12 +102,15 @@ class Late:
         """Evaluate what is known of the steps t; the arguments are those of `evaluate`."""
         self._t, self._table = t, self.reductions.table(t, values)
 
-    def begin(self, row: int, counts: Mapping[str, int]) -> None:
-        """Begin the step of a row; ``counts`` are the elements of a lane by what a reduction is over."""
+    def begin(self, row: int, counts: Mapping[str, int], loss: Array | None) -> None:
+        """Begin the step of a row; the arguments are those of `Stepper.begin`."""
         self._known = {value: rows[row % len(rows)][None] for value, rows in self._table.items()}
         for each in self._program.reduced:
             if each.op == COUNT:
                 self._known[each] = np.full((1, 1), float(counts[each.name]))
+            elif each.op == LOSS:
+                assert loss is not None
+                self._known[each] = loss[None]
         self._waiting = list(self.reductions.late)
 
     def learn(self, sums: Mapping[int, Array]) -> Iterable[tuple[int, Array]]:
@@ -139,7 +142,7 @@ class Late:
 @cache
 def _reduced_in(value: Node) -> tuple[Node, ...]:
     """Return the reductions of this step that a number reads itself, not by way of arrays."""
-    if value.op in (REDUCED, COUNT):
+    if value.op in OF_STEP:
         return (value,)
     return tuple(dict.fromkeys(each for arg in value.args for each in _reduced_in(arg)))
 
@@ -189,13 +192,11 @@ _KEYS: dict[tuple[object, ...], int] = {}
 def _is_late(value: Node, late_states: frozenset[str]) -> bool:
     if value.op == "scalar_state":
         return value.name in late_states
-    return value.op in (REDUCED, COUNT) or any(
-        _is_late(arg, late_states) for arg in value.args if not arg.is_array
-    )
+    return value.op in OF_STEP or any(_is_late(arg, late_states) for arg in value.args if not arg.is_array)
 
 
 @cache
 def _depth(value: Node) -> int:
     """Return how many reductions follow upon each other until a value is known."""
     below = max(map(_depth, value.args), default=0)
-    return below + 1 if value.op in (REDUCED, COUNT) else below
+    return below + 1 if value.op in OF_STEP else below

@@ -101,6 +101,11 @@ class Stepper:
         return 0 if self._late is None else len(self._late.reductions.stages)
 
     @property
+    def is_staged(self) -> bool:
+        """Whether a step is made by `begin` … `finish`, since it depends on what is known only within the step."""
+        return self._late is not None
+
+    @property
     def scalar_states(self) -> dict[str, Array]:
         """The scalar states, each `[B]`, after the last step."""
         states = {name: rows[self._row] for name, rows in self._scalar_rows.items()}
@@ -166,15 +171,15 @@ class Stepper:
         self._fetch(row)
         (self._row_kernels[row] or self._kernel_from(row))()
 
-    def begin(self, row: int, counts: Mapping[str, int]) -> None:
+    def begin(self, row: int, counts: Mapping[str, int], loss: Array | None = None) -> None:
         """Begin a step with reductions: `reduce` and `learn` follow for each stage, then `finish`.
 
-        ``counts`` are the elements of a lane by what a reduction is over.
+        ``counts`` are the elements of a lane by what a reduction is over, ``loss`` is that of the batch, `[B]`.
         """
         assert self._late is not None
         self._row = row + 1
         self._fetch(row)
-        self._late.begin(row, counts)
+        self._late.begin(row, counts, loss)
         self.learn({})
 
     def reduce(self, stage: int, tensors: Mapping[str, slice]) -> dict[str, Sums]:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from optrun.kernels.program import Node, Program, coefficients_of, node, nodes_below, reduced_below
+from optrun.kernels.program import LOSS, Node, Program, coefficients_of, node, nodes_below, reduced_below
 from optrun.kernels.symbols import ELEMENTS, TENSORS, Operand, Symbol, apply, as_node, tracing
 
 
@@ -110,13 +110,15 @@ def trace(
     dtype: str = "",
     inputs_first: bool = False,
     curvature: bool = False,
+    takes_loss: bool = False,
 ) -> Program:
     """Return the program of an update rule.
 
-    ``update(p, g, t, *states, **hyperparameters, **flags)`` is called once, with h behind t if ``curvature``. It may
-    branch on ``flags``, which are passed as they are. ``scalar_states`` names the states with one number per lane,
-    ``kept`` the states that are computed even if the parameters do not depend on them. A per-tensor rule needs the
-    ``shapes`` of `p` and of every state, the dtype, and whether weight matrices are `[in, out]`.
+    ``update(p, g, t, *states, **hyperparameters, **flags)`` is called once, with h behind t if ``curvature``, and then
+    the loss if it ``takes_loss``. It may branch on ``flags``, which are passed as they are. ``scalar_states`` names the
+    states with one number per lane, ``kept`` the states that are computed even if the parameters do not depend on them.
+    A per-tensor rule needs the ``shapes`` of `p` and of every state, the dtype, and whether weight matrices are
+    `[in, out]`.
     """
     scalars = frozenset(scalar_states)
     for_tensors = shapes is not None
@@ -137,12 +139,14 @@ def trace(
     ]
     gradient, *sample = [-each for each in given] if maximize else given
     symbols = {name: Symbol(node("hyperparameter", name=name)) for name in hyperparameters}
+    loss = Symbol(node(LOSS))
     with tracing(TENSORS if for_tensors else ELEMENTS):
         returned = update(
             variables["p"],
             gradient,
             Symbol(node("t")),
             *sample,
+            *([-loss if maximize else loss] if takes_loss else []),
             *(variables[name] for name in states),
             **symbols,
             **flags,

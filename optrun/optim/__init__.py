@@ -14,6 +14,7 @@ from optrun.optim.mixes import MARS, Adan, AdEMAMix, QHAdam, SimplifiedAdEMAMix
 from optrun.optim.momentum import COCOB, MADGRAD, QHM, AggMo
 from optrun.optim.muon import AdaMuon, Muon, NorMuon, Scion
 from optrun.optim.optimizer import Optimizer
+from optrun.optim.polyak import MoMo, MoMoAdam, PolyakSGD
 from optrun.optim.searched import GradientDescent, NonlinearCG
 from optrun.optim.sgd import ASGD, SGD
 from optrun.optim.shampoo import SOAP, Shampoo
@@ -59,6 +60,8 @@ __all__ = [
     "GradientDescent",
     "LaProp",
     "Lion",
+    "MoMo",
+    "MoMoAdam",
     "Muon",
     "NAdam",
     "NAdamW",
@@ -66,6 +69,7 @@ __all__ = [
     "NorMuon",
     "NovoGrad",
     "Optimizer",
+    "PolyakSGD",
     "Prodigy",
     "QHAdam",
     "RAdam",

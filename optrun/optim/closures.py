@@ -56,7 +56,7 @@ class ClosureRule(Optimizer, registered=False):
     def _update_of(self, rule: type[Any], group: ParamGroup) -> "ClosureUpdate":
         return ClosureUpdate(type(self), group, self.params)
 
-    def _step(self, closure: Callable[[], Any] | None = None) -> Any:
+    def _step(self, closure: Callable[[], Any] | None = None, *, loss: Any = None) -> Any:
         if closure is None:
             own = type(self).__name__
             raise ConfigError(f"{own}: step needs a closure that computes the gradients and returns the loss")
@@ -70,7 +70,7 @@ class ClosureUpdate:
     The vectors are on the host, where each evaluation is followed by a decision; device parameters are copied.
     """
 
-    stages = 0
+    is_staged = False
 
     def __init__(self, rule: type[ClosureRule], group: ParamGroup, params: Parameters) -> None:
         self.group = group

@@ -70,15 +70,20 @@ class GroupUpdate:
         return max((part.stepper.stages for part in self._parts), default=0)
 
     @property
+    def is_staged(self) -> bool:
+        """Whether a step is made by `begin` … `finish`; see `step_together`."""
+        return any(part.stepper.is_staged for part in self._parts)
+
+    @property
     def size(self) -> int:
         """The number of elements of the group, in one lane."""
         return sum(self._sizes)
 
-    def begin(self, size: int) -> None:
-        """Begin a step with sums; ``size`` is the number of elements of all groups."""
+    def begin(self, size: int, loss: Array | None) -> None:
+        """Begin a step with sums: ``size`` counts the elements of all groups, ``loss`` `[B]` that of the batch."""
         self._begin()
         for part, own in zip(self._parts, self._sizes, strict=True):
-            part.stepper.begin(self._row, {"tensor": own, "group": self.size, "run": size})
+            part.stepper.begin(self._row, {"tensor": own, "group": self.size, "run": size}, loss)
 
     def reduce(self, stage: int) -> Sums:
         """Add up what a stage needs; return the sums over tensors that those of other groups are to be added to."""
@@ -354,22 +359,22 @@ def _joined(slices: Sequence[slice]) -> list[slice]:
     return joined
 
 
-def step_together(updates: Sequence[GroupUpdate]) -> None:
+def step_together(updates: Sequence[GroupUpdate], loss: Array | None) -> None:
     """Make a step of groups of which some add up elements, stage by stage, since some sums are over all of these.
 
-    What is over the run is over the groups whose rules add up.
+    What is over the run is over the groups whose rules add up. ``loss`` is that of the batch, `[B]`.
     """
-    adding = [update for update in updates if update.stages]
+    adding = [update for update in updates if update.is_staged]
     size = sum(update.size for update in adding)
     for update in adding:
-        update.begin(size)
+        update.begin(size, loss)
     for stage in range(max(update.stages for update in adding)):
         reducing = [update for update in adding if stage < update.stages]
         sums = totals(joined([update.reduce(stage) for update in reducing]))
         for update in reducing:
             update.learn(sums)
     for update in updates:
-        if update.stages:
+        if update.is_staged:
             update.finish()
         else:
             update()

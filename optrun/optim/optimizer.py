@@ -3,6 +3,8 @@
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol
 
+import numpy as np
+
 from optrun.arrays import Array, Parameters
 from optrun.errors import ConfigError, StateError, brief
 from optrun.hyperparameters import without_tuples
@@ -27,8 +29,8 @@ class Update(Protocol):
     """The number of steps so far."""
 
     @property
-    def stages(self) -> int:
-        """The number of stages in which a step adds up elements, before its update."""
+    def is_staged(self) -> bool:
+        """Whether a step is made in stages, since it depends on sums or on the loss."""
         ...
 
     @property
@@ -162,8 +164,13 @@ class Optimizer(Rule):
 
     @property
     def reduces(self) -> bool:
-        """Whether a step adds up elements: it waits for the sums, on the host."""
-        return any(update.stages for update in (*self._updates, *self._probes))
+        """Whether a step depends on sums of elements or on the loss, for which it waits on the host."""
+        return any(update.is_staged for update in (*self._updates, *self._probes))
+
+    @property
+    def needs_loss(self) -> bool:
+        """Whether a step depends on the loss of the batch."""
+        return any(rule.takes_loss() for rule in self._rules)
 
     @property
     def reads_curvature(self) -> bool:
@@ -193,10 +200,13 @@ class Optimizer(Rule):
     def zero_grad(self) -> None:
         self.params.grad[:] = 0
 
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Update the parameters once; a closure is called first, to compute the gradients, and its loss is returned."""
+    def step(self, closure: Callable[[], Any] | None = None, *, loss: Any = None) -> Any:
+        """Update the parameters once; a closure is called first, to compute the gradients, and its loss is returned.
+
+        A rule that depends on the loss of the batch needs a closure or that ``loss``, a number or `[lanes]`.
+        """
         args: tuple[Any, ...] = () if closure is None else (closure,)
-        kwargs: dict[str, Any] = {}
+        kwargs: dict[str, Any] = {} if loss is None else {"loss": loss}
         for hook in self._hooks["step"]:
             replaced = hook(self, args, kwargs)
             if replaced is not None:
@@ -312,8 +322,8 @@ class Optimizer(Rule):
     def _on_host(self, value: Any) -> Any:
         return self.params.arrays.to_host(value) if hasattr(value, "dtype") else value
 
-    def _step(self, closure: Callable[[], Any] | None = None) -> Any:
-        loss = closure() if closure is not None else None
+    def _step(self, closure: Callable[[], Any] | None = None, *, loss: Any = None) -> Any:
+        loss = closure() if closure is not None else loss
         if self._probes:
             if closure is None:
                 raise ConfigError(
@@ -321,8 +331,22 @@ class Optimizer(Rule):
                 )
             loss = _copy(loss)
             self._probe(closure)
-        _make_steps(self._updates)
+        _make_steps(self._updates, self._loss_of_lanes(loss) if self.needs_loss else None)
         return loss
+
+    def _loss_of_lanes(self, loss: Any) -> Array:
+        """Return the loss of the batch as `[B]` on the host; raises ConfigError where it is missing."""
+        own, lanes = type(self).__name__, self.params.lanes
+        if loss is None:
+            raise ConfigError(
+                f"{own}: the step depends on the loss of the batch: step(closure) or step(loss=loss)"
+            )
+        found = np.array(self._on_host(loss), np.float64)
+        if found.size != lanes or found.ndim > 1:
+            raise ConfigError(
+                f"{own}: the loss is {found.shape}, not one number for each of the {lanes} lanes"
+            )
+        return found.reshape(lanes)
 
     def _probe(self, closure: Callable[[], Any]) -> None:
         """Take the gradient where the rule wants it, and go back."""
@@ -410,9 +434,9 @@ class Optimizer(Rule):
         return matched
 
 
-def _make_steps(updates: Sequence[Update]) -> None:
-    if any(update.stages for update in updates):
-        step_together([update for update in updates if isinstance(update, GroupUpdate)])
+def _make_steps(updates: Sequence[Update], loss: Array | None = None) -> None:
+    if any(update.is_staged for update in updates):
+        step_together([update for update in updates if isinstance(update, GroupUpdate)], loss)
     else:
         for update in updates:
             update()

@@ -8,7 +8,8 @@ A rule is a class with one static method, whose signature is the schema::
             momentum_buffer[:] = where(t == 1, g, momentum * momentum_buffer + g)
             p -= lr * momentum_buffer
 
-The arguments before `/` are the parameters, the gradient and the number of this step (from 1); between `/` and `*` come
+The arguments before `/` are the parameters, the gradient and the number of this step (from 1), and after these the
+`loss` of the step's batch if the rule has an argument of this name, one number per lane; between `/` and `*` come
 the states, initially zero; after `*` the hyperparameters. Floats may differ between lanes and change between steps.
 All other hyperparameters are fixed when the rule is traced, so a rule may branch on a bool, but not on a float or `t`.
 
@@ -119,6 +120,12 @@ class Rule:
         )
 
     @classmethod
+    def takes_loss(cls) -> bool:
+        """Whether the update depends on the loss of the batch, which is its last argument before the slash then."""
+        loss = inspect.signature(cls.update).parameters.get("loss")
+        return loss is not None and loss.kind is loss.POSITIONAL_ONLY
+
+    @classmethod
     def scalar_states(cls) -> tuple[str, ...]:
         """Return the names of the states that are one number per lane."""
         hints = get_type_hints(cls.update, include_extras=True)
@@ -151,6 +158,7 @@ class Rule:
                 dtype=dtype,
                 inputs_first=inputs_first,
                 curvature=cls.needs_curvature,
+                takes_loss=cls.takes_loss(),
             )
 
 
@@ -174,7 +182,7 @@ def flags_of(owner: str, values: Mapping[str, Any]) -> tuple[tuple[str, Any], ..
 def _check_signature(rule: type[Rule]) -> None:
     parameters = list(inspect.signature(rule.update).parameters.values())
     first = [parameter.name for parameter in parameters if parameter.kind is parameter.POSITIONAL_ONLY]
-    if len(first) != 3 + rule.needs_curvature:
+    if len(first) != 3 + rule.needs_curvature + rule.takes_loss() or "loss" in first[:-1]:
         before = "p, evaluate, memory" if rule.needs_closure else "p, g, t"
         before += ", h" if rule.needs_curvature else ""
         raise TypeError(f"{rule.__name__}.update takes {before} before a slash: update({before}, /, …)")

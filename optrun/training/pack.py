@@ -96,6 +96,7 @@ class Pack:
         optimizer, average, schedulers, batches = self.optimizer, self.average, self.schedulers, self.batches
         needs_closure = optimizer.needs_closure
         needs_metrics = self._needs_metrics
+        needs_loss = optimizer.needs_loss
         replay = (
             Replay(self.arrays, problem.loss_and_grad)
             if self.is_asynchronous and not optimizer.has_post_hooks
@@ -108,7 +109,7 @@ class Pack:
             if t == start:
                 self._check_loss(loss)
             # Copied, since an evaluation before the update may overwrite the loss buffer.
-            metrics = self.arrays.to_host(loss).copy() if needs_metrics else None
+            metrics = self.arrays.to_host(loss).copy() if needs_metrics or needs_loss else None
             yield t, loss
             if optimizer.awaits_curvature:
                 self._sample_curvature(t, batches[t])
@@ -118,7 +119,10 @@ class Pack:
                     if average is not None:
                         average.step()
             else:
-                optimizer.step(self._closure(t, loss) if needs_closure else None)
+                optimizer.step(
+                    self._closure(t, loss if metrics is None else metrics) if needs_closure else None,
+                    loss=metrics if needs_loss else None,
+                )
                 if average is not None:
                     average.step()
             for scheduler in schedulers:

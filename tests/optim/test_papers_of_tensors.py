@@ -1,6 +1,6 @@
 """Optimizers that look at whole tensors, or at all of them: against their papers in NumPy and against optax."""
 
-from itertools import islice
+from itertools import islice, zip_longest
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from tests.optim.samples import option_sets, stepped
 from tests.optim.test_papers import apart, beginning, complete
 from tests.oracles import papers_of_tensors as papers
 from tests.oracles import rules
-from tests.oracles.objectives import gradients
+from tests.oracles.objectives import OBJECTIVES, gradients
 
 PAPERS = {
     "LARS": papers.lars,
@@ -27,6 +27,9 @@ PAPERS = {
     "DAdaptSGD": papers.dadapt_sgd,
     "DAdaptAdam": papers.dadapt_adam,
     "Prodigy": papers.prodigy,
+    "PolyakSGD": papers.polyak_sgd,
+    "MoMo": papers.momo,
+    "MoMoAdam": papers.momo_adam,
 }
 CASES = [(name, options) for name in PAPERS for options in option_sets(optimizers.find(name))]
 STEPS = 120
@@ -43,35 +46,40 @@ def flat(parts):
 
 
 def written(name, options):
-    """Return the trajectory of the paper's algorithm and the gradients that it meets, each `[steps, 3, 17]`."""
-    values, slopes = complete(name, options), []
+    """Return the trajectory of the paper's algorithm, the gradients that it meets and, if it takes them, the losses."""
+    values, slopes, losses = complete(name, options), [], []
     sign = -1.0 if values.pop("maximize") else 1.0
 
     def slope(x, t):
         slopes.append(gradients(flat(x), t - 1))
         return tensors(sign * slopes[-1])
 
-    rows = [flat(each) for each in islice(PAPERS[name](tensors(beginning()), slope, **values), STEPS)]
-    return np.array(rows), np.array(slopes)
+    def loss(x, t):
+        losses.append(sum(f(row, t - 1)[0] for f, row in zip(OBJECTIVES.values(), flat(x), strict=True)))
+        return sign * losses[-1]
+
+    oracles = (slope, loss) if optimizers.find(name).takes_loss() else (slope,)
+    steps = islice(PAPERS[name](tensors(beginning()), *oracles, **values), STEPS)
+    return np.array([flat(each) for each in steps]), np.array(slopes), losses
 
 
-def ours(name, options, slopes):
+def ours(name, options, slopes, losses):
     """Return the trajectory of these gradients: where they are its own, rounding errors may grow exponentially."""
     shapes = {f"{i}.{name}": shape for i in range(3) for name, shape in rules.SHAPES.items()}
     params = Parameters(shapes, arrays=Arrays(dtype="float64"))
     params.data[:] = beginning().ravel()
     optimizer, rows = optimizers.find(name)(params, **options), []
-    for slope in slopes:
+    for slope, loss in zip_longest(slopes, losses):
         params.grad[:] = slope.ravel()
-        optimizer.step()
+        optimizer.step(loss=loss)
         rows.append(params.data.reshape(3, rules.SIZE).copy())
     return np.array(rows)
 
 
 @pytest.mark.parametrize(("name", "options"), CASES, ids=[rules.label(*case) for case in CASES])
 def test_a_rule_is_its_papers_algorithm(name, options):
-    rows, slopes = written(name, options)
-    assert apart(ours(name, options, slopes), rows) <= BOUND
+    rows, *met = written(name, options)
+    assert apart(ours(name, options, *met), rows) <= BOUND
 
 
 def transformation(name, o):
@@ -103,6 +111,11 @@ def transformation(name, o):
         "SM3": lambda: optax.chain(optax.scale_by_sm3(o["momentum"], eps=0.0), optax.scale(-lr)),
         "DoG": lambda: contrib.dog(lr, ("heuristic", o["reps_rel"]), o["eps"], **decay),
         "DoWG": lambda: contrib.dowg(lr, o["r_eps"] ** 2, o["eps"], **decay),
+        "PolyakSGD": lambda: optax.polyak_sgd(o["lr"], f_min=o["f_min"]),
+        "MoMo": lambda: contrib.momo(lr, o["momentum"], o["lower_bound"], **decay),
+        "MoMoAdam": lambda: contrib.momo_adam(
+            lr, **betas, eps=o["eps"], lower_bound=o["lower_bound"], **decay
+        ),
         "DAdaptAdam": lambda: contrib.dadapt_adamw(unbiased, **of_adam),
         "Prodigy": lambda: contrib.prodigy(
             unbiased, **of_adam, estim_lr_coef=o["d_coef"], safeguard_warmup=o["safeguard_warmup"]
@@ -110,16 +123,17 @@ def transformation(name, o):
     }[name]()
 
 
-def in_optax(name, options, slopes):
-    """Return optax's trajectory of these gradients."""
+def in_optax(name, options, slopes, losses):
+    """Return optax's trajectory of these gradients and losses."""
     jax = pytest.importorskip("jax")
     optax = pytest.importorskip("optax")
     with jax.enable_x64(True):
         rule = transformation(name, complete(name, options))
         x = [jax.numpy.asarray(each) for each in tensors(beginning())]
         state, step, rows = rule.init(x), jax.jit(rule.update), []
-        for slope in slopes:
-            moved, state = step([jax.numpy.asarray(each) for each in tensors(slope)], state, x)
+        for slope, loss in zip_longest(slopes, losses):
+            value = {} if loss is None else {"value": loss}
+            moved, state = step([jax.numpy.asarray(each) for each in tensors(slope)], state, x, **value)
             x = optax.apply_updates(x, moved)
             rows.append(flat(x))
     return np.array(rows)
@@ -135,6 +149,9 @@ IN_OPTAX = [
     ("DAdaptAdam", {"lr": 0.9, "weight_decay": 0.02}),
     # It multiplies ε by the d after the step.
     ("Prodigy", {"lr": 0.9, "weight_decay": 0.02, "d_coef": 0.5, "eps": 0.0}),
+    ("PolyakSGD", {"f_min": 1.0}),
+    ("MoMo", {"lr": 1.0, "lower_bound": 1.0}),
+    ("MoMoAdam", {"lower_bound": 1.0}),
 ]
 
 
@@ -142,18 +159,23 @@ IN_OPTAX = [
 @pytest.mark.parametrize(("name", "options"), IN_OPTAX, ids=[rules.label(*case) for case in IN_OPTAX])
 def test_a_rule_is_optaxs(name, options):
     options = {"lr": 0.02, **options}
-    _, slopes = written(name, options)
-    assert apart(ours(name, options, slopes), in_optax(name, options, slopes)) <= BOUND
+    _, *met = written(name, options)
+    assert apart(ours(name, options, *met), in_optax(name, options, *met)) <= BOUND
 
 
-DEPARTURES = [("LARS", {"lr": 1.0, "weight_decay": 0.1}), ("Prodigy", {"eps": 1.0})]
+DEPARTURES = [
+    ("LARS", {"lr": 1.0, "weight_decay": 0.1}),
+    ("Prodigy", {"eps": 1.0}),
+    ("MoMo", {"weight_decay": 0.1}),
+    ("MoMoAdam", {"weight_decay": 0.1}),
+]
 
 
 @pytest.mark.full
 @pytest.mark.parametrize(("name", "options"), DEPARTURES, ids=[rules.label(*case) for case in DEPARTURES])
 def test_optax_departs_from_the_paper_as_the_rule_says(name, options):
-    rows, slopes = written(name, options)
-    assert apart(in_optax(name, options, slopes), rows) > 1e-4
+    rows, *met = written(name, options)
+    assert apart(in_optax(name, options, *met), rows) > 1e-4
 
 
 SAME = [
@@ -164,8 +186,8 @@ SAME = [
 
 @pytest.mark.parametrize(("name", "options", "other", "theirs"), SAME, ids=[f"{s[0]}, {s[2]}" for s in SAME])
 def test_a_rule_is_another_for_vectors(name, options, other, theirs):
-    _, slopes = written(name, {"lr": 0.02, **options})
-    own, found = ours(name, {"lr": 0.02, **options}, slopes), ours(other, {"lr": 0.02, **theirs}, slopes)
+    _, *met = written(name, {"lr": 0.02, **options})
+    own, found = ours(name, {"lr": 0.02, **options}, *met), ours(other, {"lr": 0.02, **theirs}, *met)
     assert apart(own[..., 12:], found[..., 12:]) <= BOUND < apart(own[..., :12], found[..., :12])
 
 

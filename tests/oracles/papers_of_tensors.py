@@ -1,7 +1,7 @@
 """Optimizers of papers that look at whole tensors, or at all of them, in plain NumPy.
 
 Each is a generator of the list of tensors after each step. ``slope(x, t)`` is the list of their gradients at the
-tensors before step t, which counts from 1.
+tensors before step t, which counts from 1; ``loss(x, t)`` is the loss there.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,6 +13,7 @@ from optrun.arrays import Array
 
 Tensors = list[Array]
 Slope = Callable[[Tensors, int], Tensors]
+Loss = Callable[[Tensors, int], float]
 
 
 def zeros(x: Tensors) -> Tensors:
@@ -235,4 +236,66 @@ def prodigy(
         step = [a / (np.sqrt(b) + d * eps) for a, b in zip(m, v, strict=True)]
         x = added(added(x, -weight_decay * d * lr, x), -lr * d, step)
         d = max(d, d_coef * r / sum(np.abs(each).sum() for each in s))
+        yield x
+
+
+def polyak_sgd(
+    x: Tensors, slope: Slope, loss: Loss, *, lr: float, f_min: float, scaling: float
+) -> Iterator[Tensors]:
+    for t in count(1):
+        f, g = loss(x, t), slope(x, t)
+        x = added(x, -min(max(f - f_min, 0.0) / (scaling * length(g) ** 2), lr), g)
+        yield x
+
+
+def momo(
+    x: Tensors,
+    slope: Slope,
+    loss: Loss,
+    *,
+    lr: float,
+    momentum: float,
+    lower_bound: float,
+    weight_decay: float,
+) -> Iterator[Tensors]:
+    d: Tensors = []
+    average = along = 0.0
+    for t in count(1):
+        f, g, beta = loss(x, t), slope(x, t), momentum
+        if not d:
+            d, average, along = g, f, inner(g, x)
+        d = [beta * a + (1 - beta) * b for a, b in zip(d, g, strict=True)]
+        average = beta * average + (1 - beta) * f
+        along = beta * along + (1 - beta) * inner(g, x)
+        decay = 1 + lr * weight_decay
+        above = decay * (average - along - lower_bound) + inner(d, x)
+        x = [each / decay for each in added(x, -min(lr, max(above, 0.0) / length(d) ** 2), d)]
+        yield x
+
+
+def momo_adam(
+    x: Tensors,
+    slope: Slope,
+    loss: Loss,
+    *,
+    lr: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    lower_bound: float,
+    weight_decay: float,
+) -> Iterator[Tensors]:
+    """With averages whose bias is corrected, which the paper's step is divided by."""
+    d, v, average, along = zeros(x), zeros(x), 0.0, 0.0
+    for t in count(1):
+        f, g, rho = loss(x, t), slope(x, t), 1 - beta1**t
+        d = [beta1 * a + (1 - beta1) * b for a, b in zip(d, g, strict=True)]
+        v = [beta2 * a + (1 - beta2) * b**2 for a, b in zip(v, g, strict=True)]
+        average = beta1 * average + (1 - beta1) * f
+        along = beta1 * along + (1 - beta1) * inner(g, x)
+        mean = [each / rho for each in d]
+        scaled = [a / (eps + np.sqrt(b / (1 - beta2**t))) for a, b in zip(mean, v, strict=True)]
+        decay = 1 + lr * weight_decay
+        above = decay * ((average - along) / rho - lower_bound) + inner(mean, x)
+        x = [each / decay for each in added(x, -min(lr, max(above, 0.0) / inner(mean, scaled)), scaled)]
         yield x

@@ -104,7 +104,7 @@ def test_every_float_of_every_optimizer_can_be_scheduled(name):
             for step in range(4):
                 assert optimizer.param_groups[0][option.name] == base * (factor if step < 2 else 1)
                 optimizer.params.grad[:] = 1
-                optimizer.step((lambda: np.zeros(1)) if optimizer.needs_closure else None)
+                optimizer.step((lambda: np.zeros(1)) if optimizer.needs_closure else None, loss=1.0)
                 scheduler.step()
 
 

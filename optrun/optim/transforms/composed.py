@@ -104,7 +104,7 @@ def rule_of(
         @staticmethod
         def update(p: Any, g: Any, t: Any, /, *states: Any, **options: Any) -> None:
             found = iter(states)
-            sample = _taken(found, 1 if rule.needs_curvature else 0)
+            more = _taken(found, rule.needs_curvature + rule.takes_loss())
             own = _taken(found, len(rule.states()))
             of = {place.states: _taken(found, len(place.transform.states())) for place in every}
             hyperparameters = {name: value for name, value in options.items() if "." not in name}
@@ -114,10 +114,10 @@ def rule_of(
                 for place in before:
                     g = place.transform.apply(g, p, t, *of[place.states], **place.of(options))
                 if not after:
-                    rule.update(p, g, t, *sample, *own, **hyperparameters)
+                    rule.update(p, g, t, *more, *own, **hyperparameters)
                     return
                 moving = Moving(p)
-                rule.update(moving, g, t, *sample, *own, **hyperparameters)
+                rule.update(moving, g, t, *more, *own, **hyperparameters)
                 u = 0.0 if moving.taken is None else moving.taken
                 for place in after:
                     u = place.transform.apply(u, g, p, lr, t, *of[place.states], **place.of(options))
@@ -158,6 +158,10 @@ def rule_of(
             rule.validate_options(options)
             for place in every:
                 place.transform.validate_options(place.of(options))
+
+        @classmethod
+        def takes_loss(cls) -> bool:
+            return rule.takes_loss()
 
         @classmethod
         def states(cls) -> tuple[str, ...]:
