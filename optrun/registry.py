@@ -452,6 +452,21 @@ TRANSFORMS: dict[str, Registry[Any]] = {
 }
 """By the options of an optimizer that list transforms and wrappers."""
 
+DECAY = "decay"
+"""The option of an optimizer that tells how its weight decay is applied."""
+
+DecayMode = Literal["coupled", "decoupled", "independent", "corrected", "cautious"]
+"""How the parameters decay, λ weight_decay, u the update, η lr:
+
+    coupled         g ← g + λ θ                          an L² penalty; behind the transforms of the gradient
+    decoupled       θ ← (1 - η λ) θ                      Loshchilov & Hutter (2019), arXiv:1711.05101
+    independent     θ ← (1 - λ) θ                        whatever the learning rate is
+    corrected       θ ← (1 - η² λ / η_max) θ             Defazio (2025), arXiv:2506.02285
+    cautious        θ ← (1 - η λ) θ where u θ ≥ 0        Chen et al. (2025), arXiv:2510.12402
+
+each but the first before the update is subtracted. η_max is lr as it is given, before schedules.
+"""
+
 
 def owner_of(name: str) -> type | None:
     """Return the class that is registered under a name, of whatever kind."""

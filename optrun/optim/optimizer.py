@@ -96,7 +96,7 @@ class Optimizer(Rule):
         self.defaults = {
             name: value
             for name, value in self._group(type(self), [], {**own, **given}).items()
-            if name != "params"
+            if name != "params" and (name in given or name not in self.derived)
         }
         if groups is not None and not (
             isinstance(groups, Sequence) and all(isinstance(group, Mapping) for group in groups)
@@ -418,6 +418,7 @@ class Optimizer(Rule):
 
     def _group(self, rule: type[Rule], names: Sequence[str], values: Mapping[str, Any]) -> ParamGroup:
         own, options = rule.__name__, rule.options()
+        values = {**values, **{name: values[of] for name, of in rule.derived.items() if name not in values}}
         group = ParamGroup(own, options, rule.tuples, self.params.lanes, names, values)
         missing = [name for name in options if name not in group]
         if missing:

@@ -65,6 +65,9 @@ class Rule:
     evaluated: ClassVar[str] = ""
     """The state that is evaluated in place of the parameters, of a rule that takes the gradient elsewhere."""
 
+    derived: ClassVar[Mapping[str, str]] = {}
+    """Hyperparameters that are equal to another one of their group unless they are given."""
+
     update: ClassVar[Callable[..., Any]]
     """Static method of every rule: updates parameters and state in place, given the gradient."""
 
@@ -95,8 +98,12 @@ class Rule:
 
     @classmethod
     def defaults_of_options(cls) -> dict[str, Any]:
-        """Return the defaults of the hyperparameters that have one."""
-        return {name: option.default for name, option in cls.options().items() if not option.required}
+        """Return the defaults of the hyperparameters that have one, without those that are derived."""
+        return {
+            name: option.default
+            for name, option in cls.options().items()
+            if not option.required and name not in cls.derived
+        }
 
     @classmethod
     def validate_options(cls, options: Mapping[str, Any]) -> None:

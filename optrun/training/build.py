@@ -21,6 +21,7 @@ from optrun.optim.transforms import composed
 from optrun.plugin_code import guarded
 from optrun.problems import Problem
 from optrun.registry import (
+    DECAY,
     TRANSFORMS,
     Registry,
     averages,
@@ -163,7 +164,10 @@ def optimizer_of(configs: Configs, params: Parameters, groups: Sequence[Mapping[
     with section("optimizer", config.optimizer.name):
         rule: type[Optimizer] = optimizers.find(config.optimizer.name)
         options = dict(part_of(configs, attrgetter("optimizer"), optimizers).options)
-        transforms = {kind: _transforms(options.pop(kind, None), known) for kind, known in TRANSFORMS.items()}
+        transforms: dict[str, Any] = {
+            kind: _transforms(options.pop(kind, None), known) for kind, known in TRANSFORMS.items()
+        }
+        transforms[DECAY] = options.pop(DECAY, None)
         engine = engine_named(config.engine, config.backend)
         groups = [_composed_group(dict(group), rule, options, transforms) for group in groups]
         return composed(rule, **transforms)(params, groups, engine=engine, **options)
@@ -173,14 +177,20 @@ def _composed_group(
     group: dict[str, Any],
     rule: type[Optimizer],
     options: Mapping[str, Any],
-    transforms: Mapping[str, list[Any]],
+    transforms: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Return a group with a rule of its own if it has another one, or transforms in place of the optimizer's."""
-    own = {kind: _transforms(group.pop(kind), known) for kind, known in TRANSFORMS.items() if kind in group}
+    own: dict[str, Any] = {
+        kind: _transforms(group.pop(kind), known) for kind, known in TRANSFORMS.items() if kind in group
+    }
+    own |= {DECAY: group.pop(DECAY)} if DECAY in group else {}
     if not own and "rule" not in group:
         return group
     inherited = {} if "rule" in group else options
-    made = composed(group.pop("rule", rule), **{**transforms, **own})
+    beneath = group.pop("rule", rule)
+    if DECAY not in own and "weight_decay" not in beneath.options():
+        own[DECAY] = None
+    made = composed(beneath, **{**transforms, **own})
     return {"rule": made.func, **inherited, **made.keywords, **group}
 
 

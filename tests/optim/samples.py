@@ -25,6 +25,10 @@ def composed_rules():
     alone += [
         rule_of(rule, (), (), (wrappers.find(name),)) for rule, name in zip(itertools.cycle(under), wrappers)
     ]
+    alone += [
+        rule_of(optimizers.find(name), decay=mode)
+        for name, mode in (("AdamW", "cautious"), ("SGD", "corrected"))
+    ]
     several = [gradient_transforms.find(name) for name in ("ClipNorm", "Centralize")]
     behind, around = update_transforms.find("Cautious"), wrappers.find("Lookahead")
     return [*alone, rule_of(optimizers.find("Muon"), tuple(several), (behind,), (around,))]

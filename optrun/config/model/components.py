@@ -36,7 +36,7 @@ from optrun.config.yaml.tree import Path
 from optrun.errors import ConfigError, UnknownNameError, did_you_mean
 from optrun.intervals import INTERVAL, interval_within, without_default
 from optrun.plugin_code import guarded
-from optrun.registry import SECTIONS, TRANSFORMS, Added, Option, Registry, tuples_of
+from optrun.registry import DECAY, SECTIONS, TRANSFORMS, Added, DecayMode, Option, Registry, tuples_of
 
 MOST_KNOWN = 1 << 12
 """Of how many values of options it is kept what is validated of them."""
@@ -312,9 +312,10 @@ _COMPOSED = {
     kind: Option(kind, Annotated[list[Annotated[Component, Named(known)]] | None, Added()], None)
     for kind, known in TRANSFORMS.items()
 }
-TRANSFORMS_OF_GROUPS = {kind: _COMPOSED[kind] for kind in ("gradient", "update")}
+_COMPOSED[DECAY] = Option(DECAY, Annotated[DecayMode | None, Added()], None)
+TRANSFORMS_OF_GROUPS = {kind: _COMPOSED[kind] for kind in ("gradient", "update", DECAY)}
 """What a parameter group may have of its own; what is around the rule is around all groups."""
-_NO_OPTIONS = ("params", *TRANSFORMS)
+_NO_OPTIONS = ("params", *_COMPOSED)
 
 Schedule = Annotated[Component, Named(registry.schedulers), AfterValidator(_with_interval)]
 """A schedule that is within none."""

@@ -34,6 +34,7 @@ from optrun.config.sweep.axes import AXIS_SCHEMA
 from optrun.config.sweep.model import Confirm, Metric, SpaceBlock, sweep_model
 from optrun.config.yaml.writer import inline
 from optrun.registry import (
+    DECAY,
     SECTIONS,
     TRANSFORMS,
     Option,
@@ -383,6 +384,8 @@ def _describe(properties: Schema, cls: type[Any]) -> None:
             if TRANSFORMS[name] is wrappers
             else f"What is done to the {name}, in this order: names, or with options."
         )
+    if DECAY in properties:
+        properties[DECAY]["description"] = "How weight_decay is applied; null is how the rule does it."
     if GROUPS in properties:
         properties[GROUPS]["description"] = "Parameters, by globs on their names, with options of their own."
 

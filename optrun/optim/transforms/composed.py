@@ -3,16 +3,18 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
-from typing import Any
+from typing import Any, ClassVar
 
 from optrun.errors import ConfigError
 from optrun.kernels.trace import Moving, Variable
 from optrun.optim.optimizer import Optimizer
 from optrun.optim.rule import Rule
+from optrun.optim.transforms.decay import LR_MAX, remainder
 from optrun.optim.transforms.transform import GradientTransform, Transform, UpdateTransform, Wrapper
-from optrun.registry import Option, options_of
+from optrun.registry import DecayMode, NonNegative, Option, options_of
 
 GRADIENT, UPDATE, WRAP = "gradient", "update", "wrap"
+WEIGHT_DECAY = "weight_decay"
 
 Step = Callable[[Variable, Any], None]
 """Makes a step: changes the parameters in place, given the gradient."""
@@ -24,13 +26,15 @@ def composed(
     gradient: Sequence[GradientTransform] = (),
     update: Sequence[UpdateTransform] = (),
     wrap: Sequence[Wrapper] = (),
+    decay: DecayMode | None = None,
 ) -> partial[Optimizer]:
     """Return a rule whose gradients and updates are transformed, in this order; call it as the rule itself.
 
     Of several wrappers each is around the rule with those before it. An option of the first transform of the gradient
-    is the hyperparameter ``gradient.0.max_norm``, and so on.
+    is the hyperparameter ``gradient.0.max_norm``, and so on. ``decay`` tells how weight_decay is applied, in place of
+    how the rule does it.
 
-    Raises ConfigError where the rule takes no transforms.
+    Raises ConfigError where the rule takes no transforms, or has no weight decay.
     """
     given = {
         f"{kind}.{i}.{name}": value
@@ -38,7 +42,8 @@ def composed(
         for i, transform in enumerate(transforms)
         for name, value in transform.given.items()
     }
-    made = rule_of(rule, *(tuple(map(type, each)) for each in (gradient, update, wrap)))  # type: ignore[arg-type]
+    classes = (tuple(map(type, each)) for each in (gradient, update, wrap))
+    made = rule_of(rule, *classes, decay)  # type: ignore[arg-type]
     return partial(made, **given)
 
 
@@ -82,13 +87,16 @@ def rule_of(
     gradient: tuple[type[GradientTransform], ...] = (),
     update: tuple[type[UpdateTransform], ...] = (),
     wrap: tuple[type[Wrapper], ...] = (),
+    decay: DecayMode | None = None,
 ) -> type[Optimizer]:
     """Return the rule composed of these; ConfigError where the rule takes no transforms."""
-    if not gradient and not update and not wrap:
+    if not gradient and not update and not wrap and not decay:
         return rule
     if rule.needs_closure or not rule.traced:
         what = "evaluates the loss itself" if rule.traced else "is of another library"
         raise ConfigError(f"{rule.__name__} {what}, so it takes no transforms", field="name")
+    if decay and WEIGHT_DECAY not in rule.options():
+        raise ConfigError(f"{rule.__name__} has no weight_decay, which decay would apply", field="decay")
     before, after, around = _places(GRADIENT, gradient), _places(UPDATE, update), _places(WRAP, wrap)
     every = [*before, *after, *around]
     probing = [place for place in around if hasattr(place.transform, "probe")]
@@ -100,6 +108,7 @@ def rule_of(
         per_tensor = rule.per_tensor or any(place.transform.per_tensor for place in every)
         evaluated = _evaluated(around)
         needs_closure = bool(probing)
+        derived: ClassVar = {LR_MAX: "lr"} if decay == "corrected" else {}
 
         @staticmethod
         def update(p: Any, g: Any, t: Any, /, *states: Any, **options: Any) -> None:
@@ -108,12 +117,16 @@ def rule_of(
             own = _taken(found, len(rule.states()))
             of = {place.states: _taken(found, len(place.transform.states())) for place in every}
             hyperparameters = {name: value for name, value in options.items() if "." not in name}
-            lr = options["lr"]
+            lr, weight_decay = options["lr"], options.get(WEIGHT_DECAY, 0.0)
+            if decay:
+                hyperparameters[WEIGHT_DECAY] = 0.0
 
             def step_of_rule(p: Variable, g: Any) -> None:
                 for place in before:
                     g = place.transform.apply(g, p, t, *of[place.states], **place.of(options))
-                if not after:
+                if decay == "coupled":
+                    g = g + weight_decay * p
+                if not after and decay in (None, "coupled"):
                     rule.update(p, g, t, *more, *own, **hyperparameters)
                     return
                 moving = Moving(p)
@@ -122,6 +135,8 @@ def rule_of(
                 for place in after:
                     u = place.transform.apply(u, g, p, lr, t, *of[place.states], **place.of(options))
                 p *= moving.kept
+                if decay not in (None, "coupled"):
+                    p *= remainder(decay, p, u, lr, weight_decay, options.get(LR_MAX))
                 p -= u
 
             def step_around(inner: Step, place: _Place, p: Variable, g: Any) -> None:
@@ -139,10 +154,10 @@ def rule_of(
 
         @classmethod
         def recipe(cls) -> tuple[Callable[..., type[Optimizer]], tuple[Any, ...]]:
-            return rule_of, (rule, gradient, update, wrap)
+            return rule_of, (rule, gradient, update, wrap, decay)
 
         def __reduce__(self) -> tuple[Any, ...]:
-            return _blank, (rule, gradient, update, wrap), self.__getstate__()
+            return _blank, (rule, gradient, update, wrap, decay), self.__getstate__()
 
         @classmethod
         def options(cls) -> dict[str, Option]:
@@ -151,7 +166,9 @@ def rule_of(
                 for place in every
                 for name, option in place.transform.options().items()
             }
-            return {**rule.options(), **added}
+            own = rule.options()
+            derived = {name: Option(name, NonNegative, own[of].default) for name, of in cls.derived.items()}
+            return {**own, **derived, **added}
 
         @classmethod
         def validate_options(cls, options: Mapping[str, Any]) -> None:
@@ -177,9 +194,13 @@ def rule_of(
         def state_shapes(cls, shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
             return {**dict.fromkeys(cls.states(), shape), **rule.state_shapes(shape)}
 
-    Composed.__name__ = Composed.__qualname__ = " + ".join(
-        each.__name__ for each in (*gradient, rule, *update, *wrap)
+    decaying = [f"{decay} decay"] if decay else []
+    names = (
+        [each.__name__ for each in (*gradient, rule)]
+        + decaying
+        + [each.__name__ for each in (*update, *wrap)]
     )
+    Composed.__name__ = Composed.__qualname__ = " + ".join(names)
     return Composed
 
 
