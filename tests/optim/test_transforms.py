@@ -17,6 +17,7 @@ from optrun.optim.transforms import (
     Normalize,
     Sign,
     SkipNonFinite,
+    StopNonFinite,
     TrustRatio,
     composed,
 )
@@ -146,6 +147,16 @@ def test_a_step_with_an_infinite_gradient_is_made_with_zeros(rng):
     optimizer.step()
     np.testing.assert_array_equal(params.data[[0, 2]], before[[0, 2]])
     np.testing.assert_allclose(params.data[1], before[1] - 0.1)
+
+
+def test_a_run_whose_gradient_is_infinite_ends_whatever_the_rule_makes_of_it():
+    params = Parameters(SHAPES, lanes=2, arrays=Arrays(dtype="float64"))
+    optimizer = composed(SGD, gradient=[StopNonFinite(), ClipValue()])(params, lr=0.1)
+    params.grad[:] = 1.0
+    params.grad[1, 3] = -np.inf
+    optimizer.step()
+    np.testing.assert_array_equal(np.isnan(params.data).all(axis=1), [False, True])
+    np.testing.assert_allclose(params.data[0], -0.1)
 
 
 def test_groups_change_no_bit_of_a_norm_over_the_run(rng):

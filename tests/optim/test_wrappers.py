@@ -10,6 +10,7 @@ from optrun.optim import SGD, AdamW
 from optrun.optim.transforms import (
     ASAM,
     SAM,
+    Accumulate,
     ClipNorm,
     Hyperball,
     Lookahead,
@@ -294,6 +295,31 @@ def test_rho_is_swept_scheduled_and_read():
     found = np.ascontiguousarray(together.params.data)
     assert found[1].tobytes() == again.params.data.tobytes()
     assert found[0].tobytes() != found[1].tobytes() != found[2].tobytes()
+
+
+def test_accumulated_gradients_make_one_step_with_their_mean():
+    found, _ = ours(AdamW, [Accumulate(n=3)], lr=0.05, gradient=[ClipNorm(max_norm=5.0)])
+    x, m, v = START.copy(), np.zeros_like(START), np.zeros_like(START)
+    for t in range(STEPS):
+        if t % 3 == 0:
+            total, step = np.zeros_like(x), t // 3 + 1
+        total = total + slope(x, t)
+        if t % 3 == 2:
+            g = total / 3
+            g = g * min(1.0, 5.0 / (np.linalg.norm(g) + 1e-6))
+            m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
+            u = m / (1 - 0.9**step) / (np.sqrt(v / (1 - 0.999**step)) + 1e-8)
+            x = (1 - 0.05 * 0.01) * x - 0.05 * u
+        assert_equal(found[t], x)
+
+
+@pytest.mark.full
+def test_accumulation_is_optaxs():
+    expected, _ = optaxs(
+        lambda optax: optax.MultiSteps(optax.adamw(0.05, weight_decay=0.01), 3).gradient_transformation()
+    )
+    # optax divides by a count in float32.
+    np.testing.assert_allclose(ours(AdamW, [Accumulate(n=3)], lr=0.05)[0], expected, rtol=1e-6)
 
 
 def test_each_wrapper_is_around_those_before_it():

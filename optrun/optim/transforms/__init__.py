@@ -9,14 +9,24 @@ from optrun.optim.transforms.gradient import (
     Normalize,
     Sign,
     SkipNonFinite,
+    StopNonFinite,
 )
 from optrun.optim.transforms.transform import GradientTransform, UpdateTransform, Wrapper
 from optrun.optim.transforms.update import Cautious, ClipRMS, TrustRatio
-from optrun.optim.transforms.wrappers import ASAM, SAM, Hyperball, Lookahead, Mechanic, ScheduleFree
+from optrun.optim.transforms.wrappers import (
+    ASAM,
+    SAM,
+    Accumulate,
+    Hyperball,
+    Lookahead,
+    Mechanic,
+    ScheduleFree,
+)
 
 __all__ = [
     "ASAM",
     "SAM",
+    "Accumulate",
     "AdaptiveClip",
     "Cautious",
     "Centralize",
@@ -31,6 +41,7 @@ __all__ = [
     "ScheduleFree",
     "Sign",
     "SkipNonFinite",
+    "StopNonFinite",
     "TrustRatio",
     "UpdateTransform",
     "Wrapper",

@@ -6,7 +6,9 @@ from functools import cache, partial
 from typing import Any, ClassVar
 
 from optrun.errors import ConfigError
+from optrun.kernels.symbols import Symbol
 from optrun.kernels.trace import Moving, Variable
+from optrun.ops import where
 from optrun.optim.optimizer import Optimizer
 from optrun.optim.rule import Rule
 from optrun.optim.transforms.decay import LR_MAX, remainder
@@ -16,8 +18,8 @@ from optrun.registry import DecayMode, NonNegative, Option, options_of
 GRADIENT, UPDATE, WRAP = "gradient", "update", "wrap"
 WEIGHT_DECAY = "weight_decay"
 
-Step = Callable[[Variable, Any], None]
-"""Makes a step: changes the parameters in place, given the gradient."""
+Step = Callable[[Variable, Any, Any], None]
+"""Makes a step: changes the parameters in place, given the gradient and the number of the step."""
 
 
 def composed(
@@ -70,8 +72,21 @@ class _Place:
 class Inner:
     """The rule inside a wrapper, in one step."""
 
-    step: Step
-    """Makes the rule's step: changes the parameters in place, given the gradient."""
+    whole: Step
+    t: Any
+    states: Sequence[Variable]
+
+    def step(self, p: Variable, g: Any, *, t: Any = None, when: Any = None) -> None:
+        """Make the rule's step: change the parameters and its states in place, given the gradient.
+
+        ``t`` is the number of the step for the rule, if it is another one; ``when`` a condition without which nothing
+        changes.
+        """
+        before = [(variable, variable.node) for variable in (p, *self.states)]
+        self.whole(p, g, self.t if t is None else t)
+        for variable, old in before if when is not None else ():
+            if variable.node is not old:
+                variable[:] = where(when, variable, Symbol(old))
 
     def update(self, p: Variable, g: Any) -> Any:
         """Return what the rule's step would subtract from the parameters, decoupled weight decay included."""
@@ -121,7 +136,7 @@ def rule_of(
             if decay:
                 hyperparameters[WEIGHT_DECAY] = 0.0
 
-            def step_of_rule(p: Variable, g: Any) -> None:
+            def step_of_rule(p: Variable, g: Any, t: Any) -> None:
                 for place in before:
                     g = place.transform.apply(g, p, t, *of[place.states], **place.of(options))
                 if decay == "coupled":
@@ -139,14 +154,18 @@ def rule_of(
                     p *= remainder(decay, p, u, lr, weight_decay, options.get(LR_MAX))
                 p -= u
 
-            def step_around(inner: Step, place: _Place, p: Variable, g: Any) -> None:
-                own = place.of(options, "apply")
-                place.transform.apply(Inner(inner), p, g, lr, t, *of[place.states], **own)
+            def step_around(
+                inner: Step, inside: list[Variable], place: _Place, p: Variable, g: Any, t: Any
+            ) -> None:
+                rule_inside, own = Inner(inner, t, inside), place.of(options, "apply")
+                place.transform.apply(rule_inside, p, g, lr, t, *of[place.states], **own)
 
             step: Step = step_of_rule
+            inside = [*own, *(state for place in (*before, *after) for state in of[place.states])]
             for place in around:
-                step = partial(step_around, step, place)
-            step(p, g)
+                step = partial(step_around, step, inside, place)
+                inside = [*inside, *of[place.states]]
+            step(p, g, t)
 
         @classmethod
         def probe(cls) -> type[Rule] | None:

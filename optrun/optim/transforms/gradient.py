@@ -91,9 +91,30 @@ class SkipNonFinite(GradientTransform):
 
     @staticmethod
     def apply(g: Any, p: Any, t: Any, /, *, over: Over = "run") -> Any:
-        # 0 · ∞ and 0 · NaN are NaN, which is unequal to itself.
-        is_finite = sum(where(abs(g) < float("inf"), 0.0, 1.0), over=over) == 0
-        return where(is_finite, g, 0.0)
+        return where(_strange(g, over) == 0, g, 0.0)
+
+
+class StopNonFinite(GradientTransform):
+    """Take the whole gradient for NaN in a step in which an element of it is infinite or NaN, so that the run ends.
+
+        g ← g if all gᵢ are finite, else NaN
+
+    The next loss is NaN then, and the run diverged, whatever the rule would make of a single element. The elements are
+    those of the run, of each parameter group, or of each tensor.
+
+    Example:
+
+        optimizer: {name: SGD, lr: 0.1, gradient: [StopNonFinite]}
+    """
+
+    @staticmethod
+    def apply(g: Any, p: Any, t: Any, /, *, over: Over = "run") -> Any:
+        return where(_strange(g, over) == 0, g, float("nan"))
+
+
+def _strange(g: Any, over: Over) -> Any:
+    """Return how many elements are not finite: NaN is not below infinity."""
+    return sum(where(abs(g) < float("inf"), 0.0, 1.0), over=over)
 
 
 class Centralize(GradientTransform):

@@ -22,7 +22,8 @@ A wrapper is a rule with another one inside::
             ...
 
 It changes the parameters and its states in place, as a rule does. `rule.step(p, g)` makes the step of the rule inside,
-with its transforms; `rule.update(p, g)` only returns what that step would subtract from the parameters. A wrapper may
+with its transforms, `rule.step(p, g, t=…, when=…)` as another step of it, and where a condition holds; `rule.update(p,
+g)` only returns what that step would subtract from the parameters. A wrapper may
 have a static method ``probe(p, g, t, /, *, …)``, instead of ``apply`` or beside it: it moves the parameters, for the
 gradient of the step to be taken there.
 """

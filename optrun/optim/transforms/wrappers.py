@@ -7,7 +7,7 @@ from typing import Any
 
 from optrun.ops import abs, clip, dot, maximum, norm, sqrt, where
 from optrun.optim.transforms.transform import Wrapper
-from optrun.registry import Fraction, NonNegative, Number, Positive, PositiveInt
+from optrun.registry import Fraction, NonNegative, Number, Positive, PositiveInt, Steps
 
 
 class Lookahead(Wrapper):
@@ -31,6 +31,24 @@ class Lookahead(Wrapper):
         is_due = t % k == 0
         slow[:] = where(is_due, slow - alpha * (slow - p), slow)
         p[:] = where(is_due, slow, p)
+
+
+class Accumulate(Wrapper):
+    """Accumulate the gradients of n steps, and make a step of the rule with their mean at every n-th.
+
+        every n steps:  g = mean of the last n gradients, then step t / n of the rule
+
+    Between, neither the parameters nor the state of the rule change. A schedule counts all steps.
+
+    Example:
+
+        optimizer: {name: SGD, lr: 0.01, momentum: 0.9, wrap: [Accumulate]}
+    """
+
+    @staticmethod
+    def apply(rule: Any, p: Any, g: Any, lr: Any, t: Any, /, total: Any, *, n: Steps = 2) -> None:
+        total[:] = where((t - 1) % n == 0, g, total + g)
+        rule.step(p, total / n, t=t / n, when=t % n == 0)
 
 
 class ScheduleFree(Wrapper):
