@@ -18,6 +18,12 @@ Solution = tuple[Array, float]
 
 ACCURACY = 1e-10
 """Relative to 1, or to the minimum where it is larger."""
+FLAT = 1e-12
+"""Curvature beside 1 that may be rounding."""
+MOST_SWEEPS, SETTLED, MOST_CHANGES = 1_000, 20, 200
+"""Of the coordinates in turn, also without a change of their signs, and of the support."""
+RANK = 1e-13
+"""Singular values are 0 where they are smaller beside the largest."""
 MOST_UNKNOWNS = 2_000
 """Of a Hessian that is solved for."""
 
@@ -57,9 +63,10 @@ def newton(
 
         θ ← θ - s H⁻¹ g        s = 1, ½, ¼, …, so that the value does not grow
 
-    ``penalties [d]`` are those of the rows of θ, ``weights [n]`` those of the samples. The proof is Newton's decrement,
-    ½ gᵀ H⁻¹ g, by which a quadratic of this slope and curvature is above its minimum; None where it stays too large, or
-    there are more than MOST_UNKNOWNS.
+    ``penalties [d]`` are those of the rows of θ, ``weights [n]`` those of the samples. H has FLAT I added in steps, in
+    units in which its diagonal is 1. The proof is Newton's decrement, ½ gᵀ H⁻¹ g, without that addition, by which a
+    quadratic of this slope and curvature is above its minimum; None where it stays too large, or there are more than
+    MOST_UNKNOWNS.
     """
     samples, size = x.shape
     if size * outputs > MOST_UNKNOWNS:
@@ -80,9 +87,12 @@ def newton(
             for a, b in combinations_with_replacement(range(outputs), 2):
                 hessian[:, a, :, b] = hessian[:, b, :, a] = (x.T * (w * curvatures[:, a, b] / samples)) @ x
             hessian = hessian.reshape(size * outputs, -1) + np.diag(np.repeat(penalties, outputs))
+            # Units of its own for each unknown, so that curvatures of any size can be told from none.
+            units = np.sqrt(np.where(np.diag(hessian) > 0, np.diag(hessian), 1.0))
+            hessian, slope = hessian / np.outer(units, units), gradient.ravel() / units
             # Along some directions, as of biases that grow together, the value may be the same.
-            hessian += 1e-9 * max(1.0, np.diag(hessian).mean()) * np.eye(len(hessian))
-            step = np.linalg.solve(hessian, gradient.ravel()).reshape(theta.shape)
+            step = np.linalg.solve(hessian + FLAT * np.eye(len(hessian)), slope)
+            step = (step / units).reshape(theta.shape)
             decrement, scale = float(np.sum(gradient * step)) / 2, 1.0
             unit = max(1.0, abs(value))
             # Nearer to the minimum, the difference of values is rounding.
@@ -91,18 +101,32 @@ def newton(
             theta = theta - scale * step
             if decrement <= 1e-22 * unit:
                 break
-    is_proven = decrement <= 1e-2 * ACCURACY * unit
+        is_proven = _decrement(hessian, slope, theta.ravel() * units) <= 1e-2 * ACCURACY * unit
     return (theta, value_at(theta)) if is_proven else None
+
+
+def _decrement(hessian: Array, slope: Array, theta: Array) -> float:
+    """Return by how much a quadratic is above its minimum; along flat directions, at the distance ‖θ‖.
+
+    The Hessian has a diagonal of ones.
+    """
+    if not (np.isfinite(hessian).all() and np.isfinite(slope).all()):
+        return np.inf
+    curvatures, directions = np.linalg.eigh(hessian)
+    slopes, is_flat = directions.T @ slope, curvatures <= FLAT
+    curved = float(np.sum(slopes[~is_flat] ** 2 / curvatures[~is_flat])) / 2
+    return curved + float(np.linalg.norm(slopes[is_flat])) * (1 + float(np.linalg.norm(theta)))
 
 
 def elastic_net(x: Array, y: Array, l1: float, l2: float, *, bias: bool) -> Solution | None:
     """Minimise mean (xᵢᵀθ - yᵢ)² + l2/2 ‖w‖² + l1 ‖w‖₁, where w is θ, without its last number if that is a bias.
 
-    In A w ≈ b, means are taken out for the bias, and l2 stands in rows of its own. Coordinates are minimised in turn,
-    until w, solved for exactly on the support and with the signs of its coordinates, is proven by the duality gap of
-    the residual r = b - A w, scaled to be feasible:
+    In A w ≈ b, means are taken out for the bias, l2 stands in rows of its own, and columns have the length 1, so that
+    λ, the penalties of their coordinates, differ. Coordinates are minimised in turn, then on the support alone, as in
+    Lee et al. (2006), "Efficient sparse coding algorithms". A w is proven by the duality gap of the residual
+    r = b - A w, scaled to be feasible, or by the least squares, which are not above the minimum:
 
-        ‖r‖² + l1 ‖w‖₁ - (bᵀu - ¼ ‖u‖²)        u = 2 r min(1, l1 / ‖2 Aᵀr‖_∞)
+        ‖r‖² + λᵀ|w| - max(bᵀu - ¼ ‖u‖², min ‖b - A w‖²)        u = 2 r min(1, min λ / |2 Aᵀr|)
 
     None where it is not, or where there are more than MOST_UNKNOWNS. Without l1 that is least squares, which needs no
     proof.
@@ -111,32 +135,126 @@ def elastic_net(x: Array, y: Array, l1: float, l2: float, *, bias: bool) -> Solu
     centre, level = (x[:, :size].mean(axis=0), y.mean()) if bias else (np.zeros(size), 0.0)
     a = np.concatenate([(x[:, :size] - centre) / np.sqrt(samples), np.sqrt(l2 / 2) * np.eye(size)])
     b = np.concatenate([(y - level) / np.sqrt(samples), np.zeros(size)])
+    lengths = np.linalg.norm(a, axis=0)
+    lengths[lengths == 0] = 1.0
+    a /= lengths
+    squares = np.linalg.lstsq(a, b)[0]
 
     def completed(w: Array) -> Solution:
+        w, value = w / lengths, float(np.sum((b - a @ w) ** 2) + l1 / lengths @ np.abs(w))
         theta = np.append(w, level - centre @ w) if bias else w
-        return theta[:, None], float(np.sum((b - a @ w) ** 2) + l1 * np.abs(w).sum())
+        return theta[:, None], value
 
     if l1 == 0:
-        return completed(np.linalg.lstsq(a, b)[0])
+        return completed(squares)
     if size > MOST_UNKNOWNS:
         return None
-    gram, slopes, w, signs = a.T @ a, a.T @ b, np.zeros(size), np.full(size, np.nan)
-    for _ in range(10_000):
-        for j in np.flatnonzero(np.diag(gram)):
-            without = slopes[j] - gram[j] @ w + gram[j, j] * w[j]
-            w[j] = np.sign(without) * max(abs(without) - l1 / 2, 0) / gram[j, j]
-        if (np.sign(w) == signs).all():
-            continue  # the same would be found
-        signs, support, exact = np.sign(w), np.flatnonzero(w), np.zeros(size)
-        exact[support] = np.linalg.lstsq(a[:, support], b)[0]
-        exact[support] -= np.linalg.pinv(gram[np.ix_(support, support)]) @ signs[support] * l1 / 2
-        if _duality_gap(a, b, exact, l1) <= 1e-2 * ACCURACY * max(1.0, b @ b):
-            return completed(exact)
-    return None
+    problem = _Lasso(a, b, l1 / lengths, float(np.sum((b - a @ squares) ** 2)))
+    w = problem.by_coordinates()
+    return None if (found := problem.by_support(w)) is None else completed(found)
 
 
-def _duality_gap(a: Array, b: Array, w: Array, l1: float) -> float:
-    """Return by how much ‖b - A w‖² + l1 ‖w‖₁ may be above its minimum."""
-    r = b - a @ w
-    u = 2 * r * min(1.0, l1 / max(2 * np.abs(a.T @ r).max(), 1e-300))
-    return float(r @ r + l1 * np.abs(w).sum() - b @ u + u @ u / 4)
+class _Lasso:
+    """‖b - A w‖² + λᵀ|w|, where the columns of A have the length 1, or are 0."""
+
+    def __init__(self, a: Array, b: Array, penalties: Array, least: float) -> None:
+        self.a, self.b, self.penalties = a, b, penalties
+        self.least = least
+        """The least ‖b - A w‖²."""
+        self.most = 1e-2 * ACCURACY * max(1.0, float(b @ b))
+        """How far above the minimum a w is proven to be, at most."""
+
+    def by_coordinates(self) -> Array:
+        """Return a w near the minimum: coordinates minimised in turn, until signs stay or the proof is there."""
+        a, b, half = self.a, self.b, self.penalties / 2
+        gram, slopes, w = a.T @ a, a.T @ b, np.zeros(a.shape[1])
+        chosen, signs, unchanged = np.flatnonzero(np.diag(gram)), np.sign(w), 0
+        for _ in range(MOST_SWEEPS):
+            for j in chosen:
+                without = slopes[j] - gram[j] @ w + w[j]
+                w[j] = np.sign(without) * max(abs(without) - half[j], 0)
+            unchanged = unchanged + 1 if (np.sign(w) == signs).all() else 0
+            if unchanged == SETTLED:
+                break
+            signs = np.sign(w)
+        return w
+
+    def by_support(self, w: Array) -> Array | None:
+        """Return the minimizer, found from a w nearby by solving on the support; None if there is no proof."""
+        signs = np.sign(w)
+        for _ in range(MOST_CHANGES + 2 * len(w)):
+            support = np.flatnonzero(signs)
+            if len(support):
+                w, signs = self._moved(w, signs, support)
+                if (np.sign(w) != signs).any():
+                    signs = np.sign(w)
+                    continue
+            if self.gap(w) <= self.most:
+                return w
+            slope = -2 * self.a.T @ (self.b - self.a @ w)
+            excess = np.where(signs == 0, np.abs(slope) - self.penalties, -np.inf)
+            j = int(excess.argmax())
+            if not excess[j] > 0:
+                break
+            signs[j] = -np.sign(slope[j])
+        return w if self.gap(w) <= ACCURACY * max(1.0, self.value(w)) else None
+
+    def _moved(self, w: Array, signs: Array, support: Array) -> tuple[Array, Array]:
+        """Return where the objective is least with these signs on the support, or the first zero on the way there.
+
+        Along directions in which A w stays, the penalty falls until a coordinate is 0.
+        """
+        left, lengths, right = np.linalg.svd(self.a[:, support], full_matrices=False)
+        is_known = lengths > RANK * lengths[0]
+        pull = right @ (signs[support] * self.penalties[support]) / 2
+        inverse = np.where(is_known, 1 / np.where(is_known, lengths, 1.0), 0.0)
+        rest = self.b - self.a @ w
+        step = right.T @ (inverse * (left.T @ rest) - inverse**2 * pull)
+        flat = -(signs[support] * self.penalties[support]) - right.T @ (np.where(is_known, -2 * pull, 0.0))
+        if np.abs(flat).max() > 1e-9 * self.penalties[support].max():
+            step = flat / np.abs(flat).max() * 1e300
+        there = w[support] + step
+        crossing = (np.sign(there) != signs[support]) & (w[support] != 0)
+        moved = w.copy()
+        if crossing.any():
+            with np.errstate(all="ignore"):
+                shares = np.where(crossing, -w[support] / step, np.inf)
+            first = int(shares.argmin())
+            moved[support] = w[support] + shares[first] * step
+            moved[support[first]] = 0.0
+            return moved, signs
+        moved[support] = there
+        return moved, signs
+
+    def gap(self, w: Array) -> float:
+        """Return by how much w may be above the minimum."""
+        r = self.b - self.a @ w
+        bound = max(self.least, *map(self._bound, (r, self._residual(np.sign(w)))))
+        return self.value(w) - bound
+
+    def value(self, w: Array) -> float:
+        """Return the objective."""
+        r = self.b - self.a @ w
+        return float(r @ r + self.penalties @ np.abs(w))
+
+    def _bound(self, r: Array) -> float:
+        """Return the value of the dual problem at a residual, scaled to be feasible: no objective is lower."""
+        u = 2 * r * min(1.0, float((self.penalties / np.maximum(2 * np.abs(self.a.T @ r), 1e-300)).min()))
+        return float(self.b @ u - u @ u / 4)
+
+    def _residual(self, signs: Array) -> Array:
+        """Return the residual where the objective is least with these signs on a support.
+
+        It is that of least squares, and what 2 Aᵀr = λ signs adds: so its rounding is not that of a large w.
+        """
+        support = np.flatnonzero(signs)
+        if not len(support):
+            return self.b
+        left, lengths, right = np.linalg.svd(self.a[:, support], full_matrices=False)
+        is_known = lengths > RANK * lengths[0]
+        left, lengths, right = left[:, is_known], lengths[is_known], right[is_known]
+        r = self.b
+        for _ in range(2):  # again, for what rounding has left
+            r = r - left @ (left.T @ r)
+        added: Array = left @ (right @ (signs[support] * self.penalties[support]) / lengths) / 2
+        return r + added

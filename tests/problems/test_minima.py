@@ -1,5 +1,7 @@
 """Minima of convex problems against SciPy's minimiser of the same loss, and the gap above them."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -126,3 +128,40 @@ def test_what_is_not_proven_is_not_known(monkeypatch):
     x = np.array([[1.0], [2.0]])
     separable = minima.newton(minima.logistic, x, np.array([1.0, 1.0]), 1, np.zeros(1))
     assert separable is None or separable[1] < 1e-10  # which the loss comes to, at infinity
+
+
+def drawn(alike=0.0):
+    """Return 60 samples of 10 features, the first three nearly those of the next three, and their targets."""
+    draws = np.random.default_rng(0)
+    x = draws.normal(size=(60, 10))
+    x[:, :3] = x[:, 3:6] + (alike * draws.normal(size=(60, 3)) if alike else draws.normal(size=(60, 3)))
+    return x, x @ draws.normal(size=10) + 0.1 * draws.normal(size=60)
+
+
+@pytest.mark.parametrize("l1", [1e-3, 1e-2])
+@pytest.mark.parametrize("alike", [1e-3, 1e-6])
+@pytest.mark.parametrize("scale", [1.0, 1e6])
+def test_features_alike_of_any_scale_have_the_minimum_that_meets_the_conditions_of_one(scale, alike, l1):
+    x, y = drawn(alike)
+    x *= scale
+    theta, _ = minima.elastic_net(x, y, l1, 0.0, bias=False)
+    # |2/n xⱼᵀ r| ≤ l1, and the sign of wⱼ where that is not 0
+    r = y.astype(np.longdouble) - x.astype(np.longdouble) @ theta[:, 0].astype(np.longdouble)
+    slopes = (2 / len(x) * x.T @ r / l1).astype(np.float64)
+    support = theta[:, 0] != 0
+    np.testing.assert_allclose(slopes[support], np.sign(theta[support, 0]), rtol=5e-2)
+    assert (np.abs(slopes) <= 1.05).all()
+
+
+def test_units_of_features_change_no_minimum():
+    x, y = drawn()
+    units = np.geomspace(1e-9, 1e9, 10)
+    for terms in (partial(minima.huber, 0.5), minima.logistic):
+        wanted = y if terms is not minima.logistic else (y > 0) * 1.0
+        flipped = wanted if terms is not minima.logistic else np.where(np.arange(60) % 7, wanted, 1 - wanted)
+        plain = minima.newton(terms, x, flipped, 1, np.zeros(10))
+        assert minima.newton(terms, x * units, flipped, 1, np.zeros(10))[1] == pytest.approx(
+            plain[1], rel=1e-12
+        )
+    plain = minima.elastic_net(x, y, 0.0, 0.0, bias=True)[1]
+    assert minima.elastic_net(x * units, y, 0.0, 0.0, bias=True)[1] == pytest.approx(plain, rel=1e-9)
