@@ -167,6 +167,11 @@ class Parameters(Mapping[str, Array]):
         return parameters
 
     @cached_property
+    def noise(self) -> Array:
+        """Normal numbers, laid out like ``data``, for rules that read them; made on first use."""
+        return self.zeros()
+
+    @cached_property
     def curvature(self) -> Array:
         """A sample of the Hessian's diagonal, laid out like ``data``, for rules that read one; made on first use."""
         return self.zeros()

@@ -10,12 +10,13 @@ import numpy as np
 from optrun.kernels.symbols import Symbol, apply, counted, factorized, largest, reduced, rows_of, total
 
 __all__ = [
-    "abs", "amax", "arctan", "clip", "cos", "debias", "detach", "dot", "eigh", "exp", "floor", "inverse_root", "lerp",
+    "abs", "amax", "arctan", "clip", "cos", "debias", "detach", "dot", "eigh", "exp", "floor", "identity",
+    "inverse_root", "lerp",
     "log", "log1p", "maximum", "mean", "minimum", "mod", "norm", "power", "prod", "qr", "sign", "sin", "solve",
-    "sorting", "sqrt", "sum", "tanh", "total", "where",
+    "sorting", "sqrt", "sum", "tanh", "total", "triu", "where",
 ]  # fmt: skip
 
-OF_MATRICES = ("amax", "eigh", "inverse_root", "qr", "solve", "sorting")
+OF_MATRICES = ("amax", "eigh", "identity", "inverse_root", "qr", "solve", "sorting", "triu")
 """Words of per-tensor rules, which functions do not have."""
 
 
@@ -211,6 +212,16 @@ def sorting(x: Any) -> Any:
     if one != 1:
         raise TypeError(f"sorting takes a row, not {x.shape}")
     return factorized("sorting", x, shape=(*stack, columns, columns))
+
+
+def identity(x: Any) -> Any:
+    """The identity matrix of the shape of square matrices."""
+    return factorized("identity", x, shape=x.shape)
+
+
+def triu(x: Any) -> Any:
+    """The upper triangle of matrices, with 0 below."""
+    return factorized("triu", x, shape=x.shape)
 
 
 def inverse_root(x: Any, order: int, eps: Any) -> Any:

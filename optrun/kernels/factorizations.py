@@ -68,9 +68,15 @@ def _sorting(x: Array) -> Array:
     return np.asarray(np.arange(x.shape[-1])[:, None] == order[..., None, :], x.dtype)
 
 
+def _identity_of(x: Array) -> Array:
+    return np.broadcast_to(_identity(x), x.shape).copy()
+
+
 _FUNCTIONS: dict[str, Callable[..., Array]] = {
     "eigh": _eigh,
     "qr": _qr,
     "solve": np.linalg.solve,
     "sorting": _sorting,
+    "identity": _identity_of,
+    "triu": np.triu,
 }

@@ -49,11 +49,12 @@ def node(
     return Node(op, args, name, value, is_array, shape)
 
 
-GIVEN = frozenset({"g", "h"})
-"""Inputs that a rule only reads: the gradient, and a sample of the Hessian's diagonal."""
+CURVATURE, NOISE = "given_curvature", "given_noise"
+GIVEN = frozenset({"g", CURVATURE, NOISE})
+"""Inputs that a rule only reads: the gradient, a sample of the Hessian's diagonal, and normal numbers."""
 
-FACTORIZATIONS = frozenset({"eigh", "qr", "solve", "sorting"})
-"""Operations on whole matrices, which LAPACK does."""
+FACTORIZATIONS = frozenset({"eigh", "identity", "qr", "solve", "sorting", "triu"})
+"""Operations on whole matrices, which NumPy and LAPACK do."""
 
 TENSOR_OPS = (
     frozenset({"matmul", "transpose", "reshape", "rows", "sum", "amax", "slice", "pad"}) | FACTORIZATIONS

@@ -4,7 +4,16 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from optrun.kernels.program import LOSS, Node, Program, coefficients_of, node, nodes_below, reduced_below
+from optrun.kernels.program import (
+    CURVATURE,
+    LOSS,
+    Node,
+    Program,
+    coefficients_of,
+    node,
+    nodes_below,
+    reduced_below,
+)
 from optrun.kernels.symbols import ELEMENTS, TENSORS, Operand, Symbol, apply, as_node, tracing
 
 
@@ -109,16 +118,16 @@ def trace(
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     dtype: str = "",
     inputs_first: bool = False,
-    curvature: bool = False,
+    given: Iterable[str] = (),
     takes_loss: bool = False,
 ) -> Program:
     """Return the program of an update rule.
 
-    ``update(p, g, t, *states, **hyperparameters, **flags)`` is called once, with h behind t if ``curvature``, and then
-    the loss if it ``takes_loss``. It may branch on ``flags``, which are passed as they are. ``scalar_states`` names the
-    states with one number per lane, ``kept`` the states that are computed even if the parameters do not depend on them.
-    A per-tensor rule needs the ``shapes`` of `p` and of every state, the dtype, and whether weight matrices are
-    `[in, out]`.
+    ``update(p, g, t, *states, **hyperparameters, **flags)`` is called once, with what else is ``given`` behind t, and
+    then the loss if it ``takes_loss``. It may branch on ``flags``, which are passed as they are. ``scalar_states``
+    names the states with one number per lane, ``kept`` the states that are computed even if the parameters do not
+    depend on them. A per-tensor rule needs the ``shapes`` of `p` and of every state, the dtype, and whether weight
+    matrices are `[in, out]`.
     """
     scalars = frozenset(scalar_states)
     for_tensors = shapes is not None
@@ -133,19 +142,18 @@ def trace(
         )
         for name in ("p", *states)
     }
-    given = [
-        Symbol(node("input", name=name, is_array=True, shape=shapes.get("p", ())))
-        for name in (["g", "h"] if curvature else ["g"])
-    ]
-    gradient, *sample = [-each for each in given] if maximize else given
+    gradient, *others = (
+        Symbol(node("input", name=name, is_array=True, shape=shapes.get("p", ()))) for name in ("g", *given)
+    )
+    others = [-each if maximize and each.node.name == CURVATURE else each for each in others]
     symbols = {name: Symbol(node("hyperparameter", name=name)) for name in hyperparameters}
     loss = Symbol(node(LOSS))
     with tracing(TENSORS if for_tensors else ELEMENTS):
         returned = update(
             variables["p"],
-            gradient,
+            -gradient if maximize else gradient,
             Symbol(node("t")),
-            *sample,
+            *others,
             *([-loss if maximize else loss] if takes_loss else []),
             *(variables[name] for name in states),
             **symbols,

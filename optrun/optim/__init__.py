@@ -15,6 +15,7 @@ from optrun.optim.momentum import COCOB, MADGRAD, QHM, AggMo
 from optrun.optim.muon import AdaMuon, Muon, NorMuon, Scion
 from optrun.optim.optimizer import Optimizer
 from optrun.optim.polyak import MoMo, MoMoAdam, PolyakSGD
+from optrun.optim.psgd import Kron
 from optrun.optim.searched import GradientDescent, NonlinearCG
 from optrun.optim.sgd import ASGD, SGD
 from optrun.optim.shampoo import SOAP, Shampoo
@@ -58,6 +59,7 @@ __all__ = [
     "DoG",
     "DoWG",
     "GradientDescent",
+    "Kron",
     "LaProp",
     "Lion",
     "MoMo",

@@ -9,6 +9,7 @@ from optrun.arrays import Array, Parameters
 from optrun.errors import ConfigError, StateError, brief
 from optrun.hyperparameters import without_tuples
 from optrun.kernels import engine_named
+from optrun.kernels.program import CURVATURE, NOISE
 from optrun.kernels.stepper import Engine
 from optrun.kernels.trajectory import Stretch
 from optrun.optim.group_update import GroupUpdate, step_together
@@ -159,7 +160,7 @@ class Optimizer(Rule):
         has_hooks = any(next(iter(self._hooks[kind]), None) for kind in ("step", "stepped"))
         is_one = len(self._updates) == 1 and isinstance(self._updates[0], GroupUpdate)
         is_own = type(self).step is not Optimizer.step
-        apart = any(rule.per_tensor or rule.needs_curvature for rule in self._rules)
+        apart = any(rule.per_tensor or rule.given() for rule in self._rules)
         return is_one and not (is_own or has_hooks or apart or self.needs_closure or self.reduces)
 
     @property
@@ -173,17 +174,19 @@ class Optimizer(Rule):
         return any(rule.takes_loss() for rule in self._rules)
 
     @property
-    def reads_curvature(self) -> bool:
-        """Whether some steps read `params.curvature`."""
-        return any(rule.needs_curvature for rule in self._rules)
+    def reads_samples(self) -> bool:
+        """Whether some steps read `params.curvature` or `params.noise`."""
+        return any(rule.given() for rule in self._rules)
 
     @property
     def awaits_curvature(self) -> bool:
         """Whether the next step reads `params.curvature`, which the caller writes then as it writes gradients."""
-        return any(
-            rule.needs_curvature and update.t % update.group["update_every"] == 0
-            for rule, update in zip(self._rules, self._updates, strict=True)
-        )
+        return self._awaits(CURVATURE)
+
+    @property
+    def awaits_noise(self) -> bool:
+        """Whether the next step reads `params.noise`, which the caller writes then: normal numbers."""
+        return self._awaits(NOISE)
 
     def look_far(self) -> None:
         """From now on, return in `stretch` as many steps as may be."""
@@ -318,6 +321,12 @@ class Optimizer(Rule):
         if not state:
             return None
         return {name: state[name][kept] if name in state else value for name, value in self.params.items()}
+
+    def _awaits(self, name: str) -> bool:
+        return any(
+            name in rule.given() and update.t % update.group["update_every"] == 0
+            for rule, update in zip(self._rules, self._updates, strict=True)
+        )
 
     def _on_host(self, value: Any) -> Any:
         return self.params.arrays.to_host(value) if hasattr(value, "dtype") else value

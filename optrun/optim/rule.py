@@ -13,8 +13,9 @@ The arguments before `/` are the parameters, the gradient and the number of this
 the states, initially zero; after `*` the hyperparameters. Floats may differ between lanes and change between steps.
 All other hyperparameters are fixed when the rule is traced, so a rule may branch on a bool, but not on a float or `t`.
 
-A rule with ``needs_curvature`` takes h behind t, z ⊙ H z of random signs z, whose mean is the Hessian's diagonal. It
-is that of this step in every step with (t - 1) mod update_every = 0, an integer hyperparameter.
+A rule with ``needs_curvature`` takes h behind t, z ⊙ H z of random signs z, whose mean is the Hessian's diagonal, and
+one with ``needs_noise`` v, normal numbers. They are those of this step in every step with (t - 1) mod update_every = 0,
+an integer hyperparameter.
 
 A state has the shape of its parameter. A state annotated as `Number` is one float64 per lane instead, and may depend
 only on hyperparameters, `t` and other such states. A rule with ``per_tensor`` is traced for each tensor: it may use
@@ -27,7 +28,7 @@ from functools import cache
 from typing import Any, ClassVar, get_type_hints
 
 from optrun.errors import ConfigError, brief
-from optrun.kernels.program import Program
+from optrun.kernels.program import CURVATURE, NOISE, Program
 from optrun.kernels.trace import trace
 from optrun.plugin_code import guarded
 from optrun.registry import Number, Option, check_annotated, optimizers, options_of
@@ -52,6 +53,9 @@ class Rule:
 
     traced: ClassVar[bool] = True
     """Whether its update is traced into a program, as all but code of other libraries is."""
+
+    needs_noise: ClassVar[bool] = False
+    """Whether a step reads v, normal numbers, every `update_every` steps."""
 
     needs_curvature: ClassVar[bool] = False
     """Whether a step reads h, a sample of the Hessian's diagonal, every `update_every` steps."""
@@ -133,6 +137,11 @@ class Rule:
         return loss is not None and loss.kind is loss.POSITIONAL_ONLY
 
     @classmethod
+    def given(cls) -> tuple[str, ...]:
+        """Return what a step reads beside the gradient."""
+        return (CURVATURE,) * cls.needs_curvature + (NOISE,) * cls.needs_noise
+
+    @classmethod
     def scalar_states(cls) -> tuple[str, ...]:
         """Return the names of the states that are one number per lane."""
         hints = get_type_hints(cls.update, include_extras=True)
@@ -164,7 +173,7 @@ class Rule:
                 shapes=None if shape is None else {"p": shape, **cls.state_shapes(shape)},
                 dtype=dtype,
                 inputs_first=inputs_first,
-                curvature=cls.needs_curvature,
+                given=cls.given(),
                 takes_loss=cls.takes_loss(),
             )
 
@@ -189,9 +198,9 @@ def flags_of(owner: str, values: Mapping[str, Any]) -> tuple[tuple[str, Any], ..
 def _check_signature(rule: type[Rule]) -> None:
     parameters = list(inspect.signature(rule.update).parameters.values())
     first = [parameter.name for parameter in parameters if parameter.kind is parameter.POSITIONAL_ONLY]
-    if len(first) != 3 + rule.needs_curvature + rule.takes_loss() or "loss" in first[:-1]:
+    if len(first) != 3 + len(rule.given()) + rule.takes_loss() or "loss" in first[:-1]:
         before = "p, evaluate, memory" if rule.needs_closure else "p, g, t"
-        before += ", h" if rule.needs_curvature else ""
+        before += ", h" * rule.needs_curvature + ", v" * rule.needs_noise
         raise TypeError(f"{rule.__name__}.update takes {before} before a slash: update({before}, /, …)")
     check_annotated(f"{rule.__name__}.update", rule.update)
     if "lr" not in options_of(rule.update):

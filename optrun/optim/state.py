@@ -6,6 +6,7 @@ import numpy as np
 
 from optrun.arrays import Array, Parameters
 from optrun.errors import StateError
+from optrun.kernels.program import CURVATURE, GIVEN
 from optrun.optim.rule import Rule
 
 
@@ -28,21 +29,26 @@ class StateBuffers:
         self._tensors: dict[tuple[str, str], Array] = {}
 
     def flat(self, name: str) -> Array:
-        """Return the flat buffer `[B, P]` of a state, of `p`, of `g` or of `h`."""
+        """Return the flat buffer `[B, P]` of a state, of `p` or of what is given."""
         if name not in self._flat:
-            self._flat[name] = self._params.curvature if name == "h" else self._params.zeros()
+            self._flat[name] = self._params.zeros() if name not in GIVEN else self._given(name)
         return self._flat[name]
 
     def tensor(self, name: str, parameter: str) -> Array:
-        """Return the buffer `[B, *shape]` of a parameter's state, of `p`, of `g` or of `h`."""
-        if name == "h":
-            return self._params.split(self._params.curvature)[parameter]
-        if name in ("p", "g"):
-            return (self._params if name == "p" else self._params.grads)[parameter]
+        """Return the buffer `[B, *shape]` of a parameter's state, of `p` or of what is given."""
+        if name == "p":
+            return self._params[parameter]
+        if name in GIVEN:
+            return self._params.split(self._given(name))[parameter]
         if (name, parameter) not in self._tensors:
             shape = self.shape(name, parameter)
             self._tensors[name, parameter] = self._params.arrays.xp.zeros(shape, self._params.data.dtype)
         return self._tensors[name, parameter]
+
+    def _given(self, name: str) -> Array:
+        if name == "g":
+            return self._params.grad
+        return self._params.curvature if name == CURVATURE else self._params.noise
 
     def of(self, name: str, parameter: str) -> Array:
         """Return a view `[B, *shape]` of a parameter's state."""
@@ -61,7 +67,7 @@ class StateBuffers:
     def clear(self) -> None:
         """Set all states to zero."""
         for name, buffer in self._flat.items():
-            if name not in ("p", "g", "h"):
+            if name != "p" and name not in GIVEN:
                 buffer[:] = 0
         for buffer in self._tensors.values():
             buffer[:] = 0

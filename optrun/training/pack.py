@@ -2,12 +2,12 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 
-from optrun.arrays import Array, Arrays, Parameters
+from optrun.arrays import Array, Arrays, Parameters, stream
 from optrun.config import RunConfig
 from optrun.errors import ChangedError, StateError
 from optrun.kernels import engine_named
@@ -96,7 +96,7 @@ class Pack:
         optimizer, average, schedulers, batches = self.optimizer, self.average, self.schedulers, self.batches
         needs_closure = optimizer.needs_closure
         needs_metrics = self._needs_metrics
-        needs_loss = optimizer.needs_loss
+        needs_loss, reads_samples = optimizer.needs_loss, optimizer.reads_samples
         replay = (
             Replay(self.arrays, problem.loss_and_grad)
             if self.is_asynchronous and not optimizer.has_post_hooks
@@ -111,8 +111,8 @@ class Pack:
             # Copied, since an evaluation before the update may overwrite the loss buffer.
             metrics = self.arrays.to_host(loss).copy() if needs_metrics or needs_loss else None
             yield t, loss
-            if optimizer.awaits_curvature:
-                self._sample_curvature(t, batches[t])
+            if reads_samples:
+                self._sample(t)
             if replay is not None:
                 with replay:
                     optimizer.step()
@@ -157,21 +157,31 @@ class Pack:
         for scheduler in self.schedulers:
             scheduler.observe_evaluation(figures)
 
-    def _sample_curvature(self, t: int, batch: Any) -> None:
-        """Write a sample of the diagonal of the Hessian on this batch, whose signs depend on the seed and t alone."""
+    def _sample(self, t: int) -> None:
+        """Write what the next step reads beside the gradient; it depends on the seed and t, and on the batch."""
         problem, params = self.problem, self.params
-        # Signs are drawn in the problem's order of parameters; groups may have another one in memory.
-        ends = np.cumsum([math.prod(shape) for shape in problem.shapes.values()])
-        place = dict(zip(problem.shapes, np.split(np.arange(params.size), ends[:-1]), strict=True))
-        order = np.concatenate([place[name] for name in params])
+        seeds = [config.seed for config in self.configs]
+        if self.optimizer.awaits_noise:
+            drawn = {seed: stream(seed, "optimizer", t).standard_normal(params.size) for seed in {*seeds}}
+            noise = np.stack([drawn[seed] for seed in seeds])
+            params.noise[...] = self.arrays.array(noise[:, self._order])
+        if self.optimizer.awaits_curvature:
 
-        def times(vectors: Array) -> Array:
-            products = np.empty_like(vectors)
-            products[:, order] = problem.hessian_times(params, vectors[:, order], batch)
-            return products
+            def times(vectors: Array) -> Array:
+                products = np.empty_like(vectors)
+                given = vectors[:, self._order]
+                products[:, self._order] = problem.hessian_times(params, given, self.batches[t])
+                return products
 
-        hessian = Hessian(times, params.size, [config.seed for config in self.configs])
-        params.curvature[...] = self.arrays.array(diagonal(hessian, t)[:, order])
+            sample = diagonal(Hessian(times, params.size, seeds), t)
+            params.curvature[...] = self.arrays.array(sample[:, self._order])
+
+    @cached_property
+    def _order(self) -> Array:
+        """Where in the problem's order each element of the parameters is; groups may have another order in memory."""
+        ends = np.cumsum([math.prod(shape) for shape in self.problem.shapes.values()])
+        place = dict(zip(self.problem.shapes, np.split(np.arange(self.params.size), ends[:-1]), strict=True))
+        return np.concatenate([place[name] for name in self.params])
 
     def _check_loss(self, loss: Any) -> None:
         if getattr(loss, "shape", None) != (self.lanes,):
@@ -186,7 +196,7 @@ class Pack:
         needs_host = (
             self.optimizer.needs_closure
             or self.optimizer.reduces
-            or self.optimizer.reads_curvature
+            or self.optimizer.reads_samples
             or self._needs_metrics
             or self.observes_figures
             or self.configs[0].stop.metric is not None

@@ -193,9 +193,11 @@ def stepped(optimizer, grads):
 
 
 def curve(optimizer):
-    """Write a sample of the Hessian's diagonal, which depends on the gradient alone, where the next step reads one."""
+    """Write what the next step reads beside the gradient, on which alone it depends."""
     if optimizer.awaits_curvature:
         optimizer.params.curvature[:] = 0.5 + optimizer.params.grad
+    if optimizer.awaits_noise:
+        optimizer.params.noise[:] = 1.0 + 0.5 * optimizer.params.grad
 
 
 def bits(optimizer):

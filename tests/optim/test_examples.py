@@ -59,6 +59,8 @@ def loss_after(config, function, start):
     for t in range(STEPS):
         if optimizer.awaits_curvature:
             params.curvature[0] = diagonal(function, params.data[0], t)
+        if optimizer.awaits_noise:
+            params.noise[0] = np.random.default_rng(t).normal(size=params.size)
         optimizer.step(closure)
         if scheduler:
             scheduler.step()

@@ -128,7 +128,7 @@ def rule_of(
         @staticmethod
         def update(p: Any, g: Any, t: Any, /, *states: Any, **options: Any) -> None:
             found = iter(states)
-            more = _taken(found, rule.needs_curvature + rule.takes_loss())
+            more = _taken(found, len(rule.given()) + rule.takes_loss())
             own = _taken(found, len(rule.states()))
             of = {place.states: _taken(found, len(place.transform.states())) for place in every}
             hyperparameters = {name: value for name, value in options.items() if "." not in name}
