@@ -20,6 +20,7 @@ from optrun.optim.searched import GradientDescent, NonlinearCG
 from optrun.optim.sgd import ASGD, SGD
 from optrun.optim.shampoo import SOAP, Shampoo
 from optrun.optim.signs import Lion, SignSGD, Signum
+from optrun.optim.spectral import SGDHD, AdamHD, BarzilaiBorwein
 from optrun.optim.tensors import Adafactor
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "MARS",
     "QHM",
     "SGD",
+    "SGDHD",
     "SM3",
     "SOAP",
     "SWA",
@@ -47,12 +49,14 @@ __all__ = [
     "Adafactor",
     "Adagrad",
     "Adam",
+    "AdamHD",
     "AdamMini",
     "AdamW",
     "Adamax",
     "Adan",
     "AggMo",
     "Average",
+    "BarzilaiBorwein",
     "CurveMetric",
     "DAdaptAdam",
     "DAdaptSGD",

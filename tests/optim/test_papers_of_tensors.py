@@ -1,6 +1,6 @@
 """Optimizers that look at whole tensors, or at all of them: against their papers in NumPy and against optax."""
 
-from itertools import islice, zip_longest
+from itertools import islice, pairwise, zip_longest
 
 import numpy as np
 import pytest
@@ -30,6 +30,9 @@ PAPERS = {
     "PolyakSGD": papers.polyak_sgd,
     "MoMo": papers.momo,
     "MoMoAdam": papers.momo_adam,
+    "BarzilaiBorwein": papers.barzilai_borwein,
+    "SGDHD": papers.sgd_hd,
+    "AdamHD": papers.adam_hd,
 }
 CASES = [(name, options) for name in PAPERS for options in option_sets(optimizers.find(name))]
 STEPS = 120
@@ -199,3 +202,41 @@ def test_lamb_is_adam_with_a_trust_ratio(rng):
         stepped(rule(params, lr=0.1, eps=1e-6), grads)
         found.append(params.data)
     np.testing.assert_allclose(*found, rtol=1e-12)
+
+
+@pytest.mark.parametrize("variant", ["long", "short"])
+def test_the_steps_of_barzilai_and_borwein_are_those_of_the_gradient_before(variant, rng):
+    """On a quadratic they minimize along the gradient before: the loss, or the norm of the gradient."""
+    hessian, found = np.geomspace(1.0, 30.0, 5), []
+    params = Parameters({"x": (5,)}, arrays=Arrays(dtype="float64"))
+    params.data[:] = rng.normal(size=5)
+    optimizer = optimizers.find("BarzilaiBorwein")(params, lr=0.01, variant=variant)
+    for _ in range(12):
+        before, g = params.data[0].copy(), hessian * params.data[0]
+        params.grad[:] = g
+        optimizer.step()
+        found.append((g, (before - params.data[0]) @ g / (g @ g)))
+    for (g, _), (_, step) in pairwise(found):
+        power = 1 if variant == "long" else 2
+        expected = (g * hessian ** (power - 1)) @ g / ((g * hessian**power) @ g)
+        np.testing.assert_allclose(step, expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize(("name", "other"), [("SGDHD", "SGD"), ("AdamHD", "Adam")])
+def test_a_rate_descends_the_loss_after_torchs_step(name, other):
+    torch = pytest.importorskip("torch")
+    options = {"lr": 0.01, "hypergrad_lr": 1e-5}
+    rows, slopes, _ = written(name, options)
+    x = torch.tensor(beginning())
+    theirs, rate, change = (
+        getattr(torch.optim, other)([x], lr=options["lr"]),
+        options["lr"],
+        torch.zeros(3, 17),
+    )
+    for slope, row in zip(slopes, rows, strict=True):
+        x.grad = torch.tensor(slope)
+        rate -= options["hypergrad_lr"] * (x.grad * change).sum().item()
+        before, theirs.param_groups[0]["lr"] = x.clone(), rate
+        theirs.step()
+        change = (x - before) / rate
+        assert np.abs(x.numpy() - row).max() <= BOUND * np.abs(row).max()

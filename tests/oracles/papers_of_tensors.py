@@ -299,3 +299,41 @@ def momo_adam(
         above = decay * ((average - along) / rho - lower_bound) + inner(mean, x)
         x = [each / decay for each in added(x, -min(lr, max(above, 0.0) / inner(mean, scaled)), scaled)]
         yield x
+
+
+def barzilai_borwein(x: Tensors, slope: Slope, *, lr: float, variant: str) -> Iterator[Tensors]:
+    before: tuple[Tensors, Tensors] | None = None
+    for t in count(1):
+        g, step = slope(x, t), lr
+        if before:
+            s, y = (added(new, -1, old) for new, old in zip((x, g), before, strict=True))
+            if inner(s, y) > 0:
+                step = inner(s, s) / inner(s, y) if variant == "long" else inner(s, y) / inner(y, y)
+        before = x, g
+        x = added(x, -step, g)
+        yield x
+
+
+def sgd_hd(x: Tensors, slope: Slope, *, lr: float, hypergrad_lr: float) -> Iterator[Tensors]:
+    change = zeros(x)
+    for t in count(1):
+        g = slope(x, t)
+        lr = lr - hypergrad_lr * inner(g, change)
+        change = [-each for each in g]
+        x = added(x, lr, change)
+        yield x
+
+
+def adam_hd(
+    x: Tensors, slope: Slope, *, lr: float, hypergrad_lr: float, beta1: float, beta2: float, eps: float
+) -> Iterator[Tensors]:
+    m, v, change = zeros(x), zeros(x), zeros(x)
+    for t in count(1):
+        g = slope(x, t)
+        lr = lr - hypergrad_lr * inner(g, change)
+        m = [beta1 * a + (1 - beta1) * b for a, b in zip(m, g, strict=True)]
+        v = [beta2 * a + (1 - beta2) * b**2 for a, b in zip(v, g, strict=True)]
+        hats = [(a / (1 - beta1**t), b / (1 - beta2**t)) for a, b in zip(m, v, strict=True)]
+        change = [-a / (np.sqrt(b) + eps) for a, b in hats]
+        x = added(x, lr, change)
+        yield x
