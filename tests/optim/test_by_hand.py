@@ -5,6 +5,7 @@ import pytest
 
 from optrun.arrays import Arrays, Parameters
 from optrun.registry import optimizers
+from tests.optim.samples import in_turn
 from tests.oracles import rules, torch_rules
 
 OFF, STEPS = range(3, 7), 12
@@ -71,8 +72,7 @@ def theirs(name, zero, starts_off, grads):
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("starts_off", [True, False])
-@pytest.mark.parametrize(("name", "zero"), list(zeroed()))
+@pytest.mark.parametrize(("name", "zero", "starts_off"), in_turn(zeroed(), (True, False)))
 def test_a_float_that_is_zero_for_a_while_loses_no_state(name, zero, starts_off, rng):
     """Against the lane's solo run to the bit, and against torch where it takes a zero."""
     grads = rng.normal(size=(STEPS, 12))

@@ -15,7 +15,8 @@ from optrun.registry import NonNegative, Rate, Steps, optimizers, problems, sche
 from optrun.schedulers import LRScheduler
 from optrun.schedulers.function_of_time import FunctionOfTime
 from optrun.selftest import examples
-from optrun.selftest.smoke import PROBLEMS, Combination, Verdict, combinations, outcomes
+from optrun.selftest.smoke import NO_SCHEDULER, PROBLEMS, Combination, Verdict, combinations, outcomes
+from tests.pairs import pairs
 from tests.problems.cases import CASES
 
 
@@ -36,10 +37,10 @@ def tried(*names, steps=12):
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("optimizer", list(optimizers))
-def test_every_optimizer_passes_or_says_why_it_does_not_apply(optimizer):
-    found = list(outcomes(combinations([optimizer], [], [])))
-    assert len(found) == (1 + len(schedulers)) * len(PROBLEMS)
+@pytest.mark.parametrize(("optimizer", "scheduler"), pairs(optimizers, [NO_SCHEDULER, *schedulers], rounds=1))
+def test_every_optimizer_and_schedule_passes_or_says_why_it_does_not_apply(optimizer, scheduler):
+    found = list(outcomes(combinations([optimizer], [scheduler], [])))
+    assert len(found) == len(PROBLEMS)
     for outcome in found:
         assert outcome.verdict is not Verdict.FAILED, outcome
         assert bool(outcome.reason) is (outcome.verdict is Verdict.NOT_APPLICABLE)
