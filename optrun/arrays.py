@@ -242,6 +242,11 @@ def adjacent_view(first: Array, second: Array) -> Array | None:
     return np.lib.stride_tricks.as_strided(first, (lanes, rows + 1, columns), first.strides)
 
 
+def arrays_of(values: Array) -> Arrays:
+    """Return the backend and the dtype of an array."""
+    return Arrays("numpy" if isinstance(values, np.ndarray) else "cupy", values.dtype.name)
+
+
 def lane_sum(terms: Array) -> Array:
     """Return the sum ``[B]`` of each lane's terms ``[B, n]``, which it overwrites.
 

@@ -11,7 +11,7 @@ from functools import cache, cached_property, reduce
 
 import numpy as np
 
-from optrun.arrays import Array, Arrays, lane_sum
+from optrun.arrays import Array, arrays_of, lane_sum
 from optrun.kernels.evaluate import evaluate
 from optrun.kernels.program import COUNT, LOSS, OF_STEP, REDUCED, Node, Program
 
@@ -152,8 +152,7 @@ def sums_of(terms: Array) -> Array:
     flat = terms.reshape(len(terms), -1)
     if not flat.shape[1]:
         return np.zeros(len(flat))
-    total = lane_sum(flat)
-    return np.array(total if isinstance(total, np.ndarray) else Arrays("cupy").to_host(total), np.float64)
+    return np.array(arrays_of(terms).to_host(lane_sum(flat)), np.float64)
 
 
 def place_of(name: str) -> int:

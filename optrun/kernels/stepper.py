@@ -6,7 +6,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
-from optrun.arrays import Array, Arrays
+from optrun.arrays import Array, arrays_of
 from optrun.kernels.coefficients import Coefficients, HostCoefficients, Layout, cast, is_boolean, layout_of
 from optrun.kernels.deferred import Deferred, rows_of
 from optrun.kernels.evaluate import evaluate, evaluate_scalar_states
@@ -307,11 +307,10 @@ class Stepper:
             return self._buffer(name)
         if name not in self._scratch:
             parameters, shape = self._buffer("p"), self.program.reduced[place_of(name)].args[0].shape
-            xp = np if self._is_on_host else Arrays("cupy").xp
             # In the layout of the parameters, as kernels have it of all buffers.
             order: Literal["C", "F"] = "F" if parameters.ndim == 2 and is_lane_fast(parameters) else "C"
             size = (self._lanes, *shape) if shape else parameters.shape
-            self._scratch[name] = xp.empty(size, self._dtype, order=order)
+            self._scratch[name] = arrays_of(parameters).xp.empty(size, self._dtype, order=order)
         return self._scratch[name]
 
     def _bind_terms(self, program: Program, known: Array, tensors: Mapping[str, slice]) -> _Terms:

@@ -87,34 +87,3 @@ class Draws(Batches):
             arrays.append(own)
         of_lanes = np.stack(arrays, axis=-1)[:, :, [drawn[key] for key in each_lane]]
         return self._of.arrays.array(kind.prepared(of_lanes, block * self.BLOCK))
-
-
-class GradientNoise(Batches):
-    """Gradient noise ``[dim, B]`` of step t, drawn for ``BLOCK`` steps at a time from each lane's own stream."""
-
-    BLOCK = 64
-
-    def __init__(self, arrays: Arrays, seeds: Sequence[int], dim: int, scale: float | Array) -> None:
-        self.arrays = arrays
-        self.seeds = list(dict.fromkeys(seeds))
-        position = {seed: i for i, seed in enumerate(self.seeds)}
-        self.lanes = [position[seed] for seed in seeds]
-        self.dim = dim
-        self.scale = scale
-        self._block = -1
-        self._noise: Array = arrays.empty((0,))
-
-    def __getitem__(self, t: int) -> Array:
-        block, step = divmod(t, self.BLOCK)
-        if block != self._block:
-            self._noise = self._draw(block)
-            self._block = block
-        noise: Array = self._noise[step]
-        return noise
-
-    def _draw(self, block: int) -> Array:
-        shape = (self.BLOCK, self.dim)
-        draws = [stream(seed, "gradient noise", block).standard_normal(shape) for seed in self.seeds]
-        noise = self.scale * np.stack(draws, axis=-1)[:, :, self.lanes]
-        # Alone, a lane without noise adds nothing; -0.0 changes no bit, as 0.0 would of a -0.0.
-        return self.arrays.array(np.where(self.scale, noise, -0.0))

@@ -55,7 +55,8 @@ class Gaussian(NoiseKind):
         return random.standard_normal(shape)
 
     def prepared(self, drawn: Array, first: int) -> Array:
-        return np.multiply(self.scale, drawn)
+        # Alone, a lane without noise adds nothing; -0.0 changes no bit, as 0.0 would of a -0.0.
+        return np.where(self.scale, np.multiply(self.scale, drawn), -0.0)
 
     def apply(self, xp: Any, loss: Array, grad: Array, drawn: Array, kept: Array, t: int) -> None:
         xp.add(grad, drawn, out=grad)

@@ -16,7 +16,7 @@ from optrun.kernels.stepper import Engine
 from optrun.kernels.symbols import Symbol
 from optrun.kernels.trajectory import Elements
 from optrun.plugin_code import guarded
-from optrun.problems.disturbances import Disturbances, Drawn, GradientNoise
+from optrun.problems.disturbances import Disturbances
 from optrun.problems.noise import Noise
 from optrun.problems.problem import Batches, Problem
 from optrun.registry import Added, PerLane, Unless
@@ -107,9 +107,7 @@ class VectorProblem(Problem, ABC):
             super().begin(params, seeds)
 
     def batches(self, seeds: Sequence[int]) -> Batches:
-        if isinstance(self.noise, (dict, list)):
-            return self._disturbed().batches(seeds)
-        return GradientNoise(self.arrays, seeds, self.dim, self.noise) if self._is_noisy else Batches()
+        return self._disturbed().batches(seeds) if self._is_noisy else Batches()
 
     @property
     def _is_noisy(self) -> bool:
@@ -128,7 +126,9 @@ class VectorProblem(Problem, ABC):
 
     def _disturbed(self) -> Disturbances:
         if self._disturbances is None:
-            self._disturbances = Disturbances(self.arrays, self.noise, self.dim)
+            plain = {"kind": "gaussian", "scale": self.noise}
+            given = self.noise if isinstance(self.noise, (dict, list)) else plain
+            self._disturbances = Disturbances(self.arrays, given, self.dim)
         return self._disturbances
 
     def state(self) -> Mapping[str, Array]:
@@ -154,10 +154,8 @@ class VectorProblem(Problem, ABC):
         if bound is None or bound.x is not x or bound.grad is not grad:
             bound = self._bound = _Bound(x, grad, self._bind(x, grad))
         loss = bound.run()
-        if isinstance(batch, Drawn):
+        if batch is not None:
             self._disturbed().apply(loss, grad, batch)
-        elif batch is not None:
-            self.arrays.xp.add(grad.T, batch, out=grad.T)
         return loss
 
     def _value_at(self, x: Array) -> dict[str, Array]:

@@ -1,6 +1,6 @@
 """The configs of many lanes as columns: those along two axes, and which two of them each lane is made of."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from operator import attrgetter
 from typing import Any
@@ -126,15 +126,22 @@ def selected_configs(configs: Sequence[RunConfig], lanes: Sequence[int]) -> Sequ
     return configs.select(lanes) if isinstance(configs, LaneGrid) else [configs[lane] for lane in lanes]
 
 
+def usual_numbers(problem: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the defaults of a problem's options whose floats may differ from lane to lane.
+
+    A config leaves some of them out where it has them, as other lanes may not.
+    """
+    known = problems.find(problem).options()
+    return {name: option.default for name, option in known.items() if option.is_per_lane(options)}
+
+
 def lane_numbers(configs: Sequence[RunConfig]) -> dict[str, Any]:
     """Return the options of a pack's problem whose floats may differ from lane to lane, stacked.
 
     Raises ConfigError where others differ.
     """
     first = configs[0].problem
-    known = problems.find(first.name).options()
-    # A config leaves out what has its default, as other lanes may not.
-    usual = {name: option.default for name, option in known.items() if option.is_per_lane(first.options)}
+    usual = usual_numbers(first.name, first.options)
     if isinstance(configs, LaneGrid):
         return {name: configs.wide.problem.options.get(name, default) for name, default in usual.items()}
     if all(config.problem is first for config in configs):

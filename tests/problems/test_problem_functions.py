@@ -234,10 +234,10 @@ def test_noise_is_on_the_gradient_alone_with_the_promised_spread():
     assert noisy.loss_and_grad(params, params.grads, batches[70]).tobytes() == (
         exact.loss_and_grad(pack(exact, seeds), pack(exact, seeds).grads, None).tobytes()
     )
-    draws = np.stack([batches[t] for t in (0, 1, 63, 64)])
+    draws = np.stack([batches[t].of_kinds[0] for t in (0, 1, 63, 64)])
     assert draws.std() == pytest.approx(0.5, rel=0.05)
     assert abs(draws.mean()) < 0.05
     assert len(np.unique(draws)) == draws.size
     noisy_grad = params.grad.copy()
     exact.loss_and_grad(params, params.grads, None)
-    np.testing.assert_allclose(noisy_grad - params.grad, batches[70].T, atol=1e-9)
+    np.testing.assert_allclose(noisy_grad - params.grad, batches[70].of_kinds[0].T, atol=1e-9)

@@ -19,12 +19,13 @@ from optrun.kernels.threads import cores
 from optrun.plugin_code import guarded
 from optrun.problems import Problem
 from optrun.problems.data_problem import DataProblem
-from optrun.registry import TRANSFORMS, Option, Registry, averages, optimizers, problems, schedulers
+from optrun.registry import TRANSFORMS, Option, Registry, averages, optimizers, schedulers
 from optrun.sweeps.plan.expand import Plan
 from optrun.sweeps.plan.width import width_of
 from optrun.training.baselines import Baselines, baselines_of
 from optrun.training.config_notes import ineffective_options, inferred, seed_is_idle
 from optrun.training.figures import FINAL_LOSS, asks_for_figures, check_expected, figures_of, missing_figure
+from optrun.training.grid import usual_numbers
 from optrun.training.identity import Identity, data_key
 from optrun.training.memory import GIB, MOST_KEPT_BYTES
 from optrun.training.pack import Pack
@@ -303,12 +304,8 @@ def pack_key(document: dict[str, Any]) -> str:
 
 def _without_numbers(problem: dict[str, Any]) -> dict[str, Any]:
     """Return a problem in which the floats in which lanes may differ look all the same."""
-    options = problems.find(problem["name"]).options()
-    usual = {name: option.default for name, option in options.items() if option.is_per_lane(problem)}
-    return {
-        key: _alike(value) if key in usual else value
-        for key, value in {**usual, **problem}.items()  # which leaves out what has its default
-    }
+    usual = usual_numbers(problem["name"], problem)
+    return {key: _alike(value) if key in usual else value for key, value in {**usual, **problem}.items()}
 
 
 def _alike(value: Any) -> Any:
