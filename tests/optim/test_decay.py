@@ -108,3 +108,14 @@ def test_lanes_have_their_own_largest_rate_and_rules_without_decay_none():
     assert together.params.data[1].tobytes() == alone.params.data[0].tobytes()
     with pytest.raises(ConfigError, match="Rprop has no weight_decay"):
         composed(Rprop, decay="cautious")
+
+
+def test_a_schedules_decay_is_its_own():
+    config = {
+        "problem": "rosenbrock",
+        "optimizer": {"name": "AdamW", "decay": "cautious"},
+        "scheduler": {"name": "WSD", "stable_steps": 4, "decay_steps": 4, "decay": "cosine"},
+        "average": {"name": "ema", "decay": 0.9},
+        "steps": 8,
+    }
+    assert [*Pack([from_mapping(config)]).iterate(0)]

@@ -257,7 +257,8 @@ class Named:
             if check is not None:
                 of_user = not check.__module__.startswith("optrun.")
                 with guarded(cls.__name__, cls) if of_user else nullcontext():
-                    check({name: value for name, value in options.items() if name not in _NO_OPTIONS})
+                    beside = _NO_OPTIONS if self.registry.kind == "optimizer" else ()
+                    check({name: value for name, value in options.items() if name not in beside})
         except ConfigError as error:
             fields = error.field.split(".") if error.field else [""]
             message = str(error).removeprefix(f"{fields[-1]}: ")
