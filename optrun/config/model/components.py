@@ -205,6 +205,10 @@ class Named:
 
     def _found(self, value: dict[str, Any]) -> tuple[Any, str]:
         if "name" not in value:
+            for prefix in registry.FAMILIES if self.registry.kind == "optimizer" else ():
+                if prefix in value and prefix not in self.registry.families:
+                    plugin = registry.FAMILIES[prefix]
+                    raise failure(((prefix,), f"an optimizer of {prefix} needs --plugin {plugin}"))
             raise failure(*self._strange(value), (("name",), MISSING))
         if not isinstance(value["name"], str):
             raise failure((("name",), f"must be {self._a_name} (got {shown(value['name'])})"))
@@ -223,8 +227,6 @@ class Named:
         for key in value:
             if did_you_mean(key, ["name"]):
                 yield (key,), unknown_key(["name"])
-            elif self.registry.kind == "optimizer" and key in registry.FAMILIES:
-                yield (key,), f"an optimizer of {key} needs --plugin {registry.FAMILIES[key]}"
             elif key not in known:
                 hint = did_you_mean(key, known)
                 yield (key,), f"no {self.registry.kind} has this key" + (f".{hint}" if hint else "")
