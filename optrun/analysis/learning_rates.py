@@ -124,7 +124,9 @@ class FoundRates:
     def __str__(self) -> str:
         of = f"{self.metric}, {self.seeds} seeds" if self.seeds > 1 else f"{self.metric}, one seed"
         if self.best is None or self.range is None:
-            lines = [f"no {self.parameter} trains: all of {len(self.outcomes)} end no better than they begin"]
+            median = f" in the median of {self.seeds} seeds" if self.seeds > 1 else ""
+            rates = len(self.outcomes)
+            lines = [f"no {self.parameter} trains: all of {rates} end no better than they begin{median}"]
         else:
             low, high = self.range
             lines = [
@@ -215,12 +217,26 @@ class Search:
         step = FINE if (high - low) // FINE < MOST_FINE else COARSE
         edge = self._edge(best)
         self._try({*range(low, high + 1, step), *edge}, self._seeds)
+        if not self._go_on_to_what_trains():
+            return
         while (more := self._beyond_range(step)) is not None:
             self._try([more], self._seeds)
         while step > 1 and not self._is_flat(step):
             step //= 2
             best = self._best()
             self._try([best - step, best + step], self._seeds)
+
+    def _go_on_to_what_trains(self) -> bool:
+        """Try with all seeds what trained with one, the best first, until one has a median; return whether one has."""
+        while best_place(self._medians(self._seeds), self._maximize) is None:
+            alone = {
+                place: of for place, of in self._medians().items() if self._known[place].runs < self._seeds
+            }
+            best = best_place(alone, self._maximize)
+            if best is None:
+                return False
+            self._try([best], self._seeds)
+        return True
 
     def _edge(self, best: int) -> Sequence[int]:
         """Return places between the last coarse rate that trains and the first one above the best that does not."""

@@ -16,13 +16,14 @@ def standing(loss, seeds):
     return Standing({}, 0, seeds, diverged, 0, 0, None, 0, loss, loss, loss)
 
 
-def searched(loss, given, *, maximize=False, initial=1.0):
+def searched(loss, given, *, maximize=False, initial=1.0, of_three=None):
     """Return what a search finds of a loss over rates, and the rates that it tried."""
     tried = []
 
     def trial(rates, seeds):
         tried.extend((rate, seeds) for rate in rates)
-        return [standing(loss(rate), seeds) for rate in rates]
+        of = of_three if of_three and seeds == 3 else loss
+        return [standing(of(rate), seeds) for rate in rates]
 
     outcomes = Search(trial, given, 3, maximize, lambda: initial).outcomes()
     return FoundRates("lr", "final_loss", maximize, 3, given, initial, outcomes), tried
@@ -63,6 +64,16 @@ def test_what_ends_above_its_beginning_has_not_trained():
     assert (nothing.best, nothing.range, nothing.recommended) == (None, None, None)
     assert min(rate for rate, _ in tried) == pytest.approx(1e-9)
     assert str(nothing).startswith("no lr trains")
+
+
+def test_a_rate_that_trains_with_one_seed_alone_is_not_taken():
+    """Its median over the seeds is a divergence; the next best rate is tried, until none is left."""
+    lucky, _ = searched(valley(4e-3, 0.05), 3e-3, of_three=lambda rate: None)
+    assert (lucky.best, lucky.range, lucky.recommended) == (None, None, None)
+    assert str(lucky).endswith("end no better than they begin in the median of 3 seeds")
+    lower, _ = searched(valley(4e-3, 0.05), 3e-3, of_three=valley(4e-3, 1e-4))
+    assert lower.range[0] < lower.recommended < lower.diverges_from
+    assert 0.7e-4 < lower.best.rate < 1e-4
 
 
 def test_between_steep_neighbours_it_looks_closer():
