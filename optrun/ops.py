@@ -143,7 +143,7 @@ def sum(x: Any, axis: int | None = None, *, over: str | None = None) -> Any:
 def mean(x: Any, axis: int | None = None, *, over: str | None = None) -> Any:
     """The mean over rows (axis -2), columns (axis -1) or all elements; 0 if there are none; ``over`` as in `sum`."""
     if over is not None:
-        return reduced(x, over) / maximum(counted(over), 1.0)
+        return reduced(x, over) / maximum(counted(x, over), 1.0)
     count = x.size if axis is None else x.shape[axis]
     return sum(x, axis) / float(max(count, 1))
 

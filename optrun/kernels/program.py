@@ -99,8 +99,8 @@ class Program:
 
 
 REDUCED, COUNT, LOSS = "reduced", "count", "loss"
-"""The sum of an array's elements, and their number: over the `tensor`, the `group` or the `run`, as the name says. And
-the loss of the step's batch."""
+"""The sum of an array's elements, and their number: over the `tensor`, the `group` or the `run`, as the name says. The
+value tells which sums of several rules are one, 0 where the array alone does. And the loss of the step's batch."""
 
 OF_STEP = (REDUCED, COUNT, LOSS)
 """What is known only within the step."""

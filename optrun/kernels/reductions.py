@@ -47,11 +47,16 @@ class Reductions:
         return _is_late(value, self.late_states)
 
     @cached_property
+    def over_run(self) -> frozenset[int]:
+        """The keys of what is added up, or counted, over the run."""
+        return frozenset(key_of(each) for each in self.program.reduced if each.name == "run")
+
+    @cached_property
     def stages(self) -> tuple[Program, ...]:
         """Programs that compute what is to be added, in arrays named after the places of the reductions."""
         found: dict[int, dict[str, Node]] = {}
         for place, each in enumerate(self.program.reduced):
-            if each.args:
+            if each.op == REDUCED:
                 found.setdefault(_depth(each), {})[f"{TERMS}{place}"] = each.args[0]
         return tuple(
             Program(found[depth], self.program.coefficients, kept=frozenset(found[depth]))
@@ -102,12 +107,13 @@ class Late:
         """Evaluate what is known of the steps t; the arguments are those of `evaluate`."""
         self._t, self._table = t, self.reductions.table(t, values)
 
-    def begin(self, row: int, counts: Mapping[str, int], loss: Array | None) -> None:
+    def begin(self, row: int, counts: Mapping[str | int, int], loss: Array | None) -> None:
         """Begin the step of a row; the arguments are those of `Stepper.begin`."""
         self._known = {value: rows[row % len(rows)][None] for value, rows in self._table.items()}
         for each in self._program.reduced:
             if each.op == COUNT:
-                self._known[each] = np.full((1, 1), float(counts[each.name]))
+                count = counts[key_of(each) if each.name == "run" else each.name]
+                self._known[each] = np.full((1, 1), float(count))
             elif each.op == LOSS:
                 assert loss is not None
                 self._known[each] = loss[None]
@@ -177,14 +183,23 @@ def totals(sums: Sums) -> dict[int, Array]:
     }
 
 
-@cache
 def key_of(value: Node) -> int:
-    """Return a number that equal expressions of arrays of any shape share, in this process."""
-    known = (value.op, value.name, value.value, *map(key_of, value.args))
+    """Return a number that the sums of all rules share which are to be added up, and their counts, in this process."""
+    known = (value.name, value.value) if value.value else (value.name, *map(_expression, value.args))
     return _KEYS.setdefault(known, len(_KEYS))
 
 
 _KEYS: dict[tuple[object, ...], int] = {}
+
+
+@cache
+def _expression(value: Node) -> int:
+    """Return a number that equal expressions of arrays of any shape share, in this process."""
+    known = (value.op, value.name, value.value, *map(_expression, value.args))
+    return _EXPRESSIONS.setdefault(known, len(_EXPRESSIONS))
+
+
+_EXPRESSIONS: dict[tuple[object, ...], int] = {}
 
 
 @cache

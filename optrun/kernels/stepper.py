@@ -96,6 +96,11 @@ class Stepper:
         self._terms: dict[tuple[object, ...], _Terms] = {}
 
     @property
+    def over_run(self) -> frozenset[int]:
+        """The keys of what a step adds up, or counts, over the run."""
+        return frozenset() if self._late is None else self._late.reductions.over_run
+
+    @property
     def stages(self) -> int:
         """The number of stages in which a step makes reductions, before its update."""
         return 0 if self._late is None else len(self._late.reductions.stages)
@@ -171,10 +176,11 @@ class Stepper:
         self._fetch(row)
         (self._row_kernels[row] or self._kernel_from(row))()
 
-    def begin(self, row: int, counts: Mapping[str, int], loss: Array | None = None) -> None:
+    def begin(self, row: int, counts: Mapping[str | int, int], loss: Array | None = None) -> None:
         """Begin a step with reductions: `reduce` and `learn` follow for each stage, then `finish`.
 
-        ``counts`` are the elements of a lane by what a reduction is over, ``loss`` is that of the batch, `[B]`.
+        ``counts`` are the elements of a lane by what a reduction is over, of those over the run by their keys;
+        ``loss`` is that of the batch, `[B]`.
         """
         assert self._late is not None
         self._row = row + 1

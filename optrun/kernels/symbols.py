@@ -37,6 +37,20 @@ def tracing(kind: str) -> Iterator[None]:
         _traced.reset(token)
 
 
+_scope: ContextVar[tuple[str, dict[Node, int]] | None] = ContextVar("_scope", default=None)
+_places: dict[tuple[str, int], int] = {}
+
+
+@contextmanager
+def adding_up_for(name: str) -> Iterator[None]:
+    """Within, sums are known by this name and their order, as those of the same rule or transform in another group."""
+    token = _scope.set((name, {}))
+    try:
+        yield
+    finally:
+        _scope.reset(token)
+
+
 class Symbol:
     """A symbolic value; operators and the words of `optrun.ops` build the graph of a program."""
 
@@ -311,17 +325,21 @@ def _general(base: Node, exponent: Node) -> Symbol:
 
 def reduced(x: Operand, over: str) -> Symbol:
     """Return the sum, a number per lane, of all elements of a tensor, of a group's parameters or of the run's."""
-    check_over(over)
-    value = as_node(x)
-    if not value.is_array:
-        return counted(over) * Symbol(value)
-    return Symbol(node(REDUCED, value, name=over, shape=()))
+    return _over(REDUCED, x, over) if as_node(x).is_array else counted(x, over) * x
 
 
-def counted(over: str) -> Symbol:
-    """Return the number of elements of a tensor, of a group's parameters, or of all of the run's."""
+def counted(x: Operand, over: str) -> Symbol:
+    """Return how many elements `reduced` adds up."""
+    return _over(COUNT, x, over)
+
+
+def _over(op: str, x: Operand, over: str) -> Symbol:
     check_over(over)
-    return Symbol(node(COUNT, name=over, shape=()))
+    value, place = as_node(x), 0
+    if scope := _scope.get():
+        name, known = scope
+        place = _places.setdefault((name, known.setdefault(value, len(known))), 1 + len(_places))
+    return Symbol(node(op, value, name=over, value=place, shape=()))
 
 
 def check_over(over: str) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from optrun.kernels.program import (
     CURVATURE,
     LOSS,
+    REDUCED,
     Node,
     Program,
     coefficients_of,
@@ -177,6 +178,6 @@ def trace(
         if value.is_array:
             raise TypeError(f"{name} is one number per lane, but depends on arrays")
     reduced = reduced_below(new.values())
-    terms = {f"terms of {place}": each.args[0] for place, each in enumerate(reduced) if each.args}
+    terms = {f"terms of {place}": each.args[0] for place, each in enumerate(reduced) if each.op == REDUCED}
     coefficients = tuple(coefficients_of({**arrays, **terms}))
     return Program(arrays, coefficients, carried, frozenset(("p", *kept)), reduced)

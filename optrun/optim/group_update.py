@@ -79,11 +79,17 @@ class GroupUpdate:
         """The number of elements of the group, in one lane."""
         return sum(self._sizes)
 
-    def begin(self, size: int, loss: Array | None) -> None:
-        """Begin a step with sums: ``size`` counts the elements of all groups, ``loss`` `[B]` that of the batch."""
+    @property
+    def over_run(self) -> frozenset[int]:
+        """The keys of what a step adds up, or counts, over the run."""
+        return frozenset[int]().union(*(part.stepper.over_run for part in self._parts))
+
+    def begin(self, counts: Mapping[str | int, int], loss: Array | None) -> None:
+        """Begin a step with sums: ``counts`` are the elements over the run by key, ``loss`` `[B]` that of the batch."""
         self._begin()
         for part, own in zip(self._parts, self._sizes, strict=True):
-            part.stepper.begin(self._row, {"tensor": own, "group": self.size, "run": size}, loss)
+            known: dict[str | int, int] = {"tensor": own, "group": self.size, **counts}
+            part.stepper.begin(self._row, known, loss)
 
     def reduce(self, stage: int) -> Sums:
         """Add up what a stage needs; return the sums over tensors that those of other groups are to be added to."""
@@ -360,19 +366,37 @@ def _joined(slices: Sequence[slice]) -> list[slice]:
 
 
 def step_together(updates: Sequence[GroupUpdate], loss: Array | None) -> None:
-    """Make a step of groups of which some add up elements, stage by stage, since some sums are over all of these.
+    """Make a step of groups of which some add up elements, stage by stage, since some sums are over several of these.
 
-    What is over the run is over the groups whose rules add up. ``loss`` is that of the batch, `[B]`.
+    A sum over the run is over the groups that have it; one whose rule has it in a later stage keeps the others waiting.
+    ``loss`` is that of the batch, `[B]`.
     """
     adding = [update for update in updates if update.is_staged]
-    size = sum(update.size for update in adding)
+    groups_of: dict[int, list[GroupUpdate]] = {}
     for update in adding:
-        update.begin(size, loss)
-    for stage in range(max(update.stages for update in adding)):
-        reducing = [update for update in adding if stage < update.stages]
-        sums = totals(joined([update.reduce(stage) for update in reducing]))
-        for update in reducing:
-            update.learn(sums)
+        for key in update.over_run:
+            groups_of.setdefault(key, []).append(update)
+    counts: dict[str | int, int] = {
+        key: sum(update.size for update in groups) for key, groups in groups_of.items()
+    }
+    for update in adding:
+        update.begin(counts, loss)
+    found: dict[int, list[Sums]] = {}
+    done = dict.fromkeys(range(len(adding)), 0)
+    waits: dict[int, set[int]] = {id(update): set() for update in adding}
+    while any(done[place] < update.stages for place, update in enumerate(adding)):
+        for place, update in enumerate(adding):
+            if done[place] == update.stages or waits[id(update)]:
+                continue
+            done[place] += 1
+            for key, sums in update.reduce(done[place] - 1).items():
+                found.setdefault(key, []).append({key: sums})
+                if len(found[key]) < len(groups_of[key]):
+                    waits[id(update)].add(key)
+                    continue
+                for group in groups_of[key]:
+                    group.learn(totals(joined(found[key])))
+                    waits[id(group)].discard(key)
     for update in updates:
         if update.is_staged:
             update.finish()

@@ -29,6 +29,7 @@ from typing import Any, ClassVar, get_type_hints
 
 from optrun.errors import ConfigError, brief
 from optrun.kernels.program import CURVATURE, NOISE, Program
+from optrun.kernels.symbols import adding_up_for
 from optrun.kernels.trace import trace
 from optrun.plugin_code import guarded
 from optrun.registry import Number, Option, check_annotated, optimizers, options_of
@@ -161,7 +162,7 @@ class Rule:
         A per-tensor rule is traced for a shape and a dtype; ``inputs_first`` tells whether the tensor is `[in, out]`.
         """
         others = dict(flags)
-        with guarded(cls.__name__, cls):
+        with guarded(cls.__name__, cls), adding_up_for(cls.__name__):
             return trace(
                 cls.update,
                 cls.states(),

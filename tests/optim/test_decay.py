@@ -6,7 +6,7 @@ import pytest
 from optrun.arrays import Arrays, Parameters
 from optrun.config import from_mapping
 from optrun.errors import ConfigError
-from optrun.optim import SGD, Adam, AdamW, Lion, Rprop
+from optrun.optim import SGD, Adafactor, Adam, AdamW, Lion, Prodigy, Rprop
 from optrun.optim.transforms import Cautious, ClipNorm, Lookahead, composed
 from optrun.schedulers import CosineAnnealingLR
 from optrun.training.pack import Pack
@@ -58,7 +58,13 @@ def test_a_way_of_decay_is_its_formula(decay, rng):
 
 @pytest.mark.parametrize(
     ("rule", "decay", "same"),
-    [(AdamW, "coupled", Adam), (Adam, "decoupled", AdamW), (AdamW, "decoupled", AdamW)],
+    [
+        (AdamW, "coupled", Adam),
+        (Adam, "decoupled", AdamW),
+        (AdamW, "decoupled", AdamW),
+        (Prodigy, "decoupled", Prodigy),  # whose rate is not lr alone
+        (Adafactor, "decoupled", Adafactor),
+    ],
 )
 def test_the_ways_of_rules_are_the_same_to_the_bit(rule, decay, same):
     found = [
@@ -66,6 +72,15 @@ def test_the_ways_of_rules_are_the_same_to_the_bit(rule, decay, same):
         for of, more in ((rule, {"decay": decay}), (same, None))
     ]
     assert found[0].tobytes() == found[1].tobytes()
+
+
+def test_decay_is_no_more_than_decoupled_where_a_rate_goes_beyond_the_largest_that_is_told():
+    params = Parameters(SHAPES, arrays=Arrays(dtype="float64"))
+    params.data[:] = 1.0
+    optimizer = composed(SGD, decay="corrected")(params, lr=0.1, weight_decay=0.1)
+    optimizer.param_groups[0]["lr"] = 2.0
+    optimizer.step()
+    np.testing.assert_allclose(params.data, 1 - 2.0 * 0.1)
 
 
 def test_cautious_decay_goes_with_cautious_updates_and_wrappers(rng):

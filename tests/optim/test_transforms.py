@@ -6,7 +6,7 @@ import pytest
 from optrun.arrays import Arrays, Parameters
 from optrun.config import ConfigErrors, from_mapping, parse
 from optrun.errors import ConfigError
-from optrun.optim import LBFGS, SGD, Adam, AdamW, Muon
+from optrun.optim import LAMB, LBFGS, SGD, Adam, AdamW, Muon
 from optrun.optim.transforms import (
     AdaptiveClip,
     Cautious,
@@ -157,6 +157,32 @@ def test_a_run_whose_gradient_is_infinite_ends_whatever_the_rule_makes_of_it():
     optimizer.step()
     np.testing.assert_array_equal(np.isnan(params.data).all(axis=1), [False, True])
     np.testing.assert_allclose(params.data[0], -0.1)
+
+
+def of_groups(transforms, rule, **of_biases):
+    """Return what a step of SGD makes, whose biases have another rule or other options, all with the transforms."""
+    params = Parameters(SHAPES, arrays=Arrays(dtype="float64"))
+    params.grad[:] = np.arange(1.0, 17.0)
+    made = composed(rule, **transforms)
+    groups = [{"params": "w"}, {"params": "b", "rule": made.func, "lr": 1.0, **made.keywords, **of_biases}]
+    composed(SGD, **transforms)(params, groups, lr=1.0).step()
+    return params.data[0]
+
+
+def test_a_norm_over_the_run_is_one_number_whatever_the_rules_of_its_groups_are():
+    whole = np.sqrt((np.arange(1.0, 17.0) ** 2).sum())
+    clipped = of_groups({"gradient": [ClipNorm(max_norm=1.0)]}, SGD, maximize=True)
+    np.testing.assert_allclose(np.linalg.norm(clipped), 1.0, rtol=1e-6)
+    # LAMB adds up more before its update is known: the groups meet in different stages.
+    for rule in (SGD, LAMB):
+        moved = of_groups({"update": [ClipRMS(threshold=1e-3, over="run")]}, rule)
+        np.testing.assert_allclose(np.sqrt((moved**2).mean()), 1e-3, rtol=1e-9)
+    params = Parameters(SHAPES, arrays=Arrays(dtype="float64"))
+    params.grad[:] = np.arange(1.0, 17.0)
+    parts = [{"params": "w"}, {"params": "b", "gradient.0.max_norm": 0.5}]
+    composed(SGD, gradient=[ClipNorm(max_norm=1.0)])(params, parts, lr=1.0).step()
+    np.testing.assert_allclose(params["w"][0], -params.grads["w"][0] / whole, rtol=1e-6)
+    np.testing.assert_allclose(params["b"][0], -0.5 * params.grads["b"][0] / whole, rtol=1e-6)
 
 
 def test_groups_change_no_bit_of_a_norm_over_the_run(rng):

@@ -336,6 +336,13 @@ def test_each_wrapper_is_around_those_before_it():
         assert_equal(found[t], x)
 
 
+@pytest.mark.parametrize("inside", [ScheduleFree(), Mechanic()])
+def test_nothing_is_around_what_sets_the_parameters_from_its_own_states(inside):
+    with pytest.raises(ConfigError, match="nothing of Lookahead around it would stay: put it last"):
+        composed(SGD, wrap=[inside, Lookahead()])
+    composed(SGD, wrap=[Lookahead(), inside, SAM()])
+
+
 def config(**more):
     return from_mapping(
         {

@@ -6,13 +6,19 @@ from functools import cache, partial
 from typing import Any, ClassVar
 
 from optrun.errors import ConfigError
-from optrun.kernels.symbols import Symbol
+from optrun.kernels.symbols import Symbol, adding_up_for
 from optrun.kernels.trace import Moving, Variable
 from optrun.ops import where
 from optrun.optim.optimizer import Optimizer
 from optrun.optim.rule import Rule
-from optrun.optim.transforms.decay import LR_MAX, remainder
-from optrun.optim.transforms.transform import GradientTransform, Transform, UpdateTransform, Wrapper
+from optrun.optim.transforms.decay import LR_MAX, kept
+from optrun.optim.transforms.transform import (
+    GradientTransform,
+    Transform,
+    UpdateTransform,
+    Wrapper,
+    probing_step,
+)
 from optrun.registry import DecayMode, NonNegative, Option, options_of
 
 GRADIENT, UPDATE, WRAP = "gradient", "update", "wrap"
@@ -56,6 +62,21 @@ class _Place:
     transform: type[Any]
     options: str
     states: str
+
+    @property
+    def only_probes(self) -> bool:
+        """Whether it changes nothing but where the gradient is taken."""
+        return hasattr(self.transform, "probe") and self.transform.apply is probing_step
+
+    @property
+    def name(self) -> str:
+        """What its sums are known by, in all groups."""
+        return self.options + self.transform.__name__
+
+    def apply(self, *given: Any, **options: Any) -> Any:
+        """Apply the transform."""
+        with adding_up_for(self.name):
+            return self.transform.apply(*given, **options)
 
     def of(self, values: Mapping[str, Any], method: str = "") -> dict[str, Any]:
         """Return its own options among those of the composed rule, or those of one of its methods."""
@@ -119,6 +140,8 @@ def rule_of(
         both = " and ".join(place.transform.__name__ for place in probing)
         raise ConfigError(f"{both} take a second gradient: only one of them can", field="wrap")
 
+    _check_order([place.transform for place in around if not place.only_probes])
+
     class Composed(rule, registered=False):  # type: ignore[misc, valid-type, call-arg]
         per_tensor = rule.per_tensor or any(place.transform.per_tensor for place in every)
         evaluated = _evaluated(around)
@@ -136,29 +159,48 @@ def rule_of(
             if decay:
                 hyperparameters[WEIGHT_DECAY] = 0.0
 
+            def update_of_rule(p: Variable, g: Any, t: Any, **others: Any) -> None:
+                with adding_up_for(rule.__name__):
+                    rule.update(p, g, t, *more, *own, **{**hyperparameters, **others})
+
+            def moved_by_rule(p: Variable, g: Any, t: Any) -> tuple[Moving, bool]:
+                """Return the parameters after the rule's step, and whether the rule has decayed them by itself."""
+                moving, states = Moving(p), [(state, state.node) for state in own]
+                if decay in ("decoupled", "cautious"):
+                    # A rule that multiplies the parameters itself may have a rate of its own.
+                    update_of_rule(moving, g, t, **{WEIGHT_DECAY: weight_decay})
+                    if not moving.is_kept:
+                        return moving, True
+                    moving = Moving(p)
+                    for state, old in states:
+                        state.node = old
+                update_of_rule(moving, g, t)
+                return moving, False
+
             def step_of_rule(p: Variable, g: Any, t: Any) -> None:
                 for place in before:
-                    g = place.transform.apply(g, p, t, *of[place.states], **place.of(options))
+                    g = place.apply(g, p, t, *of[place.states], **place.of(options))
                 if decay == "coupled":
                     g = g + weight_decay * p
                 if not after and decay in (None, "coupled"):
-                    rule.update(p, g, t, *more, *own, **hyperparameters)
+                    update_of_rule(p, g, t)
                     return
-                moving = Moving(p)
-                rule.update(moving, g, t, *more, *own, **hyperparameters)
+                moving, decays = moved_by_rule(p, g, t)
                 u = 0.0 if moving.taken is None else moving.taken
                 for place in after:
-                    u = place.transform.apply(u, g, p, lr, t, *of[place.states], **place.of(options))
-                p *= moving.kept
+                    u = place.apply(u, g, p, lr, t, *of[place.states], **place.of(options))
+                if not decays:
+                    p *= moving.kept
                 if decay not in (None, "coupled"):
-                    p *= remainder(decay, p, u, lr, weight_decay, options.get(LR_MAX))
+                    own_decay = moving.kept if decays else None
+                    p *= kept(decay, p, u, lr, weight_decay, options.get(LR_MAX), own_decay)
                 p -= u
 
             def step_around(
                 inner: Step, inside: list[Variable], place: _Place, p: Variable, g: Any, t: Any
             ) -> None:
                 rule_inside, own = Inner(inner, t, inside), place.of(options, "apply")
-                place.transform.apply(rule_inside, p, g, lr, t, *of[place.states], **own)
+                place.apply(rule_inside, p, g, lr, t, *of[place.states], **own)
 
             step: Step = step_of_rule
             inside = [*own, *(state for place in (*before, *after) for state in of[place.states])]
@@ -223,6 +265,12 @@ def rule_of(
     return Composed
 
 
+def _check_order(around: Sequence[type[Wrapper]]) -> None:
+    if inside := next((each for each in around[:-1] if each.outermost), None):
+        said = f"{inside.__name__} sets the parameters from its own states, so that nothing of {around[-1].__name__}"
+        raise ConfigError(f"{said} around it would stay: put it last", field="wrap")
+
+
 @cache
 def _probe_of(rule: type[Rule], place: _Place) -> type[Rule]:
     """Return the rule that moves the parameters to where the second gradient is taken; its options are the rule's."""
@@ -232,7 +280,8 @@ def _probe_of(rule: type[Rule], place: _Place) -> type[Rule]:
 
         @staticmethod
         def update(p: Any, g: Any, t: Any, /, **options: Any) -> None:
-            place.transform.probe(p, g, t, **place.of(options, "probe"))
+            with adding_up_for(place.name):
+                place.transform.probe(p, g, t, **place.of(options, "probe"))
 
         @classmethod
         def options(cls) -> dict[str, Option]:

@@ -122,6 +122,9 @@ class Wrapper(Transform):
     evaluated: ClassVar[str] = ""
     """The state that is evaluated in place of the parameters, where the gradient is taken elsewhere."""
 
+    outermost: ClassVar[bool] = False
+    """Whether it sets the parameters from its own states, so that what another wrapper around it does would be lost."""
+
     probe: ClassVar[Callable[..., None]]
     """Static method of wrappers that take a second gradient: moves the parameters to where that is, given the first."""
 
@@ -136,7 +139,7 @@ class Wrapper(Transform):
                 raise TypeError(f"{cls.__name__}.probe takes p, g, t before a slash: probe(p, g, t, /, *, …)")
             check_annotated(f"{cls.__name__}.probe", cls.probe)
             if not hasattr(cls, "apply"):
-                cls.apply = staticmethod(_step)
+                cls.apply = staticmethod(probing_step)
         super().__init_subclass__(**kwargs)
 
     @classmethod
@@ -145,7 +148,8 @@ class Wrapper(Transform):
         return {**super().options(), **(options_of(cls.probe) if hasattr(cls, "probe") else {})}
 
 
-def _step(rule: Any, p: Any, g: Any, lr: Any, t: Any, /) -> None:
+def probing_step(rule: Any, p: Any, g: Any, lr: Any, t: Any, /) -> None:
+    """Make the rule's step, with the gradient that the probe has chosen."""
     rule.step(p, g)
 
 

@@ -68,6 +68,7 @@ class ScheduleFree(Wrapper):
     """
 
     evaluated = "x"
+    outermost = True
 
     @staticmethod
     def apply(rule: Any, p: Any, g: Any, lr: Any, t: Any, /, x: Any, z: Any, lr_max: Number, weight_sum: Number, *,
@@ -99,6 +100,8 @@ class Mechanic(Wrapper):
 
         optimizer: {name: SGD, lr: 1.0, wrap: [Mechanic]}
     """
+
+    outermost = True
 
     @staticmethod
     def apply(rule: Any, p: Any, g: Any, lr: Any, t: Any, /, start: Any, delta: Any, *numbers: Any,
