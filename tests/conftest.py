@@ -21,6 +21,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "full: left out where neither --full nor a test file is given")
     # Loops that Numba compiles are kept for the next run of the tests, and not among the user's own.
     os.environ["XDG_CACHE_HOME"] = os.environ["LOCALAPPDATA"] = str(config.rootpath / ".pytest_cache")
+    # Each worker begins with half of the files, whose fixtures it makes once; one that is done takes over from others.
+    if getattr(config.option, "dist", "no") == "load":
+        config.option.dist = "worksteal"
     # A shell starts what runs in the background with SIGINT ignored, and nohup anything with SIGHUP ignored: the
     # commands under test would inherit that.
     for name, usual in (("SIGINT", signal.default_int_handler), ("SIGHUP", signal.SIG_DFL)):
