@@ -182,6 +182,9 @@ def _check_matters(config: RunConfig, pack: Pack) -> None:
             ]
             give = f": give --parameter {own[-1]}" if own else ", whose numbers --parameter names"
             raise ConfigError(f"{schedule.name} sets the learning rate itself{give}", field=LR)
+    if pack.optimizer.finds_rate:
+        said = f"{name} finds the learning rate itself, and lr is a factor of it that is to stay 1"
+        raise ConfigError(f"{said}: --parameter {LR} tries others all the same", field=LR)
     if not pack.optimizer.is_read("lr", {"lr"}):
         raise ConfigError(f"{name} does not read lr, so that there is none to find", field=LR)
 

@@ -1,6 +1,7 @@
 """Signatures of other libraries' optimizers, read as options."""
 
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -78,14 +79,14 @@ def _option(name: str, parameter: inspect.Parameter) -> Option:
         return Option(name, Any, REQUIRED)
     if isinstance(default, (bool, str)):
         return Option(name, type(default) | None, default)
-    if isinstance(default, float):
+    if isinstance(default, float) and math.isfinite(default):
         return Option(name, float, default)
     if isinstance(default, int):
         if "float" in str(annotation):
             return Option(name, float, float(default))
         is_whole = annotation in (int, "int")
         return Option(name, int if is_whole else int | float | None, default)
-    # What YAML cannot write, such as a function, is left out where it is not set.
+    # What a config cannot have, such as a function or an infinity, is left out where it is not set.
     return Option(name, Annotated[Any, Added()], None)
 
 

@@ -28,6 +28,7 @@ class DoG(Optimizer):
         optimizer: {name: DoG, reps_rel: 3e-4}
     """
 
+    finds_rate = True
     search_space: ClassVar = FREE_SPACE
 
     @staticmethod
@@ -59,6 +60,7 @@ class DoWG(Optimizer):
         scheduler: {name: CosineAnnealingLR, T_max: 3000}
     """
 
+    finds_rate = True
     search_space: ClassVar = FREE_SPACE
 
     @staticmethod
@@ -90,6 +92,7 @@ class DAdaptSGD(Optimizer):
         scheduler: {name: CosineAnnealingLR, T_max: 3000}
     """
 
+    finds_rate = True
     search_space: ClassVar = FREE_SPACE
 
     @staticmethod
@@ -128,6 +131,7 @@ class DAdaptAdam(Optimizer):
     """
 
     tuples: ClassVar = BETAS
+    finds_rate = True
     search_space: ClassVar = FREE_SPACE
 
     @staticmethod

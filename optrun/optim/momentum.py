@@ -110,6 +110,7 @@ class COCOB(Optimizer):
         optimizer: {name: COCOB, lr: 0.5, alpha: 10}
     """
 
+    finds_rate = True
     search_space: ClassVar = {"alpha": {"loguniform": [10.0, 1000.0]}}
 
     @staticmethod

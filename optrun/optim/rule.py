@@ -52,6 +52,9 @@ class Rule:
     needs_closure: ClassVar[bool] = False
     """Whether a step evaluates the loss, possibly several times, through a closure."""
 
+    finds_rate: ClassVar[bool] = False
+    """Whether it finds the learning rate itself, so that ``lr`` is a factor of it that is to stay 1."""
+
     traced: ClassVar[bool] = True
     """Whether its update is traced into a program, as all but code of other libraries is."""
 

@@ -142,6 +142,8 @@ def test_only_rates_that_matter_are_looked_for():
         ConfigError, match="OneCycleLR sets the learning rate itself: give --parameter scheduler.max_lr"
     ):
         optrun.lr_find({**config, "scheduler": cycle})
+    with pytest.raises(ConfigError, match="DoG finds the learning rate itself"):
+        optrun.lr_find({**config, "optimizer": "DoG"})
     by_peak = optrun.lr_find({**config, "scheduler": cycle}, parameter="scheduler.max_lr")
     assert by_peak.given == 0.1
     with pytest.raises(ConfigError, match="optimizer.weight_decay changes nothing: final_loss is "):
