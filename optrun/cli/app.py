@@ -19,6 +19,7 @@ from optrun.cli.commands import (
     answers,
     check,
     configs,
+    conformance,
     export,
     guide,
     maintain,
@@ -80,6 +81,7 @@ _command(rich_help_panel=RUN)(run.resume)
 _command(rich_help_panel=RUN)(sweep.sweep)
 _command("map", rich_help_panel=RUN)(map.map_runs)
 _command(rich_help_panel=RUN)(smoke.smoke)
+_command(rich_help_panel=RUN)(conformance.conformance)
 _command(rich_help_panel=ANSWERS)(answers.compare)
 _command(rich_help_panel=ANSWERS)(answers.report)
 _command(rich_help_panel=ANSWERS)(check.check)

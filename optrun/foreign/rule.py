@@ -163,7 +163,7 @@ def made_rule(
     **more: Any,
 ) -> type[ForeignOptimizer]:
     """Return the class of a target, named as a config names it."""
-    distribution, version = version_of(target)
+    distribution, version = version_of(str(target.__module__).partition(".")[0])
     words = (target.__doc__ or "").strip().splitlines()
     about = f"{path} of {distribution} {version}".rstrip()
     doc = f"{about}, run as it is.\n\n{words[0].strip()}" if words else f"{about}, run as it is."

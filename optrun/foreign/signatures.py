@@ -4,6 +4,7 @@ import inspect
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from typing import Annotated, Any
@@ -16,7 +17,18 @@ from optrun.registry import REQUIRED, Added, Option
 RATES = ("lr", "learning_rate")
 """What the learning rate is called."""
 
-OWN = ("params", "name", "rule", "schedules", "gradient", "update", "wrap", "param_groups", "maximize")
+OWN = (
+    "params",
+    "name",
+    "rule",
+    "schedules",
+    "gradient",
+    "update",
+    "wrap",
+    "decay",
+    "param_groups",
+    "maximize",
+)
 """Names that mean something else in a config; gradients of `maximize` are negated before a rule sees them."""
 
 NO_RATE = Option("lr", Annotated[float, Ge(1), Le(1), "it has no learning rate"], 1.0)
@@ -82,10 +94,10 @@ def _option(name: str, parameter: inspect.Parameter) -> Option:
     if isinstance(default, float) and math.isfinite(default):
         return Option(name, float, default)
     if isinstance(default, int):
-        if "float" in str(annotation):
+        # An array-like number may have to stay whole, as a count of iterations has to.
+        if "float" in str(annotation) and "rray" not in str(annotation):
             return Option(name, float, float(default))
-        is_whole = annotation in (int, "int")
-        return Option(name, int if is_whole else int | float | None, default)
+        return Option(name, int if annotation in (int, "int") else Any, default)
     # What a config cannot have, such as a function or an infinity, is left out where it is not set.
     return Option(name, Annotated[Any, Added()], None)
 
@@ -137,10 +149,12 @@ def _package(name: str, asked: str) -> None:
         raise MissingExtraError(said) from None
 
 
-def version_of(function: Callable[..., Any]) -> tuple[str, str]:
-    """Return the distribution that a callable is of, and its version, as far as they are known."""
-    package = str(function.__module__).partition(".")[0]
-    distribution = next(iter(packages_distributions().get(package, ())), package)
+_distributions = cache(packages_distributions)
+
+
+def version_of(package: str) -> tuple[str, str]:
+    """Return the distribution that a package is of, and its version, as far as they are known."""
+    distribution = next(iter(_distributions().get(package, ())), package)
     try:
         return distribution, version(distribution)
     except PackageNotFoundError:

@@ -12,7 +12,7 @@ from optrun.plugins import load_plugin
 from optrun.registry import optimizers
 from optrun.training.pack import Pack
 
-torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.full  # torch takes seconds to import
 PLUGIN = "optrun.foreign"
 PECULIAR = "torch:tests.foreign.peculiar.Peculiar"
 CONFIG = {
@@ -26,12 +26,15 @@ CONFIG = {
 
 @pytest.fixture(autouse=True, scope="module")
 def _plugin():
+    pytest.importorskip("torch")
     load_plugin(PLUGIN)
 
 
 @pytest.fixture
 def float64():
     """Have torch count in float64, as it does within optrun for float64 parameters."""
+    import torch
+
     torch.set_default_dtype(torch.float64)
     yield
     torch.set_default_dtype(torch.float32)
@@ -60,6 +63,8 @@ def step(optimizer, t):
 @pytest.mark.usefixtures("float64")
 def test_torch_within_optrun_is_torch_alone():
     """A loop as one writes it with torch, of the same network, batches and schedule; weights are `[out, in]` there."""
+    import torch
+
     pack = Pack([from_mapping(CONFIG)])
     names = list(pack.params)
     turned = pack.params.inputs_first
@@ -94,7 +99,6 @@ def test_a_lane_is_its_run_alone(optimizer, lanes):
         np.testing.assert_array_equal(lane, trained(optimizer, [options])[0])
 
 
-@pytest.mark.full
 def test_optax_within_optrun_is_optax_alone():
     jax, optax = pytest.importorskip("jax"), pytest.importorskip("optax")
     lanes = [{"learning_rate": 0.1}, {"learning_rate": 0.2}, {"learning_rate": 0.2, "b1": 0.5}]
@@ -121,9 +125,7 @@ IN_JAX = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("name", "options"), [*RULES, *(pytest.param(*each, marks=pytest.mark.full) for each in IN_JAX)]
-)
+@pytest.mark.parametrize(("name", "options"), [*RULES, *IN_JAX])
 def test_a_state_continues_to_the_bit(name, options):
     if name.startswith("optax"):
         pytest.importorskip("optax")
@@ -202,27 +204,17 @@ def test_what_cannot_run_is_refused_by_name():
     )
     mixed = {"name": "SGD", "param_groups": [{"params": "*bias", "name": "torch:Adam"}]}
     assert "is of another library, so that it goes with no other rule" in refused(mixed)
-    assert "must be ≤ 1" in refused({"torch": "tests.foreign.test_foreign.Rateless", "lr": 2.0})
+    assert "must be ≤ 1" in refused({"torch": "tests.foreign.peculiar.Rateless", "lr": 2.0})
     with pytest.raises(RunFailedError, match="maximize_it is fixed when the optimizer is made"):
         optrun.run(
             {
                 **CONFIG,
-                "optimizer": {"torch": "tests.foreign.test_foreign.Rateless"},
+                "optimizer": {"torch": "tests.foreign.peculiar.Rateless"},
                 "scheduler": None,
                 "schedules": {"maximize_it": "LinearLR"},
             },
             save=False,
         )
-
-
-class Rateless(torch.optim.Optimizer):
-    """Steps of a fixed length."""
-
-    def __init__(self, params, maximize_it=0.5):
-        super().__init__(params, {})
-
-    def step(self, closure=None):
-        """Make none."""
 
 
 def test_without_the_plugin_a_config_imports_nothing(monkeypatch):
