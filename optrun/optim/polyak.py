@@ -39,7 +39,8 @@ class MoMo(Optimizer):
         θ ← (θ - min(lr, max(h, 0) / ‖d‖²) · d) / (1 + lr λ)          no step where d is 0
 
     f is the loss of the batch, f* lower_bound, β momentum, λ weight_decay. Sums are over all parameters of the run.
-    optax does not divide the step by 1 + lr λ.
+    optax does not divide the step by 1 + lr λ. With adapt_lower_bound f* is estimated, from lower_bound on and never
+    below it, which is the paper's MoMo*.
 
     Example:
 
@@ -49,16 +50,25 @@ class MoMo(Optimizer):
     search_space: ClassVar = {"lr": {"loguniform": [1e-2, 100.0]}, "momentum": {"uniform": [0.0, 0.99]}}
 
     @staticmethod
-    def update(p: Any, g: Any, t: Any, loss: Any, /, exp_avg: Any, loss_avg: Number, dot_avg: Number, *,
+    def update(p: Any, g: Any, t: Any, loss: Any, /, exp_avg: Any, loss_avg: Number, dot_avg: Number, bound: Number, *,
                lr: NonNegative = 1.0, momentum: Decay = 0.9, lower_bound: float = 0.0,
-               weight_decay: NonNegative = 0.0) -> None:  # fmt: skip
+               weight_decay: NonNegative = 0.0, adapt_lower_bound: bool = False) -> None:  # fmt: skip
         kept = where(t == 1, 0.0, momentum)
         exp_avg[:] = lerp(exp_avg, g, 1 - kept)
         loss_avg[:] = kept * loss_avg + (1 - kept) * loss
         dot_avg[:] = kept * dot_avg + (1 - kept) * dot(g, p, over="run")
-        square, decay = dot(exp_avg, exp_avg, over="run"), 1 + lr * weight_decay
-        model = decay * (loss_avg - lower_bound - dot_avg) + dot(exp_avg, p, over="run")
-        p -= where(square == 0, 0.0, minimum(lr, maximum(model, 0.0) / square)) * exp_avg
+        square, along, decay = (
+            dot(exp_avg, exp_avg, over="run"),
+            dot(exp_avg, p, over="run"),
+            1 + lr * weight_decay,
+        )
+        model, low = decay * (loss_avg - dot_avg) + along, lower_bound
+        if adapt_lower_bound:
+            low = _lowered(where(t == 1, lower_bound, bound), model, decay, lower_bound)
+        step = where(square == 0, 0.0, minimum(lr, maximum(model - decay * low, 0.0) / square))
+        if adapt_lower_bound:
+            bound[:] = maximum(loss_avg - dot_avg + along - step * square / 2, lower_bound)
+        p -= step * exp_avg
         p /= decay
 
 
@@ -71,7 +81,7 @@ class MoMoAdam(Optimizer):
         θ ← (θ - min(lr / ρ, max(h, 0) / ⟨m, m / D⟩) · m / D) / (1 + lr λ)          no step where m is 0
 
     f is the loss of the batch, f* lower_bound, λ weight_decay. Sums are over all parameters of the run. optax does not
-    divide the step by 1 + lr λ.
+    divide the step by 1 + lr λ. adapt_lower_bound is that of MoMo.
 
     Example:
 
@@ -87,14 +97,29 @@ class MoMoAdam(Optimizer):
 
     @staticmethod
     def update(p: Any, g: Any, t: Any, loss: Any, /, exp_avg: Any, exp_avg_sq: Any, loss_avg: Number, dot_avg: Number,
-               *, lr: NonNegative = 1e-2, beta1: Decay = 0.9, beta2: Decay = 0.999, eps: NonNegative = 1e-8,
-               lower_bound: float = 0.0, weight_decay: NonNegative = 0.0) -> None:  # fmt: skip
+               bound: Number, *, lr: NonNegative = 1e-2, beta1: Decay = 0.9, beta2: Decay = 0.999,
+               eps: NonNegative = 1e-8, lower_bound: float = 0.0, weight_decay: NonNegative = 0.0,
+               adapt_lower_bound: bool = False) -> None:  # fmt: skip
         exp_avg[:] = lerp(exp_avg, g, 1 - beta1)
         exp_avg_sq[:] = beta2 * exp_avg_sq + (1 - beta2) * (g * g)
         loss_avg[:] = beta1 * loss_avg + (1 - beta1) * loss
         dot_avg[:] = beta1 * dot_avg + (1 - beta1) * dot(g, p, over="run")
         moved = exp_avg / (sqrt(exp_avg_sq) / sqrt(debias(beta2, t)) + eps)
-        square, decay, part = dot(exp_avg, moved, over="run"), 1 + lr * weight_decay, debias(beta1, t)
-        model = decay * (loss_avg - part * lower_bound - dot_avg) + dot(exp_avg, p, over="run")
-        p -= where(square == 0, 0.0, minimum(lr / part, maximum(model, 0.0) / square)) * moved
+        square, along, decay = (
+            dot(exp_avg, moved, over="run"),
+            dot(exp_avg, p, over="run"),
+            1 + lr * weight_decay,
+        )
+        model, low, part = decay * (loss_avg - dot_avg) + along, lower_bound, debias(beta1, t)
+        if adapt_lower_bound:
+            low = _lowered(where(t == 1, lower_bound, bound), model, decay * part, lower_bound)
+        step = where(square == 0, 0.0, minimum(lr / part, maximum(model - decay * part * low, 0.0) / square))
+        if adapt_lower_bound:
+            bound[:] = maximum((loss_avg - dot_avg + along - step * square / 2) / part, lower_bound)
+        p -= step * moved
         p /= decay
+
+
+def _lowered(bound: Any, model: Any, part: Any, least: Any) -> Any:
+    """Return a lower bound of the loss, halved where the model of the loss lies below it."""
+    return where(model < part * bound, maximum(model / (2 * part), least), bound)

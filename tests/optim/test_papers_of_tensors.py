@@ -100,6 +100,8 @@ def transformation(name, o):
         **decay,
     }
 
+    of_momo = {name: o[name] for name in ("lower_bound", "adapt_lower_bound") if name in o} | decay
+
     def unbiased(n):
         """Undo the bias corrections that optax has and the papers lack."""
         t = jnp.asarray(n, float) + 1
@@ -115,10 +117,8 @@ def transformation(name, o):
         "DoG": lambda: contrib.dog(lr, ("heuristic", o["reps_rel"]), o["eps"], **decay),
         "DoWG": lambda: contrib.dowg(lr, o["r_eps"] ** 2, o["eps"], **decay),
         "PolyakSGD": lambda: optax.polyak_sgd(o["lr"], f_min=o["f_min"]),
-        "MoMo": lambda: contrib.momo(lr, o["momentum"], o["lower_bound"], **decay),
-        "MoMoAdam": lambda: contrib.momo_adam(
-            lr, **betas, eps=o["eps"], lower_bound=o["lower_bound"], **decay
-        ),
+        "MoMo": lambda: contrib.momo(lr, o["momentum"], **of_momo),
+        "MoMoAdam": lambda: contrib.momo_adam(lr, **betas, eps=o["eps"], **of_momo),
         "DAdaptAdam": lambda: contrib.dadapt_adamw(unbiased, **of_adam),
         "Prodigy": lambda: contrib.prodigy(
             unbiased, **of_adam, estim_lr_coef=o["d_coef"], safeguard_warmup=o["safeguard_warmup"]
@@ -155,6 +155,8 @@ IN_OPTAX = [
     ("PolyakSGD", {"f_min": 1.0}),
     ("MoMo", {"lr": 1.0, "lower_bound": 1.0}),
     ("MoMoAdam", {"lower_bound": 1.0}),
+    ("MoMo", {"lr": 1.0, "adapt_lower_bound": True}),
+    ("MoMoAdam", {"lr": 0.5, "adapt_lower_bound": True}),
 ]
 
 
@@ -222,6 +224,7 @@ def test_the_steps_of_barzilai_and_borwein_are_those_of_the_gradient_before(vari
         np.testing.assert_allclose(step, expected, rtol=1e-9)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(("name", "other"), [("SGDHD", "SGD"), ("AdamHD", "Adam")])
 def test_a_rate_descends_the_loss_after_torchs_step(name, other):
     torch = pytest.importorskip("torch")

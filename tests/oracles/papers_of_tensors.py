@@ -257,9 +257,11 @@ def momo(
     momentum: float,
     lower_bound: float,
     weight_decay: float,
+    adapt_lower_bound: bool,
 ) -> Iterator[Tensors]:
     d: Tensors = []
     average = along = 0.0
+    bound = Bound(lower_bound, adapt_lower_bound)
     for t in count(1):
         f, g, beta = loss(x, t), slope(x, t), momentum
         if not d:
@@ -268,9 +270,27 @@ def momo(
         average = beta * average + (1 - beta) * f
         along = beta * along + (1 - beta) * inner(g, x)
         decay = 1 + lr * weight_decay
-        above = decay * (average - along - lower_bound) + inner(d, x)
-        x = [each / decay for each in added(x, -min(lr, max(above, 0.0) / length(d) ** 2), d)]
+        bound.reset(average - along + inner(d, x) / decay)
+        above = decay * (average - along - bound.value) + inner(d, x)
+        step = min(lr, max(above, 0.0) / length(d) ** 2)
+        bound.learn(average - along + inner(d, x) - step * inner(d, d) / 2)
+        x = [each / decay for each in added(x, -step, d)]
         yield x
+
+
+class Bound:
+    """The lower bound of the loss, which MoMo* estimates."""
+
+    def __init__(self, least: float, adapts: bool) -> None:
+        self.value, self.least, self.adapts = least, least, adapts
+
+    def reset(self, model: float) -> None:
+        if self.adapts and model < self.value:
+            self.value = max(model / 2, self.least)
+
+    def learn(self, model: float) -> None:
+        if self.adapts:
+            self.value = max(model, self.least)
 
 
 def momo_adam(
@@ -284,9 +304,11 @@ def momo_adam(
     eps: float,
     lower_bound: float,
     weight_decay: float,
+    adapt_lower_bound: bool,
 ) -> Iterator[Tensors]:
     """With averages whose bias is corrected, which the paper's step is divided by."""
     d, v, average, along = zeros(x), zeros(x), 0.0, 0.0
+    bound = Bound(lower_bound, adapt_lower_bound)
     for t in count(1):
         f, g, rho = loss(x, t), slope(x, t), 1 - beta1**t
         d = [beta1 * a + (1 - beta1) * b for a, b in zip(d, g, strict=True)]
@@ -296,8 +318,11 @@ def momo_adam(
         mean = [each / rho for each in d]
         scaled = [a / (eps + np.sqrt(b / (1 - beta2**t))) for a, b in zip(mean, v, strict=True)]
         decay = 1 + lr * weight_decay
-        above = decay * ((average - along) / rho - lower_bound) + inner(mean, x)
-        x = [each / decay for each in added(x, -min(lr, max(above, 0.0) / inner(mean, scaled)), scaled)]
+        model = (average - along) / rho
+        bound.reset(model + inner(mean, x) / decay)
+        step = min(lr, max(decay * (model - bound.value) + inner(mean, x), 0.0) / inner(mean, scaled))
+        bound.learn(model + inner(mean, x) - step * inner(mean, scaled) / 2)
+        x = [each / decay for each in added(x, -step, scaled)]
         yield x
 
 
