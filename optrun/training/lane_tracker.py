@@ -1,38 +1,29 @@
-"""Per-lane bookkeeping during training: recording, early stopping, what to commit."""
+"""Per-lane bookkeeping during training: recording, evaluation, early stopping."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from optrun.arrays import Array
 from optrun.errors import StateError, counted
 from optrun.fallbacks import Fallback
-from optrun.kernels.denormals import denormals
-from optrun.store import Checkpoint, RunState, Status
-from optrun.store.types import RESTORED
+from optrun.store import Status
 from optrun.training.best_parameters import BestParameters
-from optrun.training.checkpoints import Meta, checkpoint_of, select_arrays
+from optrun.training.checkpoints import Meta, select_arrays
 from optrun.training.device_losses import DeviceLosses
 from optrun.training.evaluations import Evaluations
 from optrun.training.evaluator import Evaluator
+from optrun.training.lane_results import LaneEnd, LaneResults
 from optrun.training.leaps import leaps_of
 from optrun.training.pack import Pack
 from optrun.training.recorder import Recorder
-from optrun.training.sink import EndsSink, Sink
+from optrun.training.sink import Sink
 from optrun.training.snapshots import SnapshotBuffer
 from optrun.training.stopping import Stopping, StoppingState
 
 
-@dataclass(frozen=True)
-class _LaneEnd:
-    step: int
-    status: Status
-    reason: str
-
-
 class LaneTracker:
-    """A pack with the rows, the evaluations and the ended lanes that are not yet committed.
+    """Observes the steps of a pack; what comes of its lanes is in its results, until they are committed.
 
     ``runs`` are the sink's run numbers of the lanes, by default 0 … B-1.
     """
@@ -45,15 +36,21 @@ class LaneTracker:
         self._snapshots = SnapshotBuffer(pack)
         self.evaluations = Evaluations(pack.lanes, pack.steps, config.evaluate.every)
         self._stopping = Stopping(config.stop, pack.lanes)
-        self._is_alone = pack.lanes == 1
-        """Whether the pack has had one lane all the time, whose time is its own."""
-        self._keeps_end = config.checkpoint.every is not None
-        """Whether a completed run keeps a checkpoint, from which it can be prolonged."""
         self._evaluator = Evaluator(pack)
         self._best = BestParameters(pack) if config.stop.restore_best else None
         self._device_losses = DeviceLosses(pack, config.stop) if pack.is_asynchronous else None
         self._leaps = leaps_of(pack)
-        self._ends: dict[int, _LaneEnd] = {}
+        self.results = LaneResults(
+            pack,
+            self.runs,
+            self.recorder,
+            self._snapshots,
+            self.evaluations,
+            self._evaluator,
+            self._stopping,
+            self._best,
+            is_alone=pack.lanes == 1,
+        )
 
     @property
     def alive(self) -> int:
@@ -75,7 +72,7 @@ class LaneTracker:
             )
         self.pack.load_state(arrays if self._best is None else self._best.load_state(arrays), meta.pack)
         self._load_stopping(meta.stopping)
-        self._is_alone = meta.alone
+        self.results.is_alone = meta.alone
 
     @property
     def sync_every(self) -> int:
@@ -142,7 +139,7 @@ class LaneTracker:
         if t % self.recorder.every == 0:
             self.recorder.record(t, loss)
         if self._snapshots.is_due(t):
-            self._snapshots.add(t, self._running_lanes())
+            self._snapshots.add(t, self.results.running)
         self._check_stopping(t, loss)
         if observed is not None:
             ending = list(self._stopping.check_figures(t, observed))
@@ -153,119 +150,28 @@ class LaneTracker:
 
     def end(self, t: int, status: Status, reason: str) -> None:
         """End all running lanes at step t."""
-        running = self._running_lanes()
+        running = self.results.running
         self._end_lanes(running, t, status, reason)
         if running:
             self._evaluator.snapshot(running, others_continue=False)
 
     def narrowed(self) -> "LaneTracker":
         """Return the running lanes in a pack of their own; everything must have been committed."""
-        running = self._running_lanes()
+        running = self.results.running
         narrowed = LaneTracker(self.pack.narrowed(running), [self.runs[lane] for lane in running])
         narrowed._load_stopping(self._stopping.state().select(running))
-        narrowed._is_alone = False
+        narrowed.results.is_alone = False
         if self._best is not None and narrowed._best is not None:
             narrowed._best.load_state(select_arrays(self._best.state(), running))
         return narrowed
 
-    def commit(
-        self,
-        sink: Sink,
-        t: int,
-        seconds: float,
-        status: Status,
-        *,
-        pausing: bool = False,
-        evaluating: bool = False,
-    ) -> None:
-        """Commit everything since the last commit: the results of ended lanes, and a checkpoint of the others.
-
-        With ``pausing`` the others are checkpointed even if the sink is not resumable; with ``evaluating`` they are
-        also evaluated, and their parameters are kept.
-        """
-        running = self._running_lanes()
-        if evaluating:
-            self._evaluator.snapshot(running, others_continue=False)
-        ended = sorted(self._ends)
-        final = self._evaluator.final(sorted([*ended, *running]) if evaluating else ended)
-        summaries = {lane: self._evaluator.summary(lane, metrics) for lane, metrics in final.items()}
-        own = seconds if self._is_alone else None
-        states = {lane: self._state(lane, final[lane], summaries[lane], own) for lane in ended}
-        if self._best is not None:
-            states |= self._restored(self._best, {lane: states[lane] for lane in ended}, final)
-        states |= dict.fromkeys(running, RunState(status=status, steps=t, summary={}))
-        for lane in summaries.keys() & running if evaluating else ():
-            states[lane] = RunState(status=status, steps=t, summary=summaries[lane])
-        going = running if pausing or sink.resumable else []
-        if sink.resumable and self._keeps_end:
-            going = [*going, *(lane for lane in ended if states[lane].status is Status.COMPLETED)]
-        self._commit(
-            sink,
-            states,
-            final={lane: final[lane] for lane in ended},
-            params=self._evaluator.params(final),
-            checkpoints=self._checkpoints(t, seconds, going) if going else {},
-        )
-
-    def commit_ends(self, sink: EndsSink) -> None:
-        """Commit, as columns, no more than how lanes have ended, their final figures and their parameters."""
-        lanes = sorted(self._ends)
-        if not lanes:
-            return
-        ends = [self._ends[lane] for lane in lanes]
-        figures, statuses = self._evaluator.final_columns(lanes), [end.status for end in ends]
-        for row in np.flatnonzero(self._stopping.may_end(lanes, figures)).tolist():
-            if statuses[row] is Status.COMPLETED:
-                final = {name: float(values[row]) for name, values in figures.items()}
-                statuses[row], _ = self._stopping.final_status(lanes[row], final, ends[row].step)
-        runs = np.array(self.runs)[lanes]
-        steps, params = np.array([end.step for end in ends]), self._evaluator.final_params(lanes)
-        sink.end(runs, statuses, steps, figures, params)
-        self._ends.clear()
-
-    def _restored(
-        self, best: BestParameters, states: Mapping[int, RunState], final: Mapping[int, Mapping[str, float]]
-    ) -> dict[int, RunState]:
-        """Give lanes that have ended well the parameters of their best evaluation; return the states of these lanes.
-
-        The evaluations keep what was measured at the end.
-        """
-        steps = {
-            lane: step
-            for lane, state in states.items()
-            if not state.is_bad
-            and (step := self._stopping.best_step(lane, final[lane], state.steps)) is not None
-        }
-        if not steps:
-            return {}
-        self._evaluator.restore(list(steps), best)
-        figures = self._evaluator.final(list(steps))
-        return {
-            lane: replace(
-                states[lane],
-                summary=self._evaluator.summary(lane, figures[lane]),
-                reason="; ".join(filter(None, [states[lane].reason, f"{RESTORED}{step}"])),
-            )
-            for lane, step in steps.items()
-        }
-
     def fail(self, sink: Sink, t: int, reason: str) -> None:
-        """End all lanes whose end is not committed as failed, and commit what was recorded.
-
-        Nothing is evaluated: the evaluation may be what fails, and a failed lane must not have final metrics.
-        """
+        """End all lanes whose end is not committed as failed, and commit what was recorded."""
         if self._device_losses is not None:
             with Fallback("the device does not return the losses of its last steps", Exception):
                 self._observe_deferred()
-        self._end_lanes(self._running_lanes(), t, Status.FAILED, reason)
-        states = {
-            lane: RunState(status=Status.FAILED, reason=reason, steps=end.step)
-            for lane, end in self._ends.items()
-        }
-        self._commit(sink, states)
-
-    def _running_lanes(self) -> list[int]:
-        return [int(lane) for lane in np.flatnonzero(self._stopping.alive)]
+        self._end_lanes(self.results.running, t, Status.FAILED, reason)
+        self.results.commit_failed(sink, reason)
 
     def _load_stopping(self, state: StoppingState) -> None:
         self._stopping.load_state(state)
@@ -300,50 +206,6 @@ class LaneTracker:
         self._evaluator.snapshot([lane], others_continue=bool(self._stopping.alive.any()))
 
     def _end_lanes(self, lanes: Sequence[int], t: int, status: Status, reason: str) -> None:
-        self._ends.update(dict.fromkeys(lanes, _LaneEnd(t, status, reason)))
+        self.results.ends.update(dict.fromkeys(lanes, LaneEnd(t, status, reason)))
         self.recorder.end(lanes, t)
         self._stopping.end(lanes)
-
-    def _commit(
-        self,
-        sink: Sink,
-        states: Mapping[int, RunState],
-        *,
-        final: Mapping[int, Mapping[str, float]] | None = None,
-        params: Mapping[int, Mapping[str, Array]] | None = None,
-        checkpoints: Mapping[int, Checkpoint | None] | None = None,
-    ) -> None:
-        runs = self.runs
-        evaluations = self.evaluations.take({lane: end.step for lane, end in self._ends.items()}, final or {})
-        sink.commit(
-            curves=self.recorder.take(runs),
-            evaluations={runs[lane]: rows for lane, rows in evaluations.items()},
-            states={runs[lane]: state for lane, state in sorted(states.items())},
-            params={runs[lane]: values for lane, values in (params or {}).items()},
-            snapshots={runs[lane]: taken for lane, taken in self._snapshots.take().items()},
-            checkpoints={runs[lane]: None for lane in self._ends}
-            | {runs[lane]: each for lane, each in (checkpoints or {}).items()},
-        )
-        self._ends.clear()
-
-    def _checkpoints(self, t: int, seconds: float, lanes: Iterable[int]) -> dict[int, Checkpoint]:
-        arrays, pack = self.pack.state()
-        arrays |= {} if self._best is None else self._best.state()
-        stopping = self._stopping.state()
-        meta = Meta(step=t, seconds=seconds, alone=self._is_alone, pack=pack, stopping=stopping)
-        configs = self.pack.configs
-        with denormals(flushed=False):  # Python would write an option of 1e-310 as 0.0
-            return {lane: checkpoint_of(lane, configs[lane], arrays, meta) for lane in lanes}
-
-    def _state(
-        self,
-        lane: int,
-        final: Mapping[str, float],
-        summary: Mapping[str, float | None],
-        seconds: float | None,
-    ) -> RunState:
-        end = self._ends[lane]
-        status, reason = end.status, end.reason
-        if status is Status.COMPLETED:
-            status, reason = self._stopping.final_status(lane, final, end.step)
-        return RunState(status=status, reason=reason, steps=end.step, summary=summary, seconds=seconds)

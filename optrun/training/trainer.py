@@ -189,9 +189,9 @@ class Trainer:
         now = time.monotonic()
         seconds = self._seconds(now)
         if self._ends is not None:
-            self._lanes.commit_ends(self._ends)
+            self._lanes.results.commit_ends(self._ends)
             return
-        self._lanes.commit(self._sink, t, seconds, status, pausing=pausing, evaluating=evaluating)
+        self._lanes.results.commit(self._sink, t, seconds, status, pausing=pausing, evaluating=evaluating)
         self._saved = now
 
     def _seconds(self, now: float) -> float:
