@@ -1,7 +1,6 @@
 """The stepper: runs one program step by step, with coefficients evaluated for many steps in advance."""
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -10,13 +9,12 @@ from optrun.arrays import Array, arrays_of
 from optrun.kernels.coefficients import Coefficients, HostCoefficients, Layout, cast, is_boolean, layout_of
 from optrun.kernels.deferred import Deferred, rows_of
 from optrun.kernels.evaluate import evaluate, evaluate_scalar_states
-from optrun.kernels.expand import expanded
-from optrun.kernels.fold import Known, fold, live_variables, read_hyperparameters
+from optrun.kernels.fold import Known, read_hyperparameters
 from optrun.kernels.halving import halved, levels_of, parts
+from optrun.kernels.knowledge import changing, known_at, known_shared, known_throughout, listing_of, live_in
 from optrun.kernels.layout import is_lane_fast
-from optrun.kernels.lower import Listing, lower
+from optrun.kernels.lower import Listing
 from optrun.kernels.program import Node, Program, depends_on
-from optrun.kernels.ranges import range_of
 from optrun.kernels.reductions import TERMS, Late, Sums, key_of, place_of, sums_of
 from optrun.kernels.trajectory import Stretch
 
@@ -147,9 +145,9 @@ class Stepper:
         shared_rows = np.zeros((steps, len(table)), self._dtype)
         for index in shared:
             shared_rows[:, index] = table[index][:, 0]
-        known[:, shared] = _known_shared(shared_rows[:, shared])
+        known[:, shared] = known_shared(shared_rows[:, shared])
         for index in set(range(len(table))) - set(shared):
-            known[:, index] = _known(table[index], self._dtype, steps)
+            known[:, index] = known_at(table[index], self._dtype, steps)
         if self._late is not None:
             known[:, list(self._late.reductions.late)] = Known.UNKNOWN
         coefficients = self._coefficients_of(layout)
@@ -223,7 +221,7 @@ class Stepper:
         """Return the steps of these rows of the prepared table, which the caller makes."""
         rows = slice(row, row + steps)
         known = self._known_in(rows)
-        listing = _listing(self.program, known.tobytes(), self.live, self._dtype.name)
+        listing = listing_of(self.program, known.tobytes(), self.live, self._dtype.name)
         table = {name: self._table[int(name[2:])] for name in listing.names("_c")}
         columns = {
             name: column[rows] if len(column) > 1 else column
@@ -238,7 +236,7 @@ class Stepper:
 
     def needs(self, values: Mapping[str, Array], scheduled: frozenset[str]) -> frozenset[str]:
         """Return the variables that steps with these hyperparameters, each `[1, B or 1]`, need."""
-        return _live(self.program, frozenset(self._constants(values, scheduled).items()))
+        return live_in(self.program, frozenset(self._constants(values, scheduled).items()))
 
     def is_read(self, name: str, values: Mapping[str, Array], scheduled: frozenset[str]) -> bool:
         """Return whether the steps depend on a hyperparameter, given the others as in `needs`."""
@@ -249,7 +247,7 @@ class Stepper:
         scalars = {name: np.ones((1, 1)) for name in self.program.scalar_states}
         table = self._evaluated(np.ones((1, 1)), {**values, **scalars})
         return {
-            coefficient: Known(int(_known(column, self._dtype, 1)[0]))
+            coefficient: Known(int(known_at(column, self._dtype, 1)[0]))
             for coefficient, column in zip(self.program.coefficients, table, strict=True)
             if not depends_on(coefficient, scheduled)
         }
@@ -321,7 +319,7 @@ class Stepper:
 
     def _bind_terms(self, program: Program, known: Array, tensors: Mapping[str, slice]) -> _Terms:
         """Return what computes the terms of a stage's sums, and where they are, of large tensors partly added."""
-        listing = _listing(program, known.tobytes(), program.kept, self._dtype.name)
+        listing = listing_of(program, known.tobytes(), program.kept, self._dtype.name)
         coefficients, names = self._coefficients_of(self._layout).arrays, frozenset(program.outputs)
         arrays = {name: self._array(name) for name in {"p", *listing.variables()}}
         own = {
@@ -339,27 +337,14 @@ class Stepper:
         return kernels, own
 
     def _known_in(self, rows: slice) -> Array:
-        """Return what is known of the coefficients in several rows.
-
-        What holds in these steps alone is not used, unless it has to be: the next ones shall be the same program. A
-        term whose coefficient is zero in some of them has the same bits as one that is zero in some lanes.
-        """
-        known = self._known[rows]
-        first = known[0]
-        is_same = (known == first).all(axis=0)
-        is_zero = ((known == Known.ZERO) | (known == Known.SOME_ZERO)).any(axis=0)
-        changes = _changing(self.program, self._scheduled)
+        """Return what is known of the coefficients in several rows."""
         is_condition = np.array([is_boolean(column) for column in self._table], bool)
-        kept = is_same & (is_condition | ~changes)
-        joined: Array = np.where(
-            kept, first, np.where(is_zero & ~is_condition, Known.SOME_ZERO, Known.UNKNOWN)
-        )
-        return joined.astype(np.int8)
+        return known_throughout(self._known[rows], changing(self.program, self._scheduled), is_condition)
 
     def _bind(
         self, program: Program, layout: Layout, known: Array, live: frozenset[str]
     ) -> Callable[[], None]:
-        listing = _listing(program, known.tobytes(), live, self._dtype.name)
+        listing = listing_of(program, known.tobytes(), live, self._dtype.name)
         coefficients = self._coefficients_of(layout).arrays
         kernels = [
             self._engine.bind(
@@ -383,42 +368,3 @@ def _device_coefficients() -> Callable[[Layout, int, str], Coefficients]:
     from optrun.kernels.cuda.engine import DeviceCoefficients
 
     return DeviceCoefficients
-
-
-@lru_cache(1024)
-def _changing(program: Program, scheduled: frozenset[str]) -> Array:
-    """Return which coefficients change with the step."""
-    return np.array([depends_on(each, scheduled) for each in program.coefficients], bool)
-
-
-@lru_cache(1024)
-def _live(program: Program, constant: frozenset[tuple[Node, Known]]) -> frozenset[str]:
-    """Return the variables to compute, given what is known of the coefficients at all steps."""
-    return live_variables(program, dict(constant))
-
-
-@lru_cache(1024)
-def _listing(program: Program, known: bytes, live: frozenset[str], dtype: str) -> Listing:
-    """Return the instructions of a program, given what is known of its coefficients."""
-    facts = dict(zip(program.coefficients, map(Known, known), strict=True))
-    return lower(expanded(fold(program, facts, live), dtype), program.coefficients)
-
-
-def _known_shared(shared: Array) -> Array:
-    """Return what is known of coefficients `[T, K]` that all lanes share; true counts as 1."""
-    return np.where(shared == 0, Known.ZERO, np.where(shared == 1, Known.ONE, Known.UNKNOWN))
-
-
-def _known(column: Any, dtype: Any, steps: int) -> Array:
-    """Return what is known of a coefficient `[T or 1, B or 1]` at each step."""
-    if isinstance(column, Deferred):
-        if column.is_condition:
-            return np.full(steps, Known.UNKNOWN)
-        return np.where(range_of(column).may_be_zero(dtype, steps), Known.SOME_ZERO, Known.UNKNOWN)
-    if column.dtype == bool:
-        some = np.where(column.any(axis=1), Known.UNKNOWN, Known.ZERO)
-        return np.where(column.all(axis=1), Known.ONE, some)
-    zero = column == 0
-    some = np.where(zero.any(axis=1), Known.SOME_ZERO, Known.UNKNOWN)
-    one = np.where((column == 1).all(axis=1), Known.ONE, some)
-    return np.where(zero.all(axis=1), Known.ZERO, one)
