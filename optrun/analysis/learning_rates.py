@@ -63,23 +63,30 @@ class FoundRates:
     given: float
     """The rate of the config."""
     initial: float | None
-    """The loss before the first step, where the metric is the final loss: a run that ends above it has not trained."""
+    """The metric before the first step, where it is a loss: a run that ends above it has not trained."""
     outcomes: Sequence[RateOutcome]
     cautions: Sequence[str] = ()
+    rounding: float | None = None
+    """Where the metric is a loss, up to which value it is 0 but for rounding, so that such rates are equal."""
 
     @cached_property
     def best(self) -> RateOutcome | None:
         """The rate with the best median, the middle one of equals; None if nothing trained."""
-        values = [each.median for each in self._thorough]
+        values = [self._resolved(each) for each in self._thorough]
         place = best_place(dict(enumerate(values)), self.maximize)
         return None if place is None else self._thorough[place]
+
+    @cached_property
+    def is_rounding(self) -> bool:
+        """Whether the best loss is 0 but for rounding, as then are those of the range: it does not tell rates apart."""
+        return self.best is not None and self.rounding is not None and self._resolved(self.best) == 0
 
     @cached_property
     def range(self) -> tuple[float, float] | None:
         """The lowest and the highest of the rates around the best one whose medians are within 5 % of its median."""
         if self.best is None:
             return None
-        medians = {each.rate: each.median for each in self._thorough}
+        medians = {each.rate: self._resolved(each) for each in self._thorough}
         return around(medians, self.best.rate, self.maximize)
 
     @cached_property
@@ -94,12 +101,17 @@ class FoundRates:
 
     @cached_property
     def recommended(self) -> float | None:
-        """The middle one of the rates of the range that are a factor of two below divergence; without any, the best."""
+        """The middle one of the rates of the range that are a factor of two below divergence; without any, the best.
+
+        Where the loss is rounding in the whole range it is the lowest one.
+        """
         if self.best is None or self.range is None:
             return None
         low, high = self.range
         edge = math.inf if self.diverges_from is None else self.diverges_from
         safe = [each.rate for each in self._thorough if low <= each.rate <= high and each.rate <= edge / 2]
+        if self.is_rounding:
+            return min(safe, default=self.best.rate)
         middle = math.log(low * min(high, edge / 2)) / 2 if safe else 0.0
         return min(safe, key=lambda rate: abs(math.log(rate) - middle), default=self.best.rate)
 
@@ -129,21 +141,31 @@ class FoundRates:
             lines = [f"no {self.parameter} trains: all of {rates} end no better than they begin{median}"]
         else:
             low, high = self.range
+            near = f"within {100 * WITHIN:.0f} % of the best, {self.best.median:.4g} ({of})"
+            if self.is_rounding:
+                near = f"no more than rounding, {self.rounding:.2g} ({of})"
             lines = [
                 f"recommended: {self.parameter}={self.recommended:.4g}",
-                f"within {100 * WITHIN:.0f} % of the best, {self.best.median:.4g} ({of}): {low:.4g} to {high:.4g}",
+                f"{near}: {low:.4g} to {high:.4g}",
             ]
             highest = f"up to {self.outcomes[-1].rate:.4g}, the highest that was tried"
             edge = self.diverges_from
             lines.append(f"no divergence {highest}" if edge is None else f"diverges from {edge:.4g} on")
         if self.diverges_from is not None and self.recommended and self.diverges_from < 2 * self.recommended:
             lines.append("careful: the best rates are less than a factor of two below divergence")
+        if self.is_rounding:
+            lines.append(
+                f"careful: {self.metric} is 0 but for rounding at these rates: the lowest is recommended"
+            )
         return "\n".join([*lines, *(f"careful: {each}" for each in self.cautions)])
 
     @property
     def _thorough(self) -> list[RateOutcome]:
         """The rates that were tried with all seeds, whose medians can be compared."""
         return [each for each in self.outcomes if each.seeds == self.seeds]
+
+    def _resolved(self, of: RateOutcome) -> float | None:
+        return resolved(of.median, self.rounding)
 
     def _is_lost(self, of: RateOutcome) -> bool:
         return of.median is None or (self.initial is not None and not of.median < self.initial)
@@ -157,6 +179,11 @@ def best_place(medians: Mapping[Any, float | None], maximize: bool) -> Any:
     best = max(known.values()) if maximize else min(known.values())
     equals = sorted(key for key, value in known.items() if value == best)
     return equals[(len(equals) - 1) // 2]
+
+
+def resolved(loss: float | None, rounding: float | None) -> float | None:
+    """Return a loss, or 0 for one that is rounding."""
+    return 0.0 if loss is not None and rounding is not None and abs(loss) <= rounding else loss
 
 
 def is_near(value: float | None, best: float, maximize: bool) -> bool:
@@ -181,14 +208,21 @@ def around(medians: Mapping[Any, float | None], best: Any, maximize: bool) -> tu
 class Search:
     """Rates to try, as factors of a given one: a coarse grid that widens, then a fine one around the best rate.
 
-    ``trial`` runs rates; whose median is not better than ``initial()`` has not trained.
+    ``trial`` runs rates; whose median is not better than ``initial()`` has not trained, and medians that are no more
+    than ``rounding()`` are equal.
     """
 
     def __init__(
-        self, trial: Trial, given: float, seeds: int, maximize: bool, initial: Callable[[], float | None]
+        self,
+        trial: Trial,
+        given: float,
+        seeds: int,
+        maximize: bool,
+        initial: Callable[[], float | None],
+        rounding: Callable[[], float | None] = lambda: None,
     ) -> None:
         self._trial, self._given, self._seeds, self._maximize = trial, given, seeds, maximize
-        self._initial = initial
+        self._initial, self._rounding = initial, rounding
         self._known: dict[int, Standing] = {}
 
     def outcomes(self) -> list[RateOutcome]:
@@ -273,7 +307,8 @@ class Search:
         return int(best_place(self._medians(self._seeds), self._maximize))
 
     def _medians(self, seeds: int = 1) -> dict[int, float | None]:
-        return {place: of.median for place, of in self._known.items() if of.runs >= seeds}
+        rounding = self._rounding()
+        return {place: resolved(of.median, rounding) for place, of in self._known.items() if of.runs >= seeds}
 
     def _rate(self, place: int) -> float:
         return float(f"{self._given * 10 ** (place / DECADE):.3g}") if place else self._given

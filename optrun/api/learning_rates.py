@@ -1,7 +1,7 @@
 """The Python API of lr-find: the learning rates that train, and the one to take."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
@@ -15,15 +15,18 @@ from optrun.api.arguments import check_texts
 from optrun.api.html import html_table
 from optrun.api.sweeps import sweep
 from optrun.config import RunConfig, from_mapping, load
+from optrun.config.goal import VALIDATION
 from optrun.config.overrides import path_of
 from optrun.config.sweep.model import Metric
 from optrun.config.yaml.writer import rounded
-from optrun.errors import ConfigError, RunFailedError, brief, string_list
+from optrun.errors import ConfigError, PluginError, RunFailedError, brief, string_list
+from optrun.plugin_code import guarded
 from optrun.plugins import load_plugins
-from optrun.registry import schedulers
+from optrun.registry import problems, schedulers
 from optrun.store import Status
 from optrun.training.build import scheduled_steps
 from optrun.training.config_notes import seed_is_idle
+from optrun.training.evaluator import Evaluator
 from optrun.training.figures import FINAL_LOSS, pack_of
 from optrun.training.pack import Pack
 from optrun.training.schedule_paths import observed_figures, schedules_by_path
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
     from optrun.plots.look import LookOptions
 
 LR = "optimizer.lr"
+VALIDATION_LOSS = f"{VALIDATION}loss"
 LOOKED_AT = 1000
 """Steps at which it is looked whether a schedule depends on the learning rate."""
 
@@ -75,7 +79,11 @@ def lr_find(
     Each run has one rate from its beginning to its end, with the config's own schedule and number of steps, or
     ``steps``. The rates lie around that of the config, in a grid that widens where the best one lies at its edge, and
     has more rates and ``seeds`` seeds near the best one. ``parameter`` is the path of another number than
-    `optimizer.lr`, such as `scheduler.max_lr`; ``metric`` a figure of the summary, by default the final loss.
+    `optimizer.lr`, such as `scheduler.max_lr`; ``metric`` a figure of the summary, by default that of the validation
+    loss, where the problem has such samples, and the final loss otherwise.
+
+    A loss below the machine epsilon of the dtype times the initial one is taken for 0: where the best loss is so low it
+    does not tell rates apart, and the lowest of those that reach it is recommended.
 
     Raises ConfigError where the rate has no effect, for fewer than one seed and for an unknown metric, and
     RunFailedError if a run fails or is interrupted.
@@ -99,18 +107,27 @@ def lr_find(
     given = _number_at(chosen, path)
     if seed_is_idle(pack.problem, chosen):
         seeds = 1
-    runs = _Runs(config, overrides, path, metric or FINAL_LOSS, chosen)
+    at_start = _figures_at_start(pack, chosen)
+    usual = VALIDATION_LOSS if VALIDATION_LOSS in at_start else FINAL_LOSS
+    runs = _Runs(config, overrides, path, metric or usual, chosen, at_start)
     maximize = Metric(name=runs.metric).goal == "maximize"
-    tried = Search(runs, given, seeds, maximize, lambda: runs.initial).outcomes()
+    tried = Search(
+        runs, given, seeds, maximize, lambda: runs.initial, rounding=lambda: runs.rounding
+    ).outcomes()
     medians = {each.median for each in tried}
     if len(medians) == 1 and None not in medians:
         raise ConfigError(f"{path} changes nothing: {runs.metric} is {medians.pop():.6g} at every value")
     found = LearningRates(
-        path, runs.metric, maximize, seeds, given, runs.initial, tried, [*_cautions(chosen, path)]
+        path, runs.metric, maximize, seeds, given, runs.initial, tried, rounding=runs.rounding
     )
+    cautions = [*_cautions(chosen, path)]
+    if found.is_rounding:
+        cautions.append(_what_tells_more(chosen, runs.metric, at_start))
+    if metric is None and runs.metric != FINAL_LOSS:
+        cautions.append(f"{runs.metric} is taken, since the problem has a validation part, not {FINAL_LOSS}")
     if found.is_at_edge:
-        return replace(found, cautions=[*found.cautions, "the range reaches the end of what was tried"])
-    return found
+        cautions.append("the range reaches the end of what was tried")
+    return replace(found, cautions=cautions)
 
 
 class _Runs:
@@ -123,16 +140,27 @@ class _Runs:
         path: str,
         metric: str,
         chosen: RunConfig,
+        at_start: Mapping[str, float],
     ) -> None:
         self._config, self._path, self.metric = config, path, metric
         # The path is set by the rates; its value in an override is the one around which these lie.
         others = [text for text in overrides if path_of(text) != path]
         self._overrides = [*others, "map=null", f"record.every={2**62}", "checkpoint.every=null"]
+        self._precision = float(np.finfo(chosen.dtype).eps)
         watched = chosen.stop.metric is not None or chosen.stop.restore_best or any(observed_figures(chosen))
         if not watched:
             self._overrides.append("evaluate.every=null")
-        self.initial: float | None = None
-        """The loss before the first step, where the metric is the final loss."""
+        self.initial = None if metric == FINAL_LOSS or not metric.endswith("loss") else at_start.get(metric)
+        """The metric before the first step, where it is a loss; the final loss is that of a batch, known from a run."""
+
+    @property
+    def rounding(self) -> float | None:
+        """Up to where the metric is 0 but for rounding: the machine epsilon times its initial value.
+
+        A log-softmax is rounded at this size. In float32 it is the finest tolerance with which convergence is usually
+        tested, too, 10⁻⁷ of the initial loss (Moré and Wild 2009, doi:10.1137/080724083).
+        """
+        return None if self.initial is None else self._precision * abs(self.initial)
 
     def __call__(self, rates: Sequence[float], seeds: int) -> list[Standing]:
         """Return how each rate ended, over so many seeds."""
@@ -148,6 +176,26 @@ class _Runs:
             self.initial = first if np.isfinite(first) else None
         standings = leaderboard(found.ranking, found.states)
         return sorted(standings, key=lambda each: each.first)
+
+
+def _figures_at_start(pack: Pack, config: RunConfig) -> dict[str, float]:
+    """Return the figures of a run before its first step; none where a plugin fails, since the run says where."""
+    try:
+        with guarded(config.problem.name), np.errstate(all="ignore"):
+            figures = {name: float(values[0]) for name, values in Evaluator(pack).current().items()}
+    except PluginError:
+        return {}
+    return {FINAL_LOSS if name == "loss" else name: value for name, value in figures.items()}
+
+
+def _what_tells_more(config: RunConfig, metric: str, figures: Collection[str]) -> str:
+    """Return how to tell rates apart where a loss is rounding."""
+    shorter = "fewer --steps tell more"
+    if metric == VALIDATION_LOSS or "validation_fraction" not in problems.find(config.problem.name).options():
+        return shorter
+    if VALIDATION_LOSS in figures:
+        return f"-m {VALIDATION_LOSS} tells more"
+    return f"{VALIDATION_LOSS} tells more, with problem.validation_fraction=0.2; so do fewer --steps"
 
 
 def _number_at(config: RunConfig, path: str) -> float:

@@ -69,7 +69,8 @@ def learning_rate_figure(
             bounds = lower[thorough], upper[thorough]
             axes.fill_between(rates[thorough], *bounds, color=COLOURS[0], alpha=BAND, linewidth=0)
         if found.range is not None:
-            label = f"within 5 %: {found.range[0]:.4g} to {found.range[1]:.4g}"
+            near = "no more than rounding" if found.is_rounding else "within 5 %"
+            label = f"{near}: {found.range[0]:.4g} to {found.range[1]:.4g}"
             axes.axvspan(*found.range, color=RANGE, alpha=BAND, linewidth=1, label=label)
         if found.diverges_from is not None:
             label = f"diverges from {found.diverges_from:.4g} on"

@@ -16,7 +16,7 @@ def standing(loss, seeds):
     return Standing({}, 0, seeds, diverged, 0, 0, None, 0, loss, loss, loss)
 
 
-def searched(loss, given, *, maximize=False, initial=1.0, of_three=None):
+def searched(loss, given, *, maximize=False, initial=1.0, of_three=None, rounding=None):
     """Return what a search finds of a loss over rates, and the rates that it tried."""
     tried = []
 
@@ -25,8 +25,9 @@ def searched(loss, given, *, maximize=False, initial=1.0, of_three=None):
         of = of_three if of_three and seeds == 3 else loss
         return [standing(of(rate), seeds) for rate in rates]
 
-    outcomes = Search(trial, given, 3, maximize, lambda: initial).outcomes()
-    return FoundRates("lr", "final_loss", maximize, 3, given, initial, outcomes), tried
+    outcomes = Search(trial, given, 3, maximize, lambda: initial, lambda: rounding).outcomes()
+    found = FoundRates("lr", "final_loss", maximize, 3, given, initial, outcomes, rounding=rounding)
+    return found, tried
 
 
 def valley(best, edge):
@@ -54,6 +55,24 @@ def test_a_wide_range_is_followed_to_its_ends():
     assert 5 < high <= 20
     assert 1e-3 < found.recommended < 0.1
     assert found.diverges_from is None
+
+
+def test_where_the_loss_is_rounding_the_lowest_rate_is_taken():
+    """It falls to 10⁻⁸ at 0.01 and to 0 at 0.1, and rises above 2: with a rounding of 10⁻⁷ these are one plateau."""
+
+    def loss(rate):
+        return 0.0 if 0.1 <= rate <= 2 else 1e-8 if 0.01 <= rate < 2 else 1e-3
+
+    found, _ = searched(loss, 1e-3, rounding=1e-7)
+    assert found.is_rounding
+    assert 0.01 <= found.recommended == found.range[0] < 0.01 * 10**0.5
+    assert 1 <= found.range[1] <= 2
+    assert "final_loss is 0 but for rounding at these rates: the lowest is recommended" in str(found)
+    assert "no more than rounding, 1e-07 (final_loss, 3 seeds)" in str(found)
+    apart, _ = searched(loss, 1e-3, rounding=1e-9)
+    assert 0.1 <= apart.recommended == apart.range[0] < 0.1 * 10**0.5
+    accurate, _ = searched(lambda rate: 0.0 if rate < 0.1 else -1.0, 1e-3, maximize=True, initial=None)
+    assert not accurate.is_rounding  # a figure that is no loss, whose best value may be 0
 
 
 def test_what_ends_above_its_beginning_has_not_trained():
@@ -124,7 +143,7 @@ def test_the_rate_reaches_what_a_full_sweep_reaches(name):
     full = optrun.sweep({**config, "sweep": {"parameters": grid, "repeats": 3}}, save=False)
     best = full.table()[0]["median"]
     reached = next(each.median for each in found.outcomes if each.rate == found.recommended)
-    assert reached <= 2 * best
+    assert reached <= 2 * max(best, found.rounding)  # below which a loss tells nothing
     assert len(found.outcomes) < 40
 
 
@@ -150,3 +169,31 @@ def test_only_rates_that_matter_are_looked_for():
         optrun.lr_find(config, parameter="optimizer.weight_decay", overrides=["optimizer.weight_decay=1e-30"])
     with pytest.raises(ConfigError, match="give it a positive number"):
         optrun.lr_find(config, overrides=["optimizer.lr=0"])
+
+
+def test_a_loss_is_rounding_relative_to_the_initial_one():
+    """Of x² from x = 3 gradient descent leaves 9 · (1 - 2η)¹² after 6 steps, which is rounding near η = 1/2."""
+    config = {
+        "problem": {"name": "expression", "f": "x**2", "start": {"x": 3.0}},
+        "optimizer": {"name": "SGD", "lr": 0.01},
+        "steps": 6,
+    }
+    found = optrun.lr_find(config)
+    assert found.rounding == pytest.approx(9 * 2.0**-23)
+    assert (1 - 2 * found.recommended) ** 12 <= 2.0**-23
+    assert all(
+        (1 - 2 * each.rate) ** 12 > 2.0**-23 for each in found.outcomes if each.rate < found.recommended
+    )
+    assert found.cautions == ["fewer --steps tell more"]
+    assert optrun.lr_find(config, overrides=["dtype=float64"]).rounding == 9 * 2.0**-52
+
+
+def test_where_there_is_a_validation_part_its_loss_is_taken():
+    config = {**PROBLEMS["convex"], "scheduler": None}
+    held = {**config, "problem": {**config["problem"], "validation_fraction": 0.2}}
+    found = optrun.lr_find(held, steps=2, seeds=1)
+    assert found.metric == "val_loss"
+    assert found.initial == pytest.approx(math.log(3))  # of zero weights
+    assert any("val_loss is taken, since" in each for each in found.cautions)
+    assert optrun.lr_find(held, steps=2, seeds=1, metric="final_loss").metric == "final_loss"
+    assert optrun.lr_find(config, steps=2, seeds=1).metric == "final_loss"
