@@ -105,7 +105,7 @@ def lr_find(
     if parameter is None:
         _check_matters(chosen, pack)
     given = _number_at(chosen, path)
-    if seed_is_idle(pack.problem, chosen):
+    if seed_is_idle(pack, chosen):
         seeds = 1
     at_start = _figures_at_start(pack, chosen)
     usual = VALIDATION_LOSS if VALIDATION_LOSS in at_start else FINAL_LOSS

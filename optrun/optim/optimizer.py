@@ -324,7 +324,7 @@ class Optimizer(Rule):
 
     def _awaits(self, name: str) -> bool:
         return any(
-            name in rule.given() and update.t % update.group["update_every"] == 0
+            name in rule.given() and update.t % rule.reads_every(update.group) == 0
             for rule, update in zip(self._rules, self._updates, strict=True)
         )
 

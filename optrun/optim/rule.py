@@ -100,6 +100,12 @@ class Rule:
         return _itself, (cls,)
 
     @classmethod
+    def reads_every(cls, options: Mapping[str, Any]) -> int:
+        """Return in which steps what is given is read: every so many, the first among them."""
+        every: int = options["update_every"]
+        return every
+
+    @classmethod
     def probe(cls) -> "type[Rule] | None":
         """Return the rule that moves the parameters to where the gradient of a step is taken; None if that is here."""
         return None

@@ -76,8 +76,11 @@ def selected_on_test(metric: str, config: RunConfig) -> str:
     return f"note: settings are selected by {metric}, on the test data: give {better}"
 
 
-def seed_is_idle(problem: Problem, config: RunConfig) -> str:
+def seed_is_idle(pack: Pack, config: RunConfig) -> str:
     """Return why the seed of a run has no effect; empty if it has one."""
+    problem = pack.problem
+    if pack.optimizer.reads_samples:
+        return ""
     drawn = [purpose for purpose, (draws, _) in _DRAWS.items() if draws(problem)]
     follows = any(getattr(config.seeds, purpose) == RUN_SEED for purpose in drawn)
     if follows or follows_seed(config.problem.model_dump()):

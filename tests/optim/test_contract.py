@@ -221,6 +221,8 @@ def test_the_gradient_is_only_read(engine, rule, rng):
 
 @pytest.mark.parametrize(("rule", "dtype"), in_turn(zip(RULES), DTYPES), ids=str)
 def test_where_the_gradient_is_zero_nothing_but_decay_moves(rule, dtype, rng):
+    if "Noise" in rule.__name__:
+        pytest.skip(f"{rule.__name__} adds to the gradient")
     decays = {name: 0.0 for name in ("weight_decay", "lambd") if name in rule.options()}
     # Of rules that find the rate themselves, which begin with a tiny one.
     first = {name: 0.5 for name in ("d0", "reps_rel", "r_eps") if name in rule.options()}

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from optrun.arrays import Arrays, Parameters
+from optrun.arrays import Arrays, Parameters, stream
 from optrun.config import ConfigErrors, from_mapping, parse
 from optrun.errors import ConfigError
 from optrun.optim import LAMB, LBFGS, SGD, Adam, AdamW, Muon
@@ -22,6 +22,7 @@ from optrun.optim.transforms import (
     composed,
 )
 from optrun.schedulers import ExponentialLR
+from optrun.training.config_notes import seed_is_idle
 from optrun.training.pack import Pack
 
 SHAPES = {"w": (3, 4), "b": (4,)}
@@ -271,6 +272,48 @@ def test_groups_have_transforms_of_their_own_and_options_of_transforms_schedules
         p["layer2.weight"] -= 0.01 * (m / (1 - 0.9 ** (t + 1))) / (np.sqrt(v / (1 - 0.999 ** (t + 1))) + 1e-8)
     for name, value in p.items():
         np.testing.assert_allclose(pack.params[name][0], value, rtol=2e-5, atol=1e-7)
+
+
+NOISY = """
+problem: {name: mlp, data: iris, hidden: [4]}
+optimizer:
+  name: SGD
+  lr: 0.1
+  gradient: [{name: Noise, eta: 0.3, gamma: 0.7}]
+  param_groups: [{params: layer1.*, lr: 0.01}]
+steps: 8
+dtype: float64
+seed: 5
+"""
+
+
+def test_noise_fades_and_depends_on_the_seed_and_the_step_alone():
+    """In groups, whose order in memory is another one than the problem's; resumed in between."""
+    quiet = NOISY.replace("eta: 0.3", "eta: 0.0")
+    configs = [
+        parse(text.replace("seed: 5", f"seed: {seed}")) for text, seed in ((quiet, 5), (NOISY, 6), (NOISY, 5))
+    ]
+    together = Pack(configs)
+    assert list(together.params)[:2] != list(together.problem.shapes)[:2]
+    names, p = list(together.problem.shapes), {n: v[2].copy() for n, v in together.params.items()}
+    for t, _ in together.iterate(0):
+        draws = stream(5, "optimizer", t).standard_normal(together.params.size)
+        for name in names:
+            shape = p[name].shape
+            drawn, draws = draws[: p[name].size].reshape(shape), draws[p[name].size :]
+            g = together.params.grads[name][2] + np.sqrt(0.3 / (t + 1) ** 0.7) * drawn
+            p[name] = p[name] - (0.01 if name.startswith("layer1") else 0.1) * g
+    for name in names:
+        np.testing.assert_allclose(together.params[name][2], p[name], rtol=1e-12, atol=1e-14)
+    for lane in range(3):
+        first, second = Pack(configs[lane : lane + 1]), Pack(configs[lane : lane + 1])
+        for _ in first.iterate(0, 3):
+            pass
+        second.load_state(*first.state())
+        for _ in second.iterate(3):
+            pass
+        assert second.params.data[0].tobytes() == np.ascontiguousarray(together.params.data[lane]).tobytes()
+    assert not seed_is_idle(together, configs[0])
 
 
 @pytest.mark.parametrize(

@@ -140,18 +140,21 @@ def rule_of(
         both = " and ".join(place.transform.__name__ for place in probing)
         raise ConfigError(f"{both} take a second gradient: only one of them can", field="wrap")
 
+    is_noisy = rule.needs_noise or any(place.transform.needs_noise for place in every)
     _check_order([place.transform for place in around if not place.only_probes])
 
     class Composed(rule, registered=False):  # type: ignore[misc, valid-type, call-arg]
         per_tensor = rule.per_tensor or any(place.transform.per_tensor for place in every)
         evaluated = _evaluated(around)
         needs_closure = bool(probing)
+        needs_noise = is_noisy
         derived: ClassVar = {LR_MAX: "lr"} if decay == "corrected" else {}
 
         @staticmethod
         def update(p: Any, g: Any, t: Any, /, *states: Any, **options: Any) -> None:
             found = iter(states)
-            more = _taken(found, len(rule.given()) + rule.takes_loss())
+            curvature, noise = (_taken(found, needed) for needed in (rule.needs_curvature, is_noisy))
+            more = [*curvature, *(noise if rule.needs_noise else ()), *_taken(found, rule.takes_loss())]
             own = _taken(found, len(rule.states()))
             of = {place.states: _taken(found, len(place.transform.states())) for place in every}
             hyperparameters = {name: value for name, value in options.items() if "." not in name}
@@ -179,7 +182,8 @@ def rule_of(
 
             def step_of_rule(p: Variable, g: Any, t: Any) -> None:
                 for place in before:
-                    g = place.apply(g, p, t, *of[place.states], **place.of(options))
+                    v = noise if place.transform.needs_noise else ()
+                    g = place.apply(g, p, t, *v, *of[place.states], **place.of(options))
                 if decay == "coupled":
                     g = g + weight_decay * p
                 if not after and decay in (None, "coupled"):
@@ -188,7 +192,8 @@ def rule_of(
                 moving, decays = moved_by_rule(p, g, t)
                 u = 0.0 if moving.taken is None else moving.taken
                 for place in after:
-                    u = place.apply(u, g, p, lr, t, *of[place.states], **place.of(options))
+                    v = noise if place.transform.needs_noise else ()
+                    u = place.apply(u, g, p, lr, t, *v, *of[place.states], **place.of(options))
                 if not decays:
                     p *= moving.kept
                 if decay not in (None, "coupled"):
@@ -200,7 +205,8 @@ def rule_of(
                 inner: Step, inside: list[Variable], place: _Place, p: Variable, g: Any, t: Any
             ) -> None:
                 rule_inside, own = Inner(inner, t, inside), place.of(options, "apply")
-                place.apply(rule_inside, p, g, lr, t, *of[place.states], **own)
+                v = noise if place.transform.needs_noise else ()
+                place.apply(rule_inside, p, g, lr, t, *v, *of[place.states], **own)
 
             step: Step = step_of_rule
             inside = [*own, *(state for place in (*before, *after) for state in of[place.states])]
@@ -208,6 +214,10 @@ def rule_of(
                 step = partial(step_around, step, inside, place)
                 inside = [*inside, *of[place.states]]
             step(p, g, t)
+
+        @classmethod
+        def reads_every(cls, options: Mapping[str, Any]) -> int:
+            return rule.reads_every(options) if is_noisy == rule.needs_noise else 1
 
         @classmethod
         def probe(cls) -> type[Rule] | None:

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from optrun.ops import abs, clip, maximum, mean, minimum, norm, sign, sqrt, sum, where
 from optrun.optim.transforms.transform import GradientTransform
-from optrun.registry import Positive
+from optrun.registry import NonNegative, Positive
 
 Over = Literal["run", "group", "tensor"]
 
@@ -115,6 +115,27 @@ class StopNonFinite(GradientTransform):
 def _strange(g: Any, over: Over) -> Any:
     """Return how many elements are not finite: NaN is not below infinity."""
     return sum(where(abs(g) < float("inf"), 0.0, 1.0), over=over)
+
+
+class Noise(GradientTransform):
+    """Add noise that fades, Neelakantan et al. (2015), arXiv:1511.06807.
+
+        g ← g + σ v        σ² = η / tᵞ, v standard normal, new at every step
+
+    η eta, γ gamma, t from 1. The numbers v of a lane depend on its seed and on t.
+
+    Example:
+
+        optimizer: {name: SGD, lr: 0.01, gradient: [{name: Noise, eta: 0.01}]}
+    """
+
+    needs_noise = True
+
+    @staticmethod
+    def apply(
+        g: Any, p: Any, t: Any, v: Any, /, *, eta: NonNegative = 0.01, gamma: NonNegative = 0.55
+    ) -> Any:
+        return g + sqrt(eta / t**gamma) * v
 
 
 class Centralize(GradientTransform):

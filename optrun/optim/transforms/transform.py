@@ -10,7 +10,8 @@ A transform is a class with one static method, whose signature is the schema::
 The arguments before `/` are the gradient, the parameters and the number of this step (from 1). Of an update transform
 they are the update, which is subtracted from the parameters, the gradient, the parameters, lr and the number of the
 step. Between `/` and `*` come states, initially zero; after `*` the options, whose floats may differ between lanes and
-change between steps. A transform is traced into the program of the rule, in the words of `optrun.ops`.
+change between steps. A transform with ``needs_noise`` takes v behind t, as a rule does. A transform is traced into the
+program of the rule, in the words of `optrun.ops`.
 
 A wrapper is a rule with another one inside::
 
@@ -54,6 +55,9 @@ class Transform:
     per_tensor: ClassVar[bool] = False
     """Whether it sees whole tensors; an elementwise one is applied to all elements of a group at once."""
 
+    needs_noise: ClassVar[bool] = False
+    """Whether it reads v, normal numbers, in every step."""
+
     apply: ClassVar[Callable[..., Any]]
     """Static method of every transform: returns the new gradient, or the new update."""
 
@@ -69,10 +73,9 @@ class Transform:
             return
         parameters = inspect.signature(cls.apply).parameters.values()
         before = sum(parameter.kind is parameter.POSITIONAL_ONLY for parameter in parameters)
-        if before != len(cls._given.split(", ")):
-            raise TypeError(
-                f"{cls.__name__}.apply takes {cls._given} before a slash: apply({cls._given}, /, …)"
-            )
+        given = cls._given + ", v" * cls.needs_noise
+        if before != len(given.split(", ")):
+            raise TypeError(f"{cls.__name__}.apply takes {given} before a slash: apply({given}, /, …)")
         check_annotated(f"{cls.__name__}.apply", cls.apply)
         cls._registry.add(cls, cls.__name__)
 

@@ -212,7 +212,7 @@ def _remarks(pack: Pack, varied: Collection[str]) -> list[str]:
     try:
         found = ineffective_options(pack, varied)
         config = pack.configs[0]
-        if "seed" in varied and (why := seed_is_idle(pack.problem, config)):
+        if "seed" in varied and (why := seed_is_idle(pack, config)):
             found.append(f"note: {why}")
     except Exception:
         log.debug("the settings could not be looked at", exc_info=True)
