@@ -7,7 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from optrun.kernels.symbols import Symbol, apply, counted, factorized, largest, reduced, rows_of, total
+from optrun.kernels.symbols import (
+    Symbol,
+    apply,
+    counted,
+    factorized,
+    largest,
+    reduced,
+    rows_of,
+    sides_of,
+    total,
+)
 
 __all__ = [
     "abs", "amax", "arctan", "clip", "cos", "debias", "detach", "dot", "eigh", "exp", "floor", "identity",
@@ -186,7 +196,7 @@ def eigh(x: Any) -> tuple[Any, Any]:
     Only the lower triangle is read. Signs of the vectors, and those of equal values, are LAPACK's. A matrix with an
     infinite element or NaN has NaN, here and in the words below.
     """
-    *stack, rows, columns = x.shape
+    stack, rows, columns = sides_of(x)
     if rows != columns:
         raise TypeError(f"eigenvalues of {x.shape}")
     both = factorized("eigh", x, shape=(*stack, rows + 1, rows))
@@ -195,20 +205,20 @@ def eigh(x: Any) -> tuple[Any, Any]:
 
 def qr(x: Any) -> Any:
     """Q of x = Q R: orthonormal columns that span those of x, as many as the shorter side has."""
-    *stack, rows, columns = x.shape
+    stack, rows, columns = sides_of(x)
     return factorized("qr", x, shape=(*stack, rows, min(rows, columns)))
 
 
 def solve(a: Any, b: Any) -> Any:
     """The matrices x of a x = b; NaN where a is singular."""
-    if a.shape[-1] != a.shape[-2] or a.shape[:-1] != b.shape[:-1]:
+    if sides_of(a)[1] != sides_of(a)[2] or a.shape[:-1] != b.shape[:-1]:
         raise TypeError(f"{a.shape} and {b.shape} are no system of equations")
     return factorized("solve", a, b, shape=b.shape)
 
 
 def sorting(x: Any) -> Any:
     """The permutation P for which the row ``x @ P`` falls, ``[…, n, n]`` of ``[…, 1, n]``; equals keep their order."""
-    *stack, one, columns = x.shape
+    stack, one, columns = sides_of(x)
     if one != 1:
         raise TypeError(f"sorting takes a row, not {x.shape}")
     return factorized("sorting", x, shape=(*stack, columns, columns))
@@ -229,6 +239,8 @@ def inverse_root(x: Any, order: int, eps: Any) -> Any:
 
     What rounding makes of an eigenvalue of 0 is taken for 0 where it is negative.
     """
+    if order < 1 or order & (order - 1):
+        raise TypeError(f"inverse_root takes an order that is a power of two, not {order}")
     values, vectors = eigh(x)
     root = maximum(values, 0.0) + eps
     while order > 1:

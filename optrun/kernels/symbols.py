@@ -122,7 +122,7 @@ class Symbol:
     @property
     def mT(self) -> "Symbol":
         """The transpose of the last two axes, as in torch."""
-        *stack, rows, columns = self.shape
+        stack, rows, columns = sides_of(self)
         return Symbol(node("transpose", self.node, is_array=True, shape=(*stack, columns, rows)))
 
     def reshape(self, *shape: int) -> "Symbol":
@@ -369,6 +369,14 @@ def _along(op: str, x: Symbol, axis: int | None) -> Symbol:
         shape[axis] = 1
     name = "" if axis is None else str(axis)
     return Symbol(node(op, x.node, name=name, is_array=x.node.is_array, shape=tuple(shape)))
+
+
+def sides_of(x: Symbol) -> tuple[tuple[int, ...], int, int]:
+    """Return the shape of a tensor of matrices: of the stack, and the numbers of rows and columns."""
+    _check_whole()
+    if x.ndim < 2:
+        raise TypeError(f"a matrix is needed, but this tensor has the shape {x.shape}: see p.ndim first")
+    return x.shape[:-2], x.shape[-2], x.shape[-1]
 
 
 def factorized(op: str, *operands: Symbol, shape: tuple[int, ...]) -> Symbol:

@@ -101,7 +101,7 @@ class DAdaptSGD(Optimizer):
                weight_decay: NonNegative = 0.0) -> None:  # fmt: skip
         g = g + weight_decay * p
         start[:] = where(t == 1, p, start)
-        first[:] = where(first > 0, first, norm(g, over="run"))
+        first[:] = where(first > 0, first, norm(where(lr > 0, 1.0, 0.0) * g, over="run"))
         distance = where(t == 1, d0, d)
         rate = where(first > 0, lr * distance / first, 0.0)
         numerator[:] = numerator + dot(rate * g, grad_sum, over="run")
@@ -184,7 +184,8 @@ class Prodigy(Optimizer):
         # Divided by d0, which cancels, so that no product is too small for the dtype.
         weight = distance / d0 * rate
         numerator[:] = kept * numerator + dot(weight * g, start - p, over="run")
-        grad_sum[:] = kept * grad_sum + (distance / d0 * distance if safeguard_warmup else weight) * g
+        warm = where(lr > 0, distance / d0 * distance, 0.0)  # parameters that are not trained count nowhere
+        grad_sum[:] = kept * grad_sum + (warm if safeguard_warmup else weight) * g
         size = sum(abs(grad_sum), over="run")
         exp_avg[:] = beta1 * exp_avg + (1 - beta1) * distance * g
         exp_avg_sq[:] = beta2 * exp_avg_sq + (1 - beta2) * distance * distance * (g * g)

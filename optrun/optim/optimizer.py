@@ -320,7 +320,7 @@ class Optimizer(Rule):
         state = self.state if kept else {}
         if not state:
             return None
-        return {name: state[name][kept] if name in state else value for name, value in self.params.items()}
+        return {name: state.get(name, {}).get(kept, value) for name, value in self.params.items()}
 
     def _awaits(self, name: str) -> bool:
         return any(

@@ -213,5 +213,8 @@ def _check_signature(rule: type[Rule]) -> None:
         before += ", h" * rule.needs_curvature + ", v" * rule.needs_noise
         raise TypeError(f"{rule.__name__}.update takes {before} before a slash: update({before}, /, …)")
     check_annotated(f"{rule.__name__}.update", rule.update)
+    if rule.given() and "update_every" not in options_of(rule.update):
+        said = "update_every: PositiveInt = …, the steps from one sample to the next"
+        raise TypeError(f"{rule.__name__}.update reads samples, so it needs an option {said}")
     if "lr" not in options_of(rule.update):
         raise TypeError(f"{rule.__name__}.update needs a hyperparameter lr after a star: update(…, *, lr: …)")

@@ -24,7 +24,7 @@ class Searched(Memory):
     def first(self, g: Array, slope: float, lr: float) -> float:
         """Return the step from which a search begins: one that changes the loss as the last one did, if it is linear.
 
-        α = lr min(1, 1 / ‖g‖₁) in the first search, then lr α′ f′(0)′ / f′(0);  Nocedal & Wright (2006), 3.60
+        α = lr min(1, 1 / ‖g‖₁) in the first search, then lr α′ f′(0)′ / f′(0);  Nocedal & Wright (2006), section 3.5
         """
         if not self.t:
             return lr * min(1.0, 1.0 / float(abs(g).sum()))
@@ -60,6 +60,8 @@ class GradientDescent(ClosureRule):
         if largest(g) <= tolerance_grad:
             return p
         slope = -dot(g, g)
+        if not slope < 0:  # too small for the dtype
+            return p
         if line_search_fn == "strong_wolfe":
             start, step = Point(0.0, loss, g, slope), memory.first(g, slope, lr)
             found = _found(p, -g, evaluate, start, step, max_eval, c1, c2)
@@ -122,6 +124,8 @@ class NonlinearCG(ClosureRule):
         slope = dot(g, d)
         if not slope < 0:
             d, slope = -g, -dot(g, g)
+        if not slope < 0:  # too small for the dtype
+            return p
         start, step = Point(0.0, loss, g, slope), memory.first(g, slope, lr)
         found = _found(p, d, evaluate, start, step, max_eval, c1, c2)
         memory.t, memory.slope, memory.d, memory.prev_flat_grad = found, slope, d, g
@@ -129,19 +133,24 @@ class NonlinearCG(ClosureRule):
 
 
 def _polak_ribiere(g: Array, before: Array, d: Array) -> float:
-    return max(0.0, dot(g, g - before) / dot(before, before))
+    return max(0.0, _over(dot(g, g - before), dot(before, before)))
 
 
 def _fletcher_reeves(g: Array, before: Array, d: Array) -> float:
-    return dot(g, g) / dot(before, before)
+    return _over(dot(g, g), dot(before, before))
 
 
 def _hestenes_stiefel(g: Array, before: Array, d: Array) -> float:
-    return max(0.0, dot(g, g - before) / dot(d, g - before))
+    return max(0.0, _over(dot(g, g - before), dot(d, g - before)))
 
 
 def _dai_yuan(g: Array, before: Array, d: Array) -> float:
-    return dot(g, g) / dot(d, g - before)
+    return _over(dot(g, g), dot(d, g - before))
+
+
+def _over(x: float, y: float) -> float:
+    """Return x / y, and 0, with which a search begins anew, where y is too small for the dtype."""
+    return x / y if y else 0.0
 
 
 FORMULAS: dict[str, Callable[[Array, Array, Array], float]] = {

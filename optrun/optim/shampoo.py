@@ -19,7 +19,8 @@ class Shampoo(Optimizer):
 
     A vector has L alone, to the power -1/2; a tensor of more axes is flattened to [out, …]. With squared the powers are
     twice as large, Morwani et al. (2024), arXiv:2406.17748. The roots are those of the eigenvalues, and computed every
-    update_every steps. μ momentum, λ weight_decay. Momentum is that of the authors' code; pytorch_optimizer mixes
+    update_every steps; ε is absolute, and loses its sense where gradients are so large that rounding moves the
+    eigenvalues by more. μ momentum, λ weight_decay. Momentum is that of the authors' code; pytorch_optimizer mixes
     gradients with preconditioned ones. Memory and time are those of n × n matrices for a side, or a vector, of n.
 
     Example:

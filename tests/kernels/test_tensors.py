@@ -153,6 +153,8 @@ def test_a_matrix_that_lapack_refuses_is_that_lanes_alone(broken, rng):
         (lambda p, g: p.__setitem__(slice(None), p[0]), "only a vector has elements"),
         (lambda p, g: p.__setitem__(slice(None), g.mT), "does not fit"),
         (lambda p, g: p.__isub__(eigh(g)[1]), "eigenvalues of"),
+        (lambda p, g: p.__isub__(qr(g.reshape(15))), "a matrix is needed"),
+        (lambda p, g: p.__isub__(inverse_root(g @ g.mT, 3, 0.0) @ g), "a power of two, not 3"),
         (lambda p, g: p.__isub__(solve(g, g)), "no system of equations"),
         (lambda p, g: p.__isub__(sorting(g)), "sorting takes a row"),
         (lambda p, g: p.__isub__(g.reshape(7)), "has other elements than"),

@@ -243,3 +243,19 @@ def test_a_rate_descends_the_loss_after_torchs_step(name, other):
         theirs.step()
         change = (x - before) / rate
         assert np.abs(x.numpy() - row).max() <= BOUND * np.abs(row).max()
+
+
+@pytest.mark.parametrize(("name", "options"), [("DAdaptSGD", {}), ("Prodigy", {"safeguard_warmup": True})])
+def test_parameters_that_are_not_trained_count_nowhere(name, options):
+    found = []
+    for size in (0.0, 1e4):
+        params = Parameters.of({"a": np.ones(3), "b": np.ones(4)}, arrays=Arrays(dtype="float64"))
+        groups = [{"params": "a", "lr": 0.0}, {"params": "b"}]
+        optimizer = optimizers.find(name)(params, groups, **options)
+        for _ in range(30):
+            params.grads["a"][:] = size
+            params.grads["b"][:] = 2 * params["b"]
+            optimizer.step()
+        found.append(params["b"].copy())
+    np.testing.assert_array_equal(*found)
+    assert abs(found[0]).max() < 0.9

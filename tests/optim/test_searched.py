@@ -184,3 +184,19 @@ def test_where_no_trial_is_lower_the_parameters_stay_and_the_next_trials_are_sma
     assert (found[0] == 1).all()
     assert (found[-1] < 1).all()
     assert cliff(found[-1])[0] < 2
+
+
+@pytest.mark.parametrize("name", ["GradientDescent", "NonlinearCG"])
+@pytest.mark.parametrize("formula", FORMULAS)
+def test_gradients_too_small_to_be_squared_move_nothing(name, formula):
+    params = Parameters.of({"x": np.ones(3)}, arrays=Arrays(dtype="float32"))
+    options = {"formula": formula} if name == "NonlinearCG" else {"line_search_fn": "strong_wolfe"}
+    optimizer = optimizers.find(name)(params, **options)
+    for size in (1.0, 1.0, 1e-30, 1e-30, 1.0):
+
+        def closure(size=size):
+            params.grad[:] = size * params.data
+            return size * float((params.data**2).sum()) / 2
+
+        optimizer.step(closure)
+    assert np.isfinite(params.data).all()

@@ -5,7 +5,7 @@ import pytest
 
 from optrun.arrays import Arrays, Parameters
 from optrun.config import from_mapping
-from optrun.errors import ConfigError
+from optrun.errors import ConfigError, PluginError
 from optrun.optim import SGD, AdamW
 from optrun.optim.transforms import (
     ASAM,
@@ -16,6 +16,7 @@ from optrun.optim.transforms import (
     Lookahead,
     Mechanic,
     ScheduleFree,
+    Wrapper,
     composed,
 )
 from optrun.schedulers import LinearLR
@@ -374,3 +375,20 @@ def test_a_mistake_in_a_wrapper_is_told_at_its_place():
         Lookahead(k=0)
     with pytest.raises(Exception, match=r"optimizer\.wrap\.0\.betta"):
         config(optimizer={"name": "SGD", "wrap": [{"name": "ScheduleFree", "betta": 0.5}]})
+    with pytest.raises(TypeError, match="evaluates 'x', which is none of its states"):
+
+        class _Elsewhere(Wrapper):
+            evaluated = "x"
+
+            @staticmethod
+            def apply(rule, p, g, lr, t, /, y):
+                rule.step(p, g)
+
+    class _Twice(Wrapper):
+        @staticmethod
+        def apply(rule, p, g, lr, t, /):
+            p -= rule.update(p, g)
+            rule.step(p, g)
+
+    with pytest.raises(PluginError, match="the step of the rule inside is made once"):
+        ours(SGD, [_Twice()], steps=1, lr=0.1)

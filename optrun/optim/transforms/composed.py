@@ -1,7 +1,7 @@
 """A rule with transforms before, behind and around it: another rule, traced as one program."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from typing import Any, ClassVar
 
@@ -96,6 +96,7 @@ class Inner:
     whole: Step
     t: Any
     states: Sequence[Variable]
+    calls: list[str] = field(default_factory=list)
 
     def step(self, p: Variable, g: Any, *, t: Any = None, when: Any = None) -> None:
         """Make the rule's step: change the parameters and its states in place, given the gradient.
@@ -103,6 +104,9 @@ class Inner:
         ``t`` is the number of the step for the rule, if it is another one; ``when`` a condition without which nothing
         changes.
         """
+        if self.calls:
+            raise TypeError("the step of the rule inside is made once, by rule.step or by rule.update")
+        self.calls.append("step")
         before = [(variable, variable.node) for variable in (p, *self.states)]
         self.whole(p, g, self.t if t is None else t)
         for variable, old in before if when is not None else ():

@@ -144,6 +144,8 @@ class Wrapper(Transform):
             if not hasattr(cls, "apply"):
                 cls.apply = staticmethod(probing_step)
         super().__init_subclass__(**kwargs)
+        if cls.evaluated and cls.evaluated not in cls.states():
+            raise TypeError(f"{cls.__name__} evaluates {cls.evaluated!r}, which is none of its states")
 
     @classmethod
     def options(cls) -> dict[str, Option]:
