@@ -70,9 +70,9 @@ def ranking_of(plan: Plan) -> SweepPlan:
     """Return by what the settings of a plan are ranked."""
     maximize = plan.metric.goal == "maximize"
     method = plan.swept.sweep.method
-    problems = labels_of_settings(plan.settings, lambda setting: plan.documents[setting * plan.repeats])
+    problems = labels_of_settings(plan.told, lambda setting: plan.documents[setting * plan.repeats])
     return SweepPlan(
-        plan.settings,
+        plan.told,
         plan.repeats,
         plan.metric.name,
         maximize,

@@ -5,16 +5,19 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
 from optrun.analysis.problem_labels import labels_of_settings
+from optrun.arrays import Array
 from optrun.config.goal import Goal, goal_of
 from optrun.config.sweep.rules import GRID
 from optrun.errors import StoreError, counted
 from optrun.store import RunState, Status, Store
 from optrun.store.event_names import PLAN, PLUGINS
+from optrun.store.setting_columns import SettingColumns
+from optrun.store.states import States
 from optrun.store.types import TO_TARGET
 from optrun.training.curve_figures import with_figure
 
@@ -102,7 +105,7 @@ def worst(metric: str) -> str:
     return "missed" if metric in TO_TARGET else "diverged"
 
 
-def states_of(store: Store, plan: SweepPlan) -> list[RunState]:
+def states_of(store: Store, plan: SweepPlan) -> States:
     """Return the states of all runs, with the metric of the plan."""
     return with_figure(store.states(), store, plan.metric, plan.goal_of)
 
@@ -115,7 +118,7 @@ def plan_of(store: Store) -> SweepPlan | None:
     # A plan event with a digest replaces all earlier ones; one without adds settings to them.
     plans = plans[max((i for i, details in enumerate(plans) if "digest" in details), default=0) :]
     try:
-        settings = [dict(setting) for details in plans for setting in details["settings"]]
+        settings = _settings_of(store, [details["settings"] for details in plans])
         repeats, metric = plans[0]["repeats"], plans[0]["metric"]
         runs = int(plans[-1].get("runs", 0))
         plan = SweepPlan(
@@ -136,6 +139,26 @@ def plan_of(store: Store) -> SweepPlan | None:
         plan,
         problems=labels_of_settings(plan.settings, lambda setting: store.run(setting * plan.repeats).config),
     )
+
+
+def _settings_of(store: Store, parts: Sequence[Any]) -> Sequence[Mapping[str, Any]]:
+    """Return the settings that events list, or of which they say how many there are."""
+    if not any(isinstance(part, int) for part in parts):
+        return [dict(setting) for part in parts for setting in part]
+    found: list[SettingColumns] = []
+    for part in parts:
+        first = sum(map(len, found))
+        is_count = isinstance(part, int)
+        own = store.settings(first, part) if is_count else SettingColumns.of([dict(each) for each in part])
+        found += [own] if len(own) else []
+    return found[0] if len(found) == 1 else SettingColumns.joined(found)
+
+
+def paths_of(settings: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the paths of settings, in the order in which they come."""
+    if isinstance(settings, SettingColumns):
+        return settings.paths
+    return list(dict.fromkeys(path for setting in settings for path in setting))
 
 
 def plugins_of(store: Store) -> tuple[str, ...]:
@@ -163,47 +186,135 @@ def single(store: Store, run: int | None) -> int:
     return store.run(run or 0).run
 
 
-def leaderboard(plan: SweepPlan, states: Sequence[RunState]) -> list[Standing]:
+def leaderboard(plan: SweepPlan, states: Sequence[RunState]) -> "Standings":
     """Return the settings, the best median first; those of several problems one problem after the other.
 
     A diverged run counts as the worst value. Settings with a run that failed or lacks the metric come after all
     others; among the rest, a setting that was pruned comes after all that ran for more steps. Problems are in the
     order of the plan: a metric of one problem is neither better nor worse than that of another.
     """
+    return Standings(plan, states if isinstance(states, States) else States.of(states))
+
+
+class Standings(Sequence[Standing]):
+    """The ranking of the settings of a sweep, of which a standing is made when it is asked for."""
+
+    def __init__(self, plan: SweepPlan, states: States, places: Array | None = None) -> None:
+        self._plan, self._states = plan, states
+        if places is None:
+            self._quartiles, places = _ranked(plan, states)
+        self._places = places
+        """The numbers of the settings, the best first."""
+
+    @property
+    def reached(self) -> bool:
+        """Whether a run ended at its target."""
+        repeats = self._plan.repeats
+        reached = self._states.are(Status.TARGET_REACHED)[: len(self._plan.settings) * repeats]
+        return bool(reached.reshape(-1, repeats)[self._places].any())
+
+    @property
+    def settings(self) -> Sequence[Mapping[str, Any]]:
+        """Its settings, in any order; of a part, those in its order."""
+        settings = self._plan.settings
+        return settings if len(self) == len(settings) else [settings[place] for place in self._places]
+
+    def by_problem(self) -> "dict[str | None, Standings]":
+        """Return the settings of each problem, each problem's best first; the one problem of a sweep is None."""
+        if not self._plan.problems:
+            return {None: self} if len(self) else {}
+        found: dict[str | None, list[int]] = {}
+        for place, setting in enumerate(self._places.tolist()):
+            found.setdefault(self._plan.problems[setting], []).append(place)
+        return {problem: self._part(np.array(places)) for problem, places in found.items()}
+
+    @overload
+    def __getitem__(self, index: int) -> Standing: ...
+    @overload
+    def __getitem__(self, index: slice) -> "Standings": ...
+    def __getitem__(self, index: int | slice) -> "Standing | Standings":
+        if isinstance(index, slice):
+            return self._part(index)
+        plan, setting = self._plan, int(self._places[index])
+        first = setting * plan.repeats
+        states = list(self._states[first : first + plan.repeats])
+        lower, median, upper = (float(of) if math.isfinite(of) else None for of in self._quartiles[setting])
+        problem = plan.problems[setting] if plan.problems else None
+        return _standing(plan.settings[setting], first, states, plan.metric, lower, median, upper, problem)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __eq__(self, other: object) -> bool:
+        return [*self] == [*other] if isinstance(other, Sequence) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def _part(self, places: slice | Array) -> "Standings":
+        found = Standings(self._plan, self._states, self._places[places])
+        found._quartiles = self._quartiles
+        return found
+
+
+def _ranked(plan: SweepPlan, states: States) -> tuple[Array, Array]:
+    """Return the quartiles ``[settings, 3]`` of the metric, NaN for none, and the settings, the best first."""
+    count, repeats = len(plan.settings), plan.repeats
     worst = -math.inf if plan.maximize else math.inf
-    groups = [
-        states[index * plan.repeats : (index + 1) * plan.repeats] for index in range(len(plan.settings))
-    ]
-    quartiles = _quartiles([metric_values(group, plan.metric, worst) for group in groups])
-    problems: Sequence[str | None] = plan.problems or [None] * len(groups)
-    standings = [
-        _standing(setting, index * plan.repeats, group, plan.metric, *of_group, problem)
-        for index, (setting, group, of_group, problem) in enumerate(
-            zip(plan.settings, groups, quartiles, problems, strict=True)
-        )
-    ]
+    values, counts = states.values(plan.metric)
+    ended = states.ended
+    values = np.where(np.isnan(values), worst, values)[: count * repeats].reshape(count, repeats)
+    is_in = (counts & ended & ~states.are(Status.FAILED))[: count * repeats].reshape(count, repeats)
+    quartiles = np.full((count, len(QUARTILES)), np.nan)
+    sizes = is_in.sum(axis=1)
+    for size in np.unique(sizes[sizes > 0]):
+        own = sizes == size
+        quartiles[own] = _percentiles(values[own][is_in[own]].reshape(-1, int(size)))
+    quartiles[~np.isfinite(quartiles)] = np.nan
+    median = quartiles[:, 1]
+    by_setting = {
+        "waiting": ~ended,
+        "failed": ended & states.are(Status.FAILED),
+        "lacking": ended & ~counts,
+        "bad": ended & counts & ~states.are(Status.FAILED) & ~np.isfinite(states.values(plan.metric)[0]),
+    }
+    number = {
+        name: of[: count * repeats].reshape(count, repeats).sum(axis=1) for name, of in by_setting.items()
+    }
+    of_step = np.where(states.are(Status.PRUNED), states.steps, math.inf)[: count * repeats]
+    last = of_step.reshape(count, repeats).min(axis=1, initial=math.inf)
+    has_none = np.isnan(median)
+    of_none = -(repeats - number["bad"] - number["failed"] - number["lacking"] - number["waiting"]) / repeats
+    order = {problem: place for place, problem in enumerate(dict.fromkeys(plan.problems))}
+    keys = (
+        np.where(has_none, of_none, -median if plan.maximize else median),
+        np.where(has_none, 0.0, -last),
+        np.where(has_none, True, number["failed"] + number["lacking"] > 0),
+        has_none,
+        np.array([order[problem] for problem in plan.problems] or [0] * count),
+    )
+    return quartiles, np.lexsort(keys)
 
-    def sort_key(of: Standing) -> tuple[bool, bool, float, float]:
-        if of.median is None:
-            return True, True, 0.0, -(of.runs - of.diverged - of.failed - of.lacking - of.waiting) / of.runs
-        last_step = math.inf if of.pruned is None else of.pruned
-        return (
-            False,
-            of.failed + of.lacking > 0,
-            -last_step,
-            -of.median if plan.maximize else of.median,
-        )
 
-    order = {problem: place for place, problem in enumerate(dict.fromkeys(problems))}
-    return sorted(sorted(standings, key=sort_key), key=lambda of: order[of.problem])
-
-
-def by_problem(standings: Sequence[Standing]) -> dict[str | None, list[Standing]]:
+def by_problem(standings: Sequence[Standing]) -> Mapping[str | None, Sequence[Standing]]:
     """Return the settings of each problem, each problem's best first; the one problem of a sweep is None."""
+    if isinstance(standings, Standings):
+        return dict(standings.by_problem())
     found: dict[str | None, list[Standing]] = {}
     for each in standings:
         found.setdefault(each.problem, []).append(each)
     return found
+
+
+def any_reached(standings: Sequence[Standing]) -> bool:
+    """Whether a run of settings ended at its target."""
+    if isinstance(standings, Standings):
+        return standings.reached
+    return any(each.reached for each in standings)
+
+
+def settings_in(standings: Sequence[Standing]) -> Sequence[Mapping[str, Any]]:
+    """Return the settings of standings, in any order."""
+    return standings.settings if isinstance(standings, Standings) else [each.setting for each in standings]
 
 
 def first_of_each(standings: Sequence[Standing], most: int) -> list[Standing]:
@@ -269,22 +380,8 @@ def missed_target(state: RunState, metric: str) -> bool:
     return metric in TO_TARGET and counts and state.figure(metric) is None
 
 
-def _quartiles(groups: Sequence[Sequence[float]]) -> list[tuple[float | None, float | None, float | None]]:
-    """Return the quartiles of each group; groups of the same size share one NumPy call."""
-    found: list[tuple[float | None, float | None, float | None]] = [(None, None, None)] * len(groups)
-    by_size: dict[int, list[int]] = {}
-    for index, group in enumerate(groups):
-        by_size.setdefault(len(group), []).append(index)
-    by_size.pop(0, None)
-    for alike in by_size.values():
-        for index, row in zip(alike, _percentiles([groups[index] for index in alike]), strict=True):
-            found[index] = tuple(value if math.isfinite(value) else None for value in row)  # type: ignore[assignment]
-    return found
-
-
-def _percentiles(rows: Sequence[Sequence[float]]) -> list[list[float]]:
-    """Return the quartiles of each row; a quartile is not finite if a value beside it is not."""
-    values = np.array(rows)
+def _percentiles(values: Array) -> Array:
+    """Return the quartiles ``[n, 3]`` of each row; a quartile is not finite if a value beside it is not."""
     with np.errstate(invalid="ignore"):
         found = np.percentile(values, QUARTILES, axis=1)
     if not np.isfinite(values).all():
@@ -293,5 +390,4 @@ def _percentiles(rows: Sequence[Sequence[float]]) -> list[list[float]]:
             np.percentile(values, QUARTILES, axis=1, method=method) for method in ("lower", "higher")
         )
         found = np.where(lower == upper, lower, found)
-    quartiles: list[list[float]] = found.T.tolist()
-    return quartiles
+    return found.T

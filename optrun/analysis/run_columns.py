@@ -48,7 +48,7 @@ class RunColumns:
             statuses.append(status)
             records.append(record)
         if plan and run is None:
-            records = with_figure(records, store, plan.metric, plan.goal_of)
+            records = [*with_figure(records, store, plan.metric, plan.goal_of)]
             records = [
                 replace(record, summary=record.figures) if record.derived else record for record in records
             ]

@@ -144,7 +144,7 @@ def sensitivities(
     Over a parameter of the problem, there is one for all values of that parameter.
     """
     path = chosen_parameter(plan, parameter)
-    every = leaderboard(plan, states)
+    every: Sequence[Standing] = leaderboard(plan, states)
     if problem is not None:
         chosen = chosen_problem(plan.problems, problem)
         every = [each for each in every if each.problem == chosen]

@@ -8,12 +8,24 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol, overload
 
-from optrun.analysis.leaderboard import SweepPlan, by_problem, leaderboard, plan_of, plugins_of, states_of
+import numpy as np
+
+from optrun.analysis.leaderboard import (
+    Standing,
+    SweepPlan,
+    by_problem,
+    leaderboard,
+    paths_of,
+    plan_of,
+    plugins_of,
+    states_of,
+)
 from optrun.errors import StoreError, printable
-from optrun.store import Event, RunRecord, RunState, Status, Store
+from optrun.store import Event, RunRecord, Status, Store
 from optrun.store.directory import is_being_written
 from optrun.store.event_names import LIMITED, PLAN
 from optrun.store.locate import is_run_directory, run_directories
+from optrun.store.states import States
 from optrun.store.types import ListedRun
 from optrun.sweeps.plan.expand import CONFIRM
 from optrun.sweeps.sweep_store import written_confirm
@@ -159,10 +171,10 @@ def _summary_of_run(store: Store, status: str, record: RunRecord, created: Seque
 def _summary_of_sweep(store: Store, first: RunRecord, created: list[Event]) -> Summary:
     plan = plan_of(store)
     states = states_of(store, plan) if plan else store.states()
-    over = dict.fromkeys(path for setting in (plan.settings if plan else ()) for path in setting)
-    standings = leaderboard(plan, states) if plan else []
+    over = paths_of(plan.settings) if plan else []
+    standings: Sequence[Standing] = leaderboard(plan, states) if plan else []
     problems = max(1, len(by_problem(standings)))
-    ended = sum(state.status.final for state in states)
+    ended = int(states.ended.sum())
     is_through = ended == max(plan.runs if plan else 0, len(states))
     best = standings[0].median if standings and problems == 1 else None
     return Summary(
@@ -172,7 +184,7 @@ def _summary_of_sweep(store: Store, first: RunRecord, created: list[Event]) -> S
         printable(str(first.config.get("name", ""))),
         name_in(first.config, "problem"),
         name_in(first.config, "optimizer"),
-        sum(state.steps for state in states),
+        int(states.steps.sum()),
         _lowest(states, "final_loss"),
         _lowest(states, "average_loss"),
         parse_time(created[0].time) if created else None,
@@ -182,8 +194,8 @@ def _summary_of_sweep(store: Store, first: RunRecord, created: list[Event]) -> S
         printable(plan.metric) if plan else "",
         best,
         problems,
-        sum(state.status is Status.FAILED for state in states),
-        sum(state.status is Status.DIVERGED for state in states),
+        states.count(Status.FAILED),
+        states.count(Status.DIVERGED),
         printable(plan.method) if plan else "",
         plan.plugins if plan else (),
         confirmation=confirmation_of(store) if is_through else None,
@@ -201,12 +213,12 @@ def confirmation_of(store: Store) -> Summary | None:
     return Summary(path, str(status), runs=0)
 
 
-def sweep_status(store: Store, states: Sequence[RunState], plan: SweepPlan | None) -> str:
+def sweep_status(store: Store, states: States, plan: SweepPlan | None) -> str:
     """Return the status of a sweep: that of all its runs, or completed if they ended differently.
 
     A sweep that has executed as many runs as it was to (`--limit`) is waiting, and not interrupted.
     """
-    statuses = {state.status for state in states}
+    statuses = states.statuses
     if plan and plan.runs > len(states):
         statuses.add(Status.WAITING)
     if not all(status.final for status in statuses):
@@ -220,8 +232,9 @@ def sweep_status(store: Store, states: Sequence[RunState], plan: SweepPlan | Non
     return str(statuses.pop() if len(statuses) == 1 else Status.COMPLETED)
 
 
-def _lowest(states: Sequence[RunState], figure: str) -> float | None:
-    return min((value for state in states if (value := state.summary.get(figure)) is not None), default=None)
+def _lowest(states: States, figure: str) -> float | None:
+    values = states.figures.get(figure, np.empty(0))
+    return float(np.nanmin(values)) if np.isfinite(values).any() else None
 
 
 def file_sizes(path: Path) -> dict[str, int]:

@@ -25,6 +25,7 @@ from optrun.store import RunRecord, RunState, Store
 from optrun.store.event_names import BASELINES
 from optrun.store.frame import data_frame
 from optrun.store.run_table import What, check_what, run_table
+from optrun.store.states import States
 from optrun.sweeps.plan.expand import Plan
 from optrun.training.baselines import Baselines, known_baselines
 from optrun.training.curve_figures import with_figure
@@ -50,7 +51,7 @@ class Sweep:
         self,
         ranking: SweepPlan,
         results: Store | MemoryStore,
-        states: Sequence[RunState],
+        states: States,
         *,
         plan: Plan | None = None,
         signal: int | None = None,
@@ -72,8 +73,8 @@ class Sweep:
         """The metric by which settings are ranked."""
         self.settings = ranking.settings
         """The values of the swept parameters, one mapping for each setting; a setting has one run per seed."""
-        self.states: Sequence[RunState] = with_figure(states, results, ranking.metric, ranking.goal_of)
-        self.left = max(ranking.runs, len(states)) - sum(state.status.final for state in states)
+        self.states: States = with_figure(states, results, ranking.metric, ranking.goal_of)
+        self.left = max(ranking.runs, len(states)) - int(states.ended.sum())
         """The number of runs that have not ended, including runs that the sweep method has yet to propose."""
         self.confirmed: Sweep | None = None
         """The best settings on fresh seeds, if the sweep has `confirm` and is through; else None."""
@@ -87,15 +88,15 @@ class Sweep:
         """The config of each run; ConfigErrors if a loaded sweep needs a plugin that is not loaded."""
         return [from_mapping(run.config) for run in self.runs] if self.plan is None else self.plan.configs
 
-    def standings(self) -> list[Standing]:
+    def standings(self) -> Sequence[Standing]:
         """Return the settings with their results, the best first; those of several problems problem by problem.
 
         A diverged run counts as the worst value; settings with a failed run come after all others.
         """
-        return list(self._standings)
+        return self._standings
 
     @cached_property
-    def _standings(self) -> list[Standing]:
+    def _standings(self) -> Sequence[Standing]:
         return leaderboard(self.ranking, self.states)
 
     def table(self) -> list[dict[str, Any]]:
@@ -133,7 +134,7 @@ class Sweep:
         """
         alike: defaultdict[Any, list[int]] = defaultdict(list)
         repeats = self.ranking.repeats
-        for setting in range(len(self.settings)):
+        for setting in self.states.alike(repeats):
             states = self.states[setting * repeats : (setting + 1) * repeats]
             if all(state.status.final and not state.is_bad for state in states):
                 figures = [(state.status, state.steps, *state.summary.items()) for state in states]
@@ -273,7 +274,7 @@ class Sweep:
 
     def __repr__(self) -> str:
         place = f" {self.path}" if self.path else ""
-        ended = sum(state.status.final for state in self.states)
+        ended = int(self.states.ended.sum())
         return f"<Sweep{place}: {ended} of {counted(ended + self.left, 'run')}>"
 
 

@@ -21,9 +21,10 @@ from optrun.config.sweep.resolve import load_sweep as sweep_from_file
 from optrun.config.sweep.resolve import sweep_from_mapping
 from optrun.errors import ConfigError, RunFailedError, StoreError, counted, string_list
 from optrun.plugins import load_plugins
-from optrun.store import RunState, Status, Store
+from optrun.store import Status, Store
 from optrun.store.event_names import BASELINES, INFERRED, LIMITED
 from optrun.store.locate import RESULTS, RUNS
+from optrun.store.states import States
 from optrun.sweeps.options import Execution, check_count
 from optrun.sweeps.plan.expand import CONFIRM, Plan, expand
 from optrun.sweeps.plan.packs import Group, grouped
@@ -203,7 +204,7 @@ class _Call:
         observe: Callable[[SweepProgress], None] | None,
     ) -> Sweep:
         """Execute what is left of a plan."""
-        before = results.states()
+        ended = int(States.of(results.states()).ended.sum())
         try:
             plan = carry_out(
                 plan,
@@ -221,14 +222,14 @@ class _Call:
             is_kept = isinstance(results, Store) and self.connection is not None
             if not is_kept or not isinstance(error, RunFailedError):
                 raise
-            ended = sum(state.status.final for state in results.states())
+            ended = int(States.of(results.states()).ended.sum())
             kept = f"{ended:,} of {counted(plan.size, 'run')} have ended and are kept"
             raise RunFailedError(f"{error}; {kept}") from error
         states = with_figure(_settle(results), results, plan.metric.name, plan.metric.goal_of)
         if isinstance(results, Store):
             # Even if no run was left: an earlier process may have been killed before it wrote the summary.
             summarise(plan, results, states)
-        executed = sum(state.status.final for state in states) - sum(state.status.final for state in before)
+        executed = int(states.ended.sum()) - ended
         signal = self.interruption.signal
         sweep = Sweep(ranking_of(plan), results, states, plan=plan, signal=signal, executed=executed)
         is_limited = limit is not None or self._is_over()
@@ -241,7 +242,7 @@ class _Call:
 
     def _has_stopped(self, sweep: Sweep) -> bool:
         """Whether an interruption has ended a sweep, or the failure of a run that was to end it."""
-        has_failed = any(state.status is Status.FAILED for state in sweep.states)
+        has_failed = sweep.states.count(Status.FAILED) > 0
         return self.interruption() or (self.execution.fail_fast and has_failed and sweep.executed > 0)
 
     def confirm(
@@ -273,12 +274,14 @@ class _Call:
         result.confirmation_left, result.signal = result.confirmed.left, result.confirmed.signal
 
 
-def _settle(results: Store | MemoryStore) -> list[RunState]:
+def _settle(results: Store | MemoryStore) -> States:
     """Mark unfinished runs as interrupted (or waiting, at step 0), and return the state of each run."""
-    states = results.states()
+    states = States.of(results.states())
     if left := settled(states):
         results.commit(states=left)
-    return [left.get(run, state) for run, state in enumerate(states)]
+    for run, state in left.items():
+        states[run] = state
+    return states
 
 
 def load_sweep(path: str | Path) -> Sweep:

@@ -36,7 +36,8 @@ def problem_keys(
     ``config_of`` returns the config of a setting, given its index. It is called once for all settings that have the
     same values of the problem's options, since a store may hold many thousands of configs.
     """
-    if not any(map(tells_problem, {path for each in settings for path in each})):
+    paths = getattr(settings, "paths", None)  # of columns
+    if not any(map(tells_problem, {path for each in settings for path in each} if paths is None else paths)):
         return [""] * len(settings)
     parts = [
         repr([(path, value) for path, value in each.items() if tells_problem(path)]) for each in settings

@@ -87,6 +87,13 @@ class Block:
             raise self.fault(f"has {name!r} of another shape")
         return np.broadcast_to(values, (len(self.runs), *values.shape[1:]))
 
+    def codes(self, name: str, count: int) -> Array:
+        """Return a column ``[n]`` of codes, each below a number; StoreError where one is not."""
+        codes = self.column(name, "iu")
+        if ((codes < 0) | (codes >= count)).any():
+            raise self.fault(f"has codes in {name!r} that mean nothing")
+        return codes
+
     def lists(self, *names: str) -> list[list[Any]]:
         """Return lists in what is said in JSON; StoreError where one of them is none."""
         found = [self.meta.get(name) for name in names]

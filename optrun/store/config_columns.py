@@ -68,9 +68,7 @@ class ConfigColumns:
                 raise block.fault("does not tell its configs")
             if not all(type(place) is int and 0 <= place <= count for place in order):
                 raise block.fault("does not tell its configs")
-        codes = block.column("pattern", "i")
-        if ((codes < 0) | (codes >= len(patterns))).any():
-            raise block.fault("does not tell its configs")
+        codes = block.codes("pattern", len(patterns))
         values = [block.column(f"value{i}", "f") for i in range(max(floats, default=0))]
         made = [JsonPattern(pieces, order) for pieces, order in zip(patterns, orders, strict=True)]
         return cls(made, floats, codes, values, block.column("seed", "i"))

@@ -30,6 +30,7 @@ from optrun.store.runs import (
     read_steps,
     virtual_rows,
 )
+from optrun.store.setting_columns import SettingColumns
 from optrun.store.snapshots import read_snapshot, snapshot_steps
 from optrun.store.states import States
 from optrun.store.store_errors import store_errors
@@ -161,6 +162,11 @@ class Reader:
         """Return what happened when, all or what is of a kind, in the order in which it was written."""
         with store_errors(self.path):
             return attempts.read_events(self._db, kind)
+
+    def settings(self, first: int, count: int) -> SettingColumns:
+        """Return so many settings of a sweep from a number on, of those that are stored as columns."""
+        with store_errors(self.path):
+            return SettingColumns.read(self._db, first, count)
 
     def events_of(self, run: int) -> list[Event]:
         """Return what happened with a run, and with all of them; that its pack ended is that it ended."""

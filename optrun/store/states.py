@@ -9,7 +9,7 @@ import numpy as np
 from optrun.arrays import Array
 from optrun.store import schema
 from optrun.store.blocks import Block, shared
-from optrun.store.types import NO_FIGURES, RunState, Status
+from optrun.store.types import NO_FIGURES, STEPS_TO_TARGET, RunState, Status
 
 STATUSES = tuple(Status)
 CODES = {status: code for code, status in enumerate(STATUSES)}
@@ -27,6 +27,8 @@ class States(Sequence[RunState]):
         self.reasons: Array = np.full(size, "", object)
         self.figures: dict[str, Array] = {}
         """By name, NaN where there is none, or no finite one."""
+        self.derived: dict[str, dict[int, float | None]] = {}
+        """Figures by name that are computed, of the runs that have them."""
         self._names: list[tuple[str, ...]] = [()]
         """The names in summaries, in their order."""
         self._named = np.zeros(size, np.uint16)
@@ -42,6 +44,9 @@ class States(Sequence[RunState]):
         found.codes[:] = [CODES[state.status] for state in listed]
         found.steps[:] = [state.steps for state in listed]
         found.reasons[:] = [state.reason for state in listed]
+        for place, state in enumerate(listed):
+            for name, value in state.derived.items():
+                found.derived.setdefault(name, {})[place] = value
         summaries = [state.summary for state in listed]
         alike = {tuple(summary): None for summary in {id(each): each for each in summaries}.values()}
         if len(alike) == 1:
@@ -82,9 +87,36 @@ class States(Sequence[RunState]):
         """Which runs have ended."""
         return _FINAL[self.codes]
 
+    @property
+    def in_turn(self) -> list[Status]:
+        """The statuses that runs have, in the order in which they come."""
+        codes, first = np.unique(self.codes, return_index=True)
+        return [STATUSES[code] for code in codes[np.argsort(first)]]
+
+    @property
+    def statuses(self) -> set[Status]:
+        """The statuses that runs have."""
+        return {STATUSES[code] for code in np.unique(self.codes)}
+
     def are(self, *statuses: Status) -> Array:
         """Return which runs have one of these statuses."""
         return np.isin(self.codes, [CODES[status] for status in statuses])
+
+    def chosen(self, runs: Any) -> "States":
+        """Return the states of some runs, by their indices."""
+        return self._mapped(lambda column: column[runs])
+
+    def alike(self, repeats: int) -> list[int]:
+        """Return the groups of so many runs that have ended well, as others have: by their figures and steps."""
+        size = len(self) // repeats
+        ended = (self.ended & ~self.are(Status.DIVERGED, Status.FAILED)).reshape(size, repeats).all(axis=1)
+        columns = [self.codes.astype(np.int64), self.steps, self._named.astype(np.int64)]
+        columns += [values.view(np.int64) for values in self.figures.values()]
+        keys = np.stack(columns, axis=1).reshape(size, repeats * len(columns))[ended]
+        raw = np.ascontiguousarray(keys).view(np.dtype((np.void, keys.shape[1] * 8))).reshape(-1)
+        _, found, counts = np.unique(raw, return_inverse=True, return_counts=True)
+        places: list[int] = np.flatnonzero(ended)[counts[found] > 1].tolist()
+        return places
 
     def count(self, value: object) -> int:
         """Return how many runs have a status, or are in a state."""
@@ -93,6 +125,27 @@ class States(Sequence[RunState]):
     def has(self, figure: str) -> Array:
         """Return which runs have a figure in their summary, be it one that is not finite."""
         return np.array([figure in names for names in self._names])[self._named]
+
+    def values(self, figure: str) -> tuple[Array, Array]:
+        """Return a figure of all runs as `RunState.figure` has it, NaN for none, and whether it counts."""
+        bad = self.are(Status.DIVERGED, Status.FAILED)
+        if figure == STEPS_TO_TARGET:
+            reached = self.are(Status.TARGET_REACHED)
+            return np.where(reached, self.steps.astype(np.float64), np.nan), np.ones(len(self), bool)
+        values = self.figures.get(figure, np.full(len(self), np.nan)).copy()
+        counts = bad | self.has(figure)
+        for run, value in self.derived.get(figure, {}).items():
+            if figure not in self._names[self._named[run]]:
+                values[run], counts[run] = np.nan if value is None else value, True
+        values[bad | ~np.isfinite(values)] = np.nan
+        return values, counts
+
+    def shown(self, figure: str) -> Array:
+        """Return a figure of all runs as summaries have it, NaN where there is none."""
+        values = self.figures.get(figure, np.full(len(self), np.nan)).copy()
+        for run, value in self.derived.get(figure, {}).items():
+            values[run] = np.nan if value is None else value
+        return values
 
     @property
     def names(self) -> list[str]:
@@ -129,13 +182,13 @@ class States(Sequence[RunState]):
             raise block.fault("has other figures than it names")
         found = cls(len(block.runs))
         codes = np.array([CODES[Status(each)] for each in statuses], np.uint8)
-        found.codes = codes[_codes(block, "status", len(statuses))]
+        found.codes = codes[block.codes("status", len(statuses))]
         found.steps = block.column("steps", "i").astype(np.int64)
         if ((found.steps < 0) | (found.steps > schema.LAST_STEP)).any():
             raise block.fault("has impossible steps")
-        found.reasons = _objects(reasons)[_codes(block, "reason", len(reasons))]
+        found.reasons = _objects(reasons)[block.codes("reason", len(reasons))]
         found._names = [tuple(of) for of in names]
-        found._named = _codes(block, "names", len(names)).astype(np.uint16)
+        found._named = block.codes("names", len(names)).astype(np.uint16)
         for i, name in enumerate(columns):
             values = block.column(f"figure{i}", "f").astype(np.float64)
             found.figures[name] = np.where(np.isfinite(values), values, np.nan)
@@ -149,6 +202,8 @@ class States(Sequence[RunState]):
         if isinstance(index, slice):
             return self._mapped(lambda column: column[index])
         names = self._names[self._named[index]]
+        place = range(len(self))[index]
+        derived = {name: found[place] for name, found in self.derived.items() if place in found}
         return RunState(
             status=STATUSES[self.codes[index]],
             reason=self.reasons[index],
@@ -156,6 +211,7 @@ class States(Sequence[RunState]):
             summary={name: _finite(float(self.figures[name][index])) for name in names}
             if names
             else NO_FIGURES,
+            derived=derived or NO_FIGURES,
         )
 
     def __setitem__(self, run: int, state: RunState) -> None:
@@ -185,6 +241,12 @@ class States(Sequence[RunState]):
         found.reasons = change(self.reasons)
         found.figures = {name: change(values) for name, values in self.figures.items()}
         found._names, found._named = list(self._names), change(self._named)
+        if self.derived:
+            places = change(np.arange(len(self))).tolist()
+            found.derived = {
+                name: {new: of[old] for new, old in enumerate(places) if old in of}
+                for name, of in self.derived.items()
+            }
         return found
 
     def _put_summary(self, run: int, summary: Mapping[str, float | None]) -> None:
@@ -214,11 +276,3 @@ def _objects(texts: Sequence[str]) -> Array:
 
 def _are_texts(values: Any) -> bool:
     return isinstance(values, list) and all(isinstance(each, str) for each in values)
-
-
-def _codes(block: Block, name: str, count: int) -> Array:
-    """Return a column of codes, each below a number."""
-    codes = block.column(name, "iu")
-    if ((codes < 0) | (codes >= count)).any():
-        raise block.fault(f"has codes in {name!r} that mean nothing")
-    return codes

@@ -23,6 +23,7 @@ from optrun.store.pack_columns import LEFT, PackColumns, unpack
 from optrun.store.reader import Reader
 from optrun.store.rearrange import rearrange
 from optrun.store.runs import LEFT_IN, Runs, check_left, insert_runs, put_states, unpack_runs, write_states
+from optrun.store.setting_columns import SETTINGS, SettingColumns
 from optrun.store.snapshots import snapshot_rows
 from optrun.store.states import States
 from optrun.store.store_errors import store_errors
@@ -61,19 +62,22 @@ class Store(Reader):
         runs: Runs,
         status: Status = Status.RUNNING,
         events: Mapping[str, Mapping[str, Any]] = NONE,
+        settings: SettingColumns | None = None,
     ) -> Self:
         """Create the directory of an experiment and open it for writing.
 
         It is `parent/<UTC time>-<name>-<4 hex>`, or ``directory``, which must not exist or be empty.
         ``runs`` are pairs of a config (a JSON object) and a seed, which begin with this status; ``events`` are as
-        those of `commit`. All of it is there as soon as the directory is. Raises StoreError where it cannot be
-        created, and leaves nothing.
+        those of `commit`, ``settings`` what the plan among them counts. All of it is there as soon as the directory
+        is. Raises StoreError where it cannot be created, and leaves nothing.
         """
 
         def fill(staging: Path) -> None:
             (staging / CONFIG).write_bytes(config_yaml.encode())
             with closing(initialise(staging / RESULTS)) as db, db:
                 insert_runs(db, runs, status)
+                if settings is not None:
+                    settings.write(db)
                 attempts.begin(db, "created")
                 attempts.write_events(db, [attempts.event(kind, 0, **of) for kind, of in events.items()])
 
@@ -154,6 +158,18 @@ class Store(Reader):
                 known[run] = state
         self._states = known
 
+    def put_states(self, runs: Array, states: States) -> None:
+        """Write the states of runs ``[n]``, whose numbers increase and which have not ended; it is durable.
+
+        Raises StoreError.
+        """
+        known = self._states
+        with self._transaction():
+            put_states(self._db, runs, states)
+        if known is not None:
+            known.put(runs, states)
+        self._states = known
+
     def add(
         self,
         runs: Runs,
@@ -172,6 +188,7 @@ class Store(Reader):
         runs: Runs,
         found: Mapping[int, int],
         events: Mapping[str, Mapping[str, Any]] = NONE,
+        settings: SettingColumns | None = None,
     ) -> None:
         """Make these the runs, pairs of a config and a seed, in one durable transaction with events.
 
@@ -180,6 +197,9 @@ class Store(Reader):
         """
         with self._transaction(events=events):
             size = rearrange(self._db, runs, found)
+            self._db.execute("DELETE FROM blocks WHERE kind = ?", (SETTINGS,))
+            if settings is not None:
+                settings.write(self._db)
         self.size = size
 
     def prolong(

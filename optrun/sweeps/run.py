@@ -1,14 +1,17 @@
 """A plan carried out: what is left of it is executed, and one writer commits each pack in one transaction."""
 
 from array import array
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from optrun.errors import StoreError
 from optrun.store import Checkpoint, RunState, Status, Store
+from optrun.store.blocks import LEAST_LANES
+from optrun.store.states import CODES, States
 from optrun.sweeps.options import Execution
 from optrun.sweeps.plan.expand import Plan
 from optrun.sweeps.plan.packs import Group, as_range, divided, grouped
@@ -71,7 +74,7 @@ class _Course:
         self._limit = limit
         self._interrupted = interrupted
         self._connection = connection
-        ended = sum(state.status.final for state in results.states())
+        ended = int(States.of(results.states()).ended.sum())
         self._of_runs = plan.size if limit is None else min(plan.size, ended + limit)
         self._writer = Writer(plan.metric, results, observe)
         self._workers: Workers | None = None
@@ -90,8 +93,12 @@ class _Course:
     def _is_through(self, stage: Stage) -> bool:
         """Execute what is left of a stage; return whether nothing is."""
         self._begin(stage)
-        states = self._results.states()
-        left = as_range(array("q", (run for run in stage.runs if _is_left(states[run], stage.until))))
+        states = States.of(self._results.states())
+        runs = np.asarray(stage.runs, np.int64)
+        is_left = ~states.ended[runs]
+        if stage.until is not None:
+            is_left &= states.steps[runs] < stage.until
+        left = as_range(array("q", runs[is_left].tolist()))
         wanted = left[: self._limit]
         if self._limit is not None:
             self._limit -= len(wanted)
@@ -109,7 +116,7 @@ class _Course:
         if stage.promoted is not None:
             end_runs(self._results, stage.ends, stage.promoted, stage.until)
 
-    def _execute(self, wanted: Sequence[int], states: Sequence[RunState], until: int | None) -> bool:
+    def _execute(self, wanted: Sequence[int], states: States, until: int | None) -> bool:
         """Execute runs until they end or pause; return whether all did, and none failed where that ends all."""
         how, plan, look = self._how, self.plan, self._writer.look
         packs = _divided(self._groups, wanted, states, replace(how, lanes=plan.most_lanes or how.lanes))
@@ -123,9 +130,10 @@ class _Course:
             self._workers = self.stack.enter_context(workers)
         has_to_end = False
         left, waiting = bytearray(len(states)), bytearray(len(states))
+        running = states.are(Status.RUNNING).tolist()
         for run in wanted:
             left[run] = True
-            waiting[run] = states[run].status is not Status.RUNNING
+            waiting[run] = not running[run]
         group_of = array("q", bytes(8 * len(states)))
         for number, group in enumerate(self._groups):
             for run in group.runs:
@@ -138,10 +146,10 @@ class _Course:
                 # Once: a pack that is tried again, or a part of it, has begun.
                 for run in begun:
                     waiting[run] = False
-                self._results.commit(states=_running(self._writer.states, begun))
+                self._begin_runs(begun)
             configs = plan.configs_of(pack)
             identity = self._groups[group_of[pack[0]]].identity.part(plan.documents[pack[0]])
-            if any(self._writer.states[run].steps for run in pack):
+            if self._writer.states.steps[np.asarray(pack)].any():
                 checkpoints = [self._checkpoint(run, paused.pop(run, None), identity) for run in pack]
                 return Work(configs, until, checkpoints, identity=identity)
             is_stored = until is None and isinstance(self._results, Store)
@@ -171,6 +179,16 @@ class _Course:
                 has_to_end = has_to_end or (how.fail_fast and has_failed)
         return not any(left) and not has_to_end
 
+    def _begin_runs(self, runs: Sequence[int]) -> None:
+        """Have runs be running, which wait."""
+        places = np.asarray(runs, np.int64)
+        states = self._writer.states.chosen(places)
+        states.codes[:] = CODES[Status.RUNNING]
+        if isinstance(self._results, Store) and len(runs) >= LEAST_LANES:
+            self._results.put_states(places, states)
+        else:
+            self._results.commit(states=dict(zip(runs, states, strict=True)))
+
     def _checkpoint(self, run: int, checkpoint: Checkpoint | None, identity: Identity) -> Checkpoint:
         """Return from where a run goes on that has made steps, by default what is stored; StoreError if nothing is."""
         checkpoint = checkpoint or self._results.checkpoint(run)
@@ -182,37 +200,25 @@ class _Course:
         return with_fingerprint(checkpoint, identity.fingerprint)
 
 
-def _running(states: Sequence[RunState], runs: Sequence[int]) -> dict[int, RunState]:
-    """Return the states of runs that begin or go on; those that wait for the first time share one."""
-    waiting, fresh = RunState(status=Status.WAITING), RunState(status=Status.RUNNING)
-    return {
-        run: fresh if states[run] == waiting else replace(states[run], status=Status.RUNNING) for run in runs
-    }
-
-
-def _is_left(state: RunState, until: int | None) -> bool:
-    return not state.status.final and (until is None or state.steps < until)
-
-
 def _divided(
-    groups: Sequence[Group], wanted: Sequence[int], states: Sequence[RunState], how: Execution
+    groups: Sequence[Group], wanted: Sequence[int], states: States, how: Execution
 ) -> list[Sequence[int]]:
     """Return packs whose lanes are at one step; those that were on their way come first."""
-    at_step: defaultdict[int, array[int]] = defaultdict(lambda: array("q"))
-    for run in wanted:
-        at_step[states[run].steps].append(run)
+    runs = np.asarray(wanted, np.int64)
+    steps = states.steps[runs]
     return [
         pack
-        for step in sorted(at_step, reverse=True)
-        for pack in divided(groups, as_range(at_step[step]), how.split, how.lanes)
+        for step in np.unique(steps)[::-1]
+        for pack in divided(groups, as_range(runs[steps == step].tolist()), how.split, how.lanes)
     ]
 
 
-def settled(states: Sequence[RunState]) -> dict[int, RunState]:
+def settled(states: States) -> dict[int, RunState]:
     """Return the runs that have not ended and are in no pack any more, where their state does not say so yet."""
     found = {}
-    for run, state in enumerate(states):
+    for run in np.flatnonzero(~states.ended & ~((states.steps == 0) & states.are(Status.WAITING))).tolist():
+        state = states[run]
         status = Status.INTERRUPTED if state.steps else Status.WAITING
-        if not state.status.final and state.status is not status:
+        if state.status is not status:
             found[run] = replace(state, status=status)
     return found

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import reduce
+from math import isnan
 from operator import or_
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,12 @@ from optrun.config.yaml.files import read_config
 from optrun.config.yaml.tree import YamlNode
 from optrun.config.yaml.writer import inline, to_yaml
 from optrun.errors import StoreError
-from optrun.store import RunRecord, RunState, Status, Store, slug, write_summary
+from optrun.store import RunRecord, Status, Store, slug, write_summary
 from optrun.store.directory import replace_file
 from optrun.store.event_names import PLAN, RUNG
 from optrun.store.locate import CONFIG, RESULTS
+from optrun.store.setting_columns import MISSING, SettingColumns
+from optrun.store.states import STATUSES, States
 from optrun.store.store_errors import store_errors
 from optrun.sweeps.growth import There, are_first, family_of, found_among
 from optrun.sweeps.methods.method import decides_on_the_way
@@ -59,6 +62,7 @@ def open_store(
     """
     path = directory or directory_of(plan, runs)
     begun = _plan_from(plan, 0, plugins=list(plugins), digest=plan.digest, family=family_of(plan))
+    settings = plan.told if isinstance(plan.told, SettingColumns) else None
     config = to_yaml(plan.swept.to_dict())
     if not (path / RESULTS).exists():
         return Store.create(
@@ -69,6 +73,7 @@ def open_store(
             runs=plan.rows(),
             status=Status.WAITING,
             events={PLAN: begun} | _identity_of(groups).events(),
+            settings=settings,
         )
     store = Store.open(path, write=True)
     try:
@@ -84,7 +89,7 @@ def open_store(
                 events[PLAN] = _plan_from(plan, len(plan.settings))
             if events:
                 store.commit(events=events)
-        elif _is_of(noted, begun) and _has_all(found, plan):
+        elif _is_of(noted, begun) and _has_settings(store, settings) and _has_all(found, plan):
             if events:
                 store.commit(events=events)
         else:
@@ -93,7 +98,7 @@ def open_store(
             # The config first: whoever goes on with it after a kill asks for this plan again.
             _write_config(path, config)
             numbers = {run: record.run for run, record in found.items()}
-            store.rearrange(plan.rows(), numbers, {PLAN: begun})
+            store.rearrange(plan.rows(), numbers, {PLAN: begun}, settings)
             there = sum(record.has_begun for record in found.values())
             if noted:
                 note(f"{there:,} of {plan.size:,} runs are there from before{_aside(store)}")
@@ -146,6 +151,11 @@ def _of_plan(store: Store, current: Identity, first: int = 0) -> list[There]:
     """Return the runs of a store, but those that are kept aside, as made of what is ``current``."""
     records = [store.run(run) for run in range(first, store.size)] if first else store.runs()
     return [There(record, current.part(record.config)) for record in records]
+
+
+def _has_settings(store: Store, settings: SettingColumns | None) -> bool:
+    """Return whether settings in columns are those that a store has, which has as many."""
+    return settings is None or store.settings(0, len(settings)) == settings
 
 
 def _has_all(found: Mapping[int, RunRecord], plan: Plan) -> bool:
@@ -286,8 +296,9 @@ def _aside(store: Store) -> str:
 
 def _plan_from(plan: Plan, first: int, **more: Any) -> dict[str, Any]:
     """Return what is noted of a plan: its settings from ``first`` on, and how they are chosen and ranked."""
+    told = plan.settings[first:] if first else plan.told
     return {
-        "settings": list(plan.settings[first:]),
+        "settings": len(told) if isinstance(told, SettingColumns) else list(told),
         "repeats": plan.repeats,
         "metric": plan.metric.model_dump(),
         "runs": plan.size,
@@ -309,19 +320,24 @@ def _check_holds(
         raise StoreError(f"{store.path}: {OTHER}")
 
 
-def summarise(plan: Plan, store: Store, states: Sequence[RunState]) -> None:
+def summarise(plan: Plan, store: Store, states: States) -> None:
     """Write the sweep's summary.csv: of each run its number, setting, seed, end and figures."""
-    paths = plan.paths
-    figures = list(dict.fromkeys(name for state in states for name in state.figures))
     texts: dict[str, str] = {}  # YAML takes 0.2 ms for a mapping, which thousands of settings may share
-    rows = []
-    for run, (state, seed) in enumerate(zip(states, plan.seeds(), strict=True)):
-        setting = plan.settings[run // plan.repeats]
-        values = [_cell(setting[path], texts) if path in setting else "" for path in paths]
-        summary = [state.figures.get(name) for name in figures]
-        rows.append([run, *values, seed, str(state.status), state.steps, *summary])
+    settings = plan.told if isinstance(plan.told, SettingColumns) else SettingColumns.of(plan.settings)
+    paths, repeats = settings.paths, range(plan.repeats)
+    of_settings = (
+        [("" if value is MISSING else _cell(value, texts)) for value in settings.values(path)]
+        for path in paths
+    )
+    swept = ((cell for cell in column for _ in repeats) for column in of_settings)
+    figures = list(dict.fromkeys([*states.names, *states.derived]))
+    values = ([None if isnan(value) else value for value in states.shown(name).tolist()] for name in figures)
+    statuses = (str(STATUSES[code]) for code in states.codes)
     # Where steps are swept, those that a run has made are another column.
     steps = "steps_made" if "steps" in paths else "steps"
+    rows = zip(
+        range(len(states)), *swept, plan.seeds(), statuses, states.steps.tolist(), *values, strict=True
+    )
     write_summary(store, ["run", *paths, "seed", "status", steps, *figures], rows)
 
 

@@ -4,13 +4,14 @@ import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, overload
 
 import numpy as np
 
 from optrun.arrays import Array
 from optrun.config.goal import TEST, VALIDATION, GoalOf, on_data
 from optrun.store import RunState, Status
+from optrun.store.states import States
 from optrun.store.types import STEPS_TO_TARGET, TIME_TO_TARGET
 
 State = TypeVar("State", bound=RunState)
@@ -71,15 +72,28 @@ class Evaluated(Protocol):
     def seconds(self) -> Mapping[int, float | None]: ...
 
 
-def with_figure(states: Sequence[State], source: Evaluated, name: str, goals: GoalOf) -> list[State]:
+@overload
+def with_figure(states: States, source: Evaluated, name: str, goals: GoalOf) -> States: ...
+@overload
+def with_figure(states: Sequence[State], source: Evaluated, name: str, goals: GoalOf) -> Sequence[State]: ...
+def with_figure(
+    states: Sequence[State] | States, source: Evaluated, name: str, goals: GoalOf
+) -> Sequence[State] | States:
     """Return the states of all runs, each with the figure of this name if it is to be computed.
 
     That is a figure of a series of evaluations, or the time to the target. A run that lacks the series is unchanged.
     """
     figure = CurveFigure.named(name)
-    if (figure is None and name != TIME_TO_TARGET) or any(name in state.figures for state in states):
-        return list(states)
+    if figure is None and name != TIME_TO_TARGET:
+        return states
+    known = name in states.names or name in states.derived if isinstance(states, States) else None
+    if known or (known is None and any(name in state.figures for state in states)):
+        return states
     found = _times(states, source) if figure is None else _values(source, figure, goals)
+    if isinstance(states, States):
+        states = states.copy()
+        states.derived[name] = found
+        return states
     return [
         replace(state, derived={**state.derived, name: found[run]}) if run in found else state
         for run, state in enumerate(states)

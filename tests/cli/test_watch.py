@@ -21,6 +21,7 @@ from optrun.cli.text.setting_table import Labels
 from optrun.cli.views.sweep_overview import SweepView, progress_text
 from optrun.errors import StoreError
 from optrun.store import RunState, Status, Store
+from optrun.store.states import States
 from tests.cli.looking import call, run
 from tests.cli.test_inspect import DIVERGING, killed
 
@@ -161,7 +162,7 @@ def test_settings_that_are_watched_fit_the_terminal_and_can_be_told_apart(width,
 
     plan = SweepPlan([setting(lr) for lr in range(50)], 1, "test_accuracy", True)
     states = [RunState(status=Status.COMPLETED, summary={"test_accuracy": 1 / (lr + 1)}) for lr in range(50)]
-    view = SweepView("s", "running", plan, states, leaderboard(plan, states))
+    view = SweepView("s", "running", plan, States.of(states), leaderboard(plan, states))
     out = Console(width=width, height=40)
     monkeypatch.setattr(setting_table, "console", lambda: out)
     with out.capture() as captured:
@@ -186,7 +187,7 @@ def test_of_several_problems_as_many_are_watched_as_fit(height, problems, monkey
     labels = [f"quadratic dim={dim}" for dim in range(5) for _ in range(4)]
     plan = SweepPlan(settings, 1, "final_loss", False, problems=labels)
     states = [RunState(status=Status.COMPLETED, summary={"final_loss": 1.0 + run}) for run in range(20)]
-    view = SweepView("s", "running", plan, states, leaderboard(plan, states))
+    view = SweepView("s", "running", plan, States.of(states), leaderboard(plan, states))
     out = Console(width=80, height=40)
     monkeypatch.setattr(setting_table, "console", lambda: out)
     with out.capture() as captured:

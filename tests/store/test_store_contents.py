@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 
 from optrun.errors import StoreError
-from optrun.store import Checkpoint, RunState, Status, Store, environment
+from optrun.store import Checkpoint, RunState, Status, Store, blobs, environment, verified
 from optrun.store.check import faults
 from optrun.store.fingerprint import machine_changes
 from optrun.store.runs import count_runs
+from optrun.store.setting_columns import MISSING, SettingColumns
 from tests.store.samples import columns, config_columns, new_store, packed
 
 INT64 = np.iinfo(np.int64)
@@ -556,3 +557,42 @@ def test_an_event_takes_the_place_of_none(store: Store) -> None:
     store.commit(events={"data": {}})
     store.rearrange([({}, 0)], {0: 0}, {"plan": {}})
     assert [event.kind for event in store.events()] == ["created", "data", "plan"]
+
+
+def test_settings_come_back_as_they_were(tmp_path: Path) -> None:
+    odd: list[Any] = [1, 1.0, True, None, "1", {"name": "Adam", "lr": 1}, [0.5], -0.0, 0.0, np.pi]
+    settings = [
+        {"b": float(i), "a": odd[i % len(odd)]} if i % 7 else {"a": odd[i % len(odd)], "only": i}
+        for i in range(5000)
+    ]
+    with Store.create(
+        tmp_path, "s", config_yaml="", runs=[({}, 0)], settings=SettingColumns.of(settings)
+    ) as store:
+        found = store.settings(0, 5000)
+        assert repr([*found]) == repr(settings)
+        assert found == SettingColumns.of(settings)
+        assert found != SettingColumns.of([*settings[:-1], {"b": -1.0, "a": 0.0}])
+        assert (found.paths, found[4992:4994].paths) == (["a", "only", "b"], ["b", "a"])
+        assert repr(found.distinct("a")) == repr([odd[0], *odd[1:]])
+        assert found.distinct("only") == list(range(0, 5000, 7))
+        assert found.values("only")[:8] == [0, *[MISSING] * 6, 7]
+        with pytest.raises(StoreError, match="settings are lost"):
+            store.settings(0, 5001)
+        store.rearrange([({}, 1)], {}, {}, SettingColumns.of(settings[:70]))
+        assert repr([*store.settings(0, 70)]) == repr(settings[:70])
+    for number, (meta, arrays) in enumerate(
+        [
+            ({"paths": [["a", "nothing"], ["b"]]}, {}),
+            ({"known": [["a", 7]]}, {}),
+            ({"known": "a"}, {}),
+            ({}, {"paths": np.array([2])}),
+            ({}, {"values0": np.array([1 << 40])}),
+        ]
+    ):
+        path = Path(shutil.copytree(store.path, tmp_path / f"copy{number}"))
+        with closing(sqlite3.connect(path / "results.sqlite")) as db, db:
+            ((kind, first, last, text, blob),) = verified.select(db, "blocks", "kind = 'settings'")
+            blob = blobs.encode_npz(blobs.decode_npz(blob, kind) | arrays)
+            verified.insert(db, "blocks", [(kind, first, last, json.dumps(json.loads(text) | meta), blob)])
+        with Store.open(path) as damaged, pytest.raises(StoreError, match="settings of the runs 0 … 69"):
+            damaged.settings(0, 70)

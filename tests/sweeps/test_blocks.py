@@ -35,7 +35,7 @@ def kinds_in(path):
         return {kind for (kind,) in store._db.execute("SELECT kind FROM blocks")}
 
 
-EVERY = {"runs", "states", "curve", "evaluation", "params"}
+EVERY = {"runs", "settings", "states", "curve", "evaluation", "params"}
 
 
 @pytest.fixture

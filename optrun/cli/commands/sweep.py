@@ -234,9 +234,10 @@ def _seconds(duration: str | None, option: str) -> float | None:
 
 
 def _code(result: "Sweep", missed: bool) -> int:
+    from optrun.store import Status
+
     if result.signal is not None and (result.left or result.confirmation_left):
         return 128 + result.signal
-    confirmed = result.confirmed.states if result.confirmed is not None else ()
-    if any(state.status == "failed" for state in (*result.states, *confirmed)):
+    if any(each.states.count(Status.FAILED) for each in (result, result.confirmed) if each is not None):
         return 1
     return 4 if missed else 0

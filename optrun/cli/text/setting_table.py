@@ -24,6 +24,10 @@ LEAST_SETTING = 20
 Setting = Mapping[str, Any]
 
 
+MOST_TOLD_APART = 10_000
+"""The most settings from all of which each label differs."""
+
+
 class Labels:
     """Labels of swept parameters and their values, as short as they can be while distinct."""
 
@@ -72,6 +76,11 @@ class Labels:
         """Return a setting as one line."""
         cells = zip(self.titles, self.cells(setting), strict=True)
         return " ".join(f"{title}={cell}" for title, cell in cells if cell)
+
+
+def labels_of(shown: Sequence[Setting], settings: Sequence[Setting]) -> Labels:
+    """Return labels that tell settings from all others, or, where these are very many, those that are shown."""
+    return Labels(shown if len(settings) > MOST_TOLD_APART else settings)
 
 
 def settings_table(

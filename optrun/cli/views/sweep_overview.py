@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from rich.text import Text
 
 from optrun.analysis.leaderboard import (
@@ -21,11 +22,13 @@ from optrun.analysis.summaries import KILLED, RESUMABLE, Summary, confirmation_o
 from optrun.analysis.untrained import untrained_by_problem
 from optrun.cli.text.console import counted, emit, quoted, status_text, suggest, with_plugins
 from optrun.cli.text.metrics import number
-from optrun.cli.text.setting_table import Labels, value_text
+from optrun.cli.text.setting_table import labels_of, value_text
 from optrun.cli.views.sweep_table import begun_text, print_standings
 from optrun.errors import printable
-from optrun.store import RunState, Status, Store
+from optrun.store import Status, Store
 from optrun.store.event_names import BASELINES, INFERRED
+from optrun.store.setting_columns import SettingColumns
+from optrun.store.states import States
 from optrun.training.baselines import known_baselines
 from optrun.training.config_notes import inferred_lines
 from optrun.training.identity import Identity, data_label, identity_of_store
@@ -50,12 +53,12 @@ class SweepView:
     name: str
     status: str
     plan: SweepPlan
-    states: Sequence[RunState]
+    states: States
     standings: Sequence[Standing]
 
     @property
     def ended(self) -> int:
-        return sum(state.status.final for state in self.states)
+        return int(self.states.ended.sum())
 
     @property
     def left(self) -> int:
@@ -66,13 +69,18 @@ class SweepView:
     def counts(self) -> Counter[str]:
         """The number of runs by status; if the sweep was killed, running ones count as killed."""
         gone = self.status == KILLED
+        numbers = {status: self.states.count(status) for status in self.states.in_turn}
         return Counter(
-            KILLED if gone and state.status is Status.RUNNING else str(state.status) for state in self.states
+            {
+                KILLED if gone and status is Status.RUNNING else str(status): of
+                for status, of in numbers.items()
+            }
         )
 
     @property
     def failed(self) -> list[int]:
-        return [run for run, state in enumerate(self.states) if state.status is Status.FAILED]
+        found: list[int] = np.flatnonzero(self.states.are(Status.FAILED)).tolist()
+        return found
 
     @property
     def problems(self) -> int:
@@ -203,22 +211,24 @@ def progress_text(view: SweepView) -> str:
         parts.append(f"best {view.plan.metric} {', '.join([*values, *more])}")
     elif best:
         figure = number(best[0].median)
-        labels = Labels(view.plan.settings)
+        labels = labels_of([best[0].setting], view.plan.settings)
         parts.append(f"best {view.plan.metric} {figure} {labels.text(best[0].setting)}".rstrip())
-    counts = Counter(state.status for state in view.states)
+    counts = {status: view.states.count(status) for status in Status}
     parts += [f"{counts[bad]:,} {bad}" for bad in (Status.DIVERGED, Status.FAILED) if counts[bad]]
     return printable("  ".join(parts))
 
 
-def print_reasons(states: Sequence[RunState]) -> None:
+def print_reasons(states: States) -> None:
     """Print the reasons of failed runs, each once with its count."""
-    reasons = Counter(state.reason for state in states if state.status is Status.FAILED)
+    reasons = Counter(states.reasons[states.are(Status.FAILED)].tolist())
     for reason, count in reasons.most_common(MOST_VALUES):
         emit(Text(f"{count:,} failed: {printable(reason)}", "red"))
 
 
 def values_of(plan: SweepPlan) -> dict[str, list[Any]]:
     """Return the values of each swept parameter, in order of appearance."""
+    if isinstance(plan.settings, SettingColumns):
+        return {path: plan.settings.distinct(path) for path in plan.settings.paths}
     found: dict[str, dict[str, Any]] = {}
     for setting in plan.settings:
         for path, value in setting.items():

@@ -2,27 +2,28 @@
 
 import json as json_module
 import sys
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from optrun.analysis.leaderboard import Standing, by_problem, worst
+from optrun.analysis.leaderboard import Standing, any_reached, by_problem, settings_in, worst
 from optrun.analysis.untrained import Untrained, untrained_in_words
 from optrun.api.sweeps import Sweep
 from optrun.cli.exits import reported
 from optrun.cli.text.console import counted, emit, quoted, suggest
 from optrun.cli.text.metrics import number
-from optrun.cli.text.setting_table import Labels, settings_table
+from optrun.cli.text.setting_table import Labels, labels_of, settings_table
 from optrun.cli.text.tables import Column
 from optrun.config import Issue
 from optrun.config.same_problem import tells_problem
 from optrun.errors import printable, printable_lines
-from optrun.store import RunState, Store
+from optrun.store import Status, Store
+from optrun.store.states import States
 from optrun.store.types import STEPS_TO_TARGET
 
 MOST_SETTINGS = 20
@@ -73,8 +74,8 @@ def print_table(
         print(f"… {len(misses):,} missed expectations in all", file=sys.stderr)
     if sweep.left or sweep.confirmation_left:
         left = sweep.left or sweep.confirmation_left
-        states = sweep.states if sweep.left else confirmed.states if confirmed else ()
-        ended = sum(state.status.final for state in states)
+        states = sweep.states if sweep.left else confirmed.states if confirmed else States()
+        ended = int(states.ended.sum())
         then = "continues" if sweep.path else "starts again, since nothing was stored"
         what = "" if sweep.left else CONFIRMATION
         why = "interrupted: " if sweep.signal else ""
@@ -84,7 +85,7 @@ def print_table(
         suggest(" ".join(["sweep", *map(quoted, again)]))
     elif not (json or quiet) and sweep.path:
         path = quoted(sweep.path)
-        failed = [run for run, state in enumerate(sweep.states) if state.status == "failed"]
+        failed = np.flatnonzero(sweep.states.are(Status.FAILED)).tolist()
         # The settings of the confirmation are ranked by fresh seeds, in the table above.
         ranked = (
             sweep.confirmed if sweep.confirmed is not None and sweep.confirmed.path and not failed else sweep
@@ -97,12 +98,12 @@ def print_table(
         )
 
 
-def begun_text(states: Sequence[RunState]) -> str:
+def begun_text(states: States) -> str:
     """Return how many of the runs that are left go on from a checkpoint, and from which step; empty if none does."""
-    steps = [state.steps for state in states if not state.status.final and state.steps]
-    if not steps:
+    steps = states.steps[~states.ended & (states.steps > 0)]
+    if not len(steps):
         return ""
-    least, most = min(steps), max(steps)
+    least, most = int(steps.min()), int(steps.max())
     where = f"step {least:,}" if least == most else f"steps {least:,} … {most:,}"
     return f", of which {len(steps):,} {'goes' if len(steps) == 1 else 'go'} on from {where}"
 
@@ -113,25 +114,21 @@ def _document(sweep: Sweep) -> dict[str, Any]:
         "sweep": str(sweep.path) if sweep.path else None,
         "runs": len(states),
         "left": sweep.left,
-        "statuses": dict(Counter(str(state.status) for state in states)),
+        "statuses": {str(status): states.count(status) for status in states.in_turn},
         "metric": sweep.metric.model_dump(),
         "table": [standing.to_dict() for standing in sweep.standings()],
         "untrained": [{"problem": problem, **of} for problem, of in sweep.untrained.items()],
-        "failed": [
-            {"run": run, "reason": state.reason}
-            for run, state in enumerate(states)
-            if state.status == "failed"
-        ],
+        "failed": [{"run": run, "reason": reason} for run, reason in _failed(states)],
     }
 
 
 def _print_tables(sweep: Sweep) -> None:
     """Print the leaderboard of a sweep, and below it that of its confirmation."""
     confirmed, path = sweep.confirmed, sweep.path
-    if any(state.status.final for state in sweep.states):
+    if sweep.states.ended.any():
         command = f"show {quoted(path)}" if path else None
         print_standings(sweep.standings(), sweep.metric.name, command, untrained=sweep.untrained)
-    if confirmed is not None and any(state.status.final for state in confirmed.states):
+    if confirmed is not None and confirmed.states.ended.any():
         repeats = len(confirmed.states) // len(confirmed.settings)
         command = f"show {quoted(confirmed.path)}" if confirmed.path else None
         where = f": optrun {command}" if command else ""
@@ -141,16 +138,21 @@ def _print_tables(sweep: Sweep) -> None:
 
 def _print_failures(sweep: Sweep, what: str, *, is_brief: bool) -> None:
     """Print the first runs that failed, and, unless it is to be brief, how many diverged."""
-    failed = [(run, state.reason) for run, state in enumerate(sweep.states) if state.status == "failed"]
+    failed = _failed(sweep.states)
     for run, reason in failed[:MOST_REASONS]:
         print(printable(f"run {run}{what} failed: {reason}"), file=sys.stderr)
         if reported.debug:
             _print_traceback(sweep, run)
-    diverged = sum(state.status == "diverged" for state in sweep.states)
+    diverged = sweep.states.count(Status.DIVERGED)
     if diverged and not is_brief:
         print(f"{diverged:,} of {counted(len(sweep.states), 'run')}{what} diverged", file=sys.stderr)
     if len(failed) > MOST_REASONS:
         print(f"… {len(failed):,} failed in all", file=sys.stderr)
+
+
+def _failed(states: States) -> list[tuple[int, str]]:
+    """Return the runs that failed, each with the reason."""
+    return [(run, states.reasons[run]) for run in np.flatnonzero(states.are(Status.FAILED)).tolist()]
 
 
 def _print_traceback(sweep: Sweep, run: int) -> None:
@@ -174,7 +176,7 @@ def leaderboard_parts(
     lines = {problem: untrained_in_words(of) for problem, of in (untrained or {}).items()}
     below = {problem: [Text(printable(line), "dim")] for problem, line in lines.items() if line}
     if len(blocks) == 1:
-        labels = Labels([each.setting for each in standings])
+        labels = labels_of([each.setting for each in standings[:most]], settings_in(standings))
         return [_leaderboard_table(standings, metric, most, labels), *below.get(next(iter(blocks)), [])]
     told = [path for path in {path for each in standings for path in each.setting} if tells_problem(path)]
     constant = {path for path in told if all(_is_constant(path, own) for own in blocks.values())}
@@ -208,12 +210,12 @@ def _leaderboard_table(standings: Sequence[Standing], metric: str, most: int, la
             short=[_median_text(each, metric, _short) for each in shown],
         )
     ]
-    if any(each.runs > 1 for each in standings):
+    if any(each.runs > 1 for each in standings[:1]):
         after.append(
             Column("quartiles", [quartiles_text(each, metric, _short) for each in shown], spare=True)
         )
     after += _problem_columns(shown, metric)
-    if metric != STEPS_TO_TARGET and any(each.reached for each in standings):
+    if metric != STEPS_TO_TARGET and any_reached(standings):
         steps = ["" if each.steps_to_target is None else f"{each.steps_to_target:,g}" for each in shown]
         after.append(Column("steps to target", steps, right=True))
     if any(each.pruned for each in shown):
@@ -243,14 +245,15 @@ def print_standings(
     if most is None:
         most = MOST_SETTINGS if len(shown) == 1 else max(LEAST_OF_PROBLEM, MOST_SETTINGS // len(shown))
     most = most or len(standings)
-    for part in leaderboard_parts([each for own in shown for each in own], metric, most, untrained):
+    every = standings if len(shown) == len(blocks) else [each for own in shown for each in own]
+    for part in leaderboard_parts(every, metric, most, untrained):
         emit(part)
     if left := len(standings) - sum(min(most, len(own)) for own in shown):
         those = "" if len(blocks) == 1 else " settings"
         rest = f", {len(blocks) - len(shown):,} more problems among them" * (len(shown) < len(blocks))
         how = f": optrun {printable(command)} --limit 0" if command else ""
         emit(Text(f"… {left:,} more{those}{rest}{how}", "dim"))
-    if any(each.reached for each in standings) and metric in LOSSES:
+    if metric in LOSSES and any_reached(standings):
         how = f"by {printable(metric)}, not by the steps to the target"
         print(f"note: runs that end at stop.target are ranked {how}", file=sys.stderr)
 

@@ -2,6 +2,7 @@
 
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
 from typing import Any, TypeVar, overload
 
 import numpy as np
@@ -14,6 +15,7 @@ from optrun.config.yaml.tree import YamlNode
 from optrun.store import blobs
 from optrun.store.config_columns import ConfigColumns
 from optrun.store.json_pattern import JsonPattern
+from optrun.store.setting_columns import SettingColumns, Values
 from optrun.sweeps.plan.spaces import Setting
 
 T = TypeVar("T")
@@ -86,6 +88,21 @@ class Settings:
     def paths(self) -> list[str]:
         """The paths of all, in the order in which they come."""
         return list(dict.fromkeys(path for paths in dict.fromkeys(self._paths) for path in paths))
+
+    @cached_property
+    def columns(self) -> SettingColumns:
+        """The plain values in columns."""
+        known: dict[tuple[str, ...], int] = {}
+        codes = np.array([known.setdefault(paths, len(known)) for paths in self._paths], np.int64)
+        parts = {path: [0.0] * len(codes) for path in self.paths}
+        for paths, code in known.items():
+            own = np.flatnonzero(codes == code).tolist()
+            for place, path in enumerate(paths):
+                column = parts[path]
+                for setting in own:
+                    node = self._values[setting][place]
+                    column[setting] = node.value if type(node.value) is float else node.plain()
+        return SettingColumns([*known], codes, {path: Values.of(of) for path, of in parts.items()})
 
     def _nodes(self, setting: int) -> Setting:
         return dict(zip(self._paths[setting], self._values[setting], strict=True))

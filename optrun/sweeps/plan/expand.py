@@ -5,7 +5,7 @@ import json
 import math
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -19,6 +19,7 @@ from optrun.config.sweep.resolve import SweepConfig
 from optrun.config.sweep.variants import Variant, Variants
 from optrun.config.yaml.errors import condensed, in_order
 from optrun.registry import SECTIONS
+from optrun.store import blocks
 from optrun.store.runs import Runs
 from optrun.store.types import TIME_TO_TARGET
 from optrun.sweeps.methods.method import Method, method_of, proposed
@@ -166,6 +167,13 @@ class Plan:
             digest.update(text.encode())
         return digest.hexdigest()
 
+    @property
+    def told(self) -> Sequence[Mapping[str, Any]]:
+        """The settings as they are stored: in columns where they are many."""
+        if self.columns is None or len(self.settings) < blocks.LEAST_RUNS:
+            return self.settings
+        return self.columns[0].columns
+
     def texts(self, first: int = 0) -> Iterator[str]:
         """Yield the canonical text of what is determining in the config of each run from ``first`` on."""
         if self.columns is None:
@@ -204,7 +212,7 @@ class Plan:
     @cached_property
     def problems(self) -> Sequence[str]:
         """What tells the problem of each setting; empty texts where all are of one."""
-        return problem_keys(self.settings, lambda setting: self.documents[setting * self.repeats])
+        return problem_keys(self.told, lambda setting: self.documents[setting * self.repeats])
 
     @property
     def has_several_problems(self) -> bool:
