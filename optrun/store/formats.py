@@ -4,6 +4,7 @@ import csv
 import json
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from io import StringIO
 from itertools import chain
 from typing import Any, BinaryIO
@@ -74,7 +75,8 @@ def write_summary(store: Store, columns: Sequence[str], rows: Iterable[Sequence[
     text = StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(map(inert, columns))
-    writer.writerows([inert(cell) if isinstance(cell, str) else cell for cell in row] for row in rows)
+    known = lru_cache(1 << 16)(inert)
+    writer.writerows([known(cell) if type(cell) is str else cell for cell in row] for row in rows)
     path, content = store.path / SUMMARY, text.getvalue().encode()
     with store_errors(store.path):
         if not path.is_file() or path.read_bytes() != content:

@@ -94,6 +94,43 @@ class LaneGrid(Sequence[RunConfig]):
         return float(values[0]) if is_one_number(values) else values
 
 
+class LaneColumns(LaneGrid):
+    """The configs of lanes that differ in their seeds and in some floats alone ``[B, n]``.
+
+    ``config_of`` makes a config of the floats, or columns ``[B]`` of them, and a seed.
+    """
+
+    def __init__(
+        self, config_of: Callable[[Sequence[Any], int], RunConfig], floats: Array, seeds: Sequence[int]
+    ) -> None:
+        self._config_of, self._floats, self._seeds = config_of, floats, seeds
+
+    def __len__(self) -> int:
+        return len(self._seeds)
+
+    def __getitem__(self, lane: Any) -> Any:
+        if isinstance(lane, slice):
+            return LaneColumns(self._config_of, self._floats[lane], self._seeds[lane])
+        return self._config_of(self._floats[lane].tolist(), self._seeds[lane])
+
+    def select(self, lanes: Sequence[int]) -> "LaneColumns":
+        """Return the configs of some of the lanes."""
+        return LaneColumns(self._config_of, self._floats[list(lanes)], [self._seeds[lane] for lane in lanes])
+
+    @cached_property
+    def wide(self) -> RunConfig:
+        """The config of all lanes, in which each number that differs is an array `[B]`."""
+        columns = [np.ascontiguousarray(column) for column in self._floats.T]
+        values = [float(column[0]) if is_one_number(column) else column for column in columns]
+        return self._config_of(values, self._seeds[0])
+
+    def seeds(self, of: Callable[[RunConfig], int]) -> list[int]:
+        """Return the seeds of the lanes, of their initialisation or of their data."""
+        first = self[0]
+        found = {seed: of(first.model_copy(update={"seed": seed})) for seed in {*self._seeds}}
+        return [found[seed] for seed in self._seeds]
+
+
 _PARTS: dict[str, Registry[Any]] = {
     "problem": problems,
     "optimizer": optimizers,

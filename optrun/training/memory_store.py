@@ -25,7 +25,7 @@ class MemoryStore:
     resumable = False
 
     def __init__(self, configs: Sequence[RunConfig], status: Status = Status.RUNNING) -> None:
-        self._configs = list(configs)
+        self._configs = configs
         self._states = [RunState(status=status) for _ in configs]
         self._segments: dict[tuple[str, int], list[Mapping[str, Array]]] = {}
         self._columns: list[Segments] = []
@@ -38,7 +38,7 @@ class MemoryStore:
 
     def add(self, configs: Sequence[RunConfig]) -> None:
         """Add runs that wait."""
-        self._configs += configs
+        self._configs = [*self._configs, *configs]
         self._states += [RunState(status=Status.WAITING) for _ in configs]
 
     def commit(

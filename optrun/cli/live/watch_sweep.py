@@ -32,7 +32,7 @@ def watch_sweep(path: Path) -> int:
             views.append(_followed(path / CONFIRM))
     with Store.open(path) as store:
         print_sweep(store, views[0].plan, json=False)
-    failed = any(state.status is Status.FAILED for view in views for state in view.states)
+    failed = any(view.states.count(Status.FAILED) for view in views)
     return int(failed or any(view.status == KILLED for view in views))
 
 

@@ -53,12 +53,19 @@ class SweepConfig:
 
     def varied(self, *path: str | int, value: Any = None) -> YamlNode:
         """Return what was written at a path of the sweep, as a value of the config; or ``value``, where it is made."""
+        return self.varied_to(path, [value])[0]
+
+    def varied_to(self, path: Path, values: Sequence[Any]) -> list[YamlNode]:
+        """Return what was written at a path of the sweep as values of the config: each of these, None is as it was."""
         nodes = list(self.node.along(path))
         key = next((node.key for node in reversed(nodes) if node.key), None)
         node = nodes[-1]
-        return YamlNode(
-            node.value if value is None else value, node.place, key, node.size if value is None else 1
-        )
+        return [
+            YamlNode(node.value, node.place, key, node.size)
+            if value is None
+            else YamlNode(value, node.place, key, 1)
+            for value in values
+        ]
 
     def resolved(self, setting: Mapping[str, YamlNode]) -> Resolved:
         """Return the config of a setting, values by their paths, and where they come from; raises ConfigErrors.

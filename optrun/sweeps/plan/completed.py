@@ -17,6 +17,7 @@ from optrun.store.config_columns import ConfigColumns
 from optrun.store.json_pattern import JsonPattern
 from optrun.store.setting_columns import SettingColumns, Values
 from optrun.sweeps.plan.spaces import Setting
+from optrun.training.grid import LaneColumns
 
 T = TypeVar("T")
 
@@ -188,6 +189,13 @@ class Completed:
         return found
 
     @property
+    def differ(self) -> bool:
+        """Whether it is known without looking at the configs that no two settings have equal ones."""
+        if len(self._kinds) != 1 or not self._values.size:
+            return False
+        return len(np.unique(self._values.view(np.int64), axis=0)) == len(self._values)
+
+    @property
     def runs(self) -> range:
         """The numbers of the runs."""
         return range(len(self._codes) * self._repeats)
@@ -213,10 +221,13 @@ class Completed:
         """Return of which kind the config of a run is, and its seed."""
         return self._kind(run // self._repeats), self._seed(run)
 
-    def of_pack(self, runs: Sequence[int]) -> ConfigsOfPack:
+    def of_pack(self, runs: Sequence[int]) -> Sequence[RunConfig]:
         """Return the configs of some runs."""
         settings = np.asarray(runs, np.int64) // self._repeats
         used, codes = np.unique(self._codes[settings], return_inverse=True)
+        if len(used) == 1:
+            kind, count = self._kinds[used[0]], self._floats[used[0]]
+            return LaneColumns(kind.config_of, self._values[settings, :count], [*map(self._seed, runs)])
         seeds = (self._seed(run) for run in runs)
         values = (
             tuple(row[: self._floats[used[code]]])

@@ -120,6 +120,8 @@ class Plan:
 
     def distinct(self) -> "Plan":
         """Return the plan with the first of all settings whose configs are equal."""
+        if self.columns is not None and self.columns[1].differ:
+            return self
         if self.columns is not None:
             settings, configs = self.columns
             texts: Iterator[str] = map(configs.whole, configs.runs[:: self.repeats])

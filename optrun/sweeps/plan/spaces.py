@@ -61,14 +61,14 @@ class Dimension:
         within = where if axis.kind == VALUES else (*where, axis.kind)
         if axis.kind in (VALUES, "choice"):
             return [{path: varied(*within, i)} for i in range(len(axis.arguments))]
-        return [{path: varied(*within, value=value)} for value in _spaced(axis)]
+        return [{path: node} for node in self.swept.varied_to(within, list(_spaced(axis)))]
 
     def valued(self, values: Array) -> list[Setting]:
         """Return the settings that have these values, of a continuous dimension."""
         assert self.axis is not None
         (path,) = self.paths
         within = (*self.where, self.axis.kind)
-        return [{path: self.swept.varied(*within, value=value)} for value in values.tolist()]
+        return [{path: node} for node in self.swept.varied_to(within, values.tolist())]
 
     def at(self, quantiles: Array) -> list[Setting]:
         """Return the settings at quantiles ``[n]`` in [0, 1), which the inverse of the distribution maps to values."""

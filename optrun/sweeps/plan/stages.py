@@ -39,6 +39,9 @@ Stages = Generator[Stage, Sequence[RunState], None]
 
 def stages_of(plan: Plan, decisions: Sequence[Mapping[str, Any]]) -> Stages:
     """Return the stages of a plan; `decisions` tell which settings went on from each rung at an earlier time."""
+    if not plan.is_decided_on_the_way:
+        yield Stage(_runs(plan, range(len(plan.nodes))))
+        return
     method = method_of(plan.swept, plan.configs)
     proposal = proposed(method, ())
     known = plan.nodes

@@ -16,6 +16,7 @@ from optrun.registry import problems
 from optrun.store import Checkpoint, RunState, Status
 from optrun.store.curve_columns import CURVE, EVALUATION
 from optrun.store.pack_columns import PackColumns
+from optrun.training.grid import LaneGrid
 from optrun.training.identity import Identity
 from optrun.training.memory_store import MemoryStore
 from optrun.training.pack import Pack
@@ -136,7 +137,9 @@ class Work:
         two halves, so that the run to blame fails alone. Raises ChangedError where it is built of other data or code
         than its ``identity``.
         """
-        whole = replace(self, configs=[*self.configs])  # made once, and not whenever they are asked for
+        are_columns = isinstance(self.configs, LaneGrid)
+        # Others are made once, and not whenever they are asked for.
+        whole = self if are_columns else replace(self, configs=[*self.configs])
         results: list[Result] = []
         left = [range(len(self.configs))]
         while left:
