@@ -49,7 +49,8 @@ class Muon(Optimizer):
 
     With iteration polar_express a, b, c are another triple in each step, Amsel et al. (2025), arXiv:2505.16932, and
     X = U / (1.01 ‖U‖ + ε). A tensor of more axes is flattened to [out, …] as the authors do; their s is then that of
-    its last two axes, here that of the flattened matrix.
+    its last two axes, here that of the flattened matrix. optax divides B and g by what corrects their biases, each by
+    its own, which with nesterov is another rule.
 
     Example:
 

@@ -11,6 +11,7 @@ from tests.oracles import tensor_papers as papers
 from tests.oracles.muon import quintics
 from tests.oracles.objectives import gradients, start
 from tests.oracles.rules import SIZE, differences, label, takes_vectors
+from tests.pairs import few_in_short
 
 PAPERS = {
     "Muon": papers.muon,
@@ -82,7 +83,7 @@ def ours(name, options, tensors=None):
     return np.array(rows)[:, None]
 
 
-@pytest.mark.parametrize(("name", "options"), CASES, ids=[label(*case) for case in CASES])
+@pytest.mark.parametrize(("name", "options"), few_in_short(CASES, 3), ids=[label(*case) for case in CASES])
 def test_a_rule_is_its_papers_algorithm(name, options):
     assert differences(ours(name, options), written(name, options)) <= BOUND
 
@@ -110,17 +111,24 @@ def in_optax(**options):
     return np.array(rows)
 
 
-@pytest.mark.full
-def test_muon_without_nesterov_is_optaxs():
-    """With it optax corrects the bias of the average, and of the gradient that it is mixed with, differently."""
+def muon_alone(**options):
+    """Return optrun's trajectory of what `in_optax` has."""
     params = Parameters({"x": (4, 4)}, arrays=Arrays(dtype="float64"))
     params["x"][:] = np.resize(start(16), (4, 4))
-    optimizer = optimizers.find("Muon")(params, lr=0.05, weight_decay=0.0, nesterov=False, eps=0.0)
-    theirs = in_optax(nesterov=False)
+    optimizer, rows = optimizers.find("Muon")(params, lr=0.05, weight_decay=0.0, eps=0.0, **options), []
     for t in range(STEPS):
         params.grad[:] = gradients(np.stack([params.data[0]] * 3), t)[2]
         optimizer.step()
-        np.testing.assert_allclose(params["x"][0], theirs[t], rtol=0, atol=BOUND)
+        rows.append(params["x"][0].copy())
+    return np.array(rows)
+
+
+@pytest.mark.full
+def test_muon_is_optaxs_without_nesterov_alone():
+    """With it optax corrects the bias of the average, and of the gradient that it is mixed with, differently."""
+    apart = np.abs(muon_alone(nesterov=False) - in_optax(nesterov=False)).max()
+    assert apart <= BOUND
+    assert np.abs(muon_alone(nesterov=True) - in_optax(nesterov=True)).max() > 1e-3
 
 
 def test_a_networks_weights_have_their_neurons_in_columns(rng):
