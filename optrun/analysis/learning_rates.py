@@ -205,11 +205,20 @@ def around(medians: Mapping[Any, float | None], best: Any, maximize: bool) -> tu
     return keys[low], keys[high]
 
 
+def first_ends(given: float) -> tuple[float, float]:
+    """Return the lowest and the highest rate of the first grid."""
+    return _rate(given, -REACH), _rate(given, REACH)
+
+
+def _rate(given: float, place: int) -> float:
+    return float(f"{given * 10 ** (place / DECADE):.3g}") if place else given
+
+
 class Search:
     """Rates to try, as factors of a given one: a coarse grid that widens, then a fine one around the best rate.
 
     ``trial`` runs rates; whose median is not better than ``initial()`` has not trained, and medians that are no more
-    than ``rounding()`` are equal.
+    than ``rounding()`` are equal. Beyond the first grid only rates are tried that ``allows`` permits.
     """
 
     def __init__(
@@ -220,10 +229,16 @@ class Search:
         maximize: bool,
         initial: Callable[[], float | None],
         rounding: Callable[[], float | None] = lambda: None,
+        allows: Callable[[float], bool] = lambda rate: True,
     ) -> None:
         self._trial, self._given, self._seeds, self._maximize = trial, given, seeds, maximize
         self._initial, self._rounding = initial, rounding
         self._known: dict[int, Standing] = {}
+        self._least, self._most = -FARTHEST, FARTHEST
+        while self._least < -REACH and not allows(self._rate(self._least)):
+            self._least += COARSE
+        while self._most > REACH and not allows(self._rate(self._most)):
+            self._most -= COARSE
 
     def outcomes(self) -> list[RateOutcome]:
         """Try rates until the best one is known, and return how each ended."""
@@ -239,9 +254,9 @@ class Search:
         """Return coarse places beyond an end that the best rate is at, or near without divergence above; else None."""
         medians = self._medians()
         best, low, high = best_place(medians, self._maximize), min(medians), max(medians)
-        if best in (None, low) and low > -FARTHEST:
+        if best in (None, low) and low > self._least:
             return range(low - DECADE, low, COARSE)
-        if best is not None and high < min(best + ABOVE, FARTHEST) and not self._is_lost(high):
+        if best is not None and high < min(best + ABOVE, self._most) and not self._is_lost(high):
             return range(high + COARSE, high + DECADE + 1, COARSE)
         return None
 
@@ -285,9 +300,9 @@ class Search:
         """Return the place beside the range where its end is an end of what has all seeds; None if it is at none."""
         medians = self._medians(self._seeds)
         low, high = around(medians, self._best(), self._maximize)
-        if low == min(medians) and low > -FARTHEST:
+        if low == min(medians) and low > self._least:
             return int(low) - step
-        return int(high) + step if high == max(medians) and high < FARTHEST else None
+        return int(high) + step if high == max(medians) and high < self._most else None
 
     def _is_flat(self, step: int) -> bool:
         """Whether rates between the best one and its neighbours promise nothing."""
@@ -311,10 +326,15 @@ class Search:
         return {place: resolved(of.median, rounding) for place, of in self._known.items() if of.runs >= seeds}
 
     def _rate(self, place: int) -> float:
-        return float(f"{self._given * 10 ** (place / DECADE):.3g}") if place else self._given
+        return _rate(self._given, place)
 
     def _try(self, places: Iterable[int], seeds: int) -> None:
-        new = sorted(place for place in places if place not in self._known or self._known[place].runs < seeds)
+        new = sorted(
+            place
+            for place in places
+            if self._least <= place <= self._most
+            and (place not in self._known or self._known[place].runs < seeds)
+        )
         if new:
             rates = [self._rate(place) for place in new]
             self._known.update(zip(new, self._trial(rates, seeds), strict=True))

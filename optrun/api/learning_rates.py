@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 import numpy as np
 
 from optrun.analysis.leaderboard import Standing, leaderboard
-from optrun.analysis.learning_rates import FoundRates, Search
+from optrun.analysis.learning_rates import FoundRates, Search, first_ends
 from optrun.analysis.sensitivity import is_number
 from optrun.api.arguments import check_texts
 from optrun.api.html import html_table
@@ -18,8 +18,9 @@ from optrun.config import RunConfig, from_mapping, load
 from optrun.config.goal import VALIDATION
 from optrun.config.overrides import path_of
 from optrun.config.sweep.model import Metric
+from optrun.config.yaml.errors import ConfigErrors
 from optrun.config.yaml.writer import rounded
-from optrun.errors import ConfigError, PluginError, RunFailedError, brief, string_list
+from optrun.errors import ConfigError, PluginError, RunFailedError, brief, did_you_mean, string_list
 from optrun.plugin_code import guarded
 from optrun.plugins import load_plugins
 from optrun.registry import problems, schedulers
@@ -27,7 +28,7 @@ from optrun.store import Status
 from optrun.training.build import scheduled_steps
 from optrun.training.config_notes import seed_is_idle
 from optrun.training.evaluator import Evaluator
-from optrun.training.figures import FINAL_LOSS, pack_of
+from optrun.training.figures import FINAL_LOSS, missing_figure, pack_of
 from optrun.training.pack import Pack
 from optrun.training.schedule_paths import observed_figures, schedules_by_path
 
@@ -85,8 +86,8 @@ def lr_find(
     A loss below the machine epsilon of the dtype times the initial one is taken for 0: where the best loss is so low it
     does not tell rates apart, and the lowest of those that reach it is recommended.
 
-    Raises ConfigError where the rate has no effect, for fewer than one seed and for an unknown metric, and
-    RunFailedError if a run fails or is interrupted.
+    Raises ConfigError where the rate has no effect, for fewer than one seed, for an unknown metric, and for a parameter
+    that may not be a hundredth and a hundred times what it is; RunFailedError if a run fails or is interrupted.
     """
     load_plugins(plugins)
     for name, value in (("seeds", seeds), ("steps", 1 if steps is None else steps)):
@@ -99,20 +100,34 @@ def lr_find(
     if steps is not None:
         overrides = [*overrides, f"steps={steps}", "epochs=null"]
     alone = [*overrides, "sweep=null", "map=null"]
-    chosen = from_mapping(config, alone) if isinstance(config, Mapping) else load(config, alone)
+    chosen = _loaded(config, alone)
     pack = pack_of(chosen)
     path = parameter or LR
     if parameter is None:
         _check_matters(chosen, pack)
-    given = _number_at(chosen, path)
+    given = _number_at(chosen, parameter)
     if seed_is_idle(pack, chosen):
         seeds = 1
     at_start = _figures_at_start(pack, chosen)
+    if metric is not None and at_start and (why := missing_figure(chosen, metric, [*at_start])):
+        raise ConfigError(f"--metric {metric}: {why}", field="metric")
     usual = VALIDATION_LOSS if VALIDATION_LOSS in at_start else FINAL_LOSS
     runs = _Runs(config, overrides, path, metric or usual, chosen, at_start)
     maximize = Metric(name=runs.metric).goal == "maximize"
+    for rate in first_ends(given):
+        if why := runs.refusal(rate):
+            raise ConfigError(
+                f"--parameter {path}: {why}, and values from a hundredth to a hundred times {given:.6g} are tried",
+                field="parameter",
+            )
     tried = Search(
-        runs, given, seeds, maximize, lambda: runs.initial, rounding=lambda: runs.rounding
+        runs,
+        given,
+        seeds,
+        maximize,
+        lambda: runs.initial,
+        rounding=lambda: runs.rounding,
+        allows=lambda rate: not runs.refusal(rate),
     ).outcomes()
     medians = {each.median for each in tried}
     if len(medians) == 1 and None not in medians:
@@ -148,7 +163,7 @@ class _Runs:
         self._overrides = [*others, "map=null", f"record.every={2**62}", "checkpoint.every=null"]
         self._precision = float(np.finfo(chosen.dtype).eps)
         watched = chosen.stop.metric is not None or chosen.stop.restore_best or any(observed_figures(chosen))
-        if not watched:
+        if not watched and metric in {FINAL_LOSS, *at_start}:
             self._overrides.append("evaluate.every=null")
         self.initial = None if metric == FINAL_LOSS or not metric.endswith("loss") else at_start.get(metric)
         """The metric before the first step, where it is a loss; the final loss is that of a batch, known from a run."""
@@ -161,6 +176,17 @@ class _Runs:
         tested, too, 10⁻⁷ of the initial loss (Moré and Wild 2009, doi:10.1137/080724083).
         """
         return None if self.initial is None else self._precision * abs(self.initial)
+
+    def refusal(self, rate: float) -> str:
+        """Return why a run of the config cannot have a rate; empty if it can."""
+        alone = [*self._overrides, "sweep=null", f"{self._path}={rate!r}"]
+        try:
+            Pack([_loaded(self._config, alone)], at_start=False)
+        except ConfigErrors as errors:
+            return errors.issues[0].message
+        except ConfigError as error:
+            return str(error)
+        return ""
 
     def __call__(self, rates: Sequence[float], seeds: int) -> list[Standing]:
         """Return how each rate ended, over so many seeds."""
@@ -198,9 +224,14 @@ def _what_tells_more(config: RunConfig, metric: str, figures: Collection[str]) -
     return f"{VALIDATION_LOSS} tells more, with problem.validation_fraction=0.2; so do fewer --steps"
 
 
-def _number_at(config: RunConfig, path: str) -> float:
-    """Return the number at a path of a config, around which the rates lie."""
-    value: Any = config.to_dict()
+def _loaded(config: Mapping[str, Any] | str | Path, overrides: Sequence[str]) -> RunConfig:
+    return from_mapping(config, overrides) if isinstance(config, Mapping) else load(config, overrides)
+
+
+def _number_at(config: RunConfig, parameter: str | None) -> float:
+    """Return the number at a path of a config, by default the learning rate, around which the rates lie."""
+    path, whole = parameter or LR, config.to_dict()
+    value: Any = whole
     for step in path.split("."):
         inside = value.get(step) if isinstance(value, dict) else None
         value = (
@@ -209,10 +240,21 @@ def _number_at(config: RunConfig, path: str) -> float:
             else inside
         )
     if not is_number(value) or not value > 0:
-        raise ConfigError(
-            f"{path} is {brief(value)}: give it a positive number, around which rates are tried", field=path
-        )
+        hint = did_you_mean(path, _numbers(whole, "")) if value is None else ""
+        option = "" if parameter is None else "--parameter "
+        said = f"{option}{path} is {brief(value)}: give it a positive number, around which rates are tried"
+        raise ConfigError(f"{said}.{hint}" if hint else said, field=path)
     return float(value)
+
+
+def _numbers(value: Any, path: str) -> Iterator[str]:
+    """Yield the paths of the positive numbers of a config."""
+    if isinstance(value, (dict, list)):
+        inside = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, each in inside:
+            yield from _numbers(each, f"{path}.{key}" if path else str(key))
+    elif is_number(value) and value > 0:
+        yield path
 
 
 def _check_matters(config: RunConfig, pack: Pack) -> None:

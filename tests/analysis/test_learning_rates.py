@@ -16,7 +16,7 @@ def standing(loss, seeds):
     return Standing({}, 0, seeds, diverged, 0, 0, None, 0, loss, loss, loss)
 
 
-def searched(loss, given, *, maximize=False, initial=1.0, of_three=None, rounding=None):
+def searched(loss, given, *, maximize=False, initial=1.0, of_three=None, rounding=None, highest=math.inf):
     """Return what a search finds of a loss over rates, and the rates that it tried."""
     tried = []
 
@@ -25,7 +25,10 @@ def searched(loss, given, *, maximize=False, initial=1.0, of_three=None, roundin
         of = of_three if of_three and seeds == 3 else loss
         return [standing(of(rate), seeds) for rate in rates]
 
-    outcomes = Search(trial, given, 3, maximize, lambda: initial, lambda: rounding).outcomes()
+    search = Search(
+        trial, given, 3, maximize, lambda: initial, lambda: rounding, lambda rate: rate <= highest
+    )
+    outcomes = search.outcomes()
     found = FoundRates("lr", "final_loss", maximize, 3, given, initial, outcomes, rounding=rounding)
     return found, tried
 
@@ -55,6 +58,9 @@ def test_a_wide_range_is_followed_to_its_ends():
     assert 5 < high <= 20
     assert 1e-3 < found.recommended < 0.1
     assert found.diverges_from is None
+    bounded, tried = searched(lambda rate: 0.1 if 1e-5 <= rate <= 20 else 0.2, 1e-3, highest=5.0)
+    assert max(rate for rate, _ in tried) == bounded.range[1] == 3.16  # two and three coarse places above 0.1
+    assert bounded.is_at_edge
 
 
 def test_where_the_loss_is_rounding_the_lowest_rate_is_taken():

@@ -35,7 +35,21 @@ def test_it_says_which_rate_to_take_and_keeps_nothing(call, tmp_path, monkeypatc
         "--parameter scheduler.max_lr"
         in call("lr-find", "noisy.yaml", "scheduler={name: OneCycleLR, max_lr: 1, total_steps: 20}").err
     )
-    assert call("lr-find", "noisy.yaml", "--metric", "nothing").code == 2
+    for given, said in {
+        ("-m", "final_los"): ("--metric final_los: quadratic has no figure", "Did you mean 'final_loss'?"),
+        ("--parameter", "optimizer.lrr"): (
+            "--parameter optimizer.lrr is None",
+            "Did you mean 'optimizer.lr'?",
+        ),
+        ("--parameter", "optimizer.beta1", "optimizer=Adam"): (
+            "--parameter optimizer.beta1: must be < 1",
+            "",
+        ),
+    }.items():
+        refused = call("lr-find", "noisy.yaml", *given)
+        assert refused.code == 2
+        assert refused.err.startswith(said[0])
+        assert said[1] in refused.err
     assert call("lr-find", "noisy.yaml", "-o", "rates.txt").code == 2
 
 
