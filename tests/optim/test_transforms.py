@@ -279,7 +279,7 @@ problem: {name: mlp, data: iris, hidden: [4]}
 optimizer:
   name: SGD
   lr: 0.1
-  gradient: [{name: Noise, eta: 0.3, gamma: 0.7}]
+  gradient: [{name: AddNoise, eta: 0.3, gamma: 0.7}]
   param_groups: [{params: layer1.*, lr: 0.01}]
 steps: 8
 dtype: float64

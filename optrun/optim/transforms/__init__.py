@@ -3,10 +3,10 @@
 from optrun.optim.transforms.composed import composed
 from optrun.optim.transforms.gradient import (
     AdaptiveClip,
+    AddNoise,
     Centralize,
     ClipNorm,
     ClipValue,
-    Noise,
     Normalize,
     Sign,
     SkipNonFinite,
@@ -29,6 +29,7 @@ __all__ = [
     "SAM",
     "Accumulate",
     "AdaptiveClip",
+    "AddNoise",
     "Cautious",
     "Centralize",
     "ClipNorm",
@@ -38,7 +39,6 @@ __all__ = [
     "Hyperball",
     "Lookahead",
     "Mechanic",
-    "Noise",
     "Normalize",
     "ScheduleFree",
     "Sign",

@@ -117,7 +117,7 @@ def _strange(g: Any, over: Over) -> Any:
     return sum(where(abs(g) < float("inf"), 0.0, 1.0), over=over)
 
 
-class Noise(GradientTransform):
+class AddNoise(GradientTransform):
     """Add noise that fades, Neelakantan et al. (2015), arXiv:1511.06807.
 
         g ← g + σ v        σ² = η / tᵞ, v standard normal, new at every step
@@ -126,7 +126,7 @@ class Noise(GradientTransform):
 
     Example:
 
-        optimizer: {name: SGD, lr: 0.01, gradient: [{name: Noise, eta: 0.01}]}
+        optimizer: {name: SGD, lr: 0.01, gradient: [{name: AddNoise, eta: 0.01}]}
     """
 
     needs_noise = True
