@@ -259,3 +259,17 @@ def test_parameters_that_are_not_trained_count_nowhere(name, options):
         found.append(params["b"].copy())
     np.testing.assert_array_equal(*found)
     assert abs(found[0]).max() < 0.9
+
+
+@pytest.mark.parametrize(("name", "other"), [("LARS", "SGD"), ("LAMB", "Adam")])
+def test_a_tensor_of_zeros_moves_as_without_the_ratio(name, other, rng):
+    grad, found = rng.normal(size=6), []
+    for rule in (name, other):
+        params = Parameters({"zeros": (4,), "others": (2,)}, arrays=Arrays(dtype="float64"))
+        params["others"][:] = 2.0
+        params.grad[:] = grad
+        optimizers.find(rule)(params, lr=0.1).step()
+        found.append(params)
+    ours, theirs = found
+    np.testing.assert_allclose(ours["zeros"], theirs["zeros"], rtol=1e-5)
+    assert np.abs(ours["others"] - theirs["others"]).min() > 1e-3
