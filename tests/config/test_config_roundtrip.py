@@ -171,3 +171,9 @@ def test_other_readers_of_yaml_see_the_same_structure() -> None:
     theirs = yaml.load(config.to_yaml(), yaml.BaseLoader)
     assert theirs["problem"]["data"] == "no"
     assert theirs["problem"]["hidden"] == ["64", "64"]
+
+
+def test_a_text_of_several_lines_is_written_in_one():
+    assert (
+        to_yaml({"note": "one\ntwo\tthree", "at": ["a\nb"]}) == 'note: "one\\ntwo\\tthree"\nat: ["a\\nb"]\n'
+    )

@@ -1,8 +1,11 @@
 """A sweep block says what it means, and every mistake in it has its place before anything runs."""
 
+from pathlib import Path
+
 import pytest
 
 from optrun.config import ConfigErrors, from_mapping, load, parse
+from optrun.config.data_paths import swept_paths
 from optrun.config.sweep.model import Metric
 from optrun.config.sweep.resolve import load_sweep, sweep_from_mapping, swept
 from optrun.config.yaml.reader import read
@@ -660,3 +663,14 @@ def test_what_a_confirmation_compares_is_swept_or_may_be(by):
     schedules = [None, {"name": "ExponentialLR", "gamma": 0.9}]
     sweep = {"spaces": spaces, "parameters": {"scheduler": schedules}, "include": [{"steps": 20}]}
     assert sweep_from_mapping(BASE | {"sweep": {**sweep, "confirm": {"by": by}}}).sweep.confirm.by == by
+
+
+def test_only_what_names_data_of_a_problem_is_a_path():
+    document = read(
+        "x: [./a.csv, iris]\ny: [{data: ./a.csv, activation: ./b}]\n", str(Path("sweep.yaml").absolute())
+    )
+    names, problems = document.root.value["x"], document.root.value["y"]
+    assert swept_paths("problem.data", names) == [str(Path("a.csv").absolute()), "iris"]
+    assert swept_paths("problem.activation", names) == swept_paths("name", names) == ["./a.csv", "iris"]
+    assert swept_paths("optimizer.data", names) == ["./a.csv", "iris"]
+    assert swept_paths("problem", problems) == [{"data": str(Path("a.csv").absolute()), "activation": "./b"}]

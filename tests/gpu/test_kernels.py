@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from optrun.arrays import Arrays, Parameters
+from optrun.kernels.cuda import engine as cuda_engine
 from optrun.kernels.cuda.engine import CupyEngine
 from optrun.kernels.lower import Instruction, Listing
 from optrun.kernels.numpy_engine import NumpyEngine
@@ -136,3 +137,15 @@ def test_every_operation_on_every_pair_of_special_values_is_numpys(op, dtype, tr
             engine.bind(listing_of(op), buffers, [])()
         found[backend] = bits(arrays.to_host(buffers["p"]))
     assert found["cupy"] == found["numpy"]
+
+
+@pytest.mark.parametrize("rows", [1, 2, 5, 300, 10**6])
+@pytest.mark.parametrize("columns", [1, 3, 33, 1000, 10**7])
+def test_threads_are_enough_and_no_more_than_twice_as_many(rows, columns):
+    (across, down), (wide, high) = cuda_engine._threads(rows, columns)
+    assert wide * high <= cuda_engine.THREADS
+    for size, blocks, threads in ((columns, across, wide), (rows, down, high)):
+        assert blocks <= cuda_engine.MOST_BLOCKS
+        assert blocks * threads >= size or blocks == cuda_engine.MOST_BLOCKS
+        assert (blocks - 1) * threads < size
+        assert threads < 2 * size

@@ -51,7 +51,13 @@ def constant(p, g, t, /, a, b, *, h):
     p -= a * g
 
 
-RULES = [reads_after_write, chain, shared_value, swap_into, constant]
+def branches(p, g, t, /, a, b, *, h):
+    a[:] = ops.where(g * b > h - 1, h * g, g + h) * b
+    b[:] = ops.where(a > p, a - g, p * h) - ops.where(a > p, p * h, a - g)
+    p += ops.where(-g > a, -a, -b)
+
+
+RULES = [reads_after_write, chain, shared_value, swap_into, constant, branches]
 
 
 def directly(rule, h, t):
@@ -104,6 +110,17 @@ def test_state_is_left_out_while_it_stays_at_zero_and_kept_while_it_may_come_to_
     zero = dict.fromkeys(program.coefficients, Known.ZERO)
     assert live_variables(program, zero) == {"p", "gathering"}
     assert live_variables(program, {}) == {"p", "gathering", "resting"}
+
+
+def test_state_that_is_the_old_value_of_another_one_does_not_rest():
+    def rule(p, g, t, /, last, before_last, *, h):
+        p += h * before_last - g
+        before_last[:] = last
+        last += g
+
+    program = trace(rule, ("last", "before_last"), ("h",), {})
+    zero = dict.fromkeys(program.coefficients, Known.ZERO)
+    assert live_variables(program, zero) == {"p", "last", "before_last"}
 
 
 def test_equal_expressions_are_computed_once():

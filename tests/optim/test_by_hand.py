@@ -9,6 +9,8 @@ from tests.optim.samples import in_turn
 from tests.oracles import rules, torch_rules
 
 OFF, STEPS = range(3, 7), 12
+MOMENTUM = [("RMSprop", "momentum", False), ("SGD", "momentum", False)]
+"""Whose buffer torch leaves as it is meanwhile."""
 SHAPES = {"matrix": (3, 4)}
 
 
@@ -72,7 +74,9 @@ def theirs(name, zero, starts_off, grads):
 
 
 @pytest.mark.full
-@pytest.mark.parametrize(("name", "zero", "starts_off"), in_turn(zeroed(), (True, False)))
+@pytest.mark.parametrize(
+    ("name", "zero", "starts_off"), dict.fromkeys([*in_turn(zeroed(), (True, False)), *MOMENTUM])
+)
 def test_a_float_that_is_zero_for_a_while_loses_no_state(name, zero, starts_off, rng):
     """Against the lane's solo run to the bit, and against torch where it takes a zero."""
     grads = rng.normal(size=(STEPS, 12))

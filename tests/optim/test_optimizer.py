@@ -656,3 +656,18 @@ def test_a_schedule_is_of_the_groups_that_have_the_hyperparameter(rng):
     assert optimizer.param_groups[1]["beta1"] == 0.45
     with pytest.raises(ConfigError, match="group 0 has no beta1"):
         StepLR(optimizer, step_size=1, hyperparameter="beta1", groups=[0])
+
+
+@pytest.mark.parametrize("steps", [[2, 3], [-1, -1], [True, True], [2.0, 2.0], [2]])
+def test_a_state_of_a_rule_with_a_closure_has_one_count_of_steps(steps):
+    def made():
+        return LBFGS(Parameters({"x": (1,), "y": (2,)}))
+
+    saved = stepped(made(), np.ones((2, 1, 3))).state_dict()
+    made().load_state_dict(saved)
+    for name, step in itertools.zip_longest(("x", "y"), steps):
+        saved["state"][name]["step"] = step
+        if step is None:
+            del saved["state"][name]["step"]
+    with pytest.raises(StateError, match="not one count for all"):
+        made().load_state_dict(saved)

@@ -117,3 +117,24 @@ def test_a_map_is_no_run_and_no_sweep(tmp_path):
     for load in (optrun.run, optrun.sweep):
         with pytest.raises(ConfigErrors, match="optrun map"):
             load(tmp_path / "drawn.yaml", overrides=["optimizer.lr=0.1,0.2"] if load is optrun.sweep else [])
+
+
+class Opened:
+    """What leaves a file where it is unpickled."""
+
+    def __reduce__(self):
+        return open, ("opened", "w")
+
+
+def test_a_file_that_would_run_code_is_refused_and_runs_none(tmp_path):
+    plan, path = plan_of(tmp_path, BASE + STARTS), tmp_path / "drawn.npz"
+    whole = draw_map(plan, path)
+    with np.load(path) as held:
+        arrays = dict(held)
+    for name in ("identity", "value"):
+        np.savez(path, **{**arrays, name: np.array([Opened()], object)})
+        with pytest.raises(ConfigError, match=r"drawn\.npz: is no map: .*allow_pickle"):
+            draw_map(plan, path)
+    assert not (tmp_path / "opened").exists()
+    path.unlink()
+    np.testing.assert_array_equal(draw_map(plan, path).value, whole.value)

@@ -14,6 +14,7 @@ from optrun.errors import MissingExtraError, PluginError
 from optrun.plugins import load_plugin
 from optrun.registry import methods
 from optrun.sweeps.methods import Method, Proposal, Sampler
+from optrun.sweeps.methods.method import decides_on_the_way
 from optrun.sweeps.plan.expand import expand
 from tests.cli.looking import call
 from tests.registries import restore_after
@@ -260,3 +261,12 @@ def test_a_class_that_cannot_be_a_method_is_refused_where_it_is_defined():
         TypeError, match="its options would stand under repeats, which is a key of every sweep"
     ):
         type("Repeats", (Sampler,), {"__init__": init, "sample": lambda self, space: ()})
+
+
+def test_a_method_that_is_not_known_may_decide_on_the_way():
+    decided = {name for name in methods if decides_on_the_way(name)}
+    assert decided == {name for name in methods if methods.find(name).grows or methods.find(name).prunes}
+    assert {"grid", "random"}.isdisjoint(decided)
+    assert len({(methods.find(name).grows, methods.find(name).prunes) for name in decided}) == 2
+    assert decides_on_the_way("of a plugin that is gone")
+    assert not decides_on_the_way(None)
