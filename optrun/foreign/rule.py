@@ -40,6 +40,10 @@ class ForeignOptimizer(Optimizer, registered=False):
         return ()
 
     @classmethod
+    def takes_loss(cls) -> bool:
+        return False
+
+    @classmethod
     def scalar_states(cls) -> tuple[str, ...]:
         return ()
 

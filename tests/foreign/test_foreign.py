@@ -8,11 +8,13 @@ from optrun.arrays import Arrays, Parameters
 from optrun.config import from_mapping
 from optrun.config.yaml.errors import ConfigErrors
 from optrun.errors import ConfigError, MissingExtraError, RunFailedError
+from optrun.foreign.rule import ForeignUpdate, made_rule
+from optrun.foreign.signatures import signature_of
 from optrun.plugins import load_plugin
 from optrun.registry import optimizers
 from optrun.training.pack import Pack
 
-pytestmark = pytest.mark.full  # torch takes seconds to import
+full = pytest.mark.full  # torch takes seconds to import
 PLUGIN = "optrun.foreign"
 PECULIAR = "torch:tests.foreign.peculiar.Peculiar"
 CONFIG = {
@@ -26,8 +28,13 @@ CONFIG = {
 
 @pytest.fixture(autouse=True, scope="module")
 def _plugin():
-    pytest.importorskip("torch")
     load_plugin(PLUGIN)
+
+
+@pytest.fixture(autouse=True)
+def _with_torch(request):
+    if request.node.get_closest_marker("full"):
+        pytest.importorskip("torch")
 
 
 @pytest.fixture
@@ -61,6 +68,45 @@ def step(optimizer, t):
 
 
 @pytest.mark.usefixtures("float64")
+def halved(lr: float = 0.1, note: str = "a") -> None:
+    """Has a signature, which is all that a rule needs of it."""
+
+
+class Halved(ForeignUpdate):
+    """Steps of no library: the gradient times lr, and a state that counts."""
+
+    count = 0.0
+
+    def _step(self, numbers):
+        grads, values = (self._host(of, outputs_first=False) for of in (self._params.grads, self._params))
+        rates = np.array([each["lr"] for each in numbers])
+        self._put({name: of - (rates * grads[name].T).T for name, of in values.items()}, outputs_first=False)
+        self.count += 1.0
+
+    def _saved(self):
+        return {"count": np.full((self._params.lanes, 1), self.count)}
+
+    def _loaded(self, saved):
+        return float(saved["count"][0, 0]) if saved else 0.0
+
+    def _restore(self, loaded):
+        self.count = loaded
+
+
+def test_a_rule_of_another_library_runs_without_a_trace(monkeypatch, tmp_path):
+    """What runs a rule must ask nothing of it that a traced one alone has; this one needs no library."""
+    made = made_rule("torch", "Halved", halved, signature_of(halved, 0), Halved)
+    monkeypatch.setattr(optimizers, "_families", {"torch": lambda path: made})
+    config = {**CONFIG, "optimizer": {"torch": "Halved", "lr": 0.5}, "evaluate": {"every": 5}}
+    theirs = optrun.run(config, directory=tmp_path / "a")
+    ours = optrun.run({**config, "optimizer": {"name": "SGD", "lr": 0.5}}, save=False)
+    np.testing.assert_allclose(theirs.curves["loss"], ours.curves["loss"], rtol=1e-12)
+    found = optrun.sweep({**config, "sweep": {"parameters": {"optimizer.lr": [0.1, 0.5]}}}, save=False)
+    assert found.runs[1].summary["final_loss"] == theirs.summary["final_loss"]
+    assert optrun.lr_find(config, seeds=1, steps=3).best is not None
+
+
+@full
 def test_torch_within_optrun_is_torch_alone():
     """A loop as one writes it with torch, of the same network, batches and schedule; weights are `[out, in]` there."""
     import torch
@@ -93,12 +139,14 @@ def test_torch_within_optrun_is_torch_alone():
     ],
     ids=["Adam", "peculiar"],
 )
+@full
 def test_a_lane_is_its_run_alone(optimizer, lanes):
     together = trained(optimizer, lanes)
     for lane, options in zip(together, lanes, strict=True):
         np.testing.assert_array_equal(lane, trained(optimizer, [options])[0])
 
 
+@full
 def test_optax_within_optrun_is_optax_alone():
     jax, optax = pytest.importorskip("jax"), pytest.importorskip("optax")
     lanes = [{"learning_rate": 0.1}, {"learning_rate": 0.2}, {"learning_rate": 0.2, "b1": 0.5}]
@@ -126,6 +174,7 @@ IN_JAX = [
 
 
 @pytest.mark.parametrize(("name", "options"), [*RULES, *IN_JAX])
+@full
 def test_a_state_continues_to_the_bit(name, options):
     if name.startswith("optax"):
         pytest.importorskip("optax")
@@ -151,6 +200,7 @@ def test_a_state_continues_to_the_bit(name, options):
     assert not np.array_equal(fresh.params.data, whole.params.data)  # the state matters
 
 
+@full
 def test_a_stored_run_is_resumed_and_tells_what_it_evaluates(tmp_path):
     config = {**CONFIG, "optimizer": {"name": PECULIAR}, "evaluate": {"every": 3}}
     del config["scheduler"]
@@ -167,6 +217,7 @@ def test_a_stored_run_is_resumed_and_tells_what_it_evaluates(tmp_path):
     np.testing.assert_allclose(whole.params[name], 0.3 * pack.params[name][0], rtol=1e-12)
 
 
+@full
 def test_a_closure_and_maximize_are_torchs():
     config = {**CONFIG, "problem": "rosenbrock", "steps": 6}
     del config["scheduler"]
@@ -187,6 +238,7 @@ def refused(optimizer, **more):
     return str(caught.value)
 
 
+@full
 def test_what_cannot_run_is_refused_by_name():
     assert "optimizer.betass: unknown key. Did you mean 'betas'?" in refused(
         {"torch": "Adam", "betass": [0.9, 0.9]}
