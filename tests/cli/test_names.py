@@ -41,7 +41,7 @@ def test_show_tells_every_option_with_bounds_default_and_place(call, kind, name)
     few_in_short((each for each in CLASSES if each[0] not in ("scheduler", "sweep method")), 4),
 )
 def test_the_yaml_of_show_is_a_config(call, kind, name):
-    kind = "optimizer" if kind.endswith("transform") else kind
+    kind = "optimizer" if kind.endswith(("transform", "wrapper")) else kind
     stub = call("show", name).out.split(f"\n\n{kind}:\n")[1]
     others = {"problem": "rosenbrock", "optimizer": "SGD"}
     other = "\n".join(f"{section}: {name}" for section, name in others.items() if section != kind)
