@@ -25,6 +25,10 @@ EVERY_CHANGING_CASE = each_on_every_engine(
     lambda case: optimizers.find(case[0]),
     lambda case: rules.label(*case),
 )
+FLAGGED = list(
+    {str((name, rules.flags_of(name, options))): (name, options) for name, options in CASES}.values()
+)
+"""For each set of flags the last case, in which all floats are moved."""
 NAMED = {rules.label(*case): case for case in CASES}
 STATES = [
     (rule.__name__, options)
@@ -77,9 +81,9 @@ def test_hyperparameters_that_change_count_when_torchs_do(engine, case):
 
 
 @pytest.mark.full
-@EVERY_CASE
+@pytest.mark.parametrize("case", FLAGGED, ids=[rules.label(*case) for case in FLAGGED])
 def test_trajectory_equals_torch(case):
-    """The recorded ones are of float64."""
+    """The recorded ones are of float64, and of each float moved alone."""
     needs_torch(pytest.importorskip("torch").__version__, case)
     dtype = "float32"
     ours, theirs = rules.trajectories(*case, dtype=dtype), live(rules.label(*case), dtype)
