@@ -36,7 +36,10 @@ FILE = re.compile(r"# ([\w.-]+\.(?:yaml|py|csv))\n")
 NEEDS = {
     "optrun plot": "matplotlib",
     "optrun map": "matplotlib",
+    "rates.png": "matplotlib",
     "optrun report": "plotly",
+    "optrun.foreign": "torch",
+    "optax:": "optax",
     "=sobol": "scipy",
     "=optuna": "optuna",
     "--executor dask": "distributed",
