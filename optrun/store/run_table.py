@@ -46,6 +46,8 @@ class RunTable:
     """The columns that arrays fill, most of them numbers."""
     read: Callable[[int], tuple[int, Mapping[str, Array]]]
     """Return the number of rows and the figures of the run at an index; a figure that it lacks is null."""
+    single: Mapping[str, Sequence[float | None]] | None = None
+    """The figures of all runs, where each has one row."""
 
     @property
     def size(self) -> int:
@@ -123,7 +125,10 @@ def run_table(
         heads[steps] = [record.steps for record in records]
     # A metric of a plugin may have any name, but a column has one meaning.
     figures = [name for name in figures if name not in heads]
-    return RunTable(what, heads, figures, summary if what == "runs" else of_run)
+    if what != "runs":
+        return RunTable(what, heads, figures, of_run)
+    single = {name: [record.summary.get(name) for record in records] for name in figures}
+    return RunTable(what, heads, figures, summary, single)
 
 
 def in_order(names: Iterable[str]) -> list[str]:

@@ -27,6 +27,14 @@ LATEX_SPECIAL = {each: f"\\{each}" for each in "&%$#_{}"} | {
 def write_csv_table(table: RunTable, stream: BinaryIO) -> None:
     """Write a table as CSV: the shortest numbers that read back as the same floats; nothing stands for null."""
     stream.write(heading(table.columns))
+    if table.single is not None:
+        cells: list[Iterable[str]] = [map(_csv_cell, values) for values in table.heads.values()]
+        cells += [
+            ("" if value is None else repr(float(value)) for value in values)
+            for values in table.single.values()
+        ]
+        stream.writelines(f"{','.join(row)}\n".encode() for row in zip(*cells, strict=True))
+        return
     for part in table.parts(ROWS):
         before = [_csv_cell(value) for value in part.heads.values()]
         stream.write(lines(part.figures, table.figures, part.count, before))

@@ -26,7 +26,7 @@ class MemoryStore:
 
     def __init__(self, configs: Sequence[RunConfig], status: Status = Status.RUNNING) -> None:
         self._configs = configs
-        self._states = [RunState(status=status) for _ in configs]
+        self._states = [RunState(status=status)] * len(configs)
         self._segments: dict[tuple[str, int], list[Mapping[str, Array]]] = {}
         self._columns: list[Segments] = []
         """Curves of many runs, of which rows are made when they are asked for."""
@@ -39,7 +39,7 @@ class MemoryStore:
     def add(self, configs: Sequence[RunConfig]) -> None:
         """Add runs that wait."""
         self._configs = [*self._configs, *configs]
-        self._states += [RunState(status=Status.WAITING) for _ in configs]
+        self._states += [RunState(status=Status.WAITING)] * len(configs)
 
     def commit(
         self,
