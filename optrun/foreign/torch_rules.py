@@ -9,16 +9,17 @@ from typing import Any
 import numpy as np
 
 from optrun.arrays import Array, Parameters
-from optrun.errors import ConfigError, StateError, brief
+from optrun.errors import ConfigError, PluginError, StateError, brief
 from optrun.foreign.rule import ForeignOptimizer, ForeignUpdate, made_rule
 from optrun.foreign.signatures import imported, signature_of
 from optrun.foreign.states import as_rows, packed, unpacked
+from optrun.foreign.torch_states import is_state, restore, state_of
 from optrun.optim.param_group import ParamGroup
+
+PLUGIN = "optrun.foreign"
 
 STATE = "lane_state"
 """The name of the array that holds the state of the lanes as bytes."""
-
-_OF_TORCH = ("defaults", "state", "param_groups")
 
 
 @cache
@@ -114,8 +115,11 @@ class TorchUpdate(ForeignUpdate):
         return {**rest, **{name: self._params.arrays.array(of) for name, of in views.items()}}
 
     def _saved(self) -> dict[str, Array]:
-        with _in_torch(self._params):
-            return {STATE: as_rows([packed(lane.state()) for lane in self._lanes])} if self.t else {}
+        try:
+            with _in_torch(self._params):
+                return {STATE: as_rows([packed(lane.state()) for lane in self._lanes])} if self.t else {}
+        except PluginError as error:
+            raise PluginError(f"{self._rule.__name__}: {error}") from None
 
     def _loaded(self, saved: Mapping[str, Any]) -> list[Any] | None:
         if not saved:
@@ -125,7 +129,10 @@ class TorchUpdate(ForeignUpdate):
             raise StateError(
                 f"{self._rule.__name__}: the state has {', '.join(saved)}, not {STATE} of each lane"
             )
-        return [unpacked(row.tobytes()) for row in rows]
+        states = [unpacked(row.tobytes()) for row in rows]
+        if not all(map(is_state, states)):
+            raise StateError(f"{self._rule.__name__}: the state is not one of this version of {PLUGIN}")
+        return states
 
     def _restore(self, loaded: list[Any] | None) -> None:
         values = self._host(self._params, outputs_first=True)
@@ -197,75 +204,13 @@ class _Lane:
 
     def state(self) -> dict[str, Any]:
         """Return all that the next step depends on as plain values and arrays."""
-        optimizer = self.optimizer
-        more = {
-            name: value
-            for name, value in vars(optimizer).items()
-            if name not in _OF_TORCH and not name.startswith("_") and _is_plain(value)
-        }
-        groups = [
-            {name: value for name, value in group.items() if name != "params"}
-            for group in optimizer.param_groups
-        ]
-        state = [[self._key(key), self._plain(value)] for key, value in optimizer.state.items()]
-        kept = [
-            {name: self._plain(value) for name, value in group.items() if _is_kept(value)} for group in groups
-        ]
-        return {"state": state, "groups": kept, "more": self._plain(more), "random": self._random.numpy()}
+        return state_of(self.optimizer, list(self._tensors.values())) | {"random": self._random.numpy()}
 
     def load(self, saved: Any) -> None:
         import torch
 
-        tensors = list(self._tensors.values())
-        for key, value in saved["state"]:
-            self.optimizer.state[tensors[key] if isinstance(key, int) else key] = self._restored(value)
-        for group, of in zip(self.optimizer.param_groups, saved["groups"], strict=True):
-            group.update({name: self._restored(value) for name, value in of.items()})
-        for name, value in self._restored(saved["more"]).items():
-            setattr(self.optimizer, name, value)
+        restore(self.optimizer, list(self._tensors.values()), saved)
         self._random = torch.from_numpy(saved["random"])
-
-    def _key(self, key: Any) -> Any:
-        return next((i for i, of in enumerate(self._tensors.values()) if of is key), key)
-
-    def _plain(self, value: Any) -> Any:
-        """Return a value with arrays for its tensors."""
-        import torch
-
-        if isinstance(value, torch.Tensor):
-            host = value.detach().cpu()
-            short = host.dtype is torch.bfloat16
-            return {"tensor": (host.view(torch.int16) if short else host).numpy().copy(), "short": short}
-        if isinstance(value, dict):
-            return {"of": [[key, self._plain(each)] for key, each in value.items()]}
-        if isinstance(value, (list, tuple)):
-            return type(value)([self._plain(each) for each in value])
-        return value
-
-    def _restored(self, value: Any) -> Any:
-        import torch
-
-        if isinstance(value, dict) and "tensor" in value:
-            tensor = torch.from_numpy(value["tensor"])
-            return tensor.view(torch.bfloat16) if value["short"] else tensor
-        if isinstance(value, dict):
-            return {key: self._restored(each) for key, each in value["of"]}
-        if isinstance(value, (list, tuple)):
-            return type(value)([self._restored(each) for each in value])
-        return value
-
-
-def _is_kept(value: Any) -> bool:
-    """Whether an entry of a group is one of numbers, and no function that is the same in every object."""
-    import torch
-
-    return isinstance(value, (bool, int, float, str, list, tuple, torch.Tensor)) or value is None
-
-
-def _is_plain(value: Any) -> bool:
-    import torch
-
-    return isinstance(value, (bool, int, float, torch.Tensor))
 
 
 def _of_lane(values: Mapping[str, Array], lane: int) -> dict[str, Array]:

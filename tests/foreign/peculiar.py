@@ -11,7 +11,9 @@ class Peculiar(torch.optim.Optimizer):
 
     def __init__(self, params, lr=0.1, momentum=0.5, powers=(1.0, 2.0), note="a", table=None):
         super().__init__(params, {"lr": lr, "momentum": momentum, "powers": powers, "calls": 0, "past": []})
-        self.total = 0.0
+        self._counts = {"total": 0.0}
+        self._means = []  # the same tensors as in the state
+        self._apply = torch.add
         self.mode = "eval"
 
     def train(self):
@@ -26,17 +28,23 @@ class Peculiar(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self, closure=None):
         assert self.mode == "train"
-        self.total += 1.0
+        self._counts["total"] += 1.0
+        for mean in self._means:
+            mean.mul_(0.9)
         for group in self.param_groups:
             group["calls"] += 1
             group["past"] = [*group["past"], group["lr"]][-2:]
             for p in group["params"]:
                 state = self.state[p]
-                state.setdefault("pair", (torch.zeros_like(p), {"last": 0.0}))
+                if "pair" not in state:
+                    state["pair"] = torch.zeros_like(p), {"last": 0.0}
+                    self._means.append(state["pair"][0])
                 mean, seen = state["pair"]
                 mean.mul_(group["momentum"]).add_(p.grad + 0.01 * torch.randn_like(p))
                 seen["last"] = float(mean.sum())
-                rate = group["lr"] / (group["calls"] ** group["powers"][0] + self.total ** group["powers"][1])
+                rate = group["lr"] / (
+                    group["calls"] ** group["powers"][0] + self._counts["total"] ** group["powers"][1]
+                )
                 p.data = p.data - rate * (1 + 0.1 * len(group["past"])) * mean - 1e-3 * rate * seen["last"]
 
 
@@ -48,6 +56,17 @@ class Rateless(torch.optim.Optimizer):
 
     def step(self, closure=None):
         """Make none."""
+
+
+class Nested(torch.optim.Optimizer):
+    """Steps of another optimizer, which no checkpoint can hold."""
+
+    def __init__(self, params, lr=0.1):
+        super().__init__(params, {"lr": lr})
+        self._base = torch.optim.SGD(self.param_groups, momentum=0.9)
+
+    def step(self, closure=None):
+        self._base.step()
 
 
 def branching(learning_rate, decay=0.5):

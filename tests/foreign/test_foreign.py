@@ -7,7 +7,7 @@ import optrun
 from optrun.arrays import Arrays, Parameters
 from optrun.config import from_mapping
 from optrun.config.yaml.errors import ConfigErrors
-from optrun.errors import ConfigError, MissingExtraError, RunFailedError
+from optrun.errors import ConfigError, MissingExtraError, PluginError, RunFailedError
 from optrun.foreign.rule import ForeignUpdate, made_rule
 from optrun.foreign.signatures import signature_of
 from optrun.plugins import load_plugin
@@ -198,6 +198,14 @@ def test_a_state_continues_to_the_bit(name, options):
         step(fresh, t)
     np.testing.assert_array_equal(resumed.params.data, whole.params.data)
     assert not np.array_equal(fresh.params.data, whole.params.data)  # the state matters
+
+
+@full
+def test_what_no_checkpoint_holds_is_told_by_name():
+    nested = optimizers.find("torch:tests.foreign.peculiar.Nested")(params(2))
+    step(nested, 0)
+    with pytest.raises(PluginError, match="Nested: _base is a SGD, which no checkpoint can hold"):
+        nested.state_dict()
 
 
 @full
