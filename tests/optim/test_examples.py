@@ -9,7 +9,8 @@ import pytest
 from optrun.arrays import Arrays, Parameters
 from optrun.config import parse
 from optrun.errors import ConfigError
-from optrun.registry import optimizers
+from optrun.registry import optimizers, wrappers
+from optrun.training.pack import Pack
 from optrun.training.stacking import built
 
 STEPS = 3000
@@ -33,11 +34,11 @@ def diagonal(function, x, t):
     return signs * (function(x + 1e-6 * signs)[1] - function(x - 1e-6 * signs)[1]) / 2e-6
 
 
-def example(rule):
+def example(rule, problem="rosenbrock"):
     """Return the config that the docstring shows."""
     _, _, text = inspect.getdoc(rule).partition("Example:\n\n")
     shown = textwrap.dedent(text.split("\n\n")[0])
-    return parse(f"{shown}\nproblem: rosenbrock\nsteps: {STEPS}")
+    return parse(f"{shown}\nproblem: {problem}\nsteps: {STEPS}")
 
 
 def loss_after(config, function, start):
@@ -79,3 +80,13 @@ def test_the_example_reaches_the_optimum_of_a_quadratic(name):
 def test_the_example_lowers_rosenbrocks_function_a_thousandfold(name):
     start = np.array([-1.2, 1.0])
     assert loss_after(example(optimizers.find(name)), rosenbrock, start) <= 1e-3 * rosenbrock(start)[0]
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", list(wrappers))
+def test_the_example_of_a_wrapper_lowers_a_quadratic_a_thousandfold(name):
+    pack = Pack([example(wrappers.find(name), "{name: quadratic, dim: 10, condition: 100}")])
+    first = pack.problem.evaluate(pack.evaluated())["loss"].item()
+    for _ in pack.iterate(0):
+        pass
+    assert pack.problem.evaluate(pack.evaluated())["loss"].item() <= 1e-3 * first

@@ -121,6 +121,7 @@ def test_what_a_schedule_sets_by_itself_has_no_effect(scheduler):
         ({"dampening": 0.5, "momentum": 0.9, "weight_decay": 0.1}, (), []),
         ({"dampening": 0.5, "param_groups": [{"params": "x", "momentum": 0.9}]}, (), []),
         ({"name": "Muon", "ns_steps": 0, "ns_coefficients": [3, -4, 2]}, (), ["ns_a", "ns_b", "ns_c"]),
+        ({"wrap": ["Lookahead", {"name": "SAM", "rho": 0.1}]}, {"optimizer.wrap.0.alpha"}, []),
     ],
 )
 def test_what_the_optimizer_does_not_read_has_no_effect(changes, varied, expected):

@@ -104,7 +104,7 @@ class StopNonFinite(GradientTransform):
 
     Example:
 
-        optimizer: {name: SGD, lr: 0.1, gradient: [StopNonFinite]}
+        optimizer: {name: SGD, lr: 3e-3, momentum: 0.9, gradient: [StopNonFinite]}
     """
 
     @staticmethod
@@ -126,7 +126,8 @@ class AddNoise(GradientTransform):
 
     Example:
 
-        optimizer: {name: SGD, lr: 0.01, gradient: [{name: AddNoise, eta: 0.01}]}
+        optimizer: {name: SGD, lr: 1e-3, momentum: 0.9, gradient: [AddNoise]}
+        scheduler: {name: CosineAnnealingLR, T_max: 3000}
     """
 
     needs_noise = True

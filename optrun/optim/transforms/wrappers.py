@@ -19,7 +19,7 @@ class Lookahead(Wrapper):
 
     Example:
 
-        optimizer: {name: SGD, lr: 0.01, momentum: 0.9, wrap: [Lookahead]}
+        optimizer: {name: SGD, lr: 3e-3, momentum: 0.9, wrap: [Lookahead]}
     """
 
     @staticmethod
@@ -42,7 +42,7 @@ class Accumulate(Wrapper):
 
     Example:
 
-        optimizer: {name: SGD, lr: 0.01, momentum: 0.9, wrap: [Accumulate]}
+        optimizer: {name: SGD, lr: 3e-3, momentum: 0.9, wrap: [Accumulate]}
     """
 
     @staticmethod
@@ -149,7 +149,7 @@ class SAM(Wrapper):
 
     Example:
 
-        optimizer: {name: SGD, lr: 0.01, momentum: 0.9, wrap: [{name: SAM, rho: 1e-3}]}
+        optimizer: {name: SGD, lr: 3e-3, momentum: 0.9, wrap: [{name: SAM, rho: 1e-3}]}
         scheduler: {name: CosineAnnealingLR, T_max: 3000}
     """
 
@@ -168,7 +168,7 @@ class ASAM(Wrapper):
 
     Example:
 
-        optimizer: {name: SGD, lr: 0.01, momentum: 0.9, wrap: [{name: ASAM, rho: 1e-3}]}
+        optimizer: {name: SGD, lr: 3e-3, momentum: 0.9, wrap: [{name: ASAM, rho: 1e-3}]}
         scheduler: {name: CosineAnnealingLR, T_max: 3000}
     """
 
