@@ -208,6 +208,25 @@ def test_lamb_without_a_bias_correction():
     np.testing.assert_allclose(on_the_rate, larger, rtol=1e-9)
 
 
+def test_qhadam_of_pytorch_optimizer_weighs_in_float32():
+    pytest.importorskip("pytorch_optimizer")
+    made = torch_rules.torch_rule("pytorch_optimizer.QHAdam")(tensors(), lr=0.01)
+    made.step()
+    (update,) = made._updates
+    weights = [of["beta1_weight"].dtype for of in update._lanes[0].optimizer.state.values()]
+    assert {str(each) for each in weights} == {"torch.float32"}
+
+
+def test_rmsprop_of_timm_is_tensorflows():
+    rows = theirs("timm.optim.RMSpropTF", lr=0.01, alpha=0.9, eps=1e-6)
+    x, v, rng = tensors().data[0].copy(), 1.0, np.random.default_rng(0)
+    for row in rows[1:]:
+        g = rng.normal(size=15)
+        v = 0.9 * v + 0.1 * g**2
+        x = x - 0.01 * g / np.sqrt(v + 1e-6)
+        np.testing.assert_allclose(row, x, rtol=1e-10)
+
+
 def test_radam_of_timm_computes_in_float32():
     rows = theirs("timm.optim.RAdamLegacy", lr=0.01)
     np.testing.assert_array_equal(rows[1:], rows[1:].astype(np.float32))
