@@ -70,7 +70,6 @@ EVERY_RULE_ON_EVERY_ENGINE = each_on_every_engine(
 )
 
 
-EVERY_VARIANT = pytest.mark.parametrize(("rule", "options"), VARIANTS, ids=str)
 EVERY_LAST_VARIANT = pytest.mark.parametrize(("rule", "options"), LAST_VARIANTS, ids=str)
 EVERY_RULE_IN_SOME_DTYPE = pytest.mark.parametrize(
     ("rule", "options", "dtype"), in_turn(LAST_VARIANTS, ("float32", "float64")), ids=str
@@ -103,8 +102,16 @@ EVERY_LAST_VARIANT_ON_EVERY_ENGINE = each_on_every_engine(
 DTYPES = ("float32", "float64")
 
 
+def last_in_short(cases):
+    """Return cases of variants; those but the last one of each rule are left to the full run."""
+    return [
+        pytest.param(rule, options, *more, marks=() if options is VARIANTS_OF[rule][-1] else pytest.mark.full)
+        for rule, options, *more in cases
+    ]
+
+
 EVERY_VARIANT_IN_SOME_DTYPE = pytest.mark.parametrize(
-    ("rule", "options", "dtype"), in_turn(VARIANTS, DTYPES), ids=str
+    ("rule", "options", "dtype"), last_in_short(in_turn(VARIANTS, DTYPES)), ids=str
 )
 
 
