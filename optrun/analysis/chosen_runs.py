@@ -26,10 +26,13 @@ def stored_table(
     columns = RunColumns.of(store, run)
     read, names = (store.curves, store.columns) if what == "curves" else (store.evaluations, None)
     indices = choose(columns, where, sort)
+    settings = columns.settings
+    if where is not None or sort is not None:
+        settings = [settings[index] for index in indices]
     return run_table(
         what,
         [columns.records[index] for index in indices],
-        [columns.settings[index] for index in indices],
+        settings,
         [columns.statuses[index] for index in indices],
         read,
         names,

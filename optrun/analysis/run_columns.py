@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any, Self
 
-from optrun.analysis.leaderboard import plan_of
+from optrun.analysis.leaderboard import paths_of, plan_of
 from optrun.analysis.summaries import state_of
 from optrun.errors import ConfigError, did_you_mean
 from optrun.store import RunRecord, Store
@@ -32,7 +32,7 @@ class RunColumns:
         self.records, self.statuses, self.settings = records, statuses, settings
         self._read_configs = configs or (lambda: [record.config for record in records])
         self._table = run_table("runs", records, settings, statuses, lambda run: {})
-        self._swept = dict.fromkeys(path for setting in settings for path in setting)
+        self._swept = paths_of(settings)
 
     @classmethod
     def of(cls, store: Store, run: int | None = None) -> Self:
@@ -52,7 +52,9 @@ class RunColumns:
             records = [
                 replace(record, summary=record.figures) if record.derived else record for record in records
             ]
-        settings = [plan.setting(record.run) if plan else {} for record in records]
+        settings: Sequence[Mapping[str, Any]] = plan.settings if plan else []
+        if plan is None or run is not None or plan.repeats > 1:
+            settings = [plan.setting(record.run) if plan else {} for record in records]
         if run is not None:
             return cls(records, statuses, settings)
         return cls(records, statuses, settings, lambda: [record.config for record in store.runs()])

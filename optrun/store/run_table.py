@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 
 from optrun.arrays import Array
 from optrun.errors import ConfigError, did_you_mean
+from optrun.store.setting_columns import MISSING, SettingColumns
 from optrun.store.types import FIRST_COLUMNS, ListedRun, RunRecord
 
 What = Literal["runs", "curves", "evaluations"]
@@ -95,7 +96,8 @@ def run_table(
     ``settings`` has the swept parameters of each run. ``read`` and ``names`` return the curves or evaluations of the
     run of a number, and their names; a table of ``runs`` calls neither.
     """
-    paths = dict.fromkeys(path for setting in settings for path in setting)
+    columns = settings if isinstance(settings, SettingColumns) else SettingColumns.of(settings)
+    paths = columns.paths
     if what == "runs":
         figures = list(dict.fromkeys(name for record in records for name in record.summary))
     else:
@@ -103,7 +105,7 @@ def run_table(
         figures = in_order(found or FIRST_COLUMNS[: 3 if what == "curves" else 1])
     heads: dict[str, Sequence[Any]] = {RUN: [record.run for record in records]}
     heads |= {
-        path: [setting.get(path) for setting in settings]
+        path: [None if value is MISSING else value for value in columns.values(path)]
         for path in paths
         if path not in (RUN, SEED, STATUS, *figures)
     }
