@@ -5,8 +5,9 @@ import pytest
 
 from optrun.arrays import Arrays, Parameters
 from optrun.config import from_mapping
+from optrun.optim import Optimizer
 from optrun.optim.curvature import Hessian, diagonal
-from optrun.registry import optimizers, problems
+from optrun.registry import NonNegative, PositiveInt, optimizers, problems
 from optrun.training.pack import Pack
 from tests.optim.samples import option_sets
 from tests.oracles.objectives import gradients, start
@@ -188,3 +189,35 @@ def test_the_hessian_on_a_batch_is_that_of_its_samples(rng):
     np.testing.assert_allclose(
         problem.hessian_times(params, vector, batch)[0], 2 / 8 * x.T @ (x @ vector[0]), rtol=1e-6
     )
+
+
+def test_a_rule_says_what_it_reads_and_may_name_its_states_alike():
+    with pytest.raises(TypeError, match=r"takes p, g, t, h, v before a slash"):
+
+        class Lacking(Optimizer):
+            needs_curvature = needs_noise = True
+
+            @staticmethod
+            def update(p, g, t, h, /, *, lr: NonNegative = 0.1):
+                p -= lr * h
+
+    class Both(Optimizer, registered=False):
+        needs_curvature = needs_noise = True
+
+        @staticmethod
+        def update(p, g, t, curved, drawn, /, h, *, lr: NonNegative = 0.1, update_every: PositiveInt = 1):
+            h[:] = h + curved
+            p -= lr * h * drawn
+
+    params = Parameters({"x": (2,)}, arrays=Arrays(dtype="float64"))
+    for maximize, expected in (
+        (False, -0.1 * (3.0 * 2.0 + 6.0 * 2.0)),
+        (True, 0.1 * (3.0 * 2.0 + 6.0 * 2.0)),
+    ):
+        params.data[:], params.curvature[:], params.noise[:] = 0.0, 3.0, 2.0
+        optimizer = Both(params, maximize=maximize)
+        assert optimizer.awaits_curvature
+        assert optimizer.awaits_noise
+        optimizer.step()
+        optimizer.step()
+        np.testing.assert_allclose(params.data, expected)
