@@ -226,7 +226,7 @@ def test_where_the_gradient_is_zero_nothing_but_decay_moves(rule, dtype, rng):
         pytest.skip(f"{rule.__name__} adds to the gradient")
     decays = {name: 0.0 for name in ("weight_decay", "lambd") if name in rule.options()}
     # Of rules that find the rate themselves, which begin with a tiny one.
-    first = {name: 0.5 for name in ("d0", "reps_rel", "r_eps") if name in rule.options()}
+    first = {name: 0.5 for name in ("d0", "reps_rel", "r_eps", "wrap.0.s_init") if name in rule.options()}
     params = parameters(rng, rule, dtype=dtype)
     params.data[0, :2] = [0.0, -0.0]
     before = params.data.copy()
