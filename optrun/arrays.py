@@ -6,7 +6,7 @@ Every array has a leading lane axis, one lane per run, and no operation mixes la
 import math
 import threading
 import zlib
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -112,7 +112,8 @@ class Parameters(Mapping[str, Array]):
 
     ``data`` and ``grad`` are ``[B, P]`` for B lanes of P elements; ``parameters["w"]`` is a view ``[B, *shape]`` of
     ``data``, ``parameters.grads["w"]`` one of ``grad``. ``shapes`` gives the order in memory. ``inputs_first`` names
-    the weights that are ``[in, out]``; torch's are ``[out, in]``.
+    the weights that are ``[in, out]``; torch's are ``[out, in]``. ``seeds`` are those of the lanes, by default 0, on
+    which depends what an optimizer draws.
     """
 
     def __init__(
@@ -123,12 +124,14 @@ class Parameters(Mapping[str, Array]):
         arrays: Arrays | None = None,
         lane_fast: bool = False,
         inputs_first: Set[str] = frozenset(),
+        seeds: Sequence[int] | None = None,
     ) -> None:
         self.arrays = arrays or Arrays()
         self.shapes = dict(shapes)
         self.lanes = lanes
         self.lane_fast = lane_fast
         self.inputs_first = frozenset(inputs_first)
+        self.seeds: Sequence[int] = [0] * lanes if seeds is None else seeds
         self.slices: dict[str, slice] = {}
         size = 0
         for name, shape in self.shapes.items():
@@ -141,7 +144,7 @@ class Parameters(Mapping[str, Array]):
         self.grads: Mapping[str, Array] = self.split(self.grad)
 
     def __getstate__(self) -> dict[str, Any]:
-        layout = ("shapes", "lanes", "arrays", "lane_fast", "inputs_first")
+        layout = ("shapes", "lanes", "arrays", "lane_fast", "inputs_first", "seeds")
         values = {name: self.arrays.to_host(getattr(self, name)) for name in ("data", "grad")}
         return {**{name: getattr(self, name) for name in layout}, "values": values}
 
@@ -194,6 +197,7 @@ class Parameters(Mapping[str, Array]):
             arrays=self.arrays,
             lane_fast=self.lane_fast,
             inputs_first=self.inputs_first,
+            seeds=self.seeds,
         )
         copied.data[:] = self.data
         return copied

@@ -26,6 +26,8 @@ class ForeignOptimizer(Optimizer, registered=False):
     """An optimizer of another library; its class is made for the target that a config names."""
 
     traced = False
+    may_draw: ClassVar[bool] = False
+    """Whether its code may draw random numbers that depend on the seed."""
     target: ClassVar[Callable[..., Any]]
     signature: ClassVar[Signature]
     kind: ClassVar[type["ForeignUpdate"]]
@@ -46,6 +48,10 @@ class ForeignOptimizer(Optimizer, registered=False):
     @classmethod
     def scalar_states(cls) -> tuple[str, ...]:
         return ()
+
+    @property
+    def draws(self) -> bool:
+        return self.may_draw
 
     def add_param_group(self, group: Mapping[str, Any]) -> None:
         """Add the only parameter group; ConfigError for a second one."""

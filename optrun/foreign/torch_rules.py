@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from optrun.arrays import Array, Parameters
+from optrun.arrays import Array, Parameters, stream
 from optrun.errors import ConfigError, PluginError, StateError, brief
 from optrun.foreign.rule import ForeignOptimizer, ForeignUpdate, made_rule
 from optrun.foreign.signatures import imported, signature_of
@@ -46,6 +46,7 @@ def torch_rule(path: str) -> type[ForeignOptimizer]:
         batched=not needs_closure,
         evaluated="eval" if has_modes else "",
         at_evaluation=_at_evaluation,
+        may_draw=not target.__module__.startswith("torch.optim."),
     )
 
 
@@ -67,7 +68,8 @@ class TorchUpdate(ForeignUpdate):
         values = self._host(params, outputs_first=True)
         with _in_torch(params):
             self._lanes = [
-                _Lane(rule, self._given[lane], _of_lane(values, lane)) for lane in range(params.lanes)
+                _Lane(rule, self._given[lane], _of_lane(values, lane), params.seeds[lane])
+                for lane in range(params.lanes)
             ]
 
     def __call__(self, closure: Any = None) -> Any:
@@ -87,7 +89,7 @@ class TorchUpdate(ForeignUpdate):
                     _of_lane(values, index),
                     {name: self._sign * of for name, of in _of_lane(grads, index).items()},
                 )
-                lane.step(None if self._closure is None else self._evaluate)
+                lane.step(self.t, None if self._closure is None else self._evaluate)
         self._given = numbers
         self._put(_joined([lane.values() for lane in self._lanes]), outputs_first=True)
 
@@ -139,7 +141,7 @@ class TorchUpdate(ForeignUpdate):
         self._given = self._numbers()
         with _in_torch(self._params):
             self._lanes = [
-                _Lane(self._rule, self._given[lane], _of_lane(values, lane))
+                _Lane(self._rule, self._given[lane], _of_lane(values, lane), self._params.seeds[lane])
                 for lane in range(self._params.lanes)
             ]
             for lane, state in zip(self._lanes, loaded or (), strict=False):
@@ -150,18 +152,22 @@ class _Lane:
     """A torch optimizer with its tensors."""
 
     def __init__(
-        self, rule: type[ForeignOptimizer], numbers: Mapping[str, Any], values: Mapping[str, Array]
+        self,
+        rule: type[ForeignOptimizer],
+        numbers: Mapping[str, Any],
+        values: Mapping[str, Array],
+        seed: int,
     ) -> None:
         import torch
 
         self._signature = rule.signature
         self._tensors = {name: torch.nn.Parameter(torch.tensor(of)) for name, of in values.items()}
-        torch.manual_seed(0)
+        self._seed = seed
+        self._begin_to_draw()
         self.optimizer: Any = rule.target(list(self._tensors.values()), **rule.signature.arguments(numbers))
         self._modes = bool(rule.evaluated)
         if self._modes:
             self.optimizer.train()
-        self._random = torch.get_rng_state()
 
     def set(self, numbers: Mapping[str, Any], before: Mapping[str, Any]) -> None:
         """Give the options that have changed to the optimizer; ConfigError for one that it has not in its group."""
@@ -183,12 +189,15 @@ class _Lane:
                 tensor.copy_(torch.from_numpy(np.ascontiguousarray(values[name])))
                 tensor.grad = torch.from_numpy(np.ascontiguousarray(grads[name]))
 
-    def step(self, closure: Any) -> None:
+    def step(self, t: int, closure: Any) -> None:
+        self._begin_to_draw(t)
+        self.optimizer.step(*(() if closure is None else (closure,)))
+
+    def _begin_to_draw(self, *t: int) -> None:
+        """Seed torch for the constructor or a step, so that no state of a generator is kept."""
         import torch
 
-        torch.set_rng_state(self._random)
-        self.optimizer.step(*(() if closure is None else (closure,)))
-        self._random = torch.get_rng_state()
+        torch.default_generator.manual_seed(int(stream(self._seed, "torch optimizer", *t).integers(2**63)))
 
     def values(self) -> dict[str, Array]:
         return {name: tensor.detach().numpy().copy() for name, tensor in self._tensors.items()}
@@ -204,13 +213,10 @@ class _Lane:
 
     def state(self) -> dict[str, Any]:
         """Return all that the next step depends on as plain values and arrays."""
-        return state_of(self.optimizer, list(self._tensors.values())) | {"random": self._random.numpy()}
+        return state_of(self.optimizer, list(self._tensors.values()))
 
     def load(self, saved: Any) -> None:
-        import torch
-
         restore(self.optimizer, list(self._tensors.values()), saved)
-        self._random = torch.from_numpy(saved["random"])
 
 
 def _of_lane(values: Mapping[str, Array], lane: int) -> dict[str, Array]:

@@ -53,7 +53,7 @@ def restore(optimizer: Any, tensors: Sequence["torch.Tensor"], saved: Any) -> No
 
 def is_state(saved: Any) -> bool:
     """Return whether a tree has the parts of what `state_of` returns."""
-    return isinstance(saved, dict) and {*_PARTS} <= saved.keys()
+    return isinstance(saved, dict) and {*_PARTS} == saved.keys()
 
 
 @cache

@@ -179,6 +179,11 @@ class Optimizer(Rule):
         return any(rule.given() for rule in self._rules)
 
     @property
+    def draws(self) -> bool:
+        """Whether its steps may depend on the seed."""
+        return self.reads_samples
+
+    @property
     def awaits_curvature(self) -> bool:
         """Whether the next step reads `params.curvature`, which the caller writes then as it writes gradients."""
         return self._awaits(CURVATURE)

@@ -33,7 +33,7 @@ from optrun.registry import (
 from optrun.schedulers import LRScheduler
 from optrun.training.grid import LaneGrid, part_of, seeds_of
 from optrun.training.memory import check_fits
-from optrun.training.run_seed import follows_seed, init_seed
+from optrun.training.run_seed import follows_seed, init_seed, own_seed
 from optrun.training.stacking import built
 
 CHECKED_AT_ONCE = 1 << 16
@@ -119,6 +119,7 @@ def parameters_of(
             arrays=problem.arrays,
             lane_fast=problem.lane_fast and len(configs) > size,
             inputs_first=problem.inputs_first,
+            seeds=seeds_of(configs, own_seed),
         )
         if at_start:
             problem.begin(params, seeds_of(configs, init_seed))

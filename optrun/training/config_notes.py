@@ -79,7 +79,7 @@ def selected_on_test(metric: str, config: RunConfig) -> str:
 def seed_is_idle(pack: Pack, config: RunConfig) -> str:
     """Return why the seed of a run has no effect; empty if it has one."""
     problem = pack.problem
-    if pack.optimizer.reads_samples:
+    if pack.optimizer.draws:
         return ""
     drawn = [purpose for purpose, (draws, _) in _DRAWS.items() if draws(problem)]
     follows = any(getattr(config.seeds, purpose) == RUN_SEED for purpose in drawn)

@@ -12,7 +12,7 @@ from optrun.config import RunConfig
 from optrun.config.model.components import Component, OptimizerComponent
 from optrun.errors import ConfigError
 from optrun.registry import Registry, averages, optimizers, problems, schedulers
-from optrun.training.run_seed import data_seed, init_seed
+from optrun.training.run_seed import data_seed, init_seed, own_seed
 from optrun.training.stacking import is_one_number, stacked
 
 
@@ -25,7 +25,7 @@ class Axes:
     def __init__(self, xs: Sequence[RunConfig], ys: Sequence[RunConfig]) -> None:
         self.x, self.y = _wide(xs), _wide(ys)
         self.seeds: dict[Callable[[RunConfig], int], tuple[Array, Array]] = {
-            of: (_seeds(of, xs), _seeds(of, ys)) for of in (init_seed, data_seed, _own_seed)
+            of: (_seeds(of, xs), _seeds(of, ys)) for of in (init_seed, data_seed, own_seed)
         }
 
 
@@ -61,7 +61,7 @@ class LaneGrid(Sequence[RunConfig]):
     @cached_property
     def _first(self) -> RunConfig:
         one = self.select([0]).wide
-        return one.model_copy(update={"seed": self.select([0]).seeds(_own_seed)[0]})
+        return one.model_copy(update={"seed": self.select([0]).seeds(own_seed)[0]})
 
     def _merged(self, x: Any, y: Any) -> Any:
         if isinstance(x, Component):
@@ -193,10 +193,6 @@ def lane_numbers(configs: Sequence[RunConfig]) -> dict[str, Any]:
         name: stacked([config.problem.options.get(name, default) for config in configs])
         for name, default in usual.items()
     }
-
-
-def _own_seed(config: RunConfig) -> int:
-    return config.seed
 
 
 def _seeds(of: Callable[[RunConfig], int], configs: Sequence[RunConfig]) -> Array:

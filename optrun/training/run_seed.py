@@ -8,6 +8,11 @@ from optrun.errors import ConfigError
 from optrun.registry import RUN_SEED, problems
 
 
+def own_seed(config: RunConfig) -> int:
+    """Return the seed of the run, on which depends what its optimizer draws."""
+    return config.seed
+
+
 def init_seed(config: RunConfig) -> int:
     """Return the seed of the initial parameters."""
     own = config.seeds.init

@@ -12,6 +12,7 @@ from optrun.foreign.rule import ForeignUpdate, made_rule
 from optrun.foreign.signatures import signature_of
 from optrun.plugins import load_plugin
 from optrun.registry import optimizers
+from optrun.training.config_notes import seed_is_idle
 from optrun.training.pack import Pack
 
 full = pytest.mark.full  # torch takes seconds to import
@@ -212,6 +213,7 @@ def test_what_no_checkpoint_holds_is_told_by_name():
 def test_a_stored_run_is_resumed_and_tells_what_it_evaluates(tmp_path):
     config = {**CONFIG, "optimizer": {"name": PECULIAR}, "evaluate": {"every": 3}}
     del config["scheduler"]
+    config["seed"] = 3
     optrun.run({**config, "steps": 5}, directory=tmp_path / "a", plugins=[PLUGIN])
     resumed = optrun.resume(tmp_path / "a", steps=12, plugins=[PLUGIN])
     whole = optrun.run(config, save=False, plugins=[PLUGIN])
@@ -223,6 +225,26 @@ def test_a_stored_run_is_resumed_and_tells_what_it_evaluates(tmp_path):
     for _ in pack.iterate(0):
         pass
     np.testing.assert_allclose(whole.params[name], 0.3 * pack.params[name][0], rtol=1e-12)
+
+
+@full
+def test_what_an_optimizer_draws_depends_on_the_seed_of_its_run():
+    """The problem draws the same, so that the runs differ in the noise of their optimizer alone."""
+    config = {**CONFIG, "optimizer": {"name": PECULIAR}, "seeds": {"init": 0, "data": 0}}
+    alone = []
+    for seed in (0, 1):
+        pack = Pack([from_mapping({**config, "seed": seed})])
+        assert seed_is_idle(pack, pack.configs[0]) == ""
+        for _ in pack.iterate(0):
+            pass
+        alone.append(pack.params.data[0])
+    assert not np.array_equal(*alone)
+    together = Pack([from_mapping({**config, "seed": seed}) for seed in (0, 1)])
+    for _ in together.iterate(0):
+        pass
+    np.testing.assert_array_equal(together.params.data, alone)
+    undrawn = Pack([from_mapping({**config, "optimizer": {"torch": "SGD", "lr": 0.1}})])
+    assert seed_is_idle(undrawn, undrawn.configs[0])
 
 
 @full
