@@ -119,10 +119,9 @@ class Pack:
                     if average is not None:
                         average.step()
             else:
-                optimizer.step(
-                    self._closure(t, loss if metrics is None else metrics) if needs_closure else None,
-                    loss=metrics if needs_loss else None,
-                )
+                closure = self._closure(t, loss if metrics is None else metrics) if needs_closure else None
+                # A plugin's own step may take no loss.
+                optimizer.step(closure, **({"loss": metrics} if needs_loss else {}))
                 if average is not None:
                     average.step()
             for scheduler in schedulers:

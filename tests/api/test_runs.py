@@ -188,10 +188,9 @@ def test_a_list_of_strings_is_nothing_else(name, given):
 
 @pytest.mark.full
 def test_the_public_names_are_these_and_come_at_their_first_use():
-    classes = "Check Comparison Map Run Sweep __version__"
-    others = (
-        "check compare errors load_run load_sweep map noise optim problems report resume run schedulers sweep"
-    )
+    classes = "Check Comparison LearningRates Map Run Sweep __version__"
+    others = "check compare errors load_run load_sweep lr_find map noise optim problems report resume run"
+    others += " schedulers sweep"
     assert dir(optrun) == [*classes.split(), *others.split()]
     code = (
         "import optrun, sys; assert 'numpy' not in sys.modules\n"

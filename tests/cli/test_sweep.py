@@ -724,7 +724,7 @@ commit, packs = Store.commit, []
 
 def counted(self, **what):
     commit(self, **what)
-    if what.get("rows"):
+    if what.get("states") or what.get("packs"):
         packs.append(what)
         if len(packs) == 2:
             signal.raise_signal(signal.SIGINT)

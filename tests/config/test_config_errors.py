@@ -66,7 +66,7 @@ MISTAKES = {
     ],
     "problem: bowl\noptimizer: {name: SGD, ▸zzz: 1}\nsteps: 1": [
         "optimizer.zzz: unknown key. Known here: name, lr, momentum, weight_decay, nesterov, gradient, update, "
-        "param_groups",
+        "wrap, decay, param_groups",
     ],
     "problem: bowl\noptimizer: {name: SGD, lr: ▸-1}\nsteps: 1": [
         "optimizer.lr: must be ≥ 0 (got -1)",

@@ -10,7 +10,7 @@ import pytest
 from optrun.kernels.cuda.source import OPTIONS, fetch_source, watch_source
 from tests.gpu import stand_in
 from tests.gpu.test_kernels import params_of
-from tests.optim.samples import VARIANTS, per_lane
+from tests.optim.samples import VARIANTS, in_turn, per_lane
 
 NVCC = shutil.which("nvcc")
 INEXACT = re.compile(r"\b(fma|mad|div|sqrt|rcp|rsqrt)\.(\w+\.)*(f32|f64)\b.*|.*\.(approx|ftz|full)\b.*")
@@ -25,16 +25,17 @@ def inexact(ptx):
 
 
 def sources_of(dtype, rng):
-    """Return every kernel of three steps of every rule, alone and with hyperparameters that differ."""
+    """Return every kernel of three steps of every rule, alone or with hyperparameters that differ, in turn."""
     sources = {fetch_source(dtype), watch_source(dtype)}
-    for rule, options in VARIANTS:
-        if rule.needs_closure:
-            continue
-        for lanes, lane_fast in ((1, False), (2, False), (2, True)):
-            values = per_lane(rule, options, lanes, rng) if lanes > 1 else {}
-            optimizer = rule(params_of("cupy", rule, lanes, dtype, lane_fast), **{**options, **values})
-            for _ in range(3):
-                optimizer.step(loss=np.ones(lanes))
+    made = [(rule, options) for rule, options in VARIANTS if not rule.needs_closure]
+    layouts = (
+        [(1, False), (2, False), (2, True)] if dtype == "float32" else [(2, True), (1, False), (2, False)]
+    )
+    for rule, options, (lanes, lane_fast) in in_turn(made, layouts):
+        values = per_lane(rule, options, lanes, rng) if lanes > 1 else {}
+        optimizer = rule(params_of("cupy", rule, lanes, dtype, lane_fast), **{**options, **values})
+        for _ in range(3):
+            optimizer.step(loss=np.ones(lanes))
     return sorted(sources | stand_in.sources)
 
 

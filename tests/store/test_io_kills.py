@@ -1,6 +1,6 @@
 """A run and a sweep that are killed at any call that writes go on, and leave the same bytes and nothing else.
 
-OPTRUN_TESTS_IO_STRIDE=1 asks for every call, where usually it is every fiftieth.
+OPTRUN_TESTS_IO_STRIDE=1 asks for every call, where usually it is every seventieth.
 """
 
 import os
@@ -16,7 +16,7 @@ import pytest
 from optrun.store import directory
 from tests.sweeps.support import digest_of
 
-STRIDE = int(os.environ.get("OPTRUN_TESTS_IO_STRIDE", "50"))
+STRIDE = int(os.environ.get("OPTRUN_TESTS_IO_STRIDE", "70"))
 CALLS = ["mkdir", "write", "pwrite64", "fsync", "fdatasync", "rename", "unlink"]
 CONFIG = """\
 name: short
@@ -46,8 +46,11 @@ def optrun(*arguments, before=()):
     )
 
 
-@pytest.mark.parametrize("call", CALLS)
-@pytest.mark.parametrize("kind", COMMANDS)
+@pytest.mark.parametrize(
+    ("kind", "call"),
+    # What is stored as columns differs in what is written to the database alone.
+    [(kind, call) for kind in COMMANDS for call in (["pwrite64"] if kind == "packs" else CALLS)],
+)
 def test_a_kill_at_a_call_that_writes_costs_nothing_and_leaves_nothing(kind, call, monkeypatch):
     command, table = COMMANDS[kind]
     Path("short.yaml").write_text(CONFIG)

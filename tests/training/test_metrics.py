@@ -135,7 +135,7 @@ def test_it_is_listed_exported_expected_and_in_the_schema(call):
     assert "metrics: [grad_max]" in call("show", "GradMax").out
     assert "grad_max" in completion.names("grad")
     schema = json_schema()["definitions"]
-    assert "grad_max" in schema["Record"]["properties"]["metrics"]["items"]["enum"]
+    assert "grad_max" in schema["Record"]["properties"]["metrics"]["items"]["anyOf"][0]["enum"]
     evaluable = schema["Evaluate"]["properties"]["metrics"]["items"]["enum"]
     assert evaluable[:6] == ["param_norm", "sharpness", "trace", "gap", "distance", "param_max"]
     assert "grad_max" not in evaluable
