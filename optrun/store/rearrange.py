@@ -42,6 +42,8 @@ def rearrange(db: sqlite3.Connection, runs: Runs, found: Mapping[int, int]) -> i
     attempts.renumber_packs(db, moves | aside, set(others) - set(begun))
     for table in (RUNS, STATES):
         db.execute(f"DELETE FROM {table} WHERE run < ?", (KEPT,))
+        # What was kept aside and has a place again is written there.
+        db.executemany(f"DELETE FROM {table} WHERE run = ?", ((run,) for run in taken if run >= KEPT))
         db.execute("DELETE FROM blocks WHERE kind = ?", (table,))
     texts = ((new, of.seed, blobs.dumps(of.config, f"config of run {of.run}")) for of, new in kept)
     verified.insert(db, RUNS, texts)

@@ -90,6 +90,8 @@ def test_it_goes_on_and_grows(rows, limit):
     again = optrun.sweep(over(40, repeats=2), directory="d")
     assert again.executed == 0
     assert digest_of("d") == digest_of("rows")
+    with Store.open(Path("d")) as store:
+        assert not store.kept()
 
 
 def test_runs_that_failed_are_repeated_beside_blocks(rows):

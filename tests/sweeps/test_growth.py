@@ -134,6 +134,17 @@ def test_whatever_plans_a_directory_has_had_it_holds_the_last_one_and_loses_no_r
     assert digest_of(path / "d") == digest_of(path / "whole")
 
 
+def test_a_run_that_was_kept_aside_and_has_a_place_again_is_there_once():
+    for seeds, kept in (([1], []), ([0], [1]), ([1], [0]), ([0], [1]), ([0, 1], [])):
+        found = optrun.sweep(over(0.1, repeats=seeds), directory="d")
+        assert [len(run.curves["loss"]) for run in found.runs] == [6] * len(seeds)
+        with Store.open(Path("d")) as store:
+            assert [record.seed for record in store.kept()] == kept
+        assert faults(Path("d")) == (len(seeds), [])
+    optrun.sweep(over(0.1, repeats=[0, 1]), directory="whole")
+    assert digest_of("d") == digest_of("whole")
+
+
 def test_it_is_ranked_by_another_figure_without_a_run():
     data = BASE | {"problem": {"name": "mlp", "data": "digits", "hidden": [4]}, "steps": 2}
     block = {"parameters": {"optimizer.lr": [0.01, 0.1]}}
