@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -719,17 +720,16 @@ def test_runs_that_wait_are_told_from_those_that_run(call, tmp_path):  # noqa: F
 # Interrupts itself as Ctrl-C does, once the second of its packs is stored.
 INTERRUPTED = """
 import signal, sys
-from optrun.store import RunState, Status, Store
-commit, packs = Store.commit, []
+from optrun.sweeps.writer import Writer
+commit, packs = Writer.commit, []
 
-def counted(self, **what):
-    commit(self, **what)
-    if what.get("states") or what.get("packs"):
-        packs.append(what)
-        if len(packs) == 2:
-            signal.raise_signal(signal.SIGINT)
+def counted(self, *what):
+    commit(self, *what)
+    packs.append(what)
+    if len(packs) == 2:
+        signal.raise_signal(signal.SIGINT)
 
-Store.commit = counted
+Writer.commit = counted
 from optrun.cli.app import main
 if __name__ == "__main__":
     main()
@@ -863,7 +863,10 @@ def test_ctrl_c_keeps_what_is_finished_and_the_same_command_goes_on(jobs, file, 
     with Store.open(tmp_path / "here") as store:
         ended = sum(state.status.final for state in store.states())
     assert 4 <= ended < 16
-    assert f"{ended} of 16 runs ended, {16 - ended} left: the same command continues" in done.stderr
+    (said,) = re.findall(
+        r"interrupted: (\d+ of 16 runs ended, \d+ left).*: the same command continues", done.stderr
+    )
+    assert said == f"{ended} of 16 runs ended, {16 - ended} left"
     assert call("sweep", "small.yaml", *axes, "-o", "here", "-j", "1").code == 0
     whole = optrun.sweep("small.yaml", overrides=axes)
     with Store.open(tmp_path / "here") as store, Store.open(whole.path) as other:
