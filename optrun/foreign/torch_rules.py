@@ -33,7 +33,8 @@ def torch_rule(path: str) -> type[ForeignOptimizer]:
 
     if not (inspect.isclass(target) and issubclass(target, torch.optim.Optimizer)):
         raise ConfigError(f"{path} is no optimizer of torch: {brief(target)}", field="name")
-    closure = inspect.signature(target.step).parameters.get("closure")
+    made: Any = target  # for a check of types without torch
+    closure = inspect.signature(made.step).parameters.get("closure")
     needs_closure = closure is not None and closure.default is inspect.Parameter.empty
     has_modes = all(callable(getattr(target, name, None)) for name in ("train", "eval"))
     return made_rule(
