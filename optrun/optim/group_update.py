@@ -29,6 +29,8 @@ class _Part:
 
     members: list[str]
     stepper: Stepper
+    size: int
+    """The number of their elements, in one lane."""
 
 
 class GroupUpdate:
@@ -77,7 +79,7 @@ class GroupUpdate:
     @property
     def size(self) -> int:
         """The number of elements of the group, in one lane."""
-        return sum(self._sizes)
+        return sum(part.size for part in self._parts)
 
     @property
     def over_run(self) -> frozenset[int]:
@@ -87,8 +89,9 @@ class GroupUpdate:
     def begin(self, counts: Mapping[str | int, int], loss: Array | None) -> None:
         """Begin a step with sums: ``counts`` are the elements over the run by key, ``loss`` `[B]` that of the batch."""
         self._begin()
-        for part, own in zip(self._parts, self._sizes, strict=True):
-            known: dict[str | int, int] = {"tensor": own, "group": self.size, **counts}
+        size = self.size
+        for part in self._parts:
+            known: dict[str | int, int] = {"tensor": part.size, "group": size, **counts}
             part.stepper.begin(self._row, known, loss)
 
     def reduce(self, stage: int) -> Sums:
@@ -113,10 +116,8 @@ class GroupUpdate:
         slices = self._params.slices
         return {name: slice(None) if self._rule.per_tensor else slices[name] for name in part.members}
 
-    @property
-    def _sizes(self) -> list[int]:
-        shapes = self._params.shapes
-        return [sum(math.prod(shapes[name]) for name in part.members) for part in self._parts]
+    def _size(self, members: Sequence[str]) -> int:
+        return sum(math.prod(self._params.shapes[name]) for name in members)
 
     def stretch(self, most: int) -> Stretch:
         """Return the coming steps, at most so many; they count as made, and the caller makes them."""
@@ -317,7 +318,9 @@ class GroupUpdate:
                 else [members]
             )
             return [
-                _Part(part, Stepper(whole, self._engine, buffers.flat, self._slices_of(part)))
+                _Part(
+                    part, Stepper(whole, self._engine, buffers.flat, self._slices_of(part)), self._size(part)
+                )
                 for part in parts
             ]
         engine, dtype = TensorEngine(self._params.arrays.xp), str(self._params.data.dtype)
@@ -326,7 +329,7 @@ class GroupUpdate:
             name: self._rule.program(flags, shapes[name], dtype, name in inputs_first) for name in members
         }
         return [
-            _Part([name], Stepper(program, engine, self._tensors_of(name), [slice(None)]))
+            _Part([name], Stepper(program, engine, self._tensors_of(name), [slice(None)]), self._size([name]))
             for name, program in programs.items()
         ]
 
