@@ -3,6 +3,7 @@
 from typing import Any, ClassVar
 
 from optrun.ops import abs, clip, debias, lerp, maximum, mean, sqrt, where
+from optrun.optim.adam import BETAS
 from optrun.optim.optimizer import Optimizer
 from optrun.registry import Decay, Fraction, NonNegative, PositiveInt
 
@@ -24,7 +25,7 @@ class AdaHessian(Optimizer):
         scheduler: {name: CosineAnnealingLR, T_max: 3000}
     """
 
-    tuples: ClassVar = {"betas": ("beta1", "beta2")}
+    tuples: ClassVar = BETAS
     per_tensor = True
     needs_curvature = True
     search_space: ClassVar = {"lr": {"loguniform": [1e-3, 1.0]}, "hessian_power": {"uniform": [0.5, 1.0]}}
@@ -63,7 +64,7 @@ class SophiaH(Optimizer):
         scheduler: {name: CosineAnnealingLR, T_max: 3000}
     """
 
-    tuples: ClassVar = {"betas": ("beta1", "beta2")}
+    tuples: ClassVar = BETAS
     needs_curvature = True
     search_space: ClassVar = {"lr": {"loguniform": [1e-5, 1e-1]}, "gamma": {"loguniform": [1e-3, 1.0]}}
 

@@ -5,10 +5,9 @@ from typing import Annotated, Any, ClassVar
 from annotated_types import Ge
 
 from optrun.ops import amax, lerp, maximum, mean, minimum, sqrt, where
+from optrun.optim.mixes import THREE_BETAS
 from optrun.optim.optimizer import Optimizer
 from optrun.registry import Decay, NonNegative
-
-THREE_BETAS = {"betas": ("beta1", "beta2", "beta3")}
 
 
 class SM3(Optimizer):

@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar
 from annotated_types import Ge, Le
 
 from optrun.ops import debias, eigh, inverse_root, lerp, qr, sorting, sqrt, total, where
+from optrun.optim.adam import BETAS
 from optrun.optim.optimizer import Optimizer
 from optrun.registry import Decay, NonNegative, PositiveInt
 
@@ -87,7 +88,7 @@ class SOAP(Optimizer):
         scheduler: {name: CosineAnnealingLR, T_max: 3000}
     """
 
-    tuples: ClassVar = {"betas": ("beta1", "beta2")}
+    tuples: ClassVar = BETAS
     per_tensor = True
     search_space: ClassVar = {"lr": {"loguniform": [1e-4, 1.0]}, "beta2": {"uniform": [0.8, 0.999]}}
 

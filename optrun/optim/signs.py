@@ -3,6 +3,7 @@
 from typing import Any, ClassVar
 
 from optrun.ops import lerp, sign
+from optrun.optim.adam import BETAS
 from optrun.optim.optimizer import Optimizer
 from optrun.registry import Decay, NonNegative
 
@@ -68,7 +69,7 @@ class Lion(Optimizer):
         scheduler: {name: CosineAnnealingLR, T_max: 3000}
     """
 
-    tuples: ClassVar = {"betas": ("beta1", "beta2")}
+    tuples: ClassVar = BETAS
     search_space: ClassVar = {
         "lr": {"loguniform": [1e-5, 1e-1]},
         "beta1": {"uniform": [0.5, 0.99]},

@@ -6,6 +6,7 @@ import numpy as np
 from annotated_types import Ge, Le
 
 from optrun.ops import lerp, maximum, mean, minimum, sqrt, where
+from optrun.optim.factored import of_rows_and_columns
 from optrun.optim.optimizer import Optimizer
 from optrun.registry import NonNegative
 
@@ -55,7 +56,5 @@ class Adafactor(Optimizer):
     @classmethod
     def state_shapes(cls, shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
         """Return the shapes of a tensor's moments; the last two axes are rows and columns."""
-        if len(shape) < 2:
-            return {"row_var": shape, "col_var": shape, "variance": shape}
-        *stack, rows, columns = shape
-        return {"row_var": (*stack, rows, 1), "col_var": (*stack, 1, columns), "variance": shape}
+        row, column = of_rows_and_columns(shape)
+        return {"row_var": row, "col_var": column, "variance": shape}
