@@ -35,7 +35,24 @@ Steps = Annotated[int, Ge(0), Lt(100)]
 Iteration = Literal["newton_schulz", "polar_express"]
 
 
-class Muon(Optimizer):
+class OfMatrices(Optimizer, registered=False):
+    """A rule of matrices alone, and of what can be flattened to one."""
+
+    per_tensor = True
+
+    @classmethod
+    def validate_parameter(cls, name: str, shape: tuple[int, ...]) -> None:
+        """Raise ConfigError, with the rule's name, for the shape of a vector or a number."""
+        if len(shape) < 2:
+            own = cls.__name__
+            raise ConfigError(
+                f"{own}: {name} is no matrix (its shape is {shape}): {own} takes matrices only, so a network "
+                "needs bias: false, or param_groups with another rule for its biases",
+                field="params",
+            )
+
+
+class Muon(OfMatrices):
     """Muon, Jordan et al. (2024), kellerjordan.github.io/posts/muon: orthogonalized momentum of matrices.
 
         B ← μ B + (1 - μ) g            U = (1 - μ) g + μ B with nesterov, else B
@@ -61,7 +78,6 @@ class Muon(Optimizer):
     """
 
     tuples: ClassVar = {"ns_coefficients": ("ns_a", "ns_b", "ns_c")}
-    per_tensor = True
     search_space: ClassVar = {"lr": {"loguniform": [1e-3, 1.0]}, "momentum": {"uniform": [0.8, 0.99]}}
 
     @staticmethod
@@ -81,13 +97,8 @@ class Muon(Optimizer):
         p *= 1 - lr * weight_decay
         p -= lr * ratio * x.reshape(*p.shape)
 
-    @classmethod
-    def validate_parameter(cls, name: str, shape: tuple[int, ...]) -> None:
-        """Raise ConfigError for a parameter that is no matrix, and cannot be flattened to one."""
-        check_matrix(cls.__name__, name, shape)
 
-
-class NorMuon(Optimizer):
+class NorMuon(OfMatrices):
     """NorMuon, Algorithm 1 of Li et al. (2025), arXiv:2510.05491: Muon with a second moment for each neuron.
 
         B ← μ B + (1 - μ) g            U = (1 - μ) g + μ B with nesterov, else B
@@ -106,7 +117,6 @@ class NorMuon(Optimizer):
     Raises ConfigError for vectors and numbers.
     """
 
-    per_tensor = True
     search_space: ClassVar = {"lr": {"loguniform": [1e-3, 1.0]}, "beta2": {"uniform": [0.8, 0.999]}}
 
     @staticmethod
@@ -132,13 +142,8 @@ class NorMuon(Optimizer):
         """Return the shapes of the states; a network's weights have neurons in columns, others in rows."""
         return {"momentum_buffer": shape, "row_var": (shape[0], 1), "col_var": (1, shape[-1])}
 
-    @classmethod
-    def validate_parameter(cls, name: str, shape: tuple[int, ...]) -> None:
-        """Raise ConfigError for a parameter that is no matrix, and cannot be flattened to one."""
-        check_matrix(cls.__name__, name, shape)
 
-
-class AdaMuon(Optimizer):
+class AdaMuon(OfMatrices):
     """AdaMuon, Algorithm 1 of Si et al. (2025), arXiv:2507.11005: Muon's direction, then Adam's second moment.
 
         B ← μ B + (1 - μ) g            U = (1 - μ) g + μ B with nesterov, else B
@@ -158,7 +163,6 @@ class AdaMuon(Optimizer):
     Raises ConfigError for vectors and numbers.
     """
 
-    per_tensor = True
     search_space: ClassVar = {"lr": {"loguniform": [1e-3, 1.0]}, "beta2": {"uniform": [0.8, 0.9999]}}
 
     @staticmethod
@@ -174,11 +178,6 @@ class AdaMuon(Optimizer):
         scaled = o / (sqrt(exp_avg_sq) / sqrt(debias(beta2, t)) + eps)
         p *= 1 - lr * weight_decay
         p -= lr * (0.2 * root(p.size) / (norm(scaled) + eps)) * scaled
-
-    @classmethod
-    def validate_parameter(cls, name: str, shape: tuple[int, ...]) -> None:
-        """Raise ConfigError for a parameter that is no matrix, and cannot be flattened to one."""
-        check_matrix(cls.__name__, name, shape)
 
 
 class Scion(Optimizer):
@@ -259,13 +258,3 @@ def polar_express(steps: int) -> list[tuple[float, float, float]]:
     """Return the coefficients of the first steps; the last triple is repeated, and the others have a margin."""
     safe = [(a / SAFETY, b / SAFETY**3, c / SAFETY**5) for a, b, c in POLAR_EXPRESS[:-1]]
     return [*safe[:steps], *[POLAR_EXPRESS[-1]] * (steps - len(safe))]
-
-
-def check_matrix(owner: str, name: str, shape: tuple[int, ...]) -> None:
-    """Raise ConfigError, with the rule's name, for the shape of a vector or a number."""
-    if len(shape) < 2:
-        raise ConfigError(
-            f"{owner}: {name} is no matrix (its shape is {shape}): {owner} takes matrices only, so a network "
-            "needs bias: false, or param_groups with another rule for its biases",
-            field="params",
-        )
