@@ -135,15 +135,17 @@ class Rule:
     @classmethod
     def states(cls) -> tuple[str, ...]:
         """Return the names of the state buffers."""
-        parameters = inspect.signature(cls.update).parameters.values()
+        parameters = _parameters_of(cls.update)
         return tuple(
-            parameter.name for parameter in parameters if parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+            parameter.name
+            for parameter in parameters.values()
+            if parameter.kind is parameter.POSITIONAL_OR_KEYWORD
         )
 
     @classmethod
     def takes_loss(cls) -> bool:
         """Whether the update depends on the loss of the batch, which is its last argument before the slash then."""
-        loss = inspect.signature(cls.update).parameters.get("loss")
+        loss = _parameters_of(cls.update).get("loss")
         return loss is not None and loss.kind is loss.POSITIONAL_ONLY
 
     @classmethod
@@ -192,6 +194,12 @@ def _itself(rule: type[Rule]) -> type[Rule]:
     return rule
 
 
+@cache
+def _parameters_of(update: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    # Kept: every step of an optimizer asks for them.
+    return inspect.signature(update).parameters
+
+
 def flags_of(owner: str, values: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
     """Return the non-float hyperparameters as a key of traced programs; ConfigError if a value is not hashable."""
     for name, value in values.items():
@@ -206,7 +214,7 @@ def flags_of(owner: str, values: Mapping[str, Any]) -> tuple[tuple[str, Any], ..
 
 
 def _check_signature(rule: type[Rule]) -> None:
-    parameters = list(inspect.signature(rule.update).parameters.values())
+    parameters = list(_parameters_of(rule.update).values())
     first = [parameter.name for parameter in parameters if parameter.kind is parameter.POSITIONAL_ONLY]
     if len(first) != 3 + len(rule.given()) + rule.takes_loss() or "loss" in first[:-1]:
         before = "p, evaluate, memory" if rule.needs_closure else "p, g, t"
