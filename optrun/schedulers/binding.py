@@ -15,6 +15,9 @@ from optrun.registry import Option
 FAR = 2048
 """Steps ahead of which deferred values are known at once."""
 
+CHECKED_AT_ONCE = 1 << 16
+"""Number of schedule values that are checked in one batch before a run starts, where they cannot be deferred."""
+
 
 class ScheduledGroup(Protocol):
     """The part of a parameter group that schedules use."""
@@ -168,10 +171,19 @@ class Binding:
 
     def check(self, steps: Array) -> None:
         """Raise ConfigError for a value out of bounds at one of the steps."""
-        table = self._deferred(steps)
-        rows = min((len(values) for *_, values in table), default=0) if table else 0
-        if rows < len(steps):
-            self.table(steps)
+        least = max(1, CHECKED_AT_ONCE // self.lanes)
+        # Deferred, so many steps take no more memory, however many lanes there are.
+        self._check(steps, max(least, FAR), least)
+
+    def _check(self, steps: Array, rows: int, least: int) -> None:
+        for first in range(0, len(steps), rows):
+            part = steps[first : first + rows]
+            table = self._deferred(part)
+            known = min((len(values) for *_, values in table), default=0) if table else 0
+            if known < len(part) and rows > least:
+                self._check(part, least, least)
+            elif known < len(part):
+                self.table(part)
 
     def _deferred(self, steps: Array) -> list[tuple[ScheduledGroup, str, Sequence[Any]]] | None:
         """Return the deferred table, as far as it is known to be within bounds; None where it has to be made."""

@@ -36,9 +36,6 @@ from optrun.training.memory import check_fits
 from optrun.training.run_seed import follows_seed, init_seed, own_seed
 from optrun.training.stacking import built
 
-CHECKED_AT_ONCE = 1 << 16
-"""Number of schedule values that are checked in one batch before a run starts."""
-
 CHECKED = 1 << 20
 """At most so many evenly spaced steps of a schedule are checked in advance; the run checks the others as it goes."""
 
@@ -209,9 +206,7 @@ def schedulers_of(configs: Configs, optimizer: Optimizer, problem: Problem, step
         with section(path, chosen.name):
             scheduler = built(chosen, optimizer, hyperparameter=name, groups=groups, **epochs)
             if scheduler.is_known_ahead:
-                rows, checked = max(1, CHECKED_AT_ONCE // len(configs)), scheduled_steps(steps)
-                for first in range(0, len(checked), rows):
-                    scheduler.check(checked[first : first + rows])
+                scheduler.check(scheduled_steps(steps))
         made.append(scheduler)
 
     first = len(optimizer.param_groups) - len(config.optimizer.param_groups)

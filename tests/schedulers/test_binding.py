@@ -92,6 +92,17 @@ def test_values_out_of_bounds_are_refused_with_their_step():
         scheduler.step()
 
 
+@pytest.mark.parametrize(("most", "refused"), [(0.48, False), (0.61, True)])
+def test_one_lane_of_many_out_of_bounds_is_refused_with_its_step(most, refused):
+    optimizer = Adam(Parameters({"x": (1,)}, lanes=1000), beta1=np.linspace(0.1, most, 1000))
+    scheduler = LambdaLR(optimizer, lr_lambda="1 + t / 4800", hyperparameter="beta1")
+    if not refused:
+        scheduler.check(np.arange(5000))
+        return
+    with pytest.raises(ConfigError, match="at step 3069"):  # where 0.61 · (1 + t / 4800) has come to 1
+        scheduler.check(np.arange(5000))
+
+
 @pytest.mark.parametrize("name", list(optimizers))
 def test_every_float_of_every_optimizer_can_be_scheduled(name):
     rule: type[Optimizer] = optimizers.find(name)
