@@ -12,6 +12,7 @@ from typing import Annotated, Any
 from annotated_types import Ge, Le
 
 from optrun.errors import ConfigError, MissingExtraError, did_you_mean, install
+from optrun.plugin_code import guarded
 from optrun.registry import REQUIRED, Added, Option
 
 RATES = ("lr", "learning_rate")
@@ -111,9 +112,17 @@ def _is_pair(value: Any) -> bool:
 
 
 def imported(target: str, package: str, kind: str) -> Any:
-    """Return what a dotted path names, below a package or anywhere; ConfigError where there is no such thing."""
+    """Return what a dotted path names, below a package or anywhere.
+
+    Raises ConfigError where there is no such thing, and PluginError where a package cannot be imported.
+    """
     if not all(part.isidentifier() for part in target.split(".")):
         raise ConfigError(f"{target!r} is no dotted path of {kind}", field="name")
+    with guarded(target):
+        return _imported(target, package)
+
+
+def _imported(target: str, package: str) -> Any:
     _package(package, package)
     for path in (f"{package}.{target}", target):
         module, _, name = path.rpartition(".")
