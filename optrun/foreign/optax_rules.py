@@ -9,7 +9,7 @@ import numpy as np
 from optrun.arrays import Array, Parameters
 from optrun.errors import ConfigError, StateError, brief
 from optrun.foreign.rule import ForeignOptimizer, ForeignUpdate, made_rule
-from optrun.foreign.signatures import imported, signature_of
+from optrun.foreign.signatures import Signature, imported, signature_of
 from optrun.optim.param_group import ParamGroup
 
 
@@ -24,7 +24,29 @@ def optax_rule(path: str) -> type[ForeignOptimizer]:
         raise ConfigError(
             f"{path} is no function that returns a transformation: {brief(target)}", field="name"
         )
-    return made_rule("optax", path, target, signature_of(target, 0), OptaxUpdate)
+    signature = signature_of(target, 0)
+    return made_rule(
+        "optax", path, target, signature, OptaxUpdate, reads_loss=_reads_value(target, signature)
+    )
+
+
+def _reads_value(target: Callable[..., Any], signature: Signature) -> bool:
+    """Whether the update of a transformation asks for the loss, which optax calls ``value``."""
+    import jax
+
+    known = {name: option.default for name, option in signature.options.items() if not option.required}
+
+    def update(p: Any) -> Any:
+        made = target(**signature.arguments({"lr": 1.0, **known}))
+        return made.update(p, made.init(p), p)
+
+    try:
+        jax.eval_shape(update, jax.numpy.zeros(1))
+    except TypeError as error:
+        return "argument: 'value'" in str(error)
+    except Exception:  # it fails at its first step, too, where there are options and shapes
+        return False
+    return False
 
 
 class OptaxUpdate(ForeignUpdate):
@@ -60,9 +82,8 @@ class OptaxUpdate(ForeignUpdate):
         with self._in_jax():
             moved = {name: np.empty_like(of) for name, of in values.items()}
             for part in self._parts:
-                for name, of in part.step(
-                    rates, values, {name: self._sign * of for name, of in grads.items()}
-                ).items():
+                slopes = {name: self._sign * of for name, of in grads.items()}
+                for name, of in part.step(rates, values, slopes, self._loss).items():
                     moved[name][part.lanes] = of
         self._put(moved, outputs_first=False)
 
@@ -129,12 +150,15 @@ class _Part:
             ]
             self._state = jax.tree.map(lambda *of: jax.numpy.stack(of), *states)
 
-    def step(self, rates: Array, values: Mapping[str, Array], grads: Mapping[str, Array]) -> dict[str, Array]:
+    def step(
+        self, rates: Array, values: Mapping[str, Array], grads: Mapping[str, Array], loss: Array | None
+    ) -> dict[str, Array]:
         """Return the parameters after a step."""
         import jax
 
         assert self._step is not None
-        given = rates[self.lanes], self._state, self._of(values), self._of(grads)
+        of_lanes = None if loss is None else loss[self.lanes]
+        given = rates[self.lanes], self._state, self._of(values), self._of(grads), of_lanes
         try:
             moved, self._state = self._step(*given)
         except (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError):
@@ -163,17 +187,18 @@ class _Part:
     def _made(self, lr: Any) -> Any:
         return self._rule.target(**self._rule.signature.arguments({**self._options, "lr": lr}))
 
-    def _one(self, lr: Any, state: Any, params: Any, grads: Any) -> Any:
+    def _one(self, lr: Any, state: Any, params: Any, grads: Any, loss: Any) -> Any:
         import optax
 
-        updates, state = self._made(lr).update(grads, state, params)
+        more = {} if loss is None else {"value": loss}
+        updates, state = self._made(lr).update(grads, state, params, **more)
         return optax.apply_updates(params, updates), state
 
-    def _each(self, rates: Array, state: Any, params: Any, grads: Any) -> Any:
+    def _each(self, rates: Array, state: Any, params: Any, grads: Any, loss: Any) -> Any:
         import jax
 
         rows = [
-            self._one(float(rate), *jax.tree.map(lambda of, i=i: of[i], (state, params, grads)))
+            self._one(float(rate), *jax.tree.map(lambda of, i=i: of[i], (state, params, grads, loss)))
             for i, rate in enumerate(rates)
         ]
         return jax.tree.map(lambda *of: jax.numpy.stack(of), *rows)

@@ -28,6 +28,8 @@ class ForeignOptimizer(Optimizer, registered=False):
     traced = False
     may_draw: ClassVar[bool] = False
     """Whether its code may draw random numbers that depend on the seed."""
+    reads_loss: ClassVar[bool] = False
+    """Whether its step is given the loss of the batch."""
     target: ClassVar[Callable[..., Any]]
     signature: ClassVar[Signature]
     kind: ClassVar[type["ForeignUpdate"]]
@@ -43,7 +45,7 @@ class ForeignOptimizer(Optimizer, registered=False):
 
     @classmethod
     def takes_loss(cls) -> bool:
-        return False
+        return cls.reads_loss
 
     @classmethod
     def scalar_states(cls) -> tuple[str, ...]:
@@ -61,12 +63,15 @@ class ForeignOptimizer(Optimizer, registered=False):
         super().add_param_group(group)
 
     def _step(self, closure: Callable[[], Any] | None = None, *, loss: Any = None) -> Any:
-        if not self.needs_closure:
-            return super()._step(closure, loss=loss)
-        if closure is None:
-            raise ConfigError(f"{type(self).__name__}: step needs a closure that returns the loss")
         (update,) = self._updates
-        return update(closure)
+        assert isinstance(update, ForeignUpdate)
+        if self.needs_closure:
+            if closure is None:
+                raise ConfigError(f"{type(self).__name__}: step needs a closure that returns the loss")
+            return update(closure)
+        loss = closure() if closure is not None else loss
+        update(loss=self._loss_of_lanes(loss) if self.reads_loss else None)
+        return loss
 
     def _update_of(self, rule: type[Rule], group: ParamGroup) -> "ForeignUpdate":
         if rule is not type(self):
@@ -83,9 +88,11 @@ class ForeignUpdate:
     def __init__(self, rule: type[ForeignOptimizer], group: ParamGroup, params: Parameters) -> None:
         self.group, self.t = group, 0
         self._rule, self._params = rule, params
+        self._loss: Array | None = None
 
-    def __call__(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Make a step."""
+    def __call__(self, closure: Callable[[], Any] | None = None, *, loss: Array | None = None) -> Any:
+        """Make a step; ``loss`` `[B]` is that of the batch, for a rule that reads it."""
+        self._loss = None if loss is None else self._sign * loss
         self._step(self._numbers())
         self.t += 1
 

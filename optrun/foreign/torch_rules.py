@@ -34,7 +34,8 @@ def torch_rule(path: str) -> type[ForeignOptimizer]:
     if not (inspect.isclass(target) and issubclass(target, torch.optim.Optimizer)):
         raise ConfigError(f"{path} is no optimizer of torch: {brief(target)}", field="name")
     made: Any = target  # for a check of types without torch
-    closure = inspect.signature(made.step).parameters.get("closure")
+    of_step = inspect.signature(made.step).parameters
+    closure = of_step.get("closure")
     needs_closure = closure is not None and closure.default is inspect.Parameter.empty
     has_modes = all(callable(getattr(target, name, None)) for name in ("train", "eval"))
     return made_rule(
@@ -44,6 +45,7 @@ def torch_rule(path: str) -> type[ForeignOptimizer]:
         signature_of(target, 1),
         TorchUpdate,
         needs_closure=needs_closure,
+        reads_loss="loss" in of_step and not needs_closure,
         batched=not needs_closure,
         evaluated="eval" if has_modes else "",
         at_evaluation=_at_evaluation,
@@ -73,10 +75,10 @@ class TorchUpdate(ForeignUpdate):
                 for lane in range(params.lanes)
             ]
 
-    def __call__(self, closure: Any = None) -> Any:
-        """Make a step; one that needs the loss asks the closure for it."""
+    def __call__(self, closure: Any = None, *, loss: Array | None = None) -> Any:
+        """Make a step; one that needs a closure asks it for the loss."""
         self._closure, self._losses = closure, []
-        super().__call__()
+        super().__call__(loss=loss)
         return self._losses[0] if self._losses else None
 
     def _step(self, numbers: list[dict[str, Any]]) -> None:
@@ -90,7 +92,8 @@ class TorchUpdate(ForeignUpdate):
                     _of_lane(values, index),
                     {name: self._sign * of for name, of in _of_lane(grads, index).items()},
                 )
-                lane.step(self.t, None if self._closure is None else self._evaluate)
+                loss = None if self._loss is None else float(self._loss[index])
+                lane.step(self.t, None if self._closure is None else self._evaluate, loss)
         self._given = numbers
         self._put(_joined([lane.values() for lane in self._lanes]), outputs_first=True)
 
@@ -165,7 +168,9 @@ class _Lane:
         self._tensors = {name: torch.nn.Parameter(torch.tensor(of)) for name, of in values.items()}
         self._seed = seed
         self._begin_to_draw()
-        self.optimizer: Any = rule.target(list(self._tensors.values()), **rule.signature.arguments(numbers))
+        first = next(iter(inspect.signature(rule.target).parameters))
+        given = self._tensors.items() if first == "named_parameters" else self._tensors.values()
+        self.optimizer: Any = rule.target(list(given), **rule.signature.arguments(numbers))
         self._modes = bool(rule.evaluated)
         if self._modes:
             self.optimizer.train()
@@ -190,9 +195,12 @@ class _Lane:
                 tensor.copy_(torch.from_numpy(np.ascontiguousarray(values[name])))
                 tensor.grad = torch.from_numpy(np.ascontiguousarray(grads[name]))
 
-    def step(self, t: int, closure: Any) -> None:
+    def step(self, t: int, closure: Any, loss: float | None) -> None:
+        import torch
+
         self._begin_to_draw(t)
-        self.optimizer.step(*(() if closure is None else (closure,)))
+        given = {} if loss is None else {"loss": torch.tensor(loss)}
+        self.optimizer.step(*(() if closure is None else (closure,)), **given)
 
     def _begin_to_draw(self, *t: int) -> None:
         """Seed torch for the constructor or a step, so that no state of a generator is kept."""

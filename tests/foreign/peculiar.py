@@ -48,6 +48,21 @@ class Peculiar(torch.optim.Optimizer):
                 p.data = p.data - rate * (1 + 0.1 * len(group["past"])) * mean - 1e-3 * rate * seen["last"]
 
 
+class Polyak(torch.optim.Optimizer):
+    """Polyak's steps: it takes names with its parameters, and the loss with its step."""
+
+    def __init__(self, named_parameters, lr=1.0):
+        groups = [{"params": [p], "called": f"{name}!"} for name, p in named_parameters]
+        super().__init__(groups, {"lr": lr})
+
+    @torch.no_grad()
+    def step(self, closure=None, loss=None):
+        whole = [(group["lr"], p) for group in self.param_groups for p in group["params"]]
+        square = sum((p.grad**2).sum() for _, p in whole)
+        for lr, p in whole:
+            p.sub_(min(lr, loss / square) * p.grad)
+
+
 class Rateless(torch.optim.Optimizer):
     """Steps of a fixed length."""
 

@@ -107,6 +107,41 @@ def test_a_rule_of_another_library_runs_without_a_trace(monkeypatch, tmp_path):
     assert optrun.lr_find(config, seeds=1, steps=3).best is not None
 
 
+class ByLoss(Halved):
+    """Steps of no library: the gradient times lr and the loss."""
+
+    def _step(self, numbers):
+        super()._step([{"lr": each["lr"] * of} for each, of in zip(numbers, self._loss, strict=True)])
+
+
+def test_a_rule_that_reads_the_loss_is_given_that_of_its_lane():
+    made = made_rule("torch", "ByLoss", halved, signature_of(halved, 0), ByLoss, reads_loss=True)
+    for sign in (1, -1):
+        optimizer = made(params(2), lr=np.array([0.1, 0.2]), maximize=sign < 0)
+        before = optimizer.params.data.copy()
+        optimizer.params.grad[:] = 1.0
+        with pytest.raises(ConfigError, match="the step depends on the loss of the batch"):
+            optimizer.step()
+        optimizer.step(loss=np.array([2.0, 3.0]))
+        # With maximize it is that of what is minimized, as the gradient is that a library is given.
+        moved = sign * np.repeat([[0.2], [0.6]], 9, axis=1)
+        np.testing.assert_allclose(before - optimizer.params.data, moved)
+
+
+@full
+def test_optax_and_torch_are_given_the_loss():
+    pytest.importorskip("optax")
+    lanes = [{"lr": 1.0}, {"lr": 0.1}]
+    ours = trained({"name": "MoMo"}, lanes)
+    np.testing.assert_allclose(trained({"optax": "contrib.momo"}, lanes), ours, rtol=1e-10)
+    np.testing.assert_allclose(
+        trained({"torch": "tests.foreign.peculiar.Polyak"}, lanes),
+        trained({"name": "PolyakSGD"}, lanes),
+        rtol=1e-10,
+    )
+    assert not optimizers.find("optax:adam").takes_loss()
+
+
 @full
 def test_torch_within_optrun_is_torch_alone():
     """A loop as one writes it with torch, of the same network, batches and schedule; weights are `[out, in]` there."""
