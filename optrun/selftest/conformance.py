@@ -274,11 +274,11 @@ def _on(
     made = foreign(other, **theirs)
     largest = 0.0
     with one_blas_thread, denormals(flushed=False), np.errstate(all="ignore"):
-        for t, _ in pack.iterate(0):
+        for t, loss in pack.iterate(0):
             if t:
                 largest = max(largest, _apart(pack.params, other))
             other.grad[:] = pack.params.grad
-            made.step()
+            made.step(loss=loss)
     return max(largest, _apart(pack.params, other))
 
 

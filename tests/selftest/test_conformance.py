@@ -1,6 +1,7 @@
 """The ledger of other libraries' optimizers: its table, what it finds, and that its reasons are so."""
 
 import json
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -113,15 +114,18 @@ def test_where_a_library_differs_the_options_show_why(name, of, monkeypatch):
     assert row.conformity is Conformity.DIFFERS or row.difference <= BOUND
 
 
-def tensors():
-    made = Parameters({"w": (4, 3), "b": (3,)}, arrays=Arrays(dtype="float64"))
+SHAPES = {"w": (4, 3), "b": (3,)}
+
+
+def tensors(shapes=SHAPES):
+    made = Parameters(shapes, arrays=Arrays(dtype="float64"))
     made.data[:] = np.linspace(-1, 1, 15)
     return made
 
 
-def trajectory(rule, steps=30, scale=1.0, rates=None, **options):
+def trajectory(rule, steps=30, scale=1.0, rates=None, shapes=SHAPES, **options):
     """Return the parameters after each step, of gradients that are the same for every rule."""
-    params, rng = tensors(), np.random.default_rng(0)
+    params, rng = tensors(shapes), np.random.default_rng(0)
     made, rows = rule(params, **options), [params.data[0].copy()]
     for _ in range(steps):
         params.grad[:] = scale * rng.normal(size=15)
@@ -230,6 +234,115 @@ def test_rmsprop_of_timm_is_tensorflows():
 def test_radam_of_timm_computes_in_float32():
     rows = theirs("timm.optim.RAdamLegacy", lr=0.01)
     np.testing.assert_array_equal(rows[1:], rows[1:].astype(np.float32))
+
+
+def test_mars_of_pytorch_optimizer_begins_with_a_gradient_of_zero():
+    lr, beta1, beta2, eps, scale = 0.01, 0.95, 0.99, 1e-3, 0.1
+    rows = theirs("pytorch_optimizer.MARS", lr=lr, eps=eps, optimize_1d=True, scale=scale)
+    x, m, v, before, rng = tensors().data[0].copy(), 0.0, 0.0, 0.0, np.random.default_rng(0)
+    for t, row in enumerate(rows[1:], 1):
+        g = scale * rng.normal(size=15)
+        c = g + 0.025 * beta1 / (1 - beta1) * (g - before)
+        c, before = np.concatenate([of / max(1, np.linalg.norm(of)) for of in (c[:12], c[12:])]), g
+        m, v = beta1 * m + (1 - beta1) * c, beta2 * v + (1 - beta2) * c**2
+        x = x - lr * m / (1 - beta1**t) / ((np.sqrt(v + 1e-15) + eps) / np.sqrt(1 - beta2**t))
+        np.testing.assert_allclose(row, x, rtol=1e-10)
+    assert abs(ours("MARS", lr=lr, eps=eps, scale=scale) - rows).max() > 1e-3
+
+
+def test_simplified_ademamix_of_pytorch_optimizer_has_another_correction():
+    lr, alpha, beta1, beta2, eps = 1e-3, 2.0, 0.99, 0.95, 1e-8
+    options = {"lr": lr, "alpha": alpha}
+    rows = theirs("pytorch_optimizer.SimplifiedAdEMAMix", foreach=False, **options)
+    x, m, v, rng = tensors().data[0].copy(), 0.0, 0.0, np.random.default_rng(0)
+    for t, row in enumerate(rows[1:], 1):
+        g, root = rng.normal(size=15), np.sqrt(1 - beta2**t)
+        m, v = beta1 * m + (1 - beta1) * g, beta2 * v + (1 - beta2) * g**2
+        x = x - lr * (m + alpha * g) / ((np.sqrt(v) + root * eps) * root)
+        np.testing.assert_allclose(row, x, rtol=1e-10)
+    assert abs(ours("SimplifiedAdEMAMix", **options) - rows).max() > 1e-3
+
+
+def test_dadaptsgd_of_pytorch_optimizer_has_a_first_norm_in_float32(monkeypatch):
+    module = pytest.importorskip("pytorch_optimizer.optimizer.dadapt")
+    rule, name = ours("DAdaptSGD", lr=1.0), "pytorch_optimizer.DAdaptSGD"
+
+    def square(groups):
+        return sum((p.grad**2).sum() for group in groups for p in group["params"])
+
+    assert abs(theirs(name, lr=1.0) - rule).max() > 1e-13
+    monkeypatch.setattr(module, "get_global_gradient_norm", square)
+    np.testing.assert_allclose(theirs(name, lr=1.0), rule, rtol=1e-14)
+
+
+def test_scion_of_pytorch_optimizer_computes_in_bfloat16(monkeypatch):
+    module = pytest.importorskip("pytorch_optimizer.optimizer.scion")
+    rule, name = ours("Scion", lr=0.01), "pytorch_optimizer.SCION"
+    assert abs(theirs(name, lr=0.01, momentum=0.1) - rule).max() > 1e-4
+    in_float64 = partial(module.zero_power_via_newton_schulz_5, dtype=module.torch.float64)
+    monkeypatch.setattr(module, "zero_power_via_newton_schulz_5", in_float64)
+    np.testing.assert_allclose(theirs(name, lr=0.01, momentum=0.1), rule, rtol=1e-10)
+
+
+def test_muon_of_timm_computes_in_bfloat16_and_leaves_small_matrices_alone(monkeypatch):
+    module = pytest.importorskip("timm.optim.muon")
+    alone = {"lr": 0.01, "weight_decay": 0.1, "shapes": {"w": (5, 3)}}
+    more = {"nesterov": True, "adjust_lr_fn": "original", "ns_coefficients": "original"}
+    rule, name = ours("Muon", **alone), "timm.optim.Muon"
+    small = theirs("timm.optim.NAdamW", beta1=0.9, beta2=0.95, eps=1e-7, **alone)
+    np.testing.assert_allclose(theirs(name, **alone, **more), small, rtol=1e-10)
+    monkeypatch.setattr(module, "_is_suitable_for_muon", lambda p, return_reason: True)
+    assert abs(theirs(name, **alone, **more) - rule).max() > 1e-4
+    in_float64 = partial(module.zeropower_via_newtonschulz, dtype=module.torch.float64)
+    monkeypatch.setattr(module, "zeropower_via_newtonschulz", in_float64)
+    np.testing.assert_allclose(theirs(name, **alone, **more), rule, rtol=1e-10)
+
+
+class InFloat64:
+    """torch, with float64 where it says float32."""
+
+    def __init__(self, torch):
+        self.torch, self.float32 = torch, torch.float64
+
+    def __getattr__(self, name):
+        return getattr(self.torch, name)
+
+
+def test_soap_of_pytorch_optimizer_has_qr_in_float32(monkeypatch):
+    module = pytest.importorskip("pytorch_optimizer.optimizer.soap")
+    options, name = {"lr": 0.01, "weight_decay": 0.0}, "pytorch_optimizer.SOAP"
+    rule = ours("SOAP", **options)
+    assert abs(theirs(name, **options) - rule).max() > 1e-9
+    monkeypatch.setattr(module, "torch", InFloat64(module.torch))
+    np.testing.assert_allclose(theirs(name, **options), rule, rtol=1e-10)
+    decayed = theirs(name, lr=0.01, weight_decay=0.1, steps=2)
+    np.testing.assert_allclose(decayed[2], (1 - 1e-3) * theirs(name, steps=2, **options)[2], rtol=1e-10)
+
+
+@pytest.mark.filterwarnings("ignore")  # it compiles, even where it is told not to, and torch warns
+def test_soap_of_heavyball_lifts_what_it_decomposes():
+    """After the 1st, 16th and 32nd gradient its basis is a new one; what it adds to the matrix is 64 n ε in float64."""
+    options = {"lr": 0.01, "weight_decay": 0.0, "beta1": 0.95, "beta2": 0.95, "eps": 0.0}
+    more = {"storage_dtype": "float64", "compile_step": False, "merge_dims": False}
+    every_16 = theirs("heavyball.SOAP", precondition_frequency=16, **options, **more)
+    every_15 = ours("SOAP", update_every=15, **options)
+    np.testing.assert_allclose(every_16[:17], every_15[:17], rtol=1e-10)
+    np.testing.assert_allclose(every_16, every_15, atol=1e-10)
+    assert abs(every_16 - ours("SOAP", update_every=16, **options)).max() > 1e-4
+
+
+def test_adam_mini_knows_a_tensor_by_its_name():
+    named = {"mlp.w": (4, 3), "mlp.bias": (3,)}
+    other = theirs("adam_mini.Adam_mini", lr=0.01, verbose=False, shapes=named)
+    np.testing.assert_allclose(other, ours("AdamMini", lr=0.01), rtol=1e-10)
+    nameless = theirs("adam_mini.Adam_mini", lr=0.01, verbose=False)
+    x, m, v, rng = np.linspace(-1, 1, 15), np.zeros(15), np.zeros(2), np.random.default_rng(0)
+    for t, row in enumerate(nameless[1:], 1):
+        g = rng.normal(size=15)
+        squares = np.array([(g[:12] ** 2).mean(), (g[12:] ** 2).mean()])
+        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * squares
+        x = x - 0.01 * m / (1 - 0.9**t) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8).repeat([12, 3])
+        np.testing.assert_allclose(row, x, rtol=1e-10)
 
 
 @pytest.mark.full
